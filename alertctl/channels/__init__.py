@@ -1,0 +1,88 @@
+"""The registry of channels. Importing it is cheap: a channel's libraries are loaded when it is built.
+
+A new channel is one file beside this one, one builder and one line in `BUILDERS`, and its settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from alertctl.channels.base import Channel, Parcel, Receipt, Verdict
+
+if TYPE_CHECKING:
+    from alertctl.channels.smtp_session import Security
+    from alertctl.channels.transport import Transport
+    from alertctl.config import Settings
+
+__all__ = ["BUILDERS", "Channel", "Parcel", "Receipt", "Verdict", "build"]
+
+
+def build(settings: Settings) -> dict[str, Channel]:
+    """The channels that are switched on, by name. Raises ConfigError for an unusable CA bundle, not for credentials:
+    what is wrong with those is said by every delivery (DeliveryError with reason `config`)."""
+    enabled = {"slack": settings.slack.enabled, "email": settings.email.enabled}
+    return {name: builder(settings) for name, builder in BUILDERS.items() if enabled[name]}
+
+
+def _slack(settings: Settings) -> Channel:
+    from alertctl.channels.slack import SlackChannel
+
+    token = settings.slack.bot_token.get_secret_value()
+    return SlackChannel(token, settings.slack.api_url, _transport(settings))
+
+
+def _email(settings: Settings) -> Channel:
+    """SendGrid when there is a key, SMTP otherwise; never one after the other."""
+    by_sendgrid = bool(settings.sendgrid.api_key.get_secret_value().strip())
+    if not settings.email.from_address:
+        return _unconfigured("EMAIL_FROM_ADDRESS is not set")
+    if by_sendgrid:
+        return _sendgrid(settings)
+    if not settings.smtp.host:
+        return _unconfigured("neither SENDGRID_API_KEY nor SMTP_HOST is set")
+    return _smtp(settings)
+
+
+def _sendgrid(settings: Settings) -> Channel:
+    from alertctl.channels.sendgrid import SendGridChannel
+
+    return SendGridChannel(
+        settings.sendgrid.api_key.get_secret_value(),
+        settings.sendgrid.api_url,
+        settings.email.from_address,
+        settings.email.from_name,
+        _transport(settings),
+    )
+
+
+def _smtp(settings: Settings) -> Channel:
+    from alertctl.channels.smtp import SmtpChannel
+
+    return SmtpChannel(
+        settings.smtp.host,
+        settings.smtp.port,
+        settings.smtp.username,
+        settings.smtp.password.get_secret_value(),
+        cast("Security | None", settings.smtp.security),
+        settings.email.from_address,
+        settings.email.from_name,
+        settings.alertctl.deadline,
+        settings.alertctl.ca_bundle,
+        settings.alertctl.senders,
+    )
+
+
+def _unconfigured(missing: str) -> Channel:
+    from alertctl.channels.unconfigured import UnconfiguredEmail
+
+    return UnconfiguredEmail(missing)
+
+
+def _transport(settings: Settings) -> Transport:
+    from alertctl.channels.transport import Transport
+
+    return Transport(settings.alertctl.deadline, settings.alertctl.ca_bundle, settings.alertctl.senders)
+
+
+BUILDERS: dict[str, Callable[[Settings], Channel]] = {"slack": _slack, "email": _email}

@@ -1,0 +1,191 @@
+"""Content as an email: plain text first, then HTML; headers that nothing hostile can break out of."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from functools import lru_cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from alertctl.channels.text import clean, cut, mask_key_like, one_line, safe_link
+from alertctl.content import Content, Severity
+
+SUBJECT_LIMIT = 200
+SUMMARY_LIMIT = 20_000
+NAME_LIMIT = 200
+VALUE_LIMIT = 5000
+FIELDS_LIMIT = 50
+NOTE_LIMIT = 500
+NOTES_LIMIT = 20
+LINK_LIMIT = 3000
+ADDRESS_LIMIT = 254
+LOCAL_PART_LIMIT = 64
+"""RFC 5321, 4.5.3.1, with erratum 1690."""
+
+_COLOURS = {
+    Severity.INFO: "#2563eb",
+    Severity.WARNING: "#b45309",
+    Severity.ERROR: "#b91c1c",
+    Severity.CRITICAL: "#991b1b",
+}
+_LOCAL_PART = re.compile(r"[^\s\x00-\x20\x7f-\x9f@,;:<>()\[\]\\\"\ud800-\udfff]+")
+_DOMAIN_LABEL = re.compile(r"[^\W_](?:[\w-]{0,61}[^\W_])?")
+_ID_UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
+
+_templates = Environment(
+    loader=PackageLoader("alertctl", "templates"),
+    autoescape=lambda name: name is not None and name.endswith(".html"),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who an email is from. `name` may be empty."""
+
+    address: str
+    name: str = ""
+
+    @property
+    def domain(self) -> str:
+        domain = ascii_domain(self.address.rpartition("@")[2])
+        return _ID_UNSAFE.sub("", domain) or "alertctl.invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What an email says: the same for everyone who gets it. Everything is cleaned and cut."""
+
+    subject: str
+    text: str
+    html: str
+
+
+def valid_address(text: str) -> bool:
+    """Whether this is exactly one plain address, `local@domain`: no name, no comment, no quotes, no second address."""
+    local, at, domain = text.rpartition("@")
+    if not at or len(text.encode("utf-8", "replace")) > ADDRESS_LIMIT or len(local) > LOCAL_PART_LIMIT:
+        return False
+    dots_in_place = not local.startswith(".") and not local.endswith(".") and ".." not in local
+    return bool(_LOCAL_PART.fullmatch(local)) and dots_in_place and _is_domain(domain)
+
+
+def ascii_domain(domain: str) -> str:
+    """The domain as DNS knows it; as it is if that can't be said."""
+    try:
+        return domain if domain.isascii() else domain.encode("idna").decode()
+    except UnicodeError:
+        return domain
+
+
+def wire_address(address: str) -> str:
+    """A valid address with its domain in ASCII; its local part may still need SMTPUTF8."""
+    local, _, domain = address.rpartition("@")
+    return f"{local}@{ascii_domain(domain)}"
+
+
+def message_id(delivery_id: str, sender: Sender) -> str:
+    """The same for every attempt at a delivery, so that a mail server can tell a repeat."""
+    return f"<{_ID_UNSAFE.sub('-', delivery_id)[:100] or 'delivery'}@{sender.domain}>"
+
+
+@lru_cache(maxsize=64)
+def letter(content: Content, plain: bool = False) -> Letter:
+    """The email that tells this content. `plain` leaves the HTML out (empty). Kept, for an event's next recipients."""
+    known = {
+        "title": _said(one_line(content.title), SUBJECT_LIMIT) or _said(one_line(content.event_type), NAME_LIMIT),
+        "summary": _said(content.summary, SUMMARY_LIMIT),
+        "severity": content.severity.value.capitalize(),
+        "colour": _COLOURS[content.severity],
+        "fields": [
+            (_said(one_line(f.name), NAME_LIMIT), _said(f.value, VALUE_LIMIT)) for f in content.fields[:FIELDS_LIMIT]
+        ],
+        "more": max(0, len(content.fields) - FIELDS_LIMIT),
+        "link": _link(content.link),
+        "notes": [_said(one_line(note), NOTE_LIMIT) for note in content.notes[:NOTES_LIMIT]],
+        "event_type": _said(one_line(content.event_type), NAME_LIMIT),
+        "event_id": _said(one_line(content.event_id), NAME_LIMIT),
+        "occurred_at": content.occurred_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+    }
+    text = _templates.get_template("alert.txt").render(known)
+    html = "" if plain else _templates.get_template("alert.html").render(known)
+    return Letter(subject(content), text, html)
+
+
+def subject(content: Content) -> str:
+    """One line, at most 200 characters; the severity in words comes first."""
+    title = one_line(content.title) or one_line(content.event_type) or "Alert"
+    return cut(mask_key_like(f"[{content.severity.value.capitalize()}] {title}"), SUBJECT_LIMIT)
+
+
+def serialised(
+    content: Content, delivery_id: str, address: str, sender: Sender, now: datetime, *, plain: bool
+) -> bytes:
+    """One delivery's email as it goes over the wire: its own headers before what is made once an event.
+
+    Raises ValueError for an address that isn't exactly one address.
+    """
+    if not valid_address(address):
+        raise ValueError("not exactly one email address")
+    own = {"To": wire_address(address), "Message-ID": message_id(delivery_id, sender), "Date": format_datetime(now)}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in own.items())
+    return lines.encode() + _shared(content, sender, plain)
+
+
+def headers(content: Content, delivery_id: str, address: str, sender: Sender, now: datetime) -> dict[str, str]:
+    """The same headers for people: what `--dry-run` and `log show --rendered` print."""
+    return {
+        "From": str(_author(sender)),
+        "To": wire_address(address) if valid_address(address) else "",
+        "Subject": subject(content),
+        "Date": format_datetime(now),
+        "Message-ID": message_id(delivery_id, sender),
+        "Auto-Submitted": "auto-generated",
+    }
+
+
+def _author(sender: Sender) -> Address:
+    return Address(display_name=display_name(sender.name), addr_spec=wire_address(sender.address))
+
+
+def display_name(name: str) -> str:
+    """A name fit for From: one line, none of what separates addresses (SendGrid refuses `;` and `,`)."""
+    return cut(one_line(re.sub(r"[,;<>\"\\]", " ", name)), 100)
+
+
+@lru_cache(maxsize=64)
+def _shared(content: Content, sender: Sender, plain: bool) -> bytes:
+    """The headers and the MIME body that all recipients of an event share: most of the work, done once an event."""
+    said = letter(content, plain)
+    message = EmailMessage(policy=SMTP)
+    message["From"] = _author(sender)
+    message["Subject"] = said.subject
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(said.text, cte="quoted-printable")
+    if said.html:
+        message.add_alternative(said.html, subtype="html", cte="quoted-printable")
+    return message.as_bytes()
+
+
+def _said(text: str, limit: int) -> str:
+    return cut(mask_key_like(clean(text).strip()), limit)
+
+
+def _link(link: str | None) -> str:
+    safe = safe_link(link) or ""
+    return safe if len(safe) <= LINK_LIMIT else ""
+
+
+def _is_domain(domain: str) -> bool:
+    labels = domain.split(".")
+    literal_or_long = len(ascii_domain(domain)) > 253 or not ascii_domain(domain).isascii()
+    return not literal_or_long and all(_DOMAIN_LABEL.fullmatch(label) for label in labels)

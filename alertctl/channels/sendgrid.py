@@ -1,0 +1,192 @@
+"""SendGrid: payloads built by its own helpers, carried by our transport, up to 1000 deliveries a request."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sendgrid.helpers.mail import (
+    ClickTracking,
+    CustomArg,
+    From,
+    Header,
+    Mail,
+    OpenTracking,
+    Personalization,
+    To,
+    TrackingSettings,
+)
+
+from alertctl.channels.base import Parcel, Receipt, Verdict
+from alertctl.channels.credentials import credential, sealed
+from alertctl.channels.deadline import Deadline
+from alertctl.channels.email import Sender, display_name, headers, letter, message_id, valid_address, wire_address
+from alertctl.channels.statuses import status_error
+from alertctl.channels.text import Redactor
+from alertctl.channels.transport import Reply, Transport
+from alertctl.content import Content
+from alertctl.errors import DeliveryError, Reason
+
+BATCH = 1000
+"""Personalizations that SendGrid takes in one request."""
+ROUNDS = 5
+"""Requests in one call of `send`: SendGrid names all bad addresses at once, so the second usually passes."""
+
+_NAMED = re.compile(r"personalizations[.\[](\d{1,4})\b(.*)")
+
+
+class SendGridChannel:
+    """Sends by `/v3/mail/send`. A refused batch was refused whole, so the good part of it may go again at once."""
+
+    name = "email"
+    provider = "sendgrid"
+    batch_size = BATCH
+
+    def __init__(self, api_key: str, api_url: str, from_address: str, from_name: str, transport: Transport) -> None:
+        self.deadline = transport.deadline
+        self._transport = transport
+        self._key = credential(api_key, "SENDGRID_API_KEY", missing="unauthorized")
+        self._redact = Redactor([api_key, api_key.strip()])
+        self._url = f"{api_url.rstrip('/')}/v3/mail/send"
+        self._sender = Sender(from_address, from_name)
+
+    def send(self, content: Content, parcels: Sequence[Parcel]) -> list[Verdict]:
+        if isinstance(self._key, DeliveryError):
+            return [sealed(self._key, self._redact) for _ in parcels]
+        deadline = Deadline(self.deadline)
+        verdicts: dict[int, Verdict] = {}
+        for plain in (False, True):
+            alike = [place for place, parcel in enumerate(parcels) if parcel.plain is plain]
+            for start in range(0, len(alike), BATCH):
+                self._send_batch(content, parcels, alike[start : start + BATCH], verdicts, deadline)
+        return [verdicts[place] for place in range(len(parcels))]
+
+    def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
+        """Headers, text and HTML of the email that `send` would have SendGrid make."""
+        said = letter(content, parcel.plain)
+        shown = headers(content, parcel.delivery_id, parcel.address, self._sender, datetime.now(UTC))
+        return {"headers": shown, "text": said.text, "html": said.html}
+
+    def payload(self, content: Content, parcels: Sequence[Parcel]) -> dict[str, Any]:
+        """The body of one request. The parcels are alike in `plain` and their addresses are valid."""
+        said = letter(content, parcels[0].plain)
+        mail = Mail(
+            From(wire_address(self._sender.address), display_name(self._sender.name) or None),
+            subject=said.subject,
+            plain_text_content=said.text,
+            html_content=said.html or None,
+        )
+        for place, parcel in enumerate(parcels):
+            mail.add_personalization(self._personalization(parcel), index=place)
+        mail.tracking_settings = _untracked()
+        built: dict[str, Any] = mail.get()
+        return built
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _personalization(self, parcel: Parcel) -> Any:
+        found = Personalization()
+        to = To()
+        to.email = wire_address(parcel.address)
+        found.add_to(to)
+        found.add_custom_arg(CustomArg("delivery_id", parcel.delivery_id))
+        found.add_header(Header("Message-ID", message_id(parcel.delivery_id, self._sender)))
+        found.add_header(Header("Auto-Submitted", "auto-generated"))
+        return found
+
+    def _send_batch(
+        self,
+        content: Content,
+        parcels: Sequence[Parcel],
+        waiting: list[int],
+        verdicts: dict[int, Verdict],
+        deadline: Deadline,
+    ) -> None:
+        """Fill in a verdict for each place in `waiting`; what SendGrid names as bad is left out of the next round."""
+        for place in waiting:
+            if not valid_address(parcels[place].address):
+                verdicts[place] = DeliveryError(Reason.BAD_ADDRESS, "invalid_address", detail="not one email address")
+        for _ in range(ROUNDS):
+            waiting = [place for place in waiting if place not in verdicts]
+            if not waiting:
+                return
+            answer = self._attempt(content, [parcels[place] for place in waiting], deadline)
+            if not isinstance(answer, dict):
+                verdicts.update(dict.fromkeys(waiting, answer))
+                return
+            verdicts.update({waiting[position]: error for position, error in answer.items()})
+        left = DeliveryError(Reason.UNAVAILABLE, "batch_refused", detail="others in the same request were refused")
+        verdicts.update({place: left for place in waiting if place not in verdicts})
+
+    def _attempt(
+        self, content: Content, parcels: Sequence[Parcel], deadline: Deadline
+    ) -> Verdict | dict[int, DeliveryError]:
+        """One request: a verdict for all, or errors for those at fault (by position) while the rest may go again."""
+        try:
+            body = json.dumps(self.payload(content, parcels)).encode()
+        except Exception as exc:
+            return DeliveryError(Reason.REJECTED, "unrenderable", detail=self._redact(repr(exc)))
+        try:
+            reply = self._transport.post(self._url, self._headers(), body, deadline=deadline)
+        except DeliveryError as error:
+            return sealed(error, self._redact)
+        except Exception as exc:
+            return DeliveryError(Reason.AMBIGUOUS, "unexpected", detail=self._redact(repr(exc)))
+        return self._judged(reply, len(parcels))
+
+    def _judged(self, reply: Reply, count: int) -> Verdict | dict[int, DeliveryError]:
+        named = named_errors(reply, count)
+        if named:
+            return {position: sealed(error, self._redact) for position, error in named.items()}
+        verdict = sendgrid_verdict(reply)
+        if isinstance(verdict, DeliveryError):
+            return sealed(verdict, self._redact)
+        return Receipt(self._redact(verdict.provider_id), self._redact(verdict.answer))
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", "User-Agent": "alertctl"}
+
+
+def sendgrid_verdict(reply: Reply) -> Verdict:
+    """Success is 202 with an X-Message-Id, nothing less (200 means sandbox mode: checked, not sent)."""
+    if reply.status == 202:
+        found = reply.headers.get("x-message-id", "").strip()
+        if found:
+            return Receipt(found, f"HTTP 202, X-Message-Id: {found}")
+        return DeliveryError(Reason.AMBIGUOUS, "no_message_id", detail=f"HTTP 202: {reply.text}")
+    said = "; ".join(f"{error.get('message')} ({error.get('field') or 'request'})" for error in _errors(reply))
+    return status_error(reply, detail=f"HTTP {reply.status}: {said}" if said else "")
+
+
+def named_errors(reply: Reply, count: int) -> dict[int, DeliveryError]:
+    """What a 400 says of single personalizations, by position; empty if it also has something to say about the rest."""
+    found: dict[int, DeliveryError] = {}
+    for error in _errors(reply) if reply.status == 400 else []:
+        place = _NAMED.match(str(error.get("field") or ""))
+        if place is None or int(place[1]) >= count:
+            return {}
+        address = place[2].startswith((".to", "[to", "].to")) or "email" in place[2]
+        reason, code = (Reason.BAD_ADDRESS, "invalid_address") if address else (Reason.REJECTED, "http_400")
+        found[int(place[1])] = DeliveryError(reason, code, detail=f"{error.get('message')} ({error.get('field')})")
+    return found
+
+
+def _errors(reply: Reply) -> list[dict[str, Any]]:
+    """SendGrid's own list of errors; empty when the body is anything else."""
+    try:
+        answer = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return []
+    errors = answer.get("errors") if isinstance(answer, dict) else None
+    return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+
+
+def _untracked() -> Any:
+    settings = TrackingSettings()
+    settings.click_tracking = ClickTracking(enable=False, enable_text=False)
+    settings.open_tracking = OpenTracking(enable=False)
+    return settings

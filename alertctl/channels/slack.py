@@ -1,0 +1,158 @@
+"""Slack: messages built by slack_sdk, carried by our own transport, judged strictly."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.request import Request
+
+from slack_sdk import WebClient
+
+from alertctl.channels.base import Parcel, Receipt, Verdict
+from alertctl.channels.credentials import credential, sealed
+from alertctl.channels.deadline import Deadline
+from alertctl.channels.slack_blocks import slack_message
+from alertctl.channels.slack_errors import WHOLE_PROVIDER, cleaned_code, slack_reason
+from alertctl.channels.statuses import status_error
+from alertctl.channels.text import Redactor
+from alertctl.channels.transport import Reply, Transport
+from alertctl.channels.waits import retry_after
+from alertctl.content import Content
+from alertctl.errors import DeliveryError, Reason
+
+
+class SlackChannel:
+    """Posts to channels by chat.postMessage. `api_url` ends with `/api/`; `token` is a bot token (`xoxb-…`)."""
+
+    name = "slack"
+    provider = "slack"
+    batch_size = 1
+
+    def __init__(self, token: str, api_url: str, transport: Transport) -> None:
+        self.deadline = transport.deadline
+        self._transport = transport
+        self._token = credential(token, "SLACK_BOT_TOKEN", missing="not_authed")
+        self._redact = Redactor([token, token.strip()])
+        usable = "" if isinstance(self._token, DeliveryError) else self._token
+        self._client = _Client(usable, api_url if api_url.endswith("/") else f"{api_url}/", transport)
+
+    def send(self, content: Content, parcels: Sequence[Parcel]) -> list[Verdict]:
+        deadline = Deadline(self.deadline)
+        return [self._send_one(content, parcel, deadline) for parcel in parcels]
+
+    def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
+        """The payload that `send` would post."""
+        return slack_message(content, parcel.address, parcel.delivery_id, plain=parcel.plain)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _send_one(self, content: Content, parcel: Parcel, deadline: Deadline) -> Verdict:
+        if isinstance(self._token, DeliveryError):
+            return sealed(self._token, self._redact)
+        try:
+            payload = self.render(content, parcel)
+        except Exception as exc:
+            return DeliveryError(Reason.REJECTED, "unrenderable", detail=self._redact(repr(exc)))
+        return self._post(payload, deadline)
+
+    def _post(self, payload: dict[str, Any], deadline: Deadline) -> Verdict:
+        try:
+            reply = self._client.post_message(payload, deadline)
+        except DeliveryError as error:
+            return sealed(error, self._redact)
+        except Exception as exc:
+            return DeliveryError(Reason.AMBIGUOUS, "unexpected", detail=self._redact(repr(exc)))
+        verdict = slack_verdict(reply)
+        if isinstance(verdict, DeliveryError):
+            return sealed(verdict, self._redact)
+        return Receipt(self._redact(verdict.provider_id), self._redact(verdict.answer))
+
+
+def slack_verdict(reply: Reply) -> Verdict:
+    """Success is HTTP 200 with `ok` true and a `ts`, nothing less. What is returned is not redacted yet."""
+    answer = _answer(reply)
+    if reply.status == 200 and not reply.truncated and answer.get("ok") is True:
+        ts = answer.get("ts")
+        if isinstance(ts, str) and ts.strip():
+            return Receipt(ts, _without_echo(answer))
+        return DeliveryError(Reason.AMBIGUOUS, "no_ts", detail=reply.text)
+    code = cleaned_code(answer.get("error")) if answer.get("ok") is False else ""
+    if reply.status == 429 or (code and _refuses(reply)):
+        return _refusal(reply, code)
+    if reply.status != 200:
+        return status_error(reply, whole_provider=False)
+    code = "incomplete_reply" if reply.truncated else "bad_reply"
+    return DeliveryError(Reason.AMBIGUOUS, code, detail=f"HTTP 200: {reply.text}")
+
+
+def _refuses(reply: Reply) -> bool:
+    """A status that lets the code in the body speak: 200 and the 4xx; a 5xx with a code is still an outage."""
+    return not reply.truncated and (reply.status == 200 or 400 <= reply.status < 500)
+
+
+def _refusal(reply: Reply, code: str) -> DeliveryError:
+    reason = Reason.RATE_LIMITED if reply.status == 429 else slack_reason(code)
+    limited = reason is Reason.RATE_LIMITED
+    return DeliveryError(
+        reason,
+        code or "ratelimited",
+        detail=reply.text,
+        retry_after=retry_after(reply.headers, reply.text, datetime.now(UTC)) if limited else None,
+        whole_provider=limited and code in WHOLE_PROVIDER,
+    )
+
+
+def _answer(reply: Reply) -> dict[str, Any]:
+    """The JSON object in the body, or an empty one."""
+    try:
+        answer = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _without_echo(answer: dict[str, Any]) -> str:
+    """Slack's answer, but for our own message: that is in the delivery log already."""
+    return json.dumps({name: value for name, value in answer.items() if name != "message"}, ensure_ascii=False)
+
+
+class _Silence(logging.Logger):
+    """slack_sdk logs whole payloads and replies at DEBUG; they are for the delivery log only."""
+
+    def __init__(self) -> None:
+        super().__init__("alertctl.slack_sdk", logging.CRITICAL)
+        self.disabled = True
+
+
+class _Carried(Exception):  # noqa: N818
+    """Takes a reply past slack_sdk's own judgement, which calls `{"ok": "false"}` a success."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
+
+
+class _Client(WebClient):
+    """slack_sdk's client builds the request; our transport carries it, within the deadline of the calling thread."""
+
+    def __init__(self, token: str, api_url: str, transport: Transport) -> None:
+        super().__init__(token=token, base_url=api_url, logger=_Silence(), retry_handlers=[])
+        self._transport = transport
+        self._calling = threading.local()
+
+    def post_message(self, payload: dict[str, Any], deadline: Deadline) -> Reply:
+        self._calling.deadline = deadline
+        try:
+            self.chat_postMessage(**payload)
+        except _Carried as carried:
+            return carried.reply
+        raise AssertionError("slack_sdk didn't use our transport")
+
+    def _perform_urllib_http_request_internal(self, url: str, req: Request) -> dict[str, Any]:
+        body = req.data if isinstance(req.data, bytes) else b""
+        raise _Carried(self._transport.post(url, dict(req.header_items()), body, deadline=self._calling.deadline))

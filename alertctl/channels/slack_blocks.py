@@ -1,0 +1,142 @@
+"""Content as a Slack message: Block Kit, within Slack's limits, with everything hostile made inert."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+from slack_sdk.models.blocks import (
+    ActionsBlock,
+    Block,
+    ButtonElement,
+    ContextBlock,
+    HeaderBlock,
+    MarkdownTextObject,
+    PlainTextObject,
+    SectionBlock,
+)
+
+from alertctl.channels.text import clean, cut, mask_key_like, one_line, safe_link, width
+from alertctl.content import Content, Field, Severity
+
+# https://docs.slack.dev/reference/block-kit/blocks; all in UTF-16 units, counted after escaping
+HEADER_LIMIT = 150
+SECTION_LIMIT = 3000
+FIELD_LIMIT = 2000
+FIELDS_LIMIT = 10
+BUTTON_LIMIT = 75
+URL_LIMIT = 3000
+BLOCKS_LIMIT = 50
+TOTAL_LIMIT = 10_000
+"""All text of a message together; Slack's own limit is about 13 000 for its blocks (measured)."""
+
+NAME_LIMIT = 200
+CONTEXT_LIMIT = 800
+FALLBACK_LIMIT = 1000
+PLAIN_LIMIT = 4000
+"""Slack's advice for `text` (it cuts at 40 000)."""
+
+EMOJI = {Severity.INFO: "ℹ️", Severity.WARNING: "⚠️", Severity.ERROR: "❌", Severity.CRITICAL: "🚨"}
+WORD = {Severity.INFO: "Info", Severity.WARNING: "Warning", Severity.ERROR: "Error", Severity.CRITICAL: "Critical"}
+
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+def escape(text: str, limit: int) -> str:
+    """Text that Slack shows as it is: no mentions, no links, at most `limit` long after escaping."""
+    text = mask_key_like(clean(text).strip())
+    return cut(text[: limit + 1].translate(_ESCAPES), limit)
+
+
+def slack_message(content: Content, channel: str, delivery_id: str, *, plain: bool = False) -> dict[str, Any]:
+    """The payload of chat.postMessage. `plain` is what is tried once after Slack disliked the blocks."""
+    message: dict[str, Any] = {
+        "channel": channel,
+        "text": plain_text(content) if plain else fallback_text(content),
+        "parse": "none",
+        "link_names": False,
+        "unfurl_links": False,
+        "unfurl_media": False,
+    }
+    if plain:
+        return message | {"mrkdwn": False}
+    return message | {
+        "blocks": [block.to_dict() for block in blocks(content, spent=width(message["text"]))],
+        "metadata": {"event_type": "alertctl_delivery", "event_payload": {"delivery_id": delivery_id}},
+    }
+
+
+def fallback_text(content: Content) -> str:
+    """One full sentence for notifications and screen readers."""
+    return escape(f"{_headline(content)}{_full_stop(content.title)} {one_line(content.summary)}", FALLBACK_LIMIT)
+
+
+def plain_text(content: Content) -> str:
+    """Everything as lines of text."""
+    named = [f"{one_line(field.name)}: {one_line(field.value) or '-'}" for field in content.fields]
+    lines = [_headline(content), content.summary, *named, safe_link(content.link) or "", _small_print(content)]
+    return escape("\n".join(line for line in lines if line.strip()), PLAIN_LIMIT)
+
+
+def blocks(content: Content, *, spent: int = 0) -> list[Block]:
+    """Header, summary, fields, link button, small print. `spent` is how much of the total the fallback text takes."""
+    header = escape(_headline(content), HEADER_LIMIT)
+    summary = escape(content.summary, SECTION_LIMIT)
+    link = safe_link(content.link)
+    button = link if link and width(link) <= URL_LIMIT else None
+    more = len(content.fields) - FIELDS_LIMIT
+    small = _context(content, more=max(more, 0), dropped_link=bool(link) and button is None)
+    left = TOTAL_LIMIT - spent - sum(map(width, (header, summary, small, button or ""))) - BUTTON_LIMIT
+    found: list[Block] = [HeaderBlock(text=PlainTextObject(text=header, emoji=True))]
+    if summary:
+        found.append(SectionBlock(text=_Inert(summary)))
+    if content.fields:
+        found.append(SectionBlock(fields=[_Inert(text) for text in _fields(content.fields[:FIELDS_LIMIT], left)]))
+    if button:
+        found.append(ActionsBlock(elements=[ButtonElement(text="Open", url=button, action_id="open")]))
+    return [*found, ContextBlock(elements=[_Inert(small)])]
+
+
+class _Inert(MarkdownTextObject):
+    """`verbatim` keeps Slack from finding mentions, channels and links in escaped text by itself.
+
+    Text objects have nothing to validate, yet slack_sdk spends 25 us on looking: half of what a message costs.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text=text, verbatim=True)
+
+    def to_dict(self, *args: Any) -> dict[str, Any]:
+        return {"type": "mrkdwn", "text": self.text, "verbatim": True}
+
+
+def _fields(fields: tuple[Field, ...], left: int) -> list[str]:
+    """Each field's text; where they don't fit together, each gets the same share of what is left."""
+    texts = [_field(field) for field in fields]
+    if sum(map(width, texts)) <= left:
+        return texts
+    return [cut(text, left // len(texts)) for text in texts]
+
+
+def _field(field: Field) -> str:
+    name = escape(one_line(field.name).replace("*", "∗"), NAME_LIMIT) or "-"
+    return cut(f"*{name}*\n{escape(field.value, FIELD_LIMIT) or '-'}", FIELD_LIMIT)
+
+
+def _headline(content: Content) -> str:
+    title = one_line(content.title) or one_line(content.event_type) or "Alert"
+    return f"{EMOJI[content.severity]} {WORD[content.severity]}: {title}"
+
+
+def _full_stop(title: str) -> str:
+    return "" if title.rstrip().endswith((".", "!", "?")) else "."
+
+
+def _small_print(content: Content) -> str:
+    when = content.occurred_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return " · ".join(filter(None, (*map(one_line, content.notes), one_line(content.event_type), when)))
+
+
+def _context(content: Content, *, more: int, dropped_link: bool) -> str:
+    remarks = [f"+{more} more" if more else "", "link too long to show" if dropped_link else ""]
+    return escape(" · ".join(filter(None, (*remarks, _small_print(content)))), CONTEXT_LIMIT)

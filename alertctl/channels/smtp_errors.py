@@ -1,0 +1,74 @@
+"""What an SMTP server's reply, or an exception of smtplib, means for a delivery."""
+
+from __future__ import annotations
+
+import smtplib
+from enum import StrEnum
+
+from alertctl.channels.network_errors import Stage, network_error
+from alertctl.errors import DeliveryError, Reason
+
+
+class Step(StrEnum):
+    """How far a session had got when the server refused."""
+
+    GREETING = "greeting"
+    HELLO = "EHLO"
+    STARTTLS = "STARTTLS"
+    AUTH = "AUTH"
+    MAIL = "MAIL FROM"
+    RCPT = "RCPT TO"
+    DATA = "DATA"
+    END = "the end of the message"
+
+
+_ABOUT_US = frozenset({Step.GREETING, Step.HELLO, Step.STARTTLS, Step.AUTH, Step.MAIL})
+"""Steps that are the same for every message: a 5xx here means that none will pass."""
+
+_AUTH_CODES = frozenset({530, 534, 535, 538})
+"""RFC 4954: authentication required, too weak, failed, needs encryption."""
+
+_NOT_THE_ADDRESS = frozenset({500, 502, 503, 504})
+"""RFC 5321: the command was not understood; says nothing about a recipient."""
+
+EXCEPTIONS: dict[type[BaseException], str] = {
+    smtplib.SMTPException: "smtp_error",
+    smtplib.SMTPNotSupportedError: "not_supported",
+    smtplib.SMTPServerDisconnected: "no_reply",
+    smtplib.SMTPResponseException: "smtp_error",
+    smtplib.SMTPSenderRefused: "smtp_error",
+    smtplib.SMTPRecipientsRefused: "smtp_error",
+    smtplib.SMTPDataError: "smtp_error",
+    smtplib.SMTPConnectError: "smtp_error",
+    smtplib.SMTPHeloError: "smtp_error",
+    smtplib.SMTPAuthenticationError: "smtp_error",
+}
+"""Our sessions raise replies as `refusal`; these are for what smtplib may still raise by itself."""
+
+
+def smtp_reason(step: Step, code: int) -> Reason:
+    """4xx: later. 5xx: it depends on what was refused. Anything else is no verdict once the message is out."""
+    if step is Step.END:
+        return Reason.UNAVAILABLE if 400 <= code < 500 else Reason.REJECTED if 500 <= code < 600 else Reason.AMBIGUOUS
+    if not 500 <= code < 600 or (step is Step.RCPT and code == 552):
+        return Reason.UNAVAILABLE
+    if step is Step.MAIL and code in (552, 555):
+        return Reason.REJECTED
+    if step in _ABOUT_US or code in _AUTH_CODES:
+        return Reason.CONFIG
+    return Reason.BAD_ADDRESS if step is Step.RCPT and code not in _NOT_THE_ADDRESS else Reason.REJECTED
+
+
+def refusal(step: Step, code: int, text: str) -> DeliveryError:
+    """The server's own code and words as a DeliveryError, not redacted yet. 552 at RCPT: RFC 5321, 4.5.3.1.10."""
+    return DeliveryError(smtp_reason(step, code), str(code), detail=f"{code} {text} (in answer to {step.value})")
+
+
+def smtp_error(exc: BaseException, stage: Stage, *, connecting: bool = False) -> DeliveryError:
+    """A DeliveryError for an exception that ended a session in `stage`."""
+    code = next((EXCEPTIONS[kind] for kind in type(exc).__mro__ if kind in EXCEPTIONS), None)
+    if code is None:
+        return network_error(exc, stage, connecting=connecting)
+    answered = getattr(exc, "smtp_code", None)
+    word = str(answered) if isinstance(answered, int) and answered > 0 else code
+    return DeliveryError(stage.value, word, detail=f"{type(exc).__name__}: {exc}")

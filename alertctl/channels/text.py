@@ -1,0 +1,111 @@
+"""Plain text made fit to travel: cleaned, escaped, cut, and without our secrets."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable
+from urllib.parse import quote, urlsplit
+
+ELLIPSIS = "…"
+MASK = "***"
+ANSWER_LIMIT = 2000
+"""Characters of a provider's answer that are kept ("cut to 2 kB")."""
+
+_BIDI = "\u202a-\u202e\u2066-\u2069"
+_CONTROLS = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff{_BIDI}]")
+_LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
+_SPACES = re.compile(r"\s+")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_BROKEN_ENTITY = re.compile(r"&[a-z0-9#]{0,6}$", re.IGNORECASE)
+_URL_UNSAFE = re.compile(r"[\s\x00-\x20\x7f-\x9f\\<>\"`{}|^]")
+_KEY_LIKE = re.compile(
+    r"\bxox[a-z]-[\w-]{6,}|\bxapp-[\w-]{6,}|SG\.[\w-]+\.[\w-]+|(?<=\bBearer )\S+|(?<=\bBasic )\S+", re.IGNORECASE
+)
+
+
+def clean(text: str) -> str:
+    """Text without control characters and half surrogate pairs; every kind of line end becomes `\\n`.
+
+    Characters that turn the writing direction go too: they make one text look like another.
+    """
+    text = _CONTROLS.sub("", _LINE_ENDS.sub("\n", text))
+    if _SURROGATES.search(text):
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def one_line(text: str) -> str:
+    """Clean text on a single line: fit for a mail header or a headline."""
+    return _SPACES.sub(" ", clean(text)).strip()
+
+
+def width(text: str) -> int:
+    """Length in UTF-16 code units, the strictest way in which a provider may count characters."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
+
+
+def cut(text: str, limit: int) -> str:
+    """At most `limit` UTF-16 units, the last of them `…` if anything is missing; never ends inside an `&entity;`."""
+    if len(text) * 2 <= limit or width(text) <= limit:
+        return text
+    kept = text[: max(limit - 1, 0)]
+    while width(kept) > limit - 1:
+        kept = kept[: len(kept) - max(1, (width(kept) - limit + 1) // 2)]
+    return (_BROKEN_ENTITY.sub("", kept).rstrip() + ELLIPSIS) if limit > 0 else ""
+
+
+def mask_key_like(text: str) -> str:
+    """Text without anything that looks like a Slack token, a SendGrid key or a credential, ours or not."""
+    return _KEY_LIKE.sub(MASK, text)
+
+
+def safe_link(link: str | None) -> str | None:
+    """The link if it is http(s) with a host, made of characters that can't break out of anything; else None."""
+    if not link:
+        return None
+    link = _URL_UNSAFE.sub(lambda found: quote(found[0], errors="replace"), clean(link).strip())
+    try:
+        parts = urlsplit(link)
+        usable = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return None
+    return link if usable and "%" not in (parts.hostname or "") else None
+
+
+class Redactor:
+    """Masks known secrets, in every form in which they travel, and whatever looks like one."""
+
+    def __init__(self, secrets: Iterable[str], *, username: str = "") -> None:
+        forms = {form for secret in secrets if secret for form in _forms(secret, username)}
+        longest_first = sorted(forms, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def __call__(self, text: str) -> str:
+        """Clean text with its secrets masked, cut to 2 kB: fit for the delivery log."""
+        text = clean(text)
+        if self._pattern is not None:
+            text = self._pattern.sub(MASK, text)
+        return _cut_bytes(mask_key_like(text).strip(), ANSWER_LIMIT)
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """`text` without control characters and without `secrets` (also base64, quoted), cut to 2 kB."""
+    return Redactor(secrets)(text)
+
+
+def _forms(secret: str, username: str) -> list[str]:
+    """A secret as itself, in JSON, in a URL, and in base64 as AUTH PLAIN, AUTH LOGIN and Basic send it."""
+    spoken = [secret, f"\0{username}\0{secret}", f"{username}\0{username}\0{secret}", f"{username}:{secret}"]
+    encoded = [base64.b64encode(text.encode()).decode() for text in spoken]
+    plain = {secret, clean(secret), json.dumps(secret)[1:-1], quote(secret, safe="")}
+    return [form for form in [*plain, *encoded, *(text.rstrip("=") for text in encoded)] if form]
+
+
+def _cut_bytes(text: str, limit: int) -> str:
+    """At most `limit` bytes of UTF-8, with `…` where something is missing."""
+    encoded = text.encode()
+    if len(encoded) <= limit:
+        return text
+    return encoded[: limit - len(ELLIPSIS.encode())].decode(errors="ignore") + ELLIPSIS

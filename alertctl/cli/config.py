@@ -1,0 +1,85 @@
+"""`alertctl config show|check`: what is set, where it came from, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alertctl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from alertctl.config import Problem
+
+app = typer.Typer(name="config", help="Show and check the settings.", no_args_is_help=True)
+
+
+class Output(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table or json.")]
+
+
+@app.command()
+def show(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
+    """Print every setting, its value (secrets masked) and where it came from."""
+    from alertctl.config import load
+
+    rows = load(flags=_flags(context)).describe()
+    _print(("name", "value", "origin"), rows, output)
+
+
+@app.command()
+def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
+    """Name each mistake in the settings by its variable. Ends with 2 when there is an error."""
+    problems = _problems(_flags(context))
+    rows = [(problem.severity, problem.name, problem.message) for problem in problems]
+    if rows or output is Output.JSON:
+        _print(("severity", "name", "message"), rows, output)
+    if not rows:
+        typer.echo("Nothing is wrong with the settings.", err=True)
+    if any(problem.severity == "error" for problem in problems):
+        raise typer.Exit(2)
+
+
+def _flags(context: typer.Context) -> Mapping[str, object]:
+    """The settings given as flags before the command's name: a mapping by NAME, kept on the root context."""
+    flags = context.find_root().obj
+    return flags if isinstance(flags, Mapping) else {}
+
+
+def _problems(flags: Mapping[str, object]) -> list[Problem]:
+    from alertctl.config import Problem, check, load
+
+    try:
+        return check(load(flags=flags))
+    except ConfigError as error:
+        # Settings that can't be read can't be checked as a whole: these mistakes come first.
+        named = (line.partition(": ") for line in error.problems)
+        return [Problem(name, "error", message) for name, _, message in named]
+
+
+def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: Output) -> None:
+    if output is Output.JSON:
+        # ASCII: a terminal's or a pipe's encoding can't break it.
+        typer.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        # Whole names, whatever the width: they are what people search for.
+        table.add_column(column.upper(), no_wrap=column in {"name", "severity"}, overflow="fold")
+    for row in rows:
+        # Text, not str: a value in square brackets is not markup.
+        table.add_row(*map(Text, row))
+    Console(file=sys.stdout, highlight=False).print(table)

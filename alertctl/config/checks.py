@@ -1,0 +1,108 @@
+"""What is allowed value by value and yet wrong as a whole. Reaches for nothing: no network, no database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from alertctl.config.settings import Email, Settings
+from alertctl.config.values import loopback, plain_number, split_url
+
+_SHORTEST_HMAC_SECRET = 32
+"""Bytes; RFC 7518, 3.2: a key of at least the hash's size, for HS256."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`name` is the variable to change. An error keeps something from working, a warning may."""
+
+    name: str
+    severity: Literal["error", "warning"]
+    message: str
+
+
+def check(settings: Settings) -> list[Problem]:
+    """What is wrong with settings that loaded, the errors first."""
+    parts = (_channels, _slack, _email, _smtp, _jwt, _in_clear, _timing)
+    found = [problem for part in parts for problem in part(settings)]
+    return sorted(found, key=lambda problem: problem.severity != "error")
+
+
+def _error(name: str, message: str) -> Problem:
+    return Problem(name, "error", message)
+
+
+def _warning(name: str, message: str) -> Problem:
+    return Problem(name, "warning", message)
+
+
+def _channels(settings: Settings) -> Iterator[Problem]:
+    if not settings.slack.enabled and not settings.email.enabled:
+        yield _warning("SLACK_ENABLED", "both channels are off: nobody is told anything (see also EMAIL_ENABLED)")
+
+
+def _slack(settings: Settings) -> Iterator[Problem]:
+    token = settings.slack.bot_token.get_secret_value()
+    if settings.slack.enabled and not token:
+        yield _error("SLACK_BOT_TOKEN", "is not set, but SLACK_ENABLED is true")
+    if token and not token.startswith("xoxb-"):
+        yield _warning("SLACK_BOT_TOKEN", "does not begin with xoxb-: is it a bot token?")
+
+
+def _email(settings: Settings) -> Iterator[Problem]:
+    key = settings.sendgrid.api_key.get_secret_value()
+    if key and not key.startswith("SG."):
+        yield _warning("SENDGRID_API_KEY", "does not begin with SG.: is it an API key?")
+    if not settings.email.enabled:
+        return
+    if not key and not settings.smtp.host:
+        yield _error("SMTP_HOST", "neither SENDGRID_API_KEY nor SMTP_HOST is set, but EMAIL_ENABLED is true")
+    if settings.email.from_address == Email.model_fields["from_address"].default:
+        yield _warning("EMAIL_FROM_ADDRESS", f"is still {settings.email.from_address}: few servers accept that")
+
+
+def _smtp(settings: Settings) -> Iterator[Problem]:
+    smtp = settings.smtp
+    password = smtp.password.get_secret_value()
+    if smtp.username and not password:
+        yield _error("SMTP_PASSWORD", "is not set, but SMTP_USERNAME is")
+    if password and not smtp.username:
+        yield _warning("SMTP_USERNAME", "is not set: SMTP_PASSWORD is not used")
+    if smtp.security == "none" and smtp.username and smtp.host and not loopback(smtp.host):
+        yield _error("SMTP_SECURITY", "none would send the password in clear; use starttls or tls")
+    if (smtp.port, smtp.security) in {(465, "starttls"), (587, "tls")}:
+        yield _warning("SMTP_SECURITY", f"{smtp.security} is unusual on port {smtp.port}")
+
+
+def _jwt(settings: Settings) -> Iterator[Problem]:
+    jwt = settings.jwt
+    secret = jwt.secret.get_secret_value()
+    if secret and len(secret.encode()) < _SHORTEST_HMAC_SECRET:
+        yield _warning("JWT_SECRET", f"is shorter than {_SHORTEST_HMAC_SECRET} bytes: it can be guessed")
+    shared = [name for name in jwt.algorithms if name.startswith("HS")]
+    public = [name for name in jwt.algorithms if not name.startswith("HS")]
+    if shared and not secret:
+        yield _error("JWT_SECRET", f"is not set, but JWT_ALGORITHMS has {shared[0]}")
+    if public and not jwt.public_key and not jwt.jwks:
+        yield _error("JWT_PUBLIC_KEY", f"neither it nor JWT_JWKS is set, but JWT_ALGORITHMS has {public[0]}")
+
+
+def _in_clear(settings: Settings) -> Iterator[Problem]:
+    """Credentials that would travel over http:// to another machine."""
+    travels = (
+        ("SLACK_API_URL", settings.slack.api_url, settings.slack.bot_token),
+        ("SENDGRID_API_URL", settings.sendgrid.api_url, settings.sendgrid.api_key),
+        ("ALERTCTL_SERVER", settings.alertctl.server, settings.alertctl.token),
+    )
+    for name, link, secret in travels:
+        parts = split_url(link)
+        if parts and parts.scheme == "http" and secret.get_secret_value() and not loopback(parts.hostname or ""):
+            yield _warning(name, "is http: the token travels in clear; use https")
+
+
+def _timing(settings: Settings) -> Iterator[Problem]:
+    ours = settings.alertctl
+    if ours.lease is not None and ours.lease <= ours.deadline:
+        deadline = plain_number(ours.deadline)
+        yield _error("ALERTCTL_LEASE", f"must be longer than ALERTCTL_DEADLINE ({deadline} s), or alerts go out twice")

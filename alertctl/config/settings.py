@@ -1,0 +1,254 @@
+"""Every setting: its name, type, default and meaning. SECTION_FIELD in upper case is the variable's name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from os.path import expanduser, isfile, join
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationInfo
+
+from alertctl.config import values
+from alertctl.config.database import MASK, database_url, default_url, masked, passwords
+from alertctl.config.layers import Value
+
+_NO_SECRET = SecretStr("")
+_ALGORITHMS = (
+    *("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    *("ES256", "ES384", "ES512", "EdDSA"),
+)
+_YEARS_IN_DAYS = 36_500
+
+
+def _secret(value: object) -> object:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def _existing_file(value: object, info: ValidationInfo) -> str:
+    """A file's path, relative to the working folder that `load` was given. Empty stays empty."""
+    path = expanduser(values.text(value))
+    if path and not isfile(join((info.context or {}).get("cwd", ""), path)):
+        raise ValueError(f"{values.quoted(path)} is not a file")
+    return path
+
+
+def _key_set(value: object, info: ValidationInfo) -> str:
+    """The place of a JWKS document: a URL (its query is kept), or an existing file."""
+    place = values.text(value)
+    if not place.lower().startswith(("http://", "https://")):
+        return _existing_file(value, info)
+    values.url(place.split("?")[0])
+    return place
+
+
+YesOrNo = Annotated[bool, BeforeValidator(values.yes_or_no)]
+Text = Annotated[str, BeforeValidator(values.text)]
+Host = Annotated[str, BeforeValidator(values.host)]
+Url = Annotated[str, BeforeValidator(values.url)]
+SlackUrl = Annotated[str, BeforeValidator(lambda value: values.url(value) + "/")]
+ExistingFile = Annotated[str, BeforeValidator(_existing_file)]
+Credential = Annotated[SecretStr, BeforeValidator(lambda value: values.credential(_secret(value)))]
+Days = Annotated[int, BeforeValidator(values.whole(1, _YEARS_IN_DAYS, "a number of days"))]
+Port = Annotated[int, BeforeValidator(values.whole(1, 65535, "a port"))]
+
+
+class _Section(BaseModel):
+    # Frozen: settings are built once and passed down. No input in errors: it may be a secret.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Slack(_Section):
+    enabled: YesOrNo = Field(False, description="Send alerts to Slack: true or false.")
+    bot_token: Credential = Field(_NO_SECRET, description="The Slack app's bot token, xoxb-…")
+    default_channel: Annotated[str, BeforeValidator(values.slack_channel)] = Field(
+        "#platform-alerts", description="The channel that gets every event: #name, a name, or an ID."
+    )
+    api_url: SlackUrl = Field(
+        "https://slack.com/api/", description="Slack's API; GovSlack and the sandbox have their own."
+    )
+    per_second: Annotated[float, BeforeValidator(values.number(0, 1000))] = Field(
+        1.0, description="Messages a second to one channel (Slack allows 1); 0 = unpaced."
+    )
+    burst: Annotated[int, BeforeValidator(values.whole(1, 1000))] = Field(
+        5, description="Messages that may go to one channel at once before the pace counts."
+    )
+
+
+class Email(_Section):
+    enabled: YesOrNo = Field(False, description="Send alerts by email: true or false.")
+    from_address: Annotated[str, BeforeValidator(values.address)] = Field(
+        "alertctl@localhost", description="The sender's address."
+    )
+    from_name: Text = Field("alertctl", description="The sender's name.")
+
+
+class Sendgrid(_Section):
+    api_key: Credential = Field(_NO_SECRET, description="SendGrid's API key, SG.…; without one SMTP is used.")
+    api_url: Url = Field(
+        "https://api.sendgrid.com",
+        description="SendGrid's API; the EU region has https://api.eu.sendgrid.com.",
+    )
+
+
+class Smtp(_Section):
+    host: Host = Field("", description="The mail server, used when there is no SENDGRID_API_KEY.")
+    port: Port = Field(587, description="Its port; 465 means TLS from the start.")
+    username: Text = Field("", description="User name, when the server wants one.")
+    password: Annotated[SecretStr, BeforeValidator(lambda value: values.password(_secret(value)))] = Field(
+        _NO_SECRET, description="Password of SMTP_USERNAME."
+    )
+    security: Annotated[str, BeforeValidator(values.one_of("starttls", "tls", "none"))] | None = Field(
+        None,
+        description="starttls, tls or none. Unset: tls on port 465, else starttls "
+        "(none on a loopback host that offers no STARTTLS).",
+    )
+
+
+class Notification(_Section):
+    admin_emails: Annotated[tuple[str, ...], BeforeValidator(values.addresses)] = Field(
+        (), description="Who gets every event that goes to email: addresses, comma-separated."
+    )
+
+
+class Database(_Section):
+    # Not in the repr: it may hold a password.
+    url: Annotated[str, BeforeValidator(database_url)] = Field(
+        default_factory=lambda: default_url(os.environ),
+        repr=False,
+        description="sqlite:///path/to/file.db or postgresql://user:password@host/name. "
+        "Unset: alertctl.db in $XDG_STATE_HOME/alertctl or ~/.local/state/alertctl.",
+    )
+
+
+class Retry(_Section):
+    schedule: Annotated[tuple[float, ...], BeforeValidator(values.schedule)] = Field(
+        (5.0, 30.0, 120.0, 600.0, 3600.0, 14400.0),
+        description="Waits before each further attempt; after the last one the failure is final.",
+    )
+
+
+class Prune(_Section):
+    success_days: Days = Field(30, description="Days that successful deliveries stay in the log.")
+    failed_days: Days = Field(90, description="Days that failed deliveries stay in the log.")
+    suppressed_days: Days = Field(30, description="Days that suppressed deliveries stay in the log.")
+
+
+class Jwt(_Section):
+    secret: Annotated[SecretStr, BeforeValidator(lambda value: values.hmac_secret(_secret(value)))] = Field(
+        _NO_SECRET, description="Shared secret of the platform's HS256 tokens, 32 bytes or more."
+    )
+    public_key: Annotated[str, BeforeValidator(values.public_key)] = Field(
+        "", description="Public key of the platform's RS256 or ES256 tokens, PEM text."
+    )
+    jwks: Annotated[str, BeforeValidator(_key_set)] = Field("", description="Or its key set (JWKS): a URL or a file.")
+    issuer: Text = Field("", description="The `iss` that a token must have; unset: any.")
+    audience: Text = Field("", description="The `aud` that a token must have; unset: none is asked for.")
+    algorithms: Annotated[tuple[str, ...], BeforeValidator(values.among(_ALGORITHMS, "algorithms"))] = Field(
+        (), description="The algorithms that are accepted, comma-separated (HS256, RS256, ES256, …)."
+    )
+    user_claim: Text = Field("sub", description="The claim with the user's id.")
+    email_claim: Text = Field("email", description="The claim with the user's email address.")
+    role_claim: Text = Field("role", description="The claim with the user's role.")
+    leeway: Annotated[float, BeforeValidator(values.duration_between(0, 3600))] = Field(
+        0.0, description="Seconds that the clocks may differ."
+    )
+
+
+class Alertctl(_Section):
+    config: Text = Field(
+        "",
+        description="The TOML file. Unset: ./alertctl.toml, else alertctl/alertctl.toml "
+        "in $XDG_CONFIG_HOME or ~/.config.",
+    )
+    host: Host = Field("127.0.0.1", description="The address that `alertctl serve` listens on.")
+    port: Annotated[int, BeforeValidator(values.whole(0, 65535, "a port"))] = Field(
+        8000, description="The port that `alertctl serve` listens on; 0 = any free one."
+    )
+    lease: Annotated[float, BeforeValidator(values.duration_between(0.1, 86_400))] | None = Field(
+        None,
+        description="Seconds that a claimed delivery is its daemon's; unset: three times the deadline.",
+    )
+    deadline: Annotated[float, BeforeValidator(values.duration_between(0.1, 600))] = Field(
+        10.0, description="Seconds that one attempt may last in all."
+    )
+    senders: Annotated[int, BeforeValidator(values.whole(1, 256))] = Field(
+        16, description="Threads that send, for each channel."
+    )
+    ca_bundle: ExistingFile = Field("", description="File of certificates (PEM) to trust instead of the usual ones.")
+    server: Url = Field("", description="An `alertctl serve` that commands speak to, instead of the database.")
+    token: Credential = Field(_NO_SECRET, description="The token for ALERTCTL_SERVER, actl_…")
+    timeout: Annotated[float, BeforeValidator(values.duration_between(0.1, 86_400))] = Field(
+        30.0, description="Seconds that a command waits for ALERTCTL_SERVER, repeats included."
+    )
+    log_level: Annotated[str, BeforeValidator(values.one_of("debug", "info", "warning", "error"))] = Field(
+        "info", description="debug, info, warning or error."
+    )
+    log_format: Annotated[str, BeforeValidator(values.one_of("text", "json"))] = Field(
+        "text", description="text or json."
+    )
+    public_url: Url = Field("", description="Where people reach this alertctl, for links in messages.")
+
+
+class Settings(BaseModel):
+    """All settings, checked. Built once by `load` and passed down."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    slack: Slack = Field(default_factory=Slack)
+    email: Email = Field(default_factory=Email)
+    sendgrid: Sendgrid = Field(default_factory=Sendgrid)
+    smtp: Smtp = Field(default_factory=Smtp)
+    notification: Notification = Field(default_factory=Notification)
+    database: Database = Field(default_factory=Database)
+    retry: Retry = Field(default_factory=Retry)
+    prune: Prune = Field(default_factory=Prune)
+    jwt: Jwt = Field(default_factory=Jwt)
+    alertctl: Alertctl = Field(default_factory=Alertctl)
+    _written: Mapping[str, Value] = PrivateAttr(default_factory=dict)
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Where each value came from, by NAME (see `Value.origin`)."""
+        return {name: self.origin(name) for name, _ in self._each()}
+
+    def origin(self, name: str) -> str:
+        return self._written[name].origin if name in self._written else "default"
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret that is set, the longest first, for redaction; a database's password also decoded."""
+        found = [value.get_secret_value() for _, value in self._each() if isinstance(value, SecretStr)]
+        return tuple(sorted({*filter(None, found), *passwords(self.database.url)}, key=lambda each: (-len(each), each)))
+
+    def describe(self) -> list[tuple[str, str, str]]:
+        """Name, value as text with secrets masked, and origin of every setting, in the order of this file."""
+        return [(name, shown(value), self.origin(name)) for name, value in self._each()]
+
+    def _each(self) -> Iterator[tuple[str, Any]]:
+        for section, fields in self:
+            yield from ((f"{section}_{field}".upper(), value) for field, value in fields)
+
+
+def shown(value: object) -> str:
+    """A setting's value as it would be written in `.env`, secrets masked, nothing for what is unset."""
+    if isinstance(value, SecretStr):
+        return MASK if value.get_secret_value() else ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        waits = all(isinstance(part, float) for part in value)
+        return " ".join(map(values.duration, value)) if waits else ",".join(value)
+    if isinstance(value, float):
+        return values.plain_number(value)
+    return masked(str(value)) if value is not None else ""
+
+
+def reference() -> list[tuple[str, str, str]]:
+    """NAME, default as text (empty: unset) and description of every setting, in the order of this file."""
+    rows = []
+    for section, annotated in Settings.model_fields.items():
+        model: Any = annotated.annotation
+        for name, field in model.model_fields.items():
+            default = "" if field.default_factory else shown(field.default)
+            rows.append((f"{section}_{name}".upper(), default, field.description or ""))
+    return rows

@@ -1,0 +1,332 @@
+"""One channel's way out: record what has ended and claim what is due in one transaction, then send."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlmodel import SQLModel
+
+from alertctl import outbox
+from alertctl.channels.base import Channel, Parcel, Receipt, Verdict
+from alertctl.config import Settings
+from alertctl.dispatcher.pace import Pace
+from alertctl.dispatcher.senders import Job, Senders
+from alertctl.errors import AlertctlError, DeliveryError, Reason, Unreachable
+from alertctl.events import restore
+from alertctl.models import Event
+from alertctl.outbox import Claim, Claimed, Ended, Lane
+from alertctl.store import Connect
+
+log = logging.getLogger("alertctl.dispatcher")
+event = SQLModel.metadata.tables[str(Event.__tablename__)]
+Observe = Callable[[Lane, Sequence[Ended]], None]
+
+POLL = 2.0
+"""Seconds after which a lane looks for due deliveries without being woken."""
+LINGER = 0.01
+"""Seconds that results gather before they are written together."""
+GATHER = 64
+"""Results that are written at once without waiting for more."""
+FIRST_ALONE = 1.0
+"""After this many idle seconds the first delivery goes alone: a revoked token costs one call, not one a thread."""
+LEASE_DEADLINES = 3
+"""A lease is this many times the longest total deadline unless ALERTCTL_LEASE says otherwise: one job that waits for a
+thread, one that is being sent, and one for good measure."""
+CLAIM = 1000
+"""Rows that one claim takes at most (SendGrid carries that many in a request)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How deliveries are sent: waits between tries (s), the lease (s), threads a channel, the pace to one address."""
+
+    schedule: tuple[float, ...]
+    lease: float
+    senders: int
+    per_second: float
+    burst: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Policy:
+        lease = settings.alertctl.lease or LEASE_DEADLINES * settings.alertctl.deadline
+        pace = (settings.slack.per_second, settings.slack.burst)
+        return cls(settings.retry.schedule, lease, settings.alertctl.senders, *pace)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Attempts, and how they ended."""
+
+    attempted: int = 0
+    success: int = 0
+    retrying: int = 0
+    failed: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.attempted + other.attempted,
+            self.success + other.success,
+            self.retrying + other.retrying,
+            self.failed + other.failed,
+        )
+
+
+class ChannelLane:
+    """Claims, sends and records for one channel, on one thread and its senders."""
+
+    def __init__(
+        self,
+        where: Lane,
+        channel: Channel,
+        connect: Connect,
+        policy: Policy,
+        clock: Callable[[], datetime],
+        pace: Pace | None,
+        observe: Observe,
+    ) -> None:
+        self.name = where.channel
+        self.tally = Tally()
+        self.trouble: AlertctlError | None = None
+        self._where, self._channel, self._connect, self._policy = where, channel, connect, policy
+        self._clock, self._pace, self._observe = clock, pace, observe
+        self._changed = threading.Condition()
+        self._ended: list[Ended] = []
+        self._jobs_out = 0
+        self._woken = False
+        self._stopping = False
+        self._proven = False
+        self._alone_since = 0.0
+        self._last_busy = 0.0
+        self._broken: DeliveryError | None = None
+        self._senders = Senders(self.name, policy.senders, self._send, self._finish)
+        self._thread = threading.Thread(target=self._run, name=f"alertctl-{self.name}-lane", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def join(self, grace: float) -> None:
+        self._thread.join(grace)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def run_until_idle(self) -> None:
+        """Work until nothing is due and nobody waits for its turn. Trouble with the database ends up in `trouble`."""
+        try:
+            while True:
+                claim = self._turn()
+                if self._jobs_out or self._ended:
+                    self._gather(POLL)
+                elif not (claim.taken or claim.failed):
+                    turn_in = self._pace.horizon() if self._pace else 0.0
+                    if turn_in <= 0 or claim.paused_until is not None:
+                        return
+                    time.sleep(min(turn_in + 0.01, POLL))
+        except AlertctlError as error:
+            self.trouble = error
+        finally:
+            self._senders.close()
+
+    def _run(self) -> None:
+        wait = 0.0
+        while not self._stopping:
+            try:
+                claim = self._turn()
+            except Unreachable as error:
+                wait = min(wait * 2 or 0.25, 5.0)
+                log.warning("%s: %s; next try in %.1f s", self.name, error, wait)
+                self._sleep(wait)
+                continue
+            except Exception:
+                # A lane must outlive a mistake of ours: what it had claimed falls due again by its lease.
+                log.exception("%s: unexpected", self.name)
+                self._sleep(POLL)
+                continue
+            wait = 0.0
+            busy = bool(claim.failed or claim.deferred)
+            self._gather(0.0 if busy else self._until_next(claim))
+        self._wind_up()
+
+    def _sleep(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping, seconds)
+
+    def _until_next(self, claim: Claim) -> float:
+        """Seconds until there may be something to do, if nothing wakes us."""
+        until = POLL
+        if claim.paused_until is not None:
+            until = min(until, (claim.paused_until - self._clock()).total_seconds())
+        if claim.next_due is not None:
+            until = min(until, (claim.next_due - self._clock()).total_seconds())
+        return max(until, 0.0)
+
+    def _turn(self) -> Claim:
+        """Write what has ended and claim what is due, in one transaction; hand it to the senders."""
+        with self._changed:
+            ended, self._ended = self._ended, []
+            self._woken = False
+        try:
+            claim, events, pauses = self._connect.write(lambda connection: self._exchange(connection, ended))
+        except BaseException:
+            with self._changed:
+                self._ended = ended + self._ended
+            raise
+        if ended:
+            self._account(ended, pauses)
+        jobs = self._jobs(claim.taken, events)
+        if jobs:
+            with self._changed:
+                self._jobs_out += len(jobs)
+            self._last_busy = time.monotonic()
+            self._senders.put(jobs)
+        return claim
+
+    def _exchange(self, connection: Connection, ended: Sequence[Ended]) -> tuple[Claim, dict[str, Any], list[Any]]:
+        now = self._clock()
+        pauses: list[Any] = []
+        if ended:
+            pauses = outbox.record(connection, self._where, ended, self._policy.schedule, now, random.random)
+        room = self._room()
+        pace = self._pace.wait if self._pace else outbox.unpaced
+        if not room:
+            return Claim(), {}, pauses
+        most = min(room * self._channel.batch_size, max(CLAIM, room))
+        limits = (most, most, most)
+        claim = outbox.claim(connection, self._where, limits, now, self._policy.lease, pace)
+        wanted = {one.event_id for one in claim.taken}
+        rows = connection.execute(select(event).where(event.c.id.in_(wanted))).all() if wanted else []
+        return claim, {row.id: row for row in rows}, pauses
+
+    def _room(self) -> int:
+        """Jobs that may be handed out now: twice the threads in hand, or one while the provider is unproven."""
+        if self._stopping:
+            return 0
+        now = time.monotonic()
+        if not self._jobs_out and now - self._last_busy > FIRST_ALONE:
+            self._proven, self._alone_since = False, now
+        if not self._proven:
+            # Slow answers are no verdict: after a second one more goes, after two the caution ends.
+            alone = now - self._alone_since
+            if alone < 2 * FIRST_ALONE:
+                return max(0, (1 if alone < FIRST_ALONE else 2) - self._jobs_out)
+        return max(0, 2 * self._policy.senders - self._jobs_out)
+
+    def _jobs(self, taken: Sequence[Claimed], events: dict[str, Any]) -> list[Job]:
+        """Deliveries of one event, claimed together, travel together as far as the channel allows."""
+        expires = time.monotonic() + self._policy.lease
+        size, jobs = self._channel.batch_size, []
+        if size == 1:
+            return [Job(events[one.event_id], (one,), expires) for one in taken]
+        ordered = sorted(taken, key=lambda one: (one.urgency, one.event_id, one.plain))
+        for (_, event_id, _), group in groupby(ordered, key=lambda one: (one.urgency, one.event_id, one.plain)):
+            together = tuple(group)
+            for start in range(0, len(together), size):
+                jobs.append(Job(events[event_id], together[start : start + size], expires))
+        return jobs
+
+    def _send(self, job: Job) -> list[Ended]:
+        started = time.monotonic()
+        if started >= job.expires:
+            # Frozen past the lease: somebody else has it by now.
+            return []
+        broken = self._broken
+        if broken is not None:
+            detail = f"not tried: {self._where.provider} is left alone because of {broken.code}"
+            refused = DeliveryError(Reason.CONFIG, broken.code, detail=detail)
+            return [Ended(one, refused, None) for one in job.claimed]
+        parcels = [Parcel(one.delivery_id, one.address, one.plain) for one in job.claimed]
+        verdicts = self._verdicts(job, parcels)
+        took = round((time.monotonic() - started) * 1000)
+        self._learn(verdicts)
+        return [Ended(one, verdict, took) for one, verdict in zip(job.claimed, verdicts, strict=True)]
+
+    def _verdicts(self, job: Job, parcels: Sequence[Parcel]) -> list[Verdict]:
+        try:
+            return self._channel.send(restore(job.event), parcels)
+        except Exception as error:
+            # A mistake of ours must not end a sender; whether the message went out nobody knows.
+            log.exception("%s: unexpected", self.name)
+            lost = DeliveryError(Reason.AMBIGUOUS, "internal_error", detail=type(error).__name__)
+            return [lost] * len(parcels)
+
+    def _learn(self, verdicts: Sequence[Verdict]) -> None:
+        for verdict in verdicts:
+            failed_config = isinstance(verdict, DeliveryError) and verdict.reason is Reason.CONFIG
+            self._broken = verdict if failed_config and isinstance(verdict, DeliveryError) else None
+            if failed_config:
+                self._proven, self._alone_since = False, time.monotonic()
+            elif isinstance(verdict, Receipt) or verdict.reason in (Reason.BAD_ADDRESS, Reason.REJECTED):
+                self._proven = True
+
+    def _finish(self, ended: list[Ended]) -> None:
+        with self._changed:
+            self._ended += ended
+            self._jobs_out -= 1
+            self._last_busy = time.monotonic()
+            self._changed.notify_all()
+
+    def _gather(self, idle: float) -> None:
+        """Wait for results or a wake-up (`idle` seconds at most), then a moment longer for more results."""
+        with self._changed:
+            caution = self._jobs_out and not self._proven
+            patience = min(idle, FIRST_ALONE) if caution else idle
+            self._changed.wait_for(lambda: self._woken or self._stopping or self._ended, patience)
+            if self._ended and not self._woken:
+                self._changed.wait_for(
+                    lambda: self._woken or self._stopping or not self._jobs_out or len(self._ended) >= GATHER, LINGER
+                )
+
+    def _account(self, ended: Sequence[Ended], pauses: Sequence[Any]) -> None:
+        if any(wanted.address is None for wanted in pauses) and self._broken is not None:
+            log.warning(
+                "%s refuses us (%s): what waits fails without a call until that is mended; then: "
+                "alertctl log retry --status failed --error %s",
+                self._where.provider,
+                self._broken.code,
+                self._broken.code,
+            )
+            self._broken = None
+        arrived = sum(isinstance(one.verdict, Receipt) for one in ended)
+        final = sum(isinstance(one.verdict, DeliveryError) and self._is_final(one) for one in ended)
+        self.tally += Tally(len(ended), arrived, len(ended) - arrived - final, final)
+        self._observe(self._where, ended)
+
+    def _is_final(self, one: Ended) -> bool:
+        return not outbox.will_retry(one, self._policy.schedule, self._clock())
+
+    def _wind_up(self) -> None:
+        """Give back what wasn't begun with, wait for what is in flight, write it down."""
+        jobs = self._senders.drain()
+        unsent = [claimed for job in jobs for claimed in job.claimed]
+        with self._changed:
+            self._jobs_out -= len(jobs)
+        self._senders.close()
+        try:
+            if unsent:
+                self._connect.write(lambda connection: outbox.release(connection, unsent, self._clock()))
+            deadline = time.monotonic() + self._channel.deadline + 1
+            with self._changed:
+                self._changed.wait_for(lambda: self._jobs_out <= 0, max(0.0, deadline - time.monotonic()))
+            self._turn()
+        except AlertctlError as error:
+            log.warning("%s: %s; what was in flight falls due again by itself", self.name, error)

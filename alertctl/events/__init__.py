@@ -1,0 +1,109 @@
+"""The registry of event types: a new one is a file in this folder and a name in EVENT_TYPES."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from alertctl.content import Content, Severity
+from alertctl.errors import InvalidEvent
+from alertctl.events.base import EventFields
+from alertctl.events.experiment_lifecycle import ExperimentLifecycle
+from alertctl.events.generic_alert import GenericAlert
+from alertctl.events.rollout_advance import RolloutAdvance
+from alertctl.events.safety_rollback import SafetyRollback
+
+EVENT_TYPES: tuple[type[EventFields], ...] = (
+    SafetyRollback,
+    ExperimentLifecycle,
+    RolloutAdvance,
+    GenericAlert,
+)
+BY_NAME: Mapping[str, type[EventFields]] = {kind.event_type: kind for kind in EVENT_TYPES}
+PREFERENCES: Mapping[str, bool] = {
+    kind.event_type: kind.wanted_by_default for kind in EVENT_TYPES if kind.wanted_by_default is not None
+}
+"""Event types that users choose, with a new user's choice."""
+
+__all__ = ["BY_NAME", "EVENT_TYPES", "PREFERENCES", "EventFields", "did_you_mean", "find", "parse", "restore"]
+
+
+def find(event_type: str) -> type[EventFields]:
+    """The registered type of that name. Raises InvalidEvent with a suggestion."""
+    if event_type not in BY_NAME:
+        hint = did_you_mean(event_type, BY_NAME)
+        raise InvalidEvent("event_type", f"{_quoted(event_type)} is not an event type{hint or f' ({_or(BY_NAME)})'}")
+    return BY_NAME[event_type]
+
+
+def parse(event_type: str, fields: Mapping[str, Any]) -> EventFields:
+    """Typed fields from what a caller gave. Raises InvalidEvent that names the first wrong field."""
+    kind = find(event_type)
+    try:
+        return kind.model_validate(_storable(fields))
+    except ValidationError as error:
+        raise _first_problem(kind, error) from None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _storable(value: Any) -> Any:
+    """The same value without what no database and no provider takes: NUL and lone surrogates."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {_storable(name): _storable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(item) for item in value]
+    return value
+
+
+def _first_problem(kind: type[EventFields], error: ValidationError) -> InvalidEvent:
+    problem = error.errors(include_url=False, include_context=False)[0]
+    # Only `details` nests; what pydantic adds behind its key are the names of the union's members.
+    place = problem["loc"][:2] if problem["loc"][:1] == ("details",) else problem["loc"][:1]
+    field = ".".join(str(part) for part in place) or "fields"
+    if len(place) == 2:
+        return InvalidEvent(field, "should be text, a number, or yes or no")
+    if problem["type"] == "extra_forbidden":
+        known = sorted(kind.model_fields)
+        hint = did_you_mean(field, known) or f" (it has {', '.join(known)})"
+        return InvalidEvent(field, f"{kind.event_type} has no such field{hint}")
+    if problem["type"] == "missing":
+        return InvalidEvent(field, f"{kind.event_type} needs it: {kind.model_fields[field].description}")
+    message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    named, _, rest = message.partition(": ")
+    if not problem["loc"] and rest and named in kind.model_fields:
+        return InvalidEvent(named, rest)
+    return InvalidEvent(field, f"{message}{_got(problem['input'])}")
+
+
+def _got(value: Any) -> str:
+    return f", got {_quoted(value)}" if isinstance(value, str | int | float | bool) else ""
+
+
+def _quoted(value: Any) -> str:
+    text = str(value)
+    return repr(text if len(text) <= 60 else text[:59] + "…")
+
+
+def _or(names: Iterable[str]) -> str:
+    return "one of " + ", ".join(names)
+
+
+def restore(row: Any) -> Content:
+    """A stored event's content. An event that this version can't read any more still says what it was."""
+    try:
+        fields = BY_NAME[row.event_type].model_validate_json(row.fields)
+    except (KeyError, ValidationError):
+        title = row.event_type.replace("_", " ").capitalize()
+        summary = f"{title}: written by another version of alertctl, its details can't be shown."
+        return Content(row.event_type, row.id, title, summary, Severity(row.severity), (), row.occurred_at)
+    content = fields.content(row.id, row.occurred_at)
+    return content.noting("This is a test: nothing happened.") if row.is_test else content

@@ -1,0 +1,123 @@
+"""What all events have in common: their fields' manners, and how they become content."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from alertctl.content import Content, Severity, figure
+from alertctl.content import Field as ContentField
+
+
+def _not_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("should be a number, not yes or no")
+    return value
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+Text: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True)]
+Number: TypeAlias = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
+Percentage: TypeAlias = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=100, allow_inf_nan=False)]
+Count: TypeAlias = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=1_000_000)]
+Moment: TypeAlias = Annotated[datetime, AfterValidator(_aware)]
+Scalar: TypeAlias = str | bool | int | float | None
+
+
+class EventFields(BaseModel):
+    """The typed fields of one event type; a subclass is one file in this folder.
+
+    All are optional unless a subclass says otherwise: an alert is never refused for what it lacks.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=1_000_000)
+
+    event_type: ClassVar[str]
+    description: ClassVar[str]
+    channels: ClassVar[tuple[str, ...]] = ("slack", "email")
+    """The channels that this type goes to unless the caller names targets."""
+    wanted_by_default: ClassVar[bool | None]
+    """What a new user's preference is; None: there is no preference flag, users aren't asked."""
+    expected: ClassVar[tuple[str, ...]] = ()
+    """Fields whose absence is worth a warning."""
+
+    url: Text | None = Field(None, description="http(s) address of a page about it")
+    actor: Text | None = Field(None, description="who or what did it")
+    details: dict[str, Scalar] | None = Field(None, description="more to show: names to strings, numbers or booleans")
+    occurred_at: Moment | None = Field(None, description="when it happened (ISO 8601; without a zone: UTC)")
+    dedup_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = Field(
+        None, description="publishing the same key again sends nothing more"
+    )
+
+    @property
+    def level(self) -> Severity:
+        return Severity.INFO
+
+    def headline(self) -> str:
+        raise NotImplementedError
+
+    def sentence(self) -> str:
+        """One or more full sentences that say only what is known."""
+        raise NotImplementedError
+
+    def facts(self) -> tuple[tuple[str, str | None], ...]:
+        """Labels and values in the order of their weight; None values are left out."""
+        return ()
+
+    def content(self, event_id: str, occurred_at: datetime) -> Content:
+        facts = [ContentField(label, value) for label, value in self.facts() if value]
+        more = [ContentField(name, _shown(value)) for name, value in (self.details or {}).items()]
+        return Content(
+            event_type=self.event_type,
+            event_id=event_id,
+            title=self.headline(),
+            summary=self.sentence(),
+            severity=self.level,
+            fields=tuple(facts + more),
+            occurred_at=occurred_at,
+            link=self.url,
+            notes=(f"by {self.actor}",) if self.actor else (),
+        )
+
+    def lacks(self) -> tuple[str, ...]:
+        """The expected fields that are missing."""
+        return tuple(name for name in self.expected if getattr(self, name) in (None, ""))
+
+
+def _shown(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return figure(value)
+    return "" if value is None else str(value)
+
+
+def percent(value: float | None) -> str | None:
+    """7.1428 -> 7.143%; None stays None."""
+    return None if value is None else f"{figure(value)}%"
+
+
+def span(start: float | None, end: float | None) -> str:
+    """' from 50% to 0%', with only the ends that are known; empty when neither is."""
+    begins = "" if start is None else f" from {percent(start)}"
+    return begins + ("" if end is None else f" to {percent(end)}")
+
+
+def step(start: float | None, end: float | None) -> str | None:
+    """'50% → 0%' for a field, or None when neither end is known."""
+    if start is None and end is None:
+        return None
+    return (
+        " → ".join(percent(value) or "?" for value in (start, end))
+        if None not in (start, end)
+        else span(start, end)[1:]
+    )
+
+
+def within(environment: str | None) -> str:
+    return f" in {environment}" if environment else ""

@@ -1,0 +1,44 @@
+"""An experiment started, paused, resumed, stopped or completed."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from alertctl.events.base import EventFields, Text, within
+
+
+class ExperimentLifecycle(EventFields):
+    event_type: ClassVar[str] = "experiment_lifecycle"
+    description: ClassVar[str] = "an experiment started, paused, resumed, stopped or completed"
+    wanted_by_default: ClassVar[bool | None] = True
+    expected: ClassVar[tuple[str, ...]] = ("experiment",)
+
+    experiment: Text | None = Field(None, description="name or key of the experiment")
+    action: Literal["started", "paused", "resumed", "stopped", "completed"] = Field(description="what happened to it")
+    owner: Text | None = Field(None, description="whose experiment it is")
+    hypothesis: Text | None = Field(None, description="what it set out to show")
+    winner: Text | None = Field(None, description="the variant that won")
+    result: Text | None = Field(None, description="the outcome in words")
+    environment: Text | None = Field(None, description="where it runs")
+
+    def headline(self) -> str:
+        return f"Experiment {self.action}: {self.experiment}" if self.experiment else f"Experiment {self.action}"
+
+    def sentence(self) -> str:
+        verb = self.action if self.action in ("started", "completed") else f"was {self.action}"
+        story = f"{self.experiment or 'An experiment'} {verb}{within(self.environment)}."
+        if self.winner:
+            story += f" The winner is {self.winner}."
+        return f"{story} {self.result}" if self.result else story
+
+    def facts(self) -> tuple[tuple[str, str | None], ...]:
+        return (
+            ("Experiment", self.experiment),
+            ("Environment", self.environment),
+            ("Owner", self.owner),
+            ("Winner", self.winner),
+            ("Result", self.result),
+            ("Hypothesis", self.hypothesis),
+        )

@@ -1,0 +1,34 @@
+"""Anything that any service has to say."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field, StringConstraints
+
+from alertctl.content import Severity
+from alertctl.events.base import EventFields, Text
+
+
+class GenericAlert(EventFields):
+    event_type: ClassVar[str] = "generic_alert"
+    description: ClassVar[str] = "a custom alert from any service"
+    wanted_by_default: ClassVar[bool | None] = None
+
+    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(description="the headline")
+    message: Text | None = Field(None, description="what it is about")
+    severity: Severity = Field(Severity.INFO, description="info, warning, error or critical")
+    source: Text | None = Field(None, description="the service that says it")
+
+    @property
+    def level(self) -> Severity:
+        return self.severity
+
+    def headline(self) -> str:
+        return self.title
+
+    def sentence(self) -> str:
+        return self.message or f"{self.title}."
+
+    def facts(self) -> tuple[tuple[str, str | None], ...]:
+        return (("Source", self.source),)

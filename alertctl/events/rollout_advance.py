@@ -1,0 +1,47 @@
+"""A rollout moved to its next stage."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from alertctl.events.base import Count, EventFields, Moment, Percentage, Text, span, step, within
+
+
+class RolloutAdvance(EventFields):
+    event_type: ClassVar[str] = "rollout_advance"
+    description: ClassVar[str] = "a rollout moved to its next stage (goes to Slack only)"
+    channels: ClassVar[tuple[str, ...]] = ("slack",)
+    wanted_by_default: ClassVar[bool | None] = False
+    expected: ClassVar[tuple[str, ...]] = ("feature_flag", "to_percentage")
+
+    feature_flag: Text | None = Field(None, description="key of the flag")
+    from_percentage: Percentage | None = Field(None, description="rollout before, 0 to 100")
+    to_percentage: Percentage | None = Field(None, description="rollout after, 0 to 100")
+    stage: Count | None = Field(None, description="the stage it is in now, from 1")
+    stages: Count | None = Field(None, description="how many stages there are")
+    environment: Text | None = Field(None, description="where it happened")
+    next_at: Moment | None = Field(None, description="when the next stage is planned (ISO 8601)")
+
+    def headline(self) -> str:
+        return f"Rollout advanced: {self.feature_flag}" if self.feature_flag else "Rollout advanced"
+
+    def sentence(self) -> str:
+        what = f"The rollout of {self.feature_flag}" if self.feature_flag else "A rollout"
+        stage = f" ({self._stage()})" if self._stage() else ""
+        return f"{what} advanced{span(self.from_percentage, self.to_percentage)}{within(self.environment)}{stage}."
+
+    def _stage(self) -> str | None:
+        if self.stage is None:
+            return None
+        return f"stage {self.stage} of {self.stages}" if self.stages is not None else f"stage {self.stage}"
+
+    def facts(self) -> tuple[tuple[str, str | None], ...]:
+        return (
+            ("Feature flag", self.feature_flag),
+            ("Environment", self.environment),
+            ("Rollout", step(self.from_percentage, self.to_percentage)),
+            ("Stage", self._stage()),
+            ("Next stage", self.next_at.strftime("%Y-%m-%d %H:%M UTC") if self.next_at else None),
+        )

@@ -1,0 +1,86 @@
+"""A feature flag was rolled back because a metric crossed its threshold."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from alertctl.content import Severity, figure
+from alertctl.events.base import EventFields, Number, Percentage, Text, percent, span, step, within
+
+_RELATION = {"greater_than": "above", "less_than": "below", "equal_to": "equal to"}
+_SIGN = {"greater_than": ">", "less_than": "<", "equal_to": "="}
+
+
+class SafetyRollback(EventFields):
+    event_type: ClassVar[str] = "safety_rollback"
+    description: ClassVar[str] = "a feature flag was rolled back for safety"
+    wanted_by_default: ClassVar[bool | None] = True
+    expected: ClassVar[tuple[str, ...]] = ("feature_flag", "environment", "metric", "value", "threshold")
+
+    feature_flag: Text | None = Field(None, description="key of the flag")
+    environment: Text | None = Field(None, description="where it happened")
+    reason: Text | None = Field(None, description="why, in words")
+    metric: Text | None = Field(None, description="error_rate (0 to 1), latency, p95_latency, … (ms), or any name")
+    value: Number | None = Field(None, description="what the metric was")
+    threshold: Number | None = Field(None, description="what it was held against")
+    comparison: Literal["greater_than", "less_than", "equal_to"] = Field(
+        "greater_than", description="how the value stood to the threshold when it tripped"
+    )
+    from_percentage: Percentage | None = Field(None, description="rollout before, 0 to 100")
+    to_percentage: Percentage | None = Field(None, description="rollout after, 0 to 100")
+
+    @model_validator(mode="after")
+    def _error_rate_is_a_share(self) -> SafetyRollback:
+        for name in ("value", "threshold"):
+            number = getattr(self, name)
+            if self.metric == "error_rate" and number is not None and not 0 <= number <= 1:
+                raise ValueError(f"{name}: an error_rate is a share from 0 to 1 (5 % is 0.05), got {figure(number)}")
+        return self
+
+    @property
+    def level(self) -> Severity:
+        return Severity.CRITICAL
+
+    def headline(self) -> str:
+        return f"Safety rollback: {self.feature_flag}" if self.feature_flag else "Safety rollback"
+
+    def sentence(self) -> str:
+        what = self.feature_flag or "A feature flag"
+        went = span(self.from_percentage, self.to_percentage)
+        cause = self._cause()
+        story = f"{what} was rolled back for safety{went}{within(self.environment)}{f': {cause}' if cause else ''}."
+        return f"{story} Reason: {self.reason}" if self.reason else story
+
+    def _cause(self) -> str:
+        """'error_rate was 7.143%, above the threshold of 5%', with what is known of it."""
+        value, threshold = self._measured(self.value), self._measured(self.threshold)
+        name, relation = self.metric or "the metric", _RELATION[self.comparison]
+        if value and threshold:
+            return f"{name} was {value}, {relation} the threshold of {threshold}"
+        if value:
+            return f"{name} was {value}"
+        if threshold:
+            return f"{name} was {relation} the threshold of {threshold}"
+        return f"because of {self.metric}" if self.metric else ""
+
+    def _measured(self, number: float | None) -> str | None:
+        """A value in its metric's unit."""
+        if number is None:
+            return None
+        if self.metric == "error_rate":
+            return percent(number * 100)
+        return f"{figure(number)} ms" if "latency" in (self.metric or "").lower() else figure(number)
+
+    def facts(self) -> tuple[tuple[str, str | None], ...]:
+        threshold = self._measured(self.threshold)
+        return (
+            ("Feature flag", self.feature_flag),
+            ("Environment", self.environment),
+            ("Metric", self.metric),
+            ("Value", self._measured(self.value)),
+            ("Threshold", f"{_SIGN[self.comparison]} {threshold}" if threshold else None),
+            ("Rollout", step(self.from_percentage, self.to_percentage)),
+            ("Reason", self.reason),
+        )

@@ -1,0 +1,13 @@
+"""Alembic's entry: the connection, its transaction and its lock come from `store.migrate`."""
+
+from alembic import context
+
+from alertctl.models import SQLModel
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=SQLModel.metadata,
+    render_as_batch=True,
+    transactional_ddl=False,
+)
+context.run_migrations()

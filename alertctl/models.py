@@ -1,0 +1,262 @@
+"""The tables. Deliveries, attempts and pauses are written by `outbox` only."""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel
+
+ID_LENGTH = 36
+
+
+class Status(StrEnum):
+    """The life of a delivery (DESIGN: pending -> sending -> success | failed; suppressed from birth)."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    SUCCESS = "success"
+    FAILED = "failed"
+    SUPPRESSED = "suppressed"
+
+
+class Urgency:
+    """The order in which due deliveries are claimed: fresh critical ones overtake a backlog of retries."""
+
+    CRITICAL = 0
+    FRESH = 1
+    RETRY = 2
+    ALL = (CRITICAL, FRESH, RETRY)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime in UTC; SQLite stores it as sortable text, Postgres as timestamptz."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class _Clock:
+    """The last millisecond and counter that an id was made from, so that ids of one process only grow."""
+
+    lock = threading.Lock()
+    stamp = 0
+
+
+def new_id(now: datetime) -> str:
+    """A UUIDv7 (RFC 9562): 48 bits of milliseconds, 12 bits of counter, 62 random bits; grows within a process."""
+    with _Clock.lock:
+        stamp = max(int(now.timestamp() * 1000) << 12, _Clock.stamp + 1)
+        _Clock.stamp = stamp
+    noise = int.from_bytes(os.urandom(8), "big") >> 2
+    number = (stamp >> 12 & (1 << 48) - 1) << 80 | 7 << 76 | (stamp & 0xFFF) << 64 | 2 << 62 | noise
+    digits = f"{number:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _key(**more: Any) -> Any:
+    return Column(String(ID_LENGTH), primary_key=True, **more)
+
+
+def _link(target: str, **more: Any) -> Any:
+    return Column(String(ID_LENGTH), ForeignKey(target, ondelete="CASCADE"), **more)
+
+
+def _when(**more: Any) -> Any:
+    return Column(UtcDateTime, **more)
+
+
+class User(SQLModel, table=True):
+    """Somebody who may call the API and may be told. `subject` is the platform's own id of a user (JWT `sub`)."""
+
+    __tablename__ = "users"
+    id: str = Field(sa_column=_key())
+    email: str = Field(sa_column=Column(String(254), nullable=False, unique=True))
+    subject: str | None = Field(default=None, sa_column=Column(String(255), unique=True))
+    role: str = Field(default="viewer", sa_column=Column(String(16), nullable=False))
+    disabled: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
+    created_at: datetime = Field(sa_column=_when(nullable=False))
+
+
+class Token(SQLModel, table=True):
+    """An access token of our own; only its SHA-256 is kept."""
+
+    __tablename__ = "token"
+    id: str = Field(sa_column=_key())
+    user_id: str = Field(sa_column=_link("users.id", nullable=False, index=True))
+    role: str = Field(sa_column=Column(String(16), nullable=False))
+    digest: str = Field(sa_column=Column(String(64), nullable=False, unique=True))
+    hint: str = Field(sa_column=Column(String(8), nullable=False))
+    created_at: datetime = Field(sa_column=_when(nullable=False))
+    expires_at: datetime | None = Field(default=None, sa_column=_when())
+    last_used_at: datetime | None = Field(default=None, sa_column=_when())
+    revoked_at: datetime | None = Field(default=None, sa_column=_when())
+
+
+class Preference(SQLModel, table=True):
+    """Where one user wants to be told. A user without a row has the defaults."""
+
+    __tablename__ = "preference"
+    user_id: str = Field(sa_column=_link("users.id", primary_key=True))
+    slack_enabled: bool = Field(default=True, sa_column=Column(Boolean, nullable=False))
+    email_enabled: bool = Field(default=True, sa_column=Column(Boolean, nullable=False))
+    slack_channel: str | None = Field(default=None, sa_column=Column(String(80)))
+    email_address: str | None = Field(default=None, sa_column=Column(String(254)))
+    updated_at: datetime = Field(sa_column=_when(nullable=False))
+
+
+class EventPreference(SQLModel, table=True):
+    """One departure of one user from the registry's default for one event type."""
+
+    __tablename__ = "event_preference"
+    user_id: str = Field(sa_column=_link("users.id", primary_key=True))
+    event_type: str = Field(sa_column=Column(String(64), primary_key=True))
+    wanted: bool = Field(sa_column=Column(Boolean, nullable=False))
+
+
+class Event(SQLModel, table=True):
+    """Something that happened. `fields` is the JSON of its typed fields as the caller gave them."""
+
+    __tablename__ = "event"
+    id: str = Field(sa_column=_key())
+    event_type: str = Field(sa_column=Column(String(64), nullable=False))
+    severity: str = Field(sa_column=Column(String(16), nullable=False))
+    fields: str = Field(sa_column=Column(Text, nullable=False))
+    feature_flag: str | None = Field(default=None, sa_column=Column(String(255)))
+    experiment: str | None = Field(default=None, sa_column=Column(String(255)))
+    is_test: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
+    published_by: str | None = Field(default=None, sa_column=Column(String(254)))
+    occurred_at: datetime = Field(sa_column=_when(nullable=False))
+    created_at: datetime = Field(sa_column=_when(nullable=False))
+    expires_at: datetime | None = Field(default=None, sa_column=_when())
+
+    __table_args__ = (
+        Index("ix_event_feature_flag", "feature_flag", "id", postgresql_where=text("feature_flag IS NOT NULL")),
+        Index("ix_event_experiment", "experiment", "id", postgresql_where=text("experiment IS NOT NULL")),
+    )
+
+
+class EventKey(SQLModel, table=True):
+    """What makes publishing twice harmless: a caller's key, the event it stands for, and a digest of the body."""
+
+    __tablename__ = "event_key"
+    scope: str = Field(sa_column=Column(String(300), primary_key=True))
+    key: str = Field(sa_column=Column(String(255), primary_key=True))
+    event_id: str = Field(sa_column=_link("event.id", nullable=False, index=True))
+    digest: str = Field(sa_column=Column(String(64), nullable=False))
+    created_at: datetime = Field(sa_column=_when(nullable=False))
+
+
+class Delivery(SQLModel, table=True):
+    """One event to one target: the row in the delivery log. `next_attempt_at` is the queue; NULL = final.
+
+    `address_key` is the address without case. `attempts` counts every claim and is the fencing token;
+    the tries of the present round are `attempts - round_start` (a resend begins a new round).
+    `error` is the provider's own code, or why a suppressed one was held back. `rule` says why this target was chosen.
+    """
+
+    __tablename__ = "delivery"
+    id: str = Field(sa_column=_key())
+    event_id: str = Field(sa_column=_link("event.id", nullable=False))
+    event_type: str = Field(sa_column=Column(String(64), nullable=False))
+    channel: str = Field(sa_column=Column(String(16), nullable=False))
+    address: str = Field(sa_column=Column(String(254), nullable=False))
+    address_key: str = Field(sa_column=Column(String(254), nullable=False))
+    rule: str = Field(sa_column=Column(String(32), nullable=False))
+    user_id: str | None = Field(default=None, sa_column=Column(String(ID_LENGTH)))
+    status: str = Field(sa_column=Column(String(16), nullable=False))
+    error: str | None = Field(default=None, sa_column=Column(String(100)))
+    reason: str | None = Field(default=None, sa_column=Column(String(16)))
+    ambiguous: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
+    attempts: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
+    round_start: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
+    waiting_since: datetime = Field(sa_column=_when(nullable=False))
+    urgency: int = Field(sa_column=Column(Integer, nullable=False))
+    next_attempt_at: datetime | None = Field(default=None, sa_column=_when())
+    requested_by: str | None = Field(default=None, sa_column=Column(String(254)))
+    provider_id: str | None = Field(default=None, sa_column=Column(String(255)))
+    created_at: datetime = Field(sa_column=_when(nullable=False))
+    updated_at: datetime = Field(sa_column=_when(nullable=False))
+
+    __table_args__ = (
+        UniqueConstraint("event_id", "channel", "address_key", name="uq_delivery_target"),
+        Index(
+            "ix_delivery_due",
+            "channel",
+            "urgency",
+            "next_attempt_at",
+            postgresql_where=text("next_attempt_at IS NOT NULL"),
+            sqlite_where=text("next_attempt_at IS NOT NULL"),
+        ),
+        Index("ix_delivery_status", "status", "id"),
+        Index("ix_delivery_event_type", "event_type", "id"),
+        Index("ix_delivery_status_event_type", "status", "event_type", "id"),
+        Index("ix_delivery_channel", "channel", "id"),
+        Index("ix_delivery_address", "address_key", "id"),
+    )
+
+
+class Attempt(SQLModel, table=True):
+    """One try at a delivery, written before the send. No `outcome` = it is under way, or its sender died."""
+
+    __tablename__ = "attempt"
+    delivery_id: str = Field(sa_column=_link("delivery.id", primary_key=True))
+    number: int = Field(sa_column=Column(Integer, primary_key=True))
+    provider: str = Field(sa_column=Column(String(16), nullable=False))
+    started_at: datetime = Field(sa_column=_when(nullable=False))
+    duration_ms: int | None = Field(default=None)
+    outcome: str | None = Field(default=None, sa_column=Column(String(16)))
+    reason: str | None = Field(default=None, sa_column=Column(String(16)))
+    code: str | None = Field(default=None, sa_column=Column(String(100)))
+    answer: str | None = Field(default=None, sa_column=Column(Text))
+    requested_by: str | None = Field(default=None, sa_column=Column(String(254)))
+
+
+class Pause(SQLModel, table=True):
+    """A provider (`address_key` empty) or one of its addresses that is left alone `until` then, and why."""
+
+    __tablename__ = "pause"
+    provider: str = Field(sa_column=Column(String(16), primary_key=True))
+    address_key: str = Field(default="", sa_column=Column(String(254), primary_key=True))
+    until: datetime = Field(sa_column=_when(nullable=False))
+    reason: str = Field(sa_column=Column(String(16), nullable=False))
+    code: str = Field(sa_column=Column(String(100), nullable=False))
+    since: datetime = Field(sa_column=_when(nullable=False))
+
+
+class Run(SQLModel, table=True):
+    """A job's run for one period: the unique row that keeps two daemons from doing it twice."""
+
+    __tablename__ = "run"
+    job: str = Field(sa_column=Column(String(32), primary_key=True))
+    period: str = Field(sa_column=Column(String(32), primary_key=True))
+    started_at: datetime = Field(sa_column=_when(nullable=False))

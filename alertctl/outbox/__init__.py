@@ -1,0 +1,35 @@
+"""The life of a delivery: enqueue, claim, record, release, resend. The only writer of `status`.
+
+    enqueue --> pending --claim--> sending --record--> success
+       |                  ^           |
+       |                  |           +---record--> failed, next_attempt_at = later --claim--> sending
+       |                  resend      +---record--> failed, for good
+       +-----> suppressed
+
+`next_attempt_at` is the queue. A claim pushes it past a lease, raises `attempts` and writes the attempt's row before
+anything is sent. `attempts` is the fencing token: a result counts only while it still is the claim's number.
+"""
+
+from alertctl.outbox.claim import Claim, Lane, Pace, claim, release, unpaced
+from alertctl.outbox.enqueue import Resent, enqueue, resend
+from alertctl.outbox.prune import prune
+from alertctl.outbox.record import Ended, record, will_retry
+from alertctl.outbox.rows import INTERRUPTED, Claimed
+
+__all__ = [
+    "INTERRUPTED",
+    "Claim",
+    "Claimed",
+    "Ended",
+    "Lane",
+    "Pace",
+    "Resent",
+    "claim",
+    "enqueue",
+    "prune",
+    "record",
+    "release",
+    "resend",
+    "unpaced",
+    "will_retry",
+]

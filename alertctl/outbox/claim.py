@@ -1,0 +1,233 @@
+"""Taking due deliveries, leased, and giving them back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, case, delete, insert, or_, select, update
+
+from alertctl.errors import Reason
+from alertctl.models import Status, Urgency
+from alertctl.outbox.rows import INTERRUPTED, SWEEP, Claimed, attempt, claimed_from, delivery, pauses
+from alertctl.retry import PROBE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What a claim is for: a channel, and the provider that carries it now. `event_id` narrows it to one event."""
+
+    channel: str
+    provider: str
+    event_id: str | None = None
+
+
+@dataclass(slots=True)
+class Claim:
+    """What a claim found. `paused_until` when the whole provider is left alone; `probing` when this is the one try."""
+
+    taken: list[Claimed] = field(default_factory=list)
+    failed: int = 0
+    deferred: int = 0
+    probing: bool = False
+    paused_until: datetime | None = None
+    next_due: datetime | None = None
+
+
+Pace = Callable[[Claimed], float]
+"""Seconds that a claimed delivery must still wait for its address's turn; 0 = go."""
+
+
+def unpaced(_: Claimed) -> float:
+    return 0.0
+
+
+def claim(
+    connection: Connection,
+    lane: Lane,
+    limits: Sequence[int],
+    now: datetime,
+    lease: float,
+    pace: Pace = unpaced,
+) -> Claim:
+    """Take due deliveries: `limits[urgency]` at most of each urgency and all before it. `lease` in seconds.
+
+    What is paused is passed over; while a provider's breaker is open, what is due fails with the breaker's code
+    instead of asking again; when the breaker's time is up, one delivery is taken as a probe.
+    """
+    known = connection.execute(select(pauses).where(pauses.c.provider == lane.provider)).all()
+    breaker = next((row for row in known if row.address_key == ""), None)
+    if breaker is not None and breaker.until > now:
+        failed = _fail_waiting(connection, lane, breaker, now) if breaker.reason == Reason.CONFIG else 0
+        return Claim(paused_until=breaker.until, failed=failed)
+    paused = {row.address_key: row.until for row in known if row.address_key and row.until > now}
+    for key, until in paused.items():
+        _shelve(connection, lane, key, until, now)
+    probing = breaker is not None and breaker.reason == Reason.CONFIG
+    found = Claim(probing=probing)
+    rows: list[Any] = []
+    for urgency in Urgency.ALL:
+        room = (1 if probing else limits[urgency]) - len(rows)
+        if room > 0:
+            rows += _take(connection, lane, urgency, room, list(paused), now, lease)
+    if probing and rows and breaker is not None:
+        _extend(connection, breaker, now)
+    _close_interrupted(connection, rows)
+    _sort_out(connection, lane, rows, found, now, pace)
+    if not rows:
+        found.next_due = _next_due(connection, lane, now)
+    return found
+
+
+def _next_due(connection: Connection, lane: Lane, now: datetime) -> datetime | None:
+    """When the next delivery of this channel falls due: one look into the index for each urgency."""
+    later = (delivery.c.channel == lane.channel, delivery.c.next_attempt_at > now)
+    firsts = [
+        connection.execute(
+            select(delivery.c.next_attempt_at)
+            .where(*later, delivery.c.urgency == urgency)
+            .order_by(delivery.c.next_attempt_at)
+            .limit(1)
+        ).scalar()
+        for urgency in Urgency.ALL
+    ]
+    return min((first for first in firsts if first is not None), default=None)
+
+
+def _take(
+    connection: Connection,
+    lane: Lane,
+    urgency: int,
+    limit: int,
+    paused: list[str],
+    now: datetime,
+    lease: float,
+) -> list[Any]:
+    due = _due(lane, now).where(delivery.c.urgency == urgency)
+    if paused:
+        due = due.where(delivery.c.address_key.not_in(paused))
+    due = due.order_by(delivery.c.next_attempt_at).limit(limit).with_for_update(skip_locked=True)
+    statement = (
+        update(delivery)
+        .where(delivery.c.id.in_(due.scalar_subquery()))
+        .values(
+            status=Status.SENDING.value,
+            ambiguous=or_(delivery.c.ambiguous, delivery.c.status == Status.SENDING.value),
+            attempts=delivery.c.attempts + 1,
+            next_attempt_at=now + timedelta(seconds=lease),
+            updated_at=now,
+        )
+        .returning(
+            delivery.c.id,
+            delivery.c.event_id,
+            delivery.c.address,
+            delivery.c.address_key,
+            delivery.c.urgency,
+            delivery.c.attempts,
+            delivery.c.round_start,
+            delivery.c.waiting_since,
+            delivery.c.reason,
+            delivery.c.requested_by,
+        )
+    )
+    return sorted(connection.execute(statement).all(), key=lambda row: row.id)
+
+
+def _due(lane: Lane, now: datetime) -> Select[tuple[str]]:
+    due = select(delivery.c.id).where(delivery.c.channel == lane.channel, delivery.c.next_attempt_at <= now)
+    return due if lane.event_id is None else due.where(delivery.c.event_id == lane.event_id)
+
+
+def _close_interrupted(connection: Connection, rows: Sequence[Any]) -> None:
+    """Give an ending to attempts whose sender died: nobody knows whether the message arrived."""
+    again = [row.id for row in rows if row.attempts > 1]
+    if again:
+        connection.execute(
+            update(attempt)
+            .where(attempt.c.delivery_id.in_(again), attempt.c.outcome.is_(None))
+            .values(outcome=Status.FAILED.value, reason=Reason.AMBIGUOUS.value, code=INTERRUPTED)
+        )
+
+
+def _sort_out(connection: Connection, lane: Lane, rows: Sequence[Any], found: Claim, now: datetime, pace: Pace) -> None:
+    """Write the attempts of what goes out now; move to its turn, uncounted, what the pace holds up."""
+    started, later = [], []
+    for row in rows:
+        claimed = claimed_from(row)
+        delay = pace(claimed)
+        if delay > 0:
+            later.append({"b_id": row.id, "b_at": now + timedelta(seconds=delay)})
+            continue
+        found.taken.append(claimed)
+        by = row.requested_by if claimed.tries == 1 else None
+        started.append(
+            {
+                "delivery_id": row.id,
+                "number": row.attempts,
+                "provider": lane.provider,
+                "started_at": now,
+                "requested_by": by,
+            }
+        )
+    if started:
+        connection.execute(insert(attempt), started)
+    if later:
+        connection.execute(_GIVE_BACK, later)
+    found.deferred = len(later)
+
+
+_GIVE_BACK = (
+    update(delivery)
+    .where(delivery.c.id == bindparam("b_id"))
+    .values(
+        attempts=delivery.c.attempts - 1,
+        next_attempt_at=bindparam("b_at"),
+        status=case((delivery.c.attempts - 1 > delivery.c.round_start, "failed"), else_="pending"),
+    )
+)
+
+
+def release(connection: Connection, claims: Sequence[Claimed], now: datetime) -> None:
+    """Give back, uncounted and due at once, what was claimed and not sent."""
+    for claimed in claims:
+        mine = (attempt.c.delivery_id == claimed.delivery_id, attempt.c.number == claimed.attempt)
+        gone = connection.execute(delete(attempt).where(*mine, attempt.c.outcome.is_(None)))
+        if gone.rowcount:
+            statement = _GIVE_BACK.where(delivery.c.attempts == claimed.attempt, delivery.c.status == "sending")
+            connection.execute(statement, {"b_id": claimed.delivery_id, "b_at": now})
+
+
+def _extend(connection: Connection, breaker: Any, now: datetime) -> None:
+    """While the probe is under way nobody else probes."""
+    mine = (pauses.c.provider == breaker.provider, pauses.c.address_key == "")
+    connection.execute(update(pauses).where(*mine).values(until=now + timedelta(seconds=PROBE_SECONDS)))
+
+
+def _fail_waiting(connection: Connection, lane: Lane, breaker: Any, now: datetime) -> int:
+    """What is due fails with the open breaker's code, for good and without a call. Returns how many."""
+    due = _due(lane, now).limit(SWEEP).with_for_update(skip_locked=True)
+    statement = (
+        update(delivery)
+        .where(delivery.c.id.in_(due.scalar_subquery()))
+        .values(
+            status=Status.FAILED.value,
+            error=breaker.code,
+            reason=Reason.CONFIG.value,
+            ambiguous=or_(delivery.c.ambiguous, delivery.c.status == Status.SENDING.value),
+            next_attempt_at=None,
+            updated_at=now,
+        )
+        .returning(delivery.c.id, (delivery.c.attempts + 1).label("attempts"))
+    )
+    rows = connection.execute(statement).all()
+    _close_interrupted(connection, rows)
+    return len(rows)
+
+
+def _shelve(connection: Connection, lane: Lane, key: str, until: datetime, now: datetime) -> None:
+    """Move a paused address's due deliveries to the end of the pause, so that claims needn't step over them."""
+    due = _due(lane, now).where(delivery.c.address_key == key, delivery.c.status != Status.SENDING.value)
+    due = due.limit(SWEEP).with_for_update(skip_locked=True)
+    connection.execute(update(delivery).where(delivery.c.id.in_(due.scalar_subquery())).values(next_attempt_at=until))

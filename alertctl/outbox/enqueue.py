@@ -1,0 +1,107 @@
+"""Where a delivery's life begins, and where a person begins it once more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from alertctl.errors import Reason
+from alertctl.models import Status, Urgency, new_id
+from alertctl.outbox.rows import SWEEP, delivery, pauses
+from alertctl.routing import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Resent:
+    """What a resend did to one delivery; `why_not` is None when it is due again."""
+
+    delivery_id: str
+    why_not: str | None
+
+
+def enqueue(
+    connection: Connection,
+    event_id: str,
+    event_type: str,
+    urgency: int,
+    targets: Iterable[Target],
+    now: datetime,
+) -> list[dict[str, Any]]:
+    """One delivery for each target, due at once or born suppressed. Returns the rows."""
+    rows = [_row(event_id, event_type, urgency, target, now) for target in targets]
+    for start in range(0, len(rows), SWEEP):
+        connection.execute(insert(delivery), rows[start : start + SWEEP])
+    return rows
+
+
+def _row(event_id: str, event_type: str, urgency: int, target: Target, now: datetime) -> dict[str, Any]:
+    return {
+        "id": new_id(now),
+        "event_id": event_id,
+        "event_type": event_type,
+        "channel": target.channel,
+        "address": target.address,
+        "address_key": target.key,
+        "rule": target.rule,
+        "user_id": target.user_id,
+        "status": Status.SUPPRESSED.value if target.held_back else Status.PENDING.value,
+        "error": target.held_back,
+        "attempts": 0,
+        "waiting_since": now,
+        "urgency": urgency,
+        "next_attempt_at": None if target.held_back else now,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def resend(connection: Connection, ids: Sequence[str], by: str, now: datetime, *, again: bool = False) -> list[Resent]:
+    """Make deliveries due at once in a new round of attempts. One that arrived is sent once more only if `again`.
+
+    Whoever resends has mended something: open breakers let a probe through at once.
+    """
+    results: list[Resent] = []
+    for start in range(0, len(ids), SWEEP):
+        part = list(ids[start : start + SWEEP])
+        locked = select(delivery.c.id, delivery.c.status).where(delivery.c.id.in_(part)).with_for_update()
+        found = {row.id: row.status for row in connection.execute(locked)}
+        outcomes = [Resent(one, _why_not(found.get(one), again)) for one in part]
+        _restart(connection, [one.delivery_id for one in outcomes if one.why_not is None], by, now)
+        results += outcomes
+    connection.execute(
+        update(pauses).where(pauses.c.reason == Reason.CONFIG.value, pauses.c.until > now).values(until=now)
+    )
+    return results
+
+
+def _why_not(status: str | None, again: bool) -> str | None:
+    if status is None:
+        return "no such delivery"
+    if status == Status.SENDING:
+        return "it is being sent right now"
+    if status == Status.SUCCESS and not again:
+        return "it has arrived already"
+    return None
+
+
+def _restart(connection: Connection, ids: Sequence[str], by: str, now: datetime) -> None:
+    if ids:
+        connection.execute(
+            update(delivery)
+            .where(delivery.c.id.in_(ids))
+            .values(
+                status=Status.PENDING.value,
+                error=None,
+                reason=None,
+                round_start=delivery.c.attempts,
+                waiting_since=now,
+                urgency=Urgency.FRESH,
+                next_attempt_at=now,
+                requested_by=by[:254],
+                updated_at=now,
+            )
+        )

@@ -1,0 +1,56 @@
+"""Taking old, final deliveries out of the log, in small batches that stop nobody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy import Connection, delete, exists, select
+from sqlmodel import SQLModel
+
+from alertctl.models import Event, Status
+from alertctl.outbox.rows import SWEEP, delivery
+from alertctl.store import Connect
+
+event = SQLModel.metadata.tables[str(Event.__tablename__)]
+REST = 0.05
+"""Seconds between two batches: others come to write in them."""
+
+
+def prune(connect: Connect, days: Mapping[Status, int], now: datetime) -> int:
+    """Delete final deliveries older than their status's days, with attempts and emptied events. Returns how many."""
+    gone = 0
+    for status, keep in days.items():
+        oldest = first_id(now - timedelta(days=keep))
+        gone += _in_batches(connect, partial(_delete_deliveries, status=status, before=oldest))
+    _in_batches(connect, partial(_delete_events, before=first_id(now - timedelta(days=min(days.values())))))
+    return gone
+
+
+def first_id(moment: datetime) -> str:
+    """The smallest id that could have been made then: ids begin with their time."""
+    milliseconds = max(0, int(moment.timestamp() * 1000))
+    digits = f"{milliseconds:012x}"
+    return f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"
+
+
+def _in_batches(connect: Connect, work: Callable[[Connection], int]) -> int:
+    gone = 0
+    while batch := connect.write(work):
+        gone += batch
+        time.sleep(REST)
+    return gone
+
+
+def _delete_deliveries(connection: Connection, status: Status, before: str) -> int:
+    final = (delivery.c.status == status.value, delivery.c.next_attempt_at.is_(None), delivery.c.id < before)
+    old = select(delivery.c.id).where(*final).order_by(delivery.c.id).limit(SWEEP)
+    return connection.execute(delete(delivery).where(delivery.c.id.in_(old.scalar_subquery()))).rowcount
+
+
+def _delete_events(connection: Connection, before: str) -> int:
+    empty = (event.c.id < before, ~exists().where(delivery.c.event_id == event.c.id))
+    old = select(event.c.id).where(*empty).order_by(event.c.id).limit(SWEEP)
+    return connection.execute(delete(event).where(event.c.id.in_(old.scalar_subquery()))).rowcount

@@ -1,0 +1,51 @@
+"""The outbox's tables, and a delivery as its sender sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import SQLModel
+
+from alertctl.errors import Reason
+from alertctl.models import Attempt, Delivery, Pause
+
+TABLES = SQLModel.metadata.tables
+delivery = TABLES[str(Delivery.__tablename__)]
+attempt = TABLES[str(Attempt.__tablename__)]
+pauses = TABLES[str(Pause.__tablename__)]
+
+INTERRUPTED = "interrupted"
+"""The code of an attempt whose sender never came back: the message may have arrived."""
+SWEEP = 1000
+"""Rows that one statement writes or moves aside at most, so that no transaction is long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that is ours until its lease runs out. `attempt` is the fencing token."""
+
+    delivery_id: str
+    event_id: str
+    address: str
+    address_key: str
+    urgency: int
+    attempt: int
+    tries: int
+    since: datetime
+    plain: bool
+
+
+def claimed_from(row: Any) -> Claimed:
+    return Claimed(
+        delivery_id=row.id,
+        event_id=row.event_id,
+        address=row.address,
+        address_key=row.address_key,
+        urgency=row.urgency,
+        attempt=row.attempts,
+        tries=row.attempts - row.round_start,
+        since=row.waiting_since,
+        plain=row.reason == Reason.REJECTED,
+    )

@@ -1,0 +1,213 @@
+"""Where an alert comes in: an event and its deliveries, written in one transaction; no provider is called."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+from sqlmodel import SQLModel
+
+from alertctl import outbox
+from alertctl.config import Settings
+from alertctl.content import Severity
+from alertctl.errors import Conflict, InvalidEvent
+from alertctl.events import EventFields, parse
+from alertctl.models import Event, EventKey, Urgency, new_id
+from alertctl.preferences import recipients
+from alertctl.routing import CHANNELS, Audience, Rule, Target, parse_target, route
+from alertctl.store import insert_or
+
+event = SQLModel.metadata.tables[str(Event.__tablename__)]
+event_key = SQLModel.metadata.tables[str(EventKey.__tablename__)]
+Key = tuple[str, str]
+"""A scope (who may repeat it) and the caller's key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """An event that was checked and is ready to be written. `named` and `only` narrow who receives it."""
+
+    fields: EventFields
+    given: str
+    digest: str
+    audience: Audience
+    named: tuple[Target, ...] = ()
+    only: str | None = None
+    keys: tuple[Key, ...] = ()
+    is_test: bool = False
+    published_by: str | None = None
+    expires_at: datetime | None = None
+
+    def warnings(self) -> list[str]:
+        """What would have made the message say more."""
+        lacking = self.fields.lacks()
+        return (
+            [f"{self.fields.event_type} without {', '.join(lacking)}: the message says only what it knows"]
+            if lacking
+            else []
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The event that stands for a publication. `created` is False when its key was used before for the same body."""
+
+    event_id: str
+    event_type: str
+    created: bool
+
+
+def prepare(
+    event_type: str,
+    fields: Mapping[str, Any],
+    audience: Audience,
+    *,
+    to: Sequence[str] = (),
+    channel: str | None = None,
+    idempotency_key: str | None = None,
+    published_by: str | None = None,
+) -> Publication:
+    """Check everything that a caller gave, without a database. Raises InvalidEvent."""
+    checked = parse(event_type, fields)
+    if channel not in (None, *CHANNELS):
+        raise InvalidEvent("channel", f"{str(channel)[:80]!r} is not a channel (slack or email)")
+    named = tuple(parse_target(one) for one in to)
+    given = checked.model_dump_json(exclude_unset=True)
+    body = json.dumps([event_type, json.loads(given), sorted(to), channel], sort_keys=True)
+    return Publication(
+        fields=checked,
+        given=given,
+        digest=hashlib.sha256(body.encode()).hexdigest(),
+        audience=audience,
+        named=named,
+        only=channel,
+        keys=_keys(checked, idempotency_key, published_by),
+        published_by=published_by,
+    )
+
+
+def _keys(fields: EventFields, idempotency_key: str | None, published_by: str | None) -> tuple[Key, ...]:
+    keys: list[Key] = []
+    if idempotency_key is not None:
+        if not 0 < len(idempotency_key) <= 255 or not idempotency_key.isprintable():
+            raise InvalidEvent("idempotency_key", "should be 1 to 255 printable characters")
+        keys.append((f"call:{published_by or ''}", idempotency_key))
+    if fields.dedup_key:
+        keys.append(("dedup", fields.dedup_key))
+    return tuple(keys)
+
+
+def test_publication(channel: str, address: str, rule: Rule, audience: Audience, by: str | None) -> Publication:
+    """One real message to one address, marked as a test. Raises InvalidEvent on a bad address."""
+    parse_target(f"{channel}:{address}")
+    fields = parse(
+        "generic_alert",
+        {
+            "title": "Test notification",
+            "message": "If you can read this, alertctl reaches you here.",
+            "source": "alertctl",
+        },
+    )
+    given = fields.model_dump_json(exclude_unset=True)
+    target = Target(channel, address, rule)
+    return Publication(fields, given, "", audience, (target,), is_test=True, published_by=by)
+
+
+test_publication.__test__ = False  # type: ignore[attr-defined]
+
+
+def publish(connection: Connection, publications: Sequence[Publication], now: datetime) -> list[Published | Conflict]:
+    """Write events and their deliveries; one answer for each, in order. A used key answers with its first event."""
+    answers: list[Published | Conflict | None] = [
+        _repeated(connection, one) if one.keys else None for one in publications
+    ]
+    for index, one in enumerate(publications):
+        if one.keys and answers[index] is None:
+            answers[index] = _write_keyed(connection, one, now)
+    fresh = [index for index, answer in enumerate(answers) if answer is None]
+    ids = [new_id(now) for _ in fresh]
+    if fresh:
+        connection.execute(insert(event), [_row(publications[i], id, now) for i, id in zip(fresh, ids, strict=True)])
+    for index, event_id in zip(fresh, ids, strict=True):
+        answers[index] = _deliver(connection, publications[index], event_id, now)
+    return [answer for answer in answers if answer is not None]
+
+
+def _write_keyed(connection: Connection, one: Publication, now: datetime) -> Published | Conflict:
+    repeated = _repeated(connection, one)
+    if repeated is not None:
+        return repeated
+    event_id = new_id(now)
+    connection.execute(insert(event), _row(one, event_id, now))
+    rows = [
+        {"scope": scope, "key": key, "event_id": event_id, "digest": one.digest, "created_at": now}
+        for scope, key in one.keys
+    ]
+    written = connection.execute(insert_or(connection, event_key, rows).on_conflict_do_nothing())
+    if written.rowcount < len(rows):
+        # Another daemon was faster with the same key; its transaction has just committed.
+        connection.execute(delete(event).where(event.c.id == event_id))
+        return _repeated(connection, one) or Conflict("the key is being used by another call right now: try again")
+    return _deliver(connection, one, event_id, now)
+
+
+def _repeated(connection: Connection, one: Publication) -> Published | Conflict | None:
+    for scope, key in one.keys:
+        mine = (event_key.c.scope == scope, event_key.c.key == key)
+        found = connection.execute(select(event_key.c.event_id, event_key.c.digest).where(*mine)).first()
+        if found is None:
+            continue
+        if found.digest != one.digest:
+            name = "dedup_key" if scope == "dedup" else "idempotency key"
+            return Conflict(f"{name} {key!r} was used before for a different event ({found.event_id}): use another one")
+        return Published(found.event_id, one.fields.event_type, created=False)
+    return None
+
+
+def _row(one: Publication, event_id: str, now: datetime) -> dict[str, Any]:
+    fields = one.fields
+    return {
+        "id": event_id,
+        "event_type": fields.event_type,
+        "severity": fields.level.value,
+        "fields": one.given,
+        "feature_flag": _cut(getattr(fields, "feature_flag", None)),
+        "experiment": _cut(getattr(fields, "experiment", None)),
+        "is_test": one.is_test,
+        "published_by": one.published_by,
+        "occurred_at": fields.occurred_at or now,
+        "created_at": now,
+        "expires_at": one.expires_at,
+    }
+
+
+def _cut(text: str | None) -> str | None:
+    return text[:255] if text else None
+
+
+def _deliver(connection: Connection, one: Publication, event_id: str, now: datetime) -> Published:
+    kind = one.fields.event_type
+    urgency = Urgency.CRITICAL if one.fields.level is Severity.CRITICAL else Urgency.FRESH
+    outbox.enqueue(connection, event_id, kind, urgency, targets_of(connection, one), now)
+    return Published(event_id, kind, created=True)
+
+
+def targets_of(connection: Connection, one: Publication) -> Iterator[Target]:
+    """Who would receive this publication if it were published now."""
+    wanting = () if one.named else recipients(connection, one.fields.event_type)
+    return route(one.fields.channels, one.audience, wanting, one.named, one.only)
+
+
+def audience_of(settings: Settings) -> Audience:
+    """The platform's own audience, and the channels that are switched on."""
+    on = {"slack": settings.slack.enabled, "email": settings.email.enabled}
+    return Audience(
+        slack_channel=settings.slack.default_channel,
+        admin_emails=settings.notification.admin_emails,
+        enabled=frozenset(name for name, enabled in on.items() if enabled),
+    )

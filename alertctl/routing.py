@@ -1,0 +1,118 @@
+"""Who receives an event: pure, from the event's type, the settings' audience and the users who want it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from alertctl.errors import InvalidEvent
+
+Rule = Literal["default_channel", "admin_email", "user_channel", "user_email", "named", "test"]
+CHANNELS = ("slack", "email")
+_SLACK_NAME = re.compile(r"#?[\w.-]{1,80}", re.UNICODE)
+_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A channel and an address that an event should reach, and the rule that chose it.
+
+    `held_back` names why the delivery is born suppressed (`slack_disabled`), None when it is to be sent.
+    """
+
+    channel: str
+    address: str
+    rule: Rule
+    user_id: str | None = None
+    held_back: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The address as it is compared: without case."""
+        return self.address.casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """The platform's own audience, and which channels are switched on."""
+
+    slack_channel: str
+    admin_emails: tuple[str, ...]
+    enabled: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A user who wants an event, and where. None = not on that channel."""
+
+    user_id: str
+    slack_channel: str | None
+    email_address: str | None
+
+
+def route(
+    channels: Sequence[str],
+    audience: Audience,
+    recipients: Iterable[Recipient],
+    named: Sequence[Target] = (),
+    only: str | None = None,
+) -> Iterator[Target]:
+    """Each target once, in the order of DESIGN's table; `named` ones replace all others, `only` keeps one channel."""
+    seen: set[tuple[str, str]] = set()
+    candidates = iter(named) if named else _asked(channels, audience, recipients)
+    for target in candidates:
+        identity = (target.channel, target.key)
+        if identity in seen or only not in (None, target.channel):
+            continue
+        seen.add(identity)
+        off = target.channel not in audience.enabled
+        yield replace(target, held_back=f"{target.channel}_disabled") if off else target
+
+
+def _asked(channels: Sequence[str], audience: Audience, recipients: Iterable[Recipient]) -> Iterator[Target]:
+    if "slack" in channels:
+        yield Target("slack", audience.slack_channel, "default_channel")
+    if "email" in channels:
+        for address in audience.admin_emails:
+            yield Target("email", address, "admin_email")
+    for recipient in recipients:
+        if "slack" in channels and recipient.slack_channel:
+            yield Target("slack", recipient.slack_channel, "user_channel", recipient.user_id)
+        if "email" in channels and recipient.email_address:
+            yield Target("email", recipient.email_address, "user_email", recipient.user_id)
+
+
+def parse_target(text: str, field: str = "to") -> Target:
+    """`slack:#x` or `email:a@b` -> Target. Raises InvalidEvent."""
+    channel, colon, address = text.partition(":")
+    if not colon or channel not in CHANNELS:
+        raise InvalidEvent(field, f"{text[:80]!r} is not a target (slack:#channel or email:somebody@example.com)")
+    check_address(channel, address, field)
+    return Target(channel, address, "named")
+
+
+def check_address(channel: str, address: str, field: str) -> str:
+    """The address itself when it is one of that channel's. Raises InvalidEvent."""
+    if channel == "slack" and not _SLACK_NAME.fullmatch(address):
+        raise InvalidEvent(
+            field, f"{address[:80]!r} is not a Slack channel (#name, a name, or an ID, at most 80 characters)"
+        )
+    if channel == "email" and not is_address(address):
+        raise InvalidEvent(field, f"{address[:80]!r} is not one email address (somebody@example.com)")
+    return address
+
+
+def is_address(text: str) -> bool:
+    """Exactly one plain email address; internal domains (`.local`, `localhost`) are fine."""
+    local, _, domain = text.rpartition("@")
+    return (
+        0 < len(local) <= 64
+        and len(domain) > 0
+        and len(text) <= 254
+        and not _CONTROL.search(text)
+        and not set('<>()[],;:\\"@') & set(local)
+        and re.fullmatch(r"(?!-)[\w-]+(?<!-)(\.(?!-)[\w-]+(?<!-))*", domain) is not None
+        and ".." not in f".{local}."
+    )

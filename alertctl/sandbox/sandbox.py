@@ -1,0 +1,175 @@
+"""The sandbox as a whole: three servers on loopback, started and stopped together."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Literal, Self
+
+from alertctl.sandbox.certificates import Certificates, Flavour
+from alertctl.sandbox.chaos import Chaos, parse_chaos
+from alertctl.sandbox.provider import Provider
+from alertctl.sandbox.records import OnMessage
+from alertctl.sandbox.sendgrid import SendGrid
+from alertctl.sandbox.server import Listener, ServerThread, listening_socket
+from alertctl.sandbox.slack import Slack
+from alertctl.sandbox.smtp import Smtp
+
+Tls = bool | Flavour
+SmtpTls = Literal["starttls", "implicit"]
+
+DEFAULT_CHANNEL = "#platform-alerts"
+FROM_ADDRESS = "alerts@corp.example"
+ADMIN_ADDRESS = "admin@corp.example"
+
+
+class Sandbox:
+    """A local Slack, SendGrid and SMTP server, running between `start` and `close` or inside a `with`.
+
+    A port of 0 is any free one. `tls` is True, or "expired" / "wrong_host" for a certificate that clients should
+    refuse; SMTP then offers STARTTLS, or speaks TLS from the start with `smtp_tls="implicit"`. `on_message` is called
+    with the provider's name and each accepted message, on the sandbox's thread. `chaos` is what `parse_chaos` reads
+    or returns; `seed` makes its chances repeatable. Only loopback hosts are taken (ValueError); a taken port is an
+    OSError.
+    """
+
+    def __init__(
+        self,
+        slack_port: int = 0,
+        sendgrid_port: int = 0,
+        smtp_port: int = 0,
+        tls: Tls = False,
+        on_message: OnMessage | None = None,
+        chaos: str | Iterable[Chaos] | None = None,
+        *,
+        smtp_tls: SmtpTls = "starttls",
+        host: str = "127.0.0.1",
+        seed: int | None = None,
+    ) -> None:
+        if smtp_tls not in ("starttls", "implicit"):
+            raise ValueError(f"smtp_tls is 'starttls' or 'implicit', not {smtp_tls!r}")
+        self.host = host
+        self.slack = Slack(on_message)
+        self.sendgrid = SendGrid(on_message)
+        self.smtp = Smtp(on_message)
+        self._ports = (slack_port, sendgrid_port, smtp_port)
+        self._tls = tls
+        self._implicit = smtp_tls == "implicit"
+        self._open = contextlib.ExitStack()
+        self.ca_file: str | None = None
+        self.release(parse_chaos(chaos) if isinstance(chaos, str) else chaos or (), seed)
+
+    @property
+    def providers(self) -> tuple[Slack, SendGrid, Smtp]:
+        return self.slack, self.sendgrid, self.smtp
+
+    def release(self, chaos: Iterable[Chaos], seed: int | None = None) -> None:
+        """Let these faults loose, beside those that are."""
+        by_name: dict[str, Provider[object, object]] = {p.name: p for p in self.providers}  # type: ignore[misc]
+        for part in chaos:
+            part.apply(by_name[part.provider].faults, seed)
+
+    def start(self) -> Self:
+        """Listen and serve. OSError when a port is taken, ImportError when TLS is asked for without `trustme`."""
+        with contextlib.ExitStack() as stack:
+            context = self._certify(stack)
+            self._listen(stack, context)
+            self._open = stack.pop_all()
+        return self
+
+    def _certify(self, stack: contextlib.ExitStack) -> ssl.SSLContext | None:
+        if not self._tls and not self._implicit:
+            return None
+        certificates = Certificates("good" if isinstance(self._tls, bool) else self._tls)
+        stack.callback(certificates.close)
+        self.ca_file = certificates.ca_file
+        return certificates.context
+
+    def _listen(self, stack: contextlib.ExitStack, context: ssl.SSLContext | None) -> None:
+        self.smtp.tls = context
+        for_http = context if self._tls else None
+        contexts = (for_http, for_http, context if self._implicit else None)
+        listeners = []
+        for provider, port, tls in zip(self.providers, self._ports, contexts, strict=True):
+            listener = Listener(provider, listening_socket(self.host, port), tls)
+            stack.callback(listener.close)
+            listeners.append(listener)
+        self._slack_port, self._sendgrid_port, self._smtp_port = (listener.port for listener in listeners)
+        thread = ServerThread(listeners)
+        thread.start()
+        stack.callback(thread.close)
+
+    def close(self) -> None:
+        """Stop at once, whatever is under way; a second time does nothing. What was recorded stays readable."""
+        self._open.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def clear(self) -> None:
+        """Forget messages, calls and faults of all three."""
+        for provider in self.providers:
+            provider.clear()
+
+    # --- how to reach it ---
+
+    @property
+    def slack_api_url(self) -> str:
+        return f"{self._origin(self._slack_port)}/api/"
+
+    @property
+    def sendgrid_api_url(self) -> str:
+        return self._origin(self._sendgrid_port)
+
+    @property
+    def smtp_host(self) -> str:
+        return self.host
+
+    @property
+    def smtp_port(self) -> int:
+        return self._smtp_port
+
+    def _origin(self, port: int) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self._tls else 'http'}://{host}:{port}"
+
+    def settings(self, email: Literal["smtp", "sendgrid"] = "smtp") -> dict[str, str]:
+        """Environment variables that make alertctl use this sandbox.
+
+        What would lead elsewhere is set to nothing: a real key in the environment must not get a demo's mail.
+        """
+        if email not in ("smtp", "sendgrid"):
+            raise ValueError(f"email is 'smtp' or 'sendgrid', not {email!r}")
+        return {
+            "SLACK_ENABLED": "true",
+            "SLACK_BOT_TOKEN": self.slack.token,
+            "SLACK_API_URL": self.slack_api_url,
+            "SLACK_DEFAULT_CHANNEL": DEFAULT_CHANNEL,
+            "EMAIL_ENABLED": "true",
+            "EMAIL_FROM_ADDRESS": FROM_ADDRESS,
+            "NOTIFICATION_ADMIN_EMAILS": ADMIN_ADDRESS,
+            **(self._smtp_settings() if email == "smtp" else self._sendgrid_settings()),
+            **({"ALERTCTL_CA_BUNDLE": self.ca_file} if self.ca_file else {}),
+        }
+
+    def _smtp_settings(self) -> dict[str, str]:
+        user, password = self.smtp.credentials or ("", "")
+        security = "tls" if self._implicit else "starttls" if self._tls else "none"
+        return {
+            "SENDGRID_API_KEY": "",
+            "SMTP_HOST": self.smtp_host,
+            "SMTP_PORT": str(self.smtp_port),
+            "SMTP_SECURITY": security,
+            "SMTP_USERNAME": user,
+            "SMTP_PASSWORD": password,
+        }
+
+    def _sendgrid_settings(self) -> dict[str, str]:
+        return {"SENDGRID_API_KEY": self.sendgrid.api_key, "SENDGRID_API_URL": self.sendgrid_api_url}

@@ -1,0 +1,128 @@
+"""The thread that runs the sandbox's servers, and their sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from alertctl.sandbox.faults import Fault
+from alertctl.sandbox.provider import Provider
+from alertctl.sandbox.wire import Gone, Wire
+
+BACKLOG = 1024
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A bound socket; ValueError when `host` isn't loopback, OSError when the port is taken."""
+    address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    if not address.is_loopback:
+        raise ValueError(f"the sandbox listens on loopback only, not on {host}")
+    sock = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((str(address), port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"the sandbox can't listen on {host} port {port}: {error.strerror}") from error
+    return sock
+
+
+class Listener:
+    """One provider's port. `tls` encrypts every connection from its start."""
+
+    def __init__(self, provider: Provider[Any, Any], sock: socket.socket, tls: ssl.SSLContext | None) -> None:
+        self.port: int = sock.getsockname()[1]
+        self._provider = provider
+        self._socket = sock
+        self._tls = tls
+        self._conversations: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Accept until cancelled; then end every conversation at once."""
+        try:
+            while True:
+                await self._accept()
+        finally:
+            self.close()
+            for task in self._conversations:
+                task.cancel()
+            await asyncio.gather(*self._conversations, return_exceptions=True)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            sock, _ = await loop.sock_accept(self._socket)
+        except OSError:  # the client has gone already, or too many files are open
+            await asyncio.sleep(0.01)
+            return
+        task = loop.create_task(self._converse(sock))
+        self._conversations.add(task)
+        task.add_done_callback(self._conversations.discard)
+
+    async def _converse(self, sock: socket.socket) -> None:
+        """One connection, from its acceptance to its end. Faults come before TLS does."""
+        with contextlib.closing(sock):
+            number = self._provider.ledger.connected()
+            early = self._provider.faults.choose("connect")
+            if early is not None and early.name == "close_before_reading":
+                return
+            if early is not None and early.name == "black_hole":
+                await asyncio.Event().wait()
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._serve(Wire(number), sock, early)
+
+    async def _serve(self, wire: Wire, sock: socket.socket, early: Fault | None) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(lambda: wire, sock, ssl=self._tls)
+            try:
+                await self._provider.serve(wire, early)
+                await wire.close()
+            finally:
+                await wire.abort()
+        except (Gone, OSError):  # an untimely end, a failed TLS handshake among them
+            pass
+
+
+class ServerThread:
+    """Runs the listeners on a thread of its own between `start` and `close`."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._listeners = listeners
+        self._thread = threading.Thread(target=self._run, name="alertctl-sandbox", daemon=True)
+        self._started = threading.Event()
+        self._loop: asyncio.AbstractEventLoop
+        self._stop: asyncio.Event
+
+    def start(self) -> None:
+        self._thread.start()
+        self._started.wait()
+
+    def close(self) -> None:
+        """End every conversation and the thread; returns when both are gone."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        asyncio.run(self._main())
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        running = [asyncio.create_task(listener.run()) for listener in self._listeners]
+        self._started.set()
+        await self._stop.wait()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

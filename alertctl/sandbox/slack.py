@@ -1,0 +1,225 @@
+"""A local Slack: the Web API methods that an alerting bot needs, with Slack's own errors and limits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from alertctl.sandbox.blocks import BlockError, check_blocks
+from alertctl.sandbox.http import Answer, Request, json_answer
+from alertctl.sandbox.http_provider import HttpProvider
+from alertctl.sandbox.records import SlackMessage, now
+
+TOKEN = "xoxb-sandbox-token"  # shaped so that a client takes it and a secret scanner doesn't
+PATH = "/api/"
+MAX_TEXT = 40_000
+CHANNEL_ID = re.compile(r"[CGDUW][A-Z0-9]{8,}")
+CHANNEL_NAME = re.compile(r"[\w-]{1,80}")
+
+Arguments = dict[str, Any]
+
+
+class SlackError(Exception):
+    """What Slack answers with HTTP 200 and `ok` false; `extra` goes into the answer beside `error`."""
+
+    def __init__(self, code: str, **extra: Any) -> None:
+        super().__init__(code)
+        self.code = code
+        self.extra = extra
+
+
+class Slack(HttpProvider[SlackMessage]):
+    """`token` is the only good token, `scopes` what it may do, `channels` what conversations.list shows."""
+
+    name = "slack"
+    built_in = {  # noqa: RUF012  (a ClassVar in the base class)
+        "missing": "slack:channel_not_found",
+        "archived": "slack:is_archived",
+        "private": "slack:not_in_channel",
+        "flaky": "http_503",
+    }
+
+    token = TOKEN
+    scopes: tuple[str, ...] = ("chat:write", "chat:write.public")
+    channels: tuple[str, ...] = ("platform-alerts", "general", "archived", "private")
+    _last_ts = 0
+
+    def addresses(self, request: Request) -> list[str]:
+        try:
+            channel = arguments(request).get("channel")
+        except SlackError:
+            return []
+        return [channel] if isinstance(channel, str) else []
+
+    def respond(self, request: Request) -> Answer:
+        if not request.path.startswith(PATH):
+            return Answer(404, b"<html><body>Not found</body></html>", {"Content-Type": "text/html"})
+        try:
+            said = self._call(request.path.removeprefix(PATH), request)
+        except SlackError as error:
+            said = {"ok": False, "error": error.code, **error.extra}
+        return json_answer(200, said).with_headers(X_OAuth_Scopes=",".join(self.scopes))
+
+    def refusal(self, status: int) -> Answer:
+        code = {429: "ratelimited", 500: "internal_error", 503: "service_unavailable"}.get(status, f"http_{status}")
+        return json_answer(status, {"ok": False, "error": code})
+
+    def _call(self, method: str, request: Request) -> Arguments:
+        methods: dict[str, Callable[[Arguments, Request], Arguments]] = {
+            "auth.test": self._auth_test,
+            "chat.postMessage": self._post_message,
+            "conversations.info": self._conversations_info,
+            "conversations.list": self._conversations_list,
+        }
+        if method not in methods:
+            raise SlackError("unknown_method", req_method=method)
+        given = arguments(request)
+        self._authenticate(request.bearer or str(given.pop("token", "")))
+        return {"ok": True, **methods[method](given, request)}
+
+    def _authenticate(self, token: str) -> None:
+        if not token:
+            raise SlackError("not_authed")
+        if token != self.token:
+            raise SlackError("invalid_auth")
+        if self.auth_error:
+            raise SlackError(self.auth_error)
+
+    def _require(self, scope: str) -> None:
+        if scope not in self.scopes:
+            raise SlackError("missing_scope", needed=scope, provided=",".join(self.scopes))
+
+    def _auth_test(self, given: Arguments, request: Request) -> Arguments:
+        return {
+            "url": "https://sandbox.slack.example/",
+            "team": "Sandbox",
+            "user": "alertctl",
+            "team_id": identifier("T", "Sandbox"),
+            "user_id": identifier("U", "alertctl"),
+            "bot_id": identifier("B", "alertctl"),
+            "is_enterprise_install": False,
+        }
+
+    def _post_message(self, given: Arguments, request: Request) -> Arguments:
+        self._require("chat:write")
+        channel = channel_of(given)
+        text = str(given.get("text") or "")
+        blocks = blocks_of(given.get("blocks"))
+        if not (text.strip() or blocks or given.get("attachments")):
+            raise SlackError("no_text")
+        if len(text) > MAX_TEXT:
+            raise SlackError("msg_too_long")
+        ts = self._next_ts()
+        self.ledger.accepted(SlackMessage(channel, text, blocks, ts, given, request.headers, now()))
+        message = {"type": "message", "subtype": "bot_message", "text": text, "ts": ts, "blocks": blocks}
+        return {"channel": channel_id(channel), "ts": ts, "message": message}
+
+    def _next_ts(self) -> str:
+        """Seconds.microseconds, as Slack writes them; never twice the same."""
+        self._last_ts = max(self._last_ts + 1, time.time_ns() // 1000)
+        return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06}"
+
+    def _conversations_info(self, given: Arguments, request: Request) -> Arguments:
+        self._require("channels:read")
+        for name in self.channels:
+            if given.get("channel") == channel_id(name):
+                return {"channel": conversation(name)}
+        raise SlackError("channel_not_found")
+
+    def _conversations_list(self, given: Arguments, request: Request) -> Arguments:
+        self._require("channels:read")
+        listed = [conversation(name) for name in self.channels]
+        return {"channels": listed, "response_metadata": {"next_cursor": ""}}
+
+
+def arguments(request: Request) -> Arguments:
+    """A call's arguments: of the query, a form or a JSON object."""
+    given: Arguments = dict(request.query)
+    if not request.body:
+        return given
+    _check_charset(request.headers.get("content-type", ""))
+    if request.media_type == "application/json":
+        return {**given, **_json_object(request.body)}
+    if request.media_type == "application/x-www-form-urlencoded":
+        return {**given, **_form(request.body)}
+    raise SlackError("invalid_post_type")
+
+
+def _check_charset(content_type: str) -> None:
+    _, _, charset = content_type.lower().partition("charset=")
+    if charset and charset.strip(' "') not in ("utf-8", "iso-8859-1"):
+        raise SlackError("invalid_charset")
+
+
+def _json_object(body: bytes) -> Arguments:
+    try:
+        value = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise SlackError("invalid_json") from None
+    if not isinstance(value, dict):
+        raise SlackError("json_not_object")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _form(body: bytes) -> Arguments:
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True))
+    except ValueError:
+        raise SlackError("invalid_form_data") from None
+
+
+def channel_of(given: Arguments) -> str:
+    """The channel as it was asked for: an ID, `#name` or a name; else `channel_not_found`."""
+    channel = given.get("channel")
+    if isinstance(channel, str):
+        name = channel.removeprefix("#")
+        if CHANNEL_ID.fullmatch(channel) or (CHANNEL_NAME.fullmatch(name) and name == name.lower()):
+            return channel
+    raise SlackError("channel_not_found")
+
+
+def blocks_of(value: Any) -> list[dict[str, Any]]:
+    """Blocks come as a JSON array, in a form as the text of one."""
+    if isinstance(value, str) and value.strip():
+        try:
+            value = json.loads(value, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            raise SlackError("invalid_blocks_format") from None
+    if not value:
+        return []
+    if not isinstance(value, list):
+        raise SlackError("invalid_blocks_format")
+    try:
+        check_blocks(value)
+    except BlockError as error:
+        messages = [f"[ERROR] {error}"]
+        raise SlackError(error.code, errors=[str(error)], response_metadata={"messages": messages}) from None
+    return value
+
+
+def identifier(letter: str, name: str) -> str:
+    return letter + hashlib.sha256(name.encode()).hexdigest()[:10].upper()
+
+
+def channel_id(channel: str) -> str:
+    return channel if CHANNEL_ID.fullmatch(channel) else identifier("C", channel.removeprefix("#"))
+
+
+def conversation(name: str) -> Arguments:
+    return {
+        "id": channel_id(name),
+        "name": name,
+        "is_channel": True,
+        "is_archived": name == "archived",
+        "is_private": name == "private",
+        "is_member": name not in ("archived", "private"),
+    }

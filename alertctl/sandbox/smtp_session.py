@@ -1,0 +1,332 @@
+"""One client's conversation with the SMTP server: RFC 5321's states, and the faults at each of its steps."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from alertctl.sandbox.faults import Fault
+from alertctl.sandbox.records import SmtpCall, SmtpMessage, now
+from alertctl.sandbox.wire import Gone, TooLong, Wire
+
+if TYPE_CHECKING:
+    from alertctl.sandbox.smtp import Smtp
+
+MAX_LINE = 64 * 1024
+MOMENT = 0.05
+"""Seconds after which the fault `close_idle` closes the connection."""
+MAIL = re.compile(r"FROM:\s*<([^<>]*)>\s*(.*)", re.IGNORECASE | re.DOTALL)
+RCPT = re.compile(r"TO:\s*<([^<>]+)>\s*(.*)", re.IGNORECASE | re.DOTALL)
+WORDS = {
+    220: "2.0.0 Ready",
+    421: "4.3.2 Service not available, closing",
+    450: "4.2.0 Mailbox unavailable",
+    451: "4.3.0 Local error, try again later",
+    452: "4.2.2 Mailbox full",
+    454: "4.7.0 Temporary failure",
+    535: "5.7.8 Authentication credentials invalid",
+    550: "5.1.1 No such user here",
+    552: "5.2.2 Storage exceeded",
+    554: "5.0.0 Transaction failed",
+}
+
+
+class Closing(Exception):
+    """The server has nothing more to say: send what is waiting and close."""
+
+
+class SmtpSession:
+    """Runs until the client quits or goes, or a fault ends it."""
+
+    def __init__(self, server: Smtp, wire: Wire) -> None:
+        self._server = server
+        self._wire = wire
+        self._greeted = False
+        self._helo_refused = False
+        self._authenticated = False
+        self._mail: SmtpCall | None = None
+        self._fault: Fault | None = None
+        self._verbs: dict[str, Callable[[str], Awaitable[None]]] = {
+            "EHLO": self._ehlo,
+            "HELO": self._helo,
+            "STARTTLS": self._starttls,
+            "AUTH": self._auth,
+            "MAIL": self._mail_from,
+            "RCPT": self._rcpt_to,
+            "DATA": self._data,
+            "RSET": self._rset,
+            "NOOP": self._noop,
+            "VRFY": self._vrfy,
+            "QUIT": self._quit,
+        }
+
+    async def run(self, early: Fault | None) -> None:
+        """`early` is a fault that struck as the connection was made."""
+        try:
+            await self._greet(early)
+            while True:
+                await self._command(await self._line())
+        except (Closing, TooLong):
+            pass
+
+    # --- lines and replies ---
+
+    async def _line(self) -> str:
+        line = await self._wire.until(b"\n", MAX_LINE)
+        return line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+
+    async def _command(self, line: str) -> None:
+        verb, _, rest = line.partition(" ")
+        if self._mail is not None:
+            self._mail.commands.append(line)
+        handler = self._verbs.get(verb.upper())
+        await (handler(rest.strip()) if handler else self._reply(500, "5.5.2 Command not recognized"))
+
+    async def _reply(self, status: int, *lines: str) -> None:
+        """One reply of one or more lines. A 421 ends the conversation, as RFC 5321 has it."""
+        lines = lines or (WORDS.get(status, f"{str(status)[0]}.0.0 The sandbox says so"),)
+        marked = [f"{status}-{line}" for line in lines[:-1]] + [f"{status} {lines[-1]}"]
+        if self._mail is not None:
+            self._mail.replies.append("\n".join(marked))
+        await self._wire.send("".join(f"{line}\r\n" for line in marked).encode())
+        if status == 421:
+            raise Closing
+
+    async def _refused(self, *names: str) -> bool:
+        """Whether the transaction's fault is that this step is refused; then it was."""
+        if self._fault is None or self._fault.name not in names:
+            return False
+        await self._reply(self._fault.status)
+        return True
+
+    async def _struck(self, stage: str) -> bool:
+        """Whether a fault strikes at this command; then its status was the reply."""
+        fault = self._server.faults.choose(stage)
+        if fault is not None:
+            await self._reply(fault.status)
+        return fault is not None
+
+    # --- before any mail ---
+
+    async def _greet(self, early: Fault | None) -> None:
+        greeting = f"220 {self._server.hostname} ESMTP sandbox\r\n".encode()
+        if early is None:
+            await self._wire.send(greeting)
+        elif early.name == "drip":
+            await self._wire.drip(greeting, self._server.drip_interval)
+        elif early.name == "greeting_silence":
+            await self._wire.stall()
+        elif early.name == "greeting_garbage":
+            await self._wire.send(b"\x00\xffThis is not SMTP.\r\n")
+            raise Closing
+        else:
+            await self._reply(early.status)
+            raise Closing
+
+    async def _ehlo(self, client: str) -> None:
+        if self._server.faults.choose("ehlo"):
+            self._helo_refused = True
+            await self._reply(502, "5.5.1 Command not implemented")
+            return
+        self._reset(greeted=True)
+        await self._reply(250, self._server.hostname, *self._extensions())
+
+    async def _helo(self, client: str) -> None:
+        if self._helo_refused:
+            await self._reply(550, "5.7.1 Access denied")
+            return
+        self._reset(greeted=True)
+        await self._reply(250, self._server.hostname)
+
+    def _extensions(self) -> list[str]:
+        listed = [f"SIZE {self._server.size_limit}", "8BITMIME", "SMTPUTF8"]
+        if self._tls_is_due():
+            listed.append("STARTTLS")
+        elif self._server.credentials:
+            listed.append("AUTH PLAIN LOGIN")
+        return listed
+
+    def _tls_is_due(self) -> bool:
+        return self._server.tls is not None and not self._wire.encrypted
+
+    async def _starttls(self, _: str) -> None:
+        if await self._struck("starttls"):
+            return
+        if self._server.tls is None or self._wire.encrypted:
+            await self._reply(502, "5.5.1 Command not implemented")
+            return
+        await self._reply(220)
+        await self._wire.start_tls(self._server.tls)
+        self._reset(greeted=False)
+
+    async def _auth(self, rest: str) -> None:
+        if await self._struck("auth"):
+            return
+        if self._server.credentials is None or self._authenticated:
+            await self._reply(503, "5.5.1 AUTH is not available")
+        elif self._tls_is_due():
+            await self._reply(530, "5.7.0 Must issue a STARTTLS command first")
+        else:
+            await self._authenticate(*rest.partition(" ")[::2])
+
+    async def _authenticate(self, mechanism: str, initial: str) -> None:
+        if mechanism.upper() not in ("PLAIN", "LOGIN"):
+            await self._reply(504, "5.5.4 Unrecognized authentication type")
+            return
+        try:
+            given = await (self._plain(initial) if mechanism.upper() == "PLAIN" else self._login(initial))
+        except (binascii.Error, ValueError):
+            await self._reply(501, "5.5.2 Cannot decode response")
+            return
+        if given != self._server.credentials or self._server.auth_error:
+            await self._reply(535, *([f"5.7.8 {self._server.auth_error}"] if self._server.auth_error else []))
+            return
+        self._authenticated = True
+        await self._reply(235, "2.7.0 Authentication successful")
+
+    async def _plain(self, initial: str) -> tuple[str, str]:
+        _, user, password = (initial_bytes(initial) if initial else await self._ask("")).split("\0")
+        return user, password
+
+    async def _login(self, initial: str) -> tuple[str, str]:
+        user = initial_bytes(initial) if initial else await self._ask("Username:")
+        return user, await self._ask("Password:")
+
+    async def _ask(self, prompt: str) -> str:
+        await self._reply(334, base64.b64encode(prompt.encode()).decode())
+        return initial_bytes(await self._line())
+
+    # --- a mail transaction ---
+
+    def _reset(self, *, greeted: bool) -> None:
+        self._greeted = greeted
+        self._mail = None
+        self._fault = None
+
+    async def _mail_from(self, rest: str) -> None:
+        match = MAIL.fullmatch(rest)
+        if not self._greeted or self._mail is not None:
+            await self._reply(503, "5.5.1 Bad sequence of commands")
+        elif self._server.credentials and not self._authenticated:
+            await self._reply(530, "5.7.0 Authentication required")
+        elif match is None:
+            await self._reply(501, "5.5.4 Syntax: MAIL FROM:<address>")
+        elif problem := self._parameter_problem(match[1], match[2].upper().split()):
+            await self._reply(*problem)
+        else:
+            await self._begin(match[1], f"MAIL {rest}")
+
+    def _parameter_problem(self, address: str, parameters: list[str]) -> tuple[int, str] | None:
+        if not address.isascii() and "SMTPUTF8" not in parameters:
+            return 553, "5.6.7 Non-ASCII address without SMTPUTF8"
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name == "SIZE" and value.isdigit():
+                if int(value) > self._server.size_limit:
+                    return 552, "5.3.4 Message too big"
+            elif parameter not in ("BODY=8BITMIME", "BODY=7BIT", "SMTPUTF8"):
+                return 555, "5.5.4 Parameter not recognized"
+        return None
+
+    async def _begin(self, mail_from: str, line: str) -> None:
+        self._fault = self._server.faults.choose("request")
+        wire = self._wire
+        self._mail = SmtpCall(mail_from, str(self._fault or ""), wire.number, now(), wire.encrypted, commands=[line])
+        self._server.ledger.called(self._mail)
+        if await self._refused("mail"):
+            self._reset(greeted=True)
+        else:
+            await self._reply(250, "2.1.0 Sender OK")
+
+    async def _rcpt_to(self, rest: str) -> None:
+        match = RCPT.fullmatch(rest)
+        if self._mail is None:
+            await self._reply(503, "5.5.1 Need MAIL first")
+        elif match is None or match[2]:
+            await self._reply(501, "5.5.4 Syntax: RCPT TO:<address>")
+        elif not await self._recipient_struck(match[1], self._mail):
+            self._mail.rcpt_tos.append(match[1])
+            await self._reply(250, "2.1.5 Recipient OK")
+
+    async def _recipient_struck(self, address: str, mail: SmtpCall) -> bool:
+        """Whether this recipient isn't taken. What struck at MAIL goes before what its address would meet."""
+        fault = self._fault or self._server.faults.choose_address([address])
+        if fault is None:
+            return False
+        mail.fault = str(fault)
+        if fault.name in ("rcpt", "mail"):
+            await self._reply(fault.status)
+            return True
+        if fault.stage == "connect":
+            await (self._wire.ignore() if fault.name == "black_hole" else self._greet(fault))
+            raise Closing
+        self._fault = fault
+        return False
+
+    async def _data(self, _: str) -> None:
+        if self._mail is None or not self._mail.rcpt_tos:
+            await self._reply(503, "5.5.1 Need RCPT first")
+        elif not await self._refused("data"):
+            await self._reply(354, "End data with <CR><LF>.<CR><LF>")
+            await self._receive(self._mail)
+            mail, fault = self._mail, self._fault
+            if self._server.latency:
+                await asyncio.sleep(self._server.latency)
+            await self._conclude(mail, fault)
+        self._reset(greeted=True)
+
+    async def _receive(self, mail: SmtpCall) -> None:
+        self._wire.put_back(b"\r\n")  # an empty message ends with its first line
+        try:
+            stuffed = await self._wire.until(b"\r\n.\r\n", self._server.size_limit)
+        except TooLong:
+            await self._reply(552, "5.3.4 Message too big")
+            raise Closing from None
+        mail.data = stuffed.replace(b"\r\n.", b"\r\n")[2:-2]
+
+    async def _conclude(self, mail: SmtpCall, fault: Fault | None) -> None:
+        """The reply to the final dot, or what a fault puts in its place."""
+        name = fault.name if fault else ""
+        status = fault.status if fault and name == "dot" else 250
+        if name == "rst":
+            self._wire.reset()
+            raise Gone
+        if name == "stall_after_dot":
+            await self._wire.stall()
+        if name == "drop_after_dot":
+            raise Closing
+        if status // 100 == 2:
+            self._server.ledger.accepted(SmtpMessage(mail.mail_from, list(mail.rcpt_tos), mail.data, mail.at))
+        if name == "close_after_dot":
+            raise Closing
+        await self._reply(status, *(["2.0.0 Message accepted"] if status == 250 else []))
+        if name == "close_idle":
+            await asyncio.sleep(MOMENT)
+            raise Closing
+
+    # --- whenever ---
+
+    async def _rset(self, _: str) -> None:
+        self._reset(greeted=self._greeted)
+        await self._reply(250, "2.0.0 OK")
+
+    async def _noop(self, _: str) -> None:
+        await self._reply(250, "2.0.0 OK")
+
+    async def _vrfy(self, _: str) -> None:
+        await self._reply(252, "2.5.0 Cannot verify, but will take a message")
+
+    async def _quit(self, _: str) -> None:
+        fault = self._server.faults.choose("quit")
+        if fault is None or fault.name == "quit":
+            await self._reply(fault.status if fault else 221, *([] if fault else ["2.0.0 Bye"]))
+        raise Closing
+
+
+def initial_bytes(text: str) -> str:
+    """What a client said in base64; ValueError (or its kind, binascii.Error) when it isn't."""
+    return base64.b64decode(text, validate=True).decode()

@@ -1,0 +1,159 @@
+"""The engine and its transactions; the border where a database's exceptions become `Unreachable`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, exc
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+
+from alertctl.errors import ConfigError, Unreachable
+
+T = TypeVar("T")
+BUSY_SECONDS = 15.0
+"""How long a statement waits for another process's lock on an SQLite file."""
+STATEMENT_SECONDS = 30
+"""Postgres ends a statement of ours that lasts longer: a wedged lock must not wedge a daemon."""
+CONNECT_SECONDS = 5
+
+
+class Connect(Protocol):
+    """Whatever runs a function inside one committed transaction: a Store, or a daemon's Writer."""
+
+    def write(self, work: Callable[[Connection], T]) -> T: ...
+
+
+class Store:
+    """One database. Nothing is opened before it is used."""
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self.url = _parsed(url)
+        self.engine = _engine(self.url, pool_size)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection whose transaction is rolled back at the end. Raises Unreachable."""
+        with self._border(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction, committed at the end; it takes SQLite's write lock at its beginning. Raises Unreachable."""
+        with self._border(), self.engine.connect() as plain:
+            connection = plain.execution_options(alertctl_writes=True)
+            with connection.begin():
+                yield connection
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction and return its result once that is committed. Raises Unreachable."""
+        with self.writing() as connection:
+            return work(connection)
+
+    def submit(self, work: Callable[[Connection, Sequence[Any]], Sequence[T]], item: Any) -> T:
+        """The same for work on many items at once (see `Writer.submit`), here with this one only."""
+        return self.write(lambda connection: work(connection, [item])[0])
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def _border(self) -> Iterator[None]:
+        try:
+            yield
+        except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as error:
+            raise Unreachable(f"database {self.shown}: {_said(error)}") from error
+        except exc.DatabaseError as error:
+            if isinstance(error, exc.IntegrityError | exc.ProgrammingError | exc.DataError):
+                raise
+            raise Unreachable(f"database {self.shown}: {_said(error)}") from error
+
+    @property
+    def shown(self) -> str:
+        """The address for people: a file's path, or a URL without its password."""
+        return str(self.url.database) if self.is_sqlite else self.url.render_as_string(hide_password=True)
+
+
+def insert_or(connection: Connection, table: Table, values: Any) -> Any:
+    """An INSERT in the database's own dialect, to be followed by `on_conflict_do_nothing` or `…_do_update`."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table).values(values)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except exc.ArgumentError:
+        raise ConfigError(["DATABASE_URL: not a database address (sqlite:///FILE or postgresql://…)"]) from None
+
+
+def _engine(url: URL, pool_size: int) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        return _sqlite_engine(url, pool_size)
+    try:
+        return create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=4,
+            pool_timeout=CONNECT_SECONDS,
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": CONNECT_SECONDS,
+                "application_name": "alertctl",
+                "options": f"-c statement_timeout={STATEMENT_SECONDS}s -c timezone=UTC",
+                "keepalives_idle": 15,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+            },
+        )
+    except ImportError:
+        raise ConfigError(
+            ["DATABASE_URL: Postgres needs a driver; install it with: pip install 'alertctl[postgres]'"]
+        ) from None
+
+
+def _sqlite_engine(url: URL, pool_size: int) -> Engine:
+    if url.database and url.database != ":memory:":
+        try:
+            Path(url.database).expanduser().absolute().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise Unreachable(f"database {url.database}: {error.strerror or error}") from error
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=4,
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver must not begin transactions by itself: we begin them, immediate where we write.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    # FULL: an answer "recorded" survives a power cut, not only a crash of the process.
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("alertctl_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _said(error: exc.DBAPIError | exc.TimeoutError) -> str:
+    """The driver's own first line, without SQL and parameters (which may hold somebody's text)."""
+    cause = getattr(error, "orig", None) or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return (lines[0] if lines else type(cause).__name__)[:300]

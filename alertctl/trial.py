@@ -1,0 +1,78 @@
+"""One real message, marked as a test, through the same pipeline; and the truth about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from alertctl import deliveries
+from alertctl.dispatcher import Dispatcher
+from alertctl.errors import Conflict, InvalidEvent
+from alertctl.publish import publish, test_publication
+from alertctl.routing import CHANNELS, Audience
+from alertctl.schemas import DeliveryDetail, DeliveryItem, TestResult
+from alertctl.store import Connect, Store
+
+
+def try_out(
+    store: Store,
+    connect: Connect,
+    dispatcher: Dispatcher,
+    audience: Audience,
+    channel: str,
+    to: str | None,
+    by: str | None,
+    clock: Callable[[], datetime],
+    patience: float,
+) -> TestResult:
+    """Send one test message and wait `patience` seconds at most for its verdict. Raises InvalidEvent, Unreachable."""
+    if channel not in CHANNELS:
+        raise InvalidEvent("channel", f"{channel[:80]!r} is not a channel (slack or email)")
+    address = to or _usual(channel, audience)
+    publication = test_publication(channel, address, "test", audience, by)
+    published = connect.write(lambda connection: publish(connection, [publication], clock())[0])
+    assert not isinstance(published, Conflict), "a test has no key"
+    dispatcher.run_once(published.event_id)
+    settle(store, published.event_id, patience)
+    with store.reading() as connection:
+        item = deliveries.items_of(connection, [published.event_id])[published.event_id][0]
+        return _told(deliveries.detail(connection, item.id))
+
+
+def _usual(channel: str, audience: Audience) -> str:
+    if channel == "slack":
+        return audience.slack_channel
+    if audience.admin_emails:
+        return audience.admin_emails[0]
+    raise InvalidEvent("to", "nobody to send to: give an address, or set NOTIFICATION_ADMIN_EMAILS")
+
+
+def settle(store: Store, event_id: str, patience: float, *, only_sending: bool = False) -> list[DeliveryItem]:
+    """An event's deliveries once each has a verdict, or patience (seconds) ends.
+
+    With `only_sending` what isn't being sent this moment isn't waited for.
+    """
+    moving = ("sending",) if only_sending else ("sending", "pending")
+    deadline = time.monotonic() + patience
+    while True:
+        with store.reading() as connection:
+            items = deliveries.items_of(connection, [event_id])[event_id]
+        if all(item.status not in moving for item in items) or time.monotonic() >= deadline:
+            return items
+        time.sleep(0.05)
+
+
+def _told(one: DeliveryDetail) -> TestResult:
+    last = one.attempt_log[-1] if one.attempt_log else None
+    answer = last.answer if last else None
+    if one.status == "success":
+        message = f"Test notification sent to {one.to}"
+    elif one.status == "suppressed":
+        message = f"{one.channel} is switched off: set {one.channel.upper()}_ENABLED=true"
+    else:
+        said = answer if answer and answer != one.error else ""
+        message = f"Not delivered to {one.to}: {one.error or one.status}" + (f" ({said})" if said else "")
+    return TestResult(
+        success=one.status == "success", message=message, delivery_id=one.id, error=one.error, answer=answer
+    )
