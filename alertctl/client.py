@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from types import TracebackType
 from typing import Any, Protocol, Self
 
-from alertctl import deliveries, outbox
+from sqlalchemy import Connection
+
+from alertctl import deliveries, outbox, preferences, users
 from alertctl.channels import build
 from alertctl.channels.base import Parcel
 from alertctl.config import Settings
@@ -87,7 +88,7 @@ class LocalClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -201,3 +202,46 @@ class LocalClient:
             )
             for kind in EVENT_TYPES
         ]
+
+    def preferences(self, user: str) -> Prefs:
+        return self._store.write(lambda connection: preferences.get(connection, _named(connection, user), now()))
+
+    def set_preferences(self, user: str, changes: Mapping[str, Any]) -> Prefs:
+        return self._store.write(
+            lambda connection: preferences.update(connection, _named(connection, user), changes, now())
+        )
+
+    def reset_preferences(self, user: str) -> Prefs:
+        return self._store.write(lambda connection: preferences.reset(connection, _named(connection, user), now()))
+
+    def all_preferences(self, page: int, limit: int) -> list[Prefs]:
+        with self._store.reading() as connection:
+            return preferences.everyone(connection, page, limit)[0]
+
+    def users(self) -> list[UserItem]:
+        with self._store.reading() as connection:
+            return users.list_users(connection)
+
+    def add_user(self, email: str, role: str) -> UserItem:
+        return self._store.write(lambda connection: users.add_user(connection, email, role, now()))
+
+    def set_role(self, user: str, role: str) -> UserItem:
+        return self._store.write(lambda connection: users.set_role(connection, user, role))
+
+    def disable_user(self, user: str) -> UserItem:
+        return self._store.write(lambda connection: users.disable_user(connection, user))
+
+    def create_token(self, user: str, role: str, expires: timedelta | None) -> tuple[TokenItem, str]:
+        return self._store.write(lambda connection: users.create_token(connection, user, role, expires, now()))
+
+    def tokens(self) -> list[TokenItem]:
+        with self._store.reading() as connection:
+            return users.list_tokens(connection)
+
+    def revoke_token(self, id_part: str) -> TokenItem:
+        return self._store.write(lambda connection: users.revoke_token(connection, id_part, now()))
+
+
+def _named(connection: Connection, user: str) -> str:
+    """The id of the user who goes by this id or email. Raises NotFound."""
+    return users.find_user(connection, user).id

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
@@ -12,7 +14,8 @@ from sqlmodel import SQLModel
 
 from alertctl.errors import InvalidEvent, NotFound
 from alertctl.events import restore
-from alertctl.models import Attempt, Delivery, Event, User
+from alertctl.models import Attempt, Delivery, Event, Pause, User
+from alertctl.routing import CHANNELS
 from alertctl.schemas import AttemptItem, DeliveryDetail, DeliveryItem, EventSummary, LogFilter, Page
 
 TABLES = SQLModel.metadata.tables
@@ -20,6 +23,7 @@ delivery = TABLES[str(Delivery.__tablename__)]
 attempt = TABLES[str(Attempt.__tablename__)]
 event = TABLES[str(Event.__tablename__)]
 users = TABLES[str(User.__tablename__)]
+pauses = TABLES[str(Pause.__tablename__)]
 
 _ITEM = (
     delivery.c.id,
@@ -43,7 +47,7 @@ DEEPEST = 10**9
 def page(
     connection: Connection, where: LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None
 ) -> Page:
-    """Newest first, in a stable order. `cursor` (a page's `next_cursor`) costs the same at any depth; it wins over `page`."""
+    """Newest first, in a stable order. `cursor` (a page's `next_cursor`) costs the same at any depth and wins."""
     conditions = _conditions(where)
     rows = select(*_ITEM).where(*conditions).order_by(delivery.c.id.desc()).limit(limit + 1)
     if cursor is not None:
@@ -141,3 +145,27 @@ def the_cursor(text: str) -> str:
     if not text or len(text) > 36 or set(text) - set("0123456789abcdef-"):
         raise InvalidEvent("cursor", "should be the next_cursor of an earlier page")
     return text
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits: deliveries that aren't final by channel, seconds that the oldest due one is late, paused providers."""
+
+    depth: dict[str, int]
+    oldest_due_seconds: float
+    paused: list[str]
+
+
+def queue(connection: Connection, now: datetime) -> Queue:
+    """How the outbox stands; costs what waits, not what the log holds."""
+    waiting = select(delivery.c.channel, func.count()).where(delivery.c.next_attempt_at.is_not(None))
+    depth = dict.fromkeys(CHANNELS, 0)
+    depth.update({str(name): int(count) for name, count in connection.execute(waiting.group_by(delivery.c.channel))})
+    due = delivery.c.next_attempt_at <= now
+    oldest = connection.execute(select(func.min(delivery.c.next_attempt_at)).where(due)).scalar()
+    left_alone = select(pauses.c.provider).where(pauses.c.address_key == "", pauses.c.until > now)
+    return Queue(
+        depth=depth,
+        oldest_due_seconds=(now - oldest).total_seconds() if oldest else 0.0,
+        paused=[str(name) for name in connection.execute(left_alone.order_by(pauses.c.provider)).scalars()],
+    )

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, true
+from sqlalchemy import Connection, Row, Select, and_, delete, func, or_, select, true
+from sqlalchemy import update as sql_update
 from sqlmodel import SQLModel
 
-from alertctl.events import PREFERENCES
+from alertctl.errors import InvalidEvent
+from alertctl.events import PREFERENCES, did_you_mean
 from alertctl.models import EventPreference, Preference, User
-from alertctl.routing import Recipient
+from alertctl.routing import Recipient, check_address
+from alertctl.schemas import Prefs
+from alertctl.store import insert_or
 
 users = SQLModel.metadata.tables[str(User.__tablename__)]
 preference = SQLModel.metadata.tables[str(Preference.__tablename__)]
 choice = SQLModel.metadata.tables[str(EventPreference.__tablename__)]
+
+ADDRESSES = {"slack_channel": "slack", "email_address": "email"}
+"""Preferences that hold an address, with its channel."""
+SWITCHES = ("slack_enabled", "email_enabled")
+PLACES = (*SWITCHES, *ADDRESSES)
+FLAGS = (*SWITCHES, *(f"notify_on_{event_type}" for event_type in PREFERENCES))
+NAMES = (*FLAGS, *ADDRESSES)
+"""Everything that a user can set, in the order in which it is shown."""
+DEEPEST = 10**9
+"""The last row that a page number reaches."""
 
 
 def recipients(connection: Connection, event_type: str) -> Iterator[Recipient]:
@@ -47,3 +63,114 @@ def recipients(connection: Connection, event_type: str) -> Iterator[Recipient]:
             row.slack_channel if row.slack_on else None,
             (row.email_address or row.email) if row.email_on else None,
         )
+
+
+def find(connection: Connection, user_id: str) -> Prefs | None:
+    """A user's preferences as the API shows them, None before they were first asked for."""
+    row = connection.execute(_places().where(preference.c.user_id == user_id)).first()
+    return None if row is None else _flat(row, _choices(connection, [user_id])[user_id])
+
+
+def get(connection: Connection, user_id: str, now: datetime) -> Prefs:
+    """The same; the first call creates the defaults, one row also when 20 first calls come at once."""
+    _ensure(connection, user_id, now)
+    found = find(connection, user_id)
+    assert found is not None, "the row was written in this transaction"
+    return found
+
+
+def update(connection: Connection, user_id: str, changes: Mapping[str, Any], now: datetime) -> Prefs:
+    """Change what is named and leave the rest; None for a channel or an address is the default again.
+
+    Raises InvalidEvent that names the first field that is unknown or has a wrong value; nothing is written then.
+    """
+    checked = check(changes)
+    _ensure(connection, user_id, now)
+    places = {name: value for name, value in checked.items() if name in PLACES}
+    connection.execute(sql_update(preference).where(preference.c.user_id == user_id).values(**places, updated_at=now))
+    for event_type in PREFERENCES:
+        if flag_of(event_type) in checked:
+            _choose(connection, user_id, event_type, bool(checked[flag_of(event_type)]))
+    return get(connection, user_id, now)
+
+
+def reset(connection: Connection, user_id: str, now: datetime) -> Prefs:
+    """The defaults again."""
+    connection.execute(delete(choice).where(choice.c.user_id == user_id))
+    connection.execute(delete(preference).where(preference.c.user_id == user_id))
+    return get(connection, user_id, now)
+
+
+def everyone(connection: Connection, page: int, limit: int) -> tuple[list[Prefs], int]:
+    """A page of all users' preferences, the longest registered first, and how many users there are."""
+    start = min((page - 1) * limit, DEEPEST)
+    rows = connection.execute(_places().order_by(users.c.id).limit(limit).offset(start)).all()
+    chosen = _choices(connection, [row.id for row in rows])
+    total = connection.execute(select(func.count()).select_from(users)).scalar_one()
+    return [_flat(row, chosen[row.id]) for row in rows], total
+
+
+def flag_of(event_type: str) -> str:
+    """The preference that says whether a user wants this event type."""
+    return f"notify_on_{event_type}"
+
+
+def check(changes: Mapping[str, Any]) -> dict[str, bool | str | None]:
+    """The changes when each is one that can be made. Raises InvalidEvent."""
+    return {name: _checked(name, value) for name, value in changes.items()}
+
+
+def _checked(name: str, value: Any) -> bool | str | None:
+    if name in ADDRESSES:
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise InvalidEvent(name, "should be text, or null for the default")
+        return check_address(ADDRESSES[name], value, name)
+    if name not in FLAGS:
+        hint = did_you_mean(name, NAMES) or f" (it has {', '.join(NAMES)})"
+        raise InvalidEvent(name[:80], f"preferences have no such field{hint}")
+    if not isinstance(value, bool):
+        raise InvalidEvent(name, "should be true or false")
+    return value
+
+
+def _ensure(connection: Connection, user_id: str, now: datetime) -> None:
+    row = {"user_id": user_id, "slack_enabled": True, "email_enabled": True, "updated_at": now}
+    connection.execute(insert_or(connection, preference, row).on_conflict_do_nothing())
+
+
+def _choose(connection: Connection, user_id: str, event_type: str, wanted: bool) -> None:
+    """A row where the user departs from the default, none where they don't."""
+    if wanted == PREFERENCES[event_type]:
+        mine = (choice.c.user_id == user_id, choice.c.event_type == event_type)
+        connection.execute(delete(choice).where(*mine))
+        return
+    row = {"user_id": user_id, "event_type": event_type, "wanted": wanted}
+    fresh = insert_or(connection, choice, row)
+    connection.execute(fresh.on_conflict_do_update(index_elements=["user_id", "event_type"], set_={"wanted": wanted}))
+
+
+def _places() -> Select[Any]:
+    columns = (preference.c[name] for name in PLACES)
+    return select(users.c.id, *columns).select_from(users).outerjoin(preference, preference.c.user_id == users.c.id)
+
+
+def _choices(connection: Connection, user_ids: Sequence[str]) -> dict[str, dict[str, bool]]:
+    """Each user's departures from the defaults, by event type."""
+    chosen: dict[str, dict[str, bool]] = {user_id: {} for user_id in user_ids}
+    for row in connection.execute(select(choice).where(choice.c.user_id.in_(user_ids))):
+        chosen[row.user_id][row.event_type] = row.wanted
+    return chosen
+
+
+def _flat(row: Row[Any], chosen: Mapping[str, bool]) -> Prefs:
+    flags = {flag_of(kind): chosen.get(kind, default) for kind, default in PREFERENCES.items()}
+    return {
+        "user_id": row.id,
+        "slack_enabled": row.slack_enabled is not False,
+        "email_enabled": row.email_enabled is not False,
+        **flags,
+        "slack_channel": row.slack_channel,
+        "email_address": row.email_address,
+    }

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from alertctl.channels.text import clean, cut, mask_key_like, one_line, safe_link
+from alertctl.channels.text import fit, safe_link
 from alertctl.content import Content, Severity
 
 SUBJECT_LIMIT = 200
@@ -102,18 +102,18 @@ def message_id(delivery_id: str, sender: Sender) -> str:
 def letter(content: Content, plain: bool = False) -> Letter:
     """The email that tells this content. `plain` leaves the HTML out (empty). Kept, for an event's next recipients."""
     known = {
-        "title": _said(one_line(content.title), SUBJECT_LIMIT) or _said(one_line(content.event_type), NAME_LIMIT),
-        "summary": _said(content.summary, SUMMARY_LIMIT),
+        "title": fit(content.title, SUBJECT_LIMIT, line=True) or fit(content.event_type, NAME_LIMIT, line=True),
+        "summary": fit(content.summary, SUMMARY_LIMIT),
         "severity": content.severity.value.capitalize(),
         "colour": _COLOURS[content.severity],
         "fields": [
-            (_said(one_line(f.name), NAME_LIMIT), _said(f.value, VALUE_LIMIT)) for f in content.fields[:FIELDS_LIMIT]
+            (fit(f.name, NAME_LIMIT, line=True), fit(f.value, VALUE_LIMIT)) for f in content.fields[:FIELDS_LIMIT]
         ],
         "more": max(0, len(content.fields) - FIELDS_LIMIT),
         "link": _link(content.link),
-        "notes": [_said(one_line(note), NOTE_LIMIT) for note in content.notes[:NOTES_LIMIT]],
-        "event_type": _said(one_line(content.event_type), NAME_LIMIT),
-        "event_id": _said(one_line(content.event_id), NAME_LIMIT),
+        "notes": [fit(note, NOTE_LIMIT, line=True) for note in content.notes[:NOTES_LIMIT]],
+        "event_type": fit(content.event_type, NAME_LIMIT, line=True),
+        "event_id": fit(content.event_id, NAME_LIMIT, line=True),
         "occurred_at": content.occurred_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
     text = _templates.get_template("alert.txt").render(known)
@@ -123,8 +123,8 @@ def letter(content: Content, plain: bool = False) -> Letter:
 
 def subject(content: Content) -> str:
     """One line, at most 200 characters; the severity in words comes first."""
-    title = one_line(content.title) or one_line(content.event_type) or "Alert"
-    return cut(mask_key_like(f"[{content.severity.value.capitalize()}] {title}"), SUBJECT_LIMIT)
+    title = fit(content.title, SUBJECT_LIMIT, line=True) or fit(content.event_type, NAME_LIMIT, line=True) or "Alert"
+    return fit(f"[{content.severity.value.capitalize()}] {title}", SUBJECT_LIMIT, line=True)
 
 
 def serialised(
@@ -159,7 +159,7 @@ def _author(sender: Sender) -> Address:
 
 def display_name(name: str) -> str:
     """A name fit for From: one line, none of what separates addresses (SendGrid refuses `;` and `,`)."""
-    return cut(one_line(re.sub(r"[,;<>\"\\]", " ", name)), 100)
+    return fit(re.sub(r"[,;<>\"\\]", " ", name), 100, line=True)
 
 
 @lru_cache(maxsize=64)
@@ -174,10 +174,6 @@ def _shared(content: Content, sender: Sender, plain: bool) -> bytes:
     if said.html:
         message.add_alternative(said.html, subtype="html", cte="quoted-printable")
     return message.as_bytes()
-
-
-def _said(text: str, limit: int) -> str:
-    return cut(mask_key_like(clean(text).strip()), limit)
 
 
 def _link(link: str | None) -> str:

@@ -98,6 +98,9 @@ _OUR_SETTINGS = frozenset(
 )
 """Codes that a person has to act on: no message passes before."""
 
+_PLAIN_TEXT = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
+"""OpenSSL's reasons when the other side answers TLS in plain text."""
+
 _BEFORE_CONNECTED = {"timeout": "connect_timeout"}
 
 
@@ -105,11 +108,7 @@ def network_code(exc: BaseException) -> str:
     """Our word for an exception of the network; `unexpected` for one that has no place in the table."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return _certificate_code(exc)
-    if isinstance(exc, ssl.SSLError) and exc.reason in (
-        "WRONG_VERSION_NUMBER",
-        "HTTP_REQUEST",
-        "PACKET_LENGTH_TOO_LONG",
-    ):
+    if getattr(exc, "reason", None) in _PLAIN_TEXT:
         return "tls_not_spoken"
     if isinstance(exc, OSError) and exc.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
         return "unreachable"

@@ -159,7 +159,7 @@ def sendgrid_verdict(reply: Reply) -> Verdict:
             return Receipt(found, f"HTTP 202, X-Message-Id: {found}")
         return DeliveryError(Reason.AMBIGUOUS, "no_message_id", detail=f"HTTP 202: {reply.text}")
     said = "; ".join(f"{error.get('message')} ({error.get('field') or 'request'})" for error in _errors(reply))
-    return status_error(reply, detail=f"HTTP {reply.status}: {said}" if said else "")
+    return status_error(reply, detail=f"HTTP {reply.status}: {said}" if said and reply.status >= 400 else "")
 
 
 def named_errors(reply: Reply, count: int) -> dict[int, DeliveryError]:

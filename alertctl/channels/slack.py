@@ -16,7 +16,7 @@ from alertctl.channels.base import Parcel, Receipt, Verdict
 from alertctl.channels.credentials import credential, sealed
 from alertctl.channels.deadline import Deadline
 from alertctl.channels.slack_blocks import slack_message
-from alertctl.channels.slack_errors import WHOLE_PROVIDER, cleaned_code, slack_reason
+from alertctl.channels.slack_errors import AMBIGUOUS, WHOLE_PROVIDER, cleaned_code, slack_reason
 from alertctl.channels.statuses import status_error
 from alertctl.channels.text import Redactor
 from alertctl.channels.transport import Reply, Transport
@@ -82,7 +82,7 @@ def slack_verdict(reply: Reply) -> Verdict:
             return Receipt(ts, _without_echo(answer))
         return DeliveryError(Reason.AMBIGUOUS, "no_ts", detail=reply.text)
     code = cleaned_code(answer.get("error")) if answer.get("ok") is False else ""
-    if reply.status == 429 or (code and _refuses(reply)):
+    if reply.status == 429 or (code and _refuses(reply, code)):
         return _refusal(reply, code)
     if reply.status != 200:
         return status_error(reply, whole_provider=False)
@@ -90,13 +90,13 @@ def slack_verdict(reply: Reply) -> Verdict:
     return DeliveryError(Reason.AMBIGUOUS, code, detail=f"HTTP 200: {reply.text}")
 
 
-def _refuses(reply: Reply) -> bool:
-    """A status that lets the code in the body speak: 200 and the 4xx; a 5xx with a code is still an outage."""
-    return not reply.truncated and (reply.status == 200 or 400 <= reply.status < 500)
+def _refuses(reply: Reply, code: str) -> bool:
+    """Whether the code in the body may speak: an outage stays an outage, unless it may have been half a success."""
+    return not reply.truncated and (reply.status == 200 or 400 <= reply.status < 500 or code in AMBIGUOUS)
 
 
 def _refusal(reply: Reply, code: str) -> DeliveryError:
-    reason = Reason.RATE_LIMITED if reply.status == 429 else slack_reason(code)
+    reason = Reason.RATE_LIMITED if reply.status == 429 else slack_reason(code, reply.status)
     limited = reason is Reason.RATE_LIMITED
     return DeliveryError(
         reason,
@@ -129,7 +129,7 @@ class _Silence(logging.Logger):
         self.disabled = True
 
 
-class _Carried(Exception):  # noqa: N818
+class _Carried(Exception):
     """Takes a reply past slack_sdk's own judgement, which calls `{"ok": "false"}` a success."""
 
     def __init__(self, reply: Reply) -> None:

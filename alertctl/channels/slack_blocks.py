@@ -16,7 +16,7 @@ from slack_sdk.models.blocks import (
     SectionBlock,
 )
 
-from alertctl.channels.text import clean, cut, mask_key_like, one_line, safe_link, width
+from alertctl.channels.text import cut, fit, safe_link, width
 from alertctl.content import Content, Field, Severity
 
 # https://docs.slack.dev/reference/block-kit/blocks; all in UTF-16 units, counted after escaping
@@ -30,7 +30,9 @@ BLOCKS_LIMIT = 50
 TOTAL_LIMIT = 10_000
 """All text of a message together; Slack's own limit is about 13 000 for its blocks (measured)."""
 
-NAME_LIMIT = 200
+NAME_LIMIT = 75
+NOTE_LIMIT = 200
+NOTES_LIMIT = 10
 CONTEXT_LIMIT = 800
 FALLBACK_LIMIT = 1000
 PLAIN_LIMIT = 4000
@@ -42,10 +44,9 @@ WORD = {Severity.INFO: "Info", Severity.WARNING: "Warning", Severity.ERROR: "Err
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
-def escape(text: str, limit: int) -> str:
+def escape(text: str, limit: int, *, line: bool = False) -> str:
     """Text that Slack shows as it is: no mentions, no links, at most `limit` long after escaping."""
-    text = mask_key_like(clean(text).strip())
-    return cut(text[: limit + 1].translate(_ESCAPES), limit)
+    return cut(fit(text, limit, line=line).translate(_ESCAPES), limit)
 
 
 def slack_message(content: Content, channel: str, delivery_id: str, *, plain: bool = False) -> dict[str, Any]:
@@ -68,13 +69,20 @@ def slack_message(content: Content, channel: str, delivery_id: str, *, plain: bo
 
 def fallback_text(content: Content) -> str:
     """One full sentence for notifications and screen readers."""
-    return escape(f"{_headline(content)}{_full_stop(content.title)} {one_line(content.summary)}", FALLBACK_LIMIT)
+    headline = _headline(content)
+    return escape(f"{headline}{_full_stop(headline)} {fit(content.summary, FALLBACK_LIMIT)}", FALLBACK_LIMIT, line=True)
 
 
 def plain_text(content: Content) -> str:
     """Everything as lines of text."""
-    named = [f"{one_line(field.name)}: {one_line(field.value) or '-'}" for field in content.fields]
-    lines = [_headline(content), content.summary, *named, safe_link(content.link) or "", _small_print(content)]
+    named = [f"{_name(field)}: {fit(field.value, FIELD_LIMIT, line=True) or '-'}" for field in content.fields]
+    lines = [
+        _headline(content),
+        fit(content.summary, SECTION_LIMIT),
+        *named,
+        safe_link(content.link) or "",
+        _small_print(content),
+    ]
     return escape("\n".join(line for line in lines if line.strip()), PLAIN_LIMIT)
 
 
@@ -119,12 +127,16 @@ def _fields(fields: tuple[Field, ...], left: int) -> list[str]:
 
 
 def _field(field: Field) -> str:
-    name = escape(one_line(field.name).replace("*", "∗"), NAME_LIMIT) or "-"
+    name = escape(_name(field).replace("*", "∗"), NAME_LIMIT)
     return cut(f"*{name}*\n{escape(field.value, FIELD_LIMIT) or '-'}", FIELD_LIMIT)
 
 
+def _name(field: Field) -> str:
+    return fit(field.name, NAME_LIMIT, line=True) or "-"
+
+
 def _headline(content: Content) -> str:
-    title = one_line(content.title) or one_line(content.event_type) or "Alert"
+    title = fit(content.title, FALLBACK_LIMIT, line=True) or fit(content.event_type, NAME_LIMIT, line=True) or "Alert"
     return f"{EMOJI[content.severity]} {WORD[content.severity]}: {title}"
 
 
@@ -134,7 +146,8 @@ def _full_stop(title: str) -> str:
 
 def _small_print(content: Content) -> str:
     when = content.occurred_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return " · ".join(filter(None, (*map(one_line, content.notes), one_line(content.event_type), when)))
+    notes = [fit(note, NOTE_LIMIT, line=True) for note in content.notes[:NOTES_LIMIT]]
+    return " · ".join(filter(None, (*notes, fit(content.event_type, NAME_LIMIT, line=True), when)))
 
 
 def _context(content: Content, *, more: int, dropped_link: bool) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from alertctl.channels.statuses import status_reason
 from alertctl.errors import Reason
 
 
@@ -88,9 +89,10 @@ TABLE: dict[str, Reason] = {
 _NOT_OF_A_CODE = re.compile(r"[^\x21-\x7e]+")
 
 
-def slack_reason(code: str) -> Reason:
-    """What comes next. A code we don't know is REJECTED: one more try as plain text, then final."""
-    return TABLE.get(code, Reason.REJECTED)
+def slack_reason(code: str, status: int = 200) -> Reason:
+    """What comes next. A code we don't know is judged by the HTTP status; with 200 it is REJECTED, so it gets the one
+    more try as plain text that every rejected message gets, and is final then."""
+    return TABLE.get(code) or (Reason.REJECTED if status == 200 else status_reason(status))
 
 
 def cleaned_code(code: object) -> str:

@@ -12,7 +12,7 @@ from alertctl.errors import DeliveryError, Reason
 class Step(StrEnum):
     """How far a session had got when the server refused."""
 
-    GREETING = "greeting"
+    GREETING = "the connection"
     HELLO = "EHLO"
     STARTTLS = "STARTTLS"
     AUTH = "AUTH"

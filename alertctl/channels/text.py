@@ -12,6 +12,8 @@ ELLIPSIS = "…"
 MASK = "***"
 ANSWER_LIMIT = 2000
 """Characters of a provider's answer that are kept ("cut to 2 kB")."""
+LINK_LIMIT = 8000
+"""Characters of a link that is worth looking at: no browser and no provider takes longer ones."""
 
 _BIDI = "\u202a-\u202e\u2066-\u2069"
 _CONTROLS = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff{_BIDI}]")
@@ -20,9 +22,9 @@ _SPACES = re.compile(r"\s+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _BROKEN_ENTITY = re.compile(r"&[a-z0-9#]{0,6}$", re.IGNORECASE)
 _URL_UNSAFE = re.compile(r"[\s\x00-\x20\x7f-\x9f\\<>\"`{}|^]")
-_KEY_LIKE = re.compile(
-    r"\bxox[a-z]-[\w-]{6,}|\bxapp-[\w-]{6,}|SG\.[\w-]+\.[\w-]+|(?<=\bBearer )\S+|(?<=\bBasic )\S+", re.IGNORECASE
-)
+_TOKEN = re.compile(r"xox[a-z]-[\w-]{6,}|xapp-[\w-]{6,}|SG\.[\w-]+\.[\w-]+")
+_TOKEN_BEGINS = ("xox", "xapp-", "SG.")
+_CREDENTIAL = re.compile(r"(?<=\bBearer )\S{4,}|(?<=\bBasic )\S{4,}", re.IGNORECASE)
 
 
 def clean(text: str) -> str:
@@ -43,7 +45,7 @@ def one_line(text: str) -> str:
 
 def width(text: str) -> int:
     """Length in UTF-16 code units, the strictest way in which a provider may count characters."""
-    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def cut(text: str, limit: int) -> str:
@@ -56,14 +58,26 @@ def cut(text: str, limit: int) -> str:
     return (_BROKEN_ENTITY.sub("", kept).rstrip() + ELLIPSIS) if limit > 0 else ""
 
 
-def mask_key_like(text: str) -> str:
-    """Text without anything that looks like a Slack token, a SendGrid key or a credential, ours or not."""
-    return _KEY_LIKE.sub(MASK, text)
+def mask_tokens(text: str) -> str:
+    """Text without anything that looks like a Slack token or a SendGrid key, ours or not."""
+    return _TOKEN.sub(MASK, text) if any(begin in text for begin in _TOKEN_BEGINS) else text
+
+
+def fit(text: str, limit: int, *, line: bool = False) -> str:
+    """Clean text without tokens, at most `limit` UTF-16 units, with `line` on a single line.
+
+    What is far beyond the limit isn't even looked at.
+    """
+    near = text[: 4 * limit + 400]
+    fitting = cut(mask_tokens(one_line(near) if line else clean(near).strip()), limit)
+    if len(near) == len(text) or fitting.endswith(ELLIPSIS):
+        return fitting
+    return cut(fitting, limit - 1) + ELLIPSIS
 
 
 def safe_link(link: str | None) -> str | None:
     """The link if it is http(s) with a host, made of characters that can't break out of anything; else None."""
-    if not link:
+    if not link or len(link) > LINK_LIMIT:
         return None
     link = _URL_UNSAFE.sub(lambda found: quote(found[0], errors="replace"), clean(link).strip())
     try:
@@ -84,10 +98,14 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """Clean text with its secrets masked, cut to 2 kB: fit for the delivery log."""
+        return _cut_bytes(self.mask(text).strip(), ANSWER_LIMIT)
+
+    def mask(self, text: str) -> str:
+        """Clean text of any length with its secrets masked."""
         text = clean(text)
         if self._pattern is not None:
             text = self._pattern.sub(MASK, text)
-        return _cut_bytes(mask_key_like(text).strip(), ANSWER_LIMIT)
+        return _CREDENTIAL.sub(MASK, mask_tokens(text))
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:

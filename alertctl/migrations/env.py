@@ -1,8 +1,9 @@
 """Alembic's entry: the connection, its transaction and its lock come from `store.migrate`."""
 
 from alembic import context
+from sqlmodel import SQLModel
 
-from alertctl.models import SQLModel
+import alertctl.models  # noqa: F401  (its classes fill the metadata)
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -23,7 +23,10 @@ Thing = Mapping[str, Any]
 
 
 class BlockError(Exception):
-    """Why Slack refuses the blocks. `code` is `invalid_blocks` or `msg_blocks_too_long`; the text has a JSON pointer."""
+    """Why Slack refuses the blocks; the text has a JSON pointer.
+
+    `code` is `invalid_blocks` or `msg_blocks_too_long`.
+    """
 
     def __init__(self, message: str, pointer: str, code: str = "invalid_blocks") -> None:
         super().__init__(f"{message} [json-pointer:{pointer}]")

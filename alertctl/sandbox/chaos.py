@@ -45,6 +45,8 @@ def _part(text: str) -> Chaos:
         raise ValueError(f"{text!r}: there is no provider {provider!r}; there are {', '.join(ALL)}")
     try:
         fault = parse_fault(match["fault"], provider)
+        if match["address"]:
+            fault.check_address()
         return Chaos(provider, fault, _chance(match["percent"]), match["address"])
     except ValueError as error:
         raise ValueError(f"{text!r}: {error}") from None

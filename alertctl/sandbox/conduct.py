@@ -189,7 +189,7 @@ async def _drip(exchange: Exchange) -> None:
 async def _endless_headers(exchange: Exchange) -> None:
     await exchange.wire.send(b"HTTP/1.1 200 OK\r\n")
     while True:
-        await exchange.wire.send(b"X-Endless: and so on\r\n" * 1000)
+        await exchange.wire.flood(b"X-Endless: and so on\r\n" * 1000)
 
 
 async def _huge_body(exchange: Exchange) -> None:
@@ -197,7 +197,7 @@ async def _huge_body(exchange: Exchange) -> None:
     await exchange.wire.send(head(200, headers))
     chunk = b"%x\r\n%b\r\n" % (MEGABYTE, b" " * MEGABYTE)
     for _ in range(1024):
-        await exchange.wire.send(chunk)
+        await exchange.wire.flood(chunk)
     await exchange.wire.send(b"0\r\n\r\n")
 
 

@@ -101,6 +101,11 @@ class Fault:
     def status(self) -> int:
         return int(self.value or 0)
 
+    def check_address(self) -> None:
+        """ValueError when it strikes before an address is known, so that it can't be bound to one."""
+        if self.stage not in ("connect", "request"):
+            raise ValueError(f"{self} strikes before an address is known")
+
     def __str__(self) -> str:
         return self.name if self.value is None else f"{self.name}:{self.value}"
 
@@ -186,7 +191,10 @@ class Faults:
 
         An address is known when the request has been read: faults of the stage `connect` strike then.
         """
-        rule = _Rule(self._fault(fault), normal(address), _chance(chance), random.Random(seed))
+        found = self._fault(fault)
+        if found is not None:
+            found.check_address()
+        rule = _Rule(found, normal(address), _chance(chance), random.Random(seed))
         with self._lock:
             self._by_address[normal(address)] = rule
 

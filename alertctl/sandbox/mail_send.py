@@ -14,16 +14,29 @@ MAX_RECIPIENTS = 1000
 MAX_CUSTOM_ARGS = 10_000
 """Bytes, for one personalization."""
 HELP = "http://sendgrid.com/docs/API_Reference/Web_API_v3/Mail/errors.html#message."
-ADDRESS = re.compile(r"[^@\s,;:<>()\[\]\"\x00-\x1f\x7f]+@[^@\s,;:<>()\[\]\"\x00-\x1f\x7f.]+(\.[^@\s,;:<>()\[\]\".]+)+")
+_LOCAL = r"[^@\s,;:<>()\[\]\"\x00-\x1f\x7f]+"
+_LABEL = r"[^@\s,;:<>()\[\]\".\x00-\x1f\x7f]+"
+ADDRESS = re.compile(rf"{_LOCAL}@{_LABEL}(\.{_LABEL})+")
+DUPLICATE = "Each email address in the personalization block should be unique between to, cc, and bcc."
 GROUPS = ("to", "cc", "bcc")
 RESERVED_HEADERS = frozenset(
-    ["x-sg-id", "x-sg-eid", "received", "dkim-signature", "content-type", "content-transfer-encoding", "to", "from", "subject", "reply-to", "cc", "bcc"]
+    (
+        *("x-sg-id", "x-sg-eid", "received", "dkim-signature", "content-type", "content-transfer-encoding"),
+        *("to", "from", "subject", "reply-to", "cc", "bcc"),
+    )
 )
 TOP_LEVEL = frozenset(
-    ["personalizations", "from", "reply_to", "reply_to_list", "subject", "content", "attachments", "template_id", "headers", "categories", "send_at", "batch_id", "asm", "ip_pool_name", "mail_settings", "tracking_settings"]
+    (
+        *("personalizations", "from", "reply_to", "reply_to_list", "subject", "content", "attachments"),
+        *("template_id", "headers", "categories", "send_at", "batch_id", "asm", "ip_pool_name"),
+        *("mail_settings", "tracking_settings"),
+    )
 )
 PERSONALIZATION = frozenset(
-    ["from", "to", "cc", "bcc", "subject", "headers", "substitutions", "dynamic_template_data", "custom_args", "send_at"]
+    (
+        *("from", "to", "cc", "bcc", "subject", "headers", "custom_args", "send_at"),
+        *("substitutions", "dynamic_template_data"),
+    )
 )
 
 
@@ -91,7 +104,7 @@ def _personalizations(people: Any) -> Problems:
         return
     if len(people) > MAX_PERSONALIZATIONS:
         yield Problem(f"There can be at most {MAX_PERSONALIZATIONS} personalizations.", at)
-    if len(recipients({at: people})) > MAX_RECIPIENTS:
+    elif len(recipients({at: people})) > MAX_RECIPIENTS:
         yield Problem(f"The total number of recipients may not exceed {MAX_RECIPIENTS}.", at)
     for index, person in enumerate(people):
         if isinstance(person, dict):
@@ -107,20 +120,18 @@ def _personalization(person: dict[str, Any], at: str) -> Problems:
         yield Problem(message, f"{at}.to")
     seen: set[str] = set()
     for place, email in _emails(person):
-        yield from _address(email, f"{at}.{place}.email", seen)
+        yield from _address(email, f"{at}.{place}.email")
+        if str(email).lower() in seen:
+            yield Problem(f"{DUPLICATE} We found the first duplicate instance of [{email}].", at)
+        seen.add(str(email).lower())
     yield from _names(person, at)
     yield from _custom_args(person.get("custom_args"), f"{at}.custom_args")
     yield from _mail_headers(person.get("headers"), f"{at}.headers")
 
 
-def _address(email: Any, at: str, seen: set[str]) -> Problems:
+def _address(email: Any, at: str) -> Problems:
     if not isinstance(email, str) or not ADDRESS.fullmatch(email) or email.lower().startswith("refused@"):
         yield Problem("Does not contain a valid address.", at)
-    elif email.lower() in seen:
-        message = "Each email address in the personalization block should be unique between to, cc, and bcc."
-        yield Problem(f"{message} We found the first duplicate instance of [{email}].", at.partition(".to")[0])
-    else:
-        seen.add(email.lower())
 
 
 def _names(person: dict[str, Any], at: str) -> Problems:

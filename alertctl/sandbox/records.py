@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import email
 import email.policy
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 OnMessage = Callable[[str, Any], None]
 """Called with the provider's name and the message, on the sandbox's own thread: it must not block."""
@@ -101,7 +102,8 @@ class SmtpMessage:
 
     @property
     def parsed(self) -> EmailMessage:
-        return cast(EmailMessage, email.message_from_bytes(self.data, policy=email.policy.default))
+        """The message, its line ends made plain newlines; `data` has it as it came."""
+        return email.message_from_bytes(self.data.replace(b"\r\n", b"\n"), policy=email.policy.default)
 
 
 class Ledger(Generic[M, C]):
@@ -146,7 +148,14 @@ class Ledger(Generic[M, C]):
             self._changed.notify_all()
         if self._on_message is not None:
             for message in messages:
-                self._on_message(self._provider, message)
+                self._tell(self._on_message, message)
+
+    def _tell(self, on_message: OnMessage, message: M) -> None:
+        """A listener's mistake must not cost the client its answer."""
+        try:
+            on_message(self._provider, message)
+        except Exception:
+            logging.getLogger(__name__).exception("on_message failed")
 
     def wait_for(self, count: int, timeout: float) -> list[M]:
         with self._changed:

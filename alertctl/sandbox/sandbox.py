@@ -6,7 +6,7 @@ import contextlib
 import ssl
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from alertctl.sandbox.certificates import Certificates, Flavour
 from alertctl.sandbox.chaos import Chaos, parse_chaos
@@ -62,14 +62,14 @@ class Sandbox:
         self.release(parse_chaos(chaos) if isinstance(chaos, str) else chaos or (), seed)
 
     @property
-    def providers(self) -> tuple[Slack, SendGrid, Smtp]:
+    def providers(self) -> tuple[Provider[Any, Any], ...]:
         return self.slack, self.sendgrid, self.smtp
 
     def release(self, chaos: Iterable[Chaos], seed: int | None = None) -> None:
         """Let these faults loose, beside those that are."""
-        by_name: dict[str, Provider[object, object]] = {p.name: p for p in self.providers}  # type: ignore[misc]
+        faults = {provider.name: provider.faults for provider in self.providers}
         for part in chaos:
-            part.apply(by_name[part.provider].faults, seed)
+            part.apply(faults[part.provider], seed)
 
     def start(self) -> Self:
         """Listen and serve. OSError when a port is taken, ImportError when TLS is asked for without `trustme`."""

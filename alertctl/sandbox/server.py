@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import socket
 import ssl
@@ -47,10 +46,12 @@ class Listener:
 
     async def run(self) -> None:
         """Accept until cancelled; then end every conversation at once."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._socket, self._accept, loop)
         try:
-            while True:
-                await self._accept()
+            await asyncio.Event().wait()
         finally:
+            loop.remove_reader(self._socket)
             self.close()
             for task in self._conversations:
                 task.cancel()
@@ -59,28 +60,28 @@ class Listener:
     def close(self) -> None:
         self._socket.close()
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
+    def _accept(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Called when a client waits. A task that is cancelled before its first step still closes its socket."""
         try:
-            sock, _ = await loop.sock_accept(self._socket)
+            sock, _ = self._socket.accept()
         except OSError:  # the client has gone already, or too many files are open
-            await asyncio.sleep(0.01)
             return
+        sock.setblocking(False)
         task = loop.create_task(self._converse(sock))
         self._conversations.add(task)
         task.add_done_callback(self._conversations.discard)
+        task.add_done_callback(lambda _: sock.close())
 
     async def _converse(self, sock: socket.socket) -> None:
         """One connection, from its acceptance to its end. Faults come before TLS does."""
-        with contextlib.closing(sock):
-            number = self._provider.ledger.connected()
-            early = self._provider.faults.choose("connect")
-            if early is not None and early.name == "close_before_reading":
-                return
-            if early is not None and early.name == "black_hole":
-                await asyncio.Event().wait()
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._serve(Wire(number), sock, early)
+        number = self._provider.ledger.connected()
+        early = self._provider.faults.choose("connect")
+        if early is not None and early.name == "close_before_reading":
+            return
+        if early is not None and early.name == "black_hole":
+            await asyncio.Event().wait()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await self._serve(Wire(number), sock, early)
 
     async def _serve(self, wire: Wire, sock: socket.socket, early: Fault | None) -> None:
         loop = asyncio.get_running_loop()
@@ -115,7 +116,8 @@ class ServerThread:
         self._thread.join()
 
     def _run(self) -> None:
-        asyncio.run(self._main())
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            runner.run(self._main())
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -79,7 +79,8 @@ class Slack(HttpProvider[SlackMessage]):
         if method not in methods:
             raise SlackError("unknown_method", req_method=method)
         given = arguments(request)
-        self._authenticate(request.bearer or str(given.pop("token", "")))
+        token = str(given.pop("token", ""))
+        self._authenticate(request.bearer or token)
         return {"ok": True, **methods[method](given, request)}
 
     def _authenticate(self, token: str) -> None:

@@ -262,10 +262,17 @@ class SmtpSession:
             await self._reply(fault.status)
             return True
         if fault.stage == "connect":
-            await (self._wire.ignore() if fault.name == "black_hole" else self._greet(fault))
+            await self._connection_struck(fault)
             raise Closing
         self._fault = fault
         return False
+
+    async def _connection_struck(self, fault: Fault) -> None:
+        """A fault of the stage `connect`, bound to an address: the connection is made, so it strikes now."""
+        if fault.name == "black_hole":
+            await self._wire.ignore()
+        elif fault.name != "close_before_reading":
+            await self._greet(fault)
 
     async def _data(self, _: str) -> None:
         if self._mail is None or not self._mail.rcpt_tos:

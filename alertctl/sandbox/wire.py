@@ -115,6 +115,11 @@ class Wire(asyncio.Protocol):
         self.transport.write(data)
         await self._writable.wait()
 
+    async def flood(self, data: bytes) -> None:
+        """`send` for loops without an end: lets others have their turn even when the peer reads everything at once."""
+        await self.send(data)
+        await asyncio.sleep(0)
+
     async def drip(self, data: bytes, interval: float) -> None:
         """One byte every `interval` seconds."""
         for index in range(len(data)):

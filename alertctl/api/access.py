@@ -1,0 +1,126 @@
+"""Who is calling, and whether they may."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from anyio.to_thread import run_sync
+from fastapi import Depends, Request
+
+from alertctl import users
+from alertctl.api.platform_tokens import PlatformTokens
+from alertctl.api.problems import NO_TOKEN
+from alertctl.api.services import Services
+from alertctl.errors import InvalidEvent, NotAllowed, Unreachable
+from alertctl.users import Caller, Role
+
+RECENT_SECONDS = 5.0
+"""How long a verified token is remembered. Only publishing uses it, and checks the token once more as it writes."""
+RECENT_TOKENS = 10_000
+
+
+class Gate:
+    """Turns a request's token into its caller."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._platform = PlatformTokens(services.settings)
+        self._recent: dict[str, tuple[float, Caller]] = {}
+
+    def verify(self, secret: str) -> Caller:
+        """Whose token this is, as the database says now. Raises NotAllowed, Unreachable."""
+        if not secret.startswith(users.PREFIX):
+            return self._platform_caller(secret)
+        now = self._services.clock()
+        with self._services.store.reading() as connection:
+            caller = users.verify(connection, secret, now)
+        if users.use_is_news(caller, now):
+            self._note_use(caller)
+        return caller
+
+    async def verify_soon(self, secret: str) -> Caller:
+        """The same, by memory for a few seconds, so that a busy publisher costs no query of its own."""
+        digest = users.digest_of(secret)
+        known = self._recent.get(digest)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        caller = await run_sync(self.verify, secret)
+        if len(self._recent) >= RECENT_TOKENS:
+            self._recent.clear()
+        self._recent[digest] = (time.monotonic() + RECENT_SECONDS, caller)
+        return caller
+
+    def _note_use(self, caller: Caller) -> None:
+        now = self._services.clock()
+        try:
+            # Nobody waits for it: a token's last use is worth no caller's time.
+            self._services.writer.submit_later(users.touch, (caller, now))
+        except Unreachable:
+            pass
+
+    def _platform_caller(self, secret: str) -> Caller:
+        who = self._platform.read(secret)
+        services = self._services
+        with services.store.reading() as connection:
+            found = users.find_subject(connection, who.subject)
+        if found is None and who.email is None:
+            raise NotAllowed("the token names a new user and has no (verified) email claim to register them with")
+        if found is None or who.role not in (None, found.role):
+            try:
+                found = services.writer.write(
+                    lambda connection: users.ensure_user(
+                        connection, who.subject, who.email or "", who.role, services.clock()
+                    )
+                )
+            except InvalidEvent as error:
+                raise NotAllowed(f"the token's user can't be registered: {error}") from None
+        if found.disabled:
+            raise NotAllowed(f"{found.email} is disabled: an admin can enable them again")
+        return Caller(found.id, found.email, who.role or Role.of(found.role))
+
+
+class Requires:
+    """A dependency: the caller, who has at least this role."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+
+    def __call__(self, request: Request) -> Caller:
+        return admitted(gate_of(request).verify(token_of(request)), self.role)
+
+
+class RequiresSoon(Requires):
+    """The same from memory, for the route that must be fast."""
+
+    async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
+        return admitted(await gate_of(request).verify_soon(token_of(request)), self.role)
+
+
+def gate_of(request: Request) -> Gate:
+    gate: Gate = request.app.state.gate
+    return gate
+
+
+def token_of(request: Request) -> str:
+    """The bearer token of a request. Raises NotAllowed."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise NotAllowed(NO_TOKEN)
+    return token
+
+
+def admitted(caller: Caller, needed: Role) -> Caller:
+    if not caller.role.reaches(needed):
+        raise NotAllowed(
+            f"this needs the role {needed} or higher, the token of {caller.email} has {caller.role}",
+            authenticated=True,
+        )
+    return caller
+
+
+Anybody = Annotated[Caller, Depends(Requires(Role.VIEWER))]
+Developer = Annotated[Caller, Depends(Requires(Role.DEVELOPER))]
+Publisher = Annotated[Caller, Depends(RequiresSoon(Role.DEVELOPER))]
+Admin = Annotated[Caller, Depends(Requires(Role.ADMIN))]

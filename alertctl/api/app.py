@@ -1,0 +1,30 @@
+"""The application: routes, errors and their description, over the services that the composition root gives."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from alertctl import __version__
+from alertctl.api import delivery_log, events, preferences, process, trials
+from alertctl.api.access import Gate
+from alertctl.api.bodies import BodyLimit
+from alertctl.api.contract import describe
+from alertctl.api.problems import install
+from alertctl.api.services import Services
+
+ROUTERS = (events.router, preferences.router, delivery_log.router, trials.router, process.router)
+
+
+def create_app(services: Services) -> FastAPI:
+    """The API over these services. Raises ConfigError for JWT settings that can't work."""
+    # A redirect from /x/ to /x would lose the caller's token in some clients: 404 says what is wrong.
+    app = FastAPI(title="alertctl", version=__version__, redoc_url=None, redirect_slashes=False)
+    app.state.services = services
+    app.state.gate = Gate(services)
+    for router in ROUTERS:
+        # Flat: whoever walks `app.routes` sees each route.
+        app.router.routes.extend(router.routes)
+    install(app)
+    app.add_middleware(BodyLimit)
+    describe(app)
+    return app

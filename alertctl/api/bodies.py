@@ -1,0 +1,68 @@
+"""Bodies of requests: bounded, JSON, read once, and only after the caller may call at all."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from fastapi import Request
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from alertctl.errors import InvalidEvent
+
+LIMIT = 1024 * 1024
+"""Bytes of a body that are read."""
+TOO_LARGE = "The body is larger than 1 MB: alerts are short; link to what is long."
+
+
+class BodyLimit:
+    """ASGI middleware: 413 for a body above the limit, whether its length was announced or not."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            receive = _bounded(receive)
+        await self._app(scope, receive, send)
+
+
+def _bounded(receive: Receive) -> Receive:
+    read = 0
+
+    async def bounded() -> Message:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if read > LIMIT:
+            raise HTTPException(413, TOO_LARGE)
+        return message
+
+    return bounded
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """The body as a JSON object. Raises HTTPException (400 no JSON, 413) or InvalidEvent."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > LIMIT:
+        raise HTTPException(413, TOO_LARGE)
+    try:
+        value = json.loads(await request.body(), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, f"The body is not JSON: {_why(error)}") from None
+    if not isinstance(value, dict):
+        raise InvalidEvent("body", 'should be a JSON object: {"name": value, …}')
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error)[:200]

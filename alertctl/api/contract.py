@@ -1,0 +1,115 @@
+"""The OpenAPI description: exactly what is asked for and what is answered, errors included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from alertctl.api.access import Requires
+from alertctl.api.problems import Problem, response
+from alertctl.events import EVENT_TYPES, EventFields
+from alertctl.routing import CHANNELS
+from alertctl.users import Role
+
+REFERENCE = "#/components/schemas/{model}"
+_RENAMED = {"ge": "minimum", "le": "maximum"}
+KEY_HEADER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The caller's own name for this event; the same again sends nothing more.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
+
+
+def describe(app: FastAPI) -> None:
+    """Let the application describe itself by this module."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _description(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def required_role(route: APIRoute) -> Role | None:
+    """The role that a route asks for, None when it asks for no token."""
+    roles = (one.call.role for one in route.dependant.dependencies if isinstance(one.call, Requires))
+    return next(roles, None)
+
+
+def _description(app: FastAPI) -> dict[str, Any]:
+    whole = get_openapi(title=app.title, version=app.version, routes=app.routes, description=__doc__)
+    schemas = whole.setdefault("components", {}).setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    problem = Problem.model_json_schema(ref_template=REFERENCE)
+    schemas.update(problem.pop("$defs"))
+    schemas["Problem"] = problem
+    whole["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "A token of alertctl's own, or the platform's JWT"}
+    }
+    for route, operation in _operations(app, whole["paths"]):
+        _complete(route, operation)
+        if operation.pop("x-publishes", False):
+            operation["requestBody"] = _publishing(schemas)
+            operation.setdefault("parameters", []).append(KEY_HEADER)
+    return whole
+
+
+def _operations(app: FastAPI, paths: Mapping[str, Any]) -> Iterator[tuple[APIRoute, dict[str, Any]]]:
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            for method in route.methods:
+                yield route, paths[route.path][method.lower()]
+
+
+def _complete(route: APIRoute, operation: dict[str, Any]) -> None:
+    """Add the problems that follow from what the route is: it has a role, a body, parameters."""
+    role = required_role(route)
+    answers = operation["responses"]
+    answers.pop("422", None)
+    has_body = "requestBody" in operation or "x-publishes" in operation
+    codes = [422] if has_body or operation.get("parameters") else []
+    codes += [400, 413] if has_body else []
+    if role is not None:
+        operation["security"] = [{"bearer": []}]
+        operation["description"] = f"{operation.get('description', '')}\n\nRole: {role} or higher."
+        codes += [401, 503] if role is Role.VIEWER else [401, 403, 503]
+    answers.update({str(code): response(code) for code in codes})
+
+
+def _publishing(schemas: dict[str, Any]) -> dict[str, Any]:
+    """The body that publishes: one of the event types, its fields beside `event_type`, `to` and `channel`."""
+    references = []
+    for kind in EVENT_TYPES:
+        schemas[kind.__name__] = _event_body(kind, schemas)
+        references.append({"$ref": REFERENCE.format(model=kind.__name__)})
+    mapping = {kind.event_type: REFERENCE.format(model=kind.__name__) for kind in EVENT_TYPES}
+    schema = {"oneOf": references, "discriminator": {"propertyName": "event_type", "mapping": mapping}}
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+def _event_body(kind: type[EventFields], schemas: dict[str, Any]) -> dict[str, Any]:
+    body: dict[str, Any] = _bounds(kind.model_json_schema(ref_template=REFERENCE))
+    schemas.update(body.pop("$defs", {}))
+    body["properties"] = {
+        "event_type": {"const": kind.event_type},
+        "to": {"type": ["array", "null"], "items": {"type": "string"}, "description": "targets instead of the usual ones"},
+        "channel": {"enum": [*CHANNELS, None], "description": "only this channel"},
+        **body["properties"],
+    }
+    body["required"] = ["event_type", *body.get("required", [])]
+    return body
+
+
+def _bounds(schema: Any) -> Any:
+    """The schema with pydantic's own names of bounds in JSON Schema's words."""
+    if isinstance(schema, dict):
+        return {_RENAMED.get(name, name): _bounds(value) for name, value in schema.items()}
+    return [_bounds(one) for one in schema] if isinstance(schema, list) else schema

@@ -1,0 +1,131 @@
+"""The platform's own tokens (JWT): signature, issuer, audience and expiry, and who they say is calling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from alertctl.api.key_set import KeySet, fetcher
+from alertctl.config import Settings
+from alertctl.errors import ConfigError, NotAllowed
+from alertctl.users import Role
+
+LONGEST = 16 * 1024
+"""Characters of a token; servers and proxies refuse longer headers anyway."""
+SHARED, PUBLIC = ("HS256",), ("RS256", "ES256")
+"""The algorithms that are accepted unless JWT_ALGORITHMS says otherwise: with a secret, with public keys."""
+_WRONG: tuple[tuple[type[Exception], str], ...] = (
+    (jwt.ExpiredSignatureError, "the token has expired: get a new one from the platform"),
+    (jwt.ImmatureSignatureError, "the token is not valid yet: do the clocks differ?"),
+    (jwt.InvalidIssuerError, "the token has another issuer than JWT_ISSUER"),
+    (jwt.InvalidAudienceError, "the token is for another audience than JWT_AUDIENCE"),
+    (jwt.InvalidSignatureError, "the token's signature is wrong"),
+    (jwt.MissingRequiredClaimError, "the token lacks a claim that it must have (exp, and iss and aud where they are set)"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformUser:
+    """Whom a token names. `role` is None when the token has no such claim."""
+
+    subject: str
+    email: str | None
+    role: Role | None
+
+
+class PlatformTokens:
+    """Checks the platform's tokens as the JWT_* settings say; without a key there accepts none.
+
+    Raises ConfigError for a public key that can't be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings.jwt
+        self._secret = settings.jwt.secret.get_secret_value()
+        self._public = _public_key(settings.jwt.public_key) if settings.jwt.public_key else None
+        place = settings.jwt.jwks
+        self._set = KeySet(fetcher(place, settings.alertctl.ca_bundle)) if place else None
+        has_public = bool(self._public or self._set)
+        usual = (SHARED if self._secret else ()) + (PUBLIC if has_public else ())
+        # A shared secret and a public key are never taken for one another (algorithm confusion).
+        self.algorithms = tuple(
+            name
+            for name in settings.jwt.algorithms or usual
+            if (self._secret if name.startswith("HS") else has_public)
+        )
+
+    def read(self, token: str) -> PlatformUser:
+        """Whom a token names. Raises NotAllowed, or Unreachable when its key can't be had."""
+        if not self.algorithms:
+            raise NotAllowed("the token isn't known: alertctl's own begin with actl_, and no JWT_* key is set")
+        if len(token) > LONGEST:
+            raise NotAllowed("the token is too long")
+        try:
+            return self._user(self._claims(token))
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+            raise NotAllowed(_wrong(error)) from None
+
+    def _claims(self, token: str) -> Mapping[str, Any]:
+        header = jwt.get_unverified_header(token)
+        wanted = self._settings
+        algorithm = header.get("alg")
+        if algorithm not in self.algorithms:
+            raise NotAllowed(f"the token's algorithm is none of {', '.join(self.algorithms)}")
+        claims: Mapping[str, Any] = jwt.decode(
+            token,
+            self._key(algorithm, header.get("kid")),
+            algorithms=[algorithm],
+            issuer=wanted.issuer or None,
+            audience=wanted.audience or None,
+            leeway=wanted.leeway,
+            # The user's claim is checked below: some platforms put a number into `sub`.
+            options={"require": _required(wanted), "verify_aud": bool(wanted.audience), "verify_sub": False},
+        )
+        return claims
+
+    def _key(self, algorithm: str, kid: str | None) -> Any:
+        if algorithm.startswith("HS"):
+            return self._secret
+        if self._set is not None and (kid is not None or self._public is None):
+            return self._set.key(kid, algorithm)
+        return self._public
+
+    def _user(self, claims: Mapping[str, Any]) -> PlatformUser:
+        wanted = self._settings
+        subject, email = claims.get(wanted.user_claim), claims.get(wanted.email_claim)
+        if isinstance(subject, bool) or not isinstance(subject, str | int):
+            raise NotAllowed(f"the token has no {wanted.user_claim} claim that names a user")
+        name = str(subject)
+        if not 0 < len(name) <= 255 or not name.isprintable():
+            raise NotAllowed(f"the token's {wanted.user_claim} claim should be 1 to 255 printable characters")
+        verified = claims.get("email_verified") is not False
+        role = _role(claims[wanted.role_claim]) if wanted.role_claim in claims else None
+        return PlatformUser(name, email if isinstance(email, str) and verified else None, role)
+
+
+def _required(settings: Any) -> list[str]:
+    return ["exp", *(["iss"] if settings.issuer else []), *(["aud"] if settings.audience else [])]
+
+
+def _role(claim: Any) -> Role:
+    """The role that a claim gives; of a list the highest. What we don't know may least."""
+    given = claim if isinstance(claim, list) else [claim]
+    return max((Role.of(one) for one in given), key=lambda role: role.rank, default=Role.VIEWER)
+
+
+def _wrong(error: Exception) -> str:
+    return next((text for kind, text in _WRONG if isinstance(error, kind)), "the token is not one that we can read")
+
+
+def _public_key(pem: str) -> Any:
+    try:
+        if "CERTIFICATE" in pem:
+            return x509.load_pem_x509_certificate(pem.encode()).public_key()
+        return load_pem_public_key(pem.encode())
+    except ValueError as error:
+        raise ConfigError([f"JWT_PUBLIC_KEY: can't be read as a public key ({error})"]) from None

@@ -1,0 +1,80 @@
+"""What a user wants to be told, and where: their own, and for admins everybody's."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, create_model
+
+from alertctl import preferences
+from alertctl.api.access import Admin, Anybody
+from alertctl.api.bodies import json_object
+from alertctl.api.services import BASE, Here
+from alertctl.schemas import Prefs
+
+router = APIRouter(prefix=BASE, tags=["preferences"])
+
+_SLACK = {"pattern": "^#?[A-Za-z0-9_.-]{1,80}$", "examples": ["#my-alerts", "C0123456789"]}
+_EMAIL = {"format": "email", "maxLength": 254}
+
+
+def _address(**more: Any) -> Any:
+    return (str | None, Field(None, json_schema_extra={"anyOf": [{"type": "string", **more}, {"type": "null"}]}))
+
+
+_ADDRESSES: dict[str, Any] = {"slack_channel": _address(**_SLACK), "email_address": _address(**_EMAIL)}
+Preferences: Any = create_model(
+    "Preferences",
+    user_id=(str, ...),
+    **{name: (bool, ...) for name in preferences.FLAGS},
+    **{name: (str | None, ...) for name in preferences.ADDRESSES},
+)
+Changes: Any = create_model(
+    "PreferenceChanges",
+    __config__=ConfigDict(extra="forbid"),
+    **{name: (StrictBool, Field(None)) for name in preferences.FLAGS},
+    **_ADDRESSES,
+)
+BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Changes.model_json_schema()}}}}
+
+
+class EverybodysPreferences(BaseModel):
+    """A page of all users' preferences, the longest registered user first."""
+
+    items: list[Preferences]
+    total: int
+    page: int
+    limit: int
+
+
+class Pages(BaseModel):
+    """Which page, and how long."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    page: int = Field(1, ge=1)
+    limit: int = Field(20, ge=1, le=100)
+
+
+@router.get("/preferences", response_model=Preferences)
+def read(caller: Anybody, here: Here) -> Prefs:
+    """My preferences; the first call creates the defaults."""
+    with here.store.reading() as connection:
+        found = preferences.find(connection, caller.user_id)
+    return found or here.writer.write(lambda it: preferences.get(it, caller.user_id, here.clock()))
+
+
+@router.put("/preferences", response_model=Preferences, openapi_extra=BODY)
+def change(caller: Anybody, here: Here, body: Annotated[dict[str, Any], Depends(json_object)]) -> Prefs:
+    """Change what the body names and leave the rest; null for a channel or an address is the default again."""
+    preferences.check(body)
+    return here.writer.write(lambda it: preferences.update(it, caller.user_id, body, here.clock()))
+
+
+@router.get("/admin/preferences")
+def everybodys(_caller: Admin, here: Here, asked: Annotated[Pages, Query()]) -> EverybodysPreferences:
+    """All users' preferences."""
+    with here.store.reading() as connection:
+        items, total = preferences.everyone(connection, asked.page, asked.limit)
+    return EverybodysPreferences(items=items, total=total, page=asked.page, limit=asked.limit)

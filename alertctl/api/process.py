@@ -1,0 +1,44 @@
+"""The process itself: does it live, is it ready, what does it count. No token is asked for."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+
+from alertctl.api.problems import declared, problem
+from alertctl.api.services import Here
+
+router = APIRouter(tags=["process"])
+WELL = ("ok", "off")
+
+
+class Health(BaseModel):
+    status: str
+
+
+class Readiness(BaseModel):
+    """Each part that must be well, with `ok` or `off`."""
+
+    status: str
+    parts: dict[str, str]
+
+
+@router.get("/healthz")
+async def healthz() -> Health:
+    """The process answers."""
+    return Health(status="ok")
+
+
+@router.get("/readyz", response_model=Readiness, responses=declared(503))
+def readyz(here: Here) -> Response | Readiness:
+    """The database is reachable and migrated, the scheduler beats, the dispatcher works; 503 names what doesn't."""
+    parts = {name: str(state) for name, state in here.readiness().items()}
+    ailing = [f"{name}: {state}" for name, state in parts.items() if state not in WELL]
+    return problem(503, "; ".join(ailing)) if ailing else Readiness(status="ready", parts=parts)
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
+def metrics(here: Here) -> Response:
+    """What Prometheus reads."""
+    return Response(here.metrics(), media_type=CONTENT_TYPE_LATEST)

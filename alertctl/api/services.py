@@ -1,0 +1,51 @@
+"""What the routes work with; the composition root fills it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from alertctl.config import Settings
+from alertctl.routing import Audience
+from alertctl.schemas import EventReceipt, TestResult
+from alertctl.store import Store, Writer
+
+BASE = "/api/v1/notifications"
+"""Where every route lies but those of the process itself (/healthz, /readyz, /metrics, /docs)."""
+
+
+def _unheard(_receipt: EventReceipt) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Services:
+    """`test` sends one message (channel, address or None, who asked) and is bounded in time.
+
+    `wake` tells the dispatcher that something is due, `accepted` counts what was recorded. `readiness` names each part
+    that must be well with `ok`, `off`, or what is wrong. `metrics` is the Prometheus exposition.
+    """
+
+    settings: Settings
+    store: Store
+    writer: Writer
+    clock: Callable[[], datetime]
+    audience: Audience
+    wake: Callable[[], None]
+    test: Callable[[str, str | None, str], TestResult]
+    readiness: Callable[[], Mapping[str, str]]
+    metrics: Callable[[], bytes]
+    accepted: Callable[[EventReceipt], None] = _unheard
+
+
+async def services_of(request: Request) -> Services:
+    # `async`, so that it costs no trip to a thread.
+    services: Services = request.app.state.services
+    return services
+
+
+Here = Annotated[Services, Depends(services_of)]

@@ -1,0 +1,73 @@
+"""The command tree. Light: what a command works with is imported when it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from alertctl import __version__
+from alertctl.cli import config, demo, dispatch, events, log, prefs, sandbox, send, serve, token, user
+from alertctl.cli import test as trial
+from alertctl.cli.border import Root
+from alertctl.cli.output import print_line
+
+EXIT_CODES = (
+    "Exit codes: 0 done (send: recorded, whatever the providers said); 1 unexpected; 2 usage or invalid input; "
+    "3 a delivery did not succeed (send --strict, test); 4 not allowed; 5 the database can't be reached; 130 Ctrl-C."
+)
+
+app = typer.Typer(
+    name="alertctl",
+    cls=Root,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+    epilog=EXIT_CODES,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print_line(f"alertctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    config_file: Annotated[
+        str | None, typer.Option("--config", metavar="FILE", help="The TOML file with the settings (ALERTCTL_CONFIG).")
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where the delivery log is (DATABASE_URL).")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """
+    \b
+    alertctl demo                                  see real alerts arrive; needs no account
+    alertctl send --event safety_rollback --set feature_flag=checkout-v3
+    alertctl log --status failed                   who did not get what, and why
+
+    Alerts from experiments and feature flags to Slack and email, with a delivery log that answers.
+    """
+    context.obj = {"ALERTCTL_CONFIG": config_file, "DATABASE_URL": database}
+
+
+app.command()(send.send)
+app.command("test")(trial.try_out)
+app.add_typer(log.app)
+app.command("events")(events.events)
+app.command()(dispatch.dispatch)
+app.command()(serve.serve)
+app.add_typer(prefs.app)
+app.add_typer(user.app)
+app.add_typer(token.app)
+app.add_typer(config.app)
+app.command()(demo.demo)
+app.command()(sandbox.sandbox)

@@ -1,0 +1,88 @@
+"""Where exceptions become one line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from alertctl.cli.output import say
+from alertctl.errors import AlertctlError, ConfigError
+
+UsageMistake: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+"""Found by name: Typer brings its own click since 0.26, and takes the real one before."""
+
+
+class Root(TyperGroup):
+    """The top of the command tree: nothing leaves it but an exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["prog_name"], kwargs["standalone_mode"] = "alertctl", False
+        _print_anything()
+        try:
+            result = super().main(*args, **kwargs)
+        except UsageMistake as mistake:
+            sys.exit(_explain(mistake))
+        except typer.Abort:
+            sys.exit(1)
+        sys.exit(result if isinstance(result, int) else 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except (UsageMistake, typer.Exit, typer.Abort):
+            raise
+        except AlertctlError as error:
+            for line in error.problems if isinstance(error, ConfigError) else (str(error),):
+                say(f"alertctl: {line}")
+            _trace(ctx)
+            raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:
+            # Whoever read our output has had enough: no reason to complain.
+            _close_quietly()
+            raise typer.Exit(0) from None
+        except Exception as error:
+            hint = "" if _trace(ctx) else " (alertctl --debug … shows where)"
+            say(f"alertctl: unexpected: {type(error).__name__}: {error}{hint}")
+            raise typer.Exit(1) from None
+
+
+def _explain(mistake: Any) -> int:
+    """Say what is wrong with how a command was called."""
+    context, message = getattr(mistake, "ctx", None), str(mistake.format_message())
+    if message.lstrip().startswith("Usage:"):
+        # A group without a command: the message is its whole help.
+        typer.echo(message, err=True)
+    else:
+        asks = f" (see: {context.command_path} --help)" if context is not None else ""
+        say(f"alertctl: {message}{asks}")
+    return int(mistake.exit_code)
+
+
+def _trace(ctx: Any) -> bool:
+    if not ctx.params.get("debug"):
+        return False
+    import traceback
+
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
+    return True
+
+
+def _print_anything() -> None:
+    """An argument that is no UTF-8, or a terminal that isn't: shown escaped, never an exception."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _close_quietly() -> None:
+    """Let the interpreter's last flush go nowhere."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

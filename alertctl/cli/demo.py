@@ -1,0 +1,237 @@
+"""`alertctl demo`: the real pipeline on a sandbox; needs no configuration and leaves nothing behind."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from alertctl.cli.output import Output, OutputOption, print_json
+from alertctl.errors import AlertctlError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from alertctl.client import Client
+    from alertctl.sandbox import Sandbox
+    from alertctl.schemas import DeliveryDetail, DeliveryItem
+
+PATIENCE = 10.0
+"""Seconds that the retry may take at most; it takes about one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One event of the demo."""
+
+    event_type: str
+    fields: dict[str, Any]
+    to: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> list[str]:
+        """What somebody would type to send it."""
+        settings = [f"--set {shlex.quote(f'{name}={value}')}" for name, value in self.fields.items()]
+        targets = [f"--to {shlex.quote(target)}" for target in self.to]
+        return [f"alertctl send --event {self.event_type}", *settings, *targets]
+
+
+SCENES = (
+    Scene(
+        "safety_rollback",
+        {
+            "feature_flag": "checkout-v3",
+            "environment": "production",
+            "metric": "error_rate",
+            "value": 0.0714,
+            "threshold": 0.05,
+            "from_percentage": 50,
+            "to_percentage": 0,
+            "url": "https://flags.corp.example/checkout-v3",
+        },
+    ),
+    Scene("experiment_lifecycle", {"experiment": "new-cta", "action": "completed", "winner": "variant-b"}),
+    Scene("rollout_advance", {"feature_flag": "dark-mode", "from_percentage": 25, "to_percentage": 50, "stage": 2}),
+    Scene(
+        "generic_alert",
+        {"title": "Disk almost full", "message": "91 % of /var is used.", "severity": "warning", "source": "db-7"},
+        ("slack:#flaky", "email:dev@corp.example"),
+    ),
+)
+
+
+@dataclass(slots=True)
+class Play:
+    """A demo that is under way. `out` is None when the result is data."""
+
+    sandbox: Sandbox
+    client: Client
+    out: Console | None
+    seen: dict[str, int] = field(default_factory=dict)
+
+    def run(self) -> list[DeliveryItem]:
+        """Send every scene's event, then what failed once more; the log at the end."""
+        for number, scene in enumerate(SCENES, 1):
+            self._send(number, scene)
+        self._retry()
+        return self.log()
+
+    def log(self) -> list[DeliveryItem]:
+        from alertctl.schemas import LogFilter
+
+        return self.client.log(LogFilter(), limit=100).items
+
+    def _send(self, number: int, scene: Scene) -> None:
+        from alertctl.schemas import PublishRequest
+
+        self._say(f"\n{number}  {scene.event_type}", "bold")
+        self._say("   " + " \\\n      ".join(_gathered(scene.command)), "dim")
+        receipt = self.client.publish(
+            PublishRequest(event_type=scene.event_type, fields=scene.fields, to=list(scene.to))
+        )
+        deliveries = self.client.deliver(receipt.event_id)
+        self._show_received()
+        for one in deliveries:
+            if one.status != "success":
+                self._say(f"   ✗ {one.channel} {one.to}: {one.error}. It stays in the log and is tried again.", "red")
+
+    def _retry(self) -> None:
+        failed = [one.id for one in self.log() if one.status == "failed"]
+        if not failed:
+            return
+        self._say("\n5  what failed is tried again", "bold")
+        self._say("   alertctl dispatch --once", "dim")
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and any(one.next_attempt_at for one in self.log()):
+            self.client.dispatch()
+            time.sleep(0.1)
+        self._show_received()
+        for one in failed:
+            self._tell(self.client.show(one))
+
+    def _tell(self, one: DeliveryDetail) -> None:
+        from alertctl.cli.story import attempt_lines
+
+        for line in attempt_lines(one):
+            self._say(f"   {line}", "green" if "success" in line else "")
+
+    def _show_received(self) -> None:
+        """Print what Slack and the inbox got since the last time."""
+        for provider in (self.sandbox.slack, self.sandbox.smtp):
+            messages: list[Any] = list(provider.messages)
+            for message in messages[self.seen.get(provider.name, 0) :]:
+                if self.out is not None:
+                    from alertctl.cli.panels import panel
+
+                    self.out.print(panel(provider.name, message))
+            self.seen[provider.name] = len(messages)
+
+    def _say(self, text: str, style: str) -> None:
+        if self.out is not None:
+            from rich.text import Text
+
+            self.out.print(Text(text, style=style))
+
+
+def demo(output: OutputOption = Output.TABLE) -> None:
+    """
+    \b
+    alertctl demo
+    alertctl demo -o json
+
+    See real alerts arrive: four events through the real pipeline, to a Slack and an inbox
+    that run on this machine for these few seconds. Reads no settings, leaves nothing behind.
+    """
+    from alertctl.cli.table import console
+
+    begun = time.monotonic()
+    with _stage() as (sandbox, client):
+        play = Play(sandbox, client, console() if output is Output.TABLE else None)
+        items = play.run()
+        seconds = time.monotonic() - begun
+        if output is Output.JSON:
+            print_json(_as_data(sandbox, items, seconds))
+        else:
+            _print_end(play, items, seconds)
+    if any(one.status != "success" for one in items):
+        raise AlertctlError("the demo's alerts did not all arrive")
+
+
+def _print_end(play: Play, items: list[DeliveryItem], seconds: float) -> None:
+    from alertctl.cli.rows import print_deliveries
+
+    play._say("\n6  the delivery log", "bold")
+    play._say("   alertctl log\n", "dim")
+    print_deliveries(items)
+    play._say(
+        f"\nDone in {seconds:.1f} s, and nothing is left behind. Next: `alertctl sandbox` keeps such a Slack and inbox\n"
+        "running for you to try commands on; `alertctl config check` says what your own Slack and email need.",
+        "",
+    )
+
+
+def _as_data(sandbox: Sandbox, items: list[DeliveryItem], seconds: float) -> dict[str, Any]:
+    from alertctl.cli.panels import summary
+
+    return {
+        "items": items,
+        "slack": [summary("slack", message) for message in sandbox.slack.messages],
+        "inbox": [summary("smtp", message) for message in sandbox.smtp.messages],
+        "retried": [one.id for one in items if one.attempts > 1],
+        "seconds": round(seconds, 3),
+    }
+
+
+def _gathered(parts: list[str], width: int = 68) -> list[str]:
+    """A command in lines of at most `width` characters."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + 1 + len(part) <= width:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(part)
+    return lines
+
+
+@contextmanager
+def _stage() -> Iterator[tuple[Sandbox, Client]]:
+    """A sandbox, and a client on an empty database in a temporary folder, which goes away whatever happens."""
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from alertctl.cli.session import speak_up
+    from alertctl.client import connect
+    from alertctl.config import load
+    from alertctl.sandbox import Sandbox
+
+    speak_up()
+    with _ended_by_signals(), TemporaryDirectory(prefix="alertctl-demo-") as folder, Sandbox() as sandbox:
+        environ = {
+            **sandbox.settings(),
+            "HOME": folder,
+            "DATABASE_URL": f"sqlite:///{folder}/demo.db",
+            "RETRY_SCHEDULE": "500ms 1s 1s",
+            "SLACK_PER_SECOND": "0",
+        }
+        with connect(load(environ, Path(folder))) as client:
+            yield sandbox, client
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal end it like Ctrl-C does: what was made goes away first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = [(name, signal.signal(name, signal.default_int_handler)) for name in names]
+    try:
+        yield
+    finally:
+        for name, handler in before:
+            signal.signal(name, handler)

@@ -1,0 +1,35 @@
+"""`alertctl dispatch --once`: send what is due, then end; for plain cron."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from alertctl.cli.output import Output, OutputOption, print_json, print_line
+from alertctl.cli.session import client_of
+
+
+def dispatch(
+    context: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="Send whatever is due, then end.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """
+    \b
+    alertctl dispatch --once
+    * * * * * alertctl dispatch --once       # in a crontab
+    alertctl dispatch --once -o json
+
+    Send every delivery that is due, retries included, and say how it went.
+    """
+    if not once:
+        raise typer.BadParameter("say --once; what keeps running is `alertctl serve`", param_hint="--once")
+    with client_of(context) as client:
+        done = client.dispatch()
+    if output is Output.JSON:
+        print_json(done)
+    else:
+        print_line(
+            f"{done.attempted} attempted: {done.success} success, {done.retrying} to be retried, {done.failed} failed"
+        )

@@ -1,0 +1,110 @@
+"""`alertctl events`: what can be sent, from the registry."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alertctl.cli.options import complete_event
+from alertctl.cli.output import Output, OutputOption, print_items, print_json, print_line, say
+from alertctl.cli.session import client_of
+from alertctl.cli.table import Column, print_table
+
+if TYPE_CHECKING:
+    from alertctl.schemas import EventTypeInfo
+
+EXAMPLES = {
+    "safety_rollback": {
+        "feature_flag": "checkout-v3",
+        "environment": "production",
+        "metric": "error_rate",
+        "value": "0.0714",
+        "threshold": "0.05",
+    },
+    "experiment_lifecycle": {"experiment": "new-cta", "action": "started", "owner": "growth"},
+    "rollout_advance": {"feature_flag": "dark-mode", "from_percentage": "25", "to_percentage": "50"},
+    "generic_alert": {"title": "Disk almost full", "severity": "warning", "source": "db-7"},
+}
+"""Fields for the example of each type; a type without any shows its required fields."""
+
+TypeArgument = Annotated[
+    str | None, typer.Argument(metavar="[TYPE]", help="Show this type's fields.", autocompletion=complete_event)
+]
+
+
+def events(context: typer.Context, kind: TypeArgument = None, output: OutputOption = Output.TABLE) -> None:
+    """
+    \b
+    alertctl events
+    alertctl events safety_rollback
+    alertctl events safety_rollback -o json      its JSON Schema
+
+    List the types of events, or one type's fields.
+    """
+    with client_of(context) as client:
+        known = client.event_types()
+    if kind is None:
+        _print_types(known, output)
+        return
+    one = _named(kind, known)
+    if output is Output.JSON:
+        print_json(one)
+    else:
+        _print_type(one)
+
+
+def _named(name: str, known: list[EventTypeInfo]) -> EventTypeInfo:
+    for one in known:
+        if one.event_type == name:
+            return one
+    # The registry's own words, with its suggestion; a newer server may know types that this registry doesn't.
+    from alertctl.events import find
+
+    find(name)
+    raise AssertionError(f"{name} is registered, but the client doesn't list it")
+
+
+def _print_types(known: list[EventTypeInfo], output: Output) -> None:
+    if output is Output.JSON:
+        print_items(known)
+        return
+    columns = (Column("TYPE", needed=True), Column("WHAT", least=20), Column("GOES TO"), Column("BY DEFAULT"))
+    default = {True: "wanted", False: "unwanted", None: "nobody asked"}
+    print_table(
+        columns,
+        [(one.event_type, one.description, ", ".join(one.channels), default[one.wanted_by_default]) for one in known],
+    )
+    say("alertctl events TYPE shows a type's fields")
+
+
+def _print_type(one: EventTypeInfo) -> None:
+    print_line(f"{one.event_type}: {one.description}\n")
+    required = one.json_schema.get("required", [])
+    rows = [
+        (name, type_of(schema), "required" if name in required else "", schema.get("description", ""))
+        for name, schema in one.json_schema["properties"].items()
+    ]
+    print_table((Column("FIELD", needed=True), Column("TYPE", least=10), Column(""), Column("WHAT", least=16)), rows)
+    print_line(f"\nExample:\n  {example(one)}")
+
+
+def type_of(schema: dict[str, Any]) -> str:
+    """A field's JSON Schema in a word or two."""
+    if "enum" in schema:
+        return "|".join(map(str, schema["enum"]))
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2].lower()
+    if "anyOf" in schema:
+        return " or ".join(type_of(each) for each in schema["anyOf"] if each.get("type") != "null")
+    if schema.get("format") == "date-time":
+        return "time"
+    return {"string": "text", "object": "names and values", "integer": "number"}.get(schema.get("type", ""), "number")
+
+
+def example(one: EventTypeInfo) -> str:
+    """A command that sends one."""
+    fields = EXAMPLES.get(one.event_type) or dict.fromkeys(one.json_schema.get("required", []), "…")
+    settings = " ".join(f"--set {shlex.quote(f'{name}={value}')}" for name, value in fields.items())
+    return f"alertctl send --event {one.event_type} {settings}".rstrip()

@@ -1,0 +1,108 @@
+"""Options that several commands share: their words, checks and completion."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import Annotated
+
+import typer
+
+STATUSES = ("pending", "sending", "success", "failed", "suppressed")
+"""The words of `models.Status`, which costs half a second to import."""
+CHANNELS = ("slack", "email")
+ROLES = ("viewer", "analyst", "developer", "admin")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean failed?`, or nothing."""
+    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _one_of(known: tuple[str, ...], what: str) -> Callable[[str | None], str | None]:
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in known:
+            raise typer.BadParameter(
+                f"{value[:60]!r} is not {what}{nearest(value, known) or ' (one of ' + ', '.join(known) + ')'}"
+            )
+        return value
+
+    return check
+
+
+def _beginning(known: Iterable[str], incomplete: str) -> list[str]:
+    return [word for word in known if word.startswith(incomplete)]
+
+
+def complete_status(incomplete: str) -> list[str]:
+    return _beginning(STATUSES, incomplete)
+
+
+def complete_channel(incomplete: str) -> list[str]:
+    return _beginning(CHANNELS, incomplete)
+
+
+def complete_role(incomplete: str) -> list[str]:
+    return _beginning(ROLES, incomplete)
+
+
+def complete_event(incomplete: str) -> list[tuple[str, str]]:
+    from alertctl.events import BY_NAME
+
+    return [(name, kind.description) for name, kind in BY_NAME.items() if name.startswith(incomplete)]
+
+
+def complete_target(incomplete: str) -> list[str]:
+    return _beginning((f"{channel}:" for channel in CHANNELS), incomplete)
+
+
+def complete_set(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """The fields of the event that was named before, and the values of those that have few."""
+    from alertctl.events import BY_NAME, EVENT_TYPES
+
+    named = BY_NAME.get(str(context.params.get("event") or ""))
+    kinds = (named,) if named else EVENT_TYPES
+    found = {}
+    for kind in kinds:
+        for field, info in kind.model_fields.items():
+            values = getattr(info.annotation, "__args__", ()) if "Literal" in str(info.annotation) else ()
+            words = [f"{field}={value}" for value in values] or [f"{field}=" if field != "details" else "details."]
+            found.update(dict.fromkeys(words, info.description or ""))
+    return [(word, told) for word, told in found.items() if word.startswith(incomplete)]
+
+
+EventOption = Annotated[
+    str | None,
+    typer.Option("--event", "-e", metavar="TYPE", help="The type of event.", autocompletion=complete_event),
+]
+ChannelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="slack|email",
+        help="Only this channel.",
+        callback=_one_of(CHANNELS, "a channel"),
+        autocompletion=complete_channel,
+    ),
+]
+StatusOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STATUS",
+        help="pending, sending, success, failed or suppressed.",
+        callback=_one_of(STATUSES, "a status"),
+        autocompletion=complete_status,
+    ),
+]
+RoleOption = Annotated[
+    str,
+    typer.Option(
+        metavar="ROLE",
+        help="viewer, analyst, developer or admin.",
+        callback=_one_of(ROLES, "a role"),
+        autocompletion=complete_role,
+    ),
+]
+RoleArgument = Annotated[
+    str, typer.Argument(metavar="ROLE", callback=_one_of(ROLES, "a role"), autocompletion=complete_role)
+]

@@ -1,0 +1,91 @@
+"""stdout is data, stderr is everything else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from alertctl.schemas import Schema
+
+
+class Output(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+class LogOutput(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    ID = "id"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="What to print.")]
+LogOutputOption = Annotated[LogOutput, typer.Option("--output", "-o", help="What to print.")]
+
+
+def say(text: str) -> None:
+    """One line on stderr. A stderr that nobody reads any more must not stop the work."""
+    with contextlib.suppress(OSError, ValueError):
+        typer.echo(plain(text, " "), err=True)
+
+
+def warn(text: str) -> None:
+    say(f"alertctl: warning: {text}")
+
+
+def print_line(text: str) -> None:
+    """One line of data on stdout."""
+    typer.echo(text)
+
+
+def print_json(data: Any) -> None:
+    """ASCII: a terminal's or a pipe's encoding can't break it."""
+    print_line(json.dumps(data, indent=2, default=_jsonable))
+
+
+def print_items(items: Iterable[Schema | Mapping[str, Any]], **more: Any) -> None:
+    """A list as every command gives it: `{"items": […]}`."""
+    print_json({"items": list(items), **more})
+
+
+def compact(data: Any) -> str:
+    return json.dumps(data, separators=(",", ":"), default=_jsonable)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, datetime):
+        from alertctl.schemas import stamp
+
+        return stamp(value)
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    return str(value)
+
+
+def plain(text: str, line_break: str = "\n") -> str:
+    """Text without control characters: a title from somebody else must not drive our terminal."""
+    return "".join(_harmless(character, line_break) for character in text)
+
+
+def _harmless(character: str, line_break: str) -> str:
+    if character in "\n\u2028\u2029":
+        return line_break
+    if character == "\t":
+        return " "
+    # Cf hides the marks that turn the writing direction around.
+    return "" if unicodedata.category(character) in ("Cc", "Cf") and character != "\u200d" else character
+
+
+def on_terminal() -> bool:
+    return bool(sys.stdout) and sys.stdout.isatty()

@@ -1,0 +1,157 @@
+"""`alertctl prefs`: what a user wants to be told, and where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alertctl.cli.options import nearest
+from alertctl.cli.output import Output, OutputOption, print_items, print_json, print_line
+from alertctl.cli.session import client_of
+from alertctl.cli.table import Column, print_table
+
+if TYPE_CHECKING:
+    from alertctl.schemas import Prefs
+
+app = typer.Typer(
+    name="prefs",
+    help="Show and change what a user is told, and where.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+PLACES = ("slack_channel", "email_address")
+SWITCHES = ("slack_enabled", "email_enabled")
+ON_OFF = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+DEFAULTS = ("", "default", "none", "null")
+"""Words that take a place back to its default."""
+
+
+def complete_change(incomplete: str) -> list[str]:
+    words = [f"{name}={word}" for name in _switches() for word in ("on", "off")]
+    return [word for word in [*words, *(f"{name}=" for name in PLACES)] if word.startswith(incomplete)]
+
+
+UserOption = Annotated[str, typer.Option("--user", "-u", metavar="USER", help="Whose: an email address or an id.")]
+ChangesArgument = Annotated[
+    list[str], typer.Argument(metavar="NAME=VALUE…", help="What to change.", autocompletion=complete_change)
+]
+
+
+@app.command("get")
+def get(context: typer.Context, user: UserOption, output: OutputOption = Output.TABLE) -> None:
+    """
+    \b
+    alertctl prefs get --user dev@corp.example
+    alertctl prefs get --user dev@corp.example -o json
+
+    Show a user's preferences.
+    """
+    with client_of(context) as client:
+        _print(client.preferences(user), output)
+
+
+@app.command("set")
+def change(
+    context: typer.Context, changes: ChangesArgument, user: UserOption, output: OutputOption = Output.TABLE
+) -> None:
+    """
+    \b
+    alertctl prefs set --user dev@corp.example notify_on_rollout_advance=on
+    alertctl prefs set --user dev@corp.example slack_channel=#my-team email_enabled=off
+    alertctl prefs set --user dev@corp.example slack_channel=default
+
+    Change some of a user's preferences; what isn't named stays as it is.
+    """
+    wanted = dict(_change(text) for text in changes)
+    with client_of(context) as client:
+        _print(client.set_preferences(user, wanted), output)
+
+
+@app.command()
+def reset(context: typer.Context, user: UserOption, output: OutputOption = Output.TABLE) -> None:
+    """
+    \b
+    alertctl prefs reset --user dev@corp.example
+    alertctl prefs reset --user dev@corp.example -o json
+
+    Take all of a user's preferences back to the defaults.
+    """
+    with client_of(context) as client:
+        _print(client.reset_preferences(user), output)
+
+
+@app.command("list")
+def everybody(
+    context: typer.Context,
+    page: Annotated[int, typer.Option(metavar="N", min=1, help="Which page.")] = 1,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="How many on a page.")] = 20,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """
+    \b
+    alertctl prefs list
+    alertctl prefs list --page 2 --limit 100 -o json
+
+    Show all users' preferences.
+    """
+    with client_of(context) as client:
+        found = client.all_preferences(page, limit)
+    if output is Output.JSON:
+        print_items(found)
+        return
+    columns = (
+        Column("USER", least=8, needed=True),
+        Column("SLACK", least=8),
+        Column("EMAIL", least=8),
+        Column("EVENTS"),
+    )
+    print_table(columns, [_row(prefs) for prefs in found])
+
+
+def _row(prefs: Prefs) -> tuple[str, str, str, str]:
+    places = [
+        str(prefs[place] or "default") if prefs[switch] else "off"
+        for switch, place in zip(SWITCHES, PLACES, strict=True)
+    ]
+    wanted = [
+        name.removeprefix("notify_on_") for name, value in prefs.items() if name.startswith("notify_on_") and value
+    ]
+    return str(prefs["user_id"]), places[0], places[1], ", ".join(wanted) or "none"
+
+
+def _print(prefs: Prefs, output: Output) -> None:
+    if output is Output.JSON:
+        print_json(prefs)
+        return
+    width = max(map(len, prefs))
+    for name, value in prefs.items():
+        print_line(f"{name:{width}}  {_shown(value)}")
+
+
+def _shown(value: bool | str | None) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value or "default"
+
+
+def _switches() -> list[str]:
+    from alertctl.events import PREFERENCES
+
+    return [*SWITCHES, *(f"notify_on_{kind}" for kind in PREFERENCES)]
+
+
+def _change(text: str) -> tuple[str, Any]:
+    """`name=value` -> a preference and its new value; None: back to the default."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"{text[:60]!r} is not name=value", param_hint="NAME=VALUE")
+    switches, word = _switches(), value.strip().lower()
+    if name in PLACES:
+        return name, None if word in DEFAULTS else value.strip()
+    if name not in switches:
+        known = [*switches, *PLACES]
+        hint = nearest(name, known) or f" (one of {', '.join(known)})"
+        raise typer.BadParameter(f"{name[:60]!r} is not a preference{hint}", param_hint="NAME=VALUE")
+    if word not in ON_OFF:
+        raise typer.BadParameter(f"{value[:60]!r} is neither on nor off", param_hint=name)
+    return name, ON_OFF[word]

@@ -1,0 +1,102 @@
+"""`alertctl sandbox`: a local Slack, SendGrid and SMTP server to try things on."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Mapping
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alertctl.cli.output import Output, OutputOption, compact, print_line, say
+from alertctl.errors import AlertctlError
+
+if TYPE_CHECKING:
+    pass
+
+ChaosOption = Annotated[
+    str,
+    typer.Option(
+        metavar="TEXT",
+        help="Faults: slack=429:20%,smtp=451:10%,slack.#ops=slack:is_archived (provider[.to]=fault[:N%]).",
+    ),
+]
+SlackPortOption = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="0 = any free one.")]
+SendGridPortOption = Annotated[
+    int, typer.Option("--sendgrid-port", metavar="PORT", min=0, max=65535, help="0 = any free one.")
+]
+SmtpPortOption = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="0 = any free one.")]
+SendGridOption = Annotated[bool, typer.Option("--sendgrid", help="Print settings that mail by SendGrid, not SMTP.")]
+
+Arrived = tuple[str, Any] | None
+"""A provider's name and its message; None: it is time to end."""
+
+
+def sandbox(
+    chaos: ChaosOption = "",
+    slack_port: SlackPortOption = 8081,
+    sendgrid_port: SendGridPortOption = 8082,
+    smtp_port: SmtpPortOption = 8025,
+    sendgrid: SendGridOption = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """
+    \b
+    alertctl sandbox
+    alertctl sandbox --chaos slack=429:20%,smtp=451:10%
+    alertctl sandbox --sendgrid -o json
+
+    Run a Slack, a SendGrid and a mail server of your own, on this machine only.
+
+    Prints the settings that make alertctl use them (paste them into another terminal),
+    then each message as it arrives. Ctrl-C ends it. Some addresses always fail: #missing,
+    #archived, #private, #flaky (once); missing@, full@ and flaky@ (once) any domain.
+    """
+    from alertctl.sandbox import Sandbox, parse_chaos
+
+    try:
+        faults = parse_chaos(chaos)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--chaos") from None
+    arrived: SimpleQueue[Arrived] = SimpleQueue()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: arrived.put(None))
+    made = Sandbox(slack_port, sendgrid_port, smtp_port, on_message=lambda *one: arrived.put(one), chaos=faults)
+    try:
+        made.start()
+    except OSError as error:
+        raise AlertctlError(
+            f"{error.strerror or error}; choose another with --slack-port, --sendgrid-port or --smtp-port (0 = any)"
+        ) from None
+    with made:
+        _print_settings(made.settings("sendgrid" if sendgrid else "smtp"), output)
+        _print_messages(arrived, output)
+
+
+def _print_settings(settings: Mapping[str, str], output: Output) -> None:
+    if output is Output.JSON:
+        _now(compact({"settings": settings}))
+        return
+    say("paste these lines into another terminal; Ctrl-C ends the sandbox")
+    _now("\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()))
+
+
+def _print_messages(arrived: SimpleQueue[Arrived], output: Output) -> None:
+    from alertctl.cli.panels import panel, summary
+    from alertctl.cli.table import console
+
+    while (one := arrived.get()) is not None:
+        if output is Output.JSON:
+            _now(compact(summary(*one)))
+        else:
+            console().print(panel(*one))
+
+
+def _now(text: str) -> None:
+    """Whoever reads along must not wait for a full buffer."""
+    import sys
+
+    print_line(text)
+    sys.stdout.flush()

@@ -1,0 +1,37 @@
+"""`alertctl serve`: the daemon."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from alertctl.cli.session import settings_of
+
+
+def serve(
+    context: typer.Context,
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where to listen (ALERTCTL_HOST, else 127.0.0.1).")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(metavar="PORT", min=0, max=65535, help="The port (ALERTCTL_PORT, else 8000); 0 = any free one."),
+    ] = None,
+    no_scheduler: Annotated[
+        bool, typer.Option("--no-scheduler", help="Take events only; another daemon sends and retries.")
+    ] = False,
+) -> None:
+    """
+    \b
+    alertctl serve
+    alertctl serve --host 0.0.0.0 --port 8080
+    alertctl serve --no-scheduler
+
+    Serve the HTTP API, send what is due, retry what failed. SIGTERM ends it cleanly.
+    """
+    from alertctl.daemon import serve as run
+
+    code = run(settings_of(context), host, port, scheduler=not no_scheduler)
+    if code:
+        raise typer.Exit(code)

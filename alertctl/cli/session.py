@@ -1,0 +1,41 @@
+"""From a command's context to a client."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import typer
+
+from alertctl.cli.output import say
+
+if TYPE_CHECKING:
+    from alertctl.client import Client
+    from alertctl.config import Settings
+
+
+class _ToStderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"alertctl: {record.getMessage()}")
+
+
+def settings_of(context: typer.Context) -> Settings:
+    """The settings, with the flags that were given before the command's name. Raises ConfigError."""
+    from alertctl.config import load
+
+    return load(flags=context.find_root().obj or {})
+
+
+def client_of(context: typer.Context) -> Client:
+    """The client that the settings ask for; a context manager. Raises ConfigError."""
+    from alertctl.client import connect
+
+    speak_up()
+    return connect(settings_of(context))
+
+
+def speak_up() -> None:
+    """Our own warnings as lines on stderr like any other; `alertctl serve` has a log of its own."""
+    log = logging.getLogger("alertctl")
+    if not any(isinstance(handler, _ToStderr) for handler in log.handlers):
+        log.addHandler(_ToStderr(logging.WARNING))

@@ -1,0 +1,43 @@
+"""`alertctl test`: one real message, and the truth about it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from alertctl.cli.options import complete_channel
+from alertctl.cli.output import Output, OutputOption, plain, print_json, print_line, say
+from alertctl.cli.rows import short
+from alertctl.cli.session import client_of
+
+ChannelArgument = Annotated[str, typer.Argument(metavar="slack|email", autocompletion=complete_channel)]
+AddressOption = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Where to: #channel or an email address; else the usual one.")
+]
+
+
+def try_out(
+    context: typer.Context, channel: ChannelArgument, to: AddressOption = None, output: OutputOption = Output.TABLE
+) -> None:
+    """
+    \b
+    alertctl test slack
+    alertctl test slack --to "#platform-alerts-test"
+    alertctl test email --to dev@corp.example
+
+    Send one real message, marked as a test, and show the provider's own answer.
+
+    It goes the same way as any alert and is in the delivery log. Ends with 3 when it was refused.
+    """
+    with client_of(context) as client:
+        result = client.test(channel, to)
+    if output is Output.JSON:
+        print_json(result)
+    else:
+        print_line(plain(result.message, " "))
+        if result.answer and result.answer not in result.message:
+            print_line(f"The provider said: {plain(result.answer, ' ')}")
+        say(f"alertctl log show {short(result.delivery_id)} has the whole story")
+    if not result.success:
+        raise typer.Exit(3)

@@ -1,0 +1,66 @@
+"""Moments as people write and read them: local time on a terminal, UTC in data."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+_AGE = re.compile(r"[0-9.]+\s*(ms|[smhdw])([0-9.]+(ms|[smhdw]))*", re.IGNORECASE)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def parse_moment(text: str, moment: datetime) -> datetime:
+    """`2h` and `7d` (ago, from `moment`), `2026-11-01`, `2026-11-01T14:30`, ISO 8601; local without a zone.
+
+    Raises ValueError with what would be right.
+    """
+    word = text.strip()
+    try:
+        if _AGE.fullmatch(word):
+            return moment - age(word)
+        return datetime.fromisoformat(word).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(
+            f"{text[:40]!r} is not a time: 2h, 30m, 7d (ago), 2026-11-01, 2026-11-01T14:30 or ISO 8601"
+        ) from None
+
+
+def age(text: str) -> timedelta:
+    """A duration with a unit. Raises ValueError."""
+    from alertctl.config import seconds
+
+    try:
+        return timedelta(seconds=seconds(text))
+    except OverflowError:
+        raise ValueError(f"{text[:40]!r} is too long a time") from None
+
+
+def clock(when: datetime | None, moment: datetime) -> str:
+    """Local time: 14:32:05 today, 11-02 14:32 this year, else 2025-11-02."""
+    if when is None:
+        return ""
+    local, today = when.astimezone(), moment.astimezone()
+    if local.date() == today.date():
+        return local.strftime("%H:%M:%S")
+    return local.strftime("%m-%d %H:%M" if local.year == today.year else "%Y-%m-%d")
+
+
+def moment_in_full(when: datetime) -> str:
+    """Local time with its zone: 2026-11-02 14:32:05 CET."""
+    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def until(when: datetime | None, moment: datetime) -> str:
+    """`in 30s`, `in 4m`, `due`; nothing for None."""
+    if when is None:
+        return ""
+    left = (when - moment).total_seconds()
+    if left <= 0:
+        return "due"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if left >= 2 * size:
+            return f"in {left / size:.0f}{unit}"
+    return f"in {max(1, round(left))}s"

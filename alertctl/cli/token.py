@@ -1,0 +1,135 @@
+"""`alertctl token`: access tokens for the HTTP API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alertctl.cli.options import RoleOption
+from alertctl.cli.output import Output, OutputOption, print_items, print_json, print_line, say
+from alertctl.cli.rows import short
+from alertctl.cli.session import client_of
+from alertctl.cli.table import Column, print_table
+from alertctl.cli.times import age, clock, moment_in_full, now
+
+if TYPE_CHECKING:
+    from alertctl.schemas import TokenItem
+
+app = typer.Typer(
+    name="token", help="Create, list and revoke access tokens.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    user: Annotated[str, typer.Option("--user", "-u", metavar="USER", help="Whose: an email address or an id.")],
+    role: RoleOption,
+    expires: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="For how long: 90d, 12h; without it, for ever.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """
+    \b
+    alertctl token create --user ci@corp.example --role developer --expires 90d
+    ALERTCTL_TOKEN=$(alertctl token create --user me@corp.example --role admin)
+
+    Make a token and print it, once: only its hash is kept.
+    """
+    lifetime = _lifetime(expires)
+    with client_of(context) as client:
+        made, secret = client.create_token(user, role, lifetime)
+    if output is Output.JSON:
+        print_json({"token": secret, **made.model_dump(mode="json")})
+        return
+    print_line(secret)
+    ends = f"until {moment_in_full(made.expires_at)}" if made.expires_at else "until it is revoked"
+    say(f"{made.role} token {short(made.id)} of {made.user}, good {ends}; it is not shown again")
+
+
+@app.command("list")
+def everything(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
+    """
+    \b
+    alertctl token list
+    alertctl token list -o json
+
+    Show all tokens, without their secrets.
+    """
+    with client_of(context) as client:
+        found = client.tokens()
+    if output is Output.JSON:
+        print_items(found)
+    else:
+        _table(found)
+
+
+@app.command()
+def revoke(
+    context: typer.Context,
+    id_part: Annotated[str, typer.Argument(metavar="ID", help="Any part of the token's id that is unique.")],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """
+    \b
+    alertctl token revoke 4f1c02ab
+    alertctl token revoke 4f1c02ab -o json
+
+    Make a token useless, at once and for ever.
+    """
+    with client_of(context) as client:
+        revoked = client.revoke_token(id_part)
+    if output is Output.JSON:
+        print_json(revoked)
+    else:
+        _table([revoked])
+
+
+def _lifetime(text: str | None) -> timedelta | None:
+    if text is None:
+        return None
+    try:
+        lifetime = age(text)
+        now() + lifetime
+    except (ValueError, OverflowError):
+        lifetime = timedelta(0)
+    if lifetime <= timedelta(0):
+        raise typer.BadParameter(f"{text[:40]!r} is not how long a token may live (90d, 12h)", param_hint="--expires")
+    return lifetime
+
+
+def _table(found: Sequence[TokenItem]) -> None:
+    moment = now()
+    print_table(
+        (
+            Column("ID", needed=True),
+            Column("USER", least=12, needed=True),
+            Column("ROLE"),
+            Column("STATE", needed=True),
+            Column("ENDS WITH"),
+            Column("LAST USED"),
+            Column("EXPIRES"),
+        ),
+        [
+            (
+                short(one.id),
+                one.user,
+                one.role,
+                _state(one, moment),
+                one.hint,
+                clock(one.last_used_at, moment) or "never",
+                clock(one.expires_at, moment) or "never",
+            )
+            for one in found
+        ],
+    )
+
+
+def _state(one: TokenItem, moment: datetime) -> str:
+    if one.revoked_at:
+        return "revoked"
+    return "expired" if one.expires_at and one.expires_at <= moment else "good"

@@ -1,0 +1,108 @@
+"""`alertctl user`: who may call the API, and who may be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alertctl.cli.options import RoleArgument, RoleOption
+from alertctl.cli.output import Output, OutputOption, print_items, print_json
+from alertctl.cli.session import client_of
+from alertctl.cli.table import Column, print_table
+from alertctl.cli.times import clock, now
+
+if TYPE_CHECKING:
+    from alertctl.schemas import UserItem
+
+app = typer.Typer(name="user", help="Add, list and disable users.", no_args_is_help=True, rich_markup_mode=None)
+
+UserArgument = Annotated[str, typer.Argument(metavar="USER", help="An email address or an id.")]
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    email: Annotated[str, typer.Argument(metavar="EMAIL")],
+    role: RoleOption = "viewer",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """
+    \b
+    alertctl user add dev@corp.example
+    alertctl user add ops@corp.example --role admin
+
+    Add a user, who is then told what the defaults say.
+    """
+    with client_of(context) as client:
+        _print(client.add_user(email, role), output)
+
+
+@app.command("list")
+def everybody(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
+    """
+    \b
+    alertctl user list
+    alertctl user list -o json
+
+    Show all users.
+    """
+    with client_of(context) as client:
+        found = client.users()
+    if output is Output.JSON:
+        print_items(found)
+    else:
+        _table(found)
+
+
+@app.command("set-role")
+def set_role(
+    context: typer.Context, user: UserArgument, role: RoleArgument, output: OutputOption = Output.TABLE
+) -> None:
+    """
+    \b
+    alertctl user set-role dev@corp.example developer
+    alertctl user set-role dev@corp.example admin -o json
+
+    Give a user another role: viewer, analyst, developer or admin.
+    """
+    with client_of(context) as client:
+        _print(client.set_role(user, role), output)
+
+
+@app.command()
+def disable(context: typer.Context, user: UserArgument, output: OutputOption = Output.TABLE) -> None:
+    """
+    \b
+    alertctl user disable dev@corp.example
+    alertctl user disable dev@corp.example -o json
+
+    Shut a user out: their tokens stop working and they are told nothing more.
+    """
+    with client_of(context) as client:
+        _print(client.disable_user(user), output)
+
+
+def _print(one: UserItem, output: Output) -> None:
+    if output is Output.JSON:
+        print_json(one)
+    else:
+        _table([one])
+
+
+def _table(found: Sequence[UserItem]) -> None:
+    moment = now()
+    print_table(
+        (
+            Column("EMAIL", least=12, needed=True),
+            Column("ROLE", needed=True),
+            Column("STATE"),
+            Column("SINCE"),
+            Column("ID", least=8),
+        ),
+        [
+            (one.email, one.role, "disabled" if one.disabled else "", clock(one.created_at, moment), one.id)
+            for one in found
+        ],
+    )

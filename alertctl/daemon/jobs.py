@@ -1,0 +1,79 @@
+"""What the scheduler does: wake the dispatcher, prune once a day on one daemon, beat."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy import Connection, delete
+from sqlmodel import SQLModel
+
+from alertctl import outbox
+from alertctl.config import Settings
+from alertctl.dispatcher import Dispatcher
+from alertctl.errors import AlertctlError
+from alertctl.models import Run, Status
+from alertctl.store import Connect, insert_or
+
+log = logging.getLogger("alertctl.daemon")
+run = SQLModel.metadata.tables[str(Run.__tablename__)]
+
+DISPATCH_SECONDS = 2
+BEAT_SECONDS = 5
+PRUNE_CHECK_MINUTES = 30
+"""How often a daemon asks whether today's prune is still to be done; the first to ask does it."""
+STALE_SECONDS = 60.0
+"""A scheduler that hasn't beaten for so long is not well."""
+
+
+class Heart:
+    """When the scheduler last beat (monotonic seconds)."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def beat(self) -> None:
+        self._last = time.monotonic()
+
+    @property
+    def beating(self) -> bool:
+        return time.monotonic() - self._last < STALE_SECONDS
+
+
+def schedule(
+    settings: Settings, connect: Connect, dispatcher: Dispatcher, heart: Heart, clock: Callable[[], datetime]
+) -> BackgroundScheduler:
+    """A scheduler, not yet started. No run is skipped for being late, late ones are run once."""
+    days = {
+        Status.SUCCESS: settings.prune.success_days,
+        Status.FAILED: settings.prune.failed_days,
+        Status.SUPPRESSED: settings.prune.suppressed_days,
+    }
+
+    def prune() -> None:
+        try:
+            now = clock()
+            if connect.write(lambda connection: first_of_period(connection, "prune", f"{now:%Y-%m-%d}", now)):
+                log.info("pruned %d old deliveries", outbox.prune(connect, days, now))
+        except AlertctlError as error:
+            log.warning("prune: %s; again later", error)
+
+    scheduler = BackgroundScheduler(
+        job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}, timezone="UTC"
+    )
+    scheduler.add_job(dispatcher.wake, "interval", seconds=DISPATCH_SECONDS, id="dispatch")
+    scheduler.add_job(heart.beat, "interval", seconds=BEAT_SECONDS, id="heartbeat")
+    scheduler.add_job(prune, "interval", minutes=PRUNE_CHECK_MINUTES, id="prune", next_run_time=clock())
+    return scheduler
+
+
+def first_of_period(connection: Connection, job: str, period: str, now: datetime) -> bool:
+    """Whether this daemon is the one that does the job in this period: a unique row decides."""
+    row = {"job": job, "period": period, "started_at": now}
+    first = connection.execute(insert_or(connection, run, row).on_conflict_do_nothing()).rowcount == 1
+    if first:
+        connection.execute(delete(run).where(run.c.job == job, run.c.period < period))
+    return first

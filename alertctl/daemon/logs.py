@@ -1,0 +1,55 @@
+"""The daemon's own log: one line an event on stderr, as text or JSON, with every secret masked."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from alertctl.channels.text import Redactor
+
+
+class _Redacting(logging.Formatter):
+    """Masks known secrets in whatever any logger says, tracebacks included."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        super().__init__()
+        self._redactor = Redactor(secrets)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redactor.mask(self.line(record))
+
+    def line(self, record: logging.LogRecord) -> str:
+        trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
+        return f"{_when(record)} {record.levelname.lower():<7} {record.name}: {record.getMessage()}{trace}"
+
+
+class _Json(_Redacting):
+    def line(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": _when(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
+
+
+def _when(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def set_up(level: str, style: str, secrets: Sequence[str]) -> None:
+    """Send every logger's records to stderr. `level` as in ALERTCTL_LOG_LEVEL, `style` is text or json."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json(secrets) if style == "json" else _Redacting(secrets))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    logging.captureWarnings(True)
+    # The scheduler's chatter about its own beat says nothing to an operator.
+    logging.getLogger("apscheduler").setLevel(max(logging.WARNING, root.level))

@@ -1,0 +1,96 @@
+"""What Prometheus sees: counters that the daemon keeps, and the queue as the database has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+
+from alertctl import deliveries
+from alertctl.channels.base import Receipt
+from alertctl.errors import Unreachable
+from alertctl.outbox import Ended, Lane, will_retry
+from alertctl.schemas import EventReceipt
+from alertctl.store import Store
+
+SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 14400)
+
+
+class Metrics:
+    """Counters of this process. Attempts and final outcomes are counted apart."""
+
+    def __init__(self, store: Store, schedule: Sequence[float], clock: Callable[[], datetime]) -> None:
+        self._schedule, self._clock = schedule, clock
+        self._registry = registry = CollectorRegistry()
+        self._accepted = Counter("alertctl_events_accepted", "Events recorded", ["event_type"], registry=registry)
+        self._suppressed = Counter(
+            "alertctl_suppressed", "Deliveries held back from birth", ["cause"], registry=registry
+        )
+        self._attempts = Counter(
+            "alertctl_attempts", "Attempts that ended", ["provider", "outcome", "reason"], registry=registry
+        )
+        self._deliveries = Counter(
+            "alertctl_deliveries", "Deliveries that reached a final outcome", ["channel", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "alertctl_delivery_seconds",
+            "Seconds from the event (or its resend) to its delivery",
+            ["channel"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._up = Gauge("alertctl_database_up", "Whether the database answered this scrape", registry=registry)
+        registry.register(_Queue(store, clock, self._up))
+
+    def accepted(self, receipt: EventReceipt) -> None:
+        """Count a publication that was new."""
+        if receipt.created:
+            self._accepted.labels(receipt.event_type).inc()
+            for item in receipt.deliveries:
+                if item.status == "suppressed":
+                    self._suppressed.labels(item.error or "").inc()
+
+    def ended(self, lane: Lane, ended: Sequence[Ended]) -> None:
+        now = self._clock()
+        for one in ended:
+            if isinstance(one.verdict, Receipt):
+                self._attempts.labels(lane.provider, "success", "").inc()
+                self._deliveries.labels(lane.channel, "success").inc()
+                self._seconds.labels(lane.channel).observe(max(0.0, (now - one.claimed.since).total_seconds()))
+                continue
+            self._attempts.labels(lane.provider, "failed", one.verdict.reason.value).inc()
+            if not will_retry(one, self._schedule, now):
+                self._deliveries.labels(lane.channel, "failed").inc()
+
+    def exposition(self) -> bytes:
+        return generate_latest(self._registry)
+
+
+class _Queue:
+    """Reads the queue when Prometheus asks; says so when the database doesn't answer."""
+
+    def __init__(self, store: Store, clock: Callable[[], datetime], up: Gauge) -> None:
+        self._store, self._clock, self._up = store, clock, up
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        return []
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        depth = GaugeMetricFamily("alertctl_queue_depth", "Deliveries that aren't final", labels=["channel"])
+        oldest = GaugeMetricFamily("alertctl_oldest_due_seconds", "How long the oldest due delivery has been due")
+        paused = GaugeMetricFamily("alertctl_paused", "1 while a provider is left alone", labels=["provider"])
+        try:
+            with self._store.reading() as connection:
+                queue = deliveries.queue(connection, self._clock())
+        except Unreachable:
+            self._up.set(0)
+            return
+        self._up.set(1)
+        for channel, waiting in queue.depth.items():
+            depth.add_metric([channel], waiting)
+        oldest.add_metric([], queue.oldest_due_seconds)
+        for provider in queue.paused:
+            paused.add_metric([provider], 1)
+        yield from (depth, oldest, paused)

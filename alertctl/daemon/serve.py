@@ -1,0 +1,176 @@
+"""Puts the daemon together, runs it until it is told to stop, and takes it apart again."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+
+import uvicorn
+from fastapi import FastAPI
+
+from alertctl import users
+from alertctl.api import Services, create_app
+from alertctl.channels import build
+from alertctl.config import Settings, loopback
+from alertctl.daemon.jobs import Heart, schedule
+from alertctl.daemon.logs import set_up
+from alertctl.daemon.metrics import Metrics
+from alertctl.daemon.signals import notify, on_stop
+from alertctl.dispatcher import Dispatcher, Policy
+from alertctl.errors import ConfigError, Unreachable
+from alertctl.publish import audience_of
+from alertctl.store import HEAD, Store, Writer, current_version, upgrade
+from alertctl.trial import try_out
+
+log = logging.getLogger("alertctl.daemon")
+START_PATIENCE = 30.0
+"""Seconds that a starting daemon waits for its database: in a compose file both start together."""
+TEST_PATIENCE = 5.0
+"""Seconds beyond an attempt's deadline that POST /test waits for the verdict."""
+FINISH_SECONDS = 10
+"""Seconds that open HTTP requests get to finish when the daemon stops."""
+
+
+OPEN_DOOR = (
+    "ALERTCTL_HOST: {host} is reachable from outside and nobody could authenticate: make a token "
+    "(alertctl token create --user you@example.com --role admin) or set JWT_SECRET, JWT_PUBLIC_KEY or JWT_JWKS"
+)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def serve(settings: Settings, host: str | None = None, port: int | None = None, scheduler: bool = True) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code. Raises ConfigError or Unreachable at the start."""
+    set_up(settings.alertctl.log_level, settings.alertctl.log_format, settings.secrets())
+    host = host or settings.alertctl.host
+    port = settings.alertctl.port if port is None else port
+    store = Store(settings.database.url, pool_size=16)
+    _open(store)
+    _refuse_open_door(settings, store, host)
+    with _running(settings, store, scheduler) as app:
+        server = _Server(app, host, port)
+        server.run()
+        if not server.started:
+            # uvicorn has said why (the port is taken, the host unknown).
+            return 1
+    return 0
+
+
+def _open(store: Store) -> None:
+    deadline = time.monotonic() + START_PATIENCE
+    while True:
+        try:
+            return upgrade(store)
+        except Unreachable as error:
+            if time.monotonic() >= deadline or store.is_sqlite:
+                raise
+            log.warning("%s; waiting for it", error)
+            time.sleep(1)
+
+
+def _refuse_open_door(settings: Settings, store: Store, host: str) -> None:
+    jwt = settings.jwt
+    if loopback(host) or jwt.secret.get_secret_value() or jwt.public_key or jwt.jwks:
+        return
+    with store.reading() as connection:
+        if users.any_token(connection, now()):
+            return
+    raise ConfigError([OPEN_DOOR.format(host=host)])
+
+
+@contextmanager
+def _running(settings: Settings, store: Store, scheduled: bool) -> Iterator[FastAPI]:
+    """Everything that lives as long as the daemon, in the order in which it may be started and must be stopped."""
+    writer, channels, audience, heart = Writer(store), build(settings), audience_of(settings), Heart()
+    metrics = Metrics(store, settings.retry.schedule, now)
+    dispatcher = Dispatcher(writer, channels, Policy.of(settings), now, metrics.ended)
+    scheduler = schedule(settings, writer, dispatcher, heart, now)
+    patience = settings.alertctl.deadline + TEST_PATIENCE
+    services = Services(
+        settings=settings,
+        store=store,
+        writer=writer,
+        clock=now,
+        audience=audience,
+        wake=dispatcher.wake,
+        accepted=metrics.accepted,
+        test=lambda channel, to, by: try_out(store, writer, dispatcher, audience, channel, to, by, now, patience),
+        readiness=partial(_readiness, store, dispatcher, heart, scheduled),
+        metrics=metrics.exposition,
+    )
+    if scheduled:
+        dispatcher.start()
+        scheduler.start()
+    try:
+        yield create_app(services)
+    finally:
+        notify("STOPPING=1")
+        if scheduled:
+            scheduler.shutdown(wait=False)
+            dispatcher.stop(max((channel.deadline for channel in channels.values()), default=0.0) + 2)
+        writer.close()
+        for channel in channels.values():
+            channel.close()
+        store.close()
+
+
+def _readiness(store: Store, dispatcher: Dispatcher, heart: Heart, scheduled: bool) -> dict[str, str]:
+    """Each part that must be well, with `ok` or what is wrong."""
+    parts = {"database": "ok", "migrations": "ok", "scheduler": "ok", "dispatcher": "ok"}
+    try:
+        version = current_version(store)
+        if version != HEAD:
+            parts["migrations"] = f"at {version}, should be {HEAD}"
+    except Unreachable as error:
+        parts["database"], parts["migrations"] = str(error), "unknown"
+    if not scheduled:
+        parts["scheduler"] = parts["dispatcher"] = "off"
+        return parts
+    if not heart.beating:
+        parts["scheduler"] = "hasn't beaten for a minute"
+    if not dispatcher.alive:
+        parts["dispatcher"] = "a channel's thread has ended"
+    return parts
+
+
+class _Server(uvicorn.Server):
+    """uvicorn with our signals: SIGTERM ends in exit code 0, and a second one doesn't wait."""
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                http="httptools",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=FINISH_SECONDS,
+            )
+        )
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        on_stop(self._stop)
+        yield
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        await super().startup()
+        if not self.started:
+            return
+        bound = self.servers[0].sockets[0].getsockname()
+        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        print(f"alertctl serves on http://{shown}:{bound[1]}", file=sys.stderr, flush=True)  # noqa: T201
+        notify("READY=1")

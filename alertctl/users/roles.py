@@ -1,0 +1,61 @@
+"""Roles, from the one that may least to the one that may most, and whoever has one."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+
+from alertctl.errors import InvalidEvent
+
+
+class Role(StrEnum):
+    """VIEWER < ANALYST < DEVELOPER < ADMIN: a role may do whatever a lower one may."""
+
+    VIEWER = "viewer"
+    ANALYST = "analyst"
+    DEVELOPER = "developer"
+    ADMIN = "admin"
+
+    @property
+    def rank(self) -> int:
+        return tuple(type(self)).index(self)
+
+    def reaches(self, needed: Role) -> bool:
+        """Whether this role may do what needs `needed`."""
+        return self.rank >= needed.rank
+
+    def capped(self, limit: Role) -> Role:
+        """The lower of the two."""
+        return self if limit.reaches(self) else limit
+
+    @classmethod
+    def of(cls, text: object) -> Self:
+        """The role that a stored or foreign text means; whatever we don't know may least."""
+        try:
+            return cls(str(text).strip().lower())
+        except ValueError:
+            return cls("viewer")
+
+
+def parse_role(text: str) -> Role:
+    """A role as a person wrote it, in any case. Raises InvalidEvent."""
+    word = text.strip().lower()
+    if word not in tuple(Role):
+        close = difflib.get_close_matches(word, list(Role), n=1, cutoff=0.6)
+        hint = f"; did you mean {close[0]}?" if close else f" (one of {', '.join(Role)})"
+        raise InvalidEvent("role", f"{text[:60]!r} is not a role{hint}")
+    return Role(word)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever calls the API. `token_id` is None for a platform's JWT; `last_used_at` is from before this call."""
+
+    user_id: str
+    email: str
+    role: Role
+    token_id: str | None = None
+    last_used_at: datetime | None = None

@@ -1,0 +1,142 @@
+"""What all tests have: a database of each kind, a sandbox, and an environment without anybody's settings.
+
+A Postgres of its own is started for each run (see `postgres.py`); `ALERTCTL_TEST_DATABASE_URL` names another to use.
+`--long` runs the heavy cases of tests/core in their full size (minutes instead of seconds).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import postgres
+import pytest
+
+from alertctl.sandbox import Sandbox
+from alertctl.store import Store, upgrade
+
+OURS = ("SLACK_", "EMAIL_", "SENDGRID_", "SMTP_", "NOTIFICATION_", "DATABASE_", "RETRY_", "PRUNE_", "JWT_", "ALERTCTL_")
+XDG = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
+SKIPPED = "no Postgres"
+FOLDER = pytest.StashKey[Path]()
+MISSED = pytest.StashKey[list[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the heavy cases in their full size")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    shared = getattr(config, "workerinput", {}).get("postgres")
+    config.stash[FOLDER] = Path(shared) if shared else postgres.new_folder()
+    config.stash[MISSED] = []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    node.workerinput["postgres"] = str(node.config.stash[FOLDER])
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", ())]
+    config.stash[MISSED] += [reason for reason in reasons if SKIPPED in reason]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    postgres.stop(config.stash[FOLDER])
+    if missed := config.stash[MISSED]:
+        # Behind pytest's own summary: nobody should take this run for a whole one.
+        print(f"{len(missed)} tests did NOT run on Postgres ({missed[0].removeprefix('Skipped: ')})")
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for name in os.environ:
+        if name.startswith(OURS) and name != postgres.SERVER_VARIABLE:
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    for name in XDG:
+        folder = home / name.lower()
+        folder.mkdir(mode=0o700)
+        monkeypatch.setenv(name, str(folder))
+
+
+@pytest.fixture(scope="session")
+def postgres_server(pytestconfig: pytest.Config) -> Iterator[postgres.Server | str]:
+    """The run's Postgres, or why there is none."""
+    try:
+        server = postgres.Server(pytestconfig.stash[FOLDER])
+    except postgres.NoPostgres as error:
+        yield f"{SKIPPED}: {error}"
+        return
+    yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: postgres.Server | str) -> Iterator[str]:
+    """A migrated Postgres database of the test's own."""
+    if isinstance(postgres_server, str):
+        pytest.skip(postgres_server)
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: postgres.Server | str) -> Iterator[str]:
+    """The same without a table in it."""
+    if isinstance(postgres_server, str):
+        pytest.skip(postgres_server)
+    with postgres_server.database(empty=True) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of the test's own; every test that asks for one runs on both kinds. SQLite's isn't migrated yet."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'alertctl.db'}"
+    return request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    opened = Store(database_url)
+    upgrade(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        yield running
+
+
+class Clock:
+    """A clock that stands still unless it is told to go on. UTC."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 2, 14, 32, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> datetime:
+        self.now += timedelta(seconds=seconds)
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def long(pytestconfig: pytest.Config) -> bool:
+    return bool(pytestconfig.getoption("--long"))

@@ -1,0 +1,69 @@
+"""The systemd unit says what alertctl does."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+from alertctl.config import load
+from alertctl.config.layers import IN_FILES
+from alertctl.errors import ConfigError
+from tests.ops.checkout import SETTINGS, settings_named_in, text
+
+UNIT = text("config/alertctl.service")
+
+
+def directives(unit: str) -> dict[str, list[str]]:
+    """Every directive's values, in order; sections don't matter, no name is in two of them."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for line in unit.splitlines():
+        if line and not line.startswith(("#", "[")):
+            name, equals, value = line.partition("=")
+            assert equals, f"{line!r} is no directive"
+            found[name].append(value)
+    return found
+
+
+SET = directives(UNIT)
+WITH_EXAMPLES = directives(re.sub(r"^#(LoadCredential|Environment)=", r"\1=", UNIT, flags=re.MULTILINE))
+
+
+def test_every_setting_that_the_unit_names_exists():
+    assert settings_named_in("config/alertctl.service") <= SETTINGS
+    names = {value.partition("=")[0] for value in WITH_EXAMPLES["Environment"]}
+    assert {name for name in names if name not in ("PATH", "PYTHONUNBUFFERED", "XDG_STATE_HOME")} <= SETTINGS
+
+
+def test_every_credential_is_handed_over_and_read_under_the_same_name():
+    loaded = {value.partition(":")[0] for value in WITH_EXAMPLES["LoadCredential"]}
+    read = {found for value in WITH_EXAMPLES["Environment"] for found in re.findall(r"%d/(\S+)", value)}
+    assert loaded == read
+
+
+def test_every_secret_of_a_daemon_can_be_a_credential():
+    read = {name.partition("=")[0].removesuffix("_FILE") for name in WITH_EXAMPLES["Environment"]}
+    # A public key is no secret, and a daemon has no token for a server: it is one.
+    assert set(IN_FILES) - {"JWT_PUBLIC_KEY", "ALERTCTL_TOKEN"} <= read
+
+
+def test_the_log_goes_to_the_units_state_directory(tmp_path):
+    state = next(value.partition("=")[2] for value in SET["Environment"] if value.startswith("XDG_STATE_HOME="))
+    settings = load({"XDG_STATE_HOME": state}, tmp_path)
+    assert settings.database.url == f"sqlite:///{state}/{SET['StateDirectory'][0]}/alertctl.db"
+
+
+def test_bad_settings_are_not_tried_again():
+    assert SET["RestartPreventExitStatus"] == [str(ConfigError.exit_code)]
+    assert SET["Restart"] == ["on-failure"]
+
+
+def test_a_stop_outlasts_what_is_being_sent(tmp_path):
+    deadline = load({"HOME": str(tmp_path)}, tmp_path).alertctl.deadline
+    open_requests = 10
+    assert float(SET["TimeoutStopSec"][0]) > deadline + open_requests
+
+
+def test_the_unit_gives_no_privilege():
+    assert SET["CapabilityBoundingSet"] == [""]
+    assert SET["DynamicUser"] == SET["NoNewPrivileges"] == ["yes"]
+    assert SET["ProtectSystem"] == ["strict"]
