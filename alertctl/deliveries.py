@@ -50,10 +50,8 @@ def page(
     """Newest first, in a stable order. `cursor` (a page's `next_cursor`) costs the same at any depth and wins."""
     conditions = _conditions(where)
     rows = select(*_ITEM).where(*conditions).order_by(delivery.c.id.desc()).limit(limit + 1)
-    if cursor is not None:
-        rows = rows.where(delivery.c.id < cursor)
-    else:
-        rows = rows.offset(min((page - 1) * limit, DEEPEST))
+    # A page number begins at an offset, a cursor at an id: only the second costs the same everywhere.
+    rows = rows.offset(min((page - 1) * limit, DEEPEST)) if cursor is None else rows.where(delivery.c.id < cursor)
     found = [_item(row) for row in connection.execute(rows)]
     total = connection.execute(select(func.count()).select_from(delivery).where(*conditions)).scalar_one()
     more = found[limit - 1].id if len(found) > limit else None
@@ -149,7 +147,7 @@ def the_cursor(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What waits: deliveries that aren't final by channel, seconds that the oldest due one is late, paused providers."""
+    """What waits: deliveries that aren't final by channel, seconds the oldest due one is late, paused providers."""
 
     depth: dict[str, int]
     oldest_due_seconds: float

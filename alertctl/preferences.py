@@ -15,7 +15,7 @@ from alertctl.events import PREFERENCES, did_you_mean
 from alertctl.models import EventPreference, Preference, User
 from alertctl.routing import Recipient, check_address
 from alertctl.schemas import Prefs
-from alertctl.store import insert_or
+from alertctl.store import insert_new
 
 users = SQLModel.metadata.tables[str(User.__tablename__)]
 preference = SQLModel.metadata.tables[str(Preference.__tablename__)]
@@ -57,7 +57,7 @@ def recipients(connection: Connection, event_type: str) -> Iterator[Recipient]:
         )
         .order_by(users.c.id)
     )
-    for row in connection.execution_options(yield_per=1000).execute(found):
+    for row in connection.execute(found, execution_options={"yield_per": 1000}):
         yield Recipient(
             row.id,
             row.slack_channel if row.slack_on else None,
@@ -137,7 +137,7 @@ def _checked(name: str, value: Any) -> bool | str | None:
 
 def _ensure(connection: Connection, user_id: str, now: datetime) -> None:
     row = {"user_id": user_id, "slack_enabled": True, "email_enabled": True, "updated_at": now}
-    connection.execute(insert_or(connection, preference, row).on_conflict_do_nothing())
+    insert_new(connection, preference, [row])
 
 
 def _choose(connection: Connection, user_id: str, event_type: str, wanted: bool) -> None:
@@ -147,7 +147,7 @@ def _choose(connection: Connection, user_id: str, event_type: str, wanted: bool)
         connection.execute(delete(choice).where(*mine))
         return
     row = {"user_id": user_id, "event_type": event_type, "wanted": wanted}
-    fresh = insert_or(connection, choice, row)
+    fresh = insert_new(connection, choice, row)
     connection.execute(fresh.on_conflict_do_update(index_elements=["user_id", "event_type"], set_={"wanted": wanted}))
 
 

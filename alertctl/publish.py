@@ -20,7 +20,7 @@ from alertctl.events import EventFields, parse
 from alertctl.models import Event, EventKey, Urgency, new_id
 from alertctl.preferences import recipients
 from alertctl.routing import CHANNELS, Audience, Rule, Target, parse_target, route
-from alertctl.store import insert_or
+from alertctl.store import insert_new
 
 event = SQLModel.metadata.tables[str(Event.__tablename__)]
 event_key = SQLModel.metadata.tables[str(EventKey.__tablename__)]
@@ -123,19 +123,22 @@ test_publication.__test__ = False  # type: ignore[attr-defined]
 
 def publish(connection: Connection, publications: Sequence[Publication], now: datetime) -> list[Published | Conflict]:
     """Write events and their deliveries; one answer for each, in order. A used key answers with its first event."""
-    answers: list[Published | Conflict | None] = [
-        _repeated(connection, one) if one.keys else None for one in publications
-    ]
+    answers: list[Published | Conflict | None] = [None] * len(publications)
+    routed: list[outbox.Routed] = []
+    plain = [index for index, one in enumerate(publications) if not one.keys]
+    ids = {index: new_id(now) for index in plain}
+    if plain:
+        connection.execute(insert(event), [_row(publications[index], ids[index], now) for index in plain])
     for index, one in enumerate(publications):
-        if one.keys and answers[index] is None:
-            answers[index] = _write_keyed(connection, one, now)
-    fresh = [index for index, answer in enumerate(answers) if answer is None]
-    ids = [new_id(now) for _ in fresh]
-    if fresh:
-        connection.execute(insert(event), [_row(publications[i], id, now) for i, id in zip(fresh, ids, strict=True)])
-    for index, event_id in zip(fresh, ids, strict=True):
-        answers[index] = _deliver(connection, publications[index], event_id, now)
+        answer = answers[index] = _written(one, ids[index]) if index in ids else _write_keyed(connection, one, now)
+        if isinstance(answer, Published) and answer.created:
+            routed.append(_routed(connection, one, answer.event_id))
+    outbox.enqueue(connection, routed, now)
     return [answer for answer in answers if answer is not None]
+
+
+def _written(one: Publication, event_id: str) -> Published:
+    return Published(event_id, one.fields.event_type, created=True)
 
 
 def _write_keyed(connection: Connection, one: Publication, now: datetime) -> Published | Conflict:
@@ -148,12 +151,11 @@ def _write_keyed(connection: Connection, one: Publication, now: datetime) -> Pub
         {"scope": scope, "key": key, "event_id": event_id, "digest": one.digest, "created_at": now}
         for scope, key in one.keys
     ]
-    written = connection.execute(insert_or(connection, event_key, rows).on_conflict_do_nothing())
-    if written.rowcount < len(rows):
+    if insert_new(connection, event_key, rows) < len(rows):
         # Another daemon was faster with the same key; its transaction has just committed.
         connection.execute(delete(event).where(event.c.id == event_id))
         return _repeated(connection, one) or Conflict("the key is being used by another call right now: try again")
-    return _deliver(connection, one, event_id, now)
+    return _written(one, event_id)
 
 
 def _repeated(connection: Connection, one: Publication) -> Published | Conflict | None:
@@ -190,11 +192,9 @@ def _cut(text: str | None) -> str | None:
     return text[:255] if text else None
 
 
-def _deliver(connection: Connection, one: Publication, event_id: str, now: datetime) -> Published:
-    kind = one.fields.event_type
+def _routed(connection: Connection, one: Publication, event_id: str) -> outbox.Routed:
     urgency = Urgency.CRITICAL if one.fields.level is Severity.CRITICAL else Urgency.FRESH
-    outbox.enqueue(connection, event_id, kind, urgency, targets_of(connection, one), now)
-    return Published(event_id, kind, created=True)
+    return outbox.Routed(event_id, one.fields.event_type, urgency, targets_of(connection, one))
 
 
 def targets_of(connection: Connection, one: Publication) -> Iterator[Target]:

@@ -10,19 +10,24 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from alertctl.api.access import Requires
+from alertctl.api.bodies import LIMIT
+from alertctl.api.events import KEY
 from alertctl.api.problems import Problem, response
 from alertctl.events import EVENT_TYPES, EventFields
 from alertctl.routing import CHANNELS
 from alertctl.users import Role
 
 REFERENCE = "#/components/schemas/{model}"
+TARGET = r"^(slack:#?[\w.-]{1,80}|email:[\w+-]{1,20}(\.[\w+-]{1,20})?@[\w]{1,20}([.-][\w]{1,20}){0,4})$"
+"""What a target looks like; the check itself is `routing.parse_target`."""
+TARGETS = "who receives it instead of the usual ones: slack:#channel, email:somebody@example.com"
 _RENAMED = {"ge": "minimum", "le": "maximum"}
 KEY_HEADER = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
     "description": "The caller's own name for this event; the same again sends nothing more.",
-    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    "schema": {"type": "string", "pattern": f"^{KEY}$"},
 }
 
 
@@ -52,7 +57,11 @@ def _description(app: FastAPI) -> dict[str, Any]:
     schemas.update(problem.pop("$defs"))
     schemas["Problem"] = problem
     whole["components"]["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer", "description": "A token of alertctl's own, or the platform's JWT"}
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token of alertctl's own, or the platform's JWT",
+        }
     }
     for route, operation in _operations(app, whole["paths"]):
         _complete(route, operation)
@@ -65,7 +74,7 @@ def _description(app: FastAPI) -> dict[str, Any]:
 def _operations(app: FastAPI, paths: Mapping[str, Any]) -> Iterator[tuple[APIRoute, dict[str, Any]]]:
     for route in app.routes:
         if isinstance(route, APIRoute):
-            for method in route.methods:
+            for method in route.methods or ():
                 yield route, paths[route.path][method.lower()]
 
 
@@ -96,11 +105,15 @@ def _publishing(schemas: dict[str, Any]) -> dict[str, Any]:
 
 
 def _event_body(kind: type[EventFields], schemas: dict[str, Any]) -> dict[str, Any]:
-    body: dict[str, Any] = _bounds(kind.model_json_schema(ref_template=REFERENCE))
+    body: dict[str, Any] = _plain(kind.model_json_schema(ref_template=REFERENCE))
     schemas.update(body.pop("$defs", {}))
     body["properties"] = {
         "event_type": {"const": kind.event_type},
-        "to": {"type": ["array", "null"], "items": {"type": "string"}, "description": "targets instead of the usual ones"},
+        "to": {
+            "type": ["array", "null"],
+            "items": {"type": "string"},
+            "description": "targets instead of the usual ones",
+        },
         "channel": {"enum": [*CHANNELS, None], "description": "only this channel"},
         **body["properties"],
     }
@@ -108,8 +121,9 @@ def _event_body(kind: type[EventFields], schemas: dict[str, Any]) -> dict[str, A
     return body
 
 
-def _bounds(schema: Any) -> Any:
-    """The schema with pydantic's own names of bounds in JSON Schema's words."""
+def _plain(schema: Any) -> Any:
+    """The schema in JSON Schema's words for bounds, without lengths that the limit of a body rules out anyway."""
     if isinstance(schema, dict):
-        return {_RENAMED.get(name, name): _bounds(value) for name, value in schema.items()}
-    return [_bounds(one) for one in schema] if isinstance(schema, list) else schema
+        kept = {name: value for name, value in schema.items() if name != "maxLength" or value < LIMIT // 2}
+        return {_RENAMED.get(name, name): _plain(value) for name, value in kept.items()}
+    return [_plain(one) for one in schema] if isinstance(schema, list) else schema

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -19,6 +20,8 @@ from alertctl.routing import CHANNELS
 from alertctl.schemas import DeliveryDetail, DeliveryItem, LogFilter, Page
 
 router = APIRouter(prefix=f"{BASE}/delivery-log", tags=["delivery log"])
+
+PLAIN = r"[^\x00-\x1f\x7f]*"
 
 
 def _one_of(*names: str) -> Any:
@@ -45,12 +48,12 @@ def _moment(text: str) -> datetime | None:
 
 
 def _plain(text: str) -> str | None:
-    if not text.isprintable():
-        raise ValueError("should be printable characters")
+    if not re.fullmatch(PLAIN, text):
+        raise ValueError("should have no control characters")
     return text or None
 
 
-Word = Annotated[str | None, BeforeValidator(_plain), WithJsonSchema({"type": "string", "pattern": "^[ -~]*$"})]
+Word = Annotated[str | None, BeforeValidator(_plain), WithJsonSchema({"type": "string", "pattern": f"^{PLAIN}$"})]
 Moment = Annotated[datetime | None, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 Cursor = Annotated[
     str,
@@ -106,7 +109,7 @@ def retry(caller: Admin, here: Here, id: Id, again: bool = False) -> DeliveryIte
         if done.why_not is not None:
             more = ": ?again=true sends it once more" if "arrived" in done.why_not else ""
             raise Conflict(f"{done.why_not}{more}")
-        return deliveries.item_of(connection, whole)
+        return deliveries.detail(connection, whole)
 
     item: DeliveryItem = here.writer.write(work)
     here.wake()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +28,8 @@ from alertctl.users import Caller, Role
 
 router = APIRouter(prefix=BASE, tags=["events"])
 MOST_TARGETS = 1000
+KEY = r"[!-~]([ -~]{0,253}[!-~])?"
+"""An Idempotency-Key: ASCII, as all headers."""
 REPLAYED = "Idempotent-Replayed"
 """Header of an answer that repeats an earlier one (`true`): its key was used before and nothing was recorded."""
 
@@ -139,6 +142,8 @@ def requested(body: Mapping[str, Any], key: str | None, audience: Audience, call
         raise InvalidEvent("event_type", f"should be one of {', '.join(BY_NAME)}")
     if channel is not None and not isinstance(channel, str):
         raise InvalidEvent("channel", "should be slack or email")
+    if key is not None and not re.fullmatch(KEY, key):
+        raise InvalidEvent("Idempotency-Key", "should be 1 to 255 printable ASCII characters")
     return prepare(
         event_type,
         fields,

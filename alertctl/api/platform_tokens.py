@@ -25,7 +25,10 @@ _WRONG: tuple[tuple[type[Exception], str], ...] = (
     (jwt.InvalidIssuerError, "the token has another issuer than JWT_ISSUER"),
     (jwt.InvalidAudienceError, "the token is for another audience than JWT_AUDIENCE"),
     (jwt.InvalidSignatureError, "the token's signature is wrong"),
-    (jwt.MissingRequiredClaimError, "the token lacks a claim that it must have (exp, and iss and aud where they are set)"),
+    (
+        jwt.MissingRequiredClaimError,
+        "the token lacks a claim that it must have (exp, and iss and aud where they are set)",
+    ),
 )
 
 
@@ -54,9 +57,7 @@ class PlatformTokens:
         usual = (SHARED if self._secret else ()) + (PUBLIC if has_public else ())
         # A shared secret and a public key are never taken for one another (algorithm confusion).
         self.algorithms = tuple(
-            name
-            for name in settings.jwt.algorithms or usual
-            if (self._secret if name.startswith("HS") else has_public)
+            name for name in settings.jwt.algorithms or usual if (self._secret if name.startswith("HS") else has_public)
         )
 
     def read(self, token: str) -> PlatformUser:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from alertctl import preferences
 from alertctl.api.access import Admin, Anybody
@@ -15,7 +15,7 @@ from alertctl.schemas import Prefs
 
 router = APIRouter(prefix=BASE, tags=["preferences"])
 
-_SLACK = {"pattern": "^#?[A-Za-z0-9_.-]{1,80}$", "examples": ["#my-alerts", "C0123456789"]}
+_SLACK = {"pattern": r"^#?[\w.-]{1,80}$", "examples": ["#my-alerts", "C0123456789"]}
 _EMAIL = {"format": "email", "maxLength": 254}
 
 
@@ -23,19 +23,13 @@ def _address(**more: Any) -> Any:
     return (str | None, Field(None, json_schema_extra={"anyOf": [{"type": "string", **more}, {"type": "null"}]}))
 
 
-_ADDRESSES: dict[str, Any] = {"slack_channel": _address(**_SLACK), "email_address": _address(**_EMAIL)}
-Preferences: Any = create_model(
-    "Preferences",
-    user_id=(str, ...),
-    **{name: (bool, ...) for name in preferences.FLAGS},
-    **{name: (str | None, ...) for name in preferences.ADDRESSES},
-)
-Changes: Any = create_model(
-    "PreferenceChanges",
-    __config__=ConfigDict(extra="forbid"),
-    **{name: (StrictBool, Field(None)) for name in preferences.FLAGS},
-    **_ADDRESSES,
-)
+_SHOWN: dict[str, Any] = {"user_id": (str, ...), **dict.fromkeys(preferences.FLAGS, (bool, ...))}
+_SHOWN |= dict.fromkeys(preferences.ADDRESSES, (str | None, ...))
+_SET: dict[str, Any] = {name: (bool, Field(None)) for name in preferences.FLAGS}
+_SET |= {"slack_channel": _address(**_SLACK), "email_address": _address(**_EMAIL)}
+Preferences: Any = create_model("Preferences", **_SHOWN)
+# Describes the body; `preferences.check` is what checks it.
+Changes: Any = create_model("PreferenceChanges", __config__=ConfigDict(extra="forbid"), **_SET)
 BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Changes.model_json_schema()}}}}
 
 

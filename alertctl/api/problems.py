@@ -63,7 +63,11 @@ def explain(error: AlertctlError) -> Response:
         return problem(422, str(error), errors=[wrong])
     if isinstance(error, Unreachable):
         log.warning("%s", error)
-        return problem(503, "What alertctl needs for this (its database, the platform's keys) can't be reached now: try again in a moment.", headers={"Retry-After": str(RETRY_SECONDS)})
+        return problem(
+            503,
+            "The database (or the platform's key set) can't be reached now: try again in a moment.",
+            headers={"Retry-After": str(RETRY_SECONDS)},
+        )
     if isinstance(error, NotFound):
         return problem(404, str(error))
     if isinstance(error, Conflict):

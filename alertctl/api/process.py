@@ -38,7 +38,9 @@ def readyz(here: Here) -> Response | Readiness:
     return problem(503, "; ".join(ailing)) if ailing else Readiness(status="ready", parts=parts)
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
+@router.get(
+    "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+)
 def metrics(here: Here) -> Response:
     """What Prometheus reads."""
     return Response(here.metrics(), media_type=CONTENT_TYPE_LATEST)

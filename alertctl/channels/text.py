@@ -52,10 +52,12 @@ def cut(text: str, limit: int) -> str:
     """At most `limit` UTF-16 units, the last of them `…` if anything is missing; never ends inside an `&entity;`."""
     if len(text) * 2 <= limit or width(text) <= limit:
         return text
-    kept = text[: max(limit - 1, 0)]
+    if limit <= 0:
+        return ""
+    kept = text[: limit - 1]
     while width(kept) > limit - 1:
         kept = kept[: len(kept) - max(1, (width(kept) - limit + 1) // 2)]
-    return (_BROKEN_ENTITY.sub("", kept).rstrip() + ELLIPSIS) if limit > 0 else ""
+    return _BROKEN_ENTITY.sub("", kept).rstrip() + ELLIPSIS
 
 
 def mask_tokens(text: str) -> str:

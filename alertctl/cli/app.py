@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from alertctl import __version__
-from alertctl.cli import config, demo, dispatch, events, log, prefs, sandbox, send, serve, token, user
+from alertctl.cli import config, demo, dispatch, events, log, prefs, sandbox, send, serve, tokens, users
 from alertctl.cli import test as trial
 from alertctl.cli.border import Root
 from alertctl.cli.output import print_line
@@ -16,6 +16,14 @@ EXIT_CODES = (
     "Exit codes: 0 done (send: recorded, whatever the providers said); 1 unexpected; 2 usage or invalid input; "
     "3 a delivery did not succeed (send --strict, test); 4 not allowed; 5 the database can't be reached; 130 Ctrl-C."
 )
+
+CONFIG_HELP = """
+\b
+alertctl config show
+alertctl config check
+
+Show every setting and where it came from; name what is wrong with them.
+"""
 
 app = typer.Typer(
     name="alertctl",
@@ -59,15 +67,15 @@ def root(
     context.obj = {"ALERTCTL_CONFIG": config_file, "DATABASE_URL": database}
 
 
-app.command()(send.send)
-app.command("test")(trial.try_out)
-app.add_typer(log.app)
-app.command("events")(events.events)
-app.command()(dispatch.dispatch)
-app.command()(serve.serve)
-app.add_typer(prefs.app)
-app.add_typer(user.app)
-app.add_typer(token.app)
-app.add_typer(config.app)
-app.command()(demo.demo)
-app.command()(sandbox.sandbox)
+app.command(short_help="Tell people about an event.")(send.send)
+app.command("test", short_help="Send one real message and show the provider's answer.")(trial.try_out)
+app.add_typer(log.app, short_help="Show the delivery log, one delivery, or send again.")
+app.command(short_help="List the types of events, or one type's fields.")(events.events)
+app.command(short_help="Send what is due, then end; for cron.")(dispatch.dispatch)
+app.command(short_help="Run the daemon: HTTP API, sending, retries.")(serve.serve)
+app.add_typer(prefs.app, short_help="Show and change what a user is told, and where.")
+app.add_typer(users.app, short_help="Add, list and disable users.")
+app.add_typer(tokens.app, short_help="Create, list and revoke access tokens.")
+app.add_typer(config.app, help=CONFIG_HELP, short_help="Show and check the settings.")
+app.command(short_help="See real alerts arrive; needs no configuration.")(demo.demo)
+app.command(short_help="Run a local Slack, SendGrid and mail server.")(sandbox.sandbox)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import threading
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from alertctl.sandbox import Sandbox
     from alertctl.schemas import DeliveryDetail, DeliveryItem
 
+HERE = "127.0.0.1"
 PATIENCE = 10.0
 """Seconds that the retry may take at most; it takes about one."""
 
@@ -169,8 +171,8 @@ def _print_end(play: Play, items: list[DeliveryItem], seconds: float) -> None:
     play._say("   alertctl log\n", "dim")
     print_deliveries(items)
     play._say(
-        f"\nDone in {seconds:.1f} s, and nothing is left behind. Next: `alertctl sandbox` keeps such a Slack and inbox\n"
-        "running for you to try commands on; `alertctl config check` says what your own Slack and email need.",
+        f"\nDone in {seconds:.1f} s, and nothing is left behind. Next: `alertctl sandbox` keeps such a Slack and inbox "
+        "running to try commands on; `alertctl config check` says what your own Slack and email need.",
         "",
     )
 
@@ -210,6 +212,8 @@ def _stage() -> Iterator[tuple[Sandbox, Client]]:
     from alertctl.sandbox import Sandbox
 
     speak_up()
+    # The sandbox is on this machine: a proxy that the environment names has no business here.
+    os.environ["no_proxy"] = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), HERE)))
     with _ended_by_signals(), TemporaryDirectory(prefix="alertctl-demo-") as folder, Sandbox() as sandbox:
         environ = {
             **sandbox.settings(),

@@ -70,11 +70,16 @@ def _print_types(known: list[EventTypeInfo], output: Output) -> None:
     if output is Output.JSON:
         print_items(known)
         return
-    columns = (Column("TYPE", needed=True), Column("WHAT", least=20), Column("GOES TO"), Column("BY DEFAULT"))
-    default = {True: "wanted", False: "unwanted", None: "nobody asked"}
+    columns = (
+        Column("TYPE", needed=True),
+        Column("GOES TO"),
+        Column("BY DEFAULT"),
+        Column("WHAT", least=20, wraps=True),
+    )
+    default = {True: "wanted", False: "unwanted", None: "not asked"}
     print_table(
         columns,
-        [(one.event_type, one.description, ", ".join(one.channels), default[one.wanted_by_default]) for one in known],
+        [(one.event_type, ", ".join(one.channels), default[one.wanted_by_default], one.description) for one in known],
     )
     say("alertctl events TYPE shows a type's fields")
 
@@ -83,19 +88,22 @@ def _print_type(one: EventTypeInfo) -> None:
     print_line(f"{one.event_type}: {one.description}\n")
     required = one.json_schema.get("required", [])
     rows = [
-        (name, type_of(schema), "required" if name in required else "", schema.get("description", ""))
+        (name, type_of(schema), _meaning(schema, "required: " if name in required else ""))
         for name, schema in one.json_schema["properties"].items()
     ]
-    print_table((Column("FIELD", needed=True), Column("TYPE", least=10), Column(""), Column("WHAT", least=16)), rows)
+    print_table((Column("FIELD", needed=True), Column("TYPE"), Column("WHAT", least=16, wraps=True)), rows)
     print_line(f"\nExample:\n  {example(one)}")
+
+
+def _meaning(schema: dict[str, Any], before: str) -> str:
+    choice = f" ({', '.join(map(str, schema['enum']))})" if "enum" in schema else ""
+    return f"{before}{schema.get('description', '')}{choice}"
 
 
 def type_of(schema: dict[str, Any]) -> str:
     """A field's JSON Schema in a word or two."""
-    if "enum" in schema:
-        return "|".join(map(str, schema["enum"]))
-    if "$ref" in schema:
-        return str(schema["$ref"]).rpartition("/")[2].lower()
+    if "enum" in schema or "$ref" in schema:
+        return "word"
     if "anyOf" in schema:
         return " or ".join(type_of(each) for each in schema["anyOf"] if each.get("type") != "null")
     if schema.get("format") == "date-time":

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from alertctl.client import Client
     from alertctl.schemas import DeliveryItem, LogFilter, Page, ResendResult
 
-app = typer.Typer(name="log", help="Show the delivery log, one delivery, or send again.", rich_markup_mode=None)
+app = typer.Typer(name="log", rich_markup_mode=None)
 
 PAGE = 100
 """Rows that are asked for at once; what the API gives at most."""
@@ -90,7 +90,7 @@ def log(
         _print(_Pages(client, where, limit), output)
 
 
-@app.command()
+@app.command(short_help="One delivery's whole story.")
 def show(context: typer.Context, id_part: IdArgument, output: OutputOption = Output.TABLE) -> None:
     """
     \b
@@ -109,7 +109,7 @@ def show(context: typer.Context, id_part: IdArgument, output: OutputOption = Out
         tell(found, now())
 
 
-@app.command()
+@app.command(short_help="Send deliveries again, now.")
 def retry(
     context: typer.Context,
     ids: IdsArgument,

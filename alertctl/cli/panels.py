@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
     from alertctl.sandbox import SendGridMessage, SlackMessage, SmtpMessage
 
-LETTER_LINES = 14
+LETTER_LINES = 16
 """Lines of an email's text that are shown; its beginning says what matters."""
 
 
 def panel(provider: str, message: Any) -> Panel:
     """A message of any of the sandbox's providers."""
-    return {"slack": slack_panel, "sendgrid": sendgrid_panel, "smtp": smtp_panel}[provider](message)
+    if provider == "slack":
+        return slack_panel(message)
+    return smtp_panel(message) if provider == "smtp" else sendgrid_panel(message)
 
 
 def summary(provider: str, message: Any) -> dict[str, Any]:

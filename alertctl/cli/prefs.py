@@ -8,18 +8,22 @@ import typer
 
 from alertctl.cli.options import nearest
 from alertctl.cli.output import Output, OutputOption, print_items, print_json, print_line
+from alertctl.cli.rows import short
 from alertctl.cli.session import client_of
 from alertctl.cli.table import Column, print_table
 
 if TYPE_CHECKING:
     from alertctl.schemas import Prefs
 
-app = typer.Typer(
-    name="prefs",
-    help="Show and change what a user is told, and where.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+HELP = """
+\b
+alertctl prefs get --user dev@corp.example
+alertctl prefs set --user dev@corp.example notify_on_rollout_advance=on slack_channel=#my-team
+
+Show and change what a user is told, and where.
+"""
+app = typer.Typer(name="prefs", help=HELP, no_args_is_help=True, rich_markup_mode=None)
+
 
 PLACES = ("slack_channel", "email_address")
 SWITCHES = ("slack_enabled", "email_enabled")
@@ -39,7 +43,7 @@ ChangesArgument = Annotated[
 ]
 
 
-@app.command("get")
+@app.command("get", short_help="Show a user's preferences.")
 def get(context: typer.Context, user: UserOption, output: OutputOption = Output.TABLE) -> None:
     """
     \b
@@ -52,7 +56,7 @@ def get(context: typer.Context, user: UserOption, output: OutputOption = Output.
         _print(client.preferences(user), output)
 
 
-@app.command("set")
+@app.command("set", short_help="Change some of a user's preferences.")
 def change(
     context: typer.Context, changes: ChangesArgument, user: UserOption, output: OutputOption = Output.TABLE
 ) -> None:
@@ -69,7 +73,7 @@ def change(
         _print(client.set_preferences(user, wanted), output)
 
 
-@app.command()
+@app.command(short_help="Take a user's preferences back to the defaults.")
 def reset(context: typer.Context, user: UserOption, output: OutputOption = Output.TABLE) -> None:
     """
     \b
@@ -82,7 +86,7 @@ def reset(context: typer.Context, user: UserOption, output: OutputOption = Outpu
         _print(client.reset_preferences(user), output)
 
 
-@app.command("list")
+@app.command("list", short_help="Show all users' preferences.")
 def everybody(
     context: typer.Context,
     page: Annotated[int, typer.Option(metavar="N", min=1, help="Which page.")] = 1,
@@ -105,7 +109,7 @@ def everybody(
         Column("USER", least=8, needed=True),
         Column("SLACK", least=8),
         Column("EMAIL", least=8),
-        Column("EVENTS"),
+        Column("EVENTS", least=20, wraps=True),
     )
     print_table(columns, [_row(prefs) for prefs in found])
 
@@ -118,7 +122,7 @@ def _row(prefs: Prefs) -> tuple[str, str, str, str]:
     wanted = [
         name.removeprefix("notify_on_") for name, value in prefs.items() if name.startswith("notify_on_") and value
     ]
-    return str(prefs["user_id"]), places[0], places[1], ", ".join(wanted) or "none"
+    return short(str(prefs["user_id"])), places[0], places[1], ", ".join(wanted) or "none"
 
 
 def _print(prefs: Prefs, output: Output) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from alertctl.schemas import DeliveryItem
 
 ID_SHOWN = 8
-"""An id's last characters: its first ones are the time, alike for all of one minute. Any part that is unique will do."""
+"""An id's last characters: its first ones are the time, much alike. Any part that is unique will do."""
 
 COLUMNS = (
     Column("ID", needed=True),
@@ -22,8 +22,8 @@ COLUMNS = (
     Column("NEXT"),
     Column("TO", least=12, needed=True),
     Column("EVENT", least=10),
-    Column("TRIES"),
-    Column("CHANNEL"),
+    Column("TRIES", extra=True),
+    Column("CHANNEL", extra=True),
 )
 """In the order of what somebody on call needs first; the last ones leave first."""
 

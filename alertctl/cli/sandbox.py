@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 from collections.abc import Mapping
+from contextlib import closing
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,15 +65,18 @@ def sandbox(
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: arrived.put(None))
     made = Sandbox(slack_port, sendgrid_port, smtp_port, on_message=lambda *one: arrived.put(one), chaos=faults)
+    with closing(_started(made)):
+        _print_settings(made.settings("sendgrid" if sendgrid else "smtp"), output)
+        _print_messages(arrived, output)
+
+
+def _started(made: Sandbox) -> Sandbox:
     try:
-        made.start()
+        return made.start()
     except OSError as error:
         raise AlertctlError(
             f"{error.strerror or error}; choose another with --slack-port, --sendgrid-port or --smtp-port (0 = any)"
         ) from None
-    with made:
-        _print_settings(made.settings("sendgrid" if sendgrid else "smtp"), output)
-        _print_messages(arrived, output)
 
 
 def _print_settings(settings: Mapping[str, str], output: Output) -> None:

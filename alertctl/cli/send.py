@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
 
 NOBODY = "nobody to tell: switch a channel on (SLACK_ENABLED, EMAIL_ENABLED), or name a target with --to"
+
+NAMED = 10
+"""Deliveries that did not arrive and are named one by one; the log has them all."""
 
 SetOption = Annotated[
     list[str] | None,
@@ -136,11 +140,13 @@ def _deliver(client: Client, receipt: EventReceipt) -> list[DeliveryItem]:
 
 
 def _troubles(deliveries: list[DeliveryItem], queue: bool) -> list[str]:
-    held = [one for one in deliveries if one.status == "suppressed"]
-    found = [f"{one.channel} {one.to}: held back, {one.error}" for one in held]
-    if len(held) == len(deliveries):
+    held = Counter(one.error for one in deliveries if one.status == "suppressed")
+    found = [f"{cause}: {count} held back" for cause, count in held.items()]
+    if held.total() == len(deliveries):
         return [*found, NOBODY]
-    return [*found, *(_told(one) for one in deliveries if not queue and one.status not in ("success", "suppressed"))]
+    missed = [one for one in deliveries if not queue and one.status not in ("success", "suppressed")]
+    more = [f"and {len(missed) - NAMED} more did not arrive"] if len(missed) > NAMED else []
+    return [*found, *map(_told, missed[:NAMED]), *more]
 
 
 def _told(one: DeliveryItem) -> str:

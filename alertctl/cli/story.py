@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from alertctl.cli.output import plain
+from alertctl.cli.output import plain, print_line
 from alertctl.cli.preview import WHY
 from alertctl.cli.rows import print_deliveries, short
 from alertctl.cli.table import STYLES, console
@@ -28,7 +29,6 @@ REASONS = {
 
 def tell(one: DeliveryDetail, moment: datetime) -> None:
     """Print the event, why this target, every attempt, and what comes next."""
-    from rich.padding import Padding
     from rich.text import Text
 
     out = console()
@@ -36,11 +36,12 @@ def tell(one: DeliveryDetail, moment: datetime) -> None:
         Text(f"{one.status}  {one.channel} {plain(one.to, ' ')}", style=f"bold {STYLES.get(one.status, '')}".strip())
     )
     for line in _standing(one, moment):
-        out.print(line)
+        print_line(textwrap.fill(line, out.width, subsequent_indent=" " * 10))
     for heading, lines in (("Event", list(_event(one))), ("Attempts", list(attempt_lines(one)))):
         out.print(Text(f"\n{heading}", style="bold"))
-        for line in lines:
-            out.print(Padding(Text(line), (0, 0, 0, 2)))
+        for line in (piece for text in lines for piece in text.splitlines()):
+            indent = " " * (2 + len(line) - len(line.lstrip()))
+            print_line(textwrap.fill(line.strip(), out.width, initial_indent=indent, subsequent_indent=indent))
     if one.others:
         out.print(Text("\nThe event's other deliveries", style="bold"))
         print_deliveries(one.others)

@@ -1,16 +1,19 @@
-"""Tables that fit the terminal: columns shorten first, then leave from the right."""
+"""Tables that fit the terminal: columns shorten, or leave from the right."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from alertctl.cli.output import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 GAP = 2
 """Blanks between two columns."""
@@ -29,11 +32,16 @@ STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`least` is the width down to which it may be cut; None: whole or not at all. `needed` ones never leave."""
+    """`least` is the width down to which it may be cut; None: whole or not at all.
+
+    An `extra` one leaves before any is cut; a `needed` one never leaves. One that `wraps` goes on below, uncut.
+    """
 
     name: str
     least: int | None = None
     needed: bool = False
+    extra: bool = False
+    wraps: bool = False
 
 
 def console() -> Console:
@@ -45,49 +53,65 @@ def console() -> Console:
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     """Print rows of text under their columns' names. A column that has nothing to say in any row is left out."""
-    from rich.table import Table
-    from rich.text import Text
-
     out = console()
     cells = [[plain(cell, " ") for cell in row] for row in rows]
-    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
     widths = fit(columns, cells, out.width)
-    for place in widths:
-        table.add_column(columns[place].name, width=widths[place], no_wrap=True, overflow="ellipsis")
+    # soft_wrap: a line that can't be made to fit is left to the terminal, whole.
+    out.print(_line([column.name for column in columns], widths, "bold"), soft_wrap=True)
     for row in cells:
-        table.add_row(*(Text(row[place], style=STYLES.get(row[place], "")) for place in widths))
-    out.print(table)
+        for line in _wrapped(columns, row, widths):
+            out.print(_line(line, widths), soft_wrap=True)
+
+
+def _wrapped(columns: Sequence[Column], row: Sequence[str], widths: Mapping[int, int]) -> Iterator[list[str]]:
+    """The lines that a row takes: one, or as many as its longest wrapped cell has."""
+    parts = [
+        textwrap.wrap(cell, widths[place]) if column.wraps and place in widths else [cell]
+        for place, (column, cell) in enumerate(zip(columns, row, strict=True))
+    ]
+    return map(list, zip_longest(*parts, fillvalue=""))
+
+
+def _line(row: Sequence[str], widths: Mapping[int, int], style: str = "") -> Text:
+    from rich.text import Text
+
+    line = Text()
+    for place, width in widths.items():
+        cell = Text(row[place], style=style or STYLES.get(row[place], ""))
+        cell.truncate(width, overflow="ellipsis", pad=True)
+        line.append_text(cell).append(" " * GAP)
+    line.rstrip()
+    return line
 
 
 def fit(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> dict[int, int]:
     """The columns that are shown, by place, each with its width, within `width` in all where that is possible."""
     from rich.cells import cell_len
 
-    natural = {
+    widths = {
         place: max([cell_len(column.name), *(cell_len(row[place]) for row in cells)])
         for place, column in enumerate(columns)
-        if not cells or column.needed or any(row[place] for row in cells)
+        if not cells or any(row[place] for row in cells)
     }
-    shown = list(natural)
-    while len(shown) > 1 and _least(columns, natural, shown) > width:
-        leaving = next((place for place in reversed(shown) if not columns[place].needed), None)
-        if leaving is None:
-            break
-        shown.remove(leaving)
-    return _shared(columns, {place: natural[place] for place in shown}, width)
+    least = {place: min(natural, columns[place].least or natural) for place, natural in widths.items()}
+    _leave(widths, [place for place in widths if columns[place].extra], widths, width)
+    _leave(widths, [place for place in widths if not columns[place].needed], least, width)
+    _cut(widths, least, width)
+    return widths
 
 
-def _least(columns: Sequence[Column], natural: dict[int, int], shown: Sequence[int]) -> int:
-    return sum(min(natural[place], columns[place].least or natural[place]) for place in shown) + GAP * (len(shown) - 1)
+def _leave(widths: dict[int, int], may: list[int], wanted: Mapping[int, int], width: int) -> None:
+    """Take columns away, the last first, until those that stay have the width they want."""
+    while may and sum(wanted[place] + GAP for place in widths) - GAP > width:
+        del widths[may.pop()]
 
 
-def _shared(columns: Sequence[Column], widths: dict[int, int], width: int) -> dict[int, int]:
+def _cut(widths: dict[int, int], least: Mapping[int, int], width: int) -> None:
     """Cut the widest of those that may be cut, cell by cell, until they fit."""
     too_much = sum(widths.values()) + GAP * (len(widths) - 1) - width
     while too_much > 0:
-        able = [place for place, have in widths.items() if have > (columns[place].least or have)]
+        able = [place for place, have in widths.items() if have > least[place]]
         if not able:
-            break
+            return
         widths[max(able, key=lambda place: widths[place])] -= 1
         too_much -= 1
-    return widths

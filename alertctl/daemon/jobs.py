@@ -16,7 +16,7 @@ from alertctl.config import Settings
 from alertctl.dispatcher import Dispatcher
 from alertctl.errors import AlertctlError
 from alertctl.models import Run, Status
-from alertctl.store import Connect, insert_or
+from alertctl.store import Connect, insert_new
 
 log = logging.getLogger("alertctl.daemon")
 run = SQLModel.metadata.tables[str(Run.__tablename__)]
@@ -73,7 +73,7 @@ def schedule(
 def first_of_period(connection: Connection, job: str, period: str, now: datetime) -> bool:
     """Whether this daemon is the one that does the job in this period: a unique row decides."""
     row = {"job": job, "period": period, "started_at": now}
-    first = connection.execute(insert_or(connection, run, row).on_conflict_do_nothing()).rowcount == 1
+    first = insert_new(connection, run, [row]) == 1
     if first:
         connection.execute(delete(run).where(run.c.job == job, run.c.period < period))
     return first

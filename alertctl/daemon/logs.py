@@ -51,5 +51,6 @@ def set_up(level: str, style: str, secrets: Sequence[str]) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
-    # The scheduler's chatter about its own beat says nothing to an operator.
-    logging.getLogger("apscheduler").setLevel(max(logging.WARNING, root.level))
+    # What these say about their own beat and plugins says nothing to an operator; ask for debug to hear it.
+    for chatty in ("apscheduler", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.DEBUG if root.level <= logging.DEBUG else logging.WARNING)

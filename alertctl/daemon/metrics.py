@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
 from alertctl import deliveries
@@ -22,6 +22,8 @@ class Metrics:
     """Counters of this process. Attempts and final outcomes are counted apart."""
 
     def __init__(self, store: Store, schedule: Sequence[float], clock: Callable[[], datetime]) -> None:
+        # A second series beside each counter with its birthday helps nobody.
+        disable_created_metrics()
         self._schedule, self._clock = schedule, clock
         self._registry = registry = CollectorRegistry()
         self._accepted = Counter("alertctl_events_accepted", "Events recorded", ["event_type"], registry=registry)
@@ -41,8 +43,7 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self._up = Gauge("alertctl_database_up", "Whether the database answered this scrape", registry=registry)
-        registry.register(_Queue(store, clock, self._up))
+        registry.register(_Queue(store, clock))
 
     def accepted(self, receipt: EventReceipt) -> None:
         """Count a publication that was new."""
@@ -71,8 +72,8 @@ class Metrics:
 class _Queue:
     """Reads the queue when Prometheus asks; says so when the database doesn't answer."""
 
-    def __init__(self, store: Store, clock: Callable[[], datetime], up: Gauge) -> None:
-        self._store, self._clock, self._up = store, clock, up
+    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+        self._store, self._clock = store, clock
 
     def describe(self) -> list[GaugeMetricFamily]:
         return []
@@ -81,16 +82,18 @@ class _Queue:
         depth = GaugeMetricFamily("alertctl_queue_depth", "Deliveries that aren't final", labels=["channel"])
         oldest = GaugeMetricFamily("alertctl_oldest_due_seconds", "How long the oldest due delivery has been due")
         paused = GaugeMetricFamily("alertctl_paused", "1 while a provider is left alone", labels=["provider"])
+        up = GaugeMetricFamily("alertctl_database_up", "1 while the database answers")
         try:
             with self._store.reading() as connection:
                 queue = deliveries.queue(connection, self._clock())
         except Unreachable:
-            self._up.set(0)
+            up.add_metric([], 0)
+            yield up
             return
-        self._up.set(1)
+        up.add_metric([], 1)
         for channel, waiting in queue.depth.items():
             depth.add_metric([channel], waiting)
         oldest.add_metric([], queue.oldest_due_seconds)
         for provider in queue.paused:
             paused.add_metric([provider], 1)
-        yield from (depth, oldest, paused)
+        yield from (up, depth, oldest, paused)

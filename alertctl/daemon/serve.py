@@ -56,9 +56,10 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
     _refuse_open_door(settings, store, host)
     with _running(settings, store, scheduler) as app:
         server = _Server(app, host, port)
-        server.run()
-        if not server.started:
-            # uvicorn has said why (the port is taken, the host unknown).
+        try:
+            server.run()
+        except SystemExit:
+            # uvicorn has said why: the port is taken, or the host unknown.
             return 1
     return 0
 

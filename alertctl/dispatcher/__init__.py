@@ -41,7 +41,7 @@ class Dispatcher:
         self._lanes: list[ChannelLane] = []
 
     def run_once(self, event_id: str | None = None) -> Tally:
-        """Send what is due, or one event's own deliveries (unpaced), until nothing of it is left. Raises Unreachable."""
+        """Send what is due, or one event's own deliveries (unpaced), until nothing is left. Raises Unreachable."""
         lanes = [self._lane(name, event_id) for name in self._channels]
         threads = [threading.Thread(target=lane.run_until_idle, name=f"alertctl-{lane.name}") for lane in lanes]
         for thread in threads:

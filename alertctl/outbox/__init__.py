@@ -11,7 +11,7 @@ anything is sent. `attempts` is the fencing token: a result counts only while it
 """
 
 from alertctl.outbox.claim import Claim, Lane, Pace, claim, release, unpaced
-from alertctl.outbox.enqueue import Resent, enqueue, resend
+from alertctl.outbox.enqueue import Resent, Routed, enqueue, resend
 from alertctl.outbox.prune import prune
 from alertctl.outbox.record import Ended, record, will_retry
 from alertctl.outbox.rows import INTERRUPTED, Claimed
@@ -24,6 +24,7 @@ __all__ = [
     "Lane",
     "Pace",
     "Resent",
+    "Routed",
     "claim",
     "enqueue",
     "prune",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delete, insert, or_, select, update
 
 from alertctl.errors import Reason
 from alertctl.models import Status, Urgency
@@ -111,7 +111,7 @@ def _take(
     due = due.order_by(delivery.c.next_attempt_at).limit(limit).with_for_update(skip_locked=True)
     statement = (
         update(delivery)
-        .where(delivery.c.id.in_(due.scalar_subquery()))
+        .where(_among(due))
         .values(
             status=Status.SENDING.value,
             ambiguous=or_(delivery.c.ambiguous, delivery.c.status == Status.SENDING.value),
@@ -138,6 +138,12 @@ def _take(
 def _due(lane: Lane, now: datetime) -> Select[tuple[str]]:
     due = select(delivery.c.id).where(delivery.c.channel == lane.channel, delivery.c.next_attempt_at <= now)
     return due if lane.event_id is None else due.where(delivery.c.event_id == lane.event_id)
+
+
+def _among(due: Select[tuple[str]]) -> ColumnElement[bool]:
+    """A CTE, because Postgres runs a locking one exactly once: as a plain subquery some plans run it again for each
+    row, and then its limit counts for nothing."""
+    return delivery.c.id.in_(select(due.cte("due").c.id))
 
 
 def _close_interrupted(connection: Connection, rows: Sequence[Any]) -> None:
@@ -210,7 +216,7 @@ def _fail_waiting(connection: Connection, lane: Lane, breaker: Any, now: datetim
     due = _due(lane, now).limit(SWEEP).with_for_update(skip_locked=True)
     statement = (
         update(delivery)
-        .where(delivery.c.id.in_(due.scalar_subquery()))
+        .where(_among(due))
         .values(
             status=Status.FAILED.value,
             error=breaker.code,
@@ -230,4 +236,4 @@ def _shelve(connection: Connection, lane: Lane, key: str, until: datetime, now: 
     """Move a paused address's due deliveries to the end of the pause, so that claims needn't step over them."""
     due = _due(lane, now).where(delivery.c.address_key == key, delivery.c.status != Status.SENDING.value)
     due = due.limit(SWEEP).with_for_update(skip_locked=True)
-    connection.execute(update(delivery).where(delivery.c.id.in_(due.scalar_subquery())).values(next_attempt_at=until))
+    connection.execute(update(delivery).where(_among(due)).values(next_attempt_at=until))

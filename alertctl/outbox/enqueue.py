@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
@@ -23,26 +24,31 @@ class Resent:
     why_not: str | None
 
 
-def enqueue(
-    connection: Connection,
-    event_id: str,
-    event_type: str,
-    urgency: int,
-    targets: Iterable[Target],
-    now: datetime,
-) -> list[dict[str, Any]]:
-    """One delivery for each target, due at once or born suppressed. Returns the rows."""
-    rows = [_row(event_id, event_type, urgency, target, now) for target in targets]
-    for start in range(0, len(rows), SWEEP):
-        connection.execute(insert(delivery), rows[start : start + SWEEP])
-    return rows
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A written event and the targets it was routed to."""
+
+    event_id: str
+    event_type: str
+    urgency: int
+    targets: Iterable[Target]
 
 
-def _row(event_id: str, event_type: str, urgency: int, target: Target, now: datetime) -> dict[str, Any]:
+def enqueue(connection: Connection, routed: Iterable[Routed], now: datetime) -> int:
+    """One delivery for each target of each event, due at once or born suppressed. Returns how many."""
+    rows = (_row(one, target, now) for one in routed for target in one.targets)
+    count = 0
+    while part := list(islice(rows, SWEEP)):
+        connection.execute(insert(delivery), part)
+        count += len(part)
+    return count
+
+
+def _row(one: Routed, target: Target, now: datetime) -> dict[str, Any]:
     return {
         "id": new_id(now),
-        "event_id": event_id,
-        "event_type": event_type,
+        "event_id": one.event_id,
+        "event_type": one.event_type,
         "channel": target.channel,
         "address": target.address,
         "address_key": target.key,
@@ -52,7 +58,7 @@ def _row(event_id: str, event_type: str, urgency: int, target: Target, now: date
         "error": target.held_back,
         "attempts": 0,
         "waiting_since": now,
-        "urgency": urgency,
+        "urgency": one.urgency,
         "next_attempt_at": None if target.held_back else now,
         "created_at": now,
         "updated_at": now,

@@ -80,7 +80,12 @@ def record(
     )
     connection.execute(_END, [{k: row[k] for k in _ENDING} for row in results])
     if any(isinstance(one.verdict, Receipt) for one in ended):
-        connection.execute(delete(pauses).where(pauses.c.provider == lane.provider, pauses.c.address_key == ""))
+        breaker = (
+            pauses.c.provider == lane.provider,
+            pauses.c.address_key == "",
+            pauses.c.reason == Reason.CONFIG.value,
+        )
+        connection.execute(delete(pauses).where(*breaker))
     return _open_pauses(connection, lane, ended, now)
 
 

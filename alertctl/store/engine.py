@@ -87,6 +87,13 @@ def insert_or(connection: Connection, table: Table, values: Any) -> Any:
     return dialect.insert(table).values(values)
 
 
+def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> int:
+    """Insert the rows that break no unique rule; returns how many those were."""
+    # Without the option SQLAlchemy forgets the count of an INSERT on Postgres (-1).
+    statement = insert_or(connection, table, rows).on_conflict_do_nothing()
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
+
+
 def _parsed(url: str) -> URL:
     try:
         return make_url(url)

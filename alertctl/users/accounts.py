@@ -12,7 +12,7 @@ from alertctl.errors import InvalidEvent, NotFound
 from alertctl.models import User, new_id
 from alertctl.routing import check_address
 from alertctl.schemas import UserItem
-from alertctl.store import insert_or
+from alertctl.store import insert_new
 from alertctl.users.roles import Role, parse_role
 
 users = SQLModel.metadata.tables[str(User.__tablename__)]
@@ -96,7 +96,7 @@ def _insert(connection: Connection, email: str, role: Role, subject: str | None,
         "disabled": False,
         "created_at": now,
     }
-    return bool(connection.execute(insert_or(connection, users, row).on_conflict_do_nothing()).rowcount == 1)
+    return insert_new(connection, users, [row]) == 1
 
 
 def _change(connection: Connection, user: str, **values: Any) -> UserItem:

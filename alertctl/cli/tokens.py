@@ -18,12 +18,17 @@ from alertctl.cli.times import age, clock, moment_in_full, now
 if TYPE_CHECKING:
     from alertctl.schemas import TokenItem
 
-app = typer.Typer(
-    name="token", help="Create, list and revoke access tokens.", no_args_is_help=True, rich_markup_mode=None
-)
+HELP = """
+\b
+alertctl token create --user ci@corp.example --role developer --expires 90d
+alertctl token list
+
+Create, list and revoke access tokens for the HTTP API.
+"""
+app = typer.Typer(name="token", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command()
+@app.command(short_help="Make a token and print it, once.")
 def create(
     context: typer.Context,
     user: Annotated[str, typer.Option("--user", "-u", metavar="USER", help="Whose: an email address or an id.")],
@@ -51,7 +56,7 @@ def create(
     say(f"{made.role} token {short(made.id)} of {made.user}, good {ends}; it is not shown again")
 
 
-@app.command("list")
+@app.command("list", short_help="Show all tokens, without their secrets.")
 def everything(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """
     \b
@@ -68,7 +73,7 @@ def everything(context: typer.Context, output: OutputOption = Output.TABLE) -> N
         _table(found)
 
 
-@app.command()
+@app.command(short_help="Make a token useless.")
 def revoke(
     context: typer.Context,
     id_part: Annotated[str, typer.Argument(metavar="ID", help="Any part of the token's id that is unique.")],

@@ -16,12 +16,19 @@ from alertctl.cli.times import clock, now
 if TYPE_CHECKING:
     from alertctl.schemas import UserItem
 
-app = typer.Typer(name="user", help="Add, list and disable users.", no_args_is_help=True, rich_markup_mode=None)
+HELP = """
+\b
+alertctl user add dev@corp.example --role developer
+alertctl user list
+
+Add, list and disable users: those who may call the API, and who may be told.
+"""
+app = typer.Typer(name="user", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help="An email address or an id.")]
 
 
-@app.command()
+@app.command(short_help="Add a user.")
 def add(
     context: typer.Context,
     email: Annotated[str, typer.Argument(metavar="EMAIL")],
@@ -39,7 +46,7 @@ def add(
         _print(client.add_user(email, role), output)
 
 
-@app.command("list")
+@app.command("list", short_help="Show all users.")
 def everybody(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """
     \b
@@ -56,7 +63,7 @@ def everybody(context: typer.Context, output: OutputOption = Output.TABLE) -> No
         _table(found)
 
 
-@app.command("set-role")
+@app.command("set-role", short_help="Give a user another role.")
 def set_role(
     context: typer.Context, user: UserArgument, role: RoleArgument, output: OutputOption = Output.TABLE
 ) -> None:
@@ -71,7 +78,7 @@ def set_role(
         _print(client.set_role(user, role), output)
 
 
-@app.command()
+@app.command(short_help="Shut a user out.")
 def disable(context: typer.Context, user: UserArgument, output: OutputOption = Output.TABLE) -> None:
     """
     \b

@@ -1,0 +1,97 @@
+"""`alertctl doctor`: why messages are not arriving, and what to do about it."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alertctl.cli.output import Output, OutputOption, plain, print_items, say
+from alertctl.cli.session import settings_of
+from alertctl.cli.table import GAP, console
+from alertctl.cli.times import now
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from alertctl.doctor import Finding
+
+FAILED = 10
+"""What the command ends with when a check failed."""
+SIGNS = {"ok": ("✓", "ok"), "warning": ("!", "!"), "failure": ("✗", "x"), "unknown": ("?", "?")}
+"""A sign for each outcome, and the one for a terminal that can't show it."""
+STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red", "unknown": "cyan"}
+WORDS = {"ok": "ok", "warning": "warning", "failure": "failure", "unknown": "can't tell"}
+
+
+class Area(StrEnum):
+    SLACK = "slack"
+    EMAIL = "email"
+    DB = "db"
+    ALL = "all"
+
+
+AreaArgument = Annotated[Area, typer.Argument(metavar="[slack|email|db|all]", help="What to look at.")]
+
+
+def doctor(context: typer.Context, area: AreaArgument = Area.ALL, output: OutputOption = Output.TABLE) -> None:
+    """
+    \b
+    alertctl doctor
+    alertctl doctor slack
+    alertctl doctor -o json
+
+    Find out why messages are not arriving. Sends nothing to anybody.
+
+    Signs: ✓ ok, ! warning, ✗ failure, ? can't tell. Ends with 10 when a check failed, else with 0.
+    """
+    from alertctl.doctor import CHECKS, run
+
+    settings = settings_of(context)
+    findings = run([check for check in CHECKS if area in (Area.ALL, check.area)], settings, now())
+    if output is Output.JSON:
+        print_items(asdict(finding) for finding in findings)
+    else:
+        print_findings(findings)
+    if any(finding.outcome == "failure" for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """One row a check; a fix stands below what was found. Long text goes on in the next line, nothing is cut."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    for name in ("", "AREA", "CHECK"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("WHAT", overflow="fold")
+    for finding in findings:
+        table.add_row(_sign(finding.outcome), finding.area, finding.check, _told(finding))
+    console().print(table)
+    counted = Counter(finding.outcome.value for finding in findings)
+    say(", ".join(f"{counted[outcome]} {WORDS[outcome]}" for outcome in WORDS if counted[outcome]))
+
+
+def _told(finding: Finding) -> Text:
+    from rich.text import Text
+
+    told = Text(plain(finding.what, " "))
+    if finding.fix:
+        told.append(f"\nFix: {plain(finding.fix, ' ')}", style="bold" if finding.outcome == "failure" else "")
+    return told
+
+
+def _sign(outcome: str) -> Text:
+    from rich.text import Text
+
+    sign, simple = SIGNS[outcome]
+    try:
+        sign.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except (UnicodeError, LookupError):
+        sign = simple
+    return Text(sign, style=STYLES[outcome])

@@ -1,0 +1,212 @@
+"""The database: reachable, current, and what the delivery log says of deliveries and pauses. Changes nothing in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select, text
+from sqlalchemy.engine import make_url
+
+from alertctl.config import Settings
+from alertctl.deliveries import delivery, pauses, queue
+from alertctl.doctor.examination import Examination
+from alertctl.doctor.fixes import fix_for_pause
+from alertctl.doctor.found import Found, failure, ok, unknown, warning
+from alertctl.errors import ConfigError, Reason, Unreachable
+from alertctl.models import Status
+from alertctl.store import HEAD, Store, current_version
+
+LATE_SECONDS = 300.0
+"""How late a due delivery may be before somebody should look: a daemon takes a due one within seconds."""
+REACH_IT_ON_NETWORK = "Check DATABASE_URL, that its server runs, and that this machine may log in there."
+_REACH_IT_ON_DISK = "Check DATABASE_URL (alertctl config show), and who may read and write that file and its folder."
+_MADE_BY_USE = "Nothing to do if this is a new installation; else correct DATABASE_URL (alertctl config show)."
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The database as it was found. `version` None: empty. `missing` is the path of an SQLite file that isn't there."""
+
+    store: Store | None
+    version: str | None = None
+    read_only: bool = False
+    missing: str = ""
+
+
+def reachable(examination: Examination) -> Found:
+    on_disk = _file(examination.settings) is not None
+    fix = _REACH_IT_ON_DISK if on_disk else REACH_IT_ON_NETWORK
+    try:
+        log = examination.once(found_log)
+    except Unreachable as error:
+        return failure(str(error), fix)
+    if log.store is None:
+        return warning(f"{log.missing} doesn't exist yet: the first command makes it", _MADE_BY_USE)
+    if log.read_only:
+        return failure(f"{log.store.shown} can't be written to", fix)
+    return ok(log.store.shown)
+
+
+def migrated(examination: Examination) -> Found:
+    try:
+        log = examination.once(found_log)
+    except (Unreachable, ConfigError):
+        return _after_reaching()
+    if log.version == HEAD:
+        return ok(f"current (version {HEAD})")
+    if log.store is None:
+        return ok("the first command makes the tables")
+    if log.version is None:
+        return warning("there are no tables yet: the first command makes them", _MADE_BY_USE)
+    if log.version > HEAD:
+        return failure(f"version {log.version} is of a newer alertctl; this one knows {HEAD}", "Upgrade alertctl here.")
+    return warning(
+        f"version {log.version}, this alertctl's is {HEAD}",
+        "Restart alertctl serve: it migrates as it starts.",
+    )
+
+
+def oldest_due(examination: Examination) -> Found:
+    def look(connection: Connection) -> Found:
+        standing = queue(connection, examination.now)
+        waiting, late = sum(standing.depth.values()), standing.oldest_due_seconds
+        if late > LATE_SECONDS:
+            return warning(
+                f"{_deliveries(waiting)}, the oldest is {_span(late)} late",
+                "Start alertctl serve (or see its log, if it runs), or send what is due: alertctl dispatch",
+            )
+        return ok(f"{_deliveries(waiting)}, none more than {_span(LATE_SECONDS)} late")
+
+    return _read(examination, look)
+
+
+def last_slack_success(examination: Examination) -> Found:
+    return _read(examination, lambda connection: _last_success(connection, "slack", examination.now))
+
+
+def last_email_success(examination: Examination) -> Found:
+    return _read(examination, lambda connection: _last_success(connection, "email", examination.now))
+
+
+def paused_providers(examination: Examination) -> Found:
+    """The breaker, and rate limits: a provider's pause is a row (one address's is of no interest here)."""
+
+    def look(connection: Connection) -> Found:
+        rows = connection.execute(select(pauses).where(pauses.c.address_key == "").order_by(pauses.c.provider)).all()
+        found = [judged for row in rows if (judged := _pause(row, examination)) is not None]
+        return max(found, key=lambda one: _GRAVITY.index(one.outcome)) if found else ok("none")
+
+    return _read(examination, look)
+
+
+_GRAVITY = ("ok", "unknown", "warning", "failure")
+
+
+# --- reading ---
+
+
+def found_log(examination: Examination) -> Log:
+    """Raises Unreachable or ConfigError (no driver). A file that isn't there is left so."""
+    url = examination.settings.database.url
+    path = _file(examination.settings)
+    if path is not None and not path.exists():
+        return Log(None, missing=str(path))
+    store = Store(url)
+    examination.closing(store.close)
+    version = current_version(store)
+    return Log(store, version, _read_only(store, path))
+
+
+def _file(settings: Settings) -> Path | None:
+    """The file of an SQLite database, else None."""
+    url = make_url(settings.database.url)
+    return Path(url.database).expanduser() if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def _read_only(store: Store, path: Path | None) -> bool:
+    if path is not None:
+        # SQLite writes its journal beside the file.
+        return not (os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK))
+    with store.reading() as connection:
+        return connection.execute(text("SHOW transaction_read_only")).scalar() == "on"
+
+
+def _read(examination: Examination, look: Callable[[Connection], Found]) -> Found:
+    """What `look` finds in the delivery log, if there is one of our version."""
+    try:
+        log = examination.once(found_log)
+        if log.store is None or log.version is None:
+            return ok("nothing yet: the delivery log is empty")
+        if log.version != HEAD:
+            return unknown("the migrations have to be current first")
+        with log.store.reading() as connection:
+            return look(connection)
+    except (Unreachable, ConfigError):
+        return _after_reaching()
+
+
+def _after_reaching() -> Found:
+    return unknown("the database has to be reachable first")
+
+
+# --- judging ---
+
+
+def _last_success(connection: Connection, channel: str, now: datetime) -> Found:
+    """By the newest deliveries' ids, which grow with time: an index serves that at any size of the log."""
+    newest = (
+        select(delivery.c.status, delivery.c.error, delivery.c.next_attempt_at, delivery.c.updated_at)
+        .where(delivery.c.channel == channel)
+        .order_by(delivery.c.id.desc())
+        .limit(1)
+    )
+    success = connection.execute(newest.where(delivery.c.status == Status.SUCCESS.value)).first()
+    last = connection.execute(newest.where(delivery.c.status.in_((Status.SUCCESS.value, Status.FAILED.value)))).first()
+    when = f"{_span((now - success.updated_at).total_seconds())} ago" if success else "never"
+    if last is not None and last.status == Status.FAILED.value:
+        again = " and will be tried again" if last.next_attempt_at else ""
+        return warning(
+            f"last success: {when}; the newest delivery failed: {last.error}{again}",
+            f"See why: alertctl log --channel {channel} --status failed",
+        )
+    if success is None:
+        return unknown("nothing was sent yet", f"alertctl test {channel} sends one message, marked as a test.")
+    return ok(when)
+
+
+def _pause(row: Any, examination: Examination) -> Found | None:
+    """None for a pause that is over and says nothing about the present."""
+    over = row.until <= examination.now
+    if row.reason != Reason.CONFIG.value:
+        wait = _span((row.until - examination.now).total_seconds())
+        return (
+            None if over else warning(f"{row.provider}: {row.code}, for another {wait}", "Wait: it goes on by itself.")
+        )
+    if not over:
+        return failure(f"{row.provider} is paused: {row.code}", fix_for_pause(row.code))
+    if row.provider not in _in_use(examination.settings):
+        return None
+    since = _span((examination.now - row.since).total_seconds())
+    return warning(f"{row.provider}: {row.code}, first seen {since} ago, and no success since", fix_for_pause(row.code))
+
+
+def _in_use(settings: Settings) -> set[str]:
+    mailer = "sendgrid" if settings.sendgrid.api_key.get_secret_value() else "smtp"
+    return {name for name, on in (("slack", settings.slack.enabled), (mailer, settings.email.enabled)) if on}
+
+
+def _deliveries(count: int) -> str:
+    return f"{count} delivery waits" if count == 1 else f"{count} deliveries wait"
+
+
+def _span(seconds: float) -> str:
+    """A time span for people: 40 s, 12 min, 5 h, 3 d."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"

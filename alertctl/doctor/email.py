@@ -1,0 +1,53 @@
+"""Email, whoever carries it: sender, recipients, and the choice of the provider."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from alertctl.config.settings import Email
+from alertctl.doctor.examination import Examination
+from alertctl.doctor.fixes import BY_CODE
+from alertctl.doctor.found import Found, failure, ok, warning
+from alertctl.doctor.settings import switched_on
+from alertctl.doctor.settings import well_set as settings_well_set
+
+_ELSEWHERE = ("EMAIL_ENABLED", "EMAIL_FROM_ADDRESS", "SENDGRID_API_KEY", "SMTP_HOST")
+
+
+def enabled(examination: Examination) -> Found:
+    settings = examination.settings
+    return switched_on(settings.email.enabled, settings.slack.enabled, "email", "EMAIL_ENABLED")
+
+
+def well_set(examination: Examination) -> Found:
+    return settings_well_set(examination.settings, ("EMAIL_", "SENDGRID_", "SMTP_", "NOTIFICATION_"), _ELSEWHERE)
+
+
+def sender(examination: Examination) -> Found:
+    """Whether the sender's domain is one that other servers can know. Nothing is looked up."""
+    address = examination.settings.email.from_address
+    domain = address.rpartition("@")[2]
+    if address == Email.model_fields["from_address"].default:
+        return warning(f"is still {address}: few servers accept that", "Set EMAIL_FROM_ADDRESS to an address of yours.")
+    if "." not in domain.strip("."):
+        return warning(
+            f"{address}: {domain} is no domain that others know",
+            "Set EMAIL_FROM_ADDRESS to an address of your domain.",
+        )
+    return ok(address)
+
+
+def recipients(examination: Examination) -> Found:
+    admins = examination.settings.notification.admin_emails
+    if admins:
+        return ok(", ".join(admins))
+    return warning("none are set: only users' own preferences bring email to anybody", "Set NOTIFICATION_ADMIN_EMAILS.")
+
+
+def provider(examination: Examination) -> Found:
+    settings = examination.settings
+    if settings.sendgrid.api_key.get_secret_value():
+        return ok(f"SendGrid at {urlsplit(settings.sendgrid.api_url).hostname}, because SENDGRID_API_KEY is set")
+    if settings.smtp.host:
+        return ok(f"SMTP at {settings.smtp.host}, port {settings.smtp.port}")
+    return failure("not_configured: neither SENDGRID_API_KEY nor SMTP_HOST is set", BY_CODE["not_configured"])

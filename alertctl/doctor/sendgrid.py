@@ -1,0 +1,80 @@
+"""SendGrid: the key's shape, and whether it may send."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from alertctl.channels.credentials import credential
+from alertctl.channels.sendgrid import sendgrid_verdict
+from alertctl.channels.transport import Reply
+from alertctl.doctor.carrier import transport
+from alertctl.doctor.examination import Examination
+from alertctl.doctor.fixes import BY_CODE, fix_for
+from alertctl.doctor.found import Found, failure, ok, unknown, warning
+from alertctl.errors import DeliveryError
+
+SCOPE = "mail.send"
+_KEY = re.compile(r"SG\.[\w-]+\.[\w-]+")
+_TRY = "alertctl test email tries it with a real message."
+
+
+def key(examination: Examination) -> Found:
+    """Shaped like an API key. Its text is never shown."""
+    found = _key(examination)
+    if isinstance(found, DeliveryError):
+        return failure(found.detail, BY_CODE[found.code])
+    if _KEY.fullmatch(found):
+        return ok("is set and looks like an API key (SG.….…)")
+    return warning("doesn't look like an API key (SG.….…)", BY_CODE["unauthorized"])
+
+
+def may_send(examination: Examination) -> Found:
+    """GET /v3/scopes. Not being told isn't a "no": a key that may only send mail may not be allowed to ask."""
+    found = _key(examination)
+    if isinstance(found, DeliveryError):
+        return unknown("the key has to be usable first")
+    settings = examination.settings
+    url = f"{settings.sendgrid.api_url.rstrip('/')}/v3/scopes"
+    headers = {"Authorization": f"Bearer {found}", "User-Agent": "alertctl"}
+    try:
+        reply = transport(examination).get(url, headers, deadline=examination.deadline())
+    except DeliveryError as error:
+        what = f"no answer from SendGrid: {error.code} ({error.detail})"
+        return failure(what, fix_for(error, "SENDGRID_API_URL"))
+    return _judged(reply)
+
+
+def _judged(reply: Reply) -> Found:
+    if reply.status == 200:
+        return _granted(_scopes(reply))
+    error = sendgrid_verdict(reply)
+    detail = error.detail if isinstance(error, DeliveryError) else f"HTTP {reply.status}"
+    if reply.status == 401:
+        return failure(f"unauthorized: SendGrid refuses the key ({detail})", BY_CODE["unauthorized"])
+    return unknown(f"SendGrid doesn't tell what the key may do ({detail})", _TRY)
+
+
+def _granted(scopes: list[object] | None) -> Found:
+    if scopes is None:
+        return unknown("SendGrid's answer has no scopes in it", _TRY)
+    if SCOPE in scopes:
+        return ok("granted")
+    return failure(
+        f"missing scope: the key lacks {SCOPE}",
+        "Give the key Mail Send at app.sendgrid.com (Settings, API Keys).",
+    )
+
+
+def _scopes(reply: Reply) -> list[object] | None:
+    try:
+        said = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return None
+    scopes = said.get("scopes") if isinstance(said, dict) and not reply.truncated else None
+    return scopes if isinstance(scopes, list) else None
+
+
+def _key(examination: Examination) -> str | DeliveryError:
+    secret = examination.settings.sendgrid.api_key.get_secret_value()
+    return credential(secret, "SENDGRID_API_KEY", missing="unauthorized")

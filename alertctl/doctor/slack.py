@@ -1,0 +1,253 @@
+"""Slack: the token, what it may do, and whether the default channel can be posted to."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from alertctl.channels.base import Receipt
+from alertctl.channels.credentials import credential
+from alertctl.channels.deadline import Deadline
+from alertctl.channels.slack import slack_verdict
+from alertctl.channels.slack_errors import TABLE
+from alertctl.channels.transport import Reply
+from alertctl.doctor.carrier import transport
+from alertctl.doctor.examination import Examination
+from alertctl.doctor.fixes import BY_CODE, fix_for
+from alertctl.doctor.found import Found, failure, ok, outcome_of, unknown, warning
+from alertctl.doctor.settings import switched_on
+from alertctl.doctor.settings import well_set as settings_well_set
+from alertctl.errors import DeliveryError, Reason
+
+WRITE, WRITE_PUBLIC = "chat:write", "chat:write.public"
+READ_PUBLIC, READ_PRIVATE = "channels:read", "groups:read"
+PAGE = 1000
+"""Channels that one call of conversations.list gives at most (its documented limit)."""
+PAGES = 10
+"""Calls of it in one run: it is a tier 2 method, about 20 calls a minute."""
+
+_BOT_TOKEN = re.compile(r"(xoxe\.)?xoxb-.+")
+_ID = re.compile(r"[CG][A-Z0-9]{8,}")
+_AFTER_AUTH = "auth.test has to succeed first"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Who Slack says we are. `scopes` None: it didn't say what the token may do."""
+
+    team: str
+    bot: str
+    url: str
+    scopes: frozenset[str] | None
+
+
+def enabled(examination: Examination) -> Found:
+    settings = examination.settings
+    return switched_on(settings.slack.enabled, settings.email.enabled, "Slack", "SLACK_ENABLED")
+
+
+def well_set(examination: Examination) -> Found:
+    return settings_well_set(examination.settings, ("SLACK_",), ("SLACK_ENABLED", "SLACK_BOT_TOKEN"))
+
+
+def token(examination: Examination) -> Found:
+    """Set, and shaped like a bot's token. Its text is never shown."""
+    found = _token(examination)
+    if isinstance(found, DeliveryError):
+        return failure(found.detail, BY_CODE[found.code])
+    if _BOT_TOKEN.fullmatch(found):
+        return ok("is set and looks like a bot token (xoxb-…)")
+    if found.startswith("xapp-"):
+        return failure("is an app-level token (xapp-…), which can't post", BY_CODE["invalid_auth"])
+    return warning("doesn't begin with xoxb-: it is no bot token", BY_CODE["invalid_auth"])
+
+
+def identity(examination: Examination) -> Found:
+    """auth.test: is the token good, and whose is it?"""
+    if isinstance(_token(examination), DeliveryError):
+        return unknown("the token has to be usable first")
+    who = examination.once(workspace)
+    if isinstance(who, DeliveryError):
+        return _trouble(who)
+    return ok(f"team {who.team}, bot {who.bot}, {who.url}")
+
+
+def may_write(examination: Examination) -> Found:
+    scopes = _scopes(examination)
+    if isinstance(scopes, Found):
+        return scopes
+    return (
+        ok("granted")
+        if WRITE in scopes
+        else failure(f"missing_scope: the token lacks {WRITE}", BY_CODE["missing_scope"])
+    )
+
+
+def may_write_uninvited(examination: Examination) -> Found:
+    """chat:write.public: nice to have, unless the bot is a member where it posts."""
+    scopes = _scopes(examination)
+    if isinstance(scopes, Found):
+        return scopes
+    if WRITE_PUBLIC in scopes:
+        return ok("granted")
+    found = examination.once(conversation)
+    if isinstance(found, Mapping) and found.get("is_member"):
+        return ok("not granted, and not needed: the bot is in the default channel")
+    return warning(
+        "not granted: the bot can only post where it was invited",
+        f"Write /invite @BOT in each channel, or add the scope {WRITE_PUBLIC} and install the app again.",
+    )
+
+
+def default_channel(examination: Examination) -> Found:
+    """Whether it can be posted to, as far as the scopes let one know without posting."""
+    channel = examination.settings.slack.default_channel
+    found = examination.once(conversation)
+    if isinstance(found, Found):
+        return found
+    if found.get("is_archived"):
+        return failure(f"{channel}: is_archived", "Unarchive it, or name another one in SLACK_DEFAULT_CHANNEL.")
+    scopes = _scopes(examination)
+    if isinstance(scopes, Found) or WRITE not in scopes:
+        return unknown(f"{channel} exists; {WRITE} has to be granted first")
+    if found.get("is_member"):
+        return ok(f"{channel}: the bot is a member")
+    if WRITE_PUBLIC in scopes and not found.get("is_private"):
+        return ok(f"{channel}: public, {WRITE_PUBLIC} is enough")
+    return failure(f"{channel}: not_in_channel", f"Write /invite @BOT in {channel}.")
+
+
+# --- facts, each found out once ---
+
+
+def workspace(examination: Examination) -> Workspace | DeliveryError:
+    deadline = examination.deadline()
+    found = _token(examination)
+    if isinstance(found, DeliveryError):
+        return found
+    answer = _call(examination, "auth.test", {}, deadline)
+    if isinstance(answer, DeliveryError):
+        return answer
+    said, reply = answer
+    listed = reply.headers.get("x-oauth-scopes")
+    scopes = None if listed is None else frozenset(scope.strip() for scope in listed.split(","))
+    team, bot, url = (str(said.get(name, "?")) for name in ("team", "user", "url"))
+    return Workspace(team, bot, url, scopes)
+
+
+def conversation(examination: Examination) -> Mapping[str, Any] | Found:
+    """What Slack tells of the default channel, or why we can't ask, or that there is none."""
+    deadline = examination.deadline()
+    channel = examination.settings.slack.default_channel
+    scopes = _scopes(examination)
+    if isinstance(scopes, Found):
+        return scopes
+    if READ_PUBLIC not in scopes:
+        return unknown(
+            f"{channel}: can't be looked up without the scope {READ_PUBLIC}",
+            "alertctl test slack tries it with a real message.",
+        )
+    if _ID.fullmatch(channel):
+        answer = _call(examination, "conversations.info", {"channel": channel}, deadline)
+        found = answer if isinstance(answer, DeliveryError) else answer[0].get("channel")
+    else:
+        found = _search(examination, channel.removeprefix("#").lower(), scopes, deadline)
+    return found if isinstance(found, Mapping) else _not_found(channel, found, scopes)
+
+
+def _search(
+    examination: Examination, name: str, scopes: frozenset[str], deadline: Deadline
+) -> Mapping[str, Any] | DeliveryError:
+    """A channel by its name: Slack can only list them all, a page at a time."""
+    types = "public_channel,private_channel" if READ_PRIVATE in scopes else "public_channel"
+    cursor = ""
+    for _ in range(PAGES):
+        asked = {"limit": str(PAGE), "types": types, **({"cursor": cursor} if cursor else {})}
+        answer = _call(examination, "conversations.list", asked, deadline)
+        if isinstance(answer, DeliveryError):
+            return answer
+        listed, more = answer[0].get("channels"), answer[0].get("response_metadata")
+        for each in listed if isinstance(listed, list) else ():
+            if isinstance(each, Mapping) and str(each.get("name", "")).lower() == name:
+                return each
+        cursor = str(more.get("next_cursor") or "") if isinstance(more, Mapping) else ""
+        if not cursor:
+            return DeliveryError(Reason.BAD_ADDRESS, "channel_not_found")
+    return DeliveryError(Reason.UNAVAILABLE, "too_many_channels")
+
+
+def _not_found(channel: str, error: object, scopes: frozenset[str]) -> Found:
+    code = error.code if isinstance(error, DeliveryError) else "bad_reply"
+    if code != "channel_not_found":
+        return unknown(
+            f"{channel}: couldn't be looked up ({code})", "alertctl test slack tries it with a real message."
+        )
+    if READ_PRIVATE in scopes:
+        return failure(
+            f"{channel}: channel_not_found",
+            "Create it or correct SLACK_DEFAULT_CHANNEL; invite the bot if it is private.",
+        )
+    return unknown(
+        f"{channel}: no public channel has this name; a private one can't be seen without the scope {READ_PRIVATE}",
+        "Correct SLACK_DEFAULT_CHANNEL, or invite the bot if the channel is private, then: alertctl test slack",
+    )
+
+
+def _scopes(examination: Examination) -> frozenset[str] | Found:
+    who = examination.once(workspace)
+    if isinstance(who, DeliveryError):
+        return unknown(_AFTER_AUTH)
+    if who.scopes is None:
+        return unknown("Slack didn't say what the token may do", "alertctl test slack tries it with a real message.")
+    return who.scopes
+
+
+def _token(examination: Examination) -> str | DeliveryError:
+    secret = examination.settings.slack.bot_token.get_secret_value()
+    return credential(secret, "SLACK_BOT_TOKEN", missing="not_authed")
+
+
+# --- asking ---
+
+
+def _call(
+    examination: Examination, method: str, arguments: Mapping[str, str], deadline: Deadline
+) -> tuple[Mapping[str, Any], Reply] | DeliveryError:
+    """One call of a method that changes nothing: what it answered if `ok` is true."""
+    url = f"{examination.settings.slack.api_url}{method}"
+    headers = {
+        "Authorization": f"Bearer {_token(examination)}",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    try:
+        reply = transport(examination).post(url, headers, urlencode(arguments).encode(), deadline=deadline)
+    except DeliveryError as error:
+        return error
+    said = _said(reply)
+    if said is not None:
+        return said, reply
+    verdict = slack_verdict(reply)
+    return DeliveryError(Reason.AMBIGUOUS, "bad_reply") if isinstance(verdict, Receipt) else verdict
+
+
+def _said(reply: Reply) -> Mapping[str, Any] | None:
+    """The answer when it is a success, as strict as the channel is."""
+    try:
+        said = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return None
+    good = reply.status == 200 and not reply.truncated and isinstance(said, dict) and said.get("ok") is True
+    return said if good else None
+
+
+def _trouble(error: DeliveryError) -> Found:
+    what = (
+        f"Slack says {error.code}"
+        if error.code in TABLE
+        else f"no good answer from Slack: {error.code} ({error.detail})"
+    )
+    return Found(outcome_of(error), what, fix_for(error, "SLACK_API_URL"))

@@ -1,0 +1,128 @@
+"""Every route against every kind of caller. A new route without a declared role fails here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from fastapi.routing import APIRoute
+
+from alertctl import users
+from alertctl.api.contract import required_role
+from alertctl.store import Store, upgrade
+from alertctl.users import Role
+from tests.api.lab import BASE, ROLES, Lab, described, now, running
+
+OPEN = {"GET /healthz", "GET /readyz", "GET /metrics"}
+NEEDS = {
+    f"GET {BASE}/preferences": "viewer",
+    f"PUT {BASE}/preferences": "viewer",
+    f"GET {BASE}/events": "viewer",
+    f"POST {BASE}/events": "developer",
+    f"POST {BASE}/test": "developer",
+    f"GET {BASE}/admin/preferences": "admin",
+    f"GET {BASE}/delivery-log": "admin",
+    f"GET {BASE}/delivery-log/{{id}}": "admin",
+    f"POST {BASE}/delivery-log/{{id}}/retry": "admin",
+}
+BODIES = {
+    f"PUT {BASE}/preferences": {"slack_enabled": True},
+    f"POST {BASE}/events": {"event_type": "rollout_advance"},
+    f"POST {BASE}/test": {"channel": "slack"},
+}
+ROUTES = [f"{method.upper()} {path}" for path, methods in described()["paths"].items() for method in methods]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    path: Path = tmp_path_factory.mktemp("access") / "alertctl.db"
+    store = Store(f"sqlite:///{path}")
+    upgrade(store)
+    with running(store) as started:
+        started.tokens |= {
+            "bad": "actl_" + "x" * 43,
+            "no jwt": "eyJhbGciOiJub25lIn0.e30.",
+            "expired": started.token("admin", "admin", timedelta(seconds=1), now() - timedelta(hours=1)),
+            "disabled": started.token("gone", "admin"),
+        }
+        store.write(lambda it: users.disable_user(it, "gone@corp.example"))
+        yield started
+    store.close()
+
+
+def test_every_route_is_listed_here_with_its_role(lab: Lab) -> None:
+    found = {}
+    for route in lab.app.routes:
+        if isinstance(route, APIRoute):
+            for method in route.methods:
+                found[f"{method} {route.path}"] = required_role(route)
+    assert {name for name, role in found.items() if role is None} == OPEN
+    assert {name: str(role) for name, role in found.items() if role is not None} == NEEDS
+    assert set(ROUTES) == set(found)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("caller", [None, "bad", "no jwt", "expired", "disabled", *ROLES])
+def test_a_route_lets_in_exactly_whom_it_should(lab: Lab, route: str, caller: str | None) -> None:
+    method, path = route.split()
+    answer = lab.call(method, path.replace("{id}", "0190-none"), BODIES.get(route), by=caller)
+    if route in OPEN:
+        assert answer.status == 200
+    elif caller not in ROLES:
+        assert answer.status == 401
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert answer.headers["content-type"] == "application/problem+json"
+    elif not Role(caller).reaches(Role(NEEDS[route])):
+        assert answer.status == 403
+        assert NEEDS[route] in answer.json["detail"]
+    else:
+        assert answer.status in (200, 202, 404)
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer ", "Basic YTpi", "actl_x", "Bearer \xff", "Bearer a b", "bearer\tactl_x"]
+)
+def test_an_authorization_that_is_no_bearer_token_is_401(lab: Lab, header: str) -> None:
+    assert lab.ask("GET", "/preferences", by=None, headers={"Authorization": header}).status == 401
+
+
+def test_the_scheme_is_compared_without_case(lab: Lab) -> None:
+    header = {"Authorization": f"bEARER {lab.tokens['viewer']}"}
+    assert lab.ask("GET", "/preferences", by=None, headers=header).status == 200
+
+
+def test_a_caller_without_a_token_learns_nothing_about_a_body(lab: Lab) -> None:
+    for route, _ in BODIES.items():
+        method, path = route.split()
+        assert lab.call(method, path, b"{broken", by=None).status == 401
+
+
+def test_a_revoked_token_stops_publishing_at_once_though_it_was_just_remembered(lab: Lab) -> None:
+    event = {"event_type": "rollout_advance"}
+    item, secret = lab.store.write(lambda it: users.create_token(it, "pat@corp.example", "developer", None, now()))
+    assert lab.ask("POST", "/events", event, by=secret).status == 202
+    lab.store.write(lambda it: users.revoke_token(it, item.id, now()))
+    assert lab.ask("POST", "/events", event, by=secret).status == 401
+    assert lab.ask("GET", "/preferences", by=secret).status == 401
+
+
+@pytest.mark.parametrize("change", ["disabled", "demoted"])
+def test_a_user_who_lost_the_right_stops_publishing_at_once(lab: Lab, change: str) -> None:
+    secret = lab.token(change, "developer")
+    assert lab.ask("POST", "/events", {"event_type": "rollout_advance"}, by=secret).status == 202
+    user = f"{change}@corp.example"
+    if change == "disabled":
+        lab.store.write(lambda it: users.disable_user(it, user))
+    else:
+        lab.store.write(lambda it: users.set_role(it, user, "viewer"))
+    assert lab.ask("POST", "/events", {"event_type": "rollout_advance"}, by=secret).status == 401
+
+
+def test_a_tokens_last_use_is_kept(lab: Lab) -> None:
+    secret = lab.token("used", "viewer")
+    lab.ask("GET", "/preferences", by=secret)
+    # The note is written behind the answer: what the writer does next comes after it.
+    tokens = lab.writer.write(users.list_tokens)
+    assert next(one for one in tokens if one.user == "used@corp.example").last_used_at is not None

@@ -1,0 +1,134 @@
+"""Preferences: by HTTP as its users know them, and who then receives what."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from alertctl import preferences, users
+from alertctl.store import Store
+from tests.api.lab import Lab
+
+DEFAULTS = {
+    "slack_enabled": True,
+    "email_enabled": True,
+    "notify_on_safety_rollback": True,
+    "notify_on_experiment_lifecycle": True,
+    "notify_on_rollout_advance": False,
+    "slack_channel": None,
+    "email_address": None,
+}
+ORDER = ["user_id", *DEFAULTS]
+
+
+def rows(lab: Lab, table: str) -> int:
+    with lab.store.reading() as connection:
+        return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
+
+
+def test_twenty_first_calls_at_once_make_one_row(lab: Lab) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: lab.ask("GET", "/preferences", by="viewer"), range(20)))
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.body for answer in answers}) == 1
+    shown = answers[0].json
+    assert list(shown) == ORDER
+    assert shown == {"user_id": lab.user_id("viewer@corp.example"), **DEFAULTS}
+    assert rows(lab, "preference") == 1
+    assert rows(lab, "event_preference") == 0
+
+
+def test_a_change_is_partial_and_stays(lab: Lab) -> None:
+    changed = lab.ask("PUT", "/preferences", {"slack_channel": "#mine", "notify_on_rollout_advance": True})
+    assert changed.status == 200
+    more = lab.ask("PUT", "/preferences", {"email_enabled": False}).json
+    expected = {
+        **DEFAULTS,
+        "slack_channel": "#mine",
+        "notify_on_rollout_advance": True,
+        "email_enabled": False,
+    }
+    assert more == {"user_id": lab.user_id("admin@corp.example"), **expected}
+    assert lab.ask("GET", "/preferences").json == more
+    assert rows(lab, "event_preference") == 1
+
+
+def test_null_is_the_default_again_and_a_default_needs_no_row(lab: Lab) -> None:
+    lab.ask("PUT", "/preferences", {"email_address": "me@corp.example", "notify_on_safety_rollback": False})
+    back = lab.ask("PUT", "/preferences", {"email_address": None, "notify_on_safety_rollback": True}).json
+    assert {name: back[name] for name in DEFAULTS} == DEFAULTS
+    assert rows(lab, "event_preference") == 0
+
+
+@pytest.mark.parametrize("channel", ["#alerts", "alerts", "C0123456789", "#größe"])
+def test_a_channel_is_a_name_with_or_without_its_hash_or_an_id(lab: Lab, channel: str) -> None:
+    assert lab.ask("PUT", "/preferences", {"slack_channel": channel}).json["slack_channel"] == channel
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("slack_enabled", value) for value in ("yes", 1, 0, None, "true", [])),
+        *(("notify_on_rollout_advance", value) for value in ("no", 1.0, None)),
+        *(("slack_channel", value) for value in ("", "#", "a b", "#" + "x" * 81, 7, "a\0b", "\ud800")),
+        *(("email_address", value) for value in ("", "me", "a@b, c@d", "a@b;c@d", "<a@b>", True, "a@b\n", "@b")),
+        ("user_id", "somebody-else"),
+        ("slack_chanel", "#x"),
+        ("notify_on_generic_alert", True),
+        ("", True),
+        ("\ud800", 1),
+    ],
+)
+def test_a_wrong_change_is_422_names_the_field_and_changes_nothing(lab: Lab, field: str, value: Any) -> None:
+    before = lab.ask("GET", "/preferences").body
+    answer = lab.ask("PUT", "/preferences", {"email_enabled": False, field: value})
+    assert answer.status == 422
+    assert answer.json["errors"][0]["field"] == field.encode("utf-8", "replace").decode()
+    assert lab.ask("GET", "/preferences").body == before
+
+
+@pytest.mark.parametrize("body", [[], "x", 1, None, True])
+def test_a_body_that_is_no_object_is_422(lab: Lab, body: Any) -> None:
+    sent = b"null" if body is None else body
+    assert lab.ask("PUT", "/preferences", sent).json["errors"][0]["field"] == "body"
+
+
+def test_an_admin_pages_through_everybodys_preferences(lab: Lab) -> None:
+    lab.ask("PUT", "/preferences", {"slack_channel": "#v"}, by="viewer")
+    pages = [lab.ask("GET", f"/admin/preferences?page={page}&limit=3").json for page in (1, 2, 3)]
+    assert [len(page["items"]) for page in pages] == [3, 1, 0]
+    assert {(page["total"], page["limit"]) for page in pages} == {(4, 3)}
+    items = pages[0]["items"] + pages[1]["items"]
+    assert len({item["user_id"] for item in items}) == 4
+    assert [item["slack_channel"] for item in items].count("#v") == 1
+    assert all(list(item) == ORDER for item in items)
+
+
+@pytest.mark.parametrize("query", ["page=0", "page=-1", "limit=0", "limit=101", "page=x", "limit=", "pgae=1"])
+def test_a_wrong_page_of_preferences_is_422(lab: Lab, query: str) -> None:
+    answer = lab.ask("GET", f"/admin/preferences?{query}")
+    assert answer.status == 422
+    assert answer.json["errors"][0]["field"] == query.split("=")[0]
+
+
+def test_a_page_far_beyond_the_end_is_empty(lab: Lab) -> None:
+    assert lab.ask("GET", f"/admin/preferences?page={10**30}").json["items"] == []
+
+
+def test_preferences_decide_who_is_told(store: Store, clock: Any) -> None:
+    def told(event_type: str) -> list[tuple[str | None, str | None]]:
+        with store.reading() as connection:
+            found = preferences.recipients(connection, event_type)
+            return [(one.slack_channel, one.email_address) for one in found]
+
+    user = store.write(lambda it: users.add_user(it, "dev@corp.example", "viewer", clock())).id
+    assert told("safety_rollback") == [(None, "dev@corp.example")]
+    assert told("rollout_advance") == []
+    changes = {"slack_channel": "#dev", "email_enabled": False, "notify_on_rollout_advance": True}
+    store.write(lambda it: preferences.update(it, user, changes, clock()))
+    assert told("rollout_advance") == [("#dev", None)]
+    shown = store.write(lambda it: preferences.reset(it, user, clock()))
+    assert {name: shown[name] for name in DEFAULTS} == DEFAULTS
+    assert told("rollout_advance") == []

@@ -1,0 +1,182 @@
+"""A real `alertctl serve`: it starts, tells how it is, sends, retries, and ends when it is told to."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from alertctl import outbox
+from alertctl.outbox import Routed
+from alertctl.publish import prepare, publish
+from alertctl.routing import Audience, Target
+from alertctl.sandbox import Sandbox
+from alertctl.store import Store
+
+from .conftest import until
+
+
+def _alert(title: str, to: str = "slack:#x") -> dict[str, object]:
+    return {"event_type": "generic_alert", "title": title, "to": [to]}
+
+
+def test_an_event_is_recorded_sent_and_found_in_the_log(serve, call, sandbox: Sandbox) -> None:
+    daemon = serve()
+    status, receipt = call(daemon, "POST", "events", _alert("hello"))
+    assert status == 202
+    assert [one["status"] for one in receipt["deliveries"]] == ["pending"]
+    assert "hello" in sandbox.slack.wait_for(1)[0].text
+    mine = receipt["deliveries"][0]["id"]
+    found = until(lambda: (one := call(daemon, "GET", f"delivery-log/{mine}")[1])["status"] == "success" and one)
+    assert [attempt["outcome"] for attempt in found["attempt_log"]] == ["success"]
+    metrics = call(daemon, "GET", "/metrics")[1]
+    assert 'alertctl_events_accepted_total{event_type="generic_alert"} 1.0' in metrics
+    assert 'alertctl_deliveries_total{channel="slack",status="success"} 1.0' in metrics
+
+
+def test_the_first_sigterm_ends_it_with_0_and_what_was_in_flight_is_written_down(serve, call, sandbox, store) -> None:
+    daemon = serve()
+    sandbox.slack.latency = 0.5
+    for number in range(20):
+        assert call(daemon, "POST", "events", _alert(f"n{number}"))[0] == 202
+    until(lambda: sandbox.slack.calls)
+    daemon.tell(signal.SIGTERM)
+    assert daemon.ended() == 0
+    with store.reading() as connection:
+        rows = connection.exec_driver_sql("SELECT status, attempts FROM delivery").all()
+        open_attempts = connection.exec_driver_sql("SELECT count(*) FROM attempt WHERE outcome IS NULL").scalar()
+    assert open_attempts == 0
+    assert Counter(row.status for row in rows)["success"] == len(sandbox.slack.messages)
+    assert {(row.status, row.attempts) for row in rows} <= {("success", 1), ("pending", 0)}
+
+
+def test_a_second_sigterm_does_not_wait(serve, call, sandbox) -> None:
+    daemon = serve()
+    sandbox.slack.faults.always("stall")
+    call(daemon, "POST", "events", _alert("stalled"))
+    until(lambda: sandbox.slack.calls)
+    daemon.tell(signal.SIGTERM)
+    until(lambda: any("Shutting down" in line for line in daemon.log))
+    daemon.tell(signal.SIGTERM)
+    assert daemon.ended(4) == 128 + signal.SIGTERM
+
+
+def test_200_events_at_a_provider_that_fails_half_of_the_time_all_arrive_once(serve, call, sandbox, store) -> None:
+    sandbox.slack.faults.sometimes("http_503", 0.5, seed=7)
+    daemon = serve()
+    daemon.url  # noqa: B018  (it is up)
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(
+            threads.map(lambda n: call(daemon, "POST", "events", _alert(f"n{n}", f"slack:#c{n}")), range(200))
+        )
+    assert {status for status, _ in answers} == {202}
+    until(lambda: call(daemon, "GET", "delivery-log?status=success&limit=1")[1]["total"] == 200, 60)
+    assert Counter(message.channel for message in sandbox.slack.messages) == {f"#c{n}": 1 for n in range(200)}
+    assert len(sandbox.slack.calls) > 250
+
+
+def test_a_fresh_critical_alert_overtakes_a_backlog_of_retries(serve, call, sandbox, store, long: bool) -> None:
+    backlog = 50_000 if long else 5_000
+    now = datetime.now(UTC)
+    audience = Audience("#x", (), frozenset({"slack"}))
+    old = prepare("generic_alert", {"title": "old"}, audience, to=["slack:#first"])
+    event = store.write(lambda connection: publish(connection, [old], now)[0])
+    targets = (Target("slack", f"#old{n}", "named") for n in range(backlog))
+    store.write(
+        lambda connection: outbox.enqueue(connection, [Routed(event.event_id, "generic_alert", 2, targets)], now)
+    )
+    sandbox.slack.latency = 0.02
+    daemon = serve()
+    until(lambda: len(sandbox.slack.messages) > 50)
+    accepted = datetime.now(UTC)
+    body = {"event_type": "safety_rollback", "feature_flag": "checkout", "to": ["slack:#now"]}
+    assert call(daemon, "POST", "events", body)[0] == 202
+    fresh = until(lambda: [one for one in sandbox.slack.messages if one.channel == "#now"])
+    assert len(sandbox.slack.messages) < backlog
+    assert (fresh[0].at - accepted).total_seconds() < 2
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_a_database_that_goes_away_means_503_and_the_daemon_comes_back(serve, call, store: Store, sandbox) -> None:
+    daemon = serve()
+    assert call(daemon, "GET", "/readyz")[0] == 200
+    with _out_of_order(store):
+        status, problem = call(daemon, "POST", "events", _alert("lost?"))
+        assert status == 503
+        assert problem["status"] == 503
+        assert call(daemon, "GET", "/healthz")[0] == 200
+        assert call(daemon, "GET", "/readyz")[0] == 503
+        assert "alertctl_database_up 0.0" in call(daemon, "GET", "/metrics")[1]
+    until(lambda: call(daemon, "GET", "/readyz")[0] == 200)
+    assert call(daemon, "POST", "events", _alert("back"))[0] == 202
+    assert "back" in sandbox.slack.wait_for(1)[0].text
+
+
+@contextmanager
+def _out_of_order(store: Store) -> Iterator[None]:
+    """Nobody may connect for a while, and all connections are cut."""
+    name = store.url.database
+    store.close()
+    with psycopg.connect(store.url.set(drivername="postgresql", database="postgres").render_as_string(False)) as admin:
+        admin.autocommit = True
+        admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        yield
+        admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+
+def test_an_open_door_is_refused(serve, sandbox) -> None:
+    daemon = serve("--host", "0.0.0.0")
+    assert daemon.ended() == 2
+    assert "ALERTCTL_HOST: 0.0.0.0 is reachable from outside" in "".join(daemon.log)
+    assert len(daemon.log) == 1
+
+
+def test_a_port_that_is_taken_is_one_clear_line(serve) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        daemon = serve("--port", str(other.getsockname()[1]))
+        assert daemon.ended() == 1
+    assert "Traceback" not in "".join(daemon.log)
+    assert "address already in use" in "".join(daemon.log)
+
+
+def test_without_its_scheduler_it_accepts_and_sends_nothing(serve, call, sandbox) -> None:
+    daemon = serve("--no-scheduler")
+    assert call(daemon, "POST", "events", _alert("later"))[0] == 202
+    assert call(daemon, "GET", "/readyz")[0] == 200
+    assert not sandbox.slack.calls
+    other = serve()
+    assert other.url
+    sandbox.slack.wait_for(1)
+
+
+def test_killed_at_random_moments_nothing_is_lost_and_only_ambiguous_ones_arrive_twice(
+    serve, call, sandbox, store, long: bool
+) -> None:
+    sandbox.slack.latency = 0.03
+    names: list[str] = []
+    for moment in range(30 if long else 6):
+        daemon = serve(ALERTCTL_LEASE="1")
+        for n in range(10):
+            names.append(f"#m{moment}-{n}")
+            assert call(daemon, "POST", "events", _alert("x", f"slack:{names[-1]}"))[0] == 202
+        time.sleep(0.011 * (moment % 7))
+        daemon.tell(signal.SIGKILL)
+        daemon.ended()
+    last = serve(ALERTCTL_LEASE="1")
+    until(lambda: call(last, "GET", "delivery-log?status=success&limit=1")[1]["total"] == len(names), 60)
+    arrived = Counter(message.channel for message in sandbox.slack.messages)
+    assert set(arrived) == set(names)
+    with store.reading() as connection:
+        marked = {
+            row.address for row in connection.exec_driver_sql("SELECT address FROM delivery WHERE ambiguous").all()
+        }
+    assert {name for name, times in arrived.items() if times > 1} <= marked

@@ -1,0 +1,63 @@
+"""The doctor on settings that point at a sandbox."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from alertctl.config import load
+from alertctl.doctor import CHECK_SECONDS, CHECKS, Finding, run
+from alertctl.sandbox import Sandbox
+
+NOW = datetime(2026, 3, 2, 14, 32, tzinfo=UTC)
+Findings = dict[str, Finding]
+
+
+def examined(
+    environ: Mapping[str, str], folder: Path, *, area: str | None = None, seconds: float = CHECK_SECONDS
+) -> Findings:
+    """What the doctor finds with these variables, by the check's name. `folder` is HOME and the working folder."""
+    settings = load({"HOME": str(folder), **environ}, folder)
+    findings = run([check for check in CHECKS if area in (None, check.area)], settings, NOW, seconds)
+    assert len({(each.area, each.check) for each in findings}) == len(findings)
+    return {f"{each.area} {each.check}": each for each in findings}
+
+
+class Clinic:
+    """A sandbox, and what the doctor says of an alertctl that uses it."""
+
+    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+        self.sandbox = sandbox
+        self.folder = folder
+
+    def environ(self, *, email: Literal["smtp", "sendgrid"] = "smtp", **more: str) -> dict[str, str]:
+        database = f"sqlite:///{self.folder / 'alertctl.db'}"
+        return {**self.sandbox.settings(email), "DATABASE_URL": database, **more}
+
+    def slack(self, **more: str) -> Findings:
+        found = examined(self.environ(**more), self.folder, area="slack")
+        return {name.removeprefix("slack "): finding for name, finding in found.items()}
+
+    def email(self, *, by: Literal["smtp", "sendgrid"] = "smtp", **more: str) -> Findings:
+        found = examined(self.environ(email=by, **more), self.folder, area="email")
+        return {name.removeprefix("email "): finding for name, finding in found.items()}
+
+
+def outcomes(findings: Findings) -> dict[str, str]:
+    return {name: finding.outcome.value for name, finding in findings.items()}
+
+
+def failures(findings: Findings) -> set[str]:
+    return {name for name, finding in findings.items() if finding.outcome == "failure"}
+
+
+@contextmanager
+def nobody() -> Iterator[int]:
+    """A port of this machine that nobody listens on, and nobody else can take."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]

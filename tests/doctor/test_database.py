@@ -1,0 +1,247 @@
+"""What the doctor says of the database and of the delivery log in it."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, insert, text
+from sqlalchemy.engine import make_url
+
+from alertctl.models import Delivery, Event, Pause, new_id
+from alertctl.store import Store
+from doctor.clinic import NOW, Findings, examined, failures, outcomes
+
+ON = {
+    "SLACK_ENABLED": "true",
+    "SLACK_BOT_TOKEN": "xoxb-not-asked",
+    "EMAIL_ENABLED": "true",
+    "SMTP_HOST": "mail.corp.example",
+}
+
+
+def look(url: str, folder: Path, **more: str) -> Findings:
+    found = examined({**ON, "DATABASE_URL": url, **more}, folder, area="db")
+    return {name.removeprefix("db "): finding for name, finding in found.items()}
+
+
+@pytest.fixture
+def log(store: Store, tmp_path: Path):
+    """Rows of the delivery log, and what the doctor says of them."""
+    return Log(store, tmp_path)
+
+
+class Log:
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store = store
+        self.folder = folder
+
+    def look(self, **more: str) -> Findings:
+        return look(self.store.url.render_as_string(hide_password=False), self.folder, **more)
+
+    def add(
+        self, channel: str, status: str, *, minutes_ago: float, error: str | None = None, due: bool = False
+    ) -> None:
+        """A delivery made `minutes_ago`; with `due` it has been due since then."""
+        when = NOW - timedelta(minutes=minutes_ago)
+
+        def work(connection: Connection) -> None:
+            event, one = new_id(when), new_id(when)
+            connection.execute(
+                insert(Event.__table__).values(
+                    id=event,
+                    event_type="generic_alert",
+                    severity="info",
+                    fields="{}",
+                    occurred_at=when,
+                    created_at=when,
+                )
+            )
+            connection.execute(
+                insert(Delivery.__table__).values(
+                    id=one,
+                    event_id=event,
+                    event_type="generic_alert",
+                    channel=channel,
+                    address="x",
+                    address_key="x",
+                    rule="named",
+                    status=status,
+                    error=error,
+                    waiting_since=when,
+                    urgency=1,
+                    next_attempt_at=when if due else None,
+                    created_at=when,
+                    updated_at=when,
+                )
+            )
+
+        self.store.write(work)
+
+    def pause(self, provider: str, reason: str, code: str, *, seconds: float, address: str = "") -> None:
+        """A pause that ends in `seconds`, since an hour ago."""
+        row = {"provider": provider, "address_key": address, "reason": reason, "code": code}
+        until, since = NOW + timedelta(seconds=seconds), NOW - timedelta(hours=1)
+        self.store.write(
+            lambda connection: connection.execute(insert(Pause.__table__).values(**row, until=until, since=since))
+        )
+
+
+def test_an_empty_log_of_the_right_version_is_well(log):
+    found = log.look()
+    assert [found[name].outcome for name in ("reachable", "migrations", "oldest due", "paused providers")] == ["ok"] * 4
+    assert [found[f"{channel} success"].outcome for channel in ("slack", "email")] == ["unknown"] * 2
+
+
+def test_a_success_shows_how_long_ago_it_was(log):
+    log.add("slack", "failed", minutes_ago=300, error="is_archived")
+    log.add("slack", "success", minutes_ago=200)
+    log.add("email", "success", minutes_ago=1)
+    log.add("email", "suppressed", minutes_ago=0.5)
+    found = log.look()
+    assert [(found[f"{name} success"].outcome, found[f"{name} success"].what) for name in ("slack", "email")] == [
+        ("ok", "3 h ago"),
+        ("ok", "60 s ago"),
+    ]
+
+
+@pytest.mark.parametrize(("due", "again"), [(False, False), (True, True)])
+def test_a_newest_delivery_that_failed_is_a_warning_with_its_error(log, due, again):
+    log.add("slack", "success", minutes_ago=3000)
+    log.add("slack", "failed", minutes_ago=1, error="channel_not_found", due=due)
+    found = log.look()["slack success"]
+    assert found.outcome == "warning"
+    assert found.what.startswith("last success: 2 d ago; the newest delivery failed: channel_not_found")
+    assert ("tried again" in found.what) is again
+    assert found.fix == "See why: alertctl log --channel slack --status failed"
+
+
+def test_a_channel_that_is_off_is_not_asked_about(log):
+    assert "email success" not in log.look(EMAIL_ENABLED="false")
+
+
+@pytest.mark.parametrize(("minutes", "outcome"), [(1, "ok"), (4.9, "ok"), (5.1, "warning"), (600, "warning")])
+def test_a_due_delivery_that_nobody_takes_is_a_warning_after_five_minutes(log, minutes, outcome):
+    log.add("slack", "pending", minutes_ago=minutes, due=True)
+    found = log.look()["oldest due"]
+    assert found.outcome == outcome
+    assert found.what.startswith("1 delivery waits")
+    assert ("alertctl serve" in found.fix) == (outcome == "warning")
+
+
+def test_an_open_breaker_is_a_failure_with_its_code_and_its_fix(log):
+    log.pause("slack", "config", "token_revoked", seconds=30)
+    found = log.look()
+    assert failures(found) == {"paused providers"}
+    assert found["paused providers"].what == "slack is paused: token_revoked"
+    assert "SLACK_BOT_TOKEN" in found["paused providers"].fix
+    assert "alertctl log retry" in found["paused providers"].fix
+
+
+@pytest.mark.parametrize(
+    ("pause", "outcome"),
+    [
+        (("slack", "config", "token_revoked", -600), "warning"),
+        (("sendgrid", "config", "unauthorized", -600), "ok"),
+        (("sendgrid", "config", "unauthorized", 30), "failure"),
+        (("slack", "rate_limited", "ratelimited", 30), "warning"),
+        (("slack", "rate_limited", "ratelimited", -1), "ok"),
+        (("slack", "config", "enterprise_is_restricted", 30), "failure"),
+    ],
+)
+def test_a_pause_counts_by_its_cause_and_while_it_says_something_of_the_present(log, pause, outcome):
+    provider, reason, code, seconds = pause
+    log.pause(provider, reason, code, seconds=seconds)
+    found = log.look()["paused providers"]
+    assert found.outcome == outcome
+    assert outcome == "ok" or (code in found.what and found.fix.count(".") >= 1)
+
+
+def test_the_gravest_pause_is_the_one_that_is_told_and_one_address_is_none(log):
+    log.pause("sendgrid", "rate_limited", "http_429", seconds=30)
+    log.pause("slack", "config", "token_revoked", seconds=30)
+    log.pause("smtp", "rate_limited", "450", seconds=30, address="x@corp.example")
+    assert log.look()["paused providers"].what == "slack is paused: token_revoked"
+
+
+@pytest.mark.parametrize(
+    ("version", "outcome", "word"), [("0000", "warning", "serve"), ("9999", "failure", "Upgrade alertctl")]
+)
+def test_a_database_of_another_version_is_told_apart(log, version, outcome, word):
+    log.store.write(
+        lambda connection: connection.execute(text(f"UPDATE alembic_version SET version_num = '{version}'"))
+    )
+    found = log.look()
+    assert found["migrations"].outcome == outcome
+    assert word in found["migrations"].fix
+    assert found["oldest due"].outcome == "unknown"
+
+
+def test_looking_changes_nothing_in_the_database(log):
+    log.add("slack", "pending", minutes_ago=10, due=True)
+    log.pause("slack", "config", "token_revoked", seconds=-5)
+
+    def rows() -> list[object]:
+        with log.store.reading() as connection:
+            return [
+                connection.execute(text(f"SELECT * FROM {table}")).all() for table in ("delivery", "attempt", "pause")
+            ]
+
+    before = rows()
+    log.look()
+    assert rows() == before
+
+
+def test_an_sqlite_file_that_is_missing_is_a_warning_and_stays_missing(tmp_path):
+    path = tmp_path / "no" / "such" / "alertctl.db"
+    found = look(f"sqlite:///{path}", tmp_path)
+    assert outcomes(found)["reachable"] == "warning"
+    assert failures(found) == set()
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("content", [b"this is no database, " * 100, b"SQLite format 3\0" + b"\xff" * 4000])
+def test_a_file_that_is_no_database_is_a_failure(tmp_path, content):
+    path = tmp_path / "alertctl.db"
+    path.write_bytes(content)
+    found = look(f"sqlite:///{path}", tmp_path)
+    assert failures(found) == {"reachable"}
+    assert {outcome for name, outcome in outcomes(found).items() if name != "reachable"} == {"unknown"}
+    assert path.read_bytes() == content
+
+
+def test_an_empty_file_gets_its_tables_from_the_first_command(tmp_path):
+    (tmp_path / "alertctl.db").touch()
+    found = look(f"sqlite:///{tmp_path / 'alertctl.db'}", tmp_path)
+    assert (found["reachable"].outcome, found["migrations"].outcome) == ("ok", "warning")
+
+
+def test_a_database_that_is_locked_for_long_is_a_failure_in_time(tmp_path):
+    path = tmp_path / "alertctl.db"
+    holder = sqlite3.connect(path, isolation_level=None)
+    try:
+        holder.execute("CREATE TABLE x (y)")
+        holder.execute("BEGIN EXCLUSIVE")
+        found = examined({"DATABASE_URL": f"sqlite:///{path}"}, tmp_path, area="db", seconds=0.3)
+    finally:
+        holder.close()
+    assert failures(found) == {"db reachable"}
+
+
+def test_an_empty_postgres_gets_its_tables_from_the_first_command(empty_postgres_url, tmp_path):
+    found = look(empty_postgres_url, tmp_path)
+    assert (found["reachable"].outcome, found["migrations"].outcome) == ("ok", "warning")
+
+
+def test_a_postgres_that_takes_no_writes_is_a_failure(postgres_url, tmp_path):
+    store = Store(postgres_url)
+    name = make_url(postgres_url).database
+    store.write(
+        lambda connection: connection.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
+    )
+    store.close()
+    found = look(postgres_url, tmp_path)
+    assert failures(found) == {"reachable"}
+    assert "can't be written to" in found["reachable"].what

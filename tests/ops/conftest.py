@@ -1,0 +1,79 @@
+"""A daemon and a command line as a newcomer has them: a sandbox, an empty folder, nothing else set."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from alertctl.sandbox import Sandbox
+from tests.ops.checkout import ROOT
+
+ALERTCTL = [sys.executable, "-m", "alertctl"]
+PATIENCE = 60
+"""Seconds that a daemon may take to start, at most."""
+
+
+def environment(sandbox: Sandbox, home: Path) -> dict[str, str]:
+    """The sandbox's settings, a home of one's own, and `alertctl` as a command; nothing of the developer's."""
+    program = home / "bin" / "alertctl"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m alertctl "$@"\n')
+    program.chmod(0o755)
+    return {
+        **sandbox.settings(),
+        "HOME": str(home),
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "80",
+        "TZ": "UTC",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+@contextmanager
+def serving(environ: dict[str, str], home: Path) -> Iterator[str]:
+    """`alertctl serve` on a free port; gives its address, and ends it with SIGTERM."""
+    command = [*ALERTCTL, "serve", "--port", "0"]
+    with subprocess.Popen(command, env=environ, cwd=home, stderr=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stderr is not None
+        said = ""
+        for line in daemon.stderr:
+            said += line
+            if found := re.fullmatch(r"alertctl serves on (http://\S+)\n", line):
+                break
+        else:
+            raise AssertionError(f"alertctl serve ended with {daemon.wait(PATIENCE)}: {said}")
+        try:
+            yield found[1]
+        finally:
+            daemon.terminate()
+            daemon.communicate(timeout=PATIENCE)
+        assert daemon.returncode == 0
+
+
+def token(environ: dict[str, str], home: Path) -> str:
+    """A token of an administrator."""
+    command = [*ALERTCTL, "token", "create", "--user", "dev@corp.example", "--role", "admin"]
+    return subprocess.run(command, env=environ, cwd=home, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def variables(tmp_path_factory) -> Iterator[dict[str, str]]:
+    """What README's `export` lines set, for a daemon that runs."""
+    home = tmp_path_factory.mktemp("served")
+    with Sandbox() as sandbox:
+        environ = environment(sandbox, home)
+        secret = token(environ, home)
+        with serving(environ, home) as address:
+            yield {
+                "API": f"{address}/api/v1/notifications",
+                "AUTH": f"Authorization: Bearer {secret}",
+                "http://127.0.0.1:8000": address,
+            }
