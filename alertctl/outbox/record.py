@@ -85,7 +85,7 @@ def record(
             pauses.c.address_key == "",
             pauses.c.reason == Reason.CONFIG.value,
         )
-        connection.execute(delete(pauses).where(*breaker))
+        connection.execute(delete(pauses).where(*mine, pauses.c.reason == Reason.CONFIG.value))
     return _open_pauses(connection, lane, ended, now)
 
 
