@@ -15,7 +15,7 @@ from alertctl.events import PREFERENCES, did_you_mean
 from alertctl.models import EventPreference, Preference, User
 from alertctl.routing import Recipient, check_address
 from alertctl.schemas import Prefs
-from alertctl.store import insert_new
+from alertctl.store import insert_new, insert_or
 
 users = SQLModel.metadata.tables[str(User.__tablename__)]
 preference = SQLModel.metadata.tables[str(Preference.__tablename__)]
@@ -147,7 +147,7 @@ def _choose(connection: Connection, user_id: str, event_type: str, wanted: bool)
         connection.execute(delete(choice).where(*mine))
         return
     row = {"user_id": user_id, "event_type": event_type, "wanted": wanted}
-    fresh = insert_new(connection, choice, row)
+    fresh = insert_or(connection, choice, row)
     connection.execute(fresh.on_conflict_do_update(index_elements=["user_id", "event_type"], set_={"wanted": wanted}))
 
 

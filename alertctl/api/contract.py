@@ -18,8 +18,8 @@ from alertctl.routing import CHANNELS
 from alertctl.users import Role
 
 REFERENCE = "#/components/schemas/{model}"
-TARGET = r"^(slack:#?[\w.-]{1,80}|email:[\w+-]{1,20}(\.[\w+-]{1,20})?@[\w]{1,20}([.-][\w]{1,20}){0,4})$"
-"""What a target looks like; the check itself is `routing.parse_target`."""
+TARGET = "^(slack|email):.+"
+"""What any target looks like; `routing.parse_target` says more."""
 TARGETS = "who receives it instead of the usual ones: slack:#channel, email:somebody@example.com"
 _RENAMED = {"ge": "minimum", "le": "maximum"}
 KEY_HEADER = {

@@ -15,7 +15,8 @@ from alertctl.schemas import Prefs
 
 router = APIRouter(prefix=BASE, tags=["preferences"])
 
-_SLACK = {"pattern": r"^#?[\w.-]{1,80}$", "examples": ["#my-alerts", "C0123456789"]}
+# What any channel looks like, letters of all scripts included; `routing.check_address` says more.
+_SLACK = {"pattern": r"^#?[^\s#@,:;]{1,80}$", "examples": ["#my-alerts", "C0123456789"]}
 _EMAIL = {"format": "email", "maxLength": 254}
 
 

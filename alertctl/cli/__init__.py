@@ -8,5 +8,7 @@ __all__ = ["main"]
 def main() -> None:
     """The console script `alertctl`. Ends the process with the command's exit code."""
     from alertctl.cli.app import app
+    from alertctl.cli.border import watch_threads
 
+    watch_threads()
     app()

@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from alertctl import __version__
-from alertctl.cli import config, demo, dispatch, events, log, prefs, sandbox, send, serve, tokens, users
+from alertctl.cli import config, demo, dispatch, doctor, events, log, prefs, sandbox, send, serve, tokens, users
 from alertctl.cli import test as trial
 from alertctl.cli.border import Root
 from alertctl.cli.output import print_line
 
 EXIT_CODES = (
     "Exit codes: 0 done (send: recorded, whatever the providers said); 1 unexpected; 2 usage or invalid input; "
-    "3 a delivery did not succeed (send --strict, test); 4 not allowed; 5 the database can't be reached; 130 Ctrl-C."
+    "3 a delivery did not succeed (send --strict, test); 4 not allowed; 5 the database can't be reached; 10 doctor found a failure; 130 Ctrl-C."
 )
 
 CONFIG_HELP = """
@@ -77,5 +77,6 @@ app.add_typer(prefs.app, short_help="Show and change what a user is told, and wh
 app.add_typer(users.app, short_help="Add, list and disable users.")
 app.add_typer(tokens.app, short_help="Create, list and revoke access tokens.")
 app.add_typer(config.app, help=CONFIG_HELP, short_help="Show and check the settings.")
+app.command(short_help="Find out why messages are not arriving.")(doctor.doctor)
 app.command(short_help="See real alerts arrive; needs no configuration.")(demo.demo)
 app.command(short_help="Run a local Slack, SendGrid and mail server.")(sandbox.sandbox)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from typing import Any
 
 import typer
@@ -55,7 +56,8 @@ class Root(TyperGroup):
 
 def _explain(mistake: Any) -> int:
     """Say what is wrong with how a command was called."""
-    context, message = getattr(mistake, "ctx", None), str(mistake.format_message())
+    # The prefix is pydantic's, by which newer versions of Typer check values.
+    context, message = getattr(mistake, "ctx", None), str(mistake.format_message()).replace("Value error, ", "")
     if message.lstrip().startswith("Usage:"):
         # A group without a command: the message is its whole help.
         typer.echo(message, err=True)
@@ -63,6 +65,18 @@ def _explain(mistake: Any) -> int:
         asks = f" (see: {context.command_path} --help)" if context is not None else ""
         say(f"alertctl: {message}{asks}")
     return int(mistake.exit_code)
+
+
+def watch_threads() -> None:
+    """What a thread dies of is one line too, with the traceback after `--debug`."""
+    usual = threading.excepthook
+
+    def explain(died: threading.ExceptHookArgs) -> None:
+        say(f"alertctl: unexpected in {died.thread and died.thread.name}: {died.exc_type.__name__}: {died.exc_value}")
+        if "--debug" in sys.argv:
+            usual(died)
+
+    threading.excepthook = explain
 
 
 def _trace(ctx: Any) -> bool:

@@ -15,7 +15,7 @@ from alertctl.cli.output import Output, OutputOption, compact, print_line, say
 from alertctl.errors import AlertctlError
 
 if TYPE_CHECKING:
-    pass
+    from alertctl.sandbox import Sandbox
 
 ChaosOption = Annotated[
     str,

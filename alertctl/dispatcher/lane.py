@@ -95,7 +95,7 @@ class ChannelLane:
     ) -> None:
         self.name = where.channel
         self.tally = Tally()
-        self.trouble: AlertctlError | None = None
+        self.trouble: Exception | None = None
         self._where, self._channel, self._connect, self._policy = where, channel, connect, policy
         self._clock, self._pace, self._observe = clock, pace, observe
         self._changed = threading.Condition()
@@ -131,7 +131,7 @@ class ChannelLane:
         return self._thread.is_alive()
 
     def run_until_idle(self) -> None:
-        """Work until nothing is due and nobody waits for its turn. Trouble with the database ends up in `trouble`."""
+        """Work until nothing is due and nobody waits for its turn. What goes wrong ends up in `trouble`."""
         try:
             while True:
                 claim = self._turn()
@@ -142,7 +142,7 @@ class ChannelLane:
                     if turn_in <= 0 or claim.paused_until is not None:
                         return
                     time.sleep(min(turn_in + 0.01, POLL))
-        except AlertctlError as error:
+        except Exception as error:
             self.trouble = error
         finally:
             self._senders.close()

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delet
 
 from alertctl.errors import Reason
 from alertctl.models import Status, Urgency
-from alertctl.outbox.rows import INTERRUPTED, SWEEP, Claimed, attempt, claimed_from, delivery, pauses
+from alertctl.outbox.rows import INTERRUPTED, PROBING, SWEEP, Claimed, attempt, claimed_from, delivery, pauses
 from alertctl.retry import PROBE_SECONDS
 
 
@@ -65,7 +65,7 @@ def claim(
     paused = {row.address_key: row.until for row in known if row.address_key and row.until > now}
     for key, until in paused.items():
         _shelve(connection, lane, key, until, now)
-    probing = breaker is not None and breaker.reason == Reason.CONFIG
+    probing = breaker is not None and breaker.reason in (Reason.CONFIG, PROBING)
     found = Claim(probing=probing)
     rows: list[Any] = []
     for urgency in Urgency.ALL:
@@ -206,9 +206,10 @@ def release(connection: Connection, claims: Sequence[Claimed], now: datetime) ->
 
 
 def _extend(connection: Connection, breaker: Any, now: datetime) -> None:
-    """While the probe is under way nobody else probes."""
+    """While the probe is under way nobody else probes, and what waits isn't failed for an answer that isn't in yet."""
     mine = (pauses.c.provider == breaker.provider, pauses.c.address_key == "")
-    connection.execute(update(pauses).where(*mine).values(until=now + timedelta(seconds=PROBE_SECONDS)))
+    until = now + timedelta(seconds=PROBE_SECONDS)
+    connection.execute(update(pauses).where(*mine).values(until=until, reason=PROBING))
 
 
 def _fail_waiting(connection: Connection, lane: Lane, breaker: Any, now: datetime) -> int:

@@ -80,11 +80,7 @@ def record(
     )
     connection.execute(_END, [{k: row[k] for k in _ENDING} for row in results])
     if any(isinstance(one.verdict, Receipt) for one in ended):
-        breaker = (
-            pauses.c.provider == lane.provider,
-            pauses.c.address_key == "",
-            pauses.c.reason == Reason.CONFIG.value,
-        )
+        mine = (pauses.c.provider == lane.provider, pauses.c.address_key == "")
         connection.execute(delete(pauses).where(*mine, pauses.c.reason == Reason.CONFIG.value))
     return _open_pauses(connection, lane, ended, now)
 

@@ -18,6 +18,8 @@ pauses = TABLES[str(Pause.__tablename__)]
 
 INTERRUPTED = "interrupted"
 """The code of an attempt whose sender never came back: the message may have arrived."""
+PROBING = "probing"
+"""The reason of a breaker's row while its probe is under way: what waits goes on waiting for the verdict."""
 SWEEP = 1000
 """Rows that one statement writes or moves aside at most, so that no transaction is long."""
 

@@ -127,7 +127,7 @@ def _engine(url: URL, pool_size: int) -> Engine:
 
 
 def _sqlite_engine(url: URL, pool_size: int) -> Engine:
-    if url.database and url.database != ":memory:":
+    if url.database and not url.database.startswith((":memory:", "file:")):
         try:
             Path(url.database).expanduser().absolute().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:

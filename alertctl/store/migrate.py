@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from alertctl.errors import ConfigError
+from alertctl.errors import ConfigError, Unreachable
 from alertctl.store.engine import Store
 
 HEAD = "0001"
@@ -59,6 +60,8 @@ def _use_wal(store: Store) -> None:
         raw = store.engine.raw_connection()
         try:
             raw.cursor().execute("PRAGMA journal_mode = WAL")
+        except sqlite3.Error as error:
+            raise Unreachable(f"database {store.shown}: {error}") from error
         finally:
             raw.close()
 

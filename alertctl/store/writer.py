@@ -77,7 +77,10 @@ class Writer:
                 jobs, self._waiting = self._waiting[:GATHER], self._waiting[GATHER:]
             if not jobs:
                 return
-            self._settle(jobs)
+            # A caller that has gone away (a cut HTTP connection) has cancelled its future: nothing is done for it.
+            wanted = [job for job in jobs if job.future.set_running_or_notify_cancel()]
+            if wanted:
+                self._settle(wanted)
 
     def _settle(self, jobs: list[_Job]) -> None:
         try:
@@ -106,5 +109,9 @@ def _each(connection: Connection, items: Sequence[Callable[[Connection], Any]]) 
 def _done(connection: Connection, jobs: Sequence[_Job]) -> list[Any]:
     results: list[Any] = []
     for work, group in groupby(jobs, key=lambda job: job.work):
-        results.extend(work(connection, [job.item for job in group]))
+        items = [job.item for job in group]
+        answers = list(work(connection, items))
+        if len(answers) != len(items):
+            raise ValueError(f"{len(answers)} answers to {len(items)} items")
+        results += answers
     return results

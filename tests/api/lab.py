@@ -118,7 +118,11 @@ class Lab:
 @contextmanager
 def running(store: Store, **sections: Any) -> Iterator[Lab]:
     """An API over this store, with a token `<role>` for each role."""
-    on = {"slack": {"enabled": True}, "email": {"enabled": True}, "notification": {"admin_emails": ["ops@corp.example"]}}
+    on = {
+        "slack": {"enabled": True},
+        "email": {"enabled": True},
+        "notification": {"admin_emails": ["ops@corp.example"]},
+    }
     writer = Writer(store)
     lab = Lab(store, writer, Settings.model_validate({**on, **sections}))
     lab.tokens = {role: lab.token(role, role) for role in ROLES}

@@ -1,4 +1,4 @@
-"""A process of its own that meets every fault in turn: sends, fails, and asks the doctor. Started by test_nothing_leaks.
+"""A process of its own that meets every fault in turn: sends, fails, and asks the doctor.
 
 python -m doctor.story sendgrid|smtp FAULT ...
 """

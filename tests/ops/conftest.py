@@ -75,5 +75,4 @@ def variables(tmp_path_factory) -> Iterator[dict[str, str]]:
             yield {
                 "API": f"{address}/api/v1/notifications",
                 "AUTH": f"Authorization: Bearer {secret}",
-                "http://127.0.0.1:8000": address,
             }

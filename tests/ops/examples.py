@@ -19,7 +19,7 @@ _SHAPES = (
     ("TIME", r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z| [A-Z]{3,4}\b)?"),
     ("CLOCK", r"\b\d\d:\d\d:\d\d\b"),
     ("DURATION", r"\b\d+ ms\b"),
-    ("SHORT-ID", r"\b(?=[0-9a-f]*\d)[0-9a-f]{8}\b"),
+    ("SHORT-ID", r"\b[0-9a-f]{8}\b"),
     ("CHANNEL-ID", r"\bC[0-9A-F]{10}\b"),
     ("PORT", r"(?<=http://127\.0\.0\.1:)\d+"),
     ("PID", r"(?<=process \[)\d+"),

@@ -67,10 +67,10 @@ def _fields(kind: type[EventFields], names: list[str]) -> Iterator[str]:
     yield from ("| field | type | meaning |", "|---|---|---|")
     for name in names:
         schema = whole["properties"][name]
-        more = " **Required.**" if name in whole.get("required", ()) else ""
+        more = "; **required**" if name in whole.get("required", ()) else ""
         if schema.get("default") is not None:
-            more = f" Default: `{schema['default']}`."
-        yield f"| `{name}` | {_type(schema, whole)} | {_cell(schema['description'])}.{more} |"
+            more = f"; default `{schema['default']}`"
+        yield f"| `{name}` | {_type(schema, whole)} | {_cell(schema['description'])}{more} |"
 
 
 def _type(schema: dict[str, Any], whole: dict[str, Any]) -> str:
