@@ -12,7 +12,7 @@ from alertctl.errors import InvalidEvent
 Rule = Literal["default_channel", "admin_email", "user_channel", "user_email", "named", "test"]
 CHANNELS = ("slack", "email")
 _SLACK_NAME = re.compile(r"#?[\w.-]{1,80}", re.UNICODE)
-_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff]")
+_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def is_address(text: str) -> bool:
     return (
         0 < len(local) <= 64
         and len(domain) > 0
-        and len(text) <= 254
+        and len(text.casefold()) <= 254
         and not _CONTROL.search(text)
         and not set('<>()[],;:\\"@') & set(local)
         and re.fullmatch(r"(?!-)[\w-]+(?<!-)(\.(?!-)[\w-]+(?<!-))*", domain) is not None

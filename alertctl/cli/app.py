@@ -14,7 +14,8 @@ from alertctl.cli.output import print_line
 
 EXIT_CODES = (
     "Exit codes: 0 done (send: recorded, whatever the providers said); 1 unexpected; 2 usage or invalid input; "
-    "3 a delivery did not succeed (send --strict, test); 4 not allowed; 5 the database can't be reached; 10 doctor found a failure; 130 Ctrl-C."
+    "3 a delivery did not succeed (send --strict, test); 4 not allowed; 5 the database can't be reached; "
+    "10 doctor found a failure; 130 Ctrl-C."
 )
 
 CONFIG_HELP = """

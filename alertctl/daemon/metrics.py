@@ -23,7 +23,7 @@ class Metrics:
 
     def __init__(self, store: Store, schedule: Sequence[float], clock: Callable[[], datetime]) -> None:
         # A second series beside each counter with its birthday helps nobody.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._schedule, self._clock = schedule, clock
         self._registry = registry = CollectorRegistry()
         self._accepted = Counter("alertctl_events_accepted", "Events recorded", ["event_type"], registry=registry)

@@ -13,7 +13,7 @@ from alertctl.channels.base import Receipt, Verdict
 from alertctl.errors import DeliveryError, Reason
 from alertctl.models import Status, Urgency
 from alertctl.outbox.claim import Lane
-from alertctl.outbox.rows import Claimed, attempt, delivery, pauses
+from alertctl.outbox.rows import PROBING, Claimed, attempt, delivery, pauses
 from alertctl.retry import PauseWanted, Tried, next_attempt, pause
 from alertctl.store import insert_or
 
@@ -72,17 +72,27 @@ def record(
 ) -> list[PauseWanted]:
     """Write how attempts ended; a result that comes after its lease was taken over changes nothing.
 
-    Returns the pauses that it opened. A success closes the provider's breaker.
+    Returns the pauses that it opened. A verdict on a message or its address closes the provider's breaker.
     """
     results = [_result(one, schedule, now, chance()) for one in ended]
     connection.execute(
         _RECORD, [{k: v for k, v in row.items() if k not in ("b_answer", "b_duration")} for row in results]
     )
     connection.execute(_END, [{k: row[k] for k in _ENDING} for row in results])
-    if any(isinstance(one.verdict, Receipt) for one in ended):
-        mine = (pauses.c.provider == lane.provider, pauses.c.address_key == "")
-        connection.execute(delete(pauses).where(*mine, pauses.c.reason == Reason.CONFIG.value))
+    if any(_let_in(one.verdict) for one in ended):
+        _close_breaker(connection, lane)
     return _open_pauses(connection, lane, ended, now)
+
+
+def _let_in(verdict: Verdict) -> bool:
+    """Whether the provider took our credentials: it judged the message or its address."""
+    return isinstance(verdict, Receipt) or verdict.reason in (Reason.BAD_ADDRESS, Reason.REJECTED)
+
+
+def _close_breaker(connection: Connection, lane: Lane) -> None:
+    # Not a rate limit's pause: that one lasts as long as the provider said, whatever was on its way already.
+    breaker = (pauses.c.provider == lane.provider, pauses.c.address_key == "")
+    connection.execute(delete(pauses).where(*breaker, pauses.c.reason.in_((Reason.CONFIG.value, PROBING))))
 
 
 _ENDING = ("b_id", "b_attempt", "b_status", "b_reason", "b_error", "b_answer", "b_duration")
@@ -134,7 +144,8 @@ def _open_pauses(connection: Connection, lane: Lane, ended: Sequence[Ended], now
         wanted = pause(one.verdict, one.claimed.address_key) if isinstance(one.verdict, DeliveryError) else None
         if wanted is not None and isinstance(one.verdict, DeliveryError):
             opened[wanted.address or ""] = (wanted, one.verdict)
-    for key, (wanted, error) in opened.items():
+    # In one order for everybody: two daemons that write the same pauses must not wait for each other.
+    for key, (wanted, error) in sorted(opened.items(), key=lambda each: each[0]):
         row = {"provider": lane.provider, "address_key": key, "since": now}
         change = {
             "until": now + timedelta(seconds=wanted.seconds),

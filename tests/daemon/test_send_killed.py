@@ -25,10 +25,16 @@ def test_a_killed_send_loses_no_event_that_it_had_reported_as_recorded(settings,
             stdout=subprocess.DEVNULL,
             text=True,
         )
-        # From before anything is written to well behind the answer.
-        time.sleep(0.45 + 0.03 * (number % 10))
+        assert sender.stderr is not None
+        if number % 2:
+            # At some moment before, while or after it writes; else at some moment behind its word.
+            time.sleep(0.3 + 0.05 * (number % 10))
+            sender.kill()
+        said = sender.stderr.readline()
+        time.sleep(0.03 * (number % 10))
         sender.kill()
-        if "recorded " in sender.communicate()[1]:
+        sender.communicate()
+        if said.startswith("recorded "):
             reported.add(f"#n{number}")
     time.sleep(0.6)
     sandbox.slack.latency = 0

@@ -1,0 +1,147 @@
+"""The delivery log over HTTP: pages, filters, one delivery's story, sending once more."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.api.lab import Lab
+
+NEEDED = {"id", "event_type", "channel", "status", "error", "created_at"}
+
+
+def published(lab: Lab, *targets: str, event_type: str = "rollout_advance") -> list[str]:
+    answer = lab.ask("POST", "/events", {"event_type": event_type, "to": list(targets)})
+    return [one["id"] for one in answer.json["deliveries"]]
+
+
+def test_a_page_has_the_shape_that_its_users_know(lab: Lab) -> None:
+    published(lab, "slack:#a")
+    page = lab.ask("GET", "/delivery-log").json
+    assert {"items", "total", "page", "limit"} <= set(page)
+    assert (page["total"], page["page"], page["limit"]) == (1, 1, 20)
+    item = page["items"][0]
+    assert set(item) >= NEEDED
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", item["created_at"])
+
+
+def test_pages_and_cursors_show_each_row_once_newest_first(lab: Lab) -> None:
+    ids = [one for part in range(5) for one in published(lab, f"slack:#c{part}")]
+    newest = ids[::-1]
+    pages = [lab.ask("GET", f"/delivery-log?page={number}&limit=2").json for number in (1, 2, 3, 4)]
+    assert [one["id"] for page in pages for one in page["items"]] == newest
+    assert {page["total"] for page in pages} == {5}
+    seen, cursor = [], ""
+    while True:
+        page = lab.ask("GET", f"/delivery-log?limit=2&cursor={cursor}").json
+        seen += [one["id"] for one in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == newest
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", 3),
+        ("event_type=&status=&channel=&to=&since=&until=&cursor=", 3),
+        ("event_type=rollout_advance", 2),
+        ("event_type=safety_rollback", 1),
+        ("channel=email", 1),
+        ("channel=slack&event_type=rollout_advance", 1),
+        ("status=pending", 3),
+        ("status=failed", 0),
+        ("to=%23A", 1),
+        ("to=%23nobody", 0),
+        ("since=2020-01-01T00:00:00Z", 3),
+        ("since=2020-01-01T00:00:00+02:00", 3),
+        ("until=2020-01-01", 0),
+        ("since=2099-01-01T00:00:00", 0),
+        ("error=not_authed", 0),
+        ("page=99999999999999999999999", 0),
+    ],
+)
+def test_filters_narrow_the_log(lab: Lab, query: str, found: int) -> None:
+    published(lab, "slack:#a", "email:a@b.example")
+    published(lab, "slack:#b", event_type="safety_rollback")
+    page = lab.ask("GET", f"/delivery-log?{query}").json
+    assert len(page["items"]) == found
+    if "page" not in query:
+        assert page["total"] == found
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("page=0", "page"),
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=ten", "limit"),
+        ("status=faild", "status"),
+        ("event_type=nope", "event_type"),
+        ("channel=fax", "channel"),
+        ("since=yesterday", "since"),
+        ("until=0001-01-01T00:00:00%2B14:00", "until"),
+        ("cursor=%00", "cursor"),
+        ("to=a%00b", "to"),
+        ("error=%0a", "error"),
+        ("statsu=failed", "statsu"),
+    ],
+)
+def test_a_wrong_filter_is_422_and_names_it(lab: Lab, query: str, field: str) -> None:
+    answer = lab.ask("GET", f"/delivery-log?{query}")
+    assert (answer.status, answer.json["errors"][0]["field"]) == (422, field)
+
+
+@pytest.mark.parametrize("query", ["to=%ff%fe", "error=%ed%a0%80", "%ff=1&page=1", "=", "&&&"])
+def test_a_query_that_is_no_utf8_harms_nobody(lab: Lab, query: str) -> None:
+    assert lab.ask("GET", f"/delivery-log?{query}").status in (200, 422)
+
+
+def test_a_delivery_is_found_by_a_part_of_its_id_and_told_whole(lab: Lab) -> None:
+    first, _ = published(lab, "slack:#a", "email:a@b.example")
+    answer = lab.ask("GET", f"/delivery-log/{first[-12:]}")
+    assert answer.status == 200
+    story = answer.json
+    assert (story["id"], story["to"], story["rule"], story["attempt_log"]) == (first, "#a", "named", [])
+    assert [one["to"] for one in story["others"]] == ["a@b.example"]
+    assert story["event"]["event_type"] == "rollout_advance"
+
+
+@pytest.mark.parametrize("id_part", ["nope", "ffffffff-ffff", "%00", "%ff", "%25", "%ed%a0%80", "a" * 3000, "%2e%2e"])
+def test_an_id_of_no_delivery_is_404(lab: Lab, id_part: str) -> None:
+    for method, more in (("GET", ""), ("POST", "/retry")):
+        answer = lab.ask(method, f"/delivery-log/{id_part}{more}")
+        assert answer.status == 404
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_failed_delivery_is_due_again_after_a_retry(lab: Lab) -> None:
+    (one,) = published(lab, "slack:#a")
+    with lab.store.writing() as connection:
+        connection.exec_driver_sql("UPDATE delivery SET status = 'failed', error = 'x', next_attempt_at = NULL")
+    before = lab.woken
+    answer = lab.ask("POST", f"/delivery-log/{one}/retry")
+    assert answer.status == 200
+    assert (answer.json["id"], answer.json["status"], answer.json["error"]) == (one, "pending", None)
+    assert answer.json["next_attempt_at"] is not None
+    assert set(answer.json) == set(lab.ask("GET", "/delivery-log").json["items"][0])
+    assert lab.woken == before + 1
+
+
+@pytest.mark.parametrize(
+    ("status", "again", "code"),
+    [("success", "", 409), ("success", "?again=true", 200), ("sending", "?again=true", 409)],
+)
+def test_what_arrived_or_is_on_its_way_is_not_sent_twice_by_accident(
+    lab: Lab, status: str, again: str, code: int
+) -> None:
+    (one,) = published(lab, "slack:#a")
+    with lab.store.writing() as connection:
+        connection.exec_driver_sql(f"UPDATE delivery SET status = '{status}'")
+    answer = lab.ask("POST", f"/delivery-log/{one}/retry{again}")
+    assert answer.status == code
+    if code == 409:
+        assert answer.json["detail"]

@@ -1,0 +1,131 @@
+"""Whatever goes wrong is a problem that a person can act on."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from pathlib import Path
+
+import pytest
+
+from alertctl.schemas import TestResult
+from alertctl.store import Store, upgrade
+from tests.api.lab import BASE, Answer, Lab, running
+
+EVENT = {"event_type": "rollout_advance"}
+
+
+def is_problem(answer: Answer, status: int) -> None:
+    assert answer.status == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json
+    assert set(body) <= {"type", "title", "status", "detail", "errors"}
+    assert body["status"] == status
+    assert len(body["detail"]) > 10
+    assert "Traceback" not in body["detail"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nothing", f"{BASE}", f"{BASE}/preferences/", f"{BASE}/%00", "/%ff", "//healthz"]
+)
+def test_an_unknown_path_is_404(lab: Lab, path: str) -> None:
+    is_problem(lab.call("GET", path), 404)
+
+
+def test_a_wrong_method_is_405_and_says_which_are_right(lab: Lab) -> None:
+    answer = lab.ask("DELETE", "/preferences")
+    is_problem(answer, 405)
+    assert answer.headers["allow"] == "GET, PUT"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff\xfe", b'{"a": NaN}', b"[" * 200_000, b'{"n": 1' + b"0" * 5000 + b"}", b"\0"]
+)
+@pytest.mark.parametrize("route", ["POST /events", "PUT /preferences", "POST /test"])
+def test_a_body_that_is_no_json_is_400(lab: Lab, route: str, body: bytes) -> None:
+    method, path = route.split()
+    is_problem(lab.ask(method, path, body), 400)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", ""])
+def test_json_is_json_whatever_its_content_type_says(lab: Lab, content_type: str) -> None:
+    answer = lab.ask("POST", "/events", json.dumps(EVENT).encode(), headers={"Content-Type": content_type})
+    assert answer.status == 202
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/xml;q=0.5", "*/*", "", "\xff"])
+def test_an_odd_accept_header_is_answered_with_json(lab: Lab, accept: str) -> None:
+    assert lab.ask("GET", "/preferences", headers={"Accept": accept}).headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("route", ["POST /events", "PUT /preferences", "POST /test"])
+def test_a_body_above_a_megabyte_is_413(lab: Lab, route: str) -> None:
+    method, path = route.split()
+    is_problem(lab.ask(method, path, {"title": "x" * 1_100_000}), 413)
+
+
+def test_a_body_of_unknown_length_above_a_megabyte_is_413(lab: Lab) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", lab.port, timeout=30)
+    headers = {"Authorization": f"Bearer {lab.tokens['admin']}", "Transfer-Encoding": "chunked"}
+    chunks = (b" " * 65_536 for _ in range(17))
+    connection.request("POST", f"{BASE}/events", chunks, headers, encode_chunked=True)
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [("GET /preferences", None), ("PUT /preferences", {}), ("POST /events", EVENT), ("GET /delivery-log", None)],
+)
+def test_a_database_that_is_away_is_503_and_asks_for_patience(tmp_path: Path, route: str, body: object) -> None:
+    path = tmp_path / "away.db"
+    store = Store(f"sqlite:///{path}")
+    upgrade(store)
+    with running(store) as lab:
+        store.close()
+        for part in tmp_path.glob("away.db*"):
+            part.unlink()
+        path.mkdir()
+        method, where = route.split()
+        answer = lab.ask(method, where, body)
+        is_problem(answer, 503)
+        assert int(answer.headers["retry-after"]) >= 1
+        assert str(tmp_path) not in answer.json["detail"]
+    store.close()
+
+
+def test_a_test_message_is_answered_with_the_truth(lab: Lab) -> None:
+    answer = lab.ask("POST", "/test", {"channel": "slack"}, by="developer")
+    assert answer.json == {"success": True, "message": "Test notification sent to #platform-alerts"}
+    lab.verdict = TestResult(success=False, message="Not delivered to #x: channel_not_found", delivery_id="0191")
+    answer = lab.ask("POST", "/test", {"channel": "slack", "to": "#x"}, by="developer")
+    assert (answer.status, answer.json["success"]) == (200, False)
+    assert "channel_not_found" in answer.json["message"]
+    assert answer.headers["content-location"].endswith("/delivery-log/0191")
+    assert lab.tests[-1] == ("slack", "#x", "developer@corp.example")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "channel"),
+        ({"channel": "fax"}, "channel"),
+        ({"channel": "slack", "to": 1}, "to"),
+        ({"channel": "email", "x": 1}, "x"),
+    ],
+)
+def test_a_wrong_test_is_422(lab: Lab, body: object, field: str) -> None:
+    answer = lab.ask("POST", "/test", body)
+    is_problem(answer, 422)
+    assert field in {one["field"] for one in answer.json["errors"]}
+
+
+def test_the_process_says_how_it_is_without_a_token(lab: Lab) -> None:
+    assert lab.call("GET", "/healthz", by=None).json == {"status": "ok"}
+    assert lab.call("GET", "/readyz", by=None).json["parts"] == lab.parts
+    assert b"alertctl_events_accepted_total" in lab.call("GET", "/metrics", by=None).body
+    assert lab.call("GET", "/docs", by=None).status == 200
+    lab.parts["scheduler"] = "hasn't beaten for a minute"
+    away = lab.call("GET", "/readyz", by=None)
+    is_problem(away, 503)
+    assert "hasn't beaten" in away.json["detail"]

@@ -1,0 +1,135 @@
+"""Publishing over HTTP: recorded once, answered alike, and never refused for what it lacks."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.api.lab import Lab
+
+ROLLBACK = {"event_type": "safety_rollback", "feature_flag": "checkout-v3"}
+
+
+def count(lab: Lab, table: str) -> int:
+    with lab.store.reading() as connection:
+        return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
+
+
+def test_an_accepted_event_is_committed_with_its_deliveries(lab: Lab) -> None:
+    body = {**ROLLBACK, "to": ["slack:#x", "email:a@b.example", "slack:#X"]}
+    answer = lab.ask("POST", "/events", body, by="developer")
+    assert answer.status == 202
+    made = answer.json["deliveries"]
+    assert [(one["channel"], one["to"], one["status"]) for one in made] == [
+        ("slack", "#x", "pending"),
+        ("email", "a@b.example", "pending"),
+    ]
+    logged = lab.ask("GET", "/delivery-log").json
+    assert {one["id"] for one in logged["items"]} == {one["id"] for one in made}
+    assert logged["items"][0]["event_id"] == answer.json["event_id"]
+    assert (lab.woken, len(lab.accepted)) == (1, 1)
+
+
+def test_what_an_event_lacks_is_a_warning(lab: Lab) -> None:
+    answer = lab.ask("POST", "/events", {"event_type": "safety_rollback"})
+    assert answer.status == 202
+    assert "feature_flag" in answer.json["warnings"][0]
+
+
+def test_who_published_is_known(lab: Lab) -> None:
+    lab.ask("POST", "/events", ROLLBACK, by="developer")
+    first = lab.ask("GET", "/delivery-log").json["items"][0]["id"]
+    assert lab.ask("GET", f"/delivery-log/{first}").json["event"]["published_by"] == "developer@corp.example"
+
+
+@pytest.mark.parametrize("where", ["header", "dedup_key"])
+def test_twenty_identical_calls_at_once_are_one_event_and_one_answer(lab: Lab, where: str) -> None:
+    body = ROLLBACK if where == "header" else {**ROLLBACK, "dedup_key": "job-7"}
+    headers = {"Idempotency-Key": "job-7"} if where == "header" else {}
+    with ThreadPoolExecutor(20) as pool:
+        calls = [pool.submit(lab.ask, "POST", "/events", body, by="developer", headers=headers) for _ in range(20)]
+        answers = [call.result() for call in calls]
+    assert {answer.status for answer in answers} == {202}
+    assert len({answer.body for answer in answers}) == 1
+    assert sum("idempotent-replayed" in answer.headers for answer in answers) == 19
+    assert count(lab, "event") == 1
+    assert lab.woken == 1
+
+
+@pytest.mark.parametrize("where", ["header", "dedup_key"])
+def test_another_body_under_a_used_key_is_a_conflict(lab: Lab, where: str) -> None:
+    more, headers = ({}, {"Idempotency-Key": "k"}) if where == "header" else ({"dedup_key": "k"}, {})
+    first = lab.ask("POST", "/events", {**ROLLBACK, **more}, headers=headers)
+    answer = lab.ask("POST", "/events", {**ROLLBACK, **more, "reason": "another"}, headers=headers)
+    assert (first.status, answer.status) == (202, 409)
+    assert first.json["event_id"] in answer.json["detail"]
+    assert count(lab, "event") == 1
+
+
+def test_a_header_key_is_its_callers_own(lab: Lab) -> None:
+    key = {"Idempotency-Key": "deploy"}
+    ids = {lab.ask("POST", "/events", ROLLBACK, by=by, headers=key).json["event_id"] for by in ("developer", "admin")}
+    assert len(ids) == 2
+
+
+def test_an_answer_is_repeated_as_it_was_though_deliveries_went_on(lab: Lab) -> None:
+    key = {"Idempotency-Key": "again"}
+    first = lab.ask("POST", "/events", ROLLBACK, headers=key)
+    with lab.store.writing() as connection:
+        connection.exec_driver_sql("UPDATE delivery SET status = 'failed', error = 'not_authed', attempts = 3")
+    assert lab.ask("POST", "/events", ROLLBACK, headers=key).body == first.body
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "event_type"),
+        ({"event_type": 7}, "event_type"),
+        ({"event_type": "safety_rolback"}, "event_type"),
+        ({**ROLLBACK, "feature_flg": "x"}, "feature_flg"),
+        ({**ROLLBACK, "from_percentage": 101}, "from_percentage"),
+        ({**ROLLBACK, "from_percentage": True}, "from_percentage"),
+        ({**ROLLBACK, "value": "NaN"}, "value"),
+        ({**ROLLBACK, "to": "slack:#x"}, "to"),
+        ({**ROLLBACK, "to": [7]}, "to"),
+        ({**ROLLBACK, "to": ["fax:1"]}, "to"),
+        ({**ROLLBACK, "to": ["email:a@b,c@d"]}, "to"),
+        ({**ROLLBACK, "to": ["slack:#x"] * 1001}, "to"),
+        ({**ROLLBACK, "channel": "fax"}, "channel"),
+        ({**ROLLBACK, "channel": ["slack"]}, "channel"),
+        ({**ROLLBACK, "dedup_key": ""}, "dedup_key"),
+        ({**ROLLBACK, "\ud800": 1}, "?"),
+    ],
+)
+def test_a_wrong_event_is_422_and_names_the_field(lab: Lab, body: Any, field: str) -> None:
+    answer = lab.ask("POST", "/events", body)
+    assert (answer.status, answer.json["errors"][0]["field"]) == (422, field)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert count(lab, "event") == 0
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "caf\xe9"])
+def test_a_key_that_is_no_header_text_is_422(lab: Lab, key: str) -> None:
+    answer = lab.ask("POST", "/events", ROLLBACK, headers={"Idempotency-Key": key})
+    assert (answer.status, answer.json["errors"][0]["field"]) == (422, "Idempotency-Key")
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "\udfff\ud800", "e\u0301\u202e", "💥"])
+def test_odd_text_is_taken_and_cleaned(lab: Lab, text: str) -> None:
+    answer = lab.ask("POST", "/events", {"event_type": "generic_alert", "title": f"x{text}", "details": {text: text}})
+    assert answer.status == 202
+    first = lab.ask("GET", "/delivery-log").json["items"][0]["id"]
+    assert lab.ask("GET", f"/delivery-log/{first}").json["event"]["title"].startswith("x")
+
+
+def test_the_types_are_listed_with_their_schemas(lab: Lab) -> None:
+    found = {one["event_type"]: one for one in lab.ask("GET", "/events", by="viewer").json}
+    assert list(found) == ["safety_rollback", "experiment_lifecycle", "rollout_advance", "generic_alert"]
+    assert "title" in found["generic_alert"]["json_schema"]["required"]
+
+
+def test_a_channel_that_is_off_is_recorded_as_suppressed(lab: Lab) -> None:
+    made = lab.ask("POST", "/events", {**ROLLBACK, "channel": "slack"}).json["deliveries"]
+    assert {one["channel"] for one in made} == {"slack"}

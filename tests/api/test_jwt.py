@@ -1,0 +1,260 @@
+"""The platform's own tokens: who they let in, and the many ways in which they must not."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import http.server
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from alertctl import users
+from alertctl.errors import ConfigError
+from alertctl.store import Store
+from tests.api.lab import Lab, running
+
+SECRET = "a secret of the platform, 32 bytes or more"
+RSA = rsa.generate_private_key(65537, 2048)
+OTHER_RSA = rsa.generate_private_key(65537, 2048)
+EC = ec.generate_private_key(ec.SECP256R1())
+
+
+def pem(key: Any) -> str:
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def private(key: Any) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def claims(**more: Any) -> dict[str, Any]:
+    given = {"sub": "u-1", "email": "Pat@Corp.Example", "role": "admin", "exp": int(time.time()) + 600, **more}
+    return {name: value for name, value in given.items() if value is not ...}
+
+
+def shared(secret: str = SECRET, algorithm: str = "HS256", **more: Any) -> str:
+    return jwt.encode(claims(**more), secret, algorithm)
+
+
+def b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def raw(header: Any, payload: Any, key: bytes = b"") -> str:
+    """A token made by hand, as an attacker would: signed with HMAC-SHA256 under `key`, or not at all."""
+    body = f"{b64(json.dumps(header).encode())}.{b64(json.dumps(payload).encode())}"
+    return f"{body}.{b64(hmac.digest(key, body.encode(), 'sha256')) if key else ''}"
+
+
+def jwk(key: Any, kid: str, **more: Any) -> dict[str, Any]:
+    algorithm: Any = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
+    return {**algorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid, **more}
+
+
+def status(lab: Lab, token: str, path: str = "/delivery-log") -> int:
+    return lab.ask("GET", path, by=token).status
+
+
+@pytest.fixture
+def shared_lab(store: Store) -> Iterator[Lab]:
+    with running(store, jwt={"secret": SECRET, "issuer": "platform", "audience": "alertctl"}) as lab:
+        yield lab
+
+
+def test_a_first_call_registers_the_user_with_the_tokens_email(shared_lab: Lab) -> None:
+    token = shared(iss="platform", aud="alertctl")
+    mine = shared_lab.ask("GET", "/preferences", by=token).json
+    with shared_lab.store.reading() as connection:
+        user = users.find_user(connection, "pat@corp.example")
+    assert (user.id, user.role) == (mine["user_id"], "admin")
+    assert status(shared_lab, token) == 200
+    assert shared_lab.ask("GET", "/preferences", by=token).json == mine
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({}, 200),
+        ({"aud": ["other", "alertctl"]}, 200),
+        ({"sub": 7}, 200),
+        ({"iss": "other"}, 401),
+        ({"iss": ...}, 401),
+        ({"aud": "other"}, 401),
+        ({"aud": ...}, 401),
+        ({"exp": 1}, 401),
+        ({"exp": ...}, 401),
+        ({"exp": "soon"}, 401),
+        ({"nbf": 2**40}, 401),
+        ({"sub": ...}, 401),
+        ({"sub": ""}, 401),
+        ({"sub": "a\0b"}, 401),
+        ({"sub": "x" * 256}, 401),
+        ({"sub": True}, 401),
+        ({"sub": ["a"]}, 401),
+        ({"email": ...}, 401),
+        ({"email": "no address"}, 401),
+        ({"email_verified": False}, 401),
+        ({"role": "viewer"}, 403),
+        ({"role": "superuser"}, 403),
+        ({"role": None}, 403),
+        ({"role": ...}, 403),
+        ({"role": "ADMIN"}, 200),
+        ({"role": ["viewer", "admin"]}, 200),
+        ({"role": []}, 403),
+    ],
+)
+def test_claims_decide_who_it_is_and_what_they_may(shared_lab: Lab, more: dict[str, Any], code: int) -> None:
+    assert status(shared_lab, shared(**{"iss": "platform", "aud": "alertctl", **more})) == code
+
+
+def test_a_platforms_user_who_is_disabled_is_let_in_no_more(shared_lab: Lab) -> None:
+    token = shared(iss="platform", aud="alertctl")
+    event = {"event_type": "rollout_advance"}
+    assert shared_lab.ask("POST", "/events", event, by=token).status == 202
+    shared_lab.store.write(lambda it: users.disable_user(it, "pat@corp.example"))
+    assert shared_lab.ask("POST", "/events", event, by=token).status == 401
+    assert status(shared_lab, token) == 401
+
+
+def test_anothers_address_is_not_taken_over(shared_lab: Lab) -> None:
+    assert status(shared_lab, shared(iss="platform", aud="alertctl")) == 200
+    assert status(shared_lab, shared(iss="platform", aud="alertctl", sub="u-2")) == 401
+
+
+def test_claim_names_and_leeway_are_settings(store: Store) -> None:
+    names = {"user_claim": "uid", "email_claim": "mail", "role_claim": "grade", "leeway": 60}
+    with running(store, jwt={"secret": SECRET, **names}) as lab:
+        now = int(time.time())
+        assert status(lab, shared(uid="z", mail="z@corp.example", grade="admin", exp=now - 30)) == 200
+        assert status(lab, shared()) == 401
+
+
+def forged() -> list[tuple[str, str]]:
+    """Tokens that must not pass where RSA's public key is known to everybody."""
+    public, header = pem(RSA), {"typ": "JWT"}
+    return [
+        ("not signed", raw({"alg": "none"}, claims())),
+        ("not signed, in capitals", raw({"alg": "NONE"}, claims())),
+        ("signed with the public key as a secret", raw({"alg": "HS256"}, claims(), public.encode())),
+        ("signed with an empty secret", raw({"alg": "HS256"}, claims(), b"\0")),
+        ("another key", jwt.encode(claims(), private(OTHER_RSA), "RS256")),
+        ("another algorithm", jwt.encode(claims(), private(RSA), "RS512")),
+        ("another curve's key", jwt.encode(claims(), private(EC), "ES256")),
+        ("its own key in the header", jwt.encode(claims(), private(OTHER_RSA), "RS256", {"jwk": jwk(OTHER_RSA, "x")})),
+        ("no algorithm", raw(header, claims())),
+        ("an algorithm that is a list", raw({"alg": ["RS256"]}, claims())),
+        ("a number for a kid", raw({"alg": "RS256", "kid": 7}, claims())),
+        ("not a token", "a.b.c"),
+        ("two parts", "a.b"),
+        ("a header nested deeply", f"{b64(b'[' * 9000)}.e30.x"),
+        ("a header that is no object", f"{b64(b'[]')}.e30.x"),
+        ("too long", "x" * 20_000),
+        ("a payload that is no object", jwt.api_jws.encode(b"[]", private(RSA), "RS256")),
+    ]
+
+
+@pytest.fixture(scope="module")
+def key_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    from alertctl.store import upgrade
+
+    store = Store(f"sqlite:///{tmp_path_factory.mktemp('jwt') / 'alertctl.db'}")
+    upgrade(store)
+    with running(store, jwt={"public_key": pem(RSA), "algorithms": ["RS256", "HS256", "ES256"]}) as lab:
+        yield lab
+    store.close()
+
+
+@pytest.mark.parametrize("token", [pytest.param(token, id=name) for name, token in forged()])
+def test_a_forged_token_is_401(key_lab: Lab, token: str) -> None:
+    answer = key_lab.ask("GET", "/preferences", by=token)
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+
+
+def test_a_token_of_the_public_keys_owner_passes(key_lab: Lab) -> None:
+    assert status(key_lab, jwt.encode(claims(), private(RSA), "RS256")) == 200
+
+
+def test_a_public_key_that_is_none_is_a_config_error(store: Store) -> None:
+    broken = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"
+    with pytest.raises(ConfigError, match="JWT_PUBLIC_KEY"), running(store, jwt={"public_key": broken}):
+        pass
+
+
+def test_a_key_set_in_a_file_serves_several_kinds_of_keys(store: Store, tmp_path: Path) -> None:
+    place = tmp_path / "keys.json"
+    shared_key = {"kty": "oct", "k": b64(SECRET.encode()), "kid": "o"}
+    keys = [jwk(RSA, "r"), jwk(EC, "e", alg="ES256"), jwk(OTHER_RSA, "enc", use="enc"), shared_key]
+    place.write_text(json.dumps({"keys": keys}))
+    with running(store, jwt={"jwks": str(place)}) as lab:
+        assert status(lab, jwt.encode(claims(), private(RSA), "RS256", {"kid": "r"})) == 200
+        assert status(lab, jwt.encode(claims(), private(EC), "ES256", {"kid": "e"})) == 200
+        assert status(lab, jwt.encode(claims(), private(OTHER_RSA), "RS256", {"kid": "enc"})) == 401
+        assert status(lab, jwt.encode(claims(), private(RSA), "RS256", {"kid": "e"})) == 401
+        assert status(lab, jwt.encode(claims(), private(RSA), "RS256")) == 401
+        assert status(lab, jwt.encode(claims(), SECRET, "HS256", {"kid": "o"})) == 401
+        assert status(lab, raw({"alg": "RS256", "kid": "o"}, claims(), SECRET.encode())) == 401
+
+
+class _Keys(http.server.BaseHTTPRequestHandler):
+    document, code, asked = b"", 200, 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        self.send_response(self.code)
+        self.end_headers()
+        self.wfile.write(self.document)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def key_server() -> Iterator[tuple[type[_Keys], str]]:
+    handler = type("Keys", (_Keys,), {})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield handler, f"http://127.0.0.1:{server.server_port}/keys"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_key_set_at_a_url_is_fetched_once_and_again_for_unknown_keys_but_seldom(store: Store) -> None:
+    with key_server() as (keys, url), running(store, jwt={"jwks": url}) as lab:
+        keys.document = json.dumps({"keys": [jwk(RSA, "r")]}).encode()
+        token = jwt.encode(claims(), private(RSA), "RS256", {"kid": "r"})
+        assert [status(lab, token) for _ in range(3)] == [200] * 3
+        assert keys.asked == 1
+        made_up = [jwt.encode(claims(), private(RSA), "RS256", {"kid": f"x{number}"}) for number in range(5)]
+        assert [status(lab, one) for one in made_up] == [401] * 5
+        assert keys.asked == 1
+        assert status(lab, token) == 200
+
+
+@pytest.mark.parametrize(("code", "document"), [(500, b""), (200, b"<html>"), (200, b"[]"), (200, b'{"keys": 1}')])
+def test_a_key_set_that_can_not_be_read_is_503(store: Store, code: int, document: bytes) -> None:
+    with key_server() as (keys, url), running(store, jwt={"jwks": url}) as lab:
+        keys.code, keys.document = code, document
+        answer = lab.ask("GET", "/preferences", by=jwt.encode(claims(), private(RSA), "RS256", {"kid": "r"}))
+        assert answer.status == 503
+        assert "retry-after" in answer.headers
+
+
+def test_without_a_key_no_jwt_is_accepted(lab: Lab) -> None:
+    answer = lab.ask("GET", "/preferences", by=shared())
+    assert answer.status == 401
+    assert "JWT_" in answer.json["detail"]

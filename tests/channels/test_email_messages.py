@@ -1,0 +1,189 @@
+"""What an email says, and what it can't be made to say."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from html.parser import HTMLParser
+from typing import cast
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from alertctl.channels.email import Sender, display_name, letter, message_id, serialised, valid_address
+from alertctl.content import Content, Field
+from channels.hostile import NASTY, TEXTS, content, contents
+from channels.lab import ALERT, SENDER
+
+NOW = datetime(2026, 3, 2, 14, 33, tzinfo=UTC)
+FROM = Sender(SENDER, "Corp Alerts")
+HEADERS = ["To", "Message-ID", "Date", "From", "Subject", "Auto-Submitted", "MIME-Version", "Content-Type"]
+MANY = settings(
+    max_examples=1500, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+
+
+def raw(said: Content, *, address: str = "dev@corp.example", sender: Sender = FROM, plain: bool = False) -> bytes:
+    return serialised(said, "delivery-1", address, sender, NOW, plain=plain)
+
+
+def parsed(data: bytes) -> EmailMessage:
+    return cast(EmailMessage, email.message_from_bytes(data, policy=email.policy.default))
+
+
+class Markup(HTMLParser):
+    """The tags and addresses of an HTML text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.links: list[str] = []
+        self.attributes: set[str] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes.update(name for name, _ in attrs)
+        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
+
+
+OURS = {"html", "head", "meta", "title", "body", "div", "p", "h1", "table", "tr", "th", "td", "a", "br"}
+
+
+@MANY
+@given(contents(), TEXTS, st.booleans())
+@example(content(*["\r\nBcc: victim@corp.example"] * 4), "x\r\nBcc: v@x.example", False)
+def test_hostile_content_never_adds_a_header_a_tag_or_a_script(said: Content, name: str, plain: bool) -> None:
+    data = raw(said, sender=Sender(SENDER, name), plain=plain)
+    message = parsed(data)
+    expected = HEADERS if not plain else [*HEADERS[:6], "Content-Type", "Content-Transfer-Encoding", "MIME-Version"]
+    assert sorted(message.keys()) == sorted(expected)
+    assert message["To"] == "dev@corp.example"
+    assert "\0" not in message["Subject"]
+    assert len(message["Subject"]) <= 200
+    assert all(len(line) <= 998 for line in data.split(b"\r\n"))
+    assert b"\n" not in data.replace(b"\r\n", b"")
+    assert b"\r" not in data.replace(b"\r\n", b"")
+    markup = Markup(letter(said, plain).html)
+    assert markup.tags <= OURS
+    assert not any(attribute.startswith("on") for attribute in markup.attributes)
+    assert all(link.lower().startswith(("http://", "https://")) for link in markup.links)
+
+
+@pytest.mark.parametrize("nasty", NASTY)
+def test_a_hostile_name_leaves_one_sender(nasty: str) -> None:
+    message = parsed(raw(ALERT, sender=Sender(SENDER, nasty)))
+    assert [address.addr_spec for address in message["From"].addresses] == [SENDER]
+    assert not set(display_name(nasty)) & set(',;<>"\\\r\n\0')
+
+
+def test_text_comes_before_html_and_both_say_everything() -> None:
+    parts = list(parsed(raw(ALERT.noting("This is a test"))).iter_parts())
+    assert [part.get_content_type() for part in parts] == ["text/plain", "text/html"]
+    for part in parts:
+        said = cast(EmailMessage, part).get_content()
+        for piece in ("Critical", ALERT.title, "error_rate was 7.143%", "Environment", "production", "This is a test"):
+            assert piece in said
+    assert ALERT.link in cast(EmailMessage, parts[0]).get_content()
+    assert Markup(cast(EmailMessage, parts[1]).get_content()).links == [ALERT.link]
+
+
+def test_the_plain_variant_has_no_html() -> None:
+    assert parsed(raw(ALERT, plain=True)).get_content_type() == "text/plain"
+
+
+def test_the_headers_that_a_mail_of_a_machine_needs() -> None:
+    message = parsed(raw(ALERT))
+    assert message["Subject"] == "[Critical] Safety rollback: checkout-v3"
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["Message-ID"] == "<delivery-1@corp.example>"
+    assert message["Date"].datetime == NOW
+    assert str(message["From"]) == "Corp Alerts <alerts@corp.example>"
+
+
+def test_the_message_id_stays_the_same_over_attempts_and_differs_between_deliveries() -> None:
+    assert message_id("a", FROM) == message_id("a", FROM) != message_id("b", FROM)
+    assert re.fullmatch(r"<[\w.-]+@corp\.example>", message_id("x\r\n<y>@z", FROM))
+
+
+def test_the_body_is_made_once_an_event() -> None:
+    first, second = raw(ALERT), raw(ALERT, address="ops@corp.example")
+    assert first.partition(b"From:")[2] == second.partition(b"From:")[2]
+
+
+def test_a_javascript_link_is_dropped() -> None:
+    assert "javascript" not in letter(replace(ALERT, link="javascript:alert(1)")).html
+
+
+def test_template_syntax_stays_text() -> None:
+    said = letter(replace(ALERT, title="{{ 7*7 }} {% for x in y %}"))
+    assert "{{ 7*7 }} {% for x in y %}" in said.text
+    assert "49" not in said.text
+
+
+def test_many_fields_are_counted_and_long_ones_cut() -> None:
+    said = letter(replace(ALERT, fields=tuple(Field(f"n{i}", "v" * 9000) for i in range(60))))
+    assert "+10 more" in said.text
+    assert "…" in said.text
+    assert len(said.html) < 400_000
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["dev@corp.example", "a.b+c@x.example", "ü@x.example", "x@büro.example", "o'neil@x.example", "root@localhost"],
+)
+def test_an_address_is_valid(address: str) -> None:
+    assert valid_address(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "dev",
+        "@corp.example",
+        "dev@",
+        "a@x.example, b@y.example",
+        "a@x.example;b@y.example",
+        "a@x.example b@y.example",
+        "a@x.example\r\nBcc: b@y.example",
+        "a@x.example\n",
+        "a\0@x.example",
+        "a\u2028@x.example",
+        "Dev <a@x.example>",
+        '"a b"@x.example',
+        '"a@x.example, b"@y.example',
+        "a@b@c.example",
+        "(comment)a@x.example",
+        "a@[127.0.0.1]",
+        "a@-x.example",
+        "a@x..example",
+        ".a@x.example",
+        "a.@x.example",
+        "a..b@x.example",
+        "a" * 65 + "@x.example",
+        "a@" + "x" * 64 + ".example",
+        "a@" + "x.example" * 40,
+        "\ud83d@x.example",
+        "a@\ud83d.example",
+        "a>@x.example",
+    ],
+)
+def test_an_address_that_is_not_exactly_one_is_refused(address: str) -> None:
+    assert not valid_address(address)
+    with pytest.raises(ValueError, match="exactly one"):
+        raw(ALERT, address=address)
+
+
+@MANY
+@given(TEXTS)
+def test_a_valid_address_is_one_recipient_whatever_it_holds(text: str) -> None:
+    address = f"{text[:60]}@corp.example"
+    if valid_address(address) and address.isascii():
+        message = parsed(raw(ALERT, address=address))
+        assert len(message["To"].addresses) == 1

@@ -1,0 +1,107 @@
+"""Short words for what most of these tests do: publish something, claim it, say how it ended, look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from alertctl import outbox
+from alertctl.channels import Channel, Receipt, build
+from alertctl.config import Settings, load
+from alertctl.dispatcher import Dispatcher, Policy
+from alertctl.errors import DeliveryError, Reason
+from alertctl.outbox import Claim, Claimed, Ended, Lane
+from alertctl.outbox.rows import attempt, delivery, pauses
+from alertctl.publish import Published, audience_of, prepare, publish
+from alertctl.routing import Audience
+from alertctl.sandbox import Sandbox
+from alertctl.store import Connect, Store
+
+NOW = datetime(2026, 3, 2, 14, 32, tzinfo=UTC)
+EVERYBODY = Audience("#platform-alerts", ("ops@corp.example",), frozenset({"slack", "email"}))
+SLACK, EMAIL = Lane("slack", "slack"), Lane("email", "smtp")
+SCHEDULE = (5.0, 30.0, 120.0)
+LEASE = 30.0
+
+
+def after(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def announce(connect: Connect, *to: str, event_type: str = "generic_alert", now: datetime = NOW) -> str:
+    """Publish one event to these targets; its id."""
+    fields = {"title": "Disk almost full"} if event_type == "generic_alert" else {}
+    publication = prepare(event_type, fields, EVERYBODY, to=to)
+    published = connect.write(lambda connection: publish(connection, [publication], now)[0])
+    assert isinstance(published, Published)
+    return published.event_id
+
+
+def claim(connect: Connect, lane: Lane = SLACK, limit: int = 100, now: datetime = NOW, **more: Any) -> Claim:
+    return connect.write(lambda connection: outbox.claim(connection, lane, (limit,) * 3, now, LEASE, **more))
+
+
+def claim_one(connect: Connect, lane: Lane = SLACK, now: datetime = NOW) -> Claimed:
+    (only,) = claim(connect, lane, now=now).taken
+    return only
+
+
+def record(connect: Connect, *ended: Ended, lane: Lane = SLACK, now: datetime = NOW) -> Any:
+    return connect.write(lambda connection: outbox.record(connection, lane, ended, SCHEDULE, now, lambda: 0.0))
+
+
+def arrived(claimed: Claimed) -> Ended:
+    return Ended(claimed, Receipt("1700000000.000100", '{"ok": true}'), 12)
+
+
+def refused(claimed: Claimed, reason: Reason, code: str = "some_code", **more: Any) -> Ended:
+    return Ended(claimed, DeliveryError(reason, code, detail="what it said", **more), 12)
+
+
+def rows(store: Store, table: Any = delivery, **where: Any) -> list[Any]:
+    """All rows of a table that fit, in the order of their making."""
+    wanted = [table.c[name] == value for name, value in where.items()]
+    with store.reading() as connection:
+        return list(connection.execute(select(table).where(*wanted).order_by(*table.primary_key.columns)))
+
+
+def row(store: Store, table: Any = delivery, **where: Any) -> Any:
+    (only,) = rows(store, table, **where)
+    return only
+
+
+def attempts(store: Store, delivery_id: str) -> list[Any]:
+    return rows(store, attempt, delivery_id=delivery_id)
+
+
+def open_pauses(store: Store, now: datetime = NOW) -> dict[str, str]:
+    """Addresses ('' is the provider) that are left alone, with the code that caused it."""
+    return {one.address_key: one.code for one in rows(store, pauses) if one.until > now}
+
+
+def settings_for(sandbox: Sandbox, url: str, **more: str) -> Settings:
+    quick = {"RETRY_SCHEDULE": "1s 1s 1s 1s 1s 1s", "ALERTCTL_DEADLINE": "2s", "DATABASE_URL": url}
+    return load(sandbox.settings() | quick | more, cwd=Path("/nonexistent"))
+
+
+@contextmanager
+def dispatching(connect: Connect, settings: Settings, clock: Any) -> Iterator[Dispatcher]:
+    channels = build(settings)
+    try:
+        yield Dispatcher(connect, channels, Policy.of(settings), clock)
+    finally:
+        shut(channels.values())
+
+
+def shut(channels: Sequence[Channel] | Any) -> None:
+    for channel in channels:
+        channel.close()
+
+
+def audience(sandbox: Sandbox, url: str) -> Audience:
+    return audience_of(settings_for(sandbox, url))

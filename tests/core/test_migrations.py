@@ -1,0 +1,89 @@
+"""Migrations: one way for all, safe for many processes at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+import alertctl
+from alertctl import models
+from alertctl.errors import ConfigError
+from alertctl.store import HEAD, Store, current_version, upgrade
+
+STARTER = "import sys; from alertctl.store import Store, upgrade; upgrade(Store(sys.argv[1]))"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_store(request, tmp_path: Path):
+    """A database without a table in it."""
+    lite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path / 'alertctl.db'}" if lite else request.getfixturevalue("empty_postgres_url")
+    store = Store(url)
+    yield store
+    store.close()
+
+
+def test_an_empty_database_has_no_version(empty_store):
+    assert current_version(empty_store) is None
+
+
+def test_an_empty_database_comes_up_to_head_and_stays_there(empty_store):
+    upgrade(empty_store)
+    upgrade(empty_store)
+    assert current_version(empty_store) == HEAD
+
+
+def test_head_is_alembics_own_head():
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(alertctl.__file__).parent / "migrations"))
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+def test_migrations_and_models_agree(store):
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    options = {"compare_type": True, "compare_server_default": not store.is_sqlite, "include_object": _ours}
+    with store.reading() as connection:
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, models.SQLModel.metadata) == []
+
+
+def _ours(_thing, name, kind, reflected, _other) -> bool:
+    return not (kind == "table" and reflected and name == "alembic_version")
+
+
+def test_a_database_of_a_newer_alertctl_is_refused_and_left_alone(store):
+    store.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    with pytest.raises(ConfigError, match="newer alertctl"):
+        upgrade(store)
+    assert current_version(store) == "9999"
+
+
+@pytest.mark.parametrize("start", [2, 10])
+def test_processes_that_start_at_once_on_an_empty_database_all_come_up(empty_store, start, long):
+    if empty_store.is_sqlite or long:
+        start = max(start // 2, 2)
+    elif start == 2:
+        start = 4
+    url = empty_store.url.render_as_string(hide_password=False)
+    processes = [
+        subprocess.Popen([sys.executable, "-c", STARTER, url], stderr=subprocess.PIPE, text=True) for _ in range(start)
+    ]
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * start, said
+    assert current_version(empty_store) == HEAD
+
+
+def test_an_up_to_date_database_costs_no_import_of_alembic(store):
+    url = store.url.render_as_string(hide_password=False)
+    code = f"{STARTER}; print('alembic' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout.strip() == "False"

@@ -1,0 +1,125 @@
+"""The one thread through which a daemon writes."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import text
+
+from alertctl.errors import Unreachable
+from alertctl.store import Store, Writer
+
+
+@pytest.fixture
+def writer(store):
+    opened = Writer(store)
+    yield opened
+    opened.close()
+
+
+def note(connection, items):
+    """Write each item down and answer with its double."""
+    for item in items:
+        connection.execute(
+            text("INSERT INTO run (job, period, started_at) VALUES ('note', :item, '2026-03-02 00:00')"),
+            {"item": str(item)},
+        )
+    return [item * 2 for item in items]
+
+
+def noted(store) -> set[str]:
+    with store.reading() as connection:
+        return set(connection.execute(text("SELECT period FROM run")).scalars())
+
+
+class Gate:
+    """Keeps the writer's thread inside a transaction until it is opened, so that jobs gather behind it."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._inside, self._open = threading.Event(), threading.Event()
+        self.done = writer.submit_later(self._wait, None)
+        self._inside.wait(10)
+
+    def _wait(self, _connection, items):
+        self._inside.set()
+        self._open.wait(10)
+        return items
+
+    def open(self) -> None:
+        self._open.set()
+        self.done.result(10)
+
+
+def test_what_has_gathered_is_committed_together_and_answered_in_order(writer, store):
+    gate = Gate(writer)
+    before = writer.commits
+    futures = [writer.submit_later(note, number) for number in range(400)]
+    gate.open()
+    assert [future.result(10) for future in futures] == [number * 2 for number in range(400)]
+    assert len(noted(store)) == 400
+    assert writer.commits - before <= 3
+
+
+def test_a_job_that_raises_takes_nobody_with_it(writer, store):
+    gate = Gate(writer)
+    good = [writer.submit_later(note, number) for number in range(5)]
+    twice = writer.submit_later(note, 3)
+    others = [writer.submit_later(note, number) for number in range(10, 15)]
+    gate.open()
+    assert [future.result(10) for future in good + others] == [0, 2, 4, 6, 8, 20, 22, 24, 26, 28]
+    assert twice.exception(10) is not None
+    assert noted(store) == {str(number) for number in (*range(5), *range(10, 15))}
+
+
+def test_what_one_raises_is_what_its_caller_gets(writer):
+    with pytest.raises(ZeroDivisionError):
+        writer.write(lambda _: 1 // 0)
+    assert writer.write(lambda connection: connection.execute(text("SELECT 7")).scalar()) == 7
+
+
+def test_a_caller_that_no_longer_waits_does_not_end_the_writer(writer, store):
+    gate = Gate(writer)
+    given_up, patient = writer.submit_later(note, 1), writer.submit_later(note, 2)
+    assert given_up.cancel()
+    gate.open()
+    assert patient.result(10) == 4
+    assert writer.submit(note, 3) == 6
+    assert noted(store) == {"2", "3"}
+
+
+def test_work_that_answers_too_little_harms_its_own_callers_only(writer, store):
+    gate = Gate(writer)
+    silent = writer.submit_later(lambda _connection, _items: [], 1)
+    other = writer.submit_later(note, 2)
+    gate.open()
+    assert other.result(10) == 4
+    assert silent.exception(10) is not None
+    assert writer.submit(note, 3) == 6
+
+
+def test_a_database_that_is_away_is_away_for_all_and_asked_once(tmp_path):
+    store = Store("postgresql+psycopg://alert@127.0.0.1:1/alerts")
+    writer = Writer(store)
+    futures = [writer.submit_later(note, number) for number in range(50)]
+    assert all(isinstance(future.exception(30), Unreachable) for future in futures)
+    assert writer.commits == 0
+    writer.close()
+    store.close()
+
+
+def test_many_threads_each_get_their_own_answer(writer, store):
+    with ThreadPoolExecutor(12) as threads:
+        answers = list(threads.map(lambda number: writer.submit(note, number), range(300)))
+    assert answers == [number * 2 for number in range(300)]
+    assert len(noted(store)) == 300
+
+
+def test_closing_finishes_what_was_handed_in_and_takes_nothing_more(store):
+    writer = Writer(store)
+    futures = [writer.submit_later(note, number) for number in range(20)]
+    writer.close()
+    assert [future.result(0) for future in futures] == [number * 2 for number in range(20)]
+    with pytest.raises(Unreachable, match="stopping"):
+        writer.submit(note, 1)
