@@ -12,7 +12,7 @@ from alertctl.api.contract import describe
 from alertctl.api.problems import install
 from alertctl.api.services import Services
 
-ROUTERS = (events.router, preferences.router, delivery_log.router, trials.router, process.router)
+ROUTERS = (events.direct, events.router, preferences.router, delivery_log.router, trials.router, process.router)
 
 
 def create_app(services: Services) -> FastAPI:

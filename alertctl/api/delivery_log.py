@@ -54,11 +54,15 @@ def _plain(text: str) -> str | None:
 
 
 Word = Annotated[str | None, BeforeValidator(_plain), WithJsonSchema({"type": "string", "pattern": f"^{PLAIN}$"})]
-Moment = Annotated[datetime | None, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
+Moment = Annotated[
+    datetime | None,
+    BeforeValidator(_moment),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "maxLength": 0}]}),
+]
 Cursor = Annotated[
     str,
     AfterValidator(lambda text: text and deliveries.the_cursor(text)),
-    WithJsonSchema({"type": "string", "pattern": "^[0-9a-f-]{1,36}$"}),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9a-f-]{0,36}$"}),
 ]
 
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from alertctl import deliveries, users
-from alertctl.api.access import Anybody, Publisher
+from alertctl.api.access import Anybody, DirectRoute, RequiresSoon
 from alertctl.api.bodies import json_object
 from alertctl.api.problems import declared
-from alertctl.api.services import BASE, Here, Services
+from alertctl.api.services import BASE, Services
 from alertctl.errors import AlertctlError, Conflict, InvalidEvent, NotAllowed
 from alertctl.events import BY_NAME, EVENT_TYPES
 from alertctl.models import Status
@@ -27,6 +27,7 @@ from alertctl.schemas import DeliveryItem, EventReceipt, EventTypeInfo
 from alertctl.users import Caller, Role
 
 router = APIRouter(prefix=BASE, tags=["events"])
+direct = APIRouter(prefix=BASE, tags=["events"], route_class=DirectRoute)
 MOST_TARGETS = 1000
 KEY = r"[!-~]([ -~]{0,253}[!-~])?"
 """An Idempotency-Key: ASCII, as all headers."""
@@ -67,14 +68,21 @@ def event_types(_caller: Anybody) -> list[EventTypeInfo]:
     ]
 
 
-@router.post(
-    "/events", status_code=202, response_model=Accepted, responses=declared(409), openapi_extra={"x-publishes": True}
+@direct.post(
+    "/events",
+    status_code=202,
+    response_model=Accepted,
+    responses=declared(409),
+    dependencies=[Depends(RequiresSoon(Role.DEVELOPER))],
+    openapi_extra={"x-publishes": True},
 )
-async def accept(caller: Publisher, here: Here, request: Request) -> Response:
+async def accept(request: Request) -> Response:
     """Record an event and its deliveries; answers when they are committed, before any provider is called.
 
     The same Idempotency-Key header (or `dedup_key` field) gets the same answer again and sends nothing more.
     """
+    here: Services = request.app.state.services
+    caller: Caller = request.state.caller
     publication = requested(await json_object(request), request.headers.get("idempotency-key"), here.audience, caller)
     receipt = await _recorded(here, Call(publication, caller, here.clock()))
     here.accepted(receipt)

@@ -25,10 +25,13 @@ DEADLINE = 5.0
 
 
 class KeySet:
-    """Keys by their `kid`. Safe to use from many threads at once; `fetch` returns the document's bytes."""
+    """Keys by their `kid`. Safe to use from many threads at once; `fetch` returns the document's bytes.
 
-    def __init__(self, fetch: Callable[[], bytes]) -> None:
-        self._fetch = fetch
+    `pause` is in seconds and lies between two readings.
+    """
+
+    def __init__(self, fetch: Callable[[], bytes], pause: float = PAUSE) -> None:
+        self._fetch, self._pause = fetch, pause
         self._lock = threading.Lock()
         self._keys: list[dict[str, Any]] | None = None
         self._read_at = self._tried_at = float("-inf")
@@ -58,7 +61,7 @@ class KeySet:
             # Another thread may have read it while this one waited.
             if self._find(kid) is not None and now - self._read_at <= MAX_AGE:
                 return
-            if now - self._tried_at >= PAUSE:
+            if now - self._tried_at >= self._pause:
                 self._tried_at = now
                 self._read()
         if self._keys is None:

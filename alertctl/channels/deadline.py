@@ -122,6 +122,7 @@ class _TimedSocket(io.RawIOBase):
         self._raw = sock.makefile("rb", buffering=0)
         self.deadline = deadline
         self.allowance = allowance
+        self.received = 0
 
     def readable(self) -> bool:
         return True
@@ -132,6 +133,7 @@ class _TimedSocket(io.RawIOBase):
         self._sock.settimeout(self.deadline.require())
         count = self._raw.readinto(buffer) or 0
         self.allowance -= count
+        self.received += count
         return count
 
     def close(self) -> None:
@@ -145,6 +147,14 @@ class ReplyReader(io.BufferedReader):
     def __init__(self, sock: socket.socket, deadline: Deadline, allowance: int = REPLY_BYTES) -> None:
         self._timed = _TimedSocket(sock, deadline, allowance)
         super().__init__(self._timed, 16384)
+        self._taken = 0
+        self.expecting = False
+        """Whether the end of the stream would be premature: in the middle of headers."""
+
+    @property
+    def unread(self) -> bool:
+        """Whether more has come than the lines that were read: nobody asked for it."""
+        return self._timed.received > self._taken
 
     def renew(self, deadline: Deadline, allowance: int = REPLY_BYTES) -> None:
         """The same connection, the next attempt."""
@@ -153,6 +163,7 @@ class ReplyReader(io.BufferedReader):
 
     def readline(self, size: int | None = -1, /) -> bytes:
         line = super().readline(-1 if size is None else size)
-        if line and not line.endswith(b"\n") and len(line) != size:
+        self._taken += len(line)
+        if (line or self.expecting) and not line.endswith(b"\n") and len(line) != size:
             raise ReplyCutError("the reply ends in the middle of a line")
         return line

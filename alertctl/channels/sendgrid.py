@@ -25,7 +25,7 @@ from alertctl.channels.credentials import credential, sealed
 from alertctl.channels.deadline import Deadline
 from alertctl.channels.email import Sender, display_name, headers, letter, message_id, valid_address, wire_address
 from alertctl.channels.statuses import status_error
-from alertctl.channels.text import Redactor
+from alertctl.channels.text import Redactor, one_line
 from alertctl.channels.transport import Reply, Transport
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
@@ -154,7 +154,7 @@ class SendGridChannel:
 def sendgrid_verdict(reply: Reply) -> Verdict:
     """Success is 202 with an X-Message-Id, nothing less (200 means sandbox mode: checked, not sent)."""
     if reply.status == 202:
-        found = reply.headers.get("x-message-id", "").strip()
+        found = one_line(reply.headers.get("x-message-id", ""))
         if found:
             return Receipt(found, f"HTTP 202, X-Message-Id: {found}")
         return DeliveryError(Reason.AMBIGUOUS, "no_message_id", detail=f"HTTP 202: {reply.text}")

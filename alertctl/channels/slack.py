@@ -18,7 +18,7 @@ from alertctl.channels.deadline import Deadline
 from alertctl.channels.slack_blocks import slack_message
 from alertctl.channels.slack_errors import AMBIGUOUS, WHOLE_PROVIDER, cleaned_code, slack_reason
 from alertctl.channels.statuses import status_error
-from alertctl.channels.text import Redactor
+from alertctl.channels.text import Redactor, one_line
 from alertctl.channels.transport import Reply, Transport
 from alertctl.channels.waits import retry_after
 from alertctl.content import Content
@@ -78,7 +78,7 @@ def slack_verdict(reply: Reply) -> Verdict:
     answer = _answer(reply)
     if reply.status == 200 and not reply.truncated and answer.get("ok") is True:
         ts = answer.get("ts")
-        if isinstance(ts, str) and ts.strip():
+        if isinstance(ts, str) and one_line(ts):
             return Receipt(ts, _without_echo(answer))
         return DeliveryError(Reason.AMBIGUOUS, "no_ts", detail=reply.text)
     code = cleaned_code(answer.get("error")) if answer.get("ok") is False else ""

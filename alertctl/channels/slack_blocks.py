@@ -35,6 +35,7 @@ NOTE_LIMIT = 200
 NOTES_LIMIT = 10
 CONTEXT_LIMIT = 800
 FALLBACK_LIMIT = 1000
+PLAIN_FIELDS_LIMIT = 50
 PLAIN_LIMIT = 4000
 """Slack's advice for `text` (it cuts at 40 000)."""
 
@@ -75,7 +76,10 @@ def fallback_text(content: Content) -> str:
 
 def plain_text(content: Content) -> str:
     """Everything as lines of text."""
-    named = [f"{_name(field)}: {fit(field.value, FIELD_LIMIT, line=True) or '-'}" for field in content.fields]
+    named = [
+        f"{_name(field)}: {fit(field.value, FIELD_LIMIT, line=True) or '-'}"
+        for field in content.fields[:PLAIN_FIELDS_LIMIT]
+    ]
     lines = [
         _headline(content),
         fit(content.summary, SECTION_LIMIT),

@@ -85,7 +85,14 @@ class SmtpSession(smtplib.SMTP):
     def usable(self) -> bool:
         """Whether the server has neither closed the connection nor said goodbye on it, as far as one can see."""
         idle = time.monotonic() - self.last_used
-        return self.sock is not None and idle < IDLE_LIMIT and not wait_for_read(self.sock, timeout=0.0)
+        if self.sock is None or idle >= IDLE_LIMIT or self._spoken_to:
+            return False
+        return not wait_for_read(self.sock, timeout=0.0)
+
+    @property
+    def _spoken_to(self) -> bool:
+        """Whether the server has answered what it wasn't asked; it could pass for the answer to what comes next."""
+        return isinstance(self.file, ReplyReader) and self.file.unread
 
     def begin(self, sender: str, size: int, *, utf8: bool) -> None:
         """MAIL FROM. A lost connection here loses nothing: the caller may take another one."""
@@ -131,6 +138,8 @@ class SmtpSession(smtplib.SMTP):
         """Send under the deadline; what fails stays the exception it is."""
         if self.sock is None:
             raise NoReplyError("the connection is closed")
+        if self._spoken_to:
+            raise BadReplyError("the server answers before it is asked")
         self.sock.settimeout(self.deadline.require())
         self.sock.sendall(s.encode(self.command_encoding) if isinstance(s, str) else s)
 

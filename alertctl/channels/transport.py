@@ -15,6 +15,7 @@ import urllib.request
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from email.errors import MultipartInvariantViolationDefect, StartBoundaryNotFoundDefect
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from alertctl.channels.deadline import Deadline, ReplyCutError, ReplyReader, open_socket
+from alertctl.channels.deadline import Deadline, ReplyReader, open_socket
 from alertctl.channels.network_errors import Stage, network_error
 from alertctl.errors import ConfigError, DeliveryError, Reason
 
@@ -181,17 +182,30 @@ class _Remaining(urllib3.Timeout):
         return self.deadline.left()
 
 
+_HARMLESS = (StartBoundaryNotFoundDefect, MultipartInvariantViolationDefect)
+"""What the parser says of every multipart type, because it sees no body."""
+
+
 class _Response(http.client.HTTPResponse):
     """Reads under the deadline, and passes over every 1xx reply (http.client only over 100)."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline, method: str | None) -> None:
         super().__init__(sock, method=method)
         self.fp.close()
-        self.fp = ReplyReader(sock, deadline)
+        self._reader = self.fp = ReplyReader(sock, deadline)
+
+    def begin(self) -> None:
+        """Headers that don't parse, or end too soon, are no reply; urllib3 would take what it can, and log the rest."""
+        super().begin()
+        self._reader.expecting = False
+        unparsed = not self.msg.is_multipart() and self.msg.get_payload()
+        if unparsed or any(type(defect) not in _HARMLESS for defect in self.msg.defects):
+            raise http.client.HTTPException("the reply's headers can't be parsed")
 
     def _read_status(self) -> tuple[str, int, str]:
         for _ in range(INTERIM_REPLIES):
             version, status, reason = super()._read_status()  # type: ignore[misc]
+            self._reader.expecting = True
             if not 100 <= status < 200:
                 return version, status, reason
             self._pass_over_headers()
@@ -200,9 +214,8 @@ class _Response(http.client.HTTPResponse):
     def _pass_over_headers(self) -> None:
         for _ in range(100):
             line = self.fp.readline(65537)
-            if not line:
-                raise ReplyCutError("the reply ends after an interim reply")
             if line in (b"\r\n", b"\n"):
+                self._reader.expecting = False
                 return
         raise http.client.HTTPException("an interim reply's headers don't end")
 

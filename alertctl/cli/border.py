@@ -30,13 +30,14 @@ class Root(TyperGroup):
             sys.exit(_explain(mistake))
         except typer.Abort:
             sys.exit(1)
-        sys.exit(result if isinstance(result, int) else 0)
+        except OSError as error:
+            # Before a command has begun: `alertctl --version > /dev/full`.
+            sys.exit(_unwritten(error, 0))
+        sys.exit(_flushed(result if isinstance(result, int) else 0))
 
     def invoke(self, ctx: Any) -> Any:
         try:
             super().invoke(ctx)
-            if sys.stdout is not None:
-                sys.stdout.flush()
         except (UsageMistake, typer.Exit, typer.Abort):
             raise
         except AlertctlError as error:
@@ -52,6 +53,25 @@ class Root(TyperGroup):
             hint = "" if _trace(ctx) else " (alertctl --debug … shows where)"
             say(f"alertctl: unexpected: {type(error).__name__}: {error}{hint}")
             raise typer.Exit(1) from None
+
+
+def _flushed(code: int) -> int:
+    """What is still to be written is written here, not at the interpreter's end, where an error is a traceback."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        return _unwritten(error, code)
+    return code
+
+
+def _unwritten(error: OSError, code: int) -> int:
+    """The exit code when stdout didn't take everything: no trouble if nobody reads it any more."""
+    _close_quietly()
+    if isinstance(error, BrokenPipeError):
+        return code
+    say(f"alertctl: stdout: {error.strerror or error}")
+    return code or 1
 
 
 def _explain(mistake: Any) -> int:

@@ -19,7 +19,7 @@ from alertctl import outbox
 from alertctl.channels.base import Channel, Parcel, Receipt, Verdict
 from alertctl.config import Settings
 from alertctl.dispatcher.pace import Pace
-from alertctl.dispatcher.senders import Job, Senders
+from alertctl.dispatcher.senders import RESERVED, Job, Senders
 from alertctl.errors import AlertctlError, DeliveryError, Reason, Unreachable
 from alertctl.events import restore
 from alertctl.models import Event
@@ -206,19 +206,25 @@ class ChannelLane:
         pauses: list[Any] = []
         if ended:
             pauses = outbox.record(connection, self._where, ended, self._policy.schedule, now, random.random)
-        room = self._room()
+        limits = self._limits()
         pace = self._pace.wait if self._pace else outbox.unpaced
-        if not room:
+        if not any(limits):
             return Claim(), {}, pauses
-        most = min(room * self._channel.batch_size, max(CLAIM, room))
-        limits = (most, most, most)
         claim = outbox.claim(connection, self._where, limits, now, self._policy.lease, pace)
         wanted = {one.event_id for one in claim.taken}
         rows = connection.execute(select(event).where(event.c.id.in_(wanted))).all() if wanted else []
         return claim, {row.id: row for row in rows}, pauses
 
-    def _room(self) -> int:
-        """Jobs that may be handed out now: twice the threads in hand, or one while the provider is unproven."""
+    def _limits(self) -> tuple[int, int, int]:
+        """Deliveries to claim at most, by urgency: twice the threads in hand, and behind stalled ones still room for
+        critical alerts, which have threads of their own."""
+        full = 2 * self._policy.senders
+        urgent, room = self._room(full + 2 * RESERVED), self._room(full)
+        critical, other = (min(jobs * self._channel.batch_size, max(CLAIM, jobs)) for jobs in (urgent, room))
+        return critical, other, other
+
+    def _room(self, full: int) -> int:
+        """Jobs that may be handed out now until `full` are, or one while the provider is unproven."""
         if self._stopping:
             return 0
         now = time.monotonic()
@@ -229,7 +235,7 @@ class ChannelLane:
             alone = now - self._alone_since
             if alone < 2 * FIRST_ALONE:
                 return max(0, (1 if alone < FIRST_ALONE else 2) - self._jobs_out)
-        return max(0, 2 * self._policy.senders - self._jobs_out)
+        return max(0, full - self._jobs_out)
 
     def _jobs(self, taken: Sequence[Claimed], events: dict[str, Any]) -> list[Job]:
         """Deliveries of one event, claimed together, travel together as far as the channel allows."""

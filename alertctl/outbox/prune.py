@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, exists, select
 from sqlmodel import SQLModel
 
 from alertctl.models import Event, Status
-from alertctl.outbox.rows import SWEEP, delivery
+from alertctl.outbox.rows import SWEEP, delivery, pauses
 from alertctl.store import Connect
 
 event = SQLModel.metadata.tables[str(Event.__tablename__)]
@@ -20,12 +20,16 @@ REST = 0.05
 
 
 def prune(connect: Connect, days: Mapping[Status, int], now: datetime) -> int:
-    """Delete final deliveries older than their status's days, with attempts and emptied events. Returns how many."""
+    """Delete final deliveries older than their status's days, with attempts and emptied events. Returns how many.
+
+    Pauses that ended as long ago are forgotten too.
+    """
     gone = 0
     for status, keep in days.items():
         oldest = first_id(now - timedelta(days=keep))
         gone += _in_batches(connect, partial(_delete_deliveries, status=status, before=oldest))
     _in_batches(connect, partial(_delete_events, before=first_id(now - timedelta(days=min(days.values())))))
+    connect.write(partial(_forget_pauses, before=now - timedelta(days=min(days.values()))))
     return gone
 
 
@@ -48,6 +52,11 @@ def _delete_deliveries(connection: Connection, status: Status, before: str) -> i
     final = (delivery.c.status == status.value, delivery.c.next_attempt_at.is_(None), delivery.c.id < before)
     old = select(delivery.c.id).where(*final).order_by(delivery.c.id).limit(SWEEP)
     return connection.execute(delete(delivery).where(delivery.c.id.in_(old.scalar_subquery()))).rowcount
+
+
+def _forget_pauses(connection: Connection, before: datetime) -> int:
+    """Every address that was ever rate limited has left a row, and each claim reads them all."""
+    return connection.execute(delete(pauses).where(pauses.c.until < before)).rowcount
 
 
 def _delete_events(connection: Connection, before: str) -> int:

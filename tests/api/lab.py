@@ -21,6 +21,7 @@ from alertctl.schemas import EventReceipt, TestResult
 from alertctl.store import Store, Writer
 
 BASE = "/api/v1/notifications"
+ARRIVED = TestResult(success=True, message="Test notification sent to #platform-alerts", delivery_id="0190")
 ROLES = ("viewer", "analyst", "developer", "admin")
 
 
@@ -53,9 +54,7 @@ class Lab:
     tests: list[tuple[str, str | None, str]] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=lambda: {"database": "ok", "scheduler": "off"})
-    verdict: TestResult = TestResult(
-        success=True, message="Test notification sent to #platform-alerts", delivery_id="0190"
-    )
+    verdict: TestResult = ARRIVED
 
     def wake(self) -> None:
         self.woken += 1

@@ -90,8 +90,8 @@ def test_filters_narrow_the_log(lab: Lab, query: str, found: int) -> None:
         ("statsu=failed", "statsu"),
     ],
 )
-def test_a_wrong_filter_is_422_and_names_it(lab: Lab, query: str, field: str) -> None:
-    answer = lab.ask("GET", f"/delivery-log?{query}")
+def test_a_wrong_filter_is_422_and_names_it(steady: Lab, query: str, field: str) -> None:
+    answer = steady.ask("GET", f"/delivery-log?{query}")
     assert (answer.status, answer.json["errors"][0]["field"]) == (422, field)
 
 

@@ -28,12 +28,12 @@ def is_problem(answer: Answer, status: int) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/nothing", f"{BASE}", f"{BASE}/preferences/", f"{BASE}/%00", "/%ff", "//healthz"]
 )
-def test_an_unknown_path_is_404(lab: Lab, path: str) -> None:
-    is_problem(lab.call("GET", path), 404)
+def test_an_unknown_path_is_404(steady: Lab, path: str) -> None:
+    is_problem(steady.call("GET", path), 404)
 
 
-def test_a_wrong_method_is_405_and_says_which_are_right(lab: Lab) -> None:
-    answer = lab.ask("DELETE", "/preferences")
+def test_a_wrong_method_is_405_and_says_which_are_right(steady: Lab) -> None:
+    answer = steady.ask("DELETE", "/preferences")
     is_problem(answer, 405)
     assert answer.headers["allow"] == "GET, PUT"
 
@@ -42,9 +42,9 @@ def test_a_wrong_method_is_405_and_says_which_are_right(lab: Lab) -> None:
     "body", [b"", b"{", b"\xff\xfe", b'{"a": NaN}', b"[" * 200_000, b'{"n": 1' + b"0" * 5000 + b"}", b"\0"]
 )
 @pytest.mark.parametrize("route", ["POST /events", "PUT /preferences", "POST /test"])
-def test_a_body_that_is_no_json_is_400(lab: Lab, route: str, body: bytes) -> None:
+def test_a_body_that_is_no_json_is_400(steady: Lab, route: str, body: bytes) -> None:
     method, path = route.split()
-    is_problem(lab.ask(method, path, body), 400)
+    is_problem(steady.ask(method, path, body), 400)
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", ""])
@@ -54,19 +54,19 @@ def test_json_is_json_whatever_its_content_type_says(lab: Lab, content_type: str
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/xml;q=0.5", "*/*", "", "\xff"])
-def test_an_odd_accept_header_is_answered_with_json(lab: Lab, accept: str) -> None:
-    assert lab.ask("GET", "/preferences", headers={"Accept": accept}).headers["content-type"] == "application/json"
+def test_an_odd_accept_header_is_answered_with_json(steady: Lab, accept: str) -> None:
+    assert steady.ask("GET", "/preferences", headers={"Accept": accept}).headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize("route", ["POST /events", "PUT /preferences", "POST /test"])
-def test_a_body_above_a_megabyte_is_413(lab: Lab, route: str) -> None:
+def test_a_body_above_a_megabyte_is_413(steady: Lab, route: str) -> None:
     method, path = route.split()
-    is_problem(lab.ask(method, path, {"title": "x" * 1_100_000}), 413)
+    is_problem(steady.ask(method, path, {"title": "x" * 1_100_000}), 413)
 
 
-def test_a_body_of_unknown_length_above_a_megabyte_is_413(lab: Lab) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", lab.port, timeout=30)
-    headers = {"Authorization": f"Bearer {lab.tokens['admin']}", "Transfer-Encoding": "chunked"}
+def test_a_body_of_unknown_length_above_a_megabyte_is_413(steady: Lab) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", steady.port, timeout=30)
+    headers = {"Authorization": f"Bearer {steady.tokens['admin']}", "Transfer-Encoding": "chunked"}
     chunks = (b" " * 65_536 for _ in range(17))
     connection.request("POST", f"{BASE}/events", chunks, headers, encode_chunked=True)
     assert connection.getresponse().status == 413
@@ -114,8 +114,8 @@ def test_a_test_message_is_answered_with_the_truth(lab: Lab) -> None:
         ({"channel": "email", "x": 1}, "x"),
     ],
 )
-def test_a_wrong_test_is_422(lab: Lab, body: object, field: str) -> None:
-    answer = lab.ask("POST", "/test", body)
+def test_a_wrong_test_is_422(steady: Lab, body: object, field: str) -> None:
+    answer = steady.ask("POST", "/test", body)
     is_problem(answer, 422)
     assert field in {one["field"] for one in answer.json["errors"]}
 

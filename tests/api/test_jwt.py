@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import jwt
 import pytest
@@ -19,8 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from alertctl import users
-from alertctl.errors import ConfigError
-from alertctl.store import Store
+from alertctl.api.key_set import KeySet
+from alertctl.errors import ConfigError, NotAllowed
+from alertctl.store import Store, upgrade
 from tests.api.lab import Lab, running
 
 SECRET = "a secret of the platform, 32 bytes or more"
@@ -65,10 +67,34 @@ def status(lab: Lab, token: str, path: str = "/delivery-log") -> int:
     return lab.ask("GET", path, by=token).status
 
 
+STRICT = {"secret": SECRET, "issuer": "platform", "audience": "alertctl"}
+
+
 @pytest.fixture
 def shared_lab(store: Store) -> Iterator[Lab]:
-    with running(store, jwt={"secret": SECRET, "issuer": "platform", "audience": "alertctl"}) as lab:
+    with running(store, jwt=STRICT) as lab:
         yield lab
+
+
+@pytest.fixture(scope="module")
+def claims_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with fresh(tmp_path_factory) as store, running(store, jwt=STRICT) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def key_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    keys = {"public_key": pem(RSA), "algorithms": ["RS256", "HS256", "ES256"]}
+    with fresh(tmp_path_factory) as store, running(store, jwt=keys) as lab:
+        yield lab
+
+
+@contextmanager
+def fresh(folders: pytest.TempPathFactory) -> Iterator[Store]:
+    store = Store(f"sqlite:///{folders.mktemp('jwt') / 'alertctl.db'}")
+    upgrade(store)
+    yield store
+    store.close()
 
 
 def test_a_first_call_registers_the_user_with_the_tokens_email(shared_lab: Lab) -> None:
@@ -113,8 +139,10 @@ def test_a_first_call_registers_the_user_with_the_tokens_email(shared_lab: Lab) 
         ({"role": []}, 403),
     ],
 )
-def test_claims_decide_who_it_is_and_what_they_may(shared_lab: Lab, more: dict[str, Any], code: int) -> None:
-    assert status(shared_lab, shared(**{"iss": "platform", "aud": "alertctl", **more})) == code
+def test_claims_decide_who_it_is_and_what_they_may(claims_lab: Lab, more: dict[str, Any], code: int) -> None:
+    name = uuid4().hex
+    given = {"iss": "platform", "aud": "alertctl", "sub": name, "email": f"{name}@corp.example", **more}
+    assert status(claims_lab, shared(**given)) == code
 
 
 def test_a_platforms_user_who_is_disabled_is_let_in_no_more(shared_lab: Lab) -> None:
@@ -161,17 +189,6 @@ def forged() -> list[tuple[str, str]]:
         ("too long", "x" * 20_000),
         ("a payload that is no object", jwt.api_jws.encode(b"[]", private(RSA), "RS256")),
     ]
-
-
-@pytest.fixture(scope="module")
-def key_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    from alertctl.store import upgrade
-
-    store = Store(f"sqlite:///{tmp_path_factory.mktemp('jwt') / 'alertctl.db'}")
-    upgrade(store)
-    with running(store, jwt={"public_key": pem(RSA), "algorithms": ["RS256", "HS256", "ES256"]}) as lab:
-        yield lab
-    store.close()
 
 
 @pytest.mark.parametrize("token", [pytest.param(token, id=name) for name, token in forged()])
@@ -258,3 +275,22 @@ def test_without_a_key_no_jwt_is_accepted(lab: Lab) -> None:
     answer = lab.ask("GET", "/preferences", by=shared())
     assert answer.status == 401
     assert "JWT_" in answer.json["detail"]
+
+
+def test_a_key_that_was_added_is_found_and_one_that_was_withdrawn_is_not() -> None:
+    published = [jwk(RSA, "old")]
+    keys = KeySet(lambda: json.dumps({"keys": published}).encode(), pause=0)
+    keys.key("old", "RS256")
+    published[:] = [jwk(EC, "new")]
+    keys.key("new", "ES256")
+    with pytest.raises(NotAllowed):
+        keys.key("old", "RS256")
+
+
+def test_a_key_set_that_is_away_for_a_while_is_remembered() -> None:
+    documents = iter([json.dumps({"keys": [jwk(RSA, "r")]}).encode(), b"<html>"])
+    keys = KeySet(lambda: next(documents), pause=0)
+    keys.key("r", "RS256")
+    with pytest.raises(NotAllowed):
+        keys.key("unknown", "RS256")
+    keys.key("r", "RS256")

@@ -81,18 +81,18 @@ def test_a_channel_is_a_name_with_or_without_its_hash_or_an_id(lab: Lab, channel
         ("\ud800", 1),
     ],
 )
-def test_a_wrong_change_is_422_names_the_field_and_changes_nothing(lab: Lab, field: str, value: Any) -> None:
-    before = lab.ask("GET", "/preferences").body
-    answer = lab.ask("PUT", "/preferences", {"email_enabled": False, field: value})
+def test_a_wrong_change_is_422_names_the_field_and_changes_nothing(steady: Lab, field: str, value: Any) -> None:
+    before = steady.ask("GET", "/preferences").body
+    answer = steady.ask("PUT", "/preferences", {"email_enabled": False, field: value})
     assert answer.status == 422
     assert answer.json["errors"][0]["field"] == field.encode("utf-8", "replace").decode()
-    assert lab.ask("GET", "/preferences").body == before
+    assert steady.ask("GET", "/preferences").body == before
 
 
 @pytest.mark.parametrize("body", [[], "x", 1, None, True])
-def test_a_body_that_is_no_object_is_422(lab: Lab, body: Any) -> None:
+def test_a_body_that_is_no_object_is_422(steady: Lab, body: Any) -> None:
     sent = b"null" if body is None else body
-    assert lab.ask("PUT", "/preferences", sent).json["errors"][0]["field"] == "body"
+    assert steady.ask("PUT", "/preferences", sent).json["errors"][0]["field"] == "body"
 
 
 def test_an_admin_pages_through_everybodys_preferences(lab: Lab) -> None:
@@ -107,8 +107,8 @@ def test_an_admin_pages_through_everybodys_preferences(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("query", ["page=0", "page=-1", "limit=0", "limit=101", "page=x", "limit=", "pgae=1"])
-def test_a_wrong_page_of_preferences_is_422(lab: Lab, query: str) -> None:
-    answer = lab.ask("GET", f"/admin/preferences?{query}")
+def test_a_wrong_page_of_preferences_is_422(steady: Lab, query: str) -> None:
+    answer = steady.ask("GET", f"/admin/preferences?{query}")
     assert answer.status == 422
     assert answer.json["errors"][0]["field"] == query.split("=")[0]
 

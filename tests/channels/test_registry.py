@@ -1,0 +1,74 @@
+"""Which channels there are, and what it costs to know."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from alertctl.channels import Parcel, build
+from alertctl.config.settings import Alertctl, Email, Sendgrid, Settings, Slack, Smtp
+from alertctl.errors import DeliveryError, Reason
+from channels.lab import ALERT
+
+SLACK = Slack(enabled=True, bot_token=SecretStr("xoxb-x"))
+EMAIL = Email(enabled=True, from_address="alerts@corp.example")
+
+
+def test_only_channels_that_are_switched_on_are_built() -> None:
+    assert build(Settings()) == {}
+    assert list(build(Settings(slack=SLACK))) == ["slack"]
+    assert list(build(Settings(slack=SLACK, email=EMAIL, smtp=Smtp(host="127.0.0.1")))) == ["slack", "email"]
+
+
+@pytest.mark.parametrize(("key", "provider"), [("SG.x.y", "sendgrid"), ("", "smtp")])
+def test_email_goes_by_sendgrid_when_there_is_a_key_and_by_smtp_otherwise(key: str, provider: str) -> None:
+    settings = Settings(email=EMAIL, sendgrid=Sendgrid(api_key=SecretStr(key)), smtp=Smtp(host="127.0.0.1"))
+    assert build(settings)["email"].provider == provider
+
+
+def test_email_with_no_way_out_says_which_settings_are_missing() -> None:
+    channel = build(Settings(email=EMAIL))["email"]
+    verdicts = channel.send(ALERT, [Parcel("d0", "a@x.example"), Parcel("d1", "b@x.example")])
+    assert len(verdicts) == 2
+    for verdict in verdicts:
+        assert isinstance(verdict, DeliveryError)
+        assert (verdict.reason, verdict.code) == (Reason.CONFIG, "not_configured")
+        assert "SENDGRID_API_KEY" in verdict.detail
+        assert "SMTP_HOST" in verdict.detail
+
+
+def test_slack_without_a_token_fails_each_delivery_and_makes_no_call() -> None:
+    channel = build(Settings(slack=Slack(enabled=True)))["slack"]
+    (verdict,) = channel.send(ALERT, [Parcel("d", "#x")])
+    assert isinstance(verdict, DeliveryError)
+    assert (verdict.reason, verdict.code) == (Reason.CONFIG, "not_authed")
+    assert verdict.detail == "SLACK_BOT_TOKEN is not set"
+
+
+def test_the_deadline_is_that_of_the_settings() -> None:
+    settings = Settings(slack=SLACK, email=EMAIL, smtp=Smtp(host="127.0.0.1"), alertctl=Alertctl(deadline=3.5))
+    assert {channel.deadline for channel in build(settings).values()} == {3.5}
+
+
+@pytest.mark.parametrize("key", ["SG.x.y", ""])
+def test_every_channel_renders_without_sending(key: str) -> None:
+    settings = Settings(
+        slack=SLACK, email=EMAIL, sendgrid=Sendgrid(api_key=SecretStr(key)), smtp=Smtp(host="127.0.0.1")
+    )
+    rendered = {name: channel.render(ALERT, Parcel("d", "x@y.example")) for name, channel in build(settings).items()}  # type: ignore[attr-defined]
+    assert rendered["slack"]["blocks"]
+    assert rendered["email"]["headers"]["Subject"] == "[Critical] Safety rollback: checkout-v3"
+    assert rendered["email"]["text"]
+    assert rendered["email"]["html"]
+
+
+def test_knowing_the_channels_loads_none_of_their_libraries() -> None:
+    heavy = "slack_sdk sendgrid jinja2 urllib3 smtplib"
+    code = f"import sys, alertctl.channels; print([name for name in '{heavy}'.split() if name in sys.modules])"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.strip() == "[]"

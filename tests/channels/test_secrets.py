@@ -1,0 +1,164 @@
+"""Credentials: used when they can be, named when they can't, and never shown."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from alertctl.channels import Parcel, Verdict
+from alertctl.channels.slack import SlackChannel
+from alertctl.channels.transport import Transport
+from alertctl.errors import DeliveryError, Reason
+from alertctl.sandbox import KINDS, Sandbox
+from channels.doubles import RawServer, raw_server
+from channels.lab import ALERT, PASSWORD, Lab, labs
+
+TOKEN = "xoxb-planted-000000-notarealtoken"
+KEY = "SG.planted0000.notarealkey"
+SHORT = 0.15
+
+
+@pytest.fixture
+def everything_logged() -> Iterator[list[str]]:
+    """Every line that any logger writes, third parties' included, at DEBUG."""
+    lines: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(self.format(record))
+
+    handler, root = Keep(), logging.getLogger()
+    known = [logger for logger in logging.Logger.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    before = {logger: logger.level for logger in [root, *known]}
+    for logger in before:
+        logger.setLevel(logging.DEBUG)
+    root.addHandler(handler)
+    yield lines
+    root.removeHandler(handler)
+    for logger, level in before.items():
+        logger.setLevel(level)
+
+
+def forms(secret: str) -> list[str]:
+    return [secret, *(base64.b64encode(said.encode()).decode() for said in (secret, f"\0mailer\0{secret}"))]
+
+
+def spoken(verdict: Verdict) -> str:
+    """All that a verdict could show: its text, its traceback's text, its fields."""
+    fields = [
+        getattr(verdict, name, "") for name in ("code", "detail", "provider_id", "answer", "__cause__", "__context__")
+    ]
+    return " ".join(map(str, [verdict, repr(verdict), *fields]))
+
+
+def fault_texts(provider: str) -> list[str]:
+    """One example of every fault that the sandbox knows for this provider, but those that take long."""
+    known = [kind.form for kind in KINDS if provider in kind.providers]
+    named = {
+        "NNN": "451",
+        "VALUE": "5",
+        "SECONDS": "5",
+        "EPOCH": "1",
+        "CODE": "invalid_auth",
+        "BODY": "{}",
+        "URL": "http://x/",
+    }
+    texts = []
+    for form in known:
+        for placeholder, value in named.items():
+            form = form.replace(placeholder, value)
+        texts.append(form.replace("raw:BYTES", "raw:x"))
+    return [text for text in texts if text != "huge_body"]
+
+
+@pytest.mark.parametrize("provider", ["slack", "sendgrid", "smtp"])
+def test_no_fault_makes_a_secret_appear_anywhere(
+    lab: Lab, everything_logged: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    lab.sandbox.smtp.credentials = ("mailer", PASSWORD)
+    secrets = forms(PASSWORD) + forms(lab.sandbox.slack.token) + forms(lab.sandbox.sendgrid.api_key)
+    said: list[str] = []
+    for fault in fault_texts(lab.provider):
+        lab.ledger.faults.always(fault)
+        said.append(spoken(lab.send(deadline=SHORT)))
+    out, err = capfd.readouterr()
+    everything = "\n".join([*said, *everything_logged, out, err])
+    assert len(said) > 20
+    assert [secret for secret in secrets if secret in everything] == []
+
+
+@pytest.fixture
+def echo() -> Iterator[RawServer]:
+    """A server that repeats the whole request in its reply."""
+    with raw_server() as server:
+
+        def answer(connection: Any) -> None:
+            from channels.doubles import read_request
+
+            request = read_request(connection)
+            connection.sendall(
+                b"HTTP/1.1 400 Bad Request\r\nX-Echo: yes\r\n\r\n" + request + b"\x00\x1b[31m" + b"x" * 9000
+            )
+
+        server.conversation = answer
+        yield server
+
+
+@pytest.mark.parametrize(("provider", "secret"), [("slack", TOKEN), ("sendgrid", KEY)])
+def test_an_echo_of_a_secret_is_masked_and_cut(sandbox: Sandbox, echo: RawServer, provider: str, secret: str) -> None:
+    verdict = labs(sandbox)[provider].send(token=secret, url=echo.url)
+    assert isinstance(verdict, DeliveryError)
+    assert secret not in spoken(verdict)
+    assert "***" in verdict.detail
+    assert len(verdict.detail.encode()) <= 2000
+    assert not set(verdict.detail) & set("\x00\x1b")
+
+
+def test_a_secret_in_the_providers_code_or_receipt_is_masked(sandbox: Sandbox) -> None:
+    lab = labs(sandbox)["slack"]
+    secret = lab.sandbox.slack.token
+    sandbox.slack.faults.then(f'reply:{{"ok":false,"error":"{secret}"}}', f'reply:{{"ok":true,"ts":"{secret}"}}')
+    assert secret not in spoken(lab.send())
+    assert secret not in spoken(lab.send())
+
+
+@pytest.mark.parametrize(
+    ("provider", "secret", "code", "variable"),
+    [
+        ("slack", "", "not_authed", "SLACK_BOT_TOKEN is not set"),
+        ("slack", "  \n", "not_authed", "SLACK_BOT_TOKEN is not set"),
+        ("slack", "xoxb-a\nb", "malformed_credential", "SLACK_BOT_TOKEN"),
+        ("slack", "xoxb-ä", "malformed_credential", "SLACK_BOT_TOKEN"),
+        ("sendgrid", "", "unauthorized", "SENDGRID_API_KEY is not set"),
+        ("sendgrid", "SG.a\r\nb", "malformed_credential", "SENDGRID_API_KEY"),
+        ("sendgrid", "SG.a b", "malformed_credential", "SENDGRID_API_KEY"),
+    ],
+)
+def test_an_unusable_secret_is_named_by_its_variable_and_no_call_is_made(
+    sandbox: Sandbox, provider: str, secret: str, code: str, variable: str
+) -> None:
+    lab = labs(sandbox)[provider]
+    verdict = lab.send(token=secret)
+    assert isinstance(verdict, DeliveryError)
+    assert (verdict.reason, verdict.code) == (Reason.CONFIG, code)
+    assert variable in verdict.detail
+    assert not secret.strip() or secret.strip() not in spoken(verdict)
+    assert lab.ledger.calls == []
+
+
+@pytest.mark.parametrize("provider", ["slack", "sendgrid"])
+def test_a_line_end_after_a_secret_is_forgiven(lab: Lab) -> None:
+    secret = lab.sandbox.slack.token if lab.provider == "slack" else lab.sandbox.sendgrid.api_key
+    lab.send(token=f"{secret}\n")
+    assert len(lab.ledger.messages) == 1
+
+
+def test_a_channel_does_not_show_its_token() -> None:
+    channel = SlackChannel(TOKEN, "http://127.0.0.1:1/api/", Transport(1.0))
+    assert TOKEN not in repr(channel)
+    assert isinstance(channel.send(ALERT, [Parcel("d", "#x")])[0], DeliveryError)
+    channel.close()

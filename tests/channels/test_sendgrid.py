@@ -1,0 +1,152 @@
+"""SendGrid: many deliveries in a request, each with its own verdict; nobody sees the others."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from alertctl.channels import Parcel, Receipt, Verdict
+from alertctl.channels.sendgrid import named_errors
+from alertctl.channels.transport import Reply
+from alertctl.content import Content
+from alertctl.errors import DeliveryError, Reason
+from alertctl.sandbox import Sandbox
+from channels.hostile import NASTY, content, contents
+from channels.lab import ALERT, labs
+
+
+def send(sandbox: Sandbox, addresses: list[str], said: Content = ALERT, **options: Any) -> list[Verdict]:
+    channel = labs(sandbox)["sendgrid"].channel(**options)
+    try:
+        return channel.send(said, [Parcel(f"delivery-{n}", address) for n, address in enumerate(addresses)])
+    finally:
+        channel.close()
+
+
+def codes(verdicts: list[Verdict]) -> list[str]:
+    return ["" if isinstance(verdict, Receipt) else verdict.code for verdict in verdicts]
+
+
+def test_a_thousand_deliveries_are_one_request_and_nobody_sees_the_others(sandbox: Sandbox) -> None:
+    addresses = [f"u{n}@corp.example" for n in range(1000)]
+    verdicts = send(sandbox, addresses)
+    assert all(isinstance(verdict, Receipt) for verdict in verdicts)
+    assert len(sandbox.sendgrid.calls) == 1
+    assert [message.to for message in sandbox.sendgrid.messages] == addresses
+    for number, message in enumerate(sandbox.sendgrid.messages):
+        assert message.personalization["to"] == [{"email": addresses[number]}]
+        assert message.personalization["custom_args"] == {"delivery_id": f"delivery-{number}"}
+        assert message.personalization["headers"]["Message-ID"] == f"<delivery-{number}@corp.example>"
+
+
+def test_the_payload_is_what_sendgrid_wants(sandbox: Sandbox) -> None:
+    send(sandbox, ["dev@corp.example"])
+    payload = sandbox.sendgrid.messages[0].payload
+    assert [part["type"] for part in payload["content"]] == ["text/plain", "text/html"]
+    assert payload["tracking_settings"]["click_tracking"]["enable"] is False
+    assert payload["tracking_settings"]["open_tracking"]["enable"] is False
+    assert payload["from"] == {"email": "alerts@corp.example", "name": "Corp"}
+    assert payload["subject"] == "[Critical] Safety rollback: checkout-v3"
+    assert "custom_args" not in payload
+    assert sandbox.sendgrid.messages[0].personalization["headers"]["Auto-Submitted"] == "auto-generated"
+
+
+def test_what_a_400_names_fails_alone_and_the_rest_goes_again(sandbox: Sandbox) -> None:
+    addresses = ["a@corp.example", "refused@corp.example", "b@corp.example", "refused@x.example", "c@corp.example"]
+    verdicts = send(sandbox, addresses)
+    assert codes(verdicts) == ["", "invalid_address", "", "invalid_address", ""]
+    assert all(error.reason is Reason.BAD_ADDRESS for error in verdicts if isinstance(error, DeliveryError))
+    assert len(sandbox.sendgrid.calls) == 2
+    assert [message.to for message in sandbox.sendgrid.messages] == [addresses[0], addresses[2], addresses[4]]
+
+
+def test_an_address_that_is_none_fails_without_a_call(sandbox: Sandbox) -> None:
+    assert codes(send(sandbox, ["a@x.example, b@x.example", "nobody"])) == ["invalid_address"] * 2
+    assert sandbox.sendgrid.calls == []
+
+
+def test_a_failure_of_the_request_is_the_failure_of_all(sandbox: Sandbox) -> None:
+    sandbox.sendgrid.faults.then("http_503")
+    assert codes(send(sandbox, ["a@corp.example", "b@corp.example"])) == ["http_503"] * 2
+    assert len(sandbox.sendgrid.calls) == 1
+
+
+def test_plain_and_dressed_parcels_of_one_event_travel_apart(sandbox: Sandbox) -> None:
+    channel = labs(sandbox)["sendgrid"].channel()
+    parcels = [Parcel("d0", "a@x.example"), Parcel("d1", "b@x.example", plain=True), Parcel("d2", "c@x.example")]
+    assert all(isinstance(verdict, Receipt) for verdict in channel.send(ALERT, parcels))
+    channel.close()
+    contents_of = {message.to: len(message.payload["content"]) for message in sandbox.sendgrid.messages}
+    assert contents_of == {"a@x.example": 2, "b@x.example": 1, "c@x.example": 2}
+
+
+@pytest.mark.parametrize("nasty", NASTY)
+def test_hostile_content_is_taken(sandbox: Sandbox, nasty: str) -> None:
+    assert codes(send(sandbox, ["dev@corp.example"], content(nasty, nasty, nasty, nasty))) == [""]
+
+
+@settings(max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(contents(), st.booleans())
+def test_any_content_makes_a_payload(plain_sandbox: Sandbox, said: Content, plain: bool) -> None:
+    channel: Any = labs(plain_sandbox)["sendgrid"].channel()
+    payload = channel.payload(said, [Parcel("d", "dev@corp.example", plain)])
+    json.dumps(payload, allow_nan=False).encode()
+    assert payload["subject"].strip()
+    assert all(part["value"].strip() for part in payload["content"])
+    assert not set(payload["subject"]) & set("\r\n\0")
+
+
+@pytest.mark.parametrize(
+    ("fields", "count", "expected"),
+    [
+        (["personalizations.1.to.0.email"], 2, {1: Reason.BAD_ADDRESS}),
+        (["personalizations[0].to[0].email"], 2, {0: Reason.BAD_ADDRESS}),
+        (["personalizations.0.custom_args"], 2, {0: Reason.REJECTED}),
+        (["personalizations.7.to"], 2, {}),
+        (["personalizations.1.to", "subject"], 2, {}),
+        (["personalizations"], 2, {}),
+        ([None], 2, {}),
+        ([], 2, {}),
+    ],
+)
+def test_only_errors_that_name_a_personalization_of_ours_fail_it_alone(
+    fields: list[str | None], count: int, expected: dict[int, Reason]
+) -> None:
+    body = json.dumps({"errors": [{"message": "no", "field": field} for field in fields]}).encode()
+    found = named_errors(Reply(400, {}, body), count)
+    assert {place: error.reason for place, error in found.items()} == expected
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"errors":{}}', b'{"errors":["x"]}', b'{"errors":[{}]}', b"\xff"]
+)
+def test_a_400_that_says_nothing_names_nobody(body: bytes) -> None:
+    assert named_errors(Reply(400, {}, body), 3) == {}
+
+
+def test_rounds_are_bounded_when_every_request_is_refused(sandbox: Sandbox) -> None:
+    body = json.dumps({"errors": [{"message": "no", "field": "personalizations.0.to.0.email"}]})
+    raw = f"HTTP/1.1 400 Bad Request\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    sandbox.sendgrid.faults.always(sandbox.sendgrid.faults.raw(raw.encode()))
+    verdicts = send(sandbox, [f"u{n}@corp.example" for n in range(8)])
+    assert codes(verdicts) == ["invalid_address"] * 5 + ["batch_refused"] * 3
+    assert len(sandbox.sendgrid.calls) == 5
+
+
+def test_credits_exceeded_is_said_in_sendgrids_own_words(sandbox: Sandbox) -> None:
+    sandbox.sendgrid.auth_error = "Maximum credits exceeded"
+    (verdict,) = send(sandbox, ["dev@corp.example"])
+    sandbox.sendgrid.auth_error = None
+    assert isinstance(verdict, DeliveryError)
+    assert verdict.code == "unauthorized"
+    assert "Maximum credits exceeded" in verdict.detail
+
+
+def test_a_severity_in_the_subject(sandbox: Sandbox) -> None:
+    send(sandbox, ["dev@corp.example"], replace(ALERT, title="a\r\nBcc: x@y.example"))
+    assert sandbox.sendgrid.messages[0].payload["subject"] == "[Critical] a Bcc: x@y.example"

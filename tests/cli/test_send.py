@@ -1,0 +1,235 @@
+"""`alertctl send`: recorded, sent at once, and honest about both."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from alertctl.sandbox import Sandbox
+from cli.lab import CONTRACT, data, dispatched, process, run, start
+
+EVENT_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+TITLED = ("send", "--event", "generic_alert", "--title", "Disk full")
+ROLLBACK = ("send", "--event", "safety_rollback", "--set", "feature_flag=checkout-v3")
+
+
+def test_an_alert_arrives_on_slack_and_by_email(log_on, slack_and_email: Sandbox):
+    ran = run(*ROLLBACK, "--set", "metric=error_rate", "--set", "value=0.07142857", "--set", "threshold=0.05")
+    assert ran.exit_code == 0
+    assert "checkout-v3" in slack_and_email.slack.messages[0].text
+    assert "7.143%" in slack_and_email.slack.messages[0].text
+    assert slack_and_email.smtp.messages[0].parsed["Subject"] == "[Critical] Safety rollback: checkout-v3"
+    assert [line.split()[2] for line in ran.stdout.splitlines()[1:]] == ["success", "success"]
+    assert EVENT_ID.fullmatch(ran.stderr.splitlines()[0].removeprefix("recorded "))
+
+
+def test_an_alert_that_lacks_everything_is_sent_with_a_warning(slack_and_email: Sandbox):
+    ran = run("send", "--event", "safety_rollback")
+    assert ran.exit_code == 0
+    assert "warning: safety_rollback without feature_flag" in ran.stderr
+    assert "%" not in slack_and_email.slack.messages[0].text
+
+
+def test_json_has_the_event_its_deliveries_and_the_warnings(log_on, slack_and_email: Sandbox):
+    told = data(*ROLLBACK, "--to", "slack:#missing", "--to", "slack:#ops")
+    assert set(told) == {"event_id", "event_type", "created", "deliveries", "warnings"}
+    assert [(one["to"], one["status"], one["error"]) for one in told["deliveries"]] == [
+        ("#missing", "failed", "channel_not_found"),
+        ("#ops", "success", None),
+    ]
+    assert any("channel_not_found" in warning for warning in told["warnings"])
+    assert set(told["deliveries"][0]) >= set(CONTRACT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--to", "slack:#ops"], 0),
+        (["--to", "slack:#missing"], 3),
+        (["--to", "slack:#ops", "--to", "slack:#flaky"], 3),
+        (["--to", "slack:#missing", "--queue"], 0),
+        (["--to", "slack:#ops", "--channel", "email"], 3),
+        (["--to", "slack:#ops", "--channel", "email", "--queue"], 3),
+        (["--to", "slack:#ops", "--channel", "email", "--dry-run"], 3),
+        (["--to", "slack:#missing", "--dry-run"], 0),
+    ],
+)
+def test_trouble_on_the_way_out_counts_with_strict_only(slack_and_email: Sandbox, arguments, code):
+    assert run(*TITLED, *arguments).exit_code == 0
+    slack_and_email.clear()
+    assert run(*TITLED, *arguments, "--strict").exit_code == code
+
+
+def test_nobody_to_tell_is_a_warning_that_says_what_to_do():
+    ran = run(*ROLLBACK)
+    assert ran.exit_code == 0
+    assert "nobody to tell: switch a channel on (SLACK_ENABLED" in ran.stderr
+    assert "slack_disabled" in ran.stdout
+    assert run(*ROLLBACK, "--strict").exit_code == 3
+
+
+def test_queue_records_and_dispatch_once_sends(log_on, slack_and_email: Sandbox):
+    assert "pending" in run(*TITLED, "--to", "slack:#ops", "--queue").stdout
+    assert slack_and_email.slack.messages == []
+    done = run("dispatch", "--once")
+    assert done.stdout == "1 attempted: 1 success, 0 to be retried, 0 failed\n"
+    assert data("dispatch", "--once") == {"attempted": 0, "success": 0, "retrying": 0, "failed": 0}
+    assert len(slack_and_email.slack.messages) == 1
+
+
+def test_a_503_is_retried_to_success_by_dispatch_once(log_on, slack_and_email: Sandbox):
+    ran = run(*TITLED, "--to", "slack:#flaky")
+    assert ran.exit_code == 0
+    assert "warning: slack #flaky: http_503; it will be tried again (alertctl log show" in ran.stderr
+    assert dispatched()["success"] == 1
+    (one,) = data("log")["items"]
+    assert (one["status"], one["attempts"], one["error"]) == ("success", 2, None)
+
+
+def test_a_dry_run_shows_the_message_and_records_nothing(slack_and_email: Sandbox):
+    ran = run(*ROLLBACK, "--dry-run")
+    assert "slack #platform-alerts (the default channel gets every event)" in ran.stdout
+    assert "    Feature flag: checkout-v3" in ran.stdout
+    assert "    Subject: [Critical] Safety rollback: checkout-v3" in ran.stdout
+    assert data("log")["items"] == []
+    assert slack_and_email.slack.calls == []
+    items = data(*ROLLBACK, "--dry-run")["items"]
+    assert [(one["channel"], one["to"]) for one in items] == [
+        ("slack", "#platform-alerts"),
+        ("email", "admin@corp.example"),
+    ]
+
+
+def test_the_same_key_sends_nothing_twice(log_on, slack_and_email: Sandbox):
+    first = data(*TITLED, "--set", "dedup_key=k", "--to", "slack:#ops")
+    again = run(*TITLED, "--set", "dedup_key=k", "--to", "slack:#ops")
+    assert f"recorded {first['event_id']} before, under the same key" in again.stderr
+    assert again.exit_code == 0
+    assert len(slack_and_email.slack.messages) == 1
+    other = run("send", "--event", "generic_alert", "--title", "Other", "--set", "dedup_key=k")
+    assert (other.exit_code, other.stdout) == (2, "")
+    assert "dedup_key 'k' was used before" in other.stderr
+
+
+def test_flags_win_over_json_from_a_file_or_stdin(slack_and_email: Sandbox, tmp_path: Path):
+    body = {"event_type": "generic_alert", "title": "A", "message": "B", "details": {"host": "db7", "rack": 4}}
+    (tmp_path / "event.json").write_text(json.dumps(body | {"to": ["slack:#json"]}), encoding="utf-8-sig")
+    assert run("send", "--json", "event.json", "--title", "C", "--set", "details.host=db8").exit_code == 0
+    (message,) = slack_and_email.slack.messages
+    assert message.channel == "#json"
+    assert "C. B" in message.text
+    fields = json.dumps(message.blocks)
+    assert "db8" in fields
+    assert "*rack*\\n4" in fields
+    assert run("send", "--json", "-", "--to", "slack:#flag", input=json.dumps(body)).exit_code == 0
+    assert slack_and_email.slack.messages[1].channel == "#flag"
+
+
+def test_an_empty_value_leaves_a_field_out_so_that_scripts_need_no_if(slack_and_email: Sandbox):
+    given = json.dumps({"winner": "variant-a", "action": "completed"})
+    options = ("--set", "winner=", "--set", "owner=", "--set", "details.x=", "--json", "-")
+    assert run("send", "--event", "experiment_lifecycle", *options, input=given).exit_code == 0
+    assert "variant-a" not in slack_and_email.slack.messages[0].text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["send"], "--event: which one? (safety_rollback,"),
+        (["send", "--event", "safety_rolback"], "did you mean safety_rollback?"),
+        (["send", "--event", "safety_rollback", "--set", "valu=1"], "valu: safety_rollback has no such field; did you"),
+        (["send", "--event", "safety_rollback", "--set", "valu="], "valu: safety_rollback has no such field"),
+        (["send", "--event", "safety_rollback", "--set", "value=much"], "value: "),
+        (["send", "--event", "safety_rollback", "--set", "value"], "--set: 'value' is not field=value"),
+        (["send", "--event", "generic_alert"], "title: generic_alert needs it"),
+        (["send", "--event", "generic_alert", "--set", "title="], "title: generic_alert needs it"),
+        (["send", "--event", "generic_alert", "--title", "x", "--severity", "bad"], "severity: "),
+        (["send", "--event", "generic_alert", "--title", "x", "--to", "ops"], "to: 'ops' is not a target"),
+        (["send", "--event", "generic_alert", "--title", "x", "--channel", "slak"], "did you mean slack?"),
+        (["send", "--event", "generic_alert", "--json", "gone.json"], "--json: gone.json: No such file"),
+        (["send", "--event", "generic_alert", "--set", "details.=x"], "details.NAME=value needs a name"),
+    ],
+)
+def test_wrong_input_ends_with_2_and_one_line_that_names_it(arguments, said):
+    ran = run(*arguments)
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("alertctl: ")
+    assert ran.stderr.count("\n") == 1
+    assert said in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("[1]", "should hold one object"),
+        ("{", "is not JSON"),
+        ('{"title": NaN}', "NaN is not a number"),
+        ("[" * 100_000, "is not JSON"),
+        ('{"event_type": 1}', "event_type: should be text"),
+        ('{"to": 7}', "to: should be a list"),
+        ('{"to": [7]}', "to: should be a list"),
+        ('{"channel": []}', "channel: should be text"),
+        ('{"title": "x", "details": {"a": {"b": 1}}}', "details.a: should be text, a number"),
+        ('{"event_type": "generic_alert", "title": ["x"]}', "title: "),
+        (b"\xff\xfe{", "is not JSON"),
+    ],
+)
+def test_wrong_json_ends_with_2_and_one_line(body, said):
+    arguments = () if "event_type" in str(body) else ("--event", "generic_alert")
+    ran = run("send", *arguments, "--json", "-", input=body)
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert ran.stderr.count("\n") == 1
+    assert said in ran.stderr
+
+
+def test_a_database_that_cannot_be_reached_is_5():
+    ran = run("--database", "sqlite:////proc/none/alertctl.db", *ROLLBACK)
+    assert (ran.exit_code, ran.stdout) == (5, "")
+    assert ran.stderr.startswith("alertctl: database /proc/none/alertctl.db: ")
+
+
+def test_arguments_that_are_no_utf8_never_end_in_a_traceback(slack_and_email: Sandbox):
+    hostile = b"bad\xff\xfe\x1b[2J\xe2\x80\xa8"
+    sent = process("send", "--event", "generic_alert", "--title", hostile, "--to", "slack:#ops")
+    assert (sent.returncode, "\x1b" in sent.stdout + sent.stderr) == (0, False)
+    for arguments in (
+        ("send", "--event", hostile),
+        ("send", "--event", "generic_alert", "--title", "x", "--to", hostile),
+        ("log", "--status", hostile),
+        ("log", "--since", hostile),
+        ("log", "show", hostile),
+        (hostile,),
+    ):
+        ran = process(*arguments)
+        assert ran.returncode == 2
+        assert ran.stderr.startswith("alertctl: ")
+        assert ran.stderr.count("\n") == 1
+        assert "\x1b" not in ran.stderr
+
+
+def test_a_send_that_was_killed_after_it_said_recorded_loses_nothing(slack_and_email: Sandbox):
+    slack_and_email.slack.faults.always("stall")
+    sending = start(*TITLED, "--to", "slack:#ops")
+    assert sending.stderr is not None
+    event_id = sending.stderr.readline().removeprefix("recorded ").strip()
+    sending.kill()
+    sending.communicate()
+    (one,) = data("log")["items"]
+    assert (one["event_id"], one["to"]) == (event_id, "#ops")
+    assert one["next_attempt_at"] is not None
+
+
+def test_ctrl_c_while_a_provider_stalls_ends_with_130_and_no_noise(slack_and_email: Sandbox, monkeypatch):
+    monkeypatch.setenv("ALERTCTL_DEADLINE", "1")
+    slack_and_email.slack.faults.always("stall")
+    sending = start(*TITLED, "--to", "slack:#ops")
+    assert sending.stderr is not None
+    assert sending.stderr.readline().startswith("recorded ")
+    sending.send_signal(signal.SIGINT)
+    _, said = sending.communicate(timeout=30)
+    assert sending.returncode == 130
+    assert "Traceback" not in said

@@ -1,0 +1,182 @@
+"""What holds for every command: help, start-up, errors, completion."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from alertctl import __version__
+from alertctl.cli.app import app
+from cli.lab import process, run
+
+HEAVY = (
+    "sqlmodel",
+    "sqlalchemy",
+    "fastapi",
+    "slack_sdk",
+    "sendgrid",
+    "pydantic",
+    "alembic",
+    "rich",
+    "urllib3",
+    "jinja2",
+)
+
+
+def commands(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        # `config` has a file and tests of its own.
+        if name != "config":
+            yield from commands(below, *path, name)
+
+
+ALL = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_help_begins_with_examples_and_fits_80_columns(path):
+    shown = run(*path, "--help").stdout.splitlines()
+    assert shown[2].strip().startswith("alertctl")
+    assert len([line for line in shown[2:5] if "alertctl" in line]) >= 2
+    assert max(map(len, shown[: shown.index("Options:")])) <= 98
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_that_prints_data_prints_json(path):
+    quiet = {(), ("serve",), ("prefs",), ("user",), ("token",)}
+    assert ("--output" in run(*path, "--help").stdout) == (path not in quiet)
+
+
+def examples() -> Iterator[str]:
+    for path, command in ALL.items():
+        lines = (command.help or "").partition("\b\n")[2].partition("\n\n")[0]
+        for line in re.sub(r"\|\n *", "| ", lines).splitlines():
+            # What is behind two blanks explains it.
+            example = line.strip().partition("  ")[0].partition(" > ")[0]
+            yield pytest.param(example.rpartition("| ")[2].strip(), id=f"{' '.join(path)}: {example}")
+
+
+@pytest.mark.parametrize("example", list(examples()))
+def test_the_options_of_every_example_exist(example):
+    words = shlex.split(example.removeprefix("* * * * * ").removeprefix("ALERTCTL_TOKEN=$(").removesuffix(")"))
+    assert words.pop(0) in ("alertctl", "xargs")
+    if words[:1] == ["alertctl"]:
+        words = [*words[1:], "ID"]
+    # --help behind the rest ends the command, but a wrong option before it is an error all the same.
+    ran = run(*words, "--help")
+    assert ran.exit_code == 0, ran.stderr
+    known = ran.stdout
+    assert all(word.partition("=")[0] in known for word in words if word.startswith("--"))
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_load_nothing_heavy(option):
+    script = (
+        "import atexit, sys; from alertctl.cli import main; sys.argv = ['alertctl', sys.argv[1]]\n"
+        f"atexit.register(lambda: print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr))\n"
+        "main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, option], capture_output=True, text=True, check=True)
+    assert ran.stderr == "[]\n"
+    assert ran.stdout.startswith("Usage: alertctl" if option == "--help" else f"alertctl {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sned"], "Did you mean 'send'?"),
+        (["send", "--evnt", "x"], "--event"),
+        (["dispatch"], "--once"),
+        (["events", "safety_rolback"], "did you mean safety_rollback?"),
+        (["serve", "--port", "70000"], "'--port'"),
+        (["sandbox", "--chaos", "slack=nothing"], "--chaos"),
+        (["test"], "Missing argument"),
+        (["test", "pager"], "'pager' is not a channel"),
+        (["test", "slack", "--to", "two words"], "to: 'two words' is not a Slack channel"),
+        (["--config", "gone.toml", "log"], "ALERTCTL_CONFIG: "),
+        (["--database", "mysql://h/d", "log"], "DATABASE_URL: "),
+    ],
+)
+def test_a_mistake_is_one_line_and_2(arguments, said):
+    ran = run(*arguments)
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("alertctl: ")
+    assert ran.stderr.count("\n") == 1
+    assert said in ran.stderr
+
+
+def test_each_wrong_setting_is_a_line_of_its_own(monkeypatch):
+    monkeypatch.setenv("SLACK_ENABLED", "maybe")
+    monkeypatch.setenv("SMTP_PORT", "70000")
+    ran = run("log")
+    assert ran.exit_code == 2
+    assert [line.split(": ")[1] for line in ran.stderr.splitlines()] == ["SLACK_ENABLED", "SMTP_PORT"]
+
+
+def test_alertctl_alone_prints_its_help():
+    ran = run()
+    assert ran.exit_code == 2
+    assert ran.stderr.startswith("Usage: alertctl")
+
+
+def test_what_nobody_expected_is_one_line_and_a_traceback_only_with_debug(tmp_path):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "sitecustomize.py").write_text("import sys; sys.modules['alertctl.client'] = None\n")
+    environ = os.environ | {"PYTHONPATH": f"{broken}:{os.getcwd()}:{':'.join(sys.path)}"}
+    plainly = process("log", env=environ)
+    assert (plainly.returncode, plainly.stdout) == (1, "")
+    assert plainly.stderr.startswith("alertctl: unexpected: ModuleNotFoundError: ")
+    assert plainly.stderr.count("\n") == 1
+    assert "Traceback" in process("--debug", "log", env=environ).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("alertctl lo", ["log"]),
+        ("alertctl send --event sa", ["safety_rollback"]),
+        (
+            "alertctl send --event safety_rollback --set compar",
+            [f"comparison={one}_than" for one in ("greater", "less")],
+        ),
+        ("alertctl send --event rollout_advance --set sta", ["stage=", "stages="]),
+        ("alertctl log --status f", ["failed"]),
+        ("alertctl log --channel e", ["email"]),
+        ("alertctl send --to s", ["slack:"]),
+        ("alertctl test ", ["slack", "email"]),
+        ("alertctl events gen", ["generic_alert"]),
+        ("alertctl user add x --role dev", ["developer"]),
+        ("alertctl prefs set notify_on_ro", ["notify_on_rollout_advance=on", "notify_on_rollout_advance=off"]),
+    ],
+)
+def test_the_shell_completes_events_fields_and_statuses(words, found):
+    environ = {"_ALERTCTL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    ran = process(env=os.environ | environ)
+    assert ran.stdout.split()[: len(found)] == found
+
+
+def test_events_shows_the_types_and_one_types_fields():
+    table = run("events").stdout
+    assert max(map(len, table.splitlines())) <= 80
+    assert table.splitlines()[1].startswith("safety_rollback ")
+    fields = run("events", "experiment_lifecycle").stdout
+    assert "required: what happened to it (started, paused, resumed, stopped, completed)" in " ".join(fields.split())
+    example = fields.splitlines()[-1].strip()
+    assert run(*shlex.split(example)[1:], "--dry-run").exit_code == 0
+
+
+@pytest.mark.parametrize("kind", ["safety_rollback", "experiment_lifecycle", "rollout_advance", "generic_alert"])
+def test_the_example_of_every_event_type_works(kind):
+    example = run("events", kind).stdout.splitlines()[-1].strip()
+    ran = run(*shlex.split(example)[1:], "--dry-run")
+    assert ran.exit_code == 0, ran.stderr

@@ -1,0 +1,360 @@
+"""The life of a delivery: due, claimed, ended, given back, begun once more."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from core.lab import (
+    EMAIL,
+    LEASE,
+    NOW,
+    SCHEDULE,
+    SLACK,
+    after,
+    announce,
+    arrived,
+    attempts,
+    claim,
+    claim_one,
+    record,
+    refused,
+    row,
+    rows,
+)
+from sqlalchemy import insert, text
+
+from alertctl import outbox
+from alertctl.errors import Reason
+from alertctl.models import new_id
+from alertctl.outbox.rows import delivery
+from alertctl.store import Store
+
+BUSY = """
+import sys
+from core.lab import claim, claim_one
+from alertctl.store import Store
+store = Store(sys.argv[1])
+sys.stdin.readline()
+while taken := claim(store, limit=7).taken:
+    print(*(one.delivery_id for one in taken), flush=True)
+"""
+
+
+def give_back(store, *claims, now=NOW) -> None:
+    store.write(lambda connection: outbox.release(connection, claims, now))
+
+
+def resend(store, *ids, now=NOW, again=False):
+    return store.write(lambda connection: outbox.resend(connection, ids, "dev@corp.example", now, again=again))
+
+
+def test_a_new_delivery_is_due_at_once_and_was_never_tried(store):
+    announce(store, "slack:#a")
+    born = row(store)
+    assert (born.status, born.attempts, born.next_attempt_at, born.error) == ("pending", 0, NOW, None)
+
+
+def test_a_claim_writes_the_attempt_before_anything_is_sent(store):
+    announce(store, "slack:#a")
+    claimed = claim_one(store)
+    now_sending, (attempt,) = row(store), attempts(store, claimed.delivery_id)
+    assert (now_sending.status, now_sending.attempts) == ("sending", 1)
+    assert now_sending.next_attempt_at == after(LEASE)
+    assert (attempt.number, attempt.outcome, attempt.provider, attempt.started_at) == (1, None, "slack", NOW)
+
+
+def test_what_is_claimed_is_nobody_elses_until_its_lease_ends(store):
+    announce(store, "slack:#a")
+    claim_one(store)
+    assert claim(store, now=after(LEASE - 0.1)).taken == []
+    assert len(claim(store, now=after(LEASE)).taken) == 1
+
+
+def test_a_claim_takes_its_own_channel_only(store):
+    announce(store, "slack:#a", "email:a@corp.example")
+    assert [one.address for one in claim(store, EMAIL).taken] == ["a@corp.example"]
+    assert [one.address for one in claim(store, SLACK).taken] == ["#a"]
+
+
+def test_a_claim_for_one_event_leaves_the_others(store):
+    announce(store, "slack:#a")
+    wanted = announce(store, "slack:#b")
+    assert [one.event_id for one in claim(store, outbox.Lane("slack", "slack", wanted)).taken] == [wanted]
+    assert len(claim(store).taken) == 1
+
+
+@pytest.mark.parametrize("limit", [1, 7, 50])
+def test_a_claim_never_takes_more_than_it_may(store, limit):
+    announce(store, *(f"slack:#channel-{number}" for number in range(50)))
+    assert len(claim(store, limit=limit).taken) == limit
+
+
+def test_a_claim_never_takes_more_than_it_may_whatever_postgres_plans(postgres_url):
+    store = Store(postgres_url)
+    announce(store, *(f"slack:#channel-{number}" for number in range(50)))
+    plans = "hashjoin hashagg mergejoin sort material memoize indexscan bitmapscan".split()
+
+    def with_a_nested_loop(connection):
+        for plan in plans:
+            connection.execute(text(f"SET LOCAL enable_{plan} = off"))
+        return outbox.claim(connection, SLACK, (7, 7, 7), NOW, LEASE)
+
+    assert len(store.write(with_a_nested_loop).taken) == 7
+    store.close()
+
+
+def test_a_success_is_final_and_keeps_what_the_provider_said(store):
+    announce(store, "slack:#a")
+    claimed = claim_one(store)
+    record(store, arrived(claimed), now=after(1))
+    done, (attempt,) = row(store), attempts(store, claimed.delivery_id)
+    assert (done.status, done.next_attempt_at, done.error) == ("success", None, None)
+    assert done.provider_id == "1700000000.000100"
+    assert (attempt.outcome, attempt.answer, attempt.duration_ms) == ("success", '{"ok": true}', 12)
+    assert claim(store, now=after(10**7)).taken == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "wait"),
+    [
+        (Reason.UNAVAILABLE, 5),
+        (Reason.AMBIGUOUS, 5),
+        (Reason.REJECTED, 0),
+        (Reason.BAD_ADDRESS, None),
+        (Reason.CONFIG, None),
+    ],
+)
+def test_a_failure_is_tried_again_as_its_reason_says(store, reason, wait):
+    announce(store, "slack:#a")
+    claimed = claim_one(store)
+    record(store, refused(claimed, reason, "its_code"))
+    failed, (attempt,) = row(store), attempts(store, claimed.delivery_id)
+    assert (failed.status, failed.error, failed.reason) == ("failed", "its_code", reason.value)
+    assert failed.next_attempt_at == (None if wait is None else after(wait))
+    assert (attempt.outcome, attempt.code, attempt.answer) == ("failed", "its_code", "what it said")
+    assert failed.ambiguous is (reason is Reason.AMBIGUOUS)
+
+
+def test_failures_end_with_the_schedule(store):
+    announce(store, "slack:#a")
+    now = NOW
+    for wait in SCHEDULE:
+        record(store, refused(claim_one(store, now=now), Reason.UNAVAILABLE), now=now)
+        assert (row(store).next_attempt_at - now).total_seconds() == wait
+        now = row(store).next_attempt_at
+    record(store, refused(claim_one(store, now=now), Reason.UNAVAILABLE), now=now)
+    assert (row(store).status, row(store).next_attempt_at, row(store).attempts) == ("failed", None, len(SCHEDULE) + 1)
+
+
+def test_a_rejected_message_is_asked_for_once_more_as_plain_text(store):
+    announce(store, "slack:#a")
+    first = claim_one(store)
+    record(store, refused(first, Reason.REJECTED, "invalid_blocks"))
+    second = claim_one(store)
+    assert (first.plain, second.plain) == (False, True)
+    record(store, refused(second, Reason.REJECTED, "invalid_blocks"))
+    assert row(store).next_attempt_at is None
+
+
+def test_a_lease_that_ran_out_leaves_an_interrupted_attempt_and_an_ambiguous_delivery(store):
+    announce(store, "slack:#a")
+    lost = claim_one(store)
+    again = claim_one(store, now=after(LEASE))
+    first, second = attempts(store, lost.delivery_id)
+    assert (again.attempt, again.tries) == (2, 2)
+    assert (first.outcome, first.reason, first.code) == ("failed", "ambiguous", outbox.INTERRUPTED)
+    assert second.outcome is None
+    assert row(store).ambiguous
+
+
+@pytest.mark.parametrize("late", [arrived, lambda claimed: refused(claimed, Reason.BAD_ADDRESS)])
+def test_a_result_that_comes_after_the_lease_was_taken_over_changes_nothing(store, late):
+    announce(store, "slack:#a")
+    lost = claim_one(store)
+    claim_one(store, now=after(LEASE))
+    before, known = row(store), attempts(store, lost.delivery_id)
+    record(store, late(lost), now=after(LEASE + 1))
+    assert row(store) == before
+    assert attempts(store, lost.delivery_id) == known
+
+
+def test_a_late_result_does_not_undo_an_end(store):
+    announce(store, "slack:#a")
+    lost = claim_one(store)
+    record(store, arrived(claim_one(store, now=after(LEASE))), now=after(LEASE + 1))
+    record(store, refused(lost, Reason.BAD_ADDRESS), now=after(LEASE + 2))
+    assert row(store).status == "success"
+
+
+def test_a_result_that_is_late_but_still_first_counts(store):
+    announce(store, "slack:#a")
+    claimed = claim_one(store)
+    record(store, arrived(claimed), now=after(LEASE + 100))
+    assert (row(store).status, row(store).ambiguous) == ("success", False)
+
+
+def test_a_delivery_stays_marked_as_ambiguous_once_it_was(store):
+    announce(store, "slack:#a")
+    record(store, refused(claim_one(store), Reason.AMBIGUOUS))
+    record(store, arrived(claim_one(store, now=after(5))), now=after(5))
+    assert (row(store).status, row(store).ambiguous) == ("success", True)
+
+
+def test_what_is_given_back_was_never_claimed(store):
+    announce(store, "slack:#a")
+    claimed = claim_one(store)
+    give_back(store, claimed, now=after(1))
+    back = row(store)
+    assert (back.status, back.attempts, back.next_attempt_at, back.ambiguous) == ("pending", 0, after(1), False)
+    assert attempts(store, claimed.delivery_id) == []
+    assert claim_one(store, now=after(1)).tries == 1
+
+
+def test_a_retry_that_is_given_back_is_a_failed_one_that_waits_again(store):
+    announce(store, "slack:#a")
+    record(store, refused(claim_one(store), Reason.UNAVAILABLE, "http_503"))
+    give_back(store, claim_one(store, now=after(5)), now=after(6))
+    back = row(store)
+    assert (back.status, back.attempts, back.error, back.next_attempt_at) == ("failed", 1, "http_503", after(6))
+
+
+def test_giving_back_what_somebody_else_has_taken_over_changes_nothing(store):
+    announce(store, "slack:#a")
+    lost = claim_one(store)
+    claim_one(store, now=after(LEASE))
+    before = row(store)
+    give_back(store, lost, now=after(LEASE + 1))
+    assert row(store) == before
+    assert len(attempts(store, lost.delivery_id)) == 2
+
+
+def test_what_the_pace_holds_up_goes_back_uncounted_to_its_turn(store):
+    announce(store, "slack:#a", "slack:#b")
+    found = claim(store, pace=lambda one: 3.0 if one.address == "#b" else 0.0)
+    held = row(store, address="#b")
+    assert ([one.address for one in found.taken], found.deferred) == (["#a"], 1)
+    assert (held.status, held.attempts, held.next_attempt_at) == ("pending", 0, after(3))
+    assert attempts(store, held.id) == []
+
+
+def test_a_resend_begins_a_new_round_and_says_who_asked(store):
+    announce(store, "slack:#a")
+    first = claim_one(store)
+    record(store, refused(first, Reason.BAD_ADDRESS, "channel_not_found"))
+    assert [one.why_not for one in resend(store, first.delivery_id, now=after(60))] == [None]
+    assert (row(store).status, row(store).error, row(store).next_attempt_at) == ("pending", None, after(60))
+    second = claim_one(store, now=after(60))
+    assert (second.attempt, second.tries, second.plain) == (2, 1, False)
+    assert [one.requested_by for one in attempts(store, first.delivery_id)] == [None, "dev@corp.example"]
+
+
+def test_a_retry_after_a_resend_was_asked_for_by_nobody(store):
+    announce(store, "slack:#a")
+    record(store, refused(claim_one(store), Reason.BAD_ADDRESS))
+    resend(store, row(store).id)
+    record(store, refused(claim_one(store), Reason.UNAVAILABLE))
+    claim_one(store, now=after(5))
+    assert [one.requested_by for one in attempts(store, row(store).id)] == [None, "dev@corp.example", None]
+
+
+def test_a_resend_tells_why_it_left_some_alone(store):
+    announce(store, "slack:#a")
+    arrived_one = claim_one(store)
+    record(store, arrived(arrived_one))
+    announce(store, "slack:#b")
+    sending = claim_one(store)
+    told = resend(store, arrived_one.delivery_id, sending.delivery_id, "no-such-id")
+    assert [one.why_not for one in told] == [
+        "it has arrived already",
+        "it is being sent right now",
+        "no such delivery",
+    ]
+    assert row(store, id=arrived_one.delivery_id).status == "success"
+
+
+def test_what_arrived_is_sent_again_only_when_asked_to(store):
+    announce(store, "slack:#a")
+    record(store, arrived(claim_one(store)))
+    assert resend(store, row(store).id, again=True)[0].why_not is None
+    assert claim_one(store).tries == 1
+
+
+def test_a_suppressed_delivery_is_never_due_until_somebody_resends_it(store):
+    held_back = _raw(_some_event(store), "#a", status="suppressed", next_attempt_at=None)
+    store.write(lambda connection: connection.execute(insert(delivery), [held_back]))
+    assert claim(store, now=after(10**6)).taken == []
+    resend(store, row(store).id)
+    assert len(claim(store).taken) == 1
+
+
+def _some_event(store) -> str:
+    event_id = announce(store, "slack:#first")
+    store.write(lambda connection: connection.execute(delivery.delete()))
+    return event_id
+
+
+def _raw(event_id, address, **more):
+    common = {"event_type": "generic_alert", "channel": "slack", "rule": "named", "status": "failed", "urgency": 2}
+    times = {"waiting_since": NOW, "next_attempt_at": NOW, "created_at": NOW, "updated_at": NOW}
+    where = {"id": new_id(NOW), "event_id": event_id, "address": address, "address_key": address}
+    return where | common | times | more
+
+
+def test_a_fresh_critical_alert_is_claimed_before_any_number_of_retries(store, long):
+    event_id = _some_event(store)
+    backlog = [_raw(event_id, f"#channel-{number}", attempts=1) for number in range(50_000 if long else 3_000)]
+    store.write(lambda connection: connection.execute(insert(delivery), backlog))
+    announce(store, "slack:#fresh", now=after(1))
+    announce(store, "slack:#critical", event_type="safety_rollback", now=after(2))
+    first = claim(store, limit=2, now=after(3)).taken
+    assert [one.address for one in first] == ["#critical", "#fresh"]
+
+
+def test_what_has_waited_longest_goes_first_among_equals(store):
+    for seconds in (3, 1, 2):
+        announce(store, f"slack:#at-{seconds}", now=after(seconds))
+    order = [claim(store, limit=1, now=after(9)).taken[0].address for _ in range(3)]
+    assert order == ["#at-1", "#at-2", "#at-3"]
+
+
+def test_a_claim_that_finds_nothing_knows_when_something_falls_due(store):
+    announce(store, "slack:#a")
+    record(store, refused(claim_one(store), Reason.UNAVAILABLE))
+    assert claim(store, now=after(1)).next_due == after(5)
+
+
+def test_threads_that_claim_at_once_never_share_a_delivery(store, long):
+    count = 3_000 if long else 400
+    announce(store, *(f"slack:#channel-{number}" for number in range(count)))
+    begin = threading.Barrier(12)
+
+    def work(_):
+        begin.wait(10)
+        mine = []
+        while taken := claim(store, limit=7).taken:
+            mine += [one.delivery_id for one in taken]
+        return mine
+
+    with ThreadPoolExecutor(12) as threads:
+        found = [one for mine in threads.map(work, range(12)) for one in mine]
+    # Where a claim passed over rows that others held, those others have taken them.
+    assert len(found) == len(set(found)) == count
+
+
+def test_processes_that_claim_at_once_never_share_a_delivery(store):
+    announce(store, *(f"slack:#channel-{number}" for number in range(300)))
+    url = store.url.render_as_string(hide_password=False)
+    tests = __file__.rpartition("/core/")[0]
+    code = f"import sys; sys.path[:0] = [{tests!r}]" + BUSY
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([sys.executable, "-c", code, url], **pipes) for _ in range(2)]
+    said = [process.communicate("go\n", timeout=60)[0].split() for process in processes]
+    found = [one for mine in said for one in mine]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert len(found) == len(set(found)) == 300
+
+

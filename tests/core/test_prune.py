@@ -1,0 +1,90 @@
+"""Old, final deliveries leave the log, and nothing else does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from core.lab import SLACK, announce, arrived, claim, record, refused, rows
+from sqlalchemy import insert, select
+
+from alertctl import outbox
+from alertctl.errors import Reason
+from alertctl.models import Status, new_id
+from alertctl.outbox.prune import first_id
+from alertctl.outbox.rows import TABLES, delivery, pauses
+
+DAY = 86_400.0
+KEEP = {Status.SUCCESS: 30, Status.FAILED: 90, Status.SUPPRESSED: 30}
+
+
+@pytest.fixture
+def start() -> datetime:
+    """A moment that no id of this process is younger than: ids only grow, whatever the clock says."""
+    milliseconds = int(new_id(datetime(2026, 3, 2, tzinfo=UTC)).replace("-", "")[:12], 16)
+    return datetime.fromtimestamp(milliseconds // 1000 + 1, UTC)
+
+
+def deliver(store, address: str, now: datetime, verdict=arrived) -> None:
+    announce(store, f"slack:{address}", now=now)
+    (claimed,) = claim(store, SLACK, now=now).taken
+    record(store, verdict(claimed), now=now)
+
+
+def prune_after(store, days: float, start: datetime) -> int:
+    return outbox.prune(store, KEEP, start + timedelta(days=days))
+
+
+def test_an_id_begins_with_its_time(start):
+    assert first_id(start) <= new_id(start) < first_id(start + timedelta(seconds=60))
+
+
+def test_prune_takes_what_is_older_than_its_status_may_get(store, start):
+    deliver(store, "#arrived", start)
+    deliver(store, "#missing", start, lambda one: refused(one, Reason.BAD_ADDRESS))
+    assert prune_after(store, 29, start) == 0
+    assert prune_after(store, 31, start) == 1
+    assert [one.address for one in rows(store)] == ["#missing"]
+    assert prune_after(store, 91, start) == 1
+
+
+def test_prune_takes_attempts_and_emptied_events_along(store, start):
+    deliver(store, "#arrived", start)
+    prune_after(store, 31, start)
+    assert [rows(store, TABLES[name]) for name in ("attempt", "delivery", "event")] == [[], [], []]
+
+
+def test_prune_leaves_what_is_still_to_be_sent_however_old(store, start):
+    deliver(store, "#waiting", start, lambda one: refused(one, Reason.UNAVAILABLE))
+    announce(store, "slack:#due", now=start)
+    assert prune_after(store, 1000, start) == 0
+    assert len(rows(store, TABLES["event"])) == 2
+
+
+def test_prune_leaves_what_is_young(store, start):
+    deliver(store, "#old", start)
+    deliver(store, "#young", start + timedelta(days=20))
+    assert prune_after(store, 31, start) == 1
+    assert [one.address for one in rows(store)] == ["#young"]
+
+
+def test_prune_works_in_batches_and_counts_them_all(store, start):
+    event_id = announce(store, "slack:#first", now=start)
+    (one,) = rows(store)
+    final = {"status": "success", "next_attempt_at": None, "event_id": event_id}
+    more = [
+        {**one._mapping, **final, "id": new_id(start), "address_key": f"#channel-{number}"} for number in range(2_100)
+    ]
+    store.write(lambda connection: connection.execute(insert(delivery), more))
+    assert prune_after(store, 31, start) == 2_100
+    with store.reading() as connection:
+        assert connection.execute(select(delivery.c.address)).scalars().all() == ["#first"]
+
+
+def test_prune_forgets_pauses_that_ended_long_ago(store, start):
+    row = {"provider": "slack", "reason": "rate_limited", "code": "ratelimited", "since": start}
+    ended = row | {"address_key": "#ended", "until": start + timedelta(seconds=30)}
+    open_one = row | {"address_key": "#open", "until": start + timedelta(days=50)}
+    store.write(lambda connection: connection.execute(insert(pauses), [ended, open_one]))
+    prune_after(store, 31, start)
+    assert [one.address_key for one in rows(store, pauses)] == ["#open"]

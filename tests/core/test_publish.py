@@ -1,0 +1,332 @@
+"""Where an alert comes in: written once, whoever calls however often."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from core.lab import EVERYBODY, NOW, after, row, rows
+from sqlalchemy import insert
+
+from alertctl.errors import Conflict, InvalidEvent
+from alertctl.events import restore
+from alertctl.models import new_id
+from alertctl.outbox.rows import TABLES
+from alertctl.publish import prepare, publish, targets_of, test_publication
+from alertctl.routing import Audience
+from alertctl.store import Writer
+
+SLACK_ONLY = Audience("#platform-alerts", ("ops@corp.example",), frozenset({"slack"}))
+EVENT = TABLES["event"]
+
+
+def alert(title="Disk almost full", audience=EVERYBODY, **more):
+    fields = {"title": title} | {name: more.pop(name) for name in ("dedup_key", "message") if name in more}
+    return prepare("generic_alert", fields, audience, **more)
+
+
+def publish_all(connect, *publications, now=NOW):
+    return connect.write(lambda connection: publish(connection, publications, now))
+
+
+def publish_one(connect, publication, now=NOW):
+    return publish_all(connect, publication, now=now)[0]
+
+
+def where(store, **conditions):
+    return [(one.channel, one.address, one.status, one.error, one.rule) for one in rows(store, **conditions)]
+
+
+def add_user(store, email: str, **preference) -> str:
+    user_id = new_id(NOW)
+    choices = preference.pop("choices", {})
+    user = {"id": user_id, "email": email, "role": "viewer", "created_at": NOW}
+    user["disabled"] = preference.pop("disabled", False)
+    defaults = {"slack_enabled": True, "email_enabled": True, "updated_at": NOW, "user_id": user_id}
+
+    def write(connection):
+        connection.execute(insert(TABLES["users"]), user)
+        if preference:
+            connection.execute(insert(TABLES["preference"]), defaults | preference)
+        for event_type, wanted in choices.items():
+            choice = {"user_id": user_id, "event_type": event_type, "wanted": wanted}
+            connection.execute(insert(TABLES["event_preference"]), choice)
+
+    store.write(write)
+    return user_id
+
+
+def test_publishing_writes_the_event_and_its_deliveries_and_nothing_else(store):
+    published = publish_one(store, alert())
+    assert published.created
+    assert [one.event_id for one in rows(store)] == [published.event_id] * 2
+    assert rows(store, TABLES["attempt"]) == []
+    assert where(store) == [
+        ("slack", "#platform-alerts", "pending", None, "default_channel"),
+        ("email", "ops@corp.example", "pending", None, "admin_email"),
+    ]
+
+
+def test_what_was_published_is_what_is_read_back(store):
+    fields = {"feature_flag": "checkout-v3", "metric": "error_rate", "value": 0.07142857, "threshold": 0.05}
+    given = prepare("safety_rollback", fields, EVERYBODY, published_by="ci@corp.example")
+    publish_one(store, given)
+    kept = row(store, EVENT)
+    assert (kept.severity, kept.feature_flag, kept.published_by) == ("critical", "checkout-v3", "ci@corp.example")
+    assert restore(kept) == given.fields.content(kept.id, NOW)
+
+
+def test_an_event_keeps_the_time_that_it_says_it_happened(store):
+    publication = prepare("generic_alert", {"title": "x", "occurred_at": "2026-03-01T10:00:00+02:00"}, EVERYBODY)
+    publish_one(store, publication)
+    assert row(store, EVENT).occurred_at.isoformat() == "2026-03-01T08:00:00+00:00"
+
+
+def test_a_channel_that_is_off_gets_a_suppressed_delivery_that_says_so(store):
+    publish_one(store, alert(audience=SLACK_ONLY))
+    assert where(store, channel="email") == [
+        ("email", "ops@corp.example", "suppressed", "email_disabled", "admin_email")
+    ]
+    assert row(store, channel="email").next_attempt_at is None
+
+
+def test_named_targets_replace_all_others(store):
+    add_user(store, "dev@corp.example")
+    publish_one(store, prepare("safety_rollback", {}, EVERYBODY, to=["slack:#incident", "email:boss@corp.example"]))
+    assert [address for _, address, *_ in where(store)] == ["#incident", "boss@corp.example"]
+    assert {rule for *_, rule in where(store)} == {"named"}
+
+
+def test_only_one_channel_when_only_one_is_asked_for(store):
+    publish_one(store, alert(channel="email"))
+    assert [channel for channel, *_ in where(store)] == ["email"]
+
+
+def test_a_rollouts_next_stage_goes_to_slack_only(store):
+    add_user(
+        store, "dev@corp.example", slack_channel="#mine", choices={"rollout_advance": True}
+    )
+    publish_one(store, prepare("rollout_advance", {}, EVERYBODY))
+    assert [address for _, address, *_ in where(store)] == ["#platform-alerts", "#mine"]
+
+
+def test_a_generic_alert_asks_no_preferences(store):
+    add_user(store, "dev@corp.example", slack_channel="#mine")
+    publish_one(store, alert())
+    assert [address for _, address, *_ in where(store)] == ["#platform-alerts", "ops@corp.example"]
+
+
+@pytest.mark.parametrize(
+    ("preference", "reached"),
+    [
+        ({}, ["dev@corp.example"]),
+        ({"slack_channel": "#mine"}, ["#mine", "dev@corp.example"]),
+        ({"slack_channel": "#mine", "slack_enabled": False}, ["dev@corp.example"]),
+        ({"slack_channel": "#mine", "email_enabled": False}, ["#mine"]),
+        ({"email_address": "private@home.example"}, ["private@home.example"]),
+        ({"email_enabled": False}, []),
+        ({"slack_enabled": False, "email_enabled": False, "slack_channel": "#mine"}, []),
+        ({"disabled": True}, []),
+        ({"choices": {"safety_rollback": False}}, []),
+        ({"choices": {"safety_rollback": True}}, ["dev@corp.example"]),
+        ({"choices": {"experiment_lifecycle": False}}, ["dev@corp.example"]),
+    ],
+)
+def test_a_user_is_told_what_and_where_their_preferences_say(store, preference, reached):
+    user_id = add_user(store, "dev@corp.example", **preference)
+    publish_one(store, prepare("safety_rollback", {}, EVERYBODY))
+    assert [one.address for one in rows(store, user_id=user_id)] == reached
+
+
+def test_a_user_is_not_told_of_rollouts_unless_they_ask(store):
+    add_user(store, "dev@corp.example", slack_channel="#mine")
+    publish_one(store, prepare("rollout_advance", {}, EVERYBODY))
+    assert [address for _, address, *_ in where(store)] == ["#platform-alerts"]
+
+
+def test_the_same_address_in_another_case_is_one_delivery(store):
+    add_user(store, "OPS@Corp.Example", slack_channel="#Platform-Alerts")
+    publish_one(store, prepare("safety_rollback", {}, EVERYBODY, to=[]))
+    assert [address for _, address, *_ in where(store)] == ["#platform-alerts", "ops@corp.example"]
+
+
+def test_publishing_reads_who_it_would_reach_without_writing(store):
+    with store.reading() as connection:
+        found = [target.address for target in targets_of(connection, alert())]
+    assert found == ["#platform-alerts", "ops@corp.example"]
+    assert rows(store, EVENT) == []
+
+
+@pytest.mark.parametrize("key", [{"idempotency_key": "job-7"}, {"dedup_key": "job-7"}])
+def test_the_same_key_answers_with_the_first_event_and_sends_nothing_more(store, key):
+    first = publish_one(store, alert(**key))
+    again = publish_one(store, alert(**key), now=after(3600))
+    assert (first.created, again.created) == (True, False)
+    assert again.event_id == first.event_id
+    assert len(rows(store)) == 2
+    assert len(rows(store, EVENT)) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "named"), [({"idempotency_key": "job-7"}, "idempotency key"), ({"dedup_key": "job-7"}, "dedup_key")]
+)
+def test_the_same_key_for_something_else_is_a_conflict(store, key, named):
+    first = publish_one(store, alert(**key))
+    other = publish_one(store, alert("Something else", **key))
+    assert isinstance(other, Conflict)
+    assert named in str(other)
+    assert first.event_id in str(other)
+    assert len(rows(store, EVENT)) == 1
+
+
+def test_other_targets_are_something_else(store):
+    publish_one(store, alert(idempotency_key="job-7"))
+    assert isinstance(publish_one(store, alert(idempotency_key="job-7", to=["slack:#x"])), Conflict)
+
+
+def test_the_order_of_targets_makes_no_difference(store):
+    publish_one(store, alert(idempotency_key="job-7", to=["slack:#x", "slack:#y"]))
+    assert not publish_one(store, alert(idempotency_key="job-7", to=["slack:#y", "slack:#x"])).created
+
+
+def test_idempotency_keys_belong_to_their_caller_and_dedup_keys_to_all(store):
+    one, two = "ci@corp.example", "web@corp.example"
+    publish_one(store, alert(idempotency_key="k", published_by=one))
+    assert publish_one(store, alert(idempotency_key="k", published_by=two)).created
+    publish_one(store, alert(dedup_key="d", published_by=one))
+    assert not publish_one(store, alert(dedup_key="d", published_by=two)).created
+
+
+def test_a_refused_pair_of_keys_leaves_neither_behind(store):
+    publish_one(store, alert(dedup_key="d"))
+    assert isinstance(publish_one(store, alert("other", dedup_key="d", idempotency_key="fresh")), Conflict)
+    assert publish_one(store, alert("third", idempotency_key="fresh")).created
+
+
+def test_a_batch_answers_in_order_keyed_or_not(store):
+    answers = publish_all(
+        store,
+        alert("a"),
+        alert("b", idempotency_key="k"),
+        alert("c"),
+        alert("b", idempotency_key="k"),
+        alert("d", idempotency_key="k"),
+        alert("e", dedup_key="k"),
+    )
+    assert [getattr(one, "created", "conflict") for one in answers] == [True, True, True, False, "conflict", True]
+    assert answers[3].event_id == answers[1].event_id
+    titles = {one.id: restore(one).title for one in rows(store, EVENT)}
+    assert [titles[answers[index].event_id] for index in (0, 1, 2, 5)] == ["a", "b", "c", "e"]
+    assert len(rows(store)) == 8
+
+
+@pytest.mark.parametrize("through", ["store", "writer"])
+@pytest.mark.parametrize("key", ["idempotency_key", "dedup_key"])
+def test_twenty_identical_calls_at_once_make_one_event(store, through, key):
+    connect = Writer(store) if through == "writer" else store
+    begin = threading.Barrier(20)
+
+    def call(_):
+        begin.wait(10)
+        return connect.submit(lambda connection, items: publish(connection, items, NOW), alert(**{key: "job-7"}))
+
+    with ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(call, range(20)))
+    if isinstance(connect, Writer):
+        connect.close()
+    assert len({one.event_id for one in answers}) == 1
+    assert sum(one.created for one in answers) == 1
+    assert (len(rows(store, EVENT)), len(rows(store))) == (1, 2)
+
+
+def test_two_daemons_with_the_same_keys_in_different_order_do_not_wait_for_each_other(store):
+    keys = [f"key-{number}" for number in range(30)]
+    begin = threading.Barrier(2)
+
+    def call(order):
+        begin.wait(10)
+        return [one.created for one in publish_all(store, *(alert(idempotency_key=key) for key in order))]
+
+    with ThreadPoolExecutor(2) as threads:
+        one, other = threads.map(call, (keys, list(reversed(keys))))
+    assert sum(one) + sum(other) == 30
+    assert len(rows(store, EVENT)) == 30
+
+
+def test_ten_thousand_recipients_are_streamed(store, long):
+    count = 10_000 if long else 3_000
+    people = [
+        {"id": new_id(NOW), "email": f"user-{number}@corp.example", "role": "viewer", "created_at": NOW}
+        for number in range(count)
+    ]
+    store.write(lambda connection: connection.execute(insert(TABLES["users"]), people))
+    tracemalloc.start()
+    publish_one(store, prepare("experiment_lifecycle", {"action": "started"}, EVERYBODY))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(rows(store)) == count + 2
+    assert peak < 30_000_000
+
+
+def test_one_alert_after_another_can_be_published_in_one_transaction_with_a_claim(store):
+    from alertctl import outbox
+
+    def daemon(connection):
+        publish(connection, [prepare("safety_rollback", {}, EVERYBODY)], NOW)
+        return outbox.claim(connection, outbox.Lane("slack", "slack"), (9, 9, 9), NOW, 30)
+
+    assert len(store.write(daemon).taken) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"channel": "sms"}, "channel"),
+        ({"to": ["sms:123"]}, "to"),
+        ({"to": ["#x"]}, "to"),
+        ({"to": ["email:no-at"]}, "to"),
+        ({"to": ["email:a@corp.example,b@corp.example"]}, "to"),
+        ({"to": ["email:a\ud800@corp.example"]}, "to"),
+        ({"to": ["email:" + "ß" * 60 + "@" + ".".join(["ß" * 45] * 4)]}, "to"),
+        ({"to": ["slack:"]}, "to"),
+        ({"to": ["slack:#" + "x" * 81]}, "to"),
+        ({"to": ["slack:#x\n"]}, "to"),
+        ({"idempotency_key": ""}, "idempotency_key"),
+        ({"idempotency_key": "x" * 256}, "idempotency_key"),
+        ({"idempotency_key": "a\nb"}, "idempotency_key"),
+        ({"idempotency_key": "\ud800"}, "idempotency_key"),
+    ],
+)
+def test_what_a_caller_got_wrong_is_named_before_anything_is_written(more, field):
+    with pytest.raises(InvalidEvent) as caught:
+        alert(**more)
+    assert caught.value.field == field
+
+
+def test_an_event_that_lacks_something_is_sent_with_a_warning(store):
+    publication = prepare("safety_rollback", {}, EVERYBODY)
+    (warning,) = publication.warnings()
+    assert "feature_flag" in warning
+    assert publish_one(store, publication).created
+
+
+def test_a_test_is_one_delivery_that_says_it_is_a_test(store):
+    publish_one(store, test_publication("slack", "#x", "test", EVERYBODY, "dev@corp.example"))
+    assert where(store) == [("slack", "#x", "pending", None, "test")]
+    assert restore(row(store, EVENT)).notes[-1] == "This is a test: nothing happened."
+
+
+HOSTILE = ["\0", "\ud800", "a\u202eb", "😀" * 500, "<!channel>", "'; DROP TABLE delivery; --", "\r\nBcc: x@y", "%s%n{}"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_any_text_can_be_published_and_read_back(store, text):
+    fields = {"title": f"x{text}", "message": text, "details": {f"k{text}": text}, "dedup_key": f"d{text}"}
+    publication = prepare("generic_alert", fields, EVERYBODY)
+    publish_one(store, publication)
+    content = restore(row(store, EVENT))
+    assert content == publication.fields.content(content.event_id, NOW)
+    content.title.encode()
+    assert "\0" not in content.title

@@ -1,0 +1,114 @@
+"""Who receives an event: DESIGN's table."""
+
+from __future__ import annotations
+
+import pytest
+
+from alertctl.errors import InvalidEvent
+from alertctl.events import BY_NAME, EVENT_TYPES, PREFERENCES
+from alertctl.routing import Audience, Recipient, Target, is_address, parse_target, route
+
+BOTH = ("slack", "email")
+EVERYBODY = Audience("#platform-alerts", ("ops@corp.example", "boss@corp.example"), frozenset(BOTH))
+
+
+def addresses(*args, **more) -> list[str]:
+    return [target.address for target in route(*args, **more)]
+
+
+def test_the_platforms_own_audience_comes_first_then_the_users():
+    users = [Recipient("1", "#one", "one@corp.example"), Recipient("2", None, "two@corp.example")]
+    found = [(target.address, target.rule, target.user_id) for target in route(BOTH, EVERYBODY, users)]
+    assert found == [
+        ("#platform-alerts", "default_channel", None),
+        ("ops@corp.example", "admin_email", None),
+        ("boss@corp.example", "admin_email", None),
+        ("#one", "user_channel", "1"),
+        ("one@corp.example", "user_email", "1"),
+        ("two@corp.example", "user_email", "2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "wanted"),
+    [
+        ("safety_rollback", BOTH, True),
+        ("experiment_lifecycle", BOTH, True),
+        ("rollout_advance", ("slack",), False),
+        ("generic_alert", BOTH, None),
+    ],
+)
+def test_each_event_type_goes_where_the_design_says(kind, channels, wanted):
+    assert (BY_NAME[kind].channels, BY_NAME[kind].wanted_by_default) == (channels, wanted)
+    assert PREFERENCES.get(kind) is wanted
+
+
+def test_the_registry_is_what_was_just_checked():
+    assert len(EVENT_TYPES) == len(BY_NAME) == 4
+
+
+def test_a_slack_only_event_reaches_nobody_by_email():
+    users = [Recipient("1", "#one", "one@corp.example")]
+    assert addresses(("slack",), EVERYBODY, users) == ["#platform-alerts", "#one"]
+
+
+def test_a_named_target_may_use_a_channel_that_the_type_does_not():
+    named = [Target("email", "a@corp.example", "named")]
+    assert addresses(("slack",), EVERYBODY, [], named) == ["a@corp.example"]
+
+
+@pytest.mark.parametrize(("only", "found"), [("slack", ["#x"]), ("email", ["a@corp.example"])])
+def test_only_narrows_named_targets_too(only, found):
+    named = [Target("slack", "#x", "named"), Target("email", "a@corp.example", "named")]
+    assert addresses(BOTH, EVERYBODY, [], named, only) == found
+
+
+def test_the_first_of_equal_addresses_wins():
+    users = [Recipient("1", "#PLATFORM-alerts", "Ops@Corp.example"), Recipient("2", None, "BOSS@corp.example")]
+    assert addresses(BOTH, EVERYBODY, users) == ["#platform-alerts", "ops@corp.example", "boss@corp.example"]
+
+
+def test_the_same_text_on_two_channels_is_two_targets():
+    named = [Target("slack", "x", "named"), Target("email", "x", "named")]
+    assert addresses(BOTH, EVERYBODY, [], named) == ["x", "x"]
+
+
+def test_a_channel_that_is_off_holds_its_targets_back():
+    off = Audience("#platform-alerts", ("ops@corp.example",), frozenset())
+    assert [target.held_back for target in route(BOTH, off, [])] == ["slack_disabled", "email_disabled"]
+
+
+@pytest.mark.parametrize("text", ["slack:#x", "slack:general", "slack:C0123456789", "email:a@b", "email:o'hara+x@b.example"])
+def test_a_target_is_a_channel_and_an_address(text):
+    target = parse_target(text)
+    assert f"{target.channel}:{target.address}" == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":", "slack", "slack:", "slack:a b", "slack:#", "Slack:#x", "email:", "email:a", "email:a@b@c", "sms:1"]
+)
+def test_what_is_no_target_is_refused_with_an_example(text):
+    with pytest.raises(InvalidEvent, match="^to: .*(#|@)"):
+        parse_target(text)
+
+
+@pytest.mark.parametrize("text", ["a@localhost", "a@mail.local", "a.b@corp.example", "jörg@bücher.example"])
+def test_an_internal_address_is_an_address(text):
+    assert is_address(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a", "@b", "a@", "a@b, c@d", "a b@c", "a@b c", "a@-b", "a@b-", "a@b..c", ".a@b", "a.@b", "a..b@c", "<a@b>"),
+        *("a@b\r\n", "a\0@b", "a\ud800@b", "a@b\u2028", f"{'a' * 65}@b", f"a@{'b' * 253}"),
+    ],
+)
+def test_what_is_not_exactly_one_address_is_none(text):
+    assert not is_address(text)
+
+
+def test_an_address_still_fits_when_compared_without_case():
+    long_ones = [f"{'ß' * 60}@{'ß' * size}" for size in range(1, 200)]
+    assert all(len(text.casefold()) <= 254 for text in long_ones if is_address(text))
+    assert any(is_address(text) for text in long_ones)
