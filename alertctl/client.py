@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -180,9 +182,7 @@ class LocalClient:
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[ResendResult]:
         with self._store.reading() as connection:
             whole = [deliveries.find_id(connection, part) for part in ids]
-        results = self._store.write(
-            lambda connection: outbox.resend(connection, whole, "command line", now(), again=again)
-        )
+        results = self._store.write(lambda connection: outbox.resend(connection, whole, _who(), now(), again=again))
         return [ResendResult(id=one.delivery_id, why_not=one.why_not) for one in results]
 
     def dispatch(self) -> Dispatched:
@@ -240,6 +240,15 @@ class LocalClient:
 
     def revoke_token(self, id_part: str) -> TokenItem:
         return self._store.write(lambda connection: users.revoke_token(connection, id_part, now()))
+
+
+def _who() -> str:
+    """Who sits at the command line, for the attempt's record."""
+    try:
+        return f"{getpass.getuser()} (command line)"
+    except (KeyError, OSError):
+        # A container's user without a name.
+        return f"uid {os.getuid()} (command line)"
 
 
 def _named(connection: Connection, user: str) -> str:

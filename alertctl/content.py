@@ -50,8 +50,9 @@ def figure(value: float) -> str:
         return str(value)
     if float(value).is_integer() and abs(value) < 1e15:
         return str(int(value))
-    text = f"{float(f'{value:.4g}'):f}" if abs(value) >= 1e-4 else f"{value:.{_places(value)}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    text = f"{float(f'{value:.4g}'):f}" if abs(value) >= 1 else f"{value:.{_places(value)}f}"
+    short = text.rstrip("0").rstrip(".")
+    return "0" if short == "-0" else short
 
 
 def _places(value: float) -> int:

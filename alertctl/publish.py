@@ -129,7 +129,8 @@ def publish(connection: Connection, publications: Sequence[Publication], now: da
     ids = {index: new_id(now) for index in plain}
     if plain:
         connection.execute(insert(event), [_row(publications[index], ids[index], now) for index in plain])
-    for index, one in enumerate(publications):
+    # In the order of their keys: two daemons that write the same ones must not wait for each other.
+    for index, one in sorted(enumerate(publications), key=lambda each: each[1].keys):
         answer = answers[index] = _written(one, ids[index]) if index in ids else _write_keyed(connection, one, now)
         if isinstance(answer, Published) and answer.created:
             routed.append(_routed(connection, one, answer.event_id))

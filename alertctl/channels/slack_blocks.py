@@ -99,7 +99,7 @@ def blocks(content: Content, *, spent: int = 0) -> list[Block]:
     more = len(content.fields) - FIELDS_LIMIT
     small = _context(content, more=max(more, 0), dropped_link=bool(link) and button is None)
     left = TOTAL_LIMIT - spent - sum(map(width, (header, summary, small, button or ""))) - BUTTON_LIMIT
-    found: list[Block] = [HeaderBlock(text=PlainTextObject(text=header, emoji=True))]
+    found: list[Block] = [HeaderBlock(text=_Plain(text=header, emoji=True))]
     if summary:
         found.append(SectionBlock(text=_Inert(summary)))
     if content.fields:
@@ -120,6 +120,13 @@ class _Inert(MarkdownTextObject):
 
     def to_dict(self, *args: Any) -> dict[str, Any]:
         return {"type": "mrkdwn", "text": self.text, "verbatim": True}
+
+
+class _Plain(PlainTextObject):
+    """A headline; slack_sdk's HeaderBlock checks its length."""
+
+    def to_dict(self, *args: Any) -> dict[str, Any]:
+        return {"type": "plain_text", "text": self.text, "emoji": True}
 
 
 def _fields(fields: tuple[Field, ...], left: int) -> list[str]:

@@ -12,7 +12,8 @@ import pytest
 
 from alertctl.channels import Channel, Parcel, Receipt, Verdict
 from alertctl.errors import DeliveryError, Reason
-from channels.lab import ALERT, PASSWORD, Lab
+from alertctl.sandbox import Sandbox
+from channels.lab import ALERT, PASSWORD, Lab, labs
 
 UNAVAILABLE, AMBIGUOUS, CONFIG = Reason.UNAVAILABLE, Reason.AMBIGUOUS, Reason.CONFIG
 BAD_ADDRESS, REJECTED, LIMITED = Reason.BAD_ADDRESS, Reason.REJECTED, Reason.RATE_LIMITED
@@ -253,6 +254,16 @@ def test_a_message_after_any_fault_goes_through(lab: Lab) -> None:
 def test_a_hundred_messages_share_one_connection(lab: Lab) -> None:
     channel, before = lab.channel(5.0), lab.ledger.connections
     verdicts = [_send(channel, lab) for _ in range(100)]
+    channel.close()
+    assert all(isinstance(verdict, Receipt) for verdict in verdicts)
+    assert lab.ledger.connections == before + 1
+
+
+@pytest.mark.parametrize("provider", ["slack", "sendgrid", "smtp"])
+def test_a_connection_over_tls_is_kept_too(tls_sandbox: Sandbox, provider: str) -> None:
+    lab = labs(tls_sandbox)[provider]
+    channel, before = lab.channel(5.0), lab.ledger.connections
+    verdicts = [_send(channel, lab) for _ in range(20)]
     channel.close()
     assert all(isinstance(verdict, Receipt) for verdict in verdicts)
     assert lab.ledger.connections == before + 1

@@ -318,7 +318,7 @@ def test_a_test_is_one_delivery_that_says_it_is_a_test(store):
     assert restore(row(store, EVENT)).notes[-1] == "This is a test: nothing happened."
 
 
-HOSTILE = ["\0", "\ud800", "a\u202eb", "😀" * 500, "<!channel>", "'; DROP TABLE delivery; --", "\r\nBcc: x@y", "%s%n{}"]
+HOSTILE = ["\0", "\ud800", "a\u202eb", "😀" * 200, "<!channel>", "'; DROP TABLE delivery; --", "\r\nBcc: x@y", "%s%n{}"]
 
 
 @pytest.mark.parametrize("text", HOSTILE)

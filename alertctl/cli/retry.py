@@ -1,0 +1,116 @@
+"""`alertctl log retry`: send again what was named, or what the log's own filters find."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alertctl.cli.filters import (
+    ErrorOption,
+    EventIdOption,
+    Pages,
+    SinceOption,
+    ToOption,
+    UntilOption,
+    filter_of,
+)
+from alertctl.cli.options import ChannelOption, EventOption, StatusOption
+from alertctl.cli.output import Output, OutputOption, print_items, say, warn
+from alertctl.cli.rows import print_deliveries, short
+from alertctl.cli.session import client_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from alertctl.client import Client
+    from alertctl.schemas import DeliveryItem, LogFilter
+
+ALL = 10**9
+AT_ONCE = 20
+"""Deliveries that are sent one event after the other; more are dispatched together with whatever else is due."""
+
+IdsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[ID]...", help="Any unique part of each delivery's id; or use filters.")
+]
+MaxOption = Annotated[
+    int | None, typer.Option("--max", metavar="N", min=1, help="Send no more than the newest N that the filters find.")
+]
+
+
+def retry(
+    context: typer.Context,
+    ids: IdsArgument = None,
+    status: StatusOption = None,
+    event: EventOption = None,
+    channel: ChannelOption = None,
+    to: ToOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    error: ErrorOption = None,
+    event_id: EventIdOption = None,
+    most: MaxOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent again.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also what has arrived already.")] = False,
+    queue: Annotated[bool, typer.Option("--queue", help="Mark it as due only; a daemon sends it.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """
+    \b
+    alertctl log retry 4f1c02ab
+    alertctl log retry --status failed --error token_revoked
+    alertctl log retry --status failed --since 2h --dry-run
+
+    Send deliveries again, now. What has arrived already is left alone unless you say --again.
+    """
+    where = filter_of(status, event, channel, to, since, until, error, event_id)
+    filtered = bool(where.model_dump(exclude_none=True))
+    if bool(ids) == filtered:
+        raise typer.BadParameter("name deliveries by their ids, or use filters (--status failed …): one of the two")
+    with client_of(context) as client:
+        chosen = _chosen(client, ids or [], where, most)
+        if not dry_run:
+            chosen, left_alone = _again(client, chosen, again=again, queue=queue)
+        else:
+            left_alone = []
+    if output is Output.JSON:
+        print_items(chosen, not_sent=left_alone)
+    else:
+        print_deliveries(chosen)
+    if not chosen:
+        say("no delivery matches" if not left_alone else "nothing was sent again")
+
+
+def _chosen(client: Client, ids: Sequence[str], where: LogFilter, most: int | None) -> list[DeliveryItem]:
+    if not ids:
+        return list(Pages(client, where, most or ALL))
+    return [_as_item(client.show(part)) for part in ids]
+
+
+def _again(
+    client: Client, chosen: Sequence[DeliveryItem], *, again: bool, queue: bool
+) -> tuple[list[DeliveryItem], list[dict[str, str]]]:
+    """What is sent again, as it stands then; and what is not, with the reason."""
+    results = client.resend([one.id for one in chosen], again=again)
+    left_alone = [{"id": one.id, "why_not": one.why_not} for one in results if one.why_not is not None]
+    for one in left_alone:
+        warn(f"{short(one['id'])} is not sent again: {one['why_not']}")
+    ids = {one.id for one in results if one.why_not is None}
+    due = [one for one in chosen if one.id in ids]
+    if not queue:
+        _send(client, due)
+    return [_as_item(client.show(one.id)) for one in due], left_alone
+
+
+def _send(client: Client, due: Sequence[DeliveryItem]) -> None:
+    if len(due) > AT_ONCE:
+        client.dispatch()
+        return
+    for event_id in dict.fromkeys(one.event_id for one in due):
+        client.deliver(event_id)
+
+
+def _as_item(one: DeliveryItem) -> DeliveryItem:
+    from alertctl.schemas import DeliveryItem
+
+    return DeliveryItem.model_validate(one.model_dump(include=set(DeliveryItem.model_fields)))
