@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 from sqlalchemy import Connection
 
 from alertctl import deliveries, outbox, preferences, users
-from alertctl.channels import build
+from alertctl.channels import build, build_all
 from alertctl.channels.base import Parcel
 from alertctl.config import Settings
 from alertctl.dispatcher import Dispatcher, Policy
@@ -152,10 +152,10 @@ class LocalClient:
         content = publication.fields.content(new_id(moment), publication.fields.occurred_at or moment)
         with self._store.reading() as connection:
             targets = list(targets_of(connection, publication))
+        channels: dict[str, Any] = build_all(self._settings)
         shown = []
         for target in targets:
-            channel = self._channels.get(target.channel)
-            message = channel.render(content, Parcel(new_id(moment), target.address)) if channel else {}
+            message = channels[target.channel].render(content, Parcel(new_id(moment), target.address))
             shown.append(
                 Rendered(
                     channel=target.channel,
@@ -182,7 +182,11 @@ class LocalClient:
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[ResendResult]:
         with self._store.reading() as connection:
             whole = [deliveries.find_id(connection, part) for part in ids]
-        results = self._store.write(lambda connection: outbox.resend(connection, whole, _who(), now(), again=again))
+        results = self._store.write(
+            lambda connection: outbox.resend(
+                connection, whole, _who(), now(), again=again, enabled=self._audience.enabled
+            )
+        )
         return [ResendResult(id=one.delivery_id, why_not=one.why_not) for one in results]
 
     def dispatch(self) -> Dispatched:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import postgres
 import pytest
+from hypothesis import settings
 
 from alertctl.sandbox import Sandbox
 from alertctl.store import Store, upgrade
@@ -22,6 +23,10 @@ XDG = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "
 SKIPPED = "no Postgres"
 FOLDER = pytest.StashKey[Path]()
 MISSED = pytest.StashKey[list[str]]()
+
+# No deadlines on a machine that others use too, and no files left behind.
+settings.register_profile("alertctl", deadline=None, database=None)
+settings.load_profile("alertctl")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -109,7 +109,9 @@ def retry(caller: Admin, here: Here, id: Id, again: bool = False) -> DeliveryIte
 
     def work(connection: Any) -> DeliveryItem:
         whole = deliveries.find_id(connection, id)
-        done = outbox.resend(connection, [whole], caller.email, here.clock(), again=again)[0]
+        done = outbox.resend(
+            connection, [whole], caller.email, here.clock(), again=again, enabled=here.audience.enabled
+        )[0]
         if done.why_not is not None:
             more = ": ?again=true sends it once more" if "arrived" in done.why_not else ""
             raise Conflict(f"{done.why_not}{more}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from alertctl.channels.transport import Transport
     from alertctl.config import Settings
 
-__all__ = ["BUILDERS", "Channel", "Parcel", "Receipt", "Verdict", "build"]
+__all__ = ["BUILDERS", "Channel", "Parcel", "Receipt", "Verdict", "build", "build_all"]
 
 
 def build(settings: Settings) -> dict[str, Channel]:
@@ -23,6 +23,11 @@ def build(settings: Settings) -> dict[str, Channel]:
     what is wrong with those is said by every delivery (DeliveryError with reason `config`)."""
     enabled = {"slack": settings.slack.enabled, "email": settings.email.enabled}
     return {name: builder(settings) for name, builder in BUILDERS.items() if enabled[name]}
+
+
+def build_all(settings: Settings) -> dict[str, Channel]:
+    """Every channel, also those that are switched off: to render with, not to send. Raises ConfigError."""
+    return {name: builder(settings) for name, builder in BUILDERS.items()}
 
 
 def _slack(settings: Settings) -> Channel:

@@ -68,7 +68,7 @@ def _problems(flags: Mapping[str, object]) -> list[Problem]:
 def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: Output) -> None:
     if output is Output.JSON:
         # ASCII: a terminal's or a pipe's encoding can't break it.
-        typer.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+        typer.echo(json.dumps({"items": [dict(zip(columns, row, strict=True)) for row in rows]}, indent=2))
         return
     from rich import box
     from rich.console import Console

@@ -82,4 +82,4 @@ def fix_for_pause(code: str) -> str:
     repair = BY_CODE.get(
         code, "Run alertctl doctor where the daemon runs, with its settings, and repair what it names."
     )
-    return f"{repair} Then: alertctl log --status failed -o id | xargs alertctl log retry"
+    return f"{repair} Then: alertctl log retry --status failed --error {code}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 from alertctl.errors import Reason
 from alertctl.models import Status, Urgency, new_id
 from alertctl.outbox.rows import SWEEP, delivery, pauses
-from alertctl.routing import Target
+from alertctl.routing import CHANNELS, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +65,30 @@ def _row(one: Routed, target: Target, now: datetime) -> dict[str, Any]:
     }
 
 
-def resend(connection: Connection, ids: Sequence[str], by: str, now: datetime, *, again: bool = False) -> list[Resent]:
+def resend(
+    connection: Connection,
+    ids: Sequence[str],
+    by: str,
+    now: datetime,
+    *,
+    again: bool = False,
+    enabled: Collection[str] = CHANNELS,
+) -> list[Resent]:
     """Make deliveries due at once in a new round of attempts. One that arrived is sent once more only if `again`.
+    What goes to a channel that isn't `enabled` is left alone: nobody would send it.
 
     Whoever resends has mended something: open breakers let a probe through at once.
     """
     results: list[Resent] = []
     for start in range(0, len(ids), SWEEP):
         part = list(ids[start : start + SWEEP])
-        locked = select(delivery.c.id, delivery.c.status).where(delivery.c.id.in_(part)).with_for_update()
-        found = {row.id: row.status for row in connection.execute(locked)}
-        outcomes = [Resent(one, _why_not(found.get(one), again)) for one in part]
+        locked = (
+            select(delivery.c.id, delivery.c.status, delivery.c.channel)
+            .where(delivery.c.id.in_(part))
+            .with_for_update()
+        )
+        found = {row.id: row for row in connection.execute(locked)}
+        outcomes = [Resent(one, _why_not(found.get(one), again, enabled)) for one in part]
         _restart(connection, [one.delivery_id for one in outcomes if one.why_not is None], by, now)
         results += outcomes
     connection.execute(
@@ -84,13 +97,15 @@ def resend(connection: Connection, ids: Sequence[str], by: str, now: datetime, *
     return results
 
 
-def _why_not(status: str | None, again: bool) -> str | None:
-    if status is None:
+def _why_not(row: Any, again: bool, enabled: Collection[str]) -> str | None:
+    if row is None:
         return "no such delivery"
-    if status == Status.SENDING:
+    if row.status == Status.SENDING:
         return "it is being sent right now"
-    if status == Status.SUCCESS and not again:
+    if row.status == Status.SUCCESS and not again:
         return "it has arrived already"
+    if row.channel not in enabled:
+        return f"{row.channel} is switched off ({row.channel.upper()}_ENABLED)"
     return None
 
 

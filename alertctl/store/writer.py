@@ -90,13 +90,16 @@ class Writer:
             return
         self.commits += 1
         for job, result in zip(jobs, results, strict=True):
-            job.future.set_result(result)
+            # Whoever handed it in may have gone away meanwhile; what was committed stays.
+            if not job.future.cancelled():
+                job.future.set_result(result)
 
     def _settle_apart(self, jobs: list[_Job], error: BaseException) -> None:
         # A database that is away is away for all of them: don't ask it once more for each.
         if len(jobs) == 1 or isinstance(error, Unreachable):
             for job in jobs:
-                job.future.set_exception(error)
+                if not job.future.cancelled():
+                    job.future.set_exception(error)
             return
         for job in jobs:
             self._settle([job])

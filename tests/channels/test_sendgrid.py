@@ -131,7 +131,7 @@ def test_a_400_that_says_nothing_names_nobody(body: bytes) -> None:
 
 def test_rounds_are_bounded_when_every_request_is_refused(sandbox: Sandbox) -> None:
     body = json.dumps({"errors": [{"message": "no", "field": "personalizations.0.to.0.email"}]})
-    raw = f"HTTP/1.1 400 Bad Request\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    raw = f"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     sandbox.sendgrid.faults.always(sandbox.sendgrid.faults.raw(raw.encode()))
     verdicts = send(sandbox, [f"u{n}@corp.example" for n in range(8)])
     assert codes(verdicts) == ["invalid_address"] * 5 + ["batch_refused"] * 3

@@ -1,0 +1,62 @@
+"""`alertctl log retry` with the log's own filters."""
+
+from __future__ import annotations
+
+import pytest
+
+from alertctl.sandbox import Sandbox
+
+from .lab import data, run
+
+ALERT = ("send", "--event", "generic_alert", "--title", "disk full")
+
+
+@pytest.fixture
+def refused(log_on: str, slack_and_email: Sandbox) -> Sandbox:
+    """Three deliveries that failed with a revoked token, one that failed otherwise, one that arrived."""
+    slack_and_email.slack.auth_error = None
+    run(*ALERT, "--to", "slack:#fine")
+    run(*ALERT, "--to", "slack:#missing")
+    slack_and_email.slack.auth_error = "token_revoked"
+    for name in ("#a", "#b", "#c"):
+        run(*ALERT, "--to", f"slack:{name}")
+    slack_and_email.slack.auth_error = None
+    return slack_and_email
+
+
+def test_a_repaired_token_is_followed_by_one_command_that_sends_them_all(refused: Sandbox) -> None:
+    told = data("log", "retry", "--status", "failed", "--error", "token_revoked")
+    assert {(one["to"], one["status"]) for one in told["items"]} == {(name, "success") for name in ("#a", "#b", "#c")}
+    assert [message.channel for message in refused.slack.messages].count("#fine") == 1
+    assert [one["to"] for one in data("log", "--status", "failed")["items"]] == ["#missing"]
+
+
+def test_a_dry_run_shows_and_changes_nothing(refused: Sandbox) -> None:
+    calls = len(refused.slack.calls)
+    told = data("log", "retry", "--error", "token_revoked", "--dry-run")
+    assert [one["to"] for one in told["items"]] == ["#c", "#b", "#a"]
+    assert len(refused.slack.calls) == calls
+    assert len(data("log", "--status", "failed")["items"]) == 4
+
+
+def test_max_takes_the_newest(refused: Sandbox) -> None:
+    assert [one["to"] for one in data("log", "retry", "--status", "failed", "--max", "1")["items"]] == ["#c"]
+
+
+def test_what_arrived_is_left_alone_and_the_reason_is_said(refused: Sandbox) -> None:
+    told = data("log", "retry", "--status", "success")
+    assert told["items"] == []
+    assert [one["why_not"] for one in told["not_sent"]] == ["it has arrived already"]
+
+
+def test_what_goes_to_a_channel_that_is_off_is_left_alone(refused: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLACK_ENABLED", "false")
+    told = data("log", "retry", "--error", "token_revoked")
+    assert {one["why_not"] for one in told["not_sent"]} == {"slack is switched off (SLACK_ENABLED)"}
+
+
+@pytest.mark.parametrize("arguments", [(), ("abc", "--status", "failed")])
+def test_ids_or_filters_but_one_of_the_two(arguments: tuple[str, ...]) -> None:
+    ran = run("log", "retry", *arguments)
+    assert ran.exit_code == 2
+    assert "one of the two" in ran.stderr

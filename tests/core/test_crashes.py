@@ -1,0 +1,103 @@
+"""A dispatching process that dies, or sleeps past its lease, loses nothing and doubles only what is marked so."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+from core.lab import announce, dispatching, row, rows, settings_for
+from core.nursery import nursery
+from sqlalchemy import select
+
+from alertctl.outbox.rows import attempt
+
+
+def next_hour() -> datetime:
+    """A clock on which every lease of today's processes has run out."""
+    return datetime.now(UTC) + timedelta(hours=1)
+
+
+def environment(sandbox, url: str, **more: str) -> dict[str, str]:
+    quick = {"DATABASE_URL": url, "RETRY_SCHEDULE": "1s 1s 1s", "EMAIL_ENABLED": "false", "ALERTCTL_SENDERS": "4"}
+    return sandbox.settings() | quick | more
+
+
+def finish(store, sandbox, url: str) -> None:
+    """Another daemon takes over and works until nothing is due."""
+    sandbox.slack.latency = 0
+    with dispatching(store, settings_for(sandbox, url, EMAIL_ENABLED="false"), next_hour) as dispatcher:
+        dispatcher.run_once()
+
+
+def received(sandbox) -> Counter:
+    return Counter(message.channel for message in sandbox.slack.messages)
+
+
+def assert_nothing_lost_and_only_ambiguous_ones_doubled(store, sandbox, addresses) -> None:
+    counts, log = received(sandbox), rows(store)
+    assert set(counts) == set(addresses)
+    assert {one.status for one in log} == {"success"}
+    doubled = {address for address, count in counts.items() if count > 1}
+    assert doubled <= {one.address for one in log if one.ambiguous}
+    with store.reading() as connection:
+        assert connection.execute(select(attempt).where(attempt.c.outcome.is_(None))).all() == []
+
+
+def test_killed_at_ten_random_moments_nothing_is_lost(store, sandbox, database_url, long):
+    count = 1_000 if long else 250
+    addresses = [f"#channel-{number}" for number in range(count)]
+    for start in range(0, count, 25):
+        announce(store, *(f"slack:{address}" for address in addresses[start : start + 25]), now=datetime.now(UTC))
+    sandbox.slack.latency = 0.02
+    dice = random.Random(7)
+    with nursery(environment(sandbox, database_url)) as home:
+        for _ in range(10):
+            before = len(sandbox.slack.calls)
+            child = home.dispatcher()
+            wait_for_calls(sandbox, before + 1)
+            time.sleep(dice.uniform(0, 0.05))
+            os.kill(child, signal.SIGKILL)
+            home.bury()
+    assert any(one.status == "sending" for one in rows(store)), "nobody was killed in the middle of something"
+    finish(store, sandbox, database_url)
+    assert_nothing_lost_and_only_ambiguous_ones_doubled(store, sandbox, addresses)
+
+
+def test_one_that_sleeps_past_its_lease_changes_nothing_when_it_wakes(store, sandbox, database_url):
+    addresses = [f"#channel-{number}" for number in range(30)]
+    announce(store, "slack:#first", now=datetime.now(UTC))
+    with nursery(environment(sandbox, database_url, ALERTCTL_LEASE="1s", ALERTCTL_DEADLINE="10s")) as home:
+        child = home.dispatcher()
+        sandbox.slack.wait_for(1)
+        sandbox.slack.latency = 0.5
+        announce(store, *(f"slack:{address}" for address in addresses), now=datetime.now(UTC))
+        wait_for_calls(sandbox, 4)
+        os.kill(child, signal.SIGSTOP)
+        asleep_since = time.monotonic()
+        wait_until_claimed(store)
+        finish(store, sandbox, database_url)
+        before = rows(store)
+        time.sleep(max(0.0, 1.1 - (time.monotonic() - asleep_since)))
+        os.kill(child, signal.SIGCONT)
+        time.sleep(0.5)
+        os.kill(child, signal.SIGKILL)
+        home.bury()
+    assert rows(store) == before
+    assert row(store, address="#first").attempts == 1
+    assert_nothing_lost_and_only_ambiguous_ones_doubled(store, sandbox, ["#first", *addresses])
+
+
+def wait_for_calls(sandbox, count: int) -> None:
+    deadline = time.monotonic() + 15
+    while len(sandbox.slack.calls) < count:
+        assert time.monotonic() < deadline, "the child sends nothing"
+        time.sleep(0.002)
+
+
+def wait_until_claimed(store) -> None:
+    """A stopped process may hold SQLite's write lock: then nobody can take over, and the test would prove nothing."""
+    assert any(one.status == "sending" for one in rows(store))

@@ -1,0 +1,163 @@
+"""The delivery log as people read it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from core.lab import EMAIL, NOW, after, announce, arrived, claim, claim_one, record, refused, row, rows
+
+from alertctl import deliveries
+from alertctl.errors import InvalidEvent, NotFound, Reason
+from alertctl.schemas import LogFilter
+
+
+def read(store, question, *args, **more):
+    with store.reading() as connection:
+        return question(connection, *args, **more)
+
+
+def page(store, limit=20, page=1, cursor=None, **where):
+    return read(store, deliveries.page, LogFilter(**where), limit=limit, page=page, cursor=cursor)
+
+
+@pytest.fixture
+def log(store):
+    """One that arrived, one that failed, one that waits, on two channels at three times."""
+    announce(store, "slack:#Arrived", now=NOW)
+    record(store, arrived(claim_one(store)))
+    announce(store, "email:failed@corp.example", event_type="safety_rollback", now=after(60))
+    failed = claim_one(store, EMAIL, after(60))
+    record(store, refused(failed, Reason.BAD_ADDRESS, "550"), lane=EMAIL, now=after(60))
+    announce(store, "slack:#waiting", now=after(120))
+    return store
+
+
+def test_the_newest_comes_first(log):
+    assert [item.to for item in page(log).items] == ["#waiting", "failed@corp.example", "#Arrived"]
+
+
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ({"status": "failed"}, ["failed@corp.example"]),
+        ({"status": "success"}, ["#Arrived"]),
+        ({"event_type": "generic_alert"}, ["#waiting", "#Arrived"]),
+        ({"channel": "email"}, ["failed@corp.example"]),
+        ({"to": "#arrived"}, ["#Arrived"]),
+        ({"to": "FAILED@corp.example"}, ["failed@corp.example"]),
+        ({"error": "550"}, ["failed@corp.example"]),
+        ({"since": after(60)}, ["#waiting", "failed@corp.example"]),
+        ({"until": after(60)}, ["#Arrived"]),
+        ({"since": after(1), "until": after(100)}, ["failed@corp.example"]),
+        ({"status": "success", "channel": "email"}, []),
+        ({"channel": "slack", "event_type": "generic_alert", "status": "pending"}, ["#waiting"]),
+    ],
+)
+def test_filters_hold_together(log, where, found):
+    shown = page(log, **where)
+    assert [item.to for item in shown.items] == found
+    assert shown.total == len(found)
+
+
+def test_an_events_own_deliveries_can_be_asked_for(log):
+    wanted = row(log, address="#waiting").event_id
+    assert [item.to for item in page(log, event_id=wanted).items] == ["#waiting"]
+
+
+@pytest.mark.parametrize("by", ["page", "cursor"])
+def test_pages_show_every_row_once(store, by):
+    announce(store, *(f"slack:#channel-{number}" for number in range(25)))
+    seen, cursor = [], None
+    for number in (1, 2, 3):
+        shown = page(store, limit=10, page=number) if by == "page" else page(store, limit=10, cursor=cursor)
+        seen += [item.id for item in shown.items]
+        cursor = shown.next_cursor
+        assert shown.total == 25
+    assert seen == sorted((one.id for one in rows(store)), reverse=True)
+    assert cursor is None
+
+
+def test_a_page_behind_the_last_is_empty(log):
+    shown = page(log, page=10**30)
+    assert (shown.items, shown.total, shown.next_cursor) == ([], 3, None)
+
+
+def test_a_cursor_is_not_moved_by_what_comes_in_meanwhile(store):
+    announce(store, *(f"slack:#channel-{number}" for number in range(4)))
+    first = page(store, limit=2)
+    announce(store, "slack:#new")
+    second = page(store, limit=2, cursor=first.next_cursor)
+    assert not {item.id for item in first.items} & {item.id for item in second.items}
+    assert "#new" not in {item.to for item in second.items}
+
+
+def test_any_part_of_an_id_that_is_unique_will_do(log):
+    one = row(log, address="#waiting").id
+    others = [other.id for other in rows(log) if other.id != one]
+    unique = next(one[-size:] for size in range(1, 37) if not any(one[-size:] in other for other in others))
+    assert read(log, deliveries.find_id, one) == one
+    assert read(log, deliveries.find_id, unique.upper()) == one
+
+
+def test_a_part_that_fits_several_names_them(log):
+    with pytest.raises(NotFound, match="more than one"):
+        read(log, deliveries.find_id, rows(log)[0].id[:4])
+
+
+@pytest.mark.parametrize("part", ["", " ", "%", "_", "zz", "x" * 40, "ffffffffffff", "'; --", "\0"])
+def test_a_part_that_fits_nothing_is_not_found(log, part):
+    with pytest.raises(NotFound):
+        read(log, deliveries.find_id, part)
+
+
+def test_a_delivery_tells_its_whole_story(store):
+    announce(store, "slack:#a", "email:a@corp.example", event_type="safety_rollback")
+    record(store, refused(claim_one(store), Reason.UNAVAILABLE, "http_503"))
+    record(store, arrived(claim_one(store, now=after(5))), now=after(5))
+    told = read(store, deliveries.detail, row(store, channel="slack").id)
+    assert (told.status, told.attempts, told.rule, told.user) == ("success", 2, "named", None)
+    assert [(one.number, one.outcome, one.code) for one in told.attempt_log] == [
+        (1, "failed", "http_503"),
+        (2, "success", None),
+    ]
+    assert [other.to for other in told.others] == ["a@corp.example"]
+    assert (told.event.title, told.event.severity) == ("Safety rollback", "critical")
+
+
+def test_an_events_deliveries_come_in_the_order_of_routing(store):
+    event_id = announce(store, "slack:#b", "slack:#a", "email:c@corp.example")
+    found = read(store, deliveries.items_of, [event_id])
+    assert [item.to for item in found[event_id]] == ["#b", "#a", "c@corp.example"]
+
+
+def test_the_queue_says_what_waits_and_for_how_long(log):
+    found = read(log, deliveries.queue, after(180))
+    assert found.depth == {"slack": 1, "email": 0}
+    assert found.oldest_due_seconds == 60
+
+
+def test_a_queue_with_nothing_due_is_not_late(store):
+    announce(store, "slack:#a")
+    record(store, refused(claim_one(store), Reason.UNAVAILABLE))
+    assert read(store, deliveries.queue, after(1)).oldest_due_seconds == 0
+    assert read(store, deliveries.queue, after(1)).paused == []
+
+
+def test_a_provider_that_is_left_alone_is_named(store):
+    announce(store, "slack:#a")
+    record(store, refused(claim_one(store), Reason.CONFIG, "token_revoked"))
+    assert read(store, deliveries.queue, after(1)).paused == ["slack"]
+    assert read(store, deliveries.queue, NOW + timedelta(days=1)).paused == []
+
+
+@pytest.mark.parametrize("text", ["", "x", "'", "0" * 37])
+def test_a_cursor_that_is_none_is_refused(text):
+    with pytest.raises(InvalidEvent, match="^cursor: "):
+        deliveries.the_cursor(text)
+
+
+def test_claiming_shows_up_as_sending(store):
+    announce(store, "slack:#a")
+    claim(store)
+    assert [item.status for item in page(store).items] == ["sending"]

@@ -1,0 +1,79 @@
+"""One real test message, and the truth about it."""
+
+from __future__ import annotations
+
+import pytest
+from core.lab import audience, dispatching, row, rows, settings_for
+
+from alertctl.errors import InvalidEvent
+from alertctl.trial import settle, try_out
+
+
+@pytest.fixture
+def attempt_of(store, sandbox, database_url, clock):
+    def trial(channel, to=None, patience=5.0, **settings):
+        chosen = settings_for(sandbox, database_url, **settings)
+        with dispatching(store, chosen, clock) as dispatcher:
+            from alertctl.publish import audience_of
+
+            return try_out(store, store, dispatcher, audience_of(chosen), channel, to, "dev", clock, patience)
+
+    return trial
+
+
+@pytest.mark.parametrize(("channel", "reached"), [("slack", "#platform-alerts"), ("email", "admin@corp.example")])
+def test_a_test_goes_to_the_usual_address_and_says_so(store, sandbox, attempt_of, channel, reached):
+    result = attempt_of(channel)
+    assert (result.success, result.message) == (True, f"Test notification sent to {reached}")
+    assert (row(store).id, row(store).address) == (result.delivery_id, reached)
+    assert len(sandbox.slack.messages) + len(sandbox.smtp.messages) == 1
+
+
+def test_a_test_goes_where_it_is_told_and_nowhere_else(store, attempt_of):
+    assert attempt_of("slack", "#mine").success
+    assert [one.address for one in rows(store)] == ["#mine"]
+
+
+def test_a_refusal_is_told_in_the_providers_own_words(attempt_of):
+    result = attempt_of("slack", "#missing")
+    assert (result.success, result.error) == (False, "channel_not_found")
+    assert "#missing" in result.message
+    assert "channel_not_found" in result.message
+
+
+def test_a_provider_that_is_away_is_told_without_waiting_for_the_retry(sandbox, attempt_of):
+    sandbox.slack.faults.always("http_503")
+    result = attempt_of("slack", patience=1.0)
+    assert not result.success
+    assert "503" in result.message or result.error == "service_unavailable"
+
+
+def test_a_channel_that_is_off_names_the_variable(attempt_of):
+    result = attempt_of("slack", SLACK_ENABLED="false")
+    assert not result.success
+    assert "SLACK_ENABLED" in result.message
+
+
+@pytest.mark.parametrize(
+    ("channel", "to", "settings", "field"),
+    [
+        ("sms", None, {}, "channel"),
+        ("email", None, {"NOTIFICATION_ADMIN_EMAILS": ""}, "to"),
+        ("email", "nobody", {}, None),
+        ("slack", "#a b", {}, None),
+    ],
+)
+def test_a_test_that_nobody_could_get_is_refused(store, attempt_of, channel, to, settings, field):
+    with pytest.raises(InvalidEvent) as caught:
+        attempt_of(channel, to, **settings)
+    assert field in (None, caught.value.field)
+    assert rows(store) == []
+
+
+def test_waiting_for_a_verdict_ends_with_patience(store, sandbox, database_url, clock):
+    from core.lab import announce
+
+    event_id = announce(store, "slack:#a", now=clock())
+    assert [item.status for item in settle(store, event_id, 0.1)] == ["pending"]
+    assert [item.status for item in settle(store, event_id, 60, only_sending=True)] == ["pending"]
+    assert audience(sandbox, database_url).slack_channel == "#platform-alerts"
