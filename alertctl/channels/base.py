@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from alertctl.content import Content
 from alertctl.errors import DeliveryError
@@ -47,6 +47,9 @@ class Channel(Protocol):
 
     def send(self, content: Content, parcels: Sequence[Parcel]) -> list[Verdict]:
         """One verdict for each parcel, in order. Raises nothing that a provider or a network can cause."""
+
+    def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
+        """What `send` would hand to the provider, as JSON-able data: Slack's payload, or a mail's headers and parts."""
 
     def close(self) -> None:
         """Let go of kept connections."""

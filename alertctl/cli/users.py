@@ -91,6 +91,19 @@ def disable(context: typer.Context, user: UserArgument, output: OutputOption = O
         _print(client.disable_user(user), output)
 
 
+@app.command(short_help="Let a user in again.")
+def enable(context: typer.Context, user: UserArgument, output: OutputOption = Output.TABLE) -> None:
+    """
+    \b
+    alertctl user enable dev@corp.example
+    alertctl user enable dev@corp.example -o json
+
+    Let a disabled user in again, with the tokens and preferences they had.
+    """
+    with client_of(context) as client:
+        _print(client.enable_user(user), output)
+
+
 def _print(one: UserItem, output: Output) -> None:
     if output is Output.JSON:
         print_json(one)

@@ -22,9 +22,9 @@ def _aware(moment: datetime) -> datetime:
 
 
 Text: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True)]
-Number: TypeAlias = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
-Percentage: TypeAlias = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=100, allow_inf_nan=False)]
-Count: TypeAlias = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=1_000_000)]
+Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_not_bool)]
+Percentage: TypeAlias = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), BeforeValidator(_not_bool)]
+Count: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(_not_bool)]
 Moment: TypeAlias = Annotated[datetime, AfterValidator(_aware)]
 Scalar: TypeAlias = str | bool | int | float | None
 

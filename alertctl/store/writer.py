@@ -74,13 +74,13 @@ class Writer:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
-                jobs, self._waiting = self._waiting[:GATHER], self._waiting[GATHER:]
-            if not jobs:
+                gathered, self._waiting = self._waiting[:GATHER], self._waiting[GATHER:]
+            if not gathered:
                 return
-            # A caller that has gone away (a cut HTTP connection) has cancelled its future: nothing is done for it.
-            wanted = [job for job in jobs if job.future.set_running_or_notify_cancel()]
-            if wanted:
-                self._settle(wanted)
+            # From here on a job can't be cancelled any more: its future will surely be answered.
+            jobs = [job for job in gathered if job.future.set_running_or_notify_cancel()]
+            if jobs:
+                self._settle(jobs)
 
     def _settle(self, jobs: list[_Job]) -> None:
         try:
@@ -90,16 +90,13 @@ class Writer:
             return
         self.commits += 1
         for job, result in zip(jobs, results, strict=True):
-            # Whoever handed it in may have gone away meanwhile; what was committed stays.
-            if not job.future.cancelled():
-                job.future.set_result(result)
+            job.future.set_result(result)
 
     def _settle_apart(self, jobs: list[_Job], error: BaseException) -> None:
         # A database that is away is away for all of them: don't ask it once more for each.
         if len(jobs) == 1 or isinstance(error, Unreachable):
             for job in jobs:
-                if not job.future.cancelled():
-                    job.future.set_exception(error)
+                job.future.set_exception(error)
             return
         for job in jobs:
             self._settle([job])

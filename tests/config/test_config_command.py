@@ -72,7 +72,7 @@ def _run(tmp_path: Path, *arguments: str, **environ: str):
 
 def test_config_show_prints_values_and_origins_without_secrets(tmp_path):
     ran = _run(tmp_path, "show", "-o", "json", **PLANTED)
-    rows = {row["name"]: row for row in json.loads(ran.stdout)}
+    rows = {row["name"]: row for row in json.loads(ran.stdout)["items"]}
     assert ran.exit_code == 0
     assert rows["SLACK_BOT_TOKEN"] == {
         "name": "SLACK_BOT_TOKEN",
@@ -97,7 +97,7 @@ def test_config_show_fits_80_columns_and_cuts_nothing(tmp_path):
 def test_config_check_names_each_mistake_and_ends_with_2(tmp_path):
     ran = _run(tmp_path, "check", "-o", "json", SMTP_PORT="70000", SLACK_ENABLED="maybe")
     assert ran.exit_code == 2
-    assert json.loads(ran.stdout) == [
+    assert json.loads(ran.stdout)["items"] == [
         {"severity": "error", "name": "SLACK_ENABLED", "message": '"maybe" is not yes or no (true, false)'},
         {"severity": "error", "name": "SMTP_PORT", "message": "70000 is not a port (1 to 65535)"},
     ]
@@ -114,4 +114,4 @@ def test_config_check_prints_no_data_when_nothing_is_wrong(tmp_path):
     good = {"SLACK_ENABLED": "1", "SLACK_BOT_TOKEN": "xoxb-1"}
     ran = _run(tmp_path, "check", **good)
     assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "", "Nothing is wrong with the settings.\n")
-    assert json.loads(_run(tmp_path, "check", "-o", "json", **good).stdout) == []
+    assert json.loads(_run(tmp_path, "check", "-o", "json", **good).stdout) == {"items": []}
