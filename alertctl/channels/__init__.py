@@ -21,6 +21,11 @@ __all__ = ["BUILDERS", "Channel", "Parcel", "Receipt", "Verdict", "build", "buil
 def build(settings: Settings) -> dict[str, Channel]:
     """The channels that are switched on, by name. Raises ConfigError for an unusable CA bundle, not for credentials:
     what is wrong with those is said by every delivery (DeliveryError with reason `config`)."""
+    if settings.alertctl.ca_bundle:
+        from alertctl.channels.transport import tls_context
+
+        # An unusable bundle is said at the start, not at the first alert.
+        tls_context(settings.alertctl.ca_bundle)
     enabled = {"slack": settings.slack.enabled, "email": settings.email.enabled}
     return {name: builder(settings) for name, builder in BUILDERS.items() if enabled[name]}
 

@@ -48,9 +48,7 @@ def _version(connection: Connection) -> str | None:
 def _refuse_newer(store: Store, version: str | None) -> None:
     if version is not None and version > HEAD:
         raise ConfigError(
-            [
-                f"DATABASE_URL: {store.shown} is of a newer alertctl ({version}, this one knows {HEAD}): upgrade it"
-            ]
+            [f"DATABASE_URL: {store.shown} is of a newer alertctl ({version}, this one knows {HEAD}): upgrade it"]
         )
 
 

@@ -69,9 +69,6 @@ def _import() -> None:
     import psycopg
     import slack_sdk
 
-    import alertctl.channels.slack
-    import alertctl.dispatcher
-
     assert psycopg, slack_sdk
 
 

@@ -6,11 +6,11 @@ import math
 import re
 
 import pytest
-from core.lab import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alertctl.content import Content, Severity, figure
+from core.lab import NOW
 
 
 @pytest.mark.parametrize(

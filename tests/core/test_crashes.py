@@ -9,11 +9,11 @@ import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from core.lab import announce, dispatching, row, rows, settings_for
-from core.nursery import nursery
 from sqlalchemy import select
 
 from alertctl.outbox.rows import attempt
+from core.lab import announce, dispatching, row, rows, settings_for
+from core.nursery import nursery
 
 
 def next_hour() -> datetime:

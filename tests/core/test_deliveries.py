@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from core.lab import EMAIL, NOW, after, announce, arrived, claim, claim_one, record, refused, row, rows
 
 from alertctl import deliveries
 from alertctl.errors import InvalidEvent, NotFound, Reason
 from alertctl.schemas import LogFilter
+from core.lab import EMAIL, NOW, after, announce, arrived, claim, claim_one, record, refused, row, rows
 
 
 def read(store, question, *args, **more):

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
-from core.lab import announce, attempts, dispatching, row, rows, settings_for
 from sqlalchemy import select
 
 from alertctl import outbox
@@ -16,6 +15,7 @@ from alertctl.dispatcher import Dispatcher, Policy, Tally
 from alertctl.errors import Unreachable
 from alertctl.outbox.rows import attempt, delivery
 from alertctl.store import Store, Writer
+from core.lab import announce, attempts, dispatching, row, rows, settings_for
 
 
 def wall_clock() -> datetime:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from core.lab import NOW
 
 from alertctl.content import Severity
 from alertctl.errors import InvalidEvent
 from alertctl.events import EVENT_TYPES, find, parse, restore
 from alertctl.events.base import percent, span, step
+from core.lab import NOW
 
 
 def said(kind: str, **fields) -> str:
@@ -237,12 +237,15 @@ def test_every_event_type_is_found_by_its_name():
     assert [find(kind.event_type) for kind in EVENT_TYPES] == list(EVENT_TYPES)
 
 
-@pytest.mark.parametrize(("start", "end", "words", "shown"), [
-    (None, None, "", None),
-    (50, 0, " from 50% to 0%", "50% → 0%"),
-    (None, 0, " to 0%", "to 0%"),
-    (50, None, " from 50%", "from 50%"),
-])
+@pytest.mark.parametrize(
+    ("start", "end", "words", "shown"),
+    [
+        (None, None, "", None),
+        (50, 0, " from 50% to 0%", "50% → 0%"),
+        (None, 0, " to 0%", "to 0%"),
+        (50, None, " from 50%", "from 50%"),
+    ],
+)
 def test_a_span_has_only_the_ends_that_are_known(start, end, words, shown):
     assert (span(start, end), step(start, end)) == (words, shown)
 

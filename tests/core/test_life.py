@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import timedelta
 
-from core.lab import NOW, SLACK, announce, arrived, claim, record, refused, rows
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
@@ -16,6 +15,7 @@ from alertctl import outbox
 from alertctl.errors import Reason
 from alertctl.outbox.rows import TABLES, attempt, pauses
 from alertctl.store import Store
+from core.lab import NOW, SLACK, announce, arrived, claim, record, refused, rows
 
 
 class Life(RuleBasedStateMachine):

@@ -8,6 +8,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import insert, text
+
+from alertctl import outbox
+from alertctl.errors import Reason
+from alertctl.models import new_id
+from alertctl.outbox.rows import delivery
+from alertctl.store import Store
 from core.lab import (
     EMAIL,
     LEASE,
@@ -23,15 +30,7 @@ from core.lab import (
     record,
     refused,
     row,
-    rows,
 )
-from sqlalchemy import insert, text
-
-from alertctl import outbox
-from alertctl.errors import Reason
-from alertctl.models import new_id
-from alertctl.outbox.rows import delivery
-from alertctl.store import Store
 
 BUSY = """
 import sys
@@ -96,7 +95,7 @@ def test_a_claim_never_takes_more_than_it_may(store, limit):
 def test_a_claim_never_takes_more_than_it_may_whatever_postgres_plans(postgres_url):
     store = Store(postgres_url)
     announce(store, *(f"slack:#channel-{number}" for number in range(50)))
-    plans = "hashjoin hashagg mergejoin sort material memoize indexscan bitmapscan".split()
+    plans = ["hashjoin", "hashagg", "mergejoin", "sort", "material", "memoize", "indexscan", "bitmapscan"]
 
     def with_a_nested_loop(connection):
         for plan in plans:
@@ -356,5 +355,3 @@ def test_processes_that_claim_at_once_never_share_a_delivery(store):
     found = [one for mine in said for one in mine]
     assert [process.returncode for process in processes] == [0, 0]
     assert len(found) == len(set(found)) == 300
-
-

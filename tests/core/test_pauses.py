@@ -6,14 +6,28 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from core.lab import EMAIL, LEASE, NOW, SLACK, after, announce, arrived, claim, claim_one, open_pauses, record, refused
-from core.lab import row, rows
 
 from alertctl import outbox
 from alertctl.channels.base import Receipt
 from alertctl.errors import DeliveryError, Reason
 from alertctl.outbox import Ended
 from alertctl.retry import PROBE_SECONDS
+from core.lab import (
+    EMAIL,
+    LEASE,
+    NOW,
+    SLACK,
+    after,
+    announce,
+    arrived,
+    claim,
+    claim_one,
+    open_pauses,
+    record,
+    refused,
+    row,
+    rows,
+)
 
 
 def limited(claimed, seconds, whole=False):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from core.lab import SLACK, announce, arrived, claim, record, refused, rows
 from sqlalchemy import insert, select
 
 from alertctl import outbox
@@ -13,6 +12,7 @@ from alertctl.errors import Reason
 from alertctl.models import Status, new_id
 from alertctl.outbox.prune import first_id
 from alertctl.outbox.rows import TABLES, delivery, pauses
+from core.lab import SLACK, announce, arrived, claim, record, refused, rows
 
 DAY = 86_400.0
 KEEP = {Status.SUCCESS: 30, Status.FAILED: 90, Status.SUPPRESSED: 30}

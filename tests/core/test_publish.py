@@ -7,7 +7,6 @@ import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from core.lab import EVERYBODY, NOW, after, row, rows
 from sqlalchemy import insert
 
 from alertctl.errors import Conflict, InvalidEvent
@@ -17,6 +16,7 @@ from alertctl.outbox.rows import TABLES
 from alertctl.publish import prepare, publish, targets_of, test_publication
 from alertctl.routing import Audience
 from alertctl.store import Writer
+from core.lab import EVERYBODY, NOW, after, row, rows
 
 SLACK_ONLY = Audience("#platform-alerts", ("ops@corp.example",), frozenset({"slack"}))
 EVENT = TABLES["event"]
@@ -105,9 +105,7 @@ def test_only_one_channel_when_only_one_is_asked_for(store):
 
 
 def test_a_rollouts_next_stage_goes_to_slack_only(store):
-    add_user(
-        store, "dev@corp.example", slack_channel="#mine", choices={"rollout_advance": True}
-    )
+    add_user(store, "dev@corp.example", slack_channel="#mine", choices={"rollout_advance": True})
     publish_one(store, prepare("rollout_advance", {}, EVERYBODY))
     assert [address for _, address, *_ in where(store)] == ["#platform-alerts", "#mine"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from core.lab import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alertctl.errors import DeliveryError, Reason
 from alertctl.retry import JITTER, PROBE_SECONDS, RATE_LIMIT_SECONDS, PauseWanted, Tried, next_attempt, pause, wait
+from core.lab import NOW
 
 SCHEDULE = (5.0, 30.0, 120.0)
 BACKOFF = (Reason.UNAVAILABLE, Reason.AMBIGUOUS)

@@ -78,14 +78,17 @@ def test_a_channel_that_is_off_holds_its_targets_back():
     assert [target.held_back for target in route(BOTH, off, [])] == ["slack_disabled", "email_disabled"]
 
 
-@pytest.mark.parametrize("text", ["slack:#x", "slack:general", "slack:C0123456789", "email:a@b", "email:o'hara+x@b.example"])
+@pytest.mark.parametrize(
+    "text", ["slack:#x", "slack:general", "slack:C0123456789", "email:a@b", "email:o'hara+x@b.example"]
+)
 def test_a_target_is_a_channel_and_an_address(text):
     target = parse_target(text)
     assert f"{target.channel}:{target.address}" == text
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":", "slack", "slack:", "slack:a b", "slack:#", "Slack:#x", "email:", "email:a", "email:a@b@c", "sms:1"]
+    "text",
+    ["", ":", "slack", "slack:", "slack:a b", "slack:#", "Slack:#x", "email:", "email:a", "email:a@b@c", "sms:1"],
 )
 def test_what_is_no_target_is_refused_with_an_example(text):
     with pytest.raises(InvalidEvent, match="^to: .*(#|@)"):

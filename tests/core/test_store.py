@@ -7,11 +7,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from core.lab import announce
 from sqlalchemy import event, text
 
 from alertctl.errors import ConfigError, Unreachable
 from alertctl.store import Store, upgrade
+from core.lab import announce
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from core.lab import audience, dispatching, row, rows, settings_for
 
 from alertctl.errors import InvalidEvent
 from alertctl.trial import settle, try_out
+from core.lab import audience, dispatching, row, rows, settings_for
 
 
 @pytest.fixture

@@ -10,6 +10,19 @@ MOMENT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
+    _event()
+    _pause()
+    _run()
+    _users()
+    _delivery()
+    _event_key()
+    _event_preference()
+    _preference()
+    _token()
+    _attempt()
+
+
+def _event() -> None:
     op.create_table(
         "event",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -39,6 +52,9 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("feature_flag IS NOT NULL"),
     )
+
+
+def _pause() -> None:
     op.create_table(
         "pause",
         sa.Column("provider", sa.String(length=16), nullable=False),
@@ -49,6 +65,9 @@ def upgrade() -> None:
         sa.Column("since", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("provider", "address_key"),
     )
+
+
+def _run() -> None:
     op.create_table(
         "run",
         sa.Column("job", sa.String(length=32), nullable=False),
@@ -56,6 +75,9 @@ def upgrade() -> None:
         sa.Column("started_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("job", "period"),
     )
+
+
+def _users() -> None:
     op.create_table(
         "users",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -68,6 +90,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("email"),
         sa.UniqueConstraint("subject"),
     )
+
+
+def _delivery() -> None:
     op.create_table(
         "delivery",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -108,6 +133,9 @@ def upgrade() -> None:
     op.create_index("ix_delivery_event_type", "delivery", ["event_type", "id"], unique=False)
     op.create_index("ix_delivery_status", "delivery", ["status", "id"], unique=False)
     op.create_index("ix_delivery_status_event_type", "delivery", ["status", "event_type", "id"], unique=False)
+
+
+def _event_key() -> None:
     op.create_table(
         "event_key",
         sa.Column("scope", sa.String(length=300), nullable=False),
@@ -119,6 +147,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("scope", "key"),
     )
     op.create_index(op.f("ix_event_key_event_id"), "event_key", ["event_id"], unique=False)
+
+
+def _event_preference() -> None:
     op.create_table(
         "event_preference",
         sa.Column("user_id", sa.String(length=36), nullable=False),
@@ -127,6 +158,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_id", "event_type"),
     )
+
+
+def _preference() -> None:
     op.create_table(
         "preference",
         sa.Column("user_id", sa.String(length=36), nullable=False),
@@ -138,6 +172,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_id"),
     )
+
+
+def _token() -> None:
     op.create_table(
         "token",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -154,6 +191,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest"),
     )
     op.create_index(op.f("ix_token_user_id"), "token", ["user_id"], unique=False)
+
+
+def _attempt() -> None:
     op.create_table(
         "attempt",
         sa.Column("delivery_id", sa.String(length=36), nullable=False),
