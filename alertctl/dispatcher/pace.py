@@ -11,6 +11,9 @@ from alertctl.outbox import Claimed
 FORGET = 10_000
 """Addresses that are remembered at most before those whose turn has passed are dropped."""
 
+LATE = 60.0
+"""Seconds after which a promised turn that nobody took is forgotten."""
+
 
 class Pace:
     """Turns for addresses: `burst` at once, then `per_second`. Fresh critical alerts go at once and use up a turn."""
@@ -37,6 +40,7 @@ class Pace:
                 self._forget(now)
                 return 0.0
             self._promised[claimed.delivery_id] = turn
+            self._forget(now)
             return turn - now
 
     def horizon(self) -> float:
@@ -47,3 +51,6 @@ class Pace:
     def _forget(self, now: float) -> None:
         if len(self._next) > FORGET:
             self._next = {key: turn for key, turn in self._next.items() if turn > now - self._burst}
+        if self._promised and len(self._promised) % FORGET == 0:
+            # Another daemon took them at their turn.
+            self._promised = {key: turn for key, turn in self._promised.items() if turn > now - LATE}
