@@ -29,7 +29,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._template = f"template_{folder.name[-12:].lower()}"
+        self._template = _template(folder)
         try:
             self._url = os.environ.get(SERVER_VARIABLE) or _started(folder)
             self._make_template()
@@ -58,31 +58,37 @@ class Server:
                 upgrade(store)
                 store.close()
 
-    def drop_template(self) -> None:
-        self._execute(f'DROP DATABASE IF EXISTS "{self._template}" WITH (FORCE)')
-
     def _address(self, database: str) -> str:
         from sqlalchemy.engine import make_url
 
         url = make_url(self._url).set(drivername="postgresql+psycopg", database=database)
         return url.render_as_string(hide_password=False)
 
-    def _execute(self, statement: Any) -> None:
+    def _execute(self, statement: str) -> None:
         with self._admin() as connection:
             connection.execute(statement)
 
     def _admin(self) -> Any:
-        import psycopg
+        return _connected(self._url)
 
-        return psycopg.connect(self._url.replace("+psycopg", ""), autocommit=True, connect_timeout=5)
+
+def _template(folder: Path) -> str:
+    return f"template_{folder.name.lower()}"
+
+
+def _connected(url: str) -> Any:
+    import psycopg
+
+    return psycopg.connect(url.replace("+psycopg", ""), autocommit=True, connect_timeout=5)
 
 
 def new_folder() -> Path:
-    """Where a run's server lives. Its path is short: that of a unix socket has 100 characters at most."""
-    return Path(tempfile.mkdtemp(prefix="pg-"))
+    """Where a run's server would live; made when one is started. Short: a unix socket's path has 100 characters."""
+    return Path(tempfile.gettempdir()) / f"pg-{uuid.uuid4().hex[:8]}"
 
 
 def _started(folder: Path) -> str:
+    folder.mkdir(mode=0o700, exist_ok=True)
     runtime = folder / "run"
     runtime.mkdir(mode=0o700, exist_ok=True)
     # platformdirs warns where this is unset, and our own folder keeps the server's lock file out of anybody's way.
@@ -98,9 +104,7 @@ def _started(folder: Path) -> str:
 
 def _forgo_durability(url: str) -> None:
     """Tests drop what they write: no waiting for a disk."""
-    import psycopg
-
-    with psycopg.connect(url, autocommit=True) as connection:
+    with _connected(url) as connection:
         for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
             connection.execute(f"ALTER SYSTEM SET {setting}")
         connection.execute("SELECT pg_reload_conf()")
@@ -119,7 +123,10 @@ def _variable(name: str, value: str) -> Iterator[None]:
 
 
 def stop(folder: Path) -> None:
-    """End a run's server, if one was started, and remove all that it wrote."""
+    """End a run's server, if one was started, and remove all that it wrote; somebody else's loses the template."""
+    if url := os.environ.get(SERVER_VARIABLE):
+        with suppress(Exception), _connected(url) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{_template(folder)}" WITH (FORCE)')
     pid_file = folder / "data" / "postmaster.pid"
     with suppress(FileNotFoundError, ProcessLookupError, ValueError):
         os.kill(int(pid_file.read_text().split()[0]), signal.SIGINT)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -105,3 +107,18 @@ def shut(channels: Sequence[Channel] | Any) -> None:
 
 def audience(sandbox: Sandbox, url: str) -> Audience:
     return audience_of(settings_for(sandbox, url))
+
+
+def wall_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def statuses(store: Store) -> Counter[str]:
+    return Counter(one.status for one in rows(store))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)

@@ -153,7 +153,7 @@ def test_a_provider_that_is_left_alone_is_named(store):
 
 @pytest.mark.parametrize("text", ["", "x", "'", "0" * 37])
 def test_a_cursor_that_is_none_is_refused(text):
-    with pytest.raises(InvalidEvent, match="^cursor: "):
+    with pytest.raises(InvalidEvent, match=r"^cursor: "):
         deliveries.the_cursor(text)
 
 

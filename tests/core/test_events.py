@@ -149,7 +149,7 @@ def test_every_event_has_a_severity(kind, fields, severity):
 def test_details_come_after_the_facts_in_words():
     details = {"region": "eu", "canary": True, "ratio": 1 / 3, "note": None, "count": 3}
     shown = facts("generic_alert", title="x", source="ci", details=details)
-    assert list(shown.items())[0] == ("Source", "ci")
+    assert next(iter(shown.items())) == ("Source", "ci")
     assert (shown["canary"], shown["ratio"], shown["count"], shown["note"]) == ("yes", "0.3333", "3", "")
 
 

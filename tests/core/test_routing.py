@@ -91,7 +91,7 @@ def test_a_target_is_a_channel_and_an_address(text):
     ["", ":", "slack", "slack:", "slack:a b", "slack:#", "Slack:#x", "email:", "email:a", "email:a@b@c", "sms:1"],
 )
 def test_what_is_no_target_is_refused_with_an_example(text):
-    with pytest.raises(InvalidEvent, match="^to: .*(#|@)"):
+    with pytest.raises(InvalidEvent, match=r"^to: .*(#|@)"):
         parse_target(text)
 
 

@@ -104,8 +104,7 @@ def test_a_file_that_another_process_has_locked_is_unreachable_in_one_line(tmp_p
         other.execute("CREATE TABLE IF NOT EXISTS theirs (x)")
         other.execute(f"BEGIN {lock}")
         with pytest.raises(Unreachable) as caught:
-            upgrade(store)
-            announce(store, "slack:#a")
+            announce(store, "slack:#a") if migrated else upgrade(store)
     assert one_line(caught.value, str(path), "locked")
     upgrade(store)
     announce(store, "slack:#a")
@@ -137,7 +136,7 @@ def test_a_server_that_does_not_answer_is_unreachable_without_its_password():
 
 @pytest.mark.parametrize("url", ["", "nonsense", "://"])
 def test_an_address_that_is_none_is_a_config_error_that_names_its_variable(url):
-    with pytest.raises(ConfigError, match="^DATABASE_URL: "):
+    with pytest.raises(ConfigError, match=r"^DATABASE_URL: "):
         Store(url)
 
 

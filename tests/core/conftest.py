@@ -1,0 +1,40 @@
+"""A dispatcher as `dispatch` and as `serve` run it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import pytest
+
+from alertctl.dispatcher import Tally
+from alertctl.store import Writer
+from core.lab import dispatching, settings_for, wall_clock
+
+
+@pytest.fixture
+def run(store, sandbox, database_url, clock):
+    """Send what is due by the standing clock, with these settings."""
+
+    def once(event_id=None, **settings) -> Tally:
+        with dispatching(store, settings_for(sandbox, database_url, **settings), clock) as dispatcher:
+            return dispatcher.run_once(event_id)
+
+    return once
+
+
+@pytest.fixture
+def daemon(store, sandbox, database_url):
+    """A dispatcher that has been started, as a daemon starts it: on one writer."""
+
+    @contextmanager
+    def started(clock=wall_clock, **settings):
+        writer = Writer(store)
+        with dispatching(writer, settings_for(sandbox, database_url, **settings), clock) as dispatcher:
+            dispatcher.start()
+            try:
+                yield dispatcher
+            finally:
+                dispatcher.stop(15)
+                writer.close()
+
+    return started
