@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from collections import defaultdict
 
 from alertctl.config import load
 from alertctl.config.layers import IN_FILES
 from alertctl.errors import ConfigError
+from alertctl.sandbox import Sandbox
 from tests.ops.checkout import SETTINGS, settings_named_in, text
+from tests.ops.conftest import PATIENCE, environment, serving
 
 UNIT = text("config/alertctl.service")
 
@@ -67,3 +71,14 @@ def test_the_unit_gives_no_privilege():
     assert SET["CapabilityBoundingSet"] == [""]
     assert SET["DynamicUser"] == SET["NoNewPrivileges"] == ["yes"]
     assert SET["ProtectSystem"] == ["strict"]
+
+
+def test_the_daemon_tells_the_service_manager_when_it_is_ready_and_when_it_stops(tmp_path):
+    assert SET["Type"] == ["notify"]
+    name = f"alertctl-notify-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, Sandbox() as sandbox:
+        manager.bind(f"\0{name}")
+        manager.settimeout(PATIENCE)
+        with serving({**environment(sandbox, tmp_path), "NOTIFY_SOCKET": f"@{name}"}, tmp_path):
+            assert manager.recv(100) == b"READY=1"
+        assert manager.recv(100) == b"STOPPING=1"
