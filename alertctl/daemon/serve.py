@@ -173,5 +173,7 @@ class _Server(uvicorn.Server):
             return
         bound = self.servers[0].sockets[0].getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        print(f"alertctl serves on http://{shown}:{bound[1]}", file=sys.stderr, flush=True)  # noqa: T201
+        # One write, newline included: a log line of another thread must not come between.
+        sys.stderr.write(f"alertctl serves on http://{shown}:{bound[1]}\n")
+        sys.stderr.flush()
         notify("READY=1")

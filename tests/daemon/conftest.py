@@ -59,7 +59,7 @@ class Daemon:
     def url(self) -> str:
         def address() -> str | None:
             assert self.process.poll() is None, "".join(self.log)
-            found = re.search(r"serves on (http://\S+)", "".join(self.log))
+            found = re.search(r"serves on (http://\S+)\n", "".join(self.log))
             return found[1] if found else None
 
         return str(until(address, START_SECONDS))
