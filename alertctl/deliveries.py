@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from sqlmodel import SQLModel
 
 from alertctl.errors import InvalidEvent, NotFound
 from alertctl.events import restore
-from alertctl.models import Attempt, Delivery, Event, Pause, User
+from alertctl.models import Attempt, Delivery, Event, Pause, Status, User
 from alertctl.routing import CHANNELS
 from alertctl.schemas import AttemptItem, DeliveryDetail, DeliveryItem, EventSummary, LogFilter, Page
 
@@ -39,7 +39,9 @@ _ITEM = (
     delivery.c.reason,
     delivery.c.ambiguous,
     delivery.c.provider_id,
+    delivery.c.updated_at,
 )
+_ATTEMPT = tuple(one.name for one in fields(AttemptItem))
 DEEPEST = 10**9
 """The last row that a page number reaches; a cursor goes on."""
 
@@ -66,7 +68,7 @@ def _conditions(where: LogFilter) -> list[ColumnElement[bool]]:
         "error": delivery.c.error,
         "event_id": delivery.c.event_id,
     }
-    given = where.model_dump(exclude_none=True)
+    given = where.given()
     conditions: list[ColumnElement[bool]] = [column == given[name] for name, column in columns.items() if name in given]
     if where.to is not None:
         conditions.append(delivery.c.address_key == where.to.casefold())
@@ -78,7 +80,14 @@ def _conditions(where: LogFilter) -> list[ColumnElement[bool]]:
 
 
 def _item(row: Any) -> DeliveryItem:
-    return DeliveryItem.model_validate(dict(row._mapping))
+    return DeliveryItem(**_facts(row))
+
+
+def _facts(row: Any) -> dict[str, Any]:
+    facts = dict(row._mapping)
+    if row.status == Status.SUCCESS:
+        facts["latency_ms"] = round((row.updated_at - row.created_at).total_seconds() * 1000)
+    return facts
 
 
 def items_of(connection: Connection, event_ids: Sequence[str]) -> dict[str, list[DeliveryItem]]:
@@ -114,9 +123,9 @@ def detail(connection: Connection, id_part: str) -> DeliveryDetail:
     tries = connection.execute(select(attempt).where(attempt.c.delivery_id == one).order_by(attempt.c.number))
     around = items_of(connection, [found.event_id])[found.event_id]
     return DeliveryDetail(
-        **dict(found._mapping),
+        **_facts(found),
         event=_summary(connection, found.event_id),
-        attempt_log=[AttemptItem.model_validate(dict(row._mapping)) for row in tries],
+        attempt_log=[AttemptItem(**{name: row._mapping[name] for name in _ATTEMPT}) for row in tries],
         others=[item for item in around if item.id != one][:100],
     )
 
@@ -135,6 +144,7 @@ def _summary(connection: Connection, event_id: str) -> EventSummary:
         created_at=row.created_at,
         published_by=row.published_by,
         is_test=row.is_test,
+        expires_at=row.expires_at,
     )
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -144,7 +145,10 @@ class EventPreference(SQLModel, table=True):
 
 
 class Event(SQLModel, table=True):
-    """Something that happened. `fields` is the JSON of its typed fields as the caller gave them."""
+    """Something that happened. `fields` is the JSON of its typed fields as the caller gave them.
+
+    `said_at`: when the caller first said it, if that was before `created_at` (it waited in a spool).
+    """
 
     __tablename__ = "event"
     id: str = Field(sa_column=_key())
@@ -158,6 +162,7 @@ class Event(SQLModel, table=True):
     occurred_at: datetime = Field(sa_column=_when(nullable=False))
     created_at: datetime = Field(sa_column=_when(nullable=False))
     expires_at: datetime | None = Field(default=None, sa_column=_when())
+    said_at: datetime | None = Field(default=None, sa_column=_when())
 
     __table_args__ = (
         Index("ix_event_feature_flag", "feature_flag", "id", postgresql_where=text("feature_flag IS NOT NULL")),
@@ -182,6 +187,8 @@ class Delivery(SQLModel, table=True):
     `address_key` is the address without case. `attempts` counts every claim and is the fencing token;
     the tries of the present round are `attempts - round_start` (a resend begins a new round).
     `error` is the provider's own code, or why a suppressed one was held back. `rule` says why this target was chosen.
+    `change` numbers the transactions that gave deliveries a state worth telling, in an order that a follower of the
+    log can go along without missing one; being sent is no such state.
     """
 
     __tablename__ = "delivery"
@@ -206,6 +213,7 @@ class Delivery(SQLModel, table=True):
     provider_id: str | None = Field(default=None, sa_column=Column(String(255)))
     created_at: datetime = Field(sa_column=_when(nullable=False))
     updated_at: datetime = Field(sa_column=_when(nullable=False))
+    change: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
 
     __table_args__ = (
         UniqueConstraint("event_id", "channel", "address_key", name="uq_delivery_target"),
@@ -222,7 +230,16 @@ class Delivery(SQLModel, table=True):
         Index("ix_delivery_status_event_type", "status", "event_type", "id"),
         Index("ix_delivery_channel", "channel", "id"),
         Index("ix_delivery_address", "address_key", "id"),
+        Index("ix_delivery_change", "change", "id"),
     )
+
+
+class Tick(SQLModel, table=True):
+    """SQLite's number of the last transaction that changed deliveries: one row. Postgres numbers its transactions."""
+
+    __tablename__ = "tick"
+    id: int = Field(sa_column=Column(Integer, primary_key=True))
+    number: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
 class Attempt(SQLModel, table=True):

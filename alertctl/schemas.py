@@ -1,11 +1,17 @@
-"""What the API and the command line say to each other. No SQL, no provider."""
+"""What the API, the command line and `notify` say to each other. No SQL, no provider; plain dataclasses, so that a
+command that only talks to a server starts without pydantic."""
 
 from __future__ import annotations
 
+import dataclasses
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+T = TypeVar("T")
 
 
 def stamp(moment: datetime) -> str:
@@ -13,15 +19,66 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-Moment = Annotated[datetime, PlainSerializer(stamp, return_type=str, when_used="json")]
+class _Stamped:
+    """Tells pydantic, where there is one, how a moment is written in JSON."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        written = core_schema.plain_serializer_function_ser_schema(
+            stamp, return_schema=core_schema.str_schema(), when_used="json"
+        )
+        return {**handler(source), "serialization": written}
 
 
-class Schema(BaseModel):
-    model_config = ConfigDict(frozen=True)
+Moment = Annotated[datetime, _Stamped()]
 
 
-class DeliveryItem(Schema):
-    """One row of the delivery log."""
+def as_json(value: Any) -> Any:
+    """Any schema, or a list or mapping of them, as JSON has it."""
+    if dataclasses.is_dataclass(value):
+        return {one.name: as_json(getattr(value, one.name)) for one in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return stamp(value)
+    if isinstance(value, Mapping):
+        return {name: as_json(each) for name, each in value.items()}
+    return [as_json(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def from_json(kind: type[T], data: Any) -> T:
+    """The schema that a server of the same or a newer version wrote: fields that aren't known here are passed over.
+
+    Raises ValueError when it can't be one.
+    """
+    try:
+        return _read(kind, data)  # type: ignore[no-any-return]
+    except (TypeError, AttributeError, KeyError) as error:
+        raise ValueError(f"not a {kind.__name__}: {error}") from None
+
+
+def _read(kind: Any, data: Any) -> Any:
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return None if data is None else _read(next(one for one in get_args(kind) if one is not type(None)), data)
+    if origin is list:
+        return [_read(get_args(kind)[0], each) for each in data]
+    if origin is dict:
+        return {name: _read(get_args(kind)[1], each) for name, each in data.items()}
+    if kind is datetime:
+        return datetime.fromisoformat(data)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return kind(**{name: _read(hint, data[name]) for name, hint in _hints(kind).items() if name in data})
+    return data
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryItem:
+    """One row of the delivery log. `latency_ms`: from the event's record to its success, in milliseconds."""
 
     id: str
     event_type: str
@@ -36,9 +93,12 @@ class DeliveryItem(Schema):
     reason: str | None = None
     ambiguous: bool = False
     provider_id: str | None = None
+    updated_at: Moment | None = None
+    latency_ms: int | None = None
 
 
-class AttemptItem(Schema):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptItem:
     """One try. No `outcome`: it is under way, or its sender died. `duration_ms` in milliseconds."""
 
     number: int
@@ -52,7 +112,8 @@ class AttemptItem(Schema):
     requested_by: str | None
 
 
-class EventSummary(Schema):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventSummary:
     """The event behind a delivery, in words."""
 
     id: str
@@ -65,8 +126,10 @@ class EventSummary(Schema):
     created_at: Moment
     published_by: str | None
     is_test: bool
+    expires_at: Moment | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryDetail(DeliveryItem):
     """A delivery's whole story. `rule` says why this target got it, `user` whose preference that was."""
 
@@ -74,10 +137,11 @@ class DeliveryDetail(DeliveryItem):
     user: str | None
     event: EventSummary
     attempt_log: list[AttemptItem]
-    others: list[DeliveryItem] = []
+    others: list[DeliveryItem] = field(default_factory=list)
 
 
-class Page(Schema):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
     """A page of the delivery log, newest first. `next_cursor` is None on the last one."""
 
     items: list[DeliveryItem]
@@ -87,8 +151,14 @@ class Page(Schema):
     next_cursor: str | None = None
 
 
-class LogFilter(Schema):
-    """Which deliveries; all conditions must hold. `to` is compared without case, times are aware."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFilter:
+    """Which deliveries; all conditions must hold.
+
+    `to` is compared without case, times are aware, `user` is an id or an email (the one whose preference chose the
+    target), `flag` and `experiment` are the event's. `grep` is a text that the event, the address, the error or an
+    attempt's answer holds, without case. `retrying`: failed and will be tried again; `final`: nothing more will happen.
+    """
 
     status: str | None = None
     event_type: str | None = None
@@ -98,29 +168,78 @@ class LogFilter(Schema):
     until: datetime | None = None
     error: str | None = None
     event_id: str | None = None
+    user: str | None = None
+    flag: str | None = None
+    experiment: str | None = None
+    grep: str | None = None
+    retrying: bool = False
+    final: bool = False
+
+    def given(self) -> dict[str, Any]:
+        """The conditions that there are, by name."""
+        return {
+            one.name: value
+            for one in dataclasses.fields(self)
+            if (value := getattr(self, one.name)) not in (None, False)
+        }
 
 
-class PublishRequest(Schema):
-    """An event as its caller gives it; checked on the way in."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """How many deliveries share one key (an event type, a channel, an address, an error), by how they stand.
+
+    `waiting` are pending or being sent, `retrying` failed and will be tried again, `failed` is final.
+    """
+
+    key: str
+    total: int
+    success: int
+    failed: int
+    retrying: int
+    waiting: int
+    suppressed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """The log in numbers: one count for each key, the largest first, and all of them together."""
+
+    by: str
+    items: list[Count]
+    total: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishRequest:
+    """An event as its caller gives it; checked on the way in.
+
+    `dedup_window` in seconds: a later event with the same `dedup_key` within it is recorded, but held back.
+    `expires_at`: not sent any more from then on. `said_at`: when the caller first said it, if that was earlier (spool).
+    """
 
     event_type: str
-    fields: dict[str, Any] = {}
-    to: list[str] = []
+    fields: dict[str, Any] = field(default_factory=dict)
+    to: list[str] = field(default_factory=list)
     channel: str | None = None
     idempotency_key: str | None = None
+    dedup_window: float | None = None
+    expires_at: Moment | None = None
+    said_at: Moment | None = None
 
 
-class EventReceipt(Schema):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventReceipt:
     """What was recorded: the event and its deliveries. `created` is False when its key was used before."""
 
     event_id: str
     event_type: str
     created: bool
     deliveries: list[DeliveryItem]
-    warnings: list[str] = []
+    warnings: list[str] = field(default_factory=list)
 
 
-class TestResult(Schema):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestResult:
     """The truth about one test message; `message` is a sentence with the provider's own reason."""
 
     __test__ = False
@@ -132,7 +251,8 @@ class TestResult(Schema):
     answer: str | None = None
 
 
-class Dispatched(Schema):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatched:
     """What one dispatch did: attempts made, and how they ended."""
 
     attempted: int
@@ -141,14 +261,24 @@ class Dispatched(Schema):
     failed: int
 
 
-class ResendResult(Schema):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResendResult:
     """What a resend did to one delivery; `why_not` is None when it is due again."""
 
     id: str
     why_not: str | None = None
 
 
-class EventTypeInfo(Schema):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """Deliveries that a prune took out of the log, or would with `dry_run`."""
+
+    deliveries: int
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventTypeInfo:
     """One event type of the registry, with the JSON Schema of its fields."""
 
     event_type: str
@@ -158,8 +288,10 @@ class EventTypeInfo(Schema):
     json_schema: dict[str, Any]
 
 
-class Rendered(Schema):
-    """What would be sent to whom (`--dry-run`); `held_back` is why it would be suppressed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """What would be sent to whom (`--dry-run`), or was (`log show --rendered`); `held_back` is why it would be
+    suppressed. `message` is Slack's payload, or an email's `subject`, `text` and `html`."""
 
     channel: str
     to: str
@@ -168,11 +300,43 @@ class Rendered(Schema):
     message: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    """A provider, or one of its addresses (`to`), that is left alone `until` then. `breaker`: its credentials or
+    settings were refused (`code`); else it asked us to wait."""
+
+    provider: str
+    to: str | None
+    code: str
+    breaker: bool
+    since: Moment
+    until: Moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How an alertctl stands (`alertctl status`): `where` is its database or server without secrets, `version` its own.
+
+    `depth`: deliveries that wait, by channel; `oldest_due_seconds`: how late the oldest is. `last_success` by channel.
+    `daemon`: whether this answer comes from a running daemon.
+    """
+
+    where: str
+    version: str
+    schema_version: str
+    daemon: bool
+    depth: dict[str, int]
+    oldest_due_seconds: float
+    last_success: dict[str, Moment | None]
+    paused: list[Paused]
+
+
 Prefs = dict[str, bool | str | None]
 """The flat preferences of one user, as the API shows them (`user_id`, `slack_enabled`, …)."""
 
 
-class UserItem(Schema):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserItem:
     id: str
     email: str
     role: str
@@ -180,7 +344,8 @@ class UserItem(Schema):
     created_at: Moment
 
 
-class TokenItem(Schema):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenItem:
     """A token without its secret. `hint` is the secret's last characters."""
 
     id: str

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 from sqlalchemy import Connection
 
 from alertctl import deliveries, users
@@ -35,13 +35,17 @@ REPLAYED = "Idempotent-Replayed"
 """Header of an answer that repeats an earlier one (`true`): its key was used before and nothing was recorded."""
 
 
-class Accepted(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
     """What was recorded, and stays so: the event, and its deliveries as they were born (`pending` or `suppressed`)."""
 
     event_id: str
     event_type: str
     deliveries: list[DeliveryItem]
     warnings: list[str]
+
+
+_ACCEPTED = TypeAdapter(Accepted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +93,13 @@ async def accept(request: Request) -> Response:
     if receipt.created:
         here.wake()
     headers = {} if receipt.created else {REPLAYED: "true"}
-    body = Accepted.model_construct(**{name: getattr(receipt, name) for name in Accepted.model_fields})
-    return Response(body.model_dump_json(), 202, headers, "application/json")
+    body = Accepted(
+        event_id=receipt.event_id,
+        event_type=receipt.event_type,
+        deliveries=receipt.deliveries,
+        warnings=receipt.warnings,
+    )
+    return Response(_ACCEPTED.dump_json(body), 202, headers, "application/json")
 
 
 async def _recorded(here: Services, call: Call) -> EventReceipt:
@@ -125,7 +134,7 @@ def _stopped() -> NotAllowed:
 
 
 def _receipt(call: Call, published: Published, items: Sequence[DeliveryItem]) -> EventReceipt:
-    return EventReceipt.model_construct(
+    return EventReceipt(
         event_id=published.event_id,
         event_type=published.event_type,
         created=published.created,
@@ -138,8 +147,18 @@ def as_born(item: DeliveryItem) -> DeliveryItem:
     """A delivery as it was when its event was recorded, so that a repeated call gets the same answer."""
     if item.status == Status.SUPPRESSED:
         return item
-    fresh = {"status": Status.PENDING.value, "error": None, "reason": None, "ambiguous": False, "provider_id": None}
-    return item.model_copy(update={**fresh, "attempts": 0, "next_attempt_at": item.created_at})
+    return replace(
+        item,
+        status=Status.PENDING.value,
+        error=None,
+        reason=None,
+        ambiguous=False,
+        provider_id=None,
+        attempts=0,
+        next_attempt_at=item.created_at,
+        updated_at=item.created_at,
+        latency_ms=None,
+    )
 
 
 def requested(body: Mapping[str, Any], key: str | None, audience: Audience, caller: Caller) -> Publication:

@@ -53,6 +53,8 @@ FIELDS = (
     "reason",
     "ambiguous",
     "provider_id",
+    "updated_at",
+    "latency_ms",
 )
 """The columns of CSV: the API's names, in its order."""
 
@@ -141,8 +143,10 @@ def _print_csv(pages: Iterable[DeliveryItem]) -> None:
     import csv
     import sys
 
+    from alertctl.schemas import as_json
+
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(FIELDS)
     for one in pages:
-        row = one.model_dump(mode="json")
+        row = as_json(one)
         writer.writerow([row[field] for field in FIELDS])

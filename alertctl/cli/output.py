@@ -6,15 +6,11 @@ import contextlib
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from alertctl.schemas import Schema
 
 
 class Output(StrEnum):
@@ -54,7 +50,7 @@ def print_json(data: Any) -> None:
     print_line(json.dumps(data, indent=2, default=_jsonable))
 
 
-def print_items(items: Iterable[Schema | Mapping[str, Any]], **more: Any) -> None:
+def print_items(items: Iterable[Any], **more: Any) -> None:
     """A list as every command gives it: `{"items": […]}`."""
     print_json({"items": list(items), **more})
 
@@ -64,13 +60,10 @@ def compact(data: Any) -> str:
 
 
 def _jsonable(value: Any) -> Any:
-    if isinstance(value, datetime):
-        from alertctl.schemas import stamp
+    from alertctl.schemas import as_json
 
-        return stamp(value)
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
-    return str(value)
+    plainer = as_json(value)
+    return str(value) if plainer is value else plainer
 
 
 def plain(text: str, line_break: str = "\n") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,7 +65,7 @@ def retry(
     Send deliveries again, now. What has arrived already is left alone unless you say --again.
     """
     where = filter_of(status, event, channel, to, since, until, error, event_id)
-    filtered = bool(where.model_dump(exclude_none=True))
+    filtered = bool(where.given())
     if bool(ids) == filtered:
         raise typer.BadParameter("name deliveries by their ids, or use filters (--status failed …): one of the two")
     with client_of(context) as client:
@@ -113,4 +114,4 @@ def _send(client: Client, due: Sequence[DeliveryItem]) -> None:
 def _as_item(one: DeliveryItem) -> DeliveryItem:
     from alertctl.schemas import DeliveryItem
 
-    return DeliveryItem.model_validate(one.model_dump(include=set(DeliveryItem.model_fields)))
+    return DeliveryItem(**{field.name: getattr(one, field.name) for field in fields(DeliveryItem)})

@@ -49,7 +49,9 @@ def create(
     with client_of(context) as client:
         made, secret = client.create_token(user, role, lifetime)
     if output is Output.JSON:
-        print_json({"token": secret, **made.model_dump(mode="json")})
+        from alertctl.schemas import as_json
+
+        print_json({"token": secret, **as_json(made)})
         return
     print_line(secret)
     ends = f"until {moment_in_full(made.expires_at)}" if made.expires_at else "until it is revoked"

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delet
 
 from alertctl.errors import Reason
 from alertctl.models import Status, Urgency
+from alertctl.outbox.changes import begin_change, this_change
 from alertctl.outbox.rows import INTERRUPTED, PROBING, SWEEP, Claimed, attempt, claimed_from, delivery, pauses
 from alertctl.retry import PROBE_SECONDS
 
@@ -180,6 +181,7 @@ def _sort_out(connection: Connection, lane: Lane, rows: Sequence[Any], found: Cl
     if started:
         connection.execute(insert(attempt), started)
     if later:
+        begin_change(connection)
         connection.execute(_GIVE_BACK, later)
     found.deferred = len(later)
 
@@ -191,6 +193,7 @@ _GIVE_BACK = (
         attempts=delivery.c.attempts - 1,
         next_attempt_at=bindparam("b_at"),
         status=case((delivery.c.attempts - 1 > delivery.c.round_start, "failed"), else_="pending"),
+        change=this_change(),
     )
 )
 
@@ -202,6 +205,7 @@ def release(connection: Connection, claims: Sequence[Claimed], now: datetime) ->
         gone = connection.execute(delete(attempt).where(*mine, attempt.c.outcome.is_(None)))
         if gone.rowcount:
             statement = _GIVE_BACK.where(delivery.c.attempts == claimed.attempt, delivery.c.status == "sending")
+            begin_change(connection)
             connection.execute(statement, {"b_id": claimed.delivery_id, "b_at": now})
 
 
@@ -214,6 +218,7 @@ def _extend(connection: Connection, breaker: Any, now: datetime) -> None:
 
 def _fail_waiting(connection: Connection, lane: Lane, breaker: Any, now: datetime) -> int:
     """What is due fails with the open breaker's code, for good and without a call. Returns how many."""
+    begin_change(connection)
     due = _due(lane, now).limit(SWEEP).with_for_update(skip_locked=True)
     statement = (
         update(delivery)
@@ -225,6 +230,7 @@ def _fail_waiting(connection: Connection, lane: Lane, breaker: Any, now: datetim
             ambiguous=or_(delivery.c.ambiguous, delivery.c.status == Status.SENDING.value),
             next_attempt_at=None,
             updated_at=now,
+            change=this_change(),
         )
         .returning(delivery.c.id, (delivery.c.attempts + 1).label("attempts"))
     )
@@ -237,4 +243,5 @@ def _shelve(connection: Connection, lane: Lane, key: str, until: datetime, now: 
     """Move a paused address's due deliveries to the end of the pause, so that claims needn't step over them."""
     due = _due(lane, now).where(delivery.c.address_key == key, delivery.c.status != Status.SENDING.value)
     due = due.limit(SWEEP).with_for_update(skip_locked=True)
-    connection.execute(update(delivery).where(_among(due)).values(next_attempt_at=until))
+    begin_change(connection)
+    connection.execute(update(delivery).where(_among(due)).values(next_attempt_at=until, change=this_change()))

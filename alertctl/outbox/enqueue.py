@@ -12,6 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from alertctl.errors import Reason
 from alertctl.models import Status, Urgency, new_id
+from alertctl.outbox.changes import begin_change, this_change
 from alertctl.outbox.rows import SWEEP, delivery, pauses
 from alertctl.routing import CHANNELS, Target
 
@@ -38,10 +39,14 @@ def enqueue(connection: Connection, routed: Iterable[Routed], now: datetime) -> 
     """One delivery for each target of each event, due at once or born suppressed. Returns how many."""
     rows = (_row(one, target, now) for one in routed for target in one.targets)
     count = 0
+    begin_change(connection)
     while part := list(islice(rows, SWEEP)):
-        connection.execute(insert(delivery), part)
+        connection.execute(_ENQUEUE, part)
         count += len(part)
     return count
+
+
+_ENQUEUE = insert(delivery).values(change=this_change())
 
 
 def _row(one: Routed, target: Target, now: datetime) -> dict[str, Any]:
@@ -80,6 +85,7 @@ def resend(
     Whoever resends has mended something: open breakers let a probe through at once.
     """
     results: list[Resent] = []
+    begin_change(connection)
     for start in range(0, len(ids), SWEEP):
         part = list(ids[start : start + SWEEP])
         locked = (
@@ -124,5 +130,6 @@ def _restart(connection: Connection, ids: Sequence[str], by: str, now: datetime)
                 next_attempt_at=now,
                 requested_by=by[:254],
                 updated_at=now,
+                change=this_change(),
             )
         )

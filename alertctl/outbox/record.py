@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, or_, update
 from alertctl.channels.base import Receipt, Verdict
 from alertctl.errors import DeliveryError, Reason
 from alertctl.models import Status, Urgency
+from alertctl.outbox.changes import begin_change, this_change
 from alertctl.outbox.claim import Lane
 from alertctl.outbox.rows import PROBING, Claimed, attempt, delivery, pauses
 from alertctl.retry import PauseWanted, Tried, next_attempt, pause
@@ -43,6 +44,7 @@ _RECORD = (
         provider_id=bindparam("b_provider_id"),
         urgency=Urgency.RETRY,
         updated_at=bindparam("b_now"),
+        change=this_change(),
     )
 )
 _END = (
@@ -75,6 +77,7 @@ def record(
     Returns the pauses that it opened. A verdict on a message or its address closes the provider's breaker.
     """
     results = [_result(one, schedule, now, chance()) for one in ended]
+    begin_change(connection)
     connection.execute(
         _RECORD, [{k: v for k, v in row.items() if k not in ("b_answer", "b_duration")} for row in results]
     )

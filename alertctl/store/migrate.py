@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 from alertctl.errors import ConfigError, Unreachable
 from alertctl.store.engine import Store
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration. A constant, so that an up-to-date database costs no import of Alembic (0.4 s)."""
 LOCK = 0x616C_7274
 """Key of the Postgres advisory lock under which one process at a time migrates ("alrt")."""

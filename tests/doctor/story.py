@@ -18,7 +18,7 @@ from alertctl.client import LocalClient
 from alertctl.config import Settings, load
 from alertctl.doctor import CHECKS, run
 from alertctl.sandbox import Sandbox
-from alertctl.schemas import PublishRequest
+from alertctl.schemas import PublishRequest, as_json
 
 USER = "planted-user"
 SECRETS = {
@@ -51,7 +51,7 @@ def live(settings: Settings) -> None:
             request = PublishRequest(event_type="safety_rollback", fields={"feature_flag": "checkout-v3"}, to=[target])
             try:
                 items = client.deliver(client.publish(request).event_id)
-                print(json.dumps([client.show(item.id).model_dump(mode="json") for item in items]))
+                print(json.dumps([as_json(client.show(item.id)) for item in items]))
             except Exception:
                 traceback.print_exc()
     print_findings(run(CHECKS, settings, datetime.now(UTC)))

@@ -1,0 +1,46 @@
+"""The numbers by which somebody follows the delivery log: each transaction that gives deliveries a new state has one.
+
+A follower reads what has a higher number than the last it saw. On SQLite writers come one after the other, so a
+counter does. On Postgres a transaction with a lower number may commit after one with a higher: there the number is the
+transaction's own id, and the follower stops before the oldest one that is still open (`deliveries.changes`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, update
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlmodel import SQLModel
+
+from alertctl.models import Tick
+
+tick = SQLModel.metadata.tables[str(Tick.__tablename__)]
+
+
+class this_change(FunctionElement[int]):  # noqa: N801
+    """The present transaction's number, in a statement that writes `delivery.change`."""
+
+    type = BigInteger()
+    inherit_cache = True
+    name = "this_change"
+
+
+@compiles(this_change, "sqlite")
+def _on_sqlite(_element: Any, _compiler: Any, **_: Any) -> str:
+    return "(SELECT number FROM tick)"
+
+
+@compiles(this_change, "postgresql")
+def _on_postgres(_element: Any, _compiler: Any, **_: Any) -> str:
+    return "CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
+
+
+_NEXT = update(tick).values(number=tick.c.number + 1)
+
+
+def begin_change(connection: Connection) -> None:
+    """To be called before the statements that use `this_change`: what is written from here on is new to a follower."""
+    if connection.dialect.name == "sqlite":
+        connection.execute(_NEXT)
