@@ -86,6 +86,8 @@ class Reason(StrEnum):
     """This address will never take it."""
     REJECTED = "rejected"
     """The provider dislikes this message: once more as plain text, then stop."""
+    EXPIRED = "expired"
+    """The event's own time is over (`expires_at`): it would not help any more. Not the provider's word."""
 
 
 class DeliveryError(AlertctlError):

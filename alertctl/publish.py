@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlmodel import SQLModel
 
 from alertctl import outbox
@@ -26,11 +26,18 @@ event = SQLModel.metadata.tables[str(Event.__tablename__)]
 event_key = SQLModel.metadata.tables[str(EventKey.__tablename__)]
 Key = tuple[str, str]
 """A scope (who may repeat it) and the caller's key."""
+DEDUP = "dedup"
+"""The scope of an event's own dedup_key: everybody's."""
+LONGEST_WINDOW = 30 * 86400
+"""Seconds. A window ends at the latest when its event leaves the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """An event that was checked and is ready to be written. `named` and `only` narrow who receives it."""
+    """An event that was checked and is ready to be written. `named` and `only` narrow who receives it.
+
+    `window` (seconds) belongs to the event's dedup_key: within it a later event is recorded and held back.
+    """
 
     fields: EventFields
     given: str
@@ -41,7 +48,9 @@ class Publication:
     keys: tuple[Key, ...] = ()
     is_test: bool = False
     published_by: str | None = None
+    window: float | None = None
     expires_at: datetime | None = None
+    said_at: datetime | None = None
 
     def warnings(self) -> list[str]:
         """What would have made the message say more."""
@@ -71,11 +80,15 @@ def prepare(
     channel: str | None = None,
     idempotency_key: str | None = None,
     published_by: str | None = None,
+    dedup_window: float | None = None,
+    expires_at: datetime | None = None,
+    said_at: datetime | None = None,
 ) -> Publication:
     """Check everything that a caller gave, without a database. Raises InvalidEvent."""
     checked = parse(event_type, fields)
     if channel not in (None, *CHANNELS):
         raise InvalidEvent("channel", f"{str(channel)[:80]!r} is not a channel (slack or email)")
+    _check_window(dedup_window, checked.dedup_key)
     named = tuple(parse_target(one) for one in to)
     given = checked.model_dump_json(exclude_unset=True)
     body = json.dumps([event_type, json.loads(given), sorted(to), channel], sort_keys=True)
@@ -86,19 +99,33 @@ def prepare(
         audience=audience,
         named=named,
         only=channel,
-        keys=_keys(checked, idempotency_key, published_by),
+        keys=_keys(checked, idempotency_key, published_by, dedup_window),
         published_by=published_by,
+        window=dedup_window,
+        expires_at=expires_at,
+        said_at=said_at,
     )
 
 
-def _keys(fields: EventFields, idempotency_key: str | None, published_by: str | None) -> tuple[Key, ...]:
+def _check_window(window: float | None, dedup_key: str | None) -> None:
+    if window is None:
+        return
+    if not 1 <= window <= LONGEST_WINDOW:
+        raise InvalidEvent("dedup_window", f"should be 1 second to {LONGEST_WINDOW // 86400} days")
+    if not dedup_key:
+        raise InvalidEvent("dedup_window", "needs a dedup_key: what would be the duplicate of what?")
+
+
+def _keys(
+    fields: EventFields, idempotency_key: str | None, published_by: str | None, window: float | None
+) -> tuple[Key, ...]:
     keys: list[Key] = []
     if idempotency_key is not None:
         if not 0 < len(idempotency_key) <= 255 or not idempotency_key.isprintable():
             raise InvalidEvent("idempotency_key", "should be 1 to 255 printable characters")
         keys.append((f"call:{published_by or ''}", idempotency_key))
-    if fields.dedup_key:
-        keys.append(("dedup", fields.dedup_key))
+    if fields.dedup_key and window is None:
+        keys.append((DEDUP, fields.dedup_key))
     return tuple(keys)
 
 
@@ -125,17 +152,22 @@ def publish(connection: Connection, publications: Sequence[Publication], now: da
     """Write events and their deliveries; one answer for each, in order. A used key answers with its first event."""
     answers: list[Published | Conflict | None] = [None] * len(publications)
     routed: list[outbox.Routed] = []
-    plain = [index for index, one in enumerate(publications) if not one.keys]
+    plain = [index for index, one in enumerate(publications) if not one.keys and one.window is None]
     ids = {index: new_id(now) for index in plain}
     if plain:
         connection.execute(insert(event), [_row(publications[index], ids[index], now) for index in plain])
     # In the order of their keys: two daemons that write the same ones must not wait for each other.
-    for index, one in sorted(enumerate(publications), key=lambda each: each[1].keys):
+    for index, one in sorted(enumerate(publications), key=lambda each: _order(each[1])):
         answer = answers[index] = _written(one, ids[index]) if index in ids else _write_keyed(connection, one, now)
         if isinstance(answer, Published) and answer.created:
-            routed.append(_routed(connection, one, answer.event_id))
+            earlier = _duplicate_of(connection, one, answer.event_id, now)
+            routed.append(_routed(connection, one, answer.event_id, earlier and f"duplicate of {earlier}"))
     outbox.enqueue(connection, routed, now)
     return [answer for answer in answers if answer is not None]
+
+
+def _order(one: Publication) -> tuple[Key, ...]:
+    return one.keys if one.window is None else (*one.keys, (DEDUP, one.fields.dedup_key or ""))
 
 
 def _written(one: Publication, event_id: str) -> Published:
@@ -152,11 +184,28 @@ def _write_keyed(connection: Connection, one: Publication, now: datetime) -> Pub
         {"scope": scope, "key": key, "event_id": event_id, "digest": one.digest, "created_at": now}
         for scope, key in one.keys
     ]
-    if insert_new(connection, event_key, rows) < len(rows):
+    if rows and insert_new(connection, event_key, rows) < len(rows):
         # Another daemon was faster with the same key; its transaction has just committed.
         connection.execute(delete(event).where(event.c.id == event_id))
         return _repeated(connection, one) or Conflict("the key is being used by another call right now: try again")
     return _written(one, event_id)
+
+
+def _duplicate_of(connection: Connection, one: Publication, event_id: str, now: datetime) -> str | None:
+    """The event that was told under the same dedup_key within the window; else this one begins a window."""
+    if one.window is None:
+        return None
+    key = {"scope": DEDUP, "key": one.fields.dedup_key}
+    mine = {"event_id": event_id, "digest": one.digest, "created_at": now}
+    if insert_new(connection, event_key, [key | mine]):
+        return None
+    the_key = (event_key.c.scope == DEDUP, event_key.c.key == one.fields.dedup_key)
+    first = select(event_key.c.event_id, event_key.c.created_at).where(*the_key).with_for_update()
+    found = connection.execute(first).first()
+    if found is not None and (now - found.created_at).total_seconds() < one.window:
+        return str(found.event_id)
+    connection.execute(update(event_key).where(*the_key).values(**mine))
+    return None
 
 
 def _repeated(connection: Connection, one: Publication) -> Published | Conflict | None:
@@ -166,7 +215,7 @@ def _repeated(connection: Connection, one: Publication) -> Published | Conflict 
         if found is None:
             continue
         if found.digest != one.digest:
-            name = "dedup_key" if scope == "dedup" else "idempotency key"
+            name = "dedup_key" if scope == DEDUP else "idempotency key"
             return Conflict(f"{name} {key!r} was used before for a different event ({found.event_id}): use another one")
         return Published(found.event_id, one.fields.event_type, created=False)
     return None
@@ -183,9 +232,10 @@ def _row(one: Publication, event_id: str, now: datetime) -> dict[str, Any]:
         "experiment": _cut(getattr(fields, "experiment", None)),
         "is_test": one.is_test,
         "published_by": one.published_by,
-        "occurred_at": fields.occurred_at or now,
+        "occurred_at": fields.occurred_at or one.said_at or now,
         "created_at": now,
         "expires_at": one.expires_at,
+        "said_at": one.said_at,
     }
 
 
@@ -193,9 +243,12 @@ def _cut(text: str | None) -> str | None:
     return text[:255] if text else None
 
 
-def _routed(connection: Connection, one: Publication, event_id: str) -> outbox.Routed:
+def _routed(connection: Connection, one: Publication, event_id: str, why_not: str | None) -> outbox.Routed:
     urgency = Urgency.CRITICAL if one.fields.level is Severity.CRITICAL else Urgency.FRESH
-    return outbox.Routed(event_id, one.fields.event_type, urgency, targets_of(connection, one))
+    targets = targets_of(connection, one)
+    if why_not is not None:
+        targets = (replace(target, held_back=why_not) for target in targets)
+    return outbox.Routed(event_id, one.fields.event_type, urgency, targets)
 
 
 def targets_of(connection: Connection, one: Publication) -> Iterator[Target]:

@@ -34,7 +34,7 @@ def next_attempt(
     """When to try again, None for never. `schedule` in seconds; its length is the limit. `chance` is from 0 to 1."""
     exhausted = tried.tries > len(schedule)
     match error.reason:
-        case Reason.CONFIG | Reason.BAD_ADDRESS:
+        case Reason.CONFIG | Reason.BAD_ADDRESS | Reason.EXPIRED:
             return None
         case Reason.REJECTED:
             return None if tried.plain else now

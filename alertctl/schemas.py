@@ -239,6 +239,16 @@ class EventReceipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventState:
+    """How an event's deliveries stand; `final` when nothing more will happen to any of them by itself."""
+
+    event_id: str
+    event_type: str
+    final: bool
+    deliveries: list[DeliveryItem]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TestResult:
     """The truth about one test message; `message` is a sentence with the provider's own reason."""
 

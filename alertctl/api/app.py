@@ -5,14 +5,22 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from alertctl import __version__
-from alertctl.api import delivery_log, events, preferences, process, trials
+from alertctl.api import delivery_log, event_states, events, preferences, process, trials
 from alertctl.api.access import Gate
 from alertctl.api.bodies import BodyLimit
 from alertctl.api.contract import describe
 from alertctl.api.problems import install
 from alertctl.api.services import Services
 
-ROUTERS = (events.direct, events.router, preferences.router, delivery_log.router, trials.router, process.router)
+ROUTERS = (
+    events.direct,
+    events.router,
+    event_states.router,
+    preferences.router,
+    delivery_log.router,
+    trials.router,
+    process.router,
+)
 
 
 def create_app(services: Services) -> FastAPI:

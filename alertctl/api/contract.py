@@ -14,6 +14,7 @@ from alertctl.api.bodies import LIMIT
 from alertctl.api.events import KEY
 from alertctl.api.problems import Problem, response
 from alertctl.events import EVENT_TYPES, EventFields
+from alertctl.publish import LONGEST_WINDOW
 from alertctl.routing import CHANNELS
 from alertctl.users import Role
 
@@ -29,6 +30,9 @@ KEY_HEADER = {
     "description": "The caller's own name for this event; the same again sends nothing more.",
     "schema": {"type": "string", "pattern": f"^{KEY}$"},
 }
+
+
+_MOMENT = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}
 
 
 def describe(app: FastAPI) -> None:
@@ -115,8 +119,17 @@ def _event_body(kind: type[EventFields], schemas: dict[str, Any]) -> dict[str, A
             "description": "targets instead of the usual ones",
         },
         "channel": {"enum": [*CHANNELS, None], "description": "only this channel"},
+        "dedup_window": {
+            "type": ["number", "null"],
+            "minimum": 1,
+            "maximum": LONGEST_WINDOW,
+            "description": "seconds within which another event with this dedup_key is recorded and held back",
+        },
+        "expires_at": _MOMENT | {"description": "not sent any more from then on"},
+        "said_at": _MOMENT | {"description": "when it was first said, if that was earlier; the message says so"},
         **body["properties"],
     }
+    body["dependentRequired"] = {"dedup_window": ["dedup_key"]}
     body["required"] = ["event_type", *body.get("required", [])]
     return body
 

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -29,6 +29,8 @@ from alertctl.users import Caller, Role
 router = APIRouter(prefix=BASE, tags=["events"])
 direct = APIRouter(prefix=BASE, tags=["events"], route_class=DirectRoute)
 MOST_TARGETS = 1000
+BESIDES = ("event_type", "to", "channel", "dedup_window", "expires_at", "said_at")
+"""What a body holds beside the event's own fields."""
 KEY = r"[!-~]([ -~]{0,253}[!-~])?"
 """An Idempotency-Key: ASCII, as all headers."""
 REPLAYED = "Idempotent-Replayed"
@@ -163,7 +165,7 @@ def as_born(item: DeliveryItem) -> DeliveryItem:
 
 def requested(body: Mapping[str, Any], key: str | None, audience: Audience, caller: Caller) -> Publication:
     """The publication that a body asks for. Raises InvalidEvent that names the wrong field."""
-    fields = {name: value for name, value in body.items() if name not in ("event_type", "to", "channel")}
+    fields = {name: value for name, value in body.items() if name not in BESIDES}
     event_type, to, channel = body.get("event_type"), body.get("to"), body.get("channel")
     if not isinstance(event_type, str):
         raise InvalidEvent("event_type", f"should be one of {', '.join(BY_NAME)}")
@@ -179,7 +181,28 @@ def requested(body: Mapping[str, Any], key: str | None, audience: Audience, call
         channel=channel,
         idempotency_key=key,
         published_by=caller.email,
+        dedup_window=_seconds("dedup_window", body.get("dedup_window")),
+        expires_at=_moment("expires_at", body.get("expires_at")),
+        said_at=_moment("said_at", body.get("said_at")),
     )
+
+
+def _seconds(field: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidEvent(field, "should be a number of seconds")
+    return float(value)
+
+
+def _moment(field: str, value: Any) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidEvent(field, "should be a time like 2026-03-02T14:32:00Z (without a zone: UTC)") from None
 
 
 def _targets(to: Any) -> list[str]:

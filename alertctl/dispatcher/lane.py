@@ -255,6 +255,9 @@ class ChannelLane:
         if started >= job.expires:
             # Frozen past the lease: somebody else has it by now.
             return []
+        if job.event.expires_at is not None and self._clock() >= job.event.expires_at:
+            late = DeliveryError(Reason.EXPIRED, "expired", detail=f"not sent: it expired at {job.event.expires_at}")
+            return [Ended(one, late, None) for one in job.claimed]
         broken = self._broken
         if broken is not None:
             detail = f"not tried: {self._where.provider} is left alone because of {broken.code}"
@@ -268,7 +271,7 @@ class ChannelLane:
 
     def _verdicts(self, job: Job, parcels: Sequence[Parcel]) -> list[Verdict]:
         try:
-            return self._channel.send(restore(job.event), parcels)
+            return self._channel.send(restore(job.event, self._clock()), parcels)
         except Exception as error:
             # A mistake of ours must not end a sender; whether the message went out nobody knows.
             log.exception("%s: unexpected", self.name)

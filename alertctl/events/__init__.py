@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -97,8 +98,32 @@ def _or(names: Iterable[str]) -> str:
     return "one of " + ", ".join(names)
 
 
-def restore(row: Any) -> Content:
-    """A stored event's content. An event that this version can't read any more still says what it was."""
+LATE = 60.0
+"""Seconds after which a message says that it is late."""
+
+
+def late_note(row: Any, now: datetime) -> str | None:
+    """`delayed 31 min` when a stored event is told that long after it was first said."""
+    late = (now - (row.said_at or row.created_at)).total_seconds()
+    if late < LATE:
+        return None
+    for size, unit in ((86400, "days"), (3600, "h")):
+        if late >= 2 * size:
+            return f"delayed {late / size:.0f} {unit}"
+    return f"delayed {late / 60:.0f} min"
+
+
+def restore(row: Any, now: datetime | None = None) -> Content:
+    """A stored event's content, as it is told `now` (None: as it was first said).
+
+    An event that this version can't read any more still says what it was.
+    """
+    note = late_note(row, now) if now is not None else None
+    content = _restored(row)
+    return content if note is None else content.noting(note)
+
+
+def _restored(row: Any) -> Content:
     try:
         fields = BY_NAME[row.event_type].model_validate_json(row.fields)
     except (KeyError, ValidationError):

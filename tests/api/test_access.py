@@ -21,6 +21,7 @@ NEEDS = {
     f"PUT {BASE}/preferences": "viewer",
     f"GET {BASE}/events": "viewer",
     f"POST {BASE}/events": "developer",
+    f"GET {BASE}/events/{{event_id}}": "developer",
     f"POST {BASE}/test": "developer",
     f"GET {BASE}/admin/preferences": "admin",
     f"GET {BASE}/delivery-log": "admin",
@@ -67,7 +68,9 @@ def test_every_route_is_listed_here_with_its_role(lab: Lab) -> None:
 @pytest.mark.parametrize("caller", [None, "bad", "no jwt", "expired", "disabled", *ROLES])
 def test_a_route_lets_in_exactly_whom_it_should(lab: Lab, route: str, caller: str | None) -> None:
     method, path = route.split()
-    answer = lab.call(method, path.replace("{id}", "0190-none"), BODIES.get(route), by=caller)
+    answer = lab.call(
+        method, path.replace("{id}", "0190-none").replace("{event_id}", "0190-none"), BODIES.get(route), by=caller
+    )
     if route in OPEN:
         assert answer.status == 200
     elif caller not in ROLES:
