@@ -1,17 +1,13 @@
-"""Slack: messages built by slack_sdk, carried by our own transport, judged strictly."""
+"""Slack: messages built and checked by slack_sdk's models, carried by our own transport, judged strictly."""
 
 from __future__ import annotations
 
 import json
-import logging
-import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.request import Request
 
-from slack_sdk import WebClient
-
+from alertctl import __version__
 from alertctl.channels.base import Parcel, Receipt, Verdict
 from alertctl.channels.credentials import credential, sealed
 from alertctl.channels.deadline import Deadline
@@ -37,8 +33,12 @@ class SlackChannel:
         self._transport = transport
         self._token = credential(token, "SLACK_BOT_TOKEN", missing="not_authed")
         self._redact = Redactor([token, token.strip()])
-        usable = "" if isinstance(self._token, DeliveryError) else self._token
-        self._client = _Client(usable, api_url if api_url.endswith("/") else f"{api_url}/", transport)
+        self._url = f"{api_url.rstrip('/')}/chat.postMessage"
+        self._headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "User-Agent": f"alertctl/{__version__}",
+            "Authorization": f"Bearer {self._token}",
+        }
 
     def send(self, content: Content, parcels: Sequence[Parcel]) -> list[Verdict]:
         deadline = Deadline(self.deadline)
@@ -62,7 +62,7 @@ class SlackChannel:
 
     def _post(self, payload: dict[str, Any], deadline: Deadline) -> Verdict:
         try:
-            reply = self._client.post_message(payload, deadline)
+            reply = self._transport.post(self._url, self._headers, json.dumps(payload).encode(), deadline=deadline)
         except DeliveryError as error:
             return sealed(error, self._redact)
         except Exception as exc:
@@ -119,40 +119,3 @@ def _answer(reply: Reply) -> dict[str, Any]:
 def _without_echo(answer: dict[str, Any]) -> str:
     """Slack's answer, but for our own message: that is in the delivery log already."""
     return json.dumps({name: value for name, value in answer.items() if name != "message"}, ensure_ascii=False)
-
-
-class _Silence(logging.Logger):
-    """slack_sdk logs whole payloads and replies at DEBUG; they are for the delivery log only."""
-
-    def __init__(self) -> None:
-        super().__init__("alertctl.slack_sdk", logging.CRITICAL)
-        self.disabled = True
-
-
-class _Carried(Exception):
-    """Takes a reply past slack_sdk's own judgement, which calls `{"ok": "false"}` a success."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__()
-        self.reply = reply
-
-
-class _Client(WebClient):
-    """slack_sdk's client builds the request; our transport carries it, within the deadline of the calling thread."""
-
-    def __init__(self, token: str, api_url: str, transport: Transport) -> None:
-        super().__init__(token=token, base_url=api_url, logger=_Silence(), retry_handlers=[])
-        self._transport = transport
-        self._calling = threading.local()
-
-    def post_message(self, payload: dict[str, Any], deadline: Deadline) -> Reply:
-        self._calling.deadline = deadline
-        try:
-            self.chat_postMessage(**payload)
-        except _Carried as carried:
-            return carried.reply
-        raise AssertionError("slack_sdk didn't use our transport")
-
-    def _perform_urllib_http_request_internal(self, url: str, req: Request) -> dict[str, Any]:
-        body = req.data if isinstance(req.data, bytes) else b""
-        raise _Carried(self._transport.post(url, dict(req.header_items()), body, deadline=self._calling.deadline))

@@ -18,7 +18,6 @@ LINK_LIMIT = 8000
 _BIDI = "\u202a-\u202e\u2066-\u2069"
 _CONTROLS = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff{_BIDI}]")
 _LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
-_SPACES = re.compile(r"\s+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _BROKEN_ENTITY = re.compile(r"&[a-z0-9#]{0,6}$", re.IGNORECASE)
 _URL_UNSAFE = re.compile(r"[\s\x00-\x20\x7f-\x9f\\<>\"`{}|^]")
@@ -32,6 +31,8 @@ def clean(text: str) -> str:
 
     Characters that turn the writing direction go too: they make one text look like another.
     """
+    if text.isascii() and text.isprintable():
+        return text
     text = _CONTROLS.sub("", _LINE_ENDS.sub("\n", text))
     if _SURROGATES.search(text):
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -40,7 +41,7 @@ def clean(text: str) -> str:
 
 def one_line(text: str) -> str:
     """Clean text on a single line: fit for a mail header or a headline."""
-    return _SPACES.sub(" ", clean(text)).strip()
+    return " ".join(clean(text).split())
 
 
 def width(text: str) -> int:

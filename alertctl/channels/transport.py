@@ -66,7 +66,7 @@ class Transport:
         self._pool = pool
         self._lock = threading.Lock()
         self._managers: dict[tuple[str, str], urllib3.PoolManager] = {}
-        self._routes: dict[str, urllib3.PoolManager] = {}
+        self._carriers: dict[str, _Carrier] = {}
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes, *, deadline: Deadline | None = None) -> Reply:
         """One POST. Raises DeliveryError (its detail is not redacted) when no reply came back; never sends twice."""
@@ -90,9 +90,10 @@ class Transport:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline
     ) -> Reply:
         try:
-            response = self._manager(url).urlopen(
+            carrier, target = self._way(url)
+            response = carrier.urlopen(
                 method,
-                url,
+                target,
                 body=body,
                 headers={"Accept-Encoding": "identity", **headers},
                 retries=False,
@@ -107,16 +108,22 @@ class Transport:
             raise DeliveryError(Reason.CONFIG, "bad_url", detail=f"{type(exc).__name__}: {exc}") from None
         except Exception as exc:
             raise network_error(exc, Stage.AFTER) from None
+        assert isinstance(response, urllib3.HTTPResponse)
         return _read(response)
 
-    def _manager(self, url: str) -> urllib3.PoolManager:
+    def _way(self, url: str) -> tuple[_Carrier, str]:
+        """Who carries a request to `url`, and what to ask them for."""
         if not url.lower().startswith(("http://", "https://")):
             raise ValueError("an address begins with https:// or http://")
         origin = "/".join(url.split("/", 3)[:3])
-        if origin not in self._routes:
+        if origin not in self._carriers:
             with self._lock:
-                self._routes[origin] = self._route(url)
-        return self._routes[origin]
+                manager = self._route(url)
+                # A pool needn't look at the whole address again for each request; a proxy must.
+                direct = not isinstance(manager, urllib3.ProxyManager)
+                self._carriers[origin] = manager.connection_from_url(url) if direct else manager
+        carrier = self._carriers[origin]
+        return carrier, url if isinstance(carrier, urllib3.PoolManager) else url[len(origin) :] or "/"
 
     def _route(self, url: str) -> urllib3.PoolManager:
         """The connections that lead to `url`: direct or through a proxy, with a TLS context (26 ms) only if need be."""
@@ -158,6 +165,9 @@ def proxy_for(url: str) -> str | None:
     ):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+_Carrier = urllib3.PoolManager | HTTPConnectionPool
 
 
 class _Remaining(urllib3.Timeout):
@@ -302,7 +312,7 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _DeadlinedTls
 
 
-def _read(response: urllib3.BaseHTTPResponse) -> Reply:
+def _read(response: urllib3.HTTPResponse) -> Reply:
     """Read at most 256 kB; the connection is kept only if that was all."""
     headers = {name.lower(): value for name, value in response.headers.items()}
     chunks: list[bytes] = []
@@ -320,12 +330,14 @@ def _read(response: urllib3.BaseHTTPResponse) -> Reply:
     return Reply(response.status, headers, body[:REPLY_LIMIT], truncated)
 
 
-def _chunks(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+def _chunks(response: urllib3.HTTPResponse) -> Iterator[bytes]:
     """The raw body in pieces, one byte more than the limit at most."""
     allowed = REPLY_LIMIT + 1
     while allowed > 0 and (chunk := response.read(min(allowed, 65536), decode_content=False)):
         allowed -= len(chunk)
         yield chunk
+        if response.length_remaining == 0:
+            return
 
 
 def _decoded(body: bytes, encoding: str) -> tuple[bytes, bool]:

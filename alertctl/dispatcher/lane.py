@@ -292,7 +292,13 @@ class ChannelLane:
             self._ended += ended
             self._jobs_out -= 1
             self._last_busy = time.monotonic()
-            self._changed.notify_all()
+            # Waking the lane for every single result would cost more than writing it.
+            if self._enough() or len(self._ended) == len(ended):
+                self._changed.notify_all()
+
+    def _enough(self) -> bool:
+        """Whether the results that are in are worth writing without waiting for more."""
+        return not self._jobs_out or len(self._ended) >= GATHER
 
     def _gather(self, idle: float) -> None:
         """Wait for results or a wake-up (`idle` seconds at most), then a moment longer for more results."""
@@ -301,9 +307,7 @@ class ChannelLane:
             patience = min(idle, FIRST_ALONE) if caution else idle
             self._changed.wait_for(lambda: self._woken or self._stopping or self._ended, patience)
             if self._ended and not self._woken:
-                self._changed.wait_for(
-                    lambda: self._woken or self._stopping or not self._jobs_out or len(self._ended) >= GATHER, LINGER
-                )
+                self._changed.wait_for(lambda: self._woken or self._stopping or self._enough(), LINGER)
 
     def _account(self, ended: Sequence[Ended], pauses: Sequence[Any]) -> None:
         if any(wanted.address is None for wanted in pauses) and self._broken is not None:

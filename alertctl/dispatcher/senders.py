@@ -35,7 +35,10 @@ class Senders:
         self, name: str, count: int, send: Callable[[Job], list[Ended]], done: Callable[[list[Ended]], None]
     ) -> None:
         self._name, self._count, self._send, self._done = name, count, send, done
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        # Each of its own kind is woken, and no more of them than there is work: waking 64 threads for one job costs
+        # more than sending it.
+        self._work, self._urgent_work = threading.Condition(self._lock), threading.Condition(self._lock)
         self._urgent: deque[Job] = deque()
         self._normal: deque[Job] = deque()
         self._idle = 0
@@ -44,11 +47,12 @@ class Senders:
         self._closed = False
 
     def put(self, jobs: Sequence[Job]) -> None:
-        with self._changed:
+        with self._lock:
             for job in jobs:
                 (self._urgent if job.urgent else self._normal).append(job)
             self._grow()
-            self._changed.notify_all()
+            self._work.notify(len(jobs))
+            self._urgent_work.notify(len(self._urgent))
 
     def _grow(self) -> None:
         missing = len(self._urgent) + len(self._normal) - self._idle
@@ -67,14 +71,11 @@ class Senders:
             self._done(self._send(job))
 
     def _next(self, urgent_only: bool) -> Job | None:
-        with self._changed:
+        work = self._urgent_work if urgent_only else self._work
+        with self._lock:
             self._idle += not urgent_only
-            while not self._closed:
-                if self._urgent:
-                    break
-                if self._normal and not urgent_only:
-                    break
-                self._changed.wait()
+            while not (self._closed or self._urgent or (self._normal and not urgent_only)):
+                work.wait()
             self._idle -= not urgent_only
             if self._closed:
                 return None
@@ -82,7 +83,7 @@ class Senders:
 
     def drain(self) -> list[Job]:
         """Take back what no thread has begun with."""
-        with self._changed:
+        with self._lock:
             jobs = [*self._urgent, *self._normal]
             self._urgent.clear()
             self._normal.clear()
@@ -90,6 +91,7 @@ class Senders:
 
     def close(self) -> None:
         """Let the threads end once they are done; waits for none."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            self._work.notify_all()
+            self._urgent_work.notify_all()
