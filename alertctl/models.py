@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 import threading
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -78,7 +78,7 @@ def new_id(now: datetime) -> str:
     with _Clock.lock:
         stamp = max(int(now.timestamp() * 1000) << 12, _Clock.stamp + 1)
         _Clock.stamp = stamp
-    noise = int.from_bytes(os.urandom(8), "big") >> 2
+    noise = random.getrandbits(62)
     number = (stamp >> 12 & (1 << 48) - 1) << 80 | 7 << 76 | (stamp & 0xFFF) << 64 | 2 << 62 | noise
     digits = f"{number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

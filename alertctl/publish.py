@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,10 +20,12 @@ from alertctl.events import EventFields, parse
 from alertctl.models import Event, EventKey, Urgency, new_id
 from alertctl.preferences import recipients
 from alertctl.routing import CHANNELS, Audience, Rule, Target, parse_target, route
+from alertctl.schemas import DeliveryItem
 from alertctl.store import insert_new
 
 event = SQLModel.metadata.tables[str(Event.__tablename__)]
 event_key = SQLModel.metadata.tables[str(EventKey.__tablename__)]
+_EVENT = insert(event)
 Key = tuple[str, str]
 """A scope (who may repeat it) and the caller's key."""
 DEDUP = "dedup"
@@ -64,11 +66,15 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The event that stands for a publication. `created` is False when its key was used before for the same body."""
+    """The event that stands for a publication, and the deliveries that it was given just now.
+
+    `created` is False when its key was used before for the same body; then there are none.
+    """
 
     event_id: str
     event_type: str
     created: bool
+    deliveries: list[DeliveryItem] = field(default_factory=list, compare=False)
 
 
 def prepare(
@@ -152,17 +158,20 @@ def publish(connection: Connection, publications: Sequence[Publication], now: da
     """Write events and their deliveries; one answer for each, in order. A used key answers with its first event."""
     answers: list[Published | Conflict | None] = [None] * len(publications)
     routed: list[outbox.Routed] = []
+    told: dict[str, Published] = {}
     plain = [index for index, one in enumerate(publications) if not one.keys and one.window is None]
     ids = {index: new_id(now) for index in plain}
     if plain:
-        connection.execute(insert(event), [_row(publications[index], ids[index], now) for index in plain])
+        connection.execute(_EVENT, [_row(publications[index], ids[index], now) for index in plain])
     # In the order of their keys: two daemons that write the same ones must not wait for each other.
     for index, one in sorted(enumerate(publications), key=lambda each: _order(each[1])):
         answer = answers[index] = _written(one, ids[index]) if index in ids else _write_keyed(connection, one, now)
         if isinstance(answer, Published) and answer.created:
             earlier = _duplicate_of(connection, one, answer.event_id, now)
+            told[answer.event_id] = answer
             routed.append(_routed(connection, one, answer.event_id, earlier and f"duplicate of {earlier}"))
-    outbox.enqueue(connection, routed, now)
+    for event_id, born in outbox.enqueue(connection, routed, now).items():
+        told[event_id].deliveries.extend(born)
     return [answer for answer in answers if answer is not None]
 
 
@@ -179,7 +188,7 @@ def _write_keyed(connection: Connection, one: Publication, now: datetime) -> Pub
     if repeated is not None:
         return repeated
     event_id = new_id(now)
-    connection.execute(insert(event), _row(one, event_id, now))
+    connection.execute(_EVENT, _row(one, event_id, now))
     rows = [
         {"scope": scope, "key": key, "event_id": event_id, "digest": one.digest, "created_at": now}
         for scope, key in one.keys

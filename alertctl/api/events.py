@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -105,9 +104,7 @@ async def accept(request: Request) -> Response:
 
 
 async def _recorded(here: Services, call: Call) -> EventReceipt:
-    future = asyncio.wrap_future(here.writer.submit_later(record, call))
-    # A caller who hangs up must not cancel what the writer is about to commit.
-    answer: EventReceipt | AlertctlError = await asyncio.shield(future)
+    answer: EventReceipt | AlertctlError = await here.writer.submit_soon(record, call)
     if isinstance(answer, AlertctlError):
         raise answer
     return answer
@@ -122,10 +119,10 @@ def record(connection: Connection, calls: Sequence[Call]) -> list[EventReceipt |
     allowed = users.still_allowed(connection, (call.caller for call in calls), Role.DEVELOPER, now)
     passed = [call for call in calls if call.caller in allowed]
     published = publish(connection, [call.publication for call in passed], now) if passed else []
-    ids = [one.event_id for one in published if isinstance(one, Published)]
-    items = deliveries.items_of(connection, ids) if ids else {}
+    repeated = [one.event_id for one in published if isinstance(one, Published) and not one.created]
+    earlier = deliveries.items_of(connection, repeated) if repeated else {}
     answers = iter(
-        one if isinstance(one, Conflict) else _receipt(call, one, items.get(one.event_id, []))
+        one if isinstance(one, Conflict) else _receipt(call, one, earlier.get(one.event_id, []))
         for call, one in zip(passed, published, strict=True)
     )
     return [next(answers) if call.caller in allowed else _stopped() for call in calls]
@@ -135,12 +132,12 @@ def _stopped() -> NotAllowed:
     return NotAllowed("the token was revoked, or its user disabled or given a lower role, a moment ago")
 
 
-def _receipt(call: Call, published: Published, items: Sequence[DeliveryItem]) -> EventReceipt:
+def _receipt(call: Call, published: Published, earlier: Sequence[DeliveryItem]) -> EventReceipt:
     return EventReceipt(
         event_id=published.event_id,
         event_type=published.event_type,
         created=published.created,
-        deliveries=list(items) if published.created else [as_born(item) for item in items],
+        deliveries=published.deliveries if published.created else [as_born(item) for item in earlier],
         warnings=call.publication.warnings(),
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -15,6 +16,7 @@ from alertctl.models import Status, Urgency, new_id
 from alertctl.outbox.changes import begin_change, this_change
 from alertctl.outbox.rows import SWEEP, delivery, pauses
 from alertctl.routing import CHANNELS, Target
+from alertctl.schemas import DeliveryItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +37,33 @@ class Routed:
     targets: Iterable[Target]
 
 
-def enqueue(connection: Connection, routed: Iterable[Routed], now: datetime) -> int:
-    """One delivery for each target of each event, due at once or born suppressed. Returns how many."""
+def enqueue(connection: Connection, routed: Iterable[Routed], now: datetime) -> dict[str, list[DeliveryItem]]:
+    """One delivery for each target of each event, due at once or born suppressed. Returns them by event."""
     rows = (_row(one, target, now) for one in routed for target in one.targets)
-    count = 0
+    born: dict[str, list[DeliveryItem]] = defaultdict(list)
     begin_change(connection)
     while part := list(islice(rows, SWEEP)):
         connection.execute(_ENQUEUE, part)
-        count += len(part)
-    return count
+        for row in part:
+            born[row["event_id"]].append(_born(row))
+    return born
+
+
+def _born(row: Mapping[str, Any]) -> DeliveryItem:
+    """A delivery as the log shows it at its birth, without asking the database for what was just written."""
+    return DeliveryItem(
+        id=row["id"],
+        event_type=row["event_type"],
+        channel=row["channel"],
+        to=row["address"],
+        status=row["status"],
+        error=row["error"],
+        attempts=0,
+        next_attempt_at=row["next_attempt_at"],
+        created_at=row["created_at"],
+        event_id=row["event_id"],
+        updated_at=row["updated_at"],
+    )
 
 
 _ENQUEUE = insert(delivery).values(change=this_change())

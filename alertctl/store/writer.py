@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection
 
 from alertctl.errors import Unreachable
 from alertctl.store.engine import Store
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 T = TypeVar("T")
 Work = Callable[[Connection, Sequence[Any]], Sequence[Any]]
@@ -24,7 +28,9 @@ GATHER = 500
 class _Job:
     work: Work
     item: Any
-    future: Future[Any]
+    future: Any
+    """A `concurrent.futures.Future`, or one of the event loop `loop`."""
+    loop: AbstractEventLoop | None = None
 
 
 class Writer:
@@ -46,13 +52,28 @@ class Writer:
 
     def submit_later(self, work: Work, item: Any) -> Future[Any]:
         """Do `work(connection, items)[i]` together with others of the same `work`; the future ends after the commit."""
-        job = _Job(work, item, Future())
+        future: Future[Any] = Future()
+        self._take(_Job(work, item, future))
+        return future
+
+    async def submit_soon(self, work: Work, item: Any) -> Any:
+        """The same for a coroutine. All that one commit answers wakes its event loop once, not once each.
+
+        A caller that goes away doesn't take the work back.
+        """
+        from asyncio import get_running_loop
+
+        loop = get_running_loop()
+        future = loop.create_future()
+        self._take(_Job(work, item, future, loop))
+        return await future
+
+    def _take(self, job: _Job) -> None:
         with self._changed:
             if self._closed:
                 raise Unreachable("the daemon is stopping")
             self._waiting.append(job)
             self._changed.notify()
-        return job.future
 
     def submit(self, work: Work, item: Any) -> Any:
         """The same, waiting for the commit. Raises what `work` raised, or Unreachable."""
@@ -78,7 +99,7 @@ class Writer:
             if not gathered:
                 return
             # From here on a job can't be cancelled any more: its future will surely be answered.
-            jobs = [job for job in gathered if job.future.set_running_or_notify_cancel()]
+            jobs = [job for job in gathered if job.loop or job.future.set_running_or_notify_cancel()]
             if jobs:
                 self._settle(jobs)
 
@@ -89,17 +110,35 @@ class Writer:
             self._settle_apart(jobs, error)
             return
         self.commits += 1
-        for job, result in zip(jobs, results, strict=True):
-            job.future.set_result(result)
+        _answer(jobs, results, "set_result")
 
     def _settle_apart(self, jobs: list[_Job], error: BaseException) -> None:
         # A database that is away is away for all of them: don't ask it once more for each.
         if len(jobs) == 1 or isinstance(error, Unreachable):
-            for job in jobs:
-                job.future.set_exception(error)
+            _answer(jobs, [error] * len(jobs), "set_exception")
             return
         for job in jobs:
             self._settle([job])
+
+
+def _answer(jobs: Sequence[_Job], outcomes: Sequence[Any], how: str) -> None:
+    """Tell each job's future; those of an event loop together, on its own thread."""
+    looped: dict[AbstractEventLoop, list[tuple[Any, Any]]] = {}
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if job.loop is None:
+            getattr(job.future, how)(outcome)
+        else:
+            looped.setdefault(job.loop, []).append((job.future, outcome))
+    for loop, pairs in looped.items():
+        # A loop that is closed has nobody left who waits.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_tell, pairs, how)
+
+
+def _tell(pairs: Sequence[tuple[Any, Any]], how: str) -> None:
+    for future, outcome in pairs:
+        if not future.done():
+            getattr(future, how)(outcome)
 
 
 def _each(connection: Connection, items: Sequence[Callable[[Connection], Any]]) -> list[Any]:

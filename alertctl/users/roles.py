@@ -21,7 +21,7 @@ class Role(StrEnum):
 
     @property
     def rank(self) -> int:
-        return tuple(type(self)).index(self)
+        return _RANKS[self]
 
     def reaches(self, needed: Role) -> bool:
         """Whether this role may do what needs `needed`."""
@@ -38,6 +38,9 @@ class Role(StrEnum):
             return cls(str(text).strip().lower())
         except ValueError:
             return cls("viewer")
+
+
+_RANKS = {role: rank for rank, role in enumerate(Role)}
 
 
 def parse_role(text: str) -> Role:
