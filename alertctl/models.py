@@ -1,4 +1,6 @@
-"""The tables. Deliveries, attempts and pauses are written by `outbox` only."""
+"""The tables. Which of their indexes are partial the migrations say: naming a database's dialect here would load it.
+
+Deliveries, attempts and pauses are written by `outbox` only."""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    column,
     false,
-    text,
+    func,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -82,6 +85,12 @@ def new_id(now: datetime) -> str:
     number = (stamp >> 12 & (1 << 48) - 1) << 80 | 7 << 76 | (stamp & 0xFFF) << 64 | 2 << 62 | noise
     digits = f"{number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def first_id(moment: datetime) -> str:
+    """The smallest id that could have been made then: ids begin with their time."""
+    digits = f"{max(0, int(moment.timestamp() * 1000)):012x}"
+    return f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"
 
 
 def _key(**more: Any) -> Any:
@@ -165,8 +174,8 @@ class Event(SQLModel, table=True):
     said_at: datetime | None = Field(default=None, sa_column=_when())
 
     __table_args__ = (
-        Index("ix_event_feature_flag", "feature_flag", "id", postgresql_where=text("feature_flag IS NOT NULL")),
-        Index("ix_event_experiment", "experiment", "id", postgresql_where=text("experiment IS NOT NULL")),
+        Index("ix_event_feature_flag", "feature_flag", "id"),
+        Index("ix_event_experiment", "experiment", "id"),
     )
 
 
@@ -217,21 +226,34 @@ class Delivery(SQLModel, table=True):
 
     __table_args__ = (
         UniqueConstraint("event_id", "channel", "address_key", name="uq_delivery_target"),
-        Index(
-            "ix_delivery_due",
-            "channel",
-            "urgency",
-            "next_attempt_at",
-            postgresql_where=text("next_attempt_at IS NOT NULL"),
-            sqlite_where=text("next_attempt_at IS NOT NULL"),
-        ),
+        Index("ix_delivery_due", "channel", "urgency", "next_attempt_at"),
+        Index("ix_delivery_retrying", "status", "next_attempt_at"),
         Index("ix_delivery_status", "status", "id"),
         Index("ix_delivery_event_type", "event_type", "id"),
         Index("ix_delivery_status_event_type", "status", "event_type", "id"),
         Index("ix_delivery_channel", "channel", "id"),
+        Index("ix_delivery_channel_status", "channel", "status", "id"),
+        Index("ix_delivery_channel_event_type", "channel", "event_type", "id"),
         Index("ix_delivery_address", "address_key", "id"),
+        Index("ix_delivery_address_status", "address_key", "status", "id"),
+        Index("ix_delivery_address_event_type", "address_key", "event_type", "id"),
+        Index("ix_delivery_error", "error", "id"),
+        Index("ix_delivery_user", "user_id", "id"),
+        Index("ix_delivery_tail", func.substr(column("id"), 29)),
         Index("ix_delivery_change", "change", "id"),
     )
+
+
+class Tally(SQLModel, table=True):
+    """How many deliveries there are of each kind: the sum of `number`. Kept by triggers (migration 0002) in the
+    transaction that writes the deliveries."""
+
+    __tablename__ = "tally"
+    id: int = Field(sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True))
+    event_type: str = Field(sa_column=Column(String(64), nullable=False))
+    channel: str = Field(sa_column=Column(String(16), nullable=False))
+    status: str = Field(sa_column=Column(String(16), nullable=False))
+    number: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
 class Tick(SQLModel, table=True):

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.engine import make_url
 
 from alertctl.config import Settings
-from alertctl.deliveries import delivery, pauses, queue
+from alertctl.deliveries import queue
+from alertctl.deliveries.rows import delivery, pauses
 from alertctl.doctor.examination import Examination
 from alertctl.doctor.fixes import fix_for_pause
 from alertctl.doctor.found import Found, failure, ok, unknown, warning

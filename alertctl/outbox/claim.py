@@ -181,7 +181,6 @@ def _sort_out(connection: Connection, lane: Lane, rows: Sequence[Any], found: Cl
     if started:
         connection.execute(insert(attempt), started)
     if later:
-        begin_change(connection)
         connection.execute(_GIVE_BACK, later)
     found.deferred = len(later)
 
@@ -193,7 +192,6 @@ _GIVE_BACK = (
         attempts=delivery.c.attempts - 1,
         next_attempt_at=bindparam("b_at"),
         status=case((delivery.c.attempts - 1 > delivery.c.round_start, "failed"), else_="pending"),
-        change=this_change(),
     )
 )
 
@@ -205,6 +203,7 @@ def release(connection: Connection, claims: Sequence[Claimed], now: datetime) ->
         gone = connection.execute(delete(attempt).where(*mine, attempt.c.outcome.is_(None)))
         if gone.rowcount:
             statement = _GIVE_BACK.where(delivery.c.attempts == claimed.attempt, delivery.c.status == "sending")
+            statement = statement.values(change=this_change())
             begin_change(connection)
             connection.execute(statement, {"b_id": claimed.delivery_id, "b_at": now})
 
@@ -243,5 +242,4 @@ def _shelve(connection: Connection, lane: Lane, key: str, until: datetime, now: 
     """Move a paused address's due deliveries to the end of the pause, so that claims needn't step over them."""
     due = _due(lane, now).where(delivery.c.address_key == key, delivery.c.status != Status.SENDING.value)
     due = due.limit(SWEEP).with_for_update(skip_locked=True)
-    begin_change(connection)
-    connection.execute(update(delivery).where(_among(due)).values(next_attempt_at=until, change=this_change()))
+    connection.execute(update(delivery).where(_among(due)).values(next_attempt_at=until))

@@ -10,7 +10,7 @@ from functools import partial
 from sqlalchemy import Connection, delete, exists, select
 from sqlmodel import SQLModel
 
-from alertctl.models import Event, Status
+from alertctl.models import Event, Status, first_id
 from alertctl.outbox.rows import SWEEP, delivery, pauses
 from alertctl.store import Connect
 
@@ -31,13 +31,6 @@ def prune(connect: Connect, days: Mapping[Status, int], now: datetime) -> int:
     _in_batches(connect, partial(_delete_events, before=first_id(now - timedelta(days=min(days.values())))))
     connect.write(partial(_forget_pauses, before=now - timedelta(days=min(days.values()))))
     return gone
-
-
-def first_id(moment: datetime) -> str:
-    """The smallest id that could have been made then: ids begin with their time."""
-    milliseconds = max(0, int(moment.timestamp() * 1000))
-    digits = f"{milliseconds:012x}"
-    return f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"
 
 
 def _in_batches(connect: Connect, work: Callable[[Connection], int]) -> int:

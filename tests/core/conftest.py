@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 
 from alertctl.dispatcher import Tally
+from alertctl.models import new_id
 from alertctl.store import Writer
 from core.lab import dispatching, settings_for, wall_clock
+
+
+@pytest.fixture
+def start() -> datetime:
+    """A moment that no id of this process is younger than: ids only grow, whatever the clock says."""
+    milliseconds = int(new_id(datetime(2026, 3, 2, tzinfo=UTC)).replace("-", "")[:12], 16)
+    return datetime.fromtimestamp(milliseconds // 1000 + 1, UTC)
 
 
 @pytest.fixture

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-import pytest
 from sqlalchemy import insert, select
 
 from alertctl import outbox
 from alertctl.errors import Reason
-from alertctl.models import Status, new_id
-from alertctl.outbox.prune import first_id
+from alertctl.models import Status, first_id, new_id
 from alertctl.outbox.rows import TABLES, delivery, pauses
 from core.lab import SLACK, announce, arrived, claim, record, refused, rows
 
 DAY = 86_400.0
 KEEP = {Status.SUCCESS: 30, Status.FAILED: 90, Status.SUPPRESSED: 30}
-
-
-@pytest.fixture
-def start() -> datetime:
-    """A moment that no id of this process is younger than: ids only grow, whatever the clock says."""
-    milliseconds = int(new_id(datetime(2026, 3, 2, tzinfo=UTC)).replace("-", "")[:12], 16)
-    return datetime.fromtimestamp(milliseconds // 1000 + 1, UTC)
 
 
 def deliver(store, address: str, now: datetime, verdict=arrived) -> None:

@@ -1,0 +1,122 @@
+"""The log in numbers, and how the outbox stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, case, func, select
+
+from alertctl.deliveries.filters import conditions
+from alertctl.deliveries.rows import delivery, pauses
+from alertctl.errors import InvalidEvent, Reason
+from alertctl.models import Status
+from alertctl.routing import CHANNELS
+from alertctl.schemas import Count, LogFilter, Paused, Stats
+
+GROUPS = {
+    "event": delivery.c.event_type,
+    "channel": delivery.c.channel,
+    "to": delivery.c.address_key,
+    "error": delivery.c.error,
+}
+"""What the log can be counted by."""
+MOST = 100
+"""Groups that are told apart at most, the largest."""
+
+
+def stats(connection: Connection, where: LogFilter, by: str) -> Stats:
+    """How many deliveries fit, and how they stand, by one of GROUPS. Reads them all: give it a `since`.
+
+    Raises InvalidEvent for an unknown group.
+    """
+    if by not in GROUPS:
+        raise InvalidEvent("by", f"should be one of {', '.join(GROUPS)}")
+    key, fitting = GROUPS[by], conditions(where)
+    if by == "error":
+        fitting.append(delivery.c.error.is_not(None))
+    everything = connection.execute(select(*_sums()).where(*fitting)).one()
+    groups = select(key.label("key"), *_sums()).where(*fitting).group_by(key)
+    largest = groups.order_by(func.count().desc(), key).limit(MOST)
+    return Stats(
+        by=by,
+        items=[_count(row.key, row) for row in connection.execute(largest)],
+        total=_count("", everything),
+    )
+
+
+def _sums() -> list[ColumnElement[int]]:
+    status, later = delivery.c.status, delivery.c.next_attempt_at.is_not(None)
+    kinds: dict[str, ColumnElement[bool]] = {
+        "success": status == Status.SUCCESS.value,
+        "failed": (status == Status.FAILED.value) & ~later,
+        "retrying": (status == Status.FAILED.value) & later,
+        "waiting": status.in_((Status.PENDING.value, Status.SENDING.value)),
+        "suppressed": status == Status.SUPPRESSED.value,
+    }
+    ones = [func.coalesce(func.sum(case((kind, 1), else_=0)), 0).label(name) for name, kind in kinds.items()]
+    return [func.count().label("total"), *ones]
+
+
+def _count(key: str, row: Any) -> Count:
+    return Count(
+        key=key,
+        total=int(row.total),
+        success=int(row.success),
+        failed=int(row.failed),
+        retrying=int(row.retrying),
+        waiting=int(row.waiting),
+        suppressed=int(row.suppressed),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits: deliveries that aren't final by channel, seconds the oldest due one is late, paused providers."""
+
+    depth: dict[str, int]
+    oldest_due_seconds: float
+    paused: list[str]
+
+
+def queue(connection: Connection, now: datetime) -> Queue:
+    """How the outbox stands; costs what waits, not what the log holds."""
+    waiting = select(delivery.c.channel, func.count()).where(delivery.c.next_attempt_at.is_not(None))
+    depth = dict.fromkeys(CHANNELS, 0)
+    depth.update({str(name): int(count) for name, count in connection.execute(waiting.group_by(delivery.c.channel))})
+    due = delivery.c.next_attempt_at <= now
+    oldest = connection.execute(select(func.min(delivery.c.next_attempt_at)).where(due)).scalar()
+    return Queue(
+        depth=depth,
+        oldest_due_seconds=(now - oldest).total_seconds() if oldest else 0.0,
+        paused=[one.provider for one in paused(connection, now) if one.to is None],
+    )
+
+
+def paused(connection: Connection, now: datetime) -> list[Paused]:
+    """The providers and addresses that are left alone now, the providers first."""
+    rows = select(pauses).where(pauses.c.until > now).order_by(pauses.c.address_key != "", pauses.c.provider)
+    return [
+        Paused(
+            provider=row.provider,
+            to=row.address_key or None,
+            code=row.code,
+            breaker=row.reason != Reason.RATE_LIMITED,
+            since=row.since,
+            until=row.until,
+        )
+        for row in connection.execute(rows.limit(MOST))
+    ]
+
+
+def last_success(connection: Connection) -> dict[str, datetime | None]:
+    """When the newest delivery that arrived did so, by channel."""
+    return {channel: _last_success(connection, channel) for channel in CHANNELS}
+
+
+def _last_success(connection: Connection, channel: str) -> datetime | None:
+    arrived = (delivery.c.channel == channel, delivery.c.status == Status.SUCCESS.value)
+    newest = select(delivery.c.updated_at).where(*arrived).order_by(delivery.c.id.desc()).limit(1)
+    found: datetime | None = connection.execute(newest).scalar()
+    return found

@@ -1,0 +1,49 @@
+"""The tables that are read, and a delivery as the log shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlmodel import SQLModel
+
+from alertctl.models import Attempt, Delivery, Event, Pause, Status, Tally, Tick, User
+from alertctl.schemas import DeliveryItem
+
+TABLES = SQLModel.metadata.tables
+delivery = TABLES[str(Delivery.__tablename__)]
+attempt = TABLES[str(Attempt.__tablename__)]
+event = TABLES[str(Event.__tablename__)]
+users = TABLES[str(User.__tablename__)]
+pauses = TABLES[str(Pause.__tablename__)]
+tally = TABLES[str(Tally.__tablename__)]
+tick = TABLES[str(Tick.__tablename__)]
+
+ITEM = (
+    delivery.c.id,
+    delivery.c.event_type,
+    delivery.c.channel,
+    delivery.c.address.label("to"),
+    delivery.c.status,
+    delivery.c.error,
+    delivery.c.attempts,
+    delivery.c.next_attempt_at,
+    delivery.c.created_at,
+    delivery.c.event_id,
+    delivery.c.reason,
+    delivery.c.ambiguous,
+    delivery.c.provider_id,
+    delivery.c.updated_at,
+)
+"""The columns of a DeliveryItem."""
+
+
+def item(row: Any) -> DeliveryItem:
+    return DeliveryItem(**facts(row))
+
+
+def facts(row: Any) -> dict[str, Any]:
+    """A row's columns, with the latency of what has arrived."""
+    found = dict(row._mapping)
+    if row.status == Status.SUCCESS:
+        found["latency_ms"] = round((row.updated_at - row.created_at).total_seconds() * 1000)
+    return found

@@ -1,0 +1,114 @@
+"""The kept counts are what counting would give, whoever writes, and however."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import pytest
+from sqlalchemy import delete, func, select, update
+
+from alertctl import deliveries
+from alertctl.deliveries.pages import total
+from alertctl.deliveries.rows import tally
+from alertctl.errors import Reason
+from alertctl.outbox.rows import delivery
+from alertctl.schemas import LogFilter
+from core.lab import after, announce, arrived, claim, record, refused
+
+KINDS = ("event_type", "channel", "status")
+
+
+def counted(store) -> dict:
+    columns = [delivery.c[name] for name in KINDS]
+    with store.reading() as connection:
+        found = connection.execute(select(*columns, func.count()).group_by(*columns)).all()
+    return {tuple(row)[:3]: row[3] for row in found}
+
+
+def kept(store) -> dict:
+    columns = [tally.c[name] for name in KINDS]
+    with store.reading() as connection:
+        found = connection.execute(select(*columns, func.sum(tally.c.number)).group_by(*columns)).all()
+    return {tuple(row)[:3]: int(row[3]) for row in found if row[3]}
+
+
+def live(store, seed: int, rounds: int) -> None:
+    """What happens to a log: alerts come, arrive, fail, are retried and pruned; transactions are rolled back."""
+    dice = random.Random(seed)
+    mine = delivery.c.address.startswith(f"#{seed}-")
+    for number in range(rounds):
+        now = after(number)
+        announce(store, *(f"slack:#{seed}-{number}-{each}" for each in range(dice.randrange(1, 6))), now=now)
+        ends = (arrived, lambda one: refused(one, Reason.UNAVAILABLE), lambda one: refused(one, Reason.BAD_ADDRESS))
+        if taken := claim(store, limit=dice.randrange(1, 8), now=now).taken:
+            record(store, *(dice.choice(ends)(one) for one in taken), now=now)
+        with pytest.raises(ZeroDivisionError):
+            store.write(lambda it: it.execute(update(delivery).where(mine).values(status="success")) and 1 / 0)
+        if number % 5 == 4:
+            store.write(lambda it: it.execute(delete(delivery).where(mine, delivery.c.status == "success")))
+
+
+def test_counts_stay_exact_through_everything(store):
+    live(store, 1, 30)
+    assert kept(store) == counted(store)
+    assert sum(kept(store).values()) > 0
+
+
+def test_counts_stay_exact_with_many_writers(store):
+    writers = [threading.Thread(target=live, args=(store, seed, 12)) for seed in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert kept(store) == counted(store)
+
+
+def test_the_counts_rows_stay_few(store):
+    if store.is_sqlite:
+        announce(store, *(f"slack:#{number}" for number in range(500)))
+        limit = 20
+    else:
+        for number in range(1200):
+            announce(store, f"slack:#{number}")
+        # Each of these left a row; one transaction in a hundred folds them.
+        limit = 1100
+    with store.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(tally)).scalar_one() < limit
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {},
+        {"status": "failed"},
+        {"channel": "slack"},
+        {"event_type": "generic_alert"},
+        {"status": "pending", "channel": "email"},
+        {"to": "#1-0-0"},
+        {"status": "failed", "to": "#1-0-0"},
+        {"retrying": True},
+    ],
+)
+def test_a_total_is_exact(store, where):
+    live(store, 1, 8)
+    wanted = LogFilter(**where)
+    with store.reading() as connection:
+        shown = deliveries.page(connection, wanted, limit=1000)
+        assert total(connection, wanted) == shown.total == len(shown.items)
+
+
+def test_numbers_say_how_deliveries_stand(store):
+    announce(store, *(f"slack:#{number}" for number in range(4)), "email:a@corp.example")
+    first, second, third = claim(store, limit=3).taken
+    unavailable, gone = refused(second, Reason.UNAVAILABLE, "http_503"), refused(third, Reason.BAD_ADDRESS, "gone")
+    record(store, arrived(first), unavailable, gone)
+    with store.reading() as connection:
+        by_channel = deliveries.stats(connection, LogFilter(), "channel")
+        by_error = deliveries.stats(connection, LogFilter(), "error")
+    assert [(one.key, one.total, one.success, one.failed, one.retrying, one.waiting) for one in by_channel.items] == [
+        ("slack", 4, 1, 1, 1, 1),
+        ("email", 1, 0, 0, 0, 1),
+    ]
+    assert by_channel.total.total == 5
+    assert [(one.key, one.total) for one in by_error.items] == [("gone", 1), ("http_503", 1)]

@@ -1,0 +1,169 @@
+"""Following the log: each state of a delivery once, none missed, whoever commits when."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import select
+
+from alertctl import deliveries, outbox
+from alertctl.errors import InvalidEvent, Reason
+from alertctl.outbox.rows import delivery
+from alertctl.schemas import LogFilter
+from core.lab import EMAIL, SLACK, after, announce, arrived, claim, claim_one, record, refused, rows
+
+EVERYTHING = LogFilter()
+
+
+class Follower:
+    """Reads on from where it stands, as often as it is asked; it may be forgotten but for its position."""
+
+    def __init__(self, store, where=EVERYTHING, *, history=False, at=None):
+        self._store, self._where = store, where
+        with store.reading() as connection:
+            self.at = at or deliveries.position(connection, history=history)
+
+    def more(self, limit=500):
+        told = []
+        while True:
+            history = self.at.startswith("h")
+            with self._store.reading() as connection:
+                found, self.at = deliveries.changes(connection, self._where, self.at, limit)
+            told += [(one.to, one.status) for _, one in found]
+            if len(found) < limit and not history:
+                return told
+
+
+def test_a_follower_hears_what_comes_and_what_becomes_of_it(store):
+    announce(store, "slack:#before")
+    follower = Follower(store)
+    announce(store, "slack:#a")
+    assert follower.more() == [("#a", "pending")]
+    assert follower.more() == []
+    for claimed in claim(store).taken:
+        record(store, arrived(claimed))
+    assert follower.more() == [("#before", "success"), ("#a", "success")]
+    assert follower.more() == []
+
+
+def test_being_sent_is_no_news_but_its_verdict_is(store):
+    follower = Follower(store)
+    announce(store, "slack:#a")
+    claimed = claim_one(store)
+    assert follower.more() == []
+    record(store, refused(claimed, Reason.UNAVAILABLE))
+    assert follower.more() == [("#a", "failed")]
+    outbox_again = claim_one(store, now=after(60))
+    store.write(lambda connection: outbox.release(connection, [outbox_again], after(60)))
+    assert follower.more() == [("#a", "failed")], "what was given back may have been passed over while it was sent"
+
+
+def test_what_a_filter_leaves_out_is_passed_over(store):
+    follower = Follower(store, LogFilter(channel="email"))
+    announce(store, "slack:#a", "email:a@corp.example")
+    assert follower.more() == [("a@corp.example", "pending")]
+    record(store, arrived(claim_one(store)))
+    assert follower.more() == []
+    record(store, arrived(claim_one(store, EMAIL)), lane=EMAIL)
+    assert follower.more() == [("a@corp.example", "success")]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 500])
+def test_history_comes_first_and_changes_after_it_in_pages_of_any_size(store, limit):
+    for number in range(5):
+        announce(store, f"slack:#{number}", now=after(number))
+    soon = after(60)
+    record(store, *(arrived(claimed) for claimed in claim(store, limit=2, now=soon).taken), now=soon)
+    follower = Follower(store, history=True)
+    announce(store, "slack:#new", now=soon)
+    record(store, *(arrived(claimed) for claimed in claim(store, limit=1, now=soon).taken), now=soon)
+    told = dict(follower.more(limit))
+    assert told == dict.fromkeys(("#0", "#1", "#2"), "success") | dict.fromkeys(("#3", "#4", "#new"), "pending")
+    assert follower.more(limit) == []
+
+
+def test_a_follower_that_comes_back_goes_on_where_it_was(store):
+    announce(store, *(f"slack:#{number}" for number in range(7)))
+    told, at = [], Follower(store, history=True).at
+    while True:
+        with store.reading() as connection:
+            found, _ = deliveries.changes(connection, EVERYTHING, at, 3)
+        if not found:
+            break
+        # It heard two of the three, then the line broke.
+        told += [one.to for _, one in found[:2]]
+        at = found[:2][-1][0]
+    assert sorted(told) == [f"#{number}" for number in range(7)]
+
+
+def test_a_transaction_that_commits_late_is_not_missed(store):
+    """Its changes have lower numbers than what was committed meanwhile. (SQLite lets nobody write meanwhile.)"""
+    if store.is_sqlite:
+        return
+    follower = Follower(store)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(connection):
+        announce(_Open(connection), "slack:#slow")
+        begun.set()
+        assert go_on.wait(30)
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(store.write, slowly)
+        assert begun.wait(30)
+        announce(store, "slack:#fast")
+        early = follower.more()
+        go_on.set()
+        slow.result()
+    assert sorted(early + follower.more()) == [("#fast", "pending"), ("#slow", "pending")]
+
+
+class _Open:
+    """A connection whose transaction somebody else ends, as `announce` wants it."""
+
+    def __init__(self, connection):
+        self._connection = connection
+
+    def write(self, work):
+        return work(self._connection)
+
+
+def test_under_load_every_last_state_is_heard_once(store):
+    follower, told = Follower(store), []
+    writing = threading.Event()
+
+    def publish_and_send(number):
+        for part in range(10):
+            announce(store, *(f"slack:#{number}-{part}-{each}" for each in range(5)))
+            record(store, *(arrived(claimed) for claimed in claim(store, SLACK, limit=3).taken))
+
+    def follow():
+        while not writing.is_set():
+            told.extend(follower.more(50))
+
+    listener = threading.Thread(target=follow)
+    listener.start()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(publish_and_send, range(4)))
+    record(store, *(arrived(claimed) for claimed in claim(store, SLACK, limit=1000, now=after(1)).taken))
+    writing.set()
+    listener.join()
+    told += follower.more()
+    with store.reading() as connection:
+        last = {(one.address, one.status) for one in connection.execute(select(delivery))}
+    assert len(last) == 200
+    assert last <= set(told)
+    assert len(told) == len(set(told)), "a state was told twice"
+
+
+@pytest.mark.parametrize("text", ["", "x", "c~1", "c~-1~", "h~1~'", "c~99999999999999999999999~g"])
+def test_a_position_that_is_none_is_refused(text):
+    with pytest.raises(InvalidEvent, match="Last-Event-ID"):
+        deliveries.the_position(text)
+
+
+def test_nothing_is_told_of_an_empty_log(store):
+    assert Follower(store, history=True).more() == []
+    assert rows(store) == []
