@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from typing import Annotated, Any, NoReturn, TypeVar
 
-from fastapi import Request
+from fastapi import Depends, Request
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from alertctl.api.problems import rejected
 from alertctl.errors import InvalidEvent
 
 LIMIT = 1024 * 1024
@@ -66,3 +69,21 @@ def _why(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     return str(error)[:200]
+
+
+Body = Annotated[dict[str, Any], Depends(json_object)]
+"""A body that is read once the caller is let in, and not before: a parameter of the framework's would be first."""
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def checked(model: type[Model], body: Mapping[str, Any]) -> Model:
+    """The body as its model. Raises the framework's own error, which names each wrong field."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise rejected(error) from None
+
+
+def described(model: type[BaseModel]) -> dict[str, Any]:
+    """For a route's `openapi_extra`: what its body is."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}

@@ -1,64 +1,26 @@
-"""The delivery log: pages of it, one delivery's whole story, and sending once more."""
+"""The delivery log: pages of it, one delivery's whole story, the log in numbers, sending once more, and pruning."""
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from datetime import timedelta
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from alertctl import deliveries, outbox
 from alertctl.api.access import Admin
+from alertctl.api.bodies import Body, checked, described
+from alertctl.api.log_filters import Filters
 from alertctl.api.problems import declared
 from alertctl.api.services import BASE, Here
+from alertctl.channels import build_all
 from alertctl.errors import Conflict
-from alertctl.events import BY_NAME, did_you_mean
-from alertctl.models import Status
-from alertctl.routing import CHANNELS
-from alertctl.schemas import DeliveryDetail, DeliveryItem, LogFilter, Page
+from alertctl.schemas import DeliveryDetail, DeliveryItem, Page, Pruned, Rendered, ResendResult, Stats
 
 router = APIRouter(prefix=f"{BASE}/delivery-log", tags=["delivery log"])
+MOST_IDS = 1000
 
-PLAIN = r"[^\x00-\x1f\x7f]*"
-
-
-def _one_of(*names: str) -> Any:
-    """One of the names; an empty text is no filter, as in `?status=&page=2`."""
-
-    def check(text: str) -> str | None:
-        if text and text not in names:
-            raise ValueError(f"should be one of {', '.join(names)}{did_you_mean(text, names)}")
-        return text or None
-
-    schema = {"type": "string", "enum": ["", *names]}
-    return Annotated[str | None, BeforeValidator(check), WithJsonSchema(schema)]
-
-
-def _moment(text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        # A plus sign that nobody encoded arrives as a space.
-        moment = datetime.fromisoformat(text.strip().replace(" ", "+").upper())
-        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError("should be a time like 2026-03-02T14:32:00Z (without a zone: UTC)") from None
-
-
-def _plain(text: str) -> str | None:
-    if not re.fullmatch(PLAIN, text):
-        raise ValueError("should have no control characters")
-    return text or None
-
-
-Word = Annotated[str | None, BeforeValidator(_plain), WithJsonSchema({"type": "string", "pattern": f"^{PLAIN}$"})]
-Moment = Annotated[
-    datetime | None,
-    BeforeValidator(_moment),
-    WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "maxLength": 0}]}),
-]
 Cursor = Annotated[
     str,
     AfterValidator(lambda text: text and deliveries.the_cursor(text)),
@@ -66,31 +28,83 @@ Cursor = Annotated[
 ]
 
 
-class Search(BaseModel):
+class Search(Filters):
     """Which deliveries; all conditions must hold, an empty one is none. `cursor` is a page's `next_cursor` and wins
     over `page`: it costs the same at any depth."""
-
-    model_config = ConfigDict(extra="forbid")
 
     page: int = Field(1, ge=1)
     limit: int = Field(20, ge=1, le=100)
     cursor: Cursor = ""
-    event_type: _one_of(*BY_NAME) = None  # type: ignore[valid-type]
-    status: _one_of(*Status) = None  # type: ignore[valid-type]
-    channel: _one_of(*CHANNELS) = None  # type: ignore[valid-type]
-    to: Word = Field(None, description="the address, in any case")
-    error: Word = Field(None, description="the provider's own code")
-    event_id: Word = Field(None, description="the whole id of an event")
-    since: Moment = Field(None, description="from this time on")
-    until: Moment = Field(None, description="before this time")
+
+
+class Counting(Filters):
+    """What is counted, and by what."""
+
+    by: Literal["event", "channel", "to", "error"] = "event"
+
+
+class Resends(BaseModel):
+    """Deliveries by their ids, or any unique part of them. `again`: also those that have arrived."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    ids: list[str] = Field(max_length=MOST_IDS)
+    again: bool = False
+
+
+class Resent(BaseModel):
+    """What became of each, in order."""
+
+    items: list[ResendResult]
+
+
+class Prunes(BaseModel):
+    """`older_than_days`: final deliveries older than that; null: as the daemon's settings say."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    older_than_days: float | None = Field(None, ge=0, le=36500)
+    dry_run: bool = False
 
 
 @router.get("")
 def search(_caller: Admin, here: Here, asked: Annotated[Search, Query()]) -> Page:
     """A page of the log, newest first."""
-    where = LogFilter(**asked.model_dump(exclude={"page", "limit", "cursor"}))
     with here.store.reading() as connection:
-        return deliveries.page(connection, where, limit=asked.limit, page=asked.page, cursor=asked.cursor or None)
+        return deliveries.page(
+            connection, asked.where(), limit=asked.limit, page=asked.page, cursor=asked.cursor or None
+        )
+
+
+@router.get("/stats")
+def stats(_caller: Admin, here: Here, asked: Annotated[Counting, Query()]) -> Stats:
+    """How many deliveries there are, and how they stand. Reads all that fit: give it a `since`."""
+    with here.store.reading() as connection:
+        return deliveries.stats(connection, asked.where(), asked.by)
+
+
+@router.post("/retry", responses=declared(404), openapi_extra=described(Resends))
+def retry_all(caller: Admin, here: Here, body: Body) -> Resent:
+    """Make deliveries due at once. One that can't be sent again is left alone, and says why."""
+    asked = checked(Resends, body)
+
+    def work(connection: Any) -> list[outbox.Resent]:
+        whole = [deliveries.find_id(connection, one) for one in asked.ids]
+        return outbox.resend(
+            connection, whole, caller.email, here.clock(), again=asked.again, enabled=here.audience.enabled
+        )
+
+    done: list[outbox.Resent] = here.writer.write(work)
+    here.wake()
+    return Resent(items=[ResendResult(id=one.delivery_id, why_not=one.why_not) for one in done])
+
+
+@router.post("/prune", openapi_extra=described(Prunes))
+def prune(_caller: Admin, here: Here, body: Body) -> Pruned:
+    """Take old, final deliveries out of the log, in batches that stop nobody."""
+    asked = checked(Prunes, body)
+    older = None if asked.older_than_days is None else timedelta(days=asked.older_than_days)
+    return outbox.prune_by(here.writer, outbox.ages(here.settings, older), here.clock(), dry_run=asked.dry_run)
 
 
 Id = Annotated[str, Path(description="a delivery's id, or any part of it that is unique", min_length=1)]
@@ -101,6 +115,14 @@ def show(_caller: Admin, here: Here, id: Id) -> DeliveryDetail:  # noqa: A002
     """One delivery: its event, why this target got it, every attempt, the event's other deliveries."""
     with here.store.reading() as connection:
         return deliveries.detail(connection, id)
+
+
+@router.get("/{id}/rendered", responses=declared(404))
+def rendered(_caller: Admin, here: Here, id: Id) -> Rendered:  # noqa: A002
+    """The message as its channel makes it: Slack's payload, or an email's parts."""
+    channels: dict[str, Any] = build_all(here.settings)
+    with here.store.reading() as connection:
+        return deliveries.rendered(connection, channels, id)
 
 
 @router.post("/{id}/retry", responses=declared(404, 409))

@@ -22,12 +22,17 @@ def _unheard(_receipt: EventReceipt) -> None:
     pass
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Services:
     """`test` sends one message (channel, address or None, who asked) and is bounded in time.
 
     `wake` tells the dispatcher that something is due, `accepted` counts what was recorded. `readiness` names each part
-    that must be well with `ok`, `off`, or what is wrong. `metrics` is the Prometheus exposition.
+    that must be well with `ok`, `off`, or what is wrong. `metrics` is the Prometheus exposition. `stopping` says that
+    the daemon ends: whatever lasts as long as its client likes must end too.
     """
 
     settings: Settings
@@ -40,6 +45,7 @@ class Services:
     readiness: Callable[[], Mapping[str, str]]
     metrics: Callable[[], bytes]
     accepted: Callable[[EventReceipt], None] = _unheard
+    stopping: Callable[[], bool] = _never
 
 
 async def services_of(request: Request) -> Services:

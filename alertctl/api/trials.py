@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Depends, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from alertctl.api.access import Developer
-from alertctl.api.bodies import json_object
-from alertctl.api.problems import rejected
+from alertctl.api.bodies import Body, checked, described
 from alertctl.api.services import BASE, Here
 
 router = APIRouter(prefix=BASE, tags=["test"])
@@ -33,18 +32,10 @@ class TestAnswer(BaseModel):
     message: str
 
 
-BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": TestRequest.model_json_schema()}}}}
-
-
-@router.post("/test", response_model=TestAnswer, openapi_extra=BODY)
-def test(
-    caller: Developer, here: Here, body: Annotated[dict[str, Any], Depends(json_object)], response: Response
-) -> TestAnswer:
+@router.post("/test", response_model=TestAnswer, openapi_extra=described(TestRequest))
+def test(caller: Developer, here: Here, body: Body, response: Response) -> TestAnswer:
     """Send one test message and wait, for a bounded time, for how it went. It is in the log like any delivery."""
-    try:
-        asked = TestRequest.model_validate(body)
-    except ValidationError as error:
-        raise rejected(error) from None
+    asked = checked(TestRequest, body)
     result = here.test(asked.channel, asked.to, caller.email)
     response.headers["Content-Location"] = f"{BASE}/delivery-log/{result.delivery_id}"
     return TestAnswer(success=result.success, message=result.message)

@@ -15,7 +15,7 @@ from alertctl import outbox
 from alertctl.config import Settings
 from alertctl.dispatcher import Dispatcher
 from alertctl.errors import AlertctlError
-from alertctl.models import Run, Status
+from alertctl.models import Run
 from alertctl.store import Connect, insert_new
 
 log = logging.getLogger("alertctl.daemon")
@@ -47,11 +47,7 @@ def schedule(
     settings: Settings, connect: Connect, dispatcher: Dispatcher, heart: Heart, clock: Callable[[], datetime]
 ) -> BackgroundScheduler:
     """A scheduler, not yet started. No run is skipped for being late, late ones are run once."""
-    days = {
-        Status.SUCCESS: settings.prune.success_days,
-        Status.FAILED: settings.prune.failed_days,
-        Status.SUPPRESSED: settings.prune.suppressed_days,
-    }
+    days = outbox.ages(settings)
 
     def prune() -> None:
         try:

@@ -10,9 +10,9 @@
 anything is sent. `attempts` is the fencing token: a result counts only while it still is the claim's number.
 """
 
-from alertctl.outbox.claim import Claim, Lane, Pace, claim, release, unpaced
+from alertctl.outbox.claim import Claim, Lane, Pace, claim, is_due, release, unpaced
 from alertctl.outbox.enqueue import Resent, Routed, enqueue, resend
-from alertctl.outbox.prune import prune
+from alertctl.outbox.prune import ages, prune, prune_by
 from alertctl.outbox.record import Ended, record, will_retry
 from alertctl.outbox.rows import INTERRUPTED, Claimed
 
@@ -25,9 +25,12 @@ __all__ = [
     "Pace",
     "Resent",
     "Routed",
+    "ages",
     "claim",
     "enqueue",
+    "is_due",
     "prune",
+    "prune_by",
     "record",
     "release",
     "resend",

@@ -14,6 +14,7 @@ from alertctl.models import Status, Urgency
 from alertctl.outbox.changes import begin_change, this_change
 from alertctl.outbox.rows import INTERRUPTED, PROBING, SWEEP, Claimed, attempt, claimed_from, delivery, pauses
 from alertctl.retry import PROBE_SECONDS
+from alertctl.routing import CHANNELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,18 @@ def claim(
     if not rows:
         found.next_due = _next_due(connection, lane, now)
     return found
+
+
+def is_due(connection: Connection, now: datetime) -> bool:
+    """Whether any delivery waits for nothing but a sender: a look at the beginning of the queue's index."""
+    for channel in CHANNELS:
+        for urgency in Urgency.ALL:
+            first = select(delivery.c.id).where(
+                delivery.c.channel == channel, delivery.c.urgency == urgency, delivery.c.next_attempt_at <= now
+            )
+            if connection.execute(first.limit(1)).first() is not None:
+                return True
+    return False
 
 
 def _next_due(connection: Connection, lane: Lane, now: datetime) -> datetime | None:

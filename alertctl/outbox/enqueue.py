@@ -17,6 +17,7 @@ from alertctl.outbox.changes import begin_change, this_change
 from alertctl.outbox.rows import SWEEP, delivery, pauses
 from alertctl.routing import CHANNELS, Target
 from alertctl.schemas import DeliveryItem
+from alertctl.store import announce
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ def enqueue(connection: Connection, routed: Iterable[Routed], now: datetime) -> 
         connection.execute(_ENQUEUE, part)
         for row in part:
             born[row["event_id"]].append(_born(row))
+    if born:
+        announce(connection)
     return born
 
 
@@ -117,6 +120,7 @@ def resend(
         outcomes = [Resent(one, _why_not(found.get(one), again, enabled)) for one in part]
         _restart(connection, [one.delivery_id for one in outcomes if one.why_not is None], by, now)
         results += outcomes
+    announce(connection)
     connection.execute(
         update(pauses).where(pauses.c.reason == Reason.CONFIG.value, pauses.c.until > now).values(until=now)
     )

@@ -7,28 +7,59 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import Connection, delete, exists, select
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 from sqlmodel import SQLModel
 
+from alertctl.config import Settings
 from alertctl.models import Event, Status, first_id
 from alertctl.outbox.rows import SWEEP, delivery, pauses
+from alertctl.schemas import Pruned
 from alertctl.store import Connect
 
 event = SQLModel.metadata.tables[str(Event.__tablename__)]
+FINAL = (Status.SUCCESS, Status.FAILED, Status.SUPPRESSED)
+"""What a delivery that nothing more happens to can be."""
 REST = 0.05
 """Seconds between two batches: others come to write in them."""
 
 
-def prune(connect: Connect, days: Mapping[Status, int], now: datetime) -> int:
+def ages(settings: Settings, older: timedelta | None = None) -> dict[Status, float]:
+    """Days that final deliveries stay in the log, by status: `older` for all, or as the settings say."""
+    if older is not None:
+        return dict.fromkeys(FINAL, older.total_seconds() / 86400)
+    kept = settings.prune
+    return dict(zip(FINAL, (kept.success_days, kept.failed_days, kept.suppressed_days), strict=True))
+
+
+def prune_by(connect: Connect, days: Mapping[Status, float], now: datetime, *, dry_run: bool = False) -> Pruned:
+    """Prune, or only say how many deliveries it would take."""
+    count = connect.write(partial(_prunable, days=days, now=now)) if dry_run else prune(connect, days, now)
+    return Pruned(deliveries=count, dry_run=dry_run)
+
+
+def _prunable(connection: Connection, days: Mapping[Status, float], now: datetime) -> int:
+    counts = (select(func.count()).where(*_old(status, _before(now, keep))) for status, keep in days.items())
+    return sum(connection.execute(count).scalar_one() for count in counts)
+
+
+def _before(now: datetime, days: float) -> str:
+    return first_id(now - timedelta(days=days))
+
+
+def _old(status: Status, before: str) -> tuple[ColumnElement[bool], ...]:
+    return delivery.c.status == status.value, delivery.c.next_attempt_at.is_(None), delivery.c.id < before
+
+
+def prune(connect: Connect, days: Mapping[Status, float], now: datetime) -> int:
     """Delete final deliveries older than their status's days, with attempts and emptied events. Returns how many.
 
     Pauses that ended as long ago are forgotten too.
     """
     gone = 0
     for status, keep in days.items():
-        oldest = first_id(now - timedelta(days=keep))
+        oldest = _before(now, keep)
         gone += _in_batches(connect, partial(_delete_deliveries, status=status, before=oldest))
-    _in_batches(connect, partial(_delete_events, before=first_id(now - timedelta(days=min(days.values())))))
+    _in_batches(connect, partial(_delete_events, before=_before(now, min(days.values()))))
     connect.write(partial(_forget_pauses, before=now - timedelta(days=min(days.values()))))
     return gone
 
@@ -42,8 +73,7 @@ def _in_batches(connect: Connect, work: Callable[[Connection], int]) -> int:
 
 
 def _delete_deliveries(connection: Connection, status: Status, before: str) -> int:
-    final = (delivery.c.status == status.value, delivery.c.next_attempt_at.is_(None), delivery.c.id < before)
-    old = select(delivery.c.id).where(*final).order_by(delivery.c.id).limit(SWEEP)
+    old = select(delivery.c.id).where(*_old(status, before)).order_by(delivery.c.id).limit(SWEEP)
     return connection.execute(delete(delivery).where(delivery.c.id.in_(old.scalar_subquery()))).rowcount
 
 

@@ -1,7 +1,19 @@
-"""Where rows are kept: the engine, transactions, the one writer of a daemon, migrations."""
+"""Where rows are kept: the engine, transactions, the one writer of a daemon, wake-ups, migrations."""
 
 from alertctl.store.engine import Connect, Store, insert_new, insert_or
 from alertctl.store.migrate import HEAD, current_version, upgrade
+from alertctl.store.wakeups import WakeUps, announce
 from alertctl.store.writer import Writer
 
-__all__ = ["HEAD", "Connect", "Store", "Writer", "current_version", "insert_new", "insert_or", "upgrade"]
+__all__ = [
+    "HEAD",
+    "Connect",
+    "Store",
+    "WakeUps",
+    "Writer",
+    "announce",
+    "current_version",
+    "insert_new",
+    "insert_or",
+    "upgrade",
+]

@@ -19,6 +19,8 @@ BUSY_SECONDS = 15.0
 STATEMENT_SECONDS = 30
 """Postgres ends a statement of ours that lasts longer: a wedged lock must not wedge a daemon."""
 CONNECT_SECONDS = 5
+DEADLOCK_TRIES = 5
+"""How often a transaction is tried that another one was in the way of."""
 
 
 class Connect(Protocol):
@@ -53,9 +55,27 @@ class Store:
                 yield connection
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in one transaction and return its result once that is committed. Raises Unreachable."""
+        """Run `work` in one transaction and return its result once that is committed. Raises Unreachable.
+
+        `work` may be run again: Postgres ends one of two transactions that wait for each other.
+        """
+        for _ in range(DEADLOCK_TRIES - 1):
+            try:
+                with self.writing() as connection:
+                    return work(connection)
+            except Unreachable as error:
+                if not _is_collision(error.__cause__):
+                    raise
         with self.writing() as connection:
             return work(connection)
+
+    @contextmanager
+    def listening(self) -> Iterator[Connection]:
+        """A connection without transactions, for a daemon that listens on it. Raises Unreachable."""
+        with self._border(), self.engine.connect() as plain:
+            # Whatever it listened to must not go back to the pool with it.
+            plain.detach()
+            yield plain.execution_options(isolation_level="AUTOCOMMIT")
 
     def submit(self, work: Callable[[Connection, Sequence[Any]], Sequence[T]], item: Any) -> T:
         """The same for work on many items at once (see `Writer.submit`), here with this one only."""
@@ -160,6 +180,11 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("alertctl_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _is_collision(error: BaseException | None) -> bool:
+    """Whether Postgres gave this transaction up in favour of another (deadlock, serialization failure)."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in ("40P01", "40001")
 
 
 def _said(error: exc.DBAPIError | exc.TimeoutError) -> str:

@@ -55,6 +55,8 @@ class Lab:
     tokens: dict[str, str] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=lambda: {"database": "ok", "scheduler": "off"})
     verdict: TestResult = ARRIVED
+    stopping: bool = True
+    """As it is in a daemon that ends: a stream says where it stands and is over."""
 
     def wake(self) -> None:
         self.woken += 1
@@ -75,6 +77,7 @@ class Lab:
             readiness=lambda: self.parts,
             metrics=lambda: b"alertctl_events_accepted_total 1.0\n",
             accepted=self.accepted.append,
+            stopping=lambda: self.stopping,
         )
 
     def token(self, name: str, role: str, expires: timedelta | None = None, at: datetime | None = None) -> str:

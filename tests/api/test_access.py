@@ -25,13 +25,20 @@ NEEDS = {
     f"POST {BASE}/test": "developer",
     f"GET {BASE}/admin/preferences": "admin",
     f"GET {BASE}/delivery-log": "admin",
+    f"GET {BASE}/delivery-log/stats": "admin",
+    f"GET {BASE}/delivery-log/stream": "admin",
+    f"POST {BASE}/delivery-log/retry": "admin",
+    f"POST {BASE}/delivery-log/prune": "admin",
     f"GET {BASE}/delivery-log/{{id}}": "admin",
+    f"GET {BASE}/delivery-log/{{id}}/rendered": "admin",
     f"POST {BASE}/delivery-log/{{id}}/retry": "admin",
 }
 BODIES = {
     f"PUT {BASE}/preferences": {"slack_enabled": True},
     f"POST {BASE}/events": {"event_type": "rollout_advance"},
     f"POST {BASE}/test": {"channel": "slack"},
+    f"POST {BASE}/delivery-log/retry": {"ids": []},
+    f"POST {BASE}/delivery-log/prune": {"dry_run": True},
 }
 ROUTES = [f"{method.upper()} {path}" for path, methods in described()["paths"].items() for method in methods]
 

@@ -145,3 +145,56 @@ def test_what_arrived_or_is_on_its_way_is_not_sent_twice_by_accident(
     assert answer.status == code
     if code == 409:
         assert answer.json["detail"]
+
+
+def test_the_log_in_numbers(lab: Lab) -> None:
+    lab.ask("POST", "/events", {"event_type": "rollout_advance", "to": ["slack:#a", "slack:#b", "email:a@b.example"]})
+    numbers = lab.ask("GET", "/delivery-log/stats?by=channel&since=2020-01-01").json
+    assert [(one["key"], one["total"], one["waiting"]) for one in numbers["items"]] == [
+        ("slack", 2, 2),
+        ("email", 1, 1),
+    ]
+    assert (numbers["by"], numbers["total"]["total"]) == ("channel", 3)
+    assert lab.ask("GET", "/delivery-log/stats?by=colour").status == 422
+
+
+def test_many_are_resent_in_one_call(lab: Lab) -> None:
+    lab.ask("POST", "/events", {"event_type": "rollout_advance", "to": ["slack:#a", "slack:#b"]})
+    ids = [one["id"] for one in lab.ask("GET", "/delivery-log").json["items"]]
+    done = lab.ask("POST", "/delivery-log/retry", {"ids": ids})
+    assert [(one["id"], one["why_not"]) for one in done.json["items"]] == [(one, None) for one in ids]
+    assert lab.ask("POST", "/delivery-log/retry", {"ids": ["ffffffffffff"]}).status == 404
+    assert lab.ask("POST", "/delivery-log/retry", {"ids": ids * 600}).status == 422
+
+
+def test_a_message_can_be_looked_at_as_it_is_sent(lab: Lab) -> None:
+    lab.ask(
+        "POST", "/events", {"event_type": "rollout_advance", "rollout": "r1", "to": ["slack:#a", "email:a@b.example"]}
+    )
+    for one in lab.ask("GET", "/delivery-log").json["items"]:
+        shown = lab.ask("GET", f"/delivery-log/{one['id']}/rendered").json
+        assert (shown["channel"], shown["to"]) == (one["channel"], one["to"])
+        assert ("blocks" in shown["message"]) == (one["channel"] == "slack")
+
+
+def test_pruning_takes_what_is_old_and_final_only(lab: Lab) -> None:
+    lab.ask("POST", "/events", {"event_type": "rollout_advance", "to": ["slack:#a"]})
+    assert lab.ask("POST", "/delivery-log/prune", {"older_than_days": 0}).json == {"deliveries": 0, "dry_run": False}
+    assert lab.ask("POST", "/delivery-log/prune", {"dry_run": True}).json == {"deliveries": 0, "dry_run": True}
+    assert lab.ask("POST", "/delivery-log/prune", {"older_than_days": -1}).status == 422
+    assert lab.ask("GET", "/delivery-log").json["total"] == 1
+
+
+def test_more_filters_narrow_the_log(lab: Lab) -> None:
+    lab.ask("POST", "/events", {"event_type": "safety_rollback", "feature_flag": "checkout-v3", "to": ["slack:#a"]})
+    started = {"event_type": "experiment_lifecycle", "experiment": "cta", "action": "started"}
+    lab.ask("POST", "/events", {**started, "to": ["slack:#b"]})
+    for query, found in (
+        ("flag=checkout-v3", ["#a"]),
+        ("experiment=cta", ["#b"]),
+        ("grep=CHECKOUT", ["#a"]),
+        ("user=nobody@corp.example", []),
+        ("retrying=true", []),
+        ("final=false", ["#b", "#a"]),
+    ):
+        assert [one["to"] for one in lab.ask("GET", f"/delivery-log?{query}").json["items"]] == found

@@ -1,0 +1,120 @@
+"""Following the delivery log over Server-Sent Events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Header, HTTPException, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+
+from alertctl import deliveries
+from alertctl.api.access import Admin
+from alertctl.api.log_filters import Filters, Word
+from alertctl.api.services import BASE, Here, Services
+from alertctl.errors import Unreachable
+from alertctl.schemas import DeliveryItem, as_json
+
+router = APIRouter(prefix=f"{BASE}/delivery-log", tags=["delivery log"])
+LOOK_SECONDS = 0.25
+"""Between two looks into the database."""
+QUIET_SECONDS = 5.0
+"""After so long without news a comment says that the line is alive; proxies drop a silent one after 30 s and more."""
+STREAMS = 50
+"""Streams at once: each looks into the database a few times a second."""
+PART = 500
+"""Deliveries that are read at once."""
+
+
+class Follow(Filters):
+    """What to follow. `after` is the id of the last event that was heard; the header Last-Event-ID wins over it."""
+
+    after: Word = Field(None, description="go on behind this event of an earlier stream")
+
+
+class _Open:
+    """How many streams there are."""
+
+    number = 0
+
+
+@router.get(
+    "/stream",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "Server-Sent Events: `event: delivery`, `data:` a delivery as JSON, `id:` where it stands",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def stream(
+    _caller: Admin,
+    here: Here,
+    request: Request,
+    asked: Annotated[Follow, Query()],
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> StreamingResponse:
+    """Deliveries as they come and as they change, each state once; `since` asks for what there is already, first.
+
+    What is being sent is passed over: its verdict follows. A client that comes back with the id of the last event that
+    it heard misses nothing.
+    """
+    after = last_event_id or asked.after
+    if after:
+        deliveries.the_position(after)
+    else:
+        after = await run_sync(_begin, here, asked.since is not None)
+    if _Open.number >= STREAMS:
+        raise HTTPException(503, f"{STREAMS} streams are open already: close one, or try again later")
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_told(here, asked, after), media_type="text/event-stream", headers=headers)
+
+
+def _begin(here: Services, history: bool) -> str:
+    with here.store.reading() as connection:
+        return deliveries.position(connection, history=history)
+
+
+async def _told(here: Services, asked: Follow, after: str) -> AsyncIterator[str]:
+    _Open.number += 1
+    try:
+        # Where it begins, so that a line that breaks before the first news is taken up there.
+        yield f"retry: 1000\nid: {after}\n: following\n\n"
+        heard = time.monotonic()
+        while not here.stopping():
+            news, behind = await _look(here, asked, after)
+            if news:
+                yield "".join(_event(place, item) for place, item in news)
+                heard = time.monotonic()
+            elif time.monotonic() - heard > QUIET_SECONDS:
+                yield f"id: {behind}\n: quiet\n\n"
+                heard = time.monotonic()
+            if len(news) < PART and not (after.startswith("h") and behind != after):
+                await asyncio.sleep(LOOK_SECONDS)
+            after = behind
+    finally:
+        _Open.number -= 1
+
+
+async def _look(here: Services, asked: Follow, after: str) -> tuple[list[tuple[str, DeliveryItem]], str]:
+    try:
+        return await run_sync(_changes, here, asked, after)
+    except Unreachable:
+        # The database will be back; the client's patience is its own affair.
+        await asyncio.sleep(1)
+        return [], after
+
+
+def _changes(here: Services, asked: Follow, after: str) -> tuple[list[tuple[str, DeliveryItem]], str]:
+    with here.store.reading() as connection:
+        return deliveries.changes(connection, asked.where(), after, PART)
+
+
+def _event(place: str, item: DeliveryItem) -> str:
+    return f"id: {place}\nevent: delivery\ndata: {json.dumps(as_json(item))}\n\n"

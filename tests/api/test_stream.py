@@ -1,0 +1,128 @@
+"""The delivery log followed over HTTP: what comes, what changes, and after a break where it was."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from alertctl import outbox
+from alertctl.channels import Receipt
+from alertctl.outbox import Ended, Lane
+from tests.api.lab import BASE, Lab, now
+
+SLACK = Lane("slack", "slack")
+
+
+class Stream:
+    """One connection that follows. `heard` are (address, status) of what came since it was last asked."""
+
+    def __init__(self, lab: Lab, query: str = "", **headers: str) -> None:
+        lab.stopping = False
+        self._connection = http.client.HTTPConnection("127.0.0.1", lab.port, timeout=20)
+        head = {
+            "Authorization": f"Bearer {lab.tokens['admin']}",
+            **{k.replace("_", "-"): v for k, v in headers.items()},
+        }
+        self._connection.request("GET", f"{BASE}/delivery-log/stream{query}", headers=head)
+        self.reply = self._connection.getresponse()
+        self.last_id = ""
+        if self.reply.status == 200:
+            self._block()
+
+    def _block(self) -> list[str]:
+        lines = []
+        while (line := self.reply.readline().decode().rstrip("\n")) != "":
+            lines.append(line)
+            if line.startswith("id: "):
+                self.last_id = line[4:]
+        return lines
+
+    def heard(self, count: int) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        while len(found) < count:
+            for line in self._block():
+                if line.startswith("data: "):
+                    item = json.loads(line[6:])
+                    found.append((item["to"], item["status"]))
+        return found
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.fixture
+def stream(lab: Lab) -> Iterator[Any]:
+    opened: list[Stream] = []
+
+    def open_one(query: str = "", **headers: str) -> Stream:
+        opened.append(Stream(lab, query, **headers))
+        return opened[-1]
+
+    yield open_one
+    lab.stopping = True
+    for one in opened:
+        one.close()
+
+
+def publish(lab: Lab, *to: str) -> None:
+    body = {"event_type": "rollout_advance", "to": list(to)}
+    assert lab.ask("POST", "/events", body, by="developer").status == 202
+
+
+def deliver(lab: Lab) -> None:
+    def work(connection: Any) -> None:
+        taken = outbox.claim(connection, SLACK, (50, 50, 50), now(), 30.0).taken
+        outbox.record(connection, SLACK, [Ended(one, Receipt("1"), 5) for one in taken], (), now(), lambda: 0.0)
+
+    lab.store.write(work)
+
+
+def test_a_follower_hears_what_comes_and_what_becomes_of_it(lab: Lab, stream: Any) -> None:
+    publish(lab, "slack:#before")
+    follower = stream()
+    assert follower.reply.getheader("content-type").startswith("text/event-stream")
+    publish(lab, "slack:#a", "slack:#b")
+    assert follower.heard(2) == [("#a", "pending"), ("#b", "pending")]
+    deliver(lab)
+    assert sorted(follower.heard(3)) == [("#a", "success"), ("#b", "success"), ("#before", "success")]
+
+
+def test_history_comes_first_if_it_is_asked_for(lab: Lab, stream: Any) -> None:
+    publish(lab, "slack:#a")
+    follower = stream("?since=2020-01-01")
+    publish(lab, "slack:#b")
+    assert follower.heard(2) == [("#a", "pending"), ("#b", "pending")]
+
+
+def test_a_follower_that_comes_back_misses_nothing_and_hears_nothing_twice(lab: Lab, stream: Any) -> None:
+    follower = stream()
+    publish(lab, "slack:#a")
+    assert follower.heard(1) == [("#a", "pending")]
+    place = follower.last_id
+    follower.close()
+    publish(lab, "slack:#b")
+    again = stream(Last_Event_ID=place)
+    publish(lab, "slack:#c")
+    assert again.heard(2) == [("#b", "pending"), ("#c", "pending")]
+
+
+def test_filters_hold_while_following(lab: Lab, stream: Any) -> None:
+    follower = stream("?status=success&to=%23B")
+    publish(lab, "slack:#a", "slack:#b")
+    deliver(lab)
+    assert follower.heard(1) == [("#b", "success")]
+
+
+def test_a_stream_ends_when_the_daemon_does(lab: Lab, stream: Any) -> None:
+    follower = stream()
+    lab.stopping = True
+    assert follower.reply.read() == b""
+
+
+@pytest.mark.parametrize("query", ["?after=nonsense", "?status=nope", "?since=soon", "?page=1"])
+def test_what_can_not_be_followed_is_refused(lab: Lab, query: str) -> None:
+    assert lab.ask("GET", f"/delivery-log/stream{query}").status == 422
