@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from alertctl import __version__
-from alertctl.api import delivery_log, event_states, events, preferences, process, stream, trials
+from alertctl.api import delivery_log, event_states, events, preferences, process, standing, stream, trials
 from alertctl.api.access import Gate
 from alertctl.api.bodies import BodyLimit
 from alertctl.api.contract import describe
@@ -17,6 +17,7 @@ ROUTERS = (
     events.router,
     event_states.router,
     preferences.router,
+    standing.router,
     stream.router,
     delivery_log.router,
     trials.router,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Self
@@ -29,9 +30,12 @@ from alertctl.schemas import (
     LogFilter,
     Page,
     Prefs,
+    Pruned,
     PublishRequest,
     Rendered,
     ResendResult,
+    Standing,
+    Stats,
     TestResult,
     TokenItem,
     UserItem,
@@ -41,6 +45,8 @@ from alertctl.trial import settle, try_out
 
 PATIENCE = 2.0
 """Seconds beyond a send's deadline that a command waits for another process's verdict on its delivery."""
+LOOK = 0.1
+"""Seconds between two looks at what another process is to send."""
 
 
 def now() -> datetime:
@@ -87,8 +93,10 @@ class LocalClient:
         published = self._store.write(lambda connection: publish(connection, [publication], now())[0])
         if isinstance(published, Conflict):
             raise published
-        with self._store.reading() as connection:
-            items = deliveries.items_of(connection, [published.event_id])[published.event_id]
+        items = published.deliveries
+        if not published.created:
+            with self._store.reading() as connection:
+                items = deliveries.items_of(connection, [published.event_id])[published.event_id]
         warnings = publication.warnings() if published.created else []
         return EventReceipt(
             event_id=published.event_id,
@@ -106,12 +114,22 @@ class LocalClient:
             to=request.to,
             channel=request.channel,
             idempotency_key=request.idempotency_key,
+            dedup_window=request.dedup_window,
+            expires_at=request.expires_at,
+            said_at=request.said_at,
         )
 
-    def deliver(self, event_id: str) -> list[DeliveryItem]:
-        self._dispatcher.run_once(event_id)
-        # A daemon on the same database may have been faster; its verdict is ours too.
-        return settle(self._store, event_id, self._settings.alertctl.deadline + PATIENCE, only_sending=True)
+    def deliver(self, event_id: str, wait: float | None = None) -> list[DeliveryItem]:
+        until = time.monotonic() + (wait or 0.0)
+        while True:
+            self._dispatcher.run_once(event_id)
+            # A daemon on the same database may have been faster; its verdict is ours too.
+            items = settle(self._store, event_id, self._settings.alertctl.deadline + PATIENCE, only_sending=True)
+            left = until - time.monotonic()
+            due = [one.next_attempt_at for one in items if one.next_attempt_at is not None]
+            if wait is None or left <= 0 or not due:
+                return items
+            time.sleep(min(left, 10 * LOOK, max(LOOK, (min(due) - now()).total_seconds())))
 
     def preview(self, request: PublishRequest) -> list[Rendered]:
         publication = self._prepared(request)
@@ -145,6 +163,34 @@ class LocalClient:
     def show(self, id_part: str) -> DeliveryDetail:
         with self._store.reading() as connection:
             return deliveries.detail(connection, id_part)
+
+    def rendered(self, id_part: str) -> Rendered:
+        channels: dict[str, Any] = build_all(self._settings)
+        with self._store.reading() as connection:
+            return deliveries.rendered(connection, channels, id_part)
+
+    def follow(self, where: LogFilter) -> Iterator[DeliveryItem | None]:
+        with self._store.reading() as connection:
+            place = deliveries.position(connection, history=where.since is not None)
+        while True:
+            with self._store.reading() as connection:
+                news, behind = deliveries.changes(connection, where, place)
+            yield from (item for _, item in news)
+            still_history, place = place.startswith("h") and behind != place, behind
+            if not news and not still_history:
+                yield None
+                time.sleep(LOOK)
+
+    def stats(self, where: LogFilter, by: str) -> Stats:
+        with self._store.reading() as connection:
+            return deliveries.stats(connection, where, by)
+
+    def prune(self, older: timedelta | None, *, dry_run: bool = False) -> Pruned:
+        return outbox.prune_by(self._store, outbox.ages(self._settings, older), now(), dry_run=dry_run)
+
+    def status(self) -> Standing:
+        with self._store.reading() as connection:
+            return deliveries.standing(connection, f"database {self._store.shown}", now(), daemon=False)
 
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[ResendResult]:
         with self._store.reading() as connection:

@@ -2,7 +2,7 @@
 
 from alertctl.deliveries.details import detail, find_id, items_of, rendered
 from alertctl.deliveries.follow import changes, position, the_position
-from alertctl.deliveries.numbers import Queue, last_success, paused, queue, stats
+from alertctl.deliveries.numbers import Queue, last_success, paused, queue, standing, stats
 from alertctl.deliveries.pages import page, the_cursor
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "position",
     "queue",
     "rendered",
+    "standing",
     "stats",
     "the_cursor",
     "the_position",

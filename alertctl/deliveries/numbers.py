@@ -8,12 +8,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
+from alertctl import __version__
 from alertctl.deliveries.filters import conditions
 from alertctl.deliveries.rows import delivery, pauses
 from alertctl.errors import InvalidEvent, Reason
 from alertctl.models import Status
 from alertctl.routing import CHANNELS
-from alertctl.schemas import Count, LogFilter, Paused, Stats
+from alertctl.schemas import Count, LogFilter, Paused, Standing, Stats
+from alertctl.store import HEAD
 
 GROUPS = {
     "event": delivery.c.event_type,
@@ -108,6 +110,21 @@ def paused(connection: Connection, now: datetime) -> list[Paused]:
         )
         for row in connection.execute(rows.limit(MOST))
     ]
+
+
+def standing(connection: Connection, where: str, now: datetime, *, daemon: bool) -> Standing:
+    """How this alertctl stands. `where` names its database or address, without secrets."""
+    waiting = queue(connection, now)
+    return Standing(
+        where=where,
+        version=__version__,
+        schema_version=HEAD,
+        daemon=daemon,
+        depth=waiting.depth,
+        oldest_due_seconds=round(waiting.oldest_due_seconds, 3),
+        last_success=last_success(connection),
+        paused=paused(connection, now),
+    )
 
 
 def last_success(connection: Connection) -> dict[str, datetime | None]:

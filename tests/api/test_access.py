@@ -23,6 +23,7 @@ NEEDS = {
     f"POST {BASE}/events": "developer",
     f"GET {BASE}/events/{{event_id}}": "developer",
     f"POST {BASE}/test": "developer",
+    f"GET {BASE}/status": "developer",
     f"GET {BASE}/admin/preferences": "admin",
     f"GET {BASE}/delivery-log": "admin",
     f"GET {BASE}/delivery-log/stats": "admin",
