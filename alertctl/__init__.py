@@ -1,3 +1,20 @@
 """alertctl: alerts from experiments and feature flags to Slack and email, with a delivery log that answers."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alertctl.from_python import Notified, notify
+
+__all__ = ["Notified", "__version__", "notify"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Load what a Python program uses only for those who do: the command line starts without it (PEP 562)."""
+    if name not in ("Notified", "notify"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from alertctl import from_python
+
+    return getattr(from_python, name)

@@ -7,16 +7,26 @@ from typing import Annotated
 import typer
 
 from alertctl import __version__
-from alertctl.cli import config, demo, dispatch, doctor, events, log, prefs, sandbox, send, serve, tokens, users
+from alertctl.cli import (
+    config,
+    db,
+    demo,
+    dispatch,
+    doctor,
+    events,
+    log,
+    prefs,
+    sandbox,
+    send,
+    serve,
+    spool,
+    tokens,
+    users,
+)
 from alertctl.cli import test as trial
 from alertctl.cli.border import Root
+from alertctl.cli.help import EXIT_CODES, show_help
 from alertctl.cli.output import print_line
-
-EXIT_CODES = (
-    "Exit codes: 0 done (send: recorded, whatever the providers said); 1 unexpected; 2 usage or invalid input; "
-    "3 a delivery did not succeed (send --strict, test); 4 not allowed; 5 the database can't be reached; "
-    "10 doctor found a failure; 130 Ctrl-C."
-)
 
 CONFIG_HELP = """
 \b
@@ -68,9 +78,10 @@ def root(
     context.obj = {"ALERTCTL_CONFIG": config_file, "DATABASE_URL": database}
 
 
-app.command(short_help="Tell people about an event.")(send.send)
+app.command(cls=send.SendCommand, short_help="Tell people about an event.")(send.send)
 app.command("test", short_help="Send one real message and show the provider's answer.")(trial.try_out)
 app.add_typer(log.app, short_help="Show the delivery log, one delivery, or send again.")
+app.add_typer(spool.app, short_help="Events that could be told to nobody yet.")
 app.command(short_help="List the types of events, or one type's fields.")(events.events)
 app.command(short_help="Send what is due, then end; for cron.")(dispatch.dispatch)
 app.command(short_help="Run the daemon: HTTP API, sending, retries.")(serve.serve)
@@ -78,6 +89,8 @@ app.add_typer(prefs.app, short_help="Show and change what a user is told, and wh
 app.add_typer(users.app, short_help="Add, list and disable users.")
 app.add_typer(tokens.app, short_help="Create, list and revoke access tokens.")
 app.add_typer(config.app, help=CONFIG_HELP, short_help="Show and check the settings.")
+app.add_typer(db.app, short_help="Look at the database, upgrade it, back it up, move it.")
 app.command(short_help="Find out why messages are not arriving.")(doctor.doctor)
 app.command(short_help="See real alerts arrive; needs no configuration.")(demo.demo)
 app.command(short_help="Run a local Slack, SendGrid and mail server.")(sandbox.sandbox)
+app.command("help", short_help="Explain a command, or: exit-codes, statuses, times.")(show_help)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+import inspect
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alertctl.cli.options import ChannelOption, EventOption, StatusOption
 from alertctl.cli.times import now, parse_moment
 
 if TYPE_CHECKING:
@@ -18,41 +21,88 @@ if TYPE_CHECKING:
 PAGE = 100
 """Rows that are asked for at once; what the API gives at most."""
 
-ToOption = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Only to this channel or address.")]
-SinceOption = Annotated[str | None, typer.Option(metavar="TIME", help="From then on: 2h, 7d (ago), 2026-11-01, ISO.")]
-UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="Before then.")]
-ErrorOption = Annotated[
-    str | None, typer.Option("--error", metavar="CODE", help="Only with this error: channel_not_found, …")
-]
-EventIdOption = Annotated[str | None, typer.Option("--event-id", metavar="ID", help="Only of this event (whole id).")]
+UserOption = Annotated[str | None, typer.Option(metavar="ID|EMAIL", help="Only what this user's preference chose.")]
+Where = Any
+"""A LogFilter, in the signature of a command that Typer reads."""
 
 
-def filter_of(
-    status: str | None,
-    event: str | None,
-    channel: str | None,
-    to: str | None,
-    since: str | None,
-    until: str | None,
-    error: str | None,
-    event_id: str | None,
-) -> LogFilter:
+def _option(name: str, kind: Any, *words: str, **more: Any) -> inspect.Parameter:
+    option = typer.Option(*words, **more) if words else typer.Option(**more)
+    default = False if kind is bool else None
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+def _shared(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+TEXT = str | None
+FILTERS = (
+    _shared("status", StatusOption),
+    _shared("event", EventOption),
+    _shared("channel", ChannelOption),
+    _option("to", TEXT, metavar="ADDRESS", help="Only to this channel or address."),
+    _option("since", TEXT, metavar="TIME", help="From then on: 2h, 7d (ago), 2026-11-01, ISO."),
+    _option("until", TEXT, metavar="TIME", help="Before then."),
+    _option("error", TEXT, metavar="CODE", help="Only with this error: channel_not_found, …"),
+    _option("event_id", TEXT, metavar="ID", help="Only of this event (whole id)."),
+    _shared("user", UserOption),
+    _option("flag", TEXT, metavar="NAME", help="Only about this feature flag."),
+    _option("experiment", TEXT, metavar="NAME", help="Only about this experiment."),
+    _option("grep", TEXT, metavar="TEXT", help="Only with this text in the event, address, error or answer."),
+    _option("retrying", bool, "--retrying", help="Only what failed and will be tried again."),
+    _option("final", bool, "--final", help="Only what nothing more will happen to by itself."),
+)
+"""The filters that `log` and its commands share: look with the one, act with the other."""
+_GIVEN = "alertctl.filters"
+
+
+def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command with all filters as options; it gets them as one LogFilter, `where`.
+
+    What stands before the command's name counts too: `log --status failed retry` is `log retry --status failed`.
+    """
+    own = inspect.signature(command, eval_str=True)
+    kept = [one for one in own.parameters.values() if one.name != "where"]
+
+    @wraps(command)
+    def run(**given: Any) -> Any:
+        context: typer.Context = given["context"]
+        asked = {one.name: given.pop(one.name) for one in FILTERS}
+        before = context.meta.get(_GIVEN, {})
+        asked = {name: value or before.get(name) for name, value in asked.items()}
+        context.meta[_GIVEN] = asked
+        if context.invoked_subcommand is not None:
+            return None
+        return command(where=filter_of(**asked), **given)
+
+    parameters = [*(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in kept), *FILTERS]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
+
+
+def filter_of(**asked: Any) -> LogFilter:
+    """The filter that a command line means. Raises InvalidEvent or a usage mistake that names the option."""
     from alertctl.events import find
     from alertctl.schemas import LogFilter
 
-    if event is not None:
-        find(event)
+    if asked["event"] is not None:
+        find(asked["event"])
+    to = asked["to"]
     return LogFilter(
-        status=status,
-        event_type=event,
-        channel=channel,
+        event_type=asked["event"],
         # As `send --to` writes it, or the bare address.
         to=to.removeprefix("slack:").removeprefix("email:") if to is not None else None,
-        since=_moment("--since", since),
-        until=_moment("--until", until),
-        error=error,
-        event_id=event_id,
+        since=_moment("--since", asked["since"]),
+        until=_moment("--until", asked["until"]),
+        retrying=bool(asked["retrying"]),
+        final=bool(asked["final"]),
+        **{name: asked[name] for name in AS_THEY_ARE},
     )
+
+
+AS_THEY_ARE = ("status", "channel", "error", "event_id", "user", "flag", "experiment", "grep")
 
 
 def _moment(option: str, text: str | None) -> datetime | None:

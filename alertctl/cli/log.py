@@ -1,22 +1,17 @@
-"""`alertctl log`: the delivery log; `log show` one delivery's story; `log retry` sends again."""
+"""`alertctl log`: the delivery log; its commands show one delivery, send again, export, count and prune."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alertctl.cli.filters import (
-    ErrorOption,
-    EventIdOption,
-    Pages,
-    SinceOption,
-    ToOption,
-    UntilOption,
-    filter_of,
-)
-from alertctl.cli.options import ChannelOption, EventOption, StatusOption
+from alertctl.cli import export as exporting
+from alertctl.cli import numbers, pruning
+from alertctl.cli.completion import complete_delivery
+from alertctl.cli.export import print_csv
+from alertctl.cli.filters import Pages, Where, filtered
+from alertctl.cli.follow import follow
 from alertctl.cli.output import (
     LogOutput,
     LogOutputOption,
@@ -31,56 +26,55 @@ from alertctl.cli.output import (
 from alertctl.cli.retry import retry
 from alertctl.cli.rows import print_deliveries
 from alertctl.cli.session import client_of
-from alertctl.cli.times import now
+from alertctl.cli.times import now, show_utc
 
 if TYPE_CHECKING:
-    from alertctl.schemas import DeliveryItem
+    from alertctl.schemas import Rendered
 
 app = typer.Typer(name="log", rich_markup_mode=None)
 app.command(short_help="Send deliveries again, now.")(retry)
+app.command(short_help="Write any number of deliveries as JSON lines or CSV.")(exporting.export)
+app.command(short_help="The log in numbers.")(numbers.stats)
+app.command(short_help="Take old deliveries out of the log.")(pruning.prune)
 
-FIELDS = (
-    "id",
-    "event_type",
-    "channel",
-    "to",
-    "status",
-    "error",
-    "attempts",
-    "next_attempt_at",
-    "created_at",
-    "event_id",
-    "reason",
-    "ambiguous",
-    "provider_id",
-    "updated_at",
-    "latency_ms",
-)
-"""The columns of CSV: the API's names, in its order."""
+FOUND = 10
+"""The exit code of `--fail-if-any` when there are some."""
+RENDERINGS = ("slack", "text", "html")
 
 LimitOption = Annotated[int, typer.Option(metavar="N", min=1, help="How many at most.", show_default=True)]
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Any part of the delivery's id that is unique.")]
+FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Go on, with what comes and what changes.")]
+FailOption = Annotated[bool, typer.Option("--fail-if-any", help="End with 10 when the list is not empty: a CI gate.")]
+UtcOption = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of the local zone.")]
+RenderedOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="slack|text|html", help="Show the message instead: as Slack's payload, text or HTML."
+    ),
+]
+IdArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", help="Any part of the delivery's id that is unique.", autocompletion=complete_delivery
+    ),
+]
 
 
 @app.callback(invoke_without_command=True)
+@filtered
 def log(
     context: typer.Context,
-    status: StatusOption = None,
-    event: EventOption = None,
-    channel: ChannelOption = None,
-    to: ToOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    error: ErrorOption = None,
-    event_id: EventIdOption = None,
+    where: Where,
     limit: LimitOption = 20,
+    following: FollowOption = False,
+    fail_if_any: FailOption = False,
+    utc: UtcOption = False,
     output: LogOutputOption = LogOutput.TABLE,
 ) -> None:
     """
     \b
-    alertctl log
     alertctl log --status failed --since 2h
-    alertctl log --event safety_rollback --limit 1000 -o csv > rollbacks.csv
+    alertctl log -f --event safety_rollback
+    alertctl log --final --status failed --flag checkout-v3 --fail-if-any
 
     The delivery log, newest first: did it arrive, to whom, and if not, why.
 
@@ -88,23 +82,40 @@ def log(
     alertctl log show ID      one delivery's whole story
     alertctl log retry ID     send it again, or all that the same filters find
     """
-    if context.invoked_subcommand is not None:
-        return
-    where = filter_of(status, event, channel, to, since, until, error, event_id)
+    show_utc(utc)
     with client_of(context) as client:
-        _print(Pages(client, where, limit), output)
+        if following:
+            follow(client, where, limit, output)
+        pages = Pages(client, where, limit)
+        found = _print(pages, output)
+    if fail_if_any and found:
+        say(f"{pages.total} found")
+        raise typer.Exit(FOUND)
 
 
 @app.command(short_help="One delivery's whole story.")
-def show(context: typer.Context, id_part: IdArgument, output: OutputOption = Output.TABLE) -> None:
+def show(
+    context: typer.Context,
+    id_part: IdArgument,
+    rendered: RenderedOption = None,
+    utc: UtcOption = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
     """
     \b
     alertctl log show 4f1c02ab
     alertctl log show 4f1c02ab -o json
+    alertctl log show 4f1c02ab --rendered text
 
     One delivery's story: the event, why this target, every attempt and what the provider said.
     """
+    show_utc(utc)
+    if rendered not in (None, *RENDERINGS):
+        raise typer.BadParameter(f"should be one of {', '.join(RENDERINGS)}", param_hint="--rendered")
     with client_of(context) as client:
+        if rendered is not None:
+            _print_message(client.rendered(id_part), rendered, output)
+            return
         found = client.show(id_part)
     if output is Output.JSON:
         print_json(found)
@@ -114,39 +125,41 @@ def show(context: typer.Context, id_part: IdArgument, output: OutputOption = Out
         tell(found, now())
 
 
-def _print(pages: Pages, output: LogOutput) -> None:
-    if output is LogOutput.JSONL:
-        for one in pages:
-            print_line(compact(one))
-    elif output is LogOutput.ID:
-        for one in pages:
-            print_line(one.id)
-    elif output is LogOutput.CSV:
-        _print_csv(pages)
+def _print_message(message: Rendered, how: str, output: Output) -> None:
+    from alertctl.cli.output import plain
+    from alertctl.cli.preview import message_text
+
+    if output is Output.JSON or how == "slack":
+        print_json(message.message if how == "slack" else message)
+    elif how == "html":
+        print_line(str(message.message.get("html", "")))
     else:
-        _print_all(pages, output)
+        print_line(plain(message_text(message.message)))
+    if how == "slack" and message.channel != "slack":
+        say("this went by email: --rendered text or html shows it as its reader sees it")
 
 
-def _print_all(pages: Pages, output: LogOutput) -> None:
+def _print(pages: Pages, output: LogOutput) -> int:
+    """Print them; returns how many there were."""
+    count = 0
+    if output in (LogOutput.JSONL, LogOutput.ID):
+        for one in pages:
+            print_line(compact(one) if output is LogOutput.JSONL else one.id)
+            count += 1
+        return count
+    if output is LogOutput.CSV:
+        return print_csv(pages)
+    return _print_all(pages, output)
+
+
+def _print_all(pages: Pages, output: LogOutput) -> int:
     items = list(pages)
     if output is LogOutput.JSON:
         print_items(items, total=pages.total)
-        return
-    print_deliveries(items)
+        return len(items)
+    print_deliveries(items, wide=output is LogOutput.WIDE)
     if not items:
         say("no delivery matches")
     elif pages.total > len(items):
         say(f"{len(items)} of {pages.total}; --limit shows more")
-
-
-def _print_csv(pages: Iterable[DeliveryItem]) -> None:
-    import csv
-    import sys
-
-    from alertctl.schemas import as_json
-
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(FIELDS)
-    for one in pages:
-        row = as_json(one)
-        writer.writerow([row[field] for field in FIELDS])
+    return len(items)

@@ -20,6 +20,7 @@ class Output(StrEnum):
 
 class LogOutput(StrEnum):
     TABLE = "table"
+    WIDE = "wide"
     JSON = "json"
     JSONL = "jsonl"
     CSV = "csv"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from alertctl.errors import InvalidEvent
@@ -14,6 +16,19 @@ if TYPE_CHECKING:
 
 LARGEST_FILE = 4_000_000
 """Bytes of JSON that are read at most."""
+LONGEST = 36_500 * 86400
+"""Seconds: nobody waits longer, and no calendar ends before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How an event is to be published, as flags say it: the texts of `--dedup-window` and `--expires`, and the rest."""
+
+    key: str | None = None
+    window: str | None = None
+    expires: str | None = None
+    to: Sequence[str] = ()
+    channel: str | None = None
 
 
 def build(
@@ -21,24 +36,96 @@ def build(
     assignments: Sequence[str],
     shortcuts: Mapping[str, str | None],
     json_file: str | None,
-    to: Sequence[str],
-    channel: str | None,
+    manner: Manner,
+    now: datetime,
+    *,
+    remote: bool = False,
 ) -> PublishRequest:
-    """The request that a command line means. Raises InvalidEvent."""
-    from alertctl.events import BY_NAME, find
+    """The request that a command line means. Raises InvalidEvent.
+
+    With `remote` the server alone judges the event's type and fields: it may know others than we do.
+    """
     from alertctl.schemas import PublishRequest
+    from alertctl.spool import key_of
 
     body = _read(json_file) if json_file is not None else {}
     named = _text(body, "event_type")
     event_type = event or named
-    if not event_type:
-        raise InvalidEvent("--event", f"which one? ({', '.join(BY_NAME)})")
-    known = find(event_type).model_fields
+    known = _fields_of(event_type, remote)
+    besides = _besides(body)
     targets, only = _targets(body), _text(body, "channel")
     given = {name: value for name, value in shortcuts.items() if value is not None}
     for field, value in [*given.items(), *map(_assignment, assignments)]:
         _set(body, field, value, known)
-    return PublishRequest(event_type=event_type, fields=body, to=list(to) or targets, channel=channel or only or None)
+    window, expires = manner.window, manner.expires
+    return PublishRequest(
+        event_type=event_type or "",
+        fields=body,
+        to=list(manner.to) or targets,
+        channel=manner.channel or only or None,
+        idempotency_key=key_of(manner.key),
+        dedup_window=_duration("--dedup-window", window) if window else besides["dedup_window"],
+        expires_at=now + timedelta(seconds=_duration("--expires", expires)) if expires else besides["expires_at"],
+        said_at=besides["said_at"],
+    )
+
+
+def check(asked: PublishRequest) -> None:
+    """Find what a server would refuse, without one; costs the imports of both. Raises InvalidEvent."""
+    from alertctl.publish import prepare
+    from alertctl.routing import Audience
+
+    prepare(
+        asked.event_type,
+        asked.fields,
+        Audience("", (), frozenset()),
+        to=asked.to,
+        channel=asked.channel,
+        idempotency_key=asked.idempotency_key,
+        dedup_window=asked.dedup_window,
+    )
+
+
+def _fields_of(event_type: str | None, remote: bool) -> Mapping[str, Any] | None:
+    """The fields that a type has; None: the server knows."""
+    if event_type and remote:
+        return None
+    from alertctl.events import BY_NAME, find
+
+    if not event_type:
+        raise InvalidEvent("--event", f"which one? ({', '.join(BY_NAME)})")
+    return find(event_type).model_fields
+
+
+def _besides(body: dict[str, Any]) -> dict[str, Any]:
+    """What an object may hold beside the event's own fields, as the API takes it too."""
+    window = body.pop("dedup_window", None)
+    moments = {name: _moment(name, body.pop(name, None)) for name in ("expires_at", "said_at")}
+    if window is not None:
+        window = _duration("dedup_window", window)
+    return {"dedup_window": window, **moments}
+
+
+def _duration(name: str, value: object) -> float:
+    from alertctl.config import seconds
+
+    try:
+        found = seconds(value)
+    except ValueError as error:
+        raise InvalidEvent(name, str(error)) from None
+    if not 0 < found <= LONGEST:
+        raise InvalidEvent(name, f"should be a duration up to {LONGEST // 86400} days, longer than nothing")
+    return found
+
+
+def _moment(name: str, value: object) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        found = datetime.fromisoformat(str(value))
+        return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidEvent(name, "should be a time like 2026-03-02T14:32:00Z (without a zone: UTC)") from None
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -48,7 +135,7 @@ def _assignment(text: str) -> tuple[str, str]:
     return field.strip(), value
 
 
-def _set(body: dict[str, Any], field: str, value: str, known: Mapping[str, Any]) -> None:
+def _set(body: dict[str, Any], field: str, value: str, known: Mapping[str, Any] | None) -> None:
     """An empty value is a field that isn't known: `--set winner="$WINNER"` must work before there is one."""
     place = body
     if field.startswith("details."):
@@ -57,8 +144,11 @@ def _set(body: dict[str, Any], field: str, value: str, known: Mapping[str, Any])
         place = body["details"] = dict(details) if isinstance(details, Mapping) else {}
         if not field:
             raise InvalidEvent("--set", "details.NAME=value needs a name")
-    if value or (place is body and field not in known):
+    if value or (place is body and known is not None and field not in known):
         place[field] = value
+    elif place is body and known is None:
+        # The server takes nothing for a field that it knows, and refuses one that it doesn't.
+        place[field] = None
     else:
         place.pop(field, None)
 

@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alertctl.cli.filters import (
-    ErrorOption,
-    EventIdOption,
-    Pages,
-    SinceOption,
-    ToOption,
-    UntilOption,
-    filter_of,
-)
-from alertctl.cli.options import ChannelOption, EventOption, StatusOption
+from alertctl.cli.completion import complete_delivery
+from alertctl.cli.filters import Pages, Where, filtered
 from alertctl.cli.output import Output, OutputOption, print_items, say, warn
 from alertctl.cli.rows import print_deliveries, short
 from alertctl.cli.session import client_of
@@ -32,24 +24,23 @@ AT_ONCE = 20
 """Deliveries that are sent one event after the other; more are dispatched together with whatever else is due."""
 
 IdsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[ID]...", help="Any unique part of each delivery's id; or use filters.")
+    list[str] | None,
+    typer.Argument(
+        metavar="[ID]...",
+        help="Any unique part of each delivery's id; or use filters.",
+        autocompletion=complete_delivery,
+    ),
 ]
 MaxOption = Annotated[
     int | None, typer.Option("--max", metavar="N", min=1, help="Send no more than the newest N that the filters find.")
 ]
 
 
+@filtered
 def retry(
     context: typer.Context,
+    where: Where,
     ids: IdsArgument = None,
-    status: StatusOption = None,
-    event: EventOption = None,
-    channel: ChannelOption = None,
-    to: ToOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    error: ErrorOption = None,
-    event_id: EventIdOption = None,
     most: MaxOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent again.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Also what has arrived already.")] = False,
@@ -64,7 +55,6 @@ def retry(
 
     Send deliveries again, now. What has arrived already is left alone unless you say --again.
     """
-    where = filter_of(status, event, channel, to, since, until, error, event_id)
     filtered = bool(where.given())
     if bool(ids) == filtered:
         raise typer.BadParameter("name deliveries by their ids, or use filters (--status failed …): one of the two")

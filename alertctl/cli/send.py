@@ -3,63 +3,68 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.core import TyperCommand
 
 from alertctl.cli import request
-from alertctl.cli.options import ChannelOption, EventOption, complete_set, complete_target
+from alertctl.cli.options import ChannelOption, EventOption
 from alertctl.cli.output import Output, OutputOption, print_json, say, warn
+from alertctl.cli.receipt import Receipt, receipt_in
 from alertctl.cli.rows import print_deliveries
+from alertctl.cli.send_options import (
+    WAIT,
+    DedupKeyOption,
+    DedupWindowOption,
+    DryRunOption,
+    ExpiresOption,
+    JsonOption,
+    KeyOption,
+    MessageOption,
+    QueueOption,
+    ReceiptOption,
+    SetOption,
+    SeverityOption,
+    StrictOption,
+    TitleOption,
+    ToOption,
+    UrlOption,
+    WaitOption,
+)
 from alertctl.cli.session import client_of
-from alertctl.errors import AlertctlError
+from alertctl.cli.spooling import destination_of, spool_here
+from alertctl.cli.times import now
+from alertctl.errors import AlertctlError, InvalidEvent, Unreachable
 
 if TYPE_CHECKING:
     from alertctl.client import Client
     from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
+    from alertctl.spool import Destination
 
 NOBODY = "nobody to tell: switch a channel on (SLACK_ENABLED, EMAIL_ENABLED), or name a target with --to"
 
+LONGEST_WAIT = 86400.0
+"""Seconds."""
 NAMED = 10
 """Deliveries that did not arrive and are named one by one; the log has them all."""
 
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        "-s",
-        metavar="FIELD=VALUE",
-        help="A field of the event, or details.NAME=VALUE; repeatable. An empty value leaves the field out.",
-        autocompletion=complete_set,
-    ),
-]
-TitleOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set title=TEXT.")]
-MessageOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set message=TEXT.")]
-SeverityOption = Annotated[
-    str | None, typer.Option(metavar="LEVEL", help="Short for --set severity=LEVEL (info, warning, error, critical).")
-]
-UrlOption = Annotated[str | None, typer.Option(metavar="URL", help="Short for --set url=URL.")]
-JsonOption = Annotated[
-    str | None,
-    typer.Option(
-        "--json",
-        metavar="FILE|-",
-        help="An object of fields, from a file or stdin; may hold event_type, to and channel. Flags win.",
-    ),
-]
-ToOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="slack:#x|email:a@b",
-        help="Only these targets, instead of those who would be told; repeatable.",
-        autocompletion=complete_target,
-    ),
-]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would go to whom; record and send nothing.")]
-QueueOption = Annotated[bool, typer.Option("--queue", help="Record only; a daemon or `dispatch --once` sends it.")]
-StrictOption = Annotated[
-    bool, typer.Option("--strict", help="End with 3 when a delivery did not succeed, or there was nobody to tell.")
-]
+
+class SendCommand(TyperCommand):
+    """`--wait` may stand alone: Typer knows no option whose value can be left out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, [*_with_wait(args)])
+        return list(rest)
+
+
+def _with_wait(args: list[str]) -> Iterator[str]:
+    for place, each in enumerate(args):
+        after = args[place + 1] if place + 1 < len(args) else "-"
+        yield f"--wait={WAIT}" if each == "--wait" and not after[:1].isdigit() else each
 
 
 def send(
@@ -73,6 +78,12 @@ def send(
     json_file: JsonOption = None,
     to: ToOption = None,
     channel: ChannelOption = None,
+    idempotency_key: KeyOption = None,
+    dedup_key: DedupKeyOption = None,
+    dedup_window: DedupWindowOption = None,
+    expires: ExpiresOption = None,
+    wait: WaitOption = None,
+    receipt_file: ReceiptOption = None,
     dry_run: DryRunOption = False,
     queue: QueueOption = False,
     strict: StrictOption = False,
@@ -89,50 +100,130 @@ def send(
 
     A provider that fails is a warning, not an error: the event is recorded, and what
     did not arrive is tried again by `alertctl serve` or `alertctl dispatch --once`.
+    When not even the database or the server can be reached, the event waits in a spool
+    and is told by the next command that gets through (see alertctl spool --help).
     """
-    shortcuts = {"title": title, "message": message, "severity": severity, "url": url}
-    asked = request.build(event, assignments or (), shortcuts, json_file, to or (), channel)
-    with client_of(context) as client:
-        fine = _preview(client, asked, output) if dry_run else _send(client, asked, queue, output)
-    if strict and not fine:
-        raise typer.Exit(3)
+    moment = now()
+    shortcuts = {"title": title, "message": message, "severity": severity, "url": url, "dedup_key": dedup_key}
+    manner = request.Manner(key=idempotency_key, window=dedup_window, expires=expires, to=to or (), channel=channel)
+    with receipt_in(receipt_file) as receipt:
+        telling = Telling(receipt, queue, _patience(wait, queue), output)
+        where = destination_of(context)
+        asked = request.build(event, assignments or (), shortcuts, json_file, manner, moment, remote=where.is_server)
+        receipt.asked(asked)
+        if dry_run and receipt_file:
+            warn("--receipt: nothing is sent in a dry run, so there is none")
+        code = _preview(context, asked, output) if dry_run else _send(context, where, asked, telling, moment)
+    if strict and code:
+        raise typer.Exit(code)
 
 
-def _preview(client: Client, asked: PublishRequest, output: Output) -> bool:
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What else is asked of a `send`: not to send itself (`queue`), to wait (seconds), and how to say what it did."""
+
+    receipt: Receipt
+    queue: bool
+    wait: float | None
+    output: Output
+
+
+def _patience(wait: str | None, queue: bool) -> float | None:
+    """The seconds of `--wait`. Raises InvalidEvent."""
+    if wait is None:
+        return None
+    from alertctl.config import seconds
+
+    try:
+        patience = seconds(wait)
+    except ValueError as error:
+        raise InvalidEvent("--wait", str(error)) from None
+    if queue:
+        raise InvalidEvent("--wait", "not together with --queue, which waits for nothing")
+    if patience > LONGEST_WAIT:
+        raise InvalidEvent("--wait", f"should be a duration up to {LONGEST_WAIT / 3600:.0f}h")
+    return patience
+
+
+def _preview(context: typer.Context, asked: PublishRequest, output: Output) -> int:
     from alertctl.cli.preview import print_previews
 
-    found = client.preview(asked)
+    with client_of(context) as client:
+        found = client.preview(asked)
     print_previews(found, output)
     if all(one.held_back for one in found):
         warn(NOBODY)
-        return False
-    return True
+        return 3
+    return 0
 
 
-def _send(client: Client, asked: PublishRequest, queue: bool, output: Output) -> bool:
-    """Publish and deliver; True when everybody was told (with `queue`: when there is somebody to tell)."""
-    receipt = client.publish(asked)
+def _send(context: typer.Context, where: Destination, asked: PublishRequest, telling: Telling, moment: datetime) -> int:
+    """Publish and deliver; the exit code for `--strict`."""
+    try:
+        with client_of(context) as client:
+            return _tell(client, asked, telling)
+    except Unreachable as error:
+        return _spool(where, asked, telling, error, moment)
+
+
+def _tell(client: Client, asked: PublishRequest, telling: Telling) -> int:
+    receipt = _published(client, asked)
     # Said before anything is sent: from here on the event is safe, whatever happens to this process.
     if receipt.created:
         say(f"recorded {receipt.event_id}")
     else:
         say(f"recorded {receipt.event_id} before, under the same key: nothing is sent twice")
-    deliveries = receipt.deliveries if queue else _deliver(client, receipt)
-    warnings = [*receipt.warnings, *_troubles(deliveries, queue)]
+    telling.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
+    deliveries = receipt.deliveries if telling.queue else _deliver(client, receipt, telling.wait)
+    warnings = [*receipt.warnings, *_troubles(deliveries, telling.queue)]
     for each in warnings:
         warn(each)
-    if output is Output.JSON:
+    telling.receipt.recorded(receipt, deliveries, warnings)
+    if telling.output is Output.JSON:
         whole = {"event_id": receipt.event_id, "event_type": receipt.event_type, "created": receipt.created}
         print_json({**whole, "deliveries": deliveries, "warnings": warnings})
     else:
         print_deliveries(deliveries)
-    return _everybody_told(deliveries, queue)
+    return 0 if _everybody_told(deliveries, telling.queue) else 3
 
 
-def _deliver(client: Client, receipt: EventReceipt) -> list[DeliveryItem]:
-    """How the deliveries stand after a first try. Nothing that goes wrong here is the caller's trouble."""
+def _published(client: Client, asked: PublishRequest) -> EventReceipt:
     try:
-        return client.deliver(receipt.event_id)
+        return client.publish(asked)
+    except AlertctlError:
+        raise
+    except Exception as error:
+        # A mistake of ours is no reason to lose the event: the next version may record it.
+        raise Unreachable(f"unexpected: {type(error).__name__}: {error}") from error
+
+
+def _spool(where: Destination, asked: PublishRequest, telling: Telling, error: Unreachable, moment: datetime) -> int:
+    """Keep for later what could be told to nobody now."""
+    if where.is_server:
+        # Nobody has checked it yet, and nobody will be there to hear of it later. Raises InvalidEvent.
+        request.check(asked)
+    try:
+        kept = spool_here().keep(asked, where, str(error), moment)
+    except Unreachable as full:
+        cause = f"{error}; {full}"
+        say(f"alertctl: NOT recorded, nobody will be told: {cause}")
+        telling.receipt.lost(cause)
+        spool_id = None
+    else:
+        say(f"alertctl: {error}")
+        say(f"alertctl: kept in the spool as {kept.id}: the next command that gets through tells it, or serve")
+        telling.receipt.spooled(kept.id, str(error))
+        spool_id = kept.id
+    if telling.output is Output.JSON:
+        event = {"event_id": None, "event_type": asked.event_type, "created": False, "spooled": spool_id is not None}
+        print_json({**event, "spool_id": spool_id, "deliveries": [], "warnings": [str(error)]})
+    return error.exit_code
+
+
+def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[DeliveryItem]:
+    """How the deliveries stand after a first try, or a wait. Nothing that goes wrong here is the caller's trouble."""
+    try:
+        return client.deliver(receipt.event_id, wait)
     except Exception as error:
         kind = "" if isinstance(error, AlertctlError) else f"unexpected: {type(error).__name__}: "
         warn(f"recorded, but not sent now: {kind}{error}")

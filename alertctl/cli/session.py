@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import typer
@@ -26,12 +27,13 @@ def settings_of(context: typer.Context) -> Settings:
     return load(flags=context.find_root().obj or {})
 
 
-def client_of(context: typer.Context) -> Client:
-    """The client that the settings ask for; a context manager. Raises ConfigError."""
+def client_of(context: typer.Context) -> AbstractContextManager[Client]:
+    """The client that the settings ask for; what waits in the spool is told behind the command. Raises ConfigError."""
+    from alertctl.cli.spooling import telling_behind
     from alertctl.client import connect
 
     speak_up()
-    return connect(settings_of(context))
+    return telling_behind(context, connect(settings_of(context)))
 
 
 def speak_up() -> None:

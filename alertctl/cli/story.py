@@ -7,24 +7,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from alertctl.catalogue import meaning, remedy
 from alertctl.cli.output import plain, print_line
-from alertctl.cli.preview import WHY
 from alertctl.cli.rows import print_deliveries, short
 from alertctl.cli.table import STYLES, console
 from alertctl.cli.times import moment_in_full, until
 
 if TYPE_CHECKING:
     from alertctl.schemas import AttemptItem, DeliveryDetail
-
-REASONS = {
-    "rate_limited": "the provider asked us to wait",
-    "unavailable": "the provider surely didn't take it",
-    "ambiguous": "no verdict came back: it may have arrived",
-    "config": "our credentials or settings are wrong: nothing passes until somebody repairs them",
-    "bad_address": "this address doesn't take it",
-    "rejected": "the provider dislikes the message itself",
-}
-"""What each reason of DESIGN's table means to somebody who reads the log."""
 
 
 def tell(one: DeliveryDetail, moment: datetime) -> None:
@@ -49,17 +39,31 @@ def tell(one: DeliveryDetail, moment: datetime) -> None:
 
 def _standing(one: DeliveryDetail, moment: datetime) -> Iterator[str]:
     if one.error:
-        meaning = f": {REASONS[one.reason]}" if one.reason in REASONS else ""
-        yield f"error     {plain(one.error, ' ')}{meaning}"
+        provider = one.attempt_log[-1].provider if one.attempt_log else None
+        yield f"error     {plain(one.error, ' ')}: {meaning(one.error, one.reason)}"
+        yield f"do        {remedy(one.error, one.reason, provider)}"
     if one.status == "failed":
         yield f"next      {_next(one, moment)}"
     if one.ambiguous:
         yield "ambiguous an answer was lost: it may arrive twice"
     if one.provider_id:
         yield f"provider  {plain(one.provider_id, ' ')}"
-    whose = f" ({plain(one.user, ' ')})" if one.user else ""
-    yield f"why       {WHY.get(one.rule, one.rule)}{whose}"
+    yield f"why       {_why(one)}"
     yield f"delivery  {one.id}"
+
+
+def _why(one: DeliveryDetail) -> str:
+    """Which rule of routing chose this target, and whose preference that was, as a sentence."""
+    user, kind = plain(one.user or "somebody", " "), one.event_type
+    sentences = {
+        "default_channel": "SLACK_DEFAULT_CHANNEL gets every event",
+        "admin_email": f"it is one of NOTIFICATION_ADMIN_EMAILS, and {kind} goes to email",
+        "user_channel": f"{user} wants {kind} on Slack, in this channel (their preferences)",
+        "user_email": f"{user} wants {kind} by email (their preferences)",
+        "named": "the caller named it (--to), instead of those who would be told",
+        "test": "somebody tested this address",
+    }
+    return sentences.get(one.rule, one.rule)
 
 
 def _next(one: DeliveryDetail, moment: datetime) -> str:

@@ -51,16 +51,41 @@ def console() -> Console:
     return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
 
 
-def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of text under their columns' names. A column that has nothing to say in any row is left out."""
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, whole: bool = False) -> None:
+    """Print rows of text under their columns' names. A column that has nothing to say in any row is left out.
+
+    `whole`: nothing is cut or left out for want of room.
+    """
     out = console()
     cells = [[plain(cell, " ") for cell in row] for row in rows]
-    widths = fit(columns, cells, out.width)
+    widths = fit(columns, cells, sys.maxsize if whole else out.width)
     # soft_wrap: a line that can't be made to fit is left to the terminal, whole.
     out.print(_line([column.name for column in columns], widths, "bold"), soft_wrap=True)
     for row in cells:
         for line in _wrapped(columns, row, widths):
             out.print(_line(line, widths), soft_wrap=True)
+
+
+class Lines:
+    """Rows that are printed one by one as they come, so their columns' widths are known before their content."""
+
+    def __init__(self, widths: Sequence[tuple[str, int]], places: Sequence[int]) -> None:
+        self._out = console()
+        self._places = places
+        self._widths: dict[int, int] = {}
+        room = self._out.width
+        for place, (_, width) in enumerate(widths):
+            if room >= width:
+                self._widths[place] = width
+                room -= width + GAP
+        self._names = [name for name, _ in widths]
+        self._begun = False
+
+    def print(self, row: Sequence[str]) -> None:
+        if not self._begun:
+            self._begun = True
+            self._out.print(_line(self._names, self._widths, "bold"), soft_wrap=True)
+        self._out.print(_line([plain(row[place], " ") for place in self._places], self._widths), soft_wrap=True)
 
 
 def _wrapped(columns: Sequence[Column], row: Sequence[str], widths: Mapping[int, int]) -> Iterator[list[str]]:

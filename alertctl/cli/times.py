@@ -8,6 +8,21 @@ from datetime import UTC, datetime, timedelta
 _AGE = re.compile(r"[0-9.]+\s*(ms|[smhdw])([0-9.]+(ms|[smhdw]))*", re.IGNORECASE)
 
 
+class _Shown:
+    """Whether times are shown in UTC (`--utc`) instead of the local zone."""
+
+    utc = False
+
+
+def show_utc(asked: bool) -> None:
+    """From here on this process shows times in UTC."""
+    _Shown.utc = _Shown.utc or asked
+
+
+def _shown(moment: datetime) -> datetime:
+    return moment.astimezone(UTC) if _Shown.utc else moment.astimezone()
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 
@@ -42,7 +57,7 @@ def clock(when: datetime | None, moment: datetime) -> str:
     """Local time: 14:32:05 today, 11-02 14:32 this year, else 2025-11-02."""
     if when is None:
         return ""
-    local, today = when.astimezone(), moment.astimezone()
+    local, today = _shown(when), _shown(moment)
     if local.date() == today.date():
         return local.strftime("%H:%M:%S")
     return local.strftime("%m-%d %H:%M" if local.year == today.year else "%Y-%m-%d")
@@ -50,7 +65,7 @@ def clock(when: datetime | None, moment: datetime) -> str:
 
 def moment_in_full(when: datetime) -> str:
     """Local time with its zone: 2026-11-02 14:32:05 CET."""
-    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    return _shown(when).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def until(when: datetime | None, moment: datetime) -> str:

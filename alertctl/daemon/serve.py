@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from functools import partial
 import uvicorn
 from fastapi import FastAPI
 
-from alertctl import users
+from alertctl import outbox, users
 from alertctl.api import Services, create_app
 from alertctl.channels import build
 from alertctl.config import Settings, loopback
@@ -21,10 +23,12 @@ from alertctl.daemon.jobs import Heart, schedule
 from alertctl.daemon.logs import set_up
 from alertctl.daemon.metrics import Metrics
 from alertctl.daemon.signals import notify, on_stop
+from alertctl.daemon.spooled import SPOOL_SECONDS, SpoolJob, addresses_of
 from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.errors import ConfigError, Unreachable
 from alertctl.publish import audience_of
-from alertctl.store import HEAD, Store, Writer, current_version, upgrade
+from alertctl.spool import Spool
+from alertctl.store import HEAD, Store, WakeUps, Writer, current_version, upgrade
 from alertctl.trial import try_out
 
 log = logging.getLogger("alertctl.daemon")
@@ -54,8 +58,9 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
     store = Store(settings.database.url, pool_size=16)
     _open(store)
     _refuse_open_door(settings, store, host)
-    with _running(settings, store, scheduler) as app:
-        server = _Server(app, host, port)
+    ending = threading.Event()
+    with _running(settings, store, scheduler, addresses_of(settings, host, port), ending) as app:
+        server = _Server(app, host, port, ending)
         try:
             server.run()
         except SystemExit:
@@ -87,12 +92,16 @@ def _refuse_open_door(settings: Settings, store: Store, host: str) -> None:
 
 
 @contextmanager
-def _running(settings: Settings, store: Store, scheduled: bool) -> Iterator[FastAPI]:
+def _running(
+    settings: Settings, store: Store, scheduled: bool, addresses: list[str], ending: threading.Event
+) -> Iterator[FastAPI]:
     """Everything that lives as long as the daemon, in the order in which it may be started and must be stopped."""
     writer, channels, audience, heart = Writer(store), build(settings), audience_of(settings), Heart()
     metrics = Metrics(store, settings.retry.schedule, now)
     dispatcher = Dispatcher(writer, channels, Policy.of(settings), now, metrics.ended)
     scheduler = schedule(settings, writer, dispatcher, heart, now)
+    spooled = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
+    scheduler.add_job(spooled, "interval", seconds=SPOOL_SECONDS, id="spool", next_run_time=now())
     patience = settings.alertctl.deadline + TEST_PATIENCE
     services = Services(
         settings=settings,
@@ -105,8 +114,11 @@ def _running(settings: Settings, store: Store, scheduled: bool) -> Iterator[Fast
         test=lambda channel, to, by: try_out(store, writer, dispatcher, audience, channel, to, by, now, patience),
         readiness=partial(_readiness, store, dispatcher, heart, scheduled),
         metrics=metrics.exposition,
+        stopping=ending.is_set,
     )
+    wake_ups = WakeUps(store, lambda connection: outbox.is_due(connection, now()), dispatcher.wake)
     if scheduled:
+        wake_ups.start()
         dispatcher.start()
         scheduler.start()
     try:
@@ -114,6 +126,7 @@ def _running(settings: Settings, store: Store, scheduled: bool) -> Iterator[Fast
     finally:
         notify("STOPPING=1")
         if scheduled:
+            wake_ups.stop()
             scheduler.shutdown(wait=False)
             dispatcher.stop(max((channel.deadline for channel in channels.values()), default=0.0) + 2)
         writer.close()
@@ -144,7 +157,8 @@ def _readiness(store: Store, dispatcher: Dispatcher, heart: Heart, scheduled: bo
 class _Server(uvicorn.Server):
     """uvicorn with our signals: SIGTERM ends in exit code 0, and a second one doesn't wait."""
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(self, app: FastAPI, host: str, port: int, ending: threading.Event) -> None:
+        self._ending = ending
         super().__init__(
             uvicorn.Config(
                 app,
@@ -166,6 +180,7 @@ class _Server(uvicorn.Server):
 
     def _stop(self) -> None:
         self.should_exit = True
+        self._ending.set()
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         await super().startup()

@@ -41,10 +41,11 @@ def find(event_type: str) -> type[EventFields]:
 
 
 def parse(event_type: str, fields: Mapping[str, Any]) -> EventFields:
-    """Typed fields from what a caller gave. Raises InvalidEvent that names the first wrong field."""
+    """Typed fields from what a caller gave; null is a field that isn't known. Raises InvalidEvent that names it."""
     kind = find(event_type)
+    given = {name: value for name, value in fields.items() if value is not None or name not in kind.model_fields}
     try:
-        return kind.model_validate(_storable(fields))
+        return kind.model_validate(_storable(given))
     except ValidationError as error:
         raise _first_problem(kind, error) from None
 

@@ -19,7 +19,7 @@ LOCK = 0x616C_7274
 def current_version(store: Store) -> str | None:
     """The database's version, None for an empty one. Raises Unreachable."""
     with store.reading() as connection:
-        return _version(connection)
+        return version_in(connection)
 
 
 def upgrade(store: Store) -> None:
@@ -29,16 +29,24 @@ def upgrade(store: Store) -> None:
         return
     _refuse_newer(store, version)
     if store.is_sqlite:
+        with store.reading() as connection:
+            _refuse_foreign(store, connection, version_in(connection))
         _use_wal(store)
     with store.writing() as connection:
         if not store.is_sqlite:
+            # An index over millions of rows takes minutes, and so does waiting for whoever builds it.
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
         # Somebody else may have migrated while we waited for the lock.
-        if _version(connection) != HEAD:
+        present = version_in(connection)
+        if present != HEAD:
+            _refuse_newer(store, present)
+            _refuse_foreign(store, connection, present)
             _run_alembic(connection)
 
 
-def _version(connection: Connection) -> str | None:
+def version_in(connection: Connection) -> str | None:
+    """The same on a connection that is open already."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -49,6 +57,17 @@ def _refuse_newer(store: Store, version: str | None) -> None:
     if version is not None and version > HEAD:
         raise ConfigError(
             [f"DATABASE_URL: {store.shown} is of a newer alertctl ({version}, this one knows {HEAD}): upgrade it"]
+        )
+
+
+def _refuse_foreign(store: Store, connection: Connection, version: str | None) -> None:
+    """Without a version of ours, a table that has one of our names is somebody else's."""
+    from alertctl.store.copy import NOT_COPIED, TABLES
+
+    ours = {*NOT_COPIED, *(table.name for table in TABLES)}
+    if version is None and (theirs := ours & set(inspect(connection).get_table_names())):
+        raise ConfigError(
+            [f"DATABASE_URL: {store.shown} has a table {min(theirs)} that is not alertctl's: use a database of its own"]
         )
 
 

@@ -23,6 +23,7 @@ from alertctl.users.tokens import (
     touch,
     use_is_news,
     verify,
+    verify_digest,
 )
 
 __all__ = [
@@ -48,4 +49,5 @@ __all__ = [
     "touch",
     "use_is_news",
     "verify",
+    "verify_digest",
 ]

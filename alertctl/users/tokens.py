@@ -114,10 +114,15 @@ def digest_of(secret: str) -> str:
 
 def verify(connection: Connection, secret: str, now: datetime) -> Caller:
     """Whose token this is. Raises NotAllowed, with the same words for every secret that isn't one."""
+    return verify_digest(connection, digest_of(secret), now)
+
+
+def verify_digest(connection: Connection, digest: str, now: datetime) -> Caller:
+    """The same from what is stored of a secret."""
     columns = (token.c.id, token.c.expires_at, token.c.revoked_at, token.c.last_used_at, token.c.role)
     owner = (users.c.id.label("user_id"), users.c.email, users.c.role.label("limit"), users.c.disabled)
     joined = select(*columns, *owner).join(users, users.c.id == token.c.user_id)
-    found = connection.execute(joined.where(token.c.digest == digest_of(secret))).first()
+    found = connection.execute(joined.where(token.c.digest == digest)).first()
     if found is None:
         raise NotAllowed("the token isn't known: make one with alertctl token create")
     if found.revoked_at is not None:

@@ -14,7 +14,7 @@ from dataclasses import fields
 
 import pytest
 
-from alertctl.cli.log import FIELDS
+from alertctl.cli.export import FIELDS
 from alertctl.cli.options import STATUSES
 from alertctl.models import Status
 from alertctl.sandbox import Sandbox
@@ -138,7 +138,7 @@ def test_show_tells_the_whole_story_from_a_part_of_the_id(story: Sandbox):
     told = " ".join(ran.stdout.split())
     for part in (
         "success slack #flaky",
-        "named by the caller",
+        "the caller named it",
         "Disk full",
         "1. ",
         "failed http_503",
@@ -157,7 +157,7 @@ def test_show_tells_the_whole_story_from_a_part_of_the_id(story: Sandbox):
 def test_show_says_what_a_final_failure_means_and_what_to_do(story):
     (missing,) = data("log", "--to", "#missing")["items"]
     told = " ".join(run("log", "show", missing["id"]).stdout.split())
-    assert "channel_not_found: this address doesn't take it" in told
+    assert "channel_not_found: there is no such channel" in told
     assert f"alertctl log retry {missing['id'][-8:]}" in told
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -152,6 +154,14 @@ def test_an_empty_value_leaves_a_field_out_so_that_scripts_need_no_if(slack_and_
         (["send", "--event", "generic_alert", "--title", "x", "--channel", "slak"], "did you mean slack?"),
         (["send", "--event", "generic_alert", "--json", "gone.json"], "--json: gone.json: No such file"),
         (["send", "--event", "generic_alert", "--set", "details.=x"], "details.NAME=value needs a name"),
+        ([*TITLED, "--idempotency-key", ""], "idempotency_key: should be 1 to 255 printable ASCII characters"),
+        ([*TITLED, "--dedup-window", "30m"], "dedup_window: needs a dedup_key"),
+        ([*TITLED, "--dedup-window", "soon"], '--dedup-window: "soon" is not a duration (90s'),
+        ([*TITLED, "--dedup-key", "k", "--dedup-window", "60d"], "dedup_window: should be 1 second to 30 days"),
+        ([*TITLED, "--expires", "0s"], "--expires: should be a duration up to 36500 days, longer than nothing"),
+        ([*TITLED, "--wait=later"], '--wait: "later" is not a duration (90s'),
+        ([*TITLED, "--wait=2d"], "--wait: should be a duration up to 24h"),
+        ([*TITLED, "--wait", "--queue"], "--wait: not together with --queue"),
     ],
 )
 def test_wrong_input_ends_with_2_and_one_line_that_names_it(arguments, said):
@@ -176,6 +186,8 @@ def test_wrong_input_ends_with_2_and_one_line_that_names_it(arguments, said):
         ('{"title": "x", "details": {"a": {"b": 1}}}', "details.a: should be text, a number"),
         ('{"event_type": "generic_alert", "title": ["x"]}', "title: "),
         (b"\xff\xfe{", "is not JSON"),
+        ('{"title": "x", "expires_at": "soon"}', "expires_at: should be a time like"),
+        ('{"title": "x", "dedup_window": "soon"}', 'dedup_window: "soon" is not a duration'),
     ],
 )
 def test_wrong_json_ends_with_2_and_one_line(body, said):
@@ -186,10 +198,124 @@ def test_wrong_json_ends_with_2_and_one_line(body, said):
     assert said in ran.stderr
 
 
-def test_a_database_that_cannot_be_reached_is_5():
-    ran = run("--database", "sqlite:////proc/none/alertctl.db", *ROLLBACK)
-    assert (ran.exit_code, ran.stdout) == (5, "")
-    assert ran.stderr.startswith("alertctl: database /proc/none/alertctl.db: ")
+def test_a_database_that_cannot_be_reached_counts_with_strict_only():
+    for strict, code in (((), 0), (("--strict",), 5)):
+        ran = run("--database", "sqlite:////proc/none/alertctl.db", *ROLLBACK, *strict)
+        assert (ran.exit_code, ran.stdout) == (code, "")
+        assert ran.stderr.startswith("alertctl: database /proc/none/alertctl.db: ")
+    ran = run("--database", "sqlite:////proc/none/alertctl.db", *ROLLBACK, "--dry-run")
+    assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (5, "", 1)
+
+
+def test_a_job_that_is_repeated_under_its_key_tells_once(log_on, slack_and_email: Sandbox):
+    job = (*TITLED, "--to", "slack:#ops", "--idempotency-key", "build 42")
+    first, again = data(*job), data(*job)
+    assert (first["created"], again["created"], again["event_id"]) == (True, False, first["event_id"])
+    assert len(slack_and_email.slack.messages) == 1
+    other = run(*ROLLBACK, "--to", "slack:#ops", "--idempotency-key", "build 42")
+    assert (other.exit_code, other.stdout, other.stderr.count("\n")) == (2, "", 1)
+    assert "idempotency key 'build 42' was used before" in other.stderr
+
+
+def test_within_a_dedup_window_the_later_ones_are_held_back(log_on, slack_and_email: Sandbox):
+    storm = ("--to", "slack:#ops", "--dedup-key", "disk", "--dedup-window", "30m")
+    first, second = data(*TITLED, *storm), data("send", "--event", "generic_alert", "--title", "Still full", *storm)
+    assert (second["created"], second["deliveries"][0]["status"]) == (True, "suppressed")
+    assert second["deliveries"][0]["error"] == f"duplicate of {first['event_id']}"
+    assert f"duplicate of {first['event_id']}: 1 held back" in second["warnings"]
+    assert len(slack_and_email.slack.messages) == 1
+
+
+def test_an_alert_that_is_too_old_to_help_is_not_sent_any_more(log_on, slack_and_email: Sandbox):
+    run(*TITLED, "--to", "slack:#ops", "--queue", "--expires", "100ms")
+    run(*TITLED, "--to", "slack:#fresh", "--queue", "--expires", "2h")
+    time.sleep(0.15)
+    run("dispatch", "--once")
+    assert [message.channel for message in slack_and_email.slack.messages] == ["#fresh"]
+    late = next(one for one in data("log")["items"] if one["to"] == "#ops")
+    assert (late["status"], late["error"], late["next_attempt_at"]) == ("failed", "expired", None)
+
+
+@pytest.mark.parametrize("wait", [["--wait"], ["--wait=30s"], ["--wait", "30s"], ["--wait=30"]])
+def test_wait_stays_until_every_delivery_is_final(slack_and_email: Sandbox, wait):
+    slack_and_email.slack.faults.then("http_503", "http_503")
+    ran = run(*TITLED, "--to", "slack:#ops", "--to", "slack:#missing", *wait, "--strict", "-o", "json")
+    told = {one["to"]: (one["status"], one["attempts"]) for one in json.loads(ran.stdout)["deliveries"]}
+    assert told["#missing"][0] == "failed"
+    assert told["#ops"][0] == "success"
+    assert sum(attempts for _, attempts in told.values()) == 4
+    assert ran.exit_code == 3
+
+
+def test_a_wait_ends_when_its_time_is_up(slack_and_email: Sandbox, monkeypatch):
+    monkeypatch.setenv("RETRY_SCHEDULE", "1h")
+    began = time.monotonic()
+    ran = run(*TITLED, "--to", "slack:#flaky", "--wait=1s")
+    assert 1 <= time.monotonic() - began < 20
+    assert ran.exit_code == 0
+    assert "warning: slack #flaky: http_503; it will be tried again" in ran.stderr
+
+
+def test_a_wait_hears_what_a_daemon_did(log_on, slack_and_email: Sandbox):
+    slack_and_email.slack.faults.then("http_503")
+    waiting = start(
+        *TITLED, "--to", "slack:#ops", "--wait=30s", "-o", "json", env=os.environ | {"RETRY_SCHEDULE": "20s"}
+    )
+    assert waiting.stderr is not None
+    event_id = waiting.stderr.readline().removeprefix("recorded ").strip()
+    while not data("log", "--event-id", event_id)["items"][0]["error"]:
+        time.sleep(0.05)
+    run("log", "retry", "--event-id", event_id)
+    told = json.loads(waiting.communicate(timeout=60)[0])
+    assert [(one["status"], one["attempts"]) for one in told["deliveries"]] == [("success", 2)]
+
+
+def test_json_may_hold_what_the_api_takes_beside_the_fields(slack_and_email: Sandbox):
+    body = {"title": "x", "to": ["slack:#ops"], "dedup_key": "k", "dedup_window": 60}
+    moments = {"expires_at": "2099-01-01T00:00:00Z", "said_at": "2026-03-02T14:32:00Z"}
+    told = data("send", "--event", "generic_alert", "--json", "-", "--queue", input=json.dumps(body | moments))
+    event = data("log", "show", told["deliveries"][0]["id"])["event"]
+    assert (event["expires_at"], event["occurred_at"]) == ("2099-01-01T00:00:00Z", "2026-03-02T14:32:00Z")
+
+
+def test_a_receipt_says_who_was_told_when_and_under_which_id(log_on, slack_and_email: Sandbox, tmp_path: Path):
+    told = data(*TITLED, "--to", "slack:#ops", "--to", "slack:#missing", "--receipt", "receipt.json")
+    receipt = json.loads((tmp_path / "receipt.json").read_text())
+    assert (receipt["outcome"], receipt["created"], receipt["spooled"]) == ("recorded", True, False)
+    assert (receipt["event_id"], receipt["warnings"]) == (told["event_id"], told["warnings"])
+    missing, ops = sorted(receipt["deliveries"], key=lambda one: one["to"])
+    (message,) = slack_and_email.slack.messages
+    assert (ops["status"], ops["provider_id"], ops["error"]) == ("success", message.ts, None)
+    assert ops["latency_ms"] >= 0
+    assert ops["when"].endswith("Z")
+    assert (missing["status"], missing["error"], missing["latency_ms"]) == ("failed", "channel_not_found", None)
+    run(*TITLED, "--idempotency-key", receipt["idempotency_key"], "--to", "slack:#x", "--receipt", "receipt.json")
+    assert json.loads((tmp_path / "receipt.json").read_text())["outcome"] == "refused"
+    assert [file.name for file in tmp_path.iterdir() if "receipt" in file.name] == ["receipt.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "outcome", "error"),
+    [
+        (TITLED, 0, "recorded", None),
+        (("send", "--event", "nonsense"), 2, "refused", "event_type: 'nonsense' is not an event type"),
+        (("send",), 2, "refused", "--event: which one?"),
+        (("--database", "sqlite:////proc/none/a.db", *TITLED), 0, "spooled", "database /proc/none/a.db: "),
+    ],
+)
+def test_there_is_a_receipt_whatever_happened(tmp_path: Path, arguments, code, outcome, error):
+    assert run(*arguments, "--receipt", "receipt.json").exit_code == code
+    receipt = json.loads((tmp_path / "receipt.json").read_text())
+    assert receipt["outcome"] == outcome
+    assert (receipt["error"] or "").startswith(error or "")
+
+
+def test_a_receipt_that_cannot_be_written_is_only_a_warning(slack_and_email: Sandbox, tmp_path: Path):
+    for place in ("gone/receipt.json", str(tmp_path)):
+        ran = run(*TITLED, "--to", "slack:#ops", "--receipt", place)
+        assert ran.exit_code == 0
+        assert ran.stderr.count(f"warning: --receipt {place}: ") == 1
+    assert len(slack_and_email.slack.messages) == 2
 
 
 def test_arguments_that_are_no_utf8_never_end_in_a_traceback(slack_and_email: Sandbox):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect, text
+from sqlalchemy import event, inspect, text
 
 import alertctl
 from alertctl import models
 from alertctl.errors import ConfigError
 from alertctl.store import HEAD, Store, current_version, upgrade
+from alertctl.store.migrate import LOCK
 from core.lab import arrived, claim_one, record, rows
 
 STARTER = "import sys; from alertctl.store import Store, upgrade; upgrade(Store(sys.argv[1]))"
@@ -106,6 +108,8 @@ def test_a_database_with_somebody_elses_tables_is_refused_and_left_alone(empty_s
         upgrade(empty_store)
     with empty_store.reading() as connection:
         assert inspect(connection).get_table_names() == ["users"]
+        if empty_store.is_sqlite:
+            assert connection.execute(text("PRAGMA journal_mode")).scalar() == "delete"
 
 
 def test_a_log_of_the_first_version_comes_to_head_with_its_rows(empty_store):
@@ -118,6 +122,30 @@ def test_a_log_of_the_first_version_comes_to_head_with_its_rows(empty_store):
     assert [(one.id, one.status, one.change) for one in rows(empty_store)] == [("d", "pending", 0)]
     record(empty_store, arrived(claim_one(empty_store)))
     assert [one.status for one in rows(empty_store)] == ["success"]
+
+
+def test_no_statement_timeout_ends_a_migration_that_takes_long_or_waits_for_another(empty_postgres_url):
+    store, another = Store(empty_postgres_url), Store(empty_postgres_url)
+    event.listen(
+        store.engine, "connect", lambda raw, _: raw.execute("SET statement_timeout = '100ms'") and raw.commit()
+    )
+    held, released = threading.Event(), threading.Event()
+
+    def hold(connection) -> None:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+        held.set()
+        released.wait(10)
+
+    holder = threading.Thread(target=another.write, args=(hold,))
+    holder.start()
+    assert held.wait(10)
+    threading.Timer(0.5, released.set).start()
+    upgrade(store)
+    assert released.is_set(), "it was to wait"
+    assert current_version(store) == HEAD
+    holder.join(10)
+    store.close()
+    another.close()
 
 
 def _run_to(connection, version: str) -> None:

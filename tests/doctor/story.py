@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Literal, cast
 
 from alertctl.cli.doctor import print_findings
-from alertctl.client import LocalClient
+from alertctl.client.local import LocalClient
 from alertctl.config import Settings, load
 from alertctl.doctor import CHECKS, run
 from alertctl.sandbox import Sandbox

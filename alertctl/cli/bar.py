@@ -1,0 +1,29 @@
+"""Progress bars: on long work, on stderr, only on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def bar() -> Iterator[Callable[[str, int, int], None]]:
+    """What is yielded is told of a name, how much of that is done, and how much there is; each name has its own bar."""
+    if not (sys.stderr and sys.stderr.isatty()):
+        yield lambda _name, _done, _all: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bars: dict[str, Any] = {}
+
+        def advance(name: str, done: int, total: int) -> None:
+            if name not in bars and total:
+                bars[name] = progress.add_task(name)
+            if total:
+                progress.update(bars[name], completed=done, total=total)
+
+        yield advance

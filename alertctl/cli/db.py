@@ -1,0 +1,312 @@
+"""`alertctl db`: look at the database, bring it up to date, back it up, move it to another one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alertctl.cli.bar import bar
+from alertctl.cli.output import Output, OutputOption, print_json, print_line, say, warn
+from alertctl.cli.session import settings_of
+from alertctl.cli.table import Column, print_table
+from alertctl.cli.times import now
+from alertctl.errors import AlertctlError, ConfigError
+
+if TYPE_CHECKING:
+    from alertctl.config import Settings
+    from alertctl.store import Store
+    from alertctl.store.copy import Copied
+    from alertctl.store.survey import Survey
+
+HELP = """
+\b
+alertctl db status
+alertctl db backup alertctl-backup.db
+alertctl db copy --to postgresql://alertctl@db.corp.example/alertctl
+
+The database that holds the delivery log: look at it, upgrade it, back it up, move it.
+"""
+app = typer.Typer(name="db", help=HELP, no_args_is_help=True, rich_markup_mode=None)
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it; its folder must be there.")]
+ToOption = Annotated[
+    str,
+    typer.Option(
+        "--to", metavar="URL", help="An empty database, or one that this copy was begun in. Password: PGPASSWORD."
+    ),
+]
+COPY_ROWS = ("table", "source", "target", "added", "changed", "removed")
+
+
+@app.command(short_help="Where it is, its version, its size, how many rows.")
+def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
+    """
+    \b
+    alertctl db status
+    alertctl db status -o json
+
+    Where the database is, its engine, version, size and rows. Looks only: changes and makes nothing.
+    """
+    from alertctl.store.survey import survey
+
+    settings = _settings(context)
+    with _there(settings) as store:
+        found = survey(store) if store is not None else None
+    if output is Output.JSON:
+        print_json(_as_data(settings, found))
+    else:
+        _print_status(settings, found)
+    _hint(found)
+
+
+@app.command(short_help="Bring its tables to this alertctl's version.")
+def upgrade(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
+    """
+    \b
+    alertctl db upgrade
+    alertctl db upgrade -o json
+
+    Bring the database to this alertctl's version. Every command does so by itself; this one does nothing else.
+    Many may run at once. Before an upgrade, make a backup: alertctl db backup FILE.
+    """
+    from alertctl.store import HEAD, Store, current_version
+    from alertctl.store import upgrade as migrate
+
+    with closing(Store(_settings(context).database.url)) as store:
+        before = current_version(store)
+        migrate(store)
+    if output is Output.JSON:
+        print_json({"from": before, "to": HEAD, "upgraded": before != HEAD})
+    elif before == HEAD:
+        say(f"nothing to do: the database is of version {HEAD}")
+    else:
+        say(f"upgraded from {before or 'nothing'} to {HEAD}")
+
+
+@app.command(short_help="Write a copy of an SQLite database, while it is in use.")
+def backup(
+    context: typer.Context,
+    file: FileArgument,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """
+    \b
+    alertctl db backup /var/backups/alertctl.db
+    alertctl db backup --force /var/backups/alertctl.db
+
+    Write the whole database to FILE as it is at one moment, checked, for its owner only. Nobody has to stop:
+    alertctl serve goes on meanwhile. To restore, point DATABASE_URL at the file (sqlite:////var/backups/alertctl.db).
+    """
+    from alertctl.store.backup import backup as write
+    from alertctl.store.survey import file_of
+
+    url = _settings(context).database.url
+    source = file_of(url)
+    if source is None:
+        raise ConfigError([f"DATABASE_URL: is Postgres, which has a tool for this: {_pg_dump(url, file)}"])
+    _must_exist(source)
+    with bar() as progress:
+        size = write(source, file, force=force, advance=lambda done, pages: progress("pages", done, pages))
+    if output is Output.JSON:
+        print_json({"file": str(file.absolute()), "size_bytes": size})
+    else:
+        print_line(str(file))
+        say(f"{_size(size)}, checked; to restore: DATABASE_URL={shlex.quote(f'sqlite:///{file.absolute()}')}")
+
+
+@app.command(short_help="Move everything to another database, e.g. from SQLite to Postgres.")
+def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TABLE) -> None:
+    """
+    \b
+    alertctl db copy --to postgresql://alertctl@db.corp.example/alertctl
+    alertctl --database sqlite:///old.db db copy --to sqlite:///new.db
+
+    Copy everything in the database (DATABASE_URL) to another one: the log, users, preferences, tokens.
+
+    \b
+    1. Stop alertctl serve. What is still due is sent by whoever runs on the new database.
+    2. Copy. If it is interrupted, or the old database changed: run it again; nothing is doubled.
+    3. Set DATABASE_URL to the new one, start alertctl serve.
+
+    A long log can be copied while the daemon still runs; the second run, after it was stopped, is faster.
+    """
+    from alertctl.config.database import masked
+    from alertctl.store.copy import copy as copy_all
+
+    source_url, target_url = _settings(context).database.url, _target(to)
+    with (
+        _opened(source_url, "DATABASE_URL", must_exist=True) as source,
+        _opened(target_url, "--to") as target,
+        bar() as progress,
+        _interruptible(),
+    ):
+        done = copy_all(source, target, now(), progress)
+    if output is Output.JSON:
+        ends = {"from": masked(source_url), "to": masked(target_url)}
+        print_json({**ends, "whole": done.whole, "items": [asdict(one) for one in done.tables]})
+    else:
+        _print_copied(done)
+    _judge(done)
+
+
+# --- which database ---
+
+
+def _settings(context: typer.Context) -> Settings:
+    """The settings, which must mean a database of our own. Raises ConfigError."""
+    settings = settings_of(context)
+    if settings.alertctl.server and settings.origin("DATABASE_URL") == "default":
+        raise ConfigError(
+            ["DATABASE_URL: is not set; alertctl db works on a database itself, never through ALERTCTL_SERVER"]
+        )
+    return settings
+
+
+@contextmanager
+def _there(settings: Settings) -> Iterator[Store | None]:
+    """The database as it is; None for a file that isn't there, which stays so."""
+    from alertctl.store import Store
+    from alertctl.store.survey import file_of
+
+    file = file_of(settings.database.url)
+    if file is not None and not file.exists():
+        yield None
+        return
+    with closing(Store(settings.database.url)) as store:
+        yield store
+
+
+def _must_exist(file: Path) -> None:
+    if not file.exists():
+        raise ConfigError([f"DATABASE_URL: there is no {file}"])
+
+
+@contextmanager
+def _opened(url: str, option: str, *, must_exist: bool = False) -> Iterator[Store]:
+    """The database, migrated; what is wrong with it goes by the name of `option`."""
+    from alertctl.store import Store
+    from alertctl.store import upgrade as migrate
+    from alertctl.store.survey import file_of
+
+    if must_exist and (file := file_of(url)):
+        _must_exist(file)
+    with _by_the_name_of(option):
+        store = Store(url)
+    with closing(store):
+        with _by_the_name_of(option):
+            migrate(store)
+        yield store
+
+
+@contextmanager
+def _by_the_name_of(option: str) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError([line.replace("DATABASE_URL", option, 1) for line in error.problems]) from error
+
+
+def _target(to: str) -> str:
+    from alertctl.config.database import database_url
+
+    try:
+        return database_url(to)
+    except ValueError as error:
+        raise ConfigError([f"--to: {error}"]) from None
+
+
+def _pg_dump(url: str, file: Path) -> str:
+    """The command that makes the backup; the password comes from ~/.pgpass or PGPASSWORD."""
+    from sqlalchemy.engine import make_url
+
+    plain = make_url(url).set(drivername="postgresql").difference_update_query(["password", "sslpassword"])
+    address = plain._replace(password=None).render_as_string()
+    return shlex.join(["pg_dump", "--format=custom", f"--file={file}", address])
+
+
+# --- what is said ---
+
+
+def _as_data(settings: Settings, found: Survey | None) -> dict[str, Any]:
+    where = {"database": _shown(settings), "origin": settings.origin("DATABASE_URL")}
+    if found is None:
+        return where | {"state": "missing"}
+    data = asdict(found)
+    return where | {"state": found.state, "size_bytes": data.pop("size"), **data}
+
+
+def _print_status(settings: Settings, found: Survey | None) -> None:
+    lines = [("database", _shown(settings)), ("set by", settings.origin("DATABASE_URL"))]
+    if found is not None:
+        version = f"{found.version or 'none'} ({found.state}; this alertctl's is {found.known})"
+        lines += [("engine", found.engine), ("version", version), ("size", _size(found.size))]
+        lines += [(name.replace("_", " "), value) for name, value in found.details.items()]
+        lines += [(f"rows in {one.table}", f"{one.count}" if one.exact else f"about {one.count}") for one in found.rows]
+    width = max(len(name) for name, _ in lines)
+    for name, value in lines:
+        print_line(f"{name:{width}}  {value}")
+
+
+def _print_copied(done: Copied) -> None:
+    rows = [[str(asdict(one)[name]) for name in COPY_ROWS] for one in done.tables]
+    print_table([Column(name.upper()) for name in COPY_ROWS], rows)
+
+
+def _shown(settings: Settings) -> str:
+    from alertctl.config.database import masked
+
+    return masked(settings.database.url)
+
+
+def _hint(found: Survey | None) -> None:
+    if found is None:
+        say("it isn't there yet: the first command that needs it makes it")
+    elif found.state == "empty":
+        say("there are no tables yet: the first command that needs them makes them")
+    elif found.state == "behind":
+        say("an upgrade is due: alertctl db backup FILE, then alertctl db upgrade")
+    elif found.state == "newer":
+        say("it is of a newer alertctl than this one: upgrade alertctl here")
+
+
+def _size(count: float) -> str:
+    """Bytes for people: 640 kB, 12.3 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit in ("B", "kB") else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def _judge(done: Copied) -> None:
+    """Say what a person should know; raise what keeps the copy from being used."""
+    if mended := sum(one.mended for one in done.tables):
+        warn(f"{mended} values hold what Postgres can't (NUL, or too many characters): replaced or cut")
+    if done.sending:
+        warn(f"{done.sending} deliveries were being sent meanwhile: is an alertctl serve running on the old database?")
+    if done.used:
+        raise AlertctlError("somebody sends from the new database already: it is no copy any more")
+    if done.moved:
+        raise AlertctlError("the old database changed meanwhile: stop alertctl serve there, then run this again")
+    for one in done.tables:
+        if one.source != one.target:
+            raise AlertctlError(f"{one.table}: {one.source} rows in the old database, {one.target} in the new one")
+
+
+# --- long work ---
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("alertctl: interrupted; run it again and it goes on")
+        raise

@@ -1,0 +1,120 @@
+"""`alertctl log export`: any number of deliveries, as JSON lines or CSV."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+
+from alertctl.cli.bar import bar
+from alertctl.cli.filters import Pages, Where, filtered
+from alertctl.cli.output import compact, say
+from alertctl.cli.session import client_of
+from alertctl.errors import InvalidEvent
+
+if TYPE_CHECKING:
+    from alertctl.schemas import DeliveryItem
+
+FIELDS = (
+    "id",
+    "event_type",
+    "channel",
+    "to",
+    "status",
+    "error",
+    "attempts",
+    "next_attempt_at",
+    "created_at",
+    "event_id",
+    "reason",
+    "ambiguous",
+    "provider_id",
+    "updated_at",
+    "latency_ms",
+)
+"""The columns of CSV: the API's names, in its order."""
+ALL = 10**12
+STEP = 1000
+"""Deliveries between two moves of the progress bar."""
+
+
+class Format(StrEnum):
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+@filtered
+def export(
+    context: typer.Context,
+    where: Where,
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="Where to write; stdout if it isn't given.")
+    ] = None,
+    output: Annotated[Format, typer.Option("--output", "-o", help="What to write.")] = Format.JSONL,
+) -> None:
+    """
+    \b
+    alertctl log export > log.jsonl
+    alertctl log export --since 30d --status failed -o csv failures.csv
+    alertctl log export --event safety_rollback --until 90d old.jsonl
+
+    Write deliveries, newest first, as many as there are; they are read and written a page at a time.
+    """
+    with client_of(context) as client, _opened(file) as out, bar() as advance:
+        pages, written = Pages(client, where, ALL), 0
+
+        def counted() -> Iterator[DeliveryItem]:
+            nonlocal written
+            for one in pages:
+                yield one
+                written += 1
+                if written % STEP == 0:
+                    advance("deliveries", written, max(pages.total, written))
+
+        if output is Format.CSV:
+            print_csv(counted(), out)
+        else:
+            for one in counted():
+                out.write(f"{compact(one)}\n")
+    if file is not None:
+        say(f"{written} deliveries in {file}")
+
+
+@contextmanager
+def _opened(file: str | None) -> Iterator[IO[str]]:
+    if file is None or file == "-":
+        yield sys.stdout
+        return
+    # Beside the place, then moved there: whoever reads it finds a whole file or none.
+    place, part = Path(file), Path(f"{file}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as out:
+            yield out
+        part.replace(place)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InvalidEvent("FILE", f"{file[:200]}: {error.strerror or error}") from None
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def print_csv(items: Iterable[DeliveryItem], out: IO[str] | None = None) -> int:
+    """Print deliveries as CSV with a line of names; returns how many."""
+    import csv
+
+    from alertctl.schemas import as_json
+
+    writer = csv.writer(out or sys.stdout, lineterminator="\n")
+    writer.writerow(FIELDS)
+    count = 0
+    for one in items:
+        row = as_json(one)
+        writer.writerow([row[field] for field in FIELDS])
+        count += 1
+    return count

@@ -1,0 +1,88 @@
+"""`alertctl help`: a command's help, and what is true of all of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from alertctl.cli.options import nearest
+from alertctl.cli.output import print_line
+
+CODES = (
+    (0, "done (send: recorded, whatever the providers said)"),
+    (1, "unexpected (db copy: not everything is there; db backup: not written)"),
+    (2, "usage or invalid input"),
+    (3, "a delivery did not succeed (send --strict, test)"),
+    (4, "not allowed"),
+    (5, "the database can't be reached"),
+    (10, "doctor found a failure"),
+    (130, "Ctrl-C"),
+)
+"""Every exit code of every command."""
+EXIT_CODES = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in CODES)}."
+
+STATUSES = """\
+pending     waits for its first attempt
+sending     is being sent right now
+success     the provider took it and gave it an id
+failed      with a time under NEXT: is tried again then; without: for good
+suppressed  was held back from the beginning; the log's error says why
+
+alertctl log --status failed          what did not arrive, and why
+alertctl log show ID                  one delivery's whole story\
+"""
+TIMES = """\
+2h, 30m, 7d                   so long ago (a duration: so long)
+2026-11-01                    that day's beginning, local time
+2026-11-01T14:30              local time
+2026-11-01T14:30:00+01:00     ISO 8601, with a zone
+
+alertctl log --since 2h --until 30m\
+"""
+TOPICS = {
+    "exit-codes": "\n".join(f"{code:>3}  {meaning}" for code, meaning in CODES),
+    "statuses": STATUSES,
+    "times": TIMES,
+}
+"""What concerns more than one command."""
+
+
+def _complete(context: typer.Context, incomplete: str) -> list[str]:
+    command: Any = context.find_root().command
+    words = context.params.get("words") or []
+    for word in words:
+        command = getattr(command, "commands", {}).get(word)
+    offered = [*getattr(command, "commands", {}), *(TOPICS if not words else ())]
+    return [word for word in offered if word.startswith(incomplete)]
+
+
+WordsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[TOPIC | COMMAND]", autocompletion=_complete, show_default=False)
+]
+
+
+def show_help(context: typer.Context, words: WordsArgument = None) -> None:
+    """
+    \b
+    alertctl help exit-codes
+    alertctl help log retry
+
+    The help of a command, or of a topic: exit-codes, statuses, times.
+    """
+    if words and len(words) == 1 and words[0] in TOPICS:
+        print_line(TOPICS[words[0]])
+    else:
+        print_line(_asked_for(context.find_root(), words or []).get_help())
+
+
+def _asked_for(root: Any, words: list[str]) -> Any:
+    """The context of the command that these words name. Raises BadParameter."""
+    context = root
+    for word in words:
+        below = getattr(context.command, "commands", {})
+        if word not in below:
+            known = [*below, *(TOPICS if context is root else ())]
+            raise typer.BadParameter(f"there is no help on {' '.join(words)[:60]!r}{nearest(word, known)}")
+        context = type(root)(below[word], info_name=word, parent=context)
+    return context

@@ -1,0 +1,54 @@
+"""`alertctl log prune`: take old deliveries out of the log."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from alertctl.cli.output import Output, OutputOption, print_json, say
+from alertctl.cli.session import client_of
+from alertctl.cli.times import age
+
+
+def prune(
+    context: typer.Context,
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AGE", help="Older than this: 30d, 12h; else as the PRUNE_ settings say."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """
+    \b
+    alertctl log prune --dry-run
+    alertctl log prune --older-than 30d --yes
+
+    Take old, final deliveries out of the log for good, with their attempts, and events that have none left.
+
+    What still waits stays. A daemon does the same once a day, as the PRUNE_ settings say.
+    """
+    try:
+        older = None if older_than is None else age(older_than)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--older-than") from None
+    with client_of(context) as client:
+        if not dry_run and not yes:
+            _ask(client.prune(older, dry_run=True).deliveries)
+        done = client.prune(older, dry_run=dry_run)
+    if output is Output.JSON:
+        print_json(done)
+    else:
+        say(f"{done.deliveries} deliveries {'would be' if done.dry_run else 'were'} taken out of the log")
+
+
+def _ask(count: int) -> None:
+    if not (sys.stdin and sys.stdin.isatty()):
+        raise typer.BadParameter(f"it would take {count} deliveries out of the log: say --yes", param_hint="--yes")
+    if not typer.confirm(f"Take {count} deliveries out of the log for good?", err=True):
+        raise typer.Exit(1)

@@ -1,0 +1,99 @@
+"""What a database is, without changing it: engine, version, size, rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Table, inspect, text
+from sqlalchemy.engine import make_url
+
+from alertctl.store.copy import TABLES
+from alertctl.store.engine import Store
+from alertctl.store.migrate import HEAD, version_in
+from alertctl.store.transfer import count
+
+MANY = 1_000_000
+"""Rows beyond which they are estimated: counting ten millions takes seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """How many rows a table has; not `exact`: about so many."""
+
+    table: str
+    count: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A database as it was found. `version` is None without tables; `size` is in bytes, its journal included."""
+
+    engine: str
+    version: str | None
+    known: str
+    size: int
+    details: dict[str, str]
+    rows: tuple[Rows, ...]
+
+    @property
+    def state(self) -> str:
+        """`empty`, `behind` (an upgrade is due), `current`, or `newer` than this alertctl."""
+        if self.version is None:
+            return "empty"
+        return "current" if self.version == self.known else "newer" if self.version > self.known else "behind"
+
+
+def file_of(url: str) -> Path | None:
+    """The file of an SQLite database, which may not be there; None for a server's."""
+    parsed = make_url(url)
+    return Path(parsed.database).expanduser() if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+def survey(store: Store) -> Survey:
+    """Look, within seconds whatever the size. Raises Unreachable."""
+    with store.reading() as connection:
+        look = _sqlite if store.is_sqlite else _postgres
+        engine, size, details = look(connection)
+        version = version_in(connection)
+        rows = tuple(_rows(connection)) if version is not None else ()
+    return Survey(engine, version, HEAD, size, details, rows)
+
+
+def _sqlite(connection: Connection) -> tuple[str, int, dict[str, str]]:
+    (version,) = connection.execute(text("SELECT sqlite_version()")).one()
+    (file,) = connection.execute(text("SELECT file FROM pragma_database_list WHERE name = 'main'")).one()
+    size = sum(os.path.getsize(each) for each in (file, f"{file}-wal") if os.path.exists(each))
+    names = ("journal_mode", "page_size", "freelist_count")
+    details = {name: str(connection.exec_driver_sql(f"PRAGMA {name}").scalar()) for name in names}
+    return f"SQLite {version}", size, details
+
+
+def _postgres(connection: Connection) -> tuple[str, int, dict[str, str]]:
+    names = ("server_encoding", "transaction_read_only", "max_connections")
+    details = {name: str(connection.exec_driver_sql(f"SHOW {name}").scalar()) for name in names}
+    version = str(connection.exec_driver_sql("SHOW server_version").scalar()).partition(" ")[0]
+    size = connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one()
+    return f"PostgreSQL {version}", int(size), details
+
+
+def _rows(connection: Connection) -> Iterator[Rows]:
+    """An older database may not have all of them."""
+    there = set(inspect(connection).get_table_names())
+    for table in TABLES:
+        if table.name in there:
+            about = _about(connection, table)
+            exact = about <= MANY
+            yield Rows(table.name, count(connection, table) if exact else about, exact)
+
+
+def _about(connection: Connection, table: Table) -> int:
+    """An estimate that costs nothing: by SQLite's row numbers (prune takes the oldest) or Postgres's statistics."""
+    sqlite = f'SELECT max(rowid) - min(rowid) + 1 FROM "{table.name}"'
+    postgres = "SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(:name)"
+    name: dict[str, Any] = {} if connection.dialect.name == "sqlite" else {"name": f'"{table.name}"'}
+    return int(connection.execute(text(postgres if name else sqlite), name).scalar() or 0)

@@ -1,0 +1,70 @@
+"""Two and three daemons on one Postgres, beside one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from alertctl.store import Store
+from tests.benchmarks.lines import Bar, Line, compared
+from tests.benchmarks.places import Place, Postgres
+from tests.benchmarks.processes import Child, Daemon, daemon, double
+from tests.benchmarks.stage import Stage, hold, hold_again, let_go, put_alerts, settings, wait_for_the_end
+
+BARS = {2: Bar(at_least=1.5), 3: Bar(at_least=1.7)}
+
+
+def daemons(stage: Stage) -> Iterator[Line]:
+    """Three run; those that a round is not about are stopped (SIGSTOP) meanwhile. The provider answers at once."""
+    for place in stage.places:
+        if isinstance(place, Postgres):
+            yield from _lines(stage, place)
+
+
+def _lines(stage: Stage, place: Place) -> Iterator[Line]:
+    rates: dict[int, list[float]] = {1: [], 2: [], 3: []}
+    with ExitStack() as opened:
+        url, slack = opened.enter_context(place.fresh()), opened.enter_context(double(0.0))
+        store = Store(url)
+        opened.callback(store.close)
+        hold(store)
+        running = [opened.enter_context(daemon(settings(slack, url))) for _ in range(3)]
+        _rate(store, slack, 300)
+        for number in range(stage.sizes.rounds):
+            for count in rates:
+                stage.say(f"daemons, round {number + 1} of {stage.sizes.rounds}: {count}")
+                with _stopped(running[count:]):
+                    rates[count].append(_rate(store, slack, stage.sizes.shared))
+    cores = os.cpu_count() or 1
+    for count, bar in BARS.items():
+        measured = list(zip(rates[count], rates[1], strict=True))
+        what = f"{count} daemons on one database, provider at 0 ms"
+        note = f"{cores} cores, shared with Postgres and the provider"
+        more = {"judged": cores >= count, "note": note}
+        yield compared("daemons", what, place.name, "/s", measured, "one daemon", bar, **more)
+
+
+@contextmanager
+def _stopped(others: Sequence[Daemon]) -> Iterator[None]:
+    for each in others:
+        each.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for each in others:
+            each.process.send_signal(signal.SIGCONT)
+
+
+def _rate(store: Store, slack: Child, count: int) -> float:
+    """Deliveries a second, from the first POST to the last answer."""
+    put_alerts(store, count)
+    slack.ask("reset")
+    let_go(store)
+    wait_for_the_end(store, 60 + count / 50)
+    hold_again(store)
+    seen = slack.ask("seen")
+    if len(seen["arrivals"]) != count:
+        raise RuntimeError(f"{len(seen['arrivals'])} messages arrived for {count} alerts")
+    return float(count / (seen["answered"] - min(seen["arrivals"])))

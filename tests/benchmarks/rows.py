@@ -1,0 +1,31 @@
+"""The rows, by name, in the order of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from tests.benchmarks.accept import accept
+from tests.benchmarks.daemons import daemons
+from tests.benchmarks.deliver import deliver
+from tests.benchmarks.lines import Line
+from tests.benchmarks.many import claim, log
+from tests.benchmarks.memory import memory
+from tests.benchmarks.recipients import recipients
+from tests.benchmarks.sendgrid import sendgrid
+from tests.benchmarks.stage import Stage
+from tests.benchmarks.start import start
+from tests.benchmarks.wake import wake
+
+Row = Callable[[Stage], Iterator[Line]]
+ROWS: Mapping[str, Row] = {
+    "deliver": deliver,
+    "accept": accept,
+    "wake": wake,
+    "recipients": recipients,
+    "sendgrid": sendgrid,
+    "claim": claim,
+    "log": log,
+    "daemons": daemons,
+    "start": start,
+    "memory": memory,
+}

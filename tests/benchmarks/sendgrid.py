@@ -1,0 +1,103 @@
+"""One event to very many addresses through SendGrid, beside one request for each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from alertctl.channels import build
+from alertctl.channels.base import Parcel
+from alertctl.config import Settings, load
+from alertctl.dispatcher import Dispatcher, Policy
+from alertctl.events import parse
+from alertctl.models import new_id
+from alertctl.publish import Published, prepare, publish
+from alertctl.store import Store
+from tests.benchmarks.lines import Bar, Line, compared
+from tests.benchmarks.places import Place
+from tests.benchmarks.processes import Child, double
+from tests.benchmarks.stage import AUDIENCE, Stage, now, settings
+
+CPU = Bar(at_most=0.05)
+REQUESTS = Bar(at_most=12, unit="")
+FIELDS = {"experiment": "new-cta", "action": "started"}
+SINGLES = 10
+"""One request for each is measured with one address in so many."""
+
+
+def sendgrid(stage: Stage) -> Iterator[Line]:
+    """The whole way, claimed to recorded, and the sending alone; CPU of this process, which does the daemon's work."""
+    with double(0.0) as provider:
+        for place in stage.places:
+            with place.fresh() as url, closing(Store(url)) as store:
+                chosen = load(email_settings(provider, url), cwd=Path("/"))
+                yield from _lines(stage, place, store, chosen, provider)
+
+
+def email_settings(provider: Child, url: str) -> dict[str, str]:
+    return settings(
+        provider,
+        url,
+        SLACK_ENABLED="false",
+        EMAIL_ENABLED="true",
+        EMAIL_FROM_ADDRESS="alerts@corp.example",
+        SENDGRID_API_KEY="SG.benchmark",
+        SENDGRID_API_URL=provider.hello["url"],
+    )
+
+
+def _lines(stage: Stage, place: Place, store: Store, chosen: Settings, provider: Child) -> Iterator[Line]:
+    count, few = stage.sizes.recipients, max(1, stage.sizes.recipients // SINGLES)
+    whole, alone, requests = [], [], 0
+    for number in range(stage.sizes.rounds):
+        stage.say(f"sendgrid on {place.name}, round {number + 1} of {stage.sizes.rounds}")
+        provider.ask("reset")
+        cost = _dispatched(store, chosen, count, single=False)
+        seen = provider.ask("seen")
+        if seen["recipients"] != count:
+            raise RuntimeError(f"{seen['recipients']} recipients were named for {count} addresses")
+        requests = max(requests, len(seen["arrivals"]))
+        whole.append((cost, _dispatched(store, chosen, few, single=True)))
+        alone.append((_sent(chosen, count, 1000), _sent(chosen, few, 1)))
+    each = f"one request each ({few} of them)"
+    what = f"CPU of 1000 of {count} addresses of one event, sending"
+    yield compared("sendgrid", what, place.name, "ms", alone, each, CPU)
+    yield compared("sendgrid", "the same with claim and record", place.name, "ms", whole, each, None)
+    what = f"requests for {count} addresses"
+    yield Line(row="sendgrid", what=what, database=place.name, value=requests, unit="", bar=REQUESTS)
+
+
+def _dispatched(store: Store, chosen: Settings, count: int, *, single: bool) -> float:
+    """CPU milliseconds of 1000 deliveries, claimed, sent and recorded."""
+    to = [f"email:user{n}@corp.example" for n in range(count)]
+    one = prepare("experiment_lifecycle", FIELDS, AUDIENCE, to=to)
+    answer = store.write(lambda connection: publish(connection, [one], now())[0])
+    assert isinstance(answer, Published)
+    channels: Any = build(chosen)
+    if single:
+        channels["email"].batch_size = 1
+    before = time.process_time()
+    tally = Dispatcher(store, channels, Policy.of(chosen), now).run_once(answer.event_id)
+    spent = time.process_time() - before
+    channels["email"].close()
+    if tally.success != count:
+        raise RuntimeError(f"{tally} for {count} addresses")
+    return 1e6 * spent / count
+
+
+def _sent(chosen: Settings, count: int, together: int) -> float:
+    """CPU milliseconds of 1000 addresses, sent by the channel alone."""
+    moment = now()
+    content = parse("experiment_lifecycle", FIELDS).content(new_id(moment), moment)
+    parcels = [Parcel(new_id(moment), f"user{n}@corp.example") for n in range(count)]
+    channel = build(chosen)["email"]
+    channel.send(content, parcels[:1])
+    before = time.process_time()
+    for start in range(0, count, together):
+        channel.send(content, parcels[start : start + together])
+    spent = time.process_time() - before
+    channel.close()
+    return 1e6 * spent / count

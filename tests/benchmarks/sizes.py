@@ -1,0 +1,48 @@
+"""How much each row does: in full, and with `--quick`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Each is an argument of the same name; the comment behind it is the argument's help."""
+
+    rounds: int = 5  # rounds of each measurement; the table has their median
+    alerts: int = 10_000  # alerts that wait when the daemon may begin
+    senders: int = 64  # threads that send
+    latency: float = 0.05  # seconds after which Slack answers
+    requests: int = 10_000  # calls of POST /events in a round
+    connections: int = 32  # connections that make them
+    samples: int = 200  # single alerts to an idle daemon
+    recipients: int = 10_000  # recipients of one event
+    shared: int = 6_000  # alerts that 1, 2 and 3 daemons share
+    waiting: int = 1_000_000  # rows due when a claim is made
+    history: int = 10_000_000  # rows of the delivery log
+    few: int = 10_000  # rows that those two are held against
+    looks: int = 100  # claims, and reads of each kind of page, in all rounds together
+    starts: int = 15  # processes started of each kind
+    backlog: int = 100_000  # deliveries that wait while memory is read
+
+
+QUICK = Sizes(
+    rounds=2,
+    alerts=2_000,
+    requests=2_000,
+    samples=25,
+    recipients=3_000,
+    shared=1_000,
+    waiting=30_000,
+    history=100_000,
+    looks=20,
+    starts=5,
+    backlog=20_000,
+)
+
+
+def chosen(quick: bool, given: dict[str, Any]) -> Sizes:
+    """The sizes of a run: the defaults of its kind, and what the caller gave instead."""
+    known = {field.name for field in fields(Sizes)}
+    return replace(QUICK if quick else Sizes(), **{k: v for k, v in given.items() if k in known and v is not None})

@@ -1,0 +1,77 @@
+"""What a bar says, and what the table and the JSON show of it. The benchmark itself is no test."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from tests.benchmarks.__main__ import arguments
+from tests.benchmarks.lines import Bar, Line, compared, percentile
+from tests.benchmarks.rows import ROWS
+from tests.benchmarks.sizes import QUICK, Sizes, chosen
+from tests.benchmarks.table import table, write_json
+
+
+def line(**more) -> Line:
+    return Line(**({"row": "r", "what": "w", "database": "SQLite", "value": 12.0, "unit": "ms"} | more))
+
+
+def test_a_line_is_held_to_its_bar_by_ratio_by_difference_or_by_itself():
+    assert line(yardstick=10.0, bar=Bar(at_most=1.2)).verdict == "met"
+    assert line(yardstick=10.0, bar=Bar(at_most=1.1)).verdict == "missed"
+    assert line(yardstick=10.0, bar=Bar(at_least=1.3)).verdict == "missed"
+    assert line(yardstick=10.0, bar=Bar(at_most=2, unit="ms more"), by="more").verdict == "met"
+    assert line(yardstick=10.0, bar=Bar(at_most=1, unit="ms more"), by="more").verdict == "missed"
+    assert line(bar=Bar(at_most=12, unit="")).verdict == "met"
+    assert line(bar=Bar(at_most=11, unit="")).verdict == "missed"
+
+
+def test_what_was_not_measured_or_can_not_be_judged_is_neither_met_nor_missed():
+    assert line(value=None, bar=Bar(at_most=1)).verdict == "not measured"
+    assert line(bar=Bar(at_most=100, unit=""), judged=False).verdict == "not judged"
+    assert line().verdict == ""
+
+
+def test_rounds_are_summed_up_by_the_medians_of_both_sides():
+    found = compared("r", "w", "SQLite", "ms", [(10, 5), (90, 6), (11, 7)], "bare", Bar(at_most=2))
+    assert (found.value, found.yardstick, found.rounds) == (11, 6, 3)
+    assert found.verdict == "met"
+
+
+def test_a_percentile_is_one_of_the_values():
+    values = [float(n) for n in range(100, 0, -1)]
+    assert (percentile(values, 0.5), percentile(values, 0.99), percentile([3.0], 0.99)) == (51, 100, 3)
+
+
+def test_the_table_says_in_words_what_is_met_and_what_is_missed():
+    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    lines = [line(yardstick=10.0, bar=Bar(at_most=1.5)), line(yardstick=10.0, bar=Bar(at_most=1.1), note="why")]
+    with console.file:
+        console.print(table(lines))
+    shown = console.export_text()
+    assert "1.20x  <= 1.5x  met" in shown
+    assert "1.20x  <= 1.1x  missed" in shown
+    assert "why" in shown
+
+
+def test_the_json_holds_every_round(tmp_path):
+    found = compared("r", "w", "SQLite", "ms", [(10, 5), (12, 6)], "bare", Bar(at_most=2))
+    write_json(tmp_path / "b.json", [found], QUICK, True, datetime.now(UTC))
+    whole = json.loads((tmp_path / "b.json").read_text())
+    (only,) = whole["lines"]
+    assert (only["values"], only["yardsticks"], only["bar"]) == ([10, 12], [5, 6], "<= 2x")
+    assert whole["sizes"]["rounds"] == QUICK.rounds
+    assert whole["machine"]["cores"] >= 1
+
+
+def test_sizes_come_from_the_arguments_else_from_the_kind_of_run():
+    given = vars(arguments(["deliver", "--alerts", "70", "--quick"]))
+    assert chosen(True, given).alerts == 70
+    assert chosen(True, given).rounds == QUICK.rounds
+    assert chosen(False, vars(arguments([]))) == Sizes()
+
+
+def test_every_row_says_what_it_does():
+    assert all((row.__doc__ or "").endswith((".", ".\n")) for row in ROWS.values())

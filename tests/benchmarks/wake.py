@@ -1,0 +1,127 @@
+"""An idle daemon: from the accepted answer to the first byte at Slack, beside the same send with no database."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from alertctl.channels import build
+from alertctl.channels.base import Channel, Parcel, Receipt
+from alertctl.client.local import LocalClient
+from alertctl.config import load
+from alertctl.events import parse
+from alertctl.models import new_id
+from alertctl.schemas import PublishRequest
+from alertctl.store import Store
+from tests.benchmarks.lines import Bar, Line, percentile
+from tests.benchmarks.places import Place
+from tests.benchmarks.processes import Child, daemon, double, until
+from tests.benchmarks.stage import ALERT, BODY, PATH, Stage, developer_token, settings
+
+HERE = Bar(at_most=10, unit="ms more")
+ELSEWHERE = Bar(at_most=25, unit="ms more")
+LATENCY = 0.005
+"""Seconds: Slack's answer plays no part here."""
+PATIENCE = 10.0
+BUDGET = 0.25
+"""Seconds for each sample of a line: where nothing wakes a daemon, each takes as long as its poll, and there are
+fewer of them."""
+Publish = Callable[[], float]
+"""Publishes one alert; the moment of the accepted answer (monotonic seconds)."""
+
+
+def wake(stage: Stage) -> Iterator[Line]:
+    """Single alerts to a daemon that has nothing to do, published by itself over HTTP and by another process."""
+    for place in stage.places:
+        with ExitStack() as opened:
+            url = opened.enter_context(place.fresh())
+            slack, yardstick = opened.enter_context(double(LATENCY)), opened.enter_context(double(LATENCY))
+            chosen = load(settings(slack, url), cwd=Path("/"))
+            store = Store(url)
+            opened.callback(store.close)
+            ours = opened.enter_context(daemon(settings(slack, url)))
+            client = opened.enter_context(LocalClient(chosen))
+            bare = build(load(settings(yardstick, url), cwd=Path("/")))["slack"]
+            opened.callback(bare.close)
+            over_http = _over_http(ours.url, developer_token(store))
+            yield _line(stage, place, "same process", HERE, over_http, slack, bare, yardstick)
+            by_another = _by_another(client)
+            yield _line(stage, place, "another process published", ELSEWHERE, by_another, slack, bare, yardstick)
+
+
+def _over_http(url: str, token: str) -> Publish:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    def publish() -> float:
+        connection.request("POST", PATH, BODY, headers)
+        reply = connection.getresponse()
+        said = reply.read()
+        answered = time.monotonic()
+        assert reply.status == 202, said
+        return answered
+
+    return publish
+
+
+def _by_another(client: LocalClient) -> Publish:
+    """What `alertctl send --queue` does once it has started."""
+    request = PublishRequest(event_type="safety_rollback", fields=ALERT, to=["slack:#ops"])
+
+    def publish() -> float:
+        client.publish(request)
+        return time.monotonic()
+
+    return publish
+
+
+def _line(
+    stage: Stage, place: Place, who: str, bar: Bar, publish: Publish, slack: Child, bare: Channel, yardstick: Child
+) -> Line:
+    stage.say(f"wake on {place.name}: {who}")
+    values: list[float] = []
+    yardsticks: list[float] = []
+    _sampled(publish, slack)
+    _sampled(lambda: _send(bare), yardstick)
+    began = time.monotonic()
+    while len(values) < stage.sizes.samples and time.monotonic() - began < BUDGET * stage.sizes.samples:
+        values.append(_sampled(publish, slack))
+        # Not in step with anything that ticks.
+        time.sleep(0.03 + 0.001 * (len(values) * 7 % 50))
+        yardsticks.append(_sampled(lambda: _send(bare), yardstick))
+    half, half_bare = percentile(values, 0.5), percentile(yardsticks, 0.5)
+    return Line(
+        row="wake",
+        what=f"idle daemon, accepted -> first byte at Slack, p99 ({who})",
+        database=place.name,
+        value=percentile(values, 0.99),
+        unit="ms",
+        yardstick=percentile(yardsticks, 0.99),
+        against="no database",
+        bar=bar,
+        by="more",
+        note=f"{len(values)} samples; p50 {half:.1f} ms, without a database {half_bare:.1f} ms",
+        values=values,
+        yardsticks=yardsticks,
+    )
+
+
+def _sampled(publish: Publish, provider: Child) -> float:
+    """Milliseconds from the answer to the first byte; a daemon may well be faster than its answer."""
+    provider.ask("reset")
+    answered = publish()
+    (arrival,) = until(lambda: provider.ask("seen")["arrivals"], PATIENCE, "the message")
+    return float(1000 * (arrival - answered))
+
+
+def _send(channel: Channel) -> float:
+    """Render and post with nothing between; the moment when it began."""
+    began, now = time.monotonic(), datetime.now(UTC)
+    content = parse("safety_rollback", ALERT).content(new_id(now), now)
+    (verdict,) = channel.send(content, [Parcel(new_id(now), "#ops")])
+    assert isinstance(verdict, Receipt), verdict
+    return began

@@ -1,0 +1,206 @@
+"""What a shell gets when somebody presses Tab, and `alertctl help`."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from alertctl.client.recent import NEWEST, PATIENCE, recent
+from alertctl.store import Store
+from cli.lab import data, process, run
+
+SLOW = 10.0
+"""Seconds for a process on a busy machine; what it waits for is PATIENCE."""
+
+
+def completed(words: str, **environ: str) -> list[str]:
+    """What bash is offered for the last word; a completion never fails and never complains."""
+    asked = {"_ALERTCTL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    ran = process(env=os.environ | asked | environ)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return ran.stdout.split()
+
+
+def sent(*targets: str) -> list[str]:
+    """The short ids of new deliveries to these targets."""
+    to = [word for target in targets for word in ("--to", target)]
+    return [one["id"][-8:] for one in data("send", "--event", "generic_alert", "--title", "Disk", *to)["deliveries"]]
+
+
+@pytest.mark.parametrize("command", ["show", "retry"])
+def test_the_newest_deliveries_are_offered_where_an_id_belongs(log_on, command):
+    sent("slack:#a", "slack:#b")
+    expected = [one["id"][-8:] for one in data("log")["items"]]
+    assert completed(f"alertctl log {command} ") == expected
+    assert completed(f"alertctl log {command} {expected[1][:5]}") == [expected[1]]
+    assert completed(f"alertctl log {command} nosuchid") == []
+
+
+def test_an_id_that_was_begun_whole_is_completed_whole(log_on):
+    sent("slack:#a")
+    (whole,) = [one["id"] for one in data("log")["items"]]
+    assert completed(f"alertctl log show {whole[:20]}") == [whole]
+
+
+def test_an_id_that_was_given_already_is_not_offered_again(log_on):
+    first, second = sent("slack:#a", "slack:#b")
+    assert completed(f"alertctl log retry {first} ") == [second]
+
+
+def test_zsh_is_told_what_each_delivery_is(log_on):
+    (only,) = sent("slack:#a")
+    asked = {"_ALERTCTL_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "alertctl log show "}
+    ran = process(env=os.environ | asked)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert f'"{only}":"' in ran.stdout
+    assert "#a generic_alert" in ran.stdout
+
+
+def test_the_database_named_before_the_command_is_the_one_that_is_asked(tmp_path):
+    here = sent("slack:#a")
+    data("--database", f"sqlite:///{tmp_path / 'other.db'}", "db", "upgrade")
+    assert completed(f"alertctl --database sqlite:///{tmp_path / 'other.db'} log show ") == []
+    assert completed("alertctl log show ") == here
+
+
+def test_no_more_than_the_newest_are_offered(log_on):
+    for number in range(2):
+        sent(*(f"slack:#channel-{number}-{other}" for other in range(30)))
+    assert len(recent({})) == NEWEST
+
+
+def test_completion_makes_no_database_and_no_folder(tmp_path):
+    assert completed("alertctl log show ", DATABASE_URL=f"sqlite:///{tmp_path / 'no' / 'such.db'}") == []
+    assert completed("alertctl log show ", DATABASE_URL=f"sqlite:///{tmp_path / 'none.db'}") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_completion_only_reads(log_on, tmp_path):
+    sent("slack:#a")
+    store = Store(log_on)
+    store.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0001'")))
+    store.close()
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert len(completed("alertctl log show ")) == 1
+    assert data("db", "status")["version"] == "0001"
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("url", ["mysql://h/d", "postgresql://127.0.0.1:1/alerts", "sqlite:///notes.txt", "nonsense"])
+def test_what_is_wrong_offers_nothing_and_says_nothing(tmp_path, url):
+    (tmp_path / "notes.txt").write_text("Dear diary, " * 1000)
+    assert completed("alertctl log show ", DATABASE_URL=url) == []
+
+
+def test_settings_that_cannot_be_read_offer_nothing_and_say_nothing(tmp_path):
+    (tmp_path / "alertctl.toml").write_text("[slack\n")
+    assert completed("alertctl log show ") == []
+
+
+def test_an_empty_database_offers_nothing(empty_postgres_url):
+    assert completed("alertctl log show ", DATABASE_URL=empty_postgres_url) == []
+
+
+@pytest.mark.parametrize("setting", ["DATABASE_URL", "ALERTCTL_SERVER"])
+def test_who_never_answers_is_not_waited_for(setting, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        url = f"postgresql://127.0.0.1:{port}/alerts" if setting == "DATABASE_URL" else f"http://127.0.0.1:{port}"
+        begun = time.monotonic()
+        assert completed("alertctl log show ", **{setting: url, "ALERTCTL_TOKEN": f"actl_{'x' * 43}"}) == []
+        assert time.monotonic() - begun < SLOW
+    assert PATIENCE < 0.5
+
+
+# --- a real bash ---
+
+
+@pytest.fixture
+def shell(tmp_path: Path):
+    """Runs lines in a bash that finds `alertctl`, with a home of its own."""
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "alertctl"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m alertctl "$@"\n')
+    script.chmod(0o755)
+    environ = os.environ | {"PATH": f"{script.parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+
+    def bash(lines: str) -> str:
+        command = ["bash", "--norc", "-c", f"{lines}\ntrue"]
+        ran = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=60, check=True)
+        assert ran.stderr == ""
+        return ran.stdout
+
+    return bash
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_installed_completion_works_in_a_real_bash(shell, tmp_path, times):
+    for _ in range(times):
+        assert "bash completion installed" in shell("alertctl --install-completion")
+    assert (tmp_path / ".bashrc").read_text().count("alertctl.sh") == 1
+    asked = "COMP_WORDS=(alertctl log --status f); COMP_CWORD=3; _alertctl_completion alertctl; echo ${COMPREPLY[@]}"
+    assert shell(f"source ~/.bashrc; {asked}") == "failed\n"
+
+
+def test_shown_completion_is_what_would_be_installed(shell, tmp_path):
+    shown = shell("alertctl --show-completion")
+    shell("alertctl --install-completion")
+    assert shown.strip() == (tmp_path / ".bash_completions" / "alertctl.sh").read_text().strip()
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("alertctl db ", ["status", "upgrade", "backup", "copy"]),
+        ("alertctl help ex", ["exit-codes"]),
+        ("alertctl help log ret", ["retry"]),
+        ("alertctl help s", ["send", "serve", "sandbox"]),
+    ],
+)
+def test_commands_and_topics_are_completed(words, found):
+    assert set(found) <= set(completed(words))
+
+
+# --- help ---
+
+
+def test_help_alone_is_the_whole_help_on_stdout():
+    ran = run("help")
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert ran.stdout == run("--help").stdout
+
+
+@pytest.mark.parametrize("words", [("send",), ("log",), ("log", "retry"), ("db", "copy"), ("help",)])
+def test_help_on_a_command_is_that_commands_help(words):
+    assert run("help", *words).stdout == run(*words, "--help").stdout
+
+
+def test_every_exit_code_is_explained_by_help_and_by_the_end_of_every_help():
+    explained = re.findall(r"(?m)^ *(\d+)  \w", run("help", "exit-codes").stdout)
+    ends = " ".join(run("--help").stdout.partition("Exit codes: ")[2].split())
+    assert explained == re.findall(r"(?:^|; )(\d+) ", ends)
+    assert {"0", "1", "2", "5", "130"} <= set(explained)
+
+
+@pytest.mark.parametrize("topic", ["exit-codes", "statuses", "times"])
+def test_every_topic_is_named_by_the_commands_own_help(topic):
+    shown = run("help", topic)
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert topic in run("help", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(("snd",), "did you mean send?"), (("log", "rety"), "did you mean retry?")]
+)
+def test_help_on_nothing_known_is_2(words, said):
+    ran = run("help", *words)
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert said in ran.stderr

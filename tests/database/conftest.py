@@ -1,0 +1,66 @@
+"""A source of each kind, and databases to copy it to."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from alertctl.store import Store, upgrade
+from database.lab import opened
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, to be copied: migrating one for each of these tests would take most of their time."""
+    path = tmp_path_factory.mktemp("template") / "alertctl.db"
+    store = Store(f"sqlite:///{path}")
+    upgrade(store)
+    store.close()
+    return path
+
+
+@pytest.fixture
+def new_file(template: Path, tmp_path: Path):
+    """Makes an empty, migrated SQLite database of that name; its address."""
+
+    def made(name: str) -> str:
+        return f"sqlite:///{shutil.copy(template, tmp_path / name)}"
+
+    return made
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request, new_file) -> str:
+    """The source's address, on both kinds."""
+    return new_file("alertctl.db") if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def target(request, new_file):
+    """An empty database of each kind, migrated."""
+    lite = request.param == "sqlite"
+    with opened(new_file("target.db") if lite else request.getfixturevalue("empty_postgres_url")) as store:
+        yield store
+
+
+@pytest.fixture
+def other(request, store, new_file):
+    """An empty database of the other kind than the source, migrated."""
+    with opened(request.getfixturevalue("postgres_url") if store.is_sqlite else new_file("other.db")) as made:
+        yield made
+
+
+@pytest.fixture
+def lite(new_file):
+    """An SQLite source."""
+    with opened(new_file("alertctl.db")) as store:
+        yield store
+
+
+@pytest.fixture
+def third(new_file):
+    """One more SQLite database."""
+    with opened(new_file("third.db")) as store:
+        yield store

@@ -1,0 +1,67 @@
+"""A log with something of everything in it, and what two databases have in common."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import timedelta
+
+from core.lab import EMAIL, EVERYBODY, NOW, announce, arrived, claim, record, refused
+from sqlalchemy import insert, select
+from sqlmodel import SQLModel
+
+from alertctl import preferences, users
+from alertctl.errors import Reason
+from alertctl.publish import prepare, publish
+from alertctl.store import Store, upgrade
+from alertctl.store.copy import MARK, TABLES
+from alertctl.store.transfer import OWN
+
+NAMED = {table.name: table for table in TABLES}
+USERS, EVENT, EVENT_KEY, RUN = (NAMED[name] for name in ("users", "event", "event_key", "run"))
+TALLY = SQLModel.metadata.tables["tally"]
+STRANGE = "Zürich 東京 🚨 \u202e 'quoted\" %s :name \\x00 \r\n\t"
+
+
+@contextmanager
+def opened(url: str):
+    store = Store(url)
+    upgrade(store)
+    yield store
+    store.close()
+
+
+def contents(store: Store) -> dict[str, list]:
+    """Every copied table's rows, without what each database counts for itself."""
+    found = {}
+    for table in TABLES:
+        columns = [column for column in table.columns if column.name not in OWN.get(table.name, ())]
+        only = [RUN.c.job != MARK] if table is RUN else []
+        with store.reading() as connection:
+            found[table.name] = sorted(map(repr, connection.execute(select(*columns).where(*only))))
+    return found
+
+
+def totals(done) -> tuple[int, int, int]:
+    return tuple(sum(getattr(one, name) for one in done.tables) for name in ("added", "changed", "removed"))
+
+
+def person(store: Store, email: str) -> str:
+    return store.write(lambda connection: users.add_user(connection, email, "admin", NOW)).id
+
+
+def live_a_little(store: Store) -> str:
+    """A row of every kind in every table; the id of a user who has preferences."""
+    someone = person(store, "dev@corp.example")
+    store.write(lambda connection: users.create_token(connection, someone, "viewer", timedelta(days=9), NOW))
+    changes = {"slack_enabled": False, "slack_channel": "#dev", "notify_on_rollout_advance": True}
+    store.write(lambda connection: preferences.update(connection, someone, changes, NOW))
+    fields = {"title": STRANGE, "message": "x" * 3000, "details": {"größe": "1 \U0001f4be"}, "dedup_key": "disk"}
+    keyed = prepare("generic_alert", fields, EVERYBODY, idempotency_key=f"job {STRANGE!a}", published_by="ci")
+    store.write(lambda connection: publish(connection, [keyed], NOW))
+    announce(store, "slack:#ok", "slack:#limited", "email:a@corp.example", "slack:#waiting")
+    claimed = {one.address: one for one in claim(store).taken}
+    record(store, arrived(claimed["#ok"]), refused(claimed["#limited"], Reason.RATE_LIMITED, retry_after=30.0))
+    record(store, refused(claim(store, EMAIL, limit=1).taken[0], Reason.BAD_ADDRESS, "550"), lane=EMAIL)
+    odd = {"job": "prune", "period": "2026-03-02", "started_at": NOW + timedelta(microseconds=1)}
+    store.write(lambda connection: connection.execute(insert(RUN), odd))
+    return someone

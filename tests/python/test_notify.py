@@ -1,0 +1,283 @@
+"""`from alertctl import notify`: it never raises, never waits longer than it was told, and says what happened."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from alertctl import Notified, notify
+from alertctl.client import connect
+from alertctl.config import load
+from alertctl.sandbox import Sandbox
+from alertctl.schemas import LogFilter
+from alertctl.spool import Spool
+
+PATIENCE = 60.0
+"""Seconds for a call that should get through, on a machine that is busy with other things."""
+
+
+@pytest.fixture(autouse=True)
+def _a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/alertctl.db")
+
+
+@pytest.fixture
+def log_on(monkeypatch: pytest.MonkeyPatch, database_url: str) -> str:
+    """The delivery log on each kind of database."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    return database_url
+
+
+@pytest.fixture
+def slack(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> Sandbox:
+    for name, value in {**sandbox.settings(), "NOTIFICATION_ADMIN_EMAILS": "", "SLACK_PER_SECOND": "0"}.items():
+        monkeypatch.setenv(name, value)
+    return sandbox
+
+
+@pytest.fixture
+def on_sqlite(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A file that another process can lock; made."""
+    file = tmp_path / "locked.db"
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{file}")
+    assert notify("safety_rollback", timeout=PATIENCE).recorded
+    return file
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def recorded() -> int:
+    with connect(load()) as client:
+        return client.log(LogFilter()).total
+
+
+def waiting() -> int:
+    return Spool.of(os.environ).waiting()
+
+
+def test_an_event_is_recorded_for_a_daemon_to_send(log_on, slack: Sandbox):
+    told = notify("safety_rollback", feature_flag="checkout-v3", timeout=PATIENCE)
+    assert isinstance(told, Notified)
+    assert (told.outcome, told.recorded, told.spooled, told.refused, told.error) == (
+        "recorded",
+        True,
+        False,
+        False,
+        None,
+    )
+    assert [(one.to, one.status, one.event_id) for one in told.deliveries] == [
+        ("#platform-alerts", "pending", told.event_id)
+    ]
+    assert "without environment" in told.warnings[0]
+    assert slack.slack.messages == []
+
+
+def test_with_deliver_it_is_also_sent(log_on, slack: Sandbox):
+    told = notify("generic_alert", title="Disk full", to=["slack:#ops", "slack:#x"], deliver=True, timeout=PATIENCE)
+    assert sorted((one.to, one.status) for one in told.deliveries) == [("#ops", "success"), ("#x", "success")]
+    assert len(slack.slack.messages) == 2
+
+
+def test_everything_that_the_command_line_takes(log_on):
+    told = notify(
+        "generic_alert",
+        title="Disk full",
+        details={"host": "db7", "free": Decimal("0.5")},
+        occurred_at=datetime(2026, 3, 2, 14, 32, tzinfo=UTC),
+        winner=None,
+        to="slack:#ops",
+        channel="slack",
+        idempotency_key="job 42",
+        dedup_key="disk",
+        dedup_window="30m",
+        expires=timedelta(hours=2),
+        timeout=PATIENCE,
+    )
+    assert told.refused
+    assert "winner" in str(told.error)
+    fields = {"title": "Disk full", "details": {"host": "db7"}, "dedup_key": "disk", "actor": None}
+    more = {"to": "slack:#ops", "channel": "slack", "dedup_window": "30m", "expires": timedelta(hours=2)}
+    first = notify("generic_alert", **fields, **more, idempotency_key="job 42", timeout=PATIENCE)
+    again = notify("generic_alert", **fields, **more, idempotency_key="job 42", timeout=PATIENCE)
+    later = notify("generic_alert", **fields, **more, timeout=PATIENCE)
+    assert [one.outcome for one in (first, again, later)] == ["recorded", "repeated", "recorded"]
+    assert again.event_id == first.event_id
+    assert later.deliveries[0].error == f"duplicate of {first.event_id}"
+
+
+class Strange:
+    def __str__(self) -> str:
+        raise RuntimeError("not even a text")
+
+
+@pytest.mark.parametrize(
+    ("event_type", "more", "said"),
+    [
+        ("nonsense", {}, "event_type: 'nonsense' is not an event type"),
+        ("safety_rollbak", {}, "did you mean safety_rollback?"),
+        (None, {}, "event_type: should be text"),
+        (Strange(), {}, "event_type: should be text"),
+        ("generic_alert", {}, "title: generic_alert needs it"),
+        ("safety_rollback", {"valu": 1}, "valu: safety_rollback has no such field"),
+        ("safety_rollback", {"value": "much"}, "value: "),
+        ("safety_rollback", {"value": float("nan")}, "fields: can't be written as JSON"),
+        ("safety_rollback", {"value": object()}, "fields: can't be written as JSON: object is no text"),
+        ("safety_rollback", {"details": {"a": {1, "x"}}}, "fields: can't be written as JSON"),
+        ("safety_rollback", {"to": "ops"}, "to: 'ops' is not a target"),
+        ("safety_rollback", {"to": 5}, "to: should be targets"),
+        ("safety_rollback", {"to": [5]}, "to: should be targets"),
+        ("safety_rollback", {"channel": 5}, "channel: should be text"),
+        ("safety_rollback", {"channel": "pigeon"}, "channel: 'pigeon' is not a channel"),
+        ("safety_rollback", {"idempotency_key": ""}, "idempotency_key: should be 1 to 255"),
+        ("safety_rollback", {"idempotency_key": b"x"}, "idempotency_key: should be text"),
+        ("safety_rollback", {"dedup_window": 60}, "dedup_window: needs a dedup_key"),
+        ("safety_rollback", {"expires": "soon"}, 'expires: "soon" is not a duration'),
+        ("safety_rollback", {"expires": -1}, "expires: "),
+        ("safety_rollback", {"expires": [1]}, "expires: "),
+    ],
+)
+def test_a_mistake_in_the_call_is_refused_with_one_line_and_one_warning(event_type, more, said, caplog):
+    with caplog.at_level(logging.WARNING, "alertctl"):
+        told = notify(event_type, **more, timeout=PATIENCE)
+    assert (told.outcome, told.event_id) == ("refused", None)
+    assert said in str(told.error)
+    assert "\n" not in str(told.error)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert waiting() == 0
+
+
+@pytest.mark.parametrize("timeout", ["5", None, 0, -1, float("nan"), float("inf"), True, object()])
+def test_a_wrong_timeout_is_no_reason_not_to_tell(timeout):
+    assert notify("safety_rollback", timeout=timeout).outcome in ("recorded", "spooled")
+
+
+def test_wrong_settings_are_refused(monkeypatch):
+    monkeypatch.setenv("SMTP_PORT", "none")
+    told = notify("safety_rollback", timeout=PATIENCE)
+    assert told.refused
+    assert str(told.error).startswith("SMTP_PORT: ")
+
+
+def test_a_database_that_is_away_means_the_spool(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'gone.db'}/alertctl.db")
+    (tmp_path / "gone.db").write_text("")
+    told = notify("safety_rollback", feature_flag="checkout-v3", timeout=PATIENCE)
+    assert (told.outcome, told.event_id, told.deliveries) == ("spooled", None, ())
+    assert "gone.db" in str(told.error)
+    assert waiting() == 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/none")
+    told = notify("safety_rollback", timeout=PATIENCE)
+    assert told.outcome == "lost"
+    assert "/proc/none" in str(told.error)
+
+
+def test_a_database_that_hangs_costs_the_timeout_and_no_more(on_sqlite: Path):
+    with locked(on_sqlite):
+        began = time.monotonic()
+        told = notify("safety_rollback", timeout=0.5)
+        took = time.monotonic() - began
+    assert (told.outcome, told.error) == ("spooled", "no answer in time")
+    # The bound itself plus what a busy machine needs to wake a thread.
+    assert took < 3
+    assert waiting() == 1
+
+
+def test_what_was_left_alone_and_the_spool_record_the_event_once(on_sqlite: Path):
+    before = recorded()
+    with locked(on_sqlite):
+        assert notify("safety_rollback", timeout=0.5).spooled
+    deadline = time.monotonic() + 30
+    while recorded() == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    flushed = subprocess.run(
+        [sys.executable, "-m", "alertctl", "spool", "flush"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert flushed.stdout == "1 told, 0 refused, 0 left\n"
+    assert recorded() == before + 1
+
+
+def test_calls_that_hang_never_pile_up(on_sqlite: Path):
+    with locked(on_sqlite), ThreadPoolExecutor(80) as pool:
+        told = list(pool.map(lambda number: notify("safety_rollback", value=number, timeout=1), range(80)))
+        left_alone = sum(thread.name == "alertctl-notify" for thread in threading.enumerate())
+    assert {one.outcome for one in told} == {"spooled"}
+    assert any("calls are under way already" in str(one.error) for one in told)
+    assert left_alone <= 32
+    assert waiting() == 80
+
+
+def test_many_threads_at_once(log_on, slack: Sandbox):
+    with ThreadPoolExecutor(16) as pool:
+        told = list(
+            pool.map(lambda number: notify("safety_rollback", value=number, timeout=PATIENCE).event_id, range(64))
+        )
+    assert len(set(told)) == 64
+    assert None not in told
+    assert recorded() == 64
+
+
+def test_a_forked_child_has_connections_of_its_own(log_on):
+    assert notify("safety_rollback", timeout=PATIENCE).recorded
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if notify("safety_rollback", timeout=PATIENCE).recorded else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert notify("safety_rollback", timeout=PATIENCE).recorded
+    assert recorded() == 3
+
+
+def test_settings_that_change_lead_to_the_other_database(log_on, monkeypatch, tmp_path):
+    assert notify("safety_rollback", timeout=PATIENCE).recorded
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/other.db")
+    assert notify("safety_rollback", timeout=PATIENCE).recorded
+    assert recorded() == 1
+
+
+def test_a_program_ends_when_it_likes_to(on_sqlite: Path):
+    """What a call left alone holds up nothing, and a call at the very end still tells."""
+    program = (
+        "import atexit\n"
+        "from alertctl import notify\n"
+        "atexit.register(lambda: print(notify('safety_rollback', timeout=0.5).outcome))\n"
+        "print(notify('safety_rollback', timeout=0.5).outcome)\n"
+    )
+    with locked(on_sqlite):
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=12)
+    assert (ended.returncode, ended.stdout) == (0, "spooled\nspooled\n")
+    assert "Traceback" not in ended.stderr
+
+
+def test_who_does_not_notify_does_not_pay_for_it():
+    program = "import sys, alertctl; print([name for name in sys.modules if name.startswith('alertctl.')])"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "[]\n"
+
+
+def test_type_checkers_see_what_it_returns():
+    import alertctl
+
+    folder = Path(alertctl.__file__).parent
+    assert (folder / "py.typed").exists()
+    assert notify.__annotations__["return"] == "Notified"
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = alertctl.nonsense

@@ -1,0 +1,105 @@
+"""What every story has: machines with a home and a shell of their own, a daemon that comes and goes, the sandbox."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alertctl.sandbox import Sandbox
+from tests.ops.checkout import ROOT
+
+PATIENCE = 60.0
+"""Seconds that one step of a story may take, at most."""
+
+
+@dataclass
+class Machine:
+    """Somebody's computer: a home, and nothing set but what is given here."""
+
+    home: Path
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        program = self.home / "bin" / "alertctl"
+        program.parent.mkdir(parents=True)
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m alertctl "$@"\n')
+        program.chmod(0o755)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        usual = {"HOME": str(self.home), "PATH": f"{self.home}/bin:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+        return usual | {"COLUMNS": "80", "TZ": "UTC", "LC_ALL": "C.UTF-8"} | self.settings
+
+    def sh(self, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a script under `set -eu`, as a CI job does."""
+        return subprocess.run(
+            ["bash", "-euc", script],
+            env=self.environ | variables,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command, env=self.environ, cwd=self.home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+
+class Server(Machine):
+    """A machine that runs `alertctl serve`, always at the same address, with the sandbox as its providers."""
+
+    def __init__(self, home: Path, sandbox: Sandbox, **settings: str) -> None:
+        super().__init__(
+            home, sandbox.settings() | {"SLACK_PER_SECOND": "0", "RETRY_SCHEDULE": "300ms " * 20} | settings
+        )
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._daemon: subprocess.Popen[str] | None = None
+
+    def up(self) -> None:
+        self._daemon = self.start("alertctl", "serve", "--port", str(self.port))
+        assert self._daemon.stderr is not None
+        said = []
+        for line in self._daemon.stderr:
+            said.append(line)
+            if re.match(r"alertctl serves on ", line):
+                return
+        raise AssertionError("".join(said))
+
+    def down(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self._daemon is not None:
+            self._daemon.send_signal(how)
+            self._daemon.communicate(timeout=PATIENCE)
+            self._daemon = None
+
+    def token(self, role: str) -> str:
+        made = self.sh(f"alertctl token create --user {role}@corp.example --role {role}")
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(true: Callable[[], Any]) -> Any:
+    """What `true` returns once it is truthy; fails when a step's time runs out."""
+    deadline = time.monotonic() + PATIENCE
+    while not (result := true()):
+        assert time.monotonic() < deadline, f"still not {true}"
+        time.sleep(0.05)
+    return result
