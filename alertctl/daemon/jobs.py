@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import Connection, delete
@@ -25,6 +25,8 @@ DISPATCH_SECONDS = 2
 BEAT_SECONDS = 5
 PRUNE_CHECK_MINUTES = 30
 """How often a daemon asks whether today's prune is still to be done; the first to ask does it."""
+KEPT = timedelta(days=7)
+"""How long it is known that a period's job was done."""
 STALE_SECONDS = 60.0
 """A scheduler that hasn't beaten for so long is not well."""
 
@@ -71,5 +73,6 @@ def first_of_period(connection: Connection, job: str, period: str, now: datetime
     row = {"job": job, "period": period, "started_at": now}
     first = insert_new(connection, run, [row]) == 1
     if first:
-        connection.execute(delete(run).where(run.c.job == job, run.c.period < period))
+        # Not at once: another daemon's clock may still be in the period before.
+        connection.execute(delete(run).where(run.c.job == job, run.c.started_at < now - KEPT))
     return first

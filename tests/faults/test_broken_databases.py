@@ -1,0 +1,210 @@
+"""A database that is killed, cut off, locked, full, read-only, or none at all."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from alertctl.sandbox import Sandbox
+from alertctl.store import Store, upgrade
+from tests.daemon.conftest import until
+
+from .lab import arrived, counted, publish_many
+
+on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def persist(call, daemon, number: int) -> int:
+    """Publish until it is accepted, as a good caller does; returns how often it was told to try again."""
+    body = {"event_type": "generic_alert", "title": "x", "to": [f"slack:#n{number}"]}
+    for refused in range(200):
+        status, _ = call(daemon, "POST", "events", body, Idempotency_Key=f"job-{number}")
+        if status == 202:
+            return refused
+        assert status == 503, status
+        time.sleep(0.1)
+    raise AssertionError("never accepted")
+
+
+@on_sqlite  # the fixture's; this test brings its own
+def test_postgres_restarted_at_once_in_mid_load_loses_nothing(own_server, sandbox: Sandbox, serve) -> None:
+    from datetime import UTC, datetime
+
+    import urllib3
+
+    from alertctl.users import create_token
+    from tests.daemon.conftest import Caller
+
+    store = Store(own_server.url)
+    upgrade(store)
+    secret = store.write(lambda c: create_token(c, "admin@corp.example", "admin", None, datetime.now(UTC)))[1]
+    sandbox.slack.latency = 0.05
+    daemon = serve(DATABASE_URL=own_server.url, ALERTCTL_SENDERS="8")
+    assert daemon.url
+    with urllib3.PoolManager(maxsize=20) as pool, ThreadPoolExecutor(8) as threads:
+        call = Caller(secret, pool)
+        calls = [threads.submit(persist, call, daemon, number) for number in range(300)]
+        until(lambda: len(sandbox.slack.messages) > 50)
+        own_server.restart_at_once()
+        refused = sum(one.result() for one in calls)
+    until(lambda: _quietly(lambda: counted(store, "status = 'success'") == 300), 60)
+    assert set(arrived(sandbox)) == {f"#n{number}" for number in range(300)}
+    twice = {channel for channel, times in arrived(sandbox).items() if times > 1}
+    with store.reading() as connection:
+        marked = {row[0] for row in connection.exec_driver_sql("SELECT address FROM delivery WHERE ambiguous")}
+    assert twice <= marked
+    assert counted(store, table="event") == 300
+    assert refused >= 0
+    assert daemon.process.poll() is None
+    store.close()
+
+
+def _quietly(true):
+    from alertctl.errors import Unreachable
+
+    try:
+        return true()
+    except Unreachable:
+        return False
+
+
+@on_postgres
+def test_connections_that_are_cut_in_mid_transaction_lose_nothing(serve, store, sandbox, call) -> None:
+    daemon = serve()
+    assert daemon.url
+    ending = threading.Event()
+
+    def cut() -> None:
+        url = store.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(url, autocommit=True, application_name="the knife") as knife:
+            while not ending.wait(0.3):
+                knife.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND application_name = 'alertctl'"
+                )
+
+    knife = threading.Thread(target=cut)
+    knife.start()
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda number: persist(call, daemon, number), range(120)))
+    ending.set()
+    knife.join()
+    until(lambda: _quietly(lambda: counted(store, "status = 'success'") == 120), 60)
+    assert set(arrived(sandbox)) == {f"#n{number}" for number in range(120)}
+    assert counted(store, table="event") == 120
+
+
+@on_sqlite
+def test_sqlite_locked_by_another_process_is_waited_for(serve, store, sandbox, call, long) -> None:
+    daemon = serve()
+    assert daemon.url
+    locker = sqlite3.connect(store.url.database, isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(4) as threads:
+        calls = [threads.submit(persist, call, daemon, number) for number in range(8)]
+        time.sleep(10 if long else 2)
+        assert not any(one.done() for one in calls)
+        locker.execute("ROLLBACK")
+        assert sum(one.result() for one in calls) == 0
+    locker.close()
+    until(lambda: len(sandbox.slack.messages) == 8)
+
+
+SEND = [
+    sys.executable,
+    "-m",
+    "alertctl",
+    "send",
+    "--event",
+    "generic_alert",
+    "--title",
+    "x" * 20_000,
+    "--to",
+    "slack:#a",
+]
+
+
+def send(url: str, sandbox: Sandbox, **more) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **sandbox.settings(), "DATABASE_URL": url}
+    return subprocess.run([*SEND, "--strict"], env=environment, capture_output=True, text=True, timeout=60, **more)
+
+
+def whole(path: Path) -> list[tuple[int]]:
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        events = "SELECT count(*) FROM event"
+        bare = "SELECT count(*) FROM event WHERE id NOT IN (SELECT event_id FROM delivery)"
+        return [connection.execute(query).fetchone() for query in (events, bare)]
+
+
+def test_a_full_disk_is_said_nothing_is_half_written_and_room_helps(tmp_path, sandbox) -> None:
+    path = tmp_path / "full.db"
+    url = f"sqlite:///{path}"
+    assert send(url, sandbox).returncode == 0
+    limit = path.stat().st_size + 16_384
+
+    def no_room() -> None:
+        import signal
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    refused = send(url, sandbox, preexec_fn=no_room)
+    tries = 1
+    while refused.returncode == 0 and tries < 20:
+        refused, tries = send(url, sandbox, preexec_fn=no_room), tries + 1
+    assert refused.returncode == 5
+    assert "Traceback" not in refused.stderr
+    assert str(path) in refused.stderr
+    assert [row for (row,) in whole(path)][1] == 0
+    assert send(url, sandbox).returncode == 0
+    assert [row for (row,) in whole(path)][1] == 0
+
+
+@pytest.mark.parametrize("content", [b"this is a letter\n" * 100, b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_file_that_is_no_database_is_said_and_left_alone(tmp_path, sandbox, content) -> None:
+    path = tmp_path / "letter.db"
+    path.write_bytes(content)
+    ran = send(f"sqlite:///{path}", sandbox)
+    assert ran.returncode == 5
+    assert str(path) in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert path.read_bytes() == content
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="chattr needs root; without it the file's mode says the same")
+def test_as_root_a_file_in_a_folder_that_is_a_file_is_said(tmp_path, sandbox) -> None:
+    (tmp_path / "file").write_text("")
+    ran = send(f"sqlite:///{tmp_path / 'file' / 'a.db'}", sandbox)
+    assert ran.returncode == 5
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_read_only_database_is_said(tmp_path, sandbox) -> None:
+    path = tmp_path / "a.db"
+    assert send(f"sqlite:///{path}", sandbox).returncode == 0
+    refused = send(f"sqlite:///file:{path}?mode=ro&uri=true", sandbox)
+    assert refused.returncode == 5
+    assert "readonly" in refused.stderr.replace("-", "").replace(" ", "")
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_publisher_in_process_sees_one_clear_error(store) -> None:
+    from alertctl.errors import Unreachable
+
+    publish_many(store, 1)
+    gone = Store("postgresql+psycopg://nobody@127.0.0.1:9/none")
+    with pytest.raises(Unreachable, match="127"):
+        publish_many(gone, 1)
+    gone.close()

@@ -1,0 +1,123 @@
+"""Several `alertctl serve` on one database: each delivery is sent once, also when one of them is frozen or killed."""
+
+from __future__ import annotations
+
+import signal
+import statistics
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from alertctl.sandbox import Sandbox
+from alertctl.store import Store, Writer
+from tests.daemon.conftest import until
+
+from .lab import arrived, counted, publish_many
+
+on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+
+
+def started(serve, number: int, **settings: str) -> list:
+    daemons = [serve(**settings) for _ in range(number)]
+    for daemon in daemons:
+        assert daemon.url
+    return daemons
+
+
+@on_postgres
+@pytest.mark.parametrize("daemons", [2, 4])
+def test_daemons_on_one_database_share_the_work_and_send_each_once(serve, store, sandbox, daemons, long) -> None:
+    count = 10_000 if long else 600
+    started(serve, daemons)
+    publish_many(store, count, at_once=50)
+    until(lambda: counted(store, "status = 'success'") == count, 100)
+    assert arrived(sandbox) == {f"#c{number}": 1 for number in range(count)}
+    assert counted(store, table="attempt") == count
+
+
+@on_postgres
+def test_a_daemon_that_was_frozen_past_its_lease_changes_nothing_when_it_wakes(serve, store, sandbox) -> None:
+    sandbox.slack.latency = 1.0
+    frozen = started(serve, 1, ALERTCTL_LEASE="3")[0]
+    publish_many(store, 40)
+    until(lambda: len(sandbox.slack.calls) >= 10)
+    frozen.tell(signal.SIGSTOP)
+    sandbox.slack.latency = 0.0
+    awake = started(serve, 1, ALERTCTL_LEASE="3")[0]
+    until(lambda: counted(store, "status = 'success'") == 40, 60)
+    story = _story(store)
+    frozen.tell(signal.SIGCONT)
+    time.sleep(1.5)
+    assert _story(store) == story
+    assert awake.process.poll() is None
+    assert frozen.process.poll() is None
+    # What the frozen one had on its way may have arrived too; then the log says so.
+    twice = {channel for channel, times in arrived(sandbox).items() if times > 1}
+    assert len(arrived(sandbox)) == 40
+    with store.reading() as connection:
+        marked = {row[0] for row in connection.exec_driver_sql("SELECT address FROM delivery WHERE ambiguous")}
+    assert twice <= marked
+
+
+def _story(store: Store) -> list:
+    with store.reading() as connection:
+        deliveries = connection.exec_driver_sql("SELECT id, status, attempts, provider_id FROM delivery ORDER BY id")
+        attempts = connection.exec_driver_sql("SELECT delivery_id, number, outcome, code FROM attempt ORDER BY 1, 2")
+        return [*map(tuple, deliveries), *map(tuple, attempts)]
+
+
+@on_postgres
+def test_one_of_two_daemons_is_killed_and_the_other_finishes(serve, store, sandbox: Sandbox) -> None:
+    sandbox.slack.latency = 0.05
+    victim, _ = started(serve, 2, ALERTCTL_LEASE="2")
+    publish_many(store, 300, at_once=20)
+    until(lambda: len(sandbox.slack.messages) > 60)
+    victim.tell(signal.SIGKILL)
+    until(lambda: counted(store, "status = 'success'") == 300, 60)
+    assert len(arrived(sandbox)) == 300
+    twice = {channel for channel, times in arrived(sandbox).items() if times > 1}
+    with store.reading() as connection:
+        marked = {row[0] for row in connection.exec_driver_sql("SELECT address FROM delivery WHERE ambiguous")}
+    assert twice <= marked
+    assert counted(store, "outcome IS NULL", "attempt") == 0
+
+
+def test_what_another_process_publishes_wakes_a_daemon(serve, store, sandbox) -> None:
+    """A look every two seconds would take one on the average; ten times faster than that is no accident."""
+    (daemon,) = started(serve, 1)
+    waits = []
+    for number in range(9):
+        began = time.monotonic()
+        publish_many(store, 1, prefix=f"wake{number}-")
+        until(lambda expected=number + 1: len(sandbox.slack.messages) == expected)
+        waits.append(time.monotonic() - began)
+    assert statistics.median(waits) < 0.3, waits
+    assert daemon.process.poll() is None
+
+
+def test_ten_daemons_come_up_at_once_on_an_empty_database(serve, database_url, request, tmp_path) -> None:
+    lite = database_url.startswith("sqlite")
+    url = f"sqlite:///{tmp_path / 'new.db'}" if lite else request.getfixturevalue("empty_postgres_url")
+    daemons = [serve("--no-scheduler", DATABASE_URL=url) for _ in range(10)]
+    for daemon in daemons:
+        assert daemon.url
+    for daemon in daemons:
+        daemon.tell(signal.SIGTERM)
+    assert [daemon.ended() for daemon in daemons] == [0] * 10
+
+
+def test_what_is_done_once_a_day_is_done_by_one_of_many(store) -> None:
+    from alertctl.daemon.jobs import first_of_period
+
+    now = datetime.now(UTC)
+    writers = [Writer(store) for _ in range(6)]
+    futures = [writer.submit_later(_first, (first_of_period, day, now)) for day in ("d1", "d2") for writer in writers]
+    firsts = [future.result() for future in futures]
+    for writer in writers:
+        writer.close()
+    assert (sum(firsts[:6]), sum(firsts[6:])) == (1, 1)
+
+
+def _first(connection, items):
+    return [first(connection, "prune", day, now) for first, day, now in items]
