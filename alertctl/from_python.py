@@ -223,9 +223,8 @@ class _Clients:
 
 def _connected() -> Client:
     from alertctl.client import connect
-    from alertctl.config import load
 
-    return connect(load())
+    return connect()
 
 
 _clients = _Clients()

@@ -142,10 +142,13 @@ class DeliveryDetail(DeliveryItem):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A page of the delivery log, newest first. `next_cursor` is None on the last one."""
+    """A page of the delivery log, newest first. `next_cursor` is None on the last one.
+
+    `total` is None where nobody counted: with `grep` in a long log, or when it wasn't asked for.
+    """
 
     items: list[DeliveryItem]
-    total: int
+    total: int | None
     page: int
     limit: int
     next_cursor: str | None = None

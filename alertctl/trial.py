@@ -1,17 +1,22 @@
-"""One real message, marked as a test, through the same pipeline; and the truth about it."""
+"""Trying out: one real message, marked as a test, and the truth about it; and what an event would say to whom."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from alertctl import deliveries
+from alertctl.channels import build_all
+from alertctl.channels.base import Parcel
+from alertctl.config import Settings
 from alertctl.dispatcher import Dispatcher
 from alertctl.errors import Conflict, InvalidEvent
-from alertctl.publish import publish, test_publication
+from alertctl.models import new_id
+from alertctl.publish import Publication, publish, targets_of, test_publication
 from alertctl.routing import CHANNELS, Audience
-from alertctl.schemas import DeliveryDetail, DeliveryItem, TestResult
+from alertctl.schemas import DeliveryDetail, DeliveryItem, Rendered, TestResult
 from alertctl.store import Connect, Store
 
 
@@ -38,6 +43,24 @@ def try_out(
     with store.reading() as connection:
         item = deliveries.items_of(connection, [published.event_id])[published.event_id][0]
         return _told(deliveries.detail(connection, item.id))
+
+
+def rehearse(store: Store, settings: Settings, publication: Publication, moment: datetime) -> list[Rendered]:
+    """What would go to whom if this were published now. Records nothing, sends nothing; raises Unreachable."""
+    content = publication.fields.content(new_id(moment), publication.fields.occurred_at or moment)
+    with store.reading() as connection:
+        targets = list(targets_of(connection, publication))
+    channels: dict[str, Any] = build_all(settings)
+    return [
+        Rendered(
+            channel=target.channel,
+            to=target.address,
+            rule=target.rule,
+            held_back=target.held_back,
+            message=channels[target.channel].render(content, Parcel(new_id(moment), target.address)),
+        )
+        for target in targets
+    ]
 
 
 def _usual(channel: str, audience: Audience) -> str:

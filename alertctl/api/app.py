@@ -5,7 +5,20 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from alertctl import __version__
-from alertctl.api import delivery_log, event_states, events, preferences, process, standing, stream, trials
+from alertctl.api import (
+    delivery_log,
+    dispatching,
+    event_states,
+    events,
+    preferences,
+    previews,
+    process,
+    standing,
+    stream,
+    tokens,
+    trials,
+    users,
+)
 from alertctl.api.access import Gate
 from alertctl.api.bodies import BodyLimit
 from alertctl.api.contract import describe
@@ -15,9 +28,13 @@ from alertctl.api.services import Services
 ROUTERS = (
     events.direct,
     events.router,
+    previews.router,
     event_states.router,
     preferences.router,
+    users.router,
+    tokens.router,
     standing.router,
+    dispatching.router,
     stream.router,
     delivery_log.router,
     trials.router,

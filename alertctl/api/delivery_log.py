@@ -30,11 +30,12 @@ Cursor = Annotated[
 
 class Search(Filters):
     """Which deliveries; all conditions must hold, an empty one is none. `cursor` is a page's `next_cursor` and wins
-    over `page`: it costs the same at any depth."""
+    over `page`: it costs the same at any depth. `count=false`: `total` may be null."""
 
     page: int = Field(1, ge=1)
     limit: int = Field(20, ge=1, le=100)
     cursor: Cursor = ""
+    count: bool = True
 
 
 class Counting(Filters):
@@ -72,7 +73,12 @@ def search(_caller: Admin, here: Here, asked: Annotated[Search, Query()]) -> Pag
     """A page of the log, newest first."""
     with here.store.reading() as connection:
         return deliveries.page(
-            connection, asked.where(), limit=asked.limit, page=asked.page, cursor=asked.cursor or None
+            connection,
+            asked.where(),
+            limit=asked.limit,
+            page=asked.page,
+            cursor=asked.cursor or None,
+            count=asked.count,
         )
 
 

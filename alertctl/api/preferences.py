@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from alertctl import preferences
+from alertctl import preferences, users
 from alertctl.api.access import Admin, Anybody
-from alertctl.api.bodies import json_object
-from alertctl.api.services import BASE, Here
+from alertctl.api.bodies import Body
+from alertctl.api.problems import declared
+from alertctl.api.services import BASE, Here, Services
 from alertctl.schemas import Prefs
 
 router = APIRouter(prefix=BASE, tags=["preferences"])
@@ -55,16 +56,19 @@ class Pages(BaseModel):
 @router.get("/preferences", response_model=Preferences)
 def read(caller: Anybody, here: Here) -> Prefs:
     """My preferences; the first call creates the defaults."""
-    with here.store.reading() as connection:
-        found = preferences.find(connection, caller.user_id)
-    return found or here.writer.write(lambda it: preferences.get(it, caller.user_id, here.clock()))
+    return _read(here, caller.user_id)
 
 
 @router.put("/preferences", response_model=Preferences, openapi_extra=BODY)
-def change(caller: Anybody, here: Here, body: Annotated[dict[str, Any], Depends(json_object)]) -> Prefs:
+def change(caller: Anybody, here: Here, body: Body) -> Prefs:
     """Change what the body names and leave the rest; null for a channel or an address is the default again."""
-    preferences.check(body)
-    return here.writer.write(lambda it: preferences.update(it, caller.user_id, body, here.clock()))
+    return _change(here, caller.user_id, body)
+
+
+@router.delete("/preferences", response_model=Preferences)
+def reset(caller: Anybody, here: Here) -> Prefs:
+    """My preferences as they are by default."""
+    return _reset(here, caller.user_id)
 
 
 @router.get("/admin/preferences")
@@ -73,3 +77,44 @@ def everybodys(_caller: Admin, here: Here, asked: Annotated[Pages, Query()]) -> 
     with here.store.reading() as connection:
         items, total = preferences.everyone(connection, asked.page, asked.limit)
     return EverybodysPreferences(items=items, total=total, page=asked.page, limit=asked.limit)
+
+
+User = Annotated[str, Path(description="a user's id or email", min_length=1)]
+
+
+@router.get("/admin/preferences/{user}", response_model=Preferences, responses=declared(404))
+def read_anybodys(_caller: Admin, here: Here, user: User) -> Prefs:
+    """A user's preferences; the first call creates the defaults."""
+    return _read(here, _id_of(here, user))
+
+
+@router.put("/admin/preferences/{user}", response_model=Preferences, responses=declared(404), openapi_extra=BODY)
+def change_anybodys(_caller: Admin, here: Here, user: User, body: Body) -> Prefs:
+    """Change what the body names of a user's preferences, and leave the rest."""
+    return _change(here, _id_of(here, user), body)
+
+
+@router.delete("/admin/preferences/{user}", response_model=Preferences, responses=declared(404))
+def reset_anybodys(_caller: Admin, here: Here, user: User) -> Prefs:
+    """A user's preferences as they are by default."""
+    return _reset(here, _id_of(here, user))
+
+
+def _id_of(here: Services, user: str) -> str:
+    with here.store.reading() as connection:
+        return users.find_user(connection, user).id
+
+
+def _read(here: Services, user_id: str) -> Prefs:
+    with here.store.reading() as connection:
+        found = preferences.find(connection, user_id)
+    return found or here.writer.write(lambda it: preferences.get(it, user_id, here.clock()))
+
+
+def _change(here: Services, user_id: str, body: dict[str, Any]) -> Prefs:
+    preferences.check(body)
+    return here.writer.write(lambda it: preferences.update(it, user_id, body, here.clock()))
+
+
+def _reset(here: Services, user_id: str) -> Prefs:
+    return here.writer.write(lambda it: preferences.reset(it, user_id, here.clock()))

@@ -20,6 +20,7 @@ from alertctl.cli import (
     send,
     serve,
     spool,
+    status,
     tokens,
     users,
 )
@@ -35,6 +36,9 @@ alertctl config check
 
 Show every setting and where it came from; name what is wrong with them.
 """
+
+ON_THE_SPOT = ("serve", "db", "demo", "sandbox")
+"""Commands that no server can be asked for."""
 
 app = typer.Typer(
     name="alertctl",
@@ -62,6 +66,13 @@ def root(
     database: Annotated[
         str | None, typer.Option(metavar="URL", help="Where the delivery log is (DATABASE_URL).")
     ] = None,
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="Speak to this `alertctl serve` instead (ALERTCTL_SERVER).")
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="How long to wait for the server, repeats included (ALERTCTL_TIMEOUT)."),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
@@ -75,7 +86,19 @@ def root(
 
     Alerts from experiments and feature flags to Slack and email, with a delivery log that answers.
     """
-    context.obj = {"ALERTCTL_CONFIG": config_file, "DATABASE_URL": database}
+    if server and database:
+        raise typer.BadParameter("say --database or --server, not both", param_hint="--server")
+    if server and context.invoked_subcommand in ON_THE_SPOT:
+        raise typer.BadParameter(
+            f"{context.invoked_subcommand} works here, never through a server", param_hint="--server"
+        )
+    context.obj = {
+        "ALERTCTL_CONFIG": config_file,
+        "DATABASE_URL": database,
+        # Whoever names a database means it, whatever server the environment names.
+        "ALERTCTL_SERVER": "" if database else server,
+        "ALERTCTL_TIMEOUT": timeout,
+    }
 
 
 app.command(cls=send.SendCommand, short_help="Tell people about an event.")(send.send)
@@ -90,6 +113,7 @@ app.add_typer(users.app, short_help="Add, list and disable users.")
 app.add_typer(tokens.app, short_help="Create, list and revoke access tokens.")
 app.add_typer(config.app, help=CONFIG_HELP, short_help="Show and check the settings.")
 app.add_typer(db.app, short_help="Look at the database, upgrade it, back it up, move it.")
+app.command(short_help="Where am I, what waits, what is paused.")(status.status)
 app.command(short_help="Find out why messages are not arriving.")(doctor.doctor)
 app.command(short_help="See real alerts arrive; needs no configuration.")(demo.demo)
 app.command(short_help="Run a local Slack, SendGrid and mail server.")(sandbox.sandbox)

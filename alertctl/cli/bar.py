@@ -9,8 +9,11 @@ from typing import Any
 
 
 @contextmanager
-def bar() -> Iterator[Callable[[str, int, int], None]]:
-    """What is yielded is told of a name, how much of that is done, and how much there is; each name has its own bar."""
+def bar() -> Iterator[Callable[[str, int, int | None], None]]:
+    """What is yielded is told of a name, how much of that is done, and how much there is; each name has its own bar.
+
+    Nothing is shown of what has no known end (None).
+    """
     if not (sys.stderr and sys.stderr.isatty()):
         yield lambda _name, _done, _all: None
         return
@@ -20,7 +23,7 @@ def bar() -> Iterator[Callable[[str, int, int], None]]:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         bars: dict[str, Any] = {}
 
-        def advance(name: str, done: int, total: int) -> None:
+        def advance(name: str, done: int, total: int | None) -> None:
             if name not in bars and total:
                 bars[name] = progress.add_task(name)
             if total:

@@ -207,7 +207,7 @@ def _stage() -> Iterator[tuple[Sandbox, Client]]:
     from tempfile import TemporaryDirectory
 
     from alertctl.cli.session import speak_up
-    from alertctl.client import connect
+    from alertctl.client.local import LocalClient
     from alertctl.config import load
     from alertctl.sandbox import Sandbox
 
@@ -222,7 +222,7 @@ def _stage() -> Iterator[tuple[Sandbox, Client]]:
             "RETRY_SCHEDULE": "500ms 1s 1s",
             "SLACK_PER_SECOND": "0",
         }
-        with connect(load(environ, Path(folder))) as client:
+        with LocalClient(load(environ, Path(folder))) as client:
             yield sandbox, client
 
 

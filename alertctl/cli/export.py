@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -74,7 +74,7 @@ def export(
                 yield one
                 written += 1
                 if written % STEP == 0:
-                    advance("deliveries", written, max(pages.total, written))
+                    advance("deliveries", written, pages.total)
 
         if output is Format.CSV:
             print_csv(counted(), out)
@@ -106,15 +106,24 @@ def _opened(file: str | None) -> Iterator[IO[str]]:
 
 def print_csv(items: Iterable[DeliveryItem], out: IO[str] | None = None) -> int:
     """Print deliveries as CSV with a line of names; returns how many."""
+    count, show = 0, csv_printer(out or sys.stdout)
+    for one in items:
+        show(one)
+        count += 1
+    return count
+
+
+def csv_printer(out: IO[str]) -> Callable[[DeliveryItem], None]:
+    """Writes the line of names; what it gives back writes a delivery's line."""
     import csv
 
     from alertctl.schemas import as_json
 
-    writer = csv.writer(out or sys.stdout, lineterminator="\n")
+    writer = csv.writer(out, lineterminator="\n")
     writer.writerow(FIELDS)
-    count = 0
-    for one in items:
+
+    def show(one: DeliveryItem) -> None:
         row = as_json(one)
         writer.writerow([row[field] for field in FIELDS])
-        count += 1
-    return count
+
+    return show

@@ -54,32 +54,44 @@ FILTERS = (
     _option("final", bool, "--final", help="Only what nothing more will happen to by itself."),
 )
 """The filters that `log` and its commands share: look with the one, act with the other."""
-_GIVEN = "alertctl.filters"
 
 
 def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command with all filters as options; it gets them as one LogFilter, `where`.
-
-    What stands before the command's name counts too: `log --status failed retry` is `log retry --status failed`.
-    """
+    """A command with all filters as options; it gets them as one LogFilter, `where`."""
     own = inspect.signature(command, eval_str=True)
     kept = [one for one in own.parameters.values() if one.name != "where"]
 
     @wraps(command)
     def run(**given: Any) -> Any:
         context: typer.Context = given["context"]
-        asked = {one.name: given.pop(one.name) for one in FILTERS}
-        before = context.meta.get(_GIVEN, {})
-        asked = {name: value or before.get(name) for name, value in asked.items()}
-        context.meta[_GIVEN] = asked
         if context.invoked_subcommand is not None:
-            return None
+            return _hand_on(context)
+        asked = {one.name: given.pop(one.name) for one in FILTERS}
         return command(where=filter_of(**asked), **given)
 
     parameters = [*(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in kept), *FILTERS]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}
     return run
+
+
+def _hand_on(context: typer.Context) -> None:
+    """What stands before a command's name is said to it: `log --status failed retry` is `log retry --status failed`.
+
+    Raises a usage mistake for what that command doesn't know: `log --status failed prune` must not take all.
+    """
+    group: Any = context.command
+    name = str(context.invoked_subcommand)
+    known = {one.name for one in group.commands[name].params}
+    given = {}
+    for option in group.params:
+        source = context.get_parameter_source(option.name)
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        if option.name not in known:
+            raise typer.BadParameter(f"has no meaning for log {name}", param_hint=option.opts[0])
+        given[option.name] = context.params[option.name]
+    context.default_map = {name: given}
 
 
 def filter_of(**asked: Any) -> LogFilter:
@@ -113,11 +125,16 @@ def _moment(option: str, text: str | None) -> datetime | None:
 
 
 class Pages:
-    """`limit` deliveries of the log, read a page at a time as they are taken. `total` is how many there are in all."""
+    """`limit` deliveries of the log, read a page at a time as they are taken.
+
+    `total` is how many there are in all, None where counting them would mean to read them all (`grep`); `more`, once
+    they are taken, whether there are some behind.
+    """
 
     def __init__(self, client: Client, where: LogFilter, limit: int) -> None:
         self._client, self._where, self._limit = client, where, limit
-        self.total = 0
+        self.total: int | None = None
+        self.more = False
 
     def __iter__(self) -> Iterator[DeliveryItem]:
         left, cursor = self._limit, None
@@ -128,3 +145,4 @@ class Pages:
             left, cursor = left - len(page.items), page.next_cursor
             if cursor is None:
                 return
+        self.more = True

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from alertctl.cli.export import csv_printer
 from alertctl.cli.filters import Pages
 from alertctl.cli.output import LogOutput, compact, print_line
-from alertctl.cli.rows import cells, wide_cells
+from alertctl.cli.rows import COLUMNS, ID_SHOWN, WIDE, cells, wide_cells
 from alertctl.cli.times import now
 
 if TYPE_CHECKING:
@@ -19,11 +21,37 @@ if TYPE_CHECKING:
     from alertctl.schemas import DeliveryItem, LogFilter
 
 REMEMBERED = 20_000
-"""States that are remembered, so that none is shown twice at the seam between what was there and what comes."""
+"""Deliveries whose last state is remembered, so that none is shown twice where what was there meets what comes."""
 INTERRUPTED = 130
-LAYOUT = (("ID", 8), ("WHEN", 11), ("STATUS", 9), ("ERROR", 17), ("TO", 24), ("NEXT", 6), ("EVENT", 20), ("CHANNEL", 7))
-PLACES = (0, 1, 2, 3, 5, 4, 6, 8)
-"""Where each column of the layout is in `rows.COLUMNS`. The widths are set beforehand: nobody knows what comes."""
+SAMPLE = (
+    "0" * ID_SHOWN,
+    "11-02 14:32",
+    "suppressed",
+    "duplicate of 01900000-0000-7000-8000-000000000000"[:24],
+    "in 30s",
+    "somebody@example.corp.example",
+    "experiment_lifecycle",
+    "12",
+    "email",
+)
+"""A row as wide as most are, in `rows.COLUMNS`: the table's widths are set before anybody knows what comes."""
+WIDE_SAMPLE = (
+    "0" * 36,
+    "2026-11-02 14:32:05 CEST",
+    "suppressed",
+    "channel_not_found",
+    "rate_limited",
+    "2026-11-02 14:32:05 CEST",
+    "email",
+    "somebody@example.corp.example",
+    "experiment_lifecycle",
+    "12",
+    "1200 ms",
+    "2026-11-02 14:32:05 CEST",
+    "1700000000.000001",
+    "0" * 36,
+)
+"""The same in `rows.WIDE`."""
 
 
 def follow(client: Client, where: LogFilter, last: int, output: LogOutput) -> NoReturn:
@@ -31,71 +59,69 @@ def follow(client: Client, where: LogFilter, last: int, output: LogOutput) -> No
     show = _printer(output)
     try:
         for one in _once(_stream(client, where, last)):
-            show(one)
-            sys.stdout.flush()
+            if one is not None:
+                show(one)
+                sys.stdout.flush()
+            elif _unread():
+                raise BrokenPipeError
     except KeyboardInterrupt:
         pass
     raise typer.Exit(INTERRUPTED)
 
 
-def _stream(client: Client, where: LogFilter, last: int) -> Iterator[DeliveryItem]:
+def _stream(client: Client, where: LogFilter, last: int) -> Iterator[DeliveryItem | None]:
     changes = client.follow(where)
     # Its first word, which may be nothing, says that it has begun: from here on nothing is missed.
     first = next(changes)
     if where.since is None:
         yield from reversed(list(Pages(client, where, last)))
-    if first is not None:
-        yield first
-    yield from (one for one in changes if one is not None)
+    yield first
+    yield from changes
 
 
-def _once(stream: Iterator[DeliveryItem]) -> Iterator[DeliveryItem]:
-    """Each state of a delivery once. Being sent is no state to be told: its verdict is."""
-    shown: OrderedDict[str, tuple[object, ...]] = OrderedDict()
+def _once(stream: Iterator[DeliveryItem | None]) -> Iterator[DeliveryItem | None]:
+    """Each state of a delivery once, and none from before the one that was shown last.
+
+    Being sent is no state to be told: its verdict is.
+    """
+    shown: OrderedDict[str, tuple[int, list[object]]] = OrderedDict()
     for one in stream:
-        state = (one.status, one.attempts, one.error)
-        if one.status == "sending" or shown.get(one.id) == state:
+        if one is None:
+            yield None
             continue
-        shown[one.id] = state
+        attempts, states = shown.get(one.id, (0, []))
+        state = (one.status, one.error)
+        if one.status == "sending" or one.attempts < attempts or (one.attempts == attempts and state in states):
+            continue
+        shown[one.id] = (one.attempts, [*(states if one.attempts == attempts else ()), state])
         shown.move_to_end(one.id)
         if len(shown) > REMEMBERED:
             shown.popitem(last=False)
         yield one
 
 
-def _printer(output: LogOutput) -> _Printer:
+def _unread() -> bool:
+    """Whether whoever read our output has gone (`| head`): a quiet log would never find out by writing."""
+    try:
+        asked = select.poll()
+        asked.register(sys.stdout.fileno(), 0)
+        return any(told & (select.POLLERR | select.POLLHUP) for _, told in asked.poll(0))
+    except (OSError, ValueError, AttributeError):
+        # No file behind it, or a system that can't be asked.
+        return False
+
+
+def _printer(output: LogOutput) -> Callable[[DeliveryItem], Any]:
     if output in (LogOutput.JSON, LogOutput.JSONL):
         return lambda one: print_line(compact(one))
     if output is LogOutput.ID:
         return lambda one: print_line(one.id)
     if output is LogOutput.CSV:
-        return _csv()
-    if output is LogOutput.WIDE:
-        return lambda one: print_line("  ".join(filter(None, wide_cells(one))))
+        return csv_printer(sys.stdout)
     from alertctl.cli.table import Lines
 
-    lines = Lines(LAYOUT, PLACES)
+    if output is LogOutput.WIDE:
+        wide = Lines(WIDE, WIDE_SAMPLE, whole=True)
+        return lambda one: wide.print(wide_cells(one))
+    lines = Lines(COLUMNS, SAMPLE)
     return lambda one: lines.print(cells(one, now()))
-
-
-def _csv() -> _Printer:
-    import csv
-
-    from alertctl.cli.export import FIELDS
-    from alertctl.schemas import as_json
-
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(FIELDS)
-
-    def show(one: DeliveryItem) -> None:
-        row = as_json(one)
-        writer.writerow([row[field] for field in FIELDS])
-
-    return show
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    _Printer = Callable[[DeliveryItem], Any]

@@ -13,10 +13,10 @@ CODES = (
     (0, "done (send: recorded, whatever the providers said)"),
     (1, "unexpected (db copy: not everything is there; db backup: not written)"),
     (2, "usage or invalid input"),
-    (3, "a delivery did not succeed (send --strict, test)"),
-    (4, "not allowed"),
-    (5, "the database can't be reached"),
-    (10, "doctor found a failure"),
+    (3, "a delivery did not succeed, or nobody to tell (send --strict, test)"),
+    (4, "not allowed: no token, a bad one, or a role too low"),
+    (5, "the database or the server can't be reached (send: only with --strict, else it is spooled)"),
+    (10, "doctor found a failure; log --fail-if-any found a delivery"),
     (130, "Ctrl-C"),
 )
 """Every exit code of every command."""

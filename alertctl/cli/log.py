@@ -12,12 +12,14 @@ from alertctl.cli.completion import complete_delivery
 from alertctl.cli.export import print_csv
 from alertctl.cli.filters import Pages, Where, filtered
 from alertctl.cli.follow import follow
+from alertctl.cli.options import UtcOption
 from alertctl.cli.output import (
     LogOutput,
     LogOutputOption,
     Output,
     OutputOption,
     compact,
+    plain,
     print_items,
     print_json,
     print_line,
@@ -44,12 +46,9 @@ RENDERINGS = ("slack", "text", "html")
 LimitOption = Annotated[int, typer.Option(metavar="N", min=1, help="How many at most.", show_default=True)]
 FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Go on, with what comes and what changes.")]
 FailOption = Annotated[bool, typer.Option("--fail-if-any", help="End with 10 when the list is not empty: a CI gate.")]
-UtcOption = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of the local zone.")]
 RenderedOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="slack|text|html", help="Show the message instead: as Slack's payload, text or HTML."
-    ),
+    typer.Option(metavar="slack|text|html", help="Show the message instead: as Slack's payload, text or HTML."),
 ]
 IdArgument = Annotated[
     str,
@@ -80,17 +79,19 @@ def log(
 
     \b
     alertctl log show ID      one delivery's whole story
-    alertctl log retry ID     send it again, or all that the same filters find
+    alertctl log --status failed retry     send again what these filters find
     """
+    if following and fail_if_any:
+        raise typer.BadParameter("a list that never ends is never empty: without -f", param_hint="--fail-if-any")
     show_utc(utc)
     with client_of(context) as client:
         if following:
             follow(client, where, limit, output)
         pages = Pages(client, where, limit)
         found = _print(pages, output)
-    if fail_if_any and found:
-        say(f"{pages.total} found")
-        raise typer.Exit(FOUND)
+        if fail_if_any and found:
+            say(f"found {found if pages.total is None else pages.total}, and there should be none")
+            raise typer.Exit(FOUND)
 
 
 @app.command(short_help="One delivery's whole story.")
@@ -126,17 +127,20 @@ def show(
 
 
 def _print_message(message: Rendered, how: str, output: Output) -> None:
-    from alertctl.cli.output import plain
     from alertctl.cli.preview import message_text
 
-    if output is Output.JSON or how == "slack":
-        print_json(message.message if how == "slack" else message)
-    elif how == "html":
-        print_line(str(message.message.get("html", "")))
-    else:
+    if output is Output.JSON:
+        print_json(message)
+    elif how == "slack" and message.channel != "slack":
+        raise typer.BadParameter("this goes by email: say text or html", param_hint="--rendered")
+    elif how == "html" and message.channel != "email":
+        raise typer.BadParameter("this goes to Slack: say slack or text", param_hint="--rendered")
+    elif how == "text":
         print_line(plain(message_text(message.message)))
-    if how == "slack" and message.channel != "slack":
-        say("this went by email: --rendered text or html shows it as its reader sees it")
+    elif how == "html":
+        print_line(str(message.message["html"]))
+    else:
+        print_json(message.message)
 
 
 def _print(pages: Pages, output: LogOutput) -> int:
@@ -160,6 +164,6 @@ def _print_all(pages: Pages, output: LogOutput) -> int:
     print_deliveries(items, wide=output is LogOutput.WIDE)
     if not items:
         say("no delivery matches")
-    elif pages.total > len(items):
-        say(f"{len(items)} of {pages.total}; --limit shows more")
+    elif pages.more:
+        say(f"{len(items)} of {pages.total or 'more'}; --limit shows more")
     return len(items)

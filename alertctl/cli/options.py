@@ -94,6 +94,7 @@ StatusOption = Annotated[
         autocompletion=complete_status,
     ),
 ]
+UtcOption = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of the local zone.")]
 RoleOption = Annotated[
     str,
     typer.Option(

@@ -16,9 +16,7 @@ def prune(
     context: typer.Context,
     older_than: Annotated[
         str | None,
-        typer.Option(
-            metavar="AGE", help="Older than this: 30d, 12h; else as the PRUNE_ settings say."
-        ),
+        typer.Option(metavar="AGE", help="Older than this: 30d, 12h; else as the PRUNE_ settings say."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,

@@ -9,17 +9,20 @@ import typer
 
 from alertctl.cli.completion import complete_delivery
 from alertctl.cli.filters import Pages, Where, filtered
+from alertctl.cli.options import UtcOption
 from alertctl.cli.output import Output, OutputOption, print_items, say, warn
 from alertctl.cli.rows import print_deliveries, short
 from alertctl.cli.session import client_of
+from alertctl.cli.times import show_utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from alertctl.client import Client
-    from alertctl.schemas import DeliveryItem, LogFilter
+    from alertctl.schemas import DeliveryItem
 
-ALL = 10**9
+MOST = 100
+"""Deliveries that filters send again unless --max says more: a filter too wide is a storm of messages."""
 AT_ONCE = 20
 """Deliveries that are sent one event after the other; more are dispatched together with whatever else is due."""
 
@@ -32,7 +35,7 @@ IdsArgument = Annotated[
     ),
 ]
 MaxOption = Annotated[
-    int | None, typer.Option("--max", metavar="N", min=1, help="Send no more than the newest N that the filters find.")
+    int, typer.Option("--max", metavar="N", min=1, help="No more than the newest N that the filters find.")
 ]
 
 
@@ -41,41 +44,38 @@ def retry(
     context: typer.Context,
     where: Where,
     ids: IdsArgument = None,
-    most: MaxOption = None,
+    limit: MaxOption = MOST,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent again.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Also what has arrived already.")] = False,
     queue: Annotated[bool, typer.Option("--queue", help="Mark it as due only; a daemon sends it.")] = False,
+    utc: UtcOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """
     \b
     alertctl log retry 4f1c02ab
     alertctl log retry --status failed --error token_revoked
-    alertctl log retry --status failed --since 2h --dry-run
+    alertctl log --status failed --since 2h retry --dry-run
 
     Send deliveries again, now. What has arrived already is left alone unless you say --again.
     """
-    filtered = bool(where.given())
-    if bool(ids) == filtered:
+    if bool(ids) == bool(where.given()):
         raise typer.BadParameter("name deliveries by their ids, or use filters (--status failed …): one of the two")
+    show_utc(utc)
     with client_of(context) as client:
-        chosen = _chosen(client, ids or [], where, most)
+        found = Pages(client, where, limit)
+        chosen = [_as_item(client.show(part)) for part in ids] if ids else list(found)
+        left_alone: list[dict[str, str]] = []
         if not dry_run:
             chosen, left_alone = _again(client, chosen, again=again, queue=queue)
-        else:
-            left_alone = []
     if output is Output.JSON:
         print_items(chosen, not_sent=left_alone)
     else:
         print_deliveries(chosen)
-    if not chosen:
+    if found.more:
+        say(f"these are the newest {limit} of {found.total or 'more'}: --max takes more")
+    elif not chosen:
         say("no delivery matches" if not left_alone else "nothing was sent again")
-
-
-def _chosen(client: Client, ids: Sequence[str], where: LogFilter, most: int | None) -> list[DeliveryItem]:
-    if not ids:
-        return list(Pages(client, where, most or ALL))
-    return [_as_item(client.show(part)) for part in ids]
 
 
 def _again(

@@ -30,10 +30,16 @@ def settings_of(context: typer.Context) -> Settings:
 def client_of(context: typer.Context) -> AbstractContextManager[Client]:
     """The client that the settings ask for; what waits in the spool is told behind the command. Raises ConfigError."""
     from alertctl.cli.spooling import telling_behind
+
+    return telling_behind(context, connected(context))
+
+
+def connected(context: typer.Context) -> Client:
+    """The client that the settings ask for: of a server or of the database. Raises ConfigError."""
     from alertctl.client import connect
 
     speak_up()
-    return telling_behind(context, connect(settings_of(context)))
+    return connect(context.find_root().obj or {})
 
 
 def speak_up() -> None:

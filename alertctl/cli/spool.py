@@ -67,12 +67,10 @@ def flush(
     Tell the events that wait in the spool for the database or server that this command
     speaks to. Ends with 5 when some are left (4: not allowed).
     """
-    from alertctl.cli.session import settings_of, speak_up
-    from alertctl.client import connect
+    from alertctl.cli.session import connected
 
-    speak_up()
     where = destination_of(context)
-    with connect(settings_of(context)) as client:
+    with connected(context) as client:
 
         def tell(one: Spooled) -> None:
             receipt = client.publish(one.request)

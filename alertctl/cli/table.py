@@ -67,25 +67,26 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, who
 
 
 class Lines:
-    """Rows that are printed one by one as they come, so their columns' widths are known before their content."""
+    """Rows that are printed one by one as they come: the columns' widths are those of a `sample`, not of what comes.
 
-    def __init__(self, widths: Sequence[tuple[str, int]], places: Sequence[int]) -> None:
+    `whole`: nothing is cut; what is wider than the sample pushes the rest of its line to the right.
+    """
+
+    def __init__(self, columns: Sequence[Column], sample: Sequence[str], *, whole: bool = False) -> None:
         self._out = console()
-        self._places = places
-        self._widths: dict[int, int] = {}
-        room = self._out.width
-        for place, (_, width) in enumerate(widths):
-            if room >= width:
-                self._widths[place] = width
-                room -= width + GAP
-        self._names = [name for name, _ in widths]
+        self._names = [column.name for column in columns]
+        self._widths = fit(columns, [sample], sys.maxsize if whole else self._out.width)
+        self._whole = whole
         self._begun = False
 
     def print(self, row: Sequence[str]) -> None:
         if not self._begun:
             self._begun = True
             self._out.print(_line(self._names, self._widths, "bold"), soft_wrap=True)
-        self._out.print(_line([plain(row[place], " ") for place in self._places], self._widths), soft_wrap=True)
+        cells, widths = [plain(cell, " ") for cell in row], self._widths
+        if self._whole:
+            widths = {place: max(width, len(cells[place])) for place, width in widths.items()}
+        self._out.print(_line(cells, widths), soft_wrap=True)
 
 
 def _wrapped(columns: Sequence[Column], row: Sequence[str], widths: Mapping[int, int]) -> Iterator[list[str]]:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from alertctl.client.protocol import Client
-
-if TYPE_CHECKING:
-    from alertctl.config import Settings
 
 __all__ = ["Client", "connect"]
 
 
-def connect(settings: Settings) -> Client:
-    """The client that these settings ask for. Nothing is opened before it is used."""
-    from alertctl.client.local import LocalClient
+def connect(flags: Mapping[str, object] | None = None) -> Client:
+    """The client that the settings ask for. Nothing is opened before it is used. Raises ConfigError.
 
-    return LocalClient(settings)
+    `flags` are settings by NAME, as `config.load` takes them. Whoever speaks to a server needs none of the libraries
+    that the database does, and doesn't wait for their imports.
+    """
+    from alertctl.client.server import server_of
+    from alertctl.config import read
+
+    server = server_of(read(flags=flags))
+    if server is not None:
+        from alertctl.client.remote import RemoteClient
+
+        return RemoteClient(server)
+    from alertctl.client.local import LocalClient
+    from alertctl.config import load
+
+    return LocalClient(load(flags=flags))

@@ -14,13 +14,11 @@ from sqlalchemy import Connection
 
 from alertctl import deliveries, outbox, preferences, users
 from alertctl.channels import build, build_all
-from alertctl.channels.base import Parcel
 from alertctl.config import Settings
 from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.errors import Conflict
 from alertctl.events import EVENT_TYPES
-from alertctl.models import new_id
-from alertctl.publish import Publication, audience_of, prepare, publish, targets_of
+from alertctl.publish import Publication, audience_of, prepare, publish
 from alertctl.schemas import (
     DeliveryDetail,
     DeliveryItem,
@@ -41,7 +39,7 @@ from alertctl.schemas import (
     UserItem,
 )
 from alertctl.store import Store, upgrade
-from alertctl.trial import settle, try_out
+from alertctl.trial import rehearse, settle, try_out
 
 PATIENCE = 2.0
 """Seconds beyond a send's deadline that a command waits for another process's verdict on its delivery."""
@@ -132,25 +130,7 @@ class LocalClient:
             time.sleep(min(left, 10 * LOOK, max(LOOK, (min(due) - now()).total_seconds())))
 
     def preview(self, request: PublishRequest) -> list[Rendered]:
-        publication = self._prepared(request)
-        moment = now()
-        content = publication.fields.content(new_id(moment), publication.fields.occurred_at or moment)
-        with self._store.reading() as connection:
-            targets = list(targets_of(connection, publication))
-        channels: dict[str, Any] = build_all(self._settings)
-        shown = []
-        for target in targets:
-            message = channels[target.channel].render(content, Parcel(new_id(moment), target.address))
-            shown.append(
-                Rendered(
-                    channel=target.channel,
-                    to=target.address,
-                    rule=target.rule,
-                    held_back=target.held_back,
-                    message=message,
-                )
-            )
-        return shown
+        return rehearse(self._store, self._settings, self._prepared(request), now())
 
     def test(self, channel: str, to: str | None) -> TestResult:
         patience = self._settings.alertctl.deadline + PATIENCE
@@ -158,7 +138,7 @@ class LocalClient:
 
     def log(self, where: LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None) -> Page:
         with self._store.reading() as connection:
-            return deliveries.page(connection, where, limit=limit, page=page, cursor=cursor)
+            return deliveries.page(connection, where, limit=limit, page=page, cursor=cursor, count=cursor is None)
 
     def show(self, id_part: str) -> DeliveryDetail:
         with self._store.reading() as connection:

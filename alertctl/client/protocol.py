@@ -34,6 +34,7 @@ class Client(Protocol):
     `deliver` gives an event's deliveries after a first try at each; with `wait` (seconds) once all are final, or as
     they stand when the time is up. `follow` never ends: it yields deliveries as they come and change (an older one
     first if `where.since` says so), each state once, and None at least once a second while nothing happens.
+    `log` counts (`Page.total`) without a cursor only.
     `prune` takes final deliveries older than that out of the log; None: as the settings say.
     """
 

@@ -61,10 +61,9 @@ def _read(flags: Mapping[str, object]) -> list[Recent]:
 
 def _from_server(flags: Mapping[str, object]) -> Iterator[Recent]:
     from alertctl.client import connect
-    from alertctl.config import load
     from alertctl.schemas import LogFilter
 
-    with connect(load(flags=flags)) as client:
+    with connect(flags) as client:
         for one in client.log(LogFilter(), limit=NEWEST).items:
             yield Recent(one.id, one.status, one.to, one.event_type)
 

@@ -1,10 +1,11 @@
-"""From a filter to conditions that an index serves: with any of them newest first is the order of an index."""
+"""From a filter to conditions: which deliveries are meant."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, and_, literal_column, or_, select
 
 from alertctl.deliveries.rows import attempt, delivery, event, users
 from alertctl.models import Status, first_id
@@ -12,74 +13,88 @@ from alertctl.schemas import LogFilter
 
 AHEAD = timedelta(seconds=10)
 """How far an id may run ahead of its row's time: a process that makes more than 4096 ids a millisecond counts on."""
+COLUMNS = {
+    "to": delivery.c.address_key,
+    "status": delivery.c.status,
+    "event_type": delivery.c.event_type,
+    "channel": delivery.c.channel,
+    "error": delivery.c.error,
+    "event_id": delivery.c.event_id,
+    "user": delivery.c.user_id,
+}
+"""The filters that ask for a column's value."""
 
 
-def conditions(where: LogFilter) -> list[ColumnElement[bool]]:
-    """Everything that must hold for a delivery."""
-    columns = {
-        "status": delivery.c.status,
-        "event_type": delivery.c.event_type,
-        "channel": delivery.c.channel,
-        "error": delivery.c.error,
-        "event_id": delivery.c.event_id,
-    }
-    given = where.given()
-    found: list[ColumnElement[bool]] = [column == given[name] for name, column in columns.items() if name in given]
-    if where.to is not None:
-        found.append(delivery.c.address_key == where.to.casefold())
-    return [*found, *_times(where), *_state(where), *_event(where), *_person(where), *_text(where)]
+def settled(connection: Connection, where: LogFilter) -> LogFilter:
+    """The filter as the tables have it: a user by their id, an address without case."""
+    user, to = where.user, where.to
+    if user is not None:
+        # Emails are kept in small letters (`users.add_user`).
+        user = connection.execute(select(users.c.id).where(users.c.email == user.lower())).scalar() or user
+    return replace(where, user=user, to=to.casefold() if to is not None else None)
 
 
-def _times(where: LogFilter) -> list[ColumnElement[bool]]:
+def times(where: LogFilter) -> list[ColumnElement[bool]]:
     """Ids begin with their time: a range of them is what the indexes know; the row's own time decides."""
+    low, high = span(where)
     found: list[ColumnElement[bool]] = []
     if where.since is not None:
-        found += [delivery.c.id >= first_id(where.since), delivery.c.created_at >= where.since]
+        found += [delivery.c.id >= low, delivery.c.created_at >= where.since]
     if where.until is not None:
-        found += [delivery.c.id < first_id(_later(where.until)), delivery.c.created_at < where.until]
+        found += [delivery.c.id < high, delivery.c.created_at < where.until]
     return found
 
 
-def _later(moment: datetime) -> datetime:
+def span(where: LogFilter) -> tuple[str, str]:
+    """The ids that `since` and `until` leave: from the first on, before the second."""
+    low = first_id(where.since) if where.since is not None else ""
+    return low, first_id(later(where.until)) if where.until is not None else BEHIND
+
+
+BEHIND = "g"
+"""Behind every id."""
+
+
+def later(moment: datetime) -> datetime:
+    """The moment whose first id surely stands behind what was made before `moment`."""
     try:
         return moment + AHEAD
     except OverflowError:
         return moment
 
 
-def _state(where: LogFilter) -> list[ColumnElement[bool]]:
+def others(where: LogFilter) -> list[ColumnElement[bool]]:
+    """What is neither a value, a time, nor the event's: how it stands, and a text."""
     found: list[ColumnElement[bool]] = []
     if where.retrying:
-        found += [delivery.c.status == Status.FAILED.value, delivery.c.next_attempt_at.is_not(None)]
+        # As the partial index has it, word for word.
+        failed: ColumnElement[str] = literal_column(f"'{Status.FAILED.value}'")
+        found += [delivery.c.status == failed, delivery.c.next_attempt_at.is_not(None)]
     if where.final:
         found += [delivery.c.next_attempt_at.is_(None)]
-    return found
+    return found if where.grep is None else [*found, _holds(where.grep)]
 
 
-def _event(where: LogFilter) -> list[ColumnElement[bool]]:
-    about = [
-        column == value
-        for column, value in ((event.c.feature_flag, where.flag), (event.c.experiment, where.experiment))
-        if value is not None
-    ]
-    return [delivery.c.event_id.in_(select(event.c.id).where(*about))] if about else []
+def about(where: LogFilter) -> list[tuple[Column[str], str]]:
+    """The columns of the delivery's event that are asked for, with their values."""
+    pairs = ((event.c.feature_flag, where.flag), (event.c.experiment, where.experiment))
+    return [(column, value) for column, value in pairs if value is not None]
 
 
-def _person(where: LogFilter) -> list[ColumnElement[bool]]:
-    if where.user is None:
-        return []
-    named = select(users.c.id).where(or_(users.c.id == where.user, func.lower(users.c.email) == where.user.lower()))
-    return [delivery.c.user_id.in_(named)]
+def of_events(where: LogFilter) -> list[ColumnElement[bool]]:
+    """What must hold for a delivery that such an event has."""
+    same = [column == value for column, value in about(where)]
+    return [delivery.c.event_id.in_(select(event.c.id).where(*same))] if same else []
 
 
-def _text(where: LogFilter) -> list[ColumnElement[bool]]:
+def _holds(words: str) -> ColumnElement[bool]:
     """Anywhere in the event, the address, the error or what a provider said. The one filter that no index serves."""
-    if where.grep is None:
-        return []
 
     def holds(column: ColumnElement[str]) -> ColumnElement[bool]:
-        return column.icontains(where.grep, autoescape=True)
+        return column.icontains(words, autoescape=True)
 
     said = and_(attempt.c.delivery_id == delivery.c.id, or_(holds(attempt.c.answer), holds(attempt.c.code)))
     spoken = and_(event.c.id == delivery.c.event_id, holds(event.c.fields))
-    return [or_(holds(delivery.c.address), holds(delivery.c.error), exists().where(spoken), exists().where(said))]
+    # OFFSET 0 keeps Postgres from reading all events and all attempts once instead of those of each delivery.
+    looked = [select(1).where(one).correlate(delivery).offset(0).exists() for one in (spoken, said)]
+    return or_(holds(delivery.c.address), holds(delivery.c.error), *looked)

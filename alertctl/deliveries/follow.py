@@ -7,19 +7,18 @@ follower wanted first (`since`); there it also holds where the changes go on, so
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, and_, or_, select, text
 
-from alertctl.deliveries.filters import conditions
+from alertctl.deliveries.filters import BEHIND, of_events, others, settled, times
+from alertctl.deliveries.ordered import Part, behind, grep_end, hidden, ordered
 from alertctl.deliveries.rows import ITEM, delivery, facts, item, tick
 from alertctl.errors import InvalidEvent
 from alertctl.models import Status
 from alertctl.schemas import DeliveryItem, LogFilter
 
 _POSITION = re.compile(r"([hc])~(\d{1,19})~([0-9a-fg-]{0,36})")
-_LAST = "g"
-"""Behind every id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class _Position:
 
 def position(connection: Connection, *, history: bool = False) -> str:
     """Where the log ends now; with `history` at the beginning of what there is already."""
-    return str(_Position(history, _horizon(connection), "" if history else _LAST))
+    return str(_Position(history, _horizon(connection), "" if history else BEHIND))
 
 
 def the_position(words: str) -> str:
@@ -92,35 +91,36 @@ def changes(
 
     What is being sent is passed over: its verdict is a change of its own. Raises InvalidEvent for a bad position.
     """
-    start = _read(after)
+    start, where = _read(after), settled(connection, where)
     return _history(connection, where, start, limit) if start.history else _changed(connection, where, start, limit)
 
 
 def _history(
     connection: Connection, where: LogFilter, start: _Position, limit: int
 ) -> tuple[list[tuple[str, DeliveryItem]], str]:
-    told = (delivery.c.id > start.id, delivery.c.change <= start.change, delivery.c.status != Status.SENDING.value)
-    rows = select(*ITEM).where(*conditions(where), *told).order_by(delivery.c.id).limit(limit)
-    items = [item(row) for row in connection.execute(rows)]
-    found = [(str(_Position(True, start.change, one.id)), one) for one in items]
+    part = Part(limit, low=behind(start.id), newest_first=False)
+    end = grep_end(connection, where, part)
+    told = (delivery.c.change <= start.change, delivery.c.status != Status.SENDING.value)
+    rows = ordered(connection, where, ITEM, replace(part, high=behind(end) or BEHIND), told)
+    found = [(str(_Position(True, start.change, row.id)), item(row)) for row in rows]
     if len(found) == limit:
         return found, found[-1][0]
-    return found, str(_Position(False, start.change, _LAST))
+    return found, str(_Position(True, start.change, end) if end else _Position(False, start.change, BEHIND))
 
 
 def _changed(
     connection: Connection, where: LogFilter, start: _Position, limit: int
 ) -> tuple[list[tuple[str, DeliveryItem]], str]:
     horizon = _horizon(connection)
-    behind = or_(delivery.c.change > start.change, and_(delivery.c.change == start.change, delivery.c.id > start.id))
-    told = (behind, delivery.c.change >= start.change, delivery.c.change <= horizon)
-    rows = select(*ITEM, delivery.c.change).where(*conditions(where), *told)
-    rows = rows.where(delivery.c.status != Status.SENDING.value).order_by(delivery.c.change, delivery.c.id)
+    new = or_(delivery.c.change > start.change, and_(delivery.c.change == start.change, delivery.c.id > start.id))
+    told = (new, delivery.c.change >= start.change, delivery.c.change <= horizon)
+    wanted = (*hidden(connection, where), *times(where), *others(where), *of_events(where))
+    rows = select(*ITEM, delivery.c.change).where(*told, *wanted, delivery.c.status != Status.SENDING.value)
     found: list[tuple[str, DeliveryItem]] = []
-    for row in connection.execute(rows.limit(limit)):
+    for row in connection.execute(rows.order_by(delivery.c.change, delivery.c.id).limit(limit)):
         known = facts(row)
         place = _Position(False, known.pop("change"), row.id)
         found.append((str(place), DeliveryItem(**known)))
     if len(found) == limit:
         return found, found[-1][0]
-    return found, str(_Position(False, max(horizon, start.change), _LAST))
+    return found, str(_Position(False, max(horizon, start.change), BEHIND))

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from alertctl import __version__
-from alertctl.deliveries.filters import conditions
+from alertctl.deliveries.filters import of_events, others, settled, times
+from alertctl.deliveries.ordered import counting
 from alertctl.deliveries.rows import delivery, pauses
 from alertctl.errors import InvalidEvent, Reason
 from alertctl.models import Status
@@ -35,7 +36,8 @@ def stats(connection: Connection, where: LogFilter, by: str) -> Stats:
     """
     if by not in GROUPS:
         raise InvalidEvent("by", f"should be one of {', '.join(GROUPS)}")
-    key, fitting = GROUPS[by], conditions(where)
+    key, where = GROUPS[by], settled(connection, where)
+    fitting = [*counting(connection, where), *times(where), *others(where), *of_events(where)]
     if by == "error":
         fitting.append(delivery.c.error.is_not(None))
     everything = connection.execute(select(*_sums()).where(*fitting)).one()

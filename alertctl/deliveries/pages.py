@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from dataclasses import replace
 
-from alertctl.deliveries.filters import conditions
+from sqlalchemy import ColumnElement, Connection, func, literal, select
+
+from alertctl.deliveries.filters import later, of_events, others, settled, span, times
+from alertctl.deliveries.ordered import Part, counting, grep_end, hidden, ordered
 from alertctl.deliveries.rows import ITEM, delivery, item, tally
 from alertctl.errors import InvalidEvent
+from alertctl.models import first_id
 from alertctl.schemas import LogFilter, Page
 
 DEEPEST = 10**9
@@ -16,26 +20,79 @@ COUNTED = {"event_type": tally.c.event_type, "channel": tally.c.channel, "status
 
 
 def page(
-    connection: Connection, where: LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None
+    connection: Connection,
+    where: LogFilter,
+    *,
+    limit: int = 20,
+    page: int = 1,
+    cursor: str | None = None,
+    count: bool = True,
 ) -> Page:
-    """Newest first, in a stable order. `cursor` (a page's `next_cursor`) costs the same at any depth and wins."""
-    rows = select(*ITEM).where(*conditions(where)).order_by(delivery.c.id.desc()).limit(limit + 1)
+    """Newest first, in a stable order. `cursor` (a page's `next_cursor`) costs the same at any depth and wins.
+
+    `total` is None without `count` (whoever walks along needn't count each time), and with `grep` where it would be
+    looked for in more than `ordered.GREP_ROWS`. So many a page looks through at most: with `grep` it may have fewer
+    rows than `limit` though there is a next one.
+    """
+    if where.grep is not None and page != 1:
+        raise InvalidEvent("page", "should be 1 with grep: next_cursor goes on")
+    where = settled(connection, where)
     # A page number begins at an offset, a cursor at an id: only the second costs the same everywhere.
-    rows = rows.offset(min((page - 1) * limit, DEEPEST)) if cursor is None else rows.where(delivery.c.id < cursor)
-    found = [item(row) for row in connection.execute(rows)]
-    more = found[limit - 1].id if len(found) > limit else None
-    return Page(items=found[:limit], total=total(connection, where), page=page, limit=limit, next_cursor=more)
+    part = Part(limit + 1, high=cursor) if cursor else Part(limit + 1, min((page - 1) * limit, DEEPEST))
+    end = grep_end(connection, where, part)
+    rows = ordered(connection, where, ITEM, replace(part, low=end))
+    return Page(
+        items=[item(row) for row in rows[:limit]],
+        total=total(connection, where) if count else None,
+        page=page,
+        limit=limit,
+        next_cursor=rows[limit - 1].id if len(rows) > limit else end or None,
+    )
 
 
-def total(connection: Connection, where: LogFilter) -> int:
-    """How many deliveries fit, exactly: from the kept counts where they can tell, else counted along an index."""
+def total(connection: Connection, where: LogFilter) -> int | None:
+    """How many deliveries fit a settled filter, exactly: from the kept counts where they can tell, else counted along
+    an index. None with `grep` in a log so long that no page looks through all of it."""
+    given = where.given().keys()
+    if grep_end(connection, where, Part(1)):
+        return None
+    if given - {"final"} <= COUNTED.keys():
+        return int(connection.execute(select(_kept(where) - _waiting(connection, where))).scalar_one())
+    same = [*counting(connection, where), *others(where), *of_events(where)]
+    counts = (
+        select(func.count()).select_from(delivery).where(*same, *part).scalar_subquery() for part in _parts(where)
+    )
+    return sum(connection.execute(select(*counts)).one())
+
+
+def _kept(where: LogFilter) -> ColumnElement[int]:
     given = where.given()
-    if given.keys() <= COUNTED.keys():
-        same = [COUNTED[name] == value for name, value in given.items()]
-        kept = select(func.coalesce(func.sum(tally.c.number), 0)).where(*same)
-        return int(connection.execute(kept).scalar_one())
-    counted = select(func.count()).select_from(delivery).where(*conditions(where))
-    return int(connection.execute(counted).scalar_one())
+    same = [column == given[name] for name, column in COUNTED.items() if name in given]
+    return select(func.coalesce(func.sum(tally.c.number), 0)).where(*same).scalar_subquery()
+
+
+def _waiting(connection: Connection, where: LogFilter) -> ColumnElement[int]:
+    """Those that `final` leaves out of the kept counts."""
+    if not where.final:
+        return literal(0)
+    waiting = (*hidden(connection, where), delivery.c.next_attempt_at.is_not(None))
+    return select(func.count()).select_from(delivery).where(*waiting).scalar_subquery()
+
+
+def _parts(where: LogFilter) -> list[list[ColumnElement[bool]]]:
+    """The times asked for, so that rows' own times are read at the edges only: elsewhere the id says enough."""
+    since, until, key = where.since, where.until, delivery.c.id
+    low, high = span(where)
+    inner_low = first_id(later(since)) if since is not None else low
+    inner_high = first_id(until) if until is not None else high
+    if inner_low >= inner_high:
+        return [times(where)]
+    parts = [[key >= inner_low, key < inner_high]]
+    if since is not None:
+        parts.append([key >= low, key < inner_low, delivery.c.created_at >= since])
+    if until is not None:
+        parts.append([key >= inner_high, key < high, delivery.c.created_at < until])
+    return parts
 
 
 def the_cursor(text: str) -> str:

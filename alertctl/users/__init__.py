@@ -3,6 +3,7 @@
 from alertctl.users.accounts import (
     EmailTaken,
     add_user,
+    change_user,
     disable_user,
     enable_user,
     ensure_user,
@@ -33,6 +34,7 @@ __all__ = [
     "Role",
     "add_user",
     "any_token",
+    "change_user",
     "create_token",
     "digest_of",
     "disable_user",

@@ -25,9 +25,15 @@ class EmailTaken(InvalidEvent):
         super().__init__("email", f"{email} is registered already: another user has it")
 
 
-def list_users(connection: Connection) -> list[UserItem]:
-    """All users by email."""
-    return [_item(row) for row in connection.execute(select(users).order_by(users.c.email))]
+def list_users(connection: Connection, *, after: str = "", limit: int | None = None) -> list[UserItem]:
+    """All users by email, or a part of them: those behind `after`, an email."""
+    part = select(users).where(users.c.email > _plain(after)).order_by(users.c.email).limit(limit)
+    return [_item(row) for row in connection.execute(part)]
+
+
+def _plain(text: str) -> str:
+    """NUL is no part of any name, and Postgres refuses to compare with it."""
+    return text.replace("\0", "")
 
 
 def find_user(connection: Connection, user: str) -> UserItem:
@@ -56,6 +62,15 @@ def disable_user(connection: Connection, user: str) -> UserItem:
 def enable_user(connection: Connection, user: str) -> UserItem:
     """The opposite of `disable_user`. Raises NotFound."""
     return _change(connection, user, disabled=False)
+
+
+def change_user(
+    connection: Connection, user: str, *, role: Role | None = None, disabled: bool | None = None
+) -> UserItem:
+    """Both at once; None leaves it as it is. Raises NotFound."""
+    values: dict[str, Any] = {"role": role and role.value, "disabled": disabled}
+    given = {name: value for name, value in values.items() if value is not None}
+    return _change(connection, user, **given) if given else find_user(connection, user)
 
 
 def ensure_user(connection: Connection, subject: str, email: str, role: Role | None, now: datetime) -> UserItem:

@@ -77,9 +77,10 @@ def _owner(connection: Connection, user: str, wanted: Role, now: datetime) -> st
     return found.id
 
 
-def list_tokens(connection: Connection) -> list[TokenItem]:
-    """All tokens, the newest first, without their secrets."""
-    return [_item(row) for row in connection.execute(_listed().order_by(token.c.id.desc()))]
+def list_tokens(connection: Connection, *, before: str = "", limit: int | None = None) -> list[TokenItem]:
+    """All tokens, the newest first, without their secrets; or a part of them: those behind `before`, an id."""
+    part = _listed().where(token.c.id < before.replace("\0", "")) if before else _listed()
+    return [_item(row) for row in connection.execute(part.order_by(token.c.id.desc()).limit(limit))]
 
 
 def any_token(connection: Connection, now: datetime) -> bool:

@@ -96,15 +96,18 @@ def test_what_another_process_publishes_wakes_a_daemon(serve, store, sandbox) ->
     assert daemon.process.poll() is None
 
 
-def test_ten_daemons_come_up_at_once_on_an_empty_database(serve, database_url, request, tmp_path) -> None:
+def test_daemons_that_start_at_once_on_an_empty_database_all_come_up(
+    serve, database_url, request, tmp_path, long
+) -> None:
+    number = 10 if long else 3
     lite = database_url.startswith("sqlite")
     url = f"sqlite:///{tmp_path / 'new.db'}" if lite else request.getfixturevalue("empty_postgres_url")
-    daemons = [serve("--no-scheduler", DATABASE_URL=url) for _ in range(10)]
+    daemons = [serve("--no-scheduler", DATABASE_URL=url) for _ in range(number)]
     for daemon in daemons:
         assert daemon.url
     for daemon in daemons:
         daemon.tell(signal.SIGTERM)
-    assert [daemon.ended() for daemon in daemons] == [0] * 10
+    assert [daemon.ended() for daemon in daemons] == [0] * number
 
 
 def test_what_is_done_once_a_day_is_done_by_one_of_many(store) -> None:

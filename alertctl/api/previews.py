@@ -1,0 +1,28 @@
+"""POST /events/preview: what would go to whom, and nothing goes."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from alertctl.api.access import Developer
+from alertctl.api.bodies import Body
+from alertctl.api.events import requested
+from alertctl.api.services import BASE, Here
+from alertctl.schemas import Rendered
+from alertctl.trial import rehearse
+
+router = APIRouter(prefix=BASE, tags=["events"])
+
+
+class Previews(BaseModel):
+    """One for each target, in the order of routing; `held_back` is why it would be suppressed."""
+
+    items: list[Rendered]
+
+
+@router.post("/events/preview", openapi_extra={"x-publishes": True})
+def preview(caller: Developer, here: Here, body: Body, request: Request) -> Previews:
+    """What an event would say to whom if it were published now. Nothing is recorded or sent."""
+    publication = requested(body, request.headers.get("idempotency-key"), here.audience, caller)
+    return Previews(items=rehearse(here.store, here.settings, publication, here.clock()))

@@ -1,0 +1,77 @@
+"""Access tokens: made, listed without their secrets, revoked."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from alertctl import users
+from alertctl.api.access import Admin
+from alertctl.api.bodies import Body, checked, described
+from alertctl.api.problems import declared
+from alertctl.api.services import BASE, Here
+from alertctl.api.users import Listing
+from alertctl.schemas import TokenItem
+from alertctl.users import Role
+
+router = APIRouter(prefix=f"{BASE}/admin/tokens", tags=["tokens"])
+_YEAR = 31_536_000.0
+
+
+class Tokens(BaseModel):
+    """A part of all tokens, the newest first. `next_cursor` is null on the last one."""
+
+    items: list[TokenItem]
+    next_cursor: str | None
+
+
+class NewToken(BaseModel):
+    """A token to make; a user who doesn't exist yet gets the role too. `expires_in`: seconds, null for ever."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    user: str = Field(min_length=1, max_length=254, description="whose: an email address or an id")
+    role: str = Field(json_schema_extra={"enum": [*Role]})
+    expires_in: float | None = Field(None, json_schema_extra={"exclusiveMinimum": 0, "maximum": 100 * _YEAR})
+
+
+class Made(BaseModel):
+    """A new token. `token` is its secret, which is kept nowhere and answered once."""
+
+    token: str
+    item: TokenItem
+
+
+@router.get("")
+def everything(_caller: Admin, here: Here, asked: Annotated[Listing, Query()]) -> Tokens:
+    """All tokens, the newest first, without their secrets."""
+    with here.store.reading() as connection:
+        found = users.list_tokens(connection, before=asked.cursor, limit=asked.limit + 1)
+    more = found[asked.limit - 1].id if len(found) > asked.limit else None
+    return Tokens(items=found[: asked.limit], next_cursor=more)
+
+
+@router.post("", status_code=201, responses=declared(404), openapi_extra=described(NewToken))
+def create(_caller: Admin, here: Here, body: Body, response: Response) -> Made:
+    """Make a token for somebody. Whoever may is an admin, so that no token can be above its maker."""
+    asked = checked(NewToken, body)
+    # What lies outside is refused with words of ours, not with an overflow.
+    lifetime = None if asked.expires_in is None else timedelta(seconds=max(-1.0, min(asked.expires_in, 200 * _YEAR)))
+    item, secret = here.writer.write(
+        lambda it: users.create_token(it, asked.user, asked.role, lifetime, here.clock()),
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return Made(token=secret, item=item)
+
+
+Id = Annotated[str, Path(description="a token's id, or any part of it that is unique", min_length=1)]
+
+
+@router.delete("/{id}", responses=declared(404))
+def revoke(_caller: Admin, here: Here, id: Id) -> TokenItem:  # noqa: A002
+    """Accept a token no more, from the next call on. Again: no change."""
+    revoked: TokenItem = here.writer.write(lambda it: users.revoke_token(it, id, here.clock()))
+    return revoked

@@ -1,0 +1,99 @@
+"""Who may call and who may be told; and who is calling."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from alertctl import users
+from alertctl.api.access import Admin, Anybody
+from alertctl.api.bodies import Body, checked, described
+from alertctl.api.problems import declared
+from alertctl.api.services import BASE, Here
+from alertctl.schemas import UserItem
+from alertctl.users import Role
+
+router = APIRouter(prefix=BASE, tags=["users"])
+MOST = 1000
+"""Users, or tokens, on a page."""
+
+
+class Me(BaseModel):
+    """The caller. `role` is what this token may do, at most what its user may."""
+
+    id: str
+    email: str
+    role: str
+
+
+class Listing(BaseModel):
+    """Which part of a list. `cursor` is an earlier part's `next_cursor`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: str = Field("", max_length=254)
+    limit: int = Field(100, ge=1, le=MOST)
+
+
+class Users(BaseModel):
+    """A part of all users, by email. `next_cursor` is null on the last one."""
+
+    items: list[UserItem]
+    next_cursor: str | None
+
+
+class NewUser(BaseModel):
+    """Somebody to register; a viewer unless `role` says more."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    email: str = Field(max_length=254)
+    role: str = Field(Role.VIEWER.value, json_schema_extra={"enum": [*Role]})
+
+
+class UserChanges(BaseModel):
+    """What is to change; what isn't named stays."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    role: str | None = Field(None, json_schema_extra={"enum": [*Role, None]})
+    disabled: bool | None = None
+
+
+User = Annotated[str, Path(description="a user's id or email", min_length=1)]
+
+
+@router.get("/me")
+def me(caller: Anybody) -> Me:
+    """Whose token this is, and what it may do."""
+    return Me(id=caller.user_id, email=caller.email, role=caller.role.value)
+
+
+@router.get("/admin/users")
+def everybody(_caller: Admin, here: Here, asked: Annotated[Listing, Query()]) -> Users:
+    """All users, by email."""
+    with here.store.reading() as connection:
+        found = users.list_users(connection, after=asked.cursor, limit=asked.limit + 1)
+    more = found[asked.limit - 1].email if len(found) > asked.limit else None
+    return Users(items=found[: asked.limit], next_cursor=more)
+
+
+@router.post("/admin/users", status_code=201, openapi_extra=described(NewUser))
+def add(_caller: Admin, here: Here, body: Body) -> UserItem:
+    """Register somebody, who is then told what the defaults say. 422 when the email is another user's already."""
+    asked = checked(NewUser, body)
+    added: UserItem = here.writer.write(lambda it: users.add_user(it, asked.email, asked.role, here.clock()))
+    return added
+
+
+@router.patch("/admin/users/{user}", responses=declared(404), openapi_extra=described(UserChanges))
+def change(_caller: Admin, here: Here, user: User, body: Body) -> UserItem:
+    """Give a user another role, shut them out, or let them in again."""
+    asked = checked(UserChanges, body)
+    role = None if asked.role is None else users.parse_role(asked.role)
+    changed: UserItem = here.writer.write(
+        lambda it: users.change_user(it, user, role=role, disabled=asked.disabled),
+    )
+    return changed

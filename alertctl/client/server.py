@@ -1,0 +1,73 @@
+"""Which server the settings name, if any. Light: pydantic is not asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from alertctl.config.layers import Value, blank, whence
+from alertctl.config.values import credential, duration_between, quoted, text, url
+from alertctl.errors import ConfigError
+
+BASE = "/api/v1/notifications"
+"""Where a server's routes lie, below its address (`api.services.BASE`, which takes a third of a second to import)."""
+TIMEOUT = 30.0
+"""Seconds that a call waits, repeats included, unless ALERTCTL_TIMEOUT says more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """An `alertctl serve`: its address without a slash at the end, and how to speak to it. `timeout` in seconds."""
+
+    url: str
+    token: str = field(default="", repr=False)
+    timeout: float = TIMEOUT
+    ca_bundle: str = ""
+
+    @property
+    def root(self) -> str:
+        """The address without the routes' common part, which people paste along with it."""
+        return self.url.removesuffix(BASE)
+
+
+def server_of(written: Mapping[str, Value]) -> Server | None:
+    """The server that these settings name (see `config.read`), None when they mean the database.
+
+    Raises ConfigError with one line for each mistake, in the words of `config.load`.
+    """
+    if "ALERTCTL_SERVER" not in written or blank(written["ALERTCTL_SERVER"].raw):
+        return None
+    problems: list[str] = []
+    found = {field: _checked(name, check, written, problems) for field, (name, check) in _CHECKS.items()}
+    if problems:
+        raise ConfigError(problems)
+    return Server(**{field: value for field, value in found.items() if value is not None})
+
+
+def _checked(name: str, check: Callable[[object], Any], written: Mapping[str, Value], problems: list[str]) -> Any:
+    """The setting's value, None when it isn't set or wrong; what is wrong is then in `problems`."""
+    value = written.get(name)
+    if value is None or blank(value.raw):
+        return None
+    try:
+        return check(value.raw)
+    except ValueError as error:
+        problems.append(f"{name}: {error}{whence(value.origin)}")
+        return None
+
+
+def _existing_file(value: object) -> str:
+    path = os.path.expanduser(text(value))
+    if not os.path.isfile(path):
+        raise ValueError(f"{quoted(path)} is not a file")
+    return path
+
+
+_CHECKS: dict[str, tuple[str, Callable[[object], Any]]] = {
+    "url": ("ALERTCTL_SERVER", url),
+    "token": ("ALERTCTL_TOKEN", credential),
+    "timeout": ("ALERTCTL_TIMEOUT", duration_between(0.1, 86_400)),
+    "ca_bundle": ("ALERTCTL_CA_BUNDLE", _existing_file),
+}

@@ -1,0 +1,122 @@
+"""Clients of every kind on real ground: a database, a sandbox, and for remote ones a daemon on a socket."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from alertctl import users
+from alertctl.client.local import LocalClient
+from alertctl.client.remote import RemoteClient
+from alertctl.client.server import Server
+from alertctl.config import Settings, load
+from alertctl.daemon.serve import _running
+from alertctl.errors import AlertctlError
+from alertctl.schemas import PublishRequest
+from alertctl.store import Store, upgrade
+
+ADMIN = "admin@corp.example"
+QUICK = {"RETRY_SCHEDULE": "200ms " * 10, "SLACK_PER_SECOND": "0", "ALERTCTL_LEASE": "5", "ALERTCTL_DEADLINE": "3"}
+"""Settings under which nothing waits longer than a test has time for."""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def settings_on(database_url: str, providers: dict[str, str]) -> Settings:
+    """What a daemon, or a command on the database, reads from its environment: nobody's but these."""
+    return load({**os.environ, **QUICK, **providers, "DATABASE_URL": database_url}, Path(os.environ["HOME"]))
+
+
+def token_for(database_url: str, user: str, role: str) -> str:
+    store = Store(database_url)
+    try:
+        upgrade(store)
+        return store.write(lambda it: users.create_token(it, user, role, None, now()))[1]
+    finally:
+        store.close()
+
+
+@contextmanager
+def serving(settings: Settings, *, scheduled: bool = True) -> Iterator[str]:
+    """The daemon, in threads of this process; yields its address."""
+    store = Store(settings.database.url, pool_size=16)
+    upgrade(store)
+    ending = threading.Event()
+    with _running(settings, store, scheduled, [], ending) as app:
+        server = uvicorn.Server(
+            uvicorn.Config(app, port=0, http="httptools", lifespan="off", log_config=None, access_log=False)
+        )
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{_port_of(server)}"
+        finally:
+            server.should_exit = True
+            ending.set()
+            thread.join(10)
+
+
+def _port_of(server: uvicorn.Server) -> int:
+    waited = threading.Event()
+    while not server.started:
+        waited.wait(0.005)
+    return int(server.servers[0].sockets[0].getsockname()[1])
+
+
+@contextmanager
+def remote_on(settings: Settings) -> Iterator[RemoteClient]:
+    """A client of a daemon with these settings, with an admin's token."""
+    token = token_for(settings.database.url, ADMIN, "admin")
+    with serving(settings) as address, RemoteClient(Server(address, token, timeout=20)) as client:
+        yield client
+
+
+@dataclass
+class Twins:
+    """Two clients of the same log: one on the database, one through a daemon."""
+
+    local: LocalClient
+    remote: RemoteClient
+
+    def same(self, action: Callable[[Any], Any]) -> Any:
+        """What both have to say to it, which must be the same, word for word."""
+        here, there = outcome(action, self.local), outcome(action, self.remote)
+        assert here == there
+        return here
+
+
+def outcome(action: Callable[[Any], Any], client: Any) -> Any:
+    """The result, or the error's type, words and exit code."""
+    try:
+        return action(client)
+    except AlertctlError as error:
+        return type(error).__name__, str(error), error.exit_code
+
+
+def rollback(*to: str, **more: Any) -> PublishRequest:
+    """A complete event to named targets."""
+    fields = {
+        "feature_flag": "checkout-v3",
+        "trigger_type": "error_rate",
+        "threshold": 0.01,
+        "observed_value": 0.042,
+        "previous_percentage": 50,
+    }
+    return PublishRequest(
+        event_type="safety_rollback", fields={**fields, **more.pop("fields", {})}, to=list(to), **more
+    )
+
+
+def cut(moment: datetime | None) -> datetime | None:
+    """To the second, as JSON has it."""
+    return None if moment is None else moment.replace(microsecond=0)
