@@ -5,6 +5,8 @@ The codes are the provider's own where it has some (`channel_not_found`, `550`),
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 _SLACK_APP = "the Slack app's page (api.slack.com/apps, OAuth & Permissions)"
 _NEW_TOKEN = f"Install the app to the workspace again on {_SLACK_APP}, and put its new token into SLACK_BOT_TOKEN."
 _COPY_TOKEN = f"Copy the Bot User OAuth Token (xoxb-…) from {_SLACK_APP} into SLACK_BOT_TOKEN."
@@ -13,6 +15,11 @@ _OTHER_CHANNEL = "Name a channel that takes messages: in SLACK_DEFAULT_CHANNEL, 
 _REPORT = "Nothing to repair in the settings; please report it with the event's fields (alertctl log show -o json)."
 _WAIT = "Nothing to do: it is tried again by itself."
 _LOOK_TWICE = "Look whether it arrived before you send it again; alertctl tries again by itself."
+_FINAL = {
+    _WAIT: "Resend it when the provider is well again: it was tried as often as RETRY_SCHEDULE says.",
+    _LOOK_TWICE: "Look whether it arrived, and resend it if it didn't.",
+}
+"""What to do where nothing comes next by itself any more."""
 
 REPAIRS = {
     # ours
@@ -91,6 +98,8 @@ MEANINGS = {
     "no_ts": "Slack said yes without naming a message",
     "no_message_id": "SendGrid said yes without naming a message",
     "network_error": "the network failed on the way",
+    "unreachable": "there is no way from here to the provider's network",
+    "unknown": "the provider named no error (see the attempt's answer)",
     "bad_request": "the request could not be written down",
     "no_free_connection": "all kept connections were busy",
     "closing": "the daemon was ending",
@@ -147,6 +156,31 @@ MEANINGS = {
     "msg_too_long": "the message is too long for Slack",
     "msg_blocks_too_long": "the message's blocks are too long for Slack",
     "no_text": "the message has no text",
+    "attachment_payload_limit_exceeded": "the message's attachments are too large",
+    "invalid_attachments": "Slack dislikes the message's attachments",
+    "invalid_arguments": "Slack dislikes what the message was sent with",
+    "invalid_arg_name": "Slack dislikes the name of something that the message was sent with",
+    "invalid_array_arg": "Slack dislikes a list that the message was sent with",
+    "invalid_charset": "Slack could not read the message's letters",
+    "invalid_form_data": "Slack could not read the request",
+    "invalid_post_type": "Slack could not read the request",
+    "missing_post_type": "Slack could not read the request",
+    "invalid_json": "Slack could not read the request",
+    "json_not_object": "Slack could not read the request",
+    "missing_file_data": "Slack misses a file that the message names",
+    "invalid_metadata_format": "Slack dislikes the message's metadata",
+    "invalid_metadata_schema": "Slack dislikes the message's metadata",
+    "metadata_must_be_sent_from_app": "only an app's token may send the message's metadata",
+    "markdown_text_conflict": "the message says its text in two ways at once",
+    "slack_connect_canvas_sharing_blocked": "the workspace doesn't let a canvas be shared with other companies",
+    "slack_connect_file_link_sharing_blocked": "the workspace doesn't let files be shared with other companies",
+    "slack_connect_lists_sharing_blocked": "the workspace doesn't let lists be shared with other companies",
+    "draft_not_found": "Slack took the message for a draft that it doesn't know",
+    "draft_already_sent": "Slack took the message for a draft that was sent already",
+    "draft_already_deleted": "Slack took the message for a draft that was deleted",
+    "draft_has_conflict": "Slack took the message for a draft that was changed meanwhile",
+    "duplicate_channel_not_found": "Slack took the message for another's repetition, in a channel that it doesn't know",
+    "duplicate_message_not_found": "Slack took the message for the repetition of one that it doesn't know",
     "too_many_attachments": "the message has too many attachments",
     "too_many_contact_cards": "the message has too many contact cards",
     "metadata_too_large": "the message's metadata is too large",
@@ -160,7 +194,10 @@ MEANINGS = {
     "team_added_to_org": "the workspace is being moved to an organisation",
     "fatal_error": "something broke inside Slack, perhaps after it took the message",
     # SendGrid, SMTP
-    "unauthorized": "SendGrid does not take the key: unknown, without Mail Send, or out of credits",
+    "unauthorized": "the provider does not take our key (SendGrid: unknown, without Mail Send, or out of credits)",
+    "forbidden": "the provider does not let us send (SendGrid: the sender isn't verified, or the key lacks Mail Send)",
+    "smtp_error": "the mail server said something unexpected (see the attempt's answer)",
+    "not_supported": "the mail server can't do what this message needs",
     "auth_in_clear": "the mail server wants the password in clear, and it is never sent so",
     "auth_unavailable": "the mail server offers no login",
     "starttls_unavailable": "the mail server offers no TLS, and nothing is sent in clear",
@@ -192,7 +229,32 @@ _DO = {
     "team_not_found": "Use the channel's ID (C…) instead of its name.",
     "invalid_address": "Correct the address: the user's preferences, NOTIFICATION_ADMIN_EMAILS, or --to.",
     "550": "Correct the address, or ask its owner's postmaster; then resend.",
-    "batch_refused": _WAIT,
+    "551": "Correct the address, then resend.",
+    "552": "Ask the mailbox's owner to make room, then resend.",
+    "553": "Correct the address, then resend.",
+    "user_disabled": _OTHER_CHANNEL,
+    "user_not_found": _OTHER_CHANNEL,
+    "user_not_in_channel": _OTHER_CHANNEL,
+    "cannot_dm_bot": _OTHER_CHANNEL,
+    "cannot_reply_to_message": _OTHER_CHANNEL,
+    "messages_tab_disabled": "Switch the Messages Tab on (api.slack.com/apps, App Home), then resend.",
+    "restricted_action": _ASK_ADMIN,
+    "restricted_action_read_only_channel": _ASK_ADMIN,
+    "restricted_action_thread_only_channel": _OTHER_CHANNEL,
+    "restricted_action_non_threadable_channel": _OTHER_CHANNEL,
+    "restricted_action_thread_locked": _OTHER_CHANNEL,
+    "ekm_access_denied": _ASK_ADMIN,
+    "no_permission": _ASK_ADMIN,
+    "app_access_restricted": _ASK_ADMIN,
+    "enterprise_is_restricted": "Use the token of an app that is installed in one workspace, in SLACK_BOT_TOKEN.",
+    "two_factor_setup_required": "Let the token's user set up two-factor login, or use a bot's token (xoxb-…).",
+    "smtputf8_unsupported": "Use an address without such letters, or a mail server that speaks SMTPUTF8.",
+    "forbidden": "Have EMAIL_FROM_ADDRESS verified by the provider, and the key allowed to send mail, then resend.",
+    "unreachable": "Repair this machine's network or firewall, or set HTTPS_PROXY.",
+    "connection_refused": "Correct {setting} and its port, unless the provider is just down.",
+    "http_407": BY_NETWORK["proxy_auth"],
+    "http_405": _NOT_THE_API,
+    "http_410": _NOT_THE_API,
 }
 
 _BY_REASON = {
@@ -207,26 +269,42 @@ _BY_REASON = {
     "rejected": ("the provider dislikes the message itself", _REPORT),
     "expired": (MEANINGS["expired"], _DO["expired"]),
 }
+DUPLICATE = "duplicate of "
+"""What an error begins with whose event repeated another one (`dedup_key`); the other's id follows."""
 SETTINGS = {"slack": "SLACK_API_URL", "sendgrid": "SENDGRID_API_URL", "smtp": "SMTP_HOST"}
 """The variable that says where each provider is."""
 
 
 def meaning(code: str, reason: str | None) -> str:
     """What an error means, without a full stop; of an unknown code what its reason says."""
-    if code.startswith("duplicate of "):
+    if code.startswith(DUPLICATE):
         return "an event with the same dedup_key was told within the window: this one was held back"
     if code in MEANINGS:
         return MEANINGS[code]
     if reason in _BY_REASON:
-        return _BY_REASON[reason][0]
+        return _status(code) or _BY_REASON[reason][0]
     return "the provider's own word; alertctl knows no more about it"
 
 
-def remedy(code: str, reason: str | None, provider: str | None = None) -> str:
-    """What to do about it, a full sentence."""
-    if code.startswith("duplicate of "):
-        return "Nothing to do: the earlier one was sent (alertctl log --event-id shows it)."
+def _status(code: str) -> str:
+    """The meaning of a status that has no name here: `http_502`, or a mail server's `571`."""
+    number = code.removeprefix("http_")
+    if len(number) != 3 or not (number.isascii() and number.isdigit()):
+        return ""
+    if number == code:
+        return f"the mail server {'put it off' if code < '500' else 'refused it'} (see the attempt's answer)"
+    phrase = next((one.phrase for one in HTTPStatus if one.value == int(number)), "")
+    return f"the provider answered with HTTP status {number}{phrase and f', {phrase}'}"
+
+
+def remedy(code: str, reason: str | None, provider: str | None = None, *, final: bool = False) -> str:
+    """What to do about it, a full sentence. `final`: nothing more happens by itself."""
+    if code.startswith(DUPLICATE):
+        earlier = code.removeprefix(DUPLICATE)
+        return f"Nothing to do: the earlier one was told (alertctl log --event-id {earlier})."
     known = REPAIRS.get(code) or _DO.get(code) or BY_NETWORK.get(code)
     if known is None:
         known = _BY_REASON[reason][1] if reason in _BY_REASON else "See the attempt's answer below."
+    if final:
+        known = _FINAL.get(known, known)
     return known.format(setting=SETTINGS.get(provider or "", "the provider's address"))

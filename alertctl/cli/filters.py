@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from enum import Enum
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,7 +91,8 @@ def _hand_on(context: typer.Context) -> None:
             continue
         if option.name not in known:
             raise typer.BadParameter(f"has no meaning for log {name}", param_hint=option.opts[0])
-        given[option.name] = context.params[option.name]
+        value = context.params[option.name]
+        given[option.name] = value.value if isinstance(value, Enum) else value
     context.default_map = {name: given}
 
 

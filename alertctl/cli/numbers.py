@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WEEK = 7
 """Days that are counted unless --since says otherwise."""
-BAR = 20
+BAR = 10
 """Cells of a bar at most."""
 
 
@@ -64,14 +64,14 @@ def _print(found: Stats) -> None:
 
     most = max(one.total for one in found.items) if found.items else 1
     columns = (
-        Column(found.by.upper(), least=12, needed=True),
+        Column(found.by.upper(), least=16, needed=True),
         Column("ALL", needed=True),
         Column("ARRIVED", needed=True),
         Column("FAILED", needed=True),
         Column("RETRYING"),
         Column("WAITING"),
         Column("HELD BACK"),
-        Column("", extra=True),
+        Column(""),
     )
     rows = [(plain(one.key, " ") or "(none)", *_numbers(one), _bar(one, most)) for one in found.items]
     print_table(columns, [*rows, ("all", *_numbers(found.total), "")])

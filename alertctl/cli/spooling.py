@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alertctl.cli.output import say, warn
-from alertctl.errors import AlertctlError, Unreachable
+from alertctl.errors import AlertctlError, Conflict, NotAllowed, NotFound, Unreachable
 
 if TYPE_CHECKING:
     from alertctl.client import Client
@@ -45,7 +45,8 @@ def telling_behind(context: typer.Context, client: Client) -> Iterator[Client]:
     with client:
         try:
             yield client
-        except typer.Exit:
+        except (typer.Exit, NotAllowed, NotFound, Conflict):
+            # It got through all the same.
             _tell_behind(context, client)
             raise
         _tell_behind(context, client)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,11 +9,14 @@ from typing import TYPE_CHECKING
 from alertctl.catalogue import meaning, remedy
 from alertctl.cli.output import plain, print_line
 from alertctl.cli.rows import print_deliveries, short
-from alertctl.cli.table import STYLES, console
+from alertctl.cli.table import STYLES, console, wrapped
 from alertctl.cli.times import moment_in_full, until
 
 if TYPE_CHECKING:
     from alertctl.schemas import AttemptItem, DeliveryDetail
+
+WORD = 10
+"""Columns of the word that a line begins with; the line goes on below what follows it."""
 
 
 def tell(one: DeliveryDetail, moment: datetime) -> None:
@@ -26,12 +28,16 @@ def tell(one: DeliveryDetail, moment: datetime) -> None:
         Text(f"{one.status}  {one.channel} {plain(one.to, ' ')}", style=f"bold {STYLES.get(one.status, '')}".strip())
     )
     for line in _standing(one, moment):
-        print_line(textwrap.fill(line, out.width, subsequent_indent=" " * 10))
+        first, *more = wrapped(line[WORD:], out.width - WORD)
+        print_line(f"{line[:WORD]}{first}")
+        for part in more:
+            print_line(f"{' ' * WORD}{part}")
     for heading, lines in (("Event", list(_event(one))), ("Attempts", list(attempt_lines(one)))):
         out.print(Text(f"\n{heading}", style="bold"))
         for line in (piece for text in lines for piece in text.splitlines()):
             indent = " " * (2 + len(line) - len(line.lstrip()))
-            print_line(textwrap.fill(line.strip(), out.width, initial_indent=indent, subsequent_indent=indent))
+            for part in wrapped(line.strip(), out.width - len(indent)):
+                print_line(f"{indent}{part}")
     if one.others:
         out.print(Text("\nThe event's other deliveries", style="bold"))
         print_deliveries(one.others)
@@ -41,7 +47,7 @@ def _standing(one: DeliveryDetail, moment: datetime) -> Iterator[str]:
     if one.error:
         provider = one.attempt_log[-1].provider if one.attempt_log else None
         yield f"error     {plain(one.error, ' ')}: {meaning(one.error, one.reason)}"
-        yield f"do        {remedy(one.error, one.reason, provider)}"
+        yield f"do        {remedy(one.error, one.reason, provider, final=one.next_attempt_at is None)}"
     if one.status == "failed":
         yield f"next      {_next(one, moment)}"
     if one.ambiguous:
@@ -67,6 +73,8 @@ def _why(one: DeliveryDetail) -> str:
 
 
 def _next(one: DeliveryDetail, moment: datetime) -> str:
+    if one.next_attempt_at is None and one.reason == "config":
+        return f"none; once that is repaired: alertctl log retry --error {plain(one.error or '', ' ')}"
     if one.next_attempt_at is None:
         return f"none: this is final; alertctl log retry {short(one.id)} sends it again"
     return f"{moment_in_full(one.next_attempt_at)} ({until(one.next_attempt_at, moment)})"
@@ -84,11 +92,19 @@ def _event(one: DeliveryDetail) -> Iterator[str]:
 
 def attempt_lines(one: DeliveryDetail) -> Iterator[str]:
     if not one.attempt_log:
-        yield "none yet" if one.status != "suppressed" else "none: it was held back"
+        yield _no_attempt(one)
     for each in one.attempt_log:
         yield _attempt(each)
         if each.answer and each.answer != each.code:
             yield f"   {plain(each.answer)}"
+
+
+def _no_attempt(one: DeliveryDetail) -> str:
+    if one.status == "suppressed":
+        return "none: it was held back"
+    if one.status == "failed":
+        return f"none: its provider was left alone because of {plain(one.error or 'an error', ' ')}"
+    return "none yet"
 
 
 def _attempt(each: AttemptItem) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
 
 GAP = 2
 """Blanks between two columns."""
+NARROWEST = 6
+"""Cells that a column keeps which may be cut, whatever its `least`."""
 STYLES = {
     "success": "green",
     "failed": "red",
@@ -32,7 +33,7 @@ STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`least` is the width down to which it may be cut; None: whole or not at all.
+    """`least` is the width down to which it may be cut (further on a telephone's screen); None: whole or not at all.
 
     An `extra` one leaves before any is cut; a `needed` one never leaves. One that `wraps` goes on below, uncut.
     """
@@ -92,10 +93,17 @@ class Lines:
 def _wrapped(columns: Sequence[Column], row: Sequence[str], widths: Mapping[int, int]) -> Iterator[list[str]]:
     """The lines that a row takes: one, or as many as its longest wrapped cell has."""
     parts = [
-        textwrap.wrap(cell, widths[place]) if column.wraps and place in widths else [cell]
+        wrapped(cell, widths[place]) if column.wraps and place in widths else [cell]
         for place, (column, cell) in enumerate(zip(columns, row, strict=True))
     ]
     return map(list, zip_longest(*parts, fillvalue=""))
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A text's lines within so many cells, of which CJK and emoji take two each."""
+    from rich.text import Text
+
+    return [line.plain.rstrip() for line in Text(text).wrap(console(), max(width, 2))]
 
 
 def _line(row: Sequence[str], widths: Mapping[int, int], style: str = "") -> Text:
@@ -123,6 +131,8 @@ def fit(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -
     _leave(widths, [place for place in widths if columns[place].extra], widths, width)
     _leave(widths, [place for place in widths if not columns[place].needed], least, width)
     _cut(widths, least, width)
+    # So narrow that it's that or broken lines: a telephone.
+    _cut(widths, {place: min(one, NARROWEST) if columns[place].least else one for place, one in least.items()}, width)
     return widths
 
 

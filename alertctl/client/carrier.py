@@ -262,6 +262,9 @@ def _read(response: http.client.HTTPResponse) -> bytes:
     pieces = []
     while piece := response.read(PIECE):
         pieces.append(piece)
+    if response.length:
+        # http.client says nothing of a body that is cut off when it is read in pieces.
+        raise http.client.IncompleteRead(b"".join(pieces), response.length)
     return b"".join(pieces)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from alertctl import __version__
+from alertctl.catalogue import DUPLICATE
 from alertctl.deliveries.filters import of_events, others, settled, times
 from alertctl.deliveries.ordered import counting
 from alertctl.deliveries.rows import delivery, pauses
@@ -22,9 +23,9 @@ GROUPS = {
     "event": delivery.c.event_type,
     "channel": delivery.c.channel,
     "to": delivery.c.address_key,
-    "error": delivery.c.error,
+    "error": case((delivery.c.error.startswith(DUPLICATE), f"{DUPLICATE}an earlier event"), else_=delivery.c.error),
 }
-"""What the log can be counted by."""
+"""What the log can be counted by. Each duplicate's error names another event: they count as one."""
 MOST = 100
 """Groups that are told apart at most, the largest."""
 
@@ -41,8 +42,9 @@ def stats(connection: Connection, where: LogFilter, by: str) -> Stats:
     if by == "error":
         fitting.append(delivery.c.error.is_not(None))
     everything = connection.execute(select(*_sums()).where(*fitting)).one()
-    groups = select(key.label("key"), *_sums()).where(*fitting).group_by(key)
-    largest = groups.order_by(func.count().desc(), key).limit(MOST)
+    # By its name: Postgres takes an expression that holds values for a new one each time.
+    groups = select(key.label("key"), *_sums()).where(*fitting).group_by("key")
+    largest = groups.order_by(func.count().desc(), "key").limit(MOST)
     return Stats(
         by=by,
         items=[_count(row.key, row) for row in connection.execute(largest)],

@@ -59,6 +59,8 @@ class WakeUps:
             except Unreachable as error:
                 log.info("wake-ups: %s; polling goes on, next try in %.0f s", error, backoff)
             except Exception:
+                if self._stopping.is_set():
+                    return
                 # A hint isn't worth a daemon; whatever it is, polling goes on.
                 log.warning("wake-ups: unexpected; polling goes on, next try in %.0f s", backoff, exc_info=True)
             self._stopping.wait(backoff)

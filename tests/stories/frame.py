@@ -68,8 +68,8 @@ class Server(Machine):
         self.address = f"http://127.0.0.1:{self.port}"
         self._daemon: subprocess.Popen[str] | None = None
 
-    def up(self) -> None:
-        self._daemon = self.start("alertctl", "serve", "--port", str(self.port))
+    def up(self, *options: str) -> None:
+        self._daemon = self.start("alertctl", "serve", "--port", str(self.port), *options)
         assert self._daemon.stderr is not None
         said = []
         for line in self._daemon.stderr:

@@ -49,7 +49,7 @@ def alerts(sandbox: Sandbox) -> int:
 def test_all_is_well_and_the_job_is_run_again(server, runner, sandbox: Sandbox):
     _, first = step(runner, "job-1")
     assert (first["outcome"], first["created"]) == ("recorded", True)
-    (told,) = first["deliveries"]
+    (told,) = (one for one in first["deliveries"] if one["channel"] == "slack")
     (message,) = sandbox.slack.messages
     assert (told["to"], told["status"], told["provider_id"]) == ("#platform-alerts", "success", message.ts)
     said, again = step(runner, "job-1")

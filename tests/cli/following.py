@@ -1,0 +1,89 @@
+"""`alertctl log -f` as a process of its own, on the database or on a server, and what it has printed so far."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from cli.lab import COMMAND
+from tests.daemon.conftest import until
+
+SECONDS = 60.0
+State = tuple[str, str, str | None, int]
+"""Address, status, error and attempts of a delivery."""
+
+
+class Follower:
+    """A process that follows the log; `lines` is what it has printed."""
+
+    def __init__(self, environ: Mapping[str, str], *arguments: str) -> None:
+        command = [*COMMAND, "log", "-f", *arguments]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(environ)
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    def items(self) -> list[dict[str, Any]]:
+        """What `-o jsonl` has told."""
+        return [json.loads(line) for line in self.lines]
+
+    def states(self) -> list[State]:
+        return [(one["to"], one["status"], one["error"], one["attempts"]) for one in self.items()]
+
+    def wait(self, true: Callable[[list[str]], Any]) -> list[str]:
+        """The lines, once they are what is waited for."""
+        until(lambda: true(self.lines) or self.process.poll() is not None, SECONDS)
+        assert true(self.lines), (self.lines[-20:], self.process.stderr and self.process.stderr.read())
+        return self.lines
+
+    def wait_for(self, *words: str) -> list[str]:
+        """The lines, once there is one with all these words."""
+        return self.wait(lambda lines: any(all(word in line for word in words) for line in list(lines)))
+
+    def wait_count(self, number: int) -> list[str]:
+        return self.wait(lambda lines: len(lines) >= number)
+
+    def ctrl_c(self) -> tuple[int, str]:
+        """Its exit code and what it had said on stderr."""
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(SECONDS)
+        self._reader.join(SECONDS)
+        assert self.process.stderr is not None
+        return code, self.process.stderr.read()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join(SECONDS)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+@contextmanager
+def followers() -> Iterator[Callable[..., Follower]]:
+    """Starts followers, and ends those that are left."""
+    started: list[Follower] = []
+
+    def start(environ: Mapping[str, str], *arguments: str) -> Follower:
+        started.append(Follower(environ, *arguments))
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for one in started:
+            one.close()

@@ -1,0 +1,111 @@
+"""`log -f` on a server that is restarted in the middle: every delivery's last state is seen, and no state twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alertctl.client.remote import RemoteClient
+from alertctl.client.server import Server as Address
+from alertctl.sandbox import Sandbox
+from alertctl.schemas import PublishRequest
+from cli.following import Follower, followers
+from cli.lab import data
+from tests.client.lab import token_for
+from tests.stories.frame import Server
+
+TARGETS = 20
+"""Deliveries of one event."""
+LAST = "#the-last-one"
+
+
+@pytest.fixture
+def follow() -> Iterator[Any]:
+    with followers() as start:
+        yield start
+
+
+@pytest.fixture
+def server(log_on: str, tmp_path: Path, sandbox: Sandbox) -> Iterator[Server]:
+    machine = Server(tmp_path / "server", sandbox, DATABASE_URL=log_on, ALERTCTL_LEASE="1", ALERTCTL_DEADLINE="500ms")
+    machine.up()
+    yield machine
+    machine.down()
+
+
+class Publisher:
+    """Publishes through the server, which comes and goes; each event once, however often it has to ask."""
+
+    def __init__(self, server: Server, token: str, events: int) -> None:
+        self._address = Address(server.address, token, timeout=60)
+        self._left = iter(range(events))
+        self._lock = threading.Lock()
+        self.published = 0
+
+    def __call__(self) -> None:
+        with RemoteClient(self._address) as client:
+            while (number := self._next()) is not None:
+                self._publish(client, f"event {number}", [f"slack:#{number}-{each}" for each in range(TARGETS)])
+
+    def _next(self) -> int | None:
+        with self._lock:
+            return next(self._left, None)
+
+    def _publish(self, client: RemoteClient, title: str, to: list[str]) -> None:
+        client.publish(PublishRequest(event_type="generic_alert", fields={"title": title}, to=to))
+        with self._lock:
+            self.published += 1
+
+    def the_last_one(self) -> None:
+        with RemoteClient(self._address) as client:
+            self._publish(client, "the end", [f"slack:{LAST}"])
+
+
+def states(one: Follower) -> list[tuple[Any, ...]]:
+    return [tuple(item[name] for name in ("id", "status", "error", "attempts")) for item in one.items()]
+
+
+def test_every_last_state_is_seen_and_none_twice(server: Server, sandbox: Sandbox, follow, long: bool) -> None:
+    count = 5000 if long else 300
+    sandbox.slack.faults.sometimes("http_503", 0.2, seed=1)
+    sandbox.slack.faults.sometimes("slack:is_archived", 0.05, seed=2)
+    token = token_for(server.settings["DATABASE_URL"], "admin@corp.example", "admin")
+    one: Follower = follow(
+        os.environ | {"ALERTCTL_SERVER": server.address, "ALERTCTL_TOKEN": token}, "--since", "1h", "-o", "jsonl"
+    )
+    publisher = Publisher(server, token, count // TARGETS)
+    with ThreadPoolExecutor(4) as pool:
+        publishing = [pool.submit(publisher) for _ in range(4)]
+        for share, how in ((0.25, signal.SIGTERM), (0.6, signal.SIGKILL)):
+            one.wait_count(int(count * share))
+            assert not all_ended(one, count), "too late to interrupt anything"
+            server.down(how)
+            server.up()
+        for each in publishing:
+            each.result()
+    one.wait(lambda _: all_ended(one, count))
+    sandbox.slack.faults.at(LAST, "ok")
+    publisher.the_last_one()
+    one.wait_for(LAST, "success")
+    code, said = one.ctrl_c()
+    assert (code, "Traceback" in said) == (130, False), said
+    in_the_log = {item["id"]: item for item in data("log", "--limit", str(count + 1))["items"]}
+    assert len(in_the_log) == count + 1
+    assert last_states(one) == in_the_log
+    assert len(states(one)) == len(set(states(one))), "a state was shown twice"
+
+
+def last_states(one: Follower) -> dict[str, dict[str, Any]]:
+    return {item["id"]: item for item in one.items()}
+
+
+def all_ended(one: Follower, count: int) -> bool:
+    found = last_states(one).values()
+    return len(found) == count and all(item["next_attempt_at"] is None for item in found)

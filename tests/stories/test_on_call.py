@@ -1,0 +1,116 @@
+"""3 am: Slack's token was revoked. What failed is found, explained, mended and sent again, once; here and from afar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alertctl.client.remote import RemoteClient
+from alertctl.client.server import Server as Address
+from alertctl.sandbox import Sandbox
+from alertctl.schemas import DeliveryItem, LogFilter, PublishRequest
+from tests.client.lab import token_for
+from tests.stories.frame import PATIENCE, Machine, Server, until
+
+ALERTS = 30
+NEW_TOKEN = "xoxb-a-new-one"
+
+
+@pytest.fixture
+def server(tmp_path: Path, sandbox: Sandbox) -> Iterator[Server]:
+    database = f"sqlite:///{tmp_path / 'alertctl.db'}"
+    machine = Server(tmp_path / "server", sandbox, DATABASE_URL=database, EMAIL_ENABLED="false", USER="grace")
+    machine.up()
+    yield machine
+    machine.down()
+
+
+def admin_token(server: Server) -> str:
+    return token_for(server.settings["DATABASE_URL"], "admin@corp.example", "admin")
+
+
+@pytest.fixture(params=["on the server", "from afar"])
+def shell(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Machine:
+    """Where the person on call types: over ssh on the server itself, or at home with an address and a token."""
+    if request.param == "on the server":
+        return server
+    return Machine(tmp_path / "home", {"ALERTCTL_SERVER": server.address, "ALERTCTL_TOKEN": admin_token(server)})
+
+
+@pytest.fixture
+def service(server: Server) -> Iterator[RemoteClient]:
+    """A service of the platform's, which also looks at the log: the test."""
+    with RemoteClient(Address(server.address, admin_token(server), timeout=PATIENCE)) as client:
+        yield client
+
+
+def alert(service: RemoteClient, titles: list[str]) -> None:
+    """Something is told of each, one call after the other."""
+    for title in titles:
+        service.publish(PublishRequest(event_type="generic_alert", fields={"title": title}, to=[]))
+
+
+def typed(shell: Machine, command: str, code: int = 0) -> str:
+    """What a command prints, in a terminal of 80 columns."""
+    ran = shell.sh(command)
+    assert (ran.returncode, "Traceback" in ran.stderr) == (code, False), (ran.stdout, ran.stderr)
+    if command.startswith("alertctl log") and " -o " not in command:
+        assert max(map(len, ran.stdout.splitlines()), default=0) <= 80, ran.stdout
+    return ran.stdout
+
+
+def standing(service: RemoteClient, **where: Any) -> list[DeliveryItem]:
+    return service.log(LogFilter(**where), limit=100).items
+
+
+def test_a_revoked_token_is_found_repaired_and_its_alerts_are_sent_again(
+    server: Server, shell: Machine, sandbox: Sandbox, service: RemoteClient
+) -> None:
+    alert(service, ["all is well"])
+    until(lambda: len(sandbox.slack.messages) == 1)
+    sandbox.slack.auth_error = "token_revoked"
+    titles = [f"alert {number}" for number in range(ALERTS)]
+    alert(service, titles)
+    until(lambda: len(standing(service, status="failed", final=True)) == ALERTS)
+
+    # What is wrong?
+    listed = typed(shell, "alertctl log --status failed --since 2h").splitlines()
+    assert [line.split()[3] for line in listed[1:]] == ["token_revoked"] * 20
+    last = listed[1].split()[0]
+    told = " ".join(typed(shell, f"alertctl log show {last}").split())
+    assert "error token_revoked: the token was revoked do Install the app to the workspace again" in told
+    assert "next none; once that is repaired: alertctl log retry --error token_revoked" in told
+    assert "paused slack: token_revoked" in " ".join(typed(shell, "alertctl status").split())
+    found = " ".join(typed(server, "alertctl doctor slack", code=10).split())
+    assert "token_revoked" in found
+    assert "Fix: Install the app to the workspace again" in found
+
+    # Mended: a new token, and the daemon is started again with it.
+    sandbox.slack.auth_error, sandbox.slack.token = None, NEW_TOKEN
+    server.down()
+    server.settings["SLACK_BOT_TOKEN"] = NEW_TOKEN
+    server.up()
+    assert len(sandbox.slack.messages) == 1, "nothing goes again by itself"
+
+    # Look, then act.
+    wanted = "alertctl log --status failed --error token_revoked"
+    assert len(typed(shell, f"{wanted} retry --dry-run").splitlines()) == 1 + ALERTS
+    typed(shell, f"{wanted} retry")
+    until(lambda: len(standing(service, status="success")) == ALERTS + 1)
+    typed(shell, "alertctl log --status failed --fail-if-any")
+    assert sorted(titles_of(sandbox)) == sorted(["all is well", *titles]), "each arrived, and once"
+
+    # And the log says that it was by hand, and whose.
+    me = "grace (command line)" if shell is server else "admin@corp.example"
+    told = " ".join(typed(shell, f"alertctl log show {last}").split())
+    assert told.startswith("success slack #platform-alerts")
+    assert f"asked for by {me}" in told
+    asked = [service.show(one.id).attempt_log[-1].requested_by for one in standing(service, status="success")]
+    assert asked == [me] * ALERTS + [None]
+
+
+def titles_of(sandbox: Sandbox) -> list[str]:
+    return [str(message.blocks[0]["text"]["text"]).split(": ", 1)[-1] for message in sandbox.slack.messages]
