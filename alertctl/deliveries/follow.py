@@ -63,7 +63,7 @@ WITH now AS (
     SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint) AS oldest,
            CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) AS next
 ), others AS (
-    SELECT usesysid, (next >> 32 << 32) + CAST(CAST(backend_xid AS text) AS bigint) AS number, next
+    SELECT usesysid, CAST(CAST(backend_xid AS text) AS bigint) - next % 4294967296 AS ahead
     FROM pg_stat_activity, now
     WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
 ), strangers AS (
@@ -72,8 +72,8 @@ WITH now AS (
 )
 SELECT CASE
     WHEN EXISTS (SELECT 1 FROM strangers) THEN oldest
-    ELSE coalesce(
-        (SELECT min(CASE WHEN number > next THEN number - 4294967296 ELSE number END) FROM others), next)
+    -- `ahead` counts in a ring of 2^32; what began after the snapshot is ahead of `next` and doesn't matter.
+    ELSE next + coalesce((SELECT min(least(0, (ahead + 6442450944) % 4294967296 - 2147483648)) FROM others), 0)
 END FROM now
 """)
 """The number of the oldest transaction that is open in this database, else the next one that will be.
@@ -112,6 +112,9 @@ def _changed(
     connection: Connection, where: LogFilter, start: _Position, limit: int
 ) -> tuple[list[tuple[str, DeliveryItem]], str]:
     horizon = _horizon(connection)
+    if horizon < start.change:
+        # Not on to the end of a change that a full page broke off in.
+        return [], str(start)
     new = or_(delivery.c.change > start.change, and_(delivery.c.change == start.change, delivery.c.id > start.id))
     told = (new, delivery.c.change >= start.change, delivery.c.change <= horizon)
     wanted = (*hidden(connection, where), *times(where), *others(where), *of_events(where))
@@ -123,4 +126,4 @@ def _changed(
         found.append((str(place), DeliveryItem(**known)))
     if len(found) == limit:
         return found, found[-1][0]
-    return found, str(_Position(False, max(horizon, start.change), BEHIND))
+    return found, str(_Position(False, horizon, BEHIND))

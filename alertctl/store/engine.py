@@ -70,12 +70,14 @@ class Store:
             return work(connection)
 
     @contextmanager
-    def listening(self) -> Iterator[Connection]:
-        """A connection without transactions, for a daemon that listens on it. Raises Unreachable."""
+    def listening(self) -> Iterator[Any]:
+        """The driver's own connection, without transactions, for a daemon that listens on it. Raises Unreachable."""
         with self._border(), self.engine.connect() as plain:
+            plain.execution_options(isolation_level="AUTOCOMMIT")
+            raw = plain.connection.driver_connection
             # Whatever it listened to must not go back to the pool with it.
             plain.detach()
-            yield plain.execution_options(isolation_level="AUTOCOMMIT")
+            yield raw
 
     def submit(self, work: Callable[[Connection, Sequence[Any]], Sequence[T]], item: Any) -> T:
         """The same for work on many items at once (see `Writer.submit`), here with this one only."""

@@ -79,8 +79,7 @@ class WakeUps:
                 last = version
 
     def _listen(self) -> None:
-        with self._store.listening() as connection:
-            raw: Any = connection.connection.driver_connection
+        with self._store.listening() as raw:
             raw.execute(f"LISTEN {CHANNEL}")
             # What was said while nobody listened.
             self._wake()
