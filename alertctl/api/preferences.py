@@ -65,7 +65,7 @@ def change(caller: Anybody, here: Here, body: Body) -> Prefs:
     return _change(here, caller.user_id, body)
 
 
-@router.delete("/preferences", response_model=Preferences)
+@router.post("/preferences/reset", response_model=Preferences)
 def reset(caller: Anybody, here: Here) -> Prefs:
     """My preferences as they are by default."""
     return _reset(here, caller.user_id)
@@ -94,7 +94,7 @@ def change_anybodys(_caller: Admin, here: Here, user: User, body: Body) -> Prefs
     return _change(here, _id_of(here, user), body)
 
 
-@router.delete("/admin/preferences/{user}", response_model=Preferences, responses=declared(404))
+@router.post("/admin/preferences/{user}/reset", response_model=Preferences, responses=declared(404))
 def reset_anybodys(_caller: Admin, here: Here, user: User) -> Prefs:
     """A user's preferences as they are by default."""
     return _reset(here, _id_of(here, user))

@@ -165,15 +165,15 @@ class RemoteClient:
         return self._prefs("GET", user)
 
     def set_preferences(self, user: str, changes: Mapping[str, Any]) -> Prefs:
-        return self._prefs("PUT", user, dict(changes))
+        return self._prefs("PUT", user, body=dict(changes))
 
     def reset_preferences(self, user: str) -> Prefs:
-        return self._prefs("DELETE", user)
+        return self._prefs("POST", user, "/reset")
 
-    def _prefs(self, method: str, user: str, body: Any = None) -> Prefs:
+    def _prefs(self, method: str, user: str, more: str = "", body: Any = None) -> Prefs:
         # One's own are everybody's to change, others' are for admins.
         path = "/preferences" if user.strip().lower() in self._me else f"/admin/preferences/{_user(user)}"
-        return self._flat(self._calls.ask(method, path, body).data)
+        return self._flat(self._calls.ask(method, f"{path}{more}", body).data)
 
     def _flat(self, found: Any) -> Prefs:
         if not isinstance(found, dict):

@@ -20,7 +20,7 @@ OPEN = {"GET /healthz", "GET /readyz", "GET /metrics"}
 NEEDS = {
     f"GET {BASE}/preferences": "viewer",
     f"PUT {BASE}/preferences": "viewer",
-    f"DELETE {BASE}/preferences": "viewer",
+    f"POST {BASE}/preferences/reset": "viewer",
     f"GET {BASE}/me": "viewer",
     f"GET {BASE}/events": "viewer",
     f"POST {BASE}/events": "developer",
@@ -32,7 +32,7 @@ NEEDS = {
     f"GET {BASE}/admin/preferences": "admin",
     f"GET {BASE}/admin/preferences/{{user}}": "admin",
     f"PUT {BASE}/admin/preferences/{{user}}": "admin",
-    f"DELETE {BASE}/admin/preferences/{{user}}": "admin",
+    f"POST {BASE}/admin/preferences/{{user}}/reset": "admin",
     f"GET {BASE}/admin/users": "admin",
     f"POST {BASE}/admin/users": "admin",
     f"PATCH {BASE}/admin/users/{{user}}": "admin",

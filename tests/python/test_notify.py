@@ -20,7 +20,6 @@ import pytest
 
 from alertctl import Notified, notify
 from alertctl.client import connect
-from alertctl.config import load
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import LogFilter
 from alertctl.spool import Spool
@@ -66,7 +65,7 @@ def locked(file: Path) -> Iterator[None]:
 
 
 def recorded() -> int:
-    with connect(load()) as client:
+    with connect() as client:
         return client.log(LogFilter()).total
 
 
