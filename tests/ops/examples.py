@@ -6,8 +6,9 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -97,9 +98,18 @@ class Request:
             target = f"{parts.path}?{parts.query}" if parts.query else parts.path
             connection.request(self.method, target, self.body.encode() if self.body else None, self.headers)
             answer = connection.getresponse()
-            return answer.status, answer.read().decode()
+            endless = answer.headers.get_content_type() == "text/event-stream"
+            return answer.status, "".join(_until_silence(answer)) if endless else answer.read().decode()
         finally:
             connection.close()
+
+
+def _until_silence(answer: HTTPResponse) -> Iterator[str]:
+    """The lines of a stream without an end, up to where nobody hangs up but nothing more comes for a while."""
+    answer.fp.raw._sock.settimeout(1)  # type: ignore[attr-defined]
+    with suppress(TimeoutError):
+        while True:
+            yield answer.readline().decode()
 
 
 def request_of(command: str, variables: dict[str, str]) -> Request:
@@ -118,7 +128,7 @@ def request_of(command: str, variables: dict[str, str]) -> Request:
             headers[name] = value
         elif word == "-d":
             body = next(words)
-        elif word == "-s":
+        elif word in ("-s", "-sN"):
             continue
         elif word.startswith("-"):
             raise ValueError(f"{word} in {command}")

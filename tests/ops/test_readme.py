@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import time
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,8 @@ from tests.ops.examples import LEFT_OUT, examples, request_of, same, shape
 from tests.ops.reference import brought_up_to_date
 
 README = text("README.md")
+PATHS = {"ID": "{id}", "EVENT": "{event_id}", "TOKEN": "{id}"}
+"""What the examples' variables stand for in the API's paths."""
 
 
 def test_the_first_screen_has_two_commands_and_no_more():
@@ -52,17 +55,28 @@ def test_every_link_leads_somewhere():
 
 
 def test_the_api_answers_what_readme_prints(variables):
-    wrong, newest = [], ""
+    wrong, known = [], {"ID": "", "EVENT": "", "TOKEN": ""}
     for example in examples("HTTP API"):
-        answer = _answer(example, {**variables, "ID": newest})
+        answer = _answer(example, {**variables, **known})
         if not answer.startswith(("{", "[")):
             continue
         real = json.loads(answer)
-        if isinstance(real, dict) and real.get("items"):
-            newest = real["items"][0].get("id", newest)
+        known |= _learned(real)
         if not same(json.loads(example.printed), real):
             wrong.append(f"{example.command}\n{answer}")
     assert not wrong, "\n\n".join(wrong)
+
+
+def _learned(answer: Any) -> dict[str, str]:
+    """What the examples that follow call $ID (a delivery of the log), $EVENT (what was published) and $TOKEN."""
+    if not isinstance(answer, dict):
+        return {}
+    learned = {"EVENT": answer["event_id"]} if "warnings" in answer else {}
+    if "token" in answer:
+        learned["TOKEN"] = answer["item"]["id"]
+    if answer.get("items") and "attempts" in answer["items"][0]:
+        learned["ID"] = answer["items"][0]["id"]
+    return learned
 
 
 def _answer(example, variables) -> str:
@@ -88,8 +102,10 @@ def test_every_endpoint_has_a_curl_line(variables):
     _, description = request_of(f"curl -s {root}/openapi.json", {}).send()
     shown = set()
     for example in examples("HTTP API"):
-        request = request_of(example.command, {"API": "/api/v1/notifications", "AUTH": "A: b", "ID": "{id}"})
-        path = request.url.removeprefix("http://127.0.0.1:8000").partition("?")[0]
+        request = request_of(example.command, {"API": "/api/v1/notifications", "AUTH": "A: b", **PATHS})
+        path = re.sub(
+            r"[a-z]+@corp\.example", "{user}", request.url.removeprefix("http://127.0.0.1:8000").partition("?")[0]
+        )
         shown.add((request.method.lower(), path))
     paths = json.loads(description)["paths"]
     assert shown == {(method, path) for path, methods in paths.items() for method in methods}
