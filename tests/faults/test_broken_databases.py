@@ -15,7 +15,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from alertctl.client.local import LocalClient
+from alertctl.config import load
 from alertctl.sandbox import Sandbox
+from alertctl.schemas import LogFilter
 from alertctl.store import Store, upgrade
 from tests.daemon.conftest import until
 
@@ -25,13 +28,13 @@ on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=Tru
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-def persist(call, daemon, number: int) -> int:
-    """Publish until it is accepted, as a good caller does; returns how often it was told to try again."""
+def persist(call, daemon, number: int) -> None:
+    """Publish until it is accepted, as a good caller does."""
     body = {"event_type": "generic_alert", "title": "x", "to": [f"slack:#n{number}"]}
-    for refused in range(200):
+    for _ in range(200):
         status, _ = call(daemon, "POST", "events", body, Idempotency_Key=f"job-{number}")
         if status == 202:
-            return refused
+            return
         assert status == 503, status
         time.sleep(0.1)
     raise AssertionError("never accepted")
@@ -57,7 +60,8 @@ def test_postgres_restarted_at_once_in_mid_load_loses_nothing(own_server, sandbo
         calls = [threads.submit(persist, call, daemon, number) for number in range(300)]
         until(lambda: len(sandbox.slack.messages) > 50)
         own_server.restart_at_once()
-        refused = sum(one.result() for one in calls)
+        for one in calls:
+            one.result()
     until(lambda: _quietly(lambda: counted(store, "status = 'success'") == 300), 60)
     assert set(arrived(sandbox)) == {f"#n{number}" for number in range(300)}
     twice = {channel for channel, times in arrived(sandbox).items() if times > 1}
@@ -65,8 +69,23 @@ def test_postgres_restarted_at_once_in_mid_load_loses_nothing(own_server, sandbo
         marked = {row[0] for row in connection.exec_driver_sql("SELECT address FROM delivery WHERE ambiguous")}
     assert twice <= marked
     assert counted(store, table="event") == 300
-    assert refused >= 0
     assert daemon.process.poll() is None
+    store.close()
+
+
+def test_who_follows_the_log_stays_while_its_database_restarts(own_server, caplog) -> None:
+    store = Store(own_server.url)
+    upgrade(store)
+    with LocalClient(load({"DATABASE_URL": own_server.url}, Path.cwd())) as client:
+        told = client.follow(LogFilter())
+        assert next(told) is None
+        own_server.stop_at_once()
+        assert [next(told), next(told)] == [None, None]
+        assert [line.levelname for line in caplog.records if "trying again" in line.message] == ["WARNING"]
+        own_server.start()
+        until(lambda: _quietly(lambda: publish_many(store, 1, "after") is None))
+        assert next(filter(None, told)).to == "#after0"
+        told.close()
     store.close()
 
 
