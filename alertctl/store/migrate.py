@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, PoolProxiedConnection, inspect, text
 
 from alertctl.errors import ConfigError, Unreachable
-from alertctl.store.engine import Store
+from alertctl.store.engine import BUSY_SECONDS, Store
 
 HEAD = "0002"
 """The newest migration. A constant, so that an up-to-date database costs no import of Alembic (0.4 s)."""
@@ -72,15 +73,28 @@ def _refuse_foreign(store: Store, connection: Connection, version: str | None) -
 
 
 def _use_wal(store: Store) -> None:
-    # WAL can't be switched on inside a transaction; it is kept in the file.
+    # WAL can't be switched on inside a transaction; it is kept in the file. While another process does the same, SQLite
+    # refuses at once instead of waiting.
+    until = time.monotonic() + BUSY_SECONDS
     with store._border():
         raw = store.engine.raw_connection()
         try:
-            raw.cursor().execute("PRAGMA journal_mode = WAL")
+            while not _is_wal(raw, until):
+                time.sleep(0.02)
         except sqlite3.Error as error:
             raise Unreachable(f"database {store.shown}: {error}") from error
         finally:
             raw.close()
+
+
+def _is_wal(raw: PoolProxiedConnection, until: float) -> bool:
+    try:
+        raw.cursor().execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error) and time.monotonic() < until:
+            return False
+        raise
+    return True
 
 
 def _run_alembic(connection: Connection) -> None:
