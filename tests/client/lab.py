@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from alertctl.client.server import Server
 from alertctl.config import Settings, load
 from alertctl.daemon.serve import _running
 from alertctl.errors import AlertctlError
-from alertctl.schemas import PublishRequest
+from alertctl.schemas import PublishRequest, as_json
 from alertctl.store import Store, upgrade
 
 ADMIN = "admin@corp.example"
@@ -91,32 +91,34 @@ class Twins:
     def same(self, action: Callable[[Any], Any]) -> Any:
         """What both have to say to it, which must be the same, word for word."""
         here, there = outcome(action, self.local), outcome(action, self.remote)
-        assert here == there
+        assert here == there, f"\n{here}\n{there}"
         return here
 
 
+@dataclass(frozen=True)
+class Refused:
+    words: str
+    exit_code: int
+
+
 def outcome(action: Callable[[Any], Any], client: Any) -> Any:
-    """The result, or the error's type, words and exit code."""
+    """The result, as JSON has it, or the error's words and exit code."""
     try:
-        return action(client)
+        found = action(client)
     except AlertctlError as error:
-        return type(error).__name__, str(error), error.exit_code
+        return Refused(str(error), error.exit_code)
+    return as_json(found) if is_dataclass(found) else [as_json(one) if is_dataclass(one) else one for one in found]
 
 
 def rollback(*to: str, **more: Any) -> PublishRequest:
     """A complete event to named targets."""
     fields = {
         "feature_flag": "checkout-v3",
-        "trigger_type": "error_rate",
+        "metric": "error_rate",
         "threshold": 0.01,
-        "observed_value": 0.042,
-        "previous_percentage": 50,
+        "value": 0.042,
+        "from_percentage": 50,
     }
     return PublishRequest(
         event_type="safety_rollback", fields={**fields, **more.pop("fields", {})}, to=list(to), **more
     )
-
-
-def cut(moment: datetime | None) -> datetime | None:
-    """To the second, as JSON has it."""
-    return None if moment is None else moment.replace(microsecond=0)

@@ -1,0 +1,326 @@
+"""What every client promises: on an SQLite file, on Postgres, and through a server. And all say it in one voice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from alertctl.client import Client
+from alertctl.client.local import LocalClient
+from alertctl.client.remote import RemoteClient
+from alertctl.client.server import Server
+from alertctl.errors import Conflict, InvalidEvent, NotFound
+from alertctl.sandbox import Sandbox
+from alertctl.schemas import DeliveryItem, LogFilter, PublishRequest
+from tests.client.lab import ADMIN, Refused, Twins, now, outcome, rollback, serving, settings_on, token_for
+
+EVERYTHING = LogFilter()
+
+
+def opened(stack: ExitStack, url: str, sandbox: Sandbox, *, remote: bool) -> Any:
+    settings = settings_on(url, sandbox.settings())
+    if not remote:
+        return stack.enter_context(LocalClient(settings))
+    address = stack.enter_context(serving(settings))
+    return stack.enter_context(RemoteClient(Server(address, token_for(url, ADMIN, "admin"), timeout=20)))
+
+
+@pytest.fixture(params=["sqlite", "postgres", "server"])
+def client(request: pytest.FixtureRequest, tmp_path, sandbox: Sandbox) -> Iterator[Client]:
+    on_postgres = request.param == "postgres"
+    url = request.getfixturevalue("postgres_url") if on_postgres else f"sqlite:///{tmp_path / 'alertctl.db'}"
+    with ExitStack() as stack:
+        yield opened(stack, url, sandbox, remote=request.param == "server")
+
+
+@pytest.fixture
+def twins(tmp_path, sandbox: Sandbox) -> Iterator[Twins]:
+    """Two ways to one log, in which something of everything has happened."""
+    url = f"sqlite:///{tmp_path / 'alertctl.db'}"
+    with ExitStack() as stack:
+        both = Twins(opened(stack, url, sandbox, remote=False), opened(stack, url, sandbox, remote=True))
+        told(both.local)
+        yield both
+
+
+def told(client: Client) -> list[list[DeliveryItem]]:
+    """Three events and how they went: two arrived at Slack and by mail; a channel that is missing; a custom alert."""
+    requests = (
+        rollback("slack:#ops", "email:ana@corp.example"),
+        rollback("slack:#missing", fields={"feature_flag": "other"}),
+        PublishRequest(event_type="generic_alert", fields={"title": "Disk 91%"}, to=["slack:#ops"]),
+    )
+    return [client.deliver(client.publish(one).event_id) for one in requests]
+
+
+def test_an_event_is_recorded_sent_and_found(client: Client, sandbox: Sandbox):
+    receipt = client.publish(rollback("slack:#ops", "email:ana@corp.example"))
+    assert (receipt.created, {one.to for one in receipt.deliveries}) == (True, {"#ops", "ana@corp.example"})
+    assert {one.status for one in receipt.deliveries} == {"pending"}
+    assert [one.status for one in client.deliver(receipt.event_id)] == ["success", "success"]
+    assert (len(sandbox.slack.messages), len(sandbox.smtp.messages)) == (1, 1)
+    assert {one.id for one in client.log(EVERYTHING).items} == {one.id for one in receipt.deliveries}
+
+
+def test_a_key_makes_a_repeat_harmless_and_another_body_under_it_is_refused(client: Client, sandbox: Sandbox):
+    first = client.publish(rollback("slack:#ops", idempotency_key="job-1"))
+    again = client.publish(rollback("slack:#ops", idempotency_key="job-1"))
+    assert (again.event_id, first.created, again.created) == (first.event_id, True, False)
+    with pytest.raises(Conflict):
+        client.publish(rollback("slack:#elsewhere", idempotency_key="job-1"))
+    client.deliver(first.event_id)
+    assert len(sandbox.slack.messages) == 1
+
+
+def test_within_a_window_later_ones_are_recorded_and_held_back(client: Client):
+    request = rollback("slack:#ops", fields={"dedup_key": "checkout"}, dedup_window=600.0)
+    first, later = client.publish(request), client.publish(replace(request, idempotency_key="another"))
+    assert [one.status for one in client.deliver(first.event_id)] == ["success"]
+    (held,) = client.deliver(later.event_id)
+    assert (held.status, held.error) == ("suppressed", f"duplicate of {first.event_id}")
+
+
+def test_what_is_too_old_to_help_is_not_sent(client: Client, sandbox: Sandbox):
+    (one,) = client.deliver(client.publish(rollback("slack:#ops", expires_at=now() - timedelta(seconds=1))).event_id)
+    assert (one.status, one.error) == ("failed", "expired")
+    assert sandbox.slack.messages == []
+
+
+def test_a_preview_shows_the_message_and_records_nothing(client: Client, sandbox: Sandbox):
+    (slack, mail) = client.preview(rollback("slack:#ops", "email:ana@corp.example"))
+    assert (slack.to, mail.to) == ("#ops", "ana@corp.example")
+    assert "checkout-v3" in str(slack.message["blocks"])
+    assert "checkout-v3" in mail.message["headers"]["Subject"]
+    assert {"text", "html"} < set(mail.message)
+    assert (client.log(EVERYTHING).total, sandbox.slack.messages) == (0, [])
+
+
+def test_a_test_message_tells_the_truth(client: Client):
+    well = client.test("slack", "#ops")
+    assert (well.success, "#ops" in well.message, well.error) == (True, True, None)
+    refused = client.test("slack", "#missing")
+    assert (refused.success, refused.error) == (False, "channel_not_found")
+    assert client.show(refused.delivery_id).event.is_test
+
+
+FILTERS: list[tuple[LogFilter, int]] = [
+    (LogFilter(), 4),
+    (LogFilter(status="failed"), 1),
+    (LogFilter(event_type="generic_alert"), 1),
+    (LogFilter(channel="slack"), 3),
+    (LogFilter(channel="slack", status="success"), 2),
+    (LogFilter(to="#OPS"), 2),
+    (LogFilter(to="Ana@Corp.example"), 1),
+    (LogFilter(error="channel_not_found"), 1),
+    (LogFilter(flag="checkout-v3"), 2),
+    (LogFilter(experiment="checkout-v3"), 0),
+    (LogFilter(grep="disk 91%"), 1),
+    (LogFilter(user="nobody@corp.example"), 0),
+    (LogFilter(retrying=True), 0),
+    (LogFilter(final=True), 4),
+    (LogFilter(since=now() - timedelta(hours=1)), 4),
+    (LogFilter(until=now() - timedelta(hours=1)), 0),
+]
+
+
+def test_every_filter_finds_what_it_says(client: Client):
+    told(client)
+    for where, expected in FILTERS:
+        page = client.log(where)
+        assert (len(page.items), page.total) == (expected, expected), where
+
+
+def test_a_cursor_walks_through_the_whole_log_newest_first(client: Client):
+    told(client)
+    found, cursor = [], None
+    while True:
+        page = client.log(EVERYTHING, limit=3, cursor=cursor)
+        found += [one.id for one in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert found == sorted(found, reverse=True)
+    assert found == [one.id for one in client.log(EVERYTHING, limit=100).items]
+    assert [one.id for one in client.log(EVERYTHING, limit=3, page=2).items] == found[3:]
+
+
+def test_a_story_has_the_event_the_rule_every_attempt_and_the_others(client: Client):
+    (slack, mail), (missing,), _ = told(client)
+    story = client.show(slack.id)
+    assert (story.rule, story.event.fields["feature_flag"]) == ("named", "checkout-v3")
+    assert [one.outcome for one in story.attempt_log] == ["success"]
+    assert [one.id for one in story.others] == [mail.id]
+    (attempt,) = client.show(missing.id).attempt_log
+    assert (attempt.outcome, attempt.code, attempt.reason) == ("failed", "channel_not_found", "bad_address")
+    assert client.rendered(mail.id).message["headers"]["To"] == "ana@corp.example"
+
+
+def test_following_tells_what_was_there_and_what_comes(client: Client):
+    told(client)
+    heard = client.follow(LogFilter(since=now() - timedelta(hours=1)))
+    before = [next(filter(None, heard)).id for _ in range(4)]
+    assert sorted(before) == sorted(one.id for one in client.log(EVERYTHING).items)
+    event_id = client.publish(rollback("slack:#late")).event_id
+    client.deliver(event_id)
+    states = []
+    while "success" not in states:
+        one = next(filter(None, heard))
+        assert one.to == "#late"
+        states.append(one.status)
+    assert len(states) == len(set(states))
+    heard.close()  # type: ignore[attr-defined]
+
+
+def test_the_log_in_numbers(client: Client):
+    told(client)
+    stats = client.stats(EVERYTHING, "channel")
+    assert [(one.key, one.total, one.success, one.failed) for one in stats.items] == [
+        ("slack", 3, 2, 1),
+        ("email", 1, 1, 0),
+    ]
+    assert [one.key for one in client.stats(LogFilter(status="failed"), "error").items] == ["channel_not_found"]
+
+
+def test_old_and_final_deliveries_are_taken_out(client: Client):
+    told(client)
+    assert client.prune(timedelta(days=1)).deliveries == 0
+    rehearsed = client.prune(timedelta(0), dry_run=True)
+    assert (rehearsed.deliveries, rehearsed.dry_run, client.log(EVERYTHING).total) == (4, True, 4)
+    assert client.prune(timedelta(0)).deliveries == 4
+    assert client.log(EVERYTHING).total == 0
+
+
+def test_what_failed_is_sent_again_and_what_arrived_only_when_asked(client: Client, sandbox: Sandbox):
+    (slack, _), (missing,), _ = told(client)
+    sandbox.slack.faults.at("#missing", "ok")
+    done = client.resend([missing.id, slack.id])
+    assert [one.id for one in done] == [missing.id, slack.id]
+    assert done[0].why_not is None
+    assert "arrived" in (done[1].why_not or "")
+    settled(client, missing.id, "success")
+    story = client.show(missing.id)
+    assert [one.requested_by is not None for one in story.attempt_log] == [False, True]
+    assert [one.why_not for one in client.resend([slack.id], again=True)] == [None]
+
+
+def settled(client: Client, delivery_id: str, status: str) -> None:
+    """Until a delivery stands so; who sends it, this process or a daemon, is the client's affair."""
+    for _ in range(100):
+        client.dispatch()
+        if client.show(delivery_id).status == status:
+            return
+    raise AssertionError(client.show(delivery_id))
+
+
+def test_what_fell_due_is_dispatched(client: Client, sandbox: Sandbox):
+    sandbox.slack.faults.always("http_503")
+    (one,) = client.deliver(client.publish(rollback("slack:#ops")).event_id)
+    assert (one.status, one.error) == ("failed", "http_503")
+    sandbox.slack.faults.clear()
+    settled(client, one.id, "success")
+    assert len(sandbox.slack.messages) == 1
+
+
+def test_the_status_says_where_and_how_it_stands(client: Client):
+    told(client)
+    found = client.status()
+    assert found.depth == {"slack": 0, "email": 0}
+    assert all(found.last_success.values())
+    assert found.paused == []
+
+
+def test_preferences_are_read_changed_listed_and_reset(client: Client):
+    client.add_user("ana@corp.example", "viewer")
+    standard = client.preferences("ana@corp.example")
+    assert (standard["notify_on_rollout_advance"], standard["slack_channel"]) == (False, None)
+    changed = client.set_preferences("ana@corp.example", {"notify_on_rollout_advance": True, "slack_channel": "#ana"})
+    assert changed == {**standard, "notify_on_rollout_advance": True, "slack_channel": "#ana"}
+    assert changed in client.all_preferences(1, 100)
+    with pytest.raises(InvalidEvent, match=r"^slack_channel"):
+        client.set_preferences("ana@corp.example", {"slack_channel": "two words"})
+    assert client.reset_preferences("ana@corp.example") == standard
+    with pytest.raises(NotFound):
+        client.preferences("nobody@corp.example")
+
+
+def test_users_and_tokens_come_and_go(client: Client):
+    added = client.add_user("ana@corp.example", "viewer")
+    assert (added.role, added.disabled) == ("viewer", False)
+    assert client.set_role("ana@corp.example", "analyst").role == "analyst"
+    token, secret = client.create_token("ana@corp.example", "viewer", timedelta(days=90))
+    assert secret.startswith("actl_")
+    assert token.id in {one.id for one in client.tokens()}
+    assert client.revoke_token(token.id).revoked_at is not None
+    assert client.disable_user("ana@corp.example").disabled
+    assert not client.enable_user("ana@corp.example").disabled
+    assert "ana@corp.example" in {one.email for one in client.users()}
+
+
+def test_the_event_types_are_those_of_the_registry(client: Client):
+    assert [one.event_type for one in client.event_types()] == [
+        "safety_rollback",
+        "experiment_lifecycle",
+        "rollout_advance",
+        "generic_alert",
+    ]
+
+
+# What the command line itself checks (states, event types, what to count by) doesn't come this far.
+WRONG: list[tuple[str, Callable[[Any], Any]]] = [
+    ("an event of no type", lambda it: it.publish(PublishRequest(event_type="safety_rolback"))),
+    ("a wrong value", lambda it: it.publish(rollback("slack:#x", fields={"value": "high"}))),
+    ("a field that isn't", lambda it: it.publish(rollback("slack:#x", fields={"vlaue": 1}))),
+    ("a required field", lambda it: it.publish(PublishRequest(event_type="generic_alert"))),
+    ("a target", lambda it: it.publish(rollback("pager:x"))),
+    ("an address", lambda it: it.publish(rollback("email:ana"))),
+    ("a channel", lambda it: it.publish(PublishRequest(event_type="safety_rollback", channel="pager"))),
+    ("a preview", lambda it: it.preview(rollback("pager:x"))),
+    ("a test's address", lambda it: it.test("slack", "two words")),
+    ("an id that isn't", lambda it: it.show("ffffffff")),
+    ("an id that is no id", lambda it: it.show("not an id/?#")),
+    ("an id of many", lambda it: it.show("-7")),
+    ("the message of none", lambda it: it.rendered("ffffffff")),
+    ("a resend of none", lambda it: it.resend(["ffffffff"])),
+    ("nobody's preferences", lambda it: it.preferences("nobody@corp.example")),
+    ("no preference", lambda it: it.set_preferences(ADMIN, {"notify": True})),
+    ("no boolean", lambda it: it.set_preferences(ADMIN, {"slack_enabled": "yes"})),
+    ("a user twice", lambda it: it.add_user(ADMIN, "viewer")),
+    ("no email", lambda it: it.add_user("ana", "viewer")),
+    ("no role", lambda it: it.add_user("ana@corp.example", "boss")),
+    ("nobody's role", lambda it: it.set_role("nobody@corp.example", "viewer")),
+    ("a token for no role", lambda it: it.create_token(ADMIN, "boss", None)),
+    ("a token that has ended", lambda it: it.create_token(ADMIN, "viewer", timedelta(seconds=-1))),
+    ("no token", lambda it: it.revoke_token("ffffffff")),
+]
+
+
+def test_what_is_wrong_is_said_in_the_same_words_everywhere(twins: Twins):
+    different = {}
+    for name, action in WRONG:
+        here, there = outcome(action, twins.local), outcome(action, twins.remote)
+        if here != there or not isinstance(here, Refused):
+            different[name] = (here, there)
+    assert different == {}, "".join(f"\n{name}:\n  {here}\n  {there}" for name, (here, there) in different.items())
+
+
+def test_both_say_the_same_of_one_log(twins: Twins):
+    ids = [one.id for one in twins.local.log(EVERYTHING).items]
+    for action in (
+        *(lambda it, where=where: it.log(where) for where, _ in FILTERS),
+        *(lambda it, one=one: it.show(one) for one in ids),
+        *(lambda it, one=one: it.rendered(one) for one in ids),
+        *(lambda it, by=by: it.stats(EVERYTHING, by) for by in ("event", "channel", "to", "error")),
+        lambda it: it.log(EVERYTHING, limit=2, cursor=ids[1]),
+        lambda it: it.prune(timedelta(0), dry_run=True),
+        lambda it: it.event_types(),
+        lambda it: it.users(),
+        lambda it: it.preferences(ADMIN),
+        lambda it: it.all_preferences(1, 20),
+        lambda it: replace(it.status(), where="", daemon=True),
+    ):
+        assert not isinstance(twins.same(action), Refused)
