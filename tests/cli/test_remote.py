@@ -1,0 +1,233 @@
+"""The same commands on a server: the same output, the same exit codes, and none of the database's libraries."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from alertctl import users
+from alertctl.client.local import LocalClient
+from alertctl.sandbox import Sandbox
+from alertctl.store import Store
+from cli.lab import process, run
+from tests.client.lab import ADMIN, QUICK, now, rollback, serving, settings_on, token_for
+from tests.ops.examples import shape
+
+HERE, THERE = "here", "there"
+HEAVY = ("sqlmodel", "sqlalchemy", "alembic", "fastapi", "uvicorn", "slack_sdk", "sendgrid", "jinja2", "psycopg")
+
+
+class Places:
+    """One log, reached from this machine or through its server, as the environment says."""
+
+    def __init__(self, settings: dict[str, str], address: str, token: str) -> None:
+        self.settings, self.address, self.token = settings, address, token
+
+    @property
+    def url(self) -> str:
+        return self.settings["DATABASE_URL"]
+
+    def go(self, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+        for name, value in self.settings.items():
+            monkeypatch.setenv(name, value)
+        for name, value in {"ALERTCTL_SERVER": self.address, "ALERTCTL_TOKEN": self.token}.items():
+            monkeypatch.delenv(name, raising=False)
+            if place == THERE:
+                monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
+    url = f"sqlite:///{tmp_path_factory.mktemp('served') / 'alertctl.db'}"
+    with Sandbox() as sandbox:
+        settings = settings_on(url, sandbox.settings())
+        token = token_for(url, ADMIN, "admin")
+        with LocalClient(settings) as client:
+            for to in ("slack:#ops", "email:ana@corp.example", "slack:#missing"):
+                client.deliver(client.publish(rollback(to)).event_id)
+        with serving(settings) as address:
+            yield Places({**QUICK, **sandbox.settings(), "DATABASE_URL": url}, address, token)
+
+
+READING = [
+    "log",
+    "log -o json",
+    "log -o jsonl --limit 2",
+    "log -o csv",
+    "log -o id --channel slack",
+    "log -o wide --utc",
+    "log --status failed",
+    "log --status failed --fail-if-any",
+    "log --to #OPS --since 1h --final",
+    "log --grep checkout --flag checkout-v3",
+    "log --status fialed",
+    "log --event safety",
+    "log stats",
+    "log stats --by error -o json",
+    "log stats --status failed --since 2h",
+    "log export -",
+    "log export - -o csv --channel email",
+    "log prune --older-than 0d --dry-run",
+    "log retry --status failed --dry-run",
+    "log show ffffffff",
+    "log retry ffffffff",
+    "send --event safety_rollback --set feature_flag=x --to slack:#ops --dry-run",
+    "send --event safety_rolback",
+    "send --event safety_rollback --set vlaue=1",
+    "send --event generic_alert",
+    "send --event generic_alert --title x --to pager:x",
+    f"prefs get --user {ADMIN} -o json",
+    "prefs get --user nobody@corp.example",
+    "prefs list",
+    "prefs set --user admin@corp.example slack_channel=two_words,x",
+    "user list",
+    "user add ana",
+    "user set-role nobody@corp.example viewer",
+    "token revoke ffffffff",
+    "events",
+    "events generic_alert -o json",
+    "dispatch --once",
+]
+
+
+@pytest.mark.parametrize("line", READING)
+def test_what_is_read_or_refused_reads_the_same(places: Places, monkeypatch: pytest.MonkeyPatch, line: str):
+    told = []
+    for place in (HERE, THERE):
+        places.go(monkeypatch, place)
+        ran = run(*line.split())
+        told.append((ran.exit_code, shape(ran.stdout), shape(ran.stderr)))
+    assert told[0] == told[1]
+    assert told[0][1] or told[0][2]
+
+
+WRITING = [
+    "send --event safety_rollback --set feature_flag=x --to slack:#ops",
+    "send --event safety_rollback --set feature_flag=x --to slack:#ops -o json",
+    "send --event generic_alert --title x --to slack:#missing --strict",
+    "send --event generic_alert --title x --to slack:#ops --queue",
+    "send --event generic_alert --title x --to email:ana@corp.example --wait=10s",
+    "test slack --to #ops",
+    "test slack --to #missing",
+    f"prefs set --user {ADMIN} notify_on_rollout_advance=on slack_channel=#mine",
+    f"prefs reset --user {ADMIN}",
+]
+
+
+@pytest.mark.parametrize("line", WRITING)
+def test_what_is_done_is_done_and_told_the_same(places: Places, monkeypatch: pytest.MonkeyPatch, line: str):
+    told = []
+    for place in (HERE, THERE):
+        places.go(monkeypatch, place)
+        ran = run(*line.split())
+        told.append((ran.exit_code, _timeless(ran.stdout), shape(ran.stderr)))
+    assert told[0] == told[1]
+
+
+def _timeless(stdout: str) -> str:
+    if not stdout.startswith("{"):
+        return shape(stdout)
+    found = json.loads(stdout)
+    for one in found.get("deliveries", found.get("items", [])):
+        one["latency_ms"] = None
+    return shape(json.dumps(found))
+
+
+def test_a_retry_by_filters_is_the_same_and_says_who(places: Places, monkeypatch: pytest.MonkeyPatch):
+    for place, number in ((HERE, 2), (THERE, 3)):
+        places.go(monkeypatch, place)
+        ran = run("log", "--status", "failed", "--to", "#missing", "--grep", "checkout", "retry")
+        assert (ran.exit_code, "#missing" in ran.stdout) == (0, True)
+        (delivery_id,) = run("log", "--to", "#missing", "--grep", "checkout", "-o", "id").stdout.split()
+        story = json.loads(run("log", "show", delivery_id, "-o", "json").stdout)
+        assert len(story["attempt_log"]) == number
+        assert story["attempt_log"][-1]["requested_by"]
+
+
+@pytest.mark.parametrize(
+    "command", ["log", "send --event generic_alert --title x --to slack:#ops", "status", f"prefs get --user {ADMIN}"]
+)
+def test_a_remote_command_loads_nothing_of_the_databases(places: Places, monkeypatch: pytest.MonkeyPatch, command: str):
+    places.go(monkeypatch, THERE)
+    script = (
+        "import atexit, sys; from alertctl.cli import main; sys.argv = ['alertctl', *sys.argv[1:]]\n"
+        f"atexit.register(lambda: print([one for one in {HEAVY!r} if one in sys.modules], file=sys.stderr))\n"
+        "main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, *command.split()], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr.splitlines()[-1]) == (0, "[]"), ran.stderr
+
+
+def expired(places: Places) -> str:
+    store = Store(places.url)
+    past = now() - timedelta(days=2)
+    secret = store.write(lambda it: users.create_token(it, ADMIN, "admin", timedelta(days=1), past))[1]
+    store.close()
+    return secret
+
+
+@pytest.mark.parametrize("command", ["log", "status", "send --event generic_alert --title x --to slack:#ops"])
+@pytest.mark.parametrize("whose", ["nobody's", "expired", "a viewer's"])
+def test_who_may_not_is_4(places: Places, monkeypatch: pytest.MonkeyPatch, command: str, whose: str):
+    places.go(monkeypatch, THERE)
+    secret = {
+        "nobody's": lambda: "actl_nothing",
+        "expired": lambda: expired(places),
+        "a viewer's": lambda: token_for(places.url, "viewer@corp.example", "viewer"),
+    }[whose]()
+    monkeypatch.setenv("ALERTCTL_TOKEN", secret)
+    ran = run(*command.split())
+    assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (4, "", 1)
+    assert secret not in ran.stderr
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server's address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("ALERTCTL_SERVER", f"http://127.0.0.1:{taken.getsockname()[1]}")
+    monkeypatch.setenv("ALERTCTL_TOKEN", "actl_x")
+    monkeypatch.setenv("ALERTCTL_TIMEOUT", "300ms")
+
+
+@pytest.mark.parametrize("command", ["log", "log -f", "status", "user list", "dispatch --once", "log retry ffffffff"])
+def test_who_isnt_reached_is_5(nobody, command: str):
+    ran = run(*command.split())
+    assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (5, "", 1)
+
+
+def test_send_goes_on_without_its_server_unless_it_is_strict(nobody):
+    send = ("send", "--event", "generic_alert", "--title", "x", "--to", "slack:#ops")
+    assert [run(*send).exit_code, run(*send, "--strict").exit_code] == [0, 5]
+    assert len(json.loads(run("spool", "list", "-o", "json").stdout)["items"]) == 2
+
+
+def test_a_token_comes_from_a_file_too(places: Places, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    places.go(monkeypatch, THERE)
+    monkeypatch.delenv("ALERTCTL_TOKEN")
+    file = tmp_path / "token"
+    file.write_text(f"{places.token}\n")
+    monkeypatch.setenv("ALERTCTL_TOKEN_FILE", str(file))
+    assert run("log").exit_code == 0
+    monkeypatch.setenv("ALERTCTL_TOKEN_FILE", str(tmp_path / "gone"))
+    ran = run("log")
+    assert (ran.exit_code, ran.stderr.count("\n")) == (2, 1)
+    assert "ALERTCTL_TOKEN_FILE" in ran.stderr
+    monkeypatch.delenv("ALERTCTL_TOKEN_FILE")
+    ran = run("log")
+    assert (ran.exit_code, "ALERTCTL_TOKEN" in ran.stderr) == (4, True)
+
+
+def test_the_status_names_the_server_as_a_process_does(places: Places, monkeypatch: pytest.MonkeyPatch):
+    places.go(monkeypatch, THERE)
+    ran = process("status", env=dict(os.environ))
+    assert ran.returncode == 0, ran.stderr
+    assert places.address in ran.stdout.splitlines()[0]
