@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,6 +109,31 @@ def outcome(action: Callable[[Any], Any], client: Any) -> Any:
     except AlertctlError as error:
         return Refused(str(error), error.exit_code)
     return as_json(found) if is_dataclass(found) else [as_json(one) if is_dataclass(one) else one for one in found]
+
+
+@contextmanager
+def answering(*replies: bytes) -> Iterator[str]:
+    """A server that gives each connection one of these, in turn, and hangs up."""
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0.1)
+
+        def answer() -> None:
+            left = list(replies)
+            while left and not ended.is_set():
+                with suppress(TimeoutError):
+                    connection, _ = listening.accept()
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(left.pop(0))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            ended.set()
+            thread.join(30)
 
 
 def rollback(*to: str, **more: Any) -> PublishRequest:

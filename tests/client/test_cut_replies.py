@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from alertctl.client.calls import Calls
 from alertctl.client.server import Server
 from alertctl.errors import Unreachable
+from tests.client.lab import answering
 
 BODY = json.dumps({"told": "x" * 500}).encode()
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(BODY)
-
-
-@contextmanager
-def answering(*replies: bytes) -> Iterator[str]:
-    """A server that gives each connection one of these, and hangs up."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def answer() -> None:
-            for reply in replies:
-                connection, _ = listening.accept()
-                with connection:
-                    connection.recv(65536)
-                    connection.sendall(reply)
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            thread.join(30)
 
 
 @pytest.mark.parametrize("arrived", [0, 1, len(BODY) - 1])

@@ -1,0 +1,138 @@
+"""Servers that misbehave, and lines that break: told truthfully, in bounded time, and nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+
+import pytest
+
+from alertctl.client.remote import RemoteClient
+from alertctl.client.server import Server
+from alertctl.errors import AlertctlError, NotAllowed, NotFound, Unreachable
+from alertctl.sandbox import Sandbox
+from alertctl.schemas import LogFilter
+from tests.client.lab import ADMIN, answering, rollback, serving, settings_on, token_for
+
+
+def reply(status: str, body: bytes = b"", kind: str = "application/json", more: str = "") -> bytes:
+    head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{more}\r\n"
+    return head.encode() + body
+
+
+def problem(status: int, detail: str, more: str = "") -> bytes:
+    return reply(f"{status} X", json.dumps({"detail": detail}).encode(), "application/problem+json", more)
+
+
+PAGE = reply("200 OK", json.dumps({"items": [], "total": 0, "page": 1, "limit": 20, "next_cursor": None}).encode())
+REPLIES: list[tuple[str, list[bytes], type[AlertctlError], int, str]] = [
+    ("a proxy's page", [reply("200 OK", b"<html>hello", "text/html")], Unreachable, 5, "not as alertctl does"),
+    ("no JSON", [reply("200 OK", b"{")], Unreachable, 5, "not as alertctl does"),
+    ("nothing", [reply("204 No Content")], Unreachable, 5, "not as alertctl does"),
+    ("JSON of another shape", [reply("200 OK", b"[1, 2]")], Unreachable, 5, "no alertctl does"),
+    ("items of another shape", [reply("200 OK", b'{"items": [1]}')], Unreachable, 5, "no alertctl does"),
+    ("elsewhere", [reply("302 Found", more="location: http://127.0.0.1:1/\r\n")], Unreachable, 5, "sends elsewhere"),
+    ("no such page", [reply("404 Not Found", b"nope", "text/plain")], Unreachable, 5, "is ALERTCTL_SERVER right"),
+    ("no such delivery", [problem(404, "there is none")], NotFound, 2, "there is none"),
+    ("who are you", [problem(401, "the token is wrong")], NotAllowed, 4, "the token is wrong"),
+    ("you may not", [problem(403, "this needs admin")], NotAllowed, 4, "this needs admin"),
+    ("a proxy's no", [reply("403 Forbidden", b"<html>", "text/html")], NotAllowed, 4, "is there a proxy"),
+    ("broken", [problem(500, "oops")] * 3, Unreachable, 5, "oops"),
+    ("no HTTP", [b"220 mail.example ESMTP\r\n"] * 40, Unreachable, 5, "can't be reached"),
+    ("silence", [b""] * 40, Unreachable, 5, "can't be reached"),
+]
+
+
+@pytest.mark.parametrize(
+    ("replies", "kind", "code", "words"), [one[1:] for one in REPLIES], ids=[o[0] for o in REPLIES]
+)
+def test_what_a_wrong_server_answers_is_one_clear_error(replies, kind, code, words):
+    with answering(*replies) as address, RemoteClient(Server(address, "actl_secret", timeout=1)) as client:
+        with pytest.raises(kind, match=words) as told:
+            client.log(LogFilter())
+        assert told.value.exit_code == code
+        assert "actl_secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "first", [problem(503, "the database is away", "retry-after: 0\r\n"), problem(429, "slowly"), reply("502 Bad"), b""]
+)
+def test_what_says_not_now_is_asked_again(first):
+    with answering(first, PAGE) as address, RemoteClient(Server(address, "x", timeout=20)) as client:
+        assert client.log(LogFilter()).total == 0
+
+
+def test_a_server_that_never_answers_is_left_when_the_time_is_up():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with RemoteClient(Server(address, "x", timeout=0.5)) as client, pytest.raises(Unreachable):
+            client.log(LogFilter())
+
+
+def test_a_token_does_not_go_to_where_a_redirect_leads():
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(0.5)
+        away = f"location: http://127.0.0.1:{other.getsockname()[1]}/\r\n"
+        moved = reply("307 Temporary Redirect", more=away)
+        with answering(moved) as address, RemoteClient(Server(address, "actl_secret", timeout=1)) as client:
+            with pytest.raises(Unreachable):
+                client.log(LogFilter())
+        with suppress(TimeoutError):
+            asked.append(other.accept())
+    assert asked == []
+
+
+@contextmanager
+def cutting(address: str, losses: int) -> Iterator[str]:
+    """A proxy that takes a call to the server, hears it out, and hangs up on its caller: the first `losses` times."""
+    target = urlsplit(address)
+    ended = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        count = 0
+        while not ended.is_set():
+            with suppress(TimeoutError):
+                caller, _ = listening.accept()
+                with caller:
+                    caller.settimeout(5)
+                    answer = _exchange(caller.recv(65536), target.hostname or "", target.port or 0)
+                    count += 1
+                    if count > losses:
+                        caller.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0.1)
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            ended.set()
+            thread.join(30)
+
+
+def _exchange(request: bytes, host: str, port: int) -> bytes:
+    with socket.create_connection((host, port), timeout=10) as server:
+        # "close": the answer ends where the connection does.
+        server.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+        parts = []
+        while part := server.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def test_a_call_whose_answer_is_lost_is_repeated_and_tells_once(tmp_path, sandbox: Sandbox):
+    url = f"sqlite:///{tmp_path / 'alertctl.db'}"
+    token = token_for(url, ADMIN, "admin")
+    with serving(settings_on(url, sandbox.settings())) as address:
+        with cutting(address, losses=2) as proxy, RemoteClient(Server(proxy, token, timeout=20)) as client:
+            receipt = client.publish(rollback("slack:#ops"))
+        with RemoteClient(Server(address, token, timeout=20)) as client:
+            assert [one.status for one in client.deliver(receipt.event_id)] == ["success"]
+            assert client.log(LogFilter()).total == 1
+    assert len(sandbox.slack.messages) == 1
