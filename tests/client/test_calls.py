@@ -79,9 +79,12 @@ def test_a_token_does_not_go_to_where_a_redirect_leads():
         other.settimeout(0.5)
         away = f"location: http://127.0.0.1:{other.getsockname()[1]}/\r\n"
         moved = reply("307 Temporary Redirect", more=away)
-        with answering(moved) as address, RemoteClient(Server(address, "actl_secret", timeout=1)) as client:
-            with pytest.raises(Unreachable):
-                client.log(LogFilter())
+        with (
+            answering(moved) as address,
+            RemoteClient(Server(address, "actl_secret", timeout=1)) as client,
+            pytest.raises(Unreachable),
+        ):
+            client.log(LogFilter())
         with suppress(TimeoutError):
             asked.append(other.accept())
     assert asked == []
