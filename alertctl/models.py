@@ -237,6 +237,7 @@ class Delivery(SQLModel, table=True):
         Index("ix_delivery_address", "address_key", "id"),
         Index("ix_delivery_address_status", "address_key", "status", "id"),
         Index("ix_delivery_address_event_type", "address_key", "event_type", "id"),
+        Index("ix_delivery_address_error", "address_key", "error", "id"),
         Index("ix_delivery_error", "error", "id"),
         Index("ix_delivery_user", "user_id", "id"),
         Index("ix_delivery_tail", func.substr(column("id"), 29)),

@@ -14,21 +14,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, String, bindparam, select, tuple_
-from sqlalchemy.sql.elements import UnaryExpression
-from sqlalchemy.sql.operators import custom_op
 
-from alertctl.deliveries.filters import AHEAD, BEHIND, COLUMNS, about, later, others, span, times
+from alertctl.deliveries.filters import AHEAD, BEHIND, COLUMNS, about, later, others, span, times, unindexed
 from alertctl.deliveries.rows import delivery, event
 from alertctl.models import first_id
 from alertctl.schemas import LogFilter
 
 WAYS = (
     ("event_id",),
+    ("user",),
+    ("to", "error"),
     ("to", "status"),
     ("to", "event_type"),
     ("to",),
     ("error",),
-    ("user",),
     ("channel", "status"),
     ("channel", "event_type"),
     ("status", "event_type"),
@@ -72,7 +71,10 @@ def ordered(
     more: Sequence[ColumnElement[bool]] = (),
 ) -> Sequence[Any]:
     """These columns of a part of what fits a settled filter, and `more`."""
-    part, rest = part.within(where), [*times(where), *others(where), *more]
+    part = part.within(where)
+    # SQLite would look through all that is retrying for each of the events.
+    by_index = not about(where) or connection.dialect.name != "sqlite"
+    rest = [*times(where), *others(where, by_index=by_index), *more]
     if about(where):
         return _of_events(connection, where, columns, part, [*hidden(connection, where), *rest])
     names, given = way(where), where.given()
@@ -113,7 +115,7 @@ def hidden(connection: Connection, where: LogFilter, but: Collection[str] = ()) 
     asked = [(column, given[name]) for name, column in COLUMNS.items() if name in given and name not in but]
     if connection.dialect.name != "sqlite":
         return [column == value for column, value in asked]
-    return [UnaryExpression(column, operator=custom_op("+"), type_=String()) == value for column, value in asked]
+    return [unindexed(column) == value for column, value in asked]
 
 
 def _range(
@@ -125,7 +127,9 @@ def _range(
     columns = [*(column for column, _ in pairs), key]
     row, values = tuple_(*columns), [value for _, value in pairs]
     low, high = (tuple_(*(bindparam(None, one, String) for one in (*values, end))) for end in (part.low, part.high))
-    return [row >= low, row < high], columns
+    # What a comparison of rows implies, but Postgres doesn't see, and a partial index asks for.
+    present = [column.is_not(None) for column, _ in pairs if column.nullable]
+    return [*present, row >= low, row < high], columns
 
 
 def _of_events(

@@ -14,6 +14,7 @@ INDEXES = {
     "ix_delivery_change": ["change", "id"],
 }
 PARTIAL = {
+    "ix_delivery_address_error": (["address_key", "error", "id"], "error IS NOT NULL"),
     "ix_delivery_error": (["error", "id"], "error IS NOT NULL"),
     "ix_delivery_user": (["user_id", "id"], "user_id IS NOT NULL"),
     "ix_delivery_retrying": (["status", "next_attempt_at"], "status = 'failed' AND next_attempt_at IS NOT NULL"),
