@@ -10,6 +10,7 @@ from tests.benchmarks.deliver import deliver
 from tests.benchmarks.lines import Line
 from tests.benchmarks.many import claim, log
 from tests.benchmarks.memory import memory
+from tests.benchmarks.prune import prune
 from tests.benchmarks.recipients import recipients
 from tests.benchmarks.sendgrid import sendgrid
 from tests.benchmarks.stage import Stage
@@ -25,6 +26,7 @@ ROWS: Mapping[str, Row] = {
     "sendgrid": sendgrid,
     "claim": claim,
     "log": log,
+    "prune": prune,
     "daemons": daemons,
     "start": start,
     "memory": memory,

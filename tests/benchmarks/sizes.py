@@ -21,6 +21,7 @@ class Sizes:
     shared: int = 6_000  # alerts that 1, 2 and 3 daemons share
     waiting: int = 1_000_000  # rows due when a claim is made
     history: int = 10_000_000  # rows of the delivery log
+    pruned: int = 1_000_000  # old rows that are pruned
     few: int = 10_000  # rows that those two are held against
     looks: int = 100  # claims, and reads of each kind of page, in all rounds together
     starts: int = 15  # processes started of each kind
@@ -36,6 +37,7 @@ QUICK = Sizes(
     shared=1_000,
     waiting=30_000,
     history=100_000,
+    pruned=30_000,
     looks=20,
     starts=5,
     backlog=20_000,
