@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import time
 from typing import Any
 
@@ -128,6 +129,25 @@ def test_the_quick_tour_prints_what_readme_shows(tmp_path):
             printed = "\n".join(line.rstrip() for line in run.stdout.splitlines())
             assert shape(printed) == shape(example.printed)
             assert run.returncode == 0
+
+
+def test_what_is_typed_from_anywhere_runs_against_a_server(variables, tmp_path):
+    section = README.split("\n## From anywhere\n")[1].partition("\n## ")[0]
+    shell, python = re.findall(r"(?ms)^```(?:sh|python)\n(.*?)^```", section)
+    with Sandbox() as sandbox:
+        environ = environment(sandbox, tmp_path) | {
+            "ALERTCTL_SERVER": variables["API"].partition("/api/")[0],
+            "ALERTCTL_TOKEN": variables["AUTH"].rpartition(" ")[2],
+        }
+    exported, *commands = shell.splitlines()
+    assert set(re.findall(r"(\w+)=", exported)) == {"ALERTCTL_SERVER", "ALERTCTL_TOKEN"}
+    for command in commands:
+        ran = subprocess.run(["sh", "-c", command], env=environ, cwd=tmp_path, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+    assert json.loads((tmp_path / "told.json").read_text())["outcome"] == "recorded"
+    called = [sys.executable, "-c", f"{python}\nprint(result.event_id)"]
+    ran = subprocess.run(called, env=environ, cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.returncode, len(ran.stdout.strip())) == (0, 36), ran.stderr
 
 
 def test_the_sandbox_of_the_tour_sets_what_the_sandbox_sets():
