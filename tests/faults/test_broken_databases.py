@@ -28,13 +28,13 @@ on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=Tru
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-def persist(call, daemon, number: int) -> None:
-    """Publish until it is accepted, as a good caller does."""
+def persist(call, daemon, number: int) -> int:
+    """Publish until it is accepted, as a good caller does; returns how often it was told to try again."""
     body = {"event_type": "generic_alert", "title": "x", "to": [f"slack:#n{number}"]}
-    for _ in range(200):
+    for refused in range(200):
         status, _ = call(daemon, "POST", "events", body, Idempotency_Key=f"job-{number}")
         if status == 202:
-            return
+            return refused
         assert status == 503, status
         time.sleep(0.1)
     raise AssertionError("never accepted")
