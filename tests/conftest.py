@@ -7,6 +7,7 @@ A Postgres of its own is started for each run (see `postgres.py`); `ALERTCTL_TES
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
     shared = getattr(config, "workerinput", {}).get("postgres")
     config.stash[FOLDER] = Path(shared) if shared else postgres.new_folder()
     config.stash[MISSED] = []
+    # A shell's background job ignores Ctrl-C, and so would the processes whose Ctrl-C is tested.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
