@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from alertctl.api.problems import rejected
@@ -52,6 +53,9 @@ async def json_object(request: Request) -> dict[str, Any]:
         raise HTTPException(413, TOO_LARGE)
     try:
         value = json.loads(await request.body(), parse_constant=_no_constant)
+    except ClientDisconnect:
+        # Nobody hears this. It is no failure of ours, for the daemon's log.
+        raise HTTPException(400, "The connection ended before the body did.") from None
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"The body is not JSON: {_why(error)}") from None
     if not isinstance(value, dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,22 @@ def test_a_body_of_unknown_length_above_a_megabyte_is_413(steady: Lab) -> None:
     connection.request("POST", f"{BASE}/events", chunks, headers, encode_chunked=True)
     assert connection.getresponse().status == 413
     connection.close()
+
+
+def test_a_caller_that_hangs_up_in_the_middle_of_its_body_is_no_failure_of_the_daemon(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'alertctl.db'}")
+    upgrade(store)
+    with running(store) as lab:
+        head = f"POST {BASE}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {lab.tokens['developer']}\r\n"
+        with socket.create_connection(("127.0.0.1", lab.port)) as caller:
+            caller.sendall(f"{head}Content-Length: 100\r\nExpect: 100-continue\r\n\r\n".encode())
+            # It is being read by now.
+            assert caller.recv(1000).startswith(b"HTTP/1.1 100 ")
+            caller.sendall(b'{"type": ')
+    store.close()
+    assert [one.getMessage() for one in caplog.records if one.levelname in ("WARNING", "ERROR")] == []
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -23,6 +24,7 @@ from alertctl.daemon.serve import _running
 from alertctl.errors import AlertctlError
 from alertctl.schemas import PublishRequest, as_json
 from alertctl.store import Store, upgrade
+from tests.channels.doubles import raw_server, read_request
 
 ADMIN = "admin@corp.example"
 QUICK = {"RETRY_SCHEDULE": "200ms " * 10, "SLACK_PER_SECOND": "0", "ALERTCTL_LEASE": "5", "ALERTCTL_DEADLINE": "3"}
@@ -114,26 +116,40 @@ def outcome(action: Callable[[Any], Any], client: Any) -> Any:
 @contextmanager
 def answering(*replies: bytes) -> Iterator[str]:
     """A server that gives each connection one of these, in turn, and hangs up."""
-    ended = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(0.1)
+    left = list(replies)
 
-        def answer() -> None:
-            left = list(replies)
-            while left and not ended.is_set():
-                with suppress(TimeoutError):
-                    connection, _ = listening.accept()
-                    with connection:
-                        connection.recv(65536)
-                        connection.sendall(left.pop(0))
+    def conversation(connection: socket.socket) -> None:
+        read_request(connection)
+        if left:
+            connection.sendall(left.pop(0))
 
-        thread = threading.Thread(target=answer)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            ended.set()
-            thread.join(30)
+    with raw_server(conversation) as server:
+        yield f"http://127.0.0.1:{server.port}"
+
+
+@contextmanager
+def cutting(address: str, losses: int) -> Iterator[str]:
+    """A proxy that takes a call to the server, hears it out, and hangs up on its caller: the first `losses` times."""
+    target = urlsplit(address)
+    lost = 0
+
+    def conversation(caller: socket.socket) -> None:
+        nonlocal lost
+        answer = _exchange(read_request(caller), target.hostname or "", target.port or 0)
+        if lost == losses:
+            caller.sendall(answer)
+        else:
+            lost += 1
+
+    with raw_server(conversation) as server:
+        yield f"http://127.0.0.1:{server.port}"
+
+
+def _exchange(request: bytes, host: str, port: int) -> bytes:
+    with socket.create_connection((host, port), timeout=10) as server:
+        # "close": the answer ends where the connection does.
+        server.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+        return b"".join(iter(lambda: server.recv(65536), b""))
 
 
 def rollback(*to: str, **more: Any) -> PublishRequest:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from urllib.parse import urlsplit
+from contextlib import suppress
 
 import pytest
 
@@ -16,7 +13,7 @@ from alertctl.client.server import Server
 from alertctl.errors import AlertctlError, NotAllowed, NotFound, Unreachable
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import LogFilter
-from tests.client.lab import ADMIN, answering, rollback, serving, settings_on, token_for
+from tests.client.lab import ADMIN, answering, cutting, rollback, serving, settings_on, token_for
 
 
 def reply(status: str, body: bytes = b"", kind: str = "application/json", more: str = "") -> bytes:
@@ -88,45 +85,6 @@ def test_a_token_does_not_go_to_where_a_redirect_leads():
         with suppress(TimeoutError):
             asked.append(other.accept())
     assert asked == []
-
-
-@contextmanager
-def cutting(address: str, losses: int) -> Iterator[str]:
-    """A proxy that takes a call to the server, hears it out, and hangs up on its caller: the first `losses` times."""
-    target = urlsplit(address)
-    ended = threading.Event()
-
-    def serve(listening: socket.socket) -> None:
-        count = 0
-        while not ended.is_set():
-            with suppress(TimeoutError):
-                caller, _ = listening.accept()
-                with caller:
-                    caller.settimeout(5)
-                    answer = _exchange(caller.recv(65536), target.hostname or "", target.port or 0)
-                    count += 1
-                    if count > losses:
-                        caller.sendall(answer)
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(0.1)
-        thread = threading.Thread(target=serve, args=(listening,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            ended.set()
-            thread.join(30)
-
-
-def _exchange(request: bytes, host: str, port: int) -> bytes:
-    with socket.create_connection((host, port), timeout=10) as server:
-        # "close": the answer ends where the connection does.
-        server.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
-        parts = []
-        while part := server.recv(65536):
-            parts.append(part)
-    return b"".join(parts)
 
 
 def test_a_call_whose_answer_is_lost_is_repeated_and_tells_once(tmp_path, sandbox: Sandbox):
