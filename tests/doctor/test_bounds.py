@@ -15,7 +15,7 @@ from doctor.clinic import NOW, examined, failures
 
 
 def _hang(_: Examination) -> Found:
-    threading.Event().wait(3)
+    threading.Event().wait(30)
     return ok("too late")
 
 
@@ -27,7 +27,7 @@ def test_a_check_that_hangs_cannot_be_told_and_holds_up_no_other():
     checks = [Check("slack", "a", _hang), Check("slack", "b", lambda _: ok("fine")), Check("slack", "c", _hang)]
     began = time.monotonic()
     found = examination.run(checks, Settings(), NOW, seconds=0.1)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert [finding.outcome for finding in found] == ["unknown", "ok", "unknown"]
     assert found[0].what == "no answer within 0.1 s"
 
@@ -69,7 +69,7 @@ def test_providers_that_never_answer_end_in_time_and_are_failures(clinic, email,
         provider.faults.always(fault)
     began = time.monotonic()
     found = examined(clinic.environ(email=email), clinic.folder, seconds=0.6)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert failures(found) == {"slack auth.test", "email SMTP connect" if email == "smtp" else "email mail.send"}
 
 

@@ -161,8 +161,8 @@ def test_closing_does_not_wait_for_anybody(fault: str, tls: bool) -> None:
     begin = time.monotonic()
     sandbox.close()
 
-    assert time.monotonic() - begin < 3
-    assert set(threading.enumerate()) == threads
+    assert time.monotonic() - begin < 10
+    assert set(threading.enumerate()) <= threads
     connection.close()
 
 
@@ -174,7 +174,7 @@ def test_closing_does_not_wait_for_a_tls_handshake() -> None:
         begin = time.monotonic()
         sandbox.close()
 
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 10
 
 
 def test_tls_is_trusted_with_the_sandboxs_authority_only() -> None:
