@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from alertctl.cli.output import plain
+from alertctl.cli.output import on_terminal, plain, print_line
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
 GAP = 2
 """Blanks between two columns."""
+USUAL_WIDTH = 80
 NARROWEST = 6
 """Cells that a column keeps which may be cut, whatever its `least`."""
 STYLES = {
@@ -57,14 +58,13 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, who
 
     `whole`: nothing is cut or left out for want of room.
     """
-    out = console()
+    show = _printer()
     cells = [[plain(cell, " ") for cell in row] for row in rows]
-    widths = fit(columns, cells, sys.maxsize if whole else out.width)
-    # soft_wrap: a line that can't be made to fit is left to the terminal, whole.
-    out.print(_line([column.name for column in columns], widths, "bold"), soft_wrap=True)
+    widths = fit(columns, cells, sys.maxsize if whole else _room())
+    show(_line([column.name for column in columns], widths, "bold"))
     for row in cells:
         for line in _wrapped(columns, row, widths):
-            out.print(_line(line, widths), soft_wrap=True)
+            show(_line(line, widths))
 
 
 class Lines:
@@ -74,20 +74,57 @@ class Lines:
     """
 
     def __init__(self, columns: Sequence[Column], sample: Sequence[str], *, whole: bool = False) -> None:
-        self._out = console()
+        self._show = _printer()
         self._names = [column.name for column in columns]
-        self._widths = fit(columns, [sample], sys.maxsize if whole else self._out.width)
+        self._widths = fit(columns, [sample], sys.maxsize if whole else _room())
         self._whole = whole
         self._begun = False
 
     def print(self, row: Sequence[str]) -> None:
         if not self._begun:
             self._begun = True
-            self._out.print(_line(self._names, self._widths, "bold"), soft_wrap=True)
+            self._show(_line(self._names, self._widths, "bold"))
         cells, widths = [plain(cell, " ") for cell in row], self._widths
         if self._whole:
-            widths = {place: max(width, len(cells[place])) for place, width in widths.items()}
-        self._out.print(_line(cells, widths), soft_wrap=True)
+            widths = {place: max(width, _length(cells[place])) for place, width in widths.items()}
+        self._show(_line(cells, widths))
+
+
+Piece = tuple[str, str]
+"""A text and the style that it has on a terminal."""
+
+
+def _printer() -> Callable[[Sequence[Piece]], None]:
+    """Prints a line: with rich on a terminal. A script that reads a pipe has no use for colours, and needn't wait for
+    what makes them, a tenth of its `send`."""
+    if not on_terminal():
+        return lambda line: print_line("".join(text for text, _ in line).rstrip())
+    from rich.text import Text
+
+    out = console()
+
+    def show(line: Sequence[Piece]) -> None:
+        text = Text.assemble(*line)
+        text.rstrip()
+        # soft_wrap: a line that can't be made to fit is left to the terminal, whole.
+        out.print(text, soft_wrap=True)
+
+    return show
+
+
+def _room() -> int:
+    """The width of the terminal; without one as COLUMNS says, else as the terminal is from which the command came."""
+    if on_terminal():
+        return console().width
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdigit() and int(asked):
+        return int(asked)
+    for stream in (0, 1, 2):
+        try:
+            return os.get_terminal_size(stream).columns or USUAL_WIDTH
+        except OSError:
+            continue
+    return USUAL_WIDTH
 
 
 def _wrapped(columns: Sequence[Column], row: Sequence[str], widths: Mapping[int, int]) -> Iterator[list[str]]:
@@ -106,24 +143,37 @@ def wrapped(text: str, width: int) -> list[str]:
     return [line.plain.rstrip() for line in Text(text).wrap(console(), max(width, 2))]
 
 
-def _line(row: Sequence[str], widths: Mapping[int, int], style: str = "") -> Text:
-    from rich.text import Text
+def _line(row: Sequence[str], widths: Mapping[int, int], style: str = "") -> list[Piece]:
+    """The cells, each as wide as its column; the last one isn't filled up."""
+    last = next(reversed(widths), None)
+    return [
+        (_cell(row[place], width, last=place == last), style or STYLES.get(row[place], ""))
+        for place, width in widths.items()
+    ]
 
-    line = Text()
-    for place, width in widths.items():
-        cell = Text(row[place], style=style or STYLES.get(row[place], ""))
-        cell.truncate(width, overflow="ellipsis", pad=True)
-        line.append_text(cell).append(" " * GAP)
-    line.rstrip()
-    return line
+
+def _cell(text: str, width: int, *, last: bool) -> str:
+    have = _length(text)
+    if have > width:
+        from rich.cells import set_cell_size
+
+        text, have = f"{set_cell_size(text, width - 1)}…", width
+    return text if last else text + " " * (width - have + GAP)
+
+
+def _length(text: str) -> int:
+    """Cells that a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def fit(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> dict[int, int]:
     """The columns that are shown, by place, each with its width, within `width` in all where that is possible."""
-    from rich.cells import cell_len
-
     widths = {
-        place: max([cell_len(column.name), *(cell_len(row[place]) for row in cells)])
+        place: max([_length(column.name), *(_length(row[place]) for row in cells)])
         for place, column in enumerate(columns)
         if not cells or any(row[place] for row in cells)
     }
