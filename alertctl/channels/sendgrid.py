@@ -20,9 +20,10 @@ from alertctl.channels.base import Parcel, Receipt, Verdict
 from alertctl.channels.credentials import credential, sealed
 from alertctl.channels.deadline import Deadline
 from alertctl.channels.email import Sender, display_name, headers, letter, message_id, valid_address, wire_address
+from alertctl.channels.exchange import Reply
 from alertctl.channels.statuses import status_error
 from alertctl.channels.text import Redactor, one_line
-from alertctl.channels.transport import Reply, Transport
+from alertctl.channels.transport import Transport
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
 

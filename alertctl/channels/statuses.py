@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from alertctl.channels.transport import Reply
+from alertctl.channels.exchange import Reply
 from alertctl.channels.waits import retry_after
 from alertctl.errors import DeliveryError, Reason
 

@@ -6,8 +6,8 @@ import json
 import re
 
 from alertctl.channels.credentials import credential
+from alertctl.channels.exchange import Reply
 from alertctl.channels.sendgrid import sendgrid_verdict
-from alertctl.channels.transport import Reply
 from alertctl.doctor.carrier import transport
 from alertctl.doctor.examination import Examination
 from alertctl.doctor.fixes import BY_CODE, fix_for

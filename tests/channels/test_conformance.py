@@ -64,7 +64,7 @@ HTTP = [
         ("accept_then_close", AMBIGUOUS, "no_reply"),
         ("rst", AMBIGUOUS, "connection_reset"),
         ("half_headers", AMBIGUOUS, "incomplete_reply"),
-        ("endless_headers", AMBIGUOUS, "bad_reply"),
+        ("endless_headers", AMBIGUOUS, "endless_reply"),
         (r"raw:garbage\r\n\r\n", AMBIGUOUS, "bad_reply"),
         (r"raw:HTTP/1.1 200 OK\r\nContent-Le", AMBIGUOUS, "incomplete_reply"),
         (r"raw:HTTP/1.1 100 Continue\r\n\r\n", AMBIGUOUS, "no_reply"),

@@ -102,8 +102,8 @@ def verdict_of(channel: Channel, address: str) -> Receipt | DeliveryError:
 
 
 def head_and_body(reply: bytes) -> tuple[bytes, bytes]:
-    """The final reply's head and body, read with a naive eye: 1xx replies are dropped."""
-    head, _, body = reply.replace(b"\r\n", b"\n").partition(b"\n\n")
+    """The final reply's head and body, read with a naive eye: empty lines before it and 1xx replies are dropped."""
+    head, _, body = reply.replace(b"\r\n", b"\n").lstrip(b"\r\n").partition(b"\n\n")
     while head.split()[1:2] and head.split()[1].startswith(b"1"):
         head, _, body = body.partition(b"\n\n")
     return head, body

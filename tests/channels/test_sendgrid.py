@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alertctl.channels import Parcel, Receipt, Verdict
+from alertctl.channels.exchange import Reply
 from alertctl.channels.sendgrid import named_errors
-from alertctl.channels.transport import Reply
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 import urllib3.exceptions
 
+from alertctl.channels.exchange import REPLY_LIMIT, Reply
 from alertctl.channels.network_errors import CODES, Stage, network_error
-from alertctl.channels.transport import REPLY_LIMIT, Reply, Transport, proxy_for
+from alertctl.channels.transport import Transport, proxy_for
 from alertctl.errors import ConfigError, DeliveryError, Reason
 from alertctl.sandbox import Sandbox
 from channels.doubles import RawServer, raw_server, read_request
