@@ -44,12 +44,11 @@ PLAIN_LIMIT = 4000
 EMOJI = {Severity.INFO: "ℹ️", Severity.WARNING: "⚠️", Severity.ERROR: "❌", Severity.CRITICAL: "🚨"}
 WORD = {Severity.INFO: "Info", Severity.WARNING: "Warning", Severity.ERROR: "Error", Severity.CRITICAL: "Critical"}
 
-_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-
 
 def escape(text: str, limit: int, *, line: bool = False) -> str:
     """Text that Slack shows as it is: no mentions, no links, at most `limit` long after escaping."""
-    return cut(fit(text, limit, line=line).translate(_ESCAPES), limit)
+    fitting = fit(text, limit, line=line)
+    return cut(fitting.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"), limit)
 
 
 def slack_message(content: Content, channel: str, delivery_id: str, *, plain: bool = False) -> dict[str, Any]:
