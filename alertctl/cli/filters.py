@@ -106,19 +106,27 @@ def filter_of(**asked: Any) -> LogFilter:
 
         find(asked["event"])
     to = asked["to"]
+    # As `send --to` writes it, or the bare address.
+    words = {**asked, "to": to.removeprefix("slack:").removeprefix("email:") if to is not None else None}
     return LogFilter(
         event_type=asked["event"],
-        # As `send --to` writes it, or the bare address.
-        to=to.removeprefix("slack:").removeprefix("email:") if to is not None else None,
         since=_moment("--since", asked["since"]),
         until=_moment("--until", asked["until"]),
         retrying=bool(asked["retrying"]),
         final=bool(asked["final"]),
-        **{name: asked[name] for name in AS_THEY_ARE},
+        **{name: _word(name, words[name]) for name in WORDS},
     )
 
 
-AS_THEY_ARE = ("status", "channel", "error", "event_id", "user", "flag", "experiment", "grep")
+WORDS = ("status", "channel", "to", "error", "event_id", "user", "flag", "experiment", "grep")
+
+
+def _word(name: str, text: str | None) -> str | None:
+    """A filter that is given says something: `--to "$UNSET" retry` must not send the whole log again."""
+    if text is None or (text and not any(ord(each) < 32 or ord(each) == 127 for each in text)):
+        return text
+    wrong = "should have no control characters" if text else "should not be empty: leave it out to have them all"
+    raise typer.BadParameter(wrong, param_hint=f"--{name.replace('_', '-')}")
 
 
 def _moment(option: str, text: str | None) -> datetime | None:
