@@ -80,20 +80,20 @@ def _stream(client: Client, where: LogFilter, last: int) -> Iterator[DeliveryIte
 
 
 def _once(stream: Iterator[DeliveryItem | None]) -> Iterator[DeliveryItem | None]:
-    """Each state of a delivery once, and none from before the one that was shown last.
+    """Each state of a delivery once, and none of an attempt before the one that was shown last.
 
-    Being sent is no state to be told: its verdict is.
+    Being sent is no state to be told: its verdict is. One that a delivery comes back to is told again: it is resent,
+    and fails once more without an attempt, as its provider is left alone.
     """
-    shown: OrderedDict[str, tuple[int, list[object]]] = OrderedDict()
+    shown: OrderedDict[str, tuple[int, str, str | None]] = OrderedDict()
     for one in stream:
         if one is None:
             yield None
             continue
-        attempts, states = shown.get(one.id, (0, []))
-        state = (one.status, one.error)
-        if one.status == "sending" or one.attempts < attempts or (one.attempts == attempts and state in states):
+        last, state = shown.get(one.id), (one.attempts, one.status, one.error)
+        if one.status == "sending" or state == last or (last is not None and one.attempts < last[0]):
             continue
-        shown[one.id] = (one.attempts, [*(states if one.attempts == attempts else ()), state])
+        shown[one.id] = state
         shown.move_to_end(one.id)
         if len(shown) > REMEMBERED:
             shown.popitem(last=False)

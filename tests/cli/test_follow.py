@@ -90,6 +90,21 @@ def test_without_a_time_the_last_ones_come_first(place, follow) -> None:
     assert one.ctrl_c() == (130, "")
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_what_fails_again_because_its_provider_is_left_alone_is_told_again(place, follow, monkeypatch) -> None:
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-revoked")
+    tell("slack:#one", "slack:#two")
+    one = follow(place, "--since", "1h", "-o", "jsonl")
+    one.wait_count(2)
+    assert run("log", "retry", "--error", "invalid_auth", "--queue").exit_code == 0
+    one.wait_count(4)
+    dispatched()
+    one.wait_count(6)
+    last = {to: (status, attempts) for to, status, _, attempts in one.states()}
+    assert last == {"#one": ("failed", 2), "#two": ("failed", 0)}
+    assert one.ctrl_c() == (130, "")
+
+
 @pytest.mark.parametrize("place", ["postgres", "server"], indirect=True)
 def test_filters_hold_for_what_was_there_and_for_what_comes(place, follow) -> None:
     rollback = ("--event", "safety_rollback", "--set", "feature_flag=checkout-v3")
