@@ -18,7 +18,9 @@ from alertctl.errors import InvalidEvent
 from alertctl.models import Status
 from alertctl.schemas import DeliveryItem, LogFilter
 
-_POSITION = re.compile(r"([hc])~(\d{1,19})~([0-9a-fg-]{0,36})")
+_POSITION = re.compile(r"([hc])~([0-9]{1,19})~([0-9a-fg-]{0,36})")
+HIGHEST = 2**63 - 1
+"""What a database takes as a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def the_position(words: str) -> str:
 
 def _read(words: str) -> _Position:
     found = _POSITION.fullmatch(words)
-    if found is None:
+    if found is None or int(found[2]) > HIGHEST:
         raise InvalidEvent("Last-Event-ID", "should be the id of an event of this stream")
     return _Position(found[1] == "h", int(found[2]), found[3])
 

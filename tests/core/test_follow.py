@@ -158,7 +158,7 @@ def test_under_load_every_last_state_is_heard_once(store):
     assert len(told) == len(set(told)), "a state was told twice"
 
 
-@pytest.mark.parametrize("text", ["", "x", "c~1", "c~-1~", "h~1~'", "c~99999999999999999999999~g"])
+@pytest.mark.parametrize("text", ["", "x", "c~1", "c~-1~", "h~1~'", "c~99999999999999999999999~g", f"h~{2**63}~"])
 def test_a_position_that_is_none_is_refused(text):
     with pytest.raises(InvalidEvent, match="Last-Event-ID"):
         deliveries.the_position(text)
