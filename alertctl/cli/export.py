@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +13,7 @@ import typer
 from alertctl.cli.bar import bar
 from alertctl.cli.filters import Pages, Where, filtered
 from alertctl.cli.output import compact, say
+from alertctl.cli.place import writing
 from alertctl.cli.session import client_of
 from alertctl.errors import InvalidEvent
 
@@ -90,18 +90,13 @@ def _opened(file: str | None) -> Iterator[IO[str]]:
     if file is None or file == "-":
         yield sys.stdout
         return
-    # Beside the place, then moved there: whoever reads it finds a whole file or none.
-    place, part = Path(file), Path(f"{file}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="") as out:
+        with writing(file) as out:
             yield out
-        part.replace(place)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InvalidEvent("FILE", f"{file[:200]}: {error.strerror or error}") from None
-    except BaseException:
-        part.unlink(missing_ok=True)
+    except BrokenPipeError:
         raise
+    except OSError as error:
+        raise InvalidEvent("FILE", f"{file[:200]}: {error.strerror or error}") from None
 
 
 def print_csv(items: Iterable[DeliveryItem], out: IO[str] | None = None) -> int:

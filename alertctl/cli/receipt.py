@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from alertctl.cli.output import warn
+from alertctl.cli.place import replaceable, writing
 from alertctl.errors import AlertctlError
 
 if TYPE_CHECKING:
@@ -21,10 +19,15 @@ OUTCOMES = ("recorded", "repeated", "spooled", "lost", "refused")
 
 
 class Receipt:
-    """The receipt of one `send`; rewritten as more is known, so that a job that is killed leaves the latest."""
+    """The receipt of one `send`; rewritten as more is known, so that a job that is killed leaves the latest.
+
+    What can't be rewritten (a pipe, `/dev/stdout`) gets the last one only.
+    """
 
     def __init__(self, file: str | None) -> None:
         self._file = file
+        self._rewritten = file is not None and replaceable(file)
+        self._due = False
         self._said: dict[str, Any] = {
             "outcome": "refused",
             "event_id": None,
@@ -62,13 +65,21 @@ class Receipt:
         self._write(outcome="refused", error=cause)
 
     def _write(self, **more: Any) -> None:
+        self._said.update(more)
+        self._due = True
+        if self._rewritten:
+            self.put()
+
+    def put(self) -> None:
+        """Write what isn't written yet."""
         from alertctl.schemas import as_json
 
-        self._said.update(more)
-        if self._file is None:
+        if self._file is None or not self._due:
             return
+        self._due = False
         try:
-            write_whole(Path(self._file), json.dumps(as_json(self._said), indent=2) + "\n")
+            with writing(self._file) as out:
+                out.write(json.dumps(as_json(self._said), indent=2) + "\n")
         except (OSError, ValueError) as error:
             warn(f"--receipt {self._file}: {getattr(error, 'strerror', None) or error}")
             self._file = None
@@ -84,6 +95,8 @@ def receipt_in(file: str | None) -> Iterator[Receipt]:
         # Also for what nobody expected: an earlier run's receipt must not stand for this one.
         receipt.refused(str(error) if isinstance(error, AlertctlError) else f"unexpected: {type(error).__name__}")
         raise
+    finally:
+        receipt.put()
 
 
 def _told(one: DeliveryItem) -> dict[str, Any]:
@@ -99,19 +112,3 @@ def _told(one: DeliveryItem) -> dict[str, Any]:
         "when": one.updated_at,
         "latency_ms": one.latency_ms,
     }
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file so that nobody ever reads half of it; what is no file (a pipe) is written to. Raises OSError."""
-    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        path.write_text(text)
-        return
-    target = path.resolve()
-    half = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        half.write_text(text)
-        os.replace(half, target)
-    except OSError:
-        with suppress(OSError):
-            half.unlink(missing_ok=True)
-        raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import getpass
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -183,7 +185,19 @@ def test_an_export_is_the_log_whole_to_stdout_or_to_a_file(log_on: str, slack_an
     assert (tuple(heading), row[0]) == (FIELDS, items[222]["id"])
     assert run("log", "export", "all.jsonl").exit_code == 0
     assert Path("all.jsonl").read_text().splitlines() == lines
-    assert {path.name for path in Path().glob("*.part")} == set()
+    assert {path.name for path in Path().glob(".*.jsonl.*")} == set()
+
+
+def test_an_export_replaces_no_link_and_no_pipe(slack_and_email: Sandbox) -> None:
+    send("slack:#ops")
+    Path("link").symlink_to("real")
+    os.mkfifo("pipe")
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(Path("pipe").read_text)
+        assert [run("log", "export", file).exit_code for file in ("link", "pipe")] == [0, 0]
+        assert read.result() == Path("real").read_text() != ""
+    assert Path("link").is_symlink()
+    assert Path("pipe").is_fifo()
 
 
 def test_an_export_that_can_not_be_written_leaves_what_was_there(slack_and_email: Sandbox) -> None:
@@ -193,7 +207,7 @@ def test_an_export_that_can_not_be_written_leaves_what_was_there(slack_and_email
         ran = run("log", "export", file)
         assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
         assert ran.stderr.startswith(f"alertctl: FILE: {file}: ")
-    assert list(Path().glob("*.part")) == []
+    assert sorted(path.name for path in Path().iterdir() if path.name.startswith(".")) == []
 
 
 def test_prune_asks_on_a_terminal_and_elsewhere_needs_yes(slack_and_email: Sandbox) -> None:

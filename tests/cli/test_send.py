@@ -6,13 +6,15 @@ import json
 import os
 import re
 import signal
+import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from alertctl.sandbox import Sandbox
-from cli.lab import CONTRACT, data, dispatched, process, run, start
+from cli.lab import COMMAND, CONTRACT, data, dispatched, process, run, start
 
 EVENT_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TITLED = ("send", "--event", "generic_alert", "--title", "Disk full")
@@ -316,6 +318,21 @@ def test_a_receipt_that_cannot_be_written_is_only_a_warning(slack_and_email: San
         assert ran.exit_code == 0
         assert ran.stderr.count(f"warning: --receipt {place}: ") == 1
     assert len(slack_and_email.slack.messages) == 2
+
+
+def test_a_receipt_into_a_pipe_or_our_own_stdout_is_written_once(slack_and_email: Sandbox, tmp_path: Path):
+    os.mkfifo("pipe")
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(Path("pipe").read_text)
+        assert run(*TITLED, "--to", "slack:#ops", "--receipt", "pipe").exit_code == 0
+        assert json.loads(read.result())["deliveries"][0]["status"] == "success"
+    with Path("out").open("w") as out:
+        out.write("before\n")
+        out.flush()
+        subprocess.run([*COMMAND, *TITLED, "--queue", "--receipt", "/dev/stdout"], stdout=out, check=True)
+    first, table, *receipt = Path("out").read_text().split("\n", 2)
+    assert (first, table.split()[0]) == ("before", "ID")
+    assert json.loads("{" + receipt[0].partition("{")[2])["outcome"] == "recorded"
 
 
 def test_arguments_that_are_no_utf8_never_end_in_a_traceback(slack_and_email: Sandbox):
