@@ -20,7 +20,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _one_of(known: tuple[str, ...], what: str) -> Callable[[str | None], str | None]:
+def one_of(known: tuple[str, ...], what: str) -> Callable[[str | None], str | None]:
     def check(value: str | None) -> str | None:
         if value is not None and value not in known:
             raise typer.BadParameter(
@@ -29,6 +29,13 @@ def _one_of(known: tuple[str, ...], what: str) -> Callable[[str | None], str | N
         return value
 
     return check
+
+
+def said(value: str | None) -> str | None:
+    """A value that is given says something: `--to "$UNSET"` does not mean the usual address."""
+    if value is not None and not value.strip():
+        raise typer.BadParameter("should not be empty: leave it out instead")
+    return value
 
 
 def _beginning(known: Iterable[str], incomplete: str) -> list[str]:
@@ -81,7 +88,7 @@ ChannelOption = Annotated[
     typer.Option(
         metavar="slack|email",
         help="Only this channel.",
-        callback=_one_of(CHANNELS, "a channel"),
+        callback=one_of(CHANNELS, "a channel"),
         autocompletion=complete_channel,
     ),
 ]
@@ -90,7 +97,7 @@ StatusOption = Annotated[
     typer.Option(
         metavar="STATUS",
         help="pending, sending, success, failed or suppressed.",
-        callback=_one_of(STATUSES, "a status"),
+        callback=one_of(STATUSES, "a status"),
         autocompletion=complete_status,
     ),
 ]
@@ -100,10 +107,10 @@ RoleOption = Annotated[
     typer.Option(
         metavar="ROLE",
         help="viewer, analyst, developer or admin.",
-        callback=_one_of(ROLES, "a role"),
+        callback=one_of(ROLES, "a role"),
         autocompletion=complete_role,
     ),
 ]
 RoleArgument = Annotated[
-    str, typer.Argument(metavar="ROLE", callback=_one_of(ROLES, "a role"), autocompletion=complete_role)
+    str, typer.Argument(metavar="ROLE", callback=one_of(ROLES, "a role"), autocompletion=complete_role)
 ]

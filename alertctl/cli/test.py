@@ -6,14 +6,20 @@ from typing import Annotated
 
 import typer
 
-from alertctl.cli.options import complete_channel
+from alertctl.cli.options import CHANNELS, complete_channel, one_of, said
 from alertctl.cli.output import Output, OutputOption, plain, print_json, print_line, say
 from alertctl.cli.rows import short
 from alertctl.cli.session import client_of
 
-ChannelArgument = Annotated[str, typer.Argument(metavar="slack|email", autocompletion=complete_channel)]
+ChannelArgument = Annotated[
+    str,
+    typer.Argument(metavar="slack|email", callback=one_of(CHANNELS, "a channel"), autocompletion=complete_channel),
+]
 AddressOption = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="Where to: #channel or an email address; else the usual one.")
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Where to: #channel or an email address; else the usual one.", callback=said
+    ),
 ]
 
 

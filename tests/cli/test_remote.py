@@ -95,6 +95,7 @@ READING = [
     "events",
     "events generic_alert -o json",
     "dispatch --once",
+    "test pager",
 ]
 
 

@@ -101,6 +101,7 @@ def test_help_and_version_load_nothing_heavy(option):
         (["sandbox", "--chaos", "slack=nothing"], "--chaos"),
         (["test"], "Missing argument"),
         (["test", "pager"], "'pager' is not a channel"),
+        (["test", "slack", "--to", ""], "'--to': should not be empty"),
         (["test", "slack", "--to", "two words"], "to: 'two words' is not a Slack channel"),
         (["--config", "gone.toml", "log"], "ALERTCTL_CONFIG: "),
         (["--database", "mysql://h/d", "log"], "DATABASE_URL: "),
