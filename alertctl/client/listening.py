@@ -87,12 +87,14 @@ class _Listener(threading.Thread):
             try:
                 self._listen()
                 broke, tries, said = time.monotonic(), 0, False
-                why = "it ended the stream"
+                why = f"{self._calls.server.root} ended the stream"
             except (Lost, Unreachable) as error:
-                why = error.why if isinstance(error, Lost) else str(error)
+                why = str(error)
+                if isinstance(error, Lost):
+                    why = f"{self._calls.server.root} can't be reached: {why}"
                 self._give_up(error, why)
             if not said and time.monotonic() - broke > SAID_AFTER and not self._ended.is_set():
-                log.warning("%s can't be reached: %s; trying again", self._calls.server.root, why)
+                log.warning("%s; trying again", why)
                 said = True
             self._ended.wait(min(0.2 * 2**tries, LONGEST_WAIT) * random.uniform(0.5, 1.0))
             tries = min(tries + 1, 10)
@@ -103,7 +105,7 @@ class _Listener(threading.Thread):
             return
         timed_out = time.monotonic() - self._first_try > self._calls.server.timeout
         if isinstance(error, Lost) and (error.hopeless or timed_out):
-            raise Unreachable(f"{self._calls.server.root} can't be reached: {why}")
+            raise Unreachable(why)
         if isinstance(error, Unreachable) and timed_out:
             raise error
 
