@@ -64,7 +64,7 @@ def retry(
     show_utc(utc)
     with client_of(context) as client:
         found = Pages(client, where, limit)
-        chosen = [_as_item(client.show(part)) for part in ids] if ids else list(found)
+        chosen = _named(client, ids) if ids else list(found)
         left_alone: list[dict[str, str]] = []
         if not dry_run:
             chosen, left_alone = _again(client, chosen, again=again, queue=queue)
@@ -76,6 +76,12 @@ def retry(
         say(f"these are the newest {limit} of {found.total or 'more'}: --max takes more")
     elif not chosen:
         say("no delivery matches" if not left_alone else "nothing was sent again")
+
+
+def _named(client: Client, ids: Sequence[str]) -> list[DeliveryItem]:
+    """The deliveries with these ids, each once, however often it is named."""
+    found = [_as_item(client.show(part)) for part in ids]
+    return list({one.id: one for one in found}.values())
 
 
 def _again(

@@ -35,6 +35,8 @@ def test_a_dry_run_shows_and_changes_nothing(refused: Sandbox) -> None:
     calls = len(refused.slack.calls)
     told = data("log", "retry", "--error", "token_revoked", "--dry-run")
     assert [one["to"] for one in told["items"]] == ["#c", "#b", "#a"]
+    (first, *_) = (one["id"] for one in told["items"])
+    assert len(data("log", "retry", first, first[-8:], "--dry-run")["items"]) == 1, "the same one twice"
     assert len(refused.slack.calls) == calls
     assert len(data("log", "--status", "failed")["items"]) == 4
 
