@@ -17,9 +17,7 @@ ChannelArgument = Annotated[
 ]
 AddressOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="ADDRESS", help="Where to: #channel or an email address; else the usual one.", callback=said
-    ),
+    typer.Option(metavar="ADDRESS", help="Where to: #channel or an email address; else the usual one.", callback=said),
 ]
 
 

@@ -14,8 +14,9 @@ from urllib.parse import urlencode
 from alertctl.channels.deadline import Deadline
 from alertctl.client.answers import data_of, error_of
 from alertctl.client.carrier import Carrier, Listening, Reply, Request
-from alertctl.client.server import BASE, Server
+from alertctl.client.server import Server
 from alertctl.client.troubles import Lost
+from alertctl.config.values import ROUTES
 from alertctl.errors import InvalidEvent, NotAllowed, Unreachable
 
 log = logging.getLogger("alertctl.client")
@@ -148,7 +149,7 @@ class _Trying:
 
 def _path(path: str, query: Mapping[str, Any] | None) -> str:
     given = {name: value for name, value in (query or {}).items() if value is not None}
-    return f"{BASE}{path}" + (f"?{urlencode(given)}" if given else "")
+    return f"{ROUTES}{path}" + (f"?{urlencode(given)}" if given else "")
 
 
 def _written(body: Any) -> bytes:

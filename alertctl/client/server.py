@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alertctl.config.layers import Value, blank, whence
-from alertctl.config.values import credential, duration_between, quoted, text, url
+from alertctl.config.values import credential, duration_between, quoted, server_root, text, url
 from alertctl.errors import ConfigError
 
-BASE = "/api/v1/notifications"
-"""Where a server's routes lie, below its address (`api.services.BASE`, which takes a third of a second to import)."""
 TIMEOUT = 30.0
 """Seconds that a call waits, repeats included, unless ALERTCTL_TIMEOUT says more."""
 
@@ -28,8 +26,8 @@ class Server:
 
     @property
     def root(self) -> str:
-        """The address without the routes' common part, which people paste along with it."""
-        return self.url.removesuffix(BASE)
+        """The address without the routes' common part."""
+        return server_root(self.url)
 
 
 def server_of(written: Mapping[str, Value]) -> Server | None:

@@ -242,6 +242,15 @@ def url(value: object) -> str:
     return found.rstrip("/")
 
 
+ROUTES = "/api/v1/notifications"
+"""Where a server's routes lie, below its address (`api.services.BASE`, which takes a third of a second to import)."""
+
+
+def server_root(address: str) -> str:
+    """A server's address without slashes at its end and the routes' common part, which people paste along with it."""
+    return address.strip().rstrip("/").removesuffix(ROUTES)
+
+
 def _is_web(link: str) -> bool:
     if not link.isprintable() or re.search(r"[\s\\<>\"]", link):
         return False

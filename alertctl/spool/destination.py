@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from alertctl.config import Value
 from alertctl.config.database import database_url, default_url, masked
 from alertctl.config.layers import blank
+from alertctl.config.values import server_root
 from alertctl.errors import ConfigError
 
 
@@ -25,7 +26,7 @@ class Destination:
         """The one that these settings name (see `config.read`). Raises ConfigError."""
         server, token, url = (_text(values, name) for name in ("ALERTCTL_SERVER", "ALERTCTL_TOKEN", "DATABASE_URL"))
         if server:
-            return Destination(server.rstrip("/"), True, caller_of(token) if token else None)
+            return Destination(server_root(server), True, caller_of(token) if token else None)
         try:
             return Destination(place_of(database_url(url or default_url(environ))), False)
         except ValueError as error:

@@ -176,6 +176,14 @@ def test_a_relative_path_means_the_same_database_in_every_folder(slack_and_email
     assert spool().waiting() == 0
 
 
+def test_a_server_is_the_same_one_with_and_without_its_routes(monkeypatch):
+    places = set()
+    for more in ("", "/", "/api/v1/notifications", "/api/v1/notifications/"):
+        monkeypatch.setenv("ALERTCTL_SERVER", f"http://alerts.corp.example{more}")
+        places.add(Destination.of(read(), os.environ).place)
+    assert places == {"http://alerts.corp.example"}
+
+
 def test_what_is_refused_is_set_aside_and_keeps_nobody_waiting(slack_and_email: Sandbox):
     (wrong,) = keep("from the future", event_type="unheard_of")
     keep("fine")
