@@ -14,11 +14,12 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from alertctl import deliveries
-from alertctl.api.access import Admin
+from alertctl.api.access import Admin, Requires
 from alertctl.api.log_filters import Filters, Word
 from alertctl.api.services import BASE, Here, Services
-from alertctl.errors import Unreachable
+from alertctl.errors import NotAllowed, Unreachable
 from alertctl.schemas import DeliveryItem, as_json
+from alertctl.users import Role
 
 router = APIRouter(prefix=f"{BASE}/delivery-log", tags=["delivery log"])
 LOOK_SECONDS = 0.25
@@ -29,6 +30,7 @@ STREAMS = 50
 """Streams at once: each looks into the database a few times a second."""
 PART = 500
 """Deliveries that are read at once."""
+ALLOWED = Requires(Role.ADMIN)
 
 
 class Follow(Filters):
@@ -73,7 +75,7 @@ async def stream(
     if _Open.number >= STREAMS:
         raise HTTPException(503, f"{STREAMS} streams are open already: close one, or try again later")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_told(here, asked, after), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_told(here, request, asked, after), media_type="text/event-stream", headers=headers)
 
 
 def _begin(here: Services, history: bool) -> str:
@@ -81,39 +83,51 @@ def _begin(here: Services, history: bool) -> str:
         return deliveries.position(connection, history=history)
 
 
-async def _told(here: Services, asked: Follow, after: str) -> AsyncIterator[str]:
+async def _told(here: Services, request: Request, asked: Follow, after: str) -> AsyncIterator[str]:
     _Open.number += 1
     try:
         # Where it begins, so that a line that breaks before the first news is taken up there.
         yield f"retry: 1000\nid: {after}\n: following\n\n"
         heard = time.monotonic()
         while not here.stopping():
-            news, behind = await _look(here, asked, after)
+            quiet = time.monotonic() - heard > QUIET_SECONDS
+            news, behind = await _look(here, request, asked, after, quiet)
             if news:
                 yield "".join(_event(place, item) for place, item in news)
                 heard = time.monotonic()
-            elif time.monotonic() - heard > QUIET_SECONDS:
+            elif quiet:
                 yield f"id: {behind}\n: quiet\n\n"
                 heard = time.monotonic()
             if len(news) < PART and not (after.startswith("h") and behind != after):
                 await asyncio.sleep(LOOK_SECONDS)
             after = behind
+    except NotAllowed:
+        # Their token was revoked or has run out meanwhile: who comes back with it hears so.
+        return
     finally:
         _Open.number -= 1
 
 
-async def _look(here: Services, asked: Follow, after: str) -> tuple[list[tuple[str, DeliveryItem]], str]:
+async def _look(
+    here: Services, request: Request, asked: Follow, after: str, quiet: bool
+) -> tuple[list[tuple[str, DeliveryItem]], str]:
     try:
-        return await run_sync(_changes, here, asked, after)
+        return await run_sync(_changes, here, request, asked, after, quiet)
     except Unreachable:
         # The database will be back; the client's patience is its own affair.
         await asyncio.sleep(1)
         return [], after
 
 
-def _changes(here: Services, asked: Follow, after: str) -> tuple[list[tuple[str, DeliveryItem]], str]:
+def _changes(
+    here: Services, request: Request, asked: Follow, after: str, quiet: bool
+) -> tuple[list[tuple[str, DeliveryItem]], str]:
+    """What is new; whoever is told anything, also that it is quiet, must still be allowed to hear it."""
     with here.store.reading() as connection:
-        return deliveries.changes(connection, asked.where(), after, PART)
+        news, behind = deliveries.changes(connection, asked.where(), after, PART)
+    if news or quiet:
+        ALLOWED(request)
+    return news, behind
 
 
 def _event(place: str, item: DeliveryItem) -> str:

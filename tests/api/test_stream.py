@@ -123,6 +123,17 @@ def test_a_stream_ends_when_the_daemon_does(lab: Lab, stream: Any) -> None:
     assert follower.reply.read() == b""
 
 
+def test_a_stream_tells_nothing_more_once_its_token_is_revoked(lab: Lab, stream: Any) -> None:
+    token = lab.token("guest", "admin")
+    follower = stream(Authorization=f"Bearer {token}")
+    publish(lab, "slack:#a")
+    assert follower.heard(1) == [("#a", "pending")]
+    (mine,) = (one["id"] for one in lab.ask("GET", "/admin/tokens").json["items"] if token.endswith(one["hint"]))
+    assert lab.ask("DELETE", f"/admin/tokens/{mine}").status == 200
+    publish(lab, "slack:#b")
+    assert b"#b" not in follower.reply.read()
+
+
 @pytest.mark.parametrize("query", ["?after=nonsense", "?status=nope", "?since=soon", "?page=1"])
 def test_what_can_not_be_followed_is_refused(lab: Lab, query: str) -> None:
     assert lab.ask("GET", f"/delivery-log/stream{query}").status == 422
