@@ -20,7 +20,7 @@ from alertctl.channels.transport import tls_context
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
 
-_GONE = frozenset({"421", "no_reply", "incomplete_reply", "connection_reset", "connection_lost"})
+_GONE = frozenset({"no_reply", "incomplete_reply", "connection_reset", "connection_lost"})
 """How a kept connection shows that it had been closed while nobody used it."""
 
 
@@ -100,14 +100,17 @@ class SmtpChannel:
         return answer
 
     def _begun(self, address: str, size: int, deadline: Deadline) -> SmtpSession:
-        """A session in which MAIL FROM was taken: a kept one if it is still alive, else a new one."""
+        """A session in which MAIL FROM was taken: a kept one if it is still alive, else a new one.
+
+        A 4xx there may be about the kept connection: some servers say 452 to the hundredth message on one.
+        """
         kept = self._take()
         if kept is not None:
             kept.renew(deadline)
             try:
                 return self._begin(kept, address, size)
             except DeliveryError as error:
-                if error.code not in _GONE:
+                if error.code not in _GONE and not error.code.startswith("4"):
                     raise
         return self._begin(SmtpSession(self._server, lambda: self._context, deadline), address, size)
 
@@ -115,7 +118,10 @@ class SmtpChannel:
         try:
             session.begin(wire_address(self._sender.address), size, utf8=not address.isascii())
         except DeliveryError as error:
-            self._after_refusal(session, error)
+            if error.reason is Reason.UNAVAILABLE:
+                session.close()
+            else:
+                self._after_refusal(session, error)
             raise
         return session
 

@@ -164,6 +164,16 @@ def test_a_connection_that_dies_only_when_it_is_used_again_is_replaced_too() -> 
     assert all(isinstance(verdict, Receipt) for verdict in verdicts), verdicts
 
 
+def test_a_connection_that_has_carried_enough_for_its_server_is_replaced_too() -> None:
+    """OpenSMTPD answers 452 to every MAIL FROM after the hundredth on one connection, and leaves it open."""
+    first = [b"220 hi\r\n", b"250 hello\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 taken\r\n"]
+    with raw_server(_script(*first, b"452 4.5.3 Too many messages sent\r\n", close=False)) as server:
+        channel = SmtpChannel("127.0.0.1", server.port, from_address=SENDER)
+        verdicts = [channel.send(ALERT, [Parcel(f"d{n}", "dev@corp.example")])[0] for n in range(3)]
+        channel.close()
+    assert all(isinstance(verdict, Receipt) for verdict in verdicts), verdicts
+
+
 def test_a_refused_recipient_leaves_the_connection_to_the_next(sandbox: Sandbox) -> None:
     before, channel = sandbox.smtp.connections, smtp_channel(sandbox)
     parcels = [Parcel(str(n), f"{name}@corp.example") for n, name in enumerate(["missing", "dev", "full", "ops"])]
