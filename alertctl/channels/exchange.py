@@ -28,7 +28,7 @@ from alertctl.channels.deadline import (
     open_socket,
 )
 from alertctl.channels.network_errors import Stage, network_error
-from alertctl.errors import DeliveryError
+from alertctl.errors import DeliveryError, Reason
 
 REPLY_LIMIT = 256 * 1024
 """Bytes of a reply's body that are read, and that a compressed one may grow to."""
@@ -97,11 +97,20 @@ class Connection(HTTPConnection):
         return response
 
     def _new_conn(self) -> socket.socket:
-        return open_socket(self._dns_host, self.port, self.deadline, self.socket_options)
+        try:
+            return open_socket(self._dns_host, self.port, self.deadline, self.socket_options)
+        except OSError as exc:
+            if self.proxy is None:
+                raise
+            # Else it would look as if the provider weren't there.
+            what = f"the proxy {self._dns_host}:{self.port}: {type(exc).__name__}: {exc}"
+            raise DeliveryError(Reason.UNAVAILABLE, "proxy_failed", detail=what) from None
 
     def connect(self) -> None:
         try:
             super().connect()
+        except DeliveryError:
+            raise
         except Exception as exc:
             raise network_error(exc, Stage.BEFORE, connecting=True) from None
 

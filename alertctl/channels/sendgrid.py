@@ -21,6 +21,7 @@ from alertctl.channels.credentials import credential, sealed
 from alertctl.channels.deadline import Deadline
 from alertctl.channels.email import Sender, display_name, headers, letter, message_id, valid_address, wire_address
 from alertctl.channels.exchange import Reply
+from alertctl.channels.proxies import proxy_passwords
 from alertctl.channels.statuses import status_error
 from alertctl.channels.text import Redactor, one_line
 from alertctl.channels.transport import Transport
@@ -46,7 +47,7 @@ class SendGridChannel:
         self.deadline = transport.deadline
         self._transport = transport
         self._key = credential(api_key, "SENDGRID_API_KEY", missing="unauthorized")
-        self._redact = Redactor([api_key, api_key.strip()])
+        self._redact = Redactor([api_key, api_key.strip(), *proxy_passwords()])
         self._url = f"{api_url.rstrip('/')}/v3/mail/send"
         self._sender = Sender(from_address, from_name)
 

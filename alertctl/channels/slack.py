@@ -12,6 +12,7 @@ from alertctl.channels.base import Parcel, Receipt, Verdict
 from alertctl.channels.credentials import credential, sealed
 from alertctl.channels.deadline import Deadline
 from alertctl.channels.exchange import Reply
+from alertctl.channels.proxies import proxy_passwords
 from alertctl.channels.slack_blocks import slack_message
 from alertctl.channels.slack_errors import AMBIGUOUS, WHOLE_PROVIDER, cleaned_code, slack_reason
 from alertctl.channels.statuses import status_error
@@ -33,7 +34,7 @@ class SlackChannel:
         self.deadline = transport.deadline
         self._transport = transport
         self._token = credential(token, "SLACK_BOT_TOKEN", missing="not_authed")
-        self._redact = Redactor([token, token.strip()])
+        self._redact = Redactor([token, token.strip(), *proxy_passwords()])
         self._url = f"{api_url.rstrip('/')}/chat.postMessage"
         self._headers = {
             "Content-Type": "application/json; charset=utf-8",

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import ssl
 import threading
-import urllib.request
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -22,6 +21,7 @@ from alertctl import __version__
 from alertctl.channels.deadline import Deadline
 from alertctl.channels.exchange import Answer, Connection, Reply, TlsConnection
 from alertctl.channels.network_errors import Stage, network_error
+from alertctl.channels.proxies import proxy_for, through
 from alertctl.errors import ConfigError, DeliveryError, Reason
 
 
@@ -105,18 +105,12 @@ class Transport:
             options: dict[str, Any] = {"maxsize": self._pool}
             if scheme == "https":
                 options["ssl_context"] = self.context
-            manager = self._through(proxy, options) if proxy else urllib3.PoolManager(**options)
+            if proxy and proxy.lower().startswith("https:"):
+                options["proxy_ssl_context"] = self.context
+            manager = through(proxy, options) if proxy else urllib3.PoolManager(**options)
             manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
             self._managers[key] = manager
         return self._managers[key]
-
-    def _through(self, proxy: str, options: dict[str, Any]) -> urllib3.ProxyManager:
-        parts = urllib3.util.parse_url(proxy)
-        if parts.auth:
-            options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=unquote(parts.auth))
-        if parts.scheme == "https":
-            options["proxy_ssl_context"] = self.context
-        return urllib3.ProxyManager(parts._replace(auth=None).url, **options)
 
 
 def tls_context(ca_bundle: str | Path | None = None) -> ssl.SSLContext:
@@ -125,18 +119,6 @@ def tls_context(ca_bundle: str | Path | None = None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_bundle or None)
     except (OSError, ValueError) as exc:
         raise ConfigError([f"ALERTCTL_CA_BUNDLE: {ca_bundle} can't be read as PEM certificates ({exc})"]) from exc
-
-
-def proxy_for(url: str) -> str | None:
-    """The proxy that the environment names for this address, unless NO_PROXY exempts its host."""
-    parts = urlsplit(url)
-    proxies = urllib.request.getproxies_environment()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or urllib.request.proxy_bypass_environment(  # type: ignore[attr-defined]
-        parts.netloc.rpartition("@")[2], proxies
-    ):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 _Carrier = urllib3.PoolManager | HTTPConnectionPool

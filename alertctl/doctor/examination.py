@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from alertctl.channels.deadline import Deadline
+from alertctl.channels.proxies import proxy_passwords
 from alertctl.channels.text import Redactor, fit
 from alertctl.config import Settings
 from alertctl.doctor.found import Found, Outcome, failure, unknown
@@ -93,7 +94,7 @@ class Finding:
 
 def run(checks: Sequence[Check], settings: Settings, now: datetime, seconds: float = CHECK_SECONDS) -> list[Finding]:
     """One finding for each check that applies, in the order of `checks`, after `seconds` at most. Raises nothing."""
-    redact = Redactor(settings.secrets(), username=settings.smtp.username)
+    redact = Redactor([*settings.secrets(), *proxy_passwords()], username=settings.smtp.username)
     examination = Examination(settings, now, seconds)
     due = [check for check in checks if check.applies(settings)]
     try:

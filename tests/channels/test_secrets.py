@@ -162,3 +162,14 @@ def test_a_channel_does_not_show_its_token() -> None:
     assert TOKEN not in repr(channel)
     assert isinstance(channel.send(ALERT, [Parcel("d", "#x")])[0], DeliveryError)
     channel.close()
+
+
+@pytest.mark.parametrize("provider", ["slack", "sendgrid"])
+def test_what_a_proxy_repeats_of_its_password_is_masked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    with raw_server() as proxy:
+        proxy.reply = b"HTTP/1.1 407 no p@ss/word of bob\r\nContent-Length: 0\r\n\r\n"
+        monkeypatch.setenv("HTTPS_PROXY", f"http://bob:p%40ss%2Fword@127.0.0.1:{proxy.port}")
+        verdict = lab.send(url="https://provider.example/")
+    assert isinstance(verdict, DeliveryError)
+    assert verdict.code == "proxy_auth"
+    assert "p@ss/word" not in spoken(verdict)

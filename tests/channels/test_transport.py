@@ -18,7 +18,8 @@ import urllib3.exceptions
 
 from alertctl.channels.exchange import REPLY_LIMIT, Reply
 from alertctl.channels.network_errors import CODES, Stage, network_error
-from alertctl.channels.transport import Transport, proxy_for
+from alertctl.channels.proxies import proxy_for
+from alertctl.channels.transport import Transport
 from alertctl.errors import ConfigError, DeliveryError, Reason
 from alertctl.sandbox import Sandbox
 from channels.doubles import RawServer, raw_server, read_request
@@ -259,6 +260,26 @@ def test_a_proxy_that_refuses_is_named(
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
     error = failure("https://slack.example/api/")
     assert (error.reason, error.code) == (reason, code)
+
+
+def test_a_proxy_that_is_not_there_is_not_taken_for_the_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    with raw_server() as gone:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{gone.port}")
+    error = failure("https://slack.example/api/")
+    assert (error.reason, error.code) == (Reason.UNAVAILABLE, "proxy_failed")
+    assert f"the proxy 127.0.0.1:{gone.port}: ConnectionRefusedError" in error.detail
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://bob:pa55#word@proxy:3128", "http://bob:pa55word@proxy:99999", "socks5://bob:pa55word@proxy:1080"]
+)
+def test_an_unusable_address_of_a_proxy_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    error = failure("https://slack.example/api/")
+    assert (error.reason, error.code) == (Reason.CONFIG, "bad_proxy_url")
+    assert "pa55" not in error.detail
 
 
 def test_a_header_that_would_break_out_is_never_sent(server: RawServer) -> None:
