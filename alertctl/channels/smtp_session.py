@@ -154,7 +154,8 @@ class SmtpSession(smtplib.SMTP):
             if not line:
                 raise NoReplyError("the server closed the connection")
             if match is None or (lines and int(match[1]) != code):
-                raise BadReplyError(f"not an SMTP reply: {line[:200]!r}")
+                # Neither cut nor quoted: a secret in it has to be known again.
+                raise BadReplyError(f"not an SMTP reply: {_text(line)}")
             code, separator = int(match[1]), match[2]
             lines.append(match[3].strip())
         return code, b"\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,11 +12,12 @@ import pytest
 
 from alertctl.channels import Parcel, Verdict
 from alertctl.channels.slack import SlackChannel
+from alertctl.channels.smtp import SmtpChannel
 from alertctl.channels.transport import Transport
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import KINDS, Sandbox
 from channels.doubles import RawServer, raw_server
-from channels.lab import ALERT, PASSWORD, Lab, labs
+from channels.lab import ALERT, PASSWORD, SENDER, Lab, labs
 
 TOKEN = "xoxb-planted-000000-notarealtoken"
 KEY = "SG.planted0000.notarealkey"
@@ -173,3 +175,20 @@ def test_what_a_proxy_repeats_of_its_password_is_masked(lab: Lab, monkeypatch: p
     assert isinstance(verdict, DeliveryError)
     assert verdict.code == "proxy_auth"
     assert "p@ss/word" not in spoken(verdict)
+
+
+def test_a_password_is_known_again_in_an_answer_that_is_no_smtp() -> None:
+    password = 'p"w\\d-\u00e9-long-enough'
+
+    def repeat(connection: socket.socket) -> None:
+        connection.sendall(b"220 hi\r\n")
+        connection.recv(1000)
+        connection.sendall(b"250-hello\r\n250 AUTH PLAIN\r\n")
+        connection.recv(1000)
+        connection.sendall(b"x" * 190 + password.encode() + b"\r\n")
+
+    with raw_server(repeat) as server:
+        channel = SmtpChannel("127.0.0.1", server.port, "mailer", password, from_address=SENDER)
+        verdict = channel.send(ALERT, [Parcel("d", "dev@corp.example")])[0]
+    assert isinstance(verdict, DeliveryError)
+    assert (verdict.code, verdict.detail) == ("bad_reply", f"BadReplyError: not an SMTP reply: {'x' * 190}***")
