@@ -77,7 +77,7 @@ class Slack(_Section):
 
 class Email(_Section):
     enabled: YesOrNo = Field(False, description="Send alerts by email: true or false.")
-    from_address: Annotated[str, BeforeValidator(values.address)] = Field(
+    from_address: Annotated[str, BeforeValidator(values.sender)] = Field(
         "alertctl@localhost", description="The sender's address."
     )
     from_name: Text = Field("alertctl", description="The sender's name.")

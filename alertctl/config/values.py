@@ -22,6 +22,8 @@ _DOMAIN_LABEL = re.compile(r"[\w-]{1,63}")
 _LOOKS_SECRET = re.compile(r"xox[a-z]-|xapp-|\bSG\.|actl_|-----BEGIN|://[^/]*@")
 _LONGEST_QUOTE = 60
 _LONGEST_ADDRESS = 254
+_DOT_ATOM = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
+"""What may stand before the @ without quotes (RFC 5322, 3.2.3)."""
 """RFC 5321, 4.5.3.1.3: a path has at most 256 octets, two of them its angle brackets."""
 _YES = ("true", "1", "yes", "on")
 _NO = ("false", "0", "no", "off")
@@ -181,6 +183,16 @@ def address(value: object) -> str:
     named = all(_DOMAIN_LABEL.fullmatch(label) for label in domain.split("."))
     if not (bare and local and named and len(found.encode("utf-8", "replace")) <= _LONGEST_ADDRESS):
         raise ValueError(f"{quoted(value)} is not one email address (name@domain)")
+    return found
+
+
+def sender(value: object) -> str:
+    """An email address that every server takes as a sender's."""
+    found = address(value)
+    if not _DOT_ATOM.fullmatch(found.partition("@")[0]):
+        raise ValueError(
+            f"{quoted(value)} can't be a sender: only ASCII letters, digits and single dots go before the @"
+        )
     return found
 
 
