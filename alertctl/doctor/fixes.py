@@ -5,14 +5,14 @@ from __future__ import annotations
 from alertctl.catalogue import BY_NETWORK, REPAIRS
 from alertctl.channels.slack_errors import TABLE
 from alertctl.doctor.found import Outcome, outcome_of
-from alertctl.errors import DeliveryError
+from alertctl.errors import DeliveryError, Reason
 
 BY_CODE = REPAIRS
 
 _BY_HTTP = "Check that {setting} is right and that this machine may reach it (firewall, HTTPS_PROXY)."
 _BY_SMTP = "Check that SMTP_HOST and SMTP_PORT are right and that this machine may reach them (firewall)."
 _POSTMASTER = "Ask whoever runs the mail server why it refuses this machine."
-_LOOK_UP = "See what {code} means at docs.slack.dev/reference/methods/chat.postMessage, and repair that in the app."
+_LOOK_UP = "See what {code} means at docs.slack.dev/reference/methods/{method}, and repair that in the app."
 _LATER = "Look again in a few minutes: the provider is busy or has an outage."
 
 
@@ -26,9 +26,15 @@ def fix_for(error: DeliveryError, setting: str) -> str:
         return _LATER
     if error.code.isdigit():
         return _POSTMASTER
-    if error.code in TABLE:
-        return _LOOK_UP.format(code=error.code)
+    if is_slacks_word(error):
+        method = "chat.postMessage" if error.code in TABLE else "auth.test"
+        return _LOOK_UP.format(code=error.code, method=method)
     return (_BY_SMTP if setting == "SMTP_HOST" else _BY_HTTP).format(setting=setting)
+
+
+def is_slacks_word(error: DeliveryError) -> bool:
+    """Whether Slack itself said this code, also one that isn't in the table (see `slack_errors.slack_reason`)."""
+    return error.code in TABLE or (error.reason is Reason.REJECTED and not error.code.startswith("http_"))
 
 
 def fix_for_pause(code: str) -> str:

@@ -55,5 +55,9 @@ _SLACK_IS_DOWN = frozenset({"internal_error", "fatal_error", "request_timeout", 
 
 
 def _is_answer(code: str) -> bool:
-    """Whether the code is the provider's own word, or an HTTP or SMTP status, and not that of a broken network."""
-    return code.isdigit() or code.startswith("http_") or code in _SLACK_IS_DOWN
+    """Whether the code is the provider's own word, or an HTTP or SMTP status, and not that of a broken network.
+
+    A redirect is none: no provider redirects its API, but a gateway that wants a login first does.
+    """
+    status = code.startswith("http_") and not code.startswith("http_3")
+    return code.isdigit() or status or code in _SLACK_IS_DOWN

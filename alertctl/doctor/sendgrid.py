@@ -52,6 +52,8 @@ def _judged(reply: Reply) -> Found:
     detail = error.detail if isinstance(error, DeliveryError) else f"HTTP {reply.status}"
     if reply.status == 401:
         return failure(f"unauthorized: SendGrid refuses the key ({detail})", BY_CODE["unauthorized"])
+    if isinstance(error, DeliveryError) and 300 <= reply.status < 400:
+        return failure(f"no answer from SendGrid ({detail})", fix_for(error, "SENDGRID_API_URL"))
     return unknown(f"SendGrid doesn't tell what the key may do ({detail})", _TRY)
 
 

@@ -17,7 +17,7 @@ from alertctl.channels.slack import slack_verdict
 from alertctl.channels.slack_errors import TABLE
 from alertctl.doctor.carrier import transport
 from alertctl.doctor.examination import Examination
-from alertctl.doctor.fixes import BY_CODE, fix_for
+from alertctl.doctor.fixes import BY_CODE, fix_for, is_slacks_word
 from alertctl.doctor.found import Found, failure, ok, outcome_of, unknown, warning
 from alertctl.doctor.settings import switched_on
 from alertctl.doctor.settings import well_set as settings_well_set
@@ -247,7 +247,7 @@ def _said(reply: Reply) -> Mapping[str, Any] | None:
 def _trouble(error: DeliveryError) -> Found:
     what = (
         f"Slack says {error.code}"
-        if error.code in TABLE
+        if is_slacks_word(error)
         else f"no good answer from Slack: {error.code} ({error.detail})"
     )
     return Found(outcome_of(error), what, fix_for(error, "SLACK_API_URL"))

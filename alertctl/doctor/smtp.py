@@ -30,6 +30,7 @@ class Step(IntEnum):
     READY = 5
 
 
+_SILENT = "Set SMTP_SECURITY=tls if that port speaks TLS from the start, else see why its server doesn't greet."
 _SHOWN = {Step.DNS: "DNS", Step.CONNECT: "connect", Step.TLS: "TLS", Step.AUTH: "AUTH"}
 
 
@@ -137,4 +138,5 @@ def _told(progress: Progress, step: Step) -> Found | None:
     if progress.step < step:
         return unknown(f"not reached: SMTP {_SHOWN[progress.step]} failed before it")
     what = error.detail if error.detail.startswith(error.code) else f"{error.code}: {error.detail}"
-    return Found(outcome_of(error), what, fix_for(error, "SMTP_HOST"))
+    silent = error.code == "timeout" and step is Step.CONNECT and not progress.secured
+    return Found(outcome_of(error), what, _SILENT if silent else fix_for(error, "SMTP_HOST"))

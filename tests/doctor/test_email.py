@@ -65,7 +65,7 @@ def test_not_being_told_the_scopes_is_not_a_no(clinic, fault):
     assert failures(found) == set()
 
 
-@pytest.mark.parametrize("fault", ["http_401", "close_before_reading", "rst"])
+@pytest.mark.parametrize("fault", ["http_401", "close_before_reading", "rst", "redirect_302:http://login.example/"])
 def test_a_refused_key_and_a_lost_connection_are_failures(clinic, fault):
     clinic.sandbox.sendgrid.faults.always(fault)
     assert failures(clinic.email(by="sendgrid")) == {"mail.send"}
@@ -98,6 +98,13 @@ def test_a_session_that_ends_early_shows_where(clinic, fault, expected):
     clinic.sandbox.smtp.credentials = LOGIN
     clinic.sandbox.smtp.faults.always(fault)
     assert _steps(clinic) == expected
+
+
+def test_a_server_that_does_not_greet_may_want_tls_from_the_start(tmp_path):
+    with Sandbox(tls=True, smtp_tls="implicit") as sandbox:
+        found = Clinic(sandbox, tmp_path).email(SMTP_SECURITY="none", ALERTCTL_DEADLINE="300ms")["SMTP connect"]
+    assert found.outcome == "failure"
+    assert "SMTP_SECURITY=tls" in found.fix
 
 
 def test_a_host_without_an_address_is_a_failure_of_dns(clinic):

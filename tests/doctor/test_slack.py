@@ -45,7 +45,8 @@ def test_a_refusal_is_named_with_slacks_own_word(clinic, code):
     clinic.sandbox.slack.auth_error = code
     found = clinic.slack()
     assert failures(found) == {"auth.test"}
-    assert code in found["auth.test"].what
+    assert found["auth.test"].what == f"Slack says {code}"
+    assert "SLACK_API_URL" not in found["auth.test"].fix
 
 
 @pytest.mark.parametrize("fault", ["http_503", "http_500", "429:30", "slack:service_unavailable", "slack:ratelimited"])
@@ -54,6 +55,13 @@ def test_an_outage_or_a_rate_limit_is_not_our_fault(clinic, fault):
     found = clinic.slack()["auth.test"]
     assert found.outcome == "unknown"
     assert found.fix.startswith("Look again")
+
+
+@pytest.mark.parametrize("status", [302, 307])
+def test_a_redirect_is_no_outage_of_slack(clinic, status):
+    clinic.sandbox.slack.faults.always(f"redirect_{status}:http://login.example/")
+    found = clinic.slack()["auth.test"]
+    assert (found.outcome, found.fix.startswith("Correct SLACK_API_URL")) == ("failure", True)
 
 
 @pytest.mark.parametrize(
