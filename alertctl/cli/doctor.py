@@ -26,6 +26,8 @@ FAILED = 10
 SIGNS = {"ok": ("✓", "ok"), "warning": ("!", "!"), "failure": ("✗", "x"), "unknown": ("?", "?")}
 """A sign for each outcome, and the one for a terminal that can't show it."""
 STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red", "unknown": "cyan"}
+NARROW = 60
+"""Columns of a terminal below which what was found stands under its check, not beside it."""
 WORDS = {"ok": "ok", "warning": "warning", "failure": "failure", "unknown": "can't tell"}
 
 
@@ -65,13 +67,19 @@ def doctor(context: typer.Context, area: AreaArgument = Area.ALL, output: Output
 def print_findings(findings: Sequence[Finding]) -> None:
     """One row a check; a fix stands below what was found. Long text goes on in the next line, nothing is cut."""
     from rich.table import Table
+    from rich.text import Text
 
+    narrow = console().width < NARROW
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
-    for name in ("", "AREA", "CHECK"):
+    for name in ("",) if narrow else ("", "AREA", "CHECK"):
         table.add_column(name, no_wrap=True)
-    table.add_column("WHAT", overflow="fold")
+    table.add_column("CHECK" if narrow else "WHAT", overflow="fold")
     for finding in findings:
-        table.add_row(_sign(finding.outcome), finding.area, finding.check, _told(finding))
+        sign, told = _sign(finding.outcome), _told(finding)
+        if narrow:
+            table.add_row(sign, Text(f"{finding.area} {finding.check}\n").append_text(told))
+        else:
+            table.add_row(sign, finding.area, finding.check, told)
     console().print(table)
     counted = Counter(finding.outcome.value for finding in findings)
     say(", ".join(f"{counted[outcome]} {WORDS[outcome]}" for outcome in WORDS if counted[outcome]))

@@ -49,6 +49,14 @@ def test_the_command_ends_with_10_and_shows_the_fix_when_a_check_failed(clinic):
     assert "1 failure" in ran.stderr
 
 
+def test_on_a_narrow_terminal_what_was_found_stands_under_its_check(clinic):
+    clinic.sandbox.slack.auth_error = "token_revoked"
+    ran = CliRunner(env={"COLUMNS": "40", **clinic.environ()}).invoke(app, ["doctor", "slack"])
+    assert "\n✗  slack auth.test" in ran.stdout
+    assert "\n   Slack says token_revoked" in ran.stdout
+    assert max(map(len, ran.stdout.splitlines())) <= 40
+
+
 @pytest.mark.parametrize(
     ("area", "areas"),
     [("slack", {"slack"}), ("email", {"email"}), ("db", {"db"}), ("all", {"slack", "email", "db"})],
