@@ -14,7 +14,6 @@ from alertctl.channels.credentials import credential
 from alertctl.channels.deadline import Deadline
 from alertctl.channels.exchange import Reply
 from alertctl.channels.slack import slack_verdict
-from alertctl.channels.slack_errors import TABLE
 from alertctl.doctor.carrier import transport
 from alertctl.doctor.examination import Examination
 from alertctl.doctor.fixes import BY_CODE, fix_for, is_slacks_word
