@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST = 100
 """Deliveries that filters send again unless --max says more: a filter too wide is a storm of messages."""
+ALL = 1_000_000
+"""The same with --error: whoever names what was repaired means all that failed of it."""
 AT_ONCE = 20
 """Deliveries that are sent one event after the other; more are dispatched together with whatever else is due."""
 
@@ -35,7 +37,10 @@ IdsArgument = Annotated[
     ),
 ]
 MaxOption = Annotated[
-    int, typer.Option("--max", metavar="N", min=1, help="No more than the newest N that the filters find.")
+    int | None,
+    typer.Option(
+        "--max", metavar="N", min=1, help="No more than the newest N that the filters find: 100, or all with --error."
+    ),
 ]
 
 
@@ -44,7 +49,7 @@ def retry(
     context: typer.Context,
     where: Where,
     ids: IdsArgument = None,
-    limit: MaxOption = MOST,
+    limit: MaxOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent again.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Also what has arrived already.")] = False,
     queue: Annotated[bool, typer.Option("--queue", help="Mark it as due only; a daemon sends it.")] = False,
@@ -62,6 +67,7 @@ def retry(
     if bool(ids) == bool(where.given()):
         raise typer.BadParameter("name deliveries by their ids, or use filters (--status failed …): one of the two")
     show_utc(utc)
+    limit = limit or (ALL if where.error else MOST)
     with client_of(context) as client:
         found = Pages(client, where, limit)
         chosen = _named(client, ids) if ids else list(found)

@@ -45,6 +45,13 @@ def test_max_takes_the_newest(refused: Sandbox) -> None:
     assert [one["to"] for one in data("log", "retry", "--status", "failed", "--max", "1")["items"]] == ["#c"]
 
 
+def test_a_named_error_means_all_that_failed_of_it_and_any_other_filter_the_newest_hundred() -> None:
+    everybody = [word for number in range(101) for word in ("--to", f"slack:#c{number}")]
+    run(*ALERT, *everybody)
+    assert len(data("log", "retry", "--error", "slack_disabled", "--dry-run")["items"]) == 101
+    assert len(data("log", "retry", "--status", "suppressed", "--dry-run")["items"]) == 100
+
+
 def test_what_arrived_is_left_alone_and_the_reason_is_said(refused: Sandbox) -> None:
     told = data("log", "retry", "--status", "success")
     assert told["items"] == []
