@@ -16,9 +16,8 @@ from alertctl.errors import ConfigError, Unreachable
 T = TypeVar("T")
 BUSY_SECONDS = 15.0
 """How long a statement waits for another process's lock on an SQLite file."""
-STATEMENT_SECONDS = 30
-"""Postgres ends a statement of ours that lasts longer: a wedged lock must not wedge a daemon."""
-CONNECT_SECONDS = 5
+POOL_SECONDS = 5.0
+"""How long a thread waits for one of the pool's connections."""
 DEADLOCK_TRIES = 5
 """How often a transaction is tried that another one was in the way of."""
 
@@ -93,14 +92,16 @@ class Store:
         except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as error:
             raise Unreachable(f"database {self.shown}: {_said(error)}") from error
         except exc.DatabaseError as error:
-            if isinstance(error, exc.IntegrityError | exc.ProgrammingError | exc.DataError):
+            if isinstance(error, exc.IntegrityError | exc.ProgrammingError | exc.DataError) and not _is_theirs(error):
                 raise
             raise Unreachable(f"database {self.shown}: {_said(error)}") from error
 
     @property
     def shown(self) -> str:
         """The address for people: a file's path, or a URL without its password."""
-        return str(self.url.database) if self.is_sqlite else self.url.render_as_string(hide_password=True)
+        if self.is_sqlite:
+            return str(self.url.database)
+        return self.url.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
 
 
 def insert_or(connection: Connection, table: Table, values: Any) -> Any:
@@ -130,25 +131,21 @@ def _engine(url: URL, pool_size: int) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, pool_size)
     try:
-        return create_engine(
-            url,
-            pool_size=pool_size,
-            max_overflow=4,
-            pool_timeout=CONNECT_SECONDS,
-            pool_pre_ping=True,
-            connect_args={
-                "connect_timeout": CONNECT_SECONDS,
-                "application_name": "alertctl",
-                "options": f"-c statement_timeout={STATEMENT_SECONDS}s -c timezone=UTC",
-                "keepalives_idle": 15,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
-            },
-        )
+        from alertctl.store import postgres
     except ImportError:
         raise ConfigError(
             ["DATABASE_URL: Postgres needs a driver; install it with: pip install 'alertctl[postgres]'"]
         ) from None
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=4,
+        pool_timeout=POOL_SECONDS,
+        pool_pre_ping=True,
+        connect_args=postgres.parameters(url),
+    )
+    event.listen(engine, "do_connect", postgres.connect)
+    return engine
 
 
 def _sqlite_engine(url: URL, pool_size: int) -> Engine:
@@ -186,7 +183,16 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _is_collision(error: BaseException | None) -> bool:
     """Whether Postgres gave this transaction up in favour of another (deadlock, serialization failure)."""
-    return getattr(getattr(error, "orig", None), "sqlstate", None) in ("40P01", "40001")
+    return _sqlstate(error) in ("40P01", "40001")
+
+
+def _is_theirs(error: BaseException) -> bool:
+    """Whether the database is not as it has to be: its role may not do this, or a table or its schema is gone."""
+    return _sqlstate(error) in ("42501", "42P01", "3F000")
+
+
+def _sqlstate(error: BaseException | None) -> str | None:
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
 def _said(error: exc.DBAPIError | exc.TimeoutError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from pathlib import Path
@@ -36,6 +37,8 @@ def upgrade(store: Store) -> None:
     with store.writing() as connection:
         if not store.is_sqlite:
             # An index over millions of rows takes minutes, and so does waiting for whoever builds it.
+            connection.connection.driver_connection.patience = math.inf  # type: ignore[union-attr]
+            connection.detach()
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
         # Somebody else may have migrated while we waited for the lock.
@@ -43,6 +46,7 @@ def upgrade(store: Store) -> None:
         if present != HEAD:
             _refuse_newer(store, present)
             _refuse_foreign(store, connection, present)
+            _refuse_encoding(store, connection)
             _run_alembic(connection)
 
 
@@ -69,6 +73,15 @@ def _refuse_foreign(store: Store, connection: Connection, version: str | None) -
     if version is None and (theirs := ours & set(inspect(connection).get_table_names())):
         raise ConfigError(
             [f"DATABASE_URL: {store.shown} has a table {min(theirs)} that is not alertctl's: use a database of its own"]
+        )
+
+
+def _refuse_encoding(store: Store, connection: Connection) -> None:
+    """Before its first table: an event with a letter that the database lacks could never be recorded."""
+    encoding = "UTF8" if store.is_sqlite else connection.execute(text("SHOW server_encoding")).scalar()
+    if encoding != "UTF8":
+        raise ConfigError(
+            [f"DATABASE_URL: {store.shown} has the encoding {encoding}: use a database made with ENCODING 'UTF8'"]
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -91,6 +92,7 @@ def settle(store: Store) -> None:
             raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return
         raw.driver_connection.autocommit = True  # type: ignore[union-attr]
+        raw.driver_connection.patience = math.inf  # type: ignore[union-attr]
         raw.cursor().execute("SET statement_timeout = 0")
         raw.cursor().execute("VACUUM (ANALYZE) delivery, event")
     finally:

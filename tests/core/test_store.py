@@ -52,6 +52,17 @@ def test_postgres_is_asked_in_utc_and_never_for_long(postgres_url):
     assert shown == ["UTC", "30s"]
 
 
+def test_what_an_address_asks_for_is_kept_beside_what_we_need(postgres_url):
+    store = Store(
+        f"{postgres_url}{'&' if '?' in postgres_url else '?'}options=-csearch_path%3Dmine&application_name=ci"
+    )
+    with store.reading() as connection:
+        names = ("search_path", "application_name", "statement_timeout", "client_encoding")
+        shown = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in names]
+    store.close()
+    assert shown == ["mine", "ci", "30s", "UTF8"]
+
+
 def test_what_raises_leaves_nothing_behind(store):
     def half_done(connection):
         connection.execute(text("INSERT INTO run (job, period, started_at) VALUES ('prune', '1', '2026-03-02 00:00')"))
@@ -134,7 +145,16 @@ def test_a_server_that_does_not_answer_is_unreachable_without_its_password():
     assert "hunter2secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["", "nonsense", "://"])
+def test_a_password_among_the_parameters_of_an_address_is_not_told():
+    store = Store("postgresql+psycopg:///alerts?host=/nowhere&user=alert&password=hunter2secret")
+    with pytest.raises(Unreachable) as caught:
+        upgrade(store)
+    store.close()
+    assert one_line(caught.value, "/nowhere", "user=alert")
+    assert "hunter2secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "://", "postgresql+psycopg://db/alerts?nonsense=1"])
 def test_an_address_that_is_none_is_a_config_error_that_names_its_variable(url):
     with pytest.raises(ConfigError, match=r"^DATABASE_URL: "):
         Store(url)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,6 +60,47 @@ class Server:
             user=self._server.system_user,
             timeout=30,
         )
+
+
+class Relay:
+    """A way to a server that can fall silent: nothing comes through any more, and nobody is told."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._where, self._open = (host, port), threading.Event()
+        self._open.set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def fall_silent(self) -> None:
+        """What is connected now hears nothing more; who comes later is let through."""
+        self._open.clear()
+        self._open = threading.Event()
+        self._open.set()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                here, there = self._listener.accept()[0], self._reached()
+                for one, other in ((here, there), (there, here)):
+                    threading.Thread(target=self._pass, args=(one, other, self._open), daemon=True).start()
+
+    def _reached(self) -> socket.socket:
+        if self._where[0].startswith("/"):
+            reached = socket.socket(socket.AF_UNIX)
+            reached.connect(f"{self._where[0]}/.s.PGSQL.{self._where[1]}")
+            return reached
+        return socket.create_connection(self._where)
+
+    def _pass(self, one: socket.socket, other: socket.socket, is_open: threading.Event) -> None:
+        with suppress(OSError), one:
+            while data := one.recv(65536):
+                if is_open.is_set():
+                    other.sendall(data)
+            other.shutdown(socket.SHUT_RDWR)
 
 
 def publish_many(store: Store, count: int, prefix: str = "c", at_once: int = 500) -> None:

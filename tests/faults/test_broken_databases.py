@@ -14,15 +14,17 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
 from alertctl.client.local import LocalClient
 from alertctl.config import load
+from alertctl.errors import ConfigError, Unreachable
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import LogFilter
 from alertctl.store import Store, upgrade
 from tests.daemon.conftest import until
 
-from .lab import arrived, counted, publish_many
+from .lab import Relay, arrived, counted, publish_many
 
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -90,8 +92,6 @@ def test_who_follows_the_log_stays_while_its_database_restarts(own_server, caplo
 
 
 def _quietly(true):
-    from alertctl.errors import Unreachable
-
     try:
         return true()
     except Unreachable:
@@ -220,10 +220,74 @@ def test_a_read_only_database_is_said(tmp_path, sandbox) -> None:
 
 
 def test_a_publisher_in_process_sees_one_clear_error(store) -> None:
-    from alertctl.errors import Unreachable
-
     publish_many(store, 1)
     gone = Store("postgresql+psycopg://nobody@127.0.0.1:9/none")
     with pytest.raises(Unreachable, match="127"):
         publish_many(gone, 1)
     gone.close()
+
+
+def counted_in(connection) -> int:
+    return int(connection.exec_driver_sql("SELECT count(*) FROM event").scalar())
+
+
+def test_a_server_that_falls_silent_is_given_up_and_asked_anew(postgres_url, monkeypatch) -> None:
+    from alertctl.store import postgres
+
+    monkeypatch.setattr(postgres.Connection, "patience", 0.5)
+    url = make_url(postgres_url)
+    relay = Relay(url.host or str(url.query["host"]), url.port or 5432)
+    by_relay = url.set(host="127.0.0.1", port=relay.port).difference_update_query(["host"])
+    store = Store(by_relay.render_as_string(hide_password=False))
+    publish_many(store, 1, "before")
+    relay.fall_silent()
+    began = time.monotonic()
+    publish_many(store, 1, "after")
+    assert 0.5 <= time.monotonic() - began < 5
+    with pytest.raises(Unreachable, match="no answer in"):
+        store.write(lambda connection: (relay.fall_silent(), counted_in(connection)))
+    assert counted(store) == 2
+    store.close()
+    relay.close()
+
+
+def test_a_role_that_may_not_and_a_table_that_is_gone_are_said_in_one_line(postgres_url) -> None:
+    owner, role = Store(postgres_url), f"reader_{os.getpid()}"
+    owner.write(lambda connection: connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN PASSWORD 'a-password'"))
+    url = owner.url.set(username=role, password="a-password")
+    reader = Store(url.render_as_string(hide_password=False))
+    with pytest.raises(Unreachable, match="permission denied for table event"):
+        publish_many(reader, 1)
+    reader.close()
+    owner.write(lambda connection: connection.exec_driver_sql(f"DROP ROLE {role}"))
+    owner.write(lambda connection: connection.exec_driver_sql("DROP TABLE event CASCADE"))
+    with pytest.raises(Unreachable, match=r'relation "event" does not exist$'):
+        publish_many(owner, 1)
+    owner.close()
+
+
+def test_a_database_of_another_encoding_is_refused_before_its_first_table(postgres_url) -> None:
+    name = f"ascii_{os.getpid()}"
+    admin = psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True)
+    admin.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    store = Store(make_url(postgres_url).set(database=name).render_as_string(hide_password=False))
+    with pytest.raises(ConfigError, match="encoding SQL_ASCII: use a database made with ENCODING 'UTF8'"):
+        upgrade(store)
+    store.close()
+    admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.close()
+
+
+def test_behind_a_pooler_that_forgets_what_it_was_told_nothing_is_prepared(postgres_url, monkeypatch) -> None:
+    from alertctl.store import postgres
+
+    straight = Store(postgres_url)
+    monkeypatch.setattr(postgres, "OURS", "-c timezone=UTC")
+    pooled = Store(postgres_url)
+    for store, prepared in ((straight, True), (pooled, False)):
+        with store.reading() as connection:
+            for _ in range(10):
+                connection.exec_driver_sql("SELECT 1 + 1").all()
+            names = connection.exec_driver_sql("SELECT name FROM pg_prepared_statements").all()
+        assert bool(names) is prepared
+        store.close()
