@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -161,19 +162,37 @@ def _sqlite_engine(url: URL, pool_size: int) -> Engine:
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
     )
     event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "checkout", _refuse_lost_file)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _prepare_sqlite(connection: Any, record: Any) -> None:
     # The driver must not begin transactions by itself: we begin them, immediate where we write.
     connection.isolation_level = None
     cursor = connection.cursor()
+    file = cursor.execute("SELECT file FROM pragma_database_list WHERE name = 'main'").fetchone()[0]
+    record.info["file"] = file, _identity(file)
     cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
     cursor.execute("PRAGMA foreign_keys = ON")
     # FULL: an answer "recorded" survives a power cut, not only a crash of the process.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.close()
+
+
+def _refuse_lost_file(_connection: Any, record: Any, _proxy: Any) -> None:
+    """Whoever removed or replaced the file meant another one: what went on into the old one would be lost to all."""
+    file, opened = record.info["file"]
+    if opened is not None and _identity(file) != opened:
+        raise exc.DisconnectionError(f"{file} was removed or replaced")
+
+
+def _identity(file: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -278,6 +278,28 @@ def test_a_database_of_another_encoding_is_refused_before_its_first_table(postgr
     admin.close()
 
 
+@on_sqlite
+@pytest.mark.parametrize("again", [False, True])
+def test_a_file_that_was_taken_away_takes_nothing_more(store, tmp_path, again) -> None:
+    """Rows would go on into a file that nobody can find any more."""
+    path = Path(str(store.url.database))
+    publish_many(store, 3)
+    store.engine.dispose()
+    with store.reading() as connection:
+        assert counted_in(connection) == 3
+    path.unlink()
+    if again:
+        other = Store(f"sqlite:///{tmp_path / 'other.db'}")
+        upgrade(other)
+        other.close()
+        (tmp_path / "other.db").rename(path)
+        publish_many(store, 1)
+        assert counted(store) == 1
+        return
+    with pytest.raises(Unreachable, match="no such table"):
+        publish_many(store, 1)
+
+
 def test_behind_a_pooler_that_forgets_what_it_was_told_nothing_is_prepared(postgres_url, monkeypatch) -> None:
     from alertctl.store import postgres
 
