@@ -258,7 +258,8 @@ class Tally(SQLModel, table=True):
 
 
 class Tick(SQLModel, table=True):
-    """SQLite's number of the last transaction that changed deliveries: one row. Postgres numbers its transactions."""
+    """SQLite's number of the last transaction that changed deliveries: one row. Postgres numbers its transactions
+    itself; there it is what those numbers are raised by (`outbox.carry_on`)."""
 
     __tablename__ = "tick"
     id: int = Field(sa_column=Column(Integer, primary_key=True))

@@ -73,7 +73,8 @@ def _open(store: Store) -> None:
     deadline = time.monotonic() + START_PATIENCE
     while True:
         try:
-            return upgrade(store)
+            upgrade(store)
+            return store.write(outbox.carry_on)
         except Unreachable as error:
             if time.monotonic() >= deadline or store.is_sqlite:
                 raise

@@ -10,6 +10,7 @@
 anything is sent. `attempts` is the fencing token: a result counts only while it still is the claim's number.
 """
 
+from alertctl.outbox.changes import carry_on
 from alertctl.outbox.claim import Claim, Lane, Pace, claim, is_due, release, unpaced
 from alertctl.outbox.enqueue import Resent, Routed, enqueue, resend
 from alertctl.outbox.prune import ages, prune, prune_by
@@ -26,6 +27,7 @@ __all__ = [
     "Resent",
     "Routed",
     "ages",
+    "carry_on",
     "claim",
     "enqueue",
     "is_due",

@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from alertctl import deliveries, outbox
 from alertctl.errors import InvalidEvent, Reason
@@ -167,3 +167,16 @@ def test_a_position_that_is_none_is_refused(text):
 def test_nothing_is_told_of_an_empty_log(store):
     assert Follower(store, history=True).more() == []
     assert rows(store) == []
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_a_dump_restored_on_a_server_with_lower_numbers_is_history_and_no_news(store):
+    announce(store, "slack:#old")
+    # As rows look that a busier server has numbered: a million transactions ahead of this one's.
+    store.write(lambda connection: connection.execute(update(delivery).values(change=delivery.c.change + 1_000_000)))
+    for _ in range(2):
+        store.write(outbox.carry_on)
+    follower, historian = Follower(store), Follower(store, history=True)
+    announce(store, "slack:#new")
+    assert follower.more() == [("#new", "pending")]
+    assert historian.more() == [("#old", "pending"), ("#new", "pending")]
