@@ -64,6 +64,9 @@ def _sqlite(found: str) -> str:
         raise ValueError("names no file (three slashes and a path: sqlite:///path/to/file.db)")
     if path.startswith(":memory:") or "mode=memory" in path:
         raise ValueError("is a database in memory, which every command would find empty (sqlite:///path/to/file.db)")
+    name, mark, parameters = path.partition("?")
+    if mark and "=" not in parameters:
+        raise ValueError(f"means the file {name!r}: a ? ends its name; rename it")
     return f"sqlite:///{expanduser(path)}"
 
 

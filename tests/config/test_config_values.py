@@ -93,6 +93,7 @@ BAD = [
     ("DATABASE_URL", "sqlite://log.db", "names no file (three slashes"),
     ("DATABASE_URL", "sqlite:///", "names no file"),
     ("DATABASE_URL", "sqlite:///:memory:", "is a database in memory"),
+    ("DATABASE_URL", "sqlite:////var/q?mark.db", "means the file '/var/q': a ? ends its name"),
     ("DATABASE_URL", "postgresql://h:port/d", "has a wrong port or host"),
     ("DATABASE_URL", "postgresql://u:1/p@h/d", "has a wrong port or host"),
     ("RETRY_SCHEDULE", "5s soon", '"soon" is not a duration (90s, 2m, 1h, 1d, or seconds)'),
