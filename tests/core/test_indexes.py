@@ -108,3 +108,12 @@ def test_the_total_is_counted_without_reading_the_log(store):
                 deliveries.page(connection, where, limit=20)
             assert total > 500
             assert read[0] < (6_000 if store.is_sqlite else 300)
+
+
+def test_a_total_goes_along_what_leaves_the_fewest_rows(store):
+    fill(store, ROWS, NOW)
+    with store.reading() as connection:
+        for asked, most in (({"status": "success", "flag": "none"}, 1_000), ({"retrying": True}, 10_000)):
+            with costs(store, connection) as read:
+                deliveries.page(connection, LogFilter(**asked), limit=1)
+            assert read[0] < most, asked
