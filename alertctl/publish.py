@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain, islice
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -19,7 +20,7 @@ from alertctl.errors import Conflict, InvalidEvent
 from alertctl.events import EventFields, parse
 from alertctl.models import Event, EventKey, Urgency, new_id
 from alertctl.preferences import recipients
-from alertctl.routing import CHANNELS, Audience, Rule, Target, parse_target, route
+from alertctl.routing import CHANNELS, Audience, Recipient, Rule, Target, parse_target, route
 from alertctl.schemas import DeliveryItem
 from alertctl.store import insert_new
 
@@ -30,6 +31,8 @@ Key = tuple[str, str]
 """A scope (who may repeat it) and the caller's key."""
 DEDUP = "dedup"
 """The scope of an event's own dedup_key: everybody's."""
+FEW = 100
+"""Users who are remembered for the next event of a transaction."""
 LONGEST_WINDOW = 30 * 86400
 """Seconds. A window ends at the latest when its event leaves the log."""
 
@@ -157,6 +160,7 @@ test_publication.__test__ = False  # type: ignore[attr-defined]
 def publish(connection: Connection, publications: Sequence[Publication], now: datetime) -> list[Published | Conflict]:
     """Write events and their deliveries; one answer for each, in order. A used key answers with its first event."""
     answers: list[Published | Conflict | None] = [None] * len(publications)
+    wanting = _Wanting(connection)
     routed: list[outbox.Routed] = []
     told: dict[str, Published] = {}
     plain = [index for index, one in enumerate(publications) if not one.keys and one.window is None]
@@ -169,7 +173,7 @@ def publish(connection: Connection, publications: Sequence[Publication], now: da
         if isinstance(answer, Published) and answer.created:
             earlier = _duplicate_of(connection, one, answer.event_id, now)
             told[answer.event_id] = answer
-            routed.append(_routed(connection, one, answer.event_id, earlier and f"duplicate of {earlier}"))
+            routed.append(_routed(wanting, one, answer.event_id, earlier and f"duplicate of {earlier}"))
     for event_id, born in outbox.enqueue(connection, routed, now).items():
         told[event_id].deliveries.extend(born)
     return [answer for answer in answers if answer is not None]
@@ -252,9 +256,28 @@ def _cut(text: str | None) -> str | None:
     return text[:255] if text else None
 
 
-def _routed(connection: Connection, one: Publication, event_id: str, why_not: str | None) -> outbox.Routed:
+class _Wanting:
+    """The users who want a type of event: asked for once a transaction, unless they are many. Those are read as they
+    are written, so that memory stays bounded."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._known: dict[str, list[Recipient]] = {}
+
+    def __call__(self, event_type: str) -> Iterable[Recipient]:
+        if event_type in self._known:
+            return self._known[event_type]
+        found = recipients(self._connection, event_type)
+        first = list(islice(found, FEW + 1))
+        if len(first) > FEW:
+            return chain(first, found)
+        self._known[event_type] = first
+        return first
+
+
+def _routed(wanting: _Wanting, one: Publication, event_id: str, why_not: str | None) -> outbox.Routed:
     urgency = Urgency.CRITICAL if one.fields.level is Severity.CRITICAL else Urgency.FRESH
-    targets = targets_of(connection, one)
+    targets = _targets(wanting, one)
     if why_not is not None:
         targets = (replace(target, held_back=why_not) for target in targets)
     return outbox.Routed(event_id, one.fields.event_type, urgency, targets)
@@ -262,8 +285,12 @@ def _routed(connection: Connection, one: Publication, event_id: str, why_not: st
 
 def targets_of(connection: Connection, one: Publication) -> Iterator[Target]:
     """Who would receive this publication if it were published now."""
-    wanting = () if one.named else recipients(connection, one.fields.event_type)
-    return route(one.fields.channels, one.audience, wanting, one.named, one.only)
+    return _targets(_Wanting(connection), one)
+
+
+def _targets(wanting: _Wanting, one: Publication) -> Iterator[Target]:
+    users = () if one.named else wanting(one.fields.event_type)
+    return route(one.fields.channels, one.audience, users, one.named, one.only)
 
 
 def audience_of(settings: Settings) -> Audience:
