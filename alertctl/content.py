@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 
@@ -44,14 +45,20 @@ class Content:
         return replace(self, notes=(*self.notes, *notes))
 
 
+def full_stop(text: str) -> str:
+    """What ends this text as a sentence: nothing when it has an end of its own ("Really?", "再起動しました。")."""
+    return "" if text.rstrip().endswith((".", "!", "?", "…", "。", "！", "？")) else "."
+
+
 def figure(value: float) -> str:
     """A number in 4 significant figures without an exponent: 0.07142857 -> 0.07143, 523.5 -> 523.5, 12000 -> 12000."""
     if value != value or value in (float("inf"), float("-inf")):
         return str(value)
     if float(value).is_integer() and abs(value) < 1e15:
         return str(int(value))
-    text = f"{float(f'{value:.4g}'):f}" if abs(value) >= 1 else f"{value:.{_places(value)}f}"
-    short = text.rstrip("0").rstrip(".")
+    # By way of Decimal: a large float's own digits go on with noise, 1e23 as 99999999999999991611392.
+    text = format(Decimal(f"{value:.4g}"), "f") if abs(value) >= 1 else f"{value:.{_places(value)}f}"
+    short = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if short == "-0" else short
 
 

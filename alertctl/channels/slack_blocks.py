@@ -19,7 +19,7 @@ from slack_sdk.models.blocks import (
 )
 
 from alertctl.channels.text import cut, fit, safe_link, width
-from alertctl.content import Content, Field, Severity
+from alertctl.content import Content, Field, Severity, full_stop
 
 # https://docs.slack.dev/reference/block-kit/blocks; all in UTF-16 units, counted after escaping
 HEADER_LIMIT = 150
@@ -72,7 +72,11 @@ def slack_message(content: Content, channel: str, delivery_id: str, *, plain: bo
 def fallback_text(content: Content) -> str:
     """One full sentence for notifications and screen readers."""
     headline = _headline(content)
-    return escape(f"{headline}{_full_stop(headline)} {fit(content.summary, FALLBACK_LIMIT)}", FALLBACK_LIMIT, line=True)
+    sentence = f"{headline}{full_stop(headline)}"
+    # A bare title is its own summary: nobody needs to hear it twice.
+    if content.summary != f"{content.title}{full_stop(content.title)}":
+        sentence += f" {fit(content.summary, FALLBACK_LIMIT)}"
+    return escape(sentence, FALLBACK_LIMIT, line=True)
 
 
 def plain_text(content: Content) -> str:
@@ -183,10 +187,6 @@ def _name(field: Field) -> str:
 def _headline(content: Content) -> str:
     title = fit(content.title, FALLBACK_LIMIT, line=True) or fit(content.event_type, NAME_LIMIT, line=True) or "Alert"
     return f"{EMOJI[content.severity]} {WORD[content.severity]}: {title}"
-
-
-def _full_stop(title: str) -> str:
-    return "" if title.rstrip().endswith((".", "!", "?")) else "."
 
 
 def _small_print(content: Content) -> str:

@@ -79,7 +79,7 @@ def _first_problem(kind: type[EventFields], error: ValidationError) -> InvalidEv
         return InvalidEvent(field, f"{kind.event_type} has no such field{hint}")
     if problem["type"] == "missing":
         return InvalidEvent(field, f"{kind.event_type} needs it: {kind.model_fields[field].description}")
-    message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
     named, _, rest = message.partition(": ")
     if not problem["loc"] and rest and named in kind.model_fields:
         return InvalidEvent(named, rest)

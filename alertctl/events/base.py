@@ -18,7 +18,11 @@ def _not_bool(value: Any) -> Any:
 
 
 def _aware(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        # The calendar's first and last hours: pydantic lets anything but a ValueError through.
+        raise ValueError("should be a time that UTC has too") from None
 
 
 Text: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True)]
@@ -26,7 +30,7 @@ Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False), BeforeValidator
 Percentage: TypeAlias = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), BeforeValidator(_not_bool)]
 Count: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(_not_bool)]
 Moment: TypeAlias = Annotated[datetime, AfterValidator(_aware)]
-Scalar: TypeAlias = str | bool | int | float | None
+Scalar: TypeAlias = str | bool | int | Annotated[float, Field(allow_inf_nan=False)] | None
 
 
 class EventFields(BaseModel):

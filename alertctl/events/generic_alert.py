@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from alertctl.content import Severity
+from alertctl.content import Severity, full_stop
 from alertctl.events.base import EventFields, Text
 
 
@@ -28,7 +28,7 @@ class GenericAlert(EventFields):
         return self.title
 
     def sentence(self) -> str:
-        return self.message or f"{self.title}."
+        return self.message or f"{self.title}{full_stop(self.title)}"
 
     def facts(self) -> tuple[tuple[str, str | None], ...]:
         return (("Source", self.source),)

@@ -49,21 +49,20 @@ class SafetyRollback(EventFields):
     def sentence(self) -> str:
         what = self.feature_flag or "A feature flag"
         went = span(self.from_percentage, self.to_percentage)
-        cause = self._cause()
-        story = f"{what} was rolled back for safety{went}{within(self.environment)}{f': {cause}' if cause else ''}."
+        story = f"{what} was rolled back for safety{went}{within(self.environment)}{self._cause()}."
         return f"{story} Reason: {self.reason}" if self.reason else story
 
     def _cause(self) -> str:
-        """'error_rate was 7.143%, above the threshold of 5%', with what is known of it."""
+        """': error_rate was 7.143%, above the threshold of 5%', with what is known of it."""
         value, threshold = self._measured(self.value), self._measured(self.threshold)
         name, relation = self.metric or "the metric", _RELATION[self.comparison]
         if value and threshold:
-            return f"{name} was {value}, {relation} the threshold of {threshold}"
+            return f": {name} was {value}, {relation} the threshold of {threshold}"
         if value:
-            return f"{name} was {value}"
+            return f": {name} was {value}"
         if threshold:
-            return f"{name} was {relation} the threshold of {threshold}"
-        return f"because of {self.metric}" if self.metric else ""
+            return f": {name} was {relation} the threshold of {threshold}"
+        return f" because of {self.metric}" if self.metric else ""
 
     def _measured(self, number: float | None) -> str | None:
         """A value in its metric's unit."""

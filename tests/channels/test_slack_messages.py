@@ -112,6 +112,15 @@ def test_the_fallback_text_is_a_full_sentence() -> None:
     assert text == f"🚨 Critical: Safety rollback: checkout-v3. {ALERT.summary}"
 
 
+@pytest.mark.parametrize(
+    ("title", "summary"), [("Disk full", "Disk full."), ("Really?", "Really?"), ("満杯。", "満杯。")]
+)
+def test_the_fallback_text_says_a_bare_title_once(title: str, summary: str) -> None:
+    text = slack_message(replace(ALERT, title=title, summary=summary), "#alerts", "delivery-1")["text"]
+    assert text.count(title) == 1
+    assert not text.endswith(("..", "?.", "。."))
+
+
 @pytest.mark.parametrize("severity", list(Severity))
 def test_severity_is_said_in_a_word_and_a_sign(severity: Severity) -> None:
     message = slack_message(replace(ALERT, severity=severity), "#alerts", "delivery-1")

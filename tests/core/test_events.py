@@ -35,7 +35,7 @@ def rollback(**fields) -> str:
         ({"to_percentage": 0}, "A feature flag was rolled back for safety to 0%."),
         ({"from_percentage": 12.5}, "A feature flag was rolled back for safety from 12.5%."),
         ({"reason": "too slow"}, "A feature flag was rolled back for safety. Reason: too slow"),
-        ({"metric": "error_rate"}, "A feature flag was rolled back for safety: because of error_rate."),
+        ({"metric": "error_rate"}, "A feature flag was rolled back for safety because of error_rate."),
         (
             {"metric": "error_rate", "value": 0.07142857, "threshold": 0.05},
             "A feature flag was rolled back for safety: error_rate was 7.143%, above the threshold of 5%.",
@@ -132,6 +132,11 @@ def test_a_generic_alert_says_its_message_or_else_its_title():
     assert said("generic_alert", title="Disk full") == "Disk full."
 
 
+@pytest.mark.parametrize("title", ["Is it full?", "It is full!", "It is full.", "再起動しました。", "And then…"])
+def test_a_title_that_is_a_sentence_gets_no_second_full_stop(title):
+    assert said("generic_alert", title=title) == title
+
+
 @pytest.mark.parametrize(
     ("kind", "fields", "severity"),
     [
@@ -170,7 +175,10 @@ def test_every_event_type_can_name_a_link_an_actor_and_a_time(kind):
         ("generic_alert", {"title": 5}, "title", "string"),
         ("generic_alert", {"title": "x", "severity": "urgent"}, "severity", "'info', 'warning', 'error' or 'critical'"),
         ("generic_alert", {"title": "x", "details": {"k": [1]}}, "details.k", "text, a number, or yes or no"),
+        ("generic_alert", {"title": "x", "details": {"k": float("inf")}}, "details.k", "text, a number, or yes or no"),
         ("generic_alert", {"title": "x", "occurred_at": "yesterday"}, "occurred_at", "got 'yesterday'"),
+        ("generic_alert", {"title": "x", "occurred_at": "0001-01-01T00:00+01:00"}, "occurred_at", "UTC"),
+        ("rollout_advance", {"next_at": "9999-12-31T23:59-01:00"}, "next_at", "UTC"),
         ("experiment_lifecycle", {}, "action", "needs it"),
         ("experiment_lifecycle", {"action": "finished"}, "action", "'started'"),
         ("safety_rollback", {"value": "much"}, "value", "got 'much'"),
