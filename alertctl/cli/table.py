@@ -48,9 +48,9 @@ class Column:
 
 def console() -> Console:
     """rich on stdout: no colour unless it is a terminal, none with NO_COLOR."""
-    from rich.console import Console
+    from alertctl.cli.stdout import Stdout
 
-    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    return Stdout()
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, whole: bool = False) -> None:

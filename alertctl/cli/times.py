@@ -20,7 +20,13 @@ def show_utc(asked: bool) -> None:
 
 
 def _shown(moment: datetime) -> datetime:
-    return moment.astimezone(UTC) if _Shown.utc else moment.astimezone()
+    if _Shown.utc:
+        return moment.astimezone(UTC)
+    try:
+        return moment.astimezone()
+    except (ValueError, OverflowError, OSError):
+        # POSIX knows zones that Python doesn't, such as UTC+24: no reason to show nothing.
+        return moment.astimezone(UTC)
 
 
 def now() -> datetime:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 
 from alertctl.cli.output import plain
 from alertctl.cli.rows import COLUMNS
-from alertctl.cli.table import GAP, Column, fit
+from alertctl.cli.table import GAP, Column, fit, print_table
 from alertctl.cli.times import clock, parse_moment, until
 
 NOW = datetime(2026, 11, 2, 14, 32, tzinfo=UTC)
@@ -98,3 +101,23 @@ def test_a_time_is_as_long_as_it_must_be():
     assert len(clock(NOW - timedelta(days=3), NOW)) == 11
     assert clock(NOW - timedelta(days=700), NOW) == (NOW - timedelta(days=700)).astimezone().strftime("%Y-%m-%d")
     assert clock(None, NOW) == ""
+
+
+def test_a_zone_that_python_does_not_know_shows_utc(monkeypatch):
+    noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    monkeypatch.setenv("TZ", "UTC+24")
+    time.tzset()
+    try:
+        assert clock(noon, noon) == "12:00:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_table_into_a_closed_pipe_is_for_the_border_to_judge(monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with contextlib.suppress(BrokenPipeError), open(write, "w") as nobody_reads:
+        monkeypatch.setattr(sys, "stdout", nobody_reads)
+        with pytest.raises(BrokenPipeError):
+            print_table(COLUMNS, [["x"] * len(COLUMNS)])
