@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """The console script `alertctl`. Ends the process with the command's exit code."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        # Ctrl-C before a command has begun, while modules load: later on Typer ends it in the same way.
+        sys.exit(130)
+
+
+def _run() -> None:
     import gc
 
     # What an import makes stays: looking through it for garbage again and again is a tenth of a short command.

@@ -182,6 +182,8 @@ def _read(name: str) -> dict[str, Any]:
 def _bytes(name: str) -> bytes:
     try:
         if name == "-":
+            if sys.stdin is None:
+                raise InvalidEvent("--json", "stdin is closed")
             data = sys.stdin.buffer.read(LARGEST_FILE + 1)
         else:
             with open(name, "rb") as file:

@@ -133,6 +133,11 @@ def test_flags_win_over_json_from_a_file_or_stdin(slack_and_email: Sandbox, tmp_
     assert slack_and_email.slack.messages[1].channel == "#flag"
 
 
+def test_json_from_a_closed_stdin_is_one_line_and_2():
+    ran = process("send", "--event", "generic_alert", "--json", "-", preexec_fn=lambda: os.close(0))
+    assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", "alertctl: --json: stdin is closed\n")
+
+
 def test_an_empty_value_leaves_a_field_out_so_that_scripts_need_no_if(slack_and_email: Sandbox):
     given = json.dumps({"winner": "variant-a", "action": "completed"})
     options = ("--set", "winner=", "--set", "owner=", "--set", "details.x=", "--json", "-")
