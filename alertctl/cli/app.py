@@ -80,9 +80,9 @@ def root(
 ) -> None:
     """
     \b
-    alertctl demo                                  see real alerts arrive; needs no account
+    alertctl demo                  see real alerts arrive; needs no account
     alertctl send --event safety_rollback --set feature_flag=checkout-v3
-    alertctl log --status failed                   who did not get what, and why
+    alertctl log --status failed   who did not get what, and why
 
     Alerts from experiments and feature flags to Slack and email, with a delivery log that answers.
     """

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from alertctl.cli.output import Output, OutputOption, say
 from alertctl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,32 +17,36 @@ if TYPE_CHECKING:
 app = typer.Typer(name="config", help="Show and check the settings.", no_args_is_help=True)
 
 
-class Output(StrEnum):
-    TABLE = "table"
-    JSON = "json"
-
-
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table or json.")]
-
-
-@app.command()
+@app.command(short_help="Print every setting, and where it came from.")
 def show(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
-    """Print every setting, its value (secrets masked) and where it came from."""
+    """
+    \b
+    alertctl config show
+    alertctl --config staging.toml config show -o json
+
+    Print every setting, its value (secrets masked) and where it came from.
+    """
     from alertctl.config import load
 
     rows = load(flags=_flags(context)).describe()
     _print(("name", "value", "origin"), rows, output)
 
 
-@app.command()
+@app.command(short_help="Name each mistake in the settings.")
 def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
-    """Name each mistake in the settings by its variable. Ends with 2 when there is an error."""
+    """
+    \b
+    alertctl config check
+    alertctl --config staging.toml config check -o json
+
+    Name each mistake in the settings by its variable. Ends with 2 when there is an error.
+    """
     problems = _problems(_flags(context))
     rows = [(problem.severity, problem.name, problem.message) for problem in problems]
     if rows or output is Output.JSON:
         _print(("severity", "name", "message"), rows, output)
     if not rows:
-        typer.echo("Nothing is wrong with the settings.", err=True)
+        say("Nothing is wrong with the settings.")
     if any(problem.severity == "error" for problem in problems):
         raise typer.Exit(2)
 
@@ -71,9 +74,10 @@ def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: Output
         typer.echo(json.dumps({"items": [dict(zip(columns, row, strict=True)) for row in rows]}, indent=2))
         return
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from alertctl.cli.table import console
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
@@ -82,4 +86,4 @@ def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: Output
     for row in rows:
         # Text, not str: a value in square brackets is not markup.
         table.add_row(*map(Text, row))
-    Console(file=sys.stdout, highlight=False).print(table)
+    console().print(table)

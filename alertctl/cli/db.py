@@ -131,8 +131,10 @@ def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TAB
     Copy everything in the database (DATABASE_URL) to another one: the log, users, preferences, tokens.
 
     \b
-    1. Stop alertctl serve. What is still due is sent by whoever runs on the new database.
-    2. Copy. If it is interrupted, or the old database changed: run it again; nothing is doubled.
+    1. Stop alertctl serve. What is still due is sent by whoever runs on the new
+       database.
+    2. Copy. If it is interrupted, or the old database changed: run it again;
+       nothing is doubled.
     3. Set DATABASE_URL to the new one, start alertctl serve.
 
     A long log can be copied while the daemon still runs; the second run, after it was stopped, is faster.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HELP = """
 \b
 alertctl prefs get --user dev@corp.example
-alertctl prefs set --user dev@corp.example notify_on_rollout_advance=on slack_channel=#my-team
+alertctl prefs set --user dev@corp.example notify_on_rollout_advance=on
 
 Show and change what a user is told, and where.
 """
@@ -63,7 +63,7 @@ def change(
     """
     \b
     alertctl prefs set --user dev@corp.example notify_on_rollout_advance=on
-    alertctl prefs set --user dev@corp.example slack_channel=#my-team email_enabled=off
+    alertctl prefs set --user dev@corp.example email_enabled=off slack_channel=#x
     alertctl prefs set --user dev@corp.example slack_channel=default
 
     Change some of a user's preferences; what isn't named stays as it is.

@@ -62,7 +62,7 @@ def flush(
     """
     \b
     alertctl spool flush
-    alertctl spool flush 3f9c   this one, also if it was refused or meant for elsewhere
+    alertctl spool flush 3f9c   also one refused or meant for elsewhere
 
     Tell the events that wait in the spool for the database or server that this command
     speaks to. Ends with 5 when some are left (4: not allowed).
