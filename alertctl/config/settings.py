@@ -240,7 +240,8 @@ def shown(value: object) -> str:
         return " ".join(map(values.duration, value)) if waits else ",".join(value)
     if isinstance(value, float):
         return values.plain_number(value)
-    return masked(str(value)) if value is not None else ""
+    # A token in the wrong variable (SMTP_USERNAME for SMTP_PASSWORD) is a secret all the same.
+    return values.TOKEN.sub(MASK, masked(str(value))) if value is not None else ""
 
 
 def reference() -> list[tuple[str, str, str]]:

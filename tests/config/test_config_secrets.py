@@ -20,6 +20,12 @@ def test_secrets_are_masked_in_what_is_described_and_in_every_repr(settings_in):
     assert rows["ALERTCTL_SERVER"] == ""
 
 
+@pytest.mark.parametrize("token", [f"xoxb-{SECRET}-1", f"SG.{SECRET}.2"])
+@pytest.mark.parametrize("name", ["SMTP_USERNAME", "SMTP_HOST", "EMAIL_FROM_NAME"])
+def test_a_token_in_the_wrong_variable_is_masked_too(settings_in, name, token):
+    assert SECRET not in repr(settings_in({name: token}).describe())
+
+
 def test_all_secrets_are_listed_for_redaction_the_longest_first(settings_in):
     secrets = settings_in(PLANTED).secrets()
     assert {f"xoxb-{SECRET}-1", f"{SECRET} 3", f"{SECRET}%404", f"{SECRET}@4", f"{SECRET}-5"} <= set(secrets)
