@@ -92,7 +92,8 @@ class Play:
         from alertctl.schemas import PublishRequest
 
         self._say(f"\n{number}  {scene.event_type}", "bold")
-        self._say("   " + " \\\n      ".join(_gathered(scene.command)), "dim")
+        width = min(68, self.out.width - 8) if self.out is not None else 68
+        self._say("   " + " \\\n      ".join(_gathered(scene.command, width)), "dim")
         receipt = self.client.publish(
             PublishRequest(event_type=scene.event_type, fields=scene.fields, to=list(scene.to))
         )
@@ -189,7 +190,7 @@ def _as_data(sandbox: Sandbox, items: list[DeliveryItem], seconds: float) -> dic
     }
 
 
-def _gathered(parts: list[str], width: int = 68) -> list[str]:
+def _gathered(parts: list[str], width: int) -> list[str]:
     """A command in lines of at most `width` characters."""
     lines = [parts[0]]
     for part in parts[1:]:
