@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -36,6 +37,7 @@ _COLOURS = {
 }
 _LOCAL_PART = re.compile(r"[^\s\x00-\x20\x7f-\x9f@,;:<>()\[\]\\\"\ud800-\udfff]+")
 _DOMAIN_LABEL = re.compile(r"[^\W_](?:[\w-]{0,61}[^\W_])?")
+_PHRASE = re.compile(r"[\w !#$%&'*+/=?^`{|}~-]+", re.ASCII)
 _ID_UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
 _templates = Environment(
@@ -167,13 +169,31 @@ def _shared(content: Content, sender: Sender, plain: bool) -> bytes:
     """The headers and the MIME body that all recipients of an event share: most of the work, done once an event."""
     said = letter(content, plain)
     message = EmailMessage(policy=SMTP)
-    message["From"] = _author(sender)
-    message["Subject"] = said.subject
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(said.text, cte="quoted-printable")
     if said.html:
         message.add_alternative(said.html, subtype="html", cte="quoted-printable")
-    return message.as_bytes()
+    return f"From: {_mailbox(sender)}\r\nSubject: {_encoded(said.subject)}\r\n".encode() + message.as_bytes()
+
+
+def _encoded(line: str) -> str:
+    """A header's text in encoded words where it needs them, folded.
+
+    EmailMessage's own folding loses and adds spaces between encoded words (Python 3.11), and takes a title that looks
+    like one for one.
+    """
+    plain = line.isascii() and "=?" not in line
+    return Header(line, "us-ascii" if plain else "utf-8", header_name="From, Subject").encode(linesep="\r\n")
+
+
+def _mailbox(sender: Sender) -> str:
+    """The one address of From, with its name before it."""
+    name, address = display_name(sender.name), wire_address(sender.address)
+    if not name:
+        return address
+    needs_quotes = name.isascii() and "=?" not in name and not _PHRASE.fullmatch(name)
+    # Nothing to escape between the quotes: such a name holds neither quotes nor backslashes.
+    return f'"{name}"\r\n <{address}>' if needs_quotes else f"{_encoded(name)}\r\n <{address}>"
 
 
 def _link(link: str | None) -> str:

@@ -7,7 +7,9 @@ import email.policy
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from email.header import decode_header, make_header
 from email.message import EmailMessage
+from email.utils import parseaddr
 from html.parser import HTMLParser
 from typing import cast
 
@@ -15,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from alertctl.channels.email import Sender, display_name, letter, message_id, serialised, valid_address
+from alertctl.channels.email import Sender, display_name, letter, message_id, serialised, subject, valid_address
 from alertctl.content import Content, Field
 from channels.hostile import NASTY, TEXTS, content, contents
 from channels.lab import ALERT, SENDER
@@ -104,6 +106,18 @@ def test_the_headers_that_a_mail_of_a_machine_needs() -> None:
     assert message["Message-ID"] == "<delivery-1@corp.example>"
     assert message["Date"].datetime == NOW
     assert str(message["From"]) == "Corp Alerts <alerts@corp.example>"
+
+
+@MANY
+@given(st.lists(st.sampled_from(["Größe", "übersteigt", "ä", "limit", "障害", "🎉", "=?utf-8?q?x?=", "a:b", "x" * 30])))
+def test_a_subject_and_a_senders_name_are_read_as_they_were_said(words: list[str]) -> None:
+    said, sender = replace(ALERT, title=" ".join(words)), Sender(SENDER, " ".join(words[:8]))
+    data = raw(said, sender=sender, plain=True)
+    assert parsed(data)["Subject"] == subject(said)
+    # Not by the newer parser: in a name it leaves the blanks between encoded words, against RFC 2047, 6.2.
+    name, address = parseaddr("".join(email.message_from_bytes(data)["From"].splitlines()))
+    assert (str(make_header(decode_header(name))), address) == (display_name(sender.name), SENDER)
+    assert max(map(len, data.splitlines())) <= 78
 
 
 def test_the_message_id_stays_the_same_over_attempts_and_differs_between_deliveries() -> None:
