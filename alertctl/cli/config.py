@@ -14,6 +14,11 @@ from alertctl.errors import ConfigError
 if TYPE_CHECKING:
     from alertctl.config import Problem
 
+NARROW = 60
+"""Columns of a terminal below which names and values don't fit beside each other."""
+LONG = ("value", "message")
+"""What then goes below the rest of its row."""
+
 app = typer.Typer(name="config", help="Show and check the settings.", no_args_is_help=True)
 
 
@@ -74,10 +79,20 @@ def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: Output
         typer.echo(json.dumps({"items": [dict(zip(columns, row, strict=True)) for row in rows]}, indent=2))
         return
     from rich import box
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     from alertctl.cli.table import console
+
+    out = console()
+    if out.width < NARROW:
+        for row in rows:
+            cells = dict(zip(columns, row, strict=True))
+            long = next(cells.pop(name) for name in LONG if name in cells)
+            out.print(Text("  ".join(cells.values()), style="bold"))
+            out.print(Padding(Text(long, overflow="fold"), (0, 0, 0, 2)))
+        return
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
@@ -86,4 +101,4 @@ def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: Output
     for row in rows:
         # Text, not str: a value in square brackets is not markup.
         table.add_row(*map(Text, row))
-    console().print(table)
+    out.print(table)

@@ -83,11 +83,20 @@ def test_config_show_prints_values_and_origins_without_secrets(tmp_path):
     assert SECRET not in ran.output
 
 
-def test_config_show_fits_80_columns_and_cuts_nothing(tmp_path):
+@pytest.mark.parametrize("width", [40, 80])
+def test_config_show_fits_its_terminal_and_cuts_nothing(tmp_path, width):
     addresses = ",".join(f"person-{number}@long-domain.example" for number in range(9))
-    ran = _run(tmp_path, "show", NOTIFICATION_ADMIN_EMAILS=addresses, EMAIL_FROM_NAME="[red]Dev[/red]", **PLANTED)
+    ran = _run(
+        tmp_path,
+        "show",
+        NOTIFICATION_ADMIN_EMAILS=addresses,
+        EMAIL_FROM_NAME="[red]Dev[/red]",
+        COLUMNS=str(width),
+        **PLANTED,
+    )
     assert ran.exit_code == 0
-    assert max(map(len, ran.stdout.splitlines())) <= 80
+    assert max(map(len, ran.stdout.splitlines())) <= width
+    assert len(ran.stdout.splitlines()) < 3 * len(reference())
     assert "[red]Dev[/red]" in ran.stdout
     assert all(name in ran.stdout for name, _, _ in reference())
     assert "person-8" in re.sub(r"\s+", "", ran.stdout)
