@@ -31,8 +31,13 @@ class Pace:
             return 0.0
         now = time.monotonic()
         with self._lock:
-            # Who was sent back once comes again when its turn has come, and needn't queue anew.
-            if self._promised.pop(claimed.delivery_id, now + 1) <= now:
+            # Who was sent back once has a turn and needn't queue anew: not even when it comes a moment early, since the
+            # clock that calls it is read before this one is.
+            promised = self._promised.get(claimed.delivery_id)
+            if promised is not None:
+                if promised > now:
+                    return promised - now
+                del self._promised[claimed.delivery_id]
                 return 0.0
             turn = max(self._next.get(claimed.address_key, 0.0), now - self._burst)
             self._next[claimed.address_key] = turn + self._gap

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 from sqlalchemy import select
 
 from alertctl import outbox
+from alertctl.dispatcher.pace import Pace
 from alertctl.outbox.rows import attempt
-from core.lab import announce, dispatching, row, rows, settings_for, statuses, wait_until, wall_clock
+from core.lab import announce, claim, dispatching, row, rows, settings_for, statuses, wait_until, wall_clock
 
 
 def test_a_burst_goes_at_once_and_the_rest_waits_for_its_turn_uncounted(store, sandbox, daemon, clock):
@@ -24,6 +26,16 @@ def test_a_burst_goes_at_once_and_the_rest_waits_for_its_turn_uncounted(store, s
     assert [one.attempts for one in waiting] == [0] * 7
     assert all(0 < turn < 8 for turn in turns)
     assert all(0.9 < later - earlier < 1.1 for earlier, later in pairwise(turns))
+
+
+def test_who_comes_a_moment_before_its_turn_keeps_it(store, clock):
+    announce(store, "slack:#busy", "slack:#other", now=clock())
+    first, waiting = sorted(claim(store, now=clock()).taken, key=lambda one: one.address)
+    pace = Pace(per_second=1, burst=1)
+    assert pace.wait(first) == 0
+    waiting = replace(waiting, address_key=first.address_key)
+    assert 0.9 < pace.wait(waiting) < 1
+    assert 0.9 < pace.wait(waiting) < 1
 
 
 def test_a_fresh_critical_alert_does_not_wait_for_its_channels_turn(store, sandbox, daemon, clock):
