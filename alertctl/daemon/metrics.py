@@ -9,9 +9,12 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.core import GaugeMetricFamily
 
 from alertctl import deliveries
+from alertctl.catalogue import DUPLICATE
 from alertctl.channels.base import Receipt
 from alertctl.errors import Unreachable
+from alertctl.models import Status
 from alertctl.outbox import Ended, Lane, will_retry
+from alertctl.routing import CHANNELS
 from alertctl.schemas import EventReceipt
 from alertctl.store import Store
 
@@ -43,7 +46,16 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self._begin_at_zero()
         registry.register(_Queue(store, clock))
+
+    def _begin_at_zero(self) -> None:
+        """A series that begins with its first failure has no increase over nothing: no alert would come of it."""
+        for channel in CHANNELS:
+            for status in (Status.SUCCESS, Status.FAILED):
+                self._deliveries.labels(channel, status.value)
+            self._suppressed.labels(f"{channel}_disabled")
+        self._suppressed.labels("duplicate")
 
     def accepted(self, receipt: EventReceipt) -> None:
         """Count a publication that was new."""
@@ -51,10 +63,12 @@ class Metrics:
             self._accepted.labels(receipt.event_type).inc()
             for item in receipt.deliveries:
                 if item.status == "suppressed":
-                    self._suppressed.labels(item.error or "").inc()
+                    self._suppressed.labels(_cause(item.error or "")).inc()
 
-    def ended(self, lane: Lane, ended: Sequence[Ended]) -> None:
+    def ended(self, lane: Lane, ended: Sequence[Ended], unasked: int) -> None:
+        """Count attempts that ended, and deliveries that failed without one while their provider is left alone."""
         now = self._clock()
+        self._deliveries.labels(lane.channel, "failed").inc(unasked)
         for one in ended:
             if isinstance(one.verdict, Receipt):
                 self._attempts.labels(lane.provider, "success", "").inc()
@@ -67,6 +81,11 @@ class Metrics:
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)
+
+
+def _cause(error: str) -> str:
+    # Without the other event's id: each duplicate would be a series of its own, for ever.
+    return DUPLICATE.split()[0] if error.startswith(DUPLICATE) else error
 
 
 class _Queue:

@@ -17,7 +17,7 @@ __all__ = ["Dispatcher", "Observe", "Policy", "Tally"]
 log = logging.getLogger("alertctl.dispatcher")
 
 
-def _nobody(_lane: Lane, _ended: Sequence[Ended]) -> None:
+def _nobody(_lane: Lane, _ended: Sequence[Ended], _unasked: int) -> None:
     pass
 
 

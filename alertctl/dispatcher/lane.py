@@ -28,7 +28,8 @@ from alertctl.store import Connect
 
 log = logging.getLogger("alertctl.dispatcher")
 event = SQLModel.metadata.tables[str(Event.__tablename__)]
-Observe = Callable[[Lane, Sequence[Ended]], None]
+Observe = Callable[[Lane, Sequence[Ended], int], None]
+"""Hears what ended, and how many deliveries failed unasked behind an open breaker."""
 
 POLL = 2.0
 """Seconds after which a lane looks for due deliveries without being woken."""
@@ -191,8 +192,8 @@ class ChannelLane:
             with self._changed:
                 self._ended = ended + self._ended
             raise
-        if ended:
-            self._account(ended, pauses)
+        if ended or claim.failed:
+            self._account(ended, pauses, claim.failed)
         jobs = self._jobs(claim.taken, events)
         if jobs:
             with self._changed:
@@ -309,7 +310,7 @@ class ChannelLane:
             if self._ended and not self._woken:
                 self._changed.wait_for(lambda: self._woken or self._stopping or self._enough(), LINGER)
 
-    def _account(self, ended: Sequence[Ended], pauses: Sequence[Any]) -> None:
+    def _account(self, ended: Sequence[Ended], pauses: Sequence[Any], unasked: int) -> None:
         if any(wanted.address is None for wanted in pauses) and self._broken is not None:
             log.warning(
                 "%s refuses us (%s): what waits fails without a call until that is mended; then: "
@@ -322,7 +323,7 @@ class ChannelLane:
         arrived = sum(isinstance(one.verdict, Receipt) for one in ended)
         final = sum(isinstance(one.verdict, DeliveryError) and self._is_final(one) for one in ended)
         self.tally += Tally(len(ended), arrived, len(ended) - arrived - final, final)
-        self._observe(self._where, ended)
+        self._observe(self._where, ended, unasked)
 
     def _is_final(self, one: Ended) -> bool:
         return not outbox.will_retry(one, self._policy.schedule, self._clock())

@@ -173,7 +173,7 @@ def test_an_observer_hears_of_every_attempt(store, sandbox, database_url, clock)
     settings = settings_for(sandbox, database_url)
     channels = build(settings)
 
-    def observe(lane, ended) -> None:
+    def observe(lane, ended, _unasked) -> None:
         heard.extend((lane.provider, one) for one in ended)
 
     Dispatcher(store, channels, Policy.of(settings), clock, observe).run_once()
