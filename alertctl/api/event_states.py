@@ -50,6 +50,8 @@ async def state(
 
 
 def _look(here: Services, event_id: str) -> EventState:
+    # NUL is no part of any id, and Postgres refuses to compare with it.
+    event_id = event_id.replace("\0", "")
     with here.store.reading() as connection:
         items = deliveries.items_of(connection, [event_id]).get(event_id, [])
         event_type = connection.execute(select(event.c.event_type).where(event.c.id == event_id)).scalar()

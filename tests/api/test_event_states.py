@@ -7,6 +7,8 @@ import time
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from alertctl import outbox
 from alertctl.channels import Receipt
 from alertctl.errors import DeliveryError, Reason
@@ -81,3 +83,8 @@ def test_a_duplicate_within_its_window_is_answered_as_suppressed(lab: Lab) -> No
     answer = lab.ask("GET", f"/events/{published(lab, **body)}", by="developer").json
     assert [(one["status"], one["error"]) for one in answer["deliveries"]] == [("suppressed", f"duplicate of {first}")]
     assert answer["final"]
+
+
+@pytest.mark.parametrize("event_id", ["%00", "0190", "%ff"])
+def test_an_id_of_no_event_is_404(lab: Lab, event_id: str) -> None:
+    assert lab.ask("GET", f"/events/{event_id}", by="developer").status == 404

@@ -100,6 +100,7 @@ def test_an_answer_is_repeated_as_it_was_though_deliveries_went_on(lab: Lab) -> 
         ({**ROLLBACK, "channel": "fax"}, "channel"),
         ({**ROLLBACK, "channel": ["slack"]}, "channel"),
         ({**ROLLBACK, "dedup_key": ""}, "dedup_key"),
+        ({**ROLLBACK, "dedup_key": "k", "dedup_window": 10**400}, "dedup_window"),
         ({**ROLLBACK, "\ud800": 1}, "\ufffd"),
     ],
 )
