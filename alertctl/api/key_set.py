@@ -40,7 +40,7 @@ class KeySet:
         """The key for a token's header. Raises NotAllowed for an unknown one, Unreachable when no set was ever read."""
         found = self._find(kid)
         if found is None or time.monotonic() - self._read_at > MAX_AGE:
-            self._refresh(kid)
+            self._refresh(kid, patient=found is None)
             found = self._find(kid)
         if found is None:
             raise NotAllowed("the token names a key that the platform's key set doesn't have")
@@ -55,8 +55,11 @@ class KeySet:
             return keys[0] if len(keys) == 1 else None
         return next((key for key in keys if key.get("kid") == kid), None)
 
-    def _refresh(self, kid: str | None) -> None:
-        with self._lock:
+    def _refresh(self, kid: str | None, *, patient: bool) -> None:
+        # Whose key is known needn't wait while another call reads the set anew: the place may be slow.
+        if not self._lock.acquire(blocking=patient):
+            return
+        try:
             now = time.monotonic()
             # Another thread may have read it while this one waited.
             if self._find(kid) is not None and now - self._read_at <= MAX_AGE:
@@ -64,6 +67,8 @@ class KeySet:
             if now - self._tried_at >= self._pause:
                 self._tried_at = now
                 self._read()
+        finally:
+            self._lock.release()
         if self._keys is None:
             raise Unreachable("the platform's key set (JWT_JWKS) can't be read")
 

@@ -294,3 +294,24 @@ def test_a_key_set_that_is_away_for_a_while_is_remembered() -> None:
     with pytest.raises(NotAllowed):
         keys.key("unknown", "RS256")
     keys.key("r", "RS256")
+
+
+def test_while_an_old_set_is_read_anew_a_known_key_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alertctl.api.key_set.MAX_AGE", 0.0)
+    document = json.dumps({"keys": [jwk(RSA, "r")]}).encode()
+    slow, asked = threading.Event(), threading.Event()
+    answers = iter([lambda: True, lambda: asked.set() or slow.wait(20)])
+
+    def fetch() -> bytes:
+        assert next(answers)()
+        return document
+
+    keys = KeySet(fetch, pause=0)
+    keys.key("r", "RS256")
+    reader = threading.Thread(target=keys.key, args=("r", "RS256"))
+    reader.start()
+    assert asked.wait(20)
+    keys.key("r", "RS256")
+    assert reader.is_alive()
+    slow.set()
+    reader.join()
