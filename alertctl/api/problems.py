@@ -20,7 +20,7 @@ from alertctl.errors import AlertctlError, Conflict, InvalidEvent, NotAllowed, N
 log = logging.getLogger("alertctl.api")
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 2
-"""What Retry-After asks for when the database is away: about the time that a restart of it takes."""
+"""What Retry-After asks for: about the time that a restart of the database takes."""
 
 
 class FieldProblem(BaseModel):

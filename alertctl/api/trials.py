@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertctl.api.access import Developer
 from alertctl.api.bodies import Body, checked, described
+from alertctl.api.problems import RETRY_SECONDS
 from alertctl.api.services import BASE, Here
 
 router = APIRouter(prefix=BASE, tags=["test"])
+AT_ONCE = 8
+"""Tests at once: each holds a thread for as long as its provider is silent, and other calls must get theirs."""
+
+
+class _UnderWay:
+    """How many tests there are."""
+
+    number = 0
 
 
 class TestRequest(BaseModel):
@@ -33,9 +43,19 @@ class TestAnswer(BaseModel):
 
 
 @router.post("/test", response_model=TestAnswer, openapi_extra=described(TestRequest))
-def test(caller: Developer, here: Here, body: Body, response: Response) -> TestAnswer:
-    """Send one test message and wait, for a bounded time, for how it went. It is in the log like any delivery."""
+async def test(caller: Developer, here: Here, body: Body, response: Response) -> TestAnswer:
+    """Send one test message and wait, for a bounded time, for how it went. It is in the log like any delivery.
+
+    503 while several others wait for theirs.
+    """
     asked = checked(TestRequest, body)
-    result = here.test(asked.channel, asked.to, caller.email)
+    if _UnderWay.number >= AT_ONCE:
+        busy = f"{AT_ONCE} tests are under way already: try again in a moment"
+        raise HTTPException(503, busy, {"Retry-After": str(RETRY_SECONDS)})
+    _UnderWay.number += 1
+    try:
+        result = await run_sync(here.test, asked.channel, asked.to, caller.email)
+    finally:
+        _UnderWay.number -= 1
     response.headers["Content-Location"] = f"{BASE}/delivery-log/{result.delivery_id}"
     return TestAnswer(success=result.success, message=result.message)

@@ -55,6 +55,8 @@ class Lab:
     tokens: dict[str, str] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=lambda: {"database": "ok", "scheduler": "off"})
     verdict: TestResult = ARRIVED
+    talking: threading.Event = field(default_factory=threading.Event)
+    """Not set: the provider that a test asks is silent."""
     stopping: bool = True
     """As it is in a daemon that ends: a stream says where it stands and is over."""
 
@@ -63,6 +65,7 @@ class Lab:
 
     def test(self, channel: str, to: str | None, by: str) -> TestResult:
         self.tests.append((channel, to, by))
+        assert self.talking.wait(30)
         return self.verdict
 
     def services(self) -> Services:
@@ -128,6 +131,7 @@ def running(store: Store, **sections: Any) -> Iterator[Lab]:
     writer = Writer(store)
     lab = Lab(store, writer, Settings.model_validate({**on, **sections}))
     lab.tokens = {role: lab.token(role, role) for role in ROLES}
+    lab.talking.set()
     lab.app = create_app(lab.services())
     server = uvicorn.Server(
         uvicorn.Config(lab.app, port=0, http="httptools", lifespan="off", log_config=None, access_log=False)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from alertctl.api.trials import AT_ONCE
 from alertctl.schemas import TestResult
 from alertctl.store import Store, upgrade
 from tests.api.lab import BASE, Answer, Lab, running
@@ -120,6 +123,19 @@ def test_a_test_message_is_answered_with_the_truth(lab: Lab) -> None:
     assert "channel_not_found" in answer.json["message"]
     assert answer.headers["content-location"].endswith("/delivery-log/0191")
     assert lab.tests[-1] == ("slack", "#x", "developer@corp.example")
+
+
+def test_tests_of_a_silent_provider_hold_nobody_else_up(lab: Lab) -> None:
+    lab.talking.clear()
+    with ThreadPoolExecutor(60) as callers:
+        calls = [callers.submit(lab.ask, "POST", "/test", {"channel": "slack"}, by="developer") for _ in range(60)]
+        refused = [one.result() for one in islice(as_completed(calls), 60 - AT_ONCE)]
+        assert lab.call("GET", "/readyz", by=None).status == 200
+        lab.talking.set()
+    for answer in refused:
+        is_problem(answer, 503)
+        assert int(answer.headers["retry-after"]) >= 1
+    assert sorted(one.result().status for one in calls) == [200] * AT_ONCE + [503] * (60 - AT_ONCE)
 
 
 @pytest.mark.parametrize(
