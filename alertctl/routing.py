@@ -33,6 +33,11 @@ class Target:
         """The address as it is compared: without case."""
         return self.address.casefold()
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What it reaches: to Slack `#name` and `name` are one channel."""
+        return self.channel, self.key.removeprefix("#") if self.channel == "slack" else self.key
+
 
 @dataclass(frozen=True, slots=True)
 class Audience:
@@ -63,10 +68,9 @@ def route(
     seen: set[tuple[str, str]] = set()
     candidates = iter(named) if named else _asked(channels, audience, recipients)
     for target in candidates:
-        identity = (target.channel, target.key)
-        if identity in seen or only not in (None, target.channel):
+        if target.identity in seen or only not in (None, target.channel):
             continue
-        seen.add(identity)
+        seen.add(target.identity)
         off = target.channel not in audience.enabled
         yield replace(target, held_back=f"{target.channel}_disabled") if off else target
 

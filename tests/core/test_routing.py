@@ -68,6 +68,12 @@ def test_the_first_of_equal_addresses_wins():
     assert addresses(BOTH, EVERYBODY, users) == ["#platform-alerts", "ops@corp.example", "boss@corp.example"]
 
 
+def test_a_slack_channel_with_and_without_its_hash_is_one_target():
+    told = [Recipient("u1", "Platform-Alerts", None), Recipient("u2", "#team", None), Recipient("u3", "team", None)]
+    audience = Audience("#platform-alerts", (), frozenset({"slack"}))
+    assert [one.address for one in route(("slack",), audience, told)] == ["#platform-alerts", "#team"]
+
+
 def test_the_same_text_on_two_channels_is_two_targets():
     named = [Target("slack", "x", "named"), Target("email", "x", "named")]
     assert addresses(BOTH, EVERYBODY, [], named) == ["x", "x"]
