@@ -24,6 +24,7 @@ from alertctl.daemon.logs import set_up
 from alertctl.daemon.metrics import Metrics
 from alertctl.daemon.signals import notify, on_stop
 from alertctl.daemon.spooled import SPOOL_SECONDS, SpoolJob, addresses_of
+from alertctl.daemon.wire import Wire
 from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.errors import ConfigError, Unreachable
 from alertctl.publish import audience_of
@@ -165,7 +166,7 @@ class _Server(uvicorn.Server):
                 app,
                 host=host,
                 port=port,
-                http="httptools",
+                http=Wire,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

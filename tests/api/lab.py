@@ -16,6 +16,7 @@ import uvicorn
 from alertctl import users
 from alertctl.api import Services, create_app
 from alertctl.config import Settings
+from alertctl.daemon.wire import Wire
 from alertctl.publish import audience_of
 from alertctl.schemas import EventReceipt, TestResult
 from alertctl.store import Store, Writer
@@ -134,7 +135,7 @@ def running(store: Store, **sections: Any) -> Iterator[Lab]:
     lab.talking.set()
     lab.app = create_app(lab.services())
     server = uvicorn.Server(
-        uvicorn.Config(lab.app, port=0, http="httptools", lifespan="off", log_config=None, access_log=False)
+        uvicorn.Config(lab.app, port=0, http=Wire, lifespan="off", log_config=None, access_log=False)
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
