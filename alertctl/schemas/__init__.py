@@ -3,77 +3,40 @@ command that only talks to a server starts without pydantic."""
 
 from __future__ import annotations
 
-import dataclasses
-import types
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cache
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any
 
-T = TypeVar("T")
+from alertctl.schemas.written import Moment, as_json, from_json, stamp
 
-
-def stamp(moment: datetime) -> str:
-    """UTC, to the second, as the public API promises: 2026-03-02T14:32:00Z."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-class _Stamped:
-    """Tells pydantic, where there is one, how a moment is written in JSON."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
-
-        written = core_schema.plain_serializer_function_ser_schema(
-            stamp, return_schema=core_schema.str_schema(), when_used="json"
-        )
-        return {**handler(source), "serialization": written}
-
-
-Moment = Annotated[datetime, _Stamped()]
-
-
-def as_json(value: Any) -> Any:
-    """Any schema, or a list or mapping of them, as JSON has it."""
-    if dataclasses.is_dataclass(value):
-        return {one.name: as_json(getattr(value, one.name)) for one in dataclasses.fields(value)}
-    if isinstance(value, datetime):
-        return stamp(value)
-    if isinstance(value, Mapping):
-        return {name: as_json(each) for name, each in value.items()}
-    return [as_json(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def from_json(kind: type[T], data: Any) -> T:
-    """The schema that a server of the same or a newer version wrote: fields that aren't known here are passed over.
-
-    Raises ValueError when it can't be one.
-    """
-    try:
-        return _read(kind, data)  # type: ignore[no-any-return]
-    except (TypeError, AttributeError, KeyError) as error:
-        raise ValueError(f"not a {kind.__name__}: {error}") from None
-
-
-def _read(kind: Any, data: Any) -> Any:
-    origin = get_origin(kind)
-    if origin in (Union, types.UnionType):
-        return None if data is None else _read(next(one for one in get_args(kind) if one is not type(None)), data)
-    if origin is list:
-        return [_read(get_args(kind)[0], each) for each in data]
-    if origin is dict:
-        return {name: _read(get_args(kind)[1], each) for name, each in data.items()}
-    if kind is datetime:
-        return datetime.fromisoformat(data)
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return kind(**{name: _read(hint, data[name]) for name, hint in _hints(kind).items() if name in data})
-    return data
-
-
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
+__all__ = [
+    "AttemptItem",
+    "Count",
+    "DeliveryDetail",
+    "DeliveryItem",
+    "Dispatched",
+    "EventReceipt",
+    "EventState",
+    "EventSummary",
+    "EventTypeInfo",
+    "LogFilter",
+    "Moment",
+    "Page",
+    "Paused",
+    "Prefs",
+    "Pruned",
+    "PublishRequest",
+    "Rendered",
+    "ResendResult",
+    "Standing",
+    "Stats",
+    "TestResult",
+    "TokenItem",
+    "UserItem",
+    "as_json",
+    "from_json",
+    "stamp",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +145,7 @@ class LogFilter:
         """The conditions that there are, by name."""
         return {
             one.name: value
-            for one in dataclasses.fields(self)
+            for one in fields(self)
             if (value := getattr(self, one.name)) not in (None, False)
         }
 
