@@ -7,6 +7,7 @@ A Postgres of its own is started for each run (see `postgres.py`); `ALERTCTL_TES
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -104,12 +105,27 @@ def empty_postgres_url(postgres_server: postgres.Server | str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file to copy: fifty times as fast as migrations."""
+    file = tmp_path_factory.mktemp("template") / "alertctl.db"
+    made = Store(f"sqlite:///{file}")
+    upgrade(made)
+    made.close()
+    return file
+
+
+@pytest.fixture
+def sqlite_url(_sqlite_template: Path, tmp_path: Path) -> str:
+    """A migrated SQLite file of the test's own."""
+    shutil.copyfile(_sqlite_template, tmp_path / "alertctl.db")
+    return f"sqlite:///{tmp_path / 'alertctl.db'}"
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of the test's own; every test that asks for one runs on both kinds. SQLite's isn't migrated yet."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'alertctl.db'}"
-    return request.getfixturevalue("postgres_url")
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A migrated database of the test's own; every test that asks for one runs on both kinds."""
+    return request.getfixturevalue(f"{request.param}_url")
 
 
 @pytest.fixture

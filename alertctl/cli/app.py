@@ -1,4 +1,4 @@
-"""The command tree. Light: what a command works with is imported when it runs."""
+"""The top of the command line: what is said before a command's name. The commands are in `tree`."""
 
 from __future__ import annotations
 
@@ -7,35 +7,9 @@ from typing import Annotated
 import typer
 
 from alertctl import __version__
-from alertctl.cli import (
-    config,
-    db,
-    demo,
-    dispatch,
-    doctor,
-    events,
-    log,
-    prefs,
-    sandbox,
-    send,
-    serve,
-    spool,
-    status,
-    tokens,
-    users,
-)
-from alertctl.cli import test as trial
 from alertctl.cli.border import Root
-from alertctl.cli.help import EXIT_CODES, show_help
+from alertctl.cli.help import EXIT_CODES
 from alertctl.cli.output import print_line
-
-CONFIG_HELP = """
-\b
-alertctl config show
-alertctl config check
-
-Show every setting and where it came from; name what is wrong with them.
-"""
 
 ON_THE_SPOT = ("serve", "db", "demo", "sandbox")
 """Commands that no server can be asked for."""
@@ -99,22 +73,3 @@ def root(
         "ALERTCTL_SERVER": "" if database else server,
         "ALERTCTL_TIMEOUT": timeout,
     }
-
-
-app.command(cls=send.SendCommand, short_help="Tell people about an event.")(send.send)
-app.command("test", short_help="Send one real message and show the provider's answer.")(trial.try_out)
-app.add_typer(log.app, short_help="Show the delivery log, one delivery, or send again.")
-app.add_typer(spool.app, short_help="Events that could be told to nobody yet.")
-app.command(short_help="List the types of events, or one type's fields.")(events.events)
-app.command(short_help="Send what is due, then end; for cron.")(dispatch.dispatch)
-app.command(short_help="Run the daemon: HTTP API, sending, retries.")(serve.serve)
-app.add_typer(prefs.app, short_help="Show and change what a user is told, and where.")
-app.add_typer(users.app, short_help="Add, list and disable users.")
-app.add_typer(tokens.app, short_help="Create, list and revoke access tokens.")
-app.add_typer(config.app, help=CONFIG_HELP, short_help="Show and check the settings.")
-app.add_typer(db.app, short_help="Look at the database, upgrade it, back it up, move it.")
-app.command(short_help="Where am I, what waits, what is paused.")(status.status)
-app.command(short_help="Find out why messages are not arriving.")(doctor.doctor)
-app.command(short_help="See real alerts arrive; needs no configuration.")(demo.demo)
-app.command(short_help="Run a local Slack, SendGrid and mail server.")(sandbox.sandbox)
-app.command("help", short_help="Explain a command, or: exit-codes, statuses, times.")(show_help)

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from alertctl.cli.output import say
+from alertctl.cli.tree import ENTRIES, Commands
 from alertctl.errors import AlertctlError, ConfigError
 
 UsageMistake: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -20,6 +21,17 @@ UsageMistake: type[Exception] = next(kind for kind in typer.BadParameter.__mro__
 
 class Root(TyperGroup):
     """The top of the command tree: nothing leaves it but an exit code."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands: Any = Commands()
+
+    def list_commands(self, _context: Any) -> list[str]:
+        return list(ENTRIES)
+
+    def format_commands(self, _context: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.tells) for name, entry in ENTRIES.items()])
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["prog_name"], kwargs["standalone_mode"] = "alertctl", False

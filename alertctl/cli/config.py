@@ -19,7 +19,14 @@ NARROW = 60
 LONG = ("value", "message")
 """What then goes below the rest of its row."""
 
-app = typer.Typer(name="config", help="Show and check the settings.", no_args_is_help=True)
+HELP = """
+\b
+alertctl config show
+alertctl config check
+
+Show every setting and where it came from; name what is wrong with them.
+"""
+app = typer.Typer(name="config", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command(short_help="Print every setting, and where it came from.")

@@ -143,11 +143,7 @@ class LogFilter:
 
     def given(self) -> dict[str, Any]:
         """The conditions that there are, by name."""
-        return {
-            one.name: value
-            for one in fields(self)
-            if (value := getattr(self, one.name)) not in (None, False)
-        }
+        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) not in (None, False)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from tests.api.lab import Lab, described, running
 
 load_all_checks()
 BOUNDED = settings(
-    max_examples=12,
+    max_examples=6,
     deadline=None,
     database=None,
     derandomize=True,

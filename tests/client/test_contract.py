@@ -33,7 +33,7 @@ def opened(stack: ExitStack, url: str, sandbox: Sandbox, *, remote: bool) -> Any
 @pytest.fixture(params=["sqlite", "postgres", "server"])
 def client(request: pytest.FixtureRequest, tmp_path, sandbox: Sandbox) -> Iterator[Client]:
     on_postgres = request.param == "postgres"
-    url = request.getfixturevalue("postgres_url") if on_postgres else f"sqlite:///{tmp_path / 'alertctl.db'}"
+    url = request.getfixturevalue("postgres_url" if on_postgres else "sqlite_url")
     with ExitStack() as stack:
         yield opened(stack, url, sandbox, remote=request.param == "server")
 

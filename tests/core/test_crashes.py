@@ -47,7 +47,7 @@ def assert_nothing_lost_and_only_ambiguous_ones_doubled(store, sandbox, addresse
         assert connection.execute(select(attempt).where(attempt.c.outcome.is_(None))).all() == []
 
 
-def test_killed_at_ten_random_moments_nothing_is_lost(store, sandbox, database_url, long):
+def test_killed_at_random_moments_nothing_is_lost(store, sandbox, database_url, long):
     count = 1_000 if long else 250
     addresses = [f"#channel-{number}" for number in range(count)]
     for start in range(0, count, 25):
@@ -55,7 +55,7 @@ def test_killed_at_ten_random_moments_nothing_is_lost(store, sandbox, database_u
     sandbox.slack.latency = 0.02
     dice = random.Random(7)
     with nursery(environment(sandbox, database_url)) as home:
-        for _ in range(10):
+        for _ in range(30 if long else 6):
             before = len(sandbox.slack.calls)
             child = home.dispatcher()
             wait_for_calls(sandbox, before + 1)
