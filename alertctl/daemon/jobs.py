@@ -50,12 +50,17 @@ def schedule(
 ) -> BackgroundScheduler:
     """A scheduler, not yet started. No run is skipped for being late, late ones are run once."""
     days = outbox.ages(settings)
+    unfinished = False
 
     def prune() -> None:
+        nonlocal unfinished
         try:
             now = clock()
-            if connect.write(lambda connection: first_of_period(connection, "prune", f"{now:%Y-%m-%d}", now)):
+            mine = connect.write(lambda connection: first_of_period(connection, "prune", f"{now:%Y-%m-%d}", now))
+            if mine or unfinished:
+                unfinished = True
                 log.info("pruned %d old deliveries", outbox.prune(connect, days, now))
+                unfinished = False
         except AlertctlError as error:
             log.warning("prune: %s; again later", error)
 

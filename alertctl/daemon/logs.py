@@ -51,6 +51,7 @@ def set_up(level: str, style: str, secrets: Sequence[str]) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
-    # What these say about their own beat and plugins says nothing to an operator; ask for debug to hear it.
-    for chatty in ("apscheduler", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.DEBUG if root.level <= logging.DEBUG else logging.WARNING)
+    # What these say about their own beat and plugins says nothing to an operator; ask for debug to hear it. The pool's
+    # errors are tracebacks of connections that a restarted database has cut: we say that in a line of our own.
+    for chatty, least in (("apscheduler", logging.WARNING), ("alembic", logging.WARNING), ("sqlalchemy.pool", 60)):
+        logging.getLogger(chatty).setLevel(logging.DEBUG if root.level <= logging.DEBUG else least)

@@ -13,7 +13,11 @@ AT_ONCE = 128
 
 
 def on_stop(stop: Callable[[], None]) -> None:
-    """Call `stop` at the first SIGTERM or SIGINT; the second ends the process at once."""
+    """Call `stop` at the first SIGTERM or SIGINT; the second ends the process at once.
+
+    A terminal that closes (SIGHUP) stops it too, but hurries nobody: one may come from the shell and one from the
+    kernel. Under nohup it is ignored and stays so.
+    """
     told = False
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -25,6 +29,8 @@ def on_stop(stop: Callable[[], None]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda _number, _frame: stop())
 
 
 def notify(state: str) -> None:

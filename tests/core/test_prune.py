@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import insert, select
 
 from alertctl import outbox
-from alertctl.errors import Reason
+from alertctl.daemon.jobs import Heart, schedule
+from alertctl.errors import Reason, Unreachable
 from alertctl.models import Status, first_id, new_id
 from alertctl.outbox.rows import TABLES, delivery, pauses
-from core.lab import SLACK, announce, arrived, claim, record, refused, rows
+from alertctl.store import Store
+from core.lab import SLACK, announce, arrived, claim, dispatching, record, refused, rows, settings_for
 
 DAY = 86_400.0
 KEEP = {Status.SUCCESS: 30, Status.FAILED: 90, Status.SUPPRESSED: 30}
@@ -79,3 +81,29 @@ def test_prune_forgets_pauses_that_ended_long_ago(store, start):
     store.write(lambda connection: connection.execute(insert(pauses), [ended, open_one]))
     prune_after(store, 31, start)
     assert [one.address_key for one in rows(store, pauses)] == ["#open"]
+
+
+class _Flaky:
+    """A database that goes away behind the first transaction, and comes back."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self.left = store, 1
+
+    def write(self, work):
+        if self.left == 0:
+            raise Unreachable("away")
+        self.left -= 1
+        return self._store.write(work)
+
+
+def test_a_prune_that_broke_off_is_taken_up_the_same_day(store, sandbox, database_url, clock):
+    deliver(store, "#old", clock())
+    settings, connect = settings_for(sandbox, database_url), _Flaky(store)
+    with dispatching(store, settings, clock) as dispatcher:
+        prune = schedule(settings, connect, dispatcher, Heart(), clock).get_job("prune").func
+        clock.advance(1000 * 86400)
+        prune()
+        assert len(rows(store)) == 1
+        connect.left = 100
+        prune()
+    assert rows(store) == []

@@ -42,13 +42,14 @@ def test_an_event_is_recorded_sent_and_found_in_the_log(serve, call, sandbox: Sa
     assert 'alertctl_deliveries_total{channel="slack",status="success"} 1.0' in metrics
 
 
-def test_the_first_sigterm_ends_it_with_0_and_what_was_in_flight_is_written_down(serve, call, sandbox, store) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP], ids=lambda how: how.name)
+def test_told_once_it_ends_with_0_and_what_was_in_flight_is_written_down(serve, call, sandbox, store, how) -> None:
     daemon = serve()
     sandbox.slack.latency = 0.5
     for number in range(20):
         assert call(daemon, "POST", "events", _alert(f"n{number}"))[0] == 202
     until(lambda: sandbox.slack.calls)
-    daemon.tell(signal.SIGTERM)
+    daemon.tell(how)
     assert daemon.ended() == 0
     with store.reading() as connection:
         rows = connection.exec_driver_sql("SELECT status, attempts FROM delivery").all()
