@@ -218,7 +218,7 @@ def test_what_was_left_alone_and_the_spool_record_the_event_once(on_sqlite: Path
 
 def test_calls_that_hang_never_pile_up(on_sqlite: Path):
     with locked(on_sqlite), ThreadPoolExecutor(80) as pool:
-        told = list(pool.map(lambda number: notify("safety_rollback", value=number, timeout=1), range(80)))
+        told = list(pool.map(lambda number: notify("safety_rollback", value=number, timeout=4), range(80)))
         left_alone = sum(thread.name == "alertctl-notify" for thread in threading.enumerate())
     assert {one.outcome for one in told} == {"spooled"}
     assert any("calls are under way already" in str(one.error) for one in told)
