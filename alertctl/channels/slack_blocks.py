@@ -190,7 +190,7 @@ def _headline(content: Content) -> str:
 
 
 def _small_print(content: Content) -> str:
-    when = content.occurred_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    when = f"{content.occurred_at.astimezone(UTC).isoformat(' ')[:16]} UTC"
     notes = [fit(note, NOTE_LIMIT, line=True) for note in content.notes[:NOTES_LIMIT]]
     return " · ".join(filter(None, (*notes, fit(content.event_type, NAME_LIMIT, line=True), when)))
 
