@@ -100,20 +100,26 @@ def prepare(
     _check_window(dedup_window, checked.dedup_key)
     named = tuple(parse_target(one) for one in to)
     given = checked.model_dump_json(exclude_unset=True)
-    body = json.dumps([event_type, json.loads(given), sorted(to), channel], sort_keys=True)
+    keys = _keys(checked, idempotency_key, published_by, dedup_window)
     return Publication(
         fields=checked,
         given=given,
-        digest=hashlib.sha256(body.encode()).hexdigest(),
+        # Whoever has no key is never compared.
+        digest=_digest(event_type, given, to, channel) if keys or dedup_window is not None else "",
         audience=audience,
         named=named,
         only=channel,
-        keys=_keys(checked, idempotency_key, published_by, dedup_window),
+        keys=keys,
         published_by=published_by,
         window=dedup_window,
         expires_at=expires_at,
         said_at=said_at,
     )
+
+
+def _digest(event_type: str, given: str, to: Sequence[str], channel: str | None) -> str:
+    body = json.dumps([event_type, json.loads(given), sorted(to), channel], sort_keys=True)
+    return hashlib.sha256(body.encode()).hexdigest()
 
 
 def _check_window(window: float | None, dedup_key: str | None) -> None:

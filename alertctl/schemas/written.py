@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 def stamp(moment: datetime) -> str:
     """UTC, to the second, as the public API promises: 2026-03-02T14:32:00Z."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.astimezone(UTC).isoformat()[:19]}Z"
 
 
 class _Stamped:
