@@ -90,10 +90,10 @@ class Store:
     def _border(self) -> Iterator[None]:
         try:
             yield
-        except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as error:
-            raise Unreachable(f"database {self.shown}: {_said(error)}") from error
-        except exc.DatabaseError as error:
-            if isinstance(error, exc.IntegrityError | exc.ProgrammingError | exc.DataError) and not _is_theirs(error):
+        except exc.SQLAlchemyError as error:
+            if _was_interrupted(error):
+                raise KeyboardInterrupt from None
+            if not _is_away(error):
                 raise
             raise Unreachable(f"database {self.shown}: {_said(error)}") from error
 
@@ -200,6 +200,22 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def _is_away(error: exc.SQLAlchemyError) -> bool:
+    """Whether this is the database's trouble and not a mistake in what was asked of it."""
+    if isinstance(error, exc.IntegrityError | exc.ProgrammingError | exc.DataError):
+        return _is_theirs(error)
+    return isinstance(error, exc.DatabaseError | exc.InterfaceError | exc.TimeoutError)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether this only came of Ctrl-C: a connection that was interrupted in the middle can't be tidied up."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _is_collision(error: BaseException | None) -> bool:
     """Whether Postgres gave this transaction up in favour of another (deadlock, serialization failure)."""
     return _sqlstate(error) in ("40P01", "40001")
@@ -214,7 +230,7 @@ def _sqlstate(error: BaseException | None) -> str | None:
     return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
-def _said(error: exc.DBAPIError | exc.TimeoutError) -> str:
+def _said(error: exc.SQLAlchemyError) -> str:
     """The driver's own first line, without SQL and parameters (which may hold somebody's text)."""
     cause = getattr(error, "orig", None) or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
