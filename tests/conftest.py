@@ -106,7 +106,7 @@ def empty_postgres_url(postgres_server: postgres.Server | str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated file to copy: fifty times as fast as migrations."""
     file = tmp_path_factory.mktemp("template") / "alertctl.db"
     made = Store(f"sqlite:///{file}")
@@ -116,9 +116,9 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sqlite_url(_sqlite_template: Path, tmp_path: Path) -> str:
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
     """A migrated SQLite file of the test's own."""
-    shutil.copyfile(_sqlite_template, tmp_path / "alertctl.db")
+    shutil.copyfile(sqlite_template, tmp_path / "alertctl.db")
     return f"sqlite:///{tmp_path / 'alertctl.db'}"
 
 

@@ -96,7 +96,7 @@ Piece = tuple[str, str]
 
 def _printer() -> Callable[[Sequence[Piece]], None]:
     """Prints a line: with rich on a terminal. A script that reads a pipe has no use for colours, and needn't wait for
-    what makes them, a tenth of its `send`."""
+    what makes them to be imported."""
     if not on_terminal():
         return lambda line: print_line("".join(text for text, _ in line).rstrip())
     from rich.text import Text

@@ -7,34 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from alertctl.store import Store, upgrade
 from database.lab import opened
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file, to be copied: migrating one for each of these tests would take most of their time."""
-    path = tmp_path_factory.mktemp("template") / "alertctl.db"
-    store = Store(f"sqlite:///{path}")
-    upgrade(store)
-    store.close()
-    return path
-
-
 @pytest.fixture
-def new_file(template: Path, tmp_path: Path):
+def new_file(sqlite_template: Path, tmp_path: Path):
     """Makes an empty, migrated SQLite database of that name; its address."""
 
     def made(name: str) -> str:
-        return f"sqlite:///{shutil.copy(template, tmp_path / name)}"
+        return f"sqlite:///{shutil.copy(sqlite_template, tmp_path / name)}"
 
     return made
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request, new_file) -> str:
-    """The source's address, on both kinds."""
-    return new_file("alertctl.db") if request.param == "sqlite" else request.getfixturevalue("postgres_url")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
