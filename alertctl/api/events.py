@@ -93,7 +93,7 @@ async def accept(request: Request) -> Response:
     receipt = await _recorded(here, Call(publication, caller, here.clock()))
     here.accepted(receipt)
     if receipt.created:
-        here.wake()
+        here.wake(receipt)
     headers = {} if receipt.created else {REPLAYED: "true"}
     body = Accepted(
         event_id=receipt.event_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
@@ -20,6 +20,12 @@ BASE = "/api/v1/notifications"
 
 def _unheard(_receipt: EventReceipt) -> None:
     pass
+
+
+class Wake(Protocol):
+    """Tells the dispatcher that something is due, and which event it is, if that is known."""
+
+    def __call__(self, receipt: EventReceipt | None = None) -> None: ...
 
 
 def _never() -> bool:
@@ -40,7 +46,7 @@ class Services:
     writer: Writer
     clock: Callable[[], datetime]
     audience: Audience
-    wake: Callable[[], None]
+    wake: Wake
     test: Callable[[str, str | None, str], TestResult]
     readiness: Callable[[], Mapping[str, str]]
     metrics: Callable[[], bytes]

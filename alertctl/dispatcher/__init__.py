@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from alertctl.channels.base import Channel
-from alertctl.dispatcher.lane import ChannelLane, Observe, Policy, Tally
+from alertctl.dispatcher.lane import ChannelLane, Observe
 from alertctl.dispatcher.pace import Pace
+from alertctl.dispatcher.policy import Policy, Tally
 from alertctl.outbox import Ended, Lane
+from alertctl.schemas import EventReceipt
 from alertctl.store import Connect
 
 __all__ = ["Dispatcher", "Observe", "Policy", "Tally"]
@@ -58,10 +60,13 @@ class Dispatcher:
         for lane in self._lanes:
             lane.start()
 
-    def wake(self) -> None:
-        """Something may be due: look now. Cheap, from any thread."""
+    def wake(self, receipt: EventReceipt | None = None) -> None:
+        """Something may be due (of this event, if it is known): look now. Cheap, from any thread."""
         for lane in self._lanes:
-            lane.wake()
+            if receipt is None:
+                lane.wake()
+            elif any(one.channel == lane.name for one in receipt.deliveries):
+                lane.wake(receipt.event_id)
 
     def stop(self, grace: float) -> None:
         """Finish what is in flight within `grace` seconds, give the rest back uncounted."""

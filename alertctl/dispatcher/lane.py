@@ -6,8 +6,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -17,8 +17,8 @@ from sqlmodel import SQLModel
 
 from alertctl import outbox
 from alertctl.channels.base import Channel, Parcel, Receipt, Verdict
-from alertctl.config import Settings
 from alertctl.dispatcher.pace import Pace
+from alertctl.dispatcher.policy import Policy, Tally
 from alertctl.dispatcher.senders import RESERVED, Job, Senders
 from alertctl.errors import AlertctlError, DeliveryError, Reason, Unreachable
 from alertctl.events import restore
@@ -30,6 +30,8 @@ log = logging.getLogger("alertctl.dispatcher")
 event = SQLModel.metadata.tables[str(Event.__tablename__)]
 Observe = Callable[[Lane, Sequence[Ended], int], None]
 """Hears what ended, and how many deliveries failed unasked behind an open breaker."""
+Exchanged = tuple[Claim, dict[str, Any], list[Any]]
+"""What was claimed, its events by id, and the pauses that were opened."""
 
 POLL = 2.0
 """Seconds after which a lane looks for due deliveries without being woken."""
@@ -39,46 +41,8 @@ GATHER = 64
 """Results that are written at once without waiting for more."""
 FIRST_ALONE = 1.0
 """After this many idle seconds the first delivery goes alone: a revoked token costs one call, not one a thread."""
-LEASE_DEADLINES = 3
-"""A lease is this many times the longest total deadline unless ALERTCTL_LEASE says otherwise: one job that waits for a
-thread, one that is being sent, and one for good measure."""
 CLAIM = 1000
 """Rows that one claim takes at most (SendGrid carries that many in a request)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How deliveries are sent: waits between tries (s), the lease (s), threads a channel, the pace to one address."""
-
-    schedule: tuple[float, ...]
-    lease: float
-    senders: int
-    per_second: float
-    burst: int
-
-    @classmethod
-    def of(cls, settings: Settings) -> Policy:
-        lease = settings.alertctl.lease or LEASE_DEADLINES * settings.alertctl.deadline
-        pace = (settings.slack.per_second, settings.slack.burst)
-        return cls(settings.retry.schedule, lease, settings.alertctl.senders, *pace)
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Attempts, and how they ended."""
-
-    attempted: int = 0
-    success: int = 0
-    retrying: int = 0
-    failed: int = 0
-
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
-            self.attempted + other.attempted,
-            self.success + other.success,
-            self.retrying + other.retrying,
-            self.failed + other.failed,
-        )
 
 
 class ChannelLane:
@@ -103,6 +67,7 @@ class ChannelLane:
         self._ended: list[Ended] = []
         self._jobs_out = 0
         self._woken = False
+        self._rode: Collection[str] = ()
         self._stopping = False
         self._proven = False
         self._alone_since = 0.0
@@ -114,10 +79,12 @@ class ChannelLane:
     def start(self) -> None:
         self._thread.start()
 
-    def wake(self) -> None:
+    def wake(self, event_id: str | None = None) -> None:
+        """Something may be due; of an event that was claimed along with its own commit nothing new."""
         with self._changed:
-            self._woken = True
-            self._changed.notify_all()
+            if event_id not in self._rode:
+                self._woken = True
+                self._changed.notify_all()
 
     def stop(self) -> None:
         with self._changed:
@@ -150,27 +117,55 @@ class ChannelLane:
 
     def _run(self) -> None:
         wait = 0.0
-        while not self._stopping:
+        ride: Future[Exchanged | None] | None = None
+        while ride or not self._stopping:
+            landed, ride = ride, None
             try:
-                claim = self._turn()
+                claim = self._turn(landed)
+                wait, busy = 0.0, bool(claim.failed or claim.deferred)
+                ride = self._rest(0.0 if busy else self._until_next(claim))
             except Unreachable as error:
                 wait = min(wait * 2 or 0.25, 5.0)
                 log.warning("%s: %s; next try in %.1f s", self.name, error, wait)
                 self._sleep(wait)
-                continue
             except Exception:
                 # A lane must outlive a mistake of ours: what it had claimed falls due again by its lease.
                 log.exception("%s: unexpected", self.name)
                 self._sleep(POLL)
-                continue
-            wait = 0.0
-            busy = bool(claim.failed or claim.deferred)
-            self._gather(0.0 if busy else self._until_next(claim))
         self._wind_up()
 
     def _sleep(self, seconds: float) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._stopping, seconds)
+
+    def _rest(self, seconds: float) -> Future[Exchanged | None] | None:
+        """Wait for something to do. Who has nothing out lets the next commit take a claim along: an alert that comes
+        in is claimed as it is recorded. Returns that claim."""
+        if self._jobs_out or self._ended:
+            self._gather(seconds)
+            return None
+        deadline = time.monotonic() + seconds
+        while True:
+            ride = self._connect.ride(self._along)
+            ride.add_done_callback(self._landed)
+            with self._changed:
+                awake = lambda ride=ride: self._woken or self._stopping or ride.done()  # noqa: E731
+                self._changed.wait_for(awake, deadline - time.monotonic())
+            if ride.cancel():
+                return None
+            if ride.exception() or ride.result():
+                return ride
+
+    def _along(self, connection: Connection) -> Exchanged | None:
+        return self._exchange(connection, ()) if outbox.is_due(connection, self._clock(), [self.name]) else None
+
+    def _landed(self, ride: Future[Exchanged | None]) -> None:
+        # In the writer's thread, before anybody hears of that commit.
+        with self._changed:
+            found = None if ride.cancelled() or ride.exception() else ride.result()
+            if found is not None:
+                self._rode = {one.event_id for one in found[0].taken}
+            self._changed.notify_all()
 
     def _until_next(self, claim: Claim) -> float:
         """Seconds until there may be something to do, if nothing wakes us."""
@@ -181,17 +176,24 @@ class ChannelLane:
             until = min(until, (claim.next_due - self._clock()).total_seconds())
         return max(until, 0.0)
 
-    def _turn(self) -> Claim:
-        """Write what has ended and claim what is due, in one transaction; hand it to the senders."""
+    def _turn(self, ride: Future[Exchanged | None] | None = None) -> Claim:
+        """Write what has ended and claim what is due, in one transaction; hand it to the senders. A `ride` has done so
+        already."""
+        if ride is not None and (found := ride.result()) is not None:
+            return self._hand_out(found, ())
         with self._changed:
             ended, self._ended = self._ended, []
-            self._woken = False
+            self._woken, self._rode = False, ()
         try:
-            claim, events, pauses = self._connect.write(lambda connection: self._exchange(connection, ended))
+            exchanged = self._connect.write(lambda connection: self._exchange(connection, ended))
         except BaseException:
             with self._changed:
                 self._ended = ended + self._ended
             raise
+        return self._hand_out(exchanged, ended)
+
+    def _hand_out(self, exchanged: Exchanged, ended: Sequence[Ended]) -> Claim:
+        claim, events, pauses = exchanged
         if ended or claim.failed:
             self._account(ended, pauses, claim.failed)
         jobs = self._jobs(claim.taken, events)
@@ -202,7 +204,7 @@ class ChannelLane:
             self._senders.put(jobs)
         return claim
 
-    def _exchange(self, connection: Connection, ended: Sequence[Ended]) -> tuple[Claim, dict[str, Any], list[Any]]:
+    def _exchange(self, connection: Connection, ended: Sequence[Ended]) -> Exchanged:
         now = self._clock()
         pauses: list[Any] = []
         if ended:

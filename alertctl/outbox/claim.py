@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delete, exists, insert, or_, select, update
 
 from alertctl.errors import Reason
 from alertctl.models import Status, Urgency
@@ -83,16 +83,14 @@ def claim(
     return found
 
 
-def is_due(connection: Connection, now: datetime) -> bool:
+def is_due(connection: Connection, now: datetime, channels: Sequence[str] = CHANNELS) -> bool:
     """Whether any delivery waits for nothing but a sender: a look at the beginning of the queue's index."""
-    for channel in CHANNELS:
-        for urgency in Urgency.ALL:
-            first = select(delivery.c.id).where(
-                delivery.c.channel == channel, delivery.c.urgency == urgency, delivery.c.next_attempt_at <= now
-            )
-            if connection.execute(first.limit(1)).first() is not None:
-                return True
-    return False
+    firsts = [
+        exists().where(delivery.c.channel == channel, delivery.c.urgency == urgency, delivery.c.next_attempt_at <= now)
+        for channel in channels
+        for urgency in Urgency.ALL
+    ]
+    return bool(connection.execute(select(or_(*firsts))).scalar())
 
 
 def _next_due(connection: Connection, lane: Lane, now: datetime) -> datetime | None:

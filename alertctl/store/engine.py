@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,6 +20,8 @@ BUSY_SECONDS = 15.0
 """How long a statement waits for another process's lock on an SQLite file."""
 POOL_SECONDS = 5.0
 """How long a thread waits for one of the pool's connections."""
+WHO = "alertctl_who"
+"""The execution option that tells one Store's connections from those of all others."""
 DEADLOCK_TRIES = 5
 """How often a transaction is tried that another one was in the way of."""
 
@@ -28,13 +31,16 @@ class Connect(Protocol):
 
     def write(self, work: Callable[[Connection], T]) -> T: ...
 
+    def ride(self, work: Callable[[Connection], T]) -> Future[T]: ...
+
 
 class Store:
     """One database. Nothing is opened before it is used."""
 
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
         self.url = _parsed(url)
-        self.engine = _engine(self.url, pool_size)
+        self.who = os.urandom(8).hex()
+        self.engine = _engine(self.url, pool_size).execution_options(**{WHO: self.who})
 
     @property
     def is_sqlite(self) -> bool:
@@ -82,6 +88,10 @@ class Store:
     def submit(self, work: Callable[[Connection, Sequence[Any]], Sequence[T]], item: Any) -> T:
         """The same for work on many items at once (see `Writer.submit`), here with this one only."""
         return self.write(lambda connection: work(connection, [item])[0])
+
+    def ride(self, _work: Callable[[Connection], T]) -> Future[T]:
+        """A Writer's other transactions could take it along; here are none, so its end never comes."""
+        return Future()
 
     def close(self) -> None:
         self.engine.dispose()

@@ -61,7 +61,7 @@ class Lab:
     stopping: bool = True
     """As it is in a daemon that ends: a stream says where it stands and is over."""
 
-    def wake(self) -> None:
+    def wake(self, _receipt: Any = None) -> None:
         self.woken += 1
 
     def test(self, channel: str, to: str | None, by: str) -> TestResult:

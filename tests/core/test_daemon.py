@@ -11,6 +11,7 @@ from sqlalchemy import select
 from alertctl import outbox
 from alertctl.dispatcher.pace import Pace
 from alertctl.outbox.rows import attempt
+from alertctl.store import Writer
 from core.lab import announce, claim, dispatching, row, rows, settings_for, statuses, wait_until, wall_clock
 
 
@@ -56,6 +57,38 @@ def test_a_daemon_sends_what_it_is_woken_for(store, sandbox, daemon):
         assert dispatcher.alive
     assert row(store).status == "success"
     assert not dispatcher.alive
+
+
+def test_an_idle_daemon_claims_an_alert_in_the_commit_that_records_it(store, sandbox, database_url):
+    writer = Writer(store)
+    with dispatching(writer, settings_for(sandbox, database_url), wall_clock) as dispatcher:
+        dispatcher.start()
+        try:
+            for number in range(5):
+                # Both lanes have looked once, and wait.
+                wait_until(lambda: len(writer._riding) == 2)
+                before = writer.commits
+                announce(writer, f"slack:#{number}", now=wall_clock())
+                assert statuses(store)["pending"] == 0
+                wait_until(lambda number=number: statuses(store) == {"success": number + 1})
+                # Recorded and claimed; recorded how it ended. A lane's regular look may come between.
+                assert writer.commits - before <= 4
+        finally:
+            dispatcher.stop(5)
+    writer.close()
+
+
+def test_a_claim_that_landed_while_a_daemon_was_told_to_stop_is_given_back(store, sandbox, database_url):
+    writer = Writer(store)
+    sandbox.slack.latency = 0.5
+    with dispatching(writer, settings_for(sandbox, database_url, ALERTCTL_SENDERS="1"), wall_clock) as dispatcher:
+        dispatcher.start()
+        wait_until(lambda: len(writer._riding) == 2)
+        announce(writer, *(f"slack:#{number}" for number in range(3)), now=wall_clock())
+        dispatcher.stop(5)
+    writer.close()
+    assert statuses(store)["sending"] == 0
+    assert {(one.status, one.attempts) for one in rows(store)} <= {("success", 1), ("pending", 0)}
 
 
 def test_a_daemon_finds_by_itself_what_falls_due(store, sandbox, daemon):

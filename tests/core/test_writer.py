@@ -123,3 +123,45 @@ def test_closing_finishes_what_was_handed_in_and_takes_nothing_more(store):
     assert [future.result(0) for future in futures] == [number * 2 for number in range(20)]
     with pytest.raises(Unreachable, match="stopping"):
         writer.submit(note, 1)
+
+
+def test_a_ride_is_committed_with_the_next_transaction_and_makes_none_itself(writer, store):
+    before = writer.commits
+    ride = writer.ride(lambda connection: note(connection, ["ride"]))
+    with pytest.raises(TimeoutError):
+        ride.result(0.2)
+    assert writer.submit(note, "host") == "hosthost"
+    assert ride.result(10) == ["rideride"]
+    assert noted(store) == {"host", "ride"}
+    assert writer.commits == before + 1
+
+
+def test_a_ride_that_is_cancelled_is_left_out(writer, store):
+    ride = writer.ride(lambda connection: note(connection, ["ride"]))
+    assert ride.cancel()
+    writer.submit(note, "host")
+    assert noted(store) == {"host"}
+
+
+def test_a_ride_that_raises_takes_nobody_with_it(writer, store):
+    ride = writer.ride(lambda connection: 1 // 0)
+    assert writer.submit(note, "host") == "hosthost"
+    assert isinstance(ride.exception(10), ZeroDivisionError)
+    assert noted(store) == {"host"}
+
+
+def test_a_ride_has_landed_before_its_host_hears_of_the_commit(writer):
+    for number in range(50):
+        landed = []
+        writer.ride(lambda _: None).add_done_callback(landed.append)
+        writer.submit(note, number)
+        assert landed
+
+
+def test_a_ride_that_nobody_takes_along_ends_with_its_writer(store):
+    writer = Writer(store)
+    ride = writer.ride(lambda _: None)
+    writer.close()
+    assert ride.cancelled()
+    with pytest.raises(Unreachable, match="stopping"):
+        writer.ride(lambda _: None)

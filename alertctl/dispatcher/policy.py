@@ -1,0 +1,46 @@
+"""What a dispatcher is told, and what it tells: how to send, and how much came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alertctl.config import Settings
+
+LEASE_DEADLINES = 3
+"""A lease is this many times the longest total deadline unless ALERTCTL_LEASE says otherwise: one job that waits for a
+thread, one that is being sent, and one for good measure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How deliveries are sent: waits between tries (s), the lease (s), threads a channel, the pace to one address."""
+
+    schedule: tuple[float, ...]
+    lease: float
+    senders: int
+    per_second: float
+    burst: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Policy:
+        lease = settings.alertctl.lease or LEASE_DEADLINES * settings.alertctl.deadline
+        pace = (settings.slack.per_second, settings.slack.burst)
+        return cls(settings.retry.schedule, lease, settings.alertctl.senders, *pace)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Attempts, and how they ended."""
+
+    attempted: int = 0
+    success: int = 0
+    retrying: int = 0
+    failed: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.attempted + other.attempted,
+            self.success + other.success,
+            self.retrying + other.retrying,
+            self.failed + other.failed,
+        )
