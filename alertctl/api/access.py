@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
 from alertctl import users
-from alertctl.api.platform_tokens import PlatformTokens
 from alertctl.api.problems import NO_TOKEN
 from alertctl.api.services import Services
+from alertctl.config import Settings
 from alertctl.errors import InvalidEvent, NotAllowed, Unreachable
 from alertctl.users import Caller, Role
+
+if TYPE_CHECKING:
+    from alertctl.api.platform_tokens import PlatformTokens
 
 RECENT_SECONDS = 5.0
 """How long a verified token is remembered. Only publishing uses it, and checks the token once more as it writes."""
@@ -27,7 +30,7 @@ class Gate:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._platform = PlatformTokens(services.settings)
+        self._platform = _platform_tokens(services.settings)
         self._recent: dict[str, tuple[float, Caller]] = {}
 
     def verify(self, secret: str) -> Caller:
@@ -62,6 +65,8 @@ class Gate:
             pass
 
     def _platform_caller(self, secret: str) -> Caller:
+        if self._platform is None:
+            raise NotAllowed("the token isn't known: alertctl's own begin with actl_, and no JWT_* key is set")
         who = self._platform.read(secret)
         services = self._services
         with services.store.reading() as connection:
@@ -80,6 +85,15 @@ class Gate:
         if found.disabled:
             raise NotAllowed(f"{found.email} is disabled: an admin can enable them again")
         return Caller(found.id, found.email, who.role or Role.of(found.role))
+
+
+def _platform_tokens(settings: Settings) -> PlatformTokens | None:
+    """What checks the platform's tokens, if there is a key to check them with: cryptography takes 9 MB of memory."""
+    if not (settings.jwt.secret.get_secret_value() or settings.jwt.public_key or settings.jwt.jwks):
+        return None
+    from alertctl.api.platform_tokens import PlatformTokens
+
+    return PlatformTokens(settings)
 
 
 class Requires:
