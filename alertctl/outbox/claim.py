@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delete, exists, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Select,
+    bindparam,
+    case,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from alertctl.errors import Reason
 from alertctl.models import Status, Urgency
@@ -15,6 +29,7 @@ from alertctl.outbox.changes import begin_change, this_change
 from alertctl.outbox.rows import INTERRUPTED, PROBING, SWEEP, Claimed, attempt, claimed_from, delivery, pauses
 from alertctl.retry import PROBE_SECONDS
 from alertctl.routing import CHANNELS
+from alertctl.store import given, packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +205,19 @@ def _sort_out(connection: Connection, lane: Lane, rows: Sequence[Any], found: Cl
             }
         )
     if started:
-        connection.execute(insert(attempt), started)
+        connection.execute(_start(connection.dialect.name), packed(connection, started))
     if later:
         connection.execute(_GIVE_BACK, later)
     found.deferred = len(later)
+
+
+_STARTED = ("delivery_id", "number", "provider", "started_at", "requested_by")
+
+
+@cache
+def _start(dialect: str) -> Insert:
+    started = given(dialect, (attempt.c[name] for name in _STARTED))
+    return insert(attempt).from_select(_STARTED, select(*started.c), include_defaults=False)
 
 
 _GIVE_BACK = (

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Insert, insert, select, update
 
 from alertctl.errors import Reason
 from alertctl.models import Status, Urgency, new_id
@@ -17,7 +18,7 @@ from alertctl.outbox.changes import begin_change, this_change
 from alertctl.outbox.rows import SWEEP, delivery, pauses
 from alertctl.routing import CHANNELS, Target
 from alertctl.schemas import DeliveryItem
-from alertctl.store import announce
+from alertctl.store import announce, given, packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def enqueue(connection: Connection, routed: Iterable[Routed], now: datetime) -> 
     born: dict[str, list[DeliveryItem]] = defaultdict(list)
     begin_change(connection)
     while part := list(islice(rows, SWEEP)):
-        connection.execute(_ENQUEUE, part)
+        connection.execute(_enqueue(connection.dialect.name), packed(connection, part))
         for row in part:
             born[row["event_id"]].append(_born(row))
     if born:
@@ -69,7 +70,16 @@ def _born(row: Mapping[str, Any]) -> DeliveryItem:
     )
 
 
-_ENQUEUE = insert(delivery).values(change=this_change())
+_BORN = (
+    *("id", "event_id", "event_type", "channel", "address", "address_key", "rule", "user_id", "status", "error"),
+    *("attempts", "waiting_since", "urgency", "next_attempt_at", "created_at", "updated_at"),
+)
+
+
+@cache
+def _enqueue(dialect: str) -> Insert:
+    born = given(dialect, (delivery.c[name] for name in _BORN))
+    return insert(delivery).from_select([*_BORN, "change"], select(*born.c, this_change()), include_defaults=False)
 
 
 def _row(one: Routed, target: Target, now: datetime) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, or_, update
+from sqlalchemy import Connection, FromClause, Update, delete, or_, update
 
 from alertctl.channels.base import Receipt, Verdict
 from alertctl.errors import DeliveryError, Reason
@@ -16,7 +17,9 @@ from alertctl.outbox.changes import begin_change, this_change
 from alertctl.outbox.claim import Lane
 from alertctl.outbox.rows import PROBING, Claimed, attempt, delivery, pauses
 from alertctl.retry import PauseWanted, Tried, next_attempt, pause
-from alertctl.store import insert_or
+from alertctl.store import given, insert_or, packed
+
+d = delivery.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,40 +31,46 @@ class Ended:
     duration_ms: int | None
 
 
-_RECORD = (
-    update(delivery)
-    .where(
-        delivery.c.id == bindparam("b_id"),
-        delivery.c.attempts == bindparam("b_attempt"),
-        delivery.c.status == Status.SENDING.value,
+def _ended(dialect: str) -> FromClause:
+    """How attempts ended, as `_result` tells it, and the row of the delivery that it belongs to by `attempts`."""
+    of_delivery = (d.id, d.attempts, d.status, d.error, d.reason, d.ambiguous, d.next_attempt_at, d.provider_id)
+    return given(dialect, (*of_delivery, d.updated_at, attempt.c.answer, attempt.c.duration_ms))
+
+
+@cache
+def _record(dialect: str) -> Update:
+    ended = _ended(dialect).c
+    return (
+        update(delivery)
+        .where(d.id == ended.id, d.attempts == ended.attempts, d.status == Status.SENDING.value)
+        .values(
+            status=ended.status,
+            error=ended.error,
+            reason=ended.reason,
+            ambiguous=or_(d.ambiguous, ended.ambiguous),
+            next_attempt_at=ended.next_attempt_at,
+            provider_id=ended.provider_id,
+            urgency=Urgency.RETRY,
+            updated_at=ended.updated_at,
+            change=this_change(),
+        )
     )
-    .values(
-        status=bindparam("b_status"),
-        error=bindparam("b_error"),
-        reason=bindparam("b_reason"),
-        ambiguous=or_(delivery.c.ambiguous, bindparam("b_ambiguous")),
-        next_attempt_at=bindparam("b_next"),
-        provider_id=bindparam("b_provider_id"),
-        urgency=Urgency.RETRY,
-        updated_at=bindparam("b_now"),
-        change=this_change(),
+
+
+@cache
+def _end(dialect: str) -> Update:
+    ended = _ended(dialect).c
+    return (
+        update(attempt)
+        .where(attempt.c.delivery_id == ended.id, attempt.c.number == ended.attempts, attempt.c.outcome.is_(None))
+        .values(
+            outcome=ended.status,
+            reason=ended.reason,
+            code=ended.error,
+            answer=ended.answer,
+            duration_ms=ended.duration_ms,
+        )
     )
-)
-_END = (
-    update(attempt)
-    .where(
-        attempt.c.delivery_id == bindparam("b_id"),
-        attempt.c.number == bindparam("b_attempt"),
-        attempt.c.outcome.is_(None),
-    )
-    .values(
-        outcome=bindparam("b_status"),
-        reason=bindparam("b_reason"),
-        code=bindparam("b_error"),
-        answer=bindparam("b_answer"),
-        duration_ms=bindparam("b_duration"),
-    )
-)
 
 
 def record(
@@ -76,12 +85,10 @@ def record(
 
     Returns the pauses that it opened. A verdict on a message or its address closes the provider's breaker.
     """
-    results = [_result(one, schedule, now, chance()) for one in ended]
+    results = packed(connection, (_result(one, schedule, now, chance()) for one in ended))
     begin_change(connection)
-    connection.execute(
-        _RECORD, [{k: v for k, v in row.items() if k not in ("b_answer", "b_duration")} for row in results]
-    )
-    connection.execute(_END, [{k: row[k] for k in _ENDING} for row in results])
+    connection.execute(_record(connection.dialect.name), results)
+    connection.execute(_end(connection.dialect.name), results)
     if any(_let_in(one.verdict) for one in ended):
         _close_breaker(connection, lane)
     return _open_pauses(connection, lane, ended, now)
@@ -98,35 +105,28 @@ def _close_breaker(connection: Connection, lane: Lane) -> None:
     connection.execute(delete(pauses).where(*breaker, pauses.c.reason.in_((Reason.CONFIG.value, PROBING))))
 
 
-_ENDING = ("b_id", "b_attempt", "b_status", "b_reason", "b_error", "b_answer", "b_duration")
-
-
 def _result(one: Ended, schedule: Sequence[float], now: datetime, chance: float) -> dict[str, Any]:
     claimed, verdict = one.claimed, one.verdict
     row: dict[str, Any] = {
-        "b_id": claimed.delivery_id,
-        "b_attempt": claimed.attempt,
-        "b_now": now,
-        "b_duration": one.duration_ms,
-        "b_next": None,
-        "b_error": None,
-        "b_reason": None,
-        "b_ambiguous": False,
-        "b_provider_id": None,
+        "id": claimed.delivery_id,
+        "attempts": claimed.attempt,
+        "updated_at": now,
+        "duration_ms": one.duration_ms,
+        "ambiguous": False,
     }
     if isinstance(verdict, Receipt):
         return row | {
-            "b_status": Status.SUCCESS.value,
-            "b_provider_id": verdict.provider_id[:255],
-            "b_answer": verdict.answer,
+            "status": Status.SUCCESS.value,
+            "provider_id": verdict.provider_id[:255],
+            "answer": verdict.answer,
         }
     return row | {
-        "b_status": Status.FAILED.value,
-        "b_error": verdict.code,
-        "b_reason": verdict.reason.value,
-        "b_answer": verdict.detail,
-        "b_ambiguous": verdict.reason is Reason.AMBIGUOUS,
-        "b_next": next_attempt(verdict, _tried(claimed, now), schedule, now, chance),
+        "status": Status.FAILED.value,
+        "error": verdict.code,
+        "reason": verdict.reason.value,
+        "answer": verdict.detail,
+        "ambiguous": verdict.reason is Reason.AMBIGUOUS,
+        "next_attempt_at": next_attempt(verdict, _tried(claimed, now), schedule, now, chance),
     }
 
 
