@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 from sqlmodel import SQLModel
 
 from alertctl import outbox
@@ -28,6 +28,7 @@ from alertctl.store import Connect
 
 log = logging.getLogger("alertctl.dispatcher")
 event = SQLModel.metadata.tables[str(Event.__tablename__)]
+_EVENTS = select(event).where(event.c.id.in_(bindparam("ids", expanding=True)))
 Observe = Callable[[Lane, Sequence[Ended], int], None]
 """Hears what ended, and how many deliveries failed unasked behind an open breaker."""
 Exchanged = tuple[Claim, dict[str, Any], list[Any]]
@@ -215,7 +216,7 @@ class ChannelLane:
             return Claim(), {}, pauses
         claim = outbox.claim(connection, self._where, limits, now, self._policy.lease, pace)
         wanted = {one.event_id for one in claim.taken}
-        rows = connection.execute(select(event).where(event.c.id.in_(wanted))).all() if wanted else []
+        rows = connection.execute(_EVENTS, {"ids": list(wanted)}).all() if wanted else []
         return claim, {row.id: row for row in rows}, pauses
 
     def _limits(self) -> tuple[int, int, int]:

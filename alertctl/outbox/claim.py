@@ -22,6 +22,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from alertctl.errors import Reason
 from alertctl.models import Status, Urgency
@@ -61,6 +62,9 @@ def unpaced(_: Claimed) -> float:
     return 0.0
 
 
+_PAUSES = select(pauses).where(pauses.c.provider == bindparam("of_provider"))
+
+
 def claim(
     connection: Connection,
     lane: Lane,
@@ -74,7 +78,7 @@ def claim(
     What is paused is passed over; while a provider's breaker is open, what is due fails with the breaker's code
     instead of asking again; when the breaker's time is up, one delivery is taken as a probe.
     """
-    known = connection.execute(select(pauses).where(pauses.c.provider == lane.provider)).all()
+    known = connection.execute(_PAUSES, {"of_provider": lane.provider}).all()
     breaker = next((row for row in known if row.address_key == ""), None)
     if breaker is not None and breaker.until > now:
         failed = _fail_waiting(connection, lane, breaker, now) if breaker.reason == Reason.CONFIG else 0
@@ -132,19 +136,33 @@ def _take(
     now: datetime,
     lease: float,
 ) -> list[Any]:
-    due = _due(lane, now).where(delivery.c.urgency == urgency)
-    if paused:
-        due = due.where(delivery.c.address_key.not_in(paused))
-    due = due.order_by(delivery.c.next_attempt_at).limit(limit).with_for_update(skip_locked=True)
-    statement = (
+    given = {"of_channel": lane.channel, "of_urgency": urgency, "of_limit": limit, "of_now": now}
+    given |= {"of_event": lane.event_id, "of_paused": paused, "of_end": now + timedelta(seconds=lease)}
+    statement = _taking(lane.event_id is not None, bool(paused))
+    return sorted(connection.execute(statement, given).all(), key=lambda row: row.id)
+
+
+@cache
+def _taking(of_one_event: bool, past_paused: bool) -> ReturningUpdate[Any]:
+    due = select(delivery.c.id).where(
+        delivery.c.channel == bindparam("of_channel"),
+        delivery.c.urgency == bindparam("of_urgency"),
+        delivery.c.next_attempt_at <= bindparam("of_now"),
+    )
+    if of_one_event:
+        due = due.where(delivery.c.event_id == bindparam("of_event"))
+    if past_paused:
+        due = due.where(delivery.c.address_key.not_in(bindparam("of_paused", expanding=True)))
+    due = due.order_by(delivery.c.next_attempt_at).limit(bindparam("of_limit")).with_for_update(skip_locked=True)
+    return (
         update(delivery)
         .where(_among(due))
         .values(
             status=Status.SENDING.value,
             ambiguous=or_(delivery.c.ambiguous, delivery.c.status == Status.SENDING.value),
             attempts=delivery.c.attempts + 1,
-            next_attempt_at=now + timedelta(seconds=lease),
-            updated_at=now,
+            next_attempt_at=bindparam("of_end"),
+            updated_at=bindparam("of_now"),
         )
         .returning(
             delivery.c.id,
@@ -159,7 +177,6 @@ def _take(
             delivery.c.requested_by,
         )
     )
-    return sorted(connection.execute(statement).all(), key=lambda row: row.id)
 
 
 def _due(lane: Lane, now: datetime) -> Select[tuple[str]]:

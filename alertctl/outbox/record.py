@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Update, delete, or_, update
+from sqlalchemy import Connection, FromClause, Update, bindparam, delete, func, or_, update
 
 from alertctl.channels.base import Receipt, Verdict
 from alertctl.errors import DeliveryError, Reason
@@ -42,7 +42,8 @@ def _record(dialect: str) -> Update:
     ended = _ended(dialect).c
     return (
         update(delivery)
-        .where(d.id == ended.id, d.attempts == ended.attempts, d.status == Status.SENDING.value)
+        # By its key: with the bare status both databases may go through everything that is being sent, once for each.
+        .where(d.id == ended.id, d.attempts == ended.attempts, func.coalesce(d.status, "") == Status.SENDING.value)
         .values(
             status=ended.status,
             error=ended.error,
@@ -101,8 +102,14 @@ def _let_in(verdict: Verdict) -> bool:
 
 def _close_breaker(connection: Connection, lane: Lane) -> None:
     # Not a rate limit's pause: that one lasts as long as the provider said, whatever was on its way already.
-    breaker = (pauses.c.provider == lane.provider, pauses.c.address_key == "")
-    connection.execute(delete(pauses).where(*breaker, pauses.c.reason.in_((Reason.CONFIG.value, PROBING))))
+    connection.execute(_CLOSE, {"of_provider": lane.provider})
+
+
+_CLOSE = delete(pauses).where(
+    pauses.c.provider == bindparam("of_provider"),
+    pauses.c.address_key == "",
+    or_(pauses.c.reason == Reason.CONFIG.value, pauses.c.reason == PROBING),
+)
 
 
 def _result(one: Ended, schedule: Sequence[float], now: datetime, chance: float) -> dict[str, Any]:
