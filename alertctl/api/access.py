@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 RECENT_SECONDS = 5.0
 """How long a verified token is remembered. Only publishing uses it, and checks the token once more as it writes."""
 RECENT_TOKENS = 10_000
+Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Gate:
@@ -116,11 +117,12 @@ class RequiresSoon(Requires):
 class DirectRoute(APIRoute):
     """A route whose endpoint takes the request alone, with the caller in `request.state.caller`.
 
-    That spares a third of what accepting an event costs the event loop (125 us of CPU instead of 187, measured).
-    The one dependency that such a route has is the role that it declares; it is called here.
+    That spares a third of what accepting an event costs the event loop (125 us of CPU instead of 187, measured), and
+    the application calls it past its layers (`Api`). The one dependency that such a route has is the role that it
+    declares; it is called here.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Endpoint:
         (declared,) = self.dependencies
         admit, endpoint = declared.dependency, self.endpoint
         assert isinstance(admit, RequiresSoon), f"{self.path} declares no role"

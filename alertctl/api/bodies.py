@@ -28,14 +28,15 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            receive = _bounded(receive)
+            receive = bounded(receive)
         await self._app(scope, receive, send)
 
 
-def _bounded(receive: Receive) -> Receive:
+def bounded(receive: Receive) -> Receive:
+    """The same body, but for what is above the limit: then HTTPException (413) is raised."""
     read = 0
 
-    async def bounded() -> Message:
+    async def receive_bounded() -> Message:
         nonlocal read
         message = await receive()
         read += len(message.get("body", b""))
@@ -43,7 +44,7 @@ def _bounded(receive: Receive) -> Receive:
             raise HTTPException(413, TOO_LARGE)
         return message
 
-    return bounded
+    return receive_bounded
 
 
 async def json_object(request: Request) -> dict[str, Any]:
