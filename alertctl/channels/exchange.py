@@ -135,11 +135,13 @@ class Connection(HTTPConnection):
             self.incomplete = True
 
     def getresponse(self) -> Answer:  # type: ignore[override]
+        parser = _Parser()
         try:
-            parser = _Parser()
             self._receive(parser)
         except Exception as exc:
             raise network_error(exc, Stage.BEFORE if self.incomplete else Stage.AFTER) from None
+        finally:
+            parser.release()
         self.last_used = time.monotonic()
         if not parser.reusable:
             self.close()
@@ -183,7 +185,7 @@ class _Parser:
     """Takes a reply's bytes as they come. httptools calls the `on_…` methods."""
 
     def __init__(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         # RFC 9112, 2.2 and 6.3: a line may end with LF alone; chunked wins over a length.
         self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_chunked_length=True)
         self._headers: dict[str, str] = {}
@@ -224,6 +226,10 @@ class _Parser:
     def cut(self) -> None:
         """No more will come, or none will be read."""
         self._cut = self.over = True
+
+    def release(self) -> None:
+        """End the circle in which httptools' parser and this one refer to each other: it would be garbage for long."""
+        self._parser = None
 
     @property
     def reusable(self) -> bool:

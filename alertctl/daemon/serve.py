@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -37,6 +38,8 @@ START_PATIENCE = 30.0
 """Seconds that a starting daemon waits for its database: in a compose file both start together."""
 TEST_PATIENCE = 5.0
 """Seconds beyond an attempt's deadline that POST /test waits for the verdict."""
+GARBAGE = 20_000
+"""Objects that gather before those that refer to each other are looked for: some 20 a message, slack_sdk's."""
 FINISH_SECONDS = 10
 """Seconds that open HTTP requests get to finish when the daemon stops."""
 
@@ -119,12 +122,14 @@ def _running(
         stopping=ending.is_set,
     )
     wake_ups = WakeUps(store, lambda connection: outbox.is_due(connection, now()), dispatcher.wake)
+    app = create_app(services)
+    _settle_memory()
     if scheduled:
         wake_ups.start()
         dispatcher.start()
         scheduler.start()
     try:
-        yield create_app(services)
+        yield app
     finally:
         notify("STOPPING=1")
         if scheduled:
@@ -135,6 +140,13 @@ def _running(
         for channel in channels.values():
             channel.close()
         store.close()
+
+
+def _settle_memory() -> None:
+    """What the start made stays and needn't be looked through; what messages leave behind goes every few hundred."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
 
 
 def _readiness(store: Store, dispatcher: Dispatcher, heart: Heart, scheduled: bool) -> dict[str, str]:
