@@ -59,8 +59,12 @@ class Sender:
 
     @property
     def domain(self) -> str:
-        domain = ascii_domain(self.address.rpartition("@")[2])
-        return _ID_UNSAFE.sub("", domain) or "alertctl.invalid"
+        return _id_domain(self.address)
+
+
+@lru_cache(maxsize=8)
+def _id_domain(address: str) -> str:
+    return _ID_UNSAFE.sub("", ascii_domain(address.rpartition("@")[2])) or "alertctl.invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,8 @@ def wire_address(address: str) -> str:
 
 def message_id(delivery_id: str, sender: Sender) -> str:
     """The same for every attempt at a delivery, so that a mail server can tell a repeat."""
-    return f"<{_ID_UNSAFE.sub('-', delivery_id)[:100] or 'delivery'}@{sender.domain}>"
+    safe = delivery_id if delivery_id.replace("-", "0").isalnum() and delivery_id.isascii() else ""
+    return f"<{(safe or _ID_UNSAFE.sub('-', delivery_id))[:100] or 'delivery'}@{sender.domain}>"
 
 
 @lru_cache(maxsize=64)
@@ -201,6 +206,7 @@ def _link(link: str | None) -> str:
     return safe if len(safe) <= LINK_LIMIT else ""
 
 
+@lru_cache(maxsize=256)
 def _is_domain(domain: str) -> bool:
     labels = domain.split(".")
     literal_or_long = len(ascii_domain(domain)) > 253 or not ascii_domain(domain).isascii()

@@ -58,6 +58,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def _storable(value: Any) -> Any:
     """The same value without what no database and no provider takes: NUL and lone surrogates."""
     if isinstance(value, str):
+        if value.isascii() and "\0" not in value:
+            return value
         return value.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, Mapping):
         return {_storable(name): _storable(item) for name, item in value.items()}

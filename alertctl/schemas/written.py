@@ -6,12 +6,13 @@ import dataclasses
 import types
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
 
+@lru_cache(maxsize=64)
 def stamp(moment: datetime) -> str:
     """UTC, to the second, as the public API promises: 2026-03-02T14:32:00Z."""
     return f"{moment.astimezone(UTC).isoformat()[:19]}Z"

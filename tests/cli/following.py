@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cli.lab import COMMAND
+from tests import forked
 from tests.daemon.conftest import until
 
 SECONDS = 60.0
@@ -23,7 +24,7 @@ class Follower:
 
     def __init__(self, environ: Mapping[str, str], *arguments: str) -> None:
         command = [*COMMAND, "log", "-f", *arguments]
-        self.process = subprocess.Popen(
+        self.process = forked.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(environ)
         )
         self.lines: list[str] = []

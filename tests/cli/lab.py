@@ -12,6 +12,7 @@ from typing import Any
 from typer.testing import CliRunner, Result
 
 from alertctl.cli.app import app
+from tests import forked
 
 Run = Callable[..., Result]
 CONTRACT = tuple(
@@ -33,11 +34,11 @@ def data(*arguments: str, input: str | bytes | None = None) -> Any:  # noqa: A00
 
 
 def process(*arguments: str | bytes, **more: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, **more)
+    return forked.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, **more)
 
 
 def start(*arguments: str, **more: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return forked.Popen(
         [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1, **more
     )
 

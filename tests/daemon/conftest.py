@@ -20,6 +20,7 @@ import urllib3
 from alertctl.sandbox import Sandbox
 from alertctl.store import Store, upgrade
 from alertctl.users import create_token, parse_role
+from tests import forked
 
 START_SECONDS = 30
 BASE = "/api/v1/notifications"
@@ -44,9 +45,7 @@ class Daemon:
 
     def __post_init__(self) -> None:
         command = [sys.executable, "-m", "alertctl", "serve", "--port", "0", *self.arguments]
-        self.process = subprocess.Popen(
-            command, env={**os.environ, **self.environment}, stderr=subprocess.PIPE, text=True
-        )
+        self.process = forked.Popen(command, env={**os.environ, **self.environment}, stderr=subprocess.PIPE, text=True)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 

@@ -22,6 +22,7 @@ from alertctl.errors import ConfigError, Unreachable
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import LogFilter
 from alertctl.store import Store, upgrade
+from tests import forked
 from tests.daemon.conftest import until
 
 from .lab import Relay, arrived, counted, publish_many
@@ -156,7 +157,7 @@ SEND = [
 
 def send(url: str, sandbox: Sandbox, **more) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **sandbox.settings(), "DATABASE_URL": url}
-    return subprocess.run([*SEND, "--strict"], env=environment, capture_output=True, text=True, timeout=60, **more)
+    return forked.run([*SEND, "--strict"], env=environment, capture_output=True, text=True, timeout=60, **more)
 
 
 def whole(path: Path) -> list[tuple[int]]:
