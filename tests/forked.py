@@ -104,7 +104,6 @@ class Nursery:
         assert answer, "the nursery has died"
         return int(answer)
 
-
     def close(self) -> None:
         self._line.close()
         self._process.wait()
