@@ -62,6 +62,9 @@ class Root(TyperGroup):
             _close_quietly()
             raise typer.Exit(0) from None
         except Exception as error:
+            if isinstance(error, OSError) and (code := _flushed(0)):
+                # It was stdout that took no more, and that is said.
+                raise typer.Exit(code) from None
             hint = "" if _trace(ctx) else " (alertctl --debug … shows where)"
             say(f"alertctl: unexpected: {type(error).__name__}: {error}{hint}")
             raise typer.Exit(1) from None
