@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from functools import cache
 from pathlib import Path
@@ -47,7 +48,7 @@ class Popen(subprocess.Popen[Any]):
         usual = all(call[name] == value for name, value in _USUAL.items())
         ours = tuple(arguments[: len(MODULE)]) == MODULE and _read_early(environ) == _read_early(os.environ)
         what = {"argv": arguments[len(MODULE) - 1 :], "environ": environ, "cwd": os.fsdecode(call["cwd"] or Path.cwd())}
-        asked = json.dumps(what).encode() if usual and ours and sys.platform == "linux" else b""
+        asked = json.dumps(what).encode() if usual and ours and _can_adopt() else b""
         if not 0 < len(asked) <= LONGEST:
             _EXECUTE(self, *given)
             return
@@ -80,10 +81,21 @@ def _read_early(environ: Any) -> dict[str, str]:
     return {str(name): str(value) for name, value in environ.items() if str(name).startswith(KEPT)}
 
 
+def _adopt(orphans: bool) -> bool:
+    """Whether the system does as it is told."""
+    return ctypes.CDLL(None).prctl(SUBREAPER, int(orphans), 0, 0, 0) == 0
+
+
+@cache
+def _can_adopt() -> bool:
+    return sys.platform == "linux" and _adopt(True) and _adopt(False)
+
+
 class Nursery:
     """The process that has loaded everything, from the test's side."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             command = [sys.executable, "-m", "tests.forked", str(theirs.fileno())]
@@ -94,13 +106,13 @@ class Nursery:
 
     def born(self, asked: bytes, streams: list[int]) -> int:
         """The process id of a new child of ours."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(SUBREAPER, 1, 0, 0, 0)
-        try:
-            self._line.sendmsg([asked], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))])
-            answer = self._line.recv(TOLD_AT_MOST)
-        finally:
-            libc.prctl(SUBREAPER, 0, 0, 0, 0)
+        with self._lock:
+            _adopt(True)
+            try:
+                self._line.sendmsg([asked], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))])
+                answer = self._line.recv(TOLD_AT_MOST)
+            finally:
+                _adopt(False)
         assert answer, "the nursery has died"
         return int(answer)
 
