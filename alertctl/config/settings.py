@@ -167,7 +167,7 @@ class Alertctl(_Section):
     )
     lease: Annotated[float, BeforeValidator(values.duration_between(0.1, 86_400))] | None = Field(
         None,
-        description="Seconds that a claimed delivery is its daemon's; unset: three times the deadline.",
+        description="Seconds that a claimed delivery is its daemon's; unset: four times the deadline.",
     )
     deadline: Annotated[float, BeforeValidator(values.duration_between(0.1, 600))] = Field(
         10.0, description="Seconds that one attempt may last in all."

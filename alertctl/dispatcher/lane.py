@@ -18,7 +18,7 @@ from sqlmodel import SQLModel
 from alertctl import outbox
 from alertctl.channels.base import Channel, Parcel, Receipt, Verdict
 from alertctl.dispatcher.pace import Pace
-from alertctl.dispatcher.policy import Policy, Tally
+from alertctl.dispatcher.policy import IN_HAND, Policy, Tally
 from alertctl.dispatcher.senders import RESERVED, Job, Senders
 from alertctl.errors import AlertctlError, DeliveryError, Reason, Unreachable
 from alertctl.events import restore
@@ -220,9 +220,9 @@ class ChannelLane:
         return claim, {row.id: row for row in rows}, pauses
 
     def _limits(self) -> tuple[int, int, int]:
-        """Deliveries to claim at most, by urgency: twice the threads in hand, and behind stalled ones still room for
-        critical alerts, which have threads of their own."""
-        full = 2 * self._policy.senders
+        """Deliveries to claim at most, by urgency: enough for all threads, and behind stalled ones still room for critical
+        alerts, which have threads of their own."""
+        full = IN_HAND * self._policy.senders
         urgent, room = self._room(full + 2 * RESERVED), self._room(full)
         critical, other = (min(jobs * self._channel.batch_size, max(CLAIM, jobs)) for jobs in (urgent, room))
         return critical, other, other
