@@ -220,8 +220,8 @@ class ChannelLane:
         return claim, {row.id: row for row in rows}, pauses
 
     def _limits(self) -> tuple[int, int, int]:
-        """Deliveries to claim at most, by urgency: enough for all threads, and behind stalled ones still room for critical
-        alerts, which have threads of their own."""
+        """Deliveries to claim at most, by urgency: enough for all threads, and behind stalled ones still room for
+        critical alerts, which have threads of their own."""
         full = IN_HAND * self._policy.senders
         urgent, room = self._room(full + 2 * RESERVED), self._room(full)
         critical, other = (min(jobs * self._channel.batch_size, max(CLAIM, jobs)) for jobs in (urgent, room))
