@@ -30,17 +30,17 @@ class Sizes:
 
 QUICK = Sizes(
     rounds=2,
-    alerts=2_000,
-    requests=2_000,
-    samples=25,
-    recipients=3_000,
-    shared=1_000,
-    waiting=30_000,
-    history=100_000,
-    pruned=30_000,
+    alerts=1_000,
+    requests=1_000,
+    samples=20,
+    recipients=2_000,
+    shared=600,
+    waiting=20_000,
+    history=50_000,
+    pruned=10_000,
     looks=20,
-    starts=5,
-    backlog=20_000,
+    starts=3,
+    backlog=10_000,
 )
 
 
