@@ -10,6 +10,7 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,9 @@ class Transport:
             carrier = self._carriers[key]
             if len(self._ways) >= WAYS:
                 self._ways.clear()
-            self._ways[url] = carrier, parts.request_uri if isinstance(carrier, _Direct) else url, host
-        return self._ways[url]
+            way = carrier, parts.request_uri if isinstance(carrier, _Direct) else url, host
+            self._ways[url] = way
+            return way
 
     def _carrier(self, parts: Url, proxy: str | None) -> _Direct | _Proxied:
         """The connections that lead there: direct or through a proxy, with a TLS context (26 ms) only if need be."""
@@ -145,8 +147,10 @@ class _Direct:
         return connection
 
     def close(self) -> None:
-        while self._kept:
-            self._kept.pop().close()
+        # Another thread may take the last one meanwhile.
+        with suppress(IndexError):
+            while True:
+                self._kept.pop().close()
 
 
 class _Proxied:
