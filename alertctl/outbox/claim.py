@@ -104,12 +104,21 @@ def claim(
 
 def is_due(connection: Connection, now: datetime, channels: Sequence[str] = CHANNELS) -> bool:
     """Whether any delivery waits for nothing but a sender: a look at the beginning of the queue's index."""
-    firsts = [
-        exists().where(delivery.c.channel == channel, delivery.c.urgency == urgency, delivery.c.next_attempt_at <= now)
-        for channel in channels
-        for urgency in Urgency.ALL
-    ]
-    return bool(connection.execute(select(or_(*firsts))).scalar())
+    return bool(connection.execute(_waiting(tuple(channels)), {"of_now": now}).scalar())
+
+
+@cache
+def _waiting(channels: tuple[str, ...]) -> Select[tuple[bool]]:
+    due = delivery.c.next_attempt_at <= bindparam("of_now")
+    return select(
+        or_(
+            *(
+                exists().where(delivery.c.channel == channel, delivery.c.urgency == urgency, due)
+                for channel in channels
+                for urgency in Urgency.ALL
+            )
+        )
+    )
 
 
 def _next_due(connection: Connection, lane: Lane, now: datetime) -> datetime | None:
