@@ -41,6 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[MISSED] = []
     # A shell's background job ignores Ctrl-C, and so would the processes whose Ctrl-C is tested.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # And one behind nohup ignores a closed terminal.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(optionalhook=True)
