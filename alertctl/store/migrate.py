@@ -12,7 +12,7 @@ from sqlalchemy import Connection, PoolProxiedConnection, inspect, text
 from alertctl.errors import ConfigError, Unreachable
 from alertctl.store.engine import BUSY_SECONDS, Store
 
-HEAD = "0002"
+HEAD = "0005"
 """The newest migration. A constant, so that an up-to-date database costs no import of Alembic (0.4 s)."""
 LOCK = 0x616C_7274
 """Key of the Postgres advisory lock under which one process at a time migrates ("alrt")."""
