@@ -75,7 +75,9 @@ BY_NETWORK = {
 MEANINGS = {
     # ours
     "interrupted": "the process that sent it died before it could write down how it went",
-    "expired": "its event asked not to be sent after a time (--expires), and that had come",
+    "expired": "its event asked not to be sent after a time (--expires), and that time has passed",
+    "local_error": "this machine failed: no file descriptors, memory, disk or ports left (see the attempt's answer)",
+    "out_of_memory": "this machine had no memory left",
     "internal_error": "something went wrong inside the provider, or in alertctl itself (see the attempt's answer)",
     "unrenderable": "the event could not be made into a message",
     "unexpected": "alertctl did not expect what happened (see the attempt's answer)",
@@ -268,6 +270,10 @@ _BY_REASON = {
         "our credentials or settings are wrong: nothing passes until somebody repairs them",
         "Run alertctl doctor where the daemon runs, and repair what it names.",
     ),
+    "local": (
+        "this machine failed, not the provider: it is tried again",
+        "Run alertctl doctor where the daemon runs, and repair what it names.",
+    ),
     "bad_address": ("this address doesn't take it", "Correct the address, then resend."),
     "rejected": ("the provider dislikes the message itself", _REPORT),
     "expired": (MEANINGS["expired"], _DO["expired"]),
@@ -282,6 +288,8 @@ def meaning(code: str, reason: str | None) -> str:
     """What an error means, without a full stop; of an unknown code what its reason says."""
     if code.startswith(DUPLICATE):
         return "an event with the same dedup_key was told within the window: this one was held back"
+    if reason == "expired" and code != "expired":
+        return f"it expired while it waited (ALERTCTL_MAX_AGE, or --expires); before, {meaning(code, None)}"
     if code in MEANINGS:
         return MEANINGS[code]
     if reason in _BY_REASON:

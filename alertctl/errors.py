@@ -81,13 +81,15 @@ class Reason(StrEnum):
     AMBIGUOUS = "ambiguous"
     """The request went out and no verdict came back: it may have arrived. Try again, marked."""
     CONFIG = "config"
-    """Our credentials or settings are wrong: no message of this provider will pass until a person acts."""
+    """The provider refused our credentials or settings: the delivery waits, and this process stops calling it."""
+    LOCAL = "local"
+    """This machine failed: DNS, no route, no file descriptors, no memory. Try again, at the last interval finally."""
     BAD_ADDRESS = "bad_address"
     """This address will never take it."""
     REJECTED = "rejected"
     """The provider dislikes this message: once more as plain text, then stop."""
     EXPIRED = "expired"
-    """The event's own time is over (`expires_at`): it would not help any more. Not the provider's word."""
+    """Too late: the event's `expires_at` has passed, or the delivery waited for ALERTCTL_MAX_AGE. Final."""
 
 
 class DeliveryError(AlertctlError):

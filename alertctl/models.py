@@ -43,12 +43,15 @@ class Status(StrEnum):
 
 
 class Urgency:
-    """The order in which due deliveries are claimed: fresh critical ones overtake a backlog of retries."""
+    """The order in which due deliveries are claimed. A retry keeps its class and comes after the class's fresh ones."""
 
     CRITICAL = 0
-    FRESH = 1
-    RETRY = 2
-    ALL = (CRITICAL, FRESH, RETRY)
+    CRITICAL_RETRY = 1
+    NORMAL = 2
+    NORMAL_RETRY = 3
+    ALL = (CRITICAL, CRITICAL_RETRY, NORMAL, NORMAL_RETRY)
+    RETRY = 1
+    """The bit that makes a fresh one a retry of the same class."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -194,7 +197,8 @@ class Delivery(SQLModel, table=True):
     """One event to one target: the row in the delivery log. `next_attempt_at` is the queue; NULL = final.
 
     `address_key` is the address without case. `attempts` counts every claim and is the fencing token;
-    the tries of the present round are `attempts - round_start` (a resend begins a new round).
+    the tries of the present round are `attempts - round_start` (a resend begins a new round); `schedule_step` of them
+    used up a wait of RETRY_SCHEDULE.
     `error` is the provider's own code, or why a suppressed one was held back. `rule` says why this target was chosen.
     `change` numbers the transactions that gave deliveries a state worth telling, in an order that a follower of the
     log can go along without missing one; being sent is no such state.
@@ -215,6 +219,7 @@ class Delivery(SQLModel, table=True):
     ambiguous: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
     attempts: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
     round_start: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
+    schedule_step: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
     waiting_since: datetime = Field(sa_column=_when(nullable=False))
     urgency: int = Field(sa_column=Column(Integer, nullable=False))
     next_attempt_at: datetime | None = Field(default=None, sa_column=_when())
@@ -292,6 +297,31 @@ class Pause(SQLModel, table=True):
     reason: str = Field(sa_column=Column(String(16), nullable=False))
     code: str = Field(sa_column=Column(String(100), nullable=False))
     since: datetime = Field(sa_column=_when(nullable=False))
+
+
+class BreakerReport(SQLModel, table=True):
+    """A running daemon's open circuit breaker, for people to read: no process acts on another's report.
+
+    It counts while `reported_at` is recent: the daemon renews it, and removes it when its breaker closes.
+    """
+
+    __tablename__ = "breaker_report"
+    instance_id: str = Field(sa_column=_key())
+    provider: str = Field(sa_column=Column(String(16), primary_key=True))
+    host: str = Field(sa_column=Column(String(255), nullable=False))
+    pid: int = Field(sa_column=Column(Integer, nullable=False))
+    code: str = Field(sa_column=Column(String(100), nullable=False))
+    since: datetime = Field(sa_column=_when(nullable=False))
+    next_probe_at: datetime = Field(sa_column=_when(nullable=False))
+    reported_at: datetime = Field(sa_column=_when(nullable=False))
+
+
+class ProbeRequest(SQLModel, table=True):
+    """How often all instances were asked to probe a provider at once. An open breaker that sees a new number probes."""
+
+    __tablename__ = "probe_request"
+    provider: str = Field(sa_column=Column(String(16), primary_key=True))
+    number: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
 class Run(SQLModel, table=True):

@@ -282,7 +282,7 @@ class _Wanting:
 
 
 def _routed(wanting: _Wanting, one: Publication, event_id: str, why_not: str | None) -> outbox.Routed:
-    urgency = Urgency.CRITICAL if one.fields.level is Severity.CRITICAL else Urgency.FRESH
+    urgency = Urgency.CRITICAL if one.fields.level is Severity.CRITICAL else Urgency.NORMAL
     targets = _targets(wanting, one)
     if why_not is not None:
         targets = (replace(target, held_back=why_not) for target in targets)

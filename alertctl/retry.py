@@ -1,4 +1,4 @@
-"""What comes after a failed attempt: one pure table for every channel."""
+"""What happens after a failed attempt: one pure table for every channel."""
 
 from __future__ import annotations
 
@@ -10,47 +10,72 @@ from alertctl.errors import DeliveryError, Reason
 
 JITTER = 0.2
 """A wait is lengthened by up to this share, so that what failed together doesn't come back together."""
-PROBE_SECONDS = 60.0
-"""How long a provider whose settings are wrong is left alone before one delivery tries again."""
 RATE_LIMIT_SECONDS = 30.0
 """The wait after a rate limit that names none (Slack's own Retry-After is 30 most often)."""
+LOCAL_SECONDS = 60.0
+"""The wait after a failure of this machine when RETRY_SCHEDULE is empty."""
+
+COUNTED = (Reason.UNAVAILABLE, Reason.AMBIGUOUS)
+"""The only reasons that use up RETRY_SCHEDULE."""
+WAITING = (Reason.CONFIG, Reason.LOCAL, Reason.RATE_LIMITED)
+"""Reasons that end a delivery only by its age (ALERTCTL_MAX_AGE)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """Where a delivery stands when an attempt of it has failed.
+class Progress:
+    """How far a delivery has come since it was queued or resent.
 
-    `tries` counts this round's attempts (this one included), `age` is the round's age in seconds.
+    `attempts` counts its attempts, the one that just failed included; `schedule_step` the waits of RETRY_SCHEDULE that
+    were used before. `once`: it is not retried later (a test).
     """
 
-    tries: int
-    age: float
-    plain: bool
+    attempts: int
+    schedule_step: int
+    queued_at: datetime
+    plain: bool = False
+    once: bool = False
 
 
 def next_attempt(
-    error: DeliveryError, tried: Tried, schedule: Sequence[float], now: datetime, chance: float
+    error: DeliveryError,
+    progress: Progress,
+    schedule: Sequence[float],
+    max_age: float,
+    now: datetime,
+    chance: float,
 ) -> datetime | None:
-    """When to try again, None for never. `schedule` in seconds; its length is the limit. `chance` is from 0 to 1."""
-    exhausted = tried.tries > len(schedule)
+    """Return when to try again, None for never.
+
+    `schedule` and `max_age` are in seconds, `chance` is from 0 to 1. What was refused for our settings is due at once.
+    """
+    if error.reason in (Reason.BAD_ADDRESS, Reason.EXPIRED):
+        return None
+    if error.reason is Reason.REJECTED:
+        return None if progress.plain else now
+    if progress.once or is_expired(error.reason, progress.queued_at, max_age, now):
+        return None
     match error.reason:
-        case Reason.CONFIG | Reason.BAD_ADDRESS | Reason.EXPIRED:
-            return None
-        case Reason.REJECTED:
-            return None if tried.plain else now
+        case Reason.CONFIG:
+            # Refused twice, it lets others be the next probe: the refusal may be about this message alone.
+            return progress.queued_at if progress.attempts == 1 else now
         case Reason.RATE_LIMITED:
-            # Being told to wait isn't the message's fault: it goes on for as long as the whole schedule would last.
-            if exhausted and tried.age > sum(schedule):
-                return None
             return now + timedelta(seconds=wait(error))
-        case Reason.UNAVAILABLE | Reason.AMBIGUOUS:
-            if exhausted:
+        case Reason.LOCAL:
+            seconds = schedule[min(progress.attempts, len(schedule)) - 1] if schedule else LOCAL_SECONDS
+        case _:
+            if progress.schedule_step >= len(schedule):
                 return None
-            return now + timedelta(seconds=schedule[tried.tries - 1] * (1 + JITTER * chance))
+            seconds = schedule[progress.schedule_step]
+    return now + timedelta(seconds=seconds * (1 + JITTER * chance))
+
+
+def is_expired(reason: Reason, queued_at: datetime, max_age: float, now: datetime) -> bool:
+    """Whether a delivery that failed for this reason has waited for `max_age` seconds and ends now."""
+    return reason in WAITING and (now - queued_at).total_seconds() >= max_age
 
 
 def wait(error: DeliveryError) -> float:
-    """Seconds that a rate limit asks for, within 1 s to 1 h."""
+    """Return the seconds that a rate limit asks for, within 1 s to 1 h."""
     asked = RATE_LIMIT_SECONDS if error.retry_after is None else error.retry_after
     return min(max(asked, 1.0), 3600.0)
 
@@ -64,9 +89,7 @@ class PauseWanted:
 
 
 def pause(error: DeliveryError, address: str) -> PauseWanted | None:
-    """The pause that a failure asks for, if any."""
-    if error.reason is Reason.CONFIG:
-        return PauseWanted(None, PROBE_SECONDS)
+    """Return the pause that a rate limit asks for, None for every other failure."""
     if error.reason is Reason.RATE_LIMITED:
         return PauseWanted(None if error.whole_provider else address, wait(error))
     return None

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Connection
+
 from alertctl import deliveries
 from alertctl.channels import build_all
 from alertctl.channels.base import Parcel
@@ -36,12 +38,22 @@ def try_out(
         raise InvalidEvent("channel", f"{channel[:80]!r} is not a channel (slack or email)")
     address = to or _usual(channel, audience)
     publication = test_publication(channel, address, "test", audience, by)
-    published = connect.write(lambda connection: publish(connection, [publication], clock())[0])
-    assert not isinstance(published, Conflict), "a test has no key"
-    dispatcher.run_once(published.event_id)
-    settle(store, published.event_id, patience)
+    event_id = ""
+
+    def publish_test(connection: Connection) -> str:
+        nonlocal event_id
+        published = publish(connection, [publication], clock())[0]
+        assert not isinstance(published, Conflict), "a test has no key"
+        event_id = published.event_id
+        return event_id
+
+    if channel in audience.enabled:
+        dispatcher.send_now(channel, publish_test)
+        settle(store, event_id, patience)
+    else:
+        connect.write(publish_test)
     with store.reading() as connection:
-        item = deliveries.items_of(connection, [published.event_id])[published.event_id][0]
+        item = deliveries.items_of(connection, [event_id])[event_id][0]
         return _told(deliveries.detail(connection, item.id))
 
 

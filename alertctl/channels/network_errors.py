@@ -98,6 +98,12 @@ _OUR_SETTINGS = frozenset(
 )
 """Codes that a person has to act on: no message passes before."""
 
+_THIS_MACHINE = frozenset({"dns_failure", "dns_timeout", "unreachable", "local_error", "no_free_connection"})
+"""Codes of failures on our side, before the request went out."""
+
+_OWN_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC, errno.EADDRNOTAVAIL)
+"""This machine has run out of file descriptors, memory, disk or ports."""
+
 _PLAIN_TEXT = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
 """OpenSSL's reasons when the other side answers TLS in plain text."""
 
@@ -112,6 +118,8 @@ def network_code(exc: BaseException) -> str:
         return "tls_not_spoken"
     if isinstance(exc, OSError) and exc.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
         return "unreachable"
+    if isinstance(exc, OSError) and exc.errno in _OWN_ERRNOS:
+        return "local_error"
     if isinstance(exc, OSError) and str(exc).startswith("Tunnel connection failed"):
         return "proxy_auth" if " 407" in str(exc) else "proxy_failed"
     if isinstance(exc, u.SSLError) and exc.args and isinstance(exc.args[0], ssl.SSLError):
@@ -124,7 +132,11 @@ def network_error(exc: BaseException, stage: Stage, *, connecting: bool = False)
     code = network_code(exc)
     if connecting:
         code = _BEFORE_CONNECTED.get(code, code)
-    reason = Reason.CONFIG if code in _OUR_SETTINGS and stage is Stage.BEFORE else stage.value
+    reason = stage.value
+    if stage is Stage.BEFORE and code in _OUR_SETTINGS:
+        reason = Reason.CONFIG
+    elif stage is Stage.BEFORE and code in _THIS_MACHINE:
+        reason = Reason.LOCAL
     return DeliveryError(reason, code, detail=f"{type(exc).__name__}: {exc}")
 
 

@@ -62,9 +62,9 @@ def _lines(found: Standing, waiting: int, moment: datetime) -> Iterator[tuple[st
 
 def _pause(one: Paused, moment: datetime) -> str:
     where = f"{one.provider} {one.to}" if one.to else one.provider
-    # A breaker's probe goes out then; what asked us to wait is asked again.
-    then = "tried again" if one.breaker else "goes on"
-    return f"{where}: {one.code} since {clock(one.since, moment)}, {then} {clock(one.until, moment)}"
+    then = "next probe" if one.breaker else "goes on"
+    at = f" (host {one.host}, pid {one.pid})" if one.host else ""
+    return f"{where}: {one.code} since {clock(one.since, moment)}, {then} {clock(one.until, moment)}{at}"
 
 
 def _lapse(seconds: float) -> str:
@@ -79,7 +79,7 @@ def _troubles(found: Standing) -> Iterator[str]:
         yield f"the server is alertctl {found.version}, this command is {__version__}"
     for one in found.paused:
         if one.breaker and not one.to:
-            yield f"{one.provider} refuses us ({one.code}): alertctl doctor says what to do about it"
+            yield f"{one.provider} refused our credentials ({one.code}): its deliveries wait; run alertctl doctor"
     if found.oldest_due_seconds > LATE_SECONDS and not found.paused:
         who = "its daemon" if found.daemon else "alertctl serve"
         yield f"the oldest due delivery is {_lapse(found.oldest_due_seconds)} late: does {who} run, and send?"

@@ -172,6 +172,10 @@ class Alertctl(_Section):
     deadline: Annotated[float, BeforeValidator(values.duration_between(0.1, 600))] = Field(
         10.0, description="Seconds that one attempt may last in all."
     )
+    max_age: Annotated[float, BeforeValidator(values.duration_between(60, 365 * 86_400))] = Field(
+        259_200.0,
+        description="How long a delivery waits for us to repair credentials, settings or this machine (72h).",
+    )
     senders: Annotated[int, BeforeValidator(values.whole(1, 256))] = Field(
         16, description="Threads that send, for each channel."
     )

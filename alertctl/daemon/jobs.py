@@ -1,4 +1,4 @@
-"""What the scheduler does: wake the dispatcher, prune once a day on one daemon, beat."""
+"""What the scheduler does: wake the dispatcher, expire what waits in vain, prune once a day on one daemon, beat."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ run = SQLModel.metadata.tables[str(Run.__tablename__)]
 
 DISPATCH_SECONDS = 2
 BEAT_SECONDS = 5
+EXPIRE_SECONDS = 30
 PRUNE_CHECK_MINUTES = 30
 """How often a daemon asks whether today's prune is still to be done; the first to ask does it."""
 KEPT = timedelta(days=7)
@@ -46,7 +47,12 @@ class Heart:
 
 
 def schedule(
-    settings: Settings, connect: Connect, dispatcher: Dispatcher, heart: Heart, clock: Callable[[], datetime]
+    settings: Settings,
+    connect: Connect,
+    dispatcher: Dispatcher,
+    heart: Heart,
+    clock: Callable[[], datetime],
+    expired: Callable[[int], None],
 ) -> BackgroundScheduler:
     """A scheduler, not yet started. No run is skipped for being late, late ones are run once."""
     days = outbox.ages(settings)
@@ -64,11 +70,23 @@ def schedule(
         except AlertctlError as error:
             log.warning("prune: %s; again later", error)
 
+    def expire() -> None:
+        try:
+            max_age = settings.alertctl.max_age
+            while count := connect.write(
+                lambda connection: outbox.expire(connection, max_age, dispatcher.paused, clock())
+            ):
+                log.warning("%d deliveries expired while they waited", count)
+                expired(count)
+        except AlertctlError as error:
+            log.warning("expire: %s; again later", error)
+
     scheduler = BackgroundScheduler(
         job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}, timezone="UTC"
     )
     scheduler.add_job(dispatcher.wake, "interval", seconds=DISPATCH_SECONDS, id="dispatch")
     scheduler.add_job(heart.beat, "interval", seconds=BEAT_SECONDS, id="heartbeat")
+    scheduler.add_job(expire, "interval", seconds=EXPIRE_SECONDS, id="expire")
     scheduler.add_job(prune, "interval", minutes=PRUNE_CHECK_MINUTES, id="prune", next_run_time=clock())
     return scheduler
 

@@ -13,9 +13,9 @@ from alertctl.catalogue import DUPLICATE
 from alertctl.channels.base import Receipt
 from alertctl.errors import Unreachable
 from alertctl.models import Status
-from alertctl.outbox import Ended, Lane, will_retry
+from alertctl.outbox import Ended, Lane
 from alertctl.routing import CHANNELS
-from alertctl.schemas import EventReceipt
+from alertctl.schemas import EventReceipt, Paused
 from alertctl.store import Store
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 14400)
@@ -24,10 +24,10 @@ SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 14400)
 class Metrics:
     """Counters of this process. Attempts and final outcomes are counted apart."""
 
-    def __init__(self, store: Store, schedule: Sequence[float], clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
         # A second series beside each counter with its birthday helps nobody.
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self._schedule, self._clock = schedule, clock
+        self._clock = clock
         self._registry = registry = CollectorRegistry()
         self._accepted = Counter("alertctl_events_accepted", "Events recorded", ["event_type"], registry=registry)
         self._suppressed = Counter(
@@ -46,6 +46,7 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self._expired = Counter("alertctl_expired", "Deliveries that expired while they waited", registry=registry)
         self._begin_at_zero()
         registry.register(_Queue(store, clock))
 
@@ -65,19 +66,22 @@ class Metrics:
                 if item.status == "suppressed":
                     self._suppressed.labels(_cause(item.error or "")).inc()
 
-    def ended(self, lane: Lane, ended: Sequence[Ended], unasked: int) -> None:
-        """Count attempts that ended, and deliveries that failed without one while their provider is left alone."""
+    def ended(self, lane: Lane, ended: Sequence[Ended], final: Sequence[bool]) -> None:
+        """Count attempts that ended, and deliveries that are `final` with them."""
         now = self._clock()
-        self._deliveries.labels(lane.channel, "failed").inc(unasked)
-        for one in ended:
+        for one, is_final in zip(ended, final, strict=True):
             if isinstance(one.verdict, Receipt):
                 self._attempts.labels(lane.provider, "success", "").inc()
                 self._deliveries.labels(lane.channel, "success").inc()
                 self._seconds.labels(lane.channel).observe(max(0.0, (now - one.claimed.since).total_seconds()))
                 continue
             self._attempts.labels(lane.provider, "failed", one.verdict.reason.value).inc()
-            if not will_retry(one, self._schedule, now):
+            if is_final:
                 self._deliveries.labels(lane.channel, "failed").inc()
+
+    def expired(self, count: int) -> None:
+        """Count deliveries that expired while they waited."""
+        self._expired.inc(count)
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)
@@ -100,7 +104,8 @@ class _Queue:
     def collect(self) -> Iterator[GaugeMetricFamily]:
         depth = GaugeMetricFamily("alertctl_queue_depth", "Deliveries that aren't final", labels=["channel"])
         oldest = GaugeMetricFamily("alertctl_oldest_due_seconds", "How long the oldest due delivery has been due")
-        paused = GaugeMetricFamily("alertctl_paused", "1 while a provider is left alone", labels=["provider"])
+        paused = GaugeMetricFamily("alertctl_paused", "1 while a provider is not called", labels=["provider"])
+        breakers = _Breakers()
         up = GaugeMetricFamily("alertctl_database_up", "1 while the database answers")
         try:
             with self._store.reading() as connection:
@@ -113,6 +118,32 @@ class _Queue:
         for channel, waiting in queue.depth.items():
             depth.add_metric([channel], waiting)
         oldest.add_metric([], queue.oldest_due_seconds)
-        for provider in queue.paused:
+        for provider in sorted({pause.provider for pause in queue.paused}):
             paused.add_metric([provider], 1)
-        yield from (up, depth, oldest, paused)
+        for pause in queue.paused:
+            if pause.breaker:
+                breakers.add(pause)
+        yield from (up, depth, oldest, paused, *breakers.families)
+
+
+class _Breakers:
+    """The open circuit breakers of all running daemons on this database."""
+
+    def __init__(self) -> None:
+        labels = ["provider", "code", "host", "pid"]
+        self._open = GaugeMetricFamily(
+            "alertctl_breaker_open", "1 while a daemon's circuit breaker is open", labels=labels
+        )
+        self._since = GaugeMetricFamily(
+            "alertctl_breaker_since_seconds", "When the circuit breaker opened (seconds since 1970)", labels=labels
+        )
+        self._next_probe = GaugeMetricFamily(
+            "alertctl_breaker_next_probe_seconds", "When its next probe goes out (seconds since 1970)", labels=labels
+        )
+        self.families = (self._open, self._since, self._next_probe)
+
+    def add(self, pause: Paused) -> None:
+        labels = [pause.provider, pause.code, pause.host or "", str(pause.pid or "")]
+        self._open.add_metric(labels, 1)
+        self._since.add_metric(labels, pause.since.timestamp())
+        self._next_probe.add_metric(labels, pause.until.timestamp())

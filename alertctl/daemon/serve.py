@@ -102,9 +102,9 @@ def _running(
 ) -> Iterator[FastAPI]:
     """Everything that lives as long as the daemon, in the order in which it may be started and must be stopped."""
     writer, channels, audience, heart = Writer(store), build(settings), audience_of(settings), Heart()
-    metrics = Metrics(store, settings.retry.schedule, now)
+    metrics = Metrics(store, now)
     dispatcher = Dispatcher(writer, channels, Policy.of(settings), now, metrics.ended)
-    scheduler = schedule(settings, writer, dispatcher, heart, now)
+    scheduler = schedule(settings, writer, dispatcher, heart, now, metrics.expired)
     spooled = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
     scheduler.add_job(spooled, "interval", seconds=SPOOL_SECONDS, id="spool", next_run_time=now())
     patience = settings.alertctl.deadline + TEST_PATIENCE

@@ -13,8 +13,9 @@ from alertctl.catalogue import DUPLICATE
 from alertctl.deliveries.filters import of_events, others, settled, times
 from alertctl.deliveries.ordered import counting
 from alertctl.deliveries.rows import delivery, pauses
-from alertctl.errors import InvalidEvent, Reason
+from alertctl.errors import InvalidEvent
 from alertctl.models import Status
+from alertctl.outbox import live_reports
 from alertctl.routing import CHANNELS
 from alertctl.schemas import Count, LogFilter, Paused, Standing, Stats
 from alertctl.store import HEAD
@@ -83,7 +84,7 @@ class Queue:
 
     depth: dict[str, int]
     oldest_due_seconds: float
-    paused: list[str]
+    paused: list[Paused]
 
 
 def queue(connection: Connection, now: datetime) -> Queue:
@@ -96,19 +97,32 @@ def queue(connection: Connection, now: datetime) -> Queue:
     return Queue(
         depth=depth,
         oldest_due_seconds=(now - oldest).total_seconds() if oldest else 0.0,
-        paused=[one.provider for one in paused(connection, now) if one.to is None],
+        paused=[pause for pause in paused(connection, now) if pause.to is None],
     )
 
 
 def paused(connection: Connection, now: datetime) -> list[Paused]:
-    """The providers and addresses that are left alone now, the providers first."""
+    """Return the open circuit breakers of running daemons, then the providers and addresses that asked us to wait."""
+    breakers = [
+        Paused(
+            provider=report.provider,
+            to=None,
+            code=report.code,
+            breaker=True,
+            since=report.since,
+            until=report.next_probe_at,
+            host=report.host,
+            pid=report.pid,
+        )
+        for report in live_reports(connection, now)
+    ]
     rows = select(pauses).where(pauses.c.until > now).order_by(pauses.c.address_key != "", pauses.c.provider)
-    return [
+    return breakers + [
         Paused(
             provider=row.provider,
             to=row.address_key or None,
             code=row.code,
-            breaker=row.reason != Reason.RATE_LIMITED,
+            breaker=False,
             since=row.since,
             until=row.until,
         )

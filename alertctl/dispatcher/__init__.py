@@ -1,30 +1,31 @@
-"""Where an alert leaves: claims due deliveries, sends them with a few threads a channel, records how it went."""
+"""Where an alert leaves: claims due deliveries, sends them with a few threads a channel, records the results."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from alertctl.channels.base import Channel
-from alertctl.dispatcher.lane import ChannelLane, Observe
-from alertctl.dispatcher.pace import Pace
-from alertctl.dispatcher.policy import Policy, Tally
-from alertctl.outbox import Ended, Lane
+from alertctl.dispatcher.circuit_breaker import CircuitBreaker
+from alertctl.dispatcher.options import Policy, Tally
+from alertctl.dispatcher.rate_limit import Pace
+from alertctl.dispatcher.worker import ChannelWorker, Observe
+from alertctl.outbox import Ended, Instance, Lane
 from alertctl.schemas import EventReceipt
 from alertctl.store import Connect
 
 __all__ = ["Dispatcher", "Observe", "Policy", "Tally"]
-log = logging.getLogger("alertctl.dispatcher")
 
 
-def _nobody(_lane: Lane, _ended: Sequence[Ended], _unasked: int) -> None:
+def _nobody(_lane: Lane, _ended: Sequence[Ended], _final: Sequence[bool]) -> None:
     pass
 
 
 class Dispatcher:
-    """One lane for each channel, so that one slow provider can't starve the other.
+    """One worker for each channel, so that one slow provider can't starve the other.
 
     `run_once` works through what is due and returns; `start` and `stop` are the daemon's.
     """
@@ -40,48 +41,68 @@ class Dispatcher:
         self._connect, self._channels, self._policy = connect, channels, policy
         self._clock, self._observe = clock, observe
         self._paces = {name: Pace(policy.per_second, policy.burst) for name in channels if name == "slack"}
-        self._lanes: list[ChannelLane] = []
+        self._breakers = {name: CircuitBreaker() for name in channels}
+        self._workers: list[ChannelWorker] = []
 
     def run_once(self, event_id: str | None = None) -> Tally:
         """Send what is due, or one event's own deliveries (unpaced), until nothing is left. Raises Unreachable."""
-        lanes = [self._lane(name, event_id) for name in self._channels]
-        threads = [threading.Thread(target=lane.run_until_idle, name=f"alertctl-{lane.name}") for lane in lanes]
+        workers = [self._worker(name, event_id, self._breakers[name]) for name in self._channels]
+        threads = [threading.Thread(target=worker.run_until_idle, name=f"alertctl-{worker.name}") for worker in workers]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        for lane in lanes:
-            if lane.trouble is not None:
-                raise lane.trouble
-        return sum((lane.tally for lane in lanes), Tally())
+        for worker in workers:
+            if worker.trouble is not None:
+                raise worker.trouble
+        return sum((worker.tally for worker in workers), Tally())
+
+    def send_now(self, name: str, publish: Callable[[Connection], str]) -> None:
+        """Publish one event for channel `name` and call its provider at once, whatever its circuit breaker says.
+
+        `publish` returns the event's id; no other process can claim its delivery first. Raises what it raised, or
+        Unreachable. A success asks every instance, this one included, to probe.
+        """
+        worker = self._worker(name, "", CircuitBreaker())
+        worker.run_until_idle(publish)
+        if worker.trouble is not None:
+            raise worker.trouble
 
     def start(self) -> None:
-        self._lanes = [self._lane(name, None) for name in self._channels]
-        for lane in self._lanes:
-            lane.start()
+        instance = Instance.current()
+        self._workers = [self._worker(name, None, self._breakers[name], instance) for name in self._channels]
+        for worker in self._workers:
+            worker.start()
 
     def wake(self, receipt: EventReceipt | None = None) -> None:
-        """Something may be due (of this event, if it is known): look now. Cheap, from any thread."""
-        for lane in self._lanes:
-            if receipt is None:
-                lane.wake()
-            elif any(one.channel == lane.name for one in receipt.deliveries):
-                lane.wake(receipt.event_id)
+        """Look for due deliveries now, for the channels of this event if it is known. Cheap, from any thread."""
+        for worker in self._workers:
+            if receipt is None or any(item.channel == worker.name for item in receipt.deliveries):
+                worker.wake()
 
     def stop(self, grace: float) -> None:
         """Finish what is in flight within `grace` seconds, give the rest back uncounted."""
-        for lane in self._lanes:
-            lane.stop()
-        for lane in self._lanes:
-            lane.join(grace)
+        for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
+            worker.join(grace)
 
     @property
     def alive(self) -> bool:
-        """Whether every lane's thread still works."""
-        return all(lane.alive for lane in self._lanes)
+        """Whether every worker's thread still works."""
+        return all(worker.alive for worker in self._workers)
 
-    def _lane(self, name: str, event_id: str | None) -> ChannelLane:
+    @property
+    def paused(self) -> dict[str, datetime]:
+        """The channels whose circuit breaker is open in this process, and since when."""
+        return {name: breaker.since for name, breaker in self._breakers.items() if breaker.refusal is not None}
+
+    def _worker(
+        self, name: str, event_id: str | None, breaker: CircuitBreaker, instance: Instance | None = None
+    ) -> ChannelWorker:
         channel = self._channels[name]
-        pace = None if event_id else self._paces.get(name)
+        pace = self._paces.get(name) if event_id is None else None
         where = Lane(name, channel.provider, event_id)
-        return ChannelLane(where, channel, self._connect, self._policy, self._clock, pace, self._observe)
+        return ChannelWorker(
+            where, channel, self._connect, self._policy, self._clock, pace, breaker, self._observe, instance
+        )

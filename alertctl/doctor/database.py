@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.engine import make_url
 
 from alertctl.config import Settings
 from alertctl.deliveries import queue
-from alertctl.deliveries.rows import delivery, pauses
+from alertctl.deliveries.rows import delivery
 from alertctl.doctor.examination import Examination
 from alertctl.doctor.fixes import fix_for_pause
 from alertctl.doctor.found import Found, failure, ok, unknown, warning
 from alertctl.errors import ConfigError, Reason, Unreachable
 from alertctl.models import Status
+from alertctl.schemas import Paused
 from alertctl.store import HEAD, Store, current_version
 
 LATE_SECONDS = 300.0
@@ -95,17 +96,49 @@ def last_email_success(examination: Examination) -> Found:
 
 
 def paused_providers(examination: Examination) -> Found:
-    """The breaker, and rate limits: a provider's pause is a row (one address's is of no interest here)."""
+    """Every provider that isn't called now, and what waits because our credentials or settings were refused."""
 
     def look(connection: Connection) -> Found:
-        rows = connection.execute(select(pauses).where(pauses.c.address_key == "").order_by(pauses.c.provider)).all()
-        found = [judged for row in rows if (judged := _pause(row, examination)) is not None]
-        return max(found, key=lambda one: _GRAVITY.index(one.outcome)) if found else ok("none")
+        standing = queue(connection, examination.now)
+        breakers = [pause for pause in standing.paused if pause.breaker]
+        rate_limits = [pause for pause in standing.paused if not pause.breaker]
+        if breakers:
+            fixes = dict.fromkeys(fix_for_pause(pause.code) for pause in breakers)
+            return failure("; ".join(_breaker(pause, examination.now) for pause in breakers), " ".join(fixes))
+        refused = _refused(connection)
+        if refused:
+            waiting = "; ".join(f"{_deliveries(row.count)} on {row.channel}: {row.error}" for row in refused)
+            return warning(waiting, " ".join(dict.fromkeys(fix_for_pause(row.error) for row in refused)))
+        if rate_limits:
+            return warning("; ".join(_rate_limit(pause, examination.now) for pause in rate_limits), _GOES_ON)
+        return ok("none")
 
     return _read(examination, look)
 
 
-_GRAVITY = ("ok", "unknown", "warning", "failure")
+_GOES_ON = "Nothing to do: it goes on by itself."
+
+
+def _refused(connection: Connection) -> Sequence[Any]:
+    """What waits in the outbox because a provider refused us, by channel and code."""
+    waits = (
+        delivery.c.status == Status.FAILED.value,
+        delivery.c.next_attempt_at.is_not(None),
+        delivery.c.reason == Reason.CONFIG.value,
+    )
+    columns = (delivery.c.channel, delivery.c.error)
+    return connection.execute(select(*columns, func.count().label("count")).where(*waits).group_by(*columns)).all()
+
+
+def _breaker(pause: Paused, now: datetime) -> str:
+    since = _span((now - pause.since).total_seconds())
+    probe = _span((pause.until - now).total_seconds())
+    daemon = f"the daemon on {pause.host} (pid {pause.pid})"
+    return f"{pause.provider} refused {daemon} {since} ago: {pause.code}; next probe in {probe}"
+
+
+def _rate_limit(pause: Paused, now: datetime) -> str:
+    return f"{pause.provider}: {pause.code}, for another {_span((pause.until - now).total_seconds())}"
 
 
 # --- reading ---
@@ -178,27 +211,6 @@ def _last_success(connection: Connection, channel: str, now: datetime) -> Found:
     if success is None:
         return unknown("nothing was sent yet", f"alertctl test {channel} sends one message, marked as a test.")
     return ok(when)
-
-
-def _pause(row: Any, examination: Examination) -> Found | None:
-    """None for a pause that is over and says nothing about the present."""
-    over = row.until <= examination.now
-    if row.reason != Reason.CONFIG.value:
-        wait = _span((row.until - examination.now).total_seconds())
-        return (
-            None if over else warning(f"{row.provider}: {row.code}, for another {wait}", "Wait: it goes on by itself.")
-        )
-    if not over:
-        return failure(f"{row.provider} is paused: {row.code}", fix_for_pause(row.code))
-    if row.provider not in _in_use(examination.settings):
-        return None
-    since = _span((examination.now - row.since).total_seconds())
-    return warning(f"{row.provider}: {row.code}, first seen {since} ago, and no success since", fix_for_pause(row.code))
-
-
-def _in_use(settings: Settings) -> set[str]:
-    mailer = "sendgrid" if settings.sendgrid.api_key.get_secret_value() else "smtp"
-    return {name for name, on in (("slack", settings.slack.enabled), (mailer, settings.email.enabled)) if on}
 
 
 def _deliveries(count: int) -> str:

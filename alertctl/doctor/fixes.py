@@ -38,8 +38,8 @@ def is_slacks_word(error: DeliveryError) -> bool:
 
 
 def fix_for_pause(code: str) -> str:
-    """What to do about a provider that is left alone because its settings were wrong."""
+    """Return what to do about a provider that refused our credentials or settings."""
     repair = BY_CODE.get(
         code, "Run alertctl doctor where the daemon runs, with its settings, and repair what it names."
     )
-    return f"{repair} Then: alertctl log retry --status failed --error {code}"
+    return f"{repair} Then restart the daemon: what waits is sent."

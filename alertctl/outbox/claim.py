@@ -27,8 +27,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from alertctl.errors import Reason
 from alertctl.models import Status, Urgency
 from alertctl.outbox.changes import begin_change, this_change
-from alertctl.outbox.rows import INTERRUPTED, PROBING, SWEEP, Claimed, attempt, claimed_from, delivery, pauses
-from alertctl.retry import PROBE_SECONDS
+from alertctl.outbox.rows import INTERRUPTED, SWEEP, Claimed, attempt, claimed_from, delivery, pauses
 from alertctl.routing import CHANNELS
 from alertctl.store import given, packed
 
@@ -44,12 +43,13 @@ class Lane:
 
 @dataclass(slots=True)
 class Claim:
-    """What a claim found. `paused_until` when the whole provider is left alone; `probing` when this is the one try."""
+    """The deliveries that a claim took, and how many the rate limit moved to their turn (`deferred`).
+
+    `paused_until` is set while the whole provider asked us to wait.
+    """
 
     taken: list[Claimed] = field(default_factory=list)
-    failed: int = 0
     deferred: int = 0
-    probing: bool = False
     paused_until: datetime | None = None
     next_due: datetime | None = None
 
@@ -75,31 +75,25 @@ def claim(
 ) -> Claim:
     """Take due deliveries: `limits[urgency]` at most of each urgency and all before it. `lease` in seconds.
 
-    What is paused is passed over; while a provider's breaker is open, what is due fails with the breaker's code
-    instead of asking again; when the breaker's time is up, one delivery is taken as a probe.
+    Addresses whose provider asked us to wait are passed over.
     """
-    known = connection.execute(_PAUSES, {"of_provider": lane.provider}).all()
-    breaker = next((row for row in known if row.address_key == ""), None)
-    if breaker is not None and breaker.until > now:
-        failed = _fail_waiting(connection, lane, breaker, now) if breaker.reason == Reason.CONFIG else 0
-        return Claim(paused_until=breaker.until, failed=failed)
-    paused = {row.address_key: row.until for row in known if row.address_key and row.until > now}
-    for key, until in paused.items():
-        _shelve(connection, lane, key, until, now)
-    probing = breaker is not None and breaker.reason in (Reason.CONFIG, PROBING)
-    found = Claim(probing=probing)
+    known = [row for row in connection.execute(_PAUSES, {"of_provider": lane.provider}) if row.until > now]
+    paused_until = next((row.until for row in known if row.address_key == ""), None)
+    if paused_until is not None:
+        return Claim(paused_until=paused_until)
+    for row in known:
+        _shelve(connection, lane, row.address_key, row.until, now)
+    result = Claim()
     rows: list[Any] = []
     for urgency in Urgency.ALL:
-        room = (1 if probing else limits[urgency]) - len(rows)
+        room = limits[urgency] - len(rows)
         if room > 0:
-            rows += _take(connection, lane, urgency, room, list(paused), now, lease)
-    if probing and rows and breaker is not None:
-        _extend(connection, breaker, now)
+            rows += _take(connection, lane, urgency, room, [row.address_key for row in known], now, lease)
     _close_interrupted(connection, rows)
-    _sort_out(connection, lane, rows, found, now, pace)
+    _sort_out(connection, lane, rows, result, now, pace)
     if not rows:
-        found.next_due = _next_due(connection, lane, now)
-    return found
+        result.next_due = _next_due(connection, lane, now)
+    return result
 
 
 def is_due(connection: Connection, now: datetime, channels: Sequence[str] = CHANNELS) -> bool:
@@ -170,6 +164,8 @@ def _taking(of_one_event: bool, past_paused: bool) -> ReturningUpdate[Any]:
             status=Status.SENDING.value,
             ambiguous=or_(delivery.c.ambiguous, delivery.c.status == Status.SENDING.value),
             attempts=delivery.c.attempts + 1,
+            # An attempt that was interrupted counts: its result is unknown.
+            schedule_step=delivery.c.schedule_step + case((delivery.c.status == Status.SENDING.value, 1), else_=0),
             next_attempt_at=bindparam("of_end"),
             updated_at=bindparam("of_now"),
         )
@@ -181,6 +177,7 @@ def _taking(of_one_event: bool, past_paused: bool) -> ReturningUpdate[Any]:
             delivery.c.urgency,
             delivery.c.attempts,
             delivery.c.round_start,
+            delivery.c.schedule_step,
             delivery.c.waiting_since,
             delivery.c.reason,
             delivery.c.requested_by,
@@ -257,8 +254,8 @@ _GIVE_BACK = (
 )
 
 
-def release(connection: Connection, claims: Sequence[Claimed], now: datetime) -> None:
-    """Give back, uncounted and due at once, what was claimed and not sent."""
+def release(connection: Connection, claims: Sequence[Claimed]) -> None:
+    """Give back, uncounted, what was claimed and not sent: due at once, at its old place in the queue."""
     for claimed in claims:
         mine = (attempt.c.delivery_id == claimed.delivery_id, attempt.c.number == claimed.attempt)
         gone = connection.execute(delete(attempt).where(*mine, attempt.c.outcome.is_(None)))
@@ -266,37 +263,7 @@ def release(connection: Connection, claims: Sequence[Claimed], now: datetime) ->
             statement = _GIVE_BACK.where(delivery.c.attempts == claimed.attempt, delivery.c.status == "sending")
             statement = statement.values(change=this_change())
             begin_change(connection)
-            connection.execute(statement, {"b_id": claimed.delivery_id, "b_at": now})
-
-
-def _extend(connection: Connection, breaker: Any, now: datetime) -> None:
-    """While the probe is under way nobody else probes, and what waits isn't failed for an answer that isn't in yet."""
-    mine = (pauses.c.provider == breaker.provider, pauses.c.address_key == "")
-    until = now + timedelta(seconds=PROBE_SECONDS)
-    connection.execute(update(pauses).where(*mine).values(until=until, reason=PROBING))
-
-
-def _fail_waiting(connection: Connection, lane: Lane, breaker: Any, now: datetime) -> int:
-    """What is due fails with the open breaker's code, for good and without a call. Returns how many."""
-    begin_change(connection)
-    due = _due(lane, now).limit(SWEEP).with_for_update(skip_locked=True)
-    statement = (
-        update(delivery)
-        .where(_among(due))
-        .values(
-            status=Status.FAILED.value,
-            error=breaker.code,
-            reason=Reason.CONFIG.value,
-            ambiguous=or_(delivery.c.ambiguous, delivery.c.status == Status.SENDING.value),
-            next_attempt_at=None,
-            updated_at=now,
-            change=this_change(),
-        )
-        .returning(delivery.c.id, (delivery.c.attempts + 1).label("attempts"))
-    )
-    rows = connection.execute(statement).all()
-    _close_interrupted(connection, rows)
-    return len(rows)
+            connection.execute(statement, {"b_id": claimed.delivery_id, "b_at": claimed.since})
 
 
 def _shelve(connection: Connection, lane: Lane, key: str, until: datetime, now: datetime) -> None:

@@ -10,12 +10,13 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Insert, insert, select, update
+from sqlalchemy import Connection, Insert, case, exists, insert, select, update
 
-from alertctl.errors import Reason
+from alertctl.content import Severity
 from alertctl.models import Status, Urgency, new_id
+from alertctl.outbox.breaker_reports import request_probes
 from alertctl.outbox.changes import begin_change, this_change
-from alertctl.outbox.rows import SWEEP, delivery, pauses
+from alertctl.outbox.rows import SWEEP, delivery, event
 from alertctl.routing import CHANNELS, Target
 from alertctl.schemas import DeliveryItem
 from alertctl.store import announce, given, packed
@@ -115,7 +116,7 @@ def resend(
     """Make deliveries due at once in a new round of attempts. One that arrived is sent once more only if `again`.
     What goes to a channel that isn't `enabled` is left alone: nobody would send it.
 
-    Whoever resends has mended something: open breakers let a probe through at once.
+    A person who resends has repaired something: all open circuit breakers probe at once.
     """
     results: list[Resent] = []
     begin_change(connection)
@@ -130,10 +131,8 @@ def resend(
         outcomes = [Resent(one, _why_not(found.get(one), again, enabled)) for one in part]
         _restart(connection, [one.delivery_id for one in outcomes if one.why_not is None], by, now)
         results += outcomes
+    request_probes(connection)
     announce(connection)
-    connection.execute(
-        update(pauses).where(pauses.c.reason == Reason.CONFIG.value, pauses.c.until > now).values(until=now)
-    )
     return results
 
 
@@ -149,6 +148,9 @@ def _why_not(row: Any, again: bool, enabled: Collection[str]) -> str | None:
     return None
 
 
+_IS_CRITICAL = exists().where(event.c.id == delivery.c.event_id, event.c.severity == Severity.CRITICAL.value)
+
+
 def _restart(connection: Connection, ids: Sequence[str], by: str, now: datetime) -> None:
     if ids:
         connection.execute(
@@ -159,8 +161,9 @@ def _restart(connection: Connection, ids: Sequence[str], by: str, now: datetime)
                 error=None,
                 reason=None,
                 round_start=delivery.c.attempts,
+                schedule_step=0,
                 waiting_since=now,
-                urgency=Urgency.FRESH,
+                urgency=case((_IS_CRITICAL, Urgency.CRITICAL), else_=Urgency.NORMAL),
                 next_attempt_at=now,
                 requested_by=by[:254],
                 updated_at=now,

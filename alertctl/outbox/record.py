@@ -1,4 +1,4 @@
-"""Writing how attempts ended, and the pauses that follow from it."""
+"""Write how attempts ended, and the pauses that follow from it."""
 
 from __future__ import annotations
 
@@ -8,33 +8,39 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Update, bindparam, delete, func, or_, update
+from sqlalchemy import Column, Connection, FromClause, Integer, String, Update, case, func, or_, update
 
 from alertctl.channels.base import Receipt, Verdict
 from alertctl.errors import DeliveryError, Reason
 from alertctl.models import Status, Urgency
 from alertctl.outbox.changes import begin_change, this_change
 from alertctl.outbox.claim import Lane
-from alertctl.outbox.rows import PROBING, Claimed, attempt, delivery, pauses
-from alertctl.retry import PauseWanted, Tried, next_attempt, pause
-from alertctl.store import given, insert_or, packed
+from alertctl.outbox.rows import Claimed, attempt, delivery, pauses
+from alertctl.retry import COUNTED, PauseWanted, Progress, is_expired, next_attempt, pause
+from alertctl.store import announce, given, insert_or, packed
 
 d = delivery.c
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How an attempt ended, and how many milliseconds it took (None: nothing was sent)."""
+    """How an attempt ended, and how many milliseconds it took (None: nothing was sent). `once`: no retry later."""
 
     claimed: Claimed
     verdict: Verdict
     duration_ms: int | None
+    once: bool = False
+
+
+_ATTEMPT_REASON: Column[str] = Column("attempt_reason", String)
+_STEP = Column("step", Integer)
+"""1 when the failure uses up a wait of the schedule."""
 
 
 def _ended(dialect: str) -> FromClause:
     """How attempts ended, as `_result` tells it, and the row of the delivery that it belongs to by `attempts`."""
-    of_delivery = (d.id, d.attempts, d.status, d.error, d.reason, d.ambiguous, d.next_attempt_at, d.provider_id)
-    return given(dialect, (*of_delivery, d.updated_at, attempt.c.answer, attempt.c.duration_ms))
+    of_delivery = (d.id, d.attempts, d.status, d.error, d.reason, d.ambiguous, d.next_attempt_at, d.provider_id, _STEP)
+    return given(dialect, (*of_delivery, d.updated_at, _ATTEMPT_REASON, attempt.c.answer, attempt.c.duration_ms))
 
 
 @cache
@@ -51,7 +57,8 @@ def _record(dialect: str) -> Update:
             ambiguous=or_(d.ambiguous, ended.ambiguous),
             next_attempt_at=ended.next_attempt_at,
             provider_id=ended.provider_id,
-            urgency=Urgency.RETRY,
+            schedule_step=d.schedule_step + ended.step,
+            urgency=case((ended.step == 1, d.urgency.bitwise_or(Urgency.RETRY)), else_=d.urgency),
             updated_at=ended.updated_at,
             change=this_change(),
         )
@@ -66,7 +73,7 @@ def _end(dialect: str) -> Update:
         .where(attempt.c.delivery_id == ended.id, attempt.c.number == ended.attempts, attempt.c.outcome.is_(None))
         .values(
             outcome=ended.status,
-            reason=ended.reason,
+            reason=ended.attempt_reason,
             code=ended.error,
             answer=ended.answer,
             duration_ms=ended.duration_ms,
@@ -79,40 +86,27 @@ def record(
     lane: Lane,
     ended: Sequence[Ended],
     schedule: Sequence[float],
+    max_age: float,
     now: datetime,
     chance: Callable[[], float],
-) -> list[PauseWanted]:
+) -> list[bool]:
     """Write how attempts ended; a result that comes after its lease was taken over changes nothing.
 
-    Returns the pauses that it opened. A verdict on a message or its address closes the provider's breaker.
+    Returns for each whether its delivery is final now.
     """
-    results = packed(connection, (_result(one, schedule, now, chance()) for one in ended))
+    rows = [_result(one, schedule, max_age, now, chance()) for one in ended]
+    results = packed(connection, rows)
     begin_change(connection)
     connection.execute(_record(connection.dialect.name), results)
     connection.execute(_end(connection.dialect.name), results)
-    if any(_let_in(one.verdict) for one in ended):
-        _close_breaker(connection, lane)
-    return _open_pauses(connection, lane, ended, now)
+    _open_pauses(connection, lane, ended, now)
+    if any(row["attempt_reason"] == Reason.CONFIG for row in rows):
+        # Another instance may have good credentials: what was refused here is due there.
+        announce(connection)
+    return [row["next_attempt_at"] is None for row in rows]
 
 
-def _let_in(verdict: Verdict) -> bool:
-    """Whether the provider took our credentials: it judged the message or its address."""
-    return isinstance(verdict, Receipt) or verdict.reason in (Reason.BAD_ADDRESS, Reason.REJECTED)
-
-
-def _close_breaker(connection: Connection, lane: Lane) -> None:
-    # Not a rate limit's pause: that one lasts as long as the provider said, whatever was on its way already.
-    connection.execute(_CLOSE, {"of_provider": lane.provider})
-
-
-_CLOSE = delete(pauses).where(
-    pauses.c.provider == bindparam("of_provider"),
-    pauses.c.address_key == "",
-    or_(pauses.c.reason == Reason.CONFIG.value, pauses.c.reason == PROBING),
-)
-
-
-def _result(one: Ended, schedule: Sequence[float], now: datetime, chance: float) -> dict[str, Any]:
+def _result(one: Ended, schedule: Sequence[float], max_age: float, now: datetime, chance: float) -> dict[str, Any]:
     claimed, verdict = one.claimed, one.verdict
     row: dict[str, Any] = {
         "id": claimed.delivery_id,
@@ -120,6 +114,9 @@ def _result(one: Ended, schedule: Sequence[float], now: datetime, chance: float)
         "updated_at": now,
         "duration_ms": one.duration_ms,
         "ambiguous": False,
+        "step": 0,
+        "attempt_reason": None,
+        "next_attempt_at": None,
     }
     if isinstance(verdict, Receipt):
         return row | {
@@ -127,28 +124,21 @@ def _result(one: Ended, schedule: Sequence[float], now: datetime, chance: float)
             "provider_id": verdict.provider_id[:255],
             "answer": verdict.answer,
         }
+    expired = is_expired(verdict.reason, claimed.since, max_age, now)
+    progress = Progress(claimed.tries, claimed.schedule_step, claimed.since, claimed.plain, one.once)
     return row | {
         "status": Status.FAILED.value,
         "error": verdict.code,
-        "reason": verdict.reason.value,
+        "reason": Reason.EXPIRED.value if expired else verdict.reason.value,
+        "attempt_reason": verdict.reason.value,
         "answer": verdict.detail,
         "ambiguous": verdict.reason is Reason.AMBIGUOUS,
-        "next_attempt_at": next_attempt(verdict, _tried(claimed, now), schedule, now, chance),
+        "step": int(verdict.reason in COUNTED),
+        "next_attempt_at": next_attempt(verdict, progress, schedule, max_age, now, chance),
     }
 
 
-def will_retry(one: Ended, schedule: Sequence[float], now: datetime) -> bool:
-    """Whether a failed attempt leaves a delivery that will be tried again."""
-    if isinstance(one.verdict, Receipt):
-        return False
-    return next_attempt(one.verdict, _tried(one.claimed, now), schedule, now, 0.0) is not None
-
-
-def _tried(claimed: Claimed, now: datetime) -> Tried:
-    return Tried(claimed.tries, (now - claimed.since).total_seconds(), claimed.plain)
-
-
-def _open_pauses(connection: Connection, lane: Lane, ended: Sequence[Ended], now: datetime) -> list[PauseWanted]:
+def _open_pauses(connection: Connection, lane: Lane, ended: Sequence[Ended], now: datetime) -> None:
     opened: dict[str, tuple[PauseWanted, DeliveryError]] = {}
     for one in ended:
         wanted = pause(one.verdict, one.claimed.address_key) if isinstance(one.verdict, DeliveryError) else None
@@ -167,4 +157,3 @@ def _open_pauses(connection: Connection, lane: Lane, ended: Sequence[Ended], now
                 index_elements=["provider", "address_key"], set_=change
             )
         )
-    return [wanted for wanted, _ in opened.values()]

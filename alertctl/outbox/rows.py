@@ -9,17 +9,18 @@ from typing import Any
 from sqlmodel import SQLModel
 
 from alertctl.errors import Reason
-from alertctl.models import Attempt, Delivery, Pause
+from alertctl.models import Attempt, BreakerReport, Delivery, Event, Pause, ProbeRequest
 
 TABLES = SQLModel.metadata.tables
 delivery = TABLES[str(Delivery.__tablename__)]
 attempt = TABLES[str(Attempt.__tablename__)]
 pauses = TABLES[str(Pause.__tablename__)]
+event = TABLES[str(Event.__tablename__)]
+breaker_report = TABLES[str(BreakerReport.__tablename__)]
+probe_request = TABLES[str(ProbeRequest.__tablename__)]
 
 INTERRUPTED = "interrupted"
 """The code of an attempt whose sender never came back: the message may have arrived."""
-PROBING = "probing"
-"""The reason of a breaker's row while its probe is under way: what waits goes on waiting for the verdict."""
 SWEEP = 1000
 """Rows that one statement writes or moves aside at most, so that no transaction is long."""
 
@@ -37,6 +38,7 @@ class Claimed:
     tries: int
     since: datetime
     plain: bool
+    schedule_step: int = 0
 
 
 def claimed_from(row: Any) -> Claimed:
@@ -50,4 +52,5 @@ def claimed_from(row: Any) -> Claimed:
         tries=row.attempts - row.round_start,
         since=row.waiting_since,
         plain=row.reason == Reason.REJECTED,
+        schedule_step=row.schedule_step,
     )

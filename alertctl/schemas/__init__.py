@@ -274,8 +274,11 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
-    """A provider, or one of its addresses (`to`), that is left alone `until` then. `breaker`: its credentials or
-    settings were refused (`code`); else it asked us to wait."""
+    """A provider, or one of its addresses (`to`), that is not called `until` then.
+
+    `breaker`: the provider refused the credentials or settings (`code`) of the daemon on `host` with process id `pid`,
+    whose next probe goes out at `until`. Else it asked us to wait.
+    """
 
     provider: str
     to: str | None
@@ -283,6 +286,8 @@ class Paused:
     breaker: bool
     since: Moment
     until: Moment
+    host: str | None = None
+    pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

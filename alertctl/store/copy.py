@@ -39,6 +39,8 @@ TABLES = tuple(_ALL[str(model.__tablename__)] for model in MODELS)
 NOT_COPIED = {
     "tick": "the number of a database's own last change",
     "tally": "how many deliveries there are: triggers count what arrives",
+    "breaker_report": "the open circuit breakers of the daemons that run on a database",
+    "probe_request": "how often these daemons were asked to probe",
 }
 """What each database keeps for itself, and why it stays."""
 

@@ -29,6 +29,7 @@ EVERYBODY = Audience("#platform-alerts", ("ops@corp.example",), frozenset({"slac
 SLACK, EMAIL = Lane("slack", "slack"), Lane("email", "smtp")
 SCHEDULE = (5.0, 30.0, 120.0)
 LEASE = 30.0
+MAX_AGE = 72 * 3600.0
 
 
 def after(seconds: float) -> datetime:
@@ -45,7 +46,7 @@ def announce(connect: Connect, *to: str, event_type: str = "generic_alert", now:
 
 
 def claim(connect: Connect, lane: Lane = SLACK, limit: int = 100, now: datetime = NOW, **more: Any) -> Claim:
-    return connect.write(lambda connection: outbox.claim(connection, lane, (limit,) * 3, now, LEASE, **more))
+    return connect.write(lambda connection: outbox.claim(connection, lane, (limit,) * 4, now, LEASE, **more))
 
 
 def claim_one(connect: Connect, lane: Lane = SLACK, now: datetime = NOW) -> Claimed:
@@ -54,7 +55,7 @@ def claim_one(connect: Connect, lane: Lane = SLACK, now: datetime = NOW) -> Clai
 
 
 def record(connect: Connect, *ended: Ended, lane: Lane = SLACK, now: datetime = NOW) -> Any:
-    return connect.write(lambda connection: outbox.record(connection, lane, ended, SCHEDULE, now, lambda: 0.0))
+    return connect.write(lambda connection: outbox.record(connection, lane, ended, SCHEDULE, MAX_AGE, now, lambda: 0.0))
 
 
 def arrived(claimed: Claimed) -> Ended:

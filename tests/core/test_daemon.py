@@ -8,10 +8,8 @@ from itertools import pairwise
 
 from sqlalchemy import select
 
-from alertctl import outbox
-from alertctl.dispatcher.pace import Pace
+from alertctl.dispatcher.rate_limit import Pace
 from alertctl.outbox.rows import attempt
-from alertctl.store import Writer
 from core.lab import announce, claim, dispatching, row, rows, settings_for, statuses, wait_until, wall_clock
 
 
@@ -57,38 +55,6 @@ def test_a_daemon_sends_what_it_is_woken_for(store, sandbox, daemon):
         assert dispatcher.alive
     assert row(store).status == "success"
     assert not dispatcher.alive
-
-
-def test_an_idle_daemon_claims_an_alert_in_the_commit_that_records_it(store, sandbox, database_url):
-    writer = Writer(store)
-    with dispatching(writer, settings_for(sandbox, database_url), wall_clock) as dispatcher:
-        dispatcher.start()
-        try:
-            for number in range(5):
-                # Both lanes have looked once, and wait.
-                wait_until(lambda: len(writer._riding) == 2)
-                before = writer.commits
-                announce(writer, f"slack:#{number}", now=wall_clock())
-                assert statuses(store)["pending"] == 0
-                wait_until(lambda number=number: statuses(store) == {"success": number + 1})
-                # Recorded and claimed; recorded how it ended. A lane's regular look may come between.
-                assert writer.commits - before <= 4
-        finally:
-            dispatcher.stop(5)
-    writer.close()
-
-
-def test_a_claim_that_landed_while_a_daemon_was_told_to_stop_is_given_back(store, sandbox, database_url):
-    writer = Writer(store)
-    sandbox.slack.latency = 0.5
-    with dispatching(writer, settings_for(sandbox, database_url, ALERTCTL_SENDERS="1"), wall_clock) as dispatcher:
-        dispatcher.start()
-        wait_until(lambda: len(writer._riding) == 2)
-        announce(writer, *(f"slack:#{number}" for number in range(3)), now=wall_clock())
-        dispatcher.stop(5)
-    writer.close()
-    assert statuses(store)["sending"] == 0
-    assert {(one.status, one.attempts) for one in rows(store)} <= {("success", 1), ("pending", 0)}
 
 
 def test_a_daemon_finds_by_itself_what_falls_due(store, sandbox, daemon):
@@ -150,23 +116,6 @@ def test_a_critical_alert_overtakes_stalled_senders(store, sandbox, daemon):
         assert sandbox.slack.wait_for(2)[-1].channel == "#critical"
         # Ends the stalled calls, so that stopping needn't wait for their deadline.
         sandbox.close()
-
-
-def test_a_slow_probe_does_not_cost_the_others_their_turn(store, sandbox, daemon, clock):
-    announce(store, *(f"slack:#channel-{number}" for number in range(5)), now=clock())
-    sandbox.slack.auth_error = "token_revoked"
-    with daemon(clock):
-        wait_until(lambda: statuses(store)["failed"] == 5)
-    sandbox.slack.auth_error = None
-    sandbox.slack.latency = 1.3
-    ids = [one.id for one in rows(store)]
-    store.write(lambda connection: outbox.resend(connection, ids, "dev", clock.advance(1)))
-    with daemon(clock) as dispatcher:
-        wait_until(lambda: len(sandbox.slack.calls) == 2)
-        dispatcher.wake()
-        sandbox.slack.latency = 0
-        sandbox.slack.wait_for(5)
-    assert statuses(store) == {"success": 5}
 
 
 def test_two_dispatchers_on_one_database_share_the_work(store, sandbox, database_url, daemon):

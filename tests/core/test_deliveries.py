@@ -8,6 +8,7 @@ import pytest
 
 from alertctl import deliveries
 from alertctl.errors import InvalidEvent, NotFound, Reason
+from alertctl.outbox import Instance, save_report
 from alertctl.schemas import LogFilter
 from core.lab import EMAIL, NOW, after, announce, arrived, claim, claim_one, record, refused, row, rows
 
@@ -153,11 +154,13 @@ def test_a_queue_with_nothing_due_is_not_late(store):
     assert read(store, deliveries.queue, after(1)).paused == []
 
 
-def test_a_provider_that_is_left_alone_is_named(store):
-    announce(store, "slack:#a")
-    record(store, refused(claim_one(store), Reason.CONFIG, "token_revoked"))
-    assert read(store, deliveries.queue, after(1)).paused == ["slack"]
-    assert read(store, deliveries.queue, NOW + timedelta(days=1)).paused == []
+def test_a_provider_whose_breaker_is_open_is_named_while_its_daemon_reports_it(store):
+    instance = Instance.current()
+    store.write(lambda connection: save_report(connection, instance, "slack", "token_revoked", NOW, after(30), NOW))
+    (pause,) = read(store, deliveries.queue, after(1)).paused
+    assert (pause.provider, pause.code, pause.breaker, pause.pid) == ("slack", "token_revoked", True, instance.pid)
+    assert (pause.since, pause.until) == (NOW, after(30))
+    assert read(store, deliveries.queue, after(61)).paused == []
 
 
 @pytest.mark.parametrize("text", ["", "x", "'", "0" * 37])

@@ -56,7 +56,7 @@ def test_being_sent_is_no_news_but_its_verdict_is(store):
     record(store, refused(claimed, Reason.UNAVAILABLE))
     assert follower.more() == [("#a", "failed")]
     outbox_again = claim_one(store, now=after(60))
-    store.write(lambda connection: outbox.release(connection, [outbox_again], after(60)))
+    store.write(lambda connection: outbox.release(connection, [outbox_again]))
     assert follower.more() == [("#a", "failed")], "what was given back may have been passed over while it was sent"
 
 

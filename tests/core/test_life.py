@@ -63,7 +63,7 @@ class Life(RuleBasedStateMachine):
     @rule(claimed=consumes(held))
     def it_is_given_back(self, claimed):
         before = self._row(claimed)
-        self.store.write(lambda connection: outbox.release(connection, [claimed], self.now))
+        self.store.write(lambda connection: outbox.release(connection, [claimed]))
         mine = before.status == "sending" and before.attempts == claimed.attempt
         self.attempts[claimed.delivery_id] -= mine
 
@@ -103,6 +103,7 @@ class Life(RuleBasedStateMachine):
             assert numbers[one.id] == list(range(1, one.attempts + 1))
             assert one.attempts == self.attempts[one.id]
             assert 0 <= one.round_start <= one.attempts
+            assert 0 <= one.schedule_step <= one.attempts - one.round_start
 
     @invariant()
     def what_has_arrived_stays_so(self):

@@ -9,14 +9,14 @@ import pytest
 from alertctl.channels import build
 from alertctl.daemon.metrics import Metrics
 from alertctl.dispatcher import Dispatcher, Policy
-from alertctl.errors import Reason
+from alertctl.outbox import Instance, save_report
 from alertctl.schemas import DeliveryItem, EventReceipt
-from core.lab import NOW, SLACK, announce, claim_one, record, refused, rows, settings_for, shut
+from core.lab import NOW, after, announce, settings_for, shut
 
 
 @pytest.fixture
 def metrics(store, clock) -> Metrics:
-    return Metrics(store, (1.0,), clock)
+    return Metrics(store, clock)
 
 
 def counted(metrics: Metrics, name: str) -> dict[str, float]:
@@ -54,16 +54,26 @@ def test_duplicates_are_one_cause_whatever_they_repeat(metrics):
     assert counted(metrics, "alertctl_suppressed") == {"duplicate": 3}
 
 
-def test_what_fails_unasked_behind_an_open_breaker_is_counted_and_is_no_attempt(
+def test_an_open_breaker_is_shown_with_its_daemon_and_its_next_probe(store, metrics):
+    instance = Instance.current()
+    store.write(
+        lambda connection: save_report(connection, instance, "slack", "invalid_auth", NOW, after(30), metrics._clock())
+    )
+    exposition = metrics.exposition().decode()
+    labels = f'code="invalid_auth",host="{instance.host}",pid="{instance.pid}",provider="slack"'
+    assert f"alertctl_breaker_open{{{labels}}} 1.0\n" in exposition
+    assert f"alertctl_breaker_since_seconds{{{labels}}}" in exposition
+    assert f"alertctl_breaker_next_probe_seconds{{{labels}}}" in exposition
+    assert 'alertctl_paused{provider="slack"} 1.0' in exposition
+
+
+def test_a_delivery_that_waits_for_a_good_token_is_an_attempt_and_not_final(
     store, sandbox, database_url, clock, metrics
 ):
     announce(store, "slack:#first", now=clock())
-    record(store, refused(claim_one(store, SLACK, clock()), Reason.CONFIG, "invalid_auth"), now=clock())
-    announce(store, "slack:#a", "slack:#b", now=clock())
+    channels = build(settings_for(sandbox, database_url, SLACK_BOT_TOKEN="xoxb-wrong"))
     settings = settings_for(sandbox, database_url)
-    channels = build(settings)
     Dispatcher(store, channels, Policy.of(settings), clock, metrics.ended).run_once()
     shut(channels.values())
-    assert len(rows(store, status="failed", error="invalid_auth")) == 3
-    assert counted(metrics, "alertctl_deliveries") == {"failed": 2}
-    assert counted(metrics, "alertctl_attempts") == {}
+    assert counted(metrics, "alertctl_deliveries") == {}
+    assert counted(metrics, "alertctl_attempts") == {"config": 1}

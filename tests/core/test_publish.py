@@ -273,7 +273,7 @@ def test_one_alert_after_another_can_be_published_in_one_transaction_with_a_clai
 
     def daemon(connection):
         publish(connection, [prepare("safety_rollback", {}, EVERYBODY)], NOW)
-        return outbox.claim(connection, outbox.Lane("slack", "slack"), (9, 9, 9), NOW, 30)
+        return outbox.claim(connection, outbox.Lane("slack", "slack"), (9,) * 4, NOW, 30)
 
     assert len(store.write(daemon).taken) == 1
 

@@ -9,26 +9,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alertctl.errors import DeliveryError, Reason
-from alertctl.retry import JITTER, PROBE_SECONDS, RATE_LIMIT_SECONDS, PauseWanted, Tried, next_attempt, pause, wait
+from alertctl.retry import (
+    JITTER,
+    LOCAL_SECONDS,
+    RATE_LIMIT_SECONDS,
+    PauseWanted,
+    Progress,
+    is_expired,
+    next_attempt,
+    pause,
+    wait,
+)
 from core.lab import NOW
 
 SCHEDULE = (5.0, 30.0, 120.0)
 BACKOFF = (Reason.UNAVAILABLE, Reason.AMBIGUOUS)
 
 
-def seconds_until(reason, tries=1, age=0.0, plain=False, chance=0.0, schedule=SCHEDULE, **more):
+MAX_AGE = 72 * 3600.0
+
+
+def seconds_until(reason, step=0, attempts=1, age=0.0, plain=False, once=False, chance=0.0, schedule=SCHEDULE, **more):
     error = DeliveryError(reason, "code", **more)
-    moment = next_attempt(error, Tried(tries, age, plain), schedule, NOW, chance)
+    progress = Progress(attempts, step, NOW - timedelta(seconds=age), plain, once)
+    moment = next_attempt(error, progress, schedule, MAX_AGE, NOW, chance)
     return None if moment is None else (moment - NOW).total_seconds()
 
 
 @pytest.mark.parametrize("reason", BACKOFF)
-@pytest.mark.parametrize(("tries", "seconds"), [(1, 5), (2, 30), (3, 120), (4, None), (9, None)])
-def test_what_may_pass_is_tried_along_the_schedule_and_no_longer(reason, tries, seconds):
-    assert seconds_until(reason, tries) == seconds
+@pytest.mark.parametrize(("step", "seconds"), [(0, 5), (1, 30), (2, 120), (3, None), (9, None)])
+def test_what_may_pass_is_tried_along_the_schedule_and_no_longer(reason, step, seconds):
+    assert seconds_until(reason, step, attempts=50) == seconds
 
 
-@pytest.mark.parametrize("reason", [Reason.CONFIG, Reason.BAD_ADDRESS])
+@pytest.mark.parametrize("reason", [Reason.EXPIRED, Reason.BAD_ADDRESS])
 def test_what_cannot_pass_is_not_tried_again(reason):
     assert seconds_until(reason) is None
 
@@ -51,31 +65,55 @@ def test_a_rate_limit_is_waited_for_within_one_second_to_one_hour(asked, seconds
     assert wait(DeliveryError(Reason.RATE_LIMITED, "x", retry_after=asked)) == seconds
 
 
-@pytest.mark.parametrize(("age", "goes_on"), [(0, True), (155, True), (156, False)])
-def test_being_told_to_wait_costs_no_try_while_the_schedule_would_last(age, goes_on):
-    assert (seconds_until(Reason.RATE_LIMITED, tries=50, age=age) is not None) is goes_on
+@pytest.mark.parametrize("reason", [Reason.RATE_LIMITED, Reason.LOCAL, Reason.CONFIG])
+@pytest.mark.parametrize(("age", "waits"), [(0, True), (MAX_AGE - 1, True), (MAX_AGE, False)])
+def test_what_waits_for_us_or_for_a_limit_ends_by_its_age_alone(reason, age, waits):
+    assert (seconds_until(reason, step=50, attempts=50, age=age) is not None) is waits
+    assert is_expired(reason, NOW - timedelta(seconds=age), MAX_AGE, NOW) is not waits
+
+
+@pytest.mark.parametrize("reason", [Reason.UNAVAILABLE, Reason.AMBIGUOUS, Reason.REJECTED, Reason.BAD_ADDRESS])
+def test_other_reasons_do_not_expire(reason):
+    assert not is_expired(reason, NOW - timedelta(days=365), MAX_AGE, NOW)
+
+
+def test_a_refusal_of_our_credentials_keeps_its_place_and_the_second_lets_others_go_first():
+    assert seconds_until(Reason.CONFIG, attempts=1, age=100) == -100
+    assert seconds_until(Reason.CONFIG, attempts=2, age=100) == 0
+
+
+@pytest.mark.parametrize(("attempts", "seconds"), [(1, 5), (2, 30), (3, 120), (4, 120), (40, 120)])
+def test_a_failure_of_this_machine_repeats_the_last_step(attempts, seconds):
+    assert seconds_until(Reason.LOCAL, attempts=attempts) == seconds
+    assert seconds_until(Reason.LOCAL, attempts=attempts, schedule=()) == LOCAL_SECONDS
+
+
+@pytest.mark.parametrize("reason", [*BACKOFF, Reason.CONFIG, Reason.LOCAL, Reason.RATE_LIMITED])
+def test_a_test_is_not_tried_again_later(reason):
+    assert seconds_until(reason, once=True) is None
 
 
 @given(
     chance=st.floats(0, 1),
-    tries=st.integers(1, 3),
+    step=st.integers(0, 2),
     schedule=st.lists(st.floats(0.1, 86_400), min_size=3, max_size=3),
 )
-def test_a_wait_is_lengthened_a_little_and_never_shortened(chance, tries, schedule):
-    planned = schedule[tries - 1]
-    waited = seconds_until(Reason.UNAVAILABLE, tries, chance=chance, schedule=schedule)
+def test_a_wait_is_lengthened_a_little_and_never_shortened(chance, step, schedule):
+    planned = schedule[step]
+    waited = seconds_until(Reason.UNAVAILABLE, step, chance=chance, schedule=schedule)
     assert planned - 1e-5 <= waited <= planned * (1 + JITTER) + 1e-5
 
 
 def test_every_reason_has_an_answer():
     answers = [seconds_until(reason) for reason in Reason]
-    assert len(answers) == 7
+    assert len(answers) == 8
 
 
 @pytest.mark.parametrize(
     ("reason", "more", "wanted"),
     [
-        (Reason.CONFIG, {}, PauseWanted(None, PROBE_SECONDS)),
+        (Reason.CONFIG, {}, None),
+        (Reason.LOCAL, {}, None),
         (Reason.RATE_LIMITED, {"retry_after": 7}, PauseWanted("#a", 7)),
         (Reason.RATE_LIMITED, {"retry_after": 7, "whole_provider": True}, PauseWanted(None, 7)),
         (Reason.UNAVAILABLE, {}, None),
@@ -84,11 +122,11 @@ def test_every_reason_has_an_answer():
         (Reason.REJECTED, {}, None),
     ],
 )
-def test_only_rate_limits_and_bad_credentials_pause_anything(reason, more, wanted):
+def test_only_rate_limits_pause_anything(reason, more, wanted):
     assert pause(DeliveryError(reason, "code", **more), "#a") == wanted
 
 
 def test_the_next_attempt_is_counted_from_now():
     error = DeliveryError(Reason.UNAVAILABLE, "http_503")
     later = NOW + timedelta(days=3)
-    assert next_attempt(error, Tried(1, 0, False), SCHEDULE, later, 0) == later + timedelta(seconds=5)
+    assert next_attempt(error, Progress(1, 0, later), SCHEDULE, MAX_AGE, later, 0) == later + timedelta(seconds=5)

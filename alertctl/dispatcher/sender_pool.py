@@ -17,15 +17,17 @@ RESERVED = 2
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Deliveries of one event that travel together. `expires` (monotonic seconds) is when their lease runs out."""
+    """Deliveries of one event that are sent together. `expires` (monotonic seconds) is when their lease ends; `probe`:
+    they are sent although the circuit breaker is open."""
 
     event: Any
     claimed: tuple[Claimed, ...]
     expires: float
+    probe: bool
 
     @property
     def urgent(self) -> bool:
-        return self.claimed[0].urgency == Urgency.CRITICAL
+        return self.claimed[0].urgency in (Urgency.CRITICAL, Urgency.CRITICAL_RETRY)
 
 
 class Senders:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 
-from alertctl.models import Urgency
 from alertctl.outbox import Claimed
 
 FORGET = 10_000
@@ -16,7 +15,7 @@ LATE = 60.0
 
 
 class Pace:
-    """Turns for addresses: `burst` at once, then `per_second`. Fresh critical alerts go at once and use up a turn."""
+    """Turns for addresses: `burst` at once, then `per_second`. What goes `at_once` uses up a turn without waiting."""
 
     def __init__(self, per_second: float, burst: int) -> None:
         self._gap = 1 / per_second if per_second > 0 else 0.0
@@ -25,7 +24,7 @@ class Pace:
         self._promised: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def wait(self, claimed: Claimed) -> float:
+    def wait(self, claimed: Claimed, *, at_once: bool = False) -> float:
         """Seconds until this delivery's turn, which from now on is its own; 0 = go."""
         if not self._gap:
             return 0.0
@@ -41,7 +40,7 @@ class Pace:
                 return 0.0
             turn = max(self._next.get(claimed.address_key, 0.0), now - self._burst)
             self._next[claimed.address_key] = turn + self._gap
-            if claimed.urgency == Urgency.CRITICAL or turn <= now:
+            if at_once or turn <= now:
                 self._forget(now)
                 return 0.0
             self._promised[claimed.delivery_id] = turn

@@ -16,19 +16,21 @@ and one for good measure."""
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How deliveries are sent: waits between tries (s), the lease (s), threads a channel, the pace to one address."""
+    """How deliveries are sent: waits between tries (s), the lease (s), threads a channel, the pace to one address, and
+    the age (s) at which a delivery that waits for us to repair something expires."""
 
     schedule: tuple[float, ...]
     lease: float
     senders: int
     per_second: float
     burst: int
+    max_age: float = 72 * 3600.0
 
     @classmethod
     def of(cls, settings: Settings) -> Policy:
         lease = settings.alertctl.lease or LEASE_DEADLINES * settings.alertctl.deadline
         pace = (settings.slack.per_second, settings.slack.burst)
-        return cls(settings.retry.schedule, lease, settings.alertctl.senders, *pace)
+        return cls(settings.retry.schedule, lease, settings.alertctl.senders, *pace, settings.alertctl.max_age)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,147 @@
+"""When to call a provider: not while it refuses our credentials or settings, and carefully after that.
+
+The breaker lives in the process that was refused: another process may have better credentials.
+
+    closed --refused--> open --(30 s, doubling to 10 min)--> probe --accepted--> ramp up (1, 2, 4, …) --> closed
+                         ^                                     |
+                         +----------------refused--------------+
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from alertctl.channels.base import Receipt, Verdict
+from alertctl.errors import DeliveryError, Reason
+
+PROBE_SECONDS = 30.0
+"""From the first refusal to the first probe; each refused probe doubles it."""
+LONGEST_PROBE_SECONDS = 600.0
+PROBE_JITTER = 0.2
+"""Probes come up to this share earlier or later, so that many instances don't probe together."""
+RAMP_END = 128
+"""Deliveries in flight from which on a ramp no longer limits anything."""
+IDLE_SECONDS = 1.0
+"""After so long without a delivery the next one goes alone: a revoked token then costs one call, not one a thread."""
+
+
+class CircuitBreaker:
+    """Limits the deliveries in flight to one provider. Safe for many threads; `now` is monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._refusal: DeliveryError | None = None
+        self._since = datetime.min
+        self._interval = PROBE_SECONDS
+        self._next_probe = 0.0
+        self._probe_number: int | None = None
+        self._ramp: int | None = None
+        self._proven = False
+        self._alone_since = 0.0
+        self._last_active = 0.0
+
+    @property
+    def refusal(self) -> DeliveryError | None:
+        """The provider's refusal while the breaker is open, else None."""
+        return self._refusal
+
+    @property
+    def since(self) -> datetime:
+        """When the open breaker opened."""
+        return self._since
+
+    def seconds_to_probe(self, now: float) -> float:
+        """Return the seconds until the next probe may go out; 0 when it may go now."""
+        return max(0.0, self._next_probe - now)
+
+    def next_probe_at(self, now: float, clock: datetime) -> datetime:
+        """Return the time of the next probe; `clock` is the time that belongs to `now`."""
+        return clock + timedelta(seconds=self.seconds_to_probe(now))
+
+    def allowance(self, in_flight: int, now: float) -> int | None:
+        """Return how many more deliveries may be sent now; None for any number."""
+        with self._lock:
+            if self._refusal is not None:
+                return 0 if in_flight or now < self._next_probe else 1
+            if self._ramp is not None:
+                return max(0, self._ramp - in_flight)
+            return self._careful_allowance(in_flight, now)
+
+    def _careful_allowance(self, in_flight: int, now: float) -> int | None:
+        if not in_flight and now - self._last_active > IDLE_SECONDS:
+            self._proven, self._alone_since = False, now
+        alone = now - self._alone_since
+        # A slow answer is no refusal: after a second another one goes, after two the caution ends.
+        if self._proven or alone >= 2 * IDLE_SECONDS:
+            return None
+        return max(0, (1 if alone < IDLE_SECONDS else 2) - in_flight)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the next result may allow more deliveries than now."""
+        return self._refusal is not None or self._ramp is not None or not self._proven
+
+    @property
+    def is_ramping(self) -> bool:
+        """Whether the provider has just accepted a probe, and the load grows."""
+        return self._ramp is not None
+
+    def start(self, now: float) -> bool:
+        """Note that deliveries go out; returns whether they are the probe."""
+        with self._lock:
+            self._last_active = now
+            return self._refusal is not None
+
+    def may_send(self, *, probe: bool) -> bool:
+        """Whether a delivery that was claimed before may still be sent."""
+        return self._refusal is None or probe
+
+    def request_probe(self, number: int, now: float) -> None:
+        """Probe at once if `number` (of the database's probe requests) has grown since the breaker opened."""
+        with self._lock:
+            if self._probe_number is not None and number != self._probe_number:
+                self._next_probe = now
+            self._probe_number = number
+
+    def record(self, results: Sequence[Verdict], *, probe: bool, now: float, clock: datetime) -> None:
+        """Learn from the results of one request. A rate limit or an outage says nothing about our credentials."""
+        refusal = next((one for one in results if isinstance(one, DeliveryError) and one.reason is Reason.CONFIG), None)
+        accepted = any(isinstance(one, Receipt) or one.reason in _ABOUT_THE_MESSAGE for one in results)
+        with self._lock:
+            self._last_active = now
+            if self._refusal is None:
+                if accepted:
+                    self._accept()
+                elif refusal is not None:
+                    self._open(refusal, now, clock)
+            elif probe:
+                self._end_probe(accepted, refusal, now)
+
+    def _accept(self) -> None:
+        self._proven = True
+        if self._ramp is not None:
+            self._ramp = self._ramp + 1 if self._ramp < RAMP_END else None
+
+    def _open(self, refusal: DeliveryError, now: float, clock: datetime) -> None:
+        self._refusal, self._since, self._probe_number = refusal, clock, None
+        self._interval, self._ramp, self._proven = PROBE_SECONDS, None, False
+        self._schedule_probe(now)
+
+    def _end_probe(self, accepted: bool, refusal: DeliveryError | None, now: float) -> None:
+        if accepted:
+            self._refusal, self._proven, self._ramp = None, True, 2
+            return
+        if refusal is not None:
+            self._refusal = refusal
+            self._interval = min(2 * self._interval, LONGEST_PROBE_SECONDS)
+        self._schedule_probe(now)
+
+    def _schedule_probe(self, now: float) -> None:
+        self._next_probe = now + self._interval * random.uniform(1 - PROBE_JITTER, 1 + PROBE_JITTER)
+
+
+_ABOUT_THE_MESSAGE = (Reason.BAD_ADDRESS, Reason.REJECTED)
+"""A provider that judges the message or its address has accepted our credentials."""

@@ -1,0 +1,99 @@
+"""What running daemons report of their open circuit breakers, and the request to all of them to probe at once."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, select
+
+from alertctl.outbox.rows import breaker_report, probe_request
+from alertctl.store import announce, insert_or
+
+REPORT_SECONDS = 10.0
+"""How often a daemon renews its report."""
+STALE_SECONDS = 60.0
+"""A report that was not renewed for so long is of an instance that is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One running daemon, as its reports name it."""
+
+    id: str
+    host: str
+    pid: int
+
+    @classmethod
+    def current(cls) -> Instance:
+        return cls(str(uuid.uuid4()), socket.gethostname()[:255], os.getpid())
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An open circuit breaker: the provider's code, when it opened, when the next probe goes out, and where it is."""
+
+    provider: str
+    code: str
+    since: datetime
+    next_probe_at: datetime
+    host: str
+    pid: int
+
+
+def save_report(
+    connection: Connection,
+    instance: Instance,
+    provider: str,
+    code: str,
+    since: datetime,
+    next_probe_at: datetime,
+    now: datetime,
+) -> None:
+    """Write this instance's report of a provider, or renew it."""
+    state = {"code": code, "since": since, "next_probe_at": next_probe_at, "reported_at": now}
+    row = {"instance_id": instance.id, "provider": provider, "host": instance.host, "pid": instance.pid}
+    connection.execute(
+        insert_or(connection, breaker_report, row | state).on_conflict_do_update(
+            index_elements=["instance_id", "provider"], set_=state
+        )
+    )
+
+
+def remove_report(connection: Connection, instance: Instance, provider: str, now: datetime) -> None:
+    """Remove this instance's report of a provider, and the reports of instances that are long gone."""
+    own = (breaker_report.c.instance_id == instance.id) & (breaker_report.c.provider == provider)
+    stale = breaker_report.c.reported_at < now - timedelta(days=1)
+    connection.execute(delete(breaker_report).where(own | stale))
+
+
+def live_reports(connection: Connection, now: datetime) -> list[Report]:
+    """Return the reports of running instances, by provider and age."""
+    live = breaker_report.c.reported_at > now - timedelta(seconds=STALE_SECONDS)
+    rows = select(breaker_report).where(live).order_by(breaker_report.c.provider, breaker_report.c.since)
+    return [
+        Report(row.provider, row.code, row.since, row.next_probe_at, row.host, row.pid)
+        for row in connection.execute(rows)
+    ]
+
+
+def request_probes(connection: Connection, providers: Sequence[str] | None = None) -> None:
+    """Ask every instance whose breaker is open for one of these providers (None: for any) to probe it at once."""
+    reported = select(breaker_report.c.provider).distinct()
+    if providers is not None:
+        reported = reported.where(breaker_report.c.provider.in_(providers))
+    for name in sorted(connection.execute(reported).scalars()):
+        row = insert_or(connection, probe_request, {"provider": name, "number": 1})
+        one_more = {"number": probe_request.c.number + 1}
+        connection.execute(row.on_conflict_do_update(index_elements=["provider"], set_=one_more))
+        announce(connection)
+
+
+def probe_request_number(connection: Connection, provider: str) -> int:
+    """Return how often all instances were asked to probe this provider."""
+    number = connection.execute(select(probe_request.c.number).where(probe_request.c.provider == provider)).scalar()
+    return int(number or 0)
