@@ -73,8 +73,8 @@ def _why(one: DeliveryDetail) -> str:
 
 
 def _next(one: DeliveryDetail, moment: datetime) -> str:
-    if one.next_attempt_at is None and one.reason == "config":
-        return f"none; once that is repaired: alertctl log retry --error {plain(one.error or '', ' ')}"
+    if one.reason == "config" and one.next_attempt_at is not None:
+        return "as soon as a process with accepted credentials runs; nothing is lost meanwhile"
     if one.next_attempt_at is None:
         return f"none: this is final; alertctl log retry {short(one.id)} sends it again"
     return f"{moment_in_full(one.next_attempt_at)} ({until(one.next_attempt_at, moment)})"
@@ -102,9 +102,7 @@ def attempt_lines(one: DeliveryDetail) -> Iterator[str]:
 def _no_attempt(one: DeliveryDetail) -> str:
     if one.status == "suppressed":
         return "none: it was held back"
-    if one.status == "failed":
-        return f"none: its provider was left alone because of {plain(one.error or 'an error', ' ')}"
-    return "none yet"
+    return "none" if one.status == "failed" else "none yet"
 
 
 def _attempt(each: AttemptItem) -> str:

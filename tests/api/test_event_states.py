@@ -27,7 +27,9 @@ def published(lab: Lab, **more: Any) -> str:
 def end(lab: Lab, verdict: Any, at: timedelta = timedelta(0)) -> None:
     def work(connection: Any) -> None:
         taken = outbox.claim(connection, SLACK, (10,) * 4, now() + at, 30.0).taken
-        outbox.record(connection, SLACK, [Ended(one, verdict, 5) for one in taken], (60.0,), now() + at, lambda: 0.0)
+        outbox.record(
+            connection, SLACK, [Ended(one, verdict, 5) for one in taken], (60.0,), 1e6, now() + at, lambda: 0.0
+        )
 
     lab.store.write(work)
 

@@ -76,7 +76,7 @@ def publish(lab: Lab, *to: str) -> None:
 def deliver(lab: Lab) -> None:
     def work(connection: Any) -> None:
         taken = outbox.claim(connection, SLACK, (50,) * 4, now(), 30.0).taken
-        outbox.record(connection, SLACK, [Ended(one, Receipt("1"), 5) for one in taken], (), now(), lambda: 0.0)
+        outbox.record(connection, SLACK, [Ended(one, Receipt("1"), 5) for one in taken], (), 1e6, now(), lambda: 0.0)
 
     lab.store.write(work)
 

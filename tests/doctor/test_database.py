@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, text
 from sqlalchemy.engine import make_url
 
 from alertctl.models import Delivery, Event, Pause, new_id
+from alertctl.outbox import Instance, save_report
 from alertctl.store import Store
 from doctor.clinic import NOW, Findings, examined, failures, outcomes
 
@@ -42,7 +43,14 @@ class Log:
         return look(self.store.url.render_as_string(hide_password=False), self.folder, **more)
 
     def add(
-        self, channel: str, status: str, *, minutes_ago: float, error: str | None = None, due: bool = False
+        self,
+        channel: str,
+        status: str,
+        *,
+        minutes_ago: float,
+        error: str | None = None,
+        due: bool = False,
+        reason: str | None = None,
     ) -> None:
         """A delivery made `minutes_ago`; with `due` it has been due since then."""
         when = NOW - timedelta(minutes=minutes_ago)
@@ -70,6 +78,7 @@ class Log:
                     rule="named",
                     status=status,
                     error=error,
+                    reason=reason,
                     waiting_since=when,
                     urgency=1,
                     next_attempt_at=when if due else None,
@@ -80,9 +89,15 @@ class Log:
 
         self.store.write(work)
 
-    def pause(self, provider: str, reason: str, code: str, *, seconds: float, address: str = "") -> None:
-        """A pause that ends in `seconds`, since an hour ago."""
-        row = {"provider": provider, "address_key": address, "reason": reason, "code": code}
+    def report(self, provider: str, code: str, host: str = "alerts-1") -> None:
+        """A running daemon's open breaker, since an hour ago."""
+        since, probe = NOW - timedelta(hours=1), NOW + timedelta(seconds=30)
+        instance = Instance(f"{host}-{provider}", host, 4711)
+        self.store.write(lambda connection: save_report(connection, instance, provider, code, since, probe, NOW))
+
+    def limit(self, provider: str, code: str, *, seconds: float, address: str = "") -> None:
+        """A rate limit that ends in `seconds`, since an hour ago."""
+        row = {"provider": provider, "address_key": address, "reason": "rate_limited", "code": code}
         until, since = NOW + timedelta(seconds=seconds), NOW - timedelta(hours=1)
         self.store.write(
             lambda connection: connection.execute(insert(Pause.__table__).values(**row, until=until, since=since))
@@ -131,39 +146,40 @@ def test_a_due_delivery_that_nobody_takes_is_a_warning_after_five_minutes(log, m
     assert ("alertctl serve" in found.fix) == (outcome == "warning")
 
 
-def test_an_open_breaker_is_a_failure_with_its_code_and_its_fix(log):
-    log.pause("slack", "config", "token_revoked", seconds=30)
+def test_an_open_breaker_is_a_failure_with_its_code_its_daemon_and_its_fix(log):
+    log.report("slack", "token_revoked")
     found = log.look()
     assert failures(found) == {"paused providers"}
-    assert found["paused providers"].what == "slack is paused: token_revoked"
+    assert found["paused providers"].what == (
+        "slack refused the daemon on alerts-1 (pid 4711) 60 min ago: token_revoked; next probe in 30 s"
+    )
     assert "SLACK_BOT_TOKEN" in found["paused providers"].fix
-    assert "alertctl log retry" in found["paused providers"].fix
 
 
-@pytest.mark.parametrize(
-    ("pause", "outcome"),
-    [
-        (("slack", "config", "token_revoked", -600), "warning"),
-        (("sendgrid", "config", "unauthorized", -600), "ok"),
-        (("sendgrid", "config", "unauthorized", 30), "failure"),
-        (("slack", "rate_limited", "ratelimited", 30), "warning"),
-        (("slack", "rate_limited", "ratelimited", -1), "ok"),
-        (("slack", "config", "enterprise_is_restricted", 30), "failure"),
-    ],
-)
-def test_a_pause_counts_by_its_cause_and_while_it_says_something_of_the_present(log, pause, outcome):
-    provider, reason, code, seconds = pause
-    log.pause(provider, reason, code, seconds=seconds)
+def test_every_paused_provider_is_named_with_its_own_fix(log):
+    log.report("slack", "token_revoked")
+    log.report("sendgrid", "unauthorized", "alerts-2")
+    log.limit("smtp", "450", seconds=30, address="x@corp.example")
+    found = log.look()["paused providers"]
+    assert "slack refused" in found.what
+    assert "sendgrid refused the daemon on alerts-2" in found.what
+    assert "SLACK_BOT_TOKEN" in found.fix
+    assert "SENDGRID_API_KEY" in found.fix
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(30, "warning"), (-1, "ok")])
+def test_a_rate_limit_counts_while_it_lasts(log, seconds, outcome):
+    log.limit("slack", "ratelimited", seconds=seconds)
     found = log.look()["paused providers"]
     assert found.outcome == outcome
-    assert outcome == "ok" or (code in found.what and found.fix.count(".") >= 1)
+    assert outcome == "ok" or "slack: ratelimited, for another 30 s" in found.what
 
 
-def test_the_gravest_pause_is_the_one_that_is_told_and_one_address_is_none(log):
-    log.pause("sendgrid", "rate_limited", "http_429", seconds=30)
-    log.pause("slack", "config", "token_revoked", seconds=30)
-    log.pause("smtp", "rate_limited", "450", seconds=30, address="x@corp.example")
-    assert log.look()["paused providers"].what == "slack is paused: token_revoked"
+def test_what_was_refused_and_waits_is_a_warning_without_a_running_daemon(log):
+    log.add("slack", "failed", minutes_ago=10, error="token_revoked", due=True, reason="config")
+    found = log.look()["paused providers"]
+    assert (found.outcome, found.what) == ("warning", "1 delivery waits on slack: token_revoked")
+    assert "SLACK_BOT_TOKEN" in found.fix
 
 
 @pytest.mark.parametrize(
