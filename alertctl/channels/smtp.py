@@ -14,14 +14,12 @@ from alertctl.channels.base import Parcel, Receipt, Verdict
 from alertctl.channels.credentials import sealed
 from alertctl.channels.deadline import Deadline
 from alertctl.channels.email import Sender, headers, letter, message_id, serialised, valid_address, wire_address
+from alertctl.channels.smtp_errors import SmtpRefusal, may_depend_on_connection
 from alertctl.channels.smtp_session import Security, Server, SmtpSession
 from alertctl.channels.text import Redactor
 from alertctl.channels.transport import tls_context
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
-
-_GONE = frozenset({"no_reply", "incomplete_reply", "connection_reset", "connection_lost"})
-"""How a kept connection shows that it had been closed while nobody used it."""
 
 
 class SmtpChannel:
@@ -87,43 +85,33 @@ class SmtpChannel:
         return Receipt(message_id(parcel.delivery_id, self._sender), self._redact(answer))
 
     def _deliver(self, address: str, message: bytes, deadline: Deadline) -> str:
-        session = self._begun(address, len(message), deadline)
+        """Send the message and return the server's answer. A failure on a reused connection is checked on a new one.
+
+        Servers limit the messages, errors and minutes of a connection, and refuse the next message with any code.
+        """
+        kept = self._take()
+        if kept is not None:
+            kept.renew(deadline)
+            try:
+                return self._transmit(kept, address, message)
+            except DeliveryError as error:
+                if not may_depend_on_connection(error):
+                    raise
+        return self._transmit(SmtpSession(self._server, lambda: self._context, deadline), address, message)
+
+    def _transmit(self, session: SmtpSession, address: str, message: bytes) -> str:
+        """Send the message in this session, then keep or close the session."""
         try:
+            session.begin(wire_address(self._sender.address), len(message), utf8=not address.isascii())
             answer = session.finish(address, message)
         except DeliveryError as error:
-            self._after_refusal(session, error)
+            self._after_failure(session, error)
             raise
         except BaseException:
             session.close()
             raise
         self._keep(session)
         return answer
-
-    def _begun(self, address: str, size: int, deadline: Deadline) -> SmtpSession:
-        """A session in which MAIL FROM was taken: a kept one if it is still alive, else a new one.
-
-        A 4xx there may be about the kept connection: some servers say 452 to the hundredth message on one.
-        """
-        kept = self._take()
-        if kept is not None:
-            kept.renew(deadline)
-            try:
-                return self._begin(kept, address, size)
-            except DeliveryError as error:
-                if error.code not in _GONE and not error.code.startswith("4"):
-                    raise
-        return self._begin(SmtpSession(self._server, lambda: self._context, deadline), address, size)
-
-    def _begin(self, session: SmtpSession, address: str, size: int) -> SmtpSession:
-        try:
-            session.begin(wire_address(self._sender.address), size, utf8=not address.isascii())
-        except DeliveryError as error:
-            if error.reason is Reason.UNAVAILABLE:
-                session.close()
-            else:
-                self._after_refusal(session, error)
-            raise
-        return session
 
     def _take(self) -> SmtpSession | None:
         """The kept session that was used last, if it is alive. Others that aren't are closed on the way."""
@@ -143,10 +131,16 @@ class SmtpChannel:
         else:
             session.leave()
 
-    def _after_refusal(self, session: SmtpSession, error: DeliveryError) -> None:
-        """A refused message leaves a good connection; anything else leaves one that can't be trusted."""
-        refused = error.code.isdigit() and error.code != "421"
-        if (refused or error.code == "smtputf8_unsupported") and session.reset():
+    def _after_failure(self, session: SmtpSession, error: DeliveryError) -> None:
+        """Keep the session after a refusal that is about this message only; close it after anything else.
+
+        It is closed before a new one is opened: the server may limit the connections, too.
+        """
+        refused = isinstance(error, SmtpRefusal) and error.leaves_session_usable
+        doubtful = session.reused and may_depend_on_connection(error)
+        if (refused or error.code == "smtputf8_unsupported") and not doubtful and session.reset():
             self._keep(session)
+        elif isinstance(error, SmtpRefusal):
+            session.leave()
         else:
             session.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 from enum import StrEnum
 
@@ -31,6 +32,12 @@ _AUTH_CODES = frozenset({530, 534, 535, 538})
 _NOT_THE_ADDRESS = frozenset({500, 502, 503, 504})
 """RFC 5321: the command was not understood; says nothing about a recipient."""
 
+_ABOUT_THE_ADDRESS = re.compile(r"[45]\.1\.\d{1,3}\b")
+"""RFC 3463: the enhanced codes of the subject "addressing", with which a reply begins."""
+
+_ENDS_SESSION = frozenset({421, 452})
+"""RFC 5321: the server closes the connection, or has no room for more on it."""
+
 EXCEPTIONS: dict[type[BaseException], str] = {
     smtplib.SMTPException: "smtp_error",
     smtplib.SMTPNotSupportedError: "not_supported",
@@ -43,7 +50,7 @@ EXCEPTIONS: dict[type[BaseException], str] = {
     smtplib.SMTPHeloError: "smtp_error",
     smtplib.SMTPAuthenticationError: "smtp_error",
 }
-"""Our sessions raise replies as `refusal`; these are for what smtplib may still raise by itself."""
+"""Our sessions raise replies as `SmtpRefusal`; these are for what smtplib may still raise by itself."""
 
 
 def smtp_reason(step: Step, code: int) -> Reason:
@@ -59,9 +66,20 @@ def smtp_reason(step: Step, code: int) -> Reason:
     return Reason.BAD_ADDRESS if step is Step.RCPT and code not in _NOT_THE_ADDRESS else Reason.REJECTED
 
 
-def refusal(step: Step, code: int, text: str) -> DeliveryError:
-    """The server's own code and words as a DeliveryError, not redacted yet. 552 at RCPT: RFC 5321, 4.5.3.1.10."""
-    return DeliveryError(smtp_reason(step, code), str(code), detail=f"{code} {text} (in answer to {step.value})")
+class SmtpRefusal(DeliveryError):
+    """An unexpected reply: the server's own code and words, not redacted yet. 552 at RCPT: RFC 5321, 4.5.3.1.10."""
+
+    def __init__(self, step: Step, code: int, text: str) -> None:
+        super().__init__(smtp_reason(step, code), str(code), detail=f"{code} {text} (in answer to {step.value})")
+        self.is_about_address = step is Step.RCPT and _ABOUT_THE_ADDRESS.match(text) is not None
+        self.leaves_session_usable = 400 <= code < 600 and code not in _ENDS_SESSION
+
+
+def may_depend_on_connection(error: DeliveryError) -> bool:
+    """Return whether a new connection may bring another answer. Never if the server may have accepted the message."""
+    if isinstance(error, SmtpRefusal):
+        return error.reason is not Reason.AMBIGUOUS and not error.is_about_address
+    return error.reason is Reason.UNAVAILABLE and error.code != "timeout"
 
 
 def smtp_error(exc: BaseException, stage: Stage, *, connecting: bool = False) -> DeliveryError:

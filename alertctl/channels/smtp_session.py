@@ -18,7 +18,7 @@ from urllib3.util.wait import wait_for_read
 
 from alertctl.channels.deadline import BadReplyError, Deadline, NoReplyError, ReplyReader, open_socket
 from alertctl.channels.network_errors import Stage
-from alertctl.channels.smtp_errors import Step, refusal, smtp_error
+from alertctl.channels.smtp_errors import SmtpRefusal, Step, smtp_error
 from alertctl.errors import DeliveryError, Reason
 
 Security = Literal["starttls", "tls", "none"]
@@ -65,6 +65,7 @@ class SmtpSession(smtplib.SMTP):
         self._context = context
         self.deadline = deadline
         self.last_used = time.monotonic()
+        self.reused = False
         self._stage = Stage.BEFORE
         try:
             self._connect()
@@ -79,6 +80,7 @@ class SmtpSession(smtplib.SMTP):
     def renew(self, deadline: Deadline) -> None:
         """Start another attempt on this connection."""
         self.deadline = deadline
+        self.reused = True
         self._stage = Stage.BEFORE
 
     @property
@@ -95,7 +97,7 @@ class SmtpSession(smtplib.SMTP):
         return isinstance(self.file, ReplyReader) and self.file.unread
 
     def begin(self, sender: str, size: int, *, utf8: bool) -> None:
-        """MAIL FROM. A lost connection here loses nothing: the caller may take another one."""
+        """Send MAIL FROM. Raises DeliveryError."""
         options = f" SIZE={size}" if self.has_extn("size") else ""
         if utf8 and not self.has_extn("smtputf8"):
             detail = "the server takes no addresses with letters beyond ASCII before the @"
@@ -114,7 +116,7 @@ class SmtpSession(smtplib.SMTP):
         except Exception as exc:
             raise self._as_delivery_error(exc) from None
         if code != 250:
-            raise refusal(Step.END, code, _text(text))
+            raise SmtpRefusal(Step.END, code, _text(text))
         self.last_used = time.monotonic()
         return f"{code} {_text(text)}"
 
@@ -175,7 +177,7 @@ class SmtpSession(smtplib.SMTP):
             self._secure()
         code, text = self.getreply()
         if code != 220:
-            raise refusal(Step.GREETING, code, _text(text))
+            raise SmtpRefusal(Step.GREETING, code, _text(text))
 
     def _greet(self) -> None:
         self._hello()
@@ -191,7 +193,7 @@ class SmtpSession(smtplib.SMTP):
         if 500 <= code < 600:
             code, text = self.helo()
         if code != 250:
-            raise refusal(Step.HELLO, code, _text(text))
+            raise SmtpRefusal(Step.HELLO, code, _text(text))
 
     def _wants_starttls(self) -> bool:
         if self._server.implicit_tls or self._server.security == "none":
@@ -222,7 +224,7 @@ class SmtpSession(smtplib.SMTP):
         offered = self.esmtp_features.get("auth", "").upper().split()
         code, text = self._login(offered)
         if code != 235:
-            raise refusal(Step.AUTH, code, _text(text))
+            raise SmtpRefusal(Step.AUTH, code, _text(text))
 
     def _login(self, offered: list[str]) -> tuple[int, bytes]:
         name, password = self._server.username, self._server.password
@@ -243,7 +245,7 @@ class SmtpSession(smtplib.SMTP):
         except Exception as exc:
             raise self._as_delivery_error(exc) from None
         if code not in expected:
-            raise refusal(step, code, _text(text))
+            raise SmtpRefusal(step, code, _text(text))
 
     def _as_delivery_error(self, exc: Exception, *, connecting: bool = False) -> DeliveryError:
         return exc if isinstance(exc, DeliveryError) else smtp_error(exc, self._stage, connecting=connecting)

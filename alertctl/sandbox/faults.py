@@ -16,10 +16,11 @@ ALL = (*HTTP, *SMTP)
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One row of the table. In `form`, NNN is a status and capitals after a colon any text.
+    """One row of the table. In `form`, NNN is a status, COUNT a number above 0, other capitals after a colon any text.
 
     `stage` is when it strikes: as a connection is made (`connect`), at a request or a mail transaction (`request`),
-    or at that SMTP command. Where an answer is called true, the message is judged and kept as if nothing were wrong.
+    or at that SMTP command; `session` is chosen with the connection and lasts as long as it. Where an answer is called
+    true, the message is judged and kept as if nothing were wrong.
     """
 
     form: str
@@ -34,6 +35,7 @@ class Kind:
     @property
     def pattern(self) -> str:
         pattern = re.escape(self.form).replace("NNN", "(?P<value>[1-5][0-9][0-9])")
+        pattern = pattern.replace("COUNT", "(?P<count>[1-9][0-9]*)")
         return re.sub(r":[A-Z]+$", lambda _: ":(?P<value>.*)", pattern)
 
 
@@ -84,6 +86,11 @@ KINDS = (
     Kind("drop_after_dot", SMTP, "request", "closes after the final dot; not kept"),
     Kind("stall_after_dot", SMTP, "request", "never answers the final dot; not kept"),
     Kind("close_idle", SMTP, "request", "takes the message with a 250, closes the connection a moment later"),
+    Kind("mail_limit_NNN:COUNT", SMTP, "session", "this status to MAIL once the connection has carried COUNT messages"),
+    Kind("rcpt_limit_NNN:COUNT", SMTP, "session", "this status to RCPT once the connection has carried COUNT messages"),
+    Kind("data_limit_NNN:COUNT", SMTP, "session", "this status to DATA once the connection has carried COUNT messages"),
+    Kind("dot_limit_NNN:COUNT", SMTP, "session", "this status after the final dot from message COUNT + 1 on; not kept"),
+    Kind("rset_NNN", SMTP, "rset", "this status to RSET (421 closes, too)"),
     Kind("quit_NNN", SMTP, "quit", "this status to QUIT, then closes"),
     Kind("quit_drop", SMTP, "quit", "closes at QUIT without a reply"),
 )
@@ -91,11 +98,17 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One row of the table with its value. `value` is None where the row takes none."""
+    """One row of the table with its value and count, each None where the row takes none."""
 
     name: str
     stage: str
     value: str | None = None
+    count: int | None = None
+
+    @property
+    def step(self) -> str:
+        """The SMTP step that is refused, for faults that refuse one."""
+        return self.name.removesuffix("_limit")
 
     @property
     def status(self) -> int:
@@ -107,15 +120,17 @@ class Fault:
             raise ValueError(f"{self} strikes before an address is known")
 
     def __str__(self) -> str:
-        return self.name if self.value is None else f"{self.name}:{self.value}"
+        return ":".join(str(part) for part in (self.name, self.value, self.count) if part is not None)
 
 
 def parse_fault(text: str, provider: str) -> Fault:
     """The fault that `text` names; ValueError when `provider` knows no such fault."""
     for kind in KINDS:
         if provider in kind.providers and (match := re.fullmatch(kind.pattern, text, re.DOTALL)):
-            value = match.groupdict().get("value")
-            return _unescaped(value) if kind.name == "raw" and value else Fault(kind.name, kind.stage, value)
+            value, count = match.groupdict().get("value"), match.groupdict().get("count")
+            if kind.name == "raw" and value:
+                return _unescaped(value)
+            return Fault(kind.name, kind.stage, value, int(count) if count else None)
     known = ", ".join(kind.form for kind in KINDS if provider in kind.providers)
     raise ValueError(f"{provider} knows no fault {text!r}; it knows: {known}")
 

@@ -50,6 +50,8 @@ class SmtpSession:
         self._authenticated = False
         self._mail: SmtpCall | None = None
         self._fault: Fault | None = None
+        self._limit = server.faults.choose("session")
+        self._accepted = 0
         self._verbs: dict[str, Callable[[str], Awaitable[None]]] = {
             "EHLO": self._ehlo,
             "HELO": self._helo,
@@ -98,10 +100,14 @@ class SmtpSession:
 
     async def _refused(self, *names: str) -> bool:
         """Whether the transaction's fault is that this step is refused; then it was."""
-        if self._fault is None or self._fault.name not in names:
+        if self._fault is None or self._fault.step not in names:
             return False
-        await self._reply(self._fault.status)
+        await self._refuse(self._fault)
         return True
+
+    async def _refuse(self, fault: Fault) -> None:
+        text = [f"{fault.status // 100}.5.3 Too many messages on this connection"] if fault.count else []
+        await self._reply(fault.status, *text)
 
     async def _struck(self, stage: str) -> bool:
         """Whether a fault strikes at this command; then its status was the reply."""
@@ -233,7 +239,8 @@ class SmtpSession:
         return None
 
     async def _begin(self, mail_from: str, line: str) -> None:
-        self._fault = self._server.faults.choose("request")
+        reached = self._limit is not None and self._accepted >= (self._limit.count or 0)
+        self._fault = self._limit if reached else self._server.faults.choose("request")
         wire = self._wire
         self._mail = SmtpCall(mail_from, str(self._fault or ""), wire.number, now(), wire.encrypted, commands=[line])
         self._server.ledger.called(self._mail)
@@ -258,8 +265,8 @@ class SmtpSession:
         if fault is None:
             return False
         mail.fault = str(fault)
-        if fault.name in ("rcpt", "mail"):
-            await self._reply(fault.status)
+        if fault.step in ("rcpt", "mail"):
+            await self._refuse(fault)
             return True
         if fault.stage == "connect":
             await self._connection_struck(fault)
@@ -298,7 +305,7 @@ class SmtpSession:
     async def _conclude(self, mail: SmtpCall, fault: Fault | None) -> None:
         """The reply to the final dot, or what a fault puts in its place."""
         name = fault.name if fault else ""
-        status = fault.status if fault and name == "dot" else 250
+        status = fault.status if fault and fault.step == "dot" else 250
         if name == "rst":
             self._wire.reset()
             raise Gone
@@ -307,10 +314,11 @@ class SmtpSession:
         if name == "drop_after_dot":
             raise Closing
         if status // 100 == 2:
+            self._accepted += 1
             self._server.ledger.accepted(SmtpMessage(mail.mail_from, list(mail.rcpt_tos), mail.data, mail.at))
         if name == "close_after_dot":
             raise Closing
-        await self._reply(status, *(["2.0.0 Message accepted"] if status == 250 else []))
+        await (self._refuse(fault) if fault and status != 250 else self._reply(250, "2.0.0 Message accepted"))
         if name == "close_idle":
             await asyncio.sleep(MOMENT)
             raise Closing
@@ -318,6 +326,8 @@ class SmtpSession:
     # --- whenever ---
 
     async def _rset(self, _: str) -> None:
+        if await self._struck("rset"):
+            return
         self._reset(greeted=self._greeted)
         await self._reply(250, "2.0.0 OK")
 

@@ -68,6 +68,7 @@ def fault_texts(provider: str) -> list[str]:
         "CODE": "invalid_auth",
         "BODY": "{}",
         "URL": "http://x/",
+        "COUNT": "1",
     }
     texts = []
     for form in known:

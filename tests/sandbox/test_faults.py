@@ -121,7 +121,7 @@ def test_what_strikes_before_an_address_is_known_can_not_be_at_one() -> None:
 
 def test_every_row_of_the_table_can_be_written_and_read() -> None:
     for kind in KINDS:
-        text = kind.form.replace("NNN", "451")
+        text = kind.form.replace("NNN", "451").replace("COUNT", "3")
         for provider in kind.providers:
             assert parse_fault(text, provider).name == kind.name
 
@@ -135,7 +135,10 @@ def test_a_batch_meets_the_fault_of_any_of_its_addresses(sandbox: Sandbox) -> No
 
 
 def test_chaos_is_read_part_by_part() -> None:
-    text = "slack=429:20%, smtp=451:12.5%,sendgrid=http_503,slack.#missing=slack:is_archived,smtp.a@b.example=550:50%"
+    text = (
+        "slack=429:20%, smtp=451:12.5%,sendgrid=http_503,slack.#missing=slack:is_archived,smtp.a@b.example=550:50%,"
+        "smtp=mail_limit_452:3:20%"
+    )
 
     assert parse_chaos(text) == (
         Chaos("slack", Fault("429", "request"), 0.2),
@@ -143,6 +146,7 @@ def test_chaos_is_read_part_by_part() -> None:
         Chaos("sendgrid", Fault("http", "request", "503")),
         Chaos("slack", Fault("slack", "request", "is_archived"), 1.0, "#missing"),
         Chaos("smtp", Fault("dot", "request", "550"), 0.5, "a@b.example"),
+        Chaos("smtp", Fault("mail_limit", "session", "452", 3), 0.2),
     )
 
 
