@@ -121,7 +121,7 @@ class Page:
 class LogFilter:
     """Which deliveries; all conditions must hold.
 
-    `to` is compared without case, times are aware, `user` is an id or an email (the one whose preference chose the
+    `to` is compared as addresses are, times are aware, `user` is an id or an email (the one whose preference chose the
     target), `flag` and `experiment` are the event's. `grep` is a text that the event, the address, the error or an
     attempt's answer holds, without case. `retrying`: failed and will be tried again; `final`: nothing more will happen.
     """
