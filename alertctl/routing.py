@@ -18,6 +18,7 @@ class Target:
     """A channel and an address that an event should reach, and the rule that chose it.
 
     `held_back` names why the delivery is born suppressed (`slack_disabled`), None when it is to be sent.
+    `dedup_hash` is the same for targets of events that are duplicates of each other, None without a dedup key.
     """
 
     channel: str
@@ -25,6 +26,7 @@ class Target:
     rule: Rule
     user_id: str | None = None
     held_back: str | None = None
+    dedup_hash: str | None = None
 
     @property
     def key(self) -> str:

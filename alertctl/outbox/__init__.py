@@ -12,6 +12,7 @@ anything is sent. `attempts` is the fencing token: a result counts only while it
 
 from alertctl.outbox.changes import carry_on
 from alertctl.outbox.claim import Claim, Lane, Pace, claim, is_due, release, unpaced
+from alertctl.outbox.duplicates import DedupScope, DedupWindows
 from alertctl.outbox.enqueue import Resent, Routed, enqueue, resend
 from alertctl.outbox.prune import ages, prune, prune_by
 from alertctl.outbox.record import Ended, record, will_retry
@@ -21,6 +22,8 @@ __all__ = [
     "INTERRUPTED",
     "Claim",
     "Claimed",
+    "DedupScope",
+    "DedupWindows",
     "Ended",
     "Lane",
     "Pace",

@@ -175,7 +175,7 @@ class Stats:
 class PublishRequest:
     """An event as its caller gives it; checked on the way in.
 
-    `dedup_window` in seconds: a later event with the same `dedup_key` within it is recorded, but held back.
+    `dedup_window` in seconds: a target that was sent the same `dedup_key`, type and subject within it is suppressed.
     `expires_at`: not sent any more from then on. `said_at`: when the caller first said it, if that was earlier (spool).
     """
 
