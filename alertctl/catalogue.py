@@ -287,6 +287,7 @@ SETTINGS = {"slack": "SLACK_API_URL", "sendgrid": "SENDGRID_API_URL", "smtp": "S
 def meaning(code: str, reason: str | None) -> str:
     """What an error means, without a full stop; of an unknown code what its reason says."""
     if code.startswith(DUPLICATE):
+        return "an event with the same dedup_key reached this target, or was on its way to it, within the window"
         return "an event with the same dedup_key was told within the window: this one was held back"
     if reason == "expired" and code != "expired":
         return f"it expired while it waited (ALERTCTL_MAX_AGE, or --expires); before, {meaning(code, None)}"
@@ -312,7 +313,7 @@ def remedy(code: str, reason: str | None, provider: str | None = None, *, final:
     """What to do about it, a full sentence. `final`: nothing more happens by itself."""
     if code.startswith(DUPLICATE):
         earlier = code.removeprefix(DUPLICATE)
-        return f"Nothing to do: the earlier one was told (alertctl log --event-id {earlier})."
+        return f"Nothing to do: see what became of the earlier one with alertctl log --event-id {earlier}."
     known = REPAIRS.get(code) or _DO.get(code) or BY_NETWORK.get(code)
     if known is None:
         known = _BY_REASON[reason][1] if reason in _BY_REASON else "See the attempt's answer below."

@@ -183,7 +183,10 @@ class Event(SQLModel, table=True):
 
 
 class EventKey(SQLModel, table=True):
-    """What makes publishing twice harmless: a caller's key, the event it stands for, and a digest of the body."""
+    """What makes publishing twice harmless: a caller's key, the event it stands for, and a digest of the body.
+
+    A dedup key with a window has a row under a scope of its own, on which its publishers take turns.
+    """
 
     __tablename__ = "event_key"
     scope: str = Field(sa_column=Column(String(300), primary_key=True))
@@ -196,12 +199,13 @@ class EventKey(SQLModel, table=True):
 class Delivery(SQLModel, table=True):
     """One event to one target: the row in the delivery log. `next_attempt_at` is the queue; NULL = final.
 
-    `address_key` is the address without case. `attempts` counts every claim and is the fencing token;
-    the tries of the present round are `attempts - round_start` (a resend begins a new round); `schedule_step` of them
+    `address_key` is the address as it is compared (`addresses.py`). `attempts` counts every claim and is the fencing
+    token; the tries of the present round are `attempts - round_start` (a resend begins a new round); `schedule_step` of them
     used up a wait of RETRY_SCHEDULE.
     `error` is the provider's own code, or why a suppressed one was held back. `rule` says why this target was chosen.
     `change` numbers the transactions that gave deliveries a state worth telling, in an order that a follower of the
-    log can go along without missing one; being sent is no such state.
+    log can go along without missing one; being sent is no such state. `dedup_hash` is the same for deliveries that are
+    duplicates of each other (`outbox.duplicates`), None for events without a dedup key.
     """
 
     __tablename__ = "delivery"
@@ -228,6 +232,7 @@ class Delivery(SQLModel, table=True):
     created_at: datetime = Field(sa_column=_when(nullable=False))
     updated_at: datetime = Field(sa_column=_when(nullable=False))
     change: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    dedup_hash: str | None = Field(default=None, sa_column=Column(String(64)))
 
     __table_args__ = (
         UniqueConstraint("event_id", "channel", "address_key", name="uq_delivery_target"),
@@ -247,6 +252,7 @@ class Delivery(SQLModel, table=True):
         Index("ix_delivery_user", "user_id", "id"),
         Index("ix_delivery_tail", func.substr(column("id"), 29)),
         Index("ix_delivery_change", "change", "id"),
+        Index("ix_delivery_dedup", "dedup_hash", "updated_at"),
     )
 
 

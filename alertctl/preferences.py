@@ -10,10 +10,11 @@ from sqlalchemy import Boolean, Connection, Row, Select, and_, bindparam, delete
 from sqlalchemy import update as sql_update
 from sqlmodel import SQLModel
 
+from alertctl.addresses import check_address
 from alertctl.errors import InvalidEvent
 from alertctl.events import PREFERENCES, did_you_mean
 from alertctl.models import EventPreference, Preference, User
-from alertctl.routing import Recipient, check_address
+from alertctl.routing import Recipient
 from alertctl.schemas import Prefs
 from alertctl.store import insert_new, insert_or
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select
 from sqlmodel import SQLModel
 
 from alertctl import outbox
@@ -22,7 +22,7 @@ from alertctl.models import Event, EventKey, Urgency, new_id
 from alertctl.preferences import recipients
 from alertctl.routing import CHANNELS, Audience, Recipient, Rule, Target, parse_target, route
 from alertctl.schemas import DeliveryItem
-from alertctl.store import insert_new
+from alertctl.store import insert_new, insert_or
 
 event = SQLModel.metadata.tables[str(Event.__tablename__)]
 event_key = SQLModel.metadata.tables[str(EventKey.__tablename__)]
@@ -31,6 +31,8 @@ Key = tuple[str, str]
 """A scope (who may repeat it) and the caller's key."""
 DEDUP = "dedup"
 """The scope of an event's own dedup_key: everybody's."""
+DEDUP_WINDOW = "dedup_window"
+"""The scope of a dedup_key with a window: its row is only a lock, on which publishers of this key take turns."""
 FEW = 100
 """Users who are remembered for the next event of a transaction."""
 LONGEST_WINDOW = 30 * 86400
@@ -41,7 +43,7 @@ LONGEST_WINDOW = 30 * 86400
 class Publication:
     """An event that was checked and is ready to be written. `named` and `only` narrow who receives it.
 
-    `window` (seconds) belongs to the event's dedup_key: within it a later event is recorded and held back.
+    `window` (seconds) belongs to the event's dedup_key: a target that was sent the same within it is suppressed.
     """
 
     fields: EventFields
@@ -56,6 +58,14 @@ class Publication:
     window: float | None = None
     expires_at: datetime | None = None
     said_at: datetime | None = None
+
+    @property
+    def dedup_scope(self) -> outbox.DedupScope:
+        """What is compared besides the target: the key, the type, and the subject, which is another one in each
+        environment."""
+        parts = ("feature_flag", "experiment", "environment")
+        subject = (getattr(self.fields, name, None) or None for name in parts)
+        return self.fields.dedup_key, self.fields.event_type, *subject
 
     def warnings(self) -> list[str]:
         """What would have made the message say more."""
@@ -105,7 +115,7 @@ def prepare(
         fields=checked,
         given=given,
         # Whoever has no key is never compared.
-        digest=_digest(event_type, given, to, channel) if keys or dedup_window is not None else "",
+        digest=_digest(event_type, given, to, channel) if keys else "",
         audience=audience,
         named=named,
         only=channel,
@@ -166,7 +176,7 @@ test_publication.__test__ = False  # type: ignore[attr-defined]
 def publish(connection: Connection, publications: Sequence[Publication], now: datetime) -> list[Published | Conflict]:
     """Write events and their deliveries; one answer for each, in order. A used key answers with its first event."""
     answers: list[Published | Conflict | None] = [None] * len(publications)
-    wanting = _Wanting(connection)
+    wanting, windows = _Wanting(connection), outbox.DedupWindows(connection, now)
     routed: list[outbox.Routed] = []
     told: dict[str, Published] = {}
     plain = [index for index, one in enumerate(publications) if not one.keys and one.window is None]
@@ -177,16 +187,17 @@ def publish(connection: Connection, publications: Sequence[Publication], now: da
     for index, one in sorted(enumerate(publications), key=lambda each: _order(each[1])):
         answer = answers[index] = _written(one, ids[index]) if index in ids else _write_keyed(connection, one, now)
         if isinstance(answer, Published) and answer.created:
-            earlier = _duplicate_of(connection, one, answer.event_id, now)
+            if one.window is not None:
+                _lock_dedup_key(connection, one, answer.event_id, now)
             told[answer.event_id] = answer
-            routed.append(_routed(wanting, one, answer.event_id, earlier and f"duplicate of {earlier}"))
+            routed.append(_routed(wanting, windows, one, answer.event_id))
     for event_id, born in outbox.enqueue(connection, routed, now).items():
         told[event_id].deliveries.extend(born)
     return [answer for answer in answers if answer is not None]
 
 
 def _order(one: Publication) -> tuple[Key, ...]:
-    return one.keys if one.window is None else (*one.keys, (DEDUP, one.fields.dedup_key or ""))
+    return one.keys if one.window is None else (*one.keys, (DEDUP_WINDOW, one.fields.dedup_key or ""))
 
 
 def _written(one: Publication, event_id: str) -> Published:
@@ -210,21 +221,14 @@ def _write_keyed(connection: Connection, one: Publication, now: datetime) -> Pub
     return _written(one, event_id)
 
 
-def _duplicate_of(connection: Connection, one: Publication, event_id: str, now: datetime) -> str | None:
-    """The event that was told under the same dedup_key within the window; else this one begins a window."""
-    if one.window is None:
-        return None
-    key = {"scope": DEDUP, "key": one.fields.dedup_key}
-    mine = {"event_id": event_id, "digest": one.digest, "created_at": now}
-    if insert_new(connection, event_key, [key | mine]):
-        return None
-    the_key = (event_key.c.scope == DEDUP, event_key.c.key == one.fields.dedup_key)
-    first = select(event_key.c.event_id, event_key.c.created_at).where(*the_key).with_for_update()
-    found = connection.execute(first).first()
-    if found is not None and (now - found.created_at).total_seconds() < one.window:
-        return str(found.event_id)
-    connection.execute(update(event_key).where(*the_key).values(**mine))
-    return None
+def _lock_dedup_key(connection: Connection, one: Publication, event_id: str, now: datetime) -> None:
+    """Let other publishers of this windowed dedup_key wait until this transaction ends, and see what they wrote.
+
+    An upsert, because it locks the row whether or not it exists, and whoever else removes it meanwhile.
+    """
+    row = {"scope": DEDUP_WINDOW, "key": one.fields.dedup_key, "event_id": event_id, "digest": one.digest}
+    lock = insert_or(connection, event_key, {**row, "created_at": now})
+    connection.execute(lock.on_conflict_do_update(index_elements=["scope", "key"], set_={"created_at": now}))
 
 
 def _repeated(connection: Connection, one: Publication) -> Published | Conflict | None:
@@ -281,11 +285,11 @@ class _Wanting:
         return first
 
 
-def _routed(wanting: _Wanting, one: Publication, event_id: str, why_not: str | None) -> outbox.Routed:
+def _routed(wanting: _Wanting, windows: outbox.DedupWindows, one: Publication, event_id: str) -> outbox.Routed:
     urgency = Urgency.CRITICAL if one.fields.level is Severity.CRITICAL else Urgency.NORMAL
     targets = _targets(wanting, one)
-    if why_not is not None:
-        targets = (replace(target, held_back=why_not) for target in targets)
+    if one.fields.dedup_key:
+        targets = windows.suppress(targets, one.dedup_scope, one.window, event_id)
     return outbox.Routed(event_id, one.fields.event_type, urgency, targets)
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from alertctl import addresses
 from alertctl.errors import InvalidEvent
 
 Rule = Literal["default_channel", "admin_email", "user_channel", "user_email", "named", "test"]
 CHANNELS = ("slack", "email")
-_SLACK_NAME = re.compile(r"#?[\w.-]{1,80}", re.UNICODE)
-_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +18,7 @@ class Target:
     """A channel and an address that an event should reach, and the rule that chose it.
 
     `held_back` names why the delivery is born suppressed (`slack_disabled`), None when it is to be sent.
+    `dedup_hash` is the same for targets of events that are duplicates of each other, None without a dedup key.
     """
 
     channel: str
@@ -27,16 +26,17 @@ class Target:
     rule: Rule
     user_id: str | None = None
     held_back: str | None = None
+    dedup_hash: str | None = None
 
     @property
     def key(self) -> str:
-        """The address as it is compared: without case."""
-        return self.address.casefold()
+        """The address as it is stored to be compared."""
+        return addresses.address_key(self.channel, self.address)
 
     @property
     def identity(self) -> tuple[str, str]:
         """What it reaches: to Slack `#name` and `name` are one channel."""
-        return self.channel, self.key.removeprefix("#") if self.channel == "slack" else self.key
+        return self.channel, addresses.identity(self.channel, self.address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,30 +93,5 @@ def parse_target(text: str, field: str = "to") -> Target:
     channel, colon, address = text.partition(":")
     if not colon or channel not in CHANNELS:
         raise InvalidEvent(field, f"{text[:80]!r} is not a target (slack:#channel or email:somebody@example.com)")
-    check_address(channel, address, field)
+    addresses.check_address(channel, address, field)
     return Target(channel, address, "named")
-
-
-def check_address(channel: str, address: str, field: str) -> str:
-    """The address itself when it is one of that channel's. Raises InvalidEvent."""
-    if channel == "slack" and not _SLACK_NAME.fullmatch(address):
-        raise InvalidEvent(
-            field, f"{address[:80]!r} is not a Slack channel (#name, a name, or an ID, at most 80 characters)"
-        )
-    if channel == "email" and not is_address(address):
-        raise InvalidEvent(field, f"{address[:80]!r} is not one email address (somebody@example.com)")
-    return address
-
-
-def is_address(text: str) -> bool:
-    """Exactly one plain email address; internal domains (`.local`, `localhost`) are fine."""
-    local, _, domain = text.rpartition("@")
-    return (
-        0 < len(local) <= 64
-        and len(domain) > 0
-        and len(text.casefold()) <= 254
-        and not _CONTROL.search(text)
-        and not set('<>()[],;:\\"@') & set(local)
-        and re.fullmatch(r"(?!-)[\w-]+(?<!-)(\.(?!-)[\w-]+(?<!-))*", domain) is not None
-        and ".." not in f".{local}."
-    )

@@ -123,7 +123,7 @@ def _event_body(kind: type[EventFields], schemas: dict[str, Any]) -> dict[str, A
             "type": ["number", "null"],
             "minimum": 1,
             "maximum": LONGEST_WINDOW,
-            "description": "seconds within which another event with this dedup_key is recorded and held back",
+            "description": "seconds in which a repeat (dedup_key, type and subject) to a target is suppressed",
         },
         "expires_at": _MOMENT | {"description": "not sent any more from then on"},
         "said_at": _MOMENT | {"description": "when it was first said, if that was earlier; the message says so"},

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from alertctl import preferences, users
+from alertctl.addresses import LONGEST_EMAIL, LONGEST_SLACK_CHANNEL
 from alertctl.api.access import Admin, Anybody
 from alertctl.api.bodies import Body
 from alertctl.api.problems import declared
@@ -16,9 +17,10 @@ from alertctl.schemas import Prefs
 
 router = APIRouter(prefix=BASE, tags=["preferences"])
 
-# What any channel looks like, letters of all scripts included; `routing.check_address` says more.
-_SLACK = {"pattern": r"^#?[^\s#@,:;]{1,80}$", "examples": ["#my-alerts", "C0123456789"]}
-_EMAIL = {"format": "email", "maxLength": 254}
+# What any channel looks like, letters of all scripts included; `addresses.check_address` says more.
+_SLACK: dict[str, Any] = {"pattern": r"^#?[^\s#@,:;]{1,80}$", "maxLength": LONGEST_SLACK_CHANNEL}
+_SLACK |= {"examples": ["#my-alerts", "C0123456789"]}
+_EMAIL = {"format": "email", "maxLength": LONGEST_EMAIL}
 
 
 def _address(**more: Any) -> Any:

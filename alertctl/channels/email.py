@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from alertctl.addresses import check_email, encode_email, is_email
 from alertctl.channels.text import fit, safe_link
 from alertctl.content import Content, Severity
 
@@ -25,9 +26,6 @@ FIELDS_LIMIT = 50
 NOTE_LIMIT = 500
 NOTES_LIMIT = 20
 LINK_LIMIT = 3000
-ADDRESS_LIMIT = 254
-LOCAL_PART_LIMIT = 64
-"""RFC 5321, 4.5.3.1, with erratum 1690."""
 
 _COLOURS = {
     Severity.INFO: "#2563eb",
@@ -35,8 +33,6 @@ _COLOURS = {
     Severity.ERROR: "#b91c1c",
     Severity.CRITICAL: "#991b1b",
 }
-_LOCAL_PART = re.compile(r"[^\s\x00-\x20\x7f-\x9f@,;:<>()\[\]\\\"\ud800-\udfff]+")
-_DOMAIN_LABEL = re.compile(r"[^\W_](?:[\w-]{0,61}[^\W_])?")
 _PHRASE = re.compile(r"[\w !#$%&'*+/=?^`{|}~-]+", re.ASCII)
 _ID_UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
@@ -64,7 +60,7 @@ class Sender:
 
 @lru_cache(maxsize=8)
 def _id_domain(address: str) -> str:
-    return _ID_UNSAFE.sub("", ascii_domain(address.rpartition("@")[2])) or "alertctl.invalid"
+    return _ID_UNSAFE.sub("", encode_email(address).rpartition("@")[2]) or "alertctl.invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,29 +70,6 @@ class Letter:
     subject: str
     text: str
     html: str
-
-
-def valid_address(text: str) -> bool:
-    """Whether this is exactly one plain address, `local@domain`: no name, no comment, no quotes, no second address."""
-    local, at, domain = text.rpartition("@")
-    if not at or len(text.encode("utf-8", "replace")) > ADDRESS_LIMIT or len(local) > LOCAL_PART_LIMIT:
-        return False
-    dots_in_place = not local.startswith(".") and not local.endswith(".") and ".." not in local
-    return bool(_LOCAL_PART.fullmatch(local)) and dots_in_place and _is_domain(domain)
-
-
-def ascii_domain(domain: str) -> str:
-    """The domain as DNS knows it; as it is if that can't be said."""
-    try:
-        return domain if domain.isascii() else domain.encode("idna").decode()
-    except UnicodeError:
-        return domain
-
-
-def wire_address(address: str) -> str:
-    """A valid address with its domain in ASCII; its local part may still need SMTPUTF8."""
-    local, _, domain = address.rpartition("@")
-    return f"{local}@{ascii_domain(domain)}"
 
 
 def message_id(delivery_id: str, sender: Sender) -> str:
@@ -141,9 +114,8 @@ def serialised(
 
     Raises ValueError for an address that isn't exactly one address.
     """
-    if not valid_address(address):
-        raise ValueError("not exactly one email address")
-    own = {"To": wire_address(address), "Message-ID": message_id(delivery_id, sender), "Date": format_datetime(now)}
+    check_email(address)
+    own = {"To": encode_email(address), "Message-ID": message_id(delivery_id, sender), "Date": format_datetime(now)}
     lines = "".join(f"{name}: {value}\r\n" for name, value in own.items())
     return lines.encode() + _shared(content, sender, plain)
 
@@ -152,7 +124,7 @@ def headers(content: Content, delivery_id: str, address: str, sender: Sender, no
     """The same headers for people: what `--dry-run` and `log show --rendered` print."""
     return {
         "From": str(_author(sender)),
-        "To": wire_address(address) if valid_address(address) else "",
+        "To": encode_email(address) if is_email(address) else "",
         "Subject": subject(content),
         "Date": format_datetime(now),
         "Message-ID": message_id(delivery_id, sender),
@@ -161,7 +133,7 @@ def headers(content: Content, delivery_id: str, address: str, sender: Sender, no
 
 
 def _author(sender: Sender) -> Address:
-    return Address(display_name=display_name(sender.name), addr_spec=wire_address(sender.address))
+    return Address(display_name=display_name(sender.name), addr_spec=encode_email(sender.address))
 
 
 def display_name(name: str) -> str:
@@ -193,7 +165,7 @@ def _encoded(line: str) -> str:
 
 def _mailbox(sender: Sender) -> str:
     """The one address of From, with its name before it."""
-    name, address = display_name(sender.name), wire_address(sender.address)
+    name, address = display_name(sender.name), encode_email(sender.address)
     if not name:
         return address
     needs_quotes = name.isascii() and "=?" not in name and not _PHRASE.fullmatch(name)
@@ -204,10 +176,3 @@ def _mailbox(sender: Sender) -> str:
 def _link(link: str | None) -> str:
     safe = safe_link(link) or ""
     return safe if len(safe) <= LINK_LIMIT else ""
-
-
-@lru_cache(maxsize=256)
-def _is_domain(domain: str) -> bool:
-    labels = domain.split(".")
-    literal_or_long = len(ascii_domain(domain)) > 253 or not ascii_domain(domain).isascii()
-    return not literal_or_long and all(_DOMAIN_LABEL.fullmatch(label) for label in labels)

@@ -16,10 +16,11 @@ from sendgrid.helpers.mail import (
     TrackingSettings,
 )
 
+from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import Parcel, Receipt, Verdict
 from alertctl.channels.credentials import credential, sealed
 from alertctl.channels.deadline import Deadline
-from alertctl.channels.email import Sender, display_name, headers, letter, message_id, valid_address, wire_address
+from alertctl.channels.email import Sender, display_name, headers, letter, message_id
 from alertctl.channels.exchange import Reply
 from alertctl.channels.proxies import proxy_passwords
 from alertctl.channels.statuses import status_error
@@ -72,7 +73,7 @@ class SendGridChannel:
         """The body of one request. The parcels are alike in `plain` and their addresses are valid."""
         said = letter(content, parcels[0].plain)
         mail = Mail(
-            From(wire_address(self._sender.address), display_name(self._sender.name) or None),
+            From(encode_email(self._sender.address), display_name(self._sender.name) or None),
             subject=said.subject,
             plain_text_content=said.text,
             html_content=said.html or None,
@@ -87,7 +88,7 @@ class SendGridChannel:
 
     def _personalization(self, parcel: Parcel) -> dict[str, Any]:
         return {
-            "to": [{"email": wire_address(parcel.address)}],
+            "to": [{"email": encode_email(parcel.address)}],
             "headers": {
                 "Message-ID": message_id(parcel.delivery_id, self._sender),
                 "Auto-Submitted": "auto-generated",
@@ -105,7 +106,7 @@ class SendGridChannel:
     ) -> None:
         """Fill in a verdict for each place in `waiting`; what SendGrid names as bad is left out of the next round."""
         for place in waiting:
-            if not valid_address(parcels[place].address):
+            if not is_email(parcels[place].address):
                 verdicts[place] = DeliveryError(Reason.BAD_ADDRESS, "invalid_address", detail="not one email address")
         for _ in range(ROUNDS):
             waiting = [place for place in waiting if place not in verdicts]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from alertctl import __version__
+from alertctl.addresses import encode_slack_channel
 from alertctl.channels.base import Parcel, Receipt, Verdict
 from alertctl.channels.credentials import credential, sealed
 from alertctl.channels.deadline import Deadline
@@ -48,7 +49,7 @@ class SlackChannel:
 
     def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
         """The payload that `send` would post."""
-        return slack_message(content, parcel.address, parcel.delivery_id, plain=parcel.plain)
+        return slack_message(content, encode_slack_channel(parcel.address), parcel.delivery_id, plain=parcel.plain)
 
     def close(self) -> None:
         self._transport.close()

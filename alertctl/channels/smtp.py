@@ -10,10 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import Parcel, Receipt, Verdict
 from alertctl.channels.credentials import sealed
 from alertctl.channels.deadline import Deadline
-from alertctl.channels.email import Sender, headers, letter, message_id, serialised, valid_address, wire_address
+from alertctl.channels.email import Sender, headers, letter, message_id, serialised
 from alertctl.channels.smtp_errors import SmtpRefusal, may_depend_on_connection
 from alertctl.channels.smtp_session import Security, Server, SmtpSession
 from alertctl.channels.text import Redactor
@@ -69,7 +70,7 @@ class SmtpChannel:
         return tls_context(self._ca_bundle)
 
     def _send_one(self, content: Content, parcel: Parcel, deadline: Deadline) -> Verdict:
-        if not valid_address(parcel.address):
+        if not is_email(parcel.address):
             return DeliveryError(Reason.BAD_ADDRESS, "invalid_address", detail="not exactly one email address")
         try:
             now = datetime.now(UTC)
@@ -77,7 +78,7 @@ class SmtpChannel:
         except Exception as exc:
             return DeliveryError(Reason.REJECTED, "unrenderable", detail=self._redact(repr(exc)))
         try:
-            answer = self._deliver(wire_address(parcel.address), message, deadline)
+            answer = self._deliver(encode_email(parcel.address), message, deadline)
         except DeliveryError as error:
             return sealed(error, self._redact)
         except Exception as exc:
@@ -102,7 +103,7 @@ class SmtpChannel:
     def _transmit(self, session: SmtpSession, address: str, message: bytes) -> str:
         """Send the message in this session, then keep or close the session."""
         try:
-            session.begin(wire_address(self._sender.address), len(message), utf8=not address.isascii())
+            session.begin(encode_email(self._sender.address), len(message), utf8=not address.isascii())
             answer = session.finish(address, message)
         except DeliveryError as error:
             self._after_failure(session, error)

@@ -53,7 +53,7 @@ DedupKeyOption = Annotated[str | None, typer.Option(metavar="KEY", help="Short f
 DedupWindowOption = Annotated[
     str | None,
     typer.Option(
-        metavar="DURATION", help="With --dedup-key: what comes under that key within 30m (2h, 1d) is held back."
+        metavar="DURATION", help="With --dedup-key: suppress repeats to a target for 30m (2h, 1d) after one was sent."
     ),
 ]
 ExpiresOption = Annotated[

@@ -14,19 +14,17 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from urllib.parse import SplitResult, urlsplit
 
+from alertctl.addresses import address_key, ascii_domain, check_email, is_slack_channel
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})", re.ASCII)
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|[smhdw])", re.ASCII)
-_CHANNEL = re.compile(r"#?[\w.-]{1,80}")
-_DOMAIN_LABEL = re.compile(r"[\w-]{1,63}")
 _LOOKS_SECRET = re.compile(r"xox[a-z]-|xapp-|\bSG\.|actl_|-----BEGIN|://[^/]*@")
 TOKEN = re.compile(r"(?:xox[a-z]-|xapp-|\bSG\.|actl_)[\w.-]{10,}")
 """A Slack token, a SendGrid key, or one of ours."""
 _LONGEST_QUOTE = 60
-_LONGEST_ADDRESS = 254
 _DOT_ATOM = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
 """What may stand before the @ without quotes (RFC 5322, 3.2.3)."""
-"""RFC 5321, 4.5.3.1.3: a path has at most 256 octets, two of them its angle brackets."""
 _YES = ("true", "1", "yes", "on")
 _NO = ("false", "0", "no", "off")
 
@@ -180,11 +178,10 @@ def words(value: object, what: str) -> list[str]:
 def address(value: object) -> str:
     """Exactly one email address. Internal domains (`.local`, `localhost`) are fine."""
     found = value.strip() if isinstance(value, str) else ""
-    local, _, domain = found.partition("@")
-    bare = found.isprintable() and not re.search(r"[\s,;:<>()\"\\]", found)
-    named = all(_DOMAIN_LABEL.fullmatch(label) for label in domain.split("."))
-    if not (bare and local and named and len(found.encode("utf-8", "replace")) <= _LONGEST_ADDRESS):
-        raise ValueError(f"{quoted(value)} is not one email address (name@domain)")
+    try:
+        check_email(found)
+    except ValueError as error:
+        raise ValueError(f"{quoted(value)} {error}") from None
     return found
 
 
@@ -199,12 +196,12 @@ def sender(value: object) -> str:
 
 
 def addresses(value: object) -> tuple[str, ...]:
-    """Several email addresses, each once (compared without case), in their order. The bad ones are named."""
+    """Several email addresses, each once, in their order. The bad ones are named."""
     found: dict[str, str] = {}
     bad: list[str] = []
     for part in words(value, "a list of email addresses (a@x.example, b@x.example)"):
         try:
-            found.setdefault(part.lower(), address(part))
+            found.setdefault(address_key("email", part), address(part))
         except ValueError:
             bad.append(quoted(part))
     if bad:
@@ -216,17 +213,20 @@ def addresses(value: object) -> tuple[str, ...]:
 def slack_channel(value: object) -> str:
     """A Slack channel: `#name`, a name, or an ID."""
     found = value.strip() if isinstance(value, str) else ""
-    if not _CHANNEL.fullmatch(found) or looks_secret(found):
+    if not is_slack_channel(found) or looks_secret(found):
         raise ValueError(f"{quoted(value)} is not a Slack channel (#name, a name, or an ID)")
     return found
 
 
 def host(value: object) -> str:
-    """A host's name or IP address, without scheme and port. Empty stays empty."""
+    """A host's name (as DNS knows it) or IP address, without scheme and port. Empty stays empty."""
     found = value.strip() if isinstance(value, str) else None
     if found is None or not (found == "" or _is_host(found.strip("[]"))):
         raise ValueError(f"{quoted(value)} is not a host (a name or an IP address, without scheme and port)")
-    return found.strip("[]")
+    try:
+        return ascii_domain(found.strip("[]"))
+    except ValueError as error:
+        raise ValueError(f"{quoted(value)} {error}") from None
 
 
 def _is_host(name: str) -> bool:

@@ -10,6 +10,7 @@ from sqlalchemy import Column, ColumnElement, Connection, and_, literal_column, 
 from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
 
+from alertctl.addresses import address_key, search_key
 from alertctl.deliveries.rows import attempt, delivery, event, users
 from alertctl.models import Status, first_id
 from alertctl.schemas import LogFilter
@@ -29,12 +30,13 @@ COLUMNS = {
 
 
 def settled(connection: Connection, where: LogFilter) -> LogFilter:
-    """The filter as the tables have it: a user by their id, an address without case."""
+    """The filter as the tables have it: a user by their id, an address by its key."""
     user, to = where.user, where.to
     if user is not None:
-        # Emails are kept in small letters (`users.add_user`).
-        user = connection.execute(select(users.c.id).where(users.c.email == user.lower())).scalar() or user
-    return replace(where, user=user, to=to.casefold() if to is not None else None)
+        # A user's email is stored as its key (`users.add_user`).
+        email = address_key("email", user)
+        user = connection.execute(select(users.c.id).where(users.c.email == email)).scalar() or user
+    return replace(where, user=user, to=search_key(to) if to is not None else None)
 
 
 def times(where: LogFilter) -> list[ColumnElement[bool]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from alertctl.addresses import identity as channel_identity
 from alertctl.channels.base import Receipt
 from alertctl.channels.credentials import credential
 from alertctl.channels.deadline import Deadline
@@ -154,7 +155,7 @@ def conversation(examination: Examination) -> Mapping[str, Any] | Found:
         answer = _call(examination, "conversations.info", {"channel": channel}, deadline)
         found = answer if isinstance(answer, DeliveryError) else answer[0].get("channel")
     else:
-        found = _search(examination, channel.removeprefix("#").lower(), scopes, deadline)
+        found = _search(examination, channel_identity("slack", channel), scopes, deadline)
     return found if isinstance(found, Mapping) else _not_found(channel, found, scopes)
 
 
@@ -171,7 +172,7 @@ def _search(
             return answer
         listed, more = answer[0].get("channels"), answer[0].get("response_metadata")
         for each in listed if isinstance(listed, list) else ():
-            if isinstance(each, Mapping) and str(each.get("name", "")).lower() == name:
+            if isinstance(each, Mapping) and channel_identity("slack", str(each.get("name", ""))) == name:
                 return each
         cursor = str(more.get("next_cursor") or "") if isinstance(more, Mapping) else ""
         if not cursor:

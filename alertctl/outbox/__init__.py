@@ -22,6 +22,7 @@ from alertctl.outbox.breaker_reports import (
 )
 from alertctl.outbox.changes import carry_on
 from alertctl.outbox.claim import Claim, Lane, Pace, claim, is_due, release, unpaced
+from alertctl.outbox.duplicates import DedupScope, DedupWindows
 from alertctl.outbox.enqueue import Resent, Routed, enqueue, resend
 from alertctl.outbox.expire import expire
 from alertctl.outbox.prune import ages, prune, prune_by
@@ -33,6 +34,8 @@ __all__ = [
     "REPORT_SECONDS",
     "Claim",
     "Claimed",
+    "DedupScope",
+    "DedupWindows",
     "Ended",
     "Instance",
     "Lane",

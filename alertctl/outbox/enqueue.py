@@ -74,6 +74,7 @@ def _born(row: Mapping[str, Any]) -> DeliveryItem:
 _BORN = (
     *("id", "event_id", "event_type", "channel", "address", "address_key", "rule", "user_id", "status", "error"),
     *("attempts", "waiting_since", "urgency", "next_attempt_at", "created_at", "updated_at"),
+    "dedup_hash",
 )
 
 
@@ -101,6 +102,7 @@ def _row(one: Routed, target: Target, now: datetime) -> dict[str, Any]:
         "next_attempt_at": None if target.held_back else now,
         "created_at": now,
         "updated_at": now,
+        "dedup_hash": target.dedup_hash,
     }
 
 

@@ -121,7 +121,7 @@ class Page:
 class LogFilter:
     """Which deliveries; all conditions must hold.
 
-    `to` is compared without case, times are aware, `user` is an id or an email (the one whose preference chose the
+    `to` is compared as addresses are, times are aware, `user` is an id or an email (the one whose preference chose the
     target), `flag` and `experiment` are the event's. `grep` is a text that the event, the address, the error or an
     attempt's answer holds, without case. `retrying`: failed and will be tried again; `final`: nothing more will happen.
     """
@@ -175,7 +175,7 @@ class Stats:
 class PublishRequest:
     """An event as its caller gives it; checked on the way in.
 
-    `dedup_window` in seconds: a later event with the same `dedup_key` within it is recorded, but held back.
+    `dedup_window` in seconds: a target that was sent the same `dedup_key`, type and subject within it is suppressed.
     `expires_at`: not sent any more from then on. `said_at`: when the caller first said it, if that was earlier (spool).
     """
 

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, or_, select, update
 from sqlmodel import SQLModel
 
+from alertctl.addresses import address_key, check_address
 from alertctl.errors import InvalidEvent, NotFound
 from alertctl.models import User, new_id
-from alertctl.routing import check_address
 from alertctl.schemas import UserItem
 from alertctl.store import insert_new
 from alertctl.users.roles import Role, parse_role
@@ -43,7 +43,7 @@ def find_user(connection: Connection, user: str) -> UserItem:
 
 def add_user(connection: Connection, email: str, role: str, now: datetime) -> UserItem:
     """Register somebody. Raises InvalidEvent for a bad address or role, EmailTaken for a known one."""
-    address = check_address("email", email.strip(), "email").lower()
+    address = address_key("email", check_address("email", email.strip(), "email"))
     if not _insert(connection, address, parse_role(role), None, now):
         raise EmailTaken(address)
     return find_user(connection, address)
@@ -80,7 +80,8 @@ def ensure_user(connection: Connection, subject: str, email: str, role: Role | N
     belongs to another id of the platform, InvalidEvent when it is none.
     """
     if find_subject(connection, subject) is None:
-        _register(connection, subject, check_address("email", email.strip(), "email").lower(), role, now)
+        address = address_key("email", check_address("email", email.strip(), "email"))
+        _register(connection, subject, address, role, now)
     found = find_subject(connection, subject)
     if found is None:
         raise EmailTaken(email)
@@ -121,7 +122,7 @@ def _change(connection: Connection, user: str, **values: Any) -> UserItem:
 
 
 def _row(connection: Connection, user: str) -> Row[Any]:
-    word = user.strip().lower()
+    word = address_key("email", user.strip())
     # NUL is no part of any name, and Postgres refuses to compare with it.
     if not word or not word.isprintable():
         raise NotFound(f"{user[:80]!r} is no user's id or email")

@@ -60,6 +60,22 @@ def test_an_email_is_registered_once(store: Store, clock: Any) -> None:
     assert [user.role for user in read(store, users.list_users)] == ["viewer"]
 
 
+def test_users_whose_addresses_only_look_alike_are_two(store: Store, clock: Any) -> None:
+    looks = [
+        "weiß@x.example",
+        "weiss@x.example",
+        "kai@x.example",
+        "\u212aai@x.example",
+        "a@faß.example",
+        "a@fass.example",
+    ]
+    for email in looks:
+        store.write(lambda it, email=email: users.add_user(it, email, "viewer", clock()))
+    with store.reading() as connection:
+        ids = {users.find_user(connection, email).id for email in looks}
+    assert len(ids) == len(looks)
+
+
 def test_a_token_is_only_stored_as_a_hash(store: Store, clock: Any) -> None:
     item, secret = made(store, clock)
     assert secret.startswith("actl_")

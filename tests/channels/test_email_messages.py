@@ -17,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from alertctl.channels.email import Sender, display_name, letter, message_id, serialised, subject, valid_address
+from alertctl.addresses import is_email
+from alertctl.channels.email import Sender, display_name, letter, message_id, serialised, subject
 from alertctl.content import Content, Field
 from channels.hostile import NASTY, TEXTS, content, contents
 from channels.lab import ALERT, SENDER
@@ -147,50 +148,9 @@ def test_many_fields_are_counted_and_long_ones_cut() -> None:
     assert len(said.html) < 400_000
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["dev@corp.example", "a.b+c@x.example", "ü@x.example", "x@büro.example", "o'neil@x.example", "root@localhost"],
-)
-def test_an_address_is_valid(address: str) -> None:
-    assert valid_address(address)
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "",
-        "dev",
-        "@corp.example",
-        "dev@",
-        "a@x.example, b@y.example",
-        "a@x.example;b@y.example",
-        "a@x.example b@y.example",
-        "a@x.example\r\nBcc: b@y.example",
-        "a@x.example\n",
-        "a\0@x.example",
-        "a\u2028@x.example",
-        "Dev <a@x.example>",
-        '"a b"@x.example',
-        '"a@x.example, b"@y.example',
-        "a@b@c.example",
-        "(comment)a@x.example",
-        "a@[127.0.0.1]",
-        "a@-x.example",
-        "a@x..example",
-        ".a@x.example",
-        "a.@x.example",
-        "a..b@x.example",
-        "a" * 65 + "@x.example",
-        "a@" + "x" * 64 + ".example",
-        "a@" + "x.example" * 40,
-        "\ud83d@x.example",
-        "a@\ud83d.example",
-        "a>@x.example",
-    ],
-)
+@pytest.mark.parametrize("address", ["", "a@x.example, b@y.example", "a@x.example\r\nBcc: b@y.example", "a@☃.example"])
 def test_an_address_that_is_not_exactly_one_is_refused(address: str) -> None:
-    assert not valid_address(address)
-    with pytest.raises(ValueError, match="exactly one"):
+    with pytest.raises(ValueError, match=r"is not one email address|IDNA"):
         raw(ALERT, address=address)
 
 
@@ -198,6 +158,6 @@ def test_an_address_that_is_not_exactly_one_is_refused(address: str) -> None:
 @given(TEXTS)
 def test_a_valid_address_is_one_recipient_whatever_it_holds(text: str) -> None:
     address = f"{text[:60]}@corp.example"
-    if valid_address(address) and address.isascii():
+    if is_email(address) and address.isascii():
         message = parsed(raw(ALERT, address=address))
         assert len(message["To"].addresses) == 1

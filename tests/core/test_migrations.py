@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from sqlalchemy import event, inspect, text
 
 import alertctl
 from alertctl import models
+from alertctl.addresses import address_key
 from alertctl.errors import ConfigError
 from alertctl.store import HEAD, Store, current_version, upgrade
 from alertctl.store.migrate import LOCK
@@ -122,6 +124,81 @@ def test_a_log_of_the_first_version_comes_to_head_with_its_rows(empty_store):
     assert [(one.id, one.status, one.change) for one in rows(empty_store)] == [("d", "pending", 0)]
     record(empty_store, arrived(claim_one(empty_store)))
     assert [one.status for one in rows(empty_store)] == ["success"]
+
+
+OLD_KEYS = [
+    ("1", "email", "Ops@Corp.example", "ops@corp.example", "ops@corp.example"),
+    ("1", "email", "ops@faß.example", "ops@fass.example", "ops@xn--fa-hia.example"),
+    ("1", "email", "Weiß@corp.example", "weiss@corp.example", "weiß@corp.example"),
+    ("1", "email", "\u212aai@corp.example", "kai@corp.example", "\u212aai@corp.example"),
+    ("1", "email", "ops@☃.example", "ops@☃.example", "ops@☃.example"),
+    ("1", "slack", "#Maße", "#masse", "#maße"),
+    ("1", "slack", "#Ärger", "#ärger", "#Ärger"),
+    ("1", "slack", "#cafe\u0301", "#cafe\u0301", "#caf\u00e9"),
+    # Two deliveries of one event whose keys become equal: the second keeps its own.
+    ("2", "email", "xn--bcher-kva@xn--bcher-kva.x", "xn--bcher-kva@xn--bcher-kva.x", "xn--bcher-kva@xn--bcher-kva.x"),
+    ("2", "email", "a@xn--bcher-kva.x", "a@xn--bcher-kva.x", "a@xn--bcher-kva.x"),
+    ("2", "email", "A@Bücher.x", "a@bücher.x", "a@bücher.x"),
+    ("2", "slack", "#caf\u00e9", "#caf\u00e9", "#caf\u00e9"),
+    ("2", "slack", "#cafe\u0301", "#cafe\u0301", "#cafe\u0301"),
+    ("3", "email", "A@Bücher.x", "a@bücher.x", "a@xn--bcher-kva.x"),
+]
+"""An event, a channel, an address, its key before 0004 and after it."""
+_OLD_DELIVERY = """
+INSERT INTO delivery (id, event_id, event_type, channel, address, address_key, rule, status, urgency,
+                      waiting_since, created_at, updated_at)
+SELECT :id, id, event_type, :channel, :address, :key, 'caller', 'success', 1, created_at, created_at, created_at
+FROM event WHERE id = :event_id
+"""
+
+
+def test_keys_of_addresses_that_are_not_ascii_are_made_anew(empty_store):
+    empty_store.write(lambda connection: _run_to(connection, "0003"))
+    empty_store.write(_write_old_rows)
+    upgrade(empty_store)
+    found = [(one.event_id, one.channel, one.address, one.address_key) for one in rows(empty_store)]
+    assert found == [(event_id, channel, address, key) for event_id, channel, address, _, key in OLD_KEYS]
+    with empty_store.reading() as connection:
+        emails = connection.execute(text("SELECT id, email FROM users ORDER BY id")).all()
+        pauses = connection.execute(text("SELECT address_key FROM pause")).scalars().all()
+    assert [tuple(one) for one in emails] == [
+        ("1", "a@xn--bcher-kva.x"),
+        ("2", "dev@xn--fa-hia.example"),
+        ("3", "a@bücher.x"),
+        ("4", "ops@corp.example"),
+    ]
+    assert pauses == ["ops@corp.example"]
+
+
+def _write_old_rows(connection) -> None:
+    (event_statement, _) = FIRST_ROWS
+    for event_id in "123":
+        connection.execute(text(event_statement.replace("'e'", f"'{event_id}'")))
+    for number, (event_id, channel, address, old_key, _) in enumerate(OLD_KEYS):
+        row = {"id": f"d{number:02}", "event_id": event_id, "channel": channel, "address": address, "key": old_key}
+        connection.execute(text(_OLD_DELIVERY), row)
+    for number, email in enumerate(["a@xn--bcher-kva.x", "dev@faß.example", "a@bücher.x", "ops@corp.example"], 1):
+        connection.execute(
+            text(
+                "INSERT INTO users (id, email, role, created_at) VALUES (:id, :email, 'viewer', '2026-03-02 14:32:00')"
+            ),
+            {"id": str(number), "email": email},
+        )
+    for key in ("ops@corp.example", "ops@fass.example"):
+        connection.execute(
+            text(
+                "INSERT INTO pause (provider, address_key, until, reason, code, since) "
+                "VALUES ('smtp', :key, '2026-03-02 15:32:00', 'rate_limited', '450', '2026-03-02 14:32:00')"
+            ),
+            {"key": key},
+        )
+
+
+def test_a_new_key_is_what_addresses_makes_of_it():
+    """Until `addresses` changes: then this migration's copy stays, and this test goes."""
+    migration = importlib.import_module("alertctl.migrations.versions.0004_addresses_and_dedup")
+    for _, channel, address, _, _ in OLD_KEYS:
+        assert migration._key(channel, address) == address_key(channel, address)
 
 
 def test_no_statement_timeout_ends_a_migration_that_takes_long_or_waits_for_another(empty_postgres_url):

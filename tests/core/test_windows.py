@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event, text
 
 from alertctl.dispatcher import Tally
-from alertctl.errors import InvalidEvent
+from alertctl.errors import InvalidEvent, Reason
 from alertctl.models import Status
+from alertctl.outbox import resend
 from alertctl.outbox.rows import TABLES
 from alertctl.publish import prepare, publish
-from core.lab import EVERYBODY, NOW, after, attempts, row, rows
+from alertctl.store import Store, Writer
+from core.lab import EVERYBODY, NOW, after, arrived, attempts, claim, claim_one, record, refused, row, rows
 
 WINDOW = 1800.0
 
 
-def alert(key="disk", window=WINDOW, **more):
+def alert(key="disk", window=WINDOW, to=("slack:#ops",), **more):
     fields = {"title": "Disk almost full"} | ({"dedup_key": key} if key else {})
-    return prepare("generic_alert", fields, EVERYBODY, to=["slack:#ops"], dedup_window=window, **more)
+    return prepare("generic_alert", fields, EVERYBODY, to=to, dedup_window=window, **more)
+
+
+def rollback(window=WINDOW, to=("slack:#ops",), **fields):
+    return prepare("safety_rollback", {"dedup_key": "disk"} | fields, EVERYBODY, to=to, dedup_window=window)
 
 
 def say(store, publication, now=NOW):
@@ -61,6 +71,171 @@ def test_of_twenty_duplicates_at_once_one_is_sent(store):
 def test_duplicates_of_one_transaction_are_told_apart_too(store):
     store.write(lambda connection: publish(connection, [alert(), alert("other"), alert()], NOW))
     assert sorted(status for status, _ in standings(store)) == ["pending", "pending", "suppressed"]
+
+
+def test_an_info_to_a_missing_channel_does_not_silence_a_rollback(store, sandbox, run, clock):
+    sandbox.slack.faults.at("#missing", "slack:channel_not_found")
+    say(store, alert(to=["slack:#missing"]), clock())
+    assert run() == Tally(attempted=1, failed=1)
+    say(store, rollback(to=["slack:#missing", "slack:#ops"]), clock())
+    assert [(one.address, one.status) for one in rows(store)[1:]] == [("#missing", "pending"), ("#ops", "pending")]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"feature_flag": "search-v2"},
+        {"feature_flag": "checkout-v3", "environment": "staging"},
+        {},
+    ],
+)
+def test_another_subject_is_no_duplicate(store, other):
+    say(store, rollback(feature_flag="checkout-v3", environment="production"))
+    say(store, rollback(**other))
+    say(store, rollback(feature_flag="checkout-v3", environment="production", value=0.5))
+    assert [status for status, _ in standings(store)] == ["pending", "pending", "suppressed"]
+
+
+def test_another_event_type_is_no_duplicate(store):
+    say(store, rollback())
+    say(store, alert())
+    assert [status for status, _ in standings(store)] == ["pending", "pending"]
+
+
+def test_only_the_target_that_failed_is_sent_again(store):
+    first = say(store, alert(to=["slack:#ops", "slack:#gone"]))
+    claimed = {one.address: one for one in claim(store).taken}
+    record(store, arrived(claimed["#ops"]), refused(claimed["#gone"], Reason.BAD_ADDRESS, "channel_not_found"))
+    second = say(store, alert(to=["slack:#gone", "slack:ops", "slack:#new"]), after(60))
+    assert [(one.address, one.status, one.error) for one in rows(store, event_id=second.event_id)] == [
+        ("#gone", "pending", None),
+        ("ops", "suppressed", f"duplicate of {first.event_id}"),
+        ("#new", "pending", None),
+    ]
+
+
+@pytest.mark.parametrize("reason", [Reason.UNAVAILABLE, Reason.RATE_LIMITED, Reason.AMBIGUOUS])
+def test_a_delivery_that_will_be_retried_is_on_its_way(store, reason):
+    say(store, alert())
+    claimed = claim_one(store)
+    say(store, alert(), after(1))
+    record(store, refused(claimed, reason), now=after(2))
+    say(store, alert(), after(3))
+    assert [status for status, _ in standings(store)] == ["failed", "suppressed", "suppressed"]
+
+
+def test_suppressed_duplicates_do_not_extend_the_window(store):
+    say(store, alert())
+    for seconds in range(100, int(WINDOW), 100):
+        say(store, alert(), after(seconds))
+    last = say(store, alert(), after(WINDOW))
+    assert row(store, event_id=last.event_id).status == "pending"
+
+
+def test_the_window_counts_from_the_moment_the_message_was_sent(store):
+    first = say(store, alert())
+    record(store, arrived(claim_one(store, now=after(1200))), now=after(1200))
+    second = say(store, alert(), after(WINDOW + 1199))
+    third = say(store, alert(), after(WINDOW + 1200))
+    assert row(store, event_id=second.event_id).error == f"duplicate of {first.event_id}"
+    assert row(store, event_id=third.event_id).status == "pending"
+
+
+def test_a_target_whose_channel_was_off_got_nothing(store):
+    off = replace(EVERYBODY, enabled=frozenset({"email"}))
+    fields = {"title": "x", "dedup_key": "disk"}
+    say(store, prepare("generic_alert", fields, off, to=["slack:#ops"], dedup_window=WINDOW))
+    say(store, alert())
+    assert standings(store) == [("suppressed", "slack_disabled"), ("pending", None)]
+
+
+def test_a_suppressed_delivery_that_is_resent_counts(store):
+    say(store, alert())
+    record(store, refused(claim_one(store), Reason.BAD_ADDRESS))
+    say(store, alert(), after(10))
+    third = say(store, alert(), after(20))
+    assert row(store, event_id=third.event_id).status == "suppressed"
+    store.write(lambda connection: resend(connection, [row(store, event_id=third.event_id).id], "ana", after(1700)))
+    fourth = say(store, alert(), after(3400))
+    assert row(store, event_id=fourth.event_id).error == f"duplicate of {third.event_id}"
+
+
+def test_a_key_without_a_window_stays_a_key_for_ever_and_counts_as_sent(store):
+    first = say(store, alert(window=None))
+    assert say(store, alert(window=None), after(9 * WINDOW)).created is False
+    windowed = say(store, alert(), after(60))
+    assert row(store, event_id=windowed.event_id).error == f"duplicate of {first.event_id}"
+
+
+def test_a_key_with_a_window_is_no_key_for_ever(store):
+    say(store, alert())
+    assert say(store, alert(window=None), after(9 * WINDOW)).created
+    assert [status for status, _ in standings(store)] == ["pending", "pending"]
+
+
+def test_a_window_ends_when_its_delivery_leaves_the_log(store):
+    say(store, alert())
+    record(store, arrived(claim_one(store)))
+    store.write(lambda connection: connection.execute(text("DELETE FROM event")))
+    assert rows(store, TABLES["event_key"]) == []
+    say(store, alert(), after(60))
+    assert [status for status, _ in standings(store)] == ["pending"]
+
+
+@pytest.mark.parametrize("through", ["stores", "writer"])
+def test_of_eight_publishers_at_once_each_target_is_sent_to_by_one(store, database_url, through):
+    targets = [f"slack:#team-{number}" for number in range(5)]
+    begin = threading.Barrier(8)
+    stores = [Store(database_url) for _ in range(8)]
+    writer = Writer(store)
+
+    def publish_some(number):
+        own = writer if through == "writer" else stores[number]
+        begin.wait(10)
+        for _ in range(5):
+            own.submit(lambda connection, items: publish(connection, items, NOW), alert(to=targets))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(publish_some, range(8)))
+    writer.close()
+    for each in stores:
+        each.close()
+    found = Counter((one.address, one.status) for one in rows(store))
+    expected = {(target.removeprefix("slack:"), "pending"): 1 for target in targets}
+    assert found == expected | {(target.removeprefix("slack:"), "suppressed"): 39 for target in targets}
+
+
+def test_two_publishers_of_the_same_windows_in_different_order_both_succeed(store):
+    keys = [f"key-{number}" for number in range(30)]
+    begin = threading.Barrier(2)
+
+    def publish_all(order):
+        begin.wait(10)
+        store.write(lambda connection: publish(connection, [alert(key) for key in order], NOW))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(publish_all, (keys, list(reversed(keys)))))
+    assert Counter(status for status, _ in standings(store)) == {"pending": 30, "suppressed": 30}
+
+
+def test_a_long_series_of_duplicates_is_not_read_again_for_each(store):
+    """The index holds only what may suppress: a storm of duplicates must not slow down the next one."""
+    say(store, alert())
+    for number in range(300):
+        say(store, alert(), after(number))
+    statements = []
+    event.listen(store.engine, "before_cursor_execute", lambda *call: statements.append((call[2], call[3])))
+    say(store, alert(), after(300))
+    (lookup,) = [each for each in statements if "dedup_hash IN" in each[0]]
+    assert "ix_delivery_dedup" in plan(store, *lookup)
+
+
+def plan(store, statement, parameters) -> str:
+    explain = "EXPLAIN QUERY PLAN" if store.is_sqlite else "EXPLAIN"
+    with store.reading() as connection:
+        if not store.is_sqlite:
+            connection.execute(text("SET LOCAL enable_seqscan = off"))
+        return str(connection.exec_driver_sql(f"{explain} {statement}", parameters).all())
 
 
 def test_a_repeated_call_is_no_duplicate(store):

@@ -96,7 +96,7 @@ def test_with_deliver_it_is_also_sent(log_on, slack: Sandbox):
     assert len(slack.slack.messages) == 2
 
 
-def test_everything_that_the_command_line_takes(log_on):
+def test_everything_that_the_command_line_takes(log_on, slack):
     told = notify(
         "generic_alert",
         title="Disk full",

@@ -1,0 +1,142 @@
+"""Addresses: which ones are valid, which ones are equal, and how an email address is written for a mail server.
+
+No other module compares or normalises addresses. Only ASCII letters are compared without case: a mail server may keep
+`weiß@` and `weiss@` apart, and Slack `#maße` and `#masse`. A domain is compared as its A-label (IDNA 2008 with UTS 46),
+so `faß.example` is `xn--fa-hia.example` and not `fass.example`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from string import ascii_lowercase, ascii_uppercase
+
+from alertctl.errors import InvalidEvent
+
+LONGEST_EMAIL = 254
+"""Octets. RFC 5321, 4.5.3.1.3: a path has at most 256, two of them its angle brackets."""
+LONGEST_LOCAL_PART = 64
+LONGEST_DOMAIN = 253
+LONGEST_SLACK_CHANNEL = 80
+NOT_AN_EMAIL = "is not one email address (name@domain)"
+
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
+_BECOMES_ASCII = re.compile("([\u037e\u1fef\u212a])")
+"""The characters that NFC turns into ASCII (`;`, a backtick, K). They are kept: look-alikes are not equal."""
+_NOT_IN_LOCAL_PART = frozenset('<>()[],;:\\"@ \u037e')
+_JOINERS = str.maketrans("", "", "\u200c\u200d")
+"""Invisible, but needed to write some languages' domains."""
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII | re.IGNORECASE)
+
+
+def check_address(channel: str, address: str, field: str) -> str:
+    """Return the address unchanged if it is one of that channel's. Raises InvalidEvent."""
+    if channel == "slack" and not is_slack_channel(address):
+        limit = f"at most {LONGEST_SLACK_CHANNEL} characters"
+        raise InvalidEvent(field, f"{address[:80]!r} is not a Slack channel (#name, a name, or an ID, {limit})")
+    if channel == "email":
+        try:
+            check_email(address)
+        except ValueError as error:
+            raise InvalidEvent(field, f"{address[:80]!r} {error}") from None
+    return address
+
+
+def check_email(text: str) -> None:
+    """Check that this is exactly one plain email address; internal domains (`.local`, `localhost`) are fine.
+
+    Raises ValueError with what is wrong, to be put after the address.
+    """
+    local, _, domain = text.rpartition("@")
+    if not (0 < len(local) <= LONGEST_LOCAL_PART and len(text) <= LONGEST_EMAIL and _is_plain(text, local)):
+        raise ValueError(NOT_AN_EMAIL)
+    encoded = ascii_domain(domain)
+    octets = len(_nfc(local).encode()) + 1 + len(encoded)
+    if octets > LONGEST_EMAIL or len(encoded) > LONGEST_DOMAIN or not _DOMAIN.fullmatch(encoded):
+        raise ValueError(NOT_AN_EMAIL)
+
+
+def is_email(text: str) -> bool:
+    """Whether this is exactly one plain email address."""
+    try:
+        check_email(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_slack_channel(text: str) -> bool:
+    """Whether this may be a Slack channel: `#name`, a name, or an ID."""
+    name = _nfc(text).removeprefix("#") if len(text) <= LONGEST_SLACK_CHANNEL else ""
+    return bool(name) and all(c in "_.-" or c.isalnum() or unicodedata.category(c)[0] == "M" for c in name)
+
+
+def address_key(channel: str, address: str) -> str:
+    """Return the form in which an address is stored to be compared. Never raises, also for an invalid one."""
+    if address.isascii():
+        return address.lower()
+    written = encode_email(address) if channel == "email" else _nfc(address)
+    # Only an invalid address can be longer than the column.
+    return _nfc(written.translate(_LOWER))[:LONGEST_EMAIL]
+
+
+def search_key(address: str) -> str:
+    """Return the key of an address whose channel isn't known."""
+    return address_key("email" if "@" in address else "slack", address)
+
+
+def identity(channel: str, address: str) -> str:
+    """Return what two addresses of a channel have in common if they reach the same: Slack's `#name` is `name`."""
+    key = address_key(channel, address)
+    return key.removeprefix("#") if channel == "slack" else key
+
+
+def encode_email(address: str) -> str:
+    """Return an email address as a mail server takes it: its domain as an A-label, its local part in NFC.
+
+    A domain without an A-label stays as it is (`check_email` refuses it).
+    """
+    if address.isascii():
+        return address
+    local, at, domain = address.rpartition("@")
+    try:
+        encoded = ascii_domain(domain) if at else _nfc(domain)
+    except ValueError:
+        encoded = _nfc(domain)
+    return f"{_nfc(local)}{at}{encoded}"
+
+
+def encode_slack_channel(address: str) -> str:
+    """Return a Slack channel as Slack writes its names: in NFC."""
+    return address if address.isascii() else _nfc(address)
+
+
+def ascii_domain(domain: str) -> str:
+    """Return a domain as DNS knows it; an ASCII one stays as it is. Raises ValueError, to be put after the address."""
+    return domain if domain.isascii() else _a_label(domain)
+
+
+@lru_cache(maxsize=1024)
+def _a_label(domain: str) -> str:
+    import idna  # only non-ASCII domains need its tables, which take 20 ms to load
+
+    try:
+        return idna.encode(domain, uts46=True, transitional=False).decode()
+    except UnicodeError:
+        raise ValueError("has a domain that is no valid international name (IDNA 2008): correct it") from None
+
+
+def _is_plain(text: str, local: str) -> bool:
+    special = not _NOT_IN_LOCAL_PART.isdisjoint(local)
+    return text.translate(_JOINERS).isprintable() and not special and ".." not in f".{local}."
+
+
+def _nfc(text: str) -> str:
+    if text.isascii():
+        return text
+    return "".join(
+        part if _BECOMES_ASCII.fullmatch(part) else unicodedata.normalize("NFC", part)
+        for part in _BECOMES_ASCII.split(text)
+    )
