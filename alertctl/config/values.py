@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})", re.ASCII)
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|[smhdw])", re.ASCII)
 _CHANNEL = re.compile(r"#?[\w.-]{1,80}")
 _DOMAIN_LABEL = re.compile(r"[\w-]{1,63}")
-_LOOKS_SECRET = re.compile(r"xox[a-z]-|xapp-|\bSG\.|actl_|-----BEGIN|://[^/]*@")
+_LOOKS_SECRET = re.compile(r"xox[a-z]-|xapp-|\bSG\.|actl_|-----BEGIN|://.*@")
 TOKEN = re.compile(r"(?:xox[a-z]-|xapp-|\bSG\.|actl_)[\w.-]{10,}")
 """A Slack token, a SendGrid key, or one of ours."""
 _LONGEST_QUOTE = 60
