@@ -76,7 +76,7 @@ def _problems(flags: Mapping[str, object]) -> list[Problem]:
     from alertctl.config.warnings import warnings
 
     try:
-        problems = check(load(flags=flags))
+        problems = check(load(flags=flags, refuse=False))
     except ConfigError as error:
         # Settings that can't be read can't be checked as a whole: these mistakes come first.
         named = (line.partition(": ") for line in error.problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -353,3 +354,17 @@ def test_config_show_names_what_was_refused_and_where_it_stands(folder):
     assert origins["SLACK_BURST"] == "7 .env"
     assert "warning: SLACK_API_URL: is not used from .env" in ran.stderr
     assert "evil" not in ran.stdout
+
+
+def test_config_check_names_everything_that_was_refused_at_once(folder):
+    (folder / ".env").write_text("SMTP_HOST=evil.example\nJWT_ISSUER=evil\n")
+    environ = {
+        "EMAIL_ENABLED": "true",
+        "SMTP_USERNAME": "me",
+        "SMTP_PASSWORD": "pw",
+        "EMAIL_FROM_ADDRESS": "a@b.example",
+    }
+    ran = run_in(folder, "config", "check", "-o", "json", **environ)
+    assert ran.returncode == 2
+    items = json.loads(ran.stdout)["items"]
+    assert [(item["severity"], item["name"]) for item in items] == [("error", "JWT_ISSUER"), ("error", "SMTP_HOST")]
