@@ -288,7 +288,6 @@ def meaning(code: str, reason: str | None) -> str:
     """What an error means, without a full stop; of an unknown code what its reason says."""
     if code.startswith(DUPLICATE):
         return "an event with the same dedup_key reached this target, or was on its way to it, within the window"
-        return "an event with the same dedup_key was told within the window: this one was held back"
     if reason == "expired" and code != "expired":
         return f"it expired while it waited (ALERTCTL_MAX_AGE, or --expires); before, {meaning(code, None)}"
     if code in MEANINGS:

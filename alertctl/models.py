@@ -200,8 +200,8 @@ class Delivery(SQLModel, table=True):
     """One event to one target: the row in the delivery log. `next_attempt_at` is the queue; NULL = final.
 
     `address_key` is the address as it is compared (`addresses.py`). `attempts` counts every claim and is the fencing
-    token; the tries of the present round are `attempts - round_start` (a resend begins a new round); `schedule_step` of them
-    used up a wait of RETRY_SCHEDULE.
+    token; the tries of the present round are `attempts - round_start` (a resend begins a new round); `schedule_step`
+    of them used up a wait of RETRY_SCHEDULE.
     `error` is the provider's own code, or why a suppressed one was held back. `rule` says why this target was chosen.
     `change` numbers the transactions that gave deliveries a state worth telling, in an order that a follower of the
     log can go along without missing one; being sent is no such state. `dedup_hash` is the same for deliveries that are

@@ -53,7 +53,7 @@ class Root(TyperGroup):
         except (UsageMistake, typer.Exit, typer.Abort):
             raise
         except AlertctlError as error:
-            for line in error.problems if isinstance(error, ConfigError) else (str(error),):
+            for line in error.problems if isinstance(error, ConfigError) else (_masked(str(error)),):
                 say(f"alertctl: {line}")
             _trace(ctx)
             raise typer.Exit(error.exit_code) from None
@@ -66,7 +66,7 @@ class Root(TyperGroup):
                 # It was stdout that took no more, and that is said.
                 raise typer.Exit(code) from None
             hint = "" if _trace(ctx) else " (alertctl --debug … shows where)"
-            say(f"alertctl: unexpected: {type(error).__name__}: {error}{hint}")
+            say(f"alertctl: unexpected: {type(error).__name__}: {_masked(str(error))}{hint}")
             raise typer.Exit(1) from None
 
 
@@ -98,30 +98,42 @@ def _explain(mistake: Any) -> int:
         typer.echo(message, err=True)
     else:
         asks = f" (see: {context.command_path} --help)" if context is not None else ""
-        say(f"alertctl: {message}{asks}")
+        # A database's address in the wrong place is quoted in the message, and with it the password.
+        say(f"alertctl: {_masked(message)}{asks}")
     return int(mistake.exit_code)
 
 
 def watch_threads() -> None:
     """What a thread dies of is one line too, with the traceback after `--debug`."""
-    usual = threading.excepthook
 
     def explain(died: threading.ExceptHookArgs) -> None:
-        say(f"alertctl: unexpected in {died.thread and died.thread.name}: {died.exc_type.__name__}: {died.exc_value}")
+        name, kind = died.thread and died.thread.name, died.exc_type.__name__
+        say(f"alertctl: unexpected in {name}: {kind}: {_masked(str(died.exc_value))}")
         if "--debug" in sys.argv:
-            usual(died)
+            _print_traceback(died.exc_value)
 
     threading.excepthook = explain
+
+
+def _masked(text: str) -> str:
+    """Hide the password of a database's address in a text that is not ours."""
+    from alertctl.config.database import masked
+
+    return masked(text)
 
 
 def _trace(ctx: Any) -> bool:
     if not ctx.params.get("debug"):
         return False
+    _print_traceback(sys.exception())
+    return True
+
+
+def _print_traceback(error: BaseException | None) -> None:
     import traceback
 
-    with contextlib.suppress(OSError):
-        traceback.print_exc()
-    return True
+    with contextlib.suppress(OSError, ValueError):
+        typer.echo(_masked("".join(traceback.format_exception(error))), err=True, nl=False)
 
 
 def _print_anything() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from alertctl.cli.output import Output, OutputOption, say
+from alertctl.cli.output import Output, OutputOption, say, warn
 from alertctl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,8 +40,10 @@ def show(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """
     from alertctl.config import load
 
-    rows = load(flags=_flags(context)).describe()
-    _print(("name", "value", "origin"), rows, output)
+    settings = load(flags=_flags(context), refuse=False)
+    _print(("name", "value", "origin"), settings.describe(), output)
+    for name, refusal in settings.refusals.items():
+        warn(f"{name}: {refusal.message}")
 
 
 @app.command(short_help="Name each mistake in the settings.")
@@ -71,13 +73,15 @@ def _flags(context: typer.Context) -> Mapping[str, object]:
 
 def _problems(flags: Mapping[str, object]) -> list[Problem]:
     from alertctl.config import Problem, check, load
+    from alertctl.config.warnings import warnings
 
     try:
-        return check(load(flags=flags))
+        problems = check(load(flags=flags, refuse=False))
     except ConfigError as error:
         # Settings that can't be read can't be checked as a whole: these mistakes come first.
         named = (line.partition(": ") for line in error.problems)
-        return [Problem(name, "error", message) for name, _, message in named]
+        problems = [Problem(name, "error", message) for name, _, message in named]
+    return [*problems, *(Problem(name, "warning", message) for name, message in warnings(flags=flags))]
 
 
 def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: Output) -> None:

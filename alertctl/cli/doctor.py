@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alertctl.cli.output import Output, OutputOption, plain, print_items, say
-from alertctl.cli.session import settings_of
+from alertctl.cli.session import settings_of, warn_about_settings
 from alertctl.cli.table import GAP, console
 from alertctl.cli.times import now
 
@@ -54,6 +54,7 @@ def doctor(context: typer.Context, area: AreaArgument = Area.ALL, output: Output
     """
     from alertctl.doctor import CHECKS, run
 
+    warn_about_settings(context)
     settings = settings_of(context)
     findings = run([check for check in CHECKS if area in (Area.ALL, check.area)], settings, now())
     if output is Output.JSON:

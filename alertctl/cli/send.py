@@ -35,7 +35,7 @@ from alertctl.cli.send_options import (
     UrlOption,
     WaitOption,
 )
-from alertctl.cli.session import client_of
+from alertctl.cli.session import client_of, warn_about_settings
 from alertctl.cli.spooling import destination_of, spool_here
 from alertctl.cli.times import now
 from alertctl.errors import AlertctlError, InvalidEvent, Unreachable
@@ -103,6 +103,7 @@ def send(
     When not even the database or the server can be reached, the event waits in a spool
     and is told by the next command that gets through (see alertctl spool --help).
     """
+    warn_about_settings(context)
     moment = now()
     shortcuts = {"title": title, "message": message, "severity": severity, "url": url, "dedup_key": dedup_key}
     manner = request.Manner(key=idempotency_key, window=dedup_window, expires=expires, to=to or (), channel=channel)

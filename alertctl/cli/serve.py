@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from alertctl.cli.session import settings_of
+from alertctl.cli.session import settings_of, warn_about_settings
 
 
 def serve(
@@ -32,6 +32,7 @@ def serve(
     """
     from alertctl.daemon import serve as run
 
-    code = run(settings_of(context), host, port, scheduler=not no_scheduler)
+    warn_about_settings(context)
+    code = run(settings_of(context, ALERTCTL_HOST=host), host, port, scheduler=not no_scheduler)
     if code:
         raise typer.Exit(code)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from alertctl.cli.output import say
+from alertctl.cli.output import say, warn
 
 if TYPE_CHECKING:
     from alertctl.client import Client
@@ -20,11 +20,19 @@ class _ToStderr(logging.Handler):
         say(f"alertctl: {record.getMessage()}")
 
 
-def settings_of(context: typer.Context) -> Settings:
-    """The settings, with the flags that were given before the command's name. Raises ConfigError."""
+def settings_of(context: typer.Context, **flags: object) -> Settings:
+    """The settings, with the flags before the command's name and those of the command, by NAME. Raises ConfigError."""
     from alertctl.config import load
 
-    return load(flags=context.find_root().obj or {})
+    return load(flags={**(context.find_root().obj or {}), **flags})
+
+
+def warn_about_settings(context: typer.Context) -> None:
+    """Warn on stderr about variables that nothing reads (see `config.warnings`)."""
+    from alertctl.config.warnings import warnings
+
+    for name, message in warnings(flags=context.find_root().obj or {}):
+        warn(f"{name}: {message}")
 
 
 def client_of(context: typer.Context) -> AbstractContextManager[Client]:

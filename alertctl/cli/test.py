@@ -9,7 +9,7 @@ import typer
 from alertctl.cli.options import CHANNELS, complete_channel, one_of, said
 from alertctl.cli.output import Output, OutputOption, plain, print_json, print_line, say
 from alertctl.cli.rows import short
-from alertctl.cli.session import client_of
+from alertctl.cli.session import client_of, warn_about_settings
 
 ChannelArgument = Annotated[
     str,
@@ -34,6 +34,7 @@ def try_out(
 
     It goes the same way as any alert and is in the delivery log. Ends with 3 when it was refused.
     """
+    warn_about_settings(context)
     with client_of(context) as client:
         result = client.test(channel, to)
     if output is Output.JSON:

@@ -49,10 +49,13 @@ def _ask(flags: Mapping[str, object], found: list[Recent]) -> None:
 def _read(flags: Mapping[str, object]) -> list[Recent]:
     from alertctl.config import read
     from alertctl.config.database import database_url, default_url
+    from alertctl.config.trust import refuse_addresses
 
     written = read(flags=flags)
     if "ALERTCTL_SERVER" in written and written["ALERTCTL_SERVER"].text.strip():
         return list(_from_server(flags))
+    if "DATABASE_URL" in refuse_addresses(written, os.environ):
+        return []
     named = written.get("DATABASE_URL")
     url = database_url(named.text if named is not None and named.text else default_url(os.environ))
     rows = _from_file(url) if url.startswith("sqlite") else _from_postgres(url)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alertctl.config.layers import Value, blank, whence
+from alertctl.config.trust import refuse_addresses
 from alertctl.config.values import credential, duration_between, quoted, server_root, text, url
 from alertctl.errors import ConfigError
 
@@ -33,11 +34,13 @@ class Server:
 def server_of(written: Mapping[str, Value]) -> Server | None:
     """The server that these settings name (see `config.read`), None when they mean the database.
 
-    Raises ConfigError with one line for each mistake, in the words of `config.load`.
+    Raises ConfigError with one line for each mistake, in the words of `config.load`; an address that the working
+    folder may not set (see `config.trust`) is one.
     """
     if "ALERTCTL_SERVER" not in written or blank(written["ALERTCTL_SERVER"].raw):
         return None
-    problems: list[str] = []
+    ours = {name: written[name] for name, _ in _CHECKS.values() if name in written}
+    problems = [f"{name}: {refusal.message}" for name, refusal in refuse_addresses(ours, {}).items()]
     found = {field: _checked(name, check, written, problems) for field, (name, check) in _CHECKS.items()}
     if problems:
         raise ConfigError(problems)

@@ -25,8 +25,9 @@ class Problem:
 def check(settings: Settings) -> list[Problem]:
     """What is wrong with settings that loaded, the errors first."""
     parts = (_channels, _slack, _email, _smtp, _jwt, _in_clear, _timing)
-    found = [problem for part in parts for problem in part(settings)]
-    return sorted(found, key=lambda problem: problem.severity != "error")
+    problems = [problem for part in parts for problem in part(settings) if problem.name not in settings.refusals]
+    problems += [_error(name, refusal.message) for name, refusal in settings.refusals.items()]
+    return sorted(problems, key=lambda problem: problem.severity != "error")
 
 
 def _error(name: str, message: str) -> Problem:

@@ -1,7 +1,7 @@
 """Where a value comes from: flag > environment > `.env` > TOML > default.
 
 Light: it loads dotenv and tomllib only. `read` is enough for whoever needs one or two settings and no checks,
-such as the remote mode of the command line.
+such as the remote mode of the command line. `trust.py` says what a file in the working folder may set.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alertctl.config.database import config_folder
-from alertctl.config.values import looks_secret
+from alertctl.config.trust import Refusal, is_trusted_only, refuse_trusted_only
+from alertctl.config.values import looks_secret, yes_or_no
 from alertctl.errors import ConfigError
 
 SECTIONS = (
@@ -48,10 +49,14 @@ _LARGEST_FILE = 1_000_000
 
 @dataclass(frozen=True)
 class Value:
-    """What was written, and where: `flag`, `environment`, `.env`, a TOML file's name, or `file PATH`."""
+    """What was written, and where: `flag`, `environment`, `.env`, a TOML file's name, or `file PATH`.
+
+    `folder_file` is the file of the working folder that sets it, empty for a stronger place (see `trust.py`).
+    """
 
     raw: object = field(repr=False)
     origin: str
+    folder_file: str = ""
 
     @property
     def text(self) -> str:
@@ -60,21 +65,41 @@ class Value:
 
 @dataclass(frozen=True)
 class Layer:
-    """All that one place says. Paths to secrets in it are relative to `folder`."""
+    """All that one place says. Paths to secrets in it are relative to `folder`.
+
+    `confined_to` is the working folder for a file that lies there by chance: it may name files inside of it only.
+    """
 
     origin: str
     values: Mapping[str, object] = field(repr=False)
     folder: Path
+    confined_to: Path | None = None
+
+    @property
+    def folder_file(self) -> str:
+        return "" if self.confined_to is None else self.origin
+
+
+@dataclass(frozen=True)
+class _TomlFile:
+    """A TOML file, its name in messages, and whether it must exist; `confined_to` as for a layer."""
+
+    path: Path
+    origin: str
+    required: bool = False
+    confined_to: Path | None = None
 
 
 @dataclass
 class Sources:
-    """Every layer, the strongest first, and what was wrong in reading them."""
+    """Every layer, the strongest first, what was wrong in reading them, and what was refused (see `trust.py`)."""
 
     layers: list[Layer] = field(default_factory=list)
     table: Mapping[str, object] = field(default_factory=dict, repr=False)
     table_origin: str = "alertctl.toml"
     problems: list[str] = field(default_factory=list)
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    refused_values: dict[str, object] = field(default_factory=dict, repr=False)
 
 
 def read(
@@ -97,13 +122,27 @@ def gather(environ: Mapping[str, str], cwd: Path, flags: Mapping[str, object]) -
     """Read every place. What is wrong is noted in `problems`; nothing is raised."""
     sources = Sources()
     given = {name: value for name, value in flags.items() if value is not None}
-    for origin, values in (("flag", given), ("environment", environ), (".env", _dotenv(cwd, sources))):
-        ours = {name: value for name, value in values.items() if name.startswith(_OURS)}
-        sources.layers.append(Layer(origin, ours, cwd))
-    path, sources.table_origin, required = _toml_file(sources, environ, cwd)
-    sources.table = _toml(path, required, sources)
-    sources.layers.append(Layer(sources.table_origin, dict(_flat(sources.table)), path.parent))
+    sources.layers = [Layer("flag", _ours(given), cwd), Layer("environment", _ours(environ), cwd)]
+    if not _is_dotenv_off(environ):
+        sources.layers.append(Layer(".env", _ours(_dotenv(cwd, sources)), cwd, confined_to=cwd))
+    file = _toml_file(sources, environ, cwd)
+    sources.table_origin = file.origin
+    sources.table = _toml(file, sources)
+    sources.layers.append(Layer(file.origin, dict(_flat(sources.table)), file.path.parent, file.confined_to))
     return sources
+
+
+def _ours(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if name.startswith(_OURS)}
+
+
+def _is_dotenv_off(environ: Mapping[str, str]) -> bool:
+    """Return whether ALERTCTL_NO_DOTENV is set. A value that is neither yes nor no counts as yes; it is an error."""
+    value = environ.get("ALERTCTL_NO_DOTENV")
+    try:
+        return not blank(value) and yes_or_no(value)
+    except ValueError:
+        return True
 
 
 def resolve(sources: Sources) -> dict[str, Value]:
@@ -111,9 +150,22 @@ def resolve(sources: Sources) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for layer in sources.layers:
         for name in dict.fromkeys(map(_target, layer.values)):
-            if name not in values and (found := _value(layer, name, sources.problems)):
-                values[name] = found
+            if name in values:
+                continue
+            if layer.confined_to is not None and is_trusted_only(name):
+                _refuse(layer, name, sources)
+            elif value := _value(layer, name, sources.problems):
+                values[name] = value
     return values
+
+
+def _refuse(layer: Layer, name: str, sources: Sources) -> None:
+    """Note a setting that this layer may not set; a weaker one still may."""
+    for variable in (name, f"{name}_FILE"):
+        raw = layer.values.get(variable)
+        if not blank(raw) and name not in sources.refused:
+            sources.refused[name] = refuse_trusted_only(name, layer.origin)
+            sources.refused_values[name] = raw
 
 
 def _target(name: str) -> str:
@@ -126,15 +178,31 @@ def _value(layer: Layer, name: str, problems: list[str]) -> Value | None:
     plain = layer.values.get(name)
     file = layer.values.get(f"{name}_FILE") if name in IN_FILES else None
     if blank(file):
-        return None if plain is None else Value(plain, layer.origin)
+        return None if plain is None else Value(plain, layer.origin, layer.folder_file)
     if not blank(plain):
         problems.append(f"{name}: both {name} and {name}_FILE are set; keep one{whence(layer.origin)}")
         return None
     try:
-        return Value(_secret(layer.folder / Path(str(file)).expanduser()), f"file {file}")
+        path = layer.folder / Path(str(file)).expanduser()
+        if not _is_inside(path, layer.confined_to):
+            problems.append(_outside(f"{name}_FILE", layer.origin))
+            return None
+        return Value(_secret(path), f"file {file}", layer.folder_file)
     except (OSError, RuntimeError, ValueError) as error:
         problems.append(f"{name}_FILE: {_why(error, str(file))}{whence(layer.origin)}")
         return None
+
+
+def _is_inside(path: Path, folder: Path | None) -> bool:
+    """Return whether a file lies in this folder once every link is followed; None: it may lie anywhere."""
+    return folder is None or Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def _outside(name: str, origin: str) -> str:
+    return (
+        f"{name}: {origin} in the working folder may name files inside of that folder only; "
+        f"export {name}, or name a file with --config"
+    )
 
 
 def blank(raw: object) -> bool:
@@ -180,6 +248,9 @@ def _dotenv(cwd: Path, sources: Sources) -> dict[str, object]:
     # A folder of this name is usually a virtual environment.
     if not os.path.isfile(path):
         return {}
+    if not _is_inside(path, cwd):
+        sources.problems.append(".env: is a link out of the working folder; export its settings, or remove the link")
+        return {}
     # Not dotenv_values: it logs where we want an error, and only the parser tells the line.
     from dotenv.parser import parse_stream
 
@@ -197,30 +268,38 @@ def _dotenv(cwd: Path, sources: Sources) -> dict[str, object]:
     return {each.key: each.value for each in bindings if each.key is not None and each.value is not None}
 
 
-def _toml_file(sources: Sources, environ: Mapping[str, str], cwd: Path) -> tuple[Path, str, bool]:
-    """The TOML file's path, its name in messages, and whether it must exist."""
-    named = [layer.values.get("ALERTCTL_CONFIG") for layer in sources.layers]
-    for value in named:
+def _toml_file(sources: Sources, environ: Mapping[str, str], cwd: Path) -> _TomlFile:
+    for layer in sources.layers:
+        value = layer.values.get("ALERTCTL_CONFIG")
         if not blank(value):
-            return cwd / os.path.expanduser(str(value)), str(value), True
-    if os.path.isfile(cwd / "alertctl.toml"):
-        return cwd / "alertctl.toml", "alertctl.toml", False
-    path = config_folder(environ) / "alertctl.toml"
-    return path, str(path), False
+            return _TomlFile(cwd / os.path.expanduser(str(value)), str(value), True, layer.confined_to)
+    users, here = config_folder(environ) / "alertctl.toml", cwd / "alertctl.toml"
+    if os.path.isfile(here):
+        return _TomlFile(here, "alertctl.toml", confined_to=None if _is_same(here, users) else cwd)
+    return _TomlFile(users, str(users))
 
 
-def _toml(path: Path, required: bool, sources: Sources) -> dict[str, object]:
+def _is_same(one_path: Path, other_path: Path) -> bool:
+    """Return whether both are the same file: who works in the user's configuration folder means that configuration."""
+    return os.path.realpath(one_path) == os.path.realpath(other_path)
+
+
+def _toml(file: _TomlFile, sources: Sources) -> dict[str, object]:
     try:
         # Not Path.is_file: it raises where the home folder is another user's, as under systemd.
-        if not required and not os.path.isfile(path):
+        if not file.required and not os.path.isfile(file.path):
             return {}
-        return tomllib.loads(_text(path))
+        if not _is_inside(file.path, file.confined_to):
+            link = f"ALERTCTL_CONFIG: {file.origin} is a link out of the working folder; name it with --config"
+            sources.problems.append(_outside("ALERTCTL_CONFIG", ".env") if file.required else link)
+            return {}
+        return tomllib.loads(_text(file.path))
     except tomllib.TOMLDecodeError as error:
-        sources.problems.append(f"ALERTCTL_CONFIG: {sources.table_origin} is not valid TOML: {error}")
+        sources.problems.append(f"ALERTCTL_CONFIG: {file.origin} is not valid TOML: {error}")
     except RecursionError:
-        sources.problems.append(f"ALERTCTL_CONFIG: {sources.table_origin} is nested too deeply")
+        sources.problems.append(f"ALERTCTL_CONFIG: {file.origin} is nested too deeply")
     except (OSError, ValueError) as error:
-        sources.problems.append(f"ALERTCTL_CONFIG: {_why(error, sources.table_origin)}")
+        sources.problems.append(f"ALERTCTL_CONFIG: {_why(error, file.origin)}")
     return {}
 
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from alertctl.config.database import default_url
 from alertctl.config.layers import IN_FILES, Sources, Value, blank, gather, resolve, whence
-from alertctl.config.settings import Settings
+from alertctl.config.settings import Settings, reference, shown
+from alertctl.config.trust import Refusal, refuse_addresses
 from alertctl.config.values import quoted
 from alertctl.errors import ConfigError
 
@@ -21,23 +22,51 @@ def load(
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     flags: Mapping[str, object] | None = None,
+    *,
+    refuse: bool = True,
 ) -> Settings:
     """Read and check all settings. `flags` are by NAME; those that are None count as not given.
 
     Raises ConfigError with one line for each mistake. `environ` and `cwd` are the process's
-    own unless given.
+    own unless given. An address that the working folder may not set (see `trust.py`) is a mistake, too; without
+    `refuse` it is left at its default and listed in `Settings.refusals`.
     """
     environ = os.environ if environ is None else environ
     cwd = cwd or Path()
     sources = gather(environ, cwd, flags or {})
     written = resolve(sources)
     problems = [*sources.problems, *_unknown(sources)]
+    addresses = _refused_addresses(written, environ)
+    if refuse:
+        problems += [f"{name}: {refusal.message}" for name, refusal in addresses.items()]
+    written = {name: value for name, value in written.items() if name not in addresses}
     sections = {section: _section(model, section, written, environ, cwd, problems) for section, model in _sections()}
     if problems:
         raise ConfigError(problems)
     settings = Settings(**sections)
     settings._written = written
+    settings._refusals = {**_refused_trust(sources), **addresses}
     return settings
+
+
+def _refused_addresses(written: Mapping[str, Value], environ: Mapping[str, str]) -> dict[str, Refusal]:
+    refused = refuse_addresses(written, environ)
+    return {name: refusal for name, refusal in refused.items() if not _is_default(name, written[name].raw)}
+
+
+def _refused_trust(sources: Sources) -> dict[str, Refusal]:
+    known = {name for name, _, _ in reference()}
+    return {
+        name: refusal
+        for name, refusal in sources.refused.items()
+        if name in known and not _is_default(name, sources.refused_values[name])
+    }
+
+
+def _is_default(name: str, raw: object) -> bool:
+    """Return whether this is what the setting would be anyway: a copy of `.env.example` changes nothing."""
+    default = next(default for known, default, _ in reference() if known == name)
+    return shown(tuple(raw) if isinstance(raw, list) else raw).strip().rstrip("/") == default.rstrip("/")
 
 
 def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
@@ -105,7 +134,8 @@ def _where(sources: Sources) -> str:
 
 
 def _keys(model: type[BaseModel], section: str) -> list[str]:
-    keys = [field for field in model.model_fields if (section, field) != ("alertctl", "config")]
+    not_in_toml = ("ALERTCTL_CONFIG", "ALERTCTL_NO_DOTENV")
+    keys = [field for field, name in _names(model, section) if name not in not_in_toml]
     return [*keys, *(f"{field}_file" for field, name in _names(model, section) if name in IN_FILES)]
 
 

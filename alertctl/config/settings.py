@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from alertctl.config import values
 from alertctl.config.database import MASK, database_url, default_url, masked, passwords
 from alertctl.config.layers import Value
+from alertctl.config.trust import Refusal
 
 _NO_SECRET = SecretStr("")
 _ALGORITHMS = (
@@ -161,6 +162,9 @@ class Alertctl(_Section):
         description="The TOML file. Unset: ./alertctl.toml, else alertctl/alertctl.toml "
         "in $XDG_CONFIG_HOME or ~/.config.",
     )
+    no_dotenv: YesOrNo = Field(
+        False, description="Do not read .env from the working folder: true or false. In the environment only."
+    )
     host: Host = Field("127.0.0.1", description="The address that `alertctl serve` listens on.")
     port: Annotated[int, BeforeValidator(values.whole(0, 65535, "a port"))] = Field(
         8000, description="The port that `alertctl serve` listens on; 0 = any free one."
@@ -184,6 +188,9 @@ class Alertctl(_Section):
     token: Credential = Field(_NO_SECRET, description="The token for ALERTCTL_SERVER, actl_…")
     timeout: Annotated[float, BeforeValidator(values.duration_between(0.1, 86_400))] = Field(
         30.0, description="Seconds that a command waits for ALERTCTL_SERVER, repeats included."
+    )
+    strict: YesOrNo = Field(
+        False, description="Make `send` end with an error code when an alert did not arrive, as with --strict."
     )
     log_level: Annotated[str, BeforeValidator(values.one_of("debug", "info", "warning", "error"))] = Field(
         "info", description="debug, info, warning or error."
@@ -210,6 +217,12 @@ class Settings(BaseModel):
     jwt: Jwt = Field(default_factory=Jwt)
     alertctl: Alertctl = Field(default_factory=Alertctl)
     _written: Mapping[str, Value] = PrivateAttr(default_factory=dict)
+    _refusals: Mapping[str, Refusal] = PrivateAttr(default_factory=dict)
+
+    @property
+    def refusals(self) -> Mapping[str, Refusal]:
+        """What a file in the working folder sets and may not (see `trust.py`), by NAME. The daemon refuses to start."""
+        return self._refusals
 
     @property
     def origins(self) -> dict[str, str]:
@@ -226,7 +239,11 @@ class Settings(BaseModel):
 
     def describe(self) -> list[tuple[str, str, str]]:
         """Name, value as text with secrets masked, and origin of every setting, in the order of this file."""
-        return [(name, shown(value), self.origin(name)) for name, value in self._each()]
+        return [(name, shown(value), self._described_origin(name)) for name, value in self._each()]
+
+    def _described_origin(self, name: str) -> str:
+        refusal = self._refusals.get(name)
+        return f"{self.origin(name)} ({refusal.file} refused)" if refusal else self.origin(name)
 
     def _each(self) -> Iterator[tuple[str, Any]]:
         for section, fields in self:

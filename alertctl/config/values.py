@@ -19,7 +19,7 @@ from alertctl.addresses import address_key, ascii_domain, check_email, is_slack_
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})", re.ASCII)
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|[smhdw])", re.ASCII)
-_LOOKS_SECRET = re.compile(r"xox[a-z]-|xapp-|\bSG\.|actl_|-----BEGIN|://[^/]*@")
+_LOOKS_SECRET = re.compile(r"xox[a-z]-|xapp-|\bSG\.|actl_|-----BEGIN|://.*@")
 TOKEN = re.compile(r"(?:xox[a-z]-|xapp-|\bSG\.|actl_)[\w.-]{10,}")
 """A Slack token, a SendGrid key, or one of ours."""
 _LONGEST_QUOTE = 60

@@ -56,6 +56,8 @@ def now() -> datetime:
 
 def serve(settings: Settings, host: str | None = None, port: int | None = None, scheduler: bool = True) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code. Raises ConfigError or Unreachable at the start."""
+    if settings.refusals:
+        raise ConfigError([f"{name}: {refusal.message}" for name, refusal in settings.refusals.items()])
     set_up(settings.alertctl.log_level, settings.alertctl.log_format, settings.secrets())
     host = host or settings.alertctl.host
     port = settings.alertctl.port if port is None else port

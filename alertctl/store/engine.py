@@ -134,7 +134,7 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
 def _parsed(url: str) -> URL:
     try:
         return make_url(url)
-    except exc.ArgumentError:
+    except (exc.ArgumentError, ValueError):
         raise ConfigError(["DATABASE_URL: not a database address (sqlite:///FILE or postgresql://…)"]) from None
 
 

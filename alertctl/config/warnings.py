@@ -1,0 +1,97 @@
+"""Warnings about variables that nothing reads: a name close to a setting's, a secret whose channel is off."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from alertctl.config.layers import IN_FILES, Value, blank, gather, resolve
+from alertctl.config.values import yes_or_no
+
+_SHORT = 5
+"""Letters of a name after its section, up to which a swapped letter makes another word (PORT, HOST)."""
+_READ_BY_REMOTE = ("CONFIG", "CA_BUNDLE", "NO_DOTENV", "SERVER", "STRICT", "TIMEOUT", "TOKEN", "TOKEN_FILE")
+"""Settings of [alertctl] that are common beside ALERTCTL_SERVER: they are known without loading the settings."""
+_CHANNEL_SECRETS = (
+    ("SLACK_BOT_TOKEN", "SLACK_ENABLED"),
+    ("SENDGRID_API_KEY", "EMAIL_ENABLED"),
+    ("SMTP_HOST", "EMAIL_ENABLED"),
+)
+
+
+def warnings(
+    environ: Mapping[str, str] | None = None, cwd: Path | None = None, flags: Mapping[str, object] | None = None
+) -> list[tuple[str, str]]:
+    """Return (NAME, message) of what is set and not read. Unreadable files and wrong values are no matter here.
+
+    A server has settings of its own: beside ALERTCTL_SERVER only the names of [alertctl] are looked at.
+    """
+    sources = gather(os.environ if environ is None else environ, cwd or Path(), flags or {})
+    values = resolve(sources)
+    variables = [name for layer in sources.layers if layer.origin in ("environment", ".env") for name in layer.values]
+    if _is_set(values, "ALERTCTL_SERVER"):
+        known = {f"ALERTCTL_{field}" for field in _READ_BY_REMOTE}
+        unknown = [name for name in variables if name.startswith("ALERTCTL_") and name not in known]
+        return list(_close_names(unknown, values))
+    return [*_close_names(variables, values), *_unused_secrets(values)]
+
+
+def _close_names(variables: Iterable[str], values: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
+    unknown = list(dict.fromkeys(variables))
+    if not unknown:
+        return
+    from alertctl.config.settings import reference
+
+    settings = [name for name, _, _ in reference()]
+    settings += [f"{name}_FILE" for name in IN_FILES]
+    for name in unknown:
+        meant = None if name in settings else next((each for each in settings if _is_close(name, each)), None)
+        # With the right name set, too, the other one is on purpose: somebody else's.
+        if meant and not _is_set(values, meant.removesuffix("_FILE")):
+            yield name, f"is not a setting; did you mean {meant}?"
+
+
+def _is_set(values: Mapping[str, Value], name: str) -> bool:
+    return name in values and not blank(values[name].raw)
+
+
+def _is_close(name: str, setting: str) -> bool:
+    """Return whether two names of one section differ by a slip: a letter missing or too many, or two wrong ones."""
+    section, _, field = setting.partition("_")
+    named_section, _, named_field = name.partition("_")
+    if named_section != section:
+        return False
+    distance = edit_distance(named_field, field)
+    if len(field) <= _SHORT:
+        return distance == 1 and len(named_field) != len(field)
+    return distance <= 2
+
+
+def edit_distance(first: str, second: str) -> int:
+    """Return how many letters to insert, delete, replace or swap with their neighbour to turn one into the other."""
+    before: list[int] = []
+    row = list(range(len(second) + 1))
+    for i, letter in enumerate(first, 1):
+        last, before = before, row
+        row = [i]
+        for j, other in enumerate(second, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == second[j - 2] and first[i - 2] == other:
+                cost = min(cost, last[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
+
+
+def _unused_secrets(values: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
+    for secret, switch in _CHANNEL_SECRETS:
+        if _is_set(values, secret) and not _is_on(values, switch):
+            yield secret, f"is set, but {switch} is not true: nothing is sent with it"
+
+
+def _is_on(values: Mapping[str, Value], switch: str) -> bool:
+    try:
+        return _is_set(values, switch) and yes_or_no(values[switch].raw)
+    except ValueError:
+        # Wrong, which is an error elsewhere.
+        return True
