@@ -69,16 +69,13 @@ def _migrating(store: Store) -> Iterator[Connection]:
 
 
 def _refuse_orphans(store: Store, connection: Connection) -> None:
-    """Without foreign keys SQLite hasn't checked what the migrations did. Raises ConfigError; nothing is changed then."""
+    """Raises ConfigError for rows without a parent; the transaction is rolled back then."""
     orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all() if store.is_sqlite else []
     if orphans:
         table, row, parent, _ = orphans[0]
-        raise ConfigError(
-            [
-                f"DATABASE_URL: {store.shown} has {len(orphans)} rows that refer to missing ones (row {row} of {table} "
-                f"to {parent}): delete them (PRAGMA foreign_key_check lists them), then upgrade again"
-            ]
-        )
+        what = f"{len(orphans)} rows that refer to missing ones (row {row} of {table} to {parent})"
+        fix = "delete them (PRAGMA foreign_key_check lists them), then upgrade again"
+        raise ConfigError([f"DATABASE_URL: {store.shown} has {what}: {fix}"])
 
 
 def version_in(connection: Connection) -> str | None:
