@@ -84,11 +84,11 @@ class Gate:
                     connection, who.identity, who.email, services.clock(), link=who.may_link
                 )
             )
-        if who.email not in (None, user.email):
-            self._warn_of_taken_email(who)
         caller = Caller(user.id, user.email, who.role or user.role)
         if user.disabled:
             raise NotAllowed(f"{caller.name} is disabled: an admin can enable them again")
+        if who.email not in (None, user.email):
+            self._warn_of_taken_email(who)
         return caller
 
     def _warn_of_taken_email(self, who: PlatformUser) -> None:
@@ -107,8 +107,8 @@ class Gate:
 
 
 def _has_new_email(connection: Connection, user: JwtUser, email: str | None) -> bool:
-    """Whether a token's email has changed and can be registered."""
-    return email is not None and email != user.email and users.is_email_free(connection, email)
+    """Whether a token's email has changed and can be registered. A disabled user changes nothing any more."""
+    return not user.disabled and email is not None and email != user.email and users.is_email_free(connection, email)
 
 
 def _platform_tokens(settings: Settings) -> PlatformTokens | None:

@@ -156,6 +156,8 @@ def test_a_platforms_user_who_is_disabled_is_let_in_no_more(shared_lab: Lab) -> 
     shared_lab.store.write(lambda it: users.disable_user(it, "pat@corp.example"))
     assert shared_lab.ask("POST", "/events", event, by=token).status == 401
     assert status(shared_lab, token) == 401
+    assert status(shared_lab, shared(iss="platform", aud="alertctl", email="pat@new.example")) == 401
+    assert shared_lab.user_id("pat@corp.example")
 
 
 def me(lab: Lab, **more: Any) -> dict[str, Any]:
