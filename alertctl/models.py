@@ -109,15 +109,24 @@ def _when(**more: Any) -> Any:
 
 
 class User(SQLModel, table=True):
-    """Somebody who may call the API and may be told. `subject` is the platform's own id of a user (JWT `sub`)."""
+    """A user of the API and a recipient of alerts.
+
+    `issuer` and `subject` are the identity of a JWT user: `iss` and the user's own claim. An issuer is NULL beside a
+    subject that was recorded before issuers were; the next login sets it. `linked`: JWT_LINK_BY_EMAIL gave an existing
+    account this identity, so the stored role counts for the account's own tokens, not for a JWT.
+    """
 
     __tablename__ = "users"
     id: str = Field(sa_column=_key())
-    email: str = Field(sa_column=Column(String(254), nullable=False, unique=True))
-    subject: str | None = Field(default=None, sa_column=Column(String(255), unique=True))
+    email: str | None = Field(default=None, sa_column=Column(String(254), unique=True))
+    issuer: str | None = Field(default=None, sa_column=Column(String(255)))
+    subject: str | None = Field(default=None, sa_column=Column(String(255)))
+    linked: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
     role: str = Field(default="viewer", sa_column=Column(String(16), nullable=False))
     disabled: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
     created_at: datetime = Field(sa_column=_when(nullable=False))
+
+    __table_args__ = (UniqueConstraint("issuer", "subject", name="uq_users_identity"),)
 
 
 class Token(SQLModel, table=True):

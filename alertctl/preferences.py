@@ -64,7 +64,10 @@ def _wanting() -> Select[Any]:
         .where(
             users.c.disabled.is_(False),
             func.coalesce(choice.c.wanted, bindparam("usual", type_=Boolean)),
-            or_(email_on, and_(slack_on, preference.c.slack_channel.is_not(None))),
+            or_(
+                and_(email_on, or_(users.c.email.is_not(None), preference.c.email_address.is_not(None))),
+                and_(slack_on, preference.c.slack_channel.is_not(None)),
+            ),
         )
         .order_by(users.c.id)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,12 +15,15 @@ from alertctl import users
 from alertctl.api.problems import NO_TOKEN
 from alertctl.api.services import Services
 from alertctl.config import Settings
-from alertctl.errors import InvalidEvent, NotAllowed, Unreachable
-from alertctl.users import Caller, Role
+from alertctl.errors import NotAllowed, Unreachable
+from alertctl.users import Caller, JwtUser, Role
 
 if TYPE_CHECKING:
-    from alertctl.api.platform_tokens import PlatformTokens
+    from sqlalchemy import Connection
 
+    from alertctl.api.platform_tokens import PlatformTokens, PlatformUser
+
+log = logging.getLogger("alertctl.api")
 RECENT_SECONDS = 5.0
 """How long a verified token is remembered. Only publishing uses it, and checks the token once more as it writes."""
 RECENT_TOKENS = 10_000
@@ -33,6 +37,7 @@ class Gate:
         self._services = services
         self._platform = _platform_tokens(services.settings)
         self._recent: dict[str, tuple[float, Caller]] = {}
+        self._warned: set[users.Identity] = set()
 
     def verify(self, secret: str) -> Caller:
         """Whose token this is, as the database says now. Raises NotAllowed, Unreachable."""
@@ -71,21 +76,39 @@ class Gate:
         who = self._platform.read(secret)
         services = self._services
         with services.store.reading() as connection:
-            found = users.find_subject(connection, who.subject)
-        if found is None and who.email is None:
-            raise NotAllowed("the token names a new user and has no (verified) email claim to register them with")
-        if found is None or who.role not in (None, found.role):
-            try:
-                found = services.writer.write(
-                    lambda connection: users.ensure_user(
-                        connection, who.subject, who.email or "", who.role, services.clock()
-                    )
+            user = users.find_identity(connection, who.identity)
+            has_new_email = user is not None and _has_new_email(connection, user, who.email)
+        if user is None or has_new_email:
+            user = services.writer.write(
+                lambda connection: users.ensure_user(
+                    connection, who.identity, who.email, services.clock(), link=who.may_link
                 )
-            except InvalidEvent as error:
-                raise NotAllowed(f"the token's user can't be registered: {error}") from None
-        if found.disabled:
-            raise NotAllowed(f"{found.email} is disabled: an admin can enable them again")
-        return Caller(found.id, found.email, who.role or Role.of(found.role))
+            )
+        caller = Caller(user.id, user.email, who.role or user.role)
+        if user.disabled:
+            raise NotAllowed(f"{caller.name} is disabled: an admin can enable them again")
+        if who.email not in (None, user.email):
+            self._warn_of_taken_email(who)
+        return caller
+
+    def _warn_of_taken_email(self, who: PlatformUser) -> None:
+        """Log it once for each identity: a client calls often."""
+        if who.identity in self._warned:
+            return
+        if len(self._warned) >= RECENT_TOKENS:
+            self._warned.clear()
+        self._warned.add(who.identity)
+        log.warning(
+            "JWT user %r of issuer %r: the address in the %s claim is another user's and is not registered",
+            who.identity.subject,
+            who.identity.issuer,
+            self._services.settings.jwt.email_claim,
+        )
+
+
+def _has_new_email(connection: Connection, user: JwtUser, email: str | None) -> bool:
+    """Whether a token's email has changed and can be registered. A disabled user changes nothing any more."""
+    return not user.disabled and email is not None and email != user.email and users.is_email_free(connection, email)
 
 
 def _platform_tokens(settings: Settings) -> PlatformTokens | None:
@@ -152,7 +175,7 @@ def token_of(request: Request) -> str:
 def admitted(caller: Caller, needed: Role) -> Caller:
     if not caller.role.reaches(needed):
         raise NotAllowed(
-            f"this needs the role {needed} or higher, the token of {caller.email} has {caller.role}",
+            f"this needs the role {needed} or higher, the token of {caller.name} has {caller.role}",
             authenticated=True,
         )
     return caller

@@ -97,7 +97,7 @@ def retry_all(caller: Admin, here: Here, body: Body) -> Resent:
     def work(connection: Any) -> list[outbox.Resent]:
         whole = [deliveries.find_id(connection, one) for one in asked.ids]
         return outbox.resend(
-            connection, whole, caller.email, here.clock(), again=asked.again, enabled=here.audience.enabled
+            connection, whole, caller.name, here.clock(), again=asked.again, enabled=here.audience.enabled
         )
 
     done: list[outbox.Resent] = here.writer.write(work)
@@ -138,7 +138,7 @@ def retry(caller: Admin, here: Here, id: Id, again: bool = False) -> DeliveryIte
     def work(connection: Any) -> DeliveryItem:
         whole = deliveries.find_id(connection, id)
         done = outbox.resend(
-            connection, [whole], caller.email, here.clock(), again=again, enabled=here.audience.enabled
+            connection, [whole], caller.name, here.clock(), again=again, enabled=here.audience.enabled
         )[0]
         if done.why_not is not None:
             more = ": ?again=true sends it once more" if "arrived" in done.why_not else ""

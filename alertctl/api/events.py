@@ -178,7 +178,7 @@ def requested(body: Mapping[str, Any], key: str | None, audience: Audience, call
         to=_targets(to),
         channel=channel,
         idempotency_key=key,
-        published_by=caller.email,
+        published_by=caller.name,
         dedup_window=_seconds("dedup_window", body.get("dedup_window")),
         expires_at=_moment("expires_at", body.get("expires_at")),
         said_at=_moment("said_at", body.get("said_at")),

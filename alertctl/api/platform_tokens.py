@@ -10,10 +10,12 @@ import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from alertctl.addresses import address_key
 from alertctl.api.key_set import KeySet, fetcher
 from alertctl.config import Settings
 from alertctl.errors import ConfigError, NotAllowed
-from alertctl.users import Role
+from alertctl.routing import is_address
+from alertctl.users import Identity, Role
 
 LONGEST = 16 * 1024
 """Characters of a token; servers and proxies refuse longer headers anyway."""
@@ -34,10 +36,15 @@ _WRONG: tuple[tuple[type[Exception], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class PlatformUser:
-    """Whom a token names. `role` is None when the token has no such claim."""
+    """Whom a token names.
 
-    subject: str
+    `email` is a valid, normalized address or None. `may_link`: it may name an account of ours (JWT_LINK_BY_EMAIL).
+    `role` is None when the token names none that we know.
+    """
+
+    identity: Identity
     email: str | None
+    may_link: bool
     role: Role | None
 
 
@@ -96,25 +103,60 @@ class PlatformTokens:
 
     def _user(self, claims: Mapping[str, Any]) -> PlatformUser:
         wanted = self._settings
-        subject, email = claims.get(wanted.user_claim), claims.get(wanted.email_claim)
+        subject = _claim(claims, wanted.user_claim)
         if isinstance(subject, bool) or not isinstance(subject, str | int):
             raise NotAllowed(f"the token has no {wanted.user_claim} claim that names a user")
-        name = str(subject)
-        if not 0 < len(name) <= 255 or not name.isprintable():
-            raise NotAllowed(f"the token's {wanted.user_claim} claim should be 1 to 255 printable characters")
-        verified = claims.get("email_verified") is not False
-        role = _role(claims[wanted.role_claim]) if wanted.role_claim in claims else None
-        return PlatformUser(name, email if isinstance(email, str) and verified else None, role)
+        # Also where JWT_ISSUER is unset: it is signed, and two platforms with one key have different users.
+        issuer = claims.get("iss", "")
+        if not isinstance(issuer, str):
+            raise NotAllowed("the token's iss claim should be text")
+        identity = Identity(issuer and _short("iss", issuer), _short(wanted.user_claim, str(subject)))
+        email = _email(claims, wanted.email_claim)
+        # email_verified speaks of the claim `email`, not of another one that the address may be read from.
+        verified = claims.get("email_verified") is True and _claim(claims, wanted.email_claim) == claims.get("email")
+        return PlatformUser(
+            identity, email, wanted.link_by_email and verified, _role(_claim(claims, wanted.role_claim))
+        )
+
+
+def _claim(claims: object, name: str) -> Any:
+    """Return the claim of that name, or at that dotted path (`realm_access.roles`); None if there is none.
+
+    A claim whose own name has dots in it comes first (`https://corp.example/roles`).
+    """
+    if not isinstance(claims, Mapping):
+        return None
+    if name in claims:
+        return claims[name]
+    dots = (at for at, letter in enumerate(name) if letter == "." and name[:at] in claims)
+    return next((_claim(claims[name[:at]], name[at + 1 :]) for at in dots), None)
+
+
+def _short(name: str, value: str) -> str:
+    """Return a claim's value when it is one that the database can hold. Raises NotAllowed."""
+    if not 0 < len(value) <= 255 or not value.isprintable():
+        raise NotAllowed(f"the token's {name} claim should be 1 to 255 printable characters")
+    return value
+
+
+def _email(claims: Mapping[str, Any], name: str) -> str | None:
+    """Return the address that a user may be registered with: a valid one that the platform doesn't call unverified."""
+    email = _claim(claims, name)
+    if not isinstance(email, str) or claims.get("email_verified", True) not in (True, "true"):
+        return None
+    address = address_key("email", email)
+    return address if is_address(address) else None
 
 
 def _required(settings: Any) -> list[str]:
     return ["exp", *(["iss"] if settings.issuer else []), *(["aud"] if settings.audience else [])]
 
 
-def _role(claim: Any) -> Role:
-    """The role that a claim gives; of a list the highest. What we don't know may least."""
-    given = claim if isinstance(claim, list) else [claim]
-    return max((Role.of(one) for one in given), key=lambda role: role.rank, default=Role.VIEWER)
+def _role(claim: Any) -> Role | None:
+    """Return the highest role in a claim, text or a list. A word that is no role of ours counts for nothing."""
+    words = claim if isinstance(claim, list) else [claim]
+    roles = [role for word in words if isinstance(word, str) and (role := Role.known(word))]
+    return max(roles, key=lambda role: role.rank, default=None)
 
 
 def _wrong(error: Exception) -> str:

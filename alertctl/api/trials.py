@@ -54,7 +54,7 @@ async def test(caller: Developer, here: Here, body: Body, response: Response) ->
         raise HTTPException(503, busy, {"Retry-After": str(RETRY_SECONDS)})
     _UnderWay.number += 1
     try:
-        result = await run_sync(here.test, asked.channel, asked.to, caller.email)
+        result = await run_sync(here.test, asked.channel, asked.to, caller.name)
     finally:
         _UnderWay.number -= 1
     response.headers["Content-Location"] = f"{BASE}/delivery-log/{result.delivery_id}"

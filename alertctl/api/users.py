@@ -21,10 +21,10 @@ MOST = 1000
 
 
 class Me(BaseModel):
-    """The caller. `role` is what this token may do, at most what its user may."""
+    """The caller. `role` is what this token may do. `email` is null for a JWT user whose address another user has."""
 
     id: str
-    email: str
+    email: str | None
     role: str
 
 
@@ -38,7 +38,7 @@ class Listing(BaseModel):
 
 
 class Users(BaseModel):
-    """A part of all users, by email. `next_cursor` is null on the last one."""
+    """A part of all users, by email, or by id where a user has none. `next_cursor` is null on the last one."""
 
     items: list[UserItem]
     next_cursor: str | None
@@ -58,6 +58,7 @@ class UserChanges(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
+    email: str | None = Field(None, max_length=254)
     role: str | None = Field(None, json_schema_extra={"enum": [*Role, None]})
     disabled: bool | None = None
 
@@ -73,10 +74,10 @@ def me(caller: Anybody) -> Me:
 
 @router.get("/admin/users")
 def everybody(_caller: Admin, here: Here, asked: Annotated[Listing, Query()]) -> Users:
-    """All users, by email."""
+    """All users, by email, or by id where a user has none."""
     with here.store.reading() as connection:
         found = users.list_users(connection, after=asked.cursor, limit=asked.limit + 1)
-    more = found[asked.limit - 1].email if len(found) > asked.limit else None
+    more = found[asked.limit - 1].name if len(found) > asked.limit else None
     return Users(items=found[: asked.limit], next_cursor=more)
 
 
@@ -90,10 +91,27 @@ def add(_caller: Admin, here: Here, body: Body) -> UserItem:
 
 @router.patch("/admin/users/{user}", responses=declared(404), openapi_extra=described(UserChanges))
 def change(_caller: Admin, here: Here, user: User, body: Body) -> UserItem:
-    """Give a user another role, shut them out, or let them in again."""
+    """Give a user another email or role, shut them out, or let them in again."""
     asked = checked(UserChanges, body)
     role = None if asked.role is None else users.parse_role(asked.role)
     changed: UserItem = here.writer.write(
-        lambda it: users.change_user(it, user, role=role, disabled=asked.disabled),
+        lambda it: users.change_user(it, user, role=role, disabled=asked.disabled, email=asked.email),
     )
     return changed
+
+
+@router.delete("/admin/users/{user}", responses=declared(404))
+def remove(_caller: Admin, here: Here, user: User) -> UserItem:
+    """Delete a user with their preferences and tokens; the delivery log stays. 422 for the last admin.
+
+    A JWT registers its user anew: to keep somebody out, disable them.
+    """
+    removed: UserItem = here.writer.write(lambda it: users.remove_user(it, user))
+    return removed
+
+
+@router.delete("/admin/users/{user}/identity", responses=declared(404))
+def unlink(_caller: Admin, here: Here, user: User) -> UserItem:
+    """Forget a user's identity (issuer and subject): the JWT user with it is another user from then on."""
+    unlinked: UserItem = here.writer.write(lambda it: users.unlink_user(it, user))
+    return unlinked

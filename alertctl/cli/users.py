@@ -78,6 +78,50 @@ def set_role(
         _print(client.set_role(user, role), output)
 
 
+@app.command("set-email", short_help="Give a user another email address.")
+def set_email(
+    context: typer.Context,
+    user: UserArgument,
+    email: Annotated[str, typer.Argument(metavar="EMAIL")],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """
+    \b
+    alertctl user set-email dev@corp.example dev@new.example
+    alertctl user set-email dev@corp.example dev@new.example -o json
+
+    Give a user another email address. A JWT user's next login registers the token's own address again, if it is free.
+    """
+    with client_of(context) as client:
+        _print(client.set_email(user, email), output)
+
+
+@app.command(short_help="Forget a user's JWT identity.")
+def unlink(context: typer.Context, user: UserArgument, output: OutputOption = Output.TABLE) -> None:
+    """
+    \b
+    alertctl user unlink dev@corp.example
+    alertctl user unlink dev@corp.example -o json
+
+    Forget a user's JWT identity (issuer and subject). Tokens with it then belong to another user.
+    """
+    with client_of(context) as client:
+        _print(client.unlink_user(user), output)
+
+
+@app.command(short_help="Delete a user.")
+def remove(context: typer.Context, user: UserArgument, output: OutputOption = Output.TABLE) -> None:
+    """
+    \b
+    alertctl user remove dev@corp.example
+    alertctl user remove dev@corp.example -o json
+
+    Delete a user with their preferences and tokens. The delivery log stays. To keep a JWT user out, disable them.
+    """
+    with client_of(context) as client:
+        _print(client.remove_user(user), output)
+
+
 @app.command(short_help="Shut a user out.")
 def disable(context: typer.Context, user: UserArgument, output: OutputOption = Output.TABLE) -> None:
     """
@@ -120,9 +164,22 @@ def _table(found: Sequence[UserItem]) -> None:
             Column("STATE"),
             Column("SINCE"),
             Column("ID", least=8),
+            Column("JWT USER", least=8, extra=True),
         ),
         [
-            (one.email, one.role, "disabled" if one.disabled else "", clock(one.created_at, moment), one.id)
+            (
+                one.email or "(none)",
+                one.role,
+                "disabled" if one.disabled else "",
+                clock(one.created_at, moment),
+                one.id,
+                _identity(one),
+            )
             for one in found
         ],
     )
+
+
+def _identity(one: UserItem) -> str:
+    """The identity of a JWT user: subject and issuer, as far as they are known."""
+    return " at ".join(filter(None, (one.subject, one.issuer)))

@@ -240,6 +240,15 @@ class LocalClient:
     def set_role(self, user: str, role: str) -> UserItem:
         return self._store.write(lambda connection: users.set_role(connection, user, role))
 
+    def set_email(self, user: str, email: str) -> UserItem:
+        return self._store.write(lambda connection: users.set_email(connection, user, email))
+
+    def unlink_user(self, user: str) -> UserItem:
+        return self._store.write(lambda connection: users.unlink_user(connection, user))
+
+    def remove_user(self, user: str) -> UserItem:
+        return self._store.write(lambda connection: users.remove_user(connection, user))
+
     def disable_user(self, user: str) -> UserItem:
         return self._store.write(lambda connection: users.disable_user(connection, user))
 

@@ -186,7 +186,7 @@ class RemoteClient:
         """The caller's id and email."""
         found = self._calls.get("/me")
         known = found if isinstance(found, dict) else {}
-        return str(known.get("id")), str(known.get("email"))
+        return str(known.get("id")), str(known.get("email") or known.get("id"))
 
     def all_preferences(self, page: int, limit: int) -> list[Prefs]:
         found = self._calls.get("/admin/preferences", {"page": page, "limit": limit})
@@ -201,6 +201,15 @@ class RemoteClient:
 
     def set_role(self, user: str, role: str) -> UserItem:
         return self._change(user, {"role": role})
+
+    def set_email(self, user: str, email: str) -> UserItem:
+        return self._change(user, {"email": email})
+
+    def unlink_user(self, user: str) -> UserItem:
+        return self._read(UserItem, self._calls.ask("DELETE", f"/admin/users/{_user(user)}/identity").data)
+
+    def remove_user(self, user: str) -> UserItem:
+        return self._read(UserItem, self._calls.ask("DELETE", f"/admin/users/{_user(user)}", repeat=False).data)
 
     def disable_user(self, user: str) -> UserItem:
         return self._change(user, {"disabled": True})

@@ -87,6 +87,8 @@ def _jwt(settings: Settings) -> Iterator[Problem]:
         yield _error("JWT_SECRET", f"is not set, but JWT_ALGORITHMS has {shared[0]}")
     if public and not jwt.public_key and not jwt.jwks:
         yield _error("JWT_PUBLIC_KEY", f"neither it nor JWT_JWKS is set, but JWT_ALGORITHMS has {public[0]}")
+    if jwt.link_by_email and not jwt.issuer:
+        yield _warning("JWT_LINK_BY_EMAIL", "trusts the email of every issuer: set JWT_ISSUER")
 
 
 def _in_clear(settings: Settings) -> Iterator[Problem]:

@@ -143,14 +143,18 @@ class Jwt(_Section):
         "", description="Public key of the platform's RS256 or ES256 tokens, PEM text."
     )
     jwks: Annotated[str, BeforeValidator(_key_set)] = Field("", description="Or its key set (JWKS): a URL or a file.")
-    issuer: Text = Field("", description="The `iss` that a token must have; unset: any.")
+    issuer: Text = Field("", description="The `iss` that a token must have; unset: any, each with users of its own.")
     audience: Text = Field("", description="The `aud` that a token must have; unset: none is asked for.")
     algorithms: Annotated[tuple[str, ...], BeforeValidator(values.among(_ALGORITHMS, "algorithms"))] = Field(
         (), description="The algorithms that are accepted, comma-separated (HS256, RS256, ES256, …)."
     )
-    user_claim: Text = Field("sub", description="The claim with the user's id.")
+    user_claim: Text = Field("sub", description="The claim with the user's id; a.b is claim b in claim a.")
     email_claim: Text = Field("email", description="The claim with the user's email address.")
-    role_claim: Text = Field("role", description="The claim with the user's role.")
+    role_claim: Text = Field("role", description="The claim with the user's role or roles, as in realm_access.roles.")
+    link_by_email: YesOrNo = Field(
+        False,
+        description="Give an account without a JWT user to the first token with its email and email_verified true.",
+    )
     leeway: Annotated[float, BeforeValidator(values.duration_between(0, 3600))] = Field(
         0.0, description="Seconds that the clocks may differ."
     )

@@ -67,7 +67,7 @@ class SpoolJob:
             raise NotAllowed("it was to be sent without a token")
         with self._store.reading() as connection:
             caller = users.verify_digest(connection, one.caller, now)
-        answer = self._writer.submit(record, Call(self._prepared(one, caller.email), caller, now))
+        answer = self._writer.submit(record, Call(self._prepared(one, caller.name), caller, now))
         if isinstance(answer, AlertctlError):
             raise answer
 

@@ -59,7 +59,7 @@ def _fitting(word: str) -> list[ColumnElement[bool]]:
 def detail(connection: Connection, id_part: str) -> DeliveryDetail:
     """One delivery with its event, every attempt, and the event's other deliveries. Raises NotFound."""
     one = find_id(connection, id_part)
-    whole = select(*ITEM, delivery.c.rule, users.c.email.label("user"))
+    whole = select(*ITEM, delivery.c.rule, func.coalesce(users.c.email, users.c.id).label("user"))
     found = connection.execute(
         whole.select_from(delivery).outerjoin(users, users.c.id == delivery.c.user_id).where(delivery.c.id == one)
     ).one()

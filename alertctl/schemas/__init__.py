@@ -314,11 +314,20 @@ Prefs = dict[str, bool | str | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserItem:
+    """A user. `issuer` and `subject` are the identity of a JWT user, None for everybody else."""
+
     id: str
-    email: str
+    email: str | None
     role: str
     disabled: bool
     created_at: Moment
+    issuer: str | None = None
+    subject: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The email, or the id of a user without one."""
+        return self.email or self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -198,9 +198,10 @@ def _is_used(target: Connection) -> bool:
 
 
 def _refuse_unknown(one: Transfer) -> None:
-    """Users and tokens are never deleted, only disabled: what the source lacks of them came from elsewhere."""
+    """A user or token that the source lacks may have been made in the target: a person decides."""
     if one.done.table in (_users.name, _token.name) and (found := next(one.unknown(), None)):
-        raise _foreign(f"a row in {one.done.table} that the database to be copied doesn't have (id {found[0][0]})")
+        what = f"a row in {one.done.table} that the database to be copied doesn't have (id {found[0][0]})"
+        raise _foreign(what, "if that user was removed since, run alertctl user remove there, too; else ")
 
 
 def _refuse_used(there: Row, here: Row) -> None:
@@ -215,8 +216,8 @@ def _accept(_there: Row, _here: Row) -> None:
 _REFUSE = {_delivery.name: _refuse_used}
 
 
-def _foreign(what: str) -> ConfigError:
-    return ConfigError([f"--to: holds {what}; name an empty database, or the one that this copy was begun in"])
+def _foreign(what: str, fix: str = "") -> ConfigError:
+    return ConfigError([f"--to: holds {what}; {fix}name an empty database, or the one that this copy was begun in"])
 
 
 def _sign(connection: Connection, whose: str, now: datetime) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, PoolProxiedConnection, inspect, text
@@ -34,7 +36,7 @@ def upgrade(store: Store) -> None:
         with store.reading() as connection:
             _refuse_foreign(store, connection, version_in(connection))
         _use_wal(store)
-    with store.writing() as connection:
+    with _migrating(store) as connection:
         if not store.is_sqlite:
             # An index over millions of rows takes minutes, and so does waiting for whoever builds it.
             connection.connection.driver_connection.patience = math.inf  # type: ignore[union-attr]
@@ -48,6 +50,32 @@ def upgrade(store: Store) -> None:
             _refuse_foreign(store, connection, present)
             _refuse_encoding(store, connection)
             _run_alembic(connection)
+            _refuse_orphans(store, connection)
+
+
+@contextmanager
+def _migrating(store: Store) -> Iterator[Connection]:
+    """A write transaction; on SQLite without foreign keys, because to replace a table there is to delete its rows.
+
+    They can only be switched off before BEGIN. The connection is closed at the end, so nobody else gets it.
+    """
+    with store._border(), store.engine.connect() as plain:
+        connection = plain.execution_options(alertctl_writes=True)
+        if store.is_sqlite:
+            connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
+            connection.detach()
+        with connection.begin():
+            yield connection
+
+
+def _refuse_orphans(store: Store, connection: Connection) -> None:
+    """Raises ConfigError for rows without a parent; the transaction is rolled back then."""
+    orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all() if store.is_sqlite else []
+    if orphans:
+        table, row, parent, _ = orphans[0]
+        what = f"{len(orphans)} rows that refer to missing ones (row {row} of {table} to {parent})"
+        fix = "delete them (PRAGMA foreign_key_check lists them), then upgrade again"
+        raise ConfigError([f"DATABASE_URL: {store.shown} has {what}: {fix}"])
 
 
 def version_in(connection: Connection) -> str | None:

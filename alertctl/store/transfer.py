@@ -9,7 +9,20 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Column, Connection, String, Table, Text, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    func,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from alertctl.store.engine import Store
@@ -62,6 +75,7 @@ class Transfer:
         self._columns = columns_of(table)
         self._names = [column.name for column in self._columns]
         self._key = _key(table)
+        self._unique = _nullable_unique(table)
         self._longest = [] if target.is_sqlite else _longest(self._columns)
         self.done = Difference(table.name, source=count(source, table, only))
 
@@ -105,8 +119,21 @@ class Transfer:
         there = [] if empty else _among(connection, self._table, self._columns, [self._key(row) for row in rows])
         same, by_key = set(there), {self._key(row): row for row in there}
         different = [row for row in rows if row not in same]
+        if not empty:
+            self._release(connection, different)
         self._add(connection, [row for row in different if self._key(row) not in by_key])
         self._change(connection, [(by_key[self._key(row)], row) for row in different if self._key(row) in by_key])
+
+    def _release(self, connection: Connection, rows: Sequence[Values]) -> None:
+        """Clear what these rows have in the source and other rows still have here, such as an email that moved on.
+
+        The other rows get their own values in this batch or a later one.
+        """
+        for columns in self._unique:
+            values = [tuple(self._named(row)[column.name] for column in columns) for row in rows]
+            if taken := [each for each in values if None not in each]:
+                cleared = {column.name: None for column in columns}
+                connection.execute(update(self._table).where(tuple_(*columns).in_(taken)).values(cleared))
 
     def _add(self, connection: Connection, rows: Sequence[Values]) -> None:
         if rows:
@@ -141,6 +168,12 @@ class Transfer:
 def columns_of(table: Table) -> list[Column[Any]]:
     """The columns that are copied."""
     return [column for column in table.columns if column.name not in OWN.get(table.name, ())]
+
+
+def _nullable_unique(table: Table) -> list[list[Column[Any]]]:
+    """The unique constraints whose columns may be NULL."""
+    unique = [list(each.columns) for each in table.constraints if isinstance(each, UniqueConstraint)]
+    return [columns for columns in unique if all(column.nullable for column in columns)]
 
 
 def count(connection: Connection, table: Table, only: Sequence[Any] = ()) -> int:

@@ -1,11 +1,13 @@
-"""The users themselves: added by a person, or registered when the platform's JWT first names them."""
+"""The users themselves, as an admin adds, changes and removes them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
 from alertctl.addresses import address_key, check_address
@@ -26,8 +28,9 @@ class EmailTaken(InvalidEvent):
 
 
 def list_users(connection: Connection, *, after: str = "", limit: int | None = None) -> list[UserItem]:
-    """All users by email, or a part of them: those behind `after`, an email."""
-    part = select(users).where(users.c.email > _plain(after)).order_by(users.c.email).limit(limit)
+    """Return all users by name (`UserItem.name`: the email, else the id), or those after the name `after`."""
+    name = func.coalesce(users.c.email, users.c.id)
+    part = select(users).where(name > _plain(after)).order_by(name).limit(limit)
     return [_item(row) for row in connection.execute(part)]
 
 
@@ -44,81 +47,87 @@ def find_user(connection: Connection, user: str) -> UserItem:
 def add_user(connection: Connection, email: str, role: str, now: datetime) -> UserItem:
     """Register somebody. Raises InvalidEvent for a bad address or role, EmailTaken for a known one."""
     address = address_key("email", check_address("email", email.strip(), "email"))
-    if not _insert(connection, address, parse_role(role), None, now):
+    row = {"id": new_id(now), "email": address, "role": parse_role(role).value, "disabled": False, "created_at": now}
+    if not insert_new(connection, users, [row]):
         raise EmailTaken(address)
     return find_user(connection, address)
 
 
 def set_role(connection: Connection, user: str, role: str) -> UserItem:
-    """What a user may do at most; their tokens never do more. Raises NotFound, InvalidEvent."""
-    return _change(connection, user, role=parse_role(role).value)
+    """Set what a user may do at most; their tokens never do more. Raises NotFound, InvalidEvent."""
+    return change_user(connection, user, role=parse_role(role))
+
+
+def set_email(connection: Connection, user: str, email: str) -> UserItem:
+    """Give a user another address. Raises NotFound, InvalidEvent for a bad one, EmailTaken for another user's."""
+    return change_user(connection, user, email=email)
 
 
 def disable_user(connection: Connection, user: str) -> UserItem:
     """No call is accepted from them and no alert goes to them any more. Raises NotFound."""
-    return _change(connection, user, disabled=True)
+    return change_user(connection, user, disabled=True)
 
 
 def enable_user(connection: Connection, user: str) -> UserItem:
     """The opposite of `disable_user`. Raises NotFound."""
-    return _change(connection, user, disabled=False)
+    return change_user(connection, user, disabled=False)
 
 
 def change_user(
-    connection: Connection, user: str, *, role: Role | None = None, disabled: bool | None = None
+    connection: Connection,
+    user: str,
+    *,
+    role: Role | None = None,
+    disabled: bool | None = None,
+    email: str | None = None,
 ) -> UserItem:
-    """Both at once; None leaves it as it is. Raises NotFound."""
-    values: dict[str, Any] = {"role": role and role.value, "disabled": disabled}
-    given = {name: value for name, value in values.items() if value is not None}
-    return _change(connection, user, **given) if given else find_user(connection, user)
+    """Change what isn't None. Raises NotFound, InvalidEvent, EmailTaken."""
+    values: dict[str, Any] = {}
+    if role is not None:
+        # A role that is set after an identity was linked is meant for that identity, too.
+        values |= {"role": role.value, "linked": False}
+    if disabled is not None:
+        values["disabled"] = disabled
+    if email is not None:
+        values["email"] = address_key("email", check_address("email", email.strip(), "email"))
+    row = _row(connection, user)
+    if values and not update_unless_taken(connection, users.c.id == row.id, values) and email is not None:
+        raise EmailTaken(values["email"])
+    return find_user(connection, row.id)
 
 
-def ensure_user(connection: Connection, subject: str, email: str, role: Role | None, now: datetime) -> UserItem:
-    """The user of a platform's id, registered when it is seen first. `role` is what the platform says, None: nothing.
+def update_unless_taken(connection: Connection, condition: ColumnElement[bool], values: Mapping[str, Any]) -> bool:
+    """Change the user that meets the condition; return False if there is none or another user has the values."""
+    try:
+        with connection.begin_nested():
+            return connection.execute(update(users).where(condition).values(values)).rowcount > 0
+    except IntegrityError:
+        return False
 
-    Somebody who was added by their email is the same person from then on. Raises EmailTaken when the address already
-    belongs to another id of the platform, InvalidEvent when it is none.
+
+def unlink_user(connection: Connection, user: str) -> UserItem:
+    """Forget a user's identity: tokens of the platform (JWT) with it no longer are this user's. Raises NotFound."""
+    row = _row(connection, user)
+    forgotten = {"issuer": None, "subject": None, "linked": False}
+    connection.execute(update(users).where(users.c.id == row.id).values(forgotten))
+    return find_user(connection, row.id)
+
+
+def remove_user(connection: Connection, user: str) -> UserItem:
+    """Delete a user with their preferences and tokens, and return them; the delivery log keeps its rows.
+
+    Raises NotFound, InvalidEvent for the last admin who isn't disabled.
     """
-    if find_subject(connection, subject) is None:
-        address = address_key("email", check_address("email", email.strip(), "email"))
-        _register(connection, subject, address, role, now)
-    found = find_subject(connection, subject)
-    if found is None:
-        raise EmailTaken(email)
-    if role is None or role == found.role:
-        return found
-    return _change(connection, found.id, role=role.value)
-
-
-def _register(connection: Connection, subject: str, email: str, role: Role | None, now: datetime) -> None:
-    if _insert(connection, email, role or Role.VIEWER, subject, now):
-        return
-    connection.execute(update(users).where(users.c.email == email, users.c.subject.is_(None)).values(subject=subject))
-
-
-def find_subject(connection: Connection, subject: str) -> UserItem | None:
-    """The user whom the platform knows by that id, None when it was never seen."""
-    row = connection.execute(select(users).where(users.c.subject == subject)).first()
-    return None if row is None else _item(row)
-
-
-def _insert(connection: Connection, email: str, role: Role, subject: str | None, now: datetime) -> bool:
-    """Whether the user is new. Two daemons may try at once: one of them wins."""
-    row = {
-        "id": new_id(now),
-        "email": email,
-        "subject": subject,
-        "role": role.value,
-        "disabled": False,
-        "created_at": now,
-    }
-    return insert_new(connection, users, [row]) == 1
-
-
-def _change(connection: Connection, user: str, **values: Any) -> UserItem:
-    found = _row(connection, user)
-    connection.execute(update(users).where(users.c.id == found.id).values(**values))
-    return find_user(connection, found.id)
+    row = _row(connection, user)
+    admin = (users.c.role == Role.ADMIN.value, users.c.disabled.is_(False))
+    # Locked, so that two admins who are removed at the same moment can't both go.
+    admins = connection.execute(select(users.c.id).where(*admin).order_by(users.c.id).with_for_update()).scalars().all()
+    if list(admins) == [row.id]:
+        raise InvalidEvent(
+            "user", f"{_item(row).name} is the last admin: first run alertctl user set-role USER admin for another user"
+        )
+    connection.execute(delete(users).where(users.c.id == row.id))
+    return _item(row)
 
 
 def _row(connection: Connection, user: str) -> Row[Any]:
@@ -133,4 +142,12 @@ def _row(connection: Connection, user: str) -> Row[Any]:
 
 
 def _item(row: Row[Any]) -> UserItem:
-    return UserItem(id=row.id, email=row.email, role=row.role, disabled=row.disabled, created_at=row.created_at)
+    return UserItem(
+        id=row.id,
+        email=row.email,
+        role=row.role,
+        disabled=row.disabled,
+        created_at=row.created_at,
+        issuer=row.issuer,
+        subject=row.subject,
+    )

@@ -32,12 +32,15 @@ class Role(StrEnum):
         return self if limit.reaches(self) else limit
 
     @classmethod
+    def known(cls, text: object) -> Self | None:
+        """Return the role of that name, in any case; None for anything else."""
+        word = str(text).strip().lower()
+        return cls(word) if word in tuple(cls) else None
+
+    @classmethod
     def of(cls, text: object) -> Self:
         """The role that a stored or foreign text means; whatever we don't know may least."""
-        try:
-            return cls(str(text).strip().lower())
-        except ValueError:
-            return cls("viewer")
+        return cls.known(text) or cls("viewer")
 
 
 _RANKS = {role: rank for rank, role in enumerate(Role)}
@@ -58,7 +61,12 @@ class Caller:
     """Whoever calls the API. `token_id` is None for a platform's JWT; `last_used_at` is from before this call."""
 
     user_id: str
-    email: str
+    email: str | None
     role: Role
     token_id: str | None = None
     last_used_at: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """The email, or the id of a user without one."""
+        return self.email or self.user_id

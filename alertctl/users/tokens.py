@@ -69,10 +69,10 @@ def _owner(connection: Connection, user: str, wanted: Role, now: datetime) -> st
             raise
         return add_user(connection, user, wanted, now).id
     if found.disabled:
-        raise InvalidEvent("user", f"{found.email} is disabled: no token of theirs would be accepted")
+        raise InvalidEvent("user", f"{found.name} is disabled: no token of theirs would be accepted")
     if not Role.of(found.role).reaches(wanted):
         raise InvalidEvent(
-            "role", f"{found.email} is {found.role}: first run alertctl user set-role {found.email} {wanted}"
+            "role", f"{found.name} is {found.role}: first run alertctl user set-role {found.name} {wanted}"
         )
     return found.id
 
@@ -131,7 +131,7 @@ def verify_digest(connection: Connection, digest: str, now: datetime) -> Caller:
     if found.expires_at is not None and found.expires_at <= now:
         raise NotAllowed("the token has expired: make a new one with alertctl token create")
     if found.disabled:
-        raise NotAllowed(f"{found.email} is disabled: an admin can enable them again")
+        raise NotAllowed(f"{found.email or found.user_id} is disabled: an admin can enable them again")
     role = Role.of(found.role).capped(Role.of(found.limit))
     return Caller(found.user_id, found.email, role, found.id, found.last_used_at)
 
@@ -194,7 +194,7 @@ def _one(connection: Connection, condition: ColumnElement[bool]) -> TokenItem:
 def _item(row: Row[Any]) -> TokenItem:
     return TokenItem(
         id=row.id,
-        user=row.email,
+        user=row.email or row.user_id,
         role=row.role,
         hint=row.hint,
         created_at=row.created_at,

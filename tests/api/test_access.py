@@ -36,6 +36,8 @@ NEEDS = {
     f"GET {BASE}/admin/users": "admin",
     f"POST {BASE}/admin/users": "admin",
     f"PATCH {BASE}/admin/users/{{user}}": "admin",
+    f"DELETE {BASE}/admin/users/{{user}}": "admin",
+    f"DELETE {BASE}/admin/users/{{user}}/identity": "admin",
     f"GET {BASE}/admin/tokens": "admin",
     f"POST {BASE}/admin/tokens": "admin",
     f"DELETE {BASE}/admin/tokens/{{id}}": "admin",

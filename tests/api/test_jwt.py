@@ -23,7 +23,7 @@ from alertctl import users
 from alertctl.api.key_set import KeySet
 from alertctl.errors import ConfigError, NotAllowed
 from alertctl.store import Store, upgrade
-from tests.api.lab import Lab, running
+from tests.api.lab import ROLES, Lab, running
 
 SECRET = "a secret of the platform, 32 bytes or more"
 RSA = rsa.generate_private_key(65537, 2048)
@@ -102,7 +102,7 @@ def test_a_first_call_registers_the_user_with_the_tokens_email(shared_lab: Lab) 
     mine = shared_lab.ask("GET", "/preferences", by=token).json
     with shared_lab.store.reading() as connection:
         user = users.find_user(connection, "pat@corp.example")
-    assert (user.id, user.role) == (mine["user_id"], "admin")
+    assert (user.id, user.issuer, user.subject) == (mine["user_id"], "platform", "u-1")
     assert status(shared_lab, token) == 200
     assert shared_lab.ask("GET", "/preferences", by=token).json == mine
 
@@ -127,15 +127,19 @@ def test_a_first_call_registers_the_user_with_the_tokens_email(shared_lab: Lab) 
         ({"sub": "x" * 256}, 401),
         ({"sub": True}, 401),
         ({"sub": ["a"]}, 401),
-        ({"email": ...}, 401),
-        ({"email": "no address"}, 401),
-        ({"email_verified": False}, 401),
+        ({"email": ...}, 200),
+        ({"email": "no address"}, 200),
+        ({"email": 7}, 200),
+        ({"email_verified": False}, 200),
         ({"role": "viewer"}, 403),
         ({"role": "superuser"}, 403),
+        ({"role": True}, 403),
+        ({"role": {"admin": True}}, 403),
         ({"role": None}, 403),
         ({"role": ...}, 403),
         ({"role": "ADMIN"}, 200),
         ({"role": ["viewer", "admin"]}, 200),
+        ({"role": ["authenticated", "Admin", 7, None]}, 200),
         ({"role": []}, 403),
     ],
 )
@@ -152,11 +156,142 @@ def test_a_platforms_user_who_is_disabled_is_let_in_no_more(shared_lab: Lab) -> 
     shared_lab.store.write(lambda it: users.disable_user(it, "pat@corp.example"))
     assert shared_lab.ask("POST", "/events", event, by=token).status == 401
     assert status(shared_lab, token) == 401
+    assert status(shared_lab, shared(iss="platform", aud="alertctl", email="pat@new.example")) == 401
+    assert shared_lab.user_id("pat@corp.example")
 
 
-def test_anothers_address_is_not_taken_over(shared_lab: Lab) -> None:
-    assert status(shared_lab, shared(iss="platform", aud="alertctl")) == 200
-    assert status(shared_lab, shared(iss="platform", aud="alertctl", sub="u-2")) == 401
+def me(lab: Lab, **more: Any) -> dict[str, Any]:
+    """Who the platform's token with these claims is."""
+    answer = lab.ask("GET", "/me", by=shared(**{"iss": "platform", "aud": "alertctl", **more}))
+    assert answer.status == 200, answer.body
+    found: dict[str, Any] = answer.json
+    return found
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *({"email_verified": value} for value in (..., True, False, "false", "true", None, 1)),
+        {"email": "\u212aim@corp.example", "email_verified": True},
+    ],
+    ids=ascii,
+)
+def test_the_email_of_a_local_user_makes_nobody_that_user(shared_lab: Lab, more: dict[str, Any]) -> None:
+    email = "kim@corp.example"
+    owners = shared_lab.token("kim", "admin")
+    intruder = me(shared_lab, **{"email": email, "role": ..., **more})
+    assert (intruder["id"] != shared_lab.user_id(email), intruder["role"]) == (True, "viewer")
+    assert intruder["email"] in (None, "\u212aim@corp.example")
+    assert shared_lab.ask("GET", "/me", by=owners).json["role"] == "admin"
+    assert shared_lab.store.write(lambda it: users.find_user(it, email)).subject is None
+
+
+def test_a_taken_email_is_logged_once_with_who_came_and_without_the_address(
+    shared_lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        assert me(shared_lab, email="admin@corp.example")["email"] is None
+    (line,) = [record.getMessage() for record in caplog.records if "another user" in record.getMessage()]
+    assert "'u-1'" in line
+    assert "'platform'" in line
+    assert "@" not in line
+
+
+def test_users_of_two_issuers_stay_two_where_none_is_configured(store: Store) -> None:
+    with running(store, jwt={"secret": SECRET}) as lab:
+        found = [me(lab, iss=issuer, email=...)["id"] for issuer in ("a", "b", "", ..., "a")]
+        assert len(set(found)) == 3
+        assert (found[2], found[0]) == (found[3], found[4])
+        for issuer in (7, None, ["a"], "a\0b", "x" * 256):
+            assert status(lab, raw({"alg": "HS256"}, claims(iss=issuer), SECRET.encode())) == 401
+
+
+def test_a_role_claim_counts_for_its_token_only(shared_lab: Lab) -> None:
+    assert me(shared_lab, role="admin")["role"] == "admin"
+    assert me(shared_lab, role=...)["role"] == "viewer"
+    shared_lab.store.write(lambda it: users.set_role(it, "pat@corp.example", "analyst"))
+    assert me(shared_lab, role="admin")["role"] == "admin"
+    assert me(shared_lab, role="viewer")["role"] == "viewer"
+    for claim in (..., None, "authenticated", ["superuser"], []):
+        assert me(shared_lab, role=claim)["role"] == "analyst"
+
+
+@pytest.mark.parametrize(
+    ("path", "given"),
+    [
+        ("realm_access.roles", {"realm_access": {"roles": ["offline_access", "developer"]}}),
+        ("app_metadata.role", {"app_metadata": {"role": "developer"}, "role": "authenticated"}),
+        ("https://corp.example/roles", {"https://corp.example/roles": ["developer"]}),
+        ("https://corp.example/claims.role", {"https://corp.example/claims": {"role": "developer"}}),
+        ("a.b", {"a.b": "developer", "a": {"b": "admin"}}),
+    ],
+)
+def test_a_role_is_read_at_a_dotted_path(store: Store, path: str, given: dict[str, Any]) -> None:
+    with running(store, jwt={"secret": SECRET, "role_claim": path}) as lab:
+        assert me(lab, **given)["role"] == "developer"
+        for nothing in ({}, {"realm_access": "developer"}, {"app_metadata": ["developer"]}, {"a": {"b": {}}}):
+            assert me(lab, **nothing)["role"] == "viewer"
+
+
+LINKING = {**STRICT, "link_by_email": True}
+
+
+def test_a_verified_email_links_an_account_once_and_without_its_role(store: Store) -> None:
+    with running(store, jwt=LINKING) as lab:
+        pat = lab.token("pat", "admin")
+        linked = me(lab, role=..., email_verified=True)
+        assert (linked["id"], linked["role"]) == (lab.user_id("pat@corp.example"), "viewer")
+        assert me(lab, role="analyst")["role"] == "analyst"
+        assert lab.ask("GET", "/me", by=pat).json["role"] == "admin"
+        assert me(lab, sub="u-2", email_verified=True)["email"] is None
+
+
+@pytest.mark.parametrize("verified", [..., False, "true", "false", 1, None, [True]])
+def test_only_a_verified_email_links(store: Store, verified: Any) -> None:
+    with running(store, jwt=LINKING) as lab:
+        lab.token("pat", "admin")
+        assert me(lab, email_verified=verified)["id"] != lab.user_id("pat@corp.example")
+
+
+def test_an_address_that_is_not_the_email_claim_is_not_verified(store: Store) -> None:
+    with running(store, jwt={**LINKING, "email_claim": "preferred_username"}) as lab:
+        lab.token("pat", "admin")
+        found = me(lab, email="eve@corp.example", preferred_username="pat@corp.example", email_verified=True)
+        assert found["id"] != lab.user_id("pat@corp.example")
+
+
+def test_a_changed_email_claim_changes_the_registered_email(shared_lab: Lab) -> None:
+    first = me(shared_lab)
+    assert me(shared_lab, email="Pat@New.Example") == {**first, "email": "pat@new.example"}
+    assert me(shared_lab, email="no address")["email"] == "pat@new.example"
+    assert me(shared_lab, email="eve@new.example", email_verified=False)["email"] == "pat@new.example"
+    assert me(shared_lab, email="admin@corp.example")["email"] == "pat@new.example"
+
+
+def test_a_user_without_an_email_publishes_and_gets_no_email_until_they_name_an_address(shared_lab: Lab) -> None:
+    token = shared(iss="platform", aud="alertctl", email=...)
+    event = {"event_type": "safety_rollback"}
+
+    def recipients() -> set[str]:
+        receipt = shared_lab.ask("POST", "/events", event, by=token).json
+        return {one["to"] for one in receipt["deliveries"]} - {f"{role}@corp.example" for role in ROLES}
+
+    assert recipients() == {"#platform-alerts", "ops@corp.example"}
+    shared_lab.ask("PUT", "/preferences", {"email_address": "me@corp.example"}, by=token)
+    assert recipients() == {"#platform-alerts", "ops@corp.example", "me@corp.example"}
+    delivery = shared_lab.ask("GET", "/delivery-log?to=me@corp.example", by=token).json["items"][0]["id"]
+    story = shared_lab.ask("GET", f"/delivery-log/{delivery}", by=token).json
+    mine = me(shared_lab, email=...)["id"]
+    assert (story["user"], story["event"]["published_by"]) == (mine, mine)
+
+
+def test_an_unlinked_or_removed_user_is_registered_anew(shared_lab: Lab) -> None:
+    first = me(shared_lab)
+    assert shared_lab.ask("DELETE", "/admin/users/pat@corp.example/identity").json["subject"] is None
+    second = me(shared_lab)
+    assert (second["id"] != first["id"], second["email"]) == (True, None)
+    assert shared_lab.ask("DELETE", f"/admin/users/{second['id']}").json["id"] == second["id"]
+    assert me(shared_lab)["id"] not in (first["id"], second["id"])
 
 
 def test_claim_names_and_leeway_are_settings(store: Store) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from typing import Any, TypeVar
 
 import pytest
 
-from alertctl import users
+from alertctl import preferences, users
+from alertctl.addresses import address_key
 from alertctl.errors import InvalidEvent, NotAllowed, NotFound
 from alertctl.store import Store
-from alertctl.users import Role
+from alertctl.users import Identity, JwtUser, Role
 
 T = TypeVar("T")
 ADDRESS = "dev@corp.example"
@@ -172,20 +175,196 @@ def test_a_disabled_user_is_let_in_again_when_enabled(store: Store, clock: Any) 
     assert read(store, users.verify, secret, clock()).role is Role.DEVELOPER
 
 
-def test_a_platforms_user_is_registered_once_and_keeps_their_row(store: Store, clock: Any) -> None:
-    first = store.write(lambda it: users.ensure_user(it, "u-1", "Pat@Corp.Example", Role.ANALYST, clock()))
-    again = store.write(lambda it: users.ensure_user(it, "u-1", "pat@new.example", None, clock()))
-    assert first == again
-    assert (first.email, first.role) == ("pat@corp.example", "analyst")
+PAT = Identity("https://id.example", "u-1")
 
 
-def test_a_platforms_user_who_was_added_by_email_is_the_same_person(store: Store, clock: Any) -> None:
-    added = store.write(lambda it: users.add_user(it, ADDRESS, "developer", clock()))
-    found = store.write(lambda it: users.ensure_user(it, "u-1", ADDRESS, None, clock()))
-    assert (found.id, found.role) == (added.id, "developer")
+def login(
+    store: Store, clock: Any, email: str | None = ADDRESS, identity: Identity = PAT, *, link: bool = False
+) -> JwtUser:
+    return store.write(lambda it: users.ensure_user(it, identity, email, clock(), link=link))
 
 
-def test_a_platforms_user_can_not_take_over_anothers_address(store: Store, clock: Any) -> None:
-    store.write(lambda it: users.ensure_user(it, "u-1", ADDRESS, None, clock()))
+def role_of(store: Store, user: str) -> str:
+    return read(store, users.find_user, user).role
+
+
+def test_an_identity_is_registered_once_as_a_viewer(store: Store, clock: Any) -> None:
+    first = login(store, clock)
+    assert login(store, clock) == first
+    assert (first.email, first.role) == (ADDRESS, Role.VIEWER)
+    assert len(read(store, users.list_users)) == 1
+
+
+def test_an_email_makes_nobody_another_user(store: Store, clock: Any) -> None:
+    owner = store.write(lambda it: users.add_user(it, ADDRESS, "admin", clock()))
+    newcomer = login(store, clock)
+    assert (newcomer.email, newcomer.role) == (None, Role.VIEWER)
+    assert read(store, users.find_user, ADDRESS) == owner
+    assert login(store, clock) == newcomer
+
+
+def test_a_kelvin_sign_is_no_k(store: Store, clock: Any) -> None:
+    store.write(lambda it: users.add_user(it, "kim@corp.example", "admin", clock()))
+    kelvin = address_key("email", "\u212aIM@Corp.Example")
+    assert kelvin == "\u212aim@corp.example"
+    newcomer = login(store, clock, kelvin, link=True)
+    assert (newcomer.email, newcomer.role) == (kelvin, Role.VIEWER)
+    with pytest.raises(NotFound):
+        read(store, users.find_user, "\u212aim@corp.exampl")
+    assert read(store, users.find_user, "KIM@corp.example").role == "admin"
+    assert read(store, users.find_user, kelvin).id == newcomer.id
+
+
+def test_the_same_subject_of_two_issuers_is_two_users(store: Store, clock: Any) -> None:
+    others = (Identity("https://other.example", "u-1"), Identity("", "u-1"))
+    found = [login(store, clock, None, identity).id for identity in (PAT, *others)]
+    assert len(set(found)) == 3
+    assert [login(store, clock, None, identity).id for identity in (PAT, *others)] == found
+
+
+def test_a_subject_that_was_recorded_before_issuers_is_bound_at_its_first_login(store: Store, clock: Any) -> None:
+    old = store.write(lambda it: users.add_user(it, ADDRESS, "analyst", clock()))
+    store.write(lambda it: it.exec_driver_sql("UPDATE users SET subject = 'u-1'"))
+    bound = login(store, clock)
+    assert (bound.id, bound.role) == (old.id, Role.ANALYST)
+    other = login(store, clock, identity=Identity("https://other.example", "u-1"))
+    assert (other.id != old.id, other.email) == (True, None)
+
+
+def test_two_first_logins_at_once_make_one_user(store: Store, clock: Any) -> None:
+    both = Barrier(2)
+
+    def first_login(_: int) -> JwtUser:
+        both.wait(10)
+        return login(store, clock)
+
+    for attempt in range(10):
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(first_login, range(2)))
+        assert (found[0], len(read(store, users.list_users))) == (found[1], 1), attempt
+        store.write(lambda it: users.remove_user(it, ADDRESS))
+
+
+def test_a_changed_email_is_registered_unless_another_user_has_it(store: Store, clock: Any) -> None:
+    first = login(store, clock)
+    assert login(store, clock, "pat@new.example").email == "pat@new.example"
+    store.write(lambda it: users.add_user(it, ADDRESS, "viewer", clock()))
+    kept = login(store, clock)
+    assert (kept.id, kept.email) == (first.id, "pat@new.example")
+    assert login(store, clock, None) == kept
+    store.write(lambda it: users.set_email(it, ADDRESS, "moved@corp.example"))
+    assert login(store, clock).email == ADDRESS
+
+
+def test_linking_gives_an_account_without_identity_but_not_its_role(store: Store, clock: Any) -> None:
+    _, secret = made(store, clock, "admin")
+    account = read(store, users.find_user, ADDRESS)
+    linked = login(store, clock, link=True)
+    assert (linked.id, linked.role) == (account.id, Role.VIEWER)
+    assert login(store, clock, link=True) == linked
+    assert read(store, users.verify, secret, clock()).role is Role.ADMIN
+    another = login(store, clock, identity=Identity("https://id.example", "u-2"), link=True)
+    assert (another.id != account.id, another.email) == (True, None)
+
+
+def test_a_role_that_is_set_after_linking_counts(store: Store, clock: Any) -> None:
+    made(store, clock, "admin")
+    login(store, clock, link=True)
+    store.write(lambda it: users.set_role(it, ADDRESS, "analyst"))
+    assert login(store, clock, link=True).role is Role.ANALYST
+
+
+def test_linking_needs_an_email(store: Store, clock: Any) -> None:
+    nameless = login(store, clock, None)
+    store.write(lambda it: users.unlink_user(it, nameless.id))
+    assert login(store, clock, None, link=True).id != nameless.id
+
+
+def test_a_disabled_account_that_is_linked_stays_disabled(store: Store, clock: Any) -> None:
+    store.write(lambda it: users.add_user(it, ADDRESS, "admin", clock()))
+    store.write(lambda it: users.disable_user(it, ADDRESS))
+    assert login(store, clock, link=True).disabled
+
+
+def test_an_unlinked_user_is_another_one_at_the_next_login(store: Store, clock: Any) -> None:
+    first = login(store, clock)
+    unlinked = store.write(lambda it: users.unlink_user(it, ADDRESS))
+    assert (unlinked.id, unlinked.issuer, unlinked.subject) == (first.id, None, None)
+    again = login(store, clock)
+    assert (again.id != first.id, again.email) == (True, None)
+
+
+def test_an_email_is_changed_once_and_to_nobody_elses(store: Store, clock: Any) -> None:
+    store.write(lambda it: users.add_user(it, "ops@corp.example", "viewer", clock()))
+    store.write(lambda it: users.add_user(it, ADDRESS, "viewer", clock()))
     with pytest.raises(users.EmailTaken):
-        store.write(lambda it: users.ensure_user(it, "u-2", ADDRESS, Role.ADMIN, clock()))
+        store.write(lambda it: users.set_email(it, ADDRESS, "OPS@corp.example"))
+    with pytest.raises(InvalidEvent, match="not one email address"):
+        store.write(lambda it: users.set_email(it, ADDRESS, "nobody"))
+    assert store.write(lambda it: users.set_email(it, ADDRESS, ADDRESS.upper())).email == ADDRESS
+    assert store.write(lambda it: users.set_email(it, ADDRESS, "New@corp.example")).email == "new@corp.example"
+
+
+def test_a_removed_user_goes_with_preferences_and_tokens(store: Store, clock: Any) -> None:
+    _, secret = made(store, clock)
+    someone = read(store, users.find_user, ADDRESS)
+    changes = {"slack_channel": "#dev", "notify_on_rollout_advance": True}
+    store.write(lambda it: preferences.update(it, someone.id, changes, clock()))
+    assert store.write(lambda it: users.remove_user(it, ADDRESS)) == someone
+    with pytest.raises(NotFound):
+        read(store, users.find_user, ADDRESS)
+    with pytest.raises(NotAllowed):
+        read(store, users.verify, secret, clock())
+    with store.reading() as connection:
+        for table in ("token", "preference", "event_preference"):
+            assert connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar() == 0
+
+
+def test_the_last_admin_can_not_be_removed(store: Store, clock: Any) -> None:
+    for name, role in (("a", "admin"), ("b", "admin"), ("c", "admin"), ("d", "developer")):
+        store.write(lambda it, name=name, role=role: users.add_user(it, f"{name}@corp.example", role, clock()))
+    store.write(lambda it: users.disable_user(it, "c@corp.example"))
+    store.write(lambda it: users.remove_user(it, "b@corp.example"))
+    with pytest.raises(InvalidEvent, match=r"a@corp.example is the last admin"):
+        store.write(lambda it: users.remove_user(it, "a@corp.example"))
+    for name in ("c", "d"):
+        store.write(lambda it, name=name: users.remove_user(it, f"{name}@corp.example"))
+    assert [one.email for one in read(store, users.list_users)] == ["a@corp.example"]
+
+
+def test_of_two_admins_removed_at_once_one_stays(store: Store, clock: Any) -> None:
+    both = Barrier(2)
+
+    def remove(name: str) -> bool:
+        both.wait(10)
+        try:
+            store.write(lambda it: users.remove_user(it, name))
+        except InvalidEvent:
+            return False
+        return True
+
+    for _ in range(10):
+        names = [
+            store.write(lambda it, n=n: users.add_user(it, f"{n}@corp.example", "admin", clock())).id for n in "ab"
+        ]
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(remove, names)) == [False, True]
+        store.write(lambda it: it.exec_driver_sql("DELETE FROM users"))
+
+
+def test_users_without_an_email_are_listed_by_id(store: Store, clock: Any) -> None:
+    ids = [login(store, clock, None, Identity("", f"u-{number}")).id for number in range(3)]
+    store.write(lambda it: users.add_user(it, ADDRESS, "viewer", clock()))
+    names, after = [], ""
+    while page := read(store, lambda it, after: users.list_users(it, after=after, limit=2), after):
+        names += [one.name for one in page]
+        after = names[-1]
+    assert sorted(names) == sorted([*ids, ADDRESS])
+    assert names == [one.name for one in read(store, users.list_users)]
+
+
+def test_a_token_of_a_user_without_an_email_names_their_id(store: Store, clock: Any) -> None:
+    user = login(store, clock, None)
+    item, secret = store.write(lambda it: users.create_token(it, user.id, "viewer", None, clock()))
+    assert item.user == user.id
+    assert read(store, users.verify, secret, clock()).name == user.id

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 
 from alertctl.cli.options import ROLES
 from alertctl.sandbox import Sandbox
-from alertctl.users import Role
+from alertctl.store import Store
+from alertctl.users import Identity, Role, ensure_user
 from cli.lab import data, run
 
 DEV = "dev@corp.example"
@@ -31,6 +33,28 @@ def test_a_user_is_added_listed_promoted_and_disabled(dev):
     assert (one["email"], one["role"], one["disabled"]) == (DEV, "developer", True)
     shown = run("user", "list").stdout
     assert re.search(rf"{DEV} +developer +disabled", shown)
+
+
+def test_a_user_gets_another_email_loses_an_identity_and_is_removed(dev):
+    assert data("user", "set-email", DEV, "Dev@New.Example")["email"] == "dev@new.example"
+    assert (data("user", "unlink", dev)["issuer"], data("user", "unlink", dev)["subject"]) == (None, None)
+    assert run("user", "remove", "dev@new.example").exit_code == 0
+    assert data("user", "list")["items"] == []
+
+
+def test_the_list_shows_jwt_users_and_who_has_no_email(dev, log_on):
+    store = Store(log_on)
+    now = datetime.now(UTC)
+    for email, subject in (("pat@corp.example", "u-1"), (None, "u-2")):
+        identity = Identity("https://id.example", subject)
+        store.write(lambda it, identity=identity, email=email: ensure_user(it, identity, email, now))
+    store.close()
+    (nameless,) = (one for one in data("user", "list")["items"] if one["email"] is None)
+    assert (nameless["issuer"], nameless["subject"]) == ("https://id.example", "u-2")
+    shown = run("user", "list").stdout
+    assert re.search(r"^\(none\) +viewer", shown, re.MULTILINE)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert run("user", "remove", nameless["id"]).exit_code == 0
 
 
 def test_preferences_are_shown_and_changed_by_name(dev):
@@ -110,6 +134,9 @@ def test_a_token_as_json_carries_its_secret(log_on):
         (["token", "revoke", "ffffffff"], "ffffffff"),
         (["user", "add", "nobody"], "nobody"),
         (["user", "disable", "nobody@corp.example"], "nobody@corp.example"),
+        (["user", "set-email", "nobody@corp.example", DEV], "nobody@corp.example"),
+        (["user", "unlink", "nobody@corp.example"], "nobody@corp.example"),
+        (["user", "remove", "nobody@corp.example"], "nobody@corp.example"),
         (["prefs", "get", "--user", "nobody@corp.example"], "nobody@corp.example"),
         (["prefs", "get"], "Missing option '--user'"),
         (["prefs", "list", "--limit", "101"], "'--limit'"),

@@ -259,6 +259,11 @@ def test_users_and_tokens_come_and_go(client: Client):
     assert client.disable_user("ana@corp.example").disabled
     assert not client.enable_user("ana@corp.example").disabled
     assert "ana@corp.example" in {one.email for one in client.users()}
+    assert client.set_email(added.id, "Ana@New.Example").email == "ana@new.example"
+    assert client.unlink_user(added.id).subject is None
+    assert client.remove_user("ana@new.example").id == added.id
+    assert added.id not in {one.id for one in client.users()}
+    assert token.id not in {one.id for one in client.tokens()}
 
 
 def test_the_event_types_are_those_of_the_registry(client: Client):
@@ -292,6 +297,11 @@ WRONG: list[tuple[str, Callable[[Any], Any]]] = [
     ("a user twice", lambda it: it.add_user(ADMIN, "viewer")),
     ("no email", lambda it: it.add_user("ana", "viewer")),
     ("no role", lambda it: it.add_user("ana@corp.example", "boss")),
+    ("nobody's email", lambda it: it.set_email("nobody@corp.example", "ana@corp.example")),
+    ("another email that is none", lambda it: it.set_email(ADMIN, "ana")),
+    ("nobody's identity", lambda it: it.unlink_user("nobody@corp.example")),
+    ("a removal of nobody", lambda it: it.remove_user("nobody@corp.example")),
+    ("a removal of the last admin", lambda it: it.remove_user(ADMIN)),
     ("nobody's role", lambda it: it.set_role("nobody@corp.example", "viewer")),
     ("a token for no role", lambda it: it.create_token(ADMIN, "boss", None)),
     ("a token that has ended", lambda it: it.create_token(ADMIN, "viewer", timedelta(seconds=-1))),

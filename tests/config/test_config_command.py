@@ -32,6 +32,7 @@ CHECKS = [
     ),
     ({"SMTP_PORT": "465", "SMTP_SECURITY": "starttls"}, "SMTP_SECURITY", "warning"),
     ({"JWT_SECRET": "short"}, "JWT_SECRET", "warning"),
+    ({"JWT_LINK_BY_EMAIL": "true"}, "JWT_LINK_BY_EMAIL", "warning"),
     ({"JWT_ALGORITHMS": "HS256"}, "JWT_SECRET", "error"),
     ({"JWT_ALGORITHMS": "ES256"}, "JWT_PUBLIC_KEY", "error"),
     ({"ALERTCTL_SERVER": "http://h", "ALERTCTL_TOKEN": "actl_1"}, "ALERTCTL_SERVER", "warning"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event, inspect, text
+from sqlalchemy.exc import IntegrityError
 
 import alertctl
 from alertctl import models
@@ -50,6 +53,25 @@ FIRST_ROWS = (
     """,
 )
 """A delivery as the first version wrote it."""
+OLD_USER = (
+    """
+    INSERT INTO users (id, email, subject, role, created_at)
+    VALUES ('u', 'pat@corp.example', 'u-1', 'analyst', '2026-03-02 14:32:00')
+    """,
+    """
+    INSERT INTO token (id, user_id, role, digest, hint, created_at)
+    VALUES ('t', 'u', 'viewer', 'd', 'abcd', '2026-03-02 14:32:00')
+    """,
+    """
+    INSERT INTO preference (user_id, slack_enabled, email_enabled, slack_channel, updated_at)
+    VALUES ('u', true, false, '#pat', '2026-03-02 14:32:00')
+    """,
+    "INSERT INTO event_preference (user_id, event_type, wanted) VALUES ('u', 'rollout_advance', true)",
+)
+"""A user of the first version, with a row in every table that refers to users."""
+ORPHAN = """
+INSERT INTO event_preference (user_id, event_type, wanted) VALUES ('gone', 'rollout_advance', true)
+"""
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -199,6 +221,43 @@ def test_a_new_key_is_what_addresses_makes_of_it():
     migration = importlib.import_module("alertctl.migrations.versions.0004_addresses_and_dedup")
     for _, channel, address, _, _ in OLD_KEYS:
         assert migration._key(channel, address) == address_key(channel, address)
+
+
+def _everything_about_users(store) -> list:
+    tables = ("users", "token", "preference", "event_preference")
+    with store.reading() as connection:
+        return [dict(row) for name in tables for row in connection.execute(text(f"SELECT * FROM {name}")).mappings()]
+
+
+def test_a_user_of_the_first_version_keeps_tokens_and_preferences(empty_store):
+    empty_store.write(lambda connection: _run_to(connection, "0001"))
+    for statement in OLD_USER:
+        empty_store.write(lambda connection, statement=statement: connection.execute(text(statement)))
+    before = _everything_about_users(empty_store)
+    upgrade(empty_store)
+    before[0] |= {"issuer": None, "linked": 0}
+    assert _everything_about_users(empty_store) == before
+
+
+def test_after_an_upgrade_foreign_keys_are_on_again(empty_store):
+    empty_store.write(lambda connection: _run_to(connection, "0001"))
+    upgrade(empty_store)
+    with pytest.raises(IntegrityError):
+        empty_store.write(lambda connection: connection.execute(text(ORPHAN)))
+
+
+def test_an_upgrade_that_would_leave_rows_without_a_parent_is_refused_and_changes_nothing(tmp_path):
+    file = tmp_path / "alertctl.db"
+    store = Store(f"sqlite:///{file}")
+    store.write(lambda connection: _run_to(connection, "0001"))
+    with closing(sqlite3.connect(file)) as careless:
+        careless.execute(ORPHAN)
+        careless.commit()
+    with pytest.raises(ConfigError, match="row 1 of event_preference to users"):
+        upgrade(store)
+    assert current_version(store) == "0001"
+    assert len(_everything_about_users(store)) == 1
+    store.close()
 
 
 def test_no_statement_timeout_ends_a_migration_that_takes_long_or_waits_for_another(empty_postgres_url):

@@ -16,6 +16,7 @@ from sqlalchemy import func, insert, select, update
 from sqlmodel import SQLModel
 
 from alertctl import outbox, preferences, users
+from alertctl.errors import ConfigError
 from alertctl.models import Status, new_id
 from alertctl.outbox.rows import attempt, delivery, pauses
 from alertctl.store import Store
@@ -26,8 +27,10 @@ from database.lab import (
     EVENT_KEY,
     NAMED,
     TALLY,
+    USERS,
     contents,
     live_a_little,
+    person,
     totals,
 )
 
@@ -71,6 +74,41 @@ def test_a_second_run_brings_what_has_changed_and_takes_what_is_gone(store, targ
     assert done["delivery"][0] == 1
     assert done["delivery"][1] >= 2
     assert done["pause"] == (0, 0, 1)
+
+
+def test_emails_and_identities_that_moved_on_between_users_move_in_the_copy_too(store, target):
+    first, second = person(store, "a@corp.example"), person(store, "b@corp.example")
+    for subject, user in (("s-1", first), ("s-2", second)):
+        identify(store, user, subject)
+    copy(store, target, NOW)
+    # Both ways round, so that the order in which rows are written can't be the right one.
+    for user, email in ((first, "c@corp.example"), (second, "a@corp.example"), (first, "b@corp.example")):
+        store.write(lambda connection, user=user, email=email: users.set_email(connection, user, email))
+    for user, subject in ((first, None), (second, "s-1"), (first, "s-2")):
+        identify(store, user, subject)
+    third = person(store, "d@corp.example")
+    store.write(lambda connection: users.set_email(connection, second, "e@corp.example"))
+    store.write(lambda connection: users.set_email(connection, third, "a@corp.example"))
+    assert copy(store, target, NOW).whole
+    assert contents(target) == contents(store)
+
+
+def identify(store: Store, user: str, subject: str | None) -> None:
+    """Give a user this identity."""
+    row = update(USERS).where(USERS.c.id == user).values(issuer=subject and "https://id.example", subject=subject)
+    store.write(lambda connection: connection.execute(row))
+
+
+def test_a_user_who_was_removed_is_removed_from_the_copy_by_hand(store, target):
+    someone = live_a_little(store)
+    person(store, "ops@corp.example")
+    copy(store, target, NOW)
+    store.write(lambda connection: users.remove_user(connection, someone))
+    with pytest.raises(ConfigError, match=f"id {someone}.; if that user was removed since, run alertctl user remove"):
+        copy(store, target, NOW)
+    target.write(lambda connection: users.remove_user(connection, someone))
+    assert copy(store, target, NOW).whole
+    assert contents(target) == contents(store)
 
 
 def test_the_target_counts_its_deliveries_by_itself(store, other):
