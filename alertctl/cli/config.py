@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alertctl.cli.output import Output, OutputOption, say
+from alertctl.cli.session import speak_up
 from alertctl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def show(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """
     from alertctl.config import load
 
+    speak_up()
     rows = load(flags=_flags(context)).describe()
     _print(("name", "value", "origin"), rows, output)
 
@@ -72,6 +74,7 @@ def _flags(context: typer.Context) -> Mapping[str, object]:
 def _problems(flags: Mapping[str, object]) -> list[Problem]:
     from alertctl.config import Problem, check, load
 
+    speak_up()
     try:
         return check(load(flags=flags))
     except ConfigError as error:

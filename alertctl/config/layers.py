@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alertctl.config.database import config_folder
+from alertctl.config.folders import config_folder, expand_home
 from alertctl.config.values import looks_secret
 from alertctl.errors import ConfigError
 
@@ -86,11 +86,21 @@ def read(
 
     Raises ConfigError when a file can't be read or understood.
     """
+    values, problems = read_readable(environ, cwd, flags)
+    if problems:
+        raise ConfigError(problems)
+    return values
+
+
+def read_readable(
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> tuple[dict[str, Value], tuple[str, ...]]:
+    """Return what `read` does, and what is wrong with the files that can't be read or understood."""
     sources = gather(os.environ if environ is None else environ, cwd or Path(), flags or {})
     values = resolve(sources)
-    if sources.problems:
-        raise ConfigError(sources.problems)
-    return values
+    return values, tuple(sources.problems)
 
 
 def gather(environ: Mapping[str, str], cwd: Path, flags: Mapping[str, object]) -> Sources:
@@ -131,7 +141,7 @@ def _value(layer: Layer, name: str, problems: list[str]) -> Value | None:
         problems.append(f"{name}: both {name} and {name}_FILE are set; keep one{whence(layer.origin)}")
         return None
     try:
-        return Value(_secret(layer.folder / Path(str(file)).expanduser()), f"file {file}")
+        return Value(_secret(layer.folder / expand_home(str(file))), f"file {file}")
     except (OSError, RuntimeError, ValueError) as error:
         problems.append(f"{name}_FILE: {_why(error, str(file))}{whence(layer.origin)}")
         return None
@@ -202,7 +212,11 @@ def _toml_file(sources: Sources, environ: Mapping[str, str], cwd: Path) -> tuple
     named = [layer.values.get("ALERTCTL_CONFIG") for layer in sources.layers]
     for value in named:
         if not blank(value):
-            return cwd / os.path.expanduser(str(value)), str(value), True
+            try:
+                return cwd / expand_home(str(value)), str(value), True
+            except ValueError as error:
+                sources.problems.append(f"ALERTCTL_CONFIG: {error}")
+                return cwd, str(value), False
     if os.path.isfile(cwd / "alertctl.toml"):
         return cwd / "alertctl.toml", "alertctl.toml", False
     path = config_folder(environ) / "alertctl.toml"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from os.path import expanduser, isfile, join
+from os.path import isfile, join
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationInfo
 
 from alertctl.config import values
 from alertctl.config.database import MASK, database_url, default_url, masked, passwords
+from alertctl.config.folders import expand_home
 from alertctl.config.layers import Value
 
 _NO_SECRET = SecretStr("")
@@ -27,7 +28,7 @@ def _secret(value: object) -> object:
 
 def _existing_file(value: object, info: ValidationInfo) -> str:
     """A file's path, relative to the working folder that `load` was given. Empty stays empty."""
-    path = expanduser(values.text(value))
+    path = expand_home(values.text(value))
     if path and not isfile(join((info.context or {}).get("cwd", ""), path)):
         raise ValueError(f"{values.quoted(path)} is not a file")
     return path
@@ -181,6 +182,9 @@ class Alertctl(_Section):
     timeout: Annotated[float, BeforeValidator(values.duration_between(0.1, 86_400))] = Field(
         30.0, description="Seconds that a command waits for ALERTCTL_SERVER, repeats included."
     )
+    strict: YesOrNo = Field(
+        False, description="Make `send` end with an error code when an alert did not arrive, as with --strict."
+    )
     log_level: Annotated[str, BeforeValidator(values.one_of("debug", "info", "warning", "error"))] = Field(
         "info", description="debug, info, warning or error."
     )
@@ -206,6 +210,12 @@ class Settings(BaseModel):
     jwt: Jwt = Field(default_factory=Jwt)
     alertctl: Alertctl = Field(default_factory=Alertctl)
     _written: Mapping[str, Value] = PrivateAttr(default_factory=dict)
+    _problems: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with settings that were loaded in spite of it, one line for each, beginning with its name."""
+        return self._problems
 
     @property
     def origins(self) -> dict[str, str]:

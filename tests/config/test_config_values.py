@@ -179,7 +179,7 @@ def test_toml_may_use_its_own_types(settings_in):
 
 @pytest.mark.parametrize("value", ["[1]", "{a = 1}", "1979-05-27", "inf", "nan", "9999999999999999999999", "true"])
 def test_a_toml_value_of_a_wrong_type_is_one_line_for_every_setting(problems_in, value):
-    right = {"true": {"SLACK_ENABLED", "EMAIL_ENABLED"}, "[1]": {"RETRY_SCHEDULE"}}.get(value, set())
+    right = {"true": {"SLACK_ENABLED", "EMAIL_ENABLED", "ALERTCTL_STRICT"}, "[1]": {"RETRY_SCHEDULE"}}.get(value, set())
     names = [name for name, _, _ in reference() if name not in right | {"ALERTCTL_CONFIG"}]
     toml = "".join(f"{name.lower().replace('_', '.', 1)} = {value}\n" for name in names)
     assert [problem.partition(":")[0] for problem in problems_in(toml=toml)] == names
@@ -236,7 +236,7 @@ def test_no_text_whatever_breaks_the_reading_of_a_duration(text):
 def test_no_text_whatever_in_a_variable_is_worse_than_a_clear_line(name, text):
     lines: tuple[str, ...] = ()
     try:
-        load({"HOME": "/nonexistent", name: text}, Path("/nonexistent"))
+        load({"XDG_STATE_HOME": "/nonexistent", name: text}, Path("/nonexistent"))
     except ConfigError as error:
         lines = error.problems
     assert all(line.startswith(name) and line.isprintable() for line in lines)
