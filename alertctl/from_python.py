@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -17,10 +17,11 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from alertctl.config import read, seconds
-from alertctl.errors import AlertctlError, InvalidEvent, Unreachable
+from alertctl.client.validation import check_event
+from alertctl.config import read_readable, seconds
+from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
 from alertctl.schemas import PublishRequest
-from alertctl.spool import Destination, Spool, key_of
+from alertctl.spool import Destination, Spool, describe, key_of
 
 if TYPE_CHECKING:
     from alertctl.client import Client
@@ -49,8 +50,8 @@ class Notified:
     """What happened to an event.
 
     `recorded`: it is in the delivery log, a daemon sends it (`repeated`: it was there before, under the same key).
-    `spooled`: kept on this machine's disk, told as soon as somebody gets through. `refused`: it was wrong, or we are
-    not allowed to; `lost`: not even the spool took it. `error` says why, for all but the first two.
+    `spooled`: kept on this machine's disk until database or server take it. `refused`: the event itself is wrong;
+    `lost`: not even the spool took it. `error` says why, for all but the first two.
     """
 
     outcome: Literal["recorded", "repeated", "spooled", "refused", "lost"]
@@ -98,7 +99,7 @@ def notify(
     except AlertctlError as error:
         done = Notified("refused", error=str(error))
     except Exception as error:
-        done = Notified("lost", error=_why(error))
+        done = Notified("lost", error=describe(error))
     if done.error:
         named = event_type[:80] if isinstance(event_type, str) else "an event"
         log.warning("notify: %s %s: %s", named, done.outcome, done.error)
@@ -106,21 +107,29 @@ def notify(
 
 
 def _notify(asked: PublishRequest, deadline: float, deliver: bool) -> Notified:
-    values = read()
-    where = Destination.of(values, os.environ)
+    values, _ = read_readable()
+    where = Destination.best_known(values, os.environ)
     reserve = min(0.5, (deadline - time.monotonic()) * FOR_THE_SPOOL)
     call = _Call(asked, values, deliver)
     try:
         _in_time(call.run, deadline - reserve, _slots)
-    except Unreachable as error:
-        # Recorded, but the first try took too long: a daemon goes on with it.
-        return _recorded(call.receipt) if call.receipt else _spooled(asked, where, str(error), deadline)
-    except AlertctlError:
+    except (InvalidEvent, Conflict):
         raise
     except Exception as error:
-        return _recorded(call.receipt) if call.receipt else _spooled(asked, where, _why(error), deadline)
+        if call.receipt:
+            # Recorded, but the first try took too long: a daemon goes on with it.
+            return _recorded(call.receipt)
+        if isinstance(error, ConfigError | NotAllowed):
+            _check_in_time(asked, deadline - reserve)
+        return _spooled(asked, where, describe(error), deadline)
     assert call.receipt is not None
     return _recorded(call.receipt, call.deliveries)
+
+
+def _check_in_time(asked: PublishRequest, deadline: float) -> None:
+    """Check an event that nobody has seen yet. Raises InvalidEvent; a check that takes too long is left out."""
+    with suppress(Unreachable):
+        _in_time(lambda: check_event(asked), deadline)
 
 
 def _recorded(receipt: EventReceipt, deliveries: Sequence[DeliveryItem] | None = None) -> Notified:
@@ -136,7 +145,7 @@ def _spooled(asked: PublishRequest, where: Destination, cause: str, deadline: fl
     try:
         _in_time(lambda: Spool.of(os.environ).keep(asked, where, cause, datetime.now(UTC)), deadline)
     except Exception as error:
-        return Notified("lost", error=f"{cause}; spool: {_why(error)}")
+        return Notified("lost", error=f"{cause}; spool: {describe(error)}")
     return Notified("spooled", error=cause)
 
 
@@ -224,7 +233,7 @@ class _Clients:
 def _connected() -> Client:
     from alertctl.client import connect
 
-    return connect()
+    return connect(tolerate=True)
 
 
 _clients = _Clients()
@@ -314,7 +323,3 @@ def _as_text(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(value)
     raise TypeError(f"{type(value).__name__} is no text, number, or yes or no")
-
-
-def _why(error: Exception) -> str:
-    return str(error) if isinstance(error, AlertctlError) else f"unexpected: {type(error).__name__}: {error}"

@@ -10,11 +10,10 @@ import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from alertctl.addresses import address_key
+from alertctl.addresses import address_key, is_email
 from alertctl.api.key_set import KeySet, fetcher
 from alertctl.config import Settings
 from alertctl.errors import ConfigError, NotAllowed
-from alertctl.routing import is_address
 from alertctl.users import Identity, Role
 
 LONGEST = 16 * 1024
@@ -145,7 +144,7 @@ def _email(claims: Mapping[str, Any], name: str) -> str | None:
     if not isinstance(email, str) or claims.get("email_verified", True) not in (True, "true"):
         return None
     address = address_key("email", email)
-    return address if is_address(address) else None
+    return address if is_email(address) else None
 
 
 def _required(settings: Any) -> list[str]:

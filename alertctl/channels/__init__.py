@@ -5,10 +5,11 @@ A new channel is one file beside this one, one builder and one line in `BUILDERS
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from alertctl.channels.base import Channel, Parcel, Receipt, Verdict
+from alertctl.errors import ConfigError
 
 if TYPE_CHECKING:
     from alertctl.channels.smtp_session import Security
@@ -18,16 +19,53 @@ if TYPE_CHECKING:
 __all__ = ["BUILDERS", "Channel", "Parcel", "Receipt", "Verdict", "build", "build_all"]
 
 
-def build(settings: Settings) -> dict[str, Channel]:
-    """The channels that are switched on, by name. Raises ConfigError for an unusable CA bundle, not for credentials:
-    what is wrong with those is said by every delivery (DeliveryError with reason `config`)."""
+def build(settings: Settings, *, tolerate: bool = False) -> dict[str, Channel]:
+    """The channels that are switched on, by name.
+
+    What is wrong with credentials is said by every delivery (DeliveryError with reason `config`), and so is what is in
+    `Settings.problems`. Raises ConfigError for an unusable CA bundle, unless `tolerate` makes the deliveries say it.
+    """
+    try:
+        _check_ca_bundle(settings)
+    except ConfigError as error:
+        if not tolerate:
+            raise
+        unusable = error.problems
+    else:
+        unusable = ()
+    enabled = {"slack": settings.slack.enabled, "email": settings.email.enabled}
+    return {
+        name: _unconfigured_channel(name, settings, unusable) or builder(settings)
+        for name, builder in BUILDERS.items()
+        if enabled[name]
+    }
+
+
+def _check_ca_bundle(settings: Settings) -> None:
+    """An unusable bundle is said at the start, not at the first alert. Raises ConfigError."""
     if settings.alertctl.ca_bundle:
         from alertctl.channels.transport import tls_context
 
-        # An unusable bundle is said at the start, not at the first alert.
         tls_context(settings.alertctl.ca_bundle)
-    enabled = {"slack": settings.slack.enabled, "email": settings.email.enabled}
-    return {name: builder(settings) for name, builder in BUILDERS.items() if enabled[name]}
+
+
+def _unconfigured_channel(name: str, settings: Settings, more: Sequence[str]) -> Channel | None:
+    """The channel without its settings when something is wrong with one that it uses, else None."""
+    names = ["ALERTCTL_CA_BUNDLE", f"{name.upper()}_"]
+    if name == "email":
+        names.append("SENDGRID_" if _by_sendgrid(settings) else "SMTP_")
+    wrong = [*more, *(problem for problem in settings.problems if problem.startswith(tuple(names)))]
+    if not wrong:
+        return None
+    from alertctl.channels.unconfigured import UnconfiguredEmail, UnconfiguredSlack
+
+    return (UnconfiguredSlack if name == "slack" else UnconfiguredEmail)("; ".join(wrong))
+
+
+def _by_sendgrid(settings: Settings) -> bool:
+    """Whether email goes through SendGrid: there is a key, or one that is unusable."""
+    unusable = any(problem.startswith("SENDGRID_API_KEY") for problem in settings.problems)
+    return unusable or bool(settings.sendgrid.api_key.get_secret_value().strip())
 
 
 def build_all(settings: Settings) -> dict[str, Channel]:
@@ -44,10 +82,9 @@ def _slack(settings: Settings) -> Channel:
 
 def _email(settings: Settings) -> Channel:
     """SendGrid when there is a key, SMTP otherwise; never one after the other."""
-    by_sendgrid = bool(settings.sendgrid.api_key.get_secret_value().strip())
     if not settings.email.from_address:
         return _unconfigured("EMAIL_FROM_ADDRESS is not set")
-    if by_sendgrid:
+    if _by_sendgrid(settings):
         return _sendgrid(settings)
     if not settings.smtp.host:
         return _unconfigured("neither SENDGRID_API_KEY nor SMTP_HOST is set")

@@ -1,4 +1,4 @@
-"""A channel that is switched on but has nothing to send with: every delivery says what is missing."""
+"""Channels without the settings to send with: every delivery waits and names what is missing or wrong."""
 
 from __future__ import annotations
 
@@ -11,19 +11,40 @@ from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
 
 
-class UnconfiguredEmail:
-    """Email without a way out. `missing` names the settings that would give it one."""
+class _Unconfigured:
+    """`problem` names the settings that are missing or wrong."""
 
-    name = "email"
-    provider = "smtp"
     batch_size = 1
     deadline = 1.0
 
-    def __init__(self, missing: str) -> None:
-        self._missing = missing
+    def __init__(self, problem: str) -> None:
+        self._problem = problem
 
     def send(self, content: Content, parcels: Sequence[Parcel]) -> list[Verdict]:
-        return [DeliveryError(Reason.CONFIG, "not_configured", detail=self._missing) for _ in parcels]
+        return [DeliveryError(Reason.CONFIG, "not_configured", detail=self._problem) for _ in parcels]
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+class UnconfiguredSlack(_Unconfigured):
+    """Slack without usable settings."""
+
+    name = "slack"
+    provider = "slack"
+
+    def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
+        """The payload that would be posted."""
+        from alertctl.channels.slack_blocks import slack_message
+
+        return slack_message(content, parcel.address, parcel.delivery_id, plain=parcel.plain)
+
+
+class UnconfiguredEmail(_Unconfigured):
+    """Email without a way out, or with wrong settings."""
+
+    name = "email"
+    provider = "smtp"
 
     def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
         """What would be sent, from nobody."""
@@ -33,6 +54,3 @@ class UnconfiguredEmail:
         nobody = Sender("nobody@alertctl.invalid")
         shown = headers(content, parcel.delivery_id, parcel.address, nobody, datetime.now(UTC))
         return {"headers": shown, "text": said.text, "html": said.html}
-
-    def close(self) -> None:
-        """Nothing is kept."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alertctl.cli.output import Output, OutputOption, say, warn
+from alertctl.cli.session import speak_up
 from alertctl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def show(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """
     from alertctl.config import load
 
+    speak_up()
     settings = load(flags=_flags(context), refuse=False)
     _print(("name", "value", "origin"), settings.describe(), output)
     for name, refusal in settings.refusals.items():
@@ -75,6 +77,7 @@ def _problems(flags: Mapping[str, object]) -> list[Problem]:
     from alertctl.config import Problem, check, load
     from alertctl.config.warnings import warnings
 
+    speak_up()
     try:
         problems = check(load(flags=flags, refuse=False))
     except ConfigError as error:

@@ -14,8 +14,8 @@ CODES = (
     (1, "unexpected (db copy: not everything is there; db backup: not written)"),
     (2, "usage or invalid input"),
     (3, "a delivery did not succeed, or nobody to tell (send --strict, test)"),
-    (4, "not allowed: no token, a bad one, or a role too low"),
-    (5, "the database or the server can't be reached (send: only with --strict, else it is spooled)"),
+    (4, "not allowed: no token, a bad one, or a role too low (send: only with --strict, it is spooled)"),
+    (5, "the database or the server can't be reached (send: only with --strict, when it is spooled or lost)"),
     (10, "doctor found a failure; log --fail-if-any found a delivery"),
     (130, "Ctrl-C"),
 )

@@ -70,22 +70,6 @@ def build(
     )
 
 
-def check(asked: PublishRequest) -> None:
-    """Find what a server would refuse, without one; costs the imports of both. Raises InvalidEvent."""
-    from alertctl.publish import prepare
-    from alertctl.routing import Audience
-
-    prepare(
-        asked.event_type,
-        asked.fields,
-        Audience("", (), frozenset()),
-        to=asked.to,
-        channel=asked.channel,
-        idempotency_key=asked.idempotency_key,
-        dedup_window=asked.dedup_window,
-    )
-
-
 def _fields_of(event_type: str | None, remote: bool) -> Mapping[str, Any] | None:
     """The fields that a type has; None: the server knows."""
     if event_type and remote:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -36,14 +38,19 @@ from alertctl.cli.send_options import (
     WaitOption,
 )
 from alertctl.cli.session import client_of, warn_about_settings
-from alertctl.cli.spooling import destination_of, spool_here
+from alertctl.cli.spooling import spool_here
 from alertctl.cli.times import now
-from alertctl.errors import AlertctlError, InvalidEvent, Unreachable
+from alertctl.client.validation import check_event
+from alertctl.config import ends_with_machine, read_readable
+from alertctl.config.values import yes_or_no
+from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
+from alertctl.spool import Destination, describe
 
 if TYPE_CHECKING:
     from alertctl.client import Client
+    from alertctl.config import Value
     from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
-    from alertctl.spool import Destination
+    from alertctl.spool import Spooled
 
 NOBODY = "nobody to tell: switch a channel on (SLACK_ENABLED, EMAIL_ENABLED), or name a target with --to"
 
@@ -86,7 +93,7 @@ def send(
     receipt_file: ReceiptOption = None,
     dry_run: DryRunOption = False,
     queue: QueueOption = False,
-    strict: StrictOption = False,
+    strict: StrictOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """
@@ -100,8 +107,8 @@ def send(
 
     A provider that fails is a warning, not an error: the event is recorded, and what
     did not arrive is tried again by `alertctl serve` or `alertctl dispatch --once`.
-    When not even the database or the server can be reached, the event waits in a spool
-    and is told by the next command that gets through (see alertctl spool --help).
+    When not even the database or the server takes it, the event is spooled on this
+    machine, and the next successful command publishes it (see alertctl spool --help).
     """
     warn_about_settings(context)
     moment = now()
@@ -109,14 +116,27 @@ def send(
     manner = request.Manner(key=idempotency_key, window=dedup_window, expires=expires, to=to or (), channel=channel)
     with receipt_in(receipt_file) as receipt:
         telling = Telling(receipt, queue, _patience(wait, queue), output)
-        where = destination_of(context)
+        values, _ = read_readable(flags=context.find_root().obj or {})
+        where = Destination.best_known(values, os.environ)
         asked = request.build(event, assignments or (), shortcuts, json_file, manner, moment, remote=where.is_server)
         receipt.asked(asked)
         if dry_run and receipt_file:
             warn("--receipt: nothing is sent in a dry run, so there is none")
         code = _preview(context, asked, output) if dry_run else _send(context, where, asked, telling, moment)
-    if strict and code:
+    if code and (_is_strict(values) if strict is None else strict):
         raise typer.Exit(code)
+
+
+def _is_strict(values: Mapping[str, Value]) -> bool:
+    """Return what ALERTCTL_STRICT says."""
+    strict = values.get("ALERTCTL_STRICT")
+    if strict is None or not strict.text.strip():
+        return False
+    try:
+        return yes_or_no(strict.raw)
+    except ValueError as error:
+        warn(f"ALERTCTL_STRICT: {error}")
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +180,22 @@ def _preview(context: typer.Context, asked: PublishRequest, output: Output) -> i
 
 def _send(context: typer.Context, where: Destination, asked: PublishRequest, telling: Telling, moment: datetime) -> int:
     """Publish and deliver; the exit code for `--strict`."""
+    published = False
     try:
-        with client_of(context) as client:
-            return _tell(client, asked, telling)
-    except Unreachable as error:
+        with client_of(context, tolerate=True) as client:
+            receipt = client.publish(asked)
+            published = True
+            return _tell(client, receipt, telling)
+    except (InvalidEvent, Conflict):
+        raise
+    except Exception as error:
+        # A mistake in the settings, or of ours, is no reason to lose the event.
+        if published:
+            raise
         return _spool(where, asked, telling, error, moment)
 
 
-def _tell(client: Client, asked: PublishRequest, telling: Telling) -> int:
-    receipt = _published(client, asked)
+def _tell(client: Client, receipt: EventReceipt, telling: Telling) -> int:
     # Said before anything is sent: from here on the event is safe, whatever happens to this process.
     if receipt.created:
         say(f"recorded {receipt.event_id}")
@@ -188,37 +215,56 @@ def _tell(client: Client, asked: PublishRequest, telling: Telling) -> int:
     return 0 if _everybody_told(deliveries, telling.queue) else 3
 
 
-def _published(client: Client, asked: PublishRequest) -> EventReceipt:
+def _spool(where: Destination, asked: PublishRequest, telling: Telling, error: Exception, moment: datetime) -> int:
+    """Keep for later what can't be recorded now; the exit code for `--strict`. Raises InvalidEvent."""
+    # Nobody has checked it yet, and nobody will be there to hear of it later.
+    check_event(asked)
     try:
-        return client.publish(asked)
-    except AlertctlError:
-        raise
-    except Exception as error:
-        # A mistake of ours is no reason to lose the event: the next version may record it.
-        raise Unreachable(f"unexpected: {type(error).__name__}: {error}") from error
-
-
-def _spool(where: Destination, asked: PublishRequest, telling: Telling, error: Unreachable, moment: datetime) -> int:
-    """Keep for later what could be told to nobody now."""
-    if where.is_server:
-        # Nobody has checked it yet, and nobody will be there to hear of it later. Raises InvalidEvent.
-        request.check(asked)
-    try:
-        kept = spool_here().keep(asked, where, str(error), moment)
-    except Unreachable as full:
-        cause = f"{error}; {full}"
-        say(f"alertctl: NOT recorded, nobody will be told: {cause}")
-        telling.receipt.lost(cause)
-        spool_id = None
-    else:
-        say(f"alertctl: {error}")
-        say(f"alertctl: kept in the spool as {kept.id}: the next command that gets through tells it, or serve")
-        telling.receipt.spooled(kept.id, str(error))
-        spool_id = kept.id
+        kept = spool_here().keep(asked, where, describe(error), moment)
+    except Exception as full:
+        _report_loss(asked, telling, f"{describe(error)}; {describe(full)}")
+        return Unreachable.exit_code
+    for each in str(error).splitlines() if isinstance(error, ConfigError) else [describe(error)]:
+        say(f"alertctl: {each}")
+    say(f"alertctl: spooled as {kept.id}; {_next_step(error, kept)}{_end_of_spool()}")
+    telling.receipt.spooled(kept.id, describe(error))
     if telling.output is Output.JSON:
-        event = {"event_id": None, "event_type": asked.event_type, "created": False, "spooled": spool_id is not None}
-        print_json({**event, "spool_id": spool_id, "deliveries": [], "warnings": [str(error)]})
-    return error.exit_code
+        _print_unrecorded(asked, spool_id=kept.id, cause=describe(error))
+    return NotAllowed.exit_code if isinstance(error, NotAllowed) else Unreachable.exit_code
+
+
+def _next_step(error: Exception, kept: Spooled) -> str:
+    if isinstance(error, NotAllowed):
+        return f"the next command with a valid ALERTCTL_TOKEN for {kept.destination} publishes it"
+    if isinstance(error, ConfigError):
+        return (
+            f"correct the settings, and the next successful command on {kept.destination} publishes it "
+            f"(elsewhere: alertctl spool flush {kept.id})"
+        )
+    return "the next successful command or `alertctl serve` publishes it"
+
+
+def _end_of_spool() -> str:
+    if not ends_with_machine(os.environ):
+        return ""
+    return f"; the spool ends with this machine ({spool_here().folder}): set XDG_STATE_HOME to a folder that stays"
+
+
+def _report_loss(asked: PublishRequest, telling: Telling, cause: str) -> None:
+    """Report an event that is neither recorded nor spooled; nothing comes after that line on stderr."""
+    try:
+        telling.receipt.lost(cause)
+        telling.receipt.put()
+        if telling.output is Output.JSON:
+            _print_unrecorded(asked, spool_id=None, cause=cause)
+            sys.stdout.flush()
+    finally:
+        say(f"LOST: neither recorded nor spooled, nobody is notified: {cause}")
+
+
+def _print_unrecorded(asked: PublishRequest, spool_id: str | None, cause: str) -> None:
+    event = {"event_id": None, "event_type": asked.event_type, "created": False, "spooled": spool_id is not None}
+    print_json({**event, "lost": spool_id is None, "spool_id": spool_id, "deliveries": [], "warnings": [cause]})
 
 
 def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[DeliveryItem]:

@@ -69,9 +69,11 @@ ReceiptOption = Annotated[
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would go to whom; record and send nothing.")]
 QueueOption = Annotated[bool, typer.Option("--queue", help="Record only; a daemon or `dispatch --once` sends it.")]
 StrictOption = Annotated[
-    bool,
+    bool | None,
     typer.Option(
-        "--strict",
-        help="End with 3 when a delivery did not succeed or nobody is to be told, with 5 when it went to the spool.",
+        "--strict/--no-strict",
+        help="End with 3 when a delivery did not succeed or nobody is to be told, with 5 when the event was spooled "
+        "or lost (4: the server refused the token). Default: ALERTCTL_STRICT.",
+        show_default=False,
     ),
 ]

@@ -24,6 +24,7 @@ def settings_of(context: typer.Context, **flags: object) -> Settings:
     """The settings, with the flags before the command's name and those of the command, by NAME. Raises ConfigError."""
     from alertctl.config import load
 
+    speak_up()
     return load(flags={**(context.find_root().obj or {}), **flags})
 
 
@@ -35,19 +36,22 @@ def warn_about_settings(context: typer.Context) -> None:
         warn(f"{name}: {message}")
 
 
-def client_of(context: typer.Context) -> AbstractContextManager[Client]:
-    """The client that the settings ask for; what waits in the spool is told behind the command. Raises ConfigError."""
+def client_of(context: typer.Context, *, tolerate: bool = False) -> AbstractContextManager[Client]:
+    """The client that the settings ask for; what waits in the spool is told behind the command. Raises ConfigError.
+
+    `tolerate` is that of `config.load`.
+    """
     from alertctl.cli.spooling import telling_behind
 
-    return telling_behind(context, connected(context))
+    return telling_behind(context, connected(context, tolerate=tolerate))
 
 
-def connected(context: typer.Context) -> Client:
+def connected(context: typer.Context, *, tolerate: bool = False) -> Client:
     """The client that the settings ask for: of a server or of the database. Raises ConfigError."""
     from alertctl.client import connect
 
     speak_up()
-    return connect(context.find_root().obj or {})
+    return connect(context.find_root().obj or {}, tolerate=tolerate)
 
 
 def speak_up() -> None:

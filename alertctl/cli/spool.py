@@ -148,7 +148,7 @@ def _print_table(found: list[Spooled]) -> None:
         Column("ID", needed=True),
         Column("SAID"),
         Column("EVENT", least=10, needed=True),
-        Column("WHY", least=17, needed=True),
+        Column("WHY", least=17, needed=True, wraps=True),
         Column("FOR", least=12),
     )
     moment = now()

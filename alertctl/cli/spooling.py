@@ -45,9 +45,10 @@ def telling_behind(context: typer.Context, client: Client) -> Iterator[Client]:
     with client:
         try:
             yield client
-        except (typer.Exit, NotAllowed, NotFound, Conflict):
-            # It got through all the same.
-            _tell_behind(context, client)
+        except (typer.Exit, NotAllowed, NotFound, Conflict) as error:
+            # It got through all the same, unless its token did not.
+            if not isinstance(error, NotAllowed) or error.authenticated:
+                _tell_behind(context, client)
             raise
         _tell_behind(context, client)
 
@@ -56,9 +57,9 @@ def _tell_behind(context: typer.Context, client: Client) -> None:
     """Never raises, never changes what the command did: only stderr hears of it."""
     from alertctl.config import state_folder
 
-    if not os.path.isdir(state_folder(os.environ) / "spool"):
-        return
     try:
+        if not os.path.isdir(state_folder(os.environ) / "spool"):
+            return
         spool = spool_here()
         if not spool.waiting():
             return

@@ -9,16 +9,20 @@ from alertctl.client.protocol import Client
 __all__ = ["Client", "connect"]
 
 
-def connect(flags: Mapping[str, object] | None = None) -> Client:
+def connect(flags: Mapping[str, object] | None = None, *, tolerate: bool = False) -> Client:
     """The client that the settings ask for. Nothing is opened before it is used. Raises ConfigError.
 
-    `flags` are settings by NAME, as `config.load` takes them. Whoever speaks to a server needs none of the libraries
+    `flags` and `tolerate` are those of `config.load`. Whoever speaks to a server needs none of the libraries
     that the database does, and doesn't wait for their imports.
     """
     from alertctl.client.server import server_of
-    from alertctl.config import read
+    from alertctl.config import read_readable
+    from alertctl.errors import ConfigError
 
-    server = server_of(read(flags=flags))
+    values, problems = read_readable(flags=flags)
+    server = server_of(values)
+    if problems and (server is not None or not tolerate):
+        raise ConfigError(problems)
     if server is not None:
         from alertctl.client.remote import RemoteClient
 
@@ -26,4 +30,4 @@ def connect(flags: Mapping[str, object] | None = None) -> Client:
     from alertctl.client.local import LocalClient
     from alertctl.config import load
 
-    return LocalClient(load(flags=flags))
+    return LocalClient(load(flags=flags, tolerate=tolerate), tolerate=tolerate)

@@ -56,10 +56,13 @@ def now() -> datetime:
 
 
 class LocalClient:
-    """Works on the database itself; sends with this process's own threads."""
+    """Works on the database itself; sends with this process's own threads.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    With `tolerate` an unusable channel is no error: its deliveries wait (see `channels.build`).
+    """
+
+    def __init__(self, settings: Settings, *, tolerate: bool = False) -> None:
+        self._settings, self._tolerate = settings, tolerate
         self._audience = audience_of(settings)
 
     def __enter__(self) -> Self:
@@ -84,7 +87,7 @@ class LocalClient:
 
     @cached_property
     def _channels(self) -> dict[str, Any]:
-        return build(self._settings)
+        return build(self._settings, tolerate=self._tolerate)
 
     @cached_property
     def _dispatcher(self) -> Dispatcher:
@@ -99,7 +102,7 @@ class LocalClient:
         if not published.created:
             with self._store.reading() as connection:
                 items = deliveries.items_of(connection, [published.event_id])[published.event_id]
-        warnings = publication.warnings() if published.created else []
+        warnings = [*self._settings.problems, *(publication.warnings() if published.created else ())]
         return EventReceipt(
             event_id=published.event_id,
             event_type=published.event_type,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from alertctl.config.folders import expand_home
 from alertctl.config.layers import Value, blank, whence
 from alertctl.config.trust import refuse_addresses
 from alertctl.config.values import credential, duration_between, quoted, server_root, text, url
@@ -60,7 +61,7 @@ def _checked(name: str, check: Callable[[object], Any], written: Mapping[str, Va
 
 
 def _existing_file(value: object) -> str:
-    path = os.path.expanduser(text(value))
+    path = expand_home(text(value))
     if not os.path.isfile(path):
         raise ValueError(f"{quoted(path)} is not a file")
     return path

@@ -8,8 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from alertctl.config.database import state_folder
-from alertctl.config.layers import Value, read
+from alertctl.config.folders import ends_with_machine, has_temporary_state, state_folder
+from alertctl.config.layers import Value, read, read_readable
 from alertctl.config.values import duration, loopback, seconds
 
 if TYPE_CHECKING:
@@ -23,9 +23,12 @@ __all__ = [
     "Value",
     "check",
     "duration",
+    "ends_with_machine",
+    "has_temporary_state",
     "load",
     "loopback",
     "read",
+    "read_readable",
     "reference",
     "seconds",
     "state_folder",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from os.path import expanduser
-from pathlib import Path
 from urllib.parse import unquote, unquote_plus
 
+from alertctl.config.folders import expand_home, state_folder
 from alertctl.config.values import split_url
 
 _POSTGRES = re.compile(r"(postgres|postgresql|postgresql\+psycopg)://", re.IGNORECASE)
@@ -33,25 +32,8 @@ _EXAMPLES = "(sqlite:///path/to/file.db or postgresql://user:password@host/name)
 MASK = "********"
 
 
-def state_folder(environ: Mapping[str, str]) -> Path:
-    """`$XDG_STATE_HOME/alertctl`, else `~/.local/state/alertctl`. It may not exist yet."""
-    return _folder(environ, "XDG_STATE_HOME", ".local/state")
-
-
-def config_folder(environ: Mapping[str, str]) -> Path:
-    """`$XDG_CONFIG_HOME/alertctl`, else `~/.config/alertctl`. It may not exist yet."""
-    return _folder(environ, "XDG_CONFIG_HOME", ".config")
-
-
-def _folder(environ: Mapping[str, str], variable: str, otherwise: str) -> Path:
-    named = Path(environ.get(variable, ""))
-    # The XDG specification: a relative path in these variables is to be ignored.
-    base = named if named.is_absolute() else Path(environ.get("HOME") or expanduser("~")) / otherwise
-    return base / "alertctl"
-
-
 def default_url(environ: Mapping[str, str]) -> str:
-    """An SQLite file in the user's state folder."""
+    """An SQLite file in the user's state folder. Raises ConfigError (see `state_folder`)."""
     return f"sqlite:///{state_folder(environ) / 'alertctl.db'}"
 
 
@@ -82,7 +64,7 @@ def _sqlite(found: str) -> str:
     name, mark, parameters = path.partition("?")
     if mark and "=" not in parameters:
         raise ValueError(f"means the file {name!r}: a ? ends its name; rename it")
-    return f"sqlite:///{expanduser(path)}"
+    return f"sqlite:///{expand_home(path)}"
 
 
 def _postgres(found: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alertctl.config.database import config_folder
+from alertctl.config.folders import config_folder, expand_home
 from alertctl.config.trust import Refusal, is_trusted_only, refuse_trusted_only
 from alertctl.config.values import looks_secret, yes_or_no
 from alertctl.errors import ConfigError
@@ -111,11 +111,21 @@ def read(
 
     Raises ConfigError when a file can't be read or understood.
     """
+    values, problems = read_readable(environ, cwd, flags)
+    if problems:
+        raise ConfigError(problems)
+    return values
+
+
+def read_readable(
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> tuple[dict[str, Value], tuple[str, ...]]:
+    """Return what `read` does, and what is wrong with the files that can't be read or understood."""
     sources = gather(os.environ if environ is None else environ, cwd or Path(), flags or {})
     values = resolve(sources)
-    if sources.problems:
-        raise ConfigError(sources.problems)
-    return values
+    return values, tuple(sources.problems)
 
 
 def gather(environ: Mapping[str, str], cwd: Path, flags: Mapping[str, object]) -> Sources:
@@ -183,7 +193,7 @@ def _value(layer: Layer, name: str, problems: list[str]) -> Value | None:
         problems.append(f"{name}: both {name} and {name}_FILE are set; keep one{whence(layer.origin)}")
         return None
     try:
-        path = layer.folder / Path(str(file)).expanduser()
+        path = layer.folder / expand_home(str(file))
         if not _is_inside(path, layer.confined_to):
             problems.append(_outside(f"{name}_FILE", layer.origin))
             return None
@@ -272,7 +282,11 @@ def _toml_file(sources: Sources, environ: Mapping[str, str], cwd: Path) -> _Toml
     for layer in sources.layers:
         value = layer.values.get("ALERTCTL_CONFIG")
         if not blank(value):
-            return _TomlFile(cwd / os.path.expanduser(str(value)), str(value), True, layer.confined_to)
+            try:
+                return _TomlFile(cwd / expand_home(str(value)), str(value), True, layer.confined_to)
+            except ValueError as error:
+                sources.problems.append(f"ALERTCTL_CONFIG: {error}")
+                return _TomlFile(cwd, str(value))
     users, here = config_folder(environ) / "alertctl.toml", cwd / "alertctl.toml"
     if os.path.isfile(here):
         return _TomlFile(here, "alertctl.toml", confined_to=None if _is_same(here, users) else cwd)

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from alertctl.config.database import default_url
+from alertctl.config.folders import has_temporary_state
 from alertctl.config.layers import IN_FILES, Sources, Value, blank, gather, resolve, whence
 from alertctl.config.settings import Settings, reference, shown
 from alertctl.config.trust import Refusal, refuse_addresses
 from alertctl.config.values import quoted
 from alertctl.errors import ConfigError
+
+log = logging.getLogger("alertctl.config")
+_NEEDED_TO_RECORD = ("SLACK_DEFAULT_CHANNEL", "ALERTCTL_CONFIG", "ALERTCTL_SERVER")
+"""Without these an event could go to the wrong people or into the wrong database."""
 
 
 def load(
@@ -24,12 +31,14 @@ def load(
     flags: Mapping[str, object] | None = None,
     *,
     refuse: bool = True,
+    tolerate: bool = False,
 ) -> Settings:
     """Read and check all settings. `flags` are by NAME; those that are None count as not given.
 
     Raises ConfigError with one line for each mistake. `environ` and `cwd` are the process's
     own unless given. An address that the working folder may not set (see `trust.py`) is a mistake, too; without
-    `refuse` it is left at its default and listed in `Settings.refusals`.
+    `refuse` it is left at its default and listed in `Settings.refusals`. With `tolerate`, mistakes that don't keep an
+    event from being recorded are in `Settings.problems` instead, and the setting has its default value.
     """
     environ = os.environ if environ is None else environ
     cwd = cwd or Path()
@@ -41,11 +50,12 @@ def load(
         problems += [f"{name}: {refusal.message}" for name, refusal in addresses.items()]
     written = {name: value for name, value in written.items() if name not in addresses}
     sections = {section: _section(model, section, written, environ, cwd, problems) for section, model in _sections()}
-    if problems:
+    if problems and not (tolerate and all(map(_is_tolerable, problems))):
         raise ConfigError(problems)
     settings = Settings(**sections)
     settings._written = written
     settings._refusals = {**_refused_trust(sources), **addresses}
+    settings._problems = tuple(problems)
     return settings
 
 
@@ -69,6 +79,16 @@ def _is_default(name: str, raw: object) -> bool:
     return shown(tuple(raw) if isinstance(raw, list) else raw).strip().rstrip("/") == default.rstrip("/")
 
 
+def _is_tolerable(problem: str) -> bool:
+    """Return whether an event can be recorded in the right database and for the right people in spite of this."""
+    name = problem.partition(":")[0].removesuffix("_FILE")
+    if name.startswith(("SLACK_", "EMAIL_", "ALERTCTL_")):
+        # An unknown key may be a misspelt one of those that are needed, or `enabled`.
+        known = (each for model_section, model in _sections() for _, each in _names(model, model_section))
+        return name in known and name not in _NEEDED_TO_RECORD
+    return name.startswith(("SENDGRID_", "SMTP_", "RETRY_", "PRUNE_", "JWT_"))
+
+
 def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
     for section, field in Settings.model_fields.items():
         model: Any = field.annotation
@@ -83,17 +103,36 @@ def _section(
     cwd: Path,
     problems: list[str],
 ) -> Any:
-    """One section, checked; None when something in it is wrong, which is then in `problems`."""
+    """One section, checked. What is wrong in it is then in `problems`, and has its default value."""
     raw = {field: written[name].raw for field, name in _names(model, section) if name in written}
     raw = {field: value for field, value in raw.items() if not blank(value)}
-    if section == "database":
+    if section == "database" and "url" not in raw:
         # The model's own default asks the process; here the environment was passed in.
-        raw.setdefault("url", default_url(environ))
+        raw["url"] = default_url(environ)
+        if has_temporary_state(environ):
+            _warn_of_temporary_log(raw["url"])
     try:
         return model.model_validate(raw, context={"cwd": cwd})
     except ValidationError as error:
         problems.extend(_lines(error, section, written))
-        return None
+        if section == "database":
+            return None
+        for field in {str(each["loc"][0]) for each in error.errors()}:
+            del raw[field]
+            if field == "enabled":
+                # A channel that may be wanted: its deliveries wait instead of being suppressed.
+                raw[field] = True
+        return model.model_validate(raw, context={"cwd": cwd})
+
+
+@cache
+def _warn_of_temporary_log(url: str) -> None:
+    """Warn once in a process."""
+    log.warning(
+        "no home folder that can be written: the delivery log is in %s, which may be emptied when this machine "
+        "restarts; set XDG_STATE_HOME or DATABASE_URL",
+        url.removeprefix("sqlite:///"),
+    )
 
 
 def _names(model: type[BaseModel], section: str) -> Iterator[tuple[str, str]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from os.path import expanduser, isfile, join
+from os.path import isfile, join
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationInfo
 
 from alertctl.config import values
 from alertctl.config.database import MASK, database_url, default_url, masked, passwords
+from alertctl.config.folders import expand_home
 from alertctl.config.layers import Value
 from alertctl.config.trust import Refusal
 
@@ -28,7 +29,7 @@ def _secret(value: object) -> object:
 
 def _existing_file(value: object, info: ValidationInfo) -> str:
     """A file's path, relative to the working folder that `load` was given. Empty stays empty."""
-    path = expanduser(values.text(value))
+    path = expand_home(values.text(value))
     if path and not isfile(join((info.context or {}).get("cwd", ""), path)):
         raise ValueError(f"{values.quoted(path)} is not a file")
     return path
@@ -227,6 +228,13 @@ class Settings(BaseModel):
     def refusals(self) -> Mapping[str, Refusal]:
         """What a file in the working folder sets and may not (see `trust.py`), by NAME. The daemon refuses to start."""
         return self._refusals
+
+    _problems: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with settings that were loaded in spite of it, one line for each, beginning with its name."""
+        return self._problems
 
     @property
     def origins(self) -> dict[str, str]:

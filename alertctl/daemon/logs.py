@@ -49,6 +49,8 @@ def set_up(level: str, style: str, secrets: Sequence[str]) -> None:
     handler.setFormatter(_Json(secrets) if style == "json" else _Redacting(secrets))
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    # The command line's own handler would repeat each record.
+    logging.getLogger("alertctl").handlers.clear()
     root.setLevel(level.upper())
     logging.captureWarnings(True)
     # What these say about their own beat and plugins says nothing to an operator; ask for debug to hear it. The pool's

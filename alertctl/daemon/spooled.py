@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from alertctl import users
@@ -11,12 +12,14 @@ from alertctl.api.events import Call, record
 from alertctl.config import Settings, loopback
 from alertctl.errors import AlertctlError, Conflict, NotAllowed
 from alertctl.publish import Publication, audience_of, prepare, publish
-from alertctl.spool import Flushed, Spool, Spooled, place_of
+from alertctl.spool import EventNotAllowed, Flushed, Spool, Spooled, place_of
 from alertctl.store import Store, Writer
+from alertctl.users import Caller, Role
 
 log = logging.getLogger("alertctl.daemon")
 SPOOL_SECONDS = 2
 """How often a daemon looks into the spool: one call to the system where there is none."""
+NEXT = "any alertctl command with a valid ALERTCTL_TOKEN publishes it"
 
 
 class SpoolJob:
@@ -63,13 +66,27 @@ class SpoolJob:
             if isinstance(published, Conflict):
                 raise published
             return
-        if one.caller is None:
-            raise NotAllowed("it was to be sent without a token")
-        with self._store.reading() as connection:
-            caller = users.verify_digest(connection, one.caller, now)
+        caller = self._owner(one)
         answer = self._writer.submit(record, Call(self._prepared(one, caller.name), caller, now))
         if isinstance(answer, AlertctlError):
             raise answer
+
+    def _owner(self, one: Spooled) -> Caller:
+        """Return the user whose token the event was to be sent with; the token itself may have been rotated since.
+
+        Raises EventNotAllowed.
+        """
+        if one.caller is None:
+            raise EventNotAllowed(f"it was sent without a token; {NEXT}")
+        try:
+            with self._store.reading() as connection:
+                caller = users.owner_of_digest(connection, one.caller)
+        except NotAllowed as error:
+            raise EventNotAllowed(f"{error}; {NEXT}") from error
+        if not caller.role.reaches(Role.DEVELOPER):
+            raise EventNotAllowed(f"publishing needs the role developer, its token has {caller.role}; {NEXT}")
+        # Without the token's id its user is checked once more, and not the token.
+        return replace(caller, token_id=None)
 
     def _prepared(self, one: Spooled, published_by: str | None) -> Publication:
         asked = one.request

@@ -20,9 +20,19 @@ from alertctl.errors import InvalidEvent, Unreachable
 from alertctl.schemas import PublishRequest
 from alertctl.spool.destination import Destination, place_of
 from alertctl.spool.files import Spooled, listed, locked, named, put, read_if_whole, sweep, written
-from alertctl.spool.flushing import Flushed, Flushing
+from alertctl.spool.flushing import EventNotAllowed, Flushed, Flushing, describe
 
-__all__ = ["MOST_EVENTS", "Destination", "Flushed", "Spool", "Spooled", "key_of", "place_of"]
+__all__ = [
+    "MOST_EVENTS",
+    "Destination",
+    "EventNotAllowed",
+    "Flushed",
+    "Spool",
+    "Spooled",
+    "describe",
+    "key_of",
+    "place_of",
+]
 
 MOST_EVENTS = 10_000
 MOST_BYTES = 50_000_000
@@ -51,7 +61,7 @@ class Spool:
 
     @staticmethod
     def of(environ: Mapping[str, str]) -> Spool:
-        """The spool of this user, in the state folder."""
+        """The spool of this user, in the state folder. Raises ConfigError (see `config.state_folder`)."""
         return Spool(state_folder(environ) / "spool")
 
     def keep(self, request: PublishRequest, destination: Destination, cause: str, now: datetime) -> Spooled:
@@ -74,6 +84,8 @@ class Spool:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._make_sure_of_room(len(data))
             put(self.folder, one.name, data)
+        except FileExistsError as error:
+            raise Unreachable(f"spool {self.folder}: is not a folder") from error
         except OSError as error:
             raise Unreachable(f"spool {self.folder}: {error.strerror or error}") from error
         return one

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from alertctl.config import Value
 from alertctl.config.database import database_url, default_url, masked
 from alertctl.config.layers import blank
-from alertctl.config.values import server_root
+from alertctl.config.values import looks_secret, server_root
 from alertctl.errors import ConfigError
 
 
@@ -26,11 +26,29 @@ class Destination:
         """The one that these settings name (see `config.read`). Raises ConfigError."""
         server, token, url = (_text(values, name) for name in ("ALERTCTL_SERVER", "ALERTCTL_TOKEN", "DATABASE_URL"))
         if server:
-            return Destination(server_root(server), True, caller_of(token) if token else None)
+            return Destination(_server_address(server), True, caller_of(token) if token else None)
         try:
             return Destination(place_of(database_url(url or default_url(environ))), False)
         except ValueError as error:
             raise ConfigError([f"DATABASE_URL: {error}"]) from None
+
+    @staticmethod
+    def best_known(values: Mapping[str, Value], environ: Mapping[str, str]) -> Destination:
+        """The same, but the default database when the settings name no usable one."""
+        try:
+            return Destination.of(values, environ)
+        except ConfigError:
+            pass
+        try:
+            return Destination(place_of(default_url(environ)), False)
+        except ConfigError:
+            return Destination("unknown", False)
+
+
+def _server_address(server: str) -> str:
+    """The server's address, also one that can't be used. A secret in the wrong variable doesn't reach the disk."""
+    root = server_root(server)
+    return "ALERTCTL_SERVER" if looks_secret(root) else root
 
 
 def caller_of(token: str) -> str:
@@ -43,7 +61,13 @@ def caller_of(token: str) -> str:
 def place_of(url: str) -> str:
     """A database's address without its password; a file's path is absolute, as commands run in many folders."""
     kind, _, path = url.partition(":///")
-    return f"sqlite:///{os.path.abspath(path)}" if kind.lower() == "sqlite" else masked(url)
+    if kind.lower() != "sqlite":
+        return masked(url)
+    try:
+        return f"sqlite:///{os.path.abspath(path)}"
+    except FileNotFoundError:
+        # The working folder was removed.
+        return f"sqlite:///{path}"
 
 
 def _text(values: Mapping[str, Value], name: str) -> str:

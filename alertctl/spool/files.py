@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ _NAME = re.compile(r"\d{8}T\d{6}Z-([0-9a-f]{8})\.json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spooled:
-    """One event that waits. `destination` is the database or server it was meant for, `cause` why it is here.
+    """One event that waits. `destination` is the database or server it was meant for, `cause` why it waits.
 
     `caller` is the SHA-256 of the token it was to be published with. `refused` is why it was set aside: it isn't told
     by itself any more. `said_at` of the request is when it was first said.
@@ -141,8 +141,12 @@ def removed(path: Path) -> Unreachable | None:
     return None
 
 
-def last_in_line(path: Path) -> None:
-    """What can't be told now lets the others go first next time."""
+def postpone(path: Path, one: Spooled, cause: str) -> None:
+    """Let the other events go first next time, and note why this one still waits."""
+    if cause != one.cause:
+        with suppress(OSError):
+            put(path.parent, path.name, written(replace(one, cause=cause)))
+            return
     with suppress(OSError):
         os.utime(path)
 

@@ -8,11 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from alertctl.errors import AlertctlError, Conflict, InvalidEvent
-from alertctl.spool.files import Spooled, last_in_line, move, put, read, removed, written
+from alertctl.errors import AlertctlError, Conflict, InvalidEvent, NotAllowed
+from alertctl.spool.files import Spooled, move, postpone, put, read, removed, written
 
 IN_A_ROW = 2
 """Events that can't be told one after the other before the rest is left for later: one alone may be to blame itself."""
+
+
+class EventNotAllowed(NotAllowed):
+    """This event's own token is refused; the others may have better ones."""
 
 
 @dataclass(slots=True)
@@ -27,11 +31,14 @@ class Flushed:
 
     @property
     def trouble(self) -> str | None:
-        if self.error is None:
-            return None
-        if isinstance(self.error, AlertctlError):
-            return str(self.error)
-        return f"unexpected: {type(self.error).__name__}: {self.error}"
+        return None if self.error is None else describe(self.error)
+
+
+def describe(error: Exception) -> str:
+    """Return what an error says, on one line."""
+    if isinstance(error, AlertctlError):
+        return "; ".join(str(error).splitlines())
+    return f"unexpected: {type(error).__name__}: {error}"
 
 
 class Flushing:
@@ -68,10 +75,10 @@ class Flushing:
             self._in_a_row = 0
             self.done.refused.append(set_aside(path, self._aside, replace(one, refused=str(error))))
         except Exception as error:
-            self._in_a_row += 1
+            self._in_a_row += not isinstance(error, EventNotAllowed)
             self.done.left += 1
             self.done.error = error
-            last_in_line(path)
+            postpone(path, one, describe(error))
         else:
             self._in_a_row = 0
             self.done.told += 1

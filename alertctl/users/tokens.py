@@ -120,16 +120,30 @@ def verify(connection: Connection, secret: str, now: datetime) -> Caller:
 
 def verify_digest(connection: Connection, digest: str, now: datetime) -> Caller:
     """The same from what is stored of a secret."""
+    found = _find_digest(connection, digest)
+    if found.revoked_at is not None:
+        raise NotAllowed("the token was revoked: make a new one with alertctl token create")
+    if found.expires_at is not None and found.expires_at <= now:
+        raise NotAllowed("the token has expired: make a new one with alertctl token create")
+    return _caller(found)
+
+
+def owner_of_digest(connection: Connection, digest: str) -> Caller:
+    """Return whose token it is or was, also when it was revoked or has expired since. Raises NotAllowed."""
+    return _caller(_find_digest(connection, digest))
+
+
+def _find_digest(connection: Connection, digest: str) -> Any:
     columns = (token.c.id, token.c.expires_at, token.c.revoked_at, token.c.last_used_at, token.c.role)
     owner = (users.c.id.label("user_id"), users.c.email, users.c.role.label("limit"), users.c.disabled)
     joined = select(*columns, *owner).join(users, users.c.id == token.c.user_id)
     found = connection.execute(joined.where(token.c.digest == digest)).first()
     if found is None:
         raise NotAllowed("the token isn't known: make one with alertctl token create")
-    if found.revoked_at is not None:
-        raise NotAllowed("the token was revoked: make a new one with alertctl token create")
-    if found.expires_at is not None and found.expires_at <= now:
-        raise NotAllowed("the token has expired: make a new one with alertctl token create")
+    return found
+
+
+def _caller(found: Any) -> Caller:
     if found.disabled:
         raise NotAllowed(f"{found.email or found.user_id} is disabled: an admin can enable them again")
     role = Role.of(found.role).capped(Role.of(found.limit))

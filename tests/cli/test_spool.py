@@ -68,7 +68,7 @@ def test_an_event_that_nobody_takes_is_kept_and_said_so(away):
     assert (ran.exit_code, ran.stdout) == (0, "")
     first, second = ran.stderr.splitlines()
     assert first.startswith(f"alertctl: database {away}/alertctl.db: ")
-    assert second.startswith("alertctl: kept in the spool as ")
+    assert second.startswith("alertctl: spooled as ")
     (one,) = spool().entries()[0]
     assert (one.request.fields, one.destination) == ({"title": "Disk full"}, f"sqlite:///{away}/alertctl.db")
     (file,) = spool().folder.iterdir()
@@ -89,6 +89,7 @@ def test_whatever_the_reason_that_the_database_takes_nothing(monkeypatch, tmp_pa
 def test_as_json_a_kept_event_says_that_it_is_spooled(away):
     told = data(*TITLED, "Disk full", "--wait")
     assert (told["spooled"], told["event_id"], told["created"], told["deliveries"]) == (True, None, False, [])
+    assert told["lost"] is False
     (listed,) = data("spool", "list")["items"]
     assert (listed["id"], listed["fields"], listed["refused"]) == (told["spool_id"], {"title": "Disk full"}, None)
     assert told["spool_id"] in run("spool", "list").stdout
@@ -102,10 +103,11 @@ def test_as_json_a_kept_event_says_that_it_is_spooled(away):
         (("--event", "generic_alert"), {}),
         (("--event", "generic_alert", "--title", "x", "--to", "nobody"), {}),
         (("--event", "generic_alert", "--title", "x", "--dedup-window", "30m"), {}),
-        (("--event", "generic_alert", "--title", "x"), {"SMTP_PORT": "none"}),
+        (("--event", "generic_alert"), {"SMTP_PORT": "none"}),
+        (("--event", "generic_alert"), {"DATABASE_URL": "nonsense"}),
     ],
 )
-def test_a_wrong_event_or_setting_is_not_kept(away, monkeypatch, arguments, environment):
+def test_a_wrong_event_is_not_kept_whatever_the_settings(away, monkeypatch, arguments, environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert run("send", *arguments).exit_code == 2
@@ -230,10 +232,11 @@ def test_a_full_spool_says_that_the_event_is_not_recorded(away):
         os.mknod(spool().folder / f"20260302T143200Z-{number:08x}.json")
     ran = run(*TITLED, "too many")
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (0, "", 1)
-    assert ran.stderr.startswith("alertctl: NOT recorded, nobody will be told: database ")
+    assert ran.stderr.startswith("LOST: neither recorded nor spooled, nobody is notified: database ")
     assert f"full ({MOST_EVENTS + 1} events" in ran.stderr
     assert run(*TITLED, "too many", "--strict").exit_code == 5
-    assert not data(*TITLED, "too many")["spooled"]
+    answer = data(*TITLED, "too many")
+    assert (answer["spooled"], answer["lost"]) == (False, True)
     run("spool", "drop", "--yes")
     (first,) = keep("large")
     os.truncate(spool().folder / first.name, 50_000_000)
@@ -245,6 +248,7 @@ def test_a_state_folder_that_cannot_be_written_is_one_line(away, monkeypatch, st
     monkeypatch.setenv("XDG_STATE_HOME", state)
     ran = run(*TITLED, "lost")
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (0, "", 1)
+    assert ran.stderr.startswith("LOST: ")
     assert f"; spool {state}/alertctl/spool: " in ran.stderr
     for arguments in (("spool", "list"), ("spool", "flush"), ("spool", "drop", "--yes")):
         assert run(*arguments).exit_code == (5 if "flush" in arguments and state == "none" else 0)
@@ -259,7 +263,7 @@ def test_a_full_disk_leaves_no_half_event(away):
         timeout=60,
     )
     assert (limited.returncode, limited.stderr.count("\n")) == (0, 1)
-    assert "NOT recorded" in limited.stderr
+    assert limited.stderr.startswith("LOST: ")
     assert "File too large" in limited.stderr
     assert list(spool().folder.iterdir()) == []
 

@@ -45,10 +45,10 @@ def test_without_any_setting_both_channels_are_off_and_the_log_is_in_the_state_f
     assert set(settings.origins.values()) == {"default"}
 
 
-def test_the_state_folder_follows_xdg_but_not_a_relative_path():
-    home = {"HOME": "/home/dev"}
+def test_the_state_folder_follows_xdg_but_not_a_relative_path(tmp_path):
+    home = {"HOME": str(tmp_path)}
     assert state_folder({**home, "XDG_STATE_HOME": "/var/state"}) == Path("/var/state/alertctl")
-    assert state_folder({**home, "XDG_STATE_HOME": "state"}) == Path("/home/dev/.local/state/alertctl")
+    assert state_folder({**home, "XDG_STATE_HOME": "state"}) == tmp_path / ".local/state/alertctl"
 
 
 def test_a_flag_that_was_not_given_overrides_nothing(settings_in):

@@ -243,7 +243,7 @@ def test_no_text_whatever_breaks_the_reading_of_a_duration(text):
 def test_no_text_whatever_in_a_variable_is_worse_than_a_clear_line(name, text):
     lines: tuple[str, ...] = ()
     try:
-        load({"HOME": "/nonexistent", name: text}, Path("/nonexistent"))
+        load({"XDG_STATE_HOME": "/nonexistent", name: text}, Path("/nonexistent"))
     except ConfigError as error:
         lines = error.problems
     assert all(line.startswith(name) and line.isprintable() for line in lines)

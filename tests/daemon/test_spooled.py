@@ -6,13 +6,18 @@ import json
 import os
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from alertctl import users
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from alertctl.spool import Destination, Spool, place_of
 from alertctl.spool.destination import caller_of
+from alertctl.store import Store
 from daemon.conftest import until
 
 PUBLIC = "https://alerts.corp.example"
+DAY = timedelta(days=1)
 
 
 def keep(place: str, *titles: str, caller: str | None = None) -> Spool:
@@ -66,6 +71,52 @@ def test_what_was_to_be_sent_without_a_right_to_is_left_and_said_once(serve, san
     keep(place_of(database_url), "n3")
     sandbox.slack.wait_for(2, 30)
     assert "".join(daemon.log).count("events left") == 1
+
+
+@pytest.mark.parametrize("change", ["revoked", "expired"])
+def test_what_waits_is_published_as_its_tokens_user_even_if_that_was_rotated(
+    serve, sandbox: Sandbox, call, store: Store, change
+):
+    now = datetime.now(UTC)
+    made = now - timedelta(days=2)
+    item, secret = store.write(lambda it: users.create_token(it, "ci@corp.example", "developer", DAY, made))
+    if change == "revoked":
+        store.write(lambda it: users.revoke_token(it, item.id, now))
+    spool = keep(PUBLIC, "n1", caller=caller_of(secret))
+    daemon = serve(ALERTCTL_PUBLIC_URL=PUBLIC)
+    sandbox.slack.wait_for(1, 30)
+    until(lambda: spool.waiting() == 0)
+    (one,) = call(daemon, "GET", "delivery-log")[1]["items"]
+    event = call(daemon, "GET", f"delivery-log/{one['id']}")[1]["event"]
+    assert event["published_by"] == "ci@corp.example"
+
+
+def test_what_may_not_be_published_waits_with_the_reason_and_stops_nothing_else(
+    serve, sandbox: Sandbox, call, store: Store
+):
+    now = datetime.now(UTC)
+    viewer = store.write(lambda it: users.create_token(it, "viewer@corp.example", "viewer", None, now))[1]
+    gone = store.write(lambda it: users.create_token(it, "gone@corp.example", "developer", None, now))[1]
+    store.write(lambda it: users.disable_user(it, "gone@corp.example"))
+    reasons = {
+        "nobody's": "the token isn't known",
+        "none": "it was sent without a token",
+        "viewer": "publishing needs the role developer, its token has viewer",
+        "gone": "gone@corp.example is disabled",
+    }
+    keep(PUBLIC, "nobody's", caller=caller_of("actl_nobodys"))
+    keep(PUBLIC, "none")
+    keep(PUBLIC, "viewer", caller=caller_of(viewer))
+    keep(PUBLIC, "gone", caller=caller_of(gone))
+    spool = keep(PUBLIC, "good", caller=caller_of(call.token))
+    serve(ALERTCTL_PUBLIC_URL=PUBLIC)
+    sandbox.slack.wait_for(1, 30)
+    until(lambda: all("ALERTCTL_TOKEN publishes it" in one.cause for one in spool.entries()[0]))
+    assert len(sandbox.slack.messages) == 1
+    waiting = {one.request.fields["title"]: one for one in spool.entries()[0]}
+    assert waiting.keys() == reasons.keys()
+    assert all(waiting[title].cause.startswith(reason) for title, reason in reasons.items())
+    assert [one.refused for one in waiting.values()] == [None] * 4
 
 
 def test_what_is_refused_is_set_aside_and_said(serve, sandbox: Sandbox, database_url):

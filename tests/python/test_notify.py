@@ -169,11 +169,32 @@ def test_a_wrong_timeout_is_no_reason_not_to_tell(timeout):
     assert notify("safety_rollback", timeout=timeout).outcome in ("recorded", "spooled")
 
 
-def test_wrong_settings_are_refused(monkeypatch):
-    monkeypatch.setenv("SMTP_PORT", "none")
+def test_a_wrong_channel_setting_is_a_warning(monkeypatch, slack: Sandbox):
+    monkeypatch.setenv("SLACK_API_URL", "nonsense")
     told = notify("safety_rollback", timeout=PATIENCE)
-    assert told.refused
-    assert str(told.error).startswith("SMTP_PORT: ")
+    assert told.recorded
+    assert told.warnings[0].startswith("SLACK_API_URL: ")
+
+
+@pytest.mark.parametrize(
+    ("environment", "error"),
+    [
+        ({"DATABASE_URL": "nonsense"}, "DATABASE_URL: "),
+        ({"ALERTCTL_CONFIG": "/no/such.toml"}, "ALERTCTL_CONFIG: "),
+        ({"SLACK_DEFAULT_CHANNEL": "not a channel"}, "SLACK_DEFAULT_CHANNEL: "),
+        ({"ALERTCTL_SERVER": "nonsense", "ALERTCTL_TOKEN": "actl_x"}, "ALERTCTL_SERVER: "),
+        ({"ALERTCTL_SERVER": "http://127.0.0.1:1"}, "ALERTCTL_TOKEN is not set"),
+    ],
+)
+def test_settings_that_do_not_let_an_event_through_mean_the_spool(monkeypatch, environment, error):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    told = notify("safety_rollback", timeout=PATIENCE)
+    assert told.spooled
+    assert str(told.error).startswith(error)
+    assert waiting() == 1
+    assert notify("nonsense", timeout=PATIENCE).refused
+    assert waiting() == 1
 
 
 def test_a_database_that_is_away_means_the_spool(monkeypatch, tmp_path, caplog):

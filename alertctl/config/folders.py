@@ -1,0 +1,109 @@
+"""The user's folders: settings and state. A container's user may have no home folder; `~` never stays in a path."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from alertctl.errors import ConfigError
+
+_STATE = (".local/state/alertctl", ".local/state", ".local", "")
+"""The state folder and the folders above it, relative to the home folder."""
+_NO = ("", "0", "false", "no", "off")
+_NOT_PRIVATE = (
+    "XDG_STATE_HOME: is not set, there is no home folder that can be written, and {} is not a folder of mode 0700 "
+    "that is yours: set XDG_STATE_HOME, or remove that folder"
+)
+
+
+def home_folder(environ: Mapping[str, str]) -> Path | None:
+    """Return `$HOME`, else the home folder in passwd; None when there is neither. It may not exist."""
+    home = environ.get("HOME", "")
+    if not home:
+        import pwd
+
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:
+            return None
+    return Path(home) if os.path.isabs(home) else None
+
+
+def expand_home(path: str) -> str:
+    """Return a path with its leading `~` or `~user` replaced. Raises ValueError when that has no home folder."""
+    user, slash, rest = path.partition("/")
+    if not user.startswith("~"):
+        return path
+    home = home_folder(os.environ) if user == "~" else os.path.expanduser(user)
+    if home is None or str(home) == user:
+        raise ValueError(f"begins with {user}, which has no home folder here (see HOME): write the full path")
+    return f"{home}{slash}{rest}"
+
+
+def config_folder(environ: Mapping[str, str]) -> Path:
+    """Return `$XDG_CONFIG_HOME/alertctl`, else `~/.config/alertctl`. It may not exist."""
+    named = Path(environ.get("XDG_CONFIG_HOME", ""))
+    # The XDG specification: a relative path in these variables is to be ignored.
+    return (named if named.is_absolute() else (home_folder(environ) or Path("/")) / ".config") / "alertctl"
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Return `$XDG_STATE_HOME/alertctl`, else `~/.local/state/alertctl`, else `alertctl-UID` in the temporary folder.
+
+    The first two may not exist. The last is for a user without a home folder that can be written. It is made here with
+    mode 0700. Raises ConfigError when somebody else made it, or may enter it.
+    """
+    return _lasting_state_folder(environ) or _temporary_state_folder(environ)
+
+
+def has_temporary_state(environ: Mapping[str, str]) -> bool:
+    """Return whether the state folder is one in the temporary folder."""
+    return _lasting_state_folder(environ) is None
+
+
+def ends_with_machine(environ: Mapping[str, str]) -> bool:
+    """Return whether the state folder goes when this machine goes: in a CI job, or in the temporary folder."""
+    return environ.get("CI", "").strip().lower() not in _NO or has_temporary_state(environ)
+
+
+def _lasting_state_folder(environ: Mapping[str, str]) -> Path | None:
+    named = Path(environ.get("XDG_STATE_HOME", ""))
+    if named.is_absolute():
+        return named / "alertctl"
+    home = home_folder(environ)
+    return home / _STATE[0] if home and _can_keep_state(home) else None
+
+
+def _can_keep_state(home: Path) -> bool:
+    """Return whether the state folder, or the nearest one above it that exists, is ours (or root's) and writable."""
+    for name in _STATE:
+        folder = home / name
+        try:
+            status = folder.stat()
+        except FileNotFoundError:
+            if folder.is_symlink():
+                return False
+            continue
+        except OSError:
+            return False
+        ours = stat.S_ISDIR(status.st_mode) and status.st_uid in (0, os.geteuid())
+        return ours and os.access(folder, os.W_OK | os.X_OK)
+    return False
+
+
+def _temporary_state_folder(environ: Mapping[str, str]) -> Path:
+    named = environ.get("TMPDIR", "")
+    folder = Path(named if os.path.isabs(named) and os.path.isdir(named) else "/tmp") / f"alertctl-{os.geteuid()}"
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        pass
+    except OSError:
+        # Whatever is to be written there names the error.
+        return folder
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o777 != 0o700:
+        raise ConfigError([_NOT_PRIVATE.format(folder)])
+    return folder
