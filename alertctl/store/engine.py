@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -14,6 +14,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 
 from alertctl.errors import ConfigError, Unreachable
+from alertctl.store.write_queue import WriteQueue
 
 T = TypeVar("T")
 BUSY_SECONDS = 15.0
@@ -41,6 +42,7 @@ class Store:
         self.url = _parsed(url)
         self.who = os.urandom(8).hex()
         self.engine = _engine(self.url, pool_size).execution_options(**{WHO: self.who})
+        self._write_queue = WriteQueue()
 
     @property
     def is_sqlite(self) -> bool:
@@ -57,8 +59,23 @@ class Store:
         """A transaction, committed at the end; it takes SQLite's write lock at its beginning. Raises Unreachable."""
         with self._border(), self.engine.connect() as plain:
             connection = plain.execution_options(alertctl_writes=True)
-            with connection.begin():
+            with self._turn(connection):
+                transaction = connection.begin()
+            with transaction:
                 yield connection
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep other processes' writers of an SQLite file waiting, while this thread writes. Raises Unreachable."""
+        with self.reading() as connection:
+            turn = self._turn(connection)
+        with turn:
+            yield
+
+    def _turn(self, connection: Connection) -> AbstractContextManager[None]:
+        # Only SQLite's have a file; Postgres needs no queue.
+        file = connection.connection.info.get("file", ("",))[0]
+        return self._write_queue.turn(file) if file else nullcontext()
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction and return its result once that is committed. Raises Unreachable.
@@ -105,6 +122,9 @@ class Store:
                 raise KeyboardInterrupt from None
             if not _is_away(error):
                 raise
+            raise Unreachable(f"database {self.shown}: {_said(error)}") from error
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            # Of a connection that is used without SQLAlchemy.
             raise Unreachable(f"database {self.shown}: {_said(error)}") from error
 
     @property
@@ -240,7 +260,7 @@ def _sqlstate(error: BaseException | None) -> str | None:
     return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
-def _said(error: exc.SQLAlchemyError) -> str:
+def _said(error: Exception) -> str:
     """The driver's own first line, without SQL and parameters (which may hold somebody's text)."""
     cause = getattr(error, "orig", None) or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
