@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, exc
+from sqlalchemy import Connection, Engine, ExceptionContext, Table, create_engine, event, exc, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 
@@ -25,6 +25,8 @@ WHO = "alertctl_who"
 """The execution option that tells one Store's connections from those of all others."""
 DEADLOCK_TRIES = 5
 """How often a transaction is tried that another one was in the way of."""
+READ_ONLY = "25006"
+"""Postgres's SQLSTATE for a write on a standby, or where default_transaction_read_only is on."""
 
 
 class Connect(Protocol):
@@ -42,7 +44,10 @@ class Store:
         self.url = _parsed(url)
         self.who = os.urandom(8).hex()
         self.engine = _engine(self.url, pool_size).execution_options(**{WHO: self.who})
+        self.disconnects = 0
+        """How often all connections were given up so far: what was connected before is not to be trusted."""
         self._write_queue = WriteQueue()
+        event.listen(self.engine, "handle_error", self._notice_disconnect)
 
     @property
     def is_sqlite(self) -> bool:
@@ -80,14 +85,16 @@ class Store:
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction and return its result once that is committed. Raises Unreachable.
 
-        `work` may be run again: Postgres ends one of two transactions that wait for each other.
+        `work` may be run again: Postgres ends one of two transactions that wait for each other, and a connection may
+        lead to a server that was the primary once, while a new one leads to the present primary.
         """
-        for _ in range(DEADLOCK_TRIES - 1):
+        for attempt in range(DEADLOCK_TRIES - 1):
             try:
                 with self.writing() as connection:
                     return work(connection)
             except Unreachable as error:
-                if not _is_collision(error.__cause__):
+                refused_here = attempt == 0 and _sqlstate(error.__cause__) == READ_ONLY
+                if not refused_here and not _is_collision(error.__cause__):
                     raise
         with self.writing() as connection:
             return work(connection)
@@ -105,6 +112,10 @@ class Store:
     def submit(self, work: Callable[[Connection, Sequence[Any]], Sequence[T]], item: Any) -> T:
         """The same for work on many items at once (see `Writer.submit`), here with this one only."""
         return self.write(lambda connection: work(connection, [item])[0])
+
+    def check_writes(self) -> None:
+        """Prove that the database takes writes, by one that changes nothing. Raises Unreachable."""
+        self.write(write_nothing)
 
     def ride(self, _work: Callable[[Connection], T]) -> Future[T]:
         """A Writer's other transactions could take it along; here are none, so its end never comes."""
@@ -127,12 +138,33 @@ class Store:
             # Of a connection that is used without SQLAlchemy.
             raise Unreachable(f"database {self.shown}: {_said(error)}") from error
 
+    def _notice_disconnect(self, context: ExceptionContext) -> None:
+        """Give up all connections when one of them ended, or its server isn't the primary any more.
+
+        The others lead to the same server. New ones ask the host's name anew.
+        """
+        if _is_disconnect(context.original_exception):
+            context.is_disconnect = True
+        self.disconnects += context.is_disconnect
+
     @property
     def shown(self) -> str:
         """The address for people: a file's path, or a URL without its password."""
         if self.is_sqlite:
             return str(self.url.database)
         return self.url.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
+
+
+def write_nothing(connection: Connection) -> None:
+    """Change a row and change it back. A read-only server, a role without rights or a full disk refuse that, too.
+
+    SQLite doesn't write a row that stays as it is: so there are two statements.
+    """
+    connection.execute(_CHANGE, {"by": 1})
+    connection.execute(_CHANGE, {"by": -1})
+
+
+_CHANGE = text("UPDATE tick SET number = number + :by")
 
 
 def insert_or(connection: Connection, table: Table, values: Any) -> Any:
@@ -244,6 +276,12 @@ def _was_interrupted(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _is_disconnect(error: BaseException) -> bool:
+    """Whether Postgres refused because this server takes no writes any more, or because it ends the connection."""
+    state = getattr(error, "sqlstate", None) or ""
+    return state in (READ_ONLY, "57P01", "57P02", "57P03") or state.startswith("08")
 
 
 def _is_collision(error: BaseException | None) -> bool:

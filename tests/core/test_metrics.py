@@ -16,7 +16,7 @@ from core.lab import NOW, SLACK, announce, claim_one, record, refused, rows, set
 
 @pytest.fixture
 def metrics(store, clock) -> Metrics:
-    return Metrics(store, (1.0,), clock)
+    return Metrics(store, (1.0,), clock, store.check_writes)
 
 
 def counted(metrics: Metrics, name: str) -> dict[str, float]:
