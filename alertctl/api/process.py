@@ -32,7 +32,7 @@ async def healthz() -> Health:
 
 @router.get("/readyz", response_model=Readiness, responses=declared(503))
 def readyz(here: Here) -> Response | Readiness:
-    """The database is reachable and migrated, the scheduler beats, the dispatcher works; 503 names what doesn't."""
+    """The database takes writes and is migrated, the scheduler beats, the dispatcher works; 503 names what doesn't."""
     parts = {name: str(state) for name, state in here.readiness().items()}
     ailing = [f"{name}: {state}" for name, state in parts.items() if state not in WELL]
     return problem(503, "; ".join(ailing)) if ailing else Readiness(status="ready", parts=parts)

@@ -24,7 +24,7 @@ SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 14400)
 class Metrics:
     """Counters of this process. Attempts and final outcomes are counted apart."""
 
-    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, clock: Callable[[], datetime], check_database: Callable[[], None]) -> None:
         # A second series beside each counter with its birthday helps nobody.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._clock = clock
@@ -48,7 +48,7 @@ class Metrics:
         )
         self._expired = Counter("alertctl_expired", "Deliveries that expired while they waited", registry=registry)
         self._begin_at_zero()
-        registry.register(_Queue(store, clock))
+        registry.register(_Queue(store, clock, check_database))
 
     def _begin_at_zero(self) -> None:
         """A series that begins with its first failure has no increase over nothing: no alert would come of it."""
@@ -95,8 +95,8 @@ def _cause(error: str) -> str:
 class _Queue:
     """Reads the queue when Prometheus asks; says so when the database doesn't answer."""
 
-    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: Store, clock: Callable[[], datetime], check_database: Callable[[], None]) -> None:
+        self._store, self._clock, self._check_database = store, clock, check_database
 
     def describe(self) -> list[GaugeMetricFamily]:
         return []
@@ -106,8 +106,9 @@ class _Queue:
         oldest = GaugeMetricFamily("alertctl_oldest_due_seconds", "How long the oldest due delivery has been due")
         paused = GaugeMetricFamily("alertctl_paused", "1 while a provider is not called", labels=["provider"])
         breakers = _Breakers()
-        up = GaugeMetricFamily("alertctl_database_up", "1 while the database answers")
+        up = GaugeMetricFamily("alertctl_database_up", "1 while the database takes writes")
         try:
+            self._check_database()
             with self._store.reading() as connection:
                 queue = deliveries.queue(connection, self._clock())
         except Unreachable:

@@ -104,7 +104,7 @@ def _running(
 ) -> Iterator[FastAPI]:
     """Everything that lives as long as the daemon, in the order in which it may be started and must be stopped."""
     writer, channels, audience, heart = Writer(store), build(settings), audience_of(settings), Heart()
-    metrics = Metrics(store, now)
+    metrics = Metrics(store, now, writer.check)
     dispatcher = Dispatcher(writer, channels, Policy.of(settings), now, metrics.ended)
     scheduler = schedule(settings, writer, dispatcher, heart, now, metrics.expired)
     spooled = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
@@ -119,7 +119,7 @@ def _running(
         wake=dispatcher.wake,
         accepted=metrics.accepted,
         test=lambda channel, to, by: try_out(store, writer, dispatcher, audience, channel, to, by, now, patience),
-        readiness=partial(_readiness, store, dispatcher, heart, scheduled),
+        readiness=partial(_readiness, store, writer, dispatcher, heart, scheduled),
         metrics=metrics.exposition,
         stopping=ending.is_set,
     )
@@ -151,13 +151,14 @@ def _settle_memory() -> None:
     gc.set_threshold(GARBAGE)
 
 
-def _readiness(store: Store, dispatcher: Dispatcher, heart: Heart, scheduled: bool) -> dict[str, str]:
+def _readiness(store: Store, writer: Writer, dispatcher: Dispatcher, heart: Heart, scheduled: bool) -> dict[str, str]:
     """Each part that must be well, with `ok` or what is wrong."""
     parts = {"database": "ok", "migrations": "ok", "scheduler": "ok", "dispatcher": "ok"}
     try:
         version = current_version(store)
         if version != HEAD:
             parts["migrations"] = f"at {version}, should be {HEAD}"
+        writer.check()
     except Unreachable as error:
         parts["database"], parts["migrations"] = str(error), "unknown"
     if not scheduled:

@@ -1,8 +1,10 @@
-"""The database: reachable, current, and what the delivery log says of deliveries and pauses. Changes nothing in it."""
+"""The database: reachable, writable, current, and what the delivery log says of deliveries and pauses.
+
+No row is changed: the write that proves that writes are possible leaves its row as it is.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,16 +29,24 @@ LATE_SECONDS = 300.0
 """How late a due delivery may be before somebody should look: a daemon takes a due one within seconds."""
 REACH_IT_ON_NETWORK = "Check DATABASE_URL, that its server runs, and that this machine may log in there."
 _REACH_IT_ON_DISK = "Check DATABASE_URL (alertctl config show), and who may read and write that file and its folder."
+_WRITE_ON_NETWORK = (
+    "If this server became a standby, point DATABASE_URL at the primary. Otherwise switch "
+    "default_transaction_read_only off, and check the role's rights (GRANT) and the server's disk."
+)
+_WRITE_ON_DISK = "Check that the disk has room (df), and who may write that file and its folder."
 _MADE_BY_USE = "Nothing to do if this is a new installation; else correct DATABASE_URL (alertctl config show)."
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The database as it was found. `version` None: empty. `missing` is the path of an SQLite file that isn't there."""
+    """The database as it was found. `version` None: empty. `missing` is the path of an SQLite file that isn't there.
+
+    `write_error`: why it takes no writes.
+    """
 
     store: Store | None
     version: str | None = None
-    read_only: bool = False
+    write_error: str = ""
     missing: str = ""
 
 
@@ -49,8 +59,8 @@ def reachable(examination: Examination) -> Found:
         return failure(str(error), fix)
     if log.store is None:
         return warning(f"{log.missing} doesn't exist yet: the first command makes it", _MADE_BY_USE)
-    if log.read_only:
-        return failure(f"{log.store.shown} can't be written to", fix)
+    if log.write_error:
+        return failure(f"can't be written to: {log.write_error}", _WRITE_ON_DISK if on_disk else _WRITE_ON_NETWORK)
     return ok(log.store.shown)
 
 
@@ -153,21 +163,34 @@ def found_log(examination: Examination) -> Log:
     store = Store(url)
     examination.closing(store.close)
     version = current_version(store)
-    return Log(store, version, _read_only(store, path))
+    return Log(store, version, _write_error(store, version))
 
 
 def _file(settings: Settings) -> Path | None:
     """The file of an SQLite database, else None."""
     url = make_url(settings.database.url)
-    return Path(url.database).expanduser() if url.get_backend_name() == "sqlite" and url.database else None
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return None
+    return Path(url.database.removeprefix("file:")).expanduser()
 
 
-def _read_only(store: Store, path: Path | None) -> bool:
-    if path is not None:
-        # SQLite writes its journal beside the file.
-        return not (os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK))
-    with store.reading() as connection:
-        return connection.execute(text("SHOW transaction_read_only")).scalar() == "on"
+def _write_error(store: Store, version: str | None) -> str:
+    """Why the database takes no writes, empty if it does."""
+    try:
+        if version == HEAD:
+            store.check_writes()
+        else:
+            _check_creation(store)
+    except Unreachable as error:
+        return str(error)
+    return ""
+
+
+def _check_creation(store: Store) -> None:
+    """Prove that tables can be made where ours aren't yet, by one that is rolled back. Raises Unreachable."""
+    with store.writing() as connection:
+        connection.execute(text("CREATE TABLE alertctl_write_check (id int)"))
+        connection.rollback()
 
 
 def _read(examination: Examination, look: Callable[[Connection], Found]) -> Found:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, exc
+from sqlalchemy import Connection, Engine, ExceptionContext, Table, create_engine, event, exc, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 
 from alertctl.errors import ConfigError, Unreachable
+from alertctl.store.write_queue import WriteQueue
 
 T = TypeVar("T")
 BUSY_SECONDS = 15.0
@@ -24,6 +25,8 @@ WHO = "alertctl_who"
 """The execution option that tells one Store's connections from those of all others."""
 DEADLOCK_TRIES = 5
 """How often a transaction is tried that another one was in the way of."""
+READ_ONLY = "25006"
+"""Postgres's SQLSTATE for a write on a standby, or where default_transaction_read_only is on."""
 
 
 class Connect(Protocol):
@@ -41,6 +44,10 @@ class Store:
         self.url = _parsed(url)
         self.who = os.urandom(8).hex()
         self.engine = _engine(self.url, pool_size).execution_options(**{WHO: self.who})
+        self.disconnects = 0
+        """How often all connections were given up so far: what was connected before is not to be trusted."""
+        self._write_queue = WriteQueue()
+        event.listen(self.engine, "handle_error", self._notice_disconnect)
 
     @property
     def is_sqlite(self) -> bool:
@@ -57,20 +64,37 @@ class Store:
         """A transaction, committed at the end; it takes SQLite's write lock at its beginning. Raises Unreachable."""
         with self._border(), self.engine.connect() as plain:
             connection = plain.execution_options(alertctl_writes=True)
-            with connection.begin():
+            with self._turn(connection):
+                transaction = connection.begin()
+            with transaction:
                 yield connection
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep other processes' writers of an SQLite file waiting, while this thread writes. Raises Unreachable."""
+        with self.reading() as connection:
+            turn = self._turn(connection)
+        with turn:
+            yield
+
+    def _turn(self, connection: Connection) -> AbstractContextManager[None]:
+        # Only SQLite's have a file; Postgres needs no queue.
+        file = connection.connection.info.get("file", ("",))[0]
+        return self._write_queue.turn(file) if file else nullcontext()
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction and return its result once that is committed. Raises Unreachable.
 
-        `work` may be run again: Postgres ends one of two transactions that wait for each other.
+        `work` may be run again: Postgres ends one of two transactions that wait for each other, and a connection may
+        lead to a server that was the primary once, while a new one leads to the present primary.
         """
-        for _ in range(DEADLOCK_TRIES - 1):
+        for attempt in range(DEADLOCK_TRIES - 1):
             try:
                 with self.writing() as connection:
                     return work(connection)
             except Unreachable as error:
-                if not _is_collision(error.__cause__):
+                refused_here = attempt == 0 and _sqlstate(error.__cause__) == READ_ONLY
+                if not refused_here and not _is_collision(error.__cause__):
                     raise
         with self.writing() as connection:
             return work(connection)
@@ -89,6 +113,10 @@ class Store:
         """The same for work on many items at once (see `Writer.submit`), here with this one only."""
         return self.write(lambda connection: work(connection, [item])[0])
 
+    def check_writes(self) -> None:
+        """Prove that the database takes writes, by one that changes nothing. Raises Unreachable."""
+        self.write(write_nothing)
+
     def ride(self, _work: Callable[[Connection], T]) -> Future[T]:
         """A Writer's other transactions could take it along; here are none, so its end never comes."""
         return Future()
@@ -106,6 +134,18 @@ class Store:
             if not _is_away(error):
                 raise
             raise Unreachable(f"database {self.shown}: {_said(error)}") from error
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            # Of a connection that is used without SQLAlchemy.
+            raise Unreachable(f"database {self.shown}: {_said(error)}") from error
+
+    def _notice_disconnect(self, context: ExceptionContext) -> None:
+        """Give up all connections when one of them ended, or its server isn't the primary any more.
+
+        The others lead to the same server. New ones ask the host's name anew.
+        """
+        if _is_disconnect(context.original_exception):
+            context.is_disconnect = True
+        self.disconnects += context.is_disconnect
 
     @property
     def shown(self) -> str:
@@ -113,6 +153,18 @@ class Store:
         if self.is_sqlite:
             return str(self.url.database)
         return self.url.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
+
+
+def write_nothing(connection: Connection) -> None:
+    """Change a row and change it back. A read-only server, a role without rights or a full disk refuse that, too.
+
+    SQLite doesn't write a row that stays as it is: so there are two statements.
+    """
+    connection.execute(_CHANGE, {"by": 1})
+    connection.execute(_CHANGE, {"by": -1})
+
+
+_CHANGE = text("UPDATE tick SET number = number + :by")
 
 
 def insert_or(connection: Connection, table: Table, values: Any) -> Any:
@@ -226,6 +278,12 @@ def _was_interrupted(error: BaseException | None) -> bool:
     return False
 
 
+def _is_disconnect(error: BaseException) -> bool:
+    """Whether Postgres refused because this server takes no writes any more, or because it ends the connection."""
+    state = getattr(error, "sqlstate", None) or ""
+    return state in (READ_ONLY, "57P01", "57P02", "57P03") or state.startswith("08")
+
+
 def _is_collision(error: BaseException | None) -> bool:
     """Whether Postgres gave this transaction up in favour of another (deadlock, serialization failure)."""
     return _sqlstate(error) in ("40P01", "40001")
@@ -240,7 +298,7 @@ def _sqlstate(error: BaseException | None) -> str | None:
     return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
-def _said(error: exc.SQLAlchemyError) -> str:
+def _said(error: Exception) -> str:
     """The driver's own first line, without SQL and parameters (which may hold somebody's text)."""
     cause = getattr(error, "orig", None) or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, PoolProxiedConnection, inspect, text
 
-from alertctl.errors import ConfigError, Unreachable
+from alertctl.errors import ConfigError
 from alertctl.store.engine import BUSY_SECONDS, Store
 
 HEAD = "0005"
@@ -28,14 +28,26 @@ def current_version(store: Store) -> str | None:
 
 def upgrade(store: Store) -> None:
     """Bring the database to HEAD. Raises Unreachable, or ConfigError when it belongs to a newer alertctl."""
-    version = current_version(store)
-    if version == HEAD:
+    if _is_current(store):
         return
+    # A migration takes longer than a writer waits for SQLite's lock: meanwhile the others wait for their turn.
+    with store.turn():
+        if _is_current(store):
+            return
+        if store.is_sqlite:
+            with store.reading() as connection:
+                _refuse_foreign(store, connection, version_in(connection))
+            _use_wal(store)
+        _migrate(store)
+
+
+def _is_current(store: Store) -> bool:
+    version = current_version(store)
     _refuse_newer(store, version)
-    if store.is_sqlite:
-        with store.reading() as connection:
-            _refuse_foreign(store, connection, version_in(connection))
-        _use_wal(store)
+    return version == HEAD
+
+
+def _migrate(store: Store) -> None:
     with _migrating(store) as connection:
         if not store.is_sqlite:
             # An index over millions of rows takes minutes, and so does waiting for whoever builds it.
@@ -122,8 +134,6 @@ def _use_wal(store: Store) -> None:
         try:
             while not _is_wal(raw, until):
                 time.sleep(0.02)
-        except sqlite3.Error as error:
-            raise Unreachable(f"database {store.shown}: {error}") from error
         finally:
             raw.close()
 

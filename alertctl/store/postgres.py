@@ -66,10 +66,18 @@ def parameters(url: URL) -> dict[str, Any]:
         # Keepalives aren't sent while something is on its way: without this a cut lasts as long as TCP's own tries.
         "tcp_user_timeout": 30_000,
     }
+    if _has_several_hosts(url):
+        # After a failover the first of them may be the standby.
+        ours["target_session_attrs"] = os.environ.get("PGTARGETSESSIONATTRS") or "read-write"
     return {
         **{name: value for name, value in ours.items() if name not in url.query},
         "options": f"{theirs if isinstance(theirs, str) else ' '.join(theirs)} {OURS}".strip(),
     }
+
+
+def _has_several_hosts(url: URL) -> bool:
+    hosts = url.query.get("host") or url.host or ""
+    return not isinstance(hosts, str) or "," in hosts
 
 
 def connect(_dialect: Any, _record: Any, arguments: Any, named: Mapping[str, Any]) -> Connection:

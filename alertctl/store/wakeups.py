@@ -79,11 +79,13 @@ class WakeUps:
                 last = version
 
     def _listen(self) -> None:
+        """Listen until the daemon stops, or the store gave up its connections: this one leads to the same server."""
+        disconnects = self._store.disconnects
         with self._store.listening() as raw:
             raw.execute(f"LISTEN {CHANNEL}")
             # What was said while nobody listened.
             self._wake()
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and self._store.disconnects == disconnects:
                 for heard in raw.notifies(timeout=LISTEN_SECONDS, stop_after=1):
                     if heard.payload != self._store.who:
                         self._wake()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Connection
 
 from alertctl.errors import Unreachable
-from alertctl.store.engine import Store
+from alertctl.store.engine import Store, write_nothing
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -22,6 +22,8 @@ T = TypeVar("T")
 Work = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 GATHER = 500
 """Items at most in one transaction: bounds how long an early one waits for its commit."""
+CHECK_SECONDS = 3.0
+"""How long a commit may take before the database counts as not taking writes."""
 
 
 @dataclass(slots=True)
@@ -94,6 +96,15 @@ class Writer:
             self._riding.append(_Job(_each, work, future))
         return future
 
+    def check(self) -> None:
+        """Prove that this writer's commits get through. Raises Unreachable, after `CHECK_SECONDS` at the latest."""
+        future = self.submit_later(_check, None)
+        try:
+            future.result(CHECK_SECONDS)
+        except TimeoutError:
+            future.cancel()
+            raise Unreachable(f"database {self._store.shown}: no commit within {CHECK_SECONDS:.0f} s") from None
+
     def close(self) -> None:
         """Finish what was handed in, then end the thread."""
         with self._changed:
@@ -156,6 +167,12 @@ def _tell(pairs: Sequence[tuple[Any, Any]], how: str) -> None:
 
 def _each(connection: Connection, items: Sequence[Callable[[Connection], Any]]) -> list[Any]:
     return [work(connection) for work in items]
+
+
+def _check(connection: Connection, items: Sequence[None]) -> Sequence[None]:
+    """One write, however many ask at once."""
+    write_nothing(connection)
+    return items
 
 
 def _done(connection: Connection, jobs: Sequence[_Job]) -> list[Any]:

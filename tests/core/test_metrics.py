@@ -16,7 +16,7 @@ from core.lab import NOW, after, announce, settings_for, shut
 
 @pytest.fixture
 def metrics(store, clock) -> Metrics:
-    return Metrics(store, clock)
+    return Metrics(store, clock, store.check_writes)
 
 
 def counted(metrics: Metrics, name: str) -> dict[str, float]:

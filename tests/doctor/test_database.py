@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, insert, inspect, text
 from sqlalchemy.engine import make_url
 
 from alertctl.models import Delivery, Event, Pause, new_id
@@ -261,3 +261,39 @@ def test_a_postgres_that_takes_no_writes_is_a_failure(postgres_url, tmp_path):
     found = look(postgres_url, tmp_path)
     assert failures(found) == {"reachable"}
     assert "can't be written to" in found["reachable"].what
+    assert "primary" in found["reachable"].fix
+
+
+def test_an_empty_postgres_in_which_no_table_can_be_made_is_a_failure(empty_postgres_url, tmp_path):
+    owner, role = Store(empty_postgres_url), f"guest_{new_id(NOW)[-12:]}"
+    owner.write(lambda connection: connection.execute(text(f"CREATE ROLE {role} LOGIN PASSWORD 'a-password'")))
+    url = owner.url.set(username=role, password="a-password")
+    found = look(url.render_as_string(hide_password=False), tmp_path)
+    owner.write(lambda connection: connection.execute(text(f"DROP ROLE {role}")))
+    owner.close()
+    assert failures(found) == {"reachable"}
+    assert "permission denied for schema public" in found["reachable"].what
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_a_file_that_only_can_be_read_is_a_failure(sqlite_url, tmp_path, is_empty):
+    path = tmp_path / ("empty.db" if is_empty else "alertctl.db")
+    path.touch()
+    found = look(f"sqlite:///file:{path}?mode=ro&uri=true", tmp_path)
+    assert failures(found) == {"reachable"}
+    assert "can't be written to" in found["reachable"].what
+    assert "df" in found["reachable"].fix
+
+
+def test_the_write_that_proves_the_database_takes_writes_leaves_nothing(log, tmp_path):
+    def everything() -> list[object]:
+        with log.store.reading() as connection:
+            return [connection.execute(text(f'SELECT * FROM "{name}"')).all() for name in tables(connection)]
+
+    before = everything()
+    assert log.look()["reachable"].outcome == "ok"
+    assert everything() == before
+
+
+def tables(connection: Connection) -> list[str]:
+    return sorted(inspect(connection).get_table_names())

@@ -72,6 +72,10 @@ class Relay:
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def lead_to(self, host: str, port: int) -> None:
+        """Connections made from now on lead there; the others stay where they are, as after many failovers."""
+        self._where = (host, port)
+
     def fall_silent(self) -> None:
         """What is connected now hears nothing more; who comes later is let through."""
         self._open.clear()
