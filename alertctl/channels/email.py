@@ -36,14 +36,22 @@ _COLOURS = {
 _PHRASE = re.compile(r"[\w !#$%&'*+/=?^`{|}~-]+", re.ASCII)
 _ID_UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
+TEMPLATES = ("alert.txt", "alert.html")
 _templates = Environment(
     loader=PackageLoader("alertctl", "templates"),
+    auto_reload=False,
     autoescape=lambda name: name is not None and name.endswith(".html"),
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
+
+
+def load_templates() -> None:
+    """Read and compile the templates now, so that no later failure of the disk or of memory ends an alert."""
+    for name in TEMPLATES:
+        _templates.get_template(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import Parcel, Receipt, Verdict
 from alertctl.channels.credentials import credential, sealed
 from alertctl.channels.deadline import Deadline
-from alertctl.channels.email import Sender, display_name, headers, letter, message_id
+from alertctl.channels.email import Sender, display_name, headers, letter, load_templates, message_id
 from alertctl.channels.exchange import Reply
 from alertctl.channels.proxies import proxy_passwords
 from alertctl.channels.statuses import status_error
@@ -45,6 +45,7 @@ class SendGridChannel:
     batch_size = BATCH
 
     def __init__(self, api_key: str, api_url: str, from_address: str, from_name: str, transport: Transport) -> None:
+        load_templates()
         self.deadline = transport.deadline
         self._transport = transport
         self._key = credential(api_key, "SENDGRID_API_KEY", missing="unauthorized")

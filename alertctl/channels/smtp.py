@@ -14,7 +14,7 @@ from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import Parcel, Receipt, Verdict
 from alertctl.channels.credentials import sealed
 from alertctl.channels.deadline import Deadline
-from alertctl.channels.email import Sender, headers, letter, message_id, serialised
+from alertctl.channels.email import Sender, headers, letter, load_templates, message_id, serialised
 from alertctl.channels.smtp_errors import SmtpRefusal, may_depend_on_connection
 from alertctl.channels.smtp_session import Security, Server, SmtpSession
 from alertctl.channels.text import Redactor
@@ -43,6 +43,7 @@ class SmtpChannel:
         ca_bundle: str | Path | None = None,
         pool: int = 64,
     ) -> None:
+        load_templates()
         self.deadline = deadline
         self._sender = Sender(from_address, from_name)
         self._server = Server(host, port, username, password.rstrip("\r\n"), security, self._sender.domain)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import email
 import email.policy
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.utils import parseaddr
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+import alertctl
 from alertctl.addresses import is_email
 from alertctl.channels.email import Sender, display_name, letter, message_id, serialised, subject
 from alertctl.content import Content, Field
@@ -161,3 +166,25 @@ def test_a_valid_address_is_one_recipient_whatever_it_holds(text: str) -> None:
     if is_email(address) and address.isascii():
         message = parsed(raw(ALERT, address=address))
         assert len(message["To"].addresses) == 1
+
+
+def test_templates_are_read_when_the_channel_is_built_and_never_again(tmp_path):
+    """A process whose templates disappear after the start still renders."""
+    code = """
+import sys, shutil
+sys.path.insert(0, sys.argv[1])
+from datetime import UTC, datetime
+import alertctl
+from alertctl.channels.base import Parcel
+from alertctl.channels.smtp import SmtpChannel
+from alertctl.content import Content, Severity
+assert alertctl.__file__.startswith(sys.argv[1])
+channel = SmtpChannel("127.0.0.1", from_address="alerts@corp.example")
+shutil.rmtree(sys.argv[1] + "/alertctl/templates")
+content = Content("generic_alert", "1", "Disk full", "It is.", Severity.INFO, (), datetime.now(UTC))
+print("Disk full" in channel.render(content, Parcel("1", "a@corp.example"))["html"])
+"""
+    package = Path(alertctl.__file__).parent
+    shutil.copytree(package, tmp_path / "alertctl", ignore=shutil.ignore_patterns("__pycache__"))
+    ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path)
+    assert (ran.stdout.strip(), ran.stderr) == ("True", "")

@@ -239,12 +239,18 @@ def test_an_endless_reply_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "codes"), [("127.0.0.1", {"connection_refused"}), ("no.invalid", {"dns_failure", "dns_timeout"})]
+    ("host", "reason", "codes"),
+    [
+        ("127.0.0.1", Reason.UNAVAILABLE, {"connection_refused"}),
+        ("no.invalid", Reason.LOCAL, {"dns_failure", "dns_timeout"}),
+    ],
 )
-def test_a_server_that_is_not_there_is_unavailable(host: str, codes: set[str]) -> None:
+def test_a_server_that_cannot_be_reached_is_unavailable_and_a_failing_dns_is_our_own(
+    host: str, reason: Reason, codes: set[str]
+) -> None:
     verdict = _send_to({"host": host, "port": 1})
     assert isinstance(verdict, DeliveryError)
-    assert verdict.reason is Reason.UNAVAILABLE
+    assert verdict.reason is reason
     assert verdict.code in codes
 
 

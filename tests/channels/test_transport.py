@@ -49,9 +49,9 @@ def failure(url: str, deadline: float = 2.0, ca_bundle: str | None = None) -> De
     return found
 
 
-def test_a_name_that_does_not_exist_is_unavailable() -> None:
+def test_a_name_that_cannot_be_looked_up_is_a_failure_of_this_machine() -> None:
     error = failure("http://no-such-host.invalid/", deadline=5.0)
-    assert error.reason is Reason.UNAVAILABLE
+    assert error.reason is Reason.LOCAL
     assert error.code in ("dns_failure", "dns_timeout")
 
 
