@@ -12,8 +12,8 @@ from alertctl.channels.base import Channel, Parcel, Receipt, Verdict
 
 if TYPE_CHECKING:
     from alertctl.channels.smtp_session import Security
-    from alertctl.channels.transport import Transport
     from alertctl.config import Settings
+    from alertctl.http.client import HttpClient
 
 __all__ = ["BUILDERS", "Channel", "Parcel", "Receipt", "Verdict", "build", "build_all"]
 
@@ -22,7 +22,7 @@ def build(settings: Settings) -> dict[str, Channel]:
     """The channels that are switched on, by name. Raises ConfigError for an unusable CA bundle, not for credentials:
     what is wrong with those is said by every delivery (DeliveryError with reason `config`)."""
     if settings.alertctl.ca_bundle:
-        from alertctl.channels.transport import tls_context
+        from alertctl.http.tls import tls_context
 
         # An unusable bundle is said at the start, not at the first alert.
         tls_context(settings.alertctl.ca_bundle)
@@ -39,7 +39,7 @@ def _slack(settings: Settings) -> Channel:
     from alertctl.channels.slack import SlackChannel
 
     token = settings.slack.bot_token.get_secret_value()
-    return SlackChannel(token, settings.slack.api_url, _transport(settings))
+    return SlackChannel(token, settings.slack.api_url, _http(settings))
 
 
 def _email(settings: Settings) -> Channel:
@@ -62,7 +62,7 @@ def _sendgrid(settings: Settings) -> Channel:
         settings.sendgrid.api_url,
         settings.email.from_address,
         settings.email.from_name,
-        _transport(settings),
+        _http(settings),
     )
 
 
@@ -89,10 +89,11 @@ def _unconfigured(missing: str) -> Channel:
     return UnconfiguredEmail(missing)
 
 
-def _transport(settings: Settings) -> Transport:
-    from alertctl.channels.transport import Transport
+def _http(settings: Settings) -> HttpClient:
+    from alertctl.http.client import HttpClient
 
-    return Transport(settings.alertctl.deadline, settings.alertctl.ca_bundle, settings.alertctl.senders)
+    ours = settings.alertctl
+    return HttpClient(ours.deadline, ours.ca_bundle, pool_size=ours.senders)
 
 
 BUILDERS: dict[str, Callable[[Settings], Channel]] = {"slack": _slack, "email": _email}

@@ -16,9 +16,9 @@ from alertctl.channels.deadline import Deadline
 from alertctl.channels.email import Sender, headers, letter, message_id, serialised, valid_address, wire_address
 from alertctl.channels.smtp_session import Security, Server, SmtpSession
 from alertctl.channels.text import Redactor
-from alertctl.channels.transport import tls_context
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
+from alertctl.http.tls import tls_context
 
 _GONE = frozenset({"no_reply", "incomplete_reply", "connection_reset", "connection_lost"})
 """How a kept connection shows that it had been closed while nobody used it."""
