@@ -87,7 +87,6 @@ MEANINGS = {
     "not_configured": "there was neither a SendGrid key nor an SMTP host",
     "invalid_address": "the provider can't send to such an address",
     "batch_refused": "SendGrid refused the whole request because of another address in it",
-    "redirected": "the provider's address answered with a redirect, which is never followed with a secret",
     # the way there
     "dns_failure": "the provider's host name is not known here",
     "dns_timeout": "the DNS did not answer in time",
@@ -106,7 +105,6 @@ MEANINGS = {
     "unreachable": "there is no way from here to the provider's network",
     "unknown": "the provider named no error (see the attempt's answer)",
     "bad_request": "the request could not be written down",
-    "no_free_connection": "all kept connections were busy",
     "closing": "the daemon was ending",
     "bad_url": "the provider's address in the settings is no address",
     "bad_proxy_url": "the proxy's address is no address",

@@ -13,8 +13,8 @@ from alertctl.errors import ConfigError
 
 if TYPE_CHECKING:
     from alertctl.channels.smtp_session import Security
-    from alertctl.channels.transport import Transport
     from alertctl.config import Settings
+    from alertctl.http.client import HttpClient
 
 __all__ = ["BUILDERS", "Channel", "Parcel", "Receipt", "Verdict", "build", "build_all"]
 
@@ -44,7 +44,7 @@ def build(settings: Settings, *, tolerate: bool = False) -> dict[str, Channel]:
 def _check_ca_bundle(settings: Settings) -> None:
     """An unusable bundle is said at the start, not at the first alert. Raises ConfigError."""
     if settings.alertctl.ca_bundle:
-        from alertctl.channels.transport import tls_context
+        from alertctl.http.tls import tls_context
 
         tls_context(settings.alertctl.ca_bundle)
 
@@ -77,7 +77,7 @@ def _slack(settings: Settings) -> Channel:
     from alertctl.channels.slack import SlackChannel
 
     token = settings.slack.bot_token.get_secret_value()
-    return SlackChannel(token, settings.slack.api_url, _transport(settings))
+    return SlackChannel(token, settings.slack.api_url, _http(settings))
 
 
 def _email(settings: Settings) -> Channel:
@@ -99,7 +99,7 @@ def _sendgrid(settings: Settings) -> Channel:
         settings.sendgrid.api_url,
         settings.email.from_address,
         settings.email.from_name,
-        _transport(settings),
+        _http(settings),
     )
 
 
@@ -126,10 +126,11 @@ def _unconfigured(missing: str) -> Channel:
     return UnconfiguredEmail(missing)
 
 
-def _transport(settings: Settings) -> Transport:
-    from alertctl.channels.transport import Transport
+def _http(settings: Settings) -> HttpClient:
+    from alertctl.http.client import HttpClient
 
-    return Transport(settings.alertctl.deadline, settings.alertctl.ca_bundle, settings.alertctl.senders)
+    ours = settings.alertctl
+    return HttpClient(ours.deadline, ours.ca_bundle, pool_size=ours.senders)
 
 
 BUILDERS: dict[str, Callable[[Settings], Channel]] = {"slack": _slack, "email": _email}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import socket
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from alertctl.deadline import Deadline as Deadline
 
 REPLY_BYTES = 1 << 20
 """Bytes that one reply may have on the wire, headers and all, before it counts as endless."""
@@ -31,26 +32,6 @@ class BadReplyError(OSError):
 
 class LookupTimeoutError(TimeoutError):
     """The name wasn't resolved in time."""
-
-
-class Deadline:
-    """A moment on the monotonic clock, `seconds` from now."""
-
-    __slots__ = ("_ends",)
-
-    def __init__(self, seconds: float) -> None:
-        self._ends = time.monotonic() + seconds
-
-    def left(self) -> float:
-        """Seconds left, 0.0 when it has passed."""
-        return max(0.0, self._ends - time.monotonic())
-
-    def require(self) -> float:
-        """Seconds left. Raises TimeoutError when there are none."""
-        left = self.left()
-        if left <= 0:
-            raise TimeoutError("the attempt's deadline has passed")
-        return left
 
 
 def open_socket(

@@ -1,14 +1,11 @@
-"""What an exception of a socket, of TLS, of HTTP means for a delivery: one table."""
+"""What an exception of a socket or of TLS means for a delivery by SMTP: one table."""
 
 from __future__ import annotations
 
 import errno
-import http.client
 import socket
 import ssl
 from enum import Enum
-
-import urllib3.exceptions as u
 
 from alertctl.channels.deadline import BadReplyError, LookupTimeoutError, NoReplyError, ReplyCutError, ReplyTooLongError
 from alertctl.errors import DeliveryError, Reason
@@ -48,54 +45,9 @@ CODES: dict[type[BaseException], str] = {
     ssl.SSLZeroReturnError: "connection_lost",
     ssl.SSLError: "tls_failed",
     ssl.CertificateError: "tls_untrusted",
-    # http.client
-    http.client.RemoteDisconnected: "no_reply",
-    http.client.IncompleteRead: "incomplete_reply",
-    http.client.HTTPException: "bad_reply",
-    # urllib3
-    u.HTTPError: "network_error",
-    u.HTTPWarning: "network_error",
-    u.PoolError: "network_error",
-    u.RequestError: "network_error",
-    u.MaxRetryError: "network_error",
-    u.HostChangedError: "redirected",
-    u.SSLError: "tls_failed",
-    u.ProxyError: "proxy_failed",
-    u.DecodeError: "bad_reply",
-    u.ProtocolError: "connection_lost",
-    u.TimeoutStateError: "timeout",
-    u.TimeoutError: "timeout",
-    u.ReadTimeoutError: "timeout",
-    u.ConnectTimeoutError: "connect_timeout",
-    u.NewConnectionError: "connection_refused",
-    u.NameResolutionError: "dns_failure",
-    u.EmptyPoolError: "no_free_connection",
-    u.FullPoolError: "no_free_connection",
-    u.ClosedPoolError: "closing",
-    u.LocationValueError: "bad_url",
-    u.LocationParseError: "bad_url",
-    u.URLSchemeUnknown: "bad_url",
-    u.ProxySchemeUnknown: "bad_proxy_url",
-    u.ProxySchemeUnsupported: "bad_proxy_url",
-    u.ResponseError: "bad_reply",
-    u.ResponseNotChunked: "bad_reply",
-    u.BodyNotHttplibCompatible: "bad_reply",
-    u.IncompleteRead: "incomplete_reply",
-    u.InvalidChunkLength: "bad_reply",
-    u.InvalidHeader: "bad_reply",
-    u.HeaderParsingError: "bad_reply",
-    u.UnrewindableBodyError: "network_error",
-    u.SecurityWarning: "tls_failed",
-    u.InsecureRequestWarning: "tls_failed",
-    u.NotOpenSSLWarning: "tls_failed",
-    u.SystemTimeWarning: "tls_failed",
-    u.InsecurePlatformWarning: "tls_failed",
-    u.DependencyWarning: "network_error",
 }
 
-_OUR_SETTINGS = frozenset(
-    {"tls_untrusted", "tls_wrong_host", "tls_expired", "tls_not_spoken", "bad_url", "bad_proxy_url", "proxy_auth"}
-)
+_OUR_SETTINGS = frozenset({"tls_untrusted", "tls_wrong_host", "tls_expired", "tls_not_spoken"})
 """Codes that a person has to act on: no message passes before."""
 
 _THIS_MACHINE = frozenset({"dns_failure", "dns_timeout", "unreachable", "local_error", "no_free_connection"})
@@ -120,10 +72,6 @@ def network_code(exc: BaseException) -> str:
         return "unreachable"
     if isinstance(exc, OSError) and exc.errno in _OWN_ERRNOS:
         return "local_error"
-    if isinstance(exc, OSError) and str(exc).startswith("Tunnel connection failed"):
-        return "proxy_auth" if " 407" in str(exc) else "proxy_failed"
-    if isinstance(exc, u.SSLError) and exc.args and isinstance(exc.args[0], ssl.SSLError):
-        return network_code(exc.args[0])
     return next((CODES[kind] for kind in type(exc).__mro__ if kind in CODES), "unexpected")
 
 

@@ -19,15 +19,15 @@ from sendgrid.helpers.mail import (
 from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import Parcel, Receipt, Verdict
 from alertctl.channels.credentials import credential, sealed
-from alertctl.channels.deadline import Deadline
 from alertctl.channels.email import Sender, display_name, headers, letter, load_templates, message_id
-from alertctl.channels.exchange import Reply
-from alertctl.channels.proxies import proxy_passwords
-from alertctl.channels.statuses import status_error
+from alertctl.channels.http_errors import no_reply_error, status_error
 from alertctl.channels.text import Redactor, one_line
-from alertctl.channels.transport import Transport
 from alertctl.content import Content
+from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
+from alertctl.http.client import HttpClient, Response
+from alertctl.http.errors import HttpError
+from alertctl.http.proxies import proxy_passwords
 
 BATCH = 1000
 """Personalizations that SendGrid takes in one request."""
@@ -44,10 +44,10 @@ class SendGridChannel:
     provider = "sendgrid"
     batch_size = BATCH
 
-    def __init__(self, api_key: str, api_url: str, from_address: str, from_name: str, transport: Transport) -> None:
+    def __init__(self, api_key: str, api_url: str, from_address: str, from_name: str, http: HttpClient) -> None:
         load_templates()
-        self.deadline = transport.deadline
-        self._transport = transport
+        self.deadline = http.timeout
+        self._http = http
         self._key = credential(api_key, "SENDGRID_API_KEY", missing="unauthorized")
         self._redact = Redactor([api_key, api_key.strip(), *proxy_passwords()])
         self._url = f"{api_url.rstrip('/')}/v3/mail/send"
@@ -85,7 +85,7 @@ class SendGridChannel:
         return {"personalizations": [self._personalization(parcel) for parcel in parcels], **built}
 
     def close(self) -> None:
-        self._transport.close()
+        self._http.close()
 
     def _personalization(self, parcel: Parcel) -> dict[str, Any]:
         return {
@@ -130,14 +130,14 @@ class SendGridChannel:
         except Exception as exc:
             return DeliveryError(Reason.REJECTED, "unrenderable", detail=self._redact(repr(exc)))
         try:
-            reply = self._transport.post(self._url, self._headers(), body, deadline=deadline)
-        except DeliveryError as error:
-            return sealed(error, self._redact)
+            reply = self._http.request("POST", self._url, self._headers(), body, timeout=deadline.left())
+        except HttpError as error:
+            return sealed(no_reply_error(error), self._redact)
         except Exception as exc:
             return DeliveryError(Reason.AMBIGUOUS, "unexpected", detail=self._redact(repr(exc)))
         return self._judged(reply, len(parcels))
 
-    def _judged(self, reply: Reply, count: int) -> Verdict | dict[int, DeliveryError]:
+    def _judged(self, reply: Response, count: int) -> Verdict | dict[int, DeliveryError]:
         named = named_errors(reply, count)
         if named:
             return {position: sealed(error, self._redact) for position, error in named.items()}
@@ -150,7 +150,7 @@ class SendGridChannel:
         return {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", "User-Agent": "alertctl"}
 
 
-def sendgrid_verdict(reply: Reply) -> Verdict:
+def sendgrid_verdict(reply: Response) -> Verdict:
     """Success is 202 with an X-Message-Id, nothing less (200 means sandbox mode: checked, not sent)."""
     if reply.status == 202:
         found = one_line(reply.headers.get("x-message-id", ""))
@@ -161,7 +161,7 @@ def sendgrid_verdict(reply: Reply) -> Verdict:
     return status_error(reply, detail=f"HTTP {reply.status}: {said}" if said and reply.status >= 400 else "")
 
 
-def named_errors(reply: Reply, count: int) -> dict[int, DeliveryError]:
+def named_errors(reply: Response, count: int) -> dict[int, DeliveryError]:
     """What a 400 says of single personalizations, by position; empty if it also has something to say about the rest."""
     found: dict[int, DeliveryError] = {}
     for error in _errors(reply) if reply.status == 400 else []:
@@ -174,7 +174,7 @@ def named_errors(reply: Reply, count: int) -> dict[int, DeliveryError]:
     return found
 
 
-def _errors(reply: Reply) -> list[dict[str, Any]]:
+def _errors(reply: Response) -> list[dict[str, Any]]:
     """SendGrid's own list of errors; empty when the body is anything else."""
     try:
         answer = json.loads(reply.body)

@@ -1,4 +1,4 @@
-"""Slack: messages built and checked by slack_sdk's models, carried by our own transport, judged strictly."""
+"""Slack: messages built and checked by slack_sdk's models, carried by our own HTTP client, judged strictly."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from alertctl import __version__
 from alertctl.addresses import encode_slack_channel
 from alertctl.channels.base import Parcel, Receipt, Verdict
 from alertctl.channels.credentials import credential, sealed
-from alertctl.channels.deadline import Deadline
-from alertctl.channels.exchange import Reply
-from alertctl.channels.proxies import proxy_passwords
+from alertctl.channels.http_errors import no_reply_error, status_error
 from alertctl.channels.slack_blocks import slack_message
 from alertctl.channels.slack_errors import AMBIGUOUS, WHOLE_PROVIDER, cleaned_code, slack_reason
-from alertctl.channels.statuses import status_error
 from alertctl.channels.text import Redactor, one_line
-from alertctl.channels.transport import Transport
 from alertctl.channels.waits import retry_after
 from alertctl.content import Content
+from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
+from alertctl.http.client import HttpClient, Response
+from alertctl.http.errors import HttpError
+from alertctl.http.proxies import proxy_passwords
 
 
 class SlackChannel:
@@ -31,9 +31,9 @@ class SlackChannel:
     provider = "slack"
     batch_size = 1
 
-    def __init__(self, token: str, api_url: str, transport: Transport) -> None:
-        self.deadline = transport.deadline
-        self._transport = transport
+    def __init__(self, token: str, api_url: str, http: HttpClient) -> None:
+        self.deadline = http.timeout
+        self._http = http
         self._token = credential(token, "SLACK_BOT_TOKEN", missing="not_authed")
         self._redact = Redactor([token, token.strip(), *proxy_passwords()])
         self._url = f"{api_url.rstrip('/')}/chat.postMessage"
@@ -52,7 +52,7 @@ class SlackChannel:
         return slack_message(content, encode_slack_channel(parcel.address), parcel.delivery_id, plain=parcel.plain)
 
     def close(self) -> None:
-        self._transport.close()
+        self._http.close()
 
     def _send_one(self, content: Content, parcel: Parcel, deadline: Deadline) -> Verdict:
         if isinstance(self._token, DeliveryError):
@@ -65,9 +65,10 @@ class SlackChannel:
 
     def _post(self, payload: dict[str, Any], deadline: Deadline) -> Verdict:
         try:
-            reply = self._transport.post(self._url, self._headers, json.dumps(payload).encode(), deadline=deadline)
-        except DeliveryError as error:
-            return sealed(error, self._redact)
+            body = json.dumps(payload).encode()
+            reply = self._http.request("POST", self._url, self._headers, body, timeout=deadline.left())
+        except HttpError as error:
+            return sealed(no_reply_error(error), self._redact)
         except Exception as exc:
             return DeliveryError(Reason.AMBIGUOUS, "unexpected", detail=self._redact(repr(exc)))
         verdict = slack_verdict(reply)
@@ -76,7 +77,7 @@ class SlackChannel:
         return Receipt(self._redact(verdict.provider_id), self._redact(verdict.answer))
 
 
-def slack_verdict(reply: Reply) -> Verdict:
+def slack_verdict(reply: Response) -> Verdict:
     """Success is HTTP 200 with `ok` true and a `ts`, nothing less. What is returned is not redacted yet."""
     answer = _answer(reply)
     if reply.status == 200 and not reply.truncated and answer.get("ok") is True:
@@ -93,12 +94,12 @@ def slack_verdict(reply: Reply) -> Verdict:
     return DeliveryError(Reason.AMBIGUOUS, code, detail=f"HTTP 200: {reply.text}")
 
 
-def _refuses(reply: Reply, code: str) -> bool:
+def _refuses(reply: Response, code: str) -> bool:
     """Whether the code in the body may speak: an outage stays an outage, unless it may have been half a success."""
     return not reply.truncated and (reply.status == 200 or 400 <= reply.status < 500 or code in AMBIGUOUS)
 
 
-def _refusal(reply: Reply, code: str) -> DeliveryError:
+def _refusal(reply: Response, code: str) -> DeliveryError:
     reason = Reason.RATE_LIMITED if reply.status == 429 else slack_reason(code, reply.status)
     limited = reason is Reason.RATE_LIMITED
     return DeliveryError(
@@ -110,7 +111,7 @@ def _refusal(reply: Reply, code: str) -> DeliveryError:
     )
 
 
-def _answer(reply: Reply) -> dict[str, Any]:
+def _answer(reply: Response) -> dict[str, Any]:
     """The JSON object in the body, or an empty one."""
     try:
         answer = json.loads(reply.body)

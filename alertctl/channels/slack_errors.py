@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from alertctl.channels.statuses import status_reason
+from alertctl.channels.http_errors import status_reason
 from alertctl.errors import Reason
 
 

@@ -18,9 +18,9 @@ from alertctl.channels.email import Sender, headers, letter, load_templates, mes
 from alertctl.channels.smtp_errors import SmtpRefusal, may_depend_on_connection
 from alertctl.channels.smtp_session import Security, Server, SmtpSession
 from alertctl.channels.text import Redactor
-from alertctl.channels.transport import tls_context
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
+from alertctl.http.tls import tls_context
 
 
 class SmtpChannel:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, TypeVar
 
-from alertctl.client.carrier import Reply
 from alertctl.client.server import Server
 from alertctl.errors import AlertctlError, Conflict, InvalidEvent, NotAllowed, NotFound, Unreachable
+from alertctl.http.client import Response
 from alertctl.schemas import from_json
 
 T = TypeVar("T")
@@ -16,7 +16,7 @@ LONGEST = 500
 """Characters of somebody else's words that an error shows."""
 
 
-def data_of(reply: Reply, server: Server) -> Any:
+def data_of(reply: Response, server: Server) -> Any:
     """The JSON of a reply that says yes. Raises the error that any other is."""
     if not 200 <= reply.status < 300:
         raise error_of(reply, server)
@@ -42,7 +42,7 @@ def listed(kind: type[T], data: Any, server: Server) -> list[T]:
     return [read_as(kind, each, server) for each in items]
 
 
-def error_of(reply: Reply, server: Server) -> AlertctlError:
+def error_of(reply: Response, server: Server) -> AlertctlError:
     """The error that a reply without success is."""
     problem = _json(reply, PROBLEM)
     said = str(problem.get("detail", ""))[:LONGEST] if isinstance(problem, dict) else ""
@@ -71,14 +71,14 @@ def _refusal(status: int, said: str, problem: Any) -> AlertctlError:
     return InvalidEvent(field, said.removeprefix(f"{field}: "))
 
 
-def no_alertctl(server: Server, reply: Reply) -> Unreachable:
+def no_alertctl(server: Server, reply: Response) -> Unreachable:
     kind = reply.headers.get("content-type", "nothing").partition(";")[0][:80]
     return Unreachable(
         f"{server.root} answers, but not as alertctl does ({reply.status}, {kind}): is ALERTCTL_SERVER right?"
     )
 
 
-def _json(reply: Reply, kind: str) -> Any:
+def _json(reply: Response, kind: str) -> Any:
     """The reply's JSON, None when it is of another kind or broken."""
     if reply.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
         return None

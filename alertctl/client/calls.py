@@ -6,26 +6,33 @@ import json
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
-from alertctl.channels.deadline import Deadline
 from alertctl.client.answers import data_of, error_of
-from alertctl.client.carrier import Carrier, Listening, Reply, Request
 from alertctl.client.server import Server
-from alertctl.client.troubles import Lost
 from alertctl.config.values import ROUTES
-from alertctl.errors import InvalidEvent, NotAllowed, Unreachable
+from alertctl.deadline import Deadline
+from alertctl.errors import ConfigError, InvalidEvent, NotAllowed, Unreachable
+from alertctl.http.client import HttpClient, Response, StreamHandlers
+from alertctl.http.errors import HttpError
 
 log = logging.getLogger("alertctl.client")
 AWAY = frozenset((408, 429, 500, 502, 503, 504))
 """Answers that may be another one a moment later."""
 BROKEN_TRIES = 2
-"""Repeats after a 500: a server that stumbles over this very call does so again."""
+"""Repeats after a 500 or a look-up that fails: a server that stumbles over this very call does so again, and a name
+without an address gets none."""
 LARGEST = 1024 * 1024
 """Bytes of a body that a server takes."""
+REPLY_LIMIT = 64 << 20
+"""Bytes of one reply: a thousand users or a hundred deliveries need less than one million."""
+CONNECT_SECONDS = 5.0
+"""For a look-up, a connection and TLS together: a machine that doesn't answer within it is away."""
+IDLE_SECONDS = 3
+"""After so long a kept connection is not used any more: uvicorn closes one after 5 s."""
 FIRST_WAIT, LONGEST_WAIT = 0.1, 3.0
 """Seconds before the first repeat, and at most before any; up to half of it is chance."""
 LONGEST_ASKED = 30.0
@@ -34,6 +41,23 @@ SAID_AFTER = 2.0
 """Seconds of failing after which somebody who waits is told so."""
 QUIET = 20.0
 """Seconds after which a stream that says nothing, not even that it is quiet, is taken for dead."""
+WORDS = {
+    "no_reply": "it closed the connection without an answer",
+    "incomplete_reply": "the connection broke in the middle of the answer",
+    "bad_reply": "what it answers is not HTTP",
+    "endless_reply": "its answer doesn't end",
+    "dns_failure": "its name can't be looked up",
+    "tls_not_spoken": "it speaks no TLS that we do (is it http://?)",
+    "tls_failed": "it speaks no TLS that we do (is it http://?)",
+    "connection_refused": "connection refused",
+    "connection_reset": "the connection broke",
+    "connection_lost": "the connection broke",
+}
+UNTRUSTED = ("tls_untrusted", "tls_wrong_host", "tls_expired")
+PERMANENT = frozenset(
+    (*UNTRUSTED, "bad_reply", "endless_reply", "tls_not_spoken", "tls_failed", "proxy_auth", "bad_request")
+)
+"""Asking again is no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +74,19 @@ class Calls:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._carrier = Carrier(server)
+        parts = urlsplit(server.root)
+        self._base = f"{parts.scheme}://{parts.netloc}{parts.path}"
+        self._http = HttpClient(
+            server.timeout,
+            server.ca_bundle,
+            connect_timeout=CONNECT_SECONDS,
+            pool_size=1,
+            max_body=REPLY_LIMIT,
+            max_idle=IDLE_SECONDS,
+        )
 
     def close(self) -> None:
-        self._carrier.close()
+        self._http.close()
 
     def get(self, path: str, query: Mapping[str, Any] | None = None, *, patience: float = 0.0) -> Any:
         """What is there. `patience`: seconds that the server itself may wait before it answers."""
@@ -72,39 +105,87 @@ class Calls:
     ) -> Answer:
         """Call and answer. `repeat`: may be done twice without harm; else it is tried again only until it went out.
 
-        Raises Unreachable when the time is up, and whatever the server refuses it with.
+        Raises Unreachable when the time is up, ConfigError for an unusable CA bundle or proxy, and whatever the server
+        refuses it with.
         """
         self._require_token()
-        request = Request(method, _path(path, query), None if body is None else _written(body), headers or {})
+        url, content = self._url(path, query), b"" if body is None else _written(body)
+        sent = {**self._headers(), **({} if body is None else {"Content-Type": "application/json"}), **(headers or {})}
         trying = _Trying(self.server, Deadline(self.server.timeout + patience), repeat)
         while True:
             try:
-                reply = self._carrier.exchange(request, trying.deadline, fresh=not repeat)
-            except Lost as error:
-                trying.after_loss(error, self._carrier.closed)
+                left = trying.deadline.left()
+                reply = self._http.request(method, url, sent, content, timeout=left, new_connection=not repeat)
+                _require_whole(reply)
+            except HttpError as error:
+                trying.after_loss(error)
             else:
                 if reply.status not in AWAY or not trying.after(reply):
                     return Answer(data_of(reply, self.server), reply.headers, trying.lost)
 
-    def listen(self, path: str, query: Mapping[str, Any], headers: Mapping[str, str]) -> Listening:
-        """One try at a stream. Raises Lost, Unreachable, or whatever the server refuses it with."""
+    def stream(
+        self,
+        path: str,
+        query: Mapping[str, Any],
+        headers: Mapping[str, str],
+        *,
+        opened: Callable[[], None],
+        received: Callable[[bytes], None],
+        stopped: Callable[[], bool],
+    ) -> None:
+        """Try a stream once, and hand its pieces to `received` until it ends or `stopped` says so.
+
+        Raises HttpError, Unreachable, or whatever the server refuses it with.
+        """
         self._require_token()
-        deadline = Deadline(min(self.server.timeout, QUIET))
-        request = Request("GET", _path(path, query), headers={**headers, "Accept": "text/event-stream"})
-        stream = self._carrier.listen(request, deadline)
-        kind = stream.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if stream.status == 200 and kind == "text/event-stream":
-            return stream
-        try:
-            raise error_of(stream.whole(self.server.timeout), self.server)
-        finally:
-            stream.cut()
+
+        def is_stream(head: Response) -> bool:
+            if head.headers.get("content-type", "").partition(";")[0].strip().lower() != "text/event-stream":
+                return False
+            is_open.append(True)
+            opened()
+            return True
+
+        is_open: list[bool] = []
+        handlers = StreamHandlers(is_stream, received, stopped, QUIET, min(self.server.timeout, QUIET))
+        sent = {**self._headers(), "Accept": "text/event-stream", **headers}
+        reply = self._http.stream(self._url(path, query), sent, handlers)
+        if not is_open:
+            raise error_of(reply, self.server)
+
+    def _headers(self) -> dict[str, str]:
+        return {"Accept": "application/json", "Authorization": f"Bearer {self.server.token}"}
+
+    def _url(self, path: str, query: Mapping[str, Any] | None) -> str:
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        return f"{self._base}{ROUTES}{path}" + (f"?{urlencode(given)}" if given else "")
 
     def _require_token(self) -> None:
         if not self.server.token:
             raise NotAllowed(
                 f"ALERTCTL_TOKEN is not set, and {self.server.root} asks for one (alertctl token create makes it there)"
             )
+
+
+def _require_whole(reply: Response) -> None:
+    if reply.truncated:
+        code = "endless_reply" if len(reply.body) >= REPLY_LIMIT else "incomplete_reply"
+        raise HttpError(code, "the reply was cut off", sent=True)
+
+
+def explain(error: HttpError, server: Server) -> str:
+    """Say why no answer came. Raises ConfigError when a setting of this machine is the cause."""
+    if error.code == "bad_ca_bundle":
+        raise ConfigError([error.detail])
+    if error.code == "bad_proxy_url":
+        raise ConfigError([f"{urlsplit(server.root).scheme.upper()}_PROXY: {error.detail}"])
+    if error.code in UNTRUSTED:
+        return f"its certificate is not trusted: {error.detail} (ALERTCTL_CA_BUNDLE)"
+    if error.code in ("connect_timeout", "dns_timeout"):
+        return f"no answer within {min(CONNECT_SECONDS, server.timeout):g} s"
+    if error.code == "timeout":
+        return f"no answer within {server.timeout:g} s"
+    return WORDS.get(error.code, error.detail)
 
 
 class _Trying:
@@ -116,16 +197,18 @@ class _Trying:
         self._server, self._repeat = server, repeat
         self._began, self._tries, self._said = time.monotonic(), 0, False
 
-    def after_loss(self, error: Lost, closed: bool) -> None:
+    def after_loss(self, error: HttpError) -> None:
         """Wait for the next try. Raises Unreachable when there is none."""
         self.lost = self.lost or error.sent
-        why = f"{self._server.root} can't be reached: {error.why}"
+        why = explain(error, self._server)
         if error.sent and not self._repeat:
-            raise Unreachable(f"{self._server.root}: {error.why}; it may have been done all the same")
-        if error.hopeless or closed or not self._waited(why, 0.0):
+            raise Unreachable(f"{self._server.root}: {why}; it may have been done all the same")
+        why = f"{self._server.root} can't be reached: {why}"
+        final = error.code in PERMANENT or (error.code == "dns_failure" and self._tries >= BROKEN_TRIES)
+        if final or not self._waited(why, 0.0):
             raise Unreachable(why)
 
-    def after(self, reply: Reply) -> bool:
+    def after(self, reply: Response) -> bool:
         """Wait for the next try after an answer that says "not now"; False when there is none."""
         self.lost = self.lost or reply.status != 429
         if reply.status == 500 and self._tries >= BROKEN_TRIES:
@@ -145,11 +228,6 @@ class _Trying:
         self._tries = min(self._tries + 1, 16)
         time.sleep(wait)
         return True
-
-
-def _path(path: str, query: Mapping[str, Any] | None) -> str:
-    given = {name: value for name, value in (query or {}).items() if value is not None}
-    return f"{ROUTES}{path}" + (f"?{urlencode(given)}" if given else "")
 
 
 def _written(body: Any) -> bytes:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import logging
 import queue
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from alertctl.client.answers import read_as
-from alertctl.client.calls import QUIET, Calls
-from alertctl.client.carrier import Listening
-from alertctl.client.troubles import Lost
+from alertctl.client.calls import PERMANENT, Calls, explain
 from alertctl.errors import AlertctlError, Unreachable
+from alertctl.http.errors import HttpError
 from alertctl.schemas import DeliveryItem
 
 log = logging.getLogger("alertctl.client")
-BROKEN = (OSError, http.client.HTTPException, ValueError, AttributeError)
-"""What reading a stream raises that broke, or that another thread has cut."""
 AHEAD = 1000
 """Deliveries that are read before somebody takes them."""
 BREATH = 0.5
@@ -62,16 +58,13 @@ class _Listener(threading.Thread):
         self.heard: queue.Queue[DeliveryItem | AlertctlError] = queue.Queue(AHEAD)
         self._calls, self._query = calls, query
         self._ended = threading.Event()
-        self._stream: Listening | None = None
         self._last = ""
         self._first_try = time.monotonic()
         self._reached = False
 
     def stop(self) -> None:
+        """End it within a second or so; nothing is heard any more from now on."""
         self._ended.set()
-        stream = self._stream
-        if stream is not None:
-            stream.cut()
 
     def run(self) -> None:
         try:
@@ -88,10 +81,10 @@ class _Listener(threading.Thread):
                 self._listen()
                 broke, tries, said = time.monotonic(), 0, False
                 why = f"{self._calls.server.root} ended the stream"
-            except (Lost, Unreachable) as error:
+            except (HttpError, Unreachable) as error:
                 why = str(error)
-                if isinstance(error, Lost):
-                    why = f"{self._calls.server.root} can't be reached: {why}"
+                if isinstance(error, HttpError):
+                    why = f"{self._calls.server.root} can't be reached: {explain(error, self._calls.server)}"
                 self._give_up(error, why)
             if not said and time.monotonic() - broke > SAID_AFTER and not self._ended.is_set():
                 log.warning("%s; trying again", why)
@@ -99,12 +92,12 @@ class _Listener(threading.Thread):
             self._ended.wait(min(0.2 * 2**tries, LONGEST_WAIT) * random.uniform(0.5, 1.0))
             tries = min(tries + 1, 10)
 
-    def _give_up(self, error: Lost | Unreachable, why: str) -> None:
+    def _give_up(self, error: HttpError | Unreachable, why: str) -> None:
         """A stream that never was ends like any call; one that was is taken up again for as long as it takes."""
         if self._reached:
             return
         timed_out = time.monotonic() - self._first_try > self._calls.server.timeout
-        if isinstance(error, Lost) and (error.hopeless or timed_out):
+        if isinstance(error, HttpError) and (error.code in PERMANENT or timed_out):
             raise Unreachable(why)
         if isinstance(error, Unreachable) and timed_out:
             raise error
@@ -112,13 +105,18 @@ class _Listener(threading.Thread):
     def _listen(self) -> None:
         """One stream until it ends or breaks, without complaint once there was one."""
         headers = {"Last-Event-ID": self._last} if self._last else {}
-        stream = self._stream = self._calls.listen("/delivery-log/stream", self._query, headers)
+        events = _Events(self._hear)
+        self._calls.stream(
+            "/delivery-log/stream",
+            self._query,
+            headers,
+            opened=self._open,
+            received=events.feed,
+            stopped=self._ended.is_set,
+        )
+
+    def _open(self) -> None:
         self._reached = True
-        try:
-            for event in _events(stream, self._ended):
-                self._hear(event)
-        finally:
-            stream.cut()
 
     def _hear(self, event: Mapping[str, str]) -> None:
         if event.get("event") == "delivery" and event.get("data"):
@@ -133,22 +131,23 @@ class _Listener(threading.Thread):
                 return
 
 
-def _events(stream: Listening, ended: threading.Event) -> Iterator[dict[str, str]]:
-    """The events of a stream (WHATWG HTML, 9.2.6) until it ends, breaks, or stays silent for too long."""
-    event: dict[str, str] = {}
-    rest = b""
-    while not ended.is_set():
-        try:
-            piece = stream.piece(QUIET)
-        except BROKEN:
-            return
-        *lines, rest = (rest + piece).split(b"\n")
-        if not piece or len(rest) > LONGEST_LINE:
-            return
+class _Events:
+    """Reads the events of a stream (WHATWG HTML, 9.2.6) from its pieces, and hands each on."""
+
+    def __init__(self, hear: Callable[[Mapping[str, str]], None]) -> None:
+        self._hear = hear
+        self._event: dict[str, str] = {}
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> None:
+        """Raises HttpError for a line that doesn't end."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        if len(self._rest) > LONGEST_LINE:
+            raise HttpError("endless_reply", "a line of the stream doesn't end", sent=True)
         for line in lines:
             name, _, value = line.rstrip(b"\r").decode("utf-8", "replace").partition(":")
             if name:
-                event[name] = value.removeprefix(" ")
-            elif not line.strip() and event:
-                yield event
-                event = {}
+                self._event[name] = value.removeprefix(" ")
+            elif not line.strip() and self._event:
+                event, self._event = self._event, {}
+                self._hear(event)

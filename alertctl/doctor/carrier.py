@@ -1,17 +1,27 @@
-"""The HTTP transport that all checks of one run share: the very one that messages travel with."""
+"""The HTTP client and the trusted certificates that all checks of one run share, the same as messages are sent with."""
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 
-from alertctl.channels.transport import Transport, tls_context
+from alertctl.channels.http_errors import no_reply_error
+from alertctl.deadline import Deadline
 from alertctl.doctor.examination import Examination
 from alertctl.errors import ConfigError, DeliveryError, Reason
+from alertctl.http.client import HttpClient, Response
+from alertctl.http.errors import HttpError
+from alertctl.http.tls import tls_context
 
 
-def transport(examination: Examination) -> Transport:
-    """Raises DeliveryError for an unusable ALERTCTL_CA_BUNDLE."""
-    return examination.once(_built)
+def ask(
+    examination: Examination, method: str, url: str, headers: Mapping[str, str], body: bytes, deadline: Deadline
+) -> Response:
+    """Send one request. Raises DeliveryError when no reply came back."""
+    try:
+        return examination.once(_http_client).request(method, url, headers, body, timeout=deadline.left())
+    except HttpError as error:
+        raise no_reply_error(error) from None
 
 
 def certificates(examination: Examination) -> ssl.SSLContext:
@@ -22,11 +32,8 @@ def certificates(examination: Examination) -> ssl.SSLContext:
         raise DeliveryError(Reason.CONFIG, "bad_ca_bundle", detail=str(error)) from None
 
 
-def _built(examination: Examination) -> Transport:
+def _http_client(examination: Examination) -> HttpClient:
     ours = examination.settings.alertctl
-    built = Transport(ours.deadline, ours.ca_bundle, pool=4)
-    if ours.ca_bundle:
-        # Now: inside a request its error would look like one of the network.
-        certificates(examination)
-    examination.closing(built.close)
-    return built
+    client = HttpClient(ours.deadline, ours.ca_bundle, pool_size=4)
+    examination.closing(client.close)
+    return client

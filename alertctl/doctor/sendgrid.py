@@ -6,13 +6,13 @@ import json
 import re
 
 from alertctl.channels.credentials import credential
-from alertctl.channels.exchange import Reply
 from alertctl.channels.sendgrid import sendgrid_verdict
-from alertctl.doctor.carrier import transport
+from alertctl.doctor.carrier import ask
 from alertctl.doctor.examination import Examination
 from alertctl.doctor.fixes import BY_CODE, fix_for
 from alertctl.doctor.found import Found, failure, ok, unknown, warning
 from alertctl.errors import DeliveryError
+from alertctl.http.client import Response
 
 SCOPE = "mail.send"
 _KEY = re.compile(r"SG\.[\w-]+\.[\w-]+")
@@ -38,14 +38,14 @@ def may_send(examination: Examination) -> Found:
     url = f"{settings.sendgrid.api_url.rstrip('/')}/v3/scopes"
     headers = {"Authorization": f"Bearer {found}", "User-Agent": "alertctl"}
     try:
-        reply = transport(examination).get(url, headers, deadline=examination.deadline())
+        reply = ask(examination, "GET", url, headers, b"", examination.deadline())
     except DeliveryError as error:
         what = f"no answer from SendGrid: {error.code} ({error.detail})"
         return failure(what, fix_for(error, "SENDGRID_API_URL"))
     return _judged(reply)
 
 
-def _judged(reply: Reply) -> Found:
+def _judged(reply: Response) -> Found:
     if reply.status == 200:
         return _granted(_scopes(reply))
     error = sendgrid_verdict(reply)
@@ -68,7 +68,7 @@ def _granted(scopes: list[object] | None) -> Found:
     )
 
 
-def _scopes(reply: Reply) -> list[object] | None:
+def _scopes(reply: Response) -> list[object] | None:
     try:
         said = json.loads(reply.body)
     except (ValueError, RecursionError):

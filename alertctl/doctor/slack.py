@@ -12,16 +12,16 @@ from urllib.parse import urlencode
 from alertctl.addresses import identity as channel_identity
 from alertctl.channels.base import Receipt
 from alertctl.channels.credentials import credential
-from alertctl.channels.deadline import Deadline
-from alertctl.channels.exchange import Reply
 from alertctl.channels.slack import slack_verdict
-from alertctl.doctor.carrier import transport
+from alertctl.deadline import Deadline
+from alertctl.doctor.carrier import ask
 from alertctl.doctor.examination import Examination
 from alertctl.doctor.fixes import BY_CODE, fix_for, is_slacks_word
 from alertctl.doctor.found import Found, failure, ok, outcome_of, unknown, warning
 from alertctl.doctor.settings import switched_on
 from alertctl.doctor.settings import well_set as settings_well_set
 from alertctl.errors import DeliveryError, Reason
+from alertctl.http.client import Response
 
 WRITE, WRITE_PUBLIC = "chat:write", "chat:write.public"
 READ_PUBLIC, READ_PRIVATE = "channels:read", "groups:read"
@@ -216,7 +216,7 @@ def _token(examination: Examination) -> str | DeliveryError:
 
 def _call(
     examination: Examination, method: str, arguments: Mapping[str, str], deadline: Deadline
-) -> tuple[Mapping[str, Any], Reply] | DeliveryError:
+) -> tuple[Mapping[str, Any], Response] | DeliveryError:
     """One call of a method that changes nothing: what it answered if `ok` is true."""
     url = f"{examination.settings.slack.api_url}{method}"
     headers = {
@@ -224,7 +224,7 @@ def _call(
         "Content-Type": "application/x-www-form-urlencoded",
     }
     try:
-        reply = transport(examination).post(url, headers, urlencode(arguments).encode(), deadline=deadline)
+        reply = ask(examination, "POST", url, headers, urlencode(arguments).encode(), deadline)
     except DeliveryError as error:
         return error
     said = _said(reply)
@@ -234,7 +234,7 @@ def _call(
     return DeliveryError(Reason.AMBIGUOUS, "bad_reply") if isinstance(verdict, Receipt) else verdict
 
 
-def _said(reply: Reply) -> Mapping[str, Any] | None:
+def _said(reply: Response) -> Mapping[str, Any] | None:
     """The answer when it is a success, as strict as the channel is."""
     try:
         said = json.loads(reply.body)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import cast
 
-from alertctl.channels.deadline import Deadline
 from alertctl.channels.email import Sender
 from alertctl.channels.smtp_session import Security, Server, SmtpSession
+from alertctl.deadline import Deadline
 from alertctl.doctor.carrier import certificates
 from alertctl.doctor.examination import Examination
 from alertctl.doctor.fixes import fix_for

@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from alertctl import users
 from alertctl.api.key_set import KeySet
-from alertctl.errors import ConfigError, NotAllowed
+from alertctl.errors import ConfigError, NotAllowed, Unreachable
 from alertctl.store import Store, upgrade
 from tests.api.lab import ROLES, Lab, running
 
@@ -431,22 +432,74 @@ def test_a_key_set_that_is_away_for_a_while_is_remembered() -> None:
     keys.key("r", "RS256")
 
 
-def test_while_an_old_set_is_read_anew_a_known_key_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alertctl.api.key_set.MAX_AGE", 0.0)
+def test_while_an_old_set_is_read_anew_a_known_key_waits_for_nobody() -> None:
     document = json.dumps({"keys": [jwk(RSA, "r")]}).encode()
-    slow, asked = threading.Event(), threading.Event()
-    answers = iter([lambda: True, lambda: asked.set() or slow.wait(20)])
+    answer, asked = threading.Event(), threading.Event()
+    answers = iter([lambda: True, lambda: asked.set() or answer.wait(20)])
 
     def fetch() -> bytes:
         assert next(answers)()
         return document
 
-    keys = KeySet(fetch, pause=0)
+    keys = KeySet(fetch, pause=0, max_age=0)
     keys.key("r", "RS256")
-    reader = threading.Thread(target=keys.key, args=("r", "RS256"))
-    reader.start()
+    keys.key("r", "RS256")
     assert asked.wait(20)
     keys.key("r", "RS256")
-    assert reader.is_alive()
-    slow.set()
-    reader.join()
+    answer.set()
+
+
+def test_calls_with_unknown_keys_share_one_reading_and_wait_for_it() -> None:
+    document = json.dumps({"keys": [jwk(RSA, "r")]}).encode()
+    answer, readings = threading.Event(), []
+
+    def fetch() -> bytes:
+        readings.append(threading.current_thread())
+        assert answer.wait(20)
+        return document
+
+    keys = KeySet(fetch)
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(keys.key, "r", "RS256") for _ in range(8)]
+        answer.set()
+        assert all(call.result(20) for call in calls)
+    assert len(readings) == 1
+
+
+def test_a_key_set_that_can_not_be_read_is_not_asked_for_again_at_once() -> None:
+    readings = []
+
+    def fetch() -> bytes:
+        readings.append(1)
+        raise OSError("away")
+
+    keys = KeySet(fetch)
+    for number in range(5):
+        with pytest.raises(Unreachable):
+            keys.key(f"k{number}", "RS256")
+    assert len(readings) == 1
+
+
+def test_an_empty_key_set_withdraws_all_keys() -> None:
+    documents = iter([json.dumps({"keys": [jwk(RSA, "r")]}).encode(), b'{"keys": []}'])
+    keys = KeySet(lambda: next(documents), pause=0)
+    keys.key("r", "RS256")
+    for kid in ("unknown", "r"):
+        with pytest.raises(NotAllowed):
+            keys.key(kid, "RS256")
+
+
+@pytest.mark.parametrize("odd", [5, "key", {}, {"kty": "RSA"}, {"kty": "RSA", "kid": ["r"], "alg": {}}])
+def test_an_odd_member_of_a_key_set_does_not_hide_the_good_ones(odd: Any) -> None:
+    keys = KeySet(lambda: json.dumps({"keys": [odd, jwk(RSA, "r")]}).encode())
+    keys.key("r", "RS256")
+
+
+def test_an_rsa_key_without_an_algorithm_is_for_every_rsa_algorithm() -> None:
+    keys = KeySet(lambda: json.dumps({"keys": [jwk(RSA, "any"), jwk(RSA, "one", alg="RS512")]}).encode())
+    for algorithm in ("RS256", "RS512", "PS384"):
+        keys.key("any", algorithm)
+    keys.key("one", "RS512")
+    for algorithm in ("RS256", "PS512", "ES256"):
+        with pytest.raises(NotAllowed):
+            keys.key("one", algorithm)

@@ -10,8 +10,8 @@ from alertctl.channels import Channel, Parcel, Verdict
 from alertctl.channels.sendgrid import SendGridChannel
 from alertctl.channels.slack import SlackChannel
 from alertctl.channels.smtp import SmtpChannel
-from alertctl.channels.transport import Transport
 from alertctl.content import Content, Field, Severity
+from alertctl.http.client import HttpClient
 from alertctl.sandbox import Sandbox
 
 SENDER = "alerts@corp.example"
@@ -45,7 +45,7 @@ class Lab:
     def channel(self, deadline: float = 5.0, **options: Any) -> Channel:
         if self.provider == "smtp":
             return smtp_channel(self.sandbox, deadline, **options)
-        transport = Transport(deadline, options.pop("ca_bundle", self.sandbox.ca_file))
+        transport = HttpClient(deadline, options.pop("ca_bundle", self.sandbox.ca_file))
         if self.provider == "slack":
             token = options.pop("token", self.sandbox.slack.token)
             return SlackChannel(token, options.pop("url", self.sandbox.slack_api_url), transport)

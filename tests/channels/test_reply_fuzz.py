@@ -15,8 +15,8 @@ from alertctl.channels import Channel, Parcel, Receipt
 from alertctl.channels.sendgrid import SendGridChannel
 from alertctl.channels.slack import SlackChannel
 from alertctl.channels.smtp import SmtpChannel
-from alertctl.channels.transport import Transport
 from alertctl.errors import DeliveryError
+from alertctl.http.client import HttpClient
 from channels.doubles import RawServer, raw_server
 from channels.lab import ALERT, SENDER
 
@@ -83,14 +83,14 @@ def server() -> Iterator[RawServer]:
 
 @pytest.fixture(scope="module")
 def slack(server: RawServer) -> Iterator[Channel]:
-    channel = SlackChannel("xoxb-x", server.url, Transport(2.0))
+    channel = SlackChannel("xoxb-x", server.url, HttpClient(2.0))
     yield channel
     channel.close()
 
 
 @pytest.fixture(scope="module")
 def sendgrid(server: RawServer) -> Iterator[Channel]:
-    channel = SendGridChannel("SG.x", server.url, SENDER, "Corp", Transport(2.0))
+    channel = SendGridChannel("SG.x", server.url, SENDER, "Corp", HttpClient(2.0))
     yield channel
     channel.close()
 

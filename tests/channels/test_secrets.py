@@ -13,8 +13,8 @@ import pytest
 from alertctl.channels import Parcel, Verdict
 from alertctl.channels.slack import SlackChannel
 from alertctl.channels.smtp import SmtpChannel
-from alertctl.channels.transport import Transport
 from alertctl.errors import DeliveryError, Reason
+from alertctl.http.client import HttpClient
 from alertctl.sandbox import KINDS, Sandbox
 from channels.doubles import RawServer, raw_server
 from channels.lab import ALERT, PASSWORD, SENDER, Lab, labs
@@ -161,7 +161,7 @@ def test_a_line_end_after_a_secret_is_forgiven(lab: Lab) -> None:
 
 
 def test_a_channel_does_not_show_its_token() -> None:
-    channel = SlackChannel(TOKEN, "http://127.0.0.1:1/api/", Transport(1.0))
+    channel = SlackChannel(TOKEN, "http://127.0.0.1:1/api/", HttpClient(1.0))
     assert TOKEN not in repr(channel)
     assert isinstance(channel.send(ALERT, [Parcel("d", "#x")])[0], DeliveryError)
     channel.close()

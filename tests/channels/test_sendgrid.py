@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alertctl.channels import Parcel, Receipt, Verdict
-from alertctl.channels.exchange import Reply
 from alertctl.channels.sendgrid import named_errors
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
+from alertctl.http.client import Response
 from alertctl.sandbox import Sandbox
 from channels.hostile import NASTY, content, contents
 from channels.lab import ALERT, labs
@@ -118,7 +118,7 @@ def test_only_errors_that_name_a_personalization_of_ours_fail_it_alone(
     fields: list[str | None], count: int, expected: dict[int, Reason]
 ) -> None:
     body = json.dumps({"errors": [{"message": "no", "field": field} for field in fields]}).encode()
-    found = named_errors(Reply(400, {}, body), count)
+    found = named_errors(Response(400, {}, body), count)
     assert {place: error.reason for place, error in found.items()} == expected
 
 
@@ -126,7 +126,7 @@ def test_only_errors_that_name_a_personalization_of_ours_fail_it_alone(
     "body", [b"", b"[]", b"{}", b'{"errors":{}}', b'{"errors":["x"]}', b'{"errors":[{}]}', b"\xff"]
 )
 def test_a_400_that_says_nothing_names_nobody(body: bytes) -> None:
-    assert named_errors(Reply(400, {}, body), 3) == {}
+    assert named_errors(Response(400, {}, body), 3) == {}
 
 
 def test_rounds_are_bounded_when_every_request_is_refused(sandbox: Sandbox) -> None:

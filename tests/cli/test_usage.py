@@ -26,7 +26,7 @@ HEAVY = (
     "pydantic",
     "alembic",
     "rich",
-    "urllib3",
+    "pycurl",
     "jinja2",
 )
 

@@ -11,27 +11,30 @@ import pytest
 
 import alertctl
 from alertctl.catalogue import _DO, BY_NETWORK, MEANINGS, REPAIRS, meaning, remedy
-from alertctl.channels import network_errors, slack_errors, smtp_errors, statuses
+from alertctl.channels import http_errors, network_errors, slack_errors, smtp_errors
 from alertctl.channels.credentials import credential
 from alertctl.channels.network_errors import Stage, network_code, network_error
 from alertctl.errors import DeliveryError, Reason
+from alertctl.http.errors import CODES, CONFIG_CODES, ERRNO_CODES, LOCAL_CODES
 from alertctl.outbox.rows import INTERRUPTED
 
 PACKAGE = Path(alertctl.__file__).parent
 EARLIER = "01900000-0000-7000-8000-000000000000"
-RAISING = sorted([*PACKAGE.glob("channels/*.py"), *PACKAGE.glob("dispatcher/*.py")])
+RAISING = sorted(file for folder in ("channels", "dispatcher", "http") for file in PACKAGE.glob(f"{folder}/*.py"))
+CODE_ARGUMENT = {"DeliveryError": 1, "HttpError": 0}
 MAIL_REPLIES = "421 450 451 452 454 530 534 535 538 550 551 552 553 554".split()  # noqa: SIM905
 
 
 def named_where_raised() -> set[str]:
-    """The codes that are written out where a DeliveryError is made."""
+    """The codes that are written out where a DeliveryError or an HttpError is made."""
     calls = [
         node
         for file in RAISING
         for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "DeliveryError"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CODE_ARGUMENT
     ]
-    codes = {one.args[1].value for one in calls if len(one.args) > 1 and isinstance(one.args[1], ast.Constant)}
+    arguments = [one.args[CODE_ARGUMENT[one.func.id] :][:1] for one in calls if isinstance(one.func, ast.Name)]
+    codes = {value.value for values in arguments for value in values if isinstance(value, ast.Constant)}
     assert len(codes) > 10
     return codes
 
@@ -43,12 +46,12 @@ def network_codes() -> set[str]:
     raised = (
         *certificates,
         OSError(errno.ENETUNREACH, "no way"),
-        OSError("Tunnel connection failed: 407 no"),
-        OSError("Tunnel connection failed: 500 no"),
         KeyError("odd"),
     )
     waiting = network_error(TimeoutError(), Stage.BEFORE, connecting=True).code
-    return {*map(network_code, raised), *network_errors.CODES.values(), waiting, "tls_not_spoken"}
+    by_smtp = {*map(network_code, raised), *network_errors.CODES.values(), waiting, "tls_not_spoken"}
+    by_http = {*CODES.values(), *ERRNO_CODES.values(), *CONFIG_CODES, *LOCAL_CODES, "network_error", "connect_timeout"}
+    return by_smtp | by_http
 
 
 def credential_codes() -> set[str]:
@@ -63,7 +66,7 @@ KNOWN = sorted(
     | credential_codes()
     | slack_errors.TABLE.keys()
     | set(smtp_errors.EXCEPTIONS.values())
-    | set(statuses.NAMES.values())
+    | set(http_errors.NAMES.values())
     | {*MAIL_REPLIES, *OURS}
 )
 NUMBERS = ["http_301", "http_404", "http_407", "http_413", "http_429", "http_500", "http_502", "http_599", "503", "571"]
@@ -88,7 +91,7 @@ def test_every_code_has_a_meaning_of_its_own_and_a_remedy(code):
 
 
 @pytest.mark.parametrize(
-    "code", sorted({*slack_errors.TABLE, *network_codes(), *statuses.NAMES.values(), *MAIL_REPLIES})
+    "code", sorted({*slack_errors.TABLE, *network_codes(), *http_errors.NAMES.values(), *MAIL_REPLIES})
 )
 def test_a_remedy_never_promises_a_new_try_where_none_comes(code):
     reasons = [slack_errors.TABLE[code]] if code in slack_errors.TABLE else list(Reason)

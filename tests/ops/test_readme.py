@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from alertctl import errors
-from alertctl.channels.network_errors import CODES
+from alertctl.channels.http_errors import NAMES, status_reason
 from alertctl.channels.slack_errors import slack_reason
 from alertctl.channels.smtp_errors import Step, smtp_reason
-from alertctl.channels.statuses import NAMES, status_reason
 from alertctl.cli.app import EXIT_CODES
 from alertctl.errors import Reason
+from alertctl.http.errors import CODES, ERRNO_CODES, HttpError
 from alertctl.models import Status
 from alertctl.outbox.rows import INTERRUPTED
 from alertctl.sandbox import Sandbox
@@ -189,7 +189,9 @@ def test_every_error_code_has_the_reason_that_readme_gives(provider, code, reaso
         step = {"535": Step.AUTH, "550": Step.RCPT, "451": Step.END}[code]
         assert smtp_reason(step, int(code)) == reason
     else:
-        assert code in {*CODES.values(), "connect_timeout", "tls_wrong_host", "tls_expired", "unreachable", INTERRUPTED}
+        codes = {*CODES.values(), *ERRNO_CODES.values(), "tls_wrong_host", "tls_expired", "dns_timeout", INTERRUPTED}
+        assert code in codes
+        assert code == INTERRUPTED or HttpError(code, "", sent=reason == Reason.AMBIGUOUS).reason == reason
 
 
 def test_every_reason_and_every_state_is_explained():

@@ -1,12 +1,13 @@
-"""What an HTTP status means for a delivery, when the body says nothing better."""
+"""What an HTTP status, or no answer at all, means for a delivery when the body says nothing better."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from alertctl.channels.exchange import Reply
 from alertctl.channels.waits import retry_after
 from alertctl.errors import DeliveryError, Reason
+from alertctl.http.errors import HttpError
+from alertctl.http.response import Response
 
 NAMES = {401: "unauthorized", 403: "forbidden"}
 """Statuses that go by a name in the delivery log; all others are `http_<status>`."""
@@ -41,7 +42,7 @@ def status_reason(status: int) -> Reason:
     return Reason.REJECTED if 400 <= status < 500 else Reason.AMBIGUOUS
 
 
-def status_error(reply: Reply, *, detail: str = "", whole_provider: bool = True) -> DeliveryError:
+def status_error(reply: Response, *, detail: str = "", whole_provider: bool = True) -> DeliveryError:
     """The DeliveryError for a reply that isn't success; `detail` defaults to its body, not redacted yet."""
     reason = status_reason(reply.status)
     limited = reason is Reason.RATE_LIMITED
@@ -55,12 +56,17 @@ def status_error(reply: Reply, *, detail: str = "", whole_provider: bool = True)
     )
 
 
-def _asks_to_wait(reply: Reply) -> bool:
+def no_reply_error(error: HttpError) -> DeliveryError:
+    """Return the DeliveryError for a request without a reply; its detail is not redacted yet."""
+    return DeliveryError(error.reason, error.code, detail=error.detail)
+
+
+def _asks_to_wait(reply: Response) -> bool:
     """A 503 may name a time, too."""
     return reply.status == 503 and bool(reply.headers.get("retry-after"))
 
 
-def _explained(reply: Reply) -> str:
+def _explained(reply: Response) -> str:
     if 300 <= reply.status < 400:
         return f"HTTP {reply.status}, not followed: {reply.headers.get('location', 'no location')}"
     return f"HTTP {reply.status}: {reply.text}" if reply.body else f"HTTP {reply.status}, no body"

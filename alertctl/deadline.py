@@ -1,0 +1,25 @@
+"""A point in time by which something has to be done."""
+
+from __future__ import annotations
+
+import time
+
+
+class Deadline:
+    """A moment on the monotonic clock, `seconds` from now."""
+
+    __slots__ = ("_ends",)
+
+    def __init__(self, seconds: float) -> None:
+        self._ends = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds left, 0.0 when it has passed."""
+        return max(0.0, self._ends - time.monotonic())
+
+    def require(self) -> float:
+        """Seconds left. Raises TimeoutError when there are none."""
+        left = self.left()
+        if left <= 0:
+            raise TimeoutError("the attempt's deadline has passed")
+        return left

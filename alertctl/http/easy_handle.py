@@ -1,0 +1,310 @@
+"""A libcurl handle and the one connection that it keeps. One thread uses it at a time."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pycurl
+
+from alertctl.http.errors import Failure, HttpError, http_error
+from alertctl.http.proxies import Proxy
+from alertctl.http.response import BLANK_LINES, Response, final_head
+from alertctl.http.tls import TrustedCertificates
+
+QUICK_EXIT = 322
+"""CURLOPT_QUICK_EXIT (libcurl 7.87), for which pycurl has no name: closing a handle whose look-up still runs doesn't
+wait for the name server."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOptions:
+    """What all requests over one handle have in common. Times are in seconds, `max_body` in bytes."""
+
+    proxy: Proxy | None
+    no_proxy: str
+    trusted: TrustedCertificates | None
+    connect_timeout: float | None
+    max_body: int
+    max_idle: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHandlers:
+    """What a reply that doesn't end is handed to.
+
+    `opened` gets the head of a 200 and says whether the body is the stream that was asked for, `received` gets the
+    body's pieces. `stopped` is asked at least once a second. `silence` is how many seconds may pass without a byte,
+    `head_timeout` how many before the stream is open.
+    """
+
+    opened: Callable[[Response], bool]
+    received: Callable[[bytes], None]
+    stopped: Callable[[], bool]
+    silence: float
+    head_timeout: float
+
+
+class EasyHandle:
+    """Sends requests to one origin through one proxy, or none."""
+
+    def __init__(self, options: ConnectionOptions) -> None:
+        self._options = options
+        self._lines: list[bytes] = []
+        self._body = bytearray()
+        self._prepared: tuple[str, str, tuple[tuple[str, str], ...]] | None = None
+        self._switches: dict[int, bool] = {}
+        self._curl = pycurl.Curl()
+        self._configure(options)
+
+    def _configure(self, options: ConnectionOptions) -> None:
+        set_option = self._curl.setopt
+        set_option(pycurl.NOSIGNAL, 1)
+        set_option(QUICK_EXIT, 1)
+        set_option(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        set_option(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        set_option(pycurl.MAXCONNECTS, 1)
+        set_option(pycurl.MAXAGE_CONN, options.max_idle)
+        if options.connect_timeout is not None:
+            set_option(pycurl.CONNECTTIMEOUT_MS, _milliseconds(options.connect_timeout))
+        # Decode what is compressed although nobody asked for it (see `_header_lines`).
+        set_option(pycurl.ACCEPT_ENCODING, "gzip, deflate")
+        set_option(pycurl.XFERINFOFUNCTION, _let_signals_in)
+        set_option(pycurl.HEADERFUNCTION, self._lines.append)
+        set_option(pycurl.WRITEFUNCTION, self._receive)
+        set_option(pycurl.PROXY, options.proxy.url if options.proxy else "")
+        set_option(pycurl.NOPROXY, options.no_proxy)
+        if options.proxy and options.proxy.username:
+            set_option(pycurl.PROXYUSERNAME, options.proxy.username)
+            set_option(pycurl.PROXYPASSWORD, options.proxy.password)
+        if options.trusted:
+            self._trust(options.trusted)
+
+    def _trust(self, trusted: TrustedCertificates) -> None:
+        set_option = self._curl.setopt
+        pairs = (
+            (pycurl.CAINFO, trusted.file),
+            (pycurl.CAPATH, trusted.folder),
+            (pycurl.PROXY_CAINFO, trusted.file),
+            (pycurl.PROXY_CAPATH, trusted.folder),
+        )
+        if trusted.file or trusted.folder:
+            for option, path in pairs:
+                if path:
+                    set_option(option, path)
+                else:
+                    # The default that libcurl was built with needn't exist here.
+                    self._curl.unsetopt(option)
+
+    def close(self) -> None:
+        self._curl.close()
+
+    def abandon_connection(self) -> None:
+        """Connect the socket to nothing, in a forked child: closing a TLS connection would end the parent's, too."""
+        inherited = self._curl.getinfo(pycurl.ACTIVESOCKET)
+        if inherited >= 0:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, inherited, inheritable=False)
+            os.close(nothing)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout: float,
+        *,
+        new_connection: bool = False,
+    ) -> Response:
+        """Send one request, once. Raises HttpError when no reply came back."""
+        self._curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(timeout))
+        # Python raises KeyboardInterrupt in the main thread only, and only while it runs Python code.
+        interruptible = threading.current_thread() is threading.main_thread()
+        self._switch(pycurl.NOPROGRESS, not interruptible)
+        return self._perform(method, url, headers, body, new_connection)
+
+    def stream(self, url: str, headers: Mapping[str, str], handlers: StreamHandlers) -> Response:
+        """GET a reply that goes on until it ends, breaks off, falls silent or is stopped.
+
+        Returns its head, or all of a reply that `opened` refuses. Raises HttpError when no reply came back.
+        """
+        stream = _Stream(handlers, self._lines, self._receive)
+        # LOW_SPEED_TIME takes a stream of a few bytes every few seconds for a dead one.
+        self._curl.setopt(pycurl.XFERINFOFUNCTION, stream.check)
+        self._switch(pycurl.NOPROGRESS, False)
+        self._curl.setopt(pycurl.HEADERFUNCTION, stream.receive_header)
+        self._curl.setopt(pycurl.WRITEFUNCTION, stream.receive)
+        try:
+            reply = self._perform("GET", url, headers, b"", new_connection=True)
+        except HttpError as error:
+            raise stream.error or stream.explained(error) from None
+        if stream.error is not None:
+            raise stream.error
+        return reply
+
+    def _perform(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, new_connection: bool
+    ) -> Response:
+        self._lines.clear()
+        self._body.clear()
+        request = (method, url, tuple(headers.items()))
+        if request != self._prepared:
+            # To set an option costs a third of a microsecond or more, and most requests are like the one before.
+            self._prepared = None
+            self._prepare(method, url, headers)
+            self._prepared = request
+        if method != "GET":
+            # With POSTFIELDS libcurl would send the body again, by itself, when a kept connection dies unanswered.
+            self._curl.setopt(pycurl.POSTFIELDSIZE_LARGE, len(body))
+            self._curl.setopt(pycurl.READFUNCTION, io.BytesIO(body).read)
+        # Without a body there is nothing that keeps libcurl from sending it again: on a new connection it doesn't.
+        once = new_connection or (method != "GET" and not body)
+        self._switch(pycurl.FRESH_CONNECT, once or self._closed_by_server())
+        try:
+            self._curl.perform()
+        except pycurl.error as error:
+            number, message = error.args
+            return self._response(len(body), number, message)
+        return self._response(len(body))
+
+    def _prepare(self, method: str, url: str, headers: Mapping[str, str]) -> None:
+        set_option = self._curl.setopt
+        set_option(pycurl.URL, url.encode())
+        set_option(pycurl.HTTPHEADER, _header_lines(headers))
+        set_option(pycurl.HTTPGET if method == "GET" else pycurl.POST, 1)
+        set_option(pycurl.CUSTOMREQUEST, method)
+
+    def _switch(self, option: int, on: bool) -> None:
+        if self._switches.get(option) is not on:
+            self._curl.setopt(option, on)
+            self._switches[option] = on
+
+    def _closed_by_server(self) -> bool:
+        """Whether the kept connection has something to read: its end, or what nobody asked for."""
+        kept = self._curl.getinfo(pycurl.ACTIVESOCKET)
+        if kept < 0:
+            return False
+        poll = select.poll()
+        poll.register(kept, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _receive(self, piece: bytes) -> int | None:
+        self._body += piece
+        # 0 ends the transfer.
+        return None if len(self._body) <= self._options.max_body else 0
+
+    def _response(self, body_size: int, number: int = 0, message: str = "") -> Response:
+        """Return the reply, also one whose body broke off. Raises HttpError without a complete head."""
+        status, limit = self._curl.getinfo(pycurl.RESPONSE_CODE), self._options.max_body
+        head = final_head(self._lines) if status >= 200 else None
+        if head is not None:
+            written, headers = head
+            if written != b"%d" % status:
+                # libcurl takes the digits and forgives what comes after them.
+                raise HttpError("bad_reply", "the reply's status is not a number", sent=True)
+            truncated = bool(number) or len(self._body) > limit
+            return Response(status, headers, bytes(self._body[:limit]), truncated)
+        if self._lines and self._lines[-1] not in BLANK_LINES and number in _ENDED:
+            raise HttpError("incomplete_reply", "the reply ends in its headers", sent=True)
+        raise http_error(self._failure(body_size, number or pycurl.E_GOT_NOTHING, message))
+
+    def _failure(self, body_size: int, number: int, message: str) -> Failure:
+        info, proxy = self._curl.getinfo, self._options.proxy
+        # PRETRANSFER_TIME is set also when the connection failed.
+        ready = info(pycurl.REQUEST_SIZE) > 0
+        return Failure(
+            number,
+            message or "the connection was closed without an answer",
+            errno=info(pycurl.OS_ERRNO),
+            resolved=info(pycurl.NAMELOOKUP_TIME_T) > 0,
+            connected=info(pycurl.CONNECT_TIME_T) > 0,
+            ready=ready,
+            sent=ready and info(pycurl.SIZE_UPLOAD_T) >= body_size,
+            proxy=proxy.address if proxy and info(pycurl.USED_PROXY) else "",
+            connect_status=info(pycurl.HTTP_CONNECTCODE),
+            verify_result=info(pycurl.SSL_VERIFYRESULT),
+        )
+
+
+class _Stream:
+    """The callbacks of a reply that goes on. `error` is what a handler raised: pycurl would only print it."""
+
+    def __init__(
+        self, handlers: StreamHandlers, lines: list[bytes], receive_whole: Callable[[bytes], int | None]
+    ) -> None:
+        self._handlers, self._lines, self._receive_whole = handlers, lines, receive_whole
+        self._open = False
+        self.error: Exception | None = None
+        self._last_byte = time.monotonic()
+
+    def receive_header(self, line: bytes) -> int | None:
+        self._lines.append(line)
+        head = final_head(self._lines) if line in BLANK_LINES and not self._open else None
+        if head is None or head[0] != b"200":
+            return None
+        return self._guard(lambda: self._begin(Response(200, head[1], b"")))
+
+    def _begin(self, head: Response) -> None:
+        self._open = self._handlers.opened(head)
+
+    def receive(self, piece: bytes) -> int | None:
+        if not self._open:
+            return self._receive_whole(piece)
+        return self._guard(lambda: self._handlers.received(piece))
+
+    def _guard(self, handle: Callable[[], None]) -> int | None:
+        """Return what tells libcurl to go on, or to end the transfer after an error."""
+        try:
+            handle()
+        except Exception as error:
+            self.error = error
+            return 0
+        self._last_byte = time.monotonic()
+        return None
+
+    def check(self, *_: int) -> int:
+        """Return 1 to end the transfer. libcurl calls this at least once a second."""
+        return int(self._handlers.stopped() or self._is_late())
+
+    def explained(self, error: HttpError) -> HttpError:
+        """Return `error`, or why `check` ended the transfer."""
+        if self._handlers.stopped():
+            return HttpError("closing", "it was stopped", sent=True)
+        return HttpError("timeout", f"nothing within {self._limit:g} s", sent=error.sent) if self._is_late() else error
+
+    @property
+    def _limit(self) -> float:
+        return self._handlers.silence if self._open else self._handlers.head_timeout
+
+    def _is_late(self) -> bool:
+        return time.monotonic() - self._last_byte > self._limit
+
+
+_ENDED = (0, pycurl.E_GOT_NOTHING, pycurl.E_PARTIAL_FILE)
+"""What libcurl returns when the connection was closed in an orderly way, be it in the headers."""
+
+
+def _header_lines(headers: Mapping[str, str]) -> list[bytes]:
+    """Return the lines to send. Raises HttpError for what would break out of its line."""
+    lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers.items()]
+    if not all(map(str.isprintable, lines)):
+        raise HttpError("bad_request", "a control character in the request's headers")
+    # Without these libcurl asks for compression, and waits for leave before it sends a large body.
+    return [*(line.encode("latin-1", "replace") for line in lines), b"Accept-Encoding: identity", b"Expect:"]
+
+
+def _milliseconds(seconds: float) -> int:
+    """Return at least 1: for libcurl 0 is no limit. Raises HttpError when no time is left."""
+    if seconds <= 0:
+        raise HttpError("timeout", "the time limit has passed before the request was sent")
+    return max(1, int(seconds * 1000))
+
+
+def _let_signals_in(*_: int) -> None:
+    """Run some Python code: that is when Python handles signals."""

@@ -1,0 +1,39 @@
+"""Which certificates are trusted: the bundle of ALERTCTL_CA_BUNDLE, else SSL_CERT_FILE, else the system's."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import NamedTuple
+
+from alertctl.errors import ConfigError
+
+
+class TrustedCertificates(NamedTuple):
+    """A PEM file and a folder of hashed certificates, None where there is none."""
+
+    file: str | None
+    folder: str | None
+
+
+def trusted_certificates(ca_bundle: str | Path | None = None) -> TrustedCertificates:
+    """Return what libcurl shall trust: its own OpenSSL doesn't know where this system keeps its certificates.
+
+    Raises ConfigError for a bundle that can't be used.
+    """
+    if ca_bundle:
+        tls_context(ca_bundle)
+        return TrustedCertificates(str(ca_bundle), None)
+    paths = ssl.get_default_verify_paths()
+    return TrustedCertificates(paths.cafile, paths.capath)
+
+
+def tls_context(ca_bundle: str | Path | None = None) -> ssl.SSLContext:
+    """Return a verifying context that trusts `ca_bundle`, else the system's certificates.
+
+    Raises ConfigError for a bundle that can't be used.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_bundle or None)
+    except (OSError, ValueError) as exc:
+        raise ConfigError([f"ALERTCTL_CA_BUNDLE: {ca_bundle} can't be read as PEM certificates ({exc})"]) from exc
