@@ -85,9 +85,12 @@ class Store:
             plain.detach()
             yield raw
 
-    def submit(self, work: Callable[[Connection, Sequence[Any]], Sequence[T]], item: Any) -> T:
+    def submit(self, work: Callable[[Connection, Sequence[Any]], Sequence[Any]], item: Any) -> Any:
         """The same for work on many items at once (see `Writer.submit`), here with this one only."""
-        return self.write(lambda connection: work(connection, [item])[0])
+        outcome = self.write(lambda connection: work(connection, [item])[0])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def ride(self, _work: Callable[[Connection], T]) -> Future[T]:
         """A Writer's other transactions could take it along; here are none, so its end never comes."""
