@@ -37,7 +37,7 @@ from alertctl.cli.send_options import (
     UrlOption,
     WaitOption,
 )
-from alertctl.cli.session import client_of, warn_about_settings
+from alertctl.cli.session import client_of, flags_of, warn_about_settings
 from alertctl.cli.spooling import spool_here
 from alertctl.cli.times import now
 from alertctl.client.validation import check_event
@@ -118,7 +118,7 @@ def send(
     )
     with receipt_in(receipt_file) as receipt:
         send_options = SendOptions(receipt, queue, _patience(wait, queue), output)
-        values, _ = read_readable(flags=context.find_root().obj or {})
+        values, _ = read_readable(flags=flags_of(context))
         where = Destination.best_known(values, os.environ)
         request = build_request(
             event, assignments or (), shortcuts, json_file, publish_options, moment, remote=where.is_server
