@@ -94,8 +94,8 @@ def notify(
     """
     try:
         deadline = time.monotonic() + _timeout(timeout)
-        asked = _request(event_type, fields, to, channel, idempotency_key, dedup_window, expires)
-        done = _notify(asked, deadline, deliver)
+        request = _request(event_type, fields, to, channel, idempotency_key, dedup_window, expires)
+        done = _notify(request, deadline, deliver)
     except AlertctlError as error:
         done = Notified("refused", error=str(error))
     except Exception as error:
@@ -106,11 +106,11 @@ def notify(
     return done
 
 
-def _notify(asked: PublishRequest, deadline: float, deliver: bool) -> Notified:
+def _notify(request: PublishRequest, deadline: float, deliver: bool) -> Notified:
     values, _ = read_readable()
     where = Destination.best_known(values, os.environ)
     reserve = min(0.5, (deadline - time.monotonic()) * FOR_THE_SPOOL)
-    call = _Call(asked, values, deliver)
+    call = _Call(request, values, deliver)
     try:
         _in_time(call.run, deadline - reserve, _slots)
     except (InvalidEvent, Conflict):
@@ -120,16 +120,16 @@ def _notify(asked: PublishRequest, deadline: float, deliver: bool) -> Notified:
             # Recorded, but the first try took too long: a daemon goes on with it.
             return _recorded(call.receipt)
         if isinstance(error, ConfigError | NotAllowed):
-            _check_in_time(asked, deadline - reserve)
-        return _spooled(asked, where, describe(error), deadline)
+            _check_in_time(request, deadline - reserve)
+        return _spooled(request, where, describe(error), deadline)
     assert call.receipt is not None
     return _recorded(call.receipt, call.deliveries)
 
 
-def _check_in_time(asked: PublishRequest, deadline: float) -> None:
+def _check_in_time(request: PublishRequest, deadline: float) -> None:
     """Check an event that nobody has seen yet. Raises InvalidEvent; a check that takes too long is left out."""
     with suppress(Unreachable):
-        _in_time(lambda: check_event(asked), deadline)
+        _in_time(lambda: check_event(request), deadline)
 
 
 def _recorded(receipt: EventReceipt, deliveries: Sequence[DeliveryItem] | None = None) -> Notified:
@@ -141,9 +141,9 @@ def _recorded(receipt: EventReceipt, deliveries: Sequence[DeliveryItem] | None =
     )
 
 
-def _spooled(asked: PublishRequest, where: Destination, cause: str, deadline: float) -> Notified:
+def _spooled(request: PublishRequest, where: Destination, cause: str, deadline: float) -> Notified:
     try:
-        _in_time(lambda: Spool.of(os.environ).keep(asked, where, cause, datetime.now(UTC)), deadline)
+        _in_time(lambda: Spool.of(os.environ).keep(request, where, cause, datetime.now(UTC)), deadline)
     except Exception as error:
         return Notified("lost", error=f"{cause}; spool: {describe(error)}")
     return Notified("spooled", error=cause)
@@ -152,14 +152,14 @@ def _spooled(asked: PublishRequest, where: Destination, cause: str, deadline: fl
 class _Call:
     """One call's work, in a thread that may be left alone: the event's key makes what it still does harmless."""
 
-    def __init__(self, asked: PublishRequest, values: Mapping[str, Value], deliver: bool) -> None:
-        self._asked, self._values, self._deliver = asked, values, deliver
+    def __init__(self, request: PublishRequest, values: Mapping[str, Value], deliver: bool) -> None:
+        self._request, self._values, self._deliver = request, values, deliver
         self.receipt: EventReceipt | None = None
         self.deliveries: list[DeliveryItem] | None = None
 
     def run(self) -> None:
         with _clients.one(self._values) as client:
-            self.receipt = client.publish(self._asked)
+            self.receipt = client.publish(self._request)
             if self._deliver:
                 self.deliveries = client.deliver(self.receipt.event_id)
 

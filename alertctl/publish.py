@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select
 from sqlmodel import SQLModel
 
-from alertctl import outbox
+from alertctl import deliveries, outbox
 from alertctl.config import Settings
 from alertctl.content import Severity
 from alertctl.errors import Conflict, InvalidEvent
@@ -21,7 +21,7 @@ from alertctl.events import EventFields, parse
 from alertctl.models import Event, EventKey, Urgency, new_id
 from alertctl.preferences import recipients
 from alertctl.routing import CHANNELS, Audience, Recipient, Rule, Target, parse_target, route
-from alertctl.schemas import DeliveryItem
+from alertctl.schemas import EventReceipt, PublishRequest
 from alertctl.store import insert_new, insert_or
 
 event = SQLModel.metadata.tables[str(Event.__tablename__)]
@@ -39,25 +39,22 @@ LONGEST_WINDOW = 30 * 86400
 """Seconds. A window ends at the latest when its event leaves the log."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """An event that was checked and is ready to be written. `named` and `only` narrow who receives it.
+    """A request that was checked and is ready to be written: its typed `fields`, and the targets that it names in `to`.
 
-    `window` (seconds) belongs to the event's dedup_key: a target that was sent the same within it is suppressed.
+    A key in `keys` that was used before means the same event, or a conflict if the `body_hash` differs.
     """
 
+    request: PublishRequest
     fields: EventFields
-    given: str
-    digest: str
+    fields_json: str
+    to: tuple[Target, ...]
+    keys: tuple[Key, ...]
+    body_hash: str
     audience: Audience
-    named: tuple[Target, ...] = ()
-    only: str | None = None
-    keys: tuple[Key, ...] = ()
-    is_test: bool = False
-    published_by: str | None = None
-    window: float | None = None
-    expires_at: datetime | None = None
-    said_at: datetime | None = None
+    published_by: str | None
+    is_test: bool
 
     @property
     def dedup_scope(self) -> outbox.DedupScope:
@@ -77,59 +74,35 @@ class Publication:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """The event that stands for a publication, and the deliveries that it was given just now.
-
-    `created` is False when its key was used before for the same body; then there are none.
-    """
-
-    event_id: str
-    event_type: str
-    created: bool
-    deliveries: list[DeliveryItem] = field(default_factory=list, compare=False)
-
-
 def prepare(
-    event_type: str,
-    fields: Mapping[str, Any],
-    audience: Audience,
-    *,
-    to: Sequence[str] = (),
-    channel: str | None = None,
-    idempotency_key: str | None = None,
-    published_by: str | None = None,
-    dedup_window: float | None = None,
-    expires_at: datetime | None = None,
-    said_at: datetime | None = None,
+    request: PublishRequest, audience: Audience, published_by: str | None = None, *, is_test: bool = False
 ) -> Publication:
-    """Check everything that a caller gave, without a database. Raises InvalidEvent."""
-    checked = parse(event_type, fields)
-    if channel not in (None, *CHANNELS):
-        raise InvalidEvent("channel", f"{str(channel)[:80]!r} is not a channel (slack or email)")
-    _check_window(dedup_window, checked.dedup_key)
-    named = tuple(parse_target(one) for one in to)
-    given = checked.model_dump_json(exclude_unset=True)
-    keys = _keys(checked, idempotency_key, published_by, dedup_window)
+    """Check a request, without a database. Raises InvalidEvent."""
+    fields = parse(request.event_type, request.fields)
+    if request.channel not in (None, *CHANNELS):
+        raise InvalidEvent("channel", f"{str(request.channel)[:80]!r} is not a channel (slack or email)")
+    _check_window(request.dedup_window, fields.dedup_key)
+    rule: Rule = "test" if is_test else "named"
+    to = tuple(parse_target(target, rule) for target in request.to)
+    fields_json = fields.model_dump_json(exclude_unset=True)
+    keys = _keys(request, fields.dedup_key, published_by)
     return Publication(
-        fields=checked,
-        given=given,
-        # Whoever has no key is never compared.
-        digest=_digest(event_type, given, to, channel) if keys else "",
-        audience=audience,
-        named=named,
-        only=channel,
+        request=request,
+        fields=fields,
+        fields_json=fields_json,
+        to=to,
         keys=keys,
+        # An event without a key is never compared.
+        body_hash=_body_hash(request, fields_json) if keys else "",
+        audience=audience,
         published_by=published_by,
-        window=dedup_window,
-        expires_at=expires_at,
-        said_at=said_at,
+        is_test=is_test,
     )
 
 
-def _digest(event_type: str, given: str, to: Sequence[str], channel: str | None) -> str:
-    body = json.dumps([event_type, json.loads(given), sorted(to), channel], sort_keys=True)
-    return hashlib.sha256(body.encode()).hexdigest()
+def _body_hash(request: PublishRequest, fields_json: str) -> str:
+    body = [request.event_type, json.loads(fields_json), sorted(request.to), request.channel]
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _check_window(window: float | None, dedup_key: str | None) -> None:
@@ -141,124 +114,145 @@ def _check_window(window: float | None, dedup_key: str | None) -> None:
         raise InvalidEvent("dedup_window", "needs a dedup_key: what would be the duplicate of what?")
 
 
-def _keys(
-    fields: EventFields, idempotency_key: str | None, published_by: str | None, window: float | None
-) -> tuple[Key, ...]:
+def _keys(request: PublishRequest, dedup_key: str | None, published_by: str | None) -> tuple[Key, ...]:
     keys: list[Key] = []
-    if idempotency_key is not None:
-        if not 0 < len(idempotency_key) <= 255 or not idempotency_key.isprintable():
+    if request.idempotency_key is not None:
+        if not 0 < len(request.idempotency_key) <= 255 or not request.idempotency_key.isprintable():
             raise InvalidEvent("idempotency_key", "should be 1 to 255 printable characters")
-        keys.append((f"call:{published_by or ''}", idempotency_key))
-    if fields.dedup_key and window is None:
-        keys.append((DEDUP, fields.dedup_key))
+        keys.append((f"call:{published_by or ''}", request.idempotency_key))
+    if dedup_key and request.dedup_window is None:
+        keys.append((DEDUP, dedup_key))
     return tuple(keys)
 
 
-def test_publication(channel: str, address: str, rule: Rule, audience: Audience, by: str | None) -> Publication:
-    """One real message to one address, marked as a test. Raises InvalidEvent on a bad address."""
-    parse_target(f"{channel}:{address}")
-    fields = parse(
-        "generic_alert",
-        {
-            "title": "Test notification",
-            "message": "If you can read this, alertctl reaches you here.",
-            "source": "alertctl",
-        },
-    )
-    given = fields.model_dump_json(exclude_unset=True)
-    target = Target(channel, address, rule)
-    return Publication(fields, given, "", audience, (target,), is_test=True, published_by=by)
+def publish(connection: Connection, publication: Publication, now: datetime) -> EventReceipt:
+    """Write an event and its deliveries, or return the first event that used its key. Raises Conflict."""
+    (outcome,) = publish_many(connection, [publication], now)
+    if isinstance(outcome, Conflict):
+        raise outcome
+    return outcome
 
 
-test_publication.__test__ = False  # type: ignore[attr-defined]
+def publish_many(
+    connection: Connection, publications: Sequence[Publication], now: datetime
+) -> list[EventReceipt | Conflict]:
+    """Do what `publish` does for many events. Returns one outcome for each, in order.
 
-
-def publish(connection: Connection, publications: Sequence[Publication], now: datetime) -> list[Published | Conflict]:
-    """Write events and their deliveries; one answer for each, in order. A used key answers with its first event."""
-    answers: list[Published | Conflict | None] = [None] * len(publications)
-    wanting, windows = _Wanting(connection), outbox.DedupWindows(connection, now)
+    A Conflict is returned and not raised here, because it must not undo the other events of the transaction. A Writer
+    raises it to the one caller that it concerns.
+    """
+    outcomes: dict[int, EventReceipt | Conflict] = {}
+    recipient_cache, windows = _RecipientCache(connection), outbox.DedupWindows(connection, now)
+    receipts: list[EventReceipt] = []
     routed: list[outbox.Routed] = []
-    told: dict[str, Published] = {}
-    plain = [index for index, one in enumerate(publications) if not one.keys and one.window is None]
-    ids = {index: new_id(now) for index in plain}
-    if plain:
-        connection.execute(_EVENT, [_row(publications[index], ids[index], now) for index in plain])
+    keyless = [index for index, each in enumerate(publications) if not _keys_in_order(each)]
+    ids = {index: new_id(now) for index in keyless}
+    if keyless:
+        connection.execute(_EVENT, [_row(publications[index], ids[index], now) for index in keyless])
     # In the order of their keys: two daemons that write the same ones must not wait for each other.
-    for index, one in sorted(enumerate(publications), key=lambda each: _order(each[1])):
-        answer = answers[index] = _written(one, ids[index]) if index in ids else _write_keyed(connection, one, now)
-        if isinstance(answer, Published) and answer.created:
-            if one.window is not None:
-                _lock_dedup_key(connection, one, answer.event_id, now)
-            told[answer.event_id] = answer
-            routed.append(_routed(wanting, windows, one, answer.event_id))
-    for event_id, born in outbox.enqueue(connection, routed, now).items():
-        told[event_id].deliveries.extend(born)
-    return [answer for answer in answers if answer is not None]
+    for index, publication in sorted(enumerate(publications), key=lambda each: _keys_in_order(each[1])):
+        try:
+            receipt = _receipt(publication, ids[index]) if index in ids else _write_keyed(connection, publication, now)
+        except Conflict as conflict:
+            outcomes[index] = conflict
+            continue
+        outcomes[index] = receipt
+        receipts.append(receipt)
+        if receipt.created:
+            routed.append(_routed(recipient_cache, windows, publication, receipt.event_id))
+    written = outbox.enqueue(connection, routed, now)
+    repeated = [receipt.event_id for receipt in receipts if not receipt.created]
+    earlier = deliveries.items_of(connection, repeated) if repeated else {}
+    for receipt in receipts:
+        receipt.deliveries.extend((written if receipt.created else earlier).get(receipt.event_id, ()))
+    return [outcomes[index] for index in range(len(publications))]
 
 
-def _order(one: Publication) -> tuple[Key, ...]:
-    return one.keys if one.window is None else (*one.keys, (DEDUP_WINDOW, one.fields.dedup_key or ""))
+def _keys_in_order(publication: Publication) -> tuple[Key, ...]:
+    if publication.request.dedup_window is None:
+        return publication.keys
+    return *publication.keys, (DEDUP_WINDOW, publication.fields.dedup_key or "")
 
 
-def _written(one: Publication, event_id: str) -> Published:
-    return Published(event_id, one.fields.event_type, created=True)
+def _receipt(publication: Publication, event_id: str, *, created: bool = True) -> EventReceipt:
+    """Return a receipt whose deliveries are still to be filled in."""
+    return EventReceipt(
+        event_id=event_id,
+        event_type=publication.fields.event_type,
+        created=created,
+        deliveries=[],
+        warnings=publication.warnings(),
+    )
 
 
-def _write_keyed(connection: Connection, one: Publication, now: datetime) -> Published | Conflict:
-    repeated = _repeated(connection, one)
+def _write_keyed(connection: Connection, publication: Publication, now: datetime) -> EventReceipt:
+    """Write an event that has a key, unless the key was used. Raises Conflict."""
+    repeated = _find_repeated(connection, publication)
     if repeated is not None:
         return repeated
     event_id = new_id(now)
-    connection.execute(_EVENT, _row(one, event_id, now))
+    connection.execute(_EVENT, _row(publication, event_id, now))
     rows = [
-        {"scope": scope, "key": key, "event_id": event_id, "digest": one.digest, "created_at": now}
-        for scope, key in one.keys
+        {"scope": scope, "key": key, "event_id": event_id, "digest": publication.body_hash, "created_at": now}
+        for scope, key in publication.keys
     ]
     if rows and insert_new(connection, event_key, rows) < len(rows):
         # Another daemon was faster with the same key; its transaction has just committed.
         connection.execute(delete(event).where(event.c.id == event_id))
-        return _repeated(connection, one) or Conflict("the key is being used by another call right now: try again")
-    return _written(one, event_id)
+        repeated = _find_repeated(connection, publication)
+        if repeated is None:
+            raise Conflict("the key is being used by another call right now: try again")
+        return repeated
+    if publication.request.dedup_window is not None:
+        _lock_dedup_key(connection, publication, event_id, now)
+    return _receipt(publication, event_id)
 
 
-def _lock_dedup_key(connection: Connection, one: Publication, event_id: str, now: datetime) -> None:
+def _lock_dedup_key(connection: Connection, publication: Publication, event_id: str, now: datetime) -> None:
     """Let other publishers of this windowed dedup_key wait until this transaction ends, and see what they wrote.
 
     An upsert, because it locks the row whether or not it exists, and whoever else removes it meanwhile.
     """
-    row = {"scope": DEDUP_WINDOW, "key": one.fields.dedup_key, "event_id": event_id, "digest": one.digest}
-    lock = insert_or(connection, event_key, {**row, "created_at": now})
+    row = {
+        "scope": DEDUP_WINDOW,
+        "key": publication.fields.dedup_key,
+        "event_id": event_id,
+        "digest": publication.body_hash,
+        "created_at": now,
+    }
+    lock = insert_or(connection, event_key, row)
     connection.execute(lock.on_conflict_do_update(index_elements=["scope", "key"], set_={"created_at": now}))
 
 
-def _repeated(connection: Connection, one: Publication) -> Published | Conflict | None:
-    for scope, key in one.keys:
-        mine = (event_key.c.scope == scope, event_key.c.key == key)
-        found = connection.execute(select(event_key.c.event_id, event_key.c.digest).where(*mine)).first()
-        if found is None:
+def _find_repeated(connection: Connection, publication: Publication) -> EventReceipt | None:
+    """Return the receipt of the event that used one of the keys before. Raises Conflict if that was another event."""
+    for scope, key in publication.keys:
+        same_key = (event_key.c.scope == scope, event_key.c.key == key)
+        used = connection.execute(select(event_key.c.event_id, event_key.c.digest).where(*same_key)).first()
+        if used is None:
             continue
-        if found.digest != one.digest:
+        if used.digest != publication.body_hash:
             name = "dedup_key" if scope == DEDUP else "idempotency key"
-            return Conflict(f"{name} {key!r} was used before for a different event ({found.event_id}): use another one")
-        return Published(found.event_id, one.fields.event_type, created=False)
+            raise Conflict(f"{name} {key!r} was used before for a different event ({used.event_id}): use another one")
+        return _receipt(publication, used.event_id, created=False)
     return None
 
 
-def _row(one: Publication, event_id: str, now: datetime) -> dict[str, Any]:
-    fields = one.fields
+def _row(publication: Publication, event_id: str, now: datetime) -> dict[str, Any]:
+    request, fields = publication.request, publication.fields
     return {
         "id": event_id,
         "event_type": fields.event_type,
         "severity": fields.level.value,
-        "fields": one.given,
+        "fields": publication.fields_json,
         "feature_flag": _cut(getattr(fields, "feature_flag", None)),
         "experiment": _cut(getattr(fields, "experiment", None)),
-        "is_test": one.is_test,
-        "published_by": one.published_by,
-        "occurred_at": fields.occurred_at or one.said_at or now,
+        "is_test": publication.is_test,
+        "published_by": publication.published_by,
+        "occurred_at": fields.occurred_at or request.said_at or now,
         "created_at": now,
-        "expires_at": one.expires_at,
-        "said_at": one.said_at,
+        "expires_at": request.expires_at,
+        "said_at": request.said_at,
     }
 
 
@@ -266,8 +260,8 @@ def _cut(text: str | None) -> str | None:
     return text[:255] if text else None
 
 
-class _Wanting:
-    """The users who want a type of event: asked for once a transaction, unless they are many. Those are read as they
+class _RecipientCache:
+    """The users who want a type of event: queried once a transaction, unless they are many. Those are read as they
     are written, so that memory stays bounded."""
 
     def __init__(self, connection: Connection) -> None:
@@ -277,30 +271,34 @@ class _Wanting:
     def __call__(self, event_type: str) -> Iterable[Recipient]:
         if event_type in self._known:
             return self._known[event_type]
-        found = recipients(self._connection, event_type)
-        first = list(islice(found, FEW + 1))
+        rows = recipients(self._connection, event_type)
+        first = list(islice(rows, FEW + 1))
         if len(first) > FEW:
-            return chain(first, found)
+            return chain(first, rows)
         self._known[event_type] = first
         return first
 
 
-def _routed(wanting: _Wanting, windows: outbox.DedupWindows, one: Publication, event_id: str) -> outbox.Routed:
-    urgency = Urgency.CRITICAL if one.fields.level is Severity.CRITICAL else Urgency.NORMAL
-    targets = _targets(wanting, one)
-    if one.fields.dedup_key:
-        targets = windows.suppress(targets, one.dedup_scope, one.window, event_id)
-    return outbox.Routed(event_id, one.fields.event_type, urgency, targets)
+def _routed(
+    recipient_cache: _RecipientCache, windows: outbox.DedupWindows, publication: Publication, event_id: str
+) -> outbox.Routed:
+    fields = publication.fields
+    urgency = Urgency.CRITICAL if fields.level is Severity.CRITICAL else Urgency.NORMAL
+    targets = _targets(recipient_cache, publication)
+    if fields.dedup_key:
+        targets = windows.suppress(targets, publication.dedup_scope, publication.request.dedup_window, event_id)
+    return outbox.Routed(event_id, fields.event_type, urgency, targets)
 
 
-def targets_of(connection: Connection, one: Publication) -> Iterator[Target]:
-    """Who would receive this publication if it were published now."""
-    return _targets(_Wanting(connection), one)
+def targets_of(connection: Connection, publication: Publication) -> Iterator[Target]:
+    """Yield the targets that would receive this publication if it were published now."""
+    return _targets(_RecipientCache(connection), publication)
 
 
-def _targets(wanting: _Wanting, one: Publication) -> Iterator[Target]:
-    users = () if one.named else wanting(one.fields.event_type)
-    return route(one.fields.channels, one.audience, users, one.named, one.only)
+def _targets(recipient_cache: _RecipientCache, publication: Publication) -> Iterator[Target]:
+    fields, to = publication.fields, publication.to
+    users = () if to else recipient_cache(fields.event_type)
+    return route(fields.channels, publication.audience, users, to, publication.request.channel)
 
 
 def audience_of(settings: Settings) -> Audience:

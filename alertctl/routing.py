@@ -61,14 +61,14 @@ def route(
     channels: Sequence[str],
     audience: Audience,
     recipients: Iterable[Recipient],
-    named: Sequence[Target] = (),
-    only: str | None = None,
+    to: Sequence[Target] = (),
+    channel: str | None = None,
 ) -> Iterator[Target]:
-    """Each target once, in the order of DESIGN's table; `named` ones replace all others, `only` keeps one channel."""
+    """Each target once, in the order of DESIGN's table; those in `to` replace all others, `channel` keeps its own."""
     seen: set[tuple[str, str]] = set()
-    candidates = iter(named) if named else _asked(channels, audience, recipients)
+    candidates = iter(to) if to else _asked(channels, audience, recipients)
     for target in candidates:
-        if target.identity in seen or only not in (None, target.channel):
+        if target.identity in seen or channel not in (None, target.channel):
             continue
         seen.add(target.identity)
         off = target.channel not in audience.enabled
@@ -88,10 +88,10 @@ def _asked(channels: Sequence[str], audience: Audience, recipients: Iterable[Rec
             yield Target("email", recipient.email_address, "user_email", recipient.user_id)
 
 
-def parse_target(text: str, field: str = "to") -> Target:
+def parse_target(text: str, rule: Rule = "named") -> Target:
     """`slack:#x` or `email:a@b` -> Target. Raises InvalidEvent."""
     channel, colon, address = text.partition(":")
     if not colon or channel not in CHANNELS:
-        raise InvalidEvent(field, f"{text[:80]!r} is not a target (slack:#channel or email:somebody@example.com)")
-    addresses.check_address(channel, address, field)
-    return Target(channel, address, "named")
+        raise InvalidEvent("to", f"{text[:80]!r} is not a target (slack:#channel or email:somebody@example.com)")
+    addresses.check_address(channel, address, "to")
+    return Target(channel, address, rule)

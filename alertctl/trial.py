@@ -14,11 +14,11 @@ from alertctl.channels import build_all
 from alertctl.channels.base import Parcel
 from alertctl.config import Settings
 from alertctl.dispatcher import Dispatcher
-from alertctl.errors import Conflict, InvalidEvent
+from alertctl.errors import InvalidEvent
 from alertctl.models import new_id
-from alertctl.publish import Publication, publish, targets_of, test_publication
+from alertctl.publish import Publication, prepare, publish, targets_of
 from alertctl.routing import CHANNELS, Audience
-from alertctl.schemas import DeliveryDetail, DeliveryItem, Rendered, TestResult
+from alertctl.schemas import DeliveryDetail, DeliveryItem, PublishRequest, Rendered, TestResult
 from alertctl.store import Connect, Store
 
 
@@ -37,14 +37,12 @@ def try_out(
     if channel not in CHANNELS:
         raise InvalidEvent("channel", f"{channel[:80]!r} is not a channel (slack or email)")
     address = to or _usual(channel, audience)
-    publication = test_publication(channel, address, "test", audience, by)
+    publication = prepare(_test_request(channel, address), audience, by, is_test=True)
     event_id = ""
 
     def publish_test(connection: Connection) -> str:
         nonlocal event_id
-        published = publish(connection, [publication], clock())[0]
-        assert not isinstance(published, Conflict), "a test has no key"
-        event_id = published.event_id
+        event_id = publish(connection, publication, clock()).event_id
         return event_id
 
     if channel in audience.enabled:
@@ -73,6 +71,15 @@ def rehearse(store: Store, settings: Settings, publication: Publication, moment:
         )
         for target in targets
     ]
+
+
+def _test_request(channel: str, address: str) -> PublishRequest:
+    fields = {
+        "title": "Test notification",
+        "message": "If you can read this, alertctl reaches you here.",
+        "source": "alertctl",
+    }
+    return PublishRequest(event_type="generic_alert", fields=fields, to=[f"{channel}:{address}"])
 
 
 def _usual(channel: str, audience: Audience) -> str:

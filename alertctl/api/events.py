@@ -6,31 +6,36 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import TypeAdapter
 from sqlalchemy import Connection
 
-from alertctl import deliveries, users
+from alertctl import users
 from alertctl.api.access import Anybody, DirectRoute, RequiresSoon
 from alertctl.api.bodies import json_object
 from alertctl.api.problems import declared
 from alertctl.api.services import BASE, Services
-from alertctl.errors import AlertctlError, Conflict, InvalidEvent, NotAllowed
+from alertctl.errors import AlertctlError, InvalidEvent, NotAllowed
 from alertctl.events import BY_NAME, EVENT_TYPES
 from alertctl.models import Status
-from alertctl.publish import Publication, Published, prepare, publish
+from alertctl.publish import Publication, prepare, publish_many
 from alertctl.routing import Audience
-from alertctl.schemas import DeliveryItem, EventReceipt, EventTypeInfo
+from alertctl.schemas import (
+    BODY_OPTIONS,
+    DeliveryItem,
+    EventReceipt,
+    EventTypeInfo,
+    PublishRequest,
+    parse_moment,
+)
 from alertctl.users import Caller, Role
 
 router = APIRouter(prefix=BASE, tags=["events"])
 direct = APIRouter(prefix=BASE, tags=["events"], route_class=DirectRoute)
 MOST_TARGETS = 1000
-BESIDES = ("event_type", "to", "channel", "dedup_window", "expires_at", "said_at")
-"""What a body holds beside the event's own fields."""
 KEY = r"[!-~]([ -~]{0,253}[!-~])?"
 """An Idempotency-Key: ASCII, as all headers."""
 REPLAYED = "Idempotent-Replayed"
@@ -48,15 +53,6 @@ class Accepted:
 
 
 _ACCEPTED = TypeAdapter(Accepted)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call that publishes: its event, who calls, and when."""
-
-    publication: Publication
-    caller: Caller
-    now: datetime
 
 
 @router.get("/events")
@@ -89,8 +85,10 @@ async def accept(request: Request) -> Response:
     """
     here: Services = request.app.state.services
     caller: Caller = request.state.caller
-    publication = requested(await json_object(request), request.headers.get("idempotency-key"), here.audience, caller)
-    receipt = await _recorded(here, Call(publication, caller, here.clock()))
+    publication = prepare_body(
+        await json_object(request), request.headers.get("idempotency-key"), here.audience, caller
+    )
+    receipt = await _recorded(here, publication, caller)
     here.accepted(receipt)
     if receipt.created:
         here.wake(receipt)
@@ -104,43 +102,29 @@ async def accept(request: Request) -> Response:
     return Response(_ACCEPTED.dump_json(body), 202, headers, "application/json")
 
 
-async def _recorded(here: Services, call: Call) -> EventReceipt:
-    answer: EventReceipt | AlertctlError = await here.writer.submit_soon(record, call)
-    if isinstance(answer, AlertctlError):
-        raise answer
-    return answer
+async def _recorded(here: Services, publication: Publication, caller: Caller) -> EventReceipt:
+    receipt: EventReceipt = await here.writer.submit_soon(record, (publication, caller, here.clock()))
+    if receipt.created:
+        return receipt
+    return replace(receipt, deliveries=[as_born(item) for item in receipt.deliveries])
 
 
-def record(connection: Connection, calls: Sequence[Call]) -> list[EventReceipt | AlertctlError]:
-    """Write many calls' events in one transaction; one answer for each, in order.
+def record(
+    connection: Connection, items: Sequence[tuple[Publication, Caller, datetime]]
+) -> list[EventReceipt | AlertctlError]:
+    """Write events that callers published, in one transaction; the work of a Writer.
 
     Each caller's token is checked once more in the same transaction, so a revoked one stops at once.
     """
-    now = calls[0].now
-    allowed = users.still_allowed(connection, (call.caller for call in calls), Role.DEVELOPER, now)
-    passed = [call for call in calls if call.caller in allowed]
-    published = publish(connection, [call.publication for call in passed], now) if passed else []
-    repeated = [one.event_id for one in published if isinstance(one, Published) and not one.created]
-    earlier = deliveries.items_of(connection, repeated) if repeated else {}
-    answers = iter(
-        one if isinstance(one, Conflict) else _receipt(call, one, earlier.get(one.event_id, []))
-        for call, one in zip(passed, published, strict=True)
-    )
-    return [next(answers) if call.caller in allowed else _stopped() for call in calls]
+    now = items[0][2]
+    allowed = users.still_allowed(connection, (caller for _, caller, _ in items), Role.DEVELOPER, now)
+    publications = [publication for publication, caller, _ in items if caller in allowed]
+    outcomes = iter(publish_many(connection, publications, now) if publications else [])
+    return [next(outcomes) if caller in allowed else _not_allowed() for _, caller, _ in items]
 
 
-def _stopped() -> NotAllowed:
+def _not_allowed() -> NotAllowed:
     return NotAllowed("the token was revoked, or its user disabled or given a lower role, a moment ago")
-
-
-def _receipt(call: Call, published: Published, earlier: Sequence[DeliveryItem]) -> EventReceipt:
-    return EventReceipt(
-        event_id=published.event_id,
-        event_type=published.event_type,
-        created=published.created,
-        deliveries=published.deliveries if published.created else [as_born(item) for item in earlier],
-        warnings=call.publication.warnings(),
-    )
 
 
 def as_born(item: DeliveryItem) -> DeliveryItem:
@@ -161,27 +145,28 @@ def as_born(item: DeliveryItem) -> DeliveryItem:
     )
 
 
-def requested(body: Mapping[str, Any], key: str | None, audience: Audience, caller: Caller) -> Publication:
-    """The publication that a body asks for. Raises InvalidEvent that names the wrong field."""
-    fields = {name: value for name, value in body.items() if name not in BESIDES}
-    event_type, to, channel = body.get("event_type"), body.get("to"), body.get("channel")
+def prepare_body(body: Mapping[str, Any], key: str | None, audience: Audience, caller: Caller) -> Publication:
+    """Return the publication that a body asks for. Raises InvalidEvent that names the wrong field."""
+    return prepare(_request(body, key), audience, caller.name)
+
+
+def _request(body: Mapping[str, Any], key: str | None) -> PublishRequest:
+    event_type, channel = body.get("event_type"), body.get("channel")
     if not isinstance(event_type, str):
         raise InvalidEvent("event_type", f"should be one of {', '.join(BY_NAME)}")
     if channel is not None and not isinstance(channel, str):
         raise InvalidEvent("channel", "should be slack or email")
     if key is not None and not re.fullmatch(KEY, key):
         raise InvalidEvent("Idempotency-Key", "should be 1 to 255 printable ASCII characters")
-    return prepare(
-        event_type,
-        fields,
-        audience,
-        to=_targets(to),
+    return PublishRequest(
+        event_type=event_type,
+        fields={name: value for name, value in body.items() if name not in BODY_OPTIONS},
+        to=_targets(body.get("to")),
         channel=channel,
         idempotency_key=key,
-        published_by=caller.name,
         dedup_window=_seconds("dedup_window", body.get("dedup_window")),
-        expires_at=_moment("expires_at", body.get("expires_at")),
-        said_at=_moment("said_at", body.get("said_at")),
+        expires_at=parse_moment("expires_at", body.get("expires_at")),
+        said_at=parse_moment("said_at", body.get("said_at")),
     )
 
 
@@ -194,16 +179,6 @@ def _seconds(field: str, value: Any) -> float | None:
         return float(value)
     except OverflowError:
         return math.inf
-
-
-def _moment(field: str, value: Any) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        raise InvalidEvent(field, "should be a time like 2026-03-02T14:32:00Z (without a zone: UTC)") from None
 
 
 def _targets(to: Any) -> list[str]:

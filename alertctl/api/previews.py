@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from alertctl.api.access import Developer
 from alertctl.api.bodies import Body
-from alertctl.api.events import requested
+from alertctl.api.events import prepare_body
 from alertctl.api.services import BASE, Here
 from alertctl.schemas import Rendered
 from alertctl.trial import rehearse
@@ -24,5 +24,5 @@ class Previews(BaseModel):
 @router.post("/events/preview", openapi_extra={"x-publishes": True})
 def preview(caller: Developer, here: Here, body: Body, request: Request) -> Previews:
     """What an event would say to whom if it were published now. Nothing is recorded or sent."""
-    publication = requested(body, request.headers.get("idempotency-key"), here.audience, caller)
+    publication = prepare_body(body, request.headers.get("idempotency-key"), here.audience, caller)
     return Previews(items=rehearse(here.store, here.settings, publication, here.clock()))

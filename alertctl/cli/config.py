@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alertctl.cli.output import Output, OutputOption, say, warn
-from alertctl.cli.session import speak_up
+from alertctl.cli.session import flags_of, speak_up
 from alertctl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def show(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     from alertctl.config import load
 
     speak_up()
-    settings = load(flags=_flags(context), refuse=False)
+    settings = load(flags=flags_of(context), refuse=False)
     _print(("name", "value", "origin"), settings.describe(), output)
     for name, refusal in settings.refusals.items():
         warn(f"{name}: {refusal.message}")
@@ -57,7 +57,7 @@ def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
 
     Name each mistake in the settings by its variable. Ends with 2 when there is an error.
     """
-    problems = _problems(_flags(context))
+    problems = _problems(flags_of(context))
     rows = [(problem.severity, problem.name, problem.message) for problem in problems]
     if rows or output is Output.JSON:
         _print(("severity", "name", "message"), rows, output)
@@ -65,12 +65,6 @@ def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
         say("Nothing is wrong with the settings.")
     if any(problem.severity == "error" for problem in problems):
         raise typer.Exit(2)
-
-
-def _flags(context: typer.Context) -> Mapping[str, object]:
-    """The settings given as flags before the command's name: a mapping by NAME, kept on the root context."""
-    flags = context.find_root().obj
-    return flags if isinstance(flags, Mapping) else {}
 
 
 def _problems(flags: Mapping[str, object]) -> list[Problem]:

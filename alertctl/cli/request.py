@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from alertctl.errors import InvalidEvent
@@ -21,52 +21,56 @@ LONGEST = 36_500 * 86400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
-    """How an event is to be published, as flags say it: the texts of `--dedup-window` and `--expires`, and the rest."""
+class PublishOptions:
+    """The flags of `send` that are not the event's own fields, as they were typed."""
 
-    key: str | None = None
-    window: str | None = None
+    idempotency_key: str | None = None
+    dedup_window: str | None = None
     expires: str | None = None
     to: Sequence[str] = ()
     channel: str | None = None
 
 
-def build(
+def build_request(
     event: str | None,
     assignments: Sequence[str],
     shortcuts: Mapping[str, str | None],
     json_file: str | None,
-    manner: Manner,
+    options: PublishOptions,
     now: datetime,
     *,
     remote: bool = False,
 ) -> PublishRequest:
-    """The request that a command line means. Raises InvalidEvent.
+    """Return the request that a command line means. Raises InvalidEvent.
 
     With `remote` the server alone judges the event's type and fields: it may know others than we do.
     """
-    from alertctl.schemas import PublishRequest
+    from alertctl.schemas import PublishRequest, parse_moment
     from alertctl.spool import key_of
 
     body = _read(json_file) if json_file is not None else {}
     named = _text(body, "event_type")
     event_type = event or named
     known = _fields_of(event_type, remote)
-    besides = _besides(body)
-    targets, only = _targets(body), _text(body, "channel")
-    given = {name: value for name, value in shortcuts.items() if value is not None}
-    for field, value in [*given.items(), *map(_assignment, assignments)]:
+    expires_at, said_at = (parse_moment(name, body.pop(name, None)) for name in ("expires_at", "said_at"))
+    dedup_window = _duration("dedup_window", body.pop("dedup_window", None))
+    to, channel = _targets(body), _text(body, "channel")
+    if options.dedup_window:
+        dedup_window = _duration("--dedup-window", options.dedup_window)
+    if expires := _duration("--expires", options.expires or None):
+        expires_at = now + timedelta(seconds=expires)
+    fields = {name: value for name, value in shortcuts.items() if value is not None}
+    for field, value in [*fields.items(), *map(_assignment, assignments)]:
         _set(body, field, value, known)
-    window, expires = manner.window, manner.expires
     return PublishRequest(
         event_type=event_type or "",
         fields=body,
-        to=list(manner.to) or targets,
-        channel=manner.channel or only or None,
-        idempotency_key=key_of(manner.key),
-        dedup_window=_duration("--dedup-window", window) if window else besides["dedup_window"],
-        expires_at=now + timedelta(seconds=_duration("--expires", expires)) if expires else besides["expires_at"],
-        said_at=besides["said_at"],
+        to=list(options.to) or to,
+        channel=options.channel or channel or None,
+        idempotency_key=key_of(options.idempotency_key),
+        dedup_window=dedup_window,
+        expires_at=expires_at,
+        said_at=said_at,
     )
 
 
@@ -81,16 +85,9 @@ def _fields_of(event_type: str | None, remote: bool) -> Mapping[str, Any] | None
     return find(event_type).model_fields
 
 
-def _besides(body: dict[str, Any]) -> dict[str, Any]:
-    """What an object may hold beside the event's own fields, as the API takes it too."""
-    window = body.pop("dedup_window", None)
-    moments = {name: _moment(name, body.pop(name, None)) for name in ("expires_at", "said_at")}
-    if window is not None:
-        window = _duration("dedup_window", window)
-    return {"dedup_window": window, **moments}
-
-
-def _duration(name: str, value: object) -> float:
+def _duration(name: str, value: object) -> float | None:
+    if value is None:
+        return None
     from alertctl.config import seconds
 
     try:
@@ -100,16 +97,6 @@ def _duration(name: str, value: object) -> float:
     if not 0 < found <= LONGEST:
         raise InvalidEvent(name, f"should be a duration up to {LONGEST // 86400} days, longer than nothing")
     return found
-
-
-def _moment(name: str, value: object) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        found = datetime.fromisoformat(str(value))
-        return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InvalidEvent(name, "should be a time like 2026-03-02T14:32:00Z (without a zone: UTC)") from None
 
 
 def _assignment(text: str) -> tuple[str, str]:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand
 
-from alertctl.cli import request
 from alertctl.cli.options import ChannelOption, EventOption
 from alertctl.cli.output import Output, OutputOption, print_json, say, warn
 from alertctl.cli.receipt import Receipt, receipt_in
+from alertctl.cli.request import PublishOptions, build_request
 from alertctl.cli.rows import print_deliveries
 from alertctl.cli.send_options import (
     WAIT,
@@ -37,7 +37,7 @@ from alertctl.cli.send_options import (
     UrlOption,
     WaitOption,
 )
-from alertctl.cli.session import client_of, warn_about_settings
+from alertctl.cli.session import client_of, flags_of, warn_about_settings
 from alertctl.cli.spooling import spool_here
 from alertctl.cli.times import now
 from alertctl.client.validation import check_event
@@ -113,16 +113,20 @@ def send(
     warn_about_settings(context)
     moment = now()
     shortcuts = {"title": title, "message": message, "severity": severity, "url": url, "dedup_key": dedup_key}
-    manner = request.Manner(key=idempotency_key, window=dedup_window, expires=expires, to=to or (), channel=channel)
+    publish_options = PublishOptions(
+        idempotency_key=idempotency_key, dedup_window=dedup_window, expires=expires, to=to or (), channel=channel
+    )
     with receipt_in(receipt_file) as receipt:
-        telling = Telling(receipt, queue, _patience(wait, queue), output)
-        values, _ = read_readable(flags=context.find_root().obj or {})
+        send_options = SendOptions(receipt, queue, _patience(wait, queue), output)
+        values, _ = read_readable(flags=flags_of(context))
         where = Destination.best_known(values, os.environ)
-        asked = request.build(event, assignments or (), shortcuts, json_file, manner, moment, remote=where.is_server)
-        receipt.asked(asked)
+        request = build_request(
+            event, assignments or (), shortcuts, json_file, publish_options, moment, remote=where.is_server
+        )
+        receipt.asked(request)
         if dry_run and receipt_file:
             warn("--receipt: nothing is sent in a dry run, so there is none")
-        code = _preview(context, asked, output) if dry_run else _send(context, where, asked, telling, moment)
+        code = _preview(context, request, output) if dry_run else _send(context, where, request, send_options, moment)
     if code and (_is_strict(values) if strict is None else strict):
         raise typer.Exit(code)
 
@@ -140,8 +144,8 @@ def _is_strict(values: Mapping[str, Value]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
-    """What else is asked of a `send`: not to send itself (`queue`), to wait (seconds), and how to say what it did."""
+class SendOptions:
+    """How `send` delivers and reports: `queue` records only, `wait` is in seconds."""
 
     receipt: Receipt
     queue: bool
@@ -166,11 +170,11 @@ def _patience(wait: str | None, queue: bool) -> float | None:
     return patience
 
 
-def _preview(context: typer.Context, asked: PublishRequest, output: Output) -> int:
+def _preview(context: typer.Context, request: PublishRequest, output: Output) -> int:
     from alertctl.cli.preview import print_previews
 
     with client_of(context) as client:
-        found = client.preview(asked)
+        found = client.preview(request)
     print_previews(found, output)
     if all(one.held_back for one in found):
         warn(NOBODY)
@@ -178,58 +182,62 @@ def _preview(context: typer.Context, asked: PublishRequest, output: Output) -> i
     return 0
 
 
-def _send(context: typer.Context, where: Destination, asked: PublishRequest, telling: Telling, moment: datetime) -> int:
+def _send(
+    context: typer.Context, where: Destination, request: PublishRequest, options: SendOptions, moment: datetime
+) -> int:
     """Publish and deliver; the exit code for `--strict`."""
     published = False
     try:
         with client_of(context, tolerate=True) as client:
-            receipt = client.publish(asked)
+            receipt = client.publish(request)
             published = True
-            return _tell(client, receipt, telling)
+            return _tell(client, receipt, options)
     except (InvalidEvent, Conflict):
         raise
     except Exception as error:
         # A mistake in the settings, or of ours, is no reason to lose the event.
         if published:
             raise
-        return _spool(where, asked, telling, error, moment)
+        return _spool(where, request, options, error, moment)
 
 
-def _tell(client: Client, receipt: EventReceipt, telling: Telling) -> int:
+def _tell(client: Client, receipt: EventReceipt, options: SendOptions) -> int:
     # Said before anything is sent: from here on the event is safe, whatever happens to this process.
     if receipt.created:
         say(f"recorded {receipt.event_id}")
     else:
         say(f"recorded {receipt.event_id} before, under the same key: nothing is sent twice")
-    telling.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
-    deliveries = receipt.deliveries if telling.queue else _deliver(client, receipt, telling.wait)
-    warnings = [*receipt.warnings, *_troubles(deliveries, telling.queue)]
+    options.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
+    deliveries = receipt.deliveries if options.queue else _deliver(client, receipt, options.wait)
+    warnings = [*receipt.warnings, *_troubles(deliveries, options.queue)]
     for each in warnings:
         warn(each)
-    telling.receipt.recorded(receipt, deliveries, warnings)
-    if telling.output is Output.JSON:
+    options.receipt.recorded(receipt, deliveries, warnings)
+    if options.output is Output.JSON:
         whole = {"event_id": receipt.event_id, "event_type": receipt.event_type, "created": receipt.created}
         print_json({**whole, "deliveries": deliveries, "warnings": warnings})
     else:
         print_deliveries(deliveries)
-    return 0 if _everybody_told(deliveries, telling.queue) else 3
+    return 0 if _everybody_told(deliveries, options.queue) else 3
 
 
-def _spool(where: Destination, asked: PublishRequest, telling: Telling, error: Exception, moment: datetime) -> int:
+def _spool(
+    where: Destination, request: PublishRequest, options: SendOptions, error: Exception, moment: datetime
+) -> int:
     """Keep for later what can't be recorded now; the exit code for `--strict`. Raises InvalidEvent."""
     # Nobody has checked it yet, and nobody will be there to hear of it later.
-    check_event(asked)
+    check_event(request)
     try:
-        kept = spool_here().keep(asked, where, describe(error), moment)
+        kept = spool_here().keep(request, where, describe(error), moment)
     except Exception as full:
-        _report_loss(asked, telling, f"{describe(error)}; {describe(full)}")
+        _report_loss(request, options, f"{describe(error)}; {describe(full)}")
         return Unreachable.exit_code
     for each in str(error).splitlines() if isinstance(error, ConfigError) else [describe(error)]:
         say(f"alertctl: {each}")
     say(f"alertctl: spooled as {kept.id}; {_next_step(error, kept)}{_end_of_spool()}")
-    telling.receipt.spooled(kept.id, describe(error))
-    if telling.output is Output.JSON:
-        _print_unrecorded(asked, spool_id=kept.id, cause=describe(error))
+    options.receipt.spooled(kept.id, describe(error))
+    if options.output is Output.JSON:
+        _print_unrecorded(request, spool_id=kept.id, cause=describe(error))
     return NotAllowed.exit_code if isinstance(error, NotAllowed) else Unreachable.exit_code
 
 
@@ -250,20 +258,20 @@ def _end_of_spool() -> str:
     return f"; the spool ends with this machine ({spool_here().folder}): set XDG_STATE_HOME to a folder that stays"
 
 
-def _report_loss(asked: PublishRequest, telling: Telling, cause: str) -> None:
+def _report_loss(request: PublishRequest, options: SendOptions, cause: str) -> None:
     """Report an event that is neither recorded nor spooled; nothing comes after that line on stderr."""
     try:
-        telling.receipt.lost(cause)
-        telling.receipt.put()
-        if telling.output is Output.JSON:
-            _print_unrecorded(asked, spool_id=None, cause=cause)
+        options.receipt.lost(cause)
+        options.receipt.put()
+        if options.output is Output.JSON:
+            _print_unrecorded(request, spool_id=None, cause=cause)
             sys.stdout.flush()
     finally:
         say(f"LOST: neither recorded nor spooled, nobody is notified: {cause}")
 
 
-def _print_unrecorded(asked: PublishRequest, spool_id: str | None, cause: str) -> None:
-    event = {"event_id": None, "event_type": asked.event_type, "created": False, "spooled": spool_id is not None}
+def _print_unrecorded(request: PublishRequest, spool_id: str | None, cause: str) -> None:
+    event = {"event_id": None, "event_type": request.event_type, "created": False, "spooled": spool_id is not None}
     print_json({**event, "lost": spool_id is None, "spool_id": spool_id, "deliveries": [], "warnings": [cause]})
 
 

@@ -20,19 +20,24 @@ class _ToStderr(logging.Handler):
         say(f"alertctl: {record.getMessage()}")
 
 
+def flags_of(context: typer.Context) -> dict[str, object]:
+    """Return the settings given as flags before the command's name, by NAME."""
+    return context.find_root().obj or {}
+
+
 def settings_of(context: typer.Context, **flags: object) -> Settings:
     """The settings, with the flags before the command's name and those of the command, by NAME. Raises ConfigError."""
     from alertctl.config import load
 
     speak_up()
-    return load(flags={**(context.find_root().obj or {}), **flags})
+    return load(flags={**flags_of(context), **flags})
 
 
 def warn_about_settings(context: typer.Context) -> None:
     """Warn on stderr about variables that nothing reads (see `config.warnings`)."""
     from alertctl.config.warnings import warnings
 
-    for name, message in warnings(flags=context.find_root().obj or {}):
+    for name, message in warnings(flags=flags_of(context)):
         warn(f"{name}: {message}")
 
 
@@ -51,7 +56,7 @@ def connected(context: typer.Context, *, tolerate: bool = False) -> Client:
     from alertctl.client import connect
 
     speak_up()
-    return connect(context.find_root().obj or {}, tolerate=tolerate)
+    return connect(flags_of(context), tolerate=tolerate)
 
 
 def speak_up() -> None:

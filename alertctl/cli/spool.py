@@ -125,15 +125,15 @@ def drop(
 
 
 def _as_json(one: Spooled) -> dict[str, object]:
-    asked = one.request
+    request = one.request
     return {
         "id": one.id,
-        "event_type": asked.event_type,
-        "fields": asked.fields,
-        "to": asked.to,
-        "channel": asked.channel,
-        "said_at": asked.said_at,
-        "expires_at": asked.expires_at,
+        "event_type": request.event_type,
+        "fields": request.fields,
+        "to": request.to,
+        "channel": request.channel,
+        "said_at": request.said_at,
+        "expires_at": request.expires_at,
         "destination": one.destination,
         "cause": one.cause,
         "refused": one.refused,

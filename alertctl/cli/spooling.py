@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alertctl.cli.output import say, warn
+from alertctl.cli.session import flags_of
 from alertctl.errors import AlertctlError, Conflict, NotAllowed, NotFound, Unreachable
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def destination_of(context: typer.Context) -> Destination:
     from alertctl.config import read
     from alertctl.spool import Destination
 
-    return Destination.of(read(flags=context.find_root().obj or {}), os.environ)
+    return Destination.of(read(flags=flags_of(context)), os.environ)
 
 
 def spool_here() -> Spool:

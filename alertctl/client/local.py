@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Self
@@ -17,9 +18,9 @@ from alertctl import deliveries, outbox, preferences, users
 from alertctl.channels import build, build_all
 from alertctl.config import Settings
 from alertctl.dispatcher import Dispatcher, Policy
-from alertctl.errors import Conflict, Unreachable
+from alertctl.errors import Unreachable
 from alertctl.events import EVENT_TYPES
-from alertctl.publish import Publication, audience_of, prepare, publish
+from alertctl.publish import audience_of, prepare, publish
 from alertctl.schemas import (
     DeliveryDetail,
     DeliveryItem,
@@ -94,35 +95,10 @@ class LocalClient:
         return Dispatcher(self._store, self._channels, Policy.of(self._settings), now)
 
     def publish(self, request: PublishRequest) -> EventReceipt:
-        publication = self._prepared(request)
-        published = self._store.write(lambda connection: publish(connection, [publication], now())[0])
-        if isinstance(published, Conflict):
-            raise published
-        items = published.deliveries
-        if not published.created:
-            with self._store.reading() as connection:
-                items = deliveries.items_of(connection, [published.event_id])[published.event_id]
-        warnings = [*self._settings.problems, *(publication.warnings() if published.created else ())]
-        return EventReceipt(
-            event_id=published.event_id,
-            event_type=published.event_type,
-            created=published.created,
-            deliveries=items,
-            warnings=warnings,
-        )
-
-    def _prepared(self, request: PublishRequest) -> Publication:
-        return prepare(
-            request.event_type,
-            request.fields,
-            self._audience,
-            to=request.to,
-            channel=request.channel,
-            idempotency_key=request.idempotency_key,
-            dedup_window=request.dedup_window,
-            expires_at=request.expires_at,
-            said_at=request.said_at,
-        )
+        publication = prepare(request, self._audience)
+        receipt = self._store.write(lambda connection: publish(connection, publication, now()))
+        warnings = [*self._settings.problems, *(receipt.warnings if receipt.created else ())]
+        return replace(receipt, warnings=warnings)
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[DeliveryItem]:
         until = time.monotonic() + (wait or 0.0)
@@ -137,7 +113,7 @@ class LocalClient:
             time.sleep(min(left, 10 * LOOK, max(LOOK, (min(due) - now()).total_seconds())))
 
     def preview(self, request: PublishRequest) -> list[Rendered]:
-        return rehearse(self._store, self._settings, self._prepared(request), now())
+        return rehearse(self._store, self._settings, prepare(request, self._audience), now())
 
     def test(self, channel: str, to: str | None) -> TestResult:
         patience = self._settings.alertctl.deadline + PATIENCE

@@ -51,12 +51,12 @@ def _read(flags: Mapping[str, object]) -> list[Recent]:
     from alertctl.config.database import database_url, default_url
     from alertctl.config.trust import refuse_addresses
 
-    written = read(flags=flags)
-    if "ALERTCTL_SERVER" in written and written["ALERTCTL_SERVER"].text.strip():
+    values = read(flags=flags)
+    if "ALERTCTL_SERVER" in values and values["ALERTCTL_SERVER"].text.strip():
         return list(_from_server(flags))
-    if "DATABASE_URL" in refuse_addresses(written, os.environ):
+    if "DATABASE_URL" in refuse_addresses(values, os.environ):
         return []
-    named = written.get("DATABASE_URL")
+    named = values.get("DATABASE_URL")
     url = database_url(named.text if named is not None and named.text else default_url(os.environ))
     rows = _from_file(url) if url.startswith("sqlite") else _from_postgres(url)
     return [Recent(*row) for row in rows]

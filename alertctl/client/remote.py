@@ -18,6 +18,7 @@ from alertctl.client.calls import Calls
 from alertctl.client.server import Server
 from alertctl.errors import NotAllowed, NotFound, Unreachable
 from alertctl.schemas import (
+    BODY_OPTIONS,
     DeliveryDetail,
     DeliveryItem,
     Dispatched,
@@ -68,7 +69,7 @@ class RemoteClient:
     def publish(self, request: PublishRequest) -> EventReceipt:
         # With a key a repeat after a lost answer records nothing more.
         key = request.idempotency_key or f"once-{os.urandom(16).hex()}"
-        answer = self._calls.ask("POST", "/events", _event(request), headers={"Idempotency-Key": key})
+        answer = self._calls.ask("POST", "/events", _body(request), headers={"Idempotency-Key": key})
         read = {"created": True, **answer.data} if isinstance(answer.data, dict) else answer.data
         receipt = read_as(EventReceipt, read, self._server)
         if answer.headers.get("idempotent-replayed") != "true" or answer.repeated:
@@ -93,7 +94,7 @@ class RemoteClient:
 
     def preview(self, request: PublishRequest) -> list[Rendered]:
         headers = {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else {}
-        answer = self._calls.ask("POST", "/events/preview", _event(request), headers=headers)
+        answer = self._calls.ask("POST", "/events/preview", _body(request), headers=headers)
         return listed(Rendered, answer.data, self._server)
 
     def test(self, channel: str, to: str | None) -> TestResult:
@@ -246,22 +247,14 @@ class RemoteClient:
         return read_as(kind, data, self._server)
 
 
-def _event(request: PublishRequest) -> dict[str, Any]:
-    """The body that publishes."""
-    besides = {
-        "event_type": request.event_type,
-        "to": request.to or None,
-        "channel": request.channel,
-        "dedup_window": request.dedup_window,
-        "expires_at": _moment(request.expires_at),
-        "said_at": _moment(request.said_at),
+def _body(request: PublishRequest) -> dict[str, Any]:
+    """Return the body of POST /events. Its times are in full: those of an answer are cut to the second."""
+    options = {name: getattr(request, name) for name in BODY_OPTIONS}
+    return request.fields | {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in options.items()
+        if value not in (None, [])
     }
-    return {**request.fields, **{name: value for name, value in besides.items() if value is not None}}
-
-
-def _moment(moment: datetime | None) -> str | None:
-    """In full: an answer's times are cut to the second, a question's are not."""
-    return None if moment is None else moment.isoformat()
 
 
 def _query(where: LogFilter) -> dict[str, str]:

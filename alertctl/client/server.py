@@ -32,25 +32,25 @@ class Server:
         return server_root(self.url)
 
 
-def server_of(written: Mapping[str, Value]) -> Server | None:
+def server_of(values: Mapping[str, Value]) -> Server | None:
     """The server that these settings name (see `config.read`), None when they mean the database.
 
     Raises ConfigError with one line for each mistake, in the words of `config.load`; an address that the working
     folder may not set (see `config.trust`) is one.
     """
-    if "ALERTCTL_SERVER" not in written or blank(written["ALERTCTL_SERVER"].raw):
+    if "ALERTCTL_SERVER" not in values or blank(values["ALERTCTL_SERVER"].raw):
         return None
-    ours = {name: written[name] for name, _ in _CHECKS.values() if name in written}
+    ours = {name: values[name] for name, _ in _CHECKS.values() if name in values}
     problems = [f"{name}: {refusal.message}" for name, refusal in refuse_addresses(ours, {}).items()]
-    found = {field: _checked(name, check, written, problems) for field, (name, check) in _CHECKS.items()}
+    found = {field: _checked(name, check, values, problems) for field, (name, check) in _CHECKS.items()}
     if problems:
         raise ConfigError(problems)
     return Server(**{field: value for field, value in found.items() if value is not None})
 
 
-def _checked(name: str, check: Callable[[object], Any], written: Mapping[str, Value], problems: list[str]) -> Any:
+def _checked(name: str, check: Callable[[object], Any], values: Mapping[str, Value], problems: list[str]) -> Any:
     """The setting's value, None when it isn't set or wrong; what is wrong is then in `problems`."""
-    value = written.get(name)
+    value = values.get(name)
     if value is None or blank(value.raw):
         return None
     try:

@@ -13,12 +13,4 @@ def check_event(request: PublishRequest) -> None:
     from alertctl.publish import prepare
     from alertctl.routing import Audience
 
-    prepare(
-        request.event_type,
-        request.fields,
-        Audience("", (), frozenset()),
-        to=request.to,
-        channel=request.channel,
-        idempotency_key=request.idempotency_key,
-        dedup_window=request.dedup_window,
-    )
+    prepare(request, Audience("", (), frozenset()))

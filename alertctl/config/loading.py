@@ -43,25 +43,25 @@ def load(
     environ = os.environ if environ is None else environ
     cwd = cwd or Path()
     sources = gather(environ, cwd, flags or {})
-    written = resolve(sources)
+    values = resolve(sources)
     problems = [*sources.problems, *_unknown(sources)]
-    addresses = _refused_addresses(written, environ)
+    addresses = _refused_addresses(values, environ)
     if refuse:
         problems += [f"{name}: {refusal.message}" for name, refusal in addresses.items()]
-    written = {name: value for name, value in written.items() if name not in addresses}
-    sections = {section: _section(model, section, written, environ, cwd, problems) for section, model in _sections()}
+    values = {name: value for name, value in values.items() if name not in addresses}
+    sections = {section: _section(model, section, values, environ, cwd, problems) for section, model in _sections()}
     if problems and not (tolerate and all(map(_is_tolerable, problems))):
         raise ConfigError(problems)
     settings = Settings(**sections)
-    settings._written = written
+    settings._values = values
     settings._refusals = {**_refused_trust(sources), **addresses}
     settings._problems = tuple(problems)
     return settings
 
 
-def _refused_addresses(written: Mapping[str, Value], environ: Mapping[str, str]) -> dict[str, Refusal]:
-    refused = refuse_addresses(written, environ)
-    return {name: refusal for name, refusal in refused.items() if not _is_default(name, written[name].raw)}
+def _refused_addresses(values: Mapping[str, Value], environ: Mapping[str, str]) -> dict[str, Refusal]:
+    refused = refuse_addresses(values, environ)
+    return {name: refusal for name, refusal in refused.items() if not _is_default(name, values[name].raw)}
 
 
 def _refused_trust(sources: Sources) -> dict[str, Refusal]:
@@ -98,13 +98,13 @@ def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
 def _section(
     model: type[BaseModel],
     section: str,
-    written: Mapping[str, Value],
+    values: Mapping[str, Value],
     environ: Mapping[str, str],
     cwd: Path,
     problems: list[str],
 ) -> Any:
     """One section, checked. What is wrong in it is then in `problems`, and has its default value."""
-    raw = {field: written[name].raw for field, name in _names(model, section) if name in written}
+    raw = {field: values[name].raw for field, name in _names(model, section) if name in values}
     raw = {field: value for field, value in raw.items() if not blank(value)}
     if section == "database" and "url" not in raw:
         # The model's own default asks the process; here the environment was passed in.
@@ -114,7 +114,7 @@ def _section(
     try:
         return model.model_validate(raw, context={"cwd": cwd})
     except ValidationError as error:
-        problems.extend(_lines(error, section, written))
+        problems.extend(_lines(error, section, values))
         if section == "database":
             return None
         for field in {str(each["loc"][0]) for each in error.errors()}:
@@ -139,11 +139,11 @@ def _names(model: type[BaseModel], section: str) -> Iterator[tuple[str, str]]:
     return ((field, f"{section}_{field}".upper()) for field in model.model_fields)
 
 
-def _lines(error: ValidationError, section: str, written: Mapping[str, Value]) -> Iterator[str]:
+def _lines(error: ValidationError, section: str, values: Mapping[str, Value]) -> Iterator[str]:
     for each in error.errors(include_url=False, include_input=False):
         name = f"{section}_{each['loc'][0]}".upper()
         said = each.get("ctx", {}).get("error", each["msg"])
-        origin = written[name].origin if name in written else "default"
+        origin = values[name].origin if name in values else "default"
         yield f"{name}: {said}{whence(origin)}"
 
 

@@ -221,7 +221,7 @@ class Settings(BaseModel):
     prune: Prune = Field(default_factory=Prune)
     jwt: Jwt = Field(default_factory=Jwt)
     alertctl: Alertctl = Field(default_factory=Alertctl)
-    _written: Mapping[str, Value] = PrivateAttr(default_factory=dict)
+    _values: Mapping[str, Value] = PrivateAttr(default_factory=dict)
     _refusals: Mapping[str, Refusal] = PrivateAttr(default_factory=dict)
 
     @property
@@ -242,7 +242,7 @@ class Settings(BaseModel):
         return {name: self.origin(name) for name, _ in self._each()}
 
     def origin(self, name: str) -> str:
-        return self._written[name].origin if name in self._written else "default"
+        return self._values[name].origin if name in self._values else "default"
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret that is set, the longest first, for redaction; a database's password also decoded."""

@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from alertctl import users
-from alertctl.api.events import Call, record
+from alertctl.api.events import record
 from alertctl.config import Settings, loopback
-from alertctl.errors import AlertctlError, Conflict, NotAllowed
-from alertctl.publish import Publication, audience_of, prepare, publish
+from alertctl.errors import NotAllowed
+from alertctl.publish import audience_of, prepare, publish
 from alertctl.spool import EventNotAllowed, Flushed, Spool, Spooled, place_of
 from alertctl.store import Store, Writer
 from alertctl.users import Caller, Role
@@ -61,15 +61,11 @@ class SpoolJob:
     def _publish(self, one: Spooled) -> None:
         now = self._clock()
         if one.destination == self._database:
-            publication = self._prepared(one, None)
-            published = self._writer.write(lambda connection: publish(connection, [publication], now)[0])
-            if isinstance(published, Conflict):
-                raise published
+            publication = prepare(one.request, self._audience)
+            self._writer.write(lambda connection: publish(connection, publication, now))
             return
         caller = self._owner(one)
-        answer = self._writer.submit(record, Call(self._prepared(one, caller.name), caller, now))
-        if isinstance(answer, AlertctlError):
-            raise answer
+        self._writer.submit(record, (prepare(one.request, self._audience, caller.name), caller, now))
 
     def _owner(self, one: Spooled) -> Caller:
         """Return the user whose token the event was to be sent with; the token itself may have been rotated since.
@@ -87,21 +83,6 @@ class SpoolJob:
             raise EventNotAllowed(f"publishing needs the role developer, its token has {caller.role}; {NEXT}")
         # Without the token's id its user is checked once more, and not the token.
         return replace(caller, token_id=None)
-
-    def _prepared(self, one: Spooled, published_by: str | None) -> Publication:
-        asked = one.request
-        return prepare(
-            asked.event_type,
-            asked.fields,
-            self._audience,
-            to=asked.to,
-            channel=asked.channel,
-            idempotency_key=asked.idempotency_key,
-            published_by=published_by,
-            dedup_window=asked.dedup_window,
-            expires_at=asked.expires_at,
-            said_at=asked.said_at,
-        )
 
     def _say(self, flushed: Flushed) -> None:
         if flushed.told:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from alertctl.schemas.written import Moment, as_json, from_json, stamp
+from alertctl.schemas.written import Moment, as_json, from_json, parse_moment, stamp
 
 __all__ = [
+    "BODY_OPTIONS",
     "AttemptItem",
     "Count",
     "DeliveryDetail",
@@ -35,6 +36,7 @@ __all__ = [
     "UserItem",
     "as_json",
     "from_json",
+    "parse_moment",
     "stamp",
 ]
 
@@ -173,7 +175,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishRequest:
-    """An event as its caller gives it; checked on the way in.
+    """An event as its caller gives it: the one thing that `publish.prepare` checks, whoever the caller is.
 
     `dedup_window` in seconds: a target that was sent the same `dedup_key`, type and subject within it is suppressed.
     `expires_at`: not sent any more from then on. `said_at`: when the caller first said it, if that was earlier (spool).
@@ -187,6 +189,10 @@ class PublishRequest:
     dedup_window: float | None = None
     expires_at: Moment | None = None
     said_at: Moment | None = None
+
+
+BODY_OPTIONS = tuple(one.name for one in fields(PublishRequest) if one.name not in ("fields", "idempotency_key"))
+"""What the body of POST /events holds of a request, beside the event's own fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

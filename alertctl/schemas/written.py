@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from alertctl.errors import InvalidEvent
+
 T = TypeVar("T")
 
 
@@ -31,6 +33,17 @@ class _Stamped:
 
 
 Moment = Annotated[datetime, _Stamped()]
+
+
+def parse_moment(field: str, value: Any) -> datetime | None:
+    """Return the time that a caller gave, in UTC; None stays None. Raises InvalidEvent that names the field."""
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidEvent(field, "should be a time like 2026-03-02T14:32:00Z (without a zone: UTC)") from None
 
 
 def as_json(value: Any) -> Any:

@@ -70,10 +70,11 @@ class Spool:
         The request needs an idempotency key, so that it is recorded once however often it is told.
         """
         assert request.idempotency_key, "an event without a key could be told twice"
-        asked = request if request.said_at else replace(request, said_at=now)
+        if request.said_at is None:
+            request = replace(request, said_at=now)
         one = Spooled(
             id=os.urandom(4).hex(),
-            request=asked,
+            request=request,
             destination=destination.place,
             cause=cause,
             kept_at=now,

@@ -85,11 +85,11 @@ def read(path: Path) -> Spooled:
         one = from_json(Spooled, json.loads(data))
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    asked: Any = one.request
-    texts = (one.id, one.destination, asked.event_type, asked.idempotency_key)
+    request: Any = one.request
+    texts = (one.id, one.destination, request.event_type, request.idempotency_key)
     if not all(isinstance(each, str) and each for each in texts):
         raise ValueError("no event of ours")
-    if not isinstance(asked.fields, dict) or not isinstance(asked.to, list):
+    if not isinstance(request.fields, dict) or not isinstance(request.to, list):
         raise ValueError("no event of ours")
     return one
 

@@ -109,9 +109,12 @@ class Store:
             plain.detach()
             yield raw
 
-    def submit(self, work: Callable[[Connection, Sequence[Any]], Sequence[T]], item: Any) -> T:
+    def submit(self, work: Callable[[Connection, Sequence[Any]], Sequence[Any]], item: Any) -> Any:
         """The same for work on many items at once (see `Writer.submit`), here with this one only."""
-        return self.write(lambda connection: work(connection, [item])[0])
+        outcome = self.write(lambda connection: work(connection, [item])[0])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def check_writes(self) -> None:
         """Prove that the database takes writes, by one that changes nothing. Raises Unreachable."""

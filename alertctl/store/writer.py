@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Work = Callable[[Connection, Sequence[Any]], Sequence[Any]]
+"""Returns one outcome for each item, in order; an exception is raised to the caller of that item alone."""
 GATHER = 500
 """Items at most in one transaction: bounds how long an early one waits for its commit."""
 CHECK_SECONDS = 3.0
@@ -134,35 +135,42 @@ class Writer:
             self._settle_apart(jobs, error)
             return
         self.commits += 1
-        _answer(jobs, results, "set_result")
+        _answer(jobs, results)
 
     def _settle_apart(self, jobs: list[_Job], error: BaseException) -> None:
         # A database that is away is away for all of them: don't ask it once more for each.
         if len(jobs) == 1 or isinstance(error, Unreachable):
-            _answer(jobs, [error] * len(jobs), "set_exception")
+            _answer(jobs, [error] * len(jobs))
             return
         for job in jobs:
             self._settle([job])
 
 
-def _answer(jobs: Sequence[_Job], outcomes: Sequence[Any], how: str) -> None:
+def _answer(jobs: Sequence[_Job], outcomes: Sequence[Any]) -> None:
     """Tell each job's future; those of an event loop together, on its own thread."""
     looped: dict[AbstractEventLoop, list[tuple[Any, Any]]] = {}
     for job, outcome in zip(jobs, outcomes, strict=True):
         if job.loop is None:
-            getattr(job.future, how)(outcome)
+            _settle_future(job.future, outcome)
         else:
             looped.setdefault(job.loop, []).append((job.future, outcome))
     for loop, pairs in looped.items():
         # A loop that is closed has nobody left who waits.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(_tell, pairs, how)
+            loop.call_soon_threadsafe(_settle_futures, pairs)
 
 
-def _tell(pairs: Sequence[tuple[Any, Any]], how: str) -> None:
+def _settle_futures(pairs: Sequence[tuple[Any, Any]]) -> None:
     for future, outcome in pairs:
         if not future.done():
-            getattr(future, how)(outcome)
+            _settle_future(future, outcome)
+
+
+def _settle_future(future: Any, outcome: Any) -> None:
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 def _each(connection: Connection, items: Sequence[Callable[[Connection], Any]]) -> list[Any]:

@@ -11,6 +11,7 @@ from alertctl import outbox
 from alertctl.models import Status
 from alertctl.publish import prepare, publish
 from alertctl.routing import Audience
+from alertctl.schemas import PublishRequest
 from alertctl.store import Store
 from tests.benchmarks.lines import Line
 from tests.benchmarks.places import Place
@@ -70,9 +71,9 @@ def _p99(times: list[float]) -> float:
 
 def _published(store: Store) -> float:
     """Milliseconds of one event, committed; and a breath behind it."""
-    one = prepare("generic_alert", {"title": "x"}, AUDIENCE, to=["slack:#x"])
+    one = prepare(PublishRequest(event_type="generic_alert", fields={"title": "x"}, to=["slack:#x"]), AUDIENCE)
     began = time.monotonic()
-    store.write(lambda connection: publish(connection, [one], now()))
+    store.write(lambda connection: publish(connection, one, now()))
     took = time.monotonic() - began
     time.sleep(BREATH)
     return 1000 * took

@@ -14,6 +14,7 @@ from sqlmodel import SQLModel
 from alertctl.models import User, new_id
 from alertctl.outbox.rows import delivery
 from alertctl.publish import event, prepare, publish
+from alertctl.schemas import PublishRequest
 from alertctl.store import Store
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.places import Place
@@ -67,10 +68,11 @@ def _add_users(store: Store, count: int) -> None:
 
 def _published(store: Store) -> tuple[float, str]:
     """Seconds, and the event's id."""
-    one = prepare("experiment_lifecycle", {"experiment": "new-cta", "action": "started"}, AUDIENCE)
+    fields = {"experiment": "new-cta", "action": "started"}
+    one = prepare(PublishRequest(event_type="experiment_lifecycle", fields=fields), AUDIENCE)
     began = time.monotonic()
-    answer = store.write(lambda connection: publish(connection, [one], now())[0])
-    return time.monotonic() - began, answer.event_id  # type: ignore[union-attr]
+    answer = store.write(lambda connection: publish(connection, one, now()))
+    return time.monotonic() - began, answer.event_id
 
 
 def _peak(work: Callable[[], object]) -> float:

@@ -14,7 +14,8 @@ from alertctl.config import Settings, load
 from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.events import parse
 from alertctl.models import new_id
-from alertctl.publish import Published, prepare, publish
+from alertctl.publish import prepare, publish
+from alertctl.schemas import PublishRequest
 from alertctl.store import Store
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.places import Place
@@ -73,9 +74,8 @@ def _lines(stage: Stage, place: Place, store: Store, chosen: Settings, provider:
 def _dispatched(store: Store, chosen: Settings, count: int, *, single: bool) -> float:
     """CPU milliseconds of 1000 deliveries, claimed, sent and recorded."""
     to = [f"email:user{n}@corp.example" for n in range(count)]
-    one = prepare("experiment_lifecycle", FIELDS, AUDIENCE, to=to)
-    answer = store.write(lambda connection: publish(connection, [one], now())[0])
-    assert isinstance(answer, Published)
+    one = prepare(PublishRequest(event_type="experiment_lifecycle", fields=FIELDS, to=to), AUDIENCE)
+    answer = store.write(lambda connection: publish(connection, one, now()))
     channels: Any = build(chosen)
     if single:
         channels["email"].batch_size = 1

@@ -13,8 +13,9 @@ from sqlalchemy import select, update
 
 from alertctl.models import Status
 from alertctl.outbox.rows import delivery, pauses
-from alertctl.publish import prepare, publish
+from alertctl.publish import prepare, publish_many
 from alertctl.routing import Audience
+from alertctl.schemas import PublishRequest
 from alertctl.store import Store
 from alertctl.users import create_token
 from tests.benchmarks.places import Place
@@ -79,10 +80,10 @@ def developer_token(store: Store) -> str:
 
 def put_alerts(store: Store, count: int) -> None:
     """Publish `count` alerts as anybody would, to one Slack channel each."""
-    one = prepare("safety_rollback", ALERT, AUDIENCE, to=["slack:#ops"])
+    one = prepare(PublishRequest(event_type="safety_rollback", fields=ALERT, to=["slack:#ops"]), AUDIENCE)
     for start in range(0, count, PART):
         part = [one] * min(PART, count - start)
-        store.write(lambda connection, part=part: publish(connection, part, now()))  # type: ignore[misc]
+        store.write(lambda connection, part=part: publish_many(connection, part, now()))  # type: ignore[misc]
 
 
 def hold(store: Store) -> None:

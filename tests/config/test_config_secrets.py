@@ -13,7 +13,7 @@ from .planted import PLANTED, SECRET
 
 def test_secrets_are_masked_in_what_is_described_and_in_every_repr(settings_in):
     settings = settings_in(PLANTED)
-    assert SECRET not in repr(settings) + str(settings) + repr(settings.describe()) + repr(settings._written)
+    assert SECRET not in repr(settings) + str(settings) + repr(settings.describe()) + repr(settings._values)
     rows = {name: shown for name, shown, _ in settings.describe()}
     assert rows["SLACK_BOT_TOKEN"] == "********"
     assert rows["DATABASE_URL"] == "postgresql+psycopg://me:********@db/alerts?sslpassword=********"

@@ -19,9 +19,10 @@ from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.errors import DeliveryError, Reason
 from alertctl.outbox import Claim, Claimed, Ended, Lane
 from alertctl.outbox.rows import attempt, delivery, pauses
-from alertctl.publish import Published, audience_of, prepare, publish
+from alertctl.publish import Publication, audience_of, prepare, publish
 from alertctl.routing import Audience
 from alertctl.sandbox import Sandbox
+from alertctl.schemas import PublishRequest
 from alertctl.store import Connect, Store
 
 NOW = datetime(2026, 3, 2, 14, 32, tzinfo=UTC)
@@ -36,13 +37,21 @@ def after(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
+def publication(
+    event_type: str,
+    fields: dict[str, Any],
+    audience: Audience = EVERYBODY,
+    published_by: str | None = None,
+    **more: Any,
+) -> Publication:
+    return prepare(PublishRequest(event_type=event_type, fields=fields, **more), audience, published_by)
+
+
 def announce(connect: Connect, *to: str, event_type: str = "generic_alert", now: datetime = NOW) -> str:
     """Publish one event to these targets; its id."""
     fields = {"title": "Disk almost full"} if event_type == "generic_alert" else {}
-    publication = prepare(event_type, fields, EVERYBODY, to=to)
-    published = connect.write(lambda connection: publish(connection, [publication], now)[0])
-    assert isinstance(published, Published)
-    return published.event_id
+    alert = publication(event_type, fields, to=to)
+    return connect.write(lambda connection: publish(connection, alert, now)).event_id
 
 
 def claim(connect: Connect, lane: Lane = SLACK, limit: int = 100, now: datetime = NOW, **more: Any) -> Claim:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from alertctl.deliveries import page
 from alertctl.schemas import LogFilter
-from core.lab import announce, row, rows
+from core.lab import announce, publication, row, rows
 
 
 @pytest.mark.parametrize("provider", ["smtp", "sendgrid"])
@@ -48,16 +50,12 @@ def test_a_slack_channel_is_sent_as_slack_writes_it(store, sandbox, run, clock):
 
 def test_an_address_that_is_invalid_by_now_does_not_keep_the_event_from_the_others(store, sandbox, run, clock):
     """A preference may hold what an older version accepted."""
-    from alertctl.publish import Publication, prepare, publish
+    from alertctl.publish import publish
     from alertctl.routing import Target
-    from core.lab import EVERYBODY
 
-    checked = prepare("generic_alert", {"title": "x"}, EVERYBODY)
-    named = tuple(
-        Target("email", address, "named") for address in (f"a@{'ä' * 240}", "b@☃.example", "dev@corp.example")
-    )
-    publication = Publication(checked.fields, checked.given, "", EVERYBODY, named)
-    store.write(lambda connection: publish(connection, [publication], clock()))
+    to = tuple(Target("email", address, "named") for address in (f"a@{'ä' * 240}", "b@☃.example", "dev@corp.example"))
+    prepared = replace(publication("generic_alert", {"title": "x"}), to=to)
+    store.write(lambda connection: publish(connection, prepared, clock()))
     run()
     assert [(one.status, one.error) for one in rows(store)] == [
         ("failed", "invalid_address"),

@@ -13,10 +13,11 @@ from alertctl.errors import Conflict, InvalidEvent
 from alertctl.events import restore
 from alertctl.models import new_id
 from alertctl.outbox.rows import TABLES
-from alertctl.publish import prepare, publish, targets_of, test_publication
+from alertctl.publish import prepare, publish, publish_many, targets_of
 from alertctl.routing import Audience
+from alertctl.schemas import PublishRequest
 from alertctl.store import Writer
-from core.lab import EVERYBODY, NOW, after, row, rows
+from core.lab import EVERYBODY, NOW, after, arrived, claim_one, publication, record, row, rows
 
 SLACK_ONLY = Audience("#platform-alerts", ("ops@corp.example",), frozenset({"slack"}))
 EVENT = TABLES["event"]
@@ -24,15 +25,15 @@ EVENT = TABLES["event"]
 
 def alert(title="Disk almost full", audience=EVERYBODY, **more):
     fields = {"title": title} | {name: more.pop(name) for name in ("dedup_key", "message") if name in more}
-    return prepare("generic_alert", fields, audience, **more)
+    return publication("generic_alert", fields, audience, **more)
 
 
 def publish_all(connect, *publications, now=NOW):
-    return connect.write(lambda connection: publish(connection, publications, now))
+    return connect.write(lambda connection: publish_many(connection, publications, now))
 
 
-def publish_one(connect, publication, now=NOW):
-    return publish_all(connect, publication, now=now)[0]
+def publish_one(connect, prepared, now=NOW):
+    return connect.write(lambda connection: publish(connection, prepared, now))
 
 
 def where(store, **conditions):
@@ -71,7 +72,7 @@ def test_publishing_writes_the_event_and_its_deliveries_and_nothing_else(store):
 
 def test_what_was_published_is_what_is_read_back(store):
     fields = {"feature_flag": "checkout-v3", "metric": "error_rate", "value": 0.07142857, "threshold": 0.05}
-    given = prepare("safety_rollback", fields, EVERYBODY, published_by="ci@corp.example")
+    given = publication("safety_rollback", fields, published_by="ci@corp.example")
     publish_one(store, given)
     kept = row(store, EVENT)
     assert (kept.severity, kept.feature_flag, kept.published_by) == ("critical", "checkout-v3", "ci@corp.example")
@@ -79,8 +80,8 @@ def test_what_was_published_is_what_is_read_back(store):
 
 
 def test_an_event_keeps_the_time_that_it_says_it_happened(store):
-    publication = prepare("generic_alert", {"title": "x", "occurred_at": "2026-03-01T10:00:00+02:00"}, EVERYBODY)
-    publish_one(store, publication)
+    prepared = publication("generic_alert", {"title": "x", "occurred_at": "2026-03-01T10:00:00+02:00"})
+    publish_one(store, prepared)
     assert row(store, EVENT).occurred_at.isoformat() == "2026-03-01T08:00:00+00:00"
 
 
@@ -94,7 +95,7 @@ def test_a_channel_that_is_off_gets_a_suppressed_delivery_that_says_so(store):
 
 def test_named_targets_replace_all_others(store):
     add_user(store, "dev@corp.example")
-    publish_one(store, prepare("safety_rollback", {}, EVERYBODY, to=["slack:#incident", "email:boss@corp.example"]))
+    publish_one(store, publication("safety_rollback", {}, to=["slack:#incident", "email:boss@corp.example"]))
     assert [address for _, address, *_ in where(store)] == ["#incident", "boss@corp.example"]
     assert {rule for *_, rule in where(store)} == {"named"}
 
@@ -106,7 +107,7 @@ def test_only_one_channel_when_only_one_is_asked_for(store):
 
 def test_a_rollouts_next_stage_goes_to_slack_only(store):
     add_user(store, "dev@corp.example", slack_channel="#mine", choices={"rollout_advance": True})
-    publish_one(store, prepare("rollout_advance", {}, EVERYBODY))
+    publish_one(store, publication("rollout_advance", {}))
     assert [address for _, address, *_ in where(store)] == ["#platform-alerts", "#mine"]
 
 
@@ -134,19 +135,19 @@ def test_a_generic_alert_asks_no_preferences(store):
 )
 def test_a_user_is_told_what_and_where_their_preferences_say(store, preference, reached):
     user_id = add_user(store, "dev@corp.example", **preference)
-    publish_one(store, prepare("safety_rollback", {}, EVERYBODY))
+    publish_one(store, publication("safety_rollback", {}))
     assert [one.address for one in rows(store, user_id=user_id)] == reached
 
 
 def test_a_user_is_not_told_of_rollouts_unless_they_ask(store):
     add_user(store, "dev@corp.example", slack_channel="#mine")
-    publish_one(store, prepare("rollout_advance", {}, EVERYBODY))
+    publish_one(store, publication("rollout_advance", {}))
     assert [address for _, address, *_ in where(store)] == ["#platform-alerts"]
 
 
 def test_the_same_address_in_another_case_is_one_delivery(store):
     add_user(store, "OPS@Corp.Example", slack_channel="#Platform-Alerts")
-    publish_one(store, prepare("safety_rollback", {}, EVERYBODY, to=[]))
+    publish_one(store, publication("safety_rollback", {}, to=[]))
     assert [address for _, address, *_ in where(store)] == ["#platform-alerts", "ops@corp.example"]
 
 
@@ -167,21 +168,30 @@ def test_the_same_key_answers_with_the_first_event_and_sends_nothing_more(store,
     assert len(rows(store, EVENT)) == 1
 
 
+def test_the_receipt_of_a_repeated_event_has_its_deliveries_as_they_are_now(store):
+    first = publish_one(store, alert(idempotency_key="job-7", to=["slack:#x"]))
+    record(store, arrived(claim_one(store)))
+    again = publish_one(store, alert(idempotency_key="job-7", to=["slack:#x"]))
+    assert [(one.id, one.status) for one in first.deliveries] == [(row(store).id, "pending")]
+    assert [(one.id, one.status) for one in again.deliveries] == [(row(store).id, "success")]
+
+
 @pytest.mark.parametrize(
     ("key", "named"), [({"idempotency_key": "job-7"}, "idempotency key"), ({"dedup_key": "job-7"}, "dedup_key")]
 )
 def test_the_same_key_for_something_else_is_a_conflict(store, key, named):
     first = publish_one(store, alert(**key))
-    other = publish_one(store, alert("Something else", **key))
-    assert isinstance(other, Conflict)
-    assert named in str(other)
-    assert first.event_id in str(other)
+    with pytest.raises(Conflict) as conflict:
+        publish_one(store, alert("Something else", **key))
+    assert named in str(conflict.value)
+    assert first.event_id in str(conflict.value)
     assert len(rows(store, EVENT)) == 1
 
 
 def test_other_targets_are_something_else(store):
     publish_one(store, alert(idempotency_key="job-7"))
-    assert isinstance(publish_one(store, alert(idempotency_key="job-7", to=["slack:#x"])), Conflict)
+    with pytest.raises(Conflict):
+        publish_one(store, alert(idempotency_key="job-7", to=["slack:#x"]))
 
 
 def test_the_order_of_targets_makes_no_difference(store):
@@ -199,7 +209,8 @@ def test_idempotency_keys_belong_to_their_caller_and_dedup_keys_to_all(store):
 
 def test_a_refused_pair_of_keys_leaves_neither_behind(store):
     publish_one(store, alert(dedup_key="d"))
-    assert isinstance(publish_one(store, alert("other", dedup_key="d", idempotency_key="fresh")), Conflict)
+    with pytest.raises(Conflict):
+        publish_one(store, alert("other", dedup_key="d", idempotency_key="fresh"))
     assert publish_one(store, alert("third", idempotency_key="fresh")).created
 
 
@@ -228,7 +239,7 @@ def test_twenty_identical_calls_at_once_make_one_event(store, through, key):
 
     def call(_):
         begin.wait(10)
-        return connect.submit(lambda connection, items: publish(connection, items, NOW), alert(**{key: "job-7"}))
+        return connect.submit(lambda connection, items: publish_many(connection, items, NOW), alert(**{key: "job-7"}))
 
     with ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(call, range(20)))
@@ -261,7 +272,7 @@ def test_ten_thousand_recipients_are_streamed(store, long):
     ]
     store.write(lambda connection: connection.execute(insert(TABLES["users"]), people))
     tracemalloc.start()
-    publish_one(store, prepare("experiment_lifecycle", {"action": "started"}, EVERYBODY))
+    publish_one(store, publication("experiment_lifecycle", {"action": "started"}))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(rows(store)) == count + 2
@@ -272,7 +283,7 @@ def test_one_alert_after_another_can_be_published_in_one_transaction_with_a_clai
     from alertctl import outbox
 
     def daemon(connection):
-        publish(connection, [prepare("safety_rollback", {}, EVERYBODY)], NOW)
+        publish(connection, publication("safety_rollback", {}), NOW)
         return outbox.claim(connection, outbox.Lane("slack", "slack"), (9,) * 4, NOW, 30)
 
     assert len(store.write(daemon).taken) == 1
@@ -304,14 +315,15 @@ def test_what_a_caller_got_wrong_is_named_before_anything_is_written(more, field
 
 
 def test_an_event_that_lacks_something_is_sent_with_a_warning(store):
-    publication = prepare("safety_rollback", {}, EVERYBODY)
-    (warning,) = publication.warnings()
+    prepared = publication("safety_rollback", {})
+    (warning,) = prepared.warnings()
     assert "feature_flag" in warning
-    assert publish_one(store, publication).created
+    assert publish_one(store, prepared).created
 
 
 def test_a_test_is_one_delivery_that_says_it_is_a_test(store):
-    publish_one(store, test_publication("slack", "#x", "test", EVERYBODY, "dev@corp.example"))
+    request = PublishRequest(event_type="generic_alert", fields={"title": "Test"}, to=["slack:#x"])
+    publish_one(store, prepare(request, EVERYBODY, "dev@corp.example", is_test=True))
     assert where(store) == [("slack", "#x", "pending", None, "test")]
     assert restore(row(store, EVENT)).notes[-1] == "This is a test: nothing happened."
 
@@ -322,9 +334,9 @@ HOSTILE = ["\0", "\ud800", "a\u202eb", "😀" * 200, "<!channel>", "'; DROP TABL
 @pytest.mark.parametrize("text", HOSTILE)
 def test_any_text_can_be_published_and_read_back(store, text):
     fields = {"title": f"x{text}", "message": text, "details": {f"k{text}": text}, "dedup_key": f"d{text}"}
-    publication = prepare("generic_alert", fields, EVERYBODY)
-    publish_one(store, publication)
+    prepared = publication("generic_alert", fields)
+    publish_one(store, prepared)
     content = restore(row(store, EVENT))
-    assert content == publication.fields.content(content.event_id, NOW)
+    assert content == prepared.fields.content(content.event_id, NOW)
     content.title.encode()
     assert "\0" not in content.title

@@ -16,24 +16,24 @@ from alertctl.errors import InvalidEvent, Reason
 from alertctl.models import Status
 from alertctl.outbox import resend
 from alertctl.outbox.rows import TABLES
-from alertctl.publish import prepare, publish
+from alertctl.publish import publish, publish_many
 from alertctl.store import Store, Writer
-from core.lab import EVERYBODY, NOW, after, arrived, attempts, claim, claim_one, record, refused, row, rows
+from core.lab import EVERYBODY, NOW, after, arrived, attempts, claim, claim_one, publication, record, refused, row, rows
 
 WINDOW = 1800.0
 
 
 def alert(key="disk", window=WINDOW, to=("slack:#ops",), **more):
     fields = {"title": "Disk almost full"} | ({"dedup_key": key} if key else {})
-    return prepare("generic_alert", fields, EVERYBODY, to=to, dedup_window=window, **more)
+    return publication("generic_alert", fields, to=to, dedup_window=window, **more)
 
 
 def rollback(window=WINDOW, to=("slack:#ops",), **fields):
-    return prepare("safety_rollback", {"dedup_key": "disk"} | fields, EVERYBODY, to=to, dedup_window=window)
+    return publication("safety_rollback", {"dedup_key": "disk"} | fields, to=to, dedup_window=window)
 
 
-def say(store, publication, now=NOW):
-    return store.write(lambda connection: publish(connection, [publication], now)[0])
+def say(store, prepared, now=NOW):
+    return store.write(lambda connection: publish(connection, prepared, now))
 
 
 def standings(store):
@@ -69,7 +69,7 @@ def test_of_twenty_duplicates_at_once_one_is_sent(store):
 
 
 def test_duplicates_of_one_transaction_are_told_apart_too(store):
-    store.write(lambda connection: publish(connection, [alert(), alert("other"), alert()], NOW))
+    store.write(lambda connection: publish_many(connection, [alert(), alert("other"), alert()], NOW))
     assert sorted(status for status, _ in standings(store)) == ["pending", "pending", "suppressed"]
 
 
@@ -144,7 +144,7 @@ def test_the_window_counts_from_the_moment_the_message_was_sent(store):
 def test_a_target_whose_channel_was_off_got_nothing(store):
     off = replace(EVERYBODY, enabled=frozenset({"email"}))
     fields = {"title": "x", "dedup_key": "disk"}
-    say(store, prepare("generic_alert", fields, off, to=["slack:#ops"], dedup_window=WINDOW))
+    say(store, publication("generic_alert", fields, off, to=["slack:#ops"], dedup_window=WINDOW))
     say(store, alert())
     assert standings(store) == [("suppressed", "slack_disabled"), ("pending", None)]
 
@@ -193,7 +193,7 @@ def test_of_eight_publishers_at_once_each_target_is_sent_to_by_one(store, databa
         own = writer if through == "writer" else stores[number]
         begin.wait(10)
         for _ in range(5):
-            own.submit(lambda connection, items: publish(connection, items, NOW), alert(to=targets))
+            own.submit(lambda connection, items: publish_many(connection, items, NOW), alert(to=targets))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(publish_some, range(8)))
@@ -211,7 +211,7 @@ def test_two_publishers_of_the_same_windows_in_different_order_both_succeed(stor
 
     def publish_all(order):
         begin.wait(10)
-        store.write(lambda connection: publish(connection, [alert(key) for key in order], NOW))
+        store.write(lambda connection: publish_many(connection, [alert(key) for key in order], NOW))
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(publish_all, (keys, list(reversed(keys)))))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
 
-from alertctl.errors import Unreachable
+from alertctl.errors import Conflict, Unreachable
 from alertctl.store import Store, Writer
 
 
@@ -77,6 +78,40 @@ def test_what_one_raises_is_what_its_caller_gets(writer):
     with pytest.raises(ZeroDivisionError):
         writer.write(lambda _: 1 // 0)
     assert writer.write(lambda connection: connection.execute(text("SELECT 7")).scalar()) == 7
+
+
+def refuse_odd(connection, items):
+    """Write the even items; the outcome of an odd one is an exception."""
+    note(connection, [item for item in items if item % 2 == 0])
+    return [item if item % 2 == 0 else Conflict(f"{item} is odd") for item in items]
+
+
+def test_an_outcome_that_is_an_exception_is_raised_to_its_caller_alone(writer, store):
+    gate = Gate(writer)
+    before = writer.commits
+    futures = [writer.submit_later(refuse_odd, number) for number in range(4)]
+    gate.open()
+    assert [future.result(10) for future in futures[::2]] == [0, 2]
+    assert [str(future.exception(10)) for future in futures[1::2]] == ["1 is odd", "3 is odd"]
+    assert noted(store) == {"0", "2"}
+    assert writer.commits == before + 2
+
+
+def test_a_coroutine_gets_the_exception_too(writer):
+    async def submit():
+        return await asyncio.gather(
+            *(writer.submit_soon(refuse_odd, number) for number in (2, 3)), return_exceptions=True
+        )
+
+    result, conflict = asyncio.run(submit())
+    assert result == 2
+    assert isinstance(conflict, Conflict)
+
+
+def test_a_store_raises_the_exception_too(store):
+    assert store.submit(refuse_odd, 2) == 2
+    with pytest.raises(Conflict, match="3 is odd"):
+        store.submit(refuse_odd, 3)
 
 
 def test_a_caller_that_no_longer_waits_does_not_end_the_writer(writer, store):

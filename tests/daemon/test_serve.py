@@ -19,6 +19,7 @@ from alertctl.outbox import Routed
 from alertctl.publish import prepare, publish
 from alertctl.routing import Audience, Target
 from alertctl.sandbox import Sandbox
+from alertctl.schemas import PublishRequest
 from alertctl.store import Store
 
 from .conftest import until
@@ -88,8 +89,9 @@ def test_a_fresh_critical_alert_overtakes_a_backlog_of_retries(serve, call, sand
     backlog = 50_000 if long else 5_000
     now = datetime.now(UTC)
     audience = Audience("#x", (), frozenset({"slack"}))
-    old = prepare("generic_alert", {"title": "old"}, audience, to=["slack:#first"])
-    event = store.write(lambda connection: publish(connection, [old], now)[0])
+    request = PublishRequest(event_type="generic_alert", fields={"title": "old"}, to=["slack:#first"])
+    old = prepare(request, audience)
+    event = store.write(lambda connection: publish(connection, old, now))
     targets = (Target("slack", f"#old{n}", "named") for n in range(backlog))
     store.write(
         lambda connection: outbox.enqueue(connection, [Routed(event.event_id, "generic_alert", 2, targets)], now)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from datetime import timedelta
 
-from core.lab import EMAIL, EVERYBODY, NOW, announce, arrived, claim, record, refused
+from core.lab import EMAIL, NOW, announce, arrived, claim, publication, record, refused
 from sqlalchemy import insert, select
 from sqlmodel import SQLModel
 
 from alertctl import preferences, users
 from alertctl.errors import Reason
-from alertctl.publish import prepare, publish
+from alertctl.publish import publish
 from alertctl.store import Store, upgrade
 from alertctl.store.copy import MARK, TABLES
 from alertctl.store.transfer import OWN
@@ -56,8 +56,8 @@ def live_a_little(store: Store) -> str:
     changes = {"slack_enabled": False, "slack_channel": "#dev", "notify_on_rollout_advance": True}
     store.write(lambda connection: preferences.update(connection, someone, changes, NOW))
     fields = {"title": STRANGE, "message": "x" * 3000, "details": {"größe": "1 \U0001f4be"}, "dedup_key": "disk"}
-    keyed = prepare("generic_alert", fields, EVERYBODY, idempotency_key=f"job {STRANGE!a}", published_by="ci")
-    store.write(lambda connection: publish(connection, [keyed], NOW))
+    keyed = publication("generic_alert", fields, published_by="ci", idempotency_key=f"job {STRANGE!a}")
+    store.write(lambda connection: publish(connection, keyed, NOW))
     announce(store, "slack:#ok", "slack:#limited", "email:a@corp.example", "slack:#waiting")
     claimed = {one.address: one for one in claim(store).taken}
     record(store, arrived(claimed["#ok"]), refused(claimed["#limited"], Reason.RATE_LIMITED, retry_after=30.0))

@@ -10,9 +10,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from alertctl.publish import prepare, publish
+from alertctl import publish
 from alertctl.routing import Audience
 from alertctl.sandbox import Sandbox
+from alertctl.schemas import PublishRequest
 from alertctl.store import Store
 
 SLACK_ONLY = Audience("#x", (), frozenset({"slack"}))
@@ -111,10 +112,13 @@ def publish_many(store: Store, count: int, prefix: str = "c", at_once: int = 500
     """One event to each of `count` channels."""
     for start in range(0, count, at_once):
         events = [
-            prepare("generic_alert", {"title": "x"}, SLACK_ONLY, to=[f"slack:#{prefix}{number}"])
+            publish.prepare(
+                PublishRequest(event_type="generic_alert", fields={"title": "x"}, to=[f"slack:#{prefix}{number}"]),
+                SLACK_ONLY,
+            )
             for number in range(start, min(count, start + at_once))
         ]
-        store.write(lambda connection, events=events: publish(connection, events, datetime.now(UTC)))
+        store.write(lambda connection, events=events: publish.publish_many(connection, events, datetime.now(UTC)))
 
 
 def arrived(sandbox: Sandbox) -> Counter[str]:
