@@ -15,7 +15,7 @@ from alertctl.channels.deadline import Deadline
 from alertctl.channels.exchange import Reply
 from alertctl.channels.proxies import proxy_passwords
 from alertctl.channels.slack_blocks import slack_message
-from alertctl.channels.slack_errors import AMBIGUOUS, WHOLE_PROVIDER, cleaned_code, slack_reason
+from alertctl.channels.slack_errors import WHOLE_PROVIDER, cleaned_code, slack_reason
 from alertctl.channels.statuses import status_error
 from alertctl.channels.text import Redactor, one_line
 from alertctl.channels.transport import Transport
@@ -95,7 +95,8 @@ def slack_verdict(reply: Reply) -> Verdict:
 
 def _refuses(reply: Reply, code: str) -> bool:
     """Whether the code in the body may speak: an outage stays an outage, unless it may have been half a success."""
-    return not reply.truncated and (reply.status == 200 or 400 <= reply.status < 500 or code in AMBIGUOUS)
+    ambiguous = slack_reason(code) is Reason.AMBIGUOUS
+    return not reply.truncated and (reply.status == 200 or 400 <= reply.status < 500 or ambiguous)
 
 
 def _refusal(reply: Reply, code: str) -> DeliveryError:

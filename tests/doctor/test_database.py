@@ -197,7 +197,7 @@ def test_a_database_of_another_version_is_told_apart(log, version, outcome, word
 
 def test_looking_changes_nothing_in_the_database(log):
     log.add("slack", "pending", minutes_ago=10, due=True)
-    log.pause("slack", "config", "token_revoked", seconds=-5)
+    log.limit("slack", "ratelimited", seconds=-5)
 
     def rows() -> list[object]:
         with log.store.reading() as connection:
