@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from alertctl.config import duration_of
 from alertctl.errors import InvalidEvent
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 LARGEST_FILE = 4_000_000
 """Bytes of JSON that are read at most."""
-LONGEST = 36_500 * 86400
-"""Seconds: nobody waits longer, and no calendar ends before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +63,8 @@ def build(
         to=list(manner.to) or targets,
         channel=manner.channel or only or None,
         idempotency_key=key_of(manner.key),
-        dedup_window=_duration("--dedup-window", window) if window else besides["dedup_window"],
-        expires_at=now + timedelta(seconds=_duration("--expires", expires)) if expires else besides["expires_at"],
+        dedup_window=duration_of("--dedup-window", window) if window else besides["dedup_window"],
+        expires_at=now + timedelta(seconds=duration_of("--expires", expires)) if expires else besides["expires_at"],
         said_at=besides["said_at"],
     )
 
@@ -86,20 +85,8 @@ def _besides(body: dict[str, Any]) -> dict[str, Any]:
     window = body.pop("dedup_window", None)
     moments = {name: _moment(name, body.pop(name, None)) for name in ("expires_at", "said_at")}
     if window is not None:
-        window = _duration("dedup_window", window)
+        window = duration_of("dedup_window", window)
     return {"dedup_window": window, **moments}
-
-
-def _duration(name: str, value: object) -> float:
-    from alertctl.config import seconds
-
-    try:
-        found = seconds(value)
-    except ValueError as error:
-        raise InvalidEvent(name, str(error)) from None
-    if not 0 < found <= LONGEST:
-        raise InvalidEvent(name, f"should be a duration up to {LONGEST // 86400} days, longer than nothing")
-    return found
 
 
 def _moment(name: str, value: object) -> datetime | None:
