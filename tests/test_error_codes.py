@@ -11,11 +11,11 @@ import pytest
 
 import alertctl
 from alertctl.channels import network_errors, smtp_errors, statuses
-from alertctl.channels.credentials import credential
 from alertctl.channels.network_errors import Stage, network_code, network_error
 from alertctl.error_codes import ERROR_CODES, SLACK_CODES, fix, meaning
 from alertctl.errors import DeliveryError, Reason
 from alertctl.outbox.rows import INTERRUPTED
+from alertctl.text import credential
 
 SLACK = {entry.code: entry.reason for entry in SLACK_CODES}
 PACKAGE = Path(alertctl.__file__).parent

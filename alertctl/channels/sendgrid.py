@@ -18,16 +18,15 @@ from sendgrid.helpers.mail import (
 
 from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import Parcel, Receipt, Verdict
-from alertctl.channels.credentials import credential, sealed
 from alertctl.channels.deadline import Deadline
 from alertctl.channels.email import Sender, display_name, headers, letter, message_id
 from alertctl.channels.exchange import Reply
 from alertctl.channels.proxies import proxy_passwords
 from alertctl.channels.statuses import status_error
-from alertctl.channels.text import Redactor, one_line
 from alertctl.channels.transport import Transport
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
+from alertctl.text import Redactor, credential, one_line, sealed
 
 BATCH = 1000
 """Personalizations that SendGrid takes in one request."""

@@ -10,18 +10,17 @@ from typing import Any
 from alertctl import __version__
 from alertctl.addresses import encode_slack_channel
 from alertctl.channels.base import Parcel, Receipt, Verdict
-from alertctl.channels.credentials import credential, sealed
 from alertctl.channels.deadline import Deadline
 from alertctl.channels.exchange import Reply
 from alertctl.channels.proxies import proxy_passwords
 from alertctl.channels.slack_blocks import slack_message
 from alertctl.channels.slack_errors import WHOLE_PROVIDER, cleaned_code, slack_reason
 from alertctl.channels.statuses import status_error
-from alertctl.channels.text import Redactor, one_line
 from alertctl.channels.transport import Transport
 from alertctl.channels.waits import retry_after
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
+from alertctl.text import Redactor, credential, one_line, sealed
 
 
 class SlackChannel:

@@ -12,10 +12,10 @@ from typing import Any, TypeVar, cast
 
 from alertctl.channels.deadline import Deadline
 from alertctl.channels.proxies import proxy_passwords
-from alertctl.channels.text import Redactor, fit
 from alertctl.config import Settings
 from alertctl.doctor.found import Found, Outcome, failure, unknown
 from alertctl.errors import ConfigError
+from alertctl.text import Redactor, fit
 
 T = TypeVar("T")
 CHECK_SECONDS = 5.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 
-from alertctl.channels.credentials import credential
 from alertctl.channels.exchange import Reply
 from alertctl.channels.sendgrid import sendgrid_verdict
 from alertctl.doctor.carrier import transport
@@ -13,6 +12,7 @@ from alertctl.doctor.examination import Examination
 from alertctl.doctor.found import Found, failure, fix_for, ok, unknown, warning
 from alertctl.error_codes import ERROR_CODES
 from alertctl.errors import DeliveryError
+from alertctl.text import credential
 
 SCOPE = "mail.send"
 _KEY = re.compile(r"SG\.[\w-]+\.[\w-]+")

@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 
 from alertctl.addresses import identity as channel_identity
 from alertctl.channels.base import Receipt
-from alertctl.channels.credentials import credential
 from alertctl.channels.deadline import Deadline
 from alertctl.channels.exchange import Reply
 from alertctl.channels.slack import slack_verdict
@@ -22,6 +21,7 @@ from alertctl.doctor.settings import switched_on
 from alertctl.doctor.settings import well_set as settings_well_set
 from alertctl.error_codes import ERROR_CODES
 from alertctl.errors import DeliveryError, Reason
+from alertctl.text import credential
 
 WRITE, WRITE_PUBLIC = "chat:write", "chat:write.public"
 READ_PUBLIC, READ_PRIVATE = "channels:read", "groups:read"
