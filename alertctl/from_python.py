@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from alertctl.client.validation import check_event
-from alertctl.config import read_readable, seconds
+from alertctl.config import duration_of, read_readable
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
 from alertctl.schemas import PublishRequest
 from alertctl.spool import Destination, Spool, describe, key_of
@@ -39,8 +39,6 @@ FOR_THE_SPOOL = 0.2
 """The part of a call's time that is kept for putting the event into the spool, at most half a second."""
 AT_ONCE = 32
 """Calls that may be under way: those left alone after their timeout count until they end. More go into the spool."""
-LONGEST = 36_500 * 86400
-"""Seconds: no calendar ends before."""
 KEPT = 8
 """Idle connections to one database or server."""
 
@@ -271,28 +269,16 @@ def _request(
     targets = [to] if isinstance(to, str) else to
     if not isinstance(targets, list | tuple | set) or not all(isinstance(one, str) for one in targets):
         raise InvalidEvent("to", 'should be targets like "slack:#ops"')
-    late = _seconds("expires", expires)
+    late = None if expires is None else duration_of("expires", expires)
     return PublishRequest(
         event_type=event_type,
         fields=_plain(fields),
         to=list(targets),
         channel=channel,
         idempotency_key=key_of(idempotency_key),
-        dedup_window=_seconds("dedup_window", dedup_window),
+        dedup_window=None if dedup_window is None else duration_of("dedup_window", dedup_window),
         expires_at=None if late is None else datetime.now(UTC) + timedelta(seconds=late),
     )
-
-
-def _seconds(name: str, value: Duration | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        found = value.total_seconds() if isinstance(value, timedelta) else seconds(value)
-    except ValueError as error:
-        raise InvalidEvent(name, str(error)) from None
-    if not 0 < found <= LONGEST:
-        raise InvalidEvent(name, f"should be a duration up to {LONGEST // 86400} days, longer than nothing")
-    return found
 
 
 def _timeout(value: Any) -> float:

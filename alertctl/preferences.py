@@ -12,11 +12,12 @@ from sqlmodel import SQLModel
 
 from alertctl.addresses import check_address
 from alertctl.errors import InvalidEvent
-from alertctl.events import PREFERENCES, did_you_mean
+from alertctl.events import PREFERENCES
 from alertctl.models import EventPreference, Preference, User
 from alertctl.routing import Recipient
 from alertctl.schemas import Prefs
 from alertctl.store import insert_new, insert_or
+from alertctl.suggestions import suggest
 
 users = SQLModel.metadata.tables[str(User.__tablename__)]
 preference = SQLModel.metadata.tables[str(Preference.__tablename__)]
@@ -140,8 +141,7 @@ def _checked(name: str, value: Any) -> bool | str | None:
             raise InvalidEvent(name, "should be text, or null for the default")
         return check_address(ADDRESSES[name], value, name)
     if name not in FLAGS:
-        hint = did_you_mean(name, NAMES) or f" (it has {', '.join(NAMES)})"
-        raise InvalidEvent(name[:80], f"preferences have no such field{hint}")
+        raise InvalidEvent(name[:80], f"preferences have no such field{suggest(name, NAMES)}")
     if not isinstance(value, bool):
         raise InvalidEvent(name, "should be true or false")
     return value

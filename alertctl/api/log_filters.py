@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from alertctl.events import BY_NAME, did_you_mean
+from alertctl.events import BY_NAME
 from alertctl.models import Status
 from alertctl.routing import CHANNELS
 from alertctl.schemas import LogFilter
+from alertctl.suggestions import did_you_mean
 
 PLAIN = r"[^\x00-\x1f\x7f]*"
 

@@ -15,8 +15,8 @@ from functools import lru_cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from alertctl.addresses import check_email, encode_email, is_email
-from alertctl.channels.text import fit, safe_link
 from alertctl.content import Content, Severity
+from alertctl.text import fit, safe_link
 
 SUBJECT_LIMIT = 200
 SUMMARY_LIMIT = 20_000

@@ -18,16 +18,15 @@ from sendgrid.helpers.mail import (
 
 from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import Parcel, Receipt, Verdict
-from alertctl.channels.credentials import credential, sealed
 from alertctl.channels.email import Sender, display_name, headers, letter, load_templates, message_id
 from alertctl.channels.http_errors import no_reply_error, status_error
-from alertctl.channels.text import Redactor, one_line
 from alertctl.content import Content
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient, Response
 from alertctl.http.errors import HttpError
 from alertctl.http.proxies import proxy_passwords
+from alertctl.text import Redactor, credential, one_line, sealed
 
 BATCH = 1000
 """Personalizations that SendGrid takes in one request."""

@@ -10,11 +10,9 @@ from typing import Any
 from alertctl import __version__
 from alertctl.addresses import encode_slack_channel
 from alertctl.channels.base import Parcel, Receipt, Verdict
-from alertctl.channels.credentials import credential, sealed
 from alertctl.channels.http_errors import no_reply_error, status_error
 from alertctl.channels.slack_blocks import slack_message
-from alertctl.channels.slack_errors import AMBIGUOUS, WHOLE_PROVIDER, cleaned_code, slack_reason
-from alertctl.channels.text import Redactor, one_line
+from alertctl.channels.slack_errors import WHOLE_PROVIDER, cleaned_code, slack_reason
 from alertctl.channels.waits import retry_after
 from alertctl.content import Content
 from alertctl.deadline import Deadline
@@ -22,6 +20,7 @@ from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient, Response
 from alertctl.http.errors import HttpError
 from alertctl.http.proxies import proxy_passwords
+from alertctl.text import Redactor, credential, one_line, sealed
 
 
 class SlackChannel:
@@ -96,7 +95,8 @@ def slack_verdict(reply: Response) -> Verdict:
 
 def _refuses(reply: Response, code: str) -> bool:
     """Whether the code in the body may speak: an outage stays an outage, unless it may have been half a success."""
-    return not reply.truncated and (reply.status == 200 or 400 <= reply.status < 500 or code in AMBIGUOUS)
+    ambiguous = slack_reason(code) is Reason.AMBIGUOUS
+    return not reply.truncated and (reply.status == 200 or 400 <= reply.status < 500 or ambiguous)
 
 
 def _refusal(reply: Response, code: str) -> DeliveryError:

@@ -18,8 +18,8 @@ from slack_sdk.models.blocks import (
     SectionBlock,
 )
 
-from alertctl.channels.text import cut, fit, safe_link, width
 from alertctl.content import Content, Field, Severity, full_stop
+from alertctl.text import cut, fit, safe_link, width
 
 # https://docs.slack.dev/reference/block-kit/blocks; all in UTF-16 units, counted after escaping
 HEADER_LIMIT = 150

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from alertctl.cli.options import nearest
 from alertctl.cli.output import print_line
+from alertctl.suggestions import did_you_mean
 
 CODES = (
     (0, "done (send: recorded, whatever the providers said)"),
@@ -83,6 +83,6 @@ def _asked_for(root: Any, words: list[str]) -> Any:
         below = getattr(context.command, "commands", {})
         if word not in below:
             known = [*below, *(TOPICS if context is root else ())]
-            raise typer.BadParameter(f"there is no help on {' '.join(words)[:60]!r}{nearest(word, known)}")
+            raise typer.BadParameter(f"there is no help on {' '.join(words)[:60]!r}{did_you_mean(word, known)}")
         context = type(root)(below[word], info_name=word, parent=context)
     return context

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import typer
+
+from alertctl.suggestions import suggest
 
 STATUSES = ("pending", "sending", "success", "failed", "suppressed")
 """The words of `models.Status`, which costs half a second to import."""
@@ -14,18 +15,10 @@ CHANNELS = ("slack", "email")
 ROLES = ("viewer", "analyst", "developer", "admin")
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean failed?`, or nothing."""
-    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
 def one_of(known: tuple[str, ...], what: str) -> Callable[[str | None], str | None]:
     def check(value: str | None) -> str | None:
         if value is not None and value not in known:
-            raise typer.BadParameter(
-                f"{value[:60]!r} is not {what}{nearest(value, known) or ' (one of ' + ', '.join(known) + ')'}"
-            )
+            raise typer.BadParameter(f"{value[:60]!r} is not {what}{suggest(value, known)}")
         return value
 
     return check

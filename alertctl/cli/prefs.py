@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alertctl.cli.options import nearest
 from alertctl.cli.output import Output, OutputOption, print_items, print_json, print_line
 from alertctl.cli.rows import short
 from alertctl.cli.session import client_of
 from alertctl.cli.table import Column, print_table
+from alertctl.suggestions import suggest
 
 if TYPE_CHECKING:
     from alertctl.schemas import Prefs
@@ -154,8 +154,7 @@ def _change(text: str) -> tuple[str, Any]:
         return name, None if word in DEFAULTS else value.strip()
     if name not in switches:
         known = [*switches, *PLACES]
-        hint = nearest(name, known) or f" (one of {', '.join(known)})"
-        raise typer.BadParameter(f"{name[:60]!r} is not a preference{hint}", param_hint="NAME=VALUE")
+        raise typer.BadParameter(f"{name[:60]!r} is not a preference{suggest(name, known)}", param_hint="NAME=VALUE")
     if word not in ON_OFF:
         raise typer.BadParameter(f"{value[:60]!r} is neither on nor off", param_hint=name)
     return name, ON_OFF[word]

@@ -9,7 +9,7 @@ import typer
 
 from alertctl.cli.output import Output, OutputOption, print_json, say
 from alertctl.cli.session import client_of
-from alertctl.cli.times import age
+from alertctl.cli.times import duration_option
 
 
 def prune(
@@ -31,10 +31,7 @@ def prune(
 
     What still waits stays. A daemon does the same once a day, as the PRUNE_ settings say.
     """
-    try:
-        older = None if older_than is None else age(older_than)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--older-than") from None
+    older = duration_option("--older-than", older_than)
     with client_of(context) as client:
         if not dry_run and not yes:
             _ask(client.prune(older, dry_run=True).deliveries)

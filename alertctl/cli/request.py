@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from alertctl.config import duration_of
 from alertctl.errors import InvalidEvent
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 LARGEST_FILE = 4_000_000
 """Bytes of JSON that are read at most."""
-LONGEST = 36_500 * 86400
-"""Seconds: nobody waits longer, and no calendar ends before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +52,14 @@ def build_request(
     event_type = event or named
     known = _fields_of(event_type, remote)
     expires_at, said_at = (parse_moment(name, body.pop(name, None)) for name in ("expires_at", "said_at"))
-    dedup_window = _duration("dedup_window", body.pop("dedup_window", None))
+    dedup_window = body.pop("dedup_window", None)
+    if dedup_window is not None:
+        dedup_window = duration_of("dedup_window", dedup_window)
     to, channel = _targets(body), _text(body, "channel")
     if options.dedup_window:
-        dedup_window = _duration("--dedup-window", options.dedup_window)
-    if expires := _duration("--expires", options.expires or None):
-        expires_at = now + timedelta(seconds=expires)
+        dedup_window = duration_of("--dedup-window", options.dedup_window)
+    if options.expires:
+        expires_at = now + timedelta(seconds=duration_of("--expires", options.expires))
     fields = {name: value for name, value in shortcuts.items() if value is not None}
     for field, value in [*fields.items(), *map(_assignment, assignments)]:
         _set(body, field, value, known)
@@ -83,20 +84,6 @@ def _fields_of(event_type: str | None, remote: bool) -> Mapping[str, Any] | None
     if not event_type:
         raise InvalidEvent("--event", f"which one? ({', '.join(BY_NAME)})")
     return find(event_type).model_fields
-
-
-def _duration(name: str, value: object) -> float | None:
-    if value is None:
-        return None
-    from alertctl.config import seconds
-
-    try:
-        found = seconds(value)
-    except ValueError as error:
-        raise InvalidEvent(name, str(error)) from None
-    if not 0 < found <= LONGEST:
-        raise InvalidEvent(name, f"should be a duration up to {LONGEST // 86400} days, longer than nothing")
-    return found
 
 
 def _assignment(text: str) -> tuple[str, str]:

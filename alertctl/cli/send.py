@@ -157,17 +157,11 @@ def _patience(wait: str | None, queue: bool) -> float | None:
     """The seconds of `--wait`. Raises InvalidEvent."""
     if wait is None:
         return None
-    from alertctl.config import seconds
+    from alertctl.config import duration_of
 
-    try:
-        patience = seconds(wait)
-    except ValueError as error:
-        raise InvalidEvent("--wait", str(error)) from None
     if queue:
         raise InvalidEvent("--wait", "not together with --queue, which waits for nothing")
-    if patience > LONGEST_WAIT:
-        raise InvalidEvent("--wait", f"should be a duration up to {LONGEST_WAIT / 3600:.0f}h")
-    return patience
+    return duration_of("--wait", wait, 0, LONGEST_WAIT)
 
 
 def _preview(context: typer.Context, request: PublishRequest, output: Output) -> int:

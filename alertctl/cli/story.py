@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from alertctl.catalogue import meaning, remedy
 from alertctl.cli.output import plain, print_line
 from alertctl.cli.rows import print_deliveries, short
 from alertctl.cli.table import STYLES, console, wrapped
 from alertctl.cli.times import moment_in_full, until
+from alertctl.error_codes import fix, meaning
 
 if TYPE_CHECKING:
     from alertctl.schemas import AttemptItem, DeliveryDetail
@@ -47,7 +47,7 @@ def _standing(one: DeliveryDetail, moment: datetime) -> Iterator[str]:
     if one.error:
         provider = one.attempt_log[-1].provider if one.attempt_log else None
         yield f"error     {plain(one.error, ' ')}: {meaning(one.error, one.reason)}"
-        yield f"do        {remedy(one.error, one.reason, provider, final=one.next_attempt_at is None)}"
+        yield f"do        {fix(one.error, one.reason, provider, final=one.next_attempt_at is None)}"
     if one.status == "failed":
         yield f"next      {_next(one, moment)}"
     if one.ambiguous:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+import typer
+
 _AGE = re.compile(r"[0-9.]+\s*(ms|[smhdw])([0-9.]+(ms|[smhdw]))*", re.IGNORECASE)
 
 
@@ -41,7 +43,9 @@ def parse_moment(text: str, moment: datetime) -> datetime:
     word = text.strip()
     try:
         if _AGE.fullmatch(word):
-            return moment - age(word)
+            from alertctl.config import parse_duration
+
+            return moment - timedelta(seconds=parse_duration(word))
         return datetime.fromisoformat(word).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         raise ValueError(
@@ -49,14 +53,17 @@ def parse_moment(text: str, moment: datetime) -> datetime:
         ) from None
 
 
-def age(text: str) -> timedelta:
-    """A duration with a unit. Raises ValueError."""
-    from alertctl.config import seconds
+def duration_option(option: str, text: str | None, low: float = 0) -> timedelta | None:
+    """Return the duration of an option, None without one. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    from alertctl.config import duration_between
+    from alertctl.config.durations import LONGEST
 
     try:
-        return timedelta(seconds=seconds(text))
-    except OverflowError:
-        raise ValueError(f"{text[:40]!r} is too long a time") from None
+        return timedelta(seconds=duration_between(low, LONGEST)(text))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def clock(when: datetime | None, moment: datetime) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +13,7 @@ from alertctl.cli.output import Output, OutputOption, print_items, print_json, p
 from alertctl.cli.rows import short
 from alertctl.cli.session import client_of
 from alertctl.cli.table import Column, print_table
-from alertctl.cli.times import age, clock, moment_in_full, now
+from alertctl.cli.times import clock, duration_option, moment_in_full, now
 
 if TYPE_CHECKING:
     from alertctl.schemas import TokenItem
@@ -45,7 +45,7 @@ def create(
 
     Make a token and print it, once: only its hash is kept.
     """
-    lifetime = _lifetime(expires)
+    lifetime = duration_option("--expires", expires, low=0.001)
     with client_of(context) as client:
         made, secret = client.create_token(user, role, lifetime)
     if output is Output.JSON:
@@ -94,19 +94,6 @@ def revoke(
         print_json(revoked)
     else:
         _table([revoked])
-
-
-def _lifetime(text: str | None) -> timedelta | None:
-    if text is None:
-        return None
-    try:
-        lifetime = age(text)
-        now() + lifetime
-    except (ValueError, OverflowError):
-        lifetime = timedelta(0)
-    if lifetime <= timedelta(0):
-        raise typer.BadParameter(f"{text[:40]!r} is not how long a token may live (90d, 12h)", param_hint="--expires")
-    return lifetime
 
 
 def _table(found: Sequence[TokenItem]) -> None:

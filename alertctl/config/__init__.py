@@ -8,9 +8,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from alertctl.config.durations import duration_between, duration_of, format_duration, parse_duration
 from alertctl.config.folders import ends_with_machine, has_temporary_state, state_folder
 from alertctl.config.layers import Value, read, read_readable
-from alertctl.config.values import duration, loopback, seconds
+from alertctl.config.values import loopback
 
 if TYPE_CHECKING:
     from alertctl.config.checks import Problem, check
@@ -22,15 +23,17 @@ __all__ = [
     "Settings",
     "Value",
     "check",
-    "duration",
+    "duration_between",
+    "duration_of",
     "ends_with_machine",
+    "format_duration",
     "has_temporary_state",
     "load",
     "loopback",
+    "parse_duration",
     "read",
     "read_readable",
     "reference",
-    "seconds",
     "state_folder",
 ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ from alertctl.config.settings import Settings, reference, shown
 from alertctl.config.trust import Refusal, refuse_addresses
 from alertctl.config.values import quoted
 from alertctl.errors import ConfigError
+from alertctl.suggestions import did_you_mean
 
 log = logging.getLogger("alertctl.config")
 _NEEDED_TO_RECORD = ("SLACK_DEFAULT_CHANNEL", "ALERTCTL_CONFIG", "ALERTCTL_SERVER")
@@ -152,7 +152,7 @@ def _unknown(sources: Sources) -> Iterator[str]:
     known = {section: _keys(model, section) for section, model in _sections()}
     for section, fields in sources.table.items():
         if section not in known:
-            nearest = _nearest(f"[{section}]", [f"[{each}]" for each in known])
+            nearest = did_you_mean(f"[{section}]", [f"[{each}]" for each in known])
             named = _plain(section)
             yield f"{named.upper()}: there is no section [{named}]{nearest}{_where(sources)}"
         elif isinstance(fields, dict):
@@ -165,7 +165,7 @@ def _unknown_keys(section: str, fields: Iterable[str], known: list[str], where: 
     for key in fields:
         if key not in known:
             name = f"{section}_{_plain(key)}".upper()
-            yield f"{name}: [{section}] has no {_plain(key)}{_nearest(key, known)}{where}"
+            yield f"{name}: [{section}] has no {_plain(key)}{did_you_mean(key, known)}{where}"
 
 
 def _where(sources: Sources) -> str:
@@ -176,11 +176,6 @@ def _keys(model: type[BaseModel], section: str) -> list[str]:
     not_in_toml = ("ALERTCTL_CONFIG", "ALERTCTL_NO_DOTENV")
     keys = [field for field, name in _names(model, section) if name not in not_in_toml]
     return [*keys, *(f"{field}_file" for field, name in _names(model, section) if name in IN_FILES)]
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word.lower(), list(known), n=1)
-    return f"; did you mean {close[0]}?" if close and close[0] != word else ""
 
 
 def _plain(key: str) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationInfo
 
-from alertctl.config import values
+from alertctl.config import durations, values
 from alertctl.config.database import MASK, database_url, default_url, masked, passwords
 from alertctl.config.folders import expand_home
 from alertctl.config.layers import Value
@@ -124,7 +124,7 @@ class Database(_Section):
 
 
 class Retry(_Section):
-    schedule: Annotated[tuple[float, ...], BeforeValidator(values.schedule)] = Field(
+    schedule: Annotated[tuple[float, ...], BeforeValidator(durations.schedule)] = Field(
         (5.0, 30.0, 120.0, 600.0, 3600.0, 14400.0),
         description="Waits before each further attempt; after the last one the failure is final.",
     )
@@ -156,7 +156,7 @@ class Jwt(_Section):
         False,
         description="Give an account without a JWT user to the first token with its email and email_verified true.",
     )
-    leeway: Annotated[float, BeforeValidator(values.duration_between(0, 3600))] = Field(
+    leeway: Annotated[float, BeforeValidator(durations.duration_between(0, 3600))] = Field(
         0.0, description="Seconds that the clocks may differ."
     )
 
@@ -174,14 +174,14 @@ class Alertctl(_Section):
     port: Annotated[int, BeforeValidator(values.whole(0, 65535, "a port"))] = Field(
         8000, description="The port that `alertctl serve` listens on; 0 = any free one."
     )
-    lease: Annotated[float, BeforeValidator(values.duration_between(0.1, 86_400))] | None = Field(
+    lease: Annotated[float, BeforeValidator(durations.duration_between(0.1, 86_400))] | None = Field(
         None,
         description="Seconds that a claimed delivery is its daemon's; unset: four times the deadline.",
     )
-    deadline: Annotated[float, BeforeValidator(values.duration_between(0.1, 600))] = Field(
+    deadline: Annotated[float, BeforeValidator(durations.duration_between(0.1, 600))] = Field(
         10.0, description="Seconds that one attempt may last in all."
     )
-    max_age: Annotated[float, BeforeValidator(values.duration_between(60, 365 * 86_400))] = Field(
+    max_age: Annotated[float, BeforeValidator(durations.duration_between(60, 365 * 86_400))] = Field(
         259_200.0,
         description="How long a delivery waits for us to repair credentials, settings or this machine (72h).",
     )
@@ -191,7 +191,7 @@ class Alertctl(_Section):
     ca_bundle: ExistingFile = Field("", description="File of certificates (PEM) to trust instead of the usual ones.")
     server: Url = Field("", description="An `alertctl serve` that commands speak to, instead of the database.")
     token: Credential = Field(_NO_SECRET, description="The token for ALERTCTL_SERVER, actl_…")
-    timeout: Annotated[float, BeforeValidator(values.duration_between(0.1, 86_400))] = Field(
+    timeout: Annotated[float, BeforeValidator(durations.duration_between(0.1, 86_400))] = Field(
         30.0, description="Seconds that a command waits for ALERTCTL_SERVER, repeats included."
     )
     strict: YesOrNo = Field(
@@ -270,7 +270,7 @@ def shown(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple):
         waits = all(isinstance(part, float) for part in value)
-        return " ".join(map(values.duration, value)) if waits else ",".join(value)
+        return " ".join(map(durations.format_duration, value)) if waits else ",".join(value)
     if isinstance(value, float):
         return values.plain_number(value)
     # A token in the wrong variable (SMTP_USERNAME for SMTP_PASSWORD) is a secret all the same.

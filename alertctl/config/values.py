@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -16,9 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from alertctl.addresses import address_key, ascii_domain, check_email, is_slack_channel
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})", re.ASCII)
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|[smhdw])", re.ASCII)
 _LOOKS_SECRET = re.compile(r"xox[a-z]-|xapp-|\bSG\.|actl_|-----BEGIN|://.*@")
 TOKEN = re.compile(r"(?:xox[a-z]-|xapp-|\bSG\.|actl_)[\w.-]{10,}")
 """A Slack token, a SendGrid key, or one of ours."""
@@ -84,7 +81,7 @@ def number(low: float, high: float, what: str = "a number") -> Callable[[object]
     """A check that takes a number from `low` to `high`."""
 
     def check(value: object) -> float:
-        found = _as_float(value)
+        found = as_float(value)
         if found is None or not low <= found <= high:
             raise ValueError(f"{quoted(value)} is not {what} ({low:g} to {high:g})")
         return found
@@ -105,7 +102,8 @@ def whole(low: int, high: int, what: str = "a whole number") -> Callable[[object
     return check
 
 
-def _as_float(value: object) -> float | None:
+def as_float(value: object) -> float | None:
+    """Return the number that a value is or spells, None for anything else."""
     if isinstance(value, str):
         return float(value) if _NUMBER.fullmatch(value.strip()) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -114,57 +112,9 @@ def _as_float(value: object) -> float | None:
     return float(value) if -1e15 < value < 1e15 else None
 
 
-def seconds(value: object) -> float:
-    """A duration in seconds: `"90s"`, `"2m"`, `"1h"`, `"1d"`, `"1h30m"`, `"500ms"`, `"90"` or `90`.
-
-    Raises ValueError for anything else, a negative one included.
-    """
-    plain = _as_float(value)
-    if plain is None and isinstance(value, str):
-        plain = _sum_of_units(value.strip().lower())
-    if plain is None or plain < 0 or not math.isfinite(plain):
-        raise ValueError(f"{quoted(value)} is not a duration (90s, 2m, 1h, 1d, or seconds)")
-    return plain
-
-
-def _sum_of_units(duration: str) -> float | None:
-    parts = list(_DURATION.finditer(duration))
-    if not parts or "".join(part[0] for part in parts) != duration:
-        return None
-    return sum(float(part[1]) * _UNITS[part[2]] for part in parts)
-
-
-def duration(value: float) -> str:
-    """Seconds in the largest unit that fits exactly: 120 -> `2m`, 90 -> `90s`. The reverse of `seconds`."""
-    for unit in ("d", "h", "m"):
-        if value and value % _UNITS[unit] == 0:
-            return f"{value / _UNITS[unit]:.0f}{unit}"
-    return f"{plain_number(value)}s"
-
-
 def plain_number(value: float) -> str:
     """A number without a useless `.0`."""
     return str(int(value)) if float(value).is_integer() else str(value)
-
-
-def duration_between(low: float, high: float) -> Callable[[object], float]:
-    """A check that takes a duration of `low` to `high` seconds."""
-
-    def check(value: object) -> float:
-        found = seconds(value)
-        if not low <= found <= high:
-            raise ValueError(f"{quoted(value)} is out of range ({duration(low)} to {duration(high)})")
-        return found
-
-    return check
-
-
-def schedule(value: object) -> tuple[float, ...]:
-    """Waits in seconds, as text (`5s 30s 2m`) or as a list; at least one, each at most 30 days."""
-    parts = value.replace(",", " ").split() if isinstance(value, str) else value
-    if not isinstance(parts, (list, tuple)) or not parts:
-        raise ValueError(f"{quoted(value)} is not a list of waits (5s 30s 2m)")
-    return tuple(map(duration_between(0, 30 * _UNITS["d"]), parts))
 
 
 def words(value: object, what: str) -> list[str]:

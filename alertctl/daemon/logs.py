@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from alertctl.channels.text import Redactor
+from alertctl.text import Redactor
 
 
 class _Redacting(logging.Formatter):

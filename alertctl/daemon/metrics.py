@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.core import GaugeMetricFamily
 
 from alertctl import deliveries
-from alertctl.catalogue import DUPLICATE
 from alertctl.channels.base import Receipt
+from alertctl.error_codes import DUPLICATE
 from alertctl.errors import Unreachable
 from alertctl.models import Status
 from alertctl.outbox import Ended, Lane

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from alertctl import __version__
-from alertctl.catalogue import DUPLICATE
 from alertctl.deliveries.filters import of_events, others, settled, times
 from alertctl.deliveries.ordered import counting
 from alertctl.deliveries.rows import delivery, pauses
+from alertctl.error_codes import DUPLICATE
 from alertctl.errors import InvalidEvent
 from alertctl.models import Status
 from alertctl.outbox import live_reports

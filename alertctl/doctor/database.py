@@ -18,8 +18,7 @@ from alertctl.config import Settings
 from alertctl.deliveries import queue
 from alertctl.deliveries.rows import delivery
 from alertctl.doctor.examination import Examination
-from alertctl.doctor.fixes import fix_for_pause
-from alertctl.doctor.found import Found, failure, ok, unknown, warning
+from alertctl.doctor.found import Found, failure, fix_for_pause, ok, unknown, warning
 from alertctl.errors import ConfigError, Reason, Unreachable
 from alertctl.models import Status
 from alertctl.schemas import Paused
@@ -113,12 +112,12 @@ def paused_providers(examination: Examination) -> Found:
         breakers = [pause for pause in standing.paused if pause.breaker]
         rate_limits = [pause for pause in standing.paused if not pause.breaker]
         if breakers:
-            fixes = dict.fromkeys(fix_for_pause(pause.code) for pause in breakers)
+            fixes = dict.fromkeys(fix_for_pause(pause.code, pause.provider) for pause in breakers)
             return failure("; ".join(_breaker(pause, examination.now) for pause in breakers), " ".join(fixes))
         refused = _refused(connection)
         if refused:
             waiting = "; ".join(f"{_deliveries(row.count)} on {row.channel}: {row.error}" for row in refused)
-            return warning(waiting, " ".join(dict.fromkeys(fix_for_pause(row.error) for row in refused)))
+            return warning(waiting, " ".join(dict.fromkeys(fix_for_pause(row.error, row.channel) for row in refused)))
         if rate_limits:
             return warning("; ".join(_rate_limit(pause, examination.now) for pause in rate_limits), _GOES_ON)
         return ok("none")

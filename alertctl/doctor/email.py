@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 from alertctl.config.settings import Email
 from alertctl.doctor.examination import Examination
-from alertctl.doctor.fixes import BY_CODE
 from alertctl.doctor.found import Found, failure, ok, warning
 from alertctl.doctor.settings import switched_on
 from alertctl.doctor.settings import well_set as settings_well_set
+from alertctl.error_codes import ERROR_CODES
 
 _ELSEWHERE = ("EMAIL_ENABLED", "EMAIL_FROM_ADDRESS", "SENDGRID_API_KEY", "SMTP_HOST")
 
@@ -50,4 +50,4 @@ def provider(examination: Examination) -> Found:
         return ok(f"SendGrid at {urlsplit(settings.sendgrid.api_url).hostname}, because SENDGRID_API_KEY is set")
     if settings.smtp.host:
         return ok(f"SMTP at {settings.smtp.host}, port {settings.smtp.port}")
-    return failure("not_configured: neither SENDGRID_API_KEY nor SMTP_HOST is set", BY_CODE["not_configured"])
+    return failure("not_configured: neither SENDGRID_API_KEY nor SMTP_HOST is set", ERROR_CODES["not_configured"].fix)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from alertctl.channels.text import Redactor, fit
 from alertctl.config import Settings
 from alertctl.deadline import Deadline
 from alertctl.doctor.found import Found, Outcome, failure, unknown
 from alertctl.errors import ConfigError
 from alertctl.http.proxies import proxy_passwords
+from alertctl.text import Redactor, fit
 
 T = TypeVar("T")
 CHECK_SECONDS = 5.0

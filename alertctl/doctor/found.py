@@ -1,10 +1,11 @@
-"""What one check found out, in words."""
+"""The result of one check, and the fix for a failure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from alertctl.error_codes import SETTINGS, SLACK_CODES, fix, known_fix
 from alertctl.errors import DeliveryError, Reason
 
 
@@ -61,3 +62,30 @@ def _is_answer(code: str) -> bool:
     """
     status = code.startswith("http_") and not code.startswith("http_3")
     return code.isdigit() or status or code in _SLACK_IS_DOWN
+
+
+_SLACK_WORDS = frozenset(entry.code for entry in SLACK_CODES)
+
+
+def fix_for(error: DeliveryError, provider: str) -> str:
+    """Return what to do about a provider's failure, as one sentence."""
+    if outcome_of(error) is Outcome.UNKNOWN:
+        return "Run alertctl doctor again in a few minutes: the provider is busy or has an outage."
+    known = known_fix(error.code, error.reason, provider)
+    if known:
+        return known
+    if is_slacks_word(error):
+        method = "chat.postMessage" if error.code in _SLACK_WORDS else "auth.test"
+        return f"Look up {error.code} at docs.slack.dev/reference/methods/{method}, and correct the app's settings."
+    more = "SMTP_PORT and the firewall" if provider == "smtp" else "the firewall and HTTPS_PROXY"
+    return f"Check {SETTINGS[provider]}, {more}: this machine cannot reach the provider."
+
+
+def is_slacks_word(error: DeliveryError) -> bool:
+    """Return whether the code is Slack's own, known or not (see `slack_errors.slack_reason`)."""
+    return error.code in _SLACK_WORDS or (error.reason is Reason.REJECTED and not error.code.startswith("http_"))
+
+
+def fix_for_pause(code: str, provider: str) -> str:
+    """Return what to do about a provider that refused our credentials or settings."""
+    return f"{fix(code, Reason.CONFIG, provider)} Then restart the daemon: it sends the waiting deliveries."

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 
-from alertctl.channels.credentials import credential
 from alertctl.channels.sendgrid import sendgrid_verdict
 from alertctl.doctor.carrier import ask
 from alertctl.doctor.examination import Examination
-from alertctl.doctor.fixes import BY_CODE, fix_for
-from alertctl.doctor.found import Found, failure, ok, unknown, warning
+from alertctl.doctor.found import Found, failure, fix_for, ok, unknown, warning
+from alertctl.error_codes import ERROR_CODES
 from alertctl.errors import DeliveryError
 from alertctl.http.client import Response
+from alertctl.text import credential
 
 SCOPE = "mail.send"
 _KEY = re.compile(r"SG\.[\w-]+\.[\w-]+")
@@ -23,10 +23,10 @@ def key(examination: Examination) -> Found:
     """Shaped like an API key. Its text is never shown."""
     found = _key(examination)
     if isinstance(found, DeliveryError):
-        return failure(found.detail, BY_CODE[found.code])
+        return failure(found.detail, ERROR_CODES[found.code].fix)
     if _KEY.fullmatch(found):
         return ok("is set and looks like an API key (SG.….…)")
-    return warning("doesn't look like an API key (SG.….…)", BY_CODE["unauthorized"])
+    return warning("doesn't look like an API key (SG.….…)", ERROR_CODES["unauthorized"].fix)
 
 
 def may_send(examination: Examination) -> Found:
@@ -41,7 +41,7 @@ def may_send(examination: Examination) -> Found:
         reply = ask(examination, "GET", url, headers, b"", examination.deadline())
     except DeliveryError as error:
         what = f"no answer from SendGrid: {error.code} ({error.detail})"
-        return failure(what, fix_for(error, "SENDGRID_API_URL"))
+        return failure(what, fix_for(error, "sendgrid"))
     return _judged(reply)
 
 
@@ -51,9 +51,9 @@ def _judged(reply: Response) -> Found:
     error = sendgrid_verdict(reply)
     detail = error.detail if isinstance(error, DeliveryError) else f"HTTP {reply.status}"
     if reply.status == 401:
-        return failure(f"unauthorized: SendGrid refuses the key ({detail})", BY_CODE["unauthorized"])
+        return failure(f"unauthorized: SendGrid refuses the key ({detail})", ERROR_CODES["unauthorized"].fix)
     if isinstance(error, DeliveryError) and 300 <= reply.status < 400:
-        return failure(f"no answer from SendGrid ({detail})", fix_for(error, "SENDGRID_API_URL"))
+        return failure(f"no answer from SendGrid ({detail})", fix_for(error, "sendgrid"))
     return unknown(f"SendGrid doesn't tell what the key may do ({detail})", _TRY)
 
 

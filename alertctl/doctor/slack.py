@@ -11,17 +11,17 @@ from urllib.parse import urlencode
 
 from alertctl.addresses import identity as channel_identity
 from alertctl.channels.base import Receipt
-from alertctl.channels.credentials import credential
 from alertctl.channels.slack import slack_verdict
 from alertctl.deadline import Deadline
 from alertctl.doctor.carrier import ask
 from alertctl.doctor.examination import Examination
-from alertctl.doctor.fixes import BY_CODE, fix_for, is_slacks_word
-from alertctl.doctor.found import Found, failure, ok, outcome_of, unknown, warning
+from alertctl.doctor.found import Found, failure, fix_for, is_slacks_word, ok, outcome_of, unknown, warning
 from alertctl.doctor.settings import switched_on
 from alertctl.doctor.settings import well_set as settings_well_set
+from alertctl.error_codes import ERROR_CODES
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import Response
+from alertctl.text import credential
 
 WRITE, WRITE_PUBLIC = "chat:write", "chat:write.public"
 READ_PUBLIC, READ_PRIVATE = "channels:read", "groups:read"
@@ -58,12 +58,12 @@ def token(examination: Examination) -> Found:
     """Set, and shaped like a bot's token. Its text is never shown."""
     found = _token(examination)
     if isinstance(found, DeliveryError):
-        return failure(found.detail, BY_CODE[found.code])
+        return failure(found.detail, ERROR_CODES[found.code].fix)
     if _BOT_TOKEN.fullmatch(found):
         return ok("is set and looks like a bot token (xoxb-…)")
     if found.startswith("xapp-"):
-        return failure("is an app-level token (xapp-…), which can't post", BY_CODE["invalid_auth"])
-    return warning("doesn't begin with xoxb-: it is no bot token", BY_CODE["invalid_auth"])
+        return failure("is an app-level token (xapp-…), which can't post", ERROR_CODES["invalid_auth"].fix)
+    return warning("doesn't begin with xoxb-: it is no bot token", ERROR_CODES["invalid_auth"].fix)
 
 
 def identity(examination: Examination) -> Found:
@@ -83,7 +83,7 @@ def may_write(examination: Examination) -> Found:
     return (
         ok("granted")
         if WRITE in scopes
-        else failure(f"missing_scope: the token lacks {WRITE}", BY_CODE["missing_scope"])
+        else failure(f"missing_scope: the token lacks {WRITE}", ERROR_CODES["missing_scope"].fix)
     )
 
 
@@ -250,4 +250,4 @@ def _trouble(error: DeliveryError) -> Found:
         if is_slacks_word(error)
         else f"no good answer from Slack: {error.code} ({error.detail})"
     )
-    return Found(outcome_of(error), what, fix_for(error, "SLACK_API_URL"))
+    return Found(outcome_of(error), what, fix_for(error, "slack"))

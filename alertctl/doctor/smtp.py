@@ -13,8 +13,7 @@ from alertctl.channels.smtp_session import Security, Server, SmtpSession
 from alertctl.deadline import Deadline
 from alertctl.doctor.carrier import certificates
 from alertctl.doctor.examination import Examination
-from alertctl.doctor.fixes import fix_for
-from alertctl.doctor.found import Found, ok, outcome_of, unknown, warning
+from alertctl.doctor.found import Found, fix_for, ok, outcome_of, unknown, warning
 from alertctl.errors import DeliveryError
 
 _DNS_CODES = ("dns_failure", "dns_timeout")
@@ -139,4 +138,4 @@ def _told(progress: Progress, step: Step) -> Found | None:
         return unknown(f"not reached: SMTP {_SHOWN[progress.step]} failed before it")
     what = error.detail if error.detail.startswith(error.code) else f"{error.code}: {error.detail}"
     silent = error.code == "timeout" and step is Step.CONNECT and not progress.secured
-    return Found(outcome_of(error), what, _SILENT if silent else fix_for(error, "SMTP_HOST"))
+    return Found(outcome_of(error), what, _SILENT if silent else fix_for(error, "smtp"))

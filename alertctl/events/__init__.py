@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +15,7 @@ from alertctl.events.experiment_lifecycle import ExperimentLifecycle
 from alertctl.events.generic_alert import GenericAlert
 from alertctl.events.rollout_advance import RolloutAdvance
 from alertctl.events.safety_rollback import SafetyRollback
+from alertctl.suggestions import suggest
 
 EVENT_TYPES: tuple[type[EventFields], ...] = (
     SafetyRollback,
@@ -29,14 +29,13 @@ PREFERENCES: Mapping[str, bool] = {
 }
 """Event types that users choose, with a new user's choice."""
 
-__all__ = ["BY_NAME", "EVENT_TYPES", "PREFERENCES", "EventFields", "did_you_mean", "find", "parse", "restore"]
+__all__ = ["BY_NAME", "EVENT_TYPES", "PREFERENCES", "EventFields", "find", "parse", "restore"]
 
 
 def find(event_type: str) -> type[EventFields]:
     """The registered type of that name. Raises InvalidEvent with a suggestion."""
     if event_type not in BY_NAME:
-        hint = did_you_mean(event_type, BY_NAME)
-        raise InvalidEvent("event_type", f"{_quoted(event_type)} is not an event type{hint or f' ({_or(BY_NAME)})'}")
+        raise InvalidEvent("event_type", f"{_quoted(event_type)} is not an event type{suggest(event_type, BY_NAME)}")
     return BY_NAME[event_type]
 
 
@@ -48,11 +47,6 @@ def parse(event_type: str, fields: Mapping[str, Any]) -> EventFields:
         return kind.model_validate(_storable(given))
     except ValidationError as error:
         raise _first_problem(kind, error) from None
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _storable(value: Any) -> Any:
@@ -77,8 +71,7 @@ def _first_problem(kind: type[EventFields], error: ValidationError) -> InvalidEv
         return InvalidEvent(field, "should be text, a number, or yes or no")
     if problem["type"] == "extra_forbidden":
         known = sorted(kind.model_fields)
-        hint = did_you_mean(field, known) or f" (it has {', '.join(known)})"
-        return InvalidEvent(field, f"{kind.event_type} has no such field{hint}")
+        return InvalidEvent(field, f"{kind.event_type} has no such field{suggest(field, known)}")
     if problem["type"] == "missing":
         return InvalidEvent(field, f"{kind.event_type} needs it: {kind.model_fields[field].description}")
     message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
@@ -95,10 +88,6 @@ def _got(value: Any) -> str:
 def _quoted(value: Any) -> str:
     text = str(value)
     return repr(text if len(text) <= 60 else text[:59] + "…")
-
-
-def _or(names: Iterable[str]) -> str:
-    return "one of " + ", ".join(names)
 
 
 LATE = 60.0

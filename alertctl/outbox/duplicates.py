@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, literal_column, or_, select
 
-from alertctl.catalogue import DUPLICATE
+from alertctl.error_codes import DUPLICATE
 from alertctl.models import Status
 from alertctl.outbox.rows import SWEEP, delivery
 from alertctl.routing import Target

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
 from alertctl.errors import InvalidEvent
+from alertctl.suggestions import suggest
 
 
 class Role(StrEnum):
@@ -50,9 +50,7 @@ def parse_role(text: str) -> Role:
     """A role as a person wrote it, in any case. Raises InvalidEvent."""
     word = text.strip().lower()
     if word not in tuple(Role):
-        close = difflib.get_close_matches(word, list(Role), n=1, cutoff=0.6)
-        hint = f"; did you mean {close[0]}?" if close else f" (one of {', '.join(Role)})"
-        raise InvalidEvent("role", f"{text[:60]!r} is not a role{hint}")
+        raise InvalidEvent("role", f"{text[:60]!r} is not a role{suggest(word, Role)}")
     return Role(word)
 
 

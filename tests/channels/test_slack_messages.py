@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from alertctl.channels import Parcel, Receipt
 from alertctl.channels.slack_blocks import slack_message
-from alertctl.channels.text import width
 from alertctl.content import Content, Field, Severity
 from alertctl.sandbox import Sandbox
+from alertctl.text import width
 from channels.hostile import NASTY, content, contents
 from channels.lab import ALERT, labs
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alertctl.channels.slack_blocks import escape
-from alertctl.channels.text import MASK, clean, cut, fit, one_line, redact, safe_link, width
+from alertctl.text import MASK, clean, cut, fit, one_line, redact, safe_link, width
 from channels.hostile import LINKS, NASTY, TEXTS
 
 MANY = settings(
@@ -105,7 +105,7 @@ def test_an_honest_link_stays_as_it_is(link: str) -> None:
     ],
 )
 def test_a_secret_is_masked_in_every_form_in_which_it_travels(echo: str) -> None:
-    from alertctl.channels.text import Redactor
+    from alertctl.text import Redactor
 
     said = Redactor([SECRET], username="mailer")(f"no: {echo} is wrong")
     assert said.startswith("no: ")

@@ -161,7 +161,7 @@ def test_show_tells_the_whole_story_from_a_part_of_the_id(story: Sandbox):
 def test_show_says_what_a_final_failure_means_and_what_to_do(story):
     (missing,) = data("log", "--to", "#missing")["items"]
     told = " ".join(run("log", "show", missing["id"]).stdout.split())
-    assert "channel_not_found: there is no such channel" in told
+    assert "channel_not_found: the channel does not exist" in told
     assert f"alertctl log retry {missing['id'][-8:]}" in told
 
 

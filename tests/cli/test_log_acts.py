@@ -97,8 +97,8 @@ def test_a_revoked_token_s_story_says_what_it_means_and_what_to_do(log: Sandbox)
     told = story("#a")
     for part in (
         "error token_revoked: the token was revoked do Install the app to the workspace again",
-        "put its new token into SLACK_BOT_TOKEN. next as soon as a process with accepted credentials runs;",
-        "nothing is lost meanwhile why the caller named it (--to)",
+        "set SLACK_BOT_TOKEN to its new token. next as soon as a process with accepted credentials runs",
+        "why the caller named it (--to)",
         "Event disk full",
         "1. ",
         "slack: failed token_revoked",
@@ -122,14 +122,14 @@ def test_a_final_failure_is_never_said_to_be_tried_again(
         slack_and_email.slack.faults.at(address, "http_503")
     monkeypatch.setenv("RETRY_SCHEDULE", "1h")
     send("slack:#down")
-    assert "do Nothing to do: it is tried again by itself." in story("#down")
+    assert "do Nothing to do; alertctl retries it." in story("#down")
     monkeypatch.setenv("RETRY_SCHEDULE", "1ms")
     send("slack:#over")
     dispatched()
     told = story("#over")
-    assert "do Resend it when the provider is well again" in told
+    assert "do Run alertctl log retry once the provider works again." in told
     assert "next none: this is final" in told
-    assert "by itself" not in told
+    assert "alertctl retries" not in told
 
 
 @pytest.mark.parametrize(

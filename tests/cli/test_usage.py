@@ -101,6 +101,8 @@ def test_help_and_version_load_nothing_heavy(option):
         (["test", "pager"], "'pager' is not a channel"),
         (["test", "slack", "--to", ""], "'--to': should not be empty"),
         (["test", "slack", "--to", "two words"], "to: 'two words' is not a Slack channel"),
+        (["log", "prune", "--older-than", "soon"], '--older-than: "soon" is not a duration (90s'),
+        (["token", "create", "--user", "a@b.example", "--role", "viewer", "--expires", "0s"], '"0s" is out of range'),
         (["--config", "gone.toml", "log"], "ALERTCTL_CONFIG: "),
         (["--database", "mysql://h/d", "log"], "DATABASE_URL: "),
     ],

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from alertctl.config import duration, load, loopback, reference, seconds
+from alertctl.config import format_duration, load, loopback, parse_duration, reference
 from alertctl.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -213,7 +213,7 @@ def test_a_toml_value_of_a_wrong_type_is_one_line_for_every_setting(problems_in,
     ],
 )
 def test_durations_are_read_as_seconds(text, expected):
-    assert seconds(text) == expected
+    assert parse_duration(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -221,19 +221,19 @@ def test_durations_are_read_as_seconds(text, expected):
 )
 def test_what_is_not_a_duration_is_refused(text):
     with pytest.raises(ValueError, match="is not a duration"):
-        seconds(text)
+        parse_duration(text)
 
 
 @given(st.integers(0, 10_000_000))
 def test_a_duration_written_out_reads_back_the_same(whole):
-    assert seconds(duration(whole)) == whole
+    assert parse_duration(format_duration(whole)) == whole
 
 
 @given(st.text())
 def test_no_text_whatever_breaks_the_reading_of_a_duration(text):
     said = ""
     try:
-        assert seconds(text) >= 0
+        assert parse_duration(text) >= 0
     except ValueError as error:
         said = str(error)
     assert said.isprintable()

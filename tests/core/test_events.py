@@ -190,7 +190,7 @@ def test_every_event_type_can_name_a_link_an_actor_and_a_time(kind):
         ("safety_rollback", {"metric": "error_rate", "value": 7.1}, "value", "share from 0 to 1"),
         ("safety_rollback", {"metric": "error_rate", "threshold": 5}, "threshold", "got 5"),
         ("safety_rollback", {"feture_flag": "x"}, "feture_flag", "did you mean feature_flag?"),
-        ("safety_rollback", {"zzz": "x"}, "zzz", "it has"),
+        ("safety_rollback", {"zzz": "x"}, "zzz", "one of"),
         ("rollout_advance", {"stage": -1}, "stage", "0"),
         ("rollout_advance", {"stage": 1.5}, "stage", "integer"),
         ("safety_rolback", {}, "event_type", "did you mean safety_rollback?"),

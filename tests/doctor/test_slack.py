@@ -54,7 +54,7 @@ def test_an_outage_or_a_rate_limit_is_not_our_fault(clinic, fault):
     clinic.sandbox.slack.faults.always(fault)
     found = clinic.slack()["auth.test"]
     assert found.outcome == "unknown"
-    assert found.fix.startswith("Look again")
+    assert found.fix.startswith("Run alertctl doctor again")
 
 
 @pytest.mark.parametrize("status", [302, 307])

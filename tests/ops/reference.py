@@ -10,6 +10,7 @@ import typer
 
 from alertctl.cli.app import app
 from alertctl.config import reference
+from alertctl.error_codes import ERROR_CODES, fix, meaning
 from alertctl.events import EVENT_TYPES, EventFields
 from tests.ops.checkout import ROOT, text
 
@@ -30,19 +31,36 @@ TOLD = {
     False: "A user is told once they switch `notify_on_{}` on.",
     None: "There is no preference for it: it goes to the platform's own audience and to whom the caller names.",
 }
+COMMON_ERRORS = {
+    "Slack": "not_authed invalid_auth token_revoked account_inactive missing_scope channel_not_found not_in_channel "
+    "is_archived ratelimited invalid_blocks",
+    "SendGrid": "unauthorized forbidden",
+    "SMTP": "535 550 451",
+    "any": "dns_failure dns_timeout unreachable connection_refused connect_timeout tls_untrusted tls_wrong_host "
+    "tls_expired timeout no_reply",
+    "alertctl": "interrupted",
+}
+COMMON_REASONS = {
+    "550": ("bad_address", " at RCPT TO"),
+    "connection_refused": ("unavailable", ""),
+    "connect_timeout": ("unavailable", ""),
+    "timeout": ("ambiguous", "; `unavailable` before the request was sent"),
+    "no_reply": ("ambiguous", "; `unavailable` before the request was sent"),
+}
+"""The reasons of common errors that have several."""
 _TYPES = {"string": "text", "number": "number", "integer": "whole number", "object": "object"}
 
 
 def settings() -> Iterator[str]:
     """Every setting with its default and meaning, a table for each section."""
     begun = ""
-    for name, default, meaning in reference():
+    for name, default, description in reference():
         section = name.partition("_")[0].lower()
         if section != begun:
             yield from (f"**{SECTIONS[section]}**, `[{section}]` in TOML", "")
             yield from ("| setting | default | meaning |", "|---|---|---|")
         begun = section
-        yield f"| `{name}` | {f'`{default}`' if default else ''} | {_cell(meaning)} |"
+        yield f"| `{name}` | {f'`{default}`' if default else ''} | {_cell(description)} |"
         if name == _last_of(section):
             yield ""
 
@@ -128,11 +146,32 @@ def _choices(option: Any) -> str:
     return str(option.display_type(None)).strip("<>")
 
 
+def errors() -> Iterator[str]:
+    """The most common error codes, from the table of all."""
+    yield from ("| provider | error | reason | meaning | fix |", "|---|---|---|---|---|")
+    for provider, codes in COMMON_ERRORS.items():
+        for code in codes.split():
+            reason, note = COMMON_REASONS.get(code, (ERROR_CODES[code].reason, ""))
+            cells = (
+                provider,
+                f"`{code}`",
+                f"`{reason}`{note}",
+                meaning(code, reason),
+                fix(code, reason, provider.lower()),
+            )
+            yield f"| {' | '.join(map(_cell, cells))} |"
+
+
 def _cell(words: str) -> str:
     return words.replace("|", "\\|")
 
 
-PARTS: dict[str, Callable[[], Iterator[str]]] = {"settings": settings, "events": events, "commands": commands}
+PARTS: dict[str, Callable[[], Iterator[str]]] = {
+    "settings": settings,
+    "errors": errors,
+    "events": events,
+    "commands": commands,
+}
 
 
 def brought_up_to_date(readme: str) -> str:

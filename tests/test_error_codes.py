@@ -1,4 +1,4 @@
-"""What each error means and what to do about it: a sentence for every code that can stand in the log."""
+"""Every code that the log can contain has a reason, a meaning and a fix."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 import alertctl
-from alertctl.catalogue import _DO, BY_NETWORK, MEANINGS, REPAIRS, meaning, remedy
-from alertctl.channels import http_errors, network_errors, slack_errors, smtp_errors
-from alertctl.channels.credentials import credential
+from alertctl.channels import http_errors, network_errors, smtp_errors
 from alertctl.channels.network_errors import Stage, network_code, network_error
+from alertctl.error_codes import ERROR_CODES, SLACK_CODES, fix, meaning
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.errors import CODES, CONFIG_CODES, ERRNO_CODES, LOCAL_CODES
 from alertctl.outbox.rows import INTERRUPTED
+from alertctl.text import credential
 
+SLACK = {entry.code: entry.reason for entry in SLACK_CODES}
 PACKAGE = Path(alertctl.__file__).parent
 EARLIER = "01900000-0000-7000-8000-000000000000"
 RAISING = sorted(file for folder in ("channels", "dispatcher", "http") for file in PACKAGE.glob(f"{folder}/*.py"))
@@ -39,17 +40,20 @@ def named_where_raised() -> set[str]:
     return codes
 
 
-def network_codes() -> set[str]:
+def failures() -> list[BaseException]:
     certificates = [ssl.SSLCertVerificationError(1, "no") for _ in range(3)]
     for one, verify_code in zip(certificates, (10, 62, 18), strict=True):
         one.verify_code = verify_code
-    raised = (
+    return [
         *certificates,
         OSError(errno.ENETUNREACH, "no way"),
         KeyError("odd"),
-    )
+    ]
+
+
+def network_codes() -> set[str]:
     waiting = network_error(TimeoutError(), Stage.BEFORE, connecting=True).code
-    by_smtp = {*map(network_code, raised), *network_errors.CODES.values(), waiting, "tls_not_spoken"}
+    by_smtp = {*map(network_code, failures()), *network_errors.CODES.values(), waiting, "tls_not_spoken"}
     by_http = {*CODES.values(), *ERRNO_CODES.values(), *CONFIG_CODES, *LOCAL_CODES, "network_error", "connect_timeout"}
     return by_smtp | by_http
 
@@ -64,7 +68,7 @@ KNOWN = sorted(
     named_where_raised()
     | network_codes()
     | credential_codes()
-    | slack_errors.TABLE.keys()
+    | SLACK.keys()
     | set(smtp_errors.EXCEPTIONS.values())
     | set(http_errors.NAMES.values())
     | {*MAIL_REPLIES, *OURS}
@@ -81,21 +85,19 @@ def is_a_sentence(text: str) -> bool:
 
 
 @pytest.mark.parametrize("code", KNOWN)
-def test_every_code_has_a_meaning_of_its_own_and_a_remedy(code):
+def test_every_code_has_a_meaning_of_its_own_and_a_fix(code):
     told = meaning(code, None)
     assert is_a_meaning(told)
     assert told != meaning("some_new_word", None), "nobody wrote down what it means"
     for reason in (None, *Reason):
         for final in (False, True):
-            assert is_a_sentence(remedy(code, reason, "slack", final=final))
+            assert is_a_sentence(fix(code, reason, "slack", final=final))
 
 
-@pytest.mark.parametrize(
-    "code", sorted({*slack_errors.TABLE, *network_codes(), *http_errors.NAMES.values(), *MAIL_REPLIES})
-)
-def test_a_remedy_never_promises_a_new_try_where_none_comes(code):
-    reasons = [slack_errors.TABLE[code]] if code in slack_errors.TABLE else list(Reason)
-    assert all("by itself" not in remedy(code, reason, "smtp", final=True) for reason in reasons)
+@pytest.mark.parametrize("code", sorted({*SLACK, *network_codes(), *http_errors.NAMES.values(), *MAIL_REPLIES}))
+def test_a_fix_never_promises_a_new_try_where_none_comes(code):
+    reasons = [SLACK[code]] if code in SLACK else list(Reason)
+    assert all("alertctl retries" not in fix(code, reason, "smtp", final=True) for reason in reasons)
 
 
 @pytest.mark.parametrize("code", NUMBERS)
@@ -103,16 +105,16 @@ def test_a_status_without_a_name_is_told_as_one(code):
     told = meaning(code, Reason.UNAVAILABLE)
     assert is_a_meaning(told)
     assert code.removeprefix("http_") in told or "mail server" in told
-    assert is_a_sentence(remedy(code, Reason.UNAVAILABLE, "smtp"))
+    assert is_a_sentence(fix(code, Reason.UNAVAILABLE, "smtp"))
 
 
 @pytest.mark.parametrize("reason", list(Reason))
 @pytest.mark.parametrize("code", ["some_new_word", "http_", "http_x", "0", "999999", "²³¹", "", "{setting}", "%s"])
 def test_an_unknown_code_falls_back_to_its_reason(code, reason):
     assert meaning(code, reason) == meaning("another_new_word", reason)
-    assert remedy(code, reason) == remedy("another_new_word", reason)
+    assert fix(code, reason) == fix("another_new_word", reason)
     assert is_a_meaning(meaning(code, reason))
-    assert is_a_sentence(remedy(code, reason))
+    assert is_a_sentence(fix(code, reason))
 
 
 def test_reasons_say_different_things():
@@ -120,18 +122,45 @@ def test_reasons_say_different_things():
 
 
 def test_the_way_there_names_the_setting_of_its_provider():
-    told = {provider: remedy("dns_failure", "unavailable", provider) for provider in ("slack", "sendgrid", "smtp")}
+    told = {provider: fix("dns_failure", "unavailable", provider) for provider in ("slack", "sendgrid", "smtp")}
     assert [variable in told[provider] for provider, variable in _SETTINGS.items()] == [True] * 3
-    assert is_a_sentence(remedy("dns_failure", "unavailable", None))
+    assert is_a_sentence(fix("dns_failure", "unavailable", None))
 
 
 _SETTINGS = {"slack": "SLACK_API_URL", "sendgrid": "SENDGRID_API_URL", "smtp": "SMTP_HOST"}
 
 
 def test_a_duplicate_names_the_earlier_event():
-    assert EARLIER in remedy(f"duplicate of {EARLIER}", None)
+    assert EARLIER in fix(f"duplicate of {EARLIER}", None)
 
 
-def test_what_has_a_remedy_has_a_meaning():
-    told_as_status = {code for code in (*REPAIRS, *_DO, *BY_NETWORK) if code.startswith("http_")}
-    assert ({*REPAIRS, *_DO, *BY_NETWORK} - told_as_status) <= MEANINGS.keys()
+def test_no_code_is_listed_twice():
+    assert len(SLACK) == len(SLACK_CODES)
+    assert [code for code, entry in ERROR_CODES.items() if code in SLACK and entry.reason is not SLACK[code]] == []
+
+
+def test_the_table_has_the_reason_of_a_network_failure_before_the_request():
+    raised = {network_code(exc): network_error(exc, Stage.BEFORE).reason for exc in failures()}
+    assert len(raised) > 5
+    for code, reason in raised.items():
+        assert ERROR_CODES[code].reason in (None, reason)
+
+
+@pytest.mark.parametrize("step", list(smtp_errors.Step))
+@pytest.mark.parametrize("code", MAIL_REPLIES)
+def test_the_table_has_the_reason_of_a_mail_reply(code, step):
+    reason = ERROR_CODES[code].reason
+    assert reason in (None, smtp_errors.smtp_reason(step, int(code))) or step is smtp_errors.Step.END
+
+
+@pytest.mark.parametrize("reason", [Reason.CONFIG, Reason.LOCAL])
+def test_a_fix_for_a_delivery_that_waits_asks_for_no_resend(reason):
+    codes = [code for code, entry in ERROR_CODES.items() if entry.reason is reason]
+    assert len(codes) > 4
+    assert [code for code in codes if "log retry" in fix(code, reason, "slack") or "again." in fix(code, reason)] == []
+
+
+@pytest.mark.parametrize("code", ["550", "551", "553", "571"])
+def test_a_refusal_of_our_own_server_address_blames_no_recipient(code):
+    assert "administrator" in fix(code, Reason.CONFIG, "smtp")
+    assert "Correct the address" in fix(code, Reason.BAD_ADDRESS, "smtp")

@@ -1,4 +1,4 @@
-"""Plain text made fit to travel: cleaned, escaped, cut, and without our secrets."""
+"""Text that is fit to send or to log: cleaned, truncated, and without secrets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
+
+from alertctl.errors import DeliveryError, Reason
 
 ELLIPSIS = "…"
 MASK = "***"
@@ -22,6 +24,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 _BROKEN_ENTITY = re.compile(r"&[a-z0-9#]{0,6}$", re.IGNORECASE)
 _URL_UNSAFE = re.compile(r"[\s\x00-\x20\x7f-\x9f\\<>\"`{}|^]")
 _TOKEN = re.compile(r"xox[a-z]-[\w-]{6,}|xapp-[\w-]{6,}|SG\.[\w-]+\.[\w-]+")
+_USABLE = re.compile(r"[\x21-\x7e]+")
 _CREDENTIAL = re.compile(r"(?<=\bBearer )\S{4,}|(?<=\bBasic )\S{4,}", re.IGNORECASE)
 
 
@@ -137,3 +140,31 @@ def _cut_bytes(text: str, limit: int) -> str:
     if len(encoded) <= limit:
         return text
     return encoded[: limit - len(ELLIPSIS.encode())].decode(errors="ignore") + ELLIPSIS
+
+
+def credential(secret: str, variable: str, *, missing: str) -> str | DeliveryError:
+    """The secret without blanks around it, or the DeliveryError that every send with it gives.
+
+    `variable` is the setting's name, `missing` the code for an empty one. What is wrong inside is never quoted.
+    """
+    stripped = secret.strip()
+    if not stripped:
+        return DeliveryError(Reason.CONFIG, missing, detail=f"{variable} is not set")
+    if not _USABLE.fullmatch(stripped):
+        return DeliveryError(
+            Reason.CONFIG,
+            "malformed_credential",
+            detail=f"{variable} has a blank, a line end or a non-ASCII letter in it",
+        )
+    return stripped
+
+
+def sealed(error: DeliveryError, redact: Redactor) -> DeliveryError:
+    """The same error, fit for the log: redacted, and without a traceback that could show what was redacted."""
+    return DeliveryError(
+        error.reason,
+        redact(error.code) or "unknown",
+        detail=redact(error.detail),
+        retry_after=error.retry_after,
+        whole_provider=error.whole_provider,
+    )

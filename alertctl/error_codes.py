@@ -1,0 +1,365 @@
+"""Every error code of the delivery log: its reason, its meaning, and how to fix it.
+
+A code is the provider's own (`channel_not_found`, `550`) or alertctl's (`timeout`, `interrupted`).
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+from alertctl.errors import Reason
+
+
+class ErrorCode(NamedTuple):
+    """`reason` is None where it depends on when the attempt failed. An empty `fix` means the reason's own fix."""
+
+    code: str
+    reason: Reason | None
+    meaning: str
+    fix: str = ""
+
+
+DUPLICATE = "duplicate of "
+"""The beginning of a duplicate's code (`dedup_key`); the earlier event's id follows."""
+SETTINGS = {"slack": "SLACK_API_URL", "sendgrid": "SENDGRID_API_URL", "smtp": "SMTP_HOST"}
+"""The setting with each provider's host: `{setting}` in a fix."""
+
+
+def _codes(reason: Reason | None, *rows: tuple[str, str] | tuple[str, str, str]) -> tuple[ErrorCode, ...]:
+    return tuple(ErrorCode(row[0], reason, *row[1:]) for row in rows)
+
+
+_DOCTOR = "Run alertctl doctor on the machine that sends, with the same settings, and fix what it reports."
+_SECRET = "Copy the secret again, without spaces or line breaks."
+_CONFIG_CHECK = "Correct what alertctl config check reports (email needs SENDGRID_API_KEY or SMTP_HOST)."
+_CA_BUNDLE = "Set ALERTCTL_CA_BUNDLE to a readable PEM file, or leave it empty."
+_EXPIRED = "Nothing to do; if people still need to know, send the event again (alertctl log retry skips it)."
+_SLACK_ENABLED = "Set SLACK_ENABLED=true for later events; alertctl log retry sends this one."
+_EMAIL_ENABLED = "Set EMAIL_ENABLED=true for later events; alertctl log retry sends this one."
+
+_ALERTCTL = (
+    *_codes(
+        Reason.AMBIGUOUS,
+        ("interrupted", "the sending process ended before it recorded the result"),
+        ("no_message_id", "SendGrid reported success without a message ID"),
+        ("no_ts", "Slack reported success without a message timestamp"),
+    ),
+    *_codes(
+        Reason.CONFIG,
+        ("bad_ca_bundle", "the file in ALERTCTL_CA_BUNDLE is not a readable list of certificates", _CA_BUNDLE),
+        ("malformed_credential", "the secret contains a space, a line break or a non-ASCII character", _SECRET),
+        ("not_configured", "the channel is not configured (see the attempt's answer)", _CONFIG_CHECK),
+    ),
+    *_codes(
+        Reason.LOCAL,
+        ("local_error", "this machine ran out of file descriptors, memory, disk space or ports"),
+        ("no_free_connection", "all connections to the provider were in use"),
+        ("out_of_memory", "this machine ran out of memory"),
+    ),
+    *_codes(Reason.REJECTED, ("unrenderable", "alertctl could not build a message from the event")),
+    *_codes(Reason.EXPIRED, ("expired", "the event's --expires time passed before it was sent", _EXPIRED)),
+    *_codes(
+        None,
+        ("bad_request", "alertctl could not build the request"),
+        ("closing", "the daemon was shutting down"),
+        ("email_disabled", "email was disabled when the event was published", _EMAIL_ENABLED),
+        ("slack_disabled", "Slack was disabled when the event was published", _SLACK_ENABLED),
+        ("unexpected", "alertctl failed with an unexpected error (see the attempt's answer)"),
+        ("unknown", "the provider named no error (see the attempt's answer)"),
+    ),
+)
+
+_NOT_THE_API = "Correct {setting} and HTTPS_PROXY: the server that answers is not the provider's API."
+_PROXY_LOGIN = "Put the proxy's user name and password into HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT)."
+_PROXY = "Correct HTTPS_PROXY, or add the provider's host to NO_PROXY."
+_HOST_AND_PORT = "Check {setting}, the port and the firewall; if they are correct, the provider is down."
+_TLS_PORT = "Correct {setting} and the port (for SMTP also SMTP_SECURITY)."
+_TLS_AUTHORITY = "Check {setting}; for a private authority, set ALERTCTL_CA_BUNDLE to its certificate (PEM)."
+_TLS_HOST = "Set {setting} to a host name that the server's certificate contains."
+_TLS_DATE = "Renew the server's certificate, or correct this machine's clock."
+_NO_ROUTE = "Check this machine's network and firewall, or set HTTPS_PROXY."
+
+_NETWORK = (
+    *_codes(
+        Reason.CONFIG,
+        ("bad_proxy_url", "the proxy's URL is invalid", "Correct the URL in HTTPS_PROXY."),
+        ("bad_url", "the provider's URL is invalid", "Correct the URL in {setting}."),
+        ("proxy_auth", "the proxy requires a user name and password", _PROXY_LOGIN),
+        ("tls_expired", "the server's certificate has expired or is not yet valid", _TLS_DATE),
+        ("tls_not_spoken", "the server does not use TLS on this port", _TLS_PORT),
+        ("tls_untrusted", "the server's certificate is not signed by a trusted authority", _TLS_AUTHORITY),
+        ("tls_wrong_host", "the server's certificate is for another host name", _TLS_HOST),
+    ),
+    *_codes(
+        Reason.LOCAL,
+        ("dns_failure", "the host name cannot be resolved", "Correct the host in {setting}, or this machine's DNS."),
+        ("dns_timeout", "the DNS server did not answer in time", "Check this machine's DNS (/etc/resolv.conf)."),
+        ("unreachable", "this machine has no route to the provider", _NO_ROUTE),
+    ),
+    *_codes(
+        None,
+        ("bad_reply", "the answer does not follow the provider's API", _NOT_THE_API),
+        ("connect_timeout", "the server did not accept the connection in time"),
+        ("connection_lost", "the connection broke"),
+        ("connection_refused", "the server refused the connection", _HOST_AND_PORT),
+        ("connection_reset", "the other side reset the connection"),
+        ("endless_reply", "the answer exceeded the size limit"),
+        ("incomplete_reply", "the answer was cut off"),
+        ("network_error", "the network failed (see the attempt's answer)"),
+        ("no_reply", "the server closed the connection without an answer"),
+        ("proxy_failed", "the proxy did not forward the request", _PROXY),
+        ("redirected", "the provider's URL redirects, and alertctl follows no redirects", _NOT_THE_API),
+        ("timeout", "no answer arrived within ALERTCTL_DEADLINE"),
+        ("tls_failed", "the TLS handshake failed (see the attempt's answer)"),
+    ),
+)
+
+_SLACK_APP = "api.slack.com/apps, OAuth & Permissions"
+_COPY_TOKEN = f"Set SLACK_BOT_TOKEN to the app's Bot User OAuth Token (xoxb-…; {_SLACK_APP})."
+_NEW_TOKEN = f"Install the app to the workspace again ({_SLACK_APP}) and set SLACK_BOT_TOKEN to its new token."
+_FRESH_TOKEN = "Set SLACK_BOT_TOKEN to a new token, or disable token rotation in the Slack app."
+_SCOPE = f"Add the scope chat:write ({_SLACK_APP}), install the app again, and set SLACK_BOT_TOKEN to its new token."
+_ONE_WORKSPACE = "Set SLACK_BOT_TOKEN to the token of an app that is installed in a single workspace."
+_TWO_FACTOR = "Enable two-factor login for the token's user, or set SLACK_BOT_TOKEN to a bot token (xoxb-…)."
+_ALLOW_APP = "Ask a workspace owner to allow the app and this machine's IP address."
+_ASK_ADMIN = "Ask a workspace admin to allow the app to post there, or use another channel."
+_UPGRADE = "Upgrade alertctl, and check SLACK_API_URL."
+_INVITE = "Invite the app (/invite @APP) and run alertctl log retry, or correct the channel and send the event again."
+_CHANNEL = "Use another channel (SLACK_DEFAULT_CHANNEL, the user's preferences or --to) and send the event again."
+_CHANNEL_ID = "Use the channel's ID (C…) instead of its name, and send the event again."
+_MESSAGES_TAB = "Enable the Messages Tab (api.slack.com/apps, App Home), then run alertctl log retry."
+_MOVING = "Wait until Slack has moved the workspace to the organisation."
+
+SLACK_CODES = (
+    *_codes(
+        Reason.CONFIG,
+        ("access_denied", "the workspace denies the app access", _ALLOW_APP),
+        ("accesslimited", "the workspace rejects requests from this machine's IP address", _ALLOW_APP),
+        ("account_inactive", "the token's user or workspace no longer exists", _NEW_TOKEN),
+        ("app_access_restricted", "the workspace restricts the app", _ASK_ADMIN),
+        ("as_user_not_supported", "this token cannot post as a user"),
+        ("deprecated_endpoint", "Slack no longer offers this method at this URL", _UPGRADE),
+        ("enterprise_is_restricted", "an organisation-wide token cannot call this method", _ONE_WORKSPACE),
+        ("invalid_auth", "Slack rejected the token", _COPY_TOKEN),
+        ("is_bot", "a bot cannot call this method"),
+        ("method_deprecated", "Slack no longer offers this method", _UPGRADE),
+        ("missing_scope", "the token lacks the scope chat:write", _SCOPE),
+        ("no_permission", "the app is not allowed to post", _ASK_ADMIN),
+        ("not_allowed_token_type", "this type of token cannot post", _COPY_TOKEN),
+        ("not_authed", "no token was sent", _COPY_TOKEN),
+        ("send_on_behalf_not_allowed", "the app cannot post on behalf of another user"),
+        ("token_expired", "the token has expired", _FRESH_TOKEN),
+        ("token_revoked", "the token was revoked", _NEW_TOKEN),
+        ("two_factor_setup_required", "the token's user must enable two-factor login", _TWO_FACTOR),
+        ("unknown_method", "the server does not know the method chat.postMessage", _NOT_THE_API),
+    ),
+    *_codes(
+        Reason.BAD_ADDRESS,
+        ("cannot_dm_bot", "the user is a bot, and bots receive no direct messages", _CHANNEL),
+        ("cannot_reply_to_message", "this message accepts no replies", _CHANNEL),
+        ("channel_not_found", "the channel does not exist, or is private without the app", _INVITE),
+        ("ekm_access_denied", "the workspace's admins suspended posting there (key management)", _ASK_ADMIN),
+        ("is_archived", "the channel is archived", _CHANNEL),
+        ("messages_tab_disabled", "the app's Messages Tab is disabled", _MESSAGES_TAB),
+        ("not_in_channel", "the app is not a member of the channel", _INVITE),
+        ("restricted_action", "the workspace's settings do not allow the app to post there", _ASK_ADMIN),
+        ("restricted_action_non_threadable_channel", "the channel accepts no replies in threads", _CHANNEL),
+        ("restricted_action_read_only_channel", "only some members can post in the channel", _ASK_ADMIN),
+        ("restricted_action_thread_locked", "the thread is locked", _CHANNEL),
+        ("restricted_action_thread_only_channel", "the channel accepts only replies in threads", _CHANNEL),
+        ("team_not_found", "an organisation's token needs the channel's ID, not its name", _CHANNEL_ID),
+        ("user_disabled", "the user is deactivated", _CHANNEL),
+        ("user_not_found", "the user does not exist", _CHANNEL),
+        ("user_not_in_channel", "the user is not in the channel", _CHANNEL),
+    ),
+    *_codes(
+        Reason.REJECTED,
+        ("attachment_payload_limit_exceeded", "the message's attachments are too large"),
+        ("draft_already_deleted", "Slack treats the message as a draft that was deleted"),
+        ("draft_already_sent", "Slack treats the message as a draft that was already sent"),
+        ("draft_has_conflict", "Slack treats the message as a draft that has changed"),
+        ("draft_not_found", "Slack treats the message as a draft that does not exist"),
+        ("duplicate_channel_not_found", "Slack treats the message as a duplicate in an unknown channel"),
+        ("duplicate_message_not_found", "Slack treats the message as a duplicate of an unknown message"),
+        ("invalid_arg_name", "the request has an argument with an invalid name"),
+        ("invalid_arguments", "the request has invalid arguments"),
+        ("invalid_array_arg", "the request has an invalid list"),
+        ("invalid_attachments", "the message's attachments are invalid"),
+        ("invalid_blocks", "the message's blocks are invalid"),
+        ("invalid_blocks_format", "the message's blocks are not a JSON array"),
+        ("invalid_charset", "Slack does not support the request's character set"),
+        ("invalid_form_data", "Slack could not parse the request's form data"),
+        ("invalid_json", "Slack could not parse the request's JSON"),
+        ("invalid_metadata_format", "the message's metadata is invalid"),
+        ("invalid_metadata_schema", "the message's metadata does not match its schema"),
+        ("invalid_post_type", "Slack does not support the request's content type"),
+        ("json_not_object", "the request's JSON is not an object"),
+        ("markdown_text_conflict", "the message has both markdown_text and text or blocks"),
+        ("metadata_must_be_sent_from_app", "only an app's token can send message metadata"),
+        ("metadata_too_large", "the message's metadata is too large"),
+        ("missing_file_data", "the message names a file without its data"),
+        ("missing_post_type", "the request has no content type"),
+        ("msg_blocks_too_long", "the message's blocks are too long"),
+        ("msg_too_long", "the message is too long"),
+        ("no_text", "the message has no text"),
+        ("slack_connect_canvas_sharing_blocked", "the workspace blocks sharing a canvas with other companies"),
+        ("slack_connect_file_link_sharing_blocked", "the workspace blocks sharing files with other companies"),
+        ("slack_connect_lists_sharing_blocked", "the workspace blocks sharing lists with other companies"),
+        ("too_many_attachments", "the message has too many attachments"),
+        ("too_many_contact_cards", "the message has too many contact cards"),
+    ),
+    *_codes(
+        Reason.RATE_LIMITED,
+        ("message_limit_exceeded", "the workspace has reached its message limit"),
+        ("rate_limited", "Slack received too many messages and asked alertctl to wait"),
+        ("ratelimited", "Slack received too many messages and asked alertctl to wait"),
+    ),
+    *_codes(
+        Reason.UNAVAILABLE,
+        ("internal_error", "Slack or alertctl failed internally (see the attempt's answer)"),
+        ("org_login_required", "Slack is moving the workspace to an organisation", _MOVING),
+        ("request_timeout", "Slack did not receive the complete request in time"),
+        ("service_unavailable", "Slack is temporarily unavailable"),
+        ("team_added_to_org", "Slack is moving the workspace to an organisation", _MOVING),
+    ),
+    *_codes(Reason.AMBIGUOUS, ("fatal_error", "Slack failed internally, perhaps after it accepted the message")),
+)
+"""What Slack answers to chat.postMessage: https://docs.slack.dev/reference/methods/chat.postMessage (2026-08-20).
+
+Documented elsewhere: invalid_arguments, invalid_attachments, invalid_json, json_not_object, msg_too_long and
+internal_error (the Web API's common errors), and the four about users (conversations.open). `internal_error` is also
+alertctl's own code, with the reason `ambiguous`. After `fatal_error` Slack may have posted the message.
+"""
+
+_API_KEY = "Set SENDGRID_API_KEY to an API key with Mail Send (app.sendgrid.com, Settings, API Keys)."
+_SENDER = "Verify EMAIL_FROM_ADDRESS at the provider, and give the API key Mail Send."
+_LOGIN = "Set SMTP_USERNAME and SMTP_PASSWORD to a valid login (many providers require an app password)."
+_LOGIN_AND_TLS = "Set SMTP_USERNAME and SMTP_PASSWORD, and SMTP_SECURITY=starttls."
+_APP_PASSWORD = "Create an app password at the mail provider and set SMTP_PASSWORD to it."
+_STARTTLS = "Set SMTP_SECURITY=starttls."
+_TLS = "Set SMTP_SECURITY to starttls or tls; alertctl sends no password without TLS."
+_NO_LOGIN = "Leave SMTP_USERNAME empty if the server needs no login, else set SMTP_PORT to its submission port (587)."
+_SUBMISSION = "Set SMTP_PORT=587, or SMTP_PORT=465 with SMTP_SECURITY=tls."
+_ADDRESS = "Correct the address (user's preferences, NOTIFICATION_ADMIN_EMAILS or --to) and send the event again."
+_MAILBOX_FULL = "Ask the mailbox's owner to free space, then run alertctl log retry."
+_SMTPUTF8 = "Use an ASCII address, or a mail server that supports SMTPUTF8."
+_POSTMASTER = "Ask the mail server's administrator why it rejects mail from this machine and EMAIL_FROM_ADDRESS."
+
+_EMAIL = (
+    *_codes(
+        Reason.CONFIG,
+        ("530", "the mail server requires a login, or TLS first", _LOGIN_AND_TLS),
+        ("534", "the mail server requires a stronger login", _APP_PASSWORD),
+        ("535", "the mail server rejected the user name and password", _LOGIN),
+        ("538", "the mail server accepts a password only over TLS", _STARTTLS),
+        ("auth_in_clear", "the login would send the password without TLS", _TLS),
+        ("auth_unavailable", "the mail server offers no supported login", _NO_LOGIN),
+        ("forbidden", "the provider does not allow this sender, or the key lacks Mail Send", _SENDER),
+        ("starttls_unavailable", "the mail server offers no TLS on this port", _SUBMISSION),
+        ("unauthorized", "the provider rejected the API key (unknown, without Mail Send, or out of credits)", _API_KEY),
+    ),
+    *_codes(
+        Reason.BAD_ADDRESS,
+        ("invalid_address", "the provider cannot send to this address", _ADDRESS),
+        ("smtputf8_unsupported", "the address has non-ASCII characters, and the mail server lacks SMTPUTF8", _SMTPUTF8),
+    ),
+    *_codes(
+        Reason.UNAVAILABLE,
+        ("421", "the mail server is shutting down or overloaded"),
+        ("450", "the mailbox is busy, or the server delays unknown senders (greylisting)"),
+        ("451", "the mail server had a temporary error"),
+        ("452", "the mail server is out of space"),
+        ("454", "the mail server cannot check logins or start TLS at the moment"),
+        ("batch_refused", "SendGrid rejected the whole request because of another address in it"),
+    ),
+    *_codes(
+        None,
+        ("550", "the mailbox does not exist, or the server rejects mail for it", _ADDRESS),
+        ("551", "the mailbox is not at this server", _ADDRESS),
+        ("552", "the mailbox is full", _MAILBOX_FULL),
+        ("553", "the mail server does not allow this address", _ADDRESS),
+        ("554", "the mail server rejected the message", _POSTMASTER),
+        ("not_supported", "the mail server lacks a feature that this message needs"),
+        ("smtp_error", "the mail server answered unexpectedly (see the attempt's answer)"),
+    ),
+)
+
+
+def _status_meaning(code: str) -> str:
+    """Return the meaning of an HTTP status (`http_502`) or an SMTP reply code (`571`), "" for other codes."""
+    number = code.removeprefix("http_")
+    if not _is_status(number):
+        return ""
+    if number == code:
+        return f"the mail server {'deferred' if code < '500' else 'rejected'} the message (see the attempt's answer)"
+    phrase = next((status.phrase for status in HTTPStatus if status.value == int(number)), "")
+    return f"the provider answered with HTTP status {number}{phrase and f', {phrase}'}"
+
+
+def _is_status(text: str) -> bool:
+    return len(text) == 3 and text.isascii() and text.isdigit()
+
+
+_HTTP = tuple(
+    ErrorCode(f"http_{status}", None, _status_meaning(f"http_{status}"), fix)
+    for fix, statuses in ((_NOT_THE_API, (301, 302, 303, 307, 308, 404, 405, 410)), (_PROXY_LOGIN, (407,)))
+    for status in statuses
+)
+
+ERROR_CODES = {entry.code: entry for entry in (*_ALERTCTL, *_NETWORK, *SLACK_CODES, *_EMAIL, *_HTTP)}
+
+_RETRIED = "Nothing to do; alertctl retries it."
+_CHECK_ARRIVAL = "Check whether it arrived; alertctl retries it."
+_REPORT = "Not caused by a setting; report the code with the event's fields (alertctl log show ID -o json)."
+_FIX_CAUSE = "Fix the cause of the last error, then run alertctl log retry."
+
+_REASONS = {
+    Reason.RATE_LIMITED: ("the provider asked alertctl to wait", _RETRIED),
+    Reason.UNAVAILABLE: ("the provider did not accept the message", _RETRIED),
+    Reason.AMBIGUOUS: ("no answer arrived, so the message may have been delivered", _CHECK_ARRIVAL),
+    Reason.CONFIG: ("the provider rejected alertctl's credentials or settings", _DOCTOR),
+    Reason.LOCAL: ("this machine failed, not the provider", _DOCTOR),
+    Reason.BAD_ADDRESS: ("the provider cannot deliver to this address", _ADDRESS),
+    Reason.REJECTED: ("the provider rejected the message itself", _REPORT),
+    Reason.EXPIRED: ("the delivery expired before it was sent", _FIX_CAUSE),
+}
+_WHEN_FINAL = {
+    _RETRIED: "Run alertctl log retry once the provider works again.",
+    _CHECK_ARRIVAL: "Check whether it arrived; if not, run alertctl log retry.",
+}
+
+
+def meaning(code: str, reason: str | None) -> str:
+    """Return what an error means, without a full stop; for an unknown code, what its reason means."""
+    if code.startswith(DUPLICATE):
+        return "an event with the same dedup_key was sent to this target, or was queued for it, within the window"
+    if reason == Reason.EXPIRED and code != "expired":
+        return f"it expired while waiting (ALERTCTL_MAX_AGE or --expires); its last error: {meaning(code, None)}"
+    if code in ERROR_CODES:
+        return ERROR_CODES[code].meaning
+    if reason is not None and reason in _REASONS:
+        return _status_meaning(code) or _REASONS[Reason(reason)][0]
+    return "the provider's own code, unknown to alertctl"
+
+
+def fix(code: str, reason: str | None, provider: str | None = None, *, final: bool = False) -> str:
+    """Return how to fix an error, as one sentence. `final`: it is not retried automatically."""
+    if code.startswith(DUPLICATE):
+        return f"Nothing to do; alertctl log --event-id {code.removeprefix(DUPLICATE)} shows the earlier event."
+    known = known_fix(code, reason, provider)
+    if known:
+        return known
+    if reason is None or reason not in _REASONS:
+        return "See the attempt's answer below."
+    by_reason = _REASONS[Reason(reason)][1]
+    return _WHEN_FINAL.get(by_reason, by_reason) if final else by_reason
+
+
+def known_fix(code: str, reason: str | None, provider: str | None) -> str:
+    """Return the fix of this very code, "" if it has none."""
+    entry = ERROR_CODES.get(code)
+    if _is_status(code) and reason == Reason.CONFIG and (entry is None or entry.reason is None):
+        # At MAIL FROM or before, a 5xx is about this client, not about a recipient.
+        return _POSTMASTER
+    return entry.fix.format(setting=SETTINGS.get(provider or "", "the provider's URL")) if entry else ""
