@@ -14,13 +14,14 @@ from sqlalchemy import Connection, delete, insert, select
 from sqlmodel import SQLModel
 
 from alertctl import outbox
+from alertctl.channels import CHANNEL_TYPES, channel_type
 from alertctl.config import Settings
 from alertctl.content import Severity
 from alertctl.errors import Conflict, InvalidEvent
 from alertctl.events import EventFields, parse
 from alertctl.models import Event, EventKey, Urgency, new_id
 from alertctl.preferences import recipients
-from alertctl.routing import CHANNELS, Audience, Recipient, Rule, Target, parse_target, route
+from alertctl.routing import Audience, Target, parse_target, route
 from alertctl.schemas import DeliveryItem
 from alertctl.store import insert_new, insert_or
 
@@ -105,8 +106,8 @@ def prepare(
 ) -> Publication:
     """Check everything that a caller gave, without a database. Raises InvalidEvent."""
     checked = parse(event_type, fields)
-    if channel not in (None, *CHANNELS):
-        raise InvalidEvent("channel", f"{str(channel)[:80]!r} is not a channel (slack or email)")
+    if channel is not None:
+        channel_type(channel)
     _check_window(dedup_window, checked.dedup_key)
     named = tuple(parse_target(one) for one in to)
     given = checked.model_dump_json(exclude_unset=True)
@@ -154,7 +155,7 @@ def _keys(
     return tuple(keys)
 
 
-def test_publication(channel: str, address: str, rule: Rule, audience: Audience, by: str | None) -> Publication:
+def test_publication(channel: str, address: str, rule: str, audience: Audience, by: str | None) -> Publication:
     """One real message to one address, marked as a test. Raises InvalidEvent on a bad address."""
     parse_target(f"{channel}:{address}")
     fields = parse(
@@ -272,9 +273,9 @@ class _Wanting:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._known: dict[str, list[Recipient]] = {}
+        self._known: dict[str, list[Target]] = {}
 
-    def __call__(self, event_type: str) -> Iterable[Recipient]:
+    def __call__(self, event_type: str) -> Iterable[Target]:
         if event_type in self._known:
             return self._known[event_type]
         found = recipients(self._connection, event_type)
@@ -304,10 +305,12 @@ def _targets(wanting: _Wanting, one: Publication) -> Iterator[Target]:
 
 
 def audience_of(settings: Settings) -> Audience:
-    """The platform's own audience, and the channels that are switched on."""
-    on = {"slack": settings.slack.enabled, "email": settings.email.enabled}
+    """Return the platform's own targets, and the channels that are switched on."""
     return Audience(
-        slack_channel=settings.slack.default_channel,
-        admin_emails=settings.notification.admin_emails,
-        enabled=frozenset(name for name, enabled in on.items() if enabled),
+        tuple(
+            Target(kind.name, address, kind.default_rule.name)
+            for kind in CHANNEL_TYPES
+            for address in kind.default_addresses(settings)
+        ),
+        frozenset(kind.name for kind in CHANNEL_TYPES if kind.is_enabled(settings)),
     )

@@ -16,7 +16,7 @@ def check_event(request: PublishRequest) -> None:
     prepare(
         request.event_type,
         request.fields,
-        Audience("", (), frozenset()),
+        Audience(),
         to=request.to,
         channel=request.channel,
         idempotency_key=request.idempotency_key,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import insert
@@ -14,11 +15,10 @@ from alertctl.events import restore
 from alertctl.models import new_id
 from alertctl.outbox.rows import TABLES
 from alertctl.publish import prepare, publish, targets_of, test_publication
-from alertctl.routing import Audience
 from alertctl.store import Writer
 from core.lab import EVERYBODY, NOW, after, row, rows
 
-SLACK_ONLY = Audience("#platform-alerts", ("ops@corp.example",), frozenset({"slack"}))
+SLACK_ONLY = replace(EVERYBODY, enabled=frozenset({"slack"}))
 EVENT = TABLES["event"]
 
 

@@ -87,7 +87,7 @@ def test_200_events_at_a_provider_that_fails_half_of_the_time_all_arrive_once(se
 def test_a_fresh_critical_alert_overtakes_a_backlog_of_retries(serve, call, sandbox, store, long: bool) -> None:
     backlog = 50_000 if long else 5_000
     now = datetime.now(UTC)
-    audience = Audience("#x", (), frozenset({"slack"}))
+    audience = Audience((Target("slack", "#x", "default_channel"),), frozenset({"slack"}))
     old = prepare("generic_alert", {"title": "old"}, audience, to=["slack:#first"])
     event = store.write(lambda connection: publish(connection, [old], now)[0])
     targets = (Target("slack", f"#old{n}", "named") for n in range(backlog))

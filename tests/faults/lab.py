@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from alertctl.publish import prepare, publish
-from alertctl.routing import Audience
+from alertctl.routing import Audience, Target
 from alertctl.sandbox import Sandbox
 from alertctl.store import Store
 
-SLACK_ONLY = Audience("#x", (), frozenset({"slack"}))
+SLACK_ONLY = Audience((Target("slack", "#x", "default_channel"),), frozenset({"slack"}))
 
 
 class Server:
