@@ -117,7 +117,7 @@ class ChannelType:
         return f"{self.name}:{self.address_example}"
 
     def is_enabled(self, settings: Settings) -> bool:
-        return bool(getattr(settings, self.name).enabled)
+        return settings.channels[self.name]
 
 
 def http_client(settings: Settings) -> Transport:
