@@ -312,5 +312,5 @@ def audience_of(settings: Settings) -> Audience:
             for kind in CHANNEL_TYPES
             for address in kind.default_addresses(settings)
         ),
-        frozenset(kind.name for kind in CHANNEL_TYPES if kind.is_enabled(settings)),
+        frozenset(channel for channel, enabled in settings.channels.items() if enabled),
     )

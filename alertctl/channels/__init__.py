@@ -52,8 +52,8 @@ _BY_NAME = {kind.name: kind for kind in CHANNEL_TYPES}
 
 def channel_type(name: str) -> ChannelType:
     """Return the channel type of that name. Raises InvalidEvent."""
-    if name not in _BY_NAME:
-        raise InvalidEvent("channel", f"{name[:80]!r} is not a channel ({' or '.join(CHANNEL_NAMES)})")
+    if name not in CHANNEL_NAMES:
+        raise InvalidEvent("channel", f"{str(name)[:80]!r} is not a channel ({' or '.join(CHANNEL_NAMES)})")
     return _BY_NAME[name]
 
 
@@ -73,7 +73,7 @@ def build(settings: Settings, *, tolerate: bool = False) -> dict[str, Channel]:
         unusable = ()
     channels = {}
     for kind in CHANNEL_TYPES:
-        if kind.is_enabled(settings):
+        if settings.channels[kind.name]:
             problems = [*unusable, *_problems(kind, settings)]
             channels[kind.name] = kind.unconfigured("; ".join(problems)) if problems else kind.build(settings)
     return channels

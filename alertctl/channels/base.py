@@ -116,9 +116,6 @@ class ChannelType:
     def target_example(self) -> str:
         return f"{self.name}:{self.address_example}"
 
-    def is_enabled(self, settings: Settings) -> bool:
-        return settings.channels[self.name]
-
 
 def http_client(settings: Settings) -> Transport:
     """Return a client for a provider's HTTP API."""
