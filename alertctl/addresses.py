@@ -82,6 +82,11 @@ def address_key(channel: str, address: str) -> str:
     return _nfc(written.translate(_LOWER))[:LONGEST_EMAIL]
 
 
+def email_key(address: str) -> str:
+    """Return the form in which a user's email address is stored."""
+    return address_key("email", address)
+
+
 def search_key(address: str) -> str:
     """Return the key of an address whose channel isn't known."""
     return address_key("email" if "@" in address else "slack", address)

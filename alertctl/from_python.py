@@ -17,6 +17,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
+from alertctl.channels import TARGET_EXAMPLES
 from alertctl.client.validation import check_event
 from alertctl.config import duration_of, read_readable
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
@@ -268,7 +269,7 @@ def _request(
             raise InvalidEvent(name, "should be text")
     targets = [to] if isinstance(to, str) else to
     if not isinstance(targets, list | tuple | set) or not all(isinstance(one, str) for one in targets):
-        raise InvalidEvent("to", 'should be targets like "slack:#ops"')
+        raise InvalidEvent("to", f'should be targets like "{TARGET_EXAMPLES[0]}"')
     late = None if expires is None else duration_of("expires", expires)
     return PublishRequest(
         event_type=event_type,

@@ -11,10 +11,11 @@ from sqlalchemy import update as sql_update
 from sqlmodel import SQLModel
 
 from alertctl.addresses import check_address
+from alertctl.channels import CHANNEL_TYPES
 from alertctl.errors import InvalidEvent
 from alertctl.events import PREFERENCES
 from alertctl.models import EventPreference, Preference, User
-from alertctl.routing import Recipient
+from alertctl.routing import Target
 from alertctl.schemas import Prefs
 from alertctl.store import insert_new, insert_or
 from alertctl.suggestions import suggest
@@ -23,9 +24,9 @@ users = SQLModel.metadata.tables[str(User.__tablename__)]
 preference = SQLModel.metadata.tables[str(Preference.__tablename__)]
 choice = SQLModel.metadata.tables[str(EventPreference.__tablename__)]
 
-ADDRESSES = {"slack_channel": "slack", "email_address": "email"}
-"""Preferences that hold an address, with its channel."""
-SWITCHES = ("slack_enabled", "email_enabled")
+ADDRESSES = {kind.address_preference: kind.name for kind in CHANNEL_TYPES if kind.address_preference}
+"""Preferences that hold an address, with its channel. Each is a column of the table of preferences."""
+SWITCHES = tuple(f"{channel}_enabled" for channel in ADDRESSES.values())
 PLACES = (*SWITCHES, *ADDRESSES)
 FLAGS = (*SWITCHES, *(f"notify_on_{event_type}" for event_type in PREFERENCES))
 NAMES = (*FLAGS, *ADDRESSES)
@@ -34,17 +35,16 @@ DEEPEST = 10**9
 """The last row that a page number reaches."""
 
 
-def recipients(connection: Connection, event_type: str) -> Iterator[Recipient]:
-    """The users who want this event type, and where; one query, also with 100 000 users."""
+def recipients(connection: Connection, event_type: str) -> Iterator[Target]:
+    """The targets of users who want this event type; one query, also with 100 000 users."""
     if event_type not in PREFERENCES:
         return
     asked = {"event_type": event_type, "usual": PREFERENCES[event_type]}
     for row in connection.execute(_WANTING, asked, execution_options={"yield_per": 1000}):
-        yield Recipient(
-            row.id,
-            row.slack_channel if row.slack_on else None,
-            (row.email_address or row.email) if row.email_on else None,
-        )
+        if row.slack_on and row.slack_channel:
+            yield Target("slack", row.slack_channel, "user_channel", row.id)
+        if row.email_on and (row.email_address or row.email):
+            yield Target("email", row.email_address or row.email, "user_email", row.id)
 
 
 def _wanting() -> Select[Any]:

@@ -14,13 +14,14 @@ from sqlalchemy import Connection, delete, insert, select
 from sqlmodel import SQLModel
 
 from alertctl import deliveries, outbox
+from alertctl.channels import CHANNEL_TYPES, channel_type
 from alertctl.config import Settings
 from alertctl.content import Severity
 from alertctl.errors import Conflict, InvalidEvent
 from alertctl.events import EventFields, parse
 from alertctl.models import Event, EventKey, Urgency, new_id
 from alertctl.preferences import recipients
-from alertctl.routing import CHANNELS, Audience, Recipient, Rule, Target, parse_target, route
+from alertctl.routing import Audience, Target, parse_target, route
 from alertctl.schemas import EventReceipt, PublishRequest
 from alertctl.store import insert_new, insert_or
 
@@ -79,10 +80,10 @@ def prepare(
 ) -> Publication:
     """Check a request, without a database. Raises InvalidEvent."""
     fields = parse(request.event_type, request.fields)
-    if request.channel not in (None, *CHANNELS):
-        raise InvalidEvent("channel", f"{str(request.channel)[:80]!r} is not a channel (slack or email)")
+    if request.channel is not None:
+        channel_type(request.channel)
     _check_window(request.dedup_window, fields.dedup_key)
-    rule: Rule = "test" if is_test else "named"
+    rule = "test" if is_test else "named"
     to = tuple(parse_target(target, rule) for target in request.to)
     fields_json = fields.model_dump_json(exclude_unset=True)
     keys = _keys(request, fields.dedup_key, published_by)
@@ -266,9 +267,9 @@ class _RecipientCache:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._known: dict[str, list[Recipient]] = {}
+        self._known: dict[str, list[Target]] = {}
 
-    def __call__(self, event_type: str) -> Iterable[Recipient]:
+    def __call__(self, event_type: str) -> Iterable[Target]:
         if event_type in self._known:
             return self._known[event_type]
         rows = recipients(self._connection, event_type)
@@ -302,10 +303,12 @@ def _targets(recipient_cache: _RecipientCache, publication: Publication) -> Iter
 
 
 def audience_of(settings: Settings) -> Audience:
-    """The platform's own audience, and the channels that are switched on."""
-    on = {"slack": settings.slack.enabled, "email": settings.email.enabled}
+    """Return the platform's own targets, and the channels that are switched on."""
     return Audience(
-        slack_channel=settings.slack.default_channel,
-        admin_emails=settings.notification.admin_emails,
-        enabled=frozenset(name for name, enabled in on.items() if enabled),
+        tuple(
+            Target(kind.name, address, kind.default_rule.name)
+            for kind in CHANNEL_TYPES
+            for address in kind.default_addresses(settings)
+        ),
+        frozenset(channel for channel, enabled in settings.channels.items() if enabled),
     )

@@ -1,29 +1,28 @@
-"""Who receives an event: pure, from the event's type, the settings' audience and the users who want it."""
+"""Who receives an event: pure, from the event's type, the settings' audience and the targets of users."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from itertools import chain
 
 from alertctl import addresses
+from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES
 from alertctl.errors import InvalidEvent
-
-Rule = Literal["default_channel", "admin_email", "user_channel", "user_email", "named", "test"]
-CHANNELS = ("slack", "email")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """A channel and an address that an event should reach, and the rule that chose it.
 
-    `held_back` names why the delivery is born suppressed (`slack_disabled`), None when it is to be sent.
+    `rule` is `named`, `test`, or the name of a channel's `RoutingRule`.
+    `held_back` names why the delivery is suppressed from the start (`NAME_disabled`), None when it is to be sent.
     `dedup_hash` is the same for targets of events that are duplicates of each other, None without a dedup key.
     """
 
     channel: str
     address: str
-    rule: Rule
+    rule: str
     user_id: str | None = None
     held_back: str | None = None
     dedup_hash: str | None = None
@@ -41,32 +40,26 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """The platform's own audience, and which channels are switched on."""
+    """The platform's own targets, and which channels are switched on."""
 
-    slack_channel: str
-    admin_emails: tuple[str, ...]
-    enabled: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """A user who wants an event, and where. None = not on that channel."""
-
-    user_id: str
-    slack_channel: str | None
-    email_address: str | None
+    targets: tuple[Target, ...] = ()
+    enabled: frozenset[str] = frozenset()
 
 
 def route(
-    channels: Sequence[str],
+    channels: Sequence[str] | None,
     audience: Audience,
-    recipients: Iterable[Recipient],
+    wanted: Iterable[Target],
     to: Sequence[Target] = (),
     channel: str | None = None,
 ) -> Iterator[Target]:
-    """Each target once, in the order of DESIGN's table; those in `to` replace all others, `channel` keeps its own."""
+    """Return each target once: the platform's own on `channels` (None: on all), then those that users want.
+
+    Those in `to` replace all others, `channel` keeps one channel.
+    """
     seen: set[tuple[str, str]] = set()
-    candidates = iter(to) if to else _asked(channels, audience, recipients)
+    usual = (target for target in chain(audience.targets, wanted) if channels is None or target.channel in channels)
+    candidates = iter(to) if to else usual
     for target in candidates:
         if target.identity in seen or channel not in (None, target.channel):
             continue
@@ -75,23 +68,10 @@ def route(
         yield replace(target, held_back=f"{target.channel}_disabled") if off else target
 
 
-def _asked(channels: Sequence[str], audience: Audience, recipients: Iterable[Recipient]) -> Iterator[Target]:
-    if "slack" in channels:
-        yield Target("slack", audience.slack_channel, "default_channel")
-    if "email" in channels:
-        for address in audience.admin_emails:
-            yield Target("email", address, "admin_email")
-    for recipient in recipients:
-        if "slack" in channels and recipient.slack_channel:
-            yield Target("slack", recipient.slack_channel, "user_channel", recipient.user_id)
-        if "email" in channels and recipient.email_address:
-            yield Target("email", recipient.email_address, "user_email", recipient.user_id)
-
-
-def parse_target(text: str, rule: Rule = "named") -> Target:
-    """`slack:#x` or `email:a@b` -> Target. Raises InvalidEvent."""
+def parse_target(text: str, rule: str = "named") -> Target:
+    """`CHANNEL:ADDRESS` -> Target. Raises InvalidEvent."""
     channel, colon, address = text.partition(":")
-    if not colon or channel not in CHANNELS:
-        raise InvalidEvent("to", f"{text[:80]!r} is not a target (slack:#channel or email:somebody@example.com)")
+    if not colon or channel not in CHANNEL_NAMES:
+        raise InvalidEvent("to", f"{text[:80]!r} is not a target ({' or '.join(TARGET_EXAMPLES)})")
     addresses.check_address(channel, address, "to")
     return Target(channel, address, rule)

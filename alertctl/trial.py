@@ -10,14 +10,14 @@ from typing import Any
 from sqlalchemy import Connection
 
 from alertctl import deliveries
-from alertctl.channels import build_all
+from alertctl.channels import ChannelType, build_all, channel_type
 from alertctl.channels.base import Parcel
 from alertctl.config import Settings
 from alertctl.dispatcher import Dispatcher
 from alertctl.errors import InvalidEvent
 from alertctl.models import new_id
 from alertctl.publish import Publication, prepare, publish, targets_of
-from alertctl.routing import CHANNELS, Audience
+from alertctl.routing import Audience
 from alertctl.schemas import DeliveryDetail, DeliveryItem, PublishRequest, Rendered, TestResult
 from alertctl.store import Connect, Store
 
@@ -34,9 +34,7 @@ def try_out(
     patience: float,
 ) -> TestResult:
     """Send one test message and wait `patience` seconds at most for its verdict. Raises InvalidEvent, Unreachable."""
-    if channel not in CHANNELS:
-        raise InvalidEvent("channel", f"{channel[:80]!r} is not a channel (slack or email)")
-    address = to or _usual(channel, audience)
+    address = to or _usual(channel_type(channel), audience)
     publication = prepare(_test_request(channel, address), audience, by, is_test=True)
     event_id = ""
 
@@ -82,12 +80,12 @@ def _test_request(channel: str, address: str) -> PublishRequest:
     return PublishRequest(event_type="generic_alert", fields=fields, to=[f"{channel}:{address}"])
 
 
-def _usual(channel: str, audience: Audience) -> str:
-    if channel == "slack":
-        return audience.slack_channel
-    if audience.admin_emails:
-        return audience.admin_emails[0]
-    raise InvalidEvent("to", "nobody to send to: give an address, or set NOTIFICATION_ADMIN_EMAILS")
+def _usual(channel: ChannelType, audience: Audience) -> str:
+    for target in audience.targets:
+        if target.channel == channel.name:
+            return target.address
+    setting = f", or set {channel.default_addresses_setting}" if channel.default_addresses_setting else ""
+    raise InvalidEvent("to", f"nobody to send to: give an address{setting}")
 
 
 def settle(store: Store, event_id: str, patience: float, *, only_sending: bool = False) -> list[DeliveryItem]:
@@ -111,7 +109,7 @@ def _told(one: DeliveryDetail) -> TestResult:
     if one.status == "success":
         message = f"Test notification sent to {one.to}"
     elif one.status == "suppressed":
-        message = f"{one.channel} is switched off: set {one.channel.upper()}_ENABLED=true"
+        message = f"{one.channel} is switched off: set {channel_type(one.channel).enabled_setting}=true"
     else:
         said = answer if answer and answer != one.error else ""
         message = f"Not delivered to {one.to}: {one.error or one.status}" + (f" ({said})" if said else "")

@@ -13,15 +13,12 @@ from alertctl.api.access import Requires
 from alertctl.api.bodies import LIMIT
 from alertctl.api.events import KEY
 from alertctl.api.problems import Problem, response
+from alertctl.channels import CHANNEL_NAMES
 from alertctl.events import EVENT_TYPES, EventFields
 from alertctl.publish import LONGEST_WINDOW
-from alertctl.routing import CHANNELS
 from alertctl.users import Role
 
 REFERENCE = "#/components/schemas/{model}"
-TARGET = "^(slack|email):.+"
-"""What any target looks like; `routing.parse_target` says more."""
-TARGETS = "who receives it instead of the usual ones: slack:#channel, email:somebody@example.com"
 _RENAMED = {"ge": "minimum", "le": "maximum"}
 KEY_HEADER = {
     "name": "Idempotency-Key",
@@ -118,7 +115,7 @@ def _event_body(kind: type[EventFields], schemas: dict[str, Any]) -> dict[str, A
             "items": {"type": "string"},
             "description": "targets instead of the usual ones",
         },
-        "channel": {"enum": [*CHANNELS, None], "description": "only this channel"},
+        "channel": {"enum": [*CHANNEL_NAMES, None], "description": "only this channel"},
         "dedup_window": {
             "type": ["number", "null"],
             "minimum": 1,

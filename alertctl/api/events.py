@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from alertctl.api.access import Anybody, DirectRoute, RequiresSoon
 from alertctl.api.bodies import json_object
 from alertctl.api.problems import declared
 from alertctl.api.services import BASE, Services
+from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES
 from alertctl.errors import AlertctlError, InvalidEvent, NotAllowed
 from alertctl.events import BY_NAME, EVENT_TYPES
 from alertctl.models import Status
@@ -62,7 +64,7 @@ def event_types(_caller: Anybody) -> list[EventTypeInfo]:
         EventTypeInfo(
             event_type=kind.event_type,
             description=kind.description,
-            channels=list(kind.channels),
+            channels=list(kind.channels or CHANNEL_NAMES),
             wanted_by_default=kind.wanted_by_default,
             json_schema=kind.model_json_schema(),
         )
@@ -155,7 +157,7 @@ def _request(body: Mapping[str, Any], key: str | None) -> PublishRequest:
     if not isinstance(event_type, str):
         raise InvalidEvent("event_type", f"should be one of {', '.join(BY_NAME)}")
     if channel is not None and not isinstance(channel, str):
-        raise InvalidEvent("channel", "should be slack or email")
+        raise InvalidEvent("channel", f"should be {' or '.join(CHANNEL_NAMES)}")
     if key is not None and not re.fullmatch(KEY, key):
         raise InvalidEvent("Idempotency-Key", "should be 1 to 255 printable ASCII characters")
     return PublishRequest(
@@ -185,7 +187,7 @@ def _targets(to: Any) -> list[str]:
     if to is None:
         return []
     if not isinstance(to, list) or not all(isinstance(one, str) for one in to):
-        raise InvalidEvent("to", 'should be a list of targets: ["slack:#channel", "email:somebody@example.com"]')
+        raise InvalidEvent("to", f"should be a list of targets: {json.dumps(TARGET_EXAMPLES)}")
     if len(to) > MOST_TARGETS:
         raise InvalidEvent("to", f"should be {MOST_TARGETS} targets at most, got {len(to)}")
     return to

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from alertctl.channels import CHANNEL_NAMES
 from alertctl.events import BY_NAME
 from alertctl.models import Status
-from alertctl.routing import CHANNELS
 from alertctl.schemas import LogFilter
 from alertctl.suggestions import did_you_mean
 
@@ -61,7 +61,7 @@ class Filters(BaseModel):
 
     event_type: _one_of(*BY_NAME) = None  # type: ignore[valid-type]
     status: _one_of(*Status) = None  # type: ignore[valid-type]
-    channel: _one_of(*CHANNELS) = None  # type: ignore[valid-type]
+    channel: _one_of(*CHANNEL_NAMES) = None  # type: ignore[valid-type]
     to: Word = Field(None, description="the address, in any case")
     error: Word = Field(None, description="the provider's own code")
     event_id: Word = Field(None, description="the whole id of an event")

@@ -10,7 +10,7 @@ import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from alertctl.addresses import address_key, is_email
+from alertctl.addresses import email_key, is_email
 from alertctl.api.key_set import KeySet, fetcher
 from alertctl.config import Settings
 from alertctl.errors import ConfigError, NotAllowed
@@ -143,7 +143,7 @@ def _email(claims: Mapping[str, Any], name: str) -> str | None:
     email = _claim(claims, name)
     if not isinstance(email, str) or claims.get("email_verified", True) not in (True, "true"):
         return None
-    address = address_key("email", email)
+    address = email_key(email)
     return address if is_email(address) else None
 
 

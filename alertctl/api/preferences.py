@@ -8,19 +8,14 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from alertctl import preferences, users
-from alertctl.addresses import LONGEST_EMAIL, LONGEST_SLACK_CHANNEL
 from alertctl.api.access import Admin, Anybody
 from alertctl.api.bodies import Body
 from alertctl.api.problems import declared
 from alertctl.api.services import BASE, Here, Services
+from alertctl.channels import channel_type
 from alertctl.schemas import Prefs
 
 router = APIRouter(prefix=BASE, tags=["preferences"])
-
-# What any channel looks like, letters of all scripts included; `addresses.check_address` says more.
-_SLACK: dict[str, Any] = {"pattern": r"^#?[^\s#@,:;]{1,80}$", "maxLength": LONGEST_SLACK_CHANNEL}
-_SLACK |= {"examples": ["#my-alerts", "C0123456789"]}
-_EMAIL = {"format": "email", "maxLength": LONGEST_EMAIL}
 
 
 def _address(**more: Any) -> Any:
@@ -30,7 +25,7 @@ def _address(**more: Any) -> Any:
 _SHOWN: dict[str, Any] = {"user_id": (str, ...), **dict.fromkeys(preferences.FLAGS, (bool, ...))}
 _SHOWN |= dict.fromkeys(preferences.ADDRESSES, (str | None, ...))
 _SET: dict[str, Any] = {name: (bool, Field(None)) for name in preferences.FLAGS}
-_SET |= {"slack_channel": _address(**_SLACK), "email_address": _address(**_EMAIL)}
+_SET |= {name: _address(**channel_type(channel).address_schema) for name, channel in preferences.ADDRESSES.items()}
 Preferences: Any = create_model("Preferences", **_SHOWN)
 # Describes the body; `preferences.check` is what checks it.
 Changes: Any = create_model("PreferenceChanges", __config__=ConfigDict(extra="forbid"), **_SET)

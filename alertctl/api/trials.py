@@ -12,6 +12,7 @@ from alertctl.api.access import Developer
 from alertctl.api.bodies import Body, checked, described
 from alertctl.api.problems import RETRY_SECONDS
 from alertctl.api.services import BASE, Here
+from alertctl.channels import CHANNEL_NAMES
 
 router = APIRouter(prefix=BASE, tags=["test"])
 AT_ONCE = 8
@@ -30,7 +31,7 @@ class TestRequest(BaseModel):
     __test__ = False
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    channel: Literal["slack", "email"]
+    channel: Literal[*CHANNEL_NAMES]  # type: ignore[valid-type]
     to: str | None = Field(None, min_length=1, max_length=254)
 
 

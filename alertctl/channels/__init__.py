@@ -1,22 +1,60 @@
 """The registry of channels. Importing it is cheap: a channel's libraries are loaded when it is built.
 
-A new channel is one file beside this one, one builder and one line in `BUILDERS`, and its settings.
+A new channel is a folder beside this file with its `ChannelType`, a line in `CHANNEL_TYPES`, and its settings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from alertctl.channels.base import Channel, Parcel, Receipt, Verdict
-from alertctl.errors import ConfigError
+from alertctl.channels.base import Channel, ChannelType, Parcel, RateLimit, Receipt, RoutingRule, Verdict
+from alertctl.channels.email_type import EMAIL
+from alertctl.channels.slack_type import SLACK
+from alertctl.errors import ConfigError, InvalidEvent
 
 if TYPE_CHECKING:
-    from alertctl.channels.smtp_session import Security
     from alertctl.config import Settings
-    from alertctl.http.client import HttpClient
 
-__all__ = ["BUILDERS", "Channel", "Parcel", "Receipt", "Verdict", "build", "build_all"]
+__all__ = [
+    "CHANNEL_NAMES",
+    "CHANNEL_TYPES",
+    "ROUTING_RULES",
+    "TARGET_EXAMPLES",
+    "Channel",
+    "ChannelType",
+    "Parcel",
+    "RateLimit",
+    "Receipt",
+    "RoutingRule",
+    "Verdict",
+    "build",
+    "build_all",
+    "channel_type",
+]
+
+CHANNEL_TYPES: tuple[ChannelType, ...] = (
+    SLACK,
+    EMAIL,
+)
+CHANNEL_NAMES = tuple(kind.name for kind in CHANNEL_TYPES)
+TARGET_EXAMPLES = tuple(kind.target_example for kind in CHANNEL_TYPES)
+ROUTING_RULES = {
+    rule.name: rule
+    for rule in (
+        *(rule for kind in CHANNEL_TYPES for rule in (kind.default_rule, kind.user_rule) if rule),
+        RoutingRule("named", "named by the caller", "the caller named it (--to), instead of those who would be told"),
+        RoutingRule("test", "a test", "somebody tested this address"),
+    )
+}
+"""Why a target was chosen, by the name that is stored with its delivery."""
+_BY_NAME = {kind.name: kind for kind in CHANNEL_TYPES}
+
+
+def channel_type(name: str) -> ChannelType:
+    """Return the channel type of that name. Raises InvalidEvent."""
+    if name not in CHANNEL_NAMES:
+        raise InvalidEvent("channel", f"{str(name)[:80]!r} is not a channel ({' or '.join(CHANNEL_NAMES)})")
+    return _BY_NAME[name]
 
 
 def build(settings: Settings, *, tolerate: bool = False) -> dict[str, Channel]:
@@ -33,12 +71,12 @@ def build(settings: Settings, *, tolerate: bool = False) -> dict[str, Channel]:
         unusable = error.problems
     else:
         unusable = ()
-    enabled = {"slack": settings.slack.enabled, "email": settings.email.enabled}
-    return {
-        name: _unconfigured_channel(name, settings, unusable) or builder(settings)
-        for name, builder in BUILDERS.items()
-        if enabled[name]
-    }
+    channels = {}
+    for kind in CHANNEL_TYPES:
+        if settings.channels[kind.name]:
+            problems = [*unusable, *_problems(kind, settings)]
+            channels[kind.name] = kind.unconfigured("; ".join(problems)) if problems else kind.build(settings)
+    return channels
 
 
 def _check_ca_bundle(settings: Settings) -> None:
@@ -49,88 +87,12 @@ def _check_ca_bundle(settings: Settings) -> None:
         tls_context(settings.alertctl.ca_bundle)
 
 
-def _unconfigured_channel(name: str, settings: Settings, more: Sequence[str]) -> Channel | None:
-    """The channel without its settings when something is wrong with one that it uses, else None."""
-    names = ["ALERTCTL_CA_BUNDLE", f"{name.upper()}_"]
-    if name == "email":
-        names.append("SENDGRID_" if _by_sendgrid(settings) else "SMTP_")
-    wrong = [*more, *(problem for problem in settings.problems if problem.startswith(tuple(names)))]
-    if not wrong:
-        return None
-    from alertctl.channels.unconfigured import UnconfiguredEmail, UnconfiguredSlack
-
-    return (UnconfiguredSlack if name == "slack" else UnconfiguredEmail)("; ".join(wrong))
-
-
-def _by_sendgrid(settings: Settings) -> bool:
-    """Whether email goes through SendGrid: there is a key, or one that is unusable."""
-    unusable = any(problem.startswith("SENDGRID_API_KEY") for problem in settings.problems)
-    return unusable or bool(settings.sendgrid.api_key.get_secret_value().strip())
+def _problems(kind: ChannelType, settings: Settings) -> list[str]:
+    """Return what is wrong with the settings that a channel uses."""
+    prefixes = ("ALERTCTL_CA_BUNDLE", f"{kind.name.upper()}_", *kind.settings_prefixes(settings))
+    return [problem for problem in settings.problems if problem.startswith(prefixes)]
 
 
 def build_all(settings: Settings) -> dict[str, Channel]:
     """Every channel, also those that are switched off: to render with, not to send. Raises ConfigError."""
-    return {name: builder(settings) for name, builder in BUILDERS.items()}
-
-
-def _slack(settings: Settings) -> Channel:
-    from alertctl.channels.slack import SlackChannel
-
-    token = settings.slack.bot_token.get_secret_value()
-    return SlackChannel(token, settings.slack.api_url, _http(settings))
-
-
-def _email(settings: Settings) -> Channel:
-    """SendGrid when there is a key, SMTP otherwise; never one after the other."""
-    if not settings.email.from_address:
-        return _unconfigured("EMAIL_FROM_ADDRESS is not set")
-    if _by_sendgrid(settings):
-        return _sendgrid(settings)
-    if not settings.smtp.host:
-        return _unconfigured("neither SENDGRID_API_KEY nor SMTP_HOST is set")
-    return _smtp(settings)
-
-
-def _sendgrid(settings: Settings) -> Channel:
-    from alertctl.channels.sendgrid import SendGridChannel
-
-    return SendGridChannel(
-        settings.sendgrid.api_key.get_secret_value(),
-        settings.sendgrid.api_url,
-        settings.email.from_address,
-        settings.email.from_name,
-        _http(settings),
-    )
-
-
-def _smtp(settings: Settings) -> Channel:
-    from alertctl.channels.smtp import SmtpChannel
-
-    return SmtpChannel(
-        settings.smtp.host,
-        settings.smtp.port,
-        settings.smtp.username,
-        settings.smtp.password.get_secret_value(),
-        cast("Security | None", settings.smtp.security),
-        settings.email.from_address,
-        settings.email.from_name,
-        settings.alertctl.deadline,
-        settings.alertctl.ca_bundle,
-        settings.alertctl.senders,
-    )
-
-
-def _unconfigured(missing: str) -> Channel:
-    from alertctl.channels.unconfigured import UnconfiguredEmail
-
-    return UnconfiguredEmail(missing)
-
-
-def _http(settings: Settings) -> HttpClient:
-    from alertctl.http.client import HttpClient
-
-    ours = settings.alertctl
-    return HttpClient(ours.deadline, ours.ca_bundle, pool_size=ours.senders)
-
-
-BUILDERS: dict[str, Callable[[Settings], Channel]] = {"slack": _slack, "email": _email}
+    return {kind.name: kind.build(settings) for kind in CHANNEL_TYPES}

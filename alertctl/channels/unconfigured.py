@@ -11,7 +11,7 @@ from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
 
 
-class _Unconfigured:
+class Unconfigured:
     """`problem` names the settings that are missing or wrong."""
 
     batch_size = 1
@@ -27,7 +27,7 @@ class _Unconfigured:
         """Nothing is kept."""
 
 
-class UnconfiguredSlack(_Unconfigured):
+class UnconfiguredSlack(Unconfigured):
     """Slack without usable settings."""
 
     name = "slack"
@@ -40,7 +40,7 @@ class UnconfiguredSlack(_Unconfigured):
         return slack_message(content, parcel.address, parcel.delivery_id, plain=parcel.plain)
 
 
-class UnconfiguredEmail(_Unconfigured):
+class UnconfiguredEmail(Unconfigured):
     """Email without a way out, or with wrong settings."""
 
     name = "email"

@@ -6,11 +6,11 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alertctl.cli.options import AREAS, complete_area, one_of
 from alertctl.cli.output import Output, OutputOption, plain, print_items, say
 from alertctl.cli.session import settings_of, warn_about_settings
 from alertctl.cli.table import GAP, console
@@ -29,19 +29,19 @@ STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red", "unknown": 
 NARROW = 60
 """Columns of a terminal below which what was found stands under its check, not beside it."""
 WORDS = {"ok": "ok", "warning": "warning", "failure": "failure", "unknown": "can't tell"}
+ALL = "all"
+AreaArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar=f"[{'|'.join(AREAS)}]",
+        help="What to look at.",
+        callback=one_of(AREAS, "an area"),
+        autocompletion=complete_area,
+    ),
+]
 
 
-class Area(StrEnum):
-    SLACK = "slack"
-    EMAIL = "email"
-    DB = "db"
-    ALL = "all"
-
-
-AreaArgument = Annotated[Area, typer.Argument(metavar="[slack|email|db|all]", help="What to look at.")]
-
-
-def doctor(context: typer.Context, area: AreaArgument = Area.ALL, output: OutputOption = Output.TABLE) -> None:
+def doctor(context: typer.Context, area: AreaArgument = ALL, output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl doctor
@@ -56,7 +56,7 @@ def doctor(context: typer.Context, area: AreaArgument = Area.ALL, output: Output
 
     warn_about_settings(context)
     settings = settings_of(context)
-    findings = run([check for check in CHECKS if area in (Area.ALL, check.area)], settings, now())
+    findings = run([check for check in CHECKS if area in (ALL, check.area)], settings, now())
     if output is Output.JSON:
         print_items(asdict(finding) for finding in findings)
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.options import ChannelOption, EventOption, StatusOption
 from alertctl.cli.times import now, parse_moment
 
@@ -105,9 +106,7 @@ def filter_of(**asked: Any) -> LogFilter:
         from alertctl.events import find
 
         find(asked["event"])
-    to = asked["to"]
-    # As `send --to` writes it, or the bare address.
-    words = {**asked, "to": to.removeprefix("slack:").removeprefix("email:") if to is not None else None}
+    words = {**asked, "to": _bare_address(asked["to"])}
     return LogFilter(
         event_type=asked["event"],
         since=_moment("--since", asked["since"]),
@@ -116,6 +115,12 @@ def filter_of(**asked: Any) -> LogFilter:
         final=bool(asked["final"]),
         **{name: _word(name, words[name]) for name in WORDS},
     )
+
+
+def _bare_address(to: str | None) -> str | None:
+    """Return the address of a target as `send --to` takes it; a bare address stays as it is."""
+    channel, _, address = (to or "").partition(":")
+    return address if channel in CHANNEL_NAMES else to
 
 
 WORDS = ("status", "channel", "to", "error", "event_id", "user", "flag", "experiment", "grep")

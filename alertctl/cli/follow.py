@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.export import csv_printer
 from alertctl.cli.filters import Pages
 from alertctl.cli.output import LogOutput, compact, print_line
@@ -32,7 +33,7 @@ SAMPLE = (
     "somebody@example.corp.example",
     "experiment_lifecycle",
     "12",
-    "email",
+    max(CHANNEL_NAMES, key=len),
 )
 """A row as wide as most are, in `rows.COLUMNS`: the table's widths are set before anybody knows what comes."""
 WIDE_SAMPLE = (
@@ -42,7 +43,7 @@ WIDE_SAMPLE = (
     "channel_not_found",
     "rate_limited",
     "2026-11-02 14:32:05 CEST",
-    "email",
+    max(CHANNEL_NAMES, key=len),
     "somebody@example.corp.example",
     "experiment_lifecycle",
     "12",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alertctl.channels import CHANNEL_TYPES, channel_type
 from alertctl.cli import export as exporting
 from alertctl.cli import numbers, pruning
 from alertctl.cli.completion import complete_delivery
@@ -41,14 +42,14 @@ app.command(short_help="Take old deliveries out of the log.")(pruning.prune)
 
 FOUND = 10
 """The exit code of `--fail-if-any` when there are some."""
-RENDERINGS = ("slack", "text", "html")
+RENDERINGS = tuple(dict.fromkeys(how for kind in CHANNEL_TYPES for how in kind.renderings))
 
 LimitOption = Annotated[int, typer.Option(metavar="N", min=1, help="How many at most.", show_default=True)]
 FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Go on, with what comes and what changes.")]
 FailOption = Annotated[bool, typer.Option("--fail-if-any", help="End with 10 when the list is not empty: a CI gate.")]
 RenderedOption = Annotated[
     str | None,
-    typer.Option(metavar="slack|text|html", help="Show the message instead: as Slack's payload, text or HTML."),
+    typer.Option(metavar="|".join(RENDERINGS), help="Show the message instead: its channel's payload, text or HTML."),
 ]
 IdArgument = Annotated[
     str,
@@ -127,16 +128,13 @@ def show(
 
 
 def _print_message(message: Rendered, how: str, output: Output) -> None:
-    from alertctl.cli.preview import message_text
-
     if output is Output.JSON:
         print_json(message)
-    elif how == "slack" and message.channel != "slack":
-        raise typer.BadParameter("this goes by email: say text or html", param_hint="--rendered")
-    elif how == "html" and message.channel != "email":
-        raise typer.BadParameter("this goes to Slack: say slack or text", param_hint="--rendered")
+    elif how not in (renderings := channel_type(message.channel).renderings):
+        choices = " or ".join(renderings)
+        raise typer.BadParameter(f"this is a message for {message.channel}: choose {choices}", param_hint="--rendered")
     elif how == "text":
-        print_line(plain(message_text(message.message)))
+        print_line(plain(channel_type(message.channel).message_text(message.message)))
     elif how == "html":
         print_line(str(message.message["html"]))
     else:

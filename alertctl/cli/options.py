@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from alertctl.channels import CHANNEL_NAMES
 from alertctl.suggestions import suggest
 
 STATUSES = ("pending", "sending", "success", "failed", "suppressed")
 """The words of `models.Status`, which costs half a second to import."""
-CHANNELS = ("slack", "email")
+AREAS = (*CHANNEL_NAMES, "db", "all")
+"""What `alertctl doctor` looks at."""
 ROLES = ("viewer", "analyst", "developer", "admin")
 
 
@@ -40,7 +42,11 @@ def complete_status(incomplete: str) -> list[str]:
 
 
 def complete_channel(incomplete: str) -> list[str]:
-    return _beginning(CHANNELS, incomplete)
+    return _beginning(CHANNEL_NAMES, incomplete)
+
+
+def complete_area(incomplete: str) -> list[str]:
+    return _beginning(AREAS, incomplete)
 
 
 def complete_role(incomplete: str) -> list[str]:
@@ -54,7 +60,7 @@ def complete_event(incomplete: str) -> list[tuple[str, str]]:
 
 
 def complete_target(incomplete: str) -> list[str]:
-    return _beginning((f"{channel}:" for channel in CHANNELS), incomplete)
+    return _beginning((f"{channel}:" for channel in CHANNEL_NAMES), incomplete)
 
 
 def complete_set(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -79,9 +85,9 @@ EventOption = Annotated[
 ChannelOption = Annotated[
     str | None,
     typer.Option(
-        metavar="slack|email",
+        metavar="|".join(CHANNEL_NAMES),
         help="Only this channel.",
-        callback=one_of(CHANNELS, "a channel"),
+        callback=one_of(CHANNEL_NAMES, "a channel"),
         autocompletion=complete_channel,
     ),
 ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from alertctl.channels.slack_type import part_text
 from alertctl.cli.output import plain
-from alertctl.cli.preview import slack_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -91,10 +91,10 @@ def _block(block: Mapping[str, Any]) -> list[RenderableType]:
     if block.get("fields"):
         return [_fields(block["fields"])]
     if kind == "context":
-        return [Text(plain(" ".join(map(slack_text, block["elements"]))), style="dim")]
+        return [Text(plain(" ".join(map(part_text, block["elements"]))), style="dim")]
     if kind == "actions":
-        return [Text(plain("  ".join(map(slack_text, block["elements"]))), style="blue")]
-    return [Text(plain(slack_text(text)), style="bold" if kind == "header" else "")] if text else []
+        return [Text(plain("  ".join(map(part_text, block["elements"]))), style="blue")]
+    return [Text(plain(part_text(text)), style="bold" if kind == "header" else "")] if text else []
 
 
 def _fields(fields: list[Mapping[str, Any]]) -> RenderableType:
@@ -107,7 +107,7 @@ def _fields(fields: list[Mapping[str, Any]]) -> RenderableType:
     grid.add_column(ratio=1)
     cells = []
     for field in fields:
-        name, _, value = plain(slack_text(field)).partition(": ")
+        name, _, value = plain(part_text(field)).partition(": ")
         cells.append(Text.assemble((f"{name}  ", "dim"), value))
     for left in range(0, len(cells), 2):
         grid.add_row(*cells[left : left + 2])

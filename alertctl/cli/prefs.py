@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alertctl.channels import CHANNEL_TYPES
 from alertctl.cli.output import Output, OutputOption, print_items, print_json, print_line
 from alertctl.cli.rows import short
 from alertctl.cli.session import client_of
@@ -25,8 +26,9 @@ Show and change what a user is told, and where.
 app = typer.Typer(name="prefs", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 
-PLACES = ("slack_channel", "email_address")
-SWITCHES = ("slack_enabled", "email_enabled")
+_ADDRESSES = {kind.name: kind.address_preference for kind in CHANNEL_TYPES if kind.address_preference}
+PLACES = tuple(_ADDRESSES.values())
+SWITCHES = tuple(f"{channel}_enabled" for channel in _ADDRESSES)
 ON_OFF = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
 DEFAULTS = ("", "default", "none", "null")
 """Words that take a place back to its default."""
@@ -107,14 +109,13 @@ def everybody(
         return
     columns = (
         Column("USER", least=8, needed=True),
-        Column("SLACK", least=8),
-        Column("EMAIL", least=8),
+        *(Column(channel.upper(), least=8) for channel in _ADDRESSES),
         Column("EVENTS", least=20, wraps=True),
     )
     print_table(columns, [_row(prefs) for prefs in found])
 
 
-def _row(prefs: Prefs) -> tuple[str, str, str, str]:
+def _row(prefs: Prefs) -> tuple[str, ...]:
     places = [
         str(prefs[place] or "default") if prefs[switch] else "off"
         for switch, place in zip(SWITCHES, PLACES, strict=True)
@@ -122,7 +123,7 @@ def _row(prefs: Prefs) -> tuple[str, str, str, str]:
     wanted = [
         name.removeprefix("notify_on_") for name, value in prefs.items() if name.startswith("notify_on_") and value
     ]
-    return short(str(prefs["user_id"])), places[0], places[1], ", ".join(wanted) or "none"
+    return short(str(prefs["user_id"])), *places, ", ".join(wanted) or "none"
 
 
 def _print(prefs: Prefs, output: Output) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from alertctl.channels import TARGET_EXAMPLES
 from alertctl.config import duration_of
 from alertctl.errors import InvalidEvent
 
@@ -122,7 +123,7 @@ def _targets(body: dict[str, Any]) -> list[str]:
     value = body.pop("to", None)
     targets = [value] if isinstance(value, str) else value or []
     if not isinstance(targets, list) or not all(isinstance(one, str) for one in targets):
-        raise InvalidEvent("to", 'should be a list like ["slack:#ops", "email:dev@corp.example"]')
+        raise InvalidEvent("to", f"should be a list like {json.dumps(TARGET_EXAMPLES)}")
     return targets
 
 

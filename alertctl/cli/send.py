@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand
 
+from alertctl.channels import CHANNEL_TYPES
 from alertctl.cli.options import ChannelOption, EventOption
 from alertctl.cli.output import Output, OutputOption, print_json, say, warn
 from alertctl.cli.receipt import Receipt, receipt_in
@@ -52,7 +53,10 @@ if TYPE_CHECKING:
     from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
     from alertctl.spool import Spooled
 
-NOBODY = "nobody to tell: switch a channel on (SLACK_ENABLED, EMAIL_ENABLED), or name a target with --to"
+NOBODY = (
+    f"nobody to tell: switch a channel on ({', '.join(kind.enabled_setting for kind in CHANNEL_TYPES)}), "
+    "or name a target with --to"
+)
 
 LONGEST_WAIT = 86400.0
 """Seconds."""

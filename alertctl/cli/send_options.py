@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.options import complete_set, complete_target
 
 WAIT = "20s"
@@ -38,7 +39,7 @@ JsonOption = Annotated[
 ToOption = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="slack:#x|email:a@b",
+        metavar="|".join(f"{channel}:ADDRESS" for channel in CHANNEL_NAMES),
         help="Only these targets, instead of those who would be told; repeatable.",
         autocompletion=complete_target,
     ),

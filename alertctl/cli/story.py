@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from alertctl.channels import ROUTING_RULES
 from alertctl.cli.output import plain, print_line
 from alertctl.cli.rows import print_deliveries, short
 from alertctl.cli.table import STYLES, console, wrapped
@@ -60,16 +61,9 @@ def _standing(one: DeliveryDetail, moment: datetime) -> Iterator[str]:
 
 def _why(one: DeliveryDetail) -> str:
     """Which rule of routing chose this target, and whose preference that was, as a sentence."""
-    user, kind = plain(one.user or "somebody", " "), one.event_type
-    sentences = {
-        "default_channel": "SLACK_DEFAULT_CHANNEL gets every event",
-        "admin_email": f"it is one of NOTIFICATION_ADMIN_EMAILS, and {kind} goes to email",
-        "user_channel": f"{user} wants {kind} on Slack, in this channel (their preferences)",
-        "user_email": f"{user} wants {kind} by email (their preferences)",
-        "named": "the caller named it (--to), instead of those who would be told",
-        "test": "somebody tested this address",
-    }
-    return sentences.get(one.rule, one.rule)
+    user = plain(one.user or "somebody", " ")
+    reason = ROUTING_RULES[one.rule].reason if one.rule in ROUTING_RULES else one.rule
+    return reason.format(user=user, event_type=one.event_type)
 
 
 def _next(one: DeliveryDetail, moment: datetime) -> str:

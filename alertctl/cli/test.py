@@ -6,14 +6,17 @@ from typing import Annotated
 
 import typer
 
-from alertctl.cli.options import CHANNELS, complete_channel, one_of, said
+from alertctl.channels import CHANNEL_NAMES
+from alertctl.cli.options import complete_channel, one_of, said
 from alertctl.cli.output import Output, OutputOption, plain, print_json, print_line, say
 from alertctl.cli.rows import short
 from alertctl.cli.session import client_of, warn_about_settings
 
 ChannelArgument = Annotated[
     str,
-    typer.Argument(metavar="slack|email", callback=one_of(CHANNELS, "a channel"), autocompletion=complete_channel),
+    typer.Argument(
+        metavar="|".join(CHANNEL_NAMES), callback=one_of(CHANNEL_NAMES, "a channel"), autocompletion=complete_channel
+    ),
 ]
 AddressOption = Annotated[
     str | None,

@@ -15,7 +15,7 @@ from typing import Any, Self
 from sqlalchemy import Connection
 
 from alertctl import deliveries, outbox, preferences, users
-from alertctl.channels import build, build_all
+from alertctl.channels import CHANNEL_NAMES, build, build_all
 from alertctl.config import Settings
 from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.errors import Unreachable
@@ -187,7 +187,7 @@ class LocalClient:
             EventTypeInfo(
                 event_type=kind.event_type,
                 description=kind.description,
-                channels=list(kind.channels),
+                channels=list(kind.channels or CHANNEL_NAMES),
                 wanted_by_default=kind.wanted_by_default,
                 json_schema=kind.model_json_schema(),
             )

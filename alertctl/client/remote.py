@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
-from alertctl.addresses import address_key
+from alertctl.addresses import email_key
 from alertctl.client.answers import listed, read_as
 from alertctl.client.calls import Calls
 from alertctl.client.server import Server
@@ -174,7 +174,7 @@ class RemoteClient:
 
     def _prefs(self, method: str, user: str, more: str = "", body: Any = None) -> Prefs:
         # One's own are everybody's to change, others' are for admins.
-        path = "/preferences" if address_key("email", user.strip()) in self._me else f"/admin/preferences/{_user(user)}"
+        path = "/preferences" if email_key(user.strip()) in self._me else f"/admin/preferences/{_user(user)}"
         return self._flat(self._calls.ask(method, f"{path}{more}", body).data)
 
     def _flat(self, found: Any) -> Prefs:
@@ -281,7 +281,7 @@ def _token(part: str) -> str:
 
 def _user(user: str) -> str:
     """A user's name as a part of a path."""
-    word = address_key("email", user.strip())
+    word = email_key(user.strip())
     if not word or not word.isprintable():
         raise NotFound(f"{user[:80]!r} is no user's id or email")
     if "/" in word or set(word) == {"."}:

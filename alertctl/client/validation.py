@@ -13,4 +13,4 @@ def check_event(request: PublishRequest) -> None:
     from alertctl.publish import prepare
     from alertctl.routing import Audience
 
-    prepare(request, Audience("", (), frozenset()))
+    prepare(request, Audience())

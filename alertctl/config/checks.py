@@ -39,8 +39,9 @@ def _warning(name: str, message: str) -> Problem:
 
 
 def _channels(settings: Settings) -> Iterator[Problem]:
-    if not settings.slack.enabled and not settings.email.enabled:
-        yield _warning("SLACK_ENABLED", "both channels are off: nobody is told anything (see also EMAIL_ENABLED)")
+    if not any(settings.channels.values()):
+        first, *others = (f"{channel}_ENABLED".upper() for channel in settings.channels)
+        yield _warning(first, f"all channels are off: nobody is notified (see also {', '.join(others)})")
 
 
 def _slack(settings: Settings) -> Iterator[Problem]:

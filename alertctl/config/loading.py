@@ -82,7 +82,8 @@ def _is_default(name: str, raw: object) -> bool:
 def _is_tolerable(problem: str) -> bool:
     """Return whether an event can be recorded in the right database and for the right people in spite of this."""
     name = problem.partition(":")[0].removesuffix("_FILE")
-    if name.startswith(("SLACK_", "EMAIL_", "ALERTCTL_")):
+    channels = (section for section, model in _sections() if "enabled" in model.model_fields)
+    if name.startswith(tuple(f"{section}_".upper() for section in (*channels, "alertctl"))):
         # An unknown key may be a misspelt one of those that are needed, or `enabled`.
         known = (each for model_section, model in _sections() for _, each in _names(model, model_section))
         return name in known and name not in _NEEDED_TO_RECORD

@@ -232,6 +232,11 @@ class Settings(BaseModel):
     _problems: tuple[str, ...] = PrivateAttr(default=())
 
     @property
+    def channels(self) -> dict[str, bool]:
+        """Whether each channel is enabled, by its section."""
+        return {name: section.enabled for name, section in self if "enabled" in type(section).model_fields}
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong with settings that were loaded in spite of it, one line for each, beginning with its name."""
         return self._problems

@@ -9,12 +9,12 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.core import GaugeMetricFamily
 
 from alertctl import deliveries
+from alertctl.channels import CHANNEL_NAMES
 from alertctl.channels.base import Receipt
 from alertctl.error_codes import DUPLICATE
 from alertctl.errors import Unreachable
 from alertctl.models import Status
 from alertctl.outbox import Ended, Lane
-from alertctl.routing import CHANNELS
 from alertctl.schemas import EventReceipt, Paused
 from alertctl.store import Store
 
@@ -52,7 +52,7 @@ class Metrics:
 
     def _begin_at_zero(self) -> None:
         """A series that begins with its first failure has no increase over nothing: no alert would come of it."""
-        for channel in CHANNELS:
+        for channel in CHANNEL_NAMES:
             for status in (Status.SUCCESS, Status.FAILED):
                 self._deliveries.labels(channel, status.value)
             self._suppressed.labels(f"{channel}_disabled")

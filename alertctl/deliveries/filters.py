@@ -10,7 +10,7 @@ from sqlalchemy import Column, ColumnElement, Connection, and_, literal_column, 
 from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
 
-from alertctl.addresses import address_key, search_key
+from alertctl.addresses import email_key, search_key
 from alertctl.deliveries.rows import attempt, delivery, event, users
 from alertctl.models import Status, first_id
 from alertctl.schemas import LogFilter
@@ -34,7 +34,7 @@ def settled(connection: Connection, where: LogFilter) -> LogFilter:
     user, to = where.user, where.to
     if user is not None:
         # A user's email is stored as its key (`users.add_user`).
-        email = address_key("email", user)
+        email = email_key(user)
         user = connection.execute(select(users.c.id).where(users.c.email == email)).scalar() or user
     return replace(where, user=user, to=search_key(to) if to is not None else None)
 

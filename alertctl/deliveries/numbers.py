@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from alertctl import __version__
+from alertctl.channels import CHANNEL_NAMES
 from alertctl.deliveries.filters import of_events, others, settled, times
 from alertctl.deliveries.ordered import counting
 from alertctl.deliveries.rows import delivery, pauses
@@ -16,7 +17,6 @@ from alertctl.error_codes import DUPLICATE
 from alertctl.errors import InvalidEvent
 from alertctl.models import Status
 from alertctl.outbox import live_reports
-from alertctl.routing import CHANNELS
 from alertctl.schemas import Count, LogFilter, Paused, Standing, Stats
 from alertctl.store import HEAD
 
@@ -90,7 +90,7 @@ class Queue:
 def queue(connection: Connection, now: datetime) -> Queue:
     """How the outbox stands; costs what waits, not what the log holds."""
     waiting = select(delivery.c.channel, func.count()).where(delivery.c.next_attempt_at.is_not(None))
-    depth = dict.fromkeys(CHANNELS, 0)
+    depth = dict.fromkeys(CHANNEL_NAMES, 0)
     depth.update({str(name): int(count) for name, count in connection.execute(waiting.group_by(delivery.c.channel))})
     due = delivery.c.next_attempt_at <= now
     oldest = connection.execute(select(func.min(delivery.c.next_attempt_at)).where(due)).scalar()
@@ -147,7 +147,7 @@ def standing(connection: Connection, where: str, now: datetime, *, daemon: bool)
 
 def last_success(connection: Connection) -> dict[str, datetime | None]:
     """When the newest delivery that arrived did so, by channel."""
-    return {channel: _last_success(connection, channel) for channel in CHANNELS}
+    return {channel: _last_success(connection, channel) for channel in CHANNEL_NAMES}
 
 
 def _last_success(connection: Connection, channel: str) -> datetime | None:

@@ -40,7 +40,7 @@ class Dispatcher:
     ) -> None:
         self._connect, self._channels, self._policy = connect, channels, policy
         self._clock, self._observe = clock, observe
-        self._paces = {name: Pace(policy.per_second, policy.burst) for name in channels if name == "slack"}
+        self._paces = {name: Pace(*limit) for name, limit in policy.rate_limits.items() if limit.per_second}
         self._breakers = {name: CircuitBreaker() for name in channels}
         self._workers: list[ChannelWorker] = []
 

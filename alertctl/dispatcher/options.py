@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from alertctl.channels import CHANNEL_TYPES, RateLimit
 from alertctl.config import Settings
 
 IN_HAND = 3
@@ -16,21 +18,20 @@ and one for good measure."""
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How deliveries are sent: waits between tries (s), the lease (s), threads a channel, the pace to one address, and
-    the age (s) at which a delivery that waits for us to repair something expires."""
+    """How deliveries are sent: waits between tries (s), the lease (s), threads a channel, the channels' rate limits,
+    and the age (s) at which a delivery that waits for us to repair something expires."""
 
     schedule: tuple[float, ...]
     lease: float
     senders: int
-    per_second: float
-    burst: int
+    rate_limits: Mapping[str, RateLimit]
     max_age: float = 72 * 3600.0
 
     @classmethod
     def of(cls, settings: Settings) -> Policy:
         lease = settings.alertctl.lease or LEASE_DEADLINES * settings.alertctl.deadline
-        pace = (settings.slack.per_second, settings.slack.burst)
-        return cls(settings.retry.schedule, lease, settings.alertctl.senders, *pace, settings.alertctl.max_age)
+        limits = {kind.name: kind.rate_limit(settings) for kind in CHANNEL_TYPES}
+        return cls(settings.retry.schedule, lease, settings.alertctl.senders, limits, settings.alertctl.max_age)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,8 @@ class EventFields(BaseModel):
 
     event_type: ClassVar[str]
     description: ClassVar[str]
-    channels: ClassVar[tuple[str, ...]] = ("slack", "email")
-    """The channels that this type goes to unless the caller names targets."""
+    channels: ClassVar[tuple[str, ...] | None] = None
+    """The channels that this type goes to unless the caller names targets, None for all."""
     wanted_by_default: ClassVar[bool | None]
     """What a new user's preference is; None: there is no preference flag, users aren't asked."""
     expected: ClassVar[tuple[str, ...]] = ()

@@ -12,7 +12,7 @@ from alertctl.events.base import Count, EventFields, Moment, Percentage, Text, s
 class RolloutAdvance(EventFields):
     event_type: ClassVar[str] = "rollout_advance"
     description: ClassVar[str] = "a rollout moved to its next stage (goes to Slack only)"
-    channels: ClassVar[tuple[str, ...]] = ("slack",)
+    channels: ClassVar[tuple[str, ...] | None] = ("slack",)
     wanted_by_default: ClassVar[bool | None] = False
     expected: ClassVar[tuple[str, ...]] = ("feature_flag", "to_percentage")
 

@@ -24,11 +24,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from alertctl.channels import CHANNEL_NAMES
 from alertctl.errors import Reason
 from alertctl.models import Status, Urgency
 from alertctl.outbox.changes import begin_change, this_change
 from alertctl.outbox.rows import INTERRUPTED, SWEEP, Claimed, attempt, claimed_from, delivery, pauses
-from alertctl.routing import CHANNELS
 from alertctl.store import given, packed
 
 
@@ -96,7 +96,7 @@ def claim(
     return result
 
 
-def is_due(connection: Connection, now: datetime, channels: Sequence[str] = CHANNELS) -> bool:
+def is_due(connection: Connection, now: datetime, channels: Sequence[str] = CHANNEL_NAMES) -> bool:
     """Whether any delivery waits for nothing but a sender: a look at the beginning of the queue's index."""
     return bool(connection.execute(_waiting(tuple(channels)), {"of_now": now}).scalar())
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Insert, case, exists, insert, select, update
 
+from alertctl.channels import CHANNEL_NAMES
 from alertctl.content import Severity
 from alertctl.models import Status, Urgency, new_id
 from alertctl.outbox.breaker_reports import request_probes
 from alertctl.outbox.changes import begin_change, this_change
 from alertctl.outbox.rows import SWEEP, delivery, event
-from alertctl.routing import CHANNELS, Target
+from alertctl.routing import Target
 from alertctl.schemas import DeliveryItem
 from alertctl.store import announce, given, packed
 
@@ -113,7 +114,7 @@ def resend(
     now: datetime,
     *,
     again: bool = False,
-    enabled: Collection[str] = CHANNELS,
+    enabled: Collection[str] = CHANNEL_NAMES,
 ) -> list[Resent]:
     """Make deliveries due at once in a new round of attempts. One that arrived is sent once more only if `again`.
     What goes to a channel that isn't `enabled` is left alone: nobody would send it.

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
-from alertctl.addresses import address_key, check_address
+from alertctl.addresses import check_address, email_key
 from alertctl.errors import InvalidEvent, NotFound
 from alertctl.models import User, new_id
 from alertctl.schemas import UserItem
@@ -46,7 +46,7 @@ def find_user(connection: Connection, user: str) -> UserItem:
 
 def add_user(connection: Connection, email: str, role: str, now: datetime) -> UserItem:
     """Register somebody. Raises InvalidEvent for a bad address or role, EmailTaken for a known one."""
-    address = address_key("email", check_address("email", email.strip(), "email"))
+    address = _checked_email(email)
     row = {"id": new_id(now), "email": address, "role": parse_role(role).value, "disabled": False, "created_at": now}
     if not insert_new(connection, users, [row]):
         raise EmailTaken(address)
@@ -89,7 +89,7 @@ def change_user(
     if disabled is not None:
         values["disabled"] = disabled
     if email is not None:
-        values["email"] = address_key("email", check_address("email", email.strip(), "email"))
+        values["email"] = _checked_email(email)
     row = _row(connection, user)
     if values and not update_unless_taken(connection, users.c.id == row.id, values) and email is not None:
         raise EmailTaken(values["email"])
@@ -131,7 +131,7 @@ def remove_user(connection: Connection, user: str) -> UserItem:
 
 
 def _row(connection: Connection, user: str) -> Row[Any]:
-    word = address_key("email", user.strip())
+    word = email_key(user.strip())
     # NUL is no part of any name, and Postgres refuses to compare with it.
     if not word or not word.isprintable():
         raise NotFound(f"{user[:80]!r} is no user's id or email")
@@ -151,3 +151,8 @@ def _item(row: Row[Any]) -> UserItem:
         issuer=row.issuer,
         subject=row.subject,
     )
+
+
+def _checked_email(email: str) -> str:
+    """Return the key of a user's email address. Raises InvalidEvent."""
+    return email_key(check_address("email", email.strip(), "email"))

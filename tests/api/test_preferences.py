@@ -118,17 +118,17 @@ def test_a_page_far_beyond_the_end_is_empty(lab: Lab) -> None:
 
 
 def test_preferences_decide_who_is_told(store: Store, clock: Any) -> None:
-    def told(event_type: str) -> list[tuple[str | None, str | None]]:
+    def told(event_type: str) -> list[tuple[str, str]]:
         with store.reading() as connection:
             found = preferences.recipients(connection, event_type)
-            return [(one.slack_channel, one.email_address) for one in found]
+            return [(one.channel, one.address) for one in found]
 
     user = store.write(lambda it: users.add_user(it, "dev@corp.example", "viewer", clock())).id
-    assert told("safety_rollback") == [(None, "dev@corp.example")]
+    assert told("safety_rollback") == [("email", "dev@corp.example")]
     assert told("rollout_advance") == []
     changes = {"slack_channel": "#dev", "email_enabled": False, "notify_on_rollout_advance": True}
     store.write(lambda it: preferences.update(it, user, changes, clock()))
-    assert told("rollout_advance") == [("#dev", None)]
+    assert told("rollout_advance") == [("slack", "#dev")]
     shown = store.write(lambda it: preferences.reset(it, user, clock()))
     assert {name: shown[name] for name in DEFAULTS} == DEFAULTS
     assert told("rollout_advance") == []

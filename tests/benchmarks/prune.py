@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from alertctl import outbox
 from alertctl.models import Status
 from alertctl.publish import prepare, publish
-from alertctl.routing import Audience
+from alertctl.routing import Audience, Target
 from alertctl.schemas import PublishRequest
 from alertctl.store import Store
 from tests.benchmarks.lines import Line
@@ -22,7 +22,7 @@ ALONE = 200
 """Events that are published before anything is pruned."""
 BREATH = 0.005
 """Seconds between two events."""
-AUDIENCE = Audience("#platform-alerts", (), frozenset({"slack"}))
+AUDIENCE = Audience((Target("slack", "#platform-alerts", "default_channel"),), frozenset({"slack"}))
 
 
 def prune(stage: Stage) -> Iterator[Line]:

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from alertctl.models import Status
 from alertctl.outbox.rows import delivery, pauses
 from alertctl.publish import prepare, publish_many
-from alertctl.routing import Audience
+from alertctl.routing import Audience, Target
 from alertctl.schemas import PublishRequest
 from alertctl.store import Store
 from alertctl.users import create_token
@@ -23,7 +23,7 @@ from tests.benchmarks.processes import Child, until
 from tests.benchmarks.sizes import Sizes
 from tests.benchmarks.stock import stock
 
-AUDIENCE = Audience("#platform-alerts", (), frozenset({"slack", "email"}))
+AUDIENCE = Audience((Target("slack", "#platform-alerts", "default_channel"),), frozenset({"slack", "email"}))
 ALERT = {
     "feature_flag": "checkout-v3",
     "environment": "production",

@@ -20,13 +20,16 @@ from alertctl.errors import DeliveryError, Reason
 from alertctl.outbox import Claim, Claimed, Ended, Lane
 from alertctl.outbox.rows import attempt, delivery, pauses
 from alertctl.publish import Publication, audience_of, prepare, publish
-from alertctl.routing import Audience
+from alertctl.routing import Audience, Target
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from alertctl.store import Connect, Store
 
 NOW = datetime(2026, 3, 2, 14, 32, tzinfo=UTC)
-EVERYBODY = Audience("#platform-alerts", ("ops@corp.example",), frozenset({"slack", "email"}))
+EVERYBODY = Audience(
+    (Target("slack", "#platform-alerts", "default_channel"), Target("email", "ops@corp.example", "admin_email")),
+    frozenset({"slack", "email"}),
+)
 SLACK, EMAIL = Lane("slack", "slack"), Lane("email", "smtp")
 SCHEDULE = (5.0, 30.0, 120.0)
 LEASE = 30.0

@@ -151,7 +151,7 @@ class Broken:
 
 def test_a_mistake_in_a_channel_ends_as_an_ambiguous_failure(store, clock, caplog):
     announce(store, "slack:#a", now=clock())
-    policy = Policy((5.0,), 30.0, 2, 0.0, 1)
+    policy = Policy((5.0,), 30.0, 2, {})
     assert Dispatcher(store, {"slack": Broken()}, policy, clock).run_once() == Tally(attempted=1, retrying=1)
     assert (row(store).error, row(store).ambiguous) == ("internal_error", True)
     assert "ZeroDivisionError" in caplog.text

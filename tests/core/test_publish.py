@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import insert
@@ -14,12 +15,11 @@ from alertctl.events import restore
 from alertctl.models import new_id
 from alertctl.outbox.rows import TABLES
 from alertctl.publish import prepare, publish, publish_many, targets_of
-from alertctl.routing import Audience
 from alertctl.schemas import PublishRequest
 from alertctl.store import Writer
 from core.lab import EVERYBODY, NOW, after, arrived, claim_one, publication, record, row, rows
 
-SLACK_ONLY = Audience("#platform-alerts", ("ops@corp.example",), frozenset({"slack"}))
+SLACK_ONLY = replace(EVERYBODY, enabled=frozenset({"slack"}))
 EVENT = TABLES["event"]
 
 

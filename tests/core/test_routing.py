@@ -6,10 +6,20 @@ import pytest
 
 from alertctl.errors import InvalidEvent
 from alertctl.events import BY_NAME, EVENT_TYPES, PREFERENCES
-from alertctl.routing import Audience, Recipient, Target, parse_target, route
+from alertctl.routing import Audience, Target, parse_target, route
 
 BOTH = ("slack", "email")
-EVERYBODY = Audience("#platform-alerts", ("ops@corp.example", "boss@corp.example"), frozenset(BOTH))
+DEFAULT_CHANNEL = Target("slack", "#platform-alerts", "default_channel")
+ADMINS = tuple(Target("email", address, "admin_email") for address in ("ops@corp.example", "boss@corp.example"))
+EVERYBODY = Audience((DEFAULT_CHANNEL, *ADMINS), frozenset(BOTH))
+
+
+def slack_user(user_id: str, channel: str) -> Target:
+    return Target("slack", channel, "user_channel", user_id)
+
+
+def email_user(user_id: str, address: str) -> Target:
+    return Target("email", address, "user_email", user_id)
 
 
 def addresses(*args, **more) -> list[str]:
@@ -17,7 +27,7 @@ def addresses(*args, **more) -> list[str]:
 
 
 def test_the_platforms_own_audience_comes_first_then_the_users():
-    users = [Recipient("1", "#one", "one@corp.example"), Recipient("2", None, "two@corp.example")]
+    users = [slack_user("1", "#one"), email_user("1", "one@corp.example"), email_user("2", "two@corp.example")]
     found = [(target.address, target.rule, target.user_id) for target in route(BOTH, EVERYBODY, users)]
     assert found == [
         ("#platform-alerts", "default_channel", None),
@@ -32,10 +42,10 @@ def test_the_platforms_own_audience_comes_first_then_the_users():
 @pytest.mark.parametrize(
     ("kind", "channels", "wanted"),
     [
-        ("safety_rollback", BOTH, True),
-        ("experiment_lifecycle", BOTH, True),
+        ("safety_rollback", None, True),
+        ("experiment_lifecycle", None, True),
         ("rollout_advance", ("slack",), False),
-        ("generic_alert", BOTH, None),
+        ("generic_alert", None, None),
     ],
 )
 def test_each_event_type_goes_where_the_design_says(kind, channels, wanted):
@@ -48,7 +58,7 @@ def test_the_registry_is_what_was_just_checked():
 
 
 def test_a_slack_only_event_reaches_nobody_by_email():
-    users = [Recipient("1", "#one", "one@corp.example")]
+    users = [slack_user("1", "#one"), email_user("1", "one@corp.example")]
     assert addresses(("slack",), EVERYBODY, users) == ["#platform-alerts", "#one"]
 
 
@@ -64,13 +74,17 @@ def test_only_narrows_named_targets_too(only, found):
 
 
 def test_the_first_of_equal_addresses_wins():
-    users = [Recipient("1", "#PLATFORM-alerts", "Ops@Corp.example"), Recipient("2", None, "BOSS@corp.example")]
+    users = [
+        slack_user("1", "#PLATFORM-alerts"),
+        email_user("1", "Ops@Corp.example"),
+        email_user("2", "BOSS@corp.example"),
+    ]
     assert addresses(BOTH, EVERYBODY, users) == ["#platform-alerts", "ops@corp.example", "boss@corp.example"]
 
 
 def test_a_slack_channel_with_and_without_its_hash_is_one_target():
-    told = [Recipient("u1", "Platform-Alerts", None), Recipient("u2", "#team", None), Recipient("u3", "team", None)]
-    audience = Audience("#platform-alerts", (), frozenset({"slack"}))
+    told = [slack_user("u1", "Platform-Alerts"), slack_user("u2", "#team"), slack_user("u3", "team")]
+    audience = Audience((DEFAULT_CHANNEL,), frozenset({"slack"}))
     assert [one.address for one in route(("slack",), audience, told)] == ["#platform-alerts", "#team"]
 
 
@@ -80,7 +94,7 @@ def test_the_same_text_on_two_channels_is_two_targets():
 
 
 def test_a_channel_that_is_off_holds_its_targets_back():
-    off = Audience("#platform-alerts", ("ops@corp.example",), frozenset())
+    off = Audience((DEFAULT_CHANNEL, ADMINS[0]))
     assert [target.held_back for target in route(BOTH, off, [])] == ["slack_disabled", "email_disabled"]
 
 

@@ -76,4 +76,4 @@ def test_waiting_for_a_verdict_ends_with_patience(store, sandbox, database_url, 
     event_id = announce(store, "slack:#a", now=clock())
     assert [item.status for item in settle(store, event_id, 0.1)] == ["pending"]
     assert [item.status for item in settle(store, event_id, 60, only_sending=True)] == ["pending"]
-    assert audience(sandbox, database_url).slack_channel == "#platform-alerts"
+    assert audience(sandbox, database_url).targets[0].address == "#platform-alerts"

@@ -88,7 +88,7 @@ def test_200_events_at_a_provider_that_fails_half_of_the_time_all_arrive_once(se
 def test_a_fresh_critical_alert_overtakes_a_backlog_of_retries(serve, call, sandbox, store, long: bool) -> None:
     backlog = 50_000 if long else 5_000
     now = datetime.now(UTC)
-    audience = Audience("#x", (), frozenset({"slack"}))
+    audience = Audience((Target("slack", "#x", "default_channel"),), frozenset({"slack"}))
     request = PublishRequest(event_type="generic_alert", fields={"title": "old"}, to=["slack:#first"])
     old = prepare(request, audience)
     event = store.write(lambda connection: publish(connection, old, now))

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from alertctl import publish
-from alertctl.routing import Audience
+from alertctl.routing import Audience, Target
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from alertctl.store import Store
 
-SLACK_ONLY = Audience("#x", (), frozenset({"slack"}))
+SLACK_ONLY = Audience((Target("slack", "#x", "default_channel"),), frozenset({"slack"}))
 
 
 class Server:

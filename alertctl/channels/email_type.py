@@ -1,0 +1,94 @@
+"""Email as a type of channel. Importing it is cheap: the providers' libraries are loaded when the channel is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from alertctl.addresses import LONGEST_EMAIL
+from alertctl.channels.base import Channel, ChannelType, RoutingRule, http_client
+
+if TYPE_CHECKING:
+    from alertctl.channels.smtp_session import Security
+    from alertctl.config import Settings
+
+
+def _build(settings: Settings) -> Channel:
+    """SendGrid when there is a key, SMTP otherwise; never one after the other."""
+    if not settings.email.from_address:
+        return _unconfigured("EMAIL_FROM_ADDRESS is not set")
+    if _by_sendgrid(settings):
+        return _sendgrid(settings)
+    if not settings.smtp.host:
+        return _unconfigured("neither SENDGRID_API_KEY nor SMTP_HOST is set")
+    return _smtp(settings)
+
+
+def _by_sendgrid(settings: Settings) -> bool:
+    """Whether email goes through SendGrid: there is a key, or one that is unusable."""
+    unusable = any(problem.startswith("SENDGRID_API_KEY") for problem in settings.problems)
+    return unusable or bool(settings.sendgrid.api_key.get_secret_value().strip())
+
+
+def _sendgrid(settings: Settings) -> Channel:
+    from alertctl.channels.sendgrid import SendGridChannel
+
+    return SendGridChannel(
+        settings.sendgrid.api_key.get_secret_value(),
+        settings.sendgrid.api_url,
+        settings.email.from_address,
+        settings.email.from_name,
+        http_client(settings),
+    )
+
+
+def _smtp(settings: Settings) -> Channel:
+    from alertctl.channels.smtp import SmtpChannel
+
+    return SmtpChannel(
+        settings.smtp.host,
+        settings.smtp.port,
+        settings.smtp.username,
+        settings.smtp.password.get_secret_value(),
+        cast("Security | None", settings.smtp.security),
+        settings.email.from_address,
+        settings.email.from_name,
+        settings.alertctl.deadline,
+        settings.alertctl.ca_bundle,
+        settings.alertctl.senders,
+    )
+
+
+def _unconfigured(problem: str) -> Channel:
+    from alertctl.channels.unconfigured import UnconfiguredEmail
+
+    return UnconfiguredEmail(problem)
+
+
+def _message_text(message: Mapping[str, Any]) -> str:
+    subject = message.get("headers", {}).get("Subject", "")
+    text = str(message.get("text", ""))
+    return f"Subject: {subject}\n\n{text}" if subject else text
+
+
+EMAIL = ChannelType(
+    name="email",
+    build=_build,
+    unconfigured=_unconfigured,
+    message_text=_message_text,
+    address_example="somebody@example.com",
+    address_schema={"format": "email", "maxLength": LONGEST_EMAIL},
+    default_addresses=lambda settings: settings.notification.admin_emails,
+    default_addresses_setting="NOTIFICATION_ADMIN_EMAILS",
+    default_rule=RoutingRule(
+        "admin_email",
+        "one of NOTIFICATION_ADMIN_EMAILS",
+        "it is one of NOTIFICATION_ADMIN_EMAILS, and {event_type} goes to email",
+    ),
+    user_rule=RoutingRule(
+        "user_email", "a user wants this event by email", "{user} wants {event_type} by email (their preferences)"
+    ),
+    address_preference="email_address",
+    settings_prefixes=lambda settings: ("SENDGRID_" if _by_sendgrid(settings) else "SMTP_",),
+    renderings=("text", "html"),
+)

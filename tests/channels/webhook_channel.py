@@ -1,0 +1,71 @@
+"""Webhook as a type of channel: each message is a POST of JSON to WEBHOOK_URL/ADDRESS."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from alertctl.channels.base import Channel, ChannelType, Parcel, RateLimit, Receipt, Verdict
+from alertctl.channels.unconfigured import Unconfigured
+from alertctl.content import Content
+from alertctl.errors import DeliveryError, Reason
+
+if TYPE_CHECKING:
+    from alertctl.config import Settings
+
+
+def _render(content: Content, parcel: Parcel) -> dict[str, Any]:
+    return {"id": parcel.delivery_id, "title": content.title}
+
+
+class WebhookChannel:
+    name = "webhook"
+    provider = "webhook"
+    batch_size = 1
+
+    def __init__(self, url: str, deadline: float) -> None:
+        self.deadline = deadline
+        self._url = url
+
+    def send(self, content: Content, parcels: Sequence[Parcel]) -> list[Verdict]:
+        return [self._post(content, parcel) for parcel in parcels]
+
+    def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
+        return _render(content, parcel)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+    def _post(self, content: Content, parcel: Parcel) -> Verdict:
+        body = json.dumps(self.render(content, parcel)).encode()
+        try:
+            with urllib.request.urlopen(f"{self._url}/{parcel.address}", body, self.deadline) as reply:
+                return Receipt(reply.headers["X-Message-Id"])
+        except OSError as error:
+            return DeliveryError(Reason.UNAVAILABLE, "no_reply", detail=str(error))
+
+
+class UnconfiguredWebhook(Unconfigured):
+    name = "webhook"
+    provider = "webhook"
+
+    def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
+        return _render(content, parcel)
+
+
+def _build(settings: Settings) -> Channel:
+    return WebhookChannel(settings.webhook.url, settings.alertctl.deadline)  # type: ignore[attr-defined]
+
+
+WEBHOOK = ChannelType(
+    name="webhook",
+    build=_build,
+    unconfigured=UnconfiguredWebhook,
+    message_text=lambda message: str(message["title"]),
+    address_example="team",
+    default_addresses=lambda settings: ("everyone",),
+    rate_limit=lambda settings: RateLimit(per_second=100, burst=10),
+    renderings=("webhook", "text"),
+)
