@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -30,8 +29,6 @@ class Connect(Protocol):
     """Whatever runs a function inside one committed transaction: a Store, or a daemon's Writer."""
 
     def write(self, work: Callable[[Connection], T]) -> T: ...
-
-    def ride(self, work: Callable[[Connection], T]) -> Future[T]: ...
 
 
 class Store:
@@ -88,10 +85,6 @@ class Store:
     def submit(self, work: Callable[[Connection, Sequence[Any]], Sequence[T]], item: Any) -> T:
         """The same for work on many items at once (see `Writer.submit`), here with this one only."""
         return self.write(lambda connection: work(connection, [item])[0])
-
-    def ride(self, _work: Callable[[Connection], T]) -> Future[T]:
-        """A Writer's other transactions could take it along; here are none, so its end never comes."""
-        return Future()
 
     def close(self) -> None:
         self.engine.dispose()
