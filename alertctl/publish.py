@@ -154,7 +154,9 @@ def _keys(
     return tuple(keys)
 
 
-def test_publication(channel: str, address: str, rule: Rule, audience: Audience, by: str | None) -> Publication:
+def connectivity_test_publication(
+    channel: str, address: str, rule: Rule, audience: Audience, by: str | None
+) -> Publication:
     """One real message to one address, marked as a test. Raises InvalidEvent on a bad address."""
     parse_target(f"{channel}:{address}")
     fields = parse(
@@ -168,9 +170,6 @@ def test_publication(channel: str, address: str, rule: Rule, audience: Audience,
     given = fields.model_dump_json(exclude_unset=True)
     target = Target(channel, address, rule)
     return Publication(fields, given, "", audience, (target,), is_test=True, published_by=by)
-
-
-test_publication.__test__ = False  # type: ignore[attr-defined]
 
 
 def publish(connection: Connection, publications: Sequence[Publication], now: datetime) -> list[Published | Conflict]:

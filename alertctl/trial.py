@@ -16,9 +16,9 @@ from alertctl.config import Settings
 from alertctl.dispatcher import Dispatcher
 from alertctl.errors import Conflict, InvalidEvent
 from alertctl.models import new_id
-from alertctl.publish import Publication, publish, targets_of, test_publication
+from alertctl.publish import Publication, connectivity_test_publication, publish, targets_of
 from alertctl.routing import CHANNELS, Audience
-from alertctl.schemas import DeliveryDetail, DeliveryItem, Rendered, TestResult
+from alertctl.schemas import ConnectivityTestResult, DeliveryDetail, DeliveryItem, Rendered
 from alertctl.store import Connect, Store
 
 
@@ -32,12 +32,12 @@ def try_out(
     by: str | None,
     clock: Callable[[], datetime],
     patience: float,
-) -> TestResult:
+) -> ConnectivityTestResult:
     """Send one test message and wait `patience` seconds at most for its verdict. Raises InvalidEvent, Unreachable."""
     if channel not in CHANNELS:
         raise InvalidEvent("channel", f"{channel[:80]!r} is not a channel (slack or email)")
     address = to or _usual(channel, audience)
-    publication = test_publication(channel, address, "test", audience, by)
+    publication = connectivity_test_publication(channel, address, "test", audience, by)
     event_id = ""
 
     def publish_test(connection: Connection) -> str:
@@ -98,7 +98,7 @@ def settle(store: Store, event_id: str, patience: float, *, only_sending: bool =
         time.sleep(0.05)
 
 
-def _told(one: DeliveryDetail) -> TestResult:
+def _told(one: DeliveryDetail) -> ConnectivityTestResult:
     last = one.attempt_log[-1] if one.attempt_log else None
     answer = last.answer if last else None
     if one.status == "success":
@@ -108,6 +108,6 @@ def _told(one: DeliveryDetail) -> TestResult:
     else:
         said = answer if answer and answer != one.error else ""
         message = f"Not delivered to {one.to}: {one.error or one.status}" + (f" ({said})" if said else "")
-    return TestResult(
+    return ConnectivityTestResult(
         success=one.status == "success", message=message, delivery_id=one.id, error=one.error, answer=answer
     )

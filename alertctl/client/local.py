@@ -21,6 +21,7 @@ from alertctl.errors import Conflict, Unreachable
 from alertctl.events import EVENT_TYPES
 from alertctl.publish import Publication, audience_of, prepare, publish
 from alertctl.schemas import (
+    ConnectivityTestResult,
     DeliveryDetail,
     DeliveryItem,
     Dispatched,
@@ -35,7 +36,6 @@ from alertctl.schemas import (
     ResendResult,
     Standing,
     Stats,
-    TestResult,
     TokenItem,
     UserItem,
 )
@@ -139,7 +139,7 @@ class LocalClient:
     def preview(self, request: PublishRequest) -> list[Rendered]:
         return rehearse(self._store, self._settings, self._prepared(request), now())
 
-    def test(self, channel: str, to: str | None) -> TestResult:
+    def test(self, channel: str, to: str | None) -> ConnectivityTestResult:
         patience = self._settings.alertctl.deadline + PATIENCE
         return try_out(self._store, self._store, self._dispatcher, self._audience, channel, to, None, now, patience)
 

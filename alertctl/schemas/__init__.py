@@ -11,6 +11,7 @@ from alertctl.schemas.written import Moment, as_json, from_json, stamp
 
 __all__ = [
     "AttemptItem",
+    "ConnectivityTestResult",
     "Count",
     "DeliveryDetail",
     "DeliveryItem",
@@ -30,7 +31,6 @@ __all__ = [
     "ResendResult",
     "Standing",
     "Stats",
-    "TestResult",
     "TokenItem",
     "UserItem",
     "as_json",
@@ -211,10 +211,8 @@ class EventState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestResult:
+class ConnectivityTestResult:
     """The truth about one test message; `message` is a sentence with the provider's own reason."""
-
-    __test__ = False
 
     success: bool
     message: str

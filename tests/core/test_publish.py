@@ -13,7 +13,7 @@ from alertctl.errors import Conflict, InvalidEvent
 from alertctl.events import restore
 from alertctl.models import new_id
 from alertctl.outbox.rows import TABLES
-from alertctl.publish import prepare, publish, targets_of, test_publication
+from alertctl.publish import connectivity_test_publication, prepare, publish, targets_of
 from alertctl.routing import Audience
 from alertctl.store import Writer
 from core.lab import EVERYBODY, NOW, after, row, rows
@@ -311,7 +311,7 @@ def test_an_event_that_lacks_something_is_sent_with_a_warning(store):
 
 
 def test_a_test_is_one_delivery_that_says_it_is_a_test(store):
-    publish_one(store, test_publication("slack", "#x", "test", EVERYBODY, "dev@corp.example"))
+    publish_one(store, connectivity_test_publication("slack", "#x", "test", EVERYBODY, "dev@corp.example"))
     assert where(store) == [("slack", "#x", "pending", None, "test")]
     assert restore(row(store, EVENT)).notes[-1] == "This is a test: nothing happened."
 
