@@ -9,15 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
-from pydantic import TypeAdapter
+from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
 from alertctl import deliveries, users
-from alertctl.api.access import Anybody, DirectRoute, RequiresSoon
-from alertctl.api.bodies import json_object
+from alertctl.api.access import Anybody, DeveloperCached
+from alertctl.api.bodies import Body
 from alertctl.api.problems import declared
-from alertctl.api.services import BASE, Services
+from alertctl.api.services import BASE, Here, Services
 from alertctl.errors import AlertctlError, Conflict, InvalidEvent, NotAllowed
 from alertctl.events import BY_NAME, EVENT_TYPES
 from alertctl.models import Status
@@ -27,7 +26,6 @@ from alertctl.schemas import DeliveryItem, EventReceipt, EventTypeInfo
 from alertctl.users import Caller, Role
 
 router = APIRouter(prefix=BASE, tags=["events"])
-direct = APIRouter(prefix=BASE, tags=["events"], route_class=DirectRoute)
 MOST_TARGETS = 1000
 BESIDES = ("event_type", "to", "channel", "dedup_window", "expires_at", "said_at")
 """What a body holds beside the event's own fields."""
@@ -45,9 +43,6 @@ class Accepted:
     event_type: str
     deliveries: list[DeliveryItem]
     warnings: list[str]
-
-
-_ACCEPTED = TypeAdapter(Accepted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,34 +69,25 @@ def event_types(_caller: Anybody) -> list[EventTypeInfo]:
     ]
 
 
-@direct.post(
-    "/events",
-    status_code=202,
-    response_model=Accepted,
-    responses=declared(409),
-    dependencies=[Depends(RequiresSoon(Role.DEVELOPER))],
-    openapi_extra={"x-publishes": True},
-)
-async def accept(request: Request) -> Response:
+@router.post("/events", status_code=202, responses=declared(409), openapi_extra={"x-publishes": True})
+async def accept(caller: DeveloperCached, here: Here, body: Body, request: Request, response: Response) -> Accepted:
     """Record an event and its deliveries; answers when they are committed, before any provider is called.
 
     The same Idempotency-Key header (or `dedup_key` field) gets the same answer again and sends nothing more.
     """
-    here: Services = request.app.state.services
-    caller: Caller = request.state.caller
-    publication = requested(await json_object(request), request.headers.get("idempotency-key"), here.audience, caller)
+    publication = requested(body, request.headers.get("idempotency-key"), here.audience, caller)
     receipt = await _recorded(here, Call(publication, caller, here.clock()))
     here.accepted(receipt)
     if receipt.created:
         here.wake(receipt)
-    headers = {} if receipt.created else {REPLAYED: "true"}
-    body = Accepted(
+    else:
+        response.headers[REPLAYED] = "true"
+    return Accepted(
         event_id=receipt.event_id,
         event_type=receipt.event_type,
         deliveries=receipt.deliveries,
         warnings=receipt.warnings,
     )
-    return Response(_ACCEPTED.dump_json(body), 202, headers, "application/json")
 
 
 async def _recorded(here: Services, call: Call) -> EventReceipt:
