@@ -19,7 +19,12 @@ LAST_SECONDS = 2.0
 
 
 class Wire(HttpToolsProtocol):
-    """One connection."""
+    """One connection.
+
+    Hook into uvicorn 0.54: its settings (https://www.uvicorn.org/settings/) bound neither the headers nor the time in
+    which a request must arrive with httptools, and it answers a malformed request with plain text.
+    `pyproject.toml` bounds the version, `tests/test_library_contracts.py` checks what this class relies on.
+    """
 
     arrival_seconds = ARRIVAL_SECONDS
 
