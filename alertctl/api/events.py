@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from pydantic import TypeAdapter
 from sqlalchemy import Connection
 
 from alertctl import deliveries, users
 from alertctl.api.access import Anybody, DeveloperCached
-from alertctl.api.bodies import Body
+from alertctl.api.bodies import json_object
 from alertctl.api.problems import declared
-from alertctl.api.services import BASE, Here, Services
+from alertctl.api.services import BASE, Services
 from alertctl.errors import AlertctlError, Conflict, InvalidEvent, NotAllowed
 from alertctl.events import BY_NAME, EVENT_TYPES
 from alertctl.models import Status
@@ -45,6 +46,9 @@ class Accepted:
     warnings: list[str]
 
 
+_ACCEPTED = TypeAdapter(Accepted)
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call that publishes: its event, who calls, and when."""
@@ -69,25 +73,33 @@ def event_types(_caller: Anybody) -> list[EventTypeInfo]:
     ]
 
 
-@router.post("/events", status_code=202, responses=declared(409), openapi_extra={"x-publishes": True})
-async def accept(caller: DeveloperCached, here: Here, body: Body, request: Request, response: Response) -> Accepted:
+@router.post(
+    "/events",
+    status_code=202,
+    response_model=Accepted,
+    responses=declared(409),
+    openapi_extra={"x-publishes": True},
+)
+async def accept(caller: DeveloperCached, request: Request) -> Response:
     """Record an event and its deliveries; answers when they are committed, before any provider is called.
 
     The same Idempotency-Key header (or `dedup_key` field) gets the same answer again and sends nothing more.
     """
-    publication = requested(body, request.headers.get("idempotency-key"), here.audience, caller)
+    # No further dependencies and no model to validate: each costs the busiest route 10 us of CPU.
+    here: Services = request.app.state.services
+    publication = requested(await json_object(request), request.headers.get("idempotency-key"), here.audience, caller)
     receipt = await _recorded(here, Call(publication, caller, here.clock()))
     here.accepted(receipt)
     if receipt.created:
         here.wake(receipt)
-    else:
-        response.headers[REPLAYED] = "true"
-    return Accepted(
+    headers = {} if receipt.created else {REPLAYED: "true"}
+    body = Accepted(
         event_id=receipt.event_id,
         event_type=receipt.event_type,
         deliveries=receipt.deliveries,
         warnings=receipt.warnings,
     )
+    return Response(_ACCEPTED.dump_json(body), 202, headers, "application/json")
 
 
 async def _recorded(here: Services, call: Call) -> EventReceipt:
