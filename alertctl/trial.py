@@ -18,7 +18,7 @@ from alertctl.errors import InvalidEvent
 from alertctl.models import new_id
 from alertctl.publish import Publication, prepare, publish, targets_of
 from alertctl.routing import Audience
-from alertctl.schemas import DeliveryDetail, DeliveryItem, PublishRequest, Rendered, TestResult
+from alertctl.schemas import ConnectivityTestResult, DeliveryDetail, DeliveryItem, PublishRequest, Rendered
 from alertctl.store import Connect, Store
 
 
@@ -32,7 +32,7 @@ def try_out(
     by: str | None,
     clock: Callable[[], datetime],
     patience: float,
-) -> TestResult:
+) -> ConnectivityTestResult:
     """Send one test message and wait `patience` seconds at most for its verdict. Raises InvalidEvent, Unreachable."""
     address = to or _usual(channel_type(channel), audience)
     publication = prepare(_test_request(channel, address), audience, by, is_test=True)
@@ -103,7 +103,7 @@ def settle(store: Store, event_id: str, patience: float, *, only_sending: bool =
         time.sleep(0.05)
 
 
-def _told(one: DeliveryDetail) -> TestResult:
+def _told(one: DeliveryDetail) -> ConnectivityTestResult:
     last = one.attempt_log[-1] if one.attempt_log else None
     answer = last.answer if last else None
     if one.status == "success":
@@ -113,6 +113,6 @@ def _told(one: DeliveryDetail) -> TestResult:
     else:
         said = answer if answer and answer != one.error else ""
         message = f"Not delivered to {one.to}: {one.error or one.status}" + (f" ({said})" if said else "")
-    return TestResult(
+    return ConnectivityTestResult(
         success=one.status == "success", message=message, delivery_id=one.id, error=one.error, answer=answer
     )

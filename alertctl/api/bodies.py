@@ -27,24 +27,17 @@ class BodyLimit:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            receive = bounded(receive)
-        await self._app(scope, receive, send)
+        received = 0
 
+        async def receive_bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > LIMIT:
+                raise HTTPException(413, TOO_LARGE)
+            return message
 
-def bounded(receive: Receive) -> Receive:
-    """The same body, but for what is above the limit: then HTTPException (413) is raised."""
-    read = 0
-
-    async def receive_bounded() -> Message:
-        nonlocal read
-        message = await receive()
-        read += len(message.get("body", b""))
-        if read > LIMIT:
-            raise HTTPException(413, TOO_LARGE)
-        return message
-
-    return receive_bounded
+        await self._app(scope, receive_bounded, send)
 
 
 async def json_object(request: Request) -> dict[str, Any]:

@@ -93,13 +93,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, lambda _request, error: _unexpected(error))
 
 
-def answer_to(request: Request, error: Exception) -> Response:
-    """The same for a route that is called past the framework's layers."""
-    if isinstance(error, AlertctlError):
-        return explain(error)
-    return _http(request, error) if isinstance(error, HTTPException) else _unexpected(error)
-
-
 def _ours(error: Exception) -> AlertctlError:
     assert isinstance(error, AlertctlError)
     return error

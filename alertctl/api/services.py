@@ -11,7 +11,7 @@ from fastapi import Depends, Request
 
 from alertctl.config import Settings
 from alertctl.routing import Audience
-from alertctl.schemas import EventReceipt, TestResult
+from alertctl.schemas import ConnectivityTestResult, EventReceipt
 from alertctl.store import Store, Writer
 
 BASE = "/api/v1/notifications"
@@ -47,7 +47,7 @@ class Services:
     clock: Callable[[], datetime]
     audience: Audience
     wake: Wake
-    test: Callable[[str, str | None, str], TestResult]
+    test: Callable[[str, str | None, str], ConnectivityTestResult]
     readiness: Callable[[], Mapping[str, str]]
     metrics: Callable[[], bytes]
     accepted: Callable[[EventReceipt], None] = _unheard

@@ -25,31 +25,29 @@ class _UnderWay:
     number = 0
 
 
-class TestRequest(BaseModel):
+class ConnectivityTestRequest(BaseModel):
     """Which channel to try; `to` is an address on it, by default the platform's own."""
 
-    __test__ = False
     model_config = ConfigDict(extra="forbid", strict=True)
 
     channel: Literal[*CHANNEL_NAMES]  # type: ignore[valid-type]
     to: str | None = Field(None, min_length=1, max_length=254)
 
 
-class TestAnswer(BaseModel):
+class ConnectivityTestAnswer(BaseModel):
     """Whether it arrived; when it didn't, `message` has the provider's own reason."""
 
-    __test__ = False
     success: bool
     message: str
 
 
-@router.post("/test", response_model=TestAnswer, openapi_extra=described(TestRequest))
-async def test(caller: Developer, here: Here, body: Body, response: Response) -> TestAnswer:
+@router.post("/test", response_model=ConnectivityTestAnswer, openapi_extra=described(ConnectivityTestRequest))
+async def test(caller: Developer, here: Here, body: Body, response: Response) -> ConnectivityTestAnswer:
     """Send one test message and wait, for a bounded time, for how it went. It is in the log like any delivery.
 
     503 while several others wait for theirs.
     """
-    asked = checked(TestRequest, body)
+    asked = checked(ConnectivityTestRequest, body)
     if _UnderWay.number >= AT_ONCE:
         busy = f"{AT_ONCE} tests are under way already: try again in a moment"
         raise HTTPException(503, busy, {"Retry-After": str(RETRY_SECONDS)})
@@ -59,4 +57,4 @@ async def test(caller: Developer, here: Here, body: Body, response: Response) ->
     finally:
         _UnderWay.number -= 1
     response.headers["Content-Location"] = f"{BASE}/delivery-log/{result.delivery_id}"
-    return TestAnswer(success=result.success, message=result.message)
+    return ConnectivityTestAnswer(success=result.success, message=result.message)

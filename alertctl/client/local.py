@@ -22,6 +22,7 @@ from alertctl.errors import Unreachable
 from alertctl.events import EVENT_TYPES
 from alertctl.publish import audience_of, prepare, publish
 from alertctl.schemas import (
+    ConnectivityTestResult,
     DeliveryDetail,
     DeliveryItem,
     Dispatched,
@@ -36,7 +37,6 @@ from alertctl.schemas import (
     ResendResult,
     Standing,
     Stats,
-    TestResult,
     TokenItem,
     UserItem,
 )
@@ -115,7 +115,7 @@ class LocalClient:
     def preview(self, request: PublishRequest) -> list[Rendered]:
         return rehearse(self._store, self._settings, prepare(request, self._audience), now())
 
-    def test(self, channel: str, to: str | None) -> TestResult:
+    def test(self, channel: str, to: str | None) -> ConnectivityTestResult:
         patience = self._settings.alertctl.deadline + PATIENCE
         return try_out(self._store, self._store, self._dispatcher, self._audience, channel, to, None, now, patience)
 

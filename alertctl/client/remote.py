@@ -19,6 +19,7 @@ from alertctl.client.server import Server
 from alertctl.errors import NotAllowed, NotFound, Unreachable
 from alertctl.schemas import (
     BODY_OPTIONS,
+    ConnectivityTestResult,
     DeliveryDetail,
     DeliveryItem,
     Dispatched,
@@ -34,7 +35,6 @@ from alertctl.schemas import (
     ResendResult,
     Standing,
     Stats,
-    TestResult,
     TokenItem,
     UserItem,
 )
@@ -97,11 +97,11 @@ class RemoteClient:
         answer = self._calls.ask("POST", "/events/preview", _body(request), headers=headers)
         return listed(Rendered, answer.data, self._server)
 
-    def test(self, channel: str, to: str | None) -> TestResult:
+    def test(self, channel: str, to: str | None) -> ConnectivityTestResult:
         answer = self._calls.ask("POST", "/test", {"channel": channel, "to": to}, repeat=False)
         delivery_id = answer.headers.get("content-location", "").rpartition("/")[2]
         known = {"delivery_id": delivery_id, **answer.data} if isinstance(answer.data, dict) else answer.data
-        result = read_as(TestResult, known, self._server)
+        result = read_as(ConnectivityTestResult, known, self._server)
         try:
             whole = self.show(delivery_id)
         except (NotAllowed, NotFound):

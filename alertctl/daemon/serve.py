@@ -172,7 +172,12 @@ def _readiness(store: Store, writer: Writer, dispatcher: Dispatcher, heart: Hear
 
 
 class _Server(uvicorn.Server):
-    """uvicorn with our signals: SIGTERM ends in exit code 0, and a second one doesn't wait."""
+    """uvicorn with our signals: SIGTERM ends in exit code 0, and a second one doesn't wait.
+
+    Hook into uvicorn 0.54 (https://www.uvicorn.org/deployment/#running-programmatically): it raises a signal again
+    after the shutdown, and no setting calls a function when the port is open. `pyproject.toml` bounds the version,
+    `tests/test_library_contracts.py` checks what this class relies on.
+    """
 
     def __init__(self, app: FastAPI, host: str, port: int, ending: threading.Event) -> None:
         self._ending = ending

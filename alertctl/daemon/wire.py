@@ -19,7 +19,12 @@ LAST_SECONDS = 2.0
 
 
 class Wire(HttpToolsProtocol):
-    """One connection."""
+    """One connection.
+
+    Hook into uvicorn 0.54: its settings (https://www.uvicorn.org/settings/) bound neither the headers nor the time in
+    which a request must arrive with httptools, and it answers a malformed request with plain text.
+    `pyproject.toml` bounds the version, `tests/test_library_contracts.py` checks what this class relies on.
+    """
 
     arrival_seconds = ARRIVAL_SECONDS
 
@@ -30,7 +35,7 @@ class Wire(HttpToolsProtocol):
         self._arrival: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(_Joining(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(transport)
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -80,33 +85,3 @@ class Wire(HttpToolsProtocol):
         if self._arrival is not None:
             self._arrival.cancel()
             self._arrival = None
-
-
-class _Joining:
-    """A transport that sends the head of an answer along with its body, if that follows at once: uvicorn writes them
-    one after the other, and each costs both sides a system call."""
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
-        self._head = b""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif data.startswith(b"HTTP/1.1 "):
-            self._head = data
-            self._loop.call_soon(self._flush)
-            return
-        self._transport.write(data)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._head:
-            head, self._head = self._head, b""
-            self._transport.write(head)

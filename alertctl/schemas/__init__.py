@@ -12,6 +12,7 @@ from alertctl.schemas.written import Moment, as_json, from_json, parse_moment, s
 __all__ = [
     "BODY_OPTIONS",
     "AttemptItem",
+    "ConnectivityTestResult",
     "Count",
     "DeliveryDetail",
     "DeliveryItem",
@@ -31,7 +32,6 @@ __all__ = [
     "ResendResult",
     "Standing",
     "Stats",
-    "TestResult",
     "TokenItem",
     "UserItem",
     "as_json",
@@ -217,10 +217,8 @@ class EventState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestResult:
+class ConnectivityTestResult:
     """The truth about one test message; `message` is a sentence with the provider's own reason."""
-
-    __test__ = False
 
     success: bool
     message: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -33,8 +32,6 @@ class Connect(Protocol):
     """Whatever runs a function inside one committed transaction: a Store, or a daemon's Writer."""
 
     def write(self, work: Callable[[Connection], T]) -> T: ...
-
-    def ride(self, work: Callable[[Connection], T]) -> Future[T]: ...
 
 
 class Store:
@@ -119,10 +116,6 @@ class Store:
     def check_writes(self) -> None:
         """Prove that the database takes writes, by one that changes nothing. Raises Unreachable."""
         self.write(write_nothing)
-
-    def ride(self, _work: Callable[[Connection], T]) -> Future[T]:
-        """A Writer's other transactions could take it along; here are none, so its end never comes."""
-        return Future()
 
     def close(self) -> None:
         self.engine.dispose()

@@ -26,7 +26,12 @@ OURS = f"-c statement_timeout={STATEMENT_SECONDS}s -c timezone=UTC -c {DIRECT}=o
 
 
 class Connection(psycopg.Connection[Any]):
-    """The driver's connection, which gives up and closes when the server is silent for `patience` seconds."""
+    """The driver's connection, which gives up and closes when the server is silent for `patience` seconds.
+
+    Hook into psycopg 3.3 (https://www.psycopg.org/psycopg3/docs/api/connections.html): it has no limit for a silent
+    server, and neither keepalives nor `tcp_user_timeout` notice one whose kernel still answers. `pyproject.toml`
+    bounds the version, `tests/test_library_contracts.py` checks what `wait` relies on.
+    """
 
     patience = ANSWER_SECONDS
 

@@ -46,7 +46,6 @@ class Writer:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: list[_Job] = []
-        self._riding: list[_Job] = []
         self._changed = threading.Condition()
         self._closed = False
         self.commits = 0
@@ -88,15 +87,6 @@ class Writer:
         result: T = self.submit(_each, work)
         return result
 
-    def ride(self, work: Callable[[Connection], T]) -> Future[T]:
-        """Run `work` at the end of the next transaction, whoever's that is; cancel it if it needn't be any more."""
-        future: Future[T] = Future()
-        with self._changed:
-            if self._closed:
-                raise Unreachable("the daemon is stopping")
-            self._riding.append(_Job(_each, work, future))
-        return future
-
     def check(self) -> None:
         """Prove that this writer's commits get through. Raises Unreachable, after `CHECK_SECONDS` at the latest."""
         future = self.submit_later(_check, None)
@@ -112,8 +102,6 @@ class Writer:
             self._closed = True
             self._changed.notify()
         self._thread.join()
-        for job in self._riding:
-            job.future.cancel()
 
     def _run(self) -> None:
         while True:
@@ -122,7 +110,6 @@ class Writer:
                 gathered, self._waiting = self._waiting[:GATHER], self._waiting[GATHER:]
                 if not gathered:
                     return
-                gathered, self._riding = gathered + self._riding, []
             # From here on a job can't be cancelled any more: its future will surely be answered.
             jobs = [job for job in gathered if job.loop or job.future.set_running_or_notify_cancel()]
             if jobs:

@@ -18,11 +18,11 @@ from alertctl.api import Services, create_app
 from alertctl.config import Settings
 from alertctl.daemon.wire import Wire
 from alertctl.publish import audience_of
-from alertctl.schemas import EventReceipt, TestResult
+from alertctl.schemas import ConnectivityTestResult, EventReceipt
 from alertctl.store import Store, Writer
 
 BASE = "/api/v1/notifications"
-ARRIVED = TestResult(success=True, message="Test notification sent to #platform-alerts", delivery_id="0190")
+ARRIVED = ConnectivityTestResult(success=True, message="Test notification sent to #platform-alerts", delivery_id="0190")
 ROLES = ("viewer", "analyst", "developer", "admin")
 
 
@@ -55,7 +55,7 @@ class Lab:
     tests: list[tuple[str, str | None, str]] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=lambda: {"database": "ok", "scheduler": "off"})
-    verdict: TestResult = ARRIVED
+    verdict: ConnectivityTestResult = ARRIVED
     talking: threading.Event = field(default_factory=threading.Event)
     """Not set: the provider that a test asks is silent."""
     stopping: bool = True
@@ -64,7 +64,7 @@ class Lab:
     def wake(self, _receipt: Any = None) -> None:
         self.woken += 1
 
-    def test(self, channel: str, to: str | None, by: str) -> TestResult:
+    def test(self, channel: str, to: str | None, by: str) -> ConnectivityTestResult:
         self.tests.append((channel, to, by))
         assert self.talking.wait(30)
         return self.verdict

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from alertctl.api.trials import AT_ONCE
-from alertctl.schemas import TestResult
+from alertctl.schemas import ConnectivityTestResult
 from alertctl.store import Store, upgrade
 from tests.api.lab import BASE, Answer, Lab, running
 
@@ -117,7 +117,9 @@ def test_a_database_that_is_away_is_503_and_asks_for_patience(tmp_path: Path, ro
 def test_a_test_message_is_answered_with_the_truth(lab: Lab) -> None:
     answer = lab.ask("POST", "/test", {"channel": "slack"}, by="developer")
     assert answer.json == {"success": True, "message": "Test notification sent to #platform-alerts"}
-    lab.verdict = TestResult(success=False, message="Not delivered to #x: channel_not_found", delivery_id="0191")
+    lab.verdict = ConnectivityTestResult(
+        success=False, message="Not delivered to #x: channel_not_found", delivery_id="0191"
+    )
     answer = lab.ask("POST", "/test", {"channel": "slack", "to": "#x"}, by="developer")
     assert (answer.status, answer.json["success"]) == (200, False)
     assert "channel_not_found" in answer.json["message"]

@@ -1,0 +1,114 @@
+"""The few places that hook into a library's undocumented parts: what each relies on, checked against the library.
+
+A test that fails here names the hook to look at before the library's upper bound in pyproject.toml is raised.
+"""
+
+from __future__ import annotations
+
+import inspect
+import signal
+import tomllib
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import uvicorn
+from packaging.requirements import Requirement
+from sqlalchemy.engine import make_url
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from alertctl.store import postgres
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+OVERRIDDEN = [
+    (HttpToolsProtocol, "connection_made", ["transport"]),
+    (HttpToolsProtocol, "connection_lost", ["exc"]),
+    (HttpToolsProtocol, "data_received", ["data"]),
+    (HttpToolsProtocol, "on_headers_complete", []),
+    (HttpToolsProtocol, "on_message_complete", []),
+    (HttpToolsProtocol, "shutdown", []),
+    (HttpToolsProtocol, "send_400_response", ["msg"]),
+    (uvicorn.Server, "capture_signals", []),
+    (uvicorn.Server, "startup", ["sockets"]),
+]
+
+
+class CountingConnection(postgres.Connection):
+    """Counts the generators that the driver waits for, and the steps it takes in them."""
+
+    waits = 0
+    steps = 0
+
+    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+        type(self).waits += 1
+        return super().wait(self._counted(gen), *args, **kwargs)
+
+    def _counted(self, steps: Any) -> Any:
+        try:
+            wanted = next(steps)
+            while True:
+                ready = yield wanted
+                type(self).steps += 1
+                wanted = steps.send(ready)
+        except StopIteration as end:
+            return end.value
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "psycopg"])
+def test_a_library_that_is_hooked_into_has_an_upper_bound(name: str) -> None:
+    lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["postgres"]]
+    (requirement,) = (one for one in map(Requirement, lines) if one.name == name)
+    assert "<" in {each.operator for each in requirement.specifier}
+
+
+@pytest.mark.parametrize(("owner", "method", "parameters"), OVERRIDDEN)
+def test_an_overridden_method_still_exists_with_its_parameters(owner: type, method: str, parameters: list[str]) -> None:
+    assert list(inspect.signature(vars(owner)[method]).parameters) == ["self", *parameters]
+
+
+def test_uvicorn_has_a_status_line_for_every_refusal() -> None:
+    assert STATUS_LINE[400] == b"HTTP/1.1 400 Bad Request\r\n"
+    assert STATUS_LINE[431] == b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+
+
+def test_uvicorn_leaves_signals_alone_when_capture_signals_does_and_lists_its_sockets_once_started() -> None:
+    ports: list[int] = []
+    before = signal.getsignal(signal.SIGTERM)
+
+    class Server(uvicorn.Server):
+        def capture_signals(self) -> Any:
+            return nullcontext()
+
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            assert self.started
+            assert signal.getsignal(signal.SIGTERM) == before
+            ports.append(self.servers[0].sockets[0].getsockname()[1])
+            self.should_exit = True
+
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise AssertionError("no request is made")
+
+    Server(uvicorn.Config(app, port=0, lifespan="off", log_config=None)).run()
+    assert ports[0] > 0
+
+
+def test_psycopg_waits_for_every_answer_through_wait_and_steps_while_none_comes(postgres_url: str) -> None:
+    url = make_url(postgres_url)
+    named = url.translate_connect_args(username="user", database="dbname")
+    connection = CountingConnection.connect(**named, **url.query)
+    for act in (lambda: connection.execute("SELECT 1"), connection.commit):
+        before = CountingConnection.waits
+        act()
+        assert CountingConnection.waits > before
+    before = CountingConnection.steps
+    connection.execute("SELECT pg_sleep(1)")
+    assert CountingConnection.steps - before >= 5
+    connection.close()
+
+
+def test_psycopg_still_calls_wait_with_a_generator() -> None:
+    assert list(inspect.signature(psycopg.Connection.wait).parameters)[:2] == ["self", "gen"]
