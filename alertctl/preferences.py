@@ -12,12 +12,12 @@ from sqlmodel import SQLModel
 
 from alertctl.addresses import check_address
 from alertctl.channels import CHANNEL_TYPES
+from alertctl.db import insert_new, insert_or
 from alertctl.errors import InvalidEvent
 from alertctl.events import PREFERENCES
 from alertctl.models import EventPreference, Preference, User
 from alertctl.routing import Target
 from alertctl.schemas import Prefs
-from alertctl.store import insert_new, insert_or
 from alertctl.suggestions import suggest
 
 users = SQLModel.metadata.tables[str(User.__tablename__)]

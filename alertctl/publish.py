@@ -17,13 +17,13 @@ from alertctl import deliveries, outbox
 from alertctl.channels import CHANNEL_TYPES, channel_type
 from alertctl.config import Settings
 from alertctl.content import Severity
+from alertctl.db import insert_new, insert_or
 from alertctl.errors import Conflict, InvalidEvent
 from alertctl.events import EventFields, parse
 from alertctl.models import Event, EventKey, Urgency, new_id
 from alertctl.preferences import recipients
 from alertctl.routing import Audience, Target, parse_target, route
 from alertctl.schemas import EventReceipt, PublishRequest
-from alertctl.store import insert_new, insert_or
 
 event = SQLModel.metadata.tables[str(Event.__tablename__)]
 event_key = SQLModel.metadata.tables[str(EventKey.__tablename__)]

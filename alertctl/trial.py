@@ -13,13 +13,13 @@ from alertctl import deliveries
 from alertctl.channels import ChannelType, build_all, channel_type
 from alertctl.channels.base import Parcel
 from alertctl.config import Settings
+from alertctl.db import Connect, Store
 from alertctl.dispatcher import Dispatcher
 from alertctl.errors import InvalidEvent
 from alertctl.models import new_id
 from alertctl.publish import Publication, prepare, publish, targets_of
 from alertctl.routing import Audience
 from alertctl.schemas import ConnectivityTestResult, DeliveryDetail, DeliveryItem, PublishRequest, Rendered
-from alertctl.store import Connect, Store
 
 
 def try_out(

@@ -17,8 +17,8 @@ import postgres
 import pytest
 from hypothesis import settings
 
+from alertctl.db import Store, upgrade
 from alertctl.sandbox import Sandbox
-from alertctl.store import Store, upgrade
 
 OURS = ("SLACK_", "EMAIL_", "SENDGRID_", "SMTP_", "NOTIFICATION_", "DATABASE_", "RETRY_", "PRUNE_", "JWT_", "ALERTCTL_")
 XDG = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")

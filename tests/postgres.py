@@ -49,7 +49,7 @@ class Server:
             self._execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def _make_template(self) -> None:
-        from alertctl.store import Store, upgrade
+        from alertctl.db import Store, upgrade
 
         with self._admin() as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from sqlalchemy.engine import make_url
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from alertctl.store import postgres
+from alertctl.db import postgres
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -25,14 +25,7 @@ from alertctl.events import BY_NAME, EVENT_TYPES
 from alertctl.models import Status
 from alertctl.publish import Publication, prepare, publish_many
 from alertctl.routing import Audience
-from alertctl.schemas import (
-    BODY_OPTIONS,
-    DeliveryItem,
-    EventReceipt,
-    EventTypeInfo,
-    PublishRequest,
-    parse_moment,
-)
+from alertctl.schemas import BODY_OPTIONS, DeliveryItem, EventReceipt, EventTypeInfo, PublishRequest, parse_moment
 from alertctl.users import Caller, Role
 
 router = APIRouter(prefix=BASE, tags=["events"])

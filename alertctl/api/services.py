@@ -10,9 +10,9 @@ from typing import Annotated, Protocol
 from fastapi import Depends, Request
 
 from alertctl.config import Settings
+from alertctl.db import Store, Writer
 from alertctl.routing import Audience
 from alertctl.schemas import ConnectivityTestResult, EventReceipt
-from alertctl.store import Store, Writer
 
 BASE = "/api/v1/notifications"
 """Where every route lies but those of the process itself (/healthz, /readyz, /metrics, /docs)."""

@@ -20,9 +20,9 @@ from alertctl.errors import AlertctlError, ConfigError
 
 if TYPE_CHECKING:
     from alertctl.config import Settings
-    from alertctl.store import Store
-    from alertctl.store.copy import Copied
-    from alertctl.store.survey import Survey
+    from alertctl.db import Store
+    from alertctl.db.copy import Copied
+    from alertctl.db.info import Survey
 
 HELP = """
 \b
@@ -53,7 +53,7 @@ def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
 
     Where the database is, its engine, version, size and rows. Looks only: changes and makes nothing.
     """
-    from alertctl.store.survey import survey
+    from alertctl.db.info import survey
 
     settings = _settings(context)
     with _there(settings) as store:
@@ -75,8 +75,8 @@ def upgrade(context: typer.Context, output: OutputOption = Output.TABLE) -> None
     Bring the database to this alertctl's version. Every command does so by itself; this one does nothing else.
     Many may run at once. Before an upgrade, make a backup: alertctl db backup FILE.
     """
-    from alertctl.store import HEAD, Store, current_version
-    from alertctl.store import upgrade as migrate
+    from alertctl.db import HEAD, Store, current_version
+    from alertctl.db import upgrade as migrate
 
     with closing(Store(_settings(context).database.url)) as store:
         before = current_version(store)
@@ -104,8 +104,8 @@ def backup(
     Write the whole database to FILE as it is at one moment, checked, for its owner only. Nobody has to stop:
     alertctl serve goes on meanwhile. To restore, point DATABASE_URL at the file (sqlite:////var/backups/alertctl.db).
     """
-    from alertctl.store.backup import backup as write
-    from alertctl.store.survey import file_of
+    from alertctl.db.backup import backup as write
+    from alertctl.db.info import file_of
 
     url = _settings(context).database.url
     source = file_of(url)
@@ -140,7 +140,7 @@ def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TAB
     A long log can be copied while the daemon still runs; the second run, after it was stopped, is faster.
     """
     from alertctl.config.database import masked
-    from alertctl.store.copy import copy as copy_all
+    from alertctl.db.copy import copy as copy_all
 
     source_url, target_url = _settings(context).database.url, _target(to)
     with (
@@ -174,8 +174,8 @@ def _settings(context: typer.Context) -> Settings:
 @contextmanager
 def _there(settings: Settings) -> Iterator[Store | None]:
     """The database as it is; None for a file that isn't there, which stays so."""
-    from alertctl.store import Store
-    from alertctl.store.survey import file_of
+    from alertctl.db import Store
+    from alertctl.db.info import file_of
 
     file = file_of(settings.database.url)
     if file is not None and not file.exists():
@@ -193,9 +193,9 @@ def _must_exist(file: Path) -> None:
 @contextmanager
 def _opened(url: str, option: str, *, must_exist: bool = False) -> Iterator[Store]:
     """The database, migrated; what is wrong with it goes by the name of `option`."""
-    from alertctl.store import Store
-    from alertctl.store import upgrade as migrate
-    from alertctl.store.survey import file_of
+    from alertctl.db import Store
+    from alertctl.db import upgrade as migrate
+    from alertctl.db.info import file_of
 
     if must_exist and (file := file_of(url)):
         _must_exist(file)

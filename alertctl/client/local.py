@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from alertctl import deliveries, outbox, preferences, users
 from alertctl.channels import CHANNEL_NAMES, build, build_all
 from alertctl.config import Settings
+from alertctl.db import Store, upgrade
 from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.errors import Unreachable
 from alertctl.events import EVENT_TYPES
@@ -40,7 +41,6 @@ from alertctl.schemas import (
     TokenItem,
     UserItem,
 )
-from alertctl.store import Store, upgrade
 from alertctl.trial import rehearse, settle, try_out
 
 log = logging.getLogger("alertctl.client")

@@ -13,10 +13,10 @@ from sqlmodel import SQLModel
 
 from alertctl import outbox
 from alertctl.config import Settings
+from alertctl.db import Connect, insert_new
 from alertctl.dispatcher import Dispatcher
 from alertctl.errors import AlertctlError
 from alertctl.models import Run
-from alertctl.store import Connect, insert_new
 
 log = logging.getLogger("alertctl.daemon")
 run = SQLModel.metadata.tables[str(Run.__tablename__)]

@@ -11,12 +11,12 @@ from prometheus_client.core import GaugeMetricFamily
 from alertctl import deliveries
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.channels.base import Receipt
+from alertctl.db import Store
 from alertctl.error_codes import DUPLICATE
 from alertctl.errors import Unreachable
 from alertctl.models import Status
 from alertctl.outbox import Ended, Lane
 from alertctl.schemas import EventReceipt, Paused
-from alertctl.store import Store
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 14400)
 

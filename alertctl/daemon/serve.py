@@ -26,11 +26,11 @@ from alertctl.daemon.metrics import Metrics
 from alertctl.daemon.signals import notify, on_stop
 from alertctl.daemon.spooled import SPOOL_SECONDS, SpoolJob, addresses_of
 from alertctl.daemon.wire import Wire
+from alertctl.db import HEAD, Store, WakeUps, Writer, current_version, upgrade
 from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.errors import ConfigError, Unreachable
 from alertctl.publish import audience_of
 from alertctl.spool import Spool
-from alertctl.store import HEAD, Store, WakeUps, Writer, current_version, upgrade
 from alertctl.trial import try_out
 
 log = logging.getLogger("alertctl.daemon")

@@ -10,10 +10,10 @@ from datetime import datetime
 from alertctl import users
 from alertctl.api.events import record
 from alertctl.config import Settings, loopback
+from alertctl.db import Store, Writer
 from alertctl.errors import NotAllowed
 from alertctl.publish import audience_of, prepare, publish
 from alertctl.spool import EventNotAllowed, Flushed, Spool, Spooled, place_of
-from alertctl.store import Store, Writer
 from alertctl.users import Caller, Role
 
 log = logging.getLogger("alertctl.daemon")

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from alertctl import __version__
 from alertctl.channels import CHANNEL_NAMES
+from alertctl.db import HEAD
 from alertctl.deliveries.filters import of_events, others, settled, times
 from alertctl.deliveries.ordered import counting
 from alertctl.deliveries.rows import delivery, pauses
@@ -18,7 +19,6 @@ from alertctl.errors import InvalidEvent
 from alertctl.models import Status
 from alertctl.outbox import live_reports
 from alertctl.schemas import Count, LogFilter, Paused, Standing, Stats
-from alertctl.store import HEAD
 
 GROUPS = {
     "event": delivery.c.event_type,

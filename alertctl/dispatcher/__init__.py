@@ -9,13 +9,13 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from alertctl.channels.base import Channel
+from alertctl.db import Connect
 from alertctl.dispatcher.circuit_breaker import CircuitBreaker
 from alertctl.dispatcher.options import Policy, Tally
 from alertctl.dispatcher.rate_limit import Pace
 from alertctl.dispatcher.worker import ChannelWorker, Observe
 from alertctl.outbox import Ended, Instance, Lane
 from alertctl.schemas import EventReceipt
-from alertctl.store import Connect
 
 __all__ = ["Dispatcher", "Observe", "Policy", "Tally"]
 

@@ -17,6 +17,7 @@ from sqlmodel import SQLModel
 
 from alertctl import outbox
 from alertctl.channels.base import Channel, Parcel, Receipt, Verdict
+from alertctl.db import Connect
 from alertctl.dispatcher.circuit_breaker import CircuitBreaker
 from alertctl.dispatcher.options import IN_HAND, Policy, Tally
 from alertctl.dispatcher.rate_limit import Pace
@@ -25,7 +26,6 @@ from alertctl.errors import AlertctlError, DeliveryError, Reason, Unreachable
 from alertctl.events import restore
 from alertctl.models import Event, Urgency
 from alertctl.outbox import Claim, Claimed, Ended, Instance, Lane
-from alertctl.store import Connect
 
 log = logging.getLogger("alertctl.dispatcher")
 event = SQLModel.metadata.tables[str(Event.__tablename__)]

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.engine import make_url
 
 from alertctl.config import Settings
+from alertctl.db import HEAD, Store, current_version
 from alertctl.deliveries import queue
 from alertctl.deliveries.rows import delivery
 from alertctl.doctor.examination import Examination
@@ -22,7 +23,6 @@ from alertctl.doctor.found import Found, failure, fix_for_pause, ok, unknown, wa
 from alertctl.errors import ConfigError, Reason, Unreachable
 from alertctl.models import Status
 from alertctl.schemas import Paused
-from alertctl.store import HEAD, Store, current_version
 
 LATE_SECONDS = 300.0
 """How late a due delivery may be before somebody should look: a daemon takes a due one within seconds."""

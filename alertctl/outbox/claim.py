@@ -25,11 +25,11 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from alertctl.channels import CHANNEL_NAMES
+from alertctl.db import bulk_parameter, bulk_rows
 from alertctl.errors import Reason
 from alertctl.models import Status, Urgency
 from alertctl.outbox.changes import begin_change, this_change
 from alertctl.outbox.rows import INTERRUPTED, SWEEP, Claimed, attempt, claimed_from, delivery, pauses
-from alertctl.store import given, packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +139,10 @@ def _take(
     now: datetime,
     lease: float,
 ) -> list[Any]:
-    given = {"of_channel": lane.channel, "of_urgency": urgency, "of_limit": limit, "of_now": now}
-    given |= {"of_event": lane.event_id, "of_paused": paused, "of_end": now + timedelta(seconds=lease)}
+    bulk_rows = {"of_channel": lane.channel, "of_urgency": urgency, "of_limit": limit, "of_now": now}
+    bulk_rows |= {"of_event": lane.event_id, "of_paused": paused, "of_end": now + timedelta(seconds=lease)}
     statement = _taking(lane.event_id is not None, bool(paused))
-    return sorted(connection.execute(statement, given).all(), key=lambda row: row.id)
+    return sorted(connection.execute(statement, bulk_rows).all(), key=lambda row: row.id)
 
 
 @cache
@@ -228,7 +228,7 @@ def _sort_out(connection: Connection, lane: Lane, rows: Sequence[Any], found: Cl
             }
         )
     if started:
-        connection.execute(_start(connection.dialect.name), packed(connection, started))
+        connection.execute(_start(connection.dialect.name), bulk_parameter(connection, started))
     if later:
         connection.execute(_GIVE_BACK, later)
     found.deferred = len(later)
@@ -239,7 +239,7 @@ _STARTED = ("delivery_id", "number", "provider", "started_at", "requested_by")
 
 @cache
 def _start(dialect: str) -> Insert:
-    started = given(dialect, (attempt.c[name] for name in _STARTED))
+    started = bulk_rows(dialect, (attempt.c[name] for name in _STARTED))
     return insert(attempt).from_select(_STARTED, select(*started.c), include_defaults=False)
 
 

@@ -14,13 +14,13 @@ from sqlalchemy import Connection, Insert, case, exists, insert, select, update
 
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.content import Severity
+from alertctl.db import announce, bulk_parameter, bulk_rows
 from alertctl.models import Status, Urgency, new_id
 from alertctl.outbox.breaker_reports import request_probes
 from alertctl.outbox.changes import begin_change, this_change
 from alertctl.outbox.rows import SWEEP, delivery, event
 from alertctl.routing import Target
 from alertctl.schemas import DeliveryItem
-from alertctl.store import announce, given, packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def enqueue(connection: Connection, routed: Iterable[Routed], now: datetime) -> 
     born: dict[str, list[DeliveryItem]] = defaultdict(list)
     begin_change(connection)
     while part := list(islice(rows, SWEEP)):
-        connection.execute(_enqueue(connection.dialect.name), packed(connection, part))
+        connection.execute(_enqueue(connection.dialect.name), bulk_parameter(connection, part))
         for row in part:
             born[row["event_id"]].append(_born(row))
     if born:
@@ -81,7 +81,7 @@ _BORN = (
 
 @cache
 def _enqueue(dialect: str) -> Insert:
-    born = given(dialect, (delivery.c[name] for name in _BORN))
+    born = bulk_rows(dialect, (delivery.c[name] for name in _BORN))
     return insert(delivery).from_select([*_BORN, "change"], select(*born.c, this_change()), include_defaults=False)
 
 

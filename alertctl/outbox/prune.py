@@ -11,10 +11,10 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 from sqlmodel import SQLModel
 
 from alertctl.config import Settings
+from alertctl.db import Connect
 from alertctl.models import Event, Status, first_id
 from alertctl.outbox.rows import SWEEP, delivery, pauses
 from alertctl.schemas import Pruned
-from alertctl.store import Connect
 
 event = SQLModel.metadata.tables[str(Event.__tablename__)]
 FINAL = (Status.SUCCESS, Status.FAILED, Status.SUPPRESSED)

@@ -11,13 +11,13 @@ from typing import Any
 from sqlalchemy import Column, Connection, FromClause, Integer, String, Update, case, func, or_, update
 
 from alertctl.channels.base import Receipt, Verdict
+from alertctl.db import announce, bulk_parameter, bulk_rows, insert_or
 from alertctl.errors import DeliveryError, Reason
 from alertctl.models import Status, Urgency
 from alertctl.outbox.changes import begin_change, this_change
 from alertctl.outbox.claim import Lane
 from alertctl.outbox.rows import Claimed, attempt, delivery, pauses
 from alertctl.retry import COUNTED, PauseWanted, Progress, is_expired, next_attempt, pause
-from alertctl.store import announce, given, insert_or, packed
 
 d = delivery.c
 
@@ -40,7 +40,7 @@ _STEP = Column("step", Integer)
 def _ended(dialect: str) -> FromClause:
     """How attempts ended, as `_result` tells it, and the row of the delivery that it belongs to by `attempts`."""
     of_delivery = (d.id, d.attempts, d.status, d.error, d.reason, d.ambiguous, d.next_attempt_at, d.provider_id, _STEP)
-    return given(dialect, (*of_delivery, d.updated_at, _ATTEMPT_REASON, attempt.c.answer, attempt.c.duration_ms))
+    return bulk_rows(dialect, (*of_delivery, d.updated_at, _ATTEMPT_REASON, attempt.c.answer, attempt.c.duration_ms))
 
 
 @cache
@@ -95,7 +95,7 @@ def record(
     Returns for each whether its delivery is final now.
     """
     rows = [_result(one, schedule, max_age, now, chance()) for one in ended]
-    results = packed(connection, rows)
+    results = bulk_parameter(connection, rows)
     begin_change(connection)
     connection.execute(_record(connection.dialect.name), results)
     connection.execute(_end(connection.dialect.name), results)

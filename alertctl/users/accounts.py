@@ -11,10 +11,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
 from alertctl.addresses import check_address, email_key
+from alertctl.db import insert_new
 from alertctl.errors import InvalidEvent, NotFound
 from alertctl.models import User, new_id
 from alertctl.schemas import UserItem
-from alertctl.store import insert_new
 from alertctl.users.roles import Role, parse_role
 
 users = SQLModel.metadata.tables[str(User.__tablename__)]

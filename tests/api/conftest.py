@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from alertctl.store import Store, upgrade
+from alertctl.db import Store, upgrade
 from tests.api.lab import Lab, running
 
 

@@ -17,9 +17,9 @@ from alertctl import users
 from alertctl.api import Services, create_app
 from alertctl.config import Settings
 from alertctl.daemon.wire import Wire
+from alertctl.db import Store, Writer
 from alertctl.publish import audience_of
 from alertctl.schemas import ConnectivityTestResult, EventReceipt
-from alertctl.store import Store, Writer
 
 BASE = "/api/v1/notifications"
 ARRIVED = ConnectivityTestResult(success=True, message="Test notification sent to #platform-alerts", delivery_id="0190")

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 
 from alertctl import users
 from alertctl.api.contract import required_role
-from alertctl.store import Store, upgrade
+from alertctl.db import Store, upgrade
 from alertctl.users import Role
 from tests.api.lab import BASE, ROLES, Lab, described, now, running
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from alertctl.api.trials import AT_ONCE
+from alertctl.db import Store, upgrade
 from alertctl.schemas import ConnectivityTestResult
-from alertctl.store import Store, upgrade
 from tests.api.lab import BASE, Answer, Lab, running
 
 EVENT = {"event_type": "rollout_advance"}

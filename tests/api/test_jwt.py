@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from alertctl import users
 from alertctl.api.key_set import KeySet
+from alertctl.db import Store, upgrade
 from alertctl.errors import ConfigError, NotAllowed, Unreachable
-from alertctl.store import Store, upgrade
 from tests.api.lab import ROLES, Lab, running
 
 SECRET = "a secret of the platform, 32 bytes or more"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alertctl import preferences, users
-from alertctl.store import Store
+from alertctl.db import Store
 from tests.api.lab import Lab
 
 DEFAULTS = {

@@ -13,7 +13,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
-from alertctl.store import Store, upgrade
+from alertctl.db import Store, upgrade
 from tests.api.lab import Lab, described, running
 
 load_all_checks()

@@ -12,8 +12,8 @@ import pytest
 
 from alertctl import preferences, users
 from alertctl.addresses import address_key
+from alertctl.db import Store
 from alertctl.errors import InvalidEvent, NotAllowed, NotFound
-from alertctl.store import Store
 from alertctl.users import Identity, JwtUser, Role
 
 T = TypeVar("T")

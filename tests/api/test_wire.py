@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alertctl.daemon.wire import LONGEST_HEAD, Wire
-from alertctl.store import Store, upgrade
+from alertctl.db import Store, upgrade
 from tests.api.lab import BASE, Lab, running
 
 

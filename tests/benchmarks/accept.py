@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from alertctl.store import Store
+from alertctl.db import Store
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.places import Place
 from tests.benchmarks.processes import Daemon, child, daemon, double, load

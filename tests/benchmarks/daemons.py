@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from alertctl.store import Store
+from alertctl.db import Store
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.places import Place, Postgres
 from tests.benchmarks.processes import Child, Daemon, daemon, double

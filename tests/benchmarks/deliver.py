@@ -9,8 +9,8 @@ from pathlib import Path
 
 from alertctl.channels import build
 from alertctl.config import load
+from alertctl.db import Store, Writer
 from alertctl.dispatcher import Dispatcher, Policy
-from alertctl.store import Store, Writer
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.places import Place
 from tests.benchmarks.processes import Child, Daemon, child, daemon, double

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from alertctl import deliveries, outbox
+from alertctl.db import Store
 from alertctl.outbox import Lane
 from alertctl.outbox.rows import delivery
 from alertctl.schemas import LogFilter
-from alertctl.store import Store
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.places import Place
 from tests.benchmarks.stage import Stage, now

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
-from alertctl.store import Store
+from alertctl.db import Store
 from tests.benchmarks.lines import Bar, Line
 from tests.benchmarks.places import Place
 from tests.benchmarks.processes import Child, Daemon, daemon, double, load

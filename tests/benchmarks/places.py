@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alertctl.store import Store, upgrade
+from alertctl.db import Store, upgrade
 from tests import postgres
 
 

@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 
 from alertctl import outbox
+from alertctl.db import Store
 from alertctl.models import Status
 from alertctl.publish import prepare, publish
 from alertctl.routing import Audience, Target
 from alertctl.schemas import PublishRequest
-from alertctl.store import Store
 from tests.benchmarks.lines import Line
 from tests.benchmarks.places import Place
 from tests.benchmarks.stage import Stage, now

@@ -11,11 +11,11 @@ from typing import Any
 from sqlalchemy import insert
 from sqlmodel import SQLModel
 
+from alertctl.db import Store
 from alertctl.models import User, new_id
 from alertctl.outbox.rows import delivery
 from alertctl.publish import event, prepare, publish
 from alertctl.schemas import PublishRequest
-from alertctl.store import Store
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.places import Place
 from tests.benchmarks.stage import AUDIENCE, Stage, now

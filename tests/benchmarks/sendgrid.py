@@ -11,12 +11,12 @@ from typing import Any
 from alertctl.channels import build
 from alertctl.channels.base import Parcel
 from alertctl.config import Settings, load
+from alertctl.db import Store
 from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.events import parse
 from alertctl.models import new_id
 from alertctl.publish import prepare, publish
 from alertctl.schemas import PublishRequest
-from alertctl.store import Store
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.places import Place
 from tests.benchmarks.processes import Child, double

@@ -11,12 +11,12 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from alertctl.db import Store
 from alertctl.models import Status
 from alertctl.outbox.rows import delivery, pauses
 from alertctl.publish import prepare, publish_many
 from alertctl.routing import Audience, Target
 from alertctl.schemas import PublishRequest
-from alertctl.store import Store
 from alertctl.users import create_token
 from tests.benchmarks.places import Place
 from tests.benchmarks.processes import Child, until

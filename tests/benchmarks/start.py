@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from alertctl.store import Store, upgrade
+from alertctl.db import Store, upgrade
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.processes import ROOT, Child, daemon, double, environment
 from tests.benchmarks.stage import Stage, developer_token, settings

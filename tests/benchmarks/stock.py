@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, event, text
 
-from alertctl.store import Store
+from alertctl.db import Store
 from tests.benchmarks.places import Place
 
 PART = 50_000

@@ -13,10 +13,10 @@ from alertctl.channels import build
 from alertctl.channels.base import Channel, Parcel, Receipt
 from alertctl.client.local import LocalClient
 from alertctl.config import load
+from alertctl.db import Store
 from alertctl.events import parse
 from alertctl.models import new_id
 from alertctl.schemas import PublishRequest
-from alertctl.store import Store
 from tests.benchmarks.lines import Bar, Line, percentile
 from tests.benchmarks.places import Place
 from tests.benchmarks.processes import Child, daemon, double, until

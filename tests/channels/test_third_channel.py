@@ -22,7 +22,7 @@ import pytest
 from core.lab import wait_until, wall_clock
 
 import alertctl
-from alertctl.store import Store
+from alertctl.db import Store
 from alertctl.users import create_token
 
 CHANNEL = Path(__file__).with_name("webhook_channel.py")

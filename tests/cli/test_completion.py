@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from alertctl.client.recent import NEWEST, PATIENCE, recent
-from alertctl.store import Store
+from alertctl.db import Store
 from cli.lab import data, process, run
 
 SLOW = 10.0

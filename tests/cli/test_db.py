@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from alertctl.store import HEAD, Store
+from alertctl.db import HEAD, Store
 from cli.lab import COMMAND, data, process, run, start
 
 WRITER = """

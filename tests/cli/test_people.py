@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from alertctl.cli.options import ROLES
+from alertctl.db import Store
 from alertctl.sandbox import Sandbox
-from alertctl.store import Store
 from alertctl.users import Identity, Role, ensure_user
 from cli.lab import data, run
 

@@ -15,8 +15,8 @@ import pytest
 
 from alertctl import users
 from alertctl.client.local import LocalClient
+from alertctl.db import Store
 from alertctl.sandbox import Sandbox
-from alertctl.store import Store
 from cli.lab import process, run
 from tests.client.lab import ADMIN, QUICK, now, rollback, serving, settings_on, token_for
 from tests.ops.examples import shape

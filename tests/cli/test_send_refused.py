@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from alertctl import users
+from alertctl.db import Store
 from alertctl.sandbox import Sandbox
 from alertctl.spool import Spool
-from alertctl.store import Store
 from cli.lab import data, process, run
 from tests.client.lab import ADMIN, answering, now, serving, settings_on, token_for
 

@@ -21,9 +21,9 @@ from alertctl.client.remote import RemoteClient
 from alertctl.client.server import Server
 from alertctl.config import Settings, load
 from alertctl.daemon.serve import _running
+from alertctl.db import Store, upgrade
 from alertctl.errors import AlertctlError
 from alertctl.schemas import PublishRequest, as_json
-from alertctl.store import Store, upgrade
 from tests.channels.doubles import raw_server, read_request
 
 ADMIN = "admin@corp.example"

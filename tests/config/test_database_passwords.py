@@ -12,8 +12,8 @@ import pytest
 from psycopg import pq
 
 from alertctl.config.database import database_url, masked, passwords
+from alertctl.db import Store
 from alertctl.errors import AlertctlError
-from alertctl.store import Store
 from tests.cli.lab import run
 
 PARTS = ("planted1", "planted2", "planted3")

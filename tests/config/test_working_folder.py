@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from alertctl.channels.proxies import proxy_for
+
 from alertctl.client.server import server_of
 from alertctl.config import check, load, read, reference
 from alertctl.config.layers import IN_FILES

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from alertctl.db import Writer
 from alertctl.dispatcher import Tally
 from alertctl.models import new_id
-from alertctl.store import Writer
 from core.lab import dispatching, settings_for, wall_clock
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from alertctl import outbox
 from alertctl.channels import Channel, Receipt, build
 from alertctl.config import Settings, load
+from alertctl.db import Connect, Store
 from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.errors import DeliveryError, Reason
 from alertctl.outbox import Claim, Claimed, Ended, Lane
@@ -23,7 +24,6 @@ from alertctl.publish import Publication, audience_of, prepare, publish
 from alertctl.routing import Audience, Target
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
-from alertctl.store import Connect, Store
 
 NOW = datetime(2026, 3, 2, 14, 32, tzinfo=UTC)
 EVERYBODY = Audience(

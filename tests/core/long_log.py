@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from alertctl.store import Store
+from alertctl.db import Store
 
 PART = 50_000
 """Deliveries of one transaction."""

@@ -75,8 +75,8 @@ def _import() -> None:
 def _dispatch(environ: Mapping[str, str]) -> None:
     from alertctl.channels import build
     from alertctl.config import load
+    from alertctl.db import Store, Writer
     from alertctl.dispatcher import Dispatcher, Policy
-    from alertctl.store import Store, Writer
 
     settings = load(environ, cwd=Path("/nonexistent"))
     writer = Writer(Store(settings.database.url))

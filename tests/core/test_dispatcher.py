@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
+from alertctl.db import Store
 from alertctl.dispatcher import Dispatcher, Policy, Tally
 from alertctl.errors import Unreachable
 from alertctl.outbox.rows import attempt, delivery
-from alertctl.store import Store
 from core.lab import announce, attempts, dispatching, row, rows, settings_for, statuses, wall_clock
 
 

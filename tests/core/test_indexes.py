@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, event
 
 from alertctl import deliveries
+from alertctl.db import Store
 from alertctl.schemas import LogFilter
-from alertctl.store import Store
 from core.lab import NOW
 from core.long_log import BUSY, FLAG, OVER, fill
 

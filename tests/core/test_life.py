@@ -12,9 +12,9 @@ from hypothesis.stateful import run_state_machine_as_test as run
 from sqlalchemy import delete
 
 from alertctl import outbox
+from alertctl.db import Store
 from alertctl.errors import Reason
 from alertctl.outbox.rows import TABLES, attempt, pauses
-from alertctl.store import Store
 from core.lab import NOW, SLACK, announce, arrived, claim, record, refused, rows
 
 

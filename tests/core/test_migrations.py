@@ -17,16 +17,16 @@ from sqlalchemy.exc import IntegrityError
 import alertctl
 from alertctl import models
 from alertctl.addresses import address_key
+from alertctl.db import HEAD, Store, current_version, upgrade
+from alertctl.db.migrate import LOCK
 from alertctl.errors import ConfigError
-from alertctl.store import HEAD, Store, current_version, upgrade
-from alertctl.store.migrate import LOCK
 from core.lab import arrived, claim_one, record, rows
 
-STARTER = "import sys; from alertctl.store import Store, upgrade; upgrade(Store(sys.argv[1]))"
+STARTER = "import sys; from alertctl.db import Store, upgrade; upgrade(Store(sys.argv[1]))"
 ALL_AT_ONCE = """
 import os, sys, traceback
 import alembic.command
-from alertctl.store import Store, upgrade
+from alertctl.db import Store, upgrade
 children = []
 for _ in range(int(sys.argv[2])):
     children.append(os.fork())

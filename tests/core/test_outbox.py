@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import insert, text
 
 from alertctl import outbox
+from alertctl.db import Store
 from alertctl.errors import Reason
 from alertctl.models import new_id
 from alertctl.outbox.rows import delivery
-from alertctl.store import Store
 from core.lab import (
     EMAIL,
     LEASE,
@@ -35,7 +35,7 @@ from core.lab import (
 BUSY = """
 import sys
 from core.lab import claim, claim_one
-from alertctl.store import Store
+from alertctl.db import Store
 store = Store(sys.argv[1])
 sys.stdin.readline()
 while taken := claim(store, limit=7).taken:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, text
 
+from alertctl.db import Store, upgrade
 from alertctl.errors import ConfigError, Unreachable
-from alertctl.store import Store, upgrade
 from core.lab import announce
 
 

@@ -11,13 +11,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, text
 
+from alertctl.db import Store, Writer
 from alertctl.dispatcher import Tally
 from alertctl.errors import InvalidEvent, Reason
 from alertctl.models import Status
 from alertctl.outbox import resend
 from alertctl.outbox.rows import TABLES
 from alertctl.publish import publish, publish_many
-from alertctl.store import Store, Writer
 from core.lab import EVERYBODY, NOW, after, arrived, attempts, claim, claim_one, publication, record, refused, row, rows
 
 WINDOW = 1800.0

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from alertctl.store import Store
-from alertctl.store.write_queue import SUFFIX, WriteQueue
+from alertctl.db import Store
+from alertctl.db.write_queue import SUFFIX, WriteQueue
 
 WRITES = 150
 WRITER = """
 import sys
 from sqlalchemy import text
-from alertctl.store import Store
+from alertctl.db import Store
 
 url, name, writes = sys.argv[1:]
 store = Store(url)

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
+from alertctl.db import Store, Writer
 from alertctl.errors import Conflict, Unreachable
-from alertctl.store import Store, Writer
 
 
 @pytest.fixture

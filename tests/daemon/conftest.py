@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import urllib3
 
+from alertctl.db import Store, upgrade
 from alertctl.sandbox import Sandbox
-from alertctl.store import Store, upgrade
 from alertctl.users import create_token, parse_role
 from tests import forked
 

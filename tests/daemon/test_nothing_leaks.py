@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
+from alertctl.db import Store
 from alertctl.sandbox import Sandbox
-from alertctl.store import Store
 
 from .conftest import until
 

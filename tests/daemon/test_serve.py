@@ -15,12 +15,12 @@ import psycopg
 import pytest
 
 from alertctl import outbox
+from alertctl.db import Store
 from alertctl.outbox import Routed
 from alertctl.publish import prepare, publish
 from alertctl.routing import Audience, Target
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
-from alertctl.store import Store
 
 from .conftest import until
 

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alertctl import users
+from alertctl.db import Store
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from alertctl.spool import Destination, Spool, place_of
 from alertctl.spool.destination import caller_of
-from alertctl.store import Store
 from daemon.conftest import until
 
 PUBLIC = "https://alerts.corp.example"

@@ -10,11 +10,11 @@ from sqlalchemy import insert, select
 from sqlmodel import SQLModel
 
 from alertctl import preferences, users
+from alertctl.db import Store, upgrade
+from alertctl.db.copy import MARK, TABLES
+from alertctl.db.copy_table import OWN
 from alertctl.errors import Reason
 from alertctl.publish import publish
-from alertctl.store import Store, upgrade
-from alertctl.store.copy import MARK, TABLES
-from alertctl.store.transfer import OWN
 
 NAMED = {table.name: table for table in TABLES}
 USERS, EVENT, EVENT_KEY, RUN = (NAMED[name] for name in ("users", "event", "event_key", "run"))

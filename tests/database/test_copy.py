@@ -16,12 +16,12 @@ from sqlalchemy import func, insert, select, update
 from sqlmodel import SQLModel
 
 from alertctl import outbox, preferences, users
+from alertctl.db import Store
+from alertctl.db.copy import NOT_COPIED, TABLES, copy
+from alertctl.db.copy_table import BATCH, HEAVY, OWN, batches
 from alertctl.errors import ConfigError
 from alertctl.models import Status, new_id
 from alertctl.outbox.rows import attempt, delivery, pauses
-from alertctl.store import Store
-from alertctl.store.copy import NOT_COPIED, TABLES, copy
-from alertctl.store.transfer import BATCH, HEAVY, OWN, batches
 from database.lab import (
     EVENT,
     EVENT_KEY,
@@ -236,8 +236,8 @@ def test_two_copies_at_once_end_in_one(lite, target):
 KILLED = """
 import sys
 from datetime import UTC, datetime
-from alertctl.store import Store
-from alertctl.store.copy import copy
+from alertctl.db import Store
+from alertctl.db.copy import copy
 def told(table, done, whole):
     print(table, done, flush=True)
 copy(Store(sys.argv[1]), Store(sys.argv[2]), datetime.now(UTC), told)

@@ -8,10 +8,10 @@ import pytest
 from core.lab import NOW, after, announce, arrived, claim_one, record, rows
 from sqlalchemy import insert, update
 
+from alertctl.db import Store
+from alertctl.db.copy import copy
 from alertctl.errors import AlertctlError, ConfigError
 from alertctl.outbox.rows import delivery
-from alertctl.store import Store
-from alertctl.store.copy import copy
 from database.lab import (
     RUN,
     contents,

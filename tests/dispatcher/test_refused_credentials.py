@@ -9,11 +9,11 @@ from core.lab import announce, attempts, row, rows, settings_for, shut, statuses
 
 from alertctl import deliveries, outbox
 from alertctl.channels import build
+from alertctl.db import Writer
 from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.errors import Unreachable
 from alertctl.outbox.rows import attempt, breaker_report
 from alertctl.publish import audience_of
-from alertctl.store import Writer
 from alertctl.trial import try_out
 
 WRONG = {"SLACK_BOT_TOKEN": "xoxb-wrong"}

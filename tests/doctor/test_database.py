@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Connection, insert, inspect, text
 from sqlalchemy.engine import make_url
 
+from alertctl.db import Store
 from alertctl.models import Delivery, Event, Pause, new_id
 from alertctl.outbox import Instance, save_report
-from alertctl.store import Store
 from doctor.clinic import NOW, Findings, examined, failures, outcomes
 
 ON = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from alertctl.db import Store, upgrade
 from alertctl.doctor import CHECKS
-from alertctl.store import Store, upgrade
 from doctor.clinic import Clinic, Findings, examined, failures, nobody, outcomes
 
 PASSWORD = "a-wrong-password"

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from alertctl import publish
+from alertctl.db import Store
 from alertctl.routing import Audience, Target
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
-from alertctl.store import Store
 
 SLACK_ONLY = Audience((Target("slack", "#x", "default_channel"),), frozenset({"slack"}))
 

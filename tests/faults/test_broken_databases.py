@@ -18,10 +18,10 @@ from sqlalchemy.engine import make_url
 
 from alertctl.client.local import LocalClient
 from alertctl.config import load
+from alertctl.db import Store, upgrade
 from alertctl.errors import ConfigError, Unreachable
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import LogFilter
-from alertctl.store import Store, upgrade
 from tests import forked
 from tests.daemon.conftest import until
 
@@ -233,7 +233,7 @@ def counted_in(connection) -> int:
 
 
 def test_a_server_that_falls_silent_is_given_up_and_asked_anew(postgres_url, monkeypatch) -> None:
-    from alertctl.store import postgres
+    from alertctl.db import postgres
 
     monkeypatch.setattr(postgres.Connection, "patience", 0.5)
     url = make_url(postgres_url)
@@ -302,7 +302,7 @@ def test_a_file_that_was_taken_away_takes_nothing_more(store, tmp_path, again) -
 
 
 def test_behind_a_pooler_that_forgets_what_it_was_told_nothing_is_prepared(postgres_url, monkeypatch) -> None:
-    from alertctl.store import postgres
+    from alertctl.db import postgres
 
     straight = Store(postgres_url)
     monkeypatch.setattr(postgres, "OURS", "-c timezone=UTC")

@@ -17,8 +17,8 @@ import urllib3
 from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 
-from alertctl.store import Store, upgrade
-from alertctl.store.copy import copy
+from alertctl.db import Store, upgrade
+from alertctl.db.copy import copy
 from alertctl.users import create_token
 from tests import forked
 from tests.daemon.conftest import Caller, until

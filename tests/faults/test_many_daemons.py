@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from alertctl.db import Store, Writer
 from alertctl.sandbox import Sandbox
-from alertctl.store import Store, Writer
 from tests.daemon.conftest import until
 
 from .lab import arrived, counted, publish_many

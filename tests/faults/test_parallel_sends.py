@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from alertctl.db import Store
 from alertctl.sandbox import Sandbox
-from alertctl.store import Store
 from tests import forked
 
 from .lab import arrived, counted

@@ -17,24 +17,26 @@ from sqlalchemy import type_coerce as typed
 ROWS = "rows"
 
 
-def given(dialect: str, columns: Iterable[Column[Any]]) -> FromClause:
-    """The parameter `rows` (see `packed`) as a table `given` with columns named and typed like these."""
+def bulk_rows(dialect: str, columns: Iterable[Column[Any]]) -> FromClause:
+    """The parameter `rows` (see `bulk_parameter`) as a table `bulk_rows` with columns named and typed like these."""
     rows = bindparam(ROWS, type_=Text)
     if dialect == "sqlite":
         each = func.json_each(rows).table_valued("value", name="each")
         return select(
             *(typed(func.json_extract(each.c.value, _path(one.name)), one.type).label(one.name) for one in columns)
-        ).subquery("given")
+        ).subquery("bulk_rows")
     shaped = (column(one.name, one.type) for one in columns)
-    return func.json_to_recordset(cast(rows, JSON)).table_valued(*shaped, name="given").render_derived(with_types=True)
+    return (
+        func.json_to_recordset(cast(rows, JSON)).table_valued(*shaped, name="bulk_rows").render_derived(with_types=True)
+    )
 
 
 def _path(name: str) -> Any:
     return literal_column(f"'$.{name}'")
 
 
-def packed(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """These rows as the parameter of a statement that reads `given`."""
+def bulk_parameter(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """These rows as the parameter of a statement that reads `bulk_rows`."""
     moment = _local if connection.dialect.name == "sqlite" else datetime.isoformat
     return {ROWS: json.dumps(list(rows), default=moment)}
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection
 
+from alertctl.db.engine import Store, write_nothing
 from alertctl.errors import Unreachable
-from alertctl.store.engine import Store, write_nothing
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

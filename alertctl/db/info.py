@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import Connection, Table, inspect, text
 from sqlalchemy.engine import make_url
 
-from alertctl.store.copy import TABLES
-from alertctl.store.engine import Store
-from alertctl.store.migrate import HEAD, version_in
-from alertctl.store.transfer import count
+from alertctl.db.copy import TABLES
+from alertctl.db.copy_table import count
+from alertctl.db.engine import Store
+from alertctl.db.migrate import HEAD, version_in
 
 MANY = 1_000_000
 """Rows beyond which they are estimated: counting ten millions takes seconds."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from alertctl.db.engine import BUSY_SECONDS
 from alertctl.errors import AlertctlError, ConfigError, Unreachable
-from alertctl.store.engine import BUSY_SECONDS
 
 Advance = Callable[[int, int], None]
 """Is told how many pages are done, and how many there are."""

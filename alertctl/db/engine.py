@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Engine, ExceptionContext, Table, create_engin
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 
+from alertctl.db.write_queue import WriteQueue
 from alertctl.errors import ConfigError, Unreachable
-from alertctl.store.write_queue import WriteQueue
 
 T = TypeVar("T")
 BUSY_SECONDS = 15.0
@@ -190,7 +190,7 @@ def _engine(url: URL, pool_size: int) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, pool_size)
     try:
-        from alertctl.store import postgres
+        from alertctl.db import postgres
     except ImportError:
         raise ConfigError(
             ["DATABASE_URL: Postgres needs a driver; install it with: pip install 'alertctl[postgres]'"]

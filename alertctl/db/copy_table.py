@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from alertctl.store.engine import Store
+from alertctl.db.engine import Store
 
 Values = tuple[Any, ...]
 """A row, or its key, in the order of the table's columns."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, PoolProxiedConnection, inspect, text
 
+from alertctl.db.engine import BUSY_SECONDS, Store
 from alertctl.errors import ConfigError
-from alertctl.store.engine import BUSY_SECONDS, Store
 
 HEAD = "0005"
 """The newest migration. A constant, so that an up-to-date database costs no import of Alembic (0.4 s)."""
@@ -107,7 +107,7 @@ def _refuse_newer(store: Store, version: str | None) -> None:
 
 def _refuse_foreign(store: Store, connection: Connection, version: str | None) -> None:
     """Without a version of ours, a table that has one of our names is somebody else's."""
-    from alertctl.store.copy import NOT_COPIED, TABLES
+    from alertctl.db.copy import NOT_COPIED, TABLES
 
     ours = {*NOT_COPIED, *(table.name for table in TABLES)}
     if version is None and (theirs := ours & set(inspect(connection).get_table_names())):

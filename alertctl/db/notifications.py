@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from alertctl.db.engine import WHO, Store
 from alertctl.errors import Unreachable
-from alertctl.store.engine import WHO, Store
 
-log = logging.getLogger("alertctl.store")
+log = logging.getLogger("alertctl.db")
 CHANNEL = "alertctl_due"
 LOOK_SECONDS = 0.005
 """Between two looks at SQLite's version of the data; one costs 10 us of CPU (measured)."""

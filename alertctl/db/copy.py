@@ -21,10 +21,10 @@ from sqlalchemy import Connection, exc, func, select, text
 from sqlmodel import SQLModel
 
 from alertctl import models
+from alertctl.db.copy_table import Difference, Row, Transfer
+from alertctl.db.engine import Store, insert_new
 from alertctl.errors import AlertctlError, ConfigError
 from alertctl.models import Status
-from alertctl.store.engine import Store, insert_new
-from alertctl.store.transfer import Difference, Row, Transfer
 
 Advance = Callable[[str, int, int], None]
 """Is told of a table, how many of its rows are done, and how many it has."""
