@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select
 from sqlmodel import SQLModel
 
-from alertctl import deliveries, outbox
+from alertctl import delivery_log, outbox
 from alertctl.channels import CHANNEL_TYPES, channel_type
 from alertctl.config import Settings
 from alertctl.content import Severity
@@ -163,7 +163,7 @@ def publish_many(
             routed.append(_routed(recipient_cache, windows, publication, receipt.event_id))
     written = outbox.enqueue(connection, routed, now)
     repeated = [receipt.event_id for receipt in receipts if not receipt.created]
-    earlier = deliveries.items_of(connection, repeated) if repeated else {}
+    earlier = delivery_log.items_of(connection, repeated) if repeated else {}
     for receipt in receipts:
         receipt.deliveries.extend((written if receipt.created else earlier).get(receipt.event_id, ()))
     return [outcomes[index] for index in range(len(publications))]

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from alertctl import deliveries
+from alertctl import delivery_log
 from alertctl.channels import ChannelType, build_all, channel_type
 from alertctl.channels.base import Parcel
 from alertctl.config import Settings
@@ -49,8 +49,8 @@ def try_out(
     else:
         connect.write(publish_test)
     with store.reading() as connection:
-        item = deliveries.items_of(connection, [event_id])[event_id][0]
-        return _told(deliveries.detail(connection, item.id))
+        item = delivery_log.items_of(connection, [event_id])[event_id][0]
+        return _told(delivery_log.detail(connection, item.id))
 
 
 def rehearse(store: Store, settings: Settings, publication: Publication, moment: datetime) -> list[Rendered]:
@@ -97,7 +97,7 @@ def settle(store: Store, event_id: str, patience: float, *, only_sending: bool =
     deadline = time.monotonic() + patience
     while True:
         with store.reading() as connection:
-            items = deliveries.items_of(connection, [event_id])[event_id]
+            items = delivery_log.items_of(connection, [event_id])[event_id]
         if all(item.status not in moving for item in items) or time.monotonic() >= deadline:
             return items
         time.sleep(0.05)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from alertctl import deliveries, outbox
+from alertctl import delivery_log, outbox
 from alertctl.api.access import Admin
 from alertctl.api.bodies import Body, checked, described
 from alertctl.api.log_filters import Filters
@@ -23,7 +23,7 @@ MOST_IDS = 1000
 
 Cursor = Annotated[
     str,
-    AfterValidator(lambda text: text and deliveries.the_cursor(text)),
+    AfterValidator(lambda text: text and delivery_log.the_cursor(text)),
     WithJsonSchema({"type": "string", "pattern": "^[0-9a-f-]{0,36}$"}),
 ]
 
@@ -72,7 +72,7 @@ class Prunes(BaseModel):
 def search(_caller: Admin, here: Here, asked: Annotated[Search, Query()]) -> Page:
     """A page of the log, newest first."""
     with here.store.reading() as connection:
-        return deliveries.page(
+        return delivery_log.page(
             connection,
             asked.where(),
             limit=asked.limit,
@@ -86,7 +86,7 @@ def search(_caller: Admin, here: Here, asked: Annotated[Search, Query()]) -> Pag
 def stats(_caller: Admin, here: Here, asked: Annotated[Counting, Query()]) -> Stats:
     """How many deliveries there are, and how they stand. Reads all that fit: give it a `since`."""
     with here.store.reading() as connection:
-        return deliveries.stats(connection, asked.where(), asked.by)
+        return delivery_log.stats(connection, asked.where(), asked.by)
 
 
 @router.post("/retry", responses=declared(404), openapi_extra=described(Resends))
@@ -95,7 +95,7 @@ def retry_all(caller: Admin, here: Here, body: Body) -> Resent:
     asked = checked(Resends, body)
 
     def work(connection: Any) -> list[outbox.Resent]:
-        whole = [deliveries.find_id(connection, one) for one in asked.ids]
+        whole = [delivery_log.find_id(connection, one) for one in asked.ids]
         return outbox.resend(
             connection, whole, caller.name, here.clock(), again=asked.again, enabled=here.audience.enabled
         )
@@ -120,7 +120,7 @@ Id = Annotated[str, Path(description="a delivery's id, or any part of it that is
 def show(_caller: Admin, here: Here, id: Id) -> DeliveryDetail:  # noqa: A002
     """One delivery: its event, why this target got it, every attempt, the event's other deliveries."""
     with here.store.reading() as connection:
-        return deliveries.detail(connection, id)
+        return delivery_log.detail(connection, id)
 
 
 @router.get("/{id}/rendered", responses=declared(404))
@@ -128,7 +128,7 @@ def rendered(_caller: Admin, here: Here, id: Id) -> Rendered:  # noqa: A002
     """The message as its channel makes it: Slack's payload, or an email's parts."""
     channels: dict[str, Any] = build_all(here.settings)
     with here.store.reading() as connection:
-        return deliveries.rendered(connection, channels, id)
+        return delivery_log.rendered(connection, channels, id)
 
 
 @router.post("/{id}/retry", responses=declared(404, 409))
@@ -136,14 +136,14 @@ def retry(caller: Admin, here: Here, id: Id, again: bool = False) -> DeliveryIte
     """Make a delivery due at once. One that has arrived is sent again only with `again=true`: else 409."""
 
     def work(connection: Any) -> DeliveryItem:
-        whole = deliveries.find_id(connection, id)
+        whole = delivery_log.find_id(connection, id)
         done = outbox.resend(
             connection, [whole], caller.name, here.clock(), again=again, enabled=here.audience.enabled
         )[0]
         if done.why_not is not None:
             more = ": ?again=true sends it once more" if "arrived" in done.why_not else ""
             raise Conflict(f"{done.why_not}{more}")
-        return deliveries.detail(connection, whole)
+        return delivery_log.detail(connection, whole)
 
     item: DeliveryItem = here.writer.write(work)
     here.wake()

@@ -13,10 +13,10 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 from sqlalchemy import select
 
-from alertctl import deliveries, outbox
+from alertctl import delivery_log, outbox
 from alertctl.api.access import Developer
 from alertctl.api.services import BASE, Here, Services
-from alertctl.deliveries.rows import delivery
+from alertctl.delivery_log.tables import delivery
 from alertctl.models import Status
 from alertctl.schemas import DeliveryItem, LogFilter
 
@@ -82,7 +82,7 @@ async def dispatch(
 
 def _begin(here: Services) -> _Watch:
     with here.store.reading() as connection:
-        return _Watch(deliveries.position(connection))
+        return _Watch(delivery_log.position(connection))
 
 
 def _look(here: Services, watch: _Watch) -> None:
@@ -93,7 +93,7 @@ def _look(here: Services, watch: _Watch) -> None:
         watch.sending = connection.execute(being_sent).first() is not None
         found = PART
         while found == PART:
-            news, watch.place = deliveries.changes(connection, LogFilter(), watch.place, PART)
+            news, watch.place = delivery_log.changes(connection, LogFilter(), watch.place, PART)
             watch.count.update(verdict for _, item in news if (verdict := _verdict(item)))
             found = len(news)
             watch.last_news = time.monotonic() if found else watch.last_news

@@ -10,7 +10,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query
 from sqlalchemy import select
 
-from alertctl import deliveries
+from alertctl import delivery_log
 from alertctl.api.access import Developer
 from alertctl.api.problems import declared
 from alertctl.api.services import BASE, Here, Services
@@ -53,7 +53,7 @@ def _look(here: Services, event_id: str) -> EventState:
     # NUL is no part of any id, and Postgres refuses to compare with it.
     event_id = event_id.replace("\0", "")
     with here.store.reading() as connection:
-        items = deliveries.items_of(connection, [event_id]).get(event_id, [])
+        items = delivery_log.items_of(connection, [event_id]).get(event_id, [])
         event_type = connection.execute(select(event.c.event_type).where(event.c.id == event_id)).scalar()
     if event_type is None:
         raise NotFound(f"no event has the id {event_id}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from alertctl import deliveries
+from alertctl import delivery_log
 from alertctl.api.access import Developer
 from alertctl.api.services import BASE, Here
 from alertctl.schemas import Standing
@@ -16,4 +16,4 @@ router = APIRouter(prefix=BASE, tags=["status"])
 def status(_caller: Developer, here: Here) -> Standing:
     """Version, what waits and for how long, when each channel last delivered, and what is left alone."""
     with here.store.reading() as connection:
-        return deliveries.standing(connection, f"database {here.store.shown}", here.clock(), daemon=True)
+        return delivery_log.standing(connection, f"database {here.store.shown}", here.clock(), daemon=True)

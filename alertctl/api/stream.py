@@ -13,7 +13,7 @@ from fastapi import APIRouter, Header, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from alertctl import deliveries
+from alertctl import delivery_log
 from alertctl.api.access import Admin, Requires
 from alertctl.api.log_filters import Filters, Word
 from alertctl.api.services import BASE, Here, Services
@@ -69,7 +69,7 @@ async def stream(
     """
     after = last_event_id or asked.after
     if after:
-        deliveries.the_position(after)
+        delivery_log.the_position(after)
     else:
         after = await run_sync(_begin, here, asked.since is not None)
     if _Open.number >= STREAMS:
@@ -80,7 +80,7 @@ async def stream(
 
 def _begin(here: Services, history: bool) -> str:
     with here.store.reading() as connection:
-        return deliveries.position(connection, history=history)
+        return delivery_log.position(connection, history=history)
 
 
 async def _told(here: Services, request: Request, asked: Follow, after: str) -> AsyncIterator[str]:
@@ -124,7 +124,7 @@ def _changes(
 ) -> tuple[list[tuple[str, DeliveryItem]], str]:
     """What is new; whoever is told anything, also that it is quiet, must still be allowed to hear it."""
     with here.store.reading() as connection:
-        news, behind = deliveries.changes(connection, asked.where(), after, PART)
+        news, behind = delivery_log.changes(connection, asked.where(), after, PART)
     if news or quiet:
         ALLOWED(request)
     return news, behind

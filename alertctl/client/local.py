@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from sqlalchemy import Connection
 
-from alertctl import deliveries, outbox, preferences, users
+from alertctl import delivery_log, outbox, preferences, users
 from alertctl.channels import CHANNEL_NAMES, build, build_all
 from alertctl.config import Settings
 from alertctl.db import Store, upgrade
@@ -121,25 +121,25 @@ class LocalClient:
 
     def log(self, where: LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None) -> Page:
         with self._store.reading() as connection:
-            return deliveries.page(connection, where, limit=limit, page=page, cursor=cursor, count=cursor is None)
+            return delivery_log.page(connection, where, limit=limit, page=page, cursor=cursor, count=cursor is None)
 
     def show(self, id_part: str) -> DeliveryDetail:
         with self._store.reading() as connection:
-            return deliveries.detail(connection, id_part)
+            return delivery_log.detail(connection, id_part)
 
     def rendered(self, id_part: str) -> Rendered:
         channels: dict[str, Any] = build_all(self._settings)
         with self._store.reading() as connection:
-            return deliveries.rendered(connection, channels, id_part)
+            return delivery_log.rendered(connection, channels, id_part)
 
     def follow(self, where: LogFilter) -> Iterator[DeliveryItem | None]:
         with self._store.reading() as connection:
-            place = deliveries.position(connection, history=where.since is not None)
+            place = delivery_log.position(connection, history=where.since is not None)
         away = False
         while True:
             try:
                 with self._store.reading() as connection:
-                    news, behind = deliveries.changes(connection, where, place)
+                    news, behind = delivery_log.changes(connection, where, place)
                 away = False
             except Unreachable as error:
                 # What was reached once is waited for: a database's restart ends no night's watch.
@@ -157,18 +157,18 @@ class LocalClient:
 
     def stats(self, where: LogFilter, by: str) -> Stats:
         with self._store.reading() as connection:
-            return deliveries.stats(connection, where, by)
+            return delivery_log.stats(connection, where, by)
 
     def prune(self, older: timedelta | None, *, dry_run: bool = False) -> Pruned:
         return outbox.prune_by(self._store, outbox.ages(self._settings, older), now(), dry_run=dry_run)
 
     def status(self) -> Standing:
         with self._store.reading() as connection:
-            return deliveries.standing(connection, f"database {self._store.shown}", now(), daemon=False)
+            return delivery_log.standing(connection, f"database {self._store.shown}", now(), daemon=False)
 
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[ResendResult]:
         with self._store.reading() as connection:
-            whole = [deliveries.find_id(connection, part) for part in ids]
+            whole = [delivery_log.find_id(connection, part) for part in ids]
         results = self._store.write(
             lambda connection: outbox.resend(
                 connection, whole, _who(), now(), again=again, enabled=self._audience.enabled

@@ -8,7 +8,7 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
-from alertctl import deliveries
+from alertctl import delivery_log
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.channels.base import Receipt
 from alertctl.db import Store
@@ -110,7 +110,7 @@ class _Queue:
         try:
             self._check_database()
             with self._store.reading() as connection:
-                queue = deliveries.queue(connection, self._clock())
+                queue = delivery_log.queue(connection, self._clock())
         except Unreachable:
             up.add_metric([], 0)
             yield up

@@ -16,8 +16,8 @@ from sqlalchemy.engine import make_url
 
 from alertctl.config import Settings
 from alertctl.db import HEAD, Store, current_version
-from alertctl.deliveries import queue
-from alertctl.deliveries.rows import delivery
+from alertctl.delivery_log import queue
+from alertctl.delivery_log.tables import delivery
 from alertctl.doctor.examination import Examination
 from alertctl.doctor.found import Found, failure, fix_for_pause, ok, unknown, warning
 from alertctl.errors import ConfigError, Reason, Unreachable

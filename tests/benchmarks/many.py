@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from alertctl import deliveries, outbox
+from alertctl import delivery_log, outbox
 from alertctl.db import Store
 from alertctl.outbox import Lane
 from alertctl.outbox.rows import delivery
@@ -95,7 +95,7 @@ def _pages(stage: Stage, place: Place, short: Store, long: Store) -> Iterator[Li
 
 
 def _page(where: LogFilter, cursor: str | None = None) -> Read:
-    return lambda connection: deliveries.page(connection, where, limit=PAGE, cursor=cursor)
+    return lambda connection: delivery_log.page(connection, where, limit=PAGE, cursor=cursor)
 
 
 def _deep(store: Store) -> Read:

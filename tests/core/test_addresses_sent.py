@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from alertctl.deliveries import page
+from alertctl.delivery_log import page
 from alertctl.schemas import LogFilter
 from core.lab import announce, publication, row, rows
 

@@ -8,9 +8,9 @@ import threading
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from alertctl import deliveries
-from alertctl.deliveries.pages import total
-from alertctl.deliveries.rows import tally
+from alertctl import delivery_log
+from alertctl.delivery_log.pagination import total
+from alertctl.delivery_log.tables import tally
 from alertctl.errors import Reason
 from alertctl.outbox.rows import delivery
 from alertctl.schemas import LogFilter
@@ -94,7 +94,7 @@ def test_a_total_is_exact(store, where):
     live(store, 1, 8)
     wanted = LogFilter(**where)
     with store.reading() as connection:
-        shown = deliveries.page(connection, wanted, limit=1000)
+        shown = delivery_log.page(connection, wanted, limit=1000)
         assert total(connection, wanted) == shown.total == len(shown.items)
 
 
@@ -104,8 +104,8 @@ def test_numbers_say_how_deliveries_stand(store):
     unavailable, gone = refused(second, Reason.UNAVAILABLE, "http_503"), refused(third, Reason.BAD_ADDRESS, "gone")
     record(store, arrived(first), unavailable, gone)
     with store.reading() as connection:
-        by_channel = deliveries.stats(connection, LogFilter(), "channel")
-        by_error = deliveries.stats(connection, LogFilter(), "error")
+        by_channel = delivery_log.stats(connection, LogFilter(), "channel")
+        by_error = delivery_log.stats(connection, LogFilter(), "error")
     assert [(one.key, one.total, one.success, one.failed, one.retrying, one.waiting) for one in by_channel.items] == [
         ("slack", 4, 1, 1, 1, 1),
         ("email", 1, 0, 0, 0, 1),

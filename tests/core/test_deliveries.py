@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from alertctl import deliveries
+from alertctl import delivery_log
 from alertctl.errors import InvalidEvent, NotFound, Reason
 from alertctl.outbox import Instance, save_report
 from alertctl.schemas import LogFilter
@@ -19,7 +19,7 @@ def read(store, question, *args, **more):
 
 
 def page(store, limit=20, page=1, cursor=None, **where):
-    return read(store, deliveries.page, LogFilter(**where), limit=limit, page=page, cursor=cursor)
+    return read(store, delivery_log.page, LogFilter(**where), limit=limit, page=page, cursor=cursor)
 
 
 @pytest.fixture
@@ -106,26 +106,26 @@ def test_any_part_of_an_id_that_is_unique_will_do(log):
     one = row(log, address="#waiting").id
     others = [other.id for other in rows(log) if other.id != one]
     unique = next(one[-size:] for size in range(1, 37) if not any(one[-size:] in other for other in others))
-    assert read(log, deliveries.find_id, one) == one
-    assert read(log, deliveries.find_id, unique.upper()) == one
+    assert read(log, delivery_log.find_id, one) == one
+    assert read(log, delivery_log.find_id, unique.upper()) == one
 
 
 def test_a_part_that_fits_several_names_them(log):
     with pytest.raises(NotFound, match="more than one"):
-        read(log, deliveries.find_id, rows(log)[0].id[:4])
+        read(log, delivery_log.find_id, rows(log)[0].id[:4])
 
 
 @pytest.mark.parametrize("part", ["", " ", "%", "_", "zz", "x" * 40, "ffffffffffff", "'; --", "\0"])
 def test_a_part_that_fits_nothing_is_not_found(log, part):
     with pytest.raises(NotFound):
-        read(log, deliveries.find_id, part)
+        read(log, delivery_log.find_id, part)
 
 
 def test_a_delivery_tells_its_whole_story(store):
     announce(store, "slack:#a", "email:a@corp.example", event_type="safety_rollback")
     record(store, refused(claim_one(store), Reason.UNAVAILABLE, "http_503"))
     record(store, arrived(claim_one(store, now=after(5))), now=after(5))
-    told = read(store, deliveries.detail, row(store, channel="slack").id)
+    told = read(store, delivery_log.detail, row(store, channel="slack").id)
     assert (told.status, told.attempts, told.rule, told.user) == ("success", 2, "named", None)
     assert [(one.number, one.outcome, one.code) for one in told.attempt_log] == [
         (1, "failed", "http_503"),
@@ -137,12 +137,12 @@ def test_a_delivery_tells_its_whole_story(store):
 
 def test_an_events_deliveries_come_in_the_order_of_routing(store):
     event_id = announce(store, "slack:#b", "slack:#a", "email:c@corp.example")
-    found = read(store, deliveries.items_of, [event_id])
+    found = read(store, delivery_log.items_of, [event_id])
     assert [item.to for item in found[event_id]] == ["#b", "#a", "c@corp.example"]
 
 
 def test_the_queue_says_what_waits_and_for_how_long(log, start):
-    found = read(log, deliveries.queue, start + timedelta(seconds=180))
+    found = read(log, delivery_log.queue, start + timedelta(seconds=180))
     assert found.depth == {"slack": 1, "email": 0}
     assert found.oldest_due_seconds == 60
 
@@ -150,23 +150,23 @@ def test_the_queue_says_what_waits_and_for_how_long(log, start):
 def test_a_queue_with_nothing_due_is_not_late(store):
     announce(store, "slack:#a")
     record(store, refused(claim_one(store), Reason.UNAVAILABLE))
-    assert read(store, deliveries.queue, after(1)).oldest_due_seconds == 0
-    assert read(store, deliveries.queue, after(1)).paused == []
+    assert read(store, delivery_log.queue, after(1)).oldest_due_seconds == 0
+    assert read(store, delivery_log.queue, after(1)).paused == []
 
 
 def test_a_provider_whose_breaker_is_open_is_named_while_its_daemon_reports_it(store):
     instance = Instance.current()
     store.write(lambda connection: save_report(connection, instance, "slack", "token_revoked", NOW, after(30), NOW))
-    (pause,) = read(store, deliveries.queue, after(1)).paused
+    (pause,) = read(store, delivery_log.queue, after(1)).paused
     assert (pause.provider, pause.code, pause.breaker, pause.pid) == ("slack", "token_revoked", True, instance.pid)
     assert (pause.since, pause.until) == (NOW, after(30))
-    assert read(store, deliveries.queue, after(61)).paused == []
+    assert read(store, delivery_log.queue, after(61)).paused == []
 
 
 @pytest.mark.parametrize("text", ["", "x", "'", "0" * 37])
 def test_a_cursor_that_is_none_is_refused(text):
     with pytest.raises(InvalidEvent, match=r"^cursor: "):
-        deliveries.the_cursor(text)
+        delivery_log.the_cursor(text)
 
 
 def test_claiming_shows_up_as_sending(store):

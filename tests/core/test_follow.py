@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select, update
 
-from alertctl import deliveries, outbox
+from alertctl import delivery_log, outbox
 from alertctl.errors import InvalidEvent, Reason
 from alertctl.outbox.rows import delivery
 from alertctl.schemas import LogFilter
@@ -23,14 +23,14 @@ class Follower:
     def __init__(self, store, where=EVERYTHING, *, history=False, at=None):
         self._store, self._where = store, where
         with store.reading() as connection:
-            self.at = at or deliveries.position(connection, history=history)
+            self.at = at or delivery_log.position(connection, history=history)
 
     def more(self, limit=500):
         told = []
         while True:
             history = self.at.startswith("h")
             with self._store.reading() as connection:
-                found, self.at = deliveries.changes(connection, self._where, self.at, limit)
+                found, self.at = delivery_log.changes(connection, self._where, self.at, limit)
             told += [(one.to, one.status) for _, one in found]
             if len(found) < limit and not history:
                 return told
@@ -89,7 +89,7 @@ def test_a_follower_that_comes_back_goes_on_where_it_was(store):
     told, at = [], Follower(store, history=True).at
     while True:
         with store.reading() as connection:
-            found, _ = deliveries.changes(connection, EVERYTHING, at, 3)
+            found, _ = delivery_log.changes(connection, EVERYTHING, at, 3)
         if not found:
             break
         # It heard two of the three, then the line broke.
@@ -161,7 +161,7 @@ def test_under_load_every_last_state_is_heard_once(store):
 @pytest.mark.parametrize("text", ["", "x", "c~1", "c~-1~", "h~1~'", "c~99999999999999999999999~g", f"h~{2**63}~"])
 def test_a_position_that_is_none_is_refused(text):
     with pytest.raises(InvalidEvent, match="Last-Event-ID"):
-        deliveries.the_position(text)
+        delivery_log.the_position(text)
 
 
 def test_nothing_is_told_of_an_empty_log(store):

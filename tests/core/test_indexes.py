@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, event
 
-from alertctl import deliveries
+from alertctl import delivery_log
 from alertctl.db import Store
 from alertctl.schemas import LogFilter
 from core.lab import NOW
@@ -79,7 +79,7 @@ def test_a_page_of_a_long_log_costs_little_whatever_is_asked_for(store):
     with store.reading() as connection:
         for asked in [{}, *CONDITIONS, *PAIRS, *FLAGS]:
             with costs(store, connection) as read:
-                page = deliveries.page(connection, LogFilter(**asked), limit=20, count=False)
+                page = delivery_log.page(connection, LogFilter(**asked), limit=20, count=False)
             if read[0] > (MOST_OF_A_FLAG if "flag" in asked else most):
                 dear[str(asked)] = (read[0], len(page.items))
     assert dear == {}, "".join(f"\n{one}" for one in dear.items())
@@ -89,11 +89,11 @@ def test_any_depth_costs_the_same_by_cursor(store):
     fill(store, ROWS, NOW)
     with store.reading() as connection:
         found = []
-        newest = deliveries.page(connection, LogFilter(), limit=20)
-        deep = deliveries.page(connection, LogFilter(until=NOW - timedelta(days=29)), limit=20)
+        newest = delivery_log.page(connection, LogFilter(), limit=20)
+        deep = delivery_log.page(connection, LogFilter(until=NOW - timedelta(days=29)), limit=20)
         for cursor in (newest.next_cursor, deep.next_cursor):
             with costs(store, connection) as read:
-                assert len(deliveries.page(connection, LogFilter(), limit=20, cursor=cursor, count=False).items) == 20
+                assert len(delivery_log.page(connection, LogFilter(), limit=20, cursor=cursor, count=False).items) == 20
             found.append(read[0])
     assert found[1] <= found[0] * 1.5
     assert found[0] > 0
@@ -103,9 +103,9 @@ def test_the_total_is_counted_without_reading_the_log(store):
     fill(store, ROWS, NOW)
     with store.reading() as connection:
         for where in (LogFilter(), LogFilter(status="failed"), LogFilter(event_type=OVER, channel="email")):
-            total = deliveries.page(connection, where, limit=20).total
+            total = delivery_log.page(connection, where, limit=20).total
             with costs(store, connection) as read:
-                deliveries.page(connection, where, limit=20)
+                delivery_log.page(connection, where, limit=20)
             assert total > 500
             assert read[0] < (6_000 if store.is_sqlite else 300)
 
@@ -115,5 +115,5 @@ def test_a_total_goes_along_what_leaves_the_fewest_rows(store):
     with store.reading() as connection:
         for asked, most in (({"status": "success", "flag": "none"}, 1_000), ({"retrying": True}, 10_000)):
             with costs(store, connection) as read:
-                deliveries.page(connection, LogFilter(**asked), limit=1)
+                delivery_log.page(connection, LogFilter(**asked), limit=1)
             assert read[0] < most, asked

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from core.lab import announce, attempts, row, rows, settings_for, shut, statuses, wait_until, wall_clock
 
-from alertctl import deliveries, outbox
+from alertctl import delivery_log, outbox
 from alertctl.channels import build
 from alertctl.db import Writer
 from alertctl.dispatcher import Dispatcher, Policy
@@ -121,7 +121,7 @@ def test_a_daemon_reports_its_open_breaker_and_takes_the_report_back(store, daem
         bad.wake()
         wait_until(lambda: len(rows(store, breaker_report)) == 1)
         with store.reading() as connection:
-            (pause,) = deliveries.queue(connection, wall_clock()).paused
+            (pause,) = delivery_log.queue(connection, wall_clock()).paused
         assert (pause.provider, pause.code, pause.breaker) == ("slack", "invalid_auth", True)
         assert pause.until > pause.since
         assert set(bad.paused) == {"slack"}

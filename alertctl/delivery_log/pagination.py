@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from sqlalchemy import ColumnElement, Connection, func, literal, select
 
-from alertctl.deliveries.filters import about, later, of_events, others, settled, span, times
-from alertctl.deliveries.ordered import Part, counting, grep_end, hidden, ordered
-from alertctl.deliveries.rows import ITEM, delivery, item, tally
+from alertctl.delivery_log.filters import about, later, of_events, others, settled, span, times
+from alertctl.delivery_log.query import Part, counting, grep_end, hidden, ordered
+from alertctl.delivery_log.tables import ITEM, delivery, item, tally
 from alertctl.errors import InvalidEvent
 from alertctl.models import first_id
 from alertctl.schemas import LogFilter, Page

@@ -1,9 +1,9 @@
 """The delivery log's readers: pages of it, one delivery's whole story, what changes, and the log in numbers."""
 
-from alertctl.deliveries.details import detail, find_id, items_of, rendered
-from alertctl.deliveries.follow import changes, position, the_position
-from alertctl.deliveries.numbers import Queue, last_success, paused, queue, standing, stats
-from alertctl.deliveries.pages import page, the_cursor
+from alertctl.delivery_log.detail import detail, find_id, items_of, rendered
+from alertctl.delivery_log.follow import changes, position, the_position
+from alertctl.delivery_log.pagination import page, the_cursor
+from alertctl.delivery_log.stats import Queue, last_success, paused, queue, standing, stats
 
 __all__ = [
     "Queue",

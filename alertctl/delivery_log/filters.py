@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
 
 from alertctl.addresses import email_key, search_key
-from alertctl.deliveries.rows import attempt, delivery, event, users
+from alertctl.delivery_log.tables import attempt, delivery, event, users
 from alertctl.models import Status, first_id
 from alertctl.schemas import LogFilter
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from alertctl.channels.base import Channel, Parcel
-from alertctl.deliveries.rows import ITEM, attempt, delivery, event, facts, item, users
+from alertctl.delivery_log.tables import ITEM, attempt, delivery, event, facts, item, users
 from alertctl.errors import NotFound, Reason
 from alertctl.events import restore
 from alertctl.models import ID_LENGTH

@@ -11,9 +11,9 @@ from sqlalchemy import ColumnElement, Connection, case, func, select
 from alertctl import __version__
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.db import HEAD
-from alertctl.deliveries.filters import of_events, others, settled, times
-from alertctl.deliveries.ordered import counting
-from alertctl.deliveries.rows import delivery, pauses
+from alertctl.delivery_log.filters import of_events, others, settled, times
+from alertctl.delivery_log.query import counting
+from alertctl.delivery_log.tables import delivery, pauses
 from alertctl.error_codes import DUPLICATE
 from alertctl.errors import InvalidEvent
 from alertctl.models import Status

@@ -15,8 +15,8 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, String, bindparam, select, tuple_
 
-from alertctl.deliveries.filters import AHEAD, BEHIND, COLUMNS, about, later, others, span, times, unindexed
-from alertctl.deliveries.rows import delivery, event
+from alertctl.delivery_log.filters import AHEAD, BEHIND, COLUMNS, about, later, others, span, times, unindexed
+from alertctl.delivery_log.tables import delivery, event
 from alertctl.models import first_id
 from alertctl.schemas import LogFilter
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, and_, or_, select, text
 
-from alertctl.deliveries.filters import BEHIND, of_events, others, settled, times
-from alertctl.deliveries.ordered import Part, behind, grep_end, hidden, ordered
-from alertctl.deliveries.rows import ITEM, delivery, facts, item, tick
+from alertctl.delivery_log.filters import BEHIND, of_events, others, settled, times
+from alertctl.delivery_log.query import Part, behind, grep_end, hidden, ordered
+from alertctl.delivery_log.tables import ITEM, delivery, facts, item, tick
 from alertctl.errors import InvalidEvent
 from alertctl.models import Status
 from alertctl.schemas import DeliveryItem, LogFilter
