@@ -15,7 +15,7 @@ from alertctl.channels.network_errors import Stage, network_code, network_error
 from alertctl.error_codes import ERROR_CODES, SLACK_CODES, fix, meaning
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.errors import CODES, CONFIG_CODES, ERRNO_CODES, LOCAL_CODES
-from alertctl.outbox.rows import INTERRUPTED
+from alertctl.outbox.tables import INTERRUPTED
 from alertctl.text import credential
 
 SLACK = {entry.code: entry.reason for entry in SLACK_CODES}

@@ -20,14 +20,14 @@ from alertctl.outbox.breaker_reports import (
     request_probes,
     save_report,
 )
-from alertctl.outbox.changes import carry_on
+from alertctl.outbox.change_sequence import carry_on
 from alertctl.outbox.claim import Claim, Lane, Pace, claim, is_due, release, unpaced
 from alertctl.outbox.duplicates import DedupScope, DedupWindows
 from alertctl.outbox.enqueue import Resent, Routed, enqueue, resend
 from alertctl.outbox.expire import expire
 from alertctl.outbox.prune import ages, prune, prune_by
 from alertctl.outbox.record import Ended, record
-from alertctl.outbox.rows import INTERRUPTED, Claimed
+from alertctl.outbox.tables import INTERRUPTED, Claimed
 
 __all__ = [
     "INTERRUPTED",

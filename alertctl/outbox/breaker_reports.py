@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, select
 
 from alertctl.db import announce, insert_or
-from alertctl.outbox.rows import breaker_report, probe_request
+from alertctl.outbox.tables import breaker_report, probe_request
 
 REPORT_SECONDS = 10.0
 """How often a daemon renews its report."""

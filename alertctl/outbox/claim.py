@@ -28,8 +28,8 @@ from alertctl.channels import CHANNEL_NAMES
 from alertctl.db import bulk_parameter, bulk_rows
 from alertctl.errors import Reason
 from alertctl.models import Status, Urgency
-from alertctl.outbox.changes import begin_change, this_change
-from alertctl.outbox.rows import INTERRUPTED, SWEEP, Claimed, attempt, claimed_from, delivery, pauses
+from alertctl.outbox.change_sequence import begin_change, this_change
+from alertctl.outbox.tables import INTERRUPTED, SWEEP, Claimed, attempt, claimed_from, delivery, pauses
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, literal_column, or_,
 
 from alertctl.error_codes import DUPLICATE
 from alertctl.models import Status
-from alertctl.outbox.rows import SWEEP, delivery
+from alertctl.outbox.tables import SWEEP, delivery
 from alertctl.routing import Target
 
 DedupScope = tuple[str | None, ...]

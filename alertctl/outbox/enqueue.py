@@ -17,8 +17,8 @@ from alertctl.content import Severity
 from alertctl.db import announce, bulk_parameter, bulk_rows
 from alertctl.models import Status, Urgency, new_id
 from alertctl.outbox.breaker_reports import request_probes
-from alertctl.outbox.changes import begin_change, this_change
-from alertctl.outbox.rows import SWEEP, delivery, event
+from alertctl.outbox.change_sequence import begin_change, this_change
+from alertctl.outbox.tables import SWEEP, delivery, event
 from alertctl.routing import Target
 from alertctl.schemas import DeliveryItem
 

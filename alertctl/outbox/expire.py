@@ -9,8 +9,8 @@ from sqlalchemy import Connection, and_, func, or_, select, true, update
 
 from alertctl.errors import Reason
 from alertctl.models import Status
-from alertctl.outbox.changes import begin_change, this_change
-from alertctl.outbox.rows import SWEEP, delivery, event
+from alertctl.outbox.change_sequence import begin_change, this_change
+from alertctl.outbox.tables import SWEEP, delivery, event
 
 
 def expire(connection: Connection, max_age: float, paused: Mapping[str, datetime], now: datetime) -> int:

@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 from alertctl.config import Settings
 from alertctl.db import Connect
 from alertctl.models import Event, Status, first_id
-from alertctl.outbox.rows import SWEEP, delivery, pauses
+from alertctl.outbox.tables import SWEEP, delivery, pauses
 from alertctl.schemas import Pruned
 
 event = SQLModel.metadata.tables[str(Event.__tablename__)]

@@ -14,9 +14,9 @@ from alertctl.channels.base import Receipt, Verdict
 from alertctl.db import announce, bulk_parameter, bulk_rows, insert_or
 from alertctl.errors import DeliveryError, Reason
 from alertctl.models import Status, Urgency
-from alertctl.outbox.changes import begin_change, this_change
+from alertctl.outbox.change_sequence import begin_change, this_change
 from alertctl.outbox.claim import Lane
-from alertctl.outbox.rows import Claimed, attempt, delivery, pauses
+from alertctl.outbox.tables import Claimed, attempt, delivery, pauses
 from alertctl.retry import COUNTED, PauseWanted, Progress, is_expired, next_attempt, pause
 
 d = delivery.c

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from alertctl import delivery_log, outbox
 from alertctl.db import Store
 from alertctl.outbox import Lane
-from alertctl.outbox.rows import delivery
+from alertctl.outbox.tables import delivery
 from alertctl.schemas import LogFilter
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.places import Place

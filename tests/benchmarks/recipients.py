@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 
 from alertctl.db import Store
 from alertctl.models import User, new_id
-from alertctl.outbox.rows import delivery
+from alertctl.outbox.tables import delivery
 from alertctl.publish import event, prepare, publish
 from alertctl.schemas import PublishRequest
 from tests.benchmarks.lines import Bar, Line, compared

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from alertctl.db import Store
 from alertctl.models import Status
-from alertctl.outbox.rows import delivery, pauses
+from alertctl.outbox.tables import delivery, pauses
 from alertctl.publish import prepare, publish_many
 from alertctl.routing import Audience, Target
 from alertctl.schemas import PublishRequest

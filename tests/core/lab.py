@@ -19,7 +19,7 @@ from alertctl.db import Connect, Store
 from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.errors import DeliveryError, Reason
 from alertctl.outbox import Claim, Claimed, Ended, Lane
-from alertctl.outbox.rows import attempt, delivery, pauses
+from alertctl.outbox.tables import attempt, delivery, pauses
 from alertctl.publish import Publication, audience_of, prepare, publish
 from alertctl.routing import Audience, Target
 from alertctl.sandbox import Sandbox

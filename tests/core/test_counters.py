@@ -12,7 +12,7 @@ from alertctl import delivery_log
 from alertctl.delivery_log.pagination import total
 from alertctl.delivery_log.tables import tally
 from alertctl.errors import Reason
-from alertctl.outbox.rows import delivery
+from alertctl.outbox.tables import delivery
 from alertctl.schemas import LogFilter
 from core.lab import after, announce, arrived, claim, record, refused
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
 
-from alertctl.outbox.rows import attempt
+from alertctl.outbox.tables import attempt
 from core.lab import announce, dispatching, row, rows, settings_for
 from core.nursery import nursery
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from sqlalchemy import select
 
 from alertctl.dispatcher.rate_limit import Pace
-from alertctl.outbox.rows import attempt
+from alertctl.outbox.tables import attempt
 from core.lab import announce, claim, dispatching, row, rows, settings_for, statuses, wait_until, wall_clock
 
 

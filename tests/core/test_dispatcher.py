@@ -9,7 +9,7 @@ import pytest
 from alertctl.db import Store
 from alertctl.dispatcher import Dispatcher, Policy, Tally
 from alertctl.errors import Unreachable
-from alertctl.outbox.rows import attempt, delivery
+from alertctl.outbox.tables import attempt, delivery
 from core.lab import announce, attempts, dispatching, row, rows, settings_for, statuses, wall_clock
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from alertctl import delivery_log, outbox
 from alertctl.errors import InvalidEvent, Reason
-from alertctl.outbox.rows import delivery
+from alertctl.outbox.tables import delivery
 from alertctl.schemas import LogFilter
 from core.lab import EMAIL, SLACK, after, announce, arrived, claim, claim_one, record, refused, rows
 

@@ -14,7 +14,7 @@ from sqlalchemy import delete
 from alertctl import outbox
 from alertctl.db import Store
 from alertctl.errors import Reason
-from alertctl.outbox.rows import TABLES, attempt, pauses
+from alertctl.outbox.tables import TABLES, attempt, pauses
 from core.lab import NOW, SLACK, announce, arrived, claim, record, refused, rows
 
 

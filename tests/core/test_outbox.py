@@ -14,7 +14,7 @@ from alertctl import outbox
 from alertctl.db import Store
 from alertctl.errors import Reason
 from alertctl.models import new_id
-from alertctl.outbox.rows import delivery
+from alertctl.outbox.tables import delivery
 from core.lab import (
     EMAIL,
     LEASE,

@@ -11,7 +11,7 @@ from alertctl.daemon.jobs import Heart, schedule
 from alertctl.db import Store
 from alertctl.errors import Reason, Unreachable
 from alertctl.models import Status, first_id, new_id
-from alertctl.outbox.rows import TABLES, delivery, pauses
+from alertctl.outbox.tables import TABLES, delivery, pauses
 from core.lab import SLACK, announce, arrived, claim, dispatching, record, refused, rows, settings_for
 
 DAY = 86_400.0

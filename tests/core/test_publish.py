@@ -14,7 +14,7 @@ from alertctl.db import Writer
 from alertctl.errors import Conflict, InvalidEvent
 from alertctl.events import restore
 from alertctl.models import new_id
-from alertctl.outbox.rows import TABLES
+from alertctl.outbox.tables import TABLES
 from alertctl.publish import prepare, publish, publish_many, targets_of
 from alertctl.schemas import PublishRequest
 from core.lab import EVERYBODY, NOW, after, arrived, claim_one, publication, record, row, rows

@@ -16,7 +16,7 @@ from alertctl.dispatcher import Tally
 from alertctl.errors import InvalidEvent, Reason
 from alertctl.models import Status
 from alertctl.outbox import resend
-from alertctl.outbox.rows import TABLES
+from alertctl.outbox.tables import TABLES
 from alertctl.publish import publish, publish_many
 from core.lab import EVERYBODY, NOW, after, arrived, attempts, claim, claim_one, publication, record, refused, row, rows
 

@@ -9,7 +9,7 @@ from collections import Counter
 
 from sqlalchemy import select
 
-from alertctl.outbox.rows import delivery
+from alertctl.outbox.tables import delivery
 from tests import forked
 from tests.daemon.conftest import BASE, until
 

@@ -21,7 +21,7 @@ from alertctl.db.copy import NOT_COPIED, TABLES, copy
 from alertctl.db.copy_table import BATCH, HEAVY, OWN, batches
 from alertctl.errors import ConfigError
 from alertctl.models import Status, new_id
-from alertctl.outbox.rows import attempt, delivery, pauses
+from alertctl.outbox.tables import attempt, delivery, pauses
 from database.lab import (
     EVENT,
     EVENT_KEY,

@@ -11,7 +11,7 @@ from sqlalchemy import insert, update
 from alertctl.db import Store
 from alertctl.db.copy import copy
 from alertctl.errors import AlertctlError, ConfigError
-from alertctl.outbox.rows import delivery
+from alertctl.outbox.tables import delivery
 from database.lab import (
     RUN,
     contents,

@@ -12,7 +12,7 @@ from alertctl.channels import build
 from alertctl.db import Writer
 from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.errors import Unreachable
-from alertctl.outbox.rows import attempt, breaker_report
+from alertctl.outbox.tables import attempt, breaker_report
 from alertctl.publish import audience_of
 from alertctl.trial import try_out
 

@@ -16,7 +16,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import SQLModel
 
 from alertctl.models import Tick
-from alertctl.outbox.rows import delivery
+from alertctl.outbox.tables import delivery
 
 tick = SQLModel.metadata.tables[str(Tick.__tablename__)]
 
