@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from alertctl.channels.http_errors import no_reply_error
 from alertctl.deadline import Deadline
-from alertctl.doctor.examination import Examination
+from alertctl.doctor.runner import Examination
 from alertctl.errors import ConfigError, DeliveryError, Reason
 from alertctl.http.client import HttpClient, Response
 from alertctl.http.errors import HttpError

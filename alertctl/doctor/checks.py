@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alertctl.config import Settings
 from alertctl.doctor import database, email, sendgrid, slack, smtp
-from alertctl.doctor.examination import Check
-from alertctl.doctor.found import failure
+from alertctl.doctor.result import failure
+from alertctl.doctor.runner import Check
 
 AREAS = ("slack", "email", "db")
 

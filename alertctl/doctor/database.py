@@ -18,8 +18,8 @@ from alertctl.config import Settings
 from alertctl.db import HEAD, Store, current_version
 from alertctl.delivery_log import queue
 from alertctl.delivery_log.tables import delivery
-from alertctl.doctor.examination import Examination
-from alertctl.doctor.found import Found, failure, fix_for_pause, ok, unknown, warning
+from alertctl.doctor.result import Found, failure, fix_for_pause, ok, unknown, warning
+from alertctl.doctor.runner import Examination
 from alertctl.errors import ConfigError, Reason, Unreachable
 from alertctl.models import Status
 from alertctl.schemas import Paused

@@ -5,8 +5,8 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from alertctl.config.settings import Email
-from alertctl.doctor.examination import Examination
-from alertctl.doctor.found import Found, failure, ok, warning
+from alertctl.doctor.result import Found, failure, ok, warning
+from alertctl.doctor.runner import Examination
 from alertctl.doctor.settings import switched_on
 from alertctl.doctor.settings import well_set as settings_well_set
 from alertctl.error_codes import ERROR_CODES

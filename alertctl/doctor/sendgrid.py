@@ -7,8 +7,8 @@ import re
 
 from alertctl.channels.sendgrid import sendgrid_verdict
 from alertctl.doctor.carrier import ask
-from alertctl.doctor.examination import Examination
-from alertctl.doctor.found import Found, failure, fix_for, ok, unknown, warning
+from alertctl.doctor.result import Found, failure, fix_for, ok, unknown, warning
+from alertctl.doctor.runner import Examination
 from alertctl.error_codes import ERROR_CODES
 from alertctl.errors import DeliveryError
 from alertctl.http.client import Response

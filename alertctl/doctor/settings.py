@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alertctl.config import Settings, check
-from alertctl.doctor.found import Found, failure, ok, warning
+from alertctl.doctor.result import Found, failure, ok, warning
 
 
 def well_set(settings: Settings, prefixes: tuple[str, ...], elsewhere: Sequence[str]) -> Found:

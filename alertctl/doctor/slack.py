@@ -14,8 +14,8 @@ from alertctl.channels.base import Receipt
 from alertctl.channels.slack import slack_verdict
 from alertctl.deadline import Deadline
 from alertctl.doctor.carrier import ask
-from alertctl.doctor.examination import Examination
-from alertctl.doctor.found import Found, failure, fix_for, is_slacks_word, ok, outcome_of, unknown, warning
+from alertctl.doctor.result import Found, failure, fix_for, is_slacks_word, ok, outcome_of, unknown, warning
+from alertctl.doctor.runner import Examination
 from alertctl.doctor.settings import switched_on
 from alertctl.doctor.settings import well_set as settings_well_set
 from alertctl.error_codes import ERROR_CODES

@@ -12,8 +12,8 @@ from alertctl.channels.email import Sender
 from alertctl.channels.smtp_session import Security, Server, SmtpSession
 from alertctl.deadline import Deadline
 from alertctl.doctor.carrier import certificates
-from alertctl.doctor.examination import Examination
-from alertctl.doctor.found import Found, fix_for, ok, outcome_of, unknown, warning
+from alertctl.doctor.result import Found, fix_for, ok, outcome_of, unknown, warning
+from alertctl.doctor.runner import Examination
 from alertctl.errors import DeliveryError
 
 _DNS_CODES = ("dns_failure", "dns_timeout")

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from alertctl.config import Settings
-from alertctl.doctor import examination
-from alertctl.doctor.examination import Check, Examination
-from alertctl.doctor.found import Found, failure, ok
+from alertctl.doctor import runner
+from alertctl.doctor.result import Found, failure, ok
+from alertctl.doctor.runner import Check, Examination
 from doctor.clinic import NOW, examined, failures
 
 
@@ -26,7 +26,7 @@ def _break(_: Examination) -> Found:
 def test_a_check_that_hangs_cannot_be_told_and_holds_up_no_other():
     checks = [Check("slack", "a", _hang), Check("slack", "b", lambda _: ok("fine")), Check("slack", "c", _hang)]
     began = time.monotonic()
-    found = examination.run(checks, Settings(), NOW, seconds=0.1)
+    found = runner.run(checks, Settings(), NOW, seconds=0.1)
     assert time.monotonic() - began < 10
     assert [finding.outcome for finding in found] == ["unknown", "ok", "unknown"]
     assert found[0].what == "no answer within 0.1 s"
@@ -34,11 +34,11 @@ def test_a_check_that_hangs_cannot_be_told_and_holds_up_no_other():
 
 def test_a_check_may_say_what_its_lateness_means():
     late = Check("db", "a", _hang, late=failure("away", "Start it."))
-    assert examination.run([late], Settings(), NOW, seconds=0.05)[0].outcome == "failure"
+    assert runner.run([late], Settings(), NOW, seconds=0.05)[0].outcome == "failure"
 
 
 def test_a_check_that_breaks_cannot_be_told_and_leaks_nothing():
-    found = examination.run([Check("db", "a", _break)], Settings(), NOW)[0]
+    found = runner.run([Check("db", "a", _break)], Settings(), NOW)[0]
     assert found.outcome == "unknown"
     assert found.what == "the check itself failed: RuntimeError: *** broke"
 
@@ -51,13 +51,13 @@ def test_a_fact_is_found_out_once_for_all_that_ask():
         time.sleep(0.02)
         return len(asked)
 
-    checks = [Check("db", str(n), lambda examination: ok(str(examination.once(fact)))) for n in range(8)]
-    assert {finding.what for finding in examination.run(checks, Settings(), NOW)} == {"1"}
+    checks = [Check("db", str(n), lambda examination: ok(str(runner.once(fact)))) for n in range(8)]
+    assert {finding.what for finding in runner.run(checks, Settings(), NOW)} == {"1"}
 
 
 def test_what_is_shown_is_one_short_line_without_control_characters():
     check = Check("db", "a", lambda _: ok("a\nb\x1b[31m\u202e " + "x" * 5000))
-    what = examination.run([check], Settings(), NOW)[0].what
+    what = runner.run([check], Settings(), NOW)[0].what
     assert what.startswith("a b[31m x")
     assert len(what) <= 300
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from alertctl.config import Settings
 from alertctl.deadline import Deadline
-from alertctl.doctor.found import Found, Outcome, failure, unknown
+from alertctl.doctor.result import Found, Outcome, failure, unknown
 from alertctl.errors import ConfigError
 from alertctl.http.proxies import proxy_passwords
 from alertctl.text import Redactor, fit
