@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from alertctl.sandbox.chaos import Chaos, parse_chaos
 from alertctl.sandbox.faults import KINDS, Fault, Faults
-from alertctl.sandbox.records import Call, SendGridMessage, SlackMessage, SmtpCall, SmtpMessage
+from alertctl.sandbox.recorder import Call, SendGridMessage, SlackMessage, SmtpCall, SmtpMessage
 from alertctl.sandbox.sandbox import Sandbox
 
 __all__ = [

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from alertctl.sandbox.wire import TooLong, Wire
+from alertctl.sandbox.connection import TooLong, Wire
 
 MAX_HEAD = 64 * 1024
 MAX_BODY = 40 * 1024 * 1024

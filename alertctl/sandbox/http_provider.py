@@ -6,12 +6,12 @@ import asyncio
 from abc import abstractmethod
 from typing import TypeVar
 
-from alertctl.sandbox.conduct import Exchange, misbehave, misbehave_unread
+from alertctl.sandbox.connection import Wire
 from alertctl.sandbox.faults import Fault
 from alertctl.sandbox.http import Answer, BadRequest, Request, read_request
+from alertctl.sandbox.http_faults import Exchange, misbehave, misbehave_unread
 from alertctl.sandbox.provider import Provider
-from alertctl.sandbox.records import Call, now
-from alertctl.sandbox.wire import Wire
+from alertctl.sandbox.recorder import Call, now
 
 M = TypeVar("M")
 

@@ -6,9 +6,9 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Generic, TypeVar
 
+from alertctl.sandbox.connection import Wire
 from alertctl.sandbox.faults import Fault, Faults
-from alertctl.sandbox.records import Ledger, OnMessage
-from alertctl.sandbox.wire import Wire
+from alertctl.sandbox.recorder import Ledger, OnMessage
 
 M = TypeVar("M")
 C = TypeVar("C")

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from alertctl.sandbox.certificates import Certificates, Flavour
 from alertctl.sandbox.chaos import Chaos, parse_chaos
 from alertctl.sandbox.provider import Provider
-from alertctl.sandbox.records import OnMessage
+from alertctl.sandbox.recorder import OnMessage
 from alertctl.sandbox.sendgrid import SendGrid
 from alertctl.sandbox.server import Listener, ServerThread, listening_socket
 from alertctl.sandbox.slack import Slack

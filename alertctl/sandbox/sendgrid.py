@@ -8,8 +8,8 @@ from typing import Any
 
 from alertctl.sandbox.http import Answer, Request, json_answer
 from alertctl.sandbox.http_provider import HttpProvider
-from alertctl.sandbox.mail_send import Problem, in_sandbox_mode, problems_of, recipients
-from alertctl.sandbox.records import SendGridMessage, now
+from alertctl.sandbox.recorder import SendGridMessage, now
+from alertctl.sandbox.sendgrid_validation import Problem, in_sandbox_mode, problems_of, recipients
 
 API_KEY = "SG.sandbox.key"  # shaped so that a client takes it and a secret scanner doesn't
 MAX_BODY = 30 * 1024 * 1024

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from alertctl.sandbox.connection import Gone, Wire
 from alertctl.sandbox.faults import Fault
 from alertctl.sandbox.provider import Provider
-from alertctl.sandbox.wire import Gone, Wire
 
 BACKLOG = 1024
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
-from alertctl.sandbox.blocks import BlockError, check_blocks
+from alertctl.sandbox.block_kit import BlockError, check_blocks
 from alertctl.sandbox.http import Answer, Request, json_answer
 from alertctl.sandbox.http_provider import HttpProvider
-from alertctl.sandbox.records import SlackMessage, now
+from alertctl.sandbox.recorder import SlackMessage, now
 
 TOKEN = "xoxb-sandbox-token"  # shaped so that a client takes it and a secret scanner doesn't
 PATH = "/api/"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ssl
 
+from alertctl.sandbox.connection import Wire
 from alertctl.sandbox.faults import Fault
 from alertctl.sandbox.provider import Provider
-from alertctl.sandbox.records import SmtpCall, SmtpMessage
+from alertctl.sandbox.recorder import SmtpCall, SmtpMessage
 from alertctl.sandbox.smtp_session import SmtpSession
-from alertctl.sandbox.wire import Wire
 
 Credentials = tuple[str, str]
 

@@ -9,9 +9,9 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from alertctl.sandbox.connection import Gone, TooLong, Wire
 from alertctl.sandbox.faults import Fault
-from alertctl.sandbox.records import SmtpCall, SmtpMessage, now
-from alertctl.sandbox.wire import Gone, TooLong, Wire
+from alertctl.sandbox.recorder import SmtpCall, SmtpMessage, now
 
 if TYPE_CHECKING:
     from alertctl.sandbox.smtp import Smtp

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from alertctl.sandbox import Sandbox
-from alertctl.sandbox.blocks import BlockError, check_blocks
+from alertctl.sandbox.block_kit import BlockError, check_blocks
 
 from .clients import post_message
 

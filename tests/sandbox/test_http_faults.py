@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from alertctl.sandbox import KINDS, Fault, Sandbox
-from alertctl.sandbox.conduct import ALTERED, CANNED, CONDUCT
 from alertctl.sandbox.faults import raw, reply
+from alertctl.sandbox.http_faults import ALTERED, CANNED, CONDUCT
 from alertctl.sandbox.slack import Slack
 
 from .clients import (

@@ -8,9 +8,9 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from alertctl.sandbox.connection import Wire
 from alertctl.sandbox.faults import Fault
 from alertctl.sandbox.http import Answer, head, json_answer
-from alertctl.sandbox.wire import Wire
 
 MEGABYTE = 1024 * 1024
 DRIP_PADDING = "." * 600
