@@ -20,12 +20,12 @@ from alertctl import outbox, users
 from alertctl.api import Services, create_app
 from alertctl.channels import build
 from alertctl.config import Settings, loopback
-from alertctl.daemon.jobs import Heart, schedule
-from alertctl.daemon.logs import set_up
+from alertctl.daemon.http_protocol import Wire
+from alertctl.daemon.logging import set_up
 from alertctl.daemon.metrics import Metrics
+from alertctl.daemon.scheduler import Heart, schedule
 from alertctl.daemon.signals import notify, on_stop
-from alertctl.daemon.spooled import SPOOL_SECONDS, SpoolJob, addresses_of
-from alertctl.daemon.wire import Wire
+from alertctl.daemon.spool_job import SPOOL_SECONDS, SpoolJob, addresses_of
 from alertctl.db import HEAD, Store, WakeUps, Writer, current_version, upgrade
 from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.errors import ConfigError, Unreachable

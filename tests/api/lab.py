@@ -16,7 +16,7 @@ import uvicorn
 from alertctl import users
 from alertctl.api import Services, create_app
 from alertctl.config import Settings
-from alertctl.daemon.wire import Wire
+from alertctl.daemon.http_protocol import Wire
 from alertctl.db import Store, Writer
 from alertctl.publish import audience_of
 from alertctl.schemas import ConnectivityTestResult, EventReceipt

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alertctl.daemon.wire import LONGEST_HEAD, Wire
+from alertctl.daemon.http_protocol import LONGEST_HEAD, Wire
 from alertctl.db import Store, upgrade
 from tests.api.lab import BASE, Lab, running
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import insert, select
 
 from alertctl import outbox
-from alertctl.daemon.jobs import Heart, schedule
+from alertctl.daemon.scheduler import Heart, schedule
 from alertctl.db import Store
 from alertctl.errors import Reason, Unreachable
 from alertctl.models import Status, first_id, new_id

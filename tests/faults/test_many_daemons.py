@@ -111,7 +111,7 @@ def test_daemons_that_start_at_once_on_an_empty_database_all_come_up(
 
 
 def test_what_is_done_once_a_day_is_done_by_one_of_many(store) -> None:
-    from alertctl.daemon.jobs import first_of_period
+    from alertctl.daemon.scheduler import first_of_period
 
     now = datetime.now(UTC)
     writers = [Writer(store) for _ in range(6)]
