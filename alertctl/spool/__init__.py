@@ -20,7 +20,7 @@ from alertctl.errors import InvalidEvent, Unreachable
 from alertctl.schemas import PublishRequest
 from alertctl.spool.destination import Destination, place_of
 from alertctl.spool.files import Spooled, listed, locked, named, put, read_if_whole, sweep, written
-from alertctl.spool.flushing import EventNotAllowed, Flushed, Flushing, describe
+from alertctl.spool.flush import EventNotAllowed, Flushed, Flushing, describe
 
 __all__ = [
     "MOST_EVENTS",
