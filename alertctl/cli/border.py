@@ -117,7 +117,7 @@ def watch_threads() -> None:
 
 def _masked(text: str) -> str:
     """Hide the password of a database's address in a text that is not ours."""
-    from alertctl.config.database import masked
+    from alertctl.config.database_url import masked
 
     return masked(text)
 

@@ -139,7 +139,7 @@ def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TAB
 
     A long log can be copied while the daemon still runs; the second run, after it was stopped, is faster.
     """
-    from alertctl.config.database import masked
+    from alertctl.config.database_url import masked
     from alertctl.db.copy import copy as copy_all
 
     source_url, target_url = _settings(context).database.url, _target(to)
@@ -216,7 +216,7 @@ def _by_the_name_of(option: str) -> Iterator[None]:
 
 
 def _target(to: str) -> str:
-    from alertctl.config.database import database_url
+    from alertctl.config.database_url import database_url
 
     try:
         return database_url(to)
@@ -262,7 +262,7 @@ def _print_copied(done: Copied) -> None:
 
 
 def _shown(settings: Settings) -> str:
-    from alertctl.config.database import masked
+    from alertctl.config.database_url import masked
 
     return masked(settings.database.url)
 

@@ -43,7 +43,7 @@ from alertctl.cli.spooling import spool_here
 from alertctl.cli.times import now
 from alertctl.client.validation import check_event
 from alertctl.config import ends_with_machine, read_readable
-from alertctl.config.values import yes_or_no
+from alertctl.config.validators import yes_or_no
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
 from alertctl.spool import Destination, describe
 

@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 
 from alertctl.client.answers import data_of, error_of
 from alertctl.client.server import Server
-from alertctl.config.values import ROUTES
+from alertctl.config.validators import ROUTES
 from alertctl.deadline import Deadline
 from alertctl.errors import ConfigError, InvalidEvent, NotAllowed, Unreachable
 from alertctl.http.client import HttpClient, Response, StreamHandlers

@@ -48,7 +48,7 @@ def _ask(flags: Mapping[str, object], found: list[Recent]) -> None:
 
 def _read(flags: Mapping[str, object]) -> list[Recent]:
     from alertctl.config import read
-    from alertctl.config.database import database_url, default_url
+    from alertctl.config.database_url import database_url, default_url
     from alertctl.config.trust import refuse_addresses
 
     values = read(flags=flags)

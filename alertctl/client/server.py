@@ -9,9 +9,9 @@ from typing import Any
 
 from alertctl.config.durations import duration_between
 from alertctl.config.folders import expand_home
-from alertctl.config.layers import Value, blank, whence
+from alertctl.config.sources import Value, blank, whence
 from alertctl.config.trust import refuse_addresses
-from alertctl.config.values import credential, quoted, server_root, text, url
+from alertctl.config.validators import credential, quoted, server_root, text, url
 from alertctl.errors import ConfigError
 
 TIMEOUT = 30.0

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from alertctl.config.durations import duration_between, duration_of, format_duration, parse_duration
 from alertctl.config.folders import ends_with_machine, has_temporary_state, state_folder
-from alertctl.config.layers import Value, read, read_readable
-from alertctl.config.values import loopback
+from alertctl.config.sources import Value, read, read_readable
+from alertctl.config.validators import loopback
 
 if TYPE_CHECKING:
     from alertctl.config.checks import Problem, check

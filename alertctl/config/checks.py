@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from alertctl.config.settings import Email, Settings
-from alertctl.config.values import loopback, plain_number, split_url
+from alertctl.config.validators import loopback, plain_number, split_url
 
 _SHORTEST_HMAC_SECRET = 32
 """Bytes; RFC 7518, 3.2: a key of at least the hash's size, for HS256."""

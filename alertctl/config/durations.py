@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 
-from alertctl.config.values import as_float, plain_number, quoted
+from alertctl.config.validators import as_float, plain_number, quoted
 from alertctl.errors import InvalidEvent
 
 SHORTEST = 0.001

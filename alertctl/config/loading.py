@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from alertctl.config.database import default_url
+from alertctl.config.database_url import default_url
 from alertctl.config.folders import has_temporary_state
-from alertctl.config.layers import IN_FILES, Sources, Value, blank, gather, resolve, whence
 from alertctl.config.settings import Settings, reference, shown
+from alertctl.config.sources import IN_FILES, Sources, Value, blank, gather, resolve, whence
 from alertctl.config.trust import Refusal, refuse_addresses
-from alertctl.config.values import quoted
+from alertctl.config.validators import quoted
 from alertctl.errors import ConfigError
 from alertctl.suggestions import did_you_mean
 

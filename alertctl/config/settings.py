@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationInfo
 
-from alertctl.config import durations, values
-from alertctl.config.database import MASK, database_url, default_url, masked, passwords
+from alertctl.config import durations, validators
+from alertctl.config.database_url import MASK, database_url, default_url, masked, passwords
 from alertctl.config.folders import expand_home
-from alertctl.config.layers import Value
+from alertctl.config.sources import Value
 from alertctl.config.trust import Refusal
 
 _NO_SECRET = SecretStr("")
@@ -29,30 +29,30 @@ def _secret(value: object) -> object:
 
 def _existing_file(value: object, info: ValidationInfo) -> str:
     """A file's path, relative to the working folder that `load` was given. Empty stays empty."""
-    path = expand_home(values.text(value))
+    path = expand_home(validators.text(value))
     if path and not isfile(join((info.context or {}).get("cwd", ""), path)):
-        raise ValueError(f"{values.quoted(path)} is not a file")
+        raise ValueError(f"{validators.quoted(path)} is not a file")
     return path
 
 
 def _key_set(value: object, info: ValidationInfo) -> str:
     """The place of a JWKS document: a URL (its query is kept), or an existing file."""
-    place = values.text(value)
+    place = validators.text(value)
     if not place.lower().startswith(("http://", "https://")):
         return _existing_file(value, info)
-    values.url(place.split("?")[0])
+    validators.url(place.split("?")[0])
     return place
 
 
-YesOrNo = Annotated[bool, BeforeValidator(values.yes_or_no)]
-Text = Annotated[str, BeforeValidator(values.text)]
-Host = Annotated[str, BeforeValidator(values.host)]
-Url = Annotated[str, BeforeValidator(values.url)]
-SlackUrl = Annotated[str, BeforeValidator(lambda value: values.url(value) + "/")]
+YesOrNo = Annotated[bool, BeforeValidator(validators.yes_or_no)]
+Text = Annotated[str, BeforeValidator(validators.text)]
+Host = Annotated[str, BeforeValidator(validators.host)]
+Url = Annotated[str, BeforeValidator(validators.url)]
+SlackUrl = Annotated[str, BeforeValidator(lambda value: validators.url(value) + "/")]
 ExistingFile = Annotated[str, BeforeValidator(_existing_file)]
-Credential = Annotated[SecretStr, BeforeValidator(lambda value: values.credential(_secret(value)))]
-Days = Annotated[int, BeforeValidator(values.whole(1, _YEARS_IN_DAYS, "a number of days"))]
-Port = Annotated[int, BeforeValidator(values.whole(1, 65535, "a port"))]
+Credential = Annotated[SecretStr, BeforeValidator(lambda value: validators.credential(_secret(value)))]
+Days = Annotated[int, BeforeValidator(validators.whole(1, _YEARS_IN_DAYS, "a number of days"))]
+Port = Annotated[int, BeforeValidator(validators.whole(1, 65535, "a port"))]
 
 
 class _Section(BaseModel):
@@ -63,23 +63,23 @@ class _Section(BaseModel):
 class Slack(_Section):
     enabled: YesOrNo = Field(False, description="Send alerts to Slack: true or false.")
     bot_token: Credential = Field(_NO_SECRET, description="The Slack app's bot token, xoxb-…")
-    default_channel: Annotated[str, BeforeValidator(values.slack_channel)] = Field(
+    default_channel: Annotated[str, BeforeValidator(validators.slack_channel)] = Field(
         "#platform-alerts", description="The channel that gets every event: #name, a name, or an ID."
     )
     api_url: SlackUrl = Field(
         "https://slack.com/api/", description="Slack's API; GovSlack and the sandbox have their own."
     )
-    per_second: Annotated[float, BeforeValidator(values.number(0, 1000))] = Field(
+    per_second: Annotated[float, BeforeValidator(validators.number(0, 1000))] = Field(
         1.0, description="Messages a second to one channel (Slack allows 1); 0 = unpaced."
     )
-    burst: Annotated[int, BeforeValidator(values.whole(1, 1000))] = Field(
+    burst: Annotated[int, BeforeValidator(validators.whole(1, 1000))] = Field(
         5, description="Messages that may go to one channel at once before the pace counts."
     )
 
 
 class Email(_Section):
     enabled: YesOrNo = Field(False, description="Send alerts by email: true or false.")
-    from_address: Annotated[str, BeforeValidator(values.sender)] = Field(
+    from_address: Annotated[str, BeforeValidator(validators.sender)] = Field(
         "alertctl@localhost", description="The sender's address."
     )
     from_name: Text = Field("alertctl", description="The sender's name.")
@@ -97,10 +97,10 @@ class Smtp(_Section):
     host: Host = Field("", description="The mail server, used when there is no SENDGRID_API_KEY.")
     port: Port = Field(587, description="Its port; 465 means TLS from the start.")
     username: Text = Field("", description="User name, when the server wants one.")
-    password: Annotated[SecretStr, BeforeValidator(lambda value: values.password(_secret(value)))] = Field(
+    password: Annotated[SecretStr, BeforeValidator(lambda value: validators.password(_secret(value)))] = Field(
         _NO_SECRET, description="Password of SMTP_USERNAME."
     )
-    security: Annotated[str, BeforeValidator(values.one_of("starttls", "tls", "none"))] | None = Field(
+    security: Annotated[str, BeforeValidator(validators.one_of("starttls", "tls", "none"))] | None = Field(
         None,
         description="starttls, tls or none. Unset: tls on port 465, else starttls "
         "(none on a loopback host that offers no STARTTLS).",
@@ -108,7 +108,7 @@ class Smtp(_Section):
 
 
 class Notification(_Section):
-    admin_emails: Annotated[tuple[str, ...], BeforeValidator(values.addresses)] = Field(
+    admin_emails: Annotated[tuple[str, ...], BeforeValidator(validators.addresses)] = Field(
         (), description="Who gets every event that goes to email: addresses, comma-separated."
     )
 
@@ -137,16 +137,16 @@ class Prune(_Section):
 
 
 class Jwt(_Section):
-    secret: Annotated[SecretStr, BeforeValidator(lambda value: values.hmac_secret(_secret(value)))] = Field(
+    secret: Annotated[SecretStr, BeforeValidator(lambda value: validators.hmac_secret(_secret(value)))] = Field(
         _NO_SECRET, description="Shared secret of the platform's HS256 tokens, 32 bytes or more."
     )
-    public_key: Annotated[str, BeforeValidator(values.public_key)] = Field(
+    public_key: Annotated[str, BeforeValidator(validators.public_key)] = Field(
         "", description="Public key of the platform's RS256 or ES256 tokens, PEM text."
     )
     jwks: Annotated[str, BeforeValidator(_key_set)] = Field("", description="Or its key set (JWKS): a URL or a file.")
     issuer: Text = Field("", description="The `iss` that a token must have; unset: any, each with users of its own.")
     audience: Text = Field("", description="The `aud` that a token must have; unset: none is asked for.")
-    algorithms: Annotated[tuple[str, ...], BeforeValidator(values.among(_ALGORITHMS, "algorithms"))] = Field(
+    algorithms: Annotated[tuple[str, ...], BeforeValidator(validators.among(_ALGORITHMS, "algorithms"))] = Field(
         (), description="The algorithms that are accepted, comma-separated (HS256, RS256, ES256, …)."
     )
     user_claim: Text = Field("sub", description="The claim with the user's id; a.b is claim b in claim a.")
@@ -171,7 +171,7 @@ class Alertctl(_Section):
         False, description="Do not read .env from the working folder: true or false. In the environment only."
     )
     host: Host = Field("127.0.0.1", description="The address that `alertctl serve` listens on.")
-    port: Annotated[int, BeforeValidator(values.whole(0, 65535, "a port"))] = Field(
+    port: Annotated[int, BeforeValidator(validators.whole(0, 65535, "a port"))] = Field(
         8000, description="The port that `alertctl serve` listens on; 0 = any free one."
     )
     lease: Annotated[float, BeforeValidator(durations.duration_between(0.1, 86_400))] | None = Field(
@@ -185,7 +185,7 @@ class Alertctl(_Section):
         259_200.0,
         description="How long a delivery waits for us to repair credentials, settings or this machine (72h).",
     )
-    senders: Annotated[int, BeforeValidator(values.whole(1, 256))] = Field(
+    senders: Annotated[int, BeforeValidator(validators.whole(1, 256))] = Field(
         16, description="Threads that send, for each channel."
     )
     ca_bundle: ExistingFile = Field("", description="File of certificates (PEM) to trust instead of the usual ones.")
@@ -197,10 +197,10 @@ class Alertctl(_Section):
     strict: YesOrNo = Field(
         False, description="Make `send` end with an error code when an alert did not arrive, as with --strict."
     )
-    log_level: Annotated[str, BeforeValidator(values.one_of("debug", "info", "warning", "error"))] = Field(
+    log_level: Annotated[str, BeforeValidator(validators.one_of("debug", "info", "warning", "error"))] = Field(
         "info", description="debug, info, warning or error."
     )
-    log_format: Annotated[str, BeforeValidator(values.one_of("text", "json"))] = Field(
+    log_format: Annotated[str, BeforeValidator(validators.one_of("text", "json"))] = Field(
         "text", description="text or json."
     )
     public_url: Url = Field("", description="Where people reach this alertctl, for links in messages.")
@@ -277,9 +277,9 @@ def shown(value: object) -> str:
         waits = all(isinstance(part, float) for part in value)
         return " ".join(map(durations.format_duration, value)) if waits else ",".join(value)
     if isinstance(value, float):
-        return values.plain_number(value)
+        return validators.plain_number(value)
     # A token in the wrong variable (SMTP_USERNAME for SMTP_PASSWORD) is a secret all the same.
-    return values.TOKEN.sub(MASK, masked(str(value))) if value is not None else ""
+    return validators.TOKEN.sub(MASK, masked(str(value))) if value is not None else ""
 
 
 def reference() -> list[tuple[str, str, str]]:

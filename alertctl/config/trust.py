@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from alertctl.config.database import has_own_password, is_postgres
+from alertctl.config.database_url import has_own_password, is_postgres
 
 DIRECTS: Mapping[str, tuple[str, ...]] = {
     "SLACK_API_URL": ("SLACK_BOT_TOKEN",),

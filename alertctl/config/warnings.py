@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from alertctl.config.layers import IN_FILES, Value, blank, gather, resolve
-from alertctl.config.values import yes_or_no
+from alertctl.config.sources import IN_FILES, Value, blank, gather, resolve
+from alertctl.config.validators import yes_or_no
 
 _SHORT = 5
 """Letters of a name after its section, up to which a swapped letter makes another word (PORT, HOST)."""

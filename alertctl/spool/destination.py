@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from alertctl.config import Value
-from alertctl.config.database import database_url, default_url, masked
-from alertctl.config.layers import blank
-from alertctl.config.values import looks_secret, server_root
+from alertctl.config.database_url import database_url, default_url, masked
+from alertctl.config.sources import blank
+from alertctl.config.validators import looks_secret, server_root
 from alertctl.errors import ConfigError
 
 

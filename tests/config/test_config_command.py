@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from alertctl.cli.config import app
 from alertctl.config import check, reference
-from alertctl.config.layers import SECTIONS
+from alertctl.config.sources import SECTIONS
 
 from .planted import PLANTED, SECRET
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from alertctl.config import read, state_folder
-from alertctl.config.layers import IN_FILES
+from alertctl.config.sources import IN_FILES
 from alertctl.errors import ConfigError
 
 from .planted import SECRET

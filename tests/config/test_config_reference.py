@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from alertctl.config import Settings, reference
-from alertctl.config.layers import IN_FILES, SECTIONS
+from alertctl.config.sources import IN_FILES, SECTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_IN_TOML = ("ALERTCTL_CONFIG", "ALERTCTL_NO_DOTENV")

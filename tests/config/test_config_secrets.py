@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alertctl.config import Settings
-from alertctl.config.database import masked
+from alertctl.config.database_url import masked
 from alertctl.errors import ConfigError
 
 from .planted import PLANTED, SECRET

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alertctl.config import reference
-from alertctl.config.layers import IN_FILES
+from alertctl.config.sources import IN_FILES
 from alertctl.config.warnings import _READ_BY_REMOTE, edit_distance, warnings
 
 MISTAKES = [

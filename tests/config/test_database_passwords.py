@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from psycopg import pq
 
-from alertctl.config.database import database_url, masked, passwords
+from alertctl.config.database_url import database_url, masked, passwords
 from alertctl.db import Store
 from alertctl.errors import AlertctlError
 from tests.cli.lab import run

@@ -13,7 +13,7 @@ from alertctl.channels.proxies import proxy_for
 
 from alertctl.client.server import server_of
 from alertctl.config import check, load, read, reference
-from alertctl.config.layers import IN_FILES
+from alertctl.config.sources import IN_FILES
 from alertctl.config.trust import DIRECTS, is_trusted_only
 from alertctl.errors import ConfigError
 

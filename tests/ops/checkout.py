@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from alertctl.config import reference
-from alertctl.config.layers import IN_FILES, SECTIONS
+from alertctl.config.sources import IN_FILES, SECTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {name for name, _, _ in reference()} | {f"{name}_FILE" for name in IN_FILES}

@@ -8,7 +8,7 @@ import socket
 from collections import defaultdict
 
 from alertctl.config import load
-from alertctl.config.layers import IN_FILES
+from alertctl.config.sources import IN_FILES
 from alertctl.errors import ConfigError
 from alertctl.sandbox import Sandbox
 from tests.ops.checkout import SETTINGS, settings_named_in, text

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from alertctl.config.folders import config_folder, expand_home
 from alertctl.config.trust import Refusal, is_trusted_only, refuse_trusted_only
-from alertctl.config.values import looks_secret, yes_or_no
+from alertctl.config.validators import looks_secret, yes_or_no
 from alertctl.errors import ConfigError
 
 SECTIONS = (
