@@ -8,7 +8,7 @@ import typer
 def complete_delivery(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """The newest deliveries' ids, short as the log shows them, whole once a whole one was begun."""
     from alertctl.cli.rows import short
-    from alertctl.client.recent import recent
+    from alertctl.client.completion import recent
 
     flags = context.find_root().params
     found = recent({"ALERTCTL_CONFIG": flags.get("config_file"), "DATABASE_URL": flags.get("database")})

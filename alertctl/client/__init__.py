@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alertctl.client.protocol import Client
+from alertctl.client.base import Client
 
 __all__ = ["Client", "connect"]
 
@@ -15,7 +15,7 @@ def connect(flags: Mapping[str, object] | None = None, *, tolerate: bool = False
     `flags` and `tolerate` are those of `config.load`. Whoever speaks to a server needs none of the libraries
     that the database does, and doesn't wait for their imports.
     """
-    from alertctl.client.server import server_of
+    from alertctl.client.server_config import server_of
     from alertctl.config import read_readable
     from alertctl.errors import ConfigError
 

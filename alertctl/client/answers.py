@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, TypeVar
 
-from alertctl.client.server import Server
+from alertctl.client.server_config import Server
 from alertctl.errors import AlertctlError, Conflict, InvalidEvent, NotAllowed, NotFound, Unreachable
 from alertctl.http.client import Response
 from alertctl.schemas import from_json

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from alertctl.client.answers import data_of, error_of
-from alertctl.client.server import Server
+from alertctl.client.server_config import Server
 from alertctl.config.validators import ROUTES
 from alertctl.deadline import Deadline
 from alertctl.errors import ConfigError, InvalidEvent, NotAllowed, Unreachable

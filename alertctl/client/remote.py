@@ -15,7 +15,7 @@ from urllib.parse import quote
 from alertctl.addresses import email_key
 from alertctl.client.answers import listed, read_as
 from alertctl.client.calls import Calls
-from alertctl.client.server import Server
+from alertctl.client.server_config import Server
 from alertctl.errors import NotAllowed, NotFound, Unreachable
 from alertctl.schemas import (
     BODY_OPTIONS,
@@ -122,7 +122,7 @@ class RemoteClient:
         return self._read(Rendered, self._calls.get(f"/delivery-log/{_delivery(id_part)}/rendered"))
 
     def follow(self, where: LogFilter) -> Iterator[DeliveryItem | None]:
-        from alertctl.client.listening import follow
+        from alertctl.client.sse import follow
 
         return follow(self._calls, _query(where))
 

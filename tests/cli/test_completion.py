@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from alertctl.client.recent import NEWEST, PATIENCE, recent
+from alertctl.client.completion import NEWEST, PATIENCE, recent
 from alertctl.db import Store
 from cli.lab import data, process, run
 

@@ -18,7 +18,7 @@ import uvicorn
 from alertctl import users
 from alertctl.client.local import LocalClient
 from alertctl.client.remote import RemoteClient
-from alertctl.client.server import Server
+from alertctl.client.server_config import Server
 from alertctl.config import Settings, load
 from alertctl.daemon.serve import _running
 from alertctl.db import Store, upgrade

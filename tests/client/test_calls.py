@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from alertctl.client.remote import RemoteClient
-from alertctl.client.server import Server
+from alertctl.client.server_config import Server
 from alertctl.errors import AlertctlError, NotAllowed, NotFound, Unreachable
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import LogFilter

@@ -13,7 +13,7 @@ import pytest
 from alertctl.client import Client
 from alertctl.client.local import LocalClient
 from alertctl.client.remote import RemoteClient
-from alertctl.client.server import Server
+from alertctl.client.server_config import Server
 from alertctl.errors import Conflict, InvalidEvent, NotFound
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import DeliveryItem, LogFilter, PublishRequest

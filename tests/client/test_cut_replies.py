@@ -7,7 +7,7 @@ import json
 import pytest
 
 from alertctl.client.calls import Calls
-from alertctl.client.server import Server
+from alertctl.client.server_config import Server
 from alertctl.errors import Unreachable
 from tests.client.lab import answering
 

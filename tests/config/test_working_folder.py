@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from alertctl.channels.proxies import proxy_for
 
-from alertctl.client.server import server_of
+from alertctl.client.server_config import server_of
 from alertctl.config import check, load, read, reference
 from alertctl.config.sources import IN_FILES
 from alertctl.config.trust import DIRECTS, is_trusted_only
