@@ -19,11 +19,11 @@ from alertctl.api import (
     trials,
     users,
 )
-from alertctl.api.access import Gate
-from alertctl.api.bodies import BodyLimit
-from alertctl.api.contract import describe
-from alertctl.api.problems import install
-from alertctl.api.services import Services
+from alertctl.api.auth import Gate
+from alertctl.api.deps import Services
+from alertctl.api.errors import install
+from alertctl.api.openapi import describe
+from alertctl.api.request_body import BodyLimit
 
 ROUTERS = (
     events.router,

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from alertctl import delivery_log, outbox
-from alertctl.api.access import Admin
-from alertctl.api.bodies import Body, checked, described
+from alertctl.api.auth import Admin
+from alertctl.api.deps import BASE, Here
+from alertctl.api.errors import declared
 from alertctl.api.log_filters import Filters
-from alertctl.api.problems import declared
-from alertctl.api.services import BASE, Here
+from alertctl.api.request_body import Body, checked, described
 from alertctl.channels import build_all
 from alertctl.errors import Conflict
 from alertctl.schemas import DeliveryDetail, DeliveryItem, Page, Pruned, Rendered, ResendResult, Stats

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from sqlalchemy import select
 
 from alertctl import delivery_log, outbox
-from alertctl.api.access import Developer
-from alertctl.api.services import BASE, Here, Services
+from alertctl.api.auth import Developer
+from alertctl.api.deps import BASE, Here, Services
 from alertctl.delivery_log.tables import delivery
 from alertctl.models import Status
 from alertctl.schemas import DeliveryItem, LogFilter

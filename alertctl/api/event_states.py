@@ -11,9 +11,9 @@ from fastapi import APIRouter, Path, Query
 from sqlalchemy import select
 
 from alertctl import delivery_log
-from alertctl.api.access import Developer
-from alertctl.api.problems import declared
-from alertctl.api.services import BASE, Here, Services
+from alertctl.api.auth import Developer
+from alertctl.api.deps import BASE, Here, Services
+from alertctl.api.errors import declared
 from alertctl.errors import NotFound
 from alertctl.models import Status
 from alertctl.publish import event

@@ -15,10 +15,10 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection
 
 from alertctl import users
-from alertctl.api.access import Anybody, DeveloperCached
-from alertctl.api.bodies import json_object
-from alertctl.api.problems import declared
-from alertctl.api.services import BASE, Services
+from alertctl.api.auth import Anybody, DeveloperCached
+from alertctl.api.deps import BASE, Services
+from alertctl.api.errors import declared
+from alertctl.api.request_body import json_object
 from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES
 from alertctl.errors import AlertctlError, InvalidEvent, NotAllowed
 from alertctl.events import BY_NAME, EVENT_TYPES

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from alertctl import preferences, users
-from alertctl.api.access import Admin, Anybody
-from alertctl.api.bodies import Body
-from alertctl.api.problems import declared
-from alertctl.api.services import BASE, Here, Services
+from alertctl.api.auth import Admin, Anybody
+from alertctl.api.deps import BASE, Here, Services
+from alertctl.api.errors import declared
+from alertctl.api.request_body import Body
 from alertctl.channels import channel_type
 from alertctl.schemas import Prefs
 

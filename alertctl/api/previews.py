@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from alertctl.api.access import Developer
-from alertctl.api.bodies import Body
+from alertctl.api.auth import Developer
+from alertctl.api.deps import BASE, Here
 from alertctl.api.events import prepare_body
-from alertctl.api.services import BASE, Here
+from alertctl.api.request_body import Body
 from alertctl.schemas import Rendered
 from alertctl.trial import rehearse
 

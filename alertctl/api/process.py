@@ -6,8 +6,8 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
-from alertctl.api.problems import declared, problem
-from alertctl.api.services import Here
+from alertctl.api.deps import Here
+from alertctl.api.errors import declared, problem
 
 router = APIRouter(tags=["process"])
 WELL = ("ok", "off")

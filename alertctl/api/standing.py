@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from alertctl import delivery_log
-from alertctl.api.access import Developer
-from alertctl.api.services import BASE, Here
+from alertctl.api.auth import Developer
+from alertctl.api.deps import BASE, Here
 from alertctl.schemas import Standing
 
 router = APIRouter(prefix=BASE, tags=["status"])

@@ -14,9 +14,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from alertctl import delivery_log
-from alertctl.api.access import Admin, Requires
+from alertctl.api.auth import Admin, Requires
+from alertctl.api.deps import BASE, Here, Services
 from alertctl.api.log_filters import Filters, Word
-from alertctl.api.services import BASE, Here, Services
 from alertctl.errors import NotAllowed, Unreachable
 from alertctl.schemas import DeliveryItem, as_json
 from alertctl.users import Role

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertctl import users
-from alertctl.api.access import Admin
-from alertctl.api.bodies import Body, checked, described
-from alertctl.api.problems import declared
-from alertctl.api.services import BASE, Here
+from alertctl.api.auth import Admin
+from alertctl.api.deps import BASE, Here
+from alertctl.api.errors import declared
+from alertctl.api.request_body import Body, checked, described
 from alertctl.api.users import Listing
 from alertctl.schemas import TokenItem
 from alertctl.users import Role

@@ -8,10 +8,10 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertctl.api.access import Developer
-from alertctl.api.bodies import Body, checked, described
-from alertctl.api.problems import RETRY_SECONDS
-from alertctl.api.services import BASE, Here
+from alertctl.api.auth import Developer
+from alertctl.api.deps import BASE, Here
+from alertctl.api.errors import RETRY_SECONDS
+from alertctl.api.request_body import Body, checked, described
 from alertctl.channels import CHANNEL_NAMES
 
 router = APIRouter(prefix=BASE, tags=["test"])

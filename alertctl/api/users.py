@@ -8,10 +8,10 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertctl import users
-from alertctl.api.access import Admin, Anybody
-from alertctl.api.bodies import Body, checked, described
-from alertctl.api.problems import declared
-from alertctl.api.services import BASE, Here
+from alertctl.api.auth import Admin, Anybody
+from alertctl.api.deps import BASE, Here
+from alertctl.api.errors import declared
+from alertctl.api.request_body import Body, checked, described
 from alertctl.schemas import UserItem
 from alertctl.users import Role
 

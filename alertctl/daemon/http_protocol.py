@@ -7,7 +7,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from alertctl.api.problems import problem
+from alertctl.api.errors import problem
 
 LONGEST_HEAD = 64 * 1024
 """Bytes of a request line and its headers. uvicorn sets no bound: 60 MB of headers took 1.4 GB (measured)."""

@@ -11,7 +11,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from alertctl import users
-from alertctl.api.contract import required_role
+from alertctl.api.openapi import required_role
 from alertctl.db import Store, upgrade
 from alertctl.users import Role
 from tests.api.lab import BASE, ROLES, Lab, described, now, running

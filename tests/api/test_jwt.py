@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from alertctl import users
-from alertctl.api.key_set import KeySet
+from alertctl.api.jwks import KeySet
 from alertctl.db import Store, upgrade
 from alertctl.errors import ConfigError, NotAllowed, Unreachable
 from tests.api.lab import ROLES, Lab, running

@@ -10,8 +10,8 @@ from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 
 from alertctl import users
-from alertctl.api.problems import NO_TOKEN
-from alertctl.api.services import Services
+from alertctl.api.deps import Services
+from alertctl.api.errors import NO_TOKEN
 from alertctl.config import Settings
 from alertctl.errors import NotAllowed, Unreachable
 from alertctl.users import Caller, JwtUser, Role
@@ -19,7 +19,7 @@ from alertctl.users import Caller, JwtUser, Role
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from alertctl.api.platform_tokens import PlatformTokens, PlatformUser
+    from alertctl.api.jwt import PlatformTokens, PlatformUser
 
 log = logging.getLogger("alertctl.api")
 RECENT_SECONDS = 5.0
@@ -112,7 +112,7 @@ def _platform_tokens(settings: Settings) -> PlatformTokens | None:
     """What checks the platform's tokens, if there is a key to check them with: cryptography takes 9 MB of memory."""
     if not (settings.jwt.secret.get_secret_value() or settings.jwt.public_key or settings.jwt.jwks):
         return None
-    from alertctl.api.platform_tokens import PlatformTokens
+    from alertctl.api.jwt import PlatformTokens
 
     return PlatformTokens(settings)
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Match
 
-from alertctl.api.services import BASE
+from alertctl.api.deps import BASE
 from alertctl.errors import AlertctlError, Conflict, InvalidEvent, NotAllowed, NotFound, Unreachable
 
 log = logging.getLogger("alertctl.api")

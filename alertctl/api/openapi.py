@@ -9,10 +9,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from alertctl.api.access import Requires
-from alertctl.api.bodies import LIMIT
+from alertctl.api.auth import Requires
+from alertctl.api.errors import Problem, response
 from alertctl.api.events import KEY
-from alertctl.api.problems import Problem, response
+from alertctl.api.request_body import LIMIT
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.events import EVENT_TYPES, EventFields
 from alertctl.publish import LONGEST_WINDOW

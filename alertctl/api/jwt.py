@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from alertctl.addresses import email_key, is_email
-from alertctl.api.key_set import KeySet, fetcher
+from alertctl.api.jwks import KeySet, fetcher
 from alertctl.config import Settings
 from alertctl.errors import ConfigError, NotAllowed
 from alertctl.users import Identity, Role

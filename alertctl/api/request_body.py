@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from alertctl.api.problems import rejected
+from alertctl.api.errors import rejected
 from alertctl.errors import InvalidEvent
 
 LIMIT = 1024 * 1024
