@@ -5,22 +5,22 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from alertctl import __version__
-from alertctl.api import (
-    delivery_log,
-    dispatching,
-    event_states,
-    events,
-    preferences,
-    previews,
-    process,
-    standing,
-    stream,
-    tokens,
-    trials,
-    users,
-)
 from alertctl.api.auth import Gate
 from alertctl.api.deps import Services
+from alertctl.api.endpoints import (
+    delivery_log,
+    dispatch,
+    event_states,
+    events,
+    health,
+    preferences,
+    previews,
+    status,
+    stream,
+    test,
+    tokens,
+    users,
+)
 from alertctl.api.errors import install
 from alertctl.api.openapi import describe
 from alertctl.api.request_body import BodyLimit
@@ -32,12 +32,12 @@ ROUTERS = (
     preferences.router,
     users.router,
     tokens.router,
-    standing.router,
-    dispatching.router,
+    status.router,
+    dispatch.router,
     stream.router,
     delivery_log.router,
-    trials.router,
-    process.router,
+    test.router,
+    health.router,
 )
 
 

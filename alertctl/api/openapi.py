@@ -10,8 +10,8 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from alertctl.api.auth import Requires
+from alertctl.api.endpoints.events import KEY
 from alertctl.api.errors import Problem, response
-from alertctl.api.events import KEY
 from alertctl.api.request_body import LIMIT
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.events import EVENT_TYPES, EventFields

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from alertctl import users
-from alertctl.api.events import record
+from alertctl.api.endpoints.events import record
 from alertctl.config import Settings, loopback
 from alertctl.db import Store, Writer
 from alertctl.errors import NotAllowed

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from alertctl.api.trials import AT_ONCE
+from alertctl.api.endpoints.test import AT_ONCE
 from alertctl.db import Store, upgrade
 from alertctl.schemas import ConnectivityTestResult
 from tests.api.lab import BASE, Answer, Lab, running

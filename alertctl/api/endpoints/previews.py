@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from alertctl.api.auth import Developer
 from alertctl.api.deps import BASE, Here
-from alertctl.api.events import prepare_body
+from alertctl.api.endpoints.events import prepare_body
 from alertctl.api.request_body import Body
 from alertctl.schemas import Rendered
 from alertctl.trial import rehearse

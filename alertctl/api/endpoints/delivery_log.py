@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from alertctl import delivery_log, outbox
 from alertctl.api.auth import Admin
 from alertctl.api.deps import BASE, Here
+from alertctl.api.endpoints.log_filters import Filters
 from alertctl.api.errors import declared
-from alertctl.api.log_filters import Filters
 from alertctl.api.request_body import Body, checked, described
 from alertctl.channels import build_all
 from alertctl.errors import Conflict

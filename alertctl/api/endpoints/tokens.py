@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from alertctl import users
 from alertctl.api.auth import Admin
 from alertctl.api.deps import BASE, Here
+from alertctl.api.endpoints.users import Listing
 from alertctl.api.errors import declared
 from alertctl.api.request_body import Body, checked, described
-from alertctl.api.users import Listing
 from alertctl.schemas import TokenItem
 from alertctl.users import Role
 
