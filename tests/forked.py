@@ -164,7 +164,7 @@ def _load() -> None:
     import sqlalchemy.dialects.postgresql.psycopg
 
     import alertctl.channels.smtp
-    import alertctl.cli.app
+    import alertctl.cli.main
     import alertctl.client.local
     import alertctl.client.remote
     import alertctl.daemon

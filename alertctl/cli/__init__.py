@@ -23,8 +23,8 @@ def main() -> None:
 def _run() -> None:
     # What an import makes stays: looking through it for garbage again and again is a tenth of a short command.
     gc.set_threshold(500_000)
-    from alertctl.cli.app import app
-    from alertctl.cli.border import watch_threads
+    from alertctl.cli.errors import watch_threads
+    from alertctl.cli.main import app
 
     watch_threads()
     app()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from alertctl.cli.context import flags_of, speak_up
 from alertctl.cli.output import Output, OutputOption, say, warn
-from alertctl.cli.session import flags_of, speak_up
 from alertctl.errors import ConfigError
 
 if TYPE_CHECKING:

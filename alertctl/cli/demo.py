@@ -207,7 +207,7 @@ def _stage() -> Iterator[tuple[Sandbox, Client]]:
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from alertctl.cli.session import speak_up
+    from alertctl.cli.context import speak_up
     from alertctl.client.local import LocalClient
     from alertctl.config import load
     from alertctl.sandbox import Sandbox

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from alertctl.cli.context import client_of
 from alertctl.cli.output import Output, OutputOption, print_json, print_line
-from alertctl.cli.session import client_of
 
 
 def dispatch(

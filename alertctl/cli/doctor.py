@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alertctl.cli.context import settings_of, warn_about_settings
 from alertctl.cli.options import AREAS, complete_area, one_of
 from alertctl.cli.output import Output, OutputOption, plain, print_items, say
-from alertctl.cli.session import settings_of, warn_about_settings
 from alertctl.cli.table import GAP, console
 from alertctl.cli.times import now
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alertctl.cli.context import client_of
 from alertctl.cli.options import complete_event
 from alertctl.cli.output import Output, OutputOption, print_items, print_json, print_line, say
-from alertctl.cli.session import client_of
 from alertctl.cli.table import Column, print_table
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from alertctl.channels import CHANNEL_TYPES, channel_type
 from alertctl.cli import export as exporting
 from alertctl.cli import numbers, pruning
 from alertctl.cli.completion import complete_delivery
+from alertctl.cli.context import client_of
 from alertctl.cli.export import print_csv
 from alertctl.cli.filters import Pages, Where, filtered
 from alertctl.cli.follow import follow
@@ -28,7 +29,6 @@ from alertctl.cli.output import (
 )
 from alertctl.cli.retry import retry
 from alertctl.cli.rows import print_deliveries
-from alertctl.cli.session import client_of
 from alertctl.cli.times import now, show_utc
 
 if TYPE_CHECKING:

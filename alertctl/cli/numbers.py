@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alertctl.cli.context import client_of
 from alertctl.cli.filters import Where, filtered
 from alertctl.cli.output import Output, OutputOption, plain, print_json, say
-from alertctl.cli.session import client_of
 
 if TYPE_CHECKING:
     from alertctl.schemas import Count, Stats

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alertctl.channels import CHANNEL_TYPES
+from alertctl.cli.context import client_of
 from alertctl.cli.output import Output, OutputOption, print_items, print_json, print_line
 from alertctl.cli.rows import short
-from alertctl.cli.session import client_of
 from alertctl.cli.table import Column, print_table
 from alertctl.suggestions import suggest
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from alertctl.cli.context import client_of
 from alertctl.cli.output import Output, OutputOption, print_json, say
-from alertctl.cli.session import client_of
 from alertctl.cli.times import duration_option
 
 

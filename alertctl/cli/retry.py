@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alertctl.cli.completion import complete_delivery
+from alertctl.cli.context import client_of
 from alertctl.cli.filters import Pages, Where, filtered
 from alertctl.cli.options import UtcOption
 from alertctl.cli.output import Output, OutputOption, print_items, say, warn
 from alertctl.cli.rows import print_deliveries, short
-from alertctl.cli.session import client_of
 from alertctl.cli.times import show_utc
 
 if TYPE_CHECKING:

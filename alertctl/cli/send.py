@@ -14,10 +14,10 @@ import typer
 from typer.core import TyperCommand
 
 from alertctl.channels import CHANNEL_TYPES
+from alertctl.cli.context import client_of, flags_of, warn_about_settings
 from alertctl.cli.options import ChannelOption, EventOption
 from alertctl.cli.output import Output, OutputOption, print_json, say, warn
 from alertctl.cli.receipt import Receipt, receipt_in
-from alertctl.cli.request import PublishOptions, build_request
 from alertctl.cli.rows import print_deliveries
 from alertctl.cli.send_options import (
     WAIT,
@@ -38,8 +38,8 @@ from alertctl.cli.send_options import (
     UrlOption,
     WaitOption,
 )
-from alertctl.cli.session import client_of, flags_of, warn_about_settings
-from alertctl.cli.spooling import spool_here
+from alertctl.cli.send_request import PublishOptions, build_request
+from alertctl.cli.spool_flush import spool_here
 from alertctl.cli.times import now
 from alertctl.client.validation import check_event
 from alertctl.config import ends_with_machine, read_readable

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from alertctl.cli.session import settings_of, warn_about_settings
+from alertctl.cli.context import settings_of, warn_about_settings
 
 
 def serve(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alertctl.cli.output import Output, OutputOption, print_items, print_json, print_line, warn
-from alertctl.cli.spooling import counted, destination_of, report, send_now, spool_here
+from alertctl.cli.spool_flush import counted, destination_of, report, send_now, spool_here
 
 if TYPE_CHECKING:
     from alertctl.spool import Spooled
@@ -67,7 +67,7 @@ def flush(
     Tell the events that wait in the spool for the database or server that this command
     speaks to. Ends with 5 when some are left (4: not allowed).
     """
-    from alertctl.cli.session import connected
+    from alertctl.cli.context import connected
 
     where = destination_of(context)
     with connected(context) as client:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from alertctl import __version__
+from alertctl.cli.context import client_of
 from alertctl.cli.output import Output, OutputOption, plain, print_json, print_line, warn
-from alertctl.cli.session import client_of
-from alertctl.cli.spooling import counted, spool_here
+from alertctl.cli.spool_flush import counted, spool_here
 from alertctl.cli.times import clock, now
 
 if TYPE_CHECKING:

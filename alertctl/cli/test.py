@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from alertctl.channels import CHANNEL_NAMES
+from alertctl.cli.context import client_of, warn_about_settings
 from alertctl.cli.options import complete_channel, one_of, said
 from alertctl.cli.output import Output, OutputOption, plain, print_json, print_line, say
 from alertctl.cli.rows import short
-from alertctl.cli.session import client_of, warn_about_settings
 
 ChannelArgument = Annotated[
     str,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alertctl.cli.context import client_of
 from alertctl.cli.options import RoleOption
 from alertctl.cli.output import Output, OutputOption, print_items, print_json, print_line, say
 from alertctl.cli.rows import short
-from alertctl.cli.session import client_of
 from alertctl.cli.table import Column, print_table
 from alertctl.cli.times import clock, duration_option, moment_in_full, now
 

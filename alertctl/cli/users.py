@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alertctl.cli.context import client_of
 from alertctl.cli.options import RoleArgument, RoleOption
 from alertctl.cli.output import Output, OutputOption, print_items, print_json
-from alertctl.cli.session import client_of
 from alertctl.cli.table import Column, print_table
 from alertctl.cli.times import clock, now
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
-from alertctl.cli.app import app
+from alertctl.cli.main import app
 from tests import forked
 
 Run = Callable[..., Result]

@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from alertctl import __version__
-from alertctl.cli.app import app
+from alertctl.cli.main import app
 from cli.lab import process, run
 
 HEAVY = (

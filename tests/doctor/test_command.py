@@ -14,8 +14,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from alertctl.cli.border import Root
 from alertctl.cli.doctor import doctor
+from alertctl.cli.errors import Root
 from doctor.clinic import Clinic, nobody
 
 app = typer.Typer(cls=Root, rich_markup_mode=None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from alertctl.cli.app import app
+from alertctl.cli.main import app
 from alertctl.config import reference
 from alertctl.error_codes import ERROR_CODES, fix, meaning
 from alertctl.events import EVENT_TYPES, EventFields

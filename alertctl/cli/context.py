@@ -46,7 +46,7 @@ def client_of(context: typer.Context, *, tolerate: bool = False) -> AbstractCont
 
     `tolerate` is that of `config.load`.
     """
-    from alertctl.cli.spooling import telling_behind
+    from alertctl.cli.spool_flush import telling_behind
 
     return telling_behind(context, connected(context, tolerate=tolerate))
 

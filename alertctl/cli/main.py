@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from alertctl import __version__
-from alertctl.cli.border import Root
+from alertctl.cli.errors import Root
 from alertctl.cli.help import EXIT_CODES
 from alertctl.cli.output import print_line
 

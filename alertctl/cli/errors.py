@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from alertctl.cli.output import say
-from alertctl.cli.tree import ENTRIES, Commands
+from alertctl.cli.registry import ENTRIES, Commands
 from alertctl.errors import AlertctlError, ConfigError
 
 UsageMistake: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
