@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from alertctl import __version__
+from alertctl.cli.commands.help import EXIT_CODES
 from alertctl.cli.errors import Root
-from alertctl.cli.help import EXIT_CODES
 from alertctl.cli.output import print_line
 
 ON_THE_SPOT = ("serve", "db", "demo", "sandbox")

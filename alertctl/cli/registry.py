@@ -65,7 +65,7 @@ class Commands(Mapping[str, Any]):
 
 def _built(name: str, entry: Entry) -> Any:
     module, _, attribute = entry.place.partition(":")
-    home = import_module(f"alertctl.cli.{module}")
+    home = import_module(f"alertctl.cli.commands.{module}")
     found = getattr(home, attribute)
     # A command gets its looks from the tree that it hangs in; so each is hung into one of its own first.
     alone = typer.Typer(rich_markup_mode=None, add_completion=False)

@@ -14,7 +14,7 @@ from dataclasses import fields
 
 import pytest
 
-from alertctl.cli.export import FIELDS
+from alertctl.cli.commands.log_export import FIELDS
 from alertctl.cli.options import STATUSES
 from alertctl.models import Status
 from alertctl.sandbox import Sandbox

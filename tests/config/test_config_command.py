@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from alertctl.cli.config import app
+from alertctl.cli.commands.config import app
 from alertctl.config import check, reference
 from alertctl.config.sources import SECTIONS
 

@@ -13,7 +13,7 @@ import traceback
 from datetime import UTC, datetime
 from typing import Literal, cast
 
-from alertctl.cli.doctor import print_findings
+from alertctl.cli.commands.doctor import print_findings
 from alertctl.client.local import LocalClient
 from alertctl.config import Settings, load
 from alertctl.doctor import CHECKS, run

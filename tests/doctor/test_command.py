@@ -14,7 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from alertctl.cli.doctor import doctor
+from alertctl.cli.commands.doctor import doctor
 from alertctl.cli.errors import Root
 from doctor.clinic import Clinic, nobody
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from alertctl.channels import CHANNEL_NAMES
-from alertctl.cli.export import csv_printer
+from alertctl.cli.commands.log_export import csv_printer
 from alertctl.cli.filters import Pages
 from alertctl.cli.output import LogOutput, compact, print_line
 from alertctl.cli.rows import COLUMNS, ID_SHOWN, WIDE, cells, wide_cells

@@ -14,12 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from alertctl.channels import CHANNEL_TYPES
-from alertctl.cli.context import client_of, flags_of, warn_about_settings
-from alertctl.cli.options import ChannelOption, EventOption
-from alertctl.cli.output import Output, OutputOption, print_json, say, warn
-from alertctl.cli.receipt import Receipt, receipt_in
-from alertctl.cli.rows import print_deliveries
-from alertctl.cli.send_options import (
+from alertctl.cli.commands.send_options import (
     WAIT,
     DedupKeyOption,
     DedupWindowOption,
@@ -38,6 +33,11 @@ from alertctl.cli.send_options import (
     UrlOption,
     WaitOption,
 )
+from alertctl.cli.context import client_of, flags_of, warn_about_settings
+from alertctl.cli.options import ChannelOption, EventOption
+from alertctl.cli.output import Output, OutputOption, print_json, say, warn
+from alertctl.cli.receipt import Receipt, receipt_in
+from alertctl.cli.rows import print_deliveries
 from alertctl.cli.send_request import PublishOptions, build_request
 from alertctl.cli.spool_flush import spool_here
 from alertctl.cli.times import now

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alertctl.channels import CHANNEL_TYPES, channel_type
-from alertctl.cli import export as exporting
-from alertctl.cli import numbers, pruning
+from alertctl.cli.commands import log_export as exporting
+from alertctl.cli.commands import log_prune, log_stats
+from alertctl.cli.commands.log_export import print_csv
+from alertctl.cli.commands.log_follow import follow
+from alertctl.cli.commands.log_retry import retry
 from alertctl.cli.completion import complete_delivery
 from alertctl.cli.context import client_of
-from alertctl.cli.export import print_csv
 from alertctl.cli.filters import Pages, Where, filtered
-from alertctl.cli.follow import follow
 from alertctl.cli.options import UtcOption
 from alertctl.cli.output import (
     LogOutput,
@@ -27,7 +28,6 @@ from alertctl.cli.output import (
     print_line,
     say,
 )
-from alertctl.cli.retry import retry
 from alertctl.cli.rows import print_deliveries
 from alertctl.cli.times import now, show_utc
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 app = typer.Typer(name="log", rich_markup_mode=None)
 app.command(short_help="Send deliveries again, now.")(retry)
 app.command(short_help="Write any number of deliveries as JSON lines or CSV.")(exporting.export)
-app.command(short_help="The log in numbers.")(numbers.stats)
-app.command(short_help="Take old deliveries out of the log.")(pruning.prune)
+app.command(short_help="The log in numbers.")(log_stats.stats)
+app.command(short_help="Take old deliveries out of the log.")(log_prune.prune)
 
 FOUND = 10
 """The exit code of `--fail-if-any` when there are some."""
