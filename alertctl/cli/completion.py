@@ -7,7 +7,7 @@ import typer
 
 def complete_delivery(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """The newest deliveries' ids, short as the log shows them, whole once a whole one was begun."""
-    from alertctl.cli.rows import short
+    from alertctl.cli.output.deliveries import short
     from alertctl.client.completion import recent
 
     flags = context.find_root().params

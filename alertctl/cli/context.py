@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from alertctl.cli.output import say, warn
+from alertctl.cli.output.streams import say, warn
 
 if TYPE_CHECKING:
     from alertctl.client import Client

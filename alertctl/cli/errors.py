@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from alertctl.cli.output import say
+from alertctl.cli.output.streams import say
 from alertctl.cli.registry import ENTRIES, Commands
 from alertctl.errors import AlertctlError, ConfigError
 

@@ -12,7 +12,7 @@ import typer
 
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.options import ChannelOption, EventOption, StatusOption
-from alertctl.cli.times import now, parse_moment
+from alertctl.cli.output.times import now, parse_moment
 
 if TYPE_CHECKING:
     from datetime import datetime

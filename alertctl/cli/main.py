@@ -9,7 +9,7 @@ import typer
 from alertctl import __version__
 from alertctl.cli.commands.help import EXIT_CODES
 from alertctl.cli.errors import Root
-from alertctl.cli.output import print_line
+from alertctl.cli.output.streams import print_line
 
 ON_THE_SPOT = ("serve", "db", "demo", "sandbox")
 """Commands that no server can be asked for."""

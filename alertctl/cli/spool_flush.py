@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alertctl.cli.context import flags_of
-from alertctl.cli.output import say, warn
+from alertctl.cli.output.streams import say, warn
 from alertctl.errors import AlertctlError, Conflict, NotAllowed, NotFound, Unreachable
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from alertctl.cli.rows import WIDE
+from alertctl.cli.output.deliveries import WIDE
 from alertctl.sandbox import Sandbox
 from cli.lab import data, run
 from cli.terminal import on_terminal

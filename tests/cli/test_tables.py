@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertctl.cli.output import plain
-from alertctl.cli.rows import COLUMNS
-from alertctl.cli.table import GAP, Column, fit, print_table
-from alertctl.cli.times import clock, parse_moment, until
+from alertctl.cli.output.deliveries import COLUMNS
+from alertctl.cli.output.streams import plain
+from alertctl.cli.output.table import GAP, Column, fit, print_table
+from alertctl.cli.output.times import clock, parse_moment, until
 
 NOW = datetime(2026, 11, 2, 14, 32, tzinfo=UTC)
 ROW = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alertctl.cli.context import flags_of, speak_up
-from alertctl.cli.output import Output, OutputOption, say, warn
+from alertctl.cli.output.streams import Output, OutputOption, say, warn
 from alertctl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: Output
     from rich.table import Table
     from rich.text import Text
 
-    from alertctl.cli.table import console
+    from alertctl.cli.output.table import console
 
     out = console()
     if out.width < NARROW:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alertctl.cli.bar import bar
 from alertctl.cli.context import settings_of
-from alertctl.cli.output import Output, OutputOption, print_json, print_line, say, warn
-from alertctl.cli.table import Column, print_table
-from alertctl.cli.times import now
+from alertctl.cli.output.progress import bar
+from alertctl.cli.output.streams import Output, OutputOption, print_json, print_line, say, warn
+from alertctl.cli.output.table import Column, print_table
+from alertctl.cli.output.times import now
 from alertctl.errors import AlertctlError, ConfigError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from alertctl.cli.output import Output, OutputOption, print_json
+from alertctl.cli.output.streams import Output, OutputOption, print_json
 from alertctl.errors import AlertctlError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Play:
             self._tell(self.client.show(one))
 
     def _tell(self, one: DeliveryDetail) -> None:
-        from alertctl.cli.story import attempt_lines
+        from alertctl.cli.output.delivery_detail import attempt_lines
 
         for line in attempt_lines(one):
             self._say(f"   {line}", "green" if "success" in line else "")
@@ -129,7 +129,7 @@ class Play:
             messages: list[Any] = list(provider.messages)
             for message in messages[self.seen.get(provider.name, 0) :]:
                 if self.out is not None:
-                    from alertctl.cli.panels import panel
+                    from alertctl.cli.output.panels import panel
 
                     self.out.print(panel(provider.name, message))
             self.seen[provider.name] = len(messages)
@@ -150,7 +150,7 @@ def demo(output: OutputOption = Output.TABLE) -> None:
     See real alerts arrive: four events through the real pipeline, to a Slack and an inbox
     that run on this machine for these few seconds. Reads no settings, leaves nothing behind.
     """
-    from alertctl.cli.table import console
+    from alertctl.cli.output.table import console
 
     begun = time.monotonic()
     with _stage() as (sandbox, client):
@@ -166,7 +166,7 @@ def demo(output: OutputOption = Output.TABLE) -> None:
 
 
 def _print_end(play: Play, items: list[DeliveryItem], seconds: float) -> None:
-    from alertctl.cli.rows import print_deliveries
+    from alertctl.cli.output.deliveries import print_deliveries
 
     play._say("\n6  the delivery log", "bold")
     play._say("   alertctl log\n", "dim")
@@ -179,7 +179,7 @@ def _print_end(play: Play, items: list[DeliveryItem], seconds: float) -> None:
 
 
 def _as_data(sandbox: Sandbox, items: list[DeliveryItem], seconds: float) -> dict[str, Any]:
-    from alertctl.cli.panels import summary
+    from alertctl.cli.output.panels import summary
 
     return {
         "items": items,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from alertctl.cli.context import client_of
-from alertctl.cli.output import Output, OutputOption, print_json, print_line
+from alertctl.cli.output.streams import Output, OutputOption, print_json, print_line
 
 
 def dispatch(

@@ -12,9 +12,9 @@ import typer
 
 from alertctl.cli.context import settings_of, warn_about_settings
 from alertctl.cli.options import AREAS, complete_area, one_of
-from alertctl.cli.output import Output, OutputOption, plain, print_items, say
-from alertctl.cli.table import GAP, console
-from alertctl.cli.times import now
+from alertctl.cli.output.streams import Output, OutputOption, plain, print_items, say
+from alertctl.cli.output.table import GAP, console
+from alertctl.cli.output.times import now
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -9,8 +9,8 @@ import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.options import complete_event
-from alertctl.cli.output import Output, OutputOption, print_items, print_json, print_line, say
-from alertctl.cli.table import Column, print_table
+from alertctl.cli.output.streams import Output, OutputOption, print_items, print_json, print_line, say
+from alertctl.cli.output.table import Column, print_table
 
 if TYPE_CHECKING:
     from alertctl.schemas import EventTypeInfo

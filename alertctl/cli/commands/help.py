@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alertctl.cli.output import print_line
+from alertctl.cli.output.streams import print_line
 from alertctl.suggestions import did_you_mean
 
 CODES = (

@@ -16,7 +16,8 @@ from alertctl.cli.completion import complete_delivery
 from alertctl.cli.context import client_of
 from alertctl.cli.filters import Pages, Where, filtered
 from alertctl.cli.options import UtcOption
-from alertctl.cli.output import (
+from alertctl.cli.output.deliveries import print_deliveries
+from alertctl.cli.output.streams import (
     LogOutput,
     LogOutputOption,
     Output,
@@ -28,8 +29,7 @@ from alertctl.cli.output import (
     print_line,
     say,
 )
-from alertctl.cli.rows import print_deliveries
-from alertctl.cli.times import now, show_utc
+from alertctl.cli.output.times import now, show_utc
 
 if TYPE_CHECKING:
     from alertctl.schemas import Rendered
@@ -122,7 +122,7 @@ def show(
     if output is Output.JSON:
         print_json(found)
     else:
-        from alertctl.cli.story import tell
+        from alertctl.cli.output.delivery_detail import tell
 
         tell(found, now())
 

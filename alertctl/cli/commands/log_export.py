@@ -10,11 +10,11 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from alertctl.cli.bar import bar
 from alertctl.cli.context import client_of
 from alertctl.cli.filters import Pages, Where, filtered
-from alertctl.cli.output import compact, say
-from alertctl.cli.place import writing
+from alertctl.cli.output.atomic_file import writing
+from alertctl.cli.output.progress import bar
+from alertctl.cli.output.streams import compact, say
 from alertctl.errors import InvalidEvent
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import typer
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.commands.log_export import csv_printer
 from alertctl.cli.filters import Pages
-from alertctl.cli.output import LogOutput, compact, print_line
-from alertctl.cli.rows import COLUMNS, ID_SHOWN, WIDE, cells, wide_cells
-from alertctl.cli.times import now
+from alertctl.cli.output.deliveries import COLUMNS, ID_SHOWN, WIDE, cells, wide_cells
+from alertctl.cli.output.streams import LogOutput, compact, print_line
+from alertctl.cli.output.times import now
 
 if TYPE_CHECKING:
     from alertctl.client import Client
@@ -119,7 +119,7 @@ def _printer(output: LogOutput) -> Callable[[DeliveryItem], Any]:
         return lambda one: print_line(one.id)
     if output is LogOutput.CSV:
         return csv_printer(sys.stdout)
-    from alertctl.cli.table import Lines
+    from alertctl.cli.output.table import Lines
 
     if output is LogOutput.WIDE:
         wide = Lines(WIDE, WIDE_SAMPLE, whole=True)

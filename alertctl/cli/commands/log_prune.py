@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from alertctl.cli.context import client_of
-from alertctl.cli.output import Output, OutputOption, print_json, say
-from alertctl.cli.times import duration_option
+from alertctl.cli.output.streams import Output, OutputOption, print_json, say
+from alertctl.cli.output.times import duration_option
 
 
 def prune(

@@ -11,9 +11,9 @@ from alertctl.cli.completion import complete_delivery
 from alertctl.cli.context import client_of
 from alertctl.cli.filters import Pages, Where, filtered
 from alertctl.cli.options import UtcOption
-from alertctl.cli.output import Output, OutputOption, print_items, say, warn
-from alertctl.cli.rows import print_deliveries, short
-from alertctl.cli.times import show_utc
+from alertctl.cli.output.deliveries import print_deliveries, short
+from alertctl.cli.output.streams import Output, OutputOption, print_items, say, warn
+from alertctl.cli.output.times import show_utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.filters import Where, filtered
-from alertctl.cli.output import Output, OutputOption, plain, print_json, say
+from alertctl.cli.output.streams import Output, OutputOption, plain, print_json, say
 
 if TYPE_CHECKING:
     from alertctl.schemas import Count, Stats
@@ -45,7 +45,7 @@ def stats(
     from dataclasses import replace
     from datetime import timedelta
 
-    from alertctl.cli.times import now
+    from alertctl.cli.output.times import now
 
     if where.since is None:
         where = replace(where, since=now() - timedelta(days=WEEK))
@@ -60,7 +60,7 @@ def stats(
 
 
 def _print(found: Stats) -> None:
-    from alertctl.cli.table import Column, print_table
+    from alertctl.cli.output.table import Column, print_table
 
     most = max(one.total for one in found.items) if found.items else 1
     columns = (

@@ -8,9 +8,9 @@ import typer
 
 from alertctl.channels import CHANNEL_TYPES
 from alertctl.cli.context import client_of
-from alertctl.cli.output import Output, OutputOption, print_items, print_json, print_line
-from alertctl.cli.rows import short
-from alertctl.cli.table import Column, print_table
+from alertctl.cli.output.deliveries import short
+from alertctl.cli.output.streams import Output, OutputOption, print_items, print_json, print_line
+from alertctl.cli.output.table import Column, print_table
 from alertctl.suggestions import suggest
 
 if TYPE_CHECKING:

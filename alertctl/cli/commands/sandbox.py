@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alertctl.cli.output import Output, OutputOption, compact, print_line, say
+from alertctl.cli.output.streams import Output, OutputOption, compact, print_line, say
 from alertctl.errors import AlertctlError
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def _print_settings(settings: Mapping[str, str], output: Output) -> None:
 
 
 def _print_messages(arrived: SimpleQueue[Arrived], output: Output) -> None:
-    from alertctl.cli.panels import panel, summary
-    from alertctl.cli.table import console
+    from alertctl.cli.output.panels import panel, summary
+    from alertctl.cli.output.table import console
 
     while (one := arrived.get()) is not None:
         if output is Output.JSON:

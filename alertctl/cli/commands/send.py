@@ -35,12 +35,12 @@ from alertctl.cli.commands.send_options import (
 )
 from alertctl.cli.context import client_of, flags_of, warn_about_settings
 from alertctl.cli.options import ChannelOption, EventOption
-from alertctl.cli.output import Output, OutputOption, print_json, say, warn
-from alertctl.cli.receipt import Receipt, receipt_in
-from alertctl.cli.rows import print_deliveries
+from alertctl.cli.output.deliveries import print_deliveries
+from alertctl.cli.output.receipt import Receipt, receipt_in
+from alertctl.cli.output.streams import Output, OutputOption, print_json, say, warn
+from alertctl.cli.output.times import now
 from alertctl.cli.send_request import PublishOptions, build_request
 from alertctl.cli.spool_flush import spool_here
-from alertctl.cli.times import now
 from alertctl.client.validation import check_event
 from alertctl.config import ends_with_machine, read_readable
 from alertctl.config.validators import yes_or_no
@@ -169,7 +169,7 @@ def _patience(wait: str | None, queue: bool) -> float | None:
 
 
 def _preview(context: typer.Context, request: PublishRequest, output: Output) -> int:
-    from alertctl.cli.preview import print_previews
+    from alertctl.cli.output.message import print_previews
 
     with client_of(context) as client:
         found = client.preview(request)

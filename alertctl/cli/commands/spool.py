@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alertctl.cli.output import Output, OutputOption, print_items, print_json, print_line, warn
+from alertctl.cli.output.streams import Output, OutputOption, print_items, print_json, print_line, warn
 from alertctl.cli.spool_flush import counted, destination_of, report, send_now, spool_here
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ def _as_json(one: Spooled) -> dict[str, object]:
 
 
 def _print_table(found: list[Spooled]) -> None:
-    from alertctl.cli.table import Column, print_table
-    from alertctl.cli.times import clock, now
+    from alertctl.cli.output.table import Column, print_table
+    from alertctl.cli.output.times import clock, now
 
     columns = (
         Column("ID", needed=True),

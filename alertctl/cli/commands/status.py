@@ -10,9 +10,9 @@ import typer
 
 from alertctl import __version__
 from alertctl.cli.context import client_of
-from alertctl.cli.output import Output, OutputOption, plain, print_json, print_line, warn
+from alertctl.cli.output.streams import Output, OutputOption, plain, print_json, print_line, warn
+from alertctl.cli.output.times import clock, now
 from alertctl.cli.spool_flush import counted, spool_here
-from alertctl.cli.times import clock, now
 
 if TYPE_CHECKING:
     from alertctl.schemas import Paused, Standing

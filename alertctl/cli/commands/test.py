@@ -9,8 +9,8 @@ import typer
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import client_of, warn_about_settings
 from alertctl.cli.options import complete_channel, one_of, said
-from alertctl.cli.output import Output, OutputOption, plain, print_json, print_line, say
-from alertctl.cli.rows import short
+from alertctl.cli.output.deliveries import short
+from alertctl.cli.output.streams import Output, OutputOption, plain, print_json, print_line, say
 
 ChannelArgument = Annotated[
     str,

@@ -10,10 +10,10 @@ import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.options import RoleOption
-from alertctl.cli.output import Output, OutputOption, print_items, print_json, print_line, say
-from alertctl.cli.rows import short
-from alertctl.cli.table import Column, print_table
-from alertctl.cli.times import clock, duration_option, moment_in_full, now
+from alertctl.cli.output.deliveries import short
+from alertctl.cli.output.streams import Output, OutputOption, print_items, print_json, print_line, say
+from alertctl.cli.output.table import Column, print_table
+from alertctl.cli.output.times import clock, duration_option, moment_in_full, now
 
 if TYPE_CHECKING:
     from alertctl.schemas import TokenItem

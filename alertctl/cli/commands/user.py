@@ -9,9 +9,9 @@ import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.options import RoleArgument, RoleOption
-from alertctl.cli.output import Output, OutputOption, print_items, print_json
-from alertctl.cli.table import Column, print_table
-from alertctl.cli.times import clock, now
+from alertctl.cli.output.streams import Output, OutputOption, print_items, print_json
+from alertctl.cli.output.table import Column, print_table
+from alertctl.cli.output.times import clock, now
 
 if TYPE_CHECKING:
     from alertctl.schemas import UserItem

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from alertctl.channels import ROUTING_RULES
-from alertctl.cli.output import plain, print_line
-from alertctl.cli.rows import print_deliveries, short
-from alertctl.cli.table import STYLES, console, wrapped
-from alertctl.cli.times import moment_in_full, until
+from alertctl.cli.output.deliveries import print_deliveries, short
+from alertctl.cli.output.streams import plain, print_line
+from alertctl.cli.output.table import STYLES, console, wrapped
+from alertctl.cli.output.times import moment_in_full, until
 from alertctl.error_codes import fix, meaning
 
 if TYPE_CHECKING:

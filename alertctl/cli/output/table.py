@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from alertctl.cli.output import on_terminal, plain, print_line
+from alertctl.cli.output.streams import on_terminal, plain, print_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +48,7 @@ class Column:
 
 def console() -> Console:
     """rich on stdout: no colour unless it is a terminal, none with NO_COLOR."""
-    from alertctl.cli.stdout import Stdout
+    from alertctl.cli.output.stdout import Stdout
 
     return Stdout()
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from alertctl.cli.table import Column, print_table
-from alertctl.cli.times import clock, moment_in_full, now, until
+from alertctl.cli.output.table import Column, print_table
+from alertctl.cli.output.times import clock, moment_in_full, now, until
 
 if TYPE_CHECKING:
     from alertctl.schemas import DeliveryItem

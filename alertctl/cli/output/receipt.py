@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from alertctl.cli.output import warn
-from alertctl.cli.place import replaceable, writing
+from alertctl.cli.output.atomic_file import replaceable, writing
+from alertctl.cli.output.streams import warn
 from alertctl.errors import AlertctlError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from alertctl.channels.slack_type import part_text
-from alertctl.cli.output import plain
+from alertctl.cli.output.streams import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from alertctl.channels import ROUTING_RULES, channel_type
-from alertctl.cli.output import Output, plain, print_items, print_line
+from alertctl.cli.output.streams import Output, plain, print_items, print_line
 
 if TYPE_CHECKING:
     from alertctl.schemas import Rendered
