@@ -163,7 +163,7 @@ def _load() -> None:
     import slack_sdk.models.blocks
     import sqlalchemy.dialects.postgresql.psycopg
 
-    import alertctl.channels.smtp
+    import alertctl.channels.email.smtp
     import alertctl.cli.main
     import alertctl.client.local
     import alertctl.client.remote

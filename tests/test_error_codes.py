@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import alertctl
-from alertctl.channels import http_errors, network_errors, smtp_errors
-from alertctl.channels.network_errors import Stage, network_code, network_error
+from alertctl.channels import http_errors
+from alertctl.channels.email import network_errors, smtp_errors
+from alertctl.channels.email.network_errors import Stage, network_code, network_error
 from alertctl.error_codes import ERROR_CODES, SLACK_CODES, fix, meaning
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.errors import CODES, CONFIG_CODES, ERRNO_CODES, LOCAL_CODES

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from alertctl.channels.base import Channel, ChannelType, Parcel, RateLimit, Receipt, RoutingRule, Verdict
-from alertctl.channels.email_type import EMAIL
-from alertctl.channels.slack_type import SLACK
+from alertctl.channels.email import EMAIL
+from alertctl.channels.slack import SLACK
 from alertctl.errors import ConfigError, InvalidEvent
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ class UnconfiguredSlack(Unconfigured):
 
     def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
         """The payload that would be posted."""
-        from alertctl.channels.slack_blocks import slack_message
+        from alertctl.channels.slack.blocks import slack_message
 
         return slack_message(content, parcel.address, parcel.delivery_id, plain=parcel.plain)
 
@@ -48,7 +48,7 @@ class UnconfiguredEmail(Unconfigured):
 
     def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
         """What would be sent, from nobody."""
-        from alertctl.channels.email import Sender, headers, letter
+        from alertctl.channels.email.message import Sender, headers, letter
 
         said = letter(content, parcel.plain)
         nobody = Sender("nobody@alertctl.invalid")

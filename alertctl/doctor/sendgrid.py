@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from alertctl.channels.sendgrid import sendgrid_verdict
+from alertctl.channels.email.sendgrid import sendgrid_verdict
 from alertctl.doctor.carrier import ask
 from alertctl.doctor.result import Found, failure, fix_for, ok, unknown, warning
 from alertctl.doctor.runner import Examination

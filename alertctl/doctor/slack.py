@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from alertctl.addresses import identity as channel_identity
 from alertctl.channels.base import Receipt
-from alertctl.channels.slack import slack_verdict
+from alertctl.channels.slack.channel import slack_verdict
 from alertctl.deadline import Deadline
 from alertctl.doctor.carrier import ask
 from alertctl.doctor.result import Found, failure, fix_for, is_slacks_word, ok, outcome_of, unknown, warning

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import cast
 
-from alertctl.channels.email import Sender
-from alertctl.channels.smtp_session import Security, Server, SmtpSession
+from alertctl.channels.email.message import Sender
+from alertctl.channels.email.smtp_session import Security, Server, SmtpSession
 from alertctl.deadline import Deadline
 from alertctl.doctor.carrier import certificates
 from alertctl.doctor.result import Found, fix_for, ok, outcome_of, unknown, warning

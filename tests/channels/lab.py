@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from alertctl.channels import Channel, Parcel, Verdict
-from alertctl.channels.sendgrid import SendGridChannel
-from alertctl.channels.slack import SlackChannel
-from alertctl.channels.smtp import SmtpChannel
+from alertctl.channels.email.sendgrid import SendGridChannel
+from alertctl.channels.email.smtp import SmtpChannel
+from alertctl.channels.slack.channel import SlackChannel
 from alertctl.content import Content, Field, Severity
 from alertctl.http.client import HttpClient
 from alertctl.sandbox import Sandbox

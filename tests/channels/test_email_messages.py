@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 import alertctl
 from alertctl.addresses import is_email
-from alertctl.channels.email import Sender, display_name, letter, message_id, serialised, subject
+from alertctl.channels.email.message import Sender, display_name, letter, message_id, serialised, subject
 from alertctl.content import Content, Field
 from channels.hostile import NASTY, TEXTS, content, contents
 from channels.lab import ALERT, SENDER
@@ -176,7 +176,7 @@ sys.path.insert(0, sys.argv[1])
 from datetime import UTC, datetime
 import alertctl
 from alertctl.channels.base import Parcel
-from alertctl.channels.smtp import SmtpChannel
+from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.content import Content, Severity
 assert alertctl.__file__.startswith(sys.argv[1])
 channel = SmtpChannel("127.0.0.1", from_address="alerts@corp.example")

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alertctl.channels import Channel, Parcel, Receipt
-from alertctl.channels.sendgrid import SendGridChannel
-from alertctl.channels.slack import SlackChannel
-from alertctl.channels.smtp import SmtpChannel
+from alertctl.channels.email.sendgrid import SendGridChannel
+from alertctl.channels.email.smtp import SmtpChannel
+from alertctl.channels.slack.channel import SlackChannel
 from alertctl.errors import DeliveryError
 from alertctl.http.client import HttpClient
 from channels.doubles import RawServer, raw_server

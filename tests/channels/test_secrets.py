@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from alertctl.channels import Parcel, Verdict
-from alertctl.channels.slack import SlackChannel
-from alertctl.channels.smtp import SmtpChannel
+from alertctl.channels.email.smtp import SmtpChannel
+from alertctl.channels.slack.channel import SlackChannel
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient
 from alertctl.sandbox import KINDS, Sandbox

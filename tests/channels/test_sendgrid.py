@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alertctl.channels import Parcel, Receipt, Verdict
-from alertctl.channels.sendgrid import named_errors
+from alertctl.channels.email.sendgrid import named_errors
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import Response

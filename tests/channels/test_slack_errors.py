@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alertctl.channels.slack_errors import cleaned_code, slack_reason
+from alertctl.channels.slack.errors import cleaned_code, slack_reason
 from alertctl.error_codes import SLACK_CODES
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox

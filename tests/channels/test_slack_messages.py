@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from alertctl.channels import Parcel, Receipt
-from alertctl.channels.slack_blocks import slack_message
+from alertctl.channels.slack.blocks import slack_message
 from alertctl.content import Content, Field, Severity
 from alertctl.sandbox import Sandbox
 from alertctl.text import width

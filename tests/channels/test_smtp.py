@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from alertctl.channels import Parcel, Receipt, Verdict
-from alertctl.channels.network_errors import Stage
-from alertctl.channels.smtp import SmtpChannel
-from alertctl.channels.smtp_errors import EXCEPTIONS, smtp_error
-from alertctl.channels.smtp_session import Server
+from alertctl.channels.email.network_errors import Stage
+from alertctl.channels.email.smtp import SmtpChannel
+from alertctl.channels.email.smtp_errors import EXCEPTIONS, smtp_error
+from alertctl.channels.email.smtp_session import Server
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
 from channels.doubles import raw_server

@@ -11,7 +11,7 @@ from itertools import chain, repeat
 import pytest
 
 from alertctl.channels import Parcel, Receipt, Verdict
-from alertctl.channels.smtp import SmtpChannel
+from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
 from channels.doubles import RawServer, raw_server

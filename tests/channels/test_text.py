@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alertctl.channels.slack_blocks import escape
+from alertctl.channels.slack.blocks import escape
 from alertctl.text import MASK, clean, cut, fit, one_line, redact, safe_link, width
 from channels.hostile import LINKS, NASTY, TEXTS
 

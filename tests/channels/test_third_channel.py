@@ -29,8 +29,8 @@ CHANNEL = Path(__file__).with_name("webhook_channel.py")
 REGISTRY_LINE = ("channels/__init__.py", "    EMAIL,\n", "    EMAIL,\n    WEBHOOK,\n")
 REGISTRY_IMPORT = (
     "channels/__init__.py",
-    "from alertctl.channels.slack_type import SLACK\n",
-    "from alertctl.channels.slack_type import SLACK\nfrom alertctl.channels.webhook import WEBHOOK\n",
+    "from alertctl.channels.slack import SLACK\n",
+    "from alertctl.channels.slack import SLACK\nfrom alertctl.channels.webhook import WEBHOOK\n",
 )
 SECTION_NAME = ("config/layers.py", '    "email",\n', '    "email",\n    "webhook",\n')
 WEBHOOK_SECTION = """\

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from alertctl import errors
+from alertctl.channels.email.smtp_errors import Step, smtp_reason
 from alertctl.channels.http_errors import NAMES, status_reason
-from alertctl.channels.slack_errors import slack_reason
-from alertctl.channels.smtp_errors import Step, smtp_reason
+from alertctl.channels.slack.errors import slack_reason
 from alertctl.cli.main import EXIT_CODES
 from alertctl.error_codes import ERROR_CODES
 from alertctl.errors import Reason

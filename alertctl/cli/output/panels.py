@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from alertctl.channels.slack_type import part_text
+from alertctl.channels.slack import part_text
 from alertctl.cli.output.streams import plain
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from alertctl import __version__
 from alertctl.addresses import encode_slack_channel
 from alertctl.channels.base import Parcel, Receipt, Verdict
 from alertctl.channels.http_errors import no_reply_error, status_error
-from alertctl.channels.slack_blocks import slack_message
-from alertctl.channels.slack_errors import WHOLE_PROVIDER, cleaned_code, slack_reason
+from alertctl.channels.slack.blocks import slack_message
+from alertctl.channels.slack.errors import WHOLE_PROVIDER, cleaned_code, slack_reason
 from alertctl.channels.waits import retry_after
 from alertctl.content import Content
 from alertctl.deadline import Deadline

@@ -6,7 +6,7 @@ import re
 import smtplib
 from enum import StrEnum
 
-from alertctl.channels.network_errors import Stage, network_error
+from alertctl.channels.email.network_errors import Stage, network_error
 from alertctl.errors import DeliveryError, Reason
 
 

@@ -18,7 +18,7 @@ from sendgrid.helpers.mail import (
 
 from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import Parcel, Receipt, Verdict
-from alertctl.channels.email import Sender, display_name, headers, letter, load_templates, message_id
+from alertctl.channels.email.message import Sender, display_name, headers, letter, load_templates, message_id
 from alertctl.channels.http_errors import no_reply_error, status_error
 from alertctl.content import Content
 from alertctl.deadline import Deadline

@@ -9,7 +9,7 @@ from alertctl.addresses import LONGEST_EMAIL
 from alertctl.channels.base import Channel, ChannelType, RoutingRule, http_client
 
 if TYPE_CHECKING:
-    from alertctl.channels.smtp_session import Security
+    from alertctl.channels.email.smtp_session import Security
     from alertctl.config import Settings
 
 
@@ -31,7 +31,7 @@ def _by_sendgrid(settings: Settings) -> bool:
 
 
 def _sendgrid(settings: Settings) -> Channel:
-    from alertctl.channels.sendgrid import SendGridChannel
+    from alertctl.channels.email.sendgrid import SendGridChannel
 
     return SendGridChannel(
         settings.sendgrid.api_key.get_secret_value(),
@@ -43,7 +43,7 @@ def _sendgrid(settings: Settings) -> Channel:
 
 
 def _smtp(settings: Settings) -> Channel:
-    from alertctl.channels.smtp import SmtpChannel
+    from alertctl.channels.email.smtp import SmtpChannel
 
     return SmtpChannel(
         settings.smtp.host,

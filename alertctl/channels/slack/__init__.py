@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def _build(settings: Settings) -> Channel:
-    from alertctl.channels.slack import SlackChannel
+    from alertctl.channels.slack.channel import SlackChannel
 
     token = settings.slack.bot_token.get_secret_value()
     return SlackChannel(token, settings.slack.api_url, http_client(settings))
