@@ -180,7 +180,7 @@ from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.content import Content, Severity
 assert alertctl.__file__.startswith(sys.argv[1])
 channel = SmtpChannel("127.0.0.1", from_address="alerts@corp.example")
-shutil.rmtree(sys.argv[1] + "/alertctl/templates")
+shutil.rmtree(sys.argv[1] + "/alertctl/channels/email/templates")
 content = Content("generic_alert", "1", "Disk full", "It is.", Severity.INFO, (), datetime.now(UTC))
 print("Disk full" in channel.render(content, Parcel("1", "a@corp.example"))["html"])
 """

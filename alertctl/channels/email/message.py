@@ -38,7 +38,7 @@ _ID_UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
 TEMPLATES = ("alert.txt", "alert.html")
 _templates = Environment(
-    loader=PackageLoader("alertctl", "templates"),
+    loader=PackageLoader("alertctl.channels.email", "templates"),
     auto_reload=False,
     autoescape=lambda name: name is not None and name.endswith(".html"),
     undefined=StrictUndefined,

@@ -7,7 +7,13 @@ import socket
 import ssl
 from enum import Enum
 
-from alertctl.channels.deadline import BadReplyError, LookupTimeoutError, NoReplyError, ReplyCutError, ReplyTooLongError
+from alertctl.channels.email.smtp_connection import (
+    BadReplyError,
+    LookupTimeoutError,
+    NoReplyError,
+    ReplyCutError,
+    ReplyTooLongError,
+)
 from alertctl.errors import DeliveryError, Reason
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import Parcel, Receipt, Verdict
-from alertctl.channels.deadline import Deadline
 from alertctl.channels.email.message import Sender, headers, letter, load_templates, message_id, serialised
+from alertctl.channels.email.smtp_connection import Deadline
 from alertctl.channels.email.smtp_errors import SmtpRefusal, may_depend_on_connection
 from alertctl.channels.email.smtp_session import Security, Server, SmtpSession
 from alertctl.content import Content

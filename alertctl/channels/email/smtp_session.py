@@ -16,8 +16,8 @@ from typing import Literal
 
 from urllib3.util.wait import wait_for_read
 
-from alertctl.channels.deadline import BadReplyError, Deadline, NoReplyError, ReplyReader, open_socket
 from alertctl.channels.email.network_errors import Stage
+from alertctl.channels.email.smtp_connection import BadReplyError, Deadline, NoReplyError, ReplyReader, open_socket
 from alertctl.channels.email.smtp_errors import SmtpRefusal, Step, smtp_error
 from alertctl.errors import DeliveryError, Reason
 
