@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alertctl.from_python import Notified, notify
+    from alertctl.python_api import Notified, notify
 
 __all__ = ["Notified", "__version__", "notify"]
 __version__ = "0.1.0"
@@ -15,6 +15,6 @@ def __getattr__(name: str) -> Any:
     """Load what a Python program uses only for those who do: the command line starts without it (PEP 562)."""
     if name not in ("Notified", "notify"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from alertctl import from_python
+    from alertctl import python_api
 
-    return getattr(from_python, name)
+    return getattr(python_api, name)

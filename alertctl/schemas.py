@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from alertctl.schemas.written import Moment, as_json, from_json, parse_moment, stamp
+from alertctl.serialization import Moment, as_json, from_json, parse_moment, stamp
 
 __all__ = [
     "BODY_OPTIONS",
