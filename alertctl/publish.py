@@ -20,7 +20,8 @@ from alertctl.content import Severity
 from alertctl.db import insert_new, insert_or
 from alertctl.errors import Conflict, InvalidEvent
 from alertctl.events import EventFields, parse
-from alertctl.models import Event, EventKey, Urgency, new_id
+from alertctl.ids import new_id
+from alertctl.models import Event, EventKey, Urgency
 from alertctl.preferences import recipients
 from alertctl.routing import Audience, Target, parse_target, route
 from alertctl.schemas import EventReceipt, PublishRequest

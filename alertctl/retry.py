@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 from alertctl.errors import DeliveryError, Reason
 
@@ -76,8 +79,7 @@ def is_expired(reason: Reason, queued_at: datetime, max_age: float, now: datetim
 
 def wait(error: DeliveryError) -> float:
     """Return the seconds that a rate limit asks for, within 1 s to 1 h."""
-    asked = RATE_LIMIT_SECONDS if error.retry_after is None else error.retry_after
-    return min(max(asked, 1.0), 3600.0)
+    return RATE_LIMIT_SECONDS if error.retry_after is None else bounded(error.retry_after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +95,56 @@ def pause(error: DeliveryError, address: str) -> PauseWanted | None:
     if error.reason is Reason.RATE_LIMITED:
         return PauseWanted(None if error.whole_provider else address, wait(error))
     return None
+
+
+def bounded(seconds: float) -> float:
+    """Seconds within 1 s..1 h; the default for what is no number."""
+    return RATE_LIMIT_SECONDS if math.isnan(seconds) else min(max(seconds, 1.0), 3600.0)
+
+
+def retry_after(headers: Mapping[str, str], body: str, now: datetime) -> float:
+    """Seconds to wait after a 429, within 1..3600: from Retry-After, else X-RateLimit-Reset, else the body, else 30.
+
+    `headers` have lower-case names; `now` is an aware UTC time.
+    """
+    seconds = _delay(headers.get("retry-after", ""), now)
+    if seconds is None:
+        seconds = _until_epoch(headers.get("x-ratelimit-reset", ""), now)
+    if seconds is None:
+        seconds = _in_body(body)
+    return RATE_LIMIT_SECONDS if seconds is None else bounded(seconds)
+
+
+def _delay(value: str, now: datetime) -> float | None:
+    """Retry-After as RFC 9110 has it: seconds or a date; fractions are taken too."""
+    seconds = _number(value)
+    if seconds is not None:
+        return seconds
+    try:
+        moment = parsedate_to_datetime(value.strip())
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
+
+
+def _until_epoch(value: str, now: datetime) -> float | None:
+    """X-RateLimit-Reset: seconds since 1970."""
+    epoch = _number(value)
+    return None if epoch is None else epoch - now.timestamp()
+
+
+def _in_body(body: str) -> float | None:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    value = answer.get("retry_after") if isinstance(answer, dict) else None
+    return _number(str(value)) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text.strip()[:40])
+    except ValueError:
+        return None
+    return None if math.isnan(number) else number

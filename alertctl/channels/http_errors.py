@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from alertctl.channels.waits import retry_after
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.errors import HttpError
 from alertctl.http.response import Response
+from alertctl.retry import retry_after
 
 NAMES = {401: "unauthorized", 403: "forbidden"}
 """Statuses that go by a name in the delivery log; all others are `http_<status>`."""

@@ -23,7 +23,7 @@ class Entry:
 
 ENTRIES: Mapping[str, Entry] = {
     "send": Entry("send:send", "Tell people about an event.", "SendCommand"),
-    "test": Entry("test:try_out", "Send one real message and show the provider's answer."),
+    "test": Entry("test:send_test_message", "Send one real message and show the provider's answer."),
     "events": Entry("events:events", "List the types of events, or one type's fields."),
     "dispatch": Entry("dispatch:dispatch", "Send what is due, then end; for cron."),
     "serve": Entry("serve:serve", "Run the daemon: HTTP API, sending, retries."),

@@ -17,10 +17,12 @@ from sqlalchemy import Connection
 from alertctl import delivery_log, outbox, preferences, users
 from alertctl.channels import CHANNEL_NAMES, build, build_all
 from alertctl.config import Settings
+from alertctl.connectivity_test import send_test_message, wait_for_results
 from alertctl.db import Store, upgrade
 from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.errors import Unreachable
 from alertctl.events import EVENT_TYPES
+from alertctl.preview import preview_event
 from alertctl.publish import audience_of, prepare, publish
 from alertctl.schemas import (
     ConnectivityTestResult,
@@ -41,7 +43,6 @@ from alertctl.schemas import (
     TokenItem,
     UserItem,
 )
-from alertctl.trial import rehearse, settle, try_out
 
 log = logging.getLogger("alertctl.client")
 PATIENCE = 2.0
@@ -105,7 +106,9 @@ class LocalClient:
         while True:
             self._dispatcher.run_once(event_id)
             # A daemon on the same database may have been faster; its verdict is ours too.
-            items = settle(self._store, event_id, self._settings.alertctl.deadline + PATIENCE, only_sending=True)
+            items = wait_for_results(
+                self._store, event_id, self._settings.alertctl.deadline + PATIENCE, only_sending=True
+            )
             left = until - time.monotonic()
             due = [one.next_attempt_at for one in items if one.next_attempt_at is not None]
             if wait is None or left <= 0 or not due:
@@ -113,11 +116,13 @@ class LocalClient:
             time.sleep(min(left, 10 * LOOK, max(LOOK, (min(due) - now()).total_seconds())))
 
     def preview(self, request: PublishRequest) -> list[Rendered]:
-        return rehearse(self._store, self._settings, prepare(request, self._audience), now())
+        return preview_event(self._store, self._settings, prepare(request, self._audience), now())
 
     def test(self, channel: str, to: str | None) -> ConnectivityTestResult:
         patience = self._settings.alertctl.deadline + PATIENCE
-        return try_out(self._store, self._store, self._dispatcher, self._audience, channel, to, None, now, patience)
+        return send_test_message(
+            self._store, self._store, self._dispatcher, self._audience, channel, to, None, now, patience
+        )
 
     def log(self, where: LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None) -> Page:
         with self._store.reading() as connection:

@@ -20,6 +20,7 @@ from alertctl import outbox, users
 from alertctl.api import Services, create_app
 from alertctl.channels import build
 from alertctl.config import Settings, loopback
+from alertctl.connectivity_test import send_test_message
 from alertctl.daemon.http_protocol import Wire
 from alertctl.daemon.logging import set_up
 from alertctl.daemon.metrics import Metrics
@@ -31,7 +32,6 @@ from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.errors import ConfigError, Unreachable
 from alertctl.publish import audience_of
 from alertctl.spool import Spool
-from alertctl.trial import try_out
 
 log = logging.getLogger("alertctl.daemon")
 START_PATIENCE = 30.0
@@ -118,7 +118,9 @@ def _running(
         audience=audience,
         wake=dispatcher.wake,
         accepted=metrics.accepted,
-        test=lambda channel, to, by: try_out(store, writer, dispatcher, audience, channel, to, by, now, patience),
+        test=lambda channel, to, by: send_test_message(
+            store, writer, dispatcher, audience, channel, to, by, now, patience
+        ),
         readiness=partial(_readiness, store, writer, dispatcher, heart, scheduled),
         metrics=metrics.exposition,
         stopping=ending.is_set,

@@ -12,7 +12,8 @@ from sqlalchemy.sql.operators import custom_op
 
 from alertctl.addresses import email_key, search_key
 from alertctl.delivery_log.tables import attempt, delivery, event, users
-from alertctl.models import Status, first_id
+from alertctl.ids import first_id
+from alertctl.models import Status
 from alertctl.schemas import LogFilter
 
 AHEAD = timedelta(seconds=10)

@@ -10,7 +10,7 @@ from alertctl.delivery_log.filters import about, later, of_events, others, settl
 from alertctl.delivery_log.query import Part, counting, grep_end, hidden, ordered
 from alertctl.delivery_log.tables import ITEM, delivery, item, tally
 from alertctl.errors import InvalidEvent
-from alertctl.models import first_id
+from alertctl.ids import first_id
 from alertctl.schemas import LogFilter, Page
 
 DEEPEST = 10**9

@@ -17,7 +17,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, String, bindpa
 
 from alertctl.delivery_log.filters import AHEAD, BEHIND, COLUMNS, about, later, others, span, times, unindexed
 from alertctl.delivery_log.tables import delivery, event
-from alertctl.models import first_id
+from alertctl.ids import first_id
 from alertctl.schemas import LogFilter
 
 WAYS = (

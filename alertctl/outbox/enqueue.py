@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Insert, case, exists, insert, select, update
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.content import Severity
 from alertctl.db import announce, bulk_parameter, bulk_rows
-from alertctl.models import Status, Urgency, new_id
+from alertctl.ids import new_id
+from alertctl.models import Status, Urgency
 from alertctl.outbox.breaker_reports import request_probes
 from alertctl.outbox.change_sequence import begin_change, this_change
 from alertctl.outbox.tables import SWEEP, delivery, event

@@ -12,7 +12,8 @@ from sqlmodel import SQLModel
 
 from alertctl.config import Settings
 from alertctl.db import Connect
-from alertctl.models import Event, Status, first_id
+from alertctl.ids import first_id
+from alertctl.models import Event, Status
 from alertctl.outbox.tables import SWEEP, delivery, pauses
 from alertctl.schemas import Pruned
 

@@ -13,7 +13,8 @@ from sqlmodel import SQLModel
 from alertctl.addresses import check_address, email_key
 from alertctl.db import insert_new
 from alertctl.errors import InvalidEvent, NotFound
-from alertctl.models import User, new_id
+from alertctl.ids import new_id
+from alertctl.models import User
 from alertctl.schemas import UserItem
 from alertctl.users.roles import Role, parse_role
 

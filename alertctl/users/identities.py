@@ -17,7 +17,7 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, select
 
 from alertctl.db import insert_new
-from alertctl.models import new_id
+from alertctl.ids import new_id
 from alertctl.users.accounts import update_unless_taken, users
 from alertctl.users.roles import Role
 

@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, 
 from sqlmodel import SQLModel
 
 from alertctl.errors import InvalidEvent, NotAllowed, NotFound
-from alertctl.models import Token, new_id
+from alertctl.ids import new_id
+from alertctl.models import Token
 from alertctl.schemas import TokenItem
 from alertctl.users.accounts import add_user, find_user, users
 from alertctl.users.roles import Caller, Role, parse_role

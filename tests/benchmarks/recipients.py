@@ -12,7 +12,8 @@ from sqlalchemy import insert
 from sqlmodel import SQLModel
 
 from alertctl.db import Store
-from alertctl.models import User, new_id
+from alertctl.ids import new_id
+from alertctl.models import User
 from alertctl.outbox.tables import delivery
 from alertctl.publish import event, prepare, publish
 from alertctl.schemas import PublishRequest

@@ -14,7 +14,7 @@ from alertctl.config import Settings, load
 from alertctl.db import Store
 from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.events import parse
-from alertctl.models import new_id
+from alertctl.ids import new_id
 from alertctl.publish import prepare, publish
 from alertctl.schemas import PublishRequest
 from tests.benchmarks.lines import Bar, Line, compared

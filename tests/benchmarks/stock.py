@@ -84,7 +84,7 @@ def _escaped(sql: str) -> str:
     return sql.replace("%H:%M:%f", "%H\\:%M\\:%f")
 
 
-def settle(store: Store) -> None:
+def wait_for_results(store: Store) -> None:
     """What the server's own upkeep would have done by then: statistics and visibility on Postgres, an emptied WAL."""
     raw = store.engine.raw_connection()
     try:
@@ -108,7 +108,7 @@ def stock(place: Place, say: Callable[[str], None], **counts: int) -> Iterator[S
             with closing(_hasty(url)) as filling:
                 fill(filling, kind, count, partial(_progress, say, f"{place.name}, {kind}", count))
             say(f"{place.name}: {count} rows of {kind} in {time.monotonic() - began:.0f} s")
-        settle(store)
+        wait_for_results(store)
         yield store
 
 

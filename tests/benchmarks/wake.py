@@ -15,7 +15,7 @@ from alertctl.client.local import LocalClient
 from alertctl.config import load
 from alertctl.db import Store
 from alertctl.events import parse
-from alertctl.models import new_id
+from alertctl.ids import new_id
 from alertctl.schemas import PublishRequest
 from tests.benchmarks.lines import Bar, Line, percentile
 from tests.benchmarks.places import Place

@@ -9,7 +9,7 @@ import pytest
 
 from alertctl.db import Writer
 from alertctl.dispatcher import Tally
-from alertctl.models import new_id
+from alertctl.ids import new_id
 from core.lab import dispatching, settings_for, wall_clock
 
 

@@ -80,7 +80,7 @@ def fill(store: Store, count: int, until: datetime, *, waiting: int = 100) -> No
         _run(store, _EVENTS, part | {"step": EACH})
         _run(store, _DELIVERIES, part | {"step": 1})
         _run(store, _ATTEMPTS, part | {"step": 1})
-    settle(store)
+    wait_for_results(store)
 
 
 def _run(store: Store, statement: str, values: dict[str, Any]) -> None:
@@ -93,7 +93,7 @@ def _run(store: Store, statement: str, values: dict[str, Any]) -> None:
     store.write(work)
 
 
-def settle(store: Store) -> None:
+def wait_for_results(store: Store) -> None:
     """What a server's own upkeep would have done by then: an emptied WAL; statistics and visibility on Postgres."""
     raw = store.engine.raw_connection()
     try:

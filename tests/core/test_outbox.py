@@ -13,7 +13,7 @@ from sqlalchemy import insert, text
 from alertctl import outbox
 from alertctl.db import Store
 from alertctl.errors import Reason
-from alertctl.models import new_id
+from alertctl.ids import new_id
 from alertctl.outbox.tables import delivery
 from core.lab import (
     EMAIL,

@@ -10,7 +10,8 @@ from alertctl import outbox
 from alertctl.daemon.scheduler import Heart, schedule
 from alertctl.db import Store
 from alertctl.errors import Reason, Unreachable
-from alertctl.models import Status, first_id, new_id
+from alertctl.ids import first_id, new_id
+from alertctl.models import Status
 from alertctl.outbox.tables import TABLES, delivery, pauses
 from core.lab import SLACK, announce, arrived, claim, dispatching, record, refused, rows, settings_for
 

@@ -13,7 +13,7 @@ from sqlalchemy import insert
 from alertctl.db import Writer
 from alertctl.errors import Conflict, InvalidEvent
 from alertctl.events import restore
-from alertctl.models import new_id
+from alertctl.ids import new_id
 from alertctl.outbox.tables import TABLES
 from alertctl.publish import prepare, publish, publish_many, targets_of
 from alertctl.schemas import PublishRequest

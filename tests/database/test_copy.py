@@ -20,7 +20,8 @@ from alertctl.db import Store
 from alertctl.db.copy import NOT_COPIED, TABLES, copy
 from alertctl.db.copy_table import BATCH, HEAVY, OWN, batches
 from alertctl.errors import ConfigError
-from alertctl.models import Status, new_id
+from alertctl.ids import new_id
+from alertctl.models import Status
 from alertctl.outbox.tables import attempt, delivery, pauses
 from database.lab import (
     EVENT,

@@ -9,12 +9,12 @@ from core.lab import announce, attempts, row, rows, settings_for, shut, statuses
 
 from alertctl import delivery_log, outbox
 from alertctl.channels import build
+from alertctl.connectivity_test import send_test_message
 from alertctl.db import Writer
 from alertctl.dispatcher import Dispatcher, Policy
 from alertctl.errors import Unreachable
 from alertctl.outbox.tables import attempt, breaker_report
 from alertctl.publish import audience_of
-from alertctl.trial import try_out
 
 WRONG = {"SLACK_BOT_TOKEN": "xoxb-wrong"}
 
@@ -167,7 +167,7 @@ def test_a_test_calls_the_provider_whatever_the_breaker_says(
     audience = audience_of(settings_for(sandbox, database_url))
 
     def test_through(dispatcher):
-        return try_out(store, store, dispatcher, audience, "slack", "#test", "dev", wall_clock, 5.0)
+        return send_test_message(store, store, dispatcher, audience, "slack", "#test", "dev", wall_clock, 5.0)
 
     with daemon() as refused:
         announce(store, "slack:#waits", now=wall_clock())
@@ -186,7 +186,7 @@ def test_a_test_with_a_wrong_token_is_refused_even_beside_a_good_daemon_and_is_t
 ):
     audience = audience_of(settings_for(sandbox, database_url))
     with daemon(), dispatcher_of(store, wall_clock, **WRONG) as command:
-        result = try_out(store, store, command, audience, "slack", "#test", "dev", wall_clock, 5.0)
+        result = send_test_message(store, store, command, audience, "slack", "#test", "dev", wall_clock, 5.0)
         assert (result.success, result.error) == (False, "invalid_auth")
         announce(store, "slack:#alert", event_type="safety_rollback", now=wall_clock())
         wait_until(lambda: row(store, address="#alert").status == "success")

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, insert, inspect, text
 from sqlalchemy.engine import make_url
 
 from alertctl.db import Store
-from alertctl.models import Delivery, Event, Pause, new_id
+from alertctl.ids import new_id
+from alertctl.models import Delivery, Event, Pause
 from alertctl.outbox import Instance, save_report
 from doctor.clinic import NOW, Findings, examined, failures, outcomes
 

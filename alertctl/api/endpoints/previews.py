@@ -9,8 +9,8 @@ from alertctl.api.auth import Developer
 from alertctl.api.deps import BASE, Here
 from alertctl.api.endpoints.events import prepare_body
 from alertctl.api.request_body import Body
+from alertctl.preview import preview_event
 from alertctl.schemas import Rendered
-from alertctl.trial import rehearse
 
 router = APIRouter(prefix=BASE, tags=["events"])
 
@@ -25,4 +25,4 @@ class Previews(BaseModel):
 def preview(caller: Developer, here: Here, body: Body, request: Request) -> Previews:
     """What an event would say to whom if it were published now. Nothing is recorded or sent."""
     publication = prepare_body(body, request.headers.get("idempotency-key"), here.audience, caller)
-    return Previews(items=rehearse(here.store, here.settings, publication, here.clock()))
+    return Previews(items=preview_event(here.store, here.settings, publication, here.clock()))

@@ -13,13 +13,13 @@ from alertctl.channels.base import Parcel, Receipt, Verdict
 from alertctl.channels.http_errors import no_reply_error, status_error
 from alertctl.channels.slack.blocks import slack_message
 from alertctl.channels.slack.errors import WHOLE_PROVIDER, cleaned_code, slack_reason
-from alertctl.channels.waits import retry_after
 from alertctl.content import Content
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient, Response
 from alertctl.http.errors import HttpError
 from alertctl.http.proxies import proxy_passwords
+from alertctl.retry import retry_after
 from alertctl.text import Redactor, credential, one_line, sealed
 
 

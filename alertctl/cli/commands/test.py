@@ -24,7 +24,7 @@ AddressOption = Annotated[
 ]
 
 
-def try_out(
+def send_test_message(
     context: typer.Context, channel: ChannelArgument, to: AddressOption = None, output: OutputOption = Output.TABLE
 ) -> None:
     """

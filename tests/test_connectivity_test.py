@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import pytest
-
-from alertctl.errors import InvalidEvent
-from alertctl.trial import settle, try_out
 from core.lab import audience, dispatching, row, rows, settings_for
+
+from alertctl.connectivity_test import send_test_message, wait_for_results
+from alertctl.errors import InvalidEvent
 
 
 @pytest.fixture
 def attempt_of(store, sandbox, database_url, clock):
-    def trial(channel, to=None, patience=5.0, **settings):
+    def trial(channel, to=None, seconds=5.0, **settings):
         chosen = settings_for(sandbox, database_url, **settings)
         with dispatching(store, chosen, clock) as dispatcher:
             from alertctl.publish import audience_of
 
-            return try_out(store, store, dispatcher, audience_of(chosen), channel, to, "dev", clock, patience)
+            return send_test_message(store, store, dispatcher, audience_of(chosen), channel, to, "dev", clock, seconds)
 
     return trial
 
@@ -43,7 +43,7 @@ def test_a_refusal_is_told_in_the_providers_own_words(attempt_of):
 
 def test_a_provider_that_is_away_is_told_without_waiting_for_the_retry(sandbox, attempt_of):
     sandbox.slack.faults.always("http_503")
-    result = attempt_of("slack", patience=1.0)
+    result = attempt_of("slack", seconds=1.0)
     assert not result.success
     assert "503" in result.message or result.error == "service_unavailable"
 
@@ -74,6 +74,6 @@ def test_waiting_for_a_verdict_ends_with_patience(store, sandbox, database_url, 
     from core.lab import announce
 
     event_id = announce(store, "slack:#a", now=clock())
-    assert [item.status for item in settle(store, event_id, 0.1)] == ["pending"]
-    assert [item.status for item in settle(store, event_id, 60, only_sending=True)] == ["pending"]
+    assert [item.status for item in wait_for_results(store, event_id, 0.1)] == ["pending"]
+    assert [item.status for item in wait_for_results(store, event_id, 60, only_sending=True)] == ["pending"]
     assert audience(sandbox, database_url).targets[0].address == "#platform-alerts"

@@ -1,28 +1,24 @@
-"""Trying out: one real message, marked as a test, and the truth about it; and what an event would say to whom."""
+"""Send one test message and report the provider's answer."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection
 
 from alertctl import delivery_log
-from alertctl.channels import ChannelType, build_all, channel_type
-from alertctl.channels.base import Parcel
-from alertctl.config import Settings
+from alertctl.channels import ChannelType, channel_type
 from alertctl.db import Connect, Store
 from alertctl.dispatcher import Dispatcher
 from alertctl.errors import InvalidEvent
-from alertctl.models import new_id
-from alertctl.publish import Publication, prepare, publish, targets_of
+from alertctl.publish import prepare, publish
 from alertctl.routing import Audience
-from alertctl.schemas import ConnectivityTestResult, DeliveryDetail, DeliveryItem, PublishRequest, Rendered
+from alertctl.schemas import ConnectivityTestResult, DeliveryDetail, DeliveryItem, PublishRequest
 
 
-def try_out(
+def send_test_message(
     store: Store,
     connect: Connect,
     dispatcher: Dispatcher,
@@ -31,9 +27,9 @@ def try_out(
     to: str | None,
     by: str | None,
     clock: Callable[[], datetime],
-    patience: float,
+    seconds: float,
 ) -> ConnectivityTestResult:
-    """Send one test message and wait `patience` seconds at most for its verdict. Raises InvalidEvent, Unreachable."""
+    """Send one test message and wait `seconds` seconds at most for its verdict. Raises InvalidEvent, Unreachable."""
     address = to or _usual(channel_type(channel), audience)
     publication = prepare(_test_request(channel, address), audience, by, is_test=True)
     event_id = ""
@@ -45,30 +41,12 @@ def try_out(
 
     if channel in audience.enabled:
         dispatcher.send_now(channel, publish_test)
-        settle(store, event_id, patience)
+        wait_for_results(store, event_id, seconds)
     else:
         connect.write(publish_test)
     with store.reading() as connection:
         item = delivery_log.items_of(connection, [event_id])[event_id][0]
         return _told(delivery_log.detail(connection, item.id))
-
-
-def rehearse(store: Store, settings: Settings, publication: Publication, moment: datetime) -> list[Rendered]:
-    """What would go to whom if this were published now. Records nothing, sends nothing; raises Unreachable."""
-    content = publication.fields.content(new_id(moment), publication.fields.occurred_at or moment)
-    with store.reading() as connection:
-        targets = list(targets_of(connection, publication))
-    channels: dict[str, Any] = build_all(settings)
-    return [
-        Rendered(
-            channel=target.channel,
-            to=target.address,
-            rule=target.rule,
-            held_back=target.held_back,
-            message=channels[target.channel].render(content, Parcel(new_id(moment), target.address)),
-        )
-        for target in targets
-    ]
 
 
 def _test_request(channel: str, address: str) -> PublishRequest:
@@ -88,13 +66,13 @@ def _usual(channel: ChannelType, audience: Audience) -> str:
     raise InvalidEvent("to", f"nobody to send to: give an address{setting}")
 
 
-def settle(store: Store, event_id: str, patience: float, *, only_sending: bool = False) -> list[DeliveryItem]:
+def wait_for_results(store: Store, event_id: str, seconds: float, *, only_sending: bool = False) -> list[DeliveryItem]:
     """An event's deliveries once each has a verdict, or patience (seconds) ends.
 
     With `only_sending` what isn't being sent this moment isn't waited for.
     """
     moving = ("sending",) if only_sending else ("sending", "pending")
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + seconds
     while True:
         with store.reading() as connection:
             items = delivery_log.items_of(connection, [event_id])[event_id]

@@ -1,0 +1,32 @@
+"""Preview an event: the message for each target, without recording or sending anything."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from alertctl.channels import build_all
+from alertctl.channels.base import Parcel
+from alertctl.config import Settings
+from alertctl.db import Store
+from alertctl.ids import new_id
+from alertctl.publish import Publication, targets_of
+from alertctl.schemas import Rendered
+
+
+def preview_event(store: Store, settings: Settings, publication: Publication, moment: datetime) -> list[Rendered]:
+    """What would go to whom if this were published now. Records nothing, sends nothing; raises Unreachable."""
+    content = publication.fields.content(new_id(moment), publication.fields.occurred_at or moment)
+    with store.reading() as connection:
+        targets = list(targets_of(connection, publication))
+    channels: dict[str, Any] = build_all(settings)
+    return [
+        Rendered(
+            channel=target.channel,
+            to=target.address,
+            rule=target.rule,
+            held_back=target.held_back,
+            message=channels[target.channel].render(content, Parcel(new_id(moment), target.address)),
+        )
+        for target in targets
+    ]
