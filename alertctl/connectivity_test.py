@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from alertctl import delivery_log
 from alertctl.channels import ChannelType, channel_type
-from alertctl.db import Connect, Store
+from alertctl.db import Store, TransactionRunner
 from alertctl.dispatcher import Dispatcher
 from alertctl.errors import InvalidEvent
 from alertctl.publish import prepare, publish
@@ -20,7 +20,7 @@ from alertctl.schemas import ConnectivityTestResult, DeliveryDetail, DeliveryIte
 
 def send_test_message(
     store: Store,
-    connect: Connect,
+    connect: TransactionRunner,
     dispatcher: Dispatcher,
     audience: Audience,
     channel: str,

@@ -98,7 +98,7 @@ class DeliveryError(AlertctlError):
     `code` is the provider's own word (`channel_not_found`, `unauthorized`, `550`), at most 100 characters.
     `detail` is what it said, for the attempt's record, already redacted and cut to 2 kB.
     `retry_after` is in seconds, already bounded to 1..3600, None when the provider named no time.
-    `whole_provider` is True when a rate limit concerns every address of the provider.
+    `entire_provider` is True when a rate limit concerns every address of the provider.
     """
 
     def __init__(
@@ -108,11 +108,11 @@ class DeliveryError(AlertctlError):
         *,
         detail: str = "",
         retry_after: float | None = None,
-        whole_provider: bool = False,
+        entire_provider: bool = False,
     ) -> None:
         super().__init__(f"{code}: {detail}" if detail else code)
         self.reason = reason
         self.code = code[:100]
         self.detail = detail
         self.retry_after = retry_after
-        self.whole_provider = whole_provider
+        self.entire_provider = entire_provider

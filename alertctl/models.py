@@ -40,7 +40,7 @@ class Status(StrEnum):
     SUPPRESSED = "suppressed"
 
 
-class Urgency:
+class Priority:
     """The order in which due deliveries are claimed. A retry keeps its class and comes after the class's fresh ones."""
 
     CRITICAL = 0
@@ -239,7 +239,7 @@ class Delivery(SQLModel, table=True):
     )
 
 
-class Tally(SQLModel, table=True):
+class DeliveryCount(SQLModel, table=True):
     """How many deliveries there are of each kind: the sum of `number`. Kept by triggers (migration 0002) in the
     transaction that writes the deliveries."""
 
@@ -251,9 +251,9 @@ class Tally(SQLModel, table=True):
     number: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
-class Tick(SQLModel, table=True):
+class ChangeCounter(SQLModel, table=True):
     """SQLite's number of the last transaction that changed deliveries: one row. Postgres numbers its transactions
-    itself; there it is what those numbers are raised by (`outbox.carry_on`)."""
+    itself; there it is what those numbers are raised by (`outbox.resume_sequence_after_restore`)."""
 
     __tablename__ = "tick"
     id: int = Field(sa_column=Column(Integer, primary_key=True))

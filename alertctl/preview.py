@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from alertctl.channels import build_all
-from alertctl.channels.base import Parcel
+from alertctl.channels.base import OutgoingMessage
 from alertctl.config import Settings
 from alertctl.db import Store
 from alertctl.ids import new_id
@@ -25,8 +25,8 @@ def preview_event(store: Store, settings: Settings, publication: Publication, mo
             channel=target.channel,
             to=target.address,
             rule=target.rule,
-            held_back=target.held_back,
-            message=channels[target.channel].render(content, Parcel(new_id(moment), target.address)),
+            suppressed_reason=target.suppressed_reason,
+            message=channels[target.channel].render(content, OutgoingMessage(new_id(moment), target.address)),
         )
         for target in targets
     ]

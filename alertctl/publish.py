@@ -21,7 +21,7 @@ from alertctl.db import insert_new, insert_or
 from alertctl.errors import Conflict, InvalidEvent
 from alertctl.events import EventFields, parse
 from alertctl.ids import new_id
-from alertctl.models import Event, EventKey, Urgency
+from alertctl.models import Event, EventKey, Priority
 from alertctl.preferences import recipients
 from alertctl.routing import Audience, Target, parse_target, route
 from alertctl.schemas import EventReceipt, PublishRequest
@@ -285,7 +285,7 @@ def _routed(
     recipient_cache: _RecipientCache, windows: outbox.DedupWindows, publication: Publication, event_id: str
 ) -> outbox.Routed:
     fields = publication.fields
-    urgency = Urgency.CRITICAL if fields.level is Severity.CRITICAL else Urgency.NORMAL
+    urgency = Priority.CRITICAL if fields.level is Severity.CRITICAL else Priority.NORMAL
     targets = _targets(recipient_cache, publication)
     if fields.dedup_key:
         targets = windows.suppress(targets, publication.dedup_scope, publication.request.dedup_window, event_id)

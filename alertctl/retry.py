@@ -83,17 +83,17 @@ def wait(error: DeliveryError) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class PauseWanted:
+class RateLimitPause:
     """Leave `address` (None: the whole provider) alone for `seconds`."""
 
     address: str | None
     seconds: float
 
 
-def pause(error: DeliveryError, address: str) -> PauseWanted | None:
+def pause(error: DeliveryError, address: str) -> RateLimitPause | None:
     """Return the pause that a rate limit asks for, None for every other failure."""
     if error.reason is Reason.RATE_LIMITED:
-        return PauseWanted(None if error.whole_provider else address, wait(error))
+        return RateLimitPause(None if error.entire_provider else address, wait(error))
     return None
 
 

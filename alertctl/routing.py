@@ -16,7 +16,7 @@ class Target:
     """A channel and an address that an event should reach, and the rule that chose it.
 
     `rule` is `named`, `test`, or the name of a channel's `RoutingRule`.
-    `held_back` names why the delivery is suppressed from the start (`NAME_disabled`), None when it is to be sent.
+    `suppressed_reason` names why the delivery is suppressed from the start (`NAME_disabled`), else None.
     `dedup_hash` is the same for targets of events that are duplicates of each other, None without a dedup key.
     """
 
@@ -24,7 +24,7 @@ class Target:
     address: str
     rule: str
     user_id: str | None = None
-    held_back: str | None = None
+    suppressed_reason: str | None = None
     dedup_hash: str | None = None
 
     @property
@@ -65,7 +65,7 @@ def route(
             continue
         seen.add(target.identity)
         off = target.channel not in audience.enabled
-        yield replace(target, held_back=f"{target.channel}_disabled") if off else target
+        yield replace(target, suppressed_reason=f"{target.channel}_disabled") if off else target
 
 
 def parse_target(text: str, rule: str = "named") -> Target:

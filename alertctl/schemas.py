@@ -30,8 +30,8 @@ __all__ = [
     "PublishRequest",
     "Rendered",
     "ResendResult",
-    "Standing",
     "Stats",
+    "StatusReport",
     "TokenItem",
     "UserItem",
     "as_json",
@@ -266,13 +266,13 @@ class EventTypeInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """What would be sent to whom (`--dry-run`), or was (`log show --rendered`); `held_back` is why it would be
+    """What would be sent to whom (`--dry-run`), or was (`log show --rendered`); `suppressed_reason` is why it would be
     suppressed. `message` is Slack's payload, or an email's `subject`, `text` and `html`."""
 
     channel: str
     to: str
     rule: str
-    held_back: str | None
+    suppressed_reason: str | None
     message: dict[str, Any]
 
 
@@ -295,7 +295,7 @@ class Paused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class StatusReport:
     """How an alertctl stands (`alertctl status`): `where` is its database or server without secrets, `version` its own.
 
     `depth`: deliveries that wait, by channel; `oldest_due_seconds`: how late the oldest is. `last_success` by channel.

@@ -159,12 +159,12 @@ def credential(secret: str, variable: str, *, missing: str) -> str | DeliveryErr
     return stripped
 
 
-def sealed(error: DeliveryError, redact: Redactor) -> DeliveryError:
+def redacted(error: DeliveryError, redact: Redactor) -> DeliveryError:
     """The same error, fit for the log: redacted, and without a traceback that could show what was redacted."""
     return DeliveryError(
         error.reason,
         redact(error.code) or "unknown",
         detail=redact(error.detail),
         retry_after=error.retry_after,
-        whole_provider=error.whole_provider,
+        entire_provider=error.entire_provider,
     )

@@ -12,7 +12,7 @@ import pytest
 import alertctl
 from alertctl.channels import http_errors
 from alertctl.channels.email import network_errors, smtp_errors
-from alertctl.channels.email.network_errors import Stage, network_code, network_error
+from alertctl.channels.email.network_errors import RequestPhase, network_code, network_error
 from alertctl.error_codes import ERROR_CODES, SLACK_CODES, fix, meaning
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.errors import CODES, CONFIG_CODES, ERRNO_CODES, LOCAL_CODES
@@ -53,7 +53,7 @@ def failures() -> list[BaseException]:
 
 
 def network_codes() -> set[str]:
-    waiting = network_error(TimeoutError(), Stage.BEFORE, connecting=True).code
+    waiting = network_error(TimeoutError(), RequestPhase.BEFORE, connecting=True).code
     by_smtp = {*map(network_code, failures()), *network_errors.CODES.values(), waiting, "tls_not_spoken"}
     by_http = {*CODES.values(), *ERRNO_CODES.values(), *CONFIG_CODES, *LOCAL_CODES, "network_error", "connect_timeout"}
     return by_smtp | by_http
@@ -141,7 +141,7 @@ def test_no_code_is_listed_twice():
 
 
 def test_the_table_has_the_reason_of_a_network_failure_before_the_request():
-    raised = {network_code(exc): network_error(exc, Stage.BEFORE).reason for exc in failures()}
+    raised = {network_code(exc): network_error(exc, RequestPhase.BEFORE).reason for exc in failures()}
     assert len(raised) > 5
     for code, reason in raised.items():
         assert ERROR_CODES[code].reason in (None, reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from alertctl import __version__
-from alertctl.api.auth import Gate
+from alertctl.api.auth import Authenticator
 from alertctl.api.deps import Services
 from alertctl.api.endpoints import (
     delivery_log,
@@ -46,7 +46,7 @@ def create_app(services: Services) -> FastAPI:
     # A redirect from /x/ to /x would lose the caller's token in some clients: 404 says what is wrong.
     app = FastAPI(title="alertctl", version=__version__, redoc_url=None, redirect_slashes=False)
     app.state.services = services
-    app.state.gate = Gate(services)
+    app.state.authenticator = Authenticator(services)
     for router in ROUTERS:
         # Flat: whoever walks `app.routes` sees each route.
         app.router.routes.extend(router.routes)

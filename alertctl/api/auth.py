@@ -27,7 +27,7 @@ RECENT_SECONDS = 5.0
 RECENT_TOKENS = 10_000
 
 
-class Gate:
+class Authenticator:
     """Turns a request's token into its caller."""
 
     def __init__(self, services: Services) -> None:
@@ -124,19 +124,19 @@ class Requires:
         self.role = role
 
     def __call__(self, request: Request) -> Caller:
-        return admitted(gate_of(request).verify(token_of(request)), self.role)
+        return admitted(authenticator_of(request).verify(token_of(request)), self.role)
 
 
 class RequiresCached(Requires):
     """Return the caller from memory. Only for a route that checks the token again when it writes."""
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
-        return admitted(await gate_of(request).verify_cached(token_of(request)), self.role)
+        return admitted(await authenticator_of(request).verify_cached(token_of(request)), self.role)
 
 
-def gate_of(request: Request) -> Gate:
-    gate: Gate = request.app.state.gate
-    return gate
+def authenticator_of(request: Request) -> Authenticator:
+    authenticator: Authenticator = request.app.state.authenticator
+    return authenticator
 
 
 def token_of(request: Request) -> str:
@@ -157,7 +157,7 @@ def admitted(caller: Caller, needed: Role) -> Caller:
     return caller
 
 
-Anybody = Annotated[Caller, Depends(Requires(Role.VIEWER))]
+Viewer = Annotated[Caller, Depends(Requires(Role.VIEWER))]
 Developer = Annotated[Caller, Depends(Requires(Role.DEVELOPER))]
 DeveloperCached = Annotated[Caller, Depends(RequiresCached(Role.DEVELOPER))]
 Admin = Annotated[Caller, Depends(Requires(Role.ADMIN))]

@@ -60,4 +60,4 @@ async def services_of(request: Request) -> Services:
     return services
 
 
-Here = Annotated[Services, Depends(services_of)]
+ServicesDep = Annotated[Services, Depends(services_of)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alertctl.channels.base import Channel, ChannelType, Parcel, RateLimit, Receipt, RoutingRule, Verdict
+from alertctl.channels.base import Channel, ChannelType, OutgoingMessage, RateLimit, Receipt, RoutingRule, SendResult
 from alertctl.channels.email import EMAIL
 from alertctl.channels.slack import SLACK
 from alertctl.errors import ConfigError, InvalidEvent
@@ -22,11 +22,11 @@ __all__ = [
     "TARGET_EXAMPLES",
     "Channel",
     "ChannelType",
-    "Parcel",
+    "OutgoingMessage",
     "RateLimit",
     "Receipt",
     "RoutingRule",
-    "Verdict",
+    "SendResult",
     "build",
     "build_all",
     "channel_type",

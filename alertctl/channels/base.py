@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class OutgoingMessage:
     """One delivery as a channel sees it. `plain` asks for plain text after a first one was rejected."""
 
     delivery_id: str
@@ -34,7 +34,7 @@ class Receipt:
     answer: str = ""
 
 
-Verdict = Receipt | DeliveryError
+SendResult = Receipt | DeliveryError
 
 
 class Channel(Protocol):
@@ -49,10 +49,10 @@ class Channel(Protocol):
     deadline: float
     """Seconds that one call of `send` may last in all."""
 
-    def send(self, content: Content, parcels: Sequence[Parcel]) -> list[Verdict]:
+    def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         """One verdict for each parcel, in order. Raises nothing that a provider or a network can cause."""
 
-    def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
+    def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         """What `send` would hand to the provider, as JSON-able data: Slack's payload, or a mail's headers and parts."""
 
     def close(self) -> None:

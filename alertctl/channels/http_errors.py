@@ -42,7 +42,7 @@ def status_reason(status: int) -> Reason:
     return Reason.REJECTED if 400 <= status < 500 else Reason.AMBIGUOUS
 
 
-def status_error(reply: Response, *, detail: str = "", whole_provider: bool = True) -> DeliveryError:
+def status_error(reply: Response, *, detail: str = "", entire_provider: bool = True) -> DeliveryError:
     """The DeliveryError for a reply that isn't success; `detail` defaults to its body, not redacted yet."""
     reason = status_reason(reply.status)
     limited = reason is Reason.RATE_LIMITED
@@ -52,7 +52,7 @@ def status_error(reply: Response, *, detail: str = "", whole_provider: bool = Tr
         status_code(reply.status),
         detail=detail or _explained(reply),
         retry_after=wait,
-        whole_provider=limited and whole_provider,
+        entire_provider=limited and entire_provider,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from alertctl.channels.base import Parcel, Verdict
+from alertctl.channels.base import OutgoingMessage, SendResult
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
 
@@ -20,8 +20,8 @@ class Unconfigured:
     def __init__(self, problem: str) -> None:
         self._problem = problem
 
-    def send(self, content: Content, parcels: Sequence[Parcel]) -> list[Verdict]:
-        return [DeliveryError(Reason.CONFIG, "not_configured", detail=self._problem) for _ in parcels]
+    def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
+        return [DeliveryError(Reason.CONFIG, "not_configured", detail=self._problem) for _ in messages]
 
     def close(self) -> None:
         """Nothing is kept."""
@@ -33,11 +33,11 @@ class UnconfiguredSlack(Unconfigured):
     name = "slack"
     provider = "slack"
 
-    def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
+    def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         """The payload that would be posted."""
         from alertctl.channels.slack.blocks import slack_message
 
-        return slack_message(content, parcel.address, parcel.delivery_id, plain=parcel.plain)
+        return slack_message(content, outgoing.address, outgoing.delivery_id, plain=outgoing.plain)
 
 
 class UnconfiguredEmail(Unconfigured):
@@ -46,11 +46,11 @@ class UnconfiguredEmail(Unconfigured):
     name = "email"
     provider = "smtp"
 
-    def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
+    def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         """What would be sent, from nobody."""
-        from alertctl.channels.email.message import Sender, headers, letter
+        from alertctl.channels.email.message import Sender, headers, render_email
 
-        said = letter(content, parcel.plain)
+        said = render_email(content, outgoing.plain)
         nobody = Sender("nobody@alertctl.invalid")
-        shown = headers(content, parcel.delivery_id, parcel.address, nobody, datetime.now(UTC))
+        shown = headers(content, outgoing.delivery_id, outgoing.address, nobody, datetime.now(UTC))
         return {"headers": shown, "text": said.text, "html": said.html}

@@ -46,9 +46,9 @@ def client_of(context: typer.Context, *, tolerate: bool = False) -> AbstractCont
 
     `tolerate` is that of `config.load`.
     """
-    from alertctl.cli.spool_flush import telling_behind
+    from alertctl.cli.spool_flush import flush_spool_after
 
-    return telling_behind(context, connected(context, tolerate=tolerate))
+    return flush_spool_after(context, connected(context, tolerate=tolerate))
 
 
 def connected(context: typer.Context, *, tolerate: bool = False) -> Client:

@@ -41,7 +41,7 @@ def spool_here() -> Spool:
 
 
 @contextmanager
-def telling_behind(context: typer.Context, client: Client) -> Iterator[Client]:
+def flush_spool_after(context: typer.Context, client: Client) -> Iterator[Client]:
     """A client for one command; what waited in the spool is told after the command has done its work."""
     with client:
         try:
@@ -49,12 +49,12 @@ def telling_behind(context: typer.Context, client: Client) -> Iterator[Client]:
         except (typer.Exit, NotAllowed, NotFound, Conflict) as error:
             # It got through all the same, unless its token did not.
             if not isinstance(error, NotAllowed) or error.authenticated:
-                _tell_behind(context, client)
+                _flush_spool(context, client)
             raise
-        _tell_behind(context, client)
+        _flush_spool(context, client)
 
 
-def _tell_behind(context: typer.Context, client: Client) -> None:
+def _flush_spool(context: typer.Context, client: Client) -> None:
     """Never raises, never changes what the command did: only stderr hears of it."""
     from alertctl.config import state_folder
 
@@ -66,7 +66,7 @@ def _tell_behind(context: typer.Context, client: Client) -> None:
             return
         # Whoever reads what the command printed need not wait for this too.
         sys.stdout.flush()
-        behind = _Behind(client, spool, destination_of(context))
+        behind = _SpoolFlush(client, spool, destination_of(context))
         behind.start()
         behind.join(BUDGET)
         behind.leave()
@@ -74,7 +74,7 @@ def _tell_behind(context: typer.Context, client: Client) -> None:
         warn(f"spool: {error}")
 
 
-class _Behind(threading.Thread):
+class _SpoolFlush(threading.Thread):
     """A flush that may be left alone while it publishes (a repeat is harmless), but not while it sends."""
 
     def __init__(self, client: Client, spool: Spool, where: Destination) -> None:

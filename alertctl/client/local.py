@@ -19,7 +19,7 @@ from alertctl.channels import CHANNEL_NAMES, build, build_all
 from alertctl.config import Settings
 from alertctl.connectivity_test import send_test_message, wait_for_results
 from alertctl.db import Store, upgrade
-from alertctl.dispatcher import Dispatcher, Policy
+from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import Unreachable
 from alertctl.events import EVENT_TYPES
 from alertctl.preview import preview_event
@@ -38,8 +38,8 @@ from alertctl.schemas import (
     PublishRequest,
     Rendered,
     ResendResult,
-    Standing,
     Stats,
+    StatusReport,
     TokenItem,
     UserItem,
 )
@@ -93,7 +93,7 @@ class LocalClient:
 
     @cached_property
     def _dispatcher(self) -> Dispatcher:
-        return Dispatcher(self._store, self._channels, Policy.of(self._settings), now)
+        return Dispatcher(self._store, self._channels, DispatchOptions.of(self._settings), now)
 
     def publish(self, request: PublishRequest) -> EventReceipt:
         publication = prepare(request, self._audience)
@@ -167,9 +167,9 @@ class LocalClient:
     def prune(self, older: timedelta | None, *, dry_run: bool = False) -> Pruned:
         return outbox.prune_by(self._store, outbox.ages(self._settings, older), now(), dry_run=dry_run)
 
-    def status(self) -> Standing:
+    def status(self) -> StatusReport:
         with self._store.reading() as connection:
-            return delivery_log.standing(connection, f"database {self._store.shown}", now(), daemon=False)
+            return delivery_log.status_report(connection, f"database {self._store.shown}", now(), daemon=False)
 
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[ResendResult]:
         with self._store.reading() as connection:

@@ -33,8 +33,8 @@ from alertctl.schemas import (
     PublishRequest,
     Rendered,
     ResendResult,
-    Standing,
     Stats,
+    StatusReport,
     TokenItem,
     UserItem,
 )
@@ -134,8 +134,8 @@ class RemoteClient:
         asked = {"older_than_days": days, "dry_run": dry_run}
         return self._read(Pruned, self._calls.ask("POST", "/delivery-log/prune", asked, repeat=dry_run).data)
 
-    def status(self) -> Standing:
-        found = self._read(Standing, self._calls.get("/status"))
+    def status(self) -> StatusReport:
+        found = self._read(StatusReport, self._calls.get("/status"))
         return replace(found, where=f"server {self._server.root} ({found.where})")
 
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[ResendResult]:

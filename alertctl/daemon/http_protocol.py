@@ -18,7 +18,7 @@ LAST_SECONDS = 2.0
 """What a body's rest gets when the daemon stops."""
 
 
-class Wire(HttpToolsProtocol):
+class HttpProtocol(HttpToolsProtocol):
     """One connection.
 
     Hook into uvicorn 0.54: its settings (https://www.uvicorn.org/settings/) bound neither the headers nor the time in

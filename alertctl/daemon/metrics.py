@@ -15,7 +15,7 @@ from alertctl.db import Store
 from alertctl.error_codes import DUPLICATE
 from alertctl.errors import Unreachable
 from alertctl.models import Status
-from alertctl.outbox import Ended, Lane
+from alertctl.outbox import AttemptResult, ClaimScope
 from alertctl.schemas import EventReceipt, Paused
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 14400)
@@ -66,18 +66,18 @@ class Metrics:
                 if item.status == "suppressed":
                     self._suppressed.labels(_cause(item.error or "")).inc()
 
-    def ended(self, lane: Lane, ended: Sequence[Ended], final: Sequence[bool]) -> None:
+    def ended(self, scope: ClaimScope, ended: Sequence[AttemptResult], final: Sequence[bool]) -> None:
         """Count attempts that ended, and deliveries that are `final` with them."""
         now = self._clock()
         for one, is_final in zip(ended, final, strict=True):
-            if isinstance(one.verdict, Receipt):
-                self._attempts.labels(lane.provider, "success", "").inc()
-                self._deliveries.labels(lane.channel, "success").inc()
-                self._seconds.labels(lane.channel).observe(max(0.0, (now - one.claimed.since).total_seconds()))
+            if isinstance(one.result, Receipt):
+                self._attempts.labels(scope.provider, "success", "").inc()
+                self._deliveries.labels(scope.channel, "success").inc()
+                self._seconds.labels(scope.channel).observe(max(0.0, (now - one.claimed.since).total_seconds()))
                 continue
-            self._attempts.labels(lane.provider, "failed", one.verdict.reason.value).inc()
+            self._attempts.labels(scope.provider, "failed", one.result.reason.value).inc()
             if is_final:
-                self._deliveries.labels(lane.channel, "failed").inc()
+                self._deliveries.labels(scope.channel, "failed").inc()
 
     def expired(self, count: int) -> None:
         """Count deliveries that expired while they waited."""

@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 
 from alertctl import outbox
 from alertctl.config import Settings
-from alertctl.db import Connect, insert_new
+from alertctl.db import TransactionRunner, insert_new
 from alertctl.dispatcher import Dispatcher
 from alertctl.errors import AlertctlError
 from alertctl.models import Run
@@ -32,7 +32,7 @@ STALE_SECONDS = 60.0
 """A scheduler that hasn't beaten for so long is not well."""
 
 
-class Heart:
+class SchedulerHeartbeat:
     """When the scheduler last beat (monotonic seconds)."""
 
     def __init__(self) -> None:
@@ -48,9 +48,9 @@ class Heart:
 
 def schedule(
     settings: Settings,
-    connect: Connect,
+    connect: TransactionRunner,
     dispatcher: Dispatcher,
-    heart: Heart,
+    heartbeat: SchedulerHeartbeat,
     clock: Callable[[], datetime],
     expired: Callable[[int], None],
 ) -> BackgroundScheduler:
@@ -85,7 +85,7 @@ def schedule(
         job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}, timezone="UTC"
     )
     scheduler.add_job(dispatcher.wake, "interval", seconds=DISPATCH_SECONDS, id="dispatch")
-    scheduler.add_job(heart.beat, "interval", seconds=BEAT_SECONDS, id="heartbeat")
+    scheduler.add_job(heartbeat.beat, "interval", seconds=BEAT_SECONDS, id="heartbeat")
     scheduler.add_job(expire, "interval", seconds=EXPIRE_SECONDS, id="expire")
     scheduler.add_job(prune, "interval", minutes=PRUNE_CHECK_MINUTES, id="prune", next_run_time=clock())
     return scheduler

@@ -21,14 +21,14 @@ from alertctl.api import Services, create_app
 from alertctl.channels import build
 from alertctl.config import Settings, loopback
 from alertctl.connectivity_test import send_test_message
-from alertctl.daemon.http_protocol import Wire
+from alertctl.daemon.http_protocol import HttpProtocol
 from alertctl.daemon.logging import set_up
 from alertctl.daemon.metrics import Metrics
-from alertctl.daemon.scheduler import Heart, schedule
+from alertctl.daemon.scheduler import SchedulerHeartbeat, schedule
 from alertctl.daemon.signals import notify, on_stop
 from alertctl.daemon.spool_job import SPOOL_SECONDS, SpoolJob, addresses_of
 from alertctl.db import HEAD, Store, WakeUps, Writer, current_version, upgrade
-from alertctl.dispatcher import Dispatcher, Policy
+from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import ConfigError, Unreachable
 from alertctl.publish import audience_of
 from alertctl.spool import Spool
@@ -80,7 +80,7 @@ def _open(store: Store) -> None:
     while True:
         try:
             upgrade(store)
-            return store.write(outbox.carry_on)
+            return store.write(outbox.resume_sequence_after_restore)
         except Unreachable as error:
             if time.monotonic() >= deadline or store.is_sqlite:
                 raise
@@ -103,10 +103,10 @@ def _running(
     settings: Settings, store: Store, scheduled: bool, addresses: list[str], ending: threading.Event
 ) -> Iterator[FastAPI]:
     """Everything that lives as long as the daemon, in the order in which it may be started and must be stopped."""
-    writer, channels, audience, heart = Writer(store), build(settings), audience_of(settings), Heart()
+    writer, channels, audience, heartbeat = Writer(store), build(settings), audience_of(settings), SchedulerHeartbeat()
     metrics = Metrics(store, now, writer.check)
-    dispatcher = Dispatcher(writer, channels, Policy.of(settings), now, metrics.ended)
-    scheduler = schedule(settings, writer, dispatcher, heart, now, metrics.expired)
+    dispatcher = Dispatcher(writer, channels, DispatchOptions.of(settings), now, metrics.ended)
+    scheduler = schedule(settings, writer, dispatcher, heartbeat, now, metrics.expired)
     spooled = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
     scheduler.add_job(spooled, "interval", seconds=SPOOL_SECONDS, id="spool", next_run_time=now())
     patience = settings.alertctl.deadline + TEST_PATIENCE
@@ -121,7 +121,7 @@ def _running(
         test=lambda channel, to, by: send_test_message(
             store, writer, dispatcher, audience, channel, to, by, now, patience
         ),
-        readiness=partial(_readiness, store, writer, dispatcher, heart, scheduled),
+        readiness=partial(_readiness, store, writer, dispatcher, heartbeat, scheduled),
         metrics=metrics.exposition,
         stopping=ending.is_set,
     )
@@ -153,7 +153,9 @@ def _settle_memory() -> None:
     gc.set_threshold(GARBAGE)
 
 
-def _readiness(store: Store, writer: Writer, dispatcher: Dispatcher, heart: Heart, scheduled: bool) -> dict[str, str]:
+def _readiness(
+    store: Store, writer: Writer, dispatcher: Dispatcher, heartbeat: SchedulerHeartbeat, scheduled: bool
+) -> dict[str, str]:
     """Each part that must be well, with `ok` or what is wrong."""
     parts = {"database": "ok", "migrations": "ok", "scheduler": "ok", "dispatcher": "ok"}
     try:
@@ -166,7 +168,7 @@ def _readiness(store: Store, writer: Writer, dispatcher: Dispatcher, heart: Hear
     if not scheduled:
         parts["scheduler"] = parts["dispatcher"] = "off"
         return parts
-    if not heart.beating:
+    if not heartbeat.beating:
         parts["scheduler"] = "hasn't beaten for a minute"
     if not dispatcher.alive:
         parts["dispatcher"] = "a channel's thread has ended"
@@ -188,7 +190,7 @@ class _Server(uvicorn.Server):
                 app,
                 host=host,
                 port=port,
-                http=Wire,
+                http=HttpProtocol,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

@@ -1,15 +1,15 @@
 """Where rows are kept: the engine, transactions, the one writer of a daemon, wake-ups, migrations."""
 
 from alertctl.db.bulk import bulk_parameter, bulk_rows
-from alertctl.db.engine import Connect, Store, insert_new, insert_or
+from alertctl.db.engine import Store, TransactionRunner, insert_new, insert_or
 from alertctl.db.migrate import HEAD, current_version, upgrade
 from alertctl.db.notifications import WakeUps, announce
 from alertctl.db.writer import Writer
 
 __all__ = [
     "HEAD",
-    "Connect",
     "Store",
+    "TransactionRunner",
     "WakeUps",
     "Writer",
     "announce",

@@ -28,7 +28,7 @@ READ_ONLY = "25006"
 """Postgres's SQLSTATE for a write on a standby, or where default_transaction_read_only is on."""
 
 
-class Connect(Protocol):
+class TransactionRunner(Protocol):
     """Whatever runs a function inside one committed transaction: a Store, or a daemon's Writer."""
 
     def write(self, work: Callable[[Connection], T]) -> T: ...
@@ -53,13 +53,13 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection whose transaction is rolled back at the end. Raises Unreachable."""
-        with self._border(), self.engine.connect() as connection:
+        with self.map_driver_errors(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction, committed at the end; it takes SQLite's write lock at its beginning. Raises Unreachable."""
-        with self._border(), self.engine.connect() as plain:
+        with self.map_driver_errors(), self.engine.connect() as plain:
             connection = plain.execution_options(alertctl_writes=True)
             with self._turn(connection):
                 transaction = connection.begin()
@@ -99,7 +99,7 @@ class Store:
     @contextmanager
     def listening(self) -> Iterator[Any]:
         """The driver's own connection, without transactions, for a daemon that listens on it. Raises Unreachable."""
-        with self._border(), self.engine.connect() as plain:
+        with self.map_driver_errors(), self.engine.connect() as plain:
             plain.execution_options(isolation_level="AUTOCOMMIT")
             raw = plain.connection.driver_connection
             # Whatever it listened to must not go back to the pool with it.
@@ -121,7 +121,7 @@ class Store:
         self.engine.dispose()
 
     @contextmanager
-    def _border(self) -> Iterator[None]:
+    def map_driver_errors(self) -> Iterator[None]:
         try:
             yield
         except exc.SQLAlchemyError as error:

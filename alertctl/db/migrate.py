@@ -71,7 +71,7 @@ def _migrating(store: Store) -> Iterator[Connection]:
 
     They can only be switched off before BEGIN. The connection is closed at the end, so nobody else gets it.
     """
-    with store._border(), store.engine.connect() as plain:
+    with store.map_driver_errors(), store.engine.connect() as plain:
         connection = plain.execution_options(alertctl_writes=True)
         if store.is_sqlite:
             connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
@@ -129,7 +129,7 @@ def _use_wal(store: Store) -> None:
     # WAL can't be switched on inside a transaction; it is kept in the file. While another process does the same, SQLite
     # refuses at once instead of waiting.
     until = time.monotonic() + BUSY_SECONDS
-    with store._border():
+    with store.map_driver_errors():
         raw = store.engine.raw_connection()
         try:
             while not _is_wal(raw, until):

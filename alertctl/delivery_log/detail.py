@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
-from alertctl.channels.base import Channel, Parcel
+from alertctl.channels.base import Channel, OutgoingMessage
 from alertctl.delivery_log.tables import ITEM, attempt, delivery, event, facts, item, users
 from alertctl.errors import NotFound, Reason
 from alertctl.events import restore
@@ -98,11 +98,11 @@ def rendered(connection: Connection, channels: Mapping[str, Channel], id_part: s
     held = (delivery.c.status, delivery.c.error, delivery.c.reason)
     row = connection.execute(select(*columns, *held).where(delivery.c.id == one)).one()
     content = restore(connection.execute(select(event).where(event.c.id == row.event_id)).one())
-    parcel = Parcel(one, row.address, plain=row.reason == Reason.REJECTED)
+    outgoing = OutgoingMessage(one, row.address, plain=row.reason == Reason.REJECTED)
     return Rendered(
         channel=row.channel,
         to=row.address,
         rule=row.rule,
-        held_back=row.error if row.status == "suppressed" else None,
-        message=channels[row.channel].render(content, parcel),
+        suppressed_reason=row.error if row.status == "suppressed" else None,
+        message=channels[row.channel].render(content, outgoing),
     )

@@ -18,7 +18,7 @@ from alertctl.error_codes import DUPLICATE
 from alertctl.errors import InvalidEvent
 from alertctl.models import Status
 from alertctl.outbox import live_reports
-from alertctl.schemas import Count, LogFilter, Paused, Standing, Stats
+from alertctl.schemas import Count, LogFilter, Paused, Stats, StatusReport
 
 GROUPS = {
     "event": delivery.c.event_type,
@@ -130,10 +130,10 @@ def paused(connection: Connection, now: datetime) -> list[Paused]:
     ]
 
 
-def standing(connection: Connection, where: str, now: datetime, *, daemon: bool) -> Standing:
+def status_report(connection: Connection, where: str, now: datetime, *, daemon: bool) -> StatusReport:
     """How this alertctl stands. `where` names its database or address, without secrets."""
     waiting = queue(connection, now)
-    return Standing(
+    return StatusReport(
         where=where,
         version=__version__,
         schema_version=HEAD,

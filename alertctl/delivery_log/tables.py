@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlmodel import SQLModel
 
-from alertctl.models import Attempt, Delivery, Event, Pause, Status, Tally, Tick, User
+from alertctl.models import Attempt, ChangeCounter, Delivery, DeliveryCount, Event, Pause, Status, User
 from alertctl.schemas import DeliveryItem
 
 TABLES = SQLModel.metadata.tables
@@ -15,8 +15,8 @@ attempt = TABLES[str(Attempt.__tablename__)]
 event = TABLES[str(Event.__tablename__)]
 users = TABLES[str(User.__tablename__)]
 pauses = TABLES[str(Pause.__tablename__)]
-tally = TABLES[str(Tally.__tablename__)]
-tick = TABLES[str(Tick.__tablename__)]
+tally = TABLES[str(DeliveryCount.__tablename__)]
+tick = TABLES[str(ChangeCounter.__tablename__)]
 
 ITEM = (
     delivery.c.id,

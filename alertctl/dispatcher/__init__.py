@@ -9,18 +9,18 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from alertctl.channels.base import Channel
-from alertctl.db import Connect
+from alertctl.db import TransactionRunner
 from alertctl.dispatcher.circuit_breaker import CircuitBreaker
-from alertctl.dispatcher.options import Policy, Tally
-from alertctl.dispatcher.rate_limit import Pace
+from alertctl.dispatcher.options import DispatchCounts, DispatchOptions
+from alertctl.dispatcher.rate_limit import RateLimiter
 from alertctl.dispatcher.worker import ChannelWorker, Observe
-from alertctl.outbox import Ended, Instance, Lane
+from alertctl.outbox import AttemptResult, ClaimScope, Instance
 from alertctl.schemas import EventReceipt
 
-__all__ = ["Dispatcher", "Observe", "Policy", "Tally"]
+__all__ = ["DispatchCounts", "DispatchOptions", "Dispatcher", "Observe"]
 
 
-def _nobody(_lane: Lane, _ended: Sequence[Ended], _final: Sequence[bool]) -> None:
+def _nobody(_lane: ClaimScope, _ended: Sequence[AttemptResult], _final: Sequence[bool]) -> None:
     pass
 
 
@@ -32,19 +32,19 @@ class Dispatcher:
 
     def __init__(
         self,
-        connect: Connect,
+        connect: TransactionRunner,
         channels: Mapping[str, Channel],
-        policy: Policy,
+        policy: DispatchOptions,
         clock: Callable[[], datetime],
         observe: Observe = _nobody,
     ) -> None:
         self._connect, self._channels, self._policy = connect, channels, policy
         self._clock, self._observe = clock, observe
-        self._paces = {name: Pace(*limit) for name, limit in policy.rate_limits.items() if limit.per_second}
+        self._paces = {name: RateLimiter(*limit) for name, limit in policy.rate_limits.items() if limit.per_second}
         self._breakers = {name: CircuitBreaker() for name in channels}
         self._workers: list[ChannelWorker] = []
 
-    def run_once(self, event_id: str | None = None) -> Tally:
+    def run_once(self, event_id: str | None = None) -> DispatchCounts:
         """Send what is due, or one event's own deliveries (unpaced), until nothing is left. Raises Unreachable."""
         workers = [self._worker(name, event_id, self._breakers[name]) for name in self._channels]
         threads = [threading.Thread(target=worker.run_until_idle, name=f"alertctl-{worker.name}") for worker in workers]
@@ -55,7 +55,7 @@ class Dispatcher:
         for worker in workers:
             if worker.trouble is not None:
                 raise worker.trouble
-        return sum((worker.tally for worker in workers), Tally())
+        return sum((worker.tally for worker in workers), DispatchCounts())
 
     def send_now(self, name: str, publish: Callable[[Connection], str]) -> None:
         """Publish one event for channel `name` and call its provider at once, whatever its circuit breaker says.
@@ -102,7 +102,7 @@ class Dispatcher:
     ) -> ChannelWorker:
         channel = self._channels[name]
         pace = self._paces.get(name) if event_id is None else None
-        where = Lane(name, channel.provider, event_id)
+        where = ClaimScope(name, channel.provider, event_id)
         return ChannelWorker(
             where, channel, self._connect, self._policy, self._clock, pace, breaker, self._observe, instance
         )

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from alertctl.channels.base import Receipt, Verdict
+from alertctl.channels.base import Receipt, SendResult
 from alertctl.errors import DeliveryError, Reason
 
 PROBE_SECONDS = 30.0
@@ -106,7 +106,7 @@ class CircuitBreaker:
                 self._next_probe = now
             self._probe_number = number
 
-    def record(self, results: Sequence[Verdict], *, probe: bool, now: float, clock: datetime) -> None:
+    def record(self, results: Sequence[SendResult], *, probe: bool, now: float, clock: datetime) -> None:
         """Learn from the results of one request. A rate limit or an outage says nothing about our credentials."""
         refusal = next((one for one in results if isinstance(one, DeliveryError) and one.reason is Reason.CONFIG), None)
         accepted = any(isinstance(one, Receipt) or one.reason in _ABOUT_THE_MESSAGE for one in results)

@@ -17,7 +17,7 @@ and one for good measure."""
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class DispatchOptions:
     """How deliveries are sent: waits between tries (s), the lease (s), threads a channel, the channels' rate limits,
     and the age (s) at which a delivery that waits for us to repair something expires."""
 
@@ -28,14 +28,14 @@ class Policy:
     max_age: float = 72 * 3600.0
 
     @classmethod
-    def of(cls, settings: Settings) -> Policy:
+    def of(cls, settings: Settings) -> DispatchOptions:
         lease = settings.alertctl.lease or LEASE_DEADLINES * settings.alertctl.deadline
         limits = {kind.name: kind.rate_limit(settings) for kind in CHANNEL_TYPES}
         return cls(settings.retry.schedule, lease, settings.alertctl.senders, limits, settings.alertctl.max_age)
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class DispatchCounts:
     """Attempts, and how they ended."""
 
     attempted: int = 0
@@ -43,8 +43,8 @@ class Tally:
     retrying: int = 0
     failed: int = 0
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
+    def __add__(self, other: DispatchCounts) -> DispatchCounts:
+        return DispatchCounts(
             self.attempted + other.attempted,
             self.success + other.success,
             self.retrying + other.retrying,

@@ -14,7 +14,7 @@ LATE = 60.0
 """Seconds after which a promised turn that nobody took is forgotten."""
 
 
-class Pace:
+class RateLimiter:
     """Turns for addresses: `burst` at once, then `per_second`. What goes `at_once` uses up a turn without waiting."""
 
     def __init__(self, per_second: float, burst: int) -> None:

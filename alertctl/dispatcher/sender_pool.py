@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alertctl.models import Urgency
-from alertctl.outbox import Claimed, Ended
+from alertctl.models import Priority
+from alertctl.outbox import AttemptResult, Claimed
 
 RESERVED = 2
 """Threads beside the others that take urgent work only: a stalled provider must not hold up a fresh critical alert."""
@@ -27,14 +27,18 @@ class Job:
 
     @property
     def urgent(self) -> bool:
-        return self.claimed[0].urgency in (Urgency.CRITICAL, Urgency.CRITICAL_RETRY)
+        return self.claimed[0].urgency in (Priority.CRITICAL, Priority.CRITICAL_RETRY)
 
 
 class Senders:
     """Runs `send(job)` on daemon threads that are started as they are needed; hands every result to `done`."""
 
     def __init__(
-        self, name: str, count: int, send: Callable[[Job], list[Ended]], done: Callable[[list[Ended]], None]
+        self,
+        name: str,
+        count: int,
+        send: Callable[[Job], list[AttemptResult]],
+        done: Callable[[list[AttemptResult]], None],
     ) -> None:
         self._name, self._count, self._send, self._done = name, count, send, done
         self._lock = threading.Lock()

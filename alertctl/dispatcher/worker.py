@@ -16,21 +16,21 @@ from sqlalchemy import Connection, bindparam, select
 from sqlmodel import SQLModel
 
 from alertctl import outbox
-from alertctl.channels.base import Channel, Parcel, Receipt, Verdict
-from alertctl.db import Connect
+from alertctl.channels.base import Channel, OutgoingMessage, Receipt, SendResult
+from alertctl.db import TransactionRunner
 from alertctl.dispatcher.circuit_breaker import CircuitBreaker
-from alertctl.dispatcher.options import IN_HAND, Policy, Tally
-from alertctl.dispatcher.rate_limit import Pace
+from alertctl.dispatcher.options import IN_HAND, DispatchCounts, DispatchOptions
+from alertctl.dispatcher.rate_limit import RateLimiter
 from alertctl.dispatcher.sender_pool import RESERVED, Job, Senders
 from alertctl.errors import AlertctlError, DeliveryError, Reason, Unreachable
 from alertctl.events import restore
-from alertctl.models import Event, Urgency
-from alertctl.outbox import Claim, Claimed, Ended, Instance, Lane
+from alertctl.models import Event, Priority
+from alertctl.outbox import AttemptResult, Claim, Claimed, ClaimScope, Instance
 
 log = logging.getLogger("alertctl.dispatcher")
 event = SQLModel.metadata.tables[str(Event.__tablename__)]
 _EVENTS = select(event).where(event.c.id.in_(bindparam("ids", expanding=True)))
-Observe = Callable[[Lane, Sequence[Ended], Sequence[bool]], None]
+Observe = Callable[[ClaimScope, Sequence[AttemptResult], Sequence[bool]], None]
 """Called with attempts that ended, and for each whether its delivery is final."""
 
 POLL = 2.0
@@ -50,26 +50,26 @@ class ChannelWorker:
 
     def __init__(
         self,
-        where: Lane,
+        where: ClaimScope,
         channel: Channel,
-        connect: Connect,
-        policy: Policy,
+        connect: TransactionRunner,
+        policy: DispatchOptions,
         clock: Callable[[], datetime],
-        pace: Pace | None,
+        pace: RateLimiter | None,
         breaker: CircuitBreaker,
         observe: Observe,
         instance: Instance | None,
     ) -> None:
         """`instance` is set in a daemon, which reports its open breaker to the database."""
         self.name = where.channel
-        self.tally = Tally()
+        self.tally = DispatchCounts()
         self.trouble: Exception | None = None
         self._where, self._channel, self._connect, self._policy = where, channel, connect, policy
         self._clock, self._pace, self._breaker, self._observe = clock, pace, breaker, observe
         self._instance = instance
         self._reported_at: float | None = None
         self._changed = threading.Condition()
-        self._ended: list[Ended] = []
+        self._ended: list[AttemptResult] = []
         self._unsent: list[Claimed] = []
         self._jobs_out = 0
         self._lease_ends = 0.0
@@ -206,7 +206,7 @@ class ChannelWorker:
         self._senders.put(jobs)
 
     def _exchange(
-        self, connection: Connection, ended: Sequence[Ended], unsent: Sequence[Claimed]
+        self, connection: Connection, ended: Sequence[AttemptResult], unsent: Sequence[Claimed]
     ) -> tuple[Claim, dict[str, Any], list[bool]]:
         now = self._clock()
         final: list[bool] = []
@@ -229,12 +229,12 @@ class ChannelWorker:
         """Return the seconds until a delivery's turn at its address; a fresh critical alert doesn't wait for it."""
         if self._pace is None:
             return 0.0
-        at_once = claimed.urgency == Urgency.CRITICAL and not self._breaker.is_ramping
+        at_once = claimed.urgency == Priority.CRITICAL and not self._breaker.is_ramping
         return self._pace.wait(claimed, at_once=at_once)
 
-    def _request_probes(self, connection: Connection, ended: Sequence[Ended]) -> None:
+    def _request_probes(self, connection: Connection, ended: Sequence[AttemptResult]) -> None:
         """Ask all instances to probe when a person's own command or test got through."""
-        if self._instance is None and any(isinstance(attempt.verdict, Receipt) for attempt in ended):
+        if self._instance is None and any(isinstance(attempt.result, Receipt) for attempt in ended):
             outbox.request_probes(connection, [self._where.provider])
 
     def _sync_breaker(self, connection: Connection, now: datetime) -> None:
@@ -260,7 +260,7 @@ class ChannelWorker:
         """Return how many deliveries to claim at most, by urgency: enough for all threads, and behind stalled ones
         still room for critical alerts, which have threads of their own."""
         if self._stopping:
-            return (0,) * len(Urgency.ALL)
+            return (0,) * len(Priority.ALL)
         allowed = self._breaker.allowance(self._jobs_out, time.monotonic())
         full = IN_HAND * self._policy.senders
         critical, normal = (self._room(room, allowed) for room in (full + 2 * RESERVED, full))
@@ -290,7 +290,7 @@ class ChannelWorker:
                 jobs.append(Job(events[event_id], together[start : start + size], expires, probe))
         return jobs
 
-    def _send(self, job: Job) -> list[Ended]:
+    def _send(self, job: Job) -> list[AttemptResult]:
         started = time.monotonic()
         if started >= job.expires:
             # Frozen past the lease: somebody else has it by now.
@@ -298,21 +298,23 @@ class ChannelWorker:
         once = job.event.is_test
         if job.event.expires_at is not None and self._clock() >= job.event.expires_at:
             late = DeliveryError(Reason.EXPIRED, "expired", detail=f"not sent: it expired at {job.event.expires_at}")
-            return [Ended(claimed, late, None) for claimed in job.claimed]
+            return [AttemptResult(claimed, late, None) for claimed in job.claimed]
         if not self._breaker.may_send(probe=job.probe):
             with self._changed:
                 self._unsent += job.claimed
             return []
-        parcels = [Parcel(claimed.delivery_id, claimed.address, claimed.plain) for claimed in job.claimed]
-        verdicts = self._verdicts(job, parcels)
+        messages = [OutgoingMessage(claimed.delivery_id, claimed.address, claimed.plain) for claimed in job.claimed]
+        verdicts = self._verdicts(job, messages)
         ended = time.monotonic()
         self._breaker.record(verdicts, probe=job.probe, now=ended, clock=self._clock())
         took = round((ended - started) * 1000)
-        return [Ended(claimed, verdict, took, once) for claimed, verdict in zip(job.claimed, verdicts, strict=True)]
+        return [
+            AttemptResult(claimed, result, took, once) for claimed, result in zip(job.claimed, verdicts, strict=True)
+        ]
 
-    def _verdicts(self, job: Job, parcels: Sequence[Parcel]) -> list[Verdict]:
+    def _verdicts(self, job: Job, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         try:
-            return self._channel.send(restore(job.event, self._clock()), parcels)
+            return self._channel.send(restore(job.event, self._clock()), messages)
         except (OSError, MemoryError) as error:
             # Ours, not the provider's: a full disk, no memory, no file descriptors.
             log.exception("%s: this machine failed", self.name)
@@ -322,9 +324,9 @@ class ChannelWorker:
             # A mistake of ours must not end a sender; whether the message went out nobody knows.
             log.exception("%s: unexpected", self.name)
             failure = DeliveryError(Reason.AMBIGUOUS, "internal_error", detail=type(error).__name__)
-        return [failure] * len(parcels)
+        return [failure] * len(messages)
 
-    def _finish(self, ended: list[Ended]) -> None:
+    def _finish(self, ended: list[AttemptResult]) -> None:
         with self._changed:
             self._ended += ended
             self._jobs_out -= 1
@@ -356,10 +358,10 @@ class ChannelWorker:
             log.info("%s accepts messages again; its deliveries go on", provider)
         self._refused_before = refusal is not None
 
-    def _account(self, ended: Sequence[Ended], final: Sequence[bool]) -> None:
-        success = sum(isinstance(attempt.verdict, Receipt) for attempt in ended)
+    def _account(self, ended: Sequence[AttemptResult], final: Sequence[bool]) -> None:
+        success = sum(isinstance(attempt.result, Receipt) for attempt in ended)
         failed = sum(final) - success
-        self.tally += Tally(len(ended), success, len(ended) - success - failed, failed)
+        self.tally += DispatchCounts(len(ended), success, len(ended) - success - failed, failed)
         self._observe(self._where, ended, final)
 
     def _wind_up(self) -> None:

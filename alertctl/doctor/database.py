@@ -18,8 +18,8 @@ from alertctl.config import Settings
 from alertctl.db import HEAD, Store, current_version
 from alertctl.delivery_log import queue
 from alertctl.delivery_log.tables import delivery
-from alertctl.doctor.result import Found, failure, fix_for_pause, ok, unknown, warning
-from alertctl.doctor.runner import Examination
+from alertctl.doctor.result import CheckResult, failure, fix_for_pause, ok, unknown, warning
+from alertctl.doctor.runner import CheckRun
 from alertctl.errors import ConfigError, Reason, Unreachable
 from alertctl.models import Status
 from alertctl.schemas import Paused
@@ -49,11 +49,11 @@ class Log:
     missing: str = ""
 
 
-def reachable(examination: Examination) -> Found:
-    on_disk = _file(examination.settings) is not None
+def reachable(check_run: CheckRun) -> CheckResult:
+    on_disk = _file(check_run.settings) is not None
     fix = _REACH_IT_ON_DISK if on_disk else REACH_IT_ON_NETWORK
     try:
-        log = examination.once(found_log)
+        log = check_run.once(open_log)
     except Unreachable as error:
         return failure(str(error), fix)
     if log.store is None:
@@ -63,9 +63,9 @@ def reachable(examination: Examination) -> Found:
     return ok(log.store.shown)
 
 
-def migrated(examination: Examination) -> Found:
+def migrated(check_run: CheckRun) -> CheckResult:
     try:
-        log = examination.once(found_log)
+        log = check_run.once(open_log)
     except (Unreachable, ConfigError):
         return _after_reaching()
     if log.version == HEAD:
@@ -82,9 +82,9 @@ def migrated(examination: Examination) -> Found:
     )
 
 
-def oldest_due(examination: Examination) -> Found:
-    def look(connection: Connection) -> Found:
-        standing = queue(connection, examination.now)
+def oldest_due(check_run: CheckRun) -> CheckResult:
+    def look(connection: Connection) -> CheckResult:
+        standing = queue(connection, check_run.now)
         waiting, late = sum(standing.depth.values()), standing.oldest_due_seconds
         if late > LATE_SECONDS:
             return warning(
@@ -93,36 +93,36 @@ def oldest_due(examination: Examination) -> Found:
             )
         return ok(f"{_deliveries(waiting)}, none more than {_span(LATE_SECONDS)} late")
 
-    return _read(examination, look)
+    return _read(check_run, look)
 
 
-def last_slack_success(examination: Examination) -> Found:
-    return _read(examination, lambda connection: _last_success(connection, "slack", examination.now))
+def last_slack_success(check_run: CheckRun) -> CheckResult:
+    return _read(check_run, lambda connection: _last_success(connection, "slack", check_run.now))
 
 
-def last_email_success(examination: Examination) -> Found:
-    return _read(examination, lambda connection: _last_success(connection, "email", examination.now))
+def last_email_success(check_run: CheckRun) -> CheckResult:
+    return _read(check_run, lambda connection: _last_success(connection, "email", check_run.now))
 
 
-def paused_providers(examination: Examination) -> Found:
+def paused_providers(check_run: CheckRun) -> CheckResult:
     """Every provider that isn't called now, and what waits because our credentials or settings were refused."""
 
-    def look(connection: Connection) -> Found:
-        standing = queue(connection, examination.now)
+    def look(connection: Connection) -> CheckResult:
+        standing = queue(connection, check_run.now)
         breakers = [pause for pause in standing.paused if pause.breaker]
         rate_limits = [pause for pause in standing.paused if not pause.breaker]
         if breakers:
             fixes = dict.fromkeys(fix_for_pause(pause.code, pause.provider) for pause in breakers)
-            return failure("; ".join(_breaker(pause, examination.now) for pause in breakers), " ".join(fixes))
+            return failure("; ".join(_breaker(pause, check_run.now) for pause in breakers), " ".join(fixes))
         refused = _refused(connection)
         if refused:
             waiting = "; ".join(f"{_deliveries(row.count)} on {row.channel}: {row.error}" for row in refused)
             return warning(waiting, " ".join(dict.fromkeys(fix_for_pause(row.error, row.channel) for row in refused)))
         if rate_limits:
-            return warning("; ".join(_rate_limit(pause, examination.now) for pause in rate_limits), _GOES_ON)
+            return warning("; ".join(_rate_limit(pause, check_run.now) for pause in rate_limits), _GOES_ON)
         return ok("none")
 
-    return _read(examination, look)
+    return _read(check_run, look)
 
 
 _GOES_ON = "Nothing to do: it goes on by itself."
@@ -153,14 +153,14 @@ def _rate_limit(pause: Paused, now: datetime) -> str:
 # --- reading ---
 
 
-def found_log(examination: Examination) -> Log:
+def open_log(check_run: CheckRun) -> Log:
     """Raises Unreachable or ConfigError (no driver). A file that isn't there is left so."""
-    url = examination.settings.database.url
-    path = _file(examination.settings)
+    url = check_run.settings.database.url
+    path = _file(check_run.settings)
     if path is not None and not path.exists():
         return Log(None, missing=str(path))
     store = Store(url)
-    examination.closing(store.close)
+    check_run.closing(store.close)
     version = current_version(store)
     return Log(store, version, _write_error(store, version))
 
@@ -192,10 +192,10 @@ def _check_creation(store: Store) -> None:
         connection.rollback()
 
 
-def _read(examination: Examination, look: Callable[[Connection], Found]) -> Found:
+def _read(check_run: CheckRun, look: Callable[[Connection], CheckResult]) -> CheckResult:
     """What `look` finds in the delivery log, if there is one of our version."""
     try:
-        log = examination.once(found_log)
+        log = check_run.once(open_log)
         if log.store is None or log.version is None:
             return ok("nothing yet: the delivery log is empty")
         if log.version != HEAD:
@@ -206,14 +206,14 @@ def _read(examination: Examination, look: Callable[[Connection], Found]) -> Foun
         return _after_reaching()
 
 
-def _after_reaching() -> Found:
+def _after_reaching() -> CheckResult:
     return unknown("the database has to be reachable first")
 
 
 # --- judging ---
 
 
-def _last_success(connection: Connection, channel: str, now: datetime) -> Found:
+def _last_success(connection: Connection, channel: str, now: datetime) -> CheckResult:
     """By the newest deliveries' ids, which grow with time: an index serves that at any size of the log."""
     newest = (
         select(delivery.c.status, delivery.c.error, delivery.c.next_attempt_at, delivery.c.updated_at)

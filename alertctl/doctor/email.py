@@ -5,8 +5,8 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from alertctl.config.settings import Email
-from alertctl.doctor.result import Found, failure, ok, warning
-from alertctl.doctor.runner import Examination
+from alertctl.doctor.result import CheckResult, failure, ok, warning
+from alertctl.doctor.runner import CheckRun
 from alertctl.doctor.settings import switched_on
 from alertctl.doctor.settings import well_set as settings_well_set
 from alertctl.error_codes import ERROR_CODES
@@ -14,18 +14,18 @@ from alertctl.error_codes import ERROR_CODES
 _ELSEWHERE = ("EMAIL_ENABLED", "EMAIL_FROM_ADDRESS", "SENDGRID_API_KEY", "SMTP_HOST")
 
 
-def enabled(examination: Examination) -> Found:
-    settings = examination.settings
+def enabled(check_run: CheckRun) -> CheckResult:
+    settings = check_run.settings
     return switched_on(settings.email.enabled, settings.slack.enabled, "email", "EMAIL_ENABLED")
 
 
-def well_set(examination: Examination) -> Found:
-    return settings_well_set(examination.settings, ("EMAIL_", "SENDGRID_", "SMTP_", "NOTIFICATION_"), _ELSEWHERE)
+def well_set(check_run: CheckRun) -> CheckResult:
+    return settings_well_set(check_run.settings, ("EMAIL_", "SENDGRID_", "SMTP_", "NOTIFICATION_"), _ELSEWHERE)
 
 
-def sender(examination: Examination) -> Found:
+def sender(check_run: CheckRun) -> CheckResult:
     """Whether the sender's domain is one that other servers can know. Nothing is looked up."""
-    address = examination.settings.email.from_address
+    address = check_run.settings.email.from_address
     domain = address.rpartition("@")[2]
     if address == Email.model_fields["from_address"].default:
         return warning(f"is still {address}: few servers accept that", "Set EMAIL_FROM_ADDRESS to an address of yours.")
@@ -37,15 +37,15 @@ def sender(examination: Examination) -> Found:
     return ok(address)
 
 
-def recipients(examination: Examination) -> Found:
-    admins = examination.settings.notification.admin_emails
+def recipients(check_run: CheckRun) -> CheckResult:
+    admins = check_run.settings.notification.admin_emails
     if admins:
         return ok(", ".join(admins))
     return warning("none are set: only users' own preferences bring email to anybody", "Set NOTIFICATION_ADMIN_EMAILS.")
 
 
-def provider(examination: Examination) -> Found:
-    settings = examination.settings
+def provider(check_run: CheckRun) -> CheckResult:
+    settings = check_run.settings
     if settings.sendgrid.api_key.get_secret_value():
         return ok(f"SendGrid at {urlsplit(settings.sendgrid.api_url).hostname}, because SENDGRID_API_KEY is set")
     if settings.smtp.host:

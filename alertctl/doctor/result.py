@@ -20,7 +20,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CheckResult:
     """`what` may quote a provider and isn't redacted yet; `fix` is our own sentence, empty for what is ok."""
 
     outcome: Outcome
@@ -28,20 +28,20 @@ class Found:
     fix: str = ""
 
 
-def ok(what: str) -> Found:
-    return Found(Outcome.OK, what)
+def ok(what: str) -> CheckResult:
+    return CheckResult(Outcome.OK, what)
 
 
-def warning(what: str, fix: str) -> Found:
-    return Found(Outcome.WARNING, what, fix)
+def warning(what: str, fix: str) -> CheckResult:
+    return CheckResult(Outcome.WARNING, what, fix)
 
 
-def failure(what: str, fix: str) -> Found:
-    return Found(Outcome.FAILURE, what, fix)
+def failure(what: str, fix: str) -> CheckResult:
+    return CheckResult(Outcome.FAILURE, what, fix)
 
 
-def unknown(what: str, fix: str = "") -> Found:
-    return Found(Outcome.UNKNOWN, what, fix)
+def unknown(what: str, fix: str = "") -> CheckResult:
+    return CheckResult(Outcome.UNKNOWN, what, fix)
 
 
 def outcome_of(error: DeliveryError) -> Outcome:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from alertctl.config import Settings
 from alertctl.deadline import Deadline
-from alertctl.doctor.result import Found, Outcome, failure, unknown
+from alertctl.doctor.result import CheckResult, Outcome, failure, unknown
 from alertctl.errors import ConfigError
 from alertctl.http.proxies import proxy_passwords
 from alertctl.text import Redactor, fit
@@ -26,7 +26,7 @@ _LINE = 300
 """Characters of a sentence that are worth reading."""
 
 
-class Examination:
+class CheckRun:
     """What the checks of one run share: the settings, the time, and facts that are found out only once."""
 
     def __init__(self, settings: Settings, now: datetime, seconds: float = CHECK_SECONDS) -> None:
@@ -41,7 +41,7 @@ class Examination:
         """For the calls of one check, from now on: no longer than a send of a message would get."""
         return Deadline(self._call_seconds)
 
-    def once(self, find: Callable[[Examination], T]) -> T:
+    def once(self, find: Callable[[CheckRun], T]) -> T:
         """What `find` returns or raises. The first thread that asks finds out, the others wait for it."""
         with self._lock:
             known = find in self._facts
@@ -76,9 +76,9 @@ class Check:
 
     area: str
     name: str
-    run: Callable[[Examination], Found]
+    run: Callable[[CheckRun], CheckResult]
     applies: Callable[[Settings], bool] = _always
-    late: Found | None = None
+    late: CheckResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,49 +95,49 @@ class Finding:
 def run(checks: Sequence[Check], settings: Settings, now: datetime, seconds: float = CHECK_SECONDS) -> list[Finding]:
     """One finding for each check that applies, in the order of `checks`, after `seconds` at most. Raises nothing."""
     redact = Redactor([*settings.secrets(), *proxy_passwords()], username=settings.smtp.username)
-    examination = Examination(settings, now, seconds)
+    check_run = CheckRun(settings, now, seconds)
     due = [check for check in checks if check.applies(settings)]
     try:
-        answers = _side_by_side(due, examination, seconds)
+        answers = _side_by_side(due, check_run, seconds)
     finally:
-        examination.close()
+        check_run.close()
     return [_finding(check, found, redact) for check, found in zip(due, answers, strict=True)]
 
 
-def _side_by_side(checks: Sequence[Check], examination: Examination, seconds: float) -> list[Found]:
+def _side_by_side(checks: Sequence[Check], check_run: CheckRun, seconds: float) -> list[CheckResult]:
     ends = time.monotonic() + seconds
-    started = [(check, _start(check, examination)) for check in checks]
+    started = [(check, _start(check, check_run)) for check in checks]
     return [_awaited(check, answer, ends - time.monotonic(), seconds) for check, answer in started]
 
 
-def _start(check: Check, examination: Examination) -> Future[Found]:
+def _start(check: Check, check_run: CheckRun) -> Future[CheckResult]:
     """On a daemon thread: one that hangs is left behind."""
-    answer: Future[Found] = Future()
+    answer: Future[CheckResult] = Future()
 
     def work() -> None:
-        answer.set_result(_answer(check, examination))
+        answer.set_result(_answer(check, check_run))
 
     threading.Thread(target=work, name=f"doctor-{check.area}-{check.name}", daemon=True).start()
     return answer
 
 
-def _answer(check: Check, examination: Examination) -> Found:
+def _answer(check: Check, check_run: CheckRun) -> CheckResult:
     try:
-        return check.run(examination)
+        return check.run(check_run)
     except ConfigError as error:
         return failure("; ".join(error.problems), "Correct that setting (alertctl config check).")
     except Exception as error:
         return unknown(f"the check itself failed: {type(error).__name__}: {error}")
 
 
-def _awaited(check: Check, answer: Future[Found], left: float, seconds: float) -> Found:
+def _awaited(check: Check, answer: Future[CheckResult], left: float, seconds: float) -> CheckResult:
     try:
         return answer.result(max(0.0, left))
     except TimeoutError:
         return check.late or unknown(f"no answer within {seconds:g} s")
 
 
-def _finding(check: Check, found: Found, redact: Redactor) -> Finding:
+def _finding(check: Check, found: CheckResult, redact: Redactor) -> Finding:
     # A fix is our own words: a password that is a common word must not tear holes into it.
     what, fix = fit(redact.mask(found.what), _LINE, line=True), fit(found.fix, _LINE, line=True)
     return Finding(check.area, check.name, found.outcome, what, fix)

@@ -7,8 +7,8 @@ import re
 
 from alertctl.channels.email.sendgrid import sendgrid_verdict
 from alertctl.doctor.carrier import ask
-from alertctl.doctor.result import Found, failure, fix_for, ok, unknown, warning
-from alertctl.doctor.runner import Examination
+from alertctl.doctor.result import CheckResult, failure, fix_for, ok, unknown, warning
+from alertctl.doctor.runner import CheckRun
 from alertctl.error_codes import ERROR_CODES
 from alertctl.errors import DeliveryError
 from alertctl.http.client import Response
@@ -19,9 +19,9 @@ _KEY = re.compile(r"SG\.[\w-]+\.[\w-]+")
 _TRY = "alertctl test email tries it with a real message."
 
 
-def key(examination: Examination) -> Found:
+def key(check_run: CheckRun) -> CheckResult:
     """Shaped like an API key. Its text is never shown."""
-    found = _key(examination)
+    found = _key(check_run)
     if isinstance(found, DeliveryError):
         return failure(found.detail, ERROR_CODES[found.code].fix)
     if _KEY.fullmatch(found):
@@ -29,23 +29,23 @@ def key(examination: Examination) -> Found:
     return warning("doesn't look like an API key (SG.….…)", ERROR_CODES["unauthorized"].fix)
 
 
-def may_send(examination: Examination) -> Found:
+def may_send(check_run: CheckRun) -> CheckResult:
     """GET /v3/scopes. Not being told isn't a "no": a key that may only send mail may not be allowed to ask."""
-    found = _key(examination)
+    found = _key(check_run)
     if isinstance(found, DeliveryError):
         return unknown("the key has to be usable first")
-    settings = examination.settings
+    settings = check_run.settings
     url = f"{settings.sendgrid.api_url.rstrip('/')}/v3/scopes"
     headers = {"Authorization": f"Bearer {found}", "User-Agent": "alertctl"}
     try:
-        reply = ask(examination, "GET", url, headers, b"", examination.deadline())
+        reply = ask(check_run, "GET", url, headers, b"", check_run.deadline())
     except DeliveryError as error:
         what = f"no answer from SendGrid: {error.code} ({error.detail})"
         return failure(what, fix_for(error, "sendgrid"))
     return _judged(reply)
 
 
-def _judged(reply: Response) -> Found:
+def _judged(reply: Response) -> CheckResult:
     if reply.status == 200:
         return _granted(_scopes(reply))
     error = sendgrid_verdict(reply)
@@ -57,7 +57,7 @@ def _judged(reply: Response) -> Found:
     return unknown(f"SendGrid doesn't tell what the key may do ({detail})", _TRY)
 
 
-def _granted(scopes: list[object] | None) -> Found:
+def _granted(scopes: list[object] | None) -> CheckResult:
     if scopes is None:
         return unknown("SendGrid's answer has no scopes in it", _TRY)
     if SCOPE in scopes:
@@ -77,6 +77,6 @@ def _scopes(reply: Response) -> list[object] | None:
     return scopes if isinstance(scopes, list) else None
 
 
-def _key(examination: Examination) -> str | DeliveryError:
-    secret = examination.settings.sendgrid.api_key.get_secret_value()
+def _key(check_run: CheckRun) -> str | DeliveryError:
+    secret = check_run.settings.sendgrid.api_key.get_secret_value()
     return credential(secret, "SENDGRID_API_KEY", missing="unauthorized")

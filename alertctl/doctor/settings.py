@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alertctl.config import Settings, check
-from alertctl.doctor.result import Found, failure, ok, warning
+from alertctl.doctor.result import CheckResult, failure, ok, warning
 
 
-def well_set(settings: Settings, prefixes: tuple[str, ...], elsewhere: Sequence[str]) -> Found:
+def well_set(settings: Settings, prefixes: tuple[str, ...], elsewhere: Sequence[str]) -> CheckResult:
     """The problems of settings whose names begin so, but for those that have a check of their own."""
     problems = [
         problem for problem in check(settings) if problem.name.startswith(prefixes) and problem.name not in elsewhere
@@ -20,7 +20,7 @@ def well_set(settings: Settings, prefixes: tuple[str, ...], elsewhere: Sequence[
     return (failure if any(problem.severity == "error" for problem in problems) else warning)(what, fix)
 
 
-def switched_on(on: bool, other_on: bool, name: str, variable: str) -> Found:
+def switched_on(on: bool, other_on: bool, name: str, variable: str) -> CheckResult:
     """Being off is a choice, unless nothing is on."""
     if on:
         return ok(f"{name} is on")

@@ -14,8 +14,8 @@ from alertctl.channels.base import Receipt
 from alertctl.channels.slack.channel import slack_verdict
 from alertctl.deadline import Deadline
 from alertctl.doctor.carrier import ask
-from alertctl.doctor.result import Found, failure, fix_for, is_slacks_word, ok, outcome_of, unknown, warning
-from alertctl.doctor.runner import Examination
+from alertctl.doctor.result import CheckResult, failure, fix_for, is_slacks_word, ok, outcome_of, unknown, warning
+from alertctl.doctor.runner import CheckRun
 from alertctl.doctor.settings import switched_on
 from alertctl.doctor.settings import well_set as settings_well_set
 from alertctl.error_codes import ERROR_CODES
@@ -45,18 +45,18 @@ class Workspace:
     scopes: frozenset[str] | None
 
 
-def enabled(examination: Examination) -> Found:
-    settings = examination.settings
+def enabled(check_run: CheckRun) -> CheckResult:
+    settings = check_run.settings
     return switched_on(settings.slack.enabled, settings.email.enabled, "Slack", "SLACK_ENABLED")
 
 
-def well_set(examination: Examination) -> Found:
-    return settings_well_set(examination.settings, ("SLACK_",), ("SLACK_ENABLED", "SLACK_BOT_TOKEN"))
+def well_set(check_run: CheckRun) -> CheckResult:
+    return settings_well_set(check_run.settings, ("SLACK_",), ("SLACK_ENABLED", "SLACK_BOT_TOKEN"))
 
 
-def token(examination: Examination) -> Found:
+def token(check_run: CheckRun) -> CheckResult:
     """Set, and shaped like a bot's token. Its text is never shown."""
-    found = _token(examination)
+    found = _token(check_run)
     if isinstance(found, DeliveryError):
         return failure(found.detail, ERROR_CODES[found.code].fix)
     if _BOT_TOKEN.fullmatch(found):
@@ -66,19 +66,19 @@ def token(examination: Examination) -> Found:
     return warning("doesn't begin with xoxb-: it is no bot token", ERROR_CODES["invalid_auth"].fix)
 
 
-def identity(examination: Examination) -> Found:
+def identity(check_run: CheckRun) -> CheckResult:
     """auth.test: is the token good, and whose is it?"""
-    if isinstance(_token(examination), DeliveryError):
+    if isinstance(_token(check_run), DeliveryError):
         return unknown("the token has to be usable first")
-    who = examination.once(workspace)
+    who = check_run.once(workspace)
     if isinstance(who, DeliveryError):
         return _trouble(who)
     return ok(f"team {who.team}, bot {who.bot}, {who.url}")
 
 
-def may_write(examination: Examination) -> Found:
-    scopes = _scopes(examination)
-    if isinstance(scopes, Found):
+def may_write(check_run: CheckRun) -> CheckResult:
+    scopes = _scopes(check_run)
+    if isinstance(scopes, CheckResult):
         return scopes
     return (
         ok("granted")
@@ -87,14 +87,14 @@ def may_write(examination: Examination) -> Found:
     )
 
 
-def may_write_uninvited(examination: Examination) -> Found:
+def may_write_uninvited(check_run: CheckRun) -> CheckResult:
     """chat:write.public: nice to have, unless the bot is a member where it posts."""
-    scopes = _scopes(examination)
-    if isinstance(scopes, Found):
+    scopes = _scopes(check_run)
+    if isinstance(scopes, CheckResult):
         return scopes
     if WRITE_PUBLIC in scopes:
         return ok("granted")
-    found = examination.once(conversation)
+    found = check_run.once(conversation)
     if isinstance(found, Mapping) and found.get("is_member"):
         return ok("not granted, and not needed: the bot is in the default channel")
     return warning(
@@ -103,16 +103,16 @@ def may_write_uninvited(examination: Examination) -> Found:
     )
 
 
-def default_channel(examination: Examination) -> Found:
+def default_channel(check_run: CheckRun) -> CheckResult:
     """Whether it can be posted to, as far as the scopes let one know without posting."""
-    channel = examination.settings.slack.default_channel
-    found = examination.once(conversation)
-    if isinstance(found, Found):
+    channel = check_run.settings.slack.default_channel
+    found = check_run.once(conversation)
+    if isinstance(found, CheckResult):
         return found
     if found.get("is_archived"):
         return failure(f"{channel}: is_archived", "Unarchive it, or name another one in SLACK_DEFAULT_CHANNEL.")
-    scopes = _scopes(examination)
-    if isinstance(scopes, Found) or WRITE not in scopes:
+    scopes = _scopes(check_run)
+    if isinstance(scopes, CheckResult) or WRITE not in scopes:
         return unknown(f"{channel} exists; {WRITE} has to be granted first")
     if found.get("is_member"):
         return ok(f"{channel}: the bot is a member")
@@ -124,12 +124,12 @@ def default_channel(examination: Examination) -> Found:
 # --- facts, each found out once ---
 
 
-def workspace(examination: Examination) -> Workspace | DeliveryError:
-    deadline = examination.deadline()
-    found = _token(examination)
+def workspace(check_run: CheckRun) -> Workspace | DeliveryError:
+    deadline = check_run.deadline()
+    found = _token(check_run)
     if isinstance(found, DeliveryError):
         return found
-    answer = _call(examination, "auth.test", {}, deadline)
+    answer = _call(check_run, "auth.test", {}, deadline)
     if isinstance(answer, DeliveryError):
         return answer
     said, reply = answer
@@ -139,12 +139,12 @@ def workspace(examination: Examination) -> Workspace | DeliveryError:
     return Workspace(team, bot, url, scopes)
 
 
-def conversation(examination: Examination) -> Mapping[str, Any] | Found:
+def conversation(check_run: CheckRun) -> Mapping[str, Any] | CheckResult:
     """What Slack tells of the default channel, or why we can't ask, or that there is none."""
-    deadline = examination.deadline()
-    channel = examination.settings.slack.default_channel
-    scopes = _scopes(examination)
-    if isinstance(scopes, Found):
+    deadline = check_run.deadline()
+    channel = check_run.settings.slack.default_channel
+    scopes = _scopes(check_run)
+    if isinstance(scopes, CheckResult):
         return scopes
     if READ_PUBLIC not in scopes:
         return unknown(
@@ -152,22 +152,22 @@ def conversation(examination: Examination) -> Mapping[str, Any] | Found:
             "alertctl test slack tries it with a real message.",
         )
     if _ID.fullmatch(channel):
-        answer = _call(examination, "conversations.info", {"channel": channel}, deadline)
+        answer = _call(check_run, "conversations.info", {"channel": channel}, deadline)
         found = answer if isinstance(answer, DeliveryError) else answer[0].get("channel")
     else:
-        found = _search(examination, channel_identity("slack", channel), scopes, deadline)
+        found = _search(check_run, channel_identity("slack", channel), scopes, deadline)
     return found if isinstance(found, Mapping) else _not_found(channel, found, scopes)
 
 
 def _search(
-    examination: Examination, name: str, scopes: frozenset[str], deadline: Deadline
+    check_run: CheckRun, name: str, scopes: frozenset[str], deadline: Deadline
 ) -> Mapping[str, Any] | DeliveryError:
     """A channel by its name: Slack can only list them all, a page at a time."""
     types = "public_channel,private_channel" if READ_PRIVATE in scopes else "public_channel"
     cursor = ""
     for _ in range(PAGES):
         asked = {"limit": str(PAGE), "types": types, **({"cursor": cursor} if cursor else {})}
-        answer = _call(examination, "conversations.list", asked, deadline)
+        answer = _call(check_run, "conversations.list", asked, deadline)
         if isinstance(answer, DeliveryError):
             return answer
         listed, more = answer[0].get("channels"), answer[0].get("response_metadata")
@@ -180,7 +180,7 @@ def _search(
     return DeliveryError(Reason.UNAVAILABLE, "too_many_channels")
 
 
-def _not_found(channel: str, error: object, scopes: frozenset[str]) -> Found:
+def _not_found(channel: str, error: object, scopes: frozenset[str]) -> CheckResult:
     code = error.code if isinstance(error, DeliveryError) else "bad_reply"
     if code != "channel_not_found":
         return unknown(
@@ -197,8 +197,8 @@ def _not_found(channel: str, error: object, scopes: frozenset[str]) -> Found:
     )
 
 
-def _scopes(examination: Examination) -> frozenset[str] | Found:
-    who = examination.once(workspace)
+def _scopes(check_run: CheckRun) -> frozenset[str] | CheckResult:
+    who = check_run.once(workspace)
     if isinstance(who, DeliveryError):
         return unknown(_AFTER_AUTH)
     if who.scopes is None:
@@ -206,8 +206,8 @@ def _scopes(examination: Examination) -> frozenset[str] | Found:
     return who.scopes
 
 
-def _token(examination: Examination) -> str | DeliveryError:
-    secret = examination.settings.slack.bot_token.get_secret_value()
+def _token(check_run: CheckRun) -> str | DeliveryError:
+    secret = check_run.settings.slack.bot_token.get_secret_value()
     return credential(secret, "SLACK_BOT_TOKEN", missing="not_authed")
 
 
@@ -215,23 +215,23 @@ def _token(examination: Examination) -> str | DeliveryError:
 
 
 def _call(
-    examination: Examination, method: str, arguments: Mapping[str, str], deadline: Deadline
+    check_run: CheckRun, method: str, arguments: Mapping[str, str], deadline: Deadline
 ) -> tuple[Mapping[str, Any], Response] | DeliveryError:
     """One call of a method that changes nothing: what it answered if `ok` is true."""
-    url = f"{examination.settings.slack.api_url}{method}"
+    url = f"{check_run.settings.slack.api_url}{method}"
     headers = {
-        "Authorization": f"Bearer {_token(examination)}",
+        "Authorization": f"Bearer {_token(check_run)}",
         "Content-Type": "application/x-www-form-urlencoded",
     }
     try:
-        reply = ask(examination, "POST", url, headers, urlencode(arguments).encode(), deadline)
+        reply = ask(check_run, "POST", url, headers, urlencode(arguments).encode(), deadline)
     except DeliveryError as error:
         return error
     said = _said(reply)
     if said is not None:
         return said, reply
-    verdict = slack_verdict(reply)
-    return DeliveryError(Reason.AMBIGUOUS, "bad_reply") if isinstance(verdict, Receipt) else verdict
+    result = slack_verdict(reply)
+    return DeliveryError(Reason.AMBIGUOUS, "bad_reply") if isinstance(result, Receipt) else result
 
 
 def _said(reply: Response) -> Mapping[str, Any] | None:
@@ -244,10 +244,10 @@ def _said(reply: Response) -> Mapping[str, Any] | None:
     return said if good else None
 
 
-def _trouble(error: DeliveryError) -> Found:
+def _trouble(error: DeliveryError) -> CheckResult:
     what = (
         f"Slack says {error.code}"
         if is_slacks_word(error)
         else f"no good answer from Slack: {error.code} ({error.detail})"
     )
-    return Found(outcome_of(error), what, fix_for(error, "slack"))
+    return CheckResult(outcome_of(error), what, fix_for(error, "slack"))

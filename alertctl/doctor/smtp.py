@@ -12,8 +12,8 @@ from alertctl.channels.email.message import Sender
 from alertctl.channels.email.smtp_session import Security, Server, SmtpSession
 from alertctl.deadline import Deadline
 from alertctl.doctor.carrier import certificates
-from alertctl.doctor.result import Found, fix_for, ok, outcome_of, unknown, warning
-from alertctl.doctor.runner import Examination
+from alertctl.doctor.result import CheckResult, fix_for, ok, outcome_of, unknown, warning
+from alertctl.doctor.runner import CheckRun
 from alertctl.errors import DeliveryError
 
 _DNS_CODES = ("dns_failure", "dns_timeout")
@@ -67,18 +67,18 @@ class _WatchedSession(SmtpSession):
         super()._authenticate()
 
 
-def dns(examination: Examination) -> Found:
-    progress = examination.once(session)
+def dns(check_run: CheckRun) -> CheckResult:
+    progress = check_run.once(session)
     return _told(progress, Step.DNS) or ok(f"an address for {progress.server.host} is known")
 
 
-def connect(examination: Examination) -> Found:
-    progress = examination.once(session)
+def connect(check_run: CheckRun) -> CheckResult:
+    progress = check_run.once(session)
     return _told(progress, Step.CONNECT) or ok(f"port {progress.server.port} greets us")
 
 
-def tls(examination: Examination) -> Found:
-    progress = examination.once(session)
+def tls(check_run: CheckRun) -> CheckResult:
+    progress = check_run.once(session)
     if progress.secured:
         return ok(f"{progress.version or 'TLS'}, certificate verified")
     told = _told(progress, Step.TLS)
@@ -89,8 +89,8 @@ def tls(examination: Examination) -> Found:
     return warning("SMTP_SECURITY=none: everything travels in clear", "Set SMTP_SECURITY to starttls or tls.")
 
 
-def auth(examination: Examination) -> Found:
-    progress = examination.once(session)
+def auth(check_run: CheckRun) -> CheckResult:
+    progress = check_run.once(session)
     told = _told(progress, Step.AUTH)
     if told is not None:
         return told
@@ -104,12 +104,12 @@ def auth(examination: Examination) -> Found:
     return ok("no login, and the server offers none")
 
 
-def session(examination: Examination) -> Progress:
+def session(check_run: CheckRun) -> Progress:
     """Connect, secure, log in, say QUIT; no message is begun."""
-    deadline = examination.deadline()
-    progress = Progress(_server(examination))
+    deadline = check_run.deadline()
+    progress = Progress(_server(check_run))
     try:
-        opened = _WatchedSession(lambda: certificates(examination), deadline, progress)
+        opened = _WatchedSession(lambda: certificates(check_run), deadline, progress)
     except DeliveryError as error:
         progress.error = error
         if error.code in _DNS_CODES:
@@ -122,14 +122,14 @@ def session(examination: Examination) -> Progress:
     return progress
 
 
-def _server(examination: Examination) -> Server:
+def _server(check_run: CheckRun) -> Server:
     """The same as the SMTP channel's, its EHLO included."""
-    smtp, sender = examination.settings.smtp, Sender(examination.settings.email.from_address)
+    smtp, sender = check_run.settings.smtp, Sender(check_run.settings.email.from_address)
     password = smtp.password.get_secret_value().rstrip("\r\n")
     return Server(smtp.host, smtp.port, smtp.username, password, cast("Security | None", smtp.security), sender.domain)
 
 
-def _told(progress: Progress, step: Step) -> Found | None:
+def _told(progress: Progress, step: Step) -> CheckResult | None:
     """What the session's end says of this step; None when it was taken."""
     error = progress.error
     if error is None or progress.step > step:
@@ -138,4 +138,4 @@ def _told(progress: Progress, step: Step) -> Found | None:
         return unknown(f"not reached: SMTP {_SHOWN[progress.step]} failed before it")
     what = error.detail if error.detail.startswith(error.code) else f"{error.code}: {error.detail}"
     silent = error.code == "timeout" and step is Step.CONNECT and not progress.secured
-    return Found(outcome_of(error), what, _SILENT if silent else fix_for(error, "smtp"))
+    return CheckResult(outcome_of(error), what, _SILENT if silent else fix_for(error, "smtp"))

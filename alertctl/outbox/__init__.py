@@ -20,31 +20,30 @@ from alertctl.outbox.breaker_reports import (
     request_probes,
     save_report,
 )
-from alertctl.outbox.change_sequence import carry_on
-from alertctl.outbox.claim import Claim, Lane, Pace, claim, is_due, release, unpaced
+from alertctl.outbox.change_sequence import resume_sequence_after_restore
+from alertctl.outbox.claim import Claim, ClaimScope, SecondsToTurn, claim, is_due, release, unpaced
 from alertctl.outbox.duplicates import DedupScope, DedupWindows
 from alertctl.outbox.enqueue import Resent, Routed, enqueue, resend
 from alertctl.outbox.expire import expire
 from alertctl.outbox.prune import ages, prune, prune_by
-from alertctl.outbox.record import Ended, record
+from alertctl.outbox.record import AttemptResult, record
 from alertctl.outbox.tables import INTERRUPTED, Claimed
 
 __all__ = [
     "INTERRUPTED",
     "REPORT_SECONDS",
+    "AttemptResult",
     "Claim",
+    "ClaimScope",
     "Claimed",
     "DedupScope",
     "DedupWindows",
-    "Ended",
     "Instance",
-    "Lane",
-    "Pace",
     "Report",
     "Resent",
     "Routed",
+    "SecondsToTurn",
     "ages",
-    "carry_on",
     "claim",
     "enqueue",
     "expire",
@@ -58,6 +57,7 @@ __all__ = [
     "remove_report",
     "request_probes",
     "resend",
+    "resume_sequence_after_restore",
     "save_report",
     "unpaced",
 ]

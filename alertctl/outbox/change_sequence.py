@@ -15,10 +15,10 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import SQLModel
 
-from alertctl.models import Tick
+from alertctl.models import ChangeCounter
 from alertctl.outbox.tables import delivery
 
-tick = SQLModel.metadata.tables[str(Tick.__tablename__)]
+tick = SQLModel.metadata.tables[str(ChangeCounter.__tablename__)]
 
 
 class this_change(FunctionElement[int]):  # noqa: N801
@@ -51,7 +51,7 @@ def begin_change(connection: Connection) -> None:
 _NEXT_ID = text("SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint)")
 
 
-def carry_on(connection: Connection) -> None:
+def resume_sequence_after_restore(connection: Connection) -> None:
     """Go on behind the numbers of the server that a restored dump came from: they would come once more."""
     if connection.dialect.name == "sqlite":
         return

@@ -27,13 +27,13 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.db import bulk_parameter, bulk_rows
 from alertctl.errors import Reason
-from alertctl.models import Status, Urgency
+from alertctl.models import Priority, Status
 from alertctl.outbox.change_sequence import begin_change, this_change
 from alertctl.outbox.tables import INTERRUPTED, SWEEP, Claimed, attempt, claimed_from, delivery, pauses
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class ClaimScope:
     """What a claim is for: a channel, and the provider that carries it now. `event_id` narrows it to one event."""
 
     channel: str
@@ -54,7 +54,7 @@ class Claim:
     next_due: datetime | None = None
 
 
-Pace = Callable[[Claimed], float]
+SecondsToTurn = Callable[[Claimed], float]
 """Seconds that a claimed delivery must still wait for its address's turn; 0 = go."""
 
 
@@ -67,32 +67,32 @@ _PAUSES = select(pauses).where(pauses.c.provider == bindparam("of_provider"))
 
 def claim(
     connection: Connection,
-    lane: Lane,
+    scope: ClaimScope,
     limits: Sequence[int],
     now: datetime,
     lease: float,
-    pace: Pace = unpaced,
+    pace: SecondsToTurn = unpaced,
 ) -> Claim:
     """Take due deliveries: `limits[urgency]` at most of each urgency and all before it. `lease` in seconds.
 
     Addresses whose provider asked us to wait are passed over.
     """
-    known = [row for row in connection.execute(_PAUSES, {"of_provider": lane.provider}) if row.until > now]
+    known = [row for row in connection.execute(_PAUSES, {"of_provider": scope.provider}) if row.until > now]
     paused_until = next((row.until for row in known if row.address_key == ""), None)
     if paused_until is not None:
         return Claim(paused_until=paused_until)
     for row in known:
-        _shelve(connection, lane, row.address_key, row.until, now)
+        _postpone(connection, scope, row.address_key, row.until, now)
     result = Claim()
     rows: list[Any] = []
-    for urgency in Urgency.ALL:
+    for urgency in Priority.ALL:
         room = limits[urgency] - len(rows)
         if room > 0:
-            rows += _take(connection, lane, urgency, room, [row.address_key for row in known], now, lease)
+            rows += _take(connection, scope, urgency, room, [row.address_key for row in known], now, lease)
     _close_interrupted(connection, rows)
-    _sort_out(connection, lane, rows, result, now, pace)
+    _sort_out(connection, scope, rows, result, now, pace)
     if not rows:
-        result.next_due = _next_due(connection, lane, now)
+        result.next_due = _next_due(connection, scope, now)
     return result
 
 
@@ -109,15 +109,15 @@ def _waiting(channels: tuple[str, ...]) -> Select[tuple[bool]]:
             *(
                 exists().where(delivery.c.channel == channel, delivery.c.urgency == urgency, due)
                 for channel in channels
-                for urgency in Urgency.ALL
+                for urgency in Priority.ALL
             )
         )
     )
 
 
-def _next_due(connection: Connection, lane: Lane, now: datetime) -> datetime | None:
+def _next_due(connection: Connection, scope: ClaimScope, now: datetime) -> datetime | None:
     """When the next delivery of this channel falls due: one look into the index for each urgency."""
-    later = (delivery.c.channel == lane.channel, delivery.c.next_attempt_at > now)
+    later = (delivery.c.channel == scope.channel, delivery.c.next_attempt_at > now)
     firsts = [
         connection.execute(
             select(delivery.c.next_attempt_at)
@@ -125,23 +125,23 @@ def _next_due(connection: Connection, lane: Lane, now: datetime) -> datetime | N
             .order_by(delivery.c.next_attempt_at)
             .limit(1)
         ).scalar()
-        for urgency in Urgency.ALL
+        for urgency in Priority.ALL
     ]
     return min((first for first in firsts if first is not None), default=None)
 
 
 def _take(
     connection: Connection,
-    lane: Lane,
+    scope: ClaimScope,
     urgency: int,
     limit: int,
     paused: list[str],
     now: datetime,
     lease: float,
 ) -> list[Any]:
-    bulk_rows = {"of_channel": lane.channel, "of_urgency": urgency, "of_limit": limit, "of_now": now}
-    bulk_rows |= {"of_event": lane.event_id, "of_paused": paused, "of_end": now + timedelta(seconds=lease)}
-    statement = _taking(lane.event_id is not None, bool(paused))
+    bulk_rows = {"of_channel": scope.channel, "of_urgency": urgency, "of_limit": limit, "of_now": now}
+    bulk_rows |= {"of_event": scope.event_id, "of_paused": paused, "of_end": now + timedelta(seconds=lease)}
+    statement = _taking(scope.event_id is not None, bool(paused))
     return sorted(connection.execute(statement, bulk_rows).all(), key=lambda row: row.id)
 
 
@@ -185,9 +185,9 @@ def _taking(of_one_event: bool, past_paused: bool) -> ReturningUpdate[Any]:
     )
 
 
-def _due(lane: Lane, now: datetime) -> Select[tuple[str]]:
-    due = select(delivery.c.id).where(delivery.c.channel == lane.channel, delivery.c.next_attempt_at <= now)
-    return due if lane.event_id is None else due.where(delivery.c.event_id == lane.event_id)
+def _due(scope: ClaimScope, now: datetime) -> Select[tuple[str]]:
+    due = select(delivery.c.id).where(delivery.c.channel == scope.channel, delivery.c.next_attempt_at <= now)
+    return due if scope.event_id is None else due.where(delivery.c.event_id == scope.event_id)
 
 
 def _among(due: Select[tuple[str]]) -> ColumnElement[bool]:
@@ -207,7 +207,9 @@ def _close_interrupted(connection: Connection, rows: Sequence[Any]) -> None:
         )
 
 
-def _sort_out(connection: Connection, lane: Lane, rows: Sequence[Any], found: Claim, now: datetime, pace: Pace) -> None:
+def _sort_out(
+    connection: Connection, scope: ClaimScope, rows: Sequence[Any], found: Claim, now: datetime, pace: SecondsToTurn
+) -> None:
     """Write the attempts of what goes out now; move to its turn, uncounted, what the pace holds up."""
     started, later = [], []
     for row in rows:
@@ -222,7 +224,7 @@ def _sort_out(connection: Connection, lane: Lane, rows: Sequence[Any], found: Cl
             {
                 "delivery_id": row.id,
                 "number": row.attempts,
-                "provider": lane.provider,
+                "provider": scope.provider,
                 "started_at": now,
                 "requested_by": by,
             }
@@ -266,8 +268,8 @@ def release(connection: Connection, claims: Sequence[Claimed]) -> None:
             connection.execute(statement, {"b_id": claimed.delivery_id, "b_at": claimed.since})
 
 
-def _shelve(connection: Connection, lane: Lane, key: str, until: datetime, now: datetime) -> None:
+def _postpone(connection: Connection, scope: ClaimScope, key: str, until: datetime, now: datetime) -> None:
     """Move a paused address's due deliveries to the end of the pause, so that claims needn't step over them."""
-    due = _due(lane, now).where(delivery.c.address_key == key, delivery.c.status != Status.SENDING.value)
+    due = _due(scope, now).where(delivery.c.address_key == key, delivery.c.status != Status.SENDING.value)
     due = due.limit(SWEEP).with_for_update(skip_locked=True)
     connection.execute(update(delivery).where(_among(due)).values(next_attempt_at=until))

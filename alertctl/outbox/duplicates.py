@@ -47,10 +47,10 @@ class DedupWindows:
             earlier = {} if window is None else self._earlier(part, self._now - timedelta(seconds=window))
             for target in part:
                 assert target.dedup_hash is not None
-                if target.held_back is None and target.dedup_hash in earlier:
-                    yield replace(target, held_back=f"{DUPLICATE}{earlier[target.dedup_hash]}")
+                if target.suppressed_reason is None and target.dedup_hash in earlier:
+                    yield replace(target, suppressed_reason=f"{DUPLICATE}{earlier[target.dedup_hash]}")
                     continue
-                if target.held_back is None:
+                if target.suppressed_reason is None:
                     self._sent[target.dedup_hash] = event_id
                 yield target
 

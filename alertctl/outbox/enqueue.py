@@ -16,7 +16,7 @@ from alertctl.channels import CHANNEL_NAMES
 from alertctl.content import Severity
 from alertctl.db import announce, bulk_parameter, bulk_rows
 from alertctl.ids import new_id
-from alertctl.models import Status, Urgency
+from alertctl.models import Priority, Status
 from alertctl.outbox.breaker_reports import request_probes
 from alertctl.outbox.change_sequence import begin_change, this_change
 from alertctl.outbox.tables import SWEEP, delivery, event
@@ -96,12 +96,12 @@ def _row(one: Routed, target: Target, now: datetime) -> dict[str, Any]:
         "address_key": target.key,
         "rule": target.rule,
         "user_id": target.user_id,
-        "status": Status.SUPPRESSED.value if target.held_back else Status.PENDING.value,
-        "error": target.held_back,
+        "status": Status.SUPPRESSED.value if target.suppressed_reason else Status.PENDING.value,
+        "error": target.suppressed_reason,
         "attempts": 0,
         "waiting_since": now,
         "urgency": one.urgency,
-        "next_attempt_at": None if target.held_back else now,
+        "next_attempt_at": None if target.suppressed_reason else now,
         "created_at": now,
         "updated_at": now,
         "dedup_hash": target.dedup_hash,
@@ -167,7 +167,7 @@ def _restart(connection: Connection, ids: Sequence[str], by: str, now: datetime)
                 round_start=delivery.c.attempts,
                 schedule_step=0,
                 waiting_since=now,
-                urgency=case((_IS_CRITICAL, Urgency.CRITICAL), else_=Urgency.NORMAL),
+                urgency=case((_IS_CRITICAL, Priority.CRITICAL), else_=Priority.NORMAL),
                 next_attempt_at=now,
                 requested_by=by[:254],
                 updated_at=now,

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 from sqlmodel import SQLModel
 
 from alertctl.config import Settings
-from alertctl.db import Connect
+from alertctl.db import TransactionRunner
 from alertctl.ids import first_id
 from alertctl.models import Event, Status
 from alertctl.outbox.tables import SWEEP, delivery, pauses
@@ -32,7 +32,9 @@ def ages(settings: Settings, older: timedelta | None = None) -> dict[Status, flo
     return dict(zip(FINAL, (kept.success_days, kept.failed_days, kept.suppressed_days), strict=True))
 
 
-def prune_by(connect: Connect, days: Mapping[Status, float], now: datetime, *, dry_run: bool = False) -> Pruned:
+def prune_by(
+    connect: TransactionRunner, days: Mapping[Status, float], now: datetime, *, dry_run: bool = False
+) -> Pruned:
     """Prune, or only say how many deliveries it would take."""
     count = connect.write(partial(_prunable, days=days, now=now)) if dry_run else prune(connect, days, now)
     return Pruned(deliveries=count, dry_run=dry_run)
@@ -51,7 +53,7 @@ def _old(status: Status, before: str) -> tuple[ColumnElement[bool], ...]:
     return delivery.c.status == status.value, delivery.c.next_attempt_at.is_(None), delivery.c.id < before
 
 
-def prune(connect: Connect, days: Mapping[Status, float], now: datetime) -> int:
+def prune(connect: TransactionRunner, days: Mapping[Status, float], now: datetime) -> int:
     """Delete final deliveries older than their status's days, with attempts and emptied events. Returns how many.
 
     Pauses that ended as long ago are forgotten too.
@@ -65,7 +67,7 @@ def prune(connect: Connect, days: Mapping[Status, float], now: datetime) -> int:
     return gone
 
 
-def _in_batches(connect: Connect, work: Callable[[Connection], int]) -> int:
+def _in_batches(connect: TransactionRunner, work: Callable[[Connection], int]) -> int:
     gone = 0
     while batch := connect.write(work):
         gone += batch

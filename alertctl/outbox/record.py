@@ -10,24 +10,24 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, FromClause, Integer, String, Update, case, func, or_, update
 
-from alertctl.channels.base import Receipt, Verdict
+from alertctl.channels.base import Receipt, SendResult
 from alertctl.db import announce, bulk_parameter, bulk_rows, insert_or
 from alertctl.errors import DeliveryError, Reason
-from alertctl.models import Status, Urgency
+from alertctl.models import Priority, Status
 from alertctl.outbox.change_sequence import begin_change, this_change
-from alertctl.outbox.claim import Lane
+from alertctl.outbox.claim import ClaimScope
 from alertctl.outbox.tables import Claimed, attempt, delivery, pauses
-from alertctl.retry import COUNTED, PauseWanted, Progress, is_expired, next_attempt, pause
+from alertctl.retry import COUNTED, Progress, RateLimitPause, is_expired, next_attempt, pause
 
 d = delivery.c
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class AttemptResult:
     """How an attempt ended, and how many milliseconds it took (None: nothing was sent). `once`: no retry later."""
 
     claimed: Claimed
-    verdict: Verdict
+    result: SendResult
     duration_ms: int | None
     once: bool = False
 
@@ -58,7 +58,7 @@ def _record(dialect: str) -> Update:
             next_attempt_at=ended.next_attempt_at,
             provider_id=ended.provider_id,
             schedule_step=d.schedule_step + ended.step,
-            urgency=case((ended.step == 1, d.urgency.bitwise_or(Urgency.RETRY)), else_=d.urgency),
+            urgency=case((ended.step == 1, d.urgency.bitwise_or(Priority.RETRY)), else_=d.urgency),
             updated_at=ended.updated_at,
             change=this_change(),
         )
@@ -83,8 +83,8 @@ def _end(dialect: str) -> Update:
 
 def record(
     connection: Connection,
-    lane: Lane,
-    ended: Sequence[Ended],
+    scope: ClaimScope,
+    ended: Sequence[AttemptResult],
     schedule: Sequence[float],
     max_age: float,
     now: datetime,
@@ -99,15 +99,17 @@ def record(
     begin_change(connection)
     connection.execute(_record(connection.dialect.name), results)
     connection.execute(_end(connection.dialect.name), results)
-    _open_pauses(connection, lane, ended, now)
+    _open_pauses(connection, scope, ended, now)
     if any(row["attempt_reason"] == Reason.CONFIG for row in rows):
         # Another instance may have good credentials: what was refused here is due there.
         announce(connection)
     return [row["next_attempt_at"] is None for row in rows]
 
 
-def _result(one: Ended, schedule: Sequence[float], max_age: float, now: datetime, chance: float) -> dict[str, Any]:
-    claimed, verdict = one.claimed, one.verdict
+def _result(
+    one: AttemptResult, schedule: Sequence[float], max_age: float, now: datetime, chance: float
+) -> dict[str, Any]:
+    claimed, result = one.claimed, one.result
     row: dict[str, Any] = {
         "id": claimed.delivery_id,
         "attempts": claimed.attempt,
@@ -118,35 +120,35 @@ def _result(one: Ended, schedule: Sequence[float], max_age: float, now: datetime
         "attempt_reason": None,
         "next_attempt_at": None,
     }
-    if isinstance(verdict, Receipt):
+    if isinstance(result, Receipt):
         return row | {
             "status": Status.SUCCESS.value,
-            "provider_id": verdict.provider_id[:255],
-            "answer": verdict.answer,
+            "provider_id": result.provider_id[:255],
+            "answer": result.answer,
         }
-    expired = is_expired(verdict.reason, claimed.since, max_age, now)
+    expired = is_expired(result.reason, claimed.since, max_age, now)
     progress = Progress(claimed.tries, claimed.schedule_step, claimed.since, claimed.plain, one.once)
     return row | {
         "status": Status.FAILED.value,
-        "error": verdict.code,
-        "reason": Reason.EXPIRED.value if expired else verdict.reason.value,
-        "attempt_reason": verdict.reason.value,
-        "answer": verdict.detail,
-        "ambiguous": verdict.reason is Reason.AMBIGUOUS,
-        "step": int(verdict.reason in COUNTED),
-        "next_attempt_at": next_attempt(verdict, progress, schedule, max_age, now, chance),
+        "error": result.code,
+        "reason": Reason.EXPIRED.value if expired else result.reason.value,
+        "attempt_reason": result.reason.value,
+        "answer": result.detail,
+        "ambiguous": result.reason is Reason.AMBIGUOUS,
+        "step": int(result.reason in COUNTED),
+        "next_attempt_at": next_attempt(result, progress, schedule, max_age, now, chance),
     }
 
 
-def _open_pauses(connection: Connection, lane: Lane, ended: Sequence[Ended], now: datetime) -> None:
-    opened: dict[str, tuple[PauseWanted, DeliveryError]] = {}
+def _open_pauses(connection: Connection, scope: ClaimScope, ended: Sequence[AttemptResult], now: datetime) -> None:
+    opened: dict[str, tuple[RateLimitPause, DeliveryError]] = {}
     for one in ended:
-        wanted = pause(one.verdict, one.claimed.address_key) if isinstance(one.verdict, DeliveryError) else None
-        if wanted is not None and isinstance(one.verdict, DeliveryError):
-            opened[wanted.address or ""] = (wanted, one.verdict)
+        wanted = pause(one.result, one.claimed.address_key) if isinstance(one.result, DeliveryError) else None
+        if wanted is not None and isinstance(one.result, DeliveryError):
+            opened[wanted.address or ""] = (wanted, one.result)
     # In one order for everybody: two daemons that write the same pauses must not wait for each other.
     for key, (wanted, error) in sorted(opened.items(), key=lambda each: each[0]):
-        row = {"provider": lane.provider, "address_key": key, "since": now}
+        row = {"provider": scope.provider, "address_key": key, "since": now}
         change = {
             "until": now + timedelta(seconds=wanted.seconds),
             "reason": error.reason.value,

@@ -72,4 +72,4 @@ class HttpProvider(Provider[M, Call]):
             connection,
             now(),
         )
-        self.ledger.called(call)
+        self.recorder.called(call)

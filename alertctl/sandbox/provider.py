@@ -8,7 +8,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from alertctl.sandbox.connection import Wire
 from alertctl.sandbox.faults import Fault, Faults
-from alertctl.sandbox.recorder import Ledger, OnMessage
+from alertctl.sandbox.recorder import OnMessage, Recorder
 
 M = TypeVar("M")
 C = TypeVar("C")
@@ -30,30 +30,30 @@ class Provider(Generic[M, C]):
 
     def __init__(self, on_message: OnMessage | None = None) -> None:
         self.faults = Faults(self.name, self.built_in)
-        self.ledger: Ledger[M, C] = Ledger(self.name, on_message)
+        self.recorder: Recorder[M, C] = Recorder(self.name, on_message)
 
     @property
     def messages(self) -> list[M]:
         """What was accepted, in order."""
-        return self.ledger.messages
+        return self.recorder.messages
 
     @property
     def calls(self) -> list[C]:
         """Every complete request, refused ones included."""
-        return self.ledger.calls
+        return self.recorder.calls
 
     @property
     def connections(self) -> int:
         """How many TCP connections were accepted so far."""
-        return self.ledger.connections
+        return self.recorder.connections
 
     def wait_for(self, count: int, timeout: float = 10.0) -> list[M]:
         """The accepted messages once there are `count`; TimeoutError after `timeout` seconds."""
-        return self.ledger.wait_for(count, timeout)
+        return self.recorder.wait_for(count, timeout)
 
     def clear(self) -> None:
         """Forget messages, calls and faults, and who was `flaky` already."""
-        self.ledger.clear()
+        self.recorder.clear()
         self.faults.clear()
         self.faults.forget()
 

@@ -106,7 +106,7 @@ class SmtpMessage:
         return email.message_from_bytes(self.data.replace(b"\r\n", b"\n"), policy=email.policy.default)
 
 
-class Ledger(Generic[M, C]):
+class Recorder(Generic[M, C]):
     """Messages taken and calls seen. Written by the sandbox's thread, read by any."""
 
     def __init__(self, provider: str, on_message: OnMessage | None) -> None:

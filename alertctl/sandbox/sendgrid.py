@@ -87,7 +87,7 @@ class SendGrid(HttpProvider[SendGridMessage]):
             return Answer(200)
         message_id = secrets.token_urlsafe(16)
         at = now()
-        self.ledger.accepted(
+        self.recorder.accepted(
             *(
                 SendGridMessage(addressed_to(person), person, payload, message_id, request.headers, at)
                 for person in payload["personalizations"]

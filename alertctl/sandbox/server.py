@@ -74,7 +74,7 @@ class Listener:
 
     async def _converse(self, sock: socket.socket) -> None:
         """One connection, from its acceptance to its end. Faults come before TLS does."""
-        number = self._provider.ledger.connected()
+        number = self._provider.recorder.connected()
         early = self._provider.faults.choose("connect")
         if early is not None and early.name == "close_before_reading":
             return

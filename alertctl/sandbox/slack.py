@@ -116,7 +116,7 @@ class Slack(HttpProvider[SlackMessage]):
         if len(text) > MAX_TEXT:
             raise SlackError("msg_too_long")
         ts = self._next_ts()
-        self.ledger.accepted(SlackMessage(channel, text, blocks, ts, given, request.headers, now()))
+        self.recorder.accepted(SlackMessage(channel, text, blocks, ts, given, request.headers, now()))
         message = {"type": "message", "subtype": "bot_message", "text": text, "ts": ts, "blocks": blocks}
         return {"channel": channel_id(channel), "ts": ts, "message": message}
 

@@ -243,7 +243,7 @@ class SmtpSession:
         self._fault = self._limit if reached else self._server.faults.choose("request")
         wire = self._wire
         self._mail = SmtpCall(mail_from, str(self._fault or ""), wire.number, now(), wire.encrypted, commands=[line])
-        self._server.ledger.called(self._mail)
+        self._server.recorder.called(self._mail)
         if await self._refused("mail"):
             self._reset(greeted=True)
         else:
@@ -315,7 +315,7 @@ class SmtpSession:
             raise Closing
         if status // 100 == 2:
             self._accepted += 1
-            self._server.ledger.accepted(SmtpMessage(mail.mail_from, list(mail.rcpt_tos), mail.data, mail.at))
+            self._server.recorder.accepted(SmtpMessage(mail.mail_from, list(mail.rcpt_tos), mail.data, mail.at))
         if name == "close_after_dot":
             raise Closing
         await (self._refuse(fault) if fault and status != 250 else self._reply(250, "2.0.0 Message accepted"))

@@ -16,7 +16,7 @@ import uvicorn
 from alertctl import users
 from alertctl.api import Services, create_app
 from alertctl.config import Settings
-from alertctl.daemon.http_protocol import Wire
+from alertctl.daemon.http_protocol import HttpProtocol
 from alertctl.db import Store, Writer
 from alertctl.publish import audience_of
 from alertctl.schemas import ConnectivityTestResult, EventReceipt
@@ -55,7 +55,7 @@ class Lab:
     tests: list[tuple[str, str | None, str]] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=lambda: {"database": "ok", "scheduler": "off"})
-    verdict: ConnectivityTestResult = ARRIVED
+    result: ConnectivityTestResult = ARRIVED
     talking: threading.Event = field(default_factory=threading.Event)
     """Not set: the provider that a test asks is silent."""
     stopping: bool = True
@@ -67,7 +67,7 @@ class Lab:
     def test(self, channel: str, to: str | None, by: str) -> ConnectivityTestResult:
         self.tests.append((channel, to, by))
         assert self.talking.wait(30)
-        return self.verdict
+        return self.result
 
     def services(self) -> Services:
         return Services(
@@ -135,7 +135,7 @@ def running(store: Store, **sections: Any) -> Iterator[Lab]:
     lab.talking.set()
     lab.app = create_app(lab.services())
     server = uvicorn.Server(
-        uvicorn.Config(lab.app, port=0, http=Wire, lifespan="off", log_config=None, access_log=False)
+        uvicorn.Config(lab.app, port=0, http=HttpProtocol, lifespan="off", log_config=None, access_log=False)
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

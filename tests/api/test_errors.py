@@ -117,7 +117,7 @@ def test_a_database_that_is_away_is_503_and_asks_for_patience(tmp_path: Path, ro
 def test_a_test_message_is_answered_with_the_truth(lab: Lab) -> None:
     answer = lab.ask("POST", "/test", {"channel": "slack"}, by="developer")
     assert answer.json == {"success": True, "message": "Test notification sent to #platform-alerts"}
-    lab.verdict = ConnectivityTestResult(
+    lab.result = ConnectivityTestResult(
         success=False, message="Not delivered to #x: channel_not_found", delivery_id="0191"
     )
     answer = lab.ask("POST", "/test", {"channel": "slack", "to": "#x"}, by="developer")

@@ -12,10 +12,10 @@ import pytest
 from alertctl import outbox
 from alertctl.channels import Receipt
 from alertctl.errors import DeliveryError, Reason
-from alertctl.outbox import Ended, Lane
+from alertctl.outbox import AttemptResult, ClaimScope
 from tests.api.lab import Lab, now
 
-SLACK = Lane("slack", "slack")
+SLACK = ClaimScope("slack", "slack")
 
 
 def published(lab: Lab, **more: Any) -> str:
@@ -24,11 +24,11 @@ def published(lab: Lab, **more: Any) -> str:
     return event_id
 
 
-def end(lab: Lab, verdict: Any, at: timedelta = timedelta(0)) -> None:
+def end(lab: Lab, result: Any, at: timedelta = timedelta(0)) -> None:
     def work(connection: Any) -> None:
         taken = outbox.claim(connection, SLACK, (10,) * 4, now() + at, 30.0).taken
         outbox.record(
-            connection, SLACK, [Ended(one, verdict, 5) for one in taken], (60.0,), 1e6, now() + at, lambda: 0.0
+            connection, SLACK, [AttemptResult(one, result, 5) for one in taken], (60.0,), 1e6, now() + at, lambda: 0.0
         )
 
     lab.store.write(work)

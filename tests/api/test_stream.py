@@ -11,10 +11,10 @@ import pytest
 
 from alertctl import outbox
 from alertctl.channels import Receipt
-from alertctl.outbox import Ended, Lane
+from alertctl.outbox import AttemptResult, ClaimScope
 from tests.api.lab import BASE, Lab, now
 
-SLACK = Lane("slack", "slack")
+SLACK = ClaimScope("slack", "slack")
 
 
 class Stream:
@@ -76,7 +76,9 @@ def publish(lab: Lab, *to: str) -> None:
 def deliver(lab: Lab) -> None:
     def work(connection: Any) -> None:
         taken = outbox.claim(connection, SLACK, (50,) * 4, now(), 30.0).taken
-        outbox.record(connection, SLACK, [Ended(one, Receipt("1"), 5) for one in taken], (), 1e6, now(), lambda: 0.0)
+        outbox.record(
+            connection, SLACK, [AttemptResult(one, Receipt("1"), 5) for one in taken], (), 1e6, now(), lambda: 0.0
+        )
 
     lab.store.write(work)
 

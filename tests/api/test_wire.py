@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alertctl.daemon.http_protocol import LONGEST_HEAD, Wire
+from alertctl.daemon.http_protocol import LONGEST_HEAD, HttpProtocol
 from alertctl.db import Store, upgrade
 from tests.api.lab import BASE, Lab, running
 
@@ -46,14 +46,14 @@ def test_a_long_head_that_is_still_within_the_bound_is_read(steady: Lab) -> None
 
 @pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nX: ", b"PUT / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"])
 def test_who_never_finishes_a_request_is_hung_up_on(steady: Lab, begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Wire, "arrival_seconds", 0.2)
+    monkeypatch.setattr(HttpProtocol, "arrival_seconds", 0.2)
     began = time.monotonic()
     assert said(steady, begun)[:13] in (b"", b"HTTP/1.1 404 ")
     assert time.monotonic() - began < 10
 
 
 def test_a_request_that_has_arrived_may_take_its_time(steady: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Wire, "arrival_seconds", 0.2)
+    monkeypatch.setattr(HttpProtocol, "arrival_seconds", 0.2)
     steady.talking.clear()
     request = b'{"channel": "slack"}'
     head = f"POST {BASE}/test HTTP/1.1\r\nAuthorization: Bearer {steady.tokens['developer']}\r\nConnection: close\r\n"

@@ -76,7 +76,7 @@ def main() -> int:
     show(lines, f"{began:%Y-%m-%d}, {size_of_machine()}{', quick' if asked.quick else ''}")
     if asked.json:
         write_json(asked.json, lines, sizes, asked.quick, began)
-    missed = asked.fail and any(line.verdict == "missed" for line in lines)
+    missed = asked.fail and any(line.result == "missed" for line in lines)
     return int(missed or any(line.what == BROKEN for line in lines))
 
 

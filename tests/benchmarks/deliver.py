@@ -10,7 +10,7 @@ from pathlib import Path
 from alertctl.channels import build
 from alertctl.config import load
 from alertctl.db import Store, Writer
-from alertctl.dispatcher import Dispatcher, Policy
+from alertctl.dispatcher import Dispatcher, DispatchOptions
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.places import Place
 from tests.benchmarks.processes import Child, Daemon, child, daemon, double
@@ -99,7 +99,7 @@ def _commits(stage: Stage, place: Place, slack: Child) -> Line:
     with place.fresh() as url, closing(Store(url)) as store:
         chosen = load(settings(slack, url, ALERTCTL_SENDERS=str(sizes.senders)), cwd=Path("/"))
         writer, channels = Writer(store), build(chosen)
-        dispatcher = Dispatcher(writer, channels, Policy.of(chosen), now)
+        dispatcher = Dispatcher(writer, channels, DispatchOptions.of(chosen), now)
         put_alerts(store, sizes.alerts)
         dispatcher.start()
         wait_for_the_end(store, 60 + sizes.alerts / 50)

@@ -56,7 +56,7 @@ class Line:
         return self.value / self.yardstick if self.yardstick else None
 
     @property
-    def verdict(self) -> str:
+    def result(self) -> str:
         if self.value is None or self.score is None:
             return "not measured"
         if self.bar is None:
@@ -67,7 +67,7 @@ class Line:
 
     def as_json(self) -> dict[str, Any]:
         named = {name: getattr(self, name) for name in self.__slots__ if name != "bar"}
-        return named | {"bar": str(self.bar) if self.bar else None, "score": self.score, "verdict": self.verdict}
+        return named | {"bar": str(self.bar) if self.bar else None, "score": self.score, "verdict": self.result}
 
 
 def compared(

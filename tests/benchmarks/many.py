@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from alertctl import delivery_log, outbox
 from alertctl.db import Store
-from alertctl.outbox import Lane
+from alertctl.outbox import ClaimScope
 from alertctl.outbox.tables import delivery
 from alertctl.schemas import LogFilter
 from tests.benchmarks.lines import Bar, Line, compared
@@ -70,7 +70,9 @@ def _claims(stage: Stage, place: Place, few: Store, waiting: Store, long: Store)
 def _claimed(store: Store) -> float:
     """Milliseconds of one claim, committed."""
     began = time.monotonic()
-    found = store.write(lambda connection: outbox.claim(connection, Lane("slack", "slack"), (CLAIM,) * 4, now(), LEASE))
+    found = store.write(
+        lambda connection: outbox.claim(connection, ClaimScope("slack", "slack"), (CLAIM,) * 4, now(), LEASE)
+    )
     took = time.monotonic() - began
     if len(found.taken) != CLAIM:
         raise RuntimeError(f"a claim found {len(found.taken)} of {CLAIM} deliveries")

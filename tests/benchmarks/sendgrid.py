@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from alertctl.channels import build
-from alertctl.channels.base import Parcel
+from alertctl.channels.base import OutgoingMessage
 from alertctl.config import Settings, load
 from alertctl.db import Store
-from alertctl.dispatcher import Dispatcher, Policy
+from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.events import parse
 from alertctl.ids import new_id
 from alertctl.publish import prepare, publish
@@ -80,7 +80,7 @@ def _dispatched(store: Store, chosen: Settings, count: int, *, single: bool) -> 
     if single:
         channels["email"].batch_size = 1
     before = time.process_time()
-    tally = Dispatcher(store, channels, Policy.of(chosen), now).run_once(answer.event_id)
+    tally = Dispatcher(store, channels, DispatchOptions.of(chosen), now).run_once(answer.event_id)
     spent = time.process_time() - before
     channels["email"].close()
     if tally.success != count:
@@ -92,12 +92,12 @@ def _sent(chosen: Settings, count: int, together: int) -> float:
     """CPU milliseconds of 1000 addresses, sent by the channel alone."""
     moment = now()
     content = parse("experiment_lifecycle", FIELDS).content(new_id(moment), moment)
-    parcels = [Parcel(new_id(moment), f"user{n}@corp.example") for n in range(count)]
+    messages = [OutgoingMessage(new_id(moment), f"user{n}@corp.example") for n in range(count)]
     channel = build(chosen)["email"]
-    channel.send(content, parcels[:1])
+    channel.send(content, messages[:1])
     before = time.process_time()
     for start in range(0, count, together):
-        channel.send(content, parcels[start : start + together])
+        channel.send(content, messages[start : start + together])
     spent = time.process_time() - before
     channel.close()
     return 1e6 * spent / count

@@ -32,9 +32,9 @@ def table(lines: Sequence[Line]) -> Any:
         what = Text(line.what).append(f"\n{line.note}" if line.note else "", style="dim")
         against = f"{figure(line.yardstick, line.unit)}\n{line.against}" if line.yardstick is not None else ""
         name = line.row if line.row != before else ""
-        verdict = Text(line.verdict, style=COLOURS.get(line.verdict, ""))
+        result = Text(line.result, style=COLOURS.get(line.result, ""))
         measured = figure(line.value, line.unit) + (f"\nof {line.rounds}" if line.rounds > 1 else "")
-        shown.add_row(name, what, line.database, measured, against, _ratio(line), str(line.bar or ""), verdict)
+        shown.add_row(name, what, line.database, measured, against, _ratio(line), str(line.bar or ""), result)
         before = line.row
     return shown
 

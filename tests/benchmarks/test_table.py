@@ -19,25 +19,25 @@ def line(**more) -> Line:
 
 
 def test_a_line_is_held_to_its_bar_by_ratio_by_difference_or_by_itself():
-    assert line(yardstick=10.0, bar=Bar(at_most=1.2)).verdict == "met"
-    assert line(yardstick=10.0, bar=Bar(at_most=1.1)).verdict == "missed"
-    assert line(yardstick=10.0, bar=Bar(at_least=1.3)).verdict == "missed"
-    assert line(yardstick=10.0, bar=Bar(at_most=2, unit="ms more"), by="more").verdict == "met"
-    assert line(yardstick=10.0, bar=Bar(at_most=1, unit="ms more"), by="more").verdict == "missed"
-    assert line(bar=Bar(at_most=12, unit="")).verdict == "met"
-    assert line(bar=Bar(at_most=11, unit="")).verdict == "missed"
+    assert line(yardstick=10.0, bar=Bar(at_most=1.2)).result == "met"
+    assert line(yardstick=10.0, bar=Bar(at_most=1.1)).result == "missed"
+    assert line(yardstick=10.0, bar=Bar(at_least=1.3)).result == "missed"
+    assert line(yardstick=10.0, bar=Bar(at_most=2, unit="ms more"), by="more").result == "met"
+    assert line(yardstick=10.0, bar=Bar(at_most=1, unit="ms more"), by="more").result == "missed"
+    assert line(bar=Bar(at_most=12, unit="")).result == "met"
+    assert line(bar=Bar(at_most=11, unit="")).result == "missed"
 
 
 def test_what_was_not_measured_or_can_not_be_judged_is_neither_met_nor_missed():
-    assert line(value=None, bar=Bar(at_most=1)).verdict == "not measured"
-    assert line(bar=Bar(at_most=100, unit=""), judged=False).verdict == "not judged"
-    assert line().verdict == ""
+    assert line(value=None, bar=Bar(at_most=1)).result == "not measured"
+    assert line(bar=Bar(at_most=100, unit=""), judged=False).result == "not judged"
+    assert line().result == ""
 
 
 def test_rounds_are_summed_up_by_the_medians_of_both_sides():
     found = compared("r", "w", "SQLite", "ms", [(10, 5), (90, 6), (11, 7)], "bare", Bar(at_most=2))
     assert (found.value, found.yardstick, found.rounds) == (11, 6, 3)
-    assert found.verdict == "met"
+    assert found.result == "met"
 
 
 def test_a_percentile_is_one_of_the_values():

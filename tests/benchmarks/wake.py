@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from alertctl.channels import build
-from alertctl.channels.base import Channel, Parcel, Receipt
+from alertctl.channels.base import Channel, OutgoingMessage, Receipt
 from alertctl.client.local import LocalClient
 from alertctl.config import load
 from alertctl.db import Store
@@ -80,7 +80,14 @@ def _by_another(client: LocalClient) -> Publish:
 
 
 def _line(
-    stage: Stage, place: Place, who: str, bar: Bar, publish: Publish, slack: Child, bare: Channel, yardstick: Child
+    stage: Stage,
+    place: Place,
+    who: str,
+    bar: Bar,
+    publish: Publish,
+    slack: Child,
+    bare: Channel,
+    yardstick: Child,
 ) -> Line:
     stage.say(f"wake on {place.name}: {who}")
     values: list[float] = []
@@ -122,6 +129,6 @@ def _send(channel: Channel) -> float:
     """Render and post with nothing between; the moment when it began."""
     began, now = time.monotonic(), datetime.now(UTC)
     content = parse("safety_rollback", ALERT).content(new_id(now), now)
-    (verdict,) = channel.send(content, [Parcel(new_id(now), "#ops")])
-    assert isinstance(verdict, Receipt), verdict
+    (result,) = channel.send(content, [OutgoingMessage(new_id(now), "#ops")])
+    assert isinstance(result, Receipt), result
     return began

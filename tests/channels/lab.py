@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from alertctl.channels import Channel, Parcel, Verdict
+from alertctl.channels import Channel, OutgoingMessage, SendResult
 from alertctl.channels.email.sendgrid import SendGridChannel
 from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.channels.slack.channel import SlackChannel
@@ -32,14 +32,14 @@ ALERT = Content(
 
 @dataclass
 class Lab:
-    """One provider: `ledger` is its side in the sandbox, `good` an address that it takes."""
+    """One provider: `recorder` is its side in the sandbox, `good` an address that it takes."""
 
     provider: str
     sandbox: Sandbox
     good: str
 
     @property
-    def ledger(self) -> Any:
+    def recorder(self) -> Any:
         return getattr(self.sandbox, self.provider)
 
     def channel(self, deadline: float = 5.0, **options: Any) -> Channel:
@@ -52,11 +52,11 @@ class Lab:
         key = options.pop("token", self.sandbox.sendgrid.api_key)
         return SendGridChannel(key, options.pop("url", self.sandbox.sendgrid_api_url), SENDER, "Corp", transport)
 
-    def send(self, *, deadline: float = 5.0, address: str | None = None, **options: Any) -> Verdict:
+    def send(self, *, deadline: float = 5.0, address: str | None = None, **options: Any) -> SendResult:
         """One delivery over a channel of its own."""
         channel = self.channel(deadline, **options)
         try:
-            return channel.send(ALERT, [Parcel("delivery-1", address or self.good)])[0]
+            return channel.send(ALERT, [OutgoingMessage("delivery-1", address or self.good)])[0]
         finally:
             channel.close()
 

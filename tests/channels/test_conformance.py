@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from alertctl.channels import Channel, Parcel, Receipt, Verdict
+from alertctl.channels import Channel, OutgoingMessage, Receipt, SendResult
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
 from channels.lab import ALERT, PASSWORD, Lab, labs
@@ -218,29 +218,29 @@ CASES = [*HTTP, *LIMITED_BY, *SLACK, *SENDGRID, *SMTP]
 @pytest.mark.parametrize(("provider", "case"), [pytest.param(case.provider, case, id=str(case)[:60]) for case in CASES])
 def test_what_a_provider_does_becomes_this_verdict(lab: Lab, case: Case) -> None:
     lab.sandbox.smtp.credentials = ("mailer", PASSWORD)
-    lab.ledger.faults.always(case.fault)
+    lab.recorder.faults.always(case.fault)
     began = time.monotonic()
-    verdict = lab.send(deadline=case.deadline)
+    result = lab.send(deadline=case.deadline)
     assert time.monotonic() - began < case.deadline + 1
-    assert len(lab.ledger.calls) == case.calls
+    assert len(lab.recorder.calls) == case.calls
     if case.reason is None:
-        assert isinstance(verdict, Receipt), verdict
-        assert verdict.provider_id
-        assert len(lab.ledger.messages) == 1
+        assert isinstance(result, Receipt), result
+        assert result.provider_id
+        assert len(lab.recorder.messages) == 1
         return
-    assert isinstance(verdict, DeliveryError), verdict
-    assert verdict.reason is case.reason, verdict
-    assert verdict.code in case.code.split(" or "), verdict
-    assert verdict.retry_after == case.wait
-    assert verdict.whole_provider is case.whole
-    assert verdict.detail
-    assert len(verdict.detail.encode()) <= 2000
+    assert isinstance(result, DeliveryError), result
+    assert result.reason is case.reason, result
+    assert result.code in case.code.split(" or "), result
+    assert result.retry_after == case.wait
+    assert result.entire_provider is case.whole
+    assert result.detail
+    assert len(result.detail.encode()) <= 2000
 
 
 @pytest.mark.parametrize("provider", ["slack", "sendgrid", "smtp"])
 def test_a_message_after_any_fault_goes_through(lab: Lab) -> None:
     channel = lab.channel(5.0)
-    lab.ledger.faults.then("rst", "close_before_reading")
+    lab.recorder.faults.then("rst", "close_before_reading")
     first = _send(channel, lab)
     second = _send(channel, lab)
     third = _send(channel, lab)
@@ -252,22 +252,22 @@ def test_a_message_after_any_fault_goes_through(lab: Lab) -> None:
 
 @pytest.mark.parametrize("provider", ["slack", "sendgrid", "smtp"])
 def test_a_hundred_messages_share_one_connection(lab: Lab) -> None:
-    channel, before = lab.channel(5.0), lab.ledger.connections
+    channel, before = lab.channel(5.0), lab.recorder.connections
     verdicts = [_send(channel, lab) for _ in range(100)]
     channel.close()
-    assert all(isinstance(verdict, Receipt) for verdict in verdicts)
-    assert lab.ledger.connections == before + 1
+    assert all(isinstance(result, Receipt) for result in verdicts)
+    assert lab.recorder.connections == before + 1
 
 
 @pytest.mark.parametrize("provider", ["slack", "sendgrid", "smtp"])
 def test_a_connection_over_tls_is_kept_too(tls_sandbox: Sandbox, provider: str) -> None:
     lab = labs(tls_sandbox)[provider]
-    channel, before = lab.channel(5.0), lab.ledger.connections
+    channel, before = lab.channel(5.0), lab.recorder.connections
     verdicts = [_send(channel, lab) for _ in range(20)]
     channel.close()
-    assert all(isinstance(verdict, Receipt) for verdict in verdicts)
-    assert lab.ledger.connections == before + 1
+    assert all(isinstance(result, Receipt) for result in verdicts)
+    assert lab.recorder.connections == before + 1
 
 
-def _send(channel: Channel, lab: Lab) -> Verdict:
-    return channel.send(ALERT, [Parcel("delivery-1", lab.good)])[0]
+def _send(channel: Channel, lab: Lab) -> SendResult:
+    return channel.send(ALERT, [OutgoingMessage("delivery-1", lab.good)])[0]

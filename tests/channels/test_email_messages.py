@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 import alertctl
 from alertctl.addresses import is_email
-from alertctl.channels.email.message import Sender, display_name, letter, message_id, serialised, subject
+from alertctl.channels.email.message import Sender, display_name, message_id, render_email, serialised, subject
 from alertctl.content import Content, Field
 from channels.hostile import NASTY, TEXTS, content, contents
 from channels.lab import ALERT, SENDER
@@ -73,11 +73,11 @@ def test_hostile_content_never_adds_a_header_a_tag_or_a_script(said: Content, na
     assert sorted(message.keys()) == sorted(expected)
     assert message["To"] == "dev@corp.example"
     assert "\0" not in message["Subject"]
-    assert len(letter(said, plain).subject) <= 200
+    assert len(render_email(said, plain).subject) <= 200
     assert all(len(line) <= 998 for line in data.split(b"\r\n"))
     assert b"\n" not in data.replace(b"\r\n", b"")
     assert b"\r" not in data.replace(b"\r\n", b"")
-    markup = Markup(letter(said, plain).html)
+    markup = Markup(render_email(said, plain).html)
     assert markup.tags <= OURS
     assert not any(attribute.startswith("on") for attribute in markup.attributes)
     assert all(link.lower().startswith(("http://", "https://")) for link in markup.links)
@@ -137,17 +137,17 @@ def test_the_body_is_made_once_an_event() -> None:
 
 
 def test_a_javascript_link_is_dropped() -> None:
-    assert "javascript" not in letter(replace(ALERT, link="javascript:alert(1)")).html
+    assert "javascript" not in render_email(replace(ALERT, link="javascript:alert(1)")).html
 
 
 def test_template_syntax_stays_text() -> None:
-    said = letter(replace(ALERT, title="{{ 7*7 }} {% for x in y %}"))
+    said = render_email(replace(ALERT, title="{{ 7*7 }} {% for x in y %}"))
     assert "{{ 7*7 }} {% for x in y %}" in said.text
     assert "49" not in said.text
 
 
 def test_many_fields_are_counted_and_long_ones_cut() -> None:
-    said = letter(replace(ALERT, fields=tuple(Field(f"n{i}", "v" * 9000) for i in range(60))))
+    said = render_email(replace(ALERT, fields=tuple(Field(f"n{i}", "v" * 9000) for i in range(60))))
     assert "+10 more" in said.text
     assert "…" in said.text
     assert len(said.html) < 400_000

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from alertctl.channels import Parcel, build
+from alertctl.channels import OutgoingMessage, build
 from alertctl.config.settings import Alertctl, Email, Sendgrid, Settings, Slack, Smtp
 from alertctl.errors import DeliveryError, Reason
 from channels.lab import ALERT
@@ -32,21 +32,21 @@ def test_email_goes_by_sendgrid_when_there_is_a_key_and_by_smtp_otherwise(key: s
 
 def test_email_with_no_way_out_says_which_settings_are_missing() -> None:
     channel = build(Settings(email=EMAIL))["email"]
-    verdicts = channel.send(ALERT, [Parcel("d0", "a@x.example"), Parcel("d1", "b@x.example")])
+    verdicts = channel.send(ALERT, [OutgoingMessage("d0", "a@x.example"), OutgoingMessage("d1", "b@x.example")])
     assert len(verdicts) == 2
-    for verdict in verdicts:
-        assert isinstance(verdict, DeliveryError)
-        assert (verdict.reason, verdict.code) == (Reason.CONFIG, "not_configured")
-        assert "SENDGRID_API_KEY" in verdict.detail
-        assert "SMTP_HOST" in verdict.detail
+    for result in verdicts:
+        assert isinstance(result, DeliveryError)
+        assert (result.reason, result.code) == (Reason.CONFIG, "not_configured")
+        assert "SENDGRID_API_KEY" in result.detail
+        assert "SMTP_HOST" in result.detail
 
 
 def test_slack_without_a_token_fails_each_delivery_and_makes_no_call() -> None:
     channel = build(Settings(slack=Slack(enabled=True)))["slack"]
-    (verdict,) = channel.send(ALERT, [Parcel("d", "#x")])
-    assert isinstance(verdict, DeliveryError)
-    assert (verdict.reason, verdict.code) == (Reason.CONFIG, "not_authed")
-    assert verdict.detail == "SLACK_BOT_TOKEN is not set"
+    (result,) = channel.send(ALERT, [OutgoingMessage("d", "#x")])
+    assert isinstance(result, DeliveryError)
+    assert (result.reason, result.code) == (Reason.CONFIG, "not_authed")
+    assert result.detail == "SLACK_BOT_TOKEN is not set"
 
 
 def test_the_deadline_is_that_of_the_settings() -> None:
@@ -59,7 +59,9 @@ def test_every_channel_renders_without_sending(key: str) -> None:
     settings = Settings(
         slack=SLACK, email=EMAIL, sendgrid=Sendgrid(api_key=SecretStr(key)), smtp=Smtp(host="127.0.0.1")
     )
-    rendered = {name: channel.render(ALERT, Parcel("d", "x@y.example")) for name, channel in build(settings).items()}  # type: ignore[attr-defined]
+    rendered = {
+        name: channel.render(ALERT, OutgoingMessage("d", "x@y.example")) for name, channel in build(settings).items()
+    }  # type: ignore[attr-defined]
     assert rendered["slack"]["blocks"]
     assert rendered["email"]["headers"]["Subject"] == "[Critical] Safety rollback: checkout-v3"
     assert rendered["email"]["text"]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alertctl.channels import Channel, Parcel, Receipt
+from alertctl.channels import Channel, OutgoingMessage, Receipt
 from alertctl.channels.email.sendgrid import SendGridChannel
 from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.channels.slack.channel import SlackChannel
@@ -96,9 +96,9 @@ def sendgrid(server: RawServer) -> Iterator[Channel]:
 
 
 def verdict_of(channel: Channel, address: str) -> Receipt | DeliveryError:
-    (verdict,) = channel.send(ALERT, [Parcel("delivery-1", address)])
-    assert isinstance(verdict, (Receipt, DeliveryError))
-    return verdict
+    (result,) = channel.send(ALERT, [OutgoingMessage("delivery-1", address)])
+    assert isinstance(result, (Receipt, DeliveryError))
+    return result
 
 
 def head_and_body(reply: bytes) -> tuple[bytes, bytes]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from alertctl.channels import Parcel, Verdict
+from alertctl.channels import OutgoingMessage, SendResult
 from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.channels.slack.channel import SlackChannel
 from alertctl.errors import DeliveryError, Reason
@@ -49,12 +49,12 @@ def forms(secret: str) -> list[str]:
     return [secret, *(base64.b64encode(said.encode()).decode() for said in (secret, f"\0mailer\0{secret}"))]
 
 
-def spoken(verdict: Verdict) -> str:
+def spoken(result: SendResult) -> str:
     """All that a verdict could show: its text, its traceback's text, its fields."""
     fields = [
-        getattr(verdict, name, "") for name in ("code", "detail", "provider_id", "answer", "__cause__", "__context__")
+        getattr(result, name, "") for name in ("code", "detail", "provider_id", "answer", "__cause__", "__context__")
     ]
-    return " ".join(map(str, [verdict, repr(verdict), *fields]))
+    return " ".join(map(str, [result, repr(result), *fields]))
 
 
 def fault_texts(provider: str) -> list[str]:
@@ -86,7 +86,7 @@ def test_no_fault_makes_a_secret_appear_anywhere(
     secrets = forms(PASSWORD) + forms(lab.sandbox.slack.token) + forms(lab.sandbox.sendgrid.api_key)
     said: list[str] = []
     for fault in fault_texts(lab.provider):
-        lab.ledger.faults.always(fault)
+        lab.recorder.faults.always(fault)
         said.append(spoken(lab.send(deadline=SHORT)))
     out, err = capfd.readouterr()
     everything = "\n".join([*said, *everything_logged, out, err])
@@ -113,12 +113,12 @@ def echo() -> Iterator[RawServer]:
 
 @pytest.mark.parametrize(("provider", "secret"), [("slack", TOKEN), ("sendgrid", KEY)])
 def test_an_echo_of_a_secret_is_masked_and_cut(sandbox: Sandbox, echo: RawServer, provider: str, secret: str) -> None:
-    verdict = labs(sandbox)[provider].send(token=secret, url=echo.url)
-    assert isinstance(verdict, DeliveryError)
-    assert secret not in spoken(verdict)
-    assert "***" in verdict.detail
-    assert len(verdict.detail.encode()) <= 2000
-    assert not set(verdict.detail) & set("\x00\x1b")
+    result = labs(sandbox)[provider].send(token=secret, url=echo.url)
+    assert isinstance(result, DeliveryError)
+    assert secret not in spoken(result)
+    assert "***" in result.detail
+    assert len(result.detail.encode()) <= 2000
+    assert not set(result.detail) & set("\x00\x1b")
 
 
 def test_a_secret_in_the_providers_code_or_receipt_is_masked(sandbox: Sandbox) -> None:
@@ -145,25 +145,25 @@ def test_an_unusable_secret_is_named_by_its_variable_and_no_call_is_made(
     sandbox: Sandbox, provider: str, secret: str, code: str, variable: str
 ) -> None:
     lab = labs(sandbox)[provider]
-    verdict = lab.send(token=secret)
-    assert isinstance(verdict, DeliveryError)
-    assert (verdict.reason, verdict.code) == (Reason.CONFIG, code)
-    assert variable in verdict.detail
-    assert not secret.strip() or secret.strip() not in spoken(verdict)
-    assert lab.ledger.calls == []
+    result = lab.send(token=secret)
+    assert isinstance(result, DeliveryError)
+    assert (result.reason, result.code) == (Reason.CONFIG, code)
+    assert variable in result.detail
+    assert not secret.strip() or secret.strip() not in spoken(result)
+    assert lab.recorder.calls == []
 
 
 @pytest.mark.parametrize("provider", ["slack", "sendgrid"])
 def test_a_line_end_after_a_secret_is_forgiven(lab: Lab) -> None:
     secret = lab.sandbox.slack.token if lab.provider == "slack" else lab.sandbox.sendgrid.api_key
     lab.send(token=f"{secret}\n")
-    assert len(lab.ledger.messages) == 1
+    assert len(lab.recorder.messages) == 1
 
 
 def test_a_channel_does_not_show_its_token() -> None:
     channel = SlackChannel(TOKEN, "http://127.0.0.1:1/api/", HttpClient(1.0))
     assert TOKEN not in repr(channel)
-    assert isinstance(channel.send(ALERT, [Parcel("d", "#x")])[0], DeliveryError)
+    assert isinstance(channel.send(ALERT, [OutgoingMessage("d", "#x")])[0], DeliveryError)
     channel.close()
 
 
@@ -172,10 +172,10 @@ def test_what_a_proxy_repeats_of_its_password_is_masked(lab: Lab, monkeypatch: p
     with raw_server() as proxy:
         proxy.reply = b"HTTP/1.1 407 no p@ss/word of bob\r\nContent-Length: 0\r\n\r\n"
         monkeypatch.setenv("HTTPS_PROXY", f"http://bob:p%40ss%2Fword@127.0.0.1:{proxy.port}")
-        verdict = lab.send(url="https://provider.example/")
-    assert isinstance(verdict, DeliveryError)
-    assert verdict.code == "proxy_auth"
-    assert "p@ss/word" not in spoken(verdict)
+        result = lab.send(url="https://provider.example/")
+    assert isinstance(result, DeliveryError)
+    assert result.code == "proxy_auth"
+    assert "p@ss/word" not in spoken(result)
 
 
 def test_a_password_is_known_again_in_an_answer_that_is_no_smtp() -> None:
@@ -190,6 +190,6 @@ def test_a_password_is_known_again_in_an_answer_that_is_no_smtp() -> None:
 
     with raw_server(repeat) as server:
         channel = SmtpChannel("127.0.0.1", server.port, "mailer", password, from_address=SENDER)
-        verdict = channel.send(ALERT, [Parcel("d", "dev@corp.example")])[0]
-    assert isinstance(verdict, DeliveryError)
-    assert (verdict.code, verdict.detail) == ("bad_reply", f"BadReplyError: not an SMTP reply: {'x' * 190}***")
+        result = channel.send(ALERT, [OutgoingMessage("d", "dev@corp.example")])[0]
+    assert isinstance(result, DeliveryError)
+    assert (result.code, result.detail) == ("bad_reply", f"BadReplyError: not an SMTP reply: {'x' * 190}***")

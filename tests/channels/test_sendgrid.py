@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alertctl.channels import Parcel, Receipt, Verdict
+from alertctl.channels import OutgoingMessage, Receipt, SendResult
 from alertctl.channels.email.sendgrid import named_errors
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
@@ -20,22 +20,22 @@ from channels.hostile import NASTY, content, contents
 from channels.lab import ALERT, labs
 
 
-def send(sandbox: Sandbox, addresses: list[str], said: Content = ALERT, **options: Any) -> list[Verdict]:
+def send(sandbox: Sandbox, addresses: list[str], said: Content = ALERT, **options: Any) -> list[SendResult]:
     channel = labs(sandbox)["sendgrid"].channel(**options)
     try:
-        return channel.send(said, [Parcel(f"delivery-{n}", address) for n, address in enumerate(addresses)])
+        return channel.send(said, [OutgoingMessage(f"delivery-{n}", address) for n, address in enumerate(addresses)])
     finally:
         channel.close()
 
 
-def codes(verdicts: list[Verdict]) -> list[str]:
-    return ["" if isinstance(verdict, Receipt) else verdict.code for verdict in verdicts]
+def codes(verdicts: list[SendResult]) -> list[str]:
+    return ["" if isinstance(result, Receipt) else result.code for result in verdicts]
 
 
 def test_a_thousand_deliveries_are_one_request_and_nobody_sees_the_others(sandbox: Sandbox) -> None:
     addresses = [f"u{n}@corp.example" for n in range(1000)]
     verdicts = send(sandbox, addresses)
-    assert all(isinstance(verdict, Receipt) for verdict in verdicts)
+    assert all(isinstance(result, Receipt) for result in verdicts)
     assert len(sandbox.sendgrid.calls) == 1
     assert [message.to for message in sandbox.sendgrid.messages] == addresses
     for number, message in enumerate(sandbox.sendgrid.messages):
@@ -78,8 +78,12 @@ def test_a_failure_of_the_request_is_the_failure_of_all(sandbox: Sandbox) -> Non
 
 def test_plain_and_dressed_parcels_of_one_event_travel_apart(sandbox: Sandbox) -> None:
     channel = labs(sandbox)["sendgrid"].channel()
-    parcels = [Parcel("d0", "a@x.example"), Parcel("d1", "b@x.example", plain=True), Parcel("d2", "c@x.example")]
-    assert all(isinstance(verdict, Receipt) for verdict in channel.send(ALERT, parcels))
+    messages = [
+        OutgoingMessage("d0", "a@x.example"),
+        OutgoingMessage("d1", "b@x.example", plain=True),
+        OutgoingMessage("d2", "c@x.example"),
+    ]
+    assert all(isinstance(result, Receipt) for result in channel.send(ALERT, messages))
     channel.close()
     contents_of = {message.to: len(message.payload["content"]) for message in sandbox.sendgrid.messages}
     assert contents_of == {"a@x.example": 2, "b@x.example": 1, "c@x.example": 2}
@@ -94,7 +98,7 @@ def test_hostile_content_is_taken(sandbox: Sandbox, nasty: str) -> None:
 @given(contents(), st.booleans())
 def test_any_content_makes_a_payload(plain_sandbox: Sandbox, said: Content, plain: bool) -> None:
     channel: Any = labs(plain_sandbox)["sendgrid"].channel()
-    payload = channel.payload(said, [Parcel("d", "dev@corp.example", plain)])
+    payload = channel.payload(said, [OutgoingMessage("d", "dev@corp.example", plain)])
     json.dumps(payload, allow_nan=False).encode()
     assert payload["subject"].strip()
     assert all(part["value"].strip() for part in payload["content"])
@@ -140,11 +144,11 @@ def test_rounds_are_bounded_when_every_request_is_refused(sandbox: Sandbox) -> N
 
 def test_credits_exceeded_is_said_in_sendgrids_own_words(sandbox: Sandbox) -> None:
     sandbox.sendgrid.auth_error = "Maximum credits exceeded"
-    (verdict,) = send(sandbox, ["dev@corp.example"])
+    (result,) = send(sandbox, ["dev@corp.example"])
     sandbox.sendgrid.auth_error = None
-    assert isinstance(verdict, DeliveryError)
-    assert verdict.code == "unauthorized"
-    assert "Maximum credits exceeded" in verdict.detail
+    assert isinstance(result, DeliveryError)
+    assert result.code == "unauthorized"
+    assert "Maximum credits exceeded" in result.detail
 
 
 def test_a_severity_in_the_subject(sandbox: Sandbox) -> None:

@@ -41,10 +41,10 @@ NAMED_BY_THE_DESIGN = {
 @pytest.mark.parametrize("code", DOCUMENTED.split())
 def test_a_documented_code_has_its_place_in_the_table(sandbox: Sandbox, code: str) -> None:
     sandbox.slack.faults.always(f"slack:{code}")
-    verdict = labs(sandbox)["slack"].send()
-    assert isinstance(verdict, DeliveryError)
-    assert (verdict.reason, verdict.code) in {(entry.reason, entry.code) for entry in SLACK_CODES}
-    assert verdict.code == code
+    result = labs(sandbox)["slack"].send()
+    assert isinstance(result, DeliveryError)
+    assert (result.reason, result.code) in {(entry.reason, entry.code) for entry in SLACK_CODES}
+    assert result.code == code
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from alertctl.channels import Parcel, Receipt
+from alertctl.channels import OutgoingMessage, Receipt
 from alertctl.channels.slack.blocks import slack_message
 from alertctl.content import Content, Field, Severity
 from alertctl.sandbox import Sandbox
@@ -91,8 +91,8 @@ def test_the_sandbox_takes_what_is_hostile_in_every_place(sandbox: Sandbox, nast
     channel = labs(sandbox)["slack"].channel()
     said = content(nasty, nasty, nasty, nasty)
     for plain in (False, True):
-        verdict = channel.send(said, [Parcel("delivery-1", "#alerts", plain)])[0]
-        assert isinstance(verdict, Receipt), verdict
+        result = channel.send(said, [OutgoingMessage("delivery-1", "#alerts", plain)])[0]
+        assert isinstance(result, Receipt), result
     channel.close()
 
 
@@ -172,6 +172,6 @@ def test_the_delivery_id_travels_with_the_message(sandbox: Sandbox) -> None:
 
 def test_what_render_shows_is_what_is_sent(sandbox: Sandbox) -> None:
     channel = labs(sandbox)["slack"].channel()
-    channel.send(ALERT, [Parcel("delivery-1", "#alerts")])
-    assert sandbox.slack.messages[0].payload == channel.render(ALERT, Parcel("delivery-1", "#alerts"))  # type: ignore[attr-defined]
+    channel.send(ALERT, [OutgoingMessage("delivery-1", "#alerts")])
+    assert sandbox.slack.messages[0].payload == channel.render(ALERT, OutgoingMessage("delivery-1", "#alerts"))  # type: ignore[attr-defined]
     channel.close()

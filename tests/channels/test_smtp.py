@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from alertctl.channels import Parcel, Receipt, Verdict
-from alertctl.channels.email.network_errors import Stage
+from alertctl.channels import OutgoingMessage, Receipt, SendResult
+from alertctl.channels.email.network_errors import RequestPhase
 from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.channels.email.smtp_errors import EXCEPTIONS, smtp_error
 from alertctl.channels.email.smtp_session import Server
@@ -23,22 +23,22 @@ from channels.doubles import raw_server
 from channels.lab import ALERT, PASSWORD, SENDER, smtp_channel
 
 
-def send(sandbox: Sandbox, *, address: str = "dev@corp.example", deadline: float = 5.0, **options: Any) -> Verdict:
+def send(sandbox: Sandbox, *, address: str = "dev@corp.example", deadline: float = 5.0, **options: Any) -> SendResult:
     channel = smtp_channel(sandbox, deadline, **options)
     try:
-        return channel.send(ALERT, [Parcel("delivery-1", address)])[0]
+        return channel.send(ALERT, [OutgoingMessage("delivery-1", address)])[0]
     finally:
         channel.close()
 
 
-def assert_failed(verdict: Verdict, reason: Reason, code: str) -> None:
-    assert isinstance(verdict, DeliveryError), verdict
-    assert (verdict.reason, verdict.code) == (reason, code), verdict
+def assert_failed(result: SendResult, reason: Reason, code: str) -> None:
+    assert isinstance(result, DeliveryError), result
+    assert (result.reason, result.code) == (reason, code), result
 
 
 def test_a_message_arrives_as_it_was_built(sandbox: Sandbox) -> None:
-    verdict = send(sandbox)
-    assert verdict == Receipt("<delivery-1@corp.example>", "250 2.0.0 Message accepted")
+    result = send(sandbox)
+    assert result == Receipt("<delivery-1@corp.example>", "250 2.0.0 Message accepted")
     (message,) = sandbox.smtp.messages
     assert (message.mail_from, message.rcpt_tos) == (SENDER, ["dev@corp.example"])
     assert message.parsed["Message-ID"] == "<delivery-1@corp.example>"
@@ -47,7 +47,7 @@ def test_a_message_arrives_as_it_was_built(sandbox: Sandbox) -> None:
 def test_lines_that_begin_with_a_dot_arrive_whole(sandbox: Sandbox) -> None:
     channel = smtp_channel(sandbox)
     dotted = type(ALERT)("t", "e", ".", ".\n..\n.x\n.", ALERT.severity, (), ALERT.occurred_at)
-    channel.send(dotted, [Parcel("d", "dev@corp.example", plain=True)])
+    channel.send(dotted, [OutgoingMessage("d", "dev@corp.example", plain=True)])
     channel.close()
     assert ".\n..\n.x\n.\n" in sandbox.smtp.messages[0].parsed.get_content()
 
@@ -80,9 +80,9 @@ def test_a_tls_client_on_a_plain_port_fails_clearly(sandbox: Sandbox) -> None:
 
 def test_a_plain_client_on_a_tls_port_is_never_a_success() -> None:
     with Sandbox(smtp_tls="implicit") as sandbox:
-        verdict = send(sandbox, security="none", deadline=0.5)
-        assert isinstance(verdict, DeliveryError)
-        assert verdict.reason is Reason.UNAVAILABLE
+        result = send(sandbox, security="none", deadline=0.5)
+        assert isinstance(result, DeliveryError)
+        assert result.reason is Reason.UNAVAILABLE
 
 
 def test_without_an_offer_of_starttls_nothing_is_sent_unless_it_is_switched_off_or_loopback(sandbox: Sandbox) -> None:
@@ -147,7 +147,7 @@ def test_a_kept_connection_that_the_server_closed_is_replaced_without_spending_t
     sandbox.smtp.faults.always("close_idle")
     before, channel = sandbox.smtp.connections, smtp_channel(sandbox)
     for count in range(4):
-        assert isinstance(channel.send(ALERT, [Parcel(f"d{count}", "dev@corp.example")])[0], Receipt)
+        assert isinstance(channel.send(ALERT, [OutgoingMessage(f"d{count}", "dev@corp.example")])[0], Receipt)
         time.sleep(0.05)
     channel.close()
     assert len(sandbox.smtp.messages) == 4
@@ -159,9 +159,9 @@ def test_a_connection_that_dies_only_when_it_is_used_again_is_replaced_too() -> 
     first = [b"220 hi\r\n", b"250 hello\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 taken\r\n"]
     with raw_server(_script(*first)) as server:
         channel = SmtpChannel("127.0.0.1", server.port, from_address=SENDER)
-        verdicts = [channel.send(ALERT, [Parcel(f"d{n}", "dev@corp.example")])[0] for n in range(3)]
+        verdicts = [channel.send(ALERT, [OutgoingMessage(f"d{n}", "dev@corp.example")])[0] for n in range(3)]
         channel.close()
-    assert all(isinstance(verdict, Receipt) for verdict in verdicts), verdicts
+    assert all(isinstance(result, Receipt) for result in verdicts), verdicts
 
 
 def test_a_connection_that_has_carried_enough_for_its_server_is_replaced_too() -> None:
@@ -169,17 +169,19 @@ def test_a_connection_that_has_carried_enough_for_its_server_is_replaced_too() -
     first = [b"220 hi\r\n", b"250 hello\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 taken\r\n"]
     with raw_server(_script(*first, b"452 4.5.3 Too many messages sent\r\n", close=False)) as server:
         channel = SmtpChannel("127.0.0.1", server.port, from_address=SENDER)
-        verdicts = [channel.send(ALERT, [Parcel(f"d{n}", "dev@corp.example")])[0] for n in range(3)]
+        verdicts = [channel.send(ALERT, [OutgoingMessage(f"d{n}", "dev@corp.example")])[0] for n in range(3)]
         channel.close()
-    assert all(isinstance(verdict, Receipt) for verdict in verdicts), verdicts
+    assert all(isinstance(result, Receipt) for result in verdicts), verdicts
 
 
 def test_a_refused_recipient_leaves_the_connection_to_the_next(sandbox: Sandbox) -> None:
     before, channel = sandbox.smtp.connections, smtp_channel(sandbox)
-    parcels = [Parcel(str(n), f"{name}@corp.example") for n, name in enumerate(["missing", "dev", "missing", "ops"])]
-    verdicts = channel.send(ALERT, parcels)
+    messages = [
+        OutgoingMessage(str(n), f"{name}@corp.example") for n, name in enumerate(["missing", "dev", "missing", "ops"])
+    ]
+    verdicts = channel.send(ALERT, messages)
     channel.close()
-    assert [isinstance(verdict, Receipt) for verdict in verdicts] == [False, True, False, True]
+    assert [isinstance(result, Receipt) for result in verdicts] == [False, True, False, True]
     assert sandbox.smtp.connections == before + 1
     assert [message.rcpt_tos for message in sandbox.smtp.messages] == [["dev@corp.example"], ["ops@corp.example"]]
 
@@ -187,11 +189,11 @@ def test_a_refused_recipient_leaves_the_connection_to_the_next(sandbox: Sandbox)
 def test_many_threads_each_have_their_own_session(sandbox: Sandbox) -> None:
     before, channel = sandbox.smtp.connections, smtp_channel(sandbox)
     with ThreadPoolExecutor(8) as pool:
-        parcels = [Parcel(f"d{n}", f"u{n}@corp.example") for n in range(80)]
-        verdicts = list(pool.map(lambda parcel: channel.send(ALERT, [parcel])[0], parcels))
+        messages = [OutgoingMessage(f"d{n}", f"u{n}@corp.example") for n in range(80)]
+        verdicts = list(pool.map(lambda outgoing: channel.send(ALERT, [outgoing])[0], messages))
     channel.close()
-    assert all(isinstance(verdict, Receipt) for verdict in verdicts)
-    assert sorted(message.rcpt_tos[0] for message in sandbox.smtp.messages) == sorted(p.address for p in parcels)
+    assert all(isinstance(result, Receipt) for result in verdicts)
+    assert sorted(message.rcpt_tos[0] for message in sandbox.smtp.messages) == sorted(p.address for p in messages)
     assert sandbox.smtp.connections - before <= 8
 
 
@@ -205,16 +207,16 @@ def test_an_international_address_needs_a_server_that_takes_it(sandbox: Sandbox)
     assert isinstance(send(sandbox, address="jürgen@büro.example"), Receipt)
     assert sandbox.smtp.messages[0].rcpt_tos == ["jürgen@xn--bro-hoa.example"]
     with raw_server(_script(b"220 hi\r\n", b"250 hello\r\n")) as server:
-        verdict = _send_to({"host": "127.0.0.1", "port": server.port}, address="jürgen@x.example")
-    assert_failed(verdict, Reason.BAD_ADDRESS, "smtputf8_unsupported")
+        result = _send_to({"host": "127.0.0.1", "port": server.port}, address="jürgen@x.example")
+    assert_failed(result, Reason.BAD_ADDRESS, "smtputf8_unsupported")
 
 
 def test_what_the_server_says_in_plain_before_starttls_is_not_believed_after_it(tls_sandbox: Sandbox) -> None:
     """A man in the middle may add replies to the 220 of STARTTLS; they must not be read as answers under TLS."""
     injected = b"220 go ahead\r\n250 injected\r\n250 injected\r\n250 injected\r\n354 injected\r\n250 injected\r\n"
     with raw_server(_script(b"220 hi\r\n", b"250 STARTTLS\r\n", injected)) as server:
-        verdict = _send_to({"host": "127.0.0.1", "port": server.port}, deadline=0.5)
-    assert isinstance(verdict, DeliveryError)
+        result = _send_to({"host": "127.0.0.1", "port": server.port}, deadline=0.5)
+    assert isinstance(result, DeliveryError)
 
 
 @pytest.mark.parametrize(
@@ -223,9 +225,9 @@ def test_what_the_server_says_in_plain_before_starttls_is_not_believed_after_it(
 def test_a_broken_answer_to_the_message_is_ambiguous(reply: bytes) -> None:
     replies = [b"220 hi\r\n", b"250 hello\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", reply]
     with raw_server(_script(*replies, close=True)) as server:
-        verdict = _send_to({"host": "127.0.0.1", "port": server.port})
-    assert isinstance(verdict, DeliveryError)
-    assert verdict.reason is Reason.AMBIGUOUS
+        result = _send_to({"host": "127.0.0.1", "port": server.port})
+    assert isinstance(result, DeliveryError)
+    assert result.reason is Reason.AMBIGUOUS
 
 
 def test_an_endless_reply_is_cut_off() -> None:
@@ -234,8 +236,8 @@ def test_an_endless_reply_is_cut_off() -> None:
             connection.sendall(b"220-still talking\r\n" * 1000)
 
     with raw_server(endless) as server:
-        verdict = _send_to({"host": "127.0.0.1", "port": server.port})
-    assert_failed(verdict, Reason.UNAVAILABLE, "endless_reply")
+        result = _send_to({"host": "127.0.0.1", "port": server.port})
+    assert_failed(result, Reason.UNAVAILABLE, "endless_reply")
 
 
 @pytest.mark.parametrize(
@@ -248,10 +250,10 @@ def test_an_endless_reply_is_cut_off() -> None:
 def test_a_server_that_cannot_be_reached_is_unavailable_and_a_failing_dns_is_our_own(
     host: str, reason: Reason, codes: set[str]
 ) -> None:
-    verdict = _send_to({"host": host, "port": 1})
-    assert isinstance(verdict, DeliveryError)
-    assert verdict.reason is reason
-    assert verdict.code in codes
+    result = _send_to({"host": host, "port": 1})
+    assert isinstance(result, DeliveryError)
+    assert result.reason is reason
+    assert result.code in codes
 
 
 def test_every_exception_class_of_smtplib_has_a_place_in_the_table() -> None:
@@ -262,15 +264,15 @@ def test_every_exception_class_of_smtplib_has_a_place_in_the_table() -> None:
 
 
 def test_an_smtplib_exception_with_a_code_shows_it() -> None:
-    error = smtp_error(smtplib.SMTPDataError(451, "later"), Stage.BEFORE)
+    error = smtp_error(smtplib.SMTPDataError(451, "later"), RequestPhase.BEFORE)
     assert (error.reason, error.code) == (Reason.UNAVAILABLE, "451")
-    assert smtp_error(smtplib.SMTPServerDisconnected("x"), Stage.AFTER).reason is Reason.AMBIGUOUS
+    assert smtp_error(smtplib.SMTPServerDisconnected("x"), RequestPhase.AFTER).reason is Reason.AMBIGUOUS
 
 
-def _send_to(options: dict[str, Any], *, address: str = "dev@corp.example", deadline: float = 5.0) -> Verdict:
+def _send_to(options: dict[str, Any], *, address: str = "dev@corp.example", deadline: float = 5.0) -> SendResult:
     channel = SmtpChannel(from_address=SENDER, from_name="Corp", deadline=deadline, **options)
     try:
-        return channel.send(ALERT, [Parcel("delivery-1", address)])[0]
+        return channel.send(ALERT, [OutgoingMessage("delivery-1", address)])[0]
     finally:
         channel.close()
 

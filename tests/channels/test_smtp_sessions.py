@@ -10,7 +10,7 @@ from itertools import chain, repeat
 
 import pytest
 
-from alertctl.channels import Parcel, Receipt, Verdict
+from alertctl.channels import OutgoingMessage, Receipt, SendResult
 from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
@@ -27,8 +27,8 @@ def channel(sandbox: Sandbox) -> Iterator[SmtpChannel]:
         yield channel
 
 
-def send(channel: SmtpChannel, count: int = 1, address: str = "dev@corp.example") -> list[Verdict]:
-    return [channel.send(ALERT, [Parcel(f"d{number}", address)])[0] for number in range(count)]
+def send(channel: SmtpChannel, count: int = 1, address: str = "dev@corp.example") -> list[SendResult]:
+    return [channel.send(ALERT, [OutgoingMessage(f"d{number}", address)])[0] for number in range(count)]
 
 
 def connections_used(sandbox: Sandbox) -> list[int]:
@@ -41,9 +41,9 @@ def message_ids(sandbox: Sandbox) -> list[str]:
     return [message.parsed["Message-ID"] for message in sandbox.smtp.messages]
 
 
-def assert_failed(verdict: Verdict, reason: Reason, code: str) -> None:
-    assert isinstance(verdict, DeliveryError), verdict
-    assert (verdict.reason, verdict.code) == (reason, code), verdict
+def assert_failed(result: SendResult, reason: Reason, code: str) -> None:
+    assert isinstance(result, DeliveryError), result
+    assert (result.reason, result.code) == (reason, code), result
 
 
 # --- the limits of a session ---
@@ -56,7 +56,7 @@ def test_a_session_limit_at_any_step_fails_no_message(
 ) -> None:
     sandbox.smtp.faults.always(f"{step}_limit_{status}:3")
     verdicts = send(channel, 7)
-    assert all(isinstance(verdict, Receipt) for verdict in verdicts), verdicts
+    assert all(isinstance(result, Receipt) for result in verdicts), verdicts
     assert message_ids(sandbox) == [f"<d{number}@corp.example>" for number in range(7)]
     assert connections_used(sandbox) == [1, 1, 1, 1, 2, 2, 2, 2, 3]
 
@@ -66,12 +66,12 @@ def test_a_session_limit_at_any_step_fails_no_message(
 )
 def test_a_session_limit_fails_no_message_of_many_threads(sandbox: Sandbox, channel: SmtpChannel, fault: str) -> None:
     sandbox.smtp.faults.always(fault)
-    parcels = [Parcel(f"d{number}", f"u{number}@corp.example") for number in range(100)]
+    messages = [OutgoingMessage(f"d{number}", f"u{number}@corp.example") for number in range(100)]
     with ThreadPoolExecutor(8) as pool:
-        verdicts = list(pool.map(lambda parcel: channel.send(ALERT, [parcel])[0], parcels))
-    assert [verdict for verdict in verdicts if not isinstance(verdict, Receipt)] == []
+        verdicts = list(pool.map(lambda outgoing: channel.send(ALERT, [outgoing])[0], messages))
+    assert [result for result in verdicts if not isinstance(result, Receipt)] == []
     recipients = [message.rcpt_tos for message in sandbox.smtp.messages]
-    assert sorted(recipients) == sorted([parcel.address] for parcel in parcels)
+    assert sorted(recipients) == sorted([outgoing.address] for outgoing in messages)
 
 
 # --- which answer counts ---
@@ -138,9 +138,9 @@ def test_a_refusal_is_not_final_while_no_new_connection_can_be_opened(
     sandbox.smtp.faults.then("rcpt_limit_550:1")
     send(channel)
     sandbox.smtp.faults.then(fault)
-    verdict = send(channel)[0]
-    assert isinstance(verdict, DeliveryError)
-    assert verdict.reason is Reason.UNAVAILABLE
+    result = send(channel)[0]
+    assert isinstance(result, DeliveryError)
+    assert result.reason is Reason.UNAVAILABLE
     assert isinstance(send(channel)[0], Receipt)
 
 
@@ -210,7 +210,7 @@ def scripts(*conversations: Script) -> Callable[[socket.socket], None]:
     return converse
 
 
-def send_to(server: RawServer, count: int) -> list[Verdict]:
+def send_to(server: RawServer, count: int) -> list[SendResult]:
     with closing(SmtpChannel("127.0.0.1", server.port, from_address=SENDER)) as channel:
         return send(channel, count)
 
@@ -220,7 +220,7 @@ def test_a_refusal_at_rcpt_that_does_not_name_the_address_is_checked(reply: byte
     second = (*FIRST, b"250 ok\r\n", reply + b"\r\n")
     with raw_server(scripts(second, FIRST)) as server:
         verdicts = send_to(server, 2)
-    assert all(isinstance(verdict, Receipt) for verdict in verdicts), verdicts
+    assert all(isinstance(result, Receipt) for result in verdicts), verdicts
 
 
 @pytest.mark.parametrize("reply", [b"550 5.1.1 No", b"550-5.1.10 No\r\n550 5.1.10 such domain", b"553 5.1.3 Syntax"])
@@ -245,11 +245,11 @@ def test_a_reused_connection_that_ends_before_the_message_is_replaced(replies: l
     """The server closes it, or answers what it wasn't asked, at each step before the final dot."""
     with raw_server(scripts((*FIRST, *replies), FIRST)) as server:
         verdicts = send_to(server, 2)
-    assert all(isinstance(verdict, Receipt) for verdict in verdicts), verdicts
+    assert all(isinstance(result, Receipt) for result in verdicts), verdicts
 
 
 def test_a_421_that_comes_together_with_the_acceptance_costs_nothing() -> None:
     goodbye = (*FIRST[:-1], b"250 accepted\r\n421 4.7.0 That was the last message\r\n")
     with raw_server(scripts(goodbye)) as server:
         verdicts = send_to(server, 3)
-    assert all(isinstance(verdict, Receipt) for verdict in verdicts), verdicts
+    assert all(isinstance(result, Receipt) for result in verdicts), verdicts

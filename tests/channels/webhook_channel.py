@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from alertctl.channels.base import Channel, ChannelType, Parcel, RateLimit, Receipt, Verdict
+from alertctl.channels.base import Channel, ChannelType, OutgoingMessage, RateLimit, Receipt, SendResult
 from alertctl.channels.unconfigured import Unconfigured
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from alertctl.config import Settings
 
 
-def _render(content: Content, parcel: Parcel) -> dict[str, Any]:
-    return {"id": parcel.delivery_id, "title": content.title}
+def _render(content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
+    return {"id": outgoing.delivery_id, "title": content.title}
 
 
 class WebhookChannel:
@@ -29,19 +29,19 @@ class WebhookChannel:
         self.deadline = deadline
         self._url = url
 
-    def send(self, content: Content, parcels: Sequence[Parcel]) -> list[Verdict]:
-        return [self._post(content, parcel) for parcel in parcels]
+    def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
+        return [self._post(content, outgoing) for outgoing in messages]
 
-    def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
-        return _render(content, parcel)
+    def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
+        return _render(content, outgoing)
 
     def close(self) -> None:
         """Nothing is kept."""
 
-    def _post(self, content: Content, parcel: Parcel) -> Verdict:
-        body = json.dumps(self.render(content, parcel)).encode()
+    def _post(self, content: Content, outgoing: OutgoingMessage) -> SendResult:
+        body = json.dumps(self.render(content, outgoing)).encode()
         try:
-            with urllib.request.urlopen(f"{self._url}/{parcel.address}", body, self.deadline) as reply:
+            with urllib.request.urlopen(f"{self._url}/{outgoing.address}", body, self.deadline) as reply:
                 return Receipt(reply.headers["X-Message-Id"])
         except OSError as error:
             return DeliveryError(Reason.UNAVAILABLE, "no_reply", detail=str(error))
@@ -51,8 +51,8 @@ class UnconfiguredWebhook(Unconfigured):
     name = "webhook"
     provider = "webhook"
 
-    def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
-        return _render(content, parcel)
+    def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
+        return _render(content, outgoing)
 
 
 def _build(settings: Settings) -> Channel:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from alertctl.db import Writer
-from alertctl.dispatcher import Tally
+from alertctl.dispatcher import DispatchCounts
 from alertctl.ids import new_id
 from core.lab import dispatching, settings_for, wall_clock
 
@@ -24,7 +24,7 @@ def start() -> datetime:
 def run(store, sandbox, database_url, clock):
     """Send what is due by the standing clock, with these settings."""
 
-    def once(event_id=None, **settings) -> Tally:
+    def once(event_id=None, **settings) -> DispatchCounts:
         with dispatching(store, settings_for(sandbox, database_url, **settings), clock) as dispatcher:
             return dispatcher.run_once(event_id)
 

@@ -15,10 +15,10 @@ from sqlalchemy import select
 from alertctl import outbox
 from alertctl.channels import Channel, Receipt, build
 from alertctl.config import Settings, load
-from alertctl.db import Connect, Store
-from alertctl.dispatcher import Dispatcher, Policy
+from alertctl.db import Store, TransactionRunner
+from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import DeliveryError, Reason
-from alertctl.outbox import Claim, Claimed, Ended, Lane
+from alertctl.outbox import AttemptResult, Claim, Claimed, ClaimScope
 from alertctl.outbox.tables import attempt, delivery, pauses
 from alertctl.publish import Publication, audience_of, prepare, publish
 from alertctl.routing import Audience, Target
@@ -30,7 +30,7 @@ EVERYBODY = Audience(
     (Target("slack", "#platform-alerts", "default_channel"), Target("email", "ops@corp.example", "admin_email")),
     frozenset({"slack", "email"}),
 )
-SLACK, EMAIL = Lane("slack", "slack"), Lane("email", "smtp")
+SLACK, EMAIL = ClaimScope("slack", "slack"), ClaimScope("email", "smtp")
 SCHEDULE = (5.0, 30.0, 120.0)
 LEASE = 30.0
 MAX_AGE = 72 * 3600.0
@@ -50,32 +50,36 @@ def publication(
     return prepare(PublishRequest(event_type=event_type, fields=fields, **more), audience, published_by)
 
 
-def announce(connect: Connect, *to: str, event_type: str = "generic_alert", now: datetime = NOW) -> str:
+def announce(connect: TransactionRunner, *to: str, event_type: str = "generic_alert", now: datetime = NOW) -> str:
     """Publish one event to these targets; its id."""
     fields = {"title": "Disk almost full"} if event_type == "generic_alert" else {}
     alert = publication(event_type, fields, to=to)
     return connect.write(lambda connection: publish(connection, alert, now)).event_id
 
 
-def claim(connect: Connect, lane: Lane = SLACK, limit: int = 100, now: datetime = NOW, **more: Any) -> Claim:
-    return connect.write(lambda connection: outbox.claim(connection, lane, (limit,) * 4, now, LEASE, **more))
+def claim(
+    connect: TransactionRunner, scope: ClaimScope = SLACK, limit: int = 100, now: datetime = NOW, **more: Any
+) -> Claim:
+    return connect.write(lambda connection: outbox.claim(connection, scope, (limit,) * 4, now, LEASE, **more))
 
 
-def claim_one(connect: Connect, lane: Lane = SLACK, now: datetime = NOW) -> Claimed:
-    (only,) = claim(connect, lane, now=now).taken
+def claim_one(connect: TransactionRunner, scope: ClaimScope = SLACK, now: datetime = NOW) -> Claimed:
+    (only,) = claim(connect, scope, now=now).taken
     return only
 
 
-def record(connect: Connect, *ended: Ended, lane: Lane = SLACK, now: datetime = NOW) -> Any:
-    return connect.write(lambda connection: outbox.record(connection, lane, ended, SCHEDULE, MAX_AGE, now, lambda: 0.0))
+def record(connect: TransactionRunner, *ended: AttemptResult, scope: ClaimScope = SLACK, now: datetime = NOW) -> Any:
+    return connect.write(
+        lambda connection: outbox.record(connection, scope, ended, SCHEDULE, MAX_AGE, now, lambda: 0.0)
+    )
 
 
-def arrived(claimed: Claimed) -> Ended:
-    return Ended(claimed, Receipt("1700000000.000100", '{"ok": true}'), 12)
+def arrived(claimed: Claimed) -> AttemptResult:
+    return AttemptResult(claimed, Receipt("1700000000.000100", '{"ok": true}'), 12)
 
 
-def refused(claimed: Claimed, reason: Reason, code: str = "some_code", **more: Any) -> Ended:
-    return Ended(claimed, DeliveryError(reason, code, detail="what it said", **more), 12)
+def refused(claimed: Claimed, reason: Reason, code: str = "some_code", **more: Any) -> AttemptResult:
+    return AttemptResult(claimed, DeliveryError(reason, code, detail="what it said", **more), 12)
 
 
 def rows(store: Store, table: Any = delivery, **where: Any) -> list[Any]:
@@ -105,10 +109,10 @@ def settings_for(sandbox: Sandbox, url: str, **more: str) -> Settings:
 
 
 @contextmanager
-def dispatching(connect: Connect, settings: Settings, clock: Any) -> Iterator[Dispatcher]:
+def dispatching(connect: TransactionRunner, settings: Settings, clock: Any) -> Iterator[Dispatcher]:
     channels = build(settings)
     try:
-        yield Dispatcher(connect, channels, Policy.of(settings), clock)
+        yield Dispatcher(connect, channels, DispatchOptions.of(settings), clock)
     finally:
         shut(channels.values())
 

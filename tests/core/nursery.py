@@ -76,11 +76,11 @@ def _dispatch(environ: Mapping[str, str]) -> None:
     from alertctl.channels import build
     from alertctl.config import load
     from alertctl.db import Store, Writer
-    from alertctl.dispatcher import Dispatcher, Policy
+    from alertctl.dispatcher import Dispatcher, DispatchOptions
 
     settings = load(environ, cwd=Path("/nonexistent"))
     writer = Writer(Store(settings.database.url))
-    Dispatcher(writer, build(settings), Policy.of(settings), lambda: datetime.now(UTC)).start()
+    Dispatcher(writer, build(settings), DispatchOptions.of(settings), lambda: datetime.now(UTC)).start()
     time.sleep(120)
     os._exit(1)
 

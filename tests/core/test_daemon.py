@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from sqlalchemy import select
 
-from alertctl.dispatcher.rate_limit import Pace
+from alertctl.dispatcher.rate_limit import RateLimiter
 from alertctl.outbox.tables import attempt
 from core.lab import announce, claim, dispatching, row, rows, settings_for, statuses, wait_until, wall_clock
 
@@ -30,7 +30,7 @@ def test_a_burst_goes_at_once_and_the_rest_waits_for_its_turn_uncounted(store, s
 def test_who_comes_a_moment_before_its_turn_keeps_it(store, clock):
     announce(store, "slack:#busy", "slack:#other", now=clock())
     first, waiting = sorted(claim(store, now=clock()).taken, key=lambda one: one.address)
-    pace = Pace(per_second=1, burst=1)
+    pace = RateLimiter(per_second=1, burst=1)
     assert pace.wait(first) == 0
     waiting = replace(waiting, address_key=first.address_key)
     assert 0.9 < pace.wait(waiting) < 1

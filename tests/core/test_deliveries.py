@@ -29,7 +29,7 @@ def log(store, start):
     record(store, arrived(claim_one(store, now=start)), now=start)
     minute = start + timedelta(seconds=60)
     announce(store, "email:failed@corp.example", event_type="safety_rollback", now=minute)
-    record(store, refused(claim_one(store, EMAIL, minute), Reason.BAD_ADDRESS, "550"), lane=EMAIL, now=minute)
+    record(store, refused(claim_one(store, EMAIL, minute), Reason.BAD_ADDRESS, "550"), scope=EMAIL, now=minute)
     announce(store, "slack:#waiting", now=start + timedelta(seconds=120))
     return store
 

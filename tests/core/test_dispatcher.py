@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from alertctl.db import Store
-from alertctl.dispatcher import Dispatcher, Policy, Tally
+from alertctl.dispatcher import DispatchCounts, Dispatcher, DispatchOptions
 from alertctl.errors import Unreachable
 from alertctl.outbox.tables import attempt, delivery
 from core.lab import announce, attempts, dispatching, row, rows, settings_for, statuses, wall_clock
@@ -15,7 +15,7 @@ from core.lab import announce, attempts, dispatching, row, rows, settings_for, s
 
 def test_what_is_due_is_sent_and_logged(store, sandbox, run, clock):
     announce(store, "slack:#a", "email:a@corp.example", now=clock())
-    assert run() == Tally(attempted=2, success=2)
+    assert run() == DispatchCounts(attempted=2, success=2)
     (message,), (mail,) = sandbox.slack.messages, sandbox.smtp.messages
     assert (message.channel, mail.rcpt_tos) == ("#a", ["a@corp.example"])
     assert row(store, channel="slack").provider_id == message.ts
@@ -23,23 +23,23 @@ def test_what_is_due_is_sent_and_logged(store, sandbox, run, clock):
 
 
 def test_nothing_due_is_nothing_done(sandbox, run):
-    assert run() == Tally()
+    assert run() == DispatchCounts()
     assert sandbox.slack.calls == []
 
 
 def test_a_provider_that_is_away_for_a_moment_is_asked_again(store, sandbox, run, clock):
     announce(store, "slack:#flaky", now=clock())
-    assert run() == Tally(attempted=1, retrying=1)
-    assert run() == Tally(), "not before its time"
+    assert run() == DispatchCounts(attempted=1, retrying=1)
+    assert run() == DispatchCounts(), "not before its time"
     clock.advance(2)
-    assert run() == Tally(attempted=1, success=1)
+    assert run() == DispatchCounts(attempted=1, success=1)
     assert len(sandbox.slack.messages) == 1
     assert [one.outcome for one in attempts(store, row(store).id)] == ["failed", "success"]
 
 
 def test_a_channel_that_is_missing_is_final_and_named(store, sandbox, run, clock):
     announce(store, "slack:#missing", now=clock())
-    assert run() == Tally(attempted=1, failed=1)
+    assert run() == DispatchCounts(attempted=1, failed=1)
     failed = row(store)
     assert (failed.error, failed.next_attempt_at) == ("channel_not_found", None)
     assert len(sandbox.slack.calls) == 1
@@ -55,7 +55,7 @@ def test_a_mail_servers_verdict_decides_too(store, run, clock, address, final):
 def test_a_rejected_message_goes_once_more_as_plain_text(store, sandbox, run, clock):
     sandbox.slack.faults.then("slack:invalid_blocks")
     announce(store, "slack:#a", now=clock())
-    assert run() == Tally(attempted=2, success=1, retrying=1)
+    assert run() == DispatchCounts(attempted=2, success=1, retrying=1)
     (message,) = sandbox.slack.messages
     assert message.blocks == []
     assert "Disk almost full" in message.text
@@ -64,7 +64,7 @@ def test_a_rejected_message_goes_once_more_as_plain_text(store, sandbox, run, cl
 def test_a_message_rejected_twice_is_final(store, sandbox, run, clock):
     sandbox.slack.faults.always("slack:invalid_blocks")
     announce(store, "slack:#a", now=clock())
-    assert run() == Tally(attempted=2, retrying=1, failed=1)
+    assert run() == DispatchCounts(attempted=2, retrying=1, failed=1)
     assert len(sandbox.slack.calls) == 2
 
 
@@ -77,7 +77,7 @@ def test_a_rate_limit_pauses_that_address_only(store, sandbox, run, clock):
     assert len(sandbox.slack.calls) == 2
     sandbox.slack.faults.clear()
     clock.advance(29)
-    assert run() == Tally()
+    assert run() == DispatchCounts()
     clock.advance(2)
     assert run().success == 2
 
@@ -85,7 +85,7 @@ def test_a_rate_limit_pauses_that_address_only(store, sandbox, run, clock):
 def test_one_event_can_be_sent_alone_and_unpaced(store, sandbox, run, clock):
     announce(store, "slack:#other", now=clock())
     wanted = announce(store, "slack:#mine", now=clock())
-    assert run(wanted, SLACK_PER_SECOND="0.001", SLACK_BURST="1") == Tally(attempted=1, success=1)
+    assert run(wanted, SLACK_PER_SECOND="0.001", SLACK_BURST="1") == DispatchCounts(attempted=1, success=1)
     assert [one.channel for one in sandbox.slack.messages] == ["#mine"]
 
 
@@ -94,7 +94,7 @@ def test_a_paced_channel_gets_all_its_messages_in_the_end(store, sandbox, databa
         announce(store, "slack:#busy", now=wall_clock())
     settings = settings_for(sandbox, database_url, SLACK_PER_SECOND="20", SLACK_BURST="2")
     with dispatching(store, settings, wall_clock) as dispatcher:
-        assert dispatcher.run_once() == Tally(attempted=8, success=8)
+        assert dispatcher.run_once() == DispatchCounts(attempted=8, success=8)
 
 
 def test_a_revoked_token_costs_three_calls_at_most_for_a_thousand_that_wait(store, sandbox, run, clock):
@@ -113,7 +113,7 @@ def test_after_the_repair_the_next_process_sends_them_all(store, sandbox, run, c
     sandbox.slack.auth_error = "token_revoked"
     run()
     sandbox.slack.auth_error = None
-    assert run() == Tally(attempted=60, success=60)
+    assert run() == DispatchCounts(attempted=60, success=60)
     assert statuses(store) == {"success": 60}
 
 
@@ -142,7 +142,7 @@ class Broken:
 
     name, provider, batch_size, deadline = "slack", "slack", 1, 1.0
 
-    def send(self, content, parcels):
+    def send(self, content, messages):
         raise ZeroDivisionError
 
     def close(self):
@@ -151,8 +151,8 @@ class Broken:
 
 def test_a_mistake_in_a_channel_ends_as_an_ambiguous_failure(store, clock, caplog):
     announce(store, "slack:#a", now=clock())
-    policy = Policy((5.0,), 30.0, 2, {})
-    assert Dispatcher(store, {"slack": Broken()}, policy, clock).run_once() == Tally(attempted=1, retrying=1)
+    policy = DispatchOptions((5.0,), 30.0, 2, {})
+    assert Dispatcher(store, {"slack": Broken()}, policy, clock).run_once() == DispatchCounts(attempted=1, retrying=1)
     assert (row(store).error, row(store).ambiguous) == ("internal_error", True)
     assert "ZeroDivisionError" in caplog.text
 
@@ -172,10 +172,10 @@ def test_an_observer_hears_of_every_attempt(store, sandbox, database_url, clock)
     settings = settings_for(sandbox, database_url)
     channels = build(settings)
 
-    def observe(lane, ended, _final) -> None:
-        heard.extend((lane.provider, one) for one in ended)
+    def observe(scope, ended, _final) -> None:
+        heard.extend((scope.provider, one) for one in ended)
 
-    Dispatcher(store, channels, Policy.of(settings), clock, observe).run_once()
+    Dispatcher(store, channels, DispatchOptions.of(settings), clock, observe).run_once()
     for channel in channels.values():
         channel.close()
     assert [provider for provider, _ in heard] == ["slack", "slack"]

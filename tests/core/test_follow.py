@@ -66,7 +66,7 @@ def test_what_a_filter_leaves_out_is_passed_over(store):
     assert follower.more() == [("a@corp.example", "pending")]
     record(store, arrived(claim_one(store)))
     assert follower.more() == []
-    record(store, arrived(claim_one(store, EMAIL)), lane=EMAIL)
+    record(store, arrived(claim_one(store, EMAIL)), scope=EMAIL)
     assert follower.more() == [("a@corp.example", "success")]
 
 
@@ -175,7 +175,7 @@ def test_a_dump_restored_on_a_server_with_lower_numbers_is_history_and_no_news(s
     # As rows look that a busier server has numbered: a million transactions ahead of this one's.
     store.write(lambda connection: connection.execute(update(delivery).values(change=delivery.c.change + 1_000_000)))
     for _ in range(2):
-        store.write(outbox.carry_on)
+        store.write(outbox.resume_sequence_after_restore)
     follower, historian = Follower(store), Follower(store, history=True)
     announce(store, "slack:#new")
     assert follower.more() == [("#new", "pending")]

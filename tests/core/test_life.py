@@ -57,7 +57,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(claimed=consumes(held), reason=st.sampled_from(list(Reason)), whole=st.booleans())
     def it_fails(self, claimed, reason, whole):
-        ended = refused(claimed, reason, "code", whole_provider=whole)
+        ended = refused(claimed, reason, "code", entire_provider=whole)
         record(self.store, ended, now=self.now)
 
     @rule(claimed=consumes(held))

@@ -78,7 +78,7 @@ def test_a_claim_takes_its_own_channel_only(store):
 def test_a_claim_for_one_event_leaves_the_others(store):
     announce(store, "slack:#a")
     wanted = announce(store, "slack:#b")
-    assert [one.event_id for one in claim(store, outbox.Lane("slack", "slack", wanted)).taken] == [wanted]
+    assert [one.event_id for one in claim(store, outbox.ClaimScope("slack", "slack", wanted)).taken] == [wanted]
     assert len(claim(store).taken) == 1
 
 

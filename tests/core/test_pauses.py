@@ -22,7 +22,7 @@ from core.lab import (
 
 
 def limited(claimed, seconds, whole=False):
-    return refused(claimed, Reason.RATE_LIMITED, "ratelimited", retry_after=seconds, whole_provider=whole)
+    return refused(claimed, Reason.RATE_LIMITED, "ratelimited", retry_after=seconds, entire_provider=whole)
 
 
 def resend(store, *ids, now) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import insert, select
 
 from alertctl import outbox
-from alertctl.daemon.scheduler import Heart, schedule
+from alertctl.daemon.scheduler import SchedulerHeartbeat, schedule
 from alertctl.db import Store
 from alertctl.errors import Reason, Unreachable
 from alertctl.ids import first_id, new_id
@@ -19,10 +19,10 @@ DAY = 86_400.0
 KEEP = {Status.SUCCESS: 30, Status.FAILED: 90, Status.SUPPRESSED: 30}
 
 
-def deliver(store, address: str, now: datetime, verdict=arrived) -> None:
+def deliver(store, address: str, now: datetime, result=arrived) -> None:
     announce(store, f"slack:{address}", now=now)
     (claimed,) = claim(store, SLACK, now=now).taken
-    record(store, verdict(claimed), now=now)
+    record(store, result(claimed), now=now)
 
 
 def prune_after(store, days: float, start: datetime) -> int:
@@ -101,7 +101,11 @@ def test_a_prune_that_broke_off_is_taken_up_the_same_day(store, sandbox, databas
     deliver(store, "#old", clock())
     settings, connect = settings_for(sandbox, database_url), _Flaky(store)
     with dispatching(store, settings, clock) as dispatcher:
-        prune = schedule(settings, connect, dispatcher, Heart(), clock, lambda count: None).get_job("prune").func
+        prune = (
+            schedule(settings, connect, dispatcher, SchedulerHeartbeat(), clock, lambda count: None)
+            .get_job("prune")
+            .func
+        )
         clock.advance(1000 * 86400)
         prune()
         assert len(rows(store)) == 1

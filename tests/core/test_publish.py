@@ -284,7 +284,7 @@ def test_one_alert_after_another_can_be_published_in_one_transaction_with_a_clai
 
     def daemon(connection):
         publish(connection, publication("safety_rollback", {}), NOW)
-        return outbox.claim(connection, outbox.Lane("slack", "slack"), (9,) * 4, NOW, 30)
+        return outbox.claim(connection, outbox.ClaimScope("slack", "slack"), (9,) * 4, NOW, 30)
 
     assert len(store.write(daemon).taken) == 1
 

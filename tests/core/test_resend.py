@@ -58,8 +58,8 @@ def test_what_arrived_is_sent_again_only_when_asked_to(store):
 
 def test_a_suppressed_delivery_is_never_due_until_somebody_resends_it(store):
     announce(store, "slack:#a")
-    held_back = update(delivery).values(status="suppressed", next_attempt_at=None)
-    store.write(lambda connection: connection.execute(held_back))
+    suppressed_reason = update(delivery).values(status="suppressed", next_attempt_at=None)
+    store.write(lambda connection: connection.execute(suppressed_reason))
     assert claim(store, now=after(10**6)).taken == []
     resend(store, row(store).id)
     assert len(claim(store).taken) == 1

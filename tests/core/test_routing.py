@@ -95,7 +95,7 @@ def test_the_same_text_on_two_channels_is_two_targets():
 
 def test_a_channel_that_is_off_holds_its_targets_back():
     off = Audience((DEFAULT_CHANNEL, ADMINS[0]))
-    assert [target.held_back for target in route(BOTH, off, [])] == ["slack_disabled", "email_disabled"]
+    assert [target.suppressed_reason for target in route(BOTH, off, [])] == ["slack_disabled", "email_disabled"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event, text
 
 from alertctl.db import Store, Writer
-from alertctl.dispatcher import Tally
+from alertctl.dispatcher import DispatchCounts
 from alertctl.errors import InvalidEvent, Reason
 from alertctl.models import Status
 from alertctl.outbox import resend
@@ -76,7 +76,7 @@ def test_duplicates_of_one_transaction_are_told_apart_too(store):
 def test_an_info_to_a_missing_channel_does_not_silence_a_rollback(store, sandbox, run, clock):
     sandbox.slack.faults.at("#missing", "slack:channel_not_found")
     say(store, alert(to=["slack:#missing"]), clock())
-    assert run() == Tally(attempted=1, failed=1)
+    assert run() == DispatchCounts(attempted=1, failed=1)
     say(store, rollback(to=["slack:#missing", "slack:#ops"]), clock())
     assert [(one.address, one.status) for one in rows(store)[1:]] == [("#missing", "pending"), ("#ops", "pending")]
 
@@ -255,7 +255,7 @@ def test_a_window_without_sense_is_refused(key, window):
 
 def test_an_expired_event_is_not_sent_any_more(store, sandbox, run, clock):
     say(store, alert(None, None, expires_at=clock()), clock())
-    assert run() == Tally(attempted=1, failed=1)
+    assert run() == DispatchCounts(attempted=1, failed=1)
     failed = row(store)
     assert (failed.status, failed.error, failed.next_attempt_at) == (Status.FAILED, "expired", None)
     assert [one.code for one in attempts(store, failed.id)] == ["expired"]
@@ -265,9 +265,9 @@ def test_an_expired_event_is_not_sent_any_more(store, sandbox, run, clock):
 def test_a_retry_that_comes_too_late_expires(store, sandbox, run, clock):
     sandbox.slack.faults.always("http_503")
     say(store, alert(None, None, expires_at=clock() + timedelta(seconds=0.5)), clock())
-    assert run() == Tally(attempted=1, retrying=1)
+    assert run() == DispatchCounts(attempted=1, retrying=1)
     clock.advance(2)
-    assert run() == Tally(attempted=1, failed=1)
+    assert run() == DispatchCounts(attempted=1, failed=1)
     assert row(store).error == "expired"
     assert len(sandbox.slack.calls) == 1
 

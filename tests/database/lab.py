@@ -61,7 +61,7 @@ def live_a_little(store: Store) -> str:
     announce(store, "slack:#ok", "slack:#limited", "email:a@corp.example", "slack:#waiting")
     claimed = {one.address: one for one in claim(store).taken}
     record(store, arrived(claimed["#ok"]), refused(claimed["#limited"], Reason.RATE_LIMITED, retry_after=30.0))
-    record(store, refused(claim(store, EMAIL, limit=1).taken[0], Reason.BAD_ADDRESS, "550"), lane=EMAIL)
+    record(store, refused(claim(store, EMAIL, limit=1).taken[0], Reason.BAD_ADDRESS, "550"), scope=EMAIL)
     odd = {"job": "prune", "period": "2026-03-02", "started_at": NOW + timedelta(microseconds=1)}
     store.write(lambda connection: connection.execute(insert(RUN), odd))
     return someone

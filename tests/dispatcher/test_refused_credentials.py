@@ -11,7 +11,7 @@ from alertctl import delivery_log, outbox
 from alertctl.channels import build
 from alertctl.connectivity_test import send_test_message
 from alertctl.db import Writer
-from alertctl.dispatcher import Dispatcher, Policy
+from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import Unreachable
 from alertctl.outbox.tables import attempt, breaker_report
 from alertctl.publish import audience_of
@@ -26,7 +26,7 @@ def dispatcher_of(sandbox, database_url):
         chosen = settings_for(sandbox, database_url, **settings)
         channels = build(chosen)
         try:
-            yield Dispatcher(connect, channels, Policy.of(chosen), clock)
+            yield Dispatcher(connect, channels, DispatchOptions.of(chosen), clock)
         finally:
             shut(channels.values())
 

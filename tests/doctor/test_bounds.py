@@ -9,17 +9,17 @@ import pytest
 
 from alertctl.config import Settings
 from alertctl.doctor import runner
-from alertctl.doctor.result import Found, failure, ok
-from alertctl.doctor.runner import Check, Examination
+from alertctl.doctor.result import CheckResult, failure, ok
+from alertctl.doctor.runner import Check, CheckRun
 from doctor.clinic import NOW, examined, failures
 
 
-def _hang(_: Examination) -> Found:
+def _hang(_: CheckRun) -> CheckResult:
     threading.Event().wait(30)
     return ok("too late")
 
 
-def _break(_: Examination) -> Found:
+def _break(_: CheckRun) -> CheckResult:
     raise RuntimeError("xoxb-planted-secret broke")
 
 
@@ -46,12 +46,12 @@ def test_a_check_that_breaks_cannot_be_told_and_leaks_nothing():
 def test_a_fact_is_found_out_once_for_all_that_ask():
     asked: list[int] = []
 
-    def fact(_: Examination) -> int:
+    def fact(_: CheckRun) -> int:
         asked.append(1)
         time.sleep(0.02)
         return len(asked)
 
-    checks = [Check("db", str(n), lambda examination: ok(str(runner.once(fact)))) for n in range(8)]
+    checks = [Check("db", str(n), lambda check_run: ok(str(runner.once(fact)))) for n in range(8)]
     assert {finding.what for finding in runner.run(checks, Settings(), NOW)} == {"1"}
 
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 
 from alertctl import delivery_log, outbox
 from alertctl.api.auth import Admin
-from alertctl.api.deps import BASE, Here
+from alertctl.api.deps import BASE, ServicesDep
 from alertctl.api.endpoints.log_filters import Filters
 from alertctl.api.errors import declared
 from alertctl.api.request_body import Body, checked, described
@@ -69,9 +69,9 @@ class Prunes(BaseModel):
 
 
 @router.get("")
-def search(_caller: Admin, here: Here, asked: Annotated[Search, Query()]) -> Page:
+def search(_caller: Admin, services: ServicesDep, asked: Annotated[Search, Query()]) -> Page:
     """A page of the log, newest first."""
-    with here.store.reading() as connection:
+    with services.store.reading() as connection:
         return delivery_log.page(
             connection,
             asked.where(),
@@ -83,68 +83,70 @@ def search(_caller: Admin, here: Here, asked: Annotated[Search, Query()]) -> Pag
 
 
 @router.get("/stats")
-def stats(_caller: Admin, here: Here, asked: Annotated[Counting, Query()]) -> Stats:
+def stats(_caller: Admin, services: ServicesDep, asked: Annotated[Counting, Query()]) -> Stats:
     """How many deliveries there are, and how they stand. Reads all that fit: give it a `since`."""
-    with here.store.reading() as connection:
+    with services.store.reading() as connection:
         return delivery_log.stats(connection, asked.where(), asked.by)
 
 
 @router.post("/retry", responses=declared(404), openapi_extra=described(Resends))
-def retry_all(caller: Admin, here: Here, body: Body) -> Resent:
+def retry_all(caller: Admin, services: ServicesDep, body: Body) -> Resent:
     """Make deliveries due at once. One that can't be sent again is left alone, and says why."""
     asked = checked(Resends, body)
 
     def work(connection: Any) -> list[outbox.Resent]:
         whole = [delivery_log.find_id(connection, one) for one in asked.ids]
         return outbox.resend(
-            connection, whole, caller.name, here.clock(), again=asked.again, enabled=here.audience.enabled
+            connection, whole, caller.name, services.clock(), again=asked.again, enabled=services.audience.enabled
         )
 
-    done: list[outbox.Resent] = here.writer.write(work)
-    here.wake()
+    done: list[outbox.Resent] = services.writer.write(work)
+    services.wake()
     return Resent(items=[ResendResult(id=one.delivery_id, why_not=one.why_not) for one in done])
 
 
 @router.post("/prune", openapi_extra=described(Prunes))
-def prune(_caller: Admin, here: Here, body: Body) -> Pruned:
+def prune(_caller: Admin, services: ServicesDep, body: Body) -> Pruned:
     """Take old, final deliveries out of the log, in batches that stop nobody."""
     asked = checked(Prunes, body)
     older = None if asked.older_than_days is None else timedelta(days=asked.older_than_days)
-    return outbox.prune_by(here.writer, outbox.ages(here.settings, older), here.clock(), dry_run=asked.dry_run)
+    return outbox.prune_by(
+        services.writer, outbox.ages(services.settings, older), services.clock(), dry_run=asked.dry_run
+    )
 
 
 Id = Annotated[str, Path(description="a delivery's id, or any part of it that is unique", min_length=1)]
 
 
 @router.get("/{id}", responses=declared(404))
-def show(_caller: Admin, here: Here, id: Id) -> DeliveryDetail:  # noqa: A002
+def show(_caller: Admin, services: ServicesDep, id: Id) -> DeliveryDetail:  # noqa: A002
     """One delivery: its event, why this target got it, every attempt, the event's other deliveries."""
-    with here.store.reading() as connection:
+    with services.store.reading() as connection:
         return delivery_log.detail(connection, id)
 
 
 @router.get("/{id}/rendered", responses=declared(404))
-def rendered(_caller: Admin, here: Here, id: Id) -> Rendered:  # noqa: A002
+def rendered(_caller: Admin, services: ServicesDep, id: Id) -> Rendered:  # noqa: A002
     """The message as its channel makes it: Slack's payload, or an email's parts."""
-    channels: dict[str, Any] = build_all(here.settings)
-    with here.store.reading() as connection:
+    channels: dict[str, Any] = build_all(services.settings)
+    with services.store.reading() as connection:
         return delivery_log.rendered(connection, channels, id)
 
 
 @router.post("/{id}/retry", responses=declared(404, 409))
-def retry(caller: Admin, here: Here, id: Id, again: bool = False) -> DeliveryItem:  # noqa: A002
+def retry(caller: Admin, services: ServicesDep, id: Id, again: bool = False) -> DeliveryItem:  # noqa: A002
     """Make a delivery due at once. One that has arrived is sent again only with `again=true`: else 409."""
 
     def work(connection: Any) -> DeliveryItem:
         whole = delivery_log.find_id(connection, id)
         done = outbox.resend(
-            connection, [whole], caller.name, here.clock(), again=again, enabled=here.audience.enabled
+            connection, [whole], caller.name, services.clock(), again=again, enabled=services.audience.enabled
         )[0]
         if done.why_not is not None:
             more = ": ?again=true sends it once more" if "arrived" in done.why_not else ""
             raise Conflict(f"{done.why_not}{more}")
         return delivery_log.detail(connection, whole)
 
-    item: DeliveryItem = here.writer.write(work)
-    here.wake()
+    item: DeliveryItem = services.writer.write(work)
+    services.wake()
     return item

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from alertctl import delivery_log, outbox
 from alertctl.api.auth import Developer
-from alertctl.api.deps import BASE, Here, Services
+from alertctl.api.deps import BASE, Services, ServicesDep
 from alertctl.delivery_log.tables import delivery
 from alertctl.models import Status
 from alertctl.schemas import DeliveryItem, LogFilter
@@ -58,15 +58,15 @@ class _Watch:
 @router.post("/dispatch")
 async def dispatch(
     _caller: Developer,
-    here: Here,
+    services: ServicesDep,
     wait: Annotated[float, Query(ge=0, le=LONGEST, description="seconds to wait at most")] = 0.0,
 ) -> Dispatching:
     """Wake the daemon, and wait until nothing that is due is left. It sends what is due without being asked, too."""
     deadline = time.monotonic() + wait
-    watch = await run_sync(_begin, here)
-    here.wake()
+    watch = await run_sync(_begin, services)
+    services.wake()
     while True:
-        await run_sync(_look, here, watch)
+        await run_sync(_look, services, watch)
         if watch.over or time.monotonic() >= deadline:
             break
         await asyncio.sleep(LOOK)
@@ -80,21 +80,21 @@ async def dispatch(
     )
 
 
-def _begin(here: Services) -> _Watch:
-    with here.store.reading() as connection:
+def _begin(services: Services) -> _Watch:
+    with services.store.reading() as connection:
         return _Watch(delivery_log.position(connection))
 
 
-def _look(here: Services, watch: _Watch) -> None:
+def _look(services: Services, watch: _Watch) -> None:
     being_sent = select(delivery.c.id).where(delivery.c.status == Status.SENDING.value).limit(1)
-    with here.store.reading() as connection:
+    with services.store.reading() as connection:
         # In this order: what is being sent now can't have been counted before.
-        watch.due = outbox.is_due(connection, here.clock())
+        watch.due = outbox.is_due(connection, services.clock())
         watch.sending = connection.execute(being_sent).first() is not None
         found = PART
         while found == PART:
             news, watch.place = delivery_log.changes(connection, LogFilter(), watch.place, PART)
-            watch.count.update(verdict for _, item in news if (verdict := _verdict(item)))
+            watch.count.update(result for _, item in news if (result := _verdict(item)))
             found = len(news)
             watch.last_news = time.monotonic() if found else watch.last_news
 

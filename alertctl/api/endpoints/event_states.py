@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from alertctl import delivery_log
 from alertctl.api.auth import Developer
-from alertctl.api.deps import BASE, Here, Services
+from alertctl.api.deps import BASE, Services, ServicesDep
 from alertctl.api.errors import declared
 from alertctl.errors import NotFound
 from alertctl.models import Status
@@ -30,7 +30,7 @@ MOVING = (Status.PENDING, Status.SENDING)
 @router.get("/events/{event_id}", responses=declared(404))
 async def state(
     _caller: Developer,
-    here: Here,
+    services: ServicesDep,
     event_id: Annotated[str, Path(min_length=1)],
     wait: Annotated[float, Query(ge=0, le=LONGEST, description="seconds to wait at most")] = 0.0,
     until: Annotated[
@@ -41,7 +41,7 @@ async def state(
     """An event's deliveries as they stand, or once `until` holds for all of them."""
     deadline, pause = time.monotonic() + wait, FIRST_LOOK
     while True:
-        found = await run_sync(_look, here, event_id)
+        found = await run_sync(_look, services, event_id)
         left = deadline - time.monotonic()
         if left <= 0 or (found.final if until == "final" else is_tried(found.deliveries)):
             return found
@@ -49,10 +49,10 @@ async def state(
         pause = min(pause * 1.5, LAST_LOOK)
 
 
-def _look(here: Services, event_id: str) -> EventState:
+def _look(services: Services, event_id: str) -> EventState:
     # NUL is no part of any id, and Postgres refuses to compare with it.
     event_id = event_id.replace("\0", "")
-    with here.store.reading() as connection:
+    with services.store.reading() as connection:
         items = delivery_log.items_of(connection, [event_id]).get(event_id, [])
         event_type = connection.execute(select(event.c.event_type).where(event.c.id == event_id)).scalar()
     if event_type is None:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection
 
 from alertctl import users
-from alertctl.api.auth import Anybody, DeveloperCached
+from alertctl.api.auth import DeveloperCached, Viewer
 from alertctl.api.deps import BASE, Services
 from alertctl.api.errors import declared
 from alertctl.api.request_body import json_object
@@ -50,7 +50,7 @@ _ACCEPTED = TypeAdapter(Accepted)
 
 
 @router.get("/events")
-def event_types(_caller: Anybody) -> list[EventTypeInfo]:
+def event_types(_caller: Viewer) -> list[EventTypeInfo]:
     """The event types, with the JSON Schemas of their fields."""
     return [
         EventTypeInfo(
@@ -77,14 +77,14 @@ async def accept(caller: DeveloperCached, request: Request) -> Response:
     The same Idempotency-Key header (or `dedup_key` field) gets the same answer again and sends nothing more.
     """
     # No further dependencies and no model to validate: each costs the busiest route 10 us of CPU.
-    here: Services = request.app.state.services
+    services: Services = request.app.state.services
     publication = prepare_body(
-        await json_object(request), request.headers.get("idempotency-key"), here.audience, caller
+        await json_object(request), request.headers.get("idempotency-key"), services.audience, caller
     )
-    receipt = await _recorded(here, publication, caller)
-    here.accepted(receipt)
+    receipt = await _recorded(services, publication, caller)
+    services.accepted(receipt)
     if receipt.created:
-        here.wake(receipt)
+        services.wake(receipt)
     headers = {} if receipt.created else {REPLAYED: "true"}
     body = Accepted(
         event_id=receipt.event_id,
@@ -95,8 +95,8 @@ async def accept(caller: DeveloperCached, request: Request) -> Response:
     return Response(_ACCEPTED.dump_json(body), 202, headers, "application/json")
 
 
-async def _recorded(here: Services, publication: Publication, caller: Caller) -> EventReceipt:
-    receipt: EventReceipt = await here.writer.submit_soon(record, (publication, caller, here.clock()))
+async def _recorded(services: Services, publication: Publication, caller: Caller) -> EventReceipt:
+    receipt: EventReceipt = await services.writer.submit_soon(record, (publication, caller, services.clock()))
     if receipt.created:
         return receipt
     return replace(receipt, deliveries=[as_born(item) for item in receipt.deliveries])

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
-from alertctl.api.deps import Here
+from alertctl.api.deps import ServicesDep
 from alertctl.api.errors import declared, problem
 
 router = APIRouter(tags=["process"])
@@ -31,9 +31,9 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", response_model=Readiness, responses=declared(503))
-def readyz(here: Here) -> Response | Readiness:
+def readyz(services: ServicesDep) -> Response | Readiness:
     """The database takes writes and is migrated, the scheduler beats, the dispatcher works; 503 names what doesn't."""
-    parts = {name: str(state) for name, state in here.readiness().items()}
+    parts = {name: str(state) for name, state in services.readiness().items()}
     ailing = [f"{name}: {state}" for name, state in parts.items() if state not in WELL]
     return problem(503, "; ".join(ailing)) if ailing else Readiness(status="ready", parts=parts)
 
@@ -41,6 +41,6 @@ def readyz(here: Here) -> Response | Readiness:
 @router.get(
     "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 )
-def metrics(here: Here) -> Response:
+def metrics(services: ServicesDep) -> Response:
     """What Prometheus reads."""
-    return Response(here.metrics(), media_type=CONTENT_TYPE_LATEST)
+    return Response(services.metrics(), media_type=CONTENT_TYPE_LATEST)

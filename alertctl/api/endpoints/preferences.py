@@ -8,8 +8,8 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from alertctl import preferences, users
-from alertctl.api.auth import Admin, Anybody
-from alertctl.api.deps import BASE, Here, Services
+from alertctl.api.auth import Admin, Viewer
+from alertctl.api.deps import BASE, Services, ServicesDep
 from alertctl.api.errors import declared
 from alertctl.api.request_body import Body
 from alertctl.channels import channel_type
@@ -51,27 +51,27 @@ class Pages(BaseModel):
 
 
 @router.get("/preferences", response_model=Preferences)
-def read(caller: Anybody, here: Here) -> Prefs:
+def read(caller: Viewer, services: ServicesDep) -> Prefs:
     """My preferences; the first call creates the defaults."""
-    return _read(here, caller.user_id)
+    return _read(services, caller.user_id)
 
 
 @router.put("/preferences", response_model=Preferences, openapi_extra=BODY)
-def change(caller: Anybody, here: Here, body: Body) -> Prefs:
+def change(caller: Viewer, services: ServicesDep, body: Body) -> Prefs:
     """Change what the body names and leave the rest; null for a channel or an address is the default again."""
-    return _change(here, caller.user_id, body)
+    return _change(services, caller.user_id, body)
 
 
 @router.post("/preferences/reset", response_model=Preferences)
-def reset(caller: Anybody, here: Here) -> Prefs:
+def reset(caller: Viewer, services: ServicesDep) -> Prefs:
     """My preferences as they are by default."""
-    return _reset(here, caller.user_id)
+    return _reset(services, caller.user_id)
 
 
 @router.get("/admin/preferences")
-def everybodys(_caller: Admin, here: Here, asked: Annotated[Pages, Query()]) -> EverybodysPreferences:
+def everybodys(_caller: Admin, services: ServicesDep, asked: Annotated[Pages, Query()]) -> EverybodysPreferences:
     """All users' preferences."""
-    with here.store.reading() as connection:
+    with services.store.reading() as connection:
         items, total = preferences.everyone(connection, asked.page, asked.limit)
     return EverybodysPreferences(items=items, total=total, page=asked.page, limit=asked.limit)
 
@@ -80,38 +80,38 @@ User = Annotated[str, Path(description="a user's id or email", min_length=1)]
 
 
 @router.get("/admin/preferences/{user}", response_model=Preferences, responses=declared(404))
-def read_anybodys(_caller: Admin, here: Here, user: User) -> Prefs:
+def read_anybodys(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
     """A user's preferences; the first call creates the defaults."""
-    return _read(here, _id_of(here, user))
+    return _read(services, _id_of(services, user))
 
 
 @router.put("/admin/preferences/{user}", response_model=Preferences, responses=declared(404), openapi_extra=BODY)
-def change_anybodys(_caller: Admin, here: Here, user: User, body: Body) -> Prefs:
+def change_anybodys(_caller: Admin, services: ServicesDep, user: User, body: Body) -> Prefs:
     """Change what the body names of a user's preferences, and leave the rest."""
-    return _change(here, _id_of(here, user), body)
+    return _change(services, _id_of(services, user), body)
 
 
 @router.post("/admin/preferences/{user}/reset", response_model=Preferences, responses=declared(404))
-def reset_anybodys(_caller: Admin, here: Here, user: User) -> Prefs:
+def reset_anybodys(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
     """A user's preferences as they are by default."""
-    return _reset(here, _id_of(here, user))
+    return _reset(services, _id_of(services, user))
 
 
-def _id_of(here: Services, user: str) -> str:
-    with here.store.reading() as connection:
+def _id_of(services: Services, user: str) -> str:
+    with services.store.reading() as connection:
         return users.find_user(connection, user).id
 
 
-def _read(here: Services, user_id: str) -> Prefs:
-    with here.store.reading() as connection:
+def _read(services: Services, user_id: str) -> Prefs:
+    with services.store.reading() as connection:
         found = preferences.find(connection, user_id)
-    return found or here.writer.write(lambda it: preferences.get(it, user_id, here.clock()))
+    return found or services.writer.write(lambda it: preferences.get(it, user_id, services.clock()))
 
 
-def _change(here: Services, user_id: str, body: dict[str, Any]) -> Prefs:
+def _change(services: Services, user_id: str, body: dict[str, Any]) -> Prefs:
     preferences.check(body)
-    return here.writer.write(lambda it: preferences.update(it, user_id, body, here.clock()))
+    return services.writer.write(lambda it: preferences.update(it, user_id, body, services.clock()))
 
 
-def _reset(here: Services, user_id: str) -> Prefs:
-    return here.writer.write(lambda it: preferences.reset(it, user_id, here.clock()))
+def _reset(services: Services, user_id: str) -> Prefs:
+    return services.writer.write(lambda it: preferences.reset(it, user_id, services.clock()))

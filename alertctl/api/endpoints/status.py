@@ -6,14 +6,14 @@ from fastapi import APIRouter
 
 from alertctl import delivery_log
 from alertctl.api.auth import Developer
-from alertctl.api.deps import BASE, Here
-from alertctl.schemas import Standing
+from alertctl.api.deps import BASE, ServicesDep
+from alertctl.schemas import StatusReport
 
 router = APIRouter(prefix=BASE, tags=["status"])
 
 
 @router.get("/status")
-def status(_caller: Developer, here: Here) -> Standing:
+def status(_caller: Developer, services: ServicesDep) -> StatusReport:
     """Version, what waits and for how long, when each channel last delivered, and what is left alone."""
-    with here.store.reading() as connection:
-        return delivery_log.standing(connection, f"database {here.store.shown}", here.clock(), daemon=True)
+    with services.store.reading() as connection:
+        return delivery_log.status_report(connection, f"database {services.store.shown}", services.clock(), daemon=True)

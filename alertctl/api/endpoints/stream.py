@@ -15,7 +15,7 @@ from pydantic import Field
 
 from alertctl import delivery_log
 from alertctl.api.auth import Admin, Requires
-from alertctl.api.deps import BASE, Here, Services
+from alertctl.api.deps import BASE, Services, ServicesDep
 from alertctl.api.endpoints.log_filters import Filters, Word
 from alertctl.errors import NotAllowed, Unreachable
 from alertctl.schemas import DeliveryItem, as_json
@@ -57,7 +57,7 @@ class _Open:
 )
 async def stream(
     _caller: Admin,
-    here: Here,
+    services: ServicesDep,
     request: Request,
     asked: Annotated[Follow, Query()],
     last_event_id: Annotated[str | None, Header()] = None,
@@ -71,27 +71,27 @@ async def stream(
     if after:
         delivery_log.the_position(after)
     else:
-        after = await run_sync(_begin, here, asked.since is not None)
+        after = await run_sync(_begin, services, asked.since is not None)
     if _Open.number >= STREAMS:
         raise HTTPException(503, f"{STREAMS} streams are open already: close one, or try again later")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_told(here, request, asked, after), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_told(services, request, asked, after), media_type="text/event-stream", headers=headers)
 
 
-def _begin(here: Services, history: bool) -> str:
-    with here.store.reading() as connection:
+def _begin(services: Services, history: bool) -> str:
+    with services.store.reading() as connection:
         return delivery_log.position(connection, history=history)
 
 
-async def _told(here: Services, request: Request, asked: Follow, after: str) -> AsyncIterator[str]:
+async def _told(services: Services, request: Request, asked: Follow, after: str) -> AsyncIterator[str]:
     _Open.number += 1
     try:
         # Where it begins, so that a line that breaks before the first news is taken up there.
         yield f"retry: 1000\nid: {after}\n: following\n\n"
         heard = time.monotonic()
-        while not here.stopping():
+        while not services.stopping():
             quiet = time.monotonic() - heard > QUIET_SECONDS
-            news, behind = await _look(here, request, asked, after, quiet)
+            news, behind = await _look(services, request, asked, after, quiet)
             if news:
                 yield "".join(_event(place, item) for place, item in news)
                 heard = time.monotonic()
@@ -109,10 +109,10 @@ async def _told(here: Services, request: Request, asked: Follow, after: str) -> 
 
 
 async def _look(
-    here: Services, request: Request, asked: Follow, after: str, quiet: bool
+    services: Services, request: Request, asked: Follow, after: str, quiet: bool
 ) -> tuple[list[tuple[str, DeliveryItem]], str]:
     try:
-        return await run_sync(_changes, here, request, asked, after, quiet)
+        return await run_sync(_changes, services, request, asked, after, quiet)
     except Unreachable:
         # The database will be back; the client's patience is its own affair.
         await asyncio.sleep(1)
@@ -120,10 +120,10 @@ async def _look(
 
 
 def _changes(
-    here: Services, request: Request, asked: Follow, after: str, quiet: bool
+    services: Services, request: Request, asked: Follow, after: str, quiet: bool
 ) -> tuple[list[tuple[str, DeliveryItem]], str]:
     """What is new; whoever is told anything, also that it is quiet, must still be allowed to hear it."""
-    with here.store.reading() as connection:
+    with services.store.reading() as connection:
         news, behind = delivery_log.changes(connection, asked.where(), after, PART)
     if news or quiet:
         ALLOWED(request)

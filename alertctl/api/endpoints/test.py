@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertctl.api.auth import Developer
-from alertctl.api.deps import BASE, Here
+from alertctl.api.deps import BASE, ServicesDep
 from alertctl.api.errors import RETRY_SECONDS
 from alertctl.api.request_body import Body, checked, described
 from alertctl.channels import CHANNEL_NAMES
@@ -42,7 +42,7 @@ class ConnectivityTestAnswer(BaseModel):
 
 
 @router.post("/test", response_model=ConnectivityTestAnswer, openapi_extra=described(ConnectivityTestRequest))
-async def test(caller: Developer, here: Here, body: Body, response: Response) -> ConnectivityTestAnswer:
+async def test(caller: Developer, services: ServicesDep, body: Body, response: Response) -> ConnectivityTestAnswer:
     """Send one test message and wait, for a bounded time, for how it went. It is in the log like any delivery.
 
     503 while several others wait for theirs.
@@ -53,7 +53,7 @@ async def test(caller: Developer, here: Here, body: Body, response: Response) ->
         raise HTTPException(503, busy, {"Retry-After": str(RETRY_SECONDS)})
     _UnderWay.number += 1
     try:
-        result = await run_sync(here.test, asked.channel, asked.to, caller.name)
+        result = await run_sync(services.test, asked.channel, asked.to, caller.name)
     finally:
         _UnderWay.number -= 1
     response.headers["Content-Location"] = f"{BASE}/delivery-log/{result.delivery_id}"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alertctl import users
 from alertctl.api.auth import Admin
-from alertctl.api.deps import BASE, Here
+from alertctl.api.deps import BASE, ServicesDep
 from alertctl.api.endpoints.users import Listing
 from alertctl.api.errors import declared
 from alertctl.api.request_body import Body, checked, described
@@ -46,22 +46,22 @@ class Made(BaseModel):
 
 
 @router.get("")
-def everything(_caller: Admin, here: Here, asked: Annotated[Listing, Query()]) -> Tokens:
+def everything(_caller: Admin, services: ServicesDep, asked: Annotated[Listing, Query()]) -> Tokens:
     """All tokens, the newest first, without their secrets."""
-    with here.store.reading() as connection:
+    with services.store.reading() as connection:
         found = users.list_tokens(connection, before=asked.cursor, limit=asked.limit + 1)
     more = found[asked.limit - 1].id if len(found) > asked.limit else None
     return Tokens(items=found[: asked.limit], next_cursor=more)
 
 
 @router.post("", status_code=201, responses=declared(404), openapi_extra=described(NewToken))
-def create(_caller: Admin, here: Here, body: Body, response: Response) -> Made:
+def create(_caller: Admin, services: ServicesDep, body: Body, response: Response) -> Made:
     """Make a token for somebody. Whoever may is an admin, so that no token can be above its maker."""
     asked = checked(NewToken, body)
     # What lies outside is refused with words of ours, not with an overflow.
     lifetime = None if asked.expires_in is None else timedelta(seconds=max(-1.0, min(asked.expires_in, 200 * _YEAR)))
-    item, secret = here.writer.write(
-        lambda it: users.create_token(it, asked.user, asked.role, lifetime, here.clock()),
+    item, secret = services.writer.write(
+        lambda it: users.create_token(it, asked.user, asked.role, lifetime, services.clock()),
     )
     response.headers["Cache-Control"] = "no-store"
     return Made(token=secret, item=item)
@@ -71,7 +71,7 @@ Id = Annotated[str, Path(description="a token's id, or any part of it that is un
 
 
 @router.delete("/{id}", responses=declared(404))
-def revoke(_caller: Admin, here: Here, id: Id) -> TokenItem:  # noqa: A002
+def revoke(_caller: Admin, services: ServicesDep, id: Id) -> TokenItem:  # noqa: A002
     """Accept a token no more, from the next call on. Again: no change."""
-    revoked: TokenItem = here.writer.write(lambda it: users.revoke_token(it, id, here.clock()))
+    revoked: TokenItem = services.writer.write(lambda it: users.revoke_token(it, id, services.clock()))
     return revoked

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertctl import users
-from alertctl.api.auth import Admin, Anybody
-from alertctl.api.deps import BASE, Here
+from alertctl.api.auth import Admin, Viewer
+from alertctl.api.deps import BASE, ServicesDep
 from alertctl.api.errors import declared
 from alertctl.api.request_body import Body, checked, described
 from alertctl.schemas import UserItem
@@ -67,51 +67,51 @@ User = Annotated[str, Path(description="a user's id or email", min_length=1)]
 
 
 @router.get("/me")
-def me(caller: Anybody) -> Me:
+def me(caller: Viewer) -> Me:
     """Whose token this is, and what it may do."""
     return Me(id=caller.user_id, email=caller.email, role=caller.role.value)
 
 
 @router.get("/admin/users")
-def everybody(_caller: Admin, here: Here, asked: Annotated[Listing, Query()]) -> Users:
+def everybody(_caller: Admin, services: ServicesDep, asked: Annotated[Listing, Query()]) -> Users:
     """All users, by email, or by id where a user has none."""
-    with here.store.reading() as connection:
+    with services.store.reading() as connection:
         found = users.list_users(connection, after=asked.cursor, limit=asked.limit + 1)
     more = found[asked.limit - 1].name if len(found) > asked.limit else None
     return Users(items=found[: asked.limit], next_cursor=more)
 
 
 @router.post("/admin/users", status_code=201, openapi_extra=described(NewUser))
-def add(_caller: Admin, here: Here, body: Body) -> UserItem:
+def add(_caller: Admin, services: ServicesDep, body: Body) -> UserItem:
     """Register somebody, who is then told what the defaults say. 422 when the email is another user's already."""
     asked = checked(NewUser, body)
-    added: UserItem = here.writer.write(lambda it: users.add_user(it, asked.email, asked.role, here.clock()))
+    added: UserItem = services.writer.write(lambda it: users.add_user(it, asked.email, asked.role, services.clock()))
     return added
 
 
 @router.patch("/admin/users/{user}", responses=declared(404), openapi_extra=described(UserChanges))
-def change(_caller: Admin, here: Here, user: User, body: Body) -> UserItem:
+def change(_caller: Admin, services: ServicesDep, user: User, body: Body) -> UserItem:
     """Give a user another email or role, shut them out, or let them in again."""
     asked = checked(UserChanges, body)
     role = None if asked.role is None else users.parse_role(asked.role)
-    changed: UserItem = here.writer.write(
+    changed: UserItem = services.writer.write(
         lambda it: users.change_user(it, user, role=role, disabled=asked.disabled, email=asked.email),
     )
     return changed
 
 
 @router.delete("/admin/users/{user}", responses=declared(404))
-def remove(_caller: Admin, here: Here, user: User) -> UserItem:
+def remove(_caller: Admin, services: ServicesDep, user: User) -> UserItem:
     """Delete a user with their preferences and tokens; the delivery log stays. 422 for the last admin.
 
     A JWT registers its user anew: to keep somebody out, disable them.
     """
-    removed: UserItem = here.writer.write(lambda it: users.remove_user(it, user))
+    removed: UserItem = services.writer.write(lambda it: users.remove_user(it, user))
     return removed
 
 
 @router.delete("/admin/users/{user}/identity", responses=declared(404))
-def unlink(_caller: Admin, here: Here, user: User) -> UserItem:
+def unlink(_caller: Admin, services: ServicesDep, user: User) -> UserItem:
     """Forget a user's identity (issuer and subject): the JWT user with it is another user from then on."""
-    unlinked: UserItem = here.writer.write(lambda it: users.unlink_user(it, user))
+    unlinked: UserItem = services.writer.write(lambda it: users.unlink_user(it, user))
     return unlinked

@@ -72,7 +72,7 @@ def _id_domain(address: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class RenderedEmail:
     """What an email says: the same for everyone who gets it. Everything is cleaned and cut."""
 
     subject: str
@@ -87,7 +87,7 @@ def message_id(delivery_id: str, sender: Sender) -> str:
 
 
 @lru_cache(maxsize=64)
-def letter(content: Content, plain: bool = False) -> Letter:
+def render_email(content: Content, plain: bool = False) -> RenderedEmail:
     """The email that tells this content. `plain` leaves the HTML out (empty). Kept, for an event's next recipients."""
     known = {
         "title": fit(content.title, SUBJECT_LIMIT, line=True) or fit(content.event_type, NAME_LIMIT, line=True),
@@ -106,7 +106,7 @@ def letter(content: Content, plain: bool = False) -> Letter:
     }
     text = _templates.get_template("alert.txt").render(known)
     html = "" if plain else _templates.get_template("alert.html").render(known)
-    return Letter(subject(content), text, html)
+    return RenderedEmail(subject(content), text, html)
 
 
 def subject(content: Content) -> str:
@@ -152,7 +152,7 @@ def display_name(name: str) -> str:
 @lru_cache(maxsize=64)
 def _shared(content: Content, sender: Sender, plain: bool) -> bytes:
     """The headers and the MIME body that all recipients of an event share: most of the work, done once an event."""
-    said = letter(content, plain)
+    said = render_email(content, plain)
     message = EmailMessage(policy=SMTP)
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(said.text, cte="quoted-printable")

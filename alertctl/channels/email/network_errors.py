@@ -17,7 +17,7 @@ from alertctl.channels.email.smtp_connection import (
 from alertctl.errors import DeliveryError, Reason
 
 
-class Stage(Enum):
+class RequestPhase(Enum):
     """How far an attempt got before it failed; decides whether the provider can have taken the message."""
 
     BEFORE = Reason.UNAVAILABLE
@@ -81,15 +81,15 @@ def network_code(exc: BaseException) -> str:
     return next((CODES[kind] for kind in type(exc).__mro__ if kind in CODES), "unexpected")
 
 
-def network_error(exc: BaseException, stage: Stage, *, connecting: bool = False) -> DeliveryError:
+def network_error(exc: BaseException, stage: RequestPhase, *, connecting: bool = False) -> DeliveryError:
     """A DeliveryError for an exception that ended an attempt in `stage`. `detail` is not redacted yet."""
     code = network_code(exc)
     if connecting:
         code = _BEFORE_CONNECTED.get(code, code)
     reason = stage.value
-    if stage is Stage.BEFORE and code in _OUR_SETTINGS:
+    if stage is RequestPhase.BEFORE and code in _OUR_SETTINGS:
         reason = Reason.CONFIG
-    elif stage is Stage.BEFORE and code in _THIS_MACHINE:
+    elif stage is RequestPhase.BEFORE and code in _THIS_MACHINE:
         reason = Reason.LOCAL
     return DeliveryError(reason, code, detail=f"{type(exc).__name__}: {exc}")
 

@@ -17,8 +17,8 @@ from sendgrid.helpers.mail import (
 )
 
 from alertctl.addresses import encode_email, is_email
-from alertctl.channels.base import Parcel, Receipt, Verdict
-from alertctl.channels.email.message import Sender, display_name, headers, letter, load_templates, message_id
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
+from alertctl.channels.email.message import Sender, display_name, headers, load_templates, message_id, render_email
 from alertctl.channels.http_errors import no_reply_error, status_error
 from alertctl.content import Content
 from alertctl.deadline import Deadline
@@ -26,7 +26,7 @@ from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient, Response
 from alertctl.http.errors import HttpError
 from alertctl.http.proxies import proxy_passwords
-from alertctl.text import Redactor, credential, one_line, sealed
+from alertctl.text import Redactor, credential, one_line, redacted
 
 BATCH = 1000
 """Personalizations that SendGrid takes in one request."""
@@ -52,26 +52,26 @@ class SendGridChannel:
         self._url = f"{api_url.rstrip('/')}/v3/mail/send"
         self._sender = Sender(from_address, from_name)
 
-    def send(self, content: Content, parcels: Sequence[Parcel]) -> list[Verdict]:
+    def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         if isinstance(self._key, DeliveryError):
-            return [sealed(self._key, self._redact) for _ in parcels]
+            return [redacted(self._key, self._redact) for _ in messages]
         deadline = Deadline(self.deadline)
-        verdicts: dict[int, Verdict] = {}
+        verdicts: dict[int, SendResult] = {}
         for plain in (False, True):
-            alike = [place for place, parcel in enumerate(parcels) if parcel.plain is plain]
+            alike = [place for place, outgoing in enumerate(messages) if outgoing.plain is plain]
             for start in range(0, len(alike), BATCH):
-                self._send_batch(content, parcels, alike[start : start + BATCH], verdicts, deadline)
-        return [verdicts[place] for place in range(len(parcels))]
+                self._send_batch(content, messages, alike[start : start + BATCH], verdicts, deadline)
+        return [verdicts[place] for place in range(len(messages))]
 
-    def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
+    def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         """Headers, text and HTML of the email that `send` would have SendGrid make."""
-        said = letter(content, parcel.plain)
-        shown = headers(content, parcel.delivery_id, parcel.address, self._sender, datetime.now(UTC))
+        said = render_email(content, outgoing.plain)
+        shown = headers(content, outgoing.delivery_id, outgoing.address, self._sender, datetime.now(UTC))
         return {"headers": shown, "text": said.text, "html": said.html}
 
-    def payload(self, content: Content, parcels: Sequence[Parcel]) -> dict[str, Any]:
+    def payload(self, content: Content, messages: Sequence[OutgoingMessage]) -> dict[str, Any]:
         """The body of one request. The parcels are alike in `plain` and their addresses are valid."""
-        said = letter(content, parcels[0].plain)
+        said = render_email(content, messages[0].plain)
         mail = Mail(
             From(encode_email(self._sender.address), display_name(self._sender.name) or None),
             subject=said.subject,
@@ -81,38 +81,38 @@ class SendGridChannel:
         mail.tracking_settings = _untracked()
         # The library's objects for each recipient would cost four times as much as all else.
         built: dict[str, Any] = mail.get()
-        return {"personalizations": [self._personalization(parcel) for parcel in parcels], **built}
+        return {"personalizations": [self._personalization(outgoing) for outgoing in messages], **built}
 
     def close(self) -> None:
         self._http.close()
 
-    def _personalization(self, parcel: Parcel) -> dict[str, Any]:
+    def _personalization(self, outgoing: OutgoingMessage) -> dict[str, Any]:
         return {
-            "to": [{"email": encode_email(parcel.address)}],
+            "to": [{"email": encode_email(outgoing.address)}],
             "headers": {
-                "Message-ID": message_id(parcel.delivery_id, self._sender),
+                "Message-ID": message_id(outgoing.delivery_id, self._sender),
                 "Auto-Submitted": "auto-generated",
             },
-            "custom_args": {"delivery_id": parcel.delivery_id},
+            "custom_args": {"delivery_id": outgoing.delivery_id},
         }
 
     def _send_batch(
         self,
         content: Content,
-        parcels: Sequence[Parcel],
+        messages: Sequence[OutgoingMessage],
         waiting: list[int],
-        verdicts: dict[int, Verdict],
+        verdicts: dict[int, SendResult],
         deadline: Deadline,
     ) -> None:
         """Fill in a verdict for each place in `waiting`; what SendGrid names as bad is left out of the next round."""
         for place in waiting:
-            if not is_email(parcels[place].address):
+            if not is_email(messages[place].address):
                 verdicts[place] = DeliveryError(Reason.BAD_ADDRESS, "invalid_address", detail="not one email address")
         for _ in range(ROUNDS):
             waiting = [place for place in waiting if place not in verdicts]
             if not waiting:
                 return
-            answer = self._attempt(content, [parcels[place] for place in waiting], deadline)
+            answer = self._attempt(content, [messages[place] for place in waiting], deadline)
             if not isinstance(answer, dict):
                 verdicts.update(dict.fromkeys(waiting, answer))
                 return
@@ -121,35 +121,35 @@ class SendGridChannel:
         verdicts.update({place: left for place in waiting if place not in verdicts})
 
     def _attempt(
-        self, content: Content, parcels: Sequence[Parcel], deadline: Deadline
-    ) -> Verdict | dict[int, DeliveryError]:
+        self, content: Content, messages: Sequence[OutgoingMessage], deadline: Deadline
+    ) -> SendResult | dict[int, DeliveryError]:
         """One request: a verdict for all, or errors for those at fault (by position) while the rest may go again."""
         try:
-            body = json.dumps(self.payload(content, parcels)).encode()
+            body = json.dumps(self.payload(content, messages)).encode()
         except Exception as exc:
             return DeliveryError(Reason.REJECTED, "unrenderable", detail=self._redact(repr(exc)))
         try:
             reply = self._http.request("POST", self._url, self._headers(), body, timeout=deadline.left())
         except HttpError as error:
-            return sealed(no_reply_error(error), self._redact)
+            return redacted(no_reply_error(error), self._redact)
         except Exception as exc:
             return DeliveryError(Reason.AMBIGUOUS, "unexpected", detail=self._redact(repr(exc)))
-        return self._judged(reply, len(parcels))
+        return self._judged(reply, len(messages))
 
-    def _judged(self, reply: Response, count: int) -> Verdict | dict[int, DeliveryError]:
+    def _judged(self, reply: Response, count: int) -> SendResult | dict[int, DeliveryError]:
         named = named_errors(reply, count)
         if named:
-            return {position: sealed(error, self._redact) for position, error in named.items()}
-        verdict = sendgrid_verdict(reply)
-        if isinstance(verdict, DeliveryError):
-            return sealed(verdict, self._redact)
-        return Receipt(self._redact(verdict.provider_id), self._redact(verdict.answer))
+            return {position: redacted(error, self._redact) for position, error in named.items()}
+        result = sendgrid_verdict(reply)
+        if isinstance(result, DeliveryError):
+            return redacted(result, self._redact)
+        return Receipt(self._redact(result.provider_id), self._redact(result.answer))
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", "User-Agent": "alertctl"}
 
 
-def sendgrid_verdict(reply: Response) -> Verdict:
+def sendgrid_verdict(reply: Response) -> SendResult:
     """Success is 202 with an X-Message-Id, nothing less (200 means sandbox mode: checked, not sent)."""
     if reply.status == 202:
         found = one_line(reply.headers.get("x-message-id", ""))

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from alertctl.addresses import encode_email, is_email
-from alertctl.channels.base import Parcel, Receipt, Verdict
-from alertctl.channels.email.message import Sender, headers, letter, load_templates, message_id, serialised
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
+from alertctl.channels.email.message import Sender, headers, load_templates, message_id, render_email, serialised
 from alertctl.channels.email.smtp_connection import Deadline
 from alertctl.channels.email.smtp_errors import SmtpRefusal, may_depend_on_connection
 from alertctl.channels.email.smtp_session import Security, Server, SmtpSession
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.tls import tls_context
-from alertctl.text import Redactor, sealed
+from alertctl.text import Redactor, redacted
 
 
 class SmtpChannel:
@@ -51,14 +51,14 @@ class SmtpChannel:
         self._redact = Redactor([password, password.rstrip("\r\n")], username=username)
         self._kept: deque[SmtpSession] = deque()
 
-    def send(self, content: Content, parcels: Sequence[Parcel]) -> list[Verdict]:
+    def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         deadline = Deadline(self.deadline)
-        return [self._send_one(content, parcel, deadline) for parcel in parcels]
+        return [self._send_one(content, outgoing, deadline) for outgoing in messages]
 
-    def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
+    def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         """Headers, text and HTML of the email that `send` would send."""
-        said = letter(content, parcel.plain)
-        shown = headers(content, parcel.delivery_id, parcel.address, self._sender, datetime.now(UTC))
+        said = render_email(content, outgoing.plain)
+        shown = headers(content, outgoing.delivery_id, outgoing.address, self._sender, datetime.now(UTC))
         return {"headers": shown, "text": said.text, "html": said.html}
 
     def close(self) -> None:
@@ -69,21 +69,23 @@ class SmtpChannel:
     def _context(self) -> ssl.SSLContext:
         return tls_context(self._ca_bundle)
 
-    def _send_one(self, content: Content, parcel: Parcel, deadline: Deadline) -> Verdict:
-        if not is_email(parcel.address):
+    def _send_one(self, content: Content, outgoing: OutgoingMessage, deadline: Deadline) -> SendResult:
+        if not is_email(outgoing.address):
             return DeliveryError(Reason.BAD_ADDRESS, "invalid_address", detail="not exactly one email address")
         try:
             now = datetime.now(UTC)
-            message = serialised(content, parcel.delivery_id, parcel.address, self._sender, now, plain=parcel.plain)
+            message = serialised(
+                content, outgoing.delivery_id, outgoing.address, self._sender, now, plain=outgoing.plain
+            )
         except Exception as exc:
             return DeliveryError(Reason.REJECTED, "unrenderable", detail=self._redact(repr(exc)))
         try:
-            answer = self._deliver(encode_email(parcel.address), message, deadline)
+            answer = self._deliver(encode_email(outgoing.address), message, deadline)
         except DeliveryError as error:
-            return sealed(error, self._redact)
+            return redacted(error, self._redact)
         except Exception as exc:
             return DeliveryError(Reason.AMBIGUOUS, "unexpected", detail=self._redact(repr(exc)))
-        return Receipt(message_id(parcel.delivery_id, self._sender), self._redact(answer))
+        return Receipt(message_id(outgoing.delivery_id, self._sender), self._redact(answer))
 
     def _deliver(self, address: str, message: bytes, deadline: Deadline) -> str:
         """Send the message and return the server's answer. A failure on a reused connection is checked on a new one.

@@ -6,7 +6,7 @@ import re
 import smtplib
 from enum import StrEnum
 
-from alertctl.channels.email.network_errors import Stage, network_error
+from alertctl.channels.email.network_errors import RequestPhase, network_error
 from alertctl.errors import DeliveryError, Reason
 
 
@@ -82,7 +82,7 @@ def may_depend_on_connection(error: DeliveryError) -> bool:
     return error.reason is Reason.UNAVAILABLE and error.code != "timeout"
 
 
-def smtp_error(exc: BaseException, stage: Stage, *, connecting: bool = False) -> DeliveryError:
+def smtp_error(exc: BaseException, stage: RequestPhase, *, connecting: bool = False) -> DeliveryError:
     """A DeliveryError for an exception that ended a session in `stage`."""
     code = next((EXCEPTIONS[kind] for kind in type(exc).__mro__ if kind in EXCEPTIONS), None)
     if code is None:

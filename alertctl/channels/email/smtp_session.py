@@ -16,7 +16,7 @@ from typing import Literal
 
 from urllib3.util.wait import wait_for_read
 
-from alertctl.channels.email.network_errors import Stage
+from alertctl.channels.email.network_errors import RequestPhase
 from alertctl.channels.email.smtp_connection import BadReplyError, Deadline, NoReplyError, ReplyReader, open_socket
 from alertctl.channels.email.smtp_errors import SmtpRefusal, Step, smtp_error
 from alertctl.errors import DeliveryError, Reason
@@ -66,7 +66,7 @@ class SmtpSession(smtplib.SMTP):
         self.deadline = deadline
         self.last_used = time.monotonic()
         self.reused = False
-        self._stage = Stage.BEFORE
+        self._stage = RequestPhase.BEFORE
         try:
             self._connect()
             self._greet()
@@ -81,7 +81,7 @@ class SmtpSession(smtplib.SMTP):
         """Start another attempt on this connection."""
         self.deadline = deadline
         self.reused = True
-        self._stage = Stage.BEFORE
+        self._stage = RequestPhase.BEFORE
 
     @property
     def usable(self) -> bool:
@@ -111,7 +111,7 @@ class SmtpSession(smtplib.SMTP):
         self._command(Step.DATA, "DATA", (354,))
         try:
             self.send(_LEADING_DOT.sub(b"..", message) + (b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n"))
-            self._stage = Stage.AFTER
+            self._stage = RequestPhase.AFTER
             code, text = self.getreply()
         except Exception as exc:
             raise self._as_delivery_error(exc) from None

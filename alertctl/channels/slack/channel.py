@@ -9,10 +9,10 @@ from typing import Any
 
 from alertctl import __version__
 from alertctl.addresses import encode_slack_channel
-from alertctl.channels.base import Parcel, Receipt, Verdict
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
 from alertctl.channels.http_errors import no_reply_error, status_error
 from alertctl.channels.slack.blocks import slack_message
-from alertctl.channels.slack.errors import WHOLE_PROVIDER, cleaned_code, slack_reason
+from alertctl.channels.slack.errors import ENTIRE_PROVIDER, cleaned_code, slack_reason
 from alertctl.content import Content
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
@@ -20,7 +20,7 @@ from alertctl.http.client import HttpClient, Response
 from alertctl.http.errors import HttpError
 from alertctl.http.proxies import proxy_passwords
 from alertctl.retry import retry_after
-from alertctl.text import Redactor, credential, one_line, sealed
+from alertctl.text import Redactor, credential, one_line, redacted
 
 
 class SlackChannel:
@@ -42,41 +42,43 @@ class SlackChannel:
             "Authorization": f"Bearer {self._token}",
         }
 
-    def send(self, content: Content, parcels: Sequence[Parcel]) -> list[Verdict]:
+    def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         deadline = Deadline(self.deadline)
-        return [self._send_one(content, parcel, deadline) for parcel in parcels]
+        return [self._send_one(content, outgoing, deadline) for outgoing in messages]
 
-    def render(self, content: Content, parcel: Parcel) -> dict[str, Any]:
+    def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         """The payload that `send` would post."""
-        return slack_message(content, encode_slack_channel(parcel.address), parcel.delivery_id, plain=parcel.plain)
+        return slack_message(
+            content, encode_slack_channel(outgoing.address), outgoing.delivery_id, plain=outgoing.plain
+        )
 
     def close(self) -> None:
         self._http.close()
 
-    def _send_one(self, content: Content, parcel: Parcel, deadline: Deadline) -> Verdict:
+    def _send_one(self, content: Content, outgoing: OutgoingMessage, deadline: Deadline) -> SendResult:
         if isinstance(self._token, DeliveryError):
-            return sealed(self._token, self._redact)
+            return redacted(self._token, self._redact)
         try:
-            payload = self.render(content, parcel)
+            payload = self.render(content, outgoing)
         except Exception as exc:
             return DeliveryError(Reason.REJECTED, "unrenderable", detail=self._redact(repr(exc)))
         return self._post(payload, deadline)
 
-    def _post(self, payload: dict[str, Any], deadline: Deadline) -> Verdict:
+    def _post(self, payload: dict[str, Any], deadline: Deadline) -> SendResult:
         try:
             body = json.dumps(payload).encode()
             reply = self._http.request("POST", self._url, self._headers, body, timeout=deadline.left())
         except HttpError as error:
-            return sealed(no_reply_error(error), self._redact)
+            return redacted(no_reply_error(error), self._redact)
         except Exception as exc:
             return DeliveryError(Reason.AMBIGUOUS, "unexpected", detail=self._redact(repr(exc)))
-        verdict = slack_verdict(reply)
-        if isinstance(verdict, DeliveryError):
-            return sealed(verdict, self._redact)
-        return Receipt(self._redact(verdict.provider_id), self._redact(verdict.answer))
+        result = slack_verdict(reply)
+        if isinstance(result, DeliveryError):
+            return redacted(result, self._redact)
+        return Receipt(self._redact(result.provider_id), self._redact(result.answer))
 
 
-def slack_verdict(reply: Response) -> Verdict:
+def slack_verdict(reply: Response) -> SendResult:
     """Success is HTTP 200 with `ok` true and a `ts`, nothing less. What is returned is not redacted yet."""
     answer = _answer(reply)
     if reply.status == 200 and not reply.truncated and answer.get("ok") is True:
@@ -88,7 +90,7 @@ def slack_verdict(reply: Response) -> Verdict:
     if reply.status == 429 or (code and _refuses(reply, code)):
         return _refusal(reply, code)
     if reply.status != 200:
-        return status_error(reply, whole_provider=False)
+        return status_error(reply, entire_provider=False)
     code = "incomplete_reply" if reply.truncated else "bad_reply"
     return DeliveryError(Reason.AMBIGUOUS, code, detail=f"HTTP 200: {reply.text}")
 
@@ -107,7 +109,7 @@ def _refusal(reply: Response, code: str) -> DeliveryError:
         code or "ratelimited",
         detail=reply.text,
         retry_after=retry_after(reply.headers, reply.text, datetime.now(UTC)) if limited else None,
-        whole_provider=limited and code in WHOLE_PROVIDER,
+        entire_provider=limited and code in ENTIRE_PROVIDER,
     )
 
 

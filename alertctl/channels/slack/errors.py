@@ -10,7 +10,7 @@ from alertctl.errors import Reason
 
 _REASONS = {entry.code: entry.reason for entry in SLACK_CODES}
 
-WHOLE_PROVIDER = frozenset({"message_limit_exceeded"})
+ENTIRE_PROVIDER = frozenset({"message_limit_exceeded"})
 """Limits of the workspace. Slack's 429 counts messages per channel ("1 per second per channel"), so `ratelimited`
 and `rate_limited` pause one address; should the whole app's limit be what was hit, each address finds out by itself."""
 

@@ -174,7 +174,7 @@ def _preview(context: typer.Context, request: PublishRequest, output: Output) ->
     with client_of(context) as client:
         found = client.preview(request)
     print_previews(found, output)
-    if all(one.held_back for one in found):
+    if all(one.suppressed_reason for one in found):
         warn(NOBODY)
         return 3
     return 0

@@ -15,7 +15,7 @@ from alertctl.cli.output.times import clock, now
 from alertctl.cli.spool_flush import counted, spool_here
 
 if TYPE_CHECKING:
-    from alertctl.schemas import Paused, Standing
+    from alertctl.schemas import Paused, StatusReport
 
 LATE_SECONDS = 60.0
 """How late a due delivery may be before somebody should look: a daemon takes a due one within seconds."""
@@ -46,7 +46,7 @@ def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
         warn(each)
 
 
-def _lines(found: Standing, waiting: int, moment: datetime) -> Iterator[tuple[str, str]]:
+def _lines(found: StatusReport, waiting: int, moment: datetime) -> Iterator[tuple[str, str]]:
     yield "connected to", found.where
     yield "version", f"{found.version}, database {found.schema_version}"
     yield "waiting", ", ".join(f"{channel} {depth}" for channel, depth in found.depth.items())
@@ -74,7 +74,7 @@ def _lapse(seconds: float) -> str:
     return f"{seconds:.0f}s"
 
 
-def _troubles(found: Standing) -> Iterator[str]:
+def _troubles(found: StatusReport) -> Iterator[str]:
     if found.version != __version__:
         yield f"the server is alertctl {found.version}, this command is {__version__}"
     for one in found.paused:

@@ -19,7 +19,7 @@ def print_previews(previews: Sequence[Rendered], output: Output) -> None:
         return
     for one in previews:
         summary = ROUTING_RULES[one.rule].summary if one.rule in ROUTING_RULES else one.rule
-        held = f" - would be held back: {one.held_back}" if one.held_back else ""
+        held = f" - would be held back: {one.suppressed_reason}" if one.suppressed_reason else ""
         print_line(plain(f"{one.channel} {one.to} ({summary}){held}", " "))
         for line in plain(channel_type(one.channel).message_text(one.message)).splitlines():
             print_line(f"    {line}".rstrip())
