@@ -35,8 +35,8 @@ ENTRIES: Mapping[str, Entry] = {
     "log": Entry("log:app", "Show the delivery log, one delivery, or send again."),
     "spool": Entry("spool:app", "Events that could be told to nobody yet."),
     "prefs": Entry("prefs:app", "Show and change what a user is told, and where."),
-    "user": Entry("users:app", "Add, list and disable users."),
-    "token": Entry("tokens:app", "Create, list and revoke access tokens."),
+    "user": Entry("user:app", "Add, list and disable users."),
+    "token": Entry("token:app", "Create, list and revoke access tokens."),
     "config": Entry("config:app", "Show and check the settings."),
     "db": Entry("db:app", "Look at the database, upgrade it, back it up, move it."),
 }

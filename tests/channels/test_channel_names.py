@@ -14,10 +14,10 @@ MAY_NAME_CHANNELS = (
     "addresses.py",  # what a valid and an equal address is
     "error_codes.py",  # the providers' error codes
     "channels/",
-    "cli/demo.py",  # the sandbox on the command line: its options and its inbox
-    "cli/panels.py",
-    "cli/sandbox.py",
-    "cli/test.py",
+    "cli/commands/demo.py",  # the sandbox on the command line: its options and its inbox
+    "cli/output/panels.py",
+    "cli/commands/sandbox.py",
+    "cli/commands/test.py",
     "config/",  # a channel's settings, their checks and warnings
     "doctor/",
     "events/",
@@ -26,7 +26,7 @@ MAY_NAME_CHANNELS = (
     "preferences.py",  # the public names of the preferences
     "sandbox/",
 )
-USERS_HAVE_EMAIL = ("api/platform_tokens.py", "client/remote.py", "users/")
+USERS_HAVE_EMAIL = ("api/jwt.py", "client/remote.py", "users/")
 """Modules in which "email" is a field of a user or a claim of a JWT."""
 PROVIDER = re.compile(r"slack|sendgrid|smtp", re.IGNORECASE)
 EMAIL = re.compile(r"EMAIL_|ADMIN_EMAIL|admin_email|email_(enabled|disabled|address)|\bemail[:|]\S|^email$")
