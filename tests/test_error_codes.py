@@ -142,7 +142,7 @@ def test_no_code_is_listed_twice():
 
 def test_the_table_has_the_reason_of_a_network_failure_before_the_request():
     raised = {network_code(exc): network_error(exc, RequestPhase.BEFORE).reason for exc in failures()}
-    assert len(raised) > 5
+    assert len(raised) > 4
     for code, reason in raised.items():
         assert ERROR_CODES[code].reason in (None, reason)
 

@@ -120,7 +120,7 @@ def test_a_404_that_looks_like_ours_is_no_reason_either(monkeypatch):
 @pytest.mark.parametrize(
     ("environment", "error"),
     [
-        ({"HTTP_PROXY": "socks4://corp.example"}, "HTTP_PROXY: should be an http:// address"),
+        ({"HTTP_PROXY": "ftp://corp.example"}, "HTTP_PROXY: a proxy's address is"),
         ({"HTTP_PROXY": "http://127.0.0.1:1"}, ""),
         ({"ALERTCTL_TOKEN": "actl_naïve"}, "ALERTCTL_TOKEN: has a space, a line break or another odd character"),
         ({"ALERTCTL_TOKEN": "actl_x\nactl_y"}, "ALERTCTL_TOKEN: has a space, a line break or another odd character"),
