@@ -113,9 +113,8 @@ FIXED_RESPONSES: dict[str, Callable[[Exchange], HttpResponse]] = {
 
 
 def _gzip(response: HttpResponse) -> HttpResponse:
-    return HttpResponse(response.status, gzip.compress(response.body), response.headers).with_headers(
-        Content_Encoding="gzip"
-    )
+    compressed = HttpResponse(response.status, gzip.compress(response.body), response.headers)
+    return compressed.with_headers(Content_Encoding="gzip")
 
 
 def _bogus_charset(response: HttpResponse) -> HttpResponse:

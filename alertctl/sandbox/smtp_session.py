@@ -220,10 +220,8 @@ class SmtpSession:
     async def _begin(self, mail_from: str, line: str) -> None:
         reached = self._limit is not None and self._accepted >= (self._limit.count or 0)
         self._fault = self._limit if reached else self._server.faults.choose("request")
-        connection = self._connection
-        self._mail = SmtpCall(
-            mail_from, str(self._fault or ""), connection.number, now(), connection.encrypted, commands=[line]
-        )
+        fault, connection = str(self._fault or ""), self._connection
+        self._mail = SmtpCall(mail_from, fault, connection.number, now(), connection.encrypted, commands=[line])
         self._server.recorder.add_call(self._mail)
         if await self._refuse_step("mail"):
             self._reset(greeted=True)

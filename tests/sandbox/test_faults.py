@@ -28,7 +28,7 @@ def test_a_script_is_one_fault_a_request_and_then_over(faults: Faults) -> None:
     assert [fault_at(faults) for _ in range(5)] == ["http:503", "ok", "http:500", "empty_200", "ok"]
 
 
-def test_always_is_until_clear(faults: Faults) -> None:
+def test_always_lasts_until_clear(faults: Faults) -> None:
     faults.always("http_500")
     faults.always("http_503")
     assert {fault_at(faults, "#a") for _ in range(5)} == {"http:503"}
@@ -114,7 +114,7 @@ def test_a_chance_is_from_0_to_1(faults: Faults, chance: float) -> None:
         faults.sometimes("http_500", chance)
 
 
-def test_what_strikes_before_an_address_is_known_can_not_be_at_one() -> None:
+def test_a_fault_before_the_address_is_known_cannot_belong_to_one() -> None:
     with pytest.raises(ValueError, match="auth:535 strikes before an address is known"):
         Faults("smtp", {}).at("a@b.example", "auth_535")
 

@@ -22,7 +22,7 @@ from .clients import TIMEOUT, port_of, receive_all, slack_bytes
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
     ],
 )
-def test_what_is_no_request_is_refused_and_the_connection_closed(sandbox: Sandbox, data: bytes, status: int) -> None:
+def test_an_invalid_request_is_refused_and_the_connection_closed(sandbox: Sandbox, data: bytes, status: int) -> None:
     received = receive_all(port_of(sandbox.slack_api_url), data)
 
     assert received.startswith(f"HTTP/1.1 {status} ".encode())
@@ -48,7 +48,7 @@ def test_a_connection_is_closed_when_the_client_wants_it(sandbox: Sandbox, versi
     assert b"Connection: close" in receive_all(port_of(sandbox.slack_api_url), data)
 
 
-def test_a_call_holds_the_request_as_it_came(sandbox: Sandbox) -> None:
+def test_a_call_has_the_request_as_received(sandbox: Sandbox) -> None:
     data = slack_bytes(sandbox).replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\nConnection: close\r\n")
     sandbox.slack.faults.then("http_500")
     receive_all(port_of(sandbox.slack_api_url), data)

@@ -24,7 +24,7 @@ def send_email(sandbox: Sandbox) -> None:
         client.send_message(make_email())
 
 
-def test_the_settings_lead_to_the_sandbox_and_nowhere_else(sandbox: Sandbox) -> None:
+def test_the_settings_point_to_the_sandbox_only(sandbox: Sandbox) -> None:
     settings = sandbox.settings()
 
     assert settings["SLACK_API_URL"] == sandbox.slack_api_url
@@ -43,7 +43,7 @@ def test_the_settings_can_choose_sendgrid(sandbox: Sandbox) -> None:
     assert not [name for name in settings if name.startswith("SMTP_")]
 
 
-def test_the_settings_know_no_third_kind_of_email(sandbox: Sandbox) -> None:
+def test_the_settings_refuse_an_unknown_kind_of_email(sandbox: Sandbox) -> None:
     with pytest.raises(ValueError, match="not 'pigeon'"):
         sandbox.settings(email="pigeon")  # type: ignore[arg-type]
 
@@ -59,7 +59,7 @@ def test_the_listener_receives_each_message() -> None:
         assert received[0][1] == sandbox.slack.messages[0]
 
 
-def test_a_listener_that_fails_costs_nobody_an_answer() -> None:
+def test_clients_get_their_answer_when_the_listener_fails() -> None:
     def fail(provider: str, message: Any) -> None:
         raise RuntimeError("no")
 
@@ -75,7 +75,7 @@ def test_waiting_ends_with_the_messages(sandbox: Sandbox) -> None:
     later.join()
 
 
-def test_waiting_in_vain_says_how_many_came(sandbox: Sandbox) -> None:
+def test_a_wait_that_times_out_names_the_number_of_messages(sandbox: Sandbox) -> None:
     post_message(sandbox)
 
     with pytest.raises(TimeoutError, match=r"slack accepted 1 of 2 messages within 0\.01 s"):
@@ -133,7 +133,7 @@ def test_a_port_can_be_chosen_and_a_taken_one_is_named(sandbox: Sandbox) -> None
         send_email(second)
 
 
-def test_what_was_recorded_outlives_the_servers(sandbox: Sandbox) -> None:
+def test_records_stay_readable_after_close(sandbox: Sandbox) -> None:
     post_message(sandbox)
     sandbox.close()
     sandbox.close()
@@ -200,7 +200,7 @@ def test_a_certificate_can_be_a_bad_one(tls: Any, words: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"tls": "shaky"}, {"smtp_tls": "never"}, {"chaos": "slack"}])
-def test_what_a_sandbox_can_not_be_is_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_options_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         Sandbox(**wrong).start()
 

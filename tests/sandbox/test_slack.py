@@ -83,7 +83,7 @@ def test_a_missing_scope_is_named(sandbox: Sandbox) -> None:
     assert (answer["error"], answer["needed"], answer["provided"]) == ("missing_scope", "chat:write", "users:read")
 
 
-def test_conversations_are_listed_and_described_to_who_may_read_them(sandbox: Sandbox) -> None:
+def test_conversations_need_the_scope_channels_read(sandbox: Sandbox) -> None:
     def call(method: str, **arguments: Any) -> Any:
         return send_one_request(sandbox.slack_api_url, f"/api/{method}", arguments, key=sandbox.slack.token).json
 
@@ -100,7 +100,7 @@ def test_conversations_are_listed_and_described_to_who_may_read_them(sandbox: Sa
     ("channel", "code"),
     [("#missing", "channel_not_found"), ("#archived", "is_archived"), ("#Private", "not_in_channel")],
 )
-def test_some_channels_are_never_good(sandbox: Sandbox, channel: str, code: str) -> None:
+def test_built_in_channels_are_always_refused(sandbox: Sandbox, channel: str, code: str) -> None:
     for _ in range(2):
         assert post_message(sandbox, channel).json["error"] == code
 
