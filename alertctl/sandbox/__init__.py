@@ -1,26 +1,26 @@
-"""A local Slack, SendGrid and SMTP server: for day one, for the demo, and the tests' only double.
+"""A local Slack, SendGrid and SMTP server for first steps, the demo and the tests.
 
     with Sandbox() as sandbox:
         os.environ.update(sandbox.settings())
         ...
         sandbox.slack.wait_for(1)
 
-It listens on loopback only, keeps what it takes in memory, and imports nothing else of alertctl.
+It listens on loopback only, keeps messages in memory, and imports nothing else of alertctl.
 """
 
 from __future__ import annotations
 
 from alertctl.sandbox.chaos import Chaos, parse_chaos
 from alertctl.sandbox.faults import KINDS, Fault, Faults
-from alertctl.sandbox.recorder import Call, SendGridMessage, SlackMessage, SmtpCall, SmtpMessage
+from alertctl.sandbox.recorder import HttpCall, SendGridMessage, SlackMessage, SmtpCall, SmtpMessage
 from alertctl.sandbox.sandbox import Sandbox
 
 __all__ = [
     "KINDS",
-    "Call",
     "Chaos",
     "Fault",
     "Faults",
+    "HttpCall",
     "Sandbox",
     "SendGridMessage",
     "SlackMessage",

@@ -7,7 +7,7 @@ from typing import Any
 
 MAX_BLOCKS = 50
 MAX_CHARACTERS = 13_000
-"""Of all texts in a message's blocks together; beyond it Slack says `msg_blocks_too_long`."""
+"""The limit for all texts in a message's blocks together; above it Slack answers `msg_blocks_too_long`."""
 MAX_HEADER = 150
 MAX_TEXT = 3000
 MAX_FIELDS = 10
@@ -19,11 +19,11 @@ MAX_ACTIONS = 25
 MAX_ID = 255
 MAX_ALT_TEXT = 2000
 
-Thing = Mapping[str, Any]
+JsonObject = Mapping[str, Any]
 
 
 class BlockError(Exception):
-    """Why Slack refuses the blocks; the text has a JSON pointer.
+    """Slack refuses the blocks; the message ends with a JSON pointer.
 
     `code` is `invalid_blocks` or `msg_blocks_too_long`.
     """
@@ -34,13 +34,13 @@ class BlockError(Exception):
 
 
 def check_blocks(blocks: list[Any]) -> None:
-    """Raise BlockError at the first block that Slack would refuse."""
+    """Raise BlockError for the first block that Slack would refuse."""
     if len(blocks) > MAX_BLOCKS:
         raise BlockError(f"no more than {MAX_BLOCKS} items allowed", "/blocks")
     for index, block in enumerate(blocks):
         _check_block(block, f"/blocks/{index}")
     _check_ids([block["block_id"] for block in blocks if "block_id" in block])
-    if sum(map(len, _texts(blocks))) > MAX_CHARACTERS:
+    if sum(map(len, _iter_texts(blocks))) > MAX_CHARACTERS:
         raise BlockError(f"no more than {MAX_CHARACTERS} characters in all", "/blocks", "msg_blocks_too_long")
 
 
@@ -49,154 +49,154 @@ def _check_ids(ids: list[Any]) -> None:
         raise BlockError("block_id is used twice", "/blocks")
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Every text to be read, however deep."""
+def _iter_texts(value: Any) -> Iterator[str]:
+    """Yield every text at any depth."""
     if isinstance(value, list):
         for item in value:
-            yield from _texts(item)
+            yield from _iter_texts(item)
     elif isinstance(value, dict):
         if isinstance(value.get("text"), str):
             yield value["text"]
         for item in value.values():
-            yield from _texts(item)
+            yield from _iter_texts(item)
 
 
-def _check_block(block: Any, at: str) -> None:
+def _check_block(block: Any, pointer: str) -> None:
     if not isinstance(block, dict):
-        raise BlockError("must be an object", at)
+        raise BlockError("must be an object", pointer)
     kind = block.get("type")
     if not isinstance(kind, str) or kind not in BLOCKS:
-        raise BlockError(f"unsupported type: {kind}", f"{at}/type")
-    _check_length(block.get("block_id", "id"), MAX_ID, f"{at}/block_id")
-    BLOCKS[kind](block, at)
+        raise BlockError(f"unsupported type: {kind}", f"{pointer}/type")
+    _check_length(block.get("block_id", "id"), MAX_ID, f"{pointer}/block_id")
+    BLOCKS[kind](block, pointer)
 
 
-def _header(block: Thing, at: str) -> None:
-    _only(block, at, "text")
-    _check_text(block.get("text"), f"{at}/text", MAX_HEADER, plain=True)
+def _check_header(block: JsonObject, pointer: str) -> None:
+    _check_properties(block, pointer, "text")
+    _check_text(block.get("text"), f"{pointer}/text", MAX_HEADER, plain=True)
 
 
-def _section(block: Thing, at: str) -> None:
-    _only(block, at, "text", "fields", "accessory", "expand")
+def _check_section(block: JsonObject, pointer: str) -> None:
+    _check_properties(block, pointer, "text", "fields", "accessory", "expand")
     if "text" not in block and "fields" not in block:
-        raise BlockError("missing required field: text or fields", at)
+        raise BlockError("missing required field: text or fields", pointer)
     if "text" in block:
-        _check_text(block["text"], f"{at}/text", MAX_TEXT)
+        _check_text(block["text"], f"{pointer}/text", MAX_TEXT)
     if "fields" in block:
-        for index, text in enumerate(_list(block["fields"], MAX_FIELDS, f"{at}/fields")):
-            _check_text(text, f"{at}/fields/{index}", MAX_FIELD)
+        for index, text in enumerate(_check_list(block["fields"], MAX_FIELDS, f"{pointer}/fields")):
+            _check_text(text, f"{pointer}/fields/{index}", MAX_FIELD)
     if "accessory" in block:
-        _check_element(block["accessory"], f"{at}/accessory")
+        _check_element(block["accessory"], f"{pointer}/accessory")
 
 
-def _divider(block: Thing, at: str) -> None:
-    _only(block, at)
+def _check_divider(block: JsonObject, pointer: str) -> None:
+    _check_properties(block, pointer)
 
 
-def _context(block: Thing, at: str) -> None:
-    _only(block, at, "elements")
-    for index, element in enumerate(_list(block.get("elements"), MAX_CONTEXT_ELEMENTS, f"{at}/elements")):
-        where = f"{at}/elements/{index}"
+def _check_context(block: JsonObject, pointer: str) -> None:
+    _check_properties(block, pointer, "elements")
+    for index, element in enumerate(_check_list(block.get("elements"), MAX_CONTEXT_ELEMENTS, f"{pointer}/elements")):
+        element_pointer = f"{pointer}/elements/{index}"
         if isinstance(element, dict) and element.get("type") == "image":
-            _image_source(element, where)
+            _check_image_source(element, element_pointer)
         else:
-            _check_text(element, where, MAX_TEXT)
+            _check_text(element, element_pointer, MAX_TEXT)
 
 
-def _actions(block: Thing, at: str) -> None:
-    _only(block, at, "elements")
-    for index, element in enumerate(_list(block.get("elements"), MAX_ACTIONS, f"{at}/elements")):
-        _check_element(element, f"{at}/elements/{index}")
+def _check_actions(block: JsonObject, pointer: str) -> None:
+    _check_properties(block, pointer, "elements")
+    for index, element in enumerate(_check_list(block.get("elements"), MAX_ACTIONS, f"{pointer}/elements")):
+        _check_element(element, f"{pointer}/elements/{index}")
 
 
-def _image(block: Thing, at: str) -> None:
-    _only(block, at, "image_url", "alt_text", "title", "slack_file")
-    _image_source(block, at)
+def _check_image(block: JsonObject, pointer: str) -> None:
+    _check_properties(block, pointer, "image_url", "alt_text", "title", "slack_file")
+    _check_image_source(block, pointer)
     if "title" in block:
-        _check_text(block["title"], f"{at}/title", MAX_ALT_TEXT, plain=True)
+        _check_text(block["title"], f"{pointer}/title", MAX_ALT_TEXT, plain=True)
 
 
-def _anything(block: Thing, at: str) -> None:
-    """A block that Slack knows and alerts have no use for: taken as it is."""
+def _accept(block: JsonObject, pointer: str) -> None:
+    """Accept a block type that alerts don't use."""
 
 
-BLOCKS: dict[str, Callable[[Thing, str], None]] = {
-    "header": _header,
-    "section": _section,
-    "divider": _divider,
-    "context": _context,
-    "actions": _actions,
-    "image": _image,
-    **dict.fromkeys(("rich_text", "markdown", "table", "video", "file", "input"), _anything),
+BLOCKS: dict[str, Callable[[JsonObject, str], None]] = {
+    "header": _check_header,
+    "section": _check_section,
+    "divider": _check_divider,
+    "context": _check_context,
+    "actions": _check_actions,
+    "image": _check_image,
+    **dict.fromkeys(("rich_text", "markdown", "table", "video", "file", "input"), _accept),
 }
 
 
-def _check_element(element: Any, at: str) -> None:
+def _check_element(element: Any, pointer: str) -> None:
     if not isinstance(element, dict):
-        raise BlockError("must be an object", at)
+        raise BlockError("must be an object", pointer)
     if element.get("type") == "image":
-        _image_source(element, at)
+        _check_image_source(element, pointer)
     elif element.get("type") == "button":
-        _button(element, at)
+        _check_button(element, pointer)
     elif not isinstance(element.get("type"), str) or element["type"] not in OTHER_ELEMENTS:
-        raise BlockError(f"unsupported type: {element.get('type')}", f"{at}/type")
+        raise BlockError(f"unsupported type: {element.get('type')}", f"{pointer}/type")
 
 
 OTHER_ELEMENTS = ("overflow", "datepicker", "static_select", "users_select", "checkboxes", "radio_buttons")
 
 
-def _button(button: Thing, at: str) -> None:
-    _only(button, at, "text", "action_id", "url", "value", "style", "confirm", "accessibility_label")
-    _check_text(button.get("text"), f"{at}/text", MAX_BUTTON, plain=True)
-    _check_length(button.get("action_id", "id"), MAX_ID, f"{at}/action_id")
+def _check_button(button: JsonObject, pointer: str) -> None:
+    _check_properties(button, pointer, "text", "action_id", "url", "value", "style", "confirm", "accessibility_label")
+    _check_text(button.get("text"), f"{pointer}/text", MAX_BUTTON, plain=True)
+    _check_length(button.get("action_id", "id"), MAX_ID, f"{pointer}/action_id")
     if "url" in button:
-        _check_url(button["url"], f"{at}/url")
+        _check_url(button["url"], f"{pointer}/url")
     if button.get("style", "primary") not in ("primary", "danger"):
-        raise BlockError("must be primary or danger", f"{at}/style")
+        raise BlockError("must be primary or danger", f"{pointer}/style")
 
 
-def _image_source(image: Thing, at: str) -> None:
+def _check_image_source(image: JsonObject, pointer: str) -> None:
     if "slack_file" not in image:
-        _check_url(image.get("image_url"), f"{at}/image_url")
-    _check_length(image.get("alt_text"), MAX_ALT_TEXT, f"{at}/alt_text")
+        _check_url(image.get("image_url"), f"{pointer}/image_url")
+    _check_length(image.get("alt_text"), MAX_ALT_TEXT, f"{pointer}/alt_text")
 
 
-def _check_text(text: Any, at: str, limit: int, *, plain: bool = False) -> None:
-    """A text object: `plain_text` or, where allowed, `mrkdwn`."""
+def _check_text(text: Any, pointer: str, limit: int, *, plain: bool = False) -> None:
+    """Check a text object: `plain_text` or, unless `plain`, `mrkdwn`."""
     if not isinstance(text, dict):
-        raise BlockError("missing required field: text", at)
+        raise BlockError("missing required field: text", pointer)
     if text.get("type") not in (("plain_text",) if plain else ("plain_text", "mrkdwn")):
-        raise BlockError(f"unsupported type: {text.get('type')}", f"{at}/type")
+        raise BlockError(f"unsupported type: {text.get('type')}", f"{pointer}/type")
     option = "emoji" if text["type"] == "plain_text" else "verbatim"
-    _only(text, at, "text", option)
-    _check_length(text.get("text"), limit, f"{at}/text")
+    _check_properties(text, pointer, "text", option)
+    _check_length(text.get("text"), limit, f"{pointer}/text")
 
 
-def _check_length(text: Any, limit: int, at: str) -> None:
+def _check_length(text: Any, limit: int, pointer: str) -> None:
     if not isinstance(text, str):
-        raise BlockError("must be a string", at)
+        raise BlockError("must be a string", pointer)
     if not text.strip():
-        raise BlockError("must be more than 0 characters", at)
+        raise BlockError("must be more than 0 characters", pointer)
     if len(text) > limit:
-        raise BlockError(f"must be less than {limit + 1} characters", at)
+        raise BlockError(f"must be less than {limit + 1} characters", pointer)
 
 
-def _check_url(url: Any, at: str) -> None:
-    _check_length(url, MAX_URL, at)
+def _check_url(url: Any, pointer: str) -> None:
+    _check_length(url, MAX_URL, pointer)
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.lower() not in ("http", "https") or not rest or any(c.isspace() for c in url):
-        raise BlockError("invalid url", at)
+        raise BlockError("invalid url", pointer)
 
 
-def _list(value: Any, limit: int, at: str) -> list[Any]:
+def _check_list(value: Any, limit: int, pointer: str) -> list[Any]:
     if not isinstance(value, list) or not value:
-        raise BlockError("must have at least 1 item", at)
+        raise BlockError("must have at least 1 item", pointer)
     if len(value) > limit:
-        raise BlockError(f"no more than {limit} items allowed", at)
+        raise BlockError(f"no more than {limit} items allowed", pointer)
     return value
 
 
-def _only(thing: Thing, at: str, *names: str) -> None:
-    for name in thing:
+def _check_properties(value: JsonObject, pointer: str, *names: str) -> None:
+    for name in value:
         if name not in ("type", "block_id", *names):
-            raise BlockError(f"invalid additional property: {name}", at)
+            raise BlockError(f"invalid additional property: {name}", pointer)

@@ -1,4 +1,4 @@
-"""The TLS side of the sandbox: an authority of its own and a certificate for loopback, both good for one run."""
+"""The sandbox's certificate authority and its certificate for loopback, both for one run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Flavour = Literal["good", "expired", "wrong_host"]
 class Certificates:
     """`context` is for servers; `ca_file` is the PEM file of the authority. Needs the package `trustme`.
 
-    `flavour` "expired" or "wrong_host" makes a certificate that a careful client refuses.
+    With `flavour` "expired" or "wrong_host" the certificate is one that clients should refuse.
     """
 
     def __init__(self, flavour: Flavour = "good") -> None:

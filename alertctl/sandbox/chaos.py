@@ -1,4 +1,4 @@
-"""Faults as one line of text, for the command line: `slack=429:1:20%,smtp=451:10%,slack.#missing=slack:is_archived`."""
+"""Parse faults from the command line: `slack=429:1:20%,smtp=451:10%,slack.#missing=slack:is_archived`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from alertctl.sandbox.faults import ALL, Fault, Faults, parse_fault
 EXAMPLE = "slack=429:20%"
 PART = re.compile(r"(?P<provider>\w+)(\.(?P<address>[^=]+))?=(?P<fault>.+?)(:(?P<percent>[0-9.]+)%)?", re.DOTALL)
 BETWEEN_PARTS = re.compile(r",(?=\s*\w+[.=])")
-"""A comma inside a fault (an HTTP date, JSON) is followed by something else."""
+"""The comma before another part; a comma inside a fault (an HTTP date, JSON) is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chaos:
-    """One part: what strikes at `provider` (at one `address` of it), with a chance of 0..1."""
+    """A fault of a provider, or of one address at it, with a chance from 0 to 1."""
 
     provider: str
     fault: Fault
@@ -32,11 +32,11 @@ class Chaos:
 
 
 def parse_chaos(text: str) -> tuple[Chaos, ...]:
-    """The parts of `text`, none for a blank one. ValueError names the part that is wrong and what would be right."""
-    return tuple(_part(part.strip()) for part in BETWEEN_PARTS.split(text) if text.strip())
+    """Return the parts of `text`, none for a blank one. Raises ValueError with the wrong part and the valid form."""
+    return tuple(_parse_part(part.strip()) for part in BETWEEN_PARTS.split(text) if text.strip())
 
 
-def _part(text: str) -> Chaos:
+def _parse_part(text: str) -> Chaos:
     match = PART.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not PROVIDER[.ADDRESS]=FAULT[:PERCENT%], for example {EXAMPLE}")
@@ -47,12 +47,12 @@ def _part(text: str) -> Chaos:
         fault = parse_fault(match["fault"], provider)
         if match["address"]:
             fault.check_address()
-        return Chaos(provider, fault, _chance(match["percent"]), match["address"])
+        return Chaos(provider, fault, _parse_chance(match["percent"]), match["address"])
     except ValueError as error:
         raise ValueError(f"{text!r}: {error}") from None
 
 
-def _chance(percent: str | None) -> float:
+def _parse_chance(percent: str | None) -> float:
     if percent is None:
         return 1.0
     if not re.fullmatch(r"\d+(\.\d+)?", percent) or not 0 < float(percent) <= 100:

@@ -1,4 +1,4 @@
-"""One accepted TCP connection as the sandbox's servers see it: bytes in, bytes out, polite and rude ways to end it."""
+"""One accepted TCP connection: read, write, and end it in regular and irregular ways."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import ssl
 import struct
 
 TLS_GOODBYE = 1.0
-"""Seconds that a peer gets to answer our TLS close; one that never does must not keep the connection open."""
+"""Seconds to wait for the peer's answer to our TLS close: one that never answers must not keep the connection open."""
 
 
-class Gone(Exception):
-    """The connection has ended; nothing more can be read from it or written to it."""
+class ConnectionEnded(Exception):
+    """The connection has ended: nothing can be read or written any more."""
 
 
-class TooLong(Exception):
-    """What should have ended by now goes on beyond its limit."""
+class LimitExceeded(Exception):
+    """The input is longer than its limit."""
 
 
-class Wire(asyncio.Protocol):
-    """Reads by separator or by count; every read and write raises `Gone` once the connection has ended."""
+class ClientConnection(asyncio.Protocol):
+    """A connection with reads by separator or by count. Reads and writes raise ConnectionEnded after its end."""
 
     transport: asyncio.Transport
 
@@ -33,7 +33,7 @@ class Wire(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
 
-    # --- what asyncio calls ---
+    # --- called by asyncio ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -41,16 +41,16 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        self._wake()
+        self._wake_reader()
 
     def eof_received(self) -> bool:
         self._ended = True
-        self._wake()
+        self._wake_reader()
         return not self.encrypted  # a plain connection may be half closed; TLS can't
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
-        self._wake()
+        self._wake_reader()
         self._writable.set()
         if not self._lost.done():
             self._lost.set_result(None)
@@ -61,7 +61,7 @@ class Wire(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable.set()
 
-    def _wake(self) -> None:
+    def _wake_reader(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
@@ -71,34 +71,34 @@ class Wire(asyncio.Protocol):
     def encrypted(self) -> bool:
         return self.transport.get_extra_info("sslcontext") is not None
 
-    async def _more(self) -> None:
+    async def _wait_for_input(self) -> None:
         if self._ended:
-            raise Gone
+            raise ConnectionEnded
         self._reader = asyncio.get_running_loop().create_future()
         await self._reader
 
-    async def first_byte(self) -> None:
-        """Wait until there is something to read, and leave it there."""
+    async def wait_for_byte(self) -> None:
+        """Wait for the first byte without reading it."""
         while not self._buffer:
-            await self._more()
+            await self._wait_for_input()
 
-    async def until(self, separator: bytes, limit: int) -> bytes:
-        """Everything up to and with `separator`; `TooLong` when it isn't among the first `limit` bytes."""
-        seen = 0
-        while (found := self._buffer.find(separator, seen)) < 0:
+    async def read_until(self, separator: bytes, limit: int) -> bytes:
+        """Read up to and including `separator`. Raises LimitExceeded when it is not among the first `limit` bytes."""
+        searched = 0
+        while (index := self._buffer.find(separator, searched)) < 0:
             if len(self._buffer) > limit:
-                raise TooLong
-            seen = max(0, len(self._buffer) - len(separator) + 1)
-            await self._more()
-        return self._take(found + len(separator))
+                raise LimitExceeded
+            searched = max(0, len(self._buffer) - len(separator) + 1)
+            await self._wait_for_input()
+        return self._take(index + len(separator))
 
-    async def exactly(self, count: int) -> bytes:
+    async def read_exactly(self, count: int) -> bytes:
         while len(self._buffer) < count:
-            await self._more()
+            await self._wait_for_input()
         return self._take(count)
 
     def put_back(self, data: bytes) -> None:
-        """Let `data` be what is read next."""
+        """Put `data` before the unread input."""
         self._buffer[:0] = data
 
     def _take(self, count: int) -> bytes:
@@ -109,51 +109,51 @@ class Wire(asyncio.Protocol):
     # --- writing ---
 
     async def send(self, data: bytes) -> None:
-        """Write, and wait while the other side reads too slowly."""
+        """Write `data`, and wait while the peer reads too slowly."""
         if self.transport.is_closing():
-            raise Gone
+            raise ConnectionEnded
         self.transport.write(data)
         await self._writable.wait()
 
     async def flood(self, data: bytes) -> None:
-        """`send` for loops without an end: lets others have their turn even when the peer reads everything at once."""
+        """Send `data` and yield to other tasks. For endless loops: `send` doesn't yield while the peer keeps up."""
         await self.send(data)
         await asyncio.sleep(0)
 
     async def drip(self, data: bytes, interval: float) -> None:
-        """One byte every `interval` seconds."""
+        """Send one byte every `interval` seconds."""
         for index in range(len(data)):
             await self.send(data[index : index + 1])
             await asyncio.sleep(interval)
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
-        """Become the server side of a TLS connection. What was sent too early, in clear, is dropped."""
+        """Become the server side of a TLS connection. Drop input that was sent in clear before."""
         self._buffer.clear()
         transport = await asyncio.get_running_loop().start_tls(self.transport, self, context, server_side=True)
         if transport is None:
-            raise Gone
+            raise ConnectionEnded
         self.transport = transport
 
-    # --- the end ---
+    # --- ending ---
 
     async def stall(self) -> None:
-        """Keep silent until the other side goes."""
+        """Send nothing until the peer closes."""
         while True:
             self._buffer.clear()
-            await self._more()
+            await self._wait_for_input()
 
     async def ignore(self) -> None:
-        """Neither read nor write any more, whatever the other side does."""
+        """Neither read nor write any more, until the task is cancelled."""
         self.transport.pause_reading()
         await asyncio.Event().wait()
 
     async def close(self) -> None:
-        """Send what is still waiting, then close; returns when the connection is gone."""
+        """Send pending output, then close. Return when the connection has ended."""
         self.transport.close()
         await asyncio.wait([self._lost], timeout=TLS_GOODBYE if self.encrypted else None)
 
     async def abort(self) -> None:
-        """Be gone now; what is still waiting to be sent is lost."""
+        """Close at once and drop pending output."""
         if not self._lost.done():
             self.transport.abort()
             await asyncio.wait([self._lost], timeout=TLS_GOODBYE)
@@ -165,5 +165,5 @@ class Wire(asyncio.Protocol):
 
 
 def reset_on_close(sock: socket.socket) -> None:
-    """A socket that lingers for no time at all answers with RST instead of FIN."""
+    """Make the socket send RST instead of FIN when it is closed."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,4 +1,4 @@
-"""What can go wrong with a provider. `KINDS` is the one table; `Faults` says when one of them strikes."""
+"""The faults of the providers. `KINDS` lists them; `Faults` decides when one applies."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ALL = (*HTTP, *SMTP)
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One row of the table. In `form`, NNN is a status, COUNT a number above 0, other capitals after a colon any text.
+    """A kind of fault. In `form`, NNN is a status, COUNT a number above 0, other capitals after a colon any text.
 
-    `stage` is when it strikes: as a connection is made (`connect`), at a request or a mail transaction (`request`),
-    or at that SMTP command; `session` is chosen with the connection and lasts as long as it. Where an answer is called
-    true, the message is judged and kept as if nothing were wrong.
+    `stage` is when it applies: when a connection is made (`connect`), at a request or a mail transaction (`request`),
+    or at that SMTP command; `session` is chosen with the connection and lasts as long as it. With a "true answer" in
+    `meaning`, the message is checked and recorded as without the fault.
     """
 
     form: str
@@ -98,7 +98,7 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One row of the table with its value and count, each None where the row takes none."""
+    """A fault with its value and count, each None if its kind has none."""
 
     name: str
     stage: str
@@ -107,7 +107,7 @@ class Fault:
 
     @property
     def step(self) -> str:
-        """The SMTP step that is refused, for faults that refuse one."""
+        """The SMTP step that the fault refuses, if it refuses one."""
         return self.name.removesuffix("_limit")
 
     @property
@@ -115,7 +115,7 @@ class Fault:
         return int(self.value or 0)
 
     def check_address(self) -> None:
-        """ValueError when it strikes before an address is known, so that it can't be bound to one."""
+        """Raise ValueError for a fault that applies before an address is known."""
         if self.stage not in ("connect", "request"):
             raise ValueError(f"{self} strikes before an address is known")
 
@@ -124,7 +124,7 @@ class Fault:
 
 
 def parse_fault(text: str, provider: str) -> Fault:
-    """The fault that `text` names; ValueError when `provider` knows no such fault."""
+    """Parse a fault. Raises ValueError when `provider` has no such fault."""
     for kind in KINDS:
         if provider in kind.providers and (match := re.fullmatch(kind.pattern, text, re.DOTALL)):
             value, count = match.groupdict().get("value"), match.groupdict().get("count")
@@ -140,17 +140,17 @@ def _unescaped(text: str) -> Fault:
 
 
 def raw(data: bytes) -> Fault:
-    """The fault `raw`: exactly these bytes are the answer, then the connection is closed."""
+    """Return the fault `raw`: the response is exactly these bytes, then the connection is closed."""
     return Fault("raw", "request", data.decode("latin-1"))
 
 
 def reply(body: bytes) -> Fault:
-    """The fault `reply` for a body that need not be text."""
+    """Return the fault `reply` with this body, which need not be text."""
     return Fault("reply", "request", body.decode("utf-8", "surrogateescape"))
 
 
-def normal(address: str) -> str:
-    """Addresses are compared without case, channels without their `#`."""
+def normalize(address: str) -> str:
+    """Return the address for comparison: in lower case, a channel without its `#`."""
     return address.strip().lower().removeprefix("#")
 
 
@@ -159,18 +159,22 @@ class _Rule:
     fault: Fault | None
     address: str | None = None
     chance: float = 1.0
-    dice: random.Random | None = None
+    rng: random.Random | None = None
 
-    def strikes(self, stage: str) -> bool:
+    def applies_at(self, stage: str) -> bool:
         if self.fault is None:
             return stage == "request"
-        return self.fault.stage == stage and (self.dice is None or self.dice.random() < self.chance)
+        return self.fault.stage == stage and self.happens()
+
+    def happens(self) -> bool:
+        """Return whether the fault happens this time, by its chance."""
+        return self.rng is None or self.rng.random() < self.chance
 
 
 class Faults:
-    """When faults strike. Asked in this order: the script, the address, always, sometimes, the built-in addresses.
+    """Decides which fault applies, in this order: script, address, always, sometimes, built-in addresses.
 
-    A fault is its text, a `Fault`, or "ok" for none. All methods may be called from any thread.
+    A fault is a `Fault`, its text, or "ok" for none. All methods may be called from any thread.
     """
 
     raw = staticmethod(raw)
@@ -183,102 +187,102 @@ class Faults:
         self._by_address: dict[str, _Rule] = {}
         self._always: _Rule | None = None
         self._sometimes: list[_Rule] = []
-        self._built_in = {address: self._fault(text) for address, text in built_in.items()}
-        self._flaky_seen: set[str] = set()
+        self._built_in = {address: self._parse(text) for address, text in built_in.items()}
+        self._failed_flaky: set[str] = set()
 
     def always(self, fault: str | Fault) -> None:
-        """Every request meets this fault, until `clear`."""
+        """Apply this fault to every request until `clear`."""
         with self._lock:
-            self._always = _Rule(self._fault(fault))
+            self._always = _Rule(self._parse(fault))
 
     def then(self, *faults: str | Fault) -> None:
-        """The next requests meet these faults, one each, in order; "ok" for none."""
+        """Apply these faults to the next requests, one each, in order; "ok" for none."""
         with self._lock:
-            self._script.extend(_Rule(self._fault(fault)) for fault in faults)
+            self._script.extend(_Rule(self._parse(fault)) for fault in faults)
 
     def sometimes(self, fault: str | Fault, chance: float, seed: int | None = None) -> None:
-        """Each request meets this fault with a chance of 0..1."""
+        """Apply this fault to each request with a chance from 0 to 1."""
         with self._lock:
-            self._sometimes.append(_Rule(self._fault(fault), None, _chance(chance), random.Random(seed)))
+            self._sometimes.append(_Rule(self._parse(fault), None, _check_chance(chance), random.Random(seed)))
 
     def at(self, address: str, fault: str | Fault, chance: float = 1.0, seed: int | None = None) -> None:
-        """Requests to this address (`#name`, `a@b`, or `a@` for any domain) meet this fault; "ok" for none at all.
+        """Apply this fault to requests to an address (`#name`, `a@b`, or `a@` for any domain); "ok" for none at all.
 
-        An address is known when the request has been read: faults of the stage `connect` strike then.
+        The address is known after the request was read: faults of the stage `connect` apply then.
         """
-        found = self._fault(fault)
-        if found is not None:
-            found.check_address()
-        rule = _Rule(found, normal(address), _chance(chance), random.Random(seed))
+        parsed = self._parse(fault)
+        if parsed is not None:
+            parsed.check_address()
+        rule = _Rule(parsed, normalize(address), _check_chance(chance), random.Random(seed))
         with self._lock:
-            self._by_address[normal(address)] = rule
+            self._by_address[normalize(address)] = rule
 
     def clear(self) -> None:
-        """No faults any more, but those of the built-in addresses."""
+        """Remove all faults but those of the built-in addresses."""
         with self._lock:
             self._script.clear()
             self._by_address.clear()
             self._always = None
             self._sometimes.clear()
 
-    def forget(self) -> None:
-        """A `flaky` address fails once more."""
+    def forget_flaky(self) -> None:
+        """Let each `flaky` address fail once more."""
         with self._lock:
-            self._flaky_seen.clear()
+            self._failed_flaky.clear()
 
     def choose(self, stage: str, addresses: Iterable[str] = ()) -> Fault | None:
-        """The fault that strikes now, if any. Uses up one entry of the script when that is of this stage."""
+        """Return the fault that applies now, if any. Use up the script's next entry if it is of this stage."""
         with self._lock:
-            if self._script and self._script[0].strikes(stage):
-                return self._script.popleft().fault or self._from_address(addresses)
-            if (rule := self._named(addresses)) is not None:
+            if self._script and self._script[0].applies_at(stage):
+                return self._script.popleft().fault or self._built_in_fault(addresses)
+            if (rule := self._find_rule(addresses)) is not None:
                 return rule.fault
             for rule in (*([self._always] if self._always else []), *self._sometimes):
-                if rule.strikes(stage):
+                if rule.applies_at(stage):
                     return rule.fault
-            return self._from_address(addresses)
+            return self._built_in_fault(addresses)
 
     def choose_address(self, addresses: Iterable[str]) -> Fault | None:
-        """The fault of one of these addresses; for a protocol in which the address comes later than the request."""
+        """Return the fault of one of these addresses, for a protocol that names them after the request."""
         with self._lock:
-            rule = self._named(addresses)
-            return rule.fault if rule else self._from_address(addresses)
+            rule = self._find_rule(addresses)
+            return rule.fault if rule else self._built_in_fault(addresses)
 
-    def _fault(self, fault: str | Fault) -> Fault | None:
+    def _parse(self, fault: str | Fault) -> Fault | None:
         if isinstance(fault, Fault):
             return fault
         return None if fault == "ok" else parse_fault(fault, self._provider)
 
-    def _named(self, addresses: Iterable[str]) -> _Rule | None:
+    def _find_rule(self, addresses: Iterable[str]) -> _Rule | None:
         for key in (key for address in addresses for key in _keys(address)):
             rule = self._by_address.get(key)
-            if rule and (rule.dice is None or rule.dice.random() < rule.chance):
+            if rule and rule.happens():
                 return rule
         return None
 
-    def _from_address(self, addresses: Iterable[str]) -> Fault | None:
+    def _built_in_fault(self, addresses: Iterable[str]) -> Fault | None:
         for address in addresses:
             for key in _keys(address):
-                if (fault := self._built_in.get(key)) and not self._recovered(key, normal(address)):
+                if (fault := self._built_in.get(key)) and not self._has_recovered(key, normalize(address)):
                     return fault
         return None
 
-    def _recovered(self, key: str, address: str) -> bool:
-        """Whether this is a flaky address that has failed before."""
+    def _has_recovered(self, key: str, address: str) -> bool:
+        """Return whether this is a flaky address that has failed before, and note that it has."""
         if not key.startswith("flaky"):
             return False
-        known = address in self._flaky_seen
-        self._flaky_seen.add(address)
-        return known
+        has_failed = address in self._failed_flaky
+        self._failed_flaky.add(address)
+        return has_failed
 
 
 def _keys(address: str) -> tuple[str, ...]:
-    address = normal(address)
+    address = normalize(address)
     local, at, _ = address.partition("@")
     return (address, local + at) if at else (address,)
 
 
-def _chance(chance: float) -> float:
+def _check_chance(chance: float) -> float:
     if not 0 <= chance <= 1:
         raise ValueError(f"a chance is a number from 0 to 1, not {chance!r}")
     return chance

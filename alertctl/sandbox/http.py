@@ -1,4 +1,4 @@
-"""As much of HTTP/1.1 as Slack's and SendGrid's APIs need, over a `Wire`."""
+"""The parts of HTTP/1.1 that Slack's and SendGrid's APIs need."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from alertctl.sandbox.connection import TooLong, Wire
+from alertctl.sandbox.connection import ClientConnection, LimitExceeded
 
 MAX_HEAD = 64 * 1024
 MAX_BODY = 40 * 1024 * 1024
-"""Above SendGrid's own limit of 30 MB, so that its refusal can be told from ours."""
+"""Above SendGrid's own limit of 30 MB, so that its refusal differs from ours."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """`headers` has lower-case names; `path` is without the query."""
 
     method: str
@@ -38,23 +38,23 @@ class Request:
 
     @property
     def bearer(self) -> str:
-        """The token of the Authorization header, "" when there is none."""
+        """The token of the Authorization header, "" without one."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         return token.strip() if scheme.lower() == "bearer" else ""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def with_headers(self, **headers: str) -> Answer:
-        """Names are written with `_` for `-`."""
+    def with_headers(self, **headers: str) -> HttpResponse:
+        """Return a copy with these headers; their names have `_` for `-`."""
         return replace(self, headers={**self.headers, **{k.replace("_", "-"): v for k, v in headers.items()}})
 
     def head(self, *, length: int | None = None, keep_alive: bool = True) -> bytes:
-        """Status line and headers with the blank line after them. `length` is a false Content-Length."""
+        """Return status line, headers and blank line. `length` replaces the true Content-Length."""
         headers = {
             **self.headers,
             "Content-Length": str(len(self.body) if length is None else length),
@@ -67,7 +67,7 @@ class Answer:
 
 
 class BadRequest(Exception):
-    """The bytes that came are no request that this server takes; `status` is the answer."""
+    """The received bytes are no valid request; `status` is that of the response."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -86,23 +86,23 @@ def phrase(status: int) -> str:
         return "Unknown"
 
 
-def json_answer(status: int, value: Any) -> Answer:
+def json_response(status: int, value: Any) -> HttpResponse:
     body = json.dumps(value, separators=(",", ":")).encode()
-    return Answer(status, body, {"Content-Type": "application/json; charset=utf-8"})
+    return HttpResponse(status, body, {"Content-Type": "application/json; charset=utf-8"})
 
 
-async def read_request(wire: Wire) -> Request:
-    """The next request. BadRequest when it isn't one, Gone when the client leaves before its end."""
+async def read_request(connection: ClientConnection) -> HttpRequest:
+    """Read the next request. Raises BadRequest, or ConnectionEnded when the client closes before its end."""
     try:
-        request = parse_head(await wire.until(b"\r\n\r\n", MAX_HEAD))
-    except TooLong:
+        request = parse_head(await connection.read_until(b"\r\n\r\n", MAX_HEAD))
+    except LimitExceeded:
         raise BadRequest(431) from None
     if request.headers.get("transfer-encoding"):
         raise BadRequest(411)
     length = content_length(request.headers)
     if request.headers.get("expect", "").lower() == "100-continue":
-        await wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-    return replace(request, body=await wire.exactly(length))
+        await connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return replace(request, body=await connection.read_exactly(length))
 
 
 def content_length(headers: Mapping[str, str]) -> int:
@@ -114,7 +114,7 @@ def content_length(headers: Mapping[str, str]) -> int:
     return int(text)
 
 
-def parse_head(data: bytes) -> Request:
+def parse_head(data: bytes) -> HttpRequest:
     first, *lines = data.decode("latin-1").split("\r\n")[:-2]
     parts = first.split(" ")
     if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
@@ -124,7 +124,7 @@ def parse_head(data: bytes) -> Request:
     except ValueError:
         raise BadRequest(400) from None
     query = dict(parse_qsl(target.query, keep_blank_values=True))
-    return Request(parts[0], target.path, query, _headers(lines), data, version=parts[2])
+    return HttpRequest(parts[0], target.path, query, _headers(lines), data, version=parts[2])
 
 
 def _headers(lines: list[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How an HTTP server misbehaves: every row of the fault table that is about HTTP, carried out."""
+"""Apply the faults of the HTTP providers: one function for each row of the fault table."""
 
 from __future__ import annotations
 
@@ -8,94 +8,94 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from alertctl.sandbox.connection import Wire
+from alertctl.sandbox.connection import ClientConnection
 from alertctl.sandbox.faults import Fault
-from alertctl.sandbox.http import Answer, head, json_answer
+from alertctl.sandbox.http import HttpResponse, head, json_response
 
 MEGABYTE = 1024 * 1024
 DRIP_PADDING = "." * 600
-"""At a byte a second the answer then takes more than ten minutes."""
+"""Makes a response at one byte a second last longer than ten minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request that a fault has struck.
+    """One request and the fault that applies to it.
 
-    `true_answer` judges the request and keeps its message; `refusal` puts an HTTP status the provider's way.
+    `true_response` handles the request and records its message; `refusal` returns the provider's response for a status.
     """
 
-    wire: Wire
+    connection: ClientConnection
     fault: Fault
-    true_answer: Callable[[], Answer]
-    refusal: Callable[[int], Answer]
+    true_response: Callable[[], HttpResponse]
+    refusal: Callable[[int], HttpResponse]
     drip_interval: float
 
 
-async def misbehave(exchange: Exchange) -> Answer | None:
-    """Carry out the fault. The answer is still to be sent; None when the connection is to be closed instead."""
+async def apply_fault(exchange: Exchange) -> HttpResponse | None:
+    """Apply the fault. Return the response to send, or None when the connection must be closed."""
     name = exchange.fault.name
-    if conduct := CONDUCT.get(name):
-        await conduct(exchange)
+    if connection_fault := CONNECTION_FAULTS.get(name):
+        await connection_fault(exchange)
         return None
-    if canned := CANNED.get(name):
-        return canned(exchange)
-    return ALTERED[name](exchange.true_answer())
+    if fixed_response := FIXED_RESPONSES.get(name):
+        return fixed_response(exchange)
+    return ALTERED_RESPONSES[name](exchange.true_response())
 
 
-async def misbehave_unread(wire: Wire, fault: Fault) -> None:
-    """A fault of the stage `connect` on a connection that is already made."""
+async def apply_connect_fault(connection: ClientConnection, fault: Fault) -> None:
+    """Apply a fault of the stage `connect` to an open connection."""
     if fault.name == "black_hole":
-        await wire.ignore()
+        await connection.ignore()
 
 
-# --- answers that have nothing to do with the request ---
+# --- responses that don't depend on the request ---
 
 
-def _http_status(exchange: Exchange) -> Answer:
+def _http_status(exchange: Exchange) -> HttpResponse:
     return exchange.refusal(exchange.fault.status)
 
 
-def _retry_after(exchange: Exchange) -> Answer:
-    answer = exchange.refusal(429)
+def _retry_after(exchange: Exchange) -> HttpResponse:
+    response = exchange.refusal(429)
     value = exchange.fault.value
-    return answer if value is None else answer.with_headers(Retry_After=value)
+    return response if value is None else response.with_headers(Retry_After=value)
 
 
-def _retry_after_in_body(exchange: Exchange) -> Answer:
-    said = json.loads(exchange.refusal(429).body)
+def _retry_after_in_body(exchange: Exchange) -> HttpResponse:
+    body = json.loads(exchange.refusal(429).body)
     seconds = exchange.fault.value or ""
-    return json_answer(429, {**said, "retry_after": int(seconds) if seconds.isdigit() else seconds})
+    return json_response(429, {**body, "retry_after": int(seconds) if seconds.isdigit() else seconds})
 
 
-def _rate_limit_reset(exchange: Exchange) -> Answer:
-    answer = exchange.refusal(429).with_headers(X_RateLimit_Remaining="0")
-    return answer.with_headers(X_RateLimit_Reset=exchange.fault.value or "")
+def _rate_limit_reset(exchange: Exchange) -> HttpResponse:
+    response = exchange.refusal(429).with_headers(X_RateLimit_Remaining="0")
+    return response.with_headers(X_RateLimit_Reset=exchange.fault.value or "")
 
 
-def _slack_error(exchange: Exchange) -> Answer:
-    return json_answer(200, {"ok": False, "error": exchange.fault.value})
+def _slack_error(exchange: Exchange) -> HttpResponse:
+    return json_response(200, {"ok": False, "error": exchange.fault.value})
 
 
-def _verbatim(exchange: Exchange) -> Answer:
+def _verbatim(exchange: Exchange) -> HttpResponse:
     body = (exchange.fault.value or "").encode("utf-8", "surrogateescape")
-    return Answer(200, body, {"Content-Type": "application/json; charset=utf-8"})
+    return HttpResponse(200, body, {"Content-Type": "application/json; charset=utf-8"})
 
 
-def _html(_: Exchange) -> Answer:
+def _html(_: Exchange) -> HttpResponse:
     page = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Welcome to the proxy</body></html>"
-    return Answer(200, page, {"Content-Type": "text/html; charset=utf-8"})
+    return HttpResponse(200, page, {"Content-Type": "text/html; charset=utf-8"})
 
 
-def _empty(_: Exchange) -> Answer:
-    return Answer(200)
+def _empty(_: Exchange) -> HttpResponse:
+    return HttpResponse(200)
 
 
-def _redirect(exchange: Exchange) -> Answer:
+def _redirect(exchange: Exchange) -> HttpResponse:
     status = int(exchange.fault.name.removeprefix("redirect_"))
-    return Answer(status, b"", {"Location": exchange.fault.value or ""})
+    return HttpResponse(status, b"", {"Location": exchange.fault.value or ""})
 
 
-CANNED: dict[str, Callable[[Exchange], Answer]] = {
+FIXED_RESPONSES: dict[str, Callable[[Exchange], HttpResponse]] = {
     "http": _http_status,
     "429": _retry_after,
     "429_body": _retry_after_in_body,
@@ -109,37 +109,38 @@ CANNED: dict[str, Callable[[Exchange], Answer]] = {
 }
 
 
-# --- the true answer, altered ---
+# --- the true response, altered ---
 
 
-def _gzip(answer: Answer) -> Answer:
-    return Answer(answer.status, gzip.compress(answer.body), answer.headers).with_headers(Content_Encoding="gzip")
+def _gzip(response: HttpResponse) -> HttpResponse:
+    compressed = HttpResponse(response.status, gzip.compress(response.body), response.headers)
+    return compressed.with_headers(Content_Encoding="gzip")
 
 
-def _bogus_charset(answer: Answer) -> Answer:
-    return answer.with_headers(Content_Type="application/json; charset=no-such-charset")
+def _bogus_charset(response: HttpResponse) -> HttpResponse:
+    return response.with_headers(Content_Type="application/json; charset=no-such-charset")
 
 
-def _invalid_utf8(answer: Answer) -> Answer:
-    """Slack's JSON gets a string with the bytes in it, SendGrid's empty body becomes the bytes."""
-    if answer.body.startswith(b"{"):
-        return Answer(answer.status, b'{"noise":"\xff\xfe\x80",' + answer.body[1:], answer.headers)
-    return Answer(answer.status, b"\xff\xfe\x80", answer.headers)
+def _invalid_utf8(response: HttpResponse) -> HttpResponse:
+    """Add a string with invalid bytes to Slack's JSON, or replace SendGrid's empty body."""
+    if response.body.startswith(b"{"):
+        return HttpResponse(response.status, b'{"noise":"\xff\xfe\x80",' + response.body[1:], response.headers)
+    return HttpResponse(response.status, b"\xff\xfe\x80", response.headers)
 
 
-def _no_ts(answer: Answer) -> Answer:
-    said = json.loads(answer.body)
-    said.pop("ts", None)
-    said.get("message", {}).pop("ts", None)
-    return Answer(answer.status, json_answer(200, said).body, answer.headers)
+def _no_ts(response: HttpResponse) -> HttpResponse:
+    body = json.loads(response.body)
+    body.pop("ts", None)
+    body.get("message", {}).pop("ts", None)
+    return HttpResponse(response.status, json_response(200, body).body, response.headers)
 
 
-def _no_message_id(answer: Answer) -> Answer:
-    headers = {name: value for name, value in answer.headers.items() if name != "X-Message-Id"}
-    return Answer(answer.status, answer.body, headers)
+def _no_message_id(response: HttpResponse) -> HttpResponse:
+    headers = {name: value for name, value in response.headers.items() if name != "X-Message-Id"}
+    return HttpResponse(response.status, response.body, headers)
 
 
-ALTERED: dict[str, Callable[[Answer], Answer]] = {
+ALTERED_RESPONSES: dict[str, Callable[[HttpResponse], HttpResponse]] = {
     "gzip": _gzip,
     "bogus_charset": _bogus_charset,
     "invalid_utf8": _invalid_utf8,
@@ -148,80 +149,80 @@ ALTERED: dict[str, Callable[[Answer], Answer]] = {
 }
 
 
-# --- conduct on the wire; the connection is closed afterwards ---
+# --- faults of the connection, which is closed afterwards ---
 
 
 async def _close(_: Exchange) -> None:
-    """Nothing to do: the caller closes."""
+    """Do nothing: the caller closes the connection."""
 
 
 async def _accept_then_close(exchange: Exchange) -> None:
-    exchange.true_answer()
+    exchange.true_response()
 
 
 async def _reset(exchange: Exchange) -> None:
-    exchange.wire.reset()
+    exchange.connection.reset()
 
 
 async def _half_headers(exchange: Exchange) -> None:
-    whole = exchange.true_answer().head()
-    await exchange.wire.send(whole[: len(whole) // 2])
+    head_bytes = exchange.true_response().head()
+    await exchange.connection.send(head_bytes[: len(head_bytes) // 2])
 
 
 async def _short_body(exchange: Exchange) -> None:
-    answer = exchange.true_answer()
-    await exchange.wire.send(answer.head(length=len(answer.body) + 20) + answer.body)
+    response = exchange.true_response()
+    await exchange.connection.send(response.head(length=len(response.body) + 20) + response.body)
 
 
 async def _stall(exchange: Exchange) -> None:
-    await exchange.wire.stall()
+    await exchange.connection.stall()
 
 
 async def _ignore(exchange: Exchange) -> None:
-    await exchange.wire.ignore()
+    await exchange.connection.ignore()
 
 
 async def _drip(exchange: Exchange) -> None:
-    answer = exchange.true_answer().with_headers(X_Padding=DRIP_PADDING)
-    await exchange.wire.drip(answer.encode(keep_alive=False), exchange.drip_interval)
+    response = exchange.true_response().with_headers(X_Padding=DRIP_PADDING)
+    await exchange.connection.drip(response.encode(keep_alive=False), exchange.drip_interval)
 
 
 async def _endless_headers(exchange: Exchange) -> None:
-    await exchange.wire.send(b"HTTP/1.1 200 OK\r\n")
+    await exchange.connection.send(b"HTTP/1.1 200 OK\r\n")
     while True:
-        await exchange.wire.flood(b"X-Endless: and so on\r\n" * 1000)
+        await exchange.connection.flood(b"X-Endless: and so on\r\n" * 1000)
 
 
 async def _huge_body(exchange: Exchange) -> None:
     headers = {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
-    await exchange.wire.send(head(200, headers))
+    await exchange.connection.send(head(200, headers))
     chunk = b"%x\r\n%b\r\n" % (MEGABYTE, b" " * MEGABYTE)
     for _ in range(1024):
-        await exchange.wire.flood(chunk)
-    await exchange.wire.send(b"0\r\n\r\n")
+        await exchange.connection.flood(chunk)
+    await exchange.connection.send(b"0\r\n\r\n")
 
 
 @functools.cache
 def _bomb() -> bytes:
-    """1 GB of blanks in about 1 MB: gzip allows one member after the other."""
+    """Return 1 GB of spaces in about 1 MB: a gzip file may have many members."""
     return gzip.compress(b" " * (16 * MEGABYTE)) * 64
 
 
 async def _gzip_bomb(exchange: Exchange) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-    await exchange.wire.send(Answer(200, _bomb(), headers).encode(keep_alive=False))
+    await exchange.connection.send(HttpResponse(200, _bomb(), headers).encode(keep_alive=False))
 
 
 async def _early_hints(exchange: Exchange) -> None:
     hints = head(103, {"Link": "</style.css>; rel=preload"})
-    await exchange.wire.send(hints + exchange.true_answer().encode(keep_alive=False))
+    await exchange.connection.send(hints + exchange.true_response().encode(keep_alive=False))
 
 
 async def _raw(exchange: Exchange) -> None:
-    await exchange.wire.send((exchange.fault.value or "").encode("latin-1"))
+    await exchange.connection.send((exchange.fault.value or "").encode("latin-1"))
 
 
-CONDUCT: dict[str, Callable[[Exchange], Awaitable[None]]] = {
+CONNECTION_FAULTS: dict[str, Callable[[Exchange], Awaitable[None]]] = {
     "close_before_reading": _close,
     "close_after_request": _close,
     "accept_then_close": _accept_then_close,

@@ -1,4 +1,4 @@
-"""A provider that speaks HTTP: honest answers over kept connections, or what the faults make of them."""
+"""The base of the HTTP providers: responses over kept connections, altered by faults."""
 
 from __future__ import annotations
 
@@ -6,62 +6,64 @@ import asyncio
 from abc import abstractmethod
 from typing import TypeVar
 
-from alertctl.sandbox.connection import Wire
+from alertctl.sandbox.connection import ClientConnection
 from alertctl.sandbox.faults import Fault
-from alertctl.sandbox.http import Answer, BadRequest, Request, read_request
-from alertctl.sandbox.http_faults import Exchange, misbehave, misbehave_unread
+from alertctl.sandbox.http import BadRequest, HttpRequest, HttpResponse, read_request
+from alertctl.sandbox.http_faults import Exchange, apply_connect_fault, apply_fault
 from alertctl.sandbox.provider import Provider
-from alertctl.sandbox.recorder import Call, now
+from alertctl.sandbox.recorder import HttpCall, now
 
 M = TypeVar("M")
 
 
-class HttpProvider(Provider[M, Call]):
-    """Slack and SendGrid are one each."""
+class HttpProvider(Provider[M, HttpCall]):
+    """The base class of Slack and SendGrid."""
 
     @abstractmethod
-    def addresses(self, request: Request) -> list[str]:
-        """Where the message in this request is to go; empty when it has none."""
+    def addresses(self, request: HttpRequest) -> list[str]:
+        """Return the addresses of the message in this request; empty without a message."""
 
     @abstractmethod
-    def respond(self, request: Request) -> Answer:
-        """The true answer. Accepts the message, if there is a good one."""
+    def respond(self, request: HttpRequest) -> HttpResponse:
+        """Return the true response. Record the message if it is valid."""
 
     @abstractmethod
-    def refusal(self, status: int) -> Answer:
-        """This HTTP status the way this provider puts it."""
+    def refusal(self, status: int) -> HttpResponse:
+        """Return this provider's response for an HTTP status."""
 
-    async def serve(self, wire: Wire, early: Fault | None) -> None:
-        while early is None and await self._exchange(wire):
-            await wire.first_byte()
+    async def serve(self, connection: ClientConnection, early: Fault | None) -> None:
+        while early is None and await self._exchange(connection):
+            await connection.wait_for_byte()
             early = self.faults.choose("connect")
         if early is not None:
-            await misbehave_unread(wire, early)
+            await apply_connect_fault(connection, early)
 
-    async def _exchange(self, wire: Wire) -> bool:
-        """One request and its answer; False when the connection is to be closed."""
+    async def _exchange(self, connection: ClientConnection) -> bool:
+        """Handle one request. Return whether the connection stays open."""
         try:
-            request = await read_request(wire)
+            request = await read_request(connection)
         except BadRequest as error:
-            await wire.send(self.refusal(error.status).encode(keep_alive=False))
+            await connection.send(self.refusal(error.status).encode(keep_alive=False))
             return False
         fault = self.faults.choose("request", self.addresses(request))
-        self._note(request, fault, wire.number)
+        self._record(request, fault, connection.number)
         if self.latency:
             await asyncio.sleep(self.latency)
-        answer = await self._answer(wire, request, fault)
-        if answer is not None:
-            await wire.send(answer.encode(keep_alive=request.keep_alive))
-        return answer is not None and request.keep_alive
+        response = await self._respond(connection, request, fault)
+        if response is not None:
+            await connection.send(response.encode(keep_alive=request.keep_alive))
+        return response is not None and request.keep_alive
 
-    async def _answer(self, wire: Wire, request: Request, fault: Fault | None) -> Answer | None:
+    async def _respond(
+        self, connection: ClientConnection, request: HttpRequest, fault: Fault | None
+    ) -> HttpResponse | None:
         if fault is None:
             return self.respond(request)
-        exchange = Exchange(wire, fault, lambda: self.respond(request), self.refusal, self.drip_interval)
-        return await misbehave(exchange)
+        exchange = Exchange(connection, fault, lambda: self.respond(request), self.refusal, self.drip_interval)
+        return await apply_fault(exchange)
 
-    def _note(self, request: Request, fault: Fault | None, connection: int) -> None:
-        call = Call(
+    def _record(self, request: HttpRequest, fault: Fault | None, connection_number: int) -> None:
+        call = HttpCall(
             self.name,
             request.method,
             request.path,
@@ -69,7 +71,7 @@ class HttpProvider(Provider[M, Call]):
             request.head,
             request.body,
             str(fault or ""),
-            connection,
+            connection_number,
             now(),
         )
-        self.recorder.called(call)
+        self.recorder.add_call(call)

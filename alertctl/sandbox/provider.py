@@ -1,4 +1,4 @@
-"""What the three providers of the sandbox have in common."""
+"""The base class of the sandbox's three providers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Generic, TypeVar
 
-from alertctl.sandbox.connection import Wire
+from alertctl.sandbox.connection import ClientConnection
 from alertctl.sandbox.faults import Fault, Faults
 from alertctl.sandbox.recorder import OnMessage, Recorder
 
@@ -15,18 +15,18 @@ C = TypeVar("C")
 
 
 class Provider(Generic[M, C]):
-    """A server that takes messages. Its attributes may be set from any thread, at any time."""
+    """A server that accepts messages. Its attributes may be set from any thread at any time."""
 
     name: ClassVar[str]
     built_in: ClassVar[Mapping[str, str]]
-    """Faults that certain addresses always meet."""
+    """Faults by address, unless other faults apply."""
 
     latency: float = 0.0
     """Seconds before each answer (SMTP: before the answer to the message, so that a message costs it once)."""
     drip_interval: float = 1.0
     """Seconds between two bytes under the fault `drip`."""
     auth_error: str | None = None
-    """When set, no credentials are good enough and this is why."""
+    """When set, all credentials are refused with this error."""
 
     def __init__(self, on_message: OnMessage | None = None) -> None:
         self.faults = Faults(self.name, self.built_in)
@@ -34,7 +34,7 @@ class Provider(Generic[M, C]):
 
     @property
     def messages(self) -> list[M]:
-        """What was accepted, in order."""
+        """The accepted messages, in order."""
         return self.recorder.messages
 
     @property
@@ -44,20 +44,20 @@ class Provider(Generic[M, C]):
 
     @property
     def connections(self) -> int:
-        """How many TCP connections were accepted so far."""
+        """The number of TCP connections accepted so far."""
         return self.recorder.connections
 
     def wait_for(self, count: int, timeout: float = 10.0) -> list[M]:
-        """The accepted messages once there are `count`; TimeoutError after `timeout` seconds."""
+        """Return the accepted messages once there are `count`. Raises TimeoutError after `timeout` seconds."""
         return self.recorder.wait_for(count, timeout)
 
     def clear(self) -> None:
-        """Forget messages, calls and faults, and who was `flaky` already."""
+        """Forget messages, calls, faults, and which `flaky` addresses have failed."""
         self.recorder.clear()
         self.faults.clear()
-        self.faults.forget()
+        self.faults.forget_flaky()
 
     @abstractmethod
-    async def serve(self, wire: Wire, early: Fault | None) -> None:
-        """Speak with one client until one of the two has had enough. `early` struck as the connection was made."""
+    async def serve(self, connection: ClientConnection, early: Fault | None) -> None:
+        """Serve one client until either side ends. `early` is the fault that applied when it connected."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What the sandbox's servers saw and took, kept for those who ask: the command line, the demo, the tests."""
+"""Requests and messages that the sandbox's servers received, for the command line, the demo and the tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from email.message import EmailMessage
 from typing import Any, Generic, TypeVar
 
 OnMessage = Callable[[str, Any], None]
-"""Called with the provider's name and the message, on the sandbox's own thread: it must not block."""
+"""Called with the provider's name and the message, on the sandbox's own thread. It must not block."""
 
 M = TypeVar("M")
 C = TypeVar("C")
@@ -23,16 +23,16 @@ _WALL, _MONOTONIC = datetime.now(UTC), time.monotonic()
 
 
 def now() -> datetime:
-    """UTC, and yet never running backwards: the difference of two of them is a duration."""
+    """Return the time in UTC. It never runs backwards, so that differences are durations."""
     return _WALL + timedelta(seconds=time.monotonic() - _MONOTONIC)
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One complete HTTP request, whatever became of it. `headers` has lower-case names.
+class HttpCall:
+    """One complete HTTP request, accepted or not. `headers` has lower-case names.
 
-    `head` is the request line and the headers as they came; `fault` what the sandbox did to it ("" = nothing);
-    `connection` counts the TCP connections from 1, so that calls over a kept one share a number.
+    `head` has the request line and the headers as received; `fault` is the fault that applied, "" for none.
+    `connection` counts the TCP connections from 1: calls over a kept one share a number.
     """
 
     provider: str
@@ -52,9 +52,10 @@ class Call:
 
 @dataclass(slots=True)
 class SmtpCall:
-    """One mail transaction from its MAIL command on, whatever became of it.
+    """One mail transaction from its MAIL command on, accepted or not.
 
-    `commands` are the client's lines, `replies` the sandbox's, `data` the message (dot-unstuffed) if it got so far.
+    `commands` are the client's lines, `replies` the sandbox's, `data` the message
+    (dot-unstuffed) if it was received.
     """
 
     mail_from: str
@@ -70,7 +71,7 @@ class SmtpCall:
 
 @dataclass(frozen=True, slots=True)
 class SlackMessage:
-    """`channel` is as it was asked for, `payload` all arguments of chat.postMessage but the token."""
+    """`channel` is as requested, `payload` has all arguments of chat.postMessage but the token."""
 
     channel: str
     text: str
@@ -83,7 +84,7 @@ class SlackMessage:
 
 @dataclass(frozen=True, slots=True)
 class SendGridMessage:
-    """One personalization of a request. `to` is its address (several: joined by a comma and a blank)."""
+    """One personalization of a request. `to` has its addresses, separated by a comma and a space."""
 
     to: str
     personalization: dict[str, Any]
@@ -102,12 +103,12 @@ class SmtpMessage:
 
     @property
     def parsed(self) -> EmailMessage:
-        """The message, its line ends made plain newlines; `data` has it as it came."""
+        """The message with newlines for CRLF; `data` is the message as received."""
         return email.message_from_bytes(self.data.replace(b"\r\n", b"\n"), policy=email.policy.default)
 
 
 class Recorder(Generic[M, C]):
-    """Messages taken and calls seen. Written by the sandbox's thread, read by any."""
+    """Accepted messages and all calls. Written by the sandbox's thread, read by any."""
 
     def __init__(self, provider: str, on_message: OnMessage | None) -> None:
         self._provider = provider
@@ -132,26 +133,26 @@ class Recorder(Generic[M, C]):
         with self._changed:
             return self._connections
 
-    def connected(self) -> int:
-        """Count one more TCP connection; returns its number."""
+    def add_connection(self) -> int:
+        """Count one more TCP connection and return its number."""
         with self._changed:
             self._connections += 1
             return self._connections
 
-    def called(self, call: C) -> None:
+    def add_call(self, call: C) -> None:
         with self._changed:
             self._calls.append(call)
 
-    def accepted(self, *messages: M) -> None:
+    def add_messages(self, *messages: M) -> None:
         with self._changed:
             self._messages.extend(messages)
             self._changed.notify_all()
         if self._on_message is not None:
             for message in messages:
-                self._tell(self._on_message, message)
+                self._notify(self._on_message, message)
 
-    def _tell(self, on_message: OnMessage, message: M) -> None:
-        """A listener's mistake must not cost the client its answer."""
+    def _notify(self, on_message: OnMessage, message: M) -> None:
+        """Call the listener. Its errors are logged: the client must get its answer."""
         try:
             on_message(self._provider, message)
         except Exception:
@@ -160,8 +161,8 @@ class Recorder(Generic[M, C]):
     def wait_for(self, count: int, timeout: float) -> list[M]:
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._messages) >= count, timeout):
-                came = len(self._messages)
-                raise TimeoutError(f"{self._provider} accepted {came} of {count} messages within {timeout:g} s")
+                accepted = len(self._messages)
+                raise TimeoutError(f"{self._provider} accepted {accepted} of {count} messages within {timeout:g} s")
             return list(self._messages)
 
     def clear(self) -> None:

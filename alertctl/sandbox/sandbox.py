@@ -1,4 +1,4 @@
-"""The sandbox as a whole: three servers on loopback, started and stopped together."""
+"""The sandbox: three servers on loopback, started and stopped together."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ ADMIN_ADDRESS = "admin@corp.example"
 class Sandbox:
     """A local Slack, SendGrid and SMTP server, running between `start` and `close` or inside a `with`.
 
-    A port of 0 is any free one. `tls` is True, or "expired" / "wrong_host" for a certificate that clients should
-    refuse; SMTP then offers STARTTLS, or speaks TLS from the start with `smtp_tls="implicit"`. `on_message` is called
-    with the provider's name and each accepted message, on the sandbox's thread. `chaos` is what `parse_chaos` reads
-    or returns; `seed` makes its chances repeatable. Only loopback hosts are taken (ValueError); a taken port is an
-    OSError.
+    Port 0 means any free port. `tls` is True, or "expired" or "wrong_host" for a certificate that clients should
+    refuse; SMTP then offers STARTTLS, or uses TLS from the start with `smtp_tls="implicit"`. `on_message` is called
+    with the provider's name and each accepted message, on the sandbox's thread. `chaos` is the argument of
+    `parse_chaos` or its result; `seed` makes its chances repeatable. Raises ValueError unless `host` is loopback;
+    `start` raises OSError when a port is taken.
     """
 
     def __init__(
@@ -56,31 +56,31 @@ class Sandbox:
         self.smtp = Smtp(on_message)
         self._ports = (slack_port, sendgrid_port, smtp_port)
         self._tls = tls
-        self._implicit = smtp_tls == "implicit"
-        self._open = contextlib.ExitStack()
+        self._implicit_tls = smtp_tls == "implicit"
+        self._resources = contextlib.ExitStack()
         self.ca_file: str | None = None
-        self.release(parse_chaos(chaos) if isinstance(chaos, str) else chaos or (), seed)
+        self.add_faults(parse_chaos(chaos) if isinstance(chaos, str) else chaos or (), seed)
 
     @property
     def providers(self) -> tuple[Provider[Any, Any], ...]:
         return self.slack, self.sendgrid, self.smtp
 
-    def release(self, chaos: Iterable[Chaos], seed: int | None = None) -> None:
-        """Let these faults loose, beside those that are."""
+    def add_faults(self, chaos: Iterable[Chaos], seed: int | None = None) -> None:
+        """Add these faults to those of the providers."""
         faults = {provider.name: provider.faults for provider in self.providers}
         for part in chaos:
             part.apply(faults[part.provider], seed)
 
     def start(self) -> Self:
-        """Listen and serve. OSError when a port is taken, ImportError when TLS is asked for without `trustme`."""
+        """Listen and serve. Raises OSError when a port is taken, ImportError for TLS without `trustme`."""
         with contextlib.ExitStack() as stack:
-            context = self._certify(stack)
+            context = self._tls_context(stack)
             self._listen(stack, context)
-            self._open = stack.pop_all()
+            self._resources = stack.pop_all()
         return self
 
-    def _certify(self, stack: contextlib.ExitStack) -> ssl.SSLContext | None:
-        if not self._tls and not self._implicit:
+    def _tls_context(self, stack: contextlib.ExitStack) -> ssl.SSLContext | None:
+        if not self._tls and not self._implicit_tls:
             return None
         certificates = Certificates("good" if isinstance(self._tls, bool) else self._tls)
         stack.callback(certificates.close)
@@ -89,8 +89,8 @@ class Sandbox:
 
     def _listen(self, stack: contextlib.ExitStack, context: ssl.SSLContext | None) -> None:
         self.smtp.tls = context
-        for_http = context if self._tls else None
-        contexts = (for_http, for_http, context if self._implicit else None)
+        http_context = context if self._tls else None
+        contexts = (http_context, http_context, context if self._implicit_tls else None)
         listeners = []
         for provider, port, tls in zip(self.providers, self._ports, contexts, strict=True):
             listener = Listener(provider, listening_socket(self.host, port), tls)
@@ -102,8 +102,8 @@ class Sandbox:
         stack.callback(thread.close)
 
     def close(self) -> None:
-        """Stop at once, whatever is under way; a second time does nothing. What was recorded stays readable."""
-        self._open.close()
+        """Stop at once. A second call does nothing; the records stay readable."""
+        self._resources.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -114,11 +114,11 @@ class Sandbox:
         self.close()
 
     def clear(self) -> None:
-        """Forget messages, calls and faults of all three."""
+        """Forget messages, calls and faults of all providers."""
         for provider in self.providers:
             provider.clear()
 
-    # --- how to reach it ---
+    # --- addresses and settings ---
 
     @property
     def slack_api_url(self) -> str:
@@ -141,9 +141,9 @@ class Sandbox:
         return f"{'https' if self._tls else 'http'}://{host}:{port}"
 
     def settings(self, email: Literal["smtp", "sendgrid"] = "smtp") -> dict[str, str]:
-        """Environment variables that make alertctl use this sandbox.
+        """Return environment variables that make alertctl use this sandbox.
 
-        What would lead elsewhere is set to nothing: a real key in the environment must not get a demo's mail.
+        Settings of other providers are empty: a real key in the environment must not receive a demo's mail.
         """
         if email not in ("smtp", "sendgrid"):
             raise ValueError(f"email is 'smtp' or 'sendgrid', not {email!r}")
@@ -161,7 +161,7 @@ class Sandbox:
 
     def _smtp_settings(self) -> dict[str, str]:
         user, password = self.smtp.credentials or ("", "")
-        security = "tls" if self._implicit else "starttls" if self._tls else "none"
+        security = "tls" if self._implicit_tls else "starttls" if self._tls else "none"
         return {
             "SENDGRID_API_KEY": "",
             "SMTP_HOST": self.smtp_host,

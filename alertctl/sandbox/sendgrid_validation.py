@@ -1,4 +1,4 @@
-"""What SendGrid refuses in the body of POST /v3/mail/send (its OpenAPI description and error pages)."""
+"""Validate the body of POST /v3/mail/send as SendGrid does (its OpenAPI description and error pages)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PERSONALIZATION = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class FieldError:
     """One entry of `errors`; `field` is dotted (`personalizations.3.to.0.email`)."""
 
     message: str
@@ -52,11 +52,11 @@ class Problem:
         return HELP + re.sub(r"\.\d+", "", self.field) if self.field else None
 
 
-Problems = Iterator[Problem]
+FieldErrors = Iterator[FieldError]
 
 
-def problems_of(payload: dict[str, Any]) -> list[Problem]:
-    """Everything that is wrong, in the order of the fields; empty when the message will be taken."""
+def field_errors(payload: dict[str, Any]) -> list[FieldError]:
+    """Return every error in the order of the fields; empty for a valid message."""
     return list(
         chain(
             _unknown(payload, TOP_LEVEL, ""),
@@ -69,138 +69,138 @@ def problems_of(payload: dict[str, Any]) -> list[Problem]:
     )
 
 
-def in_sandbox_mode(payload: dict[str, Any]) -> bool:
+def is_sandbox_mode(payload: dict[str, Any]) -> bool:
     settings = payload.get("mail_settings")
     mode = settings.get("sandbox_mode") if isinstance(settings, dict) else None
     return isinstance(mode, dict) and mode.get("enable") is True
 
 
 def recipients(payload: Any) -> list[str]:
-    """Every address that a request names, whatever else is wrong with it."""
+    """Return every address in a request, also in an invalid one."""
     listed = payload.get("personalizations") if isinstance(payload, dict) else None
     people = listed if isinstance(listed, list) else []
-    found = (email for person in people if isinstance(person, dict) for _, email in _emails(person))
-    return [email for email in found if isinstance(email, str)]
+    emails = (email for person in people if isinstance(person, dict) for _, email in _emails(person))
+    return [email for email in emails if isinstance(email, str)]
 
 
 def _emails(personalization: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The place of each address within its personalization, and the address."""
+    """Yield each address of a personalization with its path in it."""
     for group in GROUPS:
         people = personalization.get(group)
         for index, person in enumerate(people if isinstance(people, list) else []):
             yield f"{group}.{index}", person.get("email") if isinstance(person, dict) else None
 
 
-def _unknown(thing: dict[str, Any], known: frozenset[str], at: str) -> Problems:
-    for name in thing:
+def _unknown(value: dict[str, Any], known: frozenset[str], path: str) -> FieldErrors:
+    for name in value:
         if name not in known:
-            yield Problem(f"Additional property {name} is not allowed", f"{at}{name}")
+            yield FieldError(f"Additional property {name} is not allowed", f"{path}{name}")
 
 
-def _personalizations(people: Any) -> Problems:
-    at = "personalizations"
+def _personalizations(people: Any) -> FieldErrors:
+    path = "personalizations"
     if not isinstance(people, list) or not people:
-        yield Problem("The personalizations field is required and must have at least one personalization.", at)
+        yield FieldError("The personalizations field is required and must have at least one personalization.", path)
         return
     if len(people) > MAX_PERSONALIZATIONS:
-        yield Problem(f"There can be at most {MAX_PERSONALIZATIONS} personalizations.", at)
-    elif len(recipients({at: people})) > MAX_RECIPIENTS:
-        yield Problem(f"The total number of recipients may not exceed {MAX_RECIPIENTS}.", at)
+        yield FieldError(f"There can be at most {MAX_PERSONALIZATIONS} personalizations.", path)
+    elif len(recipients({path: people})) > MAX_RECIPIENTS:
+        yield FieldError(f"The total number of recipients may not exceed {MAX_RECIPIENTS}.", path)
     for index, person in enumerate(people):
         if isinstance(person, dict):
-            yield from _personalization(person, f"{at}.{index}")
+            yield from _personalization(person, f"{path}.{index}")
         else:
-            yield Problem("Each personalization must be an object.", f"{at}.{index}")
+            yield FieldError("Each personalization must be an object.", f"{path}.{index}")
 
 
-def _personalization(person: dict[str, Any], at: str) -> Problems:
-    yield from _unknown(person, PERSONALIZATION, f"{at}.")
+def _personalization(person: dict[str, Any], path: str) -> FieldErrors:
+    yield from _unknown(person, PERSONALIZATION, f"{path}.")
     if not isinstance(person.get("to"), list) or not person["to"]:
         message = "The to array is required for all personalization objects, and must have at least one email object."
-        yield Problem(message, f"{at}.to")
+        yield FieldError(message, f"{path}.to")
     seen: set[str] = set()
-    for place, email in _emails(person):
-        yield from _address(email, f"{at}.{place}.email")
+    for field, email in _emails(person):
+        yield from _address(email, f"{path}.{field}.email")
         if str(email).lower() in seen:
-            yield Problem(f"{DUPLICATE} We found the first duplicate instance of [{email}].", at)
+            yield FieldError(f"{DUPLICATE} We found the first duplicate instance of [{email}].", path)
         seen.add(str(email).lower())
-    yield from _names(person, at)
-    yield from _custom_args(person.get("custom_args"), f"{at}.custom_args")
-    yield from _mail_headers(person.get("headers"), f"{at}.headers")
+    yield from _names(person, path)
+    yield from _custom_args(person.get("custom_args"), f"{path}.custom_args")
+    yield from _mail_headers(person.get("headers"), f"{path}.headers")
 
 
-def _address(email: Any, at: str) -> Problems:
+def _address(email: Any, path: str) -> FieldErrors:
     if not isinstance(email, str) or not ADDRESS.fullmatch(email) or email.lower().startswith("refused@"):
-        yield Problem("Does not contain a valid address.", at)
+        yield FieldError("Does not contain a valid address.", path)
 
 
-def _names(person: dict[str, Any], at: str) -> Problems:
+def _names(person: dict[str, Any], path: str) -> FieldErrors:
     for group in GROUPS:
         people = person.get(group)
-        for index, someone in enumerate(people if isinstance(people, list) else []):
-            yield from _name(someone, f"{at}.{group}.{index}.name")
+        for index, recipient in enumerate(people if isinstance(people, list) else []):
+            yield from _name(recipient, f"{path}.{group}.{index}.name")
 
 
-def _name(someone: Any, at: str) -> Problems:
-    name = someone.get("name", "") if isinstance(someone, dict) else ""
+def _name(recipient: Any, path: str) -> FieldErrors:
+    name = recipient.get("name", "") if isinstance(recipient, dict) else ""
     if not isinstance(name, str):
-        yield Problem("The name must be a string.", at)
+        yield FieldError("The name must be a string.", path)
     elif set(name) & {",", ";"} and not (name.startswith('"') and name.endswith('"')):
-        yield Problem("A name with a comma or a semicolon must be in double quotes.", at)
+        yield FieldError("A name with a comma or a semicolon must be in double quotes.", path)
 
 
-def _custom_args(given: Any, at: str) -> Problems:
-    if given is None:
+def _custom_args(values: Any, path: str) -> FieldErrors:
+    if values is None:
         return
-    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
-        yield Problem("The custom_args values must be strings.", at)
-    elif sum(len(name.encode()) + len(value.encode()) for name, value in given.items()) > MAX_CUSTOM_ARGS:
-        yield Problem("The custom_args may not exceed 10000 bytes.", at)
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        yield FieldError("The custom_args values must be strings.", path)
+    elif sum(len(name.encode()) + len(value.encode()) for name, value in values.items()) > MAX_CUSTOM_ARGS:
+        yield FieldError("The custom_args may not exceed 10000 bytes.", path)
 
 
-def _mail_headers(given: Any, at: str) -> Problems:
-    if given is None:
+def _mail_headers(values: Any, path: str) -> FieldErrors:
+    if values is None:
         return
-    if not isinstance(given, dict):
-        yield Problem("The headers must be an object.", at)
+    if not isinstance(values, dict):
+        yield FieldError("The headers must be an object.", path)
         return
-    for name, value in given.items():
+    for name, value in values.items():
         if not isinstance(value, str):
-            yield Problem("Header values must be strings.", f"{at}.{name}")
+            yield FieldError("Header values must be strings.", f"{path}.{name}")
         elif name.lower() in RESERVED_HEADERS:
-            yield Problem("You can not set a reserved header.", f"{at}.{name}")
+            yield FieldError("You can not set a reserved header.", f"{path}.{name}")
 
 
-def _sender(sender: Any) -> Problems:
+def _sender(sender: Any) -> FieldErrors:
     if not isinstance(sender, dict) or not sender.get("email"):
-        yield Problem(
+        yield FieldError(
             "The from object must be provided for every email send. It is an object that requires the email "
             "parameter, but may also contain a name parameter.",
             "from.email",
         )
         return
     if not isinstance(sender["email"], str) or not ADDRESS.fullmatch(sender["email"]):
-        yield Problem("The from email does not contain a valid address.", "from.email")
+        yield FieldError("The from email does not contain a valid address.", "from.email")
     yield from _name(sender, "from.name")
 
 
-def _subject(payload: dict[str, Any]) -> Problems:
+def _subject(payload: dict[str, Any]) -> FieldErrors:
     people = payload.get("personalizations")
     subjects = [p.get("subject") for p in people if isinstance(p, dict)] if isinstance(people, list) else []
     if _is_text(payload.get("subject")) or payload.get("template_id") or (subjects and all(map(_is_text, subjects))):
         return
-    yield Problem(
+    yield FieldError(
         "The subject is required. You can get around this requirement if you use a template with a subject "
         "defined or if every personalization has a subject defined.",
         "subject",
     )
 
 
-def _content(parts: Any, payload: dict[str, Any]) -> Problems:
+def _content(parts: Any, payload: dict[str, Any]) -> FieldErrors:
     if payload.get("template_id") and parts is None:
         return
     if not isinstance(parts, list) or not parts:
-        yield Problem(
+        yield FieldError(
             "Unless a valid template_id is provided, the content parameter is required. There must be at "
             "least one defined content block.",
             "content",
@@ -210,17 +210,17 @@ def _content(parts: Any, payload: dict[str, Any]) -> Problems:
         yield from _part(part, f"content.{index}")
     kinds = [part.get("type") for part in parts if isinstance(part, dict)]
     if kinds != sorted(kinds, key=_rank):
-        yield Problem(
+        yield FieldError(
             "If present, text/plain must be first, followed by text/html, followed by any other content.", "content"
         )
 
 
-def _part(part: Any, at: str) -> Problems:
+def _part(part: Any, path: str) -> FieldErrors:
     kind = part.get("type") if isinstance(part, dict) else None
     if not _is_text(kind) or set(str(kind)) & set(";\r\n"):
-        yield Problem("The content type must be a string without ';' or CRLF characters.", f"{at}.type")
+        yield FieldError("The content type must be a string without ';' or CRLF characters.", f"{path}.type")
     if not isinstance(part, dict) or not isinstance(part.get("value"), str) or not part["value"]:
-        yield Problem("The content value must be a string at least one character in length.", f"{at}.value")
+        yield FieldError("The content value must be a string at least one character in length.", f"{path}.value")
 
 
 def _rank(kind: Any) -> int:

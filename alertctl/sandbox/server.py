@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from alertctl.sandbox.connection import Gone, Wire
+from alertctl.sandbox.connection import ClientConnection, ConnectionEnded
 from alertctl.sandbox.faults import Fault
 from alertctl.sandbox.provider import Provider
 
@@ -18,7 +18,7 @@ BACKLOG = 1024
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """A bound socket; ValueError when `host` isn't loopback, OSError when the port is taken."""
+    """Return a listening socket. Raises ValueError unless `host` is loopback, OSError when the port is taken."""
     address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     if not address.is_loopback:
         raise ValueError(f"the sandbox listens on loopback only, not on {host}")
@@ -42,10 +42,10 @@ class Listener:
         self._provider = provider
         self._socket = sock
         self._tls = tls
-        self._conversations: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Accept until cancelled; then end every conversation at once."""
+        """Accept connections until cancelled, then end them all at once."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._socket, self._accept, loop)
         try:
@@ -53,46 +53,46 @@ class Listener:
         finally:
             loop.remove_reader(self._socket)
             self.close()
-            for task in self._conversations:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*self._conversations, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def close(self) -> None:
         self._socket.close()
 
     def _accept(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Called when a client waits. A task that is cancelled before its first step still closes its socket."""
+        """Accept a waiting client. A task that is cancelled before its first step still closes its socket."""
         try:
             sock, _ = self._socket.accept()
-        except OSError:  # the client has gone already, or too many files are open
+        except OSError:  # the client has closed already, or too many files are open
             return
         sock.setblocking(False)
-        task = loop.create_task(self._converse(sock))
-        self._conversations.add(task)
-        task.add_done_callback(self._conversations.discard)
+        task = loop.create_task(self._handle(sock))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: sock.close())
 
-    async def _converse(self, sock: socket.socket) -> None:
-        """One connection, from its acceptance to its end. Faults come before TLS does."""
-        number = self._provider.recorder.connected()
+    async def _handle(self, sock: socket.socket) -> None:
+        """Handle one connection from its start to its end. Faults of the stage `connect` apply before TLS."""
+        number = self._provider.recorder.add_connection()
         early = self._provider.faults.choose("connect")
         if early is not None and early.name == "close_before_reading":
             return
         if early is not None and early.name == "black_hole":
             await asyncio.Event().wait()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await self._serve(Wire(number), sock, early)
+        await self._serve(ClientConnection(number), sock, early)
 
-    async def _serve(self, wire: Wire, sock: socket.socket, early: Fault | None) -> None:
+    async def _serve(self, connection: ClientConnection, sock: socket.socket, early: Fault | None) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.connect_accepted_socket(lambda: wire, sock, ssl=self._tls)
+            await loop.connect_accepted_socket(lambda: connection, sock, ssl=self._tls)
             try:
-                await self._provider.serve(wire, early)
-                await wire.close()
+                await self._provider.serve(connection, early)
+                await connection.close()
             finally:
-                await wire.abort()
-        except (Gone, OSError):  # an untimely end, a failed TLS handshake among them
+                await connection.abort()
+        except (ConnectionEnded, OSError):  # an early end, such as a failed TLS handshake
             pass
 
 
@@ -111,7 +111,7 @@ class ServerThread:
         self._started.wait()
 
     def close(self) -> None:
-        """End every conversation and the thread; returns when both are gone."""
+        """End every connection and the thread. Return when both have ended."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 

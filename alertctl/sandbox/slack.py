@@ -11,11 +11,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from alertctl.sandbox.block_kit import BlockError, check_blocks
-from alertctl.sandbox.http import Answer, Request, json_answer
+from alertctl.sandbox.http import HttpRequest, HttpResponse, json_response
 from alertctl.sandbox.http_provider import HttpProvider
 from alertctl.sandbox.recorder import SlackMessage, now
 
-TOKEN = "xoxb-sandbox-token"  # shaped so that a client takes it and a secret scanner doesn't
+TOKEN = "xoxb-sandbox-token"  # accepted by clients, ignored by secret scanners
 PATH = "/api/"
 MAX_TEXT = 40_000
 CHANNEL_ID = re.compile(r"[CGDUW][A-Z0-9]{8,}")
@@ -25,7 +25,7 @@ Arguments = dict[str, Any]
 
 
 class SlackError(Exception):
-    """What Slack answers with HTTP 200 and `ok` false; `extra` goes into the answer beside `error`."""
+    """An answer with HTTP 200 and `ok` false; `extra` holds the fields beside `error`."""
 
     def __init__(self, code: str, **extra: Any) -> None:
         super().__init__(code)
@@ -34,7 +34,7 @@ class SlackError(Exception):
 
 
 class Slack(HttpProvider[SlackMessage]):
-    """`token` is the only good token, `scopes` what it may do, `channels` what conversations.list shows."""
+    """`token` is the only valid token, `scopes` are its scopes, `channels` the result of conversations.list."""
 
     name = "slack"
     built_in = {  # noqa: RUF012  (a ClassVar in the base class)
@@ -49,28 +49,28 @@ class Slack(HttpProvider[SlackMessage]):
     channels: tuple[str, ...] = ("platform-alerts", "general", "archived", "private")
     _last_ts = 0
 
-    def addresses(self, request: Request) -> list[str]:
+    def addresses(self, request: HttpRequest) -> list[str]:
         try:
-            channel = arguments(request).get("channel")
+            channel = parse_arguments(request).get("channel")
         except SlackError:
             return []
         return [channel] if isinstance(channel, str) else []
 
-    def respond(self, request: Request) -> Answer:
+    def respond(self, request: HttpRequest) -> HttpResponse:
         if not request.path.startswith(PATH):
-            return Answer(404, b"<html><body>Not found</body></html>", {"Content-Type": "text/html"})
+            return HttpResponse(404, b"<html><body>Not found</body></html>", {"Content-Type": "text/html"})
         try:
-            said = self._call(request.path.removeprefix(PATH), request)
+            body = self._call(request.path.removeprefix(PATH), request)
         except SlackError as error:
-            said = {"ok": False, "error": error.code, **error.extra}
-        return json_answer(200, said).with_headers(X_OAuth_Scopes=",".join(self.scopes))
+            body = {"ok": False, "error": error.code, **error.extra}
+        return json_response(200, body).with_headers(X_OAuth_Scopes=",".join(self.scopes))
 
-    def refusal(self, status: int) -> Answer:
+    def refusal(self, status: int) -> HttpResponse:
         code = {429: "ratelimited", 500: "internal_error", 503: "service_unavailable"}.get(status, f"http_{status}")
-        return json_answer(status, {"ok": False, "error": code})
+        return json_response(status, {"ok": False, "error": code})
 
-    def _call(self, method: str, request: Request) -> Arguments:
-        methods: dict[str, Callable[[Arguments, Request], Arguments]] = {
+    def _call(self, method: str, request: HttpRequest) -> Arguments:
+        methods: dict[str, Callable[[Arguments, HttpRequest], Arguments]] = {
             "auth.test": self._auth_test,
             "chat.postMessage": self._post_message,
             "conversations.info": self._conversations_info,
@@ -78,10 +78,10 @@ class Slack(HttpProvider[SlackMessage]):
         }
         if method not in methods:
             raise SlackError("unknown_method", req_method=method)
-        given = arguments(request)
-        token = str(given.pop("token", ""))
+        arguments = parse_arguments(request)
+        token = str(arguments.pop("token", ""))
         self._authenticate(request.bearer or token)
-        return {"ok": True, **methods[method](given, request)}
+        return {"ok": True, **methods[method](arguments, request)}
 
     def _authenticate(self, token: str) -> None:
         if not token:
@@ -95,7 +95,7 @@ class Slack(HttpProvider[SlackMessage]):
         if scope not in self.scopes:
             raise SlackError("missing_scope", needed=scope, provided=",".join(self.scopes))
 
-    def _auth_test(self, given: Arguments, request: Request) -> Arguments:
+    def _auth_test(self, arguments: Arguments, request: HttpRequest) -> Arguments:
         return {
             "url": "https://sandbox.slack.example/",
             "team": "Sandbox",
@@ -106,48 +106,48 @@ class Slack(HttpProvider[SlackMessage]):
             "is_enterprise_install": False,
         }
 
-    def _post_message(self, given: Arguments, request: Request) -> Arguments:
+    def _post_message(self, arguments: Arguments, request: HttpRequest) -> Arguments:
         self._require("chat:write")
-        channel = channel_of(given)
-        text = str(given.get("text") or "")
-        blocks = blocks_of(given.get("blocks"))
-        if not (text.strip() or blocks or given.get("attachments")):
+        channel = parse_channel(arguments)
+        text = str(arguments.get("text") or "")
+        blocks = parse_blocks(arguments.get("blocks"))
+        if not (text.strip() or blocks or arguments.get("attachments")):
             raise SlackError("no_text")
         if len(text) > MAX_TEXT:
             raise SlackError("msg_too_long")
         ts = self._next_ts()
-        self.recorder.accepted(SlackMessage(channel, text, blocks, ts, given, request.headers, now()))
+        self.recorder.add_messages(SlackMessage(channel, text, blocks, ts, arguments, request.headers, now()))
         message = {"type": "message", "subtype": "bot_message", "text": text, "ts": ts, "blocks": blocks}
         return {"channel": channel_id(channel), "ts": ts, "message": message}
 
     def _next_ts(self) -> str:
-        """Seconds.microseconds, as Slack writes them; never twice the same."""
+        """Return a unique timestamp in Slack's format, seconds.microseconds."""
         self._last_ts = max(self._last_ts + 1, time.time_ns() // 1000)
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06}"
 
-    def _conversations_info(self, given: Arguments, request: Request) -> Arguments:
+    def _conversations_info(self, arguments: Arguments, request: HttpRequest) -> Arguments:
         self._require("channels:read")
         for name in self.channels:
-            if given.get("channel") == channel_id(name):
+            if arguments.get("channel") == channel_id(name):
                 return {"channel": conversation(name)}
         raise SlackError("channel_not_found")
 
-    def _conversations_list(self, given: Arguments, request: Request) -> Arguments:
+    def _conversations_list(self, arguments: Arguments, request: HttpRequest) -> Arguments:
         self._require("channels:read")
         listed = [conversation(name) for name in self.channels]
         return {"channels": listed, "response_metadata": {"next_cursor": ""}}
 
 
-def arguments(request: Request) -> Arguments:
-    """A call's arguments: of the query, a form or a JSON object."""
-    given: Arguments = dict(request.query)
+def parse_arguments(request: HttpRequest) -> Arguments:
+    """Return a call's arguments from the query and from a form or a JSON object. Raises SlackError."""
+    arguments: Arguments = dict(request.query)
     if not request.body:
-        return given
+        return arguments
     _check_charset(request.headers.get("content-type", ""))
     if request.media_type == "application/json":
-        return {**given, **_json_object(request.body)}
+        return {**arguments, **_json_object(request.body)}
     if request.media_type == "application/x-www-form-urlencoded":
-        return {**given, **_form(request.body)}
+        return {**arguments, **_form(request.body)}
     raise SlackError("invalid_post_type")
 
 
@@ -178,9 +178,9 @@ def _form(body: bytes) -> Arguments:
         raise SlackError("invalid_form_data") from None
 
 
-def channel_of(given: Arguments) -> str:
-    """The channel as it was asked for: an ID, `#name` or a name; else `channel_not_found`."""
-    channel = given.get("channel")
+def parse_channel(arguments: Arguments) -> str:
+    """Return the channel as requested: an ID, `#name` or a name. Raises SlackError."""
+    channel = arguments.get("channel")
     if isinstance(channel, str):
         name = channel.removeprefix("#")
         if CHANNEL_ID.fullmatch(channel) or (CHANNEL_NAME.fullmatch(name) and name == name.lower()):
@@ -188,8 +188,8 @@ def channel_of(given: Arguments) -> str:
     raise SlackError("channel_not_found")
 
 
-def blocks_of(value: Any) -> list[dict[str, Any]]:
-    """Blocks come as a JSON array, in a form as the text of one."""
+def parse_blocks(value: Any) -> list[dict[str, Any]]:
+    """Return valid blocks from a JSON array, or from its text as a form has it. Raises SlackError."""
     if isinstance(value, str) and value.strip():
         try:
             value = json.loads(value, parse_constant=_no_constant)
@@ -207,8 +207,8 @@ def blocks_of(value: Any) -> list[dict[str, Any]]:
     return value
 
 
-def identifier(letter: str, name: str) -> str:
-    return letter + hashlib.sha256(name.encode()).hexdigest()[:10].upper()
+def identifier(prefix: str, name: str) -> str:
+    return prefix + hashlib.sha256(name.encode()).hexdigest()[:10].upper()
 
 
 def channel_id(channel: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from alertctl.sandbox.connection import Wire
+from alertctl.sandbox.connection import ClientConnection
 from alertctl.sandbox.faults import Fault
 from alertctl.sandbox.provider import Provider
 from alertctl.sandbox.recorder import SmtpCall, SmtpMessage
@@ -14,9 +14,9 @@ Credentials = tuple[str, str]
 
 
 class Smtp(Provider[SmtpMessage, SmtpCall]):
-    """`credentials` (user, password), when set, are asked for; `auth_error` is what refuses even the right ones.
+    """When `credentials` (user, password) are set, AUTH is required; `auth_error` refuses even the right ones.
 
-    `tls` is offered as STARTTLS; a connection that is encrypted already (implicit TLS) isn't offered it again.
+    `tls` is offered as STARTTLS, except on a connection that is encrypted already (implicit TLS).
     """
 
     name = "smtp"
@@ -32,5 +32,5 @@ class Smtp(Provider[SmtpMessage, SmtpCall]):
     """Bytes of one message."""
     tls: ssl.SSLContext | None = None
 
-    async def serve(self, wire: Wire, early: Fault | None) -> None:
-        await SmtpSession(self, wire).run(early)
+    async def serve(self, connection: ClientConnection, early: Fault | None) -> None:
+        await SmtpSession(self, connection).run(early)

@@ -1,27 +1,26 @@
-"""One client's conversation with the SMTP server: RFC 5321's states, and the faults at each of its steps."""
+"""One SMTP session: the states of RFC 5321, and the faults at each step."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from alertctl.sandbox.connection import Gone, TooLong, Wire
+from alertctl.sandbox.connection import ClientConnection, ConnectionEnded, LimitExceeded
 from alertctl.sandbox.faults import Fault
 from alertctl.sandbox.recorder import SmtpCall, SmtpMessage, now
+from alertctl.sandbox.smtp_auth import authenticate, decode, encode
 
 if TYPE_CHECKING:
     from alertctl.sandbox.smtp import Smtp
 
 MAX_LINE = 64 * 1024
-MOMENT = 0.05
+CLOSE_IDLE_SECONDS = 0.05
 """Seconds after which the fault `close_idle` closes the connection."""
 MAIL = re.compile(r"FROM:\s*<([^<>]*)>\s*(.*)", re.IGNORECASE | re.DOTALL)
 RCPT = re.compile(r"TO:\s*<([^<>]+)>\s*(.*)", re.IGNORECASE | re.DOTALL)
-WORDS = {
+DEFAULT_TEXTS = {
     220: "2.0.0 Ready",
     421: "4.3.2 Service not available, closing",
     450: "4.2.0 Mailbox unavailable",
@@ -35,16 +34,16 @@ WORDS = {
 }
 
 
-class Closing(Exception):
-    """The server has nothing more to say: send what is waiting and close."""
+class SessionEnd(Exception):
+    """The server ends the session: send pending output and close."""
 
 
 class SmtpSession:
-    """Runs until the client quits or goes, or a fault ends it."""
+    """Runs until the client quits or closes, or a fault ends it."""
 
-    def __init__(self, server: Smtp, wire: Wire) -> None:
+    def __init__(self, server: Smtp, connection: ClientConnection) -> None:
         self._server = server
-        self._wire = wire
+        self._connection = connection
         self._greeted = False
         self._helo_refused = False
         self._authenticated = False
@@ -67,21 +66,21 @@ class SmtpSession:
         }
 
     async def run(self, early: Fault | None) -> None:
-        """`early` is a fault that struck as the connection was made."""
+        """Serve the client. `early` is the fault that applied when it connected."""
         try:
             await self._greet(early)
             while True:
-                await self._command(await self._line())
-        except (Closing, TooLong):
+                await self._handle(await self._read_line())
+        except (SessionEnd, LimitExceeded):
             pass
 
     # --- lines and replies ---
 
-    async def _line(self) -> str:
-        line = await self._wire.until(b"\n", MAX_LINE)
+    async def _read_line(self) -> str:
+        line = await self._connection.read_until(b"\n", MAX_LINE)
         return line.decode("utf-8", "surrogateescape").rstrip("\r\n")
 
-    async def _command(self, line: str) -> None:
+    async def _handle(self, line: str) -> None:
         verb, _, rest = line.partition(" ")
         if self._mail is not None:
             self._mail.commands.append(line)
@@ -89,18 +88,18 @@ class SmtpSession:
         await (handler(rest.strip()) if handler else self._reply(500, "5.5.2 Command not recognized"))
 
     async def _reply(self, status: int, *lines: str) -> None:
-        """One reply of one or more lines. A 421 ends the conversation, as RFC 5321 has it."""
-        lines = lines or (WORDS.get(status, f"{str(status)[0]}.0.0 The sandbox says so"),)
-        marked = [f"{status}-{line}" for line in lines[:-1]] + [f"{status} {lines[-1]}"]
+        """Send one reply of one or more lines. A 421 ends the session, as in RFC 5321."""
+        lines = lines or (DEFAULT_TEXTS.get(status, f"{str(status)[0]}.0.0 The sandbox says so"),)
+        reply = [f"{status}-{line}" for line in lines[:-1]] + [f"{status} {lines[-1]}"]
         if self._mail is not None:
-            self._mail.replies.append("\n".join(marked))
-        await self._wire.send("".join(f"{line}\r\n" for line in marked).encode())
+            self._mail.replies.append("\n".join(reply))
+        await self._connection.send("".join(f"{line}\r\n" for line in reply).encode())
         if status == 421:
-            raise Closing
+            raise SessionEnd
 
-    async def _refused(self, *names: str) -> bool:
-        """Whether the transaction's fault is that this step is refused; then it was."""
-        if self._fault is None or self._fault.step not in names:
+    async def _refuse_step(self, step: str) -> bool:
+        """Refuse this step if that is the transaction's fault. Return whether it was refused."""
+        if self._fault is None or self._fault.step != step:
             return False
         await self._refuse(self._fault)
         return True
@@ -109,8 +108,8 @@ class SmtpSession:
         text = [f"{fault.status // 100}.5.3 Too many messages on this connection"] if fault.count else []
         await self._reply(fault.status, *text)
 
-    async def _struck(self, stage: str) -> bool:
-        """Whether a fault strikes at this command; then its status was the reply."""
+    async def _reply_with_fault(self, stage: str) -> bool:
+        """Reply with the status of this stage's fault. Return whether there is one."""
         fault = self._server.faults.choose(stage)
         if fault is not None:
             await self._reply(fault.status)
@@ -121,17 +120,17 @@ class SmtpSession:
     async def _greet(self, early: Fault | None) -> None:
         greeting = f"220 {self._server.hostname} ESMTP sandbox\r\n".encode()
         if early is None:
-            await self._wire.send(greeting)
+            await self._connection.send(greeting)
         elif early.name == "drip":
-            await self._wire.drip(greeting, self._server.drip_interval)
+            await self._connection.drip(greeting, self._server.drip_interval)
         elif early.name == "greeting_silence":
-            await self._wire.stall()
+            await self._connection.stall()
         elif early.name == "greeting_garbage":
-            await self._wire.send(b"\x00\xffThis is not SMTP.\r\n")
-            raise Closing
+            await self._connection.send(b"\x00\xffThis is not SMTP.\r\n")
+            raise SessionEnd
         else:
             await self._reply(early.status)
-            raise Closing
+            raise SessionEnd
 
     async def _ehlo(self, client: str) -> None:
         if self._server.faults.choose("ehlo"):
@@ -149,62 +148,42 @@ class SmtpSession:
         await self._reply(250, self._server.hostname)
 
     def _extensions(self) -> list[str]:
-        listed = [f"SIZE {self._server.size_limit}", "8BITMIME", "SMTPUTF8"]
-        if self._tls_is_due():
-            listed.append("STARTTLS")
+        extensions = [f"SIZE {self._server.size_limit}", "8BITMIME", "SMTPUTF8"]
+        if self._can_start_tls():
+            extensions.append("STARTTLS")
         elif self._server.credentials:
-            listed.append("AUTH PLAIN LOGIN")
-        return listed
+            extensions.append("AUTH PLAIN LOGIN")
+        return extensions
 
-    def _tls_is_due(self) -> bool:
-        return self._server.tls is not None and not self._wire.encrypted
+    def _can_start_tls(self) -> bool:
+        return self._server.tls is not None and not self._connection.encrypted
 
     async def _starttls(self, _: str) -> None:
-        if await self._struck("starttls"):
+        if await self._reply_with_fault("starttls"):
             return
-        if self._server.tls is None or self._wire.encrypted:
+        if self._server.tls is None or self._connection.encrypted:
             await self._reply(502, "5.5.1 Command not implemented")
             return
         await self._reply(220)
-        await self._wire.start_tls(self._server.tls)
+        await self._connection.start_tls(self._server.tls)
         self._reset(greeted=False)
 
     async def _auth(self, rest: str) -> None:
-        if await self._struck("auth"):
+        if await self._reply_with_fault("auth"):
             return
         if self._server.credentials is None or self._authenticated:
             await self._reply(503, "5.5.1 AUTH is not available")
-        elif self._tls_is_due():
+        elif self._can_start_tls():
             await self._reply(530, "5.7.0 Must issue a STARTTLS command first")
         else:
-            await self._authenticate(*rest.partition(" ")[::2])
-
-    async def _authenticate(self, mechanism: str, initial: str) -> None:
-        if mechanism.upper() not in ("PLAIN", "LOGIN"):
-            await self._reply(504, "5.5.4 Unrecognized authentication type")
-            return
-        try:
-            given = await (self._plain(initial) if mechanism.upper() == "PLAIN" else self._login(initial))
-        except (binascii.Error, ValueError):
-            await self._reply(501, "5.5.2 Cannot decode response")
-            return
-        if given != self._server.credentials or self._server.auth_error:
-            await self._reply(535, *([f"5.7.8 {self._server.auth_error}"] if self._server.auth_error else []))
-            return
-        self._authenticated = True
-        await self._reply(235, "2.7.0 Authentication successful")
-
-    async def _plain(self, initial: str) -> tuple[str, str]:
-        _, user, password = (initial_bytes(initial) if initial else await self._ask("")).split("\0")
-        return user, password
-
-    async def _login(self, initial: str) -> tuple[str, str]:
-        user = initial_bytes(initial) if initial else await self._ask("Username:")
-        return user, await self._ask("Password:")
+            mechanism, _, initial = rest.partition(" ")
+            status, text = await authenticate(self._server, mechanism, initial, self._ask)
+            self._authenticated = status == 235
+            await self._reply(status, text)
 
     async def _ask(self, prompt: str) -> str:
-        await self._reply(334, base64.b64encode(prompt.encode()).decode())
-        return initial_bytes(await self._line())
+        await self._reply(334, encode(prompt))
+        return decode(await self._read_line())
 
     # --- a mail transaction ---
 
@@ -241,10 +220,10 @@ class SmtpSession:
     async def _begin(self, mail_from: str, line: str) -> None:
         reached = self._limit is not None and self._accepted >= (self._limit.count or 0)
         self._fault = self._limit if reached else self._server.faults.choose("request")
-        wire = self._wire
-        self._mail = SmtpCall(mail_from, str(self._fault or ""), wire.number, now(), wire.encrypted, commands=[line])
-        self._server.recorder.called(self._mail)
-        if await self._refused("mail"):
+        fault, connection = str(self._fault or ""), self._connection
+        self._mail = SmtpCall(mail_from, fault, connection.number, now(), connection.encrypted, commands=[line])
+        self._server.recorder.add_call(self._mail)
+        if await self._refuse_step("mail"):
             self._reset(greeted=True)
         else:
             await self._reply(250, "2.1.0 Sender OK")
@@ -255,12 +234,12 @@ class SmtpSession:
             await self._reply(503, "5.5.1 Need MAIL first")
         elif match is None or match[2]:
             await self._reply(501, "5.5.4 Syntax: RCPT TO:<address>")
-        elif not await self._recipient_struck(match[1], self._mail):
+        elif not await self._apply_recipient_fault(match[1], self._mail):
             self._mail.rcpt_tos.append(match[1])
             await self._reply(250, "2.1.5 Recipient OK")
 
-    async def _recipient_struck(self, address: str, mail: SmtpCall) -> bool:
-        """Whether this recipient isn't taken. What struck at MAIL goes before what its address would meet."""
+    async def _apply_recipient_fault(self, address: str, mail: SmtpCall) -> bool:
+        """Apply the recipient's fault and return whether it was refused. A fault chosen at MAIL takes precedence."""
         fault = self._fault or self._server.faults.choose_address([address])
         if fault is None:
             return False
@@ -269,22 +248,22 @@ class SmtpSession:
             await self._refuse(fault)
             return True
         if fault.stage == "connect":
-            await self._connection_struck(fault)
-            raise Closing
+            await self._apply_connect_fault(fault)
+            raise SessionEnd
         self._fault = fault
         return False
 
-    async def _connection_struck(self, fault: Fault) -> None:
-        """A fault of the stage `connect`, bound to an address: the connection is made, so it strikes now."""
+    async def _apply_connect_fault(self, fault: Fault) -> None:
+        """Apply a fault of the stage `connect` that belongs to an address: the connection is open already."""
         if fault.name == "black_hole":
-            await self._wire.ignore()
+            await self._connection.ignore()
         elif fault.name != "close_before_reading":
             await self._greet(fault)
 
     async def _data(self, _: str) -> None:
         if self._mail is None or not self._mail.rcpt_tos:
             await self._reply(503, "5.5.1 Need RCPT first")
-        elif not await self._refused("data"):
+        elif not await self._refuse_step("data"):
             await self._reply(354, "End data with <CR><LF>.<CR><LF>")
             await self._receive(self._mail)
             mail, fault = self._mail, self._fault
@@ -294,39 +273,39 @@ class SmtpSession:
         self._reset(greeted=True)
 
     async def _receive(self, mail: SmtpCall) -> None:
-        self._wire.put_back(b"\r\n")  # an empty message ends with its first line
+        self._connection.put_back(b"\r\n")  # an empty message ends with its first line
         try:
-            stuffed = await self._wire.until(b"\r\n.\r\n", self._server.size_limit)
-        except TooLong:
+            stuffed = await self._connection.read_until(b"\r\n.\r\n", self._server.size_limit)
+        except LimitExceeded:
             await self._reply(552, "5.3.4 Message too big")
-            raise Closing from None
+            raise SessionEnd from None
         mail.data = stuffed.replace(b"\r\n.", b"\r\n")[2:-2]
 
     async def _conclude(self, mail: SmtpCall, fault: Fault | None) -> None:
-        """The reply to the final dot, or what a fault puts in its place."""
+        """Reply to the final dot, or apply the fault instead."""
         name = fault.name if fault else ""
         status = fault.status if fault and fault.step == "dot" else 250
         if name == "rst":
-            self._wire.reset()
-            raise Gone
+            self._connection.reset()
+            raise ConnectionEnded
         if name == "stall_after_dot":
-            await self._wire.stall()
+            await self._connection.stall()
         if name == "drop_after_dot":
-            raise Closing
+            raise SessionEnd
         if status // 100 == 2:
             self._accepted += 1
-            self._server.recorder.accepted(SmtpMessage(mail.mail_from, list(mail.rcpt_tos), mail.data, mail.at))
+            self._server.recorder.add_messages(SmtpMessage(mail.mail_from, list(mail.rcpt_tos), mail.data, mail.at))
         if name == "close_after_dot":
-            raise Closing
+            raise SessionEnd
         await (self._refuse(fault) if fault and status != 250 else self._reply(250, "2.0.0 Message accepted"))
         if name == "close_idle":
-            await asyncio.sleep(MOMENT)
-            raise Closing
+            await asyncio.sleep(CLOSE_IDLE_SECONDS)
+            raise SessionEnd
 
-    # --- whenever ---
+    # --- at any time ---
 
     async def _rset(self, _: str) -> None:
-        if await self._struck("rset"):
+        if await self._reply_with_fault("rset"):
             return
         self._reset(greeted=self._greeted)
         await self._reply(250, "2.0.0 OK")
@@ -341,9 +320,4 @@ class SmtpSession:
         fault = self._server.faults.choose("quit")
         if fault is None or fault.name == "quit":
             await self._reply(fault.status if fault else 221, *([] if fault else ["2.0.0 Bye"]))
-        raise Closing
-
-
-def initial_bytes(text: str) -> str:
-    """What a client said in base64; ValueError (or its kind, binascii.Error) when it isn't."""
-    return base64.b64decode(text, validate=True).decode()
+        raise SessionEnd

@@ -1,4 +1,4 @@
-"""Plain clients for the sandbox's servers: nothing between a test and the bytes."""
+"""Plain clients for the sandbox's servers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 from alertctl.sandbox import Sandbox
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 @dataclass
-class Reply:
+class HttpReply:
     status: int
     headers: dict[str, str]
     body: bytes
@@ -32,11 +32,11 @@ def connect(url: str, ca_file: str | None = None) -> http.client.HTTPConnection:
     assert parts.hostname
     if parts.scheme == "https":
         context = ssl.create_default_context(cafile=ca_file)
-        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=PATIENCE, context=context)
-    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE)
+        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=TIMEOUT, context=context)
+    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT)
 
 
-def ask(
+def send_request(
     connection: http.client.HTTPConnection,
     path: str,
     body: Any = None,
@@ -44,43 +44,43 @@ def ask(
     key: str = "",
     method: str = "POST",
     headers: dict[str, str] | None = None,
-) -> Reply:
-    """One request over a connection that is kept. A body that isn't bytes is sent as JSON."""
+) -> HttpReply:
+    """Send a request over a kept connection. A body that isn't bytes is sent as JSON."""
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     sent = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
     connection.request(method, path, data, {**sent, **(headers or {})})
     answer = connection.getresponse()
-    return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+    return HttpReply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
 
 
-def ask_once(url: str, path: str, body: Any = None, **rest: Any) -> Reply:
+def send_one_request(url: str, path: str, body: Any = None, **rest: Any) -> HttpReply:
     connection = connect(url)
     try:
-        return ask(connection, path, body, **rest)
+        return send_request(connection, path, body, **rest)
     finally:
         connection.close()
 
 
-def post_message(sandbox: Sandbox, channel: str = "#general", **arguments: Any) -> Reply:
+def post_message(sandbox: Sandbox, channel: str = "#general", **arguments: Any) -> HttpReply:
     body = {"channel": channel, "text": "hello", **arguments}
-    return ask_once(sandbox.slack_api_url, "/api/chat.postMessage", body, key=sandbox.slack.token)
+    return send_one_request(sandbox.slack_api_url, "/api/chat.postMessage", body, key=sandbox.slack.token)
 
 
-def mail(to: str = "dev@corp.example", **changes: Any) -> dict[str, Any]:
-    """A payload for SendGrid that is right but for the changes; a change to None takes the key out."""
-    whole = {
+def mail_payload(to: str = "dev@corp.example", **changes: Any) -> dict[str, Any]:
+    """Return a valid payload for SendGrid with these changes; None removes a key."""
+    payload = {
         "personalizations": [{"to": [{"email": to}]}],
         "from": {"email": "alerts@corp.example"},
         "subject": "Hello",
         "content": [{"type": "text/plain", "value": "text"}, {"type": "text/html", "value": "<p>html</p>"}],
         **changes,
     }
-    return {name: value for name, value in whole.items() if value is not None}
+    return {name: value for name, value in payload.items() if value is not None}
 
 
-def send_mail(sandbox: Sandbox, payload: Any = None, **rest: Any) -> Reply:
+def send_mail(sandbox: Sandbox, payload: Any = None, **rest: Any) -> HttpReply:
     key = rest.pop("key", sandbox.sendgrid.api_key)
-    return ask_once(sandbox.sendgrid_api_url, "/v3/mail/send", payload or mail(), key=key, **rest)
+    return send_one_request(sandbox.sendgrid_api_url, "/v3/mail/send", payload or mail_payload(), key=key, **rest)
 
 
 def request_bytes(path: str, key: str, body: Any) -> bytes:
@@ -90,12 +90,12 @@ def request_bytes(path: str, key: str, body: Any) -> bytes:
 
 
 def slack_bytes(sandbox: Sandbox) -> bytes:
-    """A message for Slack as it goes over the wire."""
+    """Return a request to Slack with one message as bytes."""
     return request_bytes("/api/chat.postMessage", sandbox.slack.token, {"channel": "#a", "text": "x"})
 
 
-def all_bytes(port: int, data: bytes, timeout: float = PATIENCE) -> bytes:
-    """Send `data`; everything that comes until the server closes (or resets: ConnectionResetError)."""
+def receive_all(port: int, data: bytes, timeout: float = TIMEOUT) -> bytes:
+    """Send `data` and return everything received until the server closes. Raises ConnectionResetError for a reset."""
     with socket.create_connection(("127.0.0.1", port), timeout) as sock:
         sock.sendall(data)
         received = b""
@@ -104,7 +104,7 @@ def all_bytes(port: int, data: bytes, timeout: float = PATIENCE) -> bytes:
         return received
 
 
-def letter(to: str = "dev@corp.example", text: str = "text") -> EmailMessage:
+def make_email(to: str = "dev@corp.example", text: str = "text") -> EmailMessage:
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = "alerts@corp.example", to, "Hello"
     message.set_content(text)

@@ -101,7 +101,7 @@ def test_blocks_within_slacks_limits_are_taken(blocks: list[Block]) -> None:
 
 
 @pytest.mark.parametrize(("blocks", "pointer"), BAD)
-def test_blocks_beyond_slacks_limits_are_refused_with_the_place(blocks: list[Block], pointer: str) -> None:
+def test_blocks_beyond_slacks_limits_are_refused_with_their_pointer(blocks: list[Block], pointer: str) -> None:
     with pytest.raises(BlockError) as caught:
         check_blocks(blocks)
 
@@ -115,9 +115,9 @@ def test_blocks_that_are_too_long_together_have_an_error_of_their_own(sandbox: S
     assert reply.json["error"] == "msg_blocks_too_long"
 
 
-def test_what_is_wrong_with_blocks_is_said_in_the_answer(sandbox: Sandbox) -> None:
-    said = post_message(sandbox, blocks=[header("h" * 151)]).json
+def test_the_answer_names_the_error_in_the_blocks(sandbox: Sandbox) -> None:
+    answer = post_message(sandbox, blocks=[header("h" * 151)]).json
 
-    assert said["error"] == "invalid_blocks"
-    assert said["errors"] == ["must be less than 151 characters [json-pointer:/blocks/0/text/text]"]
+    assert answer["error"] == "invalid_blocks"
+    assert answer["errors"] == ["must be less than 151 characters [json-pointer:/blocks/0/text/text]"]
     assert sandbox.slack.messages == []

@@ -5,7 +5,7 @@ import pytest
 from alertctl.sandbox import Chaos, Fault, Faults, Sandbox, parse_chaos
 from alertctl.sandbox.faults import KINDS, parse_fault
 
-from .clients import mail, post_message, send_mail
+from .clients import mail_payload, post_message, send_mail
 
 
 @pytest.fixture
@@ -13,59 +13,59 @@ def faults() -> Faults:
     return Faults("slack", {"missing": "slack:channel_not_found", "flaky": "http_503"})
 
 
-def struck(faults: Faults, *addresses: str) -> str:
+def fault_at(faults: Faults, *addresses: str) -> str:
     return str(faults.choose("request", addresses) or "ok")
 
 
 def test_nothing_strikes_at_first(faults: Faults) -> None:
-    assert struck(faults, "#general") == "ok"
+    assert fault_at(faults, "#general") == "ok"
 
 
 def test_a_script_is_one_fault_a_request_and_then_over(faults: Faults) -> None:
     faults.then("http_503", "ok", "http_500")
     faults.then("empty_200")
 
-    assert [struck(faults) for _ in range(5)] == ["http:503", "ok", "http:500", "empty_200", "ok"]
+    assert [fault_at(faults) for _ in range(5)] == ["http:503", "ok", "http:500", "empty_200", "ok"]
 
 
-def test_always_is_until_clear(faults: Faults) -> None:
+def test_always_lasts_until_clear(faults: Faults) -> None:
     faults.always("http_500")
     faults.always("http_503")
-    assert {struck(faults, "#a") for _ in range(5)} == {"http:503"}
+    assert {fault_at(faults, "#a") for _ in range(5)} == {"http:503"}
 
     faults.clear()
-    assert struck(faults) == "ok"
+    assert fault_at(faults) == "ok"
 
 
 def test_always_ok_is_no_fault(faults: Faults) -> None:
     faults.always("ok")
 
-    assert struck(faults) == "ok"
+    assert fault_at(faults) == "ok"
 
 
 def test_sometimes_is_as_often_as_its_chance_and_the_same_for_the_same_seed() -> None:
     def run(seed: int) -> list[str]:
         faults = Faults("slack", {})
         faults.sometimes("http_503", 0.3, seed)
-        return [struck(faults) for _ in range(1000)]
+        return [fault_at(faults) for _ in range(1000)]
 
     assert run(1) == run(1)
     assert run(1) != run(2)
     assert 250 < run(1).count("http:503") < 350
 
 
-def test_an_address_is_told_from_others_without_case_and_hash(faults: Faults) -> None:
+def test_addresses_are_compared_without_case_and_hash(faults: Faults) -> None:
     faults.at("#Prod", "http_500")
 
-    assert struck(faults, "prod") == struck(faults, "#PROD") == "http:500"
-    assert struck(faults, "#prod-2") == "ok"
+    assert fault_at(faults, "prod") == fault_at(faults, "#PROD") == "http:500"
+    assert fault_at(faults, "#prod-2") == "ok"
 
 
 def test_a_local_part_stands_for_any_domain(faults: Faults) -> None:
     faults.at("ops@", "http_500")
 
-    assert struck(faults, "Ops@corp.example") == "http:500"
-    assert struck(faults, "devops@corp.example") == "ok"
+    assert fault_at(faults, "Ops@corp.example") == "http:500"
+    assert fault_at(faults, "devops@corp.example") == "ok"
 
 
 def test_the_script_goes_before_the_address_and_the_address_before_always(faults: Faults) -> None:
@@ -74,32 +74,32 @@ def test_the_script_goes_before_the_address_and_the_address_before_always(faults
     faults.at("#good", "ok")
     faults.then("http_502")
 
-    assert struck(faults, "#a") == "http:502"
-    assert struck(faults, "#a") == "http:501"
-    assert struck(faults, "#b") == "http:500"
-    assert struck(faults, "#good") == "ok"
+    assert fault_at(faults, "#a") == "http:502"
+    assert fault_at(faults, "#a") == "http:501"
+    assert fault_at(faults, "#b") == "http:500"
+    assert fault_at(faults, "#good") == "ok"
 
 
 def test_an_address_can_be_freed_of_its_built_in_fault(faults: Faults) -> None:
-    assert struck(faults, "#missing") == "slack:channel_not_found"
+    assert fault_at(faults, "#missing") == "slack:channel_not_found"
 
     faults.at("#missing", "ok")
-    assert struck(faults, "#missing") == "ok"
+    assert fault_at(faults, "#missing") == "ok"
 
 
 def test_a_flaky_address_recovers_until_it_is_forgotten(faults: Faults) -> None:
-    assert [struck(faults, "#flaky") for _ in range(3)] == ["http:503", "ok", "ok"]
+    assert [fault_at(faults, "#flaky") for _ in range(3)] == ["http:503", "ok", "ok"]
 
-    faults.forget()
-    assert struck(faults, "#flaky") == "http:503"
+    faults.forget_flaky()
+    assert fault_at(faults, "#flaky") == "http:503"
 
 
 def test_a_fault_of_another_stage_waits(faults: Faults) -> None:
     faults.then("close_before_reading", "http_500")
 
-    assert struck(faults) == "ok"
+    assert fault_at(faults) == "ok"
     assert faults.choose("connect") == Fault("close_before_reading", "connect")
-    assert struck(faults) == "http:500"
+    assert fault_at(faults) == "http:500"
 
 
 @pytest.mark.parametrize("text", ["http_999", "http_", "nonsense", "dot_451", "no_message_id", "slack", ""])
@@ -114,7 +114,7 @@ def test_a_chance_is_from_0_to_1(faults: Faults, chance: float) -> None:
         faults.sometimes("http_500", chance)
 
 
-def test_what_strikes_before_an_address_is_known_can_not_be_at_one() -> None:
+def test_a_fault_before_the_address_is_known_cannot_belong_to_one() -> None:
     with pytest.raises(ValueError, match="auth:535 strikes before an address is known"):
         Faults("smtp", {}).at("a@b.example", "auth_535")
 
@@ -130,8 +130,8 @@ def test_a_batch_meets_the_fault_of_any_of_its_addresses(sandbox: Sandbox) -> No
     sandbox.sendgrid.faults.at("b@corp.example", "http_500")
     people = [{"to": [{"email": f"{name}@corp.example"}]} for name in "abc"]
 
-    assert send_mail(sandbox, mail(personalizations=people)).status == 500
-    assert send_mail(sandbox, mail(personalizations=people[:1])).status == 202
+    assert send_mail(sandbox, mail_payload(personalizations=people)).status == 500
+    assert send_mail(sandbox, mail_payload(personalizations=people[:1])).status == 202
 
 
 def test_chaos_is_read_part_by_part() -> None:
@@ -159,7 +159,7 @@ def test_chaos_is_read_part_by_part() -> None:
         ("slack=redirect_302:http://127.0.0.1:9/?a=b", "http://127.0.0.1:9/?a=b"),
     ],
 )
-def test_chaos_keeps_a_value_with_colons_and_commas_whole(text: str, value: str) -> None:
+def test_chaos_does_not_split_a_value_with_colons_and_commas(text: str, value: str) -> None:
     (part,) = parse_chaos(text)
 
     assert part.fault.value == value

@@ -7,7 +7,7 @@ import pytest
 
 from alertctl.sandbox import Sandbox
 
-from .clients import PATIENCE, all_bytes, port_of, slack_bytes
+from .clients import TIMEOUT, port_of, receive_all, slack_bytes
 
 
 @pytest.mark.parametrize(
@@ -22,17 +22,17 @@ from .clients import PATIENCE, all_bytes, port_of, slack_bytes
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
     ],
 )
-def test_what_is_no_request_is_refused_and_the_connection_closed(sandbox: Sandbox, data: bytes, status: int) -> None:
-    received = all_bytes(port_of(sandbox.slack_api_url), data)
+def test_an_invalid_request_is_refused_and_the_connection_closed(sandbox: Sandbox, data: bytes, status: int) -> None:
+    received = receive_all(port_of(sandbox.slack_api_url), data)
 
     assert received.startswith(f"HTTP/1.1 {status} ".encode())
     assert sandbox.slack.calls == []
 
 
-def test_a_client_that_waits_for_100_continue_is_told_to_go_on(sandbox: Sandbox) -> None:
-    whole = slack_bytes(sandbox)
-    head, _, body = whole.partition(b"\r\n\r\n")
-    with socket.create_connection(("127.0.0.1", port_of(sandbox.slack_api_url)), PATIENCE) as sock:
+def test_a_client_that_waits_for_100_continue_receives_it(sandbox: Sandbox) -> None:
+    payload = slack_bytes(sandbox)
+    head, _, body = payload.partition(b"\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", port_of(sandbox.slack_api_url)), TIMEOUT) as sock:
         sock.sendall(head + b"\r\nExpect: 100-continue\r\n\r\n")
         assert sock.recv(1000).startswith(b"HTTP/1.1 100 ")
         sock.sendall(body)
@@ -45,13 +45,13 @@ def test_a_client_that_waits_for_100_continue_is_told_to_go_on(sandbox: Sandbox)
 def test_a_connection_is_closed_when_the_client_wants_it(sandbox: Sandbox, version: str, header: bytes) -> None:
     data = slack_bytes(sandbox).replace(b"HTTP/1.1\r\n", version.encode() + b"\r\n" + header)
 
-    assert b"Connection: close" in all_bytes(port_of(sandbox.slack_api_url), data)
+    assert b"Connection: close" in receive_all(port_of(sandbox.slack_api_url), data)
 
 
-def test_a_call_holds_the_request_as_it_came(sandbox: Sandbox) -> None:
+def test_a_call_has_the_request_as_received(sandbox: Sandbox) -> None:
     data = slack_bytes(sandbox).replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\nConnection: close\r\n")
     sandbox.slack.faults.then("http_500")
-    all_bytes(port_of(sandbox.slack_api_url), data)
+    receive_all(port_of(sandbox.slack_api_url), data)
 
     (call,) = sandbox.slack.calls
 

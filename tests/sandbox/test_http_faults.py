@@ -12,33 +12,33 @@ import pytest
 
 from alertctl.sandbox import KINDS, Fault, Sandbox
 from alertctl.sandbox.faults import raw, reply
-from alertctl.sandbox.http_faults import ALTERED, CANNED, CONDUCT
+from alertctl.sandbox.http_faults import ALTERED_RESPONSES, CONNECTION_FAULTS, FIXED_RESPONSES
 from alertctl.sandbox.slack import Slack
 
 from .clients import (
-    PATIENCE,
-    all_bytes,
-    ask,
+    TIMEOUT,
     connect,
-    mail,
+    mail_payload,
     port_of,
     post_message,
+    receive_all,
     request_bytes,
     send_mail,
+    send_request,
     slack_bytes,
 )
 
 
-def everything(sandbox: Sandbox, fault: str | Fault) -> bytes:
-    """What Slack answers under this fault until it closes."""
+def receive_under_fault(sandbox: Sandbox, fault: str | Fault) -> bytes:
+    """Return the bytes of Slack's answer under this fault."""
     sandbox.slack.faults.then(fault)
-    return all_bytes(port_of(sandbox.slack_api_url), slack_bytes(sandbox))
+    return receive_all(port_of(sandbox.slack_api_url), slack_bytes(sandbox))
 
 
 def test_every_row_of_the_table_about_http_is_carried_out() -> None:
     named = {kind.name for kind in KINDS if set(kind.providers) & {"slack", "sendgrid"}}
 
-    assert named == {*CANNED, *ALTERED, *CONDUCT}
+    assert named == {*FIXED_RESPONSES, *ALTERED_RESPONSES, *CONNECTION_FAULTS}
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 413, 500, 502, 503, 504])
@@ -97,9 +97,9 @@ def test_a_reply_is_verbatim(sandbox: Sandbox, body: bytes) -> None:
 def test_raw_bytes_are_sent_as_they_are_and_then_it_closes(sandbox: Sandbox) -> None:
     data = bytes(range(256))
 
-    assert everything(sandbox, raw(data)) == data
-    assert everything(sandbox, sandbox.slack.faults.raw(b"x")) == b"x"
-    assert everything(sandbox, r"raw:HTTP/1.1 200\r\n\xff") == b"HTTP/1.1 200\r\n\xff"
+    assert receive_under_fault(sandbox, raw(data)) == data
+    assert receive_under_fault(sandbox, sandbox.slack.faults.raw(b"x")) == b"x"
+    assert receive_under_fault(sandbox, r"raw:HTTP/1.1 200\r\n\xff") == b"HTTP/1.1 200\r\n\xff"
     assert len(sandbox.slack.calls) == 3
 
 
@@ -139,23 +139,23 @@ def test_a_connection_can_end_without_an_answer(sandbox: Sandbox, fault: str, ca
 
 def test_a_reset_is_a_reset(sandbox: Sandbox) -> None:
     with pytest.raises(ConnectionResetError):
-        everything(sandbox, "rst")
+        receive_under_fault(sandbox, "rst")
 
 
 def test_a_kept_connection_can_be_closed_before_its_next_request_is_read(sandbox: Sandbox) -> None:
     sandbox.slack.faults.then("ok", "close_before_reading")
     connection = connect(sandbox.slack_api_url)
-    ask(connection, "/api/auth.test", {}, key=sandbox.slack.token)
+    send_request(connection, "/api/auth.test", {}, key=sandbox.slack.token)
 
     with pytest.raises((ConnectionError, http.client.RemoteDisconnected)):
-        ask(connection, "/api/auth.test", {}, key=sandbox.slack.token)
+        send_request(connection, "/api/auth.test", {}, key=sandbox.slack.token)
 
     connection.close()
     assert (sandbox.slack.connections, len(sandbox.slack.calls)) == (1, 1)
 
 
 def test_headers_can_be_cut(sandbox: Sandbox) -> None:
-    received = everything(sandbox, "half_headers")
+    received = receive_under_fault(sandbox, "half_headers")
 
     assert received.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"\r\n\r\n" not in received
@@ -200,14 +200,14 @@ def test_these_strike_at_an_address_too(sandbox: Sandbox, fault: str) -> None:
 
 def test_a_drip_is_the_true_answer_byte_by_byte(sandbox: Sandbox) -> None:
     sandbox.slack.drip_interval = 0
-    received = everything(sandbox, "drip")
+    received = receive_under_fault(sandbox, "drip")
 
     assert len(received) > 600
     assert json.loads(received.partition(b"\r\n\r\n")[2])["ok"] is True
 
     sandbox.slack.drip_interval = 60
     sandbox.slack.faults.then("drip")
-    with socket.create_connection(("127.0.0.1", port_of(sandbox.slack_api_url)), PATIENCE) as sock:
+    with socket.create_connection(("127.0.0.1", port_of(sandbox.slack_api_url)), TIMEOUT) as sock:
         sock.sendall(slack_bytes(sandbox))
         assert sock.recv(100) == b"H"
 
@@ -215,7 +215,7 @@ def test_a_drip_is_the_true_answer_byte_by_byte(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(("fault", "mark"), [("endless_headers", b"X-Endless"), ("huge_body", b"    ")])
 def test_an_answer_can_go_on_and_on(sandbox: Sandbox, fault: str, mark: bytes) -> None:
     sandbox.slack.faults.then(fault)
-    with socket.create_connection(("127.0.0.1", port_of(sandbox.slack_api_url)), PATIENCE) as sock:
+    with socket.create_connection(("127.0.0.1", port_of(sandbox.slack_api_url)), TIMEOUT) as sock:
         sock.sendall(slack_bytes(sandbox))
         received = 0
         while received < 8 * 1024 * 1024:
@@ -259,7 +259,7 @@ def test_a_charset_can_be_invented_and_bytes_can_be_no_text(sandbox: Sandbox) ->
 
 
 def test_an_early_hint_comes_before_the_answer(sandbox: Sandbox) -> None:
-    received = everything(sandbox, "103_then_200")
+    received = receive_under_fault(sandbox, "103_then_200")
 
     assert received.startswith(b"HTTP/1.1 103 Early Hints\r\n")
     assert b"\r\n\r\nHTTP/1.1 200 OK\r\n" in received
@@ -281,10 +281,10 @@ def test_a_success_can_lack_its_id(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("fault", ["gzip", "bogus_charset", "invalid_utf8", "103_then_200", "accept_then_close"])
 def test_sendgrid_knows_them_as_well(sandbox: Sandbox, fault: str) -> None:
     sandbox.sendgrid.faults.then(fault)
-    data = request_bytes("/v3/mail/send", sandbox.sendgrid.api_key, mail())
+    data = request_bytes("/v3/mail/send", sandbox.sendgrid.api_key, mail_payload())
 
     port = port_of(sandbox.sendgrid_api_url)
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as sock:
         sock.sendall(data)
         sock.shutdown(socket.SHUT_WR)
         received = b"".join(iter(lambda: sock.recv(65536), b""))
@@ -302,7 +302,7 @@ def test_latency_comes_before_each_answer(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("built_in", sorted(Slack.built_in))
-def test_built_in_addresses_are_told_from_others(sandbox: Sandbox, built_in: str) -> None:
+def test_only_built_in_addresses_have_built_in_faults(sandbox: Sandbox, built_in: str) -> None:
     answers: list[Any] = [post_message(sandbox, name).json.get("ok") for name in (f"#{built_in}", f"#not-{built_in}")]
 
     assert answers == [False, True]

@@ -16,15 +16,15 @@ import pytest
 import alertctl.sandbox
 from alertctl.sandbox import Sandbox
 
-from .clients import PATIENCE, ask, connect, letter, port_of, post_message, request_bytes, send_mail
+from .clients import TIMEOUT, connect, make_email, port_of, post_message, request_bytes, send_mail, send_request
 
 
-def send_letter(sandbox: Sandbox) -> None:
-    with smtplib.SMTP(sandbox.smtp_host, sandbox.smtp_port, "client.localhost", PATIENCE) as client:
-        client.send_message(letter())
+def send_email(sandbox: Sandbox) -> None:
+    with smtplib.SMTP(sandbox.smtp_host, sandbox.smtp_port, "client.localhost", TIMEOUT) as client:
+        client.send_message(make_email())
 
 
-def test_the_settings_lead_to_the_sandbox_and_nowhere_else(sandbox: Sandbox) -> None:
+def test_the_settings_point_to_the_sandbox_only(sandbox: Sandbox) -> None:
     settings = sandbox.settings()
 
     assert settings["SLACK_API_URL"] == sandbox.slack_api_url
@@ -43,23 +43,23 @@ def test_the_settings_can_choose_sendgrid(sandbox: Sandbox) -> None:
     assert not [name for name in settings if name.startswith("SMTP_")]
 
 
-def test_the_settings_know_no_third_kind_of_email(sandbox: Sandbox) -> None:
+def test_the_settings_refuse_an_unknown_kind_of_email(sandbox: Sandbox) -> None:
     with pytest.raises(ValueError, match="not 'pigeon'"):
         sandbox.settings(email="pigeon")  # type: ignore[arg-type]
 
 
-def test_each_message_is_told_to_the_listener() -> None:
-    told: list[tuple[str, Any]] = []
-    with Sandbox(on_message=lambda provider, message: told.append((provider, message))) as sandbox:
+def test_the_listener_receives_each_message() -> None:
+    received: list[tuple[str, Any]] = []
+    with Sandbox(on_message=lambda provider, message: received.append((provider, message))) as sandbox:
         post_message(sandbox)
         send_mail(sandbox)
-        send_letter(sandbox)
+        send_email(sandbox)
 
-        assert [provider for provider, _ in told] == ["slack", "sendgrid", "smtp"]
-        assert told[0][1] == sandbox.slack.messages[0]
+        assert [provider for provider, _ in received] == ["slack", "sendgrid", "smtp"]
+        assert received[0][1] == sandbox.slack.messages[0]
 
 
-def test_a_listener_that_fails_costs_nobody_an_answer() -> None:
+def test_clients_get_their_answer_when_the_listener_fails() -> None:
     def fail(provider: str, message: Any) -> None:
         raise RuntimeError("no")
 
@@ -71,11 +71,11 @@ def test_waiting_ends_with_the_messages(sandbox: Sandbox) -> None:
     later = threading.Timer(0.05, post_message, [sandbox])
     later.start()
 
-    assert [message.text for message in sandbox.slack.wait_for(1, timeout=PATIENCE)] == ["hello"]
+    assert [message.text for message in sandbox.slack.wait_for(1, timeout=TIMEOUT)] == ["hello"]
     later.join()
 
 
-def test_waiting_in_vain_says_how_many_came(sandbox: Sandbox) -> None:
+def test_a_wait_that_times_out_names_the_number_of_messages(sandbox: Sandbox) -> None:
     post_message(sandbox)
 
     with pytest.raises(TimeoutError, match=r"slack accepted 1 of 2 messages within 0\.01 s"):
@@ -100,7 +100,7 @@ def test_many_clients_at_once_are_all_served(sandbox: Sandbox) -> None:
         connection = connect(sandbox.slack_api_url)
         for _ in range(10):
             body = {"channel": f"#c{number}", "text": "x"}
-            assert ask(connection, "/api/chat.postMessage", body, key=sandbox.slack.token).json["ok"]
+            assert send_request(connection, "/api/chat.postMessage", body, key=sandbox.slack.token).json["ok"]
         connection.close()
 
     with ThreadPoolExecutor(64) as pool:
@@ -130,10 +130,10 @@ def test_a_port_can_be_chosen_and_a_taken_one_is_named(sandbox: Sandbox) -> None
     sandbox.close()
     with Sandbox(smtp_port=port) as second:
         assert second.smtp_port == port
-        send_letter(second)
+        send_email(second)
 
 
-def test_what_was_recorded_outlives_the_servers(sandbox: Sandbox) -> None:
+def test_records_stay_readable_after_close(sandbox: Sandbox) -> None:
     post_message(sandbox)
     sandbox.close()
     sandbox.close()
@@ -149,7 +149,7 @@ def test_closing_does_not_wait_for_anybody(fault: str, tls: bool) -> None:
     threads = set(threading.enumerate())
     sandbox = Sandbox(tls=tls).start()
     sandbox.slack.faults.always(fault)
-    connection = socket.create_connection(("127.0.0.1", port_of(sandbox.slack_api_url)), PATIENCE)
+    connection = socket.create_connection(("127.0.0.1", port_of(sandbox.slack_api_url)), TIMEOUT)
     data = request_bytes("/api/chat.postMessage", sandbox.slack.token, {"channel": "#a", "text": "x"})
     if tls and fault != "black_hole":
         context = ssl.create_default_context(cafile=sandbox.ca_file)
@@ -168,7 +168,7 @@ def test_closing_does_not_wait_for_anybody(fault: str, tls: bool) -> None:
 
 def test_closing_does_not_wait_for_a_tls_handshake() -> None:
     sandbox = Sandbox(tls=True).start()
-    with socket.create_connection(("127.0.0.1", port_of(sandbox.slack_api_url)), PATIENCE):
+    with socket.create_connection(("127.0.0.1", port_of(sandbox.slack_api_url)), TIMEOUT):
         while not sandbox.slack.connections:
             time.sleep(0.001)
         begin = time.monotonic()
@@ -184,23 +184,23 @@ def test_tls_is_trusted_with_the_sandboxs_authority_only() -> None:
         assert sandbox.settings()["SMTP_SECURITY"] == "starttls"
         for host in ("127.0.0.1", "localhost"):
             connection = connect(sandbox.slack_api_url.replace("127.0.0.1", host), sandbox.ca_file)
-            assert ask(connection, "/api/auth.test", {}, key=sandbox.slack.token).json["ok"] is True
+            assert send_request(connection, "/api/auth.test", {}, key=sandbox.slack.token).json["ok"] is True
             connection.close()
         with pytest.raises(ssl.SSLCertVerificationError):
             post_message(sandbox)
         with pytest.raises((ConnectionError, OSError)):
-            ask(connect(sandbox.slack_api_url.replace("https", "http")), "/api/auth.test")
+            send_request(connect(sandbox.slack_api_url.replace("https", "http")), "/api/auth.test")
     assert not Path(sandbox.ca_file).exists()
 
 
 @pytest.mark.parametrize(("tls", "words"), [("expired", "has expired"), ("wrong_host", "IP address mismatch")])
 def test_a_certificate_can_be_a_bad_one(tls: Any, words: str) -> None:
     with Sandbox(tls=tls) as sandbox, pytest.raises(ssl.SSLCertVerificationError, match=words):
-        ask(connect(sandbox.slack_api_url, sandbox.ca_file), "/api/auth.test")
+        send_request(connect(sandbox.slack_api_url, sandbox.ca_file), "/api/auth.test")
 
 
 @pytest.mark.parametrize("wrong", [{"tls": "shaky"}, {"smtp_tls": "never"}, {"chaos": "slack"}])
-def test_what_a_sandbox_can_not_be_is_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_options_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         Sandbox(**wrong).start()
 
@@ -231,7 +231,7 @@ def test_it_imports_nothing_else_of_alertctl() -> None:
     assert run_python(code) == "[]"
 
 
-def test_nothing_is_left_open_under_the_strictest_interpreter() -> None:
+def test_nothing_stays_open_under_the_strictest_interpreter() -> None:
     code = (
         "import gc, socket\n"
         "from alertctl.sandbox import Sandbox\n"

@@ -6,7 +6,7 @@ import pytest
 
 from alertctl.sandbox import Sandbox
 
-from .clients import ask_once, mail, send_mail
+from .clients import mail_payload, send_mail, send_one_request
 
 TEXT = {"type": "text/plain", "value": "t"}
 HTML = {"type": "text/html", "value": "h"}
@@ -23,13 +23,13 @@ def test_a_mail_is_taken_with_an_id_and_an_empty_body(sandbox: Sandbox) -> None:
     assert (reply.status, reply.body) == (202, b"")
     assert reply.headers["x-message-id"] == message.message_id != ""
     assert message.to == "dev@corp.example"
-    assert message.payload == mail()
+    assert message.payload == mail_payload()
 
 
 def test_every_personalization_is_a_message_of_one_request(sandbox: Sandbox) -> None:
     people = [to(f"p{n}@corp.example", custom_args={"delivery_id": str(n)}) for n in range(1000)]
 
-    assert send_mail(sandbox, mail(personalizations=people)).status == 202
+    assert send_mail(sandbox, mail_payload(personalizations=people)).status == 202
 
     messages = sandbox.sendgrid.messages
     assert [message.to for message in messages] == [f"p{n}@corp.example" for n in range(1000)]
@@ -63,45 +63,54 @@ def test_an_auth_error_can_be_set(sandbox: Sandbox) -> None:
 def test_scopes_are_listed_and_obeyed(sandbox: Sandbox) -> None:
     sandbox.sendgrid.scopes = ("user.profile.read",)
 
-    listed = ask_once(sandbox.sendgrid_api_url, "/v3/scopes", method="GET", key=sandbox.sendgrid.api_key)
+    listed = send_one_request(sandbox.sendgrid_api_url, "/v3/scopes", method="GET", key=sandbox.sendgrid.api_key)
 
     assert listed.json == {"scopes": ["user.profile.read"]}
     assert send_mail(sandbox).status == 403
 
 
 BAD = [
-    (mail("not-an-address"), "personalizations.0.to.0.email"),
-    (mail("refused@corp.example"), "personalizations.0.to.0.email"),
-    (mail("a@corp.example, b@corp.example"), "personalizations.0.to.0.email"),
-    (mail(personalizations=[to("a@b.example")] * 3 + [to("nobody")]), "personalizations.3.to.0.email"),
-    (mail(personalizations=[to("a@b.example", "A@b.example")]), "personalizations.0"),
-    (mail(personalizations=[to("a@b.example", cc=[{"email": "a@b.example"}])]), "personalizations.0"),
-    (mail(personalizations=[to("a@b.example", bcc=[{"email": "nobody"}])]), "personalizations.0.bcc.0.email"),
-    (mail(personalizations=[]), "personalizations"),
-    (mail(personalizations=None), "personalizations"),
-    (mail(personalizations={}), "personalizations"),
-    (mail(personalizations=["a@b.example"]), "personalizations.0"),
-    (mail(personalizations=[to(f"p{n}@b.example") for n in range(1001)]), "personalizations"),
-    (mail(personalizations=[to(*(f"p{n}@b.example" for n in range(1001)))]), "personalizations"),
-    (mail(personalizations=[{"to": []}]), "personalizations.0.to"),
-    (mail(personalizations=[{"subject": "x"}]), "personalizations.0.to"),
-    (mail(personalizations=[to("a@b.example", custom_args={"n": 1})]), "personalizations.0.custom_args"),
-    (mail(personalizations=[to("a@b.example", custom_args={"n": "x" * 10_000})]), "personalizations.0.custom_args"),
-    (mail(personalizations=[to("a@b.example", headers={"To": "x@y.example"})]), "personalizations.0.headers.To"),
-    (mail(personalizations=[to("a@b.example", shout=True)]), "personalizations.0.shout"),
-    (mail(personalizations=[{"to": [{"email": "a@b.example", "name": "A, B"}]}]), "personalizations.0.to.0.name"),
-    (mail(custom_args={"n": "1"}), "custom_args"),
-    (mail(**{"from": None}), "from.email"),
-    (mail(**{"from": {"email": "nobody"}}), "from.email"),
-    (mail(subject=None), "subject"),
-    (mail(subject=""), "subject"),
-    (mail(content=None), "content"),
-    (mail(content=[]), "content"),
-    (mail(content=[{"type": "text/plain", "value": ""}]), "content.0.value"),
-    (mail(content=[{"type": "", "value": "x"}]), "content.0.type"),
-    (mail(content=[HTML, TEXT]), "content"),
-    (mail(headers={"X-Number": 7}), "headers.X-Number"),
-    (mail(headers=[]), "headers"),
+    (mail_payload("not-an-address"), "personalizations.0.to.0.email"),
+    (mail_payload("refused@corp.example"), "personalizations.0.to.0.email"),
+    (mail_payload("a@corp.example, b@corp.example"), "personalizations.0.to.0.email"),
+    (mail_payload(personalizations=[to("a@b.example")] * 3 + [to("nobody")]), "personalizations.3.to.0.email"),
+    (mail_payload(personalizations=[to("a@b.example", "A@b.example")]), "personalizations.0"),
+    (mail_payload(personalizations=[to("a@b.example", cc=[{"email": "a@b.example"}])]), "personalizations.0"),
+    (mail_payload(personalizations=[to("a@b.example", bcc=[{"email": "nobody"}])]), "personalizations.0.bcc.0.email"),
+    (mail_payload(personalizations=[]), "personalizations"),
+    (mail_payload(personalizations=None), "personalizations"),
+    (mail_payload(personalizations={}), "personalizations"),
+    (mail_payload(personalizations=["a@b.example"]), "personalizations.0"),
+    (mail_payload(personalizations=[to(f"p{n}@b.example") for n in range(1001)]), "personalizations"),
+    (mail_payload(personalizations=[to(*(f"p{n}@b.example" for n in range(1001)))]), "personalizations"),
+    (mail_payload(personalizations=[{"to": []}]), "personalizations.0.to"),
+    (mail_payload(personalizations=[{"subject": "x"}]), "personalizations.0.to"),
+    (mail_payload(personalizations=[to("a@b.example", custom_args={"n": 1})]), "personalizations.0.custom_args"),
+    (
+        mail_payload(personalizations=[to("a@b.example", custom_args={"n": "x" * 10_000})]),
+        "personalizations.0.custom_args",
+    ),
+    (
+        mail_payload(personalizations=[to("a@b.example", headers={"To": "x@y.example"})]),
+        "personalizations.0.headers.To",
+    ),
+    (mail_payload(personalizations=[to("a@b.example", shout=True)]), "personalizations.0.shout"),
+    (
+        mail_payload(personalizations=[{"to": [{"email": "a@b.example", "name": "A, B"}]}]),
+        "personalizations.0.to.0.name",
+    ),
+    (mail_payload(custom_args={"n": "1"}), "custom_args"),
+    (mail_payload(**{"from": None}), "from.email"),
+    (mail_payload(**{"from": {"email": "nobody"}}), "from.email"),
+    (mail_payload(subject=None), "subject"),
+    (mail_payload(subject=""), "subject"),
+    (mail_payload(content=None), "content"),
+    (mail_payload(content=[]), "content"),
+    (mail_payload(content=[{"type": "text/plain", "value": ""}]), "content.0.value"),
+    (mail_payload(content=[{"type": "", "value": "x"}]), "content.0.type"),
+    (mail_payload(content=[HTML, TEXT]), "content"),
+    (mail_payload(headers={"X-Number": 7}), "headers.X-Number"),
+    (mail_payload(headers=[]), "headers"),
 ]
 
 
@@ -120,11 +129,11 @@ def test_a_mail_that_sendgrid_would_refuse_is_refused_with_the_field(
 @pytest.mark.parametrize(
     "payload",
     [
-        mail(subject=None, personalizations=[to("a@b.example", subject="own")]),
-        mail(personalizations=[to("a@b.example", headers={"Message-ID": "<1@b.example>"})]),
-        mail(content=[HTML]),
-        mail(content=[TEXT, HTML, {"type": "text/calendar", "value": "c"}]),
-        mail(tracking_settings={"click_tracking": {"enable": False}}),
+        mail_payload(subject=None, personalizations=[to("a@b.example", subject="own")]),
+        mail_payload(personalizations=[to("a@b.example", headers={"Message-ID": "<1@b.example>"})]),
+        mail_payload(content=[HTML]),
+        mail_payload(content=[TEXT, HTML, {"type": "text/calendar", "value": "c"}]),
+        mail_payload(tracking_settings={"click_tracking": {"enable": False}}),
     ],
 )
 def test_a_mail_that_sendgrid_would_take_is_taken(sandbox: Sandbox, payload: dict[str, Any]) -> None:
@@ -132,7 +141,7 @@ def test_a_mail_that_sendgrid_would_take_is_taken(sandbox: Sandbox, payload: dic
 
 
 def test_sandbox_mode_answers_200_and_sends_nothing(sandbox: Sandbox) -> None:
-    reply = send_mail(sandbox, mail(mail_settings={"sandbox_mode": {"enable": True}}))
+    reply = send_mail(sandbox, mail_payload(mail_settings={"sandbox_mode": {"enable": True}}))
 
     assert reply.status == 200
     assert sandbox.sendgrid.messages == []
@@ -156,10 +165,10 @@ def test_a_body_that_is_no_mail_gets_its_status(
 
 @pytest.mark.parametrize(("method", "path", "status"), [("POST", "/v3/else", 404), ("GET", "/v3/mail/send", 405)])
 def test_other_paths_and_methods_are_refused(sandbox: Sandbox, method: str, path: str, status: int) -> None:
-    reply = ask_once(sandbox.sendgrid_api_url, path, method=method, key=sandbox.sendgrid.api_key)
+    reply = send_one_request(sandbox.sendgrid_api_url, path, method=method, key=sandbox.sendgrid.api_key)
 
     assert reply.status == status
 
 
 def test_a_flaky_address_fails_once_and_then_works(sandbox: Sandbox) -> None:
-    assert [send_mail(sandbox, mail("flaky@corp.example")).status for _ in range(2)] == [503, 202]
+    assert [send_mail(sandbox, mail_payload("flaky@corp.example")).status for _ in range(2)] == [503, 202]

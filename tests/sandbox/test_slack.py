@@ -8,7 +8,7 @@ import pytest
 
 from alertctl.sandbox import Sandbox
 
-from .clients import ask, ask_once, connect, post_message
+from .clients import connect, post_message, send_one_request, send_request
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
 HEADER = {"type": "header", "text": {"type": "plain_text", "text": "Rollback"}}
@@ -28,7 +28,7 @@ def test_a_message_is_taken_and_can_be_looked_at(sandbox: Sandbox) -> None:
 def test_a_form_is_understood_as_well_as_json(sandbox: Sandbox) -> None:
     form = urlencode({"token": sandbox.slack.token, "channel": "#a", "text": "grün", "blocks": json.dumps([HEADER])})
 
-    reply = ask_once(sandbox.slack_api_url, "/api/chat.postMessage", form.encode(), headers=FORM)
+    reply = send_one_request(sandbox.slack_api_url, "/api/chat.postMessage", form.encode(), headers=FORM)
 
     (message,) = sandbox.slack.messages
     assert reply.json["ok"] is True
@@ -40,7 +40,7 @@ def test_every_ts_is_another_one(sandbox: Sandbox) -> None:
     connection = connect(sandbox.slack_api_url)
     for _ in range(200):
         body = {"channel": "#a", "text": "x"}
-        assert ask(connection, "/api/chat.postMessage", body, key=sandbox.slack.token).json["ok"]
+        assert send_request(connection, "/api/chat.postMessage", body, key=sandbox.slack.token).json["ok"]
     connection.close()
 
     stamps = [message.ts for message in sandbox.slack.messages]
@@ -50,7 +50,7 @@ def test_every_ts_is_another_one(sandbox: Sandbox) -> None:
 
 
 def test_auth_test_names_the_team_and_the_scopes(sandbox: Sandbox) -> None:
-    reply = ask_once(sandbox.slack_api_url, "/api/auth.test", {}, key=sandbox.slack.token)
+    reply = send_one_request(sandbox.slack_api_url, "/api/auth.test", {}, key=sandbox.slack.token)
 
     assert reply.json["ok"] is True
     assert reply.json["team"] == "Sandbox"
@@ -59,7 +59,7 @@ def test_auth_test_names_the_team_and_the_scopes(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize(("key", "code"), [("", "not_authed"), ("xoxb-other", "invalid_auth")])
 def test_without_the_right_token_nothing_is_taken(sandbox: Sandbox, key: str, code: str) -> None:
-    reply = ask_once(sandbox.slack_api_url, "/api/chat.postMessage", {"channel": "#a", "text": "x"}, key=key)
+    reply = send_one_request(sandbox.slack_api_url, "/api/chat.postMessage", {"channel": "#a", "text": "x"}, key=key)
 
     assert reply.status == 200
     assert reply.json == {"ok": False, "error": code}
@@ -78,14 +78,14 @@ def test_a_revoked_token_is_called_revoked(sandbox: Sandbox) -> None:
 def test_a_missing_scope_is_named(sandbox: Sandbox) -> None:
     sandbox.slack.scopes = ("users:read",)
 
-    said = post_message(sandbox).json
+    answer = post_message(sandbox).json
 
-    assert (said["error"], said["needed"], said["provided"]) == ("missing_scope", "chat:write", "users:read")
+    assert (answer["error"], answer["needed"], answer["provided"]) == ("missing_scope", "chat:write", "users:read")
 
 
-def test_conversations_are_listed_and_described_to_who_may_read_them(sandbox: Sandbox) -> None:
-    def call(method: str, **given: Any) -> Any:
-        return ask_once(sandbox.slack_api_url, f"/api/{method}", given, key=sandbox.slack.token).json
+def test_conversations_need_the_scope_channels_read(sandbox: Sandbox) -> None:
+    def call(method: str, **arguments: Any) -> Any:
+        return send_one_request(sandbox.slack_api_url, f"/api/{method}", arguments, key=sandbox.slack.token).json
 
     assert call("conversations.list")["error"] == "missing_scope"
     sandbox.slack.scopes = ("chat:write", "channels:read")
@@ -100,7 +100,7 @@ def test_conversations_are_listed_and_described_to_who_may_read_them(sandbox: Sa
     ("channel", "code"),
     [("#missing", "channel_not_found"), ("#archived", "is_archived"), ("#Private", "not_in_channel")],
 )
-def test_some_channels_are_never_good(sandbox: Sandbox, channel: str, code: str) -> None:
+def test_built_in_channels_are_always_refused(sandbox: Sandbox, channel: str, code: str) -> None:
     for _ in range(2):
         assert post_message(sandbox, channel).json["error"] == code
 
@@ -111,7 +111,7 @@ def test_a_flaky_channel_fails_once_and_then_works(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("channel", ["", "#", "#With Blank", "#UPPER", "#" + "x" * 81, "a.b", None, 7])
-def test_what_is_no_channel_is_not_found(sandbox: Sandbox, channel: Any) -> None:
+def test_an_invalid_channel_gets_an_error(sandbox: Sandbox, channel: Any) -> None:
     assert post_message(sandbox, channel).json["error"] == "channel_not_found"
 
 
@@ -151,11 +151,13 @@ def test_a_message_that_slack_would_refuse_is_refused(sandbox: Sandbox, changes:
 def test_a_body_that_can_not_be_read_is_named(sandbox: Sandbox, content_type: str, body: bytes, code: str) -> None:
     headers = {"Content-Type": content_type}
 
-    reply = ask_once(sandbox.slack_api_url, "/api/chat.postMessage", body, key=sandbox.slack.token, headers=headers)
+    reply = send_one_request(
+        sandbox.slack_api_url, "/api/chat.postMessage", body, key=sandbox.slack.token, headers=headers
+    )
 
     assert reply.json["error"] == code
 
 
-def test_an_unknown_method_and_a_path_outside_the_api_are_told_apart(sandbox: Sandbox) -> None:
-    assert ask_once(sandbox.slack_api_url, "/api/chat.shout", {}).json["error"] == "unknown_method"
-    assert ask_once(sandbox.slack_api_url, "/elsewhere", {}).status == 404
+def test_an_unknown_method_and_a_path_outside_the_api_have_different_answers(sandbox: Sandbox) -> None:
+    assert send_one_request(sandbox.slack_api_url, "/api/chat.shout", {}).json["error"] == "unknown_method"
+    assert send_one_request(sandbox.slack_api_url, "/elsewhere", {}).status == 404

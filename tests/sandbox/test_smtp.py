@@ -10,17 +10,17 @@ import pytest
 
 from alertctl.sandbox import Sandbox
 
-from .clients import PATIENCE, all_bytes, letter
+from .clients import TIMEOUT, make_email, receive_all
 
 
 @pytest.fixture
 def client(sandbox: Sandbox) -> Iterator[smtplib.SMTP]:
-    with smtplib.SMTP(sandbox.smtp_host, sandbox.smtp_port, "client.localhost", PATIENCE) as connected:
-        yield connected
+    with smtplib.SMTP(sandbox.smtp_host, sandbox.smtp_port, "client.localhost", TIMEOUT) as client:
+        yield client
 
 
 def test_a_mail_arrives_as_it_was_sent(sandbox: Sandbox, client: smtplib.SMTP) -> None:
-    client.send_message(letter(text="first\n.dot\n..two\n.\nlast\n"))
+    client.send_message(make_email(text="first\n.dot\n..two\n.\nlast\n"))
 
     (message,) = sandbox.smtp.messages
     assert (message.mail_from, message.rcpt_tos) == ("alerts@corp.example", ["dev@corp.example"])
@@ -30,7 +30,7 @@ def test_a_mail_arrives_as_it_was_sent(sandbox: Sandbox, client: smtplib.SMTP) -
 
 def test_a_connection_carries_many_mails(sandbox: Sandbox, client: smtplib.SMTP) -> None:
     for number in range(5):
-        client.send_message(letter(f"p{number}@corp.example"))
+        client.send_message(make_email(f"p{number}@corp.example"))
 
     assert [message.rcpt_tos for message in sandbox.smtp.messages] == [[f"p{n}@corp.example"] for n in range(5)]
     assert sandbox.smtp.connections == 1
@@ -58,8 +58,8 @@ def test_a_refused_recipient_costs_the_others_nothing(sandbox: Sandbox, client: 
 
 def test_a_flaky_recipient_is_refused_once(sandbox: Sandbox, client: smtplib.SMTP) -> None:
     with pytest.raises(smtplib.SMTPRecipientsRefused) as caught:
-        client.send_message(letter("flaky@corp.example"))
-    client.send_message(letter("flaky@corp.example"))
+        client.send_message(make_email("flaky@corp.example"))
+    client.send_message(make_email("flaky@corp.example"))
 
     assert caught.value.recipients["flaky@corp.example"][0] == 451
     assert [call.fault for call in sandbox.smtp.calls] == ["rcpt:451", ""]
@@ -106,16 +106,16 @@ def test_an_address_beyond_ascii_needs_smtputf8(sandbox: Sandbox, client: smtpli
         (["QUIT"], 221),
     ],
 )
-def test_each_command_has_its_place(sandbox: Sandbox, commands: list[str], status: int) -> None:
+def test_commands_out_of_sequence_are_refused(sandbox: Sandbox, commands: list[str], status: int) -> None:
     lines = "".join(f"{line}\r\n" for line in [*commands, "QUIT"]).encode()
 
-    replies = [line for line in all_bytes(sandbox.smtp_port, lines).decode().splitlines() if line[3:4] == " "]
+    replies = [line for line in receive_all(sandbox.smtp_port, lines).decode().splitlines() if line[3:4] == " "]
 
     assert int(replies[len(commands)][:3]) == status
 
 
 def test_a_line_without_end_is_not_read_for_ever(sandbox: Sandbox) -> None:
-    with socket.create_connection((sandbox.smtp_host, sandbox.smtp_port), PATIENCE) as sock:
+    with socket.create_connection((sandbox.smtp_host, sandbox.smtp_port), TIMEOUT) as sock:
         assert sock.recv(100).startswith(b"220 ")
         with pytest.raises(ConnectionError):
             sock.sendall(b"x" * 64 * 1024 * 1024)
@@ -136,7 +136,7 @@ def test_credentials_are_asked_for_once_they_are_set(sandbox: Sandbox, client: s
         status = client.docmd(encoded("pässword"))[0]
 
     assert status == 235
-    client.send_message(letter())
+    client.send_message(make_email())
     assert len(sandbox.smtp.messages) == 1
 
 
@@ -159,7 +159,7 @@ def test_starttls_encrypts_and_comes_before_auth() -> None:
     with Sandbox(tls=True) as sandbox:
         sandbox.smtp.credentials = ("user", "right")
         context = ssl.create_default_context(cafile=sandbox.ca_file)
-        with smtplib.SMTP("localhost", sandbox.smtp_port, "client.localhost", PATIENCE) as client:
+        with smtplib.SMTP("localhost", sandbox.smtp_port, "client.localhost", TIMEOUT) as client:
             client.ehlo()
             assert "starttls" in client.esmtp_features
             assert "auth" not in client.esmtp_features
@@ -167,12 +167,12 @@ def test_starttls_encrypts_and_comes_before_auth() -> None:
             client.starttls(context=context)
             client.login("user", "right")
             assert "starttls" not in client.esmtp_features
-            client.send_message(letter())
+            client.send_message(make_email())
         assert sandbox.smtp.calls[0].encrypted
 
 
 def test_commands_slipped_in_before_tls_are_dropped() -> None:
-    with Sandbox(tls=True) as sandbox, socket.create_connection(("127.0.0.1", sandbox.smtp_port), PATIENCE) as sock:
+    with Sandbox(tls=True) as sandbox, socket.create_connection(("127.0.0.1", sandbox.smtp_port), TIMEOUT) as sock:
         sock.recv(1000)
         sock.sendall(b"EHLO x\r\n")
         sock.recv(1000)
@@ -189,9 +189,9 @@ def test_implicit_tls_is_encrypted_from_the_start() -> None:
     with Sandbox(smtp_tls="implicit") as sandbox:
         context = ssl.create_default_context(cafile=sandbox.ca_file)
         with smtplib.SMTP_SSL(
-            "127.0.0.1", sandbox.smtp_port, "c.localhost", timeout=PATIENCE, context=context
+            "127.0.0.1", sandbox.smtp_port, "c.localhost", timeout=TIMEOUT, context=context
         ) as client:
-            client.send_message(letter())
+            client.send_message(make_email())
             assert "starttls" not in client.esmtp_features
         assert sandbox.smtp.calls[0].encrypted
         assert sandbox.settings()["SMTP_SECURITY"] == "tls"

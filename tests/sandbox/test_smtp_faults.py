@@ -8,18 +8,18 @@ import pytest
 
 from alertctl.sandbox import KINDS, Sandbox
 
-from .clients import PATIENCE, letter
+from .clients import TIMEOUT, make_email
 
-AT_ITS_END = (smtplib.SMTPServerDisconnected, ConnectionError)
+CONNECTION_ENDED = (smtplib.SMTPServerDisconnected, ConnectionError)
 
 
-def client_of(sandbox: Sandbox, timeout: float = PATIENCE) -> smtplib.SMTP:
+def client_of(sandbox: Sandbox, timeout: float = TIMEOUT) -> smtplib.SMTP:
     return smtplib.SMTP(sandbox.smtp_host, sandbox.smtp_port, "client.localhost", timeout)
 
 
-def send(sandbox: Sandbox, to: str = "dev@corp.example", timeout: float = PATIENCE) -> None:
+def send(sandbox: Sandbox, to: str = "dev@corp.example", timeout: float = TIMEOUT) -> None:
     with client_of(sandbox, timeout) as client:
-        client.send_message(letter(to))
+        client.send_message(make_email(to))
 
 
 @pytest.mark.parametrize("status", [421, 554])
@@ -36,7 +36,7 @@ def test_a_greeting_can_be_a_refusal(sandbox: Sandbox, status: int) -> None:
 def test_a_greeting_can_be_garbage(sandbox: Sandbox) -> None:
     sandbox.smtp.faults.then("greeting_garbage")
 
-    with pytest.raises((smtplib.SMTPConnectError, *AT_ITS_END)):
+    with pytest.raises((smtplib.SMTPConnectError, *CONNECTION_ENDED)):
         send(sandbox)
 
 
@@ -44,14 +44,14 @@ def test_a_greeting_can_be_garbage(sandbox: Sandbox) -> None:
 def test_a_greeting_can_be_missing(sandbox: Sandbox, fault: str) -> None:
     sandbox.smtp.faults.then(fault)
 
-    with pytest.raises((TimeoutError, *AT_ITS_END)):
+    with pytest.raises((TimeoutError, *CONNECTION_ENDED)):
         send(sandbox, timeout=0.2)
 
 
 def test_a_connection_can_be_closed_at_once(sandbox: Sandbox) -> None:
     sandbox.smtp.faults.then("close_before_reading")
 
-    with pytest.raises(AT_ITS_END):
+    with pytest.raises(CONNECTION_ENDED):
         send(sandbox)
 
 
@@ -62,7 +62,7 @@ def test_a_greeting_can_drip(sandbox: Sandbox) -> None:
 
     sandbox.smtp.faults.then("drip")
     sandbox.smtp.drip_interval = 60
-    with socket.create_connection((sandbox.smtp_host, sandbox.smtp_port), PATIENCE) as sock:
+    with socket.create_connection((sandbox.smtp_host, sandbox.smtp_port), TIMEOUT) as sock:
         assert sock.recv(100) == b"2"
 
 
@@ -88,7 +88,7 @@ def test_auth_can_be_refused(sandbox: Sandbox, status: int) -> None:
     sandbox.smtp.faults.always(f"auth_{status}")
     client = client_of(sandbox)
 
-    with pytest.raises((smtplib.SMTPAuthenticationError, *AT_ITS_END)) as caught:
+    with pytest.raises((smtplib.SMTPAuthenticationError, *CONNECTION_ENDED)) as caught:
         client.login("user", "right")
 
     client.close()
@@ -123,7 +123,7 @@ def test_a_bare_status_is_the_reply_after_the_dot(sandbox: Sandbox) -> None:
 def test_the_verdict_can_get_lost(sandbox: Sandbox, fault: str, kept: int) -> None:
     sandbox.smtp.faults.then(fault)
 
-    with pytest.raises(AT_ITS_END):
+    with pytest.raises(CONNECTION_ENDED):
         send(sandbox)
 
     assert len(sandbox.smtp.messages) == kept
@@ -132,7 +132,7 @@ def test_the_verdict_can_get_lost(sandbox: Sandbox, fault: str, kept: int) -> No
 def test_the_verdict_can_fail_to_come(sandbox: Sandbox) -> None:
     sandbox.smtp.faults.then("stall_after_dot")
 
-    with pytest.raises((TimeoutError, *AT_ITS_END)):
+    with pytest.raises((TimeoutError, *CONNECTION_ENDED)):
         send(sandbox, timeout=0.2)
 
     assert sandbox.smtp.messages == []
@@ -141,16 +141,16 @@ def test_the_verdict_can_fail_to_come(sandbox: Sandbox) -> None:
 def test_quit_can_be_answered_badly_after_the_mail_was_taken(sandbox: Sandbox) -> None:
     sandbox.smtp.faults.then("quit_421")
     with client_of(sandbox) as client:
-        client.send_message(letter())
+        client.send_message(make_email())
         assert client.quit()[0] == 421
 
     assert len(sandbox.smtp.messages) == 1
 
 
-def test_quit_can_be_left_without_an_answer(sandbox: Sandbox) -> None:
+def test_quit_can_get_no_answer(sandbox: Sandbox) -> None:
     sandbox.smtp.faults.then("quit_drop")
     client = client_of(sandbox)
-    client.send_message(letter())
+    client.send_message(make_email())
 
     with pytest.raises(smtplib.SMTPServerDisconnected):
         client.quit()
@@ -161,9 +161,9 @@ def test_quit_can_be_left_without_an_answer(sandbox: Sandbox) -> None:
 def test_a_connection_can_be_closed_while_it_is_idle(sandbox: Sandbox) -> None:
     sandbox.smtp.faults.always("close_idle")
     with client_of(sandbox) as client:
-        client.send_message(letter())
+        client.send_message(make_email())
         assert client.sock
-        client.sock.settimeout(PATIENCE)
+        client.sock.settimeout(TIMEOUT)
         assert client.sock.recv(1) == b""
 
     assert len(sandbox.smtp.messages) == 1
@@ -184,10 +184,10 @@ def test_a_connection_can_be_limited_in_its_messages(sandbox: Sandbox, fault: st
     sandbox.smtp.faults.always(fault)
     client = client_of(sandbox)
     for _ in range(3):
-        client.send_message(letter())
+        client.send_message(make_email())
 
     with pytest.raises(smtplib.SMTPException):
-        client.send_message(letter())
+        client.send_message(make_email())
 
     client.close()
     replies = sandbox.smtp.calls[3].replies
@@ -201,8 +201,12 @@ def test_a_connection_can_be_limited_in_its_messages(sandbox: Sandbox, fault: st
 def test_a_limited_connection_refuses_again_after_rset(sandbox: Sandbox) -> None:
     sandbox.smtp.faults.then("mail_limit_554:1")
     with client_of(sandbox) as client:
-        client.send_message(letter())
-        assert [client.mail("a@corp.example")[0], client.rset()[0], client.mail("a@corp.example")[0]] == [554, 250, 554]
+        client.send_message(make_email())
+        assert [
+            client.mail("a@corp.example")[0],
+            client.rset()[0],
+            client.mail("a@corp.example")[0],
+        ] == [554, 250, 554]
 
 
 def test_rset_can_be_refused(sandbox: Sandbox) -> None:
@@ -218,7 +222,7 @@ def test_rset_can_be_refused(sandbox: Sandbox) -> None:
 def test_a_fault_waits_in_the_script_for_the_step_it_is_about(sandbox: Sandbox) -> None:
     with client_of(sandbox) as client:
         sandbox.smtp.faults.then("greeting_421", "451")
-        client.send_message(letter())
+        client.send_message(make_email())
 
     with pytest.raises(smtplib.SMTPConnectError):
         send(sandbox)
