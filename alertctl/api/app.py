@@ -10,11 +10,9 @@ from alertctl.api.deps import Services
 from alertctl.api.endpoints import (
     delivery_log,
     dispatch,
-    event_states,
     events,
     health,
     preferences,
-    previews,
     status,
     stream,
     test,
@@ -27,8 +25,6 @@ from alertctl.api.request_body import BodyLimit
 
 ROUTERS = (
     events.router,
-    previews.router,
-    event_states.router,
     preferences.router,
     users.router,
     tokens.router,

@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
-from pydantic import TypeAdapter
-from sqlalchemy import Connection
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, TypeAdapter
+from sqlalchemy import Connection, select
 
-from alertctl import users
-from alertctl.api.auth import DeveloperCached, Viewer
-from alertctl.api.deps import BASE, Services
+from alertctl import delivery_log, users
+from alertctl.api.auth import Developer, DeveloperCached, Viewer
+from alertctl.api.deps import BASE, Services, ServicesDep
 from alertctl.api.errors import declared
-from alertctl.api.request_body import json_object
+from alertctl.api.request_body import Body, json_object
 from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES
-from alertctl.errors import AlertctlError, InvalidEvent, NotAllowed
+from alertctl.errors import AlertctlError, InvalidEvent, NotAllowed, NotFound
 from alertctl.events import BY_NAME, EVENT_TYPES
 from alertctl.models import Status
-from alertctl.publish import Publication, prepare, publish_many
+from alertctl.preview import preview_event
+from alertctl.publish import Publication, event, prepare, publish_many
 from alertctl.routing import Audience
-from alertctl.schemas import BODY_OPTIONS, DeliveryItem, EventReceipt, EventTypeInfo, PublishRequest, parse_moment
+from alertctl.schemas import (
+    BODY_OPTIONS,
+    DeliveryItem,
+    EventReceipt,
+    EventState,
+    EventTypeInfo,
+    PublishRequest,
+    Rendered,
+    parse_moment,
+)
 from alertctl.users import Caller, Role
 
 router = APIRouter(prefix=BASE, tags=["events"])
 MOST_TARGETS = 1000
 KEY = r"[!-~]([ -~]{0,253}[!-~])?"
 """An Idempotency-Key: ASCII, as all headers."""
+LONGEST = 30.0
+"""Seconds that one call waits at most: proxies hang up on longer silence."""
+FIRST_LOOK, LAST_LOOK = 0.02, 0.5
+"""Seconds between two looks into the database: short ones first, then ever longer ones."""
+MOVING = (Status.PENDING, Status.SENDING)
 REPLAYED = "Idempotent-Replayed"
 """Header of an answer that repeats an earlier one (`true`): its key was used before and nothing was recorded."""
 
@@ -44,6 +62,12 @@ class Accepted:
     event_type: str
     deliveries: list[DeliveryItem]
     warnings: list[str]
+
+
+class Previews(BaseModel):
+    """One for each target, in the order of routing; `suppressed_reason` is why it would be suppressed."""
+
+    items: list[Rendered]
 
 
 _ACCEPTED = TypeAdapter(Accepted)
@@ -93,6 +117,35 @@ async def accept(caller: DeveloperCached, request: Request) -> Response:
         warnings=receipt.warnings,
     )
     return Response(_ACCEPTED.dump_json(body), 202, headers, "application/json")
+
+
+@router.post("/events/preview", openapi_extra={"x-publishes": True})
+def preview(caller: Developer, services: ServicesDep, body: Body, request: Request) -> Previews:
+    """What an event would say to whom if it were published now. Nothing is recorded or sent."""
+    publication = prepare_body(body, request.headers.get("idempotency-key"), services.audience, caller)
+    return Previews(items=preview_event(services.store, services.settings, publication, services.clock()))
+
+
+@router.get("/events/{event_id}", responses=declared(404))
+async def state(
+    _caller: Developer,
+    services: ServicesDep,
+    event_id: Annotated[str, Path(min_length=1)],
+    wait: Annotated[float, Query(ge=0, le=LONGEST, description="seconds to wait at most")] = 0.0,
+    until: Annotated[
+        Literal["tried", "final"],
+        Query(description="what to wait for: a first try at each delivery, or nothing more to come"),
+    ] = "final",
+) -> EventState:
+    """An event's deliveries as they stand, or once `until` holds for all of them."""
+    deadline, pause = time.monotonic() + wait, FIRST_LOOK
+    while True:
+        found = await run_sync(_look, services, event_id)
+        left = deadline - time.monotonic()
+        if left <= 0 or (found.final if until == "final" else is_tried(found.deliveries)):
+            return found
+        await asyncio.sleep(min(pause, left))
+        pause = min(pause * 1.5, LAST_LOOK)
 
 
 async def _recorded(services: Services, publication: Publication, caller: Caller) -> EventReceipt:
@@ -182,3 +235,22 @@ def _targets(to: Any) -> list[str]:
     if len(to) > MOST_TARGETS:
         raise InvalidEvent("to", f"should be {MOST_TARGETS} targets at most, got {len(to)}")
     return to
+
+
+def _look(services: Services, event_id: str) -> EventState:
+    # NUL is no part of any id, and Postgres refuses to compare with it.
+    event_id = event_id.replace("\0", "")
+    with services.store.reading() as connection:
+        items = delivery_log.items_of(connection, [event_id]).get(event_id, [])
+        event_type = connection.execute(select(event.c.event_type).where(event.c.id == event_id)).scalar()
+    if event_type is None:
+        raise NotFound(f"no event has the id {event_id}")
+    return EventState(event_id=event_id, event_type=event_type, final=is_final(items), deliveries=items)
+
+
+def is_tried(items: list[DeliveryItem]) -> bool:
+    return all(item.status not in MOVING for item in items)
+
+
+def is_final(items: list[DeliveryItem]) -> bool:
+    return all(item.status not in MOVING and item.next_attempt_at is None for item in items)

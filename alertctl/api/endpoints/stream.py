@@ -16,7 +16,7 @@ from pydantic import Field
 from alertctl import delivery_log
 from alertctl.api.auth import Admin, Requires
 from alertctl.api.deps import BASE, Services, ServicesDep
-from alertctl.api.endpoints.log_filters import Filters, Word
+from alertctl.api.endpoints.delivery_log import Filters, Word
 from alertctl.errors import NotAllowed, Unreachable
 from alertctl.schemas import DeliveryItem, as_json
 from alertctl.users import Role
