@@ -8,18 +8,22 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from alertctl.client.answers import data_of, error_of
 from alertctl.client.server_config import Server
 from alertctl.config.validators import ROUTES
 from alertctl.deadline import Deadline
-from alertctl.errors import ConfigError, InvalidEvent, NotAllowed, Unreachable
+from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, NotFound, Unreachable
 from alertctl.http.client import HttpClient, Response, StreamHandlers
 from alertctl.http.errors import HttpError
+from alertctl.schemas import from_json
 
+T = TypeVar("T")
 log = logging.getLogger("alertctl.client")
+PROBLEM = "application/problem+json"
+LONGEST = 500
+"""Characters of somebody else's words that an error shows."""
 AWAY = frozenset((408, 429, 500, 502, 503, 504))
 """Answers that may be another one a moment later."""
 BROKEN_TRIES = 2
@@ -238,3 +242,75 @@ def _written(body: Any) -> bytes:
     if len(written) > LARGEST:
         raise InvalidEvent("body", "The body is larger than 1 MB: alerts are short; link to what is long.")
     return written
+
+
+def data_of(reply: Response, server: Server) -> Any:
+    """The JSON of a reply that says yes. Raises the error that any other is."""
+    if not 200 <= reply.status < 300:
+        raise error_of(reply, server)
+    found = _json(reply, "application/json")
+    if found is None:
+        raise no_alertctl(server, reply)
+    return found
+
+
+def read_as(kind: type[T], data: Any, server: Server) -> T:
+    """One of our schemas. Raises Unreachable when it can't be one."""
+    try:
+        return from_json(kind, data)
+    except ValueError as error:
+        raise Unreachable(f"{server.root} answers what no alertctl does ({str(error)[:LONGEST]})") from None
+
+
+def listed(kind: type[T], data: Any, server: Server) -> list[T]:
+    """The `items` of an answer."""
+    items = data.get("items") if isinstance(data, dict) else None
+    if not isinstance(items, list):
+        raise Unreachable(f"{server.root} answers what no alertctl does (no items)")
+    return [read_as(kind, each, server) for each in items]
+
+
+def error_of(reply: Response, server: Server) -> AlertctlError:
+    """The error that a reply without success is."""
+    problem = _json(reply, PROBLEM)
+    said = str(problem.get("detail", ""))[:LONGEST] if isinstance(problem, dict) else ""
+    status = reply.status
+    if status in (401, 403):
+        words = said or f"{server.root} answered {status}, but not as alertctl does: is there a proxy in between?"
+        return NotAllowed(words, authenticated=status == 403)
+    if 300 <= status < 400:
+        where = reply.headers.get("location", "").partition("?")[0][:LONGEST]
+        return Unreachable(f"{server.root} sends elsewhere ({where}): ALERTCTL_SERVER should be the address itself")
+    if not said:
+        return no_alertctl(server, reply)
+    if status >= 500 or status in (408, 429):
+        return Unreachable(f"{server.root} answered {status}: {said}")
+    return _refusal(status, said, problem)
+
+
+def _refusal(status: int, said: str, problem: Any) -> AlertctlError:
+    if status == 404:
+        return NotFound(said)
+    if status == 409:
+        return Conflict(said)
+    wrong = problem.get("errors")
+    first = wrong[0] if isinstance(wrong, list) and wrong and isinstance(wrong[0], dict) else {}
+    field = str(first.get("field") or "body")
+    return InvalidEvent(field, said.removeprefix(f"{field}: "))
+
+
+def no_alertctl(server: Server, reply: Response) -> Unreachable:
+    kind = reply.headers.get("content-type", "nothing").partition(";")[0][:80]
+    return Unreachable(
+        f"{server.root} answers, but not as alertctl does ({reply.status}, {kind}): is ALERTCTL_SERVER right?"
+    )
+
+
+def _json(reply: Response, kind: str) -> Any:
+    """The reply's JSON, None when it is of another kind or broken."""
+    if reply.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
+        return None
+    try:
+        return json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return None

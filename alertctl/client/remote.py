@@ -13,8 +13,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from alertctl.addresses import email_key
-from alertctl.client.answers import listed, read_as
-from alertctl.client.calls import Calls
+from alertctl.client.calls import Calls, listed, read_as
 from alertctl.client.server_config import Server
 from alertctl.errors import NotAllowed, NotFound, Unreachable
 from alertctl.schemas import (

@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from alertctl.client.answers import read_as
-from alertctl.client.calls import PERMANENT, Calls, explain
+from alertctl.client.calls import PERMANENT, Calls, explain, read_as
 from alertctl.errors import AlertctlError, Unreachable
 from alertctl.http.errors import HttpError
 from alertctl.schemas import DeliveryItem
