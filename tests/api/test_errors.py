@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from alertctl.api.endpoints.test import AT_ONCE
+from alertctl.api.endpoints.test import MAX_RUNNING
 from alertctl.db import Store, upgrade
 from alertctl.schemas import ConnectivityTestResult
 from tests.api.lab import BASE, Answer, Lab, running
@@ -131,13 +131,13 @@ def test_tests_of_a_silent_provider_hold_nobody_else_up(lab: Lab) -> None:
     lab.talking.clear()
     with ThreadPoolExecutor(60) as callers:
         calls = [callers.submit(lab.ask, "POST", "/test", {"channel": "slack"}, by="developer") for _ in range(60)]
-        refused = [one.result() for one in islice(as_completed(calls), 60 - AT_ONCE)]
+        refused = [one.result() for one in islice(as_completed(calls), 60 - MAX_RUNNING)]
         assert lab.call("GET", "/readyz", by=None).status == 200
         lab.talking.set()
     for answer in refused:
         is_problem(answer, 503)
         assert int(answer.headers["retry-after"]) >= 1
-    assert sorted(one.result().status for one in calls) == [200] * AT_ONCE + [503] * (60 - AT_ONCE)
+    assert sorted(one.result().status for one in calls) == [200] * MAX_RUNNING + [503] * (60 - MAX_RUNNING)
 
 
 @pytest.mark.parametrize(
