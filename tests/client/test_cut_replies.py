@@ -27,5 +27,5 @@ def test_what_must_not_be_done_twice_is_not_and_the_reason_is_said():
     with answering(HEAD + BODY[:10]) as address:
         calls = Calls(Server(address, "token", timeout=20))
         with pytest.raises(Unreachable, match="in the middle of the answer"):
-            calls.ask("POST", "/delivery-log/retry", {"ids": []}, repeat=False)
+            calls.request("POST", "/delivery-log/retry", {"ids": []}, repeat=False)
         calls.close()
