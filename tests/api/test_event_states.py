@@ -1,4 +1,4 @@
-"""How an event's deliveries stand, asked over HTTP with patience."""
+"""The state of an event's deliveries over HTTP, with and without waiting."""
 
 from __future__ import annotations
 
@@ -18,46 +18,52 @@ from tests.api.lab import Lab, now
 SLACK = ClaimScope("slack", "slack")
 
 
-def published(lab: Lab, **more: Any) -> str:
-    body = {"event_type": "rollout_advance", "to": ["slack:#x"], **more}
+def published(lab: Lab, **fields: Any) -> str:
+    body = {"event_type": "rollout_advance", "to": ["slack:#x"], **fields}
     event_id: str = lab.ask("POST", "/events", body, by="developer").json["event_id"]
     return event_id
 
 
-def end(lab: Lab, result: Any, at: timedelta = timedelta(0)) -> None:
+def finish(lab: Lab, result: Any, at: timedelta = timedelta(0)) -> None:
     def work(connection: Any) -> None:
-        taken = outbox.claim(connection, SLACK, (10,) * 4, now() + at, 30.0).taken
+        claimed = outbox.claim(connection, SLACK, (10,) * 4, now() + at, 30.0).taken
         outbox.record(
-            connection, SLACK, [AttemptResult(one, result, 5) for one in taken], (60.0,), 1e6, now() + at, lambda: 0.0
+            connection,
+            SLACK,
+            [AttemptResult(item, result, 5) for item in claimed],
+            (60.0,),
+            1e6,
+            now() + at,
+            lambda: 0.0,
         )
 
     lab.store.write(work)
 
 
-def test_without_patience_the_answer_is_how_it_stands(lab: Lab) -> None:
+def test_without_wait_the_current_state_is_returned(lab: Lab) -> None:
     answer = lab.ask("GET", f"/events/{published(lab)}", by="developer")
     assert answer.status == 200
     assert (answer.json["event_type"], answer.json["final"]) == ("rollout_advance", False)
-    assert [one["status"] for one in answer.json["deliveries"]] == ["pending"]
+    assert [item["status"] for item in answer.json["deliveries"]] == ["pending"]
 
 
-def test_a_patient_caller_is_answered_when_the_verdict_is_there(lab: Lab) -> None:
+def test_with_wait_the_answer_comes_when_the_deliveries_are_final(lab: Lab) -> None:
     event_id = published(lab)
-    threading.Timer(0.3, end, [lab, Receipt("17.01")]).start()
-    began = time.monotonic()
+    threading.Timer(0.3, finish, [lab, Receipt("17.01")]).start()
+    started_at = time.monotonic()
     answer = lab.ask("GET", f"/events/{event_id}?wait=20", by="developer").json
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - started_at < 15
     assert answer["final"]
-    (one,) = answer["deliveries"]
-    assert (one["status"], one["provider_id"]) == ("success", "17.01")
-    assert one["latency_ms"] >= 0
+    (item,) = answer["deliveries"]
+    assert (item["status"], item["provider_id"]) == ("success", "17.01")
+    assert item["latency_ms"] >= 0
 
 
 def test_a_first_try_may_be_enough(lab: Lab) -> None:
     event_id = published(lab)
-    end(lab, DeliveryError(Reason.UNAVAILABLE, "http_503"))
+    finish(lab, DeliveryError(Reason.UNAVAILABLE, "http_503"))
     tried = lab.ask("GET", f"/events/{event_id}?wait=20&until=tried", by="developer").json
-    assert [one["status"] for one in tried["deliveries"]] == ["failed"]
+    assert [item["status"] for item in tried["deliveries"]] == ["failed"]
     assert not tried["final"]
     waited = lab.ask("GET", f"/events/{event_id}?wait=0.2&until=final", by="developer").json
     assert not waited["final"], "its retry is still to come"
@@ -68,7 +74,7 @@ def test_an_event_for_nobody_is_final(lab: Lab) -> None:
     assert lab.ask("GET", f"/events/{event_id}?wait=20", by="developer").json["final"]
 
 
-def test_an_unknown_event_and_silly_patience_are_refused(lab: Lab) -> None:
+def test_an_unknown_event_and_a_too_long_wait_are_refused(lab: Lab) -> None:
     assert lab.ask("GET", "/events/0190-none", by="developer").status == 404
     assert lab.ask("GET", f"/events/{published(lab)}?wait=31", by="developer").status == 422
 
@@ -83,7 +89,9 @@ def test_a_duplicate_within_its_window_is_answered_as_suppressed(lab: Lab) -> No
     body = {"dedup_key": "k", "dedup_window": 60}
     first = published(lab, **body)
     answer = lab.ask("GET", f"/events/{published(lab, **body)}", by="developer").json
-    assert [(one["status"], one["error"]) for one in answer["deliveries"]] == [("suppressed", f"duplicate of {first}")]
+    assert [(item["status"], item["error"]) for item in answer["deliveries"]] == [
+        ("suppressed", f"duplicate of {first}")
+    ]
     assert answer["final"]
 
 

@@ -21,13 +21,13 @@ def test_an_accepted_event_is_committed_with_its_deliveries(lab: Lab) -> None:
     body = {**ROLLBACK, "to": ["slack:#x", "email:a@b.example", "slack:#X"]}
     answer = lab.ask("POST", "/events", body, by="developer")
     assert answer.status == 202
-    made = answer.json["deliveries"]
-    assert [(one["channel"], one["to"], one["status"]) for one in made] == [
+    deliveries = answer.json["deliveries"]
+    assert [(item["channel"], item["to"], item["status"]) for item in deliveries] == [
         ("slack", "#x", "pending"),
         ("email", "a@b.example", "pending"),
     ]
     logged = lab.ask("GET", "/delivery-log").json
-    assert {one["id"] for one in logged["items"]} == {one["id"] for one in made}
+    assert {item["id"] for item in logged["items"]} == {item["id"] for item in deliveries}
     assert logged["items"][0]["event_id"] == answer.json["event_id"]
     assert (lab.woken, len(lab.accepted)) == (1, 1)
 
@@ -44,10 +44,10 @@ def test_who_published_is_known(lab: Lab) -> None:
     assert lab.ask("GET", f"/delivery-log/{first}").json["event"]["published_by"] == "developer@corp.example"
 
 
-@pytest.mark.parametrize("where", ["header", "dedup_key"])
-def test_twenty_identical_calls_at_once_are_one_event_and_one_answer(lab: Lab, where: str) -> None:
-    body = ROLLBACK if where == "header" else {**ROLLBACK, "dedup_key": "job-7"}
-    headers = {"Idempotency-Key": "job-7"} if where == "header" else {}
+@pytest.mark.parametrize("key_location", ["header", "dedup_key"])
+def test_twenty_identical_calls_at_once_are_one_event_and_one_answer(lab: Lab, key_location: str) -> None:
+    body = ROLLBACK if key_location == "header" else {**ROLLBACK, "dedup_key": "job-7"}
+    headers = {"Idempotency-Key": "job-7"} if key_location == "header" else {}
     with ThreadPoolExecutor(20) as pool:
         calls = [pool.submit(lab.ask, "POST", "/events", body, by="developer", headers=headers) for _ in range(20)]
         answers = [call.result() for call in calls]
@@ -58,9 +58,9 @@ def test_twenty_identical_calls_at_once_are_one_event_and_one_answer(lab: Lab, w
     assert lab.woken == 1
 
 
-@pytest.mark.parametrize("where", ["header", "dedup_key"])
-def test_another_body_under_a_used_key_is_a_conflict(lab: Lab, where: str) -> None:
-    more, headers = ({}, {"Idempotency-Key": "k"}) if where == "header" else ({"dedup_key": "k"}, {})
+@pytest.mark.parametrize("key_location", ["header", "dedup_key"])
+def test_another_body_under_a_used_key_is_a_conflict(lab: Lab, key_location: str) -> None:
+    more, headers = ({}, {"Idempotency-Key": "k"}) if key_location == "header" else ({"dedup_key": "k"}, {})
     first = lab.ask("POST", "/events", {**ROLLBACK, **more}, headers=headers)
     answer = lab.ask("POST", "/events", {**ROLLBACK, **more, "reason": "another"}, headers=headers)
     assert (first.status, answer.status) == (202, 409)
@@ -126,11 +126,11 @@ def test_odd_text_is_taken_and_cleaned(lab: Lab, text: str) -> None:
 
 
 def test_the_types_are_listed_with_their_schemas(lab: Lab) -> None:
-    found = {one["event_type"]: one for one in lab.ask("GET", "/events", by="viewer").json}
-    assert list(found) == ["safety_rollback", "experiment_lifecycle", "rollout_advance", "generic_alert"]
-    assert "title" in found["generic_alert"]["json_schema"]["required"]
+    event_types = {item["event_type"]: item for item in lab.ask("GET", "/events", by="viewer").json}
+    assert list(event_types) == ["safety_rollback", "experiment_lifecycle", "rollout_advance", "generic_alert"]
+    assert "title" in event_types["generic_alert"]["json_schema"]["required"]
 
 
 def test_a_channel_that_is_off_is_recorded_as_suppressed(lab: Lab) -> None:
-    made = lab.ask("POST", "/events", {**ROLLBACK, "channel": "slack"}).json["deliveries"]
-    assert {one["channel"] for one in made} == {"slack"}
+    deliveries = lab.ask("POST", "/events", {**ROLLBACK, "channel": "slack"}).json["deliveries"]
+    assert {item["channel"] for item in deliveries} == {"slack"}
