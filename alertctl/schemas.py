@@ -143,8 +143,8 @@ class LogFilter:
     retrying: bool = False
     final: bool = False
 
-    def given(self) -> dict[str, Any]:
-        """The conditions that there are, by name."""
+    def conditions(self) -> dict[str, Any]:
+        """Return the conditions that are set, by name."""
         return {item.name: value for item in fields(self) if (value := getattr(self, item.name)) not in (None, False)}
 
 

@@ -263,7 +263,7 @@ def _body(request: PublishRequest) -> dict[str, Any]:
 
 
 def _query(where: LogFilter) -> dict[str, str]:
-    return {name: _parameter(value) for name, value in where.given().items()}
+    return {name: _parameter(value) for name, value in where.conditions().items()}
 
 
 def _parameter(value: Any) -> str:
