@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from alertctl.client.server_config import Server
+from alertctl.client.server_config import ServerConfig
 from alertctl.config.validators import ROUTES
 from alertctl.deadline import Deadline
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, NotFound, Unreachable
@@ -75,7 +75,7 @@ class CallResult:
 class Calls:
     """Makes calls to one server, one at a time."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ServerConfig) -> None:
         self.server = server
         parts = urlsplit(server.root)
         self._base = f"{parts.scheme}://{parts.netloc}{parts.path}"
@@ -178,7 +178,7 @@ def _require_complete(reply: Response) -> None:
         raise HttpError(code, "the reply was cut off", sent=True)
 
 
-def explain(error: HttpError, server: Server) -> str:
+def explain(error: HttpError, server: ServerConfig) -> str:
     """Return why no reply came. Raises ConfigError when a setting of this machine is the cause."""
     if error.code == "bad_ca_bundle":
         raise ConfigError([error.detail])
@@ -196,7 +196,7 @@ def explain(error: HttpError, server: Server) -> str:
 class _Retries:
     """The retries of one call: its deadline, whether another try is worthwhile, and the wait before it."""
 
-    def __init__(self, server: Server, deadline: Deadline, repeat: bool) -> None:
+    def __init__(self, server: ServerConfig, deadline: Deadline, repeat: bool) -> None:
         self.deadline = deadline
         self.lost = False
         self._server, self._repeat = server, repeat
@@ -245,7 +245,7 @@ def _encode(body: Any) -> bytes:
     return content
 
 
-def json_data(reply: Response, server: Server) -> Any:
+def json_data(reply: Response, server: ServerConfig) -> Any:
     """Return the JSON of a successful reply. Raises the error that any other reply means."""
     if not 200 <= reply.status < 300:
         raise error_from(reply, server)
@@ -255,7 +255,7 @@ def json_data(reply: Response, server: Server) -> Any:
     return data
 
 
-def parse_as(kind: type[T], data: Any, server: Server) -> T:
+def parse_as(kind: type[T], data: Any, server: ServerConfig) -> T:
     """Return the data as a schema. Raises Unreachable when it doesn't fit."""
     try:
         return from_json(kind, data)
@@ -263,7 +263,7 @@ def parse_as(kind: type[T], data: Any, server: Server) -> T:
         raise Unreachable(f"{server.root} answers what no alertctl does ({str(error)[:MAX_ERROR_TEXT]})") from None
 
 
-def parse_items(kind: type[T], data: Any, server: Server) -> list[T]:
+def parse_items(kind: type[T], data: Any, server: ServerConfig) -> list[T]:
     """Return the `items` of a reply as schemas. Raises Unreachable when they don't fit."""
     items = data.get("items") if isinstance(data, dict) else None
     if not isinstance(items, list):
@@ -271,7 +271,7 @@ def parse_items(kind: type[T], data: Any, server: Server) -> list[T]:
     return [parse_as(kind, item, server) for item in items]
 
 
-def error_from(reply: Response, server: Server) -> AlertctlError:
+def error_from(reply: Response, server: ServerConfig) -> AlertctlError:
     """Return the error that an unsuccessful reply means."""
     problem = _json(reply, PROBLEM_JSON)
     detail = str(problem.get("detail", ""))[:MAX_ERROR_TEXT] if isinstance(problem, dict) else ""
@@ -300,7 +300,7 @@ def _refusal(status: int, detail: str, problem: Any) -> AlertctlError:
     return InvalidEvent(field, detail.removeprefix(f"{field}: "))
 
 
-def not_alertctl(server: Server, reply: Response) -> Unreachable:
+def not_alertctl(server: ServerConfig, reply: Response) -> Unreachable:
     """Return the error for a reply that no alertctl server sends."""
     kind = reply.headers.get("content-type", "nothing").partition(";")[0][:80]
     return Unreachable(

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from alertctl.addresses import email_key
 from alertctl.client.calls import Calls, parse_as, parse_items
-from alertctl.client.server_config import Server
+from alertctl.client.server_config import ServerConfig
 from alertctl.errors import NotAllowed, NotFound, Unreachable
 from alertctl.schemas import (
     BODY_OPTIONS,
@@ -52,7 +52,7 @@ IN_PROGRESS = ("pending", "sending")
 class RemoteClient:
     """Calls a server. Errors have the same messages and exit codes as those of LocalClient."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ServerConfig) -> None:
         self._server = server
         self._calls = Calls(server)
 

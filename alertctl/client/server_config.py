@@ -19,7 +19,7 @@ TIMEOUT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerConfig:
     """How to reach an `alertctl serve`: `url` has no slash at the end, `timeout` is in seconds."""
 
     url: str
@@ -33,7 +33,7 @@ class Server:
         return server_root(self.url)
 
 
-def server_of(values: Mapping[str, Value]) -> Server | None:
+def server_of(values: Mapping[str, Value]) -> ServerConfig | None:
     """Return the server that these settings name (see `config.read`), None when they name a database.
 
     Raises ConfigError with one line for each mistake, worded like those of `config.load`. An address that the working
@@ -46,7 +46,7 @@ def server_of(values: Mapping[str, Value]) -> Server | None:
     fields = {field: _check_setting(name, check, values, problems) for field, (name, check) in _CHECKS.items()}
     if problems:
         raise ConfigError(problems)
-    return Server(**{field: value for field, value in fields.items() if value is not None})
+    return ServerConfig(**{field: value for field, value in fields.items() if value is not None})
 
 
 def _check_setting(name: str, check: Callable[[object], Any], values: Mapping[str, Value], problems: list[str]) -> Any:

@@ -18,7 +18,7 @@ import uvicorn
 from alertctl import users
 from alertctl.client.local import LocalClient
 from alertctl.client.remote import RemoteClient
-from alertctl.client.server_config import Server
+from alertctl.client.server_config import ServerConfig
 from alertctl.config import Settings, load
 from alertctl.daemon.serve import _running
 from alertctl.db import Store, upgrade
@@ -80,7 +80,7 @@ def _port_of(server: uvicorn.Server) -> int:
 def remote_on(settings: Settings) -> Iterator[RemoteClient]:
     """A client of a daemon with these settings, with an admin's token."""
     token = token_for(settings.database.url, ADMIN, "admin")
-    with serving(settings) as address, RemoteClient(Server(address, token, timeout=20)) as client:
+    with serving(settings) as address, RemoteClient(ServerConfig(address, token, timeout=20)) as client:
         yield client
 
 

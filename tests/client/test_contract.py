@@ -13,7 +13,7 @@ import pytest
 from alertctl.client import Client
 from alertctl.client.local import LocalClient
 from alertctl.client.remote import RemoteClient
-from alertctl.client.server_config import Server
+from alertctl.client.server_config import ServerConfig
 from alertctl.errors import Conflict, InvalidEvent, NotFound
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import DeliveryItem, LogFilter, PublishRequest
@@ -27,7 +27,7 @@ def opened(stack: ExitStack, url: str, sandbox: Sandbox, *, remote: bool) -> Any
     if not remote:
         return stack.enter_context(LocalClient(settings))
     address = stack.enter_context(serving(settings))
-    return stack.enter_context(RemoteClient(Server(address, token_for(url, ADMIN, "admin"), timeout=20)))
+    return stack.enter_context(RemoteClient(ServerConfig(address, token_for(url, ADMIN, "admin"), timeout=20)))
 
 
 @pytest.fixture(params=["sqlite", "postgres", "server"])
