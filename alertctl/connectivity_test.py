@@ -20,18 +20,18 @@ from alertctl.schemas import ConnectivityTestResult, DeliveryDetail, DeliveryIte
 
 def send_test_message(
     store: Store,
-    connect: TransactionRunner,
+    transactions: TransactionRunner,
     dispatcher: Dispatcher,
     audience: Audience,
     channel: str,
     to: str | None,
-    by: str | None,
+    requested_by: str | None,
     clock: Callable[[], datetime],
-    seconds: float,
+    timeout: float,
 ) -> ConnectivityTestResult:
-    """Send one test message and wait `seconds` seconds at most for its verdict. Raises InvalidEvent, Unreachable."""
-    address = to or _usual(channel_type(channel), audience)
-    publication = prepare(_test_request(channel, address), audience, by, is_test=True)
+    """Send one test message and wait up to `timeout` seconds for its result. Raises InvalidEvent, Unreachable."""
+    address = to or _default_address(channel_type(channel), audience)
+    publication = prepare(_test_request(channel, address), audience, requested_by, is_test=True)
     event_id = ""
 
     def publish_test(connection: Connection) -> str:
@@ -41,12 +41,12 @@ def send_test_message(
 
     if channel in audience.enabled:
         dispatcher.send_now(channel, publish_test)
-        wait_for_results(store, event_id, seconds)
+        wait_for_results(store, event_id, timeout)
     else:
-        connect.write(publish_test)
+        transactions.write(publish_test)
     with store.reading() as connection:
         item = delivery_log.items_of(connection, [event_id])[event_id][0]
-        return _told(delivery_log.detail(connection, item.id))
+        return _result_of(delivery_log.detail(connection, item.id))
 
 
 def _test_request(channel: str, address: str) -> PublishRequest:
@@ -58,7 +58,7 @@ def _test_request(channel: str, address: str) -> PublishRequest:
     return PublishRequest(event_type="generic_alert", fields=fields, to=[f"{channel}:{address}"])
 
 
-def _usual(channel: ChannelType, audience: Audience) -> str:
+def _default_address(channel: ChannelType, audience: Audience) -> str:
     for target in audience.targets:
         if target.channel == channel.name:
             return target.address
@@ -66,31 +66,35 @@ def _usual(channel: ChannelType, audience: Audience) -> str:
     raise InvalidEvent("to", f"nobody to send to: give an address{setting}")
 
 
-def wait_for_results(store: Store, event_id: str, seconds: float, *, only_sending: bool = False) -> list[DeliveryItem]:
-    """An event's deliveries once each has a verdict, or patience (seconds) ends.
+def wait_for_results(store: Store, event_id: str, timeout: float, *, only_sending: bool = False) -> list[DeliveryItem]:
+    """Return an event's deliveries when each has a result, or after `timeout` seconds.
 
-    With `only_sending` what isn't being sent this moment isn't waited for.
+    With `only_sending`, wait only for those that are being sent now.
     """
-    moving = ("sending",) if only_sending else ("sending", "pending")
-    deadline = time.monotonic() + seconds
+    in_progress = ("sending",) if only_sending else ("sending", "pending")
+    deadline = time.monotonic() + timeout
     while True:
         with store.reading() as connection:
             items = delivery_log.items_of(connection, [event_id])[event_id]
-        if all(item.status not in moving for item in items) or time.monotonic() >= deadline:
+        if all(item.status not in in_progress for item in items) or time.monotonic() >= deadline:
             return items
         time.sleep(0.05)
 
 
-def _told(one: DeliveryDetail) -> ConnectivityTestResult:
-    last = one.attempt_log[-1] if one.attempt_log else None
-    answer = last.answer if last else None
-    if one.status == "success":
-        message = f"Test notification sent to {one.to}"
-    elif one.status == "suppressed":
-        message = f"{one.channel} is switched off: set {channel_type(one.channel).enabled_setting}=true"
+def _result_of(delivery: DeliveryDetail) -> ConnectivityTestResult:
+    last_attempt = delivery.attempt_log[-1] if delivery.attempt_log else None
+    answer = last_attempt.answer if last_attempt else None
+    if delivery.status == "success":
+        message = f"Test notification sent to {delivery.to}"
+    elif delivery.status == "suppressed":
+        message = f"{delivery.channel} is switched off: set {channel_type(delivery.channel).enabled_setting}=true"
     else:
-        said = answer if answer and answer != one.error else ""
-        message = f"Not delivered to {one.to}: {one.error or one.status}" + (f" ({said})" if said else "")
+        suffix = f" ({answer})" if answer and answer != delivery.error else ""
+        message = f"Not delivered to {delivery.to}: {delivery.error or delivery.status}{suffix}"
     return ConnectivityTestResult(
-        success=one.status == "success", message=message, delivery_id=one.id, error=one.error, answer=answer
+        success=delivery.status == "success",
+        message=message,
+        delivery_id=delivery.id,
+        error=delivery.error,
+        answer=answer,
     )

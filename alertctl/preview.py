@@ -15,7 +15,7 @@ from alertctl.schemas import Rendered
 
 
 def preview_event(store: Store, settings: Settings, publication: Publication, moment: datetime) -> list[Rendered]:
-    """What would go to whom if this were published now. Records nothing, sends nothing; raises Unreachable."""
+    """Return the message for each target if this were published now. Raises Unreachable."""
     content = publication.fields.content(new_id(moment), publication.fields.occurred_at or moment)
     with store.reading() as connection:
         targets = list(targets_of(connection, publication))

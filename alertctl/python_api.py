@@ -1,4 +1,4 @@
-"""`from alertctl import notify`: tell people from a Python program, and never get in its way."""
+"""`from alertctl import notify`: publish an event from a Python program, without exceptions and in bounded time."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ log = logging.getLogger("alertctl")
 Duration = float | str | timedelta
 """Seconds, a text like `30m`, or a timedelta."""
 TIMEOUT = 5.0
-"""Seconds that one call may take in all."""
-FOR_THE_SPOOL = 0.2
-"""The part of a call's time that is kept for putting the event into the spool, at most half a second."""
-AT_ONCE = 32
-"""Calls that may be under way: those left alone after their timeout count until they end. More go into the spool."""
-KEPT = 8
-"""Idle connections to one database or server."""
+"""Default timeout of a call in seconds."""
+SPOOL_SHARE = 0.2
+"""Share of a call's timeout that is reserved for writing the event to the spool, at most half a second."""
+MAX_CALLS = 32
+"""Calls that may run at once, including those that continue after their timeout. Further events are spooled."""
+MAX_IDLE_CLIENTS = 8
+"""Most idle clients that are kept for reuse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,41 +92,41 @@ def notify(
     come from the same settings as for the command line. From a coroutine: `await asyncio.to_thread(notify, …)`.
     """
     try:
-        deadline = time.monotonic() + _timeout(timeout)
+        deadline = time.monotonic() + _usable_timeout(timeout)
         request = _request(event_type, fields, to, channel, idempotency_key, dedup_window, expires)
-        done = _notify(request, deadline, deliver)
+        notified = _notify(request, deadline, deliver)
     except AlertctlError as error:
-        done = Notified("refused", error=str(error))
+        notified = Notified("refused", error=str(error))
     except Exception as error:
-        done = Notified("lost", error=describe(error))
-    if done.error:
-        named = event_type[:80] if isinstance(event_type, str) else "an event"
-        log.warning("notify: %s %s: %s", named, done.outcome, done.error)
-    return done
+        notified = Notified("lost", error=describe(error))
+    if notified.error:
+        label = event_type[:80] if isinstance(event_type, str) else "an event"
+        log.warning("notify: %s %s: %s", label, notified.outcome, notified.error)
+    return notified
 
 
 def _notify(request: PublishRequest, deadline: float, deliver: bool) -> Notified:
     values, _ = read_readable()
-    where = Destination.best_known(values, os.environ)
-    reserve = min(0.5, (deadline - time.monotonic()) * FOR_THE_SPOOL)
-    call = _Call(request, values, deliver)
+    destination = Destination.best_known(values, os.environ)
+    reserve = min(0.5, (deadline - time.monotonic()) * SPOOL_SHARE)
+    call = _NotifyCall(request, values, deliver)
     try:
         _in_time(call.run, deadline - reserve, _slots)
     except (InvalidEvent, Conflict):
         raise
     except Exception as error:
         if call.receipt:
-            # Recorded, but the first try took too long: a daemon goes on with it.
+            # Recorded, but the first attempt took too long: a daemon continues it.
             return _recorded(call.receipt)
         if isinstance(error, ConfigError | NotAllowed):
             _check_in_time(request, deadline - reserve)
-        return _spooled(request, where, describe(error), deadline)
+        return _spooled(request, destination, describe(error), deadline)
     assert call.receipt is not None
     return _recorded(call.receipt, call.deliveries)
 
 
 def _check_in_time(request: PublishRequest, deadline: float) -> None:
-    """Check an event that nobody has seen yet. Raises InvalidEvent; a check that takes too long is left out."""
+    """Check an event that was not published. Raises InvalidEvent; skips a check that takes too long."""
     with suppress(Unreachable):
         _in_time(lambda: check_event(request), deadline)
 
@@ -140,16 +140,16 @@ def _recorded(receipt: EventReceipt, deliveries: Sequence[DeliveryItem] | None =
     )
 
 
-def _spooled(request: PublishRequest, where: Destination, cause: str, deadline: float) -> Notified:
+def _spooled(request: PublishRequest, destination: Destination, cause: str, deadline: float) -> Notified:
     try:
-        _in_time(lambda: Spool.of(os.environ).keep(request, where, cause, datetime.now(UTC)), deadline)
+        _in_time(lambda: Spool.of(os.environ).keep(request, destination, cause, datetime.now(UTC)), deadline)
     except Exception as error:
         return Notified("lost", error=f"{cause}; spool: {describe(error)}")
     return Notified("spooled", error=cause)
 
 
-class _Call:
-    """One call's work, in a thread that may be left alone: the event's key makes what it still does harmless."""
+class _NotifyCall:
+    """The work of one call. It may continue after the timeout: the idempotency key prevents duplicates."""
 
     def __init__(self, request: PublishRequest, values: Mapping[str, Value], deliver: bool) -> None:
         self._request, self._values, self._deliver = request, values, deliver
@@ -157,24 +157,24 @@ class _Call:
         self.deliveries: list[DeliveryItem] | None = None
 
     def run(self) -> None:
-        with _clients.one(self._values) as client:
+        with _clients.borrow(self._values) as client:
             self.receipt = client.publish(self._request)
             if self._deliver:
                 self.deliveries = client.deliver(self.receipt.event_id)
 
 
 def _in_time(work: Callable[[], object], deadline: float, slots: threading.Semaphore | None = None) -> None:
-    """Run `work`, and leave it alone when it isn't done by then. Raises what it raised, or Unreachable."""
+    """Run `work` in a thread and stop waiting at the deadline. Raises what it raised, or Unreachable."""
     if slots and not slots.acquire(timeout=max(0.0, deadline - time.monotonic())):
-        raise Unreachable(f"{AT_ONCE} calls are under way already")
-    ended: list[Exception | None] = []
+        raise Unreachable(f"{MAX_CALLS} calls are under way already")
+    outcomes: list[Exception | None] = []
 
     def run() -> None:
         try:
             work()
-            ended.append(None)
+            outcomes.append(None)
         except Exception as error:
-            ended.append(error)
+            outcomes.append(error)
         finally:
             if slots:
                 slots.release()
@@ -183,18 +183,18 @@ def _in_time(work: Callable[[], object], deadline: float, slots: threading.Semap
     try:
         thread.start()
     except RuntimeError:
-        # No new threads while the interpreter ends: better late than never.
+        # The interpreter is shutting down and starts no threads: run it here, even if it takes longer.
         run()
     else:
         thread.join(max(0.0, deadline - time.monotonic()))
-    if not ended:
+    if not outcomes:
         raise Unreachable("no answer in time")
-    if ended[0] is not None:
-        raise ended[0]
+    if outcomes[0] is not None:
+        raise outcomes[0]
 
 
 class _Clients:
-    """Clients that are open and idle, all of the same settings; a call has one for itself."""
+    """A pool of idle clients with the same settings; each call borrows one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -202,9 +202,9 @@ class _Clients:
         self._idle: list[Client] = []
 
     @contextmanager
-    def one(self, values: Mapping[str, Value]) -> Iterator[Client]:
+    def borrow(self, values: Mapping[str, Value]) -> Iterator[Client]:
         key = sorted((name, str(value.raw)) for name, value in values.items())
-        client = self._taken(key) or _connected()
+        client = self._take_idle(key) or _connect()
         try:
             yield client
         except BaseException:
@@ -212,42 +212,42 @@ class _Clients:
             raise
         self._give_back(key, client)
 
-    def _taken(self, key: object) -> Client | None:
+    def _take_idle(self, key: object) -> Client | None:
         with self._lock:
             if self._key != key:
-                # Whoever still uses one of the old ones closes it at its end.
-                old, self._idle, self._key = self._idle, [], key
-                for client in old:
+                # Outdated clients that are in use are closed when they are returned.
+                outdated, self._idle, self._key = self._idle, [], key
+                for client in outdated:
                     client.close()
             return self._idle.pop() if self._idle else None
 
     def _give_back(self, key: object, client: Client) -> None:
         with self._lock:
-            if self._key == key and len(self._idle) < KEPT:
+            if self._key == key and len(self._idle) < MAX_IDLE_CLIENTS:
                 self._idle.append(client)
                 return
         client.close()
 
 
-def _connected() -> Client:
+def _connect() -> Client:
     from alertctl.client import connect
 
     return connect(tolerate=True)
 
 
 _clients = _Clients()
-_slots = threading.Semaphore(AT_ONCE)
+_slots = threading.Semaphore(MAX_CALLS)
 _parents: list[_Clients] = []
 
 
-def _start_anew() -> None:
-    """In a forked child the parent's connections are not ours, not even to close; its locks may be held for ever."""
+def _reset_after_fork() -> None:
+    """Start a forked child with an empty pool: it must not use or close the parent's connections or locks."""
     global _clients, _slots
     _parents.append(_clients)
-    _clients, _slots = _Clients(), threading.Semaphore(AT_ONCE)
+    _clients, _slots = _Clients(), threading.Semaphore(MAX_CALLS)
 
 
-os.register_at_fork(after_in_child=_start_anew)
+os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 def _request(
@@ -259,7 +259,7 @@ def _request(
     dedup_window: Duration | None,
     expires: Duration | None,
 ) -> PublishRequest:
-    """The request that a call means. Raises InvalidEvent."""
+    """Return the request of a call. Raises InvalidEvent."""
     for name, value in (
         ("event_type", event_type),
         ("channel", channel or ""),
@@ -268,37 +268,38 @@ def _request(
         if not isinstance(value, str):
             raise InvalidEvent(name, "should be text")
     targets = [to] if isinstance(to, str) else to
-    if not isinstance(targets, list | tuple | set) or not all(isinstance(one, str) for one in targets):
+    if not isinstance(targets, list | tuple | set) or not all(isinstance(target, str) for target in targets):
         raise InvalidEvent("to", f'should be targets like "{TARGET_EXAMPLES[0]}"')
-    late = None if expires is None else duration_of("expires", expires)
+    seconds = None if expires is None else duration_of("expires", expires)
     return PublishRequest(
         event_type=event_type,
-        fields=_plain(fields),
+        fields=_jsonable(fields),
         to=list(targets),
         channel=channel,
         idempotency_key=key_of(idempotency_key),
         dedup_window=None if dedup_window is None else duration_of("dedup_window", dedup_window),
-        expires_at=None if late is None else datetime.now(UTC) + timedelta(seconds=late),
+        expires_at=None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds),
     )
 
 
-def _timeout(value: Any) -> float:
-    """A wrong timeout is no reason not to tell people."""
+def _usable_timeout(value: Any) -> float:
+    """Return the timeout, or the default for an invalid one: the event is published all the same."""
     usable = isinstance(value, int | float) and 0 < value <= threading.TIMEOUT_MAX
     return float(value) if usable else TIMEOUT
 
 
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields as JSON has them. Raises InvalidEvent."""
+def _jsonable(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields as JSON values. Raises InvalidEvent."""
     try:
         return {
-            name: json.loads(json.dumps(value, default=_as_text, allow_nan=False)) for name, value in fields.items()
+            name: json.loads(json.dumps(value, default=_jsonable_value, allow_nan=False))
+            for name, value in fields.items()
         }
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidEvent("fields", f"can't be written as JSON: {error}") from None
 
 
-def _as_text(value: Any) -> Any:
+def _jsonable_value(value: Any) -> Any:
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, Enum):

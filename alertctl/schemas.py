@@ -1,5 +1,5 @@
-"""What the API, the command line and `notify` say to each other. No SQL, no provider; plain dataclasses, so that a
-command that only talks to a server starts without pydantic."""
+"""The data that the API, the command line and `notify` exchange. Plain dataclasses without SQL or pydantic, so that a
+command that only calls a server starts fast."""
 
 from __future__ import annotations
 
@@ -143,9 +143,9 @@ class LogFilter:
     retrying: bool = False
     final: bool = False
 
-    def given(self) -> dict[str, Any]:
-        """The conditions that there are, by name."""
-        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) not in (None, False)}
+    def conditions(self) -> dict[str, Any]:
+        """Return the conditions that are set, by name."""
+        return {item.name: value for item in fields(self) if (value := getattr(self, item.name)) not in (None, False)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +191,7 @@ class PublishRequest:
     said_at: Moment | None = None
 
 
-BODY_OPTIONS = tuple(one.name for one in fields(PublishRequest) if one.name not in ("fields", "idempotency_key"))
+BODY_OPTIONS = tuple(item.name for item in fields(PublishRequest) if item.name not in ("fields", "idempotency_key"))
 """What the body of POST /events holds of a request, beside the event's own fields."""
 
 

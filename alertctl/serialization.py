@@ -1,4 +1,4 @@
-"""How schemas are written as JSON, and read back."""
+"""Convert schemas to and from JSON."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ T = TypeVar("T")
 
 @lru_cache(maxsize=64)
 def stamp(moment: datetime) -> str:
-    """UTC, to the second, as the public API promises: 2026-03-02T14:32:00Z."""
+    """Return a time in UTC, to the second, in the format of the public API: 2026-03-02T14:32:00Z."""
     return f"{moment.astimezone(UTC).isoformat()[:19]}Z"
 
 
 class _Stamped:
-    """Tells pydantic, where there is one, how a moment is written in JSON."""
+    """Makes pydantic, where it is used, write a time to JSON with `stamp`."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
 
-        written = core_schema.plain_serializer_function_ser_schema(
+        serializer = core_schema.plain_serializer_function_ser_schema(
             stamp, return_schema=core_schema.str_schema(), when_used="json"
         )
-        return {**handler(source), "serialization": written}
+        return {**handler(source), "serialization": serializer}
 
 
 Moment = Annotated[datetime, _Stamped()]
 
 
 def parse_moment(field: str, value: Any) -> datetime | None:
-    """Return the time that a caller gave, in UTC; None stays None. Raises InvalidEvent that names the field."""
+    """Return a caller's time in UTC, or None. Raises InvalidEvent that names the field."""
     if value is None:
         return None
     try:
@@ -47,20 +47,20 @@ def parse_moment(field: str, value: Any) -> datetime | None:
 
 
 def as_json(value: Any) -> Any:
-    """Any schema, or a list or mapping of them, as JSON has it."""
+    """Return a schema, or a list or mapping of them, as JSON values."""
     if dataclasses.is_dataclass(value):
-        return {one.name: as_json(getattr(value, one.name)) for one in dataclasses.fields(value)}
+        return {item.name: as_json(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if isinstance(value, datetime):
         return stamp(value)
     if isinstance(value, Mapping):
-        return {name: as_json(each) for name, each in value.items()}
-    return [as_json(each) for each in value] if isinstance(value, list | tuple) else value
+        return {name: as_json(item) for name, item in value.items()}
+    return [as_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def from_json(kind: type[T], data: Any) -> T:
-    """The schema that a server of the same or a newer version wrote: fields that aren't known here are passed over.
+    """Return the schema that a server of the same or a newer version wrote. Unknown fields are ignored.
 
-    Raises ValueError when it can't be one.
+    Raises ValueError when the data doesn't fit.
     """
     try:
         return _read(kind, data)  # type: ignore[no-any-return]
@@ -71,11 +71,11 @@ def from_json(kind: type[T], data: Any) -> T:
 def _read(kind: Any, data: Any) -> Any:
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
-        return None if data is None else _read(next(one for one in get_args(kind) if one is not type(None)), data)
+        return None if data is None else _read(next(item for item in get_args(kind) if item is not type(None)), data)
     if origin is list:
-        return [_read(get_args(kind)[0], each) for each in data]
+        return [_read(get_args(kind)[0], item) for item in data]
     if origin is dict:
-        return {name: _read(get_args(kind)[1], each) for name, each in data.items()}
+        return {name: _read(get_args(kind)[1], item) for name, item in data.items()}
     if kind is datetime:
         return datetime.fromisoformat(data)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):

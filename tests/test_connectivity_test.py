@@ -1,4 +1,4 @@
-"""One real test message, and the truth about it."""
+"""Send one test message and report its result."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from alertctl.errors import InvalidEvent
 
 @pytest.fixture
 def attempt_of(store, sandbox, database_url, clock):
-    def trial(channel, to=None, seconds=5.0, **settings):
+    def send(channel, to=None, seconds=5.0, **settings):
         chosen = settings_for(sandbox, database_url, **settings)
         with dispatching(store, chosen, clock) as dispatcher:
             from alertctl.publish import audience_of
 
             return send_test_message(store, store, dispatcher, audience_of(chosen), channel, to, "dev", clock, seconds)
 
-    return trial
+    return send
 
 
 @pytest.mark.parametrize(("channel", "reached"), [("slack", "#platform-alerts"), ("email", "admin@corp.example")])
@@ -29,19 +29,19 @@ def test_a_test_goes_to_the_usual_address_and_says_so(store, sandbox, attempt_of
     assert len(sandbox.slack.messages) + len(sandbox.smtp.messages) == 1
 
 
-def test_a_test_goes_where_it_is_told_and_nowhere_else(store, attempt_of):
+def test_a_test_goes_to_the_named_address_and_nowhere_else(store, attempt_of):
     assert attempt_of("slack", "#mine").success
-    assert [one.address for one in rows(store)] == ["#mine"]
+    assert [item.address for item in rows(store)] == ["#mine"]
 
 
-def test_a_refusal_is_told_in_the_providers_own_words(attempt_of):
+def test_a_refusal_is_reported_with_the_providers_own_reason(attempt_of):
     result = attempt_of("slack", "#missing")
     assert (result.success, result.error) == (False, "channel_not_found")
     assert "#missing" in result.message
     assert "channel_not_found" in result.message
 
 
-def test_a_provider_that_is_away_is_told_without_waiting_for_the_retry(sandbox, attempt_of):
+def test_an_unavailable_provider_is_reported_without_waiting_for_the_retry(sandbox, attempt_of):
     sandbox.slack.faults.always("http_503")
     result = attempt_of("slack", seconds=1.0)
     assert not result.success
@@ -70,7 +70,7 @@ def test_a_test_that_nobody_could_get_is_refused(store, attempt_of, channel, to,
     assert rows(store) == []
 
 
-def test_waiting_for_a_verdict_ends_with_patience(store, sandbox, database_url, clock):
+def test_waiting_for_a_result_ends_at_the_timeout(store, sandbox, database_url, clock):
     from core.lab import announce
 
     event_id = announce(store, "slack:#a", now=clock())

@@ -1,4 +1,4 @@
-"""The HTTP API: who is calling, what they may do, and the routes, one router for each noun."""
+"""The HTTP API: authentication, roles, and one router for each noun."""
 
 from alertctl.api.app import create_app
 from alertctl.api.deps import Services

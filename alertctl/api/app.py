@@ -1,4 +1,4 @@
-"""The application: routes, errors and their description, over the services that the composition root gives."""
+"""Create the FastAPI application: routes, error handlers and the OpenAPI description."""
 
 from __future__ import annotations
 
@@ -10,25 +10,21 @@ from alertctl.api.deps import Services
 from alertctl.api.endpoints import (
     delivery_log,
     dispatch,
-    event_states,
     events,
     health,
     preferences,
-    previews,
     status,
     stream,
     test,
     tokens,
     users,
 )
-from alertctl.api.errors import install
-from alertctl.api.openapi import describe
+from alertctl.api.errors import install_error_handlers
+from alertctl.api.openapi import install_openapi
 from alertctl.api.request_body import BodyLimit
 
 ROUTERS = (
     events.router,
-    previews.router,
-    event_states.router,
     preferences.router,
     users.router,
     tokens.router,
@@ -42,15 +38,15 @@ ROUTERS = (
 
 
 def create_app(services: Services) -> FastAPI:
-    """The API over these services. Raises ConfigError for JWT settings that can't work."""
-    # A redirect from /x/ to /x would lose the caller's token in some clients: 404 says what is wrong.
+    """Return the API over these services. Raises ConfigError for unusable JWT settings."""
+    # Some clients drop the token when they follow a redirect from /x/ to /x: answer 404 instead.
     app = FastAPI(title="alertctl", version=__version__, redoc_url=None, redirect_slashes=False)
     app.state.services = services
     app.state.authenticator = Authenticator(services)
     for router in ROUTERS:
-        # Flat: whoever walks `app.routes` sees each route.
+        # Flat, so that `app.routes` lists every route.
         app.router.routes.extend(router.routes)
-    install(app)
+    install_error_handlers(app)
     app.add_middleware(BodyLimit)
-    describe(app)
+    install_openapi(app)
     return app

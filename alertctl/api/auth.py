@@ -1,4 +1,4 @@
-"""Who is calling, and whether they may."""
+"""Authenticate the caller of a request and require a role."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from alertctl.users import Caller, JwtUser, Role
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from alertctl.api.jwt import PlatformTokens, PlatformUser
+    from alertctl.api.jwt import JwtVerifier, PlatformUser
 
 log = logging.getLogger("alertctl.api")
-RECENT_SECONDS = 5.0
-"""How long a verified token is remembered. Only publishing uses it, and checks the token once more as it writes."""
-RECENT_TOKENS = 10_000
+CACHE_SECONDS = 5.0
+"""How long a verified token is cached. Only publishing uses the cache, and it checks the token again when it writes."""
+MAX_CACHED_TOKENS = 10_000
 
 
 class Authenticator:
-    """Turns a request's token into its caller."""
+    """Finds the caller that a token belongs to."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._platform = _platform_tokens(services.settings)
+        self._jwt = _create_jwt_verifier(services.settings)
         self._recent: dict[str, tuple[float, Caller]] = {}
         self._warned: set[users.Identity] = set()
 
     def verify(self, secret: str) -> Caller:
-        """Whose token this is, as the database says now. Raises NotAllowed, Unreachable."""
+        """Return the token's caller as the database has it now. Raises NotAllowed, Unreachable."""
         if not secret.startswith(users.PREFIX):
-            return self._platform_caller(secret)
+            return self._verify_jwt(secret)
         now = self._services.clock()
         with self._services.store.reading() as connection:
             caller = users.verify(connection, secret, now)
@@ -48,99 +48,104 @@ class Authenticator:
         return caller
 
     async def verify_cached(self, secret: str) -> Caller:
-        """Return the token's caller from memory for a few seconds, so that a busy publisher costs no query."""
+        """Return the token's caller, from the cache for a few seconds: a busy publisher costs no query."""
         digest = users.digest_of(secret)
-        known = self._recent.get(digest)
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
+        cached = self._recent.get(digest)
+        if cached is not None and cached[0] > time.monotonic():
+            return cached[1]
         caller = await run_sync(self.verify, secret)
-        if len(self._recent) >= RECENT_TOKENS:
+        if len(self._recent) >= MAX_CACHED_TOKENS:
             self._recent.clear()
-        self._recent[digest] = (time.monotonic() + RECENT_SECONDS, caller)
+        self._recent[digest] = (time.monotonic() + CACHE_SECONDS, caller)
         return caller
 
     def _note_use(self, caller: Caller) -> None:
         now = self._services.clock()
         try:
-            # Nobody waits for it: a token's last use is worth no caller's time.
+            # Don't wait for the write: the caller needs no answer about it.
             self._services.writer.submit_later(users.touch, (caller, now))
         except Unreachable:
             pass
 
-    def _platform_caller(self, secret: str) -> Caller:
-        if self._platform is None:
+    def _verify_jwt(self, secret: str) -> Caller:
+        if self._jwt is None:
             raise NotAllowed("the token isn't known: alertctl's own begin with actl_, and no JWT_* key is set")
-        who = self._platform.read(secret)
+        platform_user = self._jwt.verify(secret)
         services = self._services
         with services.store.reading() as connection:
-            user = users.find_identity(connection, who.identity)
-            has_new_email = user is not None and _has_new_email(connection, user, who.email)
+            user = users.find_identity(connection, platform_user.identity)
+            has_new_email = user is not None and _has_new_email(connection, user, platform_user.email)
         if user is None or has_new_email:
             user = services.writer.write(
                 lambda connection: users.ensure_user(
-                    connection, who.identity, who.email, services.clock(), link=who.may_link
+                    connection,
+                    platform_user.identity,
+                    platform_user.email,
+                    services.clock(),
+                    link=platform_user.may_link,
                 )
             )
-        caller = Caller(user.id, user.email, who.role or user.role)
+        caller = Caller(user.id, user.email, platform_user.role or user.role)
         if user.disabled:
             raise NotAllowed(f"{caller.name} is disabled: an admin can enable them again")
-        if who.email not in (None, user.email):
-            self._warn_of_taken_email(who)
+        if platform_user.email not in (None, user.email):
+            self._warn_of_taken_email(platform_user)
         return caller
 
-    def _warn_of_taken_email(self, who: PlatformUser) -> None:
-        """Log it once for each identity: a client calls often."""
-        if who.identity in self._warned:
+    def _warn_of_taken_email(self, platform_user: PlatformUser) -> None:
+        """Log the warning once for each identity, because clients call often."""
+        if platform_user.identity in self._warned:
             return
-        if len(self._warned) >= RECENT_TOKENS:
+        if len(self._warned) >= MAX_CACHED_TOKENS:
             self._warned.clear()
-        self._warned.add(who.identity)
+        self._warned.add(platform_user.identity)
         log.warning(
             "JWT user %r of issuer %r: the address in the %s claim is another user's and is not registered",
-            who.identity.subject,
-            who.identity.issuer,
+            platform_user.identity.subject,
+            platform_user.identity.issuer,
             self._services.settings.jwt.email_claim,
         )
 
 
 def _has_new_email(connection: Connection, user: JwtUser, email: str | None) -> bool:
-    """Whether a token's email has changed and can be registered. A disabled user changes nothing any more."""
+    """Return whether the token's email has changed and can be registered. A disabled user's email never changes."""
     return not user.disabled and email is not None and email != user.email and users.is_email_free(connection, email)
 
 
-def _platform_tokens(settings: Settings) -> PlatformTokens | None:
-    """What checks the platform's tokens, if there is a key to check them with: cryptography takes 9 MB of memory."""
+def _create_jwt_verifier(settings: Settings) -> JwtVerifier | None:
+    """Return the verifier of the platform's tokens, None if no key is set."""
+    # Without a key, `cryptography` is not imported: it takes 9 MB of memory.
     if not (settings.jwt.secret.get_secret_value() or settings.jwt.public_key or settings.jwt.jwks):
         return None
-    from alertctl.api.jwt import PlatformTokens
+    from alertctl.api.jwt import JwtVerifier
 
-    return PlatformTokens(settings)
+    return JwtVerifier(settings)
 
 
-class Requires:
-    """A dependency: the caller, who has at least this role."""
+class RequireRole:
+    """Dependency that returns the caller, who must have at least this role."""
 
     def __init__(self, role: Role) -> None:
         self.role = role
 
     def __call__(self, request: Request) -> Caller:
-        return admitted(authenticator_of(request).verify(token_of(request)), self.role)
+        return require_role(get_authenticator(request).verify(bearer_token(request)), self.role)
 
 
-class RequiresCached(Requires):
-    """Return the caller from memory. Only for a route that checks the token again when it writes."""
+class RequireRoleCached(RequireRole):
+    """Dependency that may use a cached caller. Only for a route that checks the token again when it writes."""
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
-        return admitted(await authenticator_of(request).verify_cached(token_of(request)), self.role)
+        return require_role(await get_authenticator(request).verify_cached(bearer_token(request)), self.role)
 
 
-def authenticator_of(request: Request) -> Authenticator:
+def get_authenticator(request: Request) -> Authenticator:
     authenticator: Authenticator = request.app.state.authenticator
     return authenticator
 
 
-def token_of(request: Request) -> str:
-    """The bearer token of a request. Raises NotAllowed."""
+def bearer_token(request: Request) -> str:
+    """Return the bearer token of a request. Raises NotAllowed."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
@@ -148,7 +153,8 @@ def token_of(request: Request) -> str:
     return token
 
 
-def admitted(caller: Caller, needed: Role) -> Caller:
+def require_role(caller: Caller, needed: Role) -> Caller:
+    """Return the caller. Raises NotAllowed when their role is too low."""
     if not caller.role.reaches(needed):
         raise NotAllowed(
             f"this needs the role {needed} or higher, the token of {caller.name} has {caller.role}",
@@ -157,7 +163,7 @@ def admitted(caller: Caller, needed: Role) -> Caller:
     return caller
 
 
-Viewer = Annotated[Caller, Depends(Requires(Role.VIEWER))]
-Developer = Annotated[Caller, Depends(Requires(Role.DEVELOPER))]
-DeveloperCached = Annotated[Caller, Depends(RequiresCached(Role.DEVELOPER))]
-Admin = Annotated[Caller, Depends(Requires(Role.ADMIN))]
+Viewer = Annotated[Caller, Depends(RequireRole(Role.VIEWER))]
+Developer = Annotated[Caller, Depends(RequireRole(Role.DEVELOPER))]
+DeveloperCached = Annotated[Caller, Depends(RequireRoleCached(Role.DEVELOPER))]
+Admin = Annotated[Caller, Depends(RequireRole(Role.ADMIN))]

@@ -1,4 +1,4 @@
-"""What the routes work with; the composition root fills it."""
+"""The services that the routes use; the daemon creates them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from alertctl.routing import Audience
 from alertctl.schemas import ConnectivityTestResult, EventReceipt
 
 BASE = "/api/v1/notifications"
-"""Where every route lies but those of the process itself (/healthz, /readyz, /metrics, /docs)."""
+"""Prefix of every route except /healthz, /readyz, /metrics and /docs."""
 
 
-def _unheard(_receipt: EventReceipt) -> None:
+def _ignore(_receipt: EventReceipt) -> None:
     pass
 
 
 class Wake(Protocol):
-    """Tells the dispatcher that something is due, and which event it is, if that is known."""
+    """Wakes the dispatcher because something is due; `receipt` is the event, if it is known."""
 
     def __call__(self, receipt: EventReceipt | None = None) -> None: ...
 
@@ -34,11 +34,12 @@ def _never() -> bool:
 
 @dataclass(frozen=True)
 class Services:
-    """`test` sends one message (channel, address or None, who asked) and is bounded in time.
+    """Everything that the routes need.
 
-    `wake` tells the dispatcher that something is due, `accepted` counts what was recorded. `readiness` names each part
-    that must be well with `ok`, `off`, or what is wrong. `metrics` is the Prometheus exposition. `stopping` says that
-    the daemon ends: whatever lasts as long as its client likes must end too.
+    `test` sends one message (channel, address or None, the caller's name) within a bounded time. `wake` wakes the
+    dispatcher, `accepted` counts a recorded event. `readiness` maps each part of the daemon to `ok`, `off`, or what is
+    wrong with it. `metrics` returns the Prometheus exposition. `stopping` is true while the daemon shuts down: open
+    streams must end then.
     """
 
     settings: Settings
@@ -50,14 +51,14 @@ class Services:
     test: Callable[[str, str | None, str], ConnectivityTestResult]
     readiness: Callable[[], Mapping[str, str]]
     metrics: Callable[[], bytes]
-    accepted: Callable[[EventReceipt], None] = _unheard
+    accepted: Callable[[EventReceipt], None] = _ignore
     stopping: Callable[[], bool] = _never
 
 
-async def services_of(request: Request) -> Services:
-    # `async`, so that it costs no trip to a thread.
+async def get_services(request: Request) -> Services:
+    # `async`, so that FastAPI calls it without a thread.
     services: Services = request.app.state.services
     return services
 
 
-ServicesDep = Annotated[Services, Depends(services_of)]
+ServicesDep = Annotated[Services, Depends(get_services)]

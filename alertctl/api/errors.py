@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem JSON, each with a sentence that a person can act on."""
+"""Answer errors as RFC 9457 problem JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from alertctl.errors import AlertctlError, Conflict, InvalidEvent, NotAllowed, N
 log = logging.getLogger("alertctl.api")
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 2
-"""What Retry-After asks for: about the time that a restart of the database takes."""
+"""Seconds in Retry-After: about as long as a restart of the database takes."""
 
 
 class FieldProblem(BaseModel):
@@ -43,6 +43,7 @@ class Problem(BaseModel):
 def problem(
     status: int, detail: str, *, headers: Mapping[str, str] | None = None, errors: list[FieldProblem] | None = None
 ) -> Response:
+    """Return a response with a problem as its body."""
     phrase = HTTPStatus(status).phrase
     body = Problem(type="about:blank", title=phrase, status=status, detail=clean(detail), errors=errors)
     content = body.model_dump(exclude_none=True)
@@ -50,17 +51,17 @@ def problem(
 
 
 def clean(text: str) -> str:
-    """The text without what JSON can't carry: lone surrogates."""
+    """Replace lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()
 
 
-def explain(error: AlertctlError) -> Response:
-    """The problem that an error of ours is."""
+def error_response(error: AlertctlError) -> Response:
+    """Return the response for an AlertctlError."""
     if isinstance(error, NotAllowed):
         return _not_allowed(error)
     if isinstance(error, InvalidEvent):
-        wrong = FieldProblem(field=clean(error.field), message=clean(error.message))
-        return problem(422, str(error), errors=[wrong])
+        field_problem = FieldProblem(field=clean(error.field), message=clean(error.message))
+        return problem(422, str(error), errors=[field_problem])
     if isinstance(error, Unreachable):
         log.warning("%s", error)
         return problem(
@@ -78,24 +79,24 @@ def explain(error: AlertctlError) -> Response:
 def _not_allowed(error: NotAllowed) -> Response:
     if error.authenticated:
         return problem(403, str(error))
-    given = ' error="invalid_token"' if str(error) != NO_TOKEN else ""
-    return problem(401, str(error), headers={"WWW-Authenticate": f"Bearer{given}"})
+    error_parameter = ' error="invalid_token"' if str(error) != NO_TOKEN else ""
+    return problem(401, str(error), headers={"WWW-Authenticate": f"Bearer{error_parameter}"})
 
 
 NO_TOKEN = "send a token: Authorization: Bearer actl_… (alertctl token create makes one)"
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error with a problem, also those of the framework; nothing of a traceback is shown."""
-    app.add_exception_handler(AlertctlError, lambda _request, error: explain(_ours(error)))
+def install_error_handlers(app: FastAPI) -> None:
+    """Answer every error with a problem, including the framework's own. Tracebacks are never shown."""
+    app.add_exception_handler(AlertctlError, lambda _request, error: _alertctl_error(error))
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, lambda _request, error: _unexpected(error))
 
 
-def _ours(error: Exception) -> AlertctlError:
+def _alertctl_error(error: Exception) -> Response:
     assert isinstance(error, AlertctlError)
-    return error
+    return error_response(error)
 
 
 def _unexpected(error: Exception) -> Response:
@@ -112,7 +113,7 @@ def _http(request: Request, error: Exception) -> Response:
     }
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        # The framework names the methods of the path's first route only.
+        # The framework lists only the methods of the path's first route.
         headers["Allow"] = ", ".join(sorted(_methods(request)))
     return problem(error.status_code, details.get(error.status_code, str(error.detail)), headers=headers)
 
@@ -124,29 +125,29 @@ def _methods(request: Request) -> set[str]:
 
 def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [_field_problem(one) for one in error.errors()]
-    return problem(422, "; ".join(f"{one.field}: {one.message}" for one in errors)[:2000], errors=errors[:50])
+    errors = [_field_problem(detail) for detail in error.errors()]
+    return problem(422, "; ".join(f"{wrong.field}: {wrong.message}" for wrong in errors)[:2000], errors=errors[:50])
 
 
-def _field_problem(found: Mapping[str, Any]) -> FieldProblem:
-    place = [str(part) for part in found["loc"] if part not in ("body", "query", "path", "header")]
-    message = str(found["msg"]).removeprefix("Value error, ")
-    if found["type"] == "extra_forbidden":
+def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
+    path = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
         message = "there is no such field (/docs has them all)"
-    return FieldProblem(field=clean(".".join(place)[:200]) or "body", message=clean(message))
+    return FieldProblem(field=clean(".".join(path)[:200]) or "body", message=clean(message))
 
 
-def rejected(error: ValidationError) -> RequestValidationError:
-    """What pydantic found wrong with a body, for the handler above."""
+def request_error(error: ValidationError) -> RequestValidationError:
+    """Return pydantic's error about a body as the one that the handler above answers."""
     return RequestValidationError(error.errors(include_url=False, include_context=False, include_input=False))
 
 
-def response(status: int) -> dict[str, Any]:
-    """A problem's place in the OpenAPI description."""
+def openapi_response(status: int) -> dict[str, Any]:
+    """Return the OpenAPI description of a problem response."""
     schema = {"$ref": "#/components/schemas/Problem"}
     return {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
 
 
-def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For a route's `responses`: the problems that it answers beside those of every route."""
-    return {status: response(status) for status in statuses}
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return a route's `responses`: the problems that it answers in addition to those of every route."""
+    return {status: openapi_response(status) for status in statuses}

@@ -1,4 +1,4 @@
-"""The platform's own tokens (JWT): signature, issuer, audience and expiry, and who they say is calling."""
+"""Verify the platform's tokens (JWT): signature, issuer, audience and expiry; and read the user from their claims."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from alertctl.addresses import email_key, is_email
-from alertctl.api.jwks import KeySet, fetcher
+from alertctl.api.jwks import KeySet, make_fetch
 from alertctl.config import Settings
 from alertctl.errors import ConfigError, NotAllowed
 from alertctl.users import Identity, Role
 
-LONGEST = 16 * 1024
-"""Characters of a token; servers and proxies refuse longer headers anyway."""
-SHARED, PUBLIC = ("HS256",), ("RS256", "ES256")
-"""The algorithms that are accepted unless JWT_ALGORITHMS says otherwise: with a secret, with public keys."""
-_WRONG: tuple[tuple[type[Exception], str], ...] = (
+MAX_LENGTH = 16 * 1024
+"""Longest token in characters; servers and proxies refuse longer headers anyway."""
+SECRET_ALGORITHMS, PUBLIC_KEY_ALGORITHMS = ("HS256",), ("RS256", "ES256")
+"""Algorithms that are accepted unless JWT_ALGORITHMS is set: with a secret, and with public keys."""
+_MESSAGES: tuple[tuple[type[Exception], str], ...] = (
     (jwt.ExpiredSignatureError, "the token has expired: get a new one from the platform"),
     (jwt.ImmatureSignatureError, "the token is not valid yet: do the clocks differ?"),
     (jwt.InvalidIssuerError, "the token has another issuer than JWT_ISSUER"),
@@ -35,10 +35,10 @@ _WRONG: tuple[tuple[type[Exception], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class PlatformUser:
-    """Whom a token names.
+    """The user that a token names.
 
-    `email` is a valid, normalized address or None. `may_link`: it may name an account of ours (JWT_LINK_BY_EMAIL).
-    `role` is None when the token names none that we know.
+    `email` is a valid, normalized address or None. `may_link`: the email may select an existing user
+    (JWT_LINK_BY_EMAIL). `role` is None when the token has no known role.
     """
 
     identity: Identity
@@ -47,37 +47,39 @@ class PlatformUser:
     role: Role | None
 
 
-class PlatformTokens:
-    """Checks the platform's tokens as the JWT_* settings say: at least one key is set.
+class JwtVerifier:
+    """Verifies the platform's tokens with the JWT_* settings, of which at least one key must be set.
 
-    Raises ConfigError for a public key that can't be used.
+    Raises ConfigError for an unusable public key.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings.jwt
         self._secret = settings.jwt.secret.get_secret_value()
-        self._public = _public_key(settings.jwt.public_key) if settings.jwt.public_key else None
-        place = settings.jwt.jwks
-        self._set = KeySet(fetcher(place, settings.alertctl.ca_bundle)) if place else None
-        has_public = bool(self._public or self._set)
-        usual = (SHARED if self._secret else ()) + (PUBLIC if has_public else ())
-        # A shared secret and a public key are never taken for one another (algorithm confusion).
+        self._public_key = _public_key(settings.jwt.public_key) if settings.jwt.public_key else None
+        location = settings.jwt.jwks
+        self._key_set = KeySet(make_fetch(location, settings.alertctl.ca_bundle)) if location else None
+        has_public = bool(self._public_key or self._key_set)
+        default = (SECRET_ALGORITHMS if self._secret else ()) + (PUBLIC_KEY_ALGORITHMS if has_public else ())
+        # Never verify a shared-secret algorithm with a public key, or the reverse (algorithm confusion).
         self.algorithms = tuple(
-            name for name in settings.jwt.algorithms or usual if (self._secret if name.startswith("HS") else has_public)
+            name
+            for name in settings.jwt.algorithms or default
+            if (self._secret if name.startswith("HS") else has_public)
         )
 
-    def read(self, token: str) -> PlatformUser:
-        """Whom a token names. Raises NotAllowed, or Unreachable when its key can't be had."""
-        if len(token) > LONGEST:
+    def verify(self, token: str) -> PlatformUser:
+        """Return the user that a token names. Raises NotAllowed, or Unreachable when its key can't be fetched."""
+        if len(token) > MAX_LENGTH:
             raise NotAllowed("the token is too long")
         try:
-            return self._user(self._claims(token))
+            return self._platform_user(self._claims(token))
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-            raise NotAllowed(_wrong(error)) from None
+            raise NotAllowed(_message(error)) from None
 
     def _claims(self, token: str) -> Mapping[str, Any]:
         header = jwt.get_unverified_header(token)
-        wanted = self._settings
+        settings = self._settings
         algorithm = header.get("alg")
         if algorithm not in self.algorithms:
             raise NotAllowed(f"the token's algorithm is none of {', '.join(self.algorithms)}")
@@ -85,43 +87,43 @@ class PlatformTokens:
             token,
             self._key(algorithm, header.get("kid")),
             algorithms=[algorithm],
-            issuer=wanted.issuer or None,
-            audience=wanted.audience or None,
-            leeway=wanted.leeway,
-            # The user's claim is checked below: some platforms put a number into `sub`.
-            options={"require": _required(wanted), "verify_aud": bool(wanted.audience), "verify_sub": False},
+            issuer=settings.issuer or None,
+            audience=settings.audience or None,
+            leeway=settings.leeway,
+            # The user claim is checked in _platform_user: some platforms put a number into `sub`.
+            options={"require": _required(settings), "verify_aud": bool(settings.audience), "verify_sub": False},
         )
         return claims
 
     def _key(self, algorithm: str, kid: str | None) -> Any:
         if algorithm.startswith("HS"):
             return self._secret
-        if self._set is not None and (kid is not None or self._public is None):
-            return self._set.key(kid, algorithm)
-        return self._public
+        if self._key_set is not None and (kid is not None or self._public_key is None):
+            return self._key_set.key(kid, algorithm)
+        return self._public_key
 
-    def _user(self, claims: Mapping[str, Any]) -> PlatformUser:
-        wanted = self._settings
-        subject = _claim(claims, wanted.user_claim)
+    def _platform_user(self, claims: Mapping[str, Any]) -> PlatformUser:
+        settings = self._settings
+        subject = _claim(claims, settings.user_claim)
         if isinstance(subject, bool) or not isinstance(subject, str | int):
-            raise NotAllowed(f"the token has no {wanted.user_claim} claim that names a user")
-        # Also where JWT_ISSUER is unset: it is signed, and two platforms with one key have different users.
+            raise NotAllowed(f"the token has no {settings.user_claim} claim that names a user")
+        # Used even if JWT_ISSUER is unset: two platforms that share a key have different users.
         issuer = claims.get("iss", "")
         if not isinstance(issuer, str):
             raise NotAllowed("the token's iss claim should be text")
-        identity = Identity(issuer and _short("iss", issuer), _short(wanted.user_claim, str(subject)))
-        email = _email(claims, wanted.email_claim)
-        # email_verified speaks of the claim `email`, not of another one that the address may be read from.
-        verified = claims.get("email_verified") is True and _claim(claims, wanted.email_claim) == claims.get("email")
+        identity = Identity(issuer and _storable("iss", issuer), _storable(settings.user_claim, str(subject)))
+        email = _email(claims, settings.email_claim)
+        # email_verified is about the claim `email`, not about another claim that the address may come from.
+        verified = claims.get("email_verified") is True and _claim(claims, settings.email_claim) == claims.get("email")
         return PlatformUser(
-            identity, email, wanted.link_by_email and verified, _role(_claim(claims, wanted.role_claim))
+            identity, email, settings.link_by_email and verified, _role(_claim(claims, settings.role_claim))
         )
 
 
 def _claim(claims: object, name: str) -> Any:
-    """Return the claim of that name, or at that dotted path (`realm_access.roles`); None if there is none.
+    """Return the claim with this name or dotted path (`realm_access.roles`), None if there is none.
 
-    A claim whose own name has dots in it comes first (`https://corp.example/roles`).
+    A claim whose own name contains dots (`https://corp.example/roles`) takes precedence.
     """
     if not isinstance(claims, Mapping):
         return None
@@ -131,15 +133,15 @@ def _claim(claims: object, name: str) -> Any:
     return next((_claim(claims[name[:at]], name[at + 1 :]) for at in dots), None)
 
 
-def _short(name: str, value: str) -> str:
-    """Return a claim's value when it is one that the database can hold. Raises NotAllowed."""
+def _storable(name: str, value: str) -> str:
+    """Return a claim's value. Raises NotAllowed if the database could not store it."""
     if not 0 < len(value) <= 255 or not value.isprintable():
         raise NotAllowed(f"the token's {name} claim should be 1 to 255 printable characters")
     return value
 
 
 def _email(claims: Mapping[str, Any], name: str) -> str | None:
-    """Return the address that a user may be registered with: a valid one that the platform doesn't call unverified."""
+    """Return the email to register the user with: a valid address that the platform doesn't mark as unverified."""
     email = _claim(claims, name)
     if not isinstance(email, str) or claims.get("email_verified", True) not in (True, "true"):
         return None
@@ -152,14 +154,14 @@ def _required(settings: Any) -> list[str]:
 
 
 def _role(claim: Any) -> Role | None:
-    """Return the highest role in a claim, text or a list. A word that is no role of ours counts for nothing."""
+    """Return the highest role in a claim, which is text or a list. Unknown roles are ignored."""
     words = claim if isinstance(claim, list) else [claim]
     roles = [role for word in words if isinstance(word, str) and (role := Role.known(word))]
     return max(roles, key=lambda role: role.rank, default=None)
 
 
-def _wrong(error: Exception) -> str:
-    return next((text for kind, text in _WRONG if isinstance(error, kind)), "the token is not one that we can read")
+def _message(error: Exception) -> str:
+    return next((text for kind, text in _MESSAGES if isinstance(error, kind)), "the token is not one that we can read")
 
 
 def _public_key(pem: str) -> Any:

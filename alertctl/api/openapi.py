@@ -9,9 +9,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from alertctl.api.auth import Requires
-from alertctl.api.endpoints.events import KEY
-from alertctl.api.errors import Problem, response
+from alertctl.api.auth import RequireRole
+from alertctl.api.endpoints.events import IDEMPOTENCY_KEY
+from alertctl.api.errors import Problem, openapi_response
 from alertctl.api.request_body import LIMIT
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.events import EVENT_TYPES, EventFields
@@ -19,21 +19,21 @@ from alertctl.publish import LONGEST_WINDOW
 from alertctl.users import Role
 
 REFERENCE = "#/components/schemas/{model}"
-_RENAMED = {"ge": "minimum", "le": "maximum"}
+_JSON_SCHEMA_NAMES = {"ge": "minimum", "le": "maximum"}
 KEY_HEADER = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
     "description": "The caller's own name for this event; the same again sends nothing more.",
-    "schema": {"type": "string", "pattern": f"^{KEY}$"},
+    "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY}$"},
 }
 
 
 _MOMENT = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}
 
 
-def describe(app: FastAPI) -> None:
-    """Let the application describe itself by this module."""
+def install_openapi(app: FastAPI) -> None:
+    """Make the application's OpenAPI description the one of this module."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -44,32 +44,34 @@ def describe(app: FastAPI) -> None:
 
 
 def required_role(route: APIRoute) -> Role | None:
-    """The role that a route asks for, None when it asks for no token."""
-    roles = (one.call.role for one in route.dependant.dependencies if isinstance(one.call, Requires))
+    """Return the role that a route requires, None when it needs no token."""
+    roles = (
+        dependency.call.role for dependency in route.dependant.dependencies if isinstance(dependency.call, RequireRole)
+    )
     return next(roles, None)
 
 
 def _description(app: FastAPI) -> dict[str, Any]:
-    whole = get_openapi(title=app.title, version=app.version, routes=app.routes, description=__doc__)
-    schemas = whole.setdefault("components", {}).setdefault("schemas", {})
+    description = get_openapi(title=app.title, version=app.version, routes=app.routes, description=__doc__)
+    schemas = description.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     problem = Problem.model_json_schema(ref_template=REFERENCE)
     schemas.update(problem.pop("$defs"))
     schemas["Problem"] = problem
-    whole["components"]["securitySchemes"] = {
+    description["components"]["securitySchemes"] = {
         "bearer": {
             "type": "http",
             "scheme": "bearer",
             "description": "A token of alertctl's own, or the platform's JWT",
         }
     }
-    for route, operation in _operations(app, whole["paths"]):
-        _complete(route, operation)
+    for route, operation in _operations(app, description["paths"]):
+        _add_problems(route, operation)
         if operation.pop("x-publishes", False):
-            operation["requestBody"] = _publishing(schemas)
+            operation["requestBody"] = _publish_body(schemas)
             operation.setdefault("parameters", []).append(KEY_HEADER)
-    return whole
+    return description
 
 
 def _operations(app: FastAPI, paths: Mapping[str, Any]) -> Iterator[tuple[APIRoute, dict[str, Any]]]:
@@ -79,11 +81,11 @@ def _operations(app: FastAPI, paths: Mapping[str, Any]) -> Iterator[tuple[APIRou
                 yield route, paths[route.path][method.lower()]
 
 
-def _complete(route: APIRoute, operation: dict[str, Any]) -> None:
-    """Add the problems that follow from what the route is: it has a role, a body, parameters."""
+def _add_problems(route: APIRoute, operation: dict[str, Any]) -> None:
+    """Add the problems that a route can answer because it has a role, a body or parameters."""
     role = required_role(route)
-    answers = operation["responses"]
-    answers.pop("422", None)
+    responses = operation["responses"]
+    responses.pop("422", None)
     has_body = "requestBody" in operation or "x-publishes" in operation
     codes = [422] if has_body or operation.get("parameters") else []
     codes += [400, 413] if has_body else []
@@ -91,11 +93,11 @@ def _complete(route: APIRoute, operation: dict[str, Any]) -> None:
         operation["security"] = [{"bearer": []}]
         operation["description"] = f"{operation.get('description', '')}\n\nRole: {role} or higher."
         codes += [401, 503] if role is Role.VIEWER else [401, 403, 503]
-    answers.update({str(code): response(code) for code in codes})
+    responses.update({str(code): openapi_response(code) for code in codes})
 
 
-def _publishing(schemas: dict[str, Any]) -> dict[str, Any]:
-    """The body that publishes: one of the event types, its fields beside `event_type`, `to` and `channel`."""
+def _publish_body(schemas: dict[str, Any]) -> dict[str, Any]:
+    """Return the request body that publishes an event: one schema for each event type."""
     references = []
     for kind in EVENT_TYPES:
         schemas[kind.__name__] = _event_body(kind, schemas)
@@ -106,7 +108,7 @@ def _publishing(schemas: dict[str, Any]) -> dict[str, Any]:
 
 
 def _event_body(kind: type[EventFields], schemas: dict[str, Any]) -> dict[str, Any]:
-    body: dict[str, Any] = _plain(kind.model_json_schema(ref_template=REFERENCE))
+    body: dict[str, Any] = _simplify(kind.model_json_schema(ref_template=REFERENCE))
     schemas.update(body.pop("$defs", {}))
     body["properties"] = {
         "event_type": {"const": kind.event_type},
@@ -131,9 +133,9 @@ def _event_body(kind: type[EventFields], schemas: dict[str, Any]) -> dict[str, A
     return body
 
 
-def _plain(schema: Any) -> Any:
-    """The schema in JSON Schema's words for bounds, without lengths that the limit of a body rules out anyway."""
+def _simplify(schema: Any) -> Any:
+    """Return the schema with JSON Schema's names for bounds, without lengths that the body limit rules out anyway."""
     if isinstance(schema, dict):
-        kept = {name: value for name, value in schema.items() if name != "maxLength" or value < LIMIT // 2}
-        return {_RENAMED.get(name, name): _plain(value) for name, value in kept.items()}
-    return [_plain(one) for one in schema] if isinstance(schema, list) else schema
+        remaining = {name: value for name, value in schema.items() if name != "maxLength" or value < LIMIT // 2}
+        return {_JSON_SCHEMA_NAMES.get(name, name): _simplify(value) for name, value in remaining.items()}
+    return [_simplify(item) for item in schema] if isinstance(schema, list) else schema

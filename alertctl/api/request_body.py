@@ -1,4 +1,4 @@
-"""Bodies of requests: bounded, JSON, read once, and only after the caller may call at all."""
+"""Read and check request bodies: bounded JSON, read only after the caller is authorized."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from alertctl.api.errors import rejected
+from alertctl.api.errors import request_error
 from alertctl.errors import InvalidEvent
 
 LIMIT = 1024 * 1024
-"""Bytes of a body that are read."""
+"""Largest body in bytes."""
 TOO_LARGE = "The body is larger than 1 MB: alerts are short; link to what is long."
 
 
 class BodyLimit:
-    """ASGI middleware: 413 for a body above the limit, whether its length was announced or not."""
+    """ASGI middleware that answers 413 to a body above the limit, with or without a Content-Length."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -41,7 +41,7 @@ class BodyLimit:
 
 
 async def json_object(request: Request) -> dict[str, Any]:
-    """The body as a JSON object. Raises HTTPException (400 no JSON, 413) or InvalidEvent."""
+    """Return the body as a JSON object. Raises HTTPException (400 for invalid JSON, 413) or InvalidEvent."""
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > LIMIT:
         raise HTTPException(413, TOO_LARGE)
@@ -49,7 +49,7 @@ async def json_object(request: Request) -> dict[str, Any]:
         body = await request.body()
         value = _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except ClientDisconnect:
-        # Nobody hears this. It is no failure of ours, for the daemon's log.
+        # Nobody reads this answer; it keeps the disconnect out of the daemon's error log.
         raise HTTPException(400, "The connection ended before the body did.") from None
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"The body is not JSON: {_why(error)}") from None
@@ -63,7 +63,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 _JSON = json.JSONDecoder(parse_constant=_no_constant)
-"""Made once: `json.loads` makes one for each body."""
+"""Created once: `json.loads` with these options creates a decoder for each body."""
 
 
 def _why(error: Exception) -> str:
@@ -75,18 +75,18 @@ def _why(error: Exception) -> str:
 
 
 Body = Annotated[dict[str, Any], Depends(json_object)]
-"""A body that is read once the caller is let in, and not before: a parameter of the framework's would be first."""
+"""A body that is read after the caller is authorized; FastAPI would read a body parameter before that."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def checked(model: type[Model], body: Mapping[str, Any]) -> Model:
-    """The body as its model. Raises the framework's own error, which names each wrong field."""
+def parse_body(model: type[Model], body: Mapping[str, Any]) -> Model:
+    """Return the body as its model. Raises RequestValidationError, which names each wrong field."""
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        raise rejected(error) from None
+        raise request_error(error) from None
 
 
-def described(model: type[BaseModel]) -> dict[str, Any]:
-    """For a route's `openapi_extra`: what its body is."""
+def body_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return a route's `openapi_extra` that describes its body."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}

@@ -1,4 +1,4 @@
-"""What the command line speaks to: this machine's database (LocalClient) or a server (RemoteClient)."""
+"""Clients of the delivery log: on the database (LocalClient) or through a server (RemoteClient)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ __all__ = ["Client", "connect"]
 
 
 def connect(flags: Mapping[str, object] | None = None, *, tolerate: bool = False) -> Client:
-    """The client that the settings ask for. Nothing is opened before it is used. Raises ConfigError.
+    """Return the client that the settings select; it connects when it is first used. Raises ConfigError.
 
-    `flags` and `tolerate` are those of `config.load`. Whoever speaks to a server needs none of the libraries
-    that the database does, and doesn't wait for their imports.
+    `flags` and `tolerate` are those of `config.load`. The database libraries are imported only for a database.
     """
     from alertctl.client.server_config import server_of
     from alertctl.config import read_readable

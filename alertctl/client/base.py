@@ -1,4 +1,4 @@
-"""What a command can ask for, wherever the delivery log is."""
+"""The interface of LocalClient and RemoteClient."""
 
 from __future__ import annotations
 
@@ -29,13 +29,12 @@ if TYPE_CHECKING:
 
 
 class Client(Protocol):
-    """Everything that a command can ask for. Raises AlertctlError only.
+    """The operations of the command line. They raise only AlertctlError.
 
-    `deliver` gives an event's deliveries after a first try at each; with `wait` (seconds) once all are final, or as
-    they stand when the time is up. `follow` never ends: it yields deliveries as they come and change (an older one
-    first if `where.since` says so), each state once, and None at least once a second while nothing happens.
-    `log` counts (`Page.total`) without a cursor only.
-    `prune` takes final deliveries older than that out of the log; None: as the settings say.
+    `deliver` returns an event's deliveries after a first attempt at each; with `wait` (seconds) when all are final, or
+    as they are when the time is up. `follow` never ends: it yields each state of each delivery once (older deliveries
+    first with `where.since`), and None at least once a second while nothing changes. `log` sets `Page.total` only
+    without a cursor. `prune` removes final deliveries that are older than `older`, or with None, than the settings say.
     """
 
     def publish(self, request: PublishRequest) -> EventReceipt: ...

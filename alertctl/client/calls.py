@@ -1,4 +1,4 @@
-"""A call to a server: tried again while there is time, where trying again can help and do no harm."""
+"""Calls to a server: retried within the timeout where a retry is safe, and errors read from the replies."""
 
 from __future__ import annotations
 
@@ -8,40 +8,43 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from alertctl.client.answers import data_of, error_of
-from alertctl.client.server_config import Server
+from alertctl.client.server_config import ServerConfig
 from alertctl.config.validators import ROUTES
 from alertctl.deadline import Deadline
-from alertctl.errors import ConfigError, InvalidEvent, NotAllowed, Unreachable
+from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, NotFound, Unreachable
 from alertctl.http.client import HttpClient, Response, StreamHandlers
 from alertctl.http.errors import HttpError
+from alertctl.schemas import from_json
 
+T = TypeVar("T")
 log = logging.getLogger("alertctl.client")
-AWAY = frozenset((408, 429, 500, 502, 503, 504))
-"""Answers that may be another one a moment later."""
-BROKEN_TRIES = 2
-"""Repeats after a 500 or a look-up that fails: a server that stumbles over this very call does so again, and a name
-without an address gets none."""
-LARGEST = 1024 * 1024
-"""Bytes of a body that a server takes."""
-REPLY_LIMIT = 64 << 20
-"""Bytes of one reply: a thousand users or a hundred deliveries need less than one million."""
+PROBLEM_JSON = "application/problem+json"
+MAX_ERROR_TEXT = 500
+"""Characters of a server's text that an error shows."""
+TRANSIENT_STATUSES = frozenset((408, 429, 500, 502, 503, 504))
+"""Statuses that are worth a retry."""
+MAX_BROKEN_REPEATS = 2
+"""Retries after a 500 or a failed name look-up, which are rarely temporary."""
+MAX_BODY = 1024 * 1024
+"""Largest request body in bytes; the server's limit is the same."""
+MAX_REPLY = 64 << 20
+"""Largest reply in bytes: a thousand users or a hundred deliveries need less than one million."""
 CONNECT_SECONDS = 5.0
-"""For a look-up, a connection and TLS together: a machine that doesn't answer within it is away."""
+"""Timeout for look-up, connection and TLS together."""
 IDLE_SECONDS = 3
-"""After so long a kept connection is not used any more: uvicorn closes one after 5 s."""
-FIRST_WAIT, LONGEST_WAIT = 0.1, 3.0
-"""Seconds before the first repeat, and at most before any; up to half of it is chance."""
-LONGEST_ASKED = 30.0
-"""Seconds that a Retry-After is heeded at most."""
-SAID_AFTER = 2.0
-"""Seconds of failing after which somebody who waits is told so."""
-QUIET = 20.0
-"""Seconds after which a stream that says nothing, not even that it is quiet, is taken for dead."""
-WORDS = {
+"""Seconds after which a kept connection is not reused: uvicorn closes an idle one after 5 s."""
+MIN_BACKOFF, MAX_BACKOFF = 0.1, 3.0
+"""Seconds before the first retry and before any later one, with up to half of it random."""
+MAX_RETRY_AFTER = 30.0
+"""Longest Retry-After in seconds that is respected."""
+WARN_AFTER = 2.0
+"""Seconds of failures after which a warning is logged."""
+STREAM_TIMEOUT = 20.0
+"""Seconds without data, keepalives included, after which a stream counts as broken."""
+ERROR_MESSAGES = {
     "no_reply": "it closed the connection without an answer",
     "incomplete_reply": "the connection broke in the middle of the answer",
     "bad_reply": "what it answers is not HTTP",
@@ -57,12 +60,12 @@ UNTRUSTED = ("tls_untrusted", "tls_wrong_host", "tls_expired")
 PERMANENT = frozenset(
     (*UNTRUSTED, "bad_reply", "endless_reply", "tls_not_spoken", "tls_failed", "proxy_auth", "bad_request")
 )
-"""Asking again is no use."""
+"""Error codes that a retry cannot fix."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """`repeated`: an earlier try of this very call went out and was lost: it may have been done by that one."""
+class CallResult:
+    """The reply to a call. `repeated`: an earlier try was sent and its reply lost, so it may have been processed."""
 
     data: Any
     headers: Mapping[str, str]
@@ -70,9 +73,9 @@ class Answer:
 
 
 class Calls:
-    """Calls to one server, one after the other."""
+    """Makes calls to one server, one at a time."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ServerConfig) -> None:
         self.server = server
         parts = urlsplit(server.root)
         self._base = f"{parts.scheme}://{parts.netloc}{parts.path}"
@@ -81,18 +84,18 @@ class Calls:
             server.ca_bundle,
             connect_timeout=CONNECT_SECONDS,
             pool_size=1,
-            max_body=REPLY_LIMIT,
+            max_body=MAX_REPLY,
             max_idle=IDLE_SECONDS,
         )
 
     def close(self) -> None:
         self._http.close()
 
-    def get(self, path: str, query: Mapping[str, Any] | None = None, *, patience: float = 0.0) -> Any:
-        """What is there. `patience`: seconds that the server itself may wait before it answers."""
-        return self.ask("GET", path, query=query, patience=patience).data
+    def get(self, path: str, query: Mapping[str, Any] | None = None, *, wait: float = 0.0) -> Any:
+        """Return the JSON at a path. `wait`: seconds that the server may wait before it answers."""
+        return self.request("GET", path, query=query, wait=wait).data
 
-    def ask(
+    def request(
         self,
         method: str,
         path: str,
@@ -101,27 +104,27 @@ class Calls:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         repeat: bool = True,
-        patience: float = 0.0,
-    ) -> Answer:
-        """Call and answer. `repeat`: may be done twice without harm; else it is tried again only until it went out.
+        wait: float = 0.0,
+    ) -> CallResult:
+        """Make a call and return its result. `repeat`: doing it twice is harmless; else it is never sent twice.
 
-        Raises Unreachable when the time is up, ConfigError for an unusable CA bundle or proxy, and whatever the server
-        refuses it with.
+        Raises Unreachable when the time is up, ConfigError for an unusable CA bundle or proxy, and the error that the
+        server answers.
         """
         self._require_token()
-        url, content = self._url(path, query), b"" if body is None else _written(body)
+        url, content = self._url(path, query), b"" if body is None else _encode(body)
         sent = {**self._headers(), **({} if body is None else {"Content-Type": "application/json"}), **(headers or {})}
-        trying = _Trying(self.server, Deadline(self.server.timeout + patience), repeat)
+        retries = _Retries(self.server, Deadline(self.server.timeout + wait), repeat)
         while True:
             try:
-                left = trying.deadline.left()
-                reply = self._http.request(method, url, sent, content, timeout=left, new_connection=not repeat)
-                _require_whole(reply)
+                remaining = retries.deadline.left()
+                reply = self._http.request(method, url, sent, content, timeout=remaining, new_connection=not repeat)
+                _require_complete(reply)
             except HttpError as error:
-                trying.after_loss(error)
+                retries.wait_after_error(error)
             else:
-                if reply.status not in AWAY or not trying.after(reply):
-                    return Answer(data_of(reply, self.server), reply.headers, trying.lost)
+                if reply.status not in TRANSIENT_STATUSES or not retries.wait_after_reply(reply):
+                    return CallResult(json_data(reply, self.server), reply.headers, retries.lost)
 
     def stream(
         self,
@@ -133,9 +136,9 @@ class Calls:
         received: Callable[[bytes], None],
         stopped: Callable[[], bool],
     ) -> None:
-        """Try a stream once, and hand its pieces to `received` until it ends or `stopped` says so.
+        """Open a stream once and pass its data to `received` until it ends or `stopped` returns true.
 
-        Raises HttpError, Unreachable, or whatever the server refuses it with.
+        Raises HttpError, Unreachable, or the error that the server answers.
         """
         self._require_token()
 
@@ -147,18 +150,20 @@ class Calls:
             return True
 
         is_open: list[bool] = []
-        handlers = StreamHandlers(is_stream, received, stopped, QUIET, min(self.server.timeout, QUIET))
+        handlers = StreamHandlers(
+            is_stream, received, stopped, STREAM_TIMEOUT, min(self.server.timeout, STREAM_TIMEOUT)
+        )
         sent = {**self._headers(), "Accept": "text/event-stream", **headers}
         reply = self._http.stream(self._url(path, query), sent, handlers)
         if not is_open:
-            raise error_of(reply, self.server)
+            raise error_from(reply, self.server)
 
     def _headers(self) -> dict[str, str]:
         return {"Accept": "application/json", "Authorization": f"Bearer {self.server.token}"}
 
     def _url(self, path: str, query: Mapping[str, Any] | None) -> str:
-        given = {name: value for name, value in (query or {}).items() if value is not None}
-        return f"{self._base}{ROUTES}{path}" + (f"?{urlencode(given)}" if given else "")
+        parameters = {name: value for name, value in (query or {}).items() if value is not None}
+        return f"{self._base}{ROUTES}{path}" + (f"?{urlencode(parameters)}" if parameters else "")
 
     def _require_token(self) -> None:
         if not self.server.token:
@@ -167,14 +172,14 @@ class Calls:
             )
 
 
-def _require_whole(reply: Response) -> None:
+def _require_complete(reply: Response) -> None:
     if reply.truncated:
-        code = "endless_reply" if len(reply.body) >= REPLY_LIMIT else "incomplete_reply"
+        code = "endless_reply" if len(reply.body) >= MAX_REPLY else "incomplete_reply"
         raise HttpError(code, "the reply was cut off", sent=True)
 
 
-def explain(error: HttpError, server: Server) -> str:
-    """Say why no answer came. Raises ConfigError when a setting of this machine is the cause."""
+def explain(error: HttpError, server: ServerConfig) -> str:
+    """Return why no reply came. Raises ConfigError when a setting of this machine is the cause."""
     if error.code == "bad_ca_bundle":
         raise ConfigError([error.detail])
     if error.code == "bad_proxy_url":
@@ -185,56 +190,129 @@ def explain(error: HttpError, server: Server) -> str:
         return f"no answer within {min(CONNECT_SECONDS, server.timeout):g} s"
     if error.code == "timeout":
         return f"no answer within {server.timeout:g} s"
-    return WORDS.get(error.code, error.detail)
+    return ERROR_MESSAGES.get(error.code, error.detail)
 
 
-class _Trying:
-    """One call's tries: how long still, whether another is worth it, and the wait before it."""
+class _Retries:
+    """The retries of one call: its deadline, whether another try is worthwhile, and the wait before it."""
 
-    def __init__(self, server: Server, deadline: Deadline, repeat: bool) -> None:
+    def __init__(self, server: ServerConfig, deadline: Deadline, repeat: bool) -> None:
         self.deadline = deadline
         self.lost = False
         self._server, self._repeat = server, repeat
-        self._began, self._tries, self._said = time.monotonic(), 0, False
+        self._started_at, self._tries, self._warned = time.monotonic(), 0, False
 
-    def after_loss(self, error: HttpError) -> None:
+    def wait_after_error(self, error: HttpError) -> None:
         """Wait for the next try. Raises Unreachable when there is none."""
         self.lost = self.lost or error.sent
-        why = explain(error, self._server)
+        cause = explain(error, self._server)
         if error.sent and not self._repeat:
-            raise Unreachable(f"{self._server.root}: {why}; it may have been done all the same")
-        why = f"{self._server.root} can't be reached: {why}"
-        final = error.code in PERMANENT or (error.code == "dns_failure" and self._tries >= BROKEN_TRIES)
-        if final or not self._waited(why, 0.0):
-            raise Unreachable(why)
+            raise Unreachable(f"{self._server.root}: {cause}; it may have been done all the same")
+        cause = f"{self._server.root} can't be reached: {cause}"
+        final = error.code in PERMANENT or (error.code == "dns_failure" and self._tries >= MAX_BROKEN_REPEATS)
+        if final or not self._wait(cause, 0.0):
+            raise Unreachable(cause)
 
-    def after(self, reply: Response) -> bool:
-        """Wait for the next try after an answer that says "not now"; False when there is none."""
+    def wait_after_reply(self, reply: Response) -> bool:
+        """Wait for the next try after a transient status. Returns False when there is none."""
         self.lost = self.lost or reply.status != 429
-        if reply.status == 500 and self._tries >= BROKEN_TRIES:
+        if reply.status == 500 and self._tries >= MAX_BROKEN_REPEATS:
             return False
-        asked = reply.headers.get("retry-after", "").strip()
-        pause = min(float(asked), LONGEST_ASKED) if asked.isascii() and asked.isdecimal() else 0.0
-        return self._repeat and self._waited(f"{self._server.root} answered {reply.status}", pause)
+        retry_after = reply.headers.get("retry-after", "").strip()
+        pause = min(float(retry_after), MAX_RETRY_AFTER) if retry_after.isascii() and retry_after.isdecimal() else 0.0
+        return self._repeat and self._wait(f"{self._server.root} answered {reply.status}", pause)
 
-    def _waited(self, why: str, pause: float) -> bool:
-        wait = max(pause, min(FIRST_WAIT * 2**self._tries, LONGEST_WAIT) * random.uniform(0.5, 1.0))
-        left = self.deadline.left()
-        if wait >= left:
+    def _wait(self, cause: str, pause: float) -> bool:
+        wait = max(pause, min(MIN_BACKOFF * 2**self._tries, MAX_BACKOFF) * random.uniform(0.5, 1.0))
+        remaining = self.deadline.left()
+        if wait >= remaining:
             return False
-        if not self._said and time.monotonic() - self._began + wait > SAID_AFTER:
-            log.warning("%s; trying again for %.0f s", why, left)
-            self._said = True
+        if not self._warned and time.monotonic() - self._started_at + wait > WARN_AFTER:
+            log.warning("%s; trying again for %.0f s", cause, remaining)
+            self._warned = True
         self._tries = min(self._tries + 1, 16)
         time.sleep(wait)
         return True
 
 
-def _written(body: Any) -> bytes:
+def _encode(body: Any) -> bytes:
     try:
-        written = json.dumps(body, allow_nan=False).encode()
+        content = json.dumps(body, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidEvent("body", f"can't be written as JSON: {error}") from None
-    if len(written) > LARGEST:
+    if len(content) > MAX_BODY:
         raise InvalidEvent("body", "The body is larger than 1 MB: alerts are short; link to what is long.")
-    return written
+    return content
+
+
+def json_data(reply: Response, server: ServerConfig) -> Any:
+    """Return the JSON of a successful reply. Raises the error that any other reply means."""
+    if not 200 <= reply.status < 300:
+        raise error_from(reply, server)
+    data = _json(reply, "application/json")
+    if data is None:
+        raise not_alertctl(server, reply)
+    return data
+
+
+def parse_as(kind: type[T], data: Any, server: ServerConfig) -> T:
+    """Return the data as a schema. Raises Unreachable when it doesn't fit."""
+    try:
+        return from_json(kind, data)
+    except ValueError as error:
+        raise Unreachable(f"{server.root} answers what no alertctl does ({str(error)[:MAX_ERROR_TEXT]})") from None
+
+
+def parse_items(kind: type[T], data: Any, server: ServerConfig) -> list[T]:
+    """Return the `items` of a reply as schemas. Raises Unreachable when they don't fit."""
+    items = data.get("items") if isinstance(data, dict) else None
+    if not isinstance(items, list):
+        raise Unreachable(f"{server.root} answers what no alertctl does (no items)")
+    return [parse_as(kind, item, server) for item in items]
+
+
+def error_from(reply: Response, server: ServerConfig) -> AlertctlError:
+    """Return the error that an unsuccessful reply means."""
+    problem = _json(reply, PROBLEM_JSON)
+    detail = str(problem.get("detail", ""))[:MAX_ERROR_TEXT] if isinstance(problem, dict) else ""
+    status = reply.status
+    if status in (401, 403):
+        message = detail or f"{server.root} answered {status}, but not as alertctl does: is there a proxy in between?"
+        return NotAllowed(message, authenticated=status == 403)
+    if 300 <= status < 400:
+        location = reply.headers.get("location", "").partition("?")[0][:MAX_ERROR_TEXT]
+        return Unreachable(f"{server.root} sends elsewhere ({location}): ALERTCTL_SERVER should be the address itself")
+    if not detail:
+        return not_alertctl(server, reply)
+    if status >= 500 or status in (408, 429):
+        return Unreachable(f"{server.root} answered {status}: {detail}")
+    return _refusal(status, detail, problem)
+
+
+def _refusal(status: int, detail: str, problem: Any) -> AlertctlError:
+    if status == 404:
+        return NotFound(detail)
+    if status == 409:
+        return Conflict(detail)
+    errors = problem.get("errors")
+    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+    field = str(first.get("field") or "body")
+    return InvalidEvent(field, detail.removeprefix(f"{field}: "))
+
+
+def not_alertctl(server: ServerConfig, reply: Response) -> Unreachable:
+    """Return the error for a reply that no alertctl server sends."""
+    kind = reply.headers.get("content-type", "nothing").partition(";")[0][:80]
+    return Unreachable(
+        f"{server.root} answers, but not as alertctl does ({reply.status}, {kind}): is ALERTCTL_SERVER right?"
+    )
+
+
+def _json(reply: Response, kind: str) -> Any:
+    """Return the reply's JSON, None when the content type differs or the JSON is broken."""
+    if reply.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
+        return None
+    try:
+        return json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return None

@@ -1,4 +1,4 @@
-"""The newest deliveries for a shell's completion: at once or not at all, and without a trace."""
+"""Read the newest deliveries for shell completion, within a short timeout and without side effects."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from urllib.parse import quote
 
 NEWEST = 50
 """Deliveries that are offered."""
-PATIENCE = 0.4
-"""Seconds that somebody who pressed Tab waits at most."""
+TIMEOUT = 0.4
+"""Longest wait in seconds after Tab is pressed."""
 _QUERY = f"SELECT id, status, address, event_type FROM delivery ORDER BY id DESC LIMIT {NEWEST}"
 
 
 class Recent(NamedTuple):
-    """A delivery as a completion tells of it."""
+    """A delivery as shell completion shows it."""
 
     id: str
     status: str
@@ -26,23 +26,23 @@ class Recent(NamedTuple):
 
 
 def recent(flags: Mapping[str, object]) -> list[Recent]:
-    """The newest deliveries of the server or database that the settings name, the newest first.
+    """Return the newest deliveries of the server or database that the settings name, newest first.
 
-    Nothing when there is none, when it doesn't answer within PATIENCE, or when anything is wrong: never an error. A
-    database is only read: none is made, none is migrated. `flags` are settings by NAME, as `config.load` takes them.
+    Returns an empty list if there is none, if there is no answer within TIMEOUT, or after any error. It never creates
+    or migrates a database. `flags` are settings by NAME, as in `config.load`.
     """
-    found: list[Recent] = []
-    asking = threading.Thread(target=_ask, args=(flags, found), daemon=True)
-    asking.start()
-    asking.join(PATIENCE)
-    return list(found)
+    deliveries: list[Recent] = []
+    thread = threading.Thread(target=_collect, args=(flags, deliveries), daemon=True)
+    thread.start()
+    thread.join(TIMEOUT)
+    return list(deliveries)
 
 
-def _ask(flags: Mapping[str, object], found: list[Recent]) -> None:
+def _collect(flags: Mapping[str, object], deliveries: list[Recent]) -> None:
     try:
-        found += _read(flags)
+        deliveries += _read(flags)
     except Exception:
-        # A shell that is completing a word has no place for an error.
+        # Shell completion cannot show an error.
         return
 
 
@@ -56,8 +56,8 @@ def _read(flags: Mapping[str, object]) -> list[Recent]:
         return list(_from_server(flags))
     if "DATABASE_URL" in refuse_addresses(values, os.environ):
         return []
-    named = values.get("DATABASE_URL")
-    url = database_url(named.text if named is not None and named.text else default_url(os.environ))
+    setting = values.get("DATABASE_URL")
+    url = database_url(setting.text if setting is not None and setting.text else default_url(os.environ))
     rows = _from_file(url) if url.startswith("sqlite") else _from_postgres(url)
     return [Recent(*row) for row in rows]
 
@@ -67,24 +67,24 @@ def _from_server(flags: Mapping[str, object]) -> Iterator[Recent]:
     from alertctl.schemas import LogFilter
 
     with connect(flags) as client:
-        for one in client.log(LogFilter(), limit=NEWEST).items:
-            yield Recent(one.id, one.status, one.to, one.event_type)
+        for item in client.log(LogFilter(), limit=NEWEST).items:
+            yield Recent(item.id, item.status, item.to, item.event_type)
 
 
 def _from_file(url: str) -> Sequence[tuple[str, str, str, str]]:
-    """By the bare driver: SQLAlchemy alone would take longer to import than anybody waits."""
+    """Read with the driver alone: importing SQLAlchemy takes longer than the timeout."""
     import sqlite3
 
     path = quote(os.path.abspath(url.removeprefix("sqlite:///").partition("?")[0]))
-    # A second connection mode than our own: `ro` makes no file, where the default would.
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=PATIENCE / 2)) as connection:
+    # Mode `ro`, because the default mode would create the file.
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=TIMEOUT / 2)) as connection:
         return connection.execute(_QUERY).fetchall()
 
 
 def _from_postgres(url: str) -> Sequence[tuple[str, str, str, str]]:
     import psycopg
 
-    plain = url.replace("postgresql+psycopg://", "postgresql://", 1)
-    options = f"-c default_transaction_read_only=on -c statement_timeout={int(PATIENCE * 1000)}"
-    with psycopg.connect(plain, options=options, application_name="alertctl completion") as connection:
+    dsn = url.replace("postgresql+psycopg://", "postgresql://", 1)
+    options = f"-c default_transaction_read_only=on -c statement_timeout={int(TIMEOUT * 1000)}"
+    with psycopg.connect(dsn, options=options, application_name="alertctl completion") as connection:
         return connection.execute(_QUERY).fetchall()

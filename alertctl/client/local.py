@@ -1,4 +1,4 @@
-"""A client that works on the database itself and sends with this process's own threads."""
+"""A client that uses the database directly and sends with this process's threads."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ from alertctl.schemas import (
 )
 
 log = logging.getLogger("alertctl.client")
-PATIENCE = 2.0
-"""Seconds beyond a send's deadline that a command waits for another process's verdict on its delivery."""
-LOOK = 0.1
-"""Seconds between two looks at what another process is to send."""
-AWAY = 0.5
-"""Seconds between two looks at a database that is away."""
+RESULT_WAIT = 2.0
+"""Seconds beyond an attempt's deadline that a command waits for another process to finish the attempt."""
+POLL_SECONDS = 0.1
+"""Seconds between two queries."""
+RECONNECT_SECONDS = 0.5
+"""Seconds between two tries to reach a database that is down."""
 
 
 def now() -> datetime:
@@ -58,7 +58,7 @@ def now() -> datetime:
 
 
 class LocalClient:
-    """Works on the database itself; sends with this process's own threads.
+    """Uses the database directly and sends with this process's threads.
 
     With `tolerate` an unusable channel is no error: its deliveries wait (see `channels.build`).
     """
@@ -102,26 +102,26 @@ class LocalClient:
         return replace(receipt, warnings=warnings)
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[DeliveryItem]:
-        until = time.monotonic() + (wait or 0.0)
+        deadline = time.monotonic() + (wait or 0.0)
         while True:
             self._dispatcher.run_once(event_id)
-            # A daemon on the same database may have been faster; its verdict is ours too.
+            # A daemon on the same database may have claimed the delivery first: wait for its result.
             items = wait_for_results(
-                self._store, event_id, self._settings.alertctl.deadline + PATIENCE, only_sending=True
+                self._store, event_id, self._settings.alertctl.deadline + RESULT_WAIT, only_sending=True
             )
-            left = until - time.monotonic()
-            due = [one.next_attempt_at for one in items if one.next_attempt_at is not None]
-            if wait is None or left <= 0 or not due:
+            remaining = deadline - time.monotonic()
+            due = [item.next_attempt_at for item in items if item.next_attempt_at is not None]
+            if wait is None or remaining <= 0 or not due:
                 return items
-            time.sleep(min(left, 10 * LOOK, max(LOOK, (min(due) - now()).total_seconds())))
+            time.sleep(min(remaining, 10 * POLL_SECONDS, max(POLL_SECONDS, (min(due) - now()).total_seconds())))
 
     def preview(self, request: PublishRequest) -> list[Rendered]:
         return preview_event(self._store, self._settings, prepare(request, self._audience), now())
 
     def test(self, channel: str, to: str | None) -> ConnectivityTestResult:
-        patience = self._settings.alertctl.deadline + PATIENCE
+        timeout = self._settings.alertctl.deadline + RESULT_WAIT
         return send_test_message(
-            self._store, self._store, self._dispatcher, self._audience, channel, to, None, now, patience
+            self._store, self._store, self._dispatcher, self._audience, channel, to, None, now, timeout
         )
 
     def log(self, where: LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None) -> Page:
@@ -139,26 +139,26 @@ class LocalClient:
 
     def follow(self, where: LogFilter) -> Iterator[DeliveryItem | None]:
         with self._store.reading() as connection:
-            place = delivery_log.position(connection, history=where.since is not None)
+            position = delivery_log.position(connection, history=where.since is not None)
         away = False
         while True:
             try:
                 with self._store.reading() as connection:
-                    news, behind = delivery_log.changes(connection, where, place)
+                    changes, next_position = delivery_log.changes(connection, where, position)
                 away = False
             except Unreachable as error:
-                # What was reached once is waited for: a database's restart ends no night's watch.
+                # Keep following: a database that worked once comes back after its restart.
                 if not away:
                     log.warning("%s; trying again", error)
                 away = True
                 yield None
-                time.sleep(AWAY)
+                time.sleep(RECONNECT_SECONDS)
                 continue
-            yield from (item for _, item in news)
-            still_history, place = place.startswith("h") and behind != place, behind
-            if not news and not still_history:
+            yield from (item for _, item in changes)
+            still_history, position = position.startswith("h") and next_position != position, next_position
+            if not changes and not still_history:
                 yield None
-                time.sleep(LOOK)
+                time.sleep(POLL_SECONDS)
 
     def stats(self, where: LogFilter, by: str) -> Stats:
         with self._store.reading() as connection:
@@ -173,18 +173,18 @@ class LocalClient:
 
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[ResendResult]:
         with self._store.reading() as connection:
-            whole = [delivery_log.find_id(connection, part) for part in ids]
+            delivery_ids = [delivery_log.find_id(connection, part) for part in ids]
         results = self._store.write(
             lambda connection: outbox.resend(
-                connection, whole, _who(), now(), again=again, enabled=self._audience.enabled
+                connection, delivery_ids, _command_line_user(), now(), again=again, enabled=self._audience.enabled
             )
         )
-        return [ResendResult(id=one.delivery_id, why_not=one.why_not) for one in results]
+        return [ResendResult(id=item.delivery_id, why_not=item.why_not) for item in results]
 
     def dispatch(self) -> Dispatched:
-        tally = self._dispatcher.run_once()
+        counts = self._dispatcher.run_once()
         return Dispatched(
-            attempted=tally.attempted, success=tally.success, retrying=tally.retrying, failed=tally.failed
+            attempted=counts.attempted, success=counts.success, retrying=counts.retrying, failed=counts.failed
         )
 
     def event_types(self) -> list[EventTypeInfo]:
@@ -200,15 +200,15 @@ class LocalClient:
         ]
 
     def preferences(self, user: str) -> Prefs:
-        return self._store.write(lambda connection: preferences.get(connection, _named(connection, user), now()))
+        return self._store.write(lambda connection: preferences.get(connection, _user_id(connection, user), now()))
 
     def set_preferences(self, user: str, changes: Mapping[str, Any]) -> Prefs:
         return self._store.write(
-            lambda connection: preferences.update(connection, _named(connection, user), changes, now())
+            lambda connection: preferences.update(connection, _user_id(connection, user), changes, now())
         )
 
     def reset_preferences(self, user: str) -> Prefs:
-        return self._store.write(lambda connection: preferences.reset(connection, _named(connection, user), now()))
+        return self._store.write(lambda connection: preferences.reset(connection, _user_id(connection, user), now()))
 
     def all_preferences(self, page: int, limit: int) -> list[Prefs]:
         with self._store.reading() as connection:
@@ -250,15 +250,15 @@ class LocalClient:
         return self._store.write(lambda connection: users.revoke_token(connection, id_part, now()))
 
 
-def _who() -> str:
-    """Who sits at the command line, for the attempt's record."""
+def _command_line_user() -> str:
+    """Return the name of the operating system's user, for the attempt's record."""
     try:
         return f"{getpass.getuser()} (command line)"
     except (KeyError, OSError):
-        # A container's user without a name.
+        # The user of a container may have no name.
         return f"uid {os.getuid()} (command line)"
 
 
-def _named(connection: Connection, user: str) -> str:
-    """The id of the user who goes by this id or email. Raises NotFound."""
+def _user_id(connection: Connection, user: str) -> str:
+    """Return the id of the user with this id or email. Raises NotFound."""
     return users.find_user(connection, user).id

@@ -1,4 +1,4 @@
-"""A client that speaks to an `alertctl serve`. Imports neither SQLAlchemy nor pydantic."""
+"""A client of an `alertctl serve`. Imports neither SQLAlchemy nor pydantic, to start fast."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from alertctl.addresses import email_key
-from alertctl.client.answers import listed, read_as
-from alertctl.client.calls import Calls
-from alertctl.client.server_config import Server
+from alertctl.client.calls import Calls, parse_as, parse_items
+from alertctl.client.server_config import ServerConfig
 from alertctl.errors import NotAllowed, NotFound, Unreachable
 from alertctl.schemas import (
     BODY_OPTIONS,
@@ -40,20 +39,20 @@ from alertctl.schemas import (
 )
 
 T = TypeVar("T")
-FIRST_TRY = 12.0
-"""Seconds that a server's daemon gets for a first try at each of an event's deliveries: one attempt, and some."""
-LONGEST_POLL = 25.0
-"""Seconds of one call that waits: servers allow 30, proxies hang up on longer silence."""
-AT_ONCE = 1000
-"""Deliveries that one call sends again, users or tokens that one call lists."""
-MOVING = ("pending", "sending")
-"""Statuses of a delivery that has had no verdict yet."""
+FIRST_ATTEMPT_SECONDS = 12.0
+"""Seconds to wait for the first attempt at each of an event's deliveries: a bit longer than one attempt."""
+MAX_POLL = 25.0
+"""Longest wait of one call in seconds: servers allow 30, and proxies close connections that are silent for longer."""
+MAX_BATCH = 1000
+"""Most deliveries that one call resends, or users or tokens that one call lists."""
+IN_PROGRESS = ("pending", "sending")
+"""Statuses of a delivery without a result."""
 
 
 class RemoteClient:
-    """Calls a server; what it can't do is an error with the same words and exit code as on the database."""
+    """Calls a server. Errors have the same messages and exit codes as those of LocalClient."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ServerConfig) -> None:
         self._server = server
         self._calls = Calls(server)
 
@@ -67,48 +66,50 @@ class RemoteClient:
         self._calls.close()
 
     def publish(self, request: PublishRequest) -> EventReceipt:
-        # With a key a repeat after a lost answer records nothing more.
+        # With a key, a retry after a lost reply records nothing twice.
         key = request.idempotency_key or f"once-{os.urandom(16).hex()}"
-        answer = self._calls.ask("POST", "/events", _body(request), headers={"Idempotency-Key": key})
+        answer = self._calls.request("POST", "/events", _body(request), headers={"Idempotency-Key": key})
         read = {"created": True, **answer.data} if isinstance(answer.data, dict) else answer.data
-        receipt = read_as(EventReceipt, read, self._server)
+        receipt = parse_as(EventReceipt, read, self._server)
         if answer.headers.get("idempotent-replayed") != "true" or answer.repeated:
             return receipt
-        # As they stand now: the answer has them as they were recorded.
+        # Read the current state: the reply has the deliveries as they were when recorded.
         now = self._state(receipt.event_id, 0.0, "tried")
         return replace(receipt, created=False, deliveries=now.deliveries, warnings=[])
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[DeliveryItem]:
-        until, ends = ("tried", FIRST_TRY) if wait is None else ("final", wait)
-        deadline = time.monotonic() + ends
+        until, seconds = ("tried", FIRST_ATTEMPT_SECONDS) if wait is None else ("final", wait)
+        deadline = time.monotonic() + seconds
         while True:
-            left = max(0.0, deadline - time.monotonic())
-            state = self._state(event_id, min(left, LONGEST_POLL), until)
-            over = state.final or (wait is None and all(one.status not in MOVING for one in state.deliveries))
-            if over or left <= LONGEST_POLL:
+            remaining = max(0.0, deadline - time.monotonic())
+            state = self._state(event_id, min(remaining, MAX_POLL), until)
+            is_finished = state.final or (
+                wait is None and all(item.status not in IN_PROGRESS for item in state.deliveries)
+            )
+            if is_finished or remaining <= MAX_POLL:
                 return state.deliveries
 
     def _state(self, event_id: str, wait: float, until: str) -> EventState:
-        found = self._calls.get(f"/events/{quote(event_id, safe='')}", {"wait": wait, "until": until}, patience=wait)
-        return read_as(EventState, found, self._server)
+        data = self._calls.get(f"/events/{quote(event_id, safe='')}", {"wait": wait, "until": until}, wait=wait)
+        return parse_as(EventState, data, self._server)
 
     def preview(self, request: PublishRequest) -> list[Rendered]:
         headers = {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else {}
-        answer = self._calls.ask("POST", "/events/preview", _body(request), headers=headers)
-        return listed(Rendered, answer.data, self._server)
+        answer = self._calls.request("POST", "/events/preview", _body(request), headers=headers)
+        return parse_items(Rendered, answer.data, self._server)
 
     def test(self, channel: str, to: str | None) -> ConnectivityTestResult:
-        answer = self._calls.ask("POST", "/test", {"channel": channel, "to": to}, repeat=False)
+        answer = self._calls.request("POST", "/test", {"channel": channel, "to": to}, repeat=False)
         delivery_id = answer.headers.get("content-location", "").rpartition("/")[2]
-        known = {"delivery_id": delivery_id, **answer.data} if isinstance(answer.data, dict) else answer.data
-        result = read_as(ConnectivityTestResult, known, self._server)
+        fields = {"delivery_id": delivery_id, **answer.data} if isinstance(answer.data, dict) else answer.data
+        result = parse_as(ConnectivityTestResult, fields, self._server)
         try:
-            whole = self.show(delivery_id)
+            delivery = self.show(delivery_id)
         except (NotAllowed, NotFound):
-            # The log is for admins; the sentence says enough.
+            # Only admins can read the log; the message is enough.
             return result
-        said = whole.attempt_log[-1].answer if whole.attempt_log else None
-        return replace(result, error=whole.error, answer=said)
+        answer_text = delivery.attempt_log[-1].answer if delivery.attempt_log else None
+        return replace(result, error=delivery.error, answer=answer_text)
 
     def log(self, where: LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None) -> Page:
         query = {**_query(where), "limit": limit, "page": None if page == 1 else page, "cursor": cursor}
@@ -116,10 +117,10 @@ class RemoteClient:
         return self._read(Page, self._calls.get("/delivery-log", query))
 
     def show(self, id_part: str) -> DeliveryDetail:
-        return self._read(DeliveryDetail, self._calls.get(f"/delivery-log/{_delivery(id_part)}"))
+        return self._read(DeliveryDetail, self._calls.get(f"/delivery-log/{_delivery_path(id_part)}"))
 
     def rendered(self, id_part: str) -> Rendered:
-        return self._read(Rendered, self._calls.get(f"/delivery-log/{_delivery(id_part)}/rendered"))
+        return self._read(Rendered, self._calls.get(f"/delivery-log/{_delivery_path(id_part)}/rendered"))
 
     def follow(self, where: LogFilter) -> Iterator[DeliveryItem | None]:
         from alertctl.client.sse import follow
@@ -131,37 +132,37 @@ class RemoteClient:
 
     def prune(self, older: timedelta | None, *, dry_run: bool = False) -> Pruned:
         days = None if older is None else older / timedelta(days=1)
-        asked = {"older_than_days": days, "dry_run": dry_run}
-        return self._read(Pruned, self._calls.ask("POST", "/delivery-log/prune", asked, repeat=dry_run).data)
+        body = {"older_than_days": days, "dry_run": dry_run}
+        return self._read(Pruned, self._calls.request("POST", "/delivery-log/prune", body, repeat=dry_run).data)
 
     def status(self) -> StatusReport:
-        found = self._read(StatusReport, self._calls.get("/status"))
-        return replace(found, where=f"server {self._server.root} ({found.where})")
+        report = self._read(StatusReport, self._calls.get("/status"))
+        return replace(report, where=f"server {self._server.root} ({report.where})")
 
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[ResendResult]:
         results: list[ResendResult] = []
-        for start in range(0, len(ids), AT_ONCE):
-            asked = {"ids": [_delivery(part) for part in ids[start : start + AT_ONCE]], "again": again}
-            # Not a second time once it went out: what has gone meanwhile would go again.
-            answer = self._calls.ask("POST", "/delivery-log/retry", asked, repeat=False)
-            results += listed(ResendResult, answer.data, self._server)
+        for start in range(0, len(ids), MAX_BATCH):
+            body = {"ids": [_delivery_path(part) for part in ids[start : start + MAX_BATCH]], "again": again}
+            # No retry once it was sent: it would resend deliveries that have arrived since.
+            answer = self._calls.request("POST", "/delivery-log/retry", body, repeat=False)
+            results += parse_items(ResendResult, answer.data, self._server)
         return results
 
     def dispatch(self) -> Dispatched:
-        """The server's daemon sends what is due; this waits for it, and counts what became of it."""
+        """Wait while the server's daemon sends what is due, and count the results."""
         deadline = time.monotonic() + self._server.timeout
         total = Dispatched(attempted=0, success=0, retrying=0, failed=0)
         while True:
-            left = max(0.0, deadline - time.monotonic())
-            wait = min(left, LONGEST_POLL)
-            answer = self._calls.ask("POST", "/dispatch", query={"wait": wait}, patience=wait)
-            total = _sum(total, self._read(Dispatched, answer.data))
-            if left <= LONGEST_POLL or answer.data.get("due") is not True:
+            remaining = max(0.0, deadline - time.monotonic())
+            wait = min(remaining, MAX_POLL)
+            answer = self._calls.request("POST", "/dispatch", query={"wait": wait}, wait=wait)
+            total = _add(total, self._read(Dispatched, answer.data))
+            if remaining <= MAX_POLL or answer.data.get("due") is not True:
                 return total
 
     def event_types(self) -> list[EventTypeInfo]:
-        found = self._calls.get("/events")
-        return listed(EventTypeInfo, {"items": found}, self._server)
+        data = self._calls.get("/events")
+        return parse_items(EventTypeInfo, {"items": data}, self._server)
 
     def preferences(self, user: str) -> Prefs:
         return self._prefs("GET", user)
@@ -172,32 +173,32 @@ class RemoteClient:
     def reset_preferences(self, user: str) -> Prefs:
         return self._prefs("POST", user, "/reset")
 
-    def _prefs(self, method: str, user: str, more: str = "", body: Any = None) -> Prefs:
-        # One's own are everybody's to change, others' are for admins.
-        path = "/preferences" if email_key(user.strip()) in self._me else f"/admin/preferences/{_user(user)}"
-        return self._flat(self._calls.ask(method, f"{path}{more}", body).data)
+    def _prefs(self, method: str, user: str, suffix: str = "", body: Any = None) -> Prefs:
+        # Every user may change their own preferences; only admins those of others.
+        path = "/preferences" if email_key(user.strip()) in self._me else f"/admin/preferences/{_user_path(user)}"
+        return self._parse_preferences(self._calls.request(method, f"{path}{suffix}", body).data)
 
-    def _flat(self, found: Any) -> Prefs:
-        if not isinstance(found, dict):
+    def _parse_preferences(self, data: Any) -> Prefs:
+        if not isinstance(data, dict):
             raise Unreachable(f"{self._server.root} answers what no alertctl does (no preferences)")
-        return found
+        return data
 
     @cached_property
     def _me(self) -> tuple[str, str]:
-        """The caller's id and email."""
-        found = self._calls.get("/me")
-        known = found if isinstance(found, dict) else {}
-        return str(known.get("id")), str(known.get("email") or known.get("id"))
+        """Return the caller's id and email."""
+        data = self._calls.get("/me")
+        fields = data if isinstance(data, dict) else {}
+        return str(fields.get("id")), str(fields.get("email") or fields.get("id"))
 
     def all_preferences(self, page: int, limit: int) -> list[Prefs]:
-        found = self._calls.get("/admin/preferences", {"page": page, "limit": limit})
-        return [self._flat(one) for one in listed(dict, found, self._server)]
+        data = self._calls.get("/admin/preferences", {"page": page, "limit": limit})
+        return [self._parse_preferences(item) for item in parse_items(dict, data, self._server)]
 
     def users(self) -> list[UserItem]:
-        return list(self._everything(UserItem, "/admin/users"))
+        return list(self._all_pages(UserItem, "/admin/users"))
 
     def add_user(self, email: str, role: str) -> UserItem:
-        answer = self._calls.ask("POST", "/admin/users", {"email": email, "role": role}, repeat=False)
+        answer = self._calls.request("POST", "/admin/users", {"email": email, "role": role}, repeat=False)
         return self._read(UserItem, answer.data)
 
     def set_role(self, user: str, role: str) -> UserItem:
@@ -207,10 +208,12 @@ class RemoteClient:
         return self._change(user, {"email": email})
 
     def unlink_user(self, user: str) -> UserItem:
-        return self._read(UserItem, self._calls.ask("DELETE", f"/admin/users/{_user(user)}/identity").data)
+        return self._read(UserItem, self._calls.request("DELETE", f"/admin/users/{_user_path(user)}/identity").data)
 
     def remove_user(self, user: str) -> UserItem:
-        return self._read(UserItem, self._calls.ask("DELETE", f"/admin/users/{_user(user)}", repeat=False).data)
+        return self._read(
+            UserItem, self._calls.request("DELETE", f"/admin/users/{_user_path(user)}", repeat=False).data
+        )
 
     def disable_user(self, user: str) -> UserItem:
         return self._change(user, {"disabled": True})
@@ -219,36 +222,38 @@ class RemoteClient:
         return self._change(user, {"disabled": False})
 
     def _change(self, user: str, changes: Mapping[str, Any]) -> UserItem:
-        return self._read(UserItem, self._calls.ask("PATCH", f"/admin/users/{_user(user)}", dict(changes)).data)
+        return self._read(
+            UserItem, self._calls.request("PATCH", f"/admin/users/{_user_path(user)}", dict(changes)).data
+        )
 
     def create_token(self, user: str, role: str, expires: timedelta | None) -> tuple[TokenItem, str]:
-        asked = {"user": user, "role": role, "expires_in": None if expires is None else expires.total_seconds()}
-        made = self._calls.ask("POST", "/admin/tokens", asked, repeat=False).data
-        known = made if isinstance(made, dict) else {}
-        return self._read(TokenItem, known.get("item")), str(known.get("token", ""))
+        body = {"user": user, "role": role, "expires_in": None if expires is None else expires.total_seconds()}
+        data = self._calls.request("POST", "/admin/tokens", body, repeat=False).data
+        fields = data if isinstance(data, dict) else {}
+        return self._read(TokenItem, fields.get("item")), str(fields.get("token", ""))
 
     def tokens(self) -> list[TokenItem]:
-        return list(self._everything(TokenItem, "/admin/tokens"))
+        return list(self._all_pages(TokenItem, "/admin/tokens"))
 
     def revoke_token(self, id_part: str) -> TokenItem:
-        return self._read(TokenItem, self._calls.ask("DELETE", f"/admin/tokens/{_token(id_part)}").data)
+        return self._read(TokenItem, self._calls.request("DELETE", f"/admin/tokens/{_token_path(id_part)}").data)
 
-    def _everything(self, kind: type[T], path: str) -> Iterator[T]:
+    def _all_pages(self, kind: type[T], path: str) -> Iterator[T]:
         cursor: str | None = None
         while True:
-            found = self._calls.get(path, {"limit": AT_ONCE, "cursor": cursor})
-            yield from listed(kind, found, self._server)
-            behind = found.get("next_cursor")
-            if not behind or behind == cursor:
+            data = self._calls.get(path, {"limit": MAX_BATCH, "cursor": cursor})
+            yield from parse_items(kind, data, self._server)
+            next_cursor = data.get("next_cursor")
+            if not next_cursor or next_cursor == cursor:
                 return
-            cursor = str(behind)
+            cursor = str(next_cursor)
 
     def _read(self, kind: type[T], data: Any) -> T:
-        return read_as(kind, data, self._server)
+        return parse_as(kind, data, self._server)
 
 
 def _body(request: PublishRequest) -> dict[str, Any]:
-    """Return the body of POST /events. Its times are in full: those of an answer are cut to the second."""
+    """Return the body of POST /events, with times in full precision."""
     options = {name: getattr(request, name) for name in BODY_OPTIONS}
     return request.fields | {
         name: value.isoformat() if isinstance(value, datetime) else value
@@ -258,42 +263,42 @@ def _body(request: PublishRequest) -> dict[str, Any]:
 
 
 def _query(where: LogFilter) -> dict[str, str]:
-    return {name: _text(value) for name, value in where.given().items()}
+    return {name: _parameter(value) for name, value in where.conditions().items()}
 
 
-def _text(value: Any) -> str:
+def _parameter(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     return "true" if value is True else str(value)
 
 
-def _delivery(part: str) -> str:
+def _delivery_path(part: str) -> str:
     if not re.fullmatch(r"[0-9a-f-]{1,36}", part.strip().lower()):
         raise NotFound(f"{part[:60]!r} is not an id or a part of one (letters a-f, digits, dashes)")
     return part.strip().lower()
 
 
-def _token(part: str) -> str:
+def _token_path(part: str) -> str:
     if not re.fullmatch(r"[0-9a-f-]{1,36}", part.strip().lower()):
         raise NotFound(f"{part[:60]!r} is not a token's id or a part of one: alertctl token list shows them")
     return part.strip().lower()
 
 
-def _user(user: str) -> str:
-    """A user's name as a part of a path."""
-    word = email_key(user.strip())
-    if not word or not word.isprintable():
+def _user_path(user: str) -> str:
+    """Return a user's id or email as a part of a path. Raises NotFound if it can be neither."""
+    name = email_key(user.strip())
+    if not name or not name.isprintable():
         raise NotFound(f"{user[:80]!r} is no user's id or email")
-    if "/" in word or set(word) == {"."}:
-        # No email that we take, no id; and a path that means another one.
+    if "/" in name or set(name) == {"."}:
+        # Neither an id nor a valid email, and in a path it would mean another resource.
         raise NotFound(f"{user[:80]!r} is no user's id or email: alertctl user list shows them")
-    return quote(word, safe="@")
+    return quote(name, safe="@")
 
 
-def _sum(one: Dispatched, other: Dispatched) -> Dispatched:
+def _add(total: Dispatched, more: Dispatched) -> Dispatched:
     return Dispatched(
-        attempted=one.attempted + other.attempted,
-        success=one.success + other.success,
-        retrying=one.retrying + other.retrying,
-        failed=one.failed + other.failed,
+        attempted=total.attempted + more.attempted,
+        success=total.success + more.success,
+        retrying=total.retrying + more.retrying,
+        failed=total.failed + more.failed,
     )

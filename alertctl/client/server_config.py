@@ -1,4 +1,4 @@
-"""Which server the settings name, if any. Light: pydantic is not asked."""
+"""Read the server's address and credentials from the settings, without importing pydantic."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from alertctl.config.validators import credential, quoted, server_root, text, ur
 from alertctl.errors import ConfigError
 
 TIMEOUT = 30.0
-"""Seconds that a call waits, repeats included, unless ALERTCTL_TIMEOUT says more."""
+"""Seconds that a call may take, retries included, unless ALERTCTL_TIMEOUT is set."""
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """An `alertctl serve`: its address without a slash at the end, and how to speak to it. `timeout` in seconds."""
+class ServerConfig:
+    """How to reach an `alertctl serve`: `url` has no slash at the end, `timeout` is in seconds."""
 
     url: str
     token: str = field(default="", repr=False)
@@ -29,28 +29,28 @@ class Server:
 
     @property
     def root(self) -> str:
-        """The address without the routes' common part."""
+        """Return the address without the prefix of the routes."""
         return server_root(self.url)
 
 
-def server_of(values: Mapping[str, Value]) -> Server | None:
-    """The server that these settings name (see `config.read`), None when they mean the database.
+def server_of(values: Mapping[str, Value]) -> ServerConfig | None:
+    """Return the server that these settings name (see `config.read`), None when they name a database.
 
-    Raises ConfigError with one line for each mistake, in the words of `config.load`; an address that the working
-    folder may not set (see `config.trust`) is one.
+    Raises ConfigError with one line for each mistake, worded like those of `config.load`. An address that the working
+    folder may not set (see `config.trust`) is a mistake.
     """
     if "ALERTCTL_SERVER" not in values or blank(values["ALERTCTL_SERVER"].raw):
         return None
-    ours = {name: values[name] for name, _ in _CHECKS.values() if name in values}
-    problems = [f"{name}: {refusal.message}" for name, refusal in refuse_addresses(ours, {}).items()]
-    found = {field: _checked(name, check, values, problems) for field, (name, check) in _CHECKS.items()}
+    server_values = {name: values[name] for name, _ in _CHECKS.values() if name in values}
+    problems = [f"{name}: {refusal.message}" for name, refusal in refuse_addresses(server_values, {}).items()]
+    fields = {field: _check_setting(name, check, values, problems) for field, (name, check) in _CHECKS.items()}
     if problems:
         raise ConfigError(problems)
-    return Server(**{field: value for field, value in found.items() if value is not None})
+    return ServerConfig(**{field: value for field, value in fields.items() if value is not None})
 
 
-def _checked(name: str, check: Callable[[object], Any], values: Mapping[str, Value], problems: list[str]) -> Any:
-    """The setting's value, None when it isn't set or wrong; what is wrong is then in `problems`."""
+def _check_setting(name: str, check: Callable[[object], Any], values: Mapping[str, Value], problems: list[str]) -> Any:
+    """Return the setting's value, None when it isn't set or is wrong; adds a mistake to `problems`."""
     value = values.get(name)
     if value is None or blank(value.raw):
         return None

@@ -1,4 +1,4 @@
-"""Following a server's delivery log: a stream that is taken up again where it broke, as often as it takes."""
+"""Follow a server's delivery log over Server-Sent Events, reconnecting as often as necessary."""
 
 from __future__ import annotations
 
@@ -12,137 +12,138 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from alertctl.client.answers import read_as
-from alertctl.client.calls import PERMANENT, Calls, explain
+from alertctl.client.calls import PERMANENT, Calls, explain, parse_as
 from alertctl.errors import AlertctlError, Unreachable
 from alertctl.http.errors import HttpError
 from alertctl.schemas import DeliveryItem
 
 log = logging.getLogger("alertctl.client")
-AHEAD = 1000
-"""Deliveries that are read before somebody takes them."""
-BREATH = 0.5
-"""Seconds after which a quiet stream says that it is quiet."""
-LONGEST_WAIT = 5.0
-"""Seconds between two tries at a server that is away."""
-SAID_AFTER = 2.0
-"""Seconds of silence after which somebody who follows is told."""
-LONGEST_LINE = 4_000_000
-"""Bytes of one line of a stream."""
+QUEUE_SIZE = 1000
+"""Deliveries that are read ahead of the consumer."""
+IDLE_SECONDS = 0.5
+"""Seconds without an event after which `follow` yields None."""
+MAX_BACKOFF = 5.0
+"""Longest time in seconds between two tries to reconnect."""
+WARN_AFTER = 2.0
+"""Seconds without a connection after which a warning is logged."""
+MAX_LINE = 4_000_000
+"""Longest line of a stream in bytes."""
 
 
 def follow(calls: Calls, query: Mapping[str, Any]) -> Iterator[DeliveryItem | None]:
-    """Deliveries as they come, None while nothing does. Raises what the server refuses it with, and Unreachable when
-    it wasn't reached in the beginning."""
+    """Yield deliveries as they change, and None while nothing changes.
+
+    Raises the error that the server answers, and Unreachable when the first connection fails.
+    """
     listener = _Listener(calls, query)
     listener.start()
     try:
         while True:
             try:
-                news = listener.heard.get(timeout=BREATH)
+                item = listener.received.get(timeout=IDLE_SECONDS)
             except queue.Empty:
                 yield None
                 continue
-            if isinstance(news, AlertctlError):
-                raise news
-            yield news
+            if isinstance(item, AlertctlError):
+                raise item
+            yield item
     finally:
         listener.stop()
 
 
 class _Listener(threading.Thread):
-    """Reads the stream, and takes it up again; what it hears goes into `heard`, an error is the last."""
+    """Reads the stream and reconnects. Puts each delivery into `received`; an error is the last item."""
 
     def __init__(self, calls: Calls, query: Mapping[str, Any]) -> None:
         super().__init__(name="alertctl-follow", daemon=True)
-        self.heard: queue.Queue[DeliveryItem | AlertctlError] = queue.Queue(AHEAD)
+        self.received: queue.Queue[DeliveryItem | AlertctlError] = queue.Queue(QUEUE_SIZE)
         self._calls, self._query = calls, query
-        self._ended = threading.Event()
-        self._last = ""
+        self._stopping = threading.Event()
+        self._last_event_id = ""
         self._first_try = time.monotonic()
         self._reached = False
 
     def stop(self) -> None:
-        """End it within a second or so; nothing is heard any more from now on."""
-        self._ended.set()
+        """Stop within about a second; nothing more is put into `received`."""
+        self._stopping.set()
 
     def run(self) -> None:
         try:
             self._run()
         except AlertctlError as error:
-            self._tell(error)
+            self._put(error)
         except Exception as error:
-            self._tell(Unreachable(f"{self._calls.server.root}: {type(error).__name__}: {error}"))
+            self._put(Unreachable(f"{self._calls.server.root}: {type(error).__name__}: {error}"))
 
     def _run(self) -> None:
-        broke, tries, said = time.monotonic(), 0, False
-        while not self._ended.is_set():
+        failing_since, tries, warned = time.monotonic(), 0, False
+        while not self._stopping.is_set():
             try:
-                self._listen()
-                broke, tries, said = time.monotonic(), 0, False
-                why = f"{self._calls.server.root} ended the stream"
+                self._read_stream()
+                failing_since, tries, warned = time.monotonic(), 0, False
+                cause = f"{self._calls.server.root} ended the stream"
             except (HttpError, Unreachable) as error:
-                why = str(error)
+                cause = str(error)
                 if isinstance(error, HttpError):
-                    why = f"{self._calls.server.root} can't be reached: {explain(error, self._calls.server)}"
-                self._give_up(error, why)
-            if not said and time.monotonic() - broke > SAID_AFTER and not self._ended.is_set():
-                log.warning("%s; trying again", why)
-                said = True
-            self._ended.wait(min(0.2 * 2**tries, LONGEST_WAIT) * random.uniform(0.5, 1.0))
+                    cause = f"{self._calls.server.root} can't be reached: {explain(error, self._calls.server)}"
+                self._raise_unless_reached(error, cause)
+            if not warned and time.monotonic() - failing_since > WARN_AFTER and not self._stopping.is_set():
+                log.warning("%s; trying again", cause)
+                warned = True
+            self._stopping.wait(min(0.2 * 2**tries, MAX_BACKOFF) * random.uniform(0.5, 1.0))
             tries = min(tries + 1, 10)
 
-    def _give_up(self, error: HttpError | Unreachable, why: str) -> None:
-        """A stream that never was ends like any call; one that was is taken up again for as long as it takes."""
+    def _raise_unless_reached(self, error: HttpError | Unreachable, cause: str) -> None:
+        """Raise if the server was never reached and a retry is pointless. An interrupted stream is retried forever."""
         if self._reached:
             return
         timed_out = time.monotonic() - self._first_try > self._calls.server.timeout
         if isinstance(error, HttpError) and (error.code in PERMANENT or timed_out):
-            raise Unreachable(why)
+            raise Unreachable(cause)
         if isinstance(error, Unreachable) and timed_out:
             raise error
 
-    def _listen(self) -> None:
-        """One stream until it ends or breaks, without complaint once there was one."""
-        headers = {"Last-Event-ID": self._last} if self._last else {}
-        events = _Events(self._hear)
+    def _read_stream(self) -> None:
+        """Read one stream until it ends or breaks."""
+        headers = {"Last-Event-ID": self._last_event_id} if self._last_event_id else {}
+        parser = _EventParser(self._handle_event)
         self._calls.stream(
             "/delivery-log/stream",
             self._query,
             headers,
-            opened=self._open,
-            received=events.feed,
-            stopped=self._ended.is_set,
+            opened=self._mark_reached,
+            received=parser.feed,
+            stopped=self._stopping.is_set,
         )
 
-    def _open(self) -> None:
+    def _mark_reached(self) -> None:
         self._reached = True
 
-    def _hear(self, event: Mapping[str, str]) -> None:
+    def _handle_event(self, event: Mapping[str, str]) -> None:
         if event.get("event") == "delivery" and event.get("data"):
-            self._tell(read_as(DeliveryItem, json.loads(event["data"]), self._calls.server))
-        if not self._ended.is_set():
-            self._last = event.get("id", self._last)
+            self._put(parse_as(DeliveryItem, json.loads(event["data"]), self._calls.server))
+        if not self._stopping.is_set():
+            self._last_event_id = event.get("id", self._last_event_id)
 
-    def _tell(self, news: DeliveryItem | AlertctlError) -> None:
-        while not self._ended.is_set():
+    def _put(self, item: DeliveryItem | AlertctlError) -> None:
+        while not self._stopping.is_set():
             with contextlib.suppress(queue.Full):
-                self.heard.put(news, timeout=BREATH)
+                self.received.put(item, timeout=IDLE_SECONDS)
                 return
 
 
-class _Events:
-    """Reads the events of a stream (WHATWG HTML, 9.2.6) from its pieces, and hands each on."""
+class _EventParser:
+    """Parses the chunks of a stream into events (WHATWG HTML, 9.2.6) and passes each to `handle`."""
 
-    def __init__(self, hear: Callable[[Mapping[str, str]], None]) -> None:
-        self._hear = hear
+    def __init__(self, handle: Callable[[Mapping[str, str]], None]) -> None:
+        self._handle_event = handle
         self._event: dict[str, str] = {}
-        self._rest = b""
+        self._incomplete_line = b""
 
-    def feed(self, piece: bytes) -> None:
-        """Raises HttpError for a line that doesn't end."""
-        *lines, self._rest = (self._rest + piece).split(b"\n")
-        if len(self._rest) > LONGEST_LINE:
+    def feed(self, chunk: bytes) -> None:
+        """Parse a chunk. Raises HttpError for a line that is too long."""
+        *lines, self._incomplete_line = (self._incomplete_line + chunk).split(b"\n")
+        if len(self._incomplete_line) > MAX_LINE:
             raise HttpError("endless_reply", "a line of the stream doesn't end", sent=True)
         for line in lines:
             name, _, value = line.rstrip(b"\r").decode("utf-8", "replace").partition(":")
@@ -150,4 +151,4 @@ class _Events:
                 self._event[name] = value.removeprefix(" ")
             elif not line.strip() and self._event:
                 event, self._event = self._event, {}
-                self._hear(event)
+                self._handle_event(event)

@@ -1,4 +1,4 @@
-"""Checks of an event without a database or a server."""
+"""Validate an event without a database or a server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def check_event(request: PublishRequest) -> None:
-    """Check what database and server would refuse; costs the imports of both. Raises InvalidEvent."""
+    """Raise InvalidEvent for an event that the database or server would refuse. Imports the database libraries."""
     from alertctl.publish import prepare
     from alertctl.routing import Audience
 

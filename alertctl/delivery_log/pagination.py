@@ -53,7 +53,7 @@ def page(
 def total(connection: Connection, where: LogFilter) -> int | None:
     """How many deliveries fit a settled filter, exactly: from the kept counts where they can tell, else counted along
     an index. None with `grep` in a log so long that no page looks through all of it."""
-    given = where.given().keys()
+    given = where.conditions().keys()
     if grep_end(connection, where, Part(1)):
         return None
     if given - {"final"} <= COUNTED.keys():
@@ -68,7 +68,7 @@ def total(connection: Connection, where: LogFilter) -> int | None:
 
 
 def _kept(where: LogFilter) -> ColumnElement[int]:
-    given = where.given()
+    given = where.conditions()
     same = [column == given[name] for name, column in COUNTED.items() if name in given]
     return select(func.coalesce(func.sum(tally.c.number), 0)).where(*same).scalar_subquery()
 

@@ -77,7 +77,7 @@ def ordered(
     rest = [*times(where), *others(where, by_index=by_index), *more]
     if about(where):
         return _of_events(connection, where, columns, part, [*hidden(connection, where), *rest])
-    names, given = way(where), where.given()
+    names, given = way(where), where.conditions()
     within, order = _range(connection, [(COLUMNS[name], given[name]) for name in names], delivery.c.id, part)
     rows = select(*columns).where(*within, *hidden(connection, where, names), *rest)
     return connection.execute(part.of(rows, *order)).all()
@@ -99,19 +99,19 @@ def behind(one: str) -> str:
 
 def way(where: LogFilter) -> tuple[str, ...]:
     """The columns of the index that leaves the fewest rows; none: the order of the ids themselves."""
-    given = where.given().keys()
+    given = where.conditions().keys()
     return next((names for names in WAYS if given >= set(names)), ())
 
 
 def counting(connection: Connection, where: LogFilter) -> list[ColumnElement[bool]]:
     """The values that are asked for, where the order doesn't matter."""
-    names, given = way(where), where.given()
+    names, given = way(where), where.conditions()
     return [*(COLUMNS[name] == given[name] for name in names), *hidden(connection, where, names)]
 
 
 def hidden(connection: Connection, where: LogFilter, but: Collection[str] = ()) -> list[ColumnElement[bool]]:
     """The values that are asked for, `but` some, so that SQLite takes no index for their sake."""
-    given = where.given()
+    given = where.conditions()
     asked = [(column, given[name]) for name, column in COLUMNS.items() if name in given and name not in but]
     if connection.dialect.name != "sqlite":
         return [column == value for column, value in asked]

@@ -43,7 +43,7 @@ class Answer:
 
 @dataclass
 class Lab:
-    """Where the API listens, what it stands on, and what it told the rest of the daemon."""
+    """A running API: its address, its store, and its calls into the rest of the daemon."""
 
     store: Store
     writer: Writer
@@ -56,17 +56,17 @@ class Lab:
     tokens: dict[str, str] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=lambda: {"database": "ok", "scheduler": "off"})
     result: ConnectivityTestResult = ARRIVED
-    talking: threading.Event = field(default_factory=threading.Event)
-    """Not set: the provider that a test asks is silent."""
+    provider_answers: threading.Event = field(default_factory=threading.Event)
+    """Not set: the provider that a test message goes to doesn't answer."""
     stopping: bool = True
-    """As it is in a daemon that ends: a stream says where it stands and is over."""
+    """True as in a daemon that shuts down: a stream sends its position and ends."""
 
     def wake(self, _receipt: Any = None) -> None:
         self.woken += 1
 
     def test(self, channel: str, to: str | None, by: str) -> ConnectivityTestResult:
         self.tests.append((channel, to, by))
-        assert self.talking.wait(30)
+        assert self.provider_answers.wait(30)
         return self.result
 
     def services(self) -> Services:
@@ -132,7 +132,7 @@ def running(store: Store, **sections: Any) -> Iterator[Lab]:
     writer = Writer(store)
     lab = Lab(store, writer, Settings.model_validate({**on, **sections}))
     lab.tokens = {role: lab.token(role, role) for role in ROLES}
-    lab.talking.set()
+    lab.provider_answers.set()
     lab.app = create_app(lab.services())
     server = uvicorn.Server(
         uvicorn.Config(lab.app, port=0, http=HttpProtocol, lifespan="off", log_config=None, access_log=False)
@@ -155,7 +155,7 @@ def _port_of(server: uvicorn.Server) -> int:
     return int(server.servers[0].sockets[0].getsockname()[1])
 
 
-def described() -> dict[str, Any]:
+def openapi_schema() -> dict[str, Any]:
     """The API's description of itself, without a running daemon (nothing is opened)."""
     idle: Any = None
     lab = Lab(idle, idle, Settings())

@@ -14,7 +14,7 @@ from alertctl import users
 from alertctl.api.openapi import required_role
 from alertctl.db import Store, upgrade
 from alertctl.users import Role
-from tests.api.lab import BASE, ROLES, Lab, described, now, running
+from tests.api.lab import BASE, ROLES, Lab, now, openapi_schema, running
 
 OPEN = {"GET /healthz", "GET /readyz", "GET /metrics"}
 NEEDS = {
@@ -62,7 +62,7 @@ BODIES = {
     f"POST {BASE}/delivery-log/retry": {"ids": []},
     f"POST {BASE}/delivery-log/prune": {"dry_run": True},
 }
-ROUTES = [f"{method.upper()} {path}" for path, methods in described()["paths"].items() for method in methods]
+ROUTES = [f"{method.upper()} {path}" for path, methods in openapi_schema()["paths"].items() for method in methods]
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +83,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def test_every_route_is_listed_here_with_its_role(lab: Lab) -> None:
-    found = {}
+    roles = {}
     for route in lab.app.routes:
         if isinstance(route, APIRoute):
             for method in route.methods:
-                found[f"{method} {route.path}"] = required_role(route)
-    assert {name for name, role in found.items() if role is None} == OPEN
-    assert {name: str(role) for name, role in found.items() if role is not None} == NEEDS
-    assert set(ROUTES) == set(found)
+                roles[f"{method} {route.path}"] = required_role(route)
+    assert {name for name, role in roles.items() if role is None} == OPEN
+    assert {name: str(role) for name, role in roles.items() if role is not None} == NEEDS
+    assert set(ROUTES) == set(roles)
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -155,4 +155,4 @@ def test_a_tokens_last_use_is_kept(lab: Lab) -> None:
     lab.ask("GET", "/preferences", by=secret)
     # The note is written behind the answer: what the writer does next comes after it.
     tokens = lab.writer.write(users.list_tokens)
-    assert next(one for one in tokens if one.user == "used@corp.example").last_used_at is not None
+    assert next(item for item in tokens if item.user == "used@corp.example").last_used_at is not None

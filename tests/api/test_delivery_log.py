@@ -1,4 +1,4 @@
-"""The delivery log over HTTP: pages, filters, one delivery's story, sending once more."""
+"""The delivery log over HTTP: pages, filters, detail, resend, prune."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 
 from tests.api.lab import Lab
 
-NEEDED = {"id", "event_type", "channel", "status", "error", "created_at"}
+REQUIRED_FIELDS = {"id", "event_type", "channel", "status", "error", "created_at"}
 
 
 def published(lab: Lab, *targets: str, event_type: str = "rollout_advance") -> list[str]:
     answer = lab.ask("POST", "/events", {"event_type": event_type, "to": list(targets)})
-    return [one["id"] for one in answer.json["deliveries"]]
+    return [delivery["id"] for delivery in answer.json["deliveries"]]
 
 
 def test_a_page_has_the_shape_that_its_users_know(lab: Lab) -> None:
@@ -22,20 +22,20 @@ def test_a_page_has_the_shape_that_its_users_know(lab: Lab) -> None:
     assert {"items", "total", "page", "limit"} <= set(page)
     assert (page["total"], page["page"], page["limit"]) == (1, 1, 20)
     item = page["items"][0]
-    assert set(item) >= NEEDED
+    assert set(item) >= REQUIRED_FIELDS
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", item["created_at"])
 
 
 def test_pages_and_cursors_show_each_row_once_newest_first(lab: Lab) -> None:
-    ids = [one for part in range(5) for one in published(lab, f"slack:#c{part}")]
+    ids = [item_id for part in range(5) for item_id in published(lab, f"slack:#c{part}")]
     newest = ids[::-1]
     pages = [lab.ask("GET", f"/delivery-log?page={number}&limit=2").json for number in (1, 2, 3, 4)]
-    assert [one["id"] for page in pages for one in page["items"]] == newest
+    assert [delivery["id"] for page in pages for delivery in page["items"]] == newest
     assert {page["total"] for page in pages} == {5}
     seen, cursor = [], ""
     while True:
         page = lab.ask("GET", f"/delivery-log?limit=2&cursor={cursor}").json
-        seen += [one["id"] for one in page["items"]]
+        seen += [delivery["id"] for delivery in page["items"]]
         cursor = page["next_cursor"]
         if cursor is None:
             break
@@ -43,7 +43,7 @@ def test_pages_and_cursors_show_each_row_once_newest_first(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "expected"),
     [
         ("", 3),
         ("event_type=&status=&channel=&to=&since=&until=&cursor=", 3),
@@ -63,13 +63,13 @@ def test_pages_and_cursors_show_each_row_once_newest_first(lab: Lab) -> None:
         ("page=99999999999999999999999", 0),
     ],
 )
-def test_filters_narrow_the_log(lab: Lab, query: str, found: int) -> None:
+def test_filters_narrow_the_log(lab: Lab, query: str, expected: int) -> None:
     published(lab, "slack:#a", "email:a@b.example")
     published(lab, "slack:#b", event_type="safety_rollback")
     page = lab.ask("GET", f"/delivery-log?{query}").json
-    assert len(page["items"]) == found
+    assert len(page["items"]) == expected
     if "page" not in query:
-        assert page["total"] == found
+        assert page["total"] == expected
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_a_query_that_is_no_utf8_harms_nobody(lab: Lab, query: str) -> None:
     assert lab.ask("GET", f"/delivery-log?{query}").status in (200, 422)
 
 
-def test_a_delivery_is_found_by_a_part_of_its_id_and_told_whole(lab: Lab) -> None:
+def test_a_part_of_a_deliverys_id_shows_the_complete_delivery(lab: Lab) -> None:
     first, _ = published(lab, "slack:#a", "email:a@b.example")
     answer = lab.ask("GET", f"/delivery-log/{first[-12:]}")
     assert answer.status == 200
-    story = answer.json
-    assert (story["id"], story["to"], story["rule"], story["attempt_log"]) == (first, "#a", "named", [])
-    assert [one["to"] for one in story["others"]] == ["a@b.example"]
-    assert story["event"]["event_type"] == "rollout_advance"
+    detail = answer.json
+    assert (detail["id"], detail["to"], detail["rule"], detail["attempt_log"]) == (first, "#a", "named", [])
+    assert [delivery["to"] for delivery in detail["others"]] == ["a@b.example"]
+    assert detail["event"]["event_type"] == "rollout_advance"
 
 
 @pytest.mark.parametrize("id_part", ["nope", "ffffffff-ffff", "%00", "%ff", "%25", "%ed%a0%80", "a" * 3000, "%2e%2e"])
@@ -119,13 +119,13 @@ def test_an_id_of_no_delivery_is_404(lab: Lab, id_part: str) -> None:
 
 
 def test_a_failed_delivery_is_due_again_after_a_retry(lab: Lab) -> None:
-    (one,) = published(lab, "slack:#a")
+    (delivery_id,) = published(lab, "slack:#a")
     with lab.store.writing() as connection:
         connection.exec_driver_sql("UPDATE delivery SET status = 'failed', error = 'x', next_attempt_at = NULL")
     before = lab.woken
-    answer = lab.ask("POST", f"/delivery-log/{one}/retry")
+    answer = lab.ask("POST", f"/delivery-log/{delivery_id}/retry")
     assert answer.status == 200
-    assert (answer.json["id"], answer.json["status"], answer.json["error"]) == (one, "pending", None)
+    assert (answer.json["id"], answer.json["status"], answer.json["error"]) == (delivery_id, "pending", None)
     assert answer.json["next_attempt_at"] is not None
     assert set(answer.json) == set(lab.ask("GET", "/delivery-log").json["items"][0])
     assert lab.woken == before + 1
@@ -135,13 +135,13 @@ def test_a_failed_delivery_is_due_again_after_a_retry(lab: Lab) -> None:
     ("status", "again", "code"),
     [("success", "", 409), ("success", "?again=true", 200), ("sending", "?again=true", 409)],
 )
-def test_what_arrived_or_is_on_its_way_is_not_sent_twice_by_accident(
+def test_a_delivery_that_arrived_or_is_being_sent_is_not_resent_by_accident(
     lab: Lab, status: str, again: str, code: int
 ) -> None:
-    (one,) = published(lab, "slack:#a")
+    (delivery_id,) = published(lab, "slack:#a")
     with lab.store.writing() as connection:
         connection.exec_driver_sql(f"UPDATE delivery SET status = '{status}'")
-    answer = lab.ask("POST", f"/delivery-log/{one}/retry{again}")
+    answer = lab.ask("POST", f"/delivery-log/{delivery_id}/retry{again}")
     assert answer.status == code
     if code == 409:
         assert answer.json["detail"]
@@ -149,20 +149,22 @@ def test_what_arrived_or_is_on_its_way_is_not_sent_twice_by_accident(
 
 def test_the_log_in_numbers(lab: Lab) -> None:
     lab.ask("POST", "/events", {"event_type": "rollout_advance", "to": ["slack:#a", "slack:#b", "email:a@b.example"]})
-    numbers = lab.ask("GET", "/delivery-log/stats?by=channel&since=2020-01-01").json
-    assert [(one["key"], one["total"], one["waiting"]) for one in numbers["items"]] == [
+    stats = lab.ask("GET", "/delivery-log/stats?by=channel&since=2020-01-01").json
+    assert [(delivery["key"], delivery["total"], delivery["waiting"]) for delivery in stats["items"]] == [
         ("slack", 2, 2),
         ("email", 1, 1),
     ]
-    assert (numbers["by"], numbers["total"]["total"]) == ("channel", 3)
+    assert (stats["by"], stats["total"]["total"]) == ("channel", 3)
     assert lab.ask("GET", "/delivery-log/stats?by=colour").status == 422
 
 
 def test_many_are_resent_in_one_call(lab: Lab) -> None:
     lab.ask("POST", "/events", {"event_type": "rollout_advance", "to": ["slack:#a", "slack:#b"]})
-    ids = [one["id"] for one in lab.ask("GET", "/delivery-log").json["items"]]
+    ids = [delivery["id"] for delivery in lab.ask("GET", "/delivery-log").json["items"]]
     done = lab.ask("POST", "/delivery-log/retry", {"ids": ids})
-    assert [(one["id"], one["why_not"]) for one in done.json["items"]] == [(one, None) for one in ids]
+    assert [(delivery["id"], delivery["why_not"]) for delivery in done.json["items"]] == [
+        (delivery_id, None) for delivery_id in ids
+    ]
     assert lab.ask("POST", "/delivery-log/retry", {"ids": ["ffffffffffff"]}).status == 404
     assert lab.ask("POST", "/delivery-log/retry", {"ids": ids * 600}).status == 422
 
@@ -171,10 +173,10 @@ def test_a_message_can_be_looked_at_as_it_is_sent(lab: Lab) -> None:
     lab.ask(
         "POST", "/events", {"event_type": "rollout_advance", "rollout": "r1", "to": ["slack:#a", "email:a@b.example"]}
     )
-    for one in lab.ask("GET", "/delivery-log").json["items"]:
-        shown = lab.ask("GET", f"/delivery-log/{one['id']}/rendered").json
-        assert (shown["channel"], shown["to"]) == (one["channel"], one["to"])
-        assert ("blocks" in shown["message"]) == (one["channel"] == "slack")
+    for delivery in lab.ask("GET", "/delivery-log").json["items"]:
+        rendered = lab.ask("GET", f"/delivery-log/{delivery['id']}/rendered").json
+        assert (rendered["channel"], rendered["to"]) == (delivery["channel"], delivery["to"])
+        assert ("blocks" in rendered["message"]) == (delivery["channel"] == "slack")
 
 
 def test_pruning_takes_what_is_old_and_final_only(lab: Lab) -> None:
@@ -189,7 +191,7 @@ def test_more_filters_narrow_the_log(lab: Lab) -> None:
     lab.ask("POST", "/events", {"event_type": "safety_rollback", "feature_flag": "checkout-v3", "to": ["slack:#a"]})
     started = {"event_type": "experiment_lifecycle", "experiment": "cta", "action": "started"}
     lab.ask("POST", "/events", {**started, "to": ["slack:#b"]})
-    for query, found in (
+    for query, expected in (
         ("flag=checkout-v3", ["#a"]),
         ("experiment=cta", ["#b"]),
         ("grep=CHECKOUT", ["#a"]),
@@ -197,4 +199,4 @@ def test_more_filters_narrow_the_log(lab: Lab) -> None:
         ("retrying=true", []),
         ("final=false", ["#b", "#a"]),
     ):
-        assert [one["to"] for one in lab.ask("GET", f"/delivery-log?{query}").json["items"]] == found
+        assert [delivery["to"] for delivery in lab.ask("GET", f"/delivery-log?{query}").json["items"]] == expected

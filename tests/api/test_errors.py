@@ -1,4 +1,4 @@
-"""Whatever goes wrong is a problem that a person can act on."""
+"""Every error is answered with problem JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from alertctl.api.endpoints.test import AT_ONCE
+from alertctl.api.endpoints.test import MAX_RUNNING
 from alertctl.db import Store, upgrade
 from alertctl.schemas import ConnectivityTestResult
 from tests.api.lab import BASE, Answer, Lab, running
@@ -90,14 +90,14 @@ def test_a_caller_that_hangs_up_in_the_middle_of_its_body_is_no_failure_of_the_d
             assert caller.recv(1000).startswith(b"HTTP/1.1 100 ")
             caller.sendall(b'{"type": ')
     store.close()
-    assert [one.getMessage() for one in caplog.records if one.levelname in ("WARNING", "ERROR")] == []
+    assert [item.getMessage() for item in caplog.records if item.levelname in ("WARNING", "ERROR")] == []
 
 
 @pytest.mark.parametrize(
     ("route", "body"),
     [("GET /preferences", None), ("PUT /preferences", {}), ("POST /events", EVENT), ("GET /delivery-log", None)],
 )
-def test_a_database_that_is_away_is_503_and_asks_for_patience(tmp_path: Path, route: str, body: object) -> None:
+def test_an_unreachable_database_is_503_with_retry_after(tmp_path: Path, route: str, body: object) -> None:
     path = tmp_path / "away.db"
     store = Store(f"sqlite:///{path}")
     upgrade(store)
@@ -106,8 +106,8 @@ def test_a_database_that_is_away_is_503_and_asks_for_patience(tmp_path: Path, ro
         for part in tmp_path.glob("away.db*"):
             part.unlink()
         path.mkdir()
-        method, where = route.split()
-        answer = lab.ask(method, where, body)
+        method, path = route.split()
+        answer = lab.ask(method, path, body)
         is_problem(answer, 503)
         assert int(answer.headers["retry-after"]) >= 1
         assert str(tmp_path) not in answer.json["detail"]
@@ -128,16 +128,16 @@ def test_a_test_message_is_answered_with_the_truth(lab: Lab) -> None:
 
 
 def test_tests_of_a_silent_provider_hold_nobody_else_up(lab: Lab) -> None:
-    lab.talking.clear()
+    lab.provider_answers.clear()
     with ThreadPoolExecutor(60) as callers:
         calls = [callers.submit(lab.ask, "POST", "/test", {"channel": "slack"}, by="developer") for _ in range(60)]
-        refused = [one.result() for one in islice(as_completed(calls), 60 - AT_ONCE)]
+        refused = [item.result() for item in islice(as_completed(calls), 60 - MAX_RUNNING)]
         assert lab.call("GET", "/readyz", by=None).status == 200
-        lab.talking.set()
+        lab.provider_answers.set()
     for answer in refused:
         is_problem(answer, 503)
         assert int(answer.headers["retry-after"]) >= 1
-    assert sorted(one.result().status for one in calls) == [200] * AT_ONCE + [503] * (60 - AT_ONCE)
+    assert sorted(item.result().status for item in calls) == [200] * MAX_RUNNING + [503] * (60 - MAX_RUNNING)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_tests_of_a_silent_provider_hold_nobody_else_up(lab: Lab) -> None:
 def test_a_wrong_test_is_422(steady: Lab, body: object, field: str) -> None:
     answer = steady.ask("POST", "/test", body)
     is_problem(answer, 422)
-    assert field in {one["field"] for one in answer.json["errors"]}
+    assert field in {item["field"] for item in answer.json["errors"]}
 
 
 def test_the_process_says_how_it_is_without_a_token(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""The platform's own tokens: who they let in, and the many ways in which they must not."""
+"""The platform's tokens (JWT): which are accepted, as whom, and which are not."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def private(key: Any) -> bytes:
 
 
 def claims(**more: Any) -> dict[str, Any]:
-    given = {"sub": "u-1", "email": "Pat@Corp.Example", "role": "admin", "exp": int(time.time()) + 600, **more}
-    return {name: value for name, value in given.items() if value is not ...}
+    values = {"sub": "u-1", "email": "Pat@Corp.Example", "role": "admin", "exp": int(time.time()) + 600, **more}
+    return {name: value for name, value in values.items() if value is not ...}
 
 
 def shared(secret: str = SECRET, algorithm: str = "HS256", **more: Any) -> str:
@@ -100,12 +100,12 @@ def fresh(folders: pytest.TempPathFactory) -> Iterator[Store]:
 
 def test_a_first_call_registers_the_user_with_the_tokens_email(shared_lab: Lab) -> None:
     token = shared(iss="platform", aud="alertctl")
-    mine = shared_lab.ask("GET", "/preferences", by=token).json
+    preferences = shared_lab.ask("GET", "/preferences", by=token).json
     with shared_lab.store.reading() as connection:
         user = users.find_user(connection, "pat@corp.example")
-    assert (user.id, user.issuer, user.subject) == (mine["user_id"], "platform", "u-1")
+    assert (user.id, user.issuer, user.subject) == (preferences["user_id"], "platform", "u-1")
     assert status(shared_lab, token) == 200
-    assert shared_lab.ask("GET", "/preferences", by=token).json == mine
+    assert shared_lab.ask("GET", "/preferences", by=token).json == preferences
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ def test_a_first_call_registers_the_user_with_the_tokens_email(shared_lab: Lab) 
 )
 def test_claims_decide_who_it_is_and_what_they_may(claims_lab: Lab, more: dict[str, Any], code: int) -> None:
     name = uuid4().hex
-    given = {"iss": "platform", "aud": "alertctl", "sub": name, "email": f"{name}@corp.example", **more}
-    assert status(claims_lab, shared(**given)) == code
+    values = {"iss": "platform", "aud": "alertctl", "sub": name, "email": f"{name}@corp.example", **more}
+    assert status(claims_lab, shared(**values)) == code
 
 
 def test_a_platforms_user_who_is_disabled_is_let_in_no_more(shared_lab: Lab) -> None:
@@ -165,8 +165,8 @@ def me(lab: Lab, **more: Any) -> dict[str, Any]:
     """Who the platform's token with these claims is."""
     answer = lab.ask("GET", "/me", by=shared(**{"iss": "platform", "aud": "alertctl", **more}))
     assert answer.status == 200, answer.body
-    found: dict[str, Any] = answer.json
-    return found
+    user: dict[str, Any] = answer.json
+    return user
 
 
 @pytest.mark.parametrize(
@@ -200,9 +200,9 @@ def test_a_taken_email_is_logged_once_with_who_came_and_without_the_address(
 
 def test_users_of_two_issuers_stay_two_where_none_is_configured(store: Store) -> None:
     with running(store, jwt={"secret": SECRET}) as lab:
-        found = [me(lab, iss=issuer, email=...)["id"] for issuer in ("a", "b", "", ..., "a")]
-        assert len(set(found)) == 3
-        assert (found[2], found[0]) == (found[3], found[4])
+        user_ids = [me(lab, iss=issuer, email=...)["id"] for issuer in ("a", "b", "", ..., "a")]
+        assert len(set(user_ids)) == 3
+        assert (user_ids[2], user_ids[0]) == (user_ids[3], user_ids[4])
         for issuer in (7, None, ["a"], "a\0b", "x" * 256):
             assert status(lab, raw({"alg": "HS256"}, claims(iss=issuer), SECRET.encode())) == 401
 
@@ -218,7 +218,7 @@ def test_a_role_claim_counts_for_its_token_only(shared_lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "given"),
+    ("path", "claim"),
     [
         ("realm_access.roles", {"realm_access": {"roles": ["offline_access", "developer"]}}),
         ("app_metadata.role", {"app_metadata": {"role": "developer"}, "role": "authenticated"}),
@@ -227,9 +227,9 @@ def test_a_role_claim_counts_for_its_token_only(shared_lab: Lab) -> None:
         ("a.b", {"a.b": "developer", "a": {"b": "admin"}}),
     ],
 )
-def test_a_role_is_read_at_a_dotted_path(store: Store, path: str, given: dict[str, Any]) -> None:
+def test_a_role_is_read_at_a_dotted_path(store: Store, path: str, claim: dict[str, Any]) -> None:
     with running(store, jwt={"secret": SECRET, "role_claim": path}) as lab:
-        assert me(lab, **given)["role"] == "developer"
+        assert me(lab, **claim)["role"] == "developer"
         for nothing in ({}, {"realm_access": "developer"}, {"app_metadata": ["developer"]}, {"a": {"b": {}}}):
             assert me(lab, **nothing)["role"] == "viewer"
 
@@ -257,8 +257,8 @@ def test_only_a_verified_email_links(store: Store, verified: Any) -> None:
 def test_an_address_that_is_not_the_email_claim_is_not_verified(store: Store) -> None:
     with running(store, jwt={**LINKING, "email_claim": "preferred_username"}) as lab:
         lab.token("pat", "admin")
-        found = me(lab, email="eve@corp.example", preferred_username="pat@corp.example", email_verified=True)
-        assert found["id"] != lab.user_id("pat@corp.example")
+        user = me(lab, email="eve@corp.example", preferred_username="pat@corp.example", email_verified=True)
+        assert user["id"] != lab.user_id("pat@corp.example")
 
 
 def test_a_changed_email_claim_changes_the_registered_email(shared_lab: Lab) -> None:
@@ -275,15 +275,15 @@ def test_a_user_without_an_email_publishes_and_gets_no_email_until_they_name_an_
 
     def recipients() -> set[str]:
         receipt = shared_lab.ask("POST", "/events", event, by=token).json
-        return {one["to"] for one in receipt["deliveries"]} - {f"{role}@corp.example" for role in ROLES}
+        return {item["to"] for item in receipt["deliveries"]} - {f"{role}@corp.example" for role in ROLES}
 
     assert recipients() == {"#platform-alerts", "ops@corp.example"}
     shared_lab.ask("PUT", "/preferences", {"email_address": "me@corp.example"}, by=token)
     assert recipients() == {"#platform-alerts", "ops@corp.example", "me@corp.example"}
     delivery = shared_lab.ask("GET", "/delivery-log?to=me@corp.example", by=token).json["items"][0]["id"]
-    story = shared_lab.ask("GET", f"/delivery-log/{delivery}", by=token).json
-    mine = me(shared_lab, email=...)["id"]
-    assert (story["user"], story["event"]["published_by"]) == (mine, mine)
+    detail = shared_lab.ask("GET", f"/delivery-log/{delivery}", by=token).json
+    user_id = me(shared_lab, email=...)["id"]
+    assert (detail["user"], detail["event"]["published_by"]) == (user_id, user_id)
 
 
 def test_an_unlinked_or_removed_user_is_registered_anew(shared_lab: Lab) -> None:
@@ -345,11 +345,11 @@ def test_a_public_key_that_is_none_is_a_config_error(store: Store) -> None:
 
 
 def test_a_key_set_in_a_file_serves_several_kinds_of_keys(store: Store, tmp_path: Path) -> None:
-    place = tmp_path / "keys.json"
+    path = tmp_path / "keys.json"
     shared_key = {"kty": "oct", "k": b64(SECRET.encode()), "kid": "o"}
     keys = [jwk(RSA, "r"), jwk(EC, "e", alg="ES256"), jwk(OTHER_RSA, "enc", use="enc"), shared_key]
-    place.write_text(json.dumps({"keys": keys}))
-    with running(store, jwt={"jwks": str(place)}) as lab:
+    path.write_text(json.dumps({"keys": keys}))
+    with running(store, jwt={"jwks": str(path)}) as lab:
         assert status(lab, jwt.encode(claims(), private(RSA), "RS256", {"kid": "r"})) == 200
         assert status(lab, jwt.encode(claims(), private(EC), "ES256", {"kid": "e"})) == 200
         assert status(lab, jwt.encode(claims(), private(OTHER_RSA), "RS256", {"kid": "enc"})) == 401
@@ -360,10 +360,10 @@ def test_a_key_set_in_a_file_serves_several_kinds_of_keys(store: Store, tmp_path
 
 
 class _Keys(http.server.BaseHTTPRequestHandler):
-    document, code, asked = b"", 200, 0
+    document, code, requests = b"", 200, 0
 
     def do_GET(self) -> None:
-        type(self).asked += 1
+        type(self).requests += 1
         self.send_response(self.code)
         self.end_headers()
         self.wfile.write(self.document)
@@ -391,10 +391,10 @@ def test_a_key_set_at_a_url_is_fetched_once_and_again_for_unknown_keys_but_seldo
         keys.document = json.dumps({"keys": [jwk(RSA, "r")]}).encode()
         token = jwt.encode(claims(), private(RSA), "RS256", {"kid": "r"})
         assert [status(lab, token) for _ in range(3)] == [200] * 3
-        assert keys.asked == 1
-        made_up = [jwt.encode(claims(), private(RSA), "RS256", {"kid": f"x{number}"}) for number in range(5)]
-        assert [status(lab, one) for one in made_up] == [401] * 5
-        assert keys.asked == 1
+        assert keys.requests == 1
+        tokens = [jwt.encode(claims(), private(RSA), "RS256", {"kid": f"x{number}"}) for number in range(5)]
+        assert [status(lab, unknown) for unknown in tokens] == [401] * 5
+        assert keys.requests == 1
         assert status(lab, token) == 200
 
 
@@ -413,7 +413,7 @@ def test_without_a_key_no_jwt_is_accepted(lab: Lab) -> None:
     assert "JWT_" in answer.json["detail"]
 
 
-def test_a_key_that_was_added_is_found_and_one_that_was_withdrawn_is_not() -> None:
+def test_an_added_key_is_accepted_and_a_withdrawn_key_is_not() -> None:
     published = [jwk(RSA, "old")]
     keys = KeySet(lambda: json.dumps({"keys": published}).encode(), pause=0)
     keys.key("old", "RS256")
@@ -434,8 +434,8 @@ def test_a_key_set_that_is_away_for_a_while_is_remembered() -> None:
 
 def test_while_an_old_set_is_read_anew_a_known_key_waits_for_nobody() -> None:
     document = json.dumps({"keys": [jwk(RSA, "r")]}).encode()
-    answer, asked = threading.Event(), threading.Event()
-    answers = iter([lambda: True, lambda: asked.set() or answer.wait(20)])
+    answer, requested = threading.Event(), threading.Event()
+    answers = iter([lambda: True, lambda: requested.set() or answer.wait(20)])
 
     def fetch() -> bytes:
         assert next(answers)()
@@ -444,7 +444,7 @@ def test_while_an_old_set_is_read_anew_a_known_key_waits_for_nobody() -> None:
     keys = KeySet(fetch, pause=0, max_age=0)
     keys.key("r", "RS256")
     keys.key("r", "RS256")
-    assert asked.wait(20)
+    assert requested.wait(20)
     keys.key("r", "RS256")
     answer.set()
 

@@ -117,18 +117,18 @@ def test_a_page_far_beyond_the_end_is_empty(lab: Lab) -> None:
     assert lab.ask("GET", f"/admin/preferences?page={10**30}").json["items"] == []
 
 
-def test_preferences_decide_who_is_told(store: Store, clock: Any) -> None:
-    def told(event_type: str) -> list[tuple[str, str]]:
+def test_preferences_decide_who_is_notified(store: Store, clock: Any) -> None:
+    def recipients(event_type: str) -> list[tuple[str, str]]:
         with store.reading() as connection:
-            found = preferences.recipients(connection, event_type)
-            return [(one.channel, one.address) for one in found]
+            rows = preferences.recipients(connection, event_type)
+            return [(row.channel, row.address) for row in rows]
 
     user = store.write(lambda it: users.add_user(it, "dev@corp.example", "viewer", clock())).id
-    assert told("safety_rollback") == [("email", "dev@corp.example")]
-    assert told("rollout_advance") == []
+    assert recipients("safety_rollback") == [("email", "dev@corp.example")]
+    assert recipients("rollout_advance") == []
     changes = {"slack_channel": "#dev", "email_enabled": False, "notify_on_rollout_advance": True}
     store.write(lambda it: preferences.update(it, user, changes, clock()))
-    assert told("rollout_advance") == [("slack", "#dev")]
+    assert recipients("rollout_advance") == [("slack", "#dev")]
     shown = store.write(lambda it: preferences.reset(it, user, clock()))
     assert {name: shown[name] for name in DEFAULTS} == DEFAULTS
-    assert told("rollout_advance") == []
+    assert recipients("rollout_advance") == []

@@ -14,7 +14,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
 from alertctl.db import Store, upgrade
-from tests.api.lab import Lab, described, running
+from tests.api.lab import Lab, openapi_schema, running
 
 load_all_checks()
 BOUNDED = settings(
@@ -40,7 +40,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield stack.enter_context(running(store))
 
 
-DESCRIPTION = described()
+DESCRIPTION = openapi_schema()
 ROUTES = [f"{method.upper()} {path}" for path, methods in DESCRIPTION["paths"].items() for method in methods]
 
 

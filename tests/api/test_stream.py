@@ -42,13 +42,13 @@ class Stream:
         return lines
 
     def heard(self, count: int) -> list[tuple[str, str]]:
-        found: list[tuple[str, str]] = []
-        while len(found) < count:
+        events: list[tuple[str, str]] = []
+        while len(events) < count:
             for line in self._block():
                 if line.startswith("data: "):
                     item = json.loads(line[6:])
-                    found.append((item["to"], item["status"]))
-        return found
+                    events.append((item["to"], item["status"]))
+        return events
 
     def close(self) -> None:
         self._connection.close()
@@ -64,8 +64,8 @@ def stream(lab: Lab) -> Iterator[Any]:
 
     yield open_one
     lab.stopping = True
-    for one in opened:
-        one.close()
+    for item in opened:
+        item.close()
 
 
 def publish(lab: Lab, *to: str) -> None:
@@ -77,7 +77,7 @@ def deliver(lab: Lab) -> None:
     def work(connection: Any) -> None:
         taken = outbox.claim(connection, SLACK, (50,) * 4, now(), 30.0).taken
         outbox.record(
-            connection, SLACK, [AttemptResult(one, Receipt("1"), 5) for one in taken], (), 1e6, now(), lambda: 0.0
+            connection, SLACK, [AttemptResult(item, Receipt("1"), 5) for item in taken], (), 1e6, now(), lambda: 0.0
         )
 
     lab.store.write(work)
@@ -104,10 +104,10 @@ def test_a_follower_that_comes_back_misses_nothing_and_hears_nothing_twice(lab: 
     follower = stream()
     publish(lab, "slack:#a")
     assert follower.heard(1) == [("#a", "pending")]
-    place = follower.last_id
+    last_id = follower.last_id
     follower.close()
     publish(lab, "slack:#b")
-    again = stream(Last_Event_ID=place)
+    again = stream(Last_Event_ID=last_id)
     publish(lab, "slack:#c")
     assert again.heard(2) == [("#b", "pending"), ("#c", "pending")]
 
@@ -130,8 +130,8 @@ def test_a_stream_tells_nothing_more_once_its_token_is_revoked(lab: Lab, stream:
     follower = stream(Authorization=f"Bearer {token}")
     publish(lab, "slack:#a")
     assert follower.heard(1) == [("#a", "pending")]
-    (mine,) = (one["id"] for one in lab.ask("GET", "/admin/tokens").json["items"] if token.endswith(one["hint"]))
-    assert lab.ask("DELETE", f"/admin/tokens/{mine}").status == 200
+    (token_id,) = (item["id"] for item in lab.ask("GET", "/admin/tokens").json["items"] if token.endswith(item["hint"]))
+    assert lab.ask("DELETE", f"/admin/tokens/{token_id}").status == 200
     publish(lab, "slack:#b")
     assert b"#b" not in follower.reply.read()
 

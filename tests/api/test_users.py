@@ -217,9 +217,9 @@ def test_a_kelvin_sign_is_no_k(store: Store, clock: Any) -> None:
 
 def test_the_same_subject_of_two_issuers_is_two_users(store: Store, clock: Any) -> None:
     others = (Identity("https://other.example", "u-1"), Identity("", "u-1"))
-    found = [login(store, clock, None, identity).id for identity in (PAT, *others)]
-    assert len(set(found)) == 3
-    assert [login(store, clock, None, identity).id for identity in (PAT, *others)] == found
+    user_ids = [login(store, clock, None, identity).id for identity in (PAT, *others)]
+    assert len(set(user_ids)) == 3
+    assert [login(store, clock, None, identity).id for identity in (PAT, *others)] == user_ids
 
 
 def test_a_subject_that_was_recorded_before_issuers_is_bound_at_its_first_login(store: Store, clock: Any) -> None:
@@ -240,8 +240,8 @@ def test_two_first_logins_at_once_make_one_user(store: Store, clock: Any) -> Non
 
     for attempt in range(10):
         with ThreadPoolExecutor(2) as pool:
-            found = list(pool.map(first_login, range(2)))
-        assert (found[0], len(read(store, users.list_users))) == (found[1], 1), attempt
+            user_ids = list(pool.map(first_login, range(2)))
+        assert (user_ids[0], len(read(store, users.list_users))) == (user_ids[1], 1), attempt
         store.write(lambda it: users.remove_user(it, ADDRESS))
 
 
@@ -329,7 +329,7 @@ def test_the_last_admin_can_not_be_removed(store: Store, clock: Any) -> None:
         store.write(lambda it: users.remove_user(it, "a@corp.example"))
     for name in ("c", "d"):
         store.write(lambda it, name=name: users.remove_user(it, f"{name}@corp.example"))
-    assert [one.email for one in read(store, users.list_users)] == ["a@corp.example"]
+    assert [item.email for item in read(store, users.list_users)] == ["a@corp.example"]
 
 
 def test_of_two_admins_removed_at_once_one_stays(store: Store, clock: Any) -> None:
@@ -357,10 +357,10 @@ def test_users_without_an_email_are_listed_by_id(store: Store, clock: Any) -> No
     store.write(lambda it: users.add_user(it, ADDRESS, "viewer", clock()))
     names, after = [], ""
     while page := read(store, lambda it, after: users.list_users(it, after=after, limit=2), after):
-        names += [one.name for one in page]
+        names += [item.name for item in page]
         after = names[-1]
     assert sorted(names) == sorted([*ids, ADDRESS])
-    assert names == [one.name for one in read(store, users.list_users)]
+    assert names == [item.name for item in read(store, users.list_users)]
 
 
 def test_a_token_of_a_user_without_an_email_names_their_id(store: Store, clock: Any) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from alertctl.client.completion import NEWEST, PATIENCE, recent
+from alertctl.client.completion import NEWEST, TIMEOUT, recent
 from alertctl.db import Store
 from cli.lab import data, process, run
 
 SLOW = 10.0
-"""Seconds for a process on a busy machine; what it waits for is PATIENCE."""
+"""Seconds for a process on a busy machine; the code under test waits for TIMEOUT."""
 
 
 def completed(words: str, **environ: str) -> list[str]:
@@ -117,7 +117,7 @@ def test_who_never_answers_is_not_waited_for(setting, tmp_path):
         begun = time.monotonic()
         assert completed("alertctl log show ", **{setting: url, "ALERTCTL_TOKEN": f"actl_{'x' * 43}"}) == []
         assert time.monotonic() - begun < SLOW
-    assert PATIENCE < 0.5
+    assert TIMEOUT < 0.5
 
 
 # --- a real bash ---

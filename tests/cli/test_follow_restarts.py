@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from alertctl.client.remote import RemoteClient
-from alertctl.client.server_config import Server as Address
+from alertctl.client.server_config import ServerConfig as Address
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from cli.following import Follower, followers

@@ -1,4 +1,4 @@
-"""Clients of every kind on real ground: a database, a sandbox, and for remote ones a daemon on a socket."""
+"""Clients with a real database and sandbox, and for remote clients a daemon on a socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import uvicorn
 from alertctl import users
 from alertctl.client.local import LocalClient
 from alertctl.client.remote import RemoteClient
-from alertctl.client.server_config import Server
+from alertctl.client.server_config import ServerConfig
 from alertctl.config import Settings, load
 from alertctl.daemon.serve import _running
 from alertctl.db import Store, upgrade
@@ -80,7 +80,7 @@ def _port_of(server: uvicorn.Server) -> int:
 def remote_on(settings: Settings) -> Iterator[RemoteClient]:
     """A client of a daemon with these settings, with an admin's token."""
     token = token_for(settings.database.url, ADMIN, "admin")
-    with serving(settings) as address, RemoteClient(Server(address, token, timeout=20)) as client:
+    with serving(settings) as address, RemoteClient(ServerConfig(address, token, timeout=20)) as client:
         yield client
 
 
@@ -92,36 +92,38 @@ class Twins:
     remote: RemoteClient
 
     def same(self, action: Callable[[Any], Any]) -> Any:
-        """What both have to say to it, which must be the same, word for word."""
-        here, there = outcome(action, self.local), outcome(action, self.remote)
-        assert here == there, f"\n{here}\n{there}"
-        return here
+        """Return the outcome of an action on both clients. It must be the same, errors included."""
+        local_outcome, remote_outcome = outcome(action, self.local), outcome(action, self.remote)
+        assert local_outcome == remote_outcome, f"\n{local_outcome}\n{remote_outcome}"
+        return local_outcome
 
 
 @dataclass(frozen=True)
 class Refused:
-    words: str
+    message: str
     exit_code: int
 
 
 def outcome(action: Callable[[Any], Any], client: Any) -> Any:
     """The result, as JSON has it, or the error's words and exit code."""
     try:
-        found = action(client)
+        result = action(client)
     except AlertctlError as error:
         return Refused(str(error), error.exit_code)
-    return as_json(found) if is_dataclass(found) else [as_json(one) if is_dataclass(one) else one for one in found]
+    return (
+        as_json(result) if is_dataclass(result) else [as_json(item) if is_dataclass(item) else item for item in result]
+    )
 
 
 @contextmanager
 def answering(*replies: bytes) -> Iterator[str]:
-    """A server that gives each connection one of these, in turn, and hangs up."""
-    left = list(replies)
+    """A server that sends one of these replies to each connection, in order, and closes it."""
+    remaining = list(replies)
 
     def conversation(connection: socket.socket) -> None:
         read_request(connection)
-        if left:
-            connection.sendall(left.pop(0))
+        if remaining:
+            connection.sendall(remaining.pop(0))
 
     with raw_server(conversation) as server:
         yield f"http://127.0.0.1:{server.port}"
@@ -129,7 +131,7 @@ def answering(*replies: bytes) -> Iterator[str]:
 
 @contextmanager
 def cutting(address: str, losses: int) -> Iterator[str]:
-    """A proxy that takes a call to the server, hears it out, and hangs up on its caller: the first `losses` times."""
+    """A proxy that passes calls to the server, but drops the reply of the first `losses` calls."""
     target = urlsplit(address)
     lost = 0
 

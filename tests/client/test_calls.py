@@ -1,4 +1,4 @@
-"""Servers that misbehave, and lines that break: told truthfully, in bounded time, and nothing is done twice."""
+"""Servers that misbehave and connections that break: a clear error in bounded time, and nothing is done twice."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from contextlib import suppress
 import pytest
 
 from alertctl.client.remote import RemoteClient
-from alertctl.client.server_config import Server
+from alertctl.client.server_config import ServerConfig
 from alertctl.errors import AlertctlError, NotAllowed, NotFound, Unreachable
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import LogFilter
 from tests.client.lab import ADMIN, answering, cutting, rollback, serving, settings_on, token_for
 
 
-def reply(status: str, body: bytes = b"", kind: str = "application/json", more: str = "") -> bytes:
-    head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{more}\r\n"
+def reply(status: str, body: bytes = b"", error_type: str = "application/json", more: str = "") -> bytes:
+    head = f"HTTP/1.1 {status}\r\ncontent-type: {error_type}\r\ncontent-length: {len(body)}\r\n{more}\r\n"
     return head.encode() + body
 
 
@@ -45,55 +45,55 @@ REPLIES: list[tuple[str, list[bytes], type[AlertctlError], int, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("replies", "kind", "code", "words"), [one[1:] for one in REPLIES], ids=[o[0] for o in REPLIES]
+    ("replies", "error_type", "code", "message"), [case[1:] for case in REPLIES], ids=[case[0] for case in REPLIES]
 )
-def test_what_a_wrong_server_answers_is_one_clear_error(replies, kind, code, words):
-    with answering(*replies) as address, RemoteClient(Server(address, "actl_secret", timeout=1)) as client:
-        with pytest.raises(kind, match=words) as told:
+def test_what_a_wrong_server_answers_is_one_clear_error(replies, error_type, code, message):
+    with answering(*replies) as address, RemoteClient(ServerConfig(address, "actl_secret", timeout=1)) as client:
+        with pytest.raises(error_type, match=message) as caught:
             client.log(LogFilter())
-        assert told.value.exit_code == code
-        assert "actl_secret" not in str(told.value)
+        assert caught.value.exit_code == code
+        assert "actl_secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "first", [problem(503, "the database is away", "retry-after: 0\r\n"), problem(429, "slowly"), reply("502 Bad"), b""]
 )
 def test_what_says_not_now_is_asked_again(first):
-    with answering(first, PAGE) as address, RemoteClient(Server(address, "x", timeout=20)) as client:
+    with answering(first, PAGE) as address, RemoteClient(ServerConfig(address, "x", timeout=20)) as client:
         assert client.log(LogFilter()).total == 0
 
 
-def test_a_server_that_never_answers_is_left_when_the_time_is_up():
+def test_a_call_to_a_server_that_never_answers_ends_at_its_timeout():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with RemoteClient(Server(address, "x", timeout=0.5)) as client, pytest.raises(Unreachable):
+        with RemoteClient(ServerConfig(address, "x", timeout=0.5)) as client, pytest.raises(Unreachable):
             client.log(LogFilter())
 
 
 def test_a_token_does_not_go_to_where_a_redirect_leads():
-    asked = []
+    connections = []
     with socket.create_server(("127.0.0.1", 0)) as other:
         other.settimeout(0.5)
         away = f"location: http://127.0.0.1:{other.getsockname()[1]}/\r\n"
         moved = reply("307 Temporary Redirect", more=away)
         with (
             answering(moved) as address,
-            RemoteClient(Server(address, "actl_secret", timeout=1)) as client,
+            RemoteClient(ServerConfig(address, "actl_secret", timeout=1)) as client,
             pytest.raises(Unreachable),
         ):
             client.log(LogFilter())
         with suppress(TimeoutError):
-            asked.append(other.accept())
-    assert asked == []
+            connections.append(other.accept())
+    assert connections == []
 
 
-def test_a_call_whose_answer_is_lost_is_repeated_and_tells_once(tmp_path, sandbox: Sandbox):
+def test_a_call_whose_reply_is_lost_is_repeated_and_sends_once(tmp_path, sandbox: Sandbox):
     url = f"sqlite:///{tmp_path / 'alertctl.db'}"
     token = token_for(url, ADMIN, "admin")
     with serving(settings_on(url, sandbox.settings())) as address:
-        with cutting(address, losses=2) as proxy, RemoteClient(Server(proxy, token, timeout=20)) as client:
+        with cutting(address, losses=2) as proxy, RemoteClient(ServerConfig(proxy, token, timeout=20)) as client:
             receipt = client.publish(rollback("slack:#ops"))
-        with RemoteClient(Server(address, token, timeout=20)) as client:
-            assert [one.status for one in client.deliver(receipt.event_id)] == ["success"]
+        with RemoteClient(ServerConfig(address, token, timeout=20)) as client:
+            assert [item.status for item in client.deliver(receipt.event_id)] == ["success"]
             assert client.log(LogFilter()).total == 1
     assert len(sandbox.slack.messages) == 1

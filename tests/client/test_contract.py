@@ -1,4 +1,4 @@
-"""What every client promises: on an SQLite file, on Postgres, and through a server. And all say it in one voice."""
+"""The contract of every client: on SQLite, on Postgres and through a server, with the same results and errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from alertctl.client import Client
 from alertctl.client.local import LocalClient
 from alertctl.client.remote import RemoteClient
-from alertctl.client.server_config import Server
+from alertctl.client.server_config import ServerConfig
 from alertctl.errors import Conflict, InvalidEvent, NotFound
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import DeliveryItem, LogFilter, PublishRequest
@@ -27,7 +27,7 @@ def opened(stack: ExitStack, url: str, sandbox: Sandbox, *, remote: bool) -> Any
     if not remote:
         return stack.enter_context(LocalClient(settings))
     address = stack.enter_context(serving(settings))
-    return stack.enter_context(RemoteClient(Server(address, token_for(url, ADMIN, "admin"), timeout=20)))
+    return stack.enter_context(RemoteClient(ServerConfig(address, token_for(url, ADMIN, "admin"), timeout=20)))
 
 
 @pytest.fixture(params=["sqlite", "postgres", "server"])
@@ -40,31 +40,31 @@ def client(request: pytest.FixtureRequest, tmp_path, sandbox: Sandbox) -> Iterat
 
 @pytest.fixture
 def twins(tmp_path, sandbox: Sandbox) -> Iterator[Twins]:
-    """Two ways to one log, in which something of everything has happened."""
+    """A local and a remote client of one log with deliveries of every kind."""
     url = f"sqlite:///{tmp_path / 'alertctl.db'}"
     with ExitStack() as stack:
         both = Twins(opened(stack, url, sandbox, remote=False), opened(stack, url, sandbox, remote=True))
-        told(both.local)
+        deliver_examples(both.local)
         yield both
 
 
-def told(client: Client) -> list[list[DeliveryItem]]:
-    """Three events and how they went: two arrived at Slack and by mail; a channel that is missing; a custom alert."""
+def deliver_examples(client: Client) -> list[list[DeliveryItem]]:
+    """Publish and deliver three events: one to Slack and email, one to a missing channel, and a custom alert."""
     requests = (
         rollback("slack:#ops", "email:ana@corp.example"),
         rollback("slack:#missing", fields={"feature_flag": "other"}),
         PublishRequest(event_type="generic_alert", fields={"title": "Disk 91%"}, to=["slack:#ops"]),
     )
-    return [client.deliver(client.publish(one).event_id) for one in requests]
+    return [client.deliver(client.publish(item).event_id) for item in requests]
 
 
-def test_an_event_is_recorded_sent_and_found(client: Client, sandbox: Sandbox):
+def test_an_event_is_recorded_sent_and_listed(client: Client, sandbox: Sandbox):
     receipt = client.publish(rollback("slack:#ops", "email:ana@corp.example"))
-    assert (receipt.created, {one.to for one in receipt.deliveries}) == (True, {"#ops", "ana@corp.example"})
-    assert {one.status for one in receipt.deliveries} == {"pending"}
-    assert [one.status for one in client.deliver(receipt.event_id)] == ["success", "success"]
+    assert (receipt.created, {item.to for item in receipt.deliveries}) == (True, {"#ops", "ana@corp.example"})
+    assert {item.status for item in receipt.deliveries} == {"pending"}
+    assert [item.status for item in client.deliver(receipt.event_id)] == ["success", "success"]
     assert (len(sandbox.slack.messages), len(sandbox.smtp.messages)) == (1, 1)
-    assert {one.id for one in client.log(EVERYTHING).items} == {one.id for one in receipt.deliveries}
+    assert {item.id for item in client.log(EVERYTHING).items} == {item.id for item in receipt.deliveries}
 
 
 def test_a_key_makes_a_repeat_harmless_and_another_body_under_it_is_refused(client: Client, sandbox: Sandbox):
@@ -77,17 +77,17 @@ def test_a_key_makes_a_repeat_harmless_and_another_body_under_it_is_refused(clie
     assert len(sandbox.slack.messages) == 1
 
 
-def test_within_a_window_later_ones_are_recorded_and_held_back(client: Client):
+def test_duplicates_within_a_window_are_recorded_and_suppressed(client: Client):
     request = rollback("slack:#ops", fields={"dedup_key": "checkout"}, dedup_window=600.0)
     first, later = client.publish(request), client.publish(replace(request, idempotency_key="another"))
-    assert [one.status for one in client.deliver(first.event_id)] == ["success"]
-    (held,) = client.deliver(later.event_id)
-    assert (held.status, held.error) == ("suppressed", f"duplicate of {first.event_id}")
+    assert [item.status for item in client.deliver(first.event_id)] == ["success"]
+    (suppressed,) = client.deliver(later.event_id)
+    assert (suppressed.status, suppressed.error) == ("suppressed", f"duplicate of {first.event_id}")
 
 
 def test_what_is_too_old_to_help_is_not_sent(client: Client, sandbox: Sandbox):
-    (one,) = client.deliver(client.publish(rollback("slack:#ops", expires_at=now() - timedelta(seconds=1))).event_id)
-    assert (one.status, one.error) == ("failed", "expired")
+    (item,) = client.deliver(client.publish(rollback("slack:#ops", expires_at=now() - timedelta(seconds=1))).event_id)
+    assert (item.status, item.error) == ("failed", "expired")
     assert sandbox.slack.messages == []
 
 
@@ -100,9 +100,9 @@ def test_a_preview_shows_the_message_and_records_nothing(client: Client, sandbox
     assert (client.log(EVERYTHING).total, sandbox.slack.messages) == (0, [])
 
 
-def test_a_test_message_tells_the_truth(client: Client):
-    well = client.test("slack", "#ops")
-    assert (well.success, "#ops" in well.message, well.error) == (True, True, None)
+def test_a_test_message_reports_its_result(client: Client):
+    success = client.test("slack", "#ops")
+    assert (success.success, "#ops" in success.message, success.error) == (True, True, None)
     refused = client.test("slack", "#missing")
     assert (refused.success, refused.error) == (False, "channel_not_found")
     assert client.show(refused.delivery_id).event.is_test
@@ -129,65 +129,65 @@ FILTERS: list[tuple[LogFilter, int]] = [
 
 
 def test_every_filter_finds_what_it_says(client: Client):
-    told(client)
+    deliver_examples(client)
     for where, expected in FILTERS:
         page = client.log(where)
         assert (len(page.items), page.total) == (expected, expected), where
 
 
-def test_a_cursor_walks_through_the_whole_log_newest_first(client: Client):
-    told(client)
-    found, cursor = [], None
+def test_a_cursor_walks_through_the_complete_log_newest_first(client: Client):
+    deliver_examples(client)
+    ids, cursor = [], None
     while True:
         page = client.log(EVERYTHING, limit=3, cursor=cursor)
-        found += [one.id for one in page.items]
+        ids += [item.id for item in page.items]
         cursor = page.next_cursor
         if cursor is None:
             break
-    assert found == sorted(found, reverse=True)
-    assert found == [one.id for one in client.log(EVERYTHING, limit=100).items]
-    assert [one.id for one in client.log(EVERYTHING, limit=3, page=2).items] == found[3:]
+    assert ids == sorted(ids, reverse=True)
+    assert ids == [item.id for item in client.log(EVERYTHING, limit=100).items]
+    assert [item.id for item in client.log(EVERYTHING, limit=3, page=2).items] == ids[3:]
 
 
-def test_a_story_has_the_event_the_rule_every_attempt_and_the_others(client: Client):
-    (slack, mail), (missing,), _ = told(client)
-    story = client.show(slack.id)
-    assert (story.rule, story.event.fields["feature_flag"]) == ("named", "checkout-v3")
-    assert [one.outcome for one in story.attempt_log] == ["success"]
-    assert [one.id for one in story.others] == [mail.id]
+def test_a_detail_has_the_event_the_rule_every_attempt_and_the_other_deliveries(client: Client):
+    (slack, mail), (missing,), _ = deliver_examples(client)
+    detail = client.show(slack.id)
+    assert (detail.rule, detail.event.fields["feature_flag"]) == ("named", "checkout-v3")
+    assert [item.outcome for item in detail.attempt_log] == ["success"]
+    assert [item.id for item in detail.others] == [mail.id]
     (attempt,) = client.show(missing.id).attempt_log
     assert (attempt.outcome, attempt.code, attempt.reason) == ("failed", "channel_not_found", "bad_address")
     assert client.rendered(mail.id).message["headers"]["To"] == "ana@corp.example"
 
 
-def test_following_tells_what_was_there_and_what_comes(client: Client):
-    told(client)
-    heard = client.follow(LogFilter(since=now() - timedelta(hours=1)))
-    before = [next(filter(None, heard)).id for _ in range(4)]
-    assert sorted(before) == sorted(one.id for one in client.log(EVERYTHING).items)
+def test_following_yields_earlier_and_new_deliveries(client: Client):
+    deliver_examples(client)
+    items = client.follow(LogFilter(since=now() - timedelta(hours=1)))
+    before = [next(filter(None, items)).id for _ in range(4)]
+    assert sorted(before) == sorted(item.id for item in client.log(EVERYTHING).items)
     event_id = client.publish(rollback("slack:#late")).event_id
     client.deliver(event_id)
     states = []
     while "success" not in states:
-        one = next(filter(None, heard))
-        assert one.to == "#late"
-        states.append(one.status)
+        item = next(filter(None, items))
+        assert item.to == "#late"
+        states.append(item.status)
     assert len(states) == len(set(states))
-    heard.close()  # type: ignore[attr-defined]
+    items.close()  # type: ignore[attr-defined]
 
 
 def test_the_log_in_numbers(client: Client):
-    told(client)
+    deliver_examples(client)
     stats = client.stats(EVERYTHING, "channel")
-    assert [(one.key, one.total, one.success, one.failed) for one in stats.items] == [
+    assert [(item.key, item.total, item.success, item.failed) for item in stats.items] == [
         ("slack", 3, 2, 1),
         ("email", 1, 1, 0),
     ]
-    assert [one.key for one in client.stats(LogFilter(status="failed"), "error").items] == ["channel_not_found"]
+    assert [item.key for item in client.stats(LogFilter(status="failed"), "error").items] == ["channel_not_found"]
 
 
 def test_old_and_final_deliveries_are_taken_out(client: Client):
-    told(client)
+    deliver_examples(client)
     assert client.prune(timedelta(days=1)).deliveries == 0
     rehearsed = client.prune(timedelta(0), dry_run=True)
     assert (rehearsed.deliveries, rehearsed.dry_run, client.log(EVERYTHING).total) == (4, True, 4)
@@ -196,20 +196,20 @@ def test_old_and_final_deliveries_are_taken_out(client: Client):
 
 
 def test_what_failed_is_sent_again_and_what_arrived_only_when_asked(client: Client, sandbox: Sandbox):
-    (slack, _), (missing,), _ = told(client)
+    (slack, _), (missing,), _ = deliver_examples(client)
     sandbox.slack.faults.at("#missing", "ok")
     done = client.resend([missing.id, slack.id])
-    assert [one.id for one in done] == [missing.id, slack.id]
+    assert [item.id for item in done] == [missing.id, slack.id]
     assert done[0].why_not is None
     assert "arrived" in (done[1].why_not or "")
-    settled(client, missing.id, "success")
-    story = client.show(missing.id)
-    assert [one.requested_by is not None for one in story.attempt_log] == [False, True]
-    assert [one.why_not for one in client.resend([slack.id], again=True)] == [None]
+    wait_for_status(client, missing.id, "success")
+    detail = client.show(missing.id)
+    assert [item.requested_by is not None for item in detail.attempt_log] == [False, True]
+    assert [item.why_not for item in client.resend([slack.id], again=True)] == [None]
 
 
-def settled(client: Client, delivery_id: str, status: str) -> None:
-    """Until a delivery stands so; who sends it, this process or a daemon, is the client's affair."""
+def wait_for_status(client: Client, delivery_id: str, status: str) -> None:
+    """Dispatch until a delivery has this status; this process or a daemon sends it."""
     for _ in range(100):
         client.dispatch()
         if client.show(delivery_id).status == status:
@@ -219,19 +219,19 @@ def settled(client: Client, delivery_id: str, status: str) -> None:
 
 def test_what_fell_due_is_dispatched(client: Client, sandbox: Sandbox):
     sandbox.slack.faults.always("http_503")
-    (one,) = client.deliver(client.publish(rollback("slack:#ops")).event_id)
-    assert (one.status, one.error) == ("failed", "http_503")
+    (item,) = client.deliver(client.publish(rollback("slack:#ops")).event_id)
+    assert (item.status, item.error) == ("failed", "http_503")
     sandbox.slack.faults.clear()
-    settled(client, one.id, "success")
+    wait_for_status(client, item.id, "success")
     assert len(sandbox.slack.messages) == 1
 
 
 def test_the_status_says_where_and_how_it_stands(client: Client):
-    told(client)
-    found = client.status()
-    assert found.depth == {"slack": 0, "email": 0}
-    assert all(found.last_success.values())
-    assert found.paused == []
+    deliver_examples(client)
+    status = client.status()
+    assert status.depth == {"slack": 0, "email": 0}
+    assert all(status.last_success.values())
+    assert status.paused == []
 
 
 def test_preferences_are_read_changed_listed_and_reset(client: Client):
@@ -254,20 +254,20 @@ def test_users_and_tokens_come_and_go(client: Client):
     assert client.set_role("ana@corp.example", "analyst").role == "analyst"
     token, secret = client.create_token("ana@corp.example", "viewer", timedelta(days=90))
     assert secret.startswith("actl_")
-    assert token.id in {one.id for one in client.tokens()}
+    assert token.id in {item.id for item in client.tokens()}
     assert client.revoke_token(token.id).revoked_at is not None
     assert client.disable_user("ana@corp.example").disabled
     assert not client.enable_user("ana@corp.example").disabled
-    assert "ana@corp.example" in {one.email for one in client.users()}
+    assert "ana@corp.example" in {item.email for item in client.users()}
     assert client.set_email(added.id, "Ana@New.Example").email == "ana@new.example"
     assert client.unlink_user(added.id).subject is None
     assert client.remove_user("ana@new.example").id == added.id
-    assert added.id not in {one.id for one in client.users()}
-    assert token.id not in {one.id for one in client.tokens()}
+    assert added.id not in {item.id for item in client.users()}
+    assert token.id not in {item.id for item in client.tokens()}
 
 
 def test_the_event_types_are_those_of_the_registry(client: Client):
-    assert [one.event_type for one in client.event_types()] == [
+    assert [item.event_type for item in client.event_types()] == [
         "safety_rollback",
         "experiment_lifecycle",
         "rollout_advance",
@@ -309,21 +309,24 @@ WRONG: list[tuple[str, Callable[[Any], Any]]] = [
 ]
 
 
-def test_what_is_wrong_is_said_in_the_same_words_everywhere(twins: Twins):
+def test_errors_have_the_same_message_on_both_clients(twins: Twins):
     different = {}
     for name, action in WRONG:
-        here, there = outcome(action, twins.local), outcome(action, twins.remote)
-        if here != there or not isinstance(here, Refused):
-            different[name] = (here, there)
-    assert different == {}, "".join(f"\n{name}:\n  {here}\n  {there}" for name, (here, there) in different.items())
+        local_outcome, remote_outcome = outcome(action, twins.local), outcome(action, twins.remote)
+        if local_outcome != remote_outcome or not isinstance(local_outcome, Refused):
+            different[name] = (local_outcome, remote_outcome)
+    assert different == {}, "".join(
+        f"\n{name}:\n  {local_outcome}\n  {remote_outcome}"
+        for name, (local_outcome, remote_outcome) in different.items()
+    )
 
 
-def test_both_say_the_same_of_one_log(twins: Twins):
-    ids = [one.id for one in twins.local.log(EVERYTHING).items]
+def test_both_clients_return_the_same_for_one_log(twins: Twins):
+    ids = [item.id for item in twins.local.log(EVERYTHING).items]
     for action in (
         *(lambda it, where=where: it.log(where) for where, _ in FILTERS),
-        *(lambda it, one=one: it.show(one) for one in ids),
-        *(lambda it, one=one: it.rendered(one) for one in ids),
+        *(lambda it, item=item: it.show(item) for item in ids),
+        *(lambda it, item=item: it.rendered(item) for item in ids),
         *(lambda it, by=by: it.stats(EVERYTHING, by) for by in ("event", "channel", "to", "error")),
         lambda it: it.log(EVERYTHING, limit=2, cursor=ids[1]),
         lambda it: it.prune(timedelta(0), dry_run=True),

@@ -1,4 +1,4 @@
-"""A reply that breaks off in its middle (the server was killed) is no reply: the call is made again."""
+"""A reply that is cut off (the server was killed) counts as no reply: the call is repeated."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import json
 import pytest
 
 from alertctl.client.calls import Calls
-from alertctl.client.server_config import Server
+from alertctl.client.server_config import ServerConfig
 from alertctl.errors import Unreachable
 from tests.client.lab import answering
 
-BODY = json.dumps({"told": "x" * 500}).encode()
+BODY = json.dumps({"text": "x" * 500}).encode()
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(BODY)
 
 
 @pytest.mark.parametrize("arrived", [0, 1, len(BODY) - 1])
 def test_what_is_cut_off_is_asked_for_again(arrived):
     with answering(HEAD + BODY[:arrived], HEAD + BODY) as address:
-        calls = Calls(Server(address, "token", timeout=20))
+        calls = Calls(ServerConfig(address, "token", timeout=20))
         assert calls.get("/status") == json.loads(BODY)
         calls.close()
 
 
-def test_what_must_not_be_done_twice_is_not_and_the_reason_is_said():
+def test_a_call_that_must_not_be_repeated_is_not_and_the_error_says_why():
     with answering(HEAD + BODY[:10]) as address:
-        calls = Calls(Server(address, "token", timeout=20))
+        calls = Calls(ServerConfig(address, "token", timeout=20))
         with pytest.raises(Unreachable, match="in the middle of the answer"):
-            calls.ask("POST", "/delivery-log/retry", {"ids": []}, repeat=False)
+            calls.request("POST", "/delivery-log/retry", {"ids": []}, repeat=False)
         calls.close()

@@ -1,4 +1,4 @@
-"""`from alertctl import notify`: it never raises, never waits longer than it was told, and says what happened."""
+"""`from alertctl import notify`: it never raises, keeps its timeout, and reports what happened."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from alertctl.sandbox import Sandbox
 from alertctl.schemas import LogFilter
 from alertctl.spool import Spool
 
-PATIENCE = 60.0
+LONG_TIMEOUT = 60.0
 """Seconds for a call that should get through, on a machine that is busy with other things."""
 
 
@@ -53,7 +53,7 @@ def on_sqlite(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A file that another process can lock; made."""
     file = tmp_path / "locked.db"
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{file}")
-    assert notify("safety_rollback", timeout=PATIENCE).recorded
+    assert notify("safety_rollback", timeout=LONG_TIMEOUT).recorded
     return file
 
 
@@ -74,30 +74,32 @@ def waiting() -> int:
 
 
 def test_an_event_is_recorded_for_a_daemon_to_send(log_on, slack: Sandbox):
-    told = notify("safety_rollback", feature_flag="checkout-v3", timeout=PATIENCE)
-    assert isinstance(told, Notified)
-    assert (told.outcome, told.recorded, told.spooled, told.refused, told.error) == (
+    result = notify("safety_rollback", feature_flag="checkout-v3", timeout=LONG_TIMEOUT)
+    assert isinstance(result, Notified)
+    assert (result.outcome, result.recorded, result.spooled, result.refused, result.error) == (
         "recorded",
         True,
         False,
         False,
         None,
     )
-    assert [(one.to, one.status, one.event_id) for one in told.deliveries] == [
-        ("#platform-alerts", "pending", told.event_id)
+    assert [(item.to, item.status, item.event_id) for item in result.deliveries] == [
+        ("#platform-alerts", "pending", result.event_id)
     ]
-    assert "without environment" in told.warnings[0]
+    assert "without environment" in result.warnings[0]
     assert slack.slack.messages == []
 
 
 def test_with_deliver_it_is_also_sent(log_on, slack: Sandbox):
-    told = notify("generic_alert", title="Disk full", to=["slack:#ops", "slack:#x"], deliver=True, timeout=PATIENCE)
-    assert sorted((one.to, one.status) for one in told.deliveries) == [("#ops", "success"), ("#x", "success")]
+    result = notify(
+        "generic_alert", title="Disk full", to=["slack:#ops", "slack:#x"], deliver=True, timeout=LONG_TIMEOUT
+    )
+    assert sorted((item.to, item.status) for item in result.deliveries) == [("#ops", "success"), ("#x", "success")]
     assert len(slack.slack.messages) == 2
 
 
 def test_everything_that_the_command_line_takes(log_on, slack):
-    told = notify(
+    result = notify(
         "generic_alert",
         title="Disk full",
         details={"host": "db7", "free": Decimal("0.5")},
@@ -109,16 +111,16 @@ def test_everything_that_the_command_line_takes(log_on, slack):
         dedup_key="disk",
         dedup_window="30m",
         expires=timedelta(hours=2),
-        timeout=PATIENCE,
+        timeout=LONG_TIMEOUT,
     )
-    assert told.refused
-    assert "winner" in str(told.error)
+    assert result.refused
+    assert "winner" in str(result.error)
     fields = {"title": "Disk full", "details": {"host": "db7"}, "dedup_key": "disk", "actor": None}
     more = {"to": "slack:#ops", "channel": "slack", "dedup_window": "30m", "expires": timedelta(hours=2)}
-    first = notify("generic_alert", **fields, **more, idempotency_key="job 42", timeout=PATIENCE)
-    again = notify("generic_alert", **fields, **more, idempotency_key="job 42", timeout=PATIENCE)
-    later = notify("generic_alert", **fields, **more, timeout=PATIENCE)
-    assert [one.outcome for one in (first, again, later)] == ["recorded", "repeated", "recorded"]
+    first = notify("generic_alert", **fields, **more, idempotency_key="job 42", timeout=LONG_TIMEOUT)
+    again = notify("generic_alert", **fields, **more, idempotency_key="job 42", timeout=LONG_TIMEOUT)
+    later = notify("generic_alert", **fields, **more, timeout=LONG_TIMEOUT)
+    assert [item.outcome for item in (first, again, later)] == ["recorded", "repeated", "recorded"]
     assert again.event_id == first.event_id
     assert later.deliveries[0].error == f"duplicate of {first.event_id}"
 
@@ -129,7 +131,7 @@ class Strange:
 
 
 @pytest.mark.parametrize(
-    ("event_type", "more", "said"),
+    ("event_type", "more", "message"),
     [
         ("nonsense", {}, "event_type: 'nonsense' is not an event type"),
         ("safety_rollbak", {}, "did you mean safety_rollback?"),
@@ -154,26 +156,26 @@ class Strange:
         ("safety_rollback", {"expires": [1]}, "expires: "),
     ],
 )
-def test_a_mistake_in_the_call_is_refused_with_one_line_and_one_warning(event_type, more, said, caplog):
+def test_a_mistake_in_the_call_is_refused_with_one_line_and_one_warning(event_type, more, message, caplog):
     with caplog.at_level(logging.WARNING, "alertctl"):
-        told = notify(event_type, **more, timeout=PATIENCE)
-    assert (told.outcome, told.event_id) == ("refused", None)
-    assert said in str(told.error)
-    assert "\n" not in str(told.error)
+        result = notify(event_type, **more, timeout=LONG_TIMEOUT)
+    assert (result.outcome, result.event_id) == ("refused", None)
+    assert message in str(result.error)
+    assert "\n" not in str(result.error)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert waiting() == 0
 
 
 @pytest.mark.parametrize("timeout", ["5", None, 0, -1, float("nan"), float("inf"), True, object()])
-def test_a_wrong_timeout_is_no_reason_not_to_tell(timeout):
+def test_a_wrong_timeout_does_not_stop_the_event(timeout):
     assert notify("safety_rollback", timeout=timeout).outcome in ("recorded", "spooled")
 
 
 def test_a_wrong_channel_setting_is_a_warning(monkeypatch, slack: Sandbox):
     monkeypatch.setenv("SLACK_API_URL", "nonsense")
-    told = notify("safety_rollback", timeout=PATIENCE)
-    assert told.recorded
-    assert told.warnings[0].startswith("SLACK_API_URL: ")
+    result = notify("safety_rollback", timeout=LONG_TIMEOUT)
+    assert result.recorded
+    assert result.warnings[0].startswith("SLACK_API_URL: ")
 
 
 @pytest.mark.parametrize(
@@ -189,40 +191,40 @@ def test_a_wrong_channel_setting_is_a_warning(monkeypatch, slack: Sandbox):
 def test_settings_that_do_not_let_an_event_through_mean_the_spool(monkeypatch, environment, error):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    told = notify("safety_rollback", timeout=PATIENCE)
-    assert told.spooled
-    assert str(told.error).startswith(error)
+    result = notify("safety_rollback", timeout=LONG_TIMEOUT)
+    assert result.spooled
+    assert str(result.error).startswith(error)
     assert waiting() == 1
-    assert notify("nonsense", timeout=PATIENCE).refused
+    assert notify("nonsense", timeout=LONG_TIMEOUT).refused
     assert waiting() == 1
 
 
 def test_a_database_that_is_away_means_the_spool(monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'gone.db'}/alertctl.db")
     (tmp_path / "gone.db").write_text("")
-    told = notify("safety_rollback", feature_flag="checkout-v3", timeout=PATIENCE)
-    assert (told.outcome, told.event_id, told.deliveries) == ("spooled", None, ())
-    assert "gone.db" in str(told.error)
+    result = notify("safety_rollback", feature_flag="checkout-v3", timeout=LONG_TIMEOUT)
+    assert (result.outcome, result.event_id, result.deliveries) == ("spooled", None, ())
+    assert "gone.db" in str(result.error)
     assert waiting() == 1
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/none")
-    told = notify("safety_rollback", timeout=PATIENCE)
-    assert told.outcome == "lost"
-    assert "/proc/none" in str(told.error)
+    result = notify("safety_rollback", timeout=LONG_TIMEOUT)
+    assert result.outcome == "lost"
+    assert "/proc/none" in str(result.error)
 
 
 def test_a_database_that_hangs_costs_the_timeout_and_no_more(on_sqlite: Path):
     with locked(on_sqlite):
         began = time.monotonic()
-        told = notify("safety_rollback", timeout=0.5)
+        result = notify("safety_rollback", timeout=0.5)
         took = time.monotonic() - began
-    assert (told.outcome, told.error) == ("spooled", "no answer in time")
+    assert (result.outcome, result.error) == ("spooled", "no answer in time")
     # The bound itself plus what a busy machine needs to wake a thread.
     assert took < 3
     assert waiting() == 1
 
 
-def test_what_was_left_alone_and_the_spool_record_the_event_once(on_sqlite: Path):
+def test_a_call_that_continues_and_the_spool_record_the_event_once(on_sqlite: Path):
     before = recorded()
     with locked(on_sqlite):
         assert notify("safety_rollback", timeout=0.5).spooled
@@ -239,21 +241,21 @@ def test_what_was_left_alone_and_the_spool_record_the_event_once(on_sqlite: Path
 
 def test_calls_that_hang_never_pile_up(on_sqlite: Path):
     with locked(on_sqlite), ThreadPoolExecutor(80) as pool:
-        told = list(pool.map(lambda number: notify("safety_rollback", value=number, timeout=4), range(80)))
-        left_alone = sum(thread.name == "alertctl-notify" for thread in threading.enumerate())
-    assert {one.outcome for one in told} == {"spooled"}
-    assert any("calls are under way already" in str(one.error) for one in told)
-    assert left_alone <= 32
+        results = list(pool.map(lambda number: notify("safety_rollback", value=number, timeout=4), range(80)))
+        running = sum(thread.name == "alertctl-notify" for thread in threading.enumerate())
+    assert {item.outcome for item in results} == {"spooled"}
+    assert any("calls are under way already" in str(item.error) for item in results)
+    assert running <= 32
     assert waiting() == 80
 
 
 def test_many_threads_at_once(log_on, slack: Sandbox):
     with ThreadPoolExecutor(16) as pool:
-        told = list(
-            pool.map(lambda number: notify("safety_rollback", value=number, timeout=PATIENCE).event_id, range(64))
+        event_ids = list(
+            pool.map(lambda number: notify("safety_rollback", value=number, timeout=LONG_TIMEOUT).event_id, range(64))
         )
-    assert len(set(told)) == 64
-    assert None not in told
+    assert len(set(event_ids)) == 64
+    assert None not in event_ids
     assert recorded() == 64
 
 
@@ -277,14 +279,14 @@ def test_a_forked_child_has_connections_of_its_own(log_on):
 
 
 def test_settings_that_change_lead_to_the_other_database(log_on, monkeypatch, tmp_path):
-    assert notify("safety_rollback", timeout=PATIENCE).recorded
+    assert notify("safety_rollback", timeout=LONG_TIMEOUT).recorded
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/other.db")
-    assert notify("safety_rollback", timeout=PATIENCE).recorded
+    assert notify("safety_rollback", timeout=LONG_TIMEOUT).recorded
     assert recorded() == 1
 
 
 def test_a_program_ends_when_it_likes_to(on_sqlite: Path):
-    """What a call left alone holds up nothing, and a call at the very end still tells."""
+    """A call that continues after its timeout blocks nothing, and a call at exit still publishes."""
     program = (
         "import atexit\n"
         "from alertctl import notify\n"
@@ -297,7 +299,7 @@ def test_a_program_ends_when_it_likes_to(on_sqlite: Path):
     assert "Traceback" not in ended.stderr
 
 
-def test_who_does_not_notify_does_not_pay_for_it():
+def test_importing_alertctl_imports_no_submodule():
     program = "import sys, alertctl; print([name for name in sys.modules if name.startswith('alertctl.')])"
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "[]\n"
 

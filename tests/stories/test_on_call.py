@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alertctl.client.remote import RemoteClient
-from alertctl.client.server_config import Server as Address
+from alertctl.client.server_config import ServerConfig as Address
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import DeliveryItem, LogFilter, PublishRequest
 from tests.client.lab import token_for

@@ -1,25 +1,95 @@
-"""The delivery log: pages of it, one delivery's whole story, the log in numbers, sending once more, and pruning."""
+"""Routes of the delivery log: search, detail, stats, resend and prune."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from alertctl import delivery_log, outbox
 from alertctl.api.auth import Admin
 from alertctl.api.deps import BASE, ServicesDep
-from alertctl.api.endpoints.log_filters import Filters
-from alertctl.api.errors import declared
-from alertctl.api.request_body import Body, checked, described
-from alertctl.channels import build_all
+from alertctl.api.errors import problem_responses
+from alertctl.api.request_body import Body, body_schema, parse_body
+from alertctl.channels import CHANNEL_NAMES, build_all
 from alertctl.errors import Conflict
-from alertctl.schemas import DeliveryDetail, DeliveryItem, Page, Pruned, Rendered, ResendResult, Stats
+from alertctl.events import BY_NAME
+from alertctl.models import Status
+from alertctl.schemas import DeliveryDetail, DeliveryItem, LogFilter, Page, Pruned, Rendered, ResendResult, Stats
+from alertctl.suggestions import did_you_mean
 
 router = APIRouter(prefix=f"{BASE}/delivery-log", tags=["delivery log"])
-MOST_IDS = 1000
+MAX_IDS = 1000
+TEXT_PATTERN = r"[^\x00-\x1f\x7f]*"
+
+
+def _one_of(*names: str) -> Any:
+    """Return the type of a parameter with these values. Empty text means no filter, as in `?status=&page=2`."""
+
+    def check(text: str) -> str | None:
+        if text and text not in names:
+            raise ValueError(f"should be one of {', '.join(names)}{did_you_mean(text, names)}")
+        return text or None
+
+    schema = {"type": "string", "enum": ["", *names]}
+    return Annotated[str | None, BeforeValidator(check), WithJsonSchema(schema)]
+
+
+def _parse_time(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        # An unencoded plus sign arrives as a space.
+        moment = datetime.fromisoformat(text.strip().replace(" ", "+").upper())
+        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("should be a time like 2026-03-02T14:32:00Z (without a zone: UTC)") from None
+
+
+def _parse_text(text: str) -> str | None:
+    if not re.fullmatch(TEXT_PATTERN, text):
+        raise ValueError("should have no control characters")
+    return text or None
+
+
+TextParameter = Annotated[
+    str | None, BeforeValidator(_parse_text), WithJsonSchema({"type": "string", "pattern": f"^{TEXT_PATTERN}$"})
+]
+TimeParameter = Annotated[
+    datetime | None,
+    BeforeValidator(_parse_time),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "maxLength": 0}]}),
+]
+
+
+class Filters(BaseModel):
+    """Which deliveries; all conditions must hold."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    event_type: _one_of(*BY_NAME) = None  # type: ignore[valid-type]
+    status: _one_of(*Status) = None  # type: ignore[valid-type]
+    channel: _one_of(*CHANNEL_NAMES) = None  # type: ignore[valid-type]
+    to: TextParameter = Field(None, description="the address, in any case")
+    error: TextParameter = Field(None, description="the provider's own code")
+    event_id: TextParameter = Field(None, description="the whole id of an event")
+    since: TimeParameter = Field(None, description="from this time on")
+    until: TimeParameter = Field(None, description="before this time")
+    user: TextParameter = Field(None, description="an id or email: whose preference chose the target")
+    flag: TextParameter = Field(None, description="the event's feature flag")
+    experiment: TextParameter = Field(None, description="the event's experiment")
+    grep: TextParameter = Field(
+        None, description="a text in the event, the address, the error or an answer; reads them all"
+    )
+    retrying: bool = Field(False, description="failed, and will be tried again")
+    final: bool = Field(False, description="nothing more will happen by itself")
+
+    def where(self) -> LogFilter:
+        return LogFilter(**{name: getattr(self, name) for name in Filters.model_fields})
+
 
 Cursor = Annotated[
     str,
@@ -49,7 +119,7 @@ class Resends(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    ids: list[str] = Field(max_length=MOST_IDS)
+    ids: list[str] = Field(max_length=MAX_IDS)
     again: bool = False
 
 
@@ -69,63 +139,68 @@ class Prunes(BaseModel):
 
 
 @router.get("")
-def search(_caller: Admin, services: ServicesDep, asked: Annotated[Search, Query()]) -> Page:
+def search(_caller: Admin, services: ServicesDep, query: Annotated[Search, Query()]) -> Page:
     """A page of the log, newest first."""
     with services.store.reading() as connection:
         return delivery_log.page(
             connection,
-            asked.where(),
-            limit=asked.limit,
-            page=asked.page,
-            cursor=asked.cursor or None,
-            count=asked.count,
+            query.where(),
+            limit=query.limit,
+            page=query.page,
+            cursor=query.cursor or None,
+            count=query.count,
         )
 
 
 @router.get("/stats")
-def stats(_caller: Admin, services: ServicesDep, asked: Annotated[Counting, Query()]) -> Stats:
+def stats(_caller: Admin, services: ServicesDep, query: Annotated[Counting, Query()]) -> Stats:
     """How many deliveries there are, and how they stand. Reads all that fit: give it a `since`."""
     with services.store.reading() as connection:
-        return delivery_log.stats(connection, asked.where(), asked.by)
+        return delivery_log.stats(connection, query.where(), query.by)
 
 
-@router.post("/retry", responses=declared(404), openapi_extra=described(Resends))
+@router.post("/retry", responses=problem_responses(404), openapi_extra=body_schema(Resends))
 def retry_all(caller: Admin, services: ServicesDep, body: Body) -> Resent:
     """Make deliveries due at once. One that can't be sent again is left alone, and says why."""
-    asked = checked(Resends, body)
+    request = parse_body(Resends, body)
 
-    def work(connection: Any) -> list[outbox.Resent]:
-        whole = [delivery_log.find_id(connection, one) for one in asked.ids]
+    def resend(connection: Any) -> list[outbox.Resent]:
+        delivery_ids = [delivery_log.find_id(connection, part) for part in request.ids]
         return outbox.resend(
-            connection, whole, caller.name, services.clock(), again=asked.again, enabled=services.audience.enabled
+            connection,
+            delivery_ids,
+            caller.name,
+            services.clock(),
+            again=request.again,
+            enabled=services.audience.enabled,
         )
 
-    done: list[outbox.Resent] = services.writer.write(work)
+    results: list[outbox.Resent] = services.writer.write(resend)
     services.wake()
-    return Resent(items=[ResendResult(id=one.delivery_id, why_not=one.why_not) for one in done])
+    return Resent(items=[ResendResult(id=result.delivery_id, why_not=result.why_not) for result in results])
 
 
-@router.post("/prune", openapi_extra=described(Prunes))
+@router.post("/prune", openapi_extra=body_schema(Prunes))
 def prune(_caller: Admin, services: ServicesDep, body: Body) -> Pruned:
     """Take old, final deliveries out of the log, in batches that stop nobody."""
-    asked = checked(Prunes, body)
-    older = None if asked.older_than_days is None else timedelta(days=asked.older_than_days)
+    request = parse_body(Prunes, body)
+    older_than = None if request.older_than_days is None else timedelta(days=request.older_than_days)
     return outbox.prune_by(
-        services.writer, outbox.ages(services.settings, older), services.clock(), dry_run=asked.dry_run
+        services.writer, outbox.ages(services.settings, older_than), services.clock(), dry_run=request.dry_run
     )
 
 
 Id = Annotated[str, Path(description="a delivery's id, or any part of it that is unique", min_length=1)]
 
 
-@router.get("/{id}", responses=declared(404))
+@router.get("/{id}", responses=problem_responses(404))
 def show(_caller: Admin, services: ServicesDep, id: Id) -> DeliveryDetail:  # noqa: A002
     """One delivery: its event, why this target got it, every attempt, the event's other deliveries."""
     with services.store.reading() as connection:
         return delivery_log.detail(connection, id)
 
 
-@router.get("/{id}/rendered", responses=declared(404))
+@router.get("/{id}/rendered", responses=problem_responses(404))
 def rendered(_caller: Admin, services: ServicesDep, id: Id) -> Rendered:  # noqa: A002
     """The message as its channel makes it: Slack's payload, or an email's parts."""
     channels: dict[str, Any] = build_all(services.settings)
@@ -133,20 +208,20 @@ def rendered(_caller: Admin, services: ServicesDep, id: Id) -> Rendered:  # noqa
         return delivery_log.rendered(connection, channels, id)
 
 
-@router.post("/{id}/retry", responses=declared(404, 409))
+@router.post("/{id}/retry", responses=problem_responses(404, 409))
 def retry(caller: Admin, services: ServicesDep, id: Id, again: bool = False) -> DeliveryItem:  # noqa: A002
     """Make a delivery due at once. One that has arrived is sent again only with `again=true`: else 409."""
 
-    def work(connection: Any) -> DeliveryItem:
-        whole = delivery_log.find_id(connection, id)
-        done = outbox.resend(
-            connection, [whole], caller.name, services.clock(), again=again, enabled=services.audience.enabled
+    def resend(connection: Any) -> DeliveryItem:
+        delivery_id = delivery_log.find_id(connection, id)
+        result = outbox.resend(
+            connection, [delivery_id], caller.name, services.clock(), again=again, enabled=services.audience.enabled
         )[0]
-        if done.why_not is not None:
-            more = ": ?again=true sends it once more" if "arrived" in done.why_not else ""
-            raise Conflict(f"{done.why_not}{more}")
-        return delivery_log.detail(connection, whole)
+        if result.why_not is not None:
+            hint = ": ?again=true sends it once more" if "arrived" in result.why_not else ""
+            raise Conflict(f"{result.why_not}{hint}")
+        return delivery_log.detail(connection, delivery_id)
 
-    item: DeliveryItem = services.writer.write(work)
+    item: DeliveryItem = services.writer.write(resend)
     services.wake()
     return item

@@ -1,4 +1,4 @@
-"""POST /dispatch: send what is due now, and say how it went."""
+"""POST /dispatch: wake the dispatcher and count the results."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from alertctl.models import Status
 from alertctl.schemas import DeliveryItem, LogFilter
 
 router = APIRouter(prefix=BASE, tags=["status"])
-LONGEST = 30.0
-"""Seconds that one call waits at most: proxies hang up on longer silence."""
-LOOK = 0.1
-"""Seconds between two looks into the database."""
-QUIET = 1.0
-"""Seconds without any news after which what is due waits for something else: a pause, or a daemon that sends."""
-PART = 500
+MAX_WAIT = 30.0
+"""Longest wait of one call in seconds: proxies close connections that are silent for longer."""
+POLL_SECONDS = 0.1
+"""Seconds between two queries."""
+IDLE_SECONDS = 1.0
+"""Seconds without a change after which the call stops waiting: the due deliveries wait for a pause or a daemon."""
+BATCH = 500
 
 
 class Dispatching(BaseModel):
@@ -41,65 +41,65 @@ class Dispatching(BaseModel):
 
 
 @dataclass
-class _Watch:
-    """What has happened since a place in the log's changes."""
+class _Progress:
+    """What has changed since a position in the delivery log."""
 
-    place: str
+    position: str
     count: Counter[str] = field(default_factory=Counter)
     due: bool = True
     sending: bool = False
     last_news: float = field(default_factory=time.monotonic)
 
     @property
-    def over(self) -> bool:
-        return not self.sending and (not self.due or time.monotonic() - self.last_news > QUIET)
+    def is_finished(self) -> bool:
+        return not self.sending and (not self.due or time.monotonic() - self.last_news > IDLE_SECONDS)
 
 
 @router.post("/dispatch")
 async def dispatch(
     _caller: Developer,
     services: ServicesDep,
-    wait: Annotated[float, Query(ge=0, le=LONGEST, description="seconds to wait at most")] = 0.0,
+    wait: Annotated[float, Query(ge=0, le=MAX_WAIT, description="seconds to wait at most")] = 0.0,
 ) -> Dispatching:
     """Wake the daemon, and wait until nothing that is due is left. It sends what is due without being asked, too."""
     deadline = time.monotonic() + wait
-    watch = await run_sync(_begin, services)
+    progress = await run_sync(_start, services)
     services.wake()
     while True:
-        await run_sync(_look, services, watch)
-        if watch.over or time.monotonic() >= deadline:
+        await run_sync(_update, services, progress)
+        if progress.is_finished or time.monotonic() >= deadline:
             break
-        await asyncio.sleep(LOOK)
-    count = watch.count
+        await asyncio.sleep(POLL_SECONDS)
+    count = progress.count
     return Dispatching(
         attempted=count.total(),
         success=count["success"],
         retrying=count["retrying"],
         failed=count["failed"],
-        due=watch.due or watch.sending,
+        due=progress.due or progress.sending,
     )
 
 
-def _begin(services: Services) -> _Watch:
+def _start(services: Services) -> _Progress:
     with services.store.reading() as connection:
-        return _Watch(delivery_log.position(connection))
+        return _Progress(delivery_log.position(connection))
 
 
-def _look(services: Services, watch: _Watch) -> None:
+def _update(services: Services, progress: _Progress) -> None:
     being_sent = select(delivery.c.id).where(delivery.c.status == Status.SENDING.value).limit(1)
     with services.store.reading() as connection:
-        # In this order: what is being sent now can't have been counted before.
-        watch.due = outbox.is_due(connection, services.clock())
-        watch.sending = connection.execute(being_sent).first() is not None
-        found = PART
-        while found == PART:
-            news, watch.place = delivery_log.changes(connection, LogFilter(), watch.place, PART)
-            watch.count.update(result for _, item in news if (result := _verdict(item)))
-            found = len(news)
-            watch.last_news = time.monotonic() if found else watch.last_news
+        # Before the changes are read, so that a delivery that is being sent now is not missed.
+        progress.due = outbox.is_due(connection, services.clock())
+        progress.sending = connection.execute(being_sent).first() is not None
+        number = BATCH
+        while number == BATCH:
+            news, progress.position = delivery_log.changes(connection, LogFilter(), progress.position, BATCH)
+            progress.count.update(result for _, item in news if (result := _result(item)))
+            number = len(news)
+            progress.last_news = time.monotonic() if number else progress.last_news
 
 
-def _verdict(item: DeliveryItem) -> str | None:
+def _result(item: DeliveryItem) -> str | None:
     if item.status == Status.FAILED:
         return "retrying" if item.next_attempt_at else "failed"
     return "success" if item.status == Status.SUCCESS else None

@@ -1,39 +1,57 @@
-"""Publishing: recorded and committed, then answered; no provider is called. And the types that there are."""
+"""Routes of events: publish, preview, event types, and the state of one event's deliveries."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
-from pydantic import TypeAdapter
-from sqlalchemy import Connection
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, TypeAdapter
+from sqlalchemy import Connection, select
 
-from alertctl import users
-from alertctl.api.auth import DeveloperCached, Viewer
-from alertctl.api.deps import BASE, Services
-from alertctl.api.errors import declared
-from alertctl.api.request_body import json_object
+from alertctl import delivery_log, users
+from alertctl.api.auth import Developer, DeveloperCached, Viewer
+from alertctl.api.deps import BASE, Services, ServicesDep
+from alertctl.api.errors import problem_responses
+from alertctl.api.request_body import Body, json_object
 from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES
-from alertctl.errors import AlertctlError, InvalidEvent, NotAllowed
+from alertctl.errors import AlertctlError, InvalidEvent, NotAllowed, NotFound
 from alertctl.events import BY_NAME, EVENT_TYPES
 from alertctl.models import Status
-from alertctl.publish import Publication, prepare, publish_many
+from alertctl.preview import preview_event
+from alertctl.publish import Publication, event, prepare, publish_many
 from alertctl.routing import Audience
-from alertctl.schemas import BODY_OPTIONS, DeliveryItem, EventReceipt, EventTypeInfo, PublishRequest, parse_moment
+from alertctl.schemas import (
+    BODY_OPTIONS,
+    DeliveryItem,
+    EventReceipt,
+    EventState,
+    EventTypeInfo,
+    PublishRequest,
+    Rendered,
+    parse_moment,
+)
 from alertctl.users import Caller, Role
 
 router = APIRouter(prefix=BASE, tags=["events"])
-MOST_TARGETS = 1000
-KEY = r"[!-~]([ -~]{0,253}[!-~])?"
-"""An Idempotency-Key: ASCII, as all headers."""
-REPLAYED = "Idempotent-Replayed"
-"""Header of an answer that repeats an earlier one (`true`): its key was used before and nothing was recorded."""
+MAX_TARGETS = 1000
+IDEMPOTENCY_KEY = r"[!-~]([ -~]{0,253}[!-~])?"
+"""Pattern of an Idempotency-Key: ASCII, like all headers."""
+MAX_WAIT = 30.0
+"""Longest wait of one call in seconds: proxies close connections that are silent for longer."""
+FIRST_POLL, MAX_POLL = 0.02, 0.5
+"""Seconds between two queries: short at first, then increasing."""
+IN_PROGRESS = (Status.PENDING, Status.SENDING)
+REPLAYED_HEADER = "Idempotent-Replayed"
+"""Header that is `true` in an answer whose key was used before: nothing was recorded again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +64,13 @@ class Accepted:
     warnings: list[str]
 
 
-_ACCEPTED = TypeAdapter(Accepted)
+class Previews(BaseModel):
+    """One for each target, in the order of routing; `suppressed_reason` is why it would be suppressed."""
+
+    items: list[Rendered]
+
+
+_ACCEPTED_ADAPTER = TypeAdapter(Accepted)
 
 
 @router.get("/events")
@@ -68,7 +92,7 @@ def event_types(_caller: Viewer) -> list[EventTypeInfo]:
     "/events",
     status_code=202,
     response_model=Accepted,
-    responses=declared(409),
+    responses=problem_responses(409),
     openapi_extra={"x-publishes": True},
 )
 async def accept(caller: DeveloperCached, request: Request) -> Response:
@@ -76,38 +100,67 @@ async def accept(caller: DeveloperCached, request: Request) -> Response:
 
     The same Idempotency-Key header (or `dedup_key` field) gets the same answer again and sends nothing more.
     """
-    # No further dependencies and no model to validate: each costs the busiest route 10 us of CPU.
+    # No further dependencies and no model to validate: each costs this busiest route 10 us of CPU.
     services: Services = request.app.state.services
     publication = prepare_body(
         await json_object(request), request.headers.get("idempotency-key"), services.audience, caller
     )
-    receipt = await _recorded(services, publication, caller)
+    receipt = await _record_event(services, publication, caller)
     services.accepted(receipt)
     if receipt.created:
         services.wake(receipt)
-    headers = {} if receipt.created else {REPLAYED: "true"}
+    headers = {} if receipt.created else {REPLAYED_HEADER: "true"}
     body = Accepted(
         event_id=receipt.event_id,
         event_type=receipt.event_type,
         deliveries=receipt.deliveries,
         warnings=receipt.warnings,
     )
-    return Response(_ACCEPTED.dump_json(body), 202, headers, "application/json")
+    return Response(_ACCEPTED_ADAPTER.dump_json(body), 202, headers, "application/json")
 
 
-async def _recorded(services: Services, publication: Publication, caller: Caller) -> EventReceipt:
+@router.post("/events/preview", openapi_extra={"x-publishes": True})
+def preview(caller: Developer, services: ServicesDep, body: Body, request: Request) -> Previews:
+    """What an event would say to whom if it were published now. Nothing is recorded or sent."""
+    publication = prepare_body(body, request.headers.get("idempotency-key"), services.audience, caller)
+    return Previews(items=preview_event(services.store, services.settings, publication, services.clock()))
+
+
+@router.get("/events/{event_id}", responses=problem_responses(404))
+async def state(
+    _caller: Developer,
+    services: ServicesDep,
+    event_id: Annotated[str, Path(min_length=1)],
+    wait: Annotated[float, Query(ge=0, le=MAX_WAIT, description="seconds to wait at most")] = 0.0,
+    until: Annotated[
+        Literal["tried", "final"],
+        Query(description="what to wait for: a first try at each delivery, or nothing more to come"),
+    ] = "final",
+) -> EventState:
+    """An event's deliveries as they stand, or once `until` holds for all of them."""
+    deadline, pause = time.monotonic() + wait, FIRST_POLL
+    while True:
+        current = await run_sync(_read_state, services, event_id)
+        remaining = deadline - time.monotonic()
+        if remaining <= 0 or (current.final if until == "final" else are_tried(current.deliveries)):
+            return current
+        await asyncio.sleep(min(pause, remaining))
+        pause = min(pause * 1.5, MAX_POLL)
+
+
+async def _record_event(services: Services, publication: Publication, caller: Caller) -> EventReceipt:
     receipt: EventReceipt = await services.writer.submit_soon(record, (publication, caller, services.clock()))
     if receipt.created:
         return receipt
-    return replace(receipt, deliveries=[as_born(item) for item in receipt.deliveries])
+    return replace(receipt, deliveries=[as_recorded(item) for item in receipt.deliveries])
 
 
 def record(
     connection: Connection, items: Sequence[tuple[Publication, Caller, datetime]]
 ) -> list[EventReceipt | AlertctlError]:
-    """Write events that callers published, in one transaction; the work of a Writer.
+    """Write the events that callers published, in one transaction of a Writer.
 
-    Each caller's token is checked once more in the same transaction, so a revoked one stops at once.
+    The transaction also checks each caller's token again, so a revoked token stops at once.
     """
     now = items[0][2]
     allowed = users.still_allowed(connection, (caller for _, caller, _ in items), Role.DEVELOPER, now)
@@ -120,8 +173,8 @@ def _not_allowed() -> NotAllowed:
     return NotAllowed("the token was revoked, or its user disabled or given a lower role, a moment ago")
 
 
-def as_born(item: DeliveryItem) -> DeliveryItem:
-    """A delivery as it was when its event was recorded, so that a repeated call gets the same answer."""
+def as_recorded(item: DeliveryItem) -> DeliveryItem:
+    """Return a delivery as it was when its event was recorded, so that a repeated call gets the same answer."""
     if item.status == Status.SUPPRESSED:
         return item
     return replace(
@@ -140,30 +193,30 @@ def as_born(item: DeliveryItem) -> DeliveryItem:
 
 def prepare_body(body: Mapping[str, Any], key: str | None, audience: Audience, caller: Caller) -> Publication:
     """Return the publication that a body asks for. Raises InvalidEvent that names the wrong field."""
-    return prepare(_request(body, key), audience, caller.name)
+    return prepare(_parse_request(body, key), audience, caller.name)
 
 
-def _request(body: Mapping[str, Any], key: str | None) -> PublishRequest:
+def _parse_request(body: Mapping[str, Any], key: str | None) -> PublishRequest:
     event_type, channel = body.get("event_type"), body.get("channel")
     if not isinstance(event_type, str):
         raise InvalidEvent("event_type", f"should be one of {', '.join(BY_NAME)}")
     if channel is not None and not isinstance(channel, str):
         raise InvalidEvent("channel", f"should be {' or '.join(CHANNEL_NAMES)}")
-    if key is not None and not re.fullmatch(KEY, key):
+    if key is not None and not re.fullmatch(IDEMPOTENCY_KEY, key):
         raise InvalidEvent("Idempotency-Key", "should be 1 to 255 printable ASCII characters")
     return PublishRequest(
         event_type=event_type,
         fields={name: value for name, value in body.items() if name not in BODY_OPTIONS},
-        to=_targets(body.get("to")),
+        to=_parse_targets(body.get("to")),
         channel=channel,
         idempotency_key=key,
-        dedup_window=_seconds("dedup_window", body.get("dedup_window")),
+        dedup_window=_parse_seconds("dedup_window", body.get("dedup_window")),
         expires_at=parse_moment("expires_at", body.get("expires_at")),
         said_at=parse_moment("said_at", body.get("said_at")),
     )
 
 
-def _seconds(field: str, value: Any) -> float | None:
+def _parse_seconds(field: str, value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -174,11 +227,30 @@ def _seconds(field: str, value: Any) -> float | None:
         return math.inf
 
 
-def _targets(to: Any) -> list[str]:
+def _parse_targets(to: Any) -> list[str]:
     if to is None:
         return []
-    if not isinstance(to, list) or not all(isinstance(one, str) for one in to):
+    if not isinstance(to, list) or not all(isinstance(target, str) for target in to):
         raise InvalidEvent("to", f"should be a list of targets: {json.dumps(TARGET_EXAMPLES)}")
-    if len(to) > MOST_TARGETS:
-        raise InvalidEvent("to", f"should be {MOST_TARGETS} targets at most, got {len(to)}")
+    if len(to) > MAX_TARGETS:
+        raise InvalidEvent("to", f"should be {MAX_TARGETS} targets at most, got {len(to)}")
     return to
+
+
+def _read_state(services: Services, event_id: str) -> EventState:
+    # Postgres refuses to compare text with NUL, and no id contains it.
+    event_id = event_id.replace("\0", "")
+    with services.store.reading() as connection:
+        items = delivery_log.items_of(connection, [event_id]).get(event_id, [])
+        event_type = connection.execute(select(event.c.event_type).where(event.c.id == event_id)).scalar()
+    if event_type is None:
+        raise NotFound(f"no event has the id {event_id}")
+    return EventState(event_id=event_id, event_type=event_type, final=are_final(items), deliveries=items)
+
+
+def are_tried(items: list[DeliveryItem]) -> bool:
+    return all(item.status not in IN_PROGRESS for item in items)
+
+
+def are_final(items: list[DeliveryItem]) -> bool:
+    return all(item.status not in IN_PROGRESS and item.next_attempt_at is None for item in items)

@@ -1,4 +1,4 @@
-"""The process itself: does it live, is it ready, what does it count. No token is asked for."""
+"""Liveness, readiness and metrics of the process. These routes need no token."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
 from alertctl.api.deps import ServicesDep
-from alertctl.api.errors import declared, problem
+from alertctl.api.errors import problem, problem_responses
 
 router = APIRouter(tags=["process"])
-WELL = ("ok", "off")
+HEALTHY = ("ok", "off")
 
 
 class Health(BaseModel):
@@ -30,12 +30,12 @@ async def healthz() -> Health:
     return Health(status="ok")
 
 
-@router.get("/readyz", response_model=Readiness, responses=declared(503))
+@router.get("/readyz", response_model=Readiness, responses=problem_responses(503))
 def readyz(services: ServicesDep) -> Response | Readiness:
     """The database takes writes and is migrated, the scheduler beats, the dispatcher works; 503 names what doesn't."""
     parts = {name: str(state) for name, state in services.readiness().items()}
-    ailing = [f"{name}: {state}" for name, state in parts.items() if state not in WELL]
-    return problem(503, "; ".join(ailing)) if ailing else Readiness(status="ready", parts=parts)
+    failing = [f"{name}: {state}" for name, state in parts.items() if state not in HEALTHY]
+    return problem(503, "; ".join(failing)) if failing else Readiness(status="ready", parts=parts)
 
 
 @router.get(

@@ -1,4 +1,4 @@
-"""What a user wants to be told, and where: their own, and for admins everybody's."""
+"""Routes of preferences: a user's own, and for admins those of all users."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from alertctl import preferences, users
 from alertctl.api.auth import Admin, Viewer
 from alertctl.api.deps import BASE, Services, ServicesDep
-from alertctl.api.errors import declared
+from alertctl.api.errors import problem_responses
 from alertctl.api.request_body import Body
 from alertctl.channels import channel_type
 from alertctl.schemas import Prefs
@@ -22,13 +22,15 @@ def _address(**more: Any) -> Any:
     return (str | None, Field(None, json_schema_extra={"anyOf": [{"type": "string", **more}, {"type": "null"}]}))
 
 
-_SHOWN: dict[str, Any] = {"user_id": (str, ...), **dict.fromkeys(preferences.FLAGS, (bool, ...))}
-_SHOWN |= dict.fromkeys(preferences.ADDRESSES, (str | None, ...))
-_SET: dict[str, Any] = {name: (bool, Field(None)) for name in preferences.FLAGS}
-_SET |= {name: _address(**channel_type(channel).address_schema) for name, channel in preferences.ADDRESSES.items()}
-Preferences: Any = create_model("Preferences", **_SHOWN)
-# Describes the body; `preferences.check` is what checks it.
-Changes: Any = create_model("PreferenceChanges", __config__=ConfigDict(extra="forbid"), **_SET)
+_RESPONSE_FIELDS: dict[str, Any] = {"user_id": (str, ...), **dict.fromkeys(preferences.FLAGS, (bool, ...))}
+_RESPONSE_FIELDS |= dict.fromkeys(preferences.ADDRESSES, (str | None, ...))
+_BODY_FIELDS: dict[str, Any] = {name: (bool, Field(None)) for name in preferences.FLAGS}
+_BODY_FIELDS |= {
+    name: _address(**channel_type(channel).address_schema) for name, channel in preferences.ADDRESSES.items()
+}
+Preferences: Any = create_model("Preferences", **_RESPONSE_FIELDS)
+# Only describes the body; `preferences.check` validates it.
+Changes: Any = create_model("PreferenceChanges", __config__=ConfigDict(extra="forbid"), **_BODY_FIELDS)
 BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Changes.model_json_schema()}}}}
 
 
@@ -69,43 +71,45 @@ def reset(caller: Viewer, services: ServicesDep) -> Prefs:
 
 
 @router.get("/admin/preferences")
-def everybodys(_caller: Admin, services: ServicesDep, asked: Annotated[Pages, Query()]) -> EverybodysPreferences:
+def everybodys(_caller: Admin, services: ServicesDep, query: Annotated[Pages, Query()]) -> EverybodysPreferences:
     """All users' preferences."""
     with services.store.reading() as connection:
-        items, total = preferences.everyone(connection, asked.page, asked.limit)
-    return EverybodysPreferences(items=items, total=total, page=asked.page, limit=asked.limit)
+        items, total = preferences.everyone(connection, query.page, query.limit)
+    return EverybodysPreferences(items=items, total=total, page=query.page, limit=query.limit)
 
 
 User = Annotated[str, Path(description="a user's id or email", min_length=1)]
 
 
-@router.get("/admin/preferences/{user}", response_model=Preferences, responses=declared(404))
+@router.get("/admin/preferences/{user}", response_model=Preferences, responses=problem_responses(404))
 def read_anybodys(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
     """A user's preferences; the first call creates the defaults."""
-    return _read(services, _id_of(services, user))
+    return _read(services, _user_id(services, user))
 
 
-@router.put("/admin/preferences/{user}", response_model=Preferences, responses=declared(404), openapi_extra=BODY)
+@router.put(
+    "/admin/preferences/{user}", response_model=Preferences, responses=problem_responses(404), openapi_extra=BODY
+)
 def change_anybodys(_caller: Admin, services: ServicesDep, user: User, body: Body) -> Prefs:
     """Change what the body names of a user's preferences, and leave the rest."""
-    return _change(services, _id_of(services, user), body)
+    return _change(services, _user_id(services, user), body)
 
 
-@router.post("/admin/preferences/{user}/reset", response_model=Preferences, responses=declared(404))
+@router.post("/admin/preferences/{user}/reset", response_model=Preferences, responses=problem_responses(404))
 def reset_anybodys(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
     """A user's preferences as they are by default."""
-    return _reset(services, _id_of(services, user))
+    return _reset(services, _user_id(services, user))
 
 
-def _id_of(services: Services, user: str) -> str:
+def _user_id(services: Services, user: str) -> str:
     with services.store.reading() as connection:
         return users.find_user(connection, user).id
 
 
 def _read(services: Services, user_id: str) -> Prefs:
     with services.store.reading() as connection:
-        found = preferences.find(connection, user_id)
-    return found or services.writer.write(lambda it: preferences.get(it, user_id, services.clock()))
+        stored = preferences.find(connection, user_id)
+    return stored or services.writer.write(lambda it: preferences.get(it, user_id, services.clock()))
 
 
 def _change(services: Services, user_id: str, body: dict[str, Any]) -> Prefs:

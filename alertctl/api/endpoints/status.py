@@ -1,4 +1,4 @@
-"""How this daemon stands: what `alertctl status` asks a server."""
+"""GET /status: the daemon's state, for `alertctl status`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Following the delivery log over Server-Sent Events."""
+"""GET /delivery-log/stream: follow the delivery log over Server-Sent Events."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from alertctl import delivery_log
-from alertctl.api.auth import Admin, Requires
+from alertctl.api.auth import Admin, RequireRole
 from alertctl.api.deps import BASE, Services, ServicesDep
-from alertctl.api.endpoints.log_filters import Filters, Word
+from alertctl.api.endpoints.delivery_log import Filters, TextParameter
 from alertctl.errors import NotAllowed, Unreachable
 from alertctl.schemas import DeliveryItem, as_json
 from alertctl.users import Role
 
 router = APIRouter(prefix=f"{BASE}/delivery-log", tags=["delivery log"])
-LOOK_SECONDS = 0.25
-"""Between two looks into the database."""
-QUIET_SECONDS = 5.0
-"""After so long without news a comment says that the line is alive; proxies drop a silent one after 30 s and more."""
-STREAMS = 50
-"""Streams at once: each looks into the database a few times a second."""
-PART = 500
-"""Deliveries that are read at once."""
-ALLOWED = Requires(Role.ADMIN)
+POLL_SECONDS = 0.25
+"""Seconds between two queries."""
+KEEPALIVE_SECONDS = 5.0
+"""Seconds without a change after which a comment is sent: proxies drop a silent connection after 30 s or more."""
+MAX_STREAMS = 50
+"""Streams that may be open: each queries the database several times a second."""
+BATCH = 500
+"""Deliveries that one query reads."""
+check_admin = RequireRole(Role.ADMIN)
 
 
 class Follow(Filters):
     """What to follow. `after` is the id of the last event that was heard; the header Last-Event-ID wins over it."""
 
-    after: Word = Field(None, description="go on behind this event of an earlier stream")
+    after: TextParameter = Field(None, description="go on behind this event of an earlier stream")
 
 
-class _Open:
-    """How many streams there are."""
+class _OpenStreams:
+    """How many streams are open."""
 
     number = 0
 
@@ -59,7 +59,7 @@ async def stream(
     _caller: Admin,
     services: ServicesDep,
     request: Request,
-    asked: Annotated[Follow, Query()],
+    query: Annotated[Follow, Query()],
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
     """Deliveries as they come and as they change, each state once; `since` asks for what there is already, first.
@@ -67,68 +67,70 @@ async def stream(
     What is being sent is passed over: its verdict follows. A client that comes back with the id of the last event that
     it heard misses nothing.
     """
-    after = last_event_id or asked.after
+    after = last_event_id or query.after
     if after:
         delivery_log.the_position(after)
     else:
-        after = await run_sync(_begin, services, asked.since is not None)
-    if _Open.number >= STREAMS:
-        raise HTTPException(503, f"{STREAMS} streams are open already: close one, or try again later")
+        after = await run_sync(_start_position, services, query.since is not None)
+    if _OpenStreams.number >= MAX_STREAMS:
+        raise HTTPException(503, f"{MAX_STREAMS} streams are open already: close one, or try again later")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_told(services, request, asked, after), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(
+        _event_stream(services, request, query, after), media_type="text/event-stream", headers=headers
+    )
 
 
-def _begin(services: Services, history: bool) -> str:
+def _start_position(services: Services, history: bool) -> str:
     with services.store.reading() as connection:
         return delivery_log.position(connection, history=history)
 
 
-async def _told(services: Services, request: Request, asked: Follow, after: str) -> AsyncIterator[str]:
-    _Open.number += 1
+async def _event_stream(services: Services, request: Request, query: Follow, after: str) -> AsyncIterator[str]:
+    _OpenStreams.number += 1
     try:
-        # Where it begins, so that a line that breaks before the first news is taken up there.
+        # Send the start position, so that a client whose stream breaks before the first event resumes there.
         yield f"retry: 1000\nid: {after}\n: following\n\n"
-        heard = time.monotonic()
+        sent_at = time.monotonic()
         while not services.stopping():
-            quiet = time.monotonic() - heard > QUIET_SECONDS
-            news, behind = await _look(services, request, asked, after, quiet)
-            if news:
-                yield "".join(_event(place, item) for place, item in news)
-                heard = time.monotonic()
-            elif quiet:
-                yield f"id: {behind}\n: quiet\n\n"
-                heard = time.monotonic()
-            if len(news) < PART and not (after.startswith("h") and behind != after):
-                await asyncio.sleep(LOOK_SECONDS)
-            after = behind
+            is_idle = time.monotonic() - sent_at > KEEPALIVE_SECONDS
+            changes, position = await _poll(services, request, query, after, is_idle)
+            if changes:
+                yield "".join(_format_event(item_position, item) for item_position, item in changes)
+                sent_at = time.monotonic()
+            elif is_idle:
+                yield f"id: {position}\n: quiet\n\n"
+                sent_at = time.monotonic()
+            if len(changes) < BATCH and not (after.startswith("h") and position != after):
+                await asyncio.sleep(POLL_SECONDS)
+            after = position
     except NotAllowed:
-        # Their token was revoked or has run out meanwhile: who comes back with it hears so.
+        # The token was revoked or has expired: end the stream; a new request with it is refused.
         return
     finally:
-        _Open.number -= 1
+        _OpenStreams.number -= 1
 
 
-async def _look(
-    services: Services, request: Request, asked: Follow, after: str, quiet: bool
+async def _poll(
+    services: Services, request: Request, query: Follow, after: str, is_idle: bool
 ) -> tuple[list[tuple[str, DeliveryItem]], str]:
     try:
-        return await run_sync(_changes, services, request, asked, after, quiet)
+        return await run_sync(_read_changes, services, request, query, after, is_idle)
     except Unreachable:
-        # The database will be back; the client's patience is its own affair.
+        # Keep the stream open until the database is back; the client decides how long it waits.
         await asyncio.sleep(1)
         return [], after
 
 
-def _changes(
-    services: Services, request: Request, asked: Follow, after: str, quiet: bool
+def _read_changes(
+    services: Services, request: Request, query: Follow, after: str, is_idle: bool
 ) -> tuple[list[tuple[str, DeliveryItem]], str]:
-    """What is new; whoever is told anything, also that it is quiet, must still be allowed to hear it."""
+    """Return what has changed and the new position. Checks the token again before anything is sent."""
     with services.store.reading() as connection:
-        news, behind = delivery_log.changes(connection, asked.where(), after, PART)
-    if news or quiet:
-        ALLOWED(request)
-    return news, behind
+        changes, position = delivery_log.changes(connection, query.where(), after, BATCH)
+    if changes or is_idle:
+        check_admin(request)
+    return changes, position
 
 
-def _event(place: str, item: DeliveryItem) -> str:
-    return f"id: {place}\nevent: delivery\ndata: {json.dumps(as_json(item))}\n\n"
+def _format_event(item_position: str, item: DeliveryItem) -> str:
+    return f"id: {item_position}\nevent: delivery\ndata: {json.dumps(as_json(item))}\n\n"

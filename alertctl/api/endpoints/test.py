@@ -1,4 +1,4 @@
-"""POST /test: one real message, and the truth about it."""
+"""POST /test: send one test message and answer with its result."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from alertctl.api.auth import Developer
 from alertctl.api.deps import BASE, ServicesDep
 from alertctl.api.errors import RETRY_SECONDS
-from alertctl.api.request_body import Body, checked, described
+from alertctl.api.request_body import Body, body_schema, parse_body
 from alertctl.channels import CHANNEL_NAMES
 
 router = APIRouter(prefix=BASE, tags=["test"])
-AT_ONCE = 8
-"""Tests at once: each holds a thread for as long as its provider is silent, and other calls must get theirs."""
+MAX_RUNNING = 8
+"""Tests that may run at once: each holds a thread until its provider answers, and other calls need threads too."""
 
 
-class _UnderWay:
-    """How many tests there are."""
+class _RunningTests:
+    """How many tests are running."""
 
     number = 0
 
@@ -41,20 +41,20 @@ class ConnectivityTestAnswer(BaseModel):
     message: str
 
 
-@router.post("/test", response_model=ConnectivityTestAnswer, openapi_extra=described(ConnectivityTestRequest))
+@router.post("/test", response_model=ConnectivityTestAnswer, openapi_extra=body_schema(ConnectivityTestRequest))
 async def test(caller: Developer, services: ServicesDep, body: Body, response: Response) -> ConnectivityTestAnswer:
     """Send one test message and wait, for a bounded time, for how it went. It is in the log like any delivery.
 
     503 while several others wait for theirs.
     """
-    asked = checked(ConnectivityTestRequest, body)
-    if _UnderWay.number >= AT_ONCE:
-        busy = f"{AT_ONCE} tests are under way already: try again in a moment"
+    request = parse_body(ConnectivityTestRequest, body)
+    if _RunningTests.number >= MAX_RUNNING:
+        busy = f"{MAX_RUNNING} tests are under way already: try again in a moment"
         raise HTTPException(503, busy, {"Retry-After": str(RETRY_SECONDS)})
-    _UnderWay.number += 1
+    _RunningTests.number += 1
     try:
-        result = await run_sync(services.test, asked.channel, asked.to, caller.name)
+        result = await run_sync(services.test, request.channel, request.to, caller.name)
     finally:
-        _UnderWay.number -= 1
+        _RunningTests.number -= 1
     response.headers["Content-Location"] = f"{BASE}/delivery-log/{result.delivery_id}"
     return ConnectivityTestAnswer(success=result.success, message=result.message)

@@ -1,4 +1,4 @@
-"""Access tokens: made, listed without their secrets, revoked."""
+"""Routes of access tokens: list, create, revoke."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from alertctl import users
 from alertctl.api.auth import Admin
 from alertctl.api.deps import BASE, ServicesDep
 from alertctl.api.endpoints.users import Listing
-from alertctl.api.errors import declared
-from alertctl.api.request_body import Body, checked, described
+from alertctl.api.errors import problem_responses
+from alertctl.api.request_body import Body, body_schema, parse_body
 from alertctl.schemas import TokenItem
 from alertctl.users import Role
 
 router = APIRouter(prefix=f"{BASE}/admin/tokens", tags=["tokens"])
-_YEAR = 31_536_000.0
+_YEAR_SECONDS = 31_536_000.0
 
 
 class Tokens(BaseModel):
@@ -35,7 +35,7 @@ class NewToken(BaseModel):
 
     user: str = Field(min_length=1, max_length=254, description="whose: an email address or an id")
     role: str = Field(json_schema_extra={"enum": [*Role]})
-    expires_in: float | None = Field(None, json_schema_extra={"exclusiveMinimum": 0, "maximum": 100 * _YEAR})
+    expires_in: float | None = Field(None, json_schema_extra={"exclusiveMinimum": 0, "maximum": 100 * _YEAR_SECONDS})
 
 
 class Made(BaseModel):
@@ -46,22 +46,26 @@ class Made(BaseModel):
 
 
 @router.get("")
-def everything(_caller: Admin, services: ServicesDep, asked: Annotated[Listing, Query()]) -> Tokens:
+def everything(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Query()]) -> Tokens:
     """All tokens, the newest first, without their secrets."""
     with services.store.reading() as connection:
-        found = users.list_tokens(connection, before=asked.cursor, limit=asked.limit + 1)
-    more = found[asked.limit - 1].id if len(found) > asked.limit else None
-    return Tokens(items=found[: asked.limit], next_cursor=more)
+        items = users.list_tokens(connection, before=query.cursor, limit=query.limit + 1)
+    next_cursor = items[query.limit - 1].id if len(items) > query.limit else None
+    return Tokens(items=items[: query.limit], next_cursor=next_cursor)
 
 
-@router.post("", status_code=201, responses=declared(404), openapi_extra=described(NewToken))
+@router.post("", status_code=201, responses=problem_responses(404), openapi_extra=body_schema(NewToken))
 def create(_caller: Admin, services: ServicesDep, body: Body, response: Response) -> Made:
     """Make a token for somebody. Whoever may is an admin, so that no token can be above its maker."""
-    asked = checked(NewToken, body)
-    # What lies outside is refused with words of ours, not with an overflow.
-    lifetime = None if asked.expires_in is None else timedelta(seconds=max(-1.0, min(asked.expires_in, 200 * _YEAR)))
+    request = parse_body(NewToken, body)
+    # Clamped, so that create_token refuses an extreme value instead of timedelta raising OverflowError.
+    lifetime = (
+        None
+        if request.expires_in is None
+        else timedelta(seconds=max(-1.0, min(request.expires_in, 200 * _YEAR_SECONDS)))
+    )
     item, secret = services.writer.write(
-        lambda it: users.create_token(it, asked.user, asked.role, lifetime, services.clock()),
+        lambda it: users.create_token(it, request.user, request.role, lifetime, services.clock()),
     )
     response.headers["Cache-Control"] = "no-store"
     return Made(token=secret, item=item)
@@ -70,7 +74,7 @@ def create(_caller: Admin, services: ServicesDep, body: Body, response: Response
 Id = Annotated[str, Path(description="a token's id, or any part of it that is unique", min_length=1)]
 
 
-@router.delete("/{id}", responses=declared(404))
+@router.delete("/{id}", responses=problem_responses(404))
 def revoke(_caller: Admin, services: ServicesDep, id: Id) -> TokenItem:  # noqa: A002
     """Accept a token no more, from the next call on. Again: no change."""
     revoked: TokenItem = services.writer.write(lambda it: users.revoke_token(it, id, services.clock()))

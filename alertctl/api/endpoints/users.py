@@ -1,4 +1,4 @@
-"""Who may call and who may be told; and who is calling."""
+"""Routes of users, and of the caller itself (/me)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from alertctl import users
 from alertctl.api.auth import Admin, Viewer
 from alertctl.api.deps import BASE, ServicesDep
-from alertctl.api.errors import declared
-from alertctl.api.request_body import Body, checked, described
+from alertctl.api.errors import problem_responses
+from alertctl.api.request_body import Body, body_schema, parse_body
 from alertctl.schemas import UserItem
 from alertctl.users import Role
 
 router = APIRouter(prefix=BASE, tags=["users"])
-MOST = 1000
-"""Users, or tokens, on a page."""
+MAX_PAGE_SIZE = 1000
+"""Most users or tokens on a page."""
 
 
 class Me(BaseModel):
@@ -34,7 +34,7 @@ class Listing(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     cursor: str = Field("", max_length=254)
-    limit: int = Field(100, ge=1, le=MOST)
+    limit: int = Field(100, ge=1, le=MAX_PAGE_SIZE)
 
 
 class Users(BaseModel):
@@ -73,34 +73,36 @@ def me(caller: Viewer) -> Me:
 
 
 @router.get("/admin/users")
-def everybody(_caller: Admin, services: ServicesDep, asked: Annotated[Listing, Query()]) -> Users:
+def everybody(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Query()]) -> Users:
     """All users, by email, or by id where a user has none."""
     with services.store.reading() as connection:
-        found = users.list_users(connection, after=asked.cursor, limit=asked.limit + 1)
-    more = found[asked.limit - 1].name if len(found) > asked.limit else None
-    return Users(items=found[: asked.limit], next_cursor=more)
+        items = users.list_users(connection, after=query.cursor, limit=query.limit + 1)
+    next_cursor = items[query.limit - 1].name if len(items) > query.limit else None
+    return Users(items=items[: query.limit], next_cursor=next_cursor)
 
 
-@router.post("/admin/users", status_code=201, openapi_extra=described(NewUser))
+@router.post("/admin/users", status_code=201, openapi_extra=body_schema(NewUser))
 def add(_caller: Admin, services: ServicesDep, body: Body) -> UserItem:
     """Register somebody, who is then told what the defaults say. 422 when the email is another user's already."""
-    asked = checked(NewUser, body)
-    added: UserItem = services.writer.write(lambda it: users.add_user(it, asked.email, asked.role, services.clock()))
+    request = parse_body(NewUser, body)
+    added: UserItem = services.writer.write(
+        lambda it: users.add_user(it, request.email, request.role, services.clock())
+    )
     return added
 
 
-@router.patch("/admin/users/{user}", responses=declared(404), openapi_extra=described(UserChanges))
+@router.patch("/admin/users/{user}", responses=problem_responses(404), openapi_extra=body_schema(UserChanges))
 def change(_caller: Admin, services: ServicesDep, user: User, body: Body) -> UserItem:
     """Give a user another email or role, shut them out, or let them in again."""
-    asked = checked(UserChanges, body)
-    role = None if asked.role is None else users.parse_role(asked.role)
+    request = parse_body(UserChanges, body)
+    role = None if request.role is None else users.parse_role(request.role)
     changed: UserItem = services.writer.write(
-        lambda it: users.change_user(it, user, role=role, disabled=asked.disabled, email=asked.email),
+        lambda it: users.change_user(it, user, role=role, disabled=request.disabled, email=request.email),
     )
     return changed
 
 
-@router.delete("/admin/users/{user}", responses=declared(404))
+@router.delete("/admin/users/{user}", responses=problem_responses(404))
 def remove(_caller: Admin, services: ServicesDep, user: User) -> UserItem:
     """Delete a user with their preferences and tokens; the delivery log stays. 422 for the last admin.
 
@@ -110,7 +112,7 @@ def remove(_caller: Admin, services: ServicesDep, user: User) -> UserItem:
     return removed
 
 
-@router.delete("/admin/users/{user}/identity", responses=declared(404))
+@router.delete("/admin/users/{user}/identity", responses=problem_responses(404))
 def unlink(_caller: Admin, services: ServicesDep, user: User) -> UserItem:
     """Forget a user's identity (issuer and subject): the JWT user with it is another user from then on."""
     unlinked: UserItem = services.writer.write(lambda it: users.unlink_user(it, user))

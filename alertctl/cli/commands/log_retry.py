@@ -64,7 +64,7 @@ def retry(
 
     Send deliveries again, now. What has arrived already is left alone unless you say --again.
     """
-    if bool(ids) == bool(where.given()):
+    if bool(ids) == bool(where.conditions()):
         raise typer.BadParameter("name deliveries by their ids, or use filters (--status failed …): one of the two")
     show_utc(utc)
     limit = limit or (ALL if where.error else MOST)

@@ -1,4 +1,4 @@
-"""What isn't a request, or takes too much to be one."""
+"""Malformed, oversized and unfinished HTTP requests."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from alertctl.db import Store, upgrade
 from tests.api.lab import BASE, Lab, running
 
 
-def said(lab: Lab, *parts: bytes) -> bytes:
-    """All that comes back until the other side hangs up."""
+def exchange(lab: Lab, *parts: bytes) -> bytes:
+    """Send the parts and return everything that comes back until the server closes the connection."""
     with socket.create_connection(("127.0.0.1", lab.port), timeout=20) as caller:
         for part in parts:
             caller.sendall(part)
@@ -33,7 +33,7 @@ def said(lab: Lab, *parts: bytes) -> bytes:
     ],
 )
 def test_what_is_no_request_is_a_problem_too(steady: Lab, sent: bytes, status: int) -> None:
-    head, _, body = said(steady, sent).partition(b"\r\n\r\n")
+    head, _, body = exchange(steady, sent).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert b"content-type: application/problem+json" in head
     assert json.loads(body)["status"] == status
@@ -41,26 +41,26 @@ def test_what_is_no_request_is_a_problem_too(steady: Lab, sent: bytes, status: i
 
 def test_a_long_head_that_is_still_within_the_bound_is_read(steady: Lab) -> None:
     request = b"GET /healthz HTTP/1.1\r\nConnection: close\r\nX: " + b"x" * (LONGEST_HEAD - 200)
-    assert said(steady, request, b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    assert exchange(steady, request, b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
 
 
-@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nX: ", b"PUT / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"])
-def test_who_never_finishes_a_request_is_hung_up_on(steady: Lab, begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.1\r\nX: ", b"PUT / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"])
+def test_who_never_finishes_a_request_is_hung_up_on(steady: Lab, start: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HttpProtocol, "arrival_seconds", 0.2)
     began = time.monotonic()
-    assert said(steady, begun)[:13] in (b"", b"HTTP/1.1 404 ")
+    assert exchange(steady, start)[:13] in (b"", b"HTTP/1.1 404 ")
     assert time.monotonic() - began < 10
 
 
 def test_a_request_that_has_arrived_may_take_its_time(steady: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HttpProtocol, "arrival_seconds", 0.2)
-    steady.talking.clear()
+    steady.provider_answers.clear()
     request = b'{"channel": "slack"}'
     head = f"POST {BASE}/test HTTP/1.1\r\nAuthorization: Bearer {steady.tokens['developer']}\r\nConnection: close\r\n"
     with socket.create_connection(("127.0.0.1", steady.port), timeout=20) as caller:
         caller.sendall(f"{head}Content-Length: {len(request)}\r\n\r\n".encode() + request)
         time.sleep(0.4)
-        steady.talking.set()
+        steady.provider_answers.set()
         assert caller.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
@@ -76,4 +76,4 @@ def test_a_body_that_never_comes_holds_up_no_end(tmp_path: Path, caplog: pytest.
     assert time.monotonic() - began < 8
     caller.close()
     store.close()
-    assert [one.getMessage() for one in caplog.records if one.levelname in ("WARNING", "ERROR")] == []
+    assert [item.getMessage() for item in caplog.records if item.levelname in ("WARNING", "ERROR")] == []
