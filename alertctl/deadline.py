@@ -13,13 +13,13 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self._ends = time.monotonic() + seconds
 
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Seconds left, 0.0 when it has passed."""
         return max(0.0, self._ends - time.monotonic())
 
     def require(self) -> float:
         """Seconds left. Raises TimeoutError when there are none."""
-        left = self.left()
-        if left <= 0:
+        remaining = self.remaining()
+        if remaining <= 0:
             raise TimeoutError("the attempt's deadline has passed")
-        return left
+        return remaining

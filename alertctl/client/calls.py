@@ -114,7 +114,7 @@ class Calls:
         trying = _Trying(self.server, Deadline(self.server.timeout + patience), repeat)
         while True:
             try:
-                left = trying.deadline.left()
+                left = trying.deadline.remaining()
                 reply = self._http.request(method, url, sent, content, timeout=left, new_connection=not repeat)
                 _require_whole(reply)
             except HttpError as error:
@@ -219,7 +219,7 @@ class _Trying:
 
     def _waited(self, why: str, pause: float) -> bool:
         wait = max(pause, min(FIRST_WAIT * 2**self._tries, LONGEST_WAIT) * random.uniform(0.5, 1.0))
-        left = self.deadline.left()
+        left = self.deadline.remaining()
         if wait >= left:
             return False
         if not self._said and time.monotonic() - self._began + wait > SAID_AFTER:

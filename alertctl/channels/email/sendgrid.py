@@ -129,7 +129,7 @@ class SendGridChannel:
         except Exception as exc:
             return DeliveryError(Reason.REJECTED, "unrenderable", detail=self._redact(repr(exc)))
         try:
-            reply = self._http.request("POST", self._url, self._headers(), body, timeout=deadline.left())
+            reply = self._http.request("POST", self._url, self._headers(), body, timeout=deadline.remaining())
         except HttpError as error:
             return redacted(no_reply_error(error), self._redact)
         except Exception as exc:

@@ -67,7 +67,7 @@ class SlackChannel:
     def _post(self, payload: dict[str, Any], deadline: Deadline) -> SendResult:
         try:
             body = json.dumps(payload).encode()
-            reply = self._http.request("POST", self._url, self._headers, body, timeout=deadline.left())
+            reply = self._http.request("POST", self._url, self._headers, body, timeout=deadline.remaining())
         except HttpError as error:
             return redacted(no_reply_error(error), self._redact)
         except Exception as exc:
