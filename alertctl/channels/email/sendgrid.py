@@ -140,7 +140,7 @@ class SendGridChannel:
         named = named_errors(reply, count)
         if named:
             return {position: redacted(error, self._redact) for position, error in named.items()}
-        result = sendgrid_verdict(reply)
+        result = parse_sendgrid_reply(reply)
         if isinstance(result, DeliveryError):
             return redacted(result, self._redact)
         return Receipt(self._redact(result.provider_id), self._redact(result.answer))
@@ -149,7 +149,7 @@ class SendGridChannel:
         return {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", "User-Agent": "alertctl"}
 
 
-def sendgrid_verdict(reply: Response) -> SendResult:
+def parse_sendgrid_reply(reply: Response) -> SendResult:
     """Success is 202 with an X-Message-Id, nothing less (200 means sandbox mode: checked, not sent)."""
     if reply.status == 202:
         found = one_line(reply.headers.get("x-message-id", ""))

@@ -72,13 +72,13 @@ class SlackChannel:
             return redacted(no_reply_error(error), self._redact)
         except Exception as exc:
             return DeliveryError(Reason.AMBIGUOUS, "unexpected", detail=self._redact(repr(exc)))
-        result = slack_verdict(reply)
+        result = parse_slack_reply(reply)
         if isinstance(result, DeliveryError):
             return redacted(result, self._redact)
         return Receipt(self._redact(result.provider_id), self._redact(result.answer))
 
 
-def slack_verdict(reply: Response) -> SendResult:
+def parse_slack_reply(reply: Response) -> SendResult:
     """Success is HTTP 200 with `ok` true and a `ts`, nothing less. What is returned is not redacted yet."""
     answer = _answer(reply)
     if reply.status == 200 and not reply.truncated and answer.get("ok") is True:
