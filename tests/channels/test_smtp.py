@@ -16,7 +16,7 @@ from alertctl.channels import OutgoingMessage, Receipt, SendResult
 from alertctl.channels.email.network_errors import RequestPhase
 from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.channels.email.smtp_errors import EXCEPTIONS, smtp_error
-from alertctl.channels.email.smtp_session import Server
+from alertctl.channels.email.smtp_session import SmtpServer
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
 from channels.doubles import raw_server
@@ -100,14 +100,14 @@ def test_without_an_offer_of_starttls_nothing_is_sent_unless_it_is_switched_off_
     ],
 )
 def test_loopback_is_told_from_everything_else(hosts: str, loopback: bool) -> None:
-    assert [host for host in hosts.split() if Server(host, 25).is_loopback is not loopback] == []
+    assert [host for host in hosts.split() if SmtpServer(host, 25).is_loopback is not loopback] == []
 
 
 @pytest.mark.parametrize(
     ("port", "security", "implicit"), [(465, None, True), (587, None, False), (465, "none", False)]
 )
 def test_port_465_means_tls_from_the_start(port: int, security: Any, implicit: bool) -> None:
-    assert Server("mail.corp.example", port, security=security).implicit_tls is implicit
+    assert SmtpServer("mail.corp.example", port, security=security).implicit_tls is implicit
 
 
 def test_starttls_454_is_tried_again_later(tls_sandbox: Sandbox) -> None:

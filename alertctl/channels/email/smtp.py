@@ -15,7 +15,7 @@ from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
 from alertctl.channels.email.message import Sender, headers, load_templates, message_id, render_email, serialised
 from alertctl.channels.email.smtp_connection import Deadline
 from alertctl.channels.email.smtp_errors import SmtpRefusal, may_depend_on_connection
-from alertctl.channels.email.smtp_session import Security, Server, SmtpSession
+from alertctl.channels.email.smtp_session import Security, SmtpServer, SmtpSession
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.tls import tls_context
@@ -45,7 +45,7 @@ class SmtpChannel:
         load_templates()
         self.deadline = deadline
         self._sender = Sender(from_address, from_name)
-        self._server = Server(host, port, username, password.rstrip("\r\n"), security, self._sender.domain)
+        self._server = SmtpServer(host, port, username, password.rstrip("\r\n"), security, self._sender.domain)
         self._ca_bundle = ca_bundle
         self._pool = pool
         self._redact = Redactor([password, password.rstrip("\r\n")], username=username)

@@ -31,7 +31,7 @@ _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class SmtpServer:
     """Where the server is and how it is to be spoken to. `security` None: TLS on port 465, STARTTLS elsewhere,
     and neither on a loopback host that doesn't offer it."""
 
@@ -58,7 +58,7 @@ class Server:
 class SmtpSession(smtplib.SMTP):
     """A connected, secured and authenticated session. `begin`, then `finish`, once for each message."""
 
-    def __init__(self, server: Server, context: Callable[[], ssl.SSLContext], deadline: Deadline) -> None:
+    def __init__(self, server: SmtpServer, context: Callable[[], ssl.SSLContext], deadline: Deadline) -> None:
         """Connect. Raises DeliveryError: nothing has been sent yet, so never ambiguous."""
         super().__init__(local_hostname=server.hello)
         self._server = server
