@@ -147,11 +147,11 @@ def test_the_table_has_the_reason_of_a_network_failure_before_the_request():
         assert ERROR_CODES[code].reason in (None, reason)
 
 
-@pytest.mark.parametrize("step", list(smtp_errors.Step))
+@pytest.mark.parametrize("step", list(smtp_errors.SmtpStep))
 @pytest.mark.parametrize("code", MAIL_REPLIES)
 def test_the_table_has_the_reason_of_a_mail_reply(code, step):
     reason = ERROR_CODES[code].reason
-    assert reason in (None, smtp_errors.smtp_reason(step, int(code))) or step is smtp_errors.Step.END
+    assert reason in (None, smtp_errors.smtp_reason(step, int(code))) or step is smtp_errors.SmtpStep.END
 
 
 @pytest.mark.parametrize("reason", [Reason.CONFIG, Reason.LOCAL])

@@ -10,7 +10,7 @@ from alertctl.channels.email.network_errors import RequestPhase, network_error
 from alertctl.errors import DeliveryError, Reason
 
 
-class Step(StrEnum):
+class SmtpStep(StrEnum):
     """How far a session had got when the server refused."""
 
     GREETING = "the connection"
@@ -23,7 +23,7 @@ class Step(StrEnum):
     END = "the end of the message"
 
 
-_ABOUT_US = frozenset({Step.GREETING, Step.HELLO, Step.STARTTLS, Step.AUTH, Step.MAIL})
+_ABOUT_US = frozenset({SmtpStep.GREETING, SmtpStep.HELLO, SmtpStep.STARTTLS, SmtpStep.AUTH, SmtpStep.MAIL})
 """Steps that are the same for every message: a 5xx here means that none will pass."""
 
 _AUTH_CODES = frozenset({530, 534, 535, 538})
@@ -53,25 +53,25 @@ EXCEPTIONS: dict[type[BaseException], str] = {
 """Our sessions raise replies as `SmtpRefusal`; these are for what smtplib may still raise by itself."""
 
 
-def smtp_reason(step: Step, code: int) -> Reason:
+def smtp_reason(step: SmtpStep, code: int) -> Reason:
     """4xx: later. 5xx: it depends on what was refused. Anything else is no verdict once the message is out."""
-    if step is Step.END:
+    if step is SmtpStep.END:
         return Reason.UNAVAILABLE if 400 <= code < 500 else Reason.REJECTED if 500 <= code < 600 else Reason.AMBIGUOUS
-    if not 500 <= code < 600 or (step is Step.RCPT and code == 552):
+    if not 500 <= code < 600 or (step is SmtpStep.RCPT and code == 552):
         return Reason.UNAVAILABLE
-    if step is Step.MAIL and code in (552, 555):
+    if step is SmtpStep.MAIL and code in (552, 555):
         return Reason.REJECTED
     if step in _ABOUT_US or code in _AUTH_CODES:
         return Reason.CONFIG
-    return Reason.BAD_ADDRESS if step is Step.RCPT and code not in _NOT_THE_ADDRESS else Reason.REJECTED
+    return Reason.BAD_ADDRESS if step is SmtpStep.RCPT and code not in _NOT_THE_ADDRESS else Reason.REJECTED
 
 
 class SmtpRefusal(DeliveryError):
     """An unexpected reply: the server's own code and words, not redacted yet. 552 at RCPT: RFC 5321, 4.5.3.1.10."""
 
-    def __init__(self, step: Step, code: int, text: str) -> None:
+    def __init__(self, step: SmtpStep, code: int, text: str) -> None:
         super().__init__(smtp_reason(step, code), str(code), detail=f"{code} {text} (in answer to {step.value})")
-        self.is_about_address = step is Step.RCPT and _ABOUT_THE_ADDRESS.match(text) is not None
+        self.is_about_address = step is SmtpStep.RCPT and _ABOUT_THE_ADDRESS.match(text) is not None
         self.leaves_session_usable = 400 <= code < 600 and code not in _ENDS_SESSION
 
 

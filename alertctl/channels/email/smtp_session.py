@@ -18,7 +18,7 @@ from urllib3.util.wait import wait_for_read
 
 from alertctl.channels.email.network_errors import RequestPhase
 from alertctl.channels.email.smtp_connection import BadReplyError, Deadline, NoReplyError, ReplyReader, open_socket
-from alertctl.channels.email.smtp_errors import SmtpRefusal, Step, smtp_error
+from alertctl.channels.email.smtp_errors import SmtpRefusal, SmtpStep, smtp_error
 from alertctl.errors import DeliveryError, Reason
 
 Security = Literal["starttls", "tls", "none"]
@@ -103,12 +103,12 @@ class SmtpSession(smtplib.SMTP):
             detail = "the server takes no addresses with letters beyond ASCII before the @"
             raise DeliveryError(Reason.BAD_ADDRESS, "smtputf8_unsupported", detail=detail)
         self.command_encoding = "utf-8" if utf8 else "ascii"
-        self._command(Step.MAIL, f"MAIL FROM:<{sender}>{options}{' SMTPUTF8' if utf8 else ''}", (250,))
+        self._command(SmtpStep.MAIL, f"MAIL FROM:<{sender}>{options}{' SMTPUTF8' if utf8 else ''}", (250,))
 
     def finish(self, address: str, message: bytes) -> str:
         """RCPT TO, DATA, the message; returns what the server said to it. Raises DeliveryError."""
-        self._command(Step.RCPT, f"RCPT TO:<{address}>", (250, 251))
-        self._command(Step.DATA, "DATA", (354,))
+        self._command(SmtpStep.RCPT, f"RCPT TO:<{address}>", (250, 251))
+        self._command(SmtpStep.DATA, "DATA", (354,))
         try:
             self.send(_LEADING_DOT.sub(b"..", message) + (b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n"))
             self._stage = RequestPhase.AFTER
@@ -116,7 +116,7 @@ class SmtpSession(smtplib.SMTP):
         except Exception as exc:
             raise self._as_delivery_error(exc) from None
         if code != 250:
-            raise SmtpRefusal(Step.END, code, _text(text))
+            raise SmtpRefusal(SmtpStep.END, code, _text(text))
         self.last_used = time.monotonic()
         return f"{code} {_text(text)}"
 
@@ -177,12 +177,12 @@ class SmtpSession(smtplib.SMTP):
             self._secure()
         code, text = self.getreply()
         if code != 220:
-            raise SmtpRefusal(Step.GREETING, code, _text(text))
+            raise SmtpRefusal(SmtpStep.GREETING, code, _text(text))
 
     def _greet(self) -> None:
         self._hello()
         if self._wants_starttls():
-            self._command(Step.STARTTLS, "STARTTLS", (220,))
+            self._command(SmtpStep.STARTTLS, "STARTTLS", (220,))
             self._secure()
             self._hello()
         if self._server.username:
@@ -193,7 +193,7 @@ class SmtpSession(smtplib.SMTP):
         if 500 <= code < 600:
             code, text = self.helo()
         if code != 250:
-            raise SmtpRefusal(Step.HELLO, code, _text(text))
+            raise SmtpRefusal(SmtpStep.HELLO, code, _text(text))
 
     def _wants_starttls(self) -> bool:
         if self._server.implicit_tls or self._server.security == "none":
@@ -224,7 +224,7 @@ class SmtpSession(smtplib.SMTP):
         offered = self.esmtp_features.get("auth", "").upper().split()
         code, text = self._login(offered)
         if code != 235:
-            raise SmtpRefusal(Step.AUTH, code, _text(text))
+            raise SmtpRefusal(SmtpStep.AUTH, code, _text(text))
 
     def _login(self, offered: list[str]) -> tuple[int, bytes]:
         name, password = self._server.username, self._server.password
@@ -239,7 +239,7 @@ class SmtpSession(smtplib.SMTP):
         detail = f"the server offers {' '.join(offered) or 'no way to log in'}; PLAIN, LOGIN or CRAM-MD5 is needed"
         raise DeliveryError(Reason.CONFIG, "auth_unavailable", detail=detail)
 
-    def _command(self, step: Step, line: str, expected: tuple[int, ...]) -> None:
+    def _command(self, step: SmtpStep, line: str, expected: tuple[int, ...]) -> None:
         try:
             code, text = self.docmd(line)
         except Exception as exc:
