@@ -118,7 +118,7 @@ def session(check_run: CheckRun) -> Progress:
     progress.step = Step.READY
     progress.offers_auth = bool(opened.has_extn("auth"))
     progress.version = (opened.sock.version() or "") if isinstance(opened.sock, ssl.SSLSocket) else ""
-    opened.leave()
+    opened.quit_and_close()
     return progress
 
 

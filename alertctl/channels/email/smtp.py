@@ -63,7 +63,7 @@ class SmtpChannel:
 
     def close(self) -> None:
         while self._kept:
-            self._kept.pop().leave()
+            self._kept.pop().quit_and_close()
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
@@ -132,7 +132,7 @@ class SmtpChannel:
         if len(self._kept) < self._pool:
             self._kept.append(session)
         else:
-            session.leave()
+            session.quit_and_close()
 
     def _after_failure(self, session: SmtpSession, error: DeliveryError) -> None:
         """Keep the session after a refusal that is about this message only; close it after anything else.
@@ -144,6 +144,6 @@ class SmtpChannel:
         if (refused or error.code == "smtputf8_unsupported") and not doubtful and session.reset():
             self._keep(session)
         elif isinstance(error, SmtpRefusal):
-            session.leave()
+            session.quit_and_close()
         else:
             session.close()

@@ -127,7 +127,7 @@ class SmtpSession(smtplib.SMTP):
         except Exception:
             return False
 
-    def leave(self) -> None:
+    def quit_and_close(self) -> None:
         """Say QUIT and go. What the server answers doesn't matter: it has had its say about each message."""
         self.deadline = Deadline(1.0)
         try:
