@@ -41,7 +41,7 @@ class Content:
     link: str | None = None
     notes: tuple[str, ...] = ()
 
-    def noting(self, *notes: str) -> Content:
+    def with_notes(self, *notes: str) -> Content:
         return replace(self, notes=(*self.notes, *notes))
 
 

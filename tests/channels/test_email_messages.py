@@ -91,7 +91,7 @@ def test_a_hostile_name_leaves_one_sender(nasty: str) -> None:
 
 
 def test_text_comes_before_html_and_both_say_everything() -> None:
-    parts = list(parsed(raw(ALERT.noting("This is a test"))).iter_parts())
+    parts = list(parsed(raw(ALERT.with_notes("This is a test"))).iter_parts())
     assert [part.get_content_type() for part in parts] == ["text/plain", "text/html"]
     for part in parts:
         said = cast(EmailMessage, part).get_content()

@@ -97,7 +97,7 @@ def test_the_sandbox_takes_what_is_hostile_in_every_place(sandbox: Sandbox, nast
 
 
 def test_a_message_has_header_summary_fields_button_and_small_print() -> None:
-    message = slack_message(ALERT.noting("This is a test"), "#alerts", "delivery-1")
+    message = slack_message(ALERT.with_notes("This is a test"), "#alerts", "delivery-1")
     assert [block["type"] for block in message["blocks"]] == ["header", "section", "section", "actions", "context"]
     header, summary, fields, actions, context = message["blocks"]
     assert header["text"]["text"] == "🚨 Critical: Safety rollback: checkout-v3"

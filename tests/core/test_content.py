@@ -60,5 +60,5 @@ def test_a_whole_number_is_shown_whole(value):
 
 def test_a_note_is_added_behind_the_others():
     content = Content("generic_alert", "id", "t", "s", Severity.INFO, (), NOW, notes=("a",))
-    assert content.noting("b", "c").notes == ("a", "b", "c")
+    assert content.with_notes("b", "c").notes == ("a", "b", "c")
     assert content.notes == ("a",)
