@@ -50,7 +50,7 @@ def full_stop(text: str) -> str:
     return "" if text.rstrip().endswith((".", "!", "?", "…", "。", "！", "？")) else "."
 
 
-def figure(value: float) -> str:
+def format_number(value: float) -> str:
     """A number in 4 significant figures without an exponent: 0.07142857 -> 0.07143, 523.5 -> 523.5, 12000 -> 12000."""
     if value != value or value in (float("inf"), float("-inf")):
         return str(value)
