@@ -126,7 +126,9 @@ def _server(check_run: CheckRun) -> SmtpServer:
     """The same as the SMTP channel's, its EHLO included."""
     smtp, sender = check_run.settings.smtp, Sender(check_run.settings.email.from_address)
     password = smtp.password.get_secret_value().rstrip("\r\n")
-    return SmtpServer(smtp.host, smtp.port, smtp.username, password, cast("Security | None", smtp.security), sender.domain)
+    return SmtpServer(
+        smtp.host, smtp.port, smtp.username, password, cast("Security | None", smtp.security), sender.domain
+    )
 
 
 def _told(progress: Progress, step: Step) -> CheckResult | None:

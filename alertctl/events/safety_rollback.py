@@ -36,7 +36,9 @@ class SafetyRollback(EventFields):
         for name in ("value", "threshold"):
             number = getattr(self, name)
             if self.metric == "error_rate" and number is not None and not 0 <= number <= 1:
-                raise ValueError(f"{name}: an error_rate is a share from 0 to 1 (5 % is 0.05), got {format_number(number)}")
+                raise ValueError(
+                    f"{name}: an error_rate is a share from 0 to 1 (5 % is 0.05), got {format_number(number)}"
+                )
         return self
 
     @property

@@ -13,10 +13,10 @@ from typing import Any
 from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
 from alertctl.channels.email.message import Sender, headers, load_templates, message_id, render_email, serialised
-from alertctl.channels.email.smtp_connection import Deadline
 from alertctl.channels.email.smtp_errors import SmtpRefusal, may_depend_on_connection
 from alertctl.channels.email.smtp_session import Security, SmtpServer, SmtpSession
 from alertctl.content import Content
+from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.tls import tls_context
 from alertctl.text import Redactor, redacted
@@ -123,7 +123,7 @@ class SmtpChannel:
                 session = self._kept.pop()
             except IndexError:
                 break
-            if session.usable:
+            if session.is_usable:
                 return session
             session.close()
         return None
