@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 import alertctl
 from alertctl.addresses import is_email
-from alertctl.channels.email.message import Sender, display_name, message_id, render_email, serialised, subject
+from alertctl.channels.email.message import Sender, display_name, message_id, render_email, serialize_email, subject
 from alertctl.content import Content, Field
 from channels.hostile import NASTY, TEXTS, content, contents
 from channels.lab import ALERT, SENDER
@@ -37,7 +37,7 @@ MANY = settings(
 
 
 def raw(said: Content, *, address: str = "dev@corp.example", sender: Sender = FROM, plain: bool = False) -> bytes:
-    return serialised(said, "delivery-1", address, sender, NOW, plain=plain)
+    return serialize_email(said, "delivery-1", address, sender, NOW, plain=plain)
 
 
 def parsed(data: bytes) -> EmailMessage:
@@ -175,14 +175,14 @@ import sys, shutil
 sys.path.insert(0, sys.argv[1])
 from datetime import UTC, datetime
 import alertctl
-from alertctl.channels.base import Parcel
+from alertctl.channels.base import OutgoingMessage
 from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.content import Content, Severity
 assert alertctl.__file__.startswith(sys.argv[1])
 channel = SmtpChannel("127.0.0.1", from_address="alerts@corp.example")
 shutil.rmtree(sys.argv[1] + "/alertctl/channels/email/templates")
 content = Content("generic_alert", "1", "Disk full", "It is.", Severity.INFO, (), datetime.now(UTC))
-print("Disk full" in channel.render(content, Parcel("1", "a@corp.example"))["html"])
+print("Disk full" in channel.render(content, OutgoingMessage("1", "a@corp.example"))["html"])
 """
     package = Path(alertctl.__file__).parent
     shutil.copytree(package, tmp_path / "alertctl", ignore=shutil.ignore_patterns("__pycache__"))

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alertctl.channels import OutgoingMessage, Receipt, SendResult
-from alertctl.channels.email.sendgrid import named_errors
+from alertctl.channels.email.sendgrid import errors_by_position
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import Response
@@ -122,7 +122,7 @@ def test_only_errors_that_name_a_personalization_of_ours_fail_it_alone(
     fields: list[str | None], count: int, expected: dict[int, Reason]
 ) -> None:
     body = json.dumps({"errors": [{"message": "no", "field": field} for field in fields]}).encode()
-    found = named_errors(Response(400, {}, body), count)
+    found = errors_by_position(Response(400, {}, body), count)
     assert {place: error.reason for place, error in found.items()} == expected
 
 
@@ -130,7 +130,7 @@ def test_only_errors_that_name_a_personalization_of_ours_fail_it_alone(
     "body", [b"", b"[]", b"{}", b'{"errors":{}}', b'{"errors":["x"]}', b'{"errors":[{}]}', b"\xff"]
 )
 def test_a_400_that_says_nothing_names_nobody(body: bytes) -> None:
-    assert named_errors(Response(400, {}, body), 3) == {}
+    assert errors_by_position(Response(400, {}, body), 3) == {}
 
 
 def test_rounds_are_bounded_when_every_request_is_refused(sandbox: Sandbox) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alertctl.channels.slack.errors import cleaned_code, slack_reason
+from alertctl.channels.slack.errors import clean_code, slack_reason
 from alertctl.error_codes import SLACK_CODES
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
@@ -73,4 +73,4 @@ def test_an_unknown_code_is_judged_by_the_status_and_final_with_200() -> None:
     ],
 )
 def test_a_code_is_kept_verbatim_but_printable_and_short(said: object, shown: str) -> None:
-    assert cleaned_code(said) == shown
+    assert clean_code(said) == shown
