@@ -1,4 +1,4 @@
-"""What comes after a failed attempt: one table."""
+"""When a failed attempt is retried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who receives an event: DESIGN's table."""
+"""The targets of an event."""
 
 from __future__ import annotations
 
