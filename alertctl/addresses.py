@@ -1,8 +1,8 @@
-"""Addresses: which ones are valid, which ones are equal, and how an email address is written for a mail server.
+"""Check, compare and encode addresses. No other module compares or normalises them.
 
-No other module compares or normalises addresses. Only ASCII letters are compared without case: a mail server may keep
-`weiß@` and `weiss@` apart, and Slack `#maße` and `#masse`. A domain is compared as its A-label (IDNA 2008 with UTS 46),
-so `faß.example` is `xn--fa-hia.example` and not `fass.example`.
+Only ASCII letters are compared without case: a mail server may distinguish `weiß@` and `weiss@`, and Slack `#maße` and
+`#masse`. A domain is compared as its A-label (IDNA 2008 with UTS 46), so
+`faß.example` is `xn--fa-hia.example` and not `fass.example`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from string import ascii_lowercase, ascii_uppercase
 from alertctl.errors import InvalidEvent
 
 LONGEST_EMAIL = 254
-"""Octets. RFC 5321, 4.5.3.1.3: a path has at most 256, two of them its angle brackets."""
+"""In octets. RFC 5321, 4.5.3.1.3: a path has at most 256, including two angle brackets."""
 LONGEST_LOCAL_PART = 64
 LONGEST_DOMAIN = 253
 LONGEST_SLACK_CHANNEL = 80
@@ -23,7 +23,7 @@ NOT_AN_EMAIL = "is not one email address (name@domain)"
 
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 _BECOMES_ASCII = re.compile("([\u037e\u1fef\u212a])")
-"""The characters that NFC turns into ASCII (`;`, a backtick, K). They are kept: look-alikes are not equal."""
+"""The characters that NFC turns into ASCII (`;`, a backtick, K). They stay: look-alikes are not equal."""
 _NOT_IN_LOCAL_PART = frozenset('<>()[],;:\\"@ \u037e')
 _JOINERS = str.maketrans("", "", "\u200c\u200d")
 """Invisible, but needed to write some languages' domains."""
@@ -45,9 +45,9 @@ def check_address(channel: str, address: str, field: str) -> str:
 
 
 def check_email(text: str) -> None:
-    """Check that this is exactly one plain email address; internal domains (`.local`, `localhost`) are fine.
+    """Check that this is exactly one plain email address; internal domains (`.local`, `localhost`) are valid.
 
-    Raises ValueError with what is wrong, to be put after the address.
+    Raises ValueError with the fault, worded to follow the address.
     """
     local, _, domain = text.rpartition("@")
     if not (0 < len(local) <= LONGEST_LOCAL_PART and len(text) <= LONGEST_EMAIL and _is_plain(text, local)):
@@ -59,7 +59,7 @@ def check_email(text: str) -> None:
 
 
 def is_email(text: str) -> bool:
-    """Whether this is exactly one plain email address."""
+    """Return whether this is exactly one plain email address."""
     try:
         check_email(text)
     except ValueError:
@@ -68,40 +68,40 @@ def is_email(text: str) -> bool:
 
 
 def is_slack_channel(text: str) -> bool:
-    """Whether this may be a Slack channel: `#name`, a name, or an ID."""
+    """Return whether this may be a Slack channel: `#name`, a name, or an ID."""
     name = _nfc(text).removeprefix("#") if len(text) <= LONGEST_SLACK_CHANNEL else ""
     return bool(name) and all(c in "_.-" or c.isalnum() or unicodedata.category(c)[0] == "M" for c in name)
 
 
 def address_key(channel: str, address: str) -> str:
-    """Return the form in which an address is stored to be compared. Never raises, also for an invalid one."""
+    """Return the stored form of an address, for comparison. Never raises, even for an invalid address."""
     if address.isascii():
         return address.lower()
-    written = encode_email(address) if channel == "email" else _nfc(address)
+    encoded = encode_email(address) if channel == "email" else _nfc(address)
     # Only an invalid address can be longer than the column.
-    return _nfc(written.translate(_LOWER))[:LONGEST_EMAIL]
+    return _nfc(encoded.translate(_LOWER))[:LONGEST_EMAIL]
 
 
 def email_key(address: str) -> str:
-    """Return the form in which a user's email address is stored."""
+    """Return the stored form of a user's email address, for comparison."""
     return address_key("email", address)
 
 
 def search_key(address: str) -> str:
-    """Return the key of an address whose channel isn't known."""
+    """Return the key of an address of an unknown channel."""
     return address_key("email" if "@" in address else "slack", address)
 
 
 def identity(channel: str, address: str) -> str:
-    """Return what two addresses of a channel have in common if they reach the same: Slack's `#name` is `name`."""
+    """Return a value that is equal for two addresses of the same recipient: for Slack `#name` is `name`."""
     key = address_key(channel, address)
     return key.removeprefix("#") if channel == "slack" else key
 
 
 def encode_email(address: str) -> str:
-    """Return an email address as a mail server takes it: its domain as an A-label, its local part in NFC.
+    """Return an email address as mail servers accept it: the domain as an A-label, the local part in NFC.
 
-    A domain without an A-label stays as it is (`check_email` refuses it).
+    A domain without an A-label is unchanged (`check_email` rejects it).
     """
     if address.isascii():
         return address
@@ -114,12 +114,12 @@ def encode_email(address: str) -> str:
 
 
 def encode_slack_channel(address: str) -> str:
-    """Return a Slack channel as Slack writes its names: in NFC."""
+    """Return a Slack channel in NFC, as Slack stores names."""
     return address if address.isascii() else _nfc(address)
 
 
 def ascii_domain(domain: str) -> str:
-    """Return a domain as DNS knows it; an ASCII one stays as it is. Raises ValueError, to be put after the address."""
+    """Return a domain as an A-label; an ASCII one is unchanged. Raises ValueError, worded to follow the address."""
     return domain if domain.isascii() else _a_label(domain)
 
 

@@ -1,4 +1,4 @@
-"""What an event says, before any channel dresses it."""
+"""An event in words, independent of the channel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A name and a value, both plain text of any length; a channel escapes and cuts them."""
+    """A name and a value: plain text of any length, which a channel escapes and truncates."""
 
     name: str
     value: str
@@ -25,7 +25,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """One event in words, for people. Everything is plain text: nothing is escaped, nothing is cut.
+    """An event in words. All texts are plain, neither escaped nor truncated.
 
     `title` is a headline ("Safety rollback: checkout-v3"), `summary` one or more full sentences.
     `link` is an http(s) address or None. `notes` are small print (environment, actor, "this is a test").
@@ -41,28 +41,29 @@ class Content:
     link: str | None = None
     notes: tuple[str, ...] = ()
 
-    def noting(self, *notes: str) -> Content:
+    def with_notes(self, *notes: str) -> Content:
+        """Return a copy with further notes."""
         return replace(self, notes=(*self.notes, *notes))
 
 
 def full_stop(text: str) -> str:
-    """What ends this text as a sentence: nothing when it has an end of its own ("Really?", "再起動しました。")."""
+    """Return the full stop that the text lacks, "" if it ends a sentence already ("Really?", "再起動しました。")."""
     return "" if text.rstrip().endswith((".", "!", "?", "…", "。", "！", "？")) else "."
 
 
-def figure(value: float) -> str:
-    """A number in 4 significant figures without an exponent: 0.07142857 -> 0.07143, 523.5 -> 523.5, 12000 -> 12000."""
+def format_number(value: float) -> str:
+    """Return a number with 4 significant figures and no exponent: 0.07142857 -> 0.07143, 12000 -> 12000."""
     if value != value or value in (float("inf"), float("-inf")):
         return str(value)
     if float(value).is_integer() and abs(value) < 1e15:
         return str(int(value))
-    # By way of Decimal: a large float's own digits go on with noise, 1e23 as 99999999999999991611392.
-    text = format(Decimal(f"{value:.4g}"), "f") if abs(value) >= 1 else f"{value:.{_places(value)}f}"
+    # Decimal, because a large float has further digits: 1e23 is 99999999999999991611392.
+    text = format(Decimal(f"{value:.4g}"), "f") if abs(value) >= 1 else f"{value:.{_decimal_places(value)}f}"
     short = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if short == "-0" else short
 
 
-def _places(value: float) -> int:
-    """Decimal places that keep 4 significant figures of a small number (at most 20)."""
+def _decimal_places(value: float) -> int:
+    """Return the decimal places for 4 significant figures of a small number, at most 20."""
     exponent = int(f"{value:e}".split("e")[1])
     return min(20, 3 - exponent)

@@ -1,4 +1,4 @@
-"""A point in time by which something has to be done."""
+"""A time limit that several steps share."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self._ends = time.monotonic() + seconds
 
-    def left(self) -> float:
-        """Seconds left, 0.0 when it has passed."""
+    def remaining(self) -> float:
+        """Return the remaining seconds, 0.0 when it has passed."""
         return max(0.0, self._ends - time.monotonic())
 
     def require(self) -> float:
-        """Seconds left. Raises TimeoutError when there are none."""
-        left = self.left()
-        if left <= 0:
+        """Return the remaining seconds. Raises TimeoutError when there are none."""
+        remaining = self.remaining()
+        if remaining <= 0:
             raise TimeoutError("the attempt's deadline has passed")
-        return left
+        return remaining

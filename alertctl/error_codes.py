@@ -23,7 +23,7 @@ class ErrorCode(NamedTuple):
 DUPLICATE = "duplicate of "
 """The beginning of a duplicate's code (`dedup_key`); the earlier event's id follows."""
 SETTINGS = {"slack": "SLACK_API_URL", "sendgrid": "SENDGRID_API_URL", "smtp": "SMTP_HOST"}
-"""The setting with each provider's host: `{setting}` in a fix."""
+"""The setting with each provider's host, for `{setting}` in a fix."""
 
 
 def _codes(reason: Reason | None, *rows: tuple[str, str] | tuple[str, str, str]) -> tuple[ErrorCode, ...]:
@@ -225,7 +225,7 @@ SLACK_CODES = (
     ),
     *_codes(Reason.AMBIGUOUS, ("fatal_error", "Slack failed internally, perhaps after it accepted the message")),
 )
-"""What Slack answers to chat.postMessage: https://docs.slack.dev/reference/methods/chat.postMessage (2026-08-20).
+"""Slack's answers to chat.postMessage: https://docs.slack.dev/reference/methods/chat.postMessage (2026-08-20).
 
 Documented elsewhere: invalid_arguments, invalid_attachments, invalid_json, json_not_object, msg_too_long and
 internal_error (the Web API's common errors), and the four about users (conversations.open). `internal_error` is also
@@ -347,9 +347,9 @@ def fix(code: str, reason: str | None, provider: str | None = None, *, final: bo
     """Return how to fix an error, as one sentence. `final`: it is not retried automatically."""
     if code.startswith(DUPLICATE):
         return f"Nothing to do; alertctl log --event-id {code.removeprefix(DUPLICATE)} shows the earlier event."
-    known = known_fix(code, reason, provider)
-    if known:
-        return known
+    own_fix = known_fix(code, reason, provider)
+    if own_fix:
+        return own_fix
     if reason is None or reason not in _REASONS:
         return "See the attempt's answer below."
     by_reason = _REASONS[Reason(reason)][1]
@@ -357,7 +357,7 @@ def fix(code: str, reason: str | None, provider: str | None = None, *, final: bo
 
 
 def known_fix(code: str, reason: str | None, provider: str | None) -> str:
-    """Return the fix of this very code, "" if it has none."""
+    """Return the fix of this code, "" if it has none of its own."""
     entry = ERROR_CODES.get(code)
     if _is_status(code) and reason == Reason.CONFIG and (entry is None or entry.reason is None):
         # At MAIL FROM or before, a 5xx is about this client, not about a recipient.

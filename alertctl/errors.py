@@ -1,13 +1,13 @@
 """Every error that alertctl raises.
 
-AlertctlError                 anything a person should read as one line
-├── ConfigError               a setting is wrong; start-up only, never swallowed
-├── InvalidEvent              an event is wrong (not: incomplete); names the field
-├── Conflict                  the same idempotency key came with a different body
-├── NotFound                  no such delivery, event, user, ...; or an id that fits several
-├── NotAllowed                no credentials, bad ones, or a role too low
+AlertctlError                 any error that a person reads as one line
+├── ConfigError               a setting is wrong; raised at start-up only
+├── InvalidEvent              an event has an invalid field; names the field
+├── Conflict                  an idempotency key was used before for another body
+├── NotFound                  no such delivery, event, user …; or an ambiguous id
+├── NotAllowed                missing or bad credentials, or a role too low
 ├── Unreachable               the database, or the server in remote mode, can't be reached
-└── DeliveryError             a provider didn't take a message; `reason` says what comes next
+└── DeliveryError             a provider did not accept a message; `reason` decides about a retry
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from enum import StrEnum
 
 
 class AlertctlError(Exception):
-    """One line for a person. `exit_code` is what a command ends with."""
+    """An error with a message for a person. `exit_code` is the command's exit code."""
 
     exit_code = 1
 
 
 class ConfigError(AlertctlError):
-    """Settings are wrong. `problems` has one clear line each, beginning with the variable's name."""
+    """Settings are wrong. `problems` has a line for each, beginning with the variable's name."""
 
     exit_code = 2
 
@@ -33,7 +33,7 @@ class ConfigError(AlertctlError):
 
 
 class InvalidEvent(AlertctlError):
-    """Input is wrong. `field` names the culprit (dotted for nested ones), the message says what would be right."""
+    """Input is wrong. `field` is the name of the field (dotted if nested); the message says what is valid."""
 
     exit_code = 2
 
@@ -44,13 +44,13 @@ class InvalidEvent(AlertctlError):
 
 
 class Conflict(AlertctlError):
-    """An idempotency key was used before for something else."""
+    """An idempotency key was used before for a different request."""
 
     exit_code = 2
 
 
 class NotFound(AlertctlError):
-    """No row, or more than one, answers to what was asked for."""
+    """No row matches, or more than one."""
 
     exit_code = 2
 
@@ -66,39 +66,39 @@ class NotAllowed(AlertctlError):
 
 
 class Unreachable(AlertctlError):
-    """The database or the server can't be reached now; later it may."""
+    """The database or the server can't be reached at the moment."""
 
     exit_code = 5
 
 
 class Reason(StrEnum):
-    """Why a delivery failed. The reason alone decides what comes next (see `retry.py`)."""
+    """Why a delivery failed. The reason alone decides about a retry (see `retry.py`)."""
 
     RATE_LIMITED = "rate_limited"
-    """Wait as long as the provider says, then try again."""
+    """The provider asked to wait. Retry after that time."""
     UNAVAILABLE = "unavailable"
-    """The provider surely didn't take it; try again with backoff."""
+    """The provider did not accept the message. Retry with backoff."""
     AMBIGUOUS = "ambiguous"
-    """The request went out and no verdict came back: it may have arrived. Try again, marked."""
+    """The request was sent and no answer arrived, so the message may have arrived. Retry, marked as ambiguous."""
     CONFIG = "config"
-    """The provider refused our credentials or settings: the delivery waits, and this process stops calling it."""
+    """The provider rejected our credentials or settings. The delivery waits, and this process stops calling it."""
     LOCAL = "local"
-    """This machine failed: DNS, no route, no file descriptors, no memory. Try again, at the last interval finally."""
+    """This machine failed: DNS, route, file descriptors, memory. Retry, finally at the last interval."""
     BAD_ADDRESS = "bad_address"
-    """This address will never take it."""
+    """The provider cannot deliver to this address. Final."""
     REJECTED = "rejected"
-    """The provider dislikes this message: once more as plain text, then stop."""
+    """The provider rejected this message. Retry once as plain text."""
     EXPIRED = "expired"
     """Too late: the event's `expires_at` has passed, or the delivery waited for ALERTCTL_MAX_AGE. Final."""
 
 
 class DeliveryError(AlertctlError):
-    """A provider didn't take a message.
+    """A provider did not accept a message.
 
-    `code` is the provider's own word (`channel_not_found`, `unauthorized`, `550`), at most 100 characters.
-    `detail` is what it said, for the attempt's record, already redacted and cut to 2 kB.
-    `retry_after` is in seconds, already bounded to 1..3600, None when the provider named no time.
-    `entire_provider` is True when a rate limit concerns every address of the provider.
+    `code` is the provider's own code (`channel_not_found`, `unauthorized`, `550`), at most 100 characters.
+    `detail` is its answer, for the attempt's record, already redacted and truncated to 2 kB.
+    `retry_after` is in seconds, already within 1 to 3600, None if the provider named no time.
+    `entire_provider`: a rate limit applies to every address of the provider.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""UUIDv7: ids that begin with their time, so that their order is that of the events."""
+"""UUIDv7: ids that begin with their time, so that they sort in the order of creation."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from datetime import datetime
 
 
 class _Clock:
-    """The last millisecond and counter that an id was made from, so that ids of one process only grow."""
+    """The last millisecond and counter of an id, so that the ids of a process only grow."""
 
     lock = threading.Lock()
     stamp = 0
 
 
 def new_id(now: datetime) -> str:
-    """A UUIDv7 (RFC 9562): 48 bits of milliseconds, 12 bits of counter, 62 random bits; grows within a process."""
+    """Return a UUIDv7 (RFC 9562): 48 bits of milliseconds, 12 bits of counter, 62 random bits."""
     with _Clock.lock:
         stamp = max(int(now.timestamp() * 1000) << 12, _Clock.stamp + 1)
         _Clock.stamp = stamp
@@ -26,6 +26,6 @@ def new_id(now: datetime) -> str:
 
 
 def first_id(moment: datetime) -> str:
-    """The smallest id that could have been made then: ids begin with their time."""
+    """Return the smallest id of that time."""
     digits = f"{max(0, int(moment.timestamp() * 1000)):012x}"
     return f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"

@@ -1,4 +1,4 @@
-"""What happens after a failed attempt: one pure table for every channel."""
+"""Decide when a failed attempt is retried: pure functions, the same for every channel."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from email.utils import parsedate_to_datetime
 from alertctl.errors import DeliveryError, Reason
 
 JITTER = 0.2
-"""A wait is lengthened by up to this share, so that what failed together doesn't come back together."""
+"""The largest random extension of a wait, as a share, so that deliveries that failed together spread out."""
 RATE_LIMIT_SECONDS = 30.0
-"""The wait after a rate limit that names none (Slack's own Retry-After is 30 most often)."""
+"""The wait after a rate limit without a time (Slack's Retry-After is mostly 30)."""
 LOCAL_SECONDS = 60.0
 """The wait after a failure of this machine when RETRY_SCHEDULE is empty."""
 
 COUNTED = (Reason.UNAVAILABLE, Reason.AMBIGUOUS)
-"""The only reasons that use up RETRY_SCHEDULE."""
+"""The reasons that count against RETRY_SCHEDULE."""
 WAITING = (Reason.CONFIG, Reason.LOCAL, Reason.RATE_LIMITED)
 """Reasons that end a delivery only by its age (ALERTCTL_MAX_AGE)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a delivery has come since it was queued or resent.
+    """A delivery's attempts since it was queued or resent.
 
-    `attempts` counts its attempts, the one that just failed included; `schedule_step` the waits of RETRY_SCHEDULE that
-    were used before. `once`: it is not retried later (a test).
+    `attempts` includes the attempt that just failed; `schedule_step` is the number of waits of RETRY_SCHEDULE that
+    were used before. `once`: no retry (a test).
     """
 
     attempts: int
@@ -49,7 +49,7 @@ def next_attempt(
 ) -> datetime | None:
     """Return when to try again, None for never.
 
-    `schedule` and `max_age` are in seconds, `chance` is from 0 to 1. What was refused for our settings is due at once.
+    `schedule` and `max_age` are in seconds, `chance` is from 0 to 1. A refusal of our settings is due at once.
     """
     if error.reason in (Reason.BAD_ADDRESS, Reason.EXPIRED):
         return None
@@ -59,10 +59,10 @@ def next_attempt(
         return None
     match error.reason:
         case Reason.CONFIG:
-            # Refused twice, it lets others be the next probe: the refusal may be about this message alone.
+            # After a second refusal another delivery is the next probe: the refusal may be about this message alone.
             return progress.queued_at if progress.attempts == 1 else now
         case Reason.RATE_LIMITED:
-            return now + timedelta(seconds=wait(error))
+            return now + timedelta(seconds=rate_limit_wait(error))
         case Reason.LOCAL:
             seconds = schedule[min(progress.attempts, len(schedule)) - 1] if schedule else LOCAL_SECONDS
         case _:
@@ -73,37 +73,39 @@ def next_attempt(
 
 
 def is_expired(reason: Reason, queued_at: datetime, max_age: float, now: datetime) -> bool:
-    """Whether a delivery that failed for this reason has waited for `max_age` seconds and ends now."""
+    """Return whether a delivery that failed for this reason has waited for `max_age` seconds and is final."""
     return reason in WAITING and (now - queued_at).total_seconds() >= max_age
 
 
-def wait(error: DeliveryError) -> float:
-    """Return the seconds that a rate limit asks for, within 1 s to 1 h."""
-    return RATE_LIMIT_SECONDS if error.retry_after is None else bounded(error.retry_after)
+def rate_limit_wait(error: DeliveryError) -> float:
+    """Return the seconds that a rate limit asks for, from 1 s to 1 h."""
+    return RATE_LIMIT_SECONDS if error.retry_after is None else bounded_wait(error.retry_after)
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitPause:
-    """Leave `address` (None: the whole provider) alone for `seconds`."""
+    """Send nothing to `address` (None: to the entire provider) for `seconds`."""
 
     address: str | None
     seconds: float
 
 
 def pause(error: DeliveryError, address: str) -> RateLimitPause | None:
-    """Return the pause that a rate limit asks for, None for every other failure."""
+    """Return the pause that a rate limit asks for, None for other failures."""
     if error.reason is Reason.RATE_LIMITED:
-        return RateLimitPause(None if error.entire_provider else address, wait(error))
+        return RateLimitPause(None if error.entire_provider else address, rate_limit_wait(error))
     return None
 
 
-def bounded(seconds: float) -> float:
-    """Seconds within 1 s..1 h; the default for what is no number."""
+def bounded_wait(seconds: float) -> float:
+    """Return the seconds, limited to 1 s to 1 h; the default for NaN."""
     return RATE_LIMIT_SECONDS if math.isnan(seconds) else min(max(seconds, 1.0), 3600.0)
 
 
 def retry_after(headers: Mapping[str, str], body: str, now: datetime) -> float:
-    """Seconds to wait after a 429, within 1..3600: from Retry-After, else X-RateLimit-Reset, else the body, else 30.
+    """Return the seconds to wait after a 429, from 1 to 3600.
+
+    The first of Retry-After, X-RateLimit-Reset and `retry_after` in the body counts; the default is 30.
 
     `headers` have lower-case names; `now` is an aware UTC time.
     """
@@ -112,11 +114,11 @@ def retry_after(headers: Mapping[str, str], body: str, now: datetime) -> float:
         seconds = _until_epoch(headers.get("x-ratelimit-reset", ""), now)
     if seconds is None:
         seconds = _in_body(body)
-    return RATE_LIMIT_SECONDS if seconds is None else bounded(seconds)
+    return RATE_LIMIT_SECONDS if seconds is None else bounded_wait(seconds)
 
 
 def _delay(value: str, now: datetime) -> float | None:
-    """Retry-After as RFC 9110 has it: seconds or a date; fractions are taken too."""
+    """Return the seconds of a Retry-After: a number, fractions included, or a date (RFC 9110)."""
     seconds = _number(value)
     if seconds is not None:
         return seconds
@@ -128,7 +130,7 @@ def _delay(value: str, now: datetime) -> float | None:
 
 
 def _until_epoch(value: str, now: datetime) -> float | None:
-    """X-RateLimit-Reset: seconds since 1970."""
+    """Return the seconds until an X-RateLimit-Reset, which is in seconds since 1970."""
     epoch = _number(value)
     return None if epoch is None else epoch - now.timestamp()
 

@@ -1,4 +1,4 @@
-"""Who receives an event: pure, from the event's type, the settings' audience and the targets of users."""
+"""Choose the targets of an event: pure, from its channels, the platform's own targets and those of users."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class Target:
 
     @property
     def key(self) -> str:
-        """The address as it is stored to be compared."""
+        """The stored form of the address, for comparison."""
         return addresses.address_key(self.channel, self.address)
 
     @property
     def identity(self) -> tuple[str, str]:
-        """What it reaches: to Slack `#name` and `name` are one channel."""
+        """The channel and recipient: in Slack `#name` and `name` are the same."""
         return self.channel, addresses.identity(self.channel, self.address)
 
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """The platform's own targets, and which channels are switched on."""
+    """The platform's own targets, and the enabled channels."""
 
     targets: tuple[Target, ...] = ()
     enabled: frozenset[str] = frozenset()
@@ -49,27 +49,29 @@ class Audience:
 def route(
     channels: Sequence[str] | None,
     audience: Audience,
-    wanted: Iterable[Target],
+    user_targets: Iterable[Target],
     to: Sequence[Target] = (),
     channel: str | None = None,
 ) -> Iterator[Target]:
-    """Return each target once: the platform's own on `channels` (None: on all), then those that users want.
+    """Return each target once: the platform's own on `channels` (None: on all), then those of users.
 
-    Those in `to` replace all others, `channel` keeps one channel.
+    Targets in `to` replace all others; `channel` restricts the result to a channel.
     """
     seen: set[tuple[str, str]] = set()
-    usual = (target for target in chain(audience.targets, wanted) if channels is None or target.channel in channels)
-    candidates = iter(to) if to else usual
+    default_targets = (
+        target for target in chain(audience.targets, user_targets) if channels is None or target.channel in channels
+    )
+    candidates = iter(to) if to else default_targets
     for target in candidates:
         if target.identity in seen or channel not in (None, target.channel):
             continue
         seen.add(target.identity)
-        off = target.channel not in audience.enabled
-        yield replace(target, suppressed_reason=f"{target.channel}_disabled") if off else target
+        disabled = target.channel not in audience.enabled
+        yield replace(target, suppressed_reason=f"{target.channel}_disabled") if disabled else target
 
 
 def parse_target(text: str, rule: str = "named") -> Target:
-    """`CHANNEL:ADDRESS` -> Target. Raises InvalidEvent."""
+    """Parse `CHANNEL:ADDRESS`. Raises InvalidEvent."""
     channel, colon, address = text.partition(":")
     if not colon or channel not in CHANNEL_NAMES:
         raise InvalidEvent("to", f"{text[:80]!r} is not a target ({' or '.join(TARGET_EXAMPLES)})")

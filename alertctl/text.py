@@ -1,4 +1,4 @@
-"""Text that is fit to send or to log: cleaned, truncated, and without secrets."""
+"""Clean, truncate and redact text before it is sent or logged."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from alertctl.errors import DeliveryError, Reason
 ELLIPSIS = "…"
 MASK = "***"
 ANSWER_LIMIT = 2000
-"""Characters of a provider's answer that are kept ("cut to 2 kB")."""
+"""Bytes of a provider's answer that are kept."""
 LINK_LIMIT = 8000
-"""Characters of a link that is worth looking at: no browser and no provider takes longer ones."""
+"""Characters of a link: no browser and no provider accepts longer ones."""
 
 _BIDI = "\u202a-\u202e\u2066-\u2069"
 _CONTROLS = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff{_BIDI}]")
@@ -29,9 +29,9 @@ _CREDENTIAL = re.compile(r"(?<=\bBearer )\S{4,}|(?<=\bBasic )\S{4,}", re.IGNOREC
 
 
 def clean(text: str) -> str:
-    """Text without control characters and half surrogate pairs; every kind of line end becomes `\\n`.
+    """Return text without control characters and unpaired surrogates; every kind of line end becomes `\\n`.
 
-    Characters that turn the writing direction go too: they make one text look like another.
+    Characters that change the writing direction are removed, too: they make one text look like another.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -42,17 +42,17 @@ def clean(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Clean text on a single line: fit for a mail header or a headline."""
+    """Return clean text on a single line, for a mail header or a headline."""
     return " ".join(clean(text).split())
 
 
 def width(text: str) -> int:
-    """Length in UTF-16 code units, the strictest way in which a provider may count characters."""
+    """Return the length in UTF-16 code units, the strictest count that a provider uses."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def cut(text: str, limit: int) -> str:
-    """At most `limit` UTF-16 units, the last of them `…` if anything is missing; never ends inside an `&entity;`."""
+    """Return at most `limit` UTF-16 units, ending with `…` if truncated; never ends inside an `&entity;`."""
     if len(text) * 2 <= limit or width(text) <= limit:
         return text
     if limit <= 0:
@@ -64,35 +64,35 @@ def cut(text: str, limit: int) -> str:
 
 
 def mask_tokens(text: str) -> str:
-    """Text without anything that looks like a Slack token or a SendGrid key, ours or not."""
-    return _TOKEN.sub(MASK, text) if _may_hold_token(text) else text
+    """Mask everything that looks like a Slack token or a SendGrid key, even an unknown one."""
+    return _TOKEN.sub(MASK, text) if _may_contain_token(text) else text
 
 
-def _may_hold_token(text: str) -> bool:
-    """How all tokens begin: a third of what the pattern costs, and most texts hold none."""
+def _may_contain_token(text: str) -> bool:
+    """Return whether a token may begin in the text. Takes a third of the pattern's time; most texts have no token."""
     return "xox" in text or "xapp-" in text or "SG." in text
 
 
 def fit(text: str, limit: int, *, line: bool = False) -> str:
-    """Clean text without tokens, at most `limit` UTF-16 units, with `line` on a single line.
+    """Return clean text without tokens, at most `limit` UTF-16 units long; with `line` on a single line.
 
-    What is far beyond the limit isn't even looked at.
+    Text far beyond the limit is dropped first, to bound the time.
     """
-    if len(text) <= limit and text.isascii() and text.isprintable() and not _may_hold_token(text):
-        # Most texts by far, and each message has two dozen.
+    if len(text) <= limit and text.isascii() and text.isprintable() and not _may_contain_token(text):
+        # A fast path for nearly all texts: a message has two dozen.
         return " ".join(text.split()) if line else text.strip()
-    near = text[: 4 * limit + 400]
-    fitting = cut(mask_tokens(one_line(near) if line else clean(near).strip()), limit)
-    if len(near) == len(text) or fitting.endswith(ELLIPSIS):
+    start = text[: 4 * limit + 400]
+    fitting = cut(mask_tokens(one_line(start) if line else clean(start).strip()), limit)
+    if len(start) == len(text) or fitting.endswith(ELLIPSIS):
         return fitting
     return cut(fitting, limit - 1) + ELLIPSIS
 
 
 def safe_link(link: str | None) -> str | None:
-    """The link if it is http(s) with a host, made of characters that can't break out of anything; else None."""
+    """Return the link if it is http(s) with a host, with unsafe characters encoded; else None."""
     if not link or len(link) > LINK_LIMIT:
         return None
-    link = _URL_UNSAFE.sub(lambda found: quote(found[0], errors="replace"), clean(link).strip())
+    link = _URL_UNSAFE.sub(lambda match: quote(match[0], errors="replace"), clean(link).strip())
     try:
         parts = urlsplit(link)
         usable = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
@@ -102,7 +102,7 @@ def safe_link(link: str | None) -> str | None:
 
 
 class Redactor:
-    """Masks known secrets, in every form in which they travel, and whatever looks like one."""
+    """Masks known secrets, in every encoding in which they are sent, and everything that looks like a secret."""
 
     def __init__(self, secrets: Iterable[str], *, username: str = "") -> None:
         forms = {form for secret in secrets if secret for form in _forms(secret, username)}
@@ -110,11 +110,11 @@ class Redactor:
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def __call__(self, text: str) -> str:
-        """Clean text with its secrets masked, cut to 2 kB: fit for the delivery log."""
-        return _cut_bytes(self.mask(text).strip(), ANSWER_LIMIT)
+        """Return clean text with its secrets masked, truncated to 2 kB, for the delivery log."""
+        return _truncate_bytes(self.mask(text).strip(), ANSWER_LIMIT)
 
     def mask(self, text: str) -> str:
-        """Clean text of any length with its secrets masked."""
+        """Return clean text of any length with its secrets masked."""
         text = clean(text)
         if self._pattern is not None:
             text = self._pattern.sub(MASK, text)
@@ -122,20 +122,20 @@ class Redactor:
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """`text` without control characters and without `secrets` (also base64, quoted), cut to 2 kB."""
+    """Return text without control characters and without `secrets`, truncated to 2 kB."""
     return Redactor(secrets)(text)
 
 
 def _forms(secret: str, username: str) -> list[str]:
-    """A secret as itself, in JSON, in a URL, and in base64 as AUTH PLAIN, AUTH LOGIN and Basic send it."""
-    spoken = [secret, f"\0{username}\0{secret}", f"{username}\0{username}\0{secret}", f"{username}:{secret}"]
-    encoded = [base64.b64encode(text.encode()).decode() for text in spoken]
+    """Return a secret as itself, in JSON, in a URL, and in base64 as AUTH PLAIN, AUTH LOGIN and Basic send it."""
+    combined = [secret, f"\0{username}\0{secret}", f"{username}\0{username}\0{secret}", f"{username}:{secret}"]
+    encoded = [base64.b64encode(text.encode()).decode() for text in combined]
     plain = {secret, clean(secret), json.dumps(secret)[1:-1], quote(secret, safe="")}
     return [form for form in [*plain, *encoded, *(text.rstrip("=") for text in encoded)] if form]
 
 
-def _cut_bytes(text: str, limit: int) -> str:
-    """At most `limit` bytes of UTF-8, with `…` where something is missing."""
+def _truncate_bytes(text: str, limit: int) -> str:
+    """Return at most `limit` bytes of UTF-8, ending with `…` if truncated."""
     encoded = text.encode()
     if len(encoded) <= limit:
         return text
@@ -143,9 +143,9 @@ def _cut_bytes(text: str, limit: int) -> str:
 
 
 def credential(secret: str, variable: str, *, missing: str) -> str | DeliveryError:
-    """The secret without blanks around it, or the DeliveryError that every send with it gives.
+    """Return the secret without surrounding blanks, or the DeliveryError of every send with an unusable one.
 
-    `variable` is the setting's name, `missing` the code for an empty one. What is wrong inside is never quoted.
+    `variable` is the setting's name, `missing` the code for an empty secret. The error never contains the secret.
     """
     stripped = secret.strip()
     if not stripped:
@@ -160,7 +160,7 @@ def credential(secret: str, variable: str, *, missing: str) -> str | DeliveryErr
 
 
 def redacted(error: DeliveryError, redact: Redactor) -> DeliveryError:
-    """The same error, fit for the log: redacted, and without a traceback that could show what was redacted."""
+    """Return a redacted copy of the error, without its traceback, which could contain the secret."""
     return DeliveryError(
         error.reason,
         redact(error.code) or "unknown",

@@ -84,7 +84,7 @@ def test_anything_else_is_no_slack_channel(text):
 
 
 @pytest.mark.parametrize(
-    ("channel", "one", "other"),
+    ("channel", "first", "other"),
     [
         ("email", "Ops@Corp.Example", "ops@corp.example"),
         ("email", "ops@faß.example", "OPS@xn--fa-hia.example"),
@@ -98,12 +98,12 @@ def test_anything_else_is_no_slack_channel(text):
         ("slack", "#Cafe\u0301", "caf\u00e9"),
     ],
 )
-def test_these_two_are_equal(channel, one, other):
-    assert identity(channel, one) == identity(channel, other)
+def test_these_two_are_equal(channel, first, other):
+    assert identity(channel, first) == identity(channel, other)
 
 
 @pytest.mark.parametrize(
-    ("channel", "one", "other"),
+    ("channel", "first", "other"),
     [
         ("email", "ops@faß.example", "ops@fass.example"),
         ("email", "weiß@corp.example", "weiss@corp.example"),
@@ -117,8 +117,8 @@ def test_these_two_are_equal(channel, one, other):
         ("slack", "#x", "##x"),
     ],
 )
-def test_these_two_are_not_equal(channel, one, other):
-    assert identity(channel, one) != identity(channel, other)
+def test_these_two_are_not_equal(channel, first, other):
+    assert identity(channel, first) != identity(channel, other)
 
 
 def test_an_email_domain_is_written_as_dns_knows_it():
@@ -183,13 +183,13 @@ def test_an_address_is_accepted_or_refused_with_its_field(channel, text):
 def test_equal_keys_reach_the_same(channel, data):
     """As providers compare: without ASCII case and by canonical equivalence, never by look-alikes."""
     texts = VALID_EMAILS if channel == "email" else NAMES
-    one = data.draw(texts)
-    variants = st.sampled_from([one.lower(), one.upper(), one.casefold(), unicodedata.normalize("NFKC", one)])
+    first = data.draw(texts)
+    variants = st.sampled_from([first.lower(), first.upper(), first.casefold(), unicodedata.normalize("NFKC", first)])
     other = data.draw(variants | texts)
-    assume(is_valid(channel, one) and is_valid(channel, other))
+    assume(is_valid(channel, first) and is_valid(channel, other))
     encode = encode_email if channel == "email" else encode_slack_channel
-    same_reach = without_ascii_case(encode(one)) == without_ascii_case(encode(other))
-    assert (address_key(channel, one) == address_key(channel, other)) == same_reach
+    same_reach = without_ascii_case(encode(first)) == without_ascii_case(encode(other))
+    assert (address_key(channel, first) == address_key(channel, other)) == same_reach
 
 
 def is_valid(channel: str, text: str) -> bool:

@@ -5,8 +5,13 @@ A test that fails here names the hook to look at before the library's upper boun
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import inspect
 import signal
+import smtplib
+import socket
+import sys
 import tomllib
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +21,7 @@ import psycopg
 import pytest
 import uvicorn
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from sqlalchemy.engine import make_url
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -33,7 +39,24 @@ OVERRIDDEN = [
     (HttpToolsProtocol, "send_400_response", ["msg"]),
     (uvicorn.Server, "capture_signals", []),
     (uvicorn.Server, "startup", ["sockets"]),
+    (smtplib.SMTP, "send", ["s"]),
+    (smtplib.SMTP, "getreply", []),
 ]
+
+
+class ScriptedSmtp(smtplib.SMTP):
+    """Records what smtplib sends, and answers it from `replies`. It has no socket."""
+
+    def __init__(self, *replies: tuple[int, bytes]) -> None:
+        super().__init__(local_hostname="client.example")
+        self.replies = list(replies)
+        self.sent: list[str] = []
+
+    def send(self, s: Any) -> None:
+        self.sent.append(s)
+
+    def getreply(self) -> tuple[int, bytes]:
+        return self.replies.pop(0)
 
 
 class CountingConnection(postgres.Connection):
@@ -112,3 +135,63 @@ def test_psycopg_waits_for_every_answer_through_wait_and_steps_while_none_comes(
 
 def test_psycopg_still_calls_wait_with_a_generator() -> None:
     assert list(inspect.signature(psycopg.Connection.wait).parameters)[:2] == ["self", "gen"]
+
+
+def test_smtplib_speaks_only_through_send_and_getreply() -> None:
+    connection = ScriptedSmtp((250, b"hello\nSIZE 1000\nAUTH PLAIN"), (250, b"ok"), (250, b"ok"), (354, b"go"))
+    assert connection.ehlo()[0] == 250
+    assert (connection.does_esmtp, connection.esmtp_features["size"]) == (True, "1000")
+    assert connection.ehlo_resp == b"hello\nSIZE 1000\nAUTH PLAIN"
+    assert connection.helo()[0] == connection.rset()[0] == 250
+    assert connection.helo_resp == b"ok"
+    assert connection.docmd("DATA", "now") == (354, b"go")
+    connection.putcmd("QUIT")
+    lines = ["ehlo client.example", "helo client.example", "rset", "DATA now", "QUIT"]
+    assert connection.sent == [f"{line}\r\n" for line in lines]
+
+
+def test_smtplib_reads_from_file_and_closes_it_with_the_socket() -> None:
+    connection = smtplib.SMTP(local_hostname="client.example")
+    assert (connection.sock, connection.file, connection.command_encoding) == (None, None, "ascii")
+    server, connection.sock = socket.socketpair()
+    with server:
+        file = connection.file = connection.sock.makefile("rb")
+        connection.close()
+        assert (connection.sock, connection.file) == (None, None)
+        assert file.closed
+        assert server.recv(1) == b""
+
+
+def with_dependencies(lines: list[str], known: set[str]) -> set[str]:
+    """Return the names of these distributions, of all that they require, and of those in `known`."""
+    for requirement in map(Requirement, lines):
+        name = canonicalize_name(requirement.name)
+        extras = [{"extra": extra} for extra in ("", *requirement.extras)]
+        if name in known or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        further = map(Requirement, importlib.metadata.requires(name) or [])
+        needed = [str(line) for line in further if line.marker is None or any(map(line.marker.evaluate, extras))]
+        known = with_dependencies([line.partition(";")[0] for line in needed], known | {name})
+    return known
+
+
+def test_alertctl_imports_only_what_its_installation_brings_along() -> None:
+    optional = PROJECT["optional-dependencies"]
+    installed = with_dependencies([*PROJECT["dependencies"], *optional["postgres"], *optional["sandbox"]], set())
+    distributions = importlib.metadata.packages_distributions()
+    undeclared = {
+        (file.relative_to(ROOT).as_posix(), name)
+        for file in (ROOT / "alertctl").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        for name in imported(node)
+        if name not in (*sys.stdlib_module_names, "alertctl")
+        and installed.isdisjoint(map(canonicalize_name, distributions.get(name, [])))
+    }
+    assert undeclared == set()
+
+
+def imported(node: ast.AST) -> list[str]:
+    """Return the top-level packages that an import statement names."""
+    if isinstance(node, ast.ImportFrom):
+        return [str(node.module).partition(".")[0]]
+    return [alias.name.partition(".")[0] for alias in node.names] if isinstance(node, ast.Import) else []

@@ -1,6 +1,6 @@
-"""The registry of channels. Importing it is cheap: a channel's libraries are loaded when it is built.
+"""The registry of channels. Importing it loads no channel's libraries; building a channel does.
 
-A new channel is a folder beside this file with its `ChannelType`, a line in `CHANNEL_TYPES`, and its settings.
+A new channel is a module beside this file with its `ChannelType`, a line in `CHANNEL_TYPES`, and its settings.
 """
 
 from __future__ import annotations
@@ -58,29 +58,29 @@ def channel_type(name: str) -> ChannelType:
 
 
 def build(settings: Settings, *, tolerate: bool = False) -> dict[str, Channel]:
-    """The channels that are switched on, by name.
+    """Return the enabled channels by name.
 
-    What is wrong with credentials is said by every delivery (DeliveryError with reason `config`), and so is what is in
-    `Settings.problems`. Raises ConfigError for an unusable CA bundle, unless `tolerate` makes the deliveries say it.
+    A channel with bad credentials, or with problems in `Settings.problems`, fails each delivery with reason `config`.
+    Raises ConfigError for an unusable CA bundle; with `tolerate`, that fails the deliveries instead.
     """
     try:
         _check_ca_bundle(settings)
     except ConfigError as error:
         if not tolerate:
             raise
-        unusable = error.problems
+        bundle_problems = error.problems
     else:
-        unusable = ()
+        bundle_problems = ()
     channels = {}
     for kind in CHANNEL_TYPES:
         if settings.channels[kind.name]:
-            problems = [*unusable, *_problems(kind, settings)]
+            problems = [*bundle_problems, *_problems(kind, settings)]
             channels[kind.name] = kind.unconfigured("; ".join(problems)) if problems else kind.build(settings)
     return channels
 
 
 def _check_ca_bundle(settings: Settings) -> None:
-    """An unusable bundle is said at the start, not at the first alert. Raises ConfigError."""
+    """Check the CA bundle at the start, not at the first alert. Raises ConfigError."""
     if settings.alertctl.ca_bundle:
         from alertctl.http.tls import tls_context
 
@@ -94,5 +94,5 @@ def _problems(kind: ChannelType, settings: Settings) -> list[str]:
 
 
 def build_all(settings: Settings) -> dict[str, Channel]:
-    """Every channel, also those that are switched off: to render with, not to send. Raises ConfigError."""
+    """Return every channel, disabled ones included, for rendering only. Raises ConfigError."""
     return {kind.name: kind.build(settings) for kind in CHANNEL_TYPES}

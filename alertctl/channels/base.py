@@ -1,4 +1,4 @@
-"""What every channel promises to the dispatcher."""
+"""The interface between a channel and the dispatcher, and the description of a channel's type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """One delivery as a channel sees it. `plain` asks for plain text after a first one was rejected."""
+    """A delivery as a channel sees it. `plain` asks for plain text, after the formatted message was rejected."""
 
     delivery_id: str
     address: str
@@ -25,9 +25,9 @@ class OutgoingMessage:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The provider took the message. `provider_id` is Slack's ts, SendGrid's X-Message-Id or our Message-ID.
+    """The provider accepted the message. `provider_id` is Slack's ts, SendGrid's X-Message-Id or our Message-ID.
 
-    `answer` is what the provider said in its own words, redacted and cut to 2 kB.
+    `answer` is the provider's answer, redacted and truncated to 2 kB.
     """
 
     provider_id: str
@@ -45,22 +45,22 @@ class Channel(Protocol):
     provider: str
     """`slack`, `sendgrid` or `smtp`."""
     batch_size: int
-    """How many parcels of one event `send` takes at once (1 for all but SendGrid)."""
+    """Messages of one event that `send` takes at once (1 for all but SendGrid)."""
     deadline: float
-    """Seconds that one call of `send` may last in all."""
+    """Seconds that one call of `send` may take."""
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
-        """One verdict for each parcel, in order. Raises nothing that a provider or a network can cause."""
+        """Send the messages; return a result for each, in order. No failure of a provider or a network raises."""
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
-        """What `send` would hand to the provider, as JSON-able data: Slack's payload, or a mail's headers and parts."""
+        """Return the message that `send` would send, as JSON data: Slack's payload, or an email's headers and parts."""
 
     def close(self) -> None:
-        """Let go of kept connections."""
+        """Close the kept connections."""
 
 
 class RateLimit(NamedTuple):
-    """Messages to one address: `per_second` (0 = unlimited), after `burst` at once."""
+    """Limit of messages to an address: `per_second` (0: unlimited), after a `burst`."""
 
     per_second: float = 0.0
     burst: int = 1
@@ -79,34 +79,34 @@ DEFAULT_RULE = RoutingRule("default_address", "a default address gets every even
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelType:
-    """A channel that alertctl knows; `CHANNEL_TYPES` lists them all.
+    """A kind of channel; `CHANNEL_TYPES` lists them all.
 
-    Its name is that of its section in the settings, which has the field `enabled`.
+    The section of the settings with its name has the field `enabled`.
     """
 
     name: str
     build: Callable[[Settings], Channel]
     """Load the channel's libraries and return the channel."""
     unconfigured: Callable[[str], Channel]
-    """Return the channel without usable settings. Takes what is wrong with them."""
+    """Return a channel that fails each delivery. The argument says what is wrong with the settings."""
     message_text: Callable[[Mapping[str, Any]], str]
-    """Return the words of a message that the channel rendered."""
+    """Return a rendered message as plain text."""
     address_example: str
     address_schema: Mapping[str, Any] = field(default_factory=dict)
-    """What JSON Schema can express of a valid address; `addresses.check_address` decides."""
+    """JSON Schema for an address, an approximation of `addresses.check_address`."""
     default_addresses: Callable[[Settings], Sequence[str]] = lambda settings: ()
-    """Return the platform's own addresses, which get every event on this channel."""
+    """Return the platform's own addresses, which receive every event on this channel."""
     default_addresses_setting: str = ""
     default_rule: RoutingRule = DEFAULT_RULE
     user_rule: RoutingRule | None = None
     """The rule of targets that users chose, None without preferences for this channel."""
     address_preference: str | None = None
-    """The preference with a user's address; `NAME_enabled` is the one that switches the channel off."""
+    """The preference with a user's address. The preference `NAME_enabled` switches the channel off."""
     rate_limit: Callable[[Settings], RateLimit] = lambda settings: RateLimit()
     settings_prefixes: Callable[[Settings], Sequence[str]] = lambda settings: ()
-    """Return the prefixes of the settings that it uses besides those of its own section."""
+    """Return the prefixes of further settings that the channel uses, besides its own section's."""
     renderings: Sequence[str] = ("text",)
-    """What `log show --rendered` offers: `text`, `html`, or the channel's name for the payload."""
+    """Formats of `log show --rendered`: `text`, `html`, or the channel's name for the payload."""
 
     @property
     def enabled_setting(self) -> str:
@@ -121,5 +121,5 @@ def http_client(settings: Settings) -> HttpClient:
     """Return a client for a provider's HTTP API."""
     from alertctl.http.client import HttpClient
 
-    ours = settings.alertctl
-    return HttpClient(ours.deadline, ours.ca_bundle, pool_size=ours.senders)
+    options = settings.alertctl
+    return HttpClient(options.deadline, options.ca_bundle, pool_size=options.senders)

@@ -1,4 +1,4 @@
-"""What an HTTP status, or no answer at all, means for a delivery when the body says nothing better."""
+"""The DeliveryError for an HTTP status, or for a missing answer, when the body says nothing more precise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from alertctl.http.response import Response
 from alertctl.retry import retry_after
 
 NAMES = {401: "unauthorized", 403: "forbidden"}
-"""Statuses that go by a name in the delivery log; all others are `http_<status>`."""
+"""Statuses with a name in the delivery log; all others are `http_<status>`."""
 
 REASONS = {
     301: Reason.CONFIG,
@@ -26,15 +26,16 @@ REASONS = {
     425: Reason.UNAVAILABLE,
     429: Reason.RATE_LIMITED,
 }
-"""A redirect for good means that our address of the API is wrong; one for now, that the provider is elsewhere."""
+"""A permanent redirect means that the configured API URL is wrong; a temporary one is an outage."""
 
 
 def status_code(status: int) -> str:
+    """Return the code of an HTTP status for the delivery log."""
     return NAMES.get(status, f"http_{status}")
 
 
 def status_reason(status: int) -> Reason:
-    """5xx and redirects: not taken, try again. 4xx: refused. Anything else is no verdict."""
+    """Return the reason: 5xx and redirects are retried, 4xx are refusals, anything else is ambiguous."""
     if status in REASONS:
         return REASONS[status]
     if 300 <= status < 400 or 500 <= status < 600:
@@ -43,30 +44,30 @@ def status_reason(status: int) -> Reason:
 
 
 def status_error(reply: Response, *, detail: str = "", entire_provider: bool = True) -> DeliveryError:
-    """The DeliveryError for a reply that isn't success; `detail` defaults to its body, not redacted yet."""
+    """Return the DeliveryError for an unsuccessful reply, not redacted yet. `detail` defaults to the body."""
     reason = status_reason(reply.status)
     limited = reason is Reason.RATE_LIMITED
-    wait = retry_after(reply.headers, reply.text, datetime.now(UTC)) if limited or _asks_to_wait(reply) else None
+    wait = retry_after(reply.headers, reply.text, datetime.now(UTC)) if limited or _has_retry_after(reply) else None
     return DeliveryError(
         reason,
         status_code(reply.status),
-        detail=detail or _explained(reply),
+        detail=detail or _describe(reply),
         retry_after=wait,
         entire_provider=limited and entire_provider,
     )
 
 
 def no_reply_error(error: HttpError) -> DeliveryError:
-    """Return the DeliveryError for a request without a reply; its detail is not redacted yet."""
+    """Return the DeliveryError for a request without a reply, not redacted yet."""
     return DeliveryError(error.reason, error.code, detail=error.detail)
 
 
-def _asks_to_wait(reply: Response) -> bool:
-    """A 503 may name a time, too."""
+def _has_retry_after(reply: Response) -> bool:
+    """Return whether a 503 has a Retry-After."""
     return reply.status == 503 and bool(reply.headers.get("retry-after"))
 
 
-def _explained(reply: Response) -> str:
+def _describe(reply: Response) -> str:
     if 300 <= reply.status < 400:
         return f"HTTP {reply.status}, not followed: {reply.headers.get('location', 'no location')}"
     return f"HTTP {reply.status}: {reply.text}" if reply.body else f"HTTP {reply.status}, no body"

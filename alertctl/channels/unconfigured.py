@@ -1,4 +1,4 @@
-"""Channels without the settings to send with: every delivery waits and names what is missing or wrong."""
+"""Channels without usable settings: each delivery fails with what is missing or wrong, and waits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alertctl.errors import DeliveryError, Reason
 
 
 class Unconfigured:
-    """`problem` names the settings that are missing or wrong."""
+    """A channel that calls no provider. `problem` names the settings that are missing or wrong."""
 
     batch_size = 1
     deadline = 1.0
@@ -24,7 +24,7 @@ class Unconfigured:
         return [DeliveryError(Reason.CONFIG, "not_configured", detail=self._problem) for _ in messages]
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: there are no connections."""
 
 
 class UnconfiguredSlack(Unconfigured):
@@ -34,23 +34,23 @@ class UnconfiguredSlack(Unconfigured):
     provider = "slack"
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
-        """The payload that would be posted."""
+        """Return the payload that would be posted."""
         from alertctl.channels.slack.blocks import slack_message
 
         return slack_message(content, outgoing.address, outgoing.delivery_id, plain=outgoing.plain)
 
 
 class UnconfiguredEmail(Unconfigured):
-    """Email without a way out, or with wrong settings."""
+    """Email without a provider, or with wrong settings."""
 
     name = "email"
     provider = "smtp"
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
-        """What would be sent, from nobody."""
+        """Return the email that would be sent, with a placeholder for the sender."""
         from alertctl.channels.email.message import Sender, headers, render_email
 
-        said = render_email(content, outgoing.plain)
-        nobody = Sender("nobody@alertctl.invalid")
-        shown = headers(content, outgoing.delivery_id, outgoing.address, nobody, datetime.now(UTC))
-        return {"headers": shown, "text": said.text, "html": said.html}
+        email = render_email(content, outgoing.plain)
+        sender = Sender("nobody@alertctl.invalid")
+        email_headers = headers(content, outgoing.delivery_id, outgoing.address, sender, datetime.now(UTC))
+        return {"headers": email_headers, "text": email.text, "html": email.html}

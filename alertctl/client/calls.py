@@ -117,7 +117,7 @@ class Calls:
         retries = _Retries(self.server, Deadline(self.server.timeout + wait), repeat)
         while True:
             try:
-                remaining = retries.deadline.left()
+                remaining = retries.deadline.remaining()
                 reply = self._http.request(method, url, sent, content, timeout=remaining, new_connection=not repeat)
                 _require_complete(reply)
             except HttpError as error:
@@ -224,7 +224,7 @@ class _Retries:
 
     def _wait(self, cause: str, pause: float) -> bool:
         wait = max(pause, min(MIN_BACKOFF * 2**self._tries, MAX_BACKOFF) * random.uniform(0.5, 1.0))
-        remaining = self.deadline.left()
+        remaining = self.deadline.remaining()
         if wait >= remaining:
             return False
         if not self._warned and time.monotonic() - self._started_at + wait > WARN_AFTER:

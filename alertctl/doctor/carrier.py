@@ -19,7 +19,7 @@ def ask(
 ) -> Response:
     """Send one request. Raises DeliveryError when no reply came back."""
     try:
-        return check_run.once(_http_client).request(method, url, headers, body, timeout=deadline.left())
+        return check_run.once(_http_client).request(method, url, headers, body, timeout=deadline.remaining())
     except HttpError as error:
         raise no_reply_error(error) from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from alertctl.channels.email.sendgrid import sendgrid_verdict
+from alertctl.channels.email.sendgrid import parse_sendgrid_reply
 from alertctl.doctor.carrier import ask
 from alertctl.doctor.result import CheckResult, failure, fix_for, ok, unknown, warning
 from alertctl.doctor.runner import CheckRun
@@ -48,7 +48,7 @@ def may_send(check_run: CheckRun) -> CheckResult:
 def _judged(reply: Response) -> CheckResult:
     if reply.status == 200:
         return _granted(_scopes(reply))
-    error = sendgrid_verdict(reply)
+    error = parse_sendgrid_reply(reply)
     detail = error.detail if isinstance(error, DeliveryError) else f"HTTP {reply.status}"
     if reply.status == 401:
         return failure(f"unauthorized: SendGrid refuses the key ({detail})", ERROR_CODES["unauthorized"].fix)

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from alertctl.addresses import identity as channel_identity
 from alertctl.channels.base import Receipt
-from alertctl.channels.slack.channel import slack_verdict
+from alertctl.channels.slack.channel import parse_slack_reply
 from alertctl.deadline import Deadline
 from alertctl.doctor.carrier import ask
 from alertctl.doctor.result import CheckResult, failure, fix_for, is_slacks_word, ok, outcome_of, unknown, warning
@@ -230,7 +230,7 @@ def _call(
     said = _said(reply)
     if said is not None:
         return said, reply
-    result = slack_verdict(reply)
+    result = parse_slack_reply(reply)
     return DeliveryError(Reason.AMBIGUOUS, "bad_reply") if isinstance(result, Receipt) else result
 
 

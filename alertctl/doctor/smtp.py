@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import cast
 
 from alertctl.channels.email.message import Sender
-from alertctl.channels.email.smtp_session import Security, Server, SmtpSession
+from alertctl.channels.email.smtp_session import Security, SmtpServer, SmtpSession
 from alertctl.deadline import Deadline
 from alertctl.doctor.carrier import certificates
 from alertctl.doctor.result import CheckResult, fix_for, ok, outcome_of, unknown, warning
@@ -37,7 +37,7 @@ _SHOWN = {Step.DNS: "DNS", Step.CONNECT: "connect", Step.TLS: "TLS", Step.AUTH: 
 class Progress:
     """How far a session got. `error` ended it at `step`. `version` is TLS's, empty for a connection in clear."""
 
-    server: Server
+    server: SmtpServer
     step: Step = Step.CONNECT
     secured: bool = False
     version: str = ""
@@ -118,15 +118,17 @@ def session(check_run: CheckRun) -> Progress:
     progress.step = Step.READY
     progress.offers_auth = bool(opened.has_extn("auth"))
     progress.version = (opened.sock.version() or "") if isinstance(opened.sock, ssl.SSLSocket) else ""
-    opened.leave()
+    opened.quit_and_close()
     return progress
 
 
-def _server(check_run: CheckRun) -> Server:
+def _server(check_run: CheckRun) -> SmtpServer:
     """The same as the SMTP channel's, its EHLO included."""
     smtp, sender = check_run.settings.smtp, Sender(check_run.settings.email.from_address)
     password = smtp.password.get_secret_value().rstrip("\r\n")
-    return Server(smtp.host, smtp.port, smtp.username, password, cast("Security | None", smtp.security), sender.domain)
+    return SmtpServer(
+        smtp.host, smtp.port, smtp.username, password, cast("Security | None", smtp.security), sender.domain
+    )
 
 
 def _told(progress: Progress, step: Step) -> CheckResult | None:

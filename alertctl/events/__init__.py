@@ -112,7 +112,7 @@ def restore(row: Any, now: datetime | None = None) -> Content:
     """
     note = late_note(row, now) if now is not None else None
     content = _restored(row)
-    return content if note is None else content.noting(note)
+    return content if note is None else content.with_notes(note)
 
 
 def _restored(row: Any) -> Content:
@@ -123,4 +123,4 @@ def _restored(row: Any) -> Content:
         summary = f"{title}: written by another version of alertctl, its details can't be shown."
         return Content(row.event_type, row.id, title, summary, Severity(row.severity), (), row.occurred_at)
     content = fields.content(row.id, row.occurred_at)
-    return content.noting("This is a test: nothing happened.") if row.is_test else content
+    return content.with_notes("This is a test: nothing happened.") if row.is_test else content

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from alertctl.content import Content, Severity, figure
+from alertctl.content import Content, Severity, format_number
 from alertctl.content import Field as ContentField
 
 
@@ -97,13 +97,13 @@ def _shown(value: Scalar) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return figure(value)
+        return format_number(value)
     return "" if value is None else str(value)
 
 
 def percent(value: float | None) -> str | None:
     """7.1428 -> 7.143%; None stays None."""
-    return None if value is None else f"{figure(value)}%"
+    return None if value is None else f"{format_number(value)}%"
 
 
 def span(start: float | None, end: float | None) -> str:

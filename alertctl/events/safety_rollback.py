@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from alertctl.content import Severity, figure
+from alertctl.content import Severity, format_number
 from alertctl.events.base import EventFields, Number, Percentage, Text, percent, span, step, within
 
 _RELATION = {"greater_than": "above", "less_than": "below", "equal_to": "equal to"}
@@ -36,7 +36,9 @@ class SafetyRollback(EventFields):
         for name in ("value", "threshold"):
             number = getattr(self, name)
             if self.metric == "error_rate" and number is not None and not 0 <= number <= 1:
-                raise ValueError(f"{name}: an error_rate is a share from 0 to 1 (5 % is 0.05), got {figure(number)}")
+                raise ValueError(
+                    f"{name}: an error_rate is a share from 0 to 1 (5 % is 0.05), got {format_number(number)}"
+                )
         return self
 
     @property
@@ -70,7 +72,7 @@ class SafetyRollback(EventFields):
             return None
         if self.metric == "error_rate":
             return percent(number * 100)
-        return f"{figure(number)} ms" if "latency" in (self.metric or "").lower() else figure(number)
+        return f"{format_number(number)} ms" if "latency" in (self.metric or "").lower() else format_number(number)
 
     def facts(self) -> tuple[tuple[str, str | None], ...]:
         threshold = self._measured(self.threshold)

@@ -1,1 +1,1 @@
-"""The one HTTP client for everything that leaves this machine, on libcurl. Importing it loads nothing."""
+"""The HTTP client for all outbound requests, on libcurl. Importing this package does not load libcurl."""

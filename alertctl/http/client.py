@@ -1,7 +1,7 @@
-"""The one HTTP client: each request is sent once, within one time limit that includes the look-up of the host's name.
+"""The HTTP client: sends each request once, within a time limit that includes the look-up of the host name.
 
-Redirects are not followed, replies and what they decompress to are bounded, TLS is always verified, connections are
-kept. The environment names a proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY). Importing this loads libcurl.
+It follows no redirects, limits the size of replies (also decompressed), always verifies TLS and keeps connections.
+The environment names a proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY). Importing this module loads libcurl.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from alertctl.http.tls import TrustedCertificates, trusted_certificates
 __all__ = ["HttpClient", "Response", "StreamHandlers"]
 
 MAX_BODY = 256 * 1024
-"""Bytes of a reply's body that are read, and that a compressed one may grow to."""
+"""Bytes of a reply's body that are read, after decompression."""
 MAX_IDLE = 30
-"""Seconds after which a kept connection isn't used again: below the idle limits of common load balancers."""
+"""Seconds after which an idle connection is not used again: below the idle limits of common load balancers."""
 USER_AGENT = f"alertctl/{__version__}"
 
 
 class HttpClient:
     """Sends requests. Safe to use from many threads at once, and in a forked child.
 
-    `timeout` is in seconds and covers everything: look-up, connection, TLS, request, reply; `connect_timeout` is for
-    the first three. `ca_bundle` is a PEM file that is trusted instead of the system's certificates. `pool_size` is how
-    many connections to one origin are kept.
+    `timeout` is in seconds and covers look-up, connection, TLS, request and reply; `connect_timeout` covers the first
+    three. `ca_bundle` is a PEM file that is trusted instead of the system's certificates. `pool_size` is the number of
+    kept connections to an origin.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class HttpClient:
     ) -> Response:
         """Send one request, once. Raises HttpError when no reply came back.
 
-        `new_connection` is for what must not fail because the server has just given up a kept connection.
+        `new_connection` is for a request that must not fail because the server has just closed a kept connection.
         """
         origin = self._origin(url)
         handle = origin.take()
@@ -87,9 +87,9 @@ class HttpClient:
         return response
 
     def stream(self, url: str, headers: Mapping[str, str], handlers: StreamHandlers) -> Response:
-        """GET a reply that goes on, on a connection of its own, until it ends, falls silent or is stopped.
+        """GET a stream on a connection of its own, until it ends, falls silent or is stopped.
 
-        Returns its head, or all of a reply that `handlers.opened` refuses. Raises like `request`.
+        Returns its head, or the complete reply if `handlers.opened` rejects it. Raises like `request`.
         """
         handle = self._origin(url).new_handle()
         try:
@@ -103,7 +103,7 @@ class HttpClient:
             origin.close()
 
     def forget_connections(self) -> None:
-        """Let go of the parent's connections, in a forked child."""
+        """Abandon the parent's connections, in a forked child."""
         origins, self._origins, self._lock = self._origins, {}, threading.Lock()
         for origin in origins.values():
             origin.abandon()
@@ -116,7 +116,7 @@ class HttpClient:
             raise HttpError("bad_ca_bundle", str(error)) from None
 
     def _origin(self, url: str) -> _Origin:
-        """Return the connections to the scheme, host and port of `url`. Raises HttpError for what is no URL."""
+        """Return the connections to the scheme, host and port of `url`. Raises HttpError for an invalid URL."""
         try:
             parts = urlsplit(url)
             known = self._origins.get((parts.scheme, parts.netloc))
@@ -142,7 +142,7 @@ class HttpClient:
 
 
 class _Origin:
-    """The kept connections to one origin. A thread that gets none makes one, it doesn't wait for another's."""
+    """The kept connections to an origin. A thread that gets none opens one instead of waiting for another's."""
 
     def __init__(self, options: ConnectionOptions, pool_size: int) -> None:
         self._options, self._pool_size = options, pool_size
@@ -164,7 +164,7 @@ class _Origin:
             handle.close()
 
     def close(self) -> None:
-        # Another thread may take the last one meanwhile.
+        # Another thread may take the last handle meanwhile.
         with suppress(IndexError):
             while True:
                 self._idle.pop().close()

@@ -18,13 +18,13 @@ from alertctl.http.response import BLANK_LINES, Response, final_head
 from alertctl.http.tls import TrustedCertificates
 
 QUICK_EXIT = 322
-"""CURLOPT_QUICK_EXIT (libcurl 7.87), for which pycurl has no name: closing a handle whose look-up still runs doesn't
-wait for the name server."""
+"""CURLOPT_QUICK_EXIT (libcurl 7.87), for which pycurl has no name: closing a handle does not wait for a pending look-up
+of a host name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOptions:
-    """What all requests over one handle have in common. Times are in seconds, `max_body` in bytes."""
+    """The options of all requests of a handle. Times are in seconds, `max_body` in bytes."""
 
     proxy: Proxy | None
     no_proxy: str
@@ -36,11 +36,11 @@ class ConnectionOptions:
 
 @dataclass(frozen=True, slots=True)
 class StreamHandlers:
-    """What a reply that doesn't end is handed to.
+    """The callbacks and limits of a stream.
 
-    `opened` gets the head of a 200 and says whether the body is the stream that was asked for, `received` gets the
-    body's pieces. `stopped` is asked at least once a second. `silence` is how many seconds may pass without a byte,
-    `head_timeout` how many before the stream is open.
+    `opened` gets the head of a 200 and returns whether the body is the requested stream; `received` gets each chunk of
+    the body; `stopped` is called at least once a second. `silence` is the longest time without a byte in seconds,
+    `head_timeout` the longest time until the stream is open.
     """
 
     opened: Callable[[Response], bool]
@@ -72,9 +72,9 @@ class EasyHandle:
         set_option(pycurl.MAXAGE_CONN, options.max_idle)
         if options.connect_timeout is not None:
             set_option(pycurl.CONNECTTIMEOUT_MS, _milliseconds(options.connect_timeout))
-        # Decode what is compressed although nobody asked for it (see `_header_lines`).
+        # Decode a reply that is compressed although the request forbids it (see `_header_lines`).
         set_option(pycurl.ACCEPT_ENCODING, "gzip, deflate")
-        set_option(pycurl.XFERINFOFUNCTION, _let_signals_in)
+        set_option(pycurl.XFERINFOFUNCTION, _handle_signals)
         set_option(pycurl.HEADERFUNCTION, self._lines.append)
         set_option(pycurl.WRITEFUNCTION, self._receive)
         set_option(pycurl.PROXY, options.proxy.url if options.proxy else "")
@@ -98,19 +98,19 @@ class EasyHandle:
                 if path:
                     set_option(option, path)
                 else:
-                    # The default that libcurl was built with needn't exist here.
+                    # The path that libcurl was built with may not exist on this machine.
                     self._curl.unsetopt(option)
 
     def close(self) -> None:
         self._curl.close()
 
     def abandon_connection(self) -> None:
-        """Connect the socket to nothing, in a forked child: closing a TLS connection would end the parent's, too."""
+        """Replace the socket by /dev/null, in a forked child: closing TLS would end the parent's connection, too."""
         inherited = self._curl.getinfo(pycurl.ACTIVESOCKET)
         if inherited >= 0:
-            nothing = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nothing, inherited, inheritable=False)
-            os.close(nothing)
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, inherited, inheritable=False)
+            os.close(null)
 
     def request(
         self,
@@ -130,12 +130,12 @@ class EasyHandle:
         return self._perform(method, url, headers, body, new_connection)
 
     def stream(self, url: str, headers: Mapping[str, str], handlers: StreamHandlers) -> Response:
-        """GET a reply that goes on until it ends, breaks off, falls silent or is stopped.
+        """GET a stream until it ends, breaks off, falls silent or is stopped.
 
-        Returns its head, or all of a reply that `opened` refuses. Raises HttpError when no reply came back.
+        Returns its head, or the complete reply if `opened` rejects it. Raises HttpError when no reply came back.
         """
         stream = _Stream(handlers, self._lines, self._receive)
-        # LOW_SPEED_TIME takes a stream of a few bytes every few seconds for a dead one.
+        # LOW_SPEED_TIME would end a stream of a few bytes every few seconds.
         self._curl.setopt(pycurl.XFERINFOFUNCTION, stream.check)
         self._switch(pycurl.NOPROGRESS, False)
         self._curl.setopt(pycurl.HEADERFUNCTION, stream.receive_header)
@@ -143,7 +143,7 @@ class EasyHandle:
         try:
             reply = self._perform("GET", url, headers, b"", new_connection=True)
         except HttpError as error:
-            raise stream.error or stream.explained(error) from None
+            raise stream.error or stream.explain(error) from None
         if stream.error is not None:
             raise stream.error
         return reply
@@ -155,7 +155,7 @@ class EasyHandle:
         self._body.clear()
         request = (method, url, tuple(headers.items()))
         if request != self._prepared:
-            # To set an option costs a third of a microsecond or more, and most requests are like the one before.
+            # An option takes a third of a microsecond or more, and most requests repeat the previous URL and headers.
             self._prepared = None
             self._prepare(method, url, headers)
             self._prepared = request
@@ -163,7 +163,7 @@ class EasyHandle:
             # With POSTFIELDS libcurl would send the body again, by itself, when a kept connection dies unanswered.
             self._curl.setopt(pycurl.POSTFIELDSIZE_LARGE, len(body))
             self._curl.setopt(pycurl.READFUNCTION, io.BytesIO(body).read)
-        # Without a body there is nothing that keeps libcurl from sending it again: on a new connection it doesn't.
+        # libcurl may repeat a request without a body when a kept connection dies, but never on a new connection.
         once = new_connection or (method != "GET" and not body)
         self._switch(pycurl.FRESH_CONNECT, once or self._closed_by_server())
         try:
@@ -186,27 +186,27 @@ class EasyHandle:
             self._switches[option] = on
 
     def _closed_by_server(self) -> bool:
-        """Whether the kept connection has something to read: its end, or what nobody asked for."""
-        kept = self._curl.getinfo(pycurl.ACTIVESOCKET)
-        if kept < 0:
+        """Return whether the kept connection is readable: the server closed it, or sent something unasked for."""
+        descriptor = self._curl.getinfo(pycurl.ACTIVESOCKET)
+        if descriptor < 0:
             return False
         poll = select.poll()
-        poll.register(kept, select.POLLIN)
+        poll.register(descriptor, select.POLLIN)
         return bool(poll.poll(0))
 
-    def _receive(self, piece: bytes) -> int | None:
-        self._body += piece
+    def _receive(self, chunk: bytes) -> int | None:
+        self._body += chunk
         # 0 ends the transfer.
         return None if len(self._body) <= self._options.max_body else 0
 
     def _response(self, body_size: int, number: int = 0, message: str = "") -> Response:
-        """Return the reply, also one whose body broke off. Raises HttpError without a complete head."""
+        """Return the reply, even one whose body is incomplete. Raises HttpError without a complete head."""
         status, limit = self._curl.getinfo(pycurl.RESPONSE_CODE), self._options.max_body
         head = final_head(self._lines) if status >= 200 else None
         if head is not None:
-            written, headers = head
-            if written != b"%d" % status:
-                # libcurl takes the digits and forgives what comes after them.
+            status_text, headers = head
+            if status_text != b"%d" % status:
+                # libcurl reads the digits and ignores other characters after them.
                 raise HttpError("bad_reply", "the reply's status is not a number", sent=True)
             truncated = bool(number) or len(self._body) > limit
             return Response(status, headers, bytes(self._body[:limit]), truncated)
@@ -233,12 +233,12 @@ class EasyHandle:
 
 
 class _Stream:
-    """The callbacks of a reply that goes on. `error` is what a handler raised: pycurl would only print it."""
+    """libcurl's callbacks for a stream. `error` is an exception of a handler, which pycurl would only print."""
 
     def __init__(
-        self, handlers: StreamHandlers, lines: list[bytes], receive_whole: Callable[[bytes], int | None]
+        self, handlers: StreamHandlers, lines: list[bytes], receive_body: Callable[[bytes], int | None]
     ) -> None:
-        self._handlers, self._lines, self._receive_whole = handlers, lines, receive_whole
+        self._handlers, self._lines, self._receive_body = handlers, lines, receive_body
         self._open = False
         self.error: Exception | None = None
         self._last_byte = time.monotonic()
@@ -253,13 +253,13 @@ class _Stream:
     def _begin(self, head: Response) -> None:
         self._open = self._handlers.opened(head)
 
-    def receive(self, piece: bytes) -> int | None:
+    def receive(self, chunk: bytes) -> int | None:
         if not self._open:
-            return self._receive_whole(piece)
-        return self._guard(lambda: self._handlers.received(piece))
+            return self._receive_body(chunk)
+        return self._guard(lambda: self._handlers.received(chunk))
 
     def _guard(self, handle: Callable[[], None]) -> int | None:
-        """Return what tells libcurl to go on, or to end the transfer after an error."""
+        """Call `handle`. Return None to continue the transfer, 0 to end it after an error."""
         try:
             handle()
         except Exception as error:
@@ -272,8 +272,8 @@ class _Stream:
         """Return 1 to end the transfer. libcurl calls this at least once a second."""
         return int(self._handlers.stopped() or self._is_late())
 
-    def explained(self, error: HttpError) -> HttpError:
-        """Return `error`, or why `check` ended the transfer."""
+    def explain(self, error: HttpError) -> HttpError:
+        """Return the cause if `check` ended the transfer, else `error`."""
         if self._handlers.stopped():
             return HttpError("closing", "it was stopped", sent=True)
         return HttpError("timeout", f"nothing within {self._limit:g} s", sent=error.sent) if self._is_late() else error
@@ -287,24 +287,24 @@ class _Stream:
 
 
 _ENDED = (0, pycurl.E_GOT_NOTHING, pycurl.E_PARTIAL_FILE)
-"""What libcurl returns when the connection was closed in an orderly way, be it in the headers."""
+"""libcurl's results for a connection that the server closed in an orderly way, even within the headers."""
 
 
 def _header_lines(headers: Mapping[str, str]) -> list[bytes]:
-    """Return the lines to send. Raises HttpError for what would break out of its line."""
+    """Return the header lines. Raises HttpError for a control character, which could add a header."""
     lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers.items()]
     if not all(map(str.isprintable, lines)):
         raise HttpError("bad_request", "a control character in the request's headers")
-    # Without these libcurl asks for compression, and waits for leave before it sends a large body.
+    # Otherwise libcurl requests compression, and sends `Expect: 100-continue` before a large body.
     return [*(line.encode("latin-1", "replace") for line in lines), b"Accept-Encoding: identity", b"Expect:"]
 
 
 def _milliseconds(seconds: float) -> int:
-    """Return at least 1: for libcurl 0 is no limit. Raises HttpError when no time is left."""
+    """Return at least 1, because 0 means no limit to libcurl. Raises HttpError when no time remains."""
     if seconds <= 0:
         raise HttpError("timeout", "the time limit has passed before the request was sent")
     return max(1, int(seconds * 1000))
 
 
-def _let_signals_in(*_: int) -> None:
-    """Run some Python code: that is when Python handles signals."""
+def _handle_signals(*_: int) -> None:
+    """Do nothing. Python handles signals whenever it runs Python code, so also for this call."""

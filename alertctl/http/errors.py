@@ -1,4 +1,4 @@
-"""Why no reply came back: libcurl's error and how far the request had got become a code and a reason."""
+"""Errors of requests without a reply: the code and reason for libcurl's error and the progress of the request."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CONFIG_CODES = frozenset(
         "proxy_failed",
     }
 )
-"""A person has to act: no request passes before."""
+"""Codes that a person has to act on: no request gets through before."""
 
 LOCAL_CODES = frozenset({"dns_failure", "dns_timeout", "unreachable", "local_error"})
-"""This machine's own trouble: its DNS, its routes, its limits."""
+"""Codes of failures of this machine: its DNS, its routes, its limits."""
 
 
 class HttpError(AlertctlError):
-    """No reply came back. `sent`: the whole request went out, so the other side may have acted on it.
+    """No reply arrived. `sent`: the request was sent completely, so the other side may have acted on it.
 
     `detail` is libcurl's or the operating system's description, not redacted. It holds no header, body or password.
     """
@@ -38,7 +38,7 @@ class HttpError(AlertctlError):
 
     @property
     def reason(self) -> Reason:
-        """What a delivery that failed so counts as."""
+        """The reason of a delivery that failed with this error."""
         if self.sent:
             return Reason.AMBIGUOUS
         if self.code in LOCAL_CODES:
@@ -50,8 +50,8 @@ class HttpError(AlertctlError):
 class Failure:
     """A transfer that libcurl ended. `number` and `message` are its own, `errno` the operating system's or 0.
 
-    `resolved`, `connected` (TCP, also to a proxy) and `ready` (TLS and tunnel included) say which steps had been
-    taken, `sent` whether the whole request had gone out. `proxy` is the address of the proxy that was used.
+    `resolved`, `connected` (TCP, also to a proxy), `ready` (TLS and tunnel included) and `sent` (the complete request)
+    are the completed steps. `proxy` is the address of the proxy that was used.
     """
 
     number: int
@@ -89,7 +89,7 @@ CODES = {
     97: "proxy_failed",  # CURLE_PROXY: a SOCKS proxy refused
     100: "endless_reply",  # CURLE_TOO_LARGE: a header line
 }
-"""Anything else is `network_error`."""
+"""The code of each error of libcurl; others are `network_error`."""
 
 ERRNO_CODES = {
     errno.ECONNREFUSED: "connection_refused",
@@ -102,14 +102,14 @@ ERRNO_CODES = {
 }
 
 _SOCKET_ERRORS = (7, 35, 52, 55, 56, 65)
-"""libcurl's errors that the operating system's error number explains further."""
+"""libcurl's errors for which the operating system's error number says more."""
 _EXPIRED = (9, 10)
 """X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED (openssl/x509_vfy.h)."""
 _WRONG_HOST = (0, 1, 62, 64)
 """X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH; 0 and 1: no fault in the chain, libcurl itself compared
 the names."""
 _PLAIN_TEXT = ("wrong version number", "http request", "packet length too long", "record layer failure")
-"""What OpenSSL says when the other side answers TLS in plain text."""
+"""OpenSSL's messages when the other side answers TLS in plain text."""
 _ENDLESS = ("too large response headers", "too many response headers")
 
 
@@ -122,9 +122,9 @@ def http_error(failure: Failure) -> HttpError:
 
 def _code(failure: Failure) -> str:
     if failure.proxy and not failure.ready:
-        refused = _proxy_code(failure)
-        if refused:
-            return refused
+        proxy_code = _proxy_code(failure)
+        if proxy_code:
+            return proxy_code
     if failure.number == 28:
         return _timeout_code(failure)
     if failure.number == 60:
@@ -136,18 +136,18 @@ def _code(failure: Failure) -> str:
     if failure.number == 56 and failure.message.lower().startswith(_ENDLESS):
         return "endless_reply"
     if failure.number in _SOCKET_ERRORS and failure.errno:
-        unknown = "connection_lost" if failure.ready else "local_error"
-        return ERRNO_CODES.get(failure.errno, unknown)
+        default = "connection_lost" if failure.ready else "local_error"
+        return ERRNO_CODES.get(failure.errno, default)
     return CODES.get(failure.number, "network_error")
 
 
 def _proxy_code(failure: Failure) -> str:
-    """Return the code for a proxy that isn't there or doesn't connect us, "" when it has done its part."""
+    """Return the code for a proxy that is unreachable or refuses to connect, "" if the proxy is not to blame."""
     if failure.connect_status == 407:
         return "proxy_auth"
     if not failure.connected or failure.connect_status >= 300:
         return "proxy_failed"
-    # With a tunnel, or once TLS is spoken, the proxy has done its part.
+    # An open tunnel or a TLS error shows that the proxy works.
     return "" if failure.connect_status or failure.number in (35, 60) else "proxy_failed"
 
 

@@ -1,4 +1,4 @@
-"""Replies: their head, as libcurl hands it over line by line, and their body."""
+"""Replies: the head, which libcurl delivers line by line, and the body."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BLANK_LINES = (b"\r\n", b"\n")
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back. Header names are lower-case; `truncated`: the body is longer than the limit or was cut off."""
+    """A reply. Header names are lower-case; `truncated`: the body exceeds the limit or is incomplete."""
 
     status: int
     headers: Mapping[str, str]
@@ -21,12 +21,12 @@ class Response:
 
     @property
     def text(self) -> str:
-        """The body as text, whatever its charset claims: JSON is UTF-8."""
+        """The body as UTF-8, which JSON always is. The declared charset is ignored."""
         return self.body.decode("utf-8", "replace")
 
 
 class Headers(Mapping[str, str]):
-    """Headers by their lower-case name. Parsed when somebody asks: that is a fifth of a request's CPU."""
+    """Headers by lower-case name, parsed on first access: parsing is a fifth of a request's CPU time."""
 
     def __init__(self, lines: Sequence[bytes]) -> None:
         self._lines = lines
@@ -51,9 +51,9 @@ class Headers(Mapping[str, str]):
 
 
 def final_head(lines: list[bytes]) -> tuple[bytes, Headers] | None:
-    """Return the last reply's status, as it is written, and headers; None while they are incomplete.
+    """Return the last reply's status, not parsed, and its headers; None while they are incomplete.
 
-    Interim replies, and a proxy's to CONNECT, come before it, trailers after it.
+    Interim replies and a proxy's answer to CONNECT precede it, trailers follow it.
     """
     first = len(lines) - 1
     while first >= 0 and not lines[first].startswith(STATUS_LINE):

@@ -1,4 +1,4 @@
-"""Which certificates are trusted: the bundle of ALERTCTL_CA_BUNDLE, else SSL_CERT_FILE, else the system's."""
+"""The trusted certificates: those of ALERTCTL_CA_BUNDLE, else of SSL_CERT_FILE, else the system's."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class TrustedCertificates(NamedTuple):
 
 
 def trusted_certificates(ca_bundle: str | Path | None = None) -> TrustedCertificates:
-    """Return what libcurl shall trust: its own OpenSSL doesn't know where this system keeps its certificates.
+    """Return the certificates for libcurl, whose own OpenSSL does not know this system's paths.
 
-    Raises ConfigError for a bundle that can't be used.
+    Raises ConfigError for an unusable bundle.
     """
     if ca_bundle:
         tls_context(ca_bundle)
@@ -31,7 +31,7 @@ def trusted_certificates(ca_bundle: str | Path | None = None) -> TrustedCertific
 def tls_context(ca_bundle: str | Path | None = None) -> ssl.SSLContext:
     """Return a verifying context that trusts `ca_bundle`, else the system's certificates.
 
-    Raises ConfigError for a bundle that can't be used.
+    Raises ConfigError for an unusable bundle.
     """
     try:
         return ssl.create_default_context(cafile=ca_bundle or None)

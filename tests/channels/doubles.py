@@ -1,4 +1,4 @@
-"""Servers that say exactly what a test wants, where the sandbox is too well-behaved."""
+"""Servers that send exactly the bytes of a test, where the sandbox is too well-behaved."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RawServer:
         return f"http://127.0.0.1:{self.port}/api/"
 
     def answer(self, connection: socket.socket) -> None:
-        """Read one request, say `reply`, close."""
+        """Read one request, send `reply`, close."""
         self.requests.append(read_request(connection))
         connection.sendall(self.reply)
 
@@ -58,7 +58,7 @@ def raw_server(conversation: Conversation | None = None) -> Iterator[RawServer]:
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """One whole HTTP request."""
+    """Read a complete HTTP request."""
     data = b""
     while b"\r\n\r\n" not in data:
         chunk = connection.recv(65536)
@@ -67,8 +67,8 @@ def read_request(connection: socket.socket) -> bytes:
         data += chunk
     head, _, body = data.partition(b"\r\n\r\n")
     lengths = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
-    wanted = int(lengths[0]) if lengths else 0
-    while len(body) < wanted:
+    length = int(lengths[0]) if lengths else 0
+    while len(body) < length:
         chunk = connection.recv(65536)
         if not chunk:
             break

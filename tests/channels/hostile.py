@@ -47,7 +47,7 @@ LINKS = st.one_of(
 
 
 def content(title: str, summary: str, field: str, note: str, link: str | None = None) -> Content:
-    """The same nastiness in every place."""
+    """Return content with the same hostile text in every field."""
     return Content(
         event_type="generic_alert",
         event_id=note[:50] or "event-1",
@@ -62,13 +62,13 @@ def content(title: str, summary: str, field: str, note: str, link: str | None = 
 
 
 def contents() -> st.SearchStrategy[Content]:
-    """Content whose every place is taken by one of a few hostile texts."""
+    """Return content with one of a few hostile texts in each field."""
     return st.builds(_spread, st.lists(TEXTS, min_size=1, max_size=4), st.integers(0, 60), st.integers(0, 3), LINKS)
 
 
 def _spread(texts: list[str], fields: int, notes: int, link: str | None) -> Content:
-    def text(place: int) -> str:
-        return texts[place % len(texts)]
+    def text(position: int) -> str:
+        return texts[position % len(texts)]
 
     return Content(
         event_type=text(3),
@@ -76,8 +76,8 @@ def _spread(texts: list[str], fields: int, notes: int, link: str | None) -> Cont
         title=text(0),
         summary=text(1),
         severity=list(Severity)[len(texts) % 4],
-        fields=tuple(Field(text(place), text(place + 1)) for place in range(fields)),
+        fields=tuple(Field(text(position), text(position + 1)) for position in range(fields)),
         occurred_at=WHEN,
         link=link,
-        notes=tuple(text(place + 2) for place in range(notes)),
+        notes=tuple(text(position + 2) for position in range(notes)),
     )

@@ -59,12 +59,12 @@ def channel_names(path: str, source: str) -> list[str]:
 
 
 def test_no_other_module_names_a_channel() -> None:
-    found: list[str] = []
+    names: list[str] = []
     for file in sorted(PACKAGE.rglob("*.py")):
         path = file.relative_to(PACKAGE).as_posix()
         if not path.startswith(MAY_NAME_CHANNELS):
-            found += channel_names(path, file.read_text())
-    assert found == []
+            names += channel_names(path, file.read_text())
+    assert names == []
 
 
 def test_every_module_that_may_name_a_channel_exists() -> None:

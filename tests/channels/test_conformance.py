@@ -1,4 +1,4 @@
-"""One suite for Slack, SendGrid and SMTP: what a provider does, and what a delivery makes of it.
+"""One suite for Slack, SendGrid and SMTP: a provider's behaviour and the result of the delivery.
 
 What is retried, and when, follows from the reason alone (`alertctl.retry`); what the log shows is the code.
 """
@@ -32,7 +32,7 @@ class Case:
     reason: Reason | None
     code: str = ""
     wait: float | None = None
-    whole: bool = False
+    entire_provider: bool = False
     calls: int = 1
     deadline: float = 5.0
 
@@ -102,9 +102,9 @@ LIMITS = [
 
 LIMITED_BY = [
     *(Case("slack", fault, LIMITED, "ratelimited", wait=wait) for fault, wait in LIMITS),
-    *(Case("sendgrid", fault, LIMITED, "http_429", wait=wait, whole=True) for fault, wait in LIMITS),
+    *(Case("sendgrid", fault, LIMITED, "http_429", wait=wait, entire_provider=True) for fault, wait in LIMITS),
     Case("slack", "slack:rate_limited", LIMITED, "rate_limited", wait=30.0),
-    Case("slack", "slack:message_limit_exceeded", LIMITED, "message_limit_exceeded", wait=30.0, whole=True),
+    Case("slack", "slack:message_limit_exceeded", LIMITED, "message_limit_exceeded", wait=30.0, entire_provider=True),
 ]
 
 SLACK = of_each(
@@ -216,7 +216,7 @@ CASES = [*HTTP, *LIMITED_BY, *SLACK, *SENDGRID, *SMTP]
 
 
 @pytest.mark.parametrize(("provider", "case"), [pytest.param(case.provider, case, id=str(case)[:60]) for case in CASES])
-def test_what_a_provider_does_becomes_this_verdict(lab: Lab, case: Case) -> None:
+def test_what_a_provider_does_becomes_this_result(lab: Lab, case: Case) -> None:
     lab.sandbox.smtp.credentials = ("mailer", PASSWORD)
     lab.recorder.faults.always(case.fault)
     began = time.monotonic()
@@ -232,7 +232,7 @@ def test_what_a_provider_does_becomes_this_verdict(lab: Lab, case: Case) -> None
     assert result.reason is case.reason, result
     assert result.code in case.code.split(" or "), result
     assert result.retry_after == case.wait
-    assert result.entire_provider is case.whole
+    assert result.entire_provider is case.entire_provider
     assert result.detail
     assert len(result.detail.encode()) <= 2000
 
@@ -253,9 +253,9 @@ def test_a_message_after_any_fault_goes_through(lab: Lab) -> None:
 @pytest.mark.parametrize("provider", ["slack", "sendgrid", "smtp"])
 def test_a_hundred_messages_share_one_connection(lab: Lab) -> None:
     channel, before = lab.channel(5.0), lab.recorder.connections
-    verdicts = [_send(channel, lab) for _ in range(100)]
+    results = [_send(channel, lab) for _ in range(100)]
     channel.close()
-    assert all(isinstance(result, Receipt) for result in verdicts)
+    assert all(isinstance(result, Receipt) for result in results)
     assert lab.recorder.connections == before + 1
 
 
@@ -263,9 +263,9 @@ def test_a_hundred_messages_share_one_connection(lab: Lab) -> None:
 def test_a_connection_over_tls_is_kept_too(tls_sandbox: Sandbox, provider: str) -> None:
     lab = labs(tls_sandbox)[provider]
     channel, before = lab.channel(5.0), lab.recorder.connections
-    verdicts = [_send(channel, lab) for _ in range(20)]
+    results = [_send(channel, lab) for _ in range(20)]
     channel.close()
-    assert all(isinstance(result, Receipt) for result in verdicts)
+    assert all(isinstance(result, Receipt) for result in results)
     assert lab.recorder.connections == before + 1
 
 

@@ -1,4 +1,4 @@
-"""What an email says, and what it can't be made to say."""
+"""The contents of an email, and what hostile content cannot add to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 import alertctl
 from alertctl.addresses import is_email
-from alertctl.channels.email.message import Sender, display_name, message_id, render_email, serialised, subject
+from alertctl.channels.email.message import Sender, display_name, message_id, render_email, serialize_email, subject
 from alertctl.content import Content, Field
 from channels.hostile import NASTY, TEXTS, content, contents
 from channels.lab import ALERT, SENDER
@@ -36,8 +36,8 @@ MANY = settings(
 )
 
 
-def raw(said: Content, *, address: str = "dev@corp.example", sender: Sender = FROM, plain: bool = False) -> bytes:
-    return serialised(said, "delivery-1", address, sender, NOW, plain=plain)
+def raw(alert: Content, *, address: str = "dev@corp.example", sender: Sender = FROM, plain: bool = False) -> bytes:
+    return serialize_email(alert, "delivery-1", address, sender, NOW, plain=plain)
 
 
 def parsed(data: bytes) -> EmailMessage:
@@ -60,25 +60,25 @@ class Markup(HTMLParser):
         self.links += [value or "" for name, value in attrs if name in ("href", "src")]
 
 
-OURS = {"html", "head", "meta", "title", "body", "div", "p", "h1", "table", "tr", "th", "td", "a", "br"}
+TEMPLATE_TAGS = {"html", "head", "meta", "title", "body", "div", "p", "h1", "table", "tr", "th", "td", "a", "br"}
 
 
 @MANY
 @given(contents(), TEXTS, st.booleans())
 @example(content(*["\r\nBcc: victim@corp.example"] * 4), "x\r\nBcc: v@x.example", False)
-def test_hostile_content_never_adds_a_header_a_tag_or_a_script(said: Content, name: str, plain: bool) -> None:
-    data = raw(said, sender=Sender(SENDER, name), plain=plain)
+def test_hostile_content_never_adds_a_header_a_tag_or_a_script(alert: Content, name: str, plain: bool) -> None:
+    data = raw(alert, sender=Sender(SENDER, name), plain=plain)
     message = parsed(data)
     expected = HEADERS if not plain else [*HEADERS[:6], "Content-Type", "Content-Transfer-Encoding", "MIME-Version"]
     assert sorted(message.keys()) == sorted(expected)
     assert message["To"] == "dev@corp.example"
     assert "\0" not in message["Subject"]
-    assert len(render_email(said, plain).subject) <= 200
+    assert len(render_email(alert, plain).subject) <= 200
     assert all(len(line) <= 998 for line in data.split(b"\r\n"))
     assert b"\n" not in data.replace(b"\r\n", b"")
     assert b"\r" not in data.replace(b"\r\n", b"")
-    markup = Markup(render_email(said, plain).html)
-    assert markup.tags <= OURS
+    markup = Markup(render_email(alert, plain).html)
+    assert markup.tags <= TEMPLATE_TAGS
     assert not any(attribute.startswith("on") for attribute in markup.attributes)
     assert all(link.lower().startswith(("http://", "https://")) for link in markup.links)
 
@@ -90,13 +90,13 @@ def test_a_hostile_name_leaves_one_sender(nasty: str) -> None:
     assert not set(display_name(nasty)) & set(',;<>"\\\r\n\0')
 
 
-def test_text_comes_before_html_and_both_say_everything() -> None:
-    parts = list(parsed(raw(ALERT.noting("This is a test"))).iter_parts())
+def test_text_comes_before_html_and_both_are_complete() -> None:
+    parts = list(parsed(raw(ALERT.with_notes("This is a test"))).iter_parts())
     assert [part.get_content_type() for part in parts] == ["text/plain", "text/html"]
     for part in parts:
-        said = cast(EmailMessage, part).get_content()
+        body = cast(EmailMessage, part).get_content()
         for piece in ("Critical", ALERT.title, "error_rate was 7.143%", "Environment", "production", "This is a test"):
-            assert piece in said
+            assert piece in body
     assert ALERT.link in cast(EmailMessage, parts[0]).get_content()
     assert Markup(cast(EmailMessage, parts[1]).get_content()).links == [ALERT.link]
 
@@ -116,10 +116,10 @@ def test_the_headers_that_a_mail_of_a_machine_needs() -> None:
 
 @MANY
 @given(st.lists(st.sampled_from(["Größe", "übersteigt", "ä", "limit", "障害", "🎉", "=?utf-8?q?x?=", "a:b", "x" * 30])))
-def test_a_subject_and_a_senders_name_are_read_as_they_were_said(words: list[str]) -> None:
-    said, sender = replace(ALERT, title=" ".join(words)), Sender(SENDER, " ".join(words[:8]))
-    data = raw(said, sender=sender, plain=True)
-    assert parsed(data)["Subject"] == subject(said)
+def test_a_subject_and_a_senders_name_are_parsed_as_they_were_written(words: list[str]) -> None:
+    alert, sender = replace(ALERT, title=" ".join(words)), Sender(SENDER, " ".join(words[:8]))
+    data = raw(alert, sender=sender, plain=True)
+    assert parsed(data)["Subject"] == subject(alert)
     # Not by the newer parser: in a name it leaves the blanks between encoded words, against RFC 2047, 6.2.
     name, address = parseaddr("".join(email.message_from_bytes(data)["From"].splitlines()))
     assert (str(make_header(decode_header(name))), address) == (display_name(sender.name), SENDER)
@@ -141,16 +141,16 @@ def test_a_javascript_link_is_dropped() -> None:
 
 
 def test_template_syntax_stays_text() -> None:
-    said = render_email(replace(ALERT, title="{{ 7*7 }} {% for x in y %}"))
-    assert "{{ 7*7 }} {% for x in y %}" in said.text
-    assert "49" not in said.text
+    rendered = render_email(replace(ALERT, title="{{ 7*7 }} {% for x in y %}"))
+    assert "{{ 7*7 }} {% for x in y %}" in rendered.text
+    assert "49" not in rendered.text
 
 
 def test_many_fields_are_counted_and_long_ones_cut() -> None:
-    said = render_email(replace(ALERT, fields=tuple(Field(f"n{i}", "v" * 9000) for i in range(60))))
-    assert "+10 more" in said.text
-    assert "…" in said.text
-    assert len(said.html) < 400_000
+    rendered = render_email(replace(ALERT, fields=tuple(Field(f"n{i}", "v" * 9000) for i in range(60))))
+    assert "+10 more" in rendered.text
+    assert "…" in rendered.text
+    assert len(rendered.html) < 400_000
 
 
 @pytest.mark.parametrize("address", ["", "a@x.example, b@y.example", "a@x.example\r\nBcc: b@y.example", "a@☃.example"])
@@ -175,14 +175,14 @@ import sys, shutil
 sys.path.insert(0, sys.argv[1])
 from datetime import UTC, datetime
 import alertctl
-from alertctl.channels.base import Parcel
+from alertctl.channels.base import OutgoingMessage
 from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.content import Content, Severity
 assert alertctl.__file__.startswith(sys.argv[1])
 channel = SmtpChannel("127.0.0.1", from_address="alerts@corp.example")
 shutil.rmtree(sys.argv[1] + "/alertctl/channels/email/templates")
 content = Content("generic_alert", "1", "Disk full", "It is.", Severity.INFO, (), datetime.now(UTC))
-print("Disk full" in channel.render(content, Parcel("1", "a@corp.example"))["html"])
+print("Disk full" in channel.render(content, OutgoingMessage("1", "a@corp.example"))["html"])
 """
     package = Path(alertctl.__file__).parent
     shutil.copytree(package, tmp_path / "alertctl", ignore=shutil.ignore_patterns("__pycache__"))

@@ -30,11 +30,11 @@ def test_email_goes_by_sendgrid_when_there_is_a_key_and_by_smtp_otherwise(key: s
     assert build(settings)["email"].provider == provider
 
 
-def test_email_with_no_way_out_says_which_settings_are_missing() -> None:
+def test_email_without_a_provider_names_the_missing_settings() -> None:
     channel = build(Settings(email=EMAIL))["email"]
-    verdicts = channel.send(ALERT, [OutgoingMessage("d0", "a@x.example"), OutgoingMessage("d1", "b@x.example")])
-    assert len(verdicts) == 2
-    for result in verdicts:
+    results = channel.send(ALERT, [OutgoingMessage("d0", "a@x.example"), OutgoingMessage("d1", "b@x.example")])
+    assert len(results) == 2
+    for result in results:
         assert isinstance(result, DeliveryError)
         assert (result.reason, result.code) == (Reason.CONFIG, "not_configured")
         assert "SENDGRID_API_KEY" in result.detail

@@ -1,4 +1,4 @@
-"""Whatever bytes a provider answers with: success or a DeliveryError, and never a false success."""
+"""Any bytes that a provider answers: success or a DeliveryError, and never a false success."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ SMTP_WORDS = [
 
 def mutations(good: bytes, words: list[bytes]) -> st.SearchStrategy[bytes]:
     """A good reply with something cut out, something put in; or pieces in any order; or any bytes at all."""
-    place = st.integers(0, len(good))
+    position = st.integers(0, len(good))
     insert = st.one_of(st.binary(max_size=12), st.sampled_from(words))
-    changed = st.builds(lambda a, b, new: good[: min(a, b)] + new + good[max(a, b) :], place, place, insert)
+    changed = st.builds(lambda a, b, new: good[: min(a, b)] + new + good[max(a, b) :], position, position, insert)
     pieces = st.lists(st.sampled_from([*words, good, good[-36:]]), max_size=5).map(b"".join)
     return st.one_of(changed, pieces, st.binary(max_size=80))
 
@@ -95,7 +95,7 @@ def sendgrid(server: RawServer) -> Iterator[Channel]:
     channel.close()
 
 
-def verdict_of(channel: Channel, address: str) -> Receipt | DeliveryError:
+def send_alert(channel: Channel, address: str) -> Receipt | DeliveryError:
     (result,) = channel.send(ALERT, [OutgoingMessage("delivery-1", address)])
     assert isinstance(result, (Receipt, DeliveryError))
     return result
@@ -113,7 +113,7 @@ def head_and_body(reply: bytes) -> tuple[bytes, bytes]:
 @given(mutations(SLACK_OK, [*HTTP_WORDS, *SLACK_WORDS]))
 def test_no_reply_of_slack_is_a_false_success(server: RawServer, slack: Channel, reply: bytes) -> None:
     server.reply = reply
-    if isinstance(verdict_of(slack, "#x"), Receipt):
+    if isinstance(send_alert(slack, "#x"), Receipt):
         head, body = head_and_body(reply)
         assert head.decode("latin-1").split()[1] == "200"
         assert b'"ok":true' in body
@@ -124,7 +124,7 @@ def test_no_reply_of_slack_is_a_false_success(server: RawServer, slack: Channel,
 @given(mutations(SENDGRID_OK, HTTP_WORDS))
 def test_no_reply_of_sendgrid_is_a_false_success(server: RawServer, sendgrid: Channel, reply: bytes) -> None:
     server.reply = reply
-    if isinstance(verdict_of(sendgrid, "dev@corp.example"), Receipt):
+    if isinstance(send_alert(sendgrid, "dev@corp.example"), Receipt):
         head, _ = head_and_body(reply)
         assert head.decode("latin-1").split()[1] == "202"
         assert b"\nx-message-id:" in head.lower()
@@ -155,10 +155,10 @@ class Script:
             for stage in range(len(STAGES)):
                 if stage and not self._read(reader, message=stage == 5):
                     return
-                said = self.reply if stage == self.stage else STAGES[stage]
+                reply = self.reply if stage == self.stage else STAGES[stage]
                 if stage == 5:
-                    self.taken.append(said)
-                connection.sendall(said)
+                    self.taken.append(reply)
+                connection.sendall(reply)
                 if stage == self.stage:
                     connection.shutdown(socket.SHUT_WR)
                     reader.read()
@@ -180,12 +180,12 @@ def test_no_reply_of_a_mail_server_is_a_false_success(smtp: tuple[Script, Channe
     script, channel = smtp
     script.stage, script.reply = stage, reply
     script.taken.clear()
-    if isinstance(verdict_of(channel, "dev@corp.example"), Receipt):
-        (said,) = script.taken
-        lines = said.split(b"\n")
+    if isinstance(send_alert(channel, "dev@corp.example"), Receipt):
+        (answer,) = script.taken
+        lines = answer.split(b"\n")
         final = next(line for line in lines if line[3:4] != b"-")
         assert final.startswith(b"250")
-        assert b"\n" in said
+        assert b"\n" in answer
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def everything_logged() -> Iterator[list[str]]:
 
 
 def forms(secret: str) -> list[str]:
-    return [secret, *(base64.b64encode(said.encode()).decode() for said in (secret, f"\0mailer\0{secret}"))]
+    return [secret, *(base64.b64encode(text.encode()).decode() for text in (secret, f"\0mailer\0{secret}"))]
 
 
 def spoken(result: SendResult) -> str:
@@ -84,13 +84,13 @@ def test_no_fault_makes_a_secret_appear_anywhere(
 ) -> None:
     lab.sandbox.smtp.credentials = ("mailer", PASSWORD)
     secrets = forms(PASSWORD) + forms(lab.sandbox.slack.token) + forms(lab.sandbox.sendgrid.api_key)
-    said: list[str] = []
+    shown: list[str] = []
     for fault in fault_texts(lab.provider):
         lab.recorder.faults.always(fault)
-        said.append(spoken(lab.send(deadline=SHORT)))
+        shown.append(spoken(lab.send(deadline=SHORT)))
     out, err = capfd.readouterr()
-    everything = "\n".join([*said, *everything_logged, out, err])
-    assert len(said) > 20
+    everything = "\n".join([*shown, *everything_logged, out, err])
+    assert len(shown) > 20
     assert [secret for secret in secrets if secret in everything] == []
 
 

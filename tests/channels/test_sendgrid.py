@@ -1,4 +1,4 @@
-"""SendGrid: many deliveries in a request, each with its own verdict; nobody sees the others."""
+"""SendGrid: many deliveries in a request, each with its own result; no recipient sees the others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alertctl.channels import OutgoingMessage, Receipt, SendResult
-from alertctl.channels.email.sendgrid import named_errors
+from alertctl.channels.email.sendgrid import errors_by_position
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import Response
@@ -20,22 +20,22 @@ from channels.hostile import NASTY, content, contents
 from channels.lab import ALERT, labs
 
 
-def send(sandbox: Sandbox, addresses: list[str], said: Content = ALERT, **options: Any) -> list[SendResult]:
+def send(sandbox: Sandbox, addresses: list[str], alert: Content = ALERT, **options: Any) -> list[SendResult]:
     channel = labs(sandbox)["sendgrid"].channel(**options)
     try:
-        return channel.send(said, [OutgoingMessage(f"delivery-{n}", address) for n, address in enumerate(addresses)])
+        return channel.send(alert, [OutgoingMessage(f"delivery-{n}", address) for n, address in enumerate(addresses)])
     finally:
         channel.close()
 
 
-def codes(verdicts: list[SendResult]) -> list[str]:
-    return ["" if isinstance(result, Receipt) else result.code for result in verdicts]
+def codes(results: list[SendResult]) -> list[str]:
+    return ["" if isinstance(result, Receipt) else result.code for result in results]
 
 
 def test_a_thousand_deliveries_are_one_request_and_nobody_sees_the_others(sandbox: Sandbox) -> None:
     addresses = [f"u{n}@corp.example" for n in range(1000)]
-    verdicts = send(sandbox, addresses)
-    assert all(isinstance(result, Receipt) for result in verdicts)
+    results = send(sandbox, addresses)
+    assert all(isinstance(result, Receipt) for result in results)
     assert len(sandbox.sendgrid.calls) == 1
     assert [message.to for message in sandbox.sendgrid.messages] == addresses
     for number, message in enumerate(sandbox.sendgrid.messages):
@@ -58,9 +58,9 @@ def test_the_payload_is_what_sendgrid_wants(sandbox: Sandbox) -> None:
 
 def test_what_a_400_names_fails_alone_and_the_rest_goes_again(sandbox: Sandbox) -> None:
     addresses = ["a@corp.example", "refused@corp.example", "b@corp.example", "refused@x.example", "c@corp.example"]
-    verdicts = send(sandbox, addresses)
-    assert codes(verdicts) == ["", "invalid_address", "", "invalid_address", ""]
-    assert all(error.reason is Reason.BAD_ADDRESS for error in verdicts if isinstance(error, DeliveryError))
+    results = send(sandbox, addresses)
+    assert codes(results) == ["", "invalid_address", "", "invalid_address", ""]
+    assert all(error.reason is Reason.BAD_ADDRESS for error in results if isinstance(error, DeliveryError))
     assert len(sandbox.sendgrid.calls) == 2
     assert [message.to for message in sandbox.sendgrid.messages] == [addresses[0], addresses[2], addresses[4]]
 
@@ -76,7 +76,7 @@ def test_a_failure_of_the_request_is_the_failure_of_all(sandbox: Sandbox) -> Non
     assert len(sandbox.sendgrid.calls) == 1
 
 
-def test_plain_and_dressed_parcels_of_one_event_travel_apart(sandbox: Sandbox) -> None:
+def test_plain_and_formatted_messages_of_an_event_are_sent_in_separate_requests(sandbox: Sandbox) -> None:
     channel = labs(sandbox)["sendgrid"].channel()
     messages = [
         OutgoingMessage("d0", "a@x.example"),
@@ -96,9 +96,9 @@ def test_hostile_content_is_taken(sandbox: Sandbox, nasty: str) -> None:
 
 @settings(max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(contents(), st.booleans())
-def test_any_content_makes_a_payload(plain_sandbox: Sandbox, said: Content, plain: bool) -> None:
+def test_any_content_makes_a_payload(plain_sandbox: Sandbox, alert: Content, plain: bool) -> None:
     channel: Any = labs(plain_sandbox)["sendgrid"].channel()
-    payload = channel.payload(said, [OutgoingMessage("d", "dev@corp.example", plain)])
+    payload = channel.payload(alert, [OutgoingMessage("d", "dev@corp.example", plain)])
     json.dumps(payload, allow_nan=False).encode()
     assert payload["subject"].strip()
     assert all(part["value"].strip() for part in payload["content"])
@@ -122,27 +122,27 @@ def test_only_errors_that_name_a_personalization_of_ours_fail_it_alone(
     fields: list[str | None], count: int, expected: dict[int, Reason]
 ) -> None:
     body = json.dumps({"errors": [{"message": "no", "field": field} for field in fields]}).encode()
-    found = named_errors(Response(400, {}, body), count)
-    assert {place: error.reason for place, error in found.items()} == expected
+    errors = errors_by_position(Response(400, {}, body), count)
+    assert {position: error.reason for position, error in errors.items()} == expected
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{}", b'{"errors":{}}', b'{"errors":["x"]}', b'{"errors":[{}]}', b"\xff"]
 )
 def test_a_400_that_says_nothing_names_nobody(body: bytes) -> None:
-    assert named_errors(Response(400, {}, body), 3) == {}
+    assert errors_by_position(Response(400, {}, body), 3) == {}
 
 
 def test_rounds_are_bounded_when_every_request_is_refused(sandbox: Sandbox) -> None:
     body = json.dumps({"errors": [{"message": "no", "field": "personalizations.0.to.0.email"}]})
     raw = f"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     sandbox.sendgrid.faults.always(sandbox.sendgrid.faults.raw(raw.encode()))
-    verdicts = send(sandbox, [f"u{n}@corp.example" for n in range(8)])
-    assert codes(verdicts) == ["invalid_address"] * 5 + ["batch_refused"] * 3
+    results = send(sandbox, [f"u{n}@corp.example" for n in range(8)])
+    assert codes(results) == ["invalid_address"] * 5 + ["batch_refused"] * 3
     assert len(sandbox.sendgrid.calls) == 5
 
 
-def test_credits_exceeded_is_said_in_sendgrids_own_words(sandbox: Sandbox) -> None:
+def test_exceeded_credits_are_reported_in_sendgrids_own_words(sandbox: Sandbox) -> None:
     sandbox.sendgrid.auth_error = "Maximum credits exceeded"
     (result,) = send(sandbox, ["dev@corp.example"])
     sandbox.sendgrid.auth_error = None

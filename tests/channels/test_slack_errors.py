@@ -1,10 +1,10 @@
-"""Every code that Slack documents for chat.postMessage has its place, and what Slack doesn't document is final."""
+"""Every code that Slack documents for chat.postMessage is in the table, and an undocumented one is final."""
 
 from __future__ import annotations
 
 import pytest
 
-from alertctl.channels.slack.errors import cleaned_code, slack_reason
+from alertctl.channels.slack.errors import clean_code, slack_reason
 from alertctl.error_codes import SLACK_CODES
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
@@ -39,7 +39,7 @@ NAMED_BY_THE_DESIGN = {
 
 
 @pytest.mark.parametrize("code", DOCUMENTED.split())
-def test_a_documented_code_has_its_place_in_the_table(sandbox: Sandbox, code: str) -> None:
+def test_a_documented_code_is_in_the_table(sandbox: Sandbox, code: str) -> None:
     sandbox.slack.faults.always(f"slack:{code}")
     result = labs(sandbox)["slack"].send()
     assert isinstance(result, DeliveryError)
@@ -61,7 +61,7 @@ def test_an_unknown_code_is_judged_by_the_status_and_final_with_200() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("code", "shown"),
     [
         ("never_seen", "never_seen"),
         ("two words\n\x1b[31m", "two_words_[31m"),
@@ -72,5 +72,5 @@ def test_an_unknown_code_is_judged_by_the_status_and_final_with_200() -> None:
         ("\u2028", ""),
     ],
 )
-def test_a_code_is_kept_verbatim_but_printable_and_short(said: object, shown: str) -> None:
-    assert cleaned_code(said) == shown
+def test_a_code_is_kept_verbatim_but_printable_and_short(code: object, shown: str) -> None:
+    assert clean_code(code) == shown

@@ -80,24 +80,24 @@ def assert_inert(message: dict[str, Any]) -> None:
 @example(content(*["\U0001f600" * 4000] * 4), False)
 @example(content(*["\ud83d" * 4000] * 4), False)
 @example(content(*[""] * 4), True)
-def test_hostile_and_endless_content_stays_within_limits_and_inert(said: Content, plain: bool) -> None:
-    message = slack_message(said, "#alerts", "delivery-1", plain=plain)
+def test_hostile_and_endless_content_stays_within_limits_and_inert(alert: Content, plain: bool) -> None:
+    message = slack_message(alert, "#alerts", "delivery-1", plain=plain)
     assert_within_limits(message)
     assert_inert(message)
 
 
 @pytest.mark.parametrize("nasty", NASTY)
-def test_the_sandbox_takes_what_is_hostile_in_every_place(sandbox: Sandbox, nasty: str) -> None:
+def test_the_sandbox_accepts_hostile_text_in_every_field(sandbox: Sandbox, nasty: str) -> None:
     channel = labs(sandbox)["slack"].channel()
-    said = content(nasty, nasty, nasty, nasty)
+    alert = content(nasty, nasty, nasty, nasty)
     for plain in (False, True):
-        result = channel.send(said, [OutgoingMessage("delivery-1", "#alerts", plain)])[0]
+        result = channel.send(alert, [OutgoingMessage("delivery-1", "#alerts", plain)])[0]
         assert isinstance(result, Receipt), result
     channel.close()
 
 
 def test_a_message_has_header_summary_fields_button_and_small_print() -> None:
-    message = slack_message(ALERT.noting("This is a test"), "#alerts", "delivery-1")
+    message = slack_message(ALERT.with_notes("This is a test"), "#alerts", "delivery-1")
     assert [block["type"] for block in message["blocks"]] == ["header", "section", "section", "actions", "context"]
     header, summary, fields, actions, context = message["blocks"]
     assert header["text"]["text"] == "🚨 Critical: Safety rollback: checkout-v3"
@@ -122,7 +122,7 @@ def test_the_fallback_text_says_a_bare_title_once(title: str, summary: str) -> N
 
 
 @pytest.mark.parametrize("severity", list(Severity))
-def test_severity_is_said_in_a_word_and_a_sign(severity: Severity) -> None:
+def test_severity_is_shown_as_a_word_and_a_symbol(severity: Severity) -> None:
     message = slack_message(replace(ALERT, severity=severity), "#alerts", "delivery-1")
     assert severity.value.capitalize() in message["text"]
     assert not message["text"].isascii()
@@ -143,7 +143,7 @@ def test_more_than_ten_fields_are_counted() -> None:
     assert message["blocks"][-1]["elements"][0]["text"].startswith("+3 more · ")
 
 
-def test_ten_endless_fields_share_what_is_left() -> None:
+def test_ten_endless_fields_share_the_remaining_length() -> None:
     many = replace(ALERT, fields=tuple(Field(f"n{i}", "v" * 5000) for i in range(10)))
     fields = slack_message(many, "#alerts", "delivery-1")["blocks"][2]["fields"]
     assert all(len(field["text"]) > 800 for field in fields)
@@ -158,7 +158,7 @@ def test_a_link_that_is_not_http_is_dropped(link: str) -> None:
     assert "actions" not in [block["type"] for block in blocks]
 
 
-def test_a_link_too_long_for_a_button_is_said_to_be_missing() -> None:
+def test_a_link_too_long_for_a_button_is_reported_as_missing() -> None:
     blocks = slack_message(replace(ALERT, link="https://x.example/" + "a" * 3000), "#a", "delivery-1")["blocks"]
     assert "actions" not in [block["type"] for block in blocks]
     assert "link too long" in blocks[-1]["elements"][0]["text"]

@@ -16,7 +16,7 @@ from alertctl.channels import OutgoingMessage, Receipt, SendResult
 from alertctl.channels.email.network_errors import RequestPhase
 from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.channels.email.smtp_errors import EXCEPTIONS, smtp_error
-from alertctl.channels.email.smtp_session import Server
+from alertctl.channels.email.smtp_session import SmtpServer
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
 from channels.doubles import raw_server
@@ -44,7 +44,7 @@ def test_a_message_arrives_as_it_was_built(sandbox: Sandbox) -> None:
     assert message.parsed["Message-ID"] == "<delivery-1@corp.example>"
 
 
-def test_lines_that_begin_with_a_dot_arrive_whole(sandbox: Sandbox) -> None:
+def test_lines_that_begin_with_a_dot_arrive_unchanged(sandbox: Sandbox) -> None:
     channel = smtp_channel(sandbox)
     dotted = type(ALERT)("t", "e", ".", ".\n..\n.x\n.", ALERT.severity, (), ALERT.occurred_at)
     channel.send(dotted, [OutgoingMessage("d", "dev@corp.example", plain=True)])
@@ -99,15 +99,15 @@ def test_without_an_offer_of_starttls_nothing_is_sent_unless_it_is_switched_off_
         ("10.0.0.1 localhost.evil.example mail.corp.example 127.0.0.1.evil.example", False),
     ],
 )
-def test_loopback_is_told_from_everything_else(hosts: str, loopback: bool) -> None:
-    assert [host for host in hosts.split() if Server(host, 25).is_loopback is not loopback] == []
+def test_loopback_is_distinguished_from_everything_else(hosts: str, loopback: bool) -> None:
+    assert [host for host in hosts.split() if SmtpServer(host, 25).is_loopback is not loopback] == []
 
 
 @pytest.mark.parametrize(
     ("port", "security", "implicit"), [(465, None, True), (587, None, False), (465, "none", False)]
 )
 def test_port_465_means_tls_from_the_start(port: int, security: Any, implicit: bool) -> None:
-    assert Server("mail.corp.example", port, security=security).implicit_tls is implicit
+    assert SmtpServer("mail.corp.example", port, security=security).implicit_tls is implicit
 
 
 def test_starttls_454_is_tried_again_later(tls_sandbox: Sandbox) -> None:
@@ -128,7 +128,7 @@ def test_a_password_logs_in_also_with_letters_beyond_ascii(sandbox: Sandbox) -> 
         (b"250 SIZE 1000\r\n", "auth_unavailable"),
     ],
 )
-def test_a_server_that_offers_no_way_to_log_in_is_a_mistake_in_the_settings(offer: bytes, code: str) -> None:
+def test_a_server_that_offers_no_supported_login_is_a_mistake_in_the_settings(offer: bytes, code: str) -> None:
     with raw_server(_script(b"220 hi\r\n", b"250-hello\r\n" + offer)) as server:
         channel_options = {"host": "127.0.0.1", "port": server.port, "username": "u", "password": PASSWORD}
         assert_failed(_send_to(channel_options), Reason.CONFIG, code)
@@ -159,9 +159,9 @@ def test_a_connection_that_dies_only_when_it_is_used_again_is_replaced_too() -> 
     first = [b"220 hi\r\n", b"250 hello\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 taken\r\n"]
     with raw_server(_script(*first)) as server:
         channel = SmtpChannel("127.0.0.1", server.port, from_address=SENDER)
-        verdicts = [channel.send(ALERT, [OutgoingMessage(f"d{n}", "dev@corp.example")])[0] for n in range(3)]
+        results = [channel.send(ALERT, [OutgoingMessage(f"d{n}", "dev@corp.example")])[0] for n in range(3)]
         channel.close()
-    assert all(isinstance(result, Receipt) for result in verdicts), verdicts
+    assert all(isinstance(result, Receipt) for result in results), results
 
 
 def test_a_connection_that_has_carried_enough_for_its_server_is_replaced_too() -> None:
@@ -169,9 +169,9 @@ def test_a_connection_that_has_carried_enough_for_its_server_is_replaced_too() -
     first = [b"220 hi\r\n", b"250 hello\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 taken\r\n"]
     with raw_server(_script(*first, b"452 4.5.3 Too many messages sent\r\n", close=False)) as server:
         channel = SmtpChannel("127.0.0.1", server.port, from_address=SENDER)
-        verdicts = [channel.send(ALERT, [OutgoingMessage(f"d{n}", "dev@corp.example")])[0] for n in range(3)]
+        results = [channel.send(ALERT, [OutgoingMessage(f"d{n}", "dev@corp.example")])[0] for n in range(3)]
         channel.close()
-    assert all(isinstance(result, Receipt) for result in verdicts), verdicts
+    assert all(isinstance(result, Receipt) for result in results), results
 
 
 def test_a_refused_recipient_leaves_the_connection_to_the_next(sandbox: Sandbox) -> None:
@@ -179,9 +179,9 @@ def test_a_refused_recipient_leaves_the_connection_to_the_next(sandbox: Sandbox)
     messages = [
         OutgoingMessage(str(n), f"{name}@corp.example") for n, name in enumerate(["missing", "dev", "missing", "ops"])
     ]
-    verdicts = channel.send(ALERT, messages)
+    results = channel.send(ALERT, messages)
     channel.close()
-    assert [isinstance(result, Receipt) for result in verdicts] == [False, True, False, True]
+    assert [isinstance(result, Receipt) for result in results] == [False, True, False, True]
     assert sandbox.smtp.connections == before + 1
     assert [message.rcpt_tos for message in sandbox.smtp.messages] == [["dev@corp.example"], ["ops@corp.example"]]
 
@@ -190,9 +190,9 @@ def test_many_threads_each_have_their_own_session(sandbox: Sandbox) -> None:
     before, channel = sandbox.smtp.connections, smtp_channel(sandbox)
     with ThreadPoolExecutor(8) as pool:
         messages = [OutgoingMessage(f"d{n}", f"u{n}@corp.example") for n in range(80)]
-        verdicts = list(pool.map(lambda outgoing: channel.send(ALERT, [outgoing])[0], messages))
+        results = list(pool.map(lambda outgoing: channel.send(ALERT, [outgoing])[0], messages))
     channel.close()
-    assert all(isinstance(result, Receipt) for result in verdicts)
+    assert all(isinstance(result, Receipt) for result in results)
     assert sorted(message.rcpt_tos[0] for message in sandbox.smtp.messages) == sorted(p.address for p in messages)
     assert sandbox.smtp.connections - before <= 8
 
@@ -256,7 +256,7 @@ def test_a_server_that_cannot_be_reached_is_unavailable_and_a_failing_dns_is_our
     assert result.code in codes
 
 
-def test_every_exception_class_of_smtplib_has_a_place_in_the_table() -> None:
+def test_every_exception_class_of_smtplib_is_in_the_table() -> None:
     classes = [kind for _, kind in inspect.getmembers(smtplib, inspect.isclass) if issubclass(kind, BaseException)]
     ours = [kind for kind in classes if kind.__module__ == "smtplib"]
     assert ours
@@ -295,8 +295,8 @@ def _script(greeting: bytes, *replies: bytes, close: bool = True) -> Any:
 
 
 def reply_before(replies: tuple[bytes, ...], reply: bytes) -> bytes:
-    place = next(number for number, other in enumerate(replies) if other is reply)
-    return replies[place - 1] if place else b""
+    position = next(number for number, other in enumerate(replies) if other is reply)
+    return replies[position - 1] if position else b""
 
 
 def _read(reader: Any, *, message: bool) -> None:

@@ -55,8 +55,8 @@ def test_a_session_limit_at_any_step_fails_no_message(
     sandbox: Sandbox, channel: SmtpChannel, step: str, status: int
 ) -> None:
     sandbox.smtp.faults.always(f"{step}_limit_{status}:3")
-    verdicts = send(channel, 7)
-    assert all(isinstance(result, Receipt) for result in verdicts), verdicts
+    results = send(channel, 7)
+    assert all(isinstance(result, Receipt) for result in results), results
     assert message_ids(sandbox) == [f"<d{number}@corp.example>" for number in range(7)]
     assert connections_used(sandbox) == [1, 1, 1, 1, 2, 2, 2, 2, 3]
 
@@ -68,8 +68,8 @@ def test_a_session_limit_fails_no_message_of_many_threads(sandbox: Sandbox, chan
     sandbox.smtp.faults.always(fault)
     messages = [OutgoingMessage(f"d{number}", f"u{number}@corp.example") for number in range(100)]
     with ThreadPoolExecutor(8) as pool:
-        verdicts = list(pool.map(lambda outgoing: channel.send(ALERT, [outgoing])[0], messages))
-    assert [result for result in verdicts if not isinstance(result, Receipt)] == []
+        results = list(pool.map(lambda outgoing: channel.send(ALERT, [outgoing])[0], messages))
+    assert [result for result in results if not isinstance(result, Receipt)] == []
     recipients = [message.rcpt_tos for message in sandbox.smtp.messages]
     assert sorted(recipients) == sorted([outgoing.address] for outgoing in messages)
 
@@ -101,9 +101,9 @@ def test_a_refusal_that_a_new_connection_repeats_counts(
 
 def test_the_answer_on_the_new_connection_counts_and_not_the_first(sandbox: Sandbox, channel: SmtpChannel) -> None:
     sandbox.smtp.faults.then("ok", "mail_554", "rcpt_450", "ok")
-    verdicts = send(channel, 3)
-    assert_failed(verdicts[1], Reason.UNAVAILABLE, "450")
-    assert isinstance(verdicts[2], Receipt)
+    results = send(channel, 3)
+    assert_failed(results[1], Reason.UNAVAILABLE, "450")
+    assert isinstance(results[2], Receipt)
     assert connections_used(sandbox) == [1, 1, 2, 2]
 
 
@@ -124,10 +124,10 @@ def test_a_reply_that_was_lost_after_the_message_is_ambiguous_and_nothing_is_sen
     sandbox: Sandbox, channel: SmtpChannel
 ) -> None:
     sandbox.smtp.faults.then("ok", "close_after_dot", "ok", "drop_after_dot", "ok", "dot_354")
-    verdicts = send(channel, 6)
-    assert_failed(verdicts[1], Reason.AMBIGUOUS, "no_reply")
-    assert_failed(verdicts[3], Reason.AMBIGUOUS, "no_reply")
-    assert_failed(verdicts[5], Reason.AMBIGUOUS, "354")
+    results = send(channel, 6)
+    assert_failed(results[1], Reason.AMBIGUOUS, "no_reply")
+    assert_failed(results[3], Reason.AMBIGUOUS, "no_reply")
+    assert_failed(results[5], Reason.AMBIGUOUS, "354")
     assert connections_used(sandbox) == [1, 1, 2, 2, 3, 3]
 
 
@@ -161,9 +161,9 @@ def test_a_session_that_answered_421_or_452_is_not_used_again(
     sandbox: Sandbox, channel: SmtpChannel, step: str, status: int
 ) -> None:
     sandbox.smtp.faults.then(f"{step}_{status}")
-    verdicts = send(channel, 2)
-    assert_failed(verdicts[0], Reason.UNAVAILABLE, str(status))
-    assert isinstance(verdicts[1], Receipt)
+    results = send(channel, 2)
+    assert_failed(results[0], Reason.UNAVAILABLE, str(status))
+    assert isinstance(results[1], Receipt)
     assert connections_used(sandbox) == [1, 2]
 
 
@@ -179,9 +179,9 @@ def test_a_new_session_that_refused_one_message_carries_the_next(
 @pytest.mark.parametrize("fault", ["rset_503", "rset_421"])
 def test_a_session_that_refuses_rset_is_not_used_again(sandbox: Sandbox, channel: SmtpChannel, fault: str) -> None:
     sandbox.smtp.faults.then("rcpt_550", fault)
-    verdicts = send(channel, 2)
-    assert_failed(verdicts[0], Reason.BAD_ADDRESS, "550")
-    assert isinstance(verdicts[1], Receipt)
+    results = send(channel, 2)
+    assert_failed(results[0], Reason.BAD_ADDRESS, "550")
+    assert isinstance(results[1], Receipt)
     assert connections_used(sandbox) == [1, 2]
 
 
@@ -219,8 +219,8 @@ def send_to(server: RawServer, count: int) -> list[SendResult]:
 def test_a_refusal_at_rcpt_that_does_not_name_the_address_is_checked(reply: bytes) -> None:
     second = (*FIRST, b"250 ok\r\n", reply + b"\r\n")
     with raw_server(scripts(second, FIRST)) as server:
-        verdicts = send_to(server, 2)
-    assert all(isinstance(result, Receipt) for result in verdicts), verdicts
+        results = send_to(server, 2)
+    assert all(isinstance(result, Receipt) for result in results), results
 
 
 @pytest.mark.parametrize("reply", [b"550 5.1.1 No", b"550-5.1.10 No\r\n550 5.1.10 such domain", b"553 5.1.3 Syntax"])
@@ -244,12 +244,12 @@ def test_a_refusal_at_rcpt_that_names_the_address_is_not_checked(reply: bytes) -
 def test_a_reused_connection_that_ends_before_the_message_is_replaced(replies: list[bytes]) -> None:
     """The server closes it, or answers what it wasn't asked, at each step before the final dot."""
     with raw_server(scripts((*FIRST, *replies), FIRST)) as server:
-        verdicts = send_to(server, 2)
-    assert all(isinstance(result, Receipt) for result in verdicts), verdicts
+        results = send_to(server, 2)
+    assert all(isinstance(result, Receipt) for result in results), results
 
 
 def test_a_421_that_comes_together_with_the_acceptance_costs_nothing() -> None:
     goodbye = (*FIRST[:-1], b"250 accepted\r\n421 4.7.0 That was the last message\r\n")
     with raw_server(scripts(goodbye)) as server:
-        verdicts = send_to(server, 3)
-    assert all(isinstance(result, Receipt) for result in verdicts), verdicts
+        results = send_to(server, 3)
+    assert all(isinstance(result, Receipt) for result in results), results

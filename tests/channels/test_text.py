@@ -27,8 +27,8 @@ def test_what_is_made_to_fit_fits_and_says_when_something_is_missing(text: str, 
     assert width(fitted) <= limit
     assert "\0" not in fitted
     assert not line or "\n" not in fitted
-    whole = fit(text, 10**7, line=line)
-    assert fitted == whole or fitted.endswith("…")
+    complete = fit(text, 10**7, line=line)
+    assert fitted == complete or fitted.endswith("…")
 
 
 @MANY
@@ -59,7 +59,7 @@ def test_cutting_keeps_what_fits(text: str, limit: int, expected: str) -> None:
 
 
 @pytest.mark.parametrize("nasty", NASTY)
-def test_one_line_has_no_control_character_left(nasty: str) -> None:
+def test_one_line_contains_no_control_character(nasty: str) -> None:
     line = one_line(nasty)
     assert line.isprintable() or not set(line) & set("\r\n\0\x0b\x0c\x1b\x7f\x85\x9b\u2028\u2029\u202e\ufeff")
     line.encode("utf-8")
@@ -107,10 +107,10 @@ def test_an_honest_link_stays_as_it_is(link: str) -> None:
 def test_a_secret_is_masked_in_every_form_in_which_it_travels(echo: str) -> None:
     from alertctl.text import Redactor
 
-    said = Redactor([SECRET], username="mailer")(f"no: {echo} is wrong")
-    assert said.startswith("no: ")
-    assert MASK in said
-    assert echo not in said
+    redacted = Redactor([SECRET], username="mailer")(f"no: {echo} is wrong")
+    assert redacted.startswith("no: ")
+    assert MASK in redacted
+    assert echo not in redacted
 
 
 @pytest.mark.parametrize("token", ["xoxb-123456789012-abcdef", "xapp-1-A1-abcdef", "SG.abcdef.ghijkl"])

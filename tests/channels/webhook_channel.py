@@ -1,4 +1,4 @@
-"""Webhook as a type of channel: each message is a POST of JSON to WEBHOOK_URL/ADDRESS."""
+"""A channel type for tests: each message is a POST of JSON to WEBHOOK_URL/ADDRESS."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class WebhookChannel:
         return _render(content, outgoing)
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: there are no connections."""
 
     def _post(self, content: Content, outgoing: OutgoingMessage) -> SendResult:
         body = json.dumps(self.render(content, outgoing)).encode()

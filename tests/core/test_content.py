@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertctl.content import Content, Severity, figure
+from alertctl.content import Content, Severity, format_number
 from core.lab import NOW
 
 
@@ -39,26 +39,26 @@ from core.lab import NOW
     ],
 )
 def test_a_number_has_four_significant_figures_and_no_exponent(value, shown):
-    assert figure(value) == shown
+    assert format_number(value) == shown
 
 
 @given(st.floats(min_value=-1e300, max_value=1e300))
 def test_a_figure_is_a_plain_decimal_number(value):
-    assert re.fullmatch(r"-?\d+(\.\d*[1-9])?", figure(value))
-    assert figure(value) != "-0"
+    assert re.fullmatch(r"-?\d+(\.\d*[1-9])?", format_number(value))
+    assert format_number(value) != "-0"
 
 
 @given(st.floats(min_value=1e-15, max_value=1e15) | st.floats(min_value=-1e15, max_value=-1e-15))
 def test_a_figure_is_within_half_a_unit_of_its_fourth_digit(value):
-    assert math.isclose(float(figure(value)), value, rel_tol=5.0001e-4)
+    assert math.isclose(float(format_number(value)), value, rel_tol=5.0001e-4)
 
 
 @given(st.integers(min_value=-(10**14), max_value=10**14))
 def test_a_whole_number_is_shown_whole(value):
-    assert figure(value) == str(value)
+    assert format_number(value) == str(value)
 
 
 def test_a_note_is_added_behind_the_others():
     content = Content("generic_alert", "id", "t", "s", Severity.INFO, (), NOW, notes=("a",))
-    assert content.noting("b", "c").notes == ("a", "b", "c")
+    assert content.with_notes("b", "c").notes == ("a", "b", "c")
     assert content.notes == ("a",)

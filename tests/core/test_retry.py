@@ -1,4 +1,4 @@
-"""What comes after a failed attempt: one table."""
+"""When a failed attempt is retried."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from alertctl.retry import (
     is_expired,
     next_attempt,
     pause,
-    wait,
+    rate_limit_wait,
 )
 from core.lab import NOW
 
@@ -62,7 +62,7 @@ def test_an_empty_schedule_means_one_attempt(reason):
 )
 def test_a_rate_limit_is_waited_for_within_one_second_to_one_hour(asked, seconds):
     assert seconds_until(Reason.RATE_LIMITED, retry_after=asked) == seconds
-    assert wait(DeliveryError(Reason.RATE_LIMITED, "x", retry_after=asked)) == seconds
+    assert rate_limit_wait(DeliveryError(Reason.RATE_LIMITED, "x", retry_after=asked)) == seconds
 
 
 @pytest.mark.parametrize("reason", [Reason.RATE_LIMITED, Reason.LOCAL, Reason.CONFIG])
@@ -77,7 +77,7 @@ def test_other_reasons_do_not_expire(reason):
     assert not is_expired(reason, NOW - timedelta(days=365), MAX_AGE, NOW)
 
 
-def test_a_refusal_of_our_credentials_keeps_its_place_and_the_second_lets_others_go_first():
+def test_a_refusal_of_our_credentials_keeps_its_position_and_the_second_lets_others_go_first():
     assert seconds_until(Reason.CONFIG, attempts=1, age=100) == -100
     assert seconds_until(Reason.CONFIG, attempts=2, age=100) == 0
 
@@ -110,20 +110,20 @@ def test_every_reason_has_an_answer():
 
 
 @pytest.mark.parametrize(
-    ("reason", "more", "wanted"),
+    ("reason", "more", "expected"),
     [
         (Reason.CONFIG, {}, None),
         (Reason.LOCAL, {}, None),
         (Reason.RATE_LIMITED, {"retry_after": 7}, RateLimitPause("#a", 7)),
-        (Reason.RATE_LIMITED, {"retry_after": 7, "whole_provider": True}, RateLimitPause(None, 7)),
+        (Reason.RATE_LIMITED, {"retry_after": 7, "entire_provider": True}, RateLimitPause(None, 7)),
         (Reason.UNAVAILABLE, {}, None),
         (Reason.AMBIGUOUS, {}, None),
         (Reason.BAD_ADDRESS, {}, None),
         (Reason.REJECTED, {}, None),
     ],
 )
-def test_only_rate_limits_pause_anything(reason, more, wanted):
-    assert pause(DeliveryError(reason, "code", **more), "#a") == wanted
+def test_only_rate_limits_pause_anything(reason, more, expected):
+    assert pause(DeliveryError(reason, "code", **more), "#a") == expected
 
 
 def test_the_next_attempt_is_counted_from_now():

@@ -1,4 +1,4 @@
-"""Who receives an event: DESIGN's table."""
+"""The targets of an event."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def addresses(*args, **more) -> list[str]:
 
 def test_the_platforms_own_audience_comes_first_then_the_users():
     users = [slack_user("1", "#one"), email_user("1", "one@corp.example"), email_user("2", "two@corp.example")]
-    found = [(target.address, target.rule, target.user_id) for target in route(BOTH, EVERYBODY, users)]
-    assert found == [
+    chosen = [(target.address, target.rule, target.user_id) for target in route(BOTH, EVERYBODY, users)]
+    assert chosen == [
         ("#platform-alerts", "default_channel", None),
         ("ops@corp.example", "admin_email", None),
         ("boss@corp.example", "admin_email", None),
@@ -40,7 +40,7 @@ def test_the_platforms_own_audience_comes_first_then_the_users():
 
 
 @pytest.mark.parametrize(
-    ("kind", "channels", "wanted"),
+    ("kind", "channels", "by_default"),
     [
         ("safety_rollback", None, True),
         ("experiment_lifecycle", None, True),
@@ -48,9 +48,9 @@ def test_the_platforms_own_audience_comes_first_then_the_users():
         ("generic_alert", None, None),
     ],
 )
-def test_each_event_type_goes_where_the_design_says(kind, channels, wanted):
-    assert (BY_NAME[kind].channels, BY_NAME[kind].wanted_by_default) == (channels, wanted)
-    assert PREFERENCES.get(kind) is wanted
+def test_each_event_type_goes_where_the_design_says(kind, channels, by_default):
+    assert (BY_NAME[kind].channels, BY_NAME[kind].wanted_by_default) == (channels, by_default)
+    assert PREFERENCES.get(kind) is by_default
 
 
 def test_the_registry_is_what_was_just_checked():
@@ -67,10 +67,10 @@ def test_a_named_target_may_use_a_channel_that_the_type_does_not():
     assert addresses(("slack",), EVERYBODY, [], named) == ["a@corp.example"]
 
 
-@pytest.mark.parametrize(("only", "found"), [("slack", ["#x"]), ("email", ["a@corp.example"])])
-def test_only_narrows_named_targets_too(only, found):
+@pytest.mark.parametrize(("only", "expected"), [("slack", ["#x"]), ("email", ["a@corp.example"])])
+def test_only_narrows_named_targets_too(only, expected):
     named = [Target("slack", "#x", "named"), Target("email", "a@corp.example", "named")]
-    assert addresses(BOTH, EVERYBODY, [], named, only) == found
+    assert addresses(BOTH, EVERYBODY, [], named, only) == expected
 
 
 def test_the_first_of_equal_addresses_wins():
@@ -83,9 +83,9 @@ def test_the_first_of_equal_addresses_wins():
 
 
 def test_a_slack_channel_with_and_without_its_hash_is_one_target():
-    told = [slack_user("u1", "Platform-Alerts"), slack_user("u2", "#team"), slack_user("u3", "team")]
+    users = [slack_user("u1", "Platform-Alerts"), slack_user("u2", "#team"), slack_user("u3", "team")]
     audience = Audience((DEFAULT_CHANNEL,), frozenset({"slack"}))
-    assert [one.address for one in route(("slack",), audience, told)] == ["#platform-alerts", "#team"]
+    assert [target.address for target in route(("slack",), audience, users)] == ["#platform-alerts", "#team"]
 
 
 def test_the_same_text_on_two_channels_is_two_targets():

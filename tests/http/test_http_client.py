@@ -110,7 +110,7 @@ def _subject_hash(certificate: str) -> str:
     return done.stdout.strip()
 
 
-def test_tls_on_a_plain_port_is_said_clearly() -> None:
+def test_tls_on_a_plain_port_is_reported() -> None:
     def plain(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
@@ -128,9 +128,9 @@ def test_a_tls_port_spoken_to_in_clear_is_no_success(tls_sandbox: Sandbox) -> No
 def test_a_redirect_is_not_followed_and_the_token_stays_here(server: RawServer, status: int) -> None:
     with raw_server() as elsewhere:
         server.reply = f"HTTP/1.1 {status} Moved\r\nLocation: {elsewhere.url}\r\nContent-Length: 0\r\n\r\n".encode()
-        found = post(server.url)
-        assert isinstance(found, Response)
-        assert found.status == status
+        response = post(server.url)
+        assert isinstance(response, Response)
+        assert response.status == status
         assert elsewhere.requests == []
 
 
@@ -158,10 +158,10 @@ def test_a_dripping_body_is_cut_at_the_deadline() -> None:
 
     with raw_server(drip) as server:
         began = time.monotonic()
-        found = post(server.url, timeout=0.3)
+        response = post(server.url, timeout=0.3)
         assert time.monotonic() - began < 10
-    assert isinstance(found, Response)
-    assert found.truncated
+    assert isinstance(response, Response)
+    assert response.truncated
 
 
 def test_a_request_too_big_to_be_taken_in_time_is_unavailable_because_it_was_not_complete() -> None:
@@ -194,12 +194,12 @@ def test_an_answer_that_comes_before_the_request_is_read_still_counts() -> None:
 def test_a_huge_body_is_read_up_to_the_limit_and_memory_stays_small(sandbox: Sandbox) -> None:
     sandbox.slack.faults.always("huge_body")
     tracemalloc.start()
-    found = post(sandbox.slack_api_url + "auth.test")
+    response = post(sandbox.slack_api_url + "auth.test")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert isinstance(found, Response)
-    assert found.truncated
-    assert len(found.body) == MAX_BODY
+    assert isinstance(response, Response)
+    assert response.truncated
+    assert len(response.body) == MAX_BODY
     assert peak < 64 * 1024 * 1024
 
 
@@ -208,17 +208,17 @@ def test_a_compressed_body_grows_to_the_limit_only(server: RawServer, window: in
     packer = zlib.compressobj(9, zlib.DEFLATED, window)
     packed = packer.compress(b"a" * 50_000_000) + packer.flush()
     server.reply = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed
-    found = post(server.url)
-    assert isinstance(found, Response)
-    assert found.truncated
-    assert len(found.body) <= MAX_BODY
+    response = post(server.url)
+    assert isinstance(response, Response)
+    assert response.truncated
+    assert len(response.body) <= MAX_BODY
 
 
-def test_a_chunked_body_arrives_whole(server: RawServer) -> None:
+def test_a_chunked_body_arrives_complete(server: RawServer) -> None:
     server.reply = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
-    found = post(server.url)
-    assert isinstance(found, Response)
-    assert (found.body, found.truncated) == (b"abcde", False)
+    response = post(server.url)
+    assert isinstance(response, Response)
+    assert (response.body, response.truncated) == (b"abcde", False)
 
 
 @pytest.mark.parametrize(
@@ -250,13 +250,13 @@ def test_the_last_reply_counts_and_its_trailers_do_not(server: RawServer) -> Non
         b"HTTP/1.1 103 Early Hints\r\nLink: early\r\n\r\n"
         b"HTTP/1.1 200 OK\r\nX-Many: a\r\nx-many: b\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Late: c\r\n\r\n"
     )
-    found = post(server.url)
-    assert isinstance(found, Response)
-    assert found.headers == {"x-many": "a, b", "transfer-encoding": "chunked"}
+    response = post(server.url)
+    assert isinstance(response, Response)
+    assert response.headers == {"x-many": "a, b", "transfer-encoding": "chunked"}
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
-def test_a_request_says_what_it_was_given_and_no_more(server: RawServer, method: str) -> None:
+def test_a_request_contains_its_arguments_and_nothing_else(server: RawServer, method: str) -> None:
     server.reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     body = b"" if method == "GET" else b"x" * 2_000_000
     client = HttpClient()

@@ -1,4 +1,4 @@
-"""Kept connections: used again while they live, given up when they don't, and never the cause of a second request."""
+"""Kept connections: reused while open, replaced when closed, and never the cause of a second request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to whole processes: forks, Ctrl-C, and a name server that doesn't answer."""
+"""The HTTP client and its process: forks, Ctrl-C, and a name server that doesn't answer."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ def test_ctrl_c_ends_what_waits_for_an_answer(work: str, head: bytes) -> None:
 
 NAME_SERVER = "127.0.0.77"
 DNS_SECONDS = 25
-"""How long a look-up goes on here: much longer than anything below may last."""
+"""The duration of a look-up in seconds, much longer than any limit below."""
 
 
 @pytest.fixture
 def silent_name_server(tmp_path: Path) -> Iterator[list[str]]:
-    """The beginning of a command line that runs a program with a name server that never answers."""
+    """Return the beginning of a command line that runs a program with a name server that never answers."""
     configuration = tmp_path / "resolv.conf"
     configuration.write_text(f"nameserver {NAME_SERVER}\noptions timeout:{DNS_SECONDS} attempts:1\n")
     command = ["unshare", "--mount", "sh", "-c", f'mount --bind {configuration} /etc/resolv.conf && exec "$@"', "sh"]

@@ -1,4 +1,4 @@
-"""Proxies: named by the environment, used unless NO_PROXY exempts the host, and told from the server behind them."""
+"""Proxies: named by the environment, used unless NO_PROXY exempts the host, and distinguished from the server."""
 
 from __future__ import annotations
 
@@ -116,9 +116,9 @@ def test_https_goes_through_a_proxy_as_a_tunnel(tls_sandbox: Sandbox, monkeypatc
     heads: list[bytes] = []
     with raw_server(tunnel) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        found = post(tls_sandbox.slack_api_url + "auth.test", tls_sandbox.ca_file)
-    assert found.status == 200
-    assert "x-proxy" not in found.headers
+        response = post(tls_sandbox.slack_api_url + "auth.test", tls_sandbox.ca_file)
+    assert response.status == 200
+    assert "x-proxy" not in response.headers
     assert b"planted-token" not in b"".join(heads)
 
 
@@ -278,12 +278,12 @@ def socks_server(
     return converse
 
 
-def join(one: socket.socket, other: socket.socket) -> None:
+def join(client: socket.socket, server: socket.socket) -> None:
     """Copy both ways until both sides have ended."""
-    with one, other:
-        back = threading.Thread(target=_copy, args=(other, one))
+    with client, server:
+        back = threading.Thread(target=_copy, args=(server, client))
         back.start()
-        _copy(one, other)
+        _copy(client, server)
         back.join()
 
 

@@ -1,4 +1,4 @@
-"""Replies that go on: piece by piece, for as long as something comes, and until somebody has enough."""
+"""Streams: chunk by chunk, until the server ends, falls silent, or the client stops."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 
 @dataclass
 class Reader:
-    """Remembers what a stream handed over."""
+    """Records what a stream delivers."""
 
     pieces: list[bytes] = field(default_factory=list)
     opened: threading.Event = field(default_factory=threading.Event)
@@ -40,7 +40,7 @@ def reader() -> Reader:
 
 
 def saying(*pieces: bytes, pause: float = 0.0, ended: threading.Event | None = None) -> Callable[[socket.socket], None]:
-    """A server that says these, with a pause after each, and hangs up once `ended` is set."""
+    """Return a conversation that sends these chunks with a pause after each, and closes once `ended` is set."""
 
     def converse(connection: socket.socket) -> None:
         read_request(connection)

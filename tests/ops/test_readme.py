@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from alertctl import errors
-from alertctl.channels.email.smtp_errors import Step, smtp_reason
+from alertctl.channels.email.smtp_errors import SmtpStep, smtp_reason
 from alertctl.channels.http_errors import NAMES, status_reason
 from alertctl.channels.slack.errors import slack_reason
 from alertctl.cli.main import EXIT_CODES
@@ -185,7 +185,7 @@ def test_every_error_code_has_the_reason_that_readme_gives(provider, code, reaso
     elif provider == "SendGrid":
         assert status_reason({name: status for status, name in NAMES.items()}[code]) == reason
     elif provider == "SMTP":
-        step = {"535": Step.AUTH, "550": Step.RCPT, "451": Step.END}[code]
+        step = {"535": SmtpStep.AUTH, "550": SmtpStep.RCPT, "451": SmtpStep.END}[code]
         assert smtp_reason(step, int(code)) == reason
     else:
         assert ERROR_CODES[code].reason in (None, reason)

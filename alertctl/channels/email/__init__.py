@@ -1,4 +1,4 @@
-"""Email as a type of channel. Importing it is cheap: the providers' libraries are loaded when the channel is built."""
+"""Email's channel type. Importing it does not load the providers' libraries; building the channel does."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 
 def _build(settings: Settings) -> Channel:
-    """SendGrid when there is a key, SMTP otherwise; never one after the other."""
+    """Return SendGrid if there is a key, else SMTP. A failure of SendGrid is never retried over SMTP."""
     if not settings.email.from_address:
         return _unconfigured("EMAIL_FROM_ADDRESS is not set")
-    if _by_sendgrid(settings):
-        return _sendgrid(settings)
+    if _uses_sendgrid(settings):
+        return _build_sendgrid(settings)
     if not settings.smtp.host:
         return _unconfigured("neither SENDGRID_API_KEY nor SMTP_HOST is set")
-    return _smtp(settings)
+    return _build_smtp(settings)
 
 
-def _by_sendgrid(settings: Settings) -> bool:
-    """Whether email goes through SendGrid: there is a key, or one that is unusable."""
+def _uses_sendgrid(settings: Settings) -> bool:
+    """Return whether email uses SendGrid: there is a key, even an unusable one."""
     unusable = any(problem.startswith("SENDGRID_API_KEY") for problem in settings.problems)
     return unusable or bool(settings.sendgrid.api_key.get_secret_value().strip())
 
 
-def _sendgrid(settings: Settings) -> Channel:
+def _build_sendgrid(settings: Settings) -> Channel:
     from alertctl.channels.email.sendgrid import SendGridChannel
 
     return SendGridChannel(
@@ -42,7 +42,7 @@ def _sendgrid(settings: Settings) -> Channel:
     )
 
 
-def _smtp(settings: Settings) -> Channel:
+def _build_smtp(settings: Settings) -> Channel:
     from alertctl.channels.email.smtp import SmtpChannel
 
     return SmtpChannel(
@@ -89,6 +89,6 @@ EMAIL = ChannelType(
         "user_email", "a user wants this event by email", "{user} wants {event_type} by email (their preferences)"
     ),
     address_preference="email_address",
-    settings_prefixes=lambda settings: ("SENDGRID_" if _by_sendgrid(settings) else "SMTP_",),
+    settings_prefixes=lambda settings: ("SENDGRID_" if _uses_sendgrid(settings) else "SMTP_",),
     renderings=("text", "html"),
 )

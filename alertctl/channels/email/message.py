@@ -1,4 +1,4 @@
-"""Content as an email: plain text first, then HTML; headers that nothing hostile can break out of."""
+"""Render content as an email: plain text, then HTML, with headers that hostile text cannot break out of."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ _templates = Environment(
 
 
 def load_templates() -> None:
-    """Read and compile the templates now, so that no later failure of the disk or of memory ends an alert."""
+    """Read and compile the templates now, so that a later disk or memory failure cannot lose an alert."""
     for name in TEMPLATES:
         _templates.get_template(name)
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who an email is from. `name` may be empty."""
+    """The sender of an email. `name` may be empty."""
 
     address: str
     name: str = ""
@@ -73,7 +73,7 @@ def _id_domain(address: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RenderedEmail:
-    """What an email says: the same for everyone who gets it. Everything is cleaned and cut."""
+    """The subject and body of an email, cleaned and truncated: the same for all recipients."""
 
     subject: str
     text: str
@@ -81,15 +81,15 @@ class RenderedEmail:
 
 
 def message_id(delivery_id: str, sender: Sender) -> str:
-    """The same for every attempt at a delivery, so that a mail server can tell a repeat."""
+    """Return the Message-ID, the same for every attempt so that mail servers can detect a duplicate."""
     safe = delivery_id if delivery_id.replace("-", "0").isalnum() and delivery_id.isascii() else ""
     return f"<{(safe or _ID_UNSAFE.sub('-', delivery_id))[:100] or 'delivery'}@{sender.domain}>"
 
 
 @lru_cache(maxsize=64)
 def render_email(content: Content, plain: bool = False) -> RenderedEmail:
-    """The email that tells this content. `plain` leaves the HTML out (empty). Kept, for an event's next recipients."""
-    known = {
+    """Return content as an email, cached for the event's next recipients. `plain` leaves the HTML empty."""
+    values = {
         "title": fit(content.title, SUBJECT_LIMIT, line=True) or fit(content.event_type, NAME_LIMIT, line=True),
         "summary": fit(content.summary, SUMMARY_LIMIT),
         "severity": content.severity.value.capitalize(),
@@ -98,40 +98,44 @@ def render_email(content: Content, plain: bool = False) -> RenderedEmail:
             (fit(f.name, NAME_LIMIT, line=True), fit(f.value, VALUE_LIMIT)) for f in content.fields[:FIELDS_LIMIT]
         ],
         "more": max(0, len(content.fields) - FIELDS_LIMIT),
-        "link": _link(content.link),
+        "link": _usable_link(content.link),
         "notes": [fit(note, NOTE_LIMIT, line=True) for note in content.notes[:NOTES_LIMIT]],
         "event_type": fit(content.event_type, NAME_LIMIT, line=True),
         "event_id": fit(content.event_id, NAME_LIMIT, line=True),
         "occurred_at": content.occurred_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
-    text = _templates.get_template("alert.txt").render(known)
-    html = "" if plain else _templates.get_template("alert.html").render(known)
+    text = _templates.get_template("alert.txt").render(values)
+    html = "" if plain else _templates.get_template("alert.html").render(values)
     return RenderedEmail(subject(content), text, html)
 
 
 def subject(content: Content) -> str:
-    """One line, at most 200 characters; the severity in words comes first."""
+    """Return the subject: the severity and the title on one line, at most 200 characters."""
     title = fit(content.title, SUBJECT_LIMIT, line=True) or fit(content.event_type, NAME_LIMIT, line=True) or "Alert"
     return fit(f"[{content.severity.value.capitalize()}] {title}", SUBJECT_LIMIT, line=True)
 
 
-def serialised(
+def serialize_email(
     content: Content, delivery_id: str, address: str, sender: Sender, now: datetime, *, plain: bool
 ) -> bytes:
-    """One delivery's email as it goes over the wire: its own headers before what is made once an event.
+    """Return a delivery's email as bytes: its own headers, then the part that all recipients share.
 
     Raises ValueError for an address that isn't exactly one address.
     """
     check_email(address)
-    own = {"To": encode_email(address), "Message-ID": message_id(delivery_id, sender), "Date": format_datetime(now)}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in own.items())
-    return lines.encode() + _shared(content, sender, plain)
+    own_headers = {
+        "To": encode_email(address),
+        "Message-ID": message_id(delivery_id, sender),
+        "Date": format_datetime(now),
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in own_headers.items())
+    return lines.encode() + _shared_part(content, sender, plain)
 
 
 def headers(content: Content, delivery_id: str, address: str, sender: Sender, now: datetime) -> dict[str, str]:
-    """The same headers for people: what `--dry-run` and `log show --rendered` print."""
+    """Return the headers for people, as `--dry-run` and `log show --rendered` print them."""
     return {
-        "From": str(_author(sender)),
+        "From": str(_from_address(sender)),
         "To": encode_email(address) if is_email(address) else "",
         "Subject": subject(content),
         "Date": format_datetime(now),
@@ -140,47 +144,47 @@ def headers(content: Content, delivery_id: str, address: str, sender: Sender, no
     }
 
 
-def _author(sender: Sender) -> Address:
+def _from_address(sender: Sender) -> Address:
     return Address(display_name=display_name(sender.name), addr_spec=encode_email(sender.address))
 
 
 def display_name(name: str) -> str:
-    """A name fit for From: one line, none of what separates addresses (SendGrid refuses `;` and `,`)."""
+    """Return a name for From: one line without what separates addresses (SendGrid rejects `;` and `,`)."""
     return fit(re.sub(r"[,;<>\"\\]", " ", name), 100, line=True)
 
 
 @lru_cache(maxsize=64)
-def _shared(content: Content, sender: Sender, plain: bool) -> bytes:
-    """The headers and the MIME body that all recipients of an event share: most of the work, done once an event."""
-    said = render_email(content, plain)
+def _shared_part(content: Content, sender: Sender, plain: bool) -> bytes:
+    """Return the headers and the MIME body that all recipients share. It is most of the work, so it is cached."""
+    rendered = render_email(content, plain)
     message = EmailMessage(policy=SMTP)
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(said.text, cte="quoted-printable")
-    if said.html:
-        message.add_alternative(said.html, subtype="html", cte="quoted-printable")
-    return f"From: {_mailbox(sender)}\r\nSubject: {_encoded(said.subject)}\r\n".encode() + message.as_bytes()
+    message.set_content(rendered.text, cte="quoted-printable")
+    if rendered.html:
+        message.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
+    return f"From: {_mailbox(sender)}\r\nSubject: {_encode_header(rendered.subject)}\r\n".encode() + message.as_bytes()
 
 
-def _encoded(line: str) -> str:
-    """A header's text in encoded words where it needs them, folded.
+def _encode_header(line: str) -> str:
+    """Return a header's text folded, in encoded words where it needs them.
 
-    EmailMessage's own folding loses and adds spaces between encoded words (Python 3.11), and takes a title that looks
-    like one for one.
+    EmailMessage's own folding loses and adds spaces between encoded words (Python 3.11), and decodes a title that looks
+    like an encoded word.
     """
     plain = line.isascii() and "=?" not in line
     return Header(line, "us-ascii" if plain else "utf-8", header_name="From, Subject").encode(linesep="\r\n")
 
 
 def _mailbox(sender: Sender) -> str:
-    """The one address of From, with its name before it."""
+    """Return the value of From: the name, then the address."""
     name, address = display_name(sender.name), encode_email(sender.address)
     if not name:
         return address
     needs_quotes = name.isascii() and "=?" not in name and not _PHRASE.fullmatch(name)
-    # Nothing to escape between the quotes: such a name holds neither quotes nor backslashes.
-    return f'"{name}"\r\n <{address}>' if needs_quotes else f"{_encoded(name)}\r\n <{address}>"
+    # Nothing to escape: `display_name` removes quotes and backslashes.
+    return f'"{name}"\r\n <{address}>' if needs_quotes else f"{_encode_header(name)}\r\n <{address}>"
 
 
-def _link(link: str | None) -> str:
+def _usable_link(link: str | None) -> str:
     safe = safe_link(link) or ""
     return safe if len(safe) <= LINK_LIMIT else ""

@@ -1,4 +1,4 @@
-"""What an exception of a socket or of TLS means for a delivery by SMTP: one table."""
+"""The code and reason of each exception of a socket or of TLS, for SMTP."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class RequestPhase(Enum):
     """How far an attempt got before it failed; decides whether the provider can have taken the message."""
 
     BEFORE = Reason.UNAVAILABLE
-    """Not all of the request went out: nobody can have acted on it."""
+    """The request was not sent completely, so the provider cannot have acted on it."""
     AFTER = Reason.AMBIGUOUS
-    """All of it went out, no verdict came back."""
+    """The request was sent completely, and no answer arrived."""
 
 
 _OPENSSL_EXPIRED = (9, 10)
@@ -32,7 +32,7 @@ _OPENSSL_WRONG_HOST = (62, 64)
 """X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH."""
 
 CODES: dict[type[BaseException], str] = {
-    # sockets; the first class of an exception's own order of classes that is found here names it
+    # sockets; the first match in the exception's method resolution order counts
     socket.gaierror: "dns_failure",
     LookupTimeoutError: "dns_timeout",
     ConnectionRefusedError: "connection_refused",
@@ -46,50 +46,50 @@ CODES: dict[type[BaseException], str] = {
     ReplyCutError: "incomplete_reply",
     OSError: "network_error",
     ValueError: "bad_request",
-    # TLS; a certificate that fails is told apart in `_certificate_code`
+    # TLS; `_certificate_code` distinguishes certificate errors
     ssl.SSLEOFError: "connection_lost",
     ssl.SSLZeroReturnError: "connection_lost",
     ssl.SSLError: "tls_failed",
     ssl.CertificateError: "tls_untrusted",
 }
 
-_OUR_SETTINGS = frozenset({"tls_untrusted", "tls_wrong_host", "tls_expired", "tls_not_spoken"})
-"""Codes that a person has to act on: no message passes before."""
+_CONFIG_CODES = frozenset({"tls_untrusted", "tls_wrong_host", "tls_expired", "tls_not_spoken"})
+"""Codes that a person has to act on: no message gets through before."""
 
-_THIS_MACHINE = frozenset({"dns_failure", "dns_timeout", "unreachable", "local_error", "no_free_connection"})
-"""Codes of failures on our side, before the request went out."""
+_LOCAL_CODES = frozenset({"dns_failure", "dns_timeout", "unreachable", "local_error", "no_free_connection"})
+"""Codes of failures of this machine, before the request was sent."""
 
-_OWN_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC, errno.EADDRNOTAVAIL)
+_LOCAL_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC, errno.EADDRNOTAVAIL)
 """This machine has run out of file descriptors, memory, disk or ports."""
 
 _PLAIN_TEXT = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
 """OpenSSL's reasons when the other side answers TLS in plain text."""
 
-_BEFORE_CONNECTED = {"timeout": "connect_timeout"}
+_WHILE_CONNECTING = {"timeout": "connect_timeout"}
 
 
 def network_code(exc: BaseException) -> str:
-    """Our word for an exception of the network; `unexpected` for one that has no place in the table."""
+    """Return the code of a network exception, `unexpected` for one that the table does not cover."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return _certificate_code(exc)
     if getattr(exc, "reason", None) in _PLAIN_TEXT:
         return "tls_not_spoken"
     if isinstance(exc, OSError) and exc.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
         return "unreachable"
-    if isinstance(exc, OSError) and exc.errno in _OWN_ERRNOS:
+    if isinstance(exc, OSError) and exc.errno in _LOCAL_ERRNOS:
         return "local_error"
     return next((CODES[kind] for kind in type(exc).__mro__ if kind in CODES), "unexpected")
 
 
-def network_error(exc: BaseException, stage: RequestPhase, *, connecting: bool = False) -> DeliveryError:
-    """A DeliveryError for an exception that ended an attempt in `stage`. `detail` is not redacted yet."""
+def network_error(exc: BaseException, phase: RequestPhase, *, connecting: bool = False) -> DeliveryError:
+    """Return the DeliveryError for an exception that ended an attempt in `phase`, not redacted yet."""
     code = network_code(exc)
     if connecting:
-        code = _BEFORE_CONNECTED.get(code, code)
-    reason = stage.value
-    if stage is RequestPhase.BEFORE and code in _OUR_SETTINGS:
+        code = _WHILE_CONNECTING.get(code, code)
+    reason = phase.value
+    if phase is RequestPhase.BEFORE and code in _CONFIG_CODES:
         reason = Reason.CONFIG
-    elif stage is RequestPhase.BEFORE and code in _THIS_MACHINE:
+    elif phase is RequestPhase.BEFORE and code in _LOCAL_CODES:
         reason = Reason.LOCAL
     return DeliveryError(reason, code, detail=f"{type(exc).__name__}: {exc}")
 

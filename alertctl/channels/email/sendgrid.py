@@ -1,4 +1,4 @@
-"""SendGrid: payloads built by its own helpers, carried by our transport, up to 1000 deliveries a request."""
+"""Email through SendGrid: up to 1000 deliveries in a request, built by its library, sent by our HTTP client."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from alertctl.http.errors import HttpError
 from alertctl.http.proxies import proxy_passwords
 from alertctl.text import Redactor, credential, one_line, redacted
 
-BATCH = 1000
-"""Personalizations that SendGrid takes in one request."""
-ROUNDS = 5
-"""Requests in one call of `send`: SendGrid names all bad addresses at once, so the second usually passes."""
+BATCH_SIZE = 1000
+"""Personalizations that SendGrid accepts in a request."""
+MAX_REQUESTS = 5
+"""Requests for a batch. SendGrid names all bad addresses at once, so the second request usually succeeds."""
 
-_NAMED = re.compile(r"personalizations[.\[](\d{1,4})\b(.*)")
+_PERSONALIZATION = re.compile(r"personalizations[.\[](\d{1,4})\b(.*)")
 
 
 class SendGridChannel:
-    """Sends by `/v3/mail/send`. A refused batch was refused whole, so the good part of it may go again at once."""
+    """Sends with `/v3/mail/send`. SendGrid rejects a batch as a whole, so its valid part is sent again at once."""
 
     name = "email"
     provider = "sendgrid"
-    batch_size = BATCH
+    batch_size = BATCH_SIZE
 
     def __init__(self, api_key: str, api_url: str, from_address: str, from_name: str, http: HttpClient) -> None:
         load_templates()
@@ -56,30 +56,30 @@ class SendGridChannel:
         if isinstance(self._key, DeliveryError):
             return [redacted(self._key, self._redact) for _ in messages]
         deadline = Deadline(self.deadline)
-        verdicts: dict[int, SendResult] = {}
+        results: dict[int, SendResult] = {}
         for plain in (False, True):
-            alike = [place for place, outgoing in enumerate(messages) if outgoing.plain is plain]
-            for start in range(0, len(alike), BATCH):
-                self._send_batch(content, messages, alike[start : start + BATCH], verdicts, deadline)
-        return [verdicts[place] for place in range(len(messages))]
+            indexes = [index for index, outgoing in enumerate(messages) if outgoing.plain is plain]
+            for start in range(0, len(indexes), BATCH_SIZE):
+                self._send_batch(content, messages, indexes[start : start + BATCH_SIZE], results, deadline)
+        return [results[index] for index in range(len(messages))]
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
-        """Headers, text and HTML of the email that `send` would have SendGrid make."""
-        said = render_email(content, outgoing.plain)
-        shown = headers(content, outgoing.delivery_id, outgoing.address, self._sender, datetime.now(UTC))
-        return {"headers": shown, "text": said.text, "html": said.html}
+        """Return headers, text and HTML of the email that SendGrid would build."""
+        email = render_email(content, outgoing.plain)
+        email_headers = headers(content, outgoing.delivery_id, outgoing.address, self._sender, datetime.now(UTC))
+        return {"headers": email_headers, "text": email.text, "html": email.html}
 
     def payload(self, content: Content, messages: Sequence[OutgoingMessage]) -> dict[str, Any]:
-        """The body of one request. The parcels are alike in `plain` and their addresses are valid."""
-        said = render_email(content, messages[0].plain)
+        """Return the body of a request. The messages have the same `plain`, and their addresses are valid."""
+        email = render_email(content, messages[0].plain)
         mail = Mail(
             From(encode_email(self._sender.address), display_name(self._sender.name) or None),
-            subject=said.subject,
-            plain_text_content=said.text,
-            html_content=said.html or None,
+            subject=email.subject,
+            plain_text_content=email.text,
+            html_content=email.html or None,
         )
-        mail.tracking_settings = _untracked()
-        # The library's objects for each recipient would cost four times as much as all else.
+        mail.tracking_settings = _no_tracking()
+        # The library's objects for each recipient would take four times as long as everything else.
         built: dict[str, Any] = mail.get()
         return {"personalizations": [self._personalization(outgoing) for outgoing in messages], **built}
 
@@ -100,47 +100,47 @@ class SendGridChannel:
         self,
         content: Content,
         messages: Sequence[OutgoingMessage],
-        waiting: list[int],
-        verdicts: dict[int, SendResult],
+        pending: list[int],
+        results: dict[int, SendResult],
         deadline: Deadline,
     ) -> None:
-        """Fill in a verdict for each place in `waiting`; what SendGrid names as bad is left out of the next round."""
-        for place in waiting:
-            if not is_email(messages[place].address):
-                verdicts[place] = DeliveryError(Reason.BAD_ADDRESS, "invalid_address", detail="not one email address")
-        for _ in range(ROUNDS):
-            waiting = [place for place in waiting if place not in verdicts]
-            if not waiting:
+        """Add a result for each index in `pending`. Messages that SendGrid names as bad are not sent again."""
+        for index in pending:
+            if not is_email(messages[index].address):
+                results[index] = DeliveryError(Reason.BAD_ADDRESS, "invalid_address", detail="not one email address")
+        for _ in range(MAX_REQUESTS):
+            pending = [index for index in pending if index not in results]
+            if not pending:
                 return
-            answer = self._attempt(content, [messages[place] for place in waiting], deadline)
+            answer = self._attempt(content, [messages[index] for index in pending], deadline)
             if not isinstance(answer, dict):
-                verdicts.update(dict.fromkeys(waiting, answer))
+                results.update(dict.fromkeys(pending, answer))
                 return
-            verdicts.update({waiting[position]: error for position, error in answer.items()})
-        left = DeliveryError(Reason.UNAVAILABLE, "batch_refused", detail="others in the same request were refused")
-        verdicts.update({place: left for place in waiting if place not in verdicts})
+            results.update({pending[position]: error for position, error in answer.items()})
+        refused = DeliveryError(Reason.UNAVAILABLE, "batch_refused", detail="others in the same request were refused")
+        results.update({index: refused for index in pending if index not in results})
 
     def _attempt(
         self, content: Content, messages: Sequence[OutgoingMessage], deadline: Deadline
     ) -> SendResult | dict[int, DeliveryError]:
-        """One request: a verdict for all, or errors for those at fault (by position) while the rest may go again."""
+        """Send one request. Return a result for all messages, or the errors of single ones by position."""
         try:
             body = json.dumps(self.payload(content, messages)).encode()
         except Exception as exc:
             return DeliveryError(Reason.REJECTED, "unrenderable", detail=self._redact(repr(exc)))
         try:
-            reply = self._http.request("POST", self._url, self._headers(), body, timeout=deadline.left())
+            reply = self._http.request("POST", self._url, self._headers(), body, timeout=deadline.remaining())
         except HttpError as error:
             return redacted(no_reply_error(error), self._redact)
         except Exception as exc:
             return DeliveryError(Reason.AMBIGUOUS, "unexpected", detail=self._redact(repr(exc)))
-        return self._judged(reply, len(messages))
+        return self._parse(reply, len(messages))
 
-    def _judged(self, reply: Response, count: int) -> SendResult | dict[int, DeliveryError]:
-        named = named_errors(reply, count)
+    def _parse(self, reply: Response, count: int) -> SendResult | dict[int, DeliveryError]:
+        named = errors_by_position(reply, count)
         if named:
             return {position: redacted(error, self._redact) for position, error in named.items()}
-        result = sendgrid_verdict(reply)
+        result = parse_sendgrid_reply(reply)
         if isinstance(result, DeliveryError):
             return redacted(result, self._redact)
         return Receipt(self._redact(result.provider_id), self._redact(result.answer))
@@ -149,32 +149,32 @@ class SendGridChannel:
         return {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", "User-Agent": "alertctl"}
 
 
-def sendgrid_verdict(reply: Response) -> SendResult:
-    """Success is 202 with an X-Message-Id, nothing less (200 means sandbox mode: checked, not sent)."""
+def parse_sendgrid_reply(reply: Response) -> SendResult:
+    """Return the result of a reply, not redacted yet. Success is 202 with an X-Message-Id (200: sandbox mode)."""
     if reply.status == 202:
-        found = one_line(reply.headers.get("x-message-id", ""))
-        if found:
-            return Receipt(found, f"HTTP 202, X-Message-Id: {found}")
+        provider_id = one_line(reply.headers.get("x-message-id", ""))
+        if provider_id:
+            return Receipt(provider_id, f"HTTP 202, X-Message-Id: {provider_id}")
         return DeliveryError(Reason.AMBIGUOUS, "no_message_id", detail=f"HTTP 202: {reply.text}")
-    said = "; ".join(f"{error.get('message')} ({error.get('field') or 'request'})" for error in _errors(reply))
-    return status_error(reply, detail=f"HTTP {reply.status}: {said}" if said and reply.status >= 400 else "")
+    text = "; ".join(f"{error.get('message')} ({error.get('field') or 'request'})" for error in _parse_errors(reply))
+    return status_error(reply, detail=f"HTTP {reply.status}: {text}" if text and reply.status >= 400 else "")
 
 
-def named_errors(reply: Response, count: int) -> dict[int, DeliveryError]:
-    """What a 400 says of single personalizations, by position; empty if it also has something to say about the rest."""
-    found: dict[int, DeliveryError] = {}
-    for error in _errors(reply) if reply.status == 400 else []:
-        place = _NAMED.match(str(error.get("field") or ""))
-        if place is None or int(place[1]) >= count:
+def errors_by_position(reply: Response, count: int) -> dict[int, DeliveryError]:
+    """Return a 400's errors about single personalizations, by position. Empty if an error is about anything else."""
+    errors: dict[int, DeliveryError] = {}
+    for error in _parse_errors(reply) if reply.status == 400 else []:
+        match = _PERSONALIZATION.match(str(error.get("field") or ""))
+        if match is None or int(match[1]) >= count:
             return {}
-        address = place[2].startswith((".to", "[to", "].to")) or "email" in place[2]
-        reason, code = (Reason.BAD_ADDRESS, "invalid_address") if address else (Reason.REJECTED, "http_400")
-        found[int(place[1])] = DeliveryError(reason, code, detail=f"{error.get('message')} ({error.get('field')})")
-    return found
+        is_address = match[2].startswith((".to", "[to", "].to")) or "email" in match[2]
+        reason, code = (Reason.BAD_ADDRESS, "invalid_address") if is_address else (Reason.REJECTED, "http_400")
+        errors[int(match[1])] = DeliveryError(reason, code, detail=f"{error.get('message')} ({error.get('field')})")
+    return errors
 
 
-def _errors(reply: Response) -> list[dict[str, Any]]:
-    """SendGrid's own list of errors; empty when the body is anything else."""
+def _parse_errors(reply: Response) -> list[dict[str, Any]]:
+    """Return SendGrid's list of errors, empty if the body is anything else."""
     try:
         answer = json.loads(reply.body)
     except (ValueError, RecursionError):
@@ -183,7 +183,7 @@ def _errors(reply: Response) -> list[dict[str, Any]]:
     return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
 
 
-def _untracked() -> Any:
+def _no_tracking() -> Any:
     settings = TrackingSettings()
     settings.click_tracking = ClickTracking(enable=False, enable_text=False)
     settings.open_tracking = OpenTracking(enable=False)

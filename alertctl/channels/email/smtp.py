@@ -1,4 +1,4 @@
-"""SMTP: one recipient per transaction, on kept connections, within one deadline."""
+"""Email over SMTP: one recipient per transaction, on kept connections, with one deadline per attempt."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 
 from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
-from alertctl.channels.email.message import Sender, headers, load_templates, message_id, render_email, serialised
-from alertctl.channels.email.smtp_connection import Deadline
+from alertctl.channels.email.message import Sender, headers, load_templates, message_id, render_email, serialize_email
 from alertctl.channels.email.smtp_errors import SmtpRefusal, may_depend_on_connection
-from alertctl.channels.email.smtp_session import Security, Server, SmtpSession
+from alertctl.channels.email.smtp_session import Security, SmtpServer, SmtpSession
 from alertctl.content import Content
+from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.tls import tls_context
 from alertctl.text import Redactor, redacted
 
 
 class SmtpChannel:
-    """Sends through one mail server. `deadline` is in seconds and covers all of a delivery's attempt."""
+    """Sends through a mail server. `deadline` is in seconds and covers the complete attempt."""
 
     name = "email"
     provider = "smtp"
@@ -45,25 +45,25 @@ class SmtpChannel:
         load_templates()
         self.deadline = deadline
         self._sender = Sender(from_address, from_name)
-        self._server = Server(host, port, username, password.rstrip("\r\n"), security, self._sender.domain)
+        self._server = SmtpServer(host, port, username, password.rstrip("\r\n"), security, self._sender.domain)
         self._ca_bundle = ca_bundle
         self._pool = pool
         self._redact = Redactor([password, password.rstrip("\r\n")], username=username)
-        self._kept: deque[SmtpSession] = deque()
+        self._idle_sessions: deque[SmtpSession] = deque()
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         deadline = Deadline(self.deadline)
         return [self._send_one(content, outgoing, deadline) for outgoing in messages]
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
-        """Headers, text and HTML of the email that `send` would send."""
-        said = render_email(content, outgoing.plain)
-        shown = headers(content, outgoing.delivery_id, outgoing.address, self._sender, datetime.now(UTC))
-        return {"headers": shown, "text": said.text, "html": said.html}
+        """Return headers, text and HTML of the email that `send` would send."""
+        email = render_email(content, outgoing.plain)
+        email_headers = headers(content, outgoing.delivery_id, outgoing.address, self._sender, datetime.now(UTC))
+        return {"headers": email_headers, "text": email.text, "html": email.html}
 
     def close(self) -> None:
-        while self._kept:
-            self._kept.pop().leave()
+        while self._idle_sessions:
+            self._idle_sessions.pop().quit_and_close()
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
@@ -74,7 +74,7 @@ class SmtpChannel:
             return DeliveryError(Reason.BAD_ADDRESS, "invalid_address", detail="not exactly one email address")
         try:
             now = datetime.now(UTC)
-            message = serialised(
+            message = serialize_email(
                 content, outgoing.delivery_id, outgoing.address, self._sender, now, plain=outgoing.plain
             )
         except Exception as exc:
@@ -92,11 +92,11 @@ class SmtpChannel:
 
         Servers limit the messages, errors and minutes of a connection, and refuse the next message with any code.
         """
-        kept = self._take()
-        if kept is not None:
-            kept.renew(deadline)
+        session = self._take_session()
+        if session is not None:
+            session.renew(deadline)
             try:
-                return self._transmit(kept, address, message)
+                return self._transmit(session, address, message)
             except DeliveryError as error:
                 if not may_depend_on_connection(error):
                     raise
@@ -113,26 +113,26 @@ class SmtpChannel:
         except BaseException:
             session.close()
             raise
-        self._keep(session)
+        self._keep_session(session)
         return answer
 
-    def _take(self) -> SmtpSession | None:
-        """The kept session that was used last, if it is alive. Others that aren't are closed on the way."""
-        while self._kept:
+    def _take_session(self) -> SmtpSession | None:
+        """Return the usable session that was used last. Close the unusable ones before it."""
+        while self._idle_sessions:
             try:
-                session = self._kept.pop()
+                session = self._idle_sessions.pop()
             except IndexError:
                 break
-            if session.usable:
+            if session.is_usable:
                 return session
             session.close()
         return None
 
-    def _keep(self, session: SmtpSession) -> None:
-        if len(self._kept) < self._pool:
-            self._kept.append(session)
+    def _keep_session(self, session: SmtpSession) -> None:
+        if len(self._idle_sessions) < self._pool:
+            self._idle_sessions.append(session)
         else:
-            session.leave()
+            session.quit_and_close()
 
     def _after_failure(self, session: SmtpSession, error: DeliveryError) -> None:
         """Keep the session after a refusal that is about this message only; close it after anything else.
@@ -142,8 +142,8 @@ class SmtpChannel:
         refused = isinstance(error, SmtpRefusal) and error.leaves_session_usable
         doubtful = session.reused and may_depend_on_connection(error)
         if (refused or error.code == "smtputf8_unsupported") and not doubtful and session.reset():
-            self._keep(session)
+            self._keep_session(session)
         elif isinstance(error, SmtpRefusal):
-            session.leave()
+            session.quit_and_close()
         else:
             session.close()

@@ -1,43 +1,47 @@
-"""One deadline for a whole attempt, kept by every lookup, connect, read and write of it."""
+"""A connection to a mail server. One deadline covers every look-up, connect, read and write of an attempt."""
 
 from __future__ import annotations
 
 import io
+import re
+import select
+import smtplib
 import socket
+import ssl
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from alertctl.deadline import Deadline as Deadline
+from alertctl.deadline import Deadline
 
-REPLY_BYTES = 1 << 20
-"""Bytes that one reply may have on the wire, headers and all, before it counts as endless."""
+REPLY_LIMIT = 1 << 20
+"""Bytes of a reply before it counts as endless."""
+LINE_LIMIT = 8192
+_REPLY_LINE = re.compile(rb"([2-5]\d\d)([ -]?)(.*)", re.DOTALL)
 
 
 class ReplyTooLongError(OSError):
-    """The other side keeps talking."""
+    """The reply exceeds the limit."""
 
 
 class ReplyCutError(OSError):
-    """The other side stopped in the middle of a line."""
+    """The reply ends in the middle of a line."""
 
 
 class NoReplyError(OSError):
-    """The other side closed the connection instead of answering."""
+    """The server closed the connection instead of answering."""
 
 
 class BadReplyError(OSError):
-    """What came back is no reply of this protocol."""
+    """The reply is not SMTP."""
 
 
 class LookupTimeoutError(TimeoutError):
-    """The name wasn't resolved in time."""
+    """The host name was not resolved in time."""
 
 
-def open_socket(
-    host: str, port: int, deadline: Deadline, options: Iterable[tuple[int, int, int | bytes]] | None = ()
-) -> socket.socket:
-    """A connected TCP socket. Tries each address of the host, each with its share of the time that is left.
+def open_socket(host: str, port: int, deadline: Deadline) -> socket.socket:
+    """Return a connected TCP socket. Tries each address of the host with an equal share of the remaining time.
 
     Raises socket.gaierror, LookupTimeoutError, TimeoutError or OSError (the last address's).
     """
@@ -47,8 +51,6 @@ def open_socket(
         share = deadline.require() / (len(addresses) - position)
         sock = socket.socket(family, kind, protocol)
         try:
-            for option in options or ():
-                sock.setsockopt(*option)
             sock.settimeout(share)
             sock.connect(address)
         except OSError as exc:
@@ -61,28 +63,28 @@ def open_socket(
 
 
 def _resolve(host: str, port: int, deadline: Deadline) -> Sequence[tuple[Any, ...]]:
-    """getaddrinfo, which takes no timeout of its own; so a name is looked up on a thread that may be left behind."""
+    """Return the addresses of a host name. getaddrinfo takes no timeout, so it runs on a thread that may outlive us."""
     host = host.strip("[]")
     if _is_literal(host):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    found: list[Sequence[tuple[Any, ...]] | Exception] = []
+    results: list[Sequence[tuple[Any, ...]] | Exception] = []
 
     def look_up() -> None:
         try:
-            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            results.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as exc:
-            found.append(exc)
+            results.append(exc)
 
     thread = threading.Thread(target=look_up, name="look-up", daemon=True)
     thread.start()
     thread.join(deadline.require())
-    if not found:
+    if not results:
         raise LookupTimeoutError(f"looking up {host} took too long")
-    if isinstance(found[0], UnicodeError):
+    if isinstance(results[0], UnicodeError):
         raise socket.gaierror(socket.EAI_NONAME, f"{host} is no host name")
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return found[0]
+    if isinstance(results[0], Exception):
+        raise results[0]
+    return results[0]
 
 
 def _is_literal(host: str) -> bool:
@@ -96,25 +98,26 @@ def _is_literal(host: str) -> bool:
 
 
 class _TimedSocket(io.RawIOBase):
-    """The reading end of a socket: each read gets what is left of the deadline, all reads together a byte limit."""
+    """The reading end of a socket: each read is limited by the deadline, all reads of a reply by its size."""
 
-    def __init__(self, sock: socket.socket, deadline: Deadline, allowance: int) -> None:
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
         self._raw = sock.makefile("rb", buffering=0)
         self.deadline = deadline
-        self.allowance = allowance
-        self.received = 0
+        self.reply_bytes = 0
+        """Bytes that were received since the current command was sent."""
+        self.total_bytes = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if self.allowance <= 0:
+        if self.reply_bytes >= REPLY_LIMIT:
             raise ReplyTooLongError("the reply doesn't end")
         self._sock.settimeout(self.deadline.require())
         count = self._raw.readinto(buffer) or 0
-        self.allowance -= count
-        self.received += count
+        self.reply_bytes += count
+        self.total_bytes += count
         return count
 
     def close(self) -> None:
@@ -123,28 +126,123 @@ class _TimedSocket(io.RawIOBase):
 
 
 class ReplyReader(io.BufferedReader):
-    """What http.client and smtplib read replies from. A line that ends without a line end is an error, not a line."""
+    """Reads reply lines. A line without a line end is an error."""
 
-    def __init__(self, sock: socket.socket, deadline: Deadline, allowance: int = REPLY_BYTES) -> None:
-        self._timed = _TimedSocket(sock, deadline, allowance)
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+        self._timed = _TimedSocket(sock, deadline)
         super().__init__(self._timed, 16384)
-        self._taken = 0
-        self.expecting = False
-        """Whether the end of the stream would be premature: in the middle of headers."""
+        self._bytes_read = 0
 
     @property
-    def unread(self) -> bool:
-        """Whether more has come than the lines that were read: nobody asked for it."""
-        return self._timed.received > self._taken
+    def has_unread(self) -> bool:
+        """Whether the server sent more than the lines that were read, so something unasked for."""
+        return self._timed.total_bytes > self._bytes_read
 
-    def renew(self, deadline: Deadline, allowance: int = REPLY_BYTES) -> None:
-        """The same connection, the next attempt."""
+    def begin_reply(self, deadline: Deadline) -> None:
+        """Limit the next reply by `deadline` and by its size."""
         self._timed.deadline = deadline
-        self._timed.allowance = allowance
+        self._timed.reply_bytes = 0
 
     def readline(self, size: int | None = -1, /) -> bytes:
         line = super().readline(-1 if size is None else size)
-        self._taken += len(line)
-        if (line or self.expecting) and not line.endswith(b"\n") and len(line) != size:
+        self._bytes_read += len(line)
+        if line and not line.endswith(b"\n") and len(line) != size:
             raise ReplyCutError("the reply ends in the middle of a line")
         return line
+
+
+class SmtpConnection(smtplib.SMTP):
+    """smtplib, with a deadline for all reads and writes together and a strict check of every reply.
+
+    This class is the only place that hooks into smtplib. smtplib's own timeout applies to each single read, and its
+    `getreply` accepts replies that are cut off or contradict themselves. The hooks rely on undocumented behaviour:
+
+    - `ehlo`, `helo`, `docmd` and `rset` write only by `send` and read only by `getreply`: both are replaced here.
+    - `sock` and `file` are None before there is a connection, and `close` closes both.
+    - `helo_resp`, `ehlo_resp`, `esmtp_features` and `does_esmtp` hold the answer to EHLO.
+
+    CPython 3.11 to 3.14: https://github.com/python/cpython/blob/3.11/Lib/smtplib.py. tests/test_library_contracts.py
+    fails when one of these changes.
+    """
+
+    def __init__(self, hello: str, deadline: Deadline) -> None:
+        super().__init__(local_hostname=hello)
+        self.deadline = deadline
+
+    def open(self, host: str, port: int) -> None:
+        """Connect, without reading the greeting."""
+        self.sock = open_socket(host, port, self.deadline)
+
+    def start_tls(self, context: ssl.SSLContext, host: str) -> None:
+        """Start TLS, and forget everything that the server sent before it (RFC 3207, 4.2)."""
+        assert self.sock is not None
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+        self.sock.settimeout(self.deadline.require())
+        self.sock = context.wrap_socket(self.sock, server_hostname=host)
+        self.helo_resp = self.ehlo_resp = None
+        self.esmtp_features = {}
+        self.does_esmtp = False
+
+    @property
+    def is_encrypted(self) -> bool:
+        return isinstance(self.sock, ssl.SSLSocket)
+
+    @property
+    def has_read_reply(self) -> bool:
+        """Whether anything was read on this connection, or since TLS started."""
+        return self.file is not None
+
+    @property
+    def has_unread_reply(self) -> bool:
+        """Whether the server answered without a command. That answer would pass for the one to the next command."""
+        return isinstance(self.file, ReplyReader) and self.file.has_unread
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the connection is open and the server has neither closed it nor sent anything unasked for."""
+        if self.sock is None or self.has_unread_reply:
+            return False
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return not poll.poll(0)
+
+    def send(self, s: str | bytes | bytearray | memoryview) -> None:  # type: ignore[override]
+        """Send under the deadline. An exception of the socket passes unchanged."""
+        if self.sock is None:
+            raise NoReplyError("the connection is closed")
+        if self.has_unread_reply:
+            raise BadReplyError("the server answers before it is asked")
+        self.sock.settimeout(self.deadline.require())
+        self.sock.sendall(s.encode(self.command_encoding) if isinstance(s, str) else s)
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Return the code and text of a complete reply, whose lines all have the same code."""
+        lines: list[bytes] = []
+        reader = self._reader()
+        code, separator = 0, b"-"
+        while separator == b"-":
+            line = reader.readline(LINE_LIMIT)
+            match = _REPLY_LINE.fullmatch(line.rstrip(b"\r\n"))
+            if not line:
+                raise NoReplyError("the server closed the connection")
+            if match is None or (lines and int(match[1]) != code):
+                # Neither truncated nor escaped: the redactor must recognize a secret in it.
+                raise BadReplyError(f"not an SMTP reply: {decode_reply(line)}")
+            code, separator = int(match[1]), match[2]
+            lines.append(match[3].strip())
+        return code, b"\n".join(lines)
+
+    def _reader(self) -> ReplyReader:
+        if self.sock is None:
+            raise NoReplyError("the connection is closed")
+        if self.file is None:
+            self.file = ReplyReader(self.sock, self.deadline)
+        assert isinstance(self.file, ReplyReader)
+        self.file.begin_reply(self.deadline)
+        return self.file
+
+
+def decode_reply(reply: bytes) -> str:
+    return reply.decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Slack as a type of channel. Importing it is cheap: `slack_sdk` is loaded when the channel is built."""
+"""Slack's channel type. Importing it does not load `slack_sdk`; building the channel does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _unconfigured(problem: str) -> Channel:
 
 
 def message_text(message: Mapping[str, Any]) -> str:
-    """Return the words of a payload: its blocks, or its plain text."""
+    """Return a payload as plain text: that of its blocks, or its `text`."""
     if "blocks" not in message:
         return str(message.get("text", ""))
     parts = (

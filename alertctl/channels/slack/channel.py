@@ -1,4 +1,4 @@
-"""Slack: messages built and checked by slack_sdk's models, carried by our own HTTP client, judged strictly."""
+"""The Slack channel: chat.postMessage over our HTTP client, with a strict check of the answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alertctl.addresses import encode_slack_channel
 from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
 from alertctl.channels.http_errors import no_reply_error, status_error
 from alertctl.channels.slack.blocks import slack_message
-from alertctl.channels.slack.errors import ENTIRE_PROVIDER, cleaned_code, slack_reason
+from alertctl.channels.slack.errors import ENTIRE_PROVIDER, clean_code, slack_reason
 from alertctl.content import Content
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
@@ -24,7 +24,7 @@ from alertctl.text import Redactor, credential, one_line, redacted
 
 
 class SlackChannel:
-    """Posts to channels by chat.postMessage. `api_url` ends with `/api/`; `token` is a bot token (`xoxb-…`)."""
+    """Posts messages with chat.postMessage. `api_url` ends with `/api/`; `token` is a bot token (`xoxb-…`)."""
 
     name = "slack"
     provider = "slack"
@@ -47,7 +47,7 @@ class SlackChannel:
         return [self._send_one(content, outgoing, deadline) for outgoing in messages]
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
-        """The payload that `send` would post."""
+        """Return the payload that `send` would post."""
         return slack_message(
             content, encode_slack_channel(outgoing.address), outgoing.delivery_id, plain=outgoing.plain
         )
@@ -67,27 +67,27 @@ class SlackChannel:
     def _post(self, payload: dict[str, Any], deadline: Deadline) -> SendResult:
         try:
             body = json.dumps(payload).encode()
-            reply = self._http.request("POST", self._url, self._headers, body, timeout=deadline.left())
+            reply = self._http.request("POST", self._url, self._headers, body, timeout=deadline.remaining())
         except HttpError as error:
             return redacted(no_reply_error(error), self._redact)
         except Exception as exc:
             return DeliveryError(Reason.AMBIGUOUS, "unexpected", detail=self._redact(repr(exc)))
-        result = slack_verdict(reply)
+        result = parse_slack_reply(reply)
         if isinstance(result, DeliveryError):
             return redacted(result, self._redact)
         return Receipt(self._redact(result.provider_id), self._redact(result.answer))
 
 
-def slack_verdict(reply: Response) -> SendResult:
-    """Success is HTTP 200 with `ok` true and a `ts`, nothing less. What is returned is not redacted yet."""
-    answer = _answer(reply)
+def parse_slack_reply(reply: Response) -> SendResult:
+    """Return the result of a reply, not redacted yet. Success is HTTP 200 with `ok` true and a `ts`."""
+    answer = _parse_body(reply)
     if reply.status == 200 and not reply.truncated and answer.get("ok") is True:
         ts = answer.get("ts")
         if isinstance(ts, str) and one_line(ts):
-            return Receipt(ts, _without_echo(answer))
+            return Receipt(ts, _without_message(answer))
         return DeliveryError(Reason.AMBIGUOUS, "no_ts", detail=reply.text)
-    code = cleaned_code(answer.get("error")) if answer.get("ok") is False else ""
-    if reply.status == 429 or (code and _refuses(reply, code)):
+    code = clean_code(answer.get("error")) if answer.get("ok") is False else ""
+    if reply.status == 429 or (code and _code_decides(reply, code)):
         return _refusal(reply, code)
     if reply.status != 200:
         return status_error(reply, entire_provider=False)
@@ -95,8 +95,8 @@ def slack_verdict(reply: Response) -> SendResult:
     return DeliveryError(Reason.AMBIGUOUS, code, detail=f"HTTP 200: {reply.text}")
 
 
-def _refuses(reply: Response, code: str) -> bool:
-    """Whether the code in the body may speak: an outage stays an outage, unless it may have been half a success."""
+def _code_decides(reply: Response, code: str) -> bool:
+    """Return whether the code in the body decides. With 5xx it does only if Slack may have posted the message."""
     ambiguous = slack_reason(code) is Reason.AMBIGUOUS
     return not reply.truncated and (reply.status == 200 or 400 <= reply.status < 500 or ambiguous)
 
@@ -113,8 +113,8 @@ def _refusal(reply: Response, code: str) -> DeliveryError:
     )
 
 
-def _answer(reply: Response) -> dict[str, Any]:
-    """The JSON object in the body, or an empty one."""
+def _parse_body(reply: Response) -> dict[str, Any]:
+    """Return the JSON object in the body, or an empty one."""
     try:
         answer = json.loads(reply.body)
     except (ValueError, RecursionError):
@@ -122,6 +122,6 @@ def _answer(reply: Response) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _without_echo(answer: dict[str, Any]) -> str:
-    """Slack's answer, but for our own message: that is in the delivery log already."""
+def _without_message(answer: dict[str, Any]) -> str:
+    """Return Slack's answer without our message, which the delivery log has already."""
     return json.dumps({name: value for name, value in answer.items() if name != "message"}, ensure_ascii=False)

@@ -11,20 +11,20 @@ from alertctl.errors import Reason
 _REASONS = {entry.code: entry.reason for entry in SLACK_CODES}
 
 ENTIRE_PROVIDER = frozenset({"message_limit_exceeded"})
-"""Limits of the workspace. Slack's 429 counts messages per channel ("1 per second per channel"), so `ratelimited`
-and `rate_limited` pause one address; should the whole app's limit be what was hit, each address finds out by itself."""
+"""Limits of the workspace. `ratelimited` and `rate_limited` pause one address only: Slack counts messages per channel
+("1 per second per channel"). After the app's own limit each address gets a 429 of its own."""
 
-_NOT_OF_A_CODE = re.compile(r"[^\x21-\x7e]+")
+_UNPRINTABLE = re.compile(r"[^\x21-\x7e]+")
 
 
 def slack_reason(code: str, status: int = 200) -> Reason:
-    """Return the reason of a code, for an unknown one that of the HTTP status.
+    """Return the reason of a code, or that of the HTTP status for an unknown code.
 
-    An unknown code with HTTP 200 is REJECTED: like every rejected message it is sent once more, as plain text.
+    An unknown code with HTTP 200 is REJECTED, so the message is sent once more as plain text.
     """
     return _REASONS.get(code) or (Reason.REJECTED if status == 200 else status_reason(status))
 
 
-def cleaned_code(code: object) -> str:
-    """Slack's word as the log shows it: verbatim, but printable and at most 100 characters."""
-    return _NOT_OF_A_CODE.sub("_", code).strip("_")[:100] if isinstance(code, str) else ""
+def clean_code(code: object) -> str:
+    """Return Slack's error code as the log shows it: unchanged if printable, at most 100 characters."""
+    return _UNPRINTABLE.sub("_", code).strip("_")[:100] if isinstance(code, str) else ""
