@@ -2,7 +2,7 @@
 
 from alertctl.delivery_log.detail import detail, find_id, items_of, rendered
 from alertctl.delivery_log.follow import changes, position, the_position
-from alertctl.delivery_log.pagination import page, the_cursor
+from alertctl.delivery_log.pagination import page, parse_cursor
 from alertctl.delivery_log.stats import Queue, last_success, paused, queue, stats, status_report
 
 __all__ = [

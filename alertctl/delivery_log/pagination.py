@@ -99,7 +99,7 @@ def _parts(where: LogFilter) -> list[list[ColumnElement[bool]]]:
     return parts
 
 
-def the_cursor(text: str) -> str:
+def parse_cursor(text: str) -> str:
     """A cursor as a caller gave it. Raises InvalidEvent."""
     if not text or len(text) > 36 or set(text) - set("0123456789abcdef-"):
         raise InvalidEvent("cursor", "should be the next_cursor of an earlier page")

@@ -166,7 +166,7 @@ def test_a_provider_whose_breaker_is_open_is_named_while_its_daemon_reports_it(s
 @pytest.mark.parametrize("text", ["", "x", "'", "0" * 37])
 def test_a_cursor_that_is_none_is_refused(text):
     with pytest.raises(InvalidEvent, match=r"^cursor: "):
-        delivery_log.the_cursor(text)
+        delivery_log.parse_cursor(text)
 
 
 def test_claiming_shows_up_as_sending(store):
