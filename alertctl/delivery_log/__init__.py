@@ -1,7 +1,7 @@
 """The delivery log's readers: pages of it, one delivery's whole story, what changes, and the log in numbers."""
 
 from alertctl.delivery_log.detail import detail, find_id, items_of, rendered
-from alertctl.delivery_log.follow import changes, position, the_position
+from alertctl.delivery_log.follow import changes, position, parse_position
 from alertctl.delivery_log.pagination import page, parse_cursor
 from alertctl.delivery_log.stats import Queue, last_success, paused, queue, stats, status_report
 

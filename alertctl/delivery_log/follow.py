@@ -40,7 +40,7 @@ def position(connection: Connection, *, history: bool = False) -> str:
     return str(_Position(history, _horizon(connection), "" if history else BEHIND))
 
 
-def the_position(words: str) -> str:
+def parse_position(words: str) -> str:
     """A position as a caller gave it. Raises InvalidEvent."""
     _read(words)
     return words

@@ -161,7 +161,7 @@ def test_under_load_every_last_state_is_heard_once(store):
 @pytest.mark.parametrize("text", ["", "x", "c~1", "c~-1~", "h~1~'", "c~99999999999999999999999~g", f"h~{2**63}~"])
 def test_a_position_that_is_none_is_refused(text):
     with pytest.raises(InvalidEvent, match="Last-Event-ID"):
-        delivery_log.the_position(text)
+        delivery_log.parse_position(text)
 
 
 def test_nothing_is_told_of_an_empty_log(store):

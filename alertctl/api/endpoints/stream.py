@@ -69,7 +69,7 @@ async def stream(
     """
     after = last_event_id or asked.after
     if after:
-        delivery_log.the_position(after)
+        delivery_log.parse_position(after)
     else:
         after = await run_sync(_begin, services, asked.since is not None)
     if _Open.number >= STREAMS:
