@@ -30,7 +30,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class DatabaseInfo:
     """A database as it was found. `version` is None without tables; `size` is in bytes, its journal included."""
 
     engine: str
@@ -54,14 +54,14 @@ def file_of(url: str) -> Path | None:
     return Path(parsed.database).expanduser() if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
 
-def survey(store: Store) -> Survey:
+def read_info(store: Store) -> DatabaseInfo:
     """Look, within seconds whatever the size. Raises Unreachable."""
     with store.reading() as connection:
         look = _sqlite if store.is_sqlite else _postgres
         engine, size, details = look(connection)
         version = version_in(connection)
         rows = tuple(_rows(connection)) if version is not None else ()
-    return Survey(engine, version, HEAD, size, details, rows)
+    return DatabaseInfo(engine, version, HEAD, size, details, rows)
 
 
 def _sqlite(connection: Connection) -> tuple[str, int, dict[str, str]]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from alertctl.config import Settings
     from alertctl.db import Store
     from alertctl.db.copy import Copied
-    from alertctl.db.info import Survey
+    from alertctl.db.info import DatabaseInfo
 
 HELP = """
 \b
@@ -53,11 +53,11 @@ def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
 
     Where the database is, its engine, version, size and rows. Looks only: changes and makes nothing.
     """
-    from alertctl.db.info import survey
+    from alertctl.db.info import read_info
 
     settings = _settings(context)
     with _there(settings) as store:
-        found = survey(store) if store is not None else None
+        found = read_info(store) if store is not None else None
     if output is Output.JSON:
         print_json(_as_data(settings, found))
     else:
@@ -236,7 +236,7 @@ def _pg_dump(url: str, file: Path) -> str:
 # --- what is said ---
 
 
-def _as_data(settings: Settings, found: Survey | None) -> dict[str, Any]:
+def _as_data(settings: Settings, found: DatabaseInfo | None) -> dict[str, Any]:
     where = {"database": _shown(settings), "origin": settings.origin("DATABASE_URL")}
     if found is None:
         return where | {"state": "missing"}
@@ -244,7 +244,7 @@ def _as_data(settings: Settings, found: Survey | None) -> dict[str, Any]:
     return where | {"state": found.state, "size_bytes": data.pop("size"), **data}
 
 
-def _print_status(settings: Settings, found: Survey | None) -> None:
+def _print_status(settings: Settings, found: DatabaseInfo | None) -> None:
     lines = [("database", _shown(settings)), ("set by", settings.origin("DATABASE_URL"))]
     if found is not None:
         version = f"{found.version or 'none'} ({found.state}; this alertctl's is {found.known})"
@@ -267,7 +267,7 @@ def _shown(settings: Settings) -> str:
     return masked(settings.database.url)
 
 
-def _hint(found: Survey | None) -> None:
+def _hint(found: DatabaseInfo | None) -> None:
     if found is None:
         say("it isn't there yet: the first command that needs it makes it")
     elif found.state == "empty":
