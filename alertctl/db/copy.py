@@ -56,7 +56,7 @@ _ITS_OWN = {"pause", "run"}
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
+class CopyResult:
     """What a copy did. `moved`: the source has changed meanwhile; `used`: somebody sends from the target already.
 
     `sending`: deliveries that somebody had claimed in the source and whose lease still ran.
@@ -68,11 +68,11 @@ class Copied:
     used: bool
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         return not self.moved and not self.used and all(one.source == one.target for one in self.tables)
 
 
-def copy(source: Store, target: Store, now: datetime, advance: Advance = lambda _table, _done, _all: None) -> Copied:
+def copy(source: Store, target: Store, now: datetime, advance: Advance = lambda _table, _done, _all: None) -> CopyResult:
     """Bring `target` to the state of `source`; both are migrated.
 
     Raises ConfigError (naming `--to`) when the target is the source or holds anything else than a copy of it,
@@ -87,7 +87,7 @@ def copy(source: Store, target: Store, now: datetime, advance: Advance = lambda 
         target.write(lambda connection: _sign(connection, _whose(source, snapshot), now))
         tables = _transferred(snapshot, target, advance)
     with source.reading() as later, target.reading() as there:
-        return Copied(tables, _sending(later, now), moved=_pulse(later) != before, used=_is_used(there))
+        return CopyResult(tables, _sending(later, now), moved=_pulse(later) != before, used=_is_used(there))
 
 
 def _transferred(snapshot: Connection, target: Store, advance: Advance) -> tuple[Difference, ...]:

@@ -45,7 +45,7 @@ def test_every_table_is_either_copied_or_has_a_reason_not_to_be():
 def test_everything_arrives_as_it_was(store, target):
     live_a_little(store)
     done = copy(store, target, NOW)
-    assert done.whole
+    assert done.is_complete
     assert {one.table for one in done.tables if one.source} == set(NAMED)
     assert contents(target) == contents(store)
     assert {one.change for one in rows(target)} == {0}
@@ -55,7 +55,7 @@ def test_a_second_run_finds_nothing_to_do(store, target):
     live_a_little(store)
     first = totals(copy(store, target, NOW))
     done = copy(store, target, after(60))
-    assert done.whole
+    assert done.is_complete
     assert (first[0] > 0, totals(done)) == (True, (0, 0, 0))
 
 
@@ -90,7 +90,7 @@ def test_emails_and_identities_that_moved_on_between_users_move_in_the_copy_too(
     third = person(store, "d@corp.example")
     store.write(lambda connection: users.set_email(connection, second, "e@corp.example"))
     store.write(lambda connection: users.set_email(connection, third, "a@corp.example"))
-    assert copy(store, target, NOW).whole
+    assert copy(store, target, NOW).is_complete
     assert contents(target) == contents(store)
 
 
@@ -108,7 +108,7 @@ def test_a_user_who_was_removed_is_removed_from_the_copy_by_hand(store, target):
     with pytest.raises(ConfigError, match=f"id {someone}.; if that user was removed since, run alertctl user remove"):
         copy(store, target, NOW)
     target.write(lambda connection: users.remove_user(connection, someone))
-    assert copy(store, target, NOW).whole
+    assert copy(store, target, NOW).is_complete
     assert contents(target) == contents(store)
 
 
@@ -134,7 +134,7 @@ def test_what_was_pruned_in_between_is_pruned_in_the_copy_too(store, other):
     much_later = NOW + timedelta(days=9000)
     assert outbox.prune(store, dict.fromkeys((Status.SUCCESS, Status.FAILED), 1), much_later) > 0
     done = copy(store, other, much_later)
-    assert done.whole
+    assert done.is_complete
     assert totals(done)[2] > 0
     assert contents(other) == contents(store)
 
@@ -159,7 +159,7 @@ def test_values_of_a_megabyte_survive_and_no_batch_holds_many_of_them(store, oth
         sizes = [sum(len(row[at]) for row in batch) for batch in batches(connection, EVENT)]
     assert max(sizes) < HEAVY + 1_100_000
     assert len(sizes) >= 3
-    assert copy(store, other, NOW).whole
+    assert copy(store, other, NOW).is_complete
     assert contents(other)["event"] == contents(store)["event"]
 
 
@@ -173,10 +173,10 @@ def test_keys_that_each_database_sorts_in_its_own_way_are_neither_lost_nor_doubl
         for key in keys
     ]
     store.write(lambda connection: connection.execute(insert(EVENT_KEY), fresh))
-    assert copy(store, other, NOW).whole
+    assert copy(store, other, NOW).is_complete
     store.write(lambda connection: connection.execute(EVENT_KEY.delete().where(EVENT_KEY.c.key < "Z")))
     done = copy(store, other, NOW)
-    assert done.whole
+    assert done.is_complete
     assert totals(done)[:2] == (0, 0)
     assert totals(done)[2] > 0
     assert contents(other)["event_key"] == contents(store)["event_key"]
@@ -186,7 +186,7 @@ def test_nul_becomes_a_replacement_character_on_postgres_only(lite, target):
     announce(lite, "slack:#a")
     lite.write(lambda connection: connection.execute(update(EVENT).values(fields="a\0b", published_by="x" * 300)))
     done = copy(lite, target, NOW)
-    assert done.whole
+    assert done.is_complete
     fields = [(one.fields, len(one.published_by)) for one in rows(target, EVENT)]
     assert fields == ([("a\0b", 300)] if target.is_sqlite else [("a\ufffdb", 254)])
     assert sum(one.mended for one in done.tables) == (0 if target.is_sqlite else 2)
@@ -206,10 +206,10 @@ def test_what_is_published_meanwhile_is_told_and_comes_with_the_next_run(store, 
 
     first = copy(store, other, NOW, publish_once)
     assert published
-    assert (first.moved, first.whole) == (True, False)
+    assert (first.moved, first.is_complete) == (True, False)
     assert [(one.source, one.target) for one in first.tables if one.table == "event"] == [(1, 1)], "one moment's rows"
     second = copy(store, other, after(2))
-    assert second.whole
+    assert second.is_complete
     assert contents(other) == contents(store)
 
 
@@ -230,7 +230,7 @@ def test_two_copies_at_once_end_in_one(lite, target):
     other.join(60)
     for one in stores:
         one.close()
-    assert copy(lite, target, NOW).whole
+    assert copy(lite, target, NOW).is_complete
     assert contents(target) == contents(lite)
 
 
@@ -259,7 +259,7 @@ def test_killed_in_mid_copy_the_next_run_goes_on(lite, target, moment, long):
     with target.reading() as connection:
         there = sum(connection.execute(select(func.count()).select_from(table)).scalar_one() for table in TABLES)
     done = copy(lite, target, NOW)
-    assert done.whole
+    assert done.is_complete
     assert 0 < totals(done)[0] <= sum(one.source for one in done.tables) - (there - 1), "the mark is no row of its own"
     assert totals(done)[1:] == (0, 0)
     assert contents(target) == contents(lite)

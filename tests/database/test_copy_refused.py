@@ -76,7 +76,7 @@ def test_a_daemon_that_has_only_started_on_the_target_is_no_hindrance(store, oth
     announce(store, "slack:#a")
     today = {"job": "prune", "period": "2026-11-24", "started_at": NOW}
     other.write(lambda connection: connection.execute(insert(RUN), today))
-    assert copy(store, other, NOW).whole
+    assert copy(store, other, NOW).is_complete
     assert contents(other) == contents(store)
 
 
@@ -92,5 +92,5 @@ def test_what_the_target_cannot_hold_is_one_line_with_the_tables_name(lite, post
 def test_the_copy_of_a_copy_bears_its_own_mark_only(lite, target, third):
     announce(lite, "slack:#a")
     copy(lite, target, NOW)
-    assert copy(target, third, datetime(2026, 3, 3, tzinfo=UTC)).whole
+    assert copy(target, third, datetime(2026, 3, 3, tzinfo=UTC)).is_complete
     assert [one.started_at.day for one in rows(third, RUN)] == [3]

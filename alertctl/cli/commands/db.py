@@ -21,7 +21,7 @@ from alertctl.errors import AlertctlError, ConfigError
 if TYPE_CHECKING:
     from alertctl.config import Settings
     from alertctl.db import Store
-    from alertctl.db.copy import Copied
+    from alertctl.db.copy import CopyResult
     from alertctl.db.info import DatabaseInfo
 
 HELP = """
@@ -152,7 +152,7 @@ def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TAB
         done = copy_all(source, target, now(), progress)
     if output is Output.JSON:
         ends = {"from": masked(source_url), "to": masked(target_url)}
-        print_json({**ends, "whole": done.whole, "items": [asdict(one) for one in done.tables]})
+        print_json({**ends, "whole": done.is_complete, "items": [asdict(one) for one in done.tables]})
     else:
         _print_copied(done)
     _judge(done)
@@ -256,7 +256,7 @@ def _print_status(settings: Settings, found: DatabaseInfo | None) -> None:
         print_line(f"{name:{width}}  {value}")
 
 
-def _print_copied(done: Copied) -> None:
+def _print_copied(done: CopyResult) -> None:
     rows = [[str(asdict(one)[name]) for name in COPY_ROWS] for one in done.tables]
     print_table([Column(name.upper()) for name in COPY_ROWS], rows)
 
@@ -287,7 +287,7 @@ def _size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-def _judge(done: Copied) -> None:
+def _judge(done: CopyResult) -> None:
     """Say what a person should know; raise what keeps the copy from being used."""
     if mended := sum(one.mended for one in done.tables):
         warn(f"{mended} values hold what Postgres can't (NUL, or too many characters): replaced or cut")
