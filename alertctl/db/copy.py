@@ -72,7 +72,9 @@ class CopyResult:
         return not self.moved and not self.used and all(one.source == one.target for one in self.tables)
 
 
-def copy(source: Store, target: Store, now: datetime, advance: Advance = lambda _table, _done, _all: None) -> CopyResult:
+def copy(
+    source: Store, target: Store, now: datetime, advance: Advance = lambda _table, _done, _all: None
+) -> CopyResult:
     """Bring `target` to the state of `source`; both are migrated.
 
     Raises ConfigError (naming `--to`) when the target is the source or holds anything else than a copy of it,

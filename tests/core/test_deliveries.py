@@ -142,7 +142,7 @@ def test_an_events_deliveries_come_in_the_order_of_routing(store):
 
 
 def test_the_queue_says_what_waits_and_for_how_long(log, start):
-    found = read(log, delivery_log.queue, start + timedelta(seconds=180))
+    found = read(log, delivery_log.queue_status, start + timedelta(seconds=180))
     assert found.depth == {"slack": 1, "email": 0}
     assert found.oldest_due_seconds == 60
 
@@ -150,17 +150,17 @@ def test_the_queue_says_what_waits_and_for_how_long(log, start):
 def test_a_queue_with_nothing_due_is_not_late(store):
     announce(store, "slack:#a")
     record(store, refused(claim_one(store), Reason.UNAVAILABLE))
-    assert read(store, delivery_log.queue, after(1)).oldest_due_seconds == 0
-    assert read(store, delivery_log.queue, after(1)).paused == []
+    assert read(store, delivery_log.queue_status, after(1)).oldest_due_seconds == 0
+    assert read(store, delivery_log.queue_status, after(1)).paused == []
 
 
 def test_a_provider_whose_breaker_is_open_is_named_while_its_daemon_reports_it(store):
     instance = Instance.current()
     store.write(lambda connection: save_report(connection, instance, "slack", "token_revoked", NOW, after(30), NOW))
-    (pause,) = read(store, delivery_log.queue, after(1)).paused
+    (pause,) = read(store, delivery_log.queue_status, after(1)).paused
     assert (pause.provider, pause.code, pause.breaker, pause.pid) == ("slack", "token_revoked", True, instance.pid)
     assert (pause.since, pause.until) == (NOW, after(30))
-    assert read(store, delivery_log.queue, after(61)).paused == []
+    assert read(store, delivery_log.queue_status, after(61)).paused == []
 
 
 @pytest.mark.parametrize("text", ["", "x", "'", "0" * 37])

@@ -121,7 +121,7 @@ def test_a_daemon_reports_its_open_breaker_and_takes_the_report_back(store, daem
         bad.wake()
         wait_until(lambda: len(rows(store, breaker_report)) == 1)
         with store.reading() as connection:
-            (pause,) = delivery_log.queue(connection, wall_clock()).paused
+            (pause,) = delivery_log.queue_status(connection, wall_clock()).paused
         assert (pause.provider, pause.code, pause.breaker) == ("slack", "invalid_auth", True)
         assert pause.until > pause.since
         assert set(bad.paused) == {"slack"}
