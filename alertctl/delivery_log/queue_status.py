@@ -21,7 +21,7 @@ MAX_PAUSES = 100
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """What waits: deliveries that aren't final by channel, seconds the oldest due one is late, paused providers."""
+    """Deliveries that aren't final by channel, by how many seconds the oldest due one is late, and paused providers."""
 
     depth: dict[str, int]
     oldest_due_seconds: float
@@ -29,7 +29,7 @@ class QueueStatus:
 
 
 def queue_status(connection: Connection, now: datetime) -> QueueStatus:
-    """How the outbox stands; costs what waits, not what the log holds."""
+    """Return the state of the queue. Its cost depends on the deliveries that wait, not on the length of the log."""
     waiting = select(delivery.c.channel, func.count()).where(delivery.c.next_attempt_at.is_not(None))
     depth = dict.fromkeys(CHANNEL_NAMES, 0)
     depth.update({str(name): int(count) for name, count in connection.execute(waiting.group_by(delivery.c.channel))})
@@ -72,7 +72,7 @@ def paused(connection: Connection, now: datetime) -> list[Paused]:
 
 
 def status_report(connection: Connection, where: str, now: datetime, *, daemon: bool) -> StatusReport:
-    """How this alertctl stands. `where` names its database or address, without secrets."""
+    """Return the state of this alertctl. `where` names its database or address, without secrets."""
     waiting = queue_status(connection, now)
     return StatusReport(
         where=where,
@@ -87,12 +87,12 @@ def status_report(connection: Connection, where: str, now: datetime, *, daemon: 
 
 
 def last_success(connection: Connection) -> dict[str, datetime | None]:
-    """When the newest delivery that arrived did so, by channel."""
+    """Return when the newest successful delivery arrived, by channel."""
     return {channel: _last_success(connection, channel) for channel in CHANNEL_NAMES}
 
 
 def _last_success(connection: Connection, channel: str) -> datetime | None:
     arrived = (delivery.c.channel == channel, delivery.c.status == Status.SUCCESS.value)
     newest = select(delivery.c.updated_at).where(*arrived).order_by(delivery.c.id.desc()).limit(1)
-    found: datetime | None = connection.execute(newest).scalar()
-    return found
+    updated_at: datetime | None = connection.execute(newest).scalar()
+    return updated_at

@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
-from alertctl.delivery_log.filters import of_events, others, settled, times
-from alertctl.delivery_log.query import counting
+from alertctl.delivery_log.filters import event_conditions, normalized, other_conditions, time_conditions
+from alertctl.delivery_log.query import value_conditions
 from alertctl.delivery_log.tables import delivery
 from alertctl.error_codes import DUPLICATE
 from alertctl.errors import InvalidEvent
@@ -20,26 +20,31 @@ GROUPS = {
     "to": delivery.c.address_key,
     "error": case((delivery.c.error.startswith(DUPLICATE), f"{DUPLICATE}an earlier event"), else_=delivery.c.error),
 }
-"""What the log can be counted by. Each duplicate's error names another event: they count as one."""
-MOST = 100
-"""Groups that are told apart at most, the largest."""
+"""What the log can be counted by. The error of each duplicate names another event: they count as one."""
+MAX_GROUPS = 100
+"""Groups that are returned at most, the largest."""
 
 
 def stats(connection: Connection, where: LogFilter, by: str) -> Stats:
-    """How many deliveries fit, and how they stand, by one of GROUPS. Reads them all: give it a `since`.
+    """Count the deliveries that match, by status, in total and for each value of one of GROUPS. Reads all of them.
 
     Raises InvalidEvent for an unknown group.
     """
     if by not in GROUPS:
         raise InvalidEvent("by", f"should be one of {', '.join(GROUPS)}")
-    key, where = GROUPS[by], settled(connection, where)
-    fitting = [*counting(connection, where), *times(where), *others(where), *of_events(where)]
+    key, where = GROUPS[by], normalized(connection, where)
+    fitting = [
+        *value_conditions(connection, where),
+        *time_conditions(where),
+        *other_conditions(where),
+        *event_conditions(where),
+    ]
     if by == "error":
         fitting.append(delivery.c.error.is_not(None))
     everything = connection.execute(select(*_sums()).where(*fitting)).one()
-    # By its name: Postgres takes an expression that holds values for a new one each time.
+    # Grouped by name: Postgres treats an expression with parameters as a different one each time.
     groups = select(key.label("key"), *_sums()).where(*fitting).group_by("key")
-    largest = groups.order_by(func.count().desc(), "key").limit(MOST)
+    largest = groups.order_by(func.count().desc(), "key").limit(MAX_GROUPS)
     return Stats(
         by=by,
         items=[_count(row.key, row) for row in connection.execute(largest)],

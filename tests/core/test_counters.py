@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select, update
 
 from alertctl import delivery_log
 from alertctl.delivery_log.pagination import total
-from alertctl.delivery_log.tables import tally
+from alertctl.delivery_log.tables import delivery_count
 from alertctl.errors import Reason
 from alertctl.outbox.tables import delivery
 from alertctl.schemas import LogFilter
@@ -27,9 +27,9 @@ def counted(store) -> dict:
 
 
 def kept(store) -> dict:
-    columns = [tally.c[name] for name in KINDS]
+    columns = [delivery_count.c[name] for name in KINDS]
     with store.reading() as connection:
-        found = connection.execute(select(*columns, func.sum(tally.c.number)).group_by(*columns)).all()
+        found = connection.execute(select(*columns, func.sum(delivery_count.c.number)).group_by(*columns)).all()
     return {tuple(row)[:3]: int(row[3]) for row in found if row[3]}
 
 
@@ -74,7 +74,7 @@ def test_the_counts_rows_stay_few(store):
         # Each of these left a row; one transaction in a hundred folds them.
         limit = 1100
     with store.reading() as connection:
-        assert connection.execute(select(func.count()).select_from(tally)).scalar_one() < limit
+        assert connection.execute(select(func.count()).select_from(delivery_count)).scalar_one() < limit
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ from alertctl.ids import new_id
 from alertctl.models import Status
 from alertctl.outbox.tables import attempt, delivery, pauses
 from database.lab import (
+    DELIVERY_COUNT,
     EVENT,
     EVENT_KEY,
     NAMED,
-    TALLY,
     USERS,
     contents,
     live_a_little,
@@ -119,7 +119,7 @@ def test_the_target_counts_its_deliveries_by_itself(store, other):
         record(store, arrived(claimed), now=after(61))
     store.write(lambda connection: connection.execute(delivery.delete().where(delivery.c.channel == "email")))
     copy(store, other, after(90))
-    kinds = (TALLY.c.channel, TALLY.c.status, func.sum(TALLY.c.number))
+    kinds = (DELIVERY_COUNT.c.channel, DELIVERY_COUNT.c.status, func.sum(DELIVERY_COUNT.c.number))
     with other.reading() as connection:
         counted = [row for row in connection.execute(select(*kinds).group_by(*kinds[:2])) if row[2]]
         kinds = (delivery.c.channel, delivery.c.status)
