@@ -230,7 +230,7 @@ def test_giving_back_what_somebody_else_has_taken_over_changes_nothing(store):
 
 def test_what_the_pace_holds_up_goes_back_uncounted_to_its_turn(store):
     announce(store, "slack:#a", "slack:#b")
-    found = claim(store, pace=lambda one: 3.0 if one.address == "#b" else 0.0)
+    found = claim(store, seconds_to_turn=lambda claimed: 3.0 if claimed.address == "#b" else 0.0)
     held = row(store, address="#b")
     assert ([one.address for one in found.taken], found.deferred) == (["#a"], 1)
     assert (held.status, held.attempts, held.next_attempt_at) == ("pending", 0, after(3))
