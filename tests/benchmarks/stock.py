@@ -92,7 +92,7 @@ def wait_for_results(store: Store) -> None:
             raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return
         raw.driver_connection.autocommit = True  # type: ignore[union-attr]
-        raw.driver_connection.patience = math.inf  # type: ignore[union-attr]
+        raw.driver_connection.answer_timeout = math.inf  # type: ignore[union-attr]
         raw.cursor().execute("SET statement_timeout = 0")
         raw.cursor().execute("VACUUM (ANALYZE) delivery, event")
     finally:

@@ -12,7 +12,7 @@ from sqlmodel import SQLModel
 from alertctl import preferences, users
 from alertctl.db import Store, upgrade
 from alertctl.db.copy import MARK, TABLES
-from alertctl.db.copy_table import OWN
+from alertctl.db.copy_table import NOT_COPIED_COLUMNS
 from alertctl.errors import Reason
 from alertctl.publish import publish
 
@@ -34,7 +34,7 @@ def contents(store: Store) -> dict[str, list]:
     """Every copied table's rows, without what each database counts for itself."""
     found = {}
     for table in TABLES:
-        columns = [column for column in table.columns if column.name not in OWN.get(table.name, ())]
+        columns = [column for column in table.columns if column.name not in NOT_COPIED_COLUMNS.get(table.name, ())]
         only = [RUN.c.job != MARK] if table is RUN else []
         with store.reading() as connection:
             found[table.name] = sorted(map(repr, connection.execute(select(*columns).where(*only))))

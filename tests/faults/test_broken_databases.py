@@ -235,7 +235,7 @@ def counted_in(connection) -> int:
 def test_a_server_that_falls_silent_is_given_up_and_asked_anew(postgres_url, monkeypatch) -> None:
     from alertctl.db import postgres
 
-    monkeypatch.setattr(postgres.Connection, "patience", 0.5)
+    monkeypatch.setattr(postgres.Connection, "answer_timeout", 0.5)
     url = make_url(postgres_url)
     relay = Relay(url.host or str(url.query["host"]), url.port or 5432)
     by_relay = url.set(host="127.0.0.1", port=relay.port).difference_update_query(["host"])
@@ -305,7 +305,7 @@ def test_behind_a_pooler_that_forgets_what_it_was_told_nothing_is_prepared(postg
     from alertctl.db import postgres
 
     straight = Store(postgres_url)
-    monkeypatch.setattr(postgres, "OURS", "-c timezone=UTC")
+    monkeypatch.setattr(postgres, "OPTIONS", "-c timezone=UTC")
     pooled = Store(postgres_url)
     for store, prepared in ((straight, True), (pooled, False)):
         with store.reading() as connection:
