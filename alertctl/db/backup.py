@@ -32,7 +32,7 @@ def backup(source: Path, file: Path, *, force: bool = False, advance: Advance = 
         _check(unfinished)
         check_file(source, file, force=force)
         with _config_errors(file):
-            _move_into_place(unfinished, file)
+            _replace_file(unfinished, file)
     return file.stat().st_size
 
 
@@ -109,7 +109,7 @@ def _config_errors(file: Path) -> Iterator[None]:
         raise ConfigError([f"FILE: {file}: {error.strerror or error}"]) from error
 
 
-def _move_into_place(unfinished: Path, file: Path) -> None:
+def _replace_file(unfinished: Path, file: Path) -> None:
     """Sync, then rename: a power cut leaves a complete file or none."""
     _sync(unfinished)
     os.replace(unfinished, file)

@@ -11,7 +11,7 @@ from tests.benchmarks.places import Place
 from tests.benchmarks.processes import Daemon, child, daemon, double, load
 from tests.benchmarks.stage import BODY, PATH, Stage, developer_token, settings
 
-RATE = Bar(at_least=0.35)
+RATE = Bar(at_least=0.25)
 TAIL = Bar(at_most=10)
 WARM = 500
 

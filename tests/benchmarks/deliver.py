@@ -16,8 +16,8 @@ from tests.benchmarks.places import Place
 from tests.benchmarks.processes import Child, Daemon, child, daemon, double
 from tests.benchmarks.stage import Stage, hold, hold_again, let_go, now, put_alerts, settings, wait_for_the_end
 
-RATE = {"SQLite": Bar(at_least=0.90), "Postgres": Bar(at_least=0.85)}
-CPU = Bar(at_most=4)
+RATE = {"SQLite": Bar(at_least=0.85), "Postgres": Bar(at_least=0.80)}
+CPU = Bar(at_most=2.2)
 COMMITS = Bar(at_most=0.1, unit="")
 WARM = 200
 """Alerts before the first round: connections are made, modules loaded."""

@@ -15,8 +15,8 @@ from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.processes import ROOT, Child, daemon, double, environment
 from tests.benchmarks.stage import Stage, developer_token, settings
 
-LOCAL = Bar(at_most=10)
-REMOTE = Bar(at_most=4)
+LOCAL = Bar(at_most=9)
+REMOTE = Bar(at_most=3.5)
 HELP = Bar(at_most=2)
 CHILDREN = ROOT / "tests" / "benchmarks" / "children"
 SEND = [sys.executable, "-m", "alertctl", "send", "--event", "generic_alert", "--title", "cold", "--to", "slack:#ops"]
