@@ -1,6 +1,7 @@
-"""The tables. Which of their indexes are partial the migrations say: naming a database's dialect here would load it.
+"""The tables. Deliveries, attempts and pauses are written by `outbox` only.
 
-Deliveries, attempts and pauses are written by `outbox` only."""
+The migrations say which indexes are partial: naming a database's dialect here would import it.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ ID_LENGTH = 36
 
 
 class Status(StrEnum):
-    """The life of a delivery (DESIGN: pending -> sending -> success | failed; suppressed from birth)."""
+    """The status of a delivery: pending -> sending -> success | failed, or suppressed from the start."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -41,7 +42,7 @@ class Status(StrEnum):
 
 
 class Priority:
-    """The order in which due deliveries are claimed. A retry keeps its class and comes after the class's fresh ones."""
+    """The order in which due deliveries are claimed. A retry keeps its class and comes after its fresh deliveries."""
 
     CRITICAL = 0
     CRITICAL_RETRY = 1
@@ -49,7 +50,7 @@ class Priority:
     NORMAL_RETRY = 3
     ALL = (CRITICAL, CRITICAL_RETRY, NORMAL, NORMAL_RETRY)
     RETRY = 1
-    """The bit that makes a fresh one a retry of the same class."""
+    """The bit that marks a retry."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -85,8 +86,8 @@ def _when(**more: Any) -> Any:
 class User(SQLModel, table=True):
     """A user of the API and a recipient of alerts.
 
-    `issuer` and `subject` are the identity of a JWT user: `iss` and the user's own claim. An issuer is NULL beside a
-    subject that was recorded before issuers were; the next login sets it. `linked`: JWT_LINK_BY_EMAIL gave an existing
+    `issuer` and `subject` identify a JWT user: `iss` and the user's claim. A subject that was recorded by an older
+    version has no issuer until the next login. `linked`: JWT_LINK_BY_EMAIL gave an existing
     account this identity, so the stored role counts for the account's own tokens, not for a JWT.
     """
 
@@ -104,7 +105,7 @@ class User(SQLModel, table=True):
 
 
 class Token(SQLModel, table=True):
-    """An access token of our own; only its SHA-256 is kept."""
+    """An access token issued by alertctl. Only its SHA-256 is stored (`digest`)."""
 
     __tablename__ = "token"
     id: str = Field(sa_column=_key())
@@ -119,7 +120,7 @@ class Token(SQLModel, table=True):
 
 
 class Preference(SQLModel, table=True):
-    """Where one user wants to be told. A user without a row has the defaults."""
+    """A user's channels and addresses. A user without a row has the defaults."""
 
     __tablename__ = "preference"
     user_id: str = Field(sa_column=_link("users.id", primary_key=True))
@@ -131,7 +132,7 @@ class Preference(SQLModel, table=True):
 
 
 class EventPreference(SQLModel, table=True):
-    """One departure of one user from the registry's default for one event type."""
+    """A user's choice for one event type where it differs from the registry's default."""
 
     __tablename__ = "event_preference"
     user_id: str = Field(sa_column=_link("users.id", primary_key=True))
@@ -140,9 +141,9 @@ class EventPreference(SQLModel, table=True):
 
 
 class Event(SQLModel, table=True):
-    """Something that happened. `fields` is the JSON of its typed fields as the caller gave them.
+    """Something that happened. `fields` is the JSON of its typed fields.
 
-    `said_at`: when the caller first said it, if that was before `created_at` (it waited in a spool).
+    `said_at` is when it was first published, if that was before `created_at`: it waited in a spool.
     """
 
     __tablename__ = "event"
@@ -166,9 +167,9 @@ class Event(SQLModel, table=True):
 
 
 class EventKey(SQLModel, table=True):
-    """What makes publishing twice harmless: a caller's key, the event it stands for, and a digest of the body.
+    """A key that makes publishing idempotent: the caller's key, its event, and a hash of the body (`digest`).
 
-    A dedup key with a window has a row under a scope of its own, on which its publishers take turns.
+    A dedup key with a window has a row under a separate scope, by which its publishers take turns.
     """
 
     __tablename__ = "event_key"
@@ -180,15 +181,15 @@ class EventKey(SQLModel, table=True):
 
 
 class Delivery(SQLModel, table=True):
-    """One event to one target: the row in the delivery log. `next_attempt_at` is the queue; NULL = final.
+    """One event for one target: a row of the delivery log. `next_attempt_at` is the queue; NULL means final.
 
-    `address_key` is the address as it is compared (`addresses.py`). `attempts` counts every claim and is the fencing
-    token; the tries of the present round are `attempts - round_start` (a resend begins a new round); `schedule_step`
-    of them used up a wait of RETRY_SCHEDULE.
-    `error` is the provider's own code, or why a suppressed one was held back. `rule` says why this target was chosen.
-    `change` numbers the transactions that gave deliveries a state worth telling, in an order that a follower of the
-    log can go along without missing one; being sent is no such state. `dedup_hash` is the same for deliveries that are
-    duplicates of each other (`outbox.duplicates`), None for events without a dedup key.
+    `address_key` is the address in its form for comparisons (`addresses.py`). `attempts` counts every claim and is the
+    fencing token. `round_start` is its value at the last resend; `schedule_step` of the attempts since then used up a
+    step of RETRY_SCHEDULE. `error` is the provider's code, or the cause of a suppressed delivery. `rule` says why this
+    target was chosen.
+    `change` numbers the transactions that gave deliveries a new state, except `sending`, in an order in which a
+    follower of the log misses none. `dedup_hash` is equal for duplicates (`outbox.duplicates`), None without a dedup
+    key.
     """
 
     __tablename__ = "delivery"
@@ -240,8 +241,10 @@ class Delivery(SQLModel, table=True):
 
 
 class DeliveryCount(SQLModel, table=True):
-    """How many deliveries there are of each kind: the sum of `number`. Kept by triggers (migration 0002) in the
-    transaction that writes the deliveries."""
+    """The number of deliveries of each kind is the sum of `number`.
+
+    Triggers (migration 0002) keep it in the transaction that writes the deliveries.
+    """
 
     __tablename__ = "tally"
     id: int = Field(sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True))
@@ -252,8 +255,11 @@ class DeliveryCount(SQLModel, table=True):
 
 
 class ChangeCounter(SQLModel, table=True):
-    """SQLite's number of the last transaction that changed deliveries: one row. Postgres numbers its transactions
-    itself; there it is what those numbers are raised by (`outbox.resume_sequence_after_restore`)."""
+    """One row: on SQLite the number of the last transaction that changed deliveries.
+
+    Postgres numbers its transactions itself; there it is added to those numbers
+    (`outbox.resume_sequence_after_restore`).
+    """
 
     __tablename__ = "tick"
     id: int = Field(sa_column=Column(Integer, primary_key=True))
@@ -261,7 +267,7 @@ class ChangeCounter(SQLModel, table=True):
 
 
 class Attempt(SQLModel, table=True):
-    """One try at a delivery, written before the send. No `outcome` = it is under way, or its sender died."""
+    """One try at a delivery, written before the send. Without `outcome` it is being sent, or its sender died."""
 
     __tablename__ = "attempt"
     delivery_id: str = Field(sa_column=_link("delivery.id", primary_key=True))
@@ -277,7 +283,7 @@ class Attempt(SQLModel, table=True):
 
 
 class Pause(SQLModel, table=True):
-    """A provider (`address_key` empty) or one of its addresses that is left alone `until` then, and why."""
+    """A provider (empty `address_key`) or one of its addresses that is not called before `until`, and why."""
 
     __tablename__ = "pause"
     provider: str = Field(sa_column=Column(String(16), primary_key=True))
@@ -289,9 +295,9 @@ class Pause(SQLModel, table=True):
 
 
 class BreakerReport(SQLModel, table=True):
-    """A running daemon's open circuit breaker, for people to read: no process acts on another's report.
+    """A running daemon's open circuit breaker, for people to read. No process acts on another's report.
 
-    It counts while `reported_at` is recent: the daemon renews it, and removes it when its breaker closes.
+    It is valid while `reported_at` is recent: the daemon renews it, and removes it when its breaker closes.
     """
 
     __tablename__ = "breaker_report"
@@ -314,7 +320,7 @@ class ProbeRequest(SQLModel, table=True):
 
 
 class Run(SQLModel, table=True):
-    """A job's run for one period: the unique row that keeps two daemons from doing it twice."""
+    """A job's run for one period. The unique row keeps two daemons from running it twice."""
 
     __tablename__ = "run"
     job: str = Field(sa_column=Column(String(32), primary_key=True))

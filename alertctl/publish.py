@@ -1,4 +1,4 @@
-"""Where an alert comes in: an event and its deliveries, written in one transaction; no provider is called."""
+"""Publish an event: write it and its deliveries in one transaction. No provider is called."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ event = SQLModel.metadata.tables[str(Event.__tablename__)]
 event_key = SQLModel.metadata.tables[str(EventKey.__tablename__)]
 _EVENT = insert(event)
 Key = tuple[str, str]
-"""A scope (who may repeat it) and the caller's key."""
+"""A scope (the callers that share it) and the caller's key."""
 DEDUP = "dedup"
-"""The scope of an event's own dedup_key: everybody's."""
+"""The scope of an event's dedup_key, which all callers share."""
 DEDUP_WINDOW = "dedup_window"
-"""The scope of a dedup_key with a window: its row is only a lock, on which publishers of this key take turns."""
-FEW = 100
-"""Users who are remembered for the next event of a transaction."""
+"""The scope of a dedup_key with a window. Its row is only a lock, by which publishers of this key take turns."""
+MAX_CACHED_USERS = 100
+"""Users that are kept in memory for the next event of a transaction."""
 LONGEST_WINDOW = 30 * 86400
-"""Seconds. A window ends at the latest when its event leaves the log."""
+"""Seconds. A window also ends when its event is deleted from the log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """A request that was checked and is ready to be written: its typed `fields`, and the targets that it names in `to`.
+    """A checked request with its typed `fields` and the targets that it names in `to`.
 
     A key in `keys` that was used before means the same event, or a conflict if the `body_hash` differs.
     """
@@ -60,14 +60,13 @@ class Publication:
 
     @property
     def dedup_scope(self) -> outbox.DedupScope:
-        """What is compared besides the target: the key, the type, and the subject, which is another one in each
-        environment."""
+        """What duplicates have in common besides the target: the key, the type, the subject and its environment."""
         parts = ("feature_flag", "experiment", "environment")
         subject = (getattr(self.fields, name, None) or None for name in parts)
         return self.fields.dedup_key, self.fields.event_type, *subject
 
     def warnings(self) -> list[str]:
-        """What would have made the message say more."""
+        """Return hints about missing fields that would improve the message."""
         lacking = self.fields.lacks()
         return (
             [f"{self.fields.event_type} without {', '.join(lacking)}: the message says only what it knows"]
@@ -147,12 +146,12 @@ def publish_many(
     recipient_cache, windows = _RecipientCache(connection), outbox.DedupWindows(connection, now)
     receipts: list[EventReceipt] = []
     routed: list[outbox.Routed] = []
-    keyless = [index for index, each in enumerate(publications) if not _keys_in_order(each)]
+    keyless = [index for index, publication in enumerate(publications) if not _keys_in_order(publication)]
     ids = {index: new_id(now) for index in keyless}
     if keyless:
         connection.execute(_EVENT, [_row(publications[index], ids[index], now) for index in keyless])
-    # In the order of their keys: two daemons that write the same ones must not wait for each other.
-    for index, publication in sorted(enumerate(publications), key=lambda each: _keys_in_order(each[1])):
+    # In the order of their keys: two daemons that write the same keys must not wait for each other.
+    for index, publication in sorted(enumerate(publications), key=lambda item: _keys_in_order(item[1])):
         try:
             receipt = _receipt(publication, ids[index]) if index in ids else _write_keyed(connection, publication, now)
         except Conflict as conflict:
@@ -162,11 +161,11 @@ def publish_many(
         receipts.append(receipt)
         if receipt.created:
             routed.append(_routed(recipient_cache, windows, publication, receipt.event_id))
-    written = outbox.enqueue(connection, routed, now)
+    new_deliveries = outbox.enqueue(connection, routed, now)
     repeated = [receipt.event_id for receipt in receipts if not receipt.created]
-    earlier = delivery_log.items_of(connection, repeated) if repeated else {}
+    earlier_deliveries = delivery_log.items_of(connection, repeated) if repeated else {}
     for receipt in receipts:
-        receipt.deliveries.extend((written if receipt.created else earlier).get(receipt.event_id, ()))
+        receipt.deliveries.extend((new_deliveries if receipt.created else earlier_deliveries).get(receipt.event_id, ()))
     return [outcomes[index] for index in range(len(publications))]
 
 
@@ -199,7 +198,7 @@ def _write_keyed(connection: Connection, publication: Publication, now: datetime
         for scope, key in publication.keys
     ]
     if rows and insert_new(connection, event_key, rows) < len(rows):
-        # Another daemon was faster with the same key; its transaction has just committed.
+        # Another daemon has just committed an event with the same key.
         connection.execute(delete(event).where(event.c.id == event_id))
         repeated = _find_repeated(connection, publication)
         if repeated is None:
@@ -211,9 +210,9 @@ def _write_keyed(connection: Connection, publication: Publication, now: datetime
 
 
 def _lock_dedup_key(connection: Connection, publication: Publication, event_id: str, now: datetime) -> None:
-    """Let other publishers of this windowed dedup_key wait until this transaction ends, and see what they wrote.
+    """Make other publishers of this dedup_key wait until this transaction ends.
 
-    An upsert, because it locks the row whether or not it exists, and whoever else removes it meanwhile.
+    An upsert, because it locks the row whether or not it exists or is deleted meanwhile.
     """
     row = {
         "scope": DEDUP_WINDOW,
@@ -263,8 +262,10 @@ def _cut(text: str | None) -> str | None:
 
 
 class _RecipientCache:
-    """The users who want a type of event: queried once a transaction, unless they are many. Those are read as they
-    are written, so that memory stays bounded."""
+    """The users who want an event type, queried once per transaction.
+
+    If they are many, they are streamed for each event instead, so that memory stays bounded.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -274,8 +275,8 @@ class _RecipientCache:
         if event_type in self._known:
             return self._known[event_type]
         rows = recipients(self._connection, event_type)
-        first = list(islice(rows, FEW + 1))
-        if len(first) > FEW:
+        first = list(islice(rows, MAX_CACHED_USERS + 1))
+        if len(first) > MAX_CACHED_USERS:
             return chain(first, rows)
         self._known[event_type] = first
         return first

@@ -110,7 +110,7 @@ class _Queue:
         try:
             self._check_database()
             with self._store.reading() as connection:
-                queue = delivery_log.queue(connection, self._clock())
+                queue = delivery_log.queue_status(connection, self._clock())
         except Unreachable:
             up.add_metric([], 0)
             yield up

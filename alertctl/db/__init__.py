@@ -1,4 +1,4 @@
-"""Where rows are kept: the engine, transactions, the one writer of a daemon, wake-ups, migrations."""
+"""The database: engine, transactions, a daemon's writer, notifications between processes, migrations."""
 
 from alertctl.db.bulk import bulk_parameter, bulk_rows
 from alertctl.db.engine import Store, TransactionRunner, insert_new, insert_or

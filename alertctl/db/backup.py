@@ -1,4 +1,4 @@
-"""A consistent copy of an SQLite file, made while others write to it."""
+"""Write a consistent copy of an SQLite file while other processes write to it."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from alertctl.db.engine import BUSY_SECONDS
 from alertctl.errors import AlertctlError, ConfigError, Unreachable
 
 Advance = Callable[[int, int], None]
-"""Is told how many pages are done, and how many there are."""
+"""Called with the number of pages that are done, and of all pages."""
 PAGES = 2000
-"""Pages (of 4 kB) that are copied between two words about the progress."""
+"""Pages (of 4 kB) that are copied between two reports of progress."""
 
 
 def backup(source: Path, file: Path, *, force: bool = False, advance: Advance = lambda _done, _all: None) -> int:
-    """Write the database in `source` to `file`, checked, mode 0600; its size in bytes.
+    """Write the database in `source` to `file`, checked, mode 0600. Returns its size in bytes.
 
-    It is written beside `file` and renamed at the end: nobody sees half of one. Raises ConfigError when `file` is there
-    already (unless `force`) or can't be written, Unreachable when the source can't be read, AlertctlError when the
-    backup would be damaged.
+    It is written beside `file` and renamed at the end, so `file` is never incomplete. Raises ConfigError if `file`
+    exists (unless `force`) or can't be written, Unreachable if the source can't be read, AlertctlError if the backup
+    would be damaged.
     """
-    refuse(source, file, force=force)
-    with _beside(file) as unfinished:
-        with _reading(source) as snapshot:
+    check_file(source, file, force=force)
+    with _unfinished_file(file) as unfinished:
+        with _open_snapshot(source) as snapshot:
             _copy_pages(source, snapshot, unfinished, advance)
         _check(unfinished)
-        refuse(source, file, force=force)
-        with _writing(file):
-            _settle(unfinished, file)
+        check_file(source, file, force=force)
+        with _config_errors(file):
+            _replace_file(unfinished, file)
     return file.stat().st_size
 
 
-def refuse(source: Path, file: Path, *, force: bool) -> None:
-    """Raises ConfigError unless a backup may be written there."""
+def check_file(source: Path, file: Path, *, force: bool) -> None:
+    """Raise ConfigError unless a backup may be written to `file`."""
     if file.is_dir():
         raise ConfigError([f"FILE: {file} is a folder; name a file in it"])
     if not file.absolute().parent.is_dir():
@@ -48,14 +48,14 @@ def refuse(source: Path, file: Path, *, force: bool) -> None:
         raise ConfigError([f"FILE: {file} is no ordinary file"])
     if os.path.lexists(file) and not force:
         raise ConfigError([f"FILE: {file} is there already; --force replaces it"])
-    # Its journal would be taken for the new file's.
+    # SQLite would apply that journal to the new file.
     if Path(f"{file}-wal").exists():
         raise ConfigError([f"FILE: {file} is a database in use ({file.name}-wal is there); name another one"])
 
 
 @contextmanager
-def _reading(source: Path) -> Iterator[sqlite3.Connection]:
-    """The source as it is now: in WAL mode an open transaction holds it still and keeps nobody from writing."""
+def _open_snapshot(source: Path) -> Iterator[sqlite3.Connection]:
+    """Open the source in a transaction, which in WAL mode sees one state and keeps nobody from writing."""
     try:
         connection = sqlite3.connect(source, timeout=BUSY_SECONDS, isolation_level=None)
     except sqlite3.Error as error:
@@ -72,7 +72,7 @@ def _reading(source: Path) -> Iterator[sqlite3.Connection]:
 def _copy_pages(source: Path, snapshot: sqlite3.Connection, unfinished: Path, advance: Advance) -> None:
     with closing(sqlite3.connect(unfinished)) as copy:
         try:
-            snapshot.backup(copy, pages=PAGES, progress=lambda _, left, pages: advance(pages - left, pages))
+            snapshot.backup(copy, pages=PAGES, progress=lambda _, remaining, pages: advance(pages - remaining, pages))
         except sqlite3.Error as error:
             raise AlertctlError(f"{unfinished.parent}: the backup of {source} could not be written: {error}") from error
 
@@ -80,37 +80,37 @@ def _copy_pages(source: Path, snapshot: sqlite3.Connection, unfinished: Path, ad
 def _check(unfinished: Path) -> None:
     with closing(sqlite3.connect(unfinished)) as copy:
         try:
-            said = str(copy.execute("PRAGMA integrity_check(1)").fetchone()[0])
+            result = str(copy.execute("PRAGMA integrity_check(1)").fetchone()[0])
         except sqlite3.Error as error:
-            said = str(error)
-    if said != "ok":
-        raise AlertctlError(f"the database is damaged, and so would be its backup, which was not kept: {said[:200]}")
+            result = str(error)
+    if result != "ok":
+        raise AlertctlError(f"the database is damaged, and so would be its backup, which was not kept: {result[:200]}")
 
 
 @contextmanager
-def _beside(file: Path) -> Iterator[Path]:
-    """An unfinished file next to `file`, for its owner only; gone at the end whatever happens."""
-    with _writing(file):
+def _unfinished_file(file: Path) -> Iterator[Path]:
+    """Make an unfinished file beside `file`, readable by its owner only, and remove it at the end in any case."""
+    with _config_errors(file):
         handle, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".unfinished", dir=file.absolute().parent)
     os.close(handle)
     try:
         yield Path(name)
     finally:
-        for each in (name, f"{name}-wal", f"{name}-shm", f"{name}-journal"):
+        for path in (name, f"{name}-wal", f"{name}-shm", f"{name}-journal"):
             with suppress(OSError):
-                os.unlink(each)
+                os.unlink(path)
 
 
 @contextmanager
-def _writing(file: Path) -> Iterator[None]:
+def _config_errors(file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise ConfigError([f"FILE: {file}: {error.strerror or error}"]) from error
 
 
-def _settle(unfinished: Path, file: Path) -> None:
-    """To the disk first, then under its name: a power cut leaves a whole file or none."""
+def _replace_file(unfinished: Path, file: Path) -> None:
+    """Sync, then rename: a power cut leaves a complete file or none."""
     _sync(unfinished)
     os.replace(unfinished, file)
     _sync(file.absolute().parent)

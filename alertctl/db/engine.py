@@ -1,4 +1,4 @@
-"""The engine and its transactions; the border where a database's exceptions become `Unreachable`."""
+"""The engine and its transactions. A driver's exceptions become `Unreachable` here."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from alertctl.errors import ConfigError, Unreachable
 
 T = TypeVar("T")
 BUSY_SECONDS = 15.0
-"""How long a statement waits for another process's lock on an SQLite file."""
+"""Seconds that a statement waits for another process's lock on an SQLite file."""
 POOL_SECONDS = 5.0
-"""How long a thread waits for one of the pool's connections."""
-WHO = "alertctl_who"
-"""The execution option that tells one Store's connections from those of all others."""
+"""Seconds that a thread waits for one of the pool's connections."""
+INSTANCE_OPTION = "alertctl_instance_id"
+"""The execution option that identifies the connections of one Store."""
 DEADLOCK_TRIES = 5
-"""How often a transaction is tried that another one was in the way of."""
+"""How often a transaction is tried that collides with others."""
 READ_ONLY = "25006"
 """Postgres's SQLSTATE for a write on a standby, or where default_transaction_read_only is on."""
 
 
 class TransactionRunner(Protocol):
-    """Whatever runs a function inside one committed transaction: a Store, or a daemon's Writer."""
+    """Runs a function inside one committed transaction: a Store, or a daemon's Writer."""
 
     def write(self, work: Callable[[Connection], T]) -> T: ...
 
@@ -38,11 +38,11 @@ class Store:
     """One database. Nothing is opened before it is used."""
 
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
-        self.url = _parsed(url)
-        self.who = os.urandom(8).hex()
-        self.engine = _engine(self.url, pool_size).execution_options(**{WHO: self.who})
+        self.url = _parse_url(url)
+        self.instance_id = os.urandom(8).hex()
+        self.engine = _engine(self.url, pool_size).execution_options(**{INSTANCE_OPTION: self.instance_id})
         self.disconnects = 0
-        """How often all connections were given up so far: what was connected before is not to be trusted."""
+        """How often all connections were given up so far. Connections made before that are not to be trusted."""
         self._write_queue = WriteQueue()
         event.listen(self.engine, "handle_error", self._notice_disconnect)
 
@@ -52,13 +52,13 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection whose transaction is rolled back at the end. Raises Unreachable."""
+        """Open a connection whose transaction is rolled back at the end. Raises Unreachable."""
         with self.map_driver_errors(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction, committed at the end; it takes SQLite's write lock at its beginning. Raises Unreachable."""
+        """Open a transaction that is committed at the end. It takes SQLite's write lock at once. Raises Unreachable."""
         with self.map_driver_errors(), self.engine.connect() as plain:
             connection = plain.execution_options(alertctl_writes=True)
             with self._turn(connection):
@@ -75,15 +75,15 @@ class Store:
             yield
 
     def _turn(self, connection: Connection) -> AbstractContextManager[None]:
-        # Only SQLite's have a file; Postgres needs no queue.
+        # Only SQLite has a file; Postgres needs no queue.
         file = connection.connection.info.get("file", ("",))[0]
         return self._write_queue.turn(file) if file else nullcontext()
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction and return its result once that is committed. Raises Unreachable.
 
-        `work` may be run again: Postgres ends one of two transactions that wait for each other, and a connection may
-        lead to a server that was the primary once, while a new one leads to the present primary.
+        `work` may run again: Postgres ends one of two transactions that wait for each other, and a connection may lead
+        to a former primary, while a new one leads to the current primary.
         """
         for attempt in range(DEADLOCK_TRIES - 1):
             try:
@@ -98,23 +98,23 @@ class Store:
 
     @contextmanager
     def listening(self) -> Iterator[Any]:
-        """The driver's own connection, without transactions, for a daemon that listens on it. Raises Unreachable."""
+        """Open a driver's connection without transactions, for a daemon that listens on it. Raises Unreachable."""
         with self.map_driver_errors(), self.engine.connect() as plain:
             plain.execution_options(isolation_level="AUTOCOMMIT")
             raw = plain.connection.driver_connection
-            # Whatever it listened to must not go back to the pool with it.
+            # Detached, so that no connection with subscriptions returns to the pool.
             plain.detach()
             yield raw
 
     def submit(self, work: Callable[[Connection, Sequence[Any]], Sequence[Any]], item: Any) -> Any:
-        """The same for work on many items at once (see `Writer.submit`), here with this one only."""
+        """Run work that takes many items (see `Writer.submit`) on one item."""
         outcome = self.write(lambda connection: work(connection, [item])[0])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
     def check_writes(self) -> None:
-        """Prove that the database takes writes, by one that changes nothing. Raises Unreachable."""
+        """Prove that the database takes writes, by a write that changes nothing. Raises Unreachable."""
         self.write(write_nothing)
 
     def close(self) -> None:
@@ -127,12 +127,12 @@ class Store:
         except exc.SQLAlchemyError as error:
             if _was_interrupted(error):
                 raise KeyboardInterrupt from None
-            if not _is_away(error):
+            if not _is_unavailable(error):
                 raise
-            raise Unreachable(f"database {self.shown}: {_said(error)}") from error
+            raise Unreachable(f"database {self.shown}: {_first_line(error)}") from error
         except self.engine.dialect.loaded_dbapi.Error as error:
-            # Of a connection that is used without SQLAlchemy.
-            raise Unreachable(f"database {self.shown}: {_said(error)}") from error
+            # From a connection that is used without SQLAlchemy.
+            raise Unreachable(f"database {self.shown}: {_first_line(error)}") from error
 
     def _notice_disconnect(self, context: ExceptionContext) -> None:
         """Give up all connections when one of them ended, or its server isn't the primary any more.
@@ -145,16 +145,16 @@ class Store:
 
     @property
     def shown(self) -> str:
-        """The address for people: a file's path, or a URL without its password."""
+        """The address for messages: a file's path, or a URL without its password."""
         if self.is_sqlite:
             return str(self.url.database)
         return self.url.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
 
 
 def write_nothing(connection: Connection) -> None:
-    """Change a row and change it back. A read-only server, a role without rights or a full disk refuse that, too.
+    """Change a row and change it back, which a read-only server, a role without rights or a full disk refuse.
 
-    SQLite doesn't write a row that stays as it is: so there are two statements.
+    Two statements, because SQLite doesn't write a row that stays the same.
     """
     connection.execute(_CHANGE, {"by": 1})
     connection.execute(_CHANGE, {"by": -1})
@@ -164,22 +164,22 @@ _CHANGE = text("UPDATE tick SET number = number + :by")
 
 
 def insert_or(connection: Connection, table: Table, values: Any) -> Any:
-    """An INSERT in the database's own dialect, to be followed by `on_conflict_do_nothing` or `…_do_update`."""
+    """Return an INSERT of the database's dialect, which has `on_conflict_do_nothing` and `on_conflict_do_update`."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table).values(values)
-    from sqlalchemy.dialects import postgresql  # 18 ms that SQLite's users needn't wait for
+    from sqlalchemy.dialects import postgresql  # imported late: it takes 18 ms
 
     return postgresql.insert(table).values(values)
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> int:
-    """Insert the rows that break no unique rule; returns how many those were."""
+    """Insert the rows that violate no unique constraint. Returns how many."""
     # Without the option SQLAlchemy forgets the count of an INSERT on Postgres (-1).
     statement = insert_or(connection, table, rows).on_conflict_do_nothing()
     return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
 
-def _parsed(url: str) -> URL:
+def _parse_url(url: str) -> URL:
     try:
         return make_url(url)
     except (exc.ArgumentError, ValueError):
@@ -219,13 +219,13 @@ def _sqlite_engine(url: URL, pool_size: int) -> Engine:
         max_overflow=4,
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
     )
-    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "checkout", _refuse_lost_file)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _prepare_sqlite(connection: Any, record: Any) -> None:
+def _set_up_sqlite(connection: Any, record: Any) -> None:
     # The driver must not begin transactions by itself: we begin them, immediate where we write.
     connection.isolation_level = None
     cursor = connection.cursor()
@@ -239,7 +239,7 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 
 
 def _refuse_lost_file(_connection: Any, record: Any, _proxy: Any) -> None:
-    """Whoever removed or replaced the file meant another one: what went on into the old one would be lost to all."""
+    """Refuse a connection to a file that was removed or replaced: what it writes would be lost."""
     file, opened = record.info["file"]
     if opened is not None and _identity(file) != opened:
         raise exc.DisconnectionError(f"{file} was removed or replaced")
@@ -247,10 +247,10 @@ def _refuse_lost_file(_connection: Any, record: Any, _proxy: Any) -> None:
 
 def _identity(file: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(file)
+        status = os.stat(file)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -258,15 +258,15 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _is_away(error: exc.SQLAlchemyError) -> bool:
-    """Whether this is the database's trouble and not a mistake in what was asked of it."""
+def _is_unavailable(error: exc.SQLAlchemyError) -> bool:
+    """Return whether the database is at fault, not the statement."""
     if isinstance(error, exc.IntegrityError | exc.ProgrammingError | exc.DataError):
-        return _is_theirs(error)
+        return _is_broken_setup(error)
     return isinstance(error, exc.DatabaseError | exc.InterfaceError | exc.TimeoutError)
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether this only came of Ctrl-C: a connection that was interrupted in the middle can't be tidied up."""
+    """Return whether Ctrl-C caused this error: an interrupted connection can't be cleaned up."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
@@ -275,18 +275,18 @@ def _was_interrupted(error: BaseException | None) -> bool:
 
 
 def _is_disconnect(error: BaseException) -> bool:
-    """Whether Postgres refused because this server takes no writes any more, or because it ends the connection."""
+    """Return whether this Postgres server no longer takes writes, or ended the connection."""
     state = getattr(error, "sqlstate", None) or ""
     return state in (READ_ONLY, "57P01", "57P02", "57P03") or state.startswith("08")
 
 
 def _is_collision(error: BaseException | None) -> bool:
-    """Whether Postgres gave this transaction up in favour of another (deadlock, serialization failure)."""
+    """Return whether Postgres ended this transaction in favour of another (deadlock, serialization failure)."""
     return _sqlstate(error) in ("40P01", "40001")
 
 
-def _is_theirs(error: BaseException) -> bool:
-    """Whether the database is not as it has to be: its role may not do this, or a table or its schema is gone."""
+def _is_broken_setup(error: BaseException) -> bool:
+    """Return whether the role lacks a right, or a table or its schema is missing."""
     return _sqlstate(error) in ("42501", "42P01", "3F000")
 
 
@@ -294,8 +294,8 @@ def _sqlstate(error: BaseException | None) -> str | None:
     return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
-def _said(error: Exception) -> str:
-    """The driver's own first line, without SQL and parameters (which may hold somebody's text)."""
+def _first_line(error: Exception) -> str:
+    """Return the first line of the driver's message, without SQL and parameters, which may hold private text."""
     cause = getattr(error, "orig", None) or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     return (lines[0] if lines else type(cause).__name__)[:300]

@@ -1,4 +1,4 @@
-"""What a database is, without changing it: engine, version, size, rows."""
+"""Describe a database without changing it: engine, version, size, rows."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from alertctl.db.engine import Store
 from alertctl.db.migrate import HEAD, version_in
 
 MANY = 1_000_000
-"""Rows beyond which they are estimated: counting ten millions takes seconds."""
+"""Tables with more rows are estimated: counting ten millions takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """How many rows a table has; not `exact`: about so many."""
+class RowCount:
+    """The number of a table's rows; an estimate unless `exact`."""
 
     table: str
     count: int
@@ -30,15 +30,15 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """A database as it was found. `version` is None without tables; `size` is in bytes, its journal included."""
+class DatabaseInfo:
+    """A database's properties. `version` is None without tables; `size` is in bytes and includes the journal."""
 
     engine: str
     version: str | None
     known: str
     size: int
     details: dict[str, str]
-    rows: tuple[Rows, ...]
+    rows: tuple[RowCount, ...]
 
     @property
     def state(self) -> str:
@@ -49,25 +49,25 @@ class Survey:
 
 
 def file_of(url: str) -> Path | None:
-    """The file of an SQLite database, which may not be there; None for a server's."""
+    """Return the file of an SQLite database, which may not exist; None for a server's database."""
     parsed = make_url(url)
     return Path(parsed.database).expanduser() if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
 
-def survey(store: Store) -> Survey:
-    """Look, within seconds whatever the size. Raises Unreachable."""
+def read_info(store: Store) -> DatabaseInfo:
+    """Read a database's properties, within seconds whatever its size. Raises Unreachable."""
     with store.reading() as connection:
-        look = _sqlite if store.is_sqlite else _postgres
-        engine, size, details = look(connection)
+        describe = _sqlite if store.is_sqlite else _postgres
+        engine, size, details = describe(connection)
         version = version_in(connection)
-        rows = tuple(_rows(connection)) if version is not None else ()
-    return Survey(engine, version, HEAD, size, details, rows)
+        rows = tuple(_count_rows(connection)) if version is not None else ()
+    return DatabaseInfo(engine, version, HEAD, size, details, rows)
 
 
 def _sqlite(connection: Connection) -> tuple[str, int, dict[str, str]]:
     (version,) = connection.execute(text("SELECT sqlite_version()")).one()
     (file,) = connection.execute(text("SELECT file FROM pragma_database_list WHERE name = 'main'")).one()
-    size = sum(os.path.getsize(each) for each in (file, f"{file}-wal") if os.path.exists(each))
+    size = sum(os.path.getsize(path) for path in (file, f"{file}-wal") if os.path.exists(path))
     names = ("journal_mode", "page_size", "freelist_count")
     details = {name: str(connection.exec_driver_sql(f"PRAGMA {name}").scalar()) for name in names}
     return f"SQLite {version}", size, details
@@ -81,18 +81,18 @@ def _postgres(connection: Connection) -> tuple[str, int, dict[str, str]]:
     return f"PostgreSQL {version}", int(size), details
 
 
-def _rows(connection: Connection) -> Iterator[Rows]:
-    """An older database may not have all of them."""
-    there = set(inspect(connection).get_table_names())
+def _count_rows(connection: Connection) -> Iterator[RowCount]:
+    """Yield the row count of each table; an older database may not have all of them."""
+    existing = set(inspect(connection).get_table_names())
     for table in TABLES:
-        if table.name in there:
-            about = _about(connection, table)
-            exact = about <= MANY
-            yield Rows(table.name, count(connection, table) if exact else about, exact)
+        if table.name in existing:
+            estimate = _estimate_rows(connection, table)
+            exact = estimate <= MANY
+            yield RowCount(table.name, count(connection, table) if exact else estimate, exact)
 
 
-def _about(connection: Connection, table: Table) -> int:
-    """An estimate that costs nothing: by SQLite's row numbers (prune takes the oldest) or Postgres's statistics."""
+def _estimate_rows(connection: Connection, table: Table) -> int:
+    """Estimate a table's rows cheaply: by SQLite's row numbers (prune deletes the oldest) or Postgres's statistics."""
     sqlite = f'SELECT max(rowid) - min(rowid) + 1 FROM "{table.name}"'
     postgres = "SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(:name)"
     name: dict[str, Any] = {} if connection.dialect.name == "sqlite" else {"name": f'"{table.name}"'}

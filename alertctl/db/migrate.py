@@ -1,4 +1,4 @@
-"""Migrations: Alembic inside the package, run by itself, safe for many processes that start at once."""
+"""Run the migrations (Alembic, inside the package), safely when many processes start at once."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from alertctl.db.engine import BUSY_SECONDS, Store
 from alertctl.errors import ConfigError
 
 HEAD = "0005"
-"""The newest migration. A constant, so that an up-to-date database costs no import of Alembic (0.4 s)."""
+"""The newest migration. A constant, so that an up-to-date database needs no import of Alembic (0.4 s)."""
 LOCK = 0x616C_7274
 """Key of the Postgres advisory lock under which one process at a time migrates ("alrt")."""
 
 
 def current_version(store: Store) -> str | None:
-    """The database's version, None for an empty one. Raises Unreachable."""
+    """Return the database's version, None for an empty one. Raises Unreachable."""
     with store.reading() as connection:
         return version_in(connection)
 
@@ -30,7 +30,7 @@ def upgrade(store: Store) -> None:
     """Bring the database to HEAD. Raises Unreachable, or ConfigError when it belongs to a newer alertctl."""
     if _is_current(store):
         return
-    # A migration takes longer than a writer waits for SQLite's lock: meanwhile the others wait for their turn.
+    # A migration takes longer than a writer waits for SQLite's lock, so other writers wait for their turn.
     with store.turn():
         if _is_current(store):
             return
@@ -50,12 +50,12 @@ def _is_current(store: Store) -> bool:
 def _migrate(store: Store) -> None:
     with _migrating(store) as connection:
         if not store.is_sqlite:
-            # An index over millions of rows takes minutes, and so does waiting for whoever builds it.
-            connection.connection.driver_connection.patience = math.inf  # type: ignore[union-attr]
+            # An index over millions of rows takes minutes, and so does waiting for another process that builds it.
+            connection.connection.driver_connection.answer_timeout = math.inf  # type: ignore[union-attr]
             connection.detach()
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
-        # Somebody else may have migrated while we waited for the lock.
+        # Another process may have migrated while this one waited for the lock.
         present = version_in(connection)
         if present != HEAD:
             _refuse_newer(store, present)
@@ -67,9 +67,9 @@ def _migrate(store: Store) -> None:
 
 @contextmanager
 def _migrating(store: Store) -> Iterator[Connection]:
-    """A write transaction; on SQLite without foreign keys, because to replace a table there is to delete its rows.
+    """Open a write transaction, on SQLite without foreign keys: there, replacing a table deletes its rows.
 
-    They can only be switched off before BEGIN. The connection is closed at the end, so nobody else gets it.
+    Foreign keys can only be switched off before BEGIN. The connection is closed at the end, not reused.
     """
     with store.map_driver_errors(), store.engine.connect() as plain:
         connection = plain.execution_options(alertctl_writes=True)
@@ -81,7 +81,7 @@ def _migrating(store: Store) -> Iterator[Connection]:
 
 
 def _refuse_orphans(store: Store, connection: Connection) -> None:
-    """Raises ConfigError for rows without a parent; the transaction is rolled back then."""
+    """Raise ConfigError for rows without a parent, which rolls back the transaction."""
     orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all() if store.is_sqlite else []
     if orphans:
         table, row, parent, _ = orphans[0]
@@ -91,11 +91,11 @@ def _refuse_orphans(store: Store, connection: Connection) -> None:
 
 
 def version_in(connection: Connection) -> str | None:
-    """The same on a connection that is open already."""
+    """Return the version of the database of an open connection, None for an empty one."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return None if found is None else str(found)
+    version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if version is None else str(version)
 
 
 def _refuse_newer(store: Store, version: str | None) -> None:
@@ -106,18 +106,18 @@ def _refuse_newer(store: Store, version: str | None) -> None:
 
 
 def _refuse_foreign(store: Store, connection: Connection, version: str | None) -> None:
-    """Without a version of ours, a table that has one of our names is somebody else's."""
+    """Raise ConfigError if another program has a table with one of our names: the database has no version of ours."""
     from alertctl.db.copy import NOT_COPIED, TABLES
 
-    ours = {*NOT_COPIED, *(table.name for table in TABLES)}
-    if version is None and (theirs := ours & set(inspect(connection).get_table_names())):
+    reserved = {*NOT_COPIED, *(table.name for table in TABLES)}
+    if version is None and (taken := reserved & set(inspect(connection).get_table_names())):
         raise ConfigError(
-            [f"DATABASE_URL: {store.shown} has a table {min(theirs)} that is not alertctl's: use a database of its own"]
+            [f"DATABASE_URL: {store.shown} has a table {min(taken)} that is not alertctl's: use a database of its own"]
         )
 
 
 def _refuse_encoding(store: Store, connection: Connection) -> None:
-    """Before its first table: an event with a letter that the database lacks could never be recorded."""
+    """Raise ConfigError unless the encoding is UTF-8: an event with a missing letter could never be recorded."""
     encoding = "UTF8" if store.is_sqlite else connection.execute(text("SHOW server_encoding")).scalar()
     if encoding != "UTF8":
         raise ConfigError(
@@ -126,7 +126,7 @@ def _refuse_encoding(store: Store, connection: Connection) -> None:
 
 
 def _use_wal(store: Store) -> None:
-    # WAL can't be switched on inside a transaction; it is kept in the file. While another process does the same, SQLite
+    # WAL can't be switched on inside a transaction; the file keeps it. While another process switches it on, SQLite
     # refuses at once instead of waiting.
     until = time.monotonic() + BUSY_SECONDS
     with store.map_driver_errors():

@@ -1,4 +1,4 @@
-"""Hearing that another process wrote something: a hint that there may be work, never more. Polling stays the truth."""
+"""Notice that another process wrote something due. This is only a hint: dispatchers also poll."""
 
 from __future__ import annotations
 
@@ -9,33 +9,35 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from alertctl.db.engine import WHO, Store
+from alertctl.db.engine import INSTANCE_OPTION, Store
 from alertctl.errors import Unreachable
 
 log = logging.getLogger("alertctl.db")
 CHANNEL = "alertctl_due"
 LOOK_SECONDS = 0.005
-"""Between two looks at SQLite's version of the data; one costs 10 us of CPU (measured)."""
+"""Seconds between two reads of SQLite's data_version; one costs 10 us of CPU (measured)."""
 LISTEN_SECONDS = 1.0
-"""How long one wait for Postgres's notifications lasts, so that the end of the daemon is noticed."""
+"""Seconds that one wait for Postgres's notifications lasts, so that a stopping daemon is noticed."""
 LONGEST_BACKOFF = 30.0
 
 
 def announce(connection: Connection) -> None:
-    """Tell other daemons that this transaction wrote something that is due; they hear it after its commit.
+    """Notify other daemons after the commit that this transaction wrote something due.
 
-    Postgres delivers it once however often it is said in one transaction. SQLite's readers see that data has changed.
+    Postgres sends equal notifications of one transaction once. On SQLite, readers see that the data has changed.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(_NOTIFY, {"who": connection.get_execution_options().get(WHO, "")})
+        connection.execute(_NOTIFY, {"instance_id": connection.get_execution_options().get(INSTANCE_OPTION, "")})
 
 
-_NOTIFY = text(f"SELECT pg_notify('{CHANNEL}', :who)")
+_NOTIFY = text(f"SELECT pg_notify('{CHANNEL}', :instance_id)")
 
 
 class WakeUps:
-    """A thread that calls `wake` when another process may have left work. On SQLite, where any change is heard of,
-    `is_due` looks whether it was work."""
+    """A thread that calls `wake` when another process may have written something due.
+
+    On SQLite, where any change is noticed, `is_due` checks whether something is due.
+    """
 
     def __init__(self, store: Store, is_due: Callable[[Connection], bool], wake: Callable[[], None]) -> None:
         self._store, self._is_due, self._wake = store, is_due, wake
@@ -61,7 +63,7 @@ class WakeUps:
             except Exception:
                 if self._stopping.is_set():
                     return
-                # A hint isn't worth a daemon; whatever it is, polling goes on.
+                # A missing hint must not end a daemon: polling goes on.
                 log.warning("wake-ups: unexpected; polling goes on, next try in %.0f s", backoff, exc_info=True)
             self._stopping.wait(backoff)
             backoff = min(backoff * 2, LONGEST_BACKOFF)
@@ -83,9 +85,9 @@ class WakeUps:
         disconnects = self._store.disconnects
         with self._store.listening() as raw:
             raw.execute(f"LISTEN {CHANNEL}")
-            # What was said while nobody listened.
+            # Something may have been announced before LISTEN.
             self._wake()
             while not self._stopping.is_set() and self._store.disconnects == disconnects:
-                for heard in raw.notifies(timeout=LISTEN_SECONDS, stop_after=1):
-                    if heard.payload != self._store.who:
+                for notification in raw.notifies(timeout=LISTEN_SECONDS, stop_after=1):
+                    if notification.payload != self._store.instance_id:
                         self._wake()

@@ -23,13 +23,13 @@ SUFFIX = "-lock"
 QUEUE_SECONDS = 300.0
 """How long a writer waits for its turn at most, while others get theirs: without CPU time a turn lasts a second."""
 STUCK_SECONDS = 60.0
-"""How long it waits while nobody gets through: a process that holds the lock file was stopped, but not ended."""
+"""How long it waits while no writer gets through: the process that holds the lock file may be suspended."""
 STILL_STUCK_SECONDS = 1.0
 """How long it waits the next time, when it has waited in vain."""
 
 
 class WriteQueue:
-    """The queue as one Store sees it. A writer that isn't served in time goes on without a turn."""
+    """The queue as one Store sees it. A writer that waits too long goes on without a turn."""
 
     def __init__(self, longest: float = QUEUE_SECONDS, stuck: float = STUCK_SECONDS) -> None:
         self._longest, self._stuck = longest, stuck
@@ -57,7 +57,7 @@ class WriteQueue:
                 _release(handle)
 
     def _wait(self, path: str) -> int | None:
-        """The descriptor of the locked file, or None when it can't be had."""
+        """Return the descriptor of the locked file, or None if it can't be locked."""
         try:
             handle = _open(path)
         except OSError:
@@ -84,7 +84,7 @@ def _open(path: str) -> int:
 
 
 def _share(handle: int, database: os.stat_result) -> None:
-    """Whoever may write to the database may lock the file. SQLite does the same with the -wal file."""
+    """Let everyone who may write to the database lock the file, as SQLite does with the -wal file."""
     writers = database.st_mode & 0o222
     os.fchmod(handle, writers | writers << 1)
     if os.geteuid() == 0:
@@ -100,10 +100,10 @@ def _try_lock(handle: int) -> bool:
 
 
 def _wait_for_lock(handle: int, longest: float, stuck: float) -> bool:
-    """Whether the lock was had: within `longest` seconds, and without `stuck` seconds in which nobody got through.
+    """Wait for the lock, `longest` seconds at most, or until no writer got through for `stuck` seconds.
 
-    flock knows no timeout, and trying again and again would not be fair: so a thread waits. If it waits in vain, it
-    closes the descriptor as soon as it can.
+    Returns whether it was locked. flock has no timeout, and repeated tries would not be fair: so a thread waits. If it
+    waits in vain, it closes the descriptor as soon as it can.
     """
     locked: Future[None] = Future()
     threading.Thread(target=_lock, args=(handle, locked), name="alertctl-write-queue", daemon=True).start()
@@ -116,7 +116,7 @@ def _wait_for_lock(handle: int, longest: float, stuck: float) -> bool:
                 return True
             except TimeoutError:
                 if time.monotonic() >= until or _progress(handle) == progress:
-                    # It may have come this moment.
+                    # It may have been locked at this moment.
                     return not locked.cancel()
     except KeyboardInterrupt:
         if not locked.cancel():
@@ -125,7 +125,7 @@ def _wait_for_lock(handle: int, longest: float, stuck: float) -> bool:
 
 
 def _show_progress(handle: int) -> None:
-    """Let those who wait see that a writer got through: by the lock file's time of change."""
+    """Show waiting writers that one got through, by the lock file's modification time."""
     with suppress(OSError):
         os.utime(handle)
 

@@ -1,4 +1,4 @@
-"""The one thread through which a daemon writes: it commits whatever has gathered (group commit)."""
+"""The thread through which a daemon writes. It commits all waiting work together (group commit)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ T = TypeVar("T")
 Work = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 """Returns one outcome for each item, in order; an exception is raised to the caller of that item alone."""
 GATHER = 500
-"""Items at most in one transaction: bounds how long an early one waits for its commit."""
+"""Items in one transaction at most: bounds how long the first of them waits for its commit."""
 CHECK_SECONDS = 3.0
-"""How long a commit may take before the database counts as not taking writes."""
+"""Seconds that a commit may take before the database counts as not taking writes."""
 
 
 @dataclass(slots=True)
@@ -37,10 +37,10 @@ class _Job:
 
 
 class Writer:
-    """Takes work from many threads and does it in few transactions, each job answered after its commit.
+    """Does the work of many threads in few transactions, and answers each job after its commit.
 
-    A job that raises takes nobody with it: the transaction is rolled back and its jobs are done again one by one.
-    So a job must be a function of its connection and its item only.
+    If a job raises, the transaction is rolled back and its jobs run again one by one, so that the others succeed. So a
+    job must depend on its connection and its item only.
     """
 
     def __init__(self, store: Store) -> None:
@@ -56,22 +56,22 @@ class Writer:
     def submit_later(self, work: Work, item: Any) -> Future[Any]:
         """Do `work(connection, items)[i]` together with others of the same `work`; the future ends after the commit."""
         future: Future[Any] = Future()
-        self._take(_Job(work, item, future))
+        self._add(_Job(work, item, future))
         return future
 
     async def submit_soon(self, work: Work, item: Any) -> Any:
-        """The same for a coroutine. All that one commit answers wakes its event loop once, not once each.
+        """Do the same for a coroutine. A commit wakes the event loop once for all its answers.
 
-        A caller that goes away doesn't take the work back.
+        Cancelling the caller doesn't cancel the work.
         """
         from asyncio import get_running_loop
 
         loop = get_running_loop()
         future = loop.create_future()
-        self._take(_Job(work, item, future, loop))
+        self._add(_Job(work, item, future, loop))
         return await future
 
-    def _take(self, job: _Job) -> None:
+    def _add(self, job: _Job) -> None:
         with self._changed:
             if self._closed:
                 raise Unreachable("the daemon is stopping")
@@ -79,16 +79,16 @@ class Writer:
             self._changed.notify()
 
     def submit(self, work: Work, item: Any) -> Any:
-        """The same, waiting for the commit. Raises what `work` raised, or Unreachable."""
+        """Do the same and wait for the commit. Raises what `work` raised, or Unreachable."""
         return self.submit_later(work, item).result()
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` alone among the others of its transaction. Raises what it raised, or Unreachable."""
-        result: T = self.submit(_each, work)
+        """Run `work` in a transaction that it may share with other work. Raises what it raised, or Unreachable."""
+        result: T = self.submit(_call_each, work)
         return result
 
     def check(self) -> None:
-        """Prove that this writer's commits get through. Raises Unreachable, after `CHECK_SECONDS` at the latest."""
+        """Prove that this writer can commit. Raises Unreachable after `CHECK_SECONDS` at the latest."""
         future = self.submit_later(_check, None)
         try:
             future.result(CHECK_SECONDS)
@@ -97,7 +97,7 @@ class Writer:
             raise Unreachable(f"database {self._store.shown}: no commit within {CHECK_SECONDS:.0f} s") from None
 
     def close(self) -> None:
-        """Finish what was handed in, then end the thread."""
+        """Finish the submitted work, then end the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -110,67 +110,67 @@ class Writer:
                 gathered, self._waiting = self._waiting[:GATHER], self._waiting[GATHER:]
                 if not gathered:
                     return
-            # From here on a job can't be cancelled any more: its future will surely be answered.
+            # From here on a job can't be cancelled, so its future will be answered.
             jobs = [job for job in gathered if job.loop or job.future.set_running_or_notify_cancel()]
             if jobs:
-                self._settle(jobs)
+                self._run_jobs(jobs)
 
-    def _settle(self, jobs: list[_Job]) -> None:
+    def _run_jobs(self, jobs: list[_Job]) -> None:
         try:
-            results = self._store.write(lambda connection: _done(connection, jobs))
+            results = self._store.write(lambda connection: _run_work(connection, jobs))
         except BaseException as error:
-            self._settle_apart(jobs, error)
+            self._run_one_by_one(jobs, error)
             return
         self.commits += 1
-        _answer(jobs, results)
+        _resolve_jobs(jobs, results)
 
-    def _settle_apart(self, jobs: list[_Job], error: BaseException) -> None:
-        # A database that is away is away for all of them: don't ask it once more for each.
+    def _run_one_by_one(self, jobs: list[_Job], error: BaseException) -> None:
+        # An unreachable database is so for all of them: don't try it again for each.
         if len(jobs) == 1 or isinstance(error, Unreachable):
-            _answer(jobs, [error] * len(jobs))
+            _resolve_jobs(jobs, [error] * len(jobs))
             return
         for job in jobs:
-            self._settle([job])
+            self._run_jobs([job])
 
 
-def _answer(jobs: Sequence[_Job], outcomes: Sequence[Any]) -> None:
-    """Tell each job's future; those of an event loop together, on its own thread."""
+def _resolve_jobs(jobs: Sequence[_Job], outcomes: Sequence[Any]) -> None:
+    """Resolve each job's future; those of an event loop together, on its own thread."""
     looped: dict[AbstractEventLoop, list[tuple[Any, Any]]] = {}
     for job, outcome in zip(jobs, outcomes, strict=True):
         if job.loop is None:
-            _settle_future(job.future, outcome)
+            _resolve(job.future, outcome)
         else:
             looped.setdefault(job.loop, []).append((job.future, outcome))
     for loop, pairs in looped.items():
-        # A loop that is closed has nobody left who waits.
+        # Nobody waits any more on a closed loop.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(_settle_futures, pairs)
+            loop.call_soon_threadsafe(_resolve_all, pairs)
 
 
-def _settle_futures(pairs: Sequence[tuple[Any, Any]]) -> None:
+def _resolve_all(pairs: Sequence[tuple[Any, Any]]) -> None:
     for future, outcome in pairs:
         if not future.done():
-            _settle_future(future, outcome)
+            _resolve(future, outcome)
 
 
-def _settle_future(future: Any, outcome: Any) -> None:
+def _resolve(future: Any, outcome: Any) -> None:
     if isinstance(outcome, BaseException):
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
 
 
-def _each(connection: Connection, items: Sequence[Callable[[Connection], Any]]) -> list[Any]:
+def _call_each(connection: Connection, items: Sequence[Callable[[Connection], Any]]) -> list[Any]:
     return [work(connection) for work in items]
 
 
 def _check(connection: Connection, items: Sequence[None]) -> Sequence[None]:
-    """One write, however many ask at once."""
+    """Write once, however many callers check at the same time."""
     write_nothing(connection)
     return items
 
 
-def _done(connection: Connection, jobs: Sequence[_Job]) -> list[Any]:
+def _run_work(connection: Connection, jobs: Sequence[_Job]) -> list[Any]:
     results: list[Any] = []
     for work, group in groupby(jobs, key=lambda job: job.work):
         items = [job.item for job in group]

@@ -1,24 +1,25 @@
-"""The delivery log's readers: pages of it, one delivery's whole story, what changes, and the log in numbers."""
+"""Read the delivery log: pages, one delivery in detail, changes, statistics, and the state of the queue."""
 
 from alertctl.delivery_log.detail import detail, find_id, items_of, rendered
-from alertctl.delivery_log.follow import changes, position, the_position
-from alertctl.delivery_log.pagination import page, the_cursor
-from alertctl.delivery_log.stats import Queue, last_success, paused, queue, stats, status_report
+from alertctl.delivery_log.follow import changes, parse_position, position
+from alertctl.delivery_log.pagination import page, parse_cursor
+from alertctl.delivery_log.queue_status import QueueStatus, last_success, paused, queue_status, status_report
+from alertctl.delivery_log.stats import stats
 
 __all__ = [
-    "Queue",
+    "QueueStatus",
     "changes",
     "detail",
     "find_id",
     "items_of",
     "last_success",
     "page",
+    "parse_cursor",
+    "parse_position",
     "paused",
     "position",
-    "queue",
+    "queue_status",
     "rendered",
     "stats",
     "status_report",
-    "the_cursor",
-    "the_position",
 ]

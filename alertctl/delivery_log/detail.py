@@ -1,4 +1,4 @@
-"""One delivery's whole story, and names for ids."""
+"""Read one delivery in detail, find it by a part of its id, and render its message."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from alertctl.channels.base import Channel, OutgoingMessage
-from alertctl.delivery_log.tables import ITEM, attempt, delivery, event, facts, item, users
+from alertctl.delivery_log.tables import ITEM, attempt, build_item, delivery, event, item_fields, users
 from alertctl.errors import NotFound, Reason
 from alertctl.events import restore
 from alertctl.models import ID_LENGTH
 from alertctl.schemas import AttemptItem, DeliveryDetail, DeliveryItem, EventSummary, Rendered
 
-OTHERS = 100
-"""Other deliveries of the same event that a story names at most; the log has them all."""
-TAIL = 8
-"""An id's last characters, by which tables show it."""
-_ATTEMPT = tuple(one.name for one in fields(AttemptItem))
+MAX_OTHERS = 100
+"""Other deliveries of the same event that the detail lists at most; the log has them all."""
+SHORT_ID_LENGTH = 8
+"""The length of a short id: the last characters of an id, which tables show."""
+_ATTEMPT = tuple(field.name for field in fields(AttemptItem))
 
 
 def items_of(connection: Connection, event_ids: Sequence[str]) -> dict[str, list[DeliveryItem]]:
-    """The deliveries of some events, in the order in which they were routed."""
-    found: dict[str, list[DeliveryItem]] = defaultdict(list)
+    """Return the deliveries of some events, in the order in which they were routed."""
+    items: dict[str, list[DeliveryItem]] = defaultdict(list)
     rows = select(*ITEM).where(delivery.c.event_id.in_(event_ids)).order_by(delivery.c.id)
     for row in connection.execute(rows):
-        found[row.event_id].append(item(row))
-    return found
+        items[row.event_id].append(build_item(row))
+    return items
 
 
 def find_id(connection: Connection, part: str) -> str:
-    """The one delivery whose id has this part. Raises NotFound when there is none, or more than one."""
-    word = part.strip().lower()
-    if not word or len(word) > ID_LENGTH or set(word) - set("0123456789abcdef-"):
+    """Return the id of the only delivery whose id has this part. Raises NotFound if there is none, or more than one."""
+    id_part = part.strip().lower()
+    if not id_part or len(id_part) > ID_LENGTH or set(id_part) - set("0123456789abcdef-"):
         raise NotFound(f"{part[:60]!r} is not an id or a part of one (letters a-f, digits, dashes)")
-    for condition in _fitting(word):
+    for condition in _id_conditions(id_part):
         ids = connection.execute(select(delivery.c.id).where(condition).limit(3)).scalars().all()
         if len(ids) == 1:
             return str(ids[0])
@@ -47,33 +47,41 @@ def find_id(connection: Connection, part: str) -> str:
     raise NotFound(f"no delivery has an id with {part!r} in it")
 
 
-def _fitting(word: str) -> list[ColumnElement[bool]]:
-    """What an id may look like, the cheapest first; only the last one has no index and reads them all."""
-    whole, begins = delivery.c.id == word, and_(delivery.c.id >= word, delivery.c.id < f"{word}g")
-    if len(word) == ID_LENGTH:
-        return [whole]
-    ends = [func.substr(delivery.c.id, ID_LENGTH - TAIL + 1) == word] if len(word) == TAIL else []
-    return [*ends, begins, delivery.c.id.contains(word)]
+def _id_conditions(id_part: str) -> list[ColumnElement[bool]]:
+    """Return the ways to match a part of an id, the cheapest first. The last has no index and reads all rows."""
+    is_id, begins_with = delivery.c.id == id_part, and_(delivery.c.id >= id_part, delivery.c.id < f"{id_part}g")
+    if len(id_part) == ID_LENGTH:
+        return [is_id]
+    ends_with = (
+        [func.substr(delivery.c.id, ID_LENGTH - SHORT_ID_LENGTH + 1) == id_part]
+        if len(id_part) == SHORT_ID_LENGTH
+        else []
+    )
+    return [*ends_with, begins_with, delivery.c.id.contains(id_part)]
 
 
 def detail(connection: Connection, id_part: str) -> DeliveryDetail:
-    """One delivery with its event, every attempt, and the event's other deliveries. Raises NotFound."""
-    one = find_id(connection, id_part)
-    whole = select(*ITEM, delivery.c.rule, func.coalesce(users.c.email, users.c.id).label("user"))
-    found = connection.execute(
-        whole.select_from(delivery).outerjoin(users, users.c.id == delivery.c.user_id).where(delivery.c.id == one)
+    """Return a delivery with its event, every attempt, and the event's other deliveries. Raises NotFound."""
+    delivery_id = find_id(connection, id_part)
+    columns = select(*ITEM, delivery.c.rule, func.coalesce(users.c.email, users.c.id).label("user"))
+    row = connection.execute(
+        columns.select_from(delivery)
+        .outerjoin(users, users.c.id == delivery.c.user_id)
+        .where(delivery.c.id == delivery_id)
     ).one()
-    tries = connection.execute(select(attempt).where(attempt.c.delivery_id == one).order_by(attempt.c.number))
-    around = select(*ITEM).where(delivery.c.event_id == found.event_id, delivery.c.id != one)
+    attempts = connection.execute(
+        select(attempt).where(attempt.c.delivery_id == delivery_id).order_by(attempt.c.number)
+    )
+    others = select(*ITEM).where(delivery.c.event_id == row.event_id, delivery.c.id != delivery_id)
     return DeliveryDetail(
-        **facts(found),
-        event=_summary(connection, found.event_id),
-        attempt_log=[AttemptItem(**{name: row._mapping[name] for name in _ATTEMPT}) for row in tries],
-        others=[item(row) for row in connection.execute(around.order_by(delivery.c.id).limit(OTHERS))],
+        **item_fields(row),
+        event=_event_summary(connection, row.event_id),
+        attempt_log=[AttemptItem(**{name: row._mapping[name] for name in _ATTEMPT}) for row in attempts],
+        others=[build_item(row) for row in connection.execute(others.order_by(delivery.c.id).limit(MAX_OTHERS))],
     )
 
 
-def _summary(connection: Connection, event_id: str) -> EventSummary:
+def _event_summary(connection: Connection, event_id: str) -> EventSummary:
     row = connection.execute(select(event).where(event.c.id == event_id)).one()
     content = restore(row)
     return EventSummary(
@@ -92,13 +100,13 @@ def _summary(connection: Connection, event_id: str) -> EventSummary:
 
 
 def rendered(connection: Connection, channels: Mapping[str, Channel], id_part: str) -> Rendered:
-    """The message as its channel makes it, with these settings, from what was recorded. Raises NotFound."""
-    one = find_id(connection, id_part)
+    """Render the message again, from what was recorded and with these channels. Raises NotFound."""
+    delivery_id = find_id(connection, id_part)
     columns: tuple[Any, ...] = (delivery.c.event_id, delivery.c.channel, delivery.c.address, delivery.c.rule)
-    held = (delivery.c.status, delivery.c.error, delivery.c.reason)
-    row = connection.execute(select(*columns, *held).where(delivery.c.id == one)).one()
+    state = (delivery.c.status, delivery.c.error, delivery.c.reason)
+    row = connection.execute(select(*columns, *state).where(delivery.c.id == delivery_id)).one()
     content = restore(connection.execute(select(event).where(event.c.id == row.event_id)).one())
-    outgoing = OutgoingMessage(one, row.address, plain=row.reason == Reason.REJECTED)
+    outgoing = OutgoingMessage(delivery_id, row.address, plain=row.reason == Reason.REJECTED)
     return Rendered(
         channel=row.channel,
         to=row.address,

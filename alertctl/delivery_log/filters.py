@@ -1,4 +1,4 @@
-"""From a filter to conditions: which deliveries are meant."""
+"""Turn a log filter into SQL conditions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from alertctl.ids import first_id
 from alertctl.models import Status
 from alertctl.schemas import LogFilter
 
-AHEAD = timedelta(seconds=10)
-"""How far an id may run ahead of its row's time: a process that makes more than 4096 ids a millisecond counts on."""
+ID_LEAD = timedelta(seconds=10)
+"""How far an id's time may be ahead of its row's: making over 4096 ids in a millisecond counts on."""
 COLUMNS = {
     "to": delivery.c.address_key,
     "status": delivery.c.status,
@@ -27,11 +27,11 @@ COLUMNS = {
     "event_id": delivery.c.event_id,
     "user": delivery.c.user_id,
 }
-"""The filters that ask for a column's value."""
+"""The filters that compare a column with a value."""
 
 
-def settled(connection: Connection, where: LogFilter) -> LogFilter:
-    """The filter as the tables have it: a user by their id, an address by its key."""
+def normalized(connection: Connection, where: LogFilter) -> LogFilter:
+    """Return the filter with the values that the tables hold: a user's id, an address's key."""
     user, to = where.user, where.to
     if user is not None:
         # A user's email is stored as its key (`users.add_user`).
@@ -40,73 +40,80 @@ def settled(connection: Connection, where: LogFilter) -> LogFilter:
     return replace(where, user=user, to=search_key(to) if to is not None else None)
 
 
-def times(where: LogFilter) -> list[ColumnElement[bool]]:
-    """Ids begin with their time: a range of them is what the indexes know; the row's own time decides."""
-    low, high = span(where)
-    found: list[ColumnElement[bool]] = []
+def time_conditions(where: LogFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions of `since` and `until`.
+
+    Ids begin with their time. The indexes narrow the search by a range of ids; the row's own time decides.
+    """
+    low, high = id_range(where)
+    conditions: list[ColumnElement[bool]] = []
     if where.since is not None:
-        found += [delivery.c.id >= low, delivery.c.created_at >= where.since]
+        conditions += [delivery.c.id >= low, delivery.c.created_at >= where.since]
     if where.until is not None:
-        found += [delivery.c.id < high, delivery.c.created_at < where.until]
-    return found
+        conditions += [delivery.c.id < high, delivery.c.created_at < where.until]
+    return conditions
 
 
-def span(where: LogFilter) -> tuple[str, str]:
-    """The ids that `since` and `until` leave: from the first on, before the second."""
+def id_range(where: LogFilter) -> tuple[str, str]:
+    """Return the ids between `since` and `until`: from the first on, below the second."""
     low = first_id(where.since) if where.since is not None else ""
-    return low, first_id(later(where.until)) if where.until is not None else BEHIND
+    return low, first_id(add_id_lead(where.until)) if where.until is not None else MAX_ID
 
 
-BEHIND = "g"
-"""Behind every id."""
+MAX_ID = "g"
+"""Sorts after every id."""
 
 
-def later(moment: datetime) -> datetime:
-    """The moment whose first id surely stands behind what was made before `moment`."""
+def add_id_lead(moment: datetime) -> datetime:
+    """Return a time whose first id sorts after every id made before `moment`."""
     try:
-        return moment + AHEAD
+        return moment + ID_LEAD
     except OverflowError:
         return moment
 
 
-def unindexed(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The column with a plus sign, so that SQLite takes no index for its sake."""
+def without_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return the column with a plus sign, which keeps SQLite from using an index on it."""
     return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
 
 
-def others(where: LogFilter, *, by_index: bool = True) -> list[ColumnElement[bool]]:
-    """What is neither a value, a time, nor the event's: how it stands, and a text."""
-    found: list[ColumnElement[bool]] = []
+def other_conditions(where: LogFilter, *, by_index: bool = True) -> list[ColumnElement[bool]]:
+    """Return the conditions of `retrying`, `final` and `grep`."""
+    conditions: list[ColumnElement[bool]] = []
     if where.retrying:
-        # As the partial index has it, word for word.
+        # Word for word as in the partial index.
         failed: ColumnElement[str] = literal_column(f"'{Status.FAILED.value}'")
-        status = delivery.c.status if by_index else unindexed(delivery.c.status)
-        found += [status == failed, delivery.c.next_attempt_at.is_not(None)]
+        status = delivery.c.status if by_index else without_index(delivery.c.status)
+        conditions += [status == failed, delivery.c.next_attempt_at.is_not(None)]
     if where.final:
-        found += [delivery.c.next_attempt_at.is_(None)]
-    return found if where.grep is None else [*found, _holds(where.grep)]
+        conditions += [delivery.c.next_attempt_at.is_(None)]
+    return conditions if where.grep is None else [*conditions, _contains(where.grep)]
 
 
-def about(where: LogFilter) -> list[tuple[Column[str], str]]:
-    """The columns of the delivery's event that are asked for, with their values."""
+def event_values(where: LogFilter) -> list[tuple[Column[str], str]]:
+    """Return the columns of the delivery's event that the filter compares, with their values."""
     pairs = ((event.c.feature_flag, where.flag), (event.c.experiment, where.experiment))
     return [(column, value) for column, value in pairs if value is not None]
 
 
-def of_events(where: LogFilter) -> list[ColumnElement[bool]]:
-    """What must hold for a delivery that such an event has."""
-    same = [column == value for column, value in about(where)]
+def event_conditions(where: LogFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions on the delivery's event (`flag`, `experiment`)."""
+    same = [column == value for column, value in event_values(where)]
     return [delivery.c.event_id.in_(select(event.c.id).where(*same))] if same else []
 
 
-def _holds(words: str) -> ColumnElement[bool]:
-    """Anywhere in the event, the address, the error or what a provider said. The one filter that no index serves."""
+def _contains(text: str) -> ColumnElement[bool]:
+    """Search the event, the address, the error and the providers' answers. No index serves this filter."""
 
-    def holds(column: ColumnElement[str]) -> ColumnElement[bool]:
-        return column.icontains(words, autoescape=True)
+    def contains(column: ColumnElement[str]) -> ColumnElement[bool]:
+        return column.icontains(text, autoescape=True)
 
-    said = and_(attempt.c.delivery_id == delivery.c.id, or_(holds(attempt.c.answer), holds(attempt.c.code)))
-    spoken = and_(event.c.id == delivery.c.event_id, holds(event.c.fields))
-    # OFFSET 0 keeps Postgres from reading all events and all attempts once instead of those of each delivery.
-    looked = [select(1).where(one).correlate(delivery).offset(0).exists() for one in (spoken, said)]
-    return or_(holds(delivery.c.address), holds(delivery.c.error), *looked)
+    in_attempts = and_(
+        attempt.c.delivery_id == delivery.c.id, or_(contains(attempt.c.answer), contains(attempt.c.code))
+    )
+    in_event = and_(event.c.id == delivery.c.event_id, contains(event.c.fields))
+    # OFFSET 0 keeps Postgres from reading all events and attempts instead of those of each delivery.
+    subqueries = [
+        select(1).where(condition).correlate(delivery).offset(0).exists() for condition in (in_event, in_attempts)
+    ]
+    return or_(contains(delivery.c.address), contains(delivery.c.error), *subqueries)

@@ -1,7 +1,7 @@
-"""Following the log: what has changed since a position, each state once, none missed.
+"""Follow the log: what has changed since a position, each state once, none missed.
 
-A position is text that only this module reads. It stands either among the changes, or still in the history that a
-follower wanted first (`since`); there it also holds where the changes go on, so that a follower can break off anywhere.
+A position is text that only this module reads. It points into the changes, or into the history that a follower asked
+for first (`since`). There it also holds where the changes begin, so that a follower can stop and resume anywhere.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, and_, or_, select, text
 
-from alertctl.delivery_log.filters import BEHIND, of_events, others, settled, times
-from alertctl.delivery_log.query import Part, behind, grep_end, hidden, ordered
-from alertctl.delivery_log.tables import ITEM, delivery, facts, item, tick
+from alertctl.delivery_log.filters import MAX_ID, event_conditions, normalized, other_conditions, time_conditions
+from alertctl.delivery_log.query import RowRange, end_at, fetch_rows, grep_end, values_without_index
+from alertctl.delivery_log.tables import ITEM, build_item, change_counter, delivery, item_fields
 from alertctl.errors import InvalidEvent
 from alertctl.models import Status
 from alertctl.schemas import DeliveryItem, LogFilter
 
 _POSITION = re.compile(r"([hc])~([0-9]{1,19})~([0-9a-fg-]{0,36})")
-HIGHEST = 2**63 - 1
-"""What a database takes as a number."""
+MAX_BIGINT = 2**63 - 1
+"""The largest number that the databases store."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Position:
-    """In the history: behind the row `id`, of rows whose change is `change` at most. Else behind (`change`, `id`)."""
+    """In the history: after the row `id`, among rows whose change is at most `change`. Else after (`change`, `id`)."""
 
     history: bool
     change: int
@@ -36,27 +36,27 @@ class _Position:
 
 
 def position(connection: Connection, *, history: bool = False) -> str:
-    """Where the log ends now; with `history` at the beginning of what there is already."""
-    return str(_Position(history, _horizon(connection), "" if history else BEHIND))
+    """Return the position at the log's end, or with `history` at its beginning."""
+    return str(_Position(history, _last_settled_change(connection), "" if history else MAX_ID))
 
 
-def the_position(words: str) -> str:
-    """A position as a caller gave it. Raises InvalidEvent."""
-    _read(words)
-    return words
+def parse_position(value: str) -> str:
+    """Return a caller's position unchanged if it is valid. Raises InvalidEvent."""
+    _decode(value)
+    return value
 
 
-def _read(words: str) -> _Position:
-    found = _POSITION.fullmatch(words)
-    if found is None or int(found[2]) > HIGHEST:
+def _decode(value: str) -> _Position:
+    match = _POSITION.fullmatch(value)
+    if match is None or int(match[2]) > MAX_BIGINT:
         raise InvalidEvent("Last-Event-ID", "should be the id of an event of this stream")
-    return _Position(found[1] == "h", int(found[2]), found[3])
+    return _Position(match[1] == "h", int(match[2]), match[3])
 
 
-def _horizon(connection: Connection) -> int:
-    """The last change that surely no open transaction can still precede."""
+def _last_settled_change(connection: Connection) -> int:
+    """Return the last change before which no open transaction can still add another."""
     if connection.dialect.name == "sqlite":
-        return int(connection.execute(select(tick.c.number)).scalar_one())
+        return int(connection.execute(select(change_counter.c.number)).scalar_one())
     return int(connection.execute(_OLDEST_OPEN).scalar_one()) - 1
 
 
@@ -80,52 +80,64 @@ END + (SELECT number FROM tick) FROM now
 """)
 """The number of the oldest transaction that is open in this database, else the next one that will be.
 
-The snapshot's own oldest is of all the server's databases: somebody's long report elsewhere would hold up our
-followers. It has to do where another role works in this database whose transactions we may not see.
+The snapshot's own oldest is of all the server's databases: a long report in another database would hold up our
+followers. It is used only where another role works in this database whose transactions we may not see.
 """
 
 
 def changes(
     connection: Connection, where: LogFilter, after: str, limit: int = 500
 ) -> tuple[list[tuple[str, DeliveryItem]], str]:
-    """Deliveries in the order in which they got the state they are in, each with the position behind it; and the
-    position that all of them were read up to. Fewer than `limit`: that is all for now.
+    """Return deliveries in the order in which they got their present state, each with the position after it, and the
+    position up to which all were read. Fewer than `limit` means that there are no more for now.
 
-    What is being sent is passed over: its verdict is a change of its own. Raises InvalidEvent for a bad position.
+    Deliveries that are being sent are skipped: their result is a change of its own. Raises InvalidEvent for a bad
+    position.
     """
-    start, where = _read(after), settled(connection, where)
-    return _history(connection, where, start, limit) if start.history else _changed(connection, where, start, limit)
+    start, where = _decode(after), normalized(connection, where)
+    return (
+        _read_history(connection, where, start, limit)
+        if start.history
+        else _read_changes(connection, where, start, limit)
+    )
 
 
-def _history(
+def _read_history(
     connection: Connection, where: LogFilter, start: _Position, limit: int
 ) -> tuple[list[tuple[str, DeliveryItem]], str]:
-    part = Part(limit, low=behind(start.id), newest_first=False)
-    end = grep_end(connection, where, part)
-    told = (delivery.c.change <= start.change, delivery.c.status != Status.SENDING.value)
-    rows = ordered(connection, where, ITEM, replace(part, high=behind(end) or BEHIND), told)
-    found = [(str(_Position(True, start.change, row.id)), item(row)) for row in rows]
-    if len(found) == limit:
-        return found, found[-1][0]
-    return found, str(_Position(True, start.change, end) if end else _Position(False, start.change, BEHIND))
+    row_range = RowRange(limit, low=end_at(start.id), newest_first=False)
+    end = grep_end(connection, where, row_range)
+    visible = (delivery.c.change <= start.change, delivery.c.status != Status.SENDING.value)
+    rows = fetch_rows(connection, where, ITEM, replace(row_range, high=end_at(end) or MAX_ID), visible)
+    items = [(str(_Position(True, start.change, row.id)), build_item(row)) for row in rows]
+    if len(items) == limit:
+        return items, items[-1][0]
+    return items, str(_Position(True, start.change, end) if end else _Position(False, start.change, MAX_ID))
 
 
-def _changed(
+def _read_changes(
     connection: Connection, where: LogFilter, start: _Position, limit: int
 ) -> tuple[list[tuple[str, DeliveryItem]], str]:
-    horizon = _horizon(connection)
-    if horizon < start.change:
-        # Not on to the end of a change that a full page broke off in.
+    last_change = _last_settled_change(connection)
+    if last_change < start.change:
+        # A full page ended within a change: stay there, don't skip the rest of that change.
         return [], str(start)
-    new = or_(delivery.c.change > start.change, and_(delivery.c.change == start.change, delivery.c.id > start.id))
-    told = (new, delivery.c.change >= start.change, delivery.c.change <= horizon)
-    wanted = (*hidden(connection, where), *times(where), *others(where), *of_events(where))
-    rows = select(*ITEM, delivery.c.change).where(*told, *wanted, delivery.c.status != Status.SENDING.value)
-    found: list[tuple[str, DeliveryItem]] = []
+    after_start = or_(
+        delivery.c.change > start.change, and_(delivery.c.change == start.change, delivery.c.id > start.id)
+    )
+    in_range = (after_start, delivery.c.change >= start.change, delivery.c.change <= last_change)
+    matching = (
+        *values_without_index(connection, where),
+        *time_conditions(where),
+        *other_conditions(where),
+        *event_conditions(where),
+    )
+    rows = select(*ITEM, delivery.c.change).where(*in_range, *matching, delivery.c.status != Status.SENDING.value)
+    items: list[tuple[str, DeliveryItem]] = []
     for row in connection.execute(rows.order_by(delivery.c.change, delivery.c.id).limit(limit)):
-        known = facts(row)
-        place = _Position(False, known.pop("change"), row.id)
-        found.append((str(place), DeliveryItem(**known)))
-    if len(found) == limit:
-        return found, found[-1][0]
-    return found, str(_Position(False, horizon, BEHIND))
+        fields = item_fields(row)
+        row_position = _Position(False, fields.pop("change"), row.id)
+        items.append((str(row_position), DeliveryItem(**fields)))
+    if len(items) == limit:
+        return items, items[-1][0]
+    return items, str(_Position(False, last_change, MAX_ID))

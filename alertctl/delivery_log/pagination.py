@@ -1,4 +1,4 @@
-"""Pages of the log, and how many deliveries there are."""
+"""Read pages of the log, and count the deliveries that match a filter."""
 
 from __future__ import annotations
 
@@ -6,17 +6,29 @@ from dataclasses import replace
 
 from sqlalchemy import ColumnElement, Connection, func, literal, select
 
-from alertctl.delivery_log.filters import about, later, of_events, others, settled, span, times
-from alertctl.delivery_log.query import Part, counting, grep_end, hidden, ordered
-from alertctl.delivery_log.tables import ITEM, delivery, item, tally
+from alertctl.delivery_log.filters import (
+    add_id_lead,
+    event_conditions,
+    event_values,
+    id_range,
+    normalized,
+    other_conditions,
+    time_conditions,
+)
+from alertctl.delivery_log.query import RowRange, fetch_rows, grep_end, value_conditions, values_without_index
+from alertctl.delivery_log.tables import ITEM, build_item, delivery, delivery_count
 from alertctl.errors import InvalidEvent
 from alertctl.ids import first_id
 from alertctl.schemas import LogFilter, Page
 
-DEEPEST = 10**9
-"""The last row that a page number reaches; a cursor goes on."""
-COUNTED = {"event_type": tally.c.event_type, "channel": tally.c.channel, "status": tally.c.status}
-"""The filters, alone or together, whose count is kept (migration 0002)."""
+MAX_OFFSET = 10**9
+"""The last row that a page number reaches; a cursor reaches further."""
+COUNTED_COLUMNS = {
+    "event_type": delivery_count.c.event_type,
+    "channel": delivery_count.c.channel,
+    "status": delivery_count.c.status,
+}
+"""The filters, alone or together, whose count the database keeps (migration 0002)."""
 
 
 def page(
@@ -28,69 +40,72 @@ def page(
     cursor: str | None = None,
     count: bool = True,
 ) -> Page:
-    """Newest first, in a stable order. `cursor` (a page's `next_cursor`) costs the same at any depth and wins.
+    """Return a page, newest first, in a stable order.
 
-    `total` is None without `count` (whoever walks along needn't count each time), and with `grep` where it would be
-    looked for in more than `ordered.GREP_ROWS`. So many a page looks through at most: with `grep` it may have fewer
-    rows than `limit` though there is a next one.
+    `cursor` (a page's `next_cursor`) costs the same at any depth and takes precedence over `page`. `total` is None
+    without `count`, and with `grep` when more than `query.GREP_ROWS` rows would have to be searched. A page searches
+    that many at most: with `grep` it may have fewer rows than `limit` although there is a next page.
     """
     if where.grep is not None and page != 1:
         raise InvalidEvent("page", "should be 1 with grep: next_cursor goes on")
-    where = settled(connection, where)
-    # A page number begins at an offset, a cursor at an id: only the second costs the same everywhere.
-    part = Part(limit + 1, high=cursor) if cursor else Part(limit + 1, min((page - 1) * limit, DEEPEST))
-    end = grep_end(connection, where, part)
-    rows = ordered(connection, where, ITEM, replace(part, low=end))
+    where = normalized(connection, where)
+    # A page number is an offset, a cursor an id: only the cursor costs the same everywhere.
+    row_range = RowRange(limit + 1, high=cursor) if cursor else RowRange(limit + 1, min((page - 1) * limit, MAX_OFFSET))
+    searched_to = grep_end(connection, where, row_range)
+    rows = fetch_rows(connection, where, ITEM, replace(row_range, low=searched_to))
     return Page(
-        items=[item(row) for row in rows[:limit]],
+        items=[build_item(row) for row in rows[:limit]],
         total=total(connection, where) if count else None,
         page=page,
         limit=limit,
-        next_cursor=rows[limit - 1].id if len(rows) > limit else end or None,
+        next_cursor=rows[limit - 1].id if len(rows) > limit else searched_to or None,
     )
 
 
 def total(connection: Connection, where: LogFilter) -> int | None:
-    """How many deliveries fit a settled filter, exactly: from the kept counts where they can tell, else counted along
-    an index. None with `grep` in a log so long that no page looks through all of it."""
-    given = where.conditions().keys()
-    if grep_end(connection, where, Part(1)):
+    """Return how many deliveries match a normalized filter: from the kept counts if possible, else counted by index.
+
+    None with `grep` in a log so long that no page searches all of it.
+    """
+    filters = where.conditions().keys()
+    if grep_end(connection, where, RowRange(1)):
         return None
-    if given - {"final"} <= COUNTED.keys():
-        return int(connection.execute(select(_kept(where) - _waiting(connection, where))).scalar_one())
-    # The events that it is about leave fewer rows than any index on the deliveries' own columns.
-    values = hidden(connection, where) if about(where) else counting(connection, where)
-    same = [*values, *others(where), *of_events(where)]
+    if filters - {"final"} <= COUNTED_COLUMNS.keys():
+        return int(connection.execute(select(_kept_count(where) - _waiting_count(connection, where))).scalar_one())
+    # A condition on the event leaves fewer rows than any index on the delivery's own columns.
+    values = values_without_index(connection, where) if event_values(where) else value_conditions(connection, where)
+    same = [*values, *other_conditions(where), *event_conditions(where)]
     counts = (
-        select(func.count()).select_from(delivery).where(*same, *part).scalar_subquery() for part in _parts(where)
+        select(func.count()).select_from(delivery).where(*same, *time_range).scalar_subquery()
+        for time_range in _time_ranges(where)
     )
     return sum(connection.execute(select(*counts)).one())
 
 
-def _kept(where: LogFilter) -> ColumnElement[int]:
-    given = where.conditions()
-    same = [column == given[name] for name, column in COUNTED.items() if name in given]
-    return select(func.coalesce(func.sum(tally.c.number), 0)).where(*same).scalar_subquery()
+def _kept_count(where: LogFilter) -> ColumnElement[int]:
+    values = where.conditions()
+    same = [column == values[name] for name, column in COUNTED_COLUMNS.items() if name in values]
+    return select(func.coalesce(func.sum(delivery_count.c.number), 0)).where(*same).scalar_subquery()
 
 
-def _waiting(connection: Connection, where: LogFilter) -> ColumnElement[int]:
-    """Those that `final` leaves out of the kept counts."""
+def _waiting_count(connection: Connection, where: LogFilter) -> ColumnElement[int]:
+    """Return how many of the kept counts `final` excludes."""
     if not where.final:
         return literal(0)
-    waiting = (*hidden(connection, where), delivery.c.next_attempt_at.is_not(None))
+    waiting = (*values_without_index(connection, where), delivery.c.next_attempt_at.is_not(None))
     return select(func.count()).select_from(delivery).where(*waiting).scalar_subquery()
 
 
-def _parts(where: LogFilter) -> list[list[ColumnElement[bool]]]:
-    """The times asked for, so that rows' own times are read at the edges only: elsewhere the id says enough."""
+def _time_ranges(where: LogFilter) -> list[list[ColumnElement[bool]]]:
+    """Divide the filter's times so that only the edges read the rows' own times; elsewhere the id is enough."""
     since, until, key = where.since, where.until, delivery.c.id
     if since is None and until is None:
         return [[]]
-    low, high = span(where)
-    inner_low = first_id(later(since)) if since is not None else low
+    low, high = id_range(where)
+    inner_low = first_id(add_id_lead(since)) if since is not None else low
     inner_high = first_id(until) if until is not None else high
     if inner_low >= inner_high:
-        return [times(where)]
+        return [time_conditions(where)]
     parts = [[key >= inner_low, key < inner_high]]
     if since is not None:
         parts.append([key >= low, key < inner_low, delivery.c.created_at >= since])
@@ -99,8 +114,8 @@ def _parts(where: LogFilter) -> list[list[ColumnElement[bool]]]:
     return parts
 
 
-def the_cursor(text: str) -> str:
-    """A cursor as a caller gave it. Raises InvalidEvent."""
+def parse_cursor(text: str) -> str:
+    """Return a caller's cursor unchanged if it is valid. Raises InvalidEvent."""
     if not text or len(text) > 36 or set(text) - set("0123456789abcdef-"):
         raise InvalidEvent("cursor", "should be the next_cursor of an earlier page")
     return text

@@ -1,9 +1,9 @@
-"""Deliveries in the order of their ids, always along the index that fits the filter.
+"""Read deliveries in the order of their ids, always along the index that fits the filter.
 
-Planners need help with that. Postgres believes that what is frequent is frequent everywhere, and looks for the newest
-20 mails by reading the whole log backwards: days of it, if email was switched off a month ago. There a range of rows
-(`(status, id) < ('failed', …)`) and the order of just that index leave it no other way. SQLite takes any index that
-fits, however many rows it leaves: there the other columns are hidden from it by a plus sign.
+The planners need help. Postgres assumes that a frequent value is frequent everywhere: it would look for the newest 20
+emails by reading the log backwards, through a month of it if email was switched off a month ago. A comparison of rows
+(`(status, id) < ('failed', …)`) and the order of that index leave it no other plan. SQLite takes any index that fits,
+however many rows that leaves: a plus sign before the other columns keeps it from using theirs.
 """
 
 from __future__ import annotations
@@ -15,12 +15,22 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, String, bindparam, select, tuple_
 
-from alertctl.delivery_log.filters import AHEAD, BEHIND, COLUMNS, about, later, others, span, times, unindexed
+from alertctl.delivery_log.filters import (
+    COLUMNS,
+    ID_LEAD,
+    MAX_ID,
+    add_id_lead,
+    event_values,
+    id_range,
+    other_conditions,
+    time_conditions,
+    without_index,
+)
 from alertctl.delivery_log.tables import delivery, event
 from alertctl.ids import first_id
 from alertctl.schemas import LogFilter
 
-WAYS = (
+INDEXES = (
     ("event_id",),
     ("user",),
     ("to", "error"),
@@ -35,137 +45,151 @@ WAYS = (
     ("event_type",),
     ("channel",),
 )
-"""What the indexes begin with (each ends with the id), those that leave the fewest rows first."""
+"""The leading columns of the indexes (each ends with the id), the most selective first."""
 
 GREP_ROWS = 100_000
-"""Deliveries that are looked through for a text at once, so that none of it lasts long; the next part goes on there."""
+"""Deliveries that one query searches for a text, so that none takes long; the next page goes on from there."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Of what fits, ids from `low` on and below `high`: `limit` of them behind `offset`, newest first or last."""
+class RowRange:
+    """Which of the matching rows to read: ids from `low` on and below `high`, then `offset`, `limit` and the order."""
 
     limit: int
     offset: int = 0
     low: str = ""
-    high: str = BEHIND
+    high: str = MAX_ID
     newest_first: bool = True
 
-    def within(self, where: LogFilter) -> Part:
-        """The same with the times that the filter asks for."""
-        low, high = span(where)
+    def within(self, where: LogFilter) -> RowRange:
+        """Return the range narrowed to the filter's `since` and `until`."""
+        low, high = id_range(where)
         return replace(self, low=max(low, self.low), high=min(high, self.high))
 
     def order(self, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
-        return [one.desc() if self.newest_first else one.asc() for one in columns]
+        return [column.desc() if self.newest_first else column.asc() for column in columns]
 
-    def of(self, rows: Select[Any], *order: ColumnElement[Any]) -> Select[Any]:
+    def apply(self, rows: Select[Any], *order: ColumnElement[Any]) -> Select[Any]:
         return rows.order_by(*self.order(*order)).limit(self.limit).offset(self.offset)
 
 
-def ordered(
+def fetch_rows(
     connection: Connection,
     where: LogFilter,
     columns: Sequence[Any],
-    part: Part,
+    row_range: RowRange,
     more: Sequence[ColumnElement[bool]] = (),
 ) -> Sequence[Any]:
-    """These columns of a part of what fits a settled filter, and `more`."""
-    part = part.within(where)
-    # SQLite would look through all that is retrying for each of the events.
-    by_index = not about(where) or connection.dialect.name != "sqlite"
-    rest = [*times(where), *others(where, by_index=by_index), *more]
-    if about(where):
-        return _of_events(connection, where, columns, part, [*hidden(connection, where), *rest])
-    names, given = way(where), where.conditions()
-    within, order = _range(connection, [(COLUMNS[name], given[name]) for name in names], delivery.c.id, part)
-    rows = select(*columns).where(*within, *hidden(connection, where, names), *rest)
-    return connection.execute(part.of(rows, *order)).all()
+    """Return these columns of the rows in the range that match a normalized filter and the conditions `more`."""
+    row_range = row_range.within(where)
+    # By index, SQLite would read all retrying deliveries once for each event.
+    by_index = not event_values(where) or connection.dialect.name != "sqlite"
+    more_conditions = [*time_conditions(where), *other_conditions(where, by_index=by_index), *more]
+    if event_values(where):
+        return _fetch_by_event(
+            connection, where, columns, row_range, [*values_without_index(connection, where), *more_conditions]
+        )
+    names, values = index_for(where), where.conditions()
+    within, order = _index_range(
+        connection, [(COLUMNS[name], values[name]) for name in names], delivery.c.id, row_range
+    )
+    rows = select(*columns).where(*within, *values_without_index(connection, where, names), *more_conditions)
+    return connection.execute(row_range.apply(rows, *order)).all()
 
 
-def grep_end(connection: Connection, where: LogFilter, part: Part) -> str:
-    """The id up to which a part of what `grep` finds is looked for; empty: to the end."""
+def grep_end(connection: Connection, where: LogFilter, row_range: RowRange) -> str:
+    """Return the id at which a search for `grep` stops for now; empty if it reaches the end."""
     if where.grep is None:
         return ""
-    far = replace(part, limit=1, offset=GREP_ROWS - 1)
-    last = ordered(connection, replace(where, grep=None), (delivery.c.id,), far)
-    return str(last[0].id) if last else ""
+    last_searched = replace(row_range, limit=1, offset=GREP_ROWS - 1)
+    rows = fetch_rows(connection, replace(where, grep=None), (delivery.c.id,), last_searched)
+    return str(rows[0].id) if rows else ""
 
 
-def behind(one: str) -> str:
-    """A bound that this id is before and the next isn't; of none it is none."""
-    return f"{one}{BEHIND}" if one else ""
+def end_at(last_id: str) -> str:
+    """Return an upper bound that includes this id but not the next one; empty for an empty id."""
+    return f"{last_id}{MAX_ID}" if last_id else ""
 
 
-def way(where: LogFilter) -> tuple[str, ...]:
-    """The columns of the index that leaves the fewest rows; none: the order of the ids themselves."""
-    given = where.conditions().keys()
-    return next((names for names in WAYS if given >= set(names)), ())
+def index_for(where: LogFilter) -> tuple[str, ...]:
+    """Return the leading columns of the most selective index; empty for the order of the ids themselves."""
+    filters = where.conditions().keys()
+    return next((names for names in INDEXES if filters >= set(names)), ())
 
 
-def counting(connection: Connection, where: LogFilter) -> list[ColumnElement[bool]]:
-    """The values that are asked for, where the order doesn't matter."""
-    names, given = way(where), where.conditions()
-    return [*(COLUMNS[name] == given[name] for name in names), *hidden(connection, where, names)]
+def value_conditions(connection: Connection, where: LogFilter) -> list[ColumnElement[bool]]:
+    """Return the filter's comparisons with values, for a query whose order doesn't matter."""
+    names, values = index_for(where), where.conditions()
+    return [*(COLUMNS[name] == values[name] for name in names), *values_without_index(connection, where, names)]
 
 
-def hidden(connection: Connection, where: LogFilter, but: Collection[str] = ()) -> list[ColumnElement[bool]]:
-    """The values that are asked for, `but` some, so that SQLite takes no index for their sake."""
-    given = where.conditions()
-    asked = [(column, given[name]) for name, column in COLUMNS.items() if name in given and name not in but]
+def values_without_index(
+    connection: Connection, where: LogFilter, except_for: Collection[str] = ()
+) -> list[ColumnElement[bool]]:
+    """Return the comparisons with values, `except_for` some, so that SQLite uses no index for them."""
+    values = where.conditions()
+    pairs = [(column, values[name]) for name, column in COLUMNS.items() if name in values and name not in except_for]
     if connection.dialect.name != "sqlite":
-        return [column == value for column, value in asked]
-    return [unindexed(column) == value for column, value in asked]
+        return [column == value for column, value in pairs]
+    return [without_index(column) == value for column, value in pairs]
 
 
-def _range(
-    connection: Connection, pairs: Sequence[tuple[Column[Any], str]], key: Column[Any], part: Part
+def _index_range(
+    connection: Connection, pairs: Sequence[tuple[Column[Any], str]], key: Column[Any], row_range: RowRange
 ) -> tuple[list[ColumnElement[bool]], Sequence[ColumnElement[Any]]]:
-    """A part of the index on these columns and the key behind them, and what it is ordered by."""
+    """Return the conditions for a range of the index on these columns and the key, and its order."""
     if connection.dialect.name == "sqlite":
-        return [*(column == value for column, value in pairs), key >= part.low, key < part.high], [key]
+        return [*(column == value for column, value in pairs), key >= row_range.low, key < row_range.high], [key]
     columns = [*(column for column, _ in pairs), key]
     row, values = tuple_(*columns), [value for _, value in pairs]
-    low, high = (tuple_(*(bindparam(None, one, String) for one in (*values, end))) for end in (part.low, part.high))
-    # What a comparison of rows implies, but Postgres doesn't see, and a partial index asks for.
+    low, high = (
+        tuple_(*(bindparam(None, value, String) for value in (*values, end))) for end in (row_range.low, row_range.high)
+    )
+    # A comparison of rows implies this, but Postgres doesn't see it, and a partial index requires it.
     present = [column.is_not(None) for column, _ in pairs if column.nullable]
     return [*present, row >= low, row < high], columns
 
 
-def _of_events(
-    connection: Connection, where: LogFilter, columns: Sequence[Any], part: Part, rest: Sequence[ColumnElement[bool]]
+def _fetch_by_event(
+    connection: Connection,
+    where: LogFilter,
+    columns: Sequence[Any],
+    row_range: RowRange,
+    conditions: Sequence[ColumnElement[bool]],
 ) -> Sequence[Any]:
-    """Along the events that it is about: the first ones that have so many deliveries, then those in their order."""
-    fitting = [delivery.c.id >= part.low, delivery.c.id < part.high, *rest]
-    first, *more = about(where)
-    # A delivery's id is made behind its event's, and no more than AHEAD of its time.
-    known = replace(part, low=_before(part.low))
-    within, order = _range(connection, [first], event.c.id, known)
-    asked = [*within, *(column == value for column, value in more)]
-    enough = select(event.c.id).join(delivery, delivery.c.event_id == event.c.id).where(*asked, *fitting)
-    far = replace(part, offset=part.offset + part.limit - 1, limit=1)
-    last = connection.execute(far.of(enough, *order)).scalar()
+    """Read along the events that match: the first ones that have enough deliveries, then these deliveries in order."""
+    of_delivery = [delivery.c.id >= row_range.low, delivery.c.id < row_range.high, *conditions]
+    first, *more = event_values(where)
+    # A delivery's id is made after its event's, and is at most ID_LEAD ahead of its time.
+    event_range = replace(row_range, low=_first_event_id(row_range.low))
+    within, order = _index_range(connection, [first], event.c.id, event_range)
+    of_event = [*within, *(column == value for column, value in more)]
+    candidates = select(event.c.id).join(delivery, delivery.c.event_id == event.c.id).where(*of_event, *of_delivery)
+    last_row = replace(row_range, offset=row_range.offset + row_range.limit - 1, limit=1)
+    last = connection.execute(last_row.apply(candidates, *order)).scalar()
     if last is not None:
-        asked.append(event.c.id >= _before(last) if part.newest_first else event.c.id < _after(last))
-    # Not by the id itself: for that order Postgres would go along the whole log.
-    rows = select(*columns).where(delivery.c.event_id.in_(select(event.c.id).where(*asked)), *fitting)
-    return connection.execute(part.of(rows, delivery.c.id + "")).all()
+        of_event.append(
+            event.c.id >= _first_event_id(last) if row_range.newest_first else event.c.id < _event_id_end(last)
+        )
+    # Ordered by an expression: for the order of the id itself Postgres would read the whole log.
+    rows = select(*columns).where(delivery.c.event_id.in_(select(event.c.id).where(*of_event)), *of_delivery)
+    return connection.execute(row_range.apply(rows, delivery.c.id + "")).all()
 
 
-def _before(one: str) -> str:
-    """An id that is before all events which have a delivery from this id on."""
-    made = _made_at(one)
-    return first_id(made - AHEAD) if made is not None else ""
+def _first_event_id(delivery_id: str) -> str:
+    """Return an id before all events that have a delivery from this id on."""
+    made = _time_of(delivery_id)
+    return first_id(made - ID_LEAD) if made is not None else ""
 
 
-def _after(one: str) -> str:
-    """An id behind the deliveries of this event, and behind all that were made in its time."""
-    made = _made_at(one)
-    return first_id(later(made)) if made is not None else BEHIND
+def _event_id_end(event_id: str) -> str:
+    """Return an id after this event's deliveries and all that were made at the same time."""
+    made = _time_of(event_id)
+    return first_id(add_id_lead(made)) if made is not None else MAX_ID
 
 
-def _made_at(one: str) -> datetime | None:
+def _time_of(row_id: str) -> datetime | None:
     try:
-        return datetime.fromtimestamp(int(one.replace("-", "")[:12], 16) / 1000, UTC)
+        return datetime.fromtimestamp(int(row_id.replace("-", "")[:12], 16) / 1000, UTC)
     except (ValueError, OverflowError):
         return None

@@ -1,4 +1,4 @@
-"""The tables that are read, and a delivery as the log shows it."""
+"""The tables that the log reads, and a row as a `DeliveryItem`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ attempt = TABLES[str(Attempt.__tablename__)]
 event = TABLES[str(Event.__tablename__)]
 users = TABLES[str(User.__tablename__)]
 pauses = TABLES[str(Pause.__tablename__)]
-tally = TABLES[str(DeliveryCount.__tablename__)]
-tick = TABLES[str(ChangeCounter.__tablename__)]
+delivery_count = TABLES[str(DeliveryCount.__tablename__)]
+change_counter = TABLES[str(ChangeCounter.__tablename__)]
 
 ITEM = (
     delivery.c.id,
@@ -37,13 +37,14 @@ ITEM = (
 """The columns of a DeliveryItem."""
 
 
-def item(row: Any) -> DeliveryItem:
-    return DeliveryItem(**facts(row))
+def build_item(row: Any) -> DeliveryItem:
+    """Return a row of the columns ITEM as a DeliveryItem."""
+    return DeliveryItem(**item_fields(row))
 
 
-def facts(row: Any) -> dict[str, Any]:
-    """A row's columns, with the latency of what has arrived."""
-    found = dict(row._mapping)
+def item_fields(row: Any) -> dict[str, Any]:
+    """Return the row's columns by name, with the latency of a delivery that arrived."""
+    fields = dict(row._mapping)
     if row.status == Status.SUCCESS:
-        found["latency_ms"] = round((row.updated_at - row.created_at).total_seconds() * 1000)
-    return found
+        fields["latency_ms"] = round((row.updated_at - row.created_at).total_seconds() * 1000)
+    return fields

@@ -1,4 +1,4 @@
-"""When to call a provider: not while it refuses our credentials or settings, and carefully after that.
+"""Decide when to call a provider: not while it refuses our credentials or settings, and carefully after that.
 
 The breaker lives in the process that was refused: another process may have better credentials.
 
@@ -21,9 +21,9 @@ PROBE_SECONDS = 30.0
 """From the first refusal to the first probe; each refused probe doubles it."""
 LONGEST_PROBE_SECONDS = 600.0
 PROBE_JITTER = 0.2
-"""Probes come up to this share earlier or later, so that many instances don't probe together."""
+"""Probes are moved by up to this share, so that many instances don't probe together."""
 RAMP_END = 128
-"""Deliveries in flight from which on a ramp no longer limits anything."""
+"""Deliveries in flight at which a ramp ends."""
 IDLE_SECONDS = 1.0
 """After so long without a delivery the next one goes alone: a revoked token then costs one call, not one a thread."""
 
@@ -96,7 +96,7 @@ class CircuitBreaker:
             return self._refusal is not None
 
     def may_send(self, *, probe: bool) -> bool:
-        """Whether a delivery that was claimed before may still be sent."""
+        """Return whether a claimed delivery may still be sent."""
         return self._refusal is None or probe
 
     def request_probe(self, number: int, now: float) -> None:
@@ -108,8 +108,10 @@ class CircuitBreaker:
 
     def record(self, results: Sequence[SendResult], *, probe: bool, now: float, clock: datetime) -> None:
         """Learn from the results of one request. A rate limit or an outage says nothing about our credentials."""
-        refusal = next((one for one in results if isinstance(one, DeliveryError) and one.reason is Reason.CONFIG), None)
-        accepted = any(isinstance(one, Receipt) or one.reason in _ABOUT_THE_MESSAGE for one in results)
+        refusal = next(
+            (result for result in results if isinstance(result, DeliveryError) and result.reason is Reason.CONFIG), None
+        )
+        accepted = any(isinstance(result, Receipt) or result.reason in _ABOUT_THE_MESSAGE for result in results)
         with self._lock:
             self._last_active = now
             if self._refusal is None:
@@ -144,4 +146,4 @@ class CircuitBreaker:
 
 
 _ABOUT_THE_MESSAGE = (Reason.BAD_ADDRESS, Reason.REJECTED)
-"""A provider that judges the message or its address has accepted our credentials."""
+"""Reasons about the message or its address: the provider has accepted our credentials."""

@@ -1,4 +1,4 @@
-"""What a dispatcher is told, and what it tells: how to send, and how much came of it."""
+"""A dispatcher's options, and the counts that it returns."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from alertctl.channels import CHANNEL_TYPES, RateLimit
 from alertctl.config import Settings
 
 IN_HAND = 3
-"""Jobs for each thread: one that it sends, and two that wait, so that none is idle while a transaction is under way
-(with two, 1 060 deliveries a second on Postgres instead of 1 160, measured)."""
+"""Jobs for each thread: one that it sends and two that wait, so that no thread is idle during a transaction (with two
+jobs 1 060 deliveries a second on Postgres instead of 1 160, measured)."""
 LEASE_DEADLINES = IN_HAND + 1
 """A lease is this many times the longest total deadline unless ALERTCTL_LEASE says otherwise: one for each job in hand,
-and one for good measure."""
+and one in reserve."""
 
 
 @dataclass(frozen=True, slots=True)
 class DispatchOptions:
-    """How deliveries are sent: waits between tries (s), the lease (s), threads a channel, the channels' rate limits,
-    and the age (s) at which a delivery that waits for us to repair something expires."""
+    """How deliveries are sent: the retry schedule (s), the lease (s), threads per channel, the channels' rate limits,
+    and the age (s) at which a delivery expires that waits for a repair on our side."""
 
     schedule: tuple[float, ...]
     lease: float
@@ -36,7 +36,7 @@ class DispatchOptions:
 
 @dataclass(frozen=True, slots=True)
 class DispatchCounts:
-    """Attempts, and how they ended."""
+    """The number of attempts, and of each outcome."""
 
     attempted: int = 0
     success: int = 0

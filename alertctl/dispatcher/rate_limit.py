@@ -1,4 +1,4 @@
-"""About one message a second to one address: who is early gets the next free turn."""
+"""Limit the messages per second to each address: a delivery that is too early gets the next free turn."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import time
 
 from alertctl.outbox import Claimed
 
-FORGET = 10_000
-"""Addresses that are remembered at most before those whose turn has passed are dropped."""
+MAX_ADDRESSES = 10_000
+"""Addresses that are remembered before those whose turn has passed are dropped."""
 
-LATE = 60.0
-"""Seconds after which a promised turn that nobody took is forgotten."""
+TURN_TIMEOUT = 60.0
+"""Seconds after which an unused turn is forgotten."""
 
 
 class RateLimiter:
-    """Turns for addresses: `burst` at once, then `per_second`. What goes `at_once` uses up a turn without waiting."""
+    """Assigns turns to the deliveries of each address: `burst` at once, then `per_second`."""
 
     def __init__(self, per_second: float, burst: int) -> None:
         self._gap = 1 / per_second if per_second > 0 else 0.0
@@ -25,13 +25,16 @@ class RateLimiter:
         self._lock = threading.Lock()
 
     def wait(self, claimed: Claimed, *, at_once: bool = False) -> float:
-        """Seconds until this delivery's turn, which from now on is its own; 0 = go."""
+        """Return the seconds until this delivery's turn, which is reserved for it; 0 to send it now.
+
+        `at_once` uses up a turn without waiting for it.
+        """
         if not self._gap:
             return 0.0
         now = time.monotonic()
         with self._lock:
-            # Who was sent back once has a turn and needn't queue anew: not even when it comes a moment early, since the
-            # clock that calls it is read before this one is.
+            # A delivery that waited keeps its turn, also if it comes a moment early: the clock by which it fell due is
+            # read before this one.
             promised = self._promised.get(claimed.delivery_id)
             if promised is not None:
                 if promised > now:
@@ -48,13 +51,13 @@ class RateLimiter:
             return turn - now
 
     def horizon(self) -> float:
-        """Seconds until the last promised turn; 0 when nobody waits."""
+        """Return the seconds until the last reserved turn; 0 if there is none."""
         with self._lock:
             return max(0.0, max(self._promised.values(), default=0.0) - time.monotonic())
 
     def _forget(self, now: float) -> None:
-        if len(self._next) > FORGET:
+        if len(self._next) > MAX_ADDRESSES:
             self._next = {key: turn for key, turn in self._next.items() if turn > now - self._burst}
-        if self._promised and len(self._promised) % FORGET == 0:
-            # Another daemon took them at their turn.
-            self._promised = {key: turn for key, turn in self._promised.items() if turn > now - LATE}
+        if self._promised and len(self._promised) % MAX_ADDRESSES == 0:
+            # Another daemon claimed these at their turn.
+            self._promised = {key: turn for key, turn in self._promised.items() if turn > now - TURN_TIMEOUT}

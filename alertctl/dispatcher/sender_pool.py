@@ -1,24 +1,27 @@
-"""The threads of one channel: they take parcels of one event each, urgent ones first."""
+"""The sending threads of one channel. Each takes a job of one event, urgent jobs first."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from alertctl.models import Priority
 from alertctl.outbox import AttemptResult, Claimed
 
 RESERVED = 2
-"""Threads beside the others that take urgent work only: a stalled provider must not hold up a fresh critical alert."""
+"""Extra threads for urgent jobs only: a stalled provider must not hold up a fresh critical alert."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Deliveries of one event that are sent together. `expires` (monotonic seconds) is when their lease ends; `probe`:
-    they are sent although the circuit breaker is open."""
+    """Deliveries of one event that are sent together.
+
+    `expires` (monotonic seconds) is when their lease ends. `probe`: they are sent although the breaker is open.
+    """
 
     event: Any
     claimed: tuple[Claimed, ...]
@@ -26,12 +29,30 @@ class Job:
     probe: bool
 
     @property
-    def urgent(self) -> bool:
+    def is_urgent(self) -> bool:
         return self.claimed[0].urgency in (Priority.CRITICAL, Priority.CRITICAL_RETRY)
 
 
-class Senders:
-    """Runs `send(job)` on daemon threads that are started as they are needed; hands every result to `done`."""
+def group_jobs(
+    taken: Sequence[Claimed], events: Mapping[str, Any], size: int, expires: float, *, probe: bool
+) -> list[Job]:
+    """Group claimed deliveries into jobs of one event with at most `size` deliveries."""
+    if size == 1:
+        return [Job(events[claimed.event_id], (claimed,), expires, probe) for claimed in taken]
+
+    def key(claimed: Claimed) -> tuple[int, str, bool]:
+        return claimed.urgency, claimed.event_id, claimed.plain
+
+    jobs: list[Job] = []
+    for (_, event_id, _), group in groupby(sorted(taken, key=key), key=key):
+        together = tuple(group)
+        for start in range(0, len(together), size):
+            jobs.append(Job(events[event_id], together[start : start + size], expires, probe))
+    return jobs
+
+
+class SenderPool:
+    """Runs `send(job)` on daemon threads, which it starts when needed, and passes each result to `done`."""
 
     def __init__(
         self,
@@ -42,8 +63,8 @@ class Senders:
     ) -> None:
         self._name, self._count, self._send, self._done = name, count, send, done
         self._lock = threading.Lock()
-        # Each of its own kind is woken, and no more of them than there is work: waking 64 threads for one job costs
-        # more than sending it.
+        # One condition for each kind of thread, to wake no more threads than there are jobs: waking 64 threads for one
+        # job costs more than sending it.
         self._work, self._urgent_work = threading.Condition(self._lock), threading.Condition(self._lock)
         self._urgent: deque[Job] = deque()
         self._normal: deque[Job] = deque()
@@ -55,19 +76,19 @@ class Senders:
     def put(self, jobs: Sequence[Job]) -> None:
         with self._lock:
             for job in jobs:
-                (self._urgent if job.urgent else self._normal).append(job)
-            self._grow()
+                (self._urgent if job.is_urgent else self._normal).append(job)
+            self._start_threads()
             self._work.notify(len(jobs))
             self._urgent_work.notify(len(self._urgent))
 
-    def _grow(self) -> None:
+    def _start_threads(self) -> None:
         missing = len(self._urgent) + len(self._normal) - self._idle
         for _ in range(min(missing, self._count - len(self._threads))):
-            self._threads.append(self._begin(urgent_only=False))
+            self._threads.append(self._start_thread(urgent_only=False))
         if self._urgent and len(self._threads) == self._count and len(self._reserved) < RESERVED:
-            self._reserved.append(self._begin(urgent_only=True))
+            self._reserved.append(self._start_thread(urgent_only=True))
 
-    def _begin(self, *, urgent_only: bool) -> threading.Thread:
+    def _start_thread(self, *, urgent_only: bool) -> threading.Thread:
         thread = threading.Thread(target=self._run, args=(urgent_only,), name=f"alertctl-{self._name}", daemon=True)
         thread.start()
         return thread
@@ -88,7 +109,7 @@ class Senders:
             return self._urgent.popleft() if self._urgent else self._normal.popleft()
 
     def drain(self) -> list[Job]:
-        """Take back what no thread has begun with."""
+        """Remove and return the jobs that no thread has started."""
         with self._lock:
             jobs = [*self._urgent, *self._normal]
             self._urgent.clear()
@@ -96,7 +117,7 @@ class Senders:
             return jobs
 
     def close(self) -> None:
-        """Let the threads end once they are done; waits for none."""
+        """Let the threads end after their current job, without waiting for them."""
         with self._lock:
             self._closed = True
             self._work.notify_all()

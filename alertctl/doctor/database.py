@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 
 from alertctl.config import Settings
 from alertctl.db import HEAD, Store, current_version
-from alertctl.delivery_log import queue
+from alertctl.delivery_log import queue_status
 from alertctl.delivery_log.tables import delivery
 from alertctl.doctor.result import CheckResult, failure, fix_for_pause, ok, unknown, warning
 from alertctl.doctor.runner import CheckRun
@@ -84,7 +84,7 @@ def migrated(check_run: CheckRun) -> CheckResult:
 
 def oldest_due(check_run: CheckRun) -> CheckResult:
     def look(connection: Connection) -> CheckResult:
-        standing = queue(connection, check_run.now)
+        standing = queue_status(connection, check_run.now)
         waiting, late = sum(standing.depth.values()), standing.oldest_due_seconds
         if late > LATE_SECONDS:
             return warning(
@@ -108,7 +108,7 @@ def paused_providers(check_run: CheckRun) -> CheckResult:
     """Every provider that isn't called now, and what waits because our credentials or settings were refused."""
 
     def look(connection: Connection) -> CheckResult:
-        standing = queue(connection, check_run.now)
+        standing = queue_status(connection, check_run.now)
         breakers = [pause for pause in standing.paused if pause.breaker]
         rate_limits = [pause for pause in standing.paused if not pause.breaker]
         if breakers:

@@ -1,4 +1,4 @@
-"""Alembic's entry: the connection, its transaction and its lock come from `store.migrate`."""
+"""Alembic's entry point. Connection, transaction and lock come from `db.migrate`."""
 
 from alembic import context
 from sqlmodel import SQLModel

@@ -1,13 +1,13 @@
-"""The life of a delivery: enqueue, claim, record, release, resend. The only writer of `status`.
+"""Enqueue, claim, record, release and resend deliveries. The only writer of `status`.
 
     enqueue --> pending --claim--> sending --record--> success
        |                  ^           |
        |                  |           +---record--> failed, next_attempt_at set --claim--> sending
-       |                  resend      +---record--> failed, for good
+       |                  resend      +---record--> failed, final
        +-----> suppressed
 
-`next_attempt_at` is the queue. A claim pushes it past a lease, raises `attempts` and writes the attempt's row before
-anything is sent. `attempts` is the fencing token: a result counts only while it still is the claim's number.
+`next_attempt_at` is the queue. A claim moves it past a lease, increments `attempts` and inserts the attempt's row
+before anything is sent. `attempts` is the fencing token: a result counts only while it equals the claim's number.
 """
 
 from alertctl.outbox.breaker_reports import (
@@ -21,12 +21,13 @@ from alertctl.outbox.breaker_reports import (
     save_report,
 )
 from alertctl.outbox.change_sequence import resume_sequence_after_restore
-from alertctl.outbox.claim import Claim, ClaimScope, SecondsToTurn, claim, is_due, release, unpaced
+from alertctl.outbox.claim import Claim, ClaimScope, SecondsToTurn, claim, is_due, no_rate_limit, release
 from alertctl.outbox.duplicates import DedupScope, DedupWindows
-from alertctl.outbox.enqueue import Resent, Routed, enqueue, resend
+from alertctl.outbox.enqueue import Routed, enqueue
 from alertctl.outbox.expire import expire
 from alertctl.outbox.prune import ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record
+from alertctl.outbox.resend import Resent, resend
 from alertctl.outbox.tables import INTERRUPTED, Claimed
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "expire",
     "is_due",
     "live_reports",
+    "no_rate_limit",
     "probe_request_number",
     "prune",
     "prune_by",
@@ -59,5 +61,4 @@ __all__ = [
     "resend",
     "resume_sequence_after_restore",
     "save_report",
-    "unpaced",
 ]

@@ -1,4 +1,4 @@
-"""What running daemons report of their open circuit breakers, and the request to all of them to probe at once."""
+"""Reports of open circuit breakers by running daemons, and the request to all of them to probe at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from alertctl.outbox.tables import breaker_report, probe_request
 REPORT_SECONDS = 10.0
 """How often a daemon renews its report."""
 STALE_SECONDS = 60.0
-"""A report that was not renewed for so long is of an instance that is gone."""
+"""Age from which on a report is ignored: its instance has ended."""
 
 
 @dataclass(frozen=True, slots=True)

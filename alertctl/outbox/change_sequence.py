@@ -1,9 +1,9 @@
-"""The numbers by which somebody follows the delivery log: each transaction that gives deliveries a new state has one.
+"""Number the transactions that change deliveries, so that a follower of the delivery log misses none.
 
-A follower reads what has a higher number than the last it saw. On SQLite writers come one after the other, so a
-counter does. On Postgres a transaction with a lower number may commit after one with a higher: there the number is the
-transaction's own id, and the follower stops before the oldest one that is still open (`deliveries.changes`). A server
-on which a dump is restored has ids of its own, perhaps lower ones: `tick` holds what they are raised by.
+A follower reads what has a higher number than the last it saw. SQLite has one writer at a time, so a counter is enough.
+On Postgres a transaction with a lower number may commit after one with a higher number. There the number is the
+transaction's own id, and a follower stops before the oldest one that is still open (`delivery_log.changes`). A server
+on which a dump is restored may have lower ids: the row in `tick` holds what is added to them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from sqlmodel import SQLModel
 from alertctl.models import ChangeCounter
 from alertctl.outbox.tables import delivery
 
-tick = SQLModel.metadata.tables[str(ChangeCounter.__tablename__)]
+change_counter = SQLModel.metadata.tables[str(ChangeCounter.__tablename__)]
 
 
 class this_change(FunctionElement[int]):  # noqa: N801
-    """The present transaction's number, in a statement that writes `delivery.change`."""
+    """The number of the current transaction, for a statement that writes `delivery.change`."""
 
     type = BigInteger()
     inherit_cache = True
@@ -39,11 +39,11 @@ def _on_postgres(_element: Any, _compiler: Any, **_: Any) -> str:
     return "((SELECT number FROM tick) + CAST(CAST(pg_current_xact_id() AS text) AS bigint))"
 
 
-_NEXT = update(tick).values(number=tick.c.number + 1)
+_NEXT = update(change_counter).values(number=change_counter.c.number + 1)
 
 
 def begin_change(connection: Connection) -> None:
-    """To be called before the statements that use `this_change`: what is written from here on is new to a follower."""
+    """Begin a new number. Call it before statements that use `this_change`."""
     if connection.dialect.name == "sqlite":
         connection.execute(_NEXT)
 
@@ -52,10 +52,14 @@ _NEXT_ID = text("SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS tex
 
 
 def resume_sequence_after_restore(connection: Connection) -> None:
-    """Go on behind the numbers of the server that a restored dump came from: they would come once more."""
+    """Continue after the numbers in a restored dump, which this server would otherwise assign again."""
     if connection.dialect.name == "sqlite":
         return
     highest = connection.execute(select(func.max(delivery.c.change))).scalar() or 0
-    ahead = highest - connection.execute(_NEXT_ID).scalar_one() - connection.execute(select(tick.c.number)).scalar_one()
+    ahead = (
+        highest
+        - connection.execute(_NEXT_ID).scalar_one()
+        - connection.execute(select(change_counter.c.number)).scalar_one()
+    )
     if ahead > 0:
-        connection.execute(update(tick).values(number=tick.c.number + ahead))
+        connection.execute(update(change_counter).values(number=change_counter.c.number + ahead))

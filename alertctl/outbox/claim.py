@@ -1,4 +1,4 @@
-"""Taking due deliveries, leased, and giving them back."""
+"""Claim due deliveries under a lease, and release them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from alertctl.outbox.tables import INTERRUPTED, SWEEP, Claimed, attempt, claimed
 
 @dataclass(frozen=True, slots=True)
 class ClaimScope:
-    """What a claim is for: a channel, and the provider that carries it now. `event_id` narrows it to one event."""
+    """The deliveries that a claim may take: those of a channel, or of one event. `provider` carries the channel now."""
 
     channel: str
     provider: str
@@ -45,7 +45,7 @@ class ClaimScope:
 class Claim:
     """The deliveries that a claim took, and how many the rate limit moved to their turn (`deferred`).
 
-    `paused_until` is set while the whole provider asked us to wait.
+    `paused_until` is set while the provider asked us to wait with everything.
     """
 
     taken: list[Claimed] = field(default_factory=list)
@@ -55,10 +55,11 @@ class Claim:
 
 
 SecondsToTurn = Callable[[Claimed], float]
-"""Seconds that a claimed delivery must still wait for its address's turn; 0 = go."""
+"""Returns the seconds until a claimed delivery's turn at its address; 0 to send it now."""
 
 
-def unpaced(_: Claimed) -> float:
+def no_rate_limit(_: Claimed) -> float:
+    """Let every delivery go at once."""
     return 0.0
 
 
@@ -71,38 +72,39 @@ def claim(
     limits: Sequence[int],
     now: datetime,
     lease: float,
-    pace: SecondsToTurn = unpaced,
+    seconds_to_turn: SecondsToTurn = no_rate_limit,
 ) -> Claim:
-    """Take due deliveries: `limits[urgency]` at most of each urgency and all before it. `lease` in seconds.
+    """Claim due deliveries: at most `limits[urgency]` of each urgency and those before it. `lease` in seconds.
 
-    Addresses whose provider asked us to wait are passed over.
+    Addresses for which the provider asked us to wait are skipped.
     """
-    known = [row for row in connection.execute(_PAUSES, {"of_provider": scope.provider}) if row.until > now]
-    paused_until = next((row.until for row in known if row.address_key == ""), None)
+    active_pauses = [row for row in connection.execute(_PAUSES, {"of_provider": scope.provider}) if row.until > now]
+    paused_until = next((row.until for row in active_pauses if row.address_key == ""), None)
     if paused_until is not None:
         return Claim(paused_until=paused_until)
-    for row in known:
-        _postpone(connection, scope, row.address_key, row.until, now)
+    for row in active_pauses:
+        _postpone_paused(connection, scope, row.address_key, row.until, now)
+    paused = [row.address_key for row in active_pauses]
     result = Claim()
     rows: list[Any] = []
     for urgency in Priority.ALL:
         room = limits[urgency] - len(rows)
         if room > 0:
-            rows += _take(connection, scope, urgency, room, [row.address_key for row in known], now, lease)
+            rows += _claim_rows(connection, scope, urgency, room, paused, now, lease)
     _close_interrupted(connection, rows)
-    _sort_out(connection, scope, rows, result, now, pace)
+    _start_or_postpone(connection, scope, rows, result, now, seconds_to_turn)
     if not rows:
         result.next_due = _next_due(connection, scope, now)
     return result
 
 
 def is_due(connection: Connection, now: datetime, channels: Sequence[str] = CHANNEL_NAMES) -> bool:
-    """Whether any delivery waits for nothing but a sender: a look at the beginning of the queue's index."""
-    return bool(connection.execute(_waiting(tuple(channels)), {"of_now": now}).scalar())
+    """Return whether any delivery is due. Reads only the beginning of the queue's index."""
+    return bool(connection.execute(_is_due_statement(tuple(channels)), {"of_now": now}).scalar())
 
 
 @cache
-def _waiting(channels: tuple[str, ...]) -> Select[tuple[bool]]:
+def _is_due_statement(channels: tuple[str, ...]) -> Select[tuple[bool]]:
     due = delivery.c.next_attempt_at <= bindparam("of_now")
     return select(
         or_(
@@ -116,7 +118,7 @@ def _waiting(channels: tuple[str, ...]) -> Select[tuple[bool]]:
 
 
 def _next_due(connection: Connection, scope: ClaimScope, now: datetime) -> datetime | None:
-    """When the next delivery of this channel falls due: one look into the index for each urgency."""
+    """Return when the next delivery of this channel falls due. Reads one index entry for each urgency."""
     later = (delivery.c.channel == scope.channel, delivery.c.next_attempt_at > now)
     firsts = [
         connection.execute(
@@ -130,7 +132,7 @@ def _next_due(connection: Connection, scope: ClaimScope, now: datetime) -> datet
     return min((first for first in firsts if first is not None), default=None)
 
 
-def _take(
+def _claim_rows(
     connection: Connection,
     scope: ClaimScope,
     urgency: int,
@@ -139,14 +141,14 @@ def _take(
     now: datetime,
     lease: float,
 ) -> list[Any]:
-    bulk_rows = {"of_channel": scope.channel, "of_urgency": urgency, "of_limit": limit, "of_now": now}
-    bulk_rows |= {"of_event": scope.event_id, "of_paused": paused, "of_end": now + timedelta(seconds=lease)}
-    statement = _taking(scope.event_id is not None, bool(paused))
-    return sorted(connection.execute(statement, bulk_rows).all(), key=lambda row: row.id)
+    parameters = {"of_channel": scope.channel, "of_urgency": urgency, "of_limit": limit, "of_now": now}
+    parameters |= {"of_event": scope.event_id, "of_paused": paused, "of_end": now + timedelta(seconds=lease)}
+    statement = _claim_statement(scope.event_id is not None, bool(paused))
+    return sorted(connection.execute(statement, parameters).all(), key=lambda row: row.id)
 
 
 @cache
-def _taking(of_one_event: bool, past_paused: bool) -> ReturningUpdate[Any]:
+def _claim_statement(of_one_event: bool, past_paused: bool) -> ReturningUpdate[Any]:
     due = select(delivery.c.id).where(
         delivery.c.channel == bindparam("of_channel"),
         delivery.c.urgency == bindparam("of_urgency"),
@@ -159,12 +161,12 @@ def _taking(of_one_event: bool, past_paused: bool) -> ReturningUpdate[Any]:
     due = due.order_by(delivery.c.next_attempt_at).limit(bindparam("of_limit")).with_for_update(skip_locked=True)
     return (
         update(delivery)
-        .where(_among(due))
+        .where(_is_among(due))
         .values(
             status=Status.SENDING.value,
             ambiguous=or_(delivery.c.ambiguous, delivery.c.status == Status.SENDING.value),
             attempts=delivery.c.attempts + 1,
-            # An attempt that was interrupted counts: its result is unknown.
+            # An interrupted attempt counts: its result is unknown.
             schedule_step=delivery.c.schedule_step + case((delivery.c.status == Status.SENDING.value, 1), else_=0),
             next_attempt_at=bindparam("of_end"),
             updated_at=bindparam("of_now"),
@@ -185,19 +187,21 @@ def _taking(of_one_event: bool, past_paused: bool) -> ReturningUpdate[Any]:
     )
 
 
-def _due(scope: ClaimScope, now: datetime) -> Select[tuple[str]]:
+def _select_due(scope: ClaimScope, now: datetime) -> Select[tuple[str]]:
     due = select(delivery.c.id).where(delivery.c.channel == scope.channel, delivery.c.next_attempt_at <= now)
     return due if scope.event_id is None else due.where(delivery.c.event_id == scope.event_id)
 
 
-def _among(due: Select[tuple[str]]) -> ColumnElement[bool]:
-    """A CTE, because Postgres runs a locking one exactly once: as a plain subquery some plans run it again for each
-    row, and then its limit counts for nothing."""
+def _is_among(due: Select[tuple[str]]) -> ColumnElement[bool]:
+    """Compare with a CTE, because Postgres runs a locking CTE exactly once.
+
+    Some plans run a plain subquery again for each row, which makes its limit void.
+    """
     return delivery.c.id.in_(select(due.cte("due").c.id))
 
 
 def _close_interrupted(connection: Connection, rows: Sequence[Any]) -> None:
-    """Give an ending to attempts whose sender died: nobody knows whether the message arrived."""
+    """End the attempts whose sender died as ambiguous: the message may have arrived."""
     again = [row.id for row in rows if row.attempts > 1]
     if again:
         connection.execute(
@@ -207,18 +211,23 @@ def _close_interrupted(connection: Connection, rows: Sequence[Any]) -> None:
         )
 
 
-def _sort_out(
-    connection: Connection, scope: ClaimScope, rows: Sequence[Any], found: Claim, now: datetime, pace: SecondsToTurn
+def _start_or_postpone(
+    connection: Connection,
+    scope: ClaimScope,
+    rows: Sequence[Any],
+    result: Claim,
+    now: datetime,
+    seconds_to_turn: SecondsToTurn,
 ) -> None:
-    """Write the attempts of what goes out now; move to its turn, uncounted, what the pace holds up."""
+    """Insert the attempts of what is sent now; move to its turn, uncounted, what the rate limit holds up."""
     started, later = [], []
     for row in rows:
         claimed = claimed_from(row)
-        delay = pace(claimed)
+        delay = seconds_to_turn(claimed)
         if delay > 0:
             later.append({"b_id": row.id, "b_at": now + timedelta(seconds=delay)})
             continue
-        found.taken.append(claimed)
+        result.taken.append(claimed)
         by = row.requested_by if claimed.tries == 1 else None
         started.append(
             {
@@ -230,22 +239,22 @@ def _sort_out(
             }
         )
     if started:
-        connection.execute(_start(connection.dialect.name), bulk_parameter(connection, started))
+        connection.execute(_insert_attempts(connection.dialect.name), bulk_parameter(connection, started))
     if later:
-        connection.execute(_GIVE_BACK, later)
-    found.deferred = len(later)
+        connection.execute(_RELEASE, later)
+    result.deferred = len(later)
 
 
-_STARTED = ("delivery_id", "number", "provider", "started_at", "requested_by")
+_ATTEMPT_COLUMNS = ("delivery_id", "number", "provider", "started_at", "requested_by")
 
 
 @cache
-def _start(dialect: str) -> Insert:
-    started = bulk_rows(dialect, (attempt.c[name] for name in _STARTED))
-    return insert(attempt).from_select(_STARTED, select(*started.c), include_defaults=False)
+def _insert_attempts(dialect: str) -> Insert:
+    started = bulk_rows(dialect, (attempt.c[name] for name in _ATTEMPT_COLUMNS))
+    return insert(attempt).from_select(_ATTEMPT_COLUMNS, select(*started.c), include_defaults=False)
 
 
-_GIVE_BACK = (
+_RELEASE = (
     update(delivery)
     .where(delivery.c.id == bindparam("b_id"))
     .values(
@@ -257,19 +266,19 @@ _GIVE_BACK = (
 
 
 def release(connection: Connection, claims: Sequence[Claimed]) -> None:
-    """Give back, uncounted, what was claimed and not sent: due at once, at its old place in the queue."""
+    """Undo claims that were not sent: due at once, uncounted, at their old position in the queue."""
     for claimed in claims:
-        mine = (attempt.c.delivery_id == claimed.delivery_id, attempt.c.number == claimed.attempt)
-        gone = connection.execute(delete(attempt).where(*mine, attempt.c.outcome.is_(None)))
-        if gone.rowcount:
-            statement = _GIVE_BACK.where(delivery.c.attempts == claimed.attempt, delivery.c.status == "sending")
+        own_attempt = (attempt.c.delivery_id == claimed.delivery_id, attempt.c.number == claimed.attempt)
+        deleted = connection.execute(delete(attempt).where(*own_attempt, attempt.c.outcome.is_(None)))
+        if deleted.rowcount:
+            statement = _RELEASE.where(delivery.c.attempts == claimed.attempt, delivery.c.status == "sending")
             statement = statement.values(change=this_change())
             begin_change(connection)
             connection.execute(statement, {"b_id": claimed.delivery_id, "b_at": claimed.since})
 
 
-def _postpone(connection: Connection, scope: ClaimScope, key: str, until: datetime, now: datetime) -> None:
-    """Move a paused address's due deliveries to the end of the pause, so that claims needn't step over them."""
-    due = _due(scope, now).where(delivery.c.address_key == key, delivery.c.status != Status.SENDING.value)
+def _postpone_paused(connection: Connection, scope: ClaimScope, key: str, until: datetime, now: datetime) -> None:
+    """Move a paused address's due deliveries to the end of the pause, so that claims needn't skip them each time."""
+    due = _select_due(scope, now).where(delivery.c.address_key == key, delivery.c.status != Status.SENDING.value)
     due = due.limit(SWEEP).with_for_update(skip_locked=True)
-    connection.execute(update(delivery).where(_among(due)).values(next_attempt_at=until))
+    connection.execute(update(delivery).where(_is_among(due)).values(next_attempt_at=until))

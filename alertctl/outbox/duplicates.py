@@ -1,8 +1,8 @@
 """Dedup windows: a target that an event with the same dedup key reached, or is about to reach, is suppressed.
 
 Two deliveries are duplicates when their dedup key, event type, subject and target are the same: their `dedup_hash`. A
-window counts from the moment the earlier message was sent, and from the moment it was queued while it is on its way.
-Suppressed deliveries and those that failed for good neither suppress others nor extend a window.
+window counts from the moment the earlier message was sent, or was queued while it waits or is being sent. Suppressed
+and finally failed deliveries neither suppress others nor extend a window.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class DedupWindows:
         Publishers of one dedup key must take turns (`publish`): what another one writes meanwhile isn't seen.
         """
         hashed = (replace(target, dedup_hash=_dedup_hash(scope, target)) for target in targets)
-        while part := list(islice(hashed, SWEEP)):
-            earlier = {} if window is None else self._earlier(part, self._now - timedelta(seconds=window))
-            for target in part:
+        while batch := list(islice(hashed, SWEEP)):
+            earlier = {} if window is None else self._earlier(batch, self._now - timedelta(seconds=window))
+            for target in batch:
                 assert target.dedup_hash is not None
                 if target.suppressed_reason is None and target.dedup_hash in earlier:
                     yield replace(target, suppressed_reason=f"{DUPLICATE}{earlier[target.dedup_hash]}")
@@ -64,7 +64,7 @@ class DedupWindows:
 @cache
 def _sent_since() -> Select[Any]:
     since = bindparam("since", type_=delivery.c.updated_at.type)
-    on_its_way = and_(delivery.c.next_attempt_at.is_not(None), delivery.c.waiting_since > since)
+    is_queued = and_(delivery.c.next_attempt_at.is_not(None), delivery.c.waiting_since > since)
     # Word for word as the partial index has it (migration 0004).
     indexed = (
         delivery.c.dedup_hash.is_not(None),
@@ -76,7 +76,7 @@ def _sent_since() -> Select[Any]:
             *indexed,
             delivery.c.dedup_hash.in_(bindparam("hashes", expanding=True)),
             delivery.c.updated_at > since,
-            or_(delivery.c.status == Status.SUCCESS.value, on_its_way),
+            or_(delivery.c.status == Status.SUCCESS.value, is_queued),
         )
         .order_by(delivery.c.id)
     )

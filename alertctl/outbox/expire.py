@@ -14,7 +14,7 @@ from alertctl.outbox.tables import SWEEP, delivery, event
 
 
 def expire(connection: Connection, max_age: float, paused: Mapping[str, datetime], now: datetime) -> int:
-    """Record as expired what waits in vain, SWEEP deliveries at most; returns how many. `max_age` in seconds.
+    """Mark deliveries that wait in vain as expired, at most SWEEP at once. Returns how many. `max_age` in seconds.
 
     `paused` has the channels whose circuit breaker is open in this process, and since when. There a delivery that was
     refused expires by its own age, and one that was never tried once the breaker itself has been open for `max_age`.

@@ -1,4 +1,4 @@
-"""Taking old, final deliveries out of the log, in small batches that stop nobody."""
+"""Delete old, final deliveries from the log, in small batches that keep nobody waiting."""
 
 from __future__ import annotations
 
@@ -8,40 +8,38 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
-from sqlmodel import SQLModel
 
 from alertctl.config import Settings
 from alertctl.db import TransactionRunner
 from alertctl.ids import first_id
-from alertctl.models import Event, Status
-from alertctl.outbox.tables import SWEEP, delivery, pauses
+from alertctl.models import Status
+from alertctl.outbox.tables import SWEEP, delivery, event, pauses
 from alertctl.schemas import Pruned
 
-event = SQLModel.metadata.tables[str(Event.__tablename__)]
 FINAL = (Status.SUCCESS, Status.FAILED, Status.SUPPRESSED)
-"""What a delivery that nothing more happens to can be."""
-REST = 0.05
-"""Seconds between two batches: others come to write in them."""
+"""The statuses that a final delivery can have."""
+REST_SECONDS = 0.05
+"""Seconds between two batches, in which others can write."""
 
 
 def ages(settings: Settings, older: timedelta | None = None) -> dict[Status, float]:
-    """Days that final deliveries stay in the log, by status: `older` for all, or as the settings say."""
+    """Return how many days final deliveries stay in the log, by status: `older` for all, else the settings."""
     if older is not None:
         return dict.fromkeys(FINAL, older.total_seconds() / 86400)
-    kept = settings.prune
-    return dict(zip(FINAL, (kept.success_days, kept.failed_days, kept.suppressed_days), strict=True))
+    days = settings.prune
+    return dict(zip(FINAL, (days.success_days, days.failed_days, days.suppressed_days), strict=True))
 
 
 def prune_by(
     connect: TransactionRunner, days: Mapping[Status, float], now: datetime, *, dry_run: bool = False
 ) -> Pruned:
-    """Prune, or only say how many deliveries it would take."""
-    count = connect.write(partial(_prunable, days=days, now=now)) if dry_run else prune(connect, days, now)
+    """Prune, or with `dry_run` only count the deliveries that would be deleted."""
+    count = connect.write(partial(_count_prunable, days=days, now=now)) if dry_run else prune(connect, days, now)
     return Pruned(deliveries=count, dry_run=dry_run)
 
 
-def _prunable(connection: Connection, days: Mapping[Status, float], now: datetime) -> int:
-    counts = (select(func.count()).where(*_old(status, _before(now, keep))) for status, keep in days.items())
+def _count_prunable(connection: Connection, days: Mapping[Status, float], now: datetime) -> int:
+    counts = (select(func.count()).where(*_is_old(status, _before(now, keep))) for status, keep in days.items())
     return sum(connection.execute(count).scalar_one() for count in counts)
 
 
@@ -49,7 +47,7 @@ def _before(now: datetime, days: float) -> str:
     return first_id(now - timedelta(days=days))
 
 
-def _old(status: Status, before: str) -> tuple[ColumnElement[bool], ...]:
+def _is_old(status: Status, before: str) -> tuple[ColumnElement[bool], ...]:
     return delivery.c.status == status.value, delivery.c.next_attempt_at.is_(None), delivery.c.id < before
 
 
@@ -58,30 +56,30 @@ def prune(connect: TransactionRunner, days: Mapping[Status, float], now: datetim
 
     Pauses that ended as long ago are forgotten too.
     """
-    gone = 0
+    deleted = 0
     for status, keep in days.items():
         oldest = _before(now, keep)
-        gone += _in_batches(connect, partial(_delete_deliveries, status=status, before=oldest))
+        deleted += _in_batches(connect, partial(_delete_deliveries, status=status, before=oldest))
     _in_batches(connect, partial(_delete_events, before=_before(now, min(days.values()))))
     connect.write(partial(_forget_pauses, before=now - timedelta(days=min(days.values()))))
-    return gone
+    return deleted
 
 
 def _in_batches(connect: TransactionRunner, work: Callable[[Connection], int]) -> int:
-    gone = 0
+    deleted = 0
     while batch := connect.write(work):
-        gone += batch
-        time.sleep(REST)
-    return gone
+        deleted += batch
+        time.sleep(REST_SECONDS)
+    return deleted
 
 
 def _delete_deliveries(connection: Connection, status: Status, before: str) -> int:
-    old = select(delivery.c.id).where(*_old(status, before)).order_by(delivery.c.id).limit(SWEEP)
+    old = select(delivery.c.id).where(*_is_old(status, before)).order_by(delivery.c.id).limit(SWEEP)
     return connection.execute(delete(delivery).where(delivery.c.id.in_(old.scalar_subquery()))).rowcount
 
 
 def _forget_pauses(connection: Connection, before: datetime) -> int:
-    """Every address that was ever rate limited has left a row, and each claim reads them all."""
+    """Delete ended pauses: each rate limited address leaves a row, and each claim reads all of them."""
     return connection.execute(delete(pauses).where(pauses.c.until < before)).rowcount
 
 

@@ -1,4 +1,4 @@
-"""Write how attempts ended, and the pauses that follow from it."""
+"""Record the results of attempts, and the pauses that follow from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ d = delivery.c
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """How an attempt ended, and how many milliseconds it took (None: nothing was sent). `once`: no retry later."""
+    """The result of an attempt and its milliseconds (None: nothing was sent). `once`: don't retry later."""
 
     claimed: Claimed
     result: SendResult
@@ -34,49 +34,49 @@ class AttemptResult:
 
 _ATTEMPT_REASON: Column[str] = Column("attempt_reason", String)
 _STEP = Column("step", Integer)
-"""1 when the failure uses up a wait of the schedule."""
+"""1 if the failure uses up a step of RETRY_SCHEDULE, else 0."""
 
 
-def _ended(dialect: str) -> FromClause:
-    """How attempts ended, as `_result` tells it, and the row of the delivery that it belongs to by `attempts`."""
+def _results_table(dialect: str) -> FromClause:
+    """Return the rows of `_result_row` as a table; `id` and `attempts` say to which claim each belongs."""
     of_delivery = (d.id, d.attempts, d.status, d.error, d.reason, d.ambiguous, d.next_attempt_at, d.provider_id, _STEP)
     return bulk_rows(dialect, (*of_delivery, d.updated_at, _ATTEMPT_REASON, attempt.c.answer, attempt.c.duration_ms))
 
 
 @cache
-def _record(dialect: str) -> Update:
-    ended = _ended(dialect).c
+def _update_deliveries(dialect: str) -> Update:
+    result = _results_table(dialect).c
     return (
         update(delivery)
-        # By its key: with the bare status both databases may go through everything that is being sent, once for each.
-        .where(d.id == ended.id, d.attempts == ended.attempts, func.coalesce(d.status, "") == Status.SENDING.value)
+        # coalesce keeps both databases from using the index on status, which would read all that is being sent.
+        .where(d.id == result.id, d.attempts == result.attempts, func.coalesce(d.status, "") == Status.SENDING.value)
         .values(
-            status=ended.status,
-            error=ended.error,
-            reason=ended.reason,
-            ambiguous=or_(d.ambiguous, ended.ambiguous),
-            next_attempt_at=ended.next_attempt_at,
-            provider_id=ended.provider_id,
-            schedule_step=d.schedule_step + ended.step,
-            urgency=case((ended.step == 1, d.urgency.bitwise_or(Priority.RETRY)), else_=d.urgency),
-            updated_at=ended.updated_at,
+            status=result.status,
+            error=result.error,
+            reason=result.reason,
+            ambiguous=or_(d.ambiguous, result.ambiguous),
+            next_attempt_at=result.next_attempt_at,
+            provider_id=result.provider_id,
+            schedule_step=d.schedule_step + result.step,
+            urgency=case((result.step == 1, d.urgency.bitwise_or(Priority.RETRY)), else_=d.urgency),
+            updated_at=result.updated_at,
             change=this_change(),
         )
     )
 
 
 @cache
-def _end(dialect: str) -> Update:
-    ended = _ended(dialect).c
+def _update_attempts(dialect: str) -> Update:
+    result = _results_table(dialect).c
     return (
         update(attempt)
-        .where(attempt.c.delivery_id == ended.id, attempt.c.number == ended.attempts, attempt.c.outcome.is_(None))
+        .where(attempt.c.delivery_id == result.id, attempt.c.number == result.attempts, attempt.c.outcome.is_(None))
         .values(
-            outcome=ended.status,
-            reason=ended.attempt_reason,
-            code=ended.error,
-            answer=ended.answer,
-            duration_ms=ended.duration_ms,
+            outcome=result.status,
+            reason=result.attempt_reason,
+            code=result.error,
+            answer=result.answer,
+            duration_ms=result.duration_ms,
         )
     )
 
@@ -84,37 +84,37 @@ def _end(dialect: str) -> Update:
 def record(
     connection: Connection,
     scope: ClaimScope,
-    ended: Sequence[AttemptResult],
+    results: Sequence[AttemptResult],
     schedule: Sequence[float],
     max_age: float,
     now: datetime,
     chance: Callable[[], float],
 ) -> list[bool]:
-    """Write how attempts ended; a result that comes after its lease was taken over changes nothing.
+    """Record results. One that comes after another process has claimed the delivery changes nothing.
 
     Returns for each whether its delivery is final now.
     """
-    rows = [_result(one, schedule, max_age, now, chance()) for one in ended]
-    results = bulk_parameter(connection, rows)
+    rows = [_result_row(result, schedule, max_age, now, chance()) for result in results]
+    parameters = bulk_parameter(connection, rows)
     begin_change(connection)
-    connection.execute(_record(connection.dialect.name), results)
-    connection.execute(_end(connection.dialect.name), results)
-    _open_pauses(connection, scope, ended, now)
+    connection.execute(_update_deliveries(connection.dialect.name), parameters)
+    connection.execute(_update_attempts(connection.dialect.name), parameters)
+    _open_pauses(connection, scope, results, now)
     if any(row["attempt_reason"] == Reason.CONFIG for row in rows):
         # Another instance may have good credentials: what was refused here is due there.
         announce(connection)
     return [row["next_attempt_at"] is None for row in rows]
 
 
-def _result(
-    one: AttemptResult, schedule: Sequence[float], max_age: float, now: datetime, chance: float
+def _result_row(
+    attempt_result: AttemptResult, schedule: Sequence[float], max_age: float, now: datetime, chance: float
 ) -> dict[str, Any]:
-    claimed, result = one.claimed, one.result
+    claimed, result = attempt_result.claimed, attempt_result.result
     row: dict[str, Any] = {
         "id": claimed.delivery_id,
         "attempts": claimed.attempt,
         "updated_at": now,
-        "duration_ms": one.duration_ms,
+        "duration_ms": attempt_result.duration_ms,
         "ambiguous": False,
         "step": 0,
         "attempt_reason": None,
@@ -127,7 +127,7 @@ def _result(
             "answer": result.answer,
         }
     expired = is_expired(result.reason, claimed.since, max_age, now)
-    progress = Progress(claimed.tries, claimed.schedule_step, claimed.since, claimed.plain, one.once)
+    progress = Progress(claimed.tries, claimed.schedule_step, claimed.since, claimed.plain, attempt_result.once)
     return row | {
         "status": Status.FAILED.value,
         "error": result.code,
@@ -140,17 +140,20 @@ def _result(
     }
 
 
-def _open_pauses(connection: Connection, scope: ClaimScope, ended: Sequence[AttemptResult], now: datetime) -> None:
+def _open_pauses(connection: Connection, scope: ClaimScope, results: Sequence[AttemptResult], now: datetime) -> None:
     opened: dict[str, tuple[RateLimitPause, DeliveryError]] = {}
-    for one in ended:
-        wanted = pause(one.result, one.claimed.address_key) if isinstance(one.result, DeliveryError) else None
-        if wanted is not None and isinstance(one.result, DeliveryError):
-            opened[wanted.address or ""] = (wanted, one.result)
-    # In one order for everybody: two daemons that write the same pauses must not wait for each other.
-    for key, (wanted, error) in sorted(opened.items(), key=lambda each: each[0]):
+    for attempt_result in results:
+        error = attempt_result.result
+        if not isinstance(error, DeliveryError):
+            continue
+        new_pause = pause(error, attempt_result.claimed.address_key)
+        if new_pause is not None:
+            opened[new_pause.address or ""] = (new_pause, error)
+    # Always in the same order: two daemons that write the same pauses must not wait for each other.
+    for key, (new_pause, error) in sorted(opened.items(), key=lambda item: item[0]):
         row = {"provider": scope.provider, "address_key": key, "since": now}
         change = {
-            "until": now + timedelta(seconds=wanted.seconds),
+            "until": now + timedelta(seconds=new_pause.seconds),
             "reason": error.reason.value,
             "code": error.code,
         }

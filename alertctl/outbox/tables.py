@@ -1,4 +1,4 @@
-"""The outbox's tables, and a delivery as its sender sees it."""
+"""The outbox's tables, and a claimed delivery."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ breaker_report = TABLES[str(BreakerReport.__tablename__)]
 probe_request = TABLES[str(ProbeRequest.__tablename__)]
 
 INTERRUPTED = "interrupted"
-"""The code of an attempt whose sender never came back: the message may have arrived."""
+"""The code of an attempt whose sender died: the message may have arrived."""
 SWEEP = 1000
-"""Rows that one statement writes or moves aside at most, so that no transaction is long."""
+"""Rows that one statement writes at most, so that no transaction takes long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A delivery that is ours until its lease runs out. `attempt` is the fencing token."""
+    """A delivery that this process may send until its lease ends. `attempt` is the fencing token."""
 
     delivery_id: str
     event_id: str

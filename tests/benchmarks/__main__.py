@@ -12,21 +12,21 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.benchmarks.databases import open_databases
 from tests.benchmarks.lines import Line
-from tests.benchmarks.places import places
 from tests.benchmarks.rows import ROWS
-from tests.benchmarks.sizes import QUICK, Sizes, chosen
+from tests.benchmarks.sizes import QUICK, Sizes, choose_sizes
 from tests.benchmarks.stage import Stage
 from tests.benchmarks.table import size_of_machine, table, write_json
 from tests.postgres import NoPostgres
 
 DATABASES = ("sqlite", "postgres")
-BROKEN = "this row broke down"
+BROKEN = "this row failed"
 WIDTH = 160
 """Columns of the table in a file or a pipe."""
 
 
-def arguments(given: list[str] | None = None) -> argparse.Namespace:
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__import__(__package__).__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"only these: {', '.join(ROWS)}")
     parser.add_argument("--list", action="store_true", help="name the rows and end")
@@ -38,45 +38,45 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     for field in fields(Sizes):
         shown = f"default {field.default}, with --quick {getattr(QUICK, field.name)}"
         parser.add_argument(f"--{field.name}", type=type(field.default), metavar="N", help=shown)
-    found = parser.parse_args(given)
-    if unknown := set(found.rows) - set(ROWS):
+    parsed = parser.parse_args(argv)
+    if unknown := set(parsed.rows) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))} (there are {', '.join(ROWS)})")
-    return found
+    return parsed
 
 
-def measured(stage: Stage, names: list[str]) -> Iterator[Line]:
-    """The lines of these rows. A row that breaks down is a line that says so, and the others go on."""
+def measure(stage: Stage, names: list[str]) -> Iterator[Line]:
+    """Yield the lines of these rows. A row that fails becomes a line with the error, and the others go on."""
     for name in names:
         began = time.monotonic()
         try:
             yield from ROWS[name](stage)
         except Exception as error:
             traceback.print_exc()
-            said = f"{type(error).__name__}: {error}"
-            yield Line(row=name, what=BROKEN, database="-", value=None, unit="", note=said[:300])
-        stage.say(f"{name}: {time.monotonic() - began:.0f} s")
+            note = f"{type(error).__name__}: {error}"
+            yield Line(row=name, what=BROKEN, database="-", value=None, unit="", note=note[:300])
+        stage.report(f"{name}: {time.monotonic() - began:.0f} s")
 
 
-def say(text: str) -> None:
+def report(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
 def main() -> int:
-    asked = arguments()
-    if asked.list:
+    options = arguments()
+    if options.list:
         print("\n".join(f"{name:<11} {(row.__doc__ or '').splitlines()[0]}" for name, row in ROWS.items()))
         return 0
-    began, sizes = datetime.now(UTC), chosen(asked.quick, vars(asked))
+    began, sizes = datetime.now(UTC), choose_sizes(options.quick, vars(options))
     try:
-        with places(tuple(asked.on or DATABASES), asked.folder) as found, ExitStack() as opened:
-            lines = list(measured(Stage(sizes, found, say, opened), asked.rows or list(ROWS)))
+        with open_databases(tuple(options.on or DATABASES), options.folder) as databases, ExitStack() as opened:
+            lines = list(measure(Stage(sizes, databases, report, opened), options.rows or list(ROWS)))
     except NoPostgres as error:
-        say(f"no Postgres: {error}; --on sqlite leaves it out")
+        report(f"no Postgres: {error}; --on sqlite leaves it out")
         return 1
-    show(lines, f"{began:%Y-%m-%d}, {size_of_machine()}{', quick' if asked.quick else ''}")
-    if asked.json:
-        write_json(asked.json, lines, sizes, asked.quick, began)
-    missed = asked.fail and any(line.result == "missed" for line in lines)
+    show(lines, f"{began:%Y-%m-%d}, {size_of_machine()}{', quick' if options.quick else ''}")
+    if options.json:
+        write_json(options.json, lines, sizes, options.quick, began)
+    missed = options.fail and any(line.result == "missed" for line in lines)
     return int(missed or any(line.what == BROKEN for line in lines))
 
 

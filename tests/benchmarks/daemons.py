@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from alertctl.db import Store
+from tests.benchmarks.databases import Database, Postgres
 from tests.benchmarks.lines import Bar, Line, compared
-from tests.benchmarks.places import Place, Postgres
 from tests.benchmarks.processes import Child, Daemon, daemon, double
 from tests.benchmarks.stage import Stage, hold, hold_again, let_go, put_alerts, settings, wait_for_the_end
 
@@ -17,48 +17,48 @@ BARS = {2: Bar(at_least=1.5), 3: Bar(at_least=1.7)}
 
 
 def daemons(stage: Stage) -> Iterator[Line]:
-    """Three run; those that a round is not about are stopped (SIGSTOP) meanwhile. The provider answers at once."""
-    for place in stage.places:
-        if isinstance(place, Postgres):
-            yield from _lines(stage, place)
+    """Run three daemons and suspend (SIGSTOP) those that a round doesn't use. The provider answers at once."""
+    for database in stage.databases:
+        if isinstance(database, Postgres):
+            yield from _lines(stage, database)
 
 
-def _lines(stage: Stage, place: Place) -> Iterator[Line]:
+def _lines(stage: Stage, database: Database) -> Iterator[Line]:
     rates: dict[int, list[float]] = {1: [], 2: [], 3: []}
     with ExitStack() as opened:
-        url, slack = opened.enter_context(place.fresh()), opened.enter_context(double(0.0))
+        url, slack = opened.enter_context(database.fresh()), opened.enter_context(double(0.0))
         store = Store(url)
         opened.callback(store.close)
         hold(store)
         running = [opened.enter_context(daemon(settings(slack, url))) for _ in range(3)]
-        _rate(store, slack, 300)
+        _measure_rate(store, slack, 300)
         for number in range(stage.sizes.rounds):
             for count in rates:
-                stage.say(f"daemons, round {number + 1} of {stage.sizes.rounds}: {count}")
-                with _stopped(running[count:]):
-                    rates[count].append(_rate(store, slack, stage.sizes.shared))
+                stage.report(f"daemons, round {number + 1} of {stage.sizes.rounds}: {count}")
+                with _suspended(running[count:]):
+                    rates[count].append(_measure_rate(store, slack, stage.sizes.shared))
     cores = os.cpu_count() or 1
     for count, bar in BARS.items():
         measured = list(zip(rates[count], rates[1], strict=True))
         what = f"{count} daemons on one database, provider at 0 ms"
         note = f"{cores} cores, shared with Postgres and the provider"
         more = {"judged": cores >= count, "note": note}
-        yield compared("daemons", what, place.name, "/s", measured, "one daemon", bar, **more)
+        yield compared("daemons", what, database.name, "/s", measured, "one daemon", bar, **more)
 
 
 @contextmanager
-def _stopped(others: Sequence[Daemon]) -> Iterator[None]:
-    for each in others:
-        each.process.send_signal(signal.SIGSTOP)
+def _suspended(daemons: Sequence[Daemon]) -> Iterator[None]:
+    for suspended in daemons:
+        suspended.process.send_signal(signal.SIGSTOP)
     try:
         yield
     finally:
-        for each in others:
-            each.process.send_signal(signal.SIGCONT)
+        for suspended in daemons:
+            suspended.process.send_signal(signal.SIGCONT)
 
 
-def _rate(store: Store, slack: Child, count: int) -> float:
-    """Deliveries a second, from the first POST to the last answer."""
+def _measure_rate(store: Store, slack: Child, count: int) -> float:
+    """Return the deliveries a second, from the first POST to the last answer."""
     put_alerts(store, count)
     slack.ask("reset")
     let_go(store)

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What a line is held to: its `score` (see `Line`) must be `at_least` or `at_most` so much."""
+    """The limit for a line: its `score` (see `Line`) must be `at_least` or `at_most` so much."""
 
     at_least: float | None = None
     at_most: float | None = None
@@ -29,7 +29,7 @@ class Bar:
 class Line:
     """`score` is value / yardstick, the difference of the two (`by="more"`), or the value itself without a yardstick.
 
-    `value` None: it could not be measured, and `note` says why. `judged` False: this machine can't answer.
+    `value` None: it could not be measured, and `note` says why. `judged` False: this machine is too small to judge it.
     """
 
     row: str
@@ -80,7 +80,7 @@ def compared(
     bar: Bar | None,
     **more: Any,
 ) -> Line:
-    """A line from rounds of (value, yardstick) that were measured side by side: the medians of both."""
+    """Return a line with the medians of rounds of (value, yardstick) that were measured side by side."""
     values, yardsticks = zip(*measured, strict=True)
     return Line(
         row=row,
@@ -99,6 +99,6 @@ def compared(
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that `share` of them don't exceed."""
+    """Return the smallest value that `share` of the values don't exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,4 +1,4 @@
-"""The processes of a run: children that speak JSON lines, the daemon, and what they cost."""
+"""The processes of a run: children that speak JSON lines, the daemon, and their CPU and memory."""
 
 from __future__ import annotations
 
@@ -19,18 +19,29 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
-OURS = ("SLACK_", "EMAIL_", "SENDGRID_", "SMTP_", "NOTIFICATION_", "DATABASE_", "RETRY_", "PRUNE_", "JWT_", "ALERTCTL_")
+SETTINGS_PREFIXES = (
+    "SLACK_",
+    "EMAIL_",
+    "SENDGRID_",
+    "SMTP_",
+    "NOTIFICATION_",
+    "DATABASE_",
+    "RETRY_",
+    "PRUNE_",
+    "JWT_",
+    "ALERTCTL_",
+)
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """These settings and nobody else's; .pyc files are kept, as they are after an installation."""
-    rest = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    """Return an environment with only these settings; .pyc files are kept, as after an installation."""
+    rest = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS_PREFIXES)}
     rest.pop("PYTHONDONTWRITEBYTECODE", None)
     return {**rest, "PYTHONPATH": str(ROOT), **settings}
 
 
 def until(true: Callable[[], Any], seconds: float, what: str) -> Any:
-    """What `true` returns once it is truthy. Raises TimeoutError that names `what`."""
+    """Wait until `true` returns something truthy, and return that. Raises TimeoutError that names `what`."""
     deadline = time.monotonic() + seconds
     while not (result := true()):
         if time.monotonic() > deadline:
@@ -76,12 +87,12 @@ def child(name: str, *arguments: str, **settings: str) -> Iterator[Child]:
 
 
 def double(latency: float, *, tls: bool = True) -> AbstractContextManager[Child]:
-    """A provider that answers after `latency` seconds; its `hello` tells `url` and `ca_file`."""
+    """A provider that answers after `latency` seconds; its `hello` has `url` and `ca_file`."""
     return child("double", str(latency), "tls" if tls else "plain")
 
 
 def load(url: str, path: str, token: str, body: bytes, connections: int, count: int) -> dict[str, float]:
-    """Make `count` calls over kept connections from a process of its own; what `children/load.py` prints."""
+    """Make `count` calls over kept connections from another process; returns what `children/load.py` prints."""
     host, port = url.removeprefix("http://").split(":")
     command = [sys.executable, "-m", "tests.benchmarks.children.load", host, port, path, token]
     command += [str(connections), str(count), "202"]
@@ -109,7 +120,7 @@ class Daemon:
 
 @contextmanager
 def daemon(settings: Mapping[str, str], *arguments: str) -> Iterator[Daemon]:
-    """An `alertctl serve` on any free port, ended by SIGTERM; a tail of its stderr when it doesn't start."""
+    """Run `alertctl serve` on a free port; it is ended by SIGTERM. Raises with its stderr if it doesn't start."""
     command = [sys.executable, "-m", "alertctl", "serve", "--port", "0", *arguments]
     with tempfile.TemporaryDirectory() as folder, Path(folder, "stderr").open("w+b") as log:
         here = {"HOME": folder, "XDG_STATE_HOME": folder, "XDG_CONFIG_HOME": folder}
@@ -121,11 +132,11 @@ def daemon(settings: Mapping[str, str], *arguments: str) -> Iterator[Daemon]:
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str | None:
-    said = log.read_text(errors="replace")
+    output = log.read_text(errors="replace")
     if process.poll() is not None:
-        raise RuntimeError(f"alertctl serve ended with {process.returncode}: {said[-2000:]}")
-    found = re.search(r"serves on (http://\S+)\n", said)
-    return found[1] if found else None
+        raise RuntimeError(f"alertctl serve ended with {process.returncode}: {output[-2000:]}")
+    match = re.search(r"serves on (http://\S+)\n", output)
+    return match[1] if match else None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -137,13 +148,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def cpu_of(pid: int) -> float:
-    """CPU seconds of a process and all its threads. Linux keeps them in ticks of 10 ms."""
+    """Return the CPU seconds of a process and all its threads. Linux counts them in ticks of 10 ms."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int) -> float:
-    """Megabytes of resident memory (VmRSS): private pages, and shared libraries in full."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
+    """Return the megabytes of resident memory (VmRSS), shared libraries included."""
+    match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert match is not None
+    return int(match[1]) / 1024

@@ -1,4 +1,4 @@
-"""A million old deliveries taken out of the log, and how long somebody who publishes meanwhile waits."""
+"""Prune a million old deliveries, and how long publishing takes meanwhile."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from alertctl.models import Status
 from alertctl.publish import prepare, publish
 from alertctl.routing import Audience, Target
 from alertctl.schemas import PublishRequest
+from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Line
-from tests.benchmarks.places import Place
 from tests.benchmarks.stage import Stage, now
 from tests.benchmarks.stock import stock
 
-ALONE = 200
+EVENTS_ALONE = 200
 """Events that are published before anything is pruned."""
-BREATH = 0.005
+REST_SECONDS = 0.005
 """Seconds between two events."""
 AUDIENCE = Audience((Target("slack", "#platform-alerts", "default_channel"),), frozenset({"slack"}))
 
 
 def prune(stage: Stage) -> Iterator[Line]:
-    """Once on each database: there is nothing left for a second round."""
-    for place in stage.places:
-        stage.say(f"prune on {place.name}")
-        with stock(place, stage.say, history=stage.sizes.pruned) as store:
-            yield _pruned(stage, place, store)
+    """Prune once on each database: a second round would find nothing to prune."""
+    for database in stage.databases:
+        stage.report(f"prune on {database.name}")
+        with stock(database, stage.report, history=stage.sizes.pruned) as store:
+            yield _pruned(stage, database, store)
 
 
-def _pruned(stage: Stage, place: Place, store: Store) -> Line:
-    alone = [_published(store) for _ in range(ALONE)]
+def _pruned(stage: Stage, database: Database, store: Store) -> Line:
+    alone = [_time_publish(store) for _ in range(EVENTS_ALONE)]
     beside: list[float] = []
     ended = threading.Event()
 
     def go_on() -> None:
         while not ended.is_set():
-            beside.append(_published(store))
+            beside.append(_time_publish(store))
 
     thread = threading.Thread(target=go_on)
     thread.start()
@@ -54,7 +54,7 @@ def _pruned(stage: Stage, place: Place, store: Store) -> Line:
     return Line(
         row="prune",
         what=f"publishing an event while {stage.sizes.pruned} deliveries are pruned, p99",
-        database=place.name,
+        database=database.name,
         value=_p99(beside),
         unit="ms",
         yardstick=_p99(alone),
@@ -69,11 +69,11 @@ def _p99(times: list[float]) -> float:
     return statistics.quantiles(times, n=100)[98]
 
 
-def _published(store: Store) -> float:
-    """Milliseconds of one event, committed; and a breath behind it."""
-    one = prepare(PublishRequest(event_type="generic_alert", fields={"title": "x"}, to=["slack:#x"]), AUDIENCE)
+def _time_publish(store: Store) -> float:
+    """Return the milliseconds of one committed event; rest afterwards."""
+    publication = prepare(PublishRequest(event_type="generic_alert", fields={"title": "x"}, to=["slack:#x"]), AUDIENCE)
     began = time.monotonic()
-    store.write(lambda connection: publish(connection, one, now()))
+    store.write(lambda connection: publish(connection, publication, now()))
     took = time.monotonic() - began
-    time.sleep(BREATH)
+    time.sleep(REST_SECONDS)
     return 1000 * took

@@ -17,8 +17,8 @@ from alertctl.models import User
 from alertctl.outbox.tables import delivery
 from alertctl.publish import event, prepare, publish
 from alertctl.schemas import PublishRequest
+from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line, compared
-from tests.benchmarks.places import Place
 from tests.benchmarks.stage import AUDIENCE, Stage, now
 
 RATE = Bar(at_most=3)
@@ -27,28 +27,28 @@ users = SQLModel.metadata.tables[str(User.__tablename__)]
 
 
 def recipients(stage: Stage) -> Iterator[Line]:
-    """Publish an event that everybody wants, then insert the same rows once more with the driver alone."""
-    for place in stage.places:
-        with place.fresh() as url, closing(Store(url)) as store:
+    """Publish an event that all users want, then insert the same rows with the driver alone."""
+    for database in stage.databases:
+        with database.fresh() as url, closing(Store(url)) as store:
             count = stage.sizes.recipients
             _add_users(store, count)
             measured = []
             for number in range(stage.sizes.rounds):
-                stage.say(f"recipients on {place.name}, round {number + 1} of {stage.sizes.rounds}")
-                ours, event_id = _published(store)
-                measured.append((1000 * ours, 1000 * _inserted(store, event_id)))
-            yield from _lines(place, count, measured, store)
+                stage.report(f"recipients on {database.name}, round {number + 1} of {stage.sizes.rounds}")
+                ours, event_id = _time_publish(store)
+                measured.append((1000 * ours, 1000 * _time_insert(store, event_id)))
+            yield from _lines(database, count, measured, store)
 
 
-def _lines(place: Place, count: int, measured: Sequence[tuple[float, float]], store: Store) -> Iterator[Line]:
+def _lines(database: Database, count: int, measured: Sequence[tuple[float, float]], store: Store) -> Iterator[Line]:
     what = f"publishing one event to {count} recipients"
-    yield compared("recipients", what, place.name, "ms", measured, "INSERT by the driver", RATE)
-    _, event_id = _published(store)
-    ours, rows = _peak(lambda: _published(store)), _peak(lambda: _copied(store, event_id))
+    yield compared("recipients", what, database.name, "ms", measured, "INSERT by the driver", RATE)
+    _, event_id = _time_publish(store)
+    ours, rows = _peak(lambda: _time_publish(store)), _peak(lambda: _copy_rows(store, event_id))
     yield Line(
         row="recipients",
         what="the same, peak of Python's memory",
-        database=place.name,
+        database=database.name,
         value=ours,
         unit="MB",
         yardstick=rows,
@@ -67,17 +67,17 @@ def _add_users(store: Store, count: int) -> None:
     store.write(lambda connection: connection.execute(insert(users), rows))
 
 
-def _published(store: Store) -> tuple[float, str]:
-    """Seconds, and the event's id."""
+def _time_publish(store: Store) -> tuple[float, str]:
+    """Return the seconds of publishing, and the event's id."""
     fields = {"experiment": "new-cta", "action": "started"}
-    one = prepare(PublishRequest(event_type="experiment_lifecycle", fields=fields), AUDIENCE)
+    publication = prepare(PublishRequest(event_type="experiment_lifecycle", fields=fields), AUDIENCE)
     began = time.monotonic()
-    answer = store.write(lambda connection: publish(connection, one, now()))
+    answer = store.write(lambda connection: publish(connection, publication, now()))
     return time.monotonic() - began, answer.event_id
 
 
 def _peak(work: Callable[[], object]) -> float:
-    """Megabytes of Python objects that it holds at most."""
+    """Return the megabytes of Python objects that `work` holds at most."""
     tracemalloc.start()
     held = work()
     peak = tracemalloc.get_traced_memory()[1]
@@ -86,9 +86,9 @@ def _peak(work: Callable[[], object]) -> float:
     return peak / 1e6
 
 
-def _inserted(store: Store, event_id: str) -> float:
-    """Seconds for the same rows under another event, in one transaction of the driver's own."""
-    rows = _copied(store, event_id)
+def _time_insert(store: Store, event_id: str) -> float:
+    """Return the seconds for inserting the same rows under another event, in one transaction of the driver."""
+    rows = _copy_rows(store, event_id)
     raw = store.engine.raw_connection()
     try:
         cursor = raw.cursor()
@@ -108,8 +108,8 @@ def _statement(mark: str) -> str:
     return f"INSERT INTO delivery ({', '.join(columns)}) VALUES ({', '.join([mark] * len(columns))})"
 
 
-def _copied(store: Store, event_id: str) -> list[tuple[Any, ...]]:
-    """The event's deliveries as the driver has them, with ids of their own and another event."""
+def _copy_rows(store: Store, event_id: str) -> list[tuple[Any, ...]]:
+    """Return the event's deliveries as rows of the driver, with new ids and another event."""
     moment = now()
     other = new_id(moment)
     rest = ", ".join(column.name for column in event.c if column.name != "id")
@@ -117,7 +117,7 @@ def _copied(store: Store, event_id: str) -> list[tuple[Any, ...]]:
     with store.writing() as connection:
         twin = f"INSERT INTO event (id, {rest}) SELECT '{other}', {rest} FROM event WHERE id = '{event_id}'"
         connection.exec_driver_sql(twin)
-        found = connection.exec_driver_sql(f"SELECT {columns} FROM delivery WHERE event_id = '{event_id}'").all()
+        rows = connection.exec_driver_sql(f"SELECT {columns} FROM delivery WHERE event_id = '{event_id}'").all()
     own = {"id": lambda: new_id(moment), "event_id": lambda: other}
     names = [column.name for column in delivery.c]
-    return [tuple(own[n]() if n in own else value for n, value in zip(names, row, strict=True)) for row in found]
+    return [tuple(own[n]() if n in own else value for n, value in zip(names, row, strict=True)) for row in rows]

@@ -17,8 +17,8 @@ from alertctl.events import parse
 from alertctl.ids import new_id
 from alertctl.publish import prepare, publish
 from alertctl.schemas import PublishRequest
+from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line, compared
-from tests.benchmarks.places import Place
 from tests.benchmarks.processes import Child, double
 from tests.benchmarks.stage import AUDIENCE, Stage, now, settings
 
@@ -30,12 +30,12 @@ SINGLES = 10
 
 
 def sendgrid(stage: Stage) -> Iterator[Line]:
-    """The whole way, claimed to recorded, and the sending alone; CPU of this process, which does the daemon's work."""
+    """Measure from claim to record, and sending alone: the CPU of this process, which does the daemon's work."""
     with double(0.0) as provider:
-        for place in stage.places:
-            with place.fresh() as url, closing(Store(url)) as store:
+        for database in stage.databases:
+            with database.fresh() as url, closing(Store(url)) as store:
                 chosen = load(email_settings(provider, url), cwd=Path("/"))
-                yield from _lines(stage, place, store, chosen, provider)
+                yield from _lines(stage, database, store, chosen, provider)
 
 
 def email_settings(provider: Child, url: str) -> dict[str, str]:
@@ -50,46 +50,46 @@ def email_settings(provider: Child, url: str) -> dict[str, str]:
     )
 
 
-def _lines(stage: Stage, place: Place, store: Store, chosen: Settings, provider: Child) -> Iterator[Line]:
+def _lines(stage: Stage, database: Database, store: Store, chosen: Settings, provider: Child) -> Iterator[Line]:
     count, few = stage.sizes.recipients, max(1, stage.sizes.recipients // SINGLES)
-    whole, alone, requests = [], [], 0
+    dispatching, alone, requests = [], [], 0
     for number in range(stage.sizes.rounds):
-        stage.say(f"sendgrid on {place.name}, round {number + 1} of {stage.sizes.rounds}")
+        stage.report(f"sendgrid on {database.name}, round {number + 1} of {stage.sizes.rounds}")
         provider.ask("reset")
-        cost = _dispatched(store, chosen, count, single=False)
+        cost = _measure_dispatch(store, chosen, count, single=False)
         seen = provider.ask("seen")
         if seen["recipients"] != count:
             raise RuntimeError(f"{seen['recipients']} recipients were named for {count} addresses")
         requests = max(requests, len(seen["arrivals"]))
-        whole.append((cost, _dispatched(store, chosen, few, single=True)))
-        alone.append((_sent(chosen, count, 1000), _sent(chosen, few, 1)))
+        dispatching.append((cost, _measure_dispatch(store, chosen, few, single=True)))
+        alone.append((_measure_sending(chosen, count, 1000), _measure_sending(chosen, few, 1)))
     each = f"one request each ({few} of them)"
     what = f"CPU of 1000 of {count} addresses of one event, sending"
-    yield compared("sendgrid", what, place.name, "ms", alone, each, CPU)
-    yield compared("sendgrid", "the same with claim and record", place.name, "ms", whole, each, None)
+    yield compared("sendgrid", what, database.name, "ms", alone, each, CPU)
+    yield compared("sendgrid", "the same with claim and record", database.name, "ms", dispatching, each, None)
     what = f"requests for {count} addresses"
-    yield Line(row="sendgrid", what=what, database=place.name, value=requests, unit="", bar=REQUESTS)
+    yield Line(row="sendgrid", what=what, database=database.name, value=requests, unit="", bar=REQUESTS)
 
 
-def _dispatched(store: Store, chosen: Settings, count: int, *, single: bool) -> float:
-    """CPU milliseconds of 1000 deliveries, claimed, sent and recorded."""
+def _measure_dispatch(store: Store, chosen: Settings, count: int, *, single: bool) -> float:
+    """Return the CPU milliseconds of 1000 deliveries, claimed, sent and recorded."""
     to = [f"email:user{n}@corp.example" for n in range(count)]
-    one = prepare(PublishRequest(event_type="experiment_lifecycle", fields=FIELDS, to=to), AUDIENCE)
-    answer = store.write(lambda connection: publish(connection, one, now()))
+    publication = prepare(PublishRequest(event_type="experiment_lifecycle", fields=FIELDS, to=to), AUDIENCE)
+    answer = store.write(lambda connection: publish(connection, publication, now()))
     channels: Any = build(chosen)
     if single:
         channels["email"].batch_size = 1
     before = time.process_time()
-    tally = Dispatcher(store, channels, DispatchOptions.of(chosen), now).run_once(answer.event_id)
+    counts = Dispatcher(store, channels, DispatchOptions.of(chosen), now).run_once(answer.event_id)
     spent = time.process_time() - before
     channels["email"].close()
-    if tally.success != count:
-        raise RuntimeError(f"{tally} for {count} addresses")
+    if counts.success != count:
+        raise RuntimeError(f"{counts} for {count} addresses")
     return 1e6 * spent / count
 
 
-def _sent(chosen: Settings, count: int, together: int) -> float:
-    """CPU milliseconds of 1000 addresses, sent by the channel alone."""
+def _measure_sending(chosen: Settings, count: int, together: int) -> float:
+    """Return the CPU milliseconds of 1000 addresses, sent by the channel alone."""
     moment = now()
     content = parse("experiment_lifecycle", FIELDS).content(new_id(moment), moment)
     messages = [OutgoingMessage(new_id(moment), f"user{n}@corp.example") for n in range(count)]

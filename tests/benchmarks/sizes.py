@@ -44,7 +44,7 @@ QUICK = Sizes(
 )
 
 
-def chosen(quick: bool, given: dict[str, Any]) -> Sizes:
-    """The sizes of a run: the defaults of its kind, and what the caller gave instead."""
+def choose_sizes(quick: bool, arguments: dict[str, Any]) -> Sizes:
+    """Return the sizes of a run: the defaults of its kind, overridden by the command line."""
     known = {field.name for field in fields(Sizes)}
-    return replace(QUICK if quick else Sizes(), **{k: v for k, v in given.items() if k in known and v is not None})
+    return replace(QUICK if quick else Sizes(), **{k: v for k, v in arguments.items() if k in known and v is not None})

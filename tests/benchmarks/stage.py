@@ -1,4 +1,4 @@
-"""What most rows need: settings that lead to the double, alerts that wait, a caller's token."""
+"""What most rows need: settings for the double, waiting alerts, a caller's token."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from alertctl.publish import prepare, publish_many
 from alertctl.routing import Audience, Target
 from alertctl.schemas import PublishRequest
 from alertctl.users import create_token
-from tests.benchmarks.places import Place
+from tests.benchmarks.databases import Database
 from tests.benchmarks.processes import Child, until
 from tests.benchmarks.sizes import Sizes
 from tests.benchmarks.stock import stock
@@ -41,19 +41,19 @@ PART = 500
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a row gets: how much, where, and how to tell people that it goes on."""
+    """What a row gets: sizes, databases, and a function that reports progress."""
 
     sizes: Sizes
-    places: list[Place]
-    say: Callable[[str], None]
+    databases: list[Database]
+    report: Callable[[str], None]
     opened: ExitStack
     stocks: dict[tuple[str, str], Store] = field(default_factory=dict)
 
-    def kept(self, place: Place, name: str, **counts: int) -> Store:
+    def kept(self, database: Database, name: str, **counts: int) -> Store:
         """A database with many rows that more than one row of the table uses; dropped at the end of the run."""
-        if (place.name, name) not in self.stocks:
-            self.stocks[place.name, name] = self.opened.enter_context(stock(place, self.say, **counts))
-        return self.stocks[place.name, name]
+        if (database.name, name) not in self.stocks:
+            self.stocks[database.name, name] = self.opened.enter_context(stock(database, self.report, **counts))
+        return self.stocks[database.name, name]
 
 
 def now() -> datetime:
@@ -79,15 +79,15 @@ def developer_token(store: Store) -> str:
 
 
 def put_alerts(store: Store, count: int) -> None:
-    """Publish `count` alerts as anybody would, to one Slack channel each."""
-    one = prepare(PublishRequest(event_type="safety_rollback", fields=ALERT, to=["slack:#ops"]), AUDIENCE)
+    """Publish `count` alerts to one Slack channel each."""
+    publication = prepare(PublishRequest(event_type="safety_rollback", fields=ALERT, to=["slack:#ops"]), AUDIENCE)
     for start in range(0, count, PART):
-        part = [one] * min(PART, count - start)
-        store.write(lambda connection, part=part: publish_many(connection, part, now()))  # type: ignore[misc]
+        batch = [publication] * min(PART, count - start)
+        store.write(lambda connection, batch=batch: publish_many(connection, batch, now()))  # type: ignore[misc]
 
 
 def hold(store: Store) -> None:
-    """Have every daemon leave Slack alone: a pause, as a rate limit makes one."""
+    """Keep every daemon from calling Slack, by a pause like that of a rate limit."""
     row: dict[str, Any] = {"provider": "slack", "address_key": "", "reason": "rate_limited", "code": "benchmark"}
     row |= {"since": now(), "until": now() + timedelta(hours=1)}
     store.write(lambda connection: connection.execute(pauses.insert().values(row)))

@@ -1,4 +1,4 @@
-"""Databases with very many rows, made by SQL alone: what waits, and what has happened."""
+"""Databases with very many rows, waiting or final, made by SQL alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, event, text
 
 from alertctl.db import Store
-from tests.benchmarks.places import Place
+from tests.benchmarks.databases import Database
 
 PART = 50_000
 """Rows of one transaction."""
@@ -55,10 +55,10 @@ EVENTS = f"""INSERT INTO event (id, event_type, severity, fields, occurred_at, c
 {{rows}} SELECT event, {EVENT_TYPE}, 'info', '{{{{}}}}', at, at FROM row"""
 
 
-def fill(store: Store, kind: str, count: int, say: Callable[[int], None]) -> None:
+def fill(store: Store, kind: str, count: int, report: Callable[[int], None]) -> None:
     """Add `count` deliveries of a kind (`history`, `waiting`), with their events, by plain INSERT … SELECT.
 
-    The tables' triggers run as they do for anybody. History has no attempts: no row of the benchmark reads them.
+    The tables' triggers run as usual. History has no attempts: no row of the benchmark reads them.
     """
     days = HISTORY_DAYS if kind == "history" else WAITING_DAYS
     start = int((time.time() - days * 86400) * 1000)
@@ -66,33 +66,33 @@ def fill(store: Store, kind: str, count: int, say: Callable[[int], None]) -> Non
     for first in range(0, count, PART):
         part = about | {"first": first, "last": min(first + PART, count)}
         store.write(lambda connection, part=part: _add(connection, kind, part))  # type: ignore[misc]
-        say(min(first + PART, count))
+        report(min(first + PART, count))
 
 
 def _add(connection: Connection, kind: str, part: dict[str, float]) -> None:
     rows = SQLITE if connection.dialect.name == "sqlite" else POSTGRES
     connection.execute(text(_escaped(EVENTS.format(rows=rows))), part | {"step": EVENT})
     address = f"CAST(n * 7919 % {ADDRESSES} AS VARCHAR(9))"
-    found = f"""INSERT INTO delivery ({COLUMNS}) {rows}
+    deliveries = f"""INSERT INTO delivery ({COLUMNS}) {rows}
     SELECT id, event, {EVENT_TYPE}, CASE n % 2 WHEN 0 THEN 'slack' ELSE 'email' END, 'team-' || {address},
       'team-' || {address}, 'named', {STATUS[kind]}, {ERROR[kind]}, 1, at, 1, {DUE[kind]}, NULL, at, at FROM row"""
-    connection.execute(text(_escaped(found)), part | {"step": 1})
+    connection.execute(text(_escaped(deliveries)), part | {"step": 1})
 
 
 def _escaped(sql: str) -> str:
-    """Colons of a time format are no parameters."""
+    """Escape the colons of a time format, which are no parameters."""
     return sql.replace("%H:%M:%f", "%H\\:%M\\:%f")
 
 
-def wait_for_results(store: Store) -> None:
-    """What the server's own upkeep would have done by then: statistics and visibility on Postgres, an emptied WAL."""
+def refresh_statistics(store: Store) -> None:
+    """Do what the server's upkeep does in time: statistics and visibility on Postgres, an emptied WAL on SQLite."""
     raw = store.engine.raw_connection()
     try:
         if store.is_sqlite:
             raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return
         raw.driver_connection.autocommit = True  # type: ignore[union-attr]
-        raw.driver_connection.patience = math.inf  # type: ignore[union-attr]
+        raw.driver_connection.answer_timeout = math.inf  # type: ignore[union-attr]
         raw.cursor().execute("SET statement_timeout = 0")
         raw.cursor().execute("VACUUM (ANALYZE) delivery, event")
     finally:
@@ -100,31 +100,31 @@ def wait_for_results(store: Store) -> None:
 
 
 @contextmanager
-def stock(place: Place, say: Callable[[str], None], **counts: int) -> Iterator[Store]:
-    """A database with so many rows of each kind: `history=10_000, waiting=10_000`."""
-    with place.fresh() as url, closing(Store(url)) as store:
+def stock(database: Database, report: Callable[[str], None], **counts: int) -> Iterator[Store]:
+    """Make a database with these numbers of rows: `history=10_000, waiting=10_000`."""
+    with database.fresh() as url, closing(Store(url)) as store:
         for kind, count in counts.items():
             began = time.monotonic()
-            with closing(_hasty(url)) as filling:
-                fill(filling, kind, count, partial(_progress, say, f"{place.name}, {kind}", count))
-            say(f"{place.name}: {count} rows of {kind} in {time.monotonic() - began:.0f} s")
-        wait_for_results(store)
+            with closing(_open_fast(url)) as filling:
+                fill(filling, kind, count, partial(_progress, report, f"{database.name}, {kind}", count))
+            report(f"{database.name}: {count} rows of {kind} in {time.monotonic() - began:.0f} s")
+        refresh_statistics(store)
         yield store
 
 
-def _hasty(url: str) -> Store:
-    """A store whose SQLite doesn't wait for the disk and has 256 MB of cache: for filling, not for measuring."""
+def _open_fast(url: str) -> Store:
+    """Open a store whose SQLite doesn't wait for the disk and has 256 MB of cache: for filling, not for measuring."""
     store = Store(url)
     if store.is_sqlite:
-        event.listen(store.engine, "connect", _hurry)
+        event.listen(store.engine, "connect", _set_fast_pragmas)
     return store
 
 
-def _hurry(connection: Any, _record: Any) -> None:
+def _set_fast_pragmas(connection: Any, _record: Any) -> None:
     for pragma in ("synchronous = OFF", "cache_size = -256000"):
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _progress(say: Callable[[str], None], what: str, count: int, done: int) -> None:
+def _progress(report: Callable[[str], None], what: str, count: int, done: int) -> None:
     if done % 1_000_000 == 0 and done < count:
-        say(f"{what}: {done} of {count} rows")
+        report(f"{what}: {done} of {count} rows")

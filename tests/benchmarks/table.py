@@ -19,7 +19,7 @@ COLOURS = {"met": "green", "missed": "red", "not measured": "yellow", "not judge
 
 
 def table(lines: Sequence[Line]) -> Any:
-    """All lines as a rich table; what could not be said in a column stands below its line."""
+    """Return all lines as a rich table; notes stand below their line."""
     from rich.table import Table
     from rich.text import Text
 
@@ -46,7 +46,7 @@ def _ratio(line: Line) -> str:
 
 
 def figure(value: float | None, unit: str) -> str:
-    """Three figures that count, with the unit."""
+    """Return three significant figures with the unit."""
     if value is None:
         return "-"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
@@ -54,7 +54,7 @@ def figure(value: float | None, unit: str) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """The size of this machine, and how busy it was."""
+    """Return the size of this machine, its load and versions."""
     return {
         "cores": os.cpu_count(),
         "processor": _processor(),
@@ -67,10 +67,10 @@ def machine() -> dict[str, Any]:
 
 
 def size_of_machine() -> str:
-    """The same in one line."""
-    found = machine()
-    shown = f"{found['cores']} cores ({found['processor']}), {found['memory_gb']} GB, Python {found['python']}"
-    return f"{shown}, load average {found['load_average']:.1f}"
+    """Return the size and load of this machine in one line."""
+    m = machine()
+    shown = f"{m['cores']} cores ({m['processor']}), {m['memory_gb']} GB, Python {m['python']}"
+    return f"{shown}, load average {m['load_average']:.1f}"
 
 
 def _processor() -> str:
@@ -90,7 +90,7 @@ def _version(name: str) -> str | None:
 
 
 def write_json(path: Path, lines: Sequence[Line], sizes: Sizes, quick: bool, began: datetime) -> None:
-    whole = {
+    document = {
         "began": began.isoformat(timespec="seconds"),
         "seconds": round((datetime.now(UTC) - began).total_seconds()),
         "quick": quick,
@@ -98,4 +98,4 @@ def write_json(path: Path, lines: Sequence[Line], sizes: Sizes, quick: bool, beg
         "machine": machine(),
         "lines": [line.as_json() for line in lines],
     }
-    path.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")

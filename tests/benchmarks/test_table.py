@@ -10,7 +10,7 @@ from rich.console import Console
 from tests.benchmarks.__main__ import arguments
 from tests.benchmarks.lines import Bar, Line, compared, percentile
 from tests.benchmarks.rows import ROWS
-from tests.benchmarks.sizes import QUICK, Sizes, chosen
+from tests.benchmarks.sizes import QUICK, Sizes, choose_sizes
 from tests.benchmarks.table import table, write_json
 
 
@@ -35,9 +35,9 @@ def test_what_was_not_measured_or_can_not_be_judged_is_neither_met_nor_missed():
 
 
 def test_rounds_are_summed_up_by_the_medians_of_both_sides():
-    found = compared("r", "w", "SQLite", "ms", [(10, 5), (90, 6), (11, 7)], "bare", Bar(at_most=2))
-    assert (found.value, found.yardstick, found.rounds) == (11, 6, 3)
-    assert found.result == "met"
+    measured = compared("r", "w", "SQLite", "ms", [(10, 5), (90, 6), (11, 7)], "bare", Bar(at_most=2))
+    assert (measured.value, measured.yardstick, measured.rounds) == (11, 6, 3)
+    assert measured.result == "met"
 
 
 def test_a_percentile_is_one_of_the_values():
@@ -57,20 +57,20 @@ def test_the_table_says_in_words_what_is_met_and_what_is_missed():
 
 
 def test_the_json_holds_every_round(tmp_path):
-    found = compared("r", "w", "SQLite", "ms", [(10, 5), (12, 6)], "bare", Bar(at_most=2))
-    write_json(tmp_path / "b.json", [found], QUICK, True, datetime.now(UTC))
-    whole = json.loads((tmp_path / "b.json").read_text())
-    (only,) = whole["lines"]
+    measured = compared("r", "w", "SQLite", "ms", [(10, 5), (12, 6)], "bare", Bar(at_most=2))
+    write_json(tmp_path / "b.json", [measured], QUICK, True, datetime.now(UTC))
+    document = json.loads((tmp_path / "b.json").read_text())
+    (only,) = document["lines"]
     assert (only["values"], only["yardsticks"], only["bar"]) == ([10, 12], [5, 6], "<= 2x")
-    assert whole["sizes"]["rounds"] == QUICK.rounds
-    assert whole["machine"]["cores"] >= 1
+    assert document["sizes"]["rounds"] == QUICK.rounds
+    assert document["machine"]["cores"] >= 1
 
 
 def test_sizes_come_from_the_arguments_else_from_the_kind_of_run():
-    given = vars(arguments(["deliver", "--alerts", "70", "--quick"]))
-    assert chosen(True, given).alerts == 70
-    assert chosen(True, given).rounds == QUICK.rounds
-    assert chosen(False, vars(arguments([]))) == Sizes()
+    options = vars(arguments(["deliver", "--alerts", "70", "--quick"]))
+    assert choose_sizes(True, options).alerts == 70
+    assert choose_sizes(True, options).rounds == QUICK.rounds
+    assert choose_sizes(False, vars(arguments([]))) == Sizes()
 
 
 def test_every_row_says_what_it_does():

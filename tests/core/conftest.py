@@ -1,4 +1,4 @@
-"""A dispatcher as `dispatch` and as `serve` run it."""
+"""Fixtures that run a dispatcher as `dispatch` and as `serve` do."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from core.lab import dispatching, settings_for, wall_clock
 
 @pytest.fixture
 def start() -> datetime:
-    """A moment that no id of this process is younger than: ids only grow, whatever the clock says."""
+    """Return a time after all ids of this process: ids only grow, whatever the clock says."""
     milliseconds = int(new_id(datetime(2026, 3, 2, tzinfo=UTC)).replace("-", "")[:12], 16)
     return datetime.fromtimestamp(milliseconds // 1000 + 1, UTC)
 
 
 @pytest.fixture
 def run(store, sandbox, database_url, clock):
-    """Send what is due by the standing clock, with these settings."""
+    """Return a function that sends what is due by the fixed clock, with given settings."""
 
     def once(event_id=None, **settings) -> DispatchCounts:
         with dispatching(store, settings_for(sandbox, database_url, **settings), clock) as dispatcher:
@@ -33,7 +33,7 @@ def run(store, sandbox, database_url, clock):
 
 @pytest.fixture
 def daemon(store, sandbox, database_url):
-    """A dispatcher that has been started, as a daemon starts it: on one writer."""
+    """Return a context manager that starts a dispatcher as a daemon does, on one writer."""
 
     @contextmanager
     def started(clock=wall_clock, **settings):

@@ -1,4 +1,4 @@
-"""Short words for what most of these tests do: publish something, claim it, say how it ended, look at it."""
+"""Helpers to publish, claim, record and read deliveries."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def publication(
 
 
 def announce(connect: TransactionRunner, *to: str, event_type: str = "generic_alert", now: datetime = NOW) -> str:
-    """Publish one event to these targets; its id."""
+    """Publish one event to these targets. Returns its id."""
     fields = {"title": "Disk almost full"} if event_type == "generic_alert" else {}
     alert = publication(event_type, fields, to=to)
     return connect.write(lambda connection: publish(connection, alert, now)).event_id
@@ -83,10 +83,10 @@ def refused(claimed: Claimed, reason: Reason, code: str = "some_code", **more: A
 
 
 def rows(store: Store, table: Any = delivery, **where: Any) -> list[Any]:
-    """All rows of a table that fit, in the order of their making."""
-    wanted = [table.c[name] == value for name, value in where.items()]
+    """Return the matching rows of a table, oldest first."""
+    conditions = [table.c[name] == value for name, value in where.items()]
     with store.reading() as connection:
-        return list(connection.execute(select(table).where(*wanted).order_by(*table.primary_key.columns)))
+        return list(connection.execute(select(table).where(*conditions).order_by(*table.primary_key.columns)))
 
 
 def row(store: Store, table: Any = delivery, **where: Any) -> Any:
@@ -99,8 +99,8 @@ def attempts(store: Store, delivery_id: str) -> list[Any]:
 
 
 def open_pauses(store: Store, now: datetime = NOW) -> dict[str, str]:
-    """Addresses ('' is the provider) that are left alone, with the code that caused it."""
-    return {one.address_key: one.code for one in rows(store, pauses) if one.until > now}
+    """Return the paused addresses ('' is the provider), each with its code."""
+    return {pause.address_key: pause.code for pause in rows(store, pauses) if pause.until > now}
 
 
 def settings_for(sandbox: Sandbox, url: str, **more: str) -> Settings:
@@ -131,7 +131,7 @@ def wall_clock() -> datetime:
 
 
 def statuses(store: Store) -> Counter[str]:
-    return Counter(one.status for one in rows(store))
+    return Counter(entry.status for entry in rows(store))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:

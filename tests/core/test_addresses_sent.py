@@ -28,7 +28,7 @@ def test_an_international_domain_is_sent_to_its_a_label(store, sandbox, run, clo
 def test_addresses_that_only_look_alike_are_deliveries_of_their_own(store, sandbox, run, clock):
     emails = ["weiss@corp.example", "weiß@corp.example", "ops@fass.example", "ops@faß.example", "\u212aai@x.example"]
     channels = ["#masse", "#maße"]
-    announce(store, *(f"email:{one}" for one in emails), *(f"slack:{one}" for one in channels), now=clock())
+    announce(store, *(f"email:{entry}" for entry in emails), *(f"slack:{entry}" for entry in channels), now=clock())
     assert run().success == 7
     assert [message.channel for message in sandbox.slack.messages] == channels
     reached = sorted(message.rcpt_tos[0] for message in sandbox.smtp.messages)
@@ -38,8 +38,8 @@ def test_addresses_that_only_look_alike_are_deliveries_of_their_own(store, sandb
 def test_addresses_that_reach_the_same_are_one_delivery(store, sandbox, run, clock):
     emails = ["ops@faß.example", "OPS@XN--FA-HIA.example", "ops@FAß.example"]
     channels = ["#Cafe\u0301", "café", "#CAFé"]
-    announce(store, *(f"email:{one}" for one in emails), *(f"slack:{one}" for one in channels), now=clock())
-    assert [one.address for one in rows(store)] == [emails[0], channels[0]]
+    announce(store, *(f"email:{entry}" for entry in emails), *(f"slack:{entry}" for entry in channels), now=clock())
+    assert [entry.address for entry in rows(store)] == [emails[0], channels[0]]
 
 
 def test_a_slack_channel_is_sent_as_slack_writes_it(store, sandbox, run, clock):
@@ -57,7 +57,7 @@ def test_an_address_that_is_invalid_by_now_does_not_keep_the_event_from_the_othe
     prepared = replace(publication("generic_alert", {"title": "x"}), to=to)
     store.write(lambda connection: publish(connection, prepared, clock()))
     run()
-    assert [(one.status, one.error) for one in rows(store)] == [
+    assert [(entry.status, entry.error) for entry in rows(store)] == [
         ("failed", "invalid_address"),
         ("failed", "invalid_address"),
         ("success", None),
@@ -68,5 +68,5 @@ def test_an_address_that_is_invalid_by_now_does_not_keep_the_event_from_the_othe
 def test_the_log_finds_an_address_however_it_is_written(store, clock, written):
     announce(store, "email:ops@faß.example", "email:ops@fass.example", now=clock())
     with store.reading() as connection:
-        found = page(connection, LogFilter(to=written), limit=10)
-    assert [one.to for one in found.items] == ["ops@faß.example"]
+        shown = page(connection, LogFilter(to=written), limit=10)
+    assert [entry.to for entry in shown.items] == ["ops@faß.example"]

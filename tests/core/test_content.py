@@ -54,11 +54,11 @@ def test_a_figure_is_within_half_a_unit_of_its_fourth_digit(value):
 
 
 @given(st.integers(min_value=-(10**14), max_value=10**14))
-def test_a_whole_number_is_shown_whole(value):
+def test_an_integer_is_shown_without_decimals(value):
     assert format_number(value) == str(value)
 
 
-def test_a_note_is_added_behind_the_others():
+def test_a_note_is_added_after_the_others():
     content = Content("generic_alert", "id", "t", "s", Severity.INFO, (), NOW, notes=("a",))
     assert content.with_notes("b", "c").notes == ("a", "b", "c")
     assert content.notes == ("a",)

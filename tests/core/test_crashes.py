@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 
 from alertctl.outbox.tables import attempt
+from core.fork_server import fork_server
 from core.lab import announce, dispatching, row, rows, settings_for
-from core.nursery import nursery
 
 
 def next_hour() -> datetime:
@@ -40,9 +40,9 @@ def received(sandbox) -> Counter:
 def assert_nothing_lost_and_only_ambiguous_ones_doubled(store, sandbox, addresses) -> None:
     counts, log = received(sandbox), rows(store)
     assert set(counts) == set(addresses)
-    assert {one.status for one in log} == {"success"}
+    assert {entry.status for entry in log} == {"success"}
     doubled = {address for address, count in counts.items() if count > 1}
-    assert doubled <= {one.address for one in log if one.ambiguous}
+    assert doubled <= {entry.address for entry in log if entry.ambiguous}
     with store.reading() as connection:
         assert connection.execute(select(attempt).where(attempt.c.outcome.is_(None))).all() == []
 
@@ -54,15 +54,15 @@ def test_killed_at_random_moments_nothing_is_lost(store, sandbox, database_url, 
         announce(store, *(f"slack:{address}" for address in addresses[start : start + 25]), now=datetime.now(UTC))
     sandbox.slack.latency = 0.02
     dice = random.Random(7)
-    with nursery(environment(sandbox, database_url)) as home:
+    with fork_server(environment(sandbox, database_url)) as server:
         for _ in range(30 if long else 6):
             before = len(sandbox.slack.calls)
-            child = home.dispatcher()
+            child = server.dispatcher()
             wait_for_calls(sandbox, before + 1)
             time.sleep(dice.uniform(0, 0.05))
             os.kill(child, signal.SIGKILL)
-            home.bury()
-    assert any(one.status == "sending" for one in rows(store)), "nobody was killed in the middle of something"
+            server.wait_for_end()
+    assert any(entry.status == "sending" for entry in rows(store)), "nobody was killed in the middle of something"
     finish(store, sandbox, database_url)
     assert_nothing_lost_and_only_ambiguous_ones_doubled(store, sandbox, addresses)
 
@@ -70,22 +70,24 @@ def test_killed_at_random_moments_nothing_is_lost(store, sandbox, database_url, 
 def test_one_that_sleeps_past_its_lease_changes_nothing_when_it_wakes(store, sandbox, database_url):
     addresses = [f"#channel-{number}" for number in range(30)]
     announce(store, "slack:#first", now=datetime.now(UTC))
-    with nursery(environment(sandbox, database_url, ALERTCTL_LEASE="1s", ALERTCTL_DEADLINE="10s")) as home:
-        child = home.dispatcher()
+    with fork_server(environment(sandbox, database_url, ALERTCTL_LEASE="1s", ALERTCTL_DEADLINE="10s")) as server:
+        child = server.dispatcher()
         sandbox.slack.wait_for(1)
         sandbox.slack.latency = 0.5
         announce(store, *(f"slack:{address}" for address in addresses), now=datetime.now(UTC))
         wait_for_calls(sandbox, 4)
         os.kill(child, signal.SIGSTOP)
         asleep_since = time.monotonic()
-        assert any(one.status == "sending" for one in rows(store)), "it was to be stopped in the middle of something"
+        assert any(entry.status == "sending" for entry in rows(store)), (
+            "it was to be stopped in the middle of something"
+        )
         finish(store, sandbox, database_url)
         before = rows(store)
         time.sleep(max(0.0, 1.1 - (time.monotonic() - asleep_since)))
         os.kill(child, signal.SIGCONT)
         time.sleep(0.5)
         os.kill(child, signal.SIGKILL)
-        home.bury()
+        server.wait_for_end()
     assert rows(store) == before
     assert row(store, address="#first").attempts == 1
     assert_nothing_lost_and_only_ambiguous_ones_doubled(store, sandbox, ["#first", *addresses])

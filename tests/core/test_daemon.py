@@ -21,15 +21,15 @@ def test_a_burst_goes_at_once_and_the_rest_waits_for_its_turn_uncounted(store, s
         wait_until(lambda: len(rows(store, status="success")) == 3)
     assert len(sandbox.slack.messages) == 3
     waiting = rows(store, status="pending")
-    turns = sorted((one.next_attempt_at - clock()).total_seconds() for one in waiting)
-    assert [one.attempts for one in waiting] == [0] * 7
+    turns = sorted((entry.next_attempt_at - clock()).total_seconds() for entry in waiting)
+    assert [entry.attempts for entry in waiting] == [0] * 7
     assert all(0 < turn < 8 for turn in turns)
     assert all(0.9 < later - earlier < 1.1 for earlier, later in pairwise(turns))
 
 
 def test_who_comes_a_moment_before_its_turn_keeps_it(store, clock):
     announce(store, "slack:#busy", "slack:#other", now=clock())
-    first, waiting = sorted(claim(store, now=clock()).taken, key=lambda one: one.address)
+    first, waiting = sorted(claim(store, now=clock()).taken, key=lambda entry: entry.address)
     pace = RateLimiter(per_second=1, burst=1)
     assert pace.wait(first) == 0
     waiting = replace(waiting, address_key=first.address_key)
@@ -72,10 +72,10 @@ def test_a_daemon_that_stops_gives_back_uncounted_what_it_has_not_begun(store, s
     with daemon(ALERTCTL_SENDERS="2"):
         wait_until(lambda: len(sandbox.slack.calls) >= 3)
     arrived = {message.channel for message in sandbox.slack.messages}
-    assert {one.address for one in rows(store, status="success")} == arrived
-    back = [one for one in rows(store) if one.address not in arrived]
+    assert {entry.address for entry in rows(store, status="success")} == arrived
+    back = [entry for entry in rows(store) if entry.address not in arrived]
     assert back
-    assert {(one.status, one.attempts, one.ambiguous) for one in back} == {("pending", 0, False)}
+    assert {(entry.status, entry.attempts, entry.ambiguous) for entry in back} == {("pending", 0, False)}
     with store.reading() as connection:
         still_open = connection.execute(select(attempt).where(attempt.c.outcome.is_(None))).all()
     assert still_open == []

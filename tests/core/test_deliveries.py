@@ -1,4 +1,4 @@
-"""The delivery log as people read it."""
+"""Pages, filters, detail and queue status of the delivery log."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_newest_comes_first(log):
 
 
 @pytest.mark.parametrize(
-    ("where", "found"),
+    ("where", "expected"),
     [
         ({"status": "failed"}, ["failed@corp.example"]),
         ({"status": "success"}, ["#Arrived"]),
@@ -63,16 +63,16 @@ def test_the_newest_comes_first(log):
         ({"channel": "slack", "event_type": "generic_alert", "status": "pending"}, ["#waiting"]),
     ],
 )
-def test_filters_hold_together(log, start, where, found):
+def test_filters_hold_together(log, start, where, expected):
     moments = {name: start + timedelta(seconds=where[name]) for name in ("since", "until") if name in where}
     shown = page(log, **where | moments)
-    assert [item.to for item in shown.items] == found
-    assert shown.total == len(found)
+    assert [item.to for item in shown.items] == expected
+    assert shown.total == len(expected)
 
 
 def test_an_events_own_deliveries_can_be_asked_for(log):
-    wanted = row(log, address="#waiting").event_id
-    assert [item.to for item in page(log, event_id=wanted).items] == ["#waiting"]
+    event_id = row(log, address="#waiting").event_id
+    assert [item.to for item in page(log, event_id=event_id).items] == ["#waiting"]
 
 
 @pytest.mark.parametrize("by", ["page", "cursor"])
@@ -84,11 +84,11 @@ def test_pages_show_every_row_once(store, by):
         seen += [item.id for item in shown.items]
         cursor = shown.next_cursor
         assert shown.total == 25
-    assert seen == sorted((one.id for one in rows(store)), reverse=True)
+    assert seen == sorted((entry.id for entry in rows(store)), reverse=True)
     assert cursor is None
 
 
-def test_a_page_behind_the_last_is_empty(log):
+def test_a_page_after_the_last_is_empty(log):
     shown = page(log, page=10**30)
     assert (shown.items, shown.total, shown.next_cursor) == ([], 3, None)
 
@@ -103,11 +103,11 @@ def test_a_cursor_is_not_moved_by_what_comes_in_meanwhile(store):
 
 
 def test_any_part_of_an_id_that_is_unique_will_do(log):
-    one = row(log, address="#waiting").id
-    others = [other.id for other in rows(log) if other.id != one]
-    unique = next(one[-size:] for size in range(1, 37) if not any(one[-size:] in other for other in others))
-    assert read(log, delivery_log.find_id, one) == one
-    assert read(log, delivery_log.find_id, unique.upper()) == one
+    entry = row(log, address="#waiting").id
+    others = [other.id for other in rows(log) if other.id != entry]
+    unique = next(entry[-size:] for size in range(1, 37) if not any(entry[-size:] in other for other in others))
+    assert read(log, delivery_log.find_id, entry) == entry
+    assert read(log, delivery_log.find_id, unique.upper()) == entry
 
 
 def test_a_part_that_fits_several_names_them(log):
@@ -116,57 +116,57 @@ def test_a_part_that_fits_several_names_them(log):
 
 
 @pytest.mark.parametrize("part", ["", " ", "%", "_", "zz", "x" * 40, "ffffffffffff", "'; --", "\0"])
-def test_a_part_that_fits_nothing_is_not_found(log, part):
+def test_a_part_that_matches_no_id_raises_not_found(log, part):
     with pytest.raises(NotFound):
         read(log, delivery_log.find_id, part)
 
 
-def test_a_delivery_tells_its_whole_story(store):
+def test_the_detail_has_the_event_every_attempt_and_the_other_deliveries(store):
     announce(store, "slack:#a", "email:a@corp.example", event_type="safety_rollback")
     record(store, refused(claim_one(store), Reason.UNAVAILABLE, "http_503"))
     record(store, arrived(claim_one(store, now=after(5))), now=after(5))
-    told = read(store, delivery_log.detail, row(store, channel="slack").id)
-    assert (told.status, told.attempts, told.rule, told.user) == ("success", 2, "named", None)
-    assert [(one.number, one.outcome, one.code) for one in told.attempt_log] == [
+    detail = read(store, delivery_log.detail, row(store, channel="slack").id)
+    assert (detail.status, detail.attempts, detail.rule, detail.user) == ("success", 2, "named", None)
+    assert [(entry.number, entry.outcome, entry.code) for entry in detail.attempt_log] == [
         (1, "failed", "http_503"),
         (2, "success", None),
     ]
-    assert [other.to for other in told.others] == ["a@corp.example"]
-    assert (told.event.title, told.event.severity) == ("Safety rollback", "critical")
+    assert [other.to for other in detail.others] == ["a@corp.example"]
+    assert (detail.event.title, detail.event.severity) == ("Safety rollback", "critical")
 
 
 def test_an_events_deliveries_come_in_the_order_of_routing(store):
     event_id = announce(store, "slack:#b", "slack:#a", "email:c@corp.example")
-    found = read(store, delivery_log.items_of, [event_id])
-    assert [item.to for item in found[event_id]] == ["#b", "#a", "c@corp.example"]
+    result = read(store, delivery_log.items_of, [event_id])
+    assert [item.to for item in result[event_id]] == ["#b", "#a", "c@corp.example"]
 
 
 def test_the_queue_says_what_waits_and_for_how_long(log, start):
-    found = read(log, delivery_log.queue, start + timedelta(seconds=180))
-    assert found.depth == {"slack": 1, "email": 0}
-    assert found.oldest_due_seconds == 60
+    result = read(log, delivery_log.queue_status, start + timedelta(seconds=180))
+    assert result.depth == {"slack": 1, "email": 0}
+    assert result.oldest_due_seconds == 60
 
 
 def test_a_queue_with_nothing_due_is_not_late(store):
     announce(store, "slack:#a")
     record(store, refused(claim_one(store), Reason.UNAVAILABLE))
-    assert read(store, delivery_log.queue, after(1)).oldest_due_seconds == 0
-    assert read(store, delivery_log.queue, after(1)).paused == []
+    assert read(store, delivery_log.queue_status, after(1)).oldest_due_seconds == 0
+    assert read(store, delivery_log.queue_status, after(1)).paused == []
 
 
 def test_a_provider_whose_breaker_is_open_is_named_while_its_daemon_reports_it(store):
     instance = Instance.current()
     store.write(lambda connection: save_report(connection, instance, "slack", "token_revoked", NOW, after(30), NOW))
-    (pause,) = read(store, delivery_log.queue, after(1)).paused
+    (pause,) = read(store, delivery_log.queue_status, after(1)).paused
     assert (pause.provider, pause.code, pause.breaker, pause.pid) == ("slack", "token_revoked", True, instance.pid)
     assert (pause.since, pause.until) == (NOW, after(30))
-    assert read(store, delivery_log.queue, after(61)).paused == []
+    assert read(store, delivery_log.queue_status, after(61)).paused == []
 
 
 @pytest.mark.parametrize("text", ["", "x", "'", "0" * 37])
 def test_a_cursor_that_is_none_is_refused(text):
     with pytest.raises(InvalidEvent, match=r"^cursor: "):
-        delivery_log.the_cursor(text)
+        delivery_log.parse_cursor(text)
 
 
 def test_claiming_shows_up_as_sending(store):

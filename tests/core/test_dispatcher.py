@@ -19,7 +19,7 @@ def test_what_is_due_is_sent_and_logged(store, sandbox, run, clock):
     (message,), (mail,) = sandbox.slack.messages, sandbox.smtp.messages
     assert (message.channel, mail.rcpt_tos) == ("#a", ["a@corp.example"])
     assert row(store, channel="slack").provider_id == message.ts
-    assert [one.outcome for one in rows(store, attempt)] == ["success", "success"]
+    assert [entry.outcome for entry in rows(store, attempt)] == ["success", "success"]
 
 
 def test_nothing_due_is_nothing_done(sandbox, run):
@@ -34,7 +34,7 @@ def test_a_provider_that_is_away_for_a_moment_is_asked_again(store, sandbox, run
     clock.advance(2)
     assert run() == DispatchCounts(attempted=1, success=1)
     assert len(sandbox.slack.messages) == 1
-    assert [one.outcome for one in attempts(store, row(store).id)] == ["failed", "success"]
+    assert [entry.outcome for entry in attempts(store, row(store).id)] == ["failed", "success"]
 
 
 def test_a_channel_that_is_missing_is_final_and_named(store, sandbox, run, clock):
@@ -73,7 +73,7 @@ def test_a_rate_limit_pauses_that_address_only(store, sandbox, run, clock):
     for address in ("#busy", "#busy", "#calm"):
         announce(store, f"slack:{address}", now=clock())
     run()
-    assert [one.channel for one in sandbox.slack.messages] == ["#calm"]
+    assert [entry.channel for entry in sandbox.slack.messages] == ["#calm"]
     assert len(sandbox.slack.calls) == 2
     sandbox.slack.faults.clear()
     clock.advance(29)
@@ -84,9 +84,9 @@ def test_a_rate_limit_pauses_that_address_only(store, sandbox, run, clock):
 
 def test_one_event_can_be_sent_alone_and_unpaced(store, sandbox, run, clock):
     announce(store, "slack:#other", now=clock())
-    wanted = announce(store, "slack:#mine", now=clock())
-    assert run(wanted, SLACK_PER_SECOND="0.001", SLACK_BURST="1") == DispatchCounts(attempted=1, success=1)
-    assert [one.channel for one in sandbox.slack.messages] == ["#mine"]
+    event_id = announce(store, "slack:#mine", now=clock())
+    assert run(event_id, SLACK_PER_SECOND="0.001", SLACK_BURST="1") == DispatchCounts(attempted=1, success=1)
+    assert [entry.channel for entry in sandbox.slack.messages] == ["#mine"]
 
 
 def test_a_paced_channel_gets_all_its_messages_in_the_end(store, sandbox, database_url):
@@ -104,8 +104,8 @@ def test_a_revoked_token_costs_three_calls_at_most_for_a_thousand_that_wait(stor
     run()
     assert len(sandbox.slack.calls) <= 3
     waiting = rows(store)
-    assert all(one.next_attempt_at is not None and one.schedule_step == 0 for one in waiting)
-    assert {one.error for one in waiting if one.attempts} == {"token_revoked"}
+    assert all(entry.next_attempt_at is not None and entry.schedule_step == 0 for entry in waiting)
+    assert {entry.error for entry in waiting if entry.attempts} == {"token_revoked"}
 
 
 def test_after_the_repair_the_next_process_sends_them_all(store, sandbox, run, clock):
@@ -157,7 +157,7 @@ def test_a_mistake_in_a_channel_ends_as_an_ambiguous_failure(store, clock, caplo
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_a_database_that_is_away_is_said_once_and_not_swallowed(sandbox, database_url, clock):
+def test_an_unreachable_database_is_raised_once_and_not_swallowed(sandbox, database_url, clock):
     away = Store("postgresql+psycopg://alert@127.0.0.1:1/alerts")
     with dispatching(away, settings_for(sandbox, database_url), clock) as dispatcher, pytest.raises(Unreachable):
         dispatcher.run_once()
@@ -168,16 +168,16 @@ def test_an_observer_hears_of_every_attempt(store, sandbox, database_url, clock)
     from alertctl.channels import build
 
     announce(store, "slack:#a", "slack:#missing", now=clock())
-    heard = []
+    observed = []
     settings = settings_for(sandbox, database_url)
     channels = build(settings)
 
     def observe(scope, ended, _final) -> None:
-        heard.extend((scope.provider, one) for one in ended)
+        observed.extend((scope.provider, entry) for entry in ended)
 
     Dispatcher(store, channels, DispatchOptions.of(settings), clock, observe).run_once()
     for channel in channels.values():
         channel.close()
-    assert [provider for provider, _ in heard] == ["slack", "slack"]
-    assert {one.claimed.address for _, one in heard} == {"#a", "#missing"}
+    assert [provider for provider, _ in observed] == ["slack", "slack"]
+    assert {entry.claimed.address for _, entry in observed} == {"#a", "#missing"}
     assert len(rows(store, delivery)) == 2

@@ -1,4 +1,4 @@
-"""Following the log: each state of a delivery once, none missed, whoever commits when."""
+"""Following the log: each state of a delivery once, none missed, in any order of commits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVERYTHING = LogFilter()
 
 
 class Follower:
-    """Reads on from where it stands, as often as it is asked; it may be forgotten but for its position."""
+    """Reads the changes since its position."""
 
     def __init__(self, store, where=EVERYTHING, *, history=False, at=None):
         self._store, self._where = store, where
@@ -26,14 +26,14 @@ class Follower:
             self.at = at or delivery_log.position(connection, history=history)
 
     def more(self, limit=500):
-        told = []
+        seen = []
         while True:
             history = self.at.startswith("h")
             with self._store.reading() as connection:
-                found, self.at = delivery_log.changes(connection, self._where, self.at, limit)
-            told += [(one.to, one.status) for _, one in found]
-            if len(found) < limit and not history:
-                return told
+                page, self.at = delivery_log.changes(connection, self._where, self.at, limit)
+            seen += [(entry.to, entry.status) for _, entry in page]
+            if len(page) < limit and not history:
+                return seen
 
 
 def test_a_follower_hears_what_comes_and_what_becomes_of_it(store):
@@ -79,23 +79,23 @@ def test_history_comes_first_and_changes_after_it_in_pages_of_any_size(store, li
     follower = Follower(store, history=True)
     announce(store, "slack:#new", now=soon)
     record(store, *(arrived(claimed) for claimed in claim(store, limit=1, now=soon).taken), now=soon)
-    told = dict(follower.more(limit))
-    assert told == dict.fromkeys(("#0", "#1", "#2"), "success") | dict.fromkeys(("#3", "#4", "#new"), "pending")
+    seen = dict(follower.more(limit))
+    assert seen == dict.fromkeys(("#0", "#1", "#2"), "success") | dict.fromkeys(("#3", "#4", "#new"), "pending")
     assert follower.more(limit) == []
 
 
 def test_a_follower_that_comes_back_goes_on_where_it_was(store):
     announce(store, *(f"slack:#{number}" for number in range(7)))
-    told, at = [], Follower(store, history=True).at
+    seen, at = [], Follower(store, history=True).at
     while True:
         with store.reading() as connection:
-            found, _ = delivery_log.changes(connection, EVERYTHING, at, 3)
-        if not found:
+            page, _ = delivery_log.changes(connection, EVERYTHING, at, 3)
+        if not page:
             break
         # It heard two of the three, then the line broke.
-        told += [one.to for _, one in found[:2]]
-        at = found[:2][-1][0]
-    assert sorted(told) == [f"#{number}" for number in range(7)]
+        seen += [entry.to for _, entry in page[:2]]
+        at = page[:2][-1][0]
+    assert sorted(seen) == [f"#{number}" for number in range(7)]
 
 
 def test_a_transaction_that_commits_late_is_not_missed(store):
@@ -106,7 +106,7 @@ def test_a_transaction_that_commits_late_is_not_missed(store):
     begun, go_on = threading.Event(), threading.Event()
 
     def slowly(connection):
-        announce(_Open(connection), "slack:#slow")
+        announce(_OpenTransaction(connection), "slack:#slow")
         begun.set()
         assert go_on.wait(30)
 
@@ -120,8 +120,8 @@ def test_a_transaction_that_commits_late_is_not_missed(store):
     assert sorted(early + follower.more()) == [("#fast", "pending"), ("#slow", "pending")]
 
 
-class _Open:
-    """A connection whose transaction somebody else ends, as `announce` wants it."""
+class _OpenTransaction:
+    """A connection in an open transaction, with the interface that `announce` needs."""
 
     def __init__(self, connection):
         self._connection = connection
@@ -131,17 +131,17 @@ class _Open:
 
 
 def test_under_load_every_last_state_is_heard_once(store):
-    follower, told = Follower(store), []
+    follower, seen = Follower(store), []
     writing = threading.Event()
 
     def publish_and_send(number):
         for part in range(10):
-            announce(store, *(f"slack:#{number}-{part}-{each}" for each in range(5)))
+            announce(store, *(f"slack:#{number}-{part}-{index}" for index in range(5)))
             record(store, *(arrived(claimed) for claimed in claim(store, SLACK, limit=3).taken))
 
     def follow():
         while not writing.is_set():
-            told.extend(follower.more(50))
+            seen.extend(follower.more(50))
 
     listener = threading.Thread(target=follow)
     listener.start()
@@ -150,21 +150,21 @@ def test_under_load_every_last_state_is_heard_once(store):
     record(store, *(arrived(claimed) for claimed in claim(store, SLACK, limit=1000, now=after(1)).taken))
     writing.set()
     listener.join()
-    told += follower.more()
+    seen += follower.more()
     with store.reading() as connection:
-        last = {(one.address, one.status) for one in connection.execute(select(delivery))}
+        last = {(entry.address, entry.status) for entry in connection.execute(select(delivery))}
     assert len(last) == 200
-    assert last <= set(told)
-    assert len(told) == len(set(told)), "a state was told twice"
+    assert last <= set(seen)
+    assert len(seen) == len(set(seen)), "a state was seen twice"
 
 
 @pytest.mark.parametrize("text", ["", "x", "c~1", "c~-1~", "h~1~'", "c~99999999999999999999999~g", f"h~{2**63}~"])
 def test_a_position_that_is_none_is_refused(text):
     with pytest.raises(InvalidEvent, match="Last-Event-ID"):
-        delivery_log.the_position(text)
+        delivery_log.parse_position(text)
 
 
-def test_nothing_is_told_of_an_empty_log(store):
+def test_an_empty_log_has_no_changes(store):
     assert Follower(store, history=True).more() == []
     assert rows(store) == []
 

@@ -1,4 +1,4 @@
-"""What the log costs when it is long: every filter, and every pair of them, reads a page and little besides."""
+"""Reading a long log is cheap: every filter, and every pair of filters, reads little more than a page."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ CONDITIONS: list[dict[str, Any]] = [
     {"retrying": True},
     {"final": True},
 ]
-PAIRS = [one | other for one, other in combinations(CONDITIONS, 2) if not set(one) & set(other)]
-FLAGS = [{"flag": FLAG} | one for one in ({}, *CONDITIONS)]
+PAIRS = [first | second for first, second in combinations(CONDITIONS, 2) if not set(first) & set(second)]
+FLAGS = [{"flag": FLAG} | condition for condition in ({}, *CONDITIONS)]
 MOST_ROWS = 4_000
 """Rows that Postgres may read for a page and its total, of 60 000."""
 MOST_STEPS = 60_000
@@ -65,38 +65,38 @@ def costs(store: Store, connection: Connection) -> Iterator[list[int]]:
 
 
 def rows_read(plan: dict[str, Any]) -> int:
-    below = sum(rows_read(one) for one in plan.get("Plans", ()))
+    below = sum(rows_read(child) for child in plan.get("Plans", ()))
     if "Scan" not in plan["Node Type"]:
         return below
-    each = sum(plan.get(name, 0) for name in ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck"))
-    return below + int(each * plan["Actual Loops"])
+    read = sum(plan.get(name, 0) for name in ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck"))
+    return below + int(read * plan["Actual Loops"])
 
 
 def test_a_page_of_a_long_log_costs_little_whatever_is_asked_for(store):
     fill(store, ROWS, NOW)
     most = MOST_STEPS if store.is_sqlite else MOST_ROWS
-    dear = {}
+    too_expensive = {}
     with store.reading() as connection:
         for asked in [{}, *CONDITIONS, *PAIRS, *FLAGS]:
             with costs(store, connection) as read:
                 page = delivery_log.page(connection, LogFilter(**asked), limit=20, count=False)
             if read[0] > (MOST_OF_A_FLAG if "flag" in asked else most):
-                dear[str(asked)] = (read[0], len(page.items))
-    assert dear == {}, "".join(f"\n{one}" for one in dear.items())
+                too_expensive[str(asked)] = (read[0], len(page.items))
+    assert too_expensive == {}, "".join(f"\n{exceeded}" for exceeded in too_expensive.items())
 
 
 def test_any_depth_costs_the_same_by_cursor(store):
     fill(store, ROWS, NOW)
     with store.reading() as connection:
-        found = []
+        read_counts = []
         newest = delivery_log.page(connection, LogFilter(), limit=20)
         deep = delivery_log.page(connection, LogFilter(until=NOW - timedelta(days=29)), limit=20)
         for cursor in (newest.next_cursor, deep.next_cursor):
             with costs(store, connection) as read:
                 assert len(delivery_log.page(connection, LogFilter(), limit=20, cursor=cursor, count=False).items) == 20
-            found.append(read[0])
-    assert found[1] <= found[0] * 1.5
-    assert found[0] > 0
+            read_counts.append(read[0])
+    assert read_counts[1] <= read_counts[0] * 1.5
+    assert read_counts[0] > 0
 
 
 def test_the_total_is_counted_without_reading_the_log(store):

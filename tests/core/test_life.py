@@ -1,4 +1,4 @@
-"""Whatever happens to deliveries, in whatever order: what must always hold."""
+"""Invariants of deliveries that hold after any sequence of operations."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from alertctl.outbox.tables import TABLES, attempt, pauses
 from core.lab import NOW, SLACK, announce, arrived, claim, record, refused, rows
 
 
-class Life(RuleBasedStateMachine):
-    """Publishes, claims, ends, gives back and resends; several senders may hold the same delivery, one of them late."""
+class DeliveryLife(RuleBasedStateMachine):
+    """Publishes, claims, records, releases and resends. Several senders may hold one delivery."""
 
     held = Bundle("held")
 
@@ -43,10 +43,10 @@ class Life(RuleBasedStateMachine):
     @rule(target=held, limit=st.integers(1, 3))
     def claim(self, limit):
         taken = claim(self.store, SLACK, limit, self.now).taken
-        for one in taken:
-            assert one.attempt == self.attempts[one.delivery_id] + 1
-            assert one.delivery_id not in self.arrived
-            self.attempts[one.delivery_id] = one.attempt
+        for entry in taken:
+            assert entry.attempt == self.attempts[entry.delivery_id] + 1
+            assert entry.delivery_id not in self.arrived
+            self.attempts[entry.delivery_id] = entry.attempt
         return multiple(*taken)
 
     @rule(claimed=consumes(held))
@@ -55,23 +55,23 @@ class Life(RuleBasedStateMachine):
         if claimed.attempt == self.attempts[claimed.delivery_id] and self._row(claimed).status == "success":
             self.arrived.add(claimed.delivery_id)
 
-    @rule(claimed=consumes(held), reason=st.sampled_from(list(Reason)), whole=st.booleans())
-    def it_fails(self, claimed, reason, whole):
-        ended = refused(claimed, reason, "code", entire_provider=whole)
+    @rule(claimed=consumes(held), reason=st.sampled_from(list(Reason)), entire_provider=st.booleans())
+    def it_fails(self, claimed, reason, entire_provider):
+        ended = refused(claimed, reason, "code", entire_provider=entire_provider)
         record(self.store, ended, now=self.now)
 
     @rule(claimed=consumes(held))
-    def it_is_given_back(self, claimed):
+    def it_is_released(self, claimed):
         before = self._row(claimed)
         self.store.write(lambda connection: outbox.release(connection, [claimed]))
-        mine = before.status == "sending" and before.attempts == claimed.attempt
-        self.attempts[claimed.delivery_id] -= mine
+        still_claimed = before.status == "sending" and before.attempts == claimed.attempt
+        self.attempts[claimed.delivery_id] -= still_claimed
 
     @rule(claimed=held, again=st.booleans())
     def somebody_resends_it(self, claimed, again):
         ids = [claimed.delivery_id]
-        (told,) = self.store.write(lambda connection: outbox.resend(connection, ids, "dev", self.now, again=again))
-        if told.why_not is None:
+        (outcome,) = self.store.write(lambda connection: outbox.resend(connection, ids, "dev", self.now, again=again))
+        if outcome.why_not is None:
             self.arrived.discard(claimed.delivery_id)
 
     def _row(self, claimed):
@@ -80,37 +80,37 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def final_and_only_final_deliveries_have_no_next_attempt(self):
-        for one in rows(self.store):
-            if one.status in ("pending", "sending"):
-                assert one.next_attempt_at is not None
-            if one.status == "success":
-                assert one.next_attempt_at is None
+        for entry in rows(self.store):
+            if entry.status in ("pending", "sending"):
+                assert entry.next_attempt_at is not None
+            if entry.status == "success":
+                assert entry.next_attempt_at is None
 
     @invariant()
     def there_is_an_open_attempt_exactly_while_something_is_being_sent(self):
         open_ones = defaultdict(int)
-        for one in rows(self.store, attempt):
-            open_ones[one.delivery_id] += one.outcome is None
-        for one in rows(self.store):
-            assert open_ones[one.id] == (one.status == "sending")
+        for entry in rows(self.store, attempt):
+            open_ones[entry.delivery_id] += entry.outcome is None
+        for entry in rows(self.store):
+            assert open_ones[entry.id] == (entry.status == "sending")
 
     @invariant()
     def every_attempt_is_counted_and_none_is_lost(self):
         numbers = defaultdict(list)
-        for one in rows(self.store, attempt):
-            numbers[one.delivery_id].append(one.number)
-        for one in rows(self.store):
-            assert numbers[one.id] == list(range(1, one.attempts + 1))
-            assert one.attempts == self.attempts[one.id]
-            assert 0 <= one.round_start <= one.attempts
-            assert 0 <= one.schedule_step <= one.attempts - one.round_start
+        for entry in rows(self.store, attempt):
+            numbers[entry.delivery_id].append(entry.number)
+        for entry in rows(self.store):
+            assert numbers[entry.id] == list(range(1, entry.attempts + 1))
+            assert entry.attempts == self.attempts[entry.id]
+            assert 0 <= entry.round_start <= entry.attempts
+            assert 0 <= entry.schedule_step <= entry.attempts - entry.round_start
 
     @invariant()
     def what_has_arrived_stays_so(self):
-        status = {one.id: one.status for one in rows(self.store)}
-        assert all(status[one] == "success" for one in self.arrived)
+        status = {entry.id: entry.status for entry in rows(self.store)}
+        assert all(status[entry] == "success" for entry in self.arrived)
 
 
 def test_the_life_of_a_delivery_keeps_its_rules(store, long):
     examples = (1000 if long else 20) if store.is_sqlite else (300 if long else 10)
-    run(lambda: Life(store), settings=settings(max_examples=examples, stateful_step_count=30, deadline=None))
+    run(lambda: DeliveryLife(store), settings=settings(max_examples=examples, stateful_step_count=30, deadline=None))

@@ -119,14 +119,14 @@ def _ours(_thing, name, kind, reflected, _other) -> bool:
     return not (reflected and (kind, name) in (("table", "alembic_version"), ("index", "uq_tally_kind")))
 
 
-def test_a_database_of_a_newer_alertctl_is_refused_and_left_alone(store):
+def test_a_database_of_a_newer_alertctl_is_refused_and_not_changed(store):
     store.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'")))
     with pytest.raises(ConfigError, match="newer alertctl"):
         upgrade(store)
     assert current_version(store) == "9999"
 
 
-def test_a_database_with_somebody_elses_tables_is_refused_and_left_alone(empty_store):
+def test_a_database_with_another_programs_tables_is_refused_and_not_changed(empty_store):
     empty_store.write(lambda connection: connection.execute(text("CREATE TABLE users (id int)")))
     with pytest.raises(ConfigError, match="a table users that is not alertctl's: use a database of its own"):
         upgrade(empty_store)
@@ -143,9 +143,9 @@ def test_a_log_of_the_first_version_comes_to_head_with_its_rows(empty_store):
     assert current_version(empty_store) == "0001"
     upgrade(empty_store)
     assert current_version(empty_store) == HEAD
-    assert [(one.id, one.status, one.change) for one in rows(empty_store)] == [("d", "pending", 0)]
+    assert [(entry.id, entry.status, entry.change) for entry in rows(empty_store)] == [("d", "pending", 0)]
     record(empty_store, arrived(claim_one(empty_store)))
-    assert [one.status for one in rows(empty_store)] == ["success"]
+    assert [entry.status for entry in rows(empty_store)] == ["success"]
 
 
 OLD_KEYS = [
@@ -178,12 +178,12 @@ def test_keys_of_addresses_that_are_not_ascii_are_made_anew(empty_store):
     empty_store.write(lambda connection: _run_to(connection, "0003"))
     empty_store.write(_write_old_rows)
     upgrade(empty_store)
-    found = [(one.event_id, one.channel, one.address, one.address_key) for one in rows(empty_store)]
-    assert found == [(event_id, channel, address, key) for event_id, channel, address, _, key in OLD_KEYS]
+    result = [(entry.event_id, entry.channel, entry.address, entry.address_key) for entry in rows(empty_store)]
+    assert result == [(event_id, channel, address, key) for event_id, channel, address, _, key in OLD_KEYS]
     with empty_store.reading() as connection:
         emails = connection.execute(text("SELECT id, email FROM users ORDER BY id")).all()
         pauses = connection.execute(text("SELECT address_key FROM pause")).scalars().all()
-    assert [tuple(one) for one in emails] == [
+    assert [tuple(entry) for entry in emails] == [
         ("1", "a@xn--bcher-kva.x"),
         ("2", "dev@xn--fa-hia.example"),
         ("3", "a@bücher.x"),
@@ -298,13 +298,13 @@ def _run_to(connection, version: str) -> None:
 def test_processes_that_start_at_once_on_an_empty_database_all_come_up(empty_store, processes):
     url = empty_store.url.render_as_string(hide_password=False)
     command = [sys.executable, "-c", ALL_AT_ONCE, url, str(processes)]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (told.returncode, told.stderr) == (0, "")
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
     assert current_version(empty_store) == HEAD
 
 
 def test_an_up_to_date_database_costs_no_import_of_alembic(store):
     url = store.url.render_as_string(hide_password=False)
     code = f"{STARTER}; print('alembic' in sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True, timeout=60)
-    assert told.stdout.strip() == "False"
+    process = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True, timeout=60)
+    assert process.stdout.strip() == "False"

@@ -1,4 +1,4 @@
-"""The life of a delivery: due, claimed, ended, given back, begun once more."""
+"""Enqueue, claim, record and release deliveries."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ from alertctl.db import Store
 store = Store(sys.argv[1])
 sys.stdin.readline()
 while taken := claim(store, limit=7).taken:
-    print(*(one.delivery_id for one in taken), flush=True)
+    print(*(claimed.delivery_id for claimed in taken), flush=True)
 """
 
 
-def give_back(store, *claims, now=NOW) -> None:
+def release(store, *claims, now=NOW) -> None:
     store.write(lambda connection: outbox.release(connection, claims))
 
 
 def test_a_new_delivery_is_due_at_once_and_was_never_tried(store):
     announce(store, "slack:#a")
-    born = row(store)
-    assert (born.status, born.attempts, born.next_attempt_at, born.error) == ("pending", 0, NOW, None)
+    entry = row(store)
+    assert (entry.status, entry.attempts, entry.next_attempt_at, entry.error) == ("pending", 0, NOW, None)
 
 
 def test_a_claim_writes_the_attempt_before_anything_is_sent(store):
@@ -71,14 +71,14 @@ def test_what_is_claimed_is_nobody_elses_until_its_lease_ends(store):
 
 def test_a_claim_takes_its_own_channel_only(store):
     announce(store, "slack:#a", "email:a@corp.example")
-    assert [one.address for one in claim(store, EMAIL).taken] == ["a@corp.example"]
-    assert [one.address for one in claim(store, SLACK).taken] == ["#a"]
+    assert [entry.address for entry in claim(store, EMAIL).taken] == ["a@corp.example"]
+    assert [entry.address for entry in claim(store, SLACK).taken] == ["#a"]
 
 
 def test_a_claim_for_one_event_leaves_the_others(store):
     announce(store, "slack:#a")
-    wanted = announce(store, "slack:#b")
-    assert [one.event_id for one in claim(store, outbox.ClaimScope("slack", "slack", wanted)).taken] == [wanted]
+    event_id = announce(store, "slack:#b")
+    assert [entry.event_id for entry in claim(store, outbox.ClaimScope("slack", "slack", event_id)).taken] == [event_id]
     assert len(claim(store).taken) == 1
 
 
@@ -102,7 +102,7 @@ def test_a_claim_never_takes_more_than_it_may_whatever_postgres_plans(postgres_u
     store.close()
 
 
-def test_a_success_is_final_and_keeps_what_the_provider_said(store):
+def test_a_success_is_final_and_keeps_the_providers_answer(store):
     announce(store, "slack:#a")
     claimed = claim_one(store)
     record(store, arrived(claimed), now=after(1))
@@ -200,39 +200,39 @@ def test_a_delivery_stays_marked_as_ambiguous_once_it_was(store):
     assert (row(store).status, row(store).ambiguous) == ("success", True)
 
 
-def test_what_is_given_back_was_never_claimed(store):
+def test_a_released_delivery_counts_as_never_claimed(store):
     announce(store, "slack:#a")
     claimed = claim_one(store)
-    give_back(store, claimed, now=after(1))
-    back = row(store)
-    assert (back.status, back.attempts, back.next_attempt_at, back.ambiguous) == ("pending", 0, NOW, False)
+    release(store, claimed, now=after(1))
+    entry = row(store)
+    assert (entry.status, entry.attempts, entry.next_attempt_at, entry.ambiguous) == ("pending", 0, NOW, False)
     assert attempts(store, claimed.delivery_id) == []
     assert claim_one(store, now=after(1)).tries == 1
 
 
-def test_a_retry_that_is_given_back_is_a_failed_one_that_waits_again(store):
+def test_a_released_retry_is_failed_and_waits_again(store):
     announce(store, "slack:#a")
     record(store, refused(claim_one(store), Reason.UNAVAILABLE, "http_503"))
-    give_back(store, claim_one(store, now=after(5)), now=after(6))
-    back = row(store)
-    assert (back.status, back.attempts, back.error, back.next_attempt_at) == ("failed", 1, "http_503", NOW)
+    release(store, claim_one(store, now=after(5)), now=after(6))
+    entry = row(store)
+    assert (entry.status, entry.attempts, entry.error, entry.next_attempt_at) == ("failed", 1, "http_503", NOW)
 
 
-def test_giving_back_what_somebody_else_has_taken_over_changes_nothing(store):
+def test_releasing_a_delivery_that_another_process_has_claimed_changes_nothing(store):
     announce(store, "slack:#a")
     lost = claim_one(store)
     claim_one(store, now=after(LEASE))
     before = row(store)
-    give_back(store, lost, now=after(LEASE + 1))
+    release(store, lost, now=after(LEASE + 1))
     assert row(store) == before
     assert len(attempts(store, lost.delivery_id)) == 2
 
 
-def test_what_the_pace_holds_up_goes_back_uncounted_to_its_turn(store):
+def test_a_delivery_held_up_by_the_rate_limit_moves_to_its_turn_uncounted(store):
     announce(store, "slack:#a", "slack:#b")
-    found = claim(store, pace=lambda one: 3.0 if one.address == "#b" else 0.0)
+    result = claim(store, seconds_to_turn=lambda claimed: 3.0 if claimed.address == "#b" else 0.0)
     held = row(store, address="#b")
-    assert ([one.address for one in found.taken], found.deferred) == (["#a"], 1)
+    assert ([entry.address for entry in result.taken], result.deferred) == (["#a"], 1)
     assert (held.status, held.attempts, held.next_attempt_at) == ("pending", 0, after(3))
     assert attempts(store, held.id) == []
 
@@ -257,7 +257,7 @@ def test_a_fresh_critical_alert_is_claimed_before_any_number_of_retries(store, l
     announce(store, "slack:#fresh", now=after(1))
     announce(store, "slack:#critical", event_type="safety_rollback", now=after(2))
     first = claim(store, limit=2, now=after(3)).taken
-    assert [one.address for one in first] == ["#critical", "#fresh"]
+    assert [entry.address for entry in first] == ["#critical", "#fresh"]
 
 
 def test_what_has_waited_longest_goes_first_among_equals(store):
@@ -280,15 +280,15 @@ def test_threads_that_claim_at_once_never_share_a_delivery(store, long):
 
     def work(_):
         begin.wait(10)
-        mine = []
+        own = []
         while taken := claim(store, limit=7).taken:
-            mine += [one.delivery_id for one in taken]
-        return mine
+            own += [entry.delivery_id for entry in taken]
+        return own
 
     with ThreadPoolExecutor(12) as threads:
-        found = [one for mine in threads.map(work, range(12)) for one in mine]
+        result = [entry for own in threads.map(work, range(12)) for entry in own]
     # Where a claim passed over rows that others held, those others have taken them.
-    assert len(found) == len(set(found)) == count
+    assert len(result) == len(set(result)) == count
 
 
 def test_processes_that_claim_at_once_never_share_a_delivery(store):
@@ -298,7 +298,7 @@ def test_processes_that_claim_at_once_never_share_a_delivery(store):
     code = f"import sys; sys.path[:0] = [{tests!r}]" + BUSY
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     processes = [subprocess.Popen([sys.executable, "-c", code, url], **pipes) for _ in range(2)]
-    said = [process.communicate("go\n", timeout=60)[0].split() for process in processes]
-    found = [one for mine in said for one in mine]
+    outputs = [process.communicate("go\n", timeout=60)[0].split() for process in processes]
+    result = [entry for own in outputs for entry in own]
     assert [process.returncode for process in processes] == [0, 0]
-    assert len(found) == len(set(found)) == 300
+    assert len(result) == len(set(result)) == 300

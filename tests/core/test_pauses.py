@@ -21,8 +21,8 @@ from core.lab import (
 )
 
 
-def limited(claimed, seconds, whole=False):
-    return refused(claimed, Reason.RATE_LIMITED, "ratelimited", retry_after=seconds, entire_provider=whole)
+def limited(claimed, seconds, entire_provider=False):
+    return refused(claimed, Reason.RATE_LIMITED, "ratelimited", retry_after=seconds, entire_provider=entire_provider)
 
 
 def resend(store, *ids, now) -> None:
@@ -34,7 +34,7 @@ def test_a_rate_limit_pauses_its_address_only(store):
     record(store, limited(claim_one(store), 30))
     announce(store, "slack:#busy", "slack:#calm")
     assert open_pauses(store) == {"#busy": "ratelimited"}
-    assert [one.address for one in claim(store).taken] == ["#calm"]
+    assert [entry.address for entry in claim(store).taken] == ["#calm"]
 
 
 def test_a_paused_address_is_compared_without_case(store):
@@ -49,29 +49,29 @@ def test_what_waits_for_a_paused_address_moves_to_the_end_of_the_pause(store):
     record(store, limited(claim_one(store), 30))
     announce(store, "slack:#busy")
     claim(store)
-    assert [one.next_attempt_at for one in rows(store)] == [after(30), after(30)]
+    assert [entry.next_attempt_at for entry in rows(store)] == [after(30), after(30)]
     assert len(claim(store, now=after(30)).taken) == 2
 
 
-def test_a_rate_limit_of_the_whole_provider_holds_everything_and_fails_nothing(store):
+def test_a_rate_limit_of_the_entire_provider_holds_everything_and_fails_nothing(store):
     announce(store, "slack:#a", "slack:#b")
-    record(store, limited(claim(store, limit=1).taken[0], 60, whole=True))
+    record(store, limited(claim(store, limit=1).taken[0], 60, entire_provider=True))
     held = claim(store, now=after(59))
     assert (held.taken, held.paused_until) == ([], after(60))
     assert len(claim(store, now=after(60)).taken) == 2
 
 
-def test_a_success_that_was_on_its_way_does_not_end_a_rate_limit(store):
+def test_a_success_of_a_delivery_in_flight_does_not_end_a_rate_limit(store):
     announce(store, "slack:#a", "slack:#b")
     first, second = claim(store).taken
-    record(store, limited(first, 60, whole=True))
+    record(store, limited(first, 60, entire_provider=True))
     record(store, arrived(second), now=after(1))
     assert open_pauses(store, after(2)) == {"": "ratelimited"}
 
 
 def test_a_resend_does_not_end_a_rate_limit(store):
     announce(store, "slack:#a")
-    record(store, limited(claim_one(store), 60, whole=True))
+    record(store, limited(claim_one(store), 60, entire_provider=True))
     resend(store, row(store).id, now=after(1))
     assert claim(store, now=after(2)).taken == []
 
@@ -83,12 +83,12 @@ def test_daemons_that_write_the_same_pauses_do_not_wait_for_each_other(store):
     def write(order):
         begin.wait(10)
         for _ in range(10):
-            record(store, *(limited(one, 30) for one in order))
+            record(store, *(limited(entry, 30) for entry in order))
 
     orders = []
     for _ in range(2):
         announce(store, *names)
-        orders.append(sorted(claim(store).taken, key=lambda one: one.address, reverse=bool(orders)))
+        orders.append(sorted(claim(store).taken, key=lambda entry: entry.address, reverse=bool(orders)))
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(write, orders))
     assert len(open_pauses(store)) == 40
@@ -98,5 +98,5 @@ def test_two_rate_limits_in_one_batch_are_one_pause(store):
     announce(store, "slack:#busy")
     announce(store, "slack:#busy")
     taken = claim(store).taken
-    record(store, *(limited(one, 30) for one in taken))
+    record(store, *(limited(entry, 30) for entry in taken))
     assert list(open_pauses(store)) == ["#busy"]

@@ -35,10 +35,10 @@ def test_an_id_begins_with_its_time(start):
 
 def test_prune_takes_what_is_older_than_its_status_may_get(store, start):
     deliver(store, "#arrived", start)
-    deliver(store, "#missing", start, lambda one: refused(one, Reason.BAD_ADDRESS))
+    deliver(store, "#missing", start, lambda entry: refused(entry, Reason.BAD_ADDRESS))
     assert prune_after(store, 29, start) == 0
     assert prune_after(store, 31, start) == 1
-    assert [one.address for one in rows(store)] == ["#missing"]
+    assert [entry.address for entry in rows(store)] == ["#missing"]
     assert prune_after(store, 91, start) == 1
 
 
@@ -49,7 +49,7 @@ def test_prune_takes_attempts_and_emptied_events_along(store, start):
 
 
 def test_prune_leaves_what_is_still_to_be_sent_however_old(store, start):
-    deliver(store, "#waiting", start, lambda one: refused(one, Reason.UNAVAILABLE))
+    deliver(store, "#waiting", start, lambda entry: refused(entry, Reason.UNAVAILABLE))
     announce(store, "slack:#due", now=start)
     assert prune_after(store, 1000, start) == 0
     assert len(rows(store, TABLES["event"])) == 2
@@ -59,15 +59,15 @@ def test_prune_leaves_what_is_young(store, start):
     deliver(store, "#old", start)
     deliver(store, "#young", start + timedelta(days=20))
     assert prune_after(store, 31, start) == 1
-    assert [one.address for one in rows(store)] == ["#young"]
+    assert [entry.address for entry in rows(store)] == ["#young"]
 
 
 def test_prune_works_in_batches_and_counts_them_all(store, start):
     event_id = announce(store, "slack:#first", now=start)
-    (one,) = rows(store)
+    (entry,) = rows(store)
     final = {"status": "success", "next_attempt_at": None, "event_id": event_id}
     more = [
-        {**one._mapping, **final, "id": new_id(start), "address_key": f"#channel-{number}"} for number in range(2_100)
+        {**entry._mapping, **final, "id": new_id(start), "address_key": f"#channel-{number}"} for number in range(2_100)
     ]
     store.write(lambda connection: connection.execute(insert(delivery), more))
     assert prune_after(store, 31, start) == 2_100
@@ -81,19 +81,19 @@ def test_prune_forgets_pauses_that_ended_long_ago(store, start):
     open_one = row | {"address_key": "#open", "until": start + timedelta(days=50)}
     store.write(lambda connection: connection.execute(insert(pauses), [ended, open_one]))
     prune_after(store, 31, start)
-    assert [one.address_key for one in rows(store, pauses)] == ["#open"]
+    assert [entry.address_key for entry in rows(store, pauses)] == ["#open"]
 
 
 class _Flaky:
     """A database that goes away behind the first transaction, and comes back."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self.left = store, 1
+        self._store, self.remaining = store, 1
 
     def write(self, work):
-        if self.left == 0:
+        if self.remaining == 0:
             raise Unreachable("away")
-        self.left -= 1
+        self.remaining -= 1
         return self._store.write(work)
 
 
@@ -109,6 +109,6 @@ def test_a_prune_that_broke_off_is_taken_up_the_same_day(store, sandbox, databas
         clock.advance(1000 * 86400)
         prune()
         assert len(rows(store)) == 1
-        connect.left = 100
+        connect.remaining = 100
         prune()
     assert rows(store) == []

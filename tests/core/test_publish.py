@@ -1,4 +1,4 @@
-"""Where an alert comes in: written once, whoever calls however often."""
+"""Publishing writes an event and its deliveries once, however often it is called."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ def publish_one(connect, prepared, now=NOW):
     return connect.write(lambda connection: publish(connection, prepared, now))
 
 
-def where(store, **conditions):
-    return [(one.channel, one.address, one.status, one.error, one.rule) for one in rows(store, **conditions)]
+def destinations(store, **conditions):
+    return [
+        (entry.channel, entry.address, entry.status, entry.error, entry.rule) for entry in rows(store, **conditions)
+    ]
 
 
 def add_user(store, email: str, **preference) -> str:
@@ -51,8 +53,8 @@ def add_user(store, email: str, **preference) -> str:
         connection.execute(insert(TABLES["users"]), user)
         if preference:
             connection.execute(insert(TABLES["preference"]), defaults | preference)
-        for event_type, wanted in choices.items():
-            choice = {"user_id": user_id, "event_type": event_type, "wanted": wanted}
+        for event_type, is_enabled in choices.items():
+            choice = {"user_id": user_id, "event_type": event_type, "wanted": is_enabled}
             connection.execute(insert(TABLES["event_preference"]), choice)
 
     store.write(write)
@@ -62,9 +64,9 @@ def add_user(store, email: str, **preference) -> str:
 def test_publishing_writes_the_event_and_its_deliveries_and_nothing_else(store):
     published = publish_one(store, alert())
     assert published.created
-    assert [one.event_id for one in rows(store)] == [published.event_id] * 2
+    assert [entry.event_id for entry in rows(store)] == [published.event_id] * 2
     assert rows(store, TABLES["attempt"]) == []
-    assert where(store) == [
+    assert destinations(store) == [
         ("slack", "#platform-alerts", "pending", None, "default_channel"),
         ("email", "ops@corp.example", "pending", None, "admin_email"),
     ]
@@ -72,11 +74,11 @@ def test_publishing_writes_the_event_and_its_deliveries_and_nothing_else(store):
 
 def test_what_was_published_is_what_is_read_back(store):
     fields = {"feature_flag": "checkout-v3", "metric": "error_rate", "value": 0.07142857, "threshold": 0.05}
-    given = publication("safety_rollback", fields, published_by="ci@corp.example")
-    publish_one(store, given)
+    published = publication("safety_rollback", fields, published_by="ci@corp.example")
+    publish_one(store, published)
     kept = row(store, EVENT)
     assert (kept.severity, kept.feature_flag, kept.published_by) == ("critical", "checkout-v3", "ci@corp.example")
-    assert restore(kept) == given.fields.content(kept.id, NOW)
+    assert restore(kept) == published.fields.content(kept.id, NOW)
 
 
 def test_an_event_keeps_the_time_that_it_says_it_happened(store):
@@ -87,7 +89,7 @@ def test_an_event_keeps_the_time_that_it_says_it_happened(store):
 
 def test_a_channel_that_is_off_gets_a_suppressed_delivery_that_says_so(store):
     publish_one(store, alert(audience=SLACK_ONLY))
-    assert where(store, channel="email") == [
+    assert destinations(store, channel="email") == [
         ("email", "ops@corp.example", "suppressed", "email_disabled", "admin_email")
     ]
     assert row(store, channel="email").next_attempt_at is None
@@ -96,25 +98,25 @@ def test_a_channel_that_is_off_gets_a_suppressed_delivery_that_says_so(store):
 def test_named_targets_replace_all_others(store):
     add_user(store, "dev@corp.example")
     publish_one(store, publication("safety_rollback", {}, to=["slack:#incident", "email:boss@corp.example"]))
-    assert [address for _, address, *_ in where(store)] == ["#incident", "boss@corp.example"]
-    assert {rule for *_, rule in where(store)} == {"named"}
+    assert [address for _, address, *_ in destinations(store)] == ["#incident", "boss@corp.example"]
+    assert {rule for *_, rule in destinations(store)} == {"named"}
 
 
 def test_only_one_channel_when_only_one_is_asked_for(store):
     publish_one(store, alert(channel="email"))
-    assert [channel for channel, *_ in where(store)] == ["email"]
+    assert [channel for channel, *_ in destinations(store)] == ["email"]
 
 
 def test_a_rollouts_next_stage_goes_to_slack_only(store):
     add_user(store, "dev@corp.example", slack_channel="#mine", choices={"rollout_advance": True})
     publish_one(store, publication("rollout_advance", {}))
-    assert [address for _, address, *_ in where(store)] == ["#platform-alerts", "#mine"]
+    assert [address for _, address, *_ in destinations(store)] == ["#platform-alerts", "#mine"]
 
 
 def test_a_generic_alert_asks_no_preferences(store):
     add_user(store, "dev@corp.example", slack_channel="#mine")
     publish_one(store, alert())
-    assert [address for _, address, *_ in where(store)] == ["#platform-alerts", "ops@corp.example"]
+    assert [address for _, address, *_ in destinations(store)] == ["#platform-alerts", "ops@corp.example"]
 
 
 @pytest.mark.parametrize(
@@ -133,28 +135,28 @@ def test_a_generic_alert_asks_no_preferences(store):
         ({"choices": {"experiment_lifecycle": False}}, ["dev@corp.example"]),
     ],
 )
-def test_a_user_is_told_what_and_where_their_preferences_say(store, preference, reached):
+def test_a_users_preferences_decide_what_is_sent_and_where(store, preference, reached):
     user_id = add_user(store, "dev@corp.example", **preference)
     publish_one(store, publication("safety_rollback", {}))
-    assert [one.address for one in rows(store, user_id=user_id)] == reached
+    assert [entry.address for entry in rows(store, user_id=user_id)] == reached
 
 
-def test_a_user_is_not_told_of_rollouts_unless_they_ask(store):
+def test_a_user_gets_no_rollouts_by_default(store):
     add_user(store, "dev@corp.example", slack_channel="#mine")
     publish_one(store, publication("rollout_advance", {}))
-    assert [address for _, address, *_ in where(store)] == ["#platform-alerts"]
+    assert [address for _, address, *_ in destinations(store)] == ["#platform-alerts"]
 
 
 def test_the_same_address_in_another_case_is_one_delivery(store):
     add_user(store, "OPS@Corp.Example", slack_channel="#Platform-Alerts")
     publish_one(store, publication("safety_rollback", {}, to=[]))
-    assert [address for _, address, *_ in where(store)] == ["#platform-alerts", "ops@corp.example"]
+    assert [address for _, address, *_ in destinations(store)] == ["#platform-alerts", "ops@corp.example"]
 
 
 def test_publishing_reads_who_it_would_reach_without_writing(store):
     with store.reading() as connection:
-        found = [target.address for target in targets_of(connection, alert())]
-    assert found == ["#platform-alerts", "ops@corp.example"]
+        addresses = [target.address for target in targets_of(connection, alert())]
+    assert addresses == ["#platform-alerts", "ops@corp.example"]
     assert rows(store, EVENT) == []
 
 
@@ -172,8 +174,8 @@ def test_the_receipt_of_a_repeated_event_has_its_deliveries_as_they_are_now(stor
     first = publish_one(store, alert(idempotency_key="job-7", to=["slack:#x"]))
     record(store, arrived(claim_one(store)))
     again = publish_one(store, alert(idempotency_key="job-7", to=["slack:#x"]))
-    assert [(one.id, one.status) for one in first.deliveries] == [(row(store).id, "pending")]
-    assert [(one.id, one.status) for one in again.deliveries] == [(row(store).id, "success")]
+    assert [(entry.id, entry.status) for entry in first.deliveries] == [(row(store).id, "pending")]
+    assert [(entry.id, entry.status) for entry in again.deliveries] == [(row(store).id, "success")]
 
 
 @pytest.mark.parametrize(
@@ -200,14 +202,14 @@ def test_the_order_of_targets_makes_no_difference(store):
 
 
 def test_idempotency_keys_belong_to_their_caller_and_dedup_keys_to_all(store):
-    one, two = "ci@corp.example", "web@corp.example"
-    publish_one(store, alert(idempotency_key="k", published_by=one))
-    assert publish_one(store, alert(idempotency_key="k", published_by=two)).created
-    publish_one(store, alert(dedup_key="d", published_by=one))
-    assert not publish_one(store, alert(dedup_key="d", published_by=two)).created
+    first, second = "ci@corp.example", "web@corp.example"
+    publish_one(store, alert(idempotency_key="k", published_by=first))
+    assert publish_one(store, alert(idempotency_key="k", published_by=second)).created
+    publish_one(store, alert(dedup_key="d", published_by=first))
+    assert not publish_one(store, alert(dedup_key="d", published_by=second)).created
 
 
-def test_a_refused_pair_of_keys_leaves_neither_behind(store):
+def test_a_refused_pair_of_keys_stores_neither(store):
     publish_one(store, alert(dedup_key="d"))
     with pytest.raises(Conflict):
         publish_one(store, alert("other", dedup_key="d", idempotency_key="fresh"))
@@ -224,9 +226,9 @@ def test_a_batch_answers_in_order_keyed_or_not(store):
         alert("d", idempotency_key="k"),
         alert("e", dedup_key="k"),
     )
-    assert [getattr(one, "created", "conflict") for one in answers] == [True, True, True, False, "conflict", True]
+    assert [getattr(entry, "created", "conflict") for entry in answers] == [True, True, True, False, "conflict", True]
     assert answers[3].event_id == answers[1].event_id
-    titles = {one.id: restore(one).title for one in rows(store, EVENT)}
+    titles = {entry.id: restore(entry).title for entry in rows(store, EVENT)}
     assert [titles[answers[index].event_id] for index in (0, 1, 2, 5)] == ["a", "b", "c", "e"]
     assert len(rows(store)) == 8
 
@@ -245,8 +247,8 @@ def test_twenty_identical_calls_at_once_make_one_event(store, through, key):
         answers = list(threads.map(call, range(20)))
     if isinstance(connect, Writer):
         connect.close()
-    assert len({one.event_id for one in answers}) == 1
-    assert sum(one.created for one in answers) == 1
+    assert len({entry.event_id for entry in answers}) == 1
+    assert sum(entry.created for entry in answers) == 1
     assert (len(rows(store, EVENT)), len(rows(store))) == (1, 2)
 
 
@@ -256,11 +258,11 @@ def test_two_daemons_with_the_same_keys_in_different_order_do_not_wait_for_each_
 
     def call(order):
         begin.wait(10)
-        return [one.created for one in publish_all(store, *(alert(idempotency_key=key) for key in order))]
+        return [entry.created for entry in publish_all(store, *(alert(idempotency_key=key) for key in order))]
 
     with ThreadPoolExecutor(2) as threads:
-        one, other = threads.map(call, (keys, list(reversed(keys))))
-    assert sum(one) + sum(other) == 30
+        entry, second = threads.map(call, (keys, list(reversed(keys))))
+    assert sum(entry) + sum(second) == 30
     assert len(rows(store, EVENT)) == 30
 
 
@@ -324,7 +326,7 @@ def test_an_event_that_lacks_something_is_sent_with_a_warning(store):
 def test_a_test_is_one_delivery_that_says_it_is_a_test(store):
     request = PublishRequest(event_type="generic_alert", fields={"title": "Test"}, to=["slack:#x"])
     publish_one(store, prepare(request, EVERYBODY, "dev@corp.example", is_test=True))
-    assert where(store) == [("slack", "#x", "pending", None, "test")]
+    assert destinations(store) == [("slack", "#x", "pending", None, "test")]
     assert restore(row(store, EVENT)).notes[-1] == "This is a test: nothing happened."
 
 

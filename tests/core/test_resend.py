@@ -18,11 +18,11 @@ def test_a_resend_begins_a_new_round_and_says_who_asked(store):
     announce(store, "slack:#a")
     first = claim_one(store)
     record(store, refused(first, Reason.BAD_ADDRESS, "channel_not_found"))
-    assert [one.why_not for one in resend(store, first.delivery_id, now=after(60))] == [None]
+    assert [entry.why_not for entry in resend(store, first.delivery_id, now=after(60))] == [None]
     assert (row(store).status, row(store).error, row(store).next_attempt_at) == ("pending", None, after(60))
     second = claim_one(store, now=after(60))
     assert (second.attempt, second.tries, second.plain) == (2, 1, False)
-    assert [one.requested_by for one in attempts(store, first.delivery_id)] == [None, "dev@corp.example"]
+    assert [entry.requested_by for entry in attempts(store, first.delivery_id)] == [None, "dev@corp.example"]
 
 
 def test_a_retry_after_a_resend_was_asked_for_by_nobody(store):
@@ -31,22 +31,22 @@ def test_a_retry_after_a_resend_was_asked_for_by_nobody(store):
     resend(store, row(store).id)
     record(store, refused(claim_one(store), Reason.UNAVAILABLE))
     claim_one(store, now=after(5))
-    assert [one.requested_by for one in attempts(store, row(store).id)] == [None, "dev@corp.example", None]
+    assert [entry.requested_by for entry in attempts(store, row(store).id)] == [None, "dev@corp.example", None]
 
 
-def test_a_resend_tells_why_it_left_some_alone(store):
+def test_a_resend_returns_why_it_refused_some(store):
     announce(store, "slack:#a")
-    arrived_one = claim_one(store)
-    record(store, arrived(arrived_one))
+    arrived_claim = claim_one(store)
+    record(store, arrived(arrived_claim))
     announce(store, "slack:#b")
     sending = claim_one(store)
-    told = resend(store, arrived_one.delivery_id, sending.delivery_id, "no-such-id")
-    assert [one.why_not for one in told] == [
+    outcomes = resend(store, arrived_claim.delivery_id, sending.delivery_id, "no-such-id")
+    assert [entry.why_not for entry in outcomes] == [
         "it has arrived already",
         "it is being sent right now",
         "no such delivery",
     ]
-    assert row(store, id=arrived_one.delivery_id).status == "success"
+    assert row(store, id=arrived_claim.delivery_id).status == "success"
 
 
 def test_what_arrived_is_sent_again_only_when_asked_to(store):

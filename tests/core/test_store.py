@@ -30,8 +30,8 @@ def impatient(store: Store) -> Store:
 
 
 def one_line(error: BaseException, *words: str) -> bool:
-    said = str(error)
-    return "\n" not in said and all(word in said for word in words)
+    message = str(error)
+    return "\n" not in message and all(word in message for word in words)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def one_line(error: BaseException, *words: str) -> bool:
 )
 def test_every_connection_to_sqlite_is_durable_and_patient(sqlite_store, pragma, value):
     with sqlite_store.reading() as first, sqlite_store.reading() as second:
-        found = [one.exec_driver_sql(f"PRAGMA {pragma}").scalar() for one in (first, second)]
-    assert found == [value, value]
+        values = [connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() for connection in (first, second)]
+    assert values == [value, value]
 
 
 def test_postgres_is_asked_in_utc_and_never_for_long(postgres_url):
@@ -63,7 +63,7 @@ def test_what_an_address_asks_for_is_kept_beside_what_we_need(postgres_url):
     assert shown == ["mine", "ci", "30s", "UTF8"]
 
 
-def test_what_raises_leaves_nothing_behind(store):
+def test_work_that_raises_writes_nothing(store):
     def half_done(connection):
         connection.execute(text("INSERT INTO run (job, period, started_at) VALUES ('prune', '1', '2026-03-02 00:00')"))
         raise ZeroDivisionError
@@ -145,7 +145,7 @@ def test_a_server_that_does_not_answer_is_unreachable_without_its_password():
     assert "hunter2secret" not in str(caught.value)
 
 
-def test_a_password_among_the_parameters_of_an_address_is_not_told():
+def test_a_password_among_the_parameters_of_a_url_is_not_shown():
     store = Store("postgresql+psycopg:///alerts?host=/nowhere&user=alert&password=hunter2secret")
     with pytest.raises(Unreachable) as caught:
         upgrade(store)

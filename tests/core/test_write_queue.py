@@ -133,7 +133,7 @@ def test_a_process_that_is_killed_gives_its_turn_up(database):
     assert order == [1]
 
 
-def test_a_lock_that_is_never_given_up_is_waited_for_in_vain_only_so_long(database):
+def test_a_lock_that_is_never_released_is_waited_for_only_so_long(database):
     queue = WriteQueue(stuck=0.1)
     with lock_held(database) as holder:
         for _ in range(3):

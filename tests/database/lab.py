@@ -1,4 +1,4 @@
-"""A log with something of everything in it, and what two databases have in common."""
+"""A log with a row of every kind, and the contents of a database for comparison."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sqlmodel import SQLModel
 from alertctl import preferences, users
 from alertctl.db import Store, upgrade
 from alertctl.db.copy import MARK, TABLES
-from alertctl.db.copy_table import OWN
+from alertctl.db.copy_table import NOT_COPIED_COLUMNS
 from alertctl.errors import Reason
 from alertctl.publish import publish
 
 NAMED = {table.name: table for table in TABLES}
 USERS, EVENT, EVENT_KEY, RUN = (NAMED[name] for name in ("users", "event", "event_key", "run"))
-TALLY = SQLModel.metadata.tables["tally"]
+DELIVERY_COUNT = SQLModel.metadata.tables["tally"]
 STRANGE = "Zürich 東京 🚨 \u202e 'quoted\" %s :name \\x00 \r\n\t"
 
 
@@ -31,27 +31,27 @@ def opened(url: str):
 
 
 def contents(store: Store) -> dict[str, list]:
-    """Every copied table's rows, without what each database counts for itself."""
-    found = {}
+    """Return every copied table's rows, without columns that each database counts for itself."""
+    contents_by_table = {}
     for table in TABLES:
-        columns = [column for column in table.columns if column.name not in OWN.get(table.name, ())]
+        columns = [column for column in table.columns if column.name not in NOT_COPIED_COLUMNS.get(table.name, ())]
         only = [RUN.c.job != MARK] if table is RUN else []
         with store.reading() as connection:
-            found[table.name] = sorted(map(repr, connection.execute(select(*columns).where(*only))))
-    return found
+            contents_by_table[table.name] = sorted(map(repr, connection.execute(select(*columns).where(*only))))
+    return contents_by_table
 
 
 def totals(done) -> tuple[int, int, int]:
-    return tuple(sum(getattr(one, name) for one in done.tables) for name in ("added", "changed", "removed"))
+    return tuple(sum(getattr(table, name) for table in done.tables) for name in ("added", "changed", "removed"))
 
 
-def person(store: Store, email: str) -> str:
+def add_person(store: Store, email: str) -> str:
     return store.write(lambda connection: users.add_user(connection, email, "admin", NOW)).id
 
 
-def live_a_little(store: Store) -> str:
-    """A row of every kind in every table; the id of a user who has preferences."""
-    someone = person(store, "dev@corp.example")
+def fill_every_table(store: Store) -> str:
+    """Write a row of every kind into every table. Returns the id of a user who has preferences."""
+    someone = add_person(store, "dev@corp.example")
     store.write(lambda connection: users.create_token(connection, someone, "viewer", timedelta(days=9), NOW))
     changes = {"slack_enabled": False, "slack_channel": "#dev", "notify_on_rollout_advance": True}
     store.write(lambda connection: preferences.update(connection, someone, changes, NOW))
@@ -59,7 +59,7 @@ def live_a_little(store: Store) -> str:
     keyed = publication("generic_alert", fields, published_by="ci", idempotency_key=f"job {STRANGE!a}")
     store.write(lambda connection: publish(connection, keyed, NOW))
     announce(store, "slack:#ok", "slack:#limited", "email:a@corp.example", "slack:#waiting")
-    claimed = {one.address: one for one in claim(store).taken}
+    claimed = {delivery.address: delivery for delivery in claim(store).taken}
     record(store, arrived(claimed["#ok"]), refused(claimed["#limited"], Reason.RATE_LIMITED, retry_after=30.0))
     record(store, refused(claim(store, EMAIL, limit=1).taken[0], Reason.BAD_ADDRESS, "550"), scope=EMAIL)
     odd = {"job": "prune", "period": "2026-03-02", "started_at": NOW + timedelta(microseconds=1)}

@@ -14,16 +14,16 @@ from alertctl.errors import AlertctlError, ConfigError
 from alertctl.outbox.tables import delivery
 from database.lab import (
     RUN,
+    add_person,
     contents,
-    live_a_little,
+    fill_every_table,
     opened,
-    person,
 )
 
 
-def assert_refused(source: Store, target: Store, said: str) -> None:
+def assert_refused(source: Store, target: Store, message: str) -> None:
     before = contents(target)
-    with pytest.raises(ConfigError, match=said) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         copy(source, target, after(3600))
     assert str(caught.value).startswith("--to: ")
     assert contents(target) == before
@@ -42,7 +42,7 @@ def test_the_database_itself_is_refused_by_whatever_name(store, tmp_path):
 
 def test_a_database_with_rows_of_its_own_is_refused(store, other):
     announce(store, "slack:#a")
-    person(other, "somebody@corp.example")
+    add_person(other, "somebody@corp.example")
     assert_refused(store, other, "rows in users that no copy has brought")
 
 
@@ -66,9 +66,9 @@ def test_a_database_from_which_somebody_is_sending_is_refused(store, other):
 
 
 def test_a_user_or_token_that_only_the_target_has_is_refused(store, other):
-    live_a_little(store)
+    fill_every_table(store)
     copy(store, other, NOW)
-    stranger = person(other, "somebody@corp.example")
+    stranger = add_person(other, "somebody@corp.example")
     assert_refused(store, other, f"row in users that the database to be copied doesn't have .id {stranger}")
 
 
@@ -76,7 +76,7 @@ def test_a_daemon_that_has_only_started_on_the_target_is_no_hindrance(store, oth
     announce(store, "slack:#a")
     today = {"job": "prune", "period": "2026-11-24", "started_at": NOW}
     other.write(lambda connection: connection.execute(insert(RUN), today))
-    assert copy(store, other, NOW).whole
+    assert copy(store, other, NOW).is_complete
     assert contents(other) == contents(store)
 
 
@@ -92,5 +92,5 @@ def test_what_the_target_cannot_hold_is_one_line_with_the_tables_name(lite, post
 def test_the_copy_of_a_copy_bears_its_own_mark_only(lite, target, third):
     announce(lite, "slack:#a")
     copy(lite, target, NOW)
-    assert copy(target, third, datetime(2026, 3, 3, tzinfo=UTC)).whole
-    assert [one.started_at.day for one in rows(third, RUN)] == [3]
+    assert copy(target, third, datetime(2026, 3, 3, tzinfo=UTC)).is_complete
+    assert [entry.started_at.day for entry in rows(third, RUN)] == [3]

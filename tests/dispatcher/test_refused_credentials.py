@@ -67,7 +67,7 @@ def test_a_refused_delivery_waits_due_at_once_and_uncounted(store, dispatcher_of
     waiting = row(store)
     assert (waiting.status, waiting.error, waiting.reason) == ("failed", "invalid_auth", "config")
     assert (waiting.next_attempt_at, waiting.schedule_step) == (queued, 0)
-    assert [one.reason for one in attempts(store, waiting.id)] == ["config"]
+    assert [entry.reason for entry in attempts(store, waiting.id)] == ["config"]
 
 
 def test_another_process_with_good_credentials_delivers_it_and_is_not_held_up(store, sandbox, dispatcher_of, clock):
@@ -87,7 +87,7 @@ def test_what_is_claimed_and_not_sent_when_the_breaker_opens_goes_back_as_if_nev
     with dispatcher_of(store, clock, **WRONG) as dispatcher:
         dispatcher.run_once()
     assert sandbox_calls() <= 3
-    tried = sum(len(attempts(store, one.id)) for one in rows(store))
+    tried = sum(len(attempts(store, entry.id)) for entry in rows(store))
     assert tried == sandbox_calls()
     assert statuses(store) == {"failed": tried, "pending": 200 - tried}
 
@@ -108,7 +108,7 @@ def test_a_restart_with_a_good_token_sends_what_waited_the_critical_ones_first(s
         critical(store, 10, wall_clock())
         bad.wake()
         wait_until(lambda: len(rows(store, status="failed")) > 0)
-        assert {one.next_attempt_at is None for one in rows(store)} == {False}
+        assert {entry.next_attempt_at is None for entry in rows(store)} == {False}
     with daemon(ALERTCTL_SENDERS="1"):
         wait_until(lambda: statuses(store) == {"success": 20})
     order = [message.channel.split("-")[0] for message in sandbox.slack.messages]
@@ -121,7 +121,7 @@ def test_a_daemon_reports_its_open_breaker_and_takes_the_report_back(store, daem
         bad.wake()
         wait_until(lambda: len(rows(store, breaker_report)) == 1)
         with store.reading() as connection:
-            (pause,) = delivery_log.queue(connection, wall_clock()).paused
+            (pause,) = delivery_log.queue_status(connection, wall_clock()).paused
         assert (pause.provider, pause.code, pause.breaker) == ("slack", "invalid_auth", True)
         assert pause.until > pause.since
         assert set(bad.paused) == {"slack"}
@@ -212,7 +212,7 @@ def test_a_result_that_cannot_be_written_is_tried_until_it_can(store, sandbox, d
     with dispatcher_of(Busy(store, 3), wall_clock, EMAIL_ENABLED="false") as dispatcher:
         assert dispatcher.run_once().success == 1
     assert len(sandbox.slack.messages) == 1
-    assert [one.outcome for one in rows(store, attempt)] == ["success"]
+    assert [entry.outcome for entry in rows(store, attempt)] == ["success"]
 
 
 def test_a_result_is_not_tried_beyond_its_lease(store, sandbox, dispatcher_of):
@@ -236,7 +236,7 @@ def refuse(store, dispatcher_of, clock, *to):
         dispatcher.run_once()
 
 
-def test_what_waits_behind_an_open_breaker_expires_by_its_age_and_keeps_the_cause(store, dispatcher_of, clock):
+def test_a_delivery_that_waits_for_an_open_breaker_expires_by_its_age_and_keeps_the_cause(store, dispatcher_of, clock):
     refuse(store, dispatcher_of, clock, "slack:#a")
     opened = clock()
     assert expire(store, clock.advance(3599), {"slack": opened}) == 0

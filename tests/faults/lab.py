@@ -1,4 +1,4 @@
-"""Short words for these tests: publish many, count what arrived, hurt a database server."""
+"""Helpers to publish many events, count arrivals, and disturb a database server."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Server:
 
 
 class Relay:
-    """A way to a server that can fall silent: nothing comes through any more, and nobody is told."""
+    """A TCP relay to a server that can fall silent: it forwards nothing, and closes nothing."""
 
     def __init__(self, host: str, port: int) -> None:
         self._where, self._open = (host, port), threading.Event()
@@ -74,11 +74,11 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def lead_to(self, host: str, port: int) -> None:
-        """Connections made from now on lead there; the others stay where they are, as after many failovers."""
+        """Relay new connections to another server; existing ones stay, as after many failovers."""
         self._where = (host, port)
 
     def fall_silent(self) -> None:
-        """What is connected now hears nothing more; who comes later is let through."""
+        """Stop forwarding on existing connections; new ones work."""
         self._open.clear()
         self._open = threading.Event()
         self._open.set()
@@ -90,8 +90,8 @@ class Relay:
         with suppress(OSError):
             while True:
                 here, there = self._listener.accept()[0], self._reached()
-                for one, other in ((here, there), (there, here)):
-                    threading.Thread(target=self._pass, args=(one, other, self._open), daemon=True).start()
+                for source, target in ((here, there), (there, here)):
+                    threading.Thread(target=self._pass, args=(source, target, self._open), daemon=True).start()
 
     def _reached(self) -> socket.socket:
         if self._where[0].startswith("/"):
@@ -100,16 +100,16 @@ class Relay:
             return reached
         return socket.create_connection(self._where)
 
-    def _pass(self, one: socket.socket, other: socket.socket, is_open: threading.Event) -> None:
-        with suppress(OSError), one:
-            while data := one.recv(65536):
+    def _pass(self, source: socket.socket, target: socket.socket, is_open: threading.Event) -> None:
+        with suppress(OSError), source:
+            while data := source.recv(65536):
                 if is_open.is_set():
-                    other.sendall(data)
-            other.shutdown(socket.SHUT_RDWR)
+                    target.sendall(data)
+            target.shutdown(socket.SHUT_RDWR)
 
 
 def publish_many(store: Store, count: int, prefix: str = "c", at_once: int = 500) -> None:
-    """One event to each of `count` channels."""
+    """Publish one event to each of `count` channels."""
     for start in range(0, count, at_once):
         events = [
             publish.prepare(

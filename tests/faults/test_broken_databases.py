@@ -63,8 +63,8 @@ def test_postgres_restarted_at_once_in_mid_load_loses_nothing(own_server, sandbo
         calls = [threads.submit(persist, call, daemon, number) for number in range(300)]
         until(lambda: len(sandbox.slack.messages) > 50)
         own_server.restart_at_once()
-        for one in calls:
-            one.result()
+        for call in calls:
+            call.result()
     until(lambda: _quietly(lambda: counted(store, "status = 'success'") == 300), 60)
     assert set(arrived(sandbox)) == {f"#n{number}" for number in range(300)}
     twice = {channel for channel, times in arrived(sandbox).items() if times > 1}
@@ -80,15 +80,15 @@ def test_who_follows_the_log_stays_while_its_database_restarts(own_server, caplo
     store = Store(own_server.url)
     upgrade(store)
     with LocalClient(load({"DATABASE_URL": own_server.url}, Path.cwd())) as client:
-        told = client.follow(LogFilter())
-        assert next(told) is None
+        changes = client.follow(LogFilter())
+        assert next(changes) is None
         own_server.stop_at_once()
-        assert [next(told), next(told)] == [None, None]
+        assert [next(changes), next(changes)] == [None, None]
         assert [line.levelname for line in caplog.records if "trying again" in line.message] == ["WARNING"]
         own_server.start()
         until(lambda: _quietly(lambda: publish_many(store, 1, "after") is None))
-        assert next(filter(None, told)).to == "#after0"
-        told.close()
+        assert next(filter(None, changes)).to == "#after0"
+        changes.close()
     store.close()
 
 
@@ -134,9 +134,9 @@ def test_sqlite_locked_by_another_process_is_waited_for(serve, store, sandbox, c
     with ThreadPoolExecutor(4) as threads:
         calls = [threads.submit(persist, call, daemon, number) for number in range(8)]
         time.sleep(10 if long else 2)
-        assert not any(one.done() for one in calls)
+        assert not any(call.done() for call in calls)
         locker.execute("ROLLBACK")
-        assert sum(one.result() for one in calls) == 0
+        assert sum(call.result() for call in calls) == 0
     locker.close()
     until(lambda: len(sandbox.slack.messages) == 8)
 
@@ -160,7 +160,7 @@ def send(url: str, sandbox: Sandbox, **more) -> subprocess.CompletedProcess[str]
     return forked.run([*SEND, "--strict"], env=environment, capture_output=True, text=True, timeout=60, **more)
 
 
-def whole(path: Path) -> list[tuple[int]]:
+def read_integrity(path: Path) -> list[tuple[int]]:
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         events = "SELECT count(*) FROM event"
@@ -168,7 +168,7 @@ def whole(path: Path) -> list[tuple[int]]:
         return [connection.execute(query).fetchone() for query in (events, bare)]
 
 
-def test_a_full_disk_is_said_nothing_is_half_written_and_room_helps(tmp_path, sandbox) -> None:
+def test_a_full_disk_is_reported_and_nothing_is_half_written(tmp_path, sandbox) -> None:
     path = tmp_path / "full.db"
     url = f"sqlite:///{path}"
     assert send(url, sandbox).returncode == 0
@@ -187,13 +187,13 @@ def test_a_full_disk_is_said_nothing_is_half_written_and_room_helps(tmp_path, sa
     assert refused.returncode == 5
     assert "Traceback" not in refused.stderr
     assert str(path) in refused.stderr
-    assert [row for (row,) in whole(path)][1] == 0
+    assert [row for (row,) in read_integrity(path)][1] == 0
     assert send(url, sandbox).returncode == 0
-    assert [row for (row,) in whole(path)][1] == 0
+    assert [row for (row,) in read_integrity(path)][1] == 0
 
 
 @pytest.mark.parametrize("content", [b"this is a letter\n" * 100, b"SQLite format 3\0" + b"\xff" * 4096])
-def test_a_file_that_is_no_database_is_said_and_left_alone(tmp_path, sandbox, content) -> None:
+def test_a_file_that_is_no_database_is_reported_and_not_changed(tmp_path, sandbox, content) -> None:
     path = tmp_path / "letter.db"
     path.write_bytes(content)
     ran = send(f"sqlite:///{path}", sandbox)
@@ -204,14 +204,14 @@ def test_a_file_that_is_no_database_is_said_and_left_alone(tmp_path, sandbox, co
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="chattr needs root; without it the file's mode says the same")
-def test_as_root_a_file_in_a_folder_that_is_a_file_is_said(tmp_path, sandbox) -> None:
+def test_as_root_a_path_below_a_file_is_reported(tmp_path, sandbox) -> None:
     (tmp_path / "file").write_text("")
     ran = send(f"sqlite:///{tmp_path / 'file' / 'a.db'}", sandbox)
     assert ran.returncode == 5
     assert "Traceback" not in ran.stderr
 
 
-def test_a_read_only_database_is_said(tmp_path, sandbox) -> None:
+def test_a_read_only_database_is_reported(tmp_path, sandbox) -> None:
     path = tmp_path / "a.db"
     assert send(f"sqlite:///{path}", sandbox).returncode == 0
     refused = send(f"sqlite:///file:{path}?mode=ro&uri=true", sandbox)
@@ -232,10 +232,10 @@ def counted_in(connection) -> int:
     return int(connection.exec_driver_sql("SELECT count(*) FROM event").scalar())
 
 
-def test_a_server_that_falls_silent_is_given_up_and_asked_anew(postgres_url, monkeypatch) -> None:
+def test_a_server_that_falls_silent_is_abandoned_and_connected_anew(postgres_url, monkeypatch) -> None:
     from alertctl.db import postgres
 
-    monkeypatch.setattr(postgres.Connection, "patience", 0.5)
+    monkeypatch.setattr(postgres.Connection, "answer_timeout", 0.5)
     url = make_url(postgres_url)
     relay = Relay(url.host or str(url.query["host"]), url.port or 5432)
     by_relay = url.set(host="127.0.0.1", port=relay.port).difference_update_query(["host"])
@@ -252,7 +252,7 @@ def test_a_server_that_falls_silent_is_given_up_and_asked_anew(postgres_url, mon
     relay.close()
 
 
-def test_a_role_that_may_not_and_a_table_that_is_gone_are_said_in_one_line(postgres_url) -> None:
+def test_a_missing_right_and_a_missing_table_are_reported_in_one_line(postgres_url) -> None:
     owner, role = Store(postgres_url), f"reader_{os.getpid()}"
     owner.write(lambda connection: connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN PASSWORD 'a-password'"))
     url = owner.url.set(username=role, password="a-password")
@@ -301,11 +301,11 @@ def test_a_file_that_was_taken_away_takes_nothing_more(store, tmp_path, again) -
         publish_many(store, 1)
 
 
-def test_behind_a_pooler_that_forgets_what_it_was_told_nothing_is_prepared(postgres_url, monkeypatch) -> None:
+def test_no_statement_is_prepared_through_a_transaction_pooler(postgres_url, monkeypatch) -> None:
     from alertctl.db import postgres
 
     straight = Store(postgres_url)
-    monkeypatch.setattr(postgres, "OURS", "-c timezone=UTC")
+    monkeypatch.setattr(postgres, "OPTIONS", "-c timezone=UTC")
     pooled = Store(postgres_url)
     for store, prepared in ((straight, True), (pooled, False)):
         with store.reading() as connection:

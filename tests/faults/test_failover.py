@@ -93,7 +93,9 @@ def test_a_postgres_that_was_read_only_is_published_to_again_without_a_restart(
     set_read_only(store.url, True, CUT)
     assert_takes_no_writes(call, daemon, "read-only transaction")
     address = store.url.render_as_string(hide_password=False)
-    (finding,) = [one for one in examined({"DATABASE_URL": address}, tmp_path).values() if one.check == "reachable"]
+    (finding,) = [
+        result for result in examined({"DATABASE_URL": address}, tmp_path).values() if result.check == "reachable"
+    ]
     assert finding.outcome == "failure"
     assert "read-only" in finding.what
     assert "primary" in finding.fix
@@ -113,8 +115,8 @@ def test_a_daemon_follows_its_address_to_the_new_primary(serve, new_server, sand
     old, new = new_server(), new_server()
     there, here = make_url(old.url), make_url(new.url)
     stores = [Store(old.url), Store(new.url)]
-    for one in stores:
-        upgrade(one)
+    for store in stores:
+        upgrade(store)
     now = datetime.now(UTC)
     secret = stores[0].write(lambda c: create_token(c, "admin@corp.example", "admin", None, now))[1]
     copy(*stores, now)
@@ -131,8 +133,8 @@ def test_a_daemon_follows_its_address_to_the_new_primary(serve, new_server, sand
         assert_takes_writes_again(call, daemon)
     until(lambda: counted(stores[1], "status = 'success'") == counted(stores[1]))
     until(lambda: listeners(stores[1]) == 1)
-    for one in stores:
-        one.close()
+    for store in stores:
+        store.close()
     relay.close()
 
 

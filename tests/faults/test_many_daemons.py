@@ -46,10 +46,10 @@ def test_a_daemon_that_was_frozen_past_its_lease_changes_nothing_when_it_wakes(s
     sandbox.slack.latency = 0.0
     awake = started(serve, 1, ALERTCTL_LEASE="3")[0]
     until(lambda: counted(store, "status = 'success'") == 40, 60)
-    story = _story(store)
+    attempts = _attempts_of(store)
     frozen.tell(signal.SIGCONT)
     time.sleep(1.5)
-    assert _story(store) == story
+    assert _attempts_of(store) == attempts
     assert awake.process.poll() is None
     assert frozen.process.poll() is None
     # What the frozen one had on its way may have arrived too; then the log says so.
@@ -60,7 +60,7 @@ def test_a_daemon_that_was_frozen_past_its_lease_changes_nothing_when_it_wakes(s
     assert twice <= marked
 
 
-def _story(store: Store) -> list:
+def _attempts_of(store: Store) -> list:
     with store.reading() as connection:
         deliveries = connection.exec_driver_sql("SELECT id, status, attempts, provider_id FROM delivery ORDER BY id")
         attempts = connection.exec_driver_sql("SELECT delivery_id, number, outcome, code FROM attempt ORDER BY 1, 2")

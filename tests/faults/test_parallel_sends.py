@@ -39,8 +39,10 @@ def test_parallel_sends_on_one_file_are_each_recorded_and_sent_once(
 
     with ThreadPoolExecutor(at_once) as threads:
         ran = list(threads.map(send, range(count)))
-    assert Counter(one.returncode for one in ran) == {0: count}, [one.stderr for one in ran if one.returncode]
-    warnings = [line for one in ran for line in one.stderr.splitlines() if not line.startswith("recorded ")]
+    assert Counter(process.returncode for process in ran) == {0: count}, [
+        process.stderr for process in ran if process.returncode
+    ]
+    warnings = [line for process in ran for line in process.stderr.splitlines() if not line.startswith("recorded ")]
     assert warnings == []
     assert arrived(sandbox) == {f"#n{number}": 1 for number in range(count)}
     store = Store(url)

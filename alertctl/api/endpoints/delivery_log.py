@@ -93,7 +93,7 @@ class Filters(BaseModel):
 
 Cursor = Annotated[
     str,
-    AfterValidator(lambda text: text and delivery_log.the_cursor(text)),
+    AfterValidator(lambda text: text and delivery_log.parse_cursor(text)),
     WithJsonSchema({"type": "string", "pattern": "^[0-9a-f-]{0,36}$"}),
 ]
 

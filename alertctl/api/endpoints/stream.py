@@ -69,7 +69,7 @@ async def stream(
     """
     after = last_event_id or query.after
     if after:
-        delivery_log.the_position(after)
+        delivery_log.parse_position(after)
     else:
         after = await run_sync(_start_position, services, query.since is not None)
     if _OpenStreams.number >= MAX_STREAMS:

@@ -21,8 +21,8 @@ from alertctl.errors import AlertctlError, ConfigError
 if TYPE_CHECKING:
     from alertctl.config import Settings
     from alertctl.db import Store
-    from alertctl.db.copy import Copied
-    from alertctl.db.info import Survey
+    from alertctl.db.copy import CopyResult
+    from alertctl.db.info import DatabaseInfo
 
 HELP = """
 \b
@@ -53,11 +53,11 @@ def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
 
     Where the database is, its engine, version, size and rows. Looks only: changes and makes nothing.
     """
-    from alertctl.db.info import survey
+    from alertctl.db.info import read_info
 
     settings = _settings(context)
     with _there(settings) as store:
-        found = survey(store) if store is not None else None
+        found = read_info(store) if store is not None else None
     if output is Output.JSON:
         print_json(_as_data(settings, found))
     else:
@@ -152,7 +152,7 @@ def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TAB
         done = copy_all(source, target, now(), progress)
     if output is Output.JSON:
         ends = {"from": masked(source_url), "to": masked(target_url)}
-        print_json({**ends, "whole": done.whole, "items": [asdict(one) for one in done.tables]})
+        print_json({**ends, "whole": done.is_complete, "items": [asdict(one) for one in done.tables]})
     else:
         _print_copied(done)
     _judge(done)
@@ -236,7 +236,7 @@ def _pg_dump(url: str, file: Path) -> str:
 # --- what is said ---
 
 
-def _as_data(settings: Settings, found: Survey | None) -> dict[str, Any]:
+def _as_data(settings: Settings, found: DatabaseInfo | None) -> dict[str, Any]:
     where = {"database": _shown(settings), "origin": settings.origin("DATABASE_URL")}
     if found is None:
         return where | {"state": "missing"}
@@ -244,7 +244,7 @@ def _as_data(settings: Settings, found: Survey | None) -> dict[str, Any]:
     return where | {"state": found.state, "size_bytes": data.pop("size"), **data}
 
 
-def _print_status(settings: Settings, found: Survey | None) -> None:
+def _print_status(settings: Settings, found: DatabaseInfo | None) -> None:
     lines = [("database", _shown(settings)), ("set by", settings.origin("DATABASE_URL"))]
     if found is not None:
         version = f"{found.version or 'none'} ({found.state}; this alertctl's is {found.known})"
@@ -256,7 +256,7 @@ def _print_status(settings: Settings, found: Survey | None) -> None:
         print_line(f"{name:{width}}  {value}")
 
 
-def _print_copied(done: Copied) -> None:
+def _print_copied(done: CopyResult) -> None:
     rows = [[str(asdict(one)[name]) for name in COPY_ROWS] for one in done.tables]
     print_table([Column(name.upper()) for name in COPY_ROWS], rows)
 
@@ -267,7 +267,7 @@ def _shown(settings: Settings) -> str:
     return masked(settings.database.url)
 
 
-def _hint(found: Survey | None) -> None:
+def _hint(found: DatabaseInfo | None) -> None:
     if found is None:
         say("it isn't there yet: the first command that needs it makes it")
     elif found.state == "empty":
@@ -287,7 +287,7 @@ def _size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-def _judge(done: Copied) -> None:
+def _judge(done: CopyResult) -> None:
     """Say what a person should know; raise what keeps the copy from being used."""
     if mended := sum(one.mended for one in done.tables):
         warn(f"{mended} values hold what Postgres can't (NUL, or too many characters): replaced or cut")

@@ -1,4 +1,4 @@
-"""What following, filtering and counting the log need; and when an event was first said."""
+"""Indexes, counts and change numbers of the log; when an event was first published."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,6 +1,6 @@
 """A circuit breaker lives in the process that was refused: the database holds one report per instance and provider.
 
-Priority classes survive retries, and only what may pass by itself counts against RETRY_SCHEDULE.
+Priority classes survive retries, and only temporary failures count against RETRY_SCHEDULE.
 """
 
 import sqlalchemy as sa

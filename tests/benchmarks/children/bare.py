@@ -53,20 +53,20 @@ class Database:
 
         return psycopg.connect(url.replace("+psycopg", ""))
 
-    def _said(self, sql: str) -> str:
+    def _to_dialect(self, sql: str) -> str:
         return sql if self.is_sqlite else sql.replace("?", "%s")
 
     def put(self, count: int) -> None:
         first = time.monotonic_ns()
-        self.cursor.executemany(self._said(PUT), [(first + n, f"flag-{n}") for n in range(count)])
+        self.cursor.executemany(self._to_dialect(PUT), [(first + n, f"flag-{n}") for n in range(count)])
         self.connection.commit()
 
     def exchange(self, ended: Sequence[tuple[str, int]], room: int) -> list[Any]:
         """Record what has ended and claim as many, in one transaction."""
         if ended:
-            self.cursor.executemany(self._said(RECORD), ended)
+            self.cursor.executemany(self._to_dialect(RECORD), ended)
         now = time.time()
-        self.cursor.execute(self._said(CLAIM), (now + LEASE, now, room))
+        self.cursor.execute(self._to_dialect(CLAIM), (now + LEASE, now, room))
         taken: list[Any] = self.cursor.fetchall()
         self.connection.commit()
         return taken
@@ -98,21 +98,21 @@ class Sending:
         while True:
             number, flag = self.jobs.get()
             reply = self._pool.urlopen("POST", self._url, body=message(flag), headers=headers, retries=False)
-            said = json.loads(reply.data)
+            answer = json.loads(reply.data)
             assert reply.status == 200, reply.status
-            assert said["ok"], said
-            self.ended.put((said["ts"], number))
+            assert answer["ok"], answer
+            self.ended.put((answer["ts"], number))
 
     def gather(self) -> list[tuple[str, int]]:
         """The next results, up to GATHER; waits for the first, and a moment for more."""
-        found = [self.ended.get()]
+        results = [self.ended.get()]
         until = time.monotonic() + 0.01
-        while len(found) < GATHER and (left := until - time.monotonic()) > 0:
+        while len(results) < GATHER and (remaining := until - time.monotonic()) > 0:
             try:
-                found.append(self.ended.get(timeout=left))
+                results.append(self.ended.get(timeout=remaining))
             except queue.Empty:
                 break
-        return found
+        return results
 
 
 def run(database: Database, sending: Sending, count: int, senders: int) -> dict[str, float]:

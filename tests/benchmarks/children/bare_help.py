@@ -7,7 +7,7 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 @app.command()
 def send(event: str = "generic_alert") -> None:
-    """Tell people about an event."""
+    """Send an alert."""
 
 
 app()

@@ -27,9 +27,9 @@ slack = http.client.HTTPConnection(parts.netloc, timeout=10)
 message = {"channel": "#ops", "text": asked.title, "blocks": [{"type": "header", "text": asked.title}]}
 headers = {"Authorization": "Bearer xoxb-benchmark", "Content-Type": "application/json"}
 slack.request("POST", parts.path, json.dumps(message), headers)
-said = json.loads(slack.getresponse().read())
-assert said["ok"], said
+answer = json.loads(slack.getresponse().read())
+assert answer["ok"], answer
 
-connection.execute("UPDATE sent SET state = 'success', ts = ? WHERE id = ?", (said["ts"], row.lastrowid))
+connection.execute("UPDATE sent SET state = 'success', ts = ? WHERE id = ?", (answer["ts"], row.lastrowid))
 connection.commit()
-print(f"sent {row.lastrowid} success {said['ts']}")
+print(f"sent {row.lastrowid} success {answer['ts']}")

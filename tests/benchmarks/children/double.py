@@ -60,9 +60,9 @@ class Connection(asyncio.Protocol):
         if not self._buffer:
             self._began = time.monotonic()
         self._buffer += data
-        head, found, body = self._buffer.partition(b"\r\n\r\n")
+        head, separator, body = self._buffer.partition(b"\r\n\r\n")
         length = LENGTH.search(head)
-        if not found or length is None or len(body) < int(length[1]):
+        if not separator or length is None or len(body) < int(length[1]):
             return
         self._buffer = b""
         self._seen.arrivals.append(self._began)
@@ -81,17 +81,17 @@ async def serve(latency: float, tls: bool) -> None:
     context = certificates.context if tls else None
     server = await loop.create_server(lambda: Connection(seen, latency), "127.0.0.1", 0, ssl=context, backlog=512)
     port = server.sockets[0].getsockname()[1]
-    _tell({"url": f"{'https' if tls else 'http'}://127.0.0.1:{port}", "ca_file": certificates.ca_file})
+    _print_json({"url": f"{'https' if tls else 'http'}://127.0.0.1:{port}", "ca_file": certificates.ca_file})
     commands = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     while line := (await commands.readline()).decode().strip():
-        _tell(seen.as_json())
+        _print_json(seen.as_json())
         if line == "reset":
             seen.reset()
     certificates.close()
 
 
-def _tell(what: dict[str, Any]) -> None:
+def _print_json(what: dict[str, Any]) -> None:
     print(json.dumps(what), flush=True)
 
 

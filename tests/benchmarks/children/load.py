@@ -24,7 +24,7 @@ class Round:
 
     def __init__(self, request: bytes, count: int, connections: int, status: bytes) -> None:
         self.request, self.status = request, status
-        self.left, self.open = count, connections
+        self.remaining, self.open = count, connections
         self.latencies: list[float] = []
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -47,19 +47,19 @@ class Caller(asyncio.Protocol):
         self._next()
 
     def _next(self) -> None:
-        if self._round.left <= 0:
+        if self._round.remaining <= 0:
             self._transport.close()
             self._round.closed()
             return
-        self._round.left -= 1
+        self._round.remaining -= 1
         self._began = time.monotonic()
         self._transport.write(self._round.request)  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        head, found, body = self._buffer.partition(b"\r\n\r\n")
+        head, separator, body = self._buffer.partition(b"\r\n\r\n")
         length = LENGTH.search(head)
-        if not found or length is None or len(body) < int(length[1]):
+        if not separator or length is None or len(body) < int(length[1]):
             return
         if self._buffer[9:12] != self._round.status:
             self._round.closed(self._buffer[:600].decode("utf-8", "replace"))
@@ -82,8 +82,8 @@ async def call(host: str, port: int, path: str, token: str, connections: int, co
         await loop.create_connection(lambda: Caller(share), host, port)
     await share.done
     seconds = time.monotonic() - began
-    found = {"p50": percentile(share.latencies, 0.5), "p99": percentile(share.latencies, 0.99)}
-    print(json.dumps({"seconds": seconds, "rate": count / seconds, "cpu": time.process_time(), **found}))
+    latencies = {"p50": percentile(share.latencies, 0.5), "p99": percentile(share.latencies, 0.99)}
+    print(json.dumps({"seconds": seconds, "rate": count / seconds, "cpu": time.process_time(), **latencies}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A process that has imported everything and forks a dispatching child whenever it is told to.
+"""A process that has imported everything and forks dispatching children on request.
 
-So a test can kill many of them: each costs milliseconds instead of seconds of imports. One line in (`go`), one line
-out (the child's process id), one line in (anything: bury it).
+A test can kill many of them: each costs milliseconds instead of seconds of imports. It reads lines from stdin: `go`
+forks a child, `wait` waits for its end. It answers each with a line: the child's process id.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 
-class Nursery:
-    """The test's end of it."""
+class ForkServer:
+    """The test's interface to the process."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def dispatcher(self) -> int:
-        """Start a dispatching child; its process id."""
-        return int(self._asked("go"))
+        """Start a dispatching child. Returns its process id."""
+        return int(self._ask("go"))
 
-    def bury(self) -> None:
+    def wait_for_end(self) -> None:
         """Wait for the end of the child that was killed."""
-        self._asked("bury")
+        self._ask("wait")
 
-    def _asked(self, word: str) -> str:
+    def _ask(self, word: str) -> str:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{word}\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
-        assert answer, "the nursery has died"
+        assert answer, "the forking process has ended"
         return answer
 
 
 @contextmanager
-def nursery(settings: Mapping[str, str]) -> Iterator[Nursery]:
+def fork_server(settings: Mapping[str, str]) -> Iterator[ForkServer]:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     root = Path(__file__).parent.parent.parent
     environ = os.environ | {"PYTHONPATH": str(root)}
     with subprocess.Popen([sys.executable, __file__, json.dumps(dict(settings))], env=environ, **pipes) as process:
-        yield Nursery(process)
+        yield ForkServer(process)
         process.stdin.close()
 
 

@@ -1,4 +1,4 @@
-"""Where rows are kept in a run: SQLite files and databases on a real Postgres, both with every commit on disk."""
+"""The databases of a run: SQLite files, and databases on a real Postgres, both with every commit on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests import postgres
 
 
 class Sqlite:
-    """A file for each database. `fresh` gives the address of one of one's own, migrated unless `empty`."""
+    """A file for each database. `fresh` makes a new one, migrated unless `empty`, and yields its URL."""
 
     name = "SQLite"
 
@@ -49,7 +49,7 @@ class Postgres:
             yield url
 
 
-Place = Sqlite | Postgres
+Database = Sqlite | Postgres
 DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
 
 
@@ -60,25 +60,25 @@ def _migrate(url: str) -> None:
 
 
 @contextmanager
-def places(names: tuple[str, ...], folder: str | None) -> Iterator[list[Place]]:
-    """The databases that were asked for; `folder` (else a temporary one) is where SQLite's files go.
+def open_databases(names: tuple[str, ...], folder: str | None) -> Iterator[list[Database]]:
+    """Open these kinds of databases. SQLite's files are in `folder`, else in a temporary one.
 
     Raises NoPostgres when none can be started.
     """
-    made = Path(tempfile.mkdtemp(prefix="alertctl-bench-", dir=folder))
+    sqlite_folder = Path(tempfile.mkdtemp(prefix="alertctl-bench-", dir=folder))
     server = postgres.new_folder()
     try:
-        found: list[Place] = [Sqlite(made)] if "sqlite" in names else []
+        databases: list[Database] = [Sqlite(sqlite_folder)] if "sqlite" in names else []
         if "postgres" in names:
-            found.append(Postgres(_durable(postgres.Server(server))))
-        yield found
+            databases.append(Postgres(_make_durable(postgres.Server(server))))
+        yield databases
     finally:
         postgres.stop(server)
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(sqlite_folder, ignore_errors=True)
 
 
-def _durable(server: postgres.Server) -> postgres.Server:
-    """The tests' own server forgoes the disk; here each commit is to reach it. Somebody else's stays as it is."""
+def _make_durable(server: postgres.Server) -> postgres.Server:
+    """Make each commit reach the disk, which the tests' own server skips. A server that was named stays as it is."""
     import psycopg
 
     if os.environ.get(postgres.SERVER_VARIABLE):

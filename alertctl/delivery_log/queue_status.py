@@ -1,0 +1,98 @@
+"""The state of the queue: what waits, which providers are paused, and when a delivery last arrived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from alertctl import __version__
+from alertctl.channels import CHANNEL_NAMES
+from alertctl.db import HEAD
+from alertctl.delivery_log.tables import delivery, pauses
+from alertctl.models import Status
+from alertctl.outbox import live_reports
+from alertctl.schemas import Paused, StatusReport
+
+MAX_PAUSES = 100
+"""Pauses that are listed at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """Deliveries that aren't final by channel, by how many seconds the oldest due one is late, and paused providers."""
+
+    depth: dict[str, int]
+    oldest_due_seconds: float
+    paused: list[Paused]
+
+
+def queue_status(connection: Connection, now: datetime) -> QueueStatus:
+    """Return the state of the queue. Its cost depends on the deliveries that wait, not on the length of the log."""
+    waiting = select(delivery.c.channel, func.count()).where(delivery.c.next_attempt_at.is_not(None))
+    depth = dict.fromkeys(CHANNEL_NAMES, 0)
+    depth.update({str(name): int(count) for name, count in connection.execute(waiting.group_by(delivery.c.channel))})
+    due = delivery.c.next_attempt_at <= now
+    oldest = connection.execute(select(func.min(delivery.c.next_attempt_at)).where(due)).scalar()
+    return QueueStatus(
+        depth=depth,
+        oldest_due_seconds=(now - oldest).total_seconds() if oldest else 0.0,
+        paused=[pause for pause in paused(connection, now) if pause.to is None],
+    )
+
+
+def paused(connection: Connection, now: datetime) -> list[Paused]:
+    """Return the open circuit breakers of running daemons, then the providers and addresses that asked us to wait."""
+    breakers = [
+        Paused(
+            provider=report.provider,
+            to=None,
+            code=report.code,
+            breaker=True,
+            since=report.since,
+            until=report.next_probe_at,
+            host=report.host,
+            pid=report.pid,
+        )
+        for report in live_reports(connection, now)
+    ]
+    rows = select(pauses).where(pauses.c.until > now).order_by(pauses.c.address_key != "", pauses.c.provider)
+    return breakers + [
+        Paused(
+            provider=row.provider,
+            to=row.address_key or None,
+            code=row.code,
+            breaker=False,
+            since=row.since,
+            until=row.until,
+        )
+        for row in connection.execute(rows.limit(MAX_PAUSES))
+    ]
+
+
+def status_report(connection: Connection, where: str, now: datetime, *, daemon: bool) -> StatusReport:
+    """Return the state of this alertctl. `where` names its database or address, without secrets."""
+    waiting = queue_status(connection, now)
+    return StatusReport(
+        where=where,
+        version=__version__,
+        schema_version=HEAD,
+        daemon=daemon,
+        depth=waiting.depth,
+        oldest_due_seconds=round(waiting.oldest_due_seconds, 3),
+        last_success=last_success(connection),
+        paused=paused(connection, now),
+    )
+
+
+def last_success(connection: Connection) -> dict[str, datetime | None]:
+    """Return when the newest successful delivery arrived, by channel."""
+    return {channel: _last_success(connection, channel) for channel in CHANNEL_NAMES}
+
+
+def _last_success(connection: Connection, channel: str) -> datetime | None:
+    arrived = (delivery.c.channel == channel, delivery.c.status == Status.SUCCESS.value)
+    newest = select(delivery.c.updated_at).where(*arrived).order_by(delivery.c.id.desc()).limit(1)
+    updated_at: datetime | None = connection.execute(newest).scalar()
+    return updated_at

@@ -1,0 +1,107 @@
+"""The dispatcher: one worker for each channel."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from alertctl.channels.base import Channel
+from alertctl.db import TransactionRunner
+from alertctl.dispatcher.circuit_breaker import CircuitBreaker
+from alertctl.dispatcher.options import DispatchCounts, DispatchOptions
+from alertctl.dispatcher.rate_limit import RateLimiter
+from alertctl.dispatcher.worker import ChannelWorker, Observe
+from alertctl.outbox import AttemptResult, ClaimScope, Instance
+from alertctl.schemas import EventReceipt
+
+
+def _ignore(_scope: ClaimScope, _results: Sequence[AttemptResult], _final: Sequence[bool]) -> None:
+    pass
+
+
+class Dispatcher:
+    """Sends due deliveries with one worker for each channel, so that a slow provider doesn't delay the others.
+
+    `run_once` sends what is due and returns; a daemon uses `start` and `stop`.
+    """
+
+    def __init__(
+        self,
+        connect: TransactionRunner,
+        channels: Mapping[str, Channel],
+        options: DispatchOptions,
+        clock: Callable[[], datetime],
+        observe: Observe = _ignore,
+    ) -> None:
+        self._connect, self._channels, self._options = connect, channels, options
+        self._clock, self._observe = clock, observe
+        self._paces = {name: RateLimiter(*limit) for name, limit in options.rate_limits.items() if limit.per_second}
+        self._breakers = {name: CircuitBreaker() for name in channels}
+        self._workers: list[ChannelWorker] = []
+
+    def run_once(self, event_id: str | None = None) -> DispatchCounts:
+        """Send all that is due, or one event's deliveries without rate limit. Raises Unreachable."""
+        workers = [self._worker(name, event_id, self._breakers[name]) for name in self._channels]
+        threads = [threading.Thread(target=worker.run_until_idle, name=f"alertctl-{worker.name}") for worker in workers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for worker in workers:
+            if worker.error is not None:
+                raise worker.error
+        return sum((worker.counts for worker in workers), DispatchCounts())
+
+    def send_now(self, name: str, publish: Callable[[Connection], str]) -> None:
+        """Publish one event for channel `name` and call its provider at once, whatever its circuit breaker says.
+
+        `publish` returns the event's id; no other process can claim its delivery first. Raises what it raised, or
+        Unreachable. A success asks every instance, this one included, to probe.
+        """
+        worker = self._worker(name, "", CircuitBreaker())
+        worker.run_until_idle(publish)
+        if worker.error is not None:
+            raise worker.error
+
+    def start(self) -> None:
+        """Start the workers' threads."""
+        instance = Instance.current()
+        self._workers = [self._worker(name, None, self._breakers[name], instance) for name in self._channels]
+        for worker in self._workers:
+            worker.start()
+
+    def wake(self, receipt: EventReceipt | None = None) -> None:
+        """Look for due deliveries now, for the channels of this event if it is known. Cheap, from any thread."""
+        for worker in self._workers:
+            if receipt is None or any(item.channel == worker.name for item in receipt.deliveries):
+                worker.wake()
+
+    def stop(self, grace: float) -> None:
+        """Finish what is in flight within `grace` seconds, and release the rest uncounted."""
+        for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
+            worker.join(grace)
+
+    @property
+    def alive(self) -> bool:
+        """Whether every worker's thread runs."""
+        return all(worker.alive for worker in self._workers)
+
+    @property
+    def paused(self) -> dict[str, datetime]:
+        """The channels whose circuit breaker is open in this process, and since when."""
+        return {name: breaker.since for name, breaker in self._breakers.items() if breaker.refusal is not None}
+
+    def _worker(
+        self, name: str, event_id: str | None, breaker: CircuitBreaker, instance: Instance | None = None
+    ) -> ChannelWorker:
+        channel = self._channels[name]
+        rate_limiter = self._paces.get(name) if event_id is None else None
+        scope = ClaimScope(name, channel.provider, event_id)
+        return ChannelWorker(
+            scope, channel, self._connect, self._options, self._clock, rate_limiter, breaker, self._observe, instance
+        )

@@ -1,0 +1,94 @@
+"""Make deliveries due again because a person asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, case, exists, select, update
+
+from alertctl.channels import CHANNEL_NAMES
+from alertctl.content import Severity
+from alertctl.db import announce
+from alertctl.models import Priority, Status
+from alertctl.outbox.breaker_reports import request_probes
+from alertctl.outbox.change_sequence import begin_change, this_change
+from alertctl.outbox.tables import SWEEP, delivery, event
+
+
+@dataclass(frozen=True, slots=True)
+class Resent:
+    """The outcome of a resend for one delivery. `why_not` is None if it is due again."""
+
+    delivery_id: str
+    why_not: str | None
+
+
+def resend(
+    connection: Connection,
+    ids: Sequence[str],
+    by: str,
+    now: datetime,
+    *,
+    again: bool = False,
+    enabled: Collection[str] = CHANNEL_NAMES,
+) -> list[Resent]:
+    """Make deliveries due at once, with a new round of attempts. Returns the outcome for each.
+
+    A delivery that arrived is sent again only if `again`. One for a channel that isn't `enabled` is refused, because no
+    dispatcher would send it. All open circuit breakers probe at once: a person who resends has repaired something.
+    """
+    results: list[Resent] = []
+    begin_change(connection)
+    for start in range(0, len(ids), SWEEP):
+        batch = list(ids[start : start + SWEEP])
+        locked = (
+            select(delivery.c.id, delivery.c.status, delivery.c.channel)
+            .where(delivery.c.id.in_(batch))
+            .with_for_update()
+        )
+        rows = {row.id: row for row in connection.execute(locked)}
+        outcomes = [Resent(delivery_id, _refusal(rows.get(delivery_id), again, enabled)) for delivery_id in batch]
+        _make_due(connection, [outcome.delivery_id for outcome in outcomes if outcome.why_not is None], by, now)
+        results += outcomes
+    request_probes(connection)
+    announce(connection)
+    return results
+
+
+def _refusal(row: Any, again: bool, enabled: Collection[str]) -> str | None:
+    if row is None:
+        return "no such delivery"
+    if row.status == Status.SENDING:
+        return "it is being sent right now"
+    if row.status == Status.SUCCESS and not again:
+        return "it has arrived already"
+    if row.channel not in enabled:
+        return f"{row.channel} is switched off ({row.channel.upper()}_ENABLED)"
+    return None
+
+
+_IS_CRITICAL = exists().where(event.c.id == delivery.c.event_id, event.c.severity == Severity.CRITICAL.value)
+
+
+def _make_due(connection: Connection, ids: Sequence[str], by: str, now: datetime) -> None:
+    if ids:
+        connection.execute(
+            update(delivery)
+            .where(delivery.c.id.in_(ids))
+            .values(
+                status=Status.PENDING.value,
+                error=None,
+                reason=None,
+                round_start=delivery.c.attempts,
+                schedule_step=0,
+                waiting_since=now,
+                urgency=case((_IS_CRITICAL, Priority.CRITICAL), else_=Priority.NORMAL),
+                next_attempt_at=now,
+                requested_by=by[:254],
+                updated_at=now,
+                change=this_change(),
+            )
+        )
