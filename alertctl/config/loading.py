@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from alertctl.config.database_url import default_url
 from alertctl.config.folders import has_temporary_state
 from alertctl.config.settings import Settings, reference, shown
-from alertctl.config.sources import IN_FILES, Sources, Value, blank, gather, resolve, whence
+from alertctl.config.sources import IN_FILES, Sources, Value, gather, is_blank, origin_note, resolve
 from alertctl.config.trust import Refusal, refuse_addresses
 from alertctl.config.validators import quoted
 from alertctl.errors import ConfigError
@@ -106,7 +106,7 @@ def _section(
 ) -> Any:
     """One section, checked. What is wrong in it is then in `problems`, and has its default value."""
     raw = {field: values[name].raw for field, name in _names(model, section) if name in values}
-    raw = {field: value for field, value in raw.items() if not blank(value)}
+    raw = {field: value for field, value in raw.items() if not is_blank(value)}
     if section == "database" and "url" not in raw:
         # The model's own default asks the process; here the environment was passed in.
         raw["url"] = default_url(environ)
@@ -145,7 +145,7 @@ def _lines(error: ValidationError, section: str, values: Mapping[str, Value]) ->
         name = f"{section}_{each['loc'][0]}".upper()
         said = each.get("ctx", {}).get("error", each["msg"])
         origin = values[name].origin if name in values else "default"
-        yield f"{name}: {said}{whence(origin)}"
+        yield f"{name}: {said}{origin_note(origin)}"
 
 
 def _unknown(sources: Sources) -> Iterator[str]:
@@ -170,7 +170,7 @@ def _unknown_keys(section: str, fields: Iterable[str], known: list[str], where: 
 
 
 def _where(sources: Sources) -> str:
-    return whence(sources.table_origin)
+    return origin_note(sources.table_origin)
 
 
 def _keys(model: type[BaseModel], section: str) -> list[str]:

@@ -150,7 +150,7 @@ def _is_dotenv_off(environ: Mapping[str, str]) -> bool:
     """Return whether ALERTCTL_NO_DOTENV is set. A value that is neither yes nor no counts as yes; it is an error."""
     value = environ.get("ALERTCTL_NO_DOTENV")
     try:
-        return not blank(value) and yes_or_no(value)
+        return not is_blank(value) and yes_or_no(value)
     except ValueError:
         return True
 
@@ -173,7 +173,7 @@ def _refuse(layer: Layer, name: str, sources: Sources) -> None:
     """Note a setting that this layer may not set; a weaker one still may."""
     for variable in (name, f"{name}_FILE"):
         raw = layer.values.get(variable)
-        if not blank(raw) and name not in sources.refused:
+        if not is_blank(raw) and name not in sources.refused:
             sources.refused[name] = refuse_trusted_only(name, layer.origin)
             sources.refused_values[name] = raw
 
@@ -187,10 +187,10 @@ def _target(name: str) -> str:
 def _value(layer: Layer, name: str, problems: list[str]) -> Value | None:
     plain = layer.values.get(name)
     file = layer.values.get(f"{name}_FILE") if name in IN_FILES else None
-    if blank(file):
+    if is_blank(file):
         return None if plain is None else Value(plain, layer.origin, layer.folder_file)
-    if not blank(plain):
-        problems.append(f"{name}: both {name} and {name}_FILE are set; keep one{whence(layer.origin)}")
+    if not is_blank(plain):
+        problems.append(f"{name}: both {name} and {name}_FILE are set; keep one{origin_note(layer.origin)}")
         return None
     try:
         path = layer.folder / expand_home(str(file))
@@ -199,7 +199,7 @@ def _value(layer: Layer, name: str, problems: list[str]) -> Value | None:
             return None
         return Value(_secret(path), f"file {file}", layer.folder_file)
     except (OSError, RuntimeError, ValueError) as error:
-        problems.append(f"{name}_FILE: {_why(error, str(file))}{whence(layer.origin)}")
+        problems.append(f"{name}_FILE: {_why(error, str(file))}{origin_note(layer.origin)}")
         return None
 
 
@@ -215,12 +215,12 @@ def _outside(name: str, origin: str) -> str:
     )
 
 
-def blank(raw: object) -> bool:
+def is_blank(raw: object) -> bool:
     """Nothing written: a blank value asks for the default, as `NAME=${NAME:-}` in a compose file does."""
     return raw is None or (isinstance(raw, str) and not raw.strip())
 
 
-def whence(origin: str) -> str:
+def origin_note(origin: str) -> str:
     """` (from .env)`; nothing for a flag and the environment, where the variable's name says it all."""
     return "" if origin in {"flag", "environment", "default"} else f" (from {origin})"
 
@@ -281,7 +281,7 @@ def _dotenv(cwd: Path, sources: Sources) -> dict[str, object]:
 def _toml_file(sources: Sources, environ: Mapping[str, str], cwd: Path) -> _TomlFile:
     for layer in sources.layers:
         value = layer.values.get("ALERTCTL_CONFIG")
-        if not blank(value):
+        if not is_blank(value):
             try:
                 return _TomlFile(cwd / expand_home(str(value)), str(value), True, layer.confined_to)
             except ValueError as error:

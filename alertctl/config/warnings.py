@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from alertctl.config.sources import IN_FILES, Value, blank, gather, resolve
+from alertctl.config.sources import IN_FILES, Value, gather, is_blank, resolve
 from alertctl.config.validators import yes_or_no
 
 _SHORT = 5
@@ -53,7 +53,7 @@ def _close_names(variables: Iterable[str], values: Mapping[str, Value]) -> Itera
 
 
 def _is_set(values: Mapping[str, Value], name: str) -> bool:
-    return name in values and not blank(values[name].raw)
+    return name in values and not is_blank(values[name].raw)
 
 
 def _is_close(name: str, setting: str) -> bool:

@@ -12,7 +12,7 @@ from alertctl import users
 from alertctl.db import Store
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
-from alertctl.spool import Destination, Spool, place_of
+from alertctl.spool import Destination, Spool, database_address
 from alertctl.spool.destination import caller_of
 from daemon.conftest import until
 
@@ -20,7 +20,7 @@ PUBLIC = "https://alerts.corp.example"
 DAY = timedelta(days=1)
 
 
-def keep(place: str, *titles: str, caller: str | None = None) -> Spool:
+def keep(destination: str, *titles: str, caller: str | None = None) -> Spool:
     spool = Spool.of(os.environ)
     for title in titles:
         fields = {"title": title}
@@ -28,20 +28,20 @@ def keep(place: str, *titles: str, caller: str | None = None) -> Spool:
             event_type="generic_alert", fields=fields, to=["slack:#ops"], idempotency_key=f"job {title}"
         )
         late = datetime.now(UTC) - timedelta(minutes=31)
-        spool.keep(asked, Destination(place, bool(caller), caller), "away", late)
+        spool.keep(asked, Destination(destination, bool(caller), caller), "away", late)
     return spool
 
 
 def test_what_waits_for_its_database_is_told_at_the_start_and_later(
     serve, settings, database_url, sandbox: Sandbox, call
 ):
-    spool = keep(place_of(database_url), *(f"n{number}" for number in range(20)))
+    spool = keep(database_address(database_url), *(f"n{number}" for number in range(20)))
     keep("sqlite:////somewhere/else.db", "not mine")
     daemon = serve()
     sandbox.slack.wait_for(20, 30)
     assert all("delayed 31 min" in json.dumps(message.blocks) for message in sandbox.slack.messages)
     until(lambda: spool.waiting() == 1)
-    keep(place_of(database_url), "later")
+    keep(database_address(database_url), "later")
     sandbox.slack.wait_for(21, 30)
     until(lambda: spool.waiting() == 1)
     assert call(daemon, "GET", "delivery-log")[1]["total"] == 21
@@ -63,12 +63,12 @@ def test_what_waits_for_the_daemon_itself_counts_as_its_callers_own_call(serve, 
 
 def test_what_was_to_be_sent_without_a_right_to_is_left_and_said_once(serve, sandbox: Sandbox, call, database_url):
     spool = keep(PUBLIC, "n1", caller=caller_of("actl_nobodys"))
-    keep(place_of(database_url), "n2")
+    keep(database_address(database_url), "n2")
     daemon = serve(ALERTCTL_PUBLIC_URL=PUBLIC)
     sandbox.slack.wait_for(1, 30)
     until(lambda: "spool: 1 events left: the token isn't known" in "".join(daemon.log))
     assert spool.waiting() == 1
-    keep(place_of(database_url), "n3")
+    keep(database_address(database_url), "n3")
     sandbox.slack.wait_for(2, 30)
     assert "".join(daemon.log).count("events left") == 1
 
@@ -120,7 +120,7 @@ def test_what_may_not_be_published_waits_with_the_reason_and_stops_nothing_else(
 
 
 def test_what_is_refused_is_set_aside_and_said(serve, sandbox: Sandbox, database_url):
-    spool = keep(place_of(database_url), "x")
+    spool = keep(database_address(database_url), "x")
     (kept,) = spool.entries()[0]
     file = spool.folder / kept.name
     file.write_text(file.read_text().replace("generic_alert", "unheard_of"))
