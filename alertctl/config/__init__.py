@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from alertctl.config.durations import duration_between, duration_of, format_duration, parse_duration
 from alertctl.config.folders import ends_with_machine, has_temporary_state, state_folder
 from alertctl.config.sources import Value, read, read_readable
-from alertctl.config.validators import loopback
+from alertctl.config.validators import is_loopback
 
 if TYPE_CHECKING:
-    from alertctl.config.checks import Problem, check
+    from alertctl.config.checks import SettingProblem, check
     from alertctl.config.loading import load
     from alertctl.config.settings import Settings, reference
 
 __all__ = [
-    "Problem",
+    "SettingProblem",
     "Settings",
     "Value",
     "check",
@@ -29,7 +29,7 @@ __all__ = [
     "format_duration",
     "has_temporary_state",
     "load",
-    "loopback",
+    "is_loopback",
     "parse_duration",
     "read",
     "read_readable",
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 _WITH_PYDANTIC = {
-    "Problem": "alertctl.config.checks",
+    "SettingProblem": "alertctl.config.checks",
     "Settings": "alertctl.config.settings",
     "check": "alertctl.config.checks",
     "load": "alertctl.config.loading",

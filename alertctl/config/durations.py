@@ -10,8 +10,8 @@ from datetime import timedelta
 from alertctl.config.validators import as_float, plain_number, quoted
 from alertctl.errors import InvalidEvent
 
-SHORTEST = 0.001
-LONGEST = 36_500 * 86_400.0
+MIN_SECONDS = 0.001
+MAX_SECONDS = 36_500 * 86_400.0
 """Seconds. A hundred years: every later moment is still one that a calendar has."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|[smhdw])", re.ASCII)
@@ -57,7 +57,7 @@ def duration_between(low: float, high: float) -> Callable[[object], float]:
     return check
 
 
-def duration_of(field: str, value: object, low: float = SHORTEST, high: float = LONGEST) -> float:
+def duration_of(field: str, value: object, low: float = MIN_SECONDS, high: float = MAX_SECONDS) -> float:
     """Return the seconds of a duration that a caller set for `field`. Raises InvalidEvent."""
     try:
         return duration_between(low, high)(value)

@@ -192,7 +192,7 @@ def _ip(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
     """True for a host that never leaves this machine. Nothing is looked up."""
     ip = _ip(name.strip("[]"))
     return ip.is_loopback if ip else name.lower().rstrip(".").split(".")[-1] == "localhost"

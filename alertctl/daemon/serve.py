@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from alertctl import outbox, users
 from alertctl.api import Services, create_app
 from alertctl.channels import build
-from alertctl.config import Settings, loopback
+from alertctl.config import Settings, is_loopback
 from alertctl.connectivity_test import send_test_message
 from alertctl.daemon.http_protocol import HttpProtocol
 from alertctl.daemon.logging import set_up
@@ -90,7 +90,7 @@ def _open(store: Store) -> None:
 
 def _refuse_open_door(settings: Settings, store: Store, host: str) -> None:
     jwt = settings.jwt
-    if loopback(host) or jwt.secret.get_secret_value() or jwt.public_key or jwt.jwks:
+    if is_loopback(host) or jwt.secret.get_secret_value() or jwt.public_key or jwt.jwks:
         return
     with store.reading() as connection:
         if users.any_token(connection, now()):

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from alertctl import users
 from alertctl.api.endpoints.events import record
-from alertctl.config import Settings, loopback
+from alertctl.config import Settings, is_loopback
 from alertctl.db import Store, Writer
 from alertctl.errors import NotAllowed
 from alertctl.publish import audience_of, prepare, publish
@@ -98,7 +98,7 @@ class SpoolJob:
 
 def addresses_of(settings: Settings, host: str, port: int) -> list[str]:
     """Return the addresses under which this machine's commands may know this daemon; none for port 0."""
-    hosts = [host, *(("localhost", "127.0.0.1", "[::1]") if loopback(host) or host in ("0.0.0.0", "::") else ())]
+    hosts = [host, *(("localhost", "127.0.0.1", "[::1]") if is_loopback(host) or host in ("0.0.0.0", "::") else ())]
     bracketed = [f"[{name}]" if ":" in name and "[" not in name else name for name in hosts]
     urls = [f"http://{name}:{port}" for name in bracketed] if port else []
     return [*urls, *([settings.alertctl.public_url] if settings.alertctl.public_url else [])]

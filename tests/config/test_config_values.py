@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from alertctl.config import format_duration, load, loopback, parse_duration, reference
+from alertctl.config import format_duration, load, is_loopback, parse_duration, reference
 from alertctl.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -261,4 +261,4 @@ def test_no_text_whatever_in_a_variable_is_worse_than_a_clear_line(name, text):
     ],
 )
 def test_loopback_hosts_are_known_without_a_look_up(host, expected):
-    assert loopback(host) is expected
+    assert is_loopback(host) is expected
