@@ -6,6 +6,7 @@ A test that fails here names the hook to look at before the library's upper boun
 from __future__ import annotations
 
 import inspect
+import io
 import signal
 import tomllib
 from contextlib import nullcontext
@@ -15,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 import uvicorn
+from dotenv.parser import parse_stream
 from packaging.requirements import Requirement
 from sqlalchemy.engine import make_url
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -57,7 +59,7 @@ class CountingConnection(postgres.Connection):
             return end.value
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "psycopg"])
+@pytest.mark.parametrize("name", ["uvicorn", "psycopg", "python-dotenv"])
 def test_a_library_that_is_hooked_into_has_an_upper_bound(name: str) -> None:
     lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["postgres"]]
     (requirement,) = (one for one in map(Requirement, lines) if one.name == name)
@@ -112,3 +114,18 @@ def test_psycopg_waits_for_every_answer_through_wait_and_steps_while_none_comes(
 
 def test_psycopg_still_calls_wait_with_a_generator() -> None:
     assert list(inspect.signature(psycopg.Connection.wait).parameters)[:2] == ["self", "gen"]
+
+
+def test_the_dotenv_parser_returns_faulty_lines_with_their_text_and_first_line() -> None:
+    text = "A=1\nexport B='two ${A}'\n# comment\n\nC='open\nD"
+    bindings = list(parse_stream(io.StringIO(text)))
+    assert "".join(binding.original.string for binding in bindings) == text
+    assert [(binding.key, binding.value) for binding in bindings if not binding.error and binding.key] == [
+        ("A", "1"),
+        ("B", "two ${A}"),
+        ("D", None),
+    ]
+    (faulty,) = (binding.original for binding in bindings if binding.error)
+    blank = len(faulty.string) - len(faulty.string.lstrip())
+    assert faulty.string.strip() == "C='open"
+    assert faulty.line + faulty.string.count("\n", 0, blank) == 5

@@ -1,6 +1,6 @@
 """Settings from flags, environment, `.env` and TOML.
 
-`load` gives checked `Settings`; `read` the bare values without loading pydantic, for whoever must start fast.
+`load` returns checked `Settings`. `read` returns the raw values without importing pydantic, for a fast start.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ __all__ = [
     "ends_with_machine",
     "format_duration",
     "has_temporary_state",
-    "load",
     "is_loopback",
+    "load",
     "parse_duration",
     "read",
     "read_readable",
@@ -47,7 +47,7 @@ _WITH_PYDANTIC = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load pydantic only for those who need it: `read` alone takes a tenth of the time (PEP 562)."""
+    """Import pydantic only when it is needed (PEP 562): `read` alone takes a tenth of the time."""
     if name not in _WITH_PYDANTIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_WITH_PYDANTIC[name]), name)

@@ -1,4 +1,4 @@
-"""What is allowed value by value and yet wrong as a whole. Reaches for nothing: no network, no database."""
+"""Check settings against each other. Nothing here calls the network or the database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHORTEST_HMAC_SECRET = 32
 
 @dataclass(frozen=True)
 class SettingProblem:
-    """`name` is the variable to change. An error keeps something from working, a warning may."""
+    """`name` is the variable to change. An error breaks something, a warning may."""
 
     name: str
     severity: Literal["error", "warning"]
@@ -23,7 +23,7 @@ class SettingProblem:
 
 
 def check(settings: Settings) -> list[SettingProblem]:
-    """What is wrong with settings that loaded, the errors first."""
+    """Return the problems of loaded settings, errors first."""
     parts = (_channels, _slack, _email, _smtp, _jwt, _in_clear, _timing)
     problems = [problem for part in parts for problem in part(settings) if problem.name not in settings.refusals]
     problems += [_error(name, refusal.message) for name, refusal in settings.refusals.items()]
@@ -93,20 +93,20 @@ def _jwt(settings: Settings) -> Iterator[SettingProblem]:
 
 
 def _in_clear(settings: Settings) -> Iterator[SettingProblem]:
-    """Credentials that would travel over http:// to another machine."""
-    travels = (
+    """Yield a warning for each credential that is sent to another machine over http://."""
+    credentials = (
         ("SLACK_API_URL", settings.slack.api_url, settings.slack.bot_token),
         ("SENDGRID_API_URL", settings.sendgrid.api_url, settings.sendgrid.api_key),
         ("ALERTCTL_SERVER", settings.alertctl.server, settings.alertctl.token),
     )
-    for name, link, secret in travels:
+    for name, link, secret in credentials:
         parts = split_url(link)
         if parts and parts.scheme == "http" and secret.get_secret_value() and not is_loopback(parts.hostname or ""):
             yield _warning(name, "is http: the token travels in clear; use https")
 
 
 def _timing(settings: Settings) -> Iterator[SettingProblem]:
-    ours = settings.alertctl
-    if ours.lease is not None and ours.lease <= ours.deadline:
-        deadline = plain_number(ours.deadline)
+    timing = settings.alertctl
+    if timing.lease is not None and timing.lease <= timing.deadline:
+        deadline = plain_number(timing.deadline)
         yield _error("ALERTCTL_LEASE", f"must be longer than ALERTCTL_DEADLINE ({deadline} s), or alerts go out twice")

@@ -59,7 +59,7 @@ def caller_of(token: str) -> str:
 
 
 def database_address(url: str) -> str:
-    """Return a database's address without its password; a file's path is made absolute, as commands run in many folders."""
+    """Return a database's address without its password; a file's path is made absolute."""
     kind, _, path = url.partition(":///")
     if kind.lower() != "sqlite":
         return masked(url)

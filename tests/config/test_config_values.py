@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from alertctl.config import format_duration, load, is_loopback, parse_duration, reference
+from alertctl.config import format_duration, is_loopback, load, parse_duration, reference
 from alertctl.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from alertctl.channels.proxies import proxy_for
 
 from alertctl.client.server_config import server_of
 from alertctl.config import check, load, read, reference
 from alertctl.config.sources import IN_FILES
 from alertctl.config.trust import DIRECTS, is_trusted_only
 from alertctl.errors import ConfigError
+from alertctl.http.proxies import proxy_for
 
 SECRETS = {
     "SLACK_BOT_TOKEN": "xoxb-environment",
@@ -316,7 +316,7 @@ def test_a_proxy_comes_from_the_environment_only(load_in, folder, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     (folder / ".env").write_text("HTTPS_PROXY=http://evil.example\nhttps_proxy=http://evil.example\n")
     load_in()
-    assert proxy_for("https://slack.com/api/") is None
+    assert proxy_for("https") is None
 
 
 def run_in(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
