@@ -1,4 +1,4 @@
-"""Who may do what: users, their roles, their tokens. A user is named by id or email."""
+"""Users, their roles and their tokens. A user is named by id or email."""
 
 from alertctl.users.accounts import (
     EmailTaken,
