@@ -49,7 +49,7 @@ class Authenticator:
 
     async def verify_cached(self, secret: str) -> Caller:
         """Return the token's caller from memory for a few seconds, so that a busy publisher costs no query."""
-        digest = users.digest_of(secret)
+        digest = users.hash_token(secret)
         known = self._recent.get(digest)
         if known is not None and known[0] > time.monotonic():
             return known[1]

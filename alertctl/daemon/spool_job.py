@@ -76,7 +76,7 @@ class SpoolJob:
             raise EventNotAllowed(f"it was sent without a token; {NEXT}")
         try:
             with self._store.reading() as connection:
-                caller = users.owner_of_digest(connection, spooled.caller)
+                caller = users.owner_of_token_hash(connection, spooled.caller)
         except NotAllowed as error:
             raise EventNotAllowed(f"{error}; {NEXT}") from error
         if not caller.role.reaches(Role.DEVELOPER):

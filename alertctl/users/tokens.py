@@ -44,7 +44,7 @@ def create_token(
         "id": new_id(now),
         "user_id": owner,
         "role": token_role.value,
-        "digest": digest_of(secret),
+        "digest": hash_token(secret),
         "hint": secret[-HINT_LENGTH:],
         "created_at": now,
         "expires_at": _expiry(expires, now),
@@ -109,17 +109,17 @@ def _find(connection: Connection, part: str) -> str:
     return word if word in ids else str(ids[0])
 
 
-def digest_of(secret: str) -> str:
+def hash_token(secret: str) -> str:
     """Return the stored form of a secret: its SHA-256 in hex."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
 def verify(connection: Connection, secret: str, now: datetime) -> Caller:
     """Return the caller with this token. Raises NotAllowed, with the same message for every unknown secret."""
-    return verify_digest(connection, digest_of(secret), now)
+    return verify_token_hash(connection, hash_token(secret), now)
 
 
-def verify_digest(connection: Connection, token_hash: str, now: datetime) -> Caller:
+def verify_token_hash(connection: Connection, token_hash: str, now: datetime) -> Caller:
     """Return the caller with this token hash. Raises NotAllowed."""
     row = _find_token_hash(connection, token_hash)
     if row.revoked_at is not None:
@@ -129,7 +129,7 @@ def verify_digest(connection: Connection, token_hash: str, now: datetime) -> Cal
     return _caller(row)
 
 
-def owner_of_digest(connection: Connection, token_hash: str) -> Caller:
+def owner_of_token_hash(connection: Connection, token_hash: str) -> Caller:
     """Return the token's user, also when it was revoked or has expired. Raises NotAllowed."""
     return _caller(_find_token_hash(connection, token_hash))
 
