@@ -62,7 +62,7 @@ class CountingConnection(postgres.Connection):
 @pytest.mark.parametrize("name", ["uvicorn", "psycopg", "python-dotenv"])
 def test_a_library_that_is_hooked_into_has_an_upper_bound(name: str) -> None:
     lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["postgres"]]
-    (requirement,) = (one for one in map(Requirement, lines) if one.name == name)
+    (requirement,) = (known for known in map(Requirement, lines) if known.name == name)
     assert "<" in {each.operator for each in requirement.specifier}
 
 

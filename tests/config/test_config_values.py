@@ -225,18 +225,18 @@ def test_what_is_not_a_duration_is_refused(text):
 
 
 @given(st.integers(0, 10_000_000))
-def test_a_duration_written_out_reads_back_the_same(whole):
-    assert parse_duration(format_duration(whole)) == whole
+def test_a_duration_written_out_reads_back_the_same(seconds):
+    assert parse_duration(format_duration(seconds)) == seconds
 
 
 @given(st.text())
 def test_no_text_whatever_breaks_the_reading_of_a_duration(text):
-    said = ""
+    message = ""
     try:
         assert parse_duration(text) >= 0
     except ValueError as error:
-        said = str(error)
-    assert said.isprintable()
+        message = str(error)
+    assert message.isprintable()
 
 
 @given(st.sampled_from([name for name, _, _ in reference()]), st.text(max_size=200))

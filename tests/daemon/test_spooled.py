@@ -32,7 +32,7 @@ def keep(destination: str, *titles: str, caller: str | None = None) -> Spool:
     return spool
 
 
-def test_what_waits_for_its_database_is_told_at_the_start_and_later(
+def test_events_for_its_database_are_published_at_the_start_and_later(
     serve, settings, database_url, sandbox: Sandbox, call
 ):
     spool = keep(database_address(database_url), *(f"n{number}" for number in range(20)))
@@ -55,13 +55,13 @@ def test_what_waits_for_the_daemon_itself_counts_as_its_callers_own_call(serve, 
     until(lambda: spool.waiting() == 0)
     body = {"event_type": "generic_alert", "title": "n1", "to": ["slack:#ops"]}
     status, again = call(daemon, "POST", "events", body, Idempotency_Key="job n1")
-    (one,) = call(daemon, "GET", "delivery-log")[1]["items"]
-    assert (status, again["event_id"]) == (202, one["event_id"])
-    event = call(daemon, "GET", f"delivery-log/{one['id']}")[1]["event"]
+    (item,) = call(daemon, "GET", "delivery-log")[1]["items"]
+    assert (status, again["event_id"]) == (202, item["event_id"])
+    event = call(daemon, "GET", f"delivery-log/{item['id']}")[1]["event"]
     assert event["published_by"] == "admin@corp.example"
 
 
-def test_what_was_to_be_sent_without_a_right_to_is_left_and_said_once(serve, sandbox: Sandbox, call, database_url):
+def test_an_event_with_a_refused_token_stays_and_is_logged_once(serve, sandbox: Sandbox, call, database_url):
     spool = keep(PUBLIC, "n1", caller=caller_of("actl_nobodys"))
     keep(database_address(database_url), "n2")
     daemon = serve(ALERTCTL_PUBLIC_URL=PUBLIC)
@@ -86,8 +86,8 @@ def test_what_waits_is_published_as_its_tokens_user_even_if_that_was_rotated(
     daemon = serve(ALERTCTL_PUBLIC_URL=PUBLIC)
     sandbox.slack.wait_for(1, 30)
     until(lambda: spool.waiting() == 0)
-    (one,) = call(daemon, "GET", "delivery-log")[1]["items"]
-    event = call(daemon, "GET", f"delivery-log/{one['id']}")[1]["event"]
+    (item,) = call(daemon, "GET", "delivery-log")[1]["items"]
+    event = call(daemon, "GET", f"delivery-log/{item['id']}")[1]["event"]
     assert event["published_by"] == "ci@corp.example"
 
 
@@ -111,15 +111,15 @@ def test_what_may_not_be_published_waits_with_the_reason_and_stops_nothing_else(
     spool = keep(PUBLIC, "good", caller=caller_of(call.token))
     serve(ALERTCTL_PUBLIC_URL=PUBLIC)
     sandbox.slack.wait_for(1, 30)
-    until(lambda: all("ALERTCTL_TOKEN publishes it" in one.cause for one in spool.entries()[0]))
+    until(lambda: all("ALERTCTL_TOKEN publishes it" in item.cause for item in spool.entries()[0]))
     assert len(sandbox.slack.messages) == 1
-    waiting = {one.request.fields["title"]: one for one in spool.entries()[0]}
+    waiting = {item.request.fields["title"]: item for item in spool.entries()[0]}
     assert waiting.keys() == reasons.keys()
     assert all(waiting[title].cause.startswith(reason) for title, reason in reasons.items())
-    assert [one.refused for one in waiting.values()] == [None] * 4
+    assert [item.refused for item in waiting.values()] == [None] * 4
 
 
-def test_what_is_refused_is_set_aside_and_said(serve, sandbox: Sandbox, database_url):
+def test_a_refused_event_is_set_aside_and_logged(serve, sandbox: Sandbox, database_url):
     spool = keep(database_address(database_url), "x")
     (kept,) = spool.entries()[0]
     file = spool.folder / kept.name

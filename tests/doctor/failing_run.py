@@ -1,6 +1,6 @@
 """A process of its own that meets every fault in turn: sends, fails, and asks the doctor.
 
-python -m doctor.story sendgrid|smtp FAULT ...
+python -m doctor.failing_run sendgrid|smtp FAULT ...
 """
 
 from __future__ import annotations
