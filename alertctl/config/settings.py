@@ -233,7 +233,7 @@ class Settings(BaseModel):
 
     @property
     def channels(self) -> dict[str, bool]:
-        """Whether each channel is enabled, by its section."""
+        """The channels, by section name, and whether each is enabled."""
         return {name: section.enabled for name, section in self if "enabled" in type(section).model_fields}
 
     @property

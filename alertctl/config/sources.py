@@ -300,10 +300,11 @@ def _toml_file(sources: Sources, environ: Mapping[str, str], cwd: Path) -> _Toml
             except ValueError as error:
                 sources.problems.append(f"ALERTCTL_CONFIG: {error}")
                 return _TomlFile(cwd, str(value))
-    users, here = config_folder(environ) / "alertctl.toml", cwd / "alertctl.toml"
-    if os.path.isfile(here):
-        return _TomlFile(here, "alertctl.toml", confined_to=None if _is_same(here, users) else cwd)
-    return _TomlFile(users, str(users))
+    user_file, folder_file = config_folder(environ) / "alertctl.toml", cwd / "alertctl.toml"
+    if os.path.isfile(folder_file):
+        is_user_file = _is_same(folder_file, user_file)
+        return _TomlFile(folder_file, "alertctl.toml", confined_to=None if is_user_file else cwd)
+    return _TomlFile(user_file, str(user_file))
 
 
 def _is_same(path: Path, other: Path) -> bool:

@@ -1,4 +1,4 @@
-"""`alertctl config show|check`, and settings that do not fit together."""
+"""`alertctl config show|check`, and settings that contradict each other."""
 
 from __future__ import annotations
 

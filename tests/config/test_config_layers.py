@@ -1,4 +1,4 @@
-"""Where a value comes from, and the files that hold it."""
+"""The order of the sources of settings, and files with secrets."""
 
 from __future__ import annotations
 

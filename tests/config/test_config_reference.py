@@ -1,4 +1,4 @@
-"""The reference and the examples say what is real."""
+"""The reference and the example files match the settings."""
 
 from __future__ import annotations
 

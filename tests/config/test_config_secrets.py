@@ -1,4 +1,4 @@
-"""No secret shows in an error, a repr or a description."""
+"""No secret appears in an error, a repr or a description."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a value may look like, and what is said when it does not."""
+"""Valid values of each setting, and the error messages for invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No error about a database's address shows a part of its password, in any command, with --debug too."""
+"""No error about a database URL shows a part of its password, in any command, with --debug too."""
 
 from __future__ import annotations
 

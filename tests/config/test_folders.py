@@ -1,4 +1,4 @@
-"""The folders of a user who may have no home, or one that is somebody else's."""
+"""The state and configuration folders of users without a usable home folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file that lies in the working folder does not decide where the secrets of a stronger place go."""
+"""A file in the working folder can't redirect the secrets of a stronger source."""
 
 from __future__ import annotations
 

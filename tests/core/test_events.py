@@ -1,4 +1,4 @@
-"""What events say, and what they refuse."""
+"""The sentences of events, and the events that are refused."""
 
 from __future__ import annotations
 

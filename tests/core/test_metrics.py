@@ -1,4 +1,4 @@
-"""What Prometheus is told is what happened."""
+"""The metrics match the recorded events and deliveries."""
 
 from __future__ import annotations
 

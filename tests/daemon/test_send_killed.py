@@ -1,4 +1,4 @@
-"""`alertctl send` may be killed at any moment: what it had reported as recorded is delivered all the same."""
+"""`alertctl send` is killed at any moment: an event that it reported as recorded is still delivered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real `alertctl serve`: it starts, tells how it is, sends, retries, and ends when it is told to."""
+"""A real `alertctl serve`: start, health, sending, retries, and the end on a signal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A daemon tells what `send` on its machine could tell nobody while it, or its database, was away."""
+"""The daemon publishes the events that `send` spooled while it, or its database, was away."""
 
 from __future__ import annotations
 

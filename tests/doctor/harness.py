@@ -57,7 +57,7 @@ def failures(findings: Findings) -> set[str]:
 
 @contextmanager
 def closed_port() -> Iterator[int]:
-    """A port of this machine that nobody listens on, and nobody else can take."""
+    """Yield a local port without a listener, reserved so that no other process takes it."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]

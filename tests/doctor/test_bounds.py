@@ -1,4 +1,4 @@
-"""Whatever hangs, the doctor ends in time; whatever breaks, it reports."""
+"""The doctor ends in time when a check hangs, and reports when one breaks."""
 
 from __future__ import annotations
 

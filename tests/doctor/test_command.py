@@ -1,4 +1,4 @@
-"""`alertctl doctor` as people and scripts meet it."""
+"""`alertctl doctor` on a terminal and as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the doctor says of the database and of the delivery log in it."""
+"""The doctor's findings about the database and its delivery log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the doctor says of email, by SendGrid and by SMTP."""
+"""The doctor's findings about email, by SendGrid and by SMTP."""
 
 from __future__ import annotations
 

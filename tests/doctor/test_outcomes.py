@@ -1,4 +1,4 @@
-"""The doctor's whole report for the cases that people meet, over real sockets."""
+"""The doctor's complete report for common cases, over real sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the doctor says of Slack."""
+"""The doctor's findings about Slack."""
 
 from __future__ import annotations
 
