@@ -1,4 +1,4 @@
-"""What users want to be told, and where: rows only where somebody departed from the defaults."""
+"""Users' notification preferences. Only choices that differ from the defaults are stored."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ preference = SQLModel.metadata.tables[str(Preference.__tablename__)]
 choice = SQLModel.metadata.tables[str(EventPreference.__tablename__)]
 
 ADDRESSES = {kind.address_preference: kind.name for kind in CHANNEL_TYPES if kind.address_preference}
-"""Preferences that hold an address, with its channel. Each is a column of the table of preferences."""
+"""Preferences that hold an address, with their channel. Each is a column of the preference table."""
 SWITCHES = tuple(f"{channel}_enabled" for channel in ADDRESSES.values())
-PLACES = (*SWITCHES, *ADDRESSES)
+CHANNEL_COLUMNS = (*SWITCHES, *ADDRESSES)
 FLAGS = (*SWITCHES, *(f"notify_on_{event_type}" for event_type in PREFERENCES))
 NAMES = (*FLAGS, *ADDRESSES)
-"""Everything that a user can set, in the order in which it is shown."""
-DEEPEST = 10**9
+"""All preferences, in their display order."""
+MAX_OFFSET = 10**9
 """The last row that a page number reaches."""
 
 
 def recipients(connection: Connection, event_type: str) -> Iterator[Target]:
-    """The targets of users who want this event type; one query, also with 100 000 users."""
+    """Yield the targets of users who want this event type; one query, also with 100 000 users."""
     if event_type not in PREFERENCES:
         return
-    asked = {"event_type": event_type, "usual": PREFERENCES[event_type]}
-    for row in connection.execute(_WANTING, asked, execution_options={"yield_per": 1000}):
+    parameters = {"event_type": event_type, "usual": PREFERENCES[event_type]}
+    for row in connection.execute(_RECIPIENTS, parameters, execution_options={"yield_per": 1000}):
         if row.slack_on and row.slack_channel:
             yield Target("slack", row.slack_channel, "user_channel", row.id)
         if row.email_on and (row.email_address or row.email):
             yield Target("email", row.email_address or row.email, "user_email", row.id)
 
 
-def _wanting() -> Select[Any]:
+def _recipients_query() -> Select[Any]:
     slack_on = func.coalesce(preference.c.slack_enabled, true())
     email_on = func.coalesce(preference.c.email_enabled, true())
     return (
@@ -74,33 +74,33 @@ def _wanting() -> Select[Any]:
     )
 
 
-_WANTING = _wanting()
-"""Made once: to build it took longer than to write the event that it is asked for."""
+_RECIPIENTS = _recipients_query()
+"""Built once: building it took longer than writing the event."""
 
 
 def find(connection: Connection, user_id: str) -> Prefs | None:
-    """A user's preferences as the API shows them, None before they were first asked for."""
-    row = connection.execute(_places().where(preference.c.user_id == user_id)).first()
+    """Return a user's preferences as the API shows them, None before their first use."""
+    row = connection.execute(_preferences_query().where(preference.c.user_id == user_id)).first()
     return None if row is None else _flat(row, _choices(connection, [user_id])[user_id])
 
 
 def get(connection: Connection, user_id: str, now: datetime) -> Prefs:
-    """The same; the first call creates the defaults, one row also when 20 first calls come at once."""
+    """Return the same, creating the defaults first; concurrent first calls create one row."""
     _ensure(connection, user_id, now)
-    found = find(connection, user_id)
-    assert found is not None, "the row was written in this transaction"
-    return found
+    preferences = find(connection, user_id)
+    assert preferences is not None, "the row was written in this transaction"
+    return preferences
 
 
 def update(connection: Connection, user_id: str, changes: Mapping[str, Any], now: datetime) -> Prefs:
-    """Change what is named and leave the rest; None for a channel or an address is the default again.
+    """Change only these preferences; None resets an address to its default.
 
-    Raises InvalidEvent that names the first field that is unknown or has a wrong value; nothing is written then.
+    Raises InvalidEvent for the first unknown field or wrong value, before anything is written.
     """
     checked = check(changes)
     _ensure(connection, user_id, now)
-    places = {name: value for name, value in checked.items() if name in PLACES}
-    connection.execute(sql_update(preference).where(preference.c.user_id == user_id).values(**places, updated_at=now))
+    columns = {name: value for name, value in checked.items() if name in CHANNEL_COLUMNS}
+    connection.execute(sql_update(preference).where(preference.c.user_id == user_id).values(**columns, updated_at=now))
     for event_type in PREFERENCES:
         if flag_of(event_type) in checked:
             _choose(connection, user_id, event_type, bool(checked[flag_of(event_type)]))
@@ -108,28 +108,28 @@ def update(connection: Connection, user_id: str, changes: Mapping[str, Any], now
 
 
 def reset(connection: Connection, user_id: str, now: datetime) -> Prefs:
-    """The defaults again."""
+    """Reset a user's preferences to the defaults."""
     connection.execute(delete(choice).where(choice.c.user_id == user_id))
     connection.execute(delete(preference).where(preference.c.user_id == user_id))
     return get(connection, user_id, now)
 
 
 def everyone(connection: Connection, page: int, limit: int) -> tuple[list[Prefs], int]:
-    """A page of all users' preferences, the longest registered first, and how many users there are."""
-    start = min((page - 1) * limit, DEEPEST)
-    rows = connection.execute(_places().order_by(users.c.id).limit(limit).offset(start)).all()
+    """Return a page of all users' preferences, in the order of registration, and the number of users."""
+    start = min((page - 1) * limit, MAX_OFFSET)
+    rows = connection.execute(_preferences_query().order_by(users.c.id).limit(limit).offset(start)).all()
     chosen = _choices(connection, [row.id for row in rows])
     total = connection.execute(select(func.count()).select_from(users)).scalar_one()
     return [_flat(row, chosen[row.id]) for row in rows], total
 
 
 def flag_of(event_type: str) -> str:
-    """The preference that says whether a user wants this event type."""
+    """Return the name of the preference for an event type."""
     return f"notify_on_{event_type}"
 
 
 def check(changes: Mapping[str, Any]) -> dict[str, bool | str | None]:
-    """The changes when each is one that can be made. Raises InvalidEvent."""
+    """Return the checked changes. Raises InvalidEvent."""
     return {name: _checked(name, value) for name, value in changes.items()}
 
 
@@ -152,24 +152,24 @@ def _ensure(connection: Connection, user_id: str, now: datetime) -> None:
     insert_new(connection, preference, [row])
 
 
-def _choose(connection: Connection, user_id: str, event_type: str, wanted: bool) -> None:
-    """A row where the user departs from the default, none where they don't."""
-    if wanted == PREFERENCES[event_type]:
-        mine = (choice.c.user_id == user_id, choice.c.event_type == event_type)
-        connection.execute(delete(choice).where(*mine))
+def _choose(connection: Connection, user_id: str, event_type: str, notify: bool) -> None:
+    """Store a choice that differs from the default; delete the row of one that doesn't."""
+    if notify == PREFERENCES[event_type]:
+        same_choice = (choice.c.user_id == user_id, choice.c.event_type == event_type)
+        connection.execute(delete(choice).where(*same_choice))
         return
-    row = {"user_id": user_id, "event_type": event_type, "wanted": wanted}
-    fresh = insert_or(connection, choice, row)
-    connection.execute(fresh.on_conflict_do_update(index_elements=["user_id", "event_type"], set_={"wanted": wanted}))
+    row = {"user_id": user_id, "event_type": event_type, "wanted": notify}
+    upsert = insert_or(connection, choice, row)
+    connection.execute(upsert.on_conflict_do_update(index_elements=["user_id", "event_type"], set_={"wanted": notify}))
 
 
-def _places() -> Select[Any]:
-    columns = (preference.c[name] for name in PLACES)
+def _preferences_query() -> Select[Any]:
+    columns = (preference.c[name] for name in CHANNEL_COLUMNS)
     return select(users.c.id, *columns).select_from(users).outerjoin(preference, preference.c.user_id == users.c.id)
 
 
 def _choices(connection: Connection, user_ids: Sequence[str]) -> dict[str, dict[str, bool]]:
-    """Each user's departures from the defaults, by event type."""
+    """Return each user's stored choices, by event type."""
     chosen: dict[str, dict[str, bool]] = {user_id: {} for user_id in user_ids}
     for row in connection.execute(select(choice).where(choice.c.user_id.in_(user_ids))):
         chosen[row.user_id][row.event_type] = row.wanted

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import inspect
+import io
 import signal
 import smtplib
 import socket
@@ -20,6 +21,7 @@ from typing import Any
 import psycopg
 import pytest
 import uvicorn
+from dotenv.parser import parse_stream
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from sqlalchemy.engine import make_url
@@ -80,10 +82,10 @@ class CountingConnection(postgres.Connection):
             return end.value
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "psycopg"])
+@pytest.mark.parametrize("name", ["uvicorn", "psycopg", "python-dotenv"])
 def test_a_library_that_is_hooked_into_has_an_upper_bound(name: str) -> None:
     lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["postgres"]]
-    (requirement,) = (one for one in map(Requirement, lines) if one.name == name)
+    (requirement,) = (known for known in map(Requirement, lines) if known.name == name)
     assert "<" in {each.operator for each in requirement.specifier}
 
 
@@ -195,3 +197,18 @@ def imported(node: ast.AST) -> list[str]:
     if isinstance(node, ast.ImportFrom):
         return [str(node.module).partition(".")[0]]
     return [alias.name.partition(".")[0] for alias in node.names] if isinstance(node, ast.Import) else []
+
+
+def test_the_dotenv_parser_returns_faulty_lines_with_their_text_and_first_line() -> None:
+    text = "A=1\nexport B='two ${A}'\n# comment\n\nC='open\nD"
+    bindings = list(parse_stream(io.StringIO(text)))
+    assert "".join(binding.original.string for binding in bindings) == text
+    assert [(binding.key, binding.value) for binding in bindings if not binding.error and binding.key] == [
+        ("A", "1"),
+        ("B", "two ${A}"),
+        ("D", None),
+    ]
+    (faulty,) = (binding.original for binding in bindings if binding.error)
+    blank = len(faulty.string) - len(faulty.string.lstrip())
+    assert faulty.string.strip() == "C='open"
+    assert faulty.line + faulty.string.count("\n", 0, blank) == 5

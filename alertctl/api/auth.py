@@ -48,11 +48,11 @@ class Authenticator:
         return caller
 
     async def verify_cached(self, secret: str) -> Caller:
-        """Return the token's caller, from the cache for a few seconds: a busy publisher costs no query."""
-        digest = users.digest_of(secret)
-        cached = self._recent.get(digest)
-        if cached is not None and cached[0] > time.monotonic():
-            return cached[1]
+        """Return the token's caller from memory for a few seconds, so that a busy publisher costs no query."""
+        digest = users.hash_token(secret)
+        known = self._recent.get(digest)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
         caller = await run_sync(self.verify, secret)
         if len(self._recent) >= MAX_CACHED_TOKENS:
             self._recent.clear()

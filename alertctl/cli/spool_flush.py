@@ -85,7 +85,7 @@ class _SpoolFlush(threading.Thread):
         self._left = False
 
     def run(self) -> None:
-        mine = self._where.place
+        mine = self._where.address
         flushed = self._spool.flush(lambda one: one.destination == mine, self._tell, until=self._until)
         if not self._left:
             report(flushed)
@@ -117,14 +117,14 @@ def send_now(client: Client, event_id: str) -> None:
 
 def report(flushed: Flushed) -> None:
     """What came of a flush, on stderr."""
-    if flushed.told:
-        say(f"alertctl: told {counted(flushed.told)} that waited in the spool")
+    if flushed.published:
+        say(f"alertctl: told {counted(flushed.published)} that waited in the spool")
     for name in flushed.damaged:
         warn(f"spool: {name}: set aside")
     for one in flushed.refused:
         warn(f"spool: {one.request.event_type} {one.id} was refused and set aside: {one.refused}")
-    if flushed.left:
-        warn(f"spool: {counted(flushed.left)} left: {flushed.trouble or 'the next command tells more of them'}")
+    if flushed.remaining:
+        warn(f"spool: {counted(flushed.remaining)} left: {flushed.trouble or 'the next command tells more of them'}")
     elif flushed.trouble:
         warn(f"spool: {flushed.trouble}")
 

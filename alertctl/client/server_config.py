@@ -9,7 +9,7 @@ from typing import Any
 
 from alertctl.config.durations import duration_between
 from alertctl.config.folders import expand_home
-from alertctl.config.sources import Value, blank, whence
+from alertctl.config.sources import Value, is_blank, origin_note
 from alertctl.config.trust import refuse_addresses
 from alertctl.config.validators import credential, quoted, server_root, text, url
 from alertctl.errors import ConfigError
@@ -39,7 +39,7 @@ def server_of(values: Mapping[str, Value]) -> ServerConfig | None:
     Raises ConfigError with one line for each mistake, worded like those of `config.load`. An address that the working
     folder may not set (see `config.trust`) is a mistake.
     """
-    if "ALERTCTL_SERVER" not in values or blank(values["ALERTCTL_SERVER"].raw):
+    if "ALERTCTL_SERVER" not in values or is_blank(values["ALERTCTL_SERVER"].raw):
         return None
     server_values = {name: values[name] for name, _ in _CHECKS.values() if name in values}
     problems = [f"{name}: {refusal.message}" for name, refusal in refuse_addresses(server_values, {}).items()]
@@ -52,12 +52,12 @@ def server_of(values: Mapping[str, Value]) -> ServerConfig | None:
 def _check_setting(name: str, check: Callable[[object], Any], values: Mapping[str, Value], problems: list[str]) -> Any:
     """Return the setting's value, None when it isn't set or is wrong; adds a mistake to `problems`."""
     value = values.get(name)
-    if value is None or blank(value.raw):
+    if value is None or is_blank(value.raw):
         return None
     try:
         return check(value.raw)
     except ValueError as error:
-        problems.append(f"{name}: {error}{whence(value.origin)}")
+        problems.append(f"{name}: {error}{origin_note(value.origin)}")
         return None
 
 

@@ -1,6 +1,6 @@
 """Settings from flags, environment, `.env` and TOML.
 
-`load` gives checked `Settings`; `read` the bare values without loading pydantic, for whoever must start fast.
+`load` returns checked `Settings`. `read` returns the raw values without importing pydantic, for a fast start.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from alertctl.config.durations import duration_between, duration_of, format_duration, parse_duration
 from alertctl.config.folders import ends_with_machine, has_temporary_state, state_folder
 from alertctl.config.sources import Value, read, read_readable
-from alertctl.config.validators import loopback
+from alertctl.config.validators import is_loopback
 
 if TYPE_CHECKING:
-    from alertctl.config.checks import Problem, check
+    from alertctl.config.checks import SettingProblem, check
     from alertctl.config.loading import load
     from alertctl.config.settings import Settings, reference
 
 __all__ = [
-    "Problem",
+    "SettingProblem",
     "Settings",
     "Value",
     "check",
@@ -28,8 +28,8 @@ __all__ = [
     "ends_with_machine",
     "format_duration",
     "has_temporary_state",
+    "is_loopback",
     "load",
-    "loopback",
     "parse_duration",
     "read",
     "read_readable",
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 _WITH_PYDANTIC = {
-    "Problem": "alertctl.config.checks",
+    "SettingProblem": "alertctl.config.checks",
     "Settings": "alertctl.config.settings",
     "check": "alertctl.config.checks",
     "load": "alertctl.config.loading",
@@ -47,7 +47,7 @@ _WITH_PYDANTIC = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load pydantic only for those who need it: `read` alone takes a tenth of the time (PEP 562)."""
+    """Import pydantic only when it is needed (PEP 562): `read` alone takes a tenth of the time."""
     if name not in _WITH_PYDANTIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_WITH_PYDANTIC[name]), name)

@@ -1,4 +1,4 @@
-"""What is allowed value by value and yet wrong as a whole. Reaches for nothing: no network, no database."""
+"""Check settings against each other. Nothing here calls the network or the database."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ from dataclasses import dataclass
 from typing import Literal
 
 from alertctl.config.settings import Email, Settings
-from alertctl.config.validators import loopback, plain_number, split_url
+from alertctl.config.validators import is_loopback, plain_number, split_url
 
 _SHORTEST_HMAC_SECRET = 32
 """Bytes; RFC 7518, 3.2: a key of at least the hash's size, for HS256."""
 
 
 @dataclass(frozen=True)
-class Problem:
-    """`name` is the variable to change. An error keeps something from working, a warning may."""
+class SettingProblem:
+    """`name` is the variable to change. An error breaks something, a warning may."""
 
     name: str
     severity: Literal["error", "warning"]
     message: str
 
 
-def check(settings: Settings) -> list[Problem]:
-    """What is wrong with settings that loaded, the errors first."""
+def check(settings: Settings) -> list[SettingProblem]:
+    """Return the problems of loaded settings, errors first."""
     parts = (_channels, _slack, _email, _smtp, _jwt, _in_clear, _timing)
     problems = [problem for part in parts for problem in part(settings) if problem.name not in settings.refusals]
     problems += [_error(name, refusal.message) for name, refusal in settings.refusals.items()]
     return sorted(problems, key=lambda problem: problem.severity != "error")
 
 
-def _error(name: str, message: str) -> Problem:
-    return Problem(name, "error", message)
+def _error(name: str, message: str) -> SettingProblem:
+    return SettingProblem(name, "error", message)
 
 
-def _warning(name: str, message: str) -> Problem:
-    return Problem(name, "warning", message)
+def _warning(name: str, message: str) -> SettingProblem:
+    return SettingProblem(name, "warning", message)
 
 
-def _channels(settings: Settings) -> Iterator[Problem]:
+def _channels(settings: Settings) -> Iterator[SettingProblem]:
     if not any(settings.channels.values()):
         first, *others = (f"{channel}_ENABLED".upper() for channel in settings.channels)
         yield _warning(first, f"all channels are off: nobody is notified (see also {', '.join(others)})")
 
 
-def _slack(settings: Settings) -> Iterator[Problem]:
+def _slack(settings: Settings) -> Iterator[SettingProblem]:
     token = settings.slack.bot_token.get_secret_value()
     if settings.slack.enabled and not token:
         yield _error("SLACK_BOT_TOKEN", "is not set, but SLACK_ENABLED is true")
@@ -52,7 +52,7 @@ def _slack(settings: Settings) -> Iterator[Problem]:
         yield _warning("SLACK_BOT_TOKEN", "does not begin with xoxb-: is it a bot token?")
 
 
-def _email(settings: Settings) -> Iterator[Problem]:
+def _email(settings: Settings) -> Iterator[SettingProblem]:
     key = settings.sendgrid.api_key.get_secret_value()
     if key and not key.startswith("SG."):
         yield _warning("SENDGRID_API_KEY", "does not begin with SG.: is it an API key?")
@@ -64,20 +64,20 @@ def _email(settings: Settings) -> Iterator[Problem]:
         yield _warning("EMAIL_FROM_ADDRESS", f"is still {settings.email.from_address}: few servers accept that")
 
 
-def _smtp(settings: Settings) -> Iterator[Problem]:
+def _smtp(settings: Settings) -> Iterator[SettingProblem]:
     smtp = settings.smtp
     password = smtp.password.get_secret_value()
     if smtp.username and not password:
         yield _error("SMTP_PASSWORD", "is not set, but SMTP_USERNAME is")
     if password and not smtp.username:
         yield _warning("SMTP_USERNAME", "is not set: SMTP_PASSWORD is not used")
-    if smtp.security == "none" and smtp.username and smtp.host and not loopback(smtp.host):
+    if smtp.security == "none" and smtp.username and smtp.host and not is_loopback(smtp.host):
         yield _error("SMTP_SECURITY", "none would send the password in clear; use starttls or tls")
     if (smtp.port, smtp.security) in {(465, "starttls"), (587, "tls")}:
         yield _warning("SMTP_SECURITY", f"{smtp.security} is unusual on port {smtp.port}")
 
 
-def _jwt(settings: Settings) -> Iterator[Problem]:
+def _jwt(settings: Settings) -> Iterator[SettingProblem]:
     jwt = settings.jwt
     secret = jwt.secret.get_secret_value()
     if secret and len(secret.encode()) < _SHORTEST_HMAC_SECRET:
@@ -92,21 +92,21 @@ def _jwt(settings: Settings) -> Iterator[Problem]:
         yield _warning("JWT_LINK_BY_EMAIL", "trusts the email of every issuer: set JWT_ISSUER")
 
 
-def _in_clear(settings: Settings) -> Iterator[Problem]:
-    """Credentials that would travel over http:// to another machine."""
-    travels = (
+def _in_clear(settings: Settings) -> Iterator[SettingProblem]:
+    """Yield a warning for each credential that is sent to another machine over http://."""
+    credentials = (
         ("SLACK_API_URL", settings.slack.api_url, settings.slack.bot_token),
         ("SENDGRID_API_URL", settings.sendgrid.api_url, settings.sendgrid.api_key),
         ("ALERTCTL_SERVER", settings.alertctl.server, settings.alertctl.token),
     )
-    for name, link, secret in travels:
+    for name, link, secret in credentials:
         parts = split_url(link)
-        if parts and parts.scheme == "http" and secret.get_secret_value() and not loopback(parts.hostname or ""):
+        if parts and parts.scheme == "http" and secret.get_secret_value() and not is_loopback(parts.hostname or ""):
             yield _warning(name, "is http: the token travels in clear; use https")
 
 
-def _timing(settings: Settings) -> Iterator[Problem]:
-    ours = settings.alertctl
-    if ours.lease is not None and ours.lease <= ours.deadline:
-        deadline = plain_number(ours.deadline)
+def _timing(settings: Settings) -> Iterator[SettingProblem]:
+    timing = settings.alertctl
+    if timing.lease is not None and timing.lease <= timing.deadline:
+        deadline = plain_number(timing.deadline)
         yield _error("ALERTCTL_LEASE", f"must be longer than ALERTCTL_DEADLINE ({deadline} s), or alerts go out twice")

@@ -1,4 +1,4 @@
-"""Where the delivery log lives: `DATABASE_URL`, its default, and how it is shown."""
+"""`DATABASE_URL`: its default, its validation, and its display without a password."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _POSTGRES = re.compile(r"(postgres|postgresql|postgresql\+psycopg)://", re.IGNOR
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}):/")
 _PASSWORD = re.compile(r"(?<=://)([^:/@\r\n]*):(.*)@")
 _NO_PORT = re.compile(r"(?<=://)([^:/@\s\[]*):(?!\d*(?:[/?\s'\")]|$))[^@/?\s'\")]+")
-"""Where a port belongs, something else: somebody forgot the @ and the host behind a password."""
+"""Something that is no port in the port's position: the @ and the host after a password were forgotten."""
 _PARAMETER = re.compile(r"(?<=[?&])([^=&#]*)=([^&#]*)")
 _PASSWORD_NAME = re.compile(r"pass(?!file)|pwd|secret|token", re.IGNORECASE)
 _LIBPQ_PARAMETERS = frozenset(
@@ -27,37 +27,37 @@ _LIBPQ_PARAMETERS = frozenset(
     target_session_attrs tcp_user_timeout user
     """.split()  # noqa: SIM905
 )
-"""Every parameter of a connection, Postgres 10 to 18."""
+"""Every connection parameter of Postgres 10 to 18."""
 _EXAMPLES = "(sqlite:///path/to/file.db or postgresql://user:password@host/name)"
 MASK = "********"
 
 
 def default_url(environ: Mapping[str, str]) -> str:
-    """An SQLite file in the user's state folder. Raises ConfigError (see `state_folder`)."""
+    """Return the URL of an SQLite file in the user's state folder. Raises ConfigError (see `state_folder`)."""
     return f"sqlite:///{state_folder(environ) / 'alertctl.db'}"
 
 
 def database_url(value: object) -> str:
-    """A URL that SQLAlchemy takes: `sqlite:///path` or Postgres through psycopg 3. Errors don't echo it.
+    """Return a URL for SQLAlchemy: `sqlite:///path` or Postgres through psycopg 3. Errors don't repeat the value.
 
-    `postgres://` and `postgresql://` become `postgresql+psycopg://`: what the short form means depends on
+    `postgres://` and `postgresql://` become `postgresql+psycopg://`: the meaning of the short form depends on
     SQLAlchemy's version.
     """
-    found = value.strip() if isinstance(value, str) else ""
-    if not found or not found.isprintable():
+    link = value.strip() if isinstance(value, str) else ""
+    if not link or not link.isprintable():
         raise ValueError(f"is not a database's address {_EXAMPLES}")
-    if found.lower().startswith("sqlite:"):
-        return _sqlite(found)
-    if _POSTGRES.match(found):
-        return _postgres(found)
-    scheme = _SCHEME.match(found)
+    if link.lower().startswith("sqlite:"):
+        return _sqlite(link)
+    if _POSTGRES.match(link):
+        return _postgres(link)
+    scheme = _SCHEME.match(link)
     named = f"{scheme[1]}:// is" if scheme else "is"
     raise ValueError(f"{named} not a database that alertctl can use {_EXAMPLES}")
 
 
-def _sqlite(found: str) -> str:
-    path = found[len("sqlite:///") :]
-    if not found.lower().startswith("sqlite:///") or not path.split("?")[0]:
+def _sqlite(link: str) -> str:
+    path = link[len("sqlite:///") :]
+    if not link.lower().startswith("sqlite:///") or not path.split("?")[0]:
         raise ValueError("names no file (three slashes and a path: sqlite:///path/to/file.db)")
     if path.startswith(":memory:") or "mode=memory" in path:
         raise ValueError("is a database in memory, which every command would find empty (sqlite:///path/to/file.db)")
@@ -67,10 +67,10 @@ def _sqlite(found: str) -> str:
     return f"sqlite:///{expand_home(path)}"
 
 
-def _postgres(found: str) -> str:
-    _, _, rest = found.partition("://")
+def _postgres(link: str) -> str:
+    _, _, rest = link.partition("://")
     authority, after = re.match(r"([^/?#]*)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
-    # Parsers differ in where such a password ends: one of them would take its rest for the host, and errors show hosts.
+    # Parsers differ in where such a password ends: one takes the rest of it for the host, and errors show hosts.
     is_ambiguous = authority.count("@") > 1 or "@" in after or "#" in after
     if is_ambiguous or authority.endswith(":") or split_url(f"postgresql://{rest}") is None:
         raise ValueError(
@@ -79,7 +79,7 @@ def _postgres(found: str) -> str:
         )
     names = {unquote_plus(name) for name, _ in _PARAMETER.findall(rest)}
     if any(map(is_password_parameter, names)) and not names <= _LIBPQ_PARAMETERS:
-        # Not named: it may be the end of a password.
+        # The message doesn't repeat the parameter: it may be the end of a password.
         raise ValueError("has a parameter that Postgres does not know; & in a password is written %26")
     return f"postgresql+psycopg://{rest}"
 
@@ -89,13 +89,13 @@ def is_postgres(link: str) -> bool:
 
 
 def has_own_password(link: str) -> bool:
-    """Return whether a Postgres URL brings its password, and nothing that makes the driver read one elsewhere."""
+    """Return whether a Postgres URL contains its password and nothing that makes the driver read another one."""
     names = {unquote_plus(name) for name, _ in _PARAMETER.findall(link)}
     return bool(passwords(link)) and not names & {"passfile", "service", "servicefile"}
 
 
 def masked(link: str) -> str:
-    """A database's address, or a text with one in it, with its password hidden."""
+    """Return a database URL, or a text that contains one, with its password masked."""
     link = _PASSWORD.sub(lambda match: f"{match[1]}:{MASK}@", link)
     link = _NO_PORT.sub(lambda match: match[0] if MASK in match[0] else f"{match[1]}:{MASK}", link)
     has_password = any(is_password_parameter(name) for name, _ in _PARAMETER.findall(link))
@@ -103,24 +103,24 @@ def masked(link: str) -> str:
     def hide(parameter: re.Match[str]) -> str:
         if is_password_parameter(parameter[1]):
             return f"{parameter[1]}={MASK}"
-        # After a raw & a password goes on as if it were the next parameter.
+        # An unescaped & in a password makes the rest of it look like the next parameter.
         return MASK if has_password and unquote_plus(parameter[1]) not in _LIBPQ_PARAMETERS else parameter[0]
 
     return _PARAMETER.sub(hide, link)
 
 
 def passwords(link: str) -> list[str]:
-    """The passwords in a database's address, as written and decoded."""
+    """Return the passwords in a database URL, as written and decoded."""
     parts = split_url(link)
-    written = [
+    encoded = [
         parts.password or "" if parts else "",
         *(password for _, password in _PASSWORD.findall(link)),
         *(value for name, value in _PARAMETER.findall(link) if is_password_parameter(name)),
     ]
-    forms = (form for each in written if each for form in (each, unquote(each), unquote_plus(each)))
+    forms = (form for text in encoded if text for form in (text, unquote(text), unquote_plus(text)))
     return list(dict.fromkeys(forms))
 
 
 def is_password_parameter(parameter: str) -> bool:
-    """Return whether a URL's parameter of this name holds a password, as far as its name tells."""
+    """Return whether a URL parameter holds a password, judging by its name."""
     return bool(_PASSWORD_NAME.search(unquote_plus(parameter)))

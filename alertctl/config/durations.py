@@ -10,9 +10,9 @@ from datetime import timedelta
 from alertctl.config.validators import as_float, plain_number, quoted
 from alertctl.errors import InvalidEvent
 
-SHORTEST = 0.001
-LONGEST = 36_500 * 86_400.0
-"""Seconds. A hundred years: every later moment is still one that a calendar has."""
+MIN_SECONDS = 0.001
+MAX_SECONDS = 36_500 * 86_400.0
+"""Seconds. A hundred years: now plus this is still a valid date."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|[smhdw])", re.ASCII)
 
@@ -38,7 +38,7 @@ def _sum_of_units(text: str) -> float | None:
 
 
 def format_duration(seconds: float) -> str:
-    """Return seconds in the largest unit that fits exactly: 120 -> `2m`, 90 -> `90s`. The reverse of parsing."""
+    """Return seconds in the largest unit that fits exactly: 120 -> `2m`, 90 -> `90s`."""
     for unit in ("d", "h", "m"):
         if seconds and seconds % _UNITS[unit] == 0:
             return f"{seconds / _UNITS[unit]:.0f}{unit}"
@@ -57,7 +57,7 @@ def duration_between(low: float, high: float) -> Callable[[object], float]:
     return check
 
 
-def duration_of(field: str, value: object, low: float = SHORTEST, high: float = LONGEST) -> float:
+def duration_of(field: str, value: object, low: float = MIN_SECONDS, high: float = MAX_SECONDS) -> float:
     """Return the seconds of a duration that a caller set for `field`. Raises InvalidEvent."""
     try:
         return duration_between(low, high)(value)

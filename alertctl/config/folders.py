@@ -1,4 +1,4 @@
-"""The user's folders: settings and state. A container's user may have no home folder; `~` never stays in a path."""
+"""The user's folders for settings and state. A container's user may have no home folder."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def expand_home(path: str) -> str:
 def config_folder(environ: Mapping[str, str]) -> Path:
     """Return `$XDG_CONFIG_HOME/alertctl`, else `~/.config/alertctl`. It may not exist."""
     named = Path(environ.get("XDG_CONFIG_HOME", ""))
-    # The XDG specification: a relative path in these variables is to be ignored.
+    # The XDG specification says to ignore a relative path in these variables.
     return (named if named.is_absolute() else (home_folder(environ) or Path("/")) / ".config") / "alertctl"
 
 
@@ -64,7 +64,7 @@ def has_temporary_state(environ: Mapping[str, str]) -> bool:
 
 
 def ends_with_machine(environ: Mapping[str, str]) -> bool:
-    """Return whether the state folder goes when this machine goes: in a CI job, or in the temporary folder."""
+    """Return whether the state folder is lost with this machine: in a CI job, or in the temporary folder."""
     return environ.get("CI", "").strip().lower() not in _NO or has_temporary_state(environ)
 
 
@@ -88,8 +88,8 @@ def _can_keep_state(home: Path) -> bool:
             continue
         except OSError:
             return False
-        ours = stat.S_ISDIR(status.st_mode) and status.st_uid in (0, os.geteuid())
-        return ours and os.access(folder, os.W_OK | os.X_OK)
+        owned = stat.S_ISDIR(status.st_mode) and status.st_uid in (0, os.geteuid())
+        return owned and os.access(folder, os.W_OK | os.X_OK)
     return False
 
 
@@ -101,7 +101,7 @@ def _temporary_state_folder(environ: Mapping[str, str]) -> Path:
     except FileExistsError:
         pass
     except OSError:
-        # Whatever is to be written there names the error.
+        # The first write to the folder reports the error.
         return folder
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o777 != 0o700:

@@ -1,4 +1,4 @@
-"""From what is written to `Settings`, with every mistake named at once."""
+"""Build `Settings` from all sources and report every mistake at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from alertctl.config.database_url import default_url
 from alertctl.config.folders import has_temporary_state
 from alertctl.config.settings import Settings, reference, shown
-from alertctl.config.sources import IN_FILES, Sources, Value, blank, gather, resolve, whence
+from alertctl.config.sources import IN_FILES, Sources, Value, gather, is_blank, origin_note, resolve
 from alertctl.config.trust import Refusal, refuse_addresses
 from alertctl.config.validators import quoted
 from alertctl.errors import ConfigError
@@ -22,7 +22,7 @@ from alertctl.suggestions import did_you_mean
 
 log = logging.getLogger("alertctl.config")
 _NEEDED_TO_RECORD = ("SLACK_DEFAULT_CHANNEL", "ALERTCTL_CONFIG", "ALERTCTL_SERVER")
-"""Without these an event could go to the wrong people or into the wrong database."""
+"""Settings without which an event could go to the wrong people or into the wrong database."""
 
 
 def load(
@@ -33,12 +33,12 @@ def load(
     refuse: bool = True,
     tolerate: bool = False,
 ) -> Settings:
-    """Read and check all settings. `flags` are by NAME; those that are None count as not given.
+    """Read and check all settings. `flags` are by NAME; a flag that is None is ignored.
 
-    Raises ConfigError with one line for each mistake. `environ` and `cwd` are the process's
-    own unless given. An address that the working folder may not set (see `trust.py`) is a mistake, too; without
-    `refuse` it is left at its default and listed in `Settings.refusals`. With `tolerate`, mistakes that don't keep an
-    event from being recorded are in `Settings.problems` instead, and the setting has its default value.
+    Raises ConfigError with one line for each mistake. `environ` and `cwd` default to those of the process. An address
+    that the working folder may not set (see `trust.py`) is also a mistake; without `refuse` it keeps its default and is
+    listed in `Settings.refusals`. With `tolerate`, a mistake that doesn't prevent recording an event is listed in
+    `Settings.problems`, and the setting has its default value.
     """
     environ = os.environ if environ is None else environ
     cwd = cwd or Path()
@@ -74,18 +74,18 @@ def _refused_trust(sources: Sources) -> dict[str, Refusal]:
 
 
 def _is_default(name: str, raw: object) -> bool:
-    """Return whether this is what the setting would be anyway: a copy of `.env.example` changes nothing."""
+    """Return whether a value equals the setting's default: a copy of `.env.example` changes nothing."""
     default = next(default for known, default, _ in reference() if known == name)
     return shown(tuple(raw) if isinstance(raw, list) else raw).strip().rstrip("/") == default.rstrip("/")
 
 
 def _is_tolerable(problem: str) -> bool:
-    """Return whether an event can be recorded in the right database and for the right people in spite of this."""
+    """Return whether an event can still be recorded in the right database and for the right people."""
     name = problem.partition(":")[0].removesuffix("_FILE")
     channels = (section for section, model in _sections() if "enabled" in model.model_fields)
     if name.startswith(tuple(f"{section}_".upper() for section in (*channels, "alertctl"))):
-        # An unknown key may be a misspelt one of those that are needed, or `enabled`.
-        known = (each for model_section, model in _sections() for _, each in _names(model, model_section))
+        # An unknown key may be a misspelt needed one, or `enabled`.
+        known = (setting for model_section, model in _sections() for _, setting in _names(model, model_section))
         return name in known and name not in _NEEDED_TO_RECORD
     return name.startswith(("SENDGRID_", "SMTP_", "RETRY_", "PRUNE_", "JWT_"))
 
@@ -104,11 +104,11 @@ def _section(
     cwd: Path,
     problems: list[str],
 ) -> Any:
-    """One section, checked. What is wrong in it is then in `problems`, and has its default value."""
+    """Return a checked section. A wrong value is added to `problems` and replaced by its default."""
     raw = {field: values[name].raw for field, name in _names(model, section) if name in values}
-    raw = {field: value for field, value in raw.items() if not blank(value)}
+    raw = {field: value for field, value in raw.items() if not is_blank(value)}
     if section == "database" and "url" not in raw:
-        # The model's own default asks the process; here the environment was passed in.
+        # The model's own default reads the process's environment; here the environment was passed in.
         raw["url"] = default_url(environ)
         if has_temporary_state(environ):
             _warn_of_temporary_log(raw["url"])
@@ -118,10 +118,10 @@ def _section(
         problems.extend(_lines(error, section, values))
         if section == "database":
             return None
-        for field in {str(each["loc"][0]) for each in error.errors()}:
+        for field in {str(detail["loc"][0]) for detail in error.errors()}:
             del raw[field]
             if field == "enabled":
-                # A channel that may be wanted: its deliveries wait instead of being suppressed.
+                # The channel may be meant to be on: its deliveries wait instead of being suppressed.
                 raw[field] = True
         return model.model_validate(raw, context={"cwd": cwd})
 
@@ -141,19 +141,19 @@ def _names(model: type[BaseModel], section: str) -> Iterator[tuple[str, str]]:
 
 
 def _lines(error: ValidationError, section: str, values: Mapping[str, Value]) -> Iterator[str]:
-    for each in error.errors(include_url=False, include_input=False):
-        name = f"{section}_{each['loc'][0]}".upper()
-        said = each.get("ctx", {}).get("error", each["msg"])
+    for detail in error.errors(include_url=False, include_input=False):
+        name = f"{section}_{detail['loc'][0]}".upper()
+        message = detail.get("ctx", {}).get("error", detail["msg"])
         origin = values[name].origin if name in values else "default"
-        yield f"{name}: {said}{whence(origin)}"
+        yield f"{name}: {message}{origin_note(origin)}"
 
 
 def _unknown(sources: Sources) -> Iterator[str]:
-    """Sections and keys of the TOML file that nobody reads: a typo there would otherwise be silent."""
+    """Yield a problem for each unknown section or key of the TOML file: a typo must not be silent."""
     known = {section: _keys(model, section) for section, model in _sections()}
     for section, fields in sources.table.items():
         if section not in known:
-            nearest = did_you_mean(f"[{section}]", [f"[{each}]" for each in known])
+            nearest = did_you_mean(f"[{section}]", [f"[{name}]" for name in known])
             named = _plain(section)
             yield f"{named.upper()}: there is no section [{named}]{nearest}{_where(sources)}"
         elif isinstance(fields, dict):
@@ -170,7 +170,7 @@ def _unknown_keys(section: str, fields: Iterable[str], known: list[str], where: 
 
 
 def _where(sources: Sources) -> str:
-    return whence(sources.table_origin)
+    return origin_note(sources.table_origin)
 
 
 def _keys(model: type[BaseModel], section: str) -> list[str]:
@@ -180,5 +180,5 @@ def _keys(model: type[BaseModel], section: str) -> list[str]:
 
 
 def _plain(key: str) -> str:
-    """A TOML key as an error may show it."""
+    """Return a TOML key as it is shown in an error."""
     return key if key.isidentifier() else quoted(key)

@@ -28,7 +28,7 @@ def _secret(value: object) -> object:
 
 
 def _existing_file(value: object, info: ValidationInfo) -> str:
-    """A file's path, relative to the working folder that `load` was given. Empty stays empty."""
+    """Return the path of an existing file, relative to the working folder of `load`. Empty stays empty."""
     path = expand_home(validators.text(value))
     if path and not isfile(join((info.context or {}).get("cwd", ""), path)):
         raise ValueError(f"{validators.quoted(path)} is not a file")
@@ -36,12 +36,12 @@ def _existing_file(value: object, info: ValidationInfo) -> str:
 
 
 def _key_set(value: object, info: ValidationInfo) -> str:
-    """The place of a JWKS document: a URL (its query is kept), or an existing file."""
-    place = validators.text(value)
-    if not place.lower().startswith(("http://", "https://")):
+    """Return the location of a JWKS document: a URL (with its query), or an existing file."""
+    location = validators.text(value)
+    if not location.lower().startswith(("http://", "https://")):
         return _existing_file(value, info)
-    validators.url(place.split("?")[0])
-    return place
+    validators.url(location.split("?")[0])
+    return location
 
 
 YesOrNo = Annotated[bool, BeforeValidator(validators.yes_or_no)]
@@ -51,8 +51,8 @@ Url = Annotated[str, BeforeValidator(validators.url)]
 SlackUrl = Annotated[str, BeforeValidator(lambda value: validators.url(value) + "/")]
 ExistingFile = Annotated[str, BeforeValidator(_existing_file)]
 Credential = Annotated[SecretStr, BeforeValidator(lambda value: validators.credential(_secret(value)))]
-Days = Annotated[int, BeforeValidator(validators.whole(1, _YEARS_IN_DAYS, "a number of days"))]
-Port = Annotated[int, BeforeValidator(validators.whole(1, 65535, "a port"))]
+Days = Annotated[int, BeforeValidator(validators.integer(1, _YEARS_IN_DAYS, "a number of days"))]
+Port = Annotated[int, BeforeValidator(validators.integer(1, 65535, "a port"))]
 
 
 class _Section(BaseModel):
@@ -72,7 +72,7 @@ class Slack(_Section):
     per_second: Annotated[float, BeforeValidator(validators.number(0, 1000))] = Field(
         1.0, description="Messages a second to one channel (Slack allows 1); 0 = unpaced."
     )
-    burst: Annotated[int, BeforeValidator(validators.whole(1, 1000))] = Field(
+    burst: Annotated[int, BeforeValidator(validators.integer(1, 1000))] = Field(
         5, description="Messages that may go to one channel at once before the pace counts."
     )
 
@@ -171,7 +171,7 @@ class Alertctl(_Section):
         False, description="Do not read .env from the working folder: true or false. In the environment only."
     )
     host: Host = Field("127.0.0.1", description="The address that `alertctl serve` listens on.")
-    port: Annotated[int, BeforeValidator(validators.whole(0, 65535, "a port"))] = Field(
+    port: Annotated[int, BeforeValidator(validators.integer(0, 65535, "a port"))] = Field(
         8000, description="The port that `alertctl serve` listens on; 0 = any free one."
     )
     lease: Annotated[float, BeforeValidator(durations.duration_between(0.1, 86_400))] | None = Field(
@@ -185,7 +185,7 @@ class Alertctl(_Section):
         259_200.0,
         description="How long a delivery waits for us to repair credentials, settings or this machine (72h).",
     )
-    senders: Annotated[int, BeforeValidator(validators.whole(1, 256))] = Field(
+    senders: Annotated[int, BeforeValidator(validators.integer(1, 256))] = Field(
         16, description="Threads that send, for each channel."
     )
     ca_bundle: ExistingFile = Field("", description="File of certificates (PEM) to trust instead of the usual ones.")
@@ -226,49 +226,51 @@ class Settings(BaseModel):
 
     @property
     def refusals(self) -> Mapping[str, Refusal]:
-        """What a file in the working folder sets and may not (see `trust.py`), by NAME. The daemon refuses to start."""
+        """Refused settings of a file in the working folder, by NAME (see `trust.py`); `serve` rejects them."""
         return self._refusals
 
     _problems: tuple[str, ...] = PrivateAttr(default=())
 
     @property
     def channels(self) -> dict[str, bool]:
-        """Whether each channel is enabled, by its section."""
+        """The channels, by section name, and whether each is enabled."""
         return {name: section.enabled for name, section in self if "enabled" in type(section).model_fields}
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong with settings that were loaded in spite of it, one line for each, beginning with its name."""
+        """The mistakes that `load` tolerated, one line each, starting with the setting's name."""
         return self._problems
 
     @property
     def origins(self) -> dict[str, str]:
-        """Where each value came from, by NAME (see `Value.origin`)."""
-        return {name: self.origin(name) for name, _ in self._each()}
+        """The origin of each value, by NAME (see `Value.origin`)."""
+        return {name: self.origin(name) for name, _ in self._items()}
 
     def origin(self, name: str) -> str:
         return self._values[name].origin if name in self._values else "default"
 
     def secrets(self) -> tuple[str, ...]:
-        """Every secret that is set, the longest first, for redaction; a database's password also decoded."""
-        found = [value.get_secret_value() for _, value in self._each() if isinstance(value, SecretStr)]
-        return tuple(sorted({*filter(None, found), *passwords(self.database.url)}, key=lambda each: (-len(each), each)))
+        """Return every secret that is set, longest first, for redaction; a database's password also decoded."""
+        values = [value.get_secret_value() for _, value in self._items() if isinstance(value, SecretStr)]
+        return tuple(
+            sorted({*filter(None, values), *passwords(self.database.url)}, key=lambda secret: (-len(secret), secret))
+        )
 
     def describe(self) -> list[tuple[str, str, str]]:
-        """Name, value as text with secrets masked, and origin of every setting, in the order of this file."""
-        return [(name, shown(value), self._described_origin(name)) for name, value in self._each()]
+        """Return name, value as text with secrets masked, and origin of every setting, in the order of this file."""
+        return [(name, shown(value), self._described_origin(name)) for name, value in self._items()]
 
     def _described_origin(self, name: str) -> str:
         refusal = self._refusals.get(name)
         return f"{self.origin(name)} ({refusal.file} refused)" if refusal else self.origin(name)
 
-    def _each(self) -> Iterator[tuple[str, Any]]:
+    def _items(self) -> Iterator[tuple[str, Any]]:
         for section, fields in self:
             yield from ((f"{section}_{field}".upper(), value) for field, value in fields)
 
 
 def shown(value: object) -> str:
-    """A setting's value as it would be written in `.env`, secrets masked, nothing for what is unset."""
+    """Return a setting's value as in `.env`, secrets masked; empty for an unset one."""
     if isinstance(value, SecretStr):
         return MASK if value.get_secret_value() else ""
     if isinstance(value, bool):
@@ -278,12 +280,12 @@ def shown(value: object) -> str:
         return " ".join(map(durations.format_duration, value)) if waits else ",".join(value)
     if isinstance(value, float):
         return validators.plain_number(value)
-    # A token in the wrong variable (SMTP_USERNAME for SMTP_PASSWORD) is a secret all the same.
+    # A token in the wrong variable (SMTP_USERNAME for SMTP_PASSWORD) is still a secret.
     return validators.TOKEN.sub(MASK, masked(str(value))) if value is not None else ""
 
 
 def reference() -> list[tuple[str, str, str]]:
-    """NAME, default as text (empty: unset) and description of every setting, in the order of this file."""
+    """Return NAME, default as text (empty: unset) and description of every setting, in the order of this file."""
     rows = []
     for section, annotated in Settings.model_fields.items():
         model: Any = annotated.annotation

@@ -1,7 +1,7 @@
-"""Where a value comes from: flag > environment > `.env` > TOML > default.
+"""The sources of settings, strongest first: flag, environment, `.env`, TOML, default.
 
-Light: it loads dotenv and tomllib only. `read` is enough for whoever needs one or two settings and no checks,
-such as the remote mode of the command line. `trust.py` says what a file in the working folder may set.
+This module is fast to import: dotenv and tomllib only. `read` is for callers that need a few settings without checks,
+such as the remote mode of the command line. `trust.py` decides which settings a file in the working folder may set.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alertctl.config.folders import config_folder, expand_home
 from alertctl.config.trust import Refusal, is_trusted_only, refuse_trusted_only
 from alertctl.config.validators import looks_secret, yes_or_no
 from alertctl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dotenv.parser import Binding
 
 SECTIONS = (
     "slack",
@@ -41,15 +45,15 @@ IN_FILES = (
     "JWT_PUBLIC_KEY",
     "ALERTCTL_TOKEN",
 )
-"""What NAME_FILE can read from a file."""
+"""Settings that NAME_FILE can read from a file."""
 _OURS = tuple(f"{section}_".upper() for section in SECTIONS)
 _LARGEST_FILE = 1_000_000
-"""Bytes. More is no settings file but a mistake, `/dev/zero` for one."""
+"""Bytes. A larger file is a mistake, for example `/dev/zero`."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """What was written, and where: `flag`, `environment`, `.env`, a TOML file's name, or `file PATH`.
+    """A raw value and its origin: `flag`, `environment`, `.env`, a TOML file's name, or `file PATH`.
 
     `folder_file` is the file of the working folder that sets it, empty for a stronger place (see `trust.py`).
     """
@@ -65,9 +69,9 @@ class Value:
 
 @dataclass(frozen=True)
 class Layer:
-    """All that one place says. Paths to secrets in it are relative to `folder`.
+    """The values of one source. Paths to secrets in it are relative to `folder`.
 
-    `confined_to` is the working folder for a file that lies there by chance: it may name files inside of it only.
+    `confined_to` is the working folder for a file that was read because it is there: it may only name files inside.
     """
 
     origin: str
@@ -92,7 +96,7 @@ class _TomlFile:
 
 @dataclass
 class Sources:
-    """Every layer, the strongest first, what was wrong in reading them, and what was refused (see `trust.py`)."""
+    """All layers, strongest first, the problems in reading them, and the refused settings (see `trust.py`)."""
 
     layers: list[Layer] = field(default_factory=list)
     table: Mapping[str, object] = field(default_factory=dict, repr=False)
@@ -107,7 +111,7 @@ def read(
     cwd: Path | None = None,
     flags: Mapping[str, object] | None = None,
 ) -> dict[str, Value]:
-    """What is set, by NAME, unchecked; what is not set is not in it. Flags that are None count as not given.
+    """Return the values that are set, by NAME, unchecked. A flag that is None is ignored.
 
     Raises ConfigError when a file can't be read or understood.
     """
@@ -122,17 +126,17 @@ def read_readable(
     cwd: Path | None = None,
     flags: Mapping[str, object] | None = None,
 ) -> tuple[dict[str, Value], tuple[str, ...]]:
-    """Return what `read` does, and what is wrong with the files that can't be read or understood."""
+    """Return the values as `read` does, and the problems of files that can't be read or understood."""
     sources = gather(os.environ if environ is None else environ, cwd or Path(), flags or {})
     values = resolve(sources)
     return values, tuple(sources.problems)
 
 
 def gather(environ: Mapping[str, str], cwd: Path, flags: Mapping[str, object]) -> Sources:
-    """Read every place. What is wrong is noted in `problems`; nothing is raised."""
+    """Read every source. Problems are collected in `problems`; nothing is raised."""
     sources = Sources()
-    given = {name: value for name, value in flags.items() if value is not None}
-    sources.layers = [Layer("flag", _ours(given), cwd), Layer("environment", _ours(environ), cwd)]
+    set_flags = {name: value for name, value in flags.items() if value is not None}
+    sources.layers = [Layer("flag", _ours(set_flags), cwd), Layer("environment", _ours(environ), cwd)]
     if not _is_dotenv_off(environ):
         sources.layers.append(Layer(".env", _ours(_dotenv(cwd, sources)), cwd, confined_to=cwd))
     file = _toml_file(sources, environ, cwd)
@@ -150,13 +154,13 @@ def _is_dotenv_off(environ: Mapping[str, str]) -> bool:
     """Return whether ALERTCTL_NO_DOTENV is set. A value that is neither yes nor no counts as yes; it is an error."""
     value = environ.get("ALERTCTL_NO_DOTENV")
     try:
-        return not blank(value) and yes_or_no(value)
+        return not is_blank(value) and yes_or_no(value)
     except ValueError:
         return True
 
 
 def resolve(sources: Sources) -> dict[str, Value]:
-    """The strongest layer's value for each name. A NAME_FILE counts in the layer in which it stands."""
+    """Return the strongest layer's value for each name. A NAME_FILE counts as a value of its own layer."""
     values: dict[str, Value] = {}
     for layer in sources.layers:
         for name in dict.fromkeys(map(_target, layer.values)):
@@ -170,16 +174,16 @@ def resolve(sources: Sources) -> dict[str, Value]:
 
 
 def _refuse(layer: Layer, name: str, sources: Sources) -> None:
-    """Note a setting that this layer may not set; a weaker one still may."""
+    """Record a setting that this layer may not set; a weaker layer still may."""
     for variable in (name, f"{name}_FILE"):
         raw = layer.values.get(variable)
-        if not blank(raw) and name not in sources.refused:
+        if not is_blank(raw) and name not in sources.refused:
             sources.refused[name] = refuse_trusted_only(name, layer.origin)
             sources.refused_values[name] = raw
 
 
 def _target(name: str) -> str:
-    """The name that a NAME_FILE gives a value to, else the name itself."""
+    """Return NAME for NAME_FILE, else the name itself."""
     target = name.removesuffix("_FILE")
     return target if target in IN_FILES else name
 
@@ -187,10 +191,10 @@ def _target(name: str) -> str:
 def _value(layer: Layer, name: str, problems: list[str]) -> Value | None:
     plain = layer.values.get(name)
     file = layer.values.get(f"{name}_FILE") if name in IN_FILES else None
-    if blank(file):
+    if is_blank(file):
         return None if plain is None else Value(plain, layer.origin, layer.folder_file)
-    if not blank(plain):
-        problems.append(f"{name}: both {name} and {name}_FILE are set; keep one{whence(layer.origin)}")
+    if not is_blank(plain):
+        problems.append(f"{name}: both {name} and {name}_FILE are set; keep one{origin_note(layer.origin)}")
         return None
     try:
         path = layer.folder / expand_home(str(file))
@@ -199,12 +203,12 @@ def _value(layer: Layer, name: str, problems: list[str]) -> Value | None:
             return None
         return Value(_secret(path), f"file {file}", layer.folder_file)
     except (OSError, RuntimeError, ValueError) as error:
-        problems.append(f"{name}_FILE: {_why(error, str(file))}{whence(layer.origin)}")
+        problems.append(f"{name}_FILE: {_why(error, str(file))}{origin_note(layer.origin)}")
         return None
 
 
 def _is_inside(path: Path, folder: Path | None) -> bool:
-    """Return whether a file lies in this folder once every link is followed; None: it may lie anywhere."""
+    """Return whether a file is in this folder after following links; always true for None."""
     return folder is None or Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
@@ -215,18 +219,18 @@ def _outside(name: str, origin: str) -> str:
     )
 
 
-def blank(raw: object) -> bool:
-    """Nothing written: a blank value asks for the default, as `NAME=${NAME:-}` in a compose file does."""
+def is_blank(raw: object) -> bool:
+    """Return whether a value is blank. Blank means the default, as with `NAME=${NAME:-}` in a compose file."""
     return raw is None or (isinstance(raw, str) and not raw.strip())
 
 
-def whence(origin: str) -> str:
-    """` (from .env)`; nothing for a flag and the environment, where the variable's name says it all."""
+def origin_note(origin: str) -> str:
+    """Return ` (from .env)`; empty for a flag and the environment, where the variable's name is enough."""
     return "" if origin in {"flag", "environment", "default"} else f" (from {origin})"
 
 
 def _secret(path: Path) -> str:
-    """A file's text without one newline at its end."""
+    """Return a file's text without one newline at its end."""
     content = _text(path)
     return content.removesuffix("\n").removesuffix("\r") if content.endswith("\n") else content
 
@@ -240,8 +244,8 @@ def _text(path: Path) -> str:
 
 
 def _why(error: Exception, file: str) -> str:
-    """One line about a file that can't be read; it shows nothing of what the file holds."""
-    # People put the secret itself where its file's name belongs.
+    """Return one line about a file that can't be read, without its content."""
+    # People put the secret itself into NAME_FILE.
     name = "the file" if looks_secret(file) else "".join(c if c.isprintable() else "?" for c in file)[:200]
     if isinstance(error, UnicodeDecodeError):
         line = error.object.count(b"\n", 0, error.start) + 1
@@ -253,7 +257,7 @@ def _why(error: Exception, file: str) -> str:
 
 
 def _dotenv(cwd: Path, sources: Sources) -> dict[str, object]:
-    """`.env` of the working folder. Values are taken as written: a password may hold `${`."""
+    """Return the values of `.env` in the working folder, without interpolation: a password may contain `${`."""
     path = cwd / ".env"
     # A folder of this name is usually a virtual environment.
     if not os.path.isfile(path):
@@ -261,46 +265,56 @@ def _dotenv(cwd: Path, sources: Sources) -> dict[str, object]:
     if not _is_inside(path, cwd):
         sources.problems.append(".env: is a link out of the working folder; export its settings, or remove the link")
         return {}
-    # Not dotenv_values: it logs where we want an error, and only the parser tells the line.
-    from dotenv.parser import parse_stream
-
     try:
-        bindings = list(parse_stream(io.StringIO(_text(path))))
+        bindings = _parse_dotenv(_text(path))
     except (OSError, ValueError) as error:
         sources.problems.append(f".env: {_why(error, '.env')}")
         return {}
-    for each in bindings:
-        # Lines that mean something to another program are none of our business.
-        if each.error and re.match(rf"\s*(export\s+)?({'|'.join(_OURS)})", each.original.string):
-            written = each.original.string
-            line = each.original.line + written.count("\n", 0, len(written) - len(written.lstrip()))
+    for binding in bindings:
+        source = binding.original
+        # A line that isn't about our settings may mean something to another program.
+        if binding.error and re.match(rf"\s*(export\s+)?({'|'.join(_OURS)})", source.string):
+            line = source.line + source.string.count("\n", 0, len(source.string) - len(source.string.lstrip()))
             sources.problems.append(f".env: line {line} is not NAME=value (is a quote open?)")
-    return {each.key: each.value for each in bindings if each.key is not None and each.value is not None}
+    return {item.key: item.value for item in bindings if item.key is not None and item.value is not None}
+
+
+def _parse_dotenv(text: str) -> list[Binding]:
+    """Return the lines of a `.env` file, the faulty ones included.
+
+    Hook into python-dotenv 1.2 (https://github.com/theskumar/python-dotenv/blob/v1.2.1/src/dotenv/parser.py): the
+    documented `dotenv_values` logs the number of a faulty line and not its text, but only a faulty line about our
+    settings is an error. `pyproject.toml` bounds the version, `tests/test_library_contracts.py` checks the parser.
+    """
+    from dotenv.parser import parse_stream
+
+    return list(parse_stream(io.StringIO(text)))
 
 
 def _toml_file(sources: Sources, environ: Mapping[str, str], cwd: Path) -> _TomlFile:
     for layer in sources.layers:
         value = layer.values.get("ALERTCTL_CONFIG")
-        if not blank(value):
+        if not is_blank(value):
             try:
                 return _TomlFile(cwd / expand_home(str(value)), str(value), True, layer.confined_to)
             except ValueError as error:
                 sources.problems.append(f"ALERTCTL_CONFIG: {error}")
                 return _TomlFile(cwd, str(value))
-    users, here = config_folder(environ) / "alertctl.toml", cwd / "alertctl.toml"
-    if os.path.isfile(here):
-        return _TomlFile(here, "alertctl.toml", confined_to=None if _is_same(here, users) else cwd)
-    return _TomlFile(users, str(users))
+    user_file, folder_file = config_folder(environ) / "alertctl.toml", cwd / "alertctl.toml"
+    if os.path.isfile(folder_file):
+        is_user_file = _is_same(folder_file, user_file)
+        return _TomlFile(folder_file, "alertctl.toml", confined_to=None if is_user_file else cwd)
+    return _TomlFile(user_file, str(user_file))
 
 
-def _is_same(one_path: Path, other_path: Path) -> bool:
-    """Return whether both are the same file: who works in the user's configuration folder means that configuration."""
-    return os.path.realpath(one_path) == os.path.realpath(other_path)
+def _is_same(path: Path, other: Path) -> bool:
+    """Return whether both are the same file: the working folder may be the user's configuration folder."""
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _toml(file: _TomlFile, sources: Sources) -> dict[str, object]:
     try:
-        # Not Path.is_file: it raises where the home folder is another user's, as under systemd.
+        # Path.is_file raises where the home folder is another user's, as under systemd.
         if not file.required and not os.path.isfile(file.path):
             return {}
         if not _is_inside(file.path, file.confined_to):
@@ -318,7 +332,7 @@ def _toml(file: _TomlFile, sources: Sources) -> dict[str, object]:
 
 
 def _flat(table: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """SECTION_FIELD and value of what stands in a known section."""
+    """Yield SECTION_FIELD and value for every key of a known section."""
     for section in SECTIONS:
         fields = table.get(section)
         if isinstance(fields, dict):

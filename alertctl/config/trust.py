@@ -1,14 +1,14 @@
 """Which settings a file that lies in the working folder may set: `.env`, `alertctl.toml`, and what they name.
 
-Such a file comes with its folder (a checkout, an archive, a shared directory), so its author may be a stranger.
+Such a file belongs to its folder (a checkout, an archive, a shared directory), so its author may be a stranger.
 
-- An address (`DIRECTS`) is refused beside a secret from a stronger place: a flag, the environment, or a configuration
+- An address (`DIRECTS`) is refused beside a secret from a stronger source: a flag, the environment, or a configuration
   that was named (`--config`, `ALERTCTL_CONFIG`) or is the user's. A file that sets the secret as well is fine.
-- A setting that opens a port or decides whom we trust (`is_trusted_only`) counts from a stronger place only.
+- A setting that opens a port or decides whom we trust (`is_trusted_only`) counts from a stronger source only.
 - A secret's file (`NAME_FILE`) and the file of ALERTCTL_CONFIG must lie inside the folder.
 - Everything else counts from anywhere. Proxies are no settings of ours: only the environment has them.
 
-Light: it loads nothing but the standard library.
+This module is fast to import: it uses the standard library only.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ DIRECTS: Mapping[str, tuple[str, ...]] = {
 }
 """Each address, and the secrets that go there or that it protects on their way."""
 _ENCRYPTED = ("starttls", "tls")
-"""Values of SMTP_SECURITY that keep a password secret, whoever asks for them."""
+"""Values of SMTP_SECURITY that keep a password secret, no matter which source sets them."""
 _TRUSTED_ONLY = ("ALERTCTL_HOST", "ALERTCTL_NO_DOTENV")
 _LIBPQ_SECRETS = ("PGPASSWORD", "PGPASSFILE", "PGSERVICE")
 """Variables by which the Postgres driver gets a password for a DATABASE_URL without one."""
 
 
 class SettingValue(Protocol):
-    """What a setting was set to, and where (see `layers.Value`)."""
+    """A setting's value and its origin (see `sources.Value`)."""
 
     @property
     def raw(self) -> object: ...
@@ -66,7 +66,7 @@ def refuse_trusted_only(name: str, file: str) -> Refusal:
 
 
 def refuse_addresses(values: Mapping[str, SettingValue], environ: Mapping[str, str]) -> dict[str, Refusal]:
-    """Return the addresses that would send a stronger place's secret where the working folder wants it, by NAME."""
+    """Return, by NAME, the addresses in the working folder that would receive a stronger source's secret."""
     return dict(_refused_addresses(values, environ))
 
 
@@ -80,7 +80,7 @@ def _refused_addresses(values: Mapping[str, SettingValue], environ: Mapping[str,
         for secret in secrets:
             value = values.get(secret)
             if value is not None and _text(value) and not value.folder_file:
-                yield name, _refuse_address(name, address.folder_file, secret, _place(value.origin))
+                yield name, _refuse_address(name, address.folder_file, secret, _origin_name(value.origin))
                 break
     database = values.get("DATABASE_URL")
     if database is not None and database.folder_file:
@@ -96,15 +96,15 @@ def _refused_database(database: SettingValue, environ: Mapping[str, str]) -> Ite
             return
 
 
-def _refuse_address(name: str, file: str, secret: str, place: str) -> Refusal:
+def _refuse_address(name: str, file: str, secret: str, origin: str) -> Refusal:
     return Refusal(
         file,
-        f"is not used from {file} in the working folder together with {secret} from {place}; "
+        f"is not used from {file} in the working folder together with {secret} from {origin}; "
         f"export {name}, set both in {file}, or name a file with --config",
     )
 
 
-def _place(origin: str) -> str:
+def _origin_name(origin: str) -> str:
     return {"environment": "the environment", "flag": "a flag"}.get(origin, origin)
 
 

@@ -1,7 +1,7 @@
-"""What one setting's value may look like.
+"""Validators of single settings.
 
-Pure functions: a wrong value is a ValueError that says what would be right. A message never repeats
-what may be a secret: what looks like one is left out, and the checks of secrets echo nothing.
+Pure functions: a wrong value raises a ValueError that describes a right one. A message never contains a secret: text
+that looks like one is left out, and the validators of secrets don't repeat the value.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ TOKEN = re.compile(r"(?:xox[a-z]-|xapp-|\bSG\.|actl_)[\w.-]{10,}")
 """A Slack token, a SendGrid key, or one of ours."""
 _LONGEST_QUOTE = 60
 _DOT_ATOM = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
-"""What may stand before the @ without quotes (RFC 5322, 3.2.3)."""
+"""The part before the @ that needs no quotes (RFC 5322, 3.2.3)."""
 _YES = ("true", "1", "yes", "on")
 _NO = ("false", "0", "no", "off")
 
 
 def quoted(value: object) -> str:
-    """A value as an error may show it: one line, at most 60 characters, nothing that looks like a secret."""
+    """Return a value for an error message: one line, at most 60 characters, nothing that looks like a secret."""
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return value
     shown = json.dumps(value, ensure_ascii=False, default=str)
@@ -37,22 +37,22 @@ def quoted(value: object) -> str:
     return shown if len(shown) <= _LONGEST_QUOTE else shown[: _LONGEST_QUOTE - 2] + '…"'
 
 
-def looks_secret(written: str) -> bool:
-    """True when a token, a key or an address with a password seems to be in it: it got into the wrong variable."""
-    return bool(_LOOKS_SECRET.search(written))
+def looks_secret(value: str) -> bool:
+    """Return whether a value seems to contain a token, a key or a URL with a password: the wrong variable was set."""
+    return bool(_LOOKS_SECRET.search(value))
 
 
 def text(value: object) -> str:
-    """One line of text, trimmed."""
+    """Return one line of text, trimmed."""
     if not isinstance(value, str):
         raise ValueError(f"{quoted(value)} is not text")
-    if _controls(value.strip()):
+    if _has_controls(value.strip()):
         raise ValueError(f"{quoted(value)} has a control character or a line break in it")
     return value.strip()
 
 
-def _controls(line: str) -> bool:
-    """True when a line holds control characters, line separators or lone surrogates (broken UTF-8)."""
+def _has_controls(line: str) -> bool:
+    """Return whether a line has control characters, line separators or lone surrogates (broken UTF-8)."""
     return any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in line)
 
 
@@ -66,7 +66,7 @@ def yes_or_no(value: object) -> bool:
 
 
 def one_of(*words: str) -> Callable[[object], str]:
-    """A check that takes one of these words, in any case."""
+    """Return a validator for one of these words, in any case."""
 
     def check(value: object) -> str:
         word = value.strip().lower() if isinstance(value, str) else ""
@@ -78,26 +78,26 @@ def one_of(*words: str) -> Callable[[object], str]:
 
 
 def number(low: float, high: float, what: str = "a number") -> Callable[[object], float]:
-    """A check that takes a number from `low` to `high`."""
+    """Return a validator for a number from `low` to `high`."""
 
     def check(value: object) -> float:
-        found = as_float(value)
-        if found is None or not low <= found <= high:
+        result = as_float(value)
+        if result is None or not low <= result <= high:
             raise ValueError(f"{quoted(value)} is not {what} ({low:g} to {high:g})")
-        return found
+        return result
 
     return check
 
 
-def whole(low: int, high: int, what: str = "a whole number") -> Callable[[object], int]:
-    """A check that takes a whole number from `low` to `high`."""
+def integer(low: int, high: int, what: str = "a whole number") -> Callable[[object], int]:
+    """Return a validator for a whole number from `low` to `high`."""
     in_range = number(low, high, what)
 
     def check(value: object) -> int:
-        found = in_range(value)
-        if isinstance(value, float) or not found.is_integer() or (isinstance(value, str) and "." in value):
+        result = in_range(value)
+        if isinstance(value, float) or not result.is_integer() or (isinstance(value, str) and "." in value):
             raise ValueError(f"{quoted(value)} is not {what} ({low} to {high})")
-        return int(found)
+        return int(result)
 
     return check
 
@@ -108,17 +108,17 @@ def as_float(value: object) -> float | None:
         return float(value) if _NUMBER.fullmatch(value.strip()) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    # Compared as it is, not converted: TOML's integers have no bound, a float has.
+    # Compared without conversion: TOML's integers are unbounded, floats are not.
     return float(value) if -1e15 < value < 1e15 else None
 
 
 def plain_number(value: float) -> str:
-    """A number without a useless `.0`."""
+    """Return a number as text without a useless `.0`."""
     return str(int(value)) if float(value).is_integer() else str(value)
 
 
 def words(value: object, what: str) -> list[str]:
-    """The parts of a comma-separated text or of a list of texts, trimmed, without empty ones."""
+    """Return the non-empty parts, trimmed, of a comma-separated text or a list of texts."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
         raise ValueError(f"{quoted(value)} is not {what}")
@@ -126,55 +126,55 @@ def words(value: object, what: str) -> list[str]:
 
 
 def address(value: object) -> str:
-    """Exactly one email address. Internal domains (`.local`, `localhost`) are fine."""
-    found = value.strip() if isinstance(value, str) else ""
+    """Return exactly one email address. Internal domains (`.local`, `localhost`) are fine."""
+    email = value.strip() if isinstance(value, str) else ""
     try:
-        check_email(found)
+        check_email(email)
     except ValueError as error:
         raise ValueError(f"{quoted(value)} {error}") from None
-    return found
+    return email
 
 
 def sender(value: object) -> str:
-    """An email address that every server takes as a sender's."""
-    found = address(value)
-    if not _DOT_ATOM.fullmatch(found.partition("@")[0]):
+    """Return an email address that every server accepts as a sender's."""
+    email = address(value)
+    if not _DOT_ATOM.fullmatch(email.partition("@")[0]):
         raise ValueError(
             f"{quoted(value)} can't be a sender: only ASCII letters, digits and single dots go before the @"
         )
-    return found
+    return email
 
 
 def addresses(value: object) -> tuple[str, ...]:
-    """Several email addresses, each once, in their order. The bad ones are named."""
-    found: dict[str, str] = {}
+    """Return email addresses in their order, without duplicates. The error names every bad one."""
+    unique: dict[str, str] = {}
     bad: list[str] = []
     for part in words(value, "a list of email addresses (a@x.example, b@x.example)"):
         try:
-            found.setdefault(address_key("email", part), address(part))
+            unique.setdefault(address_key("email", part), address(part))
         except ValueError:
             bad.append(quoted(part))
     if bad:
         is_not = "is not one email address" if len(bad) == 1 else "are not email addresses"
         raise ValueError(f"{', '.join(bad)} {is_not} (name@domain)")
-    return tuple(found.values())
+    return tuple(unique.values())
 
 
 def slack_channel(value: object) -> str:
-    """A Slack channel: `#name`, a name, or an ID."""
-    found = value.strip() if isinstance(value, str) else ""
-    if not is_slack_channel(found) or looks_secret(found):
+    """Return a Slack channel: `#name`, a name, or an ID."""
+    channel = value.strip() if isinstance(value, str) else ""
+    if not is_slack_channel(channel) or looks_secret(channel):
         raise ValueError(f"{quoted(value)} is not a Slack channel (#name, a name, or an ID)")
-    return found
+    return channel
 
 
 def host(value: object) -> str:
-    """A host's name (as DNS knows it) or IP address, without scheme and port. Empty stays empty."""
-    found = value.strip() if isinstance(value, str) else None
-    if found is None or not (found == "" or _is_host(found.strip("[]"))):
+    """Return a host name (ASCII, as in DNS) or an IP address, without scheme and port. Empty stays empty."""
+    name = value.strip() if isinstance(value, str) else None
+    if name is None or not (name == "" or _is_host(name.strip("[]"))):
         raise ValueError(f"{quoted(value)} is not a host (a name or an IP address, without scheme and port)")
     try:
-        return ascii_domain(found.strip("[]"))
+        return ascii_domain(name.strip("[]"))
     except ValueError as error:
         raise ValueError(f"{quoted(value)} {error}") from None
 
@@ -192,30 +192,30 @@ def _ip(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def loopback(name: str) -> bool:
-    """True for a host that never leaves this machine. Nothing is looked up."""
+def is_loopback(name: str) -> bool:
+    """Return whether a host is this machine's loopback. Nothing is looked up."""
     ip = _ip(name.strip("[]"))
     return ip.is_loopback if ip else name.lower().rstrip(".").split(".")[-1] == "localhost"
 
 
 def url(value: object) -> str:
-    """An http(s) address without user, query, fragment and slashes at its end. Empty stays empty."""
-    found = value.strip() if isinstance(value, str) else None
-    if found is None or not (found == "" or _is_web(found)):
+    """Return an http(s) URL without user, query, fragment and slashes at its end. Empty stays empty."""
+    link = value.strip() if isinstance(value, str) else None
+    if link is None or not (link == "" or _is_http_url(link)):
         raise ValueError(f"{quoted(value)} is not an http:// or https:// address (without password and query)")
-    return found.rstrip("/")
+    return link.rstrip("/")
 
 
 ROUTES = "/api/v1/notifications"
-"""Where a server's routes lie, below its address (`api.services.BASE`, which takes a third of a second to import)."""
+"""The path of a server's routes: the same as `api.deps.BASE`, whose import takes a third of a second."""
 
 
 def server_root(address: str) -> str:
-    """A server's address without slashes at its end and the routes' common part, which people paste along with it."""
+    """Return a server's address without trailing slashes and without ROUTES, which people paste with it."""
     return address.strip().rstrip("/").removesuffix(ROUTES)
 
 
-def _is_web(link: str) -> bool:
+def _is_http_url(link: str) -> bool:
     if not link.isprintable() or re.search(r"[\s\\<>\"]", link):
         return False
     parts = split_url(link)
@@ -225,7 +225,7 @@ def _is_web(link: str) -> bool:
 
 
 def split_url(link: str) -> SplitResult | None:
-    """A URL in its parts, None when its port or its brackets are wrong."""
+    """Return the parts of a URL, None when its port or its brackets are wrong."""
     try:
         parts = urlsplit(link)
         return parts if parts.port is None or parts.port else None
@@ -234,26 +234,26 @@ def split_url(link: str) -> SplitResult | None:
 
 
 def credential(value: object) -> str:
-    """A token or key that travels in a header: trimmed, printable ASCII, no spaces. Errors don't echo it."""
-    found = value.strip() if isinstance(value, str) else None
-    if found is None:
+    """Return a token or key for a header: trimmed, printable ASCII, no spaces. Errors don't repeat it."""
+    secret = value.strip() if isinstance(value, str) else None
+    if secret is None:
         raise ValueError("is not text (put it in quotes)")
-    if not all("!" <= c <= "~" for c in found):
+    if not all("!" <= c <= "~" for c in secret):
         raise ValueError("has a space, a line break or another odd character inside (one line of printable ASCII)")
-    return found
+    return secret
 
 
 def password(value: object) -> str:
-    """A password, as it is. Errors don't echo it."""
+    """Return a password unchanged. Errors don't repeat it."""
     if not isinstance(value, str):
         raise ValueError("is not text (put it in quotes)")
-    if _controls(value):
+    if _has_controls(value):
         raise ValueError("has a control character or a line break in it")
     return value
 
 
 def hmac_secret(value: object) -> str:
-    """A signing secret, as it is: any text. Errors don't echo it."""
+    """Return a signing secret unchanged: any text. Errors don't repeat it."""
     if not isinstance(value, str):
         raise ValueError("is not text (put it in quotes)")
     if any("\ud800" <= c <= "\udfff" for c in value):
@@ -262,7 +262,7 @@ def hmac_secret(value: object) -> str:
 
 
 def public_key(value: object) -> str:
-    """A public key or certificate as PEM text; `\\n` may stand for a line break. Empty stays empty."""
+    """Return a public key or certificate as PEM text; `\\n` stands for a line break. Empty stays empty."""
     pem = value.strip().replace("\\n", "\n") if isinstance(value, str) else "?"
     if "PRIVATE KEY" in pem:
         raise ValueError("is a private key; alertctl needs the public one")
@@ -272,14 +272,14 @@ def public_key(value: object) -> str:
 
 
 def among(known: Iterable[str], what: str) -> Callable[[object], tuple[str, ...]]:
-    """A check that takes a comma-separated text or a list, each part one of `known`."""
+    """Return a validator for a comma-separated text or a list, each part one of `known`."""
     choices = tuple(known)
 
     def check(value: object) -> tuple[str, ...]:
-        found = words(value, f"a list of {what}")
-        for word in found:
+        parts = words(value, f"a list of {what}")
+        for word in parts:
             if word not in choices:
                 raise ValueError(f"{quoted(word)} is not one of {', '.join(choices)}")
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(parts))
 
     return check

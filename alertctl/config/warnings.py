@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from alertctl.config.sources import IN_FILES, Value, blank, gather, resolve
+from alertctl.config.sources import IN_FILES, Value, gather, is_blank, resolve
 from alertctl.config.validators import yes_or_no
 
 _SHORT = 5
-"""Letters of a name after its section, up to which a swapped letter makes another word (PORT, HOST)."""
+"""Length of a field name up to which a swapped letter makes another word (PORT, HOST)."""
 _READ_BY_REMOTE = ("CONFIG", "CA_BUNDLE", "NO_DOTENV", "SERVER", "STRICT", "TIMEOUT", "TOKEN", "TOKEN_FILE")
-"""Settings of [alertctl] that are common beside ALERTCTL_SERVER: they are known without loading the settings."""
+"""Settings of [alertctl] that are common beside ALERTCTL_SERVER: known without importing the settings."""
 _CHANNEL_SECRETS = (
     ("SLACK_BOT_TOKEN", "SLACK_ENABLED"),
     ("SENDGRID_API_KEY", "EMAIL_ENABLED"),
@@ -23,9 +23,9 @@ _CHANNEL_SECRETS = (
 def warnings(
     environ: Mapping[str, str] | None = None, cwd: Path | None = None, flags: Mapping[str, object] | None = None
 ) -> list[tuple[str, str]]:
-    """Return (NAME, message) of what is set and not read. Unreadable files and wrong values are no matter here.
+    """Return (NAME, message) for variables that are set and not read. Unreadable files and wrong values are ignored.
 
-    A server has settings of its own: beside ALERTCTL_SERVER only the names of [alertctl] are looked at.
+    A server has its own settings: beside ALERTCTL_SERVER only the names of [alertctl] are checked.
     """
     sources = gather(os.environ if environ is None else environ, cwd or Path(), flags or {})
     values = resolve(sources)
@@ -46,18 +46,18 @@ def _close_names(variables: Iterable[str], values: Mapping[str, Value]) -> Itera
     settings = [name for name, _, _ in reference()]
     settings += [f"{name}_FILE" for name in IN_FILES]
     for name in unknown:
-        meant = None if name in settings else next((each for each in settings if _is_close(name, each)), None)
-        # With the right name set, too, the other one is on purpose: somebody else's.
+        meant = None if name in settings else next((known for known in settings if _is_close(name, known)), None)
+        # If the right name is set too, the other one belongs to another program.
         if meant and not _is_set(values, meant.removesuffix("_FILE")):
             yield name, f"is not a setting; did you mean {meant}?"
 
 
 def _is_set(values: Mapping[str, Value], name: str) -> bool:
-    return name in values and not blank(values[name].raw)
+    return name in values and not is_blank(values[name].raw)
 
 
 def _is_close(name: str, setting: str) -> bool:
-    """Return whether two names of one section differ by a slip: a letter missing or too many, or two wrong ones."""
+    """Return whether two names of one section differ by a typo: up to two edits, one for a short name."""
     section, _, field = setting.partition("_")
     named_section, _, named_field = name.partition("_")
     if named_section != section:
@@ -93,5 +93,5 @@ def _is_on(values: Mapping[str, Value], switch: str) -> bool:
     try:
         return _is_set(values, switch) and yes_or_no(values[switch].raw)
     except ValueError:
-        # Wrong, which is an error elsewhere.
+        # A wrong value is reported as an error elsewhere.
         return True

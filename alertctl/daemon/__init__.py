@@ -1,4 +1,4 @@
-"""`alertctl serve`: the composition root. One process: the API on uvicorn, the dispatcher's threads, the scheduler."""
+"""`alertctl serve`, the composition root: API on uvicorn, dispatcher threads and scheduler in one process."""
 
 from alertctl.daemon.serve import serve
 

@@ -1,4 +1,4 @@
-"""HTTP as uvicorn speaks it, with a bound on what one caller may take, and problems instead of plain text."""
+"""uvicorn's HTTP protocol with limits for each connection, and problem JSON instead of plain text errors."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from alertctl.api.errors import problem
 
-LONGEST_HEAD = 64 * 1024
-"""Bytes of a request line and its headers. uvicorn sets no bound: 60 MB of headers took 1.4 GB (measured)."""
+MAX_HEAD_BYTES = 64 * 1024
+"""Limit of a request line and its headers. uvicorn has none: 60 MB of headers took 1.4 GB (measured)."""
 ARRIVAL_SECONDS = 60.0
-"""Within which a whole request must have arrived: connections that never speak up must not use up all there are."""
+"""Time limit for the arrival of a complete request: silent connections must not use up all connections."""
 
 LAST_SECONDS = 2.0
-"""What a body's rest gets when the daemon stops."""
+"""Time for the rest of a body when the daemon stops."""
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -28,18 +28,18 @@ class HttpProtocol(HttpToolsProtocol):
 
     arrival_seconds = ARRIVAL_SECONDS
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._head: int | None = 0
-        """Bytes of it so far; None while a body is read."""
+        """Bytes of the head so far; None while a body is read."""
         self._arrival: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._expect()
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._expect_no_more()
+        self._cancel_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -47,10 +47,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._head += len(data)
         super().data_received(data)
         if self._head != 0:
-            # Part of a head, or of a body: most requests come in one piece and need no timer.
-            self._expect()
-        if self._head is not None and self._head > LONGEST_HEAD and not self.transport.is_closing():
-            self._refuse(431, f"The request's headers are longer than {LONGEST_HEAD // 1024} KB: send less of them.")
+            # The request is incomplete. Most requests arrive in one piece and need no timer.
+            self._start_timer()
+        if self._head is not None and self._head > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(431, f"The request's headers are longer than {MAX_HEAD_BYTES // 1024} KB: send less of them.")
 
     def on_headers_complete(self) -> None:
         self._head = None
@@ -59,13 +59,13 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._head = 0
-        self._expect_no_more()
+        self._cancel_timer()
 
     def shutdown(self) -> None:
-        """The daemon stops: an answer may still be waited for, the rest of a body only for a moment."""
+        """Stop: wait for answers in progress, but only a moment for the rest of a body."""
         super().shutdown()
         if self._head is None:
-            self._expect_no_more()
+            self._cancel_timer()
             self._arrival = self.loop.call_later(LAST_SECONDS, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
@@ -77,11 +77,11 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + bytes(answer.body))
         self.transport.close()
 
-    def _expect(self) -> None:
+    def _start_timer(self) -> None:
         if self._arrival is None:
             self._arrival = self.loop.call_later(self.arrival_seconds, self.transport.close)
 
-    def _expect_no_more(self) -> None:
+    def _cancel_timer(self) -> None:
         if self._arrival is not None:
             self._arrival.cancel()
             self._arrival = None

@@ -1,4 +1,4 @@
-"""The daemon's own log: one line an event on stderr, as text or JSON, with every secret masked."""
+"""The daemon's log on stderr: one line for each record, as text or JSON, with every secret masked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alertctl.text import Redactor
 
 
 class _Redacting(logging.Formatter):
-    """Masks known secrets in whatever any logger says, tracebacks included."""
+    """Mask known secrets in the records of every logger, tracebacks included."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ def _when(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def set_up(level: str, style: str, secrets: Sequence[str]) -> None:
+def configure_logging(level: str, style: str, secrets: Sequence[str]) -> None:
     """Send every logger's records to stderr. `level` as in ALERTCTL_LOG_LEVEL, `style` is text or json."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json(secrets) if style == "json" else _Redacting(secrets))
@@ -53,7 +53,7 @@ def set_up(level: str, style: str, secrets: Sequence[str]) -> None:
     logging.getLogger("alertctl").handlers.clear()
     root.setLevel(level.upper())
     logging.captureWarnings(True)
-    # What these say about their own beat and plugins says nothing to an operator; ask for debug to hear it. The pool's
-    # errors are tracebacks of connections that a restarted database has cut: we say that in a line of our own.
-    for chatty, least in (("apscheduler", logging.WARNING), ("alembic", logging.WARNING), ("sqlalchemy.pool", 60)):
-        logging.getLogger(chatty).setLevel(logging.DEBUG if root.level <= logging.DEBUG else least)
+    # These loggers' records about their own work are for debugging only. The pool's errors are tracebacks of
+    # connections that a restarted database has cut: the daemon logs that in one line.
+    for name, minimum in (("apscheduler", logging.WARNING), ("alembic", logging.WARNING), ("sqlalchemy.pool", 60)):
+        logging.getLogger(name).setLevel(logging.DEBUG if root.level <= logging.DEBUG else minimum)

@@ -1,4 +1,4 @@
-"""What Prometheus sees: counters that the daemon keeps, and the queue as the database has it."""
+"""Prometheus metrics: the counters of this daemon, and the queue in the database."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from alertctl.models import Status
 from alertctl.outbox import AttemptResult, ClaimScope
 from alertctl.schemas import EventReceipt, Paused
 
-SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 14400)
+DELIVERY_SECONDS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 14400)
 
 
 class Metrics:
-    """Counters of this process. Attempts and final outcomes are counted apart."""
+    """Counters of this process. Attempts and final outcomes are counted separately."""
 
     def __init__(self, store: Store, clock: Callable[[], datetime], check_database: Callable[[], None]) -> None:
-        # A second series beside each counter with its birthday helps nobody.
+        # A second series with each counter's creation time has no use here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._clock = clock
         self._registry = registry = CollectorRegistry()
@@ -43,15 +43,15 @@ class Metrics:
             "alertctl_delivery_seconds",
             "Seconds from the event (or its resend) to its delivery",
             ["channel"],
-            buckets=SECONDS,
+            buckets=DELIVERY_SECONDS_BUCKETS,
             registry=registry,
         )
         self._expired = Counter("alertctl_expired", "Deliveries that expired while they waited", registry=registry)
         self._begin_at_zero()
-        registry.register(_Queue(store, clock, check_database))
+        registry.register(_QueueCollector(store, clock, check_database))
 
     def _begin_at_zero(self) -> None:
-        """A series that begins with its first failure has no increase over nothing: no alert would come of it."""
+        """Create the series at 0: one that starts with its first failure shows no increase, and no alert fires."""
         for channel in CHANNEL_NAMES:
             for status in (Status.SUCCESS, Status.FAILED):
                 self._deliveries.labels(channel, status.value)
@@ -59,7 +59,7 @@ class Metrics:
         self._suppressed.labels("duplicate")
 
     def accepted(self, receipt: EventReceipt) -> None:
-        """Count a publication that was new."""
+        """Count a new publication."""
         if receipt.created:
             self._accepted.labels(receipt.event_type).inc()
             for item in receipt.deliveries:
@@ -67,15 +67,15 @@ class Metrics:
                     self._suppressed.labels(_cause(item.error or "")).inc()
 
     def ended(self, scope: ClaimScope, ended: Sequence[AttemptResult], final: Sequence[bool]) -> None:
-        """Count attempts that ended, and deliveries that are `final` with them."""
+        """Count ended attempts, and the deliveries that they made `final`."""
         now = self._clock()
-        for one, is_final in zip(ended, final, strict=True):
-            if isinstance(one.result, Receipt):
+        for attempt, is_final in zip(ended, final, strict=True):
+            if isinstance(attempt.result, Receipt):
                 self._attempts.labels(scope.provider, "success", "").inc()
                 self._deliveries.labels(scope.channel, "success").inc()
-                self._seconds.labels(scope.channel).observe(max(0.0, (now - one.claimed.since).total_seconds()))
+                self._seconds.labels(scope.channel).observe(max(0.0, (now - attempt.claimed.since).total_seconds()))
                 continue
-            self._attempts.labels(scope.provider, "failed", one.result.reason.value).inc()
+            self._attempts.labels(scope.provider, "failed", attempt.result.reason.value).inc()
             if is_final:
                 self._deliveries.labels(scope.channel, "failed").inc()
 
@@ -88,12 +88,12 @@ class Metrics:
 
 
 def _cause(error: str) -> str:
-    # Without the other event's id: each duplicate would be a series of its own, for ever.
+    # Leave out the other event's id: it would make a new series for each duplicate.
     return DUPLICATE.split()[0] if error.startswith(DUPLICATE) else error
 
 
-class _Queue:
-    """Reads the queue when Prometheus asks; says so when the database doesn't answer."""
+class _QueueCollector:
+    """Read the queue when Prometheus scrapes; `alertctl_database_up` is 0 when the database doesn't answer."""
 
     def __init__(self, store: Store, clock: Callable[[], datetime], check_database: Callable[[], None]) -> None:
         self._store, self._clock, self._check_database = store, clock, check_database
@@ -105,7 +105,7 @@ class _Queue:
         depth = GaugeMetricFamily("alertctl_queue_depth", "Deliveries that aren't final", labels=["channel"])
         oldest = GaugeMetricFamily("alertctl_oldest_due_seconds", "How long the oldest due delivery has been due")
         paused = GaugeMetricFamily("alertctl_paused", "1 while a provider is not called", labels=["provider"])
-        breakers = _Breakers()
+        breakers = _BreakerGauges()
         up = GaugeMetricFamily("alertctl_database_up", "1 while the database takes writes")
         try:
             self._check_database()
@@ -127,7 +127,7 @@ class _Queue:
         yield from (up, depth, oldest, paused, *breakers.families)
 
 
-class _Breakers:
+class _BreakerGauges:
     """The open circuit breakers of all running daemons on this database."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What the scheduler does: wake the dispatcher, expire what waits in vain, prune once a day on one daemon, beat."""
+"""Scheduled jobs: wake the dispatcher, expire deliveries, prune once a day on one daemon, beat."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ DISPATCH_SECONDS = 2
 BEAT_SECONDS = 5
 EXPIRE_SECONDS = 30
 PRUNE_CHECK_MINUTES = 30
-"""How often a daemon asks whether today's prune is still to be done; the first to ask does it."""
-KEPT = timedelta(days=7)
-"""How long it is known that a period's job was done."""
+"""How often a daemon checks whether today's prune is done; the first daemon to check does it."""
+KEEP_RUNS = timedelta(days=7)
+"""How long the row of a period's job is kept."""
 STALE_SECONDS = 60.0
-"""A scheduler that hasn't beaten for so long is not well."""
+"""Time without a heartbeat after which the scheduler counts as stuck."""
 
 
 class SchedulerHeartbeat:
-    """When the scheduler last beat (monotonic seconds)."""
+    """The time of the scheduler's last heartbeat (monotonic seconds)."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
@@ -42,7 +42,7 @@ class SchedulerHeartbeat:
         self._last = time.monotonic()
 
     @property
-    def beating(self) -> bool:
+    def is_beating(self) -> bool:
         return time.monotonic() - self._last < STALE_SECONDS
 
 
@@ -54,7 +54,7 @@ def schedule(
     clock: Callable[[], datetime],
     expired: Callable[[int], None],
 ) -> BackgroundScheduler:
-    """A scheduler, not yet started. No run is skipped for being late, late ones are run once."""
+    """Return a scheduler, not yet started. A late run isn't skipped, several late runs of a job are run once."""
     days = outbox.ages(settings)
     unfinished = False
 
@@ -62,8 +62,8 @@ def schedule(
         nonlocal unfinished
         try:
             now = clock()
-            mine = connect.write(lambda connection: first_of_period(connection, "prune", f"{now:%Y-%m-%d}", now))
-            if mine or unfinished:
+            is_first = connect.write(lambda connection: first_of_period(connection, "prune", f"{now:%Y-%m-%d}", now))
+            if is_first or unfinished:
                 unfinished = True
                 log.info("pruned %d old deliveries", outbox.prune(connect, days, now))
                 unfinished = False
@@ -92,10 +92,10 @@ def schedule(
 
 
 def first_of_period(connection: Connection, job: str, period: str, now: datetime) -> bool:
-    """Whether this daemon is the one that does the job in this period: a unique row decides."""
+    """Return whether this daemon does the job in this period: the first to insert the unique row does."""
     row = {"job": job, "period": period, "started_at": now}
     first = insert_new(connection, run, [row]) == 1
     if first:
-        # Not at once: another daemon's clock may still be in the period before.
-        connection.execute(delete(run).where(run.c.job == job, run.c.started_at < now - KEPT))
+        # Keep recent rows: another daemon's clock may still be in the period before.
+        connection.execute(delete(run).where(run.c.job == job, run.c.started_at < now - KEEP_RUNS))
     return first

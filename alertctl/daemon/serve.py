@@ -1,4 +1,4 @@
-"""Puts the daemon together, runs it until it is told to stop, and takes it apart again."""
+"""Build the daemon, run it until a signal stops it, and close everything again."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from fastapi import FastAPI
 from alertctl import outbox, users
 from alertctl.api import Services, create_app
 from alertctl.channels import build
-from alertctl.config import Settings, loopback
+from alertctl.config import Settings, is_loopback
 from alertctl.connectivity_test import send_test_message
 from alertctl.daemon.http_protocol import HttpProtocol
-from alertctl.daemon.logging import set_up
+from alertctl.daemon.logging import configure_logging
 from alertctl.daemon.metrics import Metrics
 from alertctl.daemon.scheduler import SchedulerHeartbeat, schedule
-from alertctl.daemon.signals import notify, on_stop
+from alertctl.daemon.signals import notify_systemd, on_stop
 from alertctl.daemon.spool_job import SPOOL_SECONDS, SpoolJob, addresses_of
 from alertctl.db import HEAD, Store, WakeUps, Writer, current_version, upgrade
 from alertctl.dispatcher import Dispatcher, DispatchOptions
@@ -34,17 +34,15 @@ from alertctl.publish import audience_of
 from alertctl.spool import Spool
 
 log = logging.getLogger("alertctl.daemon")
-START_PATIENCE = 30.0
+DATABASE_TIMEOUT = 30.0
 """Seconds that a starting daemon waits for its database: in a compose file both start together."""
-TEST_PATIENCE = 5.0
-"""Seconds beyond an attempt's deadline that POST /test waits for the verdict."""
-GARBAGE = 20_000
-"""Objects that gather before those that refer to each other are looked for: some 20 a message, slack_sdk's."""
+TEST_MARGIN = 5.0
+"""Seconds beyond an attempt's deadline that POST /test waits for the result."""
+GARBAGE_THRESHOLD = 20_000
+"""New objects before the garbage collector runs: slack_sdk makes some 20 cyclic ones for each message."""
 FINISH_SECONDS = 10
 """Seconds that open HTTP requests get to finish when the daemon stops."""
-
-
-OPEN_DOOR = (
+NO_AUTHENTICATION = (
     "ALERTCTL_HOST: {host} is reachable from outside and nobody could authenticate: make a token "
     "(alertctl token create --user you@example.com --role admin) or set JWT_SECRET, JWT_PUBLIC_KEY or JWT_JWKS"
 )
@@ -55,28 +53,28 @@ def now() -> datetime:
 
 
 def serve(settings: Settings, host: str | None = None, port: int | None = None, scheduler: bool = True) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code. Raises ConfigError or Unreachable at the start."""
+    """Serve until SIGTERM or SIGINT; return the exit code. Raises ConfigError or Unreachable at the start."""
     if settings.refusals:
         raise ConfigError([f"{name}: {refusal.message}" for name, refusal in settings.refusals.items()])
-    set_up(settings.alertctl.log_level, settings.alertctl.log_format, settings.secrets())
+    configure_logging(settings.alertctl.log_level, settings.alertctl.log_format, settings.secrets())
     host = host or settings.alertctl.host
     port = settings.alertctl.port if port is None else port
     store = Store(settings.database.url, pool_size=16)
-    _open(store)
-    _refuse_open_door(settings, store, host)
-    ending = threading.Event()
-    with _running(settings, store, scheduler, addresses_of(settings, host, port), ending) as app:
-        server = _Server(app, host, port, ending)
+    _prepare_database(store)
+    _require_authentication(settings, store, host)
+    stopping = threading.Event()
+    with _running(settings, store, scheduler, addresses_of(settings, host, port), stopping) as app:
+        server = _Server(app, host, port, stopping)
         try:
             server.run()
         except SystemExit:
-            # uvicorn has said why: the port is taken, or the host unknown.
+            # uvicorn has logged why: the port is taken, or the host unknown.
             return 1
     return 0
 
 
-def _open(store: Store) -> None:
-    deadline = time.monotonic() + START_PATIENCE
+def _prepare_database(store: Store) -> None:
+    deadline = time.monotonic() + DATABASE_TIMEOUT
     while True:
         try:
             upgrade(store)
@@ -88,28 +86,28 @@ def _open(store: Store) -> None:
             time.sleep(1)
 
 
-def _refuse_open_door(settings: Settings, store: Store, host: str) -> None:
+def _require_authentication(settings: Settings, store: Store, host: str) -> None:
     jwt = settings.jwt
-    if loopback(host) or jwt.secret.get_secret_value() or jwt.public_key or jwt.jwks:
+    if is_loopback(host) or jwt.secret.get_secret_value() or jwt.public_key or jwt.jwks:
         return
     with store.reading() as connection:
         if users.any_token(connection, now()):
             return
-    raise ConfigError([OPEN_DOOR.format(host=host)])
+    raise ConfigError([NO_AUTHENTICATION.format(host=host)])
 
 
 @contextmanager
 def _running(
-    settings: Settings, store: Store, scheduled: bool, addresses: list[str], ending: threading.Event
+    settings: Settings, store: Store, scheduled: bool, addresses: list[str], stopping: threading.Event
 ) -> Iterator[FastAPI]:
-    """Everything that lives as long as the daemon, in the order in which it may be started and must be stopped."""
+    """Build and start everything that lives as long as the daemon; stop and close it in order."""
     writer, channels, audience, heartbeat = Writer(store), build(settings), audience_of(settings), SchedulerHeartbeat()
     metrics = Metrics(store, now, writer.check)
     dispatcher = Dispatcher(writer, channels, DispatchOptions.of(settings), now, metrics.ended)
     scheduler = schedule(settings, writer, dispatcher, heartbeat, now, metrics.expired)
-    spooled = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
-    scheduler.add_job(spooled, "interval", seconds=SPOOL_SECONDS, id="spool", next_run_time=now())
-    patience = settings.alertctl.deadline + TEST_PATIENCE
+    spool_job = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
+    scheduler.add_job(spool_job, "interval", seconds=SPOOL_SECONDS, id="spool", next_run_time=now())
+    test_timeout = settings.alertctl.deadline + TEST_MARGIN
     services = Services(
         settings=settings,
         store=store,
@@ -119,15 +117,15 @@ def _running(
         wake=dispatcher.wake,
         accepted=metrics.accepted,
         test=lambda channel, to, by: send_test_message(
-            store, writer, dispatcher, audience, channel, to, by, now, patience
+            store, writer, dispatcher, audience, channel, to, by, now, test_timeout
         ),
         readiness=partial(_readiness, store, writer, dispatcher, heartbeat, scheduled),
         metrics=metrics.exposition,
-        stopping=ending.is_set,
+        stopping=stopping.is_set,
     )
     wake_ups = WakeUps(store, lambda connection: outbox.is_due(connection, now()), dispatcher.wake)
     app = create_app(services)
-    _settle_memory()
+    _tune_garbage_collector()
     if scheduled:
         wake_ups.start()
         dispatcher.start()
@@ -135,7 +133,7 @@ def _running(
     try:
         yield app
     finally:
-        notify("STOPPING=1")
+        notify_systemd("STOPPING=1")
         if scheduled:
             wake_ups.stop()
             scheduler.shutdown(wait=False)
@@ -146,17 +144,17 @@ def _running(
         store.close()
 
 
-def _settle_memory() -> None:
-    """What the start made stays and needn't be looked through; what messages leave behind goes every few hundred."""
+def _tune_garbage_collector() -> None:
+    """Exclude the objects of the start from garbage collection, and collect rarely: every few hundred messages."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GARBAGE)
+    gc.set_threshold(GARBAGE_THRESHOLD)
 
 
 def _readiness(
     store: Store, writer: Writer, dispatcher: Dispatcher, heartbeat: SchedulerHeartbeat, scheduled: bool
 ) -> dict[str, str]:
-    """Each part that must be well, with `ok` or what is wrong."""
+    """Return each part's state: `ok` or what is wrong."""
     parts = {"database": "ok", "migrations": "ok", "scheduler": "ok", "dispatcher": "ok"}
     try:
         version = current_version(store)
@@ -168,7 +166,7 @@ def _readiness(
     if not scheduled:
         parts["scheduler"] = parts["dispatcher"] = "off"
         return parts
-    if not heartbeat.beating:
+    if not heartbeat.is_beating:
         parts["scheduler"] = "hasn't beaten for a minute"
     if not dispatcher.alive:
         parts["dispatcher"] = "a channel's thread has ended"
@@ -183,8 +181,8 @@ class _Server(uvicorn.Server):
     `tests/test_library_contracts.py` checks what this class relies on.
     """
 
-    def __init__(self, app: FastAPI, host: str, port: int, ending: threading.Event) -> None:
-        self._ending = ending
+    def __init__(self, app: FastAPI, host: str, port: int, stopping: threading.Event) -> None:
+        self._stopping = stopping
         super().__init__(
             uvicorn.Config(
                 app,
@@ -207,7 +205,7 @@ class _Server(uvicorn.Server):
 
     def _stop(self) -> None:
         self.should_exit = True
-        self._ending.set()
+        self._stopping.set()
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         await super().startup()
@@ -215,7 +213,7 @@ class _Server(uvicorn.Server):
             return
         bound = self.servers[0].sockets[0].getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        # One write, newline included: a log line of another thread must not come between.
+        # One write, newline included: another thread's log line must not come in between.
         sys.stderr.write(f"alertctl serves on http://{shown}:{bound[1]}\n")
         sys.stderr.flush()
-        notify("READY=1")
+        notify_systemd("READY=1")

@@ -1,4 +1,4 @@
-"""Ending a daemon, and telling the service manager how it stands."""
+"""Handle signals, and notify the service manager of the daemon's state."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import socket
 from collections.abc import Callable
 from types import FrameType
 
-AT_ONCE = 128
-"""A process that was told twice ends with this plus the signal's number, as if the signal had killed it."""
+KILLED = 128
+"""A second signal ends the process with this plus its number, like a process that a signal has killed."""
 
 
 def on_stop(stop: Callable[[], None]) -> None:
     """Call `stop` at the first SIGTERM or SIGINT; the second ends the process at once.
 
-    A terminal that closes (SIGHUP) stops it too, but hurries nobody: one may come from the shell and one from the
-    kernel. Under nohup it is ignored and stays so.
+    SIGHUP calls `stop` too, but never ends the process: a closing terminal may send two, one from the shell and one
+    from the kernel. Under nohup it stays ignored.
     """
-    told = False
+    stopping = False
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        nonlocal told
-        if told:
-            os._exit(AT_ONCE + number)
-        told = True
+        nonlocal stopping
+        if stopping:
+            os._exit(KILLED + number)
+        stopping = True
         stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -33,8 +33,8 @@ def on_stop(stop: Callable[[], None]) -> None:
         signal.signal(signal.SIGHUP, lambda _number, _frame: stop())
 
 
-def notify(state: str) -> None:
-    """Tell systemd (`READY=1`, `STOPPING=1`) when it asked for it with NOTIFY_SOCKET."""
+def notify_systemd(state: str) -> None:
+    """Send a state (`READY=1`, `STOPPING=1`) to systemd when NOTIFY_SOCKET is set."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -44,5 +44,5 @@ def notify(state: str) -> None:
         try:
             sender.sendto(state.encode(), address)
         except OSError:
-            # A service manager that doesn't listen is no reason not to serve.
+            # Serve even if the service manager doesn't listen.
             pass

@@ -1,8 +1,8 @@
-"""What a person does when messages are not arriving, done for them. Sends nothing to anybody.
+"""Check why messages don't arrive, without sending any.
 
-    check --asks--> settings, a provider, the database --> Found(outcome, what, fix)
+    check --reads--> settings, a provider, the database --> CheckResult(outcome, what, fix)
 
-`CHECKS` lists every check in the order in which it is reported. A new check is one function and one line there.
+`CHECKS` lists every check in the order of the report. A new check is one function and one line there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every check, in the order in which it is reported."""
+"""All checks, in the order of the report."""
 
 from __future__ import annotations
 
@@ -10,51 +10,51 @@ from alertctl.doctor.runner import Check
 AREAS = ("slack", "email", "db")
 
 
-def _slack_on(settings: Settings) -> bool:
+def _is_slack_on(settings: Settings) -> bool:
     return settings.slack.enabled
 
 
-def _email_on(settings: Settings) -> bool:
+def _is_email_on(settings: Settings) -> bool:
     return settings.email.enabled
 
 
-def _by_sendgrid(settings: Settings) -> bool:
-    """The same choice as that of the channel: SendGrid when there is a key."""
+def _uses_sendgrid(settings: Settings) -> bool:
+    """Return whether the channel sends by SendGrid: it does when there is a key."""
     return settings.email.enabled and bool(settings.sendgrid.api_key.get_secret_value())
 
 
-def _by_smtp(settings: Settings) -> bool:
-    return settings.email.enabled and not _by_sendgrid(settings) and bool(settings.smtp.host)
+def _uses_smtp(settings: Settings) -> bool:
+    return settings.email.enabled and not _uses_sendgrid(settings) and bool(settings.smtp.host)
 
 
 CHECKS = (
-    Check("slack", "enabled", slack.enabled),
-    Check("slack", "settings", slack.well_set, _slack_on),
-    Check("slack", "token", slack.token, _slack_on),
-    Check("slack", "auth.test", slack.identity, _slack_on),
-    Check("slack", "chat:write", slack.may_write, _slack_on),
-    Check("slack", "chat:write.public", slack.may_write_uninvited, _slack_on),
-    Check("slack", "default channel", slack.default_channel, _slack_on),
-    Check("email", "enabled", email.enabled),
-    Check("email", "settings", email.well_set, _email_on),
-    Check("email", "sender", email.sender, _email_on),
-    Check("email", "admin emails", email.recipients, _email_on),
-    Check("email", "provider", email.provider, _email_on),
-    Check("email", "SendGrid key", sendgrid.key, _by_sendgrid),
-    Check("email", "mail.send", sendgrid.may_send, _by_sendgrid),
-    Check("email", "SMTP DNS", smtp.dns, _by_smtp),
-    Check("email", "SMTP connect", smtp.connect, _by_smtp),
-    Check("email", "SMTP TLS", smtp.tls, _by_smtp),
-    Check("email", "SMTP AUTH", smtp.auth, _by_smtp),
+    Check("slack", "enabled", slack.check_enabled),
+    Check("slack", "settings", slack.check_settings, _is_slack_on),
+    Check("slack", "token", slack.check_token, _is_slack_on),
+    Check("slack", "auth.test", slack.check_identity, _is_slack_on),
+    Check("slack", "chat:write", slack.check_write_scope, _is_slack_on),
+    Check("slack", "chat:write.public", slack.check_public_write_scope, _is_slack_on),
+    Check("slack", "default channel", slack.check_default_channel, _is_slack_on),
+    Check("email", "enabled", email.check_enabled),
+    Check("email", "settings", email.check_settings, _is_email_on),
+    Check("email", "sender", email.check_sender, _is_email_on),
+    Check("email", "admin emails", email.check_recipients, _is_email_on),
+    Check("email", "provider", email.check_provider, _is_email_on),
+    Check("email", "SendGrid key", sendgrid.check_key, _uses_sendgrid),
+    Check("email", "mail.send", sendgrid.check_scope, _uses_sendgrid),
+    Check("email", "SMTP DNS", smtp.check_dns, _uses_smtp),
+    Check("email", "SMTP connect", smtp.check_connect, _uses_smtp),
+    Check("email", "SMTP TLS", smtp.check_tls, _uses_smtp),
+    Check("email", "SMTP AUTH", smtp.check_auth, _uses_smtp),
     Check(
         "db",
         "reachable",
-        database.reachable,
+        database.check_reachable,
         late=failure("the database doesn't answer", database.REACH_IT_ON_NETWORK),
     ),
-    Check("db", "migrations", database.migrated),
-    Check("db", "oldest due", database.oldest_due),
-    Check("db", "slack success", database.last_slack_success, _slack_on),
-    Check("db", "email success", database.last_email_success, _email_on),
-    Check("db", "paused providers", database.paused_providers),
+    Check("db", "migrations", database.check_migrations),
+    Check("db", "oldest due", database.check_oldest_due),
+    Check("db", "slack success", database.check_slack_success, _is_slack_on),
+    Check("db", "email success", database.check_email_success, _is_email_on),
+    Check("db", "paused providers", database.check_paused_providers),
 )

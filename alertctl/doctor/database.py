@@ -1,6 +1,6 @@
-"""The database: reachable, writable, current, and what the delivery log says of deliveries and pauses.
+"""The database: reachable, writable, current; and the state of deliveries and providers in the delivery log.
 
-No row is changed: the write that proves that writes are possible leaves its row as it is.
+No row is changed: the write that proves that writes are possible changes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from alertctl.models import Status
 from alertctl.schemas import Paused
 
 LATE_SECONDS = 300.0
-"""How late a due delivery may be before somebody should look: a daemon takes a due one within seconds."""
+"""How late a due delivery may be without a warning: a daemon claims a due one within seconds."""
 REACH_IT_ON_NETWORK = "Check DATABASE_URL, that its server runs, and that this machine may log in there."
 _REACH_IT_ON_DISK = "Check DATABASE_URL (alertctl config show), and who may read and write that file and its folder."
 _WRITE_ON_NETWORK = (
@@ -37,10 +37,10 @@ _MADE_BY_USE = "Nothing to do if this is a new installation; else correct DATABA
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
-    """The database as it was found. `version` None: empty. `missing` is the path of an SQLite file that isn't there.
+class OpenedLog:
+    """The opened database. `version` is None when it is empty. `missing` is the path of a missing SQLite file.
 
-    `write_error`: why it takes no writes.
+    `write_error` is why it takes no writes.
     """
 
     store: Store | None
@@ -49,11 +49,11 @@ class Log:
     missing: str = ""
 
 
-def reachable(check_run: CheckRun) -> CheckResult:
+def check_reachable(check_run: CheckRun) -> CheckResult:
     on_disk = _file(check_run.settings) is not None
     fix = _REACH_IT_ON_DISK if on_disk else REACH_IT_ON_NETWORK
     try:
-        log = check_run.once(open_log)
+        log = check_run.cached(open_log)
     except Unreachable as error:
         return failure(str(error), fix)
     if log.store is None:
@@ -63,11 +63,11 @@ def reachable(check_run: CheckRun) -> CheckResult:
     return ok(log.store.shown)
 
 
-def migrated(check_run: CheckRun) -> CheckResult:
+def check_migrations(check_run: CheckRun) -> CheckResult:
     try:
-        log = check_run.once(open_log)
+        log = check_run.cached(open_log)
     except (Unreachable, ConfigError):
-        return _after_reaching()
+        return _needs_reachable()
     if log.version == HEAD:
         return ok(f"current (version {HEAD})")
     if log.store is None:
@@ -82,10 +82,10 @@ def migrated(check_run: CheckRun) -> CheckResult:
     )
 
 
-def oldest_due(check_run: CheckRun) -> CheckResult:
-    def look(connection: Connection) -> CheckResult:
-        standing = queue_status(connection, check_run.now)
-        waiting, late = sum(standing.depth.values()), standing.oldest_due_seconds
+def check_oldest_due(check_run: CheckRun) -> CheckResult:
+    def examine(connection: Connection) -> CheckResult:
+        status = queue_status(connection, check_run.now)
+        waiting, late = sum(status.depth.values()), status.oldest_due_seconds
         if late > LATE_SECONDS:
             return warning(
                 f"{_deliveries(waiting)}, the oldest is {_span(late)} late",
@@ -93,24 +93,24 @@ def oldest_due(check_run: CheckRun) -> CheckResult:
             )
         return ok(f"{_deliveries(waiting)}, none more than {_span(LATE_SECONDS)} late")
 
-    return _read(check_run, look)
+    return _read(check_run, examine)
 
 
-def last_slack_success(check_run: CheckRun) -> CheckResult:
+def check_slack_success(check_run: CheckRun) -> CheckResult:
     return _read(check_run, lambda connection: _last_success(connection, "slack", check_run.now))
 
 
-def last_email_success(check_run: CheckRun) -> CheckResult:
+def check_email_success(check_run: CheckRun) -> CheckResult:
     return _read(check_run, lambda connection: _last_success(connection, "email", check_run.now))
 
 
-def paused_providers(check_run: CheckRun) -> CheckResult:
-    """Every provider that isn't called now, and what waits because our credentials or settings were refused."""
+def check_paused_providers(check_run: CheckRun) -> CheckResult:
+    """Check for providers that aren't called now, and for deliveries that wait because we were refused."""
 
-    def look(connection: Connection) -> CheckResult:
-        standing = queue_status(connection, check_run.now)
-        breakers = [pause for pause in standing.paused if pause.breaker]
-        rate_limits = [pause for pause in standing.paused if not pause.breaker]
+    def examine(connection: Connection) -> CheckResult:
+        status = queue_status(connection, check_run.now)
+        breakers = [pause for pause in status.paused if pause.breaker]
+        rate_limits = [pause for pause in status.paused if not pause.breaker]
         if breakers:
             fixes = dict.fromkeys(fix_for_pause(pause.code, pause.provider) for pause in breakers)
             return failure("; ".join(_breaker(pause, check_run.now) for pause in breakers), " ".join(fixes))
@@ -122,14 +122,14 @@ def paused_providers(check_run: CheckRun) -> CheckResult:
             return warning("; ".join(_rate_limit(pause, check_run.now) for pause in rate_limits), _GOES_ON)
         return ok("none")
 
-    return _read(check_run, look)
+    return _read(check_run, examine)
 
 
 _GOES_ON = "Nothing to do: it goes on by itself."
 
 
 def _refused(connection: Connection) -> Sequence[Any]:
-    """What waits in the outbox because a provider refused us, by channel and code."""
+    """Return the counts of deliveries that wait because a provider refused us, by channel and code."""
     waits = (
         delivery.c.status == Status.FAILED.value,
         delivery.c.next_attempt_at.is_not(None),
@@ -153,20 +153,20 @@ def _rate_limit(pause: Paused, now: datetime) -> str:
 # --- reading ---
 
 
-def open_log(check_run: CheckRun) -> Log:
-    """Raises Unreachable or ConfigError (no driver). A file that isn't there is left so."""
+def open_log(check_run: CheckRun) -> OpenedLog:
+    """Open the database without creating a file. Raises Unreachable or ConfigError (no driver)."""
     url = check_run.settings.database.url
     path = _file(check_run.settings)
     if path is not None and not path.exists():
-        return Log(None, missing=str(path))
+        return OpenedLog(None, missing=str(path))
     store = Store(url)
     check_run.closing(store.close)
     version = current_version(store)
-    return Log(store, version, _write_error(store, version))
+    return OpenedLog(store, version, _write_error(store, version))
 
 
 def _file(settings: Settings) -> Path | None:
-    """The file of an SQLite database, else None."""
+    """Return the file of an SQLite database, else None."""
     url = make_url(settings.database.url)
     if url.get_backend_name() != "sqlite" or not url.database:
         return None
@@ -174,7 +174,7 @@ def _file(settings: Settings) -> Path | None:
 
 
 def _write_error(store: Store, version: str | None) -> str:
-    """Why the database takes no writes, empty if it does."""
+    """Return why the database takes no writes, empty if it does."""
     try:
         if version == HEAD:
             store.check_writes()
@@ -186,35 +186,35 @@ def _write_error(store: Store, version: str | None) -> str:
 
 
 def _check_creation(store: Store) -> None:
-    """Prove that tables can be made where ours aren't yet, by one that is rolled back. Raises Unreachable."""
+    """Check that tables can be created, by one that is rolled back. Raises Unreachable."""
     with store.writing() as connection:
         connection.execute(text("CREATE TABLE alertctl_write_check (id int)"))
         connection.rollback()
 
 
-def _read(check_run: CheckRun, look: Callable[[Connection], CheckResult]) -> CheckResult:
-    """What `look` finds in the delivery log, if there is one of our version."""
+def _read(check_run: CheckRun, examine: Callable[[Connection], CheckResult]) -> CheckResult:
+    """Return the result of `examine` on the delivery log if its version is current."""
     try:
-        log = check_run.once(open_log)
+        log = check_run.cached(open_log)
         if log.store is None or log.version is None:
             return ok("nothing yet: the delivery log is empty")
         if log.version != HEAD:
             return unknown("the migrations have to be current first")
         with log.store.reading() as connection:
-            return look(connection)
+            return examine(connection)
     except (Unreachable, ConfigError):
-        return _after_reaching()
+        return _needs_reachable()
 
 
-def _after_reaching() -> CheckResult:
+def _needs_reachable() -> CheckResult:
     return unknown("the database has to be reachable first")
 
 
-# --- judging ---
+# --- results ---
 
 
 def _last_success(connection: Connection, channel: str, now: datetime) -> CheckResult:
-    """By the newest deliveries' ids, which grow with time: an index serves that at any size of the log."""
+    """Check the newest delivery. Ids grow with time, so an index serves this at any size of the log."""
     newest = (
         select(delivery.c.status, delivery.c.error, delivery.c.next_attempt_at, delivery.c.updated_at)
         .where(delivery.c.channel == channel)
@@ -240,7 +240,7 @@ def _deliveries(count: int) -> str:
 
 
 def _span(seconds: float) -> str:
-    """A time span for people: 40 s, 12 min, 5 h, 3 d."""
+    """Return a readable time span: 40 s, 12 min, 5 h, 3 d."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

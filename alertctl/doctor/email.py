@@ -1,4 +1,4 @@
-"""Email, whoever carries it: sender, recipients, and the choice of the provider."""
+"""Email settings of either provider: sender, recipients, and the choice of the provider."""
 
 from __future__ import annotations
 
@@ -6,25 +6,23 @@ from urllib.parse import urlsplit
 
 from alertctl.config.settings import Email
 from alertctl.doctor.result import CheckResult, failure, ok, warning
-from alertctl.doctor.runner import CheckRun
-from alertctl.doctor.settings import switched_on
-from alertctl.doctor.settings import well_set as settings_well_set
+from alertctl.doctor.runner import CheckRun, enabled_result, settings_result
 from alertctl.error_codes import ERROR_CODES
 
-_ELSEWHERE = ("EMAIL_ENABLED", "EMAIL_FROM_ADDRESS", "SENDGRID_API_KEY", "SMTP_HOST")
+_CHECKED_ELSEWHERE = ("EMAIL_ENABLED", "EMAIL_FROM_ADDRESS", "SENDGRID_API_KEY", "SMTP_HOST")
 
 
-def enabled(check_run: CheckRun) -> CheckResult:
+def check_enabled(check_run: CheckRun) -> CheckResult:
     settings = check_run.settings
-    return switched_on(settings.email.enabled, settings.slack.enabled, "email", "EMAIL_ENABLED")
+    return enabled_result(settings.email.enabled, settings.slack.enabled, "email", "EMAIL_ENABLED")
 
 
-def well_set(check_run: CheckRun) -> CheckResult:
-    return settings_well_set(check_run.settings, ("EMAIL_", "SENDGRID_", "SMTP_", "NOTIFICATION_"), _ELSEWHERE)
+def check_settings(check_run: CheckRun) -> CheckResult:
+    return settings_result(check_run.settings, ("EMAIL_", "SENDGRID_", "SMTP_", "NOTIFICATION_"), _CHECKED_ELSEWHERE)
 
 
-def sender(check_run: CheckRun) -> CheckResult:
-    """Whether the sender's domain is one that other servers can know. Nothing is looked up."""
+def check_sender(check_run: CheckRun) -> CheckResult:
+    """Check whether other servers can know the sender's domain. Nothing is looked up."""
     address = check_run.settings.email.from_address
     domain = address.rpartition("@")[2]
     if address == Email.model_fields["from_address"].default:
@@ -37,14 +35,14 @@ def sender(check_run: CheckRun) -> CheckResult:
     return ok(address)
 
 
-def recipients(check_run: CheckRun) -> CheckResult:
+def check_recipients(check_run: CheckRun) -> CheckResult:
     admins = check_run.settings.notification.admin_emails
     if admins:
         return ok(", ".join(admins))
     return warning("none are set: only users' own preferences bring email to anybody", "Set NOTIFICATION_ADMIN_EMAILS.")
 
 
-def provider(check_run: CheckRun) -> CheckResult:
+def check_provider(check_run: CheckRun) -> CheckResult:
     settings = check_run.settings
     if settings.sendgrid.api_key.get_secret_value():
         return ok(f"SendGrid at {urlsplit(settings.sendgrid.api_url).hostname}, because SENDGRID_API_KEY is set")

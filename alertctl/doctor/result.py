@@ -12,16 +12,16 @@ from alertctl.errors import DeliveryError, Reason
 class Outcome(StrEnum):
     OK = "ok"
     WARNING = "warning"
-    """Works, or may work, but somebody should look at it."""
+    """Works, or may work, but needs a look."""
     FAILURE = "failure"
     """Messages don't arrive because of this."""
     UNKNOWN = "unknown"
-    """Can't tell: what would show it isn't allowed to us, or something before it has failed. Not a "no"."""
+    """Not known: we may not read it, or an earlier check failed. Not a "no"."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """`what` may quote a provider and isn't redacted yet; `fix` is our own sentence, empty for what is ok."""
+    """`what` may quote a provider and isn't redacted yet; `fix` is our own sentence, empty for OK."""
 
     outcome: Outcome
     what: str
@@ -45,26 +45,26 @@ def unknown(what: str, fix: str = "") -> CheckResult:
 
 
 def outcome_of(error: DeliveryError) -> Outcome:
-    """A provider that is busy or down says nothing about our settings; one that refuses, or can't be reached, does."""
+    """Return FAILURE when a provider refuses us or can't be reached, UNKNOWN when it is busy or down."""
     if error.reason is Reason.RATE_LIMITED:
         return Outcome.UNKNOWN
     passing = error.reason in (Reason.UNAVAILABLE, Reason.AMBIGUOUS)
-    return Outcome.UNKNOWN if passing and _is_answer(error.code) else Outcome.FAILURE
+    return Outcome.UNKNOWN if passing and _is_from_provider(error.code) else Outcome.FAILURE
 
 
 _SLACK_IS_DOWN = frozenset({"internal_error", "fatal_error", "request_timeout", "service_unavailable"})
 
 
-def _is_answer(code: str) -> bool:
-    """Whether the code is the provider's own word, or an HTTP or SMTP status, and not that of a broken network.
+def _is_from_provider(code: str) -> bool:
+    """Return whether the code is the provider's own, or an HTTP or SMTP status, and not a network error.
 
-    A redirect is none: no provider redirects its API, but a gateway that wants a login first does.
+    A redirect doesn't count: no provider redirects its API, but a network gateway with a login page does.
     """
     status = code.startswith("http_") and not code.startswith("http_3")
     return code.isdigit() or status or code in _SLACK_IS_DOWN
 
 
-_SLACK_WORDS = frozenset(entry.code for entry in SLACK_CODES)
+_SLACK_CODES = frozenset(entry.code for entry in SLACK_CODES)
 
 
 def fix_for(error: DeliveryError, provider: str) -> str:
@@ -74,16 +74,16 @@ def fix_for(error: DeliveryError, provider: str) -> str:
     known = known_fix(error.code, error.reason, provider)
     if known:
         return known
-    if is_slacks_word(error):
-        method = "chat.postMessage" if error.code in _SLACK_WORDS else "auth.test"
+    if is_slack_code(error):
+        method = "chat.postMessage" if error.code in _SLACK_CODES else "auth.test"
         return f"Look up {error.code} at docs.slack.dev/reference/methods/{method}, and correct the app's settings."
     more = "SMTP_PORT and the firewall" if provider == "smtp" else "the firewall and HTTPS_PROXY"
     return f"Check {SETTINGS[provider]}, {more}: this machine cannot reach the provider."
 
 
-def is_slacks_word(error: DeliveryError) -> bool:
-    """Return whether the code is Slack's own, known or not (see `slack_errors.slack_reason`)."""
-    return error.code in _SLACK_WORDS or (error.reason is Reason.REJECTED and not error.code.startswith("http_"))
+def is_slack_code(error: DeliveryError) -> bool:
+    """Return whether the code is Slack's own, known or not (see `channels.slack.errors.slack_reason`)."""
+    return error.code in _SLACK_CODES or (error.reason is Reason.REJECTED and not error.code.startswith("http_"))
 
 
 def fix_for_pause(code: str, provider: str) -> str:

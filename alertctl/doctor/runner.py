@@ -1,33 +1,39 @@
-"""Running checks side by side, each bounded in time, and reporting them in a fixed order."""
+"""Run checks side by side, each with a time limit, and report them in a fixed order."""
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
+from alertctl.channels.http_errors import no_reply_error
 from alertctl.config import Settings
+from alertctl.config import check as check_config
 from alertctl.deadline import Deadline
-from alertctl.doctor.result import CheckResult, Outcome, failure, unknown
-from alertctl.errors import ConfigError
+from alertctl.doctor.result import CheckResult, Outcome, failure, ok, unknown, warning
+from alertctl.errors import ConfigError, DeliveryError, Reason
+from alertctl.http.client import HttpClient, Response
+from alertctl.http.errors import HttpError
 from alertctl.http.proxies import proxy_passwords
+from alertctl.http.tls import tls_context
 from alertctl.text import Redactor, fit
 
 T = TypeVar("T")
 CHECK_SECONDS = 5.0
-"""How long one check may last. All begin at once, so it is also how long the whole doctor may."""
+"""Time limit of a check. All checks start together, so it is also the limit of a run."""
 _MARGIN = 0.5
-"""Seconds by which a network call ends before its check has to: its own error says more than "no answer"."""
+"""Seconds between the limits of a network call and of its check: the call's error says more than "no answer"."""
 _LINE = 300
-"""Characters of a sentence that are worth reading."""
+"""Characters of a sentence at most."""
 
 
 class CheckRun:
-    """What the checks of one run share: the settings, the time, and facts that are found out only once."""
+    """The state that the checks of one run share: settings, time, cached facts, HTTP client."""
 
     def __init__(self, settings: Settings, now: datetime, seconds: float = CHECK_SECONDS) -> None:
         self.settings = settings
@@ -38,17 +44,17 @@ class CheckRun:
         self._lock = threading.Lock()
 
     def deadline(self) -> Deadline:
-        """For the calls of one check, from now on: no longer than a send of a message would get."""
+        """Return a deadline from now for the calls of one check, at most that of sending a message."""
         return Deadline(self._call_seconds)
 
-    def once(self, find: Callable[[CheckRun], T]) -> T:
-        """What `find` returns or raises. The first thread that asks finds out, the others wait for it."""
+    def cached(self, compute: Callable[[CheckRun], T]) -> T:
+        """Return or raise the result of `compute`. The first thread computes it, the others wait for it."""
         with self._lock:
-            known = find in self._facts
-            fact = cast("Future[T]", self._facts.setdefault(find, Future()))
+            known = compute in self._facts
+            fact = cast("Future[T]", self._facts.setdefault(compute, Future()))
         if not known:
             try:
-                fact.set_result(find(self))
+                fact.set_result(compute(self))
             except BaseException as error:
                 fact.set_exception(error)
         return fact.result()
@@ -71,8 +77,8 @@ def _always(_: Settings) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the report. `applies` says whether it makes sense with these settings; `late` is what is found when
-    it doesn't end in time (None: can't tell)."""
+    """A check. `applies` returns whether it makes sense with these settings; `late` is the result when it doesn't end
+    in time (None: unknown)."""
 
     area: str
     name: str
@@ -83,7 +89,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report, fit to be shown: on one line, and without secrets."""
+    """A line of the report: short and without secrets."""
 
     area: str
     check: str
@@ -93,35 +99,35 @@ class Finding:
 
 
 def run(checks: Sequence[Check], settings: Settings, now: datetime, seconds: float = CHECK_SECONDS) -> list[Finding]:
-    """One finding for each check that applies, in the order of `checks`, after `seconds` at most. Raises nothing."""
+    """Return a finding for each check that applies, in their order, within `seconds`. Raises nothing."""
     redact = Redactor([*settings.secrets(), *proxy_passwords()], username=settings.smtp.username)
     check_run = CheckRun(settings, now, seconds)
     due = [check for check in checks if check.applies(settings)]
     try:
-        answers = _side_by_side(due, check_run, seconds)
+        results = _run_all(due, check_run, seconds)
     finally:
         check_run.close()
-    return [_finding(check, found, redact) for check, found in zip(due, answers, strict=True)]
+    return [_finding(check, result, redact) for check, result in zip(due, results, strict=True)]
 
 
-def _side_by_side(checks: Sequence[Check], check_run: CheckRun, seconds: float) -> list[CheckResult]:
+def _run_all(checks: Sequence[Check], check_run: CheckRun, seconds: float) -> list[CheckResult]:
     ends = time.monotonic() + seconds
     started = [(check, _start(check, check_run)) for check in checks]
-    return [_awaited(check, answer, ends - time.monotonic(), seconds) for check, answer in started]
+    return [_wait_for(check, result, ends - time.monotonic(), seconds) for check, result in started]
 
 
 def _start(check: Check, check_run: CheckRun) -> Future[CheckResult]:
-    """On a daemon thread: one that hangs is left behind."""
-    answer: Future[CheckResult] = Future()
+    """Start a check on a daemon thread, so that a hanging one doesn't keep the process alive."""
+    result: Future[CheckResult] = Future()
 
     def work() -> None:
-        answer.set_result(_answer(check, check_run))
+        result.set_result(_run_check(check, check_run))
 
     threading.Thread(target=work, name=f"doctor-{check.area}-{check.name}", daemon=True).start()
-    return answer
+    return result
 
 
-def _answer(check: Check, check_run: CheckRun) -> CheckResult:
+def _run_check(check: Check, check_run: CheckRun) -> CheckResult:
     try:
         return check.run(check_run)
     except ConfigError as error:
@@ -130,14 +136,66 @@ def _answer(check: Check, check_run: CheckRun) -> CheckResult:
         return unknown(f"the check itself failed: {type(error).__name__}: {error}")
 
 
-def _awaited(check: Check, answer: Future[CheckResult], left: float, seconds: float) -> CheckResult:
+def _wait_for(check: Check, result: Future[CheckResult], timeout: float, seconds: float) -> CheckResult:
     try:
-        return answer.result(max(0.0, left))
+        return result.result(max(0.0, timeout))
     except TimeoutError:
         return check.late or unknown(f"no answer within {seconds:g} s")
 
 
-def _finding(check: Check, found: CheckResult, redact: Redactor) -> Finding:
-    # A fix is our own words: a password that is a common word must not tear holes into it.
-    what, fix = fit(redact.mask(found.what), _LINE, line=True), fit(found.fix, _LINE, line=True)
-    return Finding(check.area, check.name, found.outcome, what, fix)
+def _finding(check: Check, result: CheckResult, redact: Redactor) -> Finding:
+    # A fix is our own text without secrets: masking a password that is a common word would damage it.
+    what, fix = fit(redact.mask(result.what), _LINE, line=True), fit(result.fix, _LINE, line=True)
+    return Finding(check.area, check.name, result.outcome, what, fix)
+
+
+# --- shared by the checks ---
+
+
+def request(
+    check_run: CheckRun, method: str, url: str, headers: Mapping[str, str], body: bytes, deadline: Deadline
+) -> Response:
+    """Send a request with a client like that of messages. Raises DeliveryError when no reply came back."""
+    try:
+        return check_run.cached(_http_client).request(method, url, headers, body, timeout=deadline.remaining())
+    except HttpError as error:
+        raise no_reply_error(error) from None
+
+
+def _http_client(check_run: CheckRun) -> HttpClient:
+    settings = check_run.settings.alertctl
+    client = HttpClient(settings.deadline, settings.ca_bundle, pool_size=4)
+    check_run.closing(client.close)
+    return client
+
+
+def trusted_certificates(check_run: CheckRun) -> ssl.SSLContext:
+    """Return the TLS context of every connection. Raises DeliveryError for an unusable ALERTCTL_CA_BUNDLE."""
+    try:
+        return tls_context(check_run.settings.alertctl.ca_bundle)
+    except ConfigError as error:
+        raise DeliveryError(Reason.CONFIG, "bad_ca_bundle", detail=str(error)) from None
+
+
+def settings_result(settings: Settings, prefixes: tuple[str, ...], checked_elsewhere: Sequence[str]) -> CheckResult:
+    """Return the problems of settings with these prefixes, except those with a check of their own."""
+    problems = [
+        problem
+        for problem in check_config(settings)
+        if problem.name.startswith(prefixes) and problem.name not in checked_elsewhere
+    ]
+    if not problems:
+        return ok("they fit together")
+    what = "; ".join(f"{problem.name} {problem.message}" for problem in problems)
+    fix = f"Change {' and '.join(dict.fromkeys(problem.name for problem in problems))} (see: alertctl config check)."
+    return (failure if any(problem.severity == "error" for problem in problems) else warning)(what, fix)
+
+
+def enabled_result(on: bool, other_on: bool, name: str, variable: str) -> CheckResult:
+    """Return whether a channel is on. Off is a warning, and a failure when no channel is on."""
+    if on:
+        return ok(f"{name} is on")
+    fix = f"Set {variable}=true."
+    if other_on:
+        return warning(f"{name} is off: its deliveries are suppressed", fix)
+    return failure(f"{name} is off, and so is the other channel: nobody is told anything", fix)

@@ -13,11 +13,8 @@ from alertctl.addresses import identity as channel_identity
 from alertctl.channels.base import Receipt
 from alertctl.channels.slack.channel import parse_slack_reply
 from alertctl.deadline import Deadline
-from alertctl.doctor.carrier import ask
-from alertctl.doctor.result import CheckResult, failure, fix_for, is_slacks_word, ok, outcome_of, unknown, warning
-from alertctl.doctor.runner import CheckRun
-from alertctl.doctor.settings import switched_on
-from alertctl.doctor.settings import well_set as settings_well_set
+from alertctl.doctor.result import CheckResult, failure, fix_for, is_slack_code, ok, outcome_of, unknown, warning
+from alertctl.doctor.runner import CheckRun, enabled_result, request, settings_result
 from alertctl.error_codes import ERROR_CODES
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import Response
@@ -26,9 +23,9 @@ from alertctl.text import credential
 WRITE, WRITE_PUBLIC = "chat:write", "chat:write.public"
 READ_PUBLIC, READ_PRIVATE = "channels:read", "groups:read"
 PAGE = 1000
-"""Channels that one call of conversations.list gives at most (its documented limit)."""
+"""Channels in one reply of conversations.list at most (its documented limit)."""
 PAGES = 10
-"""Calls of it in one run: it is a tier 2 method, about 20 calls a minute."""
+"""Pages in one run at most: a tier 2 method allows about 20 calls a minute."""
 
 _BOT_TOKEN = re.compile(r"(xoxe\.)?xoxb-.+")
 _ID = re.compile(r"[CG][A-Z0-9]{8,}")
@@ -37,7 +34,7 @@ _AFTER_AUTH = "auth.test has to succeed first"
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Who Slack says we are. `scopes` None: it didn't say what the token may do."""
+    """The answer to auth.test. `scopes` is None when Slack didn't list them."""
 
     team: str
     bot: str
@@ -45,38 +42,38 @@ class Workspace:
     scopes: frozenset[str] | None
 
 
-def enabled(check_run: CheckRun) -> CheckResult:
+def check_enabled(check_run: CheckRun) -> CheckResult:
     settings = check_run.settings
-    return switched_on(settings.slack.enabled, settings.email.enabled, "Slack", "SLACK_ENABLED")
+    return enabled_result(settings.slack.enabled, settings.email.enabled, "Slack", "SLACK_ENABLED")
 
 
-def well_set(check_run: CheckRun) -> CheckResult:
-    return settings_well_set(check_run.settings, ("SLACK_",), ("SLACK_ENABLED", "SLACK_BOT_TOKEN"))
+def check_settings(check_run: CheckRun) -> CheckResult:
+    return settings_result(check_run.settings, ("SLACK_",), ("SLACK_ENABLED", "SLACK_BOT_TOKEN"))
 
 
-def token(check_run: CheckRun) -> CheckResult:
-    """Set, and shaped like a bot's token. Its text is never shown."""
-    found = _token(check_run)
-    if isinstance(found, DeliveryError):
-        return failure(found.detail, ERROR_CODES[found.code].fix)
-    if _BOT_TOKEN.fullmatch(found):
+def check_token(check_run: CheckRun) -> CheckResult:
+    """Check that the token is set and looks like a bot token. It is never shown."""
+    token = _token(check_run)
+    if isinstance(token, DeliveryError):
+        return failure(token.detail, ERROR_CODES[token.code].fix)
+    if _BOT_TOKEN.fullmatch(token):
         return ok("is set and looks like a bot token (xoxb-…)")
-    if found.startswith("xapp-"):
+    if token.startswith("xapp-"):
         return failure("is an app-level token (xapp-…), which can't post", ERROR_CODES["invalid_auth"].fix)
     return warning("doesn't begin with xoxb-: it is no bot token", ERROR_CODES["invalid_auth"].fix)
 
 
-def identity(check_run: CheckRun) -> CheckResult:
-    """auth.test: is the token good, and whose is it?"""
+def check_identity(check_run: CheckRun) -> CheckResult:
+    """Check by auth.test whether the token is valid and whose it is."""
     if isinstance(_token(check_run), DeliveryError):
         return unknown("the token has to be usable first")
-    who = check_run.once(workspace)
-    if isinstance(who, DeliveryError):
-        return _trouble(who)
-    return ok(f"team {who.team}, bot {who.bot}, {who.url}")
+    known = check_run.cached(workspace)
+    if isinstance(known, DeliveryError):
+        return _failed_call(known)
+    return ok(f"team {known.team}, bot {known.bot}, {known.url}")
 
 
-def may_write(check_run: CheckRun) -> CheckResult:
+def check_write_scope(check_run: CheckRun) -> CheckResult:
     scopes = _scopes(check_run)
     if isinstance(scopes, CheckResult):
         return scopes
@@ -87,15 +84,15 @@ def may_write(check_run: CheckRun) -> CheckResult:
     )
 
 
-def may_write_uninvited(check_run: CheckRun) -> CheckResult:
-    """chat:write.public: nice to have, unless the bot is a member where it posts."""
+def check_public_write_scope(check_run: CheckRun) -> CheckResult:
+    """Check chat:write.public, which isn't needed where the bot is a member."""
     scopes = _scopes(check_run)
     if isinstance(scopes, CheckResult):
         return scopes
     if WRITE_PUBLIC in scopes:
         return ok("granted")
-    found = check_run.once(conversation)
-    if isinstance(found, Mapping) and found.get("is_member"):
+    channel = check_run.cached(conversation)
+    if isinstance(channel, Mapping) and channel.get("is_member"):
         return ok("not granted, and not needed: the bot is in the default channel")
     return warning(
         "not granted: the bot can only post where it was invited",
@@ -103,44 +100,44 @@ def may_write_uninvited(check_run: CheckRun) -> CheckResult:
     )
 
 
-def default_channel(check_run: CheckRun) -> CheckResult:
-    """Whether it can be posted to, as far as the scopes let one know without posting."""
-    channel = check_run.settings.slack.default_channel
-    found = check_run.once(conversation)
-    if isinstance(found, CheckResult):
-        return found
-    if found.get("is_archived"):
-        return failure(f"{channel}: is_archived", "Unarchive it, or name another one in SLACK_DEFAULT_CHANNEL.")
+def check_default_channel(check_run: CheckRun) -> CheckResult:
+    """Check whether the bot can post to it, as far as the scopes show that without posting."""
+    name = check_run.settings.slack.default_channel
+    channel = check_run.cached(conversation)
+    if isinstance(channel, CheckResult):
+        return channel
+    if channel.get("is_archived"):
+        return failure(f"{name}: is_archived", "Unarchive it, or name another one in SLACK_DEFAULT_CHANNEL.")
     scopes = _scopes(check_run)
     if isinstance(scopes, CheckResult) or WRITE not in scopes:
-        return unknown(f"{channel} exists; {WRITE} has to be granted first")
-    if found.get("is_member"):
-        return ok(f"{channel}: the bot is a member")
-    if WRITE_PUBLIC in scopes and not found.get("is_private"):
-        return ok(f"{channel}: public, {WRITE_PUBLIC} is enough")
-    return failure(f"{channel}: not_in_channel", f"Write /invite @BOT in {channel}.")
+        return unknown(f"{name} exists; {WRITE} has to be granted first")
+    if channel.get("is_member"):
+        return ok(f"{name}: the bot is a member")
+    if WRITE_PUBLIC in scopes and not channel.get("is_private"):
+        return ok(f"{name}: public, {WRITE_PUBLIC} is enough")
+    return failure(f"{name}: not_in_channel", f"Write /invite @BOT in {name}.")
 
 
-# --- facts, each found out once ---
+# --- facts, cached in the run ---
 
 
 def workspace(check_run: CheckRun) -> Workspace | DeliveryError:
     deadline = check_run.deadline()
-    found = _token(check_run)
-    if isinstance(found, DeliveryError):
-        return found
+    token = _token(check_run)
+    if isinstance(token, DeliveryError):
+        return token
     answer = _call(check_run, "auth.test", {}, deadline)
     if isinstance(answer, DeliveryError):
         return answer
-    said, reply = answer
+    body, reply = answer
     listed = reply.headers.get("x-oauth-scopes")
     scopes = None if listed is None else frozenset(scope.strip() for scope in listed.split(","))
-    team, bot, url = (str(said.get(name, "?")) for name in ("team", "user", "url"))
+    team, bot, url = (str(body.get(name, "?")) for name in ("team", "user", "url"))
     return Workspace(team, bot, url, scopes)
 
 
 def conversation(check_run: CheckRun) -> Mapping[str, Any] | CheckResult:
-    """What Slack tells of the default channel, or why we can't ask, or that there is none."""
+    """Return Slack's description of the default channel, or the result when there is none or we can't ask."""
     deadline = check_run.deadline()
     channel = check_run.settings.slack.default_channel
     scopes = _scopes(check_run)
@@ -153,34 +150,34 @@ def conversation(check_run: CheckRun) -> Mapping[str, Any] | CheckResult:
         )
     if _ID.fullmatch(channel):
         answer = _call(check_run, "conversations.info", {"channel": channel}, deadline)
-        found = answer if isinstance(answer, DeliveryError) else answer[0].get("channel")
+        match = answer if isinstance(answer, DeliveryError) else answer[0].get("channel")
     else:
-        found = _search(check_run, channel_identity("slack", channel), scopes, deadline)
-    return found if isinstance(found, Mapping) else _not_found(channel, found, scopes)
+        match = _search(check_run, channel_identity("slack", channel), scopes, deadline)
+    return match if isinstance(match, Mapping) else _missing_channel(channel, match, scopes)
 
 
 def _search(
     check_run: CheckRun, name: str, scopes: frozenset[str], deadline: Deadline
 ) -> Mapping[str, Any] | DeliveryError:
-    """A channel by its name: Slack can only list them all, a page at a time."""
+    """Return a channel by its name. Slack has no search: list all channels, page by page."""
     types = "public_channel,private_channel" if READ_PRIVATE in scopes else "public_channel"
     cursor = ""
     for _ in range(PAGES):
-        asked = {"limit": str(PAGE), "types": types, **({"cursor": cursor} if cursor else {})}
-        answer = _call(check_run, "conversations.list", asked, deadline)
+        arguments = {"limit": str(PAGE), "types": types, **({"cursor": cursor} if cursor else {})}
+        answer = _call(check_run, "conversations.list", arguments, deadline)
         if isinstance(answer, DeliveryError):
             return answer
         listed, more = answer[0].get("channels"), answer[0].get("response_metadata")
-        for each in listed if isinstance(listed, list) else ():
-            if isinstance(each, Mapping) and channel_identity("slack", str(each.get("name", ""))) == name:
-                return each
+        for item in listed if isinstance(listed, list) else ():
+            if isinstance(item, Mapping) and channel_identity("slack", str(item.get("name", ""))) == name:
+                return item
         cursor = str(more.get("next_cursor") or "") if isinstance(more, Mapping) else ""
         if not cursor:
             return DeliveryError(Reason.BAD_ADDRESS, "channel_not_found")
     return DeliveryError(Reason.UNAVAILABLE, "too_many_channels")
 
 
-def _not_found(channel: str, error: object, scopes: frozenset[str]) -> CheckResult:
+def _missing_channel(channel: str, error: object, scopes: frozenset[str]) -> CheckResult:
     code = error.code if isinstance(error, DeliveryError) else "bad_reply"
     if code != "channel_not_found":
         return unknown(
@@ -198,12 +195,12 @@ def _not_found(channel: str, error: object, scopes: frozenset[str]) -> CheckResu
 
 
 def _scopes(check_run: CheckRun) -> frozenset[str] | CheckResult:
-    who = check_run.once(workspace)
-    if isinstance(who, DeliveryError):
+    known = check_run.cached(workspace)
+    if isinstance(known, DeliveryError):
         return unknown(_AFTER_AUTH)
-    if who.scopes is None:
+    if known.scopes is None:
         return unknown("Slack didn't say what the token may do", "alertctl test slack tries it with a real message.")
-    return who.scopes
+    return known.scopes
 
 
 def _token(check_run: CheckRun) -> str | DeliveryError:
@@ -211,43 +208,43 @@ def _token(check_run: CheckRun) -> str | DeliveryError:
     return credential(secret, "SLACK_BOT_TOKEN", missing="not_authed")
 
 
-# --- asking ---
+# --- calls ---
 
 
 def _call(
     check_run: CheckRun, method: str, arguments: Mapping[str, str], deadline: Deadline
 ) -> tuple[Mapping[str, Any], Response] | DeliveryError:
-    """One call of a method that changes nothing: what it answered if `ok` is true."""
+    """Call a read-only method; return its body and reply if `ok` is true, else the error."""
     url = f"{check_run.settings.slack.api_url}{method}"
     headers = {
         "Authorization": f"Bearer {_token(check_run)}",
         "Content-Type": "application/x-www-form-urlencoded",
     }
     try:
-        reply = ask(check_run, "POST", url, headers, urlencode(arguments).encode(), deadline)
+        reply = request(check_run, "POST", url, headers, urlencode(arguments).encode(), deadline)
     except DeliveryError as error:
         return error
-    said = _said(reply)
-    if said is not None:
-        return said, reply
+    body = _success_body(reply)
+    if body is not None:
+        return body, reply
     result = parse_slack_reply(reply)
     return DeliveryError(Reason.AMBIGUOUS, "bad_reply") if isinstance(result, Receipt) else result
 
 
-def _said(reply: Response) -> Mapping[str, Any] | None:
-    """The answer when it is a success, as strict as the channel is."""
+def _success_body(reply: Response) -> Mapping[str, Any] | None:
+    """Return the body of a successful reply, as strict as the channel."""
     try:
-        said = json.loads(reply.body)
+        body = json.loads(reply.body)
     except (ValueError, RecursionError):
         return None
-    good = reply.status == 200 and not reply.truncated and isinstance(said, dict) and said.get("ok") is True
-    return said if good else None
+    is_complete = reply.status == 200 and not reply.truncated
+    return body if is_complete and isinstance(body, dict) and body.get("ok") is True else None
 
 
-def _trouble(error: DeliveryError) -> CheckResult:
+def _failed_call(error: DeliveryError) -> CheckResult:
     what = (
         f"Slack says {error.code}"
-        if is_slacks_word(error)
+        if is_slack_code(error)
         else f"no good answer from Slack: {error.code} ({error.detail})"
     )
     return CheckResult(outcome_of(error), what, fix_for(error, "slack"))

@@ -1,4 +1,4 @@
-"""SMTP: one session up to where a message would begin, told as four checks."""
+"""SMTP: one session up to the start of a message, reported as four checks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from typing import cast
 from alertctl.channels.email.message import Sender
 from alertctl.channels.email.smtp_session import Security, SmtpServer, SmtpSession
 from alertctl.deadline import Deadline
-from alertctl.doctor.carrier import certificates
 from alertctl.doctor.result import CheckResult, fix_for, ok, outcome_of, unknown, warning
-from alertctl.doctor.runner import CheckRun
+from alertctl.doctor.runner import CheckRun, trusted_certificates
 from alertctl.errors import DeliveryError
 
 _DNS_CODES = ("dns_failure", "dns_timeout")
 
 
-class Step(IntEnum):
-    """Where a session stands, in the order in which it gets there."""
+class SessionStep(IntEnum):
+    """The steps of a session, in their order."""
 
     DNS = 1
     CONNECT = 2
@@ -30,15 +29,15 @@ class Step(IntEnum):
 
 
 _SILENT = "Set SMTP_SECURITY=tls if that port speaks TLS from the start, else see why its server doesn't greet."
-_SHOWN = {Step.DNS: "DNS", Step.CONNECT: "connect", Step.TLS: "TLS", Step.AUTH: "AUTH"}
+_STEP_NAMES = {SessionStep.DNS: "DNS", SessionStep.CONNECT: "connect", SessionStep.TLS: "TLS", SessionStep.AUTH: "AUTH"}
 
 
 @dataclass(slots=True)
-class Progress:
-    """How far a session got. `error` ended it at `step`. `version` is TLS's, empty for a connection in clear."""
+class SessionProgress:
+    """How far a session got. `error` ended it at `step`. `version` is that of TLS, empty without TLS."""
 
     server: SmtpServer
-    step: Step = Step.CONNECT
+    step: SessionStep = SessionStep.CONNECT
     secured: bool = False
     version: str = ""
     offers_auth: bool = False
@@ -46,54 +45,54 @@ class Progress:
 
 
 class _WatchedSession(SmtpSession):
-    """Connects like any session that carries messages, and notes how far it gets."""
+    """Connect like a session that sends messages, and record how far it gets."""
 
-    def __init__(self, context: Callable[[], ssl.SSLContext], deadline: Deadline, progress: Progress) -> None:
+    def __init__(self, context: Callable[[], ssl.SSLContext], deadline: Deadline, progress: SessionProgress) -> None:
         self._progress = progress
         super().__init__(progress.server, context, deadline)
 
     def _wants_starttls(self) -> bool:
-        self._progress.step = Step.TLS
+        self._progress.step = SessionStep.TLS
         return super()._wants_starttls()
 
     def _secure(self) -> None:
-        self._progress.step = Step.TLS
+        self._progress.step = SessionStep.TLS
         super()._secure()
-        # The greeting, or the second EHLO, comes next: what fails there isn't TLS.
-        self._progress.secured, self._progress.step = True, Step.CONNECT
+        # The greeting or the second EHLO follows: a failure there isn't one of TLS.
+        self._progress.secured, self._progress.step = True, SessionStep.CONNECT
 
     def _authenticate(self) -> None:
-        self._progress.step = Step.AUTH
+        self._progress.step = SessionStep.AUTH
         super()._authenticate()
 
 
-def dns(check_run: CheckRun) -> CheckResult:
-    progress = check_run.once(session)
-    return _told(progress, Step.DNS) or ok(f"an address for {progress.server.host} is known")
+def check_dns(check_run: CheckRun) -> CheckResult:
+    progress = check_run.cached(session)
+    return _step_failure(progress, SessionStep.DNS) or ok(f"an address for {progress.server.host} is known")
 
 
-def connect(check_run: CheckRun) -> CheckResult:
-    progress = check_run.once(session)
-    return _told(progress, Step.CONNECT) or ok(f"port {progress.server.port} greets us")
+def check_connect(check_run: CheckRun) -> CheckResult:
+    progress = check_run.cached(session)
+    return _step_failure(progress, SessionStep.CONNECT) or ok(f"port {progress.server.port} greets us")
 
 
-def tls(check_run: CheckRun) -> CheckResult:
-    progress = check_run.once(session)
+def check_tls(check_run: CheckRun) -> CheckResult:
+    progress = check_run.cached(session)
     if progress.secured:
         return ok(f"{progress.version or 'TLS'}, certificate verified")
-    told = _told(progress, Step.TLS)
-    if told is not None:
-        return told
+    failed = _step_failure(progress, SessionStep.TLS)
+    if failed is not None:
+        return failed
     if progress.server.is_loopback:
         return ok("none, and none needed: the server is on this machine")
     return warning("SMTP_SECURITY=none: everything travels in clear", "Set SMTP_SECURITY to starttls or tls.")
 
 
-def auth(check_run: CheckRun) -> CheckResult:
-    progress = check_run.once(session)
-    told = _told(progress, Step.AUTH)
-    if told is not None:
-        return told
+def check_auth(check_run: CheckRun) -> CheckResult:
+    progress = check_run.cached(session)
+    failed = _step_failure(progress, SessionStep.AUTH)
+    if failed is not None:
+        return failed
     if progress.server.username:
         return ok("user name and password are accepted")
     if progress.offers_auth:
@@ -104,18 +103,18 @@ def auth(check_run: CheckRun) -> CheckResult:
     return ok("no login, and the server offers none")
 
 
-def session(check_run: CheckRun) -> Progress:
-    """Connect, secure, log in, say QUIT; no message is begun."""
+def session(check_run: CheckRun) -> SessionProgress:
+    """Connect, start TLS, log in and quit, without starting a message."""
     deadline = check_run.deadline()
-    progress = Progress(_server(check_run))
+    progress = SessionProgress(_server(check_run))
     try:
-        opened = _WatchedSession(lambda: certificates(check_run), deadline, progress)
+        opened = _WatchedSession(lambda: trusted_certificates(check_run), deadline, progress)
     except DeliveryError as error:
         progress.error = error
         if error.code in _DNS_CODES:
-            progress.step = Step.DNS
+            progress.step = SessionStep.DNS
         return progress
-    progress.step = Step.READY
+    progress.step = SessionStep.READY
     progress.offers_auth = bool(opened.has_extn("auth"))
     progress.version = (opened.sock.version() or "") if isinstance(opened.sock, ssl.SSLSocket) else ""
     opened.quit_and_close()
@@ -123,7 +122,7 @@ def session(check_run: CheckRun) -> Progress:
 
 
 def _server(check_run: CheckRun) -> SmtpServer:
-    """The same as the SMTP channel's, its EHLO included."""
+    """Return the same server as the SMTP channel uses, EHLO name included."""
     smtp, sender = check_run.settings.smtp, Sender(check_run.settings.email.from_address)
     password = smtp.password.get_secret_value().rstrip("\r\n")
     return SmtpServer(
@@ -131,13 +130,13 @@ def _server(check_run: CheckRun) -> SmtpServer:
     )
 
 
-def _told(progress: Progress, step: Step) -> CheckResult | None:
-    """What the session's end says of this step; None when it was taken."""
+def _step_failure(progress: SessionProgress, step: SessionStep) -> CheckResult | None:
+    """Return this step's failure, or that it wasn't reached; None when it succeeded."""
     error = progress.error
     if error is None or progress.step > step:
         return None
     if progress.step < step:
-        return unknown(f"not reached: SMTP {_SHOWN[progress.step]} failed before it")
+        return unknown(f"not reached: SMTP {_STEP_NAMES[progress.step]} failed before it")
     what = error.detail if error.detail.startswith(error.code) else f"{error.code}: {error.detail}"
-    silent = error.code == "timeout" and step is Step.CONNECT and not progress.secured
+    silent = error.code == "timeout" and step is SessionStep.CONNECT and not progress.secured
     return CheckResult(outcome_of(error), what, _SILENT if silent else fix_for(error, "smtp"))

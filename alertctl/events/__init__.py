@@ -1,4 +1,4 @@
-"""The registry of event types: a new one is a file in this folder and a name in EVENT_TYPES."""
+"""The registry of event types. A new type is a file in this folder and a line in EVENT_TYPES."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ BY_NAME: Mapping[str, type[EventFields]] = {kind.event_type: kind for kind in EV
 PREFERENCES: Mapping[str, bool] = {
     kind.event_type: kind.wanted_by_default for kind in EVENT_TYPES if kind.wanted_by_default is not None
 }
-"""Event types that users choose, with a new user's choice."""
+"""Event types with a user preference, and its default."""
 
 __all__ = ["BY_NAME", "EVENT_TYPES", "PREFERENCES", "EventFields", "find", "parse", "restore"]
 
 
 def find(event_type: str) -> type[EventFields]:
-    """The registered type of that name. Raises InvalidEvent with a suggestion."""
+    """Return the registered type of this name. Raises InvalidEvent with a suggestion."""
     if event_type not in BY_NAME:
         raise InvalidEvent("event_type", f"{_quoted(event_type)} is not an event type{suggest(event_type, BY_NAME)}")
     return BY_NAME[event_type]
 
 
 def parse(event_type: str, fields: Mapping[str, Any]) -> EventFields:
-    """Typed fields from what a caller gave; null is a field that isn't known. Raises InvalidEvent that names it."""
+    """Return typed fields from a caller's values; null counts as missing. Raises InvalidEvent with the field's name."""
     kind = find(event_type)
-    given = {name: value for name, value in fields.items() if value is not None or name not in kind.model_fields}
+    values = {name: value for name, value in fields.items() if value is not None or name not in kind.model_fields}
     try:
-        return kind.model_validate(_storable(given))
+        return kind.model_validate(_storable(values))
     except ValidationError as error:
         raise _first_problem(kind, error) from None
 
 
 def _storable(value: Any) -> Any:
-    """The same value without what no database and no provider takes: NUL and lone surrogates."""
+    """Return a value without NUL and lone surrogates, which databases and providers refuse."""
     if isinstance(value, str):
         if value.isascii() and "\0" not in value:
             return value
@@ -64,10 +64,10 @@ def _storable(value: Any) -> Any:
 
 def _first_problem(kind: type[EventFields], error: ValidationError) -> InvalidEvent:
     problem = error.errors(include_url=False, include_context=False)[0]
-    # Only `details` nests; what pydantic adds behind its key are the names of the union's members.
-    place = problem["loc"][:2] if problem["loc"][:1] == ("details",) else problem["loc"][:1]
-    field = ".".join(str(part) for part in place) or "fields"
-    if len(place) == 2:
+    # Only `details` nests; after its key, pydantic adds the names of the union's members.
+    path = problem["loc"][:2] if problem["loc"][:1] == ("details",) else problem["loc"][:1]
+    field = ".".join(str(part) for part in path) or "fields"
+    if len(path) == 2:
         return InvalidEvent(field, "should be text, a number, or yes or no")
     if problem["type"] == "extra_forbidden":
         known = sorted(kind.model_fields)
@@ -90,14 +90,14 @@ def _quoted(value: Any) -> str:
     return repr(text if len(text) <= 60 else text[:59] + "…")
 
 
-LATE = 60.0
-"""Seconds after which a message says that it is late."""
+LATE_SECONDS = 60.0
+"""Delay from which on a message has a note about it."""
 
 
 def late_note(row: Any, now: datetime) -> str | None:
-    """`delayed 31 min` when a stored event is told that long after it was first said."""
+    """Return `delayed 31 min` for an event that is sent this long after its first publication, else None."""
     late = (now - (row.said_at or row.created_at)).total_seconds()
-    if late < LATE:
+    if late < LATE_SECONDS:
         return None
     for size, unit in ((86400, "days"), (3600, "h")):
         if late >= 2 * size:
@@ -106,9 +106,9 @@ def late_note(row: Any, now: datetime) -> str | None:
 
 
 def restore(row: Any, now: datetime | None = None) -> Content:
-    """A stored event's content, as it is told `now` (None: as it was first said).
+    """Return a stored event's content, with a note about its delay at `now`.
 
-    An event that this version can't read any more still says what it was.
+    For an event that this version can't read, the content only names its type.
     """
     note = late_note(row, now) if now is not None else None
     content = _restored(row)

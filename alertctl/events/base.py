@@ -1,4 +1,4 @@
-"""What all events have in common: their fields' manners, and how they become content."""
+"""The base of all event types: the types of fields, and the conversion to content."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _aware(moment: datetime) -> datetime:
     try:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError:
-        # The calendar's first and last hours: pydantic lets anything but a ValueError through.
+        # The calendar's first and last hours. pydantic only reports a ValueError as a validation error.
         raise ValueError("should be a time that UTC has too") from None
 
 
@@ -36,7 +36,7 @@ Scalar: TypeAlias = str | bool | int | Annotated[float, Field(allow_inf_nan=Fals
 class EventFields(BaseModel):
     """The typed fields of one event type; a subclass is one file in this folder.
 
-    All are optional unless a subclass says otherwise: an alert is never refused for what it lacks.
+    All are optional unless a subclass makes them required: an alert is never refused for a missing detail.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=1_000_000)
@@ -44,9 +44,9 @@ class EventFields(BaseModel):
     event_type: ClassVar[str]
     description: ClassVar[str]
     channels: ClassVar[tuple[str, ...] | None] = None
-    """The channels that this type goes to unless the caller names targets, None for all."""
+    """The channels of this type unless the caller names targets; None for all."""
     wanted_by_default: ClassVar[bool | None]
-    """What a new user's preference is; None: there is no preference flag, users aren't asked."""
+    """A new user's preference; None for a type without a preference."""
     expected: ClassVar[tuple[str, ...]] = ()
     """Fields whose absence is worth a warning."""
 
@@ -66,16 +66,16 @@ class EventFields(BaseModel):
         raise NotImplementedError
 
     def sentence(self) -> str:
-        """One or more full sentences that say only what is known."""
+        """Return one or more full sentences; missing fields are left out."""
         raise NotImplementedError
 
     def facts(self) -> tuple[tuple[str, str | None], ...]:
-        """Labels and values in the order of their weight; None values are left out."""
+        """Return labels and values, most important first; None values are left out."""
         return ()
 
     def content(self, event_id: str, occurred_at: datetime) -> Content:
         facts = [ContentField(label, value) for label, value in self.facts() if value]
-        more = [ContentField(name, _shown(value)) for name, value in (self.details or {}).items()]
+        more = [ContentField(name, _format_value(value)) for name, value in (self.details or {}).items()]
         return Content(
             event_type=self.event_type,
             event_id=event_id,
@@ -89,11 +89,11 @@ class EventFields(BaseModel):
         )
 
     def lacks(self) -> tuple[str, ...]:
-        """The expected fields that are missing."""
+        """Return the expected fields that are missing."""
         return tuple(name for name in self.expected if getattr(self, name) in (None, ""))
 
 
-def _shown(value: Scalar) -> str:
+def _format_value(value: Scalar) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -102,18 +102,18 @@ def _shown(value: Scalar) -> str:
 
 
 def percent(value: float | None) -> str | None:
-    """7.1428 -> 7.143%; None stays None."""
+    """Return 7.1428 as `7.143%`; None stays None."""
     return None if value is None else f"{format_number(value)}%"
 
 
 def span(start: float | None, end: float | None) -> str:
-    """' from 50% to 0%', with only the ends that are known; empty when neither is."""
+    """Return ' from 50% to 0%' with the known ends only; empty when neither is known."""
     begins = "" if start is None else f" from {percent(start)}"
     return begins + ("" if end is None else f" to {percent(end)}")
 
 
 def step(start: float | None, end: float | None) -> str | None:
-    """'50% → 0%' for a field, or None when neither end is known."""
+    """Return '50% → 0%' for a field, None when neither end is known."""
     if start is None and end is None:
         return None
     return (

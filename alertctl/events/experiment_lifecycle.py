@@ -28,10 +28,10 @@ class ExperimentLifecycle(EventFields):
 
     def sentence(self) -> str:
         verb = self.action if self.action in ("started", "completed") else f"was {self.action}"
-        story = f"{self.experiment or 'An experiment'} {verb}{within(self.environment)}."
+        text = f"{self.experiment or 'An experiment'} {verb}{within(self.environment)}."
         if self.winner:
-            story += f" The winner is {self.winner}."
-        return f"{story} {self.result}" if self.result else story
+            text += f" The winner is {self.winner}."
+        return f"{text} {self.result}" if self.result else text
 
     def facts(self) -> tuple[tuple[str, str | None], ...]:
         return (

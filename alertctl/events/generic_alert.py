@@ -1,4 +1,4 @@
-"""Anything that any service has to say."""
+"""A custom alert of any service."""
 
 from __future__ import annotations
 

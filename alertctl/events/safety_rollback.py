@@ -51,11 +51,11 @@ class SafetyRollback(EventFields):
     def sentence(self) -> str:
         what = self.feature_flag or "A feature flag"
         went = span(self.from_percentage, self.to_percentage)
-        story = f"{what} was rolled back for safety{went}{within(self.environment)}{self._cause()}."
-        return f"{story} Reason: {self.reason}" if self.reason else story
+        text = f"{what} was rolled back for safety{went}{within(self.environment)}{self._cause()}."
+        return f"{text} Reason: {self.reason}" if self.reason else text
 
     def _cause(self) -> str:
-        """': error_rate was 7.143%, above the threshold of 5%', with what is known of it."""
+        """Return ': error_rate was 7.143%, above the threshold of 5%', as far as it is known."""
         value, threshold = self._measured(self.value), self._measured(self.threshold)
         name, relation = self.metric or "the metric", _RELATION[self.comparison]
         if value and threshold:
@@ -67,7 +67,7 @@ class SafetyRollback(EventFields):
         return f" because of {self.metric}" if self.metric else ""
 
     def _measured(self, number: float | None) -> str | None:
-        """A value in its metric's unit."""
+        """Return a value in its metric's unit."""
         if number is None:
             return None
         if self.metric == "error_rate":

@@ -1,7 +1,8 @@
-"""Events that nobody could be told yet: files in the state folder, until the database or the server is back.
+"""Events that could not reach the database or the server, kept as files in the state folder until one is back.
 
-One file is one event with its own key, so that telling it twice records it once. A file appears and leaves whole:
-whoever is killed in the middle leaves the event where it was, or one that is told again under the same key.
+Each file is one event with its own idempotency key, so publishing it twice records it once. Files are written and
+removed atomically: a process that is killed in between leaves the event where it was, or publishes it again under the
+same key.
 """
 
 from __future__ import annotations
@@ -18,9 +19,18 @@ from pathlib import Path
 from alertctl.config import state_folder
 from alertctl.errors import InvalidEvent, Unreachable
 from alertctl.schemas import PublishRequest
-from alertctl.spool.destination import Destination, place_of
-from alertctl.spool.files import Spooled, listed, locked, named, put, read_if_whole, sweep, written
-from alertctl.spool.flush import EventNotAllowed, Flushed, Flushing, describe
+from alertctl.spool.destination import Destination, database_address
+from alertctl.spool.files import (
+    Spooled,
+    find_file,
+    list_files,
+    lock_folder,
+    read_or_none,
+    remove_abandoned,
+    to_json,
+    write_file,
+)
+from alertctl.spool.flush import EventNotAllowed, Flushed, SpoolFlush, describe
 
 __all__ = [
     "MOST_EVENTS",
@@ -29,31 +39,31 @@ __all__ = [
     "Flushed",
     "Spool",
     "Spooled",
+    "database_address",
     "describe",
     "key_of",
-    "place_of",
 ]
 
 MOST_EVENTS = 10_000
 MOST_BYTES = 50_000_000
-"""What a spool holds at most, the refused ones included: days of a busy CI, and not a small disk full."""
+"""Limits of a spool, refused events included: enough for days of a busy CI without filling a small disk."""
 REFUSED = "refused"
 
 
-def key_of(given: str | None) -> str:
-    """The caller's idempotency key, else one of our own: a repeat, or a try out of the spool, tells nobody twice.
+def key_of(caller_key: str | None) -> str:
+    """Return the caller's idempotency key, else a random one. A repeat, or a flush of the spool, sends nothing twice.
 
     Raises InvalidEvent.
     """
-    if given is None:
+    if caller_key is None:
         return f"once-{os.urandom(16).hex()}"
-    if not re.fullmatch(r"[!-~]([ -~]{0,253}[!-~])?", given):
+    if not re.fullmatch(r"[!-~]([ -~]{0,253}[!-~])?", caller_key):
         raise InvalidEvent("idempotency_key", "should be 1 to 255 printable ASCII characters")
-    return given
+    return caller_key
 
 
 class Spool:
-    """The events of one folder. Nothing is created before there is one to keep."""
+    """The events of one folder. Nothing is created before the first event is kept."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -61,59 +71,59 @@ class Spool:
 
     @staticmethod
     def of(environ: Mapping[str, str]) -> Spool:
-        """The spool of this user, in the state folder. Raises ConfigError (see `config.state_folder`)."""
+        """Return this user's spool, in the state folder. Raises ConfigError (see `config.state_folder`)."""
         return Spool(state_folder(environ) / "spool")
 
     def keep(self, request: PublishRequest, destination: Destination, cause: str, now: datetime) -> Spooled:
-        """Put an event on disk, synced. Raises Unreachable when it can't be: full, or the folder isn't ours to write.
+        """Write an event to disk, synced. Raises Unreachable when the spool is full or can't be written.
 
-        The request needs an idempotency key, so that it is recorded once however often it is told.
+        The request needs an idempotency key, so that it is recorded once however often it is published.
         """
-        assert request.idempotency_key, "an event without a key could be told twice"
+        assert request.idempotency_key, "an event without a key could be sent twice"
         if request.said_at is None:
             request = replace(request, said_at=now)
-        one = Spooled(
+        spooled = Spooled(
             id=os.urandom(4).hex(),
             request=request,
-            destination=destination.place,
+            destination=destination.address,
             cause=cause,
             kept_at=now,
             caller=destination.caller,
         )
-        data = written(one)
+        data = to_json(spooled)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._make_sure_of_room(len(data))
-            put(self.folder, one.name, data)
+            self._check_room(len(data))
+            write_file(self.folder, spooled.name, data)
         except FileExistsError as error:
             raise Unreachable(f"spool {self.folder}: is not a folder") from error
         except OSError as error:
             raise Unreachable(f"spool {self.folder}: {error.strerror or error}") from error
-        return one
+        return spooled
 
     def waiting(self) -> int:
-        """How many events wait; costs one call to the system where there is no spool."""
-        return len(listed(self.folder))
+        """Return how many events wait; one system call where there is no spool."""
+        return len(list_files(self.folder))
 
     def entries(self) -> tuple[list[Spooled], list[Path]]:
-        """Those that wait in the order in which they will be told, then those set aside; and the damaged files.
+        """Return the waiting events in the order of their publication, then those set aside; and the damaged files.
 
         Raises Unreachable when the folder can't be read.
         """
         try:
-            files = [*listed(self.folder, strict=True), *listed(self._aside, strict=True)]
+            files = [*list_files(self.folder, strict=True), *list_files(self._aside, strict=True)]
         except OSError as error:
             raise Unreachable(f"spool {self.folder}: {error.strerror or error}") from error
-        found = [(path, read_if_whole(path)) for path in files]
-        return [one for _, one in found if one], [path for path, one in found if not one]
+        events = {path: read_or_none(path) for path in files}
+        return [event for event in events.values() if event], [path for path, event in events.items() if not event]
 
     def drop(self, ids: Sequence[str] | None) -> int:
-        """Forget the events with these ids (parts that are unique will do), or all of them; returns how many.
+        """Delete the events with these ids (a unique part of each is enough), or all of them; return how many.
 
         Raises NotFound before any is dropped, Unreachable when a file can't be removed.
         """
-        files = [*listed(self.folder), *listed(self._aside)]
-        chosen = files if ids is None else [named(files, part) for part in ids]
+        files = [*list_files(self.folder), *list_files(self._aside)]
+        chosen = files if ids is None else [find_file(files, part) for part in ids]
         try:
             for path in chosen:
                 path.unlink(missing_ok=True)
@@ -123,34 +133,34 @@ class Spool:
 
     def flush(
         self,
-        mine: Callable[[Spooled], bool],
-        tell: Callable[[Spooled], object],
+        belongs_here: Callable[[Spooled], bool],
+        publish: Callable[[Spooled], object],
         *,
         until: float = float("inf"),
-        patience: float = 0.0,
+        timeout: float = 0.0,
         ids: Sequence[str] | None = None,
     ) -> Flushed:
-        """Tell the events that are `mine`, the oldest first, until the monotonic clock says `until`.
+        """Publish the events that `belongs_here` accepts, oldest first, until the monotonic clock reaches `until`.
 
-        `tell` publishes one. InvalidEvent or Conflict from it set the event aside, anything else leaves it for later.
-        One process at a time: while another flushes, this one waits `patience` seconds, then leaves it to that one.
-        `ids` are told whether set aside or not, and no others. Raises NotFound for an id that isn't here.
+        `publish` publishes one event. InvalidEvent or Conflict from it sets the event aside; after any other error the
+        event stays for later. Only one process flushes at a time: another one waits `timeout` seconds, then gives up.
+        With `ids`, only these are published, also those set aside. Raises NotFound for an unknown id.
         """
-        with self._alone(patience) as alone:
-            if not alone:
-                return Flushed(left=self.waiting(), error=Unreachable("another process is flushing it"))
-            sweep(self.folder)
-            files = listed(self.folder)
+        with self._locked(timeout) as is_locked:
+            if not is_locked:
+                return Flushed(remaining=self.waiting(), error=Unreachable("another process is flushing it"))
+            remove_abandoned(self.folder)
+            files = list_files(self.folder)
             if ids is not None:
-                files = [named([*files, *listed(self._aside)], part) for part in ids]
-            flushing = Flushing(self._aside, mine, tell, until)
+                files = [find_file([*files, *list_files(self._aside)], part) for part in ids]
+            flush = SpoolFlush(self._aside, belongs_here, publish, until)
             for path in files:
-                flushing.take(path)
-            return flushing.done
+                flush.process(path)
+            return flush.result
 
-    def _make_sure_of_room(self, more: int) -> None:
+    def _check_room(self, more: int) -> None:
         count, size = 0, more
-        for path in (*listed(self.folder), *listed(self._aside)):
+        for path in (*list_files(self.folder), *list_files(self._aside)):
             with suppress(FileNotFoundError):
                 count, size = count + 1, size + path.stat().st_size
         if count >= MOST_EVENTS or size > MOST_BYTES:
@@ -160,15 +170,15 @@ class Spool:
             )
 
     @contextmanager
-    def _alone(self, patience: float) -> Iterator[bool]:
-        """Whether this process has the spool for itself. The lock ends with the process, however that ends."""
+    def _locked(self, timeout: float) -> Iterator[bool]:
+        """Yield whether this process holds the spool's lock. The lock ends with the process, however that ends."""
         try:
             folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
-            # Nothing to flush, or nothing that we may see.
+            # There is no folder, or we may not read it: nothing to flush.
             yield True
             return
         try:
-            yield locked(folder, time.monotonic() + patience)
+            yield lock_folder(folder, time.monotonic() + timeout)
         finally:
             os.close(folder)

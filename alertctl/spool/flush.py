@@ -1,4 +1,4 @@
-"""Telling what has waited, event by event."""
+"""Publish spooled events, one file at a time."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from alertctl.errors import AlertctlError, Conflict, InvalidEvent, NotAllowed
-from alertctl.spool.files import Spooled, move, postpone, put, read, removed, written
+from alertctl.spool.files import Spooled, move, read, remove_published, requeue_last, to_json, write_file
 
-IN_A_ROW = 2
-"""Events that can't be told one after the other before the rest is left for later: one alone may be to blame itself."""
+MAX_FAILURES_IN_A_ROW = 2
+"""Failed events in a row after which a flush stops: a single one may itself be the cause."""
 
 
 class EventNotAllowed(NotAllowed):
-    """This event's own token is refused; the others may have better ones."""
+    """This event's own token is refused; other events' tokens may be accepted."""
 
 
 @dataclass(slots=True)
 class Flushed:
-    """What a flush did. `left`: events of its own that still wait; `error`: why, None when only time ran out."""
+    """The result of a flush. `remaining` events still wait because of `error`; None when only time ran out."""
 
-    told: int = 0
+    published: int = 0
     refused: list[Spooled] = field(default_factory=list)
-    left: int = 0
+    remaining: int = 0
     error: Exception | None = None
     damaged: list[str] = field(default_factory=list)
 
@@ -35,61 +35,65 @@ class Flushed:
 
 
 def describe(error: Exception) -> str:
-    """Return what an error says, on one line."""
+    """Return an error's message on one line."""
     if isinstance(error, AlertctlError):
         return "; ".join(str(error).splitlines())
     return f"unexpected: {type(error).__name__}: {error}"
 
 
-class Flushing:
-    """One flush, file by file."""
+class SpoolFlush:
+    """One flush: publishes its files one by one and collects the result."""
 
     def __init__(
-        self, aside: Path, mine: Callable[[Spooled], bool], tell: Callable[[Spooled], object], until: float
+        self,
+        aside: Path,
+        belongs_here: Callable[[Spooled], bool],
+        publish: Callable[[Spooled], object],
+        until: float,
     ) -> None:
-        self.done = Flushed()
-        self._aside, self._mine, self._tell, self._until = aside, mine, tell, until
-        self._in_a_row = 0
+        self.result = Flushed()
+        self._aside, self._belongs_here, self._publish, self._until = aside, belongs_here, publish, until
+        self._failures_in_a_row = 0
 
-    def take(self, path: Path) -> None:
+    def process(self, path: Path) -> None:
         try:
-            one = read(path)
+            spooled = read(path)
         except FileNotFoundError:
-            # Dropped, a moment ago.
+            # Another process has dropped it.
             return
         except (OSError, ValueError) as error:
-            self.done.damaged.append(f"{path.name}: {error}")
+            self.result.damaged.append(f"{path.name}: {error}")
             move(path, self._aside)
             return
-        if not self._mine(one):
+        if not self._belongs_here(spooled):
             return
-        if self._in_a_row == IN_A_ROW or time.monotonic() >= self._until:
-            self.done.left += 1
+        if self._failures_in_a_row == MAX_FAILURES_IN_A_ROW or time.monotonic() >= self._until:
+            self.result.remaining += 1
         else:
-            self._try(path, one)
+            self._try(path, spooled)
 
-    def _try(self, path: Path, one: Spooled) -> None:
+    def _try(self, path: Path, spooled: Spooled) -> None:
         try:
-            self._tell(one)
+            self._publish(spooled)
         except (InvalidEvent, Conflict) as error:
-            self._in_a_row = 0
-            self.done.refused.append(set_aside(path, self._aside, replace(one, refused=str(error))))
+            self._failures_in_a_row = 0
+            self.result.refused.append(set_aside(path, self._aside, replace(spooled, refused=str(error))))
         except Exception as error:
-            self._in_a_row += not isinstance(error, EventNotAllowed)
-            self.done.left += 1
-            self.done.error = error
-            postpone(path, one, describe(error))
+            self._failures_in_a_row += not isinstance(error, EventNotAllowed)
+            self.result.remaining += 1
+            self.result.error = error
+            requeue_last(path, spooled, describe(error))
         else:
-            self._in_a_row = 0
-            self.done.told += 1
-            self.done.error = removed(path) or self.done.error
+            self._failures_in_a_row = 0
+            self.result.published += 1
+            self.result.error = remove_published(path) or self.result.error
 
 
-def set_aside(path: Path, aside: Path, one: Spooled) -> Spooled:
-    """Keep an event that will never be taken, with the reason, out of the others' way."""
+def set_aside(path: Path, aside: Path, spooled: Spooled) -> Spooled:
+    """Move a refused event, with the reason, to the folder of refused events."""
     with suppress(OSError):
         aside.mkdir(mode=0o700, exist_ok=True)
-        put(aside, path.name, written(one))
+        write_file(aside, path.name, to_json(spooled))
         if path.parent != aside:
             path.unlink(missing_ok=True)
-    return one
+    return spooled

@@ -1,4 +1,4 @@
-"""Who may do what: users, their roles, their tokens. A user is named by id or email."""
+"""Users, their roles and their tokens. A user is named by id or email."""
 
 from alertctl.users.accounts import (
     EmailTaken,
@@ -19,15 +19,15 @@ from alertctl.users.tokens import (
     PREFIX,
     any_token,
     create_token,
-    digest_of,
+    hash_token,
     list_tokens,
-    owner_of_digest,
+    owner_of_token_hash,
     revoke_token,
     still_allowed,
     touch,
     use_is_news,
     verify,
-    verify_digest,
+    verify_token_hash,
 )
 
 __all__ = [
@@ -41,16 +41,16 @@ __all__ = [
     "any_token",
     "change_user",
     "create_token",
-    "digest_of",
     "disable_user",
     "enable_user",
     "ensure_user",
     "find_identity",
     "find_user",
+    "hash_token",
     "is_email_free",
     "list_tokens",
     "list_users",
-    "owner_of_digest",
+    "owner_of_token_hash",
     "parse_role",
     "remove_user",
     "revoke_token",
@@ -61,5 +61,5 @@ __all__ = [
     "unlink_user",
     "use_is_news",
     "verify",
-    "verify_digest",
+    "verify_token_hash",
 ]

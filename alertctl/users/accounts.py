@@ -1,4 +1,4 @@
-"""The users themselves, as an admin adds, changes and removes them."""
+"""Add, change, list and remove users."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ users = SQLModel.metadata.tables[str(User.__tablename__)]
 
 
 class EmailTaken(InvalidEvent):
-    """An email address that is already another user's."""
+    """The email address belongs to another user."""
 
     def __init__(self, email: str) -> None:
         super().__init__("email", f"{email} is registered already: another user has it")
@@ -31,22 +31,22 @@ class EmailTaken(InvalidEvent):
 def list_users(connection: Connection, *, after: str = "", limit: int | None = None) -> list[UserItem]:
     """Return all users by name (`UserItem.name`: the email, else the id), or those after the name `after`."""
     name = func.coalesce(users.c.email, users.c.id)
-    part = select(users).where(name > _plain(after)).order_by(name).limit(limit)
-    return [_item(row) for row in connection.execute(part)]
+    query = select(users).where(name > _without_nul(after)).order_by(name).limit(limit)
+    return [_item(row) for row in connection.execute(query)]
 
 
-def _plain(text: str) -> str:
-    """NUL is no part of any name, and Postgres refuses to compare with it."""
+def _without_nul(text: str) -> str:
+    """Return text without NUL, which Postgres refuses to compare with."""
     return text.replace("\0", "")
 
 
 def find_user(connection: Connection, user: str) -> UserItem:
-    """The user of that id or email. Raises NotFound."""
+    """Return the user with this id or email. Raises NotFound."""
     return _item(_row(connection, user))
 
 
 def add_user(connection: Connection, email: str, role: str, now: datetime) -> UserItem:
-    """Register somebody. Raises InvalidEvent for a bad address or role, EmailTaken for a known one."""
+    """Register a user. Raises InvalidEvent for a bad address or role, EmailTaken for a known one."""
     address = _checked_email(email)
     row = {"id": new_id(now), "email": address, "role": parse_role(role).value, "disabled": False, "created_at": now}
     if not insert_new(connection, users, [row]):
@@ -55,22 +55,22 @@ def add_user(connection: Connection, email: str, role: str, now: datetime) -> Us
 
 
 def set_role(connection: Connection, user: str, role: str) -> UserItem:
-    """Set what a user may do at most; their tokens never do more. Raises NotFound, InvalidEvent."""
+    """Set a user's role, the limit of all their tokens. Raises NotFound, InvalidEvent."""
     return change_user(connection, user, role=parse_role(role))
 
 
 def set_email(connection: Connection, user: str, email: str) -> UserItem:
-    """Give a user another address. Raises NotFound, InvalidEvent for a bad one, EmailTaken for another user's."""
+    """Change a user's email address. Raises NotFound, InvalidEvent for a bad one, EmailTaken for another user's."""
     return change_user(connection, user, email=email)
 
 
 def disable_user(connection: Connection, user: str) -> UserItem:
-    """No call is accepted from them and no alert goes to them any more. Raises NotFound."""
+    """Disable a user: reject their tokens and stop notifying them. Raises NotFound."""
     return change_user(connection, user, disabled=True)
 
 
 def enable_user(connection: Connection, user: str) -> UserItem:
-    """The opposite of `disable_user`. Raises NotFound."""
+    """Enable a disabled user again. Raises NotFound."""
     return change_user(connection, user, disabled=False)
 
 
@@ -82,10 +82,10 @@ def change_user(
     disabled: bool | None = None,
     email: str | None = None,
 ) -> UserItem:
-    """Change what isn't None. Raises NotFound, InvalidEvent, EmailTaken."""
+    """Change the values that aren't None. Raises NotFound, InvalidEvent, EmailTaken."""
     values: dict[str, Any] = {}
     if role is not None:
-        # A role that is set after an identity was linked is meant for that identity, too.
+        # A role that is set after an identity was linked applies to that identity too.
         values |= {"role": role.value, "linked": False}
     if disabled is not None:
         values["disabled"] = disabled
@@ -107,10 +107,10 @@ def update_unless_taken(connection: Connection, condition: ColumnElement[bool], 
 
 
 def unlink_user(connection: Connection, user: str) -> UserItem:
-    """Forget a user's identity: tokens of the platform (JWT) with it no longer are this user's. Raises NotFound."""
+    """Remove a user's JWT identity: tokens with it no longer belong to this user. Raises NotFound."""
     row = _row(connection, user)
-    forgotten = {"issuer": None, "subject": None, "linked": False}
-    connection.execute(update(users).where(users.c.id == row.id).values(forgotten))
+    cleared = {"issuer": None, "subject": None, "linked": False}
+    connection.execute(update(users).where(users.c.id == row.id).values(cleared))
     return find_user(connection, row.id)
 
 
@@ -121,7 +121,7 @@ def remove_user(connection: Connection, user: str) -> UserItem:
     """
     row = _row(connection, user)
     admin = (users.c.role == Role.ADMIN.value, users.c.disabled.is_(False))
-    # Locked, so that two admins who are removed at the same moment can't both go.
+    # Locked, so that two concurrent calls can't remove the last two admins.
     admins = connection.execute(select(users.c.id).where(*admin).order_by(users.c.id).with_for_update()).scalars().all()
     if list(admins) == [row.id]:
         raise InvalidEvent(
@@ -133,13 +133,13 @@ def remove_user(connection: Connection, user: str) -> UserItem:
 
 def _row(connection: Connection, user: str) -> Row[Any]:
     word = email_key(user.strip())
-    # NUL is no part of any name, and Postgres refuses to compare with it.
+    # Postgres refuses to compare with NUL.
     if not word or not word.isprintable():
         raise NotFound(f"{user[:80]!r} is no user's id or email")
-    found = connection.execute(select(users).where(or_(users.c.email == word, users.c.id == word))).first()
-    if found is None:
+    row = connection.execute(select(users).where(or_(users.c.email == word, users.c.id == word))).first()
+    if row is None:
         raise NotFound(f"{user[:80]!r} is no user's id or email: alertctl user list shows them")
-    return found
+    return row
 
 
 def _item(row: Row[Any]) -> UserItem:

@@ -1,6 +1,6 @@
-"""JWT users: who a token of the platform is, and how that identity is registered.
+"""JWT users: find and register the identity that a token of the platform names.
 
-A JWT user is an identity, (issuer, subject), and nothing else: an email never makes a token somebody's.
+A JWT user is an identity, (issuer, subject), and nothing else: an email alone never identifies a token's user.
 - The first login registers the identity as a new viewer. An email that another user has isn't registered.
 - A subject that was recorded before issuers were is bound to the issuer of its next login.
 - With JWT_LINK_BY_EMAIL, a verified email gives the identity to the account that has that email and no identity yet.
@@ -24,7 +24,7 @@ from alertctl.users.roles import Role
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a JWT names. `issuer` is empty for a token without `iss`."""
+    """The identity in a JWT. `issuer` is empty for a token without `iss`."""
 
     issuer: str
     subject: str
@@ -32,7 +32,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class JwtUser:
-    """The registered user of an identity. `role` is what a token without a role may do."""
+    """The registered user of an identity. `role` is that of a token without a role."""
 
     id: str
     email: str | None

@@ -1,4 +1,4 @@
-"""Roles, from the one that may least to the one that may most, and whoever has one."""
+"""Roles, from least to most permissions, and the caller of the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alertctl.suggestions import suggest
 
 
 class Role(StrEnum):
-    """VIEWER < ANALYST < DEVELOPER < ADMIN: a role may do whatever a lower one may."""
+    """VIEWER < ANALYST < DEVELOPER < ADMIN: a role includes the permissions of lower ones."""
 
     VIEWER = "viewer"
     ANALYST = "analyst"
@@ -24,11 +24,11 @@ class Role(StrEnum):
         return _RANKS[self]
 
     def reaches(self, needed: Role) -> bool:
-        """Whether this role may do what needs `needed`."""
+        """Return whether this role includes `needed`."""
         return self.rank >= needed.rank
 
     def capped(self, limit: Role) -> Role:
-        """The lower of the two."""
+        """Return the lower of two roles."""
         return self if limit.reaches(self) else limit
 
     @classmethod
@@ -39,7 +39,7 @@ class Role(StrEnum):
 
     @classmethod
     def of(cls, text: object) -> Self:
-        """The role that a stored or foreign text means; whatever we don't know may least."""
+        """Return the role of a stored or foreign text; VIEWER for an unknown one."""
         return cls.known(text) or cls("viewer")
 
 
@@ -47,7 +47,7 @@ _RANKS = {role: rank for rank, role in enumerate(Role)}
 
 
 def parse_role(text: str) -> Role:
-    """A role as a person wrote it, in any case. Raises InvalidEvent."""
+    """Return the role with this name, in any case. Raises InvalidEvent."""
     word = text.strip().lower()
     if word not in tuple(Role):
         raise InvalidEvent("role", f"{text[:60]!r} is not a role{suggest(word, Role)}")
@@ -56,7 +56,7 @@ def parse_role(text: str) -> Role:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever calls the API. `token_id` is None for a platform's JWT; `last_used_at` is from before this call."""
+    """The caller of the API. `token_id` is None for a platform's JWT; `last_used_at` is from before this call."""
 
     user_id: str
     email: str | None

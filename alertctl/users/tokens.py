@@ -1,4 +1,4 @@
-"""Access tokens of our own: `actl_` and a random secret, of which only the SHA-256 is kept."""
+"""alertctl's own access tokens: `actl_` and a random secret, of which only the SHA-256 is stored."""
 
 from __future__ import annotations
 
@@ -22,79 +22,79 @@ token = SQLModel.metadata.tables[str(Token.__tablename__)]
 
 PREFIX = "actl_"
 SECRET_BYTES = 32
-"""Random bytes of a secret: 43 characters, beyond guessing, so that a plain hash without salt or work is enough."""
-HINT = 4
-"""Last characters of a secret that a list shows, so that a person can tell which token a file holds."""
-USE_KEPT = timedelta(minutes=1)
-"""`last_used_at` is written at most so often."""
-LONGEST = timedelta(days=36_500)
+"""Random bytes of a secret: 43 characters that can't be guessed, so a plain hash without salt is enough."""
+HINT_LENGTH = 4
+"""Last characters of a secret that a list shows, so that a person can recognize the token in a file."""
+USE_INTERVAL = timedelta(minutes=1)
+"""`last_used_at` is written at most this often."""
+MAX_LIFETIME = timedelta(days=36_500)
 
 
 def create_token(
     connection: Connection, user: str, role: str, expires: timedelta | None, now: datetime
 ) -> tuple[TokenItem, str]:
-    """A new token and its secret, which is never shown again. A user who doesn't exist yet gets the role too.
+    """Create a token; return it and its secret, which is never shown again. A new user gets the role too.
 
     Raises InvalidEvent for a role above the user's, NotFound for an unknown id.
     """
-    wanted = parse_role(role)
-    owner = _owner(connection, user, wanted, now)
+    token_role = parse_role(role)
+    owner = _owner(connection, user, token_role, now)
     secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     row = {
         "id": new_id(now),
         "user_id": owner,
-        "role": wanted.value,
-        "digest": digest_of(secret),
-        "hint": secret[-HINT:],
+        "role": token_role.value,
+        "digest": hash_token(secret),
+        "hint": secret[-HINT_LENGTH:],
         "created_at": now,
         "expires_at": _expiry(expires, now),
     }
     connection.execute(insert(token), row)
-    return _one(connection, token.c.id == row["id"]), secret
+    return _select_item(connection, token.c.id == row["id"]), secret
 
 
 def _expiry(expires: timedelta | None, now: datetime) -> datetime | None:
     if expires is None:
         return None
-    if not timedelta(0) < expires <= LONGEST:
+    if not timedelta(0) < expires <= MAX_LIFETIME:
         raise InvalidEvent("expires", "should be a time from now on, at most 36500d (90d, 12h)")
     return now + expires
 
 
-def _owner(connection: Connection, user: str, wanted: Role, now: datetime) -> str:
-    """The id of the token's user, who may have come into being just now."""
+def _owner(connection: Connection, user: str, role: Role, now: datetime) -> str:
+    """Return the id of the token's user, who is registered if new."""
     try:
-        found = find_user(connection, user)
+        owner = find_user(connection, user)
     except NotFound:
         if "@" not in user:
             raise
-        return add_user(connection, user, wanted, now).id
-    if found.disabled:
-        raise InvalidEvent("user", f"{found.name} is disabled: no token of theirs would be accepted")
-    if not Role.of(found.role).reaches(wanted):
+        return add_user(connection, user, role, now).id
+    if owner.disabled:
+        raise InvalidEvent("user", f"{owner.name} is disabled: no token of theirs would be accepted")
+    if not Role.of(owner.role).reaches(role):
         raise InvalidEvent(
-            "role", f"{found.name} is {found.role}: first run alertctl user set-role {found.name} {wanted}"
+            "role", f"{owner.name} is {owner.role}: first run alertctl user set-role {owner.name} {role}"
         )
-    return found.id
+    return owner.id
 
 
 def list_tokens(connection: Connection, *, before: str = "", limit: int | None = None) -> list[TokenItem]:
-    """All tokens, the newest first, without their secrets; or a part of them: those behind `before`, an id."""
-    part = _listed().where(token.c.id < before.replace("\0", "")) if before else _listed()
-    return [_item(row) for row in connection.execute(part.order_by(token.c.id.desc()).limit(limit))]
+    """Return the tokens without their secrets, newest first; only those older than the id `before` if it is set."""
+    query = _listed().where(token.c.id < before.replace("\0", "")) if before else _listed()
+    return [_item(row) for row in connection.execute(query.order_by(token.c.id.desc()).limit(limit))]
 
 
 def any_token(connection: Connection, now: datetime) -> bool:
-    """Whether some token would be accepted now."""
+    """Return whether any token would be accepted now."""
     return bool(connection.execute(select(exists(_valid(now)))).scalar())
 
 
 def revoke_token(connection: Connection, id_part: str, now: datetime) -> TokenItem:
-    """Accept a token no more, from the next call on. Raises NotFound when no id, or more than one, has that part."""
-    found = _find(connection, id_part)
-    revoked = update(token).where(token.c.id == found, token.c.revoked_at.is_(None)).values(revoked_at=now)
+    """Revoke a token from the next call on. Raises NotFound unless exactly one id has this part."""
+    full_id = _find(connection, id_part)
+    revoked = update(token).where(token.c.id == full_id, token.c.revoked_at.is_(None)).values(revoked_at=now)
     connection.execute(revoked)
-    return _one(connection, token.c.id == found)
+    return _select_item(connection, token.c.id == full_id)
 
 
 def _find(connection: Connection, part: str) -> str:
@@ -109,79 +109,79 @@ def _find(connection: Connection, part: str) -> str:
     return word if word in ids else str(ids[0])
 
 
-def digest_of(secret: str) -> str:
-    """What is stored of a secret: its SHA-256 in hex."""
+def hash_token(secret: str) -> str:
+    """Return the stored form of a secret: its SHA-256 in hex."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
 def verify(connection: Connection, secret: str, now: datetime) -> Caller:
-    """Whose token this is. Raises NotAllowed, with the same words for every secret that isn't one."""
-    return verify_digest(connection, digest_of(secret), now)
+    """Return the caller with this token. Raises NotAllowed, with the same message for every unknown secret."""
+    return verify_token_hash(connection, hash_token(secret), now)
 
 
-def verify_digest(connection: Connection, digest: str, now: datetime) -> Caller:
-    """The same from what is stored of a secret."""
-    found = _find_digest(connection, digest)
-    if found.revoked_at is not None:
+def verify_token_hash(connection: Connection, token_hash: str, now: datetime) -> Caller:
+    """Return the caller with this token hash. Raises NotAllowed."""
+    row = _find_token_hash(connection, token_hash)
+    if row.revoked_at is not None:
         raise NotAllowed("the token was revoked: make a new one with alertctl token create")
-    if found.expires_at is not None and found.expires_at <= now:
+    if row.expires_at is not None and row.expires_at <= now:
         raise NotAllowed("the token has expired: make a new one with alertctl token create")
-    return _caller(found)
+    return _caller(row)
 
 
-def owner_of_digest(connection: Connection, digest: str) -> Caller:
-    """Return whose token it is or was, also when it was revoked or has expired since. Raises NotAllowed."""
-    return _caller(_find_digest(connection, digest))
+def owner_of_token_hash(connection: Connection, token_hash: str) -> Caller:
+    """Return the token's user, also when it was revoked or has expired. Raises NotAllowed."""
+    return _caller(_find_token_hash(connection, token_hash))
 
 
-def _find_digest(connection: Connection, digest: str) -> Any:
+def _find_token_hash(connection: Connection, token_hash: str) -> Any:
     columns = (token.c.id, token.c.expires_at, token.c.revoked_at, token.c.last_used_at, token.c.role)
     owner = (users.c.id.label("user_id"), users.c.email, users.c.role.label("limit"), users.c.disabled)
     joined = select(*columns, *owner).join(users, users.c.id == token.c.user_id)
-    found = connection.execute(joined.where(token.c.digest == digest)).first()
-    if found is None:
+    row = connection.execute(joined.where(token.c.digest == token_hash)).first()
+    if row is None:
         raise NotAllowed("the token isn't known: make one with alertctl token create")
-    return found
+    return row
 
 
-def _caller(found: Any) -> Caller:
-    if found.disabled:
-        raise NotAllowed(f"{found.email or found.user_id} is disabled: an admin can enable them again")
-    role = Role.of(found.role).capped(Role.of(found.limit))
-    return Caller(found.user_id, found.email, role, found.id, found.last_used_at)
+def _caller(row: Any) -> Caller:
+    if row.disabled:
+        raise NotAllowed(f"{row.email or row.user_id} is disabled: an admin can enable them again")
+    role = Role.of(row.role).capped(Role.of(row.limit))
+    return Caller(row.user_id, row.email, role, row.id, row.last_used_at)
 
 
 def use_is_news(caller: Caller, now: datetime) -> bool:
-    """Whether this use of a token should be noted: the last one was a minute ago or longer."""
-    return caller.token_id is not None and (caller.last_used_at is None or now - caller.last_used_at >= USE_KEPT)
+    """Return whether to record this use of a token: the last recorded one is at least a minute ago."""
+    return caller.token_id is not None and (caller.last_used_at is None or now - caller.last_used_at >= USE_INTERVAL)
 
 
 def touch(connection: Connection, uses: Sequence[tuple[Caller, datetime]]) -> list[None]:
-    """Note that tokens were used. A `Writer`'s work: one answer for each."""
+    """Record the uses of tokens. A job for `Writer`: one result for each."""
     for caller, now in {caller.token_id: (caller, now) for caller, now in uses}.values():
         connection.execute(update(token).where(token.c.id == caller.token_id).values(last_used_at=now))
     return [None] * len(uses)
 
 
 def still_allowed(connection: Connection, callers: Iterable[Caller], needed: Role, now: datetime) -> set[Caller]:
-    """Those of the callers who, verified a moment ago, may still do what needs `needed`; two queries at most."""
-    asked = set(callers)
-    tokens = [caller.token_id for caller in asked if caller.token_id]
-    people = [caller.user_id for caller in asked if not caller.token_id]
+    """Return the verified callers who still reach the role `needed`, with two queries at most."""
+    unique = set(callers)
+    tokens = [caller.token_id for caller in unique if caller.token_id]
+    people = [caller.user_id for caller in unique if not caller.token_id]
     enough = [role.value for role in Role if role.reaches(needed)]
-    good: set[str] = set()
+    allowed: set[str] = set()
     if tokens:
-        asked_for = {"now": now, "tokens": tokens, "roles": enough}
-        good.update(connection.execute(_STILL_ALLOWED, asked_for).scalars())
+        parameters = {"now": now, "tokens": tokens, "roles": enough}
+        allowed.update(connection.execute(_STILL_ALLOWED, parameters).scalars())
     if people:
-        here = select(users.c.id).where(users.c.id.in_(people), users.c.disabled.is_(False))
-        good.update(connection.execute(here).scalars())
-    return {caller for caller in asked if (caller.token_id or caller.user_id) in good}
+        enabled = select(users.c.id).where(users.c.id.in_(people), users.c.disabled.is_(False))
+        allowed.update(connection.execute(enabled).scalars())
+    return {caller for caller in unique if (caller.token_id or caller.user_id) in allowed}
 
 
 def _valid(now: datetime) -> Select[Any]:
-    living = and_(token.c.revoked_at.is_(None), or_(token.c.expires_at.is_(None), token.c.expires_at > now))
-    return select(token.c.id).join(users, users.c.id == token.c.user_id).where(living, users.c.disabled.is_(False))
+    is_valid = and_(token.c.revoked_at.is_(None), or_(token.c.expires_at.is_(None), token.c.expires_at > now))
+    return select(token.c.id).join(users, users.c.id == token.c.user_id).where(is_valid, users.c.disabled.is_(False))
 
 
 _STILL_ALLOWED = (
@@ -195,14 +195,14 @@ _STILL_ALLOWED = (
         users.c.role.in_(bindparam("roles", expanding=True)),
     )
 )
-"""Made once: it is asked in every transaction that publishes."""
+"""Built once: it is executed in every transaction that publishes."""
 
 
 def _listed() -> Select[Any]:
     return select(token, users.c.email).join(users, users.c.id == token.c.user_id)
 
 
-def _one(connection: Connection, condition: ColumnElement[bool]) -> TokenItem:
+def _select_item(connection: Connection, condition: ColumnElement[bool]) -> TokenItem:
     return _item(connection.execute(_listed().where(condition)).one())
 
 

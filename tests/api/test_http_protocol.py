@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alertctl.daemon.http_protocol import LONGEST_HEAD, HttpProtocol
+from alertctl.daemon.http_protocol import MAX_HEAD_BYTES, HttpProtocol
 from alertctl.db import Store, upgrade
 from tests.api.lab import BASE, Lab, running
 
@@ -27,9 +27,9 @@ def exchange(lab: Lab, *parts: bytes) -> bytes:
     [
         (b"\x16\x03\x01\x02\x00\x01\x00", 400),
         (b"GET /healthz HTTP/1.1\r\nContent-Length: -5\r\n\r\n", 400),
-        (b"GET /healthz HTTP/1.1\r\nX: " + b"x" * (LONGEST_HEAD + 1), 431),
-        (b"GET /" + b"x" * (LONGEST_HEAD + 1), 431),
-        (b"GET /healthz HTTP/1.1\r\n" + b"a: b\r\n" * (LONGEST_HEAD // 6 + 1), 431),
+        (b"GET /healthz HTTP/1.1\r\nX: " + b"x" * (MAX_HEAD_BYTES + 1), 431),
+        (b"GET /" + b"x" * (MAX_HEAD_BYTES + 1), 431),
+        (b"GET /healthz HTTP/1.1\r\n" + b"a: b\r\n" * (MAX_HEAD_BYTES // 6 + 1), 431),
     ],
 )
 def test_what_is_no_request_is_a_problem_too(steady: Lab, sent: bytes, status: int) -> None:
@@ -40,7 +40,7 @@ def test_what_is_no_request_is_a_problem_too(steady: Lab, sent: bytes, status: i
 
 
 def test_a_long_head_that_is_still_within_the_bound_is_read(steady: Lab) -> None:
-    request = b"GET /healthz HTTP/1.1\r\nConnection: close\r\nX: " + b"x" * (LONGEST_HEAD - 200)
+    request = b"GET /healthz HTTP/1.1\r\nConnection: close\r\nX: " + b"x" * (MAX_HEAD_BYTES - 200)
     assert exchange(steady, request, b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
 
 

@@ -182,7 +182,7 @@ def test_a_server_is_the_same_one_with_and_without_its_routes(monkeypatch):
     places = set()
     for more in ("", "/", "/api/v1/notifications", "/api/v1/notifications/"):
         monkeypatch.setenv("ALERTCTL_SERVER", f"http://alerts.corp.example{more}")
-        places.add(Destination.of(read(), os.environ).place)
+        places.add(Destination.of(read(), os.environ).address)
     assert places == {"http://alerts.corp.example"}
 
 

@@ -1,4 +1,4 @@
-"""`alertctl config show|check`, and settings that do not fit together."""
+"""`alertctl config show|check`, and settings that contradict each other."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ CHECKS = [
 
 @pytest.mark.parametrize(("environ", "name", "severity"), CHECKS)
 def test_settings_that_do_not_fit_together_are_named(settings_in, environ, name, severity):
-    found = {(problem.name, problem.severity) for problem in check(settings_in(environ))}
-    assert (name, severity) in found
+    problems = {(problem.name, problem.severity) for problem in check(settings_in(environ))}
+    assert (name, severity) in problems
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_settings_that_work_have_no_problem(settings_in, environ):
 
 
 def _run(tmp_path: Path, *arguments: str, **environ: str):
-    clean = {name: None for name in os.environ if name.startswith(tuple(f"{each}_".upper() for each in SECTIONS))}
+    clean = {name: None for name in os.environ if name.startswith(tuple(f"{section}_".upper() for section in SECTIONS))}
     runner = CliRunner(env={**clean, "HOME": str(tmp_path), "XDG_CONFIG_HOME": None, "COLUMNS": "80", **environ})
     return runner.invoke(app, list(arguments))
 

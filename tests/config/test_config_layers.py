@@ -1,4 +1,4 @@
-"""Where a value comes from, and the files that hold it."""
+"""The order of the sources of settings, and files with secrets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PEM = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----"
 
 
-def test_each_place_overrides_the_weaker_ones(settings_in):
+def test_each_source_overrides_the_weaker_ones(settings_in):
     toml = "smtp.host = 'toml'\nsmtp.username = 'toml'\nemail.from_name = 'toml'\nslack.default_channel = 'toml'"
     dotenv = "SMTP_USERNAME=dotenv\nEMAIL_FROM_NAME=dotenv\nSLACK_DEFAULT_CHANNEL=dotenv\n"
     environ = {"EMAIL_FROM_NAME": "environ", "SLACK_DEFAULT_CHANNEL": "environ"}
@@ -51,7 +51,7 @@ def test_the_state_folder_follows_xdg_but_not_a_relative_path(tmp_path):
     assert state_folder({**home, "XDG_STATE_HOME": "state"}) == tmp_path / ".local/state/alertctl"
 
 
-def test_a_flag_that_was_not_given_overrides_nothing(settings_in):
+def test_an_unset_flag_overrides_nothing(settings_in):
     assert settings_in({"ALERTCTL_PORT": "9000"}, {"ALERTCTL_PORT": None}).alertctl.port == 9000
 
 
@@ -60,7 +60,7 @@ def test_a_flag_may_be_a_number_or_a_boolean(settings_in):
     assert (settings.alertctl.port, settings.slack.enabled) == (0, True)
 
 
-def test_a_blank_value_means_the_default_and_hides_weaker_places(settings_in):
+def test_a_blank_value_means_the_default_and_hides_weaker_sources(settings_in):
     settings = settings_in({"SMTP_PORT": "", "SENDGRID_API_KEY": " \n"}, dotenv="SMTP_PORT=2525\nSENDGRID_API_KEY=SG.x")
     assert settings.smtp.port == 587
     assert settings.sendgrid.api_key == SecretStr("")
@@ -134,7 +134,7 @@ def test_a_secret_file_counts_where_its_variable_stands(settings_in):
     assert settings_in({"SLACK_BOT_TOKEN": "xoxb-e"}, dotenv="SLACK_BOT_TOKEN_FILE=weak").secrets() == ("xoxb-e",)
 
 
-def test_a_secret_file_named_in_toml_is_found_beside_it(settings_in, tmp_path):
+def test_a_secret_file_named_in_toml_is_relative_to_it(settings_in, tmp_path):
     folder = tmp_path / "etc"
     folder.mkdir()
     (folder / "a.toml").write_text("[slack]\nbot_token_file = 'token'")
@@ -142,7 +142,7 @@ def test_a_secret_file_named_in_toml_is_found_beside_it(settings_in, tmp_path):
     assert settings_in({"ALERTCTL_CONFIG": "etc/a.toml"}).secrets() == ("xoxb-1",)
 
 
-def test_a_secret_and_its_file_in_one_place_is_an_error(problems_in):
+def test_a_secret_and_its_file_in_one_source_is_an_error(problems_in):
     environ = {"SLACK_BOT_TOKEN": SECRET, "SLACK_BOT_TOKEN_FILE": "x"}
     assert problems_in(environ) == ("SLACK_BOT_TOKEN: both SLACK_BOT_TOKEN and SLACK_BOT_TOKEN_FILE are set; keep one",)
 

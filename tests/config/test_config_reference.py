@@ -1,4 +1,4 @@
-"""The reference and the examples say what is real."""
+"""The reference and the example files match the settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_every_setting_has_a_name_a_section_and_a_description():
 
 
 def test_every_secret_setting_is_one_that_a_file_can_hold():
-    secret = {name for name, value in Settings()._each() if isinstance(value, SecretStr)}
+    secret = {name for name, value in Settings()._items() if isinstance(value, SecretStr)}
     assert secret | {"DATABASE_URL", "JWT_PUBLIC_KEY"} == set(IN_FILES)
 
 

@@ -1,4 +1,4 @@
-"""No secret shows in an error, a repr or a description."""
+"""No secret appears in an error, a repr or a description."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def test_all_secrets_are_listed_for_redaction_the_longest_first(settings_in):
     "value", [f"{SECRET} \n\0 x", f"mysql://u:{SECRET}@h/\0", f"\udcff{SECRET}", f"sqlite://{SECRET}"]
 )
 def test_a_bad_secret_is_never_repeated_in_its_error(settings_in, name, value):
-    said = ""
+    message = ""
     try:
-        said = repr(settings_in({name: value}))
+        message = repr(settings_in({name: value}))
     except ConfigError as error:
-        said = str(error) + repr(error.__cause__)
-    assert SECRET not in said
+        message = str(error) + repr(error.__cause__)
+    assert SECRET not in message
 
 
 @pytest.mark.parametrize("name", ["SLACK_DEFAULT_CHANNEL", "SMTP_PORT", "SLACK_ENABLED", "SMTP_HOST", "SLACK_API_URL"])
 @pytest.mark.parametrize("value", ["xoxb-1-{} !", "SG.{}!", "postgres://u:{}@h/d", "https://u:{}@h"])
-def test_a_secret_in_the_wrong_place_is_not_repeated_either(problems_in, name, value):
+def test_a_secret_in_the_wrong_variable_is_not_repeated_either(problems_in, name, value):
     assert SECRET not in "".join(problems_in({name: value.format(SECRET)}))
 
 

@@ -1,4 +1,4 @@
-"""What a value may look like, and what is said when it does not."""
+"""Valid values of each setting, and the error messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from alertctl.config import format_duration, load, loopback, parse_duration, reference
+from alertctl.config import format_duration, is_loopback, load, parse_duration, reference
 from alertctl.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -225,18 +225,18 @@ def test_what_is_not_a_duration_is_refused(text):
 
 
 @given(st.integers(0, 10_000_000))
-def test_a_duration_written_out_reads_back_the_same(whole):
-    assert parse_duration(format_duration(whole)) == whole
+def test_a_duration_written_out_reads_back_the_same(seconds):
+    assert parse_duration(format_duration(seconds)) == seconds
 
 
 @given(st.text())
 def test_no_text_whatever_breaks_the_reading_of_a_duration(text):
-    said = ""
+    message = ""
     try:
         assert parse_duration(text) >= 0
     except ValueError as error:
-        said = str(error)
-    assert said.isprintable()
+        message = str(error)
+    assert message.isprintable()
 
 
 @given(st.sampled_from([name for name, _, _ in reference()]), st.text(max_size=200))
@@ -261,4 +261,4 @@ def test_no_text_whatever_in_a_variable_is_worse_than_a_clear_line(name, text):
     ],
 )
 def test_loopback_hosts_are_known_without_a_look_up(host, expected):
-    assert loopback(host) is expected
+    assert is_loopback(host) is expected

@@ -1,4 +1,4 @@
-"""Variables that nothing reads are warned about; those of other programs are not."""
+"""Warnings about variables that nothing reads, and none about those of other programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No error about a database's address shows a part of its password, in any command, with --debug too."""
+"""No error about a database URL shows a part of its password, in any command, with --debug too."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def shows_a_part(text: str) -> bool:
 
 
 @pytest.mark.parametrize("url", REFUSED)
-def test_an_address_that_cannot_be_read_in_one_way_only_is_refused_without_its_text(problems_in, url):
+def test_an_ambiguous_address_is_refused_without_its_text(problems_in, url):
     (line,) = problems_in({"DATABASE_URL": url})
     assert line.startswith("DATABASE_URL: ")
     assert not shows_a_part(line)
@@ -82,7 +82,7 @@ def test_no_raw_special_character_makes_a_part_of_the_password_show(first):
         assert not shows_a_part(shown), (second, shown)
 
 
-def test_what_is_accepted_has_its_whole_password_redacted():
+def test_an_accepted_address_has_its_complete_password_redacted():
     rng = random.Random(1)
     for _ in range(300):
         password = "".join(rng.choice("ab" + SPECIAL) for _ in range(8))

@@ -1,4 +1,4 @@
-"""The folders of a user who may have no home, or one that is somebody else's."""
+"""The state and configuration folders of users without a usable home folder."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_home_is_used_when_its_state_folder_is_there_or_can_be_made(temporary,
 
 @pytest.mark.parametrize("name", [".local", ".local/state", ".local/state/alertctl"])
 @pytest.mark.parametrize("obstacle", ["a file", "a link to nothing"])
-def test_a_home_in_which_something_is_in_the_way_is_not_used(temporary, tmp_path, name, obstacle):
+def test_a_home_with_an_obstacle_is_not_used(temporary, tmp_path, name, obstacle):
     folder = tmp_path / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     if obstacle == "a file":

@@ -1,4 +1,4 @@
-"""A file that lies in the working folder does not decide where the secrets of a stronger place go."""
+"""A file in the working folder can't redirect the secrets of a stronger source."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_the_users_configuration_is_still_the_users_in_its_own_folder(tmp_path):
     assert (settings.slack.api_url, settings.jwt.issuer) == ("https://gov.example/", "us")
 
 
-def test_a_secret_that_comes_from_a_file_is_as_strong_as_the_place_that_names_the_file(load_in, folder):
+def test_a_secret_from_a_file_is_as_strong_as_the_source_that_names_the_file(load_in, folder):
     (folder / "token").write_text("xoxb-1\n")
     (folder / ".env").write_text("SLACK_API_URL=https://evil.example/\n")
     assert "SLACK_API_URL" in problem_of(load_in, {"SLACK_BOT_TOKEN_FILE": "token"})
@@ -188,10 +188,12 @@ def test_a_setting_that_trusts_or_opens_something_does_not_count_in_the_folder(l
     assert settings.refusals[name].message == (
         f"is not used from .env in the working folder; export {name}, or name a file with --config"
     )
-    assert [(each.name, each.severity) for each in check(settings) if each.severity == "error"] == [(name, "error")]
+    assert [(problem.name, problem.severity) for problem in check(settings) if problem.severity == "error"] == [
+        (name, "error")
+    ]
 
 
-def test_a_stronger_or_weaker_place_still_sets_what_the_folder_may_not(load_in, folder):
+def test_a_stronger_or_weaker_source_still_sets_what_the_folder_may_not(load_in, folder):
     (folder / ".env").write_text("JWT_AUDIENCE=\nJWT_ISSUER=evil\n")
     users = folder.parent / ".config/alertctl"
     users.mkdir(parents=True)
@@ -249,7 +251,7 @@ def test_dotenv_names_no_configuration_outside_the_folder(load_in, folder, path)
 
 
 @pytest.mark.parametrize(("file", "name"), [(".env", ".env"), ("alertctl.toml", "ALERTCTL_CONFIG")])
-def test_a_link_out_of_the_folder_is_no_way_to_read_somebody_elses_file(load_in, folder, file, name):
+def test_a_link_out_of_the_folder_does_not_read_another_users_file(load_in, folder, file, name):
     (folder.parent / "prod").write_text("SLACK_BOT_TOKEN='xoxb-prod'\n")
     (folder / file).symlink_to(folder.parent / "prod")
     assert problem_of(load_in).startswith(f"{name}: ")

@@ -1,4 +1,4 @@
-"""What events say, and what they refuse."""
+"""The sentences of events, and the events that are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alertctl.events.base import percent, span, step
 from core.lab import NOW
 
 
-def said(kind: str, **fields) -> str:
+def summary(kind: str, **fields) -> str:
     return parse(kind, fields).content("id", NOW).summary
 
 
@@ -22,7 +22,7 @@ def facts(kind: str, **fields) -> dict[str, str]:
 
 
 def rollback(**fields) -> str:
-    return said("safety_rollback", **fields)
+    return summary("safety_rollback", **fields)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_threshold_is_shown_with_its_comparison(comparison, sign):
     assert facts("safety_rollback", threshold=5, comparison=comparison) == {"Threshold": f"{sign} 5"}
 
 
-def test_what_is_missing_is_left_out_of_the_facts():
+def test_missing_fields_are_not_in_the_facts():
     assert facts("safety_rollback") == {}
     assert facts("safety_rollback", to_percentage=0) == {"Rollout": "to 0%"}
 
@@ -104,7 +104,7 @@ def test_what_is_missing_is_left_out_of_the_facts():
     ],
 )
 def test_an_experiment_says_what_happened_to_it(fields, sentence):
-    assert said("experiment_lifecycle", **fields) == sentence
+    assert summary("experiment_lifecycle", **fields) == sentence
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_an_experiment_says_what_happened_to_it(fields, sentence):
     ],
 )
 def test_a_rollout_says_how_far_it_is(fields, sentence):
-    assert said("rollout_advance", **fields) == sentence
+    assert summary("rollout_advance", **fields) == sentence
 
 
 def test_a_planned_stage_is_shown_in_utc():
@@ -128,13 +128,13 @@ def test_a_planned_stage_is_shown_in_utc():
 
 
 def test_a_generic_alert_says_its_message_or_else_its_title():
-    assert said("generic_alert", title="Disk full", message="93 % used") == "93 % used"
-    assert said("generic_alert", title="Disk full") == "Disk full."
+    assert summary("generic_alert", title="Disk full", message="93 % used") == "93 % used"
+    assert summary("generic_alert", title="Disk full") == "Disk full."
 
 
 @pytest.mark.parametrize("title", ["Is it full?", "It is full!", "It is full.", "再起動しました。", "And then…"])
 def test_a_title_that_is_a_sentence_gets_no_second_full_stop(title):
-    assert said("generic_alert", title=title) == title
+    assert summary("generic_alert", title=title) == title
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_number_may_come_as_text_from_a_command_line():
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\0b", "\udfff\ud800", "😀\ud83d"])
-def test_text_that_no_database_takes_is_mended(text):
+def test_text_that_no_database_takes_is_repaired(text):
     content = parse("generic_alert", {"title": f"x{text}", "details": {text: text}}).content("id", NOW)
     for part in (content.title, *(part for field in content.fields for part in (field.name, field.value))):
         assert "\0" not in part
@@ -241,7 +241,7 @@ def test_only_a_test_is_marked_as_a_test():
     assert "test" in restore(stored(is_test=True)).notes[0]
 
 
-def test_every_event_type_is_found_by_its_name():
+def test_every_event_type_has_its_name():
     assert [find(kind.event_type) for kind in EVENT_TYPES] == list(EVENT_TYPES)
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told is what happened."""
+"""The metrics match the recorded events and deliveries."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def metrics(store, clock) -> Metrics:
 
 def counted(metrics: Metrics, name: str) -> dict[str, float]:
     """A counter's values by its last label."""
-    found = re.findall(rf'^{name}_total{{.*"(.*)"}} (\S+)$', metrics.exposition().decode(), re.MULTILINE)
-    return {label: float(value) for label, value in found if float(value)}
+    samples = re.findall(rf'^{name}_total{{.*"(.*)"}} (\S+)$', metrics.exposition().decode(), re.MULTILINE)
+    return {label: float(value) for label, value in samples if float(value)}
 
 
 def test_what_an_alert_is_built_on_is_there_before_it_happens(metrics):

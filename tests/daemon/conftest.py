@@ -58,12 +58,12 @@ class Daemon:
     def url(self) -> str:
         def address() -> str | None:
             assert self.process.poll() is None, "".join(self.log)
-            found = re.search(r"serves on (http://\S+)\n", "".join(self.log))
-            return found[1] if found else None
+            match = re.search(r"serves on (http://\S+)\n", "".join(self.log))
+            return match[1] if match else None
 
         return str(until(address, START_SECONDS))
 
-    def tell(self, number: signal.Signals) -> None:
+    def signal_process(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
     def ended(self, seconds: float = 30) -> int:

@@ -83,7 +83,7 @@ def test_one_daemon_with_a_wrong_token_keeps_what_is_published_until_the_token_i
     _, output = command(settings, "doctor", "db")
     assert "slack refused the daemon" in " ".join(output.split())
     assert f"(pid {bad.process.pid})" in " ".join(output.split())
-    assert "failed" not in {one["status"] for one in _final(call, bad)}
+    assert "failed" not in {item["status"] for item in _final(call, bad)}
     bad.process.terminate()
     assert bad.ended() == 0
     serve(ALERTCTL_SENDERS="1")

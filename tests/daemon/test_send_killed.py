@@ -1,4 +1,4 @@
-"""`alertctl send` may be killed at any moment: what it had reported as recorded is delivered all the same."""
+"""`alertctl send` is killed at any moment: an event that it reported as recorded is still delivered."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def test_a_killed_send_loses_no_event_that_it_had_reported_as_recorded(settings,
             # At some moment before, while or after it writes; else at some moment behind its word.
             time.sleep(0.3 + 0.05 * (number % 10))
             sender.kill()
-        said = sender.stderr.readline()
+        output = sender.stderr.readline()
         time.sleep(0.03 * (number % 10))
         sender.kill()
         sender.communicate()
-        if said.startswith("recorded "):
+        if output.startswith("recorded "):
             reported.add(f"#n{number}")
     time.sleep(0.6)
     sandbox.slack.latency = 0

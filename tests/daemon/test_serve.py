@@ -1,4 +1,4 @@
-"""A real `alertctl serve`: it starts, tells how it is, sends, retries, and ends when it is told to."""
+"""A real `alertctl serve`: start, health, sending, retries, and the end on a signal."""
 
 from __future__ import annotations
 
@@ -29,28 +29,30 @@ def _alert(title: str, to: str = "slack:#x") -> dict[str, object]:
     return {"event_type": "generic_alert", "title": title, "to": [to]}
 
 
-def test_an_event_is_recorded_sent_and_found_in_the_log(serve, call, sandbox: Sandbox) -> None:
+def test_an_event_is_recorded_sent_and_logged(serve, call, sandbox: Sandbox) -> None:
     daemon = serve()
     status, receipt = call(daemon, "POST", "events", _alert("hello"))
     assert status == 202
-    assert [one["status"] for one in receipt["deliveries"]] == ["pending"]
+    assert [item["status"] for item in receipt["deliveries"]] == ["pending"]
     assert "hello" in sandbox.slack.wait_for(1)[0].text
-    mine = receipt["deliveries"][0]["id"]
-    found = until(lambda: (one := call(daemon, "GET", f"delivery-log/{mine}")[1])["status"] == "success" and one)
-    assert [attempt["outcome"] for attempt in found["attempt_log"]] == ["success"]
+    delivery_id = receipt["deliveries"][0]["id"]
+    detail = until(
+        lambda: (item := call(daemon, "GET", f"delivery-log/{delivery_id}")[1])["status"] == "success" and item
+    )
+    assert [attempt["outcome"] for attempt in detail["attempt_log"]] == ["success"]
     metrics = call(daemon, "GET", "/metrics")[1]
     assert 'alertctl_events_accepted_total{event_type="generic_alert"} 1.0' in metrics
     assert 'alertctl_deliveries_total{channel="slack",status="success"} 1.0' in metrics
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP], ids=lambda how: how.name)
-def test_told_once_it_ends_with_0_and_what_was_in_flight_is_written_down(serve, call, sandbox, store, how) -> None:
+def test_after_one_signal_it_ends_with_0_and_attempts_in_flight_are_recorded(serve, call, sandbox, store, how) -> None:
     daemon = serve()
     sandbox.slack.latency = 0.5
     for number in range(20):
         assert call(daemon, "POST", "events", _alert(f"n{number}"))[0] == 202
     until(lambda: sandbox.slack.calls)
-    daemon.tell(how)
+    daemon.signal_process(how)
     assert daemon.ended() == 0
     with store.reading() as connection:
         rows = connection.exec_driver_sql("SELECT status, attempts FROM delivery").all()
@@ -65,9 +67,9 @@ def test_a_second_sigterm_does_not_wait(serve, call, sandbox) -> None:
     sandbox.slack.faults.always("stall")
     call(daemon, "POST", "events", _alert("stalled"))
     until(lambda: sandbox.slack.calls)
-    daemon.tell(signal.SIGTERM)
+    daemon.signal_process(signal.SIGTERM)
     until(lambda: any("Shutting down" in line for line in daemon.log))
-    daemon.tell(signal.SIGTERM)
+    daemon.signal_process(signal.SIGTERM)
     assert daemon.ended(4) == 128 + signal.SIGTERM
 
 
@@ -102,7 +104,7 @@ def test_a_fresh_critical_alert_overtakes_a_backlog_of_retries(serve, call, sand
     accepted = datetime.now(UTC)
     body = {"event_type": "safety_rollback", "feature_flag": "checkout", "to": ["slack:#now"]}
     assert call(daemon, "POST", "events", body)[0] == 202
-    fresh = until(lambda: [one for one in sandbox.slack.messages if one.channel == "#now"])
+    fresh = until(lambda: [item for item in sandbox.slack.messages if item.channel == "#now"])
     assert len(sandbox.slack.messages) < backlog
     assert (fresh[0].at - accepted).total_seconds() < 2
 
@@ -172,7 +174,7 @@ def test_killed_at_random_moments_nothing_is_lost_and_only_ambiguous_ones_arrive
             names.append(f"#m{moment}-{n}")
             assert call(daemon, "POST", "events", _alert("x", f"slack:{names[-1]}"))[0] == 202
         time.sleep(0.011 * (moment % 7))
-        daemon.tell(signal.SIGKILL)
+        daemon.signal_process(signal.SIGKILL)
         daemon.ended()
     last = serve(ALERTCTL_LEASE="1")
     until(lambda: call(last, "GET", "delivery-log?status=success&limit=1")[1]["total"] == len(names), 60)

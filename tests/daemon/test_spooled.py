@@ -1,4 +1,4 @@
-"""A daemon tells what `send` on its machine could tell nobody while it, or its database, was away."""
+"""The daemon publishes the events that `send` spooled while it, or its database, was away."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alertctl import users
 from alertctl.db import Store
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
-from alertctl.spool import Destination, Spool, place_of
+from alertctl.spool import Destination, Spool, database_address
 from alertctl.spool.destination import caller_of
 from daemon.conftest import until
 
@@ -20,7 +20,7 @@ PUBLIC = "https://alerts.corp.example"
 DAY = timedelta(days=1)
 
 
-def keep(place: str, *titles: str, caller: str | None = None) -> Spool:
+def keep(destination: str, *titles: str, caller: str | None = None) -> Spool:
     spool = Spool.of(os.environ)
     for title in titles:
         fields = {"title": title}
@@ -28,20 +28,20 @@ def keep(place: str, *titles: str, caller: str | None = None) -> Spool:
             event_type="generic_alert", fields=fields, to=["slack:#ops"], idempotency_key=f"job {title}"
         )
         late = datetime.now(UTC) - timedelta(minutes=31)
-        spool.keep(asked, Destination(place, bool(caller), caller), "away", late)
+        spool.keep(asked, Destination(destination, bool(caller), caller), "away", late)
     return spool
 
 
-def test_what_waits_for_its_database_is_told_at_the_start_and_later(
+def test_events_for_its_database_are_published_at_the_start_and_later(
     serve, settings, database_url, sandbox: Sandbox, call
 ):
-    spool = keep(place_of(database_url), *(f"n{number}" for number in range(20)))
+    spool = keep(database_address(database_url), *(f"n{number}" for number in range(20)))
     keep("sqlite:////somewhere/else.db", "not mine")
     daemon = serve()
     sandbox.slack.wait_for(20, 30)
     assert all("delayed 31 min" in json.dumps(message.blocks) for message in sandbox.slack.messages)
     until(lambda: spool.waiting() == 1)
-    keep(place_of(database_url), "later")
+    keep(database_address(database_url), "later")
     sandbox.slack.wait_for(21, 30)
     until(lambda: spool.waiting() == 1)
     assert call(daemon, "GET", "delivery-log")[1]["total"] == 21
@@ -55,20 +55,20 @@ def test_what_waits_for_the_daemon_itself_counts_as_its_callers_own_call(serve, 
     until(lambda: spool.waiting() == 0)
     body = {"event_type": "generic_alert", "title": "n1", "to": ["slack:#ops"]}
     status, again = call(daemon, "POST", "events", body, Idempotency_Key="job n1")
-    (one,) = call(daemon, "GET", "delivery-log")[1]["items"]
-    assert (status, again["event_id"]) == (202, one["event_id"])
-    event = call(daemon, "GET", f"delivery-log/{one['id']}")[1]["event"]
+    (item,) = call(daemon, "GET", "delivery-log")[1]["items"]
+    assert (status, again["event_id"]) == (202, item["event_id"])
+    event = call(daemon, "GET", f"delivery-log/{item['id']}")[1]["event"]
     assert event["published_by"] == "admin@corp.example"
 
 
-def test_what_was_to_be_sent_without_a_right_to_is_left_and_said_once(serve, sandbox: Sandbox, call, database_url):
+def test_an_event_with_a_refused_token_stays_and_is_logged_once(serve, sandbox: Sandbox, call, database_url):
     spool = keep(PUBLIC, "n1", caller=caller_of("actl_nobodys"))
-    keep(place_of(database_url), "n2")
+    keep(database_address(database_url), "n2")
     daemon = serve(ALERTCTL_PUBLIC_URL=PUBLIC)
     sandbox.slack.wait_for(1, 30)
     until(lambda: "spool: 1 events left: the token isn't known" in "".join(daemon.log))
     assert spool.waiting() == 1
-    keep(place_of(database_url), "n3")
+    keep(database_address(database_url), "n3")
     sandbox.slack.wait_for(2, 30)
     assert "".join(daemon.log).count("events left") == 1
 
@@ -86,8 +86,8 @@ def test_what_waits_is_published_as_its_tokens_user_even_if_that_was_rotated(
     daemon = serve(ALERTCTL_PUBLIC_URL=PUBLIC)
     sandbox.slack.wait_for(1, 30)
     until(lambda: spool.waiting() == 0)
-    (one,) = call(daemon, "GET", "delivery-log")[1]["items"]
-    event = call(daemon, "GET", f"delivery-log/{one['id']}")[1]["event"]
+    (item,) = call(daemon, "GET", "delivery-log")[1]["items"]
+    event = call(daemon, "GET", f"delivery-log/{item['id']}")[1]["event"]
     assert event["published_by"] == "ci@corp.example"
 
 
@@ -111,16 +111,16 @@ def test_what_may_not_be_published_waits_with_the_reason_and_stops_nothing_else(
     spool = keep(PUBLIC, "good", caller=caller_of(call.token))
     serve(ALERTCTL_PUBLIC_URL=PUBLIC)
     sandbox.slack.wait_for(1, 30)
-    until(lambda: all("ALERTCTL_TOKEN publishes it" in one.cause for one in spool.entries()[0]))
+    until(lambda: all("ALERTCTL_TOKEN publishes it" in item.cause for item in spool.entries()[0]))
     assert len(sandbox.slack.messages) == 1
-    waiting = {one.request.fields["title"]: one for one in spool.entries()[0]}
+    waiting = {item.request.fields["title"]: item for item in spool.entries()[0]}
     assert waiting.keys() == reasons.keys()
     assert all(waiting[title].cause.startswith(reason) for title, reason in reasons.items())
-    assert [one.refused for one in waiting.values()] == [None] * 4
+    assert [item.refused for item in waiting.values()] == [None] * 4
 
 
-def test_what_is_refused_is_set_aside_and_said(serve, sandbox: Sandbox, database_url):
-    spool = keep(place_of(database_url), "x")
+def test_a_refused_event_is_set_aside_and_logged(serve, sandbox: Sandbox, database_url):
+    spool = keep(database_address(database_url), "x")
     (kept,) = spool.entries()[0]
     file = spool.folder / kept.name
     file.write_text(file.read_text().replace("generic_alert", "unheard_of"))

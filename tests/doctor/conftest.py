@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alertctl.sandbox import Sandbox
-from doctor.clinic import Clinic
+from doctor.harness import DoctorHarness
 
 
 @pytest.fixture(scope="session")
@@ -16,5 +16,5 @@ def tls_sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def clinic(sandbox: Sandbox, tmp_path: Path) -> Clinic:
-    return Clinic(sandbox, tmp_path)
+def harness(sandbox: Sandbox, tmp_path: Path) -> DoctorHarness:
+    return DoctorHarness(sandbox, tmp_path)

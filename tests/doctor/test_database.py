@@ -1,4 +1,4 @@
-"""What the doctor says of the database and of the delivery log in it."""
+"""The doctor's findings about the database and its delivery log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alertctl.db import Store
 from alertctl.ids import new_id
 from alertctl.models import Delivery, Event, Pause
 from alertctl.outbox import Instance, save_report
-from doctor.clinic import NOW, Findings, examined, failures, outcomes
+from doctor.harness import NOW, Findings, failures, outcomes, run_doctor
 
 ON = {
     "SLACK_ENABLED": "true",
@@ -25,8 +25,8 @@ ON = {
 
 
 def look(url: str, folder: Path, **more: str) -> Findings:
-    found = examined({**ON, "DATABASE_URL": url, **more}, folder, area="db")
-    return {name.removeprefix("db "): finding for name, finding in found.items()}
+    findings = run_doctor({**ON, "DATABASE_URL": url, **more}, folder, area="db")
+    return {name.removeprefix("db "): finding for name, finding in findings.items()}
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ class Log:
         when = NOW - timedelta(minutes=minutes_ago)
 
         def work(connection: Connection) -> None:
-            event, one = new_id(when), new_id(when)
+            event, delivery_id = new_id(when), new_id(when)
             connection.execute(
                 insert(Event.__table__).values(
                     id=event,
@@ -70,7 +70,7 @@ class Log:
             )
             connection.execute(
                 insert(Delivery.__table__).values(
-                    id=one,
+                    id=delivery_id,
                     event_id=event,
                     event_type="generic_alert",
                     channel=channel,
@@ -106,9 +106,11 @@ class Log:
 
 
 def test_an_empty_log_of_the_right_version_is_well(log):
-    found = log.look()
-    assert [found[name].outcome for name in ("reachable", "migrations", "oldest due", "paused providers")] == ["ok"] * 4
-    assert [found[f"{channel} success"].outcome for channel in ("slack", "email")] == ["unknown"] * 2
+    findings = log.look()
+    assert [findings[name].outcome for name in ("reachable", "migrations", "oldest due", "paused providers")] == [
+        "ok"
+    ] * 4
+    assert [findings[f"{channel} success"].outcome for channel in ("slack", "email")] == ["unknown"] * 2
 
 
 def test_a_success_shows_how_long_ago_it_was(log):
@@ -116,8 +118,8 @@ def test_a_success_shows_how_long_ago_it_was(log):
     log.add("slack", "success", minutes_ago=200)
     log.add("email", "success", minutes_ago=1)
     log.add("email", "suppressed", minutes_ago=0.5)
-    found = log.look()
-    assert [(found[f"{name} success"].outcome, found[f"{name} success"].what) for name in ("slack", "email")] == [
+    findings = log.look()
+    assert [(findings[f"{name} success"].outcome, findings[f"{name} success"].what) for name in ("slack", "email")] == [
         ("ok", "3 h ago"),
         ("ok", "60 s ago"),
     ]
@@ -127,11 +129,11 @@ def test_a_success_shows_how_long_ago_it_was(log):
 def test_a_newest_delivery_that_failed_is_a_warning_with_its_error(log, due, again):
     log.add("slack", "success", minutes_ago=3000)
     log.add("slack", "failed", minutes_ago=1, error="channel_not_found", due=due)
-    found = log.look()["slack success"]
-    assert found.outcome == "warning"
-    assert found.what.startswith("last success: 2 d ago; the newest delivery failed: channel_not_found")
-    assert ("tried again" in found.what) is again
-    assert found.fix == "See why: alertctl log --channel slack --status failed"
+    finding = log.look()["slack success"]
+    assert finding.outcome == "warning"
+    assert finding.what.startswith("last success: 2 d ago; the newest delivery failed: channel_not_found")
+    assert ("tried again" in finding.what) is again
+    assert finding.fix == "See why: alertctl log --channel slack --status failed"
 
 
 def test_a_channel_that_is_off_is_not_asked_about(log):
@@ -141,59 +143,59 @@ def test_a_channel_that_is_off_is_not_asked_about(log):
 @pytest.mark.parametrize(("minutes", "outcome"), [(1, "ok"), (4.9, "ok"), (5.1, "warning"), (600, "warning")])
 def test_a_due_delivery_that_nobody_takes_is_a_warning_after_five_minutes(log, minutes, outcome):
     log.add("slack", "pending", minutes_ago=minutes, due=True)
-    found = log.look()["oldest due"]
-    assert found.outcome == outcome
-    assert found.what.startswith("1 delivery waits")
-    assert ("alertctl serve" in found.fix) == (outcome == "warning")
+    finding = log.look()["oldest due"]
+    assert finding.outcome == outcome
+    assert finding.what.startswith("1 delivery waits")
+    assert ("alertctl serve" in finding.fix) == (outcome == "warning")
 
 
 def test_an_open_breaker_is_a_failure_with_its_code_its_daemon_and_its_fix(log):
     log.report("slack", "token_revoked")
-    found = log.look()
-    assert failures(found) == {"paused providers"}
-    assert found["paused providers"].what == (
+    findings = log.look()
+    assert failures(findings) == {"paused providers"}
+    assert findings["paused providers"].what == (
         "slack refused the daemon on alerts-1 (pid 4711) 60 min ago: token_revoked; next probe in 30 s"
     )
-    assert "SLACK_BOT_TOKEN" in found["paused providers"].fix
+    assert "SLACK_BOT_TOKEN" in findings["paused providers"].fix
 
 
 def test_every_paused_provider_is_named_with_its_own_fix(log):
     log.report("slack", "token_revoked")
     log.report("sendgrid", "unauthorized", "alerts-2")
     log.limit("smtp", "450", seconds=30, address="x@corp.example")
-    found = log.look()["paused providers"]
-    assert "slack refused" in found.what
-    assert "sendgrid refused the daemon on alerts-2" in found.what
-    assert "SLACK_BOT_TOKEN" in found.fix
-    assert "SENDGRID_API_KEY" in found.fix
+    finding = log.look()["paused providers"]
+    assert "slack refused" in finding.what
+    assert "sendgrid refused the daemon on alerts-2" in finding.what
+    assert "SLACK_BOT_TOKEN" in finding.fix
+    assert "SENDGRID_API_KEY" in finding.fix
 
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(30, "warning"), (-1, "ok")])
 def test_a_rate_limit_counts_while_it_lasts(log, seconds, outcome):
     log.limit("slack", "ratelimited", seconds=seconds)
-    found = log.look()["paused providers"]
-    assert found.outcome == outcome
-    assert outcome == "ok" or "slack: ratelimited, for another 30 s" in found.what
+    finding = log.look()["paused providers"]
+    assert finding.outcome == outcome
+    assert outcome == "ok" or "slack: ratelimited, for another 30 s" in finding.what
 
 
 def test_what_was_refused_and_waits_is_a_warning_without_a_running_daemon(log):
     log.add("slack", "failed", minutes_ago=10, error="token_revoked", due=True, reason="config")
-    found = log.look()["paused providers"]
-    assert (found.outcome, found.what) == ("warning", "1 delivery waits on slack: token_revoked")
-    assert "SLACK_BOT_TOKEN" in found.fix
+    finding = log.look()["paused providers"]
+    assert (finding.outcome, finding.what) == ("warning", "1 delivery waits on slack: token_revoked")
+    assert "SLACK_BOT_TOKEN" in finding.fix
 
 
 @pytest.mark.parametrize(
     ("version", "outcome", "word"), [("0000", "warning", "serve"), ("9999", "failure", "Upgrade alertctl")]
 )
-def test_a_database_of_another_version_is_told_apart(log, version, outcome, word):
+def test_a_database_of_another_version_is_recognized(log, version, outcome, word):
     log.store.write(
         lambda connection: connection.execute(text(f"UPDATE alembic_version SET version_num = '{version}'"))
     )
-    found = log.look()
-    assert found["migrations"].outcome == outcome
-    assert word in found["migrations"].fix
-    assert found["oldest due"].outcome == "unknown"
+    findings = log.look()
+    assert findings["migrations"].outcome == outcome
+    assert word in findings["migrations"].fix
+    assert findings["oldest due"].outcome == "unknown"
 
 
 def test_looking_changes_nothing_in_the_database(log):
@@ -213,9 +215,9 @@ def test_looking_changes_nothing_in_the_database(log):
 
 def test_an_sqlite_file_that_is_missing_is_a_warning_and_stays_missing(tmp_path):
     path = tmp_path / "no" / "such" / "alertctl.db"
-    found = look(f"sqlite:///{path}", tmp_path)
-    assert outcomes(found)["reachable"] == "warning"
-    assert failures(found) == set()
+    findings = look(f"sqlite:///{path}", tmp_path)
+    assert outcomes(findings)["reachable"] == "warning"
+    assert failures(findings) == set()
     assert not (tmp_path / "no").exists()
 
 
@@ -223,16 +225,16 @@ def test_an_sqlite_file_that_is_missing_is_a_warning_and_stays_missing(tmp_path)
 def test_a_file_that_is_no_database_is_a_failure(tmp_path, content):
     path = tmp_path / "alertctl.db"
     path.write_bytes(content)
-    found = look(f"sqlite:///{path}", tmp_path)
-    assert failures(found) == {"reachable"}
-    assert {outcome for name, outcome in outcomes(found).items() if name != "reachable"} == {"unknown"}
+    findings = look(f"sqlite:///{path}", tmp_path)
+    assert failures(findings) == {"reachable"}
+    assert {outcome for name, outcome in outcomes(findings).items() if name != "reachable"} == {"unknown"}
     assert path.read_bytes() == content
 
 
 def test_an_empty_file_gets_its_tables_from_the_first_command(tmp_path):
     (tmp_path / "alertctl.db").touch()
-    found = look(f"sqlite:///{tmp_path / 'alertctl.db'}", tmp_path)
-    assert (found["reachable"].outcome, found["migrations"].outcome) == ("ok", "warning")
+    findings = look(f"sqlite:///{tmp_path / 'alertctl.db'}", tmp_path)
+    assert (findings["reachable"].outcome, findings["migrations"].outcome) == ("ok", "warning")
 
 
 def test_a_database_that_is_locked_for_long_is_a_failure_in_time(tmp_path):
@@ -241,15 +243,15 @@ def test_a_database_that_is_locked_for_long_is_a_failure_in_time(tmp_path):
     try:
         holder.execute("CREATE TABLE x (y)")
         holder.execute("BEGIN EXCLUSIVE")
-        found = examined({"DATABASE_URL": f"sqlite:///{path}"}, tmp_path, area="db", seconds=0.3)
+        findings = run_doctor({"DATABASE_URL": f"sqlite:///{path}"}, tmp_path, area="db", seconds=0.3)
     finally:
         holder.close()
-    assert failures(found) == {"db reachable"}
+    assert failures(findings) == {"db reachable"}
 
 
 def test_an_empty_postgres_gets_its_tables_from_the_first_command(empty_postgres_url, tmp_path):
-    found = look(empty_postgres_url, tmp_path)
-    assert (found["reachable"].outcome, found["migrations"].outcome) == ("ok", "warning")
+    findings = look(empty_postgres_url, tmp_path)
+    assert (findings["reachable"].outcome, findings["migrations"].outcome) == ("ok", "warning")
 
 
 def test_a_postgres_that_takes_no_writes_is_a_failure(postgres_url, tmp_path):
@@ -259,31 +261,31 @@ def test_a_postgres_that_takes_no_writes_is_a_failure(postgres_url, tmp_path):
         lambda connection: connection.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
     )
     store.close()
-    found = look(postgres_url, tmp_path)
-    assert failures(found) == {"reachable"}
-    assert "can't be written to" in found["reachable"].what
-    assert "primary" in found["reachable"].fix
+    findings = look(postgres_url, tmp_path)
+    assert failures(findings) == {"reachable"}
+    assert "can't be written to" in findings["reachable"].what
+    assert "primary" in findings["reachable"].fix
 
 
 def test_an_empty_postgres_in_which_no_table_can_be_made_is_a_failure(empty_postgres_url, tmp_path):
     owner, role = Store(empty_postgres_url), f"guest_{new_id(NOW)[-12:]}"
     owner.write(lambda connection: connection.execute(text(f"CREATE ROLE {role} LOGIN PASSWORD 'a-password'")))
     url = owner.url.set(username=role, password="a-password")
-    found = look(url.render_as_string(hide_password=False), tmp_path)
+    findings = look(url.render_as_string(hide_password=False), tmp_path)
     owner.write(lambda connection: connection.execute(text(f"DROP ROLE {role}")))
     owner.close()
-    assert failures(found) == {"reachable"}
-    assert "permission denied for schema public" in found["reachable"].what
+    assert failures(findings) == {"reachable"}
+    assert "permission denied for schema public" in findings["reachable"].what
 
 
 @pytest.mark.parametrize("is_empty", [True, False])
 def test_a_file_that_only_can_be_read_is_a_failure(sqlite_url, tmp_path, is_empty):
     path = tmp_path / ("empty.db" if is_empty else "alertctl.db")
     path.touch()
-    found = look(f"sqlite:///file:{path}?mode=ro&uri=true", tmp_path)
-    assert failures(found) == {"reachable"}
-    assert "can't be written to" in found["reachable"].what
-    assert "df" in found["reachable"].fix
+    findings = look(f"sqlite:///file:{path}?mode=ro&uri=true", tmp_path)
+    assert failures(findings) == {"reachable"}
+    assert "can't be written to" in findings["reachable"].what
+    assert "df" in findings["reachable"].fix
 
 
 def test_the_write_that_proves_the_database_takes_writes_leaves_nothing(log, tmp_path):

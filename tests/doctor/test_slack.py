@@ -1,4 +1,4 @@
-"""What the doctor says of Slack."""
+"""The doctor's findings about Slack."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from doctor.clinic import failures, outcomes
+from doctor.harness import failures, outcomes
 
 ALL = ("chat:write", "chat:write.public", "channels:read", "groups:read")
 
@@ -22,61 +22,61 @@ ALL = ("chat:write", "chat:write.public", "channels:read", "groups:read")
         ("", "failure"),
     ],
 )
-def test_a_token_is_judged_by_its_shape(clinic, token, outcome):
-    found = clinic.slack(SLACK_BOT_TOKEN=token)["token"]
-    assert found.outcome == outcome
-    assert "SLACK_BOT_TOKEN" in found.what + found.fix or outcome == "ok"
-    assert token == "" or token not in found.what + found.fix
+def test_a_token_is_judged_by_its_shape(harness, token, outcome):
+    finding = harness.slack(SLACK_BOT_TOKEN=token)["token"]
+    assert finding.outcome == outcome
+    assert "SLACK_BOT_TOKEN" in finding.what + finding.fix or outcome == "ok"
+    assert token == "" or token not in finding.what + finding.fix
 
 
-def test_without_a_token_slack_is_not_asked(clinic):
-    found = outcomes(clinic.slack(SLACK_BOT_TOKEN=""))
-    assert [name for name, outcome in found.items() if outcome == "failure"] == ["token"]
-    assert [found[name] for name in ("auth.test", "chat:write", "default channel")] == ["unknown"] * 3
-    assert clinic.sandbox.slack.connections == 0
+def test_without_a_token_slack_is_not_asked(harness):
+    findings = outcomes(harness.slack(SLACK_BOT_TOKEN=""))
+    assert [name for name, outcome in findings.items() if outcome == "failure"] == ["token"]
+    assert [findings[name] for name in ("auth.test", "chat:write", "default channel")] == ["unknown"] * 3
+    assert harness.sandbox.slack.connections == 0
 
 
-def test_auth_test_shows_the_team_and_the_bot(clinic):
-    assert clinic.slack()["auth.test"].what == "team Sandbox, bot alertctl, https://sandbox.slack.example/"
+def test_auth_test_shows_the_team_and_the_bot(harness):
+    assert harness.slack()["auth.test"].what == "team Sandbox, bot alertctl, https://sandbox.slack.example/"
 
 
 @pytest.mark.parametrize("code", ["invalid_auth", "account_inactive", "token_expired", "team_access_not_granted"])
-def test_a_refusal_is_named_with_slacks_own_word(clinic, code):
-    clinic.sandbox.slack.auth_error = code
-    found = clinic.slack()
-    assert failures(found) == {"auth.test"}
-    assert found["auth.test"].what == f"Slack says {code}"
-    assert "SLACK_API_URL" not in found["auth.test"].fix
+def test_a_refusal_is_named_with_slacks_own_word(harness, code):
+    harness.sandbox.slack.auth_error = code
+    findings = harness.slack()
+    assert failures(findings) == {"auth.test"}
+    assert findings["auth.test"].what == f"Slack says {code}"
+    assert "SLACK_API_URL" not in findings["auth.test"].fix
 
 
 @pytest.mark.parametrize("fault", ["http_503", "http_500", "429:30", "slack:service_unavailable", "slack:ratelimited"])
-def test_an_outage_or_a_rate_limit_is_not_our_fault(clinic, fault):
-    clinic.sandbox.slack.faults.always(fault)
-    found = clinic.slack()["auth.test"]
-    assert found.outcome == "unknown"
-    assert found.fix.startswith("Run alertctl doctor again")
+def test_an_outage_or_a_rate_limit_is_not_our_fault(harness, fault):
+    harness.sandbox.slack.faults.always(fault)
+    finding = harness.slack()["auth.test"]
+    assert finding.outcome == "unknown"
+    assert finding.fix.startswith("Run alertctl doctor again")
 
 
 @pytest.mark.parametrize("status", [302, 307])
-def test_a_redirect_is_no_outage_of_slack(clinic, status):
-    clinic.sandbox.slack.faults.always(f"redirect_{status}:http://login.example/")
-    found = clinic.slack()["auth.test"]
-    assert (found.outcome, found.fix.startswith("Correct SLACK_API_URL")) == ("failure", True)
+def test_a_redirect_is_no_outage_of_slack(harness, status):
+    harness.sandbox.slack.faults.always(f"redirect_{status}:http://login.example/")
+    finding = harness.slack()["auth.test"]
+    assert (finding.outcome, finding.fix.startswith("Correct SLACK_API_URL")) == ("failure", True)
 
 
 @pytest.mark.parametrize(
     "fault",
     ["html_200", "empty_200", "reply:[]", 'reply:{"ok":"true"}', "redirect_302:http://127.0.0.1/", "rst", "raw:x"],
 )
-def test_what_is_no_answer_of_slack_never_counts_as_good(clinic, fault):
-    clinic.sandbox.slack.faults.always(fault)
-    assert clinic.slack()["auth.test"].outcome in ("failure", "unknown")
+def test_what_is_no_answer_of_slack_never_counts_as_good(harness, fault):
+    harness.sandbox.slack.faults.always(fault)
+    assert harness.slack()["auth.test"].outcome in ("failure", "unknown")
 
 
 @pytest.mark.parametrize("deep", ["[" * 100_000, '{"a":' * 100_000])
-def test_json_that_is_nested_too_deeply_is_no_answer(clinic, deep):
-    clinic.sandbox.slack.faults.always(f"reply:{deep}")
-    assert failures(clinic.slack()) == {"auth.test"}
+def test_json_that_is_nested_too_deeply_is_no_answer(harness, deep):
+    harness.sandbox.slack.faults.always(f"reply:{deep}")
+    assert failures(harness.slack()) == {"auth.test"}
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,14 @@ def test_json_that_is_nested_too_deeply_is_no_answer(clinic, deep):
         (("chat:write",), "warning", "unknown"),
     ],
 )
-def test_chat_write_public_is_needed_only_where_the_bot_is_no_member(clinic, scopes, public, channel):
-    clinic.sandbox.slack.scopes = scopes
-    found = outcomes(clinic.slack())
-    assert (found["chat:write"], found["chat:write.public"], found["default channel"]) == ("ok", public, channel)
+def test_chat_write_public_is_needed_only_where_the_bot_is_no_member(harness, scopes, public, channel):
+    harness.sandbox.slack.scopes = scopes
+    findings = outcomes(harness.slack())
+    assert (findings["chat:write"], findings["chat:write.public"], findings["default channel"]) == (
+        "ok",
+        public,
+        channel,
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,10 +111,10 @@ def test_chat_write_public_is_needed_only_where_the_bot_is_no_member(clinic, sco
         ("#general", ("channels:read",), "unknown", "chat:write"),
     ],
 )
-def test_the_default_channel_is_looked_up_as_far_as_the_scopes_allow(clinic, channel, scopes, outcome, word):
-    clinic.sandbox.slack.scopes = scopes
-    found = clinic.slack(SLACK_DEFAULT_CHANNEL=channel)["default channel"]
-    assert (found.outcome, word in found.what) == (outcome, True)
+def test_the_default_channel_is_looked_up_as_far_as_the_scopes_allow(harness, channel, scopes, outcome, word):
+    harness.sandbox.slack.scopes = scopes
+    finding = harness.slack(SLACK_DEFAULT_CHANNEL=channel)["default channel"]
+    assert (finding.outcome, word in finding.what) == (outcome, True)
 
 
 @pytest.mark.parametrize(
@@ -123,38 +127,38 @@ def test_the_default_channel_is_looked_up_as_far_as_the_scopes_allow(clinic, cha
         ("x", "failure"),
     ],
 )
-def test_a_public_channel_needs_no_membership_a_private_one_does(clinic, channel, outcome):
-    clinic.sandbox.slack.scopes = ALL
-    clinic.sandbox.slack.faults.then("ok", f"reply:{json.dumps({'ok': True, 'channels': [channel]})}")
-    assert clinic.slack(SLACK_DEFAULT_CHANNEL="#x")["default channel"].outcome == outcome
+def test_a_public_channel_needs_no_membership_a_private_one_does(harness, channel, outcome):
+    harness.sandbox.slack.scopes = ALL
+    harness.sandbox.slack.faults.then("ok", f"reply:{json.dumps({'ok': True, 'channels': [channel]})}")
+    assert harness.slack(SLACK_DEFAULT_CHANNEL="#x")["default channel"].outcome == outcome
 
 
-def test_a_channel_is_found_on_a_later_page(clinic):
-    clinic.sandbox.slack.scopes = ALL
+def test_a_channel_on_a_later_page_is_recognized(harness):
+    harness.sandbox.slack.scopes = ALL
     more = json.dumps({"ok": True, "channels": [], "response_metadata": {"next_cursor": "dXNlcj1="}})
-    clinic.sandbox.slack.faults.then("ok", f"reply:{more}", f"reply:{more}", "ok")
-    assert clinic.slack()["default channel"].outcome == "ok"
-    assert "cursor=dXNlcj1%3D" in clinic.sandbox.slack.calls[-1].body.decode()
+    harness.sandbox.slack.faults.then("ok", f"reply:{more}", f"reply:{more}", "ok")
+    assert harness.slack()["default channel"].outcome == "ok"
+    assert "cursor=dXNlcj1%3D" in harness.sandbox.slack.calls[-1].body.decode()
 
 
-def test_a_list_that_does_not_end_is_given_up(clinic):
-    clinic.sandbox.slack.scopes = ALL
+def test_an_endless_list_is_abandoned(harness):
+    harness.sandbox.slack.scopes = ALL
     more = json.dumps({"ok": True, "channels": [], "response_metadata": {"next_cursor": "again"}})
-    clinic.sandbox.slack.faults.then("ok", *[f"reply:{more}"] * 50)
-    assert clinic.slack()["default channel"].outcome == "unknown"
-    assert len(clinic.sandbox.slack.calls) < 20
+    harness.sandbox.slack.faults.then("ok", *[f"reply:{more}"] * 50)
+    assert harness.slack()["default channel"].outcome == "unknown"
+    assert len(harness.sandbox.slack.calls) < 20
 
 
-def test_scopes_that_slack_does_not_name_are_not_missing(clinic):
+def test_scopes_that_slack_does_not_name_are_not_missing(harness):
     body = '{"ok":true,"team":"T","user":"u","url":"https://t/"}'
     answer = f"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: {len(body)}\\r\\n\\r\\n{body}"
-    clinic.sandbox.slack.faults.always(f"raw:{answer}")
-    found = outcomes(clinic.slack())
-    assert found["auth.test"] == "ok"
-    assert [found[name] for name in ("chat:write", "chat:write.public", "default channel")] == ["unknown"] * 3
+    harness.sandbox.slack.faults.always(f"raw:{answer}")
+    findings = outcomes(harness.slack())
+    assert findings["auth.test"] == "ok"
+    assert [findings[name] for name in ("chat:write", "chat:write.public", "default channel")] == ["unknown"] * 3
 
 
-def test_an_api_address_that_would_carry_the_token_in_clear_is_a_warning(clinic):
-    found = clinic.slack(SLACK_API_URL=f"http://{'x' * 70}.corp.example/api/")
-    assert found["settings"].outcome == "warning"
-    assert found["auth.test"].outcome == "failure"
+def test_an_api_address_that_would_carry_the_token_in_clear_is_a_warning(harness):
+    findings = harness.slack(SLACK_API_URL=f"http://{'x' * 70}.corp.example/api/")
+    assert findings["settings"].outcome == "warning"
+    assert findings["auth.test"].outcome == "failure"

@@ -22,7 +22,7 @@ from alertctl.db.copy import copy
 from alertctl.users import create_token
 from tests import forked
 from tests.daemon.conftest import Caller, until
-from tests.doctor.clinic import examined
+from tests.doctor.harness import run_doctor
 
 from .lab import Relay, Server, counted, publish_many
 
@@ -93,9 +93,7 @@ def test_a_postgres_that_was_read_only_is_published_to_again_without_a_restart(
     set_read_only(store.url, True, CUT)
     assert_takes_no_writes(call, daemon, "read-only transaction")
     address = store.url.render_as_string(hide_password=False)
-    (finding,) = [
-        result for result in examined({"DATABASE_URL": address}, tmp_path).values() if result.check == "reachable"
-    ]
+    (finding,) = [one for one in run_doctor({"DATABASE_URL": address}, tmp_path).values() if one.check == "reachable"]
     assert finding.outcome == "failure"
     assert "read-only" in finding.what
     assert "primary" in finding.fix

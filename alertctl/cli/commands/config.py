@@ -13,7 +13,7 @@ from alertctl.cli.output.streams import Output, OutputOption, say, warn
 from alertctl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from alertctl.config import Problem
+    from alertctl.config import SettingProblem
 
 NARROW = 60
 """Columns of a terminal below which names and values don't fit beside each other."""
@@ -67,8 +67,8 @@ def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
         raise typer.Exit(2)
 
 
-def _problems(flags: Mapping[str, object]) -> list[Problem]:
-    from alertctl.config import Problem, check, load
+def _problems(flags: Mapping[str, object]) -> list[SettingProblem]:
+    from alertctl.config import SettingProblem, check, load
     from alertctl.config.warnings import warnings
 
     speak_up()
@@ -77,8 +77,8 @@ def _problems(flags: Mapping[str, object]) -> list[Problem]:
     except ConfigError as error:
         # Settings that can't be read can't be checked as a whole: these mistakes come first.
         named = (line.partition(": ") for line in error.problems)
-        problems = [Problem(name, "error", message) for name, _, message in named]
-    return [*problems, *(Problem(name, "warning", message) for name, message in warnings(flags=flags))]
+        problems = [SettingProblem(name, "error", message) for name, _, message in named]
+    return [*problems, *(SettingProblem(name, "warning", message) for name, message in warnings(flags=flags))]
 
 
 def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: Output) -> None:

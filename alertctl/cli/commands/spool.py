@@ -78,17 +78,17 @@ def flush(
                 send_now(client, receipt.event_id)
 
         def mine(one: Spooled) -> bool:
-            return bool(ids) or everything or one.destination == where.place
+            return bool(ids) or everything or one.destination == where.address
 
-        flushed = spool_here().flush(mine, tell, patience=PATIENCE, ids=ids or None)
+        flushed = spool_here().flush(mine, tell, timeout=PATIENCE, ids=ids or None)
     report(flushed)
     if not ids:
-        _tell_of_others(where.place)
+        _tell_of_others(where.address)
     if output is Output.JSON:
-        print_json({"told": flushed.told, "refused": len(flushed.refused), "left": flushed.left})
+        print_json({"told": flushed.published, "refused": len(flushed.refused), "left": flushed.remaining})
     else:
-        print_line(f"{flushed.told} told, {len(flushed.refused)} refused, {flushed.left} left")
-    if flushed.left:
+        print_line(f"{flushed.published} told, {len(flushed.refused)} refused, {flushed.remaining} left")
+    if flushed.remaining:
         raise typer.Exit(getattr(flushed.error, "exit_code", 5))
 
 

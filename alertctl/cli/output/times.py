@@ -58,10 +58,10 @@ def duration_option(option: str, text: str | None, low: float = 0) -> timedelta 
     if text is None:
         return None
     from alertctl.config import duration_between
-    from alertctl.config.durations import LONGEST
+    from alertctl.config.durations import MAX_SECONDS
 
     try:
-        return timedelta(seconds=duration_between(low, LONGEST)(text))
+        return timedelta(seconds=duration_between(low, MAX_SECONDS)(text))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
 

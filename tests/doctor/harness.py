@@ -17,18 +17,18 @@ NOW = datetime(2026, 3, 2, 14, 32, tzinfo=UTC)
 Findings = dict[str, Finding]
 
 
-def examined(
+def run_doctor(
     environ: Mapping[str, str], folder: Path, *, area: str | None = None, seconds: float = CHECK_SECONDS
 ) -> Findings:
-    """What the doctor finds with these variables, by the check's name. `folder` is HOME and the working folder."""
+    """Return the doctor's findings by the check's name. `folder` is HOME and the working folder."""
     settings = load({"HOME": str(folder), **environ}, folder)
     findings = run([check for check in CHECKS if area in (None, check.area)], settings, NOW, seconds)
-    assert len({(each.area, each.check) for each in findings}) == len(findings)
-    return {f"{each.area} {each.check}": each for each in findings}
+    assert len({(finding.area, finding.check) for finding in findings}) == len(findings)
+    return {f"{finding.area} {finding.check}": finding for finding in findings}
 
 
-class Clinic:
-    """A sandbox, and what the doctor says of an alertctl that uses it."""
+class DoctorHarness:
+    """A sandbox, and the doctor's findings for settings that use it."""
 
     def __init__(self, sandbox: Sandbox, folder: Path) -> None:
         self.sandbox = sandbox
@@ -39,12 +39,12 @@ class Clinic:
         return {**self.sandbox.settings(email), "DATABASE_URL": database, **more}
 
     def slack(self, **more: str) -> Findings:
-        found = examined(self.environ(**more), self.folder, area="slack")
-        return {name.removeprefix("slack "): finding for name, finding in found.items()}
+        findings = run_doctor(self.environ(**more), self.folder, area="slack")
+        return {name.removeprefix("slack "): finding for name, finding in findings.items()}
 
     def email(self, *, by: Literal["smtp", "sendgrid"] = "smtp", **more: str) -> Findings:
-        found = examined(self.environ(email=by, **more), self.folder, area="email")
-        return {name.removeprefix("email "): finding for name, finding in found.items()}
+        findings = run_doctor(self.environ(email=by, **more), self.folder, area="email")
+        return {name.removeprefix("email "): finding for name, finding in findings.items()}
 
 
 def outcomes(findings: Findings) -> dict[str, str]:
@@ -56,8 +56,8 @@ def failures(findings: Findings) -> set[str]:
 
 
 @contextmanager
-def nobody() -> Iterator[int]:
-    """A port of this machine that nobody listens on, and nobody else can take."""
+def closed_port() -> Iterator[int]:
+    """Yield a local port without a listener, reserved so that no other process takes it."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]

@@ -1,6 +1,6 @@
-"""A process of its own that meets every fault in turn: sends, fails, and asks the doctor.
+"""Send with every fault in turn and run the doctor, in a process of its own.
 
-python -m doctor.story sendgrid|smtp FAULT ...
+python -m doctor.failing_run sendgrid|smtp FAULT ...
 """
 
 from __future__ import annotations
@@ -38,13 +38,15 @@ def main(mailer: Mailer, faults: list[str]) -> None:
             sandbox.clear()
             _misbehave(sandbox, mailer, fault)
             # A database for each: the breaker that one fault opens must not keep us from the next.
-            live(load(flags={**sandbox.settings(mailer), "DATABASE_URL": f"sqlite:///alertctl-{number}.db"}))
+            send_and_diagnose(
+                load(flags={**sandbox.settings(mailer), "DATABASE_URL": f"sqlite:///alertctl-{number}.db"})
+            )
             assert all(_presented(sandbox, mailer)), f"{fault}: a secret never travelled, so none could leak"
-            print(f"lived through {fault}")
+            print(f"survived {fault}")
 
 
-def live(settings: Settings) -> None:
-    """Send to both channels, look at the log, and ask the doctor; everything that a person could see is printed."""
+def send_and_diagnose(settings: Settings) -> None:
+    """Send to both channels, print the log and the doctor's findings: everything that a user can see."""
     logging.getLogger("alertctl").debug("%r %s", settings, settings.describe())
     with LocalClient(settings) as client:
         for target in ("slack:#alerts", "email:dev@corp.example"):
@@ -58,7 +60,7 @@ def live(settings: Settings) -> None:
 
 
 def _misbehave(sandbox: Sandbox, mailer: Mailer, fault: str) -> None:
-    """`ECHO` is an answer that says our own credentials back to us."""
+    """Set a fault; `ECHO` is a reply that repeats our own credentials."""
     sandbox.smtp.auth_error = None
     if mailer == "smtp" and fault == "ECHO":
         sandbox.smtp.auth_error = f"{SECRETS['SMTP_PASSWORD']} is wrong"
@@ -71,7 +73,7 @@ def _misbehave(sandbox: Sandbox, mailer: Mailer, fault: str) -> None:
 
 
 def _presented(sandbox: Sandbox, mailer: Mailer) -> list[bool]:
-    """Whether each provider got what must not leak (for SMTP: was asked at all)."""
+    """Return for each provider whether it received the secret (for SMTP: a connection)."""
     by_slack = {call.headers.get("authorization") for call in sandbox.slack.calls}
     by_sendgrid = {call.headers.get("authorization") for call in sandbox.sendgrid.calls}
     return [
