@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from alertctl.cli.output.streams import say, warn
+from alertctl.cli.output.streams import eprint, warn
 
 if TYPE_CHECKING:
     from alertctl.client import Client
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 class _ToStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"alertctl: {record.getMessage()}")
+        eprint(f"alertctl: {record.getMessage()}")
 
 
 def flags_of(context: typer.Context) -> dict[str, object]:

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from alertctl.cli.output.streams import say
+from alertctl.cli.output.streams import eprint
 from alertctl.cli.registry import ENTRIES, Commands
 from alertctl.errors import AlertctlError, ConfigError
 
@@ -54,7 +54,7 @@ class Root(TyperGroup):
             raise
         except AlertctlError as error:
             for line in error.problems if isinstance(error, ConfigError) else (_masked(str(error)),):
-                say(f"alertctl: {line}")
+                eprint(f"alertctl: {line}")
             _trace(ctx)
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:
@@ -66,7 +66,7 @@ class Root(TyperGroup):
                 # It was stdout that took no more, and that is said.
                 raise typer.Exit(code) from None
             hint = "" if _trace(ctx) else " (alertctl --debug … shows where)"
-            say(f"alertctl: unexpected: {type(error).__name__}: {_masked(str(error))}{hint}")
+            eprint(f"alertctl: unexpected: {type(error).__name__}: {_masked(str(error))}{hint}")
             raise typer.Exit(1) from None
 
 
@@ -85,7 +85,7 @@ def _unwritten(error: OSError, code: int) -> int:
     _close_quietly()
     if isinstance(error, BrokenPipeError):
         return code
-    say(f"alertctl: stdout: {error.strerror or error}")
+    eprint(f"alertctl: stdout: {error.strerror or error}")
     return code or 1
 
 
@@ -99,7 +99,7 @@ def _explain(mistake: Any) -> int:
     else:
         asks = f" (see: {context.command_path} --help)" if context is not None else ""
         # A database's address in the wrong place is quoted in the message, and with it the password.
-        say(f"alertctl: {_masked(message)}{asks}")
+        eprint(f"alertctl: {_masked(message)}{asks}")
     return int(mistake.exit_code)
 
 
@@ -108,7 +108,7 @@ def watch_threads() -> None:
 
     def explain(died: threading.ExceptHookArgs) -> None:
         name, kind = died.thread and died.thread.name, died.exc_type.__name__
-        say(f"alertctl: unexpected in {name}: {kind}: {_masked(str(died.exc_value))}")
+        eprint(f"alertctl: unexpected in {name}: {kind}: {_masked(str(died.exc_value))}")
         if "--debug" in sys.argv:
             _print_traceback(died.exc_value)
 

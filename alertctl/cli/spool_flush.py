@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alertctl.cli.context import flags_of
-from alertctl.cli.output.streams import say, warn
+from alertctl.cli.output.streams import eprint, warn
 from alertctl.errors import AlertctlError, Conflict, NotAllowed, NotFound, Unreachable
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class _SpoolFlush(threading.Thread):
             if self._left:
                 raise Unreachable("no time left to send it")
             if len(receipt.deliveries) > FEW:
-                say(f"recorded {receipt.event_id} for {len(receipt.deliveries)} targets: dispatch --once sends it")
+                eprint(f"recorded {receipt.event_id} for {len(receipt.deliveries)} targets: dispatch --once sends it")
             else:
                 send_now(self._client, receipt.event_id)
 
@@ -118,7 +118,7 @@ def send_now(client: Client, event_id: str) -> None:
 def report(flushed: Flushed) -> None:
     """What came of a flush, on stderr."""
     if flushed.told:
-        say(f"alertctl: told {counted(flushed.told)} that waited in the spool")
+        eprint(f"alertctl: told {counted(flushed.told)} that waited in the spool")
     for name in flushed.damaged:
         warn(f"spool: {name}: set aside")
     for one in flushed.refused:

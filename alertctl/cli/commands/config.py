@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alertctl.cli.context import flags_of, speak_up
-from alertctl.cli.output.streams import Output, OutputOption, say, warn
+from alertctl.cli.output.streams import Output, OutputOption, eprint, warn
 from alertctl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     if rows or output is Output.JSON:
         _print(("severity", "name", "message"), rows, output)
     if not rows:
-        say("Nothing is wrong with the settings.")
+        eprint("Nothing is wrong with the settings.")
     if any(problem.severity == "error" for problem in problems):
         raise typer.Exit(2)
 

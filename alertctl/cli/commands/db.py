@@ -13,7 +13,7 @@ import typer
 
 from alertctl.cli.context import settings_of
 from alertctl.cli.output.progress import bar
-from alertctl.cli.output.streams import Output, OutputOption, print_json, print_line, say, warn
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line, warn
 from alertctl.cli.output.table import Column, print_table
 from alertctl.cli.output.times import now
 from alertctl.errors import AlertctlError, ConfigError
@@ -84,9 +84,9 @@ def upgrade(context: typer.Context, output: OutputOption = Output.TABLE) -> None
     if output is Output.JSON:
         print_json({"from": before, "to": HEAD, "upgraded": before != HEAD})
     elif before == HEAD:
-        say(f"nothing to do: the database is of version {HEAD}")
+        eprint(f"nothing to do: the database is of version {HEAD}")
     else:
-        say(f"upgraded from {before or 'nothing'} to {HEAD}")
+        eprint(f"upgraded from {before or 'nothing'} to {HEAD}")
 
 
 @app.command(short_help="Write a copy of an SQLite database, while it is in use.")
@@ -118,7 +118,7 @@ def backup(
         print_json({"file": str(file.absolute()), "size_bytes": size})
     else:
         print_line(str(file))
-        say(f"{_size(size)}, checked; to restore: DATABASE_URL={shlex.quote(f'sqlite:///{file.absolute()}')}")
+        eprint(f"{_size(size)}, checked; to restore: DATABASE_URL={shlex.quote(f'sqlite:///{file.absolute()}')}")
 
 
 @app.command(short_help="Move everything to another database, e.g. from SQLite to Postgres.")
@@ -269,13 +269,13 @@ def _shown(settings: Settings) -> str:
 
 def _hint(found: Survey | None) -> None:
     if found is None:
-        say("it isn't there yet: the first command that needs it makes it")
+        eprint("it isn't there yet: the first command that needs it makes it")
     elif found.state == "empty":
-        say("there are no tables yet: the first command that needs them makes them")
+        eprint("there are no tables yet: the first command that needs them makes them")
     elif found.state == "behind":
-        say("an upgrade is due: alertctl db backup FILE, then alertctl db upgrade")
+        eprint("an upgrade is due: alertctl db backup FILE, then alertctl db upgrade")
     elif found.state == "newer":
-        say("it is of a newer alertctl than this one: upgrade alertctl here")
+        eprint("it is of a newer alertctl than this one: upgrade alertctl here")
 
 
 def _size(count: float) -> str:
@@ -310,5 +310,5 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say("alertctl: interrupted; run it again and it goes on")
+        eprint("alertctl: interrupted; run it again and it goes on")
         raise

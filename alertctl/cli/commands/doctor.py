@@ -12,7 +12,7 @@ import typer
 
 from alertctl.cli.context import settings_of, warn_about_settings
 from alertctl.cli.options import AREAS, complete_area, one_of
-from alertctl.cli.output.streams import Output, OutputOption, plain, print_items, say
+from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_items
 from alertctl.cli.output.table import GAP, console
 from alertctl.cli.output.times import now
 
@@ -83,7 +83,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
             table.add_row(sign, finding.area, finding.check, told)
     console().print(table)
     counted = Counter(finding.outcome.value for finding in findings)
-    say(", ".join(f"{counted[outcome]} {WORDS[outcome]}" for outcome in WORDS if counted[outcome]))
+    eprint(", ".join(f"{counted[outcome]} {WORDS[outcome]}" for outcome in WORDS if counted[outcome]))
 
 
 def _told(finding: Finding) -> Text:

@@ -9,7 +9,7 @@ import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.options import complete_event
-from alertctl.cli.output.streams import Output, OutputOption, print_items, print_json, print_line, say
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, print_json, print_line
 from alertctl.cli.output.table import Column, print_table
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _print_types(known: list[EventTypeInfo], output: Output) -> None:
         columns,
         [(one.event_type, ", ".join(one.channels), default[one.wanted_by_default], one.description) for one in known],
     )
-    say("alertctl events TYPE shows a type's fields")
+    eprint("alertctl events TYPE shows a type's fields")
 
 
 def _print_type(one: EventTypeInfo) -> None:

@@ -23,11 +23,11 @@ from alertctl.cli.output.streams import (
     Output,
     OutputOption,
     compact,
+    eprint,
     plain,
     print_items,
     print_json,
     print_line,
-    say,
 )
 from alertctl.cli.output.times import now, show_utc
 
@@ -91,7 +91,7 @@ def log(
         pages = Pages(client, where, limit)
         found = _print(pages, output)
         if fail_if_any and found:
-            say(f"found {found if pages.total is None else pages.total}, and there should be none")
+            eprint(f"found {found if pages.total is None else pages.total}, and there should be none")
             raise typer.Exit(FOUND)
 
 
@@ -161,7 +161,7 @@ def _print_all(pages: Pages, output: LogOutput) -> int:
         return len(items)
     print_deliveries(items, wide=output is LogOutput.WIDE)
     if not items:
-        say("no delivery matches")
+        eprint("no delivery matches")
     elif pages.more:
-        say(f"{len(items)} of {pages.total or 'more'}; --limit shows more")
+        eprint(f"{len(items)} of {pages.total or 'more'}; --limit shows more")
     return len(items)

@@ -14,7 +14,7 @@ from alertctl.cli.context import client_of
 from alertctl.cli.filters import Pages, Where, filtered
 from alertctl.cli.output.atomic_file import writing
 from alertctl.cli.output.progress import bar
-from alertctl.cli.output.streams import compact, say
+from alertctl.cli.output.streams import compact, eprint
 from alertctl.errors import InvalidEvent
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def export(
             for one in counted():
                 out.write(f"{compact(one)}\n")
     if file is not None:
-        say(f"{written} deliveries in {file}")
+        eprint(f"{written} deliveries in {file}")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from alertctl.cli.context import client_of
 from alertctl.cli.filters import Pages, Where, filtered
 from alertctl.cli.options import UtcOption
 from alertctl.cli.output.deliveries import print_deliveries, short
-from alertctl.cli.output.streams import Output, OutputOption, print_items, say, warn
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, warn
 from alertctl.cli.output.times import show_utc
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ def retry(
     else:
         print_deliveries(chosen)
     if found.more:
-        say(f"these are the newest {limit} of {found.total or 'more'}: --max takes more")
+        eprint(f"these are the newest {limit} of {found.total or 'more'}: --max takes more")
     elif not chosen:
-        say("no delivery matches" if not left_alone else "nothing was sent again")
+        eprint("no delivery matches" if not left_alone else "nothing was sent again")
 
 
 def _named(client: Client, ids: Sequence[str]) -> list[DeliveryItem]:

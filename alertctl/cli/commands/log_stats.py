@@ -9,7 +9,7 @@ import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.filters import Where, filtered
-from alertctl.cli.output.streams import Output, OutputOption, plain, print_json, say
+from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_json
 
 if TYPE_CHECKING:
     from alertctl.schemas import Count, Stats
@@ -54,7 +54,7 @@ def stats(
     if output is Output.JSON:
         print_json(found)
     elif found.total.total == 0:
-        say("no delivery matches")
+        eprint("no delivery matches")
     else:
         _print(found)
 

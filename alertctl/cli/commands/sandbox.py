@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alertctl.cli.output.streams import Output, OutputOption, compact, print_line, say
+from alertctl.cli.output.streams import Output, OutputOption, compact, eprint, print_line
 from alertctl.errors import AlertctlError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _print_settings(settings: Mapping[str, str], output: Output) -> None:
     if output is Output.JSON:
         _now(compact({"settings": settings}))
         return
-    say("paste these lines into another terminal; Ctrl-C ends the sandbox")
+    eprint("paste these lines into another terminal; Ctrl-C ends the sandbox")
     _now("\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()))
 
 

@@ -37,7 +37,7 @@ from alertctl.cli.context import client_of, flags_of, warn_about_settings
 from alertctl.cli.options import ChannelOption, EventOption
 from alertctl.cli.output.deliveries import print_deliveries
 from alertctl.cli.output.receipt import Receipt, receipt_in
-from alertctl.cli.output.streams import Output, OutputOption, print_json, say, warn
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, warn
 from alertctl.cli.output.times import now
 from alertctl.cli.send_request import PublishOptions, build_request
 from alertctl.cli.spool_flush import spool_here
@@ -202,9 +202,9 @@ def _send(
 def _tell(client: Client, receipt: EventReceipt, options: SendOptions) -> int:
     # Said before anything is sent: from here on the event is safe, whatever happens to this process.
     if receipt.created:
-        say(f"recorded {receipt.event_id}")
+        eprint(f"recorded {receipt.event_id}")
     else:
-        say(f"recorded {receipt.event_id} before, under the same key: nothing is sent twice")
+        eprint(f"recorded {receipt.event_id} before, under the same key: nothing is sent twice")
     options.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
     deliveries = receipt.deliveries if options.queue else _deliver(client, receipt, options.wait)
     warnings = [*receipt.warnings, *_troubles(deliveries, options.queue)]
@@ -231,8 +231,8 @@ def _spool(
         _report_loss(request, options, f"{describe(error)}; {describe(full)}")
         return Unreachable.exit_code
     for each in str(error).splitlines() if isinstance(error, ConfigError) else [describe(error)]:
-        say(f"alertctl: {each}")
-    say(f"alertctl: spooled as {kept.id}; {_next_step(error, kept)}{_end_of_spool()}")
+        eprint(f"alertctl: {each}")
+    eprint(f"alertctl: spooled as {kept.id}; {_next_step(error, kept)}{_end_of_spool()}")
     options.receipt.spooled(kept.id, describe(error))
     if options.output is Output.JSON:
         _print_unrecorded(request, spool_id=kept.id, cause=describe(error))
@@ -265,7 +265,7 @@ def _report_loss(request: PublishRequest, options: SendOptions, cause: str) -> N
             _print_unrecorded(request, spool_id=None, cause=cause)
             sys.stdout.flush()
     finally:
-        say(f"LOST: neither recorded nor spooled, nobody is notified: {cause}")
+        eprint(f"LOST: neither recorded nor spooled, nobody is notified: {cause}")
 
 
 def _print_unrecorded(request: PublishRequest, spool_id: str | None, cause: str) -> None:

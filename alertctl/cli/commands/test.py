@@ -10,7 +10,7 @@ from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import client_of, warn_about_settings
 from alertctl.cli.options import complete_channel, one_of, said
 from alertctl.cli.output.deliveries import short
-from alertctl.cli.output.streams import Output, OutputOption, plain, print_json, print_line, say
+from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_json, print_line
 
 ChannelArgument = Annotated[
     str,
@@ -46,6 +46,6 @@ def send_test_message(
         print_line(plain(result.message, " "))
         if result.answer and result.answer not in result.message:
             print_line(f"The provider said: {plain(result.answer, ' ')}")
-        say(f"alertctl log show {short(result.delivery_id)} has the whole story")
+        eprint(f"alertctl log show {short(result.delivery_id)} has the whole story")
     if not result.success:
         raise typer.Exit(3)

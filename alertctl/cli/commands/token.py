@@ -11,7 +11,7 @@ import typer
 from alertctl.cli.context import client_of
 from alertctl.cli.options import RoleOption
 from alertctl.cli.output.deliveries import short
-from alertctl.cli.output.streams import Output, OutputOption, print_items, print_json, print_line, say
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, print_json, print_line
 from alertctl.cli.output.table import Column, print_table
 from alertctl.cli.output.times import clock, duration_option, moment_in_full, now
 
@@ -55,7 +55,7 @@ def create(
         return
     print_line(secret)
     ends = f"until {moment_in_full(made.expires_at)}" if made.expires_at else "until it is revoked"
-    say(f"{made.role} token {short(made.id)} of {made.user}, good {ends}; it is not shown again")
+    eprint(f"{made.role} token {short(made.id)} of {made.user}, good {ends}; it is not shown again")
 
 
 @app.command("list", short_help="Show all tokens, without their secrets.")

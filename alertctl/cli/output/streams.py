@@ -31,14 +31,14 @@ OutputOption = Annotated[Output, typer.Option("--output", "-o", help="What to pr
 LogOutputOption = Annotated[LogOutput, typer.Option("--output", "-o", help="What to print.")]
 
 
-def say(text: str) -> None:
+def eprint(text: str) -> None:
     """One line on stderr. A stderr that nobody reads any more must not stop the work."""
     with contextlib.suppress(OSError, ValueError):
         typer.echo(plain(text, " "), err=True)
 
 
 def warn(text: str) -> None:
-    say(f"alertctl: warning: {text}")
+    eprint(f"alertctl: warning: {text}")
 
 
 def print_line(text: str) -> None:
