@@ -162,9 +162,9 @@ def test_a_retry_by_filters_is_the_same_and_says_who(places: Places, monkeypatch
 def test_a_remote_command_loads_nothing_of_the_databases(places: Places, monkeypatch: pytest.MonkeyPatch, command: str):
     places.go(monkeypatch, THERE)
     script = (
-        "import atexit, sys; from alertctl.cli import main; sys.argv = ['alertctl', *sys.argv[1:]]\n"
+        "import atexit, sys; from alertctl.cli import run; sys.argv = ['alertctl', *sys.argv[1:]]\n"
         f"atexit.register(lambda: print([one for one in {HEAVY!r} if one in sys.modules], file=sys.stderr))\n"
-        "main()"
+        "run()"
     )
     ran = subprocess.run([sys.executable, "-c", script, *command.split()], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr.splitlines()[-1]) == (0, "[]"), ran.stderr

@@ -79,9 +79,9 @@ def test_the_options_of_every_example_exist(example):
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_and_version_load_nothing_heavy(option):
     script = (
-        "import atexit, sys; from alertctl.cli import main; sys.argv = ['alertctl', sys.argv[1]]\n"
+        "import atexit, sys; from alertctl.cli import run; sys.argv = ['alertctl', sys.argv[1]]\n"
         f"atexit.register(lambda: print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr))\n"
-        "main()"
+        "run()"
     )
     ran = subprocess.run([sys.executable, "-c", script, option], capture_output=True, text=True, check=True)
     assert ran.stderr == "[]\n"
@@ -125,11 +125,11 @@ def test_each_wrong_setting_is_a_line_of_its_own(monkeypatch):
 
 def test_ctrl_c_while_modules_load_is_quiet_and_130():
     script = (
-        "import sys; from alertctl.cli import main\n"
+        "import sys; from alertctl.cli import run\n"
         "class Interrupted:\n"
         "    def find_spec(self, name, *_):\n"
         "        if name == 'typer': raise KeyboardInterrupt\n"
-        "sys.meta_path.insert(0, Interrupted()); main()"
+        "sys.meta_path.insert(0, Interrupted()); run()"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
