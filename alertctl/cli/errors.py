@@ -6,17 +6,20 @@ import contextlib
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from alertctl.cli.output.streams import eprint
-from alertctl.cli.registry import ENTRIES, Commands
+from alertctl.cli.registry import ENTRIES, Commands, with_wait_value
 from alertctl.errors import AlertctlError, ConfigError
 
+# All hooks into Typer are in this module: typer<0.30 (pyproject.toml), tests/test_library_contracts.py.
+# 1. Typer doesn't export the base class of its usage mistakes, ClickException. It is click's, and since Typer 0.26 that
+#    of a private copy of click (https://typer.tiangolo.com/release-notes/), so look it up by name.
 UsageMistake: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-"""Found by name: Typer brings its own click since 0.26, and takes the real one before."""
 
 
 class Root(TyperGroup):
@@ -24,6 +27,7 @@ class Root(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
+        # 2. Typer reads `commands` to run, complete and suggest commands, and knows no lazy ones. This mapping is lazy.
         self.commands: Any = Commands()
 
     def list_commands(self, _context: Any) -> list[str]:
@@ -31,13 +35,14 @@ class Root(TyperGroup):
 
     def format_commands(self, _context: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.tells) for name, entry in ENTRIES.items()])
+            formatter.write_dl([(name, entry.summary) for name, entry in ENTRIES.items()])
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, **kwargs: Any) -> Any:
+        arguments = with_wait_value(sys.argv[1:] if args is None else args)
         kwargs["prog_name"], kwargs["standalone_mode"] = "alertctl", False
         _print_anything()
         try:
-            result = super().main(*args, **kwargs)
+            result = super().main(arguments, **kwargs)
         except UsageMistake as mistake:
             sys.exit(_explain(mistake))
         except typer.Abort:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Annotated
+from typing import Annotated, Literal, get_args, get_origin
 
 import typer
 
@@ -72,10 +72,26 @@ def complete_set(context: typer.Context, incomplete: str) -> list[tuple[str, str
     found = {}
     for kind in kinds:
         for field, info in kind.model_fields.items():
-            values = getattr(info.annotation, "__args__", ()) if "Literal" in str(info.annotation) else ()
+            values = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
             words = [f"{field}={value}" for value in values] or [f"{field}=" if field != "details" else "details."]
             found.update(dict.fromkeys(words, info.description or ""))
     return [(word, told) for word, told in found.items() if word.startswith(incomplete)]
+
+
+def complete_delivery(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """The newest deliveries' ids, short as the log shows them, whole once a whole one was begun."""
+    from alertctl.cli.output.deliveries import short
+    from alertctl.client.completion import recent
+
+    flags = context.find_root().params
+    found = recent({"ALERTCTL_CONFIG": flags.get("config_file"), "DATABASE_URL": flags.get("database")})
+    chosen = set(context.params.get("ids") or ())
+    offered: dict[str, str] = {}
+    for one in found:
+        word = short(one.id) if short(one.id).startswith(incomplete) else one.id
+        if word.startswith(incomplete) and word not in chosen:
+            offered.setdefault(word, f"{one.status} {one.to} {one.event_type}")
+    return list(offered.items())
 
 
 EventOption = Annotated[

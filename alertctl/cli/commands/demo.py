@@ -129,7 +129,7 @@ class Play:
             messages: list[Any] = list(provider.messages)
             for message in messages[self.seen.get(provider.name, 0) :]:
                 if self.out is not None:
-                    from alertctl.cli.output.panels import panel
+                    from alertctl.cli.output.message import panel
 
                     self.out.print(panel(provider.name, message))
             self.seen[provider.name] = len(messages)
@@ -179,7 +179,7 @@ def _print_end(play: Play, items: list[DeliveryItem], seconds: float) -> None:
 
 
 def _as_data(sandbox: Sandbox, items: list[DeliveryItem], seconds: float) -> dict[str, Any]:
-    from alertctl.cli.output.panels import summary
+    from alertctl.cli.output.message import summary
 
     return {
         "items": items,

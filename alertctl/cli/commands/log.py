@@ -12,10 +12,9 @@ from alertctl.cli.commands import log_prune, log_stats
 from alertctl.cli.commands.log_export import print_csv
 from alertctl.cli.commands.log_follow import follow
 from alertctl.cli.commands.log_retry import retry
-from alertctl.cli.completion import complete_delivery
 from alertctl.cli.context import client_of
 from alertctl.cli.filters import Pages, Where, filtered
-from alertctl.cli.options import UtcOption
+from alertctl.cli.options import UtcOption, complete_delivery
 from alertctl.cli.output.deliveries import print_deliveries
 from alertctl.cli.output.streams import (
     LogOutput,

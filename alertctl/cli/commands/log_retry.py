@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alertctl.cli.completion import complete_delivery
 from alertctl.cli.context import client_of
 from alertctl.cli.filters import Pages, Where, filtered
-from alertctl.cli.options import UtcOption
+from alertctl.cli.options import UtcOption, complete_delivery
 from alertctl.cli.output.deliveries import print_deliveries, short
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, warn
 from alertctl.cli.output.times import show_utc

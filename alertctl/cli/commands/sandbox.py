@@ -88,7 +88,7 @@ def _print_settings(settings: Mapping[str, str], output: Output) -> None:
 
 
 def _print_messages(arrived: SimpleQueue[Arrived], output: Output) -> None:
-    from alertctl.cli.output.panels import panel, summary
+    from alertctl.cli.output.message import panel, summary
     from alertctl.cli.output.table import console
 
     while (one := arrived.get()) is not None:

@@ -5,40 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand
 
-from alertctl.channels import CHANNEL_TYPES
-from alertctl.cli.commands.send_options import (
-    WAIT,
-    DedupKeyOption,
-    DedupWindowOption,
-    DryRunOption,
-    ExpiresOption,
-    JsonOption,
-    KeyOption,
-    MessageOption,
-    QueueOption,
-    ReceiptOption,
-    SetOption,
-    SeverityOption,
-    StrictOption,
-    TitleOption,
-    ToOption,
-    UrlOption,
-    WaitOption,
-)
+from alertctl.channels import CHANNEL_NAMES, CHANNEL_TYPES
 from alertctl.cli.context import client_of, flags_of, warn_about_settings
-from alertctl.cli.options import ChannelOption, EventOption
+from alertctl.cli.options import ChannelOption, EventOption, complete_set, complete_target
 from alertctl.cli.output.deliveries import print_deliveries
 from alertctl.cli.output.receipt import Receipt, receipt_in
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, warn
 from alertctl.cli.output.times import now
+from alertctl.cli.registry import DEFAULT_WAIT
 from alertctl.cli.send_request import PublishOptions, build_request
 from alertctl.cli.spool_flush import spool_here
 from alertctl.client.validation import check_event
@@ -64,18 +45,74 @@ NAMED = 10
 """Deliveries that did not arrive and are named one by one; the log has them all."""
 
 
-class SendCommand(TyperCommand):
-    """`--wait` may stand alone: Typer knows no option whose value can be left out."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        rest = super().parse_args(ctx, [*_with_wait(args)])
-        return list(rest)
-
-
-def _with_wait(args: list[str]) -> Iterator[str]:
-    for place, each in enumerate(args):
-        after = args[place + 1] if place + 1 < len(args) else "-"
-        yield f"--wait={WAIT}" if each == "--wait" and not after[:1].isdigit() else each
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="FIELD=VALUE",
+        help="A field of the event, or details.NAME=VALUE; repeatable. An empty value leaves the field out.",
+        autocompletion=complete_set,
+    ),
+]
+TitleOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set title=TEXT.")]
+MessageOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set message=TEXT.")]
+SeverityOption = Annotated[
+    str | None, typer.Option(metavar="LEVEL", help="Short for --set severity=LEVEL (info, warning, error, critical).")
+]
+UrlOption = Annotated[str | None, typer.Option(metavar="URL", help="Short for --set url=URL.")]
+JsonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--json",
+        metavar="FILE|-",
+        help="An object of fields, from a file or stdin; may hold what POST /events takes beside them. Flags win.",
+    ),
+]
+ToOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="|".join(f"{channel}:ADDRESS" for channel in CHANNEL_NAMES),
+        help="Only these targets, instead of those who would be told; repeatable.",
+        autocompletion=complete_target,
+    ),
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="Whatever is sent again under the same key is not told again (in CI: the job's id)."
+    ),
+]
+DedupKeyOption = Annotated[str | None, typer.Option(metavar="KEY", help="Short for --set dedup_key=KEY.")]
+DedupWindowOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION", help="With --dedup-key: suppress repeats to a target for 30m (2h, 1d) after one was sent."
+    ),
+]
+ExpiresOption = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="Not sent any more after 2h (30m, 1d): too old to help.")
+]
+WaitOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[DURATION]", help=f"Wait until every delivery is final, {DEFAULT_WAIT} at most (--wait=2m: longer)."
+    ),
+]
+ReceiptOption = Annotated[
+    str | None, typer.Option("--receipt", metavar="FILE", help="Write who was told, when and how, as JSON.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would go to whom; record and send nothing.")]
+QueueOption = Annotated[bool, typer.Option("--queue", help="Record only; a daemon or `dispatch --once` sends it.")]
+StrictOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--strict/--no-strict",
+        help="End with 3 when a delivery did not succeed or nobody is to be told, with 5 when the event was spooled "
+        "or lost (4: the server refused the token). Default: ALERTCTL_STRICT.",
+        show_default=False,
+    ),
+]
 
 
 def send(

@@ -47,10 +47,16 @@ class Column:
 
 
 def console() -> Console:
-    """rich on stdout: no colour unless it is a terminal, none with NO_COLOR."""
-    from alertctl.cli.output.stdout import Stdout
+    """Return rich's console on stdout: no colour unless it is a terminal, none with NO_COLOR."""
+    from rich.console import Console
 
-    return Stdout()
+    class Stdout(Console):
+        def on_broken_pipe(self) -> None:
+            # rich ends the process with 1 when stdout is closed (`| head -1`). Re-raise the BrokenPipeError that its
+            # caller is handling: the command then ends with 0.
+            raise
+
+    return Stdout(file=sys.stdout, highlight=False, markup=False, emoji=False)
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, whole: bool = False) -> None:
