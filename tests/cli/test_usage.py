@@ -89,7 +89,7 @@ def test_help_and_version_load_nothing_heavy(option):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["sned"], "Did you mean 'send'?"),
         (["send", "--evnt", "x"], "--event"),
@@ -107,12 +107,12 @@ def test_help_and_version_load_nothing_heavy(option):
         (["--database", "mysql://h/d", "log"], "DATABASE_URL: "),
     ],
 )
-def test_a_mistake_is_one_line_and_2(arguments, said):
+def test_a_mistake_is_one_line_and_2(arguments, message):
     ran = run(*arguments)
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert ran.stderr.startswith("alertctl: ")
     assert ran.stderr.count("\n") == 1
-    assert said in ran.stderr
+    assert message in ran.stderr
 
 
 def test_each_wrong_setting_is_a_line_of_its_own(monkeypatch):
@@ -141,7 +141,7 @@ def test_alertctl_alone_prints_its_help():
     assert ran.stderr.startswith("Usage: alertctl")
 
 
-def test_what_nobody_expected_is_one_line_and_a_traceback_only_with_debug(tmp_path):
+def test_an_unexpected_error_is_one_line_and_a_traceback_only_with_debug(tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "sitecustomize.py").write_text("import sys; sys.modules['alertctl.client'] = None\n")
@@ -154,13 +154,13 @@ def test_what_nobody_expected_is_one_line_and_a_traceback_only_with_debug(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("words", "found"),
+    ("words", "expected"),
     [
         ("alertctl lo", ["log"]),
         ("alertctl send --event sa", ["safety_rollback"]),
         (
             "alertctl send --event safety_rollback --set compar",
-            [f"comparison={one}_than" for one in ("greater", "less")],
+            [f"comparison={word}_than" for word in ("greater", "less")],
         ),
         ("alertctl send --event rollout_advance --set sta", ["stage=", "stages="]),
         ("alertctl log --status f", ["failed"]),
@@ -172,10 +172,10 @@ def test_what_nobody_expected_is_one_line_and_a_traceback_only_with_debug(tmp_pa
         ("alertctl prefs set notify_on_ro", ["notify_on_rollout_advance=on", "notify_on_rollout_advance=off"]),
     ],
 )
-def test_the_shell_completes_events_fields_and_statuses(words, found):
+def test_the_shell_completes_events_fields_and_statuses(words, expected):
     environ = {"_ALERTCTL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     ran = process(env=os.environ | environ)
-    assert ran.stdout.split()[: len(found)] == found
+    assert ran.stdout.split()[: len(expected)] == expected
 
 
 def test_events_shows_the_types_and_one_types_fields():

@@ -1,4 +1,4 @@
-"""`alertctl log prune`: take old deliveries out of the log."""
+"""`alertctl log prune`: remove old deliveries from the log."""
 
 from __future__ import annotations
 

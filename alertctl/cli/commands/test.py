@@ -1,4 +1,4 @@
-"""`alertctl test`: one real message, and the truth about it."""
+"""`alertctl test`: send one real message and show the provider's answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import client_of, warn_about_settings
-from alertctl.cli.options import complete_channel, one_of, said
+from alertctl.cli.options import complete_channel, non_empty, one_of
 from alertctl.cli.output.deliveries import short
 from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_json, print_line
 
@@ -20,7 +20,9 @@ ChannelArgument = Annotated[
 ]
 AddressOption = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="Where to: #channel or an email address; else the usual one.", callback=said),
+    typer.Option(
+        metavar="ADDRESS", help="Where to: #channel or an email address; else the usual one.", callback=non_empty
+    ),
 ]
 
 

@@ -68,11 +68,11 @@ def everything(context: typer.Context, output: OutputOption = Output.TABLE) -> N
     Show all tokens, without their secrets.
     """
     with client_of(context) as client:
-        found = client.tokens()
+        tokens = client.tokens()
     if output is Output.JSON:
-        print_items(found)
+        print_items(tokens)
     else:
-        _table(found)
+        _table(tokens)
 
 
 @app.command(short_help="Make a token useless.")
@@ -96,7 +96,7 @@ def revoke(
         _table([revoked])
 
 
-def _table(found: Sequence[TokenItem]) -> None:
+def _table(tokens: Sequence[TokenItem]) -> None:
     moment = now()
     print_table(
         (
@@ -110,20 +110,20 @@ def _table(found: Sequence[TokenItem]) -> None:
         ),
         [
             (
-                short(one.id),
-                one.user,
-                one.role,
-                _state(one, moment),
-                one.hint,
-                clock(one.last_used_at, moment) or "never",
-                clock(one.expires_at, moment) or "never",
+                short(token.id),
+                token.user,
+                token.role,
+                _state(token, moment),
+                token.hint,
+                clock(token.last_used_at, moment) or "never",
+                clock(token.expires_at, moment) or "never",
             )
-            for one in found
+            for token in tokens
         ],
     )
 
 
-def _state(one: TokenItem, moment: datetime) -> str:
-    if one.revoked_at:
+def _state(token: TokenItem, moment: datetime) -> str:
+    if token.revoked_at:
         return "revoked"
-    return "expired" if one.expires_at and one.expires_at <= moment else "good"
+    return "expired" if token.expires_at and token.expires_at <= moment else "good"

@@ -1,4 +1,4 @@
-"""`send --dry-run`: what would go to whom, as text."""
+"""Messages on a terminal: those of `send --dry-run`, and those that the sandbox received."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alertctl.schemas import Rendered
 
 EMAIL_LINES = 16
-"""Lines of an email's text that are shown; its beginning says what matters."""
+"""Maximum lines of an email's text that are shown."""
 
 
 def print_previews(previews: Sequence[Rendered], output: Output) -> None:
@@ -25,24 +25,24 @@ def print_previews(previews: Sequence[Rendered], output: Output) -> None:
     if output is Output.JSON:
         print_items(previews)
         return
-    for one in previews:
-        summary = ROUTING_RULES[one.rule].summary if one.rule in ROUTING_RULES else one.rule
-        held = f" - would be held back: {one.suppressed_reason}" if one.suppressed_reason else ""
-        print_line(plain(f"{one.channel} {one.to} ({summary}){held}", " "))
-        for line in plain(channel_type(one.channel).message_text(one.message)).splitlines():
+    for preview in previews:
+        summary = ROUTING_RULES[preview.rule].summary if preview.rule in ROUTING_RULES else preview.rule
+        held = f" - would be held back: {preview.suppressed_reason}" if preview.suppressed_reason else ""
+        print_line(plain(f"{preview.channel} {preview.to} ({summary}){held}", " "))
+        for line in plain(channel_type(preview.channel).message_text(preview.message)).splitlines():
             print_line(f"    {line}".rstrip())
         print_line("")
 
 
 def panel(provider: str, message: Any) -> Panel:
-    """A message of any of the sandbox's providers."""
+    """Return a message that one of the sandbox's providers received, as a panel."""
     if provider == "slack":
         return slack_panel(message)
     return smtp_panel(message) if provider == "smtp" else sendgrid_panel(message)
 
 
 def summary(provider: str, message: Any) -> dict[str, Any]:
-    """The same as data."""
+    """Return a received message as data."""
     if provider == "slack":
         return {"provider": provider, "to": message.channel, "text": message.text, "blocks": message.blocks}
     if provider == "smtp":
@@ -62,17 +62,17 @@ def smtp_panel(message: SmtpMessage) -> Panel:
     mail = message.parsed
     body = mail.get_body(("plain", "html"))
     text = str(body.get_content()) if body is not None else ""
-    return _letter(", ".join(message.rcpt_tos), str(mail["From"]), str(mail["Subject"]), text)
+    return _email_panel(", ".join(message.rcpt_tos), str(mail["From"]), str(mail["Subject"]), text)
 
 
 def sendgrid_panel(message: SendGridMessage) -> Panel:
     payload = message.payload
     sender, content = payload.get("from", {}), payload.get("content", [{}])
     name = f"{sender.get('name', '')} <{sender.get('email', '')}>".strip()
-    return _letter(message.to, name, str(payload.get("subject", "")), str(content[0].get("value", "")))
+    return _email_panel(message.to, name, str(payload.get("subject", "")), str(content[0].get("value", "")))
 
 
-def _letter(to: str, sender: str, subject: str, text: str) -> Panel:
+def _email_panel(to: str, sender: str, subject: str, text: str) -> Panel:
     from rich.console import Group
     from rich.text import Text
 
@@ -100,7 +100,7 @@ def _framed(inside: RenderableType, title: str, style: str) -> Panel:
 
 
 def _block(block: Mapping[str, Any]) -> list[RenderableType]:
-    """One Block Kit block."""
+    """Return the parts of a Block Kit block."""
     from rich.text import Text
 
     kind, text = block.get("type"), block.get("text")
@@ -114,7 +114,7 @@ def _block(block: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def _fields(fields: list[Mapping[str, Any]]) -> RenderableType:
-    """Two beside each other, as Slack shows them."""
+    """Return the fields in two columns, as Slack shows them."""
     from rich.table import Table
     from rich.text import Text
 
@@ -125,6 +125,6 @@ def _fields(fields: list[Mapping[str, Any]]) -> RenderableType:
     for field in fields:
         name, _, value = plain(part_text(field)).partition(": ")
         cells.append(Text.assemble((f"{name}  ", "dim"), value))
-    for left in range(0, len(cells), 2):
-        grid.add_row(*cells[left : left + 2])
+    for start in range(0, len(cells), 2):
+        grid.add_row(*cells[start : start + 2])
     return grid
