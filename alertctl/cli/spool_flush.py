@@ -64,7 +64,7 @@ def _flush_spool(context: typer.Context, client: Client) -> None:
         spool = spool_here()
         if not spool.waiting():
             return
-        # Whatever reads the command's output need not wait for the flush.
+        # A reader of the command's output need not wait for the flush.
         sys.stdout.flush()
         thread = _SpoolFlush(client, spool, destination_of(context))
         thread.start()

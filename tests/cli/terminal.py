@@ -1,4 +1,4 @@
-"""A real terminal of a given width, and what a command shows on it."""
+"""Run a command on a real terminal of a given width."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Shown:
 
     @property
     def width(self) -> int:
-        """Cells of the longest line."""
+        """Return the width of the longest line in cells."""
         return max(cell_len(line) for line in self.lines)
 
 

@@ -22,7 +22,7 @@ SLOW = 10.0
 
 
 def completed(words: str, **environ: str) -> list[str]:
-    """What bash is offered for the last word; a completion never fails and never complains."""
+    """Return bash's completions of the last word; completing must succeed without output on stderr."""
     asked = {"_ALERTCTL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     ran = process(env=os.environ | asked | environ)
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -30,7 +30,7 @@ def completed(words: str, **environ: str) -> list[str]:
 
 
 def sent(*targets: str) -> list[str]:
-    """The short ids of new deliveries to these targets."""
+    """Send to these targets and return the short ids of the deliveries."""
     to = [word for target in targets for word in ("--to", target)]
     return [item["id"][-8:] for item in data("send", "--event", "generic_alert", "--title", "Disk", *to)["deliveries"]]
 
@@ -125,7 +125,7 @@ def test_completion_does_not_wait_for_a_server_that_never_answers(setting, tmp_p
 
 @pytest.fixture
 def shell(tmp_path: Path):
-    """Runs lines in a bash that finds `alertctl`, with a home of its own."""
+    """Return a function that runs lines in a bash that finds `alertctl`, with a home of its own."""
     (tmp_path / "bin").mkdir()
     script = tmp_path / "bin" / "alertctl"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -m alertctl "$@"\n')

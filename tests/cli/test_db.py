@@ -33,14 +33,14 @@ while True:
 
 @pytest.fixture
 def logged(log_on: str) -> str:
-    """A database with two deliveries in it; its address."""
+    """Return the URL of a database with two deliveries."""
     data("send", "--event", "generic_alert", "--title", "Disk", "--to", "slack:#a", "--to", "email:a@corp.example")
     return log_on
 
 
 @pytest.fixture
 def lite(tmp_path: Path) -> Path:
-    """The same as an SQLite file."""
+    """Return an SQLite file with two deliveries."""
     data("send", "--event", "generic_alert", "--title", "Disk", "--to", "slack:#a", "--to", "email:a@corp.example")
     return tmp_path / "alertctl.db"
 

@@ -35,7 +35,7 @@ def follow() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of whoever follows a server that sends nothing by itself, and of who sends on its database."""
+    """Return the environment of a client of a server without a dispatcher; this process uses the server's database."""
     folder = tmp_path_factory.mktemp("server")
     with Sandbox() as unused:
         machine = Server(folder / "home", unused, DATABASE_URL=f"sqlite:///{folder / 'log.db'}")
@@ -48,7 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
 
 @pytest.fixture(params=["sqlite", "postgres", "server"])
 def location(request, monkeypatch, slack_and_email: Sandbox) -> dict[str, str]:
-    """The environment of whoever follows, on a database or on a server; what `run` does it does on the same log."""
+    """Return the follower's environment, on a database or a server; `run` uses the same log."""
     if request.param == "postgres":
         monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("postgres_url"))
     elif request.param == "server":

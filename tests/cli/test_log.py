@@ -24,7 +24,7 @@ from cli.lab import COMMAND, CONTRACT, data, dispatched, process, run
 
 @pytest.fixture
 def log(log_on, slack_and_email: Sandbox) -> Sandbox:
-    """One event to four targets: two failed for good, one to be retried, one that arrived."""
+    """Send one event to four targets: two failed for good, one to be retried, one that arrived."""
     targets = ["slack:#missing", "slack:#flaky", "slack:#ops", "email:missing@corp.example"]
     options = [part for target in targets for part in ("--to", target)]
     assert run("send", "--event", "generic_alert", "--title", "Disk full", *options).exit_code == 0
@@ -166,7 +166,7 @@ def test_show_explains_a_final_failure_and_its_fix(log):
 
 
 def of_ops(log: Sandbox) -> int:
-    """Messages there: another target's retry may fall due at any time."""
+    """Count the messages to #ops: another target's retry may be due at any time."""
     return [message.channel for message in log.slack.messages].count("#ops")
 
 

@@ -35,7 +35,7 @@ def detail(to: str) -> str:
 
 @pytest.fixture
 def log(slack_and_email: Sandbox) -> Sandbox:
-    """One that arrived, and two that were refused with a revoked token, each in a process of its own."""
+    """Send one delivery that arrives and two that are refused for a revoked token, each in its own process."""
     send("slack:#fine")
     slack_and_email.slack.auth_error = "token_revoked"
     send("slack:#a", "email:other@corp.example")

@@ -17,7 +17,7 @@ HOSTILE = "磁盘快满了 🔥\x1b]0;owned\x07\x1b[2J\u202e 非常长的标题�
 
 @pytest.fixture
 def night(slack_and_email: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """What came in while nobody looked."""
+    """Send several events of different types."""
     monkeypatch.setenv("RETRY_SCHEDULE", "4m 10m")
     monkeypatch.setenv("NOTIFICATION_ADMIN_EMAILS", "")
     assert run("user", "add", ANN).exit_code == 0

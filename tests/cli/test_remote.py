@@ -198,7 +198,7 @@ def test_a_missing_permission_ends_with_4(places: Places, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server's address where nobody listens."""
+    """Return a server address where nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setenv("ALERTCTL_SERVER", f"http://127.0.0.1:{taken.getsockname()[1]}")
     monkeypatch.setenv("ALERTCTL_TOKEN", "actl_x")

@@ -13,7 +13,7 @@ ALERT = ("send", "--event", "generic_alert", "--title", "disk full")
 
 @pytest.fixture
 def refused(log_on: str, slack_and_email: Sandbox) -> Sandbox:
-    """Three deliveries that failed with a revoked token, one that failed otherwise, one that arrived."""
+    """Send three deliveries that fail for a revoked token, one that fails otherwise, and one that arrives."""
     slack_and_email.slack.auth_error = None
     run(*ALERT, "--to", "slack:#fine")
     run(*ALERT, "--to", "slack:#missing")

@@ -23,7 +23,7 @@ LOGIN_PAGE = b"HTTP/1.1 %d Nope\r\nContent-Type: text/html\r\nContent-Length: 14
 
 @pytest.fixture
 def server(sqlite_url: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a server; the environment names it, and no token."""
+    """Return the address of a server that the environment names, without a token."""
     settings = settings_on(sqlite_url, sandbox.settings())
     with serving(settings, scheduled=False) as address:
         monkeypatch.setenv("ALERTCTL_SERVER", address)
@@ -168,7 +168,7 @@ def test_a_server_that_is_no_address_spools_without_any_secret(monkeypatch, serv
 
 @contextmanager
 def broken(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Settings that can't be read, or name no usable database."""
+    """Use settings that can't be read, or name no usable database."""
     if kind == "toml":
         (folder / "alertctl.toml").write_text("[slack\n")
     elif kind == "dotenv":

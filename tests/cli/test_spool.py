@@ -26,7 +26,7 @@ DELIVERED_TWICE_AT_MOST = 1
 
 
 def titles(sandbox: Sandbox) -> list[str]:
-    """The titles of the alerts that Slack took, in their order."""
+    """Return the titles of the alerts that Slack received, in order."""
     return [message.text.split("Info: ")[1].split(".")[0] for message in sandbox.slack.messages]
 
 
@@ -35,7 +35,7 @@ def spool() -> Spool:
 
 
 def keep(*titles: str, event_type: str = "generic_alert", to: str = "slack:#ops", late: float = 0.0) -> list[Spooled]:
-    """Events that wait for the database of this test."""
+    """Spool events for this test's database."""
     moment = datetime.now(UTC) - timedelta(seconds=late)
     here = Destination.of(read(), os.environ)
     return [
@@ -51,7 +51,7 @@ def keep(*titles: str, event_type: str = "generic_alert", to: str = "slack:#ops"
 
 @pytest.fixture
 def away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A database that can't be reached until its folder, which is a file, becomes one."""
+    """Use a database that can't be reached until its folder, which is a file, becomes one."""
     folder = tmp_path / "away"
     folder.write_text("")
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{folder}/alertctl.db")

@@ -15,6 +15,7 @@ import typer
 
 from alertctl import __version__
 from alertctl.cli.main import app
+from alertctl.cli.registry import with_wait_value
 from cli.lab import process, run
 
 HEAVY = (
@@ -193,3 +194,17 @@ def test_the_example_of_every_event_type_works(kind):
     example = run("events", kind).stdout.splitlines()[-1].strip()
     ran = run(*shlex.split(example)[1:], "--dry-run")
     assert ran.exit_code == 0, ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expanded"),
+    [
+        ("send --wait", "send --wait=20s"),
+        ("--config x.toml send --wait --strict", "--config x.toml send --wait=20s --strict"),
+        ("send --wait 30s", "send --wait 30s"),
+        ("send --wait=30s", "send --wait=30s"),
+        ("log --grep --wait", "log --grep --wait"),
+    ],
+)
+def test_only_send_gets_a_value_for_a_bare_wait(arguments, expanded):
+    assert with_wait_value(arguments.split()) == expanded.split()

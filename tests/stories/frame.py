@@ -1,4 +1,4 @@
-"""What every story has: machines with a home and a shell of their own, a daemon that comes and goes, the sandbox."""
+"""Machines for the end-to-end tests: each with a home and a shell, one with a daemon and the sandbox."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from alertctl.sandbox import Sandbox
 from tests.ops.checkout import ROOT
 
 TIMEOUT = 60.0
-"""Seconds that one step of a story may take, at most."""
+"""Maximum seconds of one step."""
 
 
 @dataclass
 class Machine:
-    """Somebody's computer: a home, and nothing set but what is given here."""
+    """A computer with a home, and only these settings in its environment."""
 
     home: Path
     settings: dict[str, str] = field(default_factory=dict)
@@ -97,7 +97,7 @@ def free_port() -> int:
 
 
 def until(true: Callable[[], Any]) -> Any:
-    """What `true` returns once it is truthy; fails when a step's time runs out."""
+    """Wait until `true` returns something truthy and return that. Fails after TIMEOUT."""
     deadline = time.monotonic() + TIMEOUT
     while not (result := true()):
         assert time.monotonic() < deadline, f"still not {true}"

@@ -28,7 +28,7 @@ def server(tmp_path: Path, sandbox: Sandbox):
 
 @pytest.fixture
 def runner(tmp_path: Path, server: Server) -> Machine:
-    """The CI's machine: an address and a token, nothing else."""
+    """Return the CI's machine, with an address and a token."""
     return Machine(
         tmp_path / "runner",
         {"ALERTCTL_SERVER": server.address, "ALERTCTL_TOKEN": server.token("developer"), "ALERTCTL_TIMEOUT": "2s"},
@@ -36,7 +36,7 @@ def runner(tmp_path: Path, server: Server) -> Machine:
 
 
 def step(runner: Machine, job: str) -> tuple[str, dict[str, Any]]:
-    """One run of the job, which must go on; what it said on stderr, and its receipt."""
+    """Run the job, which must succeed. Returns its stderr and its receipt."""
     ran = runner.sh(STEP, CI_JOB_ID=job)
     assert (ran.returncode, ran.stdout.splitlines()[-1]) == (0, "the pipeline goes on"), ran.stderr
     return ran.stderr, json.loads((runner.home / "receipt.json").read_text())

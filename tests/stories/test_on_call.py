@@ -34,7 +34,7 @@ def admin_token(server: Server) -> str:
 
 @pytest.fixture(params=["on the server", "from afar"])
 def shell(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Machine:
-    """Where the person on call types: over ssh on the server itself, or at home with an address and a token."""
+    """Return where the person on call types: on the server itself, or at home with an address and a token."""
     if request.param == "on the server":
         return server
     return Machine(tmp_path / "home", {"ALERTCTL_SERVER": server.address, "ALERTCTL_TOKEN": admin_token(server)})
@@ -42,19 +42,19 @@ def shell(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Mac
 
 @pytest.fixture
 def service(server: Server) -> Iterator[RemoteClient]:
-    """A service of the platform's, which also looks at the log: the test."""
+    """Yield a client of the server, as a platform service and to read the log."""
     with RemoteClient(Address(server.address, admin_token(server), timeout=TIMEOUT)) as client:
         yield client
 
 
 def alert(service: RemoteClient, titles: list[str]) -> None:
-    """Something is told of each, one call after the other."""
+    """Publish an event for each, one call after the other."""
     for title in titles:
         service.publish(PublishRequest(event_type="generic_alert", fields={"title": title}, to=[]))
 
 
 def typed(shell: Machine, command: str, code: int = 0) -> str:
-    """What a command prints, in a terminal of 80 columns."""
+    """Return what a command prints on a terminal of 80 columns."""
     ran = shell.sh(command)
     assert (ran.returncode, "Traceback" in ran.stderr) == (code, False), (ran.stdout, ran.stderr)
     if command.startswith("alertctl log") and " -o " not in command:

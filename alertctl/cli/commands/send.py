@@ -195,7 +195,7 @@ class SendOptions:
 
 
 def _wait_seconds(wait: str | None, queue: bool) -> float | None:
-    """The seconds of `--wait`. Raises InvalidEvent."""
+    """Return the seconds of `--wait`. Raises InvalidEvent."""
     if wait is None:
         return None
     from alertctl.config import duration_of
@@ -230,14 +230,14 @@ def _send(
     except (InvalidEvent, Conflict):
         raise
     except Exception as error:
-        # Keep the event, whatever is wrong with the settings or with alertctl itself.
+        # Keep the event, even if the settings or alertctl itself are at fault.
         if published:
             raise
         return _spool(where, request, options, error, moment)
 
 
 def _report_recorded(client: Client, receipt: EventReceipt, options: SendOptions) -> int:
-    # Printed before anything is sent: the event is recorded, whatever happens to this process.
+    # Printed before anything is sent: the event is safe even if this process is killed.
     if receipt.created:
         eprint(f"recorded {receipt.event_id}")
     else:
