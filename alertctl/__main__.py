@@ -1,6 +1,6 @@
 """`python -m alertctl`."""
 
-from alertctl.cli import main
+from alertctl.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

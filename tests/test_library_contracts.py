@@ -14,19 +14,24 @@ import smtplib
 import socket
 import sys
 import tomllib
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import typer
 import uvicorn
 from dotenv.parser import parse_stream
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from sqlalchemy.engine import make_url
+from typer.core import TyperGroup
+from typer.testing import CliRunner
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from alertctl.cli.errors import UsageMistake
 from alertctl.db import postgres
 
 ROOT = Path(__file__).parent.parent
@@ -82,7 +87,7 @@ class CountingConnection(postgres.Connection):
             return end.value
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "psycopg", "python-dotenv"])
+@pytest.mark.parametrize("name", ["uvicorn", "psycopg", "python-dotenv", "typer"])
 def test_a_library_that_is_hooked_into_has_an_upper_bound(name: str) -> None:
     lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["postgres"]]
     (requirement,) = (known for known in map(Requirement, lines) if known.name == name)
@@ -212,3 +217,64 @@ def test_the_dotenv_parser_returns_faulty_lines_with_their_text_and_first_line()
     blank = len(faulty.string) - len(faulty.string.lstrip())
     assert faulty.string.strip() == "C='open"
     assert faulty.line + faulty.string.count("\n", 0, blank) == 5
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nothing"], ["--nothing"], ["run"], ["run", "x", "--nothing"], ["run", "x"]]
+)
+def test_every_usage_mistake_of_typer_has_the_base_class_with_a_message_and_an_exit_code(arguments: list[str]) -> None:
+    app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, callback=lambda: None)
+
+    @app.command()
+    def run(number: int) -> None:
+        raise AssertionError(f"{number} is no number")
+
+    with pytest.raises(UsageMistake) as raised:
+        typer.main.get_command(app).main(arguments, prog_name="app", standalone_mode=False)
+    mistake: Any = raised.value
+    assert mistake.exit_code == 2
+    assert mistake.format_message()
+    assert mistake.ctx.command_path.startswith("app")
+
+
+class LazyCommands(Mapping[str, Any]):
+    """Two commands; records which are built."""
+
+    def __init__(self) -> None:
+        self.built: list[str] = []
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self:
+            raise KeyError(name)
+        self.built.append(name)
+        app = typer.Typer()
+        app.command(name)(lambda: typer.echo(f"ran {name}"))
+        return typer.main.get_command(app)
+
+    def __contains__(self, name: object) -> bool:
+        return name in list(self)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["first", "second"])
+
+    def __len__(self) -> int:
+        return 2
+
+
+def test_a_typer_group_builds_only_the_command_that_runs_from_a_lazy_mapping() -> None:
+    groups: list[LazyGroup] = []
+
+    class LazyGroup(TyperGroup):
+        def __init__(self, **attributes: Any) -> None:
+            super().__init__(**attributes)
+            self.lazy = self.commands = LazyCommands()  # type: ignore[assignment]
+            groups.append(self)
+
+        def list_commands(self, ctx: Any) -> list[str]:
+            return list(self.lazy)
+
+    app = typer.Typer(cls=LazyGroup, callback=lambda: None)
+    assert CliRunner().invoke(app, ["second"]).stdout == "ran second\n"
+    assert set(groups[-1].lazy.built) == {"second"}
+    assert "Did you mean 'first'?" in " ".join(CliRunner().invoke(app, ["frist"]).stderr.split())
+    assert groups[-1].lazy.built == []

@@ -5,23 +5,23 @@ from __future__ import annotations
 import gc
 import sys
 
-__all__ = ["main"]
+__all__ = ["run"]
 
 
-def main() -> None:
-    """The console script `alertctl`. Ends the process with the command's exit code."""
+def run() -> None:
+    """Run the console script `alertctl`. Ends the process with the command's exit code."""
     try:
-        _run()
+        _run_app()
     except KeyboardInterrupt:
-        # Ctrl-C before a command has begun, while modules load: later on Typer ends it in the same way.
+        # Ctrl-C while modules load, before a command has begun. Later, Typer ends the process in the same way.
         sys.exit(130)
     finally:
-        # The interpreter's end looks through all that there is once more, which is a fifth of a short command.
+        # Skip the garbage collection at the interpreter's end: it takes a fifth of a short command's time.
         gc.freeze()
 
 
-def _run() -> None:
-    # What an import makes stays: looking through it for garbage again and again is a tenth of a short command.
+def _run_app() -> None:
+    # Imported modules stay. Looking through them for garbage takes a tenth of a short command's time.
     gc.set_threshold(500_000)
     from alertctl.cli.errors import watch_threads
     from alertctl.cli.main import app

@@ -1,4 +1,4 @@
-"""From a command's context to a client."""
+"""Settings and clients for a command, from its context."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from alertctl.cli.output.streams import say, warn
+from alertctl.cli.output.streams import eprint, warn
 
 if TYPE_CHECKING:
     from alertctl.client import Client
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 class _ToStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"alertctl: {record.getMessage()}")
+        eprint(f"alertctl: {record.getMessage()}")
 
 
 def flags_of(context: typer.Context) -> dict[str, object]:
@@ -26,7 +26,7 @@ def flags_of(context: typer.Context) -> dict[str, object]:
 
 
 def settings_of(context: typer.Context, **flags: object) -> Settings:
-    """The settings, with the flags before the command's name and those of the command, by NAME. Raises ConfigError."""
+    """Return the settings with the flags before the command's name, and `flags`, by NAME. Raises ConfigError."""
     from alertctl.config import load
 
     speak_up()
@@ -42,9 +42,9 @@ def warn_about_settings(context: typer.Context) -> None:
 
 
 def client_of(context: typer.Context, *, tolerate: bool = False) -> AbstractContextManager[Client]:
-    """The client that the settings ask for; what waits in the spool is told behind the command. Raises ConfigError.
+    """Return the client that the settings select; it publishes spooled events after the command. Raises ConfigError.
 
-    `tolerate` is that of `config.load`.
+    For `tolerate` see `config.load`.
     """
     from alertctl.cli.spool_flush import flush_spool_after
 
@@ -52,7 +52,7 @@ def client_of(context: typer.Context, *, tolerate: bool = False) -> AbstractCont
 
 
 def connected(context: typer.Context, *, tolerate: bool = False) -> Client:
-    """The client that the settings ask for: of a server or of the database. Raises ConfigError."""
+    """Return the client that the settings select, for a server or for the database. Raises ConfigError."""
     from alertctl.client import connect
 
     speak_up()
@@ -60,7 +60,7 @@ def connected(context: typer.Context, *, tolerate: bool = False) -> Client:
 
 
 def speak_up() -> None:
-    """Our own warnings as lines on stderr like any other; `alertctl serve` has a log of its own."""
+    """Print the package's log warnings on stderr; `alertctl serve` writes a log instead."""
     log = logging.getLogger("alertctl")
     if not any(isinstance(handler, _ToStderr) for handler in log.handlers):
         log.addHandler(_ToStderr(logging.WARNING))

@@ -1,4 +1,4 @@
-"""Where exceptions become one line on stderr and an exit code."""
+"""Turn exceptions into one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -6,24 +6,28 @@ import contextlib
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from alertctl.cli.output.streams import say
-from alertctl.cli.registry import ENTRIES, Commands
+from alertctl.cli.output.streams import eprint
+from alertctl.cli.registry import ENTRIES, Commands, with_wait_value
 from alertctl.errors import AlertctlError, ConfigError
 
+# All hooks into Typer are in this module: typer<0.30 (pyproject.toml), tests/test_library_contracts.py.
+# 1. Typer doesn't export the base class of its usage mistakes, ClickException. It is click's, and since Typer 0.26 that
+#    of a private copy of click (https://typer.tiangolo.com/release-notes/), so look it up by name.
 UsageMistake: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-"""Found by name: Typer brings its own click since 0.26, and takes the real one before."""
 
 
 class Root(TyperGroup):
-    """The top of the command tree: nothing leaves it but an exit code."""
+    """The root command. Every exception becomes a message and an exit code."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
+        # 2. Typer reads `commands` to run, complete and suggest commands, and knows no lazy ones. This mapping is lazy.
         self.commands: Any = Commands()
 
     def list_commands(self, _context: Any) -> list[str]:
@@ -31,21 +35,22 @@ class Root(TyperGroup):
 
     def format_commands(self, _context: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.tells) for name, entry in ENTRIES.items()])
+            formatter.write_dl([(name, entry.summary) for name, entry in ENTRIES.items()])
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *more: Any, **kwargs: Any) -> Any:
+        arguments = with_wait_value(sys.argv[1:] if args is None else args)
         kwargs["prog_name"], kwargs["standalone_mode"] = "alertctl", False
-        _print_anything()
+        _escape_unencodable()
         try:
-            result = super().main(*args, **kwargs)
+            result = super().main(arguments, *more, **kwargs)
         except UsageMistake as mistake:
             sys.exit(_explain(mistake))
         except typer.Abort:
             sys.exit(1)
         except OSError as error:
             # Before a command has begun: `alertctl --version > /dev/full`.
-            sys.exit(_unwritten(error, 0))
-        sys.exit(_flushed(result if isinstance(result, int) else 0))
+            sys.exit(_report_stdout_error(error, 0))
+        sys.exit(_flush_stdout(result if isinstance(result, int) else 0))
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -54,61 +59,61 @@ class Root(TyperGroup):
             raise
         except AlertctlError as error:
             for line in error.problems if isinstance(error, ConfigError) else (_masked(str(error)),):
-                say(f"alertctl: {line}")
+                eprint(f"alertctl: {line}")
             _trace(ctx)
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:
-            # Whoever read our output has had enough: no reason to complain.
+            # The reader of our output has closed it (`| head`): that is no error.
             _close_quietly()
             raise typer.Exit(0) from None
         except Exception as error:
-            if isinstance(error, OSError) and (code := _flushed(0)):
-                # It was stdout that took no more, and that is said.
+            if isinstance(error, OSError) and (code := _flush_stdout(0)):
+                # Writing to stdout failed, and _flush_stdout has printed that.
                 raise typer.Exit(code) from None
             hint = "" if _trace(ctx) else " (alertctl --debug … shows where)"
-            say(f"alertctl: unexpected: {type(error).__name__}: {_masked(str(error))}{hint}")
+            eprint(f"alertctl: unexpected: {type(error).__name__}: {_masked(str(error))}{hint}")
             raise typer.Exit(1) from None
 
 
-def _flushed(code: int) -> int:
-    """What is still to be written is written here, not at the interpreter's end, where an error is a traceback."""
+def _flush_stdout(code: int) -> int:
+    """Flush stdout and return the exit code. At the interpreter's end an error would print a traceback."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        return _unwritten(error, code)
+        return _report_stdout_error(error, code)
     return code
 
 
-def _unwritten(error: OSError, code: int) -> int:
-    """The exit code when stdout didn't take everything: no trouble if nobody reads it any more."""
+def _report_stdout_error(error: OSError, code: int) -> int:
+    """Report a failed write to stdout and return the exit code. A closed pipe is no failure."""
     _close_quietly()
     if isinstance(error, BrokenPipeError):
         return code
-    say(f"alertctl: stdout: {error.strerror or error}")
+    eprint(f"alertctl: stdout: {error.strerror or error}")
     return code or 1
 
 
 def _explain(mistake: Any) -> int:
-    """Say what is wrong with how a command was called."""
-    # The prefix is pydantic's, by which newer versions of Typer check values.
+    """Print a usage mistake and return its exit code."""
+    # The prefix comes from pydantic, with which newer versions of Typer check values.
     context, message = getattr(mistake, "ctx", None), str(mistake.format_message()).replace("Value error, ", "")
     if message.lstrip().startswith("Usage:"):
         # A group without a command: the message is its whole help.
         typer.echo(message, err=True)
     else:
-        asks = f" (see: {context.command_path} --help)" if context is not None else ""
-        # A database's address in the wrong place is quoted in the message, and with it the password.
-        say(f"alertctl: {_masked(message)}{asks}")
+        hint = f" (see: {context.command_path} --help)" if context is not None else ""
+        # The message quotes a database URL that was given for another option, with its password.
+        eprint(f"alertctl: {_masked(message)}{hint}")
     return int(mistake.exit_code)
 
 
 def watch_threads() -> None:
-    """What a thread dies of is one line too, with the traceback after `--debug`."""
+    """Print an exception that ends a thread as one line, with its traceback after `--debug`."""
 
     def explain(died: threading.ExceptHookArgs) -> None:
         name, kind = died.thread and died.thread.name, died.exc_type.__name__
-        say(f"alertctl: unexpected in {name}: {kind}: {_masked(str(died.exc_value))}")
+        eprint(f"alertctl: unexpected in {name}: {kind}: {_masked(str(died.exc_value))}")
         if "--debug" in sys.argv:
             _print_traceback(died.exc_value)
 
@@ -116,7 +121,7 @@ def watch_threads() -> None:
 
 
 def _masked(text: str) -> str:
-    """Hide the password of a database's address in a text that is not ours."""
+    """Hide the password of a database URL in text from elsewhere."""
     from alertctl.config.database_url import masked
 
     return masked(text)
@@ -136,14 +141,14 @@ def _print_traceback(error: BaseException | None) -> None:
         typer.echo(_masked("".join(traceback.format_exception(error))), err=True, nl=False)
 
 
-def _print_anything() -> None:
-    """An argument that is no UTF-8, or a terminal that isn't: shown escaped, never an exception."""
+def _escape_unencodable() -> None:
+    """Escape what stdout and stderr can't encode, such as arguments that are not UTF-8, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _close_quietly() -> None:
-    """Let the interpreter's last flush go nowhere."""
+    """Redirect stdout to the null device, so that the interpreter's last flush can't fail."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""The filters that `log` and `log retry` share: look with the one, act with the other."""
+"""The filters that `log` and its commands share, and the pages that they select."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from alertctl.schemas import DeliveryItem, LogFilter, Page
 
 PAGE = 100
-"""Rows that are asked for at once; what the API gives at most."""
+"""Rows of a page: the API's maximum."""
 
 UserOption = Annotated[str | None, typer.Option(metavar="ID|EMAIL", help="Only what this user's preference chose.")]
 Where = Any
@@ -55,37 +55,38 @@ FILTERS = (
     _option("retrying", bool, "--retrying", help="Only what failed and will be tried again."),
     _option("final", bool, "--final", help="Only what nothing more will happen to by itself."),
 )
-"""The filters that `log` and its commands share: look with the one, act with the other."""
+"""The filters that `log` and its commands share."""
 
 
 def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command with all filters as options; it gets them as one LogFilter, `where`."""
+    """Return the command with all filters as options. It receives them as one LogFilter, `where`."""
     own = inspect.signature(command, eval_str=True)
-    kept = [one for one in own.parameters.values() if one.name != "where"]
+    parameters = [parameter for parameter in own.parameters.values() if parameter.name != "where"]
 
     @wraps(command)
-    def run(**given: Any) -> Any:
-        context: typer.Context = given["context"]
+    def run(**values: Any) -> Any:
+        context: typer.Context = values["context"]
         if context.invoked_subcommand is not None:
-            return _hand_on(context)
-        asked = {one.name: given.pop(one.name) for one in FILTERS}
-        return command(where=filter_of(**asked), **given)
+            return _pass_options_on(context)
+        texts = {parameter.name: values.pop(parameter.name) for parameter in FILTERS}
+        return command(where=filter_of(**texts), **values)
 
-    parameters = [*(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in kept), *FILTERS]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    keyword_only = (parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters)
+    signature = inspect.Signature([*keyword_only, *FILTERS])
+    run.__signature__ = signature  # type: ignore[attr-defined]
+    run.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
     return run
 
 
-def _hand_on(context: typer.Context) -> None:
-    """What stands before a command's name is said to it: `log --status failed retry` is `log retry --status failed`.
+def _pass_options_on(context: typer.Context) -> None:
+    """Pass options on to the subcommand: `log --status failed retry` means `log retry --status failed`.
 
-    Raises a usage mistake for what that command doesn't know: `log --status failed prune` must not take all.
+    Raises BadParameter for an option that the subcommand lacks: `log --status failed prune` must not prune everything.
     """
     group: Any = context.command
     name = str(context.invoked_subcommand)
-    known = {one.name for one in group.commands[name].params}
-    given = {}
+    known = {parameter.name for parameter in group.commands[name].params}
+    values = {}
     for option in group.params:
         source = context.get_parameter_source(option.name)
         if source is None or source.name != "COMMANDLINE":
@@ -93,32 +94,32 @@ def _hand_on(context: typer.Context) -> None:
         if option.name not in known:
             raise typer.BadParameter(f"has no meaning for log {name}", param_hint=option.opts[0])
         value = context.params[option.name]
-        given[option.name] = value.value if isinstance(value, Enum) else value
-    context.default_map = {name: given}
+        values[option.name] = value.value if isinstance(value, Enum) else value
+    context.default_map = {name: values}
 
 
-def filter_of(**asked: Any) -> LogFilter:
-    """The filter that a command line means. Raises InvalidEvent or a usage mistake that names the option."""
+def filter_of(**texts: Any) -> LogFilter:
+    """Return the filter of the command line. Raises InvalidEvent, or BadParameter with the option's name."""
     from alertctl.schemas import LogFilter
 
-    if asked["event"] is not None:
-        # 50 ms of import, that only who asks for a type waits for.
+    if texts["event"] is not None:
+        # Import only for --event: it takes 50 ms.
         from alertctl.events import find
 
-        find(asked["event"])
-    words = {**asked, "to": _bare_address(asked["to"])}
+        find(texts["event"])
+    words = {**texts, "to": _bare_address(texts["to"])}
     return LogFilter(
-        event_type=asked["event"],
-        since=_moment("--since", asked["since"]),
-        until=_moment("--until", asked["until"]),
-        retrying=bool(asked["retrying"]),
-        final=bool(asked["final"]),
+        event_type=texts["event"],
+        since=_moment("--since", texts["since"]),
+        until=_moment("--until", texts["until"]),
+        retrying=bool(texts["retrying"]),
+        final=bool(texts["final"]),
         **{name: _word(name, words[name]) for name in WORDS},
     )
 
 
 def _bare_address(to: str | None) -> str | None:
-    """Return the address of a target as `send --to` takes it; a bare address stays as it is."""
+    """Return the address of a target like `send --to` takes; a bare address is returned unchanged."""
     channel, _, address = (to or "").partition(":")
     return address if channel in CHANNEL_NAMES else to
 
@@ -127,11 +128,11 @@ WORDS = ("status", "channel", "to", "error", "event_id", "user", "flag", "experi
 
 
 def _word(name: str, text: str | None) -> str | None:
-    """A filter that is given says something: `--to "$UNSET" retry` must not send the whole log again."""
-    if text is None or (text and not any(ord(each) < 32 or ord(each) == 127 for each in text)):
+    """Return a filter's text. Raises BadParameter if it is empty: `--to "$UNSET" retry` must not resend everything."""
+    if text is None or (text and not any(ord(character) < 32 or ord(character) == 127 for character in text)):
         return text
-    wrong = "should have no control characters" if text else "should not be empty: leave it out to have them all"
-    raise typer.BadParameter(wrong, param_hint=f"--{name.replace('_', '-')}")
+    problem = "should have no control characters" if text else "should not be empty: leave it out to have them all"
+    raise typer.BadParameter(problem, param_hint=f"--{name.replace('_', '-')}")
 
 
 def _moment(option: str, text: str | None) -> datetime | None:
@@ -142,10 +143,10 @@ def _moment(option: str, text: str | None) -> datetime | None:
 
 
 class Pages:
-    """`limit` deliveries of the log, read a page at a time as they are taken.
+    """Up to `limit` deliveries of the log, read a page at a time while iterating.
 
-    `total` is how many there are in all, None where counting them would mean to read them all (`grep`); `more`, once
-    they are taken, whether there are some behind.
+    `total` is the number of all matches, None where counting would read the complete log (`grep`). After the iteration
+    `more` is whether there are matches beyond `limit`.
     """
 
     def __init__(self, client: Client, where: LogFilter, limit: int) -> None:
@@ -154,12 +155,12 @@ class Pages:
         self.more = False
 
     def __iter__(self) -> Iterator[DeliveryItem]:
-        left, cursor = self._limit, None
-        while left > 0:
-            page: Page = self._client.log(self._where, limit=min(left, PAGE), cursor=cursor)
+        remaining, cursor = self._limit, None
+        while remaining > 0:
+            page: Page = self._client.log(self._where, limit=min(remaining, PAGE), cursor=cursor)
             self.total = self.total if cursor else page.total
             yield from page.items
-            left, cursor = left - len(page.items), page.next_cursor
+            remaining, cursor = remaining - len(page.items), page.next_cursor
             if cursor is None:
                 return
         self.more = True

@@ -1,4 +1,4 @@
-"""The top of the command line: what is said before a command's name. The commands are in `tree`."""
+"""The root command and its options. The commands are in `registry`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from alertctl.cli.commands.help import EXIT_CODES
 from alertctl.cli.errors import Root
 from alertctl.cli.output.streams import print_line
 
-ON_THE_SPOT = ("serve", "db", "demo", "sandbox")
-"""Commands that no server can be asked for."""
+LOCAL_COMMANDS = ("serve", "db", "demo", "sandbox")
+"""Commands that can't run through a server."""
 
 app = typer.Typer(
     name="alertctl",
@@ -25,8 +25,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         print_line(f"alertctl {__version__}")
         raise typer.Exit
 
@@ -49,7 +49,7 @@ def root(
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
     """
@@ -62,14 +62,14 @@ def root(
     """
     if server and database:
         raise typer.BadParameter("say --database or --server, not both", param_hint="--server")
-    if server and context.invoked_subcommand in ON_THE_SPOT:
+    if server and context.invoked_subcommand in LOCAL_COMMANDS:
         raise typer.BadParameter(
             f"{context.invoked_subcommand} works here, never through a server", param_hint="--server"
         )
     context.obj = {
         "ALERTCTL_CONFIG": config_file,
         "DATABASE_URL": database,
-        # Whoever names a database means it, whatever server the environment names.
+        # --database overrides the server that the environment names.
         "ALERTCTL_SERVER": "" if database else server,
         "ALERTCTL_TIMEOUT": timeout,
     }

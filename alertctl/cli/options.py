@@ -1,9 +1,9 @@
-"""Options that several commands share: their words, checks and completion."""
+"""Options that several commands share, with their checks and completion."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Annotated
+from typing import Annotated, Literal, get_args, get_origin
 
 import typer
 
@@ -11,9 +11,9 @@ from alertctl.channels import CHANNEL_NAMES
 from alertctl.suggestions import suggest
 
 STATUSES = ("pending", "sending", "success", "failed", "suppressed")
-"""The words of `models.Status`, which costs half a second to import."""
+"""The values of `models.Status`, which takes half a second to import."""
 AREAS = (*CHANNEL_NAMES, "db", "all")
-"""What `alertctl doctor` looks at."""
+"""The areas that `alertctl doctor` checks."""
 ROLES = ("viewer", "analyst", "developer", "admin")
 
 
@@ -26,31 +26,31 @@ def one_of(known: tuple[str, ...], what: str) -> Callable[[str | None], str | No
     return check
 
 
-def said(value: str | None) -> str | None:
-    """A value that is given says something: `--to "$UNSET"` does not mean the usual address."""
+def non_empty(value: str | None) -> str | None:
+    """Return the value. Raises BadParameter for an empty one: `--to "$UNSET"` does not mean the default address."""
     if value is not None and not value.strip():
         raise typer.BadParameter("should not be empty: leave it out instead")
     return value
 
 
-def _beginning(known: Iterable[str], incomplete: str) -> list[str]:
+def _starting_with(known: Iterable[str], incomplete: str) -> list[str]:
     return [word for word in known if word.startswith(incomplete)]
 
 
 def complete_status(incomplete: str) -> list[str]:
-    return _beginning(STATUSES, incomplete)
+    return _starting_with(STATUSES, incomplete)
 
 
 def complete_channel(incomplete: str) -> list[str]:
-    return _beginning(CHANNEL_NAMES, incomplete)
+    return _starting_with(CHANNEL_NAMES, incomplete)
 
 
 def complete_area(incomplete: str) -> list[str]:
-    return _beginning(AREAS, incomplete)
+    return _starting_with(AREAS, incomplete)
 
 
 def complete_role(incomplete: str) -> list[str]:
-    return _beginning(ROLES, incomplete)
+    return _starting_with(ROLES, incomplete)
 
 
 def complete_event(incomplete: str) -> list[tuple[str, str]]:
@@ -60,22 +60,38 @@ def complete_event(incomplete: str) -> list[tuple[str, str]]:
 
 
 def complete_target(incomplete: str) -> list[str]:
-    return _beginning((f"{channel}:" for channel in CHANNEL_NAMES), incomplete)
+    return _starting_with((f"{channel}:" for channel in CHANNEL_NAMES), incomplete)
 
 
 def complete_set(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """The fields of the event that was named before, and the values of those that have few."""
+    """Complete the fields of the event that `--event` names, and the values of those with a closed list."""
     from alertctl.events import BY_NAME, EVENT_TYPES
 
     named = BY_NAME.get(str(context.params.get("event") or ""))
     kinds = (named,) if named else EVENT_TYPES
-    found = {}
+    fields: dict[str, str] = {}
     for kind in kinds:
         for field, info in kind.model_fields.items():
-            values = getattr(info.annotation, "__args__", ()) if "Literal" in str(info.annotation) else ()
+            values = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
             words = [f"{field}={value}" for value in values] or [f"{field}=" if field != "details" else "details."]
-            found.update(dict.fromkeys(words, info.description or ""))
-    return [(word, told) for word, told in found.items() if word.startswith(incomplete)]
+            fields.update(dict.fromkeys(words, info.description or ""))
+    return [(word, description) for word, description in fields.items() if word.startswith(incomplete)]
+
+
+def complete_delivery(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Complete the ids of the newest deliveries: short as in the log, full once more than that was typed."""
+    from alertctl.cli.output.deliveries import short
+    from alertctl.client.completion import recent
+
+    flags = context.find_root().params
+    deliveries = recent({"ALERTCTL_CONFIG": flags.get("config_file"), "DATABASE_URL": flags.get("database")})
+    chosen = set(context.params.get("ids") or ())
+    offered: dict[str, str] = {}
+    for delivery in deliveries:
+        word = short(delivery.id) if short(delivery.id).startswith(incomplete) else delivery.id
+        if word.startswith(incomplete) and word not in chosen:
+            offered.setdefault(word, f"{delivery.status} {delivery.to} {delivery.event_type}")
+    return list(offered.items())
 
 
 EventOption = Annotated[

@@ -1,28 +1,28 @@
-"""Which commands there are. Each is imported and built when it is asked for: nobody waits for those that don't run."""
+"""The commands by name. Each is imported and built on first use, so that a command doesn't load the others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+
+DEFAULT_WAIT = "20s"
+"""The value of `send --wait` without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where a command is, `module:name` in this package, and what the list of commands says of it."""
+    """A command's function or group, as `module:attribute` below `commands`, and its line in `alertctl --help`."""
 
-    place: str
-    tells: str
-    cls: str | None = None
-    """The name of its class of command in the same module, when it has one of its own."""
+    path: str
+    summary: str
 
 
 ENTRIES: Mapping[str, Entry] = {
-    "send": Entry("send:send", "Tell people about an event.", "SendCommand"),
+    "send": Entry("send:send", "Tell people about an event."),
     "test": Entry("test:send_test_message", "Send one real message and show the provider's answer."),
     "events": Entry("events:events", "List the types of events, or one type's fields."),
     "dispatch": Entry("dispatch:dispatch", "Send what is due, then end; for cron."),
@@ -43,14 +43,14 @@ ENTRIES: Mapping[str, Entry] = {
 
 
 class Commands(Mapping[str, Any]):
-    """The commands by name, each built when it is first asked for."""
+    """The commands by name, each built on first use."""
 
     def __init__(self) -> None:
         self._built: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._built:
-            self._built[name] = _built(name, ENTRIES[name])
+            self._built[name] = _build(name, ENTRIES[name])
         return self._built[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -63,14 +63,25 @@ class Commands(Mapping[str, Any]):
         return name in ENTRIES
 
 
-def _built(name: str, entry: Entry) -> Any:
-    module, _, attribute = entry.place.partition(":")
-    home = import_module(f"alertctl.cli.commands.{module}")
-    found = getattr(home, attribute)
-    # A command gets its looks from the tree that it hangs in; so each is hung into one of its own first.
-    alone = typer.Typer(rich_markup_mode=None, add_completion=False)
-    if isinstance(found, typer.Typer):
-        alone.add_typer(found, name=name, short_help=entry.tells)
+def _build(name: str, entry: Entry) -> Any:
+    module, _, attribute = entry.path.partition(":")
+    command = getattr(import_module(f"alertctl.cli.commands.{module}"), attribute)
+    # A command takes its help format from the app that it is added to, so each is added to an app of its own.
+    parent = typer.Typer(rich_markup_mode=None, add_completion=False, callback=lambda: None)
+    if isinstance(command, typer.Typer):
+        parent.add_typer(command, name=name, short_help=entry.summary)
     else:
-        alone.command(name, cls=getattr(home, entry.cls) if entry.cls else TyperCommand, short_help=entry.tells)(found)
-    return typer.main.get_group(alone).commands[name]
+        parent.command(name, short_help=entry.summary)(command)
+    group: Any = typer.main.get_command(parent)
+    return group.commands[name]
+
+
+def with_wait_value(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with a value for `send --wait`: Typer has no options whose value may be left out."""
+    expanded = list(arguments)
+    if "send" in expanded:
+        for index in range(expanded.index("send") + 1, len(expanded)):
+            following = expanded[index + 1 : index + 2] or [""]
+            if expanded[index] == "--wait" and not following[0][:1].isdigit():
+                expanded[index] = f"--wait={DEFAULT_WAIT}"
+    return expanded

@@ -1,4 +1,4 @@
-"""From flags and a JSON object to a request for publishing; flags win."""
+"""Build the publish request from flags and a JSON object; flags win."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from alertctl.schemas import PublishRequest
 
 LARGEST_FILE = 4_000_000
-"""Bytes of JSON that are read at most."""
+"""Maximum size of the JSON, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishOptions:
-    """The flags of `send` that are not the event's own fields, as they were typed."""
+    """The flags of `send` that are no fields of the event, as typed."""
 
     idempotency_key: str | None = None
     dedup_window: str | None = None
@@ -41,9 +41,9 @@ def build_request(
     *,
     remote: bool = False,
 ) -> PublishRequest:
-    """Return the request that a command line means. Raises InvalidEvent.
+    """Return the request of a command line. Raises InvalidEvent.
 
-    With `remote` the server alone judges the event's type and fields: it may know others than we do.
+    With `remote` only the server checks the event's type and fields: its version may know other ones.
     """
     from alertctl.schemas import PublishRequest, parse_moment
     from alertctl.spool import key_of
@@ -77,7 +77,7 @@ def build_request(
 
 
 def _fields_of(event_type: str | None, remote: bool) -> Mapping[str, Any] | None:
-    """The fields that a type has; None: the server knows."""
+    """Return the fields of an event type; None when only the server knows them."""
     if event_type and remote:
         return None
     from alertctl.events import BY_NAME, find
@@ -95,21 +95,21 @@ def _assignment(text: str) -> tuple[str, str]:
 
 
 def _set(body: dict[str, Any], field: str, value: str, known: Mapping[str, Any] | None) -> None:
-    """An empty value is a field that isn't known: `--set winner="$WINNER"` must work before there is one."""
-    place = body
+    """Set a field. An empty value leaves it out: `--set winner="$WINNER"` must work before there is a winner."""
+    target = body
     if field.startswith("details."):
         field = field.removeprefix("details.")
         details = body.get("details")
-        place = body["details"] = dict(details) if isinstance(details, Mapping) else {}
+        target = body["details"] = dict(details) if isinstance(details, Mapping) else {}
         if not field:
             raise InvalidEvent("--set", "details.NAME=value needs a name")
-    if value or (place is body and known is not None and field not in known):
-        place[field] = value
-    elif place is body and known is None:
-        # The server takes nothing for a field that it knows, and refuses one that it doesn't.
-        place[field] = None
+    if value or (target is body and known is not None and field not in known):
+        target[field] = value
+    elif target is body and known is None:
+        # The server ignores null for a field that it knows, and rejects a field that it doesn't.
+        target[field] = None
     else:
-        place.pop(field, None)
+        target.pop(field, None)
 
 
 def _text(body: dict[str, Any], name: str) -> str | None:
@@ -122,13 +122,13 @@ def _text(body: dict[str, Any], name: str) -> str | None:
 def _targets(body: dict[str, Any]) -> list[str]:
     value = body.pop("to", None)
     targets = [value] if isinstance(value, str) else value or []
-    if not isinstance(targets, list) or not all(isinstance(one, str) for one in targets):
+    if not isinstance(targets, list) or not all(isinstance(target, str) for target in targets):
         raise InvalidEvent("to", f"should be a list like {json.dumps(TARGET_EXAMPLES)}")
     return targets
 
 
 def _read(name: str) -> dict[str, Any]:
-    """The object in a file, or on stdin for `-`. Raises InvalidEvent."""
+    """Return the JSON object in a file, or from stdin for `-`. Raises InvalidEvent."""
     try:
         body = json.loads(_bytes(name).decode("utf-8-sig"), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Telling what waited in the spool, behind a command that got through to the database or the server."""
+"""Publish spooled events after a command that reached the database or the server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alertctl.cli.context import flags_of
-from alertctl.cli.output.streams import say, warn
+from alertctl.cli.output.streams import eprint, warn
 from alertctl.errors import AlertctlError, Conflict, NotAllowed, NotFound, Unreachable
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from alertctl.spool import Destination, Flushed, Spool, Spooled
 
 BUDGET = 2.0
-"""Seconds that a command spends on the spool after its own work; an attempt that has begun is brought to its end."""
-FEW = 20
-"""Deliveries of one event that are sent behind another command; more are only recorded: it would wait for minutes."""
+"""Seconds that a command spends on the spool after its own work. A send that has begun is finished."""
+MAX_SENT = 20
+"""Deliveries of one event that are sent after another command. More are only recorded: they would take minutes."""
 
 
 def destination_of(context: typer.Context) -> Destination:
-    """Where the commands of this call go. Raises ConfigError."""
+    """Return the database or server that this call's settings select. Raises ConfigError."""
     from alertctl.config import read
     from alertctl.spool import Destination
 
@@ -42,12 +42,12 @@ def spool_here() -> Spool:
 
 @contextmanager
 def flush_spool_after(context: typer.Context, client: Client) -> Iterator[Client]:
-    """A client for one command; what waited in the spool is told after the command has done its work."""
+    """Yield a client for one command, then publish the spooled events."""
     with client:
         try:
             yield client
         except (typer.Exit, NotAllowed, NotFound, Conflict) as error:
-            # It got through all the same, unless its token did not.
+            # The server answered, so it can be reached; flush unless it rejected the token.
             if not isinstance(error, NotAllowed) or error.authenticated:
                 _flush_spool(context, client)
             raise
@@ -55,7 +55,7 @@ def flush_spool_after(context: typer.Context, client: Client) -> Iterator[Client
 
 
 def _flush_spool(context: typer.Context, client: Client) -> None:
-    """Never raises, never changes what the command did: only stderr hears of it."""
+    """Publish spooled events; failures are warnings and never change the command's result."""
     from alertctl.config import state_folder
 
     try:
@@ -64,51 +64,51 @@ def _flush_spool(context: typer.Context, client: Client) -> None:
         spool = spool_here()
         if not spool.waiting():
             return
-        # Whoever reads what the command printed need not wait for this too.
+        # A reader of the command's output need not wait for the flush.
         sys.stdout.flush()
-        behind = _SpoolFlush(client, spool, destination_of(context))
-        behind.start()
-        behind.join(BUDGET)
-        behind.leave()
+        thread = _SpoolFlush(client, spool, destination_of(context))
+        thread.start()
+        thread.join(BUDGET)
+        thread.abandon()
     except Exception as error:
         warn(f"spool: {error}")
 
 
 class _SpoolFlush(threading.Thread):
-    """A flush that may be left alone while it publishes (a repeat is harmless), but not while it sends."""
+    """A flush that can be abandoned while it publishes, as a repeat is harmless, but not while it sends."""
 
     def __init__(self, client: Client, spool: Spool, where: Destination) -> None:
         super().__init__(name="alertctl-spool", daemon=True)
         self._client, self._spool, self._where = client, spool, where
         self._until = time.monotonic() + BUDGET
         self._sending = threading.Lock()
-        self._left = False
+        self._abandoned = False
 
     def run(self) -> None:
-        mine = self._where.address
-        flushed = self._spool.flush(lambda one: one.destination == mine, self._tell, until=self._until)
-        if not self._left:
+        here = self._where.address
+        flushed = self._spool.flush(lambda event: event.destination == here, self._publish, until=self._until)
+        if not self._abandoned:
             report(flushed)
 
-    def leave(self) -> None:
+    def abandon(self) -> None:
         with self._sending:
-            self._left = True
+            self._abandoned = True
 
-    def _tell(self, one: Spooled) -> None:
-        receipt = self._client.publish(one.request)
+    def _publish(self, event: Spooled) -> None:
+        receipt = self._client.publish(event.request)
         if self._where.is_server:
             return
         with self._sending:
-            if self._left:
+            if self._abandoned:
                 raise Unreachable("no time left to send it")
-            if len(receipt.deliveries) > FEW:
-                say(f"recorded {receipt.event_id} for {len(receipt.deliveries)} targets: dispatch --once sends it")
+            if len(receipt.deliveries) > MAX_SENT:
+                eprint(f"recorded {receipt.event_id} for {len(receipt.deliveries)} targets: dispatch --once sends it")
             else:
                 send_now(self._client, receipt.event_id)
 
 
 def send_now(client: Client, event_id: str) -> None:
-    """A first try at an event that is recorded; whatever happens to it, the log has it."""
+    """Send a recorded event's deliveries. A failure is a warning: they stay in the log."""
     try:
         client.deliver(event_id)
     except AlertctlError as error:
@@ -116,13 +116,13 @@ def send_now(client: Client, event_id: str) -> None:
 
 
 def report(flushed: Flushed) -> None:
-    """What came of a flush, on stderr."""
+    """Print the result of a flush on stderr."""
     if flushed.published:
-        say(f"alertctl: told {counted(flushed.published)} that waited in the spool")
+        eprint(f"alertctl: told {counted(flushed.published)} that waited in the spool")
     for name in flushed.damaged:
         warn(f"spool: {name}: set aside")
-    for one in flushed.refused:
-        warn(f"spool: {one.request.event_type} {one.id} was refused and set aside: {one.refused}")
+    for event in flushed.refused:
+        warn(f"spool: {event.request.event_type} {event.id} was refused and set aside: {event.refused}")
     if flushed.remaining:
         warn(f"spool: {counted(flushed.remaining)} left: {flushed.trouble or 'the next command tells more of them'}")
     elif flushed.trouble:

@@ -15,7 +15,7 @@ MAY_NAME_CHANNELS = (
     "error_codes.py",  # the providers' error codes
     "channels/",
     "cli/commands/demo.py",  # the sandbox on the command line: its options and its inbox
-    "cli/output/panels.py",
+    "cli/output/message.py",
     "cli/commands/sandbox.py",
     "cli/commands/test.py",
     "config/",  # a channel's settings, their checks and warnings

@@ -1,4 +1,4 @@
-"""A folder of its own for each test, a database, and the sandbox's settings in the environment."""
+"""Fixtures: a folder and a database for each test, and the sandbox's settings in the environment."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def _a_folder_and_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 @pytest.fixture
 def log_on(monkeypatch: pytest.MonkeyPatch, database_url: str) -> str:
-    """The delivery log on each kind of database."""
+    """Use the delivery log on each kind of database."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     return database_url
 
 
 @pytest.fixture
 def slack_and_email(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> Sandbox:
-    """Both channels are on and lead to the sandbox; a retry is due half a second later."""
+    """Enable both channels, on the sandbox; a retry is due half a second later."""
     for name, value in {**sandbox.settings(), "RETRY_SCHEDULE": "500ms 500ms", "SLACK_PER_SECOND": "0"}.items():
         monkeypatch.setenv(name, value)
     return sandbox

@@ -37,27 +37,27 @@ class Follower:
             self.lines.append(line.rstrip("\n"))
 
     def items(self) -> list[dict[str, Any]]:
-        """What `-o jsonl` has told."""
+        """Return the deliveries that `-o jsonl` has printed."""
         return [json.loads(line) for line in self.lines]
 
     def states(self) -> list[State]:
-        return [(one["to"], one["status"], one["error"], one["attempts"]) for one in self.items()]
+        return [(item["to"], item["status"], item["error"], item["attempts"]) for item in self.items()]
 
     def wait(self, true: Callable[[list[str]], Any]) -> list[str]:
-        """The lines, once they are what is waited for."""
+        """Wait until `true` holds for the lines, and return them."""
         until(lambda: true(self.lines) or self.process.poll() is not None, SECONDS)
         assert true(self.lines), (self.lines[-20:], self.process.stderr and self.process.stderr.read())
         return self.lines
 
     def wait_for(self, *words: str) -> list[str]:
-        """The lines, once there is one with all these words."""
+        """Wait for a line with all these words, and return the lines."""
         return self.wait(lambda lines: any(all(word in line for word in words) for line in list(lines)))
 
     def wait_count(self, number: int) -> list[str]:
         return self.wait(lambda lines: len(lines) >= number)
 
     def ctrl_c(self) -> tuple[int, str]:
-        """Its exit code and what it had said on stderr."""
+        """Interrupt the process. Returns its exit code and stderr."""
         self.process.send_signal(signal.SIGINT)
         code = self.process.wait(SECONDS)
         self._reader.join(SECONDS)
@@ -76,7 +76,7 @@ class Follower:
 
 @contextmanager
 def followers() -> Iterator[Callable[..., Follower]]:
-    """Starts followers, and ends those that are left."""
+    """Yield a function that starts followers; the running ones are ended afterwards."""
     started: list[Follower] = []
 
     def start(environ: Mapping[str, str], *arguments: str) -> Follower:
@@ -86,5 +86,5 @@ def followers() -> Iterator[Callable[..., Follower]]:
     try:
         yield start
     finally:
-        for one in started:
-            one.close()
+        for follower in started:
+            follower.close()

@@ -1,4 +1,4 @@
-"""The command line in this process, and as a process of its own."""
+"""Run the command line in this process, or as a process of its own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(*arguments: str, input: str | bytes | None = None) -> Result:  # noqa: A
 
 
 def data(*arguments: str, input: str | bytes | None = None) -> Any:  # noqa: A002
-    """What a command prints as JSON; it must end well."""
+    """Run a command, which must succeed, and return its JSON."""
     ran = run(*arguments, "-o", "json", input=input)
     assert ran.exit_code == 0, ran.stderr
     return json.loads(ran.stdout)
@@ -44,7 +44,7 @@ def start(*arguments: str, **more: Any) -> subprocess.Popen[str]:
 
 
 def dispatched() -> Any:
-    """What `dispatch --once` did once there was something due."""
+    """Run `dispatch --once` until it attempts something, and return its JSON."""
     for _ in range(100):
         done = data("dispatch", "--once")
         if done["attempted"]:

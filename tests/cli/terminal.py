@@ -1,4 +1,4 @@
-"""A real terminal of a given width, and what a command shows on it."""
+"""Run a command on a real terminal of a given width."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ class Shown:
 
     @property
     def width(self) -> int:
-        """Cells of the longest line."""
+        """Return the width of the longest line in cells."""
         return max(cell_len(line) for line in self.lines)
 
 
 def on_terminal(width: int, *arguments: str, typed: str = "", **environ: str) -> Shown:
-    """Run a command on a terminal of so many columns; `typed` is what somebody types there."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    wanted = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "xterm"} | environ
-    process = subprocess.Popen([*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=wanted)
-    os.close(theirs)
-    os.write(ours, typed.encode())
-    screen = _SEQUENCE.sub("", _read(ours).decode())
-    os.close(ours)
+    """Run a command on a terminal of so many columns; `typed` is typed there."""
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    variables = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "xterm"} | environ
+    process = subprocess.Popen([*COMMAND, *arguments], stdin=child, stdout=child, stderr=child, env=variables)
+    os.close(child)
+    os.write(parent, typed.encode())
+    screen = _SEQUENCE.sub("", _read(parent).decode())
+    os.close(parent)
     return Shown(process.wait(60), [line.rstrip("\r") for line in screen.split("\n")])
 
 

@@ -22,7 +22,7 @@ SLOW = 10.0
 
 
 def completed(words: str, **environ: str) -> list[str]:
-    """What bash is offered for the last word; a completion never fails and never complains."""
+    """Return bash's completions of the last word; completing must succeed without output on stderr."""
     asked = {"_ALERTCTL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     ran = process(env=os.environ | asked | environ)
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -30,32 +30,32 @@ def completed(words: str, **environ: str) -> list[str]:
 
 
 def sent(*targets: str) -> list[str]:
-    """The short ids of new deliveries to these targets."""
+    """Send to these targets and return the short ids of the deliveries."""
     to = [word for target in targets for word in ("--to", target)]
-    return [one["id"][-8:] for one in data("send", "--event", "generic_alert", "--title", "Disk", *to)["deliveries"]]
+    return [item["id"][-8:] for item in data("send", "--event", "generic_alert", "--title", "Disk", *to)["deliveries"]]
 
 
 @pytest.mark.parametrize("command", ["show", "retry"])
 def test_the_newest_deliveries_are_offered_where_an_id_belongs(log_on, command):
     sent("slack:#a", "slack:#b")
-    expected = [one["id"][-8:] for one in data("log")["items"]]
+    expected = [item["id"][-8:] for item in data("log")["items"]]
     assert completed(f"alertctl log {command} ") == expected
     assert completed(f"alertctl log {command} {expected[1][:5]}") == [expected[1]]
     assert completed(f"alertctl log {command} nosuchid") == []
 
 
-def test_an_id_that_was_begun_whole_is_completed_whole(log_on):
+def test_a_partly_typed_full_id_is_completed_to_the_full_id(log_on):
     sent("slack:#a")
-    (whole,) = [one["id"] for one in data("log")["items"]]
-    assert completed(f"alertctl log show {whole[:20]}") == [whole]
+    (full_id,) = [item["id"] for item in data("log")["items"]]
+    assert completed(f"alertctl log show {full_id[:20]}") == [full_id]
 
 
-def test_an_id_that_was_given_already_is_not_offered_again(log_on):
+def test_an_id_that_is_already_on_the_command_line_is_not_offered_again(log_on):
     first, second = sent("slack:#a", "slack:#b")
     assert completed(f"alertctl log retry {first} ") == [second]
 
 
-def test_zsh_is_told_what_each_delivery_is(log_on):
+def test_zsh_gets_a_description_of_each_delivery(log_on):
     (only,) = sent("slack:#a")
     asked = {"_ALERTCTL_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "alertctl log show "}
     ran = process(env=os.environ | asked)
@@ -95,12 +95,12 @@ def test_completion_only_reads(log_on, tmp_path):
 
 
 @pytest.mark.parametrize("url", ["mysql://h/d", "postgresql://127.0.0.1:1/alerts", "sqlite:///notes.txt", "nonsense"])
-def test_what_is_wrong_offers_nothing_and_says_nothing(tmp_path, url):
+def test_an_unusable_database_offers_nothing_and_prints_nothing(tmp_path, url):
     (tmp_path / "notes.txt").write_text("Dear diary, " * 1000)
     assert completed("alertctl log show ", DATABASE_URL=url) == []
 
 
-def test_settings_that_cannot_be_read_offer_nothing_and_say_nothing(tmp_path):
+def test_unreadable_settings_offer_nothing_and_print_nothing(tmp_path):
     (tmp_path / "alertctl.toml").write_text("[slack\n")
     assert completed("alertctl log show ") == []
 
@@ -110,7 +110,7 @@ def test_an_empty_database_offers_nothing(empty_postgres_url):
 
 
 @pytest.mark.parametrize("setting", ["DATABASE_URL", "ALERTCTL_SERVER"])
-def test_who_never_answers_is_not_waited_for(setting, tmp_path):
+def test_completion_does_not_wait_for_a_server_that_never_answers(setting, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         url = f"postgresql://127.0.0.1:{port}/alerts" if setting == "DATABASE_URL" else f"http://127.0.0.1:{port}"
@@ -125,7 +125,7 @@ def test_who_never_answers_is_not_waited_for(setting, tmp_path):
 
 @pytest.fixture
 def shell(tmp_path: Path):
-    """Runs lines in a bash that finds `alertctl`, with a home of its own."""
+    """Return a function that runs lines in a bash that finds `alertctl`, with a home of its own."""
     (tmp_path / "bin").mkdir()
     script = tmp_path / "bin" / "alertctl"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -m alertctl "$@"\n')
@@ -157,7 +157,7 @@ def test_shown_completion_is_what_would_be_installed(shell, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "found"),
+    ("words", "expected"),
     [
         ("alertctl db ", ["status", "upgrade", "backup", "copy"]),
         ("alertctl help ex", ["exit-codes"]),
@@ -165,14 +165,14 @@ def test_shown_completion_is_what_would_be_installed(shell, tmp_path):
         ("alertctl help s", ["send", "serve", "sandbox"]),
     ],
 )
-def test_commands_and_topics_are_completed(words, found):
-    assert set(found) <= set(completed(words))
+def test_commands_and_topics_are_completed(words, expected):
+    assert set(expected) <= set(completed(words))
 
 
 # --- help ---
 
 
-def test_help_alone_is_the_whole_help_on_stdout():
+def test_help_without_a_command_prints_the_root_help_on_stdout():
     ran = run("help")
     assert (ran.exit_code, ran.stderr) == (0, "")
     assert ran.stdout == run("--help").stdout
@@ -198,9 +198,9 @@ def test_every_topic_is_named_by_the_commands_own_help(topic):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(("snd",), "did you mean send?"), (("log", "rety"), "did you mean retry?")]
+    ("words", "message"), [(("snd",), "did you mean send?"), (("log", "rety"), "did you mean retry?")]
 )
-def test_help_on_nothing_known_is_2(words, said):
+def test_help_on_an_unknown_command_ends_with_2(words, message):
     ran = run("help", *words)
     assert (ran.exit_code, ran.stdout) == (2, "")
-    assert said in ran.stderr
+    assert message in ran.stderr

@@ -33,14 +33,14 @@ while True:
 
 @pytest.fixture
 def logged(log_on: str) -> str:
-    """A database with two deliveries in it; its address."""
+    """Return the URL of a database with two deliveries."""
     data("send", "--event", "generic_alert", "--title", "Disk", "--to", "slack:#a", "--to", "email:a@corp.example")
     return log_on
 
 
 @pytest.fixture
 def lite(tmp_path: Path) -> Path:
-    """The same as an SQLite file."""
+    """Return an SQLite file with two deliveries."""
     data("send", "--event", "generic_alert", "--title", "Disk", "--to", "slack:#a", "--to", "email:a@corp.example")
     return tmp_path / "alertctl.db"
 
@@ -62,17 +62,17 @@ def files(folder: Path) -> set[str]:
 # --- status, upgrade ---
 
 
-def test_status_says_where_which_version_how_large_and_how_many_rows(logged):
-    found = data("db", "status")
-    assert (found["state"], found["version"], found["known"], found["origin"]) == (
+def test_status_shows_the_address_version_size_and_rows(logged):
+    info = data("db", "status")
+    assert (info["state"], info["version"], info["known"], info["origin"]) == (
         "current",
         HEAD,
         HEAD,
         "environment",
     )
-    assert found["engine"].startswith("SQLite 3." if logged.startswith("sqlite") else "PostgreSQL 1")
-    assert found["size_bytes"] > 10_000
-    counted = {one["table"]: (one["count"], one["exact"]) for one in found["rows"]}
+    assert info["engine"].startswith("SQLite 3." if logged.startswith("sqlite") else "PostgreSQL 1")
+    assert info["size_bytes"] > 10_000
+    counted = {row["table"]: (row["count"], row["exact"]) for row in info["rows"]}
     assert (counted["event"], counted["delivery"], counted["users"]) == ((1, True), (2, True), (0, True))
     table = run("db", "status")
     assert table.stderr == ""
@@ -93,7 +93,7 @@ def test_status_of_an_empty_database_makes_no_tables(empty_postgres_url):
 
 
 @pytest.mark.parametrize(("version", "state", "hint"), [("0001", "behind", "db upgrade"), ("9999", "newer", "newer")])
-def test_status_says_when_an_upgrade_is_due_here_or_there_and_does_none(logged, version, state, hint):
+def test_status_reports_a_due_upgrade_and_does_not_upgrade(logged, version, state, hint):
     changed(logged, f"UPDATE alembic_version SET version_num = '{version}'")
     for _ in range(2):
         ran = run("db", "status", "-o", "json")
@@ -108,14 +108,14 @@ def test_status_of_a_database_that_is_away_is_5_and_hides_the_password():
     assert "hunter2secret" not in ran.stderr
 
 
-def test_upgrade_says_from_what_to_what_and_then_that_nothing_is_to_be_done(monkeypatch, tmp_path, empty_postgres_url):
+def test_upgrade_prints_both_versions_and_then_that_nothing_is_to_do(monkeypatch, tmp_path, empty_postgres_url):
     for url in (f"sqlite:///{tmp_path / 'new.db'}", empty_postgres_url):
         monkeypatch.setenv("DATABASE_URL", url)
         assert data("db", "upgrade") == {"from": None, "to": HEAD, "upgraded": True}
         assert one_line(run("db", "upgrade"), "nothing to do", HEAD)
 
 
-def test_tables_of_somebody_else_are_left_alone(empty_postgres_url):
+def test_foreign_tables_are_not_touched(empty_postgres_url):
     changed(empty_postgres_url, "CREATE TABLE users (id int)")
     ran = run("--database", empty_postgres_url, "db", "upgrade")
     assert ran.exit_code == 2
@@ -159,9 +159,9 @@ def test_a_backup_is_of_one_moment_while_others_write_without_a_rest(lite, tmp_p
         finally:
             writer.kill()
     assert (ran.exit_code, ran.stdout) == (0, "copy.db\n")
-    one, two = counted(tmp_path / "copy.db")
-    assert one == two
-    assert before[0] <= one <= after[0]
+    first, second = counted(tmp_path / "copy.db")
+    assert first == second
+    assert before[0] <= first <= after[0]
     assert before < after, "it was to be written to"
 
 
@@ -185,14 +185,14 @@ def test_a_backup_replaces_only_by_force_and_never_a_database_in_use(lite, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "message"),
     [(".", "is a folder"), ("no/such/folder.db", "there is no folder"), ("alertctl.db", "is the database itself")],
 )
-def test_where_no_backup_can_be_written_is_one_line(lite, tmp_path, file, said):
+def test_a_backup_that_cannot_be_written_is_one_line(lite, tmp_path, file, message):
     before = files(tmp_path)
     ran = run("db", "backup", "--force", file)
     assert (ran.exit_code, ran.stdout) == (2, "")
-    assert one_line(ran, "FILE: ", said)
+    assert one_line(ran, "FILE: ", message)
     assert files(tmp_path) == before
 
 
@@ -245,7 +245,7 @@ def test_copy_shows_what_it_did_table_by_table(logged, tmp_path):
     assert ["delivery", "2", "2", "2", "0", "0"] in [line.split() for line in ran.stdout.splitlines()]
     again = data("db", "copy", "--to", f"sqlite:///{tmp_path / 'new.db'}")
     assert again["whole"]
-    assert {one["added"] for one in again["items"]} == {0}
+    assert {row["added"] for row in again["items"]} == {0}
     assert data("--database", f"sqlite:///{tmp_path / 'new.db'}", "log")["items"] == data("log")["items"]
 
 
@@ -286,7 +286,7 @@ def test_a_target_that_is_away_is_5_and_hides_the_password(lite):
     assert "hunter2secret" not in ran.stderr
 
 
-def test_a_copy_that_is_not_whole_is_1_and_says_what_to_do(lite, tmp_path):
+def test_an_incomplete_copy_ends_with_1_and_an_instruction(lite, tmp_path):
     data("db", "copy", "--to", "sqlite:///new.db")
     skip = "CREATE TRIGGER deaf BEFORE INSERT ON delivery BEGIN SELECT RAISE(IGNORE); END"
     changed(f"sqlite:///{tmp_path / 'new.db'}", skip)
@@ -296,15 +296,15 @@ def test_a_copy_that_is_not_whole_is_1_and_says_what_to_do(lite, tmp_path):
     assert one_line(ran, "delivery: 3 rows in the old database, 2 in the new one")
 
 
-def test_ctrl_c_is_130_and_says_that_it_goes_on(lite, tmp_path):
+def test_ctrl_c_ends_with_130_and_a_hint_to_run_the_copy_again(lite, tmp_path):
     fill(lite, 40_000)
     copying = start("db", "copy", "--to", "sqlite:///new.db")
     while not (tmp_path / "new.db-wal").exists() or not rows_in(tmp_path / "new.db"):
         assert copying.poll() is None
     copying.send_signal(signal.SIGINT)
-    out, told = copying.communicate(timeout=30)
+    out, stderr = copying.communicate(timeout=30)
     assert (copying.returncode, out) == (130, "")
-    assert told == "alertctl: interrupted; run it again and it goes on\n"
+    assert stderr == "alertctl: interrupted; run it again and it goes on\n"
     assert data("db", "copy", "--to", "sqlite:///new.db")["whole"]
 
 

@@ -45,7 +45,7 @@ class Publisher:
 
     def __init__(self, server: Server, token: str, events: int) -> None:
         self._address = Address(server.address, token, timeout=60)
-        self._left = iter(range(events))
+        self._remaining = iter(range(events))
         self._lock = threading.Lock()
         self.published = 0
 
@@ -56,7 +56,7 @@ class Publisher:
 
     def _next(self) -> int | None:
         with self._lock:
-            return next(self._left, None)
+            return next(self._remaining, None)
 
     def _publish(self, client: RemoteClient, title: str, to: list[str]) -> None:
         client.publish(PublishRequest(event_type="generic_alert", fields={"title": title}, to=to))
@@ -68,8 +68,8 @@ class Publisher:
             self._publish(client, "the end", [f"slack:{LAST}"])
 
 
-def states(one: Follower) -> list[tuple[Any, ...]]:
-    return [tuple(item[name] for name in ("id", "status", "error", "attempts")) for item in one.items()]
+def states(follower: Follower) -> list[tuple[Any, ...]]:
+    return [tuple(item[name] for name in ("id", "status", "error", "attempts")) for item in follower.items()]
 
 
 def test_every_last_state_is_seen_and_none_twice(server: Server, sandbox: Sandbox, follow, long: bool) -> None:
@@ -77,35 +77,35 @@ def test_every_last_state_is_seen_and_none_twice(server: Server, sandbox: Sandbo
     sandbox.slack.faults.sometimes("http_503", 0.2, seed=1)
     sandbox.slack.faults.sometimes("slack:is_archived", 0.05, seed=2)
     token = token_for(server.settings["DATABASE_URL"], "admin@corp.example", "admin")
-    one: Follower = follow(
+    follower: Follower = follow(
         os.environ | {"ALERTCTL_SERVER": server.address, "ALERTCTL_TOKEN": token}, "--since", "1h", "-o", "jsonl"
     )
     publisher = Publisher(server, token, count // TARGETS)
     with ThreadPoolExecutor(4) as pool:
         publishing = [pool.submit(publisher) for _ in range(4)]
         for share, how in ((0.25, signal.SIGTERM), (0.6, signal.SIGKILL)):
-            one.wait_count(int(count * share))
-            assert not all_ended(one, count), "too late to interrupt anything"
+            follower.wait_count(int(count * share))
+            assert not all_ended(follower, count), "too late to interrupt anything"
             server.down(how)
             server.up()
         for each in publishing:
             each.result()
-    one.wait(lambda _: all_ended(one, count))
+    follower.wait(lambda _: all_ended(follower, count))
     sandbox.slack.faults.at(LAST, "ok")
     publisher.the_last_one()
-    one.wait_for(LAST, "success")
-    code, said = one.ctrl_c()
-    assert (code, "Traceback" in said) == (130, False), said
+    follower.wait_for(LAST, "success")
+    code, stderr = follower.ctrl_c()
+    assert (code, "Traceback" in stderr) == (130, False), stderr
     in_the_log = {item["id"]: item for item in data("log", "--limit", str(count + 1))["items"]}
     assert len(in_the_log) == count + 1
-    assert last_states(one) == in_the_log
-    assert len(states(one)) == len(set(states(one))), "a state was shown twice"
+    assert last_states(follower) == in_the_log
+    assert len(states(follower)) == len(set(states(follower))), "a state was shown twice"
 
 
-def last_states(one: Follower) -> dict[str, dict[str, Any]]:
-    return {item["id"]: item for item in one.items()}
+def last_states(follower: Follower) -> dict[str, dict[str, Any]]:
+    return {item["id"]: item for item in follower.items()}
 
 
-def all_ended(one: Follower, count: int) -> bool:
-    found = last_states(one).values()
-    return len(found) == count and all(item["next_attempt_at"] is None for item in found)
+def all_ended(follower: Follower, count: int) -> bool:
+    deliveries = last_states(follower).values()
+    return len(deliveries) == count and all(item["next_attempt_at"] is None for item in deliveries)

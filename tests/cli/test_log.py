@@ -23,8 +23,8 @@ from cli.lab import COMMAND, CONTRACT, data, dispatched, process, run
 
 
 @pytest.fixture
-def story(log_on, slack_and_email: Sandbox) -> Sandbox:
-    """One event to four targets: two failed for good, one to be retried, one that arrived."""
+def log(log_on, slack_and_email: Sandbox) -> Sandbox:
+    """Send one event to four targets: two failed for good, one to be retried, one that arrived."""
     targets = ["slack:#missing", "slack:#flaky", "slack:#ops", "email:missing@corp.example"]
     options = [part for target in targets for part in ("--to", target)]
     assert run("send", "--event", "generic_alert", "--title", "Disk full", *options).exit_code == 0
@@ -33,21 +33,21 @@ def story(log_on, slack_and_email: Sandbox) -> Sandbox:
 
 def test_words_and_columns_are_those_of_the_models():
     assert tuple(Status) == STATUSES
-    assert tuple(one.name for one in fields(DeliveryItem)) == FIELDS
+    assert tuple(field.name for field in fields(DeliveryItem)) == FIELDS
 
 
-def test_items_are_newest_first_with_the_field_names_of_the_api(story):
+def test_items_are_newest_first_with_the_field_names_of_the_api(log):
     assert run("send", "--event", "rollout_advance", "--to", "slack:#later").exit_code == 0
-    found = data("log")
-    assert [one["to"] for one in found["items"]] == [
+    page = data("log")
+    assert [item["to"] for item in page["items"]] == [
         "#later",
         "missing@corp.example",
         "#ops",
         "#flaky",
         "#missing",
     ]
-    assert list(found["items"][0])[: len(CONTRACT)] == list(CONTRACT)
-    assert found["total"] == 5
+    assert list(page["items"][0])[: len(CONTRACT)] == list(CONTRACT)
+    assert page["total"] == 5
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,11 @@ def test_items_are_newest_first_with_the_field_names_of_the_api(story):
         (["--limit", "1"], {"missing@corp.example"}),
     ],
 )
-def test_filters_narrow_the_log(story, filters, addresses):
-    assert {one["to"] for one in data("log", *filters)["items"]} == addresses
+def test_filters_narrow_the_log(log, filters, addresses):
+    assert {item["to"] for item in data("log", *filters)["items"]} == addresses
 
 
-def test_the_table_fits_80_columns_and_shows_status_and_error_in_full(story):
+def test_the_table_fits_80_columns_and_shows_status_and_error_in_full(log):
     ran = run("log")
     assert max(map(len, ran.stdout.splitlines())) <= 80
     assert "channel_not_found" in ran.stdout
@@ -80,13 +80,13 @@ def test_the_table_fits_80_columns_and_shows_status_and_error_in_full(story):
     assert len(failed) == 3
 
 
-def test_every_output_says_the_same(story):
+def test_every_output_format_prints_the_same_deliveries(log):
     items = data("log")["items"]
     lines = run("log", "-o", "jsonl").stdout.splitlines()
     assert [json.loads(line) for line in lines] == items
-    assert run("log", "-o", "id").stdout.split() == [one["id"] for one in items]
+    assert run("log", "-o", "id").stdout.split() == [item["id"] for item in items]
     rows = list(csv.DictReader(io.StringIO(run("log", "-o", "csv").stdout)))
-    assert [row["to"] for row in rows] == [one["to"] for one in items]
+    assert [row["to"] for row in rows] == [item["to"] for item in items]
     assert list(rows[0])[: len(CONTRACT)] == list(CONTRACT)
 
 
@@ -106,7 +106,7 @@ def test_a_limit_above_a_page_reads_as_many_pages_as_it_takes(log_on, slack_and_
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--status", "faild"], "did you mean failed?"),
         (["--event", "safety_rolback"], "did you mean safety_rollback?"),
@@ -128,18 +128,18 @@ def test_a_limit_above_a_page_reads_as_many_pages_as_it_takes(log_on, slack_and_
         (["show", "ffffffff-ffff"], "no delivery has an id"),
     ],
 )
-def test_a_wrong_option_is_named_on_one_line(arguments, said):
+def test_a_wrong_option_is_named_on_one_line(arguments, message):
     ran = run("log", *arguments)
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert ran.stderr.count("\n") == 1
-    assert said in ran.stderr
+    assert message in ran.stderr
 
 
-def test_show_tells_the_whole_story_from_a_part_of_the_id(story: Sandbox):
+def test_show_prints_event_reason_and_attempts_for_a_part_of_the_id(log: Sandbox):
     dispatched()
-    (flaky,) = [one for one in data("log")["items"] if one["to"] == "#flaky"]
+    (flaky,) = [item for item in data("log")["items"] if item["to"] == "#flaky"]
     ran = run("log", "show", flaky["id"][-8:])
-    told = " ".join(ran.stdout.split())
+    shown = " ".join(ran.stdout.split())
     for part in (
         "success slack #flaky",
         "the caller named it",
@@ -149,51 +149,51 @@ def test_show_tells_the_whole_story_from_a_part_of_the_id(story: Sandbox):
         "2. ",
         "success",
     ):
-        assert part in told
-    assert "HTTP 503" in told
-    assert "channel_not_found" in told.partition("other deliveries")[2]
+        assert part in shown
+    assert "HTTP 503" in shown
+    assert "channel_not_found" in shown.partition("other deliveries")[2]
     assert max(map(len, ran.stdout.splitlines())) <= 80
     detail = data("log", "show", flaky["id"])
-    assert [one["outcome"] for one in detail["attempt_log"]] == ["failed", "success"]
+    assert [item["outcome"] for item in detail["attempt_log"]] == ["failed", "success"]
     assert (detail["rule"], detail["event"]["title"]) == ("named", "Disk full")
 
 
-def test_show_says_what_a_final_failure_means_and_what_to_do(story):
+def test_show_explains_a_final_failure_and_its_fix(log):
     (missing,) = data("log", "--to", "#missing")["items"]
-    told = " ".join(run("log", "show", missing["id"]).stdout.split())
-    assert "channel_not_found: the channel does not exist" in told
-    assert f"alertctl log retry {missing['id'][-8:]}" in told
+    shown = " ".join(run("log", "show", missing["id"]).stdout.split())
+    assert "channel_not_found: the channel does not exist" in shown
+    assert f"alertctl log retry {missing['id'][-8:]}" in shown
 
 
-def of_ops(story: Sandbox) -> int:
-    """Messages there: another target's retry may fall due at any time."""
-    return [message.channel for message in story.slack.messages].count("#ops")
+def of_ops(log: Sandbox) -> int:
+    """Count the messages to #ops: another target's retry may be due at any time."""
+    return [message.channel for message in log.slack.messages].count("#ops")
 
 
-def test_retry_sends_again_at_once_and_leaves_alone_what_arrived(story: Sandbox):
-    items = {one["to"]: one["id"] for one in data("log")["items"]}
+def test_retry_resends_at_once_and_skips_arrived_deliveries(log: Sandbox):
+    items = {item["to"]: item["id"] for item in data("log")["items"]}
     ran = run("log", "retry", items["#missing"], items["#ops"])
     assert ran.exit_code == 0
     assert f"{items['#ops'][-8:]} is not sent again" in ran.stderr
-    assert of_ops(story) == 1
+    assert of_ops(log) == 1
     assert data("log", "show", items["#missing"])["attempts"] == 2
-    told = data("log", "retry", items["#ops"], "--again")
-    assert [(one["to"], one["status"]) for one in told["items"]] == [("#ops", "success")]
-    assert of_ops(story) == 2
+    shown = data("log", "retry", items["#ops"], "--again")
+    assert [(item["to"], item["status"]) for item in shown["items"]] == [("#ops", "success")]
+    assert of_ops(log) == 2
 
 
-def test_retry_with_queue_only_marks_as_due(story: Sandbox):
+def test_retry_with_queue_only_marks_as_due(log: Sandbox):
     (missing,) = data("log", "--to", "#missing")["items"]
-    calls = len(story.slack.calls)
-    told = data("log", "retry", missing["id"], "--queue")
-    assert told["items"][0]["status"] == "pending"
-    assert len(story.slack.calls) == calls
+    calls = len(log.slack.calls)
+    shown = data("log", "retry", missing["id"], "--queue")
+    assert shown["items"][0]["status"] == "pending"
+    assert len(log.slack.calls) == calls
 
 
 def test_somebody_elses_title_cannot_drive_the_terminal(slack_and_email: Sandbox):
     hostile = "a\x1b]0;owned\x07\x1b[2Jb\u202ec"
-    (one,) = data("send", "--event", "generic_alert", "--title", hostile, "--to", "slack:#ops")["deliveries"]
-    shown = run("log", "show", one["id"]).stdout
+    (item,) = data("send", "--event", "generic_alert", "--title", hostile, "--to", "slack:#ops")["deliveries"]
+    shown = run("log", "show", item["id"]).stdout
     assert not set("\x1b\x07\u202e") & set(shown)
 
 
@@ -222,8 +222,8 @@ def test_a_closed_stdout_is_no_trouble():
 
 def on_a_terminal(**environ: str) -> str:
     ours, theirs = pty.openpty()
-    wanted = os.environ | {"TERM": "xterm-256color"} | environ
-    subprocess.run([*COMMAND, "log"], stdout=theirs, stderr=subprocess.DEVNULL, env=wanted, check=True)
+    variables = os.environ | {"TERM": "xterm-256color"} | environ
+    subprocess.run([*COMMAND, "log"], stdout=theirs, stderr=subprocess.DEVNULL, env=variables, check=True)
     os.close(theirs)
     shown = os.read(ours, 100_000).decode()
     os.close(ours)

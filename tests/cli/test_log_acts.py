@@ -20,22 +20,22 @@ ME = f"{getpass.getuser()} (command line)"
 
 
 def send(*to: str) -> None:
-    targets = [part for one in to for part in ("--to", one)]
+    targets = [part for target in to for part in ("--to", target)]
     assert run("send", "--event", "generic_alert", "--title", "disk full", *targets).exit_code == 0
 
 
-def found(*arguments: str) -> list[str]:
-    return [one["to"] for one in data("log", *arguments)["items"]]
+def addresses(*arguments: str) -> list[str]:
+    return [item["to"] for item in data("log", *arguments)["items"]]
 
 
-def story(to: str) -> str:
-    (one,) = data("log", "--to", to)["items"]
-    return " ".join(run("log", "show", one["id"]).stdout.split())
+def detail(to: str) -> str:
+    (item,) = data("log", "--to", to)["items"]
+    return " ".join(run("log", "show", item["id"]).stdout.split())
 
 
 @pytest.fixture
 def log(slack_and_email: Sandbox) -> Sandbox:
-    """One that arrived, and two that were refused with a revoked token, each in a process of its own."""
+    """Send one delivery that arrives and two that are refused for a revoked token, each in its own process."""
     send("slack:#fine")
     slack_and_email.slack.auth_error = "token_revoked"
     send("slack:#a", "email:other@corp.example")
@@ -46,18 +46,18 @@ def log(slack_and_email: Sandbox) -> Sandbox:
 
 def test_look_then_act_the_filters_stand_before_the_command(log_on: str, log: Sandbox) -> None:
     asked = ("--status", "failed", "--error", "token_revoked")
-    assert found(*asked) == ["#b", "#a"]
-    assert [one["to"] for one in data("log", *asked, "--limit", "1", "retry", "--dry-run")["items"]] == ["#b"]
-    told = data("log", *asked, "retry")
-    assert [(one["to"], one["status"]) for one in told["items"]] == [("#b", "success"), ("#a", "success")]
+    assert addresses(*asked) == ["#b", "#a"]
+    assert [item["to"] for item in data("log", *asked, "--limit", "1", "retry", "--dry-run")["items"]] == ["#b"]
+    result = data("log", *asked, "retry")
+    assert [(item["to"], item["status"]) for item in result["items"]] == [("#b", "success"), ("#a", "success")]
     assert sorted(message.channel for message in log.slack.messages) == ["#a", "#b", "#fine"]
     assert data("log", "--to", "#a", "stats", "--by", "to")["total"]["success"] == 1
     assert process("log", "--to", "#a", "export").stdout.count("\n") == 1
 
 
-def test_what_is_said_behind_the_command_wins(log: Sandbox) -> None:
-    told = data("log", "--to", "#a", "retry", "--to", "#b", "--dry-run")
-    assert [one["to"] for one in told["items"]] == ["#b"]
+def test_an_option_after_the_subcommand_overrides_the_one_before_it(log: Sandbox) -> None:
+    result = data("log", "--to", "#a", "retry", "--to", "#b", "--dry-run")
+    assert [item["to"] for item in result["items"]] == ["#b"]
 
 
 @pytest.mark.parametrize(
@@ -83,18 +83,18 @@ def test_what_the_command_does_not_know_is_refused_in_one_line(
     assert data("log")["items"][0]["attempts"] == 1
 
 
-def test_an_attempt_by_hand_says_so_and_who(log: Sandbox) -> None:
-    (one,) = data("log", "retry", "--error", "token_revoked", "--to", "#a")["items"]
-    tries = data("log", "show", one["id"])["attempt_log"]
+def test_a_manual_attempt_names_its_requester(log: Sandbox) -> None:
+    (item,) = data("log", "retry", "--error", "token_revoked", "--to", "#a")["items"]
+    tries = data("log", "show", item["id"])["attempt_log"]
     assert [(each["outcome"], each["requested_by"]) for each in tries] == [("failed", None), ("success", ME)]
-    assert f"asked for by {ME}" in story("#a")
-    (again,) = data("log", "retry", one["id"][-8:], "--again")["items"]
+    assert f"asked for by {ME}" in detail("#a")
+    (again,) = data("log", "retry", item["id"][-8:], "--again")["items"]
     assert (again["status"], again["attempts"]) == ("success", 3)
     assert [message.channel for message in log.slack.messages].count("#a") == 2
 
 
-def test_a_revoked_token_s_story_says_what_it_means_and_what_to_do(log: Sandbox) -> None:
-    told = story("#a")
+def test_the_detail_of_a_revoked_token_shows_its_meaning_and_fix(log: Sandbox) -> None:
+    result = detail("#a")
     for part in (
         "error token_revoked: the token was revoked do Install the app to the workspace again",
         "set SLACK_BOT_TOKEN to its new token. next as soon as a process with accepted credentials runs",
@@ -104,32 +104,30 @@ def test_a_revoked_token_s_story_says_what_it_means_and_what_to_do(log: Sandbox)
         "slack: failed token_revoked",
         "The event's other deliveries",
     ):
-        assert part in told
+        assert part in result
 
 
-def test_what_waits_behind_a_refusal_is_not_tried_by_the_process_that_was_refused(log: Sandbox) -> None:
+def test_a_refused_process_does_not_try_the_waiting_deliveries(log: Sandbox) -> None:
     calls = len(log.slack.calls)
     log.slack.auth_error = "token_revoked"
     send("slack:#c", "slack:#d")
     assert len(log.slack.calls) == calls + 1
-    assert "Attempts none yet" in story("#d")
+    assert "Attempts none yet" in detail("#d")
 
 
-def test_a_final_failure_is_never_said_to_be_tried_again(
-    slack_and_email: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_final_failure_announces_no_retry(slack_and_email: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     for address in ("#down", "#over"):
         slack_and_email.slack.faults.at(address, "http_503")
     monkeypatch.setenv("RETRY_SCHEDULE", "1h")
     send("slack:#down")
-    assert "do Nothing to do; alertctl retries it." in story("#down")
+    assert "do Nothing to do; alertctl retries it." in detail("#down")
     monkeypatch.setenv("RETRY_SCHEDULE", "1ms")
     send("slack:#over")
     dispatched()
-    told = story("#over")
-    assert "do Run alertctl log retry once the provider works again." in told
-    assert "next none: this is final" in told
-    assert "alertctl retries" not in told
+    result = detail("#over")
+    assert "do Run alertctl log retry once the provider works again." in result
+    assert "next none: this is final" in result
+    assert "alertctl retries" not in result
 
 
 @pytest.mark.parametrize(
@@ -146,14 +144,14 @@ def test_why_this_target_got_it(slack_and_email: Sandbox, monkeypatch: pytest.Mo
     assert run("user", "add", "ann@corp.example").exit_code == 0
     assert run("prefs", "set", "--user", "ann@corp.example", "slack_channel=#ann").exit_code == 0
     assert run("send", "--event", "safety_rollback", "--set", "feature_flag=x", "--queue").exit_code == 0
-    told = story(to)
-    assert why in told
-    assert "Attempts none yet" in told
+    result = detail(to)
+    assert why in result
+    assert "Attempts none yet" in result
 
 
 def test_the_message_itself_as_each_channel_has_it(slack_and_email: Sandbox) -> None:
     send("slack:#ops", "email:a@corp.example")
-    ids = {one["channel"]: one["id"] for one in data("log")["items"]}
+    ids = {item["channel"]: item["id"] for item in data("log")["items"]}
     payload = json.loads(run("log", "show", ids["slack"], "--rendered", "slack").stdout)
     (sent,) = slack_and_email.slack.messages
     assert payload["blocks"] == sent.blocks
@@ -168,7 +166,7 @@ def test_the_message_itself_as_each_channel_has_it(slack_and_email: Sandbox) -> 
     assert "slack, text, html" in run("log", "show", ids["slack"], "--rendered", "pdf").stderr
 
 
-def test_an_export_is_the_log_whole_to_stdout_or_to_a_file(log_on: str, slack_and_email: Sandbox) -> None:
+def test_an_export_writes_the_complete_log_to_stdout_or_a_file(log_on: str, slack_and_email: Sandbox) -> None:
     targets = [part for number in range(230) for part in ("--to", f"slack:#n{number}")]
     assert run("send", "--event", "generic_alert", "--title", "x", "--queue", *targets).exit_code == 0
     items = data("log", "--limit", "1000")["items"]
@@ -216,8 +214,8 @@ def test_prune_asks_on_a_terminal_and_elsewhere_needs_yes(slack_and_email: Sandb
     refused = on_terminal(60, "log", "prune", "--older-than", "1ms", typed="n\n")
     assert (refused.code, "Take 2 deliveries out of the log for good?" in refused.words) == (1, True)
     assert run("log", "prune", "--yes").stderr == "0 deliveries were taken out of the log\n"
-    assert len(found()) == 2
+    assert len(addresses()) == 2
     done = on_terminal(60, "log", "prune", "--older-than", "1ms", typed="y\n")
     assert (done.code, "2 deliveries were taken out of the log" in done.words) == (0, True)
-    assert found() == []
+    assert addresses() == []
     assert "--older-than" in run("log", "prune", "--older-than", "old").stderr

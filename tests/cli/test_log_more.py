@@ -17,37 +17,37 @@ HOSTILE = "磁盘快满了 🔥\x1b]0;owned\x07\x1b[2J\u202e 非常长的标题�
 
 @pytest.fixture
 def night(slack_and_email: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """What came in while nobody looked."""
+    """Send several events of different types."""
     monkeypatch.setenv("RETRY_SCHEDULE", "4m 10m")
     monkeypatch.setenv("NOTIFICATION_ADMIN_EMAILS", "")
     assert run("user", "add", ANN).exit_code == 0
-    said("safety_rollback", "feature_flag=checkout-v3", "slack:#ops", "slack:#missing", "slack:#flaky")
-    said("experiment_lifecycle", "experiment=new-price", "email:missing@corp.example", also=("--set", "action=started"))
-    said("generic_alert", f"title={HOSTILE}", f"slack:{LONG_CHANNEL}")
-    said("safety_rollback", "feature_flag=dark-mode")
+    send("safety_rollback", "feature_flag=checkout-v3", "slack:#ops", "slack:#missing", "slack:#flaky")
+    send("experiment_lifecycle", "experiment=new-price", "email:missing@corp.example", also=("--set", "action=started"))
+    send("generic_alert", f"title={HOSTILE}", f"slack:{LONG_CHANNEL}")
+    send("safety_rollback", "feature_flag=dark-mode")
     return slack_and_email
 
 
-def said(event: str, field: str, *to: str, also: tuple[str, ...] = ()) -> None:
-    targets = [part for one in to for part in ("--to", one)]
+def send(event: str, field: str, *to: str, also: tuple[str, ...] = ()) -> None:
+    targets = [part for target in to for part in ("--to", target)]
     ran = run("send", "--event", event, "--set", field, *also, *targets)
     assert ran.exit_code == 0, ran.stderr
 
 
-def found(*arguments: str) -> list[str]:
-    return [one["to"] for one in data("log", *arguments)["items"]]
+def addresses(*arguments: str) -> list[str]:
+    return [item["to"] for item in data("log", *arguments)["items"]]
 
 
 def id_of(to: str) -> str:
-    (one,) = data("log", "--to", to)["items"]
-    return str(one["id"])
+    (item,) = data("log", "--to", to)["items"]
+    return str(item["id"])
 
 
 def test_every_filter_finds_what_it_names(night: Sandbox) -> None:
-    everything = found()
+    everything = addresses()
     assert everything == [ANN, "#platform-alerts", LONG_CHANNEL, "missing@corp.example", "#flaky", "#missing", "#ops"]
     event = data("log", "show", id_of("#missing"))["event_id"]
-    for asked, wanted in {
+    for asked, expected in {
         ("--error", "channel_not_found"): ["#missing"],
         ("--error", "550"): ["missing@corp.example"],
         ("--event-id", event): ["#flaky", "#missing", "#ops"],
@@ -63,8 +63,8 @@ def test_every_filter_finds_what_it_names(night: Sandbox) -> None:
         ("--final", "--status", "failed"): ["missing@corp.example", "#missing"],
         ("--final", "--retrying"): [],
     }.items():
-        assert found(*asked) == wanted, asked
-        assert data("log", *asked)["total"] in (len(wanted), None), asked
+        assert addresses(*asked) == expected, asked
+        assert data("log", *asked)["total"] in (len(expected), None), asked
 
 
 @pytest.mark.parametrize("asked", [("--user", "nobody@corp.example"), ("--event-id", "x" * 300)])
@@ -73,7 +73,7 @@ def test_a_filter_that_fits_nothing_is_no_traceback(night: Sandbox, asked: tuple
     assert (ran.exit_code in (0, 2), ran.stdout, ran.stderr.count("\n")) == (True, "", 1)
 
 
-def test_a_gate_for_ci_ends_with_10_when_there_are_some_and_with_0_when_not(night: Sandbox) -> None:
+def test_fail_if_any_ends_with_10_when_a_delivery_matches_and_with_0_when_not(night: Sandbox) -> None:
     asked = ("--final", "--status", "failed", "--flag", "checkout-v3", "--fail-if-any")
     for output in ("table", "wide", "json", "jsonl", "csv", "id"):
         ran = run("log", *asked, "-o", output)
@@ -85,11 +85,11 @@ def test_a_gate_for_ci_ends_with_10_when_there_are_some_and_with_0_when_not(nigh
 
 def test_wide_shows_all_there_is_uncut_however_narrow_the_terminal(night: Sandbox) -> None:
     shown = on_terminal(60, "log", "-o", "wide", "--status", "failed")
-    (one,) = data("log", "--to", "#missing")["items"]
+    (item,) = data("log", "--to", "#missing")["items"]
     heading = shown.lines[0]
     assert [column.name for column in WIDE if column.name not in heading] == ["LATENCY", "PROVIDER ID"]
-    for whole in (one["id"], one["event_id"], "channel_not_found", "bad_address", "missing@corp.example"):
-        assert whole in shown.text
+    for word in (item["id"], item["event_id"], "channel_not_found", "bad_address", "missing@corp.example"):
+        assert word in shown.text
     assert on_terminal(60, "log", "-o", "wide").text.count(" ms ") == 4
 
 
@@ -132,14 +132,14 @@ def test_a_real_terminal_shows_what_counts(night: Sandbox) -> None:
 def test_numbers_add_up(night: Sandbox) -> None:
     for by, number in (("event", 7), ("channel", 7), ("to", 7), ("error", 3)):
         counted = data("log", "stats", "--by", by)
-        assert counted["total"]["total"] == sum(one["total"] for one in counted["items"]) == number
+        assert counted["total"]["total"] == sum(item["total"] for item in counted["items"]) == number
         assert (counted["total"]["retrying"], counted["total"]["failed"]) == (1, 2)
 
 
 def test_what_repeats_counts_as_one_kind_of_error(night: Sandbox) -> None:
     for _ in range(4):
-        said("generic_alert", "title=x", "slack:#ops", also=("--dedup-key", "k", "--dedup-window", "1h"))
-    errors = {one["key"]: one["suppressed"] for one in data("log", "stats", "--by", "error")["items"]}
+        send("generic_alert", "title=x", "slack:#ops", also=("--dedup-key", "k", "--dedup-window", "1h"))
+    errors = {item["key"]: item["suppressed"] for item in data("log", "stats", "--by", "error")["items"]}
     assert errors == {"duplicate of an earlier event": 3, "channel_not_found": 0, "550": 0, "http_503": 0}
 
 

@@ -29,8 +29,8 @@ def test_roles_are_those_of_the_api():
 def test_a_user_is_added_listed_promoted_and_disabled(dev):
     assert data("user", "set-role", DEV.upper(), "developer")["role"] == "developer"
     assert data("user", "disable", dev)["disabled"] is True
-    (one,) = data("user", "list")["items"]
-    assert (one["email"], one["role"], one["disabled"]) == (DEV, "developer", True)
+    (item,) = data("user", "list")["items"]
+    assert (item["email"], item["role"], item["disabled"]) == (DEV, "developer", True)
     shown = run("user", "list").stdout
     assert re.search(rf"{DEV} +developer +disabled", shown)
 
@@ -49,7 +49,7 @@ def test_the_list_shows_jwt_users_and_who_has_no_email(dev, log_on):
         identity = Identity("https://id.example", subject)
         store.write(lambda it, identity=identity, email=email: ensure_user(it, identity, email, now))
     store.close()
-    (nameless,) = (one for one in data("user", "list")["items"] if one["email"] is None)
+    (nameless,) = (item for item in data("user", "list")["items"] if item["email"] is None)
     assert (nameless["issuer"], nameless["subject"]) == ("https://id.example", "u-2")
     shown = run("user", "list").stdout
     assert re.search(r"^\(none\) +viewer", shown, re.MULTILINE)
@@ -73,13 +73,13 @@ def test_preferences_are_shown_and_changed_by_name(dev):
 
 
 @pytest.mark.parametrize("word", ["", "default", "none", "NULL"])
-def test_a_place_goes_back_to_its_default(dev, word):
+def test_an_address_is_reset_to_its_default(dev, word):
     data("prefs", "set", "--user", DEV, "slack_channel=#my-team")
     assert data("prefs", "set", "--user", DEV, f"slack_channel={word}")["slack_channel"] is None
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ("notify_on_rollout=on", "did you mean notify_on_rollout_advance?"),
         ("user_id=x", "is not a preference"),
@@ -89,10 +89,10 @@ def test_a_place_goes_back_to_its_default(dev, word):
         ("email_address=nobody", "email_address"),
     ],
 )
-def test_a_wrong_change_is_named(dev, change, said):
+def test_a_wrong_change_is_named(dev, change, message):
     ran = run("prefs", "set", "--user", DEV, change)
     assert (ran.exit_code, ran.stdout) == (2, "")
-    assert said in ran.stderr
+    assert message in ran.stderr
 
 
 def test_routing_honours_preferences(dev, slack_and_email: Sandbox):
@@ -107,11 +107,11 @@ def test_a_token_is_printed_once_alone_on_stdout(log_on):
     assert re.fullmatch(r"actl_[\w-]{32,}\n", made.stdout)
     assert "it is not shown again" in made.stderr
     secret = made.stdout.strip()
-    (one,) = data("token", "list")["items"]
-    assert (one["user"], one["role"], secret.endswith(one["hint"])) == (DEV, "developer", True)
-    everything = run("token", "list").stdout + json.dumps(one)
+    (item,) = data("token", "list")["items"]
+    assert (item["user"], item["role"], secret.endswith(item["hint"])) == (DEV, "developer", True)
+    everything = run("token", "list").stdout + json.dumps(item)
     assert secret not in everything
-    revoked = data("token", "revoke", one["id"][-8:])
+    revoked = data("token", "revoke", item["id"][-8:])
     assert revoked["revoked_at"] is not None
     assert " revoked " in run("token", "list").stdout
 
@@ -123,7 +123,7 @@ def test_a_token_as_json_carries_its_secret(log_on):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["token", "create", "--user", DEV, "--role", "boss"], "'boss' is not a role"),
         (["token", "create", "--user", DEV, "--role", "develper"], "did you mean developer?"),
@@ -142,8 +142,8 @@ def test_a_token_as_json_carries_its_secret(log_on):
         (["prefs", "list", "--limit", "101"], "'--limit'"),
     ],
 )
-def test_a_mistake_ends_with_2_and_names_it(arguments, said):
+def test_a_mistake_ends_with_2_and_names_it(arguments, message):
     ran = run(*arguments)
     assert (ran.exit_code, ran.stdout) == (2, "")
-    assert said in ran.stderr
+    assert message in ran.stderr
     assert ran.stderr.count("\n") == 1

@@ -35,12 +35,12 @@ class Places:
     def url(self) -> str:
         return self.settings["DATABASE_URL"]
 
-    def go(self, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    def go(self, monkeypatch: pytest.MonkeyPatch, location: str) -> None:
         for name, value in self.settings.items():
             monkeypatch.setenv(name, value)
         for name, value in {"ALERTCTL_SERVER": self.address, "ALERTCTL_TOKEN": self.token}.items():
             monkeypatch.delenv(name, raising=False)
-            if place == THERE:
+            if location == THERE:
                 monkeypatch.setenv(name, value)
 
 
@@ -103,14 +103,16 @@ READING = [
 
 
 @pytest.mark.parametrize("line", READING)
-def test_what_is_read_or_refused_reads_the_same(places: Places, monkeypatch: pytest.MonkeyPatch, line: str):
-    told = []
-    for place in (HERE, THERE):
-        places.go(monkeypatch, place)
+def test_reads_and_refusals_are_the_same_locally_and_remotely(
+    places: Places, monkeypatch: pytest.MonkeyPatch, line: str
+):
+    outputs = []
+    for location in (HERE, THERE):
+        places.go(monkeypatch, location)
         ran = run(*line.split())
-        told.append((ran.exit_code, shape(ran.stdout), shape(ran.stderr)))
-    assert told[0] == told[1]
-    assert told[0][1] or told[0][2]
+        outputs.append((ran.exit_code, shape(ran.stdout), shape(ran.stderr)))
+    assert outputs[0] == outputs[1]
+    assert outputs[0][1] or outputs[0][2]
 
 
 WRITING = [
@@ -127,33 +129,33 @@ WRITING = [
 
 
 @pytest.mark.parametrize("line", WRITING)
-def test_what_is_done_is_done_and_told_the_same(places: Places, monkeypatch: pytest.MonkeyPatch, line: str):
-    told = []
-    for place in (HERE, THERE):
-        places.go(monkeypatch, place)
+def test_changes_print_the_same_locally_and_remotely(places: Places, monkeypatch: pytest.MonkeyPatch, line: str):
+    outputs = []
+    for location in (HERE, THERE):
+        places.go(monkeypatch, location)
         ran = run(*line.split())
-        told.append((ran.exit_code, _timeless(ran.stdout), shape(ran.stderr)))
-    assert told[0] == told[1]
+        outputs.append((ran.exit_code, _timeless(ran.stdout), shape(ran.stderr)))
+    assert outputs[0] == outputs[1]
 
 
 def _timeless(stdout: str) -> str:
     if not stdout.startswith("{"):
         return shape(stdout)
-    found = json.loads(stdout)
-    for one in found.get("deliveries", found.get("items", [])):
-        one["latency_ms"] = None
-    return shape(json.dumps(found))
+    body = json.loads(stdout)
+    for item in body.get("deliveries", body.get("items", [])):
+        item["latency_ms"] = None
+    return shape(json.dumps(body))
 
 
-def test_a_retry_by_filters_is_the_same_and_says_who(places: Places, monkeypatch: pytest.MonkeyPatch):
-    for place, number in ((HERE, 2), (THERE, 3)):
-        places.go(monkeypatch, place)
+def test_a_retry_by_filters_is_the_same_and_names_its_requester(places: Places, monkeypatch: pytest.MonkeyPatch):
+    for location, number in ((HERE, 2), (THERE, 3)):
+        places.go(monkeypatch, location)
         ran = run("log", "--status", "failed", "--to", "#missing", "--grep", "checkout", "retry")
         assert (ran.exit_code, "#missing" in ran.stdout) == (0, True)
         (delivery_id,) = run("log", "--to", "#missing", "--grep", "checkout", "-o", "id").stdout.split()
-        story = json.loads(run("log", "show", delivery_id, "-o", "json").stdout)
-        assert len(story["attempt_log"]) == number
-        assert story["attempt_log"][-1]["requested_by"]
+        detail = json.loads(run("log", "show", delivery_id, "-o", "json").stdout)
+        assert len(detail["attempt_log"]) == number
+        assert detail["attempt_log"][-1]["requested_by"]
 
 
 @pytest.mark.parametrize(
@@ -162,9 +164,9 @@ def test_a_retry_by_filters_is_the_same_and_says_who(places: Places, monkeypatch
 def test_a_remote_command_loads_nothing_of_the_databases(places: Places, monkeypatch: pytest.MonkeyPatch, command: str):
     places.go(monkeypatch, THERE)
     script = (
-        "import atexit, sys; from alertctl.cli import main; sys.argv = ['alertctl', *sys.argv[1:]]\n"
+        "import atexit, sys; from alertctl.cli import run; sys.argv = ['alertctl', *sys.argv[1:]]\n"
         f"atexit.register(lambda: print([one for one in {HEAVY!r} if one in sys.modules], file=sys.stderr))\n"
-        "main()"
+        "run()"
     )
     ran = subprocess.run([sys.executable, "-c", script, *command.split()], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr.splitlines()[-1]) == (0, "[]"), ran.stderr
@@ -180,7 +182,7 @@ def expired(places: Places) -> str:
 
 @pytest.mark.parametrize("command", ["log", "status", "send --event generic_alert --title x --to slack:#ops"])
 @pytest.mark.parametrize("whose", ["nobody's", "expired", "a viewer's"])
-def test_who_may_not_is_4(places: Places, monkeypatch: pytest.MonkeyPatch, command: str, whose: str):
+def test_a_missing_permission_ends_with_4(places: Places, monkeypatch: pytest.MonkeyPatch, command: str, whose: str):
     places.go(monkeypatch, THERE)
     secret = {
         "nobody's": lambda: "actl_nothing",
@@ -196,7 +198,7 @@ def test_who_may_not_is_4(places: Places, monkeypatch: pytest.MonkeyPatch, comma
 
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server's address where nobody listens."""
+    """Return a server address where nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setenv("ALERTCTL_SERVER", f"http://127.0.0.1:{taken.getsockname()[1]}")
     monkeypatch.setenv("ALERTCTL_TOKEN", "actl_x")

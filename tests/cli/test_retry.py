@@ -13,7 +13,7 @@ ALERT = ("send", "--event", "generic_alert", "--title", "disk full")
 
 @pytest.fixture
 def refused(log_on: str, slack_and_email: Sandbox) -> Sandbox:
-    """Three deliveries that failed with a revoked token, one that failed otherwise, one that arrived."""
+    """Send three deliveries that fail for a revoked token, one that fails otherwise, and one that arrives."""
     slack_and_email.slack.auth_error = None
     run(*ALERT, "--to", "slack:#fine")
     run(*ALERT, "--to", "slack:#missing")
@@ -25,24 +25,26 @@ def refused(log_on: str, slack_and_email: Sandbox) -> Sandbox:
 
 
 def test_a_repaired_token_is_followed_by_one_command_that_sends_them_all(refused: Sandbox) -> None:
-    told = data("log", "retry", "--status", "failed", "--error", "token_revoked")
-    assert {(one["to"], one["status"]) for one in told["items"]} == {(name, "success") for name in ("#a", "#b", "#c")}
+    result = data("log", "retry", "--status", "failed", "--error", "token_revoked")
+    assert {(item["to"], item["status"]) for item in result["items"]} == {
+        (name, "success") for name in ("#a", "#b", "#c")
+    }
     assert [message.channel for message in refused.slack.messages].count("#fine") == 1
-    assert [one["to"] for one in data("log", "--status", "failed")["items"]] == ["#missing"]
+    assert [item["to"] for item in data("log", "--status", "failed")["items"]] == ["#missing"]
 
 
 def test_a_dry_run_shows_and_changes_nothing(refused: Sandbox) -> None:
     calls = len(refused.slack.calls)
-    told = data("log", "retry", "--error", "token_revoked", "--dry-run")
-    assert [one["to"] for one in told["items"]] == ["#c", "#b", "#a"]
-    (first, *_) = (one["id"] for one in told["items"])
+    result = data("log", "retry", "--error", "token_revoked", "--dry-run")
+    assert [item["to"] for item in result["items"]] == ["#c", "#b", "#a"]
+    (first, *_) = (item["id"] for item in result["items"])
     assert len(data("log", "retry", first, first[-8:], "--dry-run")["items"]) == 1, "the same one twice"
     assert len(refused.slack.calls) == calls
     assert len(data("log", "--status", "failed")["items"]) == 4
 
 
 def test_max_takes_the_newest(refused: Sandbox) -> None:
-    assert [one["to"] for one in data("log", "retry", "--status", "failed", "--max", "1")["items"]] == ["#c"]
+    assert [item["to"] for item in data("log", "retry", "--status", "failed", "--max", "1")["items"]] == ["#c"]
 
 
 def test_a_named_error_means_all_that_failed_of_it_and_any_other_filter_the_newest_hundred() -> None:
@@ -52,16 +54,16 @@ def test_a_named_error_means_all_that_failed_of_it_and_any_other_filter_the_newe
     assert len(data("log", "retry", "--status", "suppressed", "--dry-run")["items"]) == 100
 
 
-def test_what_arrived_is_left_alone_and_the_reason_is_said(refused: Sandbox) -> None:
-    told = data("log", "retry", "--status", "success")
-    assert told["items"] == []
-    assert [one["why_not"] for one in told["not_sent"]] == ["it has arrived already"]
+def test_arrived_deliveries_are_skipped_with_the_reason(refused: Sandbox) -> None:
+    result = data("log", "retry", "--status", "success")
+    assert result["items"] == []
+    assert [item["why_not"] for item in result["not_sent"]] == ["it has arrived already"]
 
 
-def test_what_goes_to_a_channel_that_is_off_is_left_alone(refused: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deliveries_to_a_disabled_channel_are_skipped(refused: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLACK_ENABLED", "false")
-    told = data("log", "retry", "--error", "token_revoked")
-    assert {one["why_not"] for one in told["not_sent"]} == {"slack is switched off (SLACK_ENABLED)"}
+    result = data("log", "retry", "--error", "token_revoked")
+    assert {item["why_not"] for item in result["not_sent"]} == {"slack is switched off (SLACK_ENABLED)"}
 
 
 @pytest.mark.parametrize("arguments", [(), ("abc", "--status", "failed")])

@@ -42,18 +42,18 @@ def test_the_demo_sends_all_four_events_retries_one_and_leaves_no_trace(temporar
     }
     ran = process("demo", "-o", "json", env=environ)
     assert (ran.returncode, ran.stderr) == (0, "")
-    told = json.loads(ran.stdout)
-    assert {one["event_type"] for one in told["items"]} == {
+    result = json.loads(ran.stdout)
+    assert {item["event_type"] for item in result["items"]} == {
         "safety_rollback",
         "experiment_lifecycle",
         "rollout_advance",
         "generic_alert",
     }
-    assert {one["status"] for one in told["items"]} == {"success"}
-    assert len(told["retried"]) == 1
-    assert {one["to"] for one in told["slack"]} == {"#platform-alerts", "#flaky"}
-    assert {one["to"] for one in told["inbox"]} == {"admin@corp.example", "dev@corp.example"}
-    assert told["seconds"] < 15
+    assert {item["status"] for item in result["items"]} == {"success"}
+    assert len(result["retried"]) == 1
+    assert {item["to"] for item in result["slack"]} == {"#platform-alerts", "#flaky"}
+    assert {item["to"] for item in result["inbox"]} == {"admin@corp.example", "dev@corp.example"}
+    assert result["seconds"] < 15
     assert everything_below(tmp_path) | everything_below(home) == before
 
 
@@ -75,9 +75,9 @@ def test_a_demo_that_is_ended_by_a_signal_leaves_no_trace(temporary: Path):
     assert playing.stdout is not None
     playing.stdout.readline()
     playing.send_signal(signal.SIGTERM)
-    _, said = playing.communicate(timeout=30)
+    _, stderr = playing.communicate(timeout=30)
     assert playing.returncode == 130
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
     assert everything_below(temporary) == set()
 
 
@@ -93,8 +93,8 @@ def test_the_sandbox_prints_settings_that_work_and_each_message(end, tmp_path: P
     arrived = {json.loads(serving.stdout.readline())["to"] for _ in range(2)}
     assert arrived == {"#x", "a@b"}
     serving.send_signal(end)
-    rest, said = serving.communicate(timeout=30)
-    assert (serving.returncode, rest, said) == (0, "", "")
+    rest, stderr = serving.communicate(timeout=30)
+    assert (serving.returncode, rest, stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("more", [(), ("--sendgrid",)])
@@ -130,13 +130,13 @@ def test_a_test_message_shows_the_providers_own_answer(log_on, slack_and_email: 
     refused = run("test", "slack", "--to", "#private")
     assert refused.exit_code == 3
     assert "Not delivered to #private: not_in_channel" in refused.stdout
-    told = json.loads(run("test", "email", "--to", "missing@corp.example", "-o", "json").stdout)
-    assert (told["success"], told["error"]) == (False, "550")
-    assert {one["event_type"] for one in data("log")["items"]} == {"generic_alert"}
+    result = json.loads(run("test", "email", "--to", "missing@corp.example", "-o", "json").stdout)
+    assert (result["success"], result["error"]) == (False, "550")
+    assert {item["event_type"] for item in data("log")["items"]} == {"generic_alert"}
     assert len(data("log")["items"]) == 3
 
 
-def test_a_test_of_a_channel_that_is_off_says_how_to_switch_it_on():
+def test_a_test_of_a_disabled_channel_names_the_setting_that_enables_it():
     ran = run("test", "email", "--to", "a@b")
     assert ran.exit_code == 3
     assert "EMAIL_ENABLED=true" in ran.stdout

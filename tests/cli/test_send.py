@@ -39,14 +39,14 @@ def test_an_alert_that_lacks_everything_is_sent_with_a_warning(slack_and_email: 
 
 
 def test_json_has_the_event_its_deliveries_and_the_warnings(log_on, slack_and_email: Sandbox):
-    told = data(*ROLLBACK, "--to", "slack:#missing", "--to", "slack:#ops")
-    assert set(told) == {"event_id", "event_type", "created", "deliveries", "warnings"}
-    assert [(one["to"], one["status"], one["error"]) for one in told["deliveries"]] == [
+    result = data(*ROLLBACK, "--to", "slack:#missing", "--to", "slack:#ops")
+    assert set(result) == {"event_id", "event_type", "created", "deliveries", "warnings"}
+    assert [(item["to"], item["status"], item["error"]) for item in result["deliveries"]] == [
         ("#missing", "failed", "channel_not_found"),
         ("#ops", "success", None),
     ]
-    assert any("channel_not_found" in warning for warning in told["warnings"])
-    assert set(told["deliveries"][0]) >= set(CONTRACT)
+    assert any("channel_not_found" in warning for warning in result["warnings"])
+    assert set(result["deliveries"][0]) >= set(CONTRACT)
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_json_has_the_event_its_deliveries_and_the_warnings(log_on, slack_and_em
         (["--to", "slack:#missing", "--dry-run"], 0),
     ],
 )
-def test_trouble_on_the_way_out_counts_with_strict_only(slack_and_email: Sandbox, arguments, code):
+def test_a_failed_delivery_changes_the_exit_code_only_with_strict(slack_and_email: Sandbox, arguments, code):
     assert run(*TITLED, *arguments).exit_code == 0
     slack_and_email.clear()
     assert run(*TITLED, *arguments, "--strict").exit_code == code
 
 
-def test_nobody_to_tell_is_a_warning_that_says_what_to_do():
+def test_an_event_without_targets_is_a_warning_with_a_fix():
     ran = run(*ROLLBACK)
     assert ran.exit_code == 0
     assert "nobody to tell: switch a channel on (SLACK_ENABLED" in ran.stderr
@@ -90,8 +90,8 @@ def test_a_503_is_retried_to_success_by_dispatch_once(log_on, slack_and_email: S
     assert ran.exit_code == 0
     assert "warning: slack #flaky: http_503; it will be tried again (alertctl log show" in ran.stderr
     assert dispatched()["success"] == 1
-    (one,) = data("log")["items"]
-    assert (one["status"], one["attempts"], one["error"]) == ("success", 2, None)
+    (item,) = data("log")["items"]
+    assert (item["status"], item["attempts"], item["error"]) == ("success", 2, None)
 
 
 def test_a_dry_run_shows_the_message_and_records_nothing(slack_and_email: Sandbox):
@@ -102,7 +102,7 @@ def test_a_dry_run_shows_the_message_and_records_nothing(slack_and_email: Sandbo
     assert data("log")["items"] == []
     assert slack_and_email.slack.calls == []
     items = data(*ROLLBACK, "--dry-run")["items"]
-    assert [(one["channel"], one["to"]) for one in items] == [
+    assert [(item["channel"], item["to"]) for item in items] == [
         ("slack", "#platform-alerts"),
         ("email", "admin@corp.example"),
     ]
@@ -139,14 +139,14 @@ def test_json_from_a_closed_stdin_is_one_line_and_2():
 
 
 def test_an_empty_value_leaves_a_field_out_so_that_scripts_need_no_if(slack_and_email: Sandbox):
-    given = json.dumps({"winner": "variant-a", "action": "completed"})
+    fields = json.dumps({"winner": "variant-a", "action": "completed"})
     options = ("--set", "winner=", "--set", "owner=", "--set", "details.x=", "--json", "-")
-    assert run("send", "--event", "experiment_lifecycle", *options, input=given).exit_code == 0
+    assert run("send", "--event", "experiment_lifecycle", *options, input=fields).exit_code == 0
     assert "variant-a" not in slack_and_email.slack.messages[0].text
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["send"], "--event: which one? (safety_rollback,"),
         (["send", "--event", "safety_rolback"], "did you mean safety_rollback?"),
@@ -171,16 +171,16 @@ def test_an_empty_value_leaves_a_field_out_so_that_scripts_need_no_if(slack_and_
         ([*TITLED, "--wait", "--queue"], "--wait: not together with --queue"),
     ],
 )
-def test_wrong_input_ends_with_2_and_one_line_that_names_it(arguments, said):
+def test_wrong_input_ends_with_2_and_one_line_that_names_it(arguments, message):
     ran = run(*arguments)
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert ran.stderr.startswith("alertctl: ")
     assert ran.stderr.count("\n") == 1
-    assert said in ran.stderr
+    assert message in ran.stderr
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ("[1]", "should hold one object"),
         ("{", "is not JSON"),
@@ -197,12 +197,12 @@ def test_wrong_input_ends_with_2_and_one_line_that_names_it(arguments, said):
         ('{"title": "x", "dedup_window": "soon"}', 'dedup_window: "soon" is not a duration'),
     ],
 )
-def test_wrong_json_ends_with_2_and_one_line(body, said):
+def test_wrong_json_ends_with_2_and_one_line(body, message):
     arguments = () if "event_type" in str(body) else ("--event", "generic_alert")
     ran = run("send", *arguments, "--json", "-", input=body)
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert ran.stderr.count("\n") == 1
-    assert said in ran.stderr
+    assert message in ran.stderr
 
 
 def test_a_database_that_cannot_be_reached_counts_with_strict_only():
@@ -214,7 +214,7 @@ def test_a_database_that_cannot_be_reached_counts_with_strict_only():
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (5, "", 1)
 
 
-def test_a_job_that_is_repeated_under_its_key_tells_once(log_on, slack_and_email: Sandbox):
+def test_a_job_repeated_with_its_key_sends_once(log_on, slack_and_email: Sandbox):
     job = (*TITLED, "--to", "slack:#ops", "--idempotency-key", "build 42")
     first, again = data(*job), data(*job)
     assert (first["created"], again["created"], again["event_id"]) == (True, False, first["event_id"])
@@ -239,7 +239,7 @@ def test_an_alert_that_is_too_old_to_help_is_not_sent_any_more(log_on, slack_and
     time.sleep(0.15)
     run("dispatch", "--once")
     assert [message.channel for message in slack_and_email.slack.messages] == ["#fresh"]
-    late = next(one for one in data("log")["items"] if one["to"] == "#ops")
+    late = next(item for item in data("log")["items"] if item["to"] == "#ops")
     assert (late["status"], late["error"], late["next_attempt_at"]) == ("failed", "expired", None)
 
 
@@ -247,10 +247,10 @@ def test_an_alert_that_is_too_old_to_help_is_not_sent_any_more(log_on, slack_and
 def test_wait_stays_until_every_delivery_is_final(slack_and_email: Sandbox, wait):
     slack_and_email.slack.faults.then("http_503", "http_503")
     ran = run(*TITLED, "--to", "slack:#ops", "--to", "slack:#missing", *wait, "--strict", "-o", "json")
-    told = {one["to"]: (one["status"], one["attempts"]) for one in json.loads(ran.stdout)["deliveries"]}
-    assert told["#missing"][0] == "failed"
-    assert told["#ops"][0] == "success"
-    assert sum(attempts for _, attempts in told.values()) == 4
+    result = {item["to"]: (item["status"], item["attempts"]) for item in json.loads(ran.stdout)["deliveries"]}
+    assert result["#missing"][0] == "failed"
+    assert result["#ops"][0] == "success"
+    assert sum(attempts for _, attempts in result.values()) == 4
     assert ran.exit_code == 3
 
 
@@ -273,24 +273,24 @@ def test_a_wait_hears_what_a_daemon_did(log_on, slack_and_email: Sandbox):
     while not data("log", "--event-id", event_id)["items"][0]["error"]:
         time.sleep(0.05)
     run("log", "retry", "--event-id", event_id)
-    told = json.loads(waiting.communicate(timeout=60)[0])
-    assert [(one["status"], one["attempts"]) for one in told["deliveries"]] == [("success", 2)]
+    result = json.loads(waiting.communicate(timeout=60)[0])
+    assert [(item["status"], item["attempts"]) for item in result["deliveries"]] == [("success", 2)]
 
 
 def test_json_may_hold_what_the_api_takes_beside_the_fields(slack_and_email: Sandbox):
     body = {"title": "x", "to": ["slack:#ops"], "dedup_key": "k", "dedup_window": 60}
     moments = {"expires_at": "2099-01-01T00:00:00Z", "said_at": "2026-03-02T14:32:00Z"}
-    told = data("send", "--event", "generic_alert", "--json", "-", "--queue", input=json.dumps(body | moments))
-    event = data("log", "show", told["deliveries"][0]["id"])["event"]
+    result = data("send", "--event", "generic_alert", "--json", "-", "--queue", input=json.dumps(body | moments))
+    event = data("log", "show", result["deliveries"][0]["id"])["event"]
     assert (event["expires_at"], event["occurred_at"]) == ("2099-01-01T00:00:00Z", "2026-03-02T14:32:00Z")
 
 
-def test_a_receipt_says_who_was_told_when_and_under_which_id(log_on, slack_and_email: Sandbox, tmp_path: Path):
-    told = data(*TITLED, "--to", "slack:#ops", "--to", "slack:#missing", "--receipt", "receipt.json")
+def test_a_receipt_lists_deliveries_with_time_and_provider_id(log_on, slack_and_email: Sandbox, tmp_path: Path):
+    result = data(*TITLED, "--to", "slack:#ops", "--to", "slack:#missing", "--receipt", "receipt.json")
     receipt = json.loads((tmp_path / "receipt.json").read_text())
     assert (receipt["outcome"], receipt["created"], receipt["spooled"]) == ("recorded", True, False)
-    assert (receipt["event_id"], receipt["warnings"]) == (told["event_id"], told["warnings"])
-    missing, ops = sorted(receipt["deliveries"], key=lambda one: one["to"])
+    assert (receipt["event_id"], receipt["warnings"]) == (result["event_id"], result["warnings"])
+    missing, ops = sorted(receipt["deliveries"], key=lambda item: item["to"])
     (message,) = slack_and_email.slack.messages
     assert (ops["status"], ops["provider_id"], ops["error"]) == ("success", message.ts, None)
     assert ops["latency_ms"] >= 0
@@ -318,10 +318,10 @@ def test_there_is_a_receipt_whatever_happened(tmp_path: Path, arguments, code, o
 
 
 def test_a_receipt_that_cannot_be_written_is_only_a_warning(slack_and_email: Sandbox, tmp_path: Path):
-    for place in ("gone/receipt.json", str(tmp_path)):
-        ran = run(*TITLED, "--to", "slack:#ops", "--receipt", place)
+    for path in ("gone/receipt.json", str(tmp_path)):
+        ran = run(*TITLED, "--to", "slack:#ops", "--receipt", path)
         assert ran.exit_code == 0
-        assert ran.stderr.count(f"warning: --receipt {place}: ") == 1
+        assert ran.stderr.count(f"warning: --receipt {path}: ") == 1
     assert len(slack_and_email.slack.messages) == 2
 
 
@@ -359,16 +359,16 @@ def test_arguments_that_are_no_utf8_never_end_in_a_traceback(slack_and_email: Sa
         assert "\x1b" not in ran.stderr
 
 
-def test_a_send_that_was_killed_after_it_said_recorded_loses_nothing(slack_and_email: Sandbox):
+def test_a_send_killed_after_printing_recorded_loses_nothing(slack_and_email: Sandbox):
     slack_and_email.slack.faults.always("stall")
     sending = start(*TITLED, "--to", "slack:#ops")
     assert sending.stderr is not None
     event_id = sending.stderr.readline().removeprefix("recorded ").strip()
     sending.kill()
     sending.communicate()
-    (one,) = data("log")["items"]
-    assert (one["event_id"], one["to"]) == (event_id, "#ops")
-    assert one["next_attempt_at"] is not None
+    (item,) = data("log")["items"]
+    assert (item["event_id"], item["to"]) == (event_id, "#ops")
+    assert item["next_attempt_at"] is not None
 
 
 def test_ctrl_c_while_a_provider_stalls_ends_with_130_and_no_noise(slack_and_email: Sandbox, monkeypatch):
@@ -378,6 +378,6 @@ def test_ctrl_c_while_a_provider_stalls_ends_with_130_and_no_noise(slack_and_ema
     assert sending.stderr is not None
     assert sending.stderr.readline().startswith("recorded ")
     sending.send_signal(signal.SIGINT)
-    _, said = sending.communicate(timeout=30)
+    _, message = sending.communicate(timeout=30)
     assert sending.returncode == 130
-    assert "Traceback" not in said
+    assert "Traceback" not in message

@@ -23,7 +23,7 @@ LOGIN_PAGE = b"HTTP/1.1 %d Nope\r\nContent-Type: text/html\r\nContent-Length: 14
 
 @pytest.fixture
 def server(sqlite_url: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a server; the environment names it, and no token."""
+    """Return the address of a server that the environment names, without a token."""
     settings = settings_on(sqlite_url, sandbox.settings())
     with serving(settings, scheduled=False) as address:
         monkeypatch.setenv("ALERTCTL_SERVER", address)
@@ -71,8 +71,8 @@ def test_an_event_whose_token_is_refused_waits_for_a_command_with_a_good_one(
     assert (listed["destination"], str(listed["cause"]).startswith(error)) == (server, True)
     monkeypatch.setenv("ALERTCTL_TOKEN", token_for(sqlite_url, ADMIN, "admin"))
     assert "told 1 event that waited in the spool" in run("status").stderr
-    (one,) = data("log")["items"]
-    assert data("log", "show", one["id"])["event"]["published_by"] == ADMIN
+    (item,) = data("log")["items"]
+    assert data("log", "show", item["id"])["event"]["published_by"] == ADMIN
     assert waiting() == []
 
 
@@ -97,7 +97,7 @@ def test_an_answer_of_a_proxy_in_between_is_no_reason_to_lose_an_event(monkeypat
         ran = run(*SEND)
         assert (ran.exit_code, ran.stdout, "spooled as " in ran.stderr) == (0, "", True)
         assert run(*SEND, "--strict").exit_code == (4 if status in (401, 403) else 5)
-    assert [one["destination"] for one in waiting()] == [address, address]
+    assert [item["destination"] for item in waiting()] == [address, address]
 
 
 def test_a_proxy_that_wants_a_password_is_no_reason_either():
@@ -168,7 +168,7 @@ def test_a_server_that_is_no_address_spools_without_any_secret(monkeypatch, serv
 
 @contextmanager
 def broken(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Settings that can't be read, or name no usable database."""
+    """Use settings that can't be read, or name no usable database."""
     if kind == "toml":
         (folder / "alertctl.toml").write_text("[slack\n")
     elif kind == "dotenv":

@@ -40,12 +40,12 @@ def test_a_wrong_channel_setting_holds_up_that_channel_only(
     assert ran.exit_code == 0
     assert "recorded " in ran.stderr
     monkeypatch.delenv(name)
-    for one in data("log")["items"]:
-        if one["channel"] not in channels:
-            assert one["status"] == "success"
+    for item in data("log")["items"]:
+        if item["channel"] not in channels:
+            assert item["status"] == "success"
             continue
-        assert (one["status"], one["reason"], one["error"]) == ("failed", "config", "not_configured")
-        assert name in data("log", "show", one["id"])["attempt_log"][-1]["answer"]
+        assert (item["status"], item["reason"], item["error"]) == ("failed", "config", "not_configured")
+        assert name in data("log", "show", item["id"])["attempt_log"][-1]["answer"]
     assert len(slack_and_email.slack.messages) == ("slack" not in channels)
     assert len(slack_and_email.smtp.messages) == ("email" not in channels)
 
@@ -54,8 +54,8 @@ def test_settings_of_the_mail_server_do_not_matter_to_sendgrid(slack_and_email: 
     for name, value in slack_and_email.settings(email="sendgrid").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SMTP_PORT", "abc")
-    (one,) = data(*SEND, "--to", "email:ana@corp.example")["deliveries"]
-    assert one["status"] == "success"
+    (item,) = data(*SEND, "--to", "email:ana@corp.example")["deliveries"]
+    assert item["status"] == "success"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_wrong_target_is_spooled_for_this_database(slack_and_email: Sandbox, m
     assert (ran.exit_code, ran.stderr.startswith(f"alertctl: {name}: ")) == (0, True)
     monkeypatch.setenv(name, right)
     assert "told 1 event" in run("log").stderr
-    assert right in [one["to"] for one in data("log")["items"]]
+    assert right in [item["to"] for item in data("log")["items"]]
 
 
 def test_a_wrong_proxy_is_the_deliverys_error(slack_and_email: Sandbox, monkeypatch):
@@ -86,8 +86,8 @@ def test_a_wrong_proxy_is_the_deliverys_error(slack_and_email: Sandbox, monkeypa
     monkeypatch.setenv("NO_PROXY", "")
     ran = run(*SEND, "--to", "slack:#ops")
     assert (ran.exit_code, "recorded " in ran.stderr, "secret" in ran.stderr) == (0, True, False)
-    (one,) = data("log")["items"]
-    assert (one["reason"], one["error"]) == ("config", "bad_proxy_url")
+    (item,) = data("log")["items"]
+    assert (item["reason"], item["error"]) == ("config", "bad_proxy_url")
 
 
 @pytest.mark.parametrize(

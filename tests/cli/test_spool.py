@@ -26,7 +26,7 @@ DELIVERED_TWICE_AT_MOST = 1
 
 
 def titles(sandbox: Sandbox) -> list[str]:
-    """The titles of the alerts that Slack took, in their order."""
+    """Return the titles of the alerts that Slack received, in order."""
     return [message.text.split("Info: ")[1].split(".")[0] for message in sandbox.slack.messages]
 
 
@@ -35,7 +35,7 @@ def spool() -> Spool:
 
 
 def keep(*titles: str, event_type: str = "generic_alert", to: str = "slack:#ops", late: float = 0.0) -> list[Spooled]:
-    """Events that wait for the database of this test."""
+    """Spool events for this test's database."""
     moment = datetime.now(UTC) - timedelta(seconds=late)
     here = Destination.of(read(), os.environ)
     return [
@@ -51,7 +51,7 @@ def keep(*titles: str, event_type: str = "generic_alert", to: str = "slack:#ops"
 
 @pytest.fixture
 def away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A database that can't be reached until its folder, which is a file, becomes one."""
+    """Use a database that can't be reached until its folder, which is a file, becomes one."""
     folder = tmp_path / "away"
     folder.write_text("")
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{folder}/alertctl.db")
@@ -63,14 +63,14 @@ def back(folder: Path) -> None:
     folder.mkdir()
 
 
-def test_an_event_that_nobody_takes_is_kept_and_said_so(away):
+def test_an_event_is_spooled_and_reported_while_the_database_is_away(away):
     ran = run(*TITLED, "Disk full")
     assert (ran.exit_code, ran.stdout) == (0, "")
     first, second = ran.stderr.splitlines()
     assert first.startswith(f"alertctl: database {away}/alertctl.db: ")
     assert second.startswith("alertctl: spooled as ")
-    (one,) = spool().entries()[0]
-    assert (one.request.fields, one.destination) == ({"title": "Disk full"}, f"sqlite:///{away}/alertctl.db")
+    (event,) = spool().entries()[0]
+    assert (event.request.fields, event.destination) == ({"title": "Disk full"}, f"sqlite:///{away}/alertctl.db")
     (file,) = spool().folder.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(spool().folder.stat().st_mode) == 0o700
@@ -86,13 +86,13 @@ def test_whatever_the_reason_that_the_database_takes_nothing(monkeypatch, tmp_pa
     assert spool().waiting() == 1
 
 
-def test_as_json_a_kept_event_says_that_it_is_spooled(away):
-    told = data(*TITLED, "Disk full", "--wait")
-    assert (told["spooled"], told["event_id"], told["created"], told["deliveries"]) == (True, None, False, [])
-    assert told["lost"] is False
+def test_json_output_marks_a_spooled_event(away):
+    sent = data(*TITLED, "Disk full", "--wait")
+    assert (sent["spooled"], sent["event_id"], sent["created"], sent["deliveries"]) == (True, None, False, [])
+    assert sent["lost"] is False
     (listed,) = data("spool", "list")["items"]
-    assert (listed["id"], listed["fields"], listed["refused"]) == (told["spool_id"], {"title": "Disk full"}, None)
-    assert told["spool_id"] in run("spool", "list").stdout
+    assert (listed["id"], listed["fields"], listed["refused"]) == (sent["spool_id"], {"title": "Disk full"}, None)
+    assert sent["spool_id"] in run("spool", "list").stdout
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_wrong_event_is_not_kept_whatever_the_settings(away, monkeypatch, argu
     assert not spool().folder.exists()
 
 
-def test_the_next_command_that_gets_through_tells_it_once_and_late(away, slack_and_email: Sandbox):
+def test_the_next_successful_command_publishes_it_once(away, slack_and_email: Sandbox):
     keep("Disk full", late=31 * 60)
     assert run("log").exit_code == 5
     back(away)
@@ -123,20 +123,20 @@ def test_the_next_command_that_gets_through_tells_it_once_and_late(away, slack_a
     assert run("log").stderr == ""
     (message,) = slack_and_email.slack.messages
     assert "delayed 31 min" in json.dumps(message.blocks)
-    (one,) = data("log")["items"]
-    happened = data("log", "show", one["id"])["event"]["occurred_at"]
+    (item,) = data("log")["items"]
+    happened = data("log", "show", item["id"])["event"]["occurred_at"]
     late = datetime.now(UTC) - datetime.fromisoformat(happened)
     assert timedelta(minutes=31) <= late < timedelta(minutes=33)
 
 
-def test_a_later_send_tells_what_waited_behind_its_own(away, slack_and_email: Sandbox):
+def test_a_later_send_publishes_spooled_events_after_its_own(away, slack_and_email: Sandbox):
     run(*TITLED, "first", "--to", "slack:#ops")
     back(away)
     run(*TITLED, "second", "--to", "slack:#ops")
     assert titles(slack_and_email) == ["second", "first"]
 
 
-def test_telling_behind_a_command_changes_neither_its_output_nor_its_exit_code(slack_and_email: Sandbox):
+def test_flushing_after_a_command_changes_neither_its_output_nor_its_exit_code(slack_and_email: Sandbox):
     keep("waits")
     assert data("log")["items"] == []
     keep("waits too")
@@ -151,7 +151,7 @@ def test_telling_behind_a_command_changes_neither_its_output_nor_its_exit_code(s
     assert len(slack_and_email.slack.messages) == 3
 
 
-def test_an_event_for_another_database_is_not_told_to_this_one(away, slack_and_email: Sandbox, monkeypatch, tmp_path):
+def test_an_event_for_another_database_is_not_published_here(away, slack_and_email: Sandbox, monkeypatch, tmp_path):
     (kept,) = keep("not for you")
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/other.db")
     assert "spool" not in run("log").stderr
@@ -226,7 +226,7 @@ def test_damaged_and_foreign_files_are_no_trouble(slack_and_email: Sandbox):
     assert [file.name for file in folder.iterdir() if file.is_file()] == ["README"]
 
 
-def test_a_full_spool_says_that_the_event_is_not_recorded(away):
+def test_a_full_spool_reports_that_the_event_is_not_recorded(away):
     keep("first")
     for number in range(MOST_EVENTS):
         os.mknod(spool().folder / f"20260302T143200Z-{number:08x}.json")
@@ -280,8 +280,8 @@ def test_an_event_that_expired_in_the_spool_is_recorded_and_not_sent(away, slack
     run(*TITLED, "old news", "--expires", "10ms", "--to", "slack:#ops")
     back(away)
     run("log")
-    (one,) = data("log")["items"]
-    assert (one["status"], one["error"], one["next_attempt_at"]) == ("failed", "expired", None)
+    (item,) = data("log")["items"]
+    assert (item["status"], item["error"], item["next_attempt_at"]) == ("failed", "expired", None)
     assert slack_and_email.slack.messages == []
 
 
@@ -293,7 +293,7 @@ def test_flush_ends_with_5_while_nobody_can_be_reached(away):
     assert "spool: 3 events left: database " in ran.stderr
 
 
-def test_drop_asks_unless_it_is_told(away):
+def test_drop_asks_without_yes_or_ids(away):
     kept = keep("one", "two", "three")
     assert run("spool", "drop", input="n\n").exit_code == 1
     assert run("spool", "drop", "0" * 9).exit_code == 2
@@ -304,14 +304,14 @@ def test_drop_asks_unless_it_is_told(away):
     assert run("spool", "drop", "--yes").exit_code == 0
 
 
-def test_two_processes_that_flush_at_once_tell_each_event_once(log_on, slack_and_email: Sandbox):
+def test_two_concurrent_flushes_publish_each_event_once(log_on, slack_and_email: Sandbox):
     keep(*(f"n{number}" for number in range(50)))
     both = [start("spool", "flush"), start("spool", "flush")]
     ended = [each.communicate(timeout=60) for each in both]
     assert [each.returncode for each in both] == [0, 0]
     assert sum(int(stdout.split()[0]) for stdout, _ in ended) == 50
-    told = Counter(titles(slack_and_email))
-    assert (len(told), set(told.values())) == (50, {1})
+    counts = Counter(titles(slack_and_email))
+    assert (len(counts), set(counts.values())) == (50, {1})
     assert data("log")["total"] == 50
 
 
@@ -343,9 +343,9 @@ def test_a_flush_that_is_killed_while_it_sends_doubles_nothing_but_that_one(slac
     assert process("spool", "flush").returncode == 0
     time.sleep(0.7)
     run("dispatch", "--once")
-    told = Counter(titles(slack_and_email))
-    assert len(told) == 12
-    assert told.total() <= 12 + DELIVERED_TWICE_AT_MOST
+    counts = Counter(titles(slack_and_email))
+    assert len(counts) == 12
+    assert counts.total() <= 12 + DELIVERED_TWICE_AT_MOST
     assert data("log")["total"] == 12
 
 

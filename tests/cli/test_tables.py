@@ -36,7 +36,7 @@ def total(widths: dict[int, int]) -> int:
 
 
 @pytest.mark.parametrize("width", [80, 100, 132])
-def test_a_row_of_the_log_fits_with_status_and_error_whole(width):
+def test_a_row_of_the_log_fits_with_status_and_error_uncut(width):
     widths = fit(COLUMNS, [ROW], width)
     assert total(widths) <= width
     assert (widths[2], widths[3]) == (len("suppressed"), len("channel_not_found"))
@@ -51,7 +51,7 @@ def test_columns_leave_from_the_right_before_any_is_cut():
     assert fit(columns, cells, 8) == {0: 8}
 
 
-def test_a_column_with_nothing_to_say_is_left_out():
+def test_an_empty_column_is_dropped():
     assert fit((Column("A"), Column("B")), [["a", ""], ["b", ""]], 80) == {0: 1}
 
 

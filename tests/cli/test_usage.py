@@ -15,6 +15,7 @@ import typer
 
 from alertctl import __version__
 from alertctl.cli.main import app
+from alertctl.cli.registry import with_wait_value
 from cli.lab import process, run
 
 HEAVY = (
@@ -79,9 +80,9 @@ def test_the_options_of_every_example_exist(example):
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_and_version_load_nothing_heavy(option):
     script = (
-        "import atexit, sys; from alertctl.cli import main; sys.argv = ['alertctl', sys.argv[1]]\n"
+        "import atexit, sys; from alertctl.cli import run; sys.argv = ['alertctl', sys.argv[1]]\n"
         f"atexit.register(lambda: print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr))\n"
-        "main()"
+        "run()"
     )
     ran = subprocess.run([sys.executable, "-c", script, option], capture_output=True, text=True, check=True)
     assert ran.stderr == "[]\n"
@@ -89,7 +90,7 @@ def test_help_and_version_load_nothing_heavy(option):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["sned"], "Did you mean 'send'?"),
         (["send", "--evnt", "x"], "--event"),
@@ -107,12 +108,12 @@ def test_help_and_version_load_nothing_heavy(option):
         (["--database", "mysql://h/d", "log"], "DATABASE_URL: "),
     ],
 )
-def test_a_mistake_is_one_line_and_2(arguments, said):
+def test_a_mistake_is_one_line_and_2(arguments, message):
     ran = run(*arguments)
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert ran.stderr.startswith("alertctl: ")
     assert ran.stderr.count("\n") == 1
-    assert said in ran.stderr
+    assert message in ran.stderr
 
 
 def test_each_wrong_setting_is_a_line_of_its_own(monkeypatch):
@@ -125,11 +126,11 @@ def test_each_wrong_setting_is_a_line_of_its_own(monkeypatch):
 
 def test_ctrl_c_while_modules_load_is_quiet_and_130():
     script = (
-        "import sys; from alertctl.cli import main\n"
+        "import sys; from alertctl.cli import run\n"
         "class Interrupted:\n"
         "    def find_spec(self, name, *_):\n"
         "        if name == 'typer': raise KeyboardInterrupt\n"
-        "sys.meta_path.insert(0, Interrupted()); main()"
+        "sys.meta_path.insert(0, Interrupted()); run()"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
@@ -141,7 +142,7 @@ def test_alertctl_alone_prints_its_help():
     assert ran.stderr.startswith("Usage: alertctl")
 
 
-def test_what_nobody_expected_is_one_line_and_a_traceback_only_with_debug(tmp_path):
+def test_an_unexpected_error_is_one_line_and_a_traceback_only_with_debug(tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "sitecustomize.py").write_text("import sys; sys.modules['alertctl.client'] = None\n")
@@ -154,13 +155,13 @@ def test_what_nobody_expected_is_one_line_and_a_traceback_only_with_debug(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("words", "found"),
+    ("words", "expected"),
     [
         ("alertctl lo", ["log"]),
         ("alertctl send --event sa", ["safety_rollback"]),
         (
             "alertctl send --event safety_rollback --set compar",
-            [f"comparison={one}_than" for one in ("greater", "less")],
+            [f"comparison={word}_than" for word in ("greater", "less")],
         ),
         ("alertctl send --event rollout_advance --set sta", ["stage=", "stages="]),
         ("alertctl log --status f", ["failed"]),
@@ -172,10 +173,10 @@ def test_what_nobody_expected_is_one_line_and_a_traceback_only_with_debug(tmp_pa
         ("alertctl prefs set notify_on_ro", ["notify_on_rollout_advance=on", "notify_on_rollout_advance=off"]),
     ],
 )
-def test_the_shell_completes_events_fields_and_statuses(words, found):
+def test_the_shell_completes_events_fields_and_statuses(words, expected):
     environ = {"_ALERTCTL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     ran = process(env=os.environ | environ)
-    assert ran.stdout.split()[: len(found)] == found
+    assert ran.stdout.split()[: len(expected)] == expected
 
 
 def test_events_shows_the_types_and_one_types_fields():
@@ -193,3 +194,17 @@ def test_the_example_of_every_event_type_works(kind):
     example = run("events", kind).stdout.splitlines()[-1].strip()
     ran = run(*shlex.split(example)[1:], "--dry-run")
     assert ran.exit_code == 0, ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expanded"),
+    [
+        ("send --wait", "send --wait=20s"),
+        ("--config x.toml send --wait --strict", "--config x.toml send --wait=20s --strict"),
+        ("send --wait 30s", "send --wait 30s"),
+        ("send --wait=30s", "send --wait=30s"),
+        ("log --grep --wait", "log --grep --wait"),
+    ],
+)
+def test_only_send_gets_a_value_for_a_bare_wait(arguments, expanded):
+    assert with_wait_value(arguments.split()) == expanded.split()

@@ -149,7 +149,7 @@ def test_a_lost_event_never_stops_a_script_and_is_the_last_line(nothing_works, t
     assert json.loads((tmp_path / "receipt.json").read_text())["outcome"] == "lost"
 
 
-def test_a_lost_event_is_said_in_json_and_ends_with_5_when_strict(nothing_works):
+def test_json_output_marks_a_lost_event_which_ends_with_5_when_strict(nothing_works):
     ran = subprocess.run([*COMMAND, *SEND, "--strict", "-o", "json"], capture_output=True, text=True, check=False)
     answer = json.loads(ran.stdout)
     assert (ran.returncode, answer["lost"], answer["spooled"], answer["spool_id"]) == (5, True, False, None)
@@ -204,7 +204,7 @@ def test_a_working_folder_that_was_removed_loses_no_event(tmp_path, url):
     assert (ran.returncode, "spooled as " in ran.stderr) == (0, True), ran.stderr
 
 
-def test_in_ci_the_line_says_that_the_spool_ends_with_this_machine(monkeypatch):
+def test_in_ci_a_warning_says_that_the_spool_ends_with_the_machine(monkeypatch):
     environment = {**os.environ, "DATABASE_URL": "sqlite:////proc/none/alertctl.db"}
     for ci, ends in (("true", True), ("", False)):
         ran = subprocess.run(

@@ -1,4 +1,4 @@
-"""What every story has: machines with a home and a shell of their own, a daemon that comes and goes, the sandbox."""
+"""Machines for the end-to-end tests: each with a home and a shell, one with a daemon and the sandbox."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from typing import Any
 from alertctl.sandbox import Sandbox
 from tests.ops.checkout import ROOT
 
-PATIENCE = 60.0
-"""Seconds that one step of a story may take, at most."""
+TIMEOUT = 60.0
+"""Maximum seconds of one step."""
 
 
 @dataclass
 class Machine:
-    """Somebody's computer: a home, and nothing set but what is given here."""
+    """A computer with a home, and only these settings in its environment."""
 
     home: Path
     settings: dict[str, str] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Machine:
             cwd=self.home,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
 
@@ -71,17 +71,17 @@ class Server(Machine):
     def up(self, *options: str) -> None:
         self._daemon = self.start("alertctl", "serve", "--port", str(self.port), *options)
         assert self._daemon.stderr is not None
-        said = []
+        lines = []
         for line in self._daemon.stderr:
-            said.append(line)
+            lines.append(line)
             if re.match(r"alertctl serves on ", line):
                 return
-        raise AssertionError("".join(said))
+        raise AssertionError("".join(lines))
 
     def down(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self._daemon is not None:
             self._daemon.send_signal(how)
-            self._daemon.communicate(timeout=PATIENCE)
+            self._daemon.communicate(timeout=TIMEOUT)
             self._daemon = None
 
     def token(self, role: str) -> str:
@@ -97,8 +97,8 @@ def free_port() -> int:
 
 
 def until(true: Callable[[], Any]) -> Any:
-    """What `true` returns once it is truthy; fails when a step's time runs out."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until `true` returns something truthy and return that. Fails after TIMEOUT."""
+    deadline = time.monotonic() + TIMEOUT
     while not (result := true()):
         assert time.monotonic() < deadline, f"still not {true}"
         time.sleep(0.05)

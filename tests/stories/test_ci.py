@@ -28,7 +28,7 @@ def server(tmp_path: Path, sandbox: Sandbox):
 
 @pytest.fixture
 def runner(tmp_path: Path, server: Server) -> Machine:
-    """The CI's machine: an address and a token, nothing else."""
+    """Return the CI's machine, with an address and a token."""
     return Machine(
         tmp_path / "runner",
         {"ALERTCTL_SERVER": server.address, "ALERTCTL_TOKEN": server.token("developer"), "ALERTCTL_TIMEOUT": "2s"},
@@ -36,7 +36,7 @@ def runner(tmp_path: Path, server: Server) -> Machine:
 
 
 def step(runner: Machine, job: str) -> tuple[str, dict[str, Any]]:
-    """One run of the job, which must go on; what it said on stderr, and its receipt."""
+    """Run the job, which must succeed. Returns its stderr and its receipt."""
     ran = runner.sh(STEP, CI_JOB_ID=job)
     assert (ran.returncode, ran.stdout.splitlines()[-1]) == (0, "the pipeline goes on"), ran.stderr
     return ran.stderr, json.loads((runner.home / "receipt.json").read_text())
@@ -49,20 +49,20 @@ def alerts(sandbox: Sandbox) -> int:
 def test_all_is_well_and_the_job_is_run_again(server, runner, sandbox: Sandbox):
     _, first = step(runner, "job-1")
     assert (first["outcome"], first["created"]) == ("recorded", True)
-    (told,) = (one for one in first["deliveries"] if one["channel"] == "slack")
+    (delivery,) = (item for item in first["deliveries"] if item["channel"] == "slack")
     (message,) = sandbox.slack.messages
-    assert (told["to"], told["status"], told["provider_id"]) == ("#platform-alerts", "success", message.ts)
-    said, again = step(runner, "job-1")
+    assert (delivery["to"], delivery["status"], delivery["provider_id"]) == ("#platform-alerts", "success", message.ts)
+    stderr, again = step(runner, "job-1")
     assert (again["outcome"], again["event_id"]) == ("repeated", first["event_id"])
-    assert "nothing is sent twice" in said
+    assert "nothing is sent twice" in stderr
     assert alerts(sandbox) == 1
 
 
 def test_slack_is_down_and_comes_back(server, runner, sandbox: Sandbox):
     sandbox.slack.faults.always("http_503")
-    said, receipt = step(runner, "job-2")
+    stderr, receipt = step(runner, "job-2")
     assert (receipt["outcome"], receipt["deliveries"][0]["status"]) == ("recorded", "failed")
-    assert "it will be tried again" in said
+    assert "it will be tried again" in stderr
     sandbox.slack.faults.clear()
     until(lambda: alerts(sandbox) == 1)
     _, later = step(runner, "job-2")
@@ -72,9 +72,9 @@ def test_slack_is_down_and_comes_back(server, runner, sandbox: Sandbox):
 def test_the_server_is_down_the_job_runs_twice_and_one_message_comes_in_the_end(server, runner, sandbox: Sandbox):
     server.down()
     for _ in range(2):
-        said, receipt = step(runner, "job-3")
+        stderr, receipt = step(runner, "job-3")
         assert (receipt["outcome"], receipt["spooled"], receipt["event_id"]) == ("spooled", True, None)
-        assert "spooled as " in said
+        assert "spooled as " in stderr
     assert runner.sh(STEP.replace("send", "send --strict"), CI_JOB_ID="job-3").returncode == 5
     server.up()
     looked = runner.sh("alertctl status")

@@ -62,7 +62,7 @@ def test_the_first_command_of_readme_shows_alerts(newcomer: Machine):
 
 def test_the_quick_tour_from_its_first_line_to_its_last(newcomer: Machine, terminals: list[Terminal]):
     tour = examples("Quick tour")
-    assert [one.command for one in tour if one.command in TYPED_ALONE] == list(TYPED_ALONE)
+    assert [step.command for step in tour if step.command in TYPED_ALONE] == list(TYPED_ALONE)
     sandbox = Terminal(newcomer, "alertctl sandbox --slack-port 0 --sendgrid-port 0 --smtp-port 0")
     terminals.append(sandbox)
     until(lambda: "SMTP_PASSWORD" in sandbox.screen())

@@ -13,7 +13,7 @@ from alertctl.client.server_config import ServerConfig as Address
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import DeliveryItem, LogFilter, PublishRequest
 from tests.client.lab import token_for
-from tests.stories.frame import PATIENCE, Machine, Server, until
+from tests.stories.frame import TIMEOUT, Machine, Server, until
 
 ALERTS = 30
 NEW_TOKEN = "xoxb-a-new-one"
@@ -34,7 +34,7 @@ def admin_token(server: Server) -> str:
 
 @pytest.fixture(params=["on the server", "from afar"])
 def shell(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Machine:
-    """Where the person on call types: over ssh on the server itself, or at home with an address and a token."""
+    """Return where the person on call types: on the server itself, or at home with an address and a token."""
     if request.param == "on the server":
         return server
     return Machine(tmp_path / "home", {"ALERTCTL_SERVER": server.address, "ALERTCTL_TOKEN": admin_token(server)})
@@ -42,19 +42,19 @@ def shell(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Mac
 
 @pytest.fixture
 def service(server: Server) -> Iterator[RemoteClient]:
-    """A service of the platform's, which also looks at the log: the test."""
-    with RemoteClient(Address(server.address, admin_token(server), timeout=PATIENCE)) as client:
+    """Yield a client of the server, as a platform service and to read the log."""
+    with RemoteClient(Address(server.address, admin_token(server), timeout=TIMEOUT)) as client:
         yield client
 
 
 def alert(service: RemoteClient, titles: list[str]) -> None:
-    """Something is told of each, one call after the other."""
+    """Publish an event for each, one call after the other."""
     for title in titles:
         service.publish(PublishRequest(event_type="generic_alert", fields={"title": title}, to=[]))
 
 
 def typed(shell: Machine, command: str, code: int = 0) -> str:
-    """What a command prints, in a terminal of 80 columns."""
+    """Return what a command prints on a terminal of 80 columns."""
     ran = shell.sh(command)
     assert (ran.returncode, "Traceback" in ran.stderr) == (code, False), (ran.stdout, ran.stderr)
     if command.startswith("alertctl log") and " -o " not in command:
@@ -62,11 +62,11 @@ def typed(shell: Machine, command: str, code: int = 0) -> str:
     return ran.stdout
 
 
-def standing(service: RemoteClient, **where: Any) -> list[DeliveryItem]:
+def deliveries(service: RemoteClient, **where: Any) -> list[DeliveryItem]:
     return service.log(LogFilter(**where), limit=100).items
 
 
-def test_a_revoked_token_is_found_and_repaired_and_what_waited_is_sent(
+def test_a_revoked_token_is_diagnosed_and_replaced_and_the_waiting_deliveries_are_sent(
     server: Server, shell: Machine, sandbox: Sandbox, service: RemoteClient
 ) -> None:
     alert(service, ["all is well"])
@@ -75,31 +75,31 @@ def test_a_revoked_token_is_found_and_repaired_and_what_waited_is_sent(
     titles = [f"alert {number}" for number in range(ALERTS)]
     alert(service, titles)
     until(lambda: service.status().paused)
-    assert standing(service, status="failed", final=True) == []
+    assert deliveries(service, status="failed", final=True) == []
 
     # What is wrong?
     listed = typed(shell, "alertctl log --status failed --since 2h").splitlines()
     assert {line.split()[3] for line in listed[1:]} == {"token_revoked"}
     last = listed[1].split()[0]
-    told = " ".join(typed(shell, f"alertctl log show {last}").split())
-    assert "error token_revoked: the token was revoked do Install the app to the workspace again" in told
-    assert "next as soon as a process with accepted credentials runs" in told
+    shown = " ".join(typed(shell, f"alertctl log show {last}").split())
+    assert "error token_revoked: the token was revoked do Install the app to the workspace again" in shown
+    assert "next as soon as a process with accepted credentials runs" in shown
     assert "paused slack: token_revoked" in " ".join(typed(shell, "alertctl status").split())
-    found = " ".join(typed(server, "alertctl doctor slack", code=10).split())
-    assert "token_revoked" in found
-    assert "Fix: Install the app to the workspace again" in found
+    report = " ".join(typed(server, "alertctl doctor slack", code=10).split())
+    assert "token_revoked" in report
+    assert "Fix: Install the app to the workspace again" in report
 
     # Mended: a new token, and the daemon is started again with it.
     sandbox.slack.auth_error, sandbox.slack.token = None, NEW_TOKEN
     server.down()
     server.settings["SLACK_BOT_TOKEN"] = NEW_TOKEN
     server.up()
-    until(lambda: len(standing(service, status="success")) == ALERTS + 1)
+    until(lambda: len(deliveries(service, status="success")) == ALERTS + 1)
     typed(shell, "alertctl log --status failed --fail-if-any")
     assert sorted(titles_of(sandbox)) == sorted(["all is well", *titles]), "each arrived, and once"
     assert "paused nothing" in " ".join(typed(shell, "alertctl status").split())
-    told = " ".join(typed(shell, f"alertctl log show {last}").split())
-    assert told.startswith("success slack #platform-alerts")
+    shown = " ".join(typed(shell, f"alertctl log show {last}").split())
+    assert shown.startswith("success slack #platform-alerts")
 
 
 def titles_of(sandbox: Sandbox) -> list[str]:

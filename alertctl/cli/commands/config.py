@@ -1,4 +1,4 @@
-"""`alertctl config show|check`: what is set, where it came from, and what is wrong with it."""
+"""`alertctl config show|check`: the settings, their origins and their mistakes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from alertctl.cli.context import flags_of, speak_up
-from alertctl.cli.output.streams import Output, OutputOption, say, warn
+from alertctl.cli.output.streams import Output, OutputOption, eprint, warn
 from alertctl.errors import ConfigError
 
 if TYPE_CHECKING:
     from alertctl.config import SettingProblem
 
 NARROW = 60
-"""Columns of a terminal below which names and values don't fit beside each other."""
+"""Width of a terminal below which values are printed below their names."""
 LONG = ("value", "message")
-"""What then goes below the rest of its row."""
+"""The columns that are printed below on a narrow terminal."""
 
 HELP = """
 \b
@@ -62,7 +62,7 @@ def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     if rows or output is Output.JSON:
         _print(("severity", "name", "message"), rows, output)
     if not rows:
-        say("Nothing is wrong with the settings.")
+        eprint("Nothing is wrong with the settings.")
     if any(problem.severity == "error" for problem in problems):
         raise typer.Exit(2)
 
@@ -75,9 +75,9 @@ def _problems(flags: Mapping[str, object]) -> list[SettingProblem]:
     try:
         problems = check(load(flags=flags, refuse=False))
     except ConfigError as error:
-        # Settings that can't be read can't be checked as a whole: these mistakes come first.
-        named = (line.partition(": ") for line in error.problems)
-        problems = [SettingProblem(name, "error", message) for name, _, message in named]
+        # Settings that can't be read can't be checked together: report what can't be read.
+        lines = (line.partition(": ") for line in error.problems)
+        problems = [SettingProblem(name, "error", message) for name, _, message in lines]
     return [*problems, *(SettingProblem(name, "warning", message) for name, message in warnings(flags=flags))]
 
 
@@ -104,7 +104,7 @@ def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: Output
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        # Whole names, whatever the width: they are what people search for.
+        # Never wrap names: people search for them.
         table.add_column(column.upper(), no_wrap=column in {"name", "severity"}, overflow="fold")
     for row in rows:
         # Text, not str: a value in square brackets is not markup.

@@ -13,7 +13,7 @@ import typer
 
 from alertctl.cli.context import settings_of
 from alertctl.cli.output.progress import bar
-from alertctl.cli.output.streams import Output, OutputOption, print_json, print_line, say, warn
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line, warn
 from alertctl.cli.output.table import Column, print_table
 from alertctl.cli.output.times import now
 from alertctl.errors import AlertctlError, ConfigError
@@ -56,13 +56,13 @@ def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     from alertctl.db.info import read_info
 
     settings = _settings(context)
-    with _there(settings) as store:
-        found = read_info(store) if store is not None else None
+    with _existing_store(settings) as store:
+        info = read_info(store) if store is not None else None
     if output is Output.JSON:
-        print_json(_as_data(settings, found))
+        print_json(_as_data(settings, info))
     else:
-        _print_status(settings, found)
-    _hint(found)
+        _print_status(settings, info)
+    _hint(info)
 
 
 @app.command(short_help="Bring its tables to this alertctl's version.")
@@ -84,9 +84,9 @@ def upgrade(context: typer.Context, output: OutputOption = Output.TABLE) -> None
     if output is Output.JSON:
         print_json({"from": before, "to": HEAD, "upgraded": before != HEAD})
     elif before == HEAD:
-        say(f"nothing to do: the database is of version {HEAD}")
+        eprint(f"nothing to do: the database is of version {HEAD}")
     else:
-        say(f"upgraded from {before or 'nothing'} to {HEAD}")
+        eprint(f"upgraded from {before or 'nothing'} to {HEAD}")
 
 
 @app.command(short_help="Write a copy of an SQLite database, while it is in use.")
@@ -118,7 +118,7 @@ def backup(
         print_json({"file": str(file.absolute()), "size_bytes": size})
     else:
         print_line(str(file))
-        say(f"{_size(size)}, checked; to restore: DATABASE_URL={shlex.quote(f'sqlite:///{file.absolute()}')}")
+        eprint(f"{_size(size)}, checked; to restore: DATABASE_URL={shlex.quote(f'sqlite:///{file.absolute()}')}")
 
 
 @app.command(short_help="Move everything to another database, e.g. from SQLite to Postgres.")
@@ -152,17 +152,17 @@ def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TAB
         done = copy_all(source, target, now(), progress)
     if output is Output.JSON:
         ends = {"from": masked(source_url), "to": masked(target_url)}
-        print_json({**ends, "whole": done.is_complete, "items": [asdict(one) for one in done.tables]})
+        print_json({**ends, "whole": done.is_complete, "items": [asdict(table) for table in done.tables]})
     else:
         _print_copied(done)
-    _judge(done)
+    _check_copied(done)
 
 
 # --- which database ---
 
 
 def _settings(context: typer.Context) -> Settings:
-    """The settings, which must mean a database of our own. Raises ConfigError."""
+    """Return the settings. Raises ConfigError when they select a server instead of a database."""
     settings = settings_of(context)
     if settings.alertctl.server and settings.origin("DATABASE_URL") == "default":
         raise ConfigError(
@@ -172,8 +172,8 @@ def _settings(context: typer.Context) -> Settings:
 
 
 @contextmanager
-def _there(settings: Settings) -> Iterator[Store | None]:
-    """The database as it is; None for a file that isn't there, which stays so."""
+def _existing_store(settings: Settings) -> Iterator[Store | None]:
+    """Yield the database without migrating it; None for a file that doesn't exist, which is not created."""
     from alertctl.db import Store
     from alertctl.db.info import file_of
 
@@ -192,23 +192,23 @@ def _must_exist(file: Path) -> None:
 
 @contextmanager
 def _opened(url: str, option: str, *, must_exist: bool = False) -> Iterator[Store]:
-    """The database, migrated; what is wrong with it goes by the name of `option`."""
+    """Yield the database, migrated. Its errors name `option`."""
     from alertctl.db import Store
     from alertctl.db import upgrade as migrate
     from alertctl.db.info import file_of
 
     if must_exist and (file := file_of(url)):
         _must_exist(file)
-    with _by_the_name_of(option):
+    with _errors_naming(option):
         store = Store(url)
     with closing(store):
-        with _by_the_name_of(option):
+        with _errors_naming(option):
             migrate(store)
         yield store
 
 
 @contextmanager
-def _by_the_name_of(option: str) -> Iterator[None]:
+def _errors_naming(option: str) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
@@ -225,7 +225,7 @@ def _target(to: str) -> str:
 
 
 def _pg_dump(url: str, file: Path) -> str:
-    """The command that makes the backup; the password comes from ~/.pgpass or PGPASSWORD."""
+    """Return the command that makes the backup; the password comes from ~/.pgpass or PGPASSWORD."""
     from sqlalchemy.engine import make_url
 
     plain = make_url(url).set(drivername="postgresql").difference_update_query(["password", "sslpassword"])
@@ -233,53 +233,56 @@ def _pg_dump(url: str, file: Path) -> str:
     return shlex.join(["pg_dump", "--format=custom", f"--file={file}", address])
 
 
-# --- what is said ---
+# --- output ---
 
 
-def _as_data(settings: Settings, found: DatabaseInfo | None) -> dict[str, Any]:
-    where = {"database": _shown(settings), "origin": settings.origin("DATABASE_URL")}
-    if found is None:
-        return where | {"state": "missing"}
-    data = asdict(found)
-    return where | {"state": found.state, "size_bytes": data.pop("size"), **data}
+def _as_data(settings: Settings, info: DatabaseInfo | None) -> dict[str, Any]:
+    origin = {"database": _masked_url(settings), "origin": settings.origin("DATABASE_URL")}
+    if info is None:
+        return origin | {"state": "missing"}
+    data = asdict(info)
+    return origin | {"state": info.state, "size_bytes": data.pop("size"), **data}
 
 
-def _print_status(settings: Settings, found: DatabaseInfo | None) -> None:
-    lines = [("database", _shown(settings)), ("set by", settings.origin("DATABASE_URL"))]
-    if found is not None:
-        version = f"{found.version or 'none'} ({found.state}; this alertctl's is {found.known})"
-        lines += [("engine", found.engine), ("version", version), ("size", _size(found.size))]
-        lines += [(name.replace("_", " "), value) for name, value in found.details.items()]
-        lines += [(f"rows in {one.table}", f"{one.count}" if one.exact else f"about {one.count}") for one in found.rows]
+def _print_status(settings: Settings, info: DatabaseInfo | None) -> None:
+    lines = [("database", _masked_url(settings)), ("set by", settings.origin("DATABASE_URL"))]
+    if info is not None:
+        version = f"{info.version or 'none'} ({info.state}; this alertctl's is {info.known})"
+        lines += [("engine", info.engine), ("version", version), ("size", _size(info.size))]
+        lines += [(name.replace("_", " "), value) for name, value in info.details.items()]
+        lines += [
+            (f"rows in {table.table}", f"{table.count}" if table.exact else f"about {table.count}")
+            for table in info.rows
+        ]
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
         print_line(f"{name:{width}}  {value}")
 
 
 def _print_copied(done: CopyResult) -> None:
-    rows = [[str(asdict(one)[name]) for name in COPY_ROWS] for one in done.tables]
+    rows = [[str(asdict(table)[name]) for name in COPY_ROWS] for table in done.tables]
     print_table([Column(name.upper()) for name in COPY_ROWS], rows)
 
 
-def _shown(settings: Settings) -> str:
+def _masked_url(settings: Settings) -> str:
     from alertctl.config.database_url import masked
 
     return masked(settings.database.url)
 
 
-def _hint(found: DatabaseInfo | None) -> None:
-    if found is None:
-        say("it isn't there yet: the first command that needs it makes it")
-    elif found.state == "empty":
-        say("there are no tables yet: the first command that needs them makes them")
-    elif found.state == "behind":
-        say("an upgrade is due: alertctl db backup FILE, then alertctl db upgrade")
-    elif found.state == "newer":
-        say("it is of a newer alertctl than this one: upgrade alertctl here")
+def _hint(info: DatabaseInfo | None) -> None:
+    if info is None:
+        eprint("it isn't there yet: the first command that needs it makes it")
+    elif info.state == "empty":
+        eprint("there are no tables yet: the first command that needs them makes them")
+    elif info.state == "behind":
+        eprint("an upgrade is due: alertctl db backup FILE, then alertctl db upgrade")
+    elif info.state == "newer":
+        eprint("it is of a newer alertctl than this one: upgrade alertctl here")
 
 
 def _size(count: float) -> str:
-    """Bytes for people: 640 kB, 12.3 MB."""
+    """Return a size for people: 640 kB, 12.3 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit in ("B", "kB") else f"{count:.1f} {unit}"
@@ -287,22 +290,24 @@ def _size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-def _judge(done: CopyResult) -> None:
-    """Say what a person should know; raise what keeps the copy from being used."""
-    if mended := sum(one.mended for one in done.tables):
-        warn(f"{mended} values hold what Postgres can't (NUL, or too many characters): replaced or cut")
+def _check_copied(done: CopyResult) -> None:
+    """Warn about what changed in the copy. Raises AlertctlError when it can't be used."""
+    if replaced := sum(table.mended for table in done.tables):
+        warn(f"{replaced} values hold what Postgres can't (NUL, or too many characters): replaced or cut")
     if done.sending:
         warn(f"{done.sending} deliveries were being sent meanwhile: is an alertctl serve running on the old database?")
     if done.used:
         raise AlertctlError("somebody sends from the new database already: it is no copy any more")
     if done.moved:
         raise AlertctlError("the old database changed meanwhile: stop alertctl serve there, then run this again")
-    for one in done.tables:
-        if one.source != one.target:
-            raise AlertctlError(f"{one.table}: {one.source} rows in the old database, {one.target} in the new one")
+    for table in done.tables:
+        if table.source != table.target:
+            raise AlertctlError(
+                f"{table.table}: {table.source} rows in the old database, {table.target} in the new one"
+            )
 
 
-# --- long work ---
+# --- interruption ---
 
 
 @contextmanager
@@ -310,5 +315,5 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say("alertctl: interrupted; run it again and it goes on")
+        eprint("alertctl: interrupted; run it again and it goes on")
         raise

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from alertctl.schemas import DeliveryDetail, DeliveryItem
 
 HERE = "127.0.0.1"
-PATIENCE = 10.0
-"""Seconds that the retry may take at most; it takes about one."""
+RETRY_TIMEOUT = 10.0
+"""Maximum seconds of the retry; it takes about one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Scene:
 
     @property
     def command(self) -> list[str]:
-        """What somebody would type to send it."""
+        """Return the command line that sends it, in parts."""
         settings = [f"--set {shlex.quote(f'{name}={value}')}" for name, value in self.fields.items()]
         targets = [f"--to {shlex.quote(target)}" for target in self.to]
         return [f"alertctl send --event {self.event_type}", *settings, *targets]
@@ -69,15 +69,15 @@ SCENES = (
 
 @dataclass(slots=True)
 class Play:
-    """A demo that is under way. `out` is None when the result is data."""
+    """A running demo. `out` is None when the result is printed as JSON."""
 
     sandbox: Sandbox
     client: Client
     out: Console | None
-    seen: dict[str, int] = field(default_factory=dict)
+    shown: dict[str, int] = field(default_factory=dict)
 
     def run(self) -> list[DeliveryItem]:
-        """Send every scene's event, then what failed once more; the log at the end."""
+        """Send every scene's event, then retry the failed deliveries. Returns the log."""
         for number, scene in enumerate(SCENES, 1):
             self._send(number, scene)
         self._retry()
@@ -91,50 +91,53 @@ class Play:
     def _send(self, number: int, scene: Scene) -> None:
         from alertctl.schemas import PublishRequest
 
-        self._say(f"\n{number}  {scene.event_type}", "bold")
+        self._print(f"\n{number}  {scene.event_type}", "bold")
         width = min(68, self.out.width - 8) if self.out is not None else 68
-        self._say("   " + " \\\n      ".join(_gathered(scene.command, width)), "dim")
+        self._print("   " + " \\\n      ".join(_wrap_command(scene.command, width)), "dim")
         receipt = self.client.publish(
             PublishRequest(event_type=scene.event_type, fields=scene.fields, to=list(scene.to))
         )
         deliveries = self.client.deliver(receipt.event_id)
         self._show_received()
-        for one in deliveries:
-            if one.status != "success":
-                self._say(f"   ✗ {one.channel} {one.to}: {one.error}. It stays in the log and is tried again.", "red")
+        for delivery in deliveries:
+            if delivery.status != "success":
+                self._print(
+                    f"   ✗ {delivery.channel} {delivery.to}: {delivery.error}. It stays in the log and is tried again.",
+                    "red",
+                )
 
     def _retry(self) -> None:
-        failed = [one.id for one in self.log() if one.status == "failed"]
+        failed = [delivery.id for delivery in self.log() if delivery.status == "failed"]
         if not failed:
             return
-        self._say("\n5  what failed is tried again", "bold")
-        self._say("   alertctl dispatch --once", "dim")
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline and any(one.next_attempt_at for one in self.log()):
+        self._print("\n5  what failed is tried again", "bold")
+        self._print("   alertctl dispatch --once", "dim")
+        deadline = time.monotonic() + RETRY_TIMEOUT
+        while time.monotonic() < deadline and any(delivery.next_attempt_at for delivery in self.log()):
             self.client.dispatch()
             time.sleep(0.1)
         self._show_received()
-        for one in failed:
-            self._tell(self.client.show(one))
+        for delivery in failed:
+            self._print_attempts(self.client.show(delivery))
 
-    def _tell(self, one: DeliveryDetail) -> None:
+    def _print_attempts(self, delivery: DeliveryDetail) -> None:
         from alertctl.cli.output.delivery_detail import attempt_lines
 
-        for line in attempt_lines(one):
-            self._say(f"   {line}", "green" if "success" in line else "")
+        for line in attempt_lines(delivery):
+            self._print(f"   {line}", "green" if "success" in line else "")
 
     def _show_received(self) -> None:
-        """Print what Slack and the inbox got since the last time."""
+        """Print the messages that Slack and the inbox received since the last call."""
         for provider in (self.sandbox.slack, self.sandbox.smtp):
             messages: list[Any] = list(provider.messages)
-            for message in messages[self.seen.get(provider.name, 0) :]:
+            for message in messages[self.shown.get(provider.name, 0) :]:
                 if self.out is not None:
-                    from alertctl.cli.output.panels import panel
+                    from alertctl.cli.output.message import panel
 
                     self.out.print(panel(provider.name, message))
-            self.seen[provider.name] = len(messages)
+            self.shown[provider.name] = len(messages)
 
-    def _say(self, text: str, style: str) -> None:
+    def _print(self, text: str, style: str) -> None:
         if self.out is not None:
             from rich.text import Text
 
@@ -152,26 +155,26 @@ def demo(output: OutputOption = Output.TABLE) -> None:
     """
     from alertctl.cli.output.table import console
 
-    begun = time.monotonic()
-    with _stage() as (sandbox, client):
+    started = time.monotonic()
+    with _environment() as (sandbox, client):
         play = Play(sandbox, client, console() if output is Output.TABLE else None)
         items = play.run()
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - started
         if output is Output.JSON:
             print_json(_as_data(sandbox, items, seconds))
         else:
             _print_end(play, items, seconds)
-    if any(one.status != "success" for one in items):
+    if any(delivery.status != "success" for delivery in items):
         raise AlertctlError("the demo's alerts did not all arrive")
 
 
 def _print_end(play: Play, items: list[DeliveryItem], seconds: float) -> None:
     from alertctl.cli.output.deliveries import print_deliveries
 
-    play._say("\n6  the delivery log", "bold")
-    play._say("   alertctl log\n", "dim")
+    play._print("\n6  the delivery log", "bold")
+    play._print("   alertctl log\n", "dim")
     print_deliveries(items)
-    play._say(
+    play._print(
         f"\nDone in {seconds:.1f} s, and nothing is left behind. Next: `alertctl sandbox` keeps such a Slack and inbox "
         "running to try commands on; `alertctl config check` says what your own Slack and email need.",
         "",
@@ -179,19 +182,19 @@ def _print_end(play: Play, items: list[DeliveryItem], seconds: float) -> None:
 
 
 def _as_data(sandbox: Sandbox, items: list[DeliveryItem], seconds: float) -> dict[str, Any]:
-    from alertctl.cli.output.panels import summary
+    from alertctl.cli.output.message import summary
 
     return {
         "items": items,
         "slack": [summary("slack", message) for message in sandbox.slack.messages],
         "inbox": [summary("smtp", message) for message in sandbox.smtp.messages],
-        "retried": [one.id for one in items if one.attempts > 1],
+        "retried": [delivery.id for delivery in items if delivery.attempts > 1],
         "seconds": round(seconds, 3),
     }
 
 
-def _gathered(parts: list[str], width: int) -> list[str]:
-    """A command in lines of at most `width` characters."""
+def _wrap_command(parts: list[str], width: int) -> list[str]:
+    """Return a command in lines of at most `width` characters."""
     lines = [parts[0]]
     for part in parts[1:]:
         if len(lines[-1]) + 1 + len(part) <= width:
@@ -202,8 +205,8 @@ def _gathered(parts: list[str], width: int) -> list[str]:
 
 
 @contextmanager
-def _stage() -> Iterator[tuple[Sandbox, Client]]:
-    """A sandbox, and a client on an empty database in a temporary folder, which goes away whatever happens."""
+def _environment() -> Iterator[tuple[Sandbox, Client]]:
+    """Yield a sandbox, and a client on an empty database in a temporary folder that is always removed."""
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
@@ -213,7 +216,7 @@ def _stage() -> Iterator[tuple[Sandbox, Client]]:
     from alertctl.sandbox import Sandbox
 
     speak_up()
-    # The sandbox is on this machine: a proxy that the environment names has no business here.
+    # The sandbox is on this machine: reach it without the environment's proxy.
     os.environ["no_proxy"] = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), HERE)))
     with _ended_by_signals(), TemporaryDirectory(prefix="alertctl-demo-") as folder, Sandbox() as sandbox:
         environ = {
@@ -229,7 +232,7 @@ def _stage() -> Iterator[tuple[Sandbox, Client]]:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and a closed terminal end it like Ctrl-C does: what was made goes away first."""
+    """Handle SIGTERM and SIGHUP like Ctrl-C, so that the temporary folder is removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

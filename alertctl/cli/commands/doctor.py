@@ -1,4 +1,4 @@
-"""`alertctl doctor`: why messages are not arriving, and what to do about it."""
+"""`alertctl doctor`: find out why messages are not arriving, and how to fix it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from alertctl.cli.context import settings_of, warn_about_settings
 from alertctl.cli.options import AREAS, complete_area, one_of
-from alertctl.cli.output.streams import Output, OutputOption, plain, print_items, say
+from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_items
 from alertctl.cli.output.table import GAP, console
 from alertctl.cli.output.times import now
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from alertctl.doctor import Finding
 
 FAILED = 10
-"""What the command ends with when a check failed."""
+"""Exit code when a check failed."""
 SIGNS = {"ok": ("✓", "ok"), "warning": ("!", "!"), "failure": ("✗", "x"), "unknown": ("?", "?")}
-"""A sign for each outcome, and the one for a terminal that can't show it."""
+"""A sign for each outcome, and its ASCII replacement."""
 STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red", "unknown": "cyan"}
 NARROW = 60
-"""Columns of a terminal below which what was found stands under its check, not beside it."""
+"""Width of a terminal below which a result is printed below its check."""
 WORDS = {"ok": "ok", "warning": "warning", "failure": "failure", "unknown": "can't tell"}
 ALL = "all"
 AreaArgument = Annotated[
@@ -66,7 +66,7 @@ def doctor(context: typer.Context, area: AreaArgument = ALL, output: OutputOptio
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    """One row a check; a fix stands below what was found. Long text goes on in the next line, nothing is cut."""
+    """Print a row for each check, its fix below its result. Long text is wrapped, never cut."""
     from rich.table import Table
     from rich.text import Text
 
@@ -76,23 +76,23 @@ def print_findings(findings: Sequence[Finding]) -> None:
         table.add_column(name, no_wrap=True)
     table.add_column("CHECK" if narrow else "WHAT", overflow="fold")
     for finding in findings:
-        sign, told = _sign(finding.outcome), _told(finding)
+        sign, text = _sign(finding.outcome), _description(finding)
         if narrow:
-            table.add_row(sign, Text(f"{finding.area} {finding.check}\n").append_text(told))
+            table.add_row(sign, Text(f"{finding.area} {finding.check}\n").append_text(text))
         else:
-            table.add_row(sign, finding.area, finding.check, told)
+            table.add_row(sign, finding.area, finding.check, text)
     console().print(table)
     counted = Counter(finding.outcome.value for finding in findings)
-    say(", ".join(f"{counted[outcome]} {WORDS[outcome]}" for outcome in WORDS if counted[outcome]))
+    eprint(", ".join(f"{counted[outcome]} {WORDS[outcome]}" for outcome in WORDS if counted[outcome]))
 
 
-def _told(finding: Finding) -> Text:
+def _description(finding: Finding) -> Text:
     from rich.text import Text
 
-    told = Text(plain(finding.what, " "))
+    text = Text(plain(finding.what, " "))
     if finding.fix:
-        told.append(f"\nFix: {plain(finding.fix, ' ')}", style="bold" if finding.outcome == "failure" else "")
-    return told
+        text.append(f"\nFix: {plain(finding.fix, ' ')}", style="bold" if finding.outcome == "failure" else "")
+    return text
 
 
 def _sign(outcome: str) -> Text:

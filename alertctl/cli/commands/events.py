@@ -1,4 +1,4 @@
-"""`alertctl events`: what can be sent, from the registry."""
+"""`alertctl events`: the event types and their fields, from the registry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.options import complete_event
-from alertctl.cli.output.streams import Output, OutputOption, print_items, print_json, print_line, say
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, print_json, print_line
 from alertctl.cli.output.table import Column, print_table
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ EXAMPLES = {
     "rollout_advance": {"feature_flag": "dark-mode", "from_percentage": "25", "to_percentage": "50"},
     "generic_alert": {"title": "Disk almost full", "severity": "warning", "source": "db-7"},
 }
-"""Fields for the example of each type; a type without any shows its required fields."""
+"""Fields of each type's example; other types show their required fields."""
 
 TypeArgument = Annotated[
     str | None, typer.Argument(metavar="[TYPE]", help="Show this type's fields.", autocompletion=complete_event)
@@ -48,18 +48,18 @@ def events(context: typer.Context, kind: TypeArgument = None, output: OutputOpti
     if kind is None:
         _print_types(known, output)
         return
-    one = _named(kind, known)
+    event_type = _named(kind, known)
     if output is Output.JSON:
-        print_json(one)
+        print_json(event_type)
     else:
-        _print_type(one)
+        _print_type(event_type)
 
 
 def _named(name: str, known: list[EventTypeInfo]) -> EventTypeInfo:
-    for one in known:
-        if one.event_type == name:
-            return one
-    # The registry's own words, with its suggestion; a newer server may know types that this registry doesn't.
+    for event_type in known:
+        if event_type.event_type == name:
+            return event_type
+    # Raise the registry's error with its suggestion.
     from alertctl.events import find
 
     find(name)
@@ -79,20 +79,28 @@ def _print_types(known: list[EventTypeInfo], output: Output) -> None:
     default = {True: "wanted", False: "unwanted", None: "not asked"}
     print_table(
         columns,
-        [(one.event_type, ", ".join(one.channels), default[one.wanted_by_default], one.description) for one in known],
+        [
+            (
+                event_type.event_type,
+                ", ".join(event_type.channels),
+                default[event_type.wanted_by_default],
+                event_type.description,
+            )
+            for event_type in known
+        ],
     )
-    say("alertctl events TYPE shows a type's fields")
+    eprint("alertctl events TYPE shows a type's fields")
 
 
-def _print_type(one: EventTypeInfo) -> None:
-    print_line(f"{one.event_type}: {one.description}\n")
-    required = one.json_schema.get("required", [])
+def _print_type(event_type: EventTypeInfo) -> None:
+    print_line(f"{event_type.event_type}: {event_type.description}\n")
+    required = event_type.json_schema.get("required", [])
     rows = [
         (name, type_of(schema), _meaning(schema, "required: " if name in required else ""))
-        for name, schema in one.json_schema["properties"].items()
+        for name, schema in event_type.json_schema["properties"].items()
     ]
     print_table((Column("FIELD", needed=True), Column("TYPE"), Column("WHAT", least=16, wraps=True)), rows)
-    print_line(f"\nExample:\n  {example(one)}")
+    print_line(f"\nExample:\n  {example(event_type)}")
 
 
 def _meaning(schema: dict[str, Any], before: str) -> str:
@@ -101,18 +109,18 @@ def _meaning(schema: dict[str, Any], before: str) -> str:
 
 
 def type_of(schema: dict[str, Any]) -> str:
-    """A field's JSON Schema in a word or two."""
+    """Return the type of a field from its JSON Schema."""
     if "enum" in schema or "$ref" in schema:
         return "word"
     if "anyOf" in schema:
-        return " or ".join(type_of(each) for each in schema["anyOf"] if each.get("type") != "null")
+        return " or ".join(type_of(option) for option in schema["anyOf"] if option.get("type") != "null")
     if schema.get("format") == "date-time":
         return "time"
     return {"string": "text", "object": "names and values", "integer": "number"}.get(schema.get("type", ""), "number")
 
 
-def example(one: EventTypeInfo) -> str:
-    """A command that sends one."""
-    fields = EXAMPLES.get(one.event_type) or dict.fromkeys(one.json_schema.get("required", []), "…")
+def example(event_type: EventTypeInfo) -> str:
+    """Return a command that sends an example event."""
+    fields = EXAMPLES.get(event_type.event_type) or dict.fromkeys(event_type.json_schema.get("required", []), "…")
     settings = " ".join(f"--set {shlex.quote(f'{name}={value}')}" for name, value in fields.items())
-    return f"alertctl send --event {one.event_type} {settings}".rstrip()
+    return f"alertctl send --event {event_type.event_type} {settings}".rstrip()

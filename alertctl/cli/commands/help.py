@@ -1,4 +1,4 @@
-"""`alertctl help`: a command's help, and what is true of all of them."""
+"""`alertctl help`: help on a command or a topic."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CODES = (
     (10, "doctor found a failure; log --fail-if-any found a delivery"),
     (130, "Ctrl-C"),
 )
-"""Every exit code of every command."""
+"""The exit codes of all commands."""
 EXIT_CODES = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in CODES)}."
 
 STATUSES = """\
@@ -45,7 +45,7 @@ TOPICS = {
     "statuses": STATUSES,
     "times": TIMES,
 }
-"""What concerns more than one command."""
+"""Help that concerns more than one command."""
 
 
 def _complete(context: typer.Context, incomplete: str) -> list[str]:
@@ -73,16 +73,16 @@ def show_help(context: typer.Context, words: WordsArgument = None) -> None:
     if words and len(words) == 1 and words[0] in TOPICS:
         print_line(TOPICS[words[0]])
     else:
-        print_line(_asked_for(context.find_root(), words or []).get_help())
+        print_line(_help_context(context.find_root(), words or []).get_help())
 
 
-def _asked_for(root: Any, words: list[str]) -> Any:
-    """The context of the command that these words name. Raises BadParameter."""
+def _help_context(root: Any, words: list[str]) -> Any:
+    """Return the context of the command that the words name. Raises BadParameter."""
     context = root
     for word in words:
-        below = getattr(context.command, "commands", {})
-        if word not in below:
-            known = [*below, *(TOPICS if context is root else ())]
+        commands = getattr(context.command, "commands", {})
+        if word not in commands:
+            known = [*commands, *(TOPICS if context is root else ())]
             raise typer.BadParameter(f"there is no help on {' '.join(words)[:60]!r}{did_you_mean(word, known)}")
-        context = type(root)(below[word], info_name=word, parent=context)
+        context = type(root)(commands[word], info_name=word, parent=context)
     return context

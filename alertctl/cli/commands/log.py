@@ -12,10 +12,9 @@ from alertctl.cli.commands import log_prune, log_stats
 from alertctl.cli.commands.log_export import print_csv
 from alertctl.cli.commands.log_follow import follow
 from alertctl.cli.commands.log_retry import retry
-from alertctl.cli.completion import complete_delivery
 from alertctl.cli.context import client_of
 from alertctl.cli.filters import Pages, Where, filtered
-from alertctl.cli.options import UtcOption
+from alertctl.cli.options import UtcOption, complete_delivery
 from alertctl.cli.output.deliveries import print_deliveries
 from alertctl.cli.output.streams import (
     LogOutput,
@@ -23,11 +22,11 @@ from alertctl.cli.output.streams import (
     Output,
     OutputOption,
     compact,
+    eprint,
     plain,
     print_items,
     print_json,
     print_line,
-    say,
 )
 from alertctl.cli.output.times import now, show_utc
 
@@ -40,8 +39,8 @@ app.command(short_help="Write any number of deliveries as JSON lines or CSV.")(e
 app.command(short_help="The log in numbers.")(log_stats.stats)
 app.command(short_help="Take old deliveries out of the log.")(log_prune.prune)
 
-FOUND = 10
-"""The exit code of `--fail-if-any` when there are some."""
+HAS_MATCHES = 10
+"""Exit code of `--fail-if-any` when a delivery matches."""
 RENDERINGS = tuple(dict.fromkeys(how for kind in CHANNEL_TYPES for how in kind.renderings))
 
 LimitOption = Annotated[int, typer.Option(metavar="N", min=1, help="How many at most.", show_default=True)]
@@ -89,10 +88,10 @@ def log(
         if following:
             follow(client, where, limit, output)
         pages = Pages(client, where, limit)
-        found = _print(pages, output)
-        if fail_if_any and found:
-            say(f"found {found if pages.total is None else pages.total}, and there should be none")
-            raise typer.Exit(FOUND)
+        count = _print(pages, output)
+        if fail_if_any and count:
+            eprint(f"found {count if pages.total is None else pages.total}, and there should be none")
+            raise typer.Exit(HAS_MATCHES)
 
 
 @app.command(short_help="One delivery's whole story.")
@@ -118,35 +117,35 @@ def show(
         if rendered is not None:
             _print_message(client.rendered(id_part), rendered, output)
             return
-        found = client.show(id_part)
+        detail = client.show(id_part)
     if output is Output.JSON:
-        print_json(found)
+        print_json(detail)
     else:
-        from alertctl.cli.output.delivery_detail import tell
+        from alertctl.cli.output.delivery_detail import print_detail
 
-        tell(found, now())
+        print_detail(detail, now())
 
 
-def _print_message(message: Rendered, how: str, output: Output) -> None:
+def _print_message(message: Rendered, rendering: str, output: Output) -> None:
     if output is Output.JSON:
         print_json(message)
-    elif how not in (renderings := channel_type(message.channel).renderings):
+    elif rendering not in (renderings := channel_type(message.channel).renderings):
         choices = " or ".join(renderings)
         raise typer.BadParameter(f"this is a message for {message.channel}: choose {choices}", param_hint="--rendered")
-    elif how == "text":
+    elif rendering == "text":
         print_line(plain(channel_type(message.channel).message_text(message.message)))
-    elif how == "html":
+    elif rendering == "html":
         print_line(str(message.message["html"]))
     else:
         print_json(message.message)
 
 
 def _print(pages: Pages, output: LogOutput) -> int:
-    """Print them; returns how many there were."""
+    """Print the deliveries and return their number."""
     count = 0
     if output in (LogOutput.JSONL, LogOutput.ID):
-        for one in pages:
-            print_line(compact(one) if output is LogOutput.JSONL else one.id)
+        for delivery in pages:
+            print_line(compact(delivery) if output is LogOutput.JSONL else delivery.id)
             count += 1
         return count
     if output is LogOutput.CSV:
@@ -161,7 +160,7 @@ def _print_all(pages: Pages, output: LogOutput) -> int:
         return len(items)
     print_deliveries(items, wide=output is LogOutput.WIDE)
     if not items:
-        say("no delivery matches")
+        eprint("no delivery matches")
     elif pages.more:
-        say(f"{len(items)} of {pages.total or 'more'}; --limit shows more")
+        eprint(f"{len(items)} of {pages.total or 'more'}; --limit shows more")
     return len(items)

@@ -1,4 +1,4 @@
-"""`alertctl log export`: any number of deliveries, as JSON lines or CSV."""
+"""`alertctl log export`: write any number of deliveries as JSON lines or CSV."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.filters import Pages, Where, filtered
-from alertctl.cli.output.atomic_file import writing
+from alertctl.cli.output.atomic_file import atomic_write
 from alertctl.cli.output.progress import bar
-from alertctl.cli.output.streams import compact, say
+from alertctl.cli.output.streams import compact, eprint
 from alertctl.errors import InvalidEvent
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ FIELDS = (
     "updated_at",
     "latency_ms",
 )
-"""The columns of CSV: the API's names, in its order."""
+"""The columns of CSV: the API's fields in its order."""
 ALL = 10**12
 STEP = 1000
-"""Deliveries between two moves of the progress bar."""
+"""Deliveries between two updates of the progress bar."""
 
 
 class Format(StrEnum):
@@ -70,8 +70,8 @@ def export(
 
         def counted() -> Iterator[DeliveryItem]:
             nonlocal written
-            for one in pages:
-                yield one
+            for delivery in pages:
+                yield delivery
                 written += 1
                 if written % STEP == 0:
                     advance("deliveries", written, pages.total)
@@ -79,10 +79,10 @@ def export(
         if output is Format.CSV:
             print_csv(counted(), out)
         else:
-            for one in counted():
-                out.write(f"{compact(one)}\n")
+            for delivery in counted():
+                out.write(f"{compact(delivery)}\n")
     if file is not None:
-        say(f"{written} deliveries in {file}")
+        eprint(f"{written} deliveries in {file}")
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def _opened(file: str | None) -> Iterator[IO[str]]:
         yield sys.stdout
         return
     try:
-        with writing(file) as out:
+        with atomic_write(file) as out:
             yield out
     except BrokenPipeError:
         raise
@@ -100,16 +100,16 @@ def _opened(file: str | None) -> Iterator[IO[str]]:
 
 
 def print_csv(items: Iterable[DeliveryItem], out: IO[str] | None = None) -> int:
-    """Print deliveries as CSV with a line of names; returns how many."""
+    """Print deliveries as CSV with a header and return their number."""
     count, show = 0, csv_printer(out or sys.stdout)
-    for one in items:
-        show(one)
+    for delivery in items:
+        show(delivery)
         count += 1
     return count
 
 
 def csv_printer(out: IO[str]) -> Callable[[DeliveryItem], None]:
-    """Writes the line of names; what it gives back writes a delivery's line."""
+    """Write the header and return a function that writes a delivery's line."""
     import csv
 
     from alertctl.schemas import as_json
@@ -117,8 +117,8 @@ def csv_printer(out: IO[str]) -> Callable[[DeliveryItem], None]:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(FIELDS)
 
-    def show(one: DeliveryItem) -> None:
-        row = as_json(one)
+    def show(delivery: DeliveryItem) -> None:
+        row = as_json(delivery)
         writer.writerow([row[field] for field in FIELDS])
 
     return show

@@ -1,4 +1,4 @@
-"""`alertctl log -f`: what comes and what changes, line by line, each state once."""
+"""`alertctl log -f`: print new and changed deliveries, each state once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from alertctl.schemas import DeliveryItem, LogFilter
 
 REMEMBERED = 20_000
-"""Deliveries whose last state is remembered, so that none is shown twice where what was there meets what comes."""
+"""Deliveries whose last state is remembered, so that none is shown twice where history and changes overlap."""
 INTERRUPTED = 130
 SAMPLE = (
     "0" * ID_SHOWN,
@@ -35,7 +35,7 @@ SAMPLE = (
     "12",
     max(CHANNEL_NAMES, key=len),
 )
-"""A row as wide as most are, in `rows.COLUMNS`: the table's widths are set before anybody knows what comes."""
+"""A typical row of `deliveries.COLUMNS`: it sets the widths before the rows are known."""
 WIDE_SAMPLE = (
     "0" * 36,
     "2026-11-02 14:32:05 CEST",
@@ -52,18 +52,18 @@ WIDE_SAMPLE = (
     "1700000000.000001",
     "0" * 36,
 )
-"""The same in `rows.WIDE`."""
+"""A typical row of `deliveries.WIDE`."""
 
 
 def follow(client: Client, where: LogFilter, last: int, output: LogOutput) -> NoReturn:
-    """Print the last ones (all since `where.since`, if that is given), then go on until Ctrl-C. Never returns."""
+    """Print the last deliveries (all since `where.since`, if set), then changes until Ctrl-C. Never returns."""
     show = _printer(output)
     try:
-        for one in _once(_stream(client, where, last)):
-            if one is not None:
-                show(one)
+        for delivery in _changed_states(_stream(client, where, last)):
+            if delivery is not None:
+                show(delivery)
                 sys.stdout.flush()
-            elif _unread():
+            elif _is_stdout_closed():
                 raise BrokenPipeError
     except KeyboardInterrupt:
         pass
@@ -72,7 +72,7 @@ def follow(client: Client, where: LogFilter, last: int, output: LogOutput) -> No
 
 def _stream(client: Client, where: LogFilter, last: int) -> Iterator[DeliveryItem | None]:
     changes = client.follow(where)
-    # Its first word, which may be nothing, says that it has begun: from here on nothing is missed.
+    # Once its first item arrives, which may be None, the stream misses nothing.
     first = next(changes)
     if where.since is None:
         yield from reversed(list(Pages(client, where, last)))
@@ -80,49 +80,49 @@ def _stream(client: Client, where: LogFilter, last: int) -> Iterator[DeliveryIte
     yield from changes
 
 
-def _once(stream: Iterator[DeliveryItem | None]) -> Iterator[DeliveryItem | None]:
-    """Each state of a delivery once, and none of an attempt before the one that was shown last.
+def _changed_states(stream: Iterator[DeliveryItem | None]) -> Iterator[DeliveryItem | None]:
+    """Yield each state of a delivery once, and none of an attempt before the last one shown.
 
-    Being sent is no state to be told: its verdict is. One that a delivery comes back to is told again: it is resent,
-    and fails once more without an attempt, as its provider is left alone.
+    `sending` is not shown. A state that a delivery returns to is shown again: a resent delivery fails without a new
+    attempt while its provider's circuit breaker is open.
     """
     shown: OrderedDict[str, tuple[int, str, str | None]] = OrderedDict()
-    for one in stream:
-        if one is None:
+    for delivery in stream:
+        if delivery is None:
             yield None
             continue
-        last, state = shown.get(one.id), (one.attempts, one.status, one.error)
-        if one.status == "sending" or state == last or (last is not None and one.attempts < last[0]):
+        last, state = shown.get(delivery.id), (delivery.attempts, delivery.status, delivery.error)
+        if delivery.status == "sending" or state == last or (last is not None and delivery.attempts < last[0]):
             continue
-        shown[one.id] = state
-        shown.move_to_end(one.id)
+        shown[delivery.id] = state
+        shown.move_to_end(delivery.id)
         if len(shown) > REMEMBERED:
             shown.popitem(last=False)
-        yield one
+        yield delivery
 
 
-def _unread() -> bool:
-    """Whether whoever read our output has gone (`| head`): a quiet log would never find out by writing."""
+def _is_stdout_closed() -> bool:
+    """Return whether the reader of our output has closed it (`| head`): a quiet log would never notice by writing."""
     try:
-        asked = select.poll()
-        asked.register(sys.stdout.fileno(), 0)
-        return any(told & (select.POLLERR | select.POLLHUP) for _, told in asked.poll(0))
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(flags & (select.POLLERR | select.POLLHUP) for _, flags in poll.poll(0))
     except (OSError, ValueError, AttributeError):
-        # No file behind it, or a system that can't be asked.
+        # stdout is no file, or a system without poll().
         return False
 
 
 def _printer(output: LogOutput) -> Callable[[DeliveryItem], Any]:
     if output in (LogOutput.JSON, LogOutput.JSONL):
-        return lambda one: print_line(compact(one))
+        return lambda delivery: print_line(compact(delivery))
     if output is LogOutput.ID:
-        return lambda one: print_line(one.id)
+        return lambda delivery: print_line(delivery.id)
     if output is LogOutput.CSV:
         return csv_printer(sys.stdout)
     from alertctl.cli.output.table import Lines
 
     if output is LogOutput.WIDE:
-        wide = Lines(WIDE, WIDE_SAMPLE, whole=True)
-        return lambda one: wide.print(wide_cells(one))
+        wide = Lines(WIDE, WIDE_SAMPLE, uncut=True)
+        return lambda delivery: wide.print(wide_cells(delivery))
     lines = Lines(COLUMNS, SAMPLE)
-    return lambda one: lines.print(cells(one, now()))
+    return lambda delivery: lines.print(cells(delivery, now()))

@@ -1,4 +1,4 @@
-"""`alertctl log prune`: take old deliveries out of the log."""
+"""`alertctl log prune`: remove old deliveries from the log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from alertctl.cli.context import client_of
-from alertctl.cli.output.streams import Output, OutputOption, print_json, say
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json
 from alertctl.cli.output.times import duration_option
 
 
@@ -39,7 +39,7 @@ def prune(
     if output is Output.JSON:
         print_json(done)
     else:
-        say(f"{done.deliveries} deliveries {'would be' if done.dry_run else 'were'} taken out of the log")
+        eprint(f"{done.deliveries} deliveries {'would be' if done.dry_run else 'were'} taken out of the log")
 
 
 def _ask(count: int) -> None:

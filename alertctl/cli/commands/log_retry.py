@@ -1,4 +1,4 @@
-"""`alertctl log retry`: send again what was named, or what the log's own filters find."""
+"""`alertctl log retry`: resend deliveries by id or by the log's filters."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alertctl.cli.completion import complete_delivery
 from alertctl.cli.context import client_of
 from alertctl.cli.filters import Pages, Where, filtered
-from alertctl.cli.options import UtcOption
+from alertctl.cli.options import UtcOption, complete_delivery
 from alertctl.cli.output.deliveries import print_deliveries, short
-from alertctl.cli.output.streams import Output, OutputOption, print_items, say, warn
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, warn
 from alertctl.cli.output.times import show_utc
 
 if TYPE_CHECKING:
@@ -21,12 +20,12 @@ if TYPE_CHECKING:
     from alertctl.client import Client
     from alertctl.schemas import DeliveryItem
 
-MOST = 100
-"""Deliveries that filters send again unless --max says more: a filter too wide is a storm of messages."""
-ALL = 1_000_000
-"""The same with --error: whoever names what was repaired means all that failed of it."""
-AT_ONCE = 20
-"""Deliveries that are sent one event after the other; more are dispatched together with whatever else is due."""
+DEFAULT_MAX = 100
+"""Deliveries that filters resend without --max: too wide a filter must not send a flood of messages."""
+UNLIMITED = 1_000_000
+"""The same with --error, which names a repaired cause: all its deliveries are resent."""
+SENT_BY_EVENT = 20
+"""Maximum of deliveries that are sent event by event; more are dispatched with everything else that is due."""
 
 IdsArgument = Annotated[
     list[str] | None,
@@ -67,53 +66,53 @@ def retry(
     if bool(ids) == bool(where.conditions()):
         raise typer.BadParameter("name deliveries by their ids, or use filters (--status failed …): one of the two")
     show_utc(utc)
-    limit = limit or (ALL if where.error else MOST)
+    limit = limit or (UNLIMITED if where.error else DEFAULT_MAX)
     with client_of(context) as client:
-        found = Pages(client, where, limit)
-        chosen = _named(client, ids) if ids else list(found)
-        left_alone: list[dict[str, str]] = []
+        pages = Pages(client, where, limit)
+        chosen = _named(client, ids) if ids else list(pages)
+        not_sent: list[dict[str, str]] = []
         if not dry_run:
-            chosen, left_alone = _again(client, chosen, again=again, queue=queue)
+            chosen, not_sent = _resend(client, chosen, again=again, queue=queue)
     if output is Output.JSON:
-        print_items(chosen, not_sent=left_alone)
+        print_items(chosen, not_sent=not_sent)
     else:
         print_deliveries(chosen)
-    if found.more:
-        say(f"these are the newest {limit} of {found.total or 'more'}: --max takes more")
+    if pages.more:
+        eprint(f"these are the newest {limit} of {pages.total or 'more'}: --max takes more")
     elif not chosen:
-        say("no delivery matches" if not left_alone else "nothing was sent again")
+        eprint("no delivery matches" if not not_sent else "nothing was sent again")
 
 
 def _named(client: Client, ids: Sequence[str]) -> list[DeliveryItem]:
-    """The deliveries with these ids, each once, however often it is named."""
-    found = [_as_item(client.show(part)) for part in ids]
-    return list({one.id: one for one in found}.values())
+    """Return the deliveries with these ids, without duplicates."""
+    deliveries = [_as_item(client.show(part)) for part in ids]
+    return list({delivery.id: delivery for delivery in deliveries}.values())
 
 
-def _again(
+def _resend(
     client: Client, chosen: Sequence[DeliveryItem], *, again: bool, queue: bool
 ) -> tuple[list[DeliveryItem], list[dict[str, str]]]:
-    """What is sent again, as it stands then; and what is not, with the reason."""
-    results = client.resend([one.id for one in chosen], again=again)
-    left_alone = [{"id": one.id, "why_not": one.why_not} for one in results if one.why_not is not None]
-    for one in left_alone:
-        warn(f"{short(one['id'])} is not sent again: {one['why_not']}")
-    ids = {one.id for one in results if one.why_not is None}
-    due = [one for one in chosen if one.id in ids]
+    """Resend deliveries. Returns them in their new state, and those that were not resent with the reason."""
+    results = client.resend([delivery.id for delivery in chosen], again=again)
+    not_sent = [{"id": result.id, "why_not": result.why_not} for result in results if result.why_not is not None]
+    for refusal in not_sent:
+        warn(f"{short(refusal['id'])} is not sent again: {refusal['why_not']}")
+    ids = {result.id for result in results if result.why_not is None}
+    due = [delivery for delivery in chosen if delivery.id in ids]
     if not queue:
         _send(client, due)
-    return [_as_item(client.show(one.id)) for one in due], left_alone
+    return [_as_item(client.show(delivery.id)) for delivery in due], not_sent
 
 
 def _send(client: Client, due: Sequence[DeliveryItem]) -> None:
-    if len(due) > AT_ONCE:
+    if len(due) > SENT_BY_EVENT:
         client.dispatch()
         return
-    for event_id in dict.fromkeys(one.event_id for one in due):
+    for event_id in dict.fromkeys(delivery.event_id for delivery in due):
         client.deliver(event_id)
 
 
-def _as_item(one: DeliveryItem) -> DeliveryItem:
+def _as_item(delivery: DeliveryItem) -> DeliveryItem:
     from alertctl.schemas import DeliveryItem
 
-    return DeliveryItem(**{field.name: getattr(one, field.name) for field in fields(DeliveryItem)})
+    return DeliveryItem(**{field.name: getattr(delivery, field.name) for field in fields(DeliveryItem)})

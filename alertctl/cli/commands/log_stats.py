@@ -1,4 +1,4 @@
-"""`alertctl log stats`: the log in numbers, with small bars."""
+"""`alertctl log stats`: count the log's deliveries, with small bars."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.filters import Where, filtered
-from alertctl.cli.output.streams import Output, OutputOption, plain, print_json, say
+from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_json
 
 if TYPE_CHECKING:
     from alertctl.schemas import Count, Stats
 
 WEEK = 7
-"""Days that are counted unless --since says otherwise."""
+"""Days that are counted without --since."""
 BAR = 10
-"""Cells of a bar at most."""
+"""Maximum length of a bar."""
 
 
 class By(StrEnum):
@@ -50,21 +50,21 @@ def stats(
     if where.since is None:
         where = replace(where, since=now() - timedelta(days=WEEK))
     with client_of(context) as client:
-        found = client.stats(where, by.value)
+        result = client.stats(where, by.value)
     if output is Output.JSON:
-        print_json(found)
-    elif found.total.total == 0:
-        say("no delivery matches")
+        print_json(result)
+    elif result.total.total == 0:
+        eprint("no delivery matches")
     else:
-        _print(found)
+        _print(result)
 
 
-def _print(found: Stats) -> None:
+def _print(stats: Stats) -> None:
     from alertctl.cli.output.table import Column, print_table
 
-    most = max(one.total for one in found.items) if found.items else 1
+    largest = max(count.total for count in stats.items) if stats.items else 1
     columns = (
-        Column(found.by.upper(), least=16, needed=True),
+        Column(stats.by.upper(), least=16, needed=True),
         Column("ALL", needed=True),
         Column("ARRIVED", needed=True),
         Column("FAILED", needed=True),
@@ -73,19 +73,19 @@ def _print(found: Stats) -> None:
         Column("HELD BACK"),
         Column(""),
     )
-    rows = [(plain(one.key, " ") or "(none)", *_numbers(one), _bar(one, most)) for one in found.items]
-    print_table(columns, [*rows, ("all", *_numbers(found.total), "")])
+    rows = [(plain(count.key, " ") or "(none)", *_numbers(count), _bar(count, largest)) for count in stats.items]
+    print_table(columns, [*rows, ("all", *_numbers(stats.total), "")])
 
 
-def _numbers(one: Count) -> tuple[str, ...]:
-    found = (one.total, one.success, one.failed, one.retrying, one.waiting, one.suppressed)
-    return tuple(str(number) if number else "" for number in found)
+def _numbers(count: Count) -> tuple[str, ...]:
+    numbers = (count.total, count.success, count.failed, count.retrying, count.waiting, count.suppressed)
+    return tuple(str(number) if number else "" for number in numbers)
 
 
-def _bar(one: Count, most: int) -> str:
-    """As long as its share of the largest; what did not arrive is a different sign, not only a different colour."""
-    length = max(1, round(BAR * one.total / most))
-    missed = round(length * (one.total - one.success) / one.total)
-    if one.success < one.total:
+def _bar(count: Count, largest: int) -> str:
+    """Return a bar for a count's share of the largest. What did not arrive is a different sign, not only a colour."""
+    length = max(1, round(BAR * count.total / largest))
+    missed = round(length * (count.total - count.success) / count.total)
+    if count.success < count.total:
         missed = max(1, missed)
     return "█" * (length - missed) + "░" * missed

@@ -1,4 +1,4 @@
-"""`alertctl prefs`: what a user wants to be told, and where."""
+"""`alertctl prefs`: a user's notification preferences."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ Show and change what a user is told, and where.
 app = typer.Typer(name="prefs", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 
-_ADDRESSES = {kind.name: kind.address_preference for kind in CHANNEL_TYPES if kind.address_preference}
-PLACES = tuple(_ADDRESSES.values())
-SWITCHES = tuple(f"{channel}_enabled" for channel in _ADDRESSES)
+ADDRESS_BY_CHANNEL = {kind.name: kind.address_preference for kind in CHANNEL_TYPES if kind.address_preference}
+ADDRESS_PREFERENCES = tuple(ADDRESS_BY_CHANNEL.values())
+SWITCHES = tuple(f"{channel}_enabled" for channel in ADDRESS_BY_CHANNEL)
 ON_OFF = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
 DEFAULTS = ("", "default", "none", "null")
-"""Words that take a place back to its default."""
+"""Values that reset an address to its default."""
 
 
 def complete_change(incomplete: str) -> list[str]:
     words = [f"{name}={word}" for name in _switches() for word in ("on", "off")]
-    return [word for word in [*words, *(f"{name}=" for name in PLACES)] if word.startswith(incomplete)]
+    return [word for word in [*words, *(f"{name}=" for name in ADDRESS_PREFERENCES)] if word.startswith(incomplete)]
 
 
 UserOption = Annotated[str, typer.Option("--user", "-u", metavar="USER", help="Whose: an email address or an id.")]
@@ -70,9 +70,9 @@ def change(
 
     Change some of a user's preferences; what isn't named stays as it is.
     """
-    wanted = dict(_change(text) for text in changes)
+    values = dict(_change(text) for text in changes)
     with client_of(context) as client:
-        _print(client.set_preferences(user, wanted), output)
+        _print(client.set_preferences(user, values), output)
 
 
 @app.command(short_help="Take a user's preferences back to the defaults.")
@@ -103,27 +103,27 @@ def everybody(
     Show all users' preferences.
     """
     with client_of(context) as client:
-        found = client.all_preferences(page, limit)
+        preferences = client.all_preferences(page, limit)
     if output is Output.JSON:
-        print_items(found)
+        print_items(preferences)
         return
     columns = (
         Column("USER", least=8, needed=True),
-        *(Column(channel.upper(), least=8) for channel in _ADDRESSES),
+        *(Column(channel.upper(), least=8) for channel in ADDRESS_BY_CHANNEL),
         Column("EVENTS", least=20, wraps=True),
     )
-    print_table(columns, [_row(prefs) for prefs in found])
+    print_table(columns, [_row(prefs) for prefs in preferences])
 
 
 def _row(prefs: Prefs) -> tuple[str, ...]:
-    places = [
-        str(prefs[place] or "default") if prefs[switch] else "off"
-        for switch, place in zip(SWITCHES, PLACES, strict=True)
+    addresses = [
+        str(prefs[address] or "default") if prefs[switch] else "off"
+        for switch, address in zip(SWITCHES, ADDRESS_PREFERENCES, strict=True)
     ]
-    wanted = [
+    events = [
         name.removeprefix("notify_on_") for name, value in prefs.items() if name.startswith("notify_on_") and value
     ]
-    return short(str(prefs["user_id"])), *places, ", ".join(wanted) or "none"
+    return short(str(prefs["user_id"])), *addresses, ", ".join(events) or "none"
 
 
 def _print(prefs: Prefs, output: Output) -> None:
@@ -146,15 +146,15 @@ def _switches() -> list[str]:
 
 
 def _change(text: str) -> tuple[str, Any]:
-    """`name=value` -> a preference and its new value; None: back to the default."""
+    """Parse `name=value` into a preference and its new value; None resets it to the default."""
     name, equals, value = text.partition("=")
     if not equals:
         raise typer.BadParameter(f"{text[:60]!r} is not name=value", param_hint="NAME=VALUE")
     switches, word = _switches(), value.strip().lower()
-    if name in PLACES:
+    if name in ADDRESS_PREFERENCES:
         return name, None if word in DEFAULTS else value.strip()
     if name not in switches:
-        known = [*switches, *PLACES]
+        known = [*switches, *ADDRESS_PREFERENCES]
         raise typer.BadParameter(f"{name[:60]!r} is not a preference{suggest(name, known)}", param_hint="NAME=VALUE")
     if word not in ON_OFF:
         raise typer.BadParameter(f"{value[:60]!r} is neither on nor off", param_hint=name)

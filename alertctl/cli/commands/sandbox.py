@@ -1,4 +1,4 @@
-"""`alertctl sandbox`: a local Slack, SendGrid and SMTP server to try things on."""
+"""`alertctl sandbox`: run a local Slack, SendGrid and SMTP server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alertctl.cli.output.streams import Output, OutputOption, compact, print_line, say
+from alertctl.cli.output.streams import Output, OutputOption, compact, eprint, print_line
 from alertctl.errors import AlertctlError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ SmtpPortOption = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, h
 SendGridOption = Annotated[bool, typer.Option("--sendgrid", help="Print settings that mail by SendGrid, not SMTP.")]
 
 Arrived = tuple[str, Any] | None
-"""A provider's name and its message; None: it is time to end."""
+"""A provider's name and its message; None ends the command."""
 
 
 def sandbox(
@@ -64,7 +64,7 @@ def sandbox(
     arrived: SimpleQueue[Arrived] = SimpleQueue()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: arrived.put(None))
-    made = Sandbox(slack_port, sendgrid_port, smtp_port, on_message=lambda *one: arrived.put(one), chaos=faults)
+    made = Sandbox(slack_port, sendgrid_port, smtp_port, on_message=lambda *message: arrived.put(message), chaos=faults)
     with closing(_started(made)):
         _print_settings(made.settings("sendgrid" if sendgrid else "smtp"), output)
         _print_messages(arrived, output)
@@ -81,25 +81,25 @@ def _started(made: Sandbox) -> Sandbox:
 
 def _print_settings(settings: Mapping[str, str], output: Output) -> None:
     if output is Output.JSON:
-        _now(compact({"settings": settings}))
+        _print_now(compact({"settings": settings}))
         return
-    say("paste these lines into another terminal; Ctrl-C ends the sandbox")
-    _now("\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()))
+    eprint("paste these lines into another terminal; Ctrl-C ends the sandbox")
+    _print_now("\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()))
 
 
 def _print_messages(arrived: SimpleQueue[Arrived], output: Output) -> None:
-    from alertctl.cli.output.panels import panel, summary
+    from alertctl.cli.output.message import panel, summary
     from alertctl.cli.output.table import console
 
-    while (one := arrived.get()) is not None:
+    while (message := arrived.get()) is not None:
         if output is Output.JSON:
-            _now(compact(summary(*one)))
+            _print_now(compact(summary(*message)))
         else:
-            console().print(panel(*one))
+            console().print(panel(*message))
 
 
-def _now(text: str) -> None:
-    """Whoever reads along must not wait for a full buffer."""
+def _print_now(text: str) -> None:
+    """Print a line and flush it, so that a pipe gets each message at once."""
     import sys
 
     print_line(text)

@@ -5,40 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand
 
-from alertctl.channels import CHANNEL_TYPES
-from alertctl.cli.commands.send_options import (
-    WAIT,
-    DedupKeyOption,
-    DedupWindowOption,
-    DryRunOption,
-    ExpiresOption,
-    JsonOption,
-    KeyOption,
-    MessageOption,
-    QueueOption,
-    ReceiptOption,
-    SetOption,
-    SeverityOption,
-    StrictOption,
-    TitleOption,
-    ToOption,
-    UrlOption,
-    WaitOption,
-)
+from alertctl.channels import CHANNEL_NAMES, CHANNEL_TYPES
 from alertctl.cli.context import client_of, flags_of, warn_about_settings
-from alertctl.cli.options import ChannelOption, EventOption
+from alertctl.cli.options import ChannelOption, EventOption, complete_set, complete_target
 from alertctl.cli.output.deliveries import print_deliveries
 from alertctl.cli.output.receipt import Receipt, receipt_in
-from alertctl.cli.output.streams import Output, OutputOption, print_json, say, warn
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, warn
 from alertctl.cli.output.times import now
+from alertctl.cli.registry import DEFAULT_WAIT
 from alertctl.cli.send_request import PublishOptions, build_request
 from alertctl.cli.spool_flush import spool_here
 from alertctl.client.validation import check_event
@@ -59,23 +40,79 @@ NOBODY = (
 )
 
 LONGEST_WAIT = 86400.0
-"""Seconds."""
-NAMED = 10
-"""Deliveries that did not arrive and are named one by one; the log has them all."""
+"""Maximum of `--wait`, in seconds."""
+MAX_NAMED = 10
+"""Maximum of failed deliveries that are named; the log has them all."""
 
 
-class SendCommand(TyperCommand):
-    """`--wait` may stand alone: Typer knows no option whose value can be left out."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        rest = super().parse_args(ctx, [*_with_wait(args)])
-        return list(rest)
-
-
-def _with_wait(args: list[str]) -> Iterator[str]:
-    for place, each in enumerate(args):
-        after = args[place + 1] if place + 1 < len(args) else "-"
-        yield f"--wait={WAIT}" if each == "--wait" and not after[:1].isdigit() else each
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="FIELD=VALUE",
+        help="A field of the event, or details.NAME=VALUE; repeatable. An empty value leaves the field out.",
+        autocompletion=complete_set,
+    ),
+]
+TitleOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set title=TEXT.")]
+MessageOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set message=TEXT.")]
+SeverityOption = Annotated[
+    str | None, typer.Option(metavar="LEVEL", help="Short for --set severity=LEVEL (info, warning, error, critical).")
+]
+UrlOption = Annotated[str | None, typer.Option(metavar="URL", help="Short for --set url=URL.")]
+JsonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--json",
+        metavar="FILE|-",
+        help="An object of fields, from a file or stdin; may hold what POST /events takes beside them. Flags win.",
+    ),
+]
+ToOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="|".join(f"{channel}:ADDRESS" for channel in CHANNEL_NAMES),
+        help="Only these targets, instead of those who would be told; repeatable.",
+        autocompletion=complete_target,
+    ),
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="Whatever is sent again under the same key is not told again (in CI: the job's id)."
+    ),
+]
+DedupKeyOption = Annotated[str | None, typer.Option(metavar="KEY", help="Short for --set dedup_key=KEY.")]
+DedupWindowOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION", help="With --dedup-key: suppress repeats to a target for 30m (2h, 1d) after one was sent."
+    ),
+]
+ExpiresOption = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="Not sent any more after 2h (30m, 1d): too old to help.")
+]
+WaitOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[DURATION]", help=f"Wait until every delivery is final, {DEFAULT_WAIT} at most (--wait=2m: longer)."
+    ),
+]
+ReceiptOption = Annotated[
+    str | None, typer.Option("--receipt", metavar="FILE", help="Write who was told, when and how, as JSON.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would go to whom; record and send nothing.")]
+QueueOption = Annotated[bool, typer.Option("--queue", help="Record only; a daemon or `dispatch --once` sends it.")]
+StrictOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--strict/--no-strict",
+        help="End with 3 when a delivery did not succeed or nobody is to be told, with 5 when the event was spooled "
+        "or lost (4: the server refused the token). Default: ALERTCTL_STRICT.",
+        show_default=False,
+    ),
+]
 
 
 def send(
@@ -121,13 +158,13 @@ def send(
         idempotency_key=idempotency_key, dedup_window=dedup_window, expires=expires, to=to or (), channel=channel
     )
     with receipt_in(receipt_file) as receipt:
-        send_options = SendOptions(receipt, queue, _patience(wait, queue), output)
+        send_options = SendOptions(receipt, queue, _wait_seconds(wait, queue), output)
         values, _ = read_readable(flags=flags_of(context))
         where = Destination.best_known(values, os.environ)
         request = build_request(
             event, assignments or (), shortcuts, json_file, publish_options, moment, remote=where.is_server
         )
-        receipt.asked(request)
+        receipt.requested(request)
         if dry_run and receipt_file:
             warn("--receipt: nothing is sent in a dry run, so there is none")
         code = _preview(context, request, output) if dry_run else _send(context, where, request, send_options, moment)
@@ -157,8 +194,8 @@ class SendOptions:
     output: Output
 
 
-def _patience(wait: str | None, queue: bool) -> float | None:
-    """The seconds of `--wait`. Raises InvalidEvent."""
+def _wait_seconds(wait: str | None, queue: bool) -> float | None:
+    """Return the seconds of `--wait`. Raises InvalidEvent."""
     if wait is None:
         return None
     from alertctl.config import duration_of
@@ -172,9 +209,9 @@ def _preview(context: typer.Context, request: PublishRequest, output: Output) ->
     from alertctl.cli.output.message import print_previews
 
     with client_of(context) as client:
-        found = client.preview(request)
-    print_previews(found, output)
-    if all(one.suppressed_reason for one in found):
+        previews = client.preview(request)
+    print_previews(previews, output)
+    if all(preview.suppressed_reason for preview in previews):
         warn(NOBODY)
         return 3
     return 0
@@ -183,69 +220,69 @@ def _preview(context: typer.Context, request: PublishRequest, output: Output) ->
 def _send(
     context: typer.Context, where: Destination, request: PublishRequest, options: SendOptions, moment: datetime
 ) -> int:
-    """Publish and deliver; the exit code for `--strict`."""
+    """Publish and deliver. Returns the exit code for `--strict`."""
     published = False
     try:
         with client_of(context, tolerate=True) as client:
             receipt = client.publish(request)
             published = True
-            return _tell(client, receipt, options)
+            return _report_recorded(client, receipt, options)
     except (InvalidEvent, Conflict):
         raise
     except Exception as error:
-        # A mistake in the settings, or of ours, is no reason to lose the event.
+        # Keep the event, even if the settings or alertctl itself are at fault.
         if published:
             raise
         return _spool(where, request, options, error, moment)
 
 
-def _tell(client: Client, receipt: EventReceipt, options: SendOptions) -> int:
-    # Said before anything is sent: from here on the event is safe, whatever happens to this process.
+def _report_recorded(client: Client, receipt: EventReceipt, options: SendOptions) -> int:
+    # Printed before anything is sent: the event is safe even if this process is killed.
     if receipt.created:
-        say(f"recorded {receipt.event_id}")
+        eprint(f"recorded {receipt.event_id}")
     else:
-        say(f"recorded {receipt.event_id} before, under the same key: nothing is sent twice")
+        eprint(f"recorded {receipt.event_id} before, under the same key: nothing is sent twice")
     options.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
     deliveries = receipt.deliveries if options.queue else _deliver(client, receipt, options.wait)
-    warnings = [*receipt.warnings, *_troubles(deliveries, options.queue)]
-    for each in warnings:
-        warn(each)
+    warnings = [*receipt.warnings, *_warnings(deliveries, options.queue)]
+    for warning in warnings:
+        warn(warning)
     options.receipt.recorded(receipt, deliveries, warnings)
     if options.output is Output.JSON:
-        whole = {"event_id": receipt.event_id, "event_type": receipt.event_type, "created": receipt.created}
-        print_json({**whole, "deliveries": deliveries, "warnings": warnings})
+        event = {"event_id": receipt.event_id, "event_type": receipt.event_type, "created": receipt.created}
+        print_json({**event, "deliveries": deliveries, "warnings": warnings})
     else:
         print_deliveries(deliveries)
-    return 0 if _everybody_told(deliveries, options.queue) else 3
+    return 0 if _has_succeeded(deliveries, options.queue) else 3
 
 
 def _spool(
     where: Destination, request: PublishRequest, options: SendOptions, error: Exception, moment: datetime
 ) -> int:
-    """Keep for later what can't be recorded now; the exit code for `--strict`. Raises InvalidEvent."""
-    # Nobody has checked it yet, and nobody will be there to hear of it later.
+    """Spool an event that can't be recorded now. Returns the exit code for `--strict`. Raises InvalidEvent."""
+    # Check it now, while its sender can still see the message.
     check_event(request)
     try:
-        kept = spool_here().keep(request, where, describe(error), moment)
-    except Exception as full:
-        _report_loss(request, options, f"{describe(error)}; {describe(full)}")
+        spooled = spool_here().keep(request, where, describe(error), moment)
+    except Exception as spool_error:
+        _report_loss(request, options, f"{describe(error)}; {describe(spool_error)}")
         return Unreachable.exit_code
-    for each in str(error).splitlines() if isinstance(error, ConfigError) else [describe(error)]:
-        say(f"alertctl: {each}")
-    say(f"alertctl: spooled as {kept.id}; {_next_step(error, kept)}{_end_of_spool()}")
-    options.receipt.spooled(kept.id, describe(error))
+    for line in str(error).splitlines() if isinstance(error, ConfigError) else [describe(error)]:
+        eprint(f"alertctl: {line}")
+    eprint(f"alertctl: spooled as {spooled.id}; {_next_step(error, spooled)}{_end_of_spool()}")
+    options.receipt.spooled(spooled.id, describe(error))
     if options.output is Output.JSON:
-        _print_unrecorded(request, spool_id=kept.id, cause=describe(error))
+        _print_unrecorded(request, spool_id=spooled.id, cause=describe(error))
     return NotAllowed.exit_code if isinstance(error, NotAllowed) else Unreachable.exit_code
 
 
-def _next_step(error: Exception, kept: Spooled) -> str:
+def _next_step(error: Exception, spooled: Spooled) -> str:
     if isinstance(error, NotAllowed):
-        return f"the next command with a valid ALERTCTL_TOKEN for {kept.destination} publishes it"
+        return f"the next command with a valid ALERTCTL_TOKEN for {spooled.destination} publishes it"
     if isinstance(error, ConfigError):
         return (
-            f"correct the settings, and the next successful command on {kept.destination} publishes it "
-            f"(elsewhere: alertctl spool flush {kept.id})"
+            f"correct the settings, and the next successful command on {spooled.destination} publishes it "
+            f"(elsewhere: alertctl spool flush {spooled.id})"
         )
     return "the next successful command or `alertctl serve` publishes it"
 
@@ -257,7 +294,7 @@ def _end_of_spool() -> str:
 
 
 def _report_loss(request: PublishRequest, options: SendOptions, cause: str) -> None:
-    """Report an event that is neither recorded nor spooled; nothing comes after that line on stderr."""
+    """Report an event that is neither recorded nor spooled. This is the last line on stderr."""
     try:
         options.receipt.lost(cause)
         options.receipt.put()
@@ -265,7 +302,7 @@ def _report_loss(request: PublishRequest, options: SendOptions, cause: str) -> N
             _print_unrecorded(request, spool_id=None, cause=cause)
             sys.stdout.flush()
     finally:
-        say(f"LOST: neither recorded nor spooled, nobody is notified: {cause}")
+        eprint(f"LOST: neither recorded nor spooled, nobody is notified: {cause}")
 
 
 def _print_unrecorded(request: PublishRequest, spool_id: str | None, cause: str) -> None:
@@ -274,7 +311,7 @@ def _print_unrecorded(request: PublishRequest, spool_id: str | None, cause: str)
 
 
 def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[DeliveryItem]:
-    """How the deliveries stand after a first try, or a wait. Nothing that goes wrong here is the caller's trouble."""
+    """Return the deliveries after a first attempt, or after `wait`. A failure is a warning: the event is recorded."""
     try:
         return client.deliver(receipt.event_id, wait)
     except Exception as error:
@@ -283,24 +320,24 @@ def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[
         return receipt.deliveries
 
 
-def _troubles(deliveries: list[DeliveryItem], queue: bool) -> list[str]:
-    held = Counter(one.error for one in deliveries if one.status == "suppressed")
-    found = [f"{cause}: {count} held back" for cause, count in held.items()]
-    if held.total() == len(deliveries):
-        return [*found, NOBODY]
-    missed = [one for one in deliveries if not queue and one.status not in ("success", "suppressed")]
-    more = [f"and {len(missed) - NAMED} more did not arrive"] if len(missed) > NAMED else []
-    return [*found, *map(_told, missed[:NAMED]), *more]
+def _warnings(deliveries: list[DeliveryItem], queue: bool) -> list[str]:
+    suppressed = Counter(delivery.error for delivery in deliveries if delivery.status == "suppressed")
+    warnings = [f"{cause}: {count} held back" for cause, count in suppressed.items()]
+    if suppressed.total() == len(deliveries):
+        return [*warnings, NOBODY]
+    missed = [delivery for delivery in deliveries if not queue and delivery.status not in ("success", "suppressed")]
+    more = [f"and {len(missed) - MAX_NAMED} more did not arrive"] if len(missed) > MAX_NAMED else []
+    return [*warnings, *map(_undelivered, missed[:MAX_NAMED]), *more]
 
 
-def _told(one: DeliveryItem) -> str:
-    where = f"{one.channel} {one.to}"
-    if one.status != "failed":
-        return f"{where}: {one.status}, not sent yet"
-    again = "it will be tried again" if one.next_attempt_at else "it will not be tried again"
-    return f"{where}: {one.error}; {again} (alertctl log show {one.id[-8:]})"
+def _undelivered(delivery: DeliveryItem) -> str:
+    target = f"{delivery.channel} {delivery.to}"
+    if delivery.status != "failed":
+        return f"{target}: {delivery.status}, not sent yet"
+    again = "it will be tried again" if delivery.next_attempt_at else "it will not be tried again"
+    return f"{target}: {delivery.error}; {again} (alertctl log show {delivery.id[-8:]})"
 
 
-def _everybody_told(deliveries: list[DeliveryItem], queue: bool) -> bool:
-    wanted = [one.status for one in deliveries if one.status != "suppressed"]
-    return bool(wanted) and (queue or all(status == "success" for status in wanted))
+def _has_succeeded(deliveries: list[DeliveryItem], queue: bool) -> bool:
+    statuses = [delivery.status for delivery in deliveries if delivery.status != "suppressed"]
+    return bool(statuses) and (queue or all(status == "success" for status in statuses))

@@ -1,4 +1,4 @@
-"""`alertctl spool`: events that nobody could be told yet."""
+"""`alertctl spool`: list, publish and drop spooled events."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ app = typer.Typer(
 IdsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]...", help="Only these: an id or a part of it that is unique.")
 ]
-PATIENCE = 60.0
-"""Seconds that `flush` waits for another process that flushes."""
+FLUSH_TIMEOUT = 60.0
+"""Seconds that `flush` waits for a flush of another process."""
 
 
 @app.command("list", short_help="Show the events that wait, and those that were refused.")
@@ -41,13 +41,13 @@ def list_events(output: OutputOption = Output.TABLE) -> None:
 
     Show the events that wait in the spool, and those that were refused and set aside.
     """
-    found, damaged = spool_here().entries()
+    events, damaged = spool_here().entries()
     for path in damaged:
         warn(f"{path}: no event of ours, or damaged")
     if output is Output.JSON:
-        print_items([_as_json(one) for one in found])
-    elif found:
-        _print_table(found)
+        print_items([_as_json(event) for event in events])
+    elif events:
+        _print_table(events)
 
 
 @app.command(short_help="Tell the events that wait, now.")
@@ -72,18 +72,18 @@ def flush(
     where = destination_of(context)
     with connected(context) as client:
 
-        def tell(one: Spooled) -> None:
-            receipt = client.publish(one.request)
+        def publish(event: Spooled) -> None:
+            receipt = client.publish(event.request)
             if not where.is_server:
                 send_now(client, receipt.event_id)
 
-        def mine(one: Spooled) -> bool:
-            return bool(ids) or everything or one.destination == where.address
+        def belongs_here(event: Spooled) -> bool:
+            return bool(ids) or everything or event.destination == where.address
 
-        flushed = spool_here().flush(mine, tell, timeout=PATIENCE, ids=ids or None)
+        flushed = spool_here().flush(belongs_here, publish, timeout=FLUSH_TIMEOUT, ids=ids or None)
     report(flushed)
     if not ids:
-        _tell_of_others(where.address)
+        _warn_about_others(where.address)
     if output is Output.JSON:
         print_json({"told": flushed.published, "refused": len(flushed.refused), "left": flushed.remaining})
     else:
@@ -92,10 +92,12 @@ def flush(
         raise typer.Exit(getattr(flushed.error, "exit_code", 5))
 
 
-def _tell_of_others(here: str) -> None:
-    others = [one.destination for one in spool_here().entries()[0] if one.destination != here and not one.refused]
-    for place in dict.fromkeys(others):
-        warn(f"{counted(others.count(place))} in the spool meant for {place}, not for {here}: left (--all)")
+def _warn_about_others(here: str) -> None:
+    others = [
+        event.destination for event in spool_here().entries()[0] if event.destination != here and not event.refused
+    ]
+    for destination in dict.fromkeys(others):
+        warn(f"{counted(others.count(destination))} in the spool meant for {destination}, not for {here}: left (--all)")
 
 
 @app.command(short_help="Forget events that wait.")
@@ -113,8 +115,8 @@ def drop(
     """
     spool = spool_here()
     if not ids and not yes:
-        found, damaged = spool.entries()
-        number = len(found) + len(damaged)
+        events, damaged = spool.entries()
+        number = len(events) + len(damaged)
         if number and not typer.confirm(f"Forget {counted(number)} that nobody was told about?", err=True):
             raise typer.Exit(1)
     dropped = spool.drop(ids or None)
@@ -124,23 +126,23 @@ def drop(
         print_line(f"{counted(dropped)} dropped")
 
 
-def _as_json(one: Spooled) -> dict[str, object]:
-    request = one.request
+def _as_json(event: Spooled) -> dict[str, object]:
+    request = event.request
     return {
-        "id": one.id,
+        "id": event.id,
         "event_type": request.event_type,
         "fields": request.fields,
         "to": request.to,
         "channel": request.channel,
         "said_at": request.said_at,
         "expires_at": request.expires_at,
-        "destination": one.destination,
-        "cause": one.cause,
-        "refused": one.refused,
+        "destination": event.destination,
+        "cause": event.cause,
+        "refused": event.refused,
     }
 
 
-def _print_table(found: list[Spooled]) -> None:
+def _print_table(events: list[Spooled]) -> None:
     from alertctl.cli.output.table import Column, print_table
     from alertctl.cli.output.times import clock, now
 
@@ -156,12 +158,12 @@ def _print_table(found: list[Spooled]) -> None:
         columns,
         [
             (
-                one.id,
-                clock(one.request.said_at or one.kept_at, moment),
-                one.request.event_type,
-                f"refused: {one.refused}" if one.refused else one.cause,
-                one.destination,
+                event.id,
+                clock(event.request.said_at or event.kept_at, moment),
+                event.request.event_type,
+                f"refused: {event.refused}" if event.refused else event.cause,
+                event.destination,
             )
-            for one in found
+            for event in events
         ],
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from alertctl.schemas import Paused, StatusReport
 
 LATE_SECONDS = 60.0
-"""How late a due delivery may be before somebody should look: a daemon takes a due one within seconds."""
+"""Seconds after which an overdue delivery is reported: a daemon claims a due one within seconds."""
 
 
 def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
@@ -33,38 +33,38 @@ def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     Ends with 5 when the server or the database can't be reached.
     """
     with client_of(context) as client:
-        found = client.status()
+        report = client.status()
     waiting = spool_here().waiting()
     if output is Output.JSON:
         from alertctl.schemas import as_json
 
-        print_json({**as_json(found), "client_version": __version__, "spool": waiting})
+        print_json({**as_json(report), "client_version": __version__, "spool": waiting})
     else:
-        for name, words in _lines(found, waiting, now()):
+        for name, words in _lines(report, waiting, now()):
             print_line(f"{name:<13} {plain(words, ' ')}".rstrip())
-    for each in _troubles(found):
-        warn(each)
+    for warning in _warnings(report):
+        warn(warning)
 
 
-def _lines(found: StatusReport, waiting: int, moment: datetime) -> Iterator[tuple[str, str]]:
-    yield "connected to", found.where
-    yield "version", f"{found.version}, database {found.schema_version}"
-    yield "waiting", ", ".join(f"{channel} {depth}" for channel, depth in found.depth.items())
-    yield "oldest due", f"{_lapse(found.oldest_due_seconds)} late" if found.oldest_due_seconds else "nothing is due"
-    for place, (channel, when) in enumerate(found.last_success.items()):
-        yield "" if place else "last success", f"{channel} {clock(when, moment) or 'never'}"
-    for place, one in enumerate(found.paused):
-        yield "" if place else "paused", _pause(one, moment)
-    if not found.paused:
+def _lines(report: StatusReport, waiting: int, moment: datetime) -> Iterator[tuple[str, str]]:
+    yield "connected to", report.where
+    yield "version", f"{report.version}, database {report.schema_version}"
+    yield "waiting", ", ".join(f"{channel} {depth}" for channel, depth in report.depth.items())
+    yield "oldest due", f"{_lapse(report.oldest_due_seconds)} late" if report.oldest_due_seconds else "nothing is due"
+    for index, (channel, when) in enumerate(report.last_success.items()):
+        yield "" if index else "last success", f"{channel} {clock(when, moment) or 'never'}"
+    for index, pause in enumerate(report.paused):
+        yield "" if index else "paused", _pause(pause, moment)
+    if not report.paused:
         yield "paused", "nothing"
     yield "spool", f"{counted(waiting)} waiting" if waiting else "empty"
 
 
-def _pause(one: Paused, moment: datetime) -> str:
-    where = f"{one.provider} {one.to}" if one.to else one.provider
-    then = "next probe" if one.breaker else "goes on"
-    at = f" (host {one.host}, pid {one.pid})" if one.host else ""
-    return f"{where}: {one.code} since {clock(one.since, moment)}, {then} {clock(one.until, moment)}{at}"
+def _pause(pause: Paused, moment: datetime) -> str:
+    target = f"{pause.provider} {pause.to}" if pause.to else pause.provider
+    then = "next probe" if pause.breaker else "goes on"
+    process = f" (host {pause.host}, pid {pause.pid})" if pause.host else ""
+    return f"{target}: {pause.code} since {clock(pause.since, moment)}, {then} {clock(pause.until, moment)}{process}"
 
 
 def _lapse(seconds: float) -> str:
@@ -74,12 +74,12 @@ def _lapse(seconds: float) -> str:
     return f"{seconds:.0f}s"
 
 
-def _troubles(found: StatusReport) -> Iterator[str]:
-    if found.version != __version__:
-        yield f"the server is alertctl {found.version}, this command is {__version__}"
-    for one in found.paused:
-        if one.breaker and not one.to:
-            yield f"{one.provider} refused our credentials ({one.code}): its deliveries wait; run alertctl doctor"
-    if found.oldest_due_seconds > LATE_SECONDS and not found.paused:
-        who = "its daemon" if found.daemon else "alertctl serve"
-        yield f"the oldest due delivery is {_lapse(found.oldest_due_seconds)} late: does {who} run, and send?"
+def _warnings(report: StatusReport) -> Iterator[str]:
+    if report.version != __version__:
+        yield f"the server is alertctl {report.version}, this command is {__version__}"
+    for pause in report.paused:
+        if pause.breaker and not pause.to:
+            yield f"{pause.provider} refused our credentials ({pause.code}): its deliveries wait; run alertctl doctor"
+    if report.oldest_due_seconds > LATE_SECONDS and not report.paused:
+        daemon = "its daemon" if report.daemon else "alertctl serve"
+        yield f"the oldest due delivery is {_lapse(report.oldest_due_seconds)} late: does {daemon} run, and send?"

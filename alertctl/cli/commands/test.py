@@ -1,4 +1,4 @@
-"""`alertctl test`: one real message, and the truth about it."""
+"""`alertctl test`: send one real message and show the provider's answer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import typer
 
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import client_of, warn_about_settings
-from alertctl.cli.options import complete_channel, one_of, said
+from alertctl.cli.options import complete_channel, non_empty, one_of
 from alertctl.cli.output.deliveries import short
-from alertctl.cli.output.streams import Output, OutputOption, plain, print_json, print_line, say
+from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_json, print_line
 
 ChannelArgument = Annotated[
     str,
@@ -20,7 +20,9 @@ ChannelArgument = Annotated[
 ]
 AddressOption = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="Where to: #channel or an email address; else the usual one.", callback=said),
+    typer.Option(
+        metavar="ADDRESS", help="Where to: #channel or an email address; else the usual one.", callback=non_empty
+    ),
 ]
 
 
@@ -46,6 +48,6 @@ def send_test_message(
         print_line(plain(result.message, " "))
         if result.answer and result.answer not in result.message:
             print_line(f"The provider said: {plain(result.answer, ' ')}")
-        say(f"alertctl log show {short(result.delivery_id)} has the whole story")
+        eprint(f"alertctl log show {short(result.delivery_id)} has the whole story")
     if not result.success:
         raise typer.Exit(3)

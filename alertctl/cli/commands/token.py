@@ -11,7 +11,7 @@ import typer
 from alertctl.cli.context import client_of
 from alertctl.cli.options import RoleOption
 from alertctl.cli.output.deliveries import short
-from alertctl.cli.output.streams import Output, OutputOption, print_items, print_json, print_line, say
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, print_json, print_line
 from alertctl.cli.output.table import Column, print_table
 from alertctl.cli.output.times import clock, duration_option, moment_in_full, now
 
@@ -55,7 +55,7 @@ def create(
         return
     print_line(secret)
     ends = f"until {moment_in_full(made.expires_at)}" if made.expires_at else "until it is revoked"
-    say(f"{made.role} token {short(made.id)} of {made.user}, good {ends}; it is not shown again")
+    eprint(f"{made.role} token {short(made.id)} of {made.user}, good {ends}; it is not shown again")
 
 
 @app.command("list", short_help="Show all tokens, without their secrets.")
@@ -68,11 +68,11 @@ def everything(context: typer.Context, output: OutputOption = Output.TABLE) -> N
     Show all tokens, without their secrets.
     """
     with client_of(context) as client:
-        found = client.tokens()
+        tokens = client.tokens()
     if output is Output.JSON:
-        print_items(found)
+        print_items(tokens)
     else:
-        _table(found)
+        _table(tokens)
 
 
 @app.command(short_help="Make a token useless.")
@@ -96,7 +96,7 @@ def revoke(
         _table([revoked])
 
 
-def _table(found: Sequence[TokenItem]) -> None:
+def _table(tokens: Sequence[TokenItem]) -> None:
     moment = now()
     print_table(
         (
@@ -110,20 +110,20 @@ def _table(found: Sequence[TokenItem]) -> None:
         ),
         [
             (
-                short(one.id),
-                one.user,
-                one.role,
-                _state(one, moment),
-                one.hint,
-                clock(one.last_used_at, moment) or "never",
-                clock(one.expires_at, moment) or "never",
+                short(token.id),
+                token.user,
+                token.role,
+                _state(token, moment),
+                token.hint,
+                clock(token.last_used_at, moment) or "never",
+                clock(token.expires_at, moment) or "never",
             )
-            for one in found
+            for token in tokens
         ],
     )
 
 
-def _state(one: TokenItem, moment: datetime) -> str:
-    if one.revoked_at:
+def _state(token: TokenItem, moment: datetime) -> str:
+    if token.revoked_at:
         return "revoked"
-    return "expired" if one.expires_at and one.expires_at <= moment else "good"
+    return "expired" if token.expires_at and token.expires_at <= moment else "good"

@@ -1,4 +1,4 @@
-"""`alertctl user`: who may call the API, and who may be told."""
+"""`alertctl user`: the users who may call the API and who are notified."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def everybody(context: typer.Context, output: OutputOption = Output.TABLE) -> No
     Show all users.
     """
     with client_of(context) as client:
-        found = client.users()
+        users = client.users()
     if output is Output.JSON:
-        print_items(found)
+        print_items(users)
     else:
-        _table(found)
+        _table(users)
 
 
 @app.command("set-role", short_help="Give a user another role.")
@@ -148,14 +148,14 @@ def enable(context: typer.Context, user: UserArgument, output: OutputOption = Ou
         _print(client.enable_user(user), output)
 
 
-def _print(one: UserItem, output: Output) -> None:
+def _print(user: UserItem, output: Output) -> None:
     if output is Output.JSON:
-        print_json(one)
+        print_json(user)
     else:
-        _table([one])
+        _table([user])
 
 
-def _table(found: Sequence[UserItem]) -> None:
+def _table(users: Sequence[UserItem]) -> None:
     moment = now()
     print_table(
         (
@@ -168,18 +168,18 @@ def _table(found: Sequence[UserItem]) -> None:
         ),
         [
             (
-                one.email or "(none)",
-                one.role,
-                "disabled" if one.disabled else "",
-                clock(one.created_at, moment),
-                one.id,
-                _identity(one),
+                user.email or "(none)",
+                user.role,
+                "disabled" if user.disabled else "",
+                clock(user.created_at, moment),
+                user.id,
+                _identity(user),
             )
-            for one in found
+            for user in users
         ],
     )
 
 
-def _identity(one: UserItem) -> str:
-    """The identity of a JWT user: subject and issuer, as far as they are known."""
-    return " at ".join(filter(None, (one.subject, one.issuer)))
+def _identity(user: UserItem) -> str:
+    """Return the identity of a JWT user: subject and issuer, as far as they are known."""
+    return " at ".join(filter(None, (user.subject, user.issuer)))

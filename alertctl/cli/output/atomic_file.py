@@ -1,4 +1,4 @@
-"""Where a command writes to when somebody named a file: whole or not at all, whatever kind of file it is."""
+"""Write a file that the command line names completely or not at all; pipes and devices as they come."""
 
 from __future__ import annotations
 
@@ -11,50 +11,50 @@ from pathlib import Path
 from typing import IO
 
 
-def replaceable(file: str) -> bool:
-    """Whether another file may take its place: not of a pipe, a device, or of where our own output goes."""
+def is_replaceable(file: str) -> bool:
+    """Return whether a file can be replaced: not a pipe, a device, or the file behind our own stdout or stderr."""
     try:
-        there = os.stat(file)
+        status = os.stat(file)
     except OSError:
         return True
-    return stat.S_ISREG(there.st_mode) and _ours(there) is None
+    return stat.S_ISREG(status.st_mode) and _own_descriptor(status) is None
 
 
 @contextmanager
-def writing(file: str) -> Iterator[IO[str]]:
-    """The file, replaced once it is written whole: nobody ever reads half of it. A link stays one.
+def atomic_write(file: str) -> Iterator[IO[str]]:
+    """Open a file that is replaced once it is completely written, so that nobody reads half of it. Links stay links.
 
-    What isn't `replaceable` is written to as it goes. Raises OSError, and leaves what was there.
+    A file that is not `is_replaceable` is written directly. Raises OSError, and then leaves the old content.
     """
-    if not replaceable(file):
-        with _taking(file) as out:
+    if not is_replaceable(file):
+        with _open_directly(file) as out:
             yield out
         return
     target = Path(os.path.realpath(file))
-    half = target.with_name(f".{target.name}.{os.getpid()}")
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        with half.open("w", encoding="utf-8", newline="") as out:
+        with unfinished.open("w", encoding="utf-8", newline="") as out:
             yield out
-        os.replace(half, target)
+        os.replace(unfinished, target)
     except BaseException:
         with suppress(OSError):
-            half.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
         raise
 
 
-def _taking(file: str) -> IO[str]:
-    ours = _ours(os.stat(file))
-    if ours is None:
+def _open_directly(file: str) -> IO[str]:
+    descriptor = _own_descriptor(os.stat(file))
+    if descriptor is None:
         return open(file, "w", encoding="utf-8", newline="")
-    # Opened anew, a file behind our stdout (`/dev/stdout`) would be cut off and written to from its beginning.
+    # Opening the file behind our stdout (`/dev/stdout`) by name would truncate it.
     sys.stdout.flush()
-    return open(os.dup(ours), "w", encoding="utf-8", newline="")
+    return open(os.dup(descriptor), "w", encoding="utf-8", newline="")
 
 
-def _ours(there: os.stat_result) -> int | None:
-    """Our stdout or stderr, where that is this file."""
+def _own_descriptor(status: os.stat_result) -> int | None:
+    """Return the descriptor of our stdout or stderr, if it is this file."""
     for descriptor in (1, 2):
         with suppress(OSError):
-            if os.path.samestat(there, os.fstat(descriptor)):
+            if os.path.samestat(status, os.fstat(descriptor)):
                 return descriptor
     return None

@@ -1,4 +1,4 @@
-"""Deliveries as rows of a table."""
+"""Print deliveries as a table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from alertctl.schemas import DeliveryItem
 
 ID_SHOWN = 8
-"""An id's last characters: its first ones are the time, much alike. Any part that is unique will do."""
+"""An id's last characters: its first ones are the time and much alike."""
 
 COLUMNS = (
     Column("ID", needed=True),
@@ -26,57 +26,58 @@ COLUMNS = (
     Column("TRIES", extra=True),
     Column("CHANNEL", extra=True),
 )
-"""In the order of what somebody on call needs first; the last ones leave first."""
+"""Most important for somebody on call first; the last ones are dropped first."""
 WIDE = tuple(
     Column(name) for name in ("ID", "CREATED", "STATUS", "ERROR", "REASON", "NEXT", "CHANNEL", "TO", "EVENT", "TRIES")
 ) + tuple(Column(name) for name in ("LATENCY", "UPDATED", "PROVIDER ID", "EVENT ID"))
-"""Everything that a row holds, uncut, however wide that is."""
+"""Every value of a row, uncut."""
 
 
 def print_deliveries(items: Sequence[DeliveryItem], *, wide: bool = False) -> None:
-    """A table of deliveries; nothing at all when there are none."""
+    """Print a table of deliveries; nothing when there are none."""
     if items:
         moment = now()
         if wide:
-            print_table(WIDE, [wide_cells(one) for one in items], whole=True)
+            print_table(WIDE, [wide_cells(delivery) for delivery in items], uncut=True)
         else:
-            print_table(COLUMNS, [cells(one, moment) for one in items])
+            print_table(COLUMNS, [cells(delivery, moment) for delivery in items])
 
 
-def cells(one: DeliveryItem, moment: datetime) -> tuple[str, ...]:
-    """A delivery in COLUMNS."""
+def cells(delivery: DeliveryItem, moment: datetime) -> tuple[str, ...]:
+    """Return a delivery's cells for COLUMNS."""
     return (
-        short(one.id),
-        clock(one.created_at, moment),
-        one.status,
-        one.error or "",
-        until(one.next_attempt_at, moment) if one.status == "failed" else "",
-        one.to,
-        one.event_type,
-        str(one.attempts),
-        one.channel,
+        short(delivery.id),
+        clock(delivery.created_at, moment),
+        delivery.status,
+        delivery.error or "",
+        until(delivery.next_attempt_at, moment) if delivery.status == "failed" else "",
+        delivery.to,
+        delivery.event_type,
+        str(delivery.attempts),
+        delivery.channel,
     )
 
 
-def wide_cells(one: DeliveryItem) -> tuple[str, ...]:
-    """A delivery in WIDE."""
+def wide_cells(delivery: DeliveryItem) -> tuple[str, ...]:
+    """Return a delivery's cells for WIDE."""
     return (
-        one.id,
-        moment_in_full(one.created_at),
-        one.status,
-        one.error or "",
-        one.reason or "",
-        moment_in_full(one.next_attempt_at) if one.next_attempt_at else "",
-        one.channel,
-        one.to,
-        one.event_type,
-        str(one.attempts),
-        f"{one.latency_ms} ms" if one.latency_ms is not None else "",
-        moment_in_full(one.updated_at) if one.updated_at else "",
-        one.provider_id or "",
-        one.event_id,
+        delivery.id,
+        moment_in_full(delivery.created_at),
+        delivery.status,
+        delivery.error or "",
+        delivery.reason or "",
+        moment_in_full(delivery.next_attempt_at) if delivery.next_attempt_at else "",
+        delivery.channel,
+        delivery.to,
+        delivery.event_type,
+        str(delivery.attempts),
+        f"{delivery.latency_ms} ms" if delivery.latency_ms is not None else "",
+        moment_in_full(delivery.updated_at) if delivery.updated_at else "",
+        delivery.provider_id or "",
+        delivery.event_id,
     )
 
 
 def short(id: str) -> str:  # noqa: A002
+    """Return the part of an id that tables show."""
     return id[-ID_SHOWN:]

@@ -1,4 +1,4 @@
-"""`alertctl log show`: one delivery's story on a terminal."""
+"""`alertctl log show`: one delivery in detail."""
 
 from __future__ import annotations
 
@@ -16,66 +16,69 @@ from alertctl.error_codes import fix, meaning
 if TYPE_CHECKING:
     from alertctl.schemas import AttemptItem, DeliveryDetail
 
-WORD = 10
-"""Columns of the word that a line begins with; the line goes on below what follows it."""
+LABEL_WIDTH = 10
+"""Width of a line's label; wrapped text is indented by it."""
 
 
-def tell(one: DeliveryDetail, moment: datetime) -> None:
-    """Print the event, why this target, every attempt, and what comes next."""
+def print_detail(delivery: DeliveryDetail, moment: datetime) -> None:
+    """Print the state, the event, the reason for this target, every attempt and the next one."""
     from rich.text import Text
 
     out = console()
     out.print(
-        Text(f"{one.status}  {one.channel} {plain(one.to, ' ')}", style=f"bold {STYLES.get(one.status, '')}".strip())
+        Text(
+            f"{delivery.status}  {delivery.channel} {plain(delivery.to, ' ')}",
+            style=f"bold {STYLES.get(delivery.status, '')}".strip(),
+        )
     )
-    for line in _standing(one, moment):
-        first, *more = wrapped(line[WORD:], out.width - WORD)
-        print_line(f"{line[:WORD]}{first}")
+    for line in _summary(delivery, moment):
+        first, *more = wrapped(line[LABEL_WIDTH:], out.width - LABEL_WIDTH)
+        print_line(f"{line[:LABEL_WIDTH]}{first}")
         for part in more:
-            print_line(f"{' ' * WORD}{part}")
-    for heading, lines in (("Event", list(_event(one))), ("Attempts", list(attempt_lines(one)))):
+            print_line(f"{' ' * LABEL_WIDTH}{part}")
+    for heading, lines in (("Event", list(_event(delivery))), ("Attempts", list(attempt_lines(delivery)))):
         out.print(Text(f"\n{heading}", style="bold"))
         for line in (piece for text in lines for piece in text.splitlines()):
             indent = " " * (2 + len(line) - len(line.lstrip()))
             for part in wrapped(line.strip(), out.width - len(indent)):
                 print_line(f"{indent}{part}")
-    if one.others:
+    if delivery.others:
         out.print(Text("\nThe event's other deliveries", style="bold"))
-        print_deliveries(one.others)
+        print_deliveries(delivery.others)
 
 
-def _standing(one: DeliveryDetail, moment: datetime) -> Iterator[str]:
-    if one.error:
-        provider = one.attempt_log[-1].provider if one.attempt_log else None
-        yield f"error     {plain(one.error, ' ')}: {meaning(one.error, one.reason)}"
-        yield f"do        {fix(one.error, one.reason, provider, final=one.next_attempt_at is None)}"
-    if one.status == "failed":
-        yield f"next      {_next(one, moment)}"
-    if one.ambiguous:
+def _summary(delivery: DeliveryDetail, moment: datetime) -> Iterator[str]:
+    if delivery.error:
+        provider = delivery.attempt_log[-1].provider if delivery.attempt_log else None
+        yield f"error     {plain(delivery.error, ' ')}: {meaning(delivery.error, delivery.reason)}"
+        yield f"do        {fix(delivery.error, delivery.reason, provider, final=delivery.next_attempt_at is None)}"
+    if delivery.status == "failed":
+        yield f"next      {_next(delivery, moment)}"
+    if delivery.ambiguous:
         yield "ambiguous an answer was lost: it may arrive twice"
-    if one.provider_id:
-        yield f"provider  {plain(one.provider_id, ' ')}"
-    yield f"why       {_why(one)}"
-    yield f"delivery  {one.id}"
+    if delivery.provider_id:
+        yield f"provider  {plain(delivery.provider_id, ' ')}"
+    yield f"why       {_why(delivery)}"
+    yield f"delivery  {delivery.id}"
 
 
-def _why(one: DeliveryDetail) -> str:
-    """Which rule of routing chose this target, and whose preference that was, as a sentence."""
-    user = plain(one.user or "somebody", " ")
-    reason = ROUTING_RULES[one.rule].reason if one.rule in ROUTING_RULES else one.rule
-    return reason.format(user=user, event_type=one.event_type)
+def _why(delivery: DeliveryDetail) -> str:
+    """Return the routing rule that chose this target, with the user whose preference it was, as a sentence."""
+    user = plain(delivery.user or "somebody", " ")
+    reason = ROUTING_RULES[delivery.rule].reason if delivery.rule in ROUTING_RULES else delivery.rule
+    return reason.format(user=user, event_type=delivery.event_type)
 
 
-def _next(one: DeliveryDetail, moment: datetime) -> str:
-    if one.reason == "config" and one.next_attempt_at is not None:
+def _next(delivery: DeliveryDetail, moment: datetime) -> str:
+    if delivery.reason == "config" and delivery.next_attempt_at is not None:
         return "as soon as a process with accepted credentials runs; nothing is lost meanwhile"
-    if one.next_attempt_at is None:
-        return f"none: this is final; alertctl log retry {short(one.id)} sends it again"
-    return f"{moment_in_full(one.next_attempt_at)} ({until(one.next_attempt_at, moment)})"
+    if delivery.next_attempt_at is None:
+        return f"none: this is final; alertctl log retry {short(delivery.id)} sends it again"
+    return f"{moment_in_full(delivery.next_attempt_at)} ({until(delivery.next_attempt_at, moment)})"
 
 
-def _event(one: DeliveryDetail) -> Iterator[str]:
-    event = one.event
+def _event(delivery: DeliveryDetail) -> Iterator[str]:
+    event = delivery.event
     test = ", a test" if event.is_test else ""
     yield plain(event.title, " ")
     yield plain(event.summary)
@@ -84,24 +87,24 @@ def _event(one: DeliveryDetail) -> Iterator[str]:
     yield f"event {event.id}"
 
 
-def attempt_lines(one: DeliveryDetail) -> Iterator[str]:
-    if not one.attempt_log:
-        yield _no_attempt(one)
-    for each in one.attempt_log:
-        yield _attempt(each)
-        if each.answer and each.answer != each.code:
-            yield f"   {plain(each.answer)}"
+def attempt_lines(delivery: DeliveryDetail) -> Iterator[str]:
+    if not delivery.attempt_log:
+        yield _no_attempt(delivery)
+    for attempt in delivery.attempt_log:
+        yield _attempt(attempt)
+        if attempt.answer and attempt.answer != attempt.code:
+            yield f"   {plain(attempt.answer)}"
 
 
-def _no_attempt(one: DeliveryDetail) -> str:
-    if one.status == "suppressed":
+def _no_attempt(delivery: DeliveryDetail) -> str:
+    if delivery.status == "suppressed":
         return "none: it was held back"
-    return "none" if one.status == "failed" else "none yet"
+    return "none" if delivery.status == "failed" else "none yet"
 
 
-def _attempt(each: AttemptItem) -> str:
-    took = f" after {each.duration_ms} ms" if each.duration_ms is not None else ""
-    how = each.outcome or "no ending: under way, or its sender died"
-    code = f" {plain(each.code, ' ')}" if each.code and each.outcome != "success" else ""
-    by = f", asked for by {plain(each.requested_by, ' ')}" if each.requested_by else ""
-    return f"{each.number}. {moment_in_full(each.started_at)} {each.provider}: {how}{code}{took}{by}"
+def _attempt(attempt: AttemptItem) -> str:
+    duration = f" after {attempt.duration_ms} ms" if attempt.duration_ms is not None else ""
+    outcome = attempt.outcome or "no ending: under way, or its sender died"
+    code = f" {plain(attempt.code, ' ')}" if attempt.code and attempt.outcome != "success" else ""
+    by = f", asked for by {plain(attempt.requested_by, ' ')}" if attempt.requested_by else ""
+    return f"{attempt.number}. {moment_in_full(attempt.started_at)} {attempt.provider}: {outcome}{code}{duration}{by}"

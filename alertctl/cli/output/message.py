@@ -1,15 +1,23 @@
-"""`send --dry-run`: what would go to whom, as text."""
+"""Messages on a terminal: those of `send --dry-run`, and those that the sandbox received."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from alertctl.channels import ROUTING_RULES, channel_type
+from alertctl.channels.slack import part_text
 from alertctl.cli.output.streams import Output, plain, print_items, print_line
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.panel import Panel
+
+    from alertctl.sandbox import SendGridMessage, SlackMessage, SmtpMessage
     from alertctl.schemas import Rendered
+
+EMAIL_LINES = 16
+"""Maximum lines of an email's text that are shown."""
 
 
 def print_previews(previews: Sequence[Rendered], output: Output) -> None:
@@ -17,10 +25,106 @@ def print_previews(previews: Sequence[Rendered], output: Output) -> None:
     if output is Output.JSON:
         print_items(previews)
         return
-    for one in previews:
-        summary = ROUTING_RULES[one.rule].summary if one.rule in ROUTING_RULES else one.rule
-        held = f" - would be held back: {one.suppressed_reason}" if one.suppressed_reason else ""
-        print_line(plain(f"{one.channel} {one.to} ({summary}){held}", " "))
-        for line in plain(channel_type(one.channel).message_text(one.message)).splitlines():
+    for preview in previews:
+        summary = ROUTING_RULES[preview.rule].summary if preview.rule in ROUTING_RULES else preview.rule
+        held = f" - would be held back: {preview.suppressed_reason}" if preview.suppressed_reason else ""
+        print_line(plain(f"{preview.channel} {preview.to} ({summary}){held}", " "))
+        for line in plain(channel_type(preview.channel).message_text(preview.message)).splitlines():
             print_line(f"    {line}".rstrip())
         print_line("")
+
+
+def panel(provider: str, message: Any) -> Panel:
+    """Return a message that one of the sandbox's providers received, as a panel."""
+    if provider == "slack":
+        return slack_panel(message)
+    return smtp_panel(message) if provider == "smtp" else sendgrid_panel(message)
+
+
+def summary(provider: str, message: Any) -> dict[str, Any]:
+    """Return a received message as data."""
+    if provider == "slack":
+        return {"provider": provider, "to": message.channel, "text": message.text, "blocks": message.blocks}
+    if provider == "smtp":
+        return {"provider": provider, "to": ", ".join(message.rcpt_tos), "subject": str(message.parsed["Subject"])}
+    return {"provider": provider, "to": message.to, "subject": message.payload.get("subject")}
+
+
+def slack_panel(message: SlackMessage) -> Panel:
+    from rich.console import Group
+    from rich.text import Text
+
+    parts = [part for block in message.blocks for part in _block(block)] or [Text(plain(message.text))]
+    return _framed(Group(*parts), f"Slack  {message.channel}", "magenta")
+
+
+def smtp_panel(message: SmtpMessage) -> Panel:
+    mail = message.parsed
+    body = mail.get_body(("plain", "html"))
+    text = str(body.get_content()) if body is not None else ""
+    return _email_panel(", ".join(message.rcpt_tos), str(mail["From"]), str(mail["Subject"]), text)
+
+
+def sendgrid_panel(message: SendGridMessage) -> Panel:
+    payload = message.payload
+    sender, content = payload.get("from", {}), payload.get("content", [{}])
+    name = f"{sender.get('name', '')} <{sender.get('email', '')}>".strip()
+    return _email_panel(message.to, name, str(payload.get("subject", "")), str(content[0].get("value", "")))
+
+
+def _email_panel(to: str, sender: str, subject: str, text: str) -> Panel:
+    from rich.console import Group
+    from rich.text import Text
+
+    lines = plain(text).strip().splitlines()
+    shown = [*lines[:EMAIL_LINES], *(["…"] if len(lines) > EMAIL_LINES else [])]
+    head = Text.assemble(
+        ("From     ", "dim"), plain(sender, " "), "\n", ("Subject  ", "dim"), (plain(subject, " "), "bold")
+    )
+    return _framed(Group(head, Text(), *map(Text, shown)), f"Inbox  {to}", "cyan")
+
+
+def _framed(inside: RenderableType, title: str, style: str) -> Panel:
+    from rich import box
+    from rich.panel import Panel
+    from rich.text import Text
+
+    return Panel(
+        inside,
+        title=Text(plain(title, " "), style="bold"),
+        title_align="left",
+        border_style=style,
+        box=box.ROUNDED,
+        padding=(0, 1),
+    )
+
+
+def _block(block: Mapping[str, Any]) -> list[RenderableType]:
+    """Return the parts of a Block Kit block."""
+    from rich.text import Text
+
+    kind, text = block.get("type"), block.get("text")
+    if block.get("fields"):
+        return [_fields(block["fields"])]
+    if kind == "context":
+        return [Text(plain(" ".join(map(part_text, block["elements"]))), style="dim")]
+    if kind == "actions":
+        return [Text(plain("  ".join(map(part_text, block["elements"]))), style="blue")]
+    return [Text(plain(part_text(text)), style="bold" if kind == "header" else "")] if text else []
+
+
+def _fields(fields: list[Mapping[str, Any]]) -> RenderableType:
+    """Return the fields in two columns, as Slack shows them."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    grid.add_column(ratio=1)
+    grid.add_column(ratio=1)
+    cells = []
+    for field in fields:
+        name, _, value = plain(part_text(field)).partition(": ")
+        cells.append(Text.assemble((f"{name}  ", "dim"), value))
+    for start in range(0, len(cells), 2):
+        grid.add_row(*cells[start : start + 2])
+    return grid

@@ -10,9 +10,9 @@ from typing import Any
 
 @contextmanager
 def bar() -> Iterator[Callable[[str, int, int | None], None]]:
-    """What is yielded is told of a name, how much of that is done, and how much there is; each name has its own bar.
+    """Yield a function that shows progress: a bar's name, how much is done, and the total.
 
-    Nothing is shown of what has no known end (None).
+    A bar without a total (None) is not shown.
     """
     if not (sys.stderr and sys.stderr.isatty()):
         yield lambda _name, _done, _all: None

@@ -1,4 +1,4 @@
-"""What became of one `send`, as a file for a machine (`--receipt`)."""
+"""The result of one `send` as a JSON file (`--receipt`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from alertctl.cli.output.atomic_file import replaceable, writing
+from alertctl.cli.output.atomic_file import atomic_write, is_replaceable
 from alertctl.cli.output.streams import warn
 from alertctl.errors import AlertctlError
 
@@ -19,16 +19,16 @@ OUTCOMES = ("recorded", "repeated", "spooled", "lost", "refused")
 
 
 class Receipt:
-    """The receipt of one `send`; rewritten as more is known, so that a job that is killed leaves the latest.
+    """The receipt of one `send`; rewritten at every step, so that a killed job leaves the latest state.
 
-    What can't be rewritten (a pipe, `/dev/stdout`) gets the last one only.
+    A file that can't be replaced (a pipe, `/dev/stdout`) gets the last state only.
     """
 
     def __init__(self, file: str | None) -> None:
         self._file = file
-        self._rewritten = file is not None and replaceable(file)
+        self._rewritten = file is not None and is_replaceable(file)
         self._due = False
-        self._said: dict[str, Any] = {
+        self._content: dict[str, Any] = {
             "outcome": "refused",
             "event_id": None,
             "event_type": None,
@@ -41,17 +41,17 @@ class Receipt:
             "error": None,
         }
 
-    def asked(self, request: PublishRequest) -> None:
-        self._said.update(event_type=request.event_type, idempotency_key=request.idempotency_key)
+    def requested(self, request: PublishRequest) -> None:
+        self._content.update(event_type=request.event_type, idempotency_key=request.idempotency_key)
 
     def recorded(self, receipt: EventReceipt, deliveries: Sequence[DeliveryItem], warnings: Sequence[str]) -> None:
-        born = min((one.created_at for one in deliveries), default=None)
+        recorded_at = min((delivery.created_at for delivery in deliveries), default=None)
         self._write(
             outcome="recorded" if receipt.created else "repeated",
             event_id=receipt.event_id,
             created=receipt.created,
-            recorded_at=born,
-            deliveries=[_told(one) for one in deliveries],
+            recorded_at=recorded_at,
+            deliveries=[_delivery(delivery) for delivery in deliveries],
             warnings=list(warnings),
         )
 
@@ -65,21 +65,21 @@ class Receipt:
         self._write(outcome="refused", error=cause)
 
     def _write(self, **more: Any) -> None:
-        self._said.update(more)
+        self._content.update(more)
         self._due = True
         if self._rewritten:
             self.put()
 
     def put(self) -> None:
-        """Write what isn't written yet."""
+        """Write the receipt, if it changed since it was last written."""
         from alertctl.schemas import as_json
 
         if self._file is None or not self._due:
             return
         self._due = False
         try:
-            with writing(self._file) as out:
-                out.write(json.dumps(as_json(self._said), indent=2) + "\n")
+            with atomic_write(self._file) as out:
+                out.write(json.dumps(as_json(self._content), indent=2) + "\n")
         except (OSError, ValueError) as error:
             warn(f"--receipt {self._file}: {getattr(error, 'strerror', None) or error}")
             self._file = None
@@ -87,28 +87,28 @@ class Receipt:
 
 @contextmanager
 def receipt_in(file: str | None) -> Iterator[Receipt]:
-    """A receipt that also says so when the event is refused."""
+    """Yield a receipt; an exception is recorded in it as a refusal."""
     receipt = Receipt(file)
     try:
         yield receipt
     except Exception as error:
-        # Also for what nobody expected: an earlier run's receipt must not stand for this one.
+        # Also for unexpected errors: the receipt of an earlier run must not remain.
         receipt.refused(str(error) if isinstance(error, AlertctlError) else f"unexpected: {type(error).__name__}")
         raise
     finally:
         receipt.put()
 
 
-def _told(one: DeliveryItem) -> dict[str, Any]:
-    """Who was told, when, and the provider's own id. `latency_ms`: from the event's record to its success."""
+def _delivery(delivery: DeliveryItem) -> dict[str, Any]:
+    """Return a delivery for the receipt. `latency_ms` is the time from recording the event to success."""
     return {
-        "id": one.id,
-        "channel": one.channel,
-        "to": one.to,
-        "status": one.status,
-        "error": one.error,
-        "attempts": one.attempts,
-        "provider_id": one.provider_id,
-        "when": one.updated_at,
-        "latency_ms": one.latency_ms,
+        "id": delivery.id,
+        "channel": delivery.channel,
+        "to": delivery.to,
+        "status": delivery.status,
+        "error": delivery.error,
+        "attempts": delivery.attempts,
+        "provider_id": delivery.provider_id,
+        "when": delivery.updated_at,
+        "latency_ms": delivery.latency_ms,
     }

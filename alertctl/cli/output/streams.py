@@ -1,4 +1,4 @@
-"""stdout is data, stderr is everything else."""
+"""Print data to stdout and everything else to stderr."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ OutputOption = Annotated[Output, typer.Option("--output", "-o", help="What to pr
 LogOutputOption = Annotated[LogOutput, typer.Option("--output", "-o", help="What to print.")]
 
 
-def say(text: str) -> None:
-    """One line on stderr. A stderr that nobody reads any more must not stop the work."""
+def eprint(text: str) -> None:
+    """Print one line on stderr. A closed stderr must not stop the command."""
     with contextlib.suppress(OSError, ValueError):
         typer.echo(plain(text, " "), err=True)
 
 
 def warn(text: str) -> None:
-    say(f"alertctl: warning: {text}")
+    eprint(f"alertctl: warning: {text}")
 
 
 def print_line(text: str) -> None:
-    """One line of data on stdout."""
+    """Print one line of data on stdout."""
     typer.echo(text)
 
 
 def print_json(data: Any) -> None:
-    """ASCII: a terminal's or a pipe's encoding can't break it."""
+    """Print JSON on stdout, in ASCII, so that no encoding can break it."""
     print_line(json.dumps(data, indent=2, default=_jsonable))
 
 
 def print_items(items: Iterable[Any], **more: Any) -> None:
-    """A list as every command gives it: `{"items": […]}`."""
+    """Print a list as every command does: `{"items": […]}`."""
     print_json({"items": list(items), **more})
 
 
@@ -63,21 +63,21 @@ def compact(data: Any) -> str:
 def _jsonable(value: Any) -> Any:
     from alertctl.schemas import as_json
 
-    plainer = as_json(value)
-    return str(value) if plainer is value else plainer
+    converted = as_json(value)
+    return str(value) if converted is value else converted
 
 
 def plain(text: str, line_break: str = "\n") -> str:
-    """Text without control characters: a title from somebody else must not drive our terminal."""
-    return "".join(_harmless(character, line_break) for character in text)
+    """Return text without control characters: a title must not control the terminal."""
+    return "".join(_without_control(character, line_break) for character in text)
 
 
-def _harmless(character: str, line_break: str) -> str:
+def _without_control(character: str, line_break: str) -> str:
     if character in "\n\u2028\u2029":
         return line_break
     if character == "\t":
         return " "
-    # Cf hides the marks that turn the writing direction around.
+    # Cf contains the marks that reverse the writing direction.
     return "" if unicodedata.category(character) in ("Cc", "Cf") and character != "\u200d" else character
 
 

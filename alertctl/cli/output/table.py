@@ -1,4 +1,4 @@
-"""Tables that fit the terminal: columns shorten, or leave from the right."""
+"""Tables that fit the terminal: columns are cut, or dropped from the right."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GAP = 2
 """Blanks between two columns."""
 USUAL_WIDTH = 80
 NARROWEST = 6
-"""Cells that a column keeps which may be cut, whatever its `least`."""
+"""Width that a column with a `least` keeps on the narrowest terminals."""
 STYLES = {
     "success": "green",
     "failed": "red",
@@ -29,14 +29,14 @@ STYLES = {
     "error": "red",
     "warning": "yellow",
 }
-"""What a cell's word looks like on a terminal. The word itself is always there: colour is never the only sign."""
+"""Style of a cell with this text. Colour is never the only sign."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`least` is the width down to which it may be cut (further on a telephone's screen); None: whole or not at all.
+    """A column. `least` is the width down to which it may be cut (further on the narrowest terminals); None: never cut.
 
-    An `extra` one leaves before any is cut; a `needed` one never leaves. One that `wraps` goes on below, uncut.
+    An `extra` column is dropped before any is cut, a `needed` one never. One that `wraps` continues below, uncut.
     """
 
     name: str
@@ -47,20 +47,26 @@ class Column:
 
 
 def console() -> Console:
-    """rich on stdout: no colour unless it is a terminal, none with NO_COLOR."""
-    from alertctl.cli.output.stdout import Stdout
+    """Return rich's console on stdout: no colour unless it is a terminal, none with NO_COLOR."""
+    from rich.console import Console
 
-    return Stdout()
+    class Stdout(Console):
+        def on_broken_pipe(self) -> None:
+            # rich ends the process with 1 when stdout is closed (`| head -1`). Re-raise the BrokenPipeError that its
+            # caller is handling: the command then ends with 0.
+            raise
+
+    return Stdout(file=sys.stdout, highlight=False, markup=False, emoji=False)
 
 
-def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, whole: bool = False) -> None:
-    """Print rows of text under their columns' names. A column that has nothing to say in any row is left out.
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, uncut: bool = False) -> None:
+    """Print rows of text under their columns' names. A column that is empty in every row is left out.
 
-    `whole`: nothing is cut or left out for want of room.
+    `uncut`: nothing is cut or dropped, whatever the terminal's width.
     """
     show = _printer()
     cells = [[plain(cell, " ") for cell in row] for row in rows]
-    widths = fit(columns, cells, sys.maxsize if whole else _room())
+    widths = fit(columns, cells, sys.maxsize if uncut else _available_width())
     show(_line([column.name for column in columns], widths, "bold"))
     for row in cells:
         for line in _wrapped(columns, row, widths):
@@ -68,25 +74,25 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, who
 
 
 class Lines:
-    """Rows that are printed one by one as they come: the columns' widths are those of a `sample`, not of what comes.
+    """Print rows as they arrive, with the column widths of a `sample` row.
 
-    `whole`: nothing is cut; what is wider than the sample pushes the rest of its line to the right.
+    `uncut`: nothing is cut; a cell wider than the sample's moves the rest of its line to the right.
     """
 
-    def __init__(self, columns: Sequence[Column], sample: Sequence[str], *, whole: bool = False) -> None:
+    def __init__(self, columns: Sequence[Column], sample: Sequence[str], *, uncut: bool = False) -> None:
         self._show = _printer()
         self._names = [column.name for column in columns]
-        self._widths = fit(columns, [sample], sys.maxsize if whole else _room())
-        self._whole = whole
-        self._begun = False
+        self._widths = fit(columns, [sample], sys.maxsize if uncut else _available_width())
+        self._uncut = uncut
+        self._has_header = False
 
     def print(self, row: Sequence[str]) -> None:
-        if not self._begun:
-            self._begun = True
+        if not self._has_header:
+            self._has_header = True
             self._show(_line(self._names, self._widths, "bold"))
         cells, widths = [plain(cell, " ") for cell in row], self._widths
-        if self._whole:
-            widths = {place: max(width, _length(cells[place])) for place, width in widths.items()}
+        if self._uncut:
+            widths = {index: max(width, _length(cells[index])) for index, width in widths.items()}
         self._show(_line(cells, widths))
 
 
@@ -95,8 +101,7 @@ Piece = tuple[str, str]
 
 
 def _printer() -> Callable[[Sequence[Piece]], None]:
-    """Prints a line: with rich on a terminal. A script that reads a pipe has no use for colours, and needn't wait for
-    what makes them to be imported."""
+    """Return a function that prints a line: with rich on a terminal, else without loading rich."""
     if not on_terminal():
         return lambda line: print_line("".join(text for text, _ in line).rstrip())
     from rich.text import Text
@@ -106,19 +111,19 @@ def _printer() -> Callable[[Sequence[Piece]], None]:
     def show(line: Sequence[Piece]) -> None:
         text = Text.assemble(*line)
         text.rstrip()
-        # soft_wrap: a line that can't be made to fit is left to the terminal, whole.
+        # soft_wrap: the terminal wraps a line that doesn't fit.
         out.print(text, soft_wrap=True)
 
     return show
 
 
-def _room() -> int:
-    """The width of the terminal; without one as COLUMNS says, else as the terminal is from which the command came."""
+def _available_width() -> int:
+    """Return the width of stdout's terminal, else of COLUMNS, else of stdin's or stderr's terminal."""
     if on_terminal():
         return console().width
-    asked = os.environ.get("COLUMNS", "")
-    if asked.isdigit() and int(asked):
-        return int(asked)
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and int(columns):
+        return int(columns)
     for stream in (0, 1, 2):
         try:
             return os.get_terminal_size(stream).columns or USUAL_WIDTH
@@ -128,41 +133,41 @@ def _room() -> int:
 
 
 def _wrapped(columns: Sequence[Column], row: Sequence[str], widths: Mapping[int, int]) -> Iterator[list[str]]:
-    """The lines that a row takes: one, or as many as its longest wrapped cell has."""
+    """Yield the lines of a row: one, or as many as its longest wrapped cell has."""
     parts = [
-        wrapped(cell, widths[place]) if column.wraps and place in widths else [cell]
-        for place, (column, cell) in enumerate(zip(columns, row, strict=True))
+        wrapped(cell, widths[index]) if column.wraps and index in widths else [cell]
+        for index, (column, cell) in enumerate(zip(columns, row, strict=True))
     ]
     return map(list, zip_longest(*parts, fillvalue=""))
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """A text's lines within so many cells, of which CJK and emoji take two each."""
+    """Return the text wrapped to a width in cells; CJK characters and emoji take two cells each."""
     from rich.text import Text
 
     return [line.plain.rstrip() for line in Text(text).wrap(console(), max(width, 2))]
 
 
 def _line(row: Sequence[str], widths: Mapping[int, int], style: str = "") -> list[Piece]:
-    """The cells, each as wide as its column; the last one isn't filled up."""
+    """Return a row's cells, each padded to its column's width except the last."""
     last = next(reversed(widths), None)
     return [
-        (_cell(row[place], width, last=place == last), style or STYLES.get(row[place], ""))
-        for place, width in widths.items()
+        (_cell(row[index], width, last=index == last), style or STYLES.get(row[index], ""))
+        for index, width in widths.items()
     ]
 
 
 def _cell(text: str, width: int, *, last: bool) -> str:
-    have = _length(text)
-    if have > width:
+    length = _length(text)
+    if length > width:
         from rich.cells import set_cell_size
 
-        text, have = f"{set_cell_size(text, width - 1)}…", width
-    return text if last else text + " " * (width - have + GAP)
+        text, length = f"{set_cell_size(text, width - 1)}…", width
+    return text if last else text + " " * (width - length + GAP)
 
 
 def _length(text: str) -> int:
-    """Cells that a text takes."""
+    """Return the width of a text in cells."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -171,33 +176,36 @@ def _length(text: str) -> int:
 
 
 def fit(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> dict[int, int]:
-    """The columns that are shown, by place, each with its width, within `width` in all where that is possible."""
+    """Return the width of each shown column by index; together they fit in `width`, if that is possible."""
     widths = {
-        place: max([_length(column.name), *(_length(row[place]) for row in cells)])
-        for place, column in enumerate(columns)
-        if not cells or any(row[place] for row in cells)
+        index: max([_length(column.name), *(_length(row[index]) for row in cells)])
+        for index, column in enumerate(columns)
+        if not cells or any(row[index] for row in cells)
     }
-    least = {place: min(natural, columns[place].least or natural) for place, natural in widths.items()}
-    _leave(widths, [place for place in widths if columns[place].extra], widths, width)
-    _leave(widths, [place for place in widths if not columns[place].needed], least, width)
+    least = {index: min(natural, columns[index].least or natural) for index, natural in widths.items()}
+    _drop_columns(widths, [index for index in widths if columns[index].extra], widths, width)
+    _drop_columns(widths, [index for index in widths if not columns[index].needed], least, width)
     _cut(widths, least, width)
-    # So narrow that it's that or broken lines: a telephone.
-    _cut(widths, {place: min(one, NARROWEST) if columns[place].least else one for place, one in least.items()}, width)
+    # Still too wide, on a telephone for instance: cut below `least` rather than break lines.
+    narrowest = {
+        index: min(NARROWEST, minimum) if columns[index].least else minimum for index, minimum in least.items()
+    }
+    _cut(widths, narrowest, width)
     return widths
 
 
-def _leave(widths: dict[int, int], may: list[int], wanted: Mapping[int, int], width: int) -> None:
-    """Take columns away, the last first, until those that stay have the width they want."""
-    while may and sum(wanted[place] + GAP for place in widths) - GAP > width:
-        del widths[may.pop()]
+def _drop_columns(widths: dict[int, int], candidates: list[int], minimum: Mapping[int, int], width: int) -> None:
+    """Drop candidates, the last first, until the remaining columns have their `minimum` width."""
+    while candidates and sum(minimum[index] + GAP for index in widths) - GAP > width:
+        del widths[candidates.pop()]
 
 
 def _cut(widths: dict[int, int], least: Mapping[int, int], width: int) -> None:
-    """Cut the widest of those that may be cut, cell by cell, until they fit."""
-    too_much = sum(widths.values()) + GAP * (len(widths) - 1) - width
-    while too_much > 0:
-        able = [place for place, have in widths.items() if have > least[place]]
-        if not able:
+    """Cut the widest columns, one cell at a time, until all fit or none can be cut."""
+    excess = sum(widths.values()) + GAP * (len(widths) - 1) - width
+    while excess > 0:
+        candidates = [index for index, length in widths.items() if length > least[index]]
+        if not candidates:
             return
-        widths[max(able, key=lambda place: widths[place])] -= 1
-        too_much -= 1
+        widths[max(candidates, key=lambda index: widths[index])] -= 1
+        excess -= 1

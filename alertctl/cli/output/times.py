@@ -1,4 +1,4 @@
-"""Moments as people write and read them: local time on a terminal, UTC in data."""
+"""Read and show times: local time on a terminal, UTC in data."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class _Shown:
     utc = False
 
 
-def show_utc(asked: bool) -> None:
-    """From here on this process shows times in UTC."""
-    _Shown.utc = _Shown.utc or asked
+def show_utc(requested: bool) -> None:
+    """Show times in UTC from now on in this process, if `requested`."""
+    _Shown.utc = _Shown.utc or requested
 
 
 def _shown(moment: datetime) -> datetime:
@@ -27,7 +27,7 @@ def _shown(moment: datetime) -> datetime:
     try:
         return moment.astimezone()
     except (ValueError, OverflowError, OSError):
-        # POSIX knows zones that Python doesn't, such as UTC+24: no reason to show nothing.
+        # POSIX has zones that Python rejects, such as UTC+24.
         return moment.astimezone(UTC)
 
 
@@ -36,9 +36,9 @@ def now() -> datetime:
 
 
 def parse_moment(text: str, moment: datetime) -> datetime:
-    """`2h` and `7d` (ago, from `moment`), `2026-11-01`, `2026-11-01T14:30`, ISO 8601; local without a zone.
+    """Parse `2h` or `7d` (before `moment`), `2026-11-01`, `2026-11-01T14:30` or ISO 8601; local without a zone.
 
-    Raises ValueError with what would be right.
+    Raises ValueError with the accepted forms.
     """
     word = text.strip()
     try:
@@ -67,7 +67,7 @@ def duration_option(option: str, text: str | None, low: float = 0) -> timedelta 
 
 
 def clock(when: datetime | None, moment: datetime) -> str:
-    """Local time: 14:32:05 today, 11-02 14:32 this year, else 2025-11-02."""
+    """Return the local time: 14:32:05 today, 11-02 14:32 this year, else 2025-11-02."""
     if when is None:
         return ""
     local, today = _shown(when), _shown(moment)
@@ -77,18 +77,18 @@ def clock(when: datetime | None, moment: datetime) -> str:
 
 
 def moment_in_full(when: datetime) -> str:
-    """Local time with its zone: 2026-11-02 14:32:05 CET."""
+    """Return the local time with its zone: 2026-11-02 14:32:05 CET."""
     return _shown(when).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def until(when: datetime | None, moment: datetime) -> str:
-    """`in 30s`, `in 4m`, `due`; nothing for None."""
+    """Return `in 30s`, `in 4m` or `due`; an empty text for None."""
     if when is None:
         return ""
-    left = (when - moment).total_seconds()
-    if left <= 0:
+    seconds = (when - moment).total_seconds()
+    if seconds <= 0:
         return "due"
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if left >= 2 * size:
-            return f"in {left / size:.0f}{unit}"
-    return f"in {max(1, round(left))}s"
+        if seconds >= 2 * size:
+            return f"in {seconds / size:.0f}{unit}"
+    return f"in {max(1, round(seconds))}s"
