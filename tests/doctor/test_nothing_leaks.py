@@ -50,7 +50,7 @@ def test_no_secret_is_written_whatever_the_providers_do(tmp_path, mailer):
         check=False,
     )
     assert ran.returncode == 0, ran.stderr.decode()[-3000:]
-    assert [line for line in ran.stdout.decode().splitlines() if line.startswith("lived")] == [
+    assert [line for line in ran.stdout.decode().splitlines() if line.startswith("survived")] == [
         f"survived {fault}" for fault in FAULTS[mailer]
     ]
     databases = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
