@@ -106,8 +106,8 @@ def notify(
 
 
 def _notify(request: PublishRequest, deadline: float, deliver: bool) -> Notified:
-    values, _ = read_readable()
-    destination = Destination.best_known(values, os.environ)
+    values, problems = read_readable()
+    destination = Destination.best_known(values, problems, os.environ)
     reserve = min(0.5, (deadline - time.monotonic()) * SPOOL_SHARE)
     call = _NotifyCall(request, values, deliver)
     try:

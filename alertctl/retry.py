@@ -15,12 +15,14 @@ JITTER = 0.2
 """The largest random extension of a wait, as a share, so that deliveries that failed together spread out."""
 RATE_LIMIT_SECONDS = 30.0
 """The wait after a rate limit without a time (Slack's Retry-After is mostly 30)."""
+REFUSED_SECONDS = 15.0
+"""Doubled with each attempt up to 1 h: the wait of a message that alone is refused for our settings."""
 LOCAL_SECONDS = 60.0
 """The wait after a failure of this machine when RETRY_SCHEDULE is empty."""
 
 COUNTED = (Reason.UNAVAILABLE, Reason.AMBIGUOUS)
 """The reasons that count against RETRY_SCHEDULE."""
-WAITING = (Reason.CONFIG, Reason.LOCAL, Reason.RATE_LIMITED)
+WAITING = (Reason.CONFIG, Reason.LOCAL)
 """Reasons that end a delivery only by its age (ALERTCTL_MAX_AGE)."""
 
 
@@ -29,7 +31,8 @@ class Progress:
     """A delivery's attempts since it was queued or resent.
 
     `attempts` includes the attempt that just failed; `schedule_step` is the number of waits of RETRY_SCHEDULE that
-    were used before. `once`: no retry (a test).
+    were used before. `once`: no retry (a test). `alone`: the provider accepts other messages, but refuses this one for
+    our settings.
     """
 
     attempts: int
@@ -37,6 +40,7 @@ class Progress:
     queued_at: datetime
     plain: bool = False
     once: bool = False
+    alone: bool = False
 
 
 def next_attempt(
@@ -49,7 +53,8 @@ def next_attempt(
 ) -> datetime | None:
     """Return when to try again, None for never.
 
-    `schedule` and `max_age` are in seconds, `chance` is from 0 to 1. A refusal of our settings is due at once.
+    `schedule` and `max_age` are in seconds, `chance` is from 0 to 1. A refusal of our settings is due at once, at its
+    old position in the queue.
     """
     if error.reason in (Reason.BAD_ADDRESS, Reason.EXPIRED):
         return None
@@ -59,8 +64,9 @@ def next_attempt(
         return None
     match error.reason:
         case Reason.CONFIG:
-            # After a second refusal another delivery is the next probe: the refusal may be about this message alone.
-            return progress.queued_at if progress.attempts == 1 else now
+            if progress.alone:
+                return now + timedelta(seconds=min(REFUSED_SECONDS * 2 ** min(progress.attempts, 10), 3600.0))
+            return progress.queued_at
         case Reason.RATE_LIMITED:
             return now + timedelta(seconds=rate_limit_wait(error))
         case Reason.LOCAL:

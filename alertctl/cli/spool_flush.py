@@ -85,8 +85,9 @@ class _SpoolFlush(threading.Thread):
         self._abandoned = False
 
     def run(self) -> None:
-        here = self._where.address
-        flushed = self._spool.flush(lambda event: event.destination == here, self._publish, until=self._until)
+        flushed = self._spool.flush(
+            lambda event: self._where.accepts(event.destination), self._publish, until=self._until
+        )
         if not self._abandoned:
             report(flushed)
 

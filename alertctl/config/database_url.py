@@ -28,6 +28,8 @@ _LIBPQ_PARAMETERS = frozenset(
     """.split()  # noqa: SIM905
 )
 """Every connection parameter of Postgres 10 to 18."""
+_FILE_PARAMETERS = frozenset({"passfile", "service", "servicefile", "sslcert", "sslkey"})
+"""Parameters that name a file with a password or a key."""
 _EXAMPLES = "(sqlite:///path/to/file.db or postgresql://user:password@host/name)"
 MASK = "********"
 
@@ -90,8 +92,12 @@ def is_postgres(link: str) -> bool:
 
 def has_own_password(link: str) -> bool:
     """Return whether a Postgres URL contains its password and nothing that makes the driver read another one."""
-    names = {unquote_plus(name) for name, _ in _PARAMETER.findall(link)}
-    return bool(passwords(link)) and not names & {"passfile", "service", "servicefile"}
+    return bool(passwords(link)) and not names_secret_file(link)
+
+
+def names_secret_file(link: str) -> bool:
+    """Return whether a Postgres URL makes the driver read a password or a key from a file."""
+    return not _FILE_PARAMETERS.isdisjoint(unquote_plus(name) for name, _ in _PARAMETER.findall(link))
 
 
 def masked(link: str) -> str:

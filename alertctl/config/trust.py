@@ -13,11 +13,12 @@ This module is fast to import: it uses the standard library only.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from alertctl.config.database_url import has_own_password, is_postgres
+from alertctl.config.database_url import has_own_password, is_postgres, names_secret_file
 
 DIRECTS: Mapping[str, tuple[str, ...]] = {
     "SLACK_API_URL": ("SLACK_BOT_TOKEN",),
@@ -35,6 +36,8 @@ _ENCRYPTED = ("starttls", "tls")
 _TRUSTED_ONLY = ("ALERTCTL_HOST", "ALERTCTL_NO_DOTENV")
 _LIBPQ_SECRETS = ("PGPASSWORD", "PGPASSFILE", "PGSERVICE")
 """Variables by which the Postgres driver gets a password for a DATABASE_URL without one."""
+_PASSWORD_FILE = "~/.pgpass"
+"""The file from which it takes one without being told to."""
 
 
 class SettingValue(Protocol):
@@ -90,10 +93,16 @@ def _refused_addresses(values: Mapping[str, SettingValue], environ: Mapping[str,
 def _refused_database(database: SettingValue, environ: Mapping[str, str]) -> Iterator[tuple[str, Refusal]]:
     if not is_postgres(_text(database)) or has_own_password(_text(database)):
         return
+    file = database.folder_file
     for variable in _LIBPQ_SECRETS:
         if environ.get(variable):
-            yield "DATABASE_URL", _refuse_address("DATABASE_URL", database.folder_file, variable, "the environment")
+            yield "DATABASE_URL", _refuse_address("DATABASE_URL", file, variable, "the environment")
             return
+    if names_secret_file(_text(database)):
+        # The driver would read a password outside the folder and send it to the folder's server.
+        yield "DATABASE_URL", _refuse_address("DATABASE_URL", file, "a password file", "another folder")
+    elif os.path.exists(os.path.expanduser(_PASSWORD_FILE)):
+        yield "DATABASE_URL", _refuse_address("DATABASE_URL", file, "the password", _PASSWORD_FILE)
 
 
 def _refuse_address(name: str, file: str, secret: str, origin: str) -> Refusal:

@@ -13,7 +13,7 @@ from alertctl.config import Settings, is_loopback
 from alertctl.db import Store, Writer
 from alertctl.errors import NotAllowed
 from alertctl.publish import audience_of, prepare, publish
-from alertctl.spool import EventNotAllowed, Flushed, Spool, Spooled, database_address
+from alertctl.spool import Destination, EventNotAllowed, Flushed, Spool, Spooled, database_address
 from alertctl.users import Caller, Role
 
 log = logging.getLogger("alertctl.daemon")
@@ -40,7 +40,9 @@ class SpoolJob:
     ) -> None:
         self._spool, self._store, self._writer, self._wake, self._clock = spool, store, writer, wake, clock
         self._audience = audience_of(settings)
-        self._database, self._addresses = database_address(settings.database.url), frozenset(addresses)
+        address = database_address(settings.database.url)
+        setting = "" if settings.origin("DATABASE_URL") == "default" else "DATABASE_URL"
+        self._database, self._addresses = Destination(address, False, setting=setting), frozenset(addresses)
         self._logged_error: str | None = None
 
     def __call__(self) -> None:
@@ -56,11 +58,11 @@ class SpoolJob:
         self._log_result(flushed)
 
     def _belongs_here(self, spooled: Spooled) -> bool:
-        return spooled.destination == self._database or spooled.destination in self._addresses
+        return self._database.accepts(spooled.destination) or spooled.destination in self._addresses
 
     def _publish(self, spooled: Spooled) -> None:
         now = self._clock()
-        if spooled.destination == self._database:
+        if self._database.accepts(spooled.destination):
             publication = prepare(spooled.request, self._audience)
             self._writer.write(lambda connection: publish(connection, publication, now))
             return

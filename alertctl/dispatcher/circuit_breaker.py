@@ -40,6 +40,7 @@ class CircuitBreaker:
         self._probe_number: int | None = None
         self._ramp: int | None = None
         self._proven = False
+        self._accepted_since_refusal = False
         self._alone_since = 0.0
         self._last_active = 0.0
 
@@ -106,8 +107,13 @@ class CircuitBreaker:
                 self._next_probe = now
             self._probe_number = number
 
-    def record(self, results: Sequence[SendResult], *, probe: bool, now: float, clock: datetime) -> None:
-        """Learn from the results of one request. A rate limit or an outage says nothing about our credentials."""
+    def record(
+        self, results: Sequence[SendResult], *, probe: bool, refused_before: bool, now: float, clock: datetime
+    ) -> bool:
+        """Learn from the results of one request. A rate limit or an outage says nothing about our credentials.
+
+        Returns whether a refusal is about these messages alone: they were refused before, and others accepted since.
+        """
         refusal = next(
             (result for result in results if isinstance(result, DeliveryError) and result.reason is Reason.CONFIG), None
         )
@@ -117,24 +123,29 @@ class CircuitBreaker:
             if self._refusal is None:
                 if accepted:
                     self._accept()
+                elif refusal is not None and refused_before and self._accepted_since_refusal:
+                    return True
                 elif refusal is not None:
                     self._open(refusal, now, clock)
             elif probe:
                 self._end_probe(accepted, refusal, now)
+            return False
 
     def _accept(self) -> None:
-        self._proven = True
+        self._proven = self._accepted_since_refusal = True
         if self._ramp is not None:
             self._ramp = self._ramp + 1 if self._ramp < RAMP_END else None
 
     def _open(self, refusal: DeliveryError, now: float, clock: datetime) -> None:
         self._refusal, self._since, self._probe_number = refusal, clock, None
-        self._interval, self._ramp, self._proven = PROBE_SECONDS, None, False
+        self._interval, self._ramp = PROBE_SECONDS, None
+        self._proven = self._accepted_since_refusal = False
         self._schedule_probe(now)
 
     def _end_probe(self, accepted: bool, refusal: DeliveryError | None, now: float) -> None:
         if accepted:
-            self._refusal, self._proven, self._ramp = None, True, 2
+            self._refusal, self._ramp = None, 1
+            self._accept()
             return
         if refusal is not None:
             self._refusal = refusal

@@ -221,7 +221,10 @@ class ChannelWorker:
         limits = self._claim_limits()
         if not any(limits):
             return Claim(), {}, final
-        claim = outbox.claim(connection, self._scope, limits, now, self._options.lease, self._seconds_to_turn)
+        probe = self._breaker.refusal is not None
+        claim = outbox.claim(
+            connection, self._scope, limits, now, self._options.lease, self._seconds_to_turn, probe=probe
+        )
         ids = {claimed.event_id for claimed in claim.taken}
         rows = connection.execute(_EVENTS, {"ids": list(ids)}).all() if ids else []
         return claim, {row.id: row for row in rows}, final
@@ -272,10 +275,14 @@ class ChannelWorker:
         messages = [OutgoingMessage(claimed.delivery_id, claimed.address, claimed.plain) for claimed in job.claimed]
         results = self._call_channel(job, messages)
         finished = time.monotonic()
-        self._breaker.record(results, probe=job.probe, now=finished, clock=self._clock())
+        refused_before = all(claimed.was_refused for claimed in job.claimed)
+        alone = self._breaker.record(
+            results, probe=job.probe, refused_before=refused_before, now=finished, clock=self._clock()
+        )
         took = round((finished - started) * 1000)
         return [
-            AttemptResult(claimed, result, took, once) for claimed, result in zip(job.claimed, results, strict=True)
+            AttemptResult(claimed, result, took, once, alone)
+            for claimed, result in zip(job.claimed, results, strict=True)
         ]
 
     def _call_channel(self, job: Job, messages: Sequence[OutgoingMessage]) -> list[SendResult]:

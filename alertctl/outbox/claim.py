@@ -73,10 +73,13 @@ def claim(
     now: datetime,
     lease: float,
     seconds_to_turn: SecondsToTurn = no_rate_limit,
+    *,
+    probe: bool = False,
 ) -> Claim:
     """Claim due deliveries: at most `limits[urgency]` of each urgency and those before it. `lease` in seconds.
 
-    Addresses for which the provider asked us to wait are skipped.
+    Addresses for which the provider asked us to wait are skipped. A `probe` is the one delivery that was tried least:
+    a message that is always refused must not stand for all others.
     """
     active_pauses = [row for row in connection.execute(_PAUSES, {"of_provider": scope.provider}) if row.until > now]
     paused_until = next((row.until for row in active_pauses if row.address_key == ""), None)
@@ -87,8 +90,8 @@ def claim(
     paused = [row.address_key for row in active_pauses]
     result = Claim()
     rows: list[Any] = []
-    for urgency in Priority.ALL:
-        room = limits[urgency] - len(rows)
+    for urgency in (None,) if probe else Priority.ALL:
+        room = 1 if urgency is None else limits[urgency] - len(rows)
         if room > 0:
             rows += _claim_rows(connection, scope, urgency, room, paused, now, lease)
     _close_interrupted(connection, rows)
@@ -135,30 +138,33 @@ def _next_due(connection: Connection, scope: ClaimScope, now: datetime) -> datet
 def _claim_rows(
     connection: Connection,
     scope: ClaimScope,
-    urgency: int,
+    urgency: int | None,
     limit: int,
     paused: list[str],
     now: datetime,
     lease: float,
 ) -> list[Any]:
-    parameters = {"of_channel": scope.channel, "of_urgency": urgency, "of_limit": limit, "of_now": now}
+    parameters: dict[str, Any] = {"of_channel": scope.channel, "of_urgency": urgency, "of_limit": limit, "of_now": now}
     parameters |= {"of_event": scope.event_id, "of_paused": paused, "of_end": now + timedelta(seconds=lease)}
-    statement = _claim_statement(scope.event_id is not None, bool(paused))
+    statement = _claim_statement(scope.event_id is not None, bool(paused), urgency is None)
     return sorted(connection.execute(statement, parameters).all(), key=lambda row: row.id)
 
 
 @cache
-def _claim_statement(of_one_event: bool, past_paused: bool) -> ReturningUpdate[Any]:
+def _claim_statement(of_one_event: bool, past_paused: bool, least_tried: bool) -> ReturningUpdate[Any]:
     due = select(delivery.c.id).where(
-        delivery.c.channel == bindparam("of_channel"),
-        delivery.c.urgency == bindparam("of_urgency"),
-        delivery.c.next_attempt_at <= bindparam("of_now"),
+        delivery.c.channel == bindparam("of_channel"), delivery.c.next_attempt_at <= bindparam("of_now")
     )
+    order: list[ColumnElement[Any]] = [delivery.c.next_attempt_at]
+    if least_tried:
+        order = [delivery.c.attempts - delivery.c.round_start, delivery.c.urgency, *order]
+    else:
+        due = due.where(delivery.c.urgency == bindparam("of_urgency"))
     if of_one_event:
         due = due.where(delivery.c.event_id == bindparam("of_event"))
     if past_paused:
         due = due.where(delivery.c.address_key.not_in(bindparam("of_paused", expanding=True)))
-    due = due.order_by(delivery.c.next_attempt_at).limit(bindparam("of_limit")).with_for_update(skip_locked=True)
+    due = due.order_by(*order).limit(bindparam("of_limit")).with_for_update(skip_locked=True)
     return (
         update(delivery)
         .where(_is_among(due))

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, literal_column, or_,
 
 from alertctl.error_codes import DUPLICATE
 from alertctl.models import Status
-from alertctl.outbox.tables import SWEEP, delivery
+from alertctl.outbox.tables import SWEEP, delivery, event
 from alertctl.routing import Target
 
 DedupScope = tuple[str | None, ...]
@@ -57,14 +57,17 @@ class DedupWindows:
     def _earlier(self, targets: Sequence[Target], since: datetime) -> dict[str, str]:
         """Return the newest event sent to each of these targets since then, by hash."""
         hashes = [target.dedup_hash for target in targets]
-        rows = self._connection.execute(_sent_since(), {"hashes": hashes, "since": since})
+        rows = self._connection.execute(_sent_since(), {"hashes": hashes, "since": since, "now": self._now})
         return {row.dedup_hash: row.event_id for row in rows} | self._sent
 
 
 @cache
 def _sent_since() -> Select[Any]:
     since = bindparam("since", type_=delivery.c.updated_at.type)
-    is_queued = and_(delivery.c.next_attempt_at.is_not(None), delivery.c.waiting_since > since)
+    # An event that has expired is never sent: it is not on its way.
+    now = bindparam("now", type_=event.c.expires_at.type)
+    can_be_sent = or_(event.c.expires_at.is_(None), event.c.expires_at > now)
+    is_queued = and_(delivery.c.next_attempt_at.is_not(None), delivery.c.waiting_since > since, can_be_sent)
     # Word for word as the partial index has it (migration 0004).
     indexed = (
         delivery.c.dedup_hash.is_not(None),
@@ -72,6 +75,7 @@ def _sent_since() -> Select[Any]:
     )
     return (
         select(delivery.c.dedup_hash, delivery.c.event_id)
+        .join(event, event.c.id == delivery.c.event_id)
         .where(
             *indexed,
             delivery.c.dedup_hash.in_(bindparam("hashes", expanding=True)),

@@ -24,12 +24,16 @@ d = delivery.c
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """The result of an attempt and its milliseconds (None: nothing was sent). `once`: don't retry later."""
+    """The result of an attempt and its milliseconds (None: nothing was sent). `once`: don't retry later.
+
+    `alone`: the provider accepts other messages, so a refusal of our settings is about this one alone.
+    """
 
     claimed: Claimed
     result: SendResult
     duration_ms: int | None
     once: bool = False
+    alone: bool = False
 
 
 _ATTEMPT_REASON: Column[str] = Column("attempt_reason", String)
@@ -127,7 +131,14 @@ def _result_row(
             "answer": result.answer,
         }
     expired = is_expired(result.reason, claimed.since, max_age, now)
-    progress = Progress(claimed.tries, claimed.schedule_step, claimed.since, claimed.plain, attempt_result.once)
+    progress = Progress(
+        claimed.tries,
+        claimed.schedule_step,
+        claimed.since,
+        claimed.plain,
+        attempt_result.once,
+        attempt_result.alone,
+    )
     return row | {
         "status": Status.FAILED.value,
         "error": result.code,

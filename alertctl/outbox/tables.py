@@ -39,6 +39,8 @@ class Claimed:
     since: datetime
     plain: bool
     schedule_step: int = 0
+    was_refused: bool = False
+    """Its last attempt was refused for our credentials or settings."""
 
 
 def claimed_from(row: Any) -> Claimed:
@@ -53,4 +55,5 @@ def claimed_from(row: Any) -> Claimed:
         since=row.waiting_since,
         plain=row.reason == Reason.REJECTED,
         schedule_step=row.schedule_step,
+        was_refused=row.reason == Reason.CONFIG,
     )

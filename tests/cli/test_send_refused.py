@@ -146,21 +146,21 @@ def test_settings_that_keep_us_from_the_server_spool_for_that_server(monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("server", "destination"),
+    "server",
     [
-        ("alerts.corp.example", "alerts.corp.example"),
-        ("htp://alerts.corp.example/", "htp://alerts.corp.example"),
-        ("https://ana:pa55word@alerts.corp.example", "ALERTCTL_SERVER"),
-        ("actl_0123456789abcdef", "ALERTCTL_SERVER"),
+        "alerts.corp.example",
+        "htp://alerts.corp.example/",
+        "https://ana:pa55word@alerts.corp.example",
+        "actl_0123456789abcdef",
     ],
 )
-def test_a_server_that_is_no_address_spools_without_any_secret(monkeypatch, server, destination):
+def test_a_server_that_is_no_address_spools_without_any_secret(monkeypatch, server):
     monkeypatch.setenv("ALERTCTL_SERVER", server)
     monkeypatch.setenv("ALERTCTL_TOKEN", "actl_x")
     ran = run(*SEND)
     assert (ran.exit_code, ran.stderr.startswith("alertctl: ALERTCTL_SERVER: ")) == (0, True)
     (listed,) = waiting()
-    assert listed["destination"] == destination
+    assert listed["destination"] == "the destination that ALERTCTL_SERVER names"
     (file,) = Spool.of(os.environ).folder.iterdir()
     assert "pa55word" not in file.read_text() + ran.stderr
     assert "0123456789abcdef" not in file.read_text()
@@ -199,16 +199,16 @@ def test_settings_that_cannot_be_read_spool_and_the_next_command_publishes(
     assert len(slack_and_email.slack.messages) == 1
 
 
-def test_an_unusable_database_url_spools_for_the_default_database(slack_and_email: Sandbox, monkeypatch, tmp_path):
+def test_an_unusable_database_url_spools_until_it_is_repaired(slack_and_email: Sandbox, monkeypatch, tmp_path):
     url = os.environ["DATABASE_URL"]
     with broken("url", tmp_path, monkeypatch):
         ran = run(*SEND)
     assert (ran.exit_code, ran.stderr.startswith("alertctl: DATABASE_URL: postgrse:// is not")) == (0, True)
     (listed,) = waiting()
-    assert str(listed["destination"]).endswith("/alertctl/alertctl.db")
+    assert listed["destination"] == "the destination that DATABASE_URL names"
     monkeypatch.setenv("DATABASE_URL", url)
-    assert "spool" not in run("log").stderr
-    assert run("spool", "flush", str(listed["id"])).stdout == "1 told, 0 refused, 0 left\n"
+    assert "told 1 event that waited in the spool" in run("log").stderr
+    assert waiting() == []
 
 
 def test_the_list_shows_why_an_event_waits_now(server, monkeypatch):

@@ -370,3 +370,47 @@ def test_config_check_names_everything_that_was_refused_at_once(folder):
     assert ran.returncode == 2
     items = json.loads(ran.stdout)["items"]
     assert [(item["severity"], item["name"]) for item in items] == [("error", "JWT_ISSUER"), ("error", "SMTP_HOST")]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://alertctl@127.0.0.1:4402/x",
+        "postgresql://alertctl@db.corp.example/x?hostaddr=127.0.0.1",
+        "postgresql:///x?service=s",
+        "postgresql://u:p@127.0.0.1/x?passfile=/etc/passwords",
+        "postgresql://u:p@127.0.0.1/x?sslkey=/etc/key",
+    ],
+)
+def test_a_database_of_the_folder_gets_no_password_from_a_file_outside(tmp_path, url):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / ".pgpass").write_text("*:*:*:*:secret\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / ".env").write_text(f"DATABASE_URL={url}\n")
+    ran = run_in(tmp_path / "folder", "log", HOME=str(tmp_path / "home"))
+    assert (ran.returncode, "DATABASE_URL: is not used from .env in the working folder" in ran.stderr) == (2, True)
+
+
+def test_an_event_is_not_spooled_for_an_address_that_the_folder_may_not_set(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / ".env").write_text("ALERTCTL_SERVER=http://127.0.0.1:9\n")
+    log = f"sqlite:///{tmp_path}/log.db"
+    environ = {"HOME": str(tmp_path), "DATABASE_URL": log, "ALERTCTL_TOKEN": "actl_mine"}
+    send = ("send", "--event", "generic_alert", "--title", "x", "--queue")
+    ran = run_in(tmp_path / "folder", *send, **environ)
+    assert (ran.returncode, "spooled as" in ran.stderr, "127.0.0.1:9 publishes" in ran.stderr) == (0, True, False)
+    ran = run_in(tmp_path, "log", "-o", "json", HOME=str(tmp_path), DATABASE_URL=log)
+    ran = run_in(tmp_path, "log", "-o", "json", HOME=str(tmp_path), DATABASE_URL=log)
+    assert json.loads(ran.stdout)["total"] == 1
+
+
+def test_an_event_whose_database_was_unusable_waits_for_that_setting_and_not_for_the_default(tmp_path):
+    home = {"HOME": str(tmp_path)}
+    send = ("send", "--event", "generic_alert", "--title", "x", "--queue")
+    assert run_in(tmp_path, *send, **home, DATABASE_URL="postgresql://u:p#w@db/x").returncode == 0
+    assert json.loads(run_in(tmp_path, "log", "-o", "json", **home).stdout)["total"] == 0
+    (entry,) = json.loads(run_in(tmp_path, "spool", "list", "-o", "json", **home).stdout)["items"]
+    assert "DATABASE_URL" in json.dumps(entry)
+    repaired = home | {"DATABASE_URL": f"sqlite:///{tmp_path}/right.db"}
+    run_in(tmp_path, "log", **repaired)
+    assert json.loads(run_in(tmp_path, "log", "-o", "json", **repaired).stdout)["total"] == 1

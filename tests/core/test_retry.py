@@ -65,21 +65,27 @@ def test_a_rate_limit_is_waited_for_within_one_second_to_one_hour(asked, seconds
     assert rate_limit_wait(DeliveryError(Reason.RATE_LIMITED, "x", retry_after=asked)) == seconds
 
 
-@pytest.mark.parametrize("reason", [Reason.RATE_LIMITED, Reason.LOCAL, Reason.CONFIG])
+@pytest.mark.parametrize("reason", [Reason.LOCAL, Reason.CONFIG])
 @pytest.mark.parametrize(("age", "waits"), [(0, True), (MAX_AGE - 1, True), (MAX_AGE, False)])
-def test_what_waits_for_us_or_for_a_limit_ends_by_its_age_alone(reason, age, waits):
+def test_what_waits_for_us_ends_by_its_age_alone(reason, age, waits):
     assert (seconds_until(reason, step=50, attempts=50, age=age) is not None) is waits
     assert is_expired(reason, NOW - timedelta(seconds=age), MAX_AGE, NOW) is not waits
 
 
-@pytest.mark.parametrize("reason", [Reason.UNAVAILABLE, Reason.AMBIGUOUS, Reason.REJECTED, Reason.BAD_ADDRESS])
+@pytest.mark.parametrize(
+    "reason", [Reason.UNAVAILABLE, Reason.AMBIGUOUS, Reason.REJECTED, Reason.BAD_ADDRESS, Reason.RATE_LIMITED]
+)
 def test_other_reasons_do_not_expire(reason):
     assert not is_expired(reason, NOW - timedelta(days=365), MAX_AGE, NOW)
 
 
-def test_a_refusal_of_our_credentials_keeps_its_position_and_the_second_lets_others_go_first():
+def test_a_refusal_of_our_credentials_keeps_its_position():
     assert seconds_until(Reason.CONFIG, attempts=1, age=100) == -100
-    assert seconds_until(Reason.CONFIG, attempts=2, age=100) == 0
+    assert seconds_until(Reason.CONFIG, attempts=9, age=100) == -100
+
+
+def test_a_rate_limit_waits_at_any_age():
+    assert seconds_until(Reason.RATE_LIMITED, attempts=50, age=10 * MAX_AGE, retry_after=2) == 2
 
 
 @pytest.mark.parametrize(("attempts", "seconds"), [(1, 5), (2, 30), (3, 120), (4, 120), (40, 120)])

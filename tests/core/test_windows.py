@@ -289,3 +289,9 @@ def test_a_message_in_time_does_not_say_that_it_is_late(store, sandbox, run, clo
     publish_at(store, alert(None, None), clock())
     run()
     assert "delayed" not in str(sandbox.slack.messages[0].blocks)
+
+
+def test_an_event_that_has_expired_is_not_on_its_way_and_suppresses_nothing(store):
+    publish_at(store, alert(expires_at=after(10)))
+    assert publish_at(store, alert(), after(9)).deliveries[0].status == "suppressed"
+    assert publish_at(store, alert(), after(11)).deliveries[0].status == "pending"

@@ -22,7 +22,7 @@ def breaker():
 
 
 def record(breaker, result, now=START, *, probe=False):
-    breaker.record([result], probe=probe, now=now, clock=CLOCK)
+    breaker.record([result], probe=probe, refused_before=False, now=now, clock=CLOCK)
 
 
 def probe(breaker, result):
@@ -118,3 +118,12 @@ def test_once_the_first_one_arrived_there_is_no_limit(breaker):
     breaker.start(START)
     record(breaker, ACCEPTED)
     assert breaker.allowance(5, START) is None
+
+
+def test_a_message_that_alone_is_refused_again_does_not_open_it_once_others_were_accepted(breaker):
+    record(breaker, REFUSED)
+    probe(breaker, ACCEPTED)
+    assert breaker.record([REFUSED], probe=False, refused_before=True, now=START, clock=CLOCK)
+    assert breaker.refusal is None
+    assert not breaker.record([REFUSED], probe=False, refused_before=False, now=START, clock=CLOCK)
+    assert breaker.refusal is REFUSED

@@ -5,16 +5,17 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 import pytest
-from core.lab import announce, attempts, row, rows, settings_for, shut, statuses, wait_until, wall_clock
+from core.lab import NOW, after, announce, attempts, row, rows, settings_for, shut, statuses, wait_until, wall_clock
 
 from alertctl import delivery_log, outbox
 from alertctl.channels import build
 from alertctl.connectivity_test import send_test_message
 from alertctl.db import Writer
 from alertctl.dispatcher import Dispatcher, DispatchOptions
-from alertctl.errors import Unreachable
+from alertctl.errors import DeliveryError, Reason, Unreachable
 from alertctl.outbox.tables import attempt, breaker_report
 from alertctl.publish import audience_of
+from alertctl.retry import Progress, next_attempt
 
 WRONG = {"SLACK_BOT_TOKEN": "xoxb-wrong"}
 
@@ -277,3 +278,26 @@ def test_a_resend_renews_the_age(store, dispatcher_of, clock):
     clock.advance(3599)
     store.write(lambda connection: outbox.resend(connection, [row(store).id], "dev", clock()))
     assert expire(store, clock.advance(60), {"slack": clock()}) == 0
+
+
+def test_a_message_that_is_always_refused_does_not_hold_back_the_others(store, sandbox, daemon):
+    sandbox.slack.faults.at("#poison", "slack:missing_scope")
+    with daemon() as dispatcher:
+        announce(store, "slack:#poison", event_type="safety_rollback", now=wall_clock())
+        dispatcher.wake()
+        wait_until(lambda: len(rows(store, breaker_report)) == 1)
+        announce(store, *(f"slack:#normal-{number}" for number in range(5)), now=wall_clock())
+        store.write(outbox.request_probes)
+        dispatcher.wake()
+        wait_until(lambda: statuses(store)["success"] == 5)
+        wait_until(lambda: row(store, address="#poison").attempts == 2)
+        wait_until(lambda: row(store, address="#poison").status == "failed")
+        assert dispatcher.paused == {}
+    waiting = row(store, address="#poison")
+    assert (waiting.reason, waiting.next_attempt_at > wall_clock()) == ("config", True)
+
+
+def test_what_was_refused_twice_waits_longer_when_it_alone_is_refused():
+    error = DeliveryError(Reason.CONFIG, "missing_scope")
+    alone = [next_attempt(error, Progress(n, 0, NOW, alone=True), (), 1e6, NOW, 0.0) for n in (1, 2, 3, 20)]
+    assert alone == [after(30), after(60), after(120), after(3600)]

@@ -159,8 +159,8 @@ def send(
     )
     with receipt_in(receipt_file) as receipt:
         send_options = SendOptions(receipt, queue, _wait_seconds(wait, queue), output)
-        values, _ = read_readable(flags=flags_of(context))
-        where = Destination.best_known(values, os.environ)
+        values, problems = read_readable(flags=flags_of(context))
+        where = Destination.best_known(values, problems, os.environ)
         request = build_request(
             event, assignments or (), shortcuts, json_file, publish_options, moment, remote=where.is_server
         )

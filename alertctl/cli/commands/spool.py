@@ -10,7 +10,7 @@ from alertctl.cli.output.streams import Output, OutputOption, print_items, print
 from alertctl.cli.spool_flush import counted, destination_of, report, send_now, spool_here
 
 if TYPE_CHECKING:
-    from alertctl.spool import Spooled
+    from alertctl.spool import Destination, Spooled
 
 app = typer.Typer(
     name="spool",
@@ -78,12 +78,12 @@ def flush(
                 send_now(client, receipt.event_id)
 
         def belongs_here(event: Spooled) -> bool:
-            return bool(ids) or everything or event.destination == where.address
+            return bool(ids) or everything or where.accepts(event.destination)
 
         flushed = spool_here().flush(belongs_here, publish, timeout=FLUSH_TIMEOUT, ids=ids or None)
     report(flushed)
     if not ids:
-        _warn_about_others(where.address)
+        _warn_about_others(where)
     if output is Output.JSON:
         print_json({"told": flushed.published, "refused": len(flushed.refused), "left": flushed.remaining})
     else:
@@ -92,12 +92,15 @@ def flush(
         raise typer.Exit(getattr(flushed.error, "exit_code", 5))
 
 
-def _warn_about_others(here: str) -> None:
+def _warn_about_others(where: Destination) -> None:
     others = [
-        event.destination for event in spool_here().entries()[0] if event.destination != here and not event.refused
+        event.destination
+        for event in spool_here().entries()[0]
+        if not where.accepts(event.destination) and not event.refused
     ]
     for destination in dict.fromkeys(others):
-        warn(f"{counted(others.count(destination))} in the spool meant for {destination}, not for {here}: left (--all)")
+        count = counted(others.count(destination))
+        warn(f"{count} in the spool meant for {destination}, not for {where.address}: left (--all)")
 
 
 @app.command(short_help="Forget events that wait.")
