@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 
 import pytest
@@ -142,8 +143,11 @@ class Broken:
 
     name, provider, batch_size, deadline = "slack", "slack", 1, 1.0
 
+    def __init__(self, error=ZeroDivisionError):
+        self._error = error
+
     def send(self, content, messages):
-        raise ZeroDivisionError
+        raise self._error
 
     def close(self):
         pass
@@ -155,6 +159,26 @@ def test_a_mistake_in_a_channel_ends_as_an_ambiguous_failure(store, clock, caplo
     assert Dispatcher(store, {"slack": Broken()}, policy, clock).run_once() == DispatchCounts(attempted=1, retrying=1)
     assert (row(store).error, row(store).ambiguous) == ("internal_error", True)
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "local_error"),
+        (OSError(errno.EMFILE, "Too many open files"), "local_error"),
+        (MemoryError(), "out_of_memory"),
+    ],
+)
+def test_a_failure_of_this_machine_is_never_final_at_once(store, clock, error, code):
+    announce(store, "slack:#a", now=clock())
+    options = DispatchOptions((1.0,), 30.0, 2, {})
+    dispatcher = Dispatcher(store, {"slack": Broken(error)}, options, clock)
+    for _ in range(5):
+        assert dispatcher.run_once() == DispatchCounts(attempted=1, retrying=1)
+        clock.advance(10)
+    waiting = row(store)
+    assert (waiting.error, waiting.reason, waiting.schedule_step) == (code, "local", 0)
+    assert waiting.next_attempt_at is not None
 
 
 def test_an_unreachable_database_is_raised_once_and_not_swallowed(sandbox, database_url, clock):
