@@ -42,12 +42,12 @@ def test_a_daemon_that_was_frozen_past_its_lease_changes_nothing_when_it_wakes(s
     frozen = started(serve, 1, ALERTCTL_LEASE="3")[0]
     publish_many(store, 40)
     until(lambda: len(sandbox.slack.calls) >= 10)
-    frozen.tell(signal.SIGSTOP)
+    frozen.signal_process(signal.SIGSTOP)
     sandbox.slack.latency = 0.0
     awake = started(serve, 1, ALERTCTL_LEASE="3")[0]
     until(lambda: counted(store, "status = 'success'") == 40, 60)
     attempts = _attempts_of(store)
-    frozen.tell(signal.SIGCONT)
+    frozen.signal_process(signal.SIGCONT)
     time.sleep(1.5)
     assert _attempts_of(store) == attempts
     assert awake.process.poll() is None
@@ -73,7 +73,7 @@ def test_one_of_two_daemons_is_killed_and_the_other_finishes(serve, store, sandb
     victim, _ = started(serve, 2, ALERTCTL_LEASE="2")
     publish_many(store, 300, at_once=20)
     until(lambda: len(sandbox.slack.messages) > 60)
-    victim.tell(signal.SIGKILL)
+    victim.signal_process(signal.SIGKILL)
     until(lambda: counted(store, "status = 'success'") == 300, 60)
     assert len(arrived(sandbox)) == 300
     twice = {channel for channel, times in arrived(sandbox).items() if times > 1}
@@ -106,7 +106,7 @@ def test_daemons_that_start_at_once_on_an_empty_database_all_come_up(
     for daemon in daemons:
         assert daemon.url
     for daemon in daemons:
-        daemon.tell(signal.SIGTERM)
+        daemon.signal_process(signal.SIGTERM)
     assert [daemon.ended() for daemon in daemons] == [0] * number
 
 

@@ -49,7 +49,7 @@ def test_the_manifest_asks_for_the_scopes_that_sending_needs_and_no_more():
 
 
 def test_the_only_slack_method_that_is_called_posts_messages():
-    sources = [path.read_text("utf-8") for path in (ROOT / "alertctl" / "channels").glob("*.py")]
+    sources = [path.read_text("utf-8") for path in (ROOT / "alertctl" / "channels").rglob("*.py")]
     called = {name for source in sources for name in re.findall(r"/([a-z]+\.[a-zA-Z.]+)\"", source)}
     assert called == {"chat.postMessage"}
 
