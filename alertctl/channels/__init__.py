@@ -42,7 +42,7 @@ ROUTING_RULES = {
     rule.name: rule
     for rule in (
         *(rule for kind in CHANNEL_TYPES for rule in (kind.default_rule, kind.user_rule) if rule),
-        RoutingRule("named", "named by the caller", "the caller named it (--to), instead of those who would be told"),
+        RoutingRule("named", "named by the caller", "the caller named it (--to) instead of the usual recipients"),
         RoutingRule("test", "a test", "somebody tested this address"),
     )
 }

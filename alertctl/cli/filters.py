@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PAGE = 100
 """Rows of a page: the API's maximum."""
 
-UserOption = Annotated[str | None, typer.Option(metavar="ID|EMAIL", help="Only what this user's preference chose.")]
+UserOption = Annotated[str | None, typer.Option(metavar="ID|EMAIL", help="Only deliveries by this user's preferences.")]
 Where = Any
 """A LogFilter, in the signature of a command that Typer reads."""
 
@@ -43,17 +43,17 @@ FILTERS = (
     _shared("status", StatusOption),
     _shared("event", EventOption),
     _shared("channel", ChannelOption),
-    _option("to", TEXT, metavar="ADDRESS", help="Only to this channel or address."),
-    _option("since", TEXT, metavar="TIME", help="From then on: 2h, 7d (ago), 2026-11-01, ISO."),
-    _option("until", TEXT, metavar="TIME", help="Before then."),
-    _option("error", TEXT, metavar="CODE", help="Only with this error: channel_not_found, …"),
-    _option("event_id", TEXT, metavar="ID", help="Only of this event (whole id)."),
+    _option("to", TEXT, metavar="ADDRESS", help="Only deliveries to this Slack channel or address."),
+    _option("since", TEXT, metavar="TIME", help="Only deliveries since this time: 2h, 7d (ago), 2026-11-01, ISO 8601."),
+    _option("until", TEXT, metavar="TIME", help="Only deliveries before this time."),
+    _option("error", TEXT, metavar="CODE", help="Only deliveries with this error: channel_not_found, …"),
+    _option("event_id", TEXT, metavar="ID", help="Only deliveries of this event (full id)."),
     _shared("user", UserOption),
-    _option("flag", TEXT, metavar="NAME", help="Only about this feature flag."),
-    _option("experiment", TEXT, metavar="NAME", help="Only about this experiment."),
-    _option("grep", TEXT, metavar="TEXT", help="Only with this text in the event, address, error or answer."),
-    _option("retrying", bool, "--retrying", help="Only what failed and will be tried again."),
-    _option("final", bool, "--final", help="Only what nothing more will happen to by itself."),
+    _option("flag", TEXT, metavar="NAME", help="Only deliveries about this feature flag."),
+    _option("experiment", TEXT, metavar="NAME", help="Only deliveries about this experiment."),
+    _option("grep", TEXT, metavar="TEXT", help="Only deliveries with this text in event, address, error or answer."),
+    _option("retrying", bool, "--retrying", help="Only failed deliveries that will be retried."),
+    _option("final", bool, "--final", help="Only deliveries in a final state."),
 )
 """The filters that `log` and its commands share."""
 

@@ -35,36 +35,37 @@ def _print_version(requested: bool) -> None:
 def root(
     context: typer.Context,
     config_file: Annotated[
-        str | None, typer.Option("--config", metavar="FILE", help="The TOML file with the settings (ALERTCTL_CONFIG).")
+        str | None, typer.Option("--config", metavar="FILE", help="Settings file, in TOML (ALERTCTL_CONFIG).")
     ] = None,
     database: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where the delivery log is (DATABASE_URL).")
+        str | None, typer.Option(metavar="URL", help="Database of the delivery log (DATABASE_URL).")
     ] = None,
     server: Annotated[
-        str | None, typer.Option(metavar="URL", help="Speak to this `alertctl serve` instead (ALERTCTL_SERVER).")
+        str | None,
+        typer.Option(metavar="URL", help="Use this `alertctl serve`, not a database (ALERTCTL_SERVER)."),
     ] = None,
     timeout: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help="How long to wait for the server, repeats included (ALERTCTL_TIMEOUT)."),
+        typer.Option(metavar="DURATION", help="Time limit for the server, retries included (ALERTCTL_TIMEOUT)."),
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """
     \b
-    alertctl demo                  see real alerts arrive; needs no account
+    alertctl demo                  watch real alerts arrive; needs no account
     alertctl send --event safety_rollback --set feature_flag=checkout-v3
-    alertctl log --status failed   who did not get what, and why
+    alertctl log --status failed   show failed deliveries and their errors
 
-    Alerts from experiments and feature flags to Slack and email, with a delivery log that answers.
+    Send alerts from experiments and feature flags to Slack and email, and log every delivery.
     """
     if server and database:
-        raise typer.BadParameter("say --database or --server, not both", param_hint="--server")
+        raise typer.BadParameter("use --database or --server, not both", param_hint="--server")
     if server and context.invoked_subcommand in LOCAL_COMMANDS:
         raise typer.BadParameter(
-            f"{context.invoked_subcommand} works here, never through a server", param_hint="--server"
+            f"{context.invoked_subcommand} runs on this machine only: remove --server", param_hint="--server"
         )
     context.obj = {
         "ALERTCTL_CONFIG": config_file,

@@ -96,7 +96,7 @@ def complete_delivery(context: typer.Context, incomplete: str) -> list[tuple[str
 
 EventOption = Annotated[
     str | None,
-    typer.Option("--event", "-e", metavar="TYPE", help="The type of event.", autocompletion=complete_event),
+    typer.Option("--event", "-e", metavar="TYPE", help="Event type.", autocompletion=complete_event),
 ]
 ChannelOption = Annotated[
     str | None,
@@ -111,7 +111,7 @@ StatusOption = Annotated[
     str | None,
     typer.Option(
         metavar="STATUS",
-        help="pending, sending, success, failed or suppressed.",
+        help="Status: pending, sending, success, failed or suppressed.",
         callback=one_of(STATUSES, "a status"),
         autocompletion=complete_status,
     ),
@@ -121,7 +121,7 @@ RoleOption = Annotated[
     str,
     typer.Option(
         metavar="ROLE",
-        help="viewer, analyst, developer or admin.",
+        help="Role: viewer, analyst, developer or admin.",
         callback=one_of(ROLES, "a role"),
         autocompletion=complete_role,
     ),

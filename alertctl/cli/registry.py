@@ -22,23 +22,23 @@ class Entry:
 
 
 ENTRIES: Mapping[str, Entry] = {
-    "send": Entry("send:send", "Tell people about an event."),
+    "send": Entry("send:send", "Publish an event and notify its recipients."),
     "test": Entry("test:send_test_message", "Send one real message and show the provider's answer."),
-    "events": Entry("events:events", "List the types of events, or one type's fields."),
-    "dispatch": Entry("dispatch:dispatch", "Send what is due, then end; for cron."),
-    "serve": Entry("serve:serve", "Run the daemon: HTTP API, sending, retries."),
-    "status": Entry("status:status", "Where am I, what waits, what is paused."),
+    "events": Entry("events:events", "List the event types, or one type's fields."),
+    "dispatch": Entry("dispatch:dispatch", "Send due deliveries, then exit; for cron."),
+    "serve": Entry("serve:serve", "Run the daemon: HTTP API, deliveries, retries."),
+    "status": Entry("status:status", "Show the connection, the queue and paused providers."),
     "doctor": Entry("doctor:doctor", "Find out why messages are not arriving."),
-    "demo": Entry("demo:demo", "See real alerts arrive; needs no configuration."),
+    "demo": Entry("demo:demo", "Run a demo on a local sandbox; needs no configuration."),
     "sandbox": Entry("sandbox:sandbox", "Run a local Slack, SendGrid and mail server."),
     "help": Entry("help:show_help", "Explain a command, or: exit-codes, statuses, times."),
-    "log": Entry("log:app", "Show the delivery log, one delivery, or send again."),
-    "spool": Entry("spool:app", "Events that could be told to nobody yet."),
-    "prefs": Entry("prefs:app", "Show and change what a user is told, and where."),
+    "log": Entry("log:app", "Show the delivery log; resend or export deliveries."),
+    "spool": Entry("spool:app", "Manage events spooled on this machine."),
+    "prefs": Entry("prefs:app", "Show and change a user's notification preferences."),
     "user": Entry("user:app", "Add, list and disable users."),
     "token": Entry("token:app", "Create, list and revoke access tokens."),
     "config": Entry("config:app", "Show and check the settings."),
-    "db": Entry("db:app", "Look at the database, upgrade it, back it up, move it."),
+    "db": Entry("db:app", "Inspect, upgrade, back up and copy the database."),
 }
 
 

@@ -119,13 +119,13 @@ def send_now(client: Client, event_id: str) -> None:
 def report(flushed: Flushed) -> None:
     """Print the result of a flush on stderr."""
     if flushed.published:
-        eprint(f"alertctl: told {counted(flushed.published)} that waited in the spool")
+        eprint(f"alertctl: published {counted(flushed.published)} from the spool")
     for name in flushed.damaged:
         warn(f"spool: {name}: set aside")
     for event in flushed.refused:
         warn(f"spool: {event.request.event_type} {event.id} was refused and set aside: {event.refused}")
     if flushed.remaining:
-        warn(f"spool: {counted(flushed.remaining)} left: {flushed.trouble or 'the next command tells more of them'}")
+        warn(f"spool: {counted(flushed.remaining)} remaining: {flushed.trouble or 'the next command publishes more'}")
     elif flushed.trouble:
         warn(f"spool: {flushed.trouble}")
 

@@ -82,7 +82,7 @@ def test_status_shows_the_address_version_size_and_rows(logged):
 def test_status_of_what_is_not_there_makes_nothing(tmp_path):
     ran = run("--database", f"sqlite:///{tmp_path / 'no' / 'such.db'}", "db", "status", "-o", "json")
     assert (ran.exit_code, json.loads(ran.stdout)["state"]) == (0, "missing")
-    assert one_line(ran, "isn't there yet")
+    assert one_line(ran, "doesn't exist yet")
     assert files(tmp_path) == set()
 
 
@@ -304,7 +304,7 @@ def test_ctrl_c_ends_with_130_and_a_hint_to_run_the_copy_again(lite, tmp_path):
     copying.send_signal(signal.SIGINT)
     out, stderr = copying.communicate(timeout=30)
     assert (copying.returncode, out) == (130, "")
-    assert stderr == "alertctl: interrupted; run it again and it goes on\n"
+    assert stderr == "alertctl: interrupted; run it again to continue\n"
     assert data("db", "copy", "--to", "sqlite:///new.db")["whole"]
 
 

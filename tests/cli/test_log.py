@@ -174,7 +174,7 @@ def test_retry_resends_at_once_and_skips_arrived_deliveries(log: Sandbox):
     items = {item["to"]: item["id"] for item in data("log")["items"]}
     ran = run("log", "retry", items["#missing"], items["#ops"])
     assert ran.exit_code == 0
-    assert f"{items['#ops'][-8:]} is not sent again" in ran.stderr
+    assert f"{items['#ops'][-8:]} is not resent" in ran.stderr
     assert of_ops(log) == 1
     assert data("log", "show", items["#missing"])["attempts"] == 2
     shown = data("log", "retry", items["#ops"], "--again")

@@ -87,7 +87,7 @@ def test_a_manual_attempt_names_its_requester(log: Sandbox) -> None:
     (item,) = data("log", "retry", "--error", "token_revoked", "--to", "#a")["items"]
     tries = data("log", "show", item["id"])["attempt_log"]
     assert [(each["outcome"], each["requested_by"]) for each in tries] == [("failed", None), ("success", ME)]
-    assert f"asked for by {ME}" in detail("#a")
+    assert f"requested by {ME}" in detail("#a")
     (again,) = data("log", "retry", item["id"][-8:], "--again")["items"]
     assert (again["status"], again["attempts"]) == ("success", 3)
     assert [message.channel for message in log.slack.messages].count("#a") == 2
@@ -97,7 +97,7 @@ def test_the_detail_of_a_revoked_token_shows_its_meaning_and_fix(log: Sandbox) -
     result = detail("#a")
     for part in (
         "error token_revoked: the token was revoked do Install the app to the workspace again",
-        "set SLACK_BOT_TOKEN to its new token. next as soon as a process with accepted credentials runs",
+        "set SLACK_BOT_TOKEN to its new token. next when a process with accepted credentials runs",
         "why the caller named it (--to)",
         "Event disk full",
         "1. ",
@@ -209,13 +209,13 @@ def test_prune_asks_on_a_terminal_and_elsewhere_needs_yes(slack_and_email: Sandb
     send("slack:#ops", "slack:#missing")
     ran = run("log", "prune", "--older-than", "1ms")
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
-    assert "2 deliveries out of the log: say --yes" in ran.stderr
+    assert "it would delete 2 deliveries: confirm with --yes" in ran.stderr
     assert data("log", "prune", "--older-than", "1ms", "--dry-run") == {"deliveries": 2, "dry_run": True}
     refused = on_terminal(60, "log", "prune", "--older-than", "1ms", typed="n\n")
-    assert (refused.code, "Take 2 deliveries out of the log for good?" in refused.words) == (1, True)
-    assert run("log", "prune", "--yes").stderr == "0 deliveries were taken out of the log\n"
+    assert (refused.code, "Delete 2 deliveries from the log?" in refused.words) == (1, True)
+    assert run("log", "prune", "--yes").stderr == "0 deliveries were deleted\n"
     assert len(addresses()) == 2
     done = on_terminal(60, "log", "prune", "--older-than", "1ms", typed="y\n")
-    assert (done.code, "2 deliveries were taken out of the log" in done.words) == (0, True)
+    assert (done.code, "2 deliveries were deleted" in done.words) == (0, True)
     assert addresses() == []
     assert "--older-than" in run("log", "prune", "--older-than", "old").stderr

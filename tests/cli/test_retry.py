@@ -70,4 +70,4 @@ def test_deliveries_to_a_disabled_channel_are_skipped(refused: Sandbox, monkeypa
 def test_ids_or_filters_but_one_of_the_two(arguments: tuple[str, ...]) -> None:
     ran = run("log", "retry", *arguments)
     assert ran.exit_code == 2
-    assert "one of the two" in ran.stderr
+    assert "give either delivery ids or filters" in ran.stderr

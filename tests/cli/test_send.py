@@ -71,7 +71,7 @@ def test_a_failed_delivery_changes_the_exit_code_only_with_strict(slack_and_emai
 def test_an_event_without_targets_is_a_warning_with_a_fix():
     ran = run(*ROLLBACK)
     assert ran.exit_code == 0
-    assert "nobody to tell: switch a channel on (SLACK_ENABLED" in ran.stderr
+    assert "no recipients: enable a channel (SLACK_ENABLED" in ran.stderr
     assert "slack_disabled" in ran.stdout
     assert run(*ROLLBACK, "--strict").exit_code == 3
 
@@ -88,7 +88,7 @@ def test_queue_records_and_dispatch_once_sends(log_on, slack_and_email: Sandbox)
 def test_a_503_is_retried_to_success_by_dispatch_once(log_on, slack_and_email: Sandbox):
     ran = run(*TITLED, "--to", "slack:#flaky")
     assert ran.exit_code == 0
-    assert "warning: slack #flaky: http_503; it will be tried again (alertctl log show" in ran.stderr
+    assert "warning: slack #flaky: http_503; it will be retried (alertctl log show" in ran.stderr
     assert dispatched()["success"] == 1
     (item,) = data("log")["items"]
     assert (item["status"], item["attempts"], item["error"]) == ("success", 2, None)
@@ -111,7 +111,7 @@ def test_a_dry_run_shows_the_message_and_records_nothing(slack_and_email: Sandbo
 def test_the_same_key_sends_nothing_twice(log_on, slack_and_email: Sandbox):
     first = data(*TITLED, "--set", "dedup_key=k", "--to", "slack:#ops")
     again = run(*TITLED, "--set", "dedup_key=k", "--to", "slack:#ops")
-    assert f"recorded {first['event_id']} before, under the same key" in again.stderr
+    assert f"already recorded as {first['event_id']} with this key" in again.stderr
     assert again.exit_code == 0
     assert len(slack_and_email.slack.messages) == 1
     other = run("send", "--event", "generic_alert", "--title", "Other", "--set", "dedup_key=k")
@@ -168,7 +168,7 @@ def test_an_empty_value_leaves_a_field_out_so_that_scripts_need_no_if(slack_and_
         ([*TITLED, "--expires", "0s"], '--expires: "0s" is out of range (0.001s to 36500d)'),
         ([*TITLED, "--wait=later"], '--wait: "later" is not a duration (90s'),
         ([*TITLED, "--wait=2d"], '--wait: "2d" is out of range (0s to 1d)'),
-        ([*TITLED, "--wait", "--queue"], "--wait: not together with --queue"),
+        ([*TITLED, "--wait", "--queue"], "--wait: can't be combined with --queue"),
     ],
 )
 def test_wrong_input_ends_with_2_and_one_line_that_names_it(arguments, message):
@@ -229,7 +229,7 @@ def test_within_a_dedup_window_the_later_ones_are_held_back(log_on, slack_and_em
     first, second = data(*TITLED, *storm), data("send", "--event", "generic_alert", "--title", "Still full", *storm)
     assert (second["created"], second["deliveries"][0]["status"]) == (True, "suppressed")
     assert second["deliveries"][0]["error"] == f"duplicate of {first['event_id']}"
-    assert f"duplicate of {first['event_id']}: 1 held back" in second["warnings"]
+    assert f"duplicate of {first['event_id']}: 1 suppressed" in second["warnings"]
     assert len(slack_and_email.slack.messages) == 1
 
 
@@ -260,7 +260,7 @@ def test_a_wait_ends_when_its_time_is_up(slack_and_email: Sandbox, monkeypatch):
     ran = run(*TITLED, "--to", "slack:#flaky", "--wait=1s")
     assert 1 <= time.monotonic() - began < 20
     assert ran.exit_code == 0
-    assert "warning: slack #flaky: http_503; it will be tried again" in ran.stderr
+    assert "warning: slack #flaky: http_503; it will be retried" in ran.stderr
 
 
 def test_a_wait_hears_what_a_daemon_did(log_on, slack_and_email: Sandbox):

@@ -70,7 +70,7 @@ def test_an_event_whose_token_is_refused_waits_for_a_command_with_a_good_one(
     (listed,) = waiting()
     assert (listed["destination"], str(listed["cause"]).startswith(error)) == (server, True)
     monkeypatch.setenv("ALERTCTL_TOKEN", token_for(sqlite_url, ADMIN, "admin"))
-    assert "told 1 event that waited in the spool" in run("status").stderr
+    assert "published 1 event from the spool" in run("status").stderr
     (item,) = data("log")["items"]
     assert data("log", "show", item["id"])["event"]["published_by"] == ADMIN
     assert waiting() == []
@@ -195,7 +195,7 @@ def test_settings_that_cannot_be_read_spool_and_the_next_command_publishes(
         assert "spooled as " in ran.stderr.splitlines()[-1]
         assert "correct the settings, and the next successful command on sqlite:///" in ran.stderr
         assert run("log").exit_code == 2
-    assert "told 1 event" in run("log").stderr
+    assert "published 1 event" in run("log").stderr
     assert len(slack_and_email.slack.messages) == 1
 
 
@@ -207,7 +207,7 @@ def test_an_unusable_database_url_spools_until_it_is_repaired(slack_and_email: S
     (listed,) = waiting()
     assert listed["destination"] == "the destination that DATABASE_URL names"
     monkeypatch.setenv("DATABASE_URL", url)
-    assert "told 1 event that waited in the spool" in run("log").stderr
+    assert "published 1 event from the spool" in run("log").stderr
     assert waiting() == []
 
 

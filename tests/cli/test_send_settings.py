@@ -77,7 +77,7 @@ def test_a_wrong_target_is_spooled_for_this_database(slack_and_email: Sandbox, m
     ran = run(*SEND)
     assert (ran.exit_code, ran.stderr.startswith(f"alertctl: {name}: ")) == (0, True)
     monkeypatch.setenv(name, right)
-    assert "told 1 event" in run("log").stderr
+    assert "published 1 event" in run("log").stderr
     assert right in [item["to"] for item in data("log")["items"]]
 
 

@@ -119,7 +119,7 @@ def test_the_next_successful_command_publishes_it_once(away, slack_and_email: Sa
     assert run("log").exit_code == 5
     back(away)
     ran = run("log", "-o", "jsonl")
-    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "", "alertctl: told 1 event that waited in the spool\n")
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "", "alertctl: published 1 event from the spool\n")
     assert run("log").stderr == ""
     (message,) = slack_and_email.slack.messages
     assert "delayed 31 min" in json.dumps(message.blocks)
@@ -147,7 +147,7 @@ def test_flushing_after_a_command_changes_neither_its_output_nor_its_exit_code(s
     ran = run("log", "show", "ffffffff")
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert "ffffffff" in ran.stderr
-    assert "told 1 event that waited in the spool" in ran.stderr
+    assert "published 1 event from the spool" in ran.stderr
     assert len(slack_and_email.slack.messages) == 3
 
 
@@ -156,10 +156,10 @@ def test_an_event_for_another_database_is_not_published_here(away, slack_and_ema
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/other.db")
     assert "spool" not in run("log").stderr
     ran = run("spool", "flush")
-    assert (ran.exit_code, ran.stdout) == (0, "0 told, 0 refused, 0 left\n")
-    assert f"1 event in the spool meant for sqlite:///{away}/alertctl.db" in ran.stderr
+    assert (ran.exit_code, ran.stdout) == (0, "0 published, 0 refused, 0 remaining\n")
+    assert f"1 event in the spool for sqlite:///{away}/alertctl.db" in ran.stderr
     assert slack_and_email.slack.messages == []
-    assert run("spool", "flush", kept.id).stdout == "1 told, 0 refused, 0 left\n"
+    assert run("spool", "flush", kept.id).stdout == "1 published, 0 refused, 0 remaining\n"
     keep("nor this")
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/third.db")
     assert data("spool", "flush", "--all") == {"told": 1, "refused": 0, "left": 0}
@@ -221,7 +221,7 @@ def test_damaged_and_foreign_files_are_no_trouble(slack_and_email: Sandbox):
     assert ran.stderr.count(": set aside\n") == 8
     assert len(slack_and_email.slack.messages) == 1
     assert run("log").stderr == ""
-    assert run("spool", "list").stderr.count("no event of ours, or damaged") == 8
+    assert run("spool", "list").stderr.count("not an alertctl event, or damaged") == 8
     assert data("spool", "drop", "--yes") == {"dropped": 8}
     assert [file.name for file in folder.iterdir() if file.is_file()] == ["README"]
 
@@ -288,9 +288,9 @@ def test_an_event_that_expired_in_the_spool_is_recorded_and_not_sent(away, slack
 def test_flush_ends_with_5_while_nobody_can_be_reached(away):
     keep("one", "two", "three")
     ran = run("spool", "flush")
-    assert (ran.exit_code, ran.stdout) == (5, "0 told, 0 refused, 3 left\n")
+    assert (ran.exit_code, ran.stdout) == (5, "0 published, 0 refused, 3 remaining\n")
     assert ran.stderr.count("\n") == 1
-    assert "spool: 3 events left: database " in ran.stderr
+    assert "spool: 3 events remaining: database " in ran.stderr
 
 
 def test_drop_asks_without_yes_or_ids(away):
@@ -358,6 +358,6 @@ def test_while_one_process_flushes_a_command_does_not_wait_for_it(slack_and_emai
         time.sleep(0.01)
     ran = run("log", "-o", "id")
     assert ran.exit_code == 0
-    assert "left: another process is flushing it" in ran.stderr
+    assert "remaining: another process is flushing it" in ran.stderr
     flushing.communicate(timeout=60)
     assert (flushing.returncode, data("log")["total"], spool().waiting()) == (0, 2, 0)

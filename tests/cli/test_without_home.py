@@ -96,7 +96,7 @@ def test_what_such_a_user_spools_is_there_for_every_command_and_ends_with_the_ma
     assert f"the spool ends with this machine ({folder}/alertctl-{USER}/spool)" in last
     (waits,) = json.loads(as_user(folder, "spool", "list", "-o", "json").stdout)["items"]
     flushed = as_user(folder, "spool", "flush", waits["id"])
-    assert (flushed.returncode, flushed.stdout) == (0, "1 told, 0 refused, 0 left\n"), flushed.stderr
+    assert (flushed.returncode, flushed.stdout) == (0, "1 published, 0 refused, 0 remaining\n"), flushed.stderr
 
 
 @needs_user

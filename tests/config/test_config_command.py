@@ -123,5 +123,5 @@ def test_config_check_ends_with_0_when_there_are_only_warnings(tmp_path):
 def test_config_check_prints_no_data_when_nothing_is_wrong(tmp_path):
     good = {"SLACK_ENABLED": "1", "SLACK_BOT_TOKEN": "xoxb-1"}
     ran = _run(tmp_path, "check", **good)
-    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "", "Nothing is wrong with the settings.\n")
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "", "The settings are valid.\n")
     assert json.loads(_run(tmp_path, "check", "-o", "json", **good).stdout) == {"items": []}

@@ -27,8 +27,8 @@ SECTIONS = {
     "alertctl": "alertctl itself",
 }
 TOLD = {
-    True: "A user is told unless they switch `notify_on_{}` off.",
-    False: "A user is told once they switch `notify_on_{}` on.",
+    True: "A user is notified unless they switch `notify_on_{}` off.",
+    False: "A user is notified once they switch `notify_on_{}` on.",
     None: "There is no preference for it: it goes to the platform's own audience and to whom the caller names.",
 }
 COMMON_ERRORS = {

@@ -143,7 +143,7 @@ def test_what_is_typed_from_anywhere_runs_against_a_server(variables, tmp_path):
     for command in commands:
         ran = subprocess.run(["sh", "-c", command], env=environ, cwd=tmp_path, capture_output=True, text=True)
         assert ran.returncode == 0, ran.stderr
-    assert json.loads((tmp_path / "told.json").read_text())["outcome"] == "recorded"
+    assert json.loads((tmp_path / "receipt.json").read_text())["outcome"] == "recorded"
     called = [sys.executable, "-c", f"{python}\nprint(result.event_id)"]
     ran = subprocess.run(called, env=environ, cwd=tmp_path, capture_output=True, text=True)
     assert (ran.returncode, len(ran.stdout.strip())) == (0, 36), ran.stderr

@@ -235,7 +235,7 @@ def test_a_call_that_continues_and_the_spool_record_the_event_once(on_sqlite: Pa
     flushed = subprocess.run(
         [sys.executable, "-m", "alertctl", "spool", "flush"], capture_output=True, text=True, check=True, timeout=60
     )
-    assert flushed.stdout == "1 told, 0 refused, 0 left\n"
+    assert flushed.stdout == "1 published, 0 refused, 0 remaining\n"
     assert recorded() == before + 1
 
 

@@ -62,7 +62,7 @@ def test_slack_is_down_and_comes_back(server, runner, sandbox: Sandbox):
     sandbox.slack.faults.always("http_503")
     stderr, receipt = step(runner, "job-2")
     assert (receipt["outcome"], receipt["deliveries"][0]["status"]) == ("recorded", "failed")
-    assert "it will be tried again" in stderr
+    assert "it will be retried" in stderr
     sandbox.slack.faults.clear()
     until(lambda: alerts(sandbox) == 1)
     _, later = step(runner, "job-2")
@@ -78,7 +78,7 @@ def test_the_server_is_down_the_job_runs_twice_and_one_message_comes_in_the_end(
     assert runner.sh(STEP.replace("send", "send --strict"), CI_JOB_ID="job-3").returncode == 5
     server.up()
     looked = runner.sh("alertctl status")
-    assert (looked.returncode, "told 3 events that waited in the spool" in looked.stderr) == (0, True), looked.stderr
+    assert (looked.returncode, "published 3 events from the spool" in looked.stderr) == (0, True), looked.stderr
     until(lambda: alerts(sandbox) == 1)
     _, receipt = step(runner, "job-3")
     assert (receipt["outcome"], alerts(sandbox)) == ("repeated", 1)

@@ -25,19 +25,19 @@ HELP = """
 alertctl config show
 alertctl config check
 
-Show every setting and where it came from; name what is wrong with them.
+Show every setting with its origin; check the settings for errors.
 """
 app = typer.Typer(name="config", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command(short_help="Print every setting, and where it came from.")
+@app.command(short_help="Show every setting and its origin.")
 def show(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl config show
     alertctl --config staging.toml config show -o json
 
-    Print every setting, its value (secrets masked) and where it came from.
+    Show every setting, its value (secrets masked) and its origin.
     """
     from alertctl.config import load
 
@@ -48,21 +48,21 @@ def show(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
         warn(f"{name}: {refusal.message}")
 
 
-@app.command(short_help="Name each mistake in the settings.")
+@app.command(short_help="Check the settings for errors.")
 def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl config check
     alertctl --config staging.toml config check -o json
 
-    Name each mistake in the settings by its variable. Ends with 2 when there is an error.
+    Check the settings and list each problem by its variable. Exits with 2 on an error.
     """
     problems = _problems(flags_of(context))
     rows = [(problem.severity, problem.name, problem.message) for problem in problems]
     if rows or output is Output.JSON:
         _print(("severity", "name", "message"), rows, output)
     if not rows:
-        eprint("Nothing is wrong with the settings.")
+        eprint("The settings are valid.")
     if any(problem.severity == "error" for problem in problems):
         raise typer.Exit(2)
 

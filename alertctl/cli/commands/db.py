@@ -30,28 +30,28 @@ alertctl db status
 alertctl db backup alertctl-backup.db
 alertctl db copy --to postgresql://alertctl@db.corp.example/alertctl
 
-The database that holds the delivery log: look at it, upgrade it, back it up, move it.
+Inspect, upgrade, back up and copy the database of the delivery log.
 """
 app = typer.Typer(name="db", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it; its folder must be there.")]
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="File to write; its folder must exist.")]
 ToOption = Annotated[
     str,
     typer.Option(
-        "--to", metavar="URL", help="An empty database, or one that this copy was begun in. Password: PGPASSWORD."
+        "--to", metavar="URL", help="Empty database, or the target of an interrupted copy. Password: PGPASSWORD."
     ),
 ]
 COPY_ROWS = ("table", "source", "target", "added", "changed", "removed")
 
 
-@app.command(short_help="Where it is, its version, its size, how many rows.")
+@app.command(short_help="Show its location, version, size and row counts.")
 def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl db status
     alertctl db status -o json
 
-    Where the database is, its engine, version, size and rows. Looks only: changes and makes nothing.
+    Show the database's location, engine, version, size and row counts. Changes nothing.
     """
     from alertctl.db.info import read_info
 
@@ -65,15 +65,15 @@ def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     _hint(info)
 
 
-@app.command(short_help="Bring its tables to this alertctl's version.")
+@app.command(short_help="Upgrade the tables to this alertctl's version.")
 def upgrade(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl db upgrade
     alertctl db upgrade -o json
 
-    Bring the database to this alertctl's version. Every command does so by itself; this one does nothing else.
-    Many may run at once. Before an upgrade, make a backup: alertctl db backup FILE.
+    Upgrade the database to this alertctl's version. Most other commands do this automatically.
+    Concurrent upgrades are safe. Make a backup first: alertctl db backup FILE.
     """
     from alertctl.db import HEAD, Store, current_version
     from alertctl.db import upgrade as migrate
@@ -84,16 +84,16 @@ def upgrade(context: typer.Context, output: OutputOption = Output.TABLE) -> None
     if output is Output.JSON:
         print_json({"from": before, "to": HEAD, "upgraded": before != HEAD})
     elif before == HEAD:
-        eprint(f"nothing to do: the database is of version {HEAD}")
+        eprint(f"nothing to do: the database has version {HEAD}")
     else:
         eprint(f"upgraded from {before or 'nothing'} to {HEAD}")
 
 
-@app.command(short_help="Write a copy of an SQLite database, while it is in use.")
+@app.command(short_help="Back up an SQLite database while it is in use.")
 def backup(
     context: typer.Context,
     file: FileArgument,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """
@@ -101,8 +101,8 @@ def backup(
     alertctl db backup /var/backups/alertctl.db
     alertctl db backup --force /var/backups/alertctl.db
 
-    Write the whole database to FILE as it is at one moment, checked, for its owner only. Nobody has to stop:
-    alertctl serve goes on meanwhile. To restore, point DATABASE_URL at the file (sqlite:////var/backups/alertctl.db).
+    Back up the database to FILE: a consistent, checked copy that only its owner can read. `alertctl serve`
+    may keep running. To restore, point DATABASE_URL at the file (sqlite:////var/backups/alertctl.db).
     """
     from alertctl.db.backup import backup as write
     from alertctl.db.info import file_of
@@ -110,7 +110,7 @@ def backup(
     url = _settings(context).database.url
     source = file_of(url)
     if source is None:
-        raise ConfigError([f"DATABASE_URL: is Postgres, which has a tool for this: {_pg_dump(url, file)}"])
+        raise ConfigError([f"DATABASE_URL: is Postgres; use its own tool: {_pg_dump(url, file)}"])
     _must_exist(source)
     with bar() as progress:
         size = write(source, file, force=force, advance=lambda done, pages: progress("pages", done, pages))
@@ -121,7 +121,7 @@ def backup(
         eprint(f"{_size(size)}, checked; to restore: DATABASE_URL={shlex.quote(f'sqlite:///{file.absolute()}')}")
 
 
-@app.command(short_help="Move everything to another database, e.g. from SQLite to Postgres.")
+@app.command(short_help="Copy everything to another database, e.g. from SQLite to Postgres.")
 def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TABLE) -> None:
     """
     \b
@@ -131,13 +131,12 @@ def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TAB
     Copy everything in the database (DATABASE_URL) to another one: the log, users, preferences, tokens.
 
     \b
-    1. Stop alertctl serve. What is still due is sent by whoever runs on the new
-       database.
-    2. Copy. If it is interrupted, or the old database changed: run it again;
-       nothing is doubled.
-    3. Set DATABASE_URL to the new one, start alertctl serve.
+    1. Stop alertctl serve. The daemon on the new database sends due deliveries.
+    2. Copy. If the copy is interrupted or the old database changed, run it again;
+       no row is duplicated.
+    3. Set DATABASE_URL to the new database and start alertctl serve.
 
-    A long log can be copied while the daemon still runs; the second run, after it was stopped, is faster.
+    A long log can be copied while the daemon runs; stop it and run the copy again, which is faster.
     """
     from alertctl.config.database_url import masked
     from alertctl.db.copy import copy as copy_all
@@ -165,9 +164,7 @@ def _settings(context: typer.Context) -> Settings:
     """Return the settings. Raises ConfigError when they select a server instead of a database."""
     settings = settings_of(context)
     if settings.alertctl.server and settings.origin("DATABASE_URL") == "default":
-        raise ConfigError(
-            ["DATABASE_URL: is not set; alertctl db works on a database itself, never through ALERTCTL_SERVER"]
-        )
+        raise ConfigError(["DATABASE_URL: is not set; alertctl db needs it and ignores ALERTCTL_SERVER"])
     return settings
 
 
@@ -272,13 +269,13 @@ def _masked_url(settings: Settings) -> str:
 
 def _hint(info: DatabaseInfo | None) -> None:
     if info is None:
-        eprint("it isn't there yet: the first command that needs it makes it")
+        eprint("the database doesn't exist yet: the first command that needs it creates it")
     elif info.state == "empty":
-        eprint("there are no tables yet: the first command that needs them makes them")
+        eprint("there are no tables yet: the first command that needs them creates them")
     elif info.state == "behind":
         eprint("an upgrade is due: alertctl db backup FILE, then alertctl db upgrade")
     elif info.state == "newer":
-        eprint("it is of a newer alertctl than this one: upgrade alertctl here")
+        eprint("the database is from a newer alertctl: upgrade alertctl here")
 
 
 def _size(count: float) -> str:
@@ -297,7 +294,7 @@ def _check_copied(done: CopyResult) -> None:
     if done.sending:
         warn(f"{done.sending} deliveries were being sent meanwhile: is an alertctl serve running on the old database?")
     if done.used:
-        raise AlertctlError("somebody sends from the new database already: it is no copy any more")
+        raise AlertctlError("the new database is already in use: copy to an empty one")
     if done.moved:
         raise AlertctlError("the old database changed meanwhile: stop alertctl serve there, then run this again")
     for table in done.tables:
@@ -315,5 +312,5 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        eprint("alertctl: interrupted; run it again and it goes on")
+        eprint("alertctl: interrupted; run it again to continue")
         raise

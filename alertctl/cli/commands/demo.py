@@ -102,7 +102,7 @@ class Play:
         for delivery in deliveries:
             if delivery.status != "success":
                 self._print(
-                    f"   ✗ {delivery.channel} {delivery.to}: {delivery.error}. It stays in the log and is tried again.",
+                    f"   ✗ {delivery.channel} {delivery.to}: {delivery.error}. It stays in the log and is retried.",
                     "red",
                 )
 
@@ -110,7 +110,7 @@ class Play:
         failed = [delivery.id for delivery in self.log() if delivery.status == "failed"]
         if not failed:
             return
-        self._print("\n5  what failed is tried again", "bold")
+        self._print("\n5  retry the failed delivery", "bold")
         self._print("   alertctl dispatch --once", "dim")
         deadline = time.monotonic() + RETRY_TIMEOUT
         while time.monotonic() < deadline and any(delivery.next_attempt_at for delivery in self.log()):
@@ -150,8 +150,8 @@ def demo(output: OutputOption = Output.TABLE) -> None:
     alertctl demo
     alertctl demo -o json
 
-    See real alerts arrive: four events through the real pipeline, to a Slack and an inbox
-    that run on this machine for these few seconds. Reads no settings, leaves nothing behind.
+    Run a demo: send four events through the real pipeline to a Slack and a mail server
+    on this machine, for a few seconds. Reads no settings and removes all its files.
     """
     from alertctl.cli.output.table import console
 
@@ -165,7 +165,7 @@ def demo(output: OutputOption = Output.TABLE) -> None:
         else:
             _print_end(play, items, seconds)
     if any(delivery.status != "success" for delivery in items):
-        raise AlertctlError("the demo's alerts did not all arrive")
+        raise AlertctlError("some of the demo's alerts did not arrive")
 
 
 def _print_end(play: Play, items: list[DeliveryItem], seconds: float) -> None:
@@ -175,8 +175,8 @@ def _print_end(play: Play, items: list[DeliveryItem], seconds: float) -> None:
     play._print("   alertctl log\n", "dim")
     print_deliveries(items)
     play._print(
-        f"\nDone in {seconds:.1f} s, and nothing is left behind. Next: `alertctl sandbox` keeps such a Slack and inbox "
-        "running to try commands on; `alertctl config check` says what your own Slack and email need.",
+        f"\nDone in {seconds:.1f} s, and all files are removed. Next: `alertctl sandbox` runs such a Slack and inbox "
+        "to try commands on; `alertctl config check` lists the settings that your own Slack and email need.",
         "",
     )
 

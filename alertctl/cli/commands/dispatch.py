@@ -12,7 +12,7 @@ from alertctl.cli.output.streams import Output, OutputOption, print_json, print_
 
 def dispatch(
     context: typer.Context,
-    once: Annotated[bool, typer.Option("--once", help="Send whatever is due, then end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Send due deliveries, then exit.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """
@@ -21,10 +21,10 @@ def dispatch(
     * * * * * alertctl dispatch --once       # in a crontab
     alertctl dispatch --once -o json
 
-    Send every delivery that is due, retries included, and say how it went.
+    Send every due delivery, retries included, and print the counts.
     """
     if not once:
-        raise typer.BadParameter("say --once; what keeps running is `alertctl serve`", param_hint="--once")
+        raise typer.BadParameter("add --once; to keep running, use `alertctl serve`", param_hint="--once")
     with client_of(context) as client:
         done = client.dispatch()
     if output is Output.JSON:

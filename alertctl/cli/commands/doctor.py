@@ -33,8 +33,8 @@ ALL = "all"
 AreaArgument = Annotated[
     str,
     typer.Argument(
-        metavar=f"[{'|'.join(AREAS)}]",
-        help="What to look at.",
+        metavar="|".join(AREAS),
+        help="Area to check.",
         callback=one_of(AREAS, "an area"),
         autocompletion=complete_area,
     ),
@@ -48,9 +48,9 @@ def doctor(context: typer.Context, area: AreaArgument = ALL, output: OutputOptio
     alertctl doctor slack
     alertctl doctor -o json
 
-    Find out why messages are not arriving. Sends nothing to anybody.
+    Find out why messages are not arriving. Sends no messages.
 
-    Signs: ✓ ok, ! warning, ✗ failure, ? can't tell. Ends with 10 when a check failed, else with 0.
+    Signs: ✓ ok, ! warning, ✗ failure, ? can't tell. Exits with 10 if a check failed, else with 0.
     """
     from alertctl.doctor import CHECKS, run
 

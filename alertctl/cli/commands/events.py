@@ -30,7 +30,7 @@ EXAMPLES = {
 """Fields of each type's example; other types show their required fields."""
 
 TypeArgument = Annotated[
-    str | None, typer.Argument(metavar="[TYPE]", help="Show this type's fields.", autocompletion=complete_event)
+    str | None, typer.Argument(metavar="TYPE", help="Event type whose fields to show.", autocompletion=complete_event)
 ]
 
 
@@ -41,7 +41,7 @@ def events(context: typer.Context, kind: TypeArgument = None, output: OutputOpti
     alertctl events safety_rollback
     alertctl events safety_rollback -o json      its JSON Schema
 
-    List the types of events, or one type's fields.
+    List the event types, or one type's fields.
     """
     with client_of(context) as client:
         known = client.event_types()
@@ -76,7 +76,7 @@ def _print_types(known: list[EventTypeInfo], output: Output) -> None:
         Column("BY DEFAULT"),
         Column("WHAT", least=20, wraps=True),
     )
-    default = {True: "wanted", False: "unwanted", None: "not asked"}
+    default = {True: "on", False: "off", None: "no preference"}
     print_table(
         columns,
         [

@@ -10,12 +10,12 @@ from alertctl.cli.output.streams import print_line
 from alertctl.suggestions import did_you_mean
 
 CODES = (
-    (0, "done (send: recorded, whatever the providers said)"),
-    (1, "unexpected (db copy: not everything is there; db backup: not written)"),
-    (2, "usage or invalid input"),
-    (3, "a delivery did not succeed, or nobody to tell (send --strict, test)"),
-    (4, "not allowed: no token, a bad one, or a role too low (send: only with --strict, it is spooled)"),
-    (5, "the database or the server can't be reached (send: only with --strict, when it is spooled or lost)"),
+    (0, "success (send: recorded, even if a provider failed)"),
+    (1, "unexpected error (db copy: incomplete; db backup: not written)"),
+    (2, "usage error or invalid input"),
+    (3, "a delivery did not succeed, or there was no recipient (send --strict, test)"),
+    (4, "not allowed: token missing or invalid, or role too low (send: only with --strict; spooled)"),
+    (5, "database or server unreachable (send: only with --strict; spooled or lost)"),
     (10, "doctor found a failure; log --fail-if-any found a delivery"),
     (130, "Ctrl-C"),
 )
@@ -23,18 +23,18 @@ CODES = (
 EXIT_CODES = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in CODES)}."
 
 STATUSES = """\
-pending     waits for its first attempt
-sending     is being sent right now
-success     the provider took it and gave it an id
-failed      with a time under NEXT: is tried again then; without: for good
-suppressed  was held back from the beginning; the log's error says why
+pending     waiting for its first attempt
+sending     being sent now
+success     the provider accepted it and returned an id
+failed      not delivered; retried at the time under NEXT, final without one
+suppressed  not sent on purpose; the error in the log gives the reason
 
-alertctl log --status failed          what did not arrive, and why
-alertctl log show ID                  one delivery's whole story\
+alertctl log --status failed          show failed deliveries and their errors
+alertctl log show ID                  show one delivery with all its attempts\
 """
 TIMES = """\
-2h, 30m, 7d                   so long ago (a duration: so long)
-2026-11-01                    that day's beginning, local time
+2h, 30m, 7d                   this long ago (for a duration: this long)
+2026-11-01                    start of that day, local time
 2026-11-01T14:30              local time
 2026-11-01T14:30:00+01:00     ISO 8601, with a zone
 
@@ -58,7 +58,7 @@ def _complete(context: typer.Context, incomplete: str) -> list[str]:
 
 
 WordsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[TOPIC | COMMAND]", autocompletion=_complete, show_default=False)
+    list[str] | None, typer.Argument(metavar="TOPIC|COMMAND", autocompletion=_complete, show_default=False)
 ]
 
 
@@ -68,7 +68,7 @@ def show_help(context: typer.Context, words: WordsArgument = None) -> None:
     alertctl help exit-codes
     alertctl help log retry
 
-    The help of a command, or of a topic: exit-codes, statuses, times.
+    Show the help of a command or a topic: exit-codes, statuses, times.
     """
     if words and len(words) == 1 and words[0] in TOPICS:
         print_line(TOPICS[words[0]])

@@ -34,27 +34,25 @@ if TYPE_CHECKING:
     from alertctl.schemas import Rendered
 
 app = typer.Typer(name="log", rich_markup_mode=None)
-app.command(short_help="Send deliveries again, now.")(retry)
-app.command(short_help="Write any number of deliveries as JSON lines or CSV.")(exporting.export)
-app.command(short_help="The log in numbers.")(log_stats.stats)
-app.command(short_help="Take old deliveries out of the log.")(log_prune.prune)
+app.command(short_help="Resend deliveries now.")(retry)
+app.command(short_help="Export deliveries as JSON lines or CSV.")(exporting.export)
+app.command(short_help="Count deliveries by event, channel, target or error.")(log_stats.stats)
+app.command(short_help="Delete old deliveries from the log.")(log_prune.prune)
 
 HAS_MATCHES = 10
 """Exit code of `--fail-if-any` when a delivery matches."""
 RENDERINGS = tuple(dict.fromkeys(how for kind in CHANNEL_TYPES for how in kind.renderings))
 
-LimitOption = Annotated[int, typer.Option(metavar="N", min=1, help="How many at most.", show_default=True)]
-FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Go on, with what comes and what changes.")]
-FailOption = Annotated[bool, typer.Option("--fail-if-any", help="End with 10 when the list is not empty: a CI gate.")]
+LimitOption = Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of deliveries.", show_default=True)]
+FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new and changed deliveries.")]
+FailOption = Annotated[bool, typer.Option("--fail-if-any", help="Exit with 10 if any delivery matches; for CI.")]
 RenderedOption = Annotated[
     str | None,
-    typer.Option(metavar="|".join(RENDERINGS), help="Show the message instead: its channel's payload, text or HTML."),
+    typer.Option(metavar="|".join(RENDERINGS), help="Show the message itself: as payload, text or HTML."),
 ]
 IdArgument = Annotated[
     str,
-    typer.Argument(
-        metavar="ID", help="Any part of the delivery's id that is unique.", autocompletion=complete_delivery
-    ),
+    typer.Argument(metavar="ID", help="Delivery id, or a unique part of it.", autocompletion=complete_delivery),
 ]
 
 
@@ -75,14 +73,14 @@ def log(
     alertctl log -f --event safety_rollback
     alertctl log --final --status failed --flag checkout-v3 --fail-if-any
 
-    The delivery log, newest first: did it arrive, to whom, and if not, why.
+    Show the delivery log, newest first: each delivery's status, target and error.
 
     \b
-    alertctl log show ID      one delivery's whole story
-    alertctl log --status failed retry     send again what these filters find
+    alertctl log show ID                 show one delivery with all its attempts
+    alertctl log --status failed retry   resend the matching deliveries
     """
     if following and fail_if_any:
-        raise typer.BadParameter("a list that never ends is never empty: without -f", param_hint="--fail-if-any")
+        raise typer.BadParameter("can't be combined with --follow", param_hint="--fail-if-any")
     show_utc(utc)
     with client_of(context) as client:
         if following:
@@ -90,11 +88,11 @@ def log(
         pages = Pages(client, where, limit)
         count = _print(pages, output)
         if fail_if_any and count:
-            eprint(f"found {count if pages.total is None else pages.total}, and there should be none")
+            eprint(f"found {count if pages.total is None else pages.total}, expected none (--fail-if-any)")
             raise typer.Exit(HAS_MATCHES)
 
 
-@app.command(short_help="One delivery's whole story.")
+@app.command(short_help="Show one delivery with all its attempts.")
 def show(
     context: typer.Context,
     id_part: IdArgument,
@@ -108,7 +106,7 @@ def show(
     alertctl log show 4f1c02ab -o json
     alertctl log show 4f1c02ab --rendered text
 
-    One delivery's story: the event, why this target, every attempt and what the provider said.
+    Show one delivery: its event, why it has this target, every attempt and the provider's answers.
     """
     show_utc(utc)
     if rendered not in (None, *RENDERINGS):

@@ -52,10 +52,8 @@ class Format(StrEnum):
 def export(
     context: typer.Context,
     where: Where,
-    file: Annotated[
-        str | None, typer.Argument(metavar="[FILE]", help="Where to write; stdout if it isn't given.")
-    ] = None,
-    output: Annotated[Format, typer.Option("--output", "-o", help="What to write.")] = Format.JSONL,
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="File to write; default: stdout.")] = None,
+    output: Annotated[Format, typer.Option("--output", "-o", help="Output format.")] = Format.JSONL,
 ) -> None:
     """
     \b
@@ -63,7 +61,7 @@ def export(
     alertctl log export --since 30d --status failed -o csv failures.csv
     alertctl log export --event safety_rollback --until 90d old.jsonl
 
-    Write deliveries, newest first, as many as there are; they are read and written a page at a time.
+    Export all matching deliveries, newest first, a page at a time.
     """
     with client_of(context) as client, _opened(file) as out, bar() as advance:
         pages, written = Pages(client, where, ALL), 0

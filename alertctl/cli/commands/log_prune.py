@@ -16,10 +16,10 @@ def prune(
     context: typer.Context,
     older_than: Annotated[
         str | None,
-        typer.Option(metavar="AGE", help="Older than this: 30d, 12h; else as the PRUNE_ settings say."),
+        typer.Option(metavar="AGE", help="Minimum age: 30d, 12h. Default: the PRUNE_ settings."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the deliveries.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """
@@ -27,9 +27,9 @@ def prune(
     alertctl log prune --dry-run
     alertctl log prune --older-than 30d --yes
 
-    Take old, final deliveries out of the log for good, with their attempts, and events that have none left.
+    Delete old deliveries in a final state with their attempts, and events without deliveries.
 
-    What still waits stays. A daemon does the same once a day, as the PRUNE_ settings say.
+    Unfinished deliveries stay. A daemon does the same once a day, by the PRUNE_ settings.
     """
     older = duration_option("--older-than", older_than)
     with client_of(context) as client:
@@ -39,11 +39,11 @@ def prune(
     if output is Output.JSON:
         print_json(done)
     else:
-        eprint(f"{done.deliveries} deliveries {'would be' if done.dry_run else 'were'} taken out of the log")
+        eprint(f"{done.deliveries} deliveries {'would be' if done.dry_run else 'were'} deleted")
 
 
 def _ask(count: int) -> None:
     if not (sys.stdin and sys.stdin.isatty()):
-        raise typer.BadParameter(f"it would take {count} deliveries out of the log: say --yes", param_hint="--yes")
-    if not typer.confirm(f"Take {count} deliveries out of the log for good?", err=True):
+        raise typer.BadParameter(f"it would delete {count} deliveries: confirm with --yes", param_hint="--yes")
+    if not typer.confirm(f"Delete {count} deliveries from the log?", err=True):
         raise typer.Exit(1)

@@ -30,15 +30,15 @@ SENT_BY_EVENT = 20
 IdsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[ID]...",
-        help="Any unique part of each delivery's id; or use filters.",
+        metavar="ID",
+        help="Delivery ids, or unique parts of them; or use filters.",
         autocompletion=complete_delivery,
     ),
 ]
 MaxOption = Annotated[
     int | None,
     typer.Option(
-        "--max", metavar="N", min=1, help="No more than the newest N that the filters find: 100, or all with --error."
+        "--max", metavar="N", min=1, help="Resend at most the newest N matches. Default: 100, or all with --error."
     ),
 ]
 
@@ -49,9 +49,9 @@ def retry(
     where: Where,
     ids: IdsArgument = None,
     limit: MaxOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent again.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Also what has arrived already.")] = False,
-    queue: Annotated[bool, typer.Option("--queue", help="Mark it as due only; a daemon sends it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be resent.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Resend delivered messages too.")] = False,
+    queue: Annotated[bool, typer.Option("--queue", help="Mark deliveries as due only; a daemon sends them.")] = False,
     utc: UtcOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -61,10 +61,10 @@ def retry(
     alertctl log retry --status failed --error token_revoked
     alertctl log --status failed --since 2h retry --dry-run
 
-    Send deliveries again, now. What has arrived already is left alone unless you say --again.
+    Resend deliveries now. Delivered messages are skipped unless you add --again.
     """
     if bool(ids) == bool(where.conditions()):
-        raise typer.BadParameter("name deliveries by their ids, or use filters (--status failed …): one of the two")
+        raise typer.BadParameter("give either delivery ids or filters (--status failed …)")
     show_utc(utc)
     limit = limit or (UNLIMITED if where.error else DEFAULT_MAX)
     with client_of(context) as client:
@@ -78,9 +78,9 @@ def retry(
     else:
         print_deliveries(chosen)
     if pages.more:
-        eprint(f"these are the newest {limit} of {pages.total or 'more'}: --max takes more")
+        eprint(f"only the newest {limit} of {pages.total or 'more'}; raise --max for more")
     elif not chosen:
-        eprint("no delivery matches" if not not_sent else "nothing was sent again")
+        eprint("no delivery matches" if not not_sent else "nothing was resent")
 
 
 def _named(client: Client, ids: Sequence[str]) -> list[DeliveryItem]:
@@ -96,7 +96,7 @@ def _resend(
     results = client.resend([delivery.id for delivery in chosen], again=again)
     not_sent = [{"id": result.id, "why_not": result.why_not} for result in results if result.why_not is not None]
     for refusal in not_sent:
-        warn(f"{short(refusal['id'])} is not sent again: {refusal['why_not']}")
+        warn(f"{short(refusal['id'])} is not resent: {refusal['why_not']}")
     ids = {result.id for result in results if result.why_not is None}
     due = [delivery for delivery in chosen if delivery.id in ids]
     if not queue:

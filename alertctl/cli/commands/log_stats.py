@@ -31,7 +31,7 @@ class By(StrEnum):
 def stats(
     context: typer.Context,
     where: Where,
-    by: Annotated[By, typer.Option(help="What to count by.")] = By.EVENT,
+    by: Annotated[By, typer.Option(help="Grouping of the counts.")] = By.EVENT,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """
@@ -40,7 +40,7 @@ def stats(
     alertctl log stats --since 30d --by error
     alertctl log stats --by to --status failed
 
-    How many deliveries there were in the last 7 days (or --since), and how they stand.
+    Count the deliveries of the last 7 days (or --since) by status.
     """
     from dataclasses import replace
     from datetime import timedelta
@@ -70,7 +70,7 @@ def _print(stats: Stats) -> None:
         Column("FAILED", needed=True),
         Column("RETRYING"),
         Column("WAITING"),
-        Column("HELD BACK"),
+        Column("SUPPRESSED"),
         Column(""),
     )
     rows = [(plain(count.key, " ") or "(none)", *_numbers(count), _bar(count, largest)) for count in stats.items]

@@ -21,7 +21,7 @@ HELP = """
 alertctl prefs get --user dev@corp.example
 alertctl prefs set --user dev@corp.example notify_on_rollout_advance=on
 
-Show and change what a user is told, and where.
+Show and change a user's notification preferences.
 """
 app = typer.Typer(name="prefs", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
@@ -39,9 +39,9 @@ def complete_change(incomplete: str) -> list[str]:
     return [word for word in [*words, *(f"{name}=" for name in ADDRESS_PREFERENCES)] if word.startswith(incomplete)]
 
 
-UserOption = Annotated[str, typer.Option("--user", "-u", metavar="USER", help="Whose: an email address or an id.")]
+UserOption = Annotated[str, typer.Option("--user", "-u", metavar="USER", help="User's email address or id.")]
 ChangesArgument = Annotated[
-    list[str], typer.Argument(metavar="NAME=VALUE…", help="What to change.", autocompletion=complete_change)
+    list[str], typer.Argument(metavar="NAME=VALUE", help="Preferences to change.", autocompletion=complete_change)
 ]
 
 
@@ -68,21 +68,21 @@ def change(
     alertctl prefs set --user dev@corp.example email_enabled=off slack_channel=#x
     alertctl prefs set --user dev@corp.example slack_channel=default
 
-    Change some of a user's preferences; what isn't named stays as it is.
+    Change some of a user's preferences; the others stay.
     """
     values = dict(_change(text) for text in changes)
     with client_of(context) as client:
         _print(client.set_preferences(user, values), output)
 
 
-@app.command(short_help="Take a user's preferences back to the defaults.")
+@app.command(short_help="Reset a user's preferences to the defaults.")
 def reset(context: typer.Context, user: UserOption, output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl prefs reset --user dev@corp.example
     alertctl prefs reset --user dev@corp.example -o json
 
-    Take all of a user's preferences back to the defaults.
+    Reset all of a user's preferences to the defaults.
     """
     with client_of(context) as client:
         _print(client.reset_preferences(user), output)
@@ -91,8 +91,8 @@ def reset(context: typer.Context, user: UserOption, output: OutputOption = Outpu
 @app.command("list", short_help="Show all users' preferences.")
 def everybody(
     context: typer.Context,
-    page: Annotated[int, typer.Option(metavar="N", min=1, help="Which page.")] = 1,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="How many on a page.")] = 20,
+    page: Annotated[int, typer.Option(metavar="N", min=1, help="Page number.")] = 1,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="Users on a page.")] = 20,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """

@@ -24,12 +24,12 @@ ChaosOption = Annotated[
         help="Faults: slack=429:20%,smtp=451:10%,slack.#ops=slack:is_archived (provider[.to]=fault[:N%]).",
     ),
 ]
-SlackPortOption = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="0 = any free one.")]
+SlackPortOption = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port; 0 picks a free one.")]
 SendGridPortOption = Annotated[
-    int, typer.Option("--sendgrid-port", metavar="PORT", min=0, max=65535, help="0 = any free one.")
+    int, typer.Option("--sendgrid-port", metavar="PORT", min=0, max=65535, help="Port; 0 picks a free one.")
 ]
-SmtpPortOption = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="0 = any free one.")]
-SendGridOption = Annotated[bool, typer.Option("--sendgrid", help="Print settings that mail by SendGrid, not SMTP.")]
+SmtpPortOption = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port; 0 picks a free one.")]
+SendGridOption = Annotated[bool, typer.Option("--sendgrid", help="Print settings for SendGrid instead of SMTP.")]
 
 Arrived = tuple[str, Any] | None
 """A provider's name and its message; None ends the command."""
@@ -49,10 +49,10 @@ def sandbox(
     alertctl sandbox --chaos slack=429:20%,smtp=451:10%
     alertctl sandbox --sendgrid -o json
 
-    Run a Slack, a SendGrid and a mail server of your own, on this machine only.
+    Run a local Slack, SendGrid and mail server, reachable from this machine only.
 
     Prints the settings that make alertctl use them (paste them into another terminal),
-    then each message as it arrives. Ctrl-C ends it. Some addresses always fail: #missing,
+    then each message as it arrives. Ctrl-C stops it. Some addresses always fail: #missing,
     #archived, #private, #flaky (once); missing@, full@ and flaky@ (once) any domain.
     """
     from alertctl.sandbox import Sandbox, parse_chaos

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from alertctl.spool import Spooled
 
 NOBODY = (
-    f"nobody to tell: switch a channel on ({', '.join(kind.enabled_setting for kind in CHANNEL_TYPES)}), "
+    f"no recipients: enable a channel ({', '.join(kind.enabled_setting for kind in CHANNEL_TYPES)}), "
     "or name a target with --to"
 )
 
@@ -51,7 +51,7 @@ SetOption = Annotated[
         "--set",
         "-s",
         metavar="FIELD=VALUE",
-        help="A field of the event, or details.NAME=VALUE; repeatable. An empty value leaves the field out.",
+        help="Event field, or details.NAME=VALUE; repeatable. An empty value omits the field.",
         autocompletion=complete_set,
     ),
 ]
@@ -66,50 +66,52 @@ JsonOption = Annotated[
     typer.Option(
         "--json",
         metavar="FILE|-",
-        help="An object of fields, from a file or stdin; may hold what POST /events takes beside them. Flags win.",
+        help="JSON object of fields, from a file or stdin; accepts every key of POST /events. Flags win.",
     ),
 ]
 ToOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="|".join(f"{channel}:ADDRESS" for channel in CHANNEL_NAMES),
-        help="Only these targets, instead of those who would be told; repeatable.",
+        help="Send only to these targets, not to the usual recipients; repeatable.",
         autocompletion=complete_target,
     ),
 ]
 KeyOption = Annotated[
     str | None,
     typer.Option(
-        metavar="KEY", help="Whatever is sent again under the same key is not told again (in CI: the job's id)."
+        metavar="KEY",
+        help="Idempotency key: repeating the command with the same key sends nothing (in CI: the job's id).",
     ),
 ]
 DedupKeyOption = Annotated[str | None, typer.Option(metavar="KEY", help="Short for --set dedup_key=KEY.")]
 DedupWindowOption = Annotated[
     str | None,
     typer.Option(
-        metavar="DURATION", help="With --dedup-key: suppress repeats to a target for 30m (2h, 1d) after one was sent."
+        metavar="DURATION",
+        help="With --dedup-key: suppress repeats to a target for this long after one: 30m, 2h, 1d.",
     ),
 ]
 ExpiresOption = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="Not sent any more after 2h (30m, 1d): too old to help.")
+    str | None, typer.Option(metavar="DURATION", help="Stop sending after this long: 30m, 2h, 1d.")
 ]
 WaitOption = Annotated[
     str | None,
     typer.Option(
-        metavar="[DURATION]", help=f"Wait until every delivery is final, {DEFAULT_WAIT} at most (--wait=2m: longer)."
+        metavar="[DURATION]", help=f"Wait until every delivery is final, at most {DEFAULT_WAIT} (or --wait=2m)."
     ),
 ]
 ReceiptOption = Annotated[
-    str | None, typer.Option("--receipt", metavar="FILE", help="Write who was told, when and how, as JSON.")
+    str | None, typer.Option("--receipt", metavar="FILE", help="Write recipients and results to this file, as JSON.")
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would go to whom; record and send nothing.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show messages and recipients; record and send nothing.")]
 QueueOption = Annotated[bool, typer.Option("--queue", help="Record only; a daemon or `dispatch --once` sends it.")]
 StrictOption = Annotated[
     bool | None,
     typer.Option(
         "--strict/--no-strict",
-        help="End with 3 when a delivery did not succeed or nobody is to be told, with 5 when the event was spooled "
-        "or lost (4: the server refused the token). Default: ALERTCTL_STRICT.",
+        help="Exit with 3 if a delivery did not succeed or there is no recipient, with 5 if the event is spooled "
+        "or lost (4: the server rejected the token). Default: ALERTCTL_STRICT.",
         show_default=False,
     ),
 ]
@@ -144,11 +146,11 @@ def send(
     echo '{"experiment": "new-cta", "action": "started"}' |
         alertctl send --event experiment_lifecycle --json - --dry-run
 
-    Tell people about an event: record it, then send it to everybody who wants it.
+    Publish an event: record it, then send it to its recipients.
 
-    A provider that fails is a warning, not an error: the event is recorded, and what
-    did not arrive is tried again by `alertctl serve` or `alertctl dispatch --once`.
-    When not even the database or the server takes it, the event is spooled on this
+    A failing provider is a warning, not an error: the event is recorded, and
+    `alertctl serve` or `alertctl dispatch --once` retries the failed deliveries.
+    If the database or the server does not accept it, the event is spooled on this
     machine, and the next successful command publishes it (see alertctl spool --help).
     """
     warn_about_settings(context)
@@ -166,7 +168,7 @@ def send(
         )
         receipt.requested(request)
         if dry_run and receipt_file:
-            warn("--receipt: nothing is sent in a dry run, so there is none")
+            warn("--receipt: a dry run writes no receipt")
         code = _preview(context, request, output) if dry_run else _send(context, where, request, send_options, moment)
     if code and (_is_strict(values) if strict is None else strict):
         raise typer.Exit(code)
@@ -201,7 +203,7 @@ def _wait_seconds(wait: str | None, queue: bool) -> float | None:
     from alertctl.config import duration_of
 
     if queue:
-        raise InvalidEvent("--wait", "not together with --queue, which waits for nothing")
+        raise InvalidEvent("--wait", "can't be combined with --queue")
     return duration_of("--wait", wait, 0, LONGEST_WAIT)
 
 
@@ -241,7 +243,7 @@ def _report_recorded(client: Client, receipt: EventReceipt, options: SendOptions
     if receipt.created:
         eprint(f"recorded {receipt.event_id}")
     else:
-        eprint(f"recorded {receipt.event_id} before, under the same key: nothing is sent twice")
+        eprint(f"already recorded as {receipt.event_id} with this key; nothing is sent twice")
     options.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
     deliveries = receipt.deliveries if options.queue else _deliver(client, receipt, options.wait)
     warnings = [*receipt.warnings, *_warnings(deliveries, options.queue)]
@@ -290,7 +292,7 @@ def _next_step(error: Exception, spooled: Spooled) -> str:
 def _end_of_spool() -> str:
     if not ends_with_machine(os.environ):
         return ""
-    return f"; the spool ends with this machine ({spool_here().folder}): set XDG_STATE_HOME to a folder that stays"
+    return f"; the spool ends with this machine ({spool_here().folder}): set XDG_STATE_HOME to a persistent folder"
 
 
 def _report_loss(request: PublishRequest, options: SendOptions, cause: str) -> None:
@@ -322,7 +324,7 @@ def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[
 
 def _warnings(deliveries: list[DeliveryItem], queue: bool) -> list[str]:
     suppressed = Counter(delivery.error for delivery in deliveries if delivery.status == "suppressed")
-    warnings = [f"{cause}: {count} held back" for cause, count in suppressed.items()]
+    warnings = [f"{cause}: {count} suppressed" for cause, count in suppressed.items()]
     if suppressed.total() == len(deliveries):
         return [*warnings, NOBODY]
     missed = [delivery for delivery in deliveries if not queue and delivery.status not in ("success", "suppressed")]
@@ -334,7 +336,7 @@ def _undelivered(delivery: DeliveryItem) -> str:
     target = f"{delivery.channel} {delivery.to}"
     if delivery.status != "failed":
         return f"{target}: {delivery.status}, not sent yet"
-    again = "it will be tried again" if delivery.next_attempt_at else "it will not be tried again"
+    again = "it will be retried" if delivery.next_attempt_at else "it will not be retried"
     return f"{target}: {delivery.error}; {again} (alertctl log show {delivery.id[-8:]})"
 
 

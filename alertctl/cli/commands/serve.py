@@ -12,14 +12,14 @@ from alertctl.cli.context import settings_of, warn_about_settings
 def serve(
     context: typer.Context,
     host: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Where to listen (ALERTCTL_HOST, else 127.0.0.1).")
+        str | None, typer.Option(metavar="ADDRESS", help="Address to listen on (ALERTCTL_HOST, else 127.0.0.1).")
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(metavar="PORT", min=0, max=65535, help="The port (ALERTCTL_PORT, else 8000); 0 = any free one."),
+        typer.Option(metavar="PORT", min=0, max=65535, help="Port (ALERTCTL_PORT, else 8000); 0 picks a free one."),
     ] = None,
     no_scheduler: Annotated[
-        bool, typer.Option("--no-scheduler", help="Take events only; another daemon sends and retries.")
+        bool, typer.Option("--no-scheduler", help="Accept events only; another daemon sends and retries.")
     ] = False,
 ) -> None:
     """
@@ -28,7 +28,7 @@ def serve(
     alertctl serve --host 0.0.0.0 --port 8080
     alertctl serve --no-scheduler
 
-    Serve the HTTP API, send what is due, retry what failed. SIGTERM ends it cleanly.
+    Serve the HTTP API, send due deliveries and retry failed ones. SIGTERM stops it cleanly.
     """
     from alertctl.daemon import serve as run
 

@@ -21,51 +21,47 @@ app = typer.Typer(
     alertctl spool list
     alertctl spool flush
 
-    Events that `send` could tell neither the server nor the database: see, tell, forget them.
+    Manage events that reached neither the server nor the database: list, publish, drop them.
     """,
 )
 
-IdsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[ID]...", help="Only these: an id or a part of it that is unique.")
-]
+IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Event ids, or unique parts of them.")]
 FLUSH_TIMEOUT = 60.0
 """Seconds that `flush` waits for a flush of another process."""
 
 
-@app.command("list", short_help="Show the events that wait, and those that were refused.")
+@app.command("list", short_help="List spooled and refused events.")
 def list_events(output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl spool list
     alertctl spool list -o json
 
-    Show the events that wait in the spool, and those that were refused and set aside.
+    List the events in the spool, including those that were refused.
     """
     events, damaged = spool_here().entries()
     for path in damaged:
-        warn(f"{path}: no event of ours, or damaged")
+        warn(f"{path}: not an alertctl event, or damaged")
     if output is Output.JSON:
         print_items([_as_json(event) for event in events])
     elif events:
         _print_table(events)
 
 
-@app.command(short_help="Tell the events that wait, now.")
+@app.command(short_help="Publish spooled events now.")
 def flush(
     context: typer.Context,
     ids: IdsArgument = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Also those that were meant for another database or server.")
-    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Include events for another database or server.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """
     \b
     alertctl spool flush
-    alertctl spool flush 3f9c   also one refused or meant for elsewhere
+    alertctl spool flush 3f9c   even if refused or for another destination
 
-    Tell the events that wait in the spool for the database or server that this command
-    speaks to. Ends with 5 when some are left (4: not allowed).
+    Publish the spooled events for the current database or server.
+    Exits with 5 if some remain (4: not allowed).
     """
     from alertctl.cli.context import connected
 
@@ -87,7 +83,7 @@ def flush(
     if output is Output.JSON:
         print_json({"told": flushed.published, "refused": len(flushed.refused), "left": flushed.remaining})
     else:
-        print_line(f"{flushed.published} told, {len(flushed.refused)} refused, {flushed.remaining} left")
+        print_line(f"{flushed.published} published, {len(flushed.refused)} refused, {flushed.remaining} remaining")
     if flushed.remaining:
         raise typer.Exit(getattr(flushed.error, "exit_code", 5))
 
@@ -100,27 +96,27 @@ def _warn_about_others(where: Destination) -> None:
     ]
     for destination in dict.fromkeys(others):
         count = counted(others.count(destination))
-        warn(f"{count} in the spool meant for {destination}, not for {where.address}: left (--all)")
+        warn(f"{count} in the spool for {destination}, not for {where.address}: not published (--all includes them)")
 
 
-@app.command(short_help="Forget events that wait.")
+@app.command(short_help="Drop spooled events without publishing them.")
 def drop(
     ids: IdsArgument = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="All of them, without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Drop all events without confirmation.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """
     \b
     alertctl spool drop 3f9c
-    alertctl spool drop --yes   all of them
+    alertctl spool drop --yes   drop all events
 
-    Forget events in the spool: nobody will be told about them.
+    Drop spooled events without publishing them.
     """
     spool = spool_here()
     if not ids and not yes:
         events, damaged = spool.entries()
         number = len(events) + len(damaged)
-        if number and not typer.confirm(f"Forget {counted(number)} that nobody was told about?", err=True):
+        if number and not typer.confirm(f"Drop {counted(number)} without publishing?", err=True):
             raise typer.Exit(1)
     dropped = spool.drop(ids or None)
     if output is Output.JSON:
@@ -151,7 +147,7 @@ def _print_table(events: list[Spooled]) -> None:
 
     columns = (
         Column("ID", needed=True),
-        Column("SAID"),
+        Column("TIME"),
         Column("EVENT", least=10, needed=True),
         Column("WHY", least=17, needed=True, wraps=True),
         Column("FOR", least=12),

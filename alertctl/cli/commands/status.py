@@ -28,9 +28,9 @@ def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     alertctl --server https://alerts.corp.example status
     alertctl status -o json
 
-    Where am I connected, which version, what waits, what arrived last, what is paused.
+    Show the connection, the version, queued deliveries, the last successes and paused providers.
 
-    Ends with 5 when the server or the database can't be reached.
+    Exits with 5 if the server or the database is unreachable.
     """
     with client_of(context) as client:
         report = client.status()
@@ -62,7 +62,7 @@ def _lines(report: StatusReport, waiting: int, moment: datetime) -> Iterator[tup
 
 def _pause(pause: Paused, moment: datetime) -> str:
     target = f"{pause.provider} {pause.to}" if pause.to else pause.provider
-    then = "next probe" if pause.breaker else "goes on"
+    then = "next probe" if pause.breaker else "resumes"
     process = f" (host {pause.host}, pid {pause.pid})" if pause.host else ""
     return f"{target}: {pause.code} since {clock(pause.since, moment)}, {then} {clock(pause.until, moment)}{process}"
 
@@ -79,7 +79,7 @@ def _warnings(report: StatusReport) -> Iterator[str]:
         yield f"the server is alertctl {report.version}, this command is {__version__}"
     for pause in report.paused:
         if pause.breaker and not pause.to:
-            yield f"{pause.provider} refused our credentials ({pause.code}): its deliveries wait; run alertctl doctor"
+            yield f"{pause.provider} rejected the credentials ({pause.code}): its deliveries wait; run alertctl doctor"
     if report.oldest_due_seconds > LATE_SECONDS and not report.paused:
         daemon = "its daemon" if report.daemon else "alertctl serve"
-        yield f"the oldest due delivery is {_lapse(report.oldest_due_seconds)} late: does {daemon} run, and send?"
+        yield f"the oldest due delivery is {_lapse(report.oldest_due_seconds)} late: check that {daemon} is running"

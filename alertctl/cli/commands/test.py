@@ -20,9 +20,7 @@ ChannelArgument = Annotated[
 ]
 AddressOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="ADDRESS", help="Where to: #channel or an email address; else the usual one.", callback=non_empty
-    ),
+    typer.Option(metavar="ADDRESS", help="#channel or email address; default: the configured one.", callback=non_empty),
 ]
 
 
@@ -37,7 +35,7 @@ def send_test_message(
 
     Send one real message, marked as a test, and show the provider's own answer.
 
-    It goes the same way as any alert and is in the delivery log. Ends with 3 when it was refused.
+    It is sent like any alert and recorded in the delivery log. Exits with 3 if it was refused.
     """
     warn_about_settings(context)
     with client_of(context) as client:
@@ -48,6 +46,6 @@ def send_test_message(
         print_line(plain(result.message, " "))
         if result.answer and result.answer not in result.message:
             print_line(f"The provider said: {plain(result.answer, ' ')}")
-        eprint(f"alertctl log show {short(result.delivery_id)} has the whole story")
+        eprint(f"see: alertctl log show {short(result.delivery_id)}")
     if not result.success:
         raise typer.Exit(3)

@@ -28,13 +28,13 @@ Create, list and revoke access tokens for the HTTP API.
 app = typer.Typer(name="token", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command(short_help="Make a token and print it, once.")
+@app.command(short_help="Create a token and print it once.")
 def create(
     context: typer.Context,
-    user: Annotated[str, typer.Option("--user", "-u", metavar="USER", help="Whose: an email address or an id.")],
+    user: Annotated[str, typer.Option("--user", "-u", metavar="USER", help="User's email address or id.")],
     role: RoleOption,
     expires: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="For how long: 90d, 12h; without it, for ever.")
+        str | None, typer.Option(metavar="DURATION", help="Lifetime: 90d, 12h. Default: no expiry.")
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -43,7 +43,7 @@ def create(
     alertctl token create --user ci@corp.example --role developer --expires 90d
     ALERTCTL_TOKEN=$(alertctl token create --user me@corp.example --role admin)
 
-    Make a token and print it, once: only its hash is kept.
+    Create a token and print it once; only its hash is stored.
     """
     lifetime = duration_option("--expires", expires, low=0.001)
     with client_of(context) as client:
@@ -55,7 +55,7 @@ def create(
         return
     print_line(secret)
     ends = f"until {moment_in_full(made.expires_at)}" if made.expires_at else "until it is revoked"
-    eprint(f"{made.role} token {short(made.id)} of {made.user}, good {ends}; it is not shown again")
+    eprint(f"{made.role} token {short(made.id)} of {made.user}, valid {ends}; it is not shown again")
 
 
 @app.command("list", short_help="Show all tokens, without their secrets.")
@@ -75,10 +75,10 @@ def everything(context: typer.Context, output: OutputOption = Output.TABLE) -> N
         _table(tokens)
 
 
-@app.command(short_help="Make a token useless.")
+@app.command(short_help="Revoke a token.")
 def revoke(
     context: typer.Context,
-    id_part: Annotated[str, typer.Argument(metavar="ID", help="Any part of the token's id that is unique.")],
+    id_part: Annotated[str, typer.Argument(metavar="ID", help="Token id, or a unique part of it.")],
     output: OutputOption = Output.TABLE,
 ) -> None:
     """
@@ -86,7 +86,7 @@ def revoke(
     alertctl token revoke 4f1c02ab
     alertctl token revoke 4f1c02ab -o json
 
-    Make a token useless, at once and for ever.
+    Revoke a token, at once and permanently.
     """
     with client_of(context) as client:
         revoked = client.revoke_token(id_part)
@@ -126,4 +126,4 @@ def _table(tokens: Sequence[TokenItem]) -> None:
 def _state(token: TokenItem, moment: datetime) -> str:
     if token.revoked_at:
         return "revoked"
-    return "expired" if token.expires_at and token.expires_at <= moment else "good"
+    return "expired" if token.expires_at and token.expires_at <= moment else "valid"

@@ -21,11 +21,11 @@ HELP = """
 alertctl user add dev@corp.example --role developer
 alertctl user list
 
-Add, list and disable users: those who may call the API, and who may be told.
+Add, list and disable users, who call the API and get notifications.
 """
 app = typer.Typer(name="user", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
-UserArgument = Annotated[str, typer.Argument(metavar="USER", help="An email address or an id.")]
+UserArgument = Annotated[str, typer.Argument(metavar="USER", help="User's email address or id.")]
 
 
 @app.command(short_help="Add a user.")
@@ -40,7 +40,7 @@ def add(
     alertctl user add dev@corp.example
     alertctl user add ops@corp.example --role admin
 
-    Add a user, who is then told what the defaults say.
+    Add a user with the default notification preferences.
     """
     with client_of(context) as client:
         _print(client.add_user(email, role), output)
@@ -63,7 +63,7 @@ def everybody(context: typer.Context, output: OutputOption = Output.TABLE) -> No
         _table(users)
 
 
-@app.command("set-role", short_help="Give a user another role.")
+@app.command("set-role", short_help="Change a user's role.")
 def set_role(
     context: typer.Context, user: UserArgument, role: RoleArgument, output: OutputOption = Output.TABLE
 ) -> None:
@@ -72,13 +72,13 @@ def set_role(
     alertctl user set-role dev@corp.example developer
     alertctl user set-role dev@corp.example admin -o json
 
-    Give a user another role: viewer, analyst, developer or admin.
+    Change a user's role: viewer, analyst, developer or admin.
     """
     with client_of(context) as client:
         _print(client.set_role(user, role), output)
 
 
-@app.command("set-email", short_help="Give a user another email address.")
+@app.command("set-email", short_help="Change a user's email address.")
 def set_email(
     context: typer.Context,
     user: UserArgument,
@@ -90,20 +90,20 @@ def set_email(
     alertctl user set-email dev@corp.example dev@new.example
     alertctl user set-email dev@corp.example dev@new.example -o json
 
-    Give a user another email address. A JWT user's next login registers the token's own address again, if it is free.
+    Change a user's email address. A JWT user's next login restores the token's address if no other user has it.
     """
     with client_of(context) as client:
         _print(client.set_email(user, email), output)
 
 
-@app.command(short_help="Forget a user's JWT identity.")
+@app.command(short_help="Remove a user's JWT identity.")
 def unlink(context: typer.Context, user: UserArgument, output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl user unlink dev@corp.example
     alertctl user unlink dev@corp.example -o json
 
-    Forget a user's JWT identity (issuer and subject). Tokens with it then belong to another user.
+    Remove a user's JWT identity (issuer and subject). Tokens with it then belong to another user.
     """
     with client_of(context) as client:
         _print(client.unlink_user(user), output)
@@ -116,33 +116,33 @@ def remove(context: typer.Context, user: UserArgument, output: OutputOption = Ou
     alertctl user remove dev@corp.example
     alertctl user remove dev@corp.example -o json
 
-    Delete a user with their preferences and tokens. The delivery log stays. To keep a JWT user out, disable them.
+    Delete a user with their preferences and tokens. The delivery log stays. To lock a JWT user out, disable them.
     """
     with client_of(context) as client:
         _print(client.remove_user(user), output)
 
 
-@app.command(short_help="Shut a user out.")
+@app.command(short_help="Disable a user.")
 def disable(context: typer.Context, user: UserArgument, output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl user disable dev@corp.example
     alertctl user disable dev@corp.example -o json
 
-    Shut a user out: their tokens stop working and they are told nothing more.
+    Disable a user: reject their tokens and stop notifying them.
     """
     with client_of(context) as client:
         _print(client.disable_user(user), output)
 
 
-@app.command(short_help="Let a user in again.")
+@app.command(short_help="Enable a disabled user.")
 def enable(context: typer.Context, user: UserArgument, output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl user enable dev@corp.example
     alertctl user enable dev@corp.example -o json
 
-    Let a disabled user in again, with the tokens and preferences they had.
+    Enable a disabled user, with their previous tokens and preferences.
     """
     with client_of(context) as client:
         _print(client.enable_user(user), output)

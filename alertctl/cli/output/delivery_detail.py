@@ -55,7 +55,7 @@ def _summary(delivery: DeliveryDetail, moment: datetime) -> Iterator[str]:
     if delivery.status == "failed":
         yield f"next      {_next(delivery, moment)}"
     if delivery.ambiguous:
-        yield "ambiguous an answer was lost: it may arrive twice"
+        yield "ambiguous the provider's answer was lost: the message may arrive twice"
     if delivery.provider_id:
         yield f"provider  {plain(delivery.provider_id, ' ')}"
     yield f"why       {_why(delivery)}"
@@ -71,9 +71,9 @@ def _why(delivery: DeliveryDetail) -> str:
 
 def _next(delivery: DeliveryDetail, moment: datetime) -> str:
     if delivery.reason == "config" and delivery.next_attempt_at is not None:
-        return "as soon as a process with accepted credentials runs; nothing is lost meanwhile"
+        return "when a process with accepted credentials runs; the delivery waits until then"
     if delivery.next_attempt_at is None:
-        return f"none: this is final; alertctl log retry {short(delivery.id)} sends it again"
+        return f"none: this is final; alertctl log retry {short(delivery.id)} resends it"
     return f"{moment_in_full(delivery.next_attempt_at)} ({until(delivery.next_attempt_at, moment)})"
 
 
@@ -98,13 +98,13 @@ def attempt_lines(delivery: DeliveryDetail) -> Iterator[str]:
 
 def _no_attempt(delivery: DeliveryDetail) -> str:
     if delivery.status == "suppressed":
-        return "none: it was held back"
+        return "none: it was suppressed"
     return "none" if delivery.status == "failed" else "none yet"
 
 
 def _attempt(attempt: AttemptItem) -> str:
     duration = f" after {attempt.duration_ms} ms" if attempt.duration_ms is not None else ""
-    outcome = attempt.outcome or "no ending: under way, or its sender died"
+    outcome = attempt.outcome or "no result: in progress, or its sender crashed"
     code = f" {plain(attempt.code, ' ')}" if attempt.code and attempt.outcome != "success" else ""
-    by = f", asked for by {plain(attempt.requested_by, ' ')}" if attempt.requested_by else ""
+    by = f", requested by {plain(attempt.requested_by, ' ')}" if attempt.requested_by else ""
     return f"{attempt.number}. {moment_in_full(attempt.started_at)} {attempt.provider}: {outcome}{code}{duration}{by}"

@@ -27,7 +27,7 @@ def print_previews(previews: Sequence[Rendered], output: Output) -> None:
         return
     for preview in previews:
         summary = ROUTING_RULES[preview.rule].summary if preview.rule in ROUTING_RULES else preview.rule
-        held = f" - would be held back: {preview.suppressed_reason}" if preview.suppressed_reason else ""
+        held = f" - would be suppressed: {preview.suppressed_reason}" if preview.suppressed_reason else ""
         print_line(plain(f"{preview.channel} {preview.to} ({summary}){held}", " "))
         for line in plain(channel_type(preview.channel).message_text(preview.message)).splitlines():
             print_line(f"    {line}".rstrip())
