@@ -70,7 +70,7 @@ def test_an_event_with_a_refused_token_stays_and_is_logged_once(serve, sandbox: 
     assert spool.waiting() == 1
     keep(database_address(database_url), "n3")
     sandbox.slack.wait_for(2, 30)
-    assert "".join(daemon.log).count("events left") == 1
+    assert "".join(daemon.log).count("events remaining") == 1
 
 
 @pytest.mark.parametrize("change", ["revoked", "expired"])
