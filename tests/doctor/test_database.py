@@ -263,7 +263,7 @@ def test_a_postgres_that_takes_no_writes_is_a_failure(postgres_url, tmp_path):
     store.close()
     findings = look(postgres_url, tmp_path)
     assert failures(findings) == {"reachable"}
-    assert "can't be written to" in findings["reachable"].what
+    assert "is not writable" in findings["reachable"].what
     assert "primary" in findings["reachable"].fix
 
 
@@ -284,7 +284,7 @@ def test_a_file_that_only_can_be_read_is_a_failure(sqlite_url, tmp_path, is_empt
     path.touch()
     findings = look(f"sqlite:///file:{path}?mode=ro&uri=true", tmp_path)
     assert failures(findings) == {"reachable"}
-    assert "can't be written to" in findings["reachable"].what
+    assert "is not writable" in findings["reachable"].what
     assert "df" in findings["reachable"].fix
 
 
