@@ -73,7 +73,7 @@ BAD = [
     ("SLACK_BURST", "9" * 5000, "is not a whole number (1 to 1000)"),
     ("SENDGRID_API_KEY", "SG.a\nb", "contains a space, a line break or a non-ASCII character"),
     ("EMAIL_FROM_ADDRESS", "alerts", '"alerts" is not one email address (name@domain)'),
-    ("EMAIL_FROM_ADDRESS", "älerts@corp.example", '"älerts@corp.example" can\'t be a sender: only ASCII letters'),
+    ("EMAIL_FROM_ADDRESS", "älerts@corp.example", '"älerts@corp.example" cannot be a sender; use only ASCII letters'),
     ("EMAIL_FROM_ADDRESS", "a..b@corp.example", "is not one email address"),
     ("EMAIL_FROM_NAME", "a\nb", '"a\\nb" contains a control character or a line break'),
     ("SMTP_HOST", "mail:25", '"mail:25" is not a host'),
