@@ -63,7 +63,7 @@ def _default_address(channel: ChannelType, audience: Audience) -> str:
         if target.channel == channel.name:
             return target.address
     setting = f", or set {channel.default_addresses_setting}" if channel.default_addresses_setting else ""
-    raise InvalidEvent("to", f"nobody to send to: give an address{setting}")
+    raise InvalidEvent("to", f"no address to send to; give one{setting}")
 
 
 def wait_for_results(store: Store, event_id: str, timeout: float, *, only_sending: bool = False) -> list[DeliveryItem]:
@@ -87,7 +87,7 @@ def _result_of(delivery: DeliveryDetail) -> ConnectivityTestResult:
     if delivery.status == "success":
         message = f"Test notification sent to {delivery.to}"
     elif delivery.status == "suppressed":
-        message = f"{delivery.channel} is switched off: set {channel_type(delivery.channel).enabled_setting}=true"
+        message = f"{delivery.channel} is off; set {channel_type(delivery.channel).enabled_setting}=true"
     else:
         suffix = f" ({answer})" if answer and answer != delivery.error else ""
         message = f"Not delivered to {delivery.to}: {delivery.error or delivery.status}{suffix}"

@@ -69,7 +69,7 @@ class Publication:
         """Return hints about missing fields that would improve the message."""
         lacking = self.fields.lacks()
         return (
-            [f"{self.fields.event_type} without {', '.join(lacking)}: the message says only what it knows"]
+            [f"{self.fields.event_type} without {', '.join(lacking)}: missing fields are left out of the message"]
             if lacking
             else []
         )
@@ -112,7 +112,7 @@ def _check_window(window: float | None, dedup_key: str | None) -> None:
     if not 1 <= window <= LONGEST_WINDOW:
         raise InvalidEvent("dedup_window", f"should be 1 second to {LONGEST_WINDOW // 86400} days")
     if not dedup_key:
-        raise InvalidEvent("dedup_window", "needs a dedup_key: what would be the duplicate of what?")
+        raise InvalidEvent("dedup_window", "requires a dedup_key; set one")
 
 
 def _keys(request: PublishRequest, dedup_key: str | None, published_by: str | None) -> tuple[Key, ...]:
@@ -202,7 +202,7 @@ def _write_keyed(connection: Connection, publication: Publication, now: datetime
         connection.execute(delete(event).where(event.c.id == event_id))
         repeated = _find_repeated(connection, publication)
         if repeated is None:
-            raise Conflict("the key is being used by another call right now: try again")
+            raise Conflict("another call is using this key; try again")
         return repeated
     if publication.request.dedup_window is not None:
         _lock_dedup_key(connection, publication, event_id, now)
@@ -234,7 +234,7 @@ def _find_repeated(connection: Connection, publication: Publication) -> EventRec
             continue
         if used.digest != publication.body_hash:
             name = "dedup_key" if scope == DEDUP else "idempotency key"
-            raise Conflict(f"{name} {key!r} was used before for a different event ({used.event_id}): use another one")
+            raise Conflict(f"{name} {key!r} was already used for a different event ({used.event_id}); use another key")
         return _receipt(publication, used.event_id, created=False)
     return None
 

@@ -166,7 +166,7 @@ class _NotifyCall:
 def _in_time(work: Callable[[], object], deadline: float, slots: threading.Semaphore | None = None) -> None:
     """Run `work` in a thread and stop waiting at the deadline. Raises what it raised, or Unreachable."""
     if slots and not slots.acquire(timeout=max(0.0, deadline - time.monotonic())):
-        raise Unreachable(f"{MAX_CALLS} calls are under way already")
+        raise Unreachable(f"{MAX_CALLS} calls are already running")
     outcomes: list[Exception | None] = []
 
     def run() -> None:
@@ -296,7 +296,7 @@ def _jsonable(fields: Mapping[str, Any]) -> dict[str, Any]:
             for name, value in fields.items()
         }
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidEvent("fields", f"can't be written as JSON: {error}") from None
+        raise InvalidEvent("fields", f"cannot be written as JSON: {error}") from None
 
 
 def _jsonable_value(value: Any) -> Any:
@@ -310,4 +310,4 @@ def _jsonable_value(value: Any) -> Any:
         return str(value)
     if isinstance(value, set | frozenset):
         return sorted(value)
-    raise TypeError(f"{type(value).__name__} is no text, number, or yes or no")
+    raise TypeError(f"{type(value).__name__} is not text, a number, or yes or no")

@@ -69,7 +69,7 @@ class Authenticator:
 
     def _verify_jwt(self, secret: str) -> Caller:
         if self._jwt is None:
-            raise NotAllowed("the token isn't known: alertctl's own begin with actl_, and no JWT_* key is set")
+            raise NotAllowed("the token is unknown: alertctl's tokens begin with actl_, and no JWT_* key is set")
         platform_user = self._jwt.verify(secret)
         services = self._services
         with services.store.reading() as connection:
@@ -87,7 +87,7 @@ class Authenticator:
             )
         caller = Caller(user.id, user.email, platform_user.role or user.role)
         if user.disabled:
-            raise NotAllowed(f"{caller.name} is disabled: an admin can enable them again")
+            raise NotAllowed(f"{caller.name} is disabled; ask an admin to enable the user")
         if platform_user.email not in (None, user.email):
             self._warn_of_taken_email(platform_user)
         return caller
@@ -157,7 +157,7 @@ def require_role(caller: Caller, needed: Role) -> Caller:
     """Return the caller. Raises NotAllowed when their role is too low."""
     if not caller.role.reaches(needed):
         raise NotAllowed(
-            f"this needs the role {needed} or higher, the token of {caller.name} has {caller.role}",
+            f"this requires the role {needed} or higher; the token of {caller.name} has {caller.role}",
             authenticated=True,
         )
     return caller

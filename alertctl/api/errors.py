@@ -66,7 +66,7 @@ def error_response(error: AlertctlError) -> Response:
         log.warning("%s", error)
         return problem(
             503,
-            "The database (or the platform's key set) can't be reached now: try again in a moment.",
+            "The database or the platform's key set cannot be reached; try again later.",
             headers={"Retry-After": str(RETRY_SECONDS)},
         )
     if isinstance(error, NotFound):
@@ -101,15 +101,15 @@ def _alertctl_error(error: Exception) -> Response:
 
 def _unexpected(error: Exception) -> Response:
     log.error("a request failed: %s", type(error).__name__, exc_info=error)
-    return problem(500, "Something went wrong here; the daemon's log says what. Nothing more is known to the caller.")
+    return problem(500, "Internal error; see the daemon's log.")
 
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = clean(request.url.path)[:200]
     details = {
-        404: f"There is nothing at {path}: the API is under {BASE}, /docs describes it.",
-        405: f"{request.method[:20]} is not possible at {path}: /docs says what is.",
+        404: f"There is nothing at {path}. The API is under {BASE}; see /docs.",
+        405: f"{request.method[:20]} is not allowed at {path}; see /docs.",
     }
     headers = dict(error.headers or {})
     if error.status_code == 405:
@@ -133,7 +133,7 @@ def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
     path = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        message = "there is no such field (/docs has them all)"
+        message = "unknown field; see /docs"
     return FieldProblem(field=clean(".".join(path)[:200]) or "body", message=clean(message))
 
 

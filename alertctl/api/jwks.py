@@ -66,9 +66,9 @@ class KeySet:
         elif time.monotonic() - self._read_at > self._max_age:
             self._refresh()
         if self._keys is None:
-            raise Unreachable("the platform's key set (JWT_JWKS) can't be read")
+            raise Unreachable("the platform's key set (JWT_JWKS) cannot be read")
         if known is None:
-            raise NotAllowed("the token names a key that the platform's key set doesn't have")
+            raise NotAllowed("the token's key is not in the platform's key set")
         if not known.is_for(algorithm):
             raise NotAllowed("the token's key is not for its algorithm")
         return known.jwk.key
@@ -98,7 +98,7 @@ class KeySet:
             self._read_at = time.monotonic()
         except Exception as error:
             # Keep the known keys whatever is wrong with the document; a later call reads it again.
-            log.warning("JWT_JWKS can't be read: %s", error)
+            log.warning("JWT_JWKS cannot be read: %s", error)
 
 
 def _parse(document: bytes) -> list[_Key]:

@@ -21,8 +21,8 @@ MAX_LENGTH = 16 * 1024
 SECRET_ALGORITHMS, PUBLIC_KEY_ALGORITHMS = ("HS256",), ("RS256", "ES256")
 """Algorithms that are accepted unless JWT_ALGORITHMS is set: with a secret, and with public keys."""
 _MESSAGES: tuple[tuple[type[Exception], str], ...] = (
-    (jwt.ExpiredSignatureError, "the token has expired: get a new one from the platform"),
-    (jwt.ImmatureSignatureError, "the token is not valid yet: do the clocks differ?"),
+    (jwt.ExpiredSignatureError, "the token has expired; get a new one from the platform"),
+    (jwt.ImmatureSignatureError, "the token is not valid yet; check both machines' clocks (JWT_LEEWAY)"),
     (jwt.InvalidIssuerError, "the token has another issuer than JWT_ISSUER"),
     (jwt.InvalidAudienceError, "the token is for another audience than JWT_AUDIENCE"),
     (jwt.InvalidSignatureError, "the token's signature is wrong"),
@@ -161,7 +161,7 @@ def _role(claim: Any) -> Role | None:
 
 
 def _message(error: Exception) -> str:
-    return next((text for kind, text in _MESSAGES if isinstance(error, kind)), "the token is not one that we can read")
+    return next((text for kind, text in _MESSAGES if isinstance(error, kind)), "the token cannot be decoded")
 
 
 def _public_key(pem: str) -> Any:
@@ -170,4 +170,4 @@ def _public_key(pem: str) -> Any:
             return x509.load_pem_x509_certificate(pem.encode()).public_key()
         return load_pem_public_key(pem.encode())
     except ValueError as error:
-        raise ConfigError([f"JWT_PUBLIC_KEY: can't be read as a public key ({error})"]) from None
+        raise ConfigError([f"JWT_PUBLIC_KEY: is not a readable public key ({error})"]) from None

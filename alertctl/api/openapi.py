@@ -24,7 +24,7 @@ KEY_HEADER = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "The caller's own name for this event; the same again sends nothing more.",
+    "description": "Idempotency key: repeating the call with the same key sends nothing.",
     "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY}$"},
 }
 
@@ -115,17 +115,17 @@ def _event_body(kind: type[EventFields], schemas: dict[str, Any]) -> dict[str, A
         "to": {
             "type": ["array", "null"],
             "items": {"type": "string"},
-            "description": "targets instead of the usual ones",
+            "description": "targets instead of the default ones",
         },
-        "channel": {"enum": [*CHANNEL_NAMES, None], "description": "only this channel"},
+        "channel": {"enum": [*CHANNEL_NAMES, None], "description": "send to this channel only"},
         "dedup_window": {
             "type": ["number", "null"],
             "minimum": 1,
             "maximum": LONGEST_WINDOW,
             "description": "seconds in which a repeat (dedup_key, type and subject) to a target is suppressed",
         },
-        "expires_at": _MOMENT | {"description": "not sent any more from then on"},
-        "said_at": _MOMENT | {"description": "when it was first said, if that was earlier; the message says so"},
+        "expires_at": _MOMENT | {"description": "time after which the event is not sent"},
+        "said_at": _MOMENT | {"description": "time of the first publication, if earlier; the message shows it"},
         **body["properties"],
     }
     body["dependentRequired"] = {"dedup_window": ["dedup_key"]}

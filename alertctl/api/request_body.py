@@ -17,7 +17,7 @@ from alertctl.errors import InvalidEvent
 
 LIMIT = 1024 * 1024
 """Largest body in bytes."""
-TOO_LARGE = "The body is larger than 1 MB: alerts are short; link to what is long."
+TOO_LARGE = "The body is larger than 1 MB; shorten it, or link to the details."
 
 
 class BodyLimit:
@@ -50,7 +50,7 @@ async def json_object(request: Request) -> dict[str, Any]:
         value = _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except ClientDisconnect:
         # Nobody reads this answer; it keeps the disconnect out of the daemon's error log.
-        raise HTTPException(400, "The connection ended before the body did.") from None
+        raise HTTPException(400, "The connection ended before the end of the body.") from None
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"The body is not JSON: {_why(error)}") from None
     if not isinstance(value, dict):

@@ -45,13 +45,13 @@ WARN_AFTER = 2.0
 STREAM_TIMEOUT = 20.0
 """Seconds without data, keepalives included, after which a stream counts as broken."""
 ERROR_MESSAGES = {
-    "no_reply": "it closed the connection without an answer",
+    "no_reply": "the server closed the connection without an answer",
     "incomplete_reply": "the connection broke in the middle of the answer",
-    "bad_reply": "what it answers is not HTTP",
-    "endless_reply": "its answer doesn't end",
-    "dns_failure": "its name can't be looked up",
-    "tls_not_spoken": "it speaks no TLS that we do (is it http://?)",
-    "tls_failed": "it speaks no TLS that we do (is it http://?)",
+    "bad_reply": "the answer is not HTTP",
+    "endless_reply": "the answer is too long",
+    "dns_failure": "the host name cannot be resolved",
+    "tls_not_spoken": "the TLS handshake failed; does the server use http://?",
+    "tls_failed": "the TLS handshake failed; does the server use http://?",
     "connection_refused": "connection refused",
     "connection_reset": "the connection broke",
     "connection_lost": "the connection broke",
@@ -168,7 +168,8 @@ class Calls:
     def _require_token(self) -> None:
         if not self.server.token:
             raise NotAllowed(
-                f"ALERTCTL_TOKEN is not set, and {self.server.root} asks for one (alertctl token create makes it there)"
+                f"ALERTCTL_TOKEN is not set, and {self.server.root} requires one; "
+                "create it there with alertctl token create"
             )
 
 
@@ -185,7 +186,7 @@ def explain(error: HttpError, server: ServerConfig) -> str:
     if error.code == "bad_proxy_url":
         raise ConfigError([f"{urlsplit(server.root).scheme.upper()}_PROXY: {error.detail}"])
     if error.code in UNTRUSTED:
-        return f"its certificate is not trusted: {error.detail} (ALERTCTL_CA_BUNDLE)"
+        return f"the server's certificate is not trusted: {error.detail} (ALERTCTL_CA_BUNDLE)"
     if error.code in ("connect_timeout", "dns_timeout"):
         return f"no answer within {min(CONNECT_SECONDS, server.timeout):g} s"
     if error.code == "timeout":
@@ -207,7 +208,7 @@ class _Retries:
         self.lost = self.lost or error.sent
         cause = explain(error, self._server)
         if error.sent and not self._repeat:
-            raise Unreachable(f"{self._server.root}: {cause}; it may have been done all the same")
+            raise Unreachable(f"{self._server.root}: {cause}; the request may have taken effect")
         cause = f"{self._server.root} can't be reached: {cause}"
         final = error.code in PERMANENT or (error.code == "dns_failure" and self._tries >= MAX_BROKEN_REPEATS)
         if final or not self._wait(cause, 0.0):
@@ -228,7 +229,7 @@ class _Retries:
         if wait >= remaining:
             return False
         if not self._warned and time.monotonic() - self._started_at + wait > WARN_AFTER:
-            log.warning("%s; trying again for %.0f s", cause, remaining)
+            log.warning("%s; retrying for %.0f s", cause, remaining)
             self._warned = True
         self._tries = min(self._tries + 1, 16)
         time.sleep(wait)
@@ -239,9 +240,9 @@ def _encode(body: Any) -> bytes:
     try:
         content = json.dumps(body, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidEvent("body", f"can't be written as JSON: {error}") from None
+        raise InvalidEvent("body", f"cannot be written as JSON: {error}") from None
     if len(content) > MAX_BODY:
-        raise InvalidEvent("body", "The body is larger than 1 MB: alerts are short; link to what is long.")
+        raise InvalidEvent("body", "The body is larger than 1 MB; shorten it, or link to the details.")
     return content
 
 
@@ -260,14 +261,14 @@ def parse_as(kind: type[T], data: Any, server: ServerConfig) -> T:
     try:
         return from_json(kind, data)
     except ValueError as error:
-        raise Unreachable(f"{server.root} answers what no alertctl does ({str(error)[:MAX_ERROR_TEXT]})") from None
+        raise Unreachable(f"{server.root} sent an unexpected answer ({str(error)[:MAX_ERROR_TEXT]})") from None
 
 
 def parse_items(kind: type[T], data: Any, server: ServerConfig) -> list[T]:
     """Return the `items` of a reply as schemas. Raises Unreachable when they don't fit."""
     items = data.get("items") if isinstance(data, dict) else None
     if not isinstance(items, list):
-        raise Unreachable(f"{server.root} answers what no alertctl does (no items)")
+        raise Unreachable(f"{server.root} sent an unexpected answer (no items)")
     return [parse_as(kind, item, server) for item in items]
 
 
@@ -277,11 +278,11 @@ def error_from(reply: Response, server: ServerConfig) -> AlertctlError:
     detail = str(problem.get("detail", ""))[:MAX_ERROR_TEXT] if isinstance(problem, dict) else ""
     status = reply.status
     if status in (401, 403):
-        message = detail or f"{server.root} answered {status}, but not as alertctl does: is there a proxy in between?"
+        message = detail or f"{server.root} answered {status}, but not like alertctl; check for a proxy in between"
         return NotAllowed(message, authenticated=status == 403)
     if 300 <= status < 400:
         location = reply.headers.get("location", "").partition("?")[0][:MAX_ERROR_TEXT]
-        return Unreachable(f"{server.root} sends elsewhere ({location}): ALERTCTL_SERVER should be the address itself")
+        return Unreachable(f"{server.root} redirects to {location}; set ALERTCTL_SERVER to the final address")
     if not detail:
         return not_alertctl(server, reply)
     if status >= 500 or status in (408, 429):
@@ -303,9 +304,7 @@ def _refusal(status: int, detail: str, problem: Any) -> AlertctlError:
 def not_alertctl(server: ServerConfig, reply: Response) -> Unreachable:
     """Return the error for a reply that no alertctl server sends."""
     kind = reply.headers.get("content-type", "nothing").partition(";")[0][:80]
-    return Unreachable(
-        f"{server.root} answers, but not as alertctl does ({reply.status}, {kind}): is ALERTCTL_SERVER right?"
-    )
+    return Unreachable(f"{server.root} is not an alertctl server ({reply.status}, {kind}); correct ALERTCTL_SERVER")
 
 
 def _json(reply: Response, kind: str) -> Any:

@@ -149,7 +149,7 @@ class LocalClient:
             except Unreachable as error:
                 # Keep following: a database that worked once comes back after its restart.
                 if not away:
-                    log.warning("%s; trying again", error)
+                    log.warning("%s; retrying", error)
                 away = True
                 yield None
                 time.sleep(RECONNECT_SECONDS)

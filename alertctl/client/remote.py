@@ -180,7 +180,7 @@ class RemoteClient:
 
     def _parse_preferences(self, data: Any) -> Prefs:
         if not isinstance(data, dict):
-            raise Unreachable(f"{self._server.root} answers what no alertctl does (no preferences)")
+            raise Unreachable(f"{self._server.root} sent an unexpected answer (no preferences)")
         return data
 
     @cached_property
@@ -280,7 +280,7 @@ def _delivery_path(part: str) -> str:
 
 def _token_path(part: str) -> str:
     if not re.fullmatch(r"[0-9a-f-]{1,36}", part.strip().lower()):
-        raise NotFound(f"{part[:60]!r} is not a token's id or a part of one: alertctl token list shows them")
+        raise NotFound(f"{part[:60]!r} is not a token's id or a part of one; list them with alertctl token list")
     return part.strip().lower()
 
 
@@ -288,10 +288,10 @@ def _user_path(user: str) -> str:
     """Return a user's id or email as a part of a path. Raises NotFound if it can be neither."""
     name = email_key(user.strip())
     if not name or not name.isprintable():
-        raise NotFound(f"{user[:80]!r} is no user's id or email")
+        raise NotFound(f"{user[:80]!r} is not a user's id or email")
     if "/" in name or set(name) == {"."}:
         # Neither an id nor a valid email, and in a path it would mean another resource.
-        raise NotFound(f"{user[:80]!r} is no user's id or email: alertctl user list shows them")
+        raise NotFound(f"{user[:80]!r} is not a user's id or email; list them with alertctl user list")
     return quote(name, safe="@")
 
 

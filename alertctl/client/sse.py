@@ -88,7 +88,7 @@ class _Listener(threading.Thread):
                     cause = f"{self._calls.server.root} can't be reached: {explain(error, self._calls.server)}"
                 self._raise_unless_reached(error, cause)
             if not warned and time.monotonic() - failing_since > WARN_AFTER and not self._stopping.is_set():
-                log.warning("%s; trying again", cause)
+                log.warning("%s; retrying", cause)
                 warned = True
             self._stopping.wait(min(0.2 * 2**tries, MAX_BACKOFF) * random.uniform(0.5, 1.0))
             tries = min(tries + 1, 10)
@@ -144,7 +144,7 @@ class _EventParser:
         """Parse a chunk. Raises HttpError for a line that is too long."""
         *lines, self._incomplete_line = (self._incomplete_line + chunk).split(b"\n")
         if len(self._incomplete_line) > MAX_LINE:
-            raise HttpError("endless_reply", "a line of the stream doesn't end", sent=True)
+            raise HttpError("endless_reply", "a line of the stream is too long", sent=True)
         for line in lines:
             name, _, value = line.rstrip(b"\r").decode("utf-8", "replace").partition(":")
             if name:

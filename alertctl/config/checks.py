@@ -41,7 +41,7 @@ def _warning(name: str, message: str) -> SettingProblem:
 def _channels(settings: Settings) -> Iterator[SettingProblem]:
     if not any(settings.channels.values()):
         first, *others = (f"{channel}_ENABLED".upper() for channel in settings.channels)
-        yield _warning(first, f"all channels are off: nobody is notified (see also {', '.join(others)})")
+        yield _warning(first, f"all channels are off, so nobody is notified; set it or {', '.join(others)} to true")
 
 
 def _slack(settings: Settings) -> Iterator[SettingProblem]:
@@ -49,19 +49,22 @@ def _slack(settings: Settings) -> Iterator[SettingProblem]:
     if settings.slack.enabled and not token:
         yield _error("SLACK_BOT_TOKEN", "is not set, but SLACK_ENABLED is true")
     if token and not token.startswith("xoxb-"):
-        yield _warning("SLACK_BOT_TOKEN", "does not begin with xoxb-: is it a bot token?")
+        yield _warning("SLACK_BOT_TOKEN", "does not begin with xoxb-; set it to the app's Bot User OAuth Token")
 
 
 def _email(settings: Settings) -> Iterator[SettingProblem]:
     key = settings.sendgrid.api_key.get_secret_value()
     if key and not key.startswith("SG."):
-        yield _warning("SENDGRID_API_KEY", "does not begin with SG.: is it an API key?")
+        yield _warning("SENDGRID_API_KEY", "does not begin with SG.; set it to a SendGrid API key")
     if not settings.email.enabled:
         return
     if not key and not settings.smtp.host:
         yield _error("SMTP_HOST", "neither SENDGRID_API_KEY nor SMTP_HOST is set, but EMAIL_ENABLED is true")
     if settings.email.from_address == Email.model_fields["from_address"].default:
-        yield _warning("EMAIL_FROM_ADDRESS", f"is still {settings.email.from_address}: few servers accept that")
+        yield _warning(
+            "EMAIL_FROM_ADDRESS",
+            f"is still {settings.email.from_address}, which most servers reject; set your own address",
+        )
 
 
 def _smtp(settings: Settings) -> Iterator[SettingProblem]:
@@ -72,7 +75,7 @@ def _smtp(settings: Settings) -> Iterator[SettingProblem]:
     if password and not smtp.username:
         yield _warning("SMTP_USERNAME", "is not set: SMTP_PASSWORD is not used")
     if smtp.security == "none" and smtp.username and smtp.host and not is_loopback(smtp.host):
-        yield _error("SMTP_SECURITY", "none would send the password in clear; use starttls or tls")
+        yield _error("SMTP_SECURITY", "none would send the password unencrypted; use starttls or tls")
     if (smtp.port, smtp.security) in {(465, "starttls"), (587, "tls")}:
         yield _warning("SMTP_SECURITY", f"{smtp.security} is unusual on port {smtp.port}")
 
@@ -81,13 +84,15 @@ def _jwt(settings: Settings) -> Iterator[SettingProblem]:
     jwt = settings.jwt
     secret = jwt.secret.get_secret_value()
     if secret and len(secret.encode()) < _SHORTEST_HMAC_SECRET:
-        yield _warning("JWT_SECRET", f"is shorter than {_SHORTEST_HMAC_SECRET} bytes: it can be guessed")
+        yield _warning(
+            "JWT_SECRET", f"is shorter than {_SHORTEST_HMAC_SECRET} bytes and can be guessed; use a longer one"
+        )
     shared = [name for name in jwt.algorithms if name.startswith("HS")]
     public = [name for name in jwt.algorithms if not name.startswith("HS")]
     if shared and not secret:
         yield _error("JWT_SECRET", f"is not set, but JWT_ALGORITHMS has {shared[0]}")
     if public and not jwt.public_key and not jwt.jwks:
-        yield _error("JWT_PUBLIC_KEY", f"neither it nor JWT_JWKS is set, but JWT_ALGORITHMS has {public[0]}")
+        yield _error("JWT_PUBLIC_KEY", f"is not set, nor is JWT_JWKS, but JWT_ALGORITHMS has {public[0]}")
     if jwt.link_by_email and not jwt.issuer:
         yield _warning("JWT_LINK_BY_EMAIL", "trusts the email of every issuer: set JWT_ISSUER")
 
@@ -102,7 +107,7 @@ def _in_clear(settings: Settings) -> Iterator[SettingProblem]:
     for name, link, secret in credentials:
         parts = split_url(link)
         if parts and parts.scheme == "http" and secret.get_secret_value() and not is_loopback(parts.hostname or ""):
-            yield _warning(name, "is http: the token travels in clear; use https")
+            yield _warning(name, "uses http, which sends the token unencrypted; use https")
 
 
 def _timing(settings: Settings) -> Iterator[SettingProblem]:

@@ -47,7 +47,7 @@ def database_url(value: object) -> str:
     """
     link = value.strip() if isinstance(value, str) else ""
     if not link or not link.isprintable():
-        raise ValueError(f"is not a database's address {_EXAMPLES}")
+        raise ValueError(f"is not a database URL {_EXAMPLES}")
     if link.lower().startswith("sqlite:"):
         return _sqlite(link)
     if _POSTGRES.match(link):
@@ -60,12 +60,14 @@ def database_url(value: object) -> str:
 def _sqlite(link: str) -> str:
     path = link[len("sqlite:///") :]
     if not link.lower().startswith("sqlite:///") or not path.split("?")[0]:
-        raise ValueError("names no file (three slashes and a path: sqlite:///path/to/file.db)")
+        raise ValueError("has no file name; write three slashes and a path (sqlite:///path/to/file.db)")
     if path.startswith(":memory:") or "mode=memory" in path:
-        raise ValueError("is a database in memory, which every command would find empty (sqlite:///path/to/file.db)")
+        raise ValueError(
+            "is an in-memory database, which is lost after each command; use a file (sqlite:///path/to/file.db)"
+        )
     name, mark, parameters = path.partition("?")
     if mark and "=" not in parameters:
-        raise ValueError(f"means the file {name!r}: a ? ends its name; rename it")
+        raise ValueError(f"means the file {name!r}, because a ? ends the file name; rename the file")
     return f"sqlite:///{expand_home(path)}"
 
 
@@ -76,13 +78,13 @@ def _postgres(link: str) -> str:
     is_ambiguous = authority.count("@") > 1 or "@" in after or "#" in after
     if is_ambiguous or authority.endswith(":") or split_url(f"postgresql://{rest}") is None:
         raise ValueError(
-            "has a wrong port or host; special characters in a password are written "
+            "has an invalid port or host; encode special characters in a password: "
             "%40 for @, %2F for /, %3F for ?, %23 for #"
         )
     names = {unquote_plus(name) for name, _ in _PARAMETER.findall(rest)}
     if any(map(is_password_parameter, names)) and not names <= _LIBPQ_PARAMETERS:
         # The message doesn't repeat the parameter: it may be the end of a password.
-        raise ValueError("has a parameter that Postgres does not know; & in a password is written %26")
+        raise ValueError("has a parameter that Postgres does not know; encode & in a password as %26")
     return f"postgresql+psycopg://{rest}"
 
 

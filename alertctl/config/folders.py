@@ -13,7 +13,7 @@ _STATE = (".local/state/alertctl", ".local/state", ".local", "")
 """The state folder and the folders above it, relative to the home folder."""
 _NO = ("", "0", "false", "no", "off")
 _NOT_PRIVATE = (
-    "XDG_STATE_HOME: is not set, there is no home folder that can be written, and {} is not a folder of mode 0700 "
+    "XDG_STATE_HOME: is not set, the home folder is not writable, and {} is not a folder of mode 0700 "
     "that is yours: set XDG_STATE_HOME, or remove that folder"
 )
 

@@ -130,7 +130,7 @@ def _section(
 def _warn_of_temporary_log(url: str) -> None:
     """Warn once in a process."""
     log.warning(
-        "no home folder that can be written: the delivery log is in %s, which may be emptied when this machine "
+        "the home folder is not writable: the delivery log is in %s, which may be deleted when this machine "
         "restarts; set XDG_STATE_HOME or DATABASE_URL",
         url.removeprefix("sqlite:///"),
     )

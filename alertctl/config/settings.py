@@ -64,16 +64,16 @@ class Slack(_Section):
     enabled: YesOrNo = Field(False, description="Send alerts to Slack: true or false.")
     bot_token: Credential = Field(_NO_SECRET, description="The Slack app's bot token, xoxb-…")
     default_channel: Annotated[str, BeforeValidator(validators.slack_channel)] = Field(
-        "#platform-alerts", description="The channel that gets every event: #name, a name, or an ID."
+        "#platform-alerts", description="The channel that receives every event: #name, name or ID."
     )
     api_url: SlackUrl = Field(
-        "https://slack.com/api/", description="Slack's API; GovSlack and the sandbox have their own."
+        "https://slack.com/api/", description="URL of Slack's API; different for GovSlack and the sandbox."
     )
     per_second: Annotated[float, BeforeValidator(validators.number(0, 1000))] = Field(
-        1.0, description="Messages a second to one channel (Slack allows 1); 0 = unpaced."
+        1.0, description="Messages per second to one channel (Slack allows 1); 0 = no limit."
     )
     burst: Annotated[int, BeforeValidator(validators.integer(1, 1000))] = Field(
-        5, description="Messages that may go to one channel at once before the pace counts."
+        5, description="Messages that may go to one channel at once before SLACK_PER_SECOND applies."
     )
 
 
@@ -86,17 +86,17 @@ class Email(_Section):
 
 
 class Sendgrid(_Section):
-    api_key: Credential = Field(_NO_SECRET, description="SendGrid's API key, SG.…; without one SMTP is used.")
+    api_key: Credential = Field(_NO_SECRET, description="SendGrid's API key, SG.…; if unset, SMTP is used.")
     api_url: Url = Field(
         "https://api.sendgrid.com",
-        description="SendGrid's API; the EU region has https://api.eu.sendgrid.com.",
+        description="URL of SendGrid's API; for the EU region https://api.eu.sendgrid.com.",
     )
 
 
 class Smtp(_Section):
-    host: Host = Field("", description="The mail server, used when there is no SENDGRID_API_KEY.")
-    port: Port = Field(587, description="Its port; 465 means TLS from the start.")
-    username: Text = Field("", description="User name, when the server wants one.")
+    host: Host = Field("", description="The mail server, used if SENDGRID_API_KEY is unset.")
+    port: Port = Field(587, description="The mail server's port; 465 means TLS from the start.")
+    username: Text = Field("", description="User name, if the server requires a login.")
     password: Annotated[SecretStr, BeforeValidator(lambda value: validators.password(_secret(value)))] = Field(
         _NO_SECRET, description="Password of SMTP_USERNAME."
     )
@@ -109,7 +109,7 @@ class Smtp(_Section):
 
 class Notification(_Section):
     admin_emails: Annotated[tuple[str, ...], BeforeValidator(validators.addresses)] = Field(
-        (), description="Who gets every event that goes to email: addresses, comma-separated."
+        (), description="Addresses that receive every event sent by email, comma-separated."
     )
 
 
@@ -126,7 +126,7 @@ class Database(_Section):
 class Retry(_Section):
     schedule: Annotated[tuple[float, ...], BeforeValidator(durations.schedule)] = Field(
         (5.0, 30.0, 120.0, 600.0, 3600.0, 14400.0),
-        description="Waits before each further attempt; after the last one the failure is final.",
+        description="Wait before each retry; if the last retry fails, the delivery fails.",
     )
 
 
@@ -143,21 +143,23 @@ class Jwt(_Section):
     public_key: Annotated[str, BeforeValidator(validators.public_key)] = Field(
         "", description="Public key of the platform's RS256 or ES256 tokens, PEM text."
     )
-    jwks: Annotated[str, BeforeValidator(_key_set)] = Field("", description="Or its key set (JWKS): a URL or a file.")
-    issuer: Text = Field("", description="The `iss` that a token must have; unset: any, each with users of its own.")
-    audience: Text = Field("", description="The `aud` that a token must have; unset: none is asked for.")
+    jwks: Annotated[str, BeforeValidator(_key_set)] = Field(
+        "", description="The platform's key set (JWKS): a URL or a file."
+    )
+    issuer: Text = Field("", description="Required `iss` of a token. Unset: any issuer, each with its own users.")
+    audience: Text = Field("", description="Required `aud` of a token. Unset: not checked.")
     algorithms: Annotated[tuple[str, ...], BeforeValidator(validators.among(_ALGORITHMS, "algorithms"))] = Field(
-        (), description="The algorithms that are accepted, comma-separated (HS256, RS256, ES256, …)."
+        (), description="Accepted algorithms, comma-separated (HS256, RS256, ES256, …)."
     )
     user_claim: Text = Field("sub", description="The claim with the user's id; a.b is claim b in claim a.")
     email_claim: Text = Field("email", description="The claim with the user's email address.")
     role_claim: Text = Field("role", description="The claim with the user's role or roles, as in realm_access.roles.")
     link_by_email: YesOrNo = Field(
         False,
-        description="Give an account without a JWT user to the first token with its email and email_verified true.",
+        description="Link an account without a JWT user to the first token with its email and email_verified true.",
     )
     leeway: Annotated[float, BeforeValidator(durations.duration_between(0, 3600))] = Field(
-        0.0, description="Seconds that the clocks may differ."
+        0.0, description="Tolerated clock difference, in seconds."
     )
 
 
@@ -176,34 +178,37 @@ class Alertctl(_Section):
     )
     lease: Annotated[float, BeforeValidator(durations.duration_between(0.1, 86_400))] | None = Field(
         None,
-        description="Seconds that a claimed delivery is its daemon's; unset: four times the deadline.",
+        description="Lease: seconds before another daemon may retry a claimed delivery. "
+        "Unset: four times ALERTCTL_DEADLINE.",
     )
     deadline: Annotated[float, BeforeValidator(durations.duration_between(0.1, 600))] = Field(
-        10.0, description="Seconds that one attempt may last in all."
+        10.0, description="Time limit of one attempt, in seconds."
     )
     max_age: Annotated[float, BeforeValidator(durations.duration_between(60, 365 * 86_400))] = Field(
         259_200.0,
-        description="How long a delivery waits for us to repair credentials, settings or this machine (72h).",
+        description="How long a delivery waits for a repair of credentials, settings or this machine (72h).",
     )
     senders: Annotated[int, BeforeValidator(validators.integer(1, 256))] = Field(
-        16, description="Threads that send, for each channel."
+        16, description="Sender threads for each channel."
     )
-    ca_bundle: ExistingFile = Field("", description="File of certificates (PEM) to trust instead of the usual ones.")
-    server: Url = Field("", description="An `alertctl serve` that commands speak to, instead of the database.")
+    ca_bundle: ExistingFile = Field(
+        "", description="File of CA certificates (PEM) to trust instead of the default ones."
+    )
+    server: Url = Field("", description="URL of an `alertctl serve` that commands use instead of the database.")
     token: Credential = Field(_NO_SECRET, description="The token for ALERTCTL_SERVER, actl_…")
     timeout: Annotated[float, BeforeValidator(durations.duration_between(0.1, 86_400))] = Field(
-        30.0, description="Seconds that a command waits for ALERTCTL_SERVER, repeats included."
+        30.0, description="Seconds that a command waits for ALERTCTL_SERVER, retries included."
     )
     strict: YesOrNo = Field(
-        False, description="Make `send` end with an error code when an alert did not arrive, as with --strict."
+        False, description="Make `send` exit with an error if an alert is not delivered, like --strict."
     )
     log_level: Annotated[str, BeforeValidator(validators.one_of("debug", "info", "warning", "error"))] = Field(
-        "info", description="debug, info, warning or error."
+        "info", description="Log level: debug, info, warning or error."
     )
     log_format: Annotated[str, BeforeValidator(validators.one_of("text", "json"))] = Field(
-        "text", description="text or json."
+        "text", description="Log format: text or json."
     )
-    public_url: Url = Field("", description="Where people reach this alertctl, for links in messages.")
+    public_url: Url = Field("", description="Public URL of this alertctl, for links in messages.")
 
 
 class Settings(BaseModel):

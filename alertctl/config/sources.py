@@ -214,7 +214,7 @@ def _is_inside(path: Path, folder: Path | None) -> bool:
 
 def _outside(name: str, origin: str) -> str:
     return (
-        f"{name}: {origin} in the working folder may name files inside of that folder only; "
+        f"{name}: {origin} in the working folder may only name files inside that folder; "
         f"export {name}, or name a file with --config"
     )
 
@@ -253,7 +253,7 @@ def _why(error: Exception, file: str) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{name} does not exist"
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return f"{name} can't be read: {reason}"
+    return f"{name} cannot be read: {reason}"
 
 
 def _dotenv(cwd: Path, sources: Sources) -> dict[str, object]:
@@ -263,7 +263,9 @@ def _dotenv(cwd: Path, sources: Sources) -> dict[str, object]:
     if not os.path.isfile(path):
         return {}
     if not _is_inside(path, cwd):
-        sources.problems.append(".env: is a link out of the working folder; export its settings, or remove the link")
+        sources.problems.append(
+            ".env: is a link to a file outside the working folder; export its settings, or remove the link"
+        )
         return {}
     try:
         bindings = _parse_dotenv(_text(path))
@@ -318,7 +320,9 @@ def _toml(file: _TomlFile, sources: Sources) -> dict[str, object]:
         if not file.required and not os.path.isfile(file.path):
             return {}
         if not _is_inside(file.path, file.confined_to):
-            link = f"ALERTCTL_CONFIG: {file.origin} is a link out of the working folder; name it with --config"
+            link = (
+                f"ALERTCTL_CONFIG: {file.origin} is a link to a file outside the working folder; name it with --config"
+            )
             sources.problems.append(_outside("ALERTCTL_CONFIG", ".env") if file.required else link)
             return {}
         return tomllib.loads(_text(file.path))

@@ -47,7 +47,7 @@ def text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{quoted(value)} is not text")
     if _has_controls(value.strip()):
-        raise ValueError(f"{quoted(value)} has a control character or a line break in it")
+        raise ValueError(f"{quoted(value)} contains a control character or a line break")
     return value.strip()
 
 
@@ -140,7 +140,7 @@ def sender(value: object) -> str:
     email = address(value)
     if not _DOT_ATOM.fullmatch(email.partition("@")[0]):
         raise ValueError(
-            f"{quoted(value)} can't be a sender: only ASCII letters, digits and single dots go before the @"
+            f"{quoted(value)} cannot be a sender; use only ASCII letters, digits and single dots before the @"
         )
     return email
 
@@ -239,7 +239,7 @@ def credential(value: object) -> str:
     if secret is None:
         raise ValueError("is not text (put it in quotes)")
     if not all("!" <= c <= "~" for c in secret):
-        raise ValueError("has a space, a line break or another odd character inside (one line of printable ASCII)")
+        raise ValueError("contains a space, a line break or a non-ASCII character; use one line of printable ASCII")
     return secret
 
 
@@ -248,7 +248,7 @@ def password(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("is not text (put it in quotes)")
     if _has_controls(value):
-        raise ValueError("has a control character or a line break in it")
+        raise ValueError("contains a control character or a line break")
     return value
 
 

@@ -86,7 +86,7 @@ def edit_distance(first: str, second: str) -> int:
 def _unused_secrets(values: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
     for secret, switch in _CHANNEL_SECRETS:
         if _is_set(values, secret) and not _is_on(values, switch):
-            yield secret, f"is set, but {switch} is not true: nothing is sent with it"
+            yield secret, f"is set but not used: {switch} is not true"
 
 
 def _is_on(values: Mapping[str, Value], switch: str) -> bool:

@@ -29,24 +29,24 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._clock = clock
         self._registry = registry = CollectorRegistry()
-        self._accepted = Counter("alertctl_events_accepted", "Events recorded", ["event_type"], registry=registry)
+        self._accepted = Counter("alertctl_events_accepted", "Recorded events", ["event_type"], registry=registry)
         self._suppressed = Counter(
-            "alertctl_suppressed", "Deliveries held back from birth", ["cause"], registry=registry
+            "alertctl_suppressed", "Deliveries suppressed when their event was recorded", ["cause"], registry=registry
         )
         self._attempts = Counter(
-            "alertctl_attempts", "Attempts that ended", ["provider", "outcome", "reason"], registry=registry
+            "alertctl_attempts", "Finished attempts", ["provider", "outcome", "reason"], registry=registry
         )
         self._deliveries = Counter(
-            "alertctl_deliveries", "Deliveries that reached a final outcome", ["channel", "status"], registry=registry
+            "alertctl_deliveries", "Deliveries that reached a final status", ["channel", "status"], registry=registry
         )
         self._seconds = Histogram(
             "alertctl_delivery_seconds",
-            "Seconds from the event (or its resend) to its delivery",
+            "Seconds from the event (or its resend) to its successful delivery",
             ["channel"],
             buckets=DELIVERY_SECONDS_BUCKETS,
             registry=registry,
         )
-        self._expired = Counter("alertctl_expired", "Deliveries that expired while they waited", registry=registry)
+        self._expired = Counter("alertctl_expired", "Deliveries that expired before they were sent", registry=registry)
         self._begin_at_zero()
         registry.register(_QueueCollector(store, clock, check_database))
 
@@ -102,11 +102,11 @@ class _QueueCollector:
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        depth = GaugeMetricFamily("alertctl_queue_depth", "Deliveries that aren't final", labels=["channel"])
-        oldest = GaugeMetricFamily("alertctl_oldest_due_seconds", "How long the oldest due delivery has been due")
-        paused = GaugeMetricFamily("alertctl_paused", "1 while a provider is not called", labels=["provider"])
+        depth = GaugeMetricFamily("alertctl_queue_depth", "Deliveries without a final status", labels=["channel"])
+        oldest = GaugeMetricFamily("alertctl_oldest_due_seconds", "Seconds since the oldest due delivery became due")
+        paused = GaugeMetricFamily("alertctl_paused", "1 while calls to a provider are paused", labels=["provider"])
         breakers = _BreakerGauges()
-        up = GaugeMetricFamily("alertctl_database_up", "1 while the database takes writes")
+        up = GaugeMetricFamily("alertctl_database_up", "1 while the database accepts writes")
         try:
             self._check_database()
             with self._store.reading() as connection:
@@ -136,10 +136,10 @@ class _BreakerGauges:
             "alertctl_breaker_open", "1 while a daemon's circuit breaker is open", labels=labels
         )
         self._since = GaugeMetricFamily(
-            "alertctl_breaker_since_seconds", "When the circuit breaker opened (seconds since 1970)", labels=labels
+            "alertctl_breaker_since_seconds", "Unix time when the circuit breaker opened", labels=labels
         )
         self._next_probe = GaugeMetricFamily(
-            "alertctl_breaker_next_probe_seconds", "When its next probe goes out (seconds since 1970)", labels=labels
+            "alertctl_breaker_next_probe_seconds", "Unix time of the circuit breaker's next probe", labels=labels
         )
         self.families = (self._open, self._since, self._next_probe)
 

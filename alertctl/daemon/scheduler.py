@@ -68,7 +68,7 @@ def schedule(
                 log.info("pruned %d old deliveries", outbox.prune(connect, days, now))
                 unfinished = False
         except AlertctlError as error:
-            log.warning("prune: %s; again later", error)
+            log.warning("prune failed: %s; retrying later", error)
 
     def expire() -> None:
         try:
@@ -79,7 +79,7 @@ def schedule(
                 log.warning("%d deliveries expired while they waited", count)
                 expired(count)
         except AlertctlError as error:
-            log.warning("expire: %s; again later", error)
+            log.warning("expire failed: %s; retrying later", error)
 
     scheduler = BackgroundScheduler(
         job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}, timezone="UTC"

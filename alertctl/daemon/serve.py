@@ -43,7 +43,7 @@ GARBAGE_THRESHOLD = 20_000
 FINISH_SECONDS = 10
 """Seconds that open HTTP requests get to finish when the daemon stops."""
 NO_AUTHENTICATION = (
-    "ALERTCTL_HOST: {host} is reachable from outside and nobody could authenticate: make a token "
+    "ALERTCTL_HOST: {host} is reachable from other machines, but no credentials exist; create a token "
     "(alertctl token create --user you@example.com --role admin) or set JWT_SECRET, JWT_PUBLIC_KEY or JWT_JWKS"
 )
 
@@ -82,7 +82,7 @@ def _prepare_database(store: Store) -> None:
         except Unreachable as error:
             if time.monotonic() >= deadline or store.is_sqlite:
                 raise
-            log.warning("%s; waiting for it", error)
+            log.warning("%s; waiting for the database", error)
             time.sleep(1)
 
 
@@ -159,7 +159,7 @@ def _readiness(
     try:
         version = current_version(store)
         if version != HEAD:
-            parts["migrations"] = f"at {version}, should be {HEAD}"
+            parts["migrations"] = f"version {version}, expected {HEAD}"
         writer.check()
     except Unreachable as error:
         parts["database"], parts["migrations"] = str(error), "unknown"
@@ -167,7 +167,7 @@ def _readiness(
         parts["scheduler"] = parts["dispatcher"] = "off"
         return parts
     if not heartbeat.is_beating:
-        parts["scheduler"] = "hasn't beaten for a minute"
+        parts["scheduler"] = "no heartbeat for a minute"
     if not dispatcher.alive:
         parts["dispatcher"] = "a channel's thread has ended"
     return parts

@@ -51,7 +51,7 @@ class SpoolJob:
         try:
             flushed = self._spool.flush(self._belongs_here, self._publish)
         except Exception:
-            log.exception("spool: unexpected; again later")
+            log.exception("spool: unexpected error; retrying later")
             return
         if flushed.published:
             self._wake()
@@ -75,26 +75,26 @@ class SpoolJob:
         Raises EventNotAllowed.
         """
         if spooled.caller is None:
-            raise EventNotAllowed(f"it was sent without a token; {NEXT}")
+            raise EventNotAllowed(f"it was spooled without a token; {NEXT}")
         try:
             with self._store.reading() as connection:
                 caller = users.owner_of_token_hash(connection, spooled.caller)
         except NotAllowed as error:
             raise EventNotAllowed(f"{error}; {NEXT}") from error
         if not caller.role.reaches(Role.DEVELOPER):
-            raise EventNotAllowed(f"publishing needs the role developer, its token has {caller.role}; {NEXT}")
+            raise EventNotAllowed(f"publishing requires the role developer, its token has {caller.role}; {NEXT}")
         # Without the token's id, recording checks the user again instead of the token.
         return replace(caller, token_id=None)
 
     def _log_result(self, flushed: Flushed) -> None:
         if flushed.published:
-            log.info("published %d events from the spool", flushed.published)
+            log.info("published %d spooled events", flushed.published)
         for event in flushed.refused:
             log.warning("spool: %s %s was refused and set aside: %s", event.request.event_type, event.id, event.refused)
         for name in flushed.damaged:
             log.warning("spool: %s: set aside", name)
         if flushed.trouble and flushed.trouble != self._logged_error:
-            log.warning("spool: %d events remaining: %s; retrying later", flushed.remaining, flushed.trouble)
+            log.warning("spool: %d events remain: %s; retrying later", flushed.remaining, flushed.trouble)
         self._logged_error = flushed.trouble
 
 

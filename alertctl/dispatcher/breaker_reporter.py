@@ -59,7 +59,7 @@ class BreakerReporter:
         refusal = self._breaker.refusal
         if refusal is not None and not self._was_open:
             log.warning(
-                "%s refused our credentials or settings (%s). Its deliveries wait; run alertctl doctor.",
+                "%s rejected the credentials or settings (%s). Its deliveries wait; run alertctl doctor.",
                 self._provider,
                 refusal.code,
             )

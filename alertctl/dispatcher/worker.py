@@ -156,7 +156,7 @@ class ChannelWorker:
                 self._sleep(backoff)
             except Exception:
                 # A bug must not end a worker: its claims fall due again when their lease ends.
-                log.exception("%s: unexpected", self.name)
+                log.exception("%s: unexpected error", self.name)
                 self._sleep(POLL)
         self._shut_down()
 
@@ -290,12 +290,12 @@ class ChannelWorker:
             return self._channel.send(restore(job.event, self._clock()), messages)
         except (OSError, MemoryError) as error:
             # This machine failed, not the provider: a full disk, no memory, no file descriptors.
-            log.exception("%s: this machine failed", self.name)
+            log.exception("%s: failed on this machine", self.name)
             code = "out_of_memory" if isinstance(error, MemoryError) else "local_error"
             failure = DeliveryError(Reason.LOCAL, code, detail=f"{type(error).__name__}: {error}"[:200])
         except Exception as error:
             # A bug must not end a sender. The message may have been sent.
-            log.exception("%s: unexpected", self.name)
+            log.exception("%s: unexpected error", self.name)
             failure = DeliveryError(Reason.AMBIGUOUS, "internal_error", detail=type(error).__name__)
         return [failure] * len(messages)
 
@@ -341,4 +341,4 @@ class ChannelWorker:
             self._run_transaction_within_lease()
             self._connect.write(lambda connection: self._reporter.remove_report(connection, self._clock()))
         except AlertctlError as error:
-            log.warning("%s: %s; what was in flight falls due again by itself", self.name, error)
+            log.warning("%s: %s; deliveries in flight become due again when their lease ends", self.name, error)

@@ -26,13 +26,13 @@ from alertctl.schemas import Paused
 
 LATE_SECONDS = 300.0
 """How late a due delivery may be without a warning: a daemon claims a due one within seconds."""
-REACH_IT_ON_NETWORK = "Check DATABASE_URL, that its server runs, and that this machine may log in there."
-_REACH_IT_ON_DISK = "Check DATABASE_URL (alertctl config show), and who may read and write that file and its folder."
+REACH_IT_ON_NETWORK = "Check DATABASE_URL, that its server runs, and that this machine may connect to it."
+_REACH_IT_ON_DISK = "Check DATABASE_URL (alertctl config show), and the permissions of that file and its folder."
 _WRITE_ON_NETWORK = (
-    "If this server became a standby, point DATABASE_URL at the primary. Otherwise switch "
-    "default_transaction_read_only off, and check the role's rights (GRANT) and the server's disk."
+    "If this server became a standby, point DATABASE_URL at the primary. Otherwise set "
+    "default_transaction_read_only to off, and check the role's rights (GRANT) and the server's disk."
 )
-_WRITE_ON_DISK = "Check that the disk has room (df), and who may write that file and its folder."
+_WRITE_ON_DISK = "Check the free disk space (df), and the permissions of that file and its folder."
 _MADE_BY_USE = "Nothing to do if this is a new installation; else correct DATABASE_URL (alertctl config show)."
 
 
@@ -57,9 +57,9 @@ def check_reachable(check_run: CheckRun) -> CheckResult:
     except Unreachable as error:
         return failure(str(error), fix)
     if log.store is None:
-        return warning(f"{log.missing} doesn't exist yet: the first command makes it", _MADE_BY_USE)
+        return warning(f"{log.missing} does not exist yet; the first command creates it", _MADE_BY_USE)
     if log.write_error:
-        return failure(f"can't be written to: {log.write_error}", _WRITE_ON_DISK if on_disk else _WRITE_ON_NETWORK)
+        return failure(f"is not writable: {log.write_error}", _WRITE_ON_DISK if on_disk else _WRITE_ON_NETWORK)
     return ok(log.store.shown)
 
 
@@ -71,14 +71,17 @@ def check_migrations(check_run: CheckRun) -> CheckResult:
     if log.version == HEAD:
         return ok(f"current (version {HEAD})")
     if log.store is None:
-        return ok("the first command makes the tables")
+        return ok("the first command creates the tables")
     if log.version is None:
-        return warning("there are no tables yet: the first command makes them", _MADE_BY_USE)
+        return warning("there are no tables yet; the first command creates them", _MADE_BY_USE)
     if log.version > HEAD:
-        return failure(f"version {log.version} is of a newer alertctl; this one knows {HEAD}", "Upgrade alertctl here.")
+        return failure(
+            f"version {log.version} belongs to a newer alertctl; this one supports {HEAD}",
+            "Upgrade alertctl on this machine.",
+        )
     return warning(
-        f"version {log.version}, this alertctl's is {HEAD}",
-        "Restart alertctl serve: it migrates as it starts.",
+        f"version {log.version}, this alertctl requires {HEAD}",
+        "Restart alertctl serve; it migrates the database when it starts.",
     )
 
 
@@ -89,7 +92,7 @@ def check_oldest_due(check_run: CheckRun) -> CheckResult:
         if late > LATE_SECONDS:
             return warning(
                 f"{_deliveries(waiting)}, the oldest is {_span(late)} late",
-                "Start alertctl serve (or see its log, if it runs), or send what is due: alertctl dispatch",
+                "Start alertctl serve (if it runs, see its log), or send due deliveries with alertctl dispatch.",
             )
         return ok(f"{_deliveries(waiting)}, none more than {_span(LATE_SECONDS)} late")
 
@@ -125,7 +128,7 @@ def check_paused_providers(check_run: CheckRun) -> CheckResult:
     return _read(check_run, examine)
 
 
-_GOES_ON = "Nothing to do: it goes on by itself."
+_GOES_ON = "Nothing to do; sending resumes automatically."
 
 
 def _refused(connection: Connection) -> Sequence[Any]:
@@ -143,7 +146,7 @@ def _breaker(pause: Paused, now: datetime) -> str:
     since = _span((now - pause.since).total_seconds())
     probe = _span((pause.until - now).total_seconds())
     daemon = f"the daemon on {pause.host} (pid {pause.pid})"
-    return f"{pause.provider} refused {daemon} {since} ago: {pause.code}; next probe in {probe}"
+    return f"{pause.provider} rejected {daemon} {since} ago: {pause.code}; next probe in {probe}"
 
 
 def _rate_limit(pause: Paused, now: datetime) -> str:
@@ -197,9 +200,9 @@ def _read(check_run: CheckRun, examine: Callable[[Connection], CheckResult]) -> 
     try:
         log = check_run.cached(open_log)
         if log.store is None or log.version is None:
-            return ok("nothing yet: the delivery log is empty")
+            return ok("the delivery log is empty")
         if log.version != HEAD:
-            return unknown("the migrations have to be current first")
+            return unknown("not checked: the migrations are not current")
         with log.store.reading() as connection:
             return examine(connection)
     except (Unreachable, ConfigError):
@@ -207,7 +210,7 @@ def _read(check_run: CheckRun, examine: Callable[[Connection], CheckResult]) -> 
 
 
 def _needs_reachable() -> CheckResult:
-    return unknown("the database has to be reachable first")
+    return unknown("not checked: the database is not reachable")
 
 
 # --- results ---
@@ -225,7 +228,7 @@ def _last_success(connection: Connection, channel: str, now: datetime) -> CheckR
     last = connection.execute(newest.where(delivery.c.status.in_((Status.SUCCESS.value, Status.FAILED.value)))).first()
     when = f"{_span((now - success.updated_at).total_seconds())} ago" if success else "never"
     if last is not None and last.status == Status.FAILED.value:
-        again = " and will be tried again" if last.next_attempt_at else ""
+        again = "; alertctl retries it" if last.next_attempt_at else ""
         return warning(
             f"last success: {when}; the newest delivery failed: {last.error}{again}",
             f"See why: alertctl log --channel {channel} --status failed",

@@ -26,10 +26,12 @@ def check_sender(check_run: CheckRun) -> CheckResult:
     address = check_run.settings.email.from_address
     domain = address.rpartition("@")[2]
     if address == Email.model_fields["from_address"].default:
-        return warning(f"is still {address}: few servers accept that", "Set EMAIL_FROM_ADDRESS to an address of yours.")
+        return warning(
+            f"is still {address}, which most servers reject", "Set EMAIL_FROM_ADDRESS to an address of yours."
+        )
     if "." not in domain.strip("."):
         return warning(
-            f"{address}: {domain} is no domain that others know",
+            f"{address}: {domain} is not a public domain",
             "Set EMAIL_FROM_ADDRESS to an address of your domain.",
         )
     return ok(address)
@@ -39,7 +41,7 @@ def check_recipients(check_run: CheckRun) -> CheckResult:
     admins = check_run.settings.notification.admin_emails
     if admins:
         return ok(", ".join(admins))
-    return warning("none are set: only users' own preferences bring email to anybody", "Set NOTIFICATION_ADMIN_EMAILS.")
+    return warning("none are set; only users with email preferences get email", "Set NOTIFICATION_ADMIN_EMAILS.")
 
 
 def check_provider(check_run: CheckRun) -> CheckResult:

@@ -131,9 +131,9 @@ def _run_check(check: Check, check_run: CheckRun) -> CheckResult:
     try:
         return check.run(check_run)
     except ConfigError as error:
-        return failure("; ".join(error.problems), "Correct that setting (alertctl config check).")
+        return failure("; ".join(error.problems), "Correct that setting (see alertctl config check).")
     except Exception as error:
-        return unknown(f"the check itself failed: {type(error).__name__}: {error}")
+        return unknown(f"the check failed: {type(error).__name__}: {error}")
 
 
 def _wait_for(check: Check, result: Future[CheckResult], timeout: float, seconds: float) -> CheckResult:
@@ -185,7 +185,7 @@ def settings_result(settings: Settings, prefixes: tuple[str, ...], checked_elsew
         if problem.name.startswith(prefixes) and problem.name not in checked_elsewhere
     ]
     if not problems:
-        return ok("they fit together")
+        return ok("no conflicts")
     what = "; ".join(f"{problem.name} {problem.message}" for problem in problems)
     fix = f"Change {' and '.join(dict.fromkeys(problem.name for problem in problems))} (see: alertctl config check)."
     return (failure if any(problem.severity == "error" for problem in problems) else warning)(what, fix)
@@ -197,5 +197,5 @@ def enabled_result(on: bool, other_on: bool, name: str, variable: str) -> CheckR
         return ok(f"{name} is on")
     fix = f"Set {variable}=true."
     if other_on:
-        return warning(f"{name} is off: its deliveries are suppressed", fix)
-    return failure(f"{name} is off, and so is the other channel: nobody is told anything", fix)
+        return warning(f"{name} is off; its deliveries are suppressed", fix)
+    return failure(f"{name} is off, and so is the other channel; nobody is notified", fix)

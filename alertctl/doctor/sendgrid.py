@@ -15,7 +15,7 @@ from alertctl.text import credential
 
 SCOPE = "mail.send"
 _KEY = re.compile(r"SG\.[\w-]+\.[\w-]+")
-_TRY = "alertctl test email tries it with a real message."
+_TRY = "alertctl test email checks it with a real message."
 
 
 def check_key(check_run: CheckRun) -> CheckResult:
@@ -25,14 +25,14 @@ def check_key(check_run: CheckRun) -> CheckResult:
         return failure(key.detail, ERROR_CODES[key.code].fix)
     if _KEY.fullmatch(key):
         return ok("is set and looks like an API key (SG.….…)")
-    return warning("doesn't look like an API key (SG.….…)", ERROR_CODES["unauthorized"].fix)
+    return warning("does not look like an API key (SG.….…)", ERROR_CODES["unauthorized"].fix)
 
 
 def check_scope(check_run: CheckRun) -> CheckResult:
     """Check the scopes by GET /v3/scopes. A refusal isn't a "no": a key that may only send mail may not read them."""
     key = _key(check_run)
     if isinstance(key, DeliveryError):
-        return unknown("the key has to be usable first")
+        return unknown("not checked: the key is not usable")
     settings = check_run.settings
     url = f"{settings.sendgrid.api_url.rstrip('/')}/v3/scopes"
     headers = {"Authorization": f"Bearer {key}", "User-Agent": "alertctl"}
@@ -50,15 +50,15 @@ def _result_of(reply: Response) -> CheckResult:
     error = parse_sendgrid_reply(reply)
     detail = error.detail if isinstance(error, DeliveryError) else f"HTTP {reply.status}"
     if reply.status == 401:
-        return failure(f"unauthorized: SendGrid refuses the key ({detail})", ERROR_CODES["unauthorized"].fix)
+        return failure(f"unauthorized: SendGrid rejected the key ({detail})", ERROR_CODES["unauthorized"].fix)
     if isinstance(error, DeliveryError) and 300 <= reply.status < 400:
         return failure(f"no answer from SendGrid ({detail})", fix_for(error, "sendgrid"))
-    return unknown(f"SendGrid doesn't tell what the key may do ({detail})", _TRY)
+    return unknown(f"SendGrid did not list the key's scopes ({detail})", _TRY)
 
 
 def _scope_result(scopes: list[object] | None) -> CheckResult:
     if scopes is None:
-        return unknown("SendGrid's answer has no scopes in it", _TRY)
+        return unknown("SendGrid's answer contains no scopes", _TRY)
     if SCOPE in scopes:
         return ok("granted")
     return failure(

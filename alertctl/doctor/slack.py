@@ -29,7 +29,7 @@ PAGES = 10
 
 _BOT_TOKEN = re.compile(r"(xoxe\.)?xoxb-.+")
 _ID = re.compile(r"[CG][A-Z0-9]{8,}")
-_AFTER_AUTH = "auth.test has to succeed first"
+_AFTER_AUTH = "not checked: auth.test did not succeed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +59,14 @@ def check_token(check_run: CheckRun) -> CheckResult:
     if _BOT_TOKEN.fullmatch(token):
         return ok("is set and looks like a bot token (xoxb-…)")
     if token.startswith("xapp-"):
-        return failure("is an app-level token (xapp-…), which can't post", ERROR_CODES["invalid_auth"].fix)
-    return warning("doesn't begin with xoxb-: it is no bot token", ERROR_CODES["invalid_auth"].fix)
+        return failure("is an app-level token (xapp-…), which cannot post", ERROR_CODES["invalid_auth"].fix)
+    return warning("does not begin with xoxb-, so it is not a bot token", ERROR_CODES["invalid_auth"].fix)
 
 
 def check_identity(check_run: CheckRun) -> CheckResult:
     """Check by auth.test whether the token is valid and whose it is."""
     if isinstance(_token(check_run), DeliveryError):
-        return unknown("the token has to be usable first")
+        return unknown("not checked: the token is not usable")
     known = check_run.cached(workspace)
     if isinstance(known, DeliveryError):
         return _failed_call(known)
@@ -93,9 +93,9 @@ def check_public_write_scope(check_run: CheckRun) -> CheckResult:
         return ok("granted")
     channel = check_run.cached(conversation)
     if isinstance(channel, Mapping) and channel.get("is_member"):
-        return ok("not granted, and not needed: the bot is in the default channel")
+        return ok("not granted and not needed; the bot is in the default channel")
     return warning(
-        "not granted: the bot can only post where it was invited",
+        "not granted; the bot can only post in channels that it is a member of",
         f"Write /invite @BOT in each channel, or add the scope {WRITE_PUBLIC} and install the app again.",
     )
 
@@ -107,10 +107,10 @@ def check_default_channel(check_run: CheckRun) -> CheckResult:
     if isinstance(channel, CheckResult):
         return channel
     if channel.get("is_archived"):
-        return failure(f"{name}: is_archived", "Unarchive it, or name another one in SLACK_DEFAULT_CHANNEL.")
+        return failure(f"{name}: is_archived", "Unarchive it, or set SLACK_DEFAULT_CHANNEL to another channel.")
     scopes = _scopes(check_run)
     if isinstance(scopes, CheckResult) or WRITE not in scopes:
-        return unknown(f"{name} exists; {WRITE} has to be granted first")
+        return unknown(f"{name} exists; not checked further: {WRITE} is not granted")
     if channel.get("is_member"):
         return ok(f"{name}: the bot is a member")
     if WRITE_PUBLIC in scopes and not channel.get("is_private"):
@@ -145,8 +145,8 @@ def conversation(check_run: CheckRun) -> Mapping[str, Any] | CheckResult:
         return scopes
     if READ_PUBLIC not in scopes:
         return unknown(
-            f"{channel}: can't be looked up without the scope {READ_PUBLIC}",
-            "alertctl test slack tries it with a real message.",
+            f"{channel}: cannot be looked up without the scope {READ_PUBLIC}",
+            "alertctl test slack checks it with a real message.",
         )
     if _ID.fullmatch(channel):
         answer = _call(check_run, "conversations.info", {"channel": channel}, deadline)
@@ -180,16 +180,14 @@ def _search(
 def _missing_channel(channel: str, error: object, scopes: frozenset[str]) -> CheckResult:
     code = error.code if isinstance(error, DeliveryError) else "bad_reply"
     if code != "channel_not_found":
-        return unknown(
-            f"{channel}: couldn't be looked up ({code})", "alertctl test slack tries it with a real message."
-        )
+        return unknown(f"{channel}: lookup failed ({code})", "alertctl test slack checks it with a real message.")
     if READ_PRIVATE in scopes:
         return failure(
             f"{channel}: channel_not_found",
             "Create it or correct SLACK_DEFAULT_CHANNEL; invite the bot if it is private.",
         )
     return unknown(
-        f"{channel}: no public channel has this name; a private one can't be seen without the scope {READ_PRIVATE}",
+        f"{channel}: no public channel has this name; private channels are hidden without the scope {READ_PRIVATE}",
         "Correct SLACK_DEFAULT_CHANNEL, or invite the bot if the channel is private, then: alertctl test slack",
     )
 
@@ -199,7 +197,7 @@ def _scopes(check_run: CheckRun) -> frozenset[str] | CheckResult:
     if isinstance(known, DeliveryError):
         return unknown(_AFTER_AUTH)
     if known.scopes is None:
-        return unknown("Slack didn't say what the token may do", "alertctl test slack tries it with a real message.")
+        return unknown("Slack did not list the token's scopes", "alertctl test slack checks it with a real message.")
     return known.scopes
 
 
@@ -243,8 +241,8 @@ def _success_body(reply: Response) -> Mapping[str, Any] | None:
 
 def _failed_call(error: DeliveryError) -> CheckResult:
     what = (
-        f"Slack says {error.code}"
+        f"Slack answered {error.code}"
         if is_slack_code(error)
-        else f"no good answer from Slack: {error.code} ({error.detail})"
+        else f"no valid answer from Slack: {error.code} ({error.detail})"
     )
     return CheckResult(outcome_of(error), what, fix_for(error, "slack"))

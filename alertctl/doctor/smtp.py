@@ -28,7 +28,9 @@ class SessionStep(IntEnum):
     READY = 5
 
 
-_SILENT = "Set SMTP_SECURITY=tls if that port speaks TLS from the start, else see why its server doesn't greet."
+_SILENT = (
+    "Set SMTP_SECURITY=tls if that port speaks TLS from the start, else find out why the server sends no greeting."
+)
 _STEP_NAMES = {SessionStep.DNS: "DNS", SessionStep.CONNECT: "connect", SessionStep.TLS: "TLS", SessionStep.AUTH: "AUTH"}
 
 
@@ -68,12 +70,12 @@ class _WatchedSession(SmtpSession):
 
 def check_dns(check_run: CheckRun) -> CheckResult:
     progress = check_run.cached(session)
-    return _step_failure(progress, SessionStep.DNS) or ok(f"an address for {progress.server.host} is known")
+    return _step_failure(progress, SessionStep.DNS) or ok(f"{progress.server.host} resolves")
 
 
 def check_connect(check_run: CheckRun) -> CheckResult:
     progress = check_run.cached(session)
-    return _step_failure(progress, SessionStep.CONNECT) or ok(f"port {progress.server.port} greets us")
+    return _step_failure(progress, SessionStep.CONNECT) or ok(f"port {progress.server.port} sends a greeting")
 
 
 def check_tls(check_run: CheckRun) -> CheckResult:
@@ -84,8 +86,8 @@ def check_tls(check_run: CheckRun) -> CheckResult:
     if failed is not None:
         return failed
     if progress.server.is_loopback:
-        return ok("none, and none needed: the server is on this machine")
-    return warning("SMTP_SECURITY=none: everything travels in clear", "Set SMTP_SECURITY to starttls or tls.")
+        return ok("none, and none needed; the server is on this machine")
+    return warning("SMTP_SECURITY=none; everything is sent unencrypted", "Set SMTP_SECURITY to starttls or tls.")
 
 
 def check_auth(check_run: CheckRun) -> CheckResult:
@@ -97,8 +99,8 @@ def check_auth(check_run: CheckRun) -> CheckResult:
         return ok("user name and password are accepted")
     if progress.offers_auth:
         return unknown(
-            "SMTP_USERNAME isn't set, and the server offers a login",
-            "Set SMTP_USERNAME and SMTP_PASSWORD if it wants one.",
+            "SMTP_USERNAME is not set, but the server offers a login",
+            "Set SMTP_USERNAME and SMTP_PASSWORD if the server requires a login.",
         )
     return ok("no login, and the server offers none")
 
@@ -136,7 +138,7 @@ def _step_failure(progress: SessionProgress, step: SessionStep) -> CheckResult |
     if error is None or progress.step > step:
         return None
     if progress.step < step:
-        return unknown(f"not reached: SMTP {_STEP_NAMES[progress.step]} failed before it")
+        return unknown(f"not checked: SMTP {_STEP_NAMES[progress.step]} failed")
     what = error.detail if error.detail.startswith(error.code) else f"{error.code}: {error.detail}"
     silent = error.code == "timeout" and step is SessionStep.CONNECT and not progress.secured
     return CheckResult(outcome_of(error), what, _SILENT if silent else fix_for(error, "smtp"))

@@ -73,7 +73,7 @@ def _first_problem(kind: type[EventFields], error: ValidationError) -> InvalidEv
         known = sorted(kind.model_fields)
         return InvalidEvent(field, f"{kind.event_type} has no such field{suggest(field, known)}")
     if problem["type"] == "missing":
-        return InvalidEvent(field, f"{kind.event_type} needs it: {kind.model_fields[field].description}")
+        return InvalidEvent(field, f"required for {kind.event_type}: {kind.model_fields[field].description}")
     message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
     named, _, rest = message.partition(": ")
     if not problem["loc"] and rest and named in kind.model_fields:
@@ -120,7 +120,7 @@ def _restored(row: Any) -> Content:
         fields = BY_NAME[row.event_type].model_validate_json(row.fields)
     except (KeyError, ValidationError):
         title = row.event_type.replace("_", " ").capitalize()
-        summary = f"{title}: written by another version of alertctl, its details can't be shown."
+        summary = f"{title}: written by another version of alertctl, its details cannot be shown."
         return Content(row.event_type, row.id, title, summary, Severity(row.severity), (), row.occurred_at)
     content = fields.content(row.id, row.occurred_at)
     return content.with_notes("This is a test: nothing happened.") if row.is_test else content

@@ -22,7 +22,7 @@ def _aware(moment: datetime) -> datetime:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError:
         # The calendar's first and last hours. pydantic only reports a ValueError as a validation error.
-        raise ValueError("should be a time that UTC has too") from None
+        raise ValueError("should be a time within the range of UTC") from None
 
 
 Text: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True)]
@@ -50,12 +50,14 @@ class EventFields(BaseModel):
     expected: ClassVar[tuple[str, ...]] = ()
     """Fields whose absence is worth a warning."""
 
-    url: Text | None = Field(None, description="http(s) address of a page about it")
-    actor: Text | None = Field(None, description="who or what did it")
-    details: dict[str, Scalar] | None = Field(None, description="more to show: names to strings, numbers or booleans")
-    occurred_at: Moment | None = Field(None, description="when it happened (ISO 8601; without a zone: UTC)")
+    url: Text | None = Field(None, description="URL of a page about the event (http or https)")
+    actor: Text | None = Field(None, description="person or system that caused the event")
+    details: dict[str, Scalar] | None = Field(
+        None, description="further values to show: an object of strings, numbers or booleans"
+    )
+    occurred_at: Moment | None = Field(None, description="time of the event (ISO 8601; without a zone: UTC)")
     dedup_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = Field(
-        None, description="publishing the same key again sends nothing more"
+        None, description="deduplication key: publishing the same key again sends nothing"
     )
 
     @property

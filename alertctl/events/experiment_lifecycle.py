@@ -16,12 +16,14 @@ class ExperimentLifecycle(EventFields):
     expected: ClassVar[tuple[str, ...]] = ("experiment",)
 
     experiment: Text | None = Field(None, description="name or key of the experiment")
-    action: Literal["started", "paused", "resumed", "stopped", "completed"] = Field(description="what happened to it")
-    owner: Text | None = Field(None, description="whose experiment it is")
-    hypothesis: Text | None = Field(None, description="what it set out to show")
-    winner: Text | None = Field(None, description="the variant that won")
-    result: Text | None = Field(None, description="the outcome in words")
-    environment: Text | None = Field(None, description="where it runs")
+    action: Literal["started", "paused", "resumed", "stopped", "completed"] = Field(
+        description="new state of the experiment"
+    )
+    owner: Text | None = Field(None, description="owner of the experiment")
+    hypothesis: Text | None = Field(None, description="hypothesis of the experiment")
+    winner: Text | None = Field(None, description="winning variant")
+    result: Text | None = Field(None, description="outcome, in words")
+    environment: Text | None = Field(None, description="environment of the experiment")
 
     def headline(self) -> str:
         return f"Experiment {self.action}: {self.experiment}" if self.experiment else f"Experiment {self.action}"

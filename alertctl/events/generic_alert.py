@@ -15,10 +15,12 @@ class GenericAlert(EventFields):
     description: ClassVar[str] = "a custom alert from any service"
     wanted_by_default: ClassVar[bool | None] = None
 
-    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(description="the headline")
-    message: Text | None = Field(None, description="what it is about")
+    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+        description="headline of the alert"
+    )
+    message: Text | None = Field(None, description="text of the alert")
     severity: Severity = Field(Severity.INFO, description="info, warning, error or critical")
-    source: Text | None = Field(None, description="the service that says it")
+    source: Text | None = Field(None, description="service that raised the alert")
 
     @property
     def level(self) -> Severity:

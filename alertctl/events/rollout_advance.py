@@ -17,12 +17,12 @@ class RolloutAdvance(EventFields):
     expected: ClassVar[tuple[str, ...]] = ("feature_flag", "to_percentage")
 
     feature_flag: Text | None = Field(None, description="key of the flag")
-    from_percentage: Percentage | None = Field(None, description="rollout before, 0 to 100")
-    to_percentage: Percentage | None = Field(None, description="rollout after, 0 to 100")
-    stage: Count | None = Field(None, description="the stage it is in now, from 1")
-    stages: Count | None = Field(None, description="how many stages there are")
-    environment: Text | None = Field(None, description="where it happened")
-    next_at: Moment | None = Field(None, description="when the next stage is planned (ISO 8601)")
+    from_percentage: Percentage | None = Field(None, description="previous rollout percentage, 0 to 100")
+    to_percentage: Percentage | None = Field(None, description="new rollout percentage, 0 to 100")
+    stage: Count | None = Field(None, description="current stage, counted from 1")
+    stages: Count | None = Field(None, description="number of stages")
+    environment: Text | None = Field(None, description="environment of the flag")
+    next_at: Moment | None = Field(None, description="planned time of the next stage (ISO 8601)")
 
     def headline(self) -> str:
         return f"Rollout advanced: {self.feature_flag}" if self.feature_flag else "Rollout advanced"

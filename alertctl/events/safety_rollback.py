@@ -20,16 +20,18 @@ class SafetyRollback(EventFields):
     expected: ClassVar[tuple[str, ...]] = ("feature_flag", "environment", "metric", "value", "threshold")
 
     feature_flag: Text | None = Field(None, description="key of the flag")
-    environment: Text | None = Field(None, description="where it happened")
-    reason: Text | None = Field(None, description="why, in words")
-    metric: Text | None = Field(None, description="error_rate (0 to 1), latency, p95_latency, … (ms), or any name")
-    value: Number | None = Field(None, description="what the metric was")
-    threshold: Number | None = Field(None, description="what it was held against")
-    comparison: Literal["greater_than", "less_than", "equal_to"] = Field(
-        "greater_than", description="how the value stood to the threshold when it tripped"
+    environment: Text | None = Field(None, description="environment of the flag")
+    reason: Text | None = Field(None, description="reason for the rollback, in words")
+    metric: Text | None = Field(
+        None, description="name of the metric: error_rate (0 to 1), latency, p95_latency, … (ms), or any other"
     )
-    from_percentage: Percentage | None = Field(None, description="rollout before, 0 to 100")
-    to_percentage: Percentage | None = Field(None, description="rollout after, 0 to 100")
+    value: Number | None = Field(None, description="value of the metric")
+    threshold: Number | None = Field(None, description="threshold of the metric")
+    comparison: Literal["greater_than", "less_than", "equal_to"] = Field(
+        "greater_than", description="relation of value to threshold that triggered the rollback"
+    )
+    from_percentage: Percentage | None = Field(None, description="previous rollout percentage, 0 to 100")
+    to_percentage: Percentage | None = Field(None, description="new rollout percentage, 0 to 100")
 
     @model_validator(mode="after")
     def _error_rate_is_a_share(self) -> SafetyRollback:

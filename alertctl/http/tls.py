@@ -36,4 +36,4 @@ def tls_context(ca_bundle: str | Path | None = None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_bundle or None)
     except (OSError, ValueError) as exc:
-        raise ConfigError([f"ALERTCTL_CA_BUNDLE: {ca_bundle} can't be read as PEM certificates ({exc})"]) from exc
+        raise ConfigError([f"ALERTCTL_CA_BUNDLE: {ca_bundle} cannot be read as PEM certificates ({exc})"]) from exc

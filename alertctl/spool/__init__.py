@@ -166,7 +166,7 @@ class Spool:
         if count >= MOST_EVENTS or size > MOST_BYTES:
             raise Unreachable(
                 f"spool {self.folder}: full ({count} events, {size // 1_000_000} MB): "
-                "alertctl spool flush tells them, alertctl spool drop forgets them"
+                "publish them with alertctl spool flush, or delete them with alertctl spool drop"
             )
 
     @contextmanager

@@ -67,8 +67,8 @@ def find_file(files: Sequence[Path], part: str) -> Path:
     if len(matching) == 1:
         return matching[0]
     if not matching:
-        raise NotFound(f"no event in the spool has an id with {part[:60]!r} in it: alertctl spool list shows them")
-    raise NotFound(f"{part[:60]!r} fits {len(matching)} events in the spool: give more of the id")
+        raise NotFound(f"no spooled event has an id that contains {part[:60]!r}; list them with alertctl spool list")
+    raise NotFound(f"{part[:60]!r} matches {len(matching)} spooled events; give more of the id")
 
 
 def to_json(spooled: Spooled) -> bytes:
@@ -89,9 +89,9 @@ def read(path: Path) -> Spooled:
     request: Any = spooled.request
     texts = (spooled.id, spooled.destination, request.event_type, request.idempotency_key)
     if not all(isinstance(text, str) and text for text in texts):
-        raise ValueError("no event of ours")
+        raise ValueError("not a spooled event")
     if not isinstance(request.fields, dict) or not isinstance(request.to, list):
-        raise ValueError("no event of ours")
+        raise ValueError("not a spooled event")
     return spooled
 
 
@@ -138,7 +138,7 @@ def remove_published(path: Path) -> Unreachable | None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        return Unreachable(f"told, but {path} can't be removed: {error.strerror or error}")
+        return Unreachable(f"published, but {path} cannot be removed: {error.strerror or error}")
     return None
 
 

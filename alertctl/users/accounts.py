@@ -25,7 +25,7 @@ class EmailTaken(InvalidEvent):
     """The email address belongs to another user."""
 
     def __init__(self, email: str) -> None:
-        super().__init__("email", f"{email} is registered already: another user has it")
+        super().__init__("email", f"{email} is already registered for another user")
 
 
 def list_users(connection: Connection, *, after: str = "", limit: int | None = None) -> list[UserItem]:
@@ -125,7 +125,7 @@ def remove_user(connection: Connection, user: str) -> UserItem:
     admins = connection.execute(select(users.c.id).where(*admin).order_by(users.c.id).with_for_update()).scalars().all()
     if list(admins) == [row.id]:
         raise InvalidEvent(
-            "user", f"{_item(row).name} is the last admin: first run alertctl user set-role USER admin for another user"
+            "user", f"{_item(row).name} is the last admin; first run alertctl user set-role USER admin for another user"
         )
     connection.execute(delete(users).where(users.c.id == row.id))
     return _item(row)
@@ -135,10 +135,10 @@ def _row(connection: Connection, user: str) -> Row[Any]:
     word = email_key(user.strip())
     # Postgres refuses to compare with NUL.
     if not word or not word.isprintable():
-        raise NotFound(f"{user[:80]!r} is no user's id or email")
+        raise NotFound(f"{user[:80]!r} is not a user's id or email")
     row = connection.execute(select(users).where(or_(users.c.email == word, users.c.id == word))).first()
     if row is None:
-        raise NotFound(f"{user[:80]!r} is no user's id or email: alertctl user list shows them")
+        raise NotFound(f"{user[:80]!r} is not a user's id or email; list them with alertctl user list")
     return row
 
 

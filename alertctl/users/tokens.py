@@ -70,10 +70,10 @@ def _owner(connection: Connection, user: str, role: Role, now: datetime) -> str:
             raise
         return add_user(connection, user, role, now).id
     if owner.disabled:
-        raise InvalidEvent("user", f"{owner.name} is disabled: no token of theirs would be accepted")
+        raise InvalidEvent("user", f"{owner.name} is disabled and could not use the token; enable the user first")
     if not Role.of(owner.role).reaches(role):
         raise InvalidEvent(
-            "role", f"{owner.name} is {owner.role}: first run alertctl user set-role {owner.name} {role}"
+            "role", f"{owner.name} is {owner.role}; first run alertctl user set-role {owner.name} {role}"
         )
     return owner.id
 
@@ -100,12 +100,12 @@ def revoke_token(connection: Connection, id_part: str, now: datetime) -> TokenIt
 def _find(connection: Connection, part: str) -> str:
     word = part.strip().lower()
     if not word or len(word) > 36 or set(word) - set("0123456789abcdef-"):
-        raise NotFound(f"{part[:60]!r} is not a token's id or a part of one: alertctl token list shows them")
+        raise NotFound(f"{part[:60]!r} is not a token's id or a part of one; list them with alertctl token list")
     ids = connection.execute(select(token.c.id).where(token.c.id.contains(word)).limit(3)).scalars().all()
     if len(ids) > 1 and word not in ids:
-        raise NotFound(f"{part!r} fits more than one token ({ids[0]}, {ids[1]}, …): give more of the id")
+        raise NotFound(f"{part!r} matches more than one token ({ids[0]}, {ids[1]}, …); give more of the id")
     if not ids:
-        raise NotFound(f"no token has an id with {part!r} in it: alertctl token list shows them")
+        raise NotFound(f"no token has an id that contains {part!r}; list them with alertctl token list")
     return word if word in ids else str(ids[0])
 
 
@@ -123,9 +123,9 @@ def verify_token_hash(connection: Connection, token_hash: str, now: datetime) ->
     """Return the caller with this token hash. Raises NotAllowed."""
     row = _find_token_hash(connection, token_hash)
     if row.revoked_at is not None:
-        raise NotAllowed("the token was revoked: make a new one with alertctl token create")
+        raise NotAllowed("the token was revoked; create a new one with alertctl token create")
     if row.expires_at is not None and row.expires_at <= now:
-        raise NotAllowed("the token has expired: make a new one with alertctl token create")
+        raise NotAllowed("the token has expired; create a new one with alertctl token create")
     return _caller(row)
 
 
@@ -140,13 +140,13 @@ def _find_token_hash(connection: Connection, token_hash: str) -> Any:
     joined = select(*columns, *owner).join(users, users.c.id == token.c.user_id)
     row = connection.execute(joined.where(token.c.digest == token_hash)).first()
     if row is None:
-        raise NotAllowed("the token isn't known: make one with alertctl token create")
+        raise NotAllowed("the token is unknown; create one with alertctl token create")
     return row
 
 
 def _caller(row: Any) -> Caller:
     if row.disabled:
-        raise NotAllowed(f"{row.email or row.user_id} is disabled: an admin can enable them again")
+        raise NotAllowed(f"{row.email or row.user_id} is disabled; ask an admin to enable the user")
     role = Role.of(row.role).capped(Role.of(row.limit))
     return Caller(row.user_id, row.email, role, row.id, row.last_used_at)
 

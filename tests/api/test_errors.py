@@ -160,7 +160,7 @@ def test_the_process_says_how_it_is_without_a_token(lab: Lab) -> None:
     assert lab.call("GET", "/readyz", by=None).json["parts"] == lab.parts
     assert b"alertctl_events_accepted_total" in lab.call("GET", "/metrics", by=None).body
     assert lab.call("GET", "/docs", by=None).status == 200
-    lab.parts["scheduler"] = "hasn't beaten for a minute"
+    lab.parts["scheduler"] = "no heartbeat for a minute"
     away = lab.call("GET", "/readyz", by=None)
     is_problem(away, 503)
-    assert "hasn't beaten" in away.json["detail"]
+    assert "no heartbeat" in away.json["detail"]

@@ -58,7 +58,7 @@ def test_an_unknown_user_is_not_found(store: Store, name: str) -> None:
 
 def test_an_email_is_registered_once(store: Store, clock: Any) -> None:
     store.write(lambda it: users.add_user(it, ADDRESS, "viewer", clock()))
-    with pytest.raises(InvalidEvent, match="registered already"):
+    with pytest.raises(InvalidEvent, match="already registered"):
         store.write(lambda it: users.add_user(it, ADDRESS.upper(), "admin", clock()))
     assert [user.role for user in read(store, users.list_users)] == ["viewer"]
 

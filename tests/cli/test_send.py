@@ -162,7 +162,7 @@ def test_an_empty_value_leaves_a_field_out_so_that_scripts_need_no_if(slack_and_
         (["send", "--event", "generic_alert", "--json", "gone.json"], "--json: gone.json: No such file"),
         (["send", "--event", "generic_alert", "--set", "details.=x"], "details.NAME=value needs a name"),
         ([*TITLED, "--idempotency-key", ""], "idempotency_key: should be 1 to 255 printable ASCII characters"),
-        ([*TITLED, "--dedup-window", "30m"], "dedup_window: needs a dedup_key"),
+        ([*TITLED, "--dedup-window", "30m"], "dedup_window: requires a dedup_key"),
         ([*TITLED, "--dedup-window", "soon"], '--dedup-window: "soon" is not a duration (90s'),
         ([*TITLED, "--dedup-key", "k", "--dedup-window", "60d"], "dedup_window: should be 1 second to 30 days"),
         ([*TITLED, "--expires", "0s"], '--expires: "0s" is out of range (0.001s to 36500d)'),

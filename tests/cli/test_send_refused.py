@@ -46,9 +46,9 @@ def revoked(url: str) -> str:
     ("token", "error"),
     [
         ("missing", "ALERTCTL_TOKEN is not set"),
-        ("unknown", "the token isn't known"),
+        ("unknown", "the token is unknown"),
         ("revoked", "the token was revoked"),
-        ("a viewer's", "this needs the role developer or higher"),
+        ("a viewer's", "this requires the role developer or higher"),
     ],
 )
 def test_an_event_whose_token_is_refused_waits_for_a_command_with_a_good_one(
@@ -122,8 +122,11 @@ def test_a_404_that_looks_like_ours_is_no_reason_either(monkeypatch):
     [
         ({"HTTP_PROXY": "ftp://corp.example"}, "HTTP_PROXY: a proxy's address is"),
         ({"HTTP_PROXY": "http://127.0.0.1:1"}, ""),
-        ({"ALERTCTL_TOKEN": "actl_naïve"}, "ALERTCTL_TOKEN: has a space, a line break or another odd character"),
-        ({"ALERTCTL_TOKEN": "actl_x\nactl_y"}, "ALERTCTL_TOKEN: has a space, a line break or another odd character"),
+        ({"ALERTCTL_TOKEN": "actl_naïve"}, "ALERTCTL_TOKEN: contains a space, a line break or a non-ASCII character"),
+        (
+            {"ALERTCTL_TOKEN": "actl_x\nactl_y"},
+            "ALERTCTL_TOKEN: contains a space, a line break or a non-ASCII character",
+        ),
         ({"ALERTCTL_TOKEN_FILE": "/no/such"}, "ALERTCTL_TOKEN_FILE: /no/such does not exist"),
         ({"ALERTCTL_CA_BUNDLE": "/no/such"}, 'ALERTCTL_CA_BUNDLE: "/no/such" is not a file'),
         ({"ALERTCTL_TIMEOUT": "soon"}, 'ALERTCTL_TIMEOUT: "soon" is not a duration'),
@@ -214,7 +217,7 @@ def test_an_unusable_database_url_spools_until_it_is_repaired(slack_and_email: S
 def test_the_list_shows_why_an_event_waits_now(server, monkeypatch):
     monkeypatch.setenv("ALERTCTL_TOKEN", "actl_nothing")
     run(*SEND)
-    assert str(waiting()[0]["cause"]).startswith("the token isn't known")
+    assert str(waiting()[0]["cause"]).startswith("the token is unknown")
     monkeypatch.setenv("ALERTCTL_TOKEN", "")
     assert run("spool", "flush").exit_code == 4
     assert str(waiting()[0]["cause"]).startswith("ALERTCTL_TOKEN is not set")

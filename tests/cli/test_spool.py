@@ -204,7 +204,7 @@ def test_what_is_refused_is_set_aside_and_keeps_nobody_waiting(slack_and_email: 
 def test_a_key_that_was_used_for_something_else_is_refused(slack_and_email: Sandbox):
     run(*TITLED, "other", "--to", "slack:#ops", "--idempotency-key", "key taken")
     keep("taken")
-    assert "was used before for a different event" in run("log").stderr
+    assert "was already used for a different event" in run("log").stderr
     assert len(slack_and_email.slack.messages) == 1
 
 

@@ -184,7 +184,9 @@ def test_events_shows_the_types_and_one_types_fields():
     assert max(map(len, table.splitlines())) <= 80
     assert table.splitlines()[1].startswith("safety_rollback ")
     fields = run("events", "experiment_lifecycle").stdout
-    assert "required: what happened to it (started, paused, resumed, stopped, completed)" in " ".join(fields.split())
+    assert "required: new state of the experiment (started, paused, resumed, stopped, completed)" in " ".join(
+        fields.split()
+    )
     example = fields.splitlines()[-1].strip()
     assert run(*shlex.split(example)[1:], "--dry-run").exit_code == 0
 

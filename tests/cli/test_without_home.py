@@ -79,7 +79,7 @@ def test_every_command_of_a_user_without_a_home_has_the_same_private_state(folde
     state = folder / f"alertctl-{USER}"
     sent = as_user(folder, *SEND, **environment)
     assert (sent.returncode, "recorded " in sent.stderr) == (0, True), sent.stderr
-    assert f"no home folder that can be written: the delivery log is in {state}/alertctl.db" in sent.stderr
+    assert f"the home folder is not writable: the delivery log is in {state}/alertctl.db" in sent.stderr
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     listed = as_user(folder, "log", "-o", "json", **environment)
     assert len(json.loads(listed.stdout)["items"]) == 1
@@ -108,7 +108,7 @@ def test_a_state_folder_that_somebody_else_made_is_not_used_and_the_event_is_los
         sent = as_user(folder, *SEND, **{"HOME": "/nonexistent", **more})
         assert (sent.returncode, sent.stdout) == (0, "")
         assert sent.stderr.splitlines()[-1].startswith("LOST: ")
-        assert f"XDG_STATE_HOME: is not set, there is no home folder that can be written, and {state}" in sent.stderr
+        assert f"XDG_STATE_HOME: is not set, the home folder is not writable, and {state}" in sent.stderr
     assert list(state.iterdir()) == []
     assert as_user(folder, "log", HOME="/nonexistent").returncode == 2
 

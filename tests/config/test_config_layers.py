@@ -156,10 +156,10 @@ def test_a_blank_secret_beside_its_file_is_no_conflict(settings_in):
     ("file", "says"),
     [
         ("missing", "missing does not exist"),
-        (".", ". can't be read: Is a directory"),
+        (".", ". cannot be read: Is a directory"),
         ("binary", "binary:2 is not UTF-8 text"),
-        ("/dev/zero", "/dev/zero can't be read: larger than 1000000 bytes"),
-        ("a\0b", "a?b can't be read: embedded null byte"),
+        ("/dev/zero", "/dev/zero cannot be read: larger than 1000000 bytes"),
+        ("a\0b", "a?b cannot be read: embedded null byte"),
     ],
 )
 def test_a_secret_file_that_cannot_be_read_is_one_clear_line(problems_in, file, says):

@@ -87,7 +87,7 @@ def test_a_close_name_beside_the_right_one_is_somebody_elses(warned):
 @pytest.mark.parametrize("off", [{}, {"SLACK_ENABLED": "false"}, {"SLACK_ENABLED": ""}])
 def test_a_slack_token_whose_channel_is_off_is_warned_about(warned, off):
     (warning,) = warned({"SLACK_BOT_TOKEN": "xoxb-1", **off})
-    assert warning == ("SLACK_BOT_TOKEN", "is set, but SLACK_ENABLED is not true: nothing is sent with it")
+    assert warning == ("SLACK_BOT_TOKEN", "is set but not used: SLACK_ENABLED is not true")
     assert warned({"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_ENABLED": "true"}) == []
 
 
@@ -147,7 +147,7 @@ def test_commands_that_send_warn_once_for_each_name_on_stderr(tmp_path, argument
     lines = [line for line in ran.stderr.splitlines() if "SLACK_ENABLE:" in line or "SLACK_BOT_TOKEN: is set" in line]
     assert lines == [
         "alertctl: warning: SLACK_ENABLE: is not a setting; did you mean SLACK_ENABLED?",
-        "alertctl: warning: SLACK_BOT_TOKEN: is set, but SLACK_ENABLED is not true: nothing is sent with it",
+        "alertctl: warning: SLACK_BOT_TOKEN: is set but not used: SLACK_ENABLED is not true",
     ]
     assert "did you mean" not in ran.stdout
 

@@ -222,7 +222,7 @@ def test_a_secrets_file_outside_the_folder_is_never_read(load_in, folder, monkey
     (folder / "linked").symlink_to(folder.parent)
     (folder / ".env").write_text(f"{name}_FILE={path.format(outside=outside)}\n")
     line = problem_of(load_in)
-    assert line.startswith(f"{name}_FILE: .env in the working folder may name files inside of that folder only; export")
+    assert line.startswith(f"{name}_FILE: .env in the working folder may only name files inside that folder; export")
     assert "planted" not in line
 
 
@@ -247,7 +247,7 @@ def test_dotenv_names_no_configuration_outside_the_folder(load_in, folder, path)
     other.write_text("[slack]\nbot_token = 'xoxb-other'\n")
     (folder / "link.toml").symlink_to(other)
     (folder / ".env").write_text(f"ALERTCTL_CONFIG={path}\nSLACK_API_URL=https://evil.example/\n")
-    assert problem_of(load_in).startswith("ALERTCTL_CONFIG: .env in the working folder may name files inside")
+    assert problem_of(load_in).startswith("ALERTCTL_CONFIG: .env in the working folder may only name files inside")
 
 
 @pytest.mark.parametrize(("file", "name"), [(".env", ".env"), ("alertctl.toml", "ALERTCTL_CONFIG")])

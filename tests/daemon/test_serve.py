@@ -141,7 +141,7 @@ def _out_of_order(store: Store) -> Iterator[None]:
 def test_an_open_door_is_refused(serve, sandbox) -> None:
     daemon = serve("--host", "0.0.0.0")
     assert daemon.ended() == 2
-    assert "ALERTCTL_HOST: 0.0.0.0 is reachable from outside" in "".join(daemon.log)
+    assert "ALERTCTL_HOST: 0.0.0.0 is reachable from other machines" in "".join(daemon.log)
     assert len(daemon.log) == 1
 
 

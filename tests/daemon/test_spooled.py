@@ -45,7 +45,7 @@ def test_events_for_its_database_are_published_at_the_start_and_later(
     sandbox.slack.wait_for(21, 30)
     until(lambda: spool.waiting() == 1)
     assert call(daemon, "GET", "delivery-log")[1]["total"] == 21
-    assert "published 20 events from the spool" in "".join(daemon.log)
+    assert "published 20 spooled events" in "".join(daemon.log)
 
 
 def test_what_waits_for_the_daemon_itself_counts_as_its_callers_own_call(serve, sandbox: Sandbox, call):
@@ -66,11 +66,11 @@ def test_an_event_with_a_refused_token_stays_and_is_logged_once(serve, sandbox: 
     keep(database_address(database_url), "n2")
     daemon = serve(ALERTCTL_PUBLIC_URL=PUBLIC)
     sandbox.slack.wait_for(1, 30)
-    until(lambda: "spool: 1 events remaining: the token isn't known" in "".join(daemon.log))
+    until(lambda: "spool: 1 events remain: the token is unknown" in "".join(daemon.log))
     assert spool.waiting() == 1
     keep(database_address(database_url), "n3")
     sandbox.slack.wait_for(2, 30)
-    assert "".join(daemon.log).count("events remaining") == 1
+    assert "".join(daemon.log).count("events remain") == 1
 
 
 @pytest.mark.parametrize("change", ["revoked", "expired"])
@@ -99,9 +99,9 @@ def test_what_may_not_be_published_waits_with_the_reason_and_stops_nothing_else(
     gone = store.write(lambda it: users.create_token(it, "gone@corp.example", "developer", None, now))[1]
     store.write(lambda it: users.disable_user(it, "gone@corp.example"))
     reasons = {
-        "nobody's": "the token isn't known",
-        "none": "it was sent without a token",
-        "viewer": "publishing needs the role developer, its token has viewer",
+        "nobody's": "the token is unknown",
+        "none": "it was spooled without a token",
+        "viewer": "publishing requires the role developer, its token has viewer",
         "gone": "gone@corp.example is disabled",
     }
     keep(PUBLIC, "nobody's", caller=caller_of("actl_nobodys"))

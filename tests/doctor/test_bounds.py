@@ -40,7 +40,7 @@ def test_a_check_may_define_its_result_when_it_is_late():
 def test_a_check_that_breaks_is_unknown_and_leaks_nothing():
     finding = runner.run([Check("db", "a", _break)], Settings(), NOW)[0]
     assert finding.outcome == "unknown"
-    assert finding.what == "the check itself failed: RuntimeError: *** broke"
+    assert finding.what == "the check failed: RuntimeError: *** broke"
 
 
 def test_a_cached_fact_is_computed_once():

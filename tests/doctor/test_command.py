@@ -45,7 +45,7 @@ def test_the_command_ends_with_10_and_shows_the_fix_when_a_check_failed(harness)
     harness.sandbox.slack.auth_error = "token_revoked"
     ran = run(harness, "slack")
     assert ran.exit_code == 10
-    assert re.search(r"^✗ +slack +auth\.test +Slack says token_revoked *\n +Fix: ", ran.stdout, re.MULTILINE)
+    assert re.search(r"^✗ +slack +auth\.test +Slack answered token_revoked *\n +Fix: ", ran.stdout, re.MULTILINE)
     assert "1 failure" in ran.stderr
 
 
@@ -53,7 +53,7 @@ def test_on_a_narrow_terminal_a_finding_is_printed_below_its_check(harness):
     harness.sandbox.slack.auth_error = "token_revoked"
     ran = CliRunner(env={"COLUMNS": "40", **harness.environ()}).invoke(app, ["doctor", "slack"])
     assert "\n✗  slack auth.test" in ran.stdout
-    assert "\n   Slack says token_revoked" in ran.stdout
+    assert "\n   Slack answered token_revoked" in ran.stdout
     assert max(map(len, ran.stdout.splitlines())) <= 40
 
 

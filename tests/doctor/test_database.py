@@ -132,7 +132,7 @@ def test_a_newest_delivery_that_failed_is_a_warning_with_its_error(log, due, aga
     finding = log.look()["slack success"]
     assert finding.outcome == "warning"
     assert finding.what.startswith("last success: 2 d ago; the newest delivery failed: channel_not_found")
-    assert ("tried again" in finding.what) is again
+    assert ("alertctl retries it" in finding.what) is again
     assert finding.fix == "See why: alertctl log --channel slack --status failed"
 
 
@@ -154,7 +154,7 @@ def test_an_open_breaker_is_a_failure_with_its_code_its_daemon_and_its_fix(log):
     findings = log.look()
     assert failures(findings) == {"paused providers"}
     assert findings["paused providers"].what == (
-        "slack refused the daemon on alerts-1 (pid 4711) 60 min ago: token_revoked; next probe in 30 s"
+        "slack rejected the daemon on alerts-1 (pid 4711) 60 min ago: token_revoked; next probe in 30 s"
     )
     assert "SLACK_BOT_TOKEN" in findings["paused providers"].fix
 
@@ -164,8 +164,8 @@ def test_every_paused_provider_is_named_with_its_own_fix(log):
     log.report("sendgrid", "unauthorized", "alerts-2")
     log.limit("smtp", "450", seconds=30, address="x@corp.example")
     finding = log.look()["paused providers"]
-    assert "slack refused" in finding.what
-    assert "sendgrid refused the daemon on alerts-2" in finding.what
+    assert "slack rejected" in finding.what
+    assert "sendgrid rejected the daemon on alerts-2" in finding.what
     assert "SLACK_BOT_TOKEN" in finding.fix
     assert "SENDGRID_API_KEY" in finding.fix
 
@@ -263,7 +263,7 @@ def test_a_postgres_that_takes_no_writes_is_a_failure(postgres_url, tmp_path):
     store.close()
     findings = look(postgres_url, tmp_path)
     assert failures(findings) == {"reachable"}
-    assert "can't be written to" in findings["reachable"].what
+    assert "is not writable" in findings["reachable"].what
     assert "primary" in findings["reachable"].fix
 
 
@@ -284,7 +284,7 @@ def test_a_file_that_only_can_be_read_is_a_failure(sqlite_url, tmp_path, is_empt
     path.touch()
     findings = look(f"sqlite:///file:{path}?mode=ro&uri=true", tmp_path)
     assert failures(findings) == {"reachable"}
-    assert "can't be written to" in findings["reachable"].what
+    assert "is not writable" in findings["reachable"].what
     assert "df" in findings["reachable"].fix
 
 

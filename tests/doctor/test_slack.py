@@ -45,7 +45,7 @@ def test_a_refusal_is_named_with_slacks_own_word(harness, code):
     harness.sandbox.slack.auth_error = code
     findings = harness.slack()
     assert failures(findings) == {"auth.test"}
-    assert findings["auth.test"].what == f"Slack says {code}"
+    assert findings["auth.test"].what == f"Slack answered {code}"
     assert "SLACK_API_URL" not in findings["auth.test"].fix
 
 

@@ -84,7 +84,7 @@ def test_who_follows_the_log_stays_while_its_database_restarts(own_server, caplo
         assert next(changes) is None
         own_server.stop_at_once()
         assert [next(changes), next(changes)] == [None, None]
-        assert [line.levelname for line in caplog.records if "trying again" in line.message] == ["WARNING"]
+        assert [line.levelname for line in caplog.records if "retrying" in line.message] == ["WARNING"]
         own_server.start()
         until(lambda: _quietly(lambda: publish_many(store, 1, "after") is None))
         assert next(filter(None, changes)).to == "#after0"

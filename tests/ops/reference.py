@@ -19,17 +19,17 @@ SECTIONS = {
     "email": "Email",
     "sendgrid": "SendGrid",
     "smtp": "SMTP",
-    "notification": "Who receives",
+    "notification": "Recipients",
     "database": "The delivery log",
     "retry": "Retries",
-    "prune": "How long the log keeps what",
+    "prune": "Retention of the delivery log",
     "jwt": "The platform's own tokens",
-    "alertctl": "alertctl itself",
+    "alertctl": "alertctl",
 }
 TOLD = {
-    True: "A user is notified unless they switch `notify_on_{}` off.",
-    False: "A user is notified once they switch `notify_on_{}` on.",
-    None: "There is no preference for it: it goes to the platform's own audience and to whom the caller names.",
+    True: "Users are notified unless they set `notify_on_{}` to false.",
+    False: "Users are notified only if they set `notify_on_{}` to true.",
+    None: "There is no preference for it: it goes to the default targets, or to the targets that the caller names.",
 }
 COMMON_ERRORS = {
     "Slack": "not_authed invalid_auth token_revoked account_inactive missing_scope channel_not_found not_in_channel "

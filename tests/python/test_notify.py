@@ -140,9 +140,9 @@ class Strange:
         ("generic_alert", {}, "title: generic_alert needs it"),
         ("safety_rollback", {"valu": 1}, "valu: safety_rollback has no such field"),
         ("safety_rollback", {"value": "much"}, "value: "),
-        ("safety_rollback", {"value": float("nan")}, "fields: can't be written as JSON"),
-        ("safety_rollback", {"value": object()}, "fields: can't be written as JSON: object is no text"),
-        ("safety_rollback", {"details": {"a": {1, "x"}}}, "fields: can't be written as JSON"),
+        ("safety_rollback", {"value": float("nan")}, "fields: cannot be written as JSON"),
+        ("safety_rollback", {"value": object()}, "fields: cannot be written as JSON: object is no text"),
+        ("safety_rollback", {"details": {"a": {1, "x"}}}, "fields: cannot be written as JSON"),
         ("safety_rollback", {"to": "ops"}, "to: 'ops' is not a target"),
         ("safety_rollback", {"to": 5}, "to: should be targets"),
         ("safety_rollback", {"to": [5]}, "to: should be targets"),
@@ -150,7 +150,7 @@ class Strange:
         ("safety_rollback", {"channel": "pigeon"}, "channel: 'pigeon' is not a channel"),
         ("safety_rollback", {"idempotency_key": ""}, "idempotency_key: should be 1 to 255"),
         ("safety_rollback", {"idempotency_key": b"x"}, "idempotency_key: should be text"),
-        ("safety_rollback", {"dedup_window": 60}, "dedup_window: needs a dedup_key"),
+        ("safety_rollback", {"dedup_window": 60}, "dedup_window: requires a dedup_key"),
         ("safety_rollback", {"expires": "soon"}, 'expires: "soon" is not a duration'),
         ("safety_rollback", {"expires": -1}, "expires: "),
         ("safety_rollback", {"expires": [1]}, "expires: "),
@@ -244,7 +244,7 @@ def test_calls_that_hang_never_pile_up(on_sqlite: Path):
         results = list(pool.map(lambda number: notify("safety_rollback", value=number, timeout=4), range(80)))
         running = sum(thread.name == "alertctl-notify" for thread in threading.enumerate())
     assert {item.outcome for item in results} == {"spooled"}
-    assert any("calls are under way already" in str(item.error) for item in results)
+    assert any("calls are already running" in str(item.error) for item in results)
     assert running <= 32
     assert waiting() == 80
 

@@ -66,26 +66,26 @@ TimeParameter = Annotated[
 
 
 class Filters(BaseModel):
-    """Which deliveries; all conditions must hold."""
+    """Filters of deliveries; all must match."""
 
     model_config = ConfigDict(extra="forbid")
 
     event_type: _one_of(*BY_NAME) = None  # type: ignore[valid-type]
     status: _one_of(*Status) = None  # type: ignore[valid-type]
     channel: _one_of(*CHANNEL_NAMES) = None  # type: ignore[valid-type]
-    to: TextParameter = Field(None, description="the address, in any case")
-    error: TextParameter = Field(None, description="the provider's own code")
-    event_id: TextParameter = Field(None, description="the whole id of an event")
-    since: TimeParameter = Field(None, description="from this time on")
-    until: TimeParameter = Field(None, description="before this time")
-    user: TextParameter = Field(None, description="an id or email: whose preference chose the target")
+    to: TextParameter = Field(None, description="address, case-insensitive")
+    error: TextParameter = Field(None, description="error code, usually the provider's")
+    event_id: TextParameter = Field(None, description="complete event id")
+    since: TimeParameter = Field(None, description="created at or after this time")
+    until: TimeParameter = Field(None, description="created before this time")
+    user: TextParameter = Field(None, description="id or email of the user whose preference chose the target")
     flag: TextParameter = Field(None, description="the event's feature flag")
     experiment: TextParameter = Field(None, description="the event's experiment")
     grep: TextParameter = Field(
-        None, description="a text in the event, the address, the error or an answer; reads them all"
+        None, description="text in the event, address, error or provider's answer; slow on a large log"
     )
-    retrying: bool = Field(False, description="failed, and will be tried again")
-    final: bool = Field(False, description="nothing more will happen by itself")
+    retrying: bool = Field(False, description="failed,; alertctl retries it")
+    final: bool = Field(False, description="only deliveries in a final state")
 
     def where(self) -> LogFilter:
         return LogFilter(**{name: getattr(self, name) for name in Filters.model_fields})
@@ -99,7 +99,7 @@ Cursor = Annotated[
 
 
 class Search(Filters):
-    """Which deliveries; all conditions must hold, an empty one is none. `cursor` is a page's `next_cursor` and wins
+    """Filters of deliveries; all must match, an empty one is ignored. `cursor` is a page's `next_cursor` and wins
     over `page`: it costs the same at any depth. `count=false`: `total` may be null."""
 
     page: int = Field(1, ge=1)
@@ -109,13 +109,13 @@ class Search(Filters):
 
 
 class Counting(Filters):
-    """What is counted, and by what."""
+    """Filters of the counted deliveries, and the field to group by."""
 
     by: Literal["event", "channel", "to", "error"] = "event"
 
 
 class Resends(BaseModel):
-    """Deliveries by their ids, or any unique part of them. `again`: also those that have arrived."""
+    """Deliveries by id or a unique part of it. `again`: resend delivered ones too."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -124,13 +124,13 @@ class Resends(BaseModel):
 
 
 class Resent(BaseModel):
-    """What became of each, in order."""
+    """The result for each delivery, in the request's order."""
 
     items: list[ResendResult]
 
 
 class Prunes(BaseModel):
-    """`older_than_days`: final deliveries older than that; null: as the daemon's settings say."""
+    """`older_than_days`: delete final deliveries older than that; null: the daemon's settings apply."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -140,7 +140,7 @@ class Prunes(BaseModel):
 
 @router.get("")
 def search(_caller: Admin, services: ServicesDep, query: Annotated[Search, Query()]) -> Page:
-    """A page of the log, newest first."""
+    """Return a page of the delivery log, newest first."""
     with services.store.reading() as connection:
         return delivery_log.page(
             connection,
@@ -154,14 +154,14 @@ def search(_caller: Admin, services: ServicesDep, query: Annotated[Search, Query
 
 @router.get("/stats")
 def stats(_caller: Admin, services: ServicesDep, query: Annotated[Counting, Query()]) -> Stats:
-    """How many deliveries there are, and how they stand. Reads all that fit: give it a `since`."""
+    """Count deliveries by status. Reads all matching deliveries; set `since` on a large log."""
     with services.store.reading() as connection:
         return delivery_log.stats(connection, query.where(), query.by)
 
 
 @router.post("/retry", responses=problem_responses(404), openapi_extra=body_schema(Resends))
 def retry_all(caller: Admin, services: ServicesDep, body: Body) -> Resent:
-    """Make deliveries due at once. One that can't be sent again is left alone, and says why."""
+    """Make deliveries due now. One that cannot be resent is unchanged; its result has the reason."""
     request = parse_body(Resends, body)
 
     def resend(connection: Any) -> list[outbox.Resent]:
@@ -182,7 +182,7 @@ def retry_all(caller: Admin, services: ServicesDep, body: Body) -> Resent:
 
 @router.post("/prune", openapi_extra=body_schema(Prunes))
 def prune(_caller: Admin, services: ServicesDep, body: Body) -> Pruned:
-    """Take old, final deliveries out of the log, in batches that stop nobody."""
+    """Delete old deliveries in a final state, in small batches that do not block other writers."""
     request = parse_body(Prunes, body)
     older_than = None if request.older_than_days is None else timedelta(days=request.older_than_days)
     return outbox.prune_by(
@@ -190,19 +190,19 @@ def prune(_caller: Admin, services: ServicesDep, body: Body) -> Pruned:
     )
 
 
-Id = Annotated[str, Path(description="a delivery's id, or any part of it that is unique", min_length=1)]
+Id = Annotated[str, Path(description="a delivery's id, or a unique part of it", min_length=1)]
 
 
 @router.get("/{id}", responses=problem_responses(404))
 def show(_caller: Admin, services: ServicesDep, id: Id) -> DeliveryDetail:  # noqa: A002
-    """One delivery: its event, why this target got it, every attempt, the event's other deliveries."""
+    """Return a delivery with its event, routing reason, attempts and the event's other deliveries."""
     with services.store.reading() as connection:
         return delivery_log.detail(connection, id)
 
 
 @router.get("/{id}/rendered", responses=problem_responses(404))
 def rendered(_caller: Admin, services: ServicesDep, id: Id) -> Rendered:  # noqa: A002
-    """The message as its channel makes it: Slack's payload, or an email's parts."""
+    """Return the rendered message: Slack's payload, or an email's parts."""
     channels: dict[str, Any] = build_all(services.settings)
     with services.store.reading() as connection:
         return delivery_log.rendered(connection, channels, id)
@@ -210,7 +210,7 @@ def rendered(_caller: Admin, services: ServicesDep, id: Id) -> Rendered:  # noqa
 
 @router.post("/{id}/retry", responses=problem_responses(404, 409))
 def retry(caller: Admin, services: ServicesDep, id: Id, again: bool = False) -> DeliveryItem:  # noqa: A002
-    """Make a delivery due at once. One that has arrived is sent again only with `again=true`: else 409."""
+    """Make a delivery due now. A delivered one requires `again=true`, else 409."""
 
     def resend(connection: Any) -> DeliveryItem:
         delivery_id = delivery_log.find_id(connection, id)
@@ -218,7 +218,7 @@ def retry(caller: Admin, services: ServicesDep, id: Id, again: bool = False) -> 
             connection, [delivery_id], caller.name, services.clock(), again=again, enabled=services.audience.enabled
         )[0]
         if result.why_not is not None:
-            hint = ": ?again=true sends it once more" if "arrived" in result.why_not else ""
+            hint = "; resend it with ?again=true" if "arrived" in result.why_not else ""
             raise Conflict(f"{result.why_not}{hint}")
         return delivery_log.detail(connection, delivery_id)
 

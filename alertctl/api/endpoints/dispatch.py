@@ -31,7 +31,7 @@ BATCH = 500
 
 
 class Dispatching(BaseModel):
-    """Deliveries that got a verdict meanwhile, by what it was. `due`: some still wait for nothing but a sender."""
+    """Counts of deliveries attempted during the call, by result. `due`: some deliveries are still due."""
 
     attempted: int
     success: int
@@ -59,9 +59,9 @@ class _Progress:
 async def dispatch(
     _caller: Developer,
     services: ServicesDep,
-    wait: Annotated[float, Query(ge=0, le=MAX_WAIT, description="seconds to wait at most")] = 0.0,
+    wait: Annotated[float, Query(ge=0, le=MAX_WAIT, description="longest wait in seconds")] = 0.0,
 ) -> Dispatching:
-    """Wake the daemon, and wait until nothing that is due is left. It sends what is due without being asked, too."""
+    """Wake the daemon and wait until no delivery is due. The daemon also sends due deliveries without this call."""
     deadline = time.monotonic() + wait
     progress = await run_sync(_start, services)
     services.wake()

@@ -56,7 +56,7 @@ REPLAYED_HEADER = "Idempotent-Replayed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """What was recorded, and stays so: the event, and its deliveries as they were born (`pending` or `suppressed`)."""
+    """The recorded event and its deliveries, each with its initial status (`pending` or `suppressed`)."""
 
     event_id: str
     event_type: str
@@ -65,7 +65,7 @@ class Accepted:
 
 
 class Previews(BaseModel):
-    """One for each target, in the order of routing; `suppressed_reason` is why it would be suppressed."""
+    """A rendered message for each target; `suppressed_reason` is set if it would be suppressed."""
 
     items: list[Rendered]
 
@@ -75,7 +75,7 @@ _ACCEPTED_ADAPTER = TypeAdapter(Accepted)
 
 @router.get("/events")
 def event_types(_caller: Viewer) -> list[EventTypeInfo]:
-    """The event types, with the JSON Schemas of their fields."""
+    """List the event types with the JSON Schemas of their fields."""
     return [
         EventTypeInfo(
             event_type=kind.event_type,
@@ -96,7 +96,7 @@ def event_types(_caller: Viewer) -> list[EventTypeInfo]:
     openapi_extra={"x-publishes": True},
 )
 async def accept(caller: DeveloperCached, request: Request) -> Response:
-    """Record an event and its deliveries; answers when they are committed, before any provider is called.
+    """Record an event and its deliveries. Returns after the commit, before any provider is called.
 
     The same Idempotency-Key header (or `dedup_key` field) gets the same answer again and sends nothing more.
     """
@@ -121,7 +121,7 @@ async def accept(caller: DeveloperCached, request: Request) -> Response:
 
 @router.post("/events/preview", openapi_extra={"x-publishes": True})
 def preview(caller: Developer, services: ServicesDep, body: Body, request: Request) -> Previews:
-    """What an event would say to whom if it were published now. Nothing is recorded or sent."""
+    """Render an event's messages for its targets. Nothing is recorded or sent."""
     publication = prepare_body(body, request.headers.get("idempotency-key"), services.audience, caller)
     return Previews(items=preview_event(services.store, services.settings, publication, services.clock()))
 
@@ -131,13 +131,15 @@ async def state(
     _caller: Developer,
     services: ServicesDep,
     event_id: Annotated[str, Path(min_length=1)],
-    wait: Annotated[float, Query(ge=0, le=MAX_WAIT, description="seconds to wait at most")] = 0.0,
+    wait: Annotated[float, Query(ge=0, le=MAX_WAIT, description="longest wait in seconds")] = 0.0,
     until: Annotated[
         Literal["tried", "final"],
-        Query(description="what to wait for: a first try at each delivery, or nothing more to come"),
+        Query(
+            description="state to wait for: `tried` (each delivery attempted once) or `final` (all in a final state)"
+        ),
     ] = "final",
 ) -> EventState:
-    """An event's deliveries as they stand, or once `until` holds for all of them."""
+    """Return an event's deliveries, after waiting for `until` or at most `wait` seconds."""
     deadline, pause = time.monotonic() + wait, FIRST_POLL
     while True:
         current = await run_sync(_read_state, services, event_id)
@@ -170,7 +172,7 @@ def record(
 
 
 def _not_allowed() -> NotAllowed:
-    return NotAllowed("the token was revoked, or its user disabled or given a lower role, a moment ago")
+    return NotAllowed("the token was just revoked, or its user was disabled or given a lower role")
 
 
 def as_recorded(item: DeliveryItem) -> DeliveryItem:

@@ -18,7 +18,7 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Each part that must be well, with `ok` or `off`."""
+    """The state of each part: `ok` or `off`."""
 
     status: str
     parts: dict[str, str]
@@ -26,13 +26,13 @@ class Readiness(BaseModel):
 
 @router.get("/healthz")
 async def healthz() -> Health:
-    """The process answers."""
+    """Return 200 while the process runs."""
     return Health(status="ok")
 
 
 @router.get("/readyz", response_model=Readiness, responses=problem_responses(503))
 def readyz(services: ServicesDep) -> Response | Readiness:
-    """The database takes writes and is migrated, the scheduler beats, the dispatcher works; 503 names what doesn't."""
+    """Check database, migrations, scheduler and dispatcher. 503 names the failing parts."""
     parts = {name: str(state) for name, state in services.readiness().items()}
     failing = [f"{name}: {state}" for name, state in parts.items() if state not in HEALTHY]
     return problem(503, "; ".join(failing)) if failing else Readiness(status="ready", parts=parts)
@@ -42,5 +42,5 @@ def readyz(services: ServicesDep) -> Response | Readiness:
     "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 )
 def metrics(services: ServicesDep) -> Response:
-    """What Prometheus reads."""
+    """Return the metrics in Prometheus's text format."""
     return Response(services.metrics(), media_type=CONTENT_TYPE_LATEST)

@@ -35,7 +35,7 @@ BODY = {"requestBody": {"required": True, "content": {"application/json": {"sche
 
 
 class EverybodysPreferences(BaseModel):
-    """A page of all users' preferences, the longest registered user first."""
+    """A page of all users' preferences, oldest user first."""
 
     items: list[Preferences]
     total: int
@@ -44,7 +44,7 @@ class EverybodysPreferences(BaseModel):
 
 
 class Pages(BaseModel):
-    """Which page, and how long."""
+    """Page number and size."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -54,25 +54,25 @@ class Pages(BaseModel):
 
 @router.get("/preferences", response_model=Preferences)
 def read(caller: Viewer, services: ServicesDep) -> Prefs:
-    """My preferences; the first call creates the defaults."""
+    """Return the caller's preferences; the first call creates the defaults."""
     return _read(services, caller.user_id)
 
 
 @router.put("/preferences", response_model=Preferences, openapi_extra=BODY)
 def change(caller: Viewer, services: ServicesDep, body: Body) -> Prefs:
-    """Change what the body names and leave the rest; null for a channel or an address is the default again."""
+    """Change the fields in the body; null resets a channel or address to the default."""
     return _change(services, caller.user_id, body)
 
 
 @router.post("/preferences/reset", response_model=Preferences)
 def reset(caller: Viewer, services: ServicesDep) -> Prefs:
-    """My preferences as they are by default."""
+    """Reset the caller's preferences to the defaults and return them."""
     return _reset(services, caller.user_id)
 
 
 @router.get("/admin/preferences")
 def everybodys(_caller: Admin, services: ServicesDep, query: Annotated[Pages, Query()]) -> EverybodysPreferences:
-    """All users' preferences."""
+    """List all users' preferences."""
     with services.store.reading() as connection:
         items, total = preferences.everyone(connection, query.page, query.limit)
     return EverybodysPreferences(items=items, total=total, page=query.page, limit=query.limit)
@@ -83,7 +83,7 @@ User = Annotated[str, Path(description="a user's id or email", min_length=1)]
 
 @router.get("/admin/preferences/{user}", response_model=Preferences, responses=problem_responses(404))
 def read_anybodys(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
-    """A user's preferences; the first call creates the defaults."""
+    """Return a user's preferences; the first call creates the defaults."""
     return _read(services, _user_id(services, user))
 
 
@@ -91,13 +91,13 @@ def read_anybodys(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
     "/admin/preferences/{user}", response_model=Preferences, responses=problem_responses(404), openapi_extra=BODY
 )
 def change_anybodys(_caller: Admin, services: ServicesDep, user: User, body: Body) -> Prefs:
-    """Change what the body names of a user's preferences, and leave the rest."""
+    """Change the fields in the body of a user's preferences."""
     return _change(services, _user_id(services, user), body)
 
 
 @router.post("/admin/preferences/{user}/reset", response_model=Preferences, responses=problem_responses(404))
 def reset_anybodys(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
-    """A user's preferences as they are by default."""
+    """Reset a user's preferences to the defaults and return them."""
     return _reset(services, _user_id(services, user))
 
 

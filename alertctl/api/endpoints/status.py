@@ -14,6 +14,6 @@ router = APIRouter(prefix=BASE, tags=["status"])
 
 @router.get("/status")
 def status(_caller: Developer, services: ServicesDep) -> StatusReport:
-    """Version, what waits and for how long, when each channel last delivered, and what is left alone."""
+    """Return version, queue depth and age, last success of each channel, and paused providers."""
     with services.store.reading() as connection:
         return delivery_log.status_report(connection, f"database {services.store.shown}", services.clock(), daemon=True)

@@ -34,9 +34,9 @@ check_admin = RequireRole(Role.ADMIN)
 
 
 class Follow(Filters):
-    """What to follow. `after` is the id of the last event that was heard; the header Last-Event-ID wins over it."""
+    """Filters of the stream. `after` is the id of the last received event; Last-Event-ID takes precedence."""
 
-    after: TextParameter = Field(None, description="go on behind this event of an earlier stream")
+    after: TextParameter = Field(None, description="continue after this event id of an earlier stream")
 
 
 class _OpenStreams:
@@ -50,7 +50,7 @@ class _OpenStreams:
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "Server-Sent Events: `event: delivery`, `data:` a delivery as JSON, `id:` where it stands",
+            "description": "Server-Sent Events: `event: delivery`, `data:` a delivery as JSON, `id:` its position",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         }
     },
@@ -62,10 +62,10 @@ async def stream(
     query: Annotated[Follow, Query()],
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
-    """Deliveries as they come and as they change, each state once; `since` asks for what there is already, first.
+    """Stream new and changed deliveries, each state once. `since` sends existing deliveries first.
 
-    What is being sent is passed over: its verdict follows. A client that comes back with the id of the last event that
-    it heard misses nothing.
+    Deliveries in flight are skipped until they have a result. A client that reconnects with the id of the last
+    event that it received misses nothing.
     """
     after = last_event_id or query.after
     if after:
@@ -73,7 +73,7 @@ async def stream(
     else:
         after = await run_sync(_start_position, services, query.since is not None)
     if _OpenStreams.number >= MAX_STREAMS:
-        raise HTTPException(503, f"{MAX_STREAMS} streams are open already: close one, or try again later")
+        raise HTTPException(503, f"{MAX_STREAMS} streams are already open; close one, or try again later")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(
         _event_stream(services, request, query, after), media_type="text/event-stream", headers=headers

@@ -26,7 +26,7 @@ class _RunningTests:
 
 
 class ConnectivityTestRequest(BaseModel):
-    """Which channel to try; `to` is an address on it, by default the platform's own."""
+    """The channel to test; `to` is an address on it, by default the channel's default."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -35,7 +35,7 @@ class ConnectivityTestRequest(BaseModel):
 
 
 class ConnectivityTestAnswer(BaseModel):
-    """Whether it arrived; when it didn't, `message` has the provider's own reason."""
+    """The result; if it failed, `message` has the provider's reason."""
 
     success: bool
     message: str
@@ -43,13 +43,13 @@ class ConnectivityTestAnswer(BaseModel):
 
 @router.post("/test", response_model=ConnectivityTestAnswer, openapi_extra=body_schema(ConnectivityTestRequest))
 async def test(caller: Developer, services: ServicesDep, body: Body, response: Response) -> ConnectivityTestAnswer:
-    """Send one test message and wait, for a bounded time, for how it went. It is in the log like any delivery.
+    """Send one test message and wait for its result. The delivery log records it like any delivery.
 
-    503 while several others wait for theirs.
+    503 while too many tests are running.
     """
     request = parse_body(ConnectivityTestRequest, body)
     if _RunningTests.number >= MAX_RUNNING:
-        busy = f"{MAX_RUNNING} tests are under way already: try again in a moment"
+        busy = f"{MAX_RUNNING} tests are already running; try again later"
         raise HTTPException(503, busy, {"Retry-After": str(RETRY_SECONDS)})
     _RunningTests.number += 1
     try:

@@ -22,24 +22,24 @@ _YEAR_SECONDS = 31_536_000.0
 
 
 class Tokens(BaseModel):
-    """A part of all tokens, the newest first. `next_cursor` is null on the last one."""
+    """A page of tokens, newest first. `next_cursor` is null on the last page."""
 
     items: list[TokenItem]
     next_cursor: str | None
 
 
 class NewToken(BaseModel):
-    """A token to make; a user who doesn't exist yet gets the role too. `expires_in`: seconds, null for ever."""
+    """A token to create; a new user gets its role. `expires_in`: seconds, null for no expiry."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    user: str = Field(min_length=1, max_length=254, description="whose: an email address or an id")
+    user: str = Field(min_length=1, max_length=254, description="the token's user: an email address or an id")
     role: str = Field(json_schema_extra={"enum": [*Role]})
     expires_in: float | None = Field(None, json_schema_extra={"exclusiveMinimum": 0, "maximum": 100 * _YEAR_SECONDS})
 
 
 class Made(BaseModel):
-    """A new token. `token` is its secret, which is kept nowhere and answered once."""
+    """A new token. `token` is its secret, shown only once and not stored."""
 
     token: str
     item: TokenItem
@@ -47,7 +47,7 @@ class Made(BaseModel):
 
 @router.get("")
 def everything(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Query()]) -> Tokens:
-    """All tokens, the newest first, without their secrets."""
+    """List tokens without their secrets, newest first."""
     with services.store.reading() as connection:
         items = users.list_tokens(connection, before=query.cursor, limit=query.limit + 1)
     next_cursor = items[query.limit - 1].id if len(items) > query.limit else None
@@ -56,7 +56,7 @@ def everything(_caller: Admin, services: ServicesDep, query: Annotated[Listing, 
 
 @router.post("", status_code=201, responses=problem_responses(404), openapi_extra=body_schema(NewToken))
 def create(_caller: Admin, services: ServicesDep, body: Body, response: Response) -> Made:
-    """Make a token for somebody. Whoever may is an admin, so that no token can be above its maker."""
+    """Create a token for a user. Requires an admin, so no token exceeds its creator's role."""
     request = parse_body(NewToken, body)
     # Clamped, so that create_token refuses an extreme value instead of timedelta raising OverflowError.
     lifetime = (
@@ -71,11 +71,11 @@ def create(_caller: Admin, services: ServicesDep, body: Body, response: Response
     return Made(token=secret, item=item)
 
 
-Id = Annotated[str, Path(description="a token's id, or any part of it that is unique", min_length=1)]
+Id = Annotated[str, Path(description="a token's id, or a unique part of it", min_length=1)]
 
 
 @router.delete("/{id}", responses=problem_responses(404))
 def revoke(_caller: Admin, services: ServicesDep, id: Id) -> TokenItem:  # noqa: A002
-    """Accept a token no more, from the next call on. Again: no change."""
+    """Revoke a token, effective from the next call. Repeating it changes nothing."""
     revoked: TokenItem = services.writer.write(lambda it: users.revoke_token(it, id, services.clock()))
     return revoked

@@ -21,7 +21,7 @@ MAX_PAGE_SIZE = 1000
 
 
 class Me(BaseModel):
-    """The caller. `role` is what this token may do. `email` is null for a JWT user whose address another user has."""
+    """The caller. `role` is the token's role. `email` is null for a JWT user whose address belongs to another user."""
 
     id: str
     email: str | None
@@ -29,7 +29,7 @@ class Me(BaseModel):
 
 
 class Listing(BaseModel):
-    """Which part of a list. `cursor` is an earlier part's `next_cursor`."""
+    """Page of a list. `cursor` is the previous page's `next_cursor`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,14 +38,14 @@ class Listing(BaseModel):
 
 
 class Users(BaseModel):
-    """A part of all users, by email, or by id where a user has none. `next_cursor` is null on the last one."""
+    """A page of users, by email, or by id for users without one. `next_cursor` is null on the last page."""
 
     items: list[UserItem]
     next_cursor: str | None
 
 
 class NewUser(BaseModel):
-    """Somebody to register; a viewer unless `role` says more."""
+    """A user to add; the default role is viewer."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -54,7 +54,7 @@ class NewUser(BaseModel):
 
 
 class UserChanges(BaseModel):
-    """What is to change; what isn't named stays."""
+    """The fields to change; missing fields are unchanged."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -68,13 +68,13 @@ User = Annotated[str, Path(description="a user's id or email", min_length=1)]
 
 @router.get("/me")
 def me(caller: Viewer) -> Me:
-    """Whose token this is, and what it may do."""
+    """Return the token's user and role."""
     return Me(id=caller.user_id, email=caller.email, role=caller.role.value)
 
 
 @router.get("/admin/users")
 def everybody(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Query()]) -> Users:
-    """All users, by email, or by id where a user has none."""
+    """List users by email, or by id for users without one."""
     with services.store.reading() as connection:
         items = users.list_users(connection, after=query.cursor, limit=query.limit + 1)
     next_cursor = items[query.limit - 1].name if len(items) > query.limit else None
@@ -83,7 +83,7 @@ def everybody(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Q
 
 @router.post("/admin/users", status_code=201, openapi_extra=body_schema(NewUser))
 def add(_caller: Admin, services: ServicesDep, body: Body) -> UserItem:
-    """Register somebody, who is then told what the defaults say. 422 when the email is another user's already."""
+    """Add a user, who is notified by the default preferences. 422 if another user has the email."""
     request = parse_body(NewUser, body)
     added: UserItem = services.writer.write(
         lambda it: users.add_user(it, request.email, request.role, services.clock())
@@ -93,7 +93,7 @@ def add(_caller: Admin, services: ServicesDep, body: Body) -> UserItem:
 
 @router.patch("/admin/users/{user}", responses=problem_responses(404), openapi_extra=body_schema(UserChanges))
 def change(_caller: Admin, services: ServicesDep, user: User, body: Body) -> UserItem:
-    """Give a user another email or role, shut them out, or let them in again."""
+    """Change a user's email or role, or disable or enable the user."""
     request = parse_body(UserChanges, body)
     role = None if request.role is None else users.parse_role(request.role)
     changed: UserItem = services.writer.write(
@@ -104,9 +104,9 @@ def change(_caller: Admin, services: ServicesDep, user: User, body: Body) -> Use
 
 @router.delete("/admin/users/{user}", responses=problem_responses(404))
 def remove(_caller: Admin, services: ServicesDep, user: User) -> UserItem:
-    """Delete a user with their preferences and tokens; the delivery log stays. 422 for the last admin.
+    """Delete a user with preferences and tokens; the delivery log is kept. 422 for the last admin.
 
-    A JWT registers its user anew: to keep somebody out, disable them.
+    A JWT registers its user again; to block a user, disable them.
     """
     removed: UserItem = services.writer.write(lambda it: users.remove_user(it, user))
     return removed
@@ -114,6 +114,6 @@ def remove(_caller: Admin, services: ServicesDep, user: User) -> UserItem:
 
 @router.delete("/admin/users/{user}/identity", responses=problem_responses(404))
 def unlink(_caller: Admin, services: ServicesDep, user: User) -> UserItem:
-    """Forget a user's identity (issuer and subject): the JWT user with it is another user from then on."""
+    """Remove a user's identity (issuer and subject). A later JWT with it registers a new user."""
     unlinked: UserItem = services.writer.write(lambda it: users.unlink_user(it, user))
     return unlinked
