@@ -43,7 +43,7 @@ FILTERS = (
     _shared("status", StatusOption),
     _shared("event", EventOption),
     _shared("channel", ChannelOption),
-    _option("to", TEXT, metavar="ADDRESS", help="Only deliveries to this Slack channel or address."),
+    _option("to", TEXT, metavar="ADDRESS", help="Only deliveries to this address."),
     _option("since", TEXT, metavar="TIME", help="Only deliveries since this time: 2h, 7d (ago), 2026-11-01, ISO 8601."),
     _option("until", TEXT, metavar="TIME", help="Only deliveries before this time."),
     _option("error", TEXT, metavar="CODE", help="Only deliveries with this error: channel_not_found, …"),

@@ -74,6 +74,8 @@ def states(follower: Follower) -> list[tuple[Any, ...]]:
 
 def test_every_last_state_is_seen_and_none_twice(server: Server, sandbox: Sandbox, follow, long: bool) -> None:
     count = 5000 if long else 300
+    # Slow enough that both interruptions come before the last result, also on a fast or busy machine.
+    sandbox.slack.latency = 0.2
     sandbox.slack.faults.sometimes("http_503", 0.2, seed=1)
     sandbox.slack.faults.sometimes("slack:is_archived", 0.05, seed=2)
     token = token_for(server.settings["DATABASE_URL"], "admin@corp.example", "admin")
@@ -88,6 +90,7 @@ def test_every_last_state_is_seen_and_none_twice(server: Server, sandbox: Sandbo
             assert not all_ended(follower, count), "too late to interrupt anything"
             server.down(how)
             server.up()
+        sandbox.slack.latency = 0.0
         for each in publishing:
             each.result()
     follower.wait(lambda _: all_ended(follower, count))

@@ -116,7 +116,7 @@ def test_the_same_key_sends_nothing_twice(log_on, slack_and_email: Sandbox):
     assert len(slack_and_email.slack.messages) == 1
     other = run("send", "--event", "generic_alert", "--title", "Other", "--set", "dedup_key=k")
     assert (other.exit_code, other.stdout) == (2, "")
-    assert "dedup_key 'k' was used before" in other.stderr
+    assert "dedup_key 'k' was already used" in other.stderr
 
 
 def test_flags_win_over_json_from_a_file_or_stdin(slack_and_email: Sandbox, tmp_path: Path):
@@ -154,8 +154,8 @@ def test_an_empty_value_leaves_a_field_out_so_that_scripts_need_no_if(slack_and_
         (["send", "--event", "safety_rollback", "--set", "valu="], "valu: safety_rollback has no such field"),
         (["send", "--event", "safety_rollback", "--set", "value=much"], "value: "),
         (["send", "--event", "safety_rollback", "--set", "value"], "--set: 'value' is not field=value"),
-        (["send", "--event", "generic_alert"], "title: generic_alert needs it"),
-        (["send", "--event", "generic_alert", "--set", "title="], "title: generic_alert needs it"),
+        (["send", "--event", "generic_alert"], "title: required for generic_alert"),
+        (["send", "--event", "generic_alert", "--set", "title="], "title: required for generic_alert"),
         (["send", "--event", "generic_alert", "--title", "x", "--severity", "bad"], "severity: "),
         (["send", "--event", "generic_alert", "--title", "x", "--to", "ops"], "to: 'ops' is not a target"),
         (["send", "--event", "generic_alert", "--title", "x", "--channel", "slak"], "did you mean slack?"),
@@ -221,7 +221,7 @@ def test_a_job_repeated_with_its_key_sends_once(log_on, slack_and_email: Sandbox
     assert len(slack_and_email.slack.messages) == 1
     other = run(*ROLLBACK, "--to", "slack:#ops", "--idempotency-key", "build 42")
     assert (other.exit_code, other.stdout, other.stderr.count("\n")) == (2, "", 1)
-    assert "idempotency key 'build 42' was used before" in other.stderr
+    assert "idempotency key 'build 42' was already used" in other.stderr
 
 
 def test_within_a_dedup_window_the_later_ones_are_held_back(log_on, slack_and_email: Sandbox):
