@@ -81,7 +81,9 @@ class ChannelWorker:
         self._thread.start()
 
     def wake(self) -> None:
-        """Look for due deliveries now."""
+        """Look for due deliveries now. While the breaker waits for its next probe, only the regular poll looks."""
+        if self._breaker.refusal is not None and self._breaker.seconds_to_probe(time.monotonic()) > 0:
+            return
         with self._changed:
             self._woken = True
             self._changed.notify_all()
@@ -171,7 +173,8 @@ class ChannelWorker:
             if moment is not None:
                 until = min(until, (moment - self._clock()).total_seconds())
         if self._breaker.refusal is not None:
-            until = min(POLL, self._breaker.seconds_to_probe(time.monotonic()))
+            # A probe that may go now is in flight already, or nothing is due: its result or a new alert wakes us.
+            until = min(POLL, self._breaker.seconds_to_probe(time.monotonic()) or POLL)
         return max(until, 0.0)
 
     def _run_transaction(self) -> Claim:

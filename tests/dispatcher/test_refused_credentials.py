@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -13,7 +14,7 @@ from alertctl.connectivity_test import send_test_message
 from alertctl.db import Writer
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import DeliveryError, Reason, Unreachable
-from alertctl.outbox.tables import attempt, breaker_report
+from alertctl.outbox.tables import attempt, breaker_report, delivery
 from alertctl.publish import audience_of
 from alertctl.retry import Progress, next_attempt
 
@@ -302,3 +303,29 @@ def test_what_was_refused_twice_waits_longer_when_it_alone_is_refused():
     error = DeliveryError(Reason.CONFIG, "missing_scope")
     alone = [next_attempt(error, Progress(n, 0, NOW, alone=True), (), 1e6, NOW, 0.0) for n in (1, 2, 3, 20)]
     assert alone == [after(30), after(60), after(120), after(3600)]
+
+
+@pytest.mark.parametrize("latency", [0.0, 1.5])
+def test_a_worker_whose_probe_is_due_or_in_flight_does_not_keep_the_database_busy(
+    store, sandbox, dispatcher_of, latency
+):
+    writer = Writer(store)
+    sandbox.slack.auth_error = "token_revoked"
+    with dispatcher_of(writer, wall_clock, EMAIL_ENABLED="false") as refused:
+        refused.start()
+        announce(store, "slack:#waits", now=wall_clock())
+        refused.wake()
+        wait_until(lambda: len(rows(store, breaker_report)) == 1)
+        if latency:
+            sandbox.slack.latency = latency
+        else:
+            store.write(lambda connection: connection.execute(delivery.update().values(next_attempt_at=None)))
+        store.write(outbox.request_probes)
+        refused.wake()
+        wait_until(lambda: not latency or len(sandbox.slack.calls) == 2)
+        before = writer.commits
+        time.sleep(1)
+        commits = writer.commits - before
+        refused.stop(15)
+    writer.close()
+    assert commits < 10
