@@ -310,7 +310,7 @@ def test_ctrl_c_ends_with_130_and_a_hint_to_run_the_copy_again(lite, tmp_path):
 
 def rows_in(path: Path) -> int:
     with closing(sqlite3.connect(path)) as connection:
-        there = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'tick'").fetchone()[0]
+        there = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'change_counter'").fetchone()[0]
         return connection.execute("SELECT count(*) FROM event").fetchone()[0] if there else 0
 
 

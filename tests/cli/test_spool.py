@@ -201,6 +201,18 @@ def test_what_is_refused_is_set_aside_and_keeps_nobody_waiting(slack_and_email: 
     assert data("spool", "list")["items"] == []
 
 
+def test_an_event_that_version_0_1_spooled_keeps_its_time(slack_and_email: Sandbox):
+    (spooled,) = keep("old", late=7200)
+    (file,) = spool().folder.glob("*.json")
+    content = json.loads(file.read_text())
+    content["request"]["said_at"] = content["request"].pop("originally_published_at")
+    file.write_text(json.dumps(content))
+    run("spool", "flush")
+    (item,) = data("log")["items"]
+    event = data("log", "show", item["id"])["event"]
+    assert event["occurred_at"][:19] == spooled.kept_at.isoformat()[:19]
+
+
 def test_a_key_that_was_used_for_something_else_is_refused(slack_and_email: Sandbox):
     run(*TITLED, "other", "--to", "slack:#ops", "--idempotency-key", "key taken")
     keep("taken")

@@ -152,7 +152,7 @@ def test_a_cursor_walks_through_the_complete_log_newest_first(client: Client):
 def test_a_detail_has_the_event_the_rule_every_attempt_and_the_other_deliveries(client: Client):
     (slack, mail), (missing,), _ = deliver_examples(client)
     detail = client.show(slack.id)
-    assert (detail.rule, detail.event.fields["feature_flag"]) == ("named", "checkout-v3")
+    assert (detail.routing_reason, detail.event.fields["feature_flag"]) == ("named", "checkout-v3")
     assert [item.outcome for item in detail.attempt_log] == ["success"]
     assert [item.id for item in detail.others] == [mail.id]
     (attempt,) = client.show(missing.id).attempt_log
@@ -200,12 +200,12 @@ def test_what_failed_is_sent_again_and_what_arrived_only_when_asked(client: Clie
     sandbox.slack.faults.at("#missing", "ok")
     done = client.resend([missing.id, slack.id])
     assert [item.id for item in done] == [missing.id, slack.id]
-    assert done[0].why_not is None
-    assert "arrived" in (done[1].why_not or "")
+    assert done[0].problem is None
+    assert "arrived" in (done[1].problem or "")
     wait_for_status(client, missing.id, "success")
     detail = client.show(missing.id)
     assert [item.requested_by is not None for item in detail.attempt_log] == [False, True]
-    assert [item.why_not for item in client.resend([slack.id], again=True)] == [None]
+    assert [item.problem for item in client.resend([slack.id], again=True)] == [None]
 
 
 def wait_for_status(client: Client, delivery_id: str, status: str) -> None:

@@ -18,7 +18,7 @@ from alertctl.publish import publish
 
 NAMED = {table.name: table for table in TABLES}
 USERS, EVENT, EVENT_KEY, RUN = (NAMED[name] for name in ("users", "event", "event_key", "run"))
-DELIVERY_COUNT = SQLModel.metadata.tables["tally"]
+DELIVERY_COUNT = SQLModel.metadata.tables["delivery_count"]
 STRANGE = "Zürich 東京 🚨 \u202e 'quoted\" %s :name \\x00 \r\n\t"
 
 

@@ -169,7 +169,7 @@ def test_keys_that_the_databases_sort_differently_are_neither_lost_nor_doubled(s
     letters = "aAbBzZ-_ .éÉß0193"
     keys = {"".join(dice.choices(letters, k=9)) for _ in range(2 * BATCH + 300)}
     fresh = [
-        {"scope": dice.choice(["a", "A", "-b"]), "key": key, "event_id": event_id, "digest": "d", "created_at": NOW}
+        {"scope": dice.choice(["a", "A", "-b"]), "key": key, "event_id": event_id, "body_hash": "d", "created_at": NOW}
         for key in keys
     ]
     store.write(lambda connection: connection.execute(insert(EVENT_KEY), fresh))
@@ -276,8 +276,14 @@ def many(store: Store, count: int) -> None:
     events = [
         {"id": entry, "event_type": "generic_alert", "severity": "info", "fields": "{}", **times} for entry, _ in ids
     ]
-    same = {"event_type": "generic_alert", "channel": "slack", "address": "#a", "address_key": "#a", "rule": "caller"}
-    state = {"status": "success", "urgency": 1, "waiting_since": NOW, "created_at": NOW, "updated_at": NOW}
+    same = {
+        "event_type": "generic_alert",
+        "channel": "slack",
+        "address": "#a",
+        "address_key": "#a",
+        "routing_reason": "caller",
+    }
+    state = {"status": "success", "priority": 1, "queued_at": NOW, "created_at": NOW, "updated_at": NOW}
     deliveries = [{"id": two, "event_id": entry, **same, **state} for entry, two in ids]
     attempts = [{"delivery_id": two, "number": 1, "provider": "slack", "started_at": NOW} for _, two in ids]
     for table, fresh in ((EVENT, events), (delivery, deliveries), (attempt, attempts)):

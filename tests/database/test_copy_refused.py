@@ -82,7 +82,7 @@ def test_a_daemon_that_has_only_started_on_the_target_is_no_hindrance(store, oth
 
 def test_what_the_target_cannot_hold_is_one_line_with_the_tables_name(lite, postgres_url):
     announce(lite, "slack:#a")
-    lite.write(lambda connection: connection.execute(update(delivery).values(urgency=2**40)))
+    lite.write(lambda connection: connection.execute(update(delivery).values(priority=2**40)))
     refused_row = pytest.raises(AlertctlError, match=r"^delivery: the target refuses a row: .*out of range")
     with opened(postgres_url) as target, refused_row as caught:
         copy(lite, target, NOW)
