@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alertctl.content import Content, Severity, format_number
-from core.lab import NOW
+from tests.support.deliveries import NOW
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from alertctl.ids import new_id
 from alertctl.outbox.tables import TABLES
 from alertctl.publish import prepare, publish, publish_many, targets_of
 from alertctl.schemas import PublishRequest
-from core.lab import EVERYBODY, NOW, after, arrived, claim_one, publication, record, row, rows
+from tests.support.deliveries import EVERYBODY, NOW, after, arrived, claim_one, publication, record, row, rows
 
 SLACK_ONLY = replace(EVERYBODY, enabled=frozenset({"slack"}))
 EVENT = TABLES["event"]

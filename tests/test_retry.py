@@ -20,7 +20,7 @@ from alertctl.retry import (
     pause,
     rate_limit_wait,
 )
-from core.lab import NOW
+from tests.support.deliveries import NOW
 
 SCHEDULE = (5.0, 30.0, 120.0)
 BACKOFF = (Reason.UNAVAILABLE, Reason.AMBIGUOUS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from alertctl.channels.slack.blocks import escape
 from alertctl.text import MASK, clean, cut, fit, one_line, redact, safe_link, width
-from channels.hostile import LINKS, NASTY, TEXTS
+from tests.support.hostile_content import LINKS, NASTY, TEXTS
 
 MANY = settings(
     max_examples=2500, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)

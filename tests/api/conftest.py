@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from alertctl.db import Store, upgrade
-from tests.api.lab import Lab, running
+from tests.support.api_server import Lab, running
 
 
 @pytest.fixture

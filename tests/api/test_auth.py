@@ -14,7 +14,7 @@ from alertctl import users
 from alertctl.api.openapi import required_role
 from alertctl.db import Store, upgrade
 from alertctl.users import Role
-from tests.api.lab import BASE, ROLES, Lab, now, openapi_schema, running
+from tests.support.api_server import BASE, ROLES, Lab, now, openapi_schema, running
 
 OPEN = {"GET /healthz", "GET /readyz", "GET /metrics"}
 NEEDS = {

@@ -14,7 +14,7 @@ import pytest
 from alertctl.api.endpoints.test import MAX_RUNNING
 from alertctl.db import Store, upgrade
 from alertctl.schemas import ConnectivityTestResult
-from tests.api.lab import BASE, Answer, Lab, running
+from tests.support.api_server import BASE, Answer, Lab, running
 
 EVENT = {"event_type": "rollout_advance"}
 

@@ -24,7 +24,7 @@ from alertctl import users
 from alertctl.api.jwks import KeySet
 from alertctl.db import Store, upgrade
 from alertctl.errors import ConfigError, NotAllowed, Unreachable
-from tests.api.lab import ROLES, Lab, running
+from tests.support.api_server import ROLES, Lab, running
 
 SECRET = "a secret of the platform, 32 bytes or more"
 RSA = rsa.generate_private_key(65537, 2048)

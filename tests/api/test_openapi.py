@@ -14,7 +14,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
 from alertctl.db import Store, upgrade
-from tests.api.lab import Lab, openapi_schema, running
+from tests.support.api_server import Lab, openapi_schema, running
 
 load_all_checks()
 BOUNDED = settings(

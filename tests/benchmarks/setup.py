@@ -20,8 +20,8 @@ from alertctl.schemas import PublishRequest
 from alertctl.users import create_token
 from tests.benchmarks.databases import Database
 from tests.benchmarks.processes import Child, until
+from tests.benchmarks.sample_rows import stock
 from tests.benchmarks.sizes import Sizes
-from tests.benchmarks.stock import stock
 
 AUDIENCE = Audience((Target("slack", "#platform-alerts", "default_channel"),), frozenset({"slack", "email"}))
 ALERT = {

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from alertctl.sandbox import Sandbox
-from channels.lab import Lab, labs
+from tests.support.providers import Lab, labs
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 from alertctl.channels import Channel, OutgoingMessage, Receipt, SendResult
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
-from channels.lab import ALERT, PASSWORD, Lab, labs
+from tests.support.providers import ALERT, PASSWORD, Lab, labs
 
 UNAVAILABLE, AMBIGUOUS, CONFIG = Reason.UNAVAILABLE, Reason.AMBIGUOUS, Reason.CONFIG
 BAD_ADDRESS, REJECTED, LIMITED = Reason.BAD_ADDRESS, Reason.REJECTED, Reason.RATE_LIMITED

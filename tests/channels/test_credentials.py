@@ -16,8 +16,8 @@ from alertctl.channels.slack.channel import SlackChannel
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient
 from alertctl.sandbox import KINDS, Sandbox
-from channels.doubles import RawServer, raw_server
-from channels.lab import ALERT, PASSWORD, SENDER, Lab, labs
+from tests.support.providers import ALERT, PASSWORD, SENDER, Lab, labs
+from tests.support.raw_server import RawServer, raw_server
 
 TOKEN = "xoxb-planted-000000-notarealtoken"
 KEY = "SG.planted0000.notarealkey"
@@ -100,7 +100,7 @@ def echo() -> Iterator[RawServer]:
     with raw_server() as server:
 
         def answer(connection: Any) -> None:
-            from channels.doubles import read_request
+            from tests.support.raw_server import read_request
 
             request = read_request(connection)
             connection.sendall(

@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.lab import wait_until, wall_clock
 
 import alertctl
 from alertctl.db import Store
 from alertctl.users import create_token
+from tests.support import webhook_channel
+from tests.support.deliveries import wait_until, wall_clock
 
-CHANNEL = Path(__file__).with_name("webhook_channel.py")
+CHANNEL = Path(webhook_channel.__file__)
 REGISTRY_LINE = ("channels/__init__.py", "    EMAIL,\n", "    EMAIL,\n    WEBHOOK,\n")
 REGISTRY_IMPORT = (
     "channels/__init__.py",

@@ -17,7 +17,7 @@ from alertctl.client.server_config import ServerConfig
 from alertctl.errors import Conflict, InvalidEvent, NotFound
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import DeliveryItem, LogFilter, PublishRequest
-from tests.client.lab import ADMIN, Refused, Twins, now, outcome, rollback, serving, settings_on, token_for
+from tests.support.clients import ADMIN, Refused, Twins, now, outcome, rollback, serving, settings_on, token_for
 
 EVERYTHING = LogFilter()
 

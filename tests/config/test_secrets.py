@@ -7,8 +7,7 @@ import pytest
 from alertctl.config import Settings
 from alertctl.config.database_url import masked
 from alertctl.errors import ConfigError
-
-from .planted import PLANTED, SECRET
+from tests.support.secret_settings import PLANTED, SECRET
 
 
 def test_secrets_are_masked_in_what_is_described_and_in_every_repr(settings_in):

@@ -13,8 +13,7 @@ from pydantic import SecretStr
 from alertctl.config import read, state_folder
 from alertctl.config.sources import IN_FILES
 from alertctl.errors import ConfigError
-
-from .planted import SECRET
+from tests.support.secret_settings import SECRET
 
 ROOT = Path(__file__).resolve().parents[2]
 

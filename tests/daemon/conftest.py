@@ -20,7 +20,7 @@ import urllib3
 from alertctl.db import Store, upgrade
 from alertctl.sandbox import Sandbox
 from alertctl.users import create_token, parse_role
-from tests import forked
+from tests.support import cli_process
 
 START_SECONDS = 30
 BASE = "/api/v1/notifications"
@@ -45,7 +45,9 @@ class Daemon:
 
     def __post_init__(self) -> None:
         command = [sys.executable, "-m", "alertctl", "serve", "--port", "0", *self.arguments]
-        self.process = forked.Popen(command, env={**os.environ, **self.environment}, stderr=subprocess.PIPE, text=True)
+        self.process = cli_process.Popen(
+            command, env={**os.environ, **self.environment}, stderr=subprocess.PIPE, text=True
+        )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 

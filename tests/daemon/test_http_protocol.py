@@ -11,7 +11,7 @@ import pytest
 
 from alertctl.daemon.http_protocol import MAX_HEAD_BYTES, HttpProtocol
 from alertctl.db import Store, upgrade
-from tests.api.lab import BASE, Lab, running
+from tests.support.api_server import BASE, Lab, running
 
 
 def exchange(lab: Lab, *parts: bytes) -> bytes:

@@ -11,7 +11,7 @@ from alertctl.daemon.metrics import Metrics
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.outbox import Instance, save_report
 from alertctl.schemas import DeliveryItem, EventReceipt
-from core.lab import NOW, after, announce, settings_for, shut
+from tests.support.deliveries import NOW, after, announce, settings_for, shut
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ from collections import Counter
 from sqlalchemy import select
 
 from alertctl.outbox.tables import delivery
-from tests import forked
 from tests.daemon.conftest import BASE, until
+from tests.support import cli_process
 
 WRONG = {"SLACK_BOT_TOKEN": "xoxb-wrong", "EMAIL_ENABLED": "false"}
 
 
 def command(settings, *arguments, **environment):
     """Run `alertctl` to its end; returns its exit code and output."""
-    process = forked.Popen(
+    process = cli_process.Popen(
         [sys.executable, "-m", "alertctl", *arguments],
         env={**os.environ, **settings, **environment},
         stdout=subprocess.PIPE,

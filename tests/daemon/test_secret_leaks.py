@@ -8,8 +8,7 @@ import pytest
 
 from alertctl.db import Store
 from alertctl.sandbox import Sandbox
-
-from .conftest import until
+from tests.daemon.conftest import until
 
 TOKEN = "xoxb-planted-0123456789-secret"
 KEY = "SG.planted-key-0123456789.planted-secret-part"

@@ -21,8 +21,7 @@ from alertctl.publish import prepare, publish
 from alertctl.routing import Audience, Target
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
-
-from .conftest import until
+from tests.daemon.conftest import until
 
 
 def _alert(title: str, to: str = "slack:#x") -> dict[str, object]:

@@ -14,7 +14,7 @@ from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from alertctl.spool import Destination, Spool, database_address
 from alertctl.spool.destination import caller_of
-from daemon.conftest import until
+from tests.daemon.conftest import until
 
 PUBLIC = "https://alerts.corp.example"
 DAY = timedelta(days=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from database.lab import opened
+from tests.support.database_contents import opened
 
 
 @pytest.fixture

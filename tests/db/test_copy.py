@@ -11,7 +11,6 @@ import threading
 from datetime import timedelta
 
 import pytest
-from core.lab import NOW, after, announce, arrived, claim, claim_one, record, rows
 from sqlalchemy import func, insert, select, update
 from sqlmodel import SQLModel
 
@@ -23,7 +22,7 @@ from alertctl.errors import ConfigError
 from alertctl.ids import new_id
 from alertctl.models import Status
 from alertctl.outbox.tables import attempt, delivery, pauses
-from database.lab import (
+from tests.support.database_contents import (
     DELIVERY_COUNT,
     EVENT,
     EVENT_KEY,
@@ -34,6 +33,7 @@ from database.lab import (
     fill_every_table,
     totals,
 )
+from tests.support.deliveries import NOW, after, announce, arrived, claim, claim_one, record, rows
 
 
 def test_every_table_is_either_copied_or_has_a_reason_not_to_be():

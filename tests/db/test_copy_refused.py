@@ -5,20 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from core.lab import NOW, after, announce, arrived, claim_one, record, rows
 from sqlalchemy import insert, update
 
 from alertctl.db import Store
 from alertctl.db.copy import copy
 from alertctl.errors import AlertctlError, ConfigError
 from alertctl.outbox.tables import delivery
-from database.lab import (
+from tests.support.database_contents import (
     RUN,
     add_person,
     contents,
     fill_every_table,
     opened,
 )
+from tests.support.deliveries import NOW, after, announce, arrived, claim_one, record, rows
 
 
 def assert_refused(source: Store, target: Store, message: str) -> None:

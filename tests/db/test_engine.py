@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 
 from alertctl.db import Store, upgrade
 from alertctl.errors import ConfigError, Unreachable
-from core.lab import announce
+from tests.support.deliveries import announce
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from alertctl.addresses import address_key
 from alertctl.db import HEAD, Store, current_version, upgrade
 from alertctl.db.migrate import LOCK
 from alertctl.errors import ConfigError
-from core.lab import arrived, claim_one, record, rows
+from tests.support.deliveries import arrived, claim_one, record, rows
 
 STARTER = "import sys; from alertctl.db import Store, upgrade; upgrade(Store(sys.argv[1]))"
 ALL_AT_ONCE = """

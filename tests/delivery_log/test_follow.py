@@ -12,7 +12,7 @@ from alertctl import delivery_log, outbox
 from alertctl.errors import InvalidEvent, Reason
 from alertctl.outbox.tables import delivery
 from alertctl.schemas import LogFilter
-from core.lab import EMAIL, SLACK, after, announce, arrived, claim, claim_one, record, refused, rows
+from tests.support.deliveries import EMAIL, SLACK, after, announce, arrived, claim, claim_one, record, refused, rows
 
 EVERYTHING = LogFilter()
 

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, event
 from alertctl import delivery_log
 from alertctl.db import Store
 from alertctl.schemas import LogFilter
-from core.lab import NOW
-from core.long_log import BUSY, FLAG, OVER, fill
+from tests.support.deliveries import NOW
+from tests.support.generated_log import BUSY, FLAG, OVER, fill
 
 ROWS = 60_000
 CONDITIONS: list[dict[str, Any]] = [

@@ -10,7 +10,7 @@ from alertctl import delivery_log
 from alertctl.errors import InvalidEvent, NotFound, Reason
 from alertctl.outbox import Instance, save_report
 from alertctl.schemas import LogFilter
-from core.lab import EMAIL, NOW, after, announce, arrived, claim, claim_one, record, refused, row, rows
+from tests.support.deliveries import EMAIL, NOW, after, announce, arrived, claim, claim_one, record, refused, row, rows
 
 
 def read(store, question, *args, **more):

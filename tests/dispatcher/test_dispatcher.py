@@ -11,7 +11,7 @@ from alertctl.db import Store
 from alertctl.dispatcher import DispatchCounts, Dispatcher, DispatchOptions
 from alertctl.errors import Unreachable
 from alertctl.outbox.tables import attempt, delivery
-from core.lab import announce, attempts, dispatching, row, rows, settings_for, statuses, wall_clock
+from tests.support.deliveries import announce, attempts, dispatching, row, rows, settings_for, statuses, wall_clock
 
 
 def test_what_is_due_is_sent_and_logged(store, sandbox, run, clock):

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 
 from alertctl.outbox.tables import attempt
-from core.fork_server import fork_server
-from core.lab import announce, dispatching, row, rows, settings_for
+from tests.support.deliveries import announce, dispatching, row, rows, settings_for
+from tests.support.dispatcher_process import fork_server
 
 
 def next_hour() -> datetime:

@@ -6,7 +6,6 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from core.lab import NOW, after, announce, attempts, row, rows, settings_for, shut, statuses, wait_until, wall_clock
 
 from alertctl import delivery_log, outbox
 from alertctl.channels import build
@@ -17,6 +16,19 @@ from alertctl.errors import DeliveryError, Reason, Unreachable
 from alertctl.outbox.tables import attempt, breaker_report, delivery
 from alertctl.publish import audience_of
 from alertctl.retry import Progress, next_attempt
+from tests.support.deliveries import (
+    NOW,
+    after,
+    announce,
+    attempts,
+    row,
+    rows,
+    settings_for,
+    shut,
+    statuses,
+    wait_until,
+    wall_clock,
+)
 
 WRONG = {"SLACK_BOT_TOKEN": "xoxb-wrong"}
 

@@ -10,7 +10,17 @@ from sqlalchemy import select
 
 from alertctl.dispatcher.rate_limit import RateLimiter
 from alertctl.outbox.tables import attempt
-from core.lab import announce, claim, dispatching, row, rows, settings_for, statuses, wait_until, wall_clock
+from tests.support.deliveries import (
+    announce,
+    claim,
+    dispatching,
+    row,
+    rows,
+    settings_for,
+    statuses,
+    wait_until,
+    wall_clock,
+)
 
 
 def test_a_burst_goes_at_once_and_the_rest_waits_for_its_turn_uncounted(store, sandbox, daemon, clock):

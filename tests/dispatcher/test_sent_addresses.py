@@ -8,7 +8,7 @@ import pytest
 
 from alertctl.delivery_log import page
 from alertctl.schemas import LogFilter
-from core.lab import announce, publication, row, rows
+from tests.support.deliveries import announce, publication, row, rows
 
 
 @pytest.mark.parametrize("provider", ["smtp", "sendgrid"])

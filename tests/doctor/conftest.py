@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alertctl.sandbox import Sandbox
-from doctor.harness import DoctorHarness
+from tests.support.doctor import DoctorHarness
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 
 from alertctl.db import Store, upgrade
 from alertctl.doctor import CHECKS
-from doctor.harness import DoctorHarness, Findings, closed_port, failures, outcomes, run_doctor
+from tests.support.doctor import DoctorHarness, Findings, closed_port, failures, outcomes, run_doctor
 
 PASSWORD = "a-wrong-password"
 

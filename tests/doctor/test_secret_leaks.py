@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import pytest
 
-from doctor.failing_run import SECRETS, USER
+from tests.support.doctor_with_faults import SECRETS, USER
 
-TESTS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FAULTS = {
     "sendgrid": (
         *("ok", "ECHO", "http_401", "http_403", "http_503", "429:abc", "html_200", "invalid_utf8", "half_headers"),
@@ -42,8 +42,8 @@ def leaked(everything: bytes) -> set[str]:
 def test_no_secret_is_written_whatever_the_providers_do(tmp_path, mailer):
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "PYTHONDONTWRITEBYTECODE")}
     ran = subprocess.run(
-        [sys.executable, "-m", "doctor.failing_run", mailer, *FAULTS[mailer]],
-        env={**kept, "HOME": str(tmp_path), "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"},
+        [sys.executable, "-m", "tests.support.doctor_with_faults", mailer, *FAULTS[mailer]],
+        env={**kept, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
         capture_output=True,
         timeout=100,

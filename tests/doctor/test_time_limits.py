@@ -11,7 +11,7 @@ from alertctl.config import Settings
 from alertctl.doctor import runner
 from alertctl.doctor.result import CheckResult, failure, ok
 from alertctl.doctor.runner import Check, CheckRun
-from doctor.harness import NOW, failures, run_doctor
+from tests.support.doctor import NOW, failures, run_doctor
 
 
 def _hang(_: CheckRun) -> CheckResult:

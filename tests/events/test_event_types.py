@@ -10,7 +10,7 @@ from alertctl.content import Severity
 from alertctl.errors import InvalidEvent
 from alertctl.events import EVENT_TYPES, find, parse, restore
 from alertctl.events.base import percent, span, step
-from core.lab import NOW
+from tests.support.deliveries import NOW
 
 
 def summary(kind: str, **fields) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import postgres
 import pytest
 
 from tests.daemon.conftest import call, serve, settings
-
-from .lab import Server
+from tests.support import postgres
+from tests.support.database_faults import Server
 
 __all__ = ["call", "serve", "settings"]
 

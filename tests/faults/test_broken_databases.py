@@ -22,10 +22,9 @@ from alertctl.db import Store, upgrade
 from alertctl.errors import ConfigError, Unreachable
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import LogFilter
-from tests import forked
 from tests.daemon.conftest import until
-
-from .lab import Relay, arrived, counted, publish_many
+from tests.support import cli_process
+from tests.support.database_faults import Relay, arrived, counted, publish_many
 
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -157,7 +156,7 @@ SEND = [
 
 def send(url: str, sandbox: Sandbox, **more) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **sandbox.settings(), "DATABASE_URL": url}
-    return forked.run([*SEND, "--strict"], env=environment, capture_output=True, text=True, timeout=60, **more)
+    return cli_process.run([*SEND, "--strict"], env=environment, capture_output=True, text=True, timeout=60, **more)
 
 
 def read_integrity(path: Path) -> list[tuple[int]]:

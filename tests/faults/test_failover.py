@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import postgres
 import psycopg
 import pytest
 import urllib3
@@ -20,11 +19,10 @@ from sqlalchemy.engine import URL, make_url
 from alertctl.db import Store, upgrade
 from alertctl.db.copy import copy
 from alertctl.users import create_token
-from tests import forked
 from tests.daemon.conftest import Caller, until
-from tests.doctor.harness import run_doctor
-
-from .lab import Relay, Server, counted, publish_many
+from tests.support import cli_process, postgres
+from tests.support.database_faults import Relay, Server, counted, publish_many
+from tests.support.doctor import run_doctor
 
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -99,7 +97,7 @@ def test_a_postgres_that_was_read_only_is_published_to_again_without_a_restart(
     assert "primary" in finding.fix
     server = {"ALERTCTL_SERVER": daemon.url, "ALERTCTL_TOKEN": call.token}
     send = [sys.executable, "-m", "alertctl", "send", "--event", "generic_alert", "--title", "spooled"]
-    sent = forked.run(send, env={**os.environ, **server}, capture_output=True, text=True, timeout=60)
+    sent = cli_process.run(send, env={**os.environ, **server}, capture_output=True, text=True, timeout=60)
     assert (sent.returncode, "spool" in sent.stderr) == (0, True), sent.stderr
 
     set_read_only(store.url, False)

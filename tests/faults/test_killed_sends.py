@@ -8,18 +8,18 @@ import sys
 import time
 
 from alertctl.sandbox import Sandbox
-from tests import forked
+from tests.support import cli_process
 
 SEND = [sys.executable, "-m", "alertctl", "send", "--event", "generic_alert"]
 
 
 def test_a_killed_send_loses_no_event_that_it_had_reported_as_recorded(settings, sandbox: Sandbox, long: bool) -> None:
     environment = os.environ | settings | {"ALERTCTL_LEASE": "0.5"}
-    forked.run([*SEND, "--title", "first"], env=environment, check=True, capture_output=True)
+    cli_process.run([*SEND, "--title", "first"], env=environment, check=True, capture_output=True)
     sandbox.slack.latency = 0.2
     reported: set[str] = set()
     for number in range(40 if long else 8):
-        sender = forked.Popen(
+        sender = cli_process.Popen(
             [*SEND, "--title", f"n{number}", "--to", f"slack:#n{number}"],
             env=environment,
             stderr=subprocess.PIPE,
@@ -40,6 +40,6 @@ def test_a_killed_send_loses_no_event_that_it_had_reported_as_recorded(settings,
     time.sleep(0.6)
     sandbox.slack.latency = 0
     command = [sys.executable, "-m", "alertctl", "dispatch", "--once"]
-    forked.run(command, env=environment, check=True, capture_output=True)
+    cli_process.run(command, env=environment, check=True, capture_output=True)
     assert reported <= {message.channel for message in sandbox.slack.messages}
     assert reported

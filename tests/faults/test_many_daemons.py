@@ -12,8 +12,7 @@ import pytest
 from alertctl.db import Store, Writer
 from alertctl.sandbox import Sandbox
 from tests.daemon.conftest import until
-
-from .lab import arrived, counted, publish_many
+from tests.support.database_faults import arrived, counted, publish_many
 
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, text
@@ -15,7 +16,7 @@ from alertctl.db import Store
 from alertctl.errors import Reason
 from alertctl.ids import new_id
 from alertctl.outbox.tables import delivery
-from core.lab import (
+from tests.support.deliveries import (
     EMAIL,
     LEASE,
     NOW,
@@ -34,7 +35,7 @@ from core.lab import (
 
 BUSY = """
 import sys
-from core.lab import claim, claim_one
+from tests.support.deliveries import claim, claim_one
 from alertctl.db import Store
 store = Store(sys.argv[1])
 sys.stdin.readline()
@@ -294,8 +295,8 @@ def test_threads_that_claim_at_once_never_share_a_delivery(store, long):
 def test_processes_that_claim_at_once_never_share_a_delivery(store):
     announce(store, *(f"slack:#channel-{number}" for number in range(300)))
     url = store.url.render_as_string(hide_password=False)
-    tests = __file__.rpartition("/core/")[0]
-    code = f"import sys; sys.path[:0] = [{tests!r}]" + BUSY
+    root = str(Path(__file__).parents[2])
+    code = f"import sys; sys.path[:0] = [{root!r}]" + BUSY
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     processes = [subprocess.Popen([sys.executable, "-c", code, url], **pipes) for _ in range(2)]
     outputs = [process.communicate("go\n", timeout=60)[0].split() for process in processes]

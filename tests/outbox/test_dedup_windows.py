@@ -18,7 +18,20 @@ from alertctl.models import Status
 from alertctl.outbox import resend
 from alertctl.outbox.tables import TABLES
 from alertctl.publish import publish, publish_many
-from core.lab import EVERYBODY, NOW, after, arrived, attempts, claim, claim_one, publication, record, refused, row, rows
+from tests.support.deliveries import (
+    EVERYBODY,
+    NOW,
+    after,
+    arrived,
+    attempts,
+    claim,
+    claim_one,
+    publication,
+    record,
+    refused,
+    row,
+    rows,
+)
 
 WINDOW = 1800.0
 

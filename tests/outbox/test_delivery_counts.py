@@ -14,7 +14,7 @@ from alertctl.delivery_log.tables import delivery_count
 from alertctl.errors import Reason
 from alertctl.outbox.tables import delivery
 from alertctl.schemas import LogFilter
-from core.lab import after, announce, arrived, claim, record, refused
+from tests.support.deliveries import after, announce, arrived, claim, record, refused
 
 KINDS = ("event_type", "channel", "status")
 

@@ -15,7 +15,7 @@ from alertctl import outbox
 from alertctl.db import Store
 from alertctl.errors import Reason
 from alertctl.outbox.tables import TABLES, attempt, pauses
-from core.lab import NOW, SLACK, announce, arrived, claim, record, refused, rows
+from tests.support.deliveries import NOW, SLACK, announce, arrived, claim, record, refused, rows
 
 
 class DeliveryLife(RuleBasedStateMachine):

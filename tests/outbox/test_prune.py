@@ -13,7 +13,7 @@ from alertctl.errors import Reason, Unreachable
 from alertctl.ids import first_id, new_id
 from alertctl.models import Status
 from alertctl.outbox.tables import TABLES, delivery, pauses
-from core.lab import SLACK, announce, arrived, claim, dispatching, record, refused, rows, settings_for
+from tests.support.deliveries import SLACK, announce, arrived, claim, dispatching, record, refused, rows, settings_for
 
 DAY = 86_400.0
 KEEP = {Status.SUCCESS: 30, Status.FAILED: 90, Status.SUPPRESSED: 30}

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from alertctl import outbox
 from alertctl.errors import Reason
-from core.lab import (
+from tests.support.deliveries import (
     after,
     announce,
     arrived,

@@ -7,7 +7,7 @@ from sqlalchemy import update
 from alertctl import outbox
 from alertctl.errors import Reason
 from alertctl.outbox.tables import delivery
-from core.lab import NOW, after, announce, arrived, attempts, claim, claim_one, record, refused, row
+from tests.support.deliveries import NOW, after, announce, arrived, attempts, claim, claim_one, record, refused, row
 
 
 def resend(store, *ids, now=NOW, again=False):

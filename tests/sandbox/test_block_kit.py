@@ -6,8 +6,7 @@ import pytest
 
 from alertctl.sandbox import Sandbox
 from alertctl.sandbox.block_kit import BlockError, check_blocks
-
-from .clients import post_message
+from tests.support.sandbox_clients import post_message
 
 Block = dict[str, Any]
 

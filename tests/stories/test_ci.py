@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alertctl.sandbox import Sandbox
-from tests.stories.frame import Machine, Server, until
+from tests.support.machines import Machine, Server, until
 
 STEP = """
 alertctl send --event safety_rollback --set feature_flag=checkout-v3 --set actor="" \

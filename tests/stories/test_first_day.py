@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.ops.examples import examples, shape
-from tests.stories.frame import Machine, free_port, until
+from tests.support.machines import Machine, free_port, until
 
 TYPED_ALONE = ("alertctl sandbox", "alertctl serve")
 """What runs until Ctrl-C, in a terminal of its own."""

@@ -12,8 +12,8 @@ from alertctl.client.remote import RemoteClient
 from alertctl.client.server_config import ServerConfig as Address
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import DeliveryItem, LogFilter, PublishRequest
-from tests.client.lab import token_for
-from tests.stories.frame import TIMEOUT, Machine, Server, until
+from tests.support.clients import token_for
+from tests.support.machines import TIMEOUT, Machine, Server, until
 
 ALERTS = 30
 NEW_TOKEN = "xoxb-a-new-one"

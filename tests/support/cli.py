@@ -12,7 +12,7 @@ from typing import Any
 from typer.testing import CliRunner, Result
 
 from alertctl.cli.main import app
-from tests import forked
+from tests.support import cli_process
 
 Run = Callable[..., Result]
 CONTRACT = tuple(
@@ -34,11 +34,11 @@ def data(*arguments: str, input: str | bytes | None = None) -> Any:  # noqa: A00
 
 
 def process(*arguments: str | bytes, **more: Any) -> subprocess.CompletedProcess[str]:
-    return forked.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, **more)
+    return cli_process.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, **more)
 
 
 def start(*arguments: str, **more: Any) -> subprocess.Popen[str]:
-    return forked.Popen(
+    return cli_process.Popen(
         [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1, **more
     )
 

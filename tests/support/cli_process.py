@@ -98,9 +98,9 @@ class Nursery:
         self._lock = threading.Lock()
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            command = [sys.executable, "-m", "tests.forked", str(theirs.fileno())]
+            command = [sys.executable, "-m", "tests.support.cli_process", str(theirs.fileno())]
             environ = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.fspath, sys.path))}
-            root = Path(__file__).parent.parent
+            root = Path(__file__).parents[2]
             nothing = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=root, env=environ, **nothing)
 

@@ -24,7 +24,7 @@ from alertctl.daemon.serve import _running
 from alertctl.db import Store, upgrade
 from alertctl.errors import AlertctlError
 from alertctl.schemas import PublishRequest, as_json
-from tests.channels.doubles import raw_server, read_request
+from tests.support.raw_server import raw_server, read_request
 
 ADMIN = "admin@corp.example"
 QUICK = {"RETRY_SCHEDULE": "200ms " * 10, "SLACK_PER_SECOND": "0", "ALERTCTL_LEASE": "5", "ALERTCTL_DEADLINE": "3"}

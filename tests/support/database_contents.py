@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from datetime import timedelta
 
-from core.lab import EMAIL, NOW, announce, arrived, claim, publication, record, refused
 from sqlalchemy import insert, select
 from sqlmodel import SQLModel
 
@@ -15,6 +14,7 @@ from alertctl.db.copy import MARK, TABLES
 from alertctl.db.copy_table import NOT_COPIED_COLUMNS
 from alertctl.errors import Reason
 from alertctl.publish import publish
+from tests.support.deliveries import EMAIL, NOW, announce, arrived, claim, publication, record, refused
 
 NAMED = {table.name: table for table in TABLES}
 USERS, EVENT, EVENT_KEY, RUN = (NAMED[name] for name in ("users", "event", "event_key", "run"))

@@ -10,7 +10,7 @@ import pytest
 from alertctl.db import Writer
 from alertctl.dispatcher import DispatchCounts
 from alertctl.ids import new_id
-from core.lab import dispatching, settings_for, wall_clock
+from tests.support.deliveries import dispatching, settings_for, wall_clock
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ class ForkServer:
 @contextmanager
 def fork_server(settings: Mapping[str, str]) -> Iterator[ForkServer]:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    root = Path(__file__).parent.parent.parent
+    root = Path(__file__).parents[2]
     environ = os.environ | {"PYTHONPATH": str(root)}
     with subprocess.Popen([sys.executable, __file__, json.dumps(dict(settings))], env=environ, **pipes) as process:
         yield ForkServer(process)

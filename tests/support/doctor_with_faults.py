@@ -1,6 +1,6 @@
 """Send with every fault in turn and run the doctor, in a process of its own.
 
-python -m doctor.failing_run sendgrid|smtp FAULT ...
+python -m tests.support.doctor_with_faults sendgrid|smtp FAULT ...
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from alertctl.content import Content, Field, Severity
-from channels.lab import WHEN
+from tests.support.providers import WHEN
 
 NASTY = [
     "<!channel> <!here> <@U1> <#C1|general> <!subteam^S1>",

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from cli.lab import COMMAND
-from tests import forked
 from tests.daemon.conftest import until
+from tests.support import cli_process
+from tests.support.cli import COMMAND
 
 SECONDS = 60.0
 State = tuple[str, str, str | None, int]
@@ -24,7 +24,7 @@ class Follower:
 
     def __init__(self, environ: Mapping[str, str], *arguments: str) -> None:
         command = [*COMMAND, "log", "-f", *arguments]
-        self.process = forked.Popen(
+        self.process = cli_process.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(environ)
         )
         self.lines: list[str] = []

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.api.lab import Lab
+from tests.support.api_server import Lab
 
 REQUIRED_FIELDS = {"id", "event_type", "channel", "status", "error", "created_at"}
 

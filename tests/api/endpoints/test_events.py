@@ -14,7 +14,7 @@ from alertctl import outbox
 from alertctl.channels import Receipt
 from alertctl.errors import DeliveryError, Reason
 from alertctl.outbox import AttemptResult, ClaimScope
-from tests.api.lab import Lab, now
+from tests.support.api_server import Lab, now
 
 SLACK = ClaimScope("slack", "slack")
 ROLLBACK = {"event_type": "safety_rollback", "feature_flag": "checkout-v3"}

@@ -9,7 +9,7 @@ import pytest
 
 from alertctl import preferences, users
 from alertctl.db import Store
-from tests.api.lab import Lab
+from tests.support.api_server import Lab
 
 DEFAULTS = {
     "slack_enabled": True,

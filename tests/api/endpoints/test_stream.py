@@ -12,7 +12,7 @@ import pytest
 from alertctl import outbox
 from alertctl.channels import Receipt
 from alertctl.outbox import AttemptResult, ClaimScope
-from tests.api.lab import BASE, Lab, now
+from tests.support.api_server import BASE, Lab, now
 
 SLACK = ClaimScope("slack", "slack")
 

@@ -25,8 +25,8 @@ import alertctl
 from alertctl.addresses import is_email
 from alertctl.channels.email.message import Sender, display_name, message_id, render_email, serialize_email, subject
 from alertctl.content import Content, Field
-from channels.hostile import NASTY, TEXTS, content, contents
-from channels.lab import ALERT, SENDER
+from tests.support.hostile_content import NASTY, TEXTS, content, contents
+from tests.support.providers import ALERT, SENDER
 
 NOW = datetime(2026, 3, 2, 14, 33, tzinfo=UTC)
 FROM = Sender(SENDER, "Corp Alerts")

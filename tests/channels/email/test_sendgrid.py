@@ -16,8 +16,8 @@ from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import Response
 from alertctl.sandbox import Sandbox
-from channels.hostile import NASTY, content, contents
-from channels.lab import ALERT, labs
+from tests.support.hostile_content import NASTY, content, contents
+from tests.support.providers import ALERT, labs
 
 
 def send(sandbox: Sandbox, addresses: list[str], alert: Content = ALERT, **options: Any) -> list[SendResult]:

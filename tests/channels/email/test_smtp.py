@@ -19,8 +19,8 @@ from alertctl.channels.email.smtp_errors import EXCEPTIONS, smtp_error
 from alertctl.channels.email.smtp_session import SmtpServer
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
-from channels.doubles import raw_server
-from channels.lab import ALERT, PASSWORD, SENDER, smtp_channel
+from tests.support.providers import ALERT, PASSWORD, SENDER, smtp_channel
+from tests.support.raw_server import raw_server
 
 
 def send(sandbox: Sandbox, *, address: str = "dev@corp.example", deadline: float = 5.0, **options: Any) -> SendResult:

@@ -14,8 +14,8 @@ from alertctl.channels import OutgoingMessage, Receipt, SendResult
 from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
-from channels.doubles import RawServer, raw_server
-from channels.lab import ALERT, SENDER, smtp_channel
+from tests.support.providers import ALERT, SENDER, smtp_channel
+from tests.support.raw_server import RawServer, raw_server
 
 STEPS = ("mail", "rcpt", "data", "dot")
 STATUSES = (421, 450, 452, 503, 530, 550, 554)

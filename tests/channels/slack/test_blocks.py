@@ -16,8 +16,8 @@ from alertctl.channels.slack.blocks import slack_message
 from alertctl.content import Content, Field, Severity
 from alertctl.sandbox import Sandbox
 from alertctl.text import width
-from channels.hostile import NASTY, content, contents
-from channels.lab import ALERT, labs
+from tests.support.hostile_content import NASTY, content, contents
+from tests.support.providers import ALERT, labs
 
 
 def texts(value: Any) -> Iterator[str]:

@@ -8,7 +8,7 @@ from alertctl.channels.slack.errors import clean_code, slack_reason
 from alertctl.error_codes import SLACK_CODES
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
-from channels.lab import labs
+from tests.support.providers import labs
 
 DOCUMENTED = """
 access_denied accesslimited account_inactive app_access_restricted as_user_not_supported

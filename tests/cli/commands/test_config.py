@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 from alertctl.cli.commands.config import app
 from alertctl.config import check, reference
 from alertctl.config.sources import SECTIONS
-
-from .planted import PLANTED, SECRET
+from tests.support.secret_settings import PLANTED, SECRET
 
 CHECKS = [
     ({"SLACK_ENABLED": "1"}, "SLACK_BOT_TOKEN", "error"),

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 
 from alertctl.db import HEAD, Store
-from cli.lab import COMMAND, data, process, run, start
+from tests.support.cli import COMMAND, data, process, run, start
 
 WRITER = """
 import sqlite3, sys, uuid

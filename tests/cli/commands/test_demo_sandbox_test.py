@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from alertctl.sandbox import Sandbox
-from cli.lab import data, process, run, start
+from tests.support.cli import data, process, run, start
 
 ANY_PORTS = ("--slack-port", "0", "--sendgrid-port", "0", "--smtp-port", "0")
 

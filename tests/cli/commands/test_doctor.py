@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from alertctl.cli.commands.doctor import doctor
 from alertctl.cli.errors import Root
-from doctor.harness import DoctorHarness, closed_port
+from tests.support.doctor import DoctorHarness, closed_port
 
 app = typer.Typer(cls=Root, rich_markup_mode=None)
 
@@ -100,9 +100,9 @@ def test_settings_that_cannot_be_read_are_named_instead(harness):
 
 def test_a_terminal_without_the_signs_gets_plain_ones(harness):
     """In a process of its own: the encoding is decided when it starts."""
-    code = "from doctor.test_command import app; app(['doctor', 'slack'])"
-    tests = Path(__file__).parents[1]
-    environ = {**os.environ, **harness.environ(), "PYTHONIOENCODING": "ascii", "PYTHONPATH": f"{tests}:{tests.parent}"}
+    code = "from tests.cli.commands.test_doctor import app; app(['doctor', 'slack'])"
+    root = str(Path(__file__).parents[3])
+    environ = {**os.environ, **harness.environ(), "PYTHONIOENCODING": "ascii", "PYTHONPATH": root}
     ran = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
     assert re.search(rb"^ok +slack +auth\.test", ran.stdout, re.MULTILINE)

@@ -19,7 +19,7 @@ from alertctl.cli.options import STATUSES
 from alertctl.models import Status
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import DeliveryItem
-from cli.lab import COMMAND, CONTRACT, data, dispatched, process, run
+from tests.support.cli import COMMAND, CONTRACT, data, dispatched, process, run
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 
 from alertctl.cli.commands.log_export import FIELDS
 from alertctl.sandbox import Sandbox
-from cli.lab import data, dispatched, process, run
-from cli.terminal import on_terminal
+from tests.support.cli import data, dispatched, process, run
+from tests.support.terminal import on_terminal
 
 ME = f"{getpass.getuser()} (command line)"
 

@@ -7,8 +7,8 @@ from rich.cells import cell_len
 
 from alertctl.cli.output.deliveries import WIDE
 from alertctl.sandbox import Sandbox
-from cli.lab import data, run
-from cli.terminal import on_terminal
+from tests.support.cli import data, run
+from tests.support.terminal import on_terminal
 
 ANN = "ann@corp.example"
 LONG_CHANNEL = "#警报频道-非常长的名字-テスト"

@@ -14,10 +14,10 @@ import pytest
 
 from alertctl.cli.commands.log_export import FIELDS
 from alertctl.sandbox import Sandbox
-from cli.following import SECONDS, Follower, followers
-from cli.lab import COMMAND, dispatched, run
-from tests.client.lab import token_for
-from tests.stories.frame import Server
+from tests.support.cli import COMMAND, dispatched, run
+from tests.support.clients import token_for
+from tests.support.log_follower import SECONDS, Follower, followers
+from tests.support.machines import Server
 
 ALERT = ("--event", "generic_alert", "--title", "disk full")
 

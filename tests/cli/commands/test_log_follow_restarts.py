@@ -16,10 +16,10 @@ from alertctl.client.remote import RemoteClient
 from alertctl.client.server_config import ServerConfig as Address
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
-from cli.following import Follower, followers
-from cli.lab import data
-from tests.client.lab import token_for
-from tests.stories.frame import Server
+from tests.support.cli import data
+from tests.support.clients import token_for
+from tests.support.log_follower import Follower, followers
+from tests.support.machines import Server
 
 TARGETS = 20
 """Deliveries of one event."""

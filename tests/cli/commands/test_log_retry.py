@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alertctl.sandbox import Sandbox
-
-from .lab import data, run
+from tests.support.cli import data, run
 
 ALERT = ("send", "--event", "generic_alert", "--title", "disk full")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from alertctl.sandbox import Sandbox
-from cli.lab import COMMAND, CONTRACT, data, dispatched, process, run, start
+from tests.support.cli import COMMAND, CONTRACT, data, dispatched, process, run, start
 
 EVENT_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TITLED = ("send", "--event", "generic_alert", "--title", "Disk full")

@@ -14,8 +14,8 @@ from alertctl import users
 from alertctl.db import Store
 from alertctl.sandbox import Sandbox
 from alertctl.spool import Spool
-from cli.lab import data, process, run
-from tests.client.lab import ADMIN, answering, now, serving, settings_on, token_for
+from tests.support.cli import data, process, run
+from tests.support.clients import ADMIN, answering, now, serving, settings_on, token_for
 
 SEND = ("send", "--event", "generic_alert", "--title", "Disk full", "--to", "slack:#ops")
 LOGIN_PAGE = b"HTTP/1.1 %d Nope\r\nContent-Type: text/html\r\nContent-Length: 14\r\n\r\n<p>log in</p>\r\n"

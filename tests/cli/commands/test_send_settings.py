@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alertctl.sandbox import Sandbox
-from cli.lab import data, run
+from tests.support.cli import data, run
 
 SEND = ("send", "--event", "generic_alert", "--title", "Disk full")
 BOTH = ("--to", "slack:#ops", "--to", "email:ana@corp.example")

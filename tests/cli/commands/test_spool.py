@@ -18,7 +18,7 @@ from alertctl.config import read
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from alertctl.spool import MOST_EVENTS, Destination, Spool, Spooled
-from cli.lab import COMMAND, data, process, run, start
+from tests.support.cli import COMMAND, data, process, run, start
 
 TITLED = ("send", "--event", "generic_alert", "--title")
 DELIVERED_TWICE_AT_MOST = 1

@@ -12,7 +12,7 @@ from alertctl.cli.options import ROLES
 from alertctl.db import Store
 from alertctl.sandbox import Sandbox
 from alertctl.users import Identity, Role, ensure_user
-from cli.lab import data, run
+from tests.support.cli import data, run
 
 DEV = "dev@corp.example"
 
