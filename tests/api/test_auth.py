@@ -14,7 +14,7 @@ from alertctl import users
 from alertctl.api.openapi import required_role
 from alertctl.db import Store, upgrade
 from alertctl.users import Role
-from tests.support.api_server import BASE, ROLES, Lab, now, openapi_schema, running
+from tests.support.api_server import BASE, ROLES, ApiServer, now, openapi_schema, running
 
 OPEN = {"GET /healthz", "GET /readyz", "GET /metrics"}
 NEEDS = {
@@ -66,7 +66,7 @@ ROUTES = [f"{method.upper()} {path}" for path, methods in openapi_schema()["path
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     path: Path = tmp_path_factory.mktemp("access") / "alertctl.db"
     store = Store(f"sqlite:///{path}")
     upgrade(store)
@@ -82,9 +82,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     store.close()
 
 
-def test_every_route_is_listed_here_with_its_role(lab: Lab) -> None:
+def test_every_route_is_listed_here_with_its_role(api: ApiServer) -> None:
     roles = {}
-    for route in lab.app.routes:
+    for route in api.app.routes:
         if isinstance(route, APIRoute):
             for method in route.methods:
                 roles[f"{method} {route.path}"] = required_role(route)
@@ -95,9 +95,9 @@ def test_every_route_is_listed_here_with_its_role(lab: Lab) -> None:
 
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("caller", [None, "bad", "no jwt", "expired", "disabled", *ROLES])
-def test_a_route_lets_in_exactly_whom_it_should(lab: Lab, route: str, caller: str | None) -> None:
+def test_a_route_lets_in_exactly_whom_it_should(api: ApiServer, route: str, caller: str | None) -> None:
     method, path = route.split()
-    answer = lab.call(method, re.sub(r"{\w+}", "0190-none", path), BODIES.get(route), by=caller)
+    answer = api.call(method, re.sub(r"{\w+}", "0190-none", path), BODIES.get(route), by=caller)
     if route in OPEN:
         assert answer.status == 200
     elif caller not in ROLES:
@@ -114,45 +114,45 @@ def test_a_route_lets_in_exactly_whom_it_should(lab: Lab, route: str, caller: st
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Bearer ", "Basic YTpi", "actl_x", "Bearer \xff", "Bearer a b", "bearer\tactl_x"]
 )
-def test_an_authorization_that_is_no_bearer_token_is_401(lab: Lab, header: str) -> None:
-    assert lab.ask("GET", "/preferences", by=None, headers={"Authorization": header}).status == 401
+def test_an_authorization_that_is_no_bearer_token_is_401(api: ApiServer, header: str) -> None:
+    assert api.ask("GET", "/preferences", by=None, headers={"Authorization": header}).status == 401
 
 
-def test_the_scheme_is_compared_without_case(lab: Lab) -> None:
-    header = {"Authorization": f"bEARER {lab.tokens['viewer']}"}
-    assert lab.ask("GET", "/preferences", by=None, headers=header).status == 200
+def test_the_scheme_is_compared_without_case(api: ApiServer) -> None:
+    header = {"Authorization": f"bEARER {api.tokens['viewer']}"}
+    assert api.ask("GET", "/preferences", by=None, headers=header).status == 200
 
 
-def test_a_caller_without_a_token_learns_nothing_about_a_body(lab: Lab) -> None:
+def test_a_caller_without_a_token_learns_nothing_about_a_body(api: ApiServer) -> None:
     for route, _ in BODIES.items():
         method, path = route.split()
-        assert lab.call(method, path, b"{broken", by=None).status == 401
+        assert api.call(method, path, b"{broken", by=None).status == 401
 
 
-def test_a_revoked_token_stops_publishing_at_once_though_it_was_just_remembered(lab: Lab) -> None:
+def test_a_revoked_token_stops_publishing_at_once_though_it_was_just_remembered(api: ApiServer) -> None:
     event = {"event_type": "rollout_advance"}
-    item, secret = lab.store.write(lambda it: users.create_token(it, "pat@corp.example", "developer", None, now()))
-    assert lab.ask("POST", "/events", event, by=secret).status == 202
-    lab.store.write(lambda it: users.revoke_token(it, item.id, now()))
-    assert lab.ask("POST", "/events", event, by=secret).status == 401
-    assert lab.ask("GET", "/preferences", by=secret).status == 401
+    item, secret = api.store.write(lambda it: users.create_token(it, "pat@corp.example", "developer", None, now()))
+    assert api.ask("POST", "/events", event, by=secret).status == 202
+    api.store.write(lambda it: users.revoke_token(it, item.id, now()))
+    assert api.ask("POST", "/events", event, by=secret).status == 401
+    assert api.ask("GET", "/preferences", by=secret).status == 401
 
 
 @pytest.mark.parametrize("change", ["disabled", "demoted"])
-def test_a_user_who_lost_the_right_stops_publishing_at_once(lab: Lab, change: str) -> None:
-    secret = lab.token(change, "developer")
-    assert lab.ask("POST", "/events", {"event_type": "rollout_advance"}, by=secret).status == 202
+def test_a_user_who_lost_the_right_stops_publishing_at_once(api: ApiServer, change: str) -> None:
+    secret = api.token(change, "developer")
+    assert api.ask("POST", "/events", {"event_type": "rollout_advance"}, by=secret).status == 202
     user = f"{change}@corp.example"
     if change == "disabled":
-        lab.store.write(lambda it: users.disable_user(it, user))
+        api.store.write(lambda it: users.disable_user(it, user))
     else:
-        lab.store.write(lambda it: users.set_role(it, user, "viewer"))
-    assert lab.ask("POST", "/events", {"event_type": "rollout_advance"}, by=secret).status == 401
+        api.store.write(lambda it: users.set_role(it, user, "viewer"))
+    assert api.ask("POST", "/events", {"event_type": "rollout_advance"}, by=secret).status == 401
 
 
-def test_a_tokens_last_use_is_kept(lab: Lab) -> None:
-    secret = lab.token("used", "viewer")
-    lab.ask("GET", "/preferences", by=secret)
+def test_a_tokens_last_use_is_kept(api: ApiServer) -> None:
+    secret = api.token("used", "viewer")
+    api.ask("GET", "/preferences", by=secret)
     # The note is written behind the answer: what the writer does next comes after it.
-    tokens = lab.writer.write(users.list_tokens)
+    tokens = api.writer.write(users.list_tokens)
     assert next(item for item in tokens if item.user == "used@corp.example").last_used_at is not None

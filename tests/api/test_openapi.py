@@ -14,7 +14,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
 from alertctl.db import Store, upgrade
-from tests.support.api_server import Lab, openapi_schema, running
+from tests.support.api_server import ApiServer, openapi_schema, running
 
 load_all_checks()
 BOUNDED = settings(
@@ -31,7 +31,7 @@ CHECKED = [check for check in CHECKS.get_all() if check.__name__ not in UNASKED]
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     path: Path = tmp_path_factory.mktemp("schema") / "alertctl.db"
     with ExitStack() as stack:
         store = Store(f"sqlite:///{path}")
@@ -47,11 +47,11 @@ ROUTES = [f"{method.upper()} {path}" for path, methods in DESCRIPTION["paths"].i
 @pytest.mark.parametrize("role", ["viewer", "developer", "admin"])
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("route", ROUTES)
-def test_every_answer_is_as_described(route: str, mode: GenerationMode, role: str, lab: Lab) -> None:
+def test_every_answer_is_as_described(route: str, mode: GenerationMode, role: str, api: ApiServer) -> None:
     method, path = route.split()
     schema = schemathesis.openapi.from_dict(DESCRIPTION)
-    schema.config.update(base_url=f"http://127.0.0.1:{lab.port}")
-    headers = {"Authorization": f"Bearer {lab.tokens[role]}"}
+    schema.config.update(base_url=f"http://127.0.0.1:{api.port}")
+    headers = {"Authorization": f"Bearer {api.tokens[role]}"}
 
     @BOUNDED
     @given(case=schema[path][method].as_strategy(generation_mode=mode))

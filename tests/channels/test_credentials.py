@@ -16,7 +16,7 @@ from alertctl.channels.slack.channel import SlackChannel
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient
 from alertctl.sandbox import KINDS, Sandbox
-from tests.support.providers import ALERT, PASSWORD, SENDER, Lab, labs
+from tests.support.providers import ALERT, PASSWORD, SENDER, ProviderHarness, harnesses
 from tests.support.raw_server import RawServer, raw_server
 
 TOKEN = "xoxb-planted-000000-notarealtoken"
@@ -80,14 +80,14 @@ def fault_texts(provider: str) -> list[str]:
 
 @pytest.mark.parametrize("provider", ["slack", "sendgrid", "smtp"])
 def test_no_fault_makes_a_secret_appear_anywhere(
-    lab: Lab, everything_logged: list[str], capfd: pytest.CaptureFixture[str]
+    harness: ProviderHarness, everything_logged: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    lab.sandbox.smtp.credentials = ("mailer", PASSWORD)
-    secrets = forms(PASSWORD) + forms(lab.sandbox.slack.token) + forms(lab.sandbox.sendgrid.api_key)
+    harness.sandbox.smtp.credentials = ("mailer", PASSWORD)
+    secrets = forms(PASSWORD) + forms(harness.sandbox.slack.token) + forms(harness.sandbox.sendgrid.api_key)
     shown: list[str] = []
-    for fault in fault_texts(lab.provider):
-        lab.recorder.faults.always(fault)
-        shown.append(spoken(lab.send(deadline=SHORT)))
+    for fault in fault_texts(harness.provider):
+        harness.recorder.faults.always(fault)
+        shown.append(spoken(harness.send(deadline=SHORT)))
     out, err = capfd.readouterr()
     everything = "\n".join([*shown, *everything_logged, out, err])
     assert len(shown) > 20
@@ -113,7 +113,7 @@ def echo() -> Iterator[RawServer]:
 
 @pytest.mark.parametrize(("provider", "secret"), [("slack", TOKEN), ("sendgrid", KEY)])
 def test_an_echo_of_a_secret_is_masked_and_cut(sandbox: Sandbox, echo: RawServer, provider: str, secret: str) -> None:
-    result = labs(sandbox)[provider].send(token=secret, url=echo.url)
+    result = harnesses(sandbox)[provider].send(token=secret, url=echo.url)
     assert isinstance(result, DeliveryError)
     assert secret not in spoken(result)
     assert "***" in result.detail
@@ -122,11 +122,11 @@ def test_an_echo_of_a_secret_is_masked_and_cut(sandbox: Sandbox, echo: RawServer
 
 
 def test_a_secret_in_the_providers_code_or_receipt_is_masked(sandbox: Sandbox) -> None:
-    lab = labs(sandbox)["slack"]
-    secret = lab.sandbox.slack.token
+    harness = harnesses(sandbox)["slack"]
+    secret = harness.sandbox.slack.token
     sandbox.slack.faults.then(f'reply:{{"ok":false,"error":"{secret}"}}', f'reply:{{"ok":true,"ts":"{secret}"}}')
-    assert secret not in spoken(lab.send())
-    assert secret not in spoken(lab.send())
+    assert secret not in spoken(harness.send())
+    assert secret not in spoken(harness.send())
 
 
 @pytest.mark.parametrize(
@@ -144,20 +144,20 @@ def test_a_secret_in_the_providers_code_or_receipt_is_masked(sandbox: Sandbox) -
 def test_an_unusable_secret_is_named_by_its_variable_and_no_call_is_made(
     sandbox: Sandbox, provider: str, secret: str, code: str, variable: str
 ) -> None:
-    lab = labs(sandbox)[provider]
-    result = lab.send(token=secret)
+    harness = harnesses(sandbox)[provider]
+    result = harness.send(token=secret)
     assert isinstance(result, DeliveryError)
     assert (result.reason, result.code) == (Reason.CONFIG, code)
     assert variable in result.detail
     assert not secret.strip() or secret.strip() not in spoken(result)
-    assert lab.recorder.calls == []
+    assert harness.recorder.calls == []
 
 
 @pytest.mark.parametrize("provider", ["slack", "sendgrid"])
-def test_a_line_end_after_a_secret_is_forgiven(lab: Lab) -> None:
-    secret = lab.sandbox.slack.token if lab.provider == "slack" else lab.sandbox.sendgrid.api_key
-    lab.send(token=f"{secret}\n")
-    assert len(lab.recorder.messages) == 1
+def test_a_line_end_after_a_secret_is_forgiven(harness: ProviderHarness) -> None:
+    secret = harness.sandbox.slack.token if harness.provider == "slack" else harness.sandbox.sendgrid.api_key
+    harness.send(token=f"{secret}\n")
+    assert len(harness.recorder.messages) == 1
 
 
 def test_a_channel_does_not_show_its_token() -> None:
@@ -168,11 +168,13 @@ def test_a_channel_does_not_show_its_token() -> None:
 
 
 @pytest.mark.parametrize("provider", ["slack", "sendgrid"])
-def test_what_a_proxy_repeats_of_its_password_is_masked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_proxy_repeats_of_its_password_is_masked(
+    harness: ProviderHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with raw_server() as proxy:
         proxy.reply = b"HTTP/1.1 407 no p@ss/word of bob\r\nContent-Length: 0\r\n\r\n"
         monkeypatch.setenv("HTTPS_PROXY", f"http://bob:p%40ss%2Fword@127.0.0.1:{proxy.port}")
-        result = lab.send(url="https://provider.example/")
+        result = harness.send(url="https://provider.example/")
     assert isinstance(result, DeliveryError)
     assert result.code == "proxy_auth"
     assert "p@ss/word" not in spoken(result)

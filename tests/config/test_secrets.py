@@ -7,11 +7,11 @@ import pytest
 from alertctl.config import Settings
 from alertctl.config.database_url import masked
 from alertctl.errors import ConfigError
-from tests.support.secret_settings import PLANTED, SECRET
+from tests.support.secret_settings import SECRET, SECRET_SETTINGS
 
 
 def test_secrets_are_masked_in_what_is_described_and_in_every_repr(settings_in):
-    settings = settings_in(PLANTED)
+    settings = settings_in(SECRET_SETTINGS)
     assert SECRET not in repr(settings) + str(settings) + repr(settings.describe()) + repr(settings._values)
     rows = {name: shown for name, shown, _ in settings.describe()}
     assert rows["SLACK_BOT_TOKEN"] == "********"
@@ -26,14 +26,14 @@ def test_a_token_in_the_wrong_variable_is_masked_too(settings_in, name, token):
 
 
 def test_all_secrets_are_listed_for_redaction_the_longest_first(settings_in):
-    secrets = settings_in(PLANTED).secrets()
+    secrets = settings_in(SECRET_SETTINGS).secrets()
     assert {f"xoxb-{SECRET}-1", f"{SECRET} 3", f"{SECRET}%404", f"{SECRET}@4", f"{SECRET}-5"} <= set(secrets)
-    assert all(any(secret in value or "@4" in secret for secret in secrets) for value in PLANTED.values())
+    assert all(any(secret in value or "@4" in secret for secret in secrets) for value in SECRET_SETTINGS.values())
     assert list(map(len, secrets)) == sorted(map(len, secrets), reverse=True)
     assert Settings().secrets() == ()
 
 
-@pytest.mark.parametrize("name", [*PLANTED, "JWT_PUBLIC_KEY"])
+@pytest.mark.parametrize("name", [*SECRET_SETTINGS, "JWT_PUBLIC_KEY"])
 @pytest.mark.parametrize(
     "value", [f"{SECRET} \n\0 x", f"mysql://u:{SECRET}@h/\0", f"\udcff{SECRET}", f"sqlite://{SECRET}"]
 )

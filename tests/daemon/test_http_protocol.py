@@ -11,12 +11,12 @@ import pytest
 
 from alertctl.daemon.http_protocol import MAX_HEAD_BYTES, HttpProtocol
 from alertctl.db import Store, upgrade
-from tests.support.api_server import BASE, Lab, running
+from tests.support.api_server import BASE, ApiServer, running
 
 
-def exchange(lab: Lab, *parts: bytes) -> bytes:
+def exchange(api: ApiServer, *parts: bytes) -> bytes:
     """Send the parts and return everything that comes back until the server closes the connection."""
-    with socket.create_connection(("127.0.0.1", lab.port), timeout=20) as caller:
+    with socket.create_connection(("127.0.0.1", api.port), timeout=20) as caller:
         for part in parts:
             caller.sendall(part)
         return b"".join(iter(lambda: caller.recv(65_536), b""))
@@ -32,44 +32,48 @@ def exchange(lab: Lab, *parts: bytes) -> bytes:
         (b"GET /healthz HTTP/1.1\r\n" + b"a: b\r\n" * (MAX_HEAD_BYTES // 6 + 1), 431),
     ],
 )
-def test_what_is_no_request_is_a_problem_too(steady: Lab, sent: bytes, status: int) -> None:
-    head, _, body = exchange(steady, sent).partition(b"\r\n\r\n")
+def test_what_is_no_request_is_a_problem_too(shared_api: ApiServer, sent: bytes, status: int) -> None:
+    head, _, body = exchange(shared_api, sent).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert b"content-type: application/problem+json" in head
     assert json.loads(body)["status"] == status
 
 
-def test_a_long_head_that_is_still_within_the_bound_is_read(steady: Lab) -> None:
+def test_a_long_head_that_is_still_within_the_bound_is_read(shared_api: ApiServer) -> None:
     request = b"GET /healthz HTTP/1.1\r\nConnection: close\r\nX: " + b"x" * (MAX_HEAD_BYTES - 200)
-    assert exchange(steady, request, b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    assert exchange(shared_api, request, b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.1\r\nX: ", b"PUT / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"])
-def test_who_never_finishes_a_request_is_hung_up_on(steady: Lab, start: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_never_finishes_a_request_is_hung_up_on(
+    shared_api: ApiServer, start: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(HttpProtocol, "arrival_seconds", 0.2)
     began = time.monotonic()
-    assert exchange(steady, start)[:13] in (b"", b"HTTP/1.1 404 ")
+    assert exchange(shared_api, start)[:13] in (b"", b"HTTP/1.1 404 ")
     assert time.monotonic() - began < 10
 
 
-def test_a_request_that_has_arrived_may_take_its_time(steady: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_has_arrived_may_take_its_time(shared_api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HttpProtocol, "arrival_seconds", 0.2)
-    steady.provider_answers.clear()
+    shared_api.provider_answers.clear()
     request = b'{"channel": "slack"}'
-    head = f"POST {BASE}/test HTTP/1.1\r\nAuthorization: Bearer {steady.tokens['developer']}\r\nConnection: close\r\n"
-    with socket.create_connection(("127.0.0.1", steady.port), timeout=20) as caller:
+    head = (
+        f"POST {BASE}/test HTTP/1.1\r\nAuthorization: Bearer {shared_api.tokens['developer']}\r\nConnection: close\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", shared_api.port), timeout=20) as caller:
         caller.sendall(f"{head}Content-Length: {len(request)}\r\n\r\n".encode() + request)
         time.sleep(0.4)
-        steady.provider_answers.set()
+        shared_api.provider_answers.set()
         assert caller.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_body_that_never_comes_holds_up_no_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = Store(f"sqlite:///{tmp_path / 'alertctl.db'}")
     upgrade(store)
-    with running(store) as lab:
-        caller = socket.create_connection(("127.0.0.1", lab.port), timeout=20)
-        head = f"POST {BASE}/events HTTP/1.1\r\nAuthorization: Bearer {lab.tokens['developer']}\r\n"
+    with running(store) as api:
+        caller = socket.create_connection(("127.0.0.1", api.port), timeout=20)
+        head = f"POST {BASE}/events HTTP/1.1\r\nAuthorization: Bearer {api.tokens['developer']}\r\n"
         caller.sendall(f"{head}Content-Length: 100\r\nExpect: 100-continue\r\n\r\n".encode())
         assert caller.recv(1000).startswith(b"HTTP/1.1 100 ")
         began = time.monotonic()

@@ -11,7 +11,7 @@ from alertctl.daemon.metrics import Metrics
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.outbox import Instance, save_report
 from alertctl.schemas import DeliveryItem, EventReceipt
-from tests.support.deliveries import NOW, after, announce, settings_for, shut
+from tests.support.deliveries import NOW, after, announce, close_channels, settings_for
 
 
 @pytest.fixture
@@ -74,6 +74,6 @@ def test_a_delivery_that_waits_for_a_good_token_is_an_attempt_and_not_final(
     channels = build(settings_for(sandbox, database_url, SLACK_BOT_TOKEN="xoxb-wrong"))
     settings = settings_for(sandbox, database_url)
     Dispatcher(store, channels, DispatchOptions.of(settings), clock, metrics.ended).run_once()
-    shut(channels.values())
+    close_channels(channels.values())
     assert counted(metrics, "alertctl_deliveries") == {}
     assert counted(metrics, "alertctl_attempts") == {"config": 1}

@@ -21,10 +21,10 @@ from tests.support.deliveries import (
     after,
     announce,
     attempts,
+    close_channels,
     row,
     rows,
     settings_for,
-    shut,
     statuses,
     wait_until,
     wall_clock,
@@ -42,7 +42,7 @@ def dispatcher_of(sandbox, database_url):
         try:
             yield Dispatcher(connect, channels, DispatchOptions.of(chosen), clock)
         finally:
-            shut(channels.values())
+            close_channels(channels.values())
 
     return started
 

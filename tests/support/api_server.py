@@ -42,7 +42,7 @@ class Answer:
 
 
 @dataclass
-class Lab:
+class ApiServer:
     """A running API: its address, its store, and its calls into the rest of the daemon."""
 
     store: Store
@@ -122,7 +122,7 @@ class Lab:
 
 
 @contextmanager
-def running(store: Store, **sections: Any) -> Iterator[Lab]:
+def running(store: Store, **sections: Any) -> Iterator[ApiServer]:
     """An API over this store, with a token `<role>` for each role."""
     on = {
         "slack": {"enabled": True},
@@ -130,18 +130,18 @@ def running(store: Store, **sections: Any) -> Iterator[Lab]:
         "notification": {"admin_emails": ["ops@corp.example"]},
     }
     writer = Writer(store)
-    lab = Lab(store, writer, Settings.model_validate({**on, **sections}))
-    lab.tokens = {role: lab.token(role, role) for role in ROLES}
-    lab.provider_answers.set()
-    lab.app = create_app(lab.services())
+    api = ApiServer(store, writer, Settings.model_validate({**on, **sections}))
+    api.tokens = {role: api.token(role, role) for role in ROLES}
+    api.provider_answers.set()
+    api.app = create_app(api.services())
     server = uvicorn.Server(
-        uvicorn.Config(lab.app, port=0, http=HttpProtocol, lifespan="off", log_config=None, access_log=False)
+        uvicorn.Config(api.app, port=0, http=HttpProtocol, lifespan="off", log_config=None, access_log=False)
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        lab.port = _port_of(server)
-        yield lab
+        api.port = _port_of(server)
+        yield api
     finally:
         server.should_exit = True
         thread.join(10)
@@ -158,5 +158,5 @@ def _port_of(server: uvicorn.Server) -> int:
 def openapi_schema() -> dict[str, Any]:
     """The API's description of itself, without a running daemon (nothing is opened)."""
     idle: Any = None
-    lab = Lab(idle, idle, Settings())
-    return create_app(lab.services()).openapi()
+    api = ApiServer(idle, idle, Settings())
+    return create_app(api.services()).openapi()

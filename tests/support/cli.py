@@ -15,7 +15,7 @@ from alertctl.cli.main import app
 from tests.support import cli_process
 
 Run = Callable[..., Result]
-CONTRACT = tuple(
+DELIVERY_FIELDS = tuple(
     "id event_type channel to status error attempts next_attempt_at created_at event_id".split()  # noqa: SIM905
 )
 """The fields that every delivery has as JSON, in their order."""

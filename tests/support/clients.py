@@ -85,7 +85,7 @@ def remote_on(settings: Settings) -> Iterator[RemoteClient]:
 
 
 @dataclass
-class Twins:
+class ClientPair:
     """Two clients of the same log: one on the database, one through a daemon."""
 
     local: LocalClient

@@ -114,10 +114,10 @@ def dispatching(connect: TransactionRunner, settings: Settings, clock: Any) -> I
     try:
         yield Dispatcher(connect, channels, DispatchOptions.of(settings), clock)
     finally:
-        shut(channels.values())
+        close_channels(channels.values())
 
 
-def shut(channels: Sequence[Channel] | Any) -> None:
+def close_channels(channels: Sequence[Channel] | Any) -> None:
     for channel in channels:
         channel.close()
 

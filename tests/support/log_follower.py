@@ -14,7 +14,7 @@ from tests.daemon.conftest import until
 from tests.support import cli_process
 from tests.support.cli import COMMAND
 
-SECONDS = 60.0
+TIMEOUT = 60.0
 State = tuple[str, str, str | None, int]
 """Address, status, error and attempts of a delivery."""
 
@@ -45,7 +45,7 @@ class Follower:
 
     def wait(self, true: Callable[[list[str]], Any]) -> list[str]:
         """Wait until `true` holds for the lines, and return them."""
-        until(lambda: true(self.lines) or self.process.poll() is not None, SECONDS)
+        until(lambda: true(self.lines) or self.process.poll() is not None, TIMEOUT)
         assert true(self.lines), (self.lines[-20:], self.process.stderr and self.process.stderr.read())
         return self.lines
 
@@ -59,8 +59,8 @@ class Follower:
     def ctrl_c(self) -> tuple[int, str]:
         """Interrupt the process. Returns its exit code and stderr."""
         self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(SECONDS)
-        self._reader.join(SECONDS)
+        code = self.process.wait(TIMEOUT)
+        self._reader.join(TIMEOUT)
         assert self.process.stderr is not None
         return code, self.process.stderr.read()
 
@@ -68,7 +68,7 @@ class Follower:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self._reader.join(SECONDS)
+        self._reader.join(TIMEOUT)
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()

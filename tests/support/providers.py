@@ -31,7 +31,7 @@ ALERT = Content(
 
 
 @dataclass
-class Lab:
+class ProviderHarness:
     """One provider: `recorder` is its side in the sandbox, `good` an address that it takes."""
 
     provider: str
@@ -78,5 +78,5 @@ def smtp_channel(sandbox: Sandbox, deadline: float = 5.0, **options: Any) -> Smt
 GOOD = {"slack": "#alerts", "sendgrid": "dev@corp.example", "smtp": "dev@corp.example"}
 
 
-def labs(sandbox: Sandbox) -> dict[str, Lab]:
-    return {provider: Lab(provider, sandbox, good) for provider, good in GOOD.items()}
+def harnesses(sandbox: Sandbox) -> dict[str, ProviderHarness]:
+    return {provider: ProviderHarness(provider, sandbox, good) for provider, good in GOOD.items()}

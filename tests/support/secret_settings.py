@@ -1,7 +1,7 @@
 """Secrets that must show nowhere."""
 
 SECRET = "planted-5ecret"
-PLANTED = {
+SECRET_SETTINGS = {
     "SLACK_BOT_TOKEN": f"xoxb-{SECRET}-1",
     "SENDGRID_API_KEY": f"SG.{SECRET}-2",
     "SMTP_PASSWORD": f"{SECRET} 3",

@@ -19,7 +19,7 @@ _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass(frozen=True)
-class Shown:
+class Screen:
     """An exit code and the screen's lines, without colours."""
 
     code: int
@@ -39,7 +39,7 @@ class Shown:
         return max(cell_len(line) for line in self.lines)
 
 
-def on_terminal(width: int, *arguments: str, typed: str = "", **environ: str) -> Shown:
+def on_terminal(width: int, *arguments: str, typed: str = "", **environ: str) -> Screen:
     """Run a command on a terminal of so many columns; `typed` is typed there."""
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
@@ -49,7 +49,7 @@ def on_terminal(width: int, *arguments: str, typed: str = "", **environ: str) ->
     os.write(parent, typed.encode())
     screen = _SEQUENCE.sub("", _read(parent).decode())
     os.close(parent)
-    return Shown(process.wait(60), [line.rstrip("\r") for line in screen.split("\n")])
+    return Screen(process.wait(60), [line.rstrip("\r") for line in screen.split("\n")])
 
 
 def _read(terminal: int) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 
 from alertctl import preferences, users
 from alertctl.db import Store
-from tests.support.api_server import Lab
+from tests.support.api_server import ApiServer
 
 DEFAULTS = {
     "slack_enabled": True,
@@ -23,48 +23,48 @@ DEFAULTS = {
 ORDER = ["user_id", *DEFAULTS]
 
 
-def rows(lab: Lab, table: str) -> int:
-    with lab.store.reading() as connection:
+def rows(api: ApiServer, table: str) -> int:
+    with api.store.reading() as connection:
         return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
 
 
-def test_twenty_first_calls_at_once_make_one_row(lab: Lab) -> None:
+def test_twenty_first_calls_at_once_make_one_row(api: ApiServer) -> None:
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: lab.ask("GET", "/preferences", by="viewer"), range(20)))
+        answers = list(pool.map(lambda _: api.ask("GET", "/preferences", by="viewer"), range(20)))
     assert {answer.status for answer in answers} == {200}
     assert len({answer.body for answer in answers}) == 1
     shown = answers[0].json
     assert list(shown) == ORDER
-    assert shown == {"user_id": lab.user_id("viewer@corp.example"), **DEFAULTS}
-    assert rows(lab, "preference") == 1
-    assert rows(lab, "event_preference") == 0
+    assert shown == {"user_id": api.user_id("viewer@corp.example"), **DEFAULTS}
+    assert rows(api, "preference") == 1
+    assert rows(api, "event_preference") == 0
 
 
-def test_a_change_is_partial_and_stays(lab: Lab) -> None:
-    changed = lab.ask("PUT", "/preferences", {"slack_channel": "#mine", "notify_on_rollout_advance": True})
+def test_a_change_is_partial_and_stays(api: ApiServer) -> None:
+    changed = api.ask("PUT", "/preferences", {"slack_channel": "#mine", "notify_on_rollout_advance": True})
     assert changed.status == 200
-    more = lab.ask("PUT", "/preferences", {"email_enabled": False}).json
+    more = api.ask("PUT", "/preferences", {"email_enabled": False}).json
     expected = {
         **DEFAULTS,
         "slack_channel": "#mine",
         "notify_on_rollout_advance": True,
         "email_enabled": False,
     }
-    assert more == {"user_id": lab.user_id("admin@corp.example"), **expected}
-    assert lab.ask("GET", "/preferences").json == more
-    assert rows(lab, "event_preference") == 1
+    assert more == {"user_id": api.user_id("admin@corp.example"), **expected}
+    assert api.ask("GET", "/preferences").json == more
+    assert rows(api, "event_preference") == 1
 
 
-def test_null_is_the_default_again_and_a_default_needs_no_row(lab: Lab) -> None:
-    lab.ask("PUT", "/preferences", {"email_address": "me@corp.example", "notify_on_safety_rollback": False})
-    back = lab.ask("PUT", "/preferences", {"email_address": None, "notify_on_safety_rollback": True}).json
+def test_null_is_the_default_again_and_a_default_needs_no_row(api: ApiServer) -> None:
+    api.ask("PUT", "/preferences", {"email_address": "me@corp.example", "notify_on_safety_rollback": False})
+    back = api.ask("PUT", "/preferences", {"email_address": None, "notify_on_safety_rollback": True}).json
     assert {name: back[name] for name in DEFAULTS} == DEFAULTS
-    assert rows(lab, "event_preference") == 0
+    assert rows(api, "event_preference") == 0
 
 
 @pytest.mark.parametrize("channel", ["#alerts", "alerts", "C0123456789", "#größe"])
-def test_a_channel_is_a_name_with_or_without_its_hash_or_an_id(lab: Lab, channel: str) -> None:
-    assert lab.ask("PUT", "/preferences", {"slack_channel": channel}).json["slack_channel"] == channel
+def test_a_channel_is_a_name_with_or_without_its_hash_or_an_id(api: ApiServer, channel: str) -> None:
+    assert api.ask("PUT", "/preferences", {"slack_channel": channel}).json["slack_channel"] == channel
 
 
 @pytest.mark.parametrize(
@@ -81,23 +81,25 @@ def test_a_channel_is_a_name_with_or_without_its_hash_or_an_id(lab: Lab, channel
         ("\ud800", 1),
     ],
 )
-def test_a_wrong_change_is_422_names_the_field_and_changes_nothing(steady: Lab, field: str, value: Any) -> None:
-    before = steady.ask("GET", "/preferences").body
-    answer = steady.ask("PUT", "/preferences", {"email_enabled": False, field: value})
+def test_a_wrong_change_is_422_names_the_field_and_changes_nothing(
+    shared_api: ApiServer, field: str, value: Any
+) -> None:
+    before = shared_api.ask("GET", "/preferences").body
+    answer = shared_api.ask("PUT", "/preferences", {"email_enabled": False, field: value})
     assert answer.status == 422
     assert answer.json["errors"][0]["field"] == field.encode("utf-8", "replace").decode()
-    assert steady.ask("GET", "/preferences").body == before
+    assert shared_api.ask("GET", "/preferences").body == before
 
 
 @pytest.mark.parametrize("body", [[], "x", 1, None, True])
-def test_a_body_that_is_no_object_is_422(steady: Lab, body: Any) -> None:
+def test_a_body_that_is_no_object_is_422(shared_api: ApiServer, body: Any) -> None:
     sent = b"null" if body is None else body
-    assert steady.ask("PUT", "/preferences", sent).json["errors"][0]["field"] == "body"
+    assert shared_api.ask("PUT", "/preferences", sent).json["errors"][0]["field"] == "body"
 
 
-def test_an_admin_pages_through_everybodys_preferences(lab: Lab) -> None:
-    lab.ask("PUT", "/preferences", {"slack_channel": "#v"}, by="viewer")
-    pages = [lab.ask("GET", f"/admin/preferences?page={page}&limit=3").json for page in (1, 2, 3)]
+def test_an_admin_pages_through_everybodys_preferences(api: ApiServer) -> None:
+    api.ask("PUT", "/preferences", {"slack_channel": "#v"}, by="viewer")
+    pages = [api.ask("GET", f"/admin/preferences?page={page}&limit=3").json for page in (1, 2, 3)]
     assert [len(page["items"]) for page in pages] == [3, 1, 0]
     assert {(page["total"], page["limit"]) for page in pages} == {(4, 3)}
     items = pages[0]["items"] + pages[1]["items"]
@@ -107,14 +109,14 @@ def test_an_admin_pages_through_everybodys_preferences(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("query", ["page=0", "page=-1", "limit=0", "limit=101", "page=x", "limit=", "pgae=1"])
-def test_a_wrong_page_of_preferences_is_422(steady: Lab, query: str) -> None:
-    answer = steady.ask("GET", f"/admin/preferences?{query}")
+def test_a_wrong_page_of_preferences_is_422(shared_api: ApiServer, query: str) -> None:
+    answer = shared_api.ask("GET", f"/admin/preferences?{query}")
     assert answer.status == 422
     assert answer.json["errors"][0]["field"] == query.split("=")[0]
 
 
-def test_a_page_far_beyond_the_end_is_empty(lab: Lab) -> None:
-    assert lab.ask("GET", f"/admin/preferences?page={10**30}").json["items"] == []
+def test_a_page_far_beyond_the_end_is_empty(api: ApiServer) -> None:
+    assert api.ask("GET", f"/admin/preferences?page={10**30}").json["items"] == []
 
 
 def test_preferences_decide_who_is_notified(store: Store, clock: Any) -> None:

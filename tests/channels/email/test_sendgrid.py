@@ -17,11 +17,11 @@ from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import Response
 from alertctl.sandbox import Sandbox
 from tests.support.hostile_content import NASTY, content, contents
-from tests.support.providers import ALERT, labs
+from tests.support.providers import ALERT, harnesses
 
 
 def send(sandbox: Sandbox, addresses: list[str], alert: Content = ALERT, **options: Any) -> list[SendResult]:
-    channel = labs(sandbox)["sendgrid"].channel(**options)
+    channel = harnesses(sandbox)["sendgrid"].channel(**options)
     try:
         return channel.send(alert, [OutgoingMessage(f"delivery-{n}", address) for n, address in enumerate(addresses)])
     finally:
@@ -77,7 +77,7 @@ def test_a_failure_of_the_request_is_the_failure_of_all(sandbox: Sandbox) -> Non
 
 
 def test_plain_and_formatted_messages_of_an_event_are_sent_in_separate_requests(sandbox: Sandbox) -> None:
-    channel = labs(sandbox)["sendgrid"].channel()
+    channel = harnesses(sandbox)["sendgrid"].channel()
     messages = [
         OutgoingMessage("d0", "a@x.example"),
         OutgoingMessage("d1", "b@x.example", plain=True),
@@ -97,7 +97,7 @@ def test_hostile_content_is_taken(sandbox: Sandbox, nasty: str) -> None:
 @settings(max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(contents(), st.booleans())
 def test_any_content_makes_a_payload(plain_sandbox: Sandbox, alert: Content, plain: bool) -> None:
-    channel: Any = labs(plain_sandbox)["sendgrid"].channel()
+    channel: Any = harnesses(plain_sandbox)["sendgrid"].channel()
     payload = channel.payload(alert, [OutgoingMessage("d", "dev@corp.example", plain)])
     json.dumps(payload, allow_nan=False).encode()
     assert payload["subject"].strip()

@@ -17,7 +17,7 @@ from alertctl.content import Content, Field, Severity
 from alertctl.sandbox import Sandbox
 from alertctl.text import width
 from tests.support.hostile_content import NASTY, content, contents
-from tests.support.providers import ALERT, labs
+from tests.support.providers import ALERT, harnesses
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -88,7 +88,7 @@ def test_hostile_and_endless_content_stays_within_limits_and_inert(alert: Conten
 
 @pytest.mark.parametrize("nasty", NASTY)
 def test_the_sandbox_accepts_hostile_text_in_every_field(sandbox: Sandbox, nasty: str) -> None:
-    channel = labs(sandbox)["slack"].channel()
+    channel = harnesses(sandbox)["slack"].channel()
     alert = content(nasty, nasty, nasty, nasty)
     for plain in (False, True):
         result = channel.send(alert, [OutgoingMessage("delivery-1", "#alerts", plain)])[0]
@@ -165,13 +165,13 @@ def test_a_link_too_long_for_a_button_is_reported_as_missing() -> None:
 
 
 def test_the_delivery_id_travels_with_the_message(sandbox: Sandbox) -> None:
-    labs(sandbox)["slack"].send()
+    harnesses(sandbox)["slack"].send()
     payload = sandbox.slack.messages[0].payload
     assert payload["metadata"]["event_payload"] == {"delivery_id": "delivery-1"}
 
 
 def test_what_render_shows_is_what_is_sent(sandbox: Sandbox) -> None:
-    channel = labs(sandbox)["slack"].channel()
+    channel = harnesses(sandbox)["slack"].channel()
     channel.send(ALERT, [OutgoingMessage("delivery-1", "#alerts")])
     assert sandbox.slack.messages[0].payload == channel.render(ALERT, OutgoingMessage("delivery-1", "#alerts"))  # type: ignore[attr-defined]
     channel.close()

@@ -8,7 +8,7 @@ from alertctl.channels.slack.errors import clean_code, slack_reason
 from alertctl.error_codes import SLACK_CODES
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
-from tests.support.providers import labs
+from tests.support.providers import harnesses
 
 DOCUMENTED = """
 access_denied accesslimited account_inactive app_access_restricted as_user_not_supported
@@ -41,7 +41,7 @@ NAMED_BY_THE_DESIGN = {
 @pytest.mark.parametrize("code", DOCUMENTED.split())
 def test_a_documented_code_is_in_the_table(sandbox: Sandbox, code: str) -> None:
     sandbox.slack.faults.always(f"slack:{code}")
-    result = labs(sandbox)["slack"].send()
+    result = harnesses(sandbox)["slack"].send()
     assert isinstance(result, DeliveryError)
     assert (result.reason, result.code) in {(entry.reason, entry.code) for entry in SLACK_CODES}
     assert result.code == code

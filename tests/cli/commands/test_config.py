@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from alertctl.cli.commands.config import app
 from alertctl.config import check, reference
 from alertctl.config.sources import SECTIONS
-from tests.support.secret_settings import PLANTED, SECRET
+from tests.support.secret_settings import SECRET, SECRET_SETTINGS
 
 CHECKS = [
     ({"SLACK_ENABLED": "1"}, "SLACK_BOT_TOKEN", "error"),
@@ -71,7 +71,7 @@ def _run(tmp_path: Path, *arguments: str, **environ: str):
 
 
 def test_config_show_prints_values_and_origins_without_secrets(tmp_path):
-    ran = _run(tmp_path, "show", "-o", "json", **PLANTED)
+    ran = _run(tmp_path, "show", "-o", "json", **SECRET_SETTINGS)
     rows = {row["name"]: row for row in json.loads(ran.stdout)["items"]}
     assert ran.exit_code == 0
     assert rows["SLACK_BOT_TOKEN"] == {
@@ -92,7 +92,7 @@ def test_config_show_fits_its_terminal_and_cuts_nothing(tmp_path, width):
         NOTIFICATION_ADMIN_EMAILS=addresses,
         EMAIL_FROM_NAME="[red]Dev[/red]",
         COLUMNS=str(width),
-        **PLANTED,
+        **SECRET_SETTINGS,
     )
     assert ran.exit_code == 0
     assert max(map(len, ran.stdout.splitlines())) <= width

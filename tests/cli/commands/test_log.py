@@ -19,7 +19,7 @@ from alertctl.cli.options import STATUSES
 from alertctl.models import Status
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import DeliveryItem
-from tests.support.cli import COMMAND, CONTRACT, data, dispatched, process, run
+from tests.support.cli import COMMAND, DELIVERY_FIELDS, data, dispatched, process, run
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_items_are_newest_first_with_the_field_names_of_the_api(log):
         "#flaky",
         "#missing",
     ]
-    assert list(page["items"][0])[: len(CONTRACT)] == list(CONTRACT)
+    assert list(page["items"][0])[: len(DELIVERY_FIELDS)] == list(DELIVERY_FIELDS)
     assert page["total"] == 5
 
 
@@ -87,7 +87,7 @@ def test_every_output_format_prints_the_same_deliveries(log):
     assert run("log", "-o", "id").stdout.split() == [item["id"] for item in items]
     rows = list(csv.DictReader(io.StringIO(run("log", "-o", "csv").stdout)))
     assert [row["to"] for row in rows] == [item["to"] for item in items]
-    assert list(rows[0])[: len(CONTRACT)] == list(CONTRACT)
+    assert list(rows[0])[: len(DELIVERY_FIELDS)] == list(DELIVERY_FIELDS)
 
 
 def test_an_empty_log_prints_no_data():

@@ -16,7 +16,7 @@ from alertctl.cli.commands.log_export import FIELDS
 from alertctl.sandbox import Sandbox
 from tests.support.cli import COMMAND, dispatched, run
 from tests.support.clients import token_for
-from tests.support.log_follower import SECONDS, Follower, followers
+from tests.support.log_follower import TIMEOUT, Follower, followers
 from tests.support.machines import Server
 
 ALERT = ("--event", "generic_alert", "--title", "disk full")
@@ -158,7 +158,7 @@ def test_a_closed_pipe_ends_it_quietly_even_while_nothing_changes(location) -> N
     command = f"{shlex.join(COMMAND)} log -f --since 1h -o jsonl | head -1"
     ran = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
-        env=location, capture_output=True, text=True, timeout=SECONDS, check=False,
+        env=location, capture_output=True, text=True, timeout=TIMEOUT, check=False,
     )  # fmt: skip
     assert (ran.returncode, json.loads(ran.stdout)["to"], ran.stderr) == (0, "#ops", "")
 
@@ -177,7 +177,7 @@ def test_a_closed_pipe_ends_it_quietly_even_while_nothing_changes(location) -> N
 )
 def test_a_log_that_cannot_be_followed_is_one_line(environ, code, message, follow) -> None:
     follower: Follower = follow(os.environ | environ)
-    assert follower.process.wait(SECONDS) == code
+    assert follower.process.wait(TIMEOUT) == code
     assert follower.process.stderr is not None
     words = follower.process.stderr.read()
     assert (message in words, words.count("\n"), follower.lines) == (True, 1, [])

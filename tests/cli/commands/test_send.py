@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from alertctl.sandbox import Sandbox
-from tests.support.cli import COMMAND, CONTRACT, data, dispatched, process, run, start
+from tests.support.cli import COMMAND, DELIVERY_FIELDS, data, dispatched, process, run, start
 
 EVENT_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TITLED = ("send", "--event", "generic_alert", "--title", "Disk full")
@@ -46,7 +46,7 @@ def test_json_has_the_event_its_deliveries_and_the_warnings(log_on, slack_and_em
         ("#ops", "success", None),
     ]
     assert any("channel_not_found" in warning for warning in result["warnings"])
-    assert set(result["deliveries"][0]) >= set(CONTRACT)
+    assert set(result["deliveries"][0]) >= set(DELIVERY_FIELDS)
 
 
 @pytest.mark.parametrize(
