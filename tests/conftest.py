@@ -22,7 +22,7 @@ from tests.support import postgres
 
 OURS = ("SLACK_", "EMAIL_", "SENDGRID_", "SMTP_", "NOTIFICATION_", "DATABASE_", "RETRY_", "PRUNE_", "JWT_", "ALERTCTL_")
 XDG = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
-pytest_plugins = ["tests.support.dispatcher_fixtures"]
+pytest_plugins = ["tests.support.cli_process", "tests.support.dispatcher_fixtures"]
 SKIPPED = "no Postgres"
 FOLDER = pytest.StashKey[Path]()
 MISSED = pytest.StashKey[list[str]]()

@@ -8,7 +8,7 @@ import pytest
 
 from alertctl.db import Store
 from alertctl.sandbox import Sandbox
-from tests.daemon.conftest import until
+from tests.support.waiting import wait_until
 
 TOKEN = "xoxb-planted-0123456789-secret"
 KEY = "SG.planted-key-0123456789.planted-secret-part"
@@ -61,7 +61,7 @@ def test_no_secret_is_in_the_log_the_database_or_the_metrics(serve, call, sandbo
         body = {"event_type": "generic_alert", "title": name, "to": [f"slack:#{name}", f"email:{name}@corp.example"]}
         assert call(daemon, "POST", "events", body)[0] == 202
     tried = "SELECT count(*) FROM attempt WHERE outcome IS NOT NULL AND duration_ms IS NOT NULL"
-    until(lambda: _number(store, tried) >= 2 * len(FAULTS) - 2, 60)
+    wait_until(lambda: _number(store, tried) >= 2 * len(FAULTS) - 2)
     metrics = call(daemon, "GET", "/metrics")[1]
     assert "alertctl_attempts_total" in metrics
     written = "".join(daemon.log) + metrics + "".join(_everything(store))

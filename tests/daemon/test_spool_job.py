@@ -14,7 +14,7 @@ from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from alertctl.spool import Destination, Spool, database_address
 from alertctl.spool.destination import caller_of
-from tests.daemon.conftest import until
+from tests.support.waiting import wait_until
 
 PUBLIC = "https://alerts.corp.example"
 DAY = timedelta(days=1)
@@ -40,10 +40,10 @@ def test_events_for_its_database_are_published_at_the_start_and_later(
     daemon = serve()
     sandbox.slack.wait_for(20, 30)
     assert all("delayed 31 min" in json.dumps(message.blocks) for message in sandbox.slack.messages)
-    until(lambda: spool.waiting() == 1)
+    wait_until(lambda: spool.waiting() == 1)
     keep(database_address(database_url), "later")
     sandbox.slack.wait_for(21, 30)
-    until(lambda: spool.waiting() == 1)
+    wait_until(lambda: spool.waiting() == 1)
     assert call(daemon, "GET", "delivery-log")[1]["total"] == 21
     assert "published 20 spooled events" in "".join(daemon.log)
 
@@ -52,7 +52,7 @@ def test_what_waits_for_the_daemon_itself_counts_as_its_callers_own_call(serve, 
     spool = keep(PUBLIC, "n1", caller=caller_of(call.token))
     daemon = serve(ALERTCTL_PUBLIC_URL=PUBLIC)
     sandbox.slack.wait_for(1, 30)
-    until(lambda: spool.waiting() == 0)
+    wait_until(lambda: spool.waiting() == 0)
     body = {"event_type": "generic_alert", "title": "n1", "to": ["slack:#ops"]}
     status, again = call(daemon, "POST", "events", body, Idempotency_Key="job n1")
     (item,) = call(daemon, "GET", "delivery-log")[1]["items"]
@@ -66,7 +66,7 @@ def test_an_event_with_a_refused_token_stays_and_is_logged_once(serve, sandbox: 
     keep(database_address(database_url), "n2")
     daemon = serve(ALERTCTL_PUBLIC_URL=PUBLIC)
     sandbox.slack.wait_for(1, 30)
-    until(lambda: "spool: 1 events remain: the token is unknown" in "".join(daemon.log))
+    wait_until(lambda: "spool: 1 events remain: the token is unknown" in "".join(daemon.log))
     assert spool.waiting() == 1
     keep(database_address(database_url), "n3")
     sandbox.slack.wait_for(2, 30)
@@ -85,7 +85,7 @@ def test_what_waits_is_published_as_its_tokens_user_even_if_that_was_rotated(
     spool = keep(PUBLIC, "n1", caller=caller_of(secret))
     daemon = serve(ALERTCTL_PUBLIC_URL=PUBLIC)
     sandbox.slack.wait_for(1, 30)
-    until(lambda: spool.waiting() == 0)
+    wait_until(lambda: spool.waiting() == 0)
     (item,) = call(daemon, "GET", "delivery-log")[1]["items"]
     event = call(daemon, "GET", f"delivery-log/{item['id']}")[1]["event"]
     assert event["published_by"] == "ci@corp.example"
@@ -111,7 +111,7 @@ def test_what_may_not_be_published_waits_with_the_reason_and_stops_nothing_else(
     spool = keep(PUBLIC, "good", caller=caller_of(call.token))
     serve(ALERTCTL_PUBLIC_URL=PUBLIC)
     sandbox.slack.wait_for(1, 30)
-    until(lambda: all("ALERTCTL_TOKEN publishes it" in item.cause for item in spool.entries()[0]))
+    wait_until(lambda: all("ALERTCTL_TOKEN publishes it" in item.cause for item in spool.entries()[0]))
     assert len(sandbox.slack.messages) == 1
     waiting = {item.request.fields["title"]: item for item in spool.entries()[0]}
     assert waiting.keys() == reasons.keys()
@@ -125,6 +125,6 @@ def test_a_refused_event_is_set_aside_and_logged(serve, sandbox: Sandbox, databa
     file = spool.folder / kept.name
     file.write_text(file.read_text().replace("generic_alert", "unheard_of"))
     daemon = serve()
-    until(lambda: f"spool: unheard_of {kept.id} was refused and set aside" in "".join(daemon.log))
+    wait_until(lambda: f"spool: unheard_of {kept.id} was refused and set aside" in "".join(daemon.log))
     assert spool.waiting() == 0
     assert "is not an event type" in str(spool.entries()[0][0].refused)

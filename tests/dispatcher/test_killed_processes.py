@@ -1,19 +1,20 @@
-"""A dispatching process that dies, or sleeps past its lease, loses nothing and doubles only what is marked so."""
+"""A daemon that is killed, or sleeps past its lease, loses nothing and sends twice only what it marks as ambiguous."""
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
 
 from alertctl.outbox.tables import attempt
+from tests.support.daemon import Daemon
 from tests.support.deliveries import announce, dispatching, row, rows, settings_for
-from tests.support.dispatcher_process import fork_server
+from tests.support.waiting import wait_until
 
 
 def next_hour() -> datetime:
@@ -54,14 +55,12 @@ def test_killed_at_random_moments_nothing_is_lost(store, sandbox, database_url, 
         announce(store, *(f"slack:{address}" for address in addresses[start : start + 25]), now=datetime.now(UTC))
     sandbox.slack.latency = 0.02
     dice = random.Random(7)
-    with fork_server(environment(sandbox, database_url)) as server:
-        for _ in range(30 if long else 6):
-            before = len(sandbox.slack.calls)
-            child = server.dispatcher()
+    for _ in range(30 if long else 6):
+        before = len(sandbox.slack.calls)
+        with closing(Daemon(environment(sandbox, database_url))) as daemon:
             wait_for_calls(sandbox, before + 1)
             time.sleep(dice.uniform(0, 0.05))
-            os.kill(child, signal.SIGKILL)
-            server.wait_for_end()
+            daemon.signal_process(signal.SIGKILL)
     assert any(entry.status == "sending" for entry in rows(store)), "nobody was killed in the middle of something"
     finish(store, sandbox, database_url)
     assert_nothing_lost_and_only_ambiguous_ones_doubled(store, sandbox, addresses)
@@ -70,13 +69,12 @@ def test_killed_at_random_moments_nothing_is_lost(store, sandbox, database_url, 
 def test_one_that_sleeps_past_its_lease_changes_nothing_when_it_wakes(store, sandbox, database_url):
     addresses = [f"#channel-{number}" for number in range(30)]
     announce(store, "slack:#first", now=datetime.now(UTC))
-    with fork_server(environment(sandbox, database_url, ALERTCTL_LEASE="1s", ALERTCTL_DEADLINE="10s")) as server:
-        child = server.dispatcher()
+    with closing(Daemon(environment(sandbox, database_url, ALERTCTL_LEASE="1s", ALERTCTL_DEADLINE="10s"))) as daemon:
         sandbox.slack.wait_for(1)
         sandbox.slack.latency = 0.5
         announce(store, *(f"slack:{address}" for address in addresses), now=datetime.now(UTC))
         wait_for_calls(sandbox, 4)
-        os.kill(child, signal.SIGSTOP)
+        daemon.signal_process(signal.SIGSTOP)
         asleep_since = time.monotonic()
         assert any(entry.status == "sending" for entry in rows(store)), (
             "it was to be stopped in the middle of something"
@@ -84,17 +82,12 @@ def test_one_that_sleeps_past_its_lease_changes_nothing_when_it_wakes(store, san
         finish(store, sandbox, database_url)
         before = rows(store)
         time.sleep(max(0.0, 1.1 - (time.monotonic() - asleep_since)))
-        os.kill(child, signal.SIGCONT)
+        daemon.signal_process(signal.SIGCONT)
         time.sleep(0.5)
-        os.kill(child, signal.SIGKILL)
-        server.wait_for_end()
     assert rows(store) == before
     assert row(store, address="#first").attempts == 1
     assert_nothing_lost_and_only_ambiguous_ones_doubled(store, sandbox, ["#first", *addresses])
 
 
 def wait_for_calls(sandbox, count: int) -> None:
-    deadline = time.monotonic() + 15
-    while len(sandbox.slack.calls) < count:
-        assert time.monotonic() < deadline, "the child sends nothing"
-        time.sleep(0.002)
+    wait_until(lambda: len(sandbox.slack.calls) >= count)

@@ -26,9 +26,9 @@ from tests.support.deliveries import (
     rows,
     settings_for,
     statuses,
-    wait_until,
     wall_clock,
 )
+from tests.support.waiting import wait_until
 
 WRONG = {"SLACK_BOT_TOKEN": "xoxb-wrong"}
 
@@ -112,7 +112,7 @@ def test_two_daemons_one_with_a_wrong_token_deliver_everything(store, sandbox, d
             announce(store, f"slack:#critical-{number}", event_type="safety_rollback", now=wall_clock())
             bad.wake()
         good.wake()
-        wait_until(lambda: statuses(store) == {"success": 100}, 30)
+        wait_until(lambda: statuses(store) == {"success": 100})
     assert len({message.channel for message in sandbox.slack.messages}) == len(sandbox.slack.messages) == 100
 
 

@@ -18,9 +18,9 @@ from tests.support.deliveries import (
     rows,
     settings_for,
     statuses,
-    wait_until,
     wall_clock,
 )
+from tests.support.waiting import wait_until
 
 
 def test_a_burst_goes_at_once_and_the_rest_waits_for_its_turn_uncounted(store, sandbox, daemon, clock):

@@ -22,9 +22,9 @@ from alertctl.db import Store, upgrade
 from alertctl.errors import ConfigError, Unreachable
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import LogFilter
-from tests.daemon.conftest import until
 from tests.support import cli_process
 from tests.support.database_faults import Relay, arrived, counted, publish_many
+from tests.support.waiting import wait_until
 
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -49,7 +49,7 @@ def test_postgres_restarted_at_once_in_mid_load_loses_nothing(own_server, sandbo
     import urllib3
 
     from alertctl.users import create_token
-    from tests.daemon.conftest import Caller
+    from tests.support.daemon import Caller
 
     store = Store(own_server.url)
     upgrade(store)
@@ -60,11 +60,11 @@ def test_postgres_restarted_at_once_in_mid_load_loses_nothing(own_server, sandbo
     with urllib3.PoolManager(maxsize=20) as pool, ThreadPoolExecutor(8) as threads:
         call = Caller(secret, pool)
         calls = [threads.submit(persist, call, daemon, number) for number in range(300)]
-        until(lambda: len(sandbox.slack.messages) > 50)
+        wait_until(lambda: len(sandbox.slack.messages) > 50)
         own_server.restart_at_once()
         for call in calls:
             call.result()
-    until(lambda: _quietly(lambda: counted(store, "status = 'success'") == 300), 60)
+    wait_until(lambda: _quietly(lambda: counted(store, "status = 'success'") == 300))
     assert set(arrived(sandbox)) == {f"#n{number}" for number in range(300)}
     twice = {channel for channel, times in arrived(sandbox).items() if times > 1}
     with store.reading() as connection:
@@ -85,7 +85,7 @@ def test_who_follows_the_log_stays_while_its_database_restarts(own_server, caplo
         assert [next(changes), next(changes)] == [None, None]
         assert [line.levelname for line in caplog.records if "retrying" in line.message] == ["WARNING"]
         own_server.start()
-        until(lambda: _quietly(lambda: publish_many(store, 1, "after") is None))
+        wait_until(lambda: _quietly(lambda: publish_many(store, 1, "after") is None))
         assert next(filter(None, changes)).to == "#after0"
         changes.close()
     store.close()
@@ -119,7 +119,7 @@ def test_connections_that_are_cut_in_mid_transaction_lose_nothing(serve, store, 
         list(threads.map(lambda number: persist(call, daemon, number), range(120)))
     ending.set()
     knife.join()
-    until(lambda: _quietly(lambda: counted(store, "status = 'success'") == 120), 60)
+    wait_until(lambda: _quietly(lambda: counted(store, "status = 'success'") == 120))
     assert set(arrived(sandbox)) == {f"#n{number}" for number in range(120)}
     assert counted(store, table="event") == 120
 
@@ -137,7 +137,7 @@ def test_sqlite_locked_by_another_process_is_waited_for(serve, store, sandbox, c
         locker.execute("ROLLBACK")
         assert sum(call.result() for call in calls) == 0
     locker.close()
-    until(lambda: len(sandbox.slack.messages) == 8)
+    wait_until(lambda: len(sandbox.slack.messages) == 8)
 
 
 SEND = [

@@ -19,10 +19,11 @@ from sqlalchemy.engine import URL, make_url
 from alertctl.db import Store, upgrade
 from alertctl.db.copy import copy
 from alertctl.users import create_token
-from tests.daemon.conftest import Caller, until
 from tests.support import cli_process, postgres
+from tests.support.daemon import Caller
 from tests.support.database_faults import Relay, Server, counted, publish_many
 from tests.support.doctor import run_doctor
+from tests.support.waiting import wait_until
 
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -68,7 +69,7 @@ def alert(title: str) -> dict[str, object]:
 
 
 def assert_takes_no_writes(call, daemon, why: str) -> None:
-    until(lambda: call(daemon, "POST", "events", alert("refused"))[0] == 503)
+    wait_until(lambda: call(daemon, "POST", "events", alert("refused"))[0] == 503)
     status, problem = call(daemon, "GET", "/readyz")
     assert status == 503
     assert why in problem["detail"]
@@ -77,8 +78,8 @@ def assert_takes_no_writes(call, daemon, why: str) -> None:
 
 
 def assert_takes_writes_again(call, daemon) -> None:
-    until(lambda: call(daemon, "POST", "events", alert("accepted"))[0] == 202, RECOVERY_SECONDS)
-    until(lambda: call(daemon, "GET", "/readyz")[0] == 200, RECOVERY_SECONDS)
+    wait_until(lambda: call(daemon, "POST", "events", alert("accepted"))[0] == 202, RECOVERY_SECONDS)
+    wait_until(lambda: call(daemon, "GET", "/readyz")[0] == 200, RECOVERY_SECONDS)
     assert "alertctl_database_up 1.0" in call(daemon, "GET", "/metrics")[1]
 
 
@@ -122,13 +123,15 @@ def test_a_daemon_follows_its_address_to_the_new_primary(serve, new_server, sand
     with urllib3.PoolManager() as pool:
         call = Caller(secret, pool)
         assert call(daemon, "POST", "events", alert("before"))[0] == 202
-        until(lambda: counted(stores[0], "status = 'success'") == 1)
+        wait_until(lambda: counted(stores[0], "status = 'success'") == 1)
         relay.lead_to(str(here.query["host"]), here.port or 5432)
         administer(there, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
-        until(lambda: call(daemon, "POST", "events", alert("after"))[0] == 202 and counted(stores[1]), RECOVERY_SECONDS)
+        wait_until(
+            lambda: call(daemon, "POST", "events", alert("after"))[0] == 202 and counted(stores[1]), RECOVERY_SECONDS
+        )
         assert_takes_writes_again(call, daemon)
-    until(lambda: counted(stores[1], "status = 'success'") == counted(stores[1]))
-    until(lambda: listeners(stores[1]) == 1)
+    wait_until(lambda: counted(stores[1], "status = 'success'") == counted(stores[1]))
+    wait_until(lambda: listeners(stores[1]) == 1)
     for store in stores:
         store.close()
     relay.close()

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.ops.examples import examples, shape
-from tests.support.machines import Machine, free_port, until
+from tests.support.machines import Machine, free_port
+from tests.support.waiting import wait_until
 
 TYPED_ALONE = ("alertctl sandbox", "alertctl serve")
 """What runs until Ctrl-C, in a terminal of its own."""
@@ -65,7 +66,7 @@ def test_the_quick_tour_from_its_first_line_to_its_last(newcomer: Machine, termi
     assert [step.command for step in tour if step.command in TYPED_ALONE] == list(TYPED_ALONE)
     sandbox = Terminal(newcomer, "alertctl sandbox --slack-port 0 --sendgrid-port 0 --smtp-port 0")
     terminals.append(sandbox)
-    until(lambda: "SMTP_PASSWORD" in sandbox.screen())
+    wait_until(lambda: "SMTP_PASSWORD" in sandbox.screen())
     pasted = "\n".join(line for line in sandbox.screen().splitlines() if line.startswith("export "))
     for example in tour:
         if example.command not in TYPED_ALONE:
@@ -75,9 +76,9 @@ def test_the_quick_tour_from_its_first_line_to_its_last(newcomer: Machine, termi
     newcomer.settings |= dict(re.findall(r"export (\w+)='?([^'\n]*)'?", pasted))
     daemon = Terminal(newcomer, f"alertctl serve --port {free_port()}")
     terminals.append(daemon)
-    until(lambda: "alertctl serves on" in daemon.screen())
+    wait_until(lambda: "alertctl serves on" in daemon.screen())
     newcomer.sh('alertctl send --queue --event generic_alert --title "told by the daemon"')
-    until(lambda: sandbox.screen().count("told by the daemon") >= 2)
+    wait_until(lambda: sandbox.screen().count("told by the daemon") >= 2)
     assert (daemon.ctrl_c(), sandbox.ctrl_c()) == (0, 0)
     everything = sandbox.screen()
     assert "checkout-v3" in everything

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from tests.daemon.conftest import until
 from tests.support import cli_process
 from tests.support.cli import COMMAND
+from tests.support.waiting import wait_until
 
 TIMEOUT = 60.0
 State = tuple[str, str, str | None, int]
@@ -45,7 +45,7 @@ class Follower:
 
     def wait(self, true: Callable[[list[str]], Any]) -> list[str]:
         """Wait until `true` holds for the lines, and return them."""
-        until(lambda: true(self.lines) or self.process.poll() is not None, TIMEOUT)
+        wait_until(lambda: true(self.lines) or self.process.poll() is not None, TIMEOUT)
         assert true(self.lines), (self.lines[-20:], self.process.stderr and self.process.stderr.read())
         return self.lines
 

@@ -8,11 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from alertctl.sandbox import Sandbox
 from tests.ops.checkout import ROOT
@@ -94,12 +91,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def until(true: Callable[[], Any]) -> Any:
-    """Wait until `true` returns something truthy and return that. Fails after TIMEOUT."""
-    deadline = time.monotonic() + TIMEOUT
-    while not (result := true()):
-        assert time.monotonic() < deadline, f"still not {true}"
-        time.sleep(0.05)
-    return result
