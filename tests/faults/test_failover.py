@@ -110,22 +110,20 @@ def test_a_postgres_that_was_read_only_is_published_to_again_without_a_restart(
 def test_a_daemon_follows_its_address_to_the_new_primary(serve, new_server, sandbox) -> None:
     """The old primary keeps its connections and only refuses to write, as behind many a proxy."""
     old, new = new_server(), new_server()
-    there, here = make_url(old.url), make_url(new.url)
     stores = [Store(old.url), Store(new.url)]
     for store in stores:
         upgrade(store)
     now = datetime.now(UTC)
     secret = stores[0].write(lambda c: create_token(c, "admin@corp.example", "admin", None, now))[1]
     copy(*stores, now)
-    relay = Relay(str(there.query["host"]), there.port or 5432)
-    by_relay = there.set(host="127.0.0.1", port=relay.port).difference_update_query(["host"])
-    daemon = serve(DATABASE_URL=by_relay.render_as_string(hide_password=False))
+    relay = Relay(old.url)
+    daemon = serve(DATABASE_URL=relay.url)
     with urllib3.PoolManager() as pool:
         call = Caller(secret, pool)
         assert call(daemon, "POST", "events", alert("before"))[0] == 202
         wait_until(lambda: counted(stores[0], "status = 'success'") == 1)
-        relay.lead_to(str(here.query["host"]), here.port or 5432)
-        administer(there, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+        relay.lead_to(new.url)
+        administer(make_url(old.url), "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
         wait_until(
             lambda: call(daemon, "POST", "events", alert("after"))[0] == 202 and counted(stores[1]), RECOVERY_SECONDS
         )

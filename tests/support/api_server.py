@@ -122,8 +122,8 @@ class ApiServer:
 
 
 @contextmanager
-def running(store: Store, **sections: Any) -> Iterator[ApiServer]:
-    """An API over this store, with a token `<role>` for each role."""
+def running(store: Store, *, protocol: type[HttpProtocol] = HttpProtocol, **sections: Any) -> Iterator[ApiServer]:
+    """Run an API over this store, with a token `<role>` for each role."""
     on = {
         "slack": {"enabled": True},
         "email": {"enabled": True},
@@ -135,7 +135,7 @@ def running(store: Store, **sections: Any) -> Iterator[ApiServer]:
     api.provider_answers.set()
     api.app = create_app(api.services())
     server = uvicorn.Server(
-        uvicorn.Config(api.app, port=0, http=HttpProtocol, lifespan="off", log_config=None, access_log=False)
+        uvicorn.Config(api.app, port=0, http=protocol, lifespan="off", log_config=None, access_log=False)
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

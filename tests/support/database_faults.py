@@ -10,6 +10,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlalchemy import make_url
+
 from alertctl import publish
 from alertctl.db import Store
 from alertctl.routing import Audience, Target
@@ -66,16 +68,23 @@ class Server:
 class Relay:
     """A TCP relay to a server that can fall silent: it forwards nothing, and closes nothing."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._where, self._open = (host, port), threading.Event()
+    def __init__(self, url: str) -> None:
+        self._server, self._open = make_url(url), threading.Event()
         self._open.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def lead_to(self, host: str, port: int) -> None:
+    @property
+    def url(self) -> str:
+        """The database's address through the relay."""
+        by_relay = self._server.set(host="127.0.0.1", port=self.port).difference_update_query(["host"])
+        plain = by_relay.update_query_dict({"sslmode": "disable", "gssencmode": "disable"})
+        return plain.render_as_string(hide_password=False)
+
+    def lead_to(self, url: str) -> None:
         """Relay new connections to another server; existing ones stay, as after many failovers."""
-        self._where = (host, port)
+        self._server = make_url(url)
 
     def fall_silent(self) -> None:
         """Stop forwarding on existing connections; new ones work."""
@@ -89,16 +98,21 @@ class Relay:
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
-                here, there = self._listener.accept()[0], self._reached()
-                for source, target in ((here, there), (there, here)):
+                client, server = self._listener.accept()[0], self._connect()
+                self._begin(client, server)
+                for source, target in ((client, server), (server, client)):
                     threading.Thread(target=self._pass, args=(source, target, self._open), daemon=True).start()
 
-    def _reached(self) -> socket.socket:
-        if self._where[0].startswith("/"):
-            reached = socket.socket(socket.AF_UNIX)
-            reached.connect(f"{self._where[0]}/.s.PGSQL.{self._where[1]}")
-            return reached
-        return socket.create_connection(self._where)
+    def _begin(self, client: socket.socket, server: socket.socket) -> None:
+        """Do nothing; a subclass may read and change the first message."""
+
+    def _connect(self) -> socket.socket:
+        host, port = self._server.host or str(self._server.query["host"]), self._server.port or 5432
+        if host.startswith("/"):
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(f"{host}/.s.PGSQL.{port}")
+            return server
+        return socket.create_connection((host, port))
 
     def _pass(self, source: socket.socket, target: socket.socket, is_open: threading.Event) -> None:
         with suppress(OSError), source:
@@ -106,6 +120,18 @@ class Relay:
                 if is_open.is_set():
                     target.sendall(data)
             target.shutdown(socket.SHUT_RDWR)
+
+
+class Pooler(Relay):
+    """A relay that drops the client's `options`, as a connection pooler does."""
+
+    def _begin(self, client: socket.socket, server: socket.socket) -> None:
+        length = client.recv(4, socket.MSG_WAITALL)
+        version_and_parameters = client.recv(int.from_bytes(length) - 4, socket.MSG_WAITALL)
+        words = version_and_parameters[4:-2].split(b"\0")
+        parameters = [item for item in zip(words[::2], words[1::2], strict=True) if item[0] != b"options"]
+        message = version_and_parameters[:4] + b"".join(b"%b\0%b\0" % item for item in parameters) + b"\0"
+        server.sendall((len(message) + 4).to_bytes(4) + message)
 
 
 def publish_many(store: Store, count: int, prefix: str = "c", at_once: int = 500) -> None:

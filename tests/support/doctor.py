@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+import pytest
+
 from alertctl.config import load
 from alertctl.doctor import CHECK_SECONDS, CHECKS, Finding, run
 from alertctl.sandbox import Sandbox
@@ -45,6 +47,11 @@ class DoctorHarness:
     def email(self, *, by: Literal["smtp", "sendgrid"] = "smtp", **more: str) -> Findings:
         findings = run_doctor(self.environ(email=by, **more), self.folder, area="email")
         return {name.removeprefix("email "): finding for name, finding in findings.items()}
+
+
+@pytest.fixture
+def harness(sandbox: Sandbox, tmp_path: Path) -> DoctorHarness:
+    return DoctorHarness(sandbox, tmp_path)
 
 
 def outcomes(findings: Findings) -> dict[str, str]:

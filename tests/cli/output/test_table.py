@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -114,10 +113,13 @@ def test_a_zone_that_python_does_not_know_shows_utc(monkeypatch):
         time.tzset()
 
 
-def test_a_table_into_a_closed_pipe_is_for_the_border_to_judge(monkeypatch):
+def test_a_closed_pipe_is_an_error_of_the_table():
     read, write = os.pipe()
     os.close(read)
-    with contextlib.suppress(BrokenPipeError), open(write, "w") as nobody_reads:
-        monkeypatch.setattr(sys, "stdout", nobody_reads)
-        with pytest.raises(BrokenPipeError):
-            print_table(COLUMNS, [["x"] * len(COLUMNS)])
+    with (
+        contextlib.suppress(BrokenPipeError),
+        open(write, "w") as closed_pipe,
+        contextlib.redirect_stdout(closed_pipe),
+        pytest.raises(BrokenPipeError),
+    ):
+        print_table(COLUMNS, [["x"] * len(COLUMNS)])
