@@ -14,7 +14,7 @@ from alertctl.db import Store
 from alertctl.ids import new_id
 from alertctl.models import Delivery, Event, Pause
 from alertctl.outbox import Instance, save_report
-from doctor.harness import NOW, Findings, failures, outcomes, run_doctor
+from tests.support.doctor import NOW, Findings, failures, outcomes, run_doctor
 
 ON = {
     "SLACK_ENABLED": "true",
