@@ -9,6 +9,7 @@ import tomllib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from alertctl import __version__
 from alertctl.sandbox import Sandbox
 from tests.ops.checkout import ROOT, text, yaml_of
 
@@ -73,6 +74,19 @@ def test_the_workflow_runs_ci_on_every_supported_python_and_the_newest_versions_
     assert jobs["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13", "3.14"]
     assert {"run": ".ci/run"} in jobs["test"]["steps"]
     assert [name for name, job in jobs.items() if job.get("continue-on-error")] == ["newest"]
+
+
+def test_the_version_is_the_newest_of_the_changelog_everywhere():
+    headings = re.findall(r"(?m)^## (.*)$", text("CHANGELOG.md"))
+    assert headings[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", heading) for heading in headings[1:])
+    assert headings[1].partition("]")[0] == f"[{__version__}"
+    assert PROJECT["version"] == __version__
+
+
+def test_the_changelog_has_the_sections_of_keep_a_changelog():
+    sections = set(re.findall(r"(?m)^### (.*)$", text("CHANGELOG.md")))
+    assert sections <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
 def test_the_license_is_the_one_that_the_project_names():
