@@ -111,6 +111,10 @@ class Fault:
         return self.name.removesuffix("_limit")
 
     @property
+    def text(self) -> str:
+        return self.value or ""
+
+    @property
     def status(self) -> int:
         return int(self.value or 0)
 

@@ -10,8 +10,7 @@ from typing import Any, Literal, Self
 
 from alertctl.sandbox.certificates import Certificates, Flavour
 from alertctl.sandbox.chaos import Chaos, parse_chaos
-from alertctl.sandbox.provider import Provider
-from alertctl.sandbox.recorder import OnMessage
+from alertctl.sandbox.provider import OnMessage, Provider
 from alertctl.sandbox.sendgrid import SendGrid
 from alertctl.sandbox.server import Listener, ServerThread, listening_socket
 from alertctl.sandbox.slack import Slack

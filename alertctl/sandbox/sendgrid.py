@@ -6,9 +6,9 @@ import json
 import secrets
 from typing import Any
 
-from alertctl.sandbox.http import HttpRequest, HttpResponse, json_response
+from alertctl.sandbox.http import HttpCall, HttpResponse, json_response
 from alertctl.sandbox.http_provider import HttpProvider
-from alertctl.sandbox.recorder import SendGridMessage, now
+from alertctl.sandbox.records import SendGridMessage, now
 from alertctl.sandbox.sendgrid_validation import FieldError, field_errors, is_sandbox_mode, recipients
 
 API_KEY = "SG.sandbox.key"  # accepted by clients, ignored by secret scanners
@@ -41,7 +41,7 @@ class SendGrid(HttpProvider[SendGridMessage]):
         """The number of requests to Mail Send, refused ones included."""
         return sum(call.path == SEND for call in self.calls)
 
-    def addresses(self, request: HttpRequest) -> list[str]:
+    def addresses(self, request: HttpCall) -> list[str]:
         if request.path != SEND:
             return []
         try:
@@ -49,7 +49,7 @@ class SendGrid(HttpProvider[SendGridMessage]):
         except (ValueError, RecursionError):
             return []
 
-    def respond(self, request: HttpRequest) -> HttpResponse:
+    def respond(self, request: HttpCall) -> HttpResponse:
         try:
             self._authenticate(request)
             return self._route(request)
@@ -60,7 +60,7 @@ class SendGrid(HttpProvider[SendGridMessage]):
         messages = {401: BAD_KEY, 403: "access forbidden", 429: "too many requests"}
         return error_response(status, FieldError(messages.get(status, f"HTTP status {status}")))
 
-    def _authenticate(self, request: HttpRequest) -> None:
+    def _authenticate(self, request: HttpCall) -> None:
         if self.auth_error:
             raise Refused(401, FieldError(self.auth_error))
         if not request.bearer:
@@ -68,7 +68,7 @@ class SendGrid(HttpProvider[SendGridMessage]):
         if request.bearer != self.api_key:
             raise Refused(401, FieldError(BAD_KEY))
 
-    def _route(self, request: HttpRequest) -> HttpResponse:
+    def _route(self, request: HttpCall) -> HttpResponse:
         if request.path == SCOPES and request.method == "GET":
             return json_response(200, {"scopes": list(self.scopes)})
         if request.path not in (SEND, SCOPES):
@@ -77,7 +77,7 @@ class SendGrid(HttpProvider[SendGridMessage]):
             raise Refused(405, FieldError("method not allowed"))
         return self._send(request)
 
-    def _send(self, request: HttpRequest) -> HttpResponse:
+    def _send(self, request: HttpCall) -> HttpResponse:
         if "mail.send" not in self.scopes:
             raise Refused(403, FieldError("access forbidden"))
         payload = parse_payload(request)
@@ -87,7 +87,7 @@ class SendGrid(HttpProvider[SendGridMessage]):
             return HttpResponse(200)
         message_id = secrets.token_urlsafe(16)
         at = now()
-        self.recorder.add_messages(
+        self.add_messages(
             *(
                 SendGridMessage(to_addresses(person), person, payload, message_id, request.headers, at)
                 for person in payload["personalizations"]
@@ -96,7 +96,7 @@ class SendGrid(HttpProvider[SendGridMessage]):
         return HttpResponse(202, b"", {"X-Message-Id": message_id})
 
 
-def parse_payload(request: HttpRequest) -> dict[str, Any]:
+def parse_payload(request: HttpCall) -> dict[str, Any]:
     if len(request.body) > MAX_BODY:
         raise Refused(413, FieldError("The JSON payload you have included in your request is too large."))
     if request.media_type != "application/json":

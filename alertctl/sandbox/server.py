@@ -74,7 +74,7 @@ class Listener:
 
     async def _handle(self, sock: socket.socket) -> None:
         """Handle one connection from its start to its end. Faults of the stage `connect` apply before TLS."""
-        number = self._provider.recorder.add_connection()
+        number = self._provider.add_connection()
         early = self._provider.faults.choose("connect")
         if early is not None and early.name == "close_before_reading":
             return

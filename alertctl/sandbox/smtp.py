@@ -7,7 +7,7 @@ import ssl
 from alertctl.sandbox.connection import ClientConnection
 from alertctl.sandbox.faults import Fault
 from alertctl.sandbox.provider import Provider
-from alertctl.sandbox.recorder import SmtpCall, SmtpMessage
+from alertctl.sandbox.records import SmtpCall, SmtpMessage
 from alertctl.sandbox.smtp_session import SmtpSession
 
 Credentials = tuple[str, str]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from alertctl.sandbox.connection import ClientConnection, ConnectionEnded, LimitExceeded
 from alertctl.sandbox.faults import Fault
-from alertctl.sandbox.recorder import SmtpCall, SmtpMessage, now
+from alertctl.sandbox.records import SmtpCall, SmtpMessage, now
 from alertctl.sandbox.smtp_auth import authenticate, decode, encode
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class SmtpSession:
         self._fault = self._limit if reached else self._server.faults.choose("request")
         fault, connection = str(self._fault or ""), self._connection
         self._mail = SmtpCall(mail_from, fault, connection.number, now(), connection.encrypted, commands=[line])
-        self._server.recorder.add_call(self._mail)
+        self._server.add_call(self._mail)
         if await self._refuse_step("mail"):
             self._reset(greeted=True)
         else:
@@ -294,7 +294,7 @@ class SmtpSession:
             raise SessionEnd
         if status // 100 == 2:
             self._accepted += 1
-            self._server.recorder.add_messages(SmtpMessage(mail.mail_from, list(mail.rcpt_tos), mail.data, mail.at))
+            self._server.add_messages(SmtpMessage(mail.mail_from, list(mail.rcpt_tos), mail.data, mail.at))
         if name == "close_after_dot":
             raise SessionEnd
         await (self._refuse(fault) if fault and status != 250 else self._reply(250, "2.0.0 Message accepted"))
