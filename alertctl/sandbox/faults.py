@@ -161,7 +161,6 @@ def normalize(address: str) -> str:
 @dataclass(slots=True)
 class _Rule:
     fault: Fault | None
-    address: str | None = None
     chance: float = 1.0
     rng: random.Random | None = None
 
@@ -189,7 +188,7 @@ class Faults:
         self._lock = threading.Lock()
         self._script: deque[_Rule] = deque()
         self._by_address: dict[str, _Rule] = {}
-        self._always: _Rule | None = None
+        self._always: list[_Rule] = []
         self._sometimes: list[_Rule] = []
         self._built_in = {address: self._parse(text) for address, text in built_in.items()}
         self._failed_flaky: set[str] = set()
@@ -197,7 +196,7 @@ class Faults:
     def always(self, fault: str | Fault) -> None:
         """Apply this fault to every request until `clear`."""
         with self._lock:
-            self._always = _Rule(self._parse(fault))
+            self._always = [_Rule(self._parse(fault))]
 
     def then(self, *faults: str | Fault) -> None:
         """Apply these faults to the next requests, one each, in order; "ok" for none."""
@@ -207,7 +206,7 @@ class Faults:
     def sometimes(self, fault: str | Fault, chance: float, seed: int | None = None) -> None:
         """Apply this fault to each request with a chance from 0 to 1."""
         with self._lock:
-            self._sometimes.append(_Rule(self._parse(fault), None, _check_chance(chance), random.Random(seed)))
+            self._sometimes.append(_Rule(self._parse(fault), _check_chance(chance), random.Random(seed)))
 
     def at(self, address: str, fault: str | Fault, chance: float = 1.0, seed: int | None = None) -> None:
         """Apply this fault to requests to an address (`#name`, `a@b`, or `a@` for any domain); "ok" for none at all.
@@ -217,7 +216,7 @@ class Faults:
         parsed = self._parse(fault)
         if parsed is not None:
             parsed.check_address()
-        rule = _Rule(parsed, normalize(address), _check_chance(chance), random.Random(seed))
+        rule = _Rule(parsed, _check_chance(chance), random.Random(seed))
         with self._lock:
             self._by_address[normalize(address)] = rule
 
@@ -226,7 +225,7 @@ class Faults:
         with self._lock:
             self._script.clear()
             self._by_address.clear()
-            self._always = None
+            self._always.clear()
             self._sometimes.clear()
 
     def forget_flaky(self) -> None:
@@ -241,7 +240,7 @@ class Faults:
                 return self._script.popleft().fault or self._built_in_fault(addresses)
             if (rule := self._find_rule(addresses)) is not None:
                 return rule.fault
-            for rule in (*([self._always] if self._always else []), *self._sometimes):
+            for rule in (*self._always, *self._sometimes):
                 if rule.applies_at(stage):
                     return rule.fault
             return self._built_in_fault(addresses)

@@ -98,6 +98,18 @@ def json_response(status: int, value: Any) -> HttpResponse:
     return HttpResponse(status, body, {"Content-Type": "application/json; charset=utf-8"})
 
 
+def parse_json(data: str | bytes) -> Any:
+    """Parse JSON. Raises ValueError, also for NaN and for text that is nested too deeply."""
+    try:
+        return json.loads(data, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
 async def read_request(connection: ClientConnection) -> HttpCall:
     """Read the next request. Raises BadRequest, or ConnectionEnded when the client closes before its end."""
     try:

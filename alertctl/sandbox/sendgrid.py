@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import Any
 
-from alertctl.sandbox.http import HttpCall, HttpResponse, json_response
+from alertctl.sandbox.http import HttpCall, HttpResponse, json_response, parse_json
 from alertctl.sandbox.http_provider import HttpProvider
 from alertctl.sandbox.records import SendGridMessage, now
 from alertctl.sandbox.sendgrid_validation import FieldError, field_errors, is_sandbox_mode, recipients
@@ -42,11 +41,9 @@ class SendGrid(HttpProvider[SendGridMessage]):
         return sum(call.path == SEND for call in self.calls)
 
     def addresses(self, request: HttpCall) -> list[str]:
-        if request.path != SEND:
-            return []
         try:
-            return recipients(json.loads(request.body))
-        except (ValueError, RecursionError):
+            return recipients(parse_json(request.body)) if request.path == SEND else []
+        except ValueError:
             return []
 
     def respond(self, request: HttpCall) -> HttpResponse:
@@ -85,14 +82,12 @@ class SendGrid(HttpProvider[SendGridMessage]):
             raise Refused(400, *errors)
         if is_sandbox_mode(payload):
             return HttpResponse(200)
-        message_id = secrets.token_urlsafe(16)
-        at = now()
-        self.add_messages(
-            *(
-                SendGridMessage(to_addresses(person), person, payload, message_id, request.headers, at)
-                for person in payload["personalizations"]
-            )
-        )
+        message_id, at = secrets.token_urlsafe(16), now()
+        messages = []
+        for item in payload["personalizations"]:
+            to = ", ".join(person["email"] for person in item["to"])
+            messages.append(SendGridMessage(to, item, payload, message_id, request.headers, at))
+        self.add_messages(*messages)
         return HttpResponse(202, b"", {"X-Message-Id": message_id})
 
 
@@ -102,16 +97,12 @@ def parse_payload(request: HttpCall) -> dict[str, Any]:
     if request.media_type != "application/json":
         raise Refused(415, FieldError("Content-Type should be application/json."))
     try:
-        payload = json.loads(request.body)
-    except (ValueError, RecursionError):
+        payload = parse_json(request.body)
+    except ValueError:
         raise Refused(400, FieldError("Bad Request")) from None
     if not isinstance(payload, dict):
         raise Refused(400, FieldError("Bad Request"))
     return payload
-
-
-def to_addresses(personalization: dict[str, Any]) -> str:
-    return ", ".join(person["email"] for person in personalization["to"])
 
 
 def error_response(status: int, *errors: FieldError) -> HttpResponse:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from alertctl.sandbox.block_kit import BlockError, check_blocks
-from alertctl.sandbox.http import HttpCall, HttpResponse, json_response
+from alertctl.sandbox.http import HttpCall, HttpResponse, json_response, parse_json
 from alertctl.sandbox.http_provider import HttpProvider
 from alertctl.sandbox.records import SlackMessage, now
 
@@ -143,39 +142,27 @@ def parse_arguments(request: HttpCall) -> Arguments:
     arguments: Arguments = dict(request.query)
     if not request.body:
         return arguments
-    _check_charset(request.headers.get("content-type", ""))
+    _, _, charset = request.headers.get("content-type", "").lower().partition("charset=")
+    if charset and charset.strip(' "') not in ("utf-8", "iso-8859-1"):
+        raise SlackError("invalid_charset")
     if request.media_type == "application/json":
         return {**arguments, **_json_object(request.body)}
     if request.media_type == "application/x-www-form-urlencoded":
-        return {**arguments, **_form(request.body)}
+        try:
+            return {**arguments, **dict(parse_qsl(request.body.decode(), keep_blank_values=True))}
+        except ValueError:
+            raise SlackError("invalid_form_data") from None
     raise SlackError("invalid_post_type")
-
-
-def _check_charset(content_type: str) -> None:
-    _, _, charset = content_type.lower().partition("charset=")
-    if charset and charset.strip(' "') not in ("utf-8", "iso-8859-1"):
-        raise SlackError("invalid_charset")
 
 
 def _json_object(body: bytes) -> Arguments:
     try:
-        value = json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
+        value = parse_json(body)
+    except ValueError:
         raise SlackError("invalid_json") from None
     if not isinstance(value, dict):
         raise SlackError("json_not_object")
     return value
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _form(body: bytes) -> Arguments:
-    try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True))
-    except ValueError:
-        raise SlackError("invalid_form_data") from None
 
 
 def parse_channel(arguments: Arguments) -> str:
@@ -192,8 +179,8 @@ def parse_blocks(value: Any) -> list[dict[str, Any]]:
     """Return valid blocks from a JSON array, or from its text as a form has it. Raises SlackError."""
     if isinstance(value, str) and value.strip():
         try:
-            value = json.loads(value, parse_constant=_no_constant)
-        except (ValueError, RecursionError):
+            value = parse_json(value)
+        except ValueError:
             raise SlackError("invalid_blocks_format") from None
     if not value:
         return []

@@ -15,11 +15,10 @@ Ask = Callable[[str], Awaitable[str]]
 
 async def authenticate(server: Smtp, mechanism: str, initial: str, ask: Ask) -> tuple[int, str]:
     """Return the reply to AUTH, 235 for the server's credentials. `initial` is the client's initial response, or ""."""
-    read_credentials = MECHANISMS.get(mechanism.upper())
-    if read_credentials is None:
+    if mechanism.upper() not in ("PLAIN", "LOGIN"):
         return 504, "5.5.4 Unrecognized authentication type"
     try:
-        credentials = await read_credentials(initial, ask)
+        credentials = await _read_credentials(mechanism.upper(), initial, ask)
     except ValueError:
         return 501, "5.5.2 Cannot decode response"
     if server.auth_error or credentials != server.credentials:
@@ -27,17 +26,13 @@ async def authenticate(server: Smtp, mechanism: str, initial: str, ask: Ask) -> 
     return 235, "2.7.0 Authentication successful"
 
 
-async def _read_plain(initial: str, ask: Ask) -> Credentials:
-    _, user, password = (decode(initial) if initial else await ask("")).split("\0")
+async def _read_credentials(mechanism: str, initial: str, ask: Ask) -> Credentials:
+    first_prompt = "" if mechanism == "PLAIN" else "Username:"
+    response = decode(initial) if initial else await ask(first_prompt)
+    if mechanism == "LOGIN":
+        return response, await ask("Password:")
+    _, user, password = response.split("\0")
     return user, password
-
-
-async def _read_login(initial: str, ask: Ask) -> Credentials:
-    user = decode(initial) if initial else await ask("Username:")
-    return user, await ask("Password:")
-
-
-MECHANISMS: dict[str, Callable[[str, Ask], Awaitable[Credentials]]] = {"PLAIN": _read_plain, "LOGIN": _read_login}
 
 
 def encode(text: str) -> str:

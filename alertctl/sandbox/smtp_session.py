@@ -125,6 +125,10 @@ class SmtpSession:
             await self._connection.drip(greeting, self._server.drip_interval)
         elif early.name == "greeting_silence":
             await self._connection.stall()
+        elif early.name == "black_hole":
+            await self._connection.ignore()
+        elif early.name == "close_before_reading":
+            raise SessionEnd
         elif early.name == "greeting_garbage":
             await self._connection.send(b"\x00\xffThis is not SMTP.\r\n")
             raise SessionEnd
@@ -132,29 +136,27 @@ class SmtpSession:
             await self._reply(early.status)
             raise SessionEnd
 
-    async def _ehlo(self, client: str) -> None:
+    async def _ehlo(self, _: str) -> None:
         if self._server.faults.choose("ehlo"):
             self._helo_refused = True
             await self._reply(502, "5.5.1 Command not implemented")
             return
         self._reset(greeted=True)
-        await self._reply(250, self._server.hostname, *self._extensions())
+        extensions = [f"SIZE {self._server.size_limit}", "8BITMIME", "SMTPUTF8"]
+        if self._can_start_tls:
+            extensions.append("STARTTLS")
+        elif self._server.credentials:
+            extensions.append("AUTH PLAIN LOGIN")
+        await self._reply(250, self._server.hostname, *extensions)
 
-    async def _helo(self, client: str) -> None:
+    async def _helo(self, _: str) -> None:
         if self._helo_refused:
             await self._reply(550, "5.7.1 Access denied")
             return
         self._reset(greeted=True)
         await self._reply(250, self._server.hostname)
 
-    def _extensions(self) -> list[str]:
-        extensions = [f"SIZE {self._server.size_limit}", "8BITMIME", "SMTPUTF8"]
-        if self._can_start_tls():
-            extensions.append("STARTTLS")
-        elif self._server.credentials:
-            extensions.append("AUTH PLAIN LOGIN")
-        return extensions
-
+    @property
     def _can_start_tls(self) -> bool:
         return self._server.tls is not None and not self._connection.encrypted
 
@@ -173,7 +175,7 @@ class SmtpSession:
             return
         if self._server.credentials is None or self._authenticated:
             await self._reply(503, "5.5.1 AUTH is not available")
-        elif self._can_start_tls():
+        elif self._can_start_tls:
             await self._reply(530, "5.7.0 Must issue a STARTTLS command first")
         else:
             mechanism, _, initial = rest.partition(" ")
@@ -248,17 +250,10 @@ class SmtpSession:
             await self._refuse(fault)
             return True
         if fault.stage == "connect":
-            await self._apply_connect_fault(fault)
+            await self._greet(fault)
             raise SessionEnd
         self._fault = fault
         return False
-
-    async def _apply_connect_fault(self, fault: Fault) -> None:
-        """Apply a fault of the stage `connect` that belongs to an address: the connection is open already."""
-        if fault.name == "black_hole":
-            await self._connection.ignore()
-        elif fault.name != "close_before_reading":
-            await self._greet(fault)
 
     async def _data(self, _: str) -> None:
         if self._mail is None or not self._mail.rcpt_tos:
@@ -266,10 +261,9 @@ class SmtpSession:
         elif not await self._refuse_step("data"):
             await self._reply(354, "End data with <CR><LF>.<CR><LF>")
             await self._receive(self._mail)
-            mail, fault = self._mail, self._fault
             if self._server.latency:
                 await asyncio.sleep(self._server.latency)
-            await self._conclude(mail, fault)
+            await self._conclude(self._mail, self._fault)
         self._reset(greeted=True)
 
     async def _receive(self, mail: SmtpCall) -> None:
