@@ -36,12 +36,12 @@ _STEP_NAMES = {SessionStep.DNS: "DNS", SessionStep.CONNECT: "connect", SessionSt
 
 @dataclass(slots=True)
 class SessionProgress:
-    """How far a session got. `error` ended it at `step`. `version` is that of TLS, empty without TLS."""
+    """How far a session got. `error` ended it at `step`. `tls_version` is empty without TLS."""
 
     server: SmtpServer
     step: SessionStep = SessionStep.CONNECT
     secured: bool = False
-    version: str = ""
+    tls_version: str = ""
     offers_auth: bool = False
     error: DeliveryError | None = None
 
@@ -81,7 +81,7 @@ def check_connect(check_run: CheckRun) -> CheckResult:
 def check_tls(check_run: CheckRun) -> CheckResult:
     progress = check_run.cached(session)
     if progress.secured:
-        return ok(f"{progress.version or 'TLS'}, certificate verified")
+        return ok(f"{progress.tls_version or 'TLS'}, certificate verified")
     failed = _step_failure(progress, SessionStep.TLS)
     if failed is not None:
         return failed
@@ -118,7 +118,7 @@ def session(check_run: CheckRun) -> SessionProgress:
         return progress
     progress.step = SessionStep.READY
     progress.offers_auth = bool(opened.has_extn("auth"))
-    progress.version = (opened.sock.version() or "") if isinstance(opened.sock, ssl.SSLSocket) else ""
+    progress.tls_version = opened.tls_version
     opened.quit_and_close()
     return progress
 
