@@ -136,8 +136,9 @@ def check_paused_providers(check_run: CheckRun) -> CheckResult:
         waiting = "; ".join(f"{_deliveries(row.count)} on {row.channel}: {row.error}" for row in refused)
         return warning(waiting, " ".join(dict.fromkeys(fix_for_pause(row.error, row.channel) for row in refused)))
     if paused:
-        rate_limits = "; ".join(_rate_limit(pause, check_run.now) for pause in paused)
-        return warning(rate_limits, "Nothing to do; sending resumes automatically.")
+        waits = [(pause, _span((pause.until - check_run.now).total_seconds())) for pause in paused]
+        what = "; ".join(f"{pause.provider}: {pause.code}, for another {span}" for pause, span in waits)
+        return warning(what, "Nothing to do; sending resumes automatically.")
     return ok("none")
 
 
@@ -157,10 +158,6 @@ def _breaker(pause: Paused, now: datetime) -> str:
     probe = _span((pause.until - now).total_seconds())
     daemon = f"the daemon on {pause.host} (pid {pause.pid})"
     return f"{pause.provider} rejected {daemon} {since} ago: {pause.code}; next probe in {probe}"
-
-
-def _rate_limit(pause: Paused, now: datetime) -> str:
-    return f"{pause.provider}: {pause.code}, for another {_span((pause.until - now).total_seconds())}"
 
 
 # --- reading ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import threading
 import time
@@ -111,21 +112,18 @@ def _start(check: Check, check_run: CheckRun) -> Future[CheckResult]:
     result: Future[CheckResult] = Future()
 
     def work() -> None:
-        result.set_result(_run_check(check, check_run))
+        try:
+            result.set_result(check.run(check_run))
+        except CheckEnded as ended:
+            result.set_result(ended.result)
+        except ConfigError as error:
+            what = "; ".join(error.problems)
+            result.set_result(failure(what, "Correct that setting (see alertctl config check)."))
+        except Exception as error:
+            result.set_result(unknown(f"the check failed: {type(error).__name__}: {error}"))
 
     threading.Thread(target=work, name=f"doctor-{check.area}-{check.name}", daemon=True).start()
     return result
-
-
-def _run_check(check: Check, check_run: CheckRun) -> CheckResult:
-    try:
-        return check.run(check_run)
-    except CheckEnded as ended:
-        return ended.result
-    except ConfigError as error:
-        return failure("; ".join(error.problems), "Correct that setting (see alertctl config check).")
-    except Exception as error:
-        return unknown(f"the check failed: {type(error).__name__}: {error}")
 
 
 def _wait_for(check: Check, result: Future[CheckResult], ends: float, seconds: float) -> CheckResult:
@@ -160,6 +158,14 @@ def request(
         return check_run.cached(_http_client).request(method, url, headers, body, timeout=deadline.remaining())
     except HttpError as error:
         raise no_reply_error(error) from None
+
+
+def json_body(reply: Response) -> Any:
+    """Return a complete reply's JSON, None for anything else."""
+    try:
+        return None if reply.truncated else json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _http_client(check_run: CheckRun) -> HttpClient:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 from alertctl.channels.email.sendgrid import parse_sendgrid_reply
 from alertctl.doctor.result import CheckResult, failure, fix_for, ok, unknown, warning
-from alertctl.doctor.runner import CheckRun, request, usable_credential
+from alertctl.doctor.runner import CheckRun, json_body, request, usable_credential
 from alertctl.error_codes import ERROR_CODES
 from alertctl.errors import DeliveryError
 from alertctl.http.client import Response
@@ -44,11 +43,8 @@ def check_scope(check_run: CheckRun) -> CheckResult:
 
 
 def _scope_result(reply: Response) -> CheckResult:
-    try:
-        body = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        body = None
-    scopes = body.get("scopes") if isinstance(body, dict) and not reply.truncated else None
+    body = json_body(reply)
+    scopes = body.get("scopes") if isinstance(body, dict) else None
     if not isinstance(scopes, list):
         return unknown("SendGrid's answer contains no scopes", _TRY)
     if SCOPE in scopes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from alertctl.doctor.result import (
     unknown,
     warning,
 )
-from alertctl.doctor.runner import CheckRun, request, usable_credential
+from alertctl.doctor.runner import CheckRun, json_body, request, usable_credential
 from alertctl.error_codes import ERROR_CODES
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import Response
@@ -206,12 +205,9 @@ def _call(
     }
     url = f"{check_run.settings.slack.api_url}{method}"
     reply = request(check_run, "POST", url, headers, urlencode(arguments).encode(), deadline)
-    try:
-        body = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        body = None
+    body = json_body(reply)
     # As strict as the channel.
-    if reply.status == 200 and not reply.truncated and isinstance(body, dict) and body.get("ok") is True:
+    if reply.status == 200 and isinstance(body, dict) and body.get("ok") is True:
         return body, reply
     result = parse_slack_reply(reply)
     raise DeliveryError(Reason.AMBIGUOUS, "bad_reply") if isinstance(result, Receipt) else result
