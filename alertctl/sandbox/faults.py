@@ -133,14 +133,11 @@ def parse_fault(text: str, provider: str) -> Fault:
         if provider in kind.providers and (match := re.fullmatch(kind.pattern, text, re.DOTALL)):
             value, count = match.groupdict().get("value"), match.groupdict().get("count")
             if kind.name == "raw" and value:
-                return _unescaped(value)
+                unescaped = value.encode("latin-1", "backslashreplace").decode("unicode_escape")
+                return raw(unescaped.encode("latin-1", "replace"))
             return Fault(kind.name, kind.stage, value, int(count) if count else None)
     known = ", ".join(kind.form for kind in KINDS if provider in kind.providers)
     raise ValueError(f"{provider} knows no fault {text!r}; it knows: {known}")
-
-
-def _unescaped(text: str) -> Fault:
-    return raw(text.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1", "replace"))
 
 
 def raw(data: bytes) -> Fault:
@@ -245,11 +242,11 @@ class Faults:
                     return rule.fault
             return self._built_in_fault(addresses)
 
-    def choose_address(self, addresses: Iterable[str]) -> Fault | None:
-        """Return the fault of one of these addresses, for a protocol that names them after the request."""
+    def choose_address(self, address: str) -> Fault | None:
+        """Return the fault of this address, for a protocol that names it after the request."""
         with self._lock:
-            rule = self._find_rule(addresses)
-            return rule.fault if rule else self._built_in_fault(addresses)
+            rule = self._find_rule([address])
+            return rule.fault if rule else self._built_in_fault([address])
 
     def _parse(self, fault: str | Fault) -> Fault | None:
         if isinstance(fault, Fault):
@@ -264,19 +261,13 @@ class Faults:
         return None
 
     def _built_in_fault(self, addresses: Iterable[str]) -> Fault | None:
-        for address in addresses:
+        for address in map(normalize, addresses):
             for key in _keys(address):
-                if (fault := self._built_in.get(key)) and not self._has_recovered(key, normalize(address)):
-                    return fault
+                if key in self._built_in and address not in self._failed_flaky:
+                    if key.startswith("flaky"):
+                        self._failed_flaky.add(address)
+                    return self._built_in[key]
         return None
-
-    def _has_recovered(self, key: str, address: str) -> bool:
-        """Return whether this is a flaky address that has failed before, and note that it has."""
-        if not key.startswith("flaky"):
-            return False
-        has_failed = address in self._failed_flaky
-        self._failed_flaky.add(address)
-        return has_failed
 
 
 def _keys(address: str) -> tuple[str, ...]:

@@ -68,12 +68,9 @@ class HttpResponse:
 
     def head(self, *, length: int | None = None, keep_alive: bool = True) -> bytes:
         """Return status line, headers and blank line. `length` replaces the true Content-Length."""
-        headers = {
-            **self.headers,
-            "Content-Length": str(len(self.body) if length is None else length),
-            "Connection": "keep-alive" if keep_alive else "close",
-        }
-        return head(self.status, headers)
+        length = len(self.body) if length is None else length
+        connection = "keep-alive" if keep_alive else "close"
+        return head(self.status, {**self.headers, "Content-Length": str(length), "Connection": connection})
 
     def encode(self, *, keep_alive: bool = True) -> bytes:
         return self.head(keep_alive=keep_alive) + self.body
