@@ -158,6 +158,21 @@ class Calls:
         if not is_open:
             raise error_from(reply, self.server)
 
+    def parse(self, kind: type[T], data: Any) -> T:
+        """Return the data of a reply as a schema. Raises Unreachable when it doesn't fit."""
+        try:
+            return from_json(kind, data)
+        except ValueError as error:
+            cause = str(error)[:MAX_ERROR_TEXT]
+            raise Unreachable(f"{self.server.root} sent an unexpected answer ({cause})") from None
+
+    def parse_items(self, kind: type[T], data: Any) -> list[T]:
+        """Return the `items` of a reply as schemas. Raises Unreachable when they don't fit."""
+        items = data.get("items") if isinstance(data, dict) else None
+        if not isinstance(items, list):
+            raise Unreachable(f"{self.server.root} sent an unexpected answer (no items)")
+        return [self.parse(kind, item) for item in items]
+
     def _headers(self) -> dict[str, str]:
         return {"Accept": "application/json", "Authorization": f"Bearer {self.server.token}"}
 
@@ -254,22 +269,6 @@ def json_data(reply: Response, server: ServerConfig) -> Any:
     if data is None:
         raise not_alertctl(server, reply)
     return data
-
-
-def parse_as(kind: type[T], data: Any, server: ServerConfig) -> T:
-    """Return the data as a schema. Raises Unreachable when it doesn't fit."""
-    try:
-        return from_json(kind, data)
-    except ValueError as error:
-        raise Unreachable(f"{server.root} sent an unexpected answer ({str(error)[:MAX_ERROR_TEXT]})") from None
-
-
-def parse_items(kind: type[T], data: Any, server: ServerConfig) -> list[T]:
-    """Return the `items` of a reply as schemas. Raises Unreachable when they don't fit."""
-    items = data.get("items") if isinstance(data, dict) else None
-    if not isinstance(items, list):
-        raise Unreachable(f"{server.root} sent an unexpected answer (no items)")
-    return [parse_as(kind, item, server) for item in items]
 
 
 def error_from(reply: Response, server: ServerConfig) -> AlertctlError:

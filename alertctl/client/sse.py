@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from alertctl.client.calls import PERMANENT, Calls, explain, parse_as
+from alertctl.client.calls import PERMANENT, Calls, explain
 from alertctl.errors import AlertctlError, Unreachable
 from alertctl.http.errors import HttpError
 from alertctl.schemas import DeliveryItem
@@ -121,7 +121,7 @@ class _Listener(threading.Thread):
 
     def _handle_event(self, event: Mapping[str, str]) -> None:
         if event.get("event") == "delivery" and event.get("data"):
-            self._put(parse_as(DeliveryItem, json.loads(event["data"]), self._calls.server))
+            self._put(self._calls.parse(DeliveryItem, json.loads(event["data"])))
         if not self._stopping.is_set():
             self._last_event_id = event.get("id", self._last_event_id)
 
