@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from alertctl.cli.commands.log_export import FIELDS
+from alertctl.cli.output.deliveries import FIELDS
 from alertctl.sandbox import Sandbox
 from cli.following import SECONDS, Follower, followers
 from cli.lab import COMMAND, dispatched, run

@@ -9,8 +9,8 @@ import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.options import complete_event
-from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, print_json, print_line
-from alertctl.cli.output.table import Column, print_table
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line
+from alertctl.cli.output.table import Column, print_list, print_table
 
 if TYPE_CHECKING:
     from alertctl.schemas import EventTypeInfo
@@ -28,7 +28,12 @@ EXAMPLES = {
     "generic_alert": {"title": "Disk almost full", "severity": "warning", "source": "db-7"},
 }
 """Fields of each type's example; other types show their required fields."""
-
+COLUMNS = (
+    Column("TYPE", needed=True),
+    Column("GOES TO"),
+    Column("BY DEFAULT"),
+    Column("WHAT", least=20, wraps=True),
+)
 TypeArgument = Annotated[
     str | None, typer.Argument(metavar="TYPE", help="Event type whose fields to show.", autocompletion=complete_event)
 ]
@@ -46,7 +51,9 @@ def events(context: typer.Context, kind: TypeArgument = None, output: OutputOpti
     with client_of(context) as client:
         known = client.event_types()
     if kind is None:
-        _print_types(known, output)
+        print_list(known, COLUMNS, _cells, output)
+        if output is not Output.JSON:
+            eprint("alertctl events TYPE shows a type's fields")
         return
     event_type = _named(kind, known)
     if output is Output.JSON:
@@ -66,30 +73,10 @@ def _named(name: str, known: list[EventTypeInfo]) -> EventTypeInfo:
     raise AssertionError(f"{name} is registered, but the client doesn't list it")
 
 
-def _print_types(known: list[EventTypeInfo], output: Output) -> None:
-    if output is Output.JSON:
-        print_items(known)
-        return
-    columns = (
-        Column("TYPE", needed=True),
-        Column("GOES TO"),
-        Column("BY DEFAULT"),
-        Column("WHAT", least=20, wraps=True),
-    )
+def _cells(event_type: EventTypeInfo) -> tuple[str, ...]:
     default = {True: "on", False: "off", None: "no preference"}
-    print_table(
-        columns,
-        [
-            (
-                event_type.event_type,
-                ", ".join(event_type.channels),
-                default[event_type.wanted_by_default],
-                event_type.description,
-            )
-            for event_type in known
-        ],
-    )
-    eprint("alertctl events TYPE shows a type's fields")
+    channels = ", ".join(event_type.channels)
+    return event_type.event_type, channels, default[event_type.wanted_by_default], event_type.description
 
 
 def _print_type(event_type: EventTypeInfo) -> None:

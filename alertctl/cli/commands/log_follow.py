@@ -6,16 +6,15 @@ import select
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 from alertctl.channels import CHANNEL_NAMES
-from alertctl.cli.commands.log_export import csv_printer
 from alertctl.cli.filters import Pages
-from alertctl.cli.output.deliveries import COLUMNS, ID_SHOWN, WIDE, cells, wide_cells
-from alertctl.cli.output.streams import LogOutput, compact, print_line
-from alertctl.cli.output.times import now
+from alertctl.cli.output.deliveries import COLUMNS, ID_SHOWN, WIDE, cells, line_printer, wide_cells
+from alertctl.cli.output.streams import LogOutput
+from alertctl.cli.output.table import Lines
 
 if TYPE_CHECKING:
     from alertctl.client import Client
@@ -112,17 +111,11 @@ def _is_stdout_closed() -> bool:
         return False
 
 
-def _printer(output: LogOutput) -> Callable[[DeliveryItem], Any]:
-    if output in (LogOutput.JSON, LogOutput.JSONL):
-        return lambda delivery: print_line(compact(delivery))
-    if output is LogOutput.ID:
-        return lambda delivery: print_line(delivery.id)
-    if output is LogOutput.CSV:
-        return csv_printer(sys.stdout)
-    from alertctl.cli.output.table import Lines
-
+def _printer(output: LogOutput) -> Callable[[DeliveryItem], object]:
+    if output is LogOutput.TABLE:
+        lines = Lines(COLUMNS, [SAMPLE])
+        return lambda delivery: lines.print(cells(delivery))
     if output is LogOutput.WIDE:
-        wide = Lines(WIDE, WIDE_SAMPLE, uncut=True)
+        wide = Lines(WIDE, [WIDE_SAMPLE], uncut=True)
         return lambda delivery: wide.print(wide_cells(delivery))
-    lines = Lines(COLUMNS, SAMPLE)
-    return lambda delivery: lines.print(cells(delivery, now()))
+    return line_printer(output)

@@ -14,7 +14,7 @@ import typer
 
 from alertctl.channels import CHANNEL_NAMES, CHANNEL_TYPES
 from alertctl.cli.context import client_of, flags_of, warn_about_settings
-from alertctl.cli.options import ChannelOption, EventOption, complete_set, complete_target
+from alertctl.cli.options import ChannelOption, EventOption, complete_set, completion
 from alertctl.cli.output.deliveries import print_deliveries
 from alertctl.cli.output.receipt import Receipt, receipt_in
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, warn
@@ -74,7 +74,7 @@ ToOption = Annotated[
     typer.Option(
         metavar="|".join(f"{channel}:ADDRESS" for channel in CHANNEL_NAMES),
         help="Send only to these targets, not to the usual recipients; repeatable.",
-        autocompletion=complete_target,
+        autocompletion=completion([f"{channel}:" for channel in CHANNEL_NAMES]),
     ),
 ]
 KeyOption = Annotated[

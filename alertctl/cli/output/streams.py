@@ -69,6 +69,8 @@ def _jsonable(value: Any) -> Any:
 
 def plain(text: str, line_break: str = "\n") -> str:
     """Return text without control characters: a title must not control the terminal."""
+    if text.isprintable():
+        return text
     return "".join(_without_control(character, line_break) for character in text)
 
 
