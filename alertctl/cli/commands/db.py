@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ import typer
 
 from alertctl.cli.context import settings_of
 from alertctl.cli.output.progress import bar
-from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line, warn
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line, print_pairs, warn
 from alertctl.cli.output.table import Column, print_table
 from alertctl.cli.output.times import now
 from alertctl.errors import AlertctlError, ConfigError
@@ -41,6 +41,12 @@ ToOption = Annotated[
         "--to", metavar="URL", help="Empty database, or the target of an interrupted copy. Password: PGPASSWORD."
     ),
 ]
+HINTS = {
+    "missing": "the database doesn't exist yet: the first command that needs it creates it",
+    "empty": "there are no tables yet: the first command that needs them creates them",
+    "behind": "an upgrade is due: alertctl db backup FILE, then alertctl db upgrade",
+    "newer": "the database is from a newer alertctl: upgrade alertctl here",
+}
 COPY_ROWS = ("table", "source", "target", "added", "changed", "removed")
 
 
@@ -62,7 +68,9 @@ def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
         print_json(_as_data(settings, info))
     else:
         _print_status(settings, info)
-    _hint(info)
+    hint = HINTS.get(info.state if info is not None else "missing")
+    if hint:
+        eprint(hint)
 
 
 @app.command(short_help="Upgrade the tables to this alertctl's version.")
@@ -140,20 +148,23 @@ def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TAB
     """
     from alertctl.config.database_url import masked
     from alertctl.db.copy import copy as copy_all
+    from alertctl.db.info import file_of
 
     source_url, target_url = _settings(context).database.url, _target(to)
-    with (
-        _opened(source_url, "DATABASE_URL", must_exist=True) as source,
-        _opened(target_url, "--to") as target,
-        bar() as progress,
-        _interruptible(),
-    ):
-        done = copy_all(source, target, now(), progress)
+    if file := file_of(source_url):
+        _must_exist(file)
+    with _opened(source_url, "DATABASE_URL") as source, _opened(target_url, "--to") as target, bar() as progress:
+        try:
+            done = copy_all(source, target, now(), progress)
+        except KeyboardInterrupt:
+            eprint("alertctl: interrupted; run it again to continue")
+            raise
     if output is Output.JSON:
         ends = {"from": masked(source_url), "to": masked(target_url)}
         print_json({**ends, "whole": done.is_complete, "items": [asdict(table) for table in done.tables]})
     else:
-        _print_copied(done)
+        rows = [[str(asdict(table)[name]) for name in COPY_ROWS] for table in done.tables]
+        print_table([Column(name.upper()) for name in COPY_ROWS], rows)
     _check_copied(done)
 
 
@@ -188,28 +199,18 @@ def _must_exist(file: Path) -> None:
 
 
 @contextmanager
-def _opened(url: str, option: str, *, must_exist: bool = False) -> Iterator[Store]:
+def _opened(url: str, option: str) -> Iterator[Store]:
     """Yield the database, migrated. Its errors name `option`."""
     from alertctl.db import Store
     from alertctl.db import upgrade as migrate
-    from alertctl.db.info import file_of
 
-    if must_exist and (file := file_of(url)):
-        _must_exist(file)
-    with _errors_naming(option):
-        store = Store(url)
-    with closing(store):
-        with _errors_naming(option):
+    with ExitStack() as stack:
+        try:
+            store = stack.enter_context(closing(Store(url)))
             migrate(store)
+        except ConfigError as error:
+            raise ConfigError([line.replace("DATABASE_URL", option, 1) for line in error.problems]) from error
         yield store
-
-
-@contextmanager
-def _errors_naming(option: str) -> Iterator[None]:
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigError([line.replace("DATABASE_URL", option, 1) for line in error.problems]) from error
 
 
 def _target(to: str) -> str:
@@ -251,31 +252,13 @@ def _print_status(settings: Settings, info: DatabaseInfo | None) -> None:
             (f"rows in {table.table}", f"{table.count}" if table.exact else f"about {table.count}")
             for table in info.rows
         ]
-    width = max(len(name) for name, _ in lines)
-    for name, value in lines:
-        print_line(f"{name:{width}}  {value}")
-
-
-def _print_copied(done: CopyResult) -> None:
-    rows = [[str(asdict(table)[name]) for name in COPY_ROWS] for table in done.tables]
-    print_table([Column(name.upper()) for name in COPY_ROWS], rows)
+    print_pairs(lines)
 
 
 def _masked_url(settings: Settings) -> str:
     from alertctl.config.database_url import masked
 
     return masked(settings.database.url)
-
-
-def _hint(info: DatabaseInfo | None) -> None:
-    if info is None:
-        eprint("the database doesn't exist yet: the first command that needs it creates it")
-    elif info.state == "empty":
-        eprint("there are no tables yet: the first command that needs them creates them")
-    elif info.state == "behind":
-        eprint("an upgrade is due: alertctl db backup FILE, then alertctl db upgrade")
-    elif info.state == "newer":
-        eprint("the database is from a newer alertctl: upgrade alertctl here")
 
 
 def _size(count: float) -> str:
@@ -302,15 +285,3 @@ def _check_copied(done: CopyResult) -> None:
             raise AlertctlError(
                 f"{table.table}: {table.source} rows in the old database, {table.target} in the new one"
             )
-
-
-# --- interruption ---
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        eprint("alertctl: interrupted; run it again to continue")
-        raise

@@ -10,7 +10,7 @@ from alertctl.channels import CHANNEL_TYPES
 from alertctl.cli.context import client_of
 from alertctl.cli.options import UserOption
 from alertctl.cli.output.deliveries import short
-from alertctl.cli.output.streams import Output, OutputOption, print_json, print_line
+from alertctl.cli.output.streams import Output, OutputOption, print_json, print_pairs
 from alertctl.cli.output.table import Column, print_list
 from alertctl.suggestions import suggest
 
@@ -126,10 +126,8 @@ def _cells(prefs: Prefs) -> tuple[str, ...]:
 def _print(prefs: Prefs, output: Output) -> None:
     if output is Output.JSON:
         print_json(prefs)
-        return
-    width = max(map(len, prefs))
-    for name, value in prefs.items():
-        print_line(f"{name:{width}}  {_shown(value)}")
+    else:
+        print_pairs([(name, _shown(value)) for name, value in prefs.items()])
 
 
 def _shown(value: bool | str | None) -> str:

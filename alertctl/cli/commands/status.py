@@ -11,7 +11,7 @@ import typer
 from alertctl import __version__
 from alertctl.cli.context import client_of
 from alertctl.cli.output.streams import Output, OutputOption, plain, print_json, print_line, warn
-from alertctl.cli.output.times import clock, now
+from alertctl.cli.output.times import clock, lapse, now
 from alertctl.cli.spool_flush import counted, spool_here
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _lines(report: StatusReport, waiting: int, moment: datetime) -> Iterator[tup
     yield "connected to", report.where
     yield "version", f"{report.version}, database {report.schema_version}"
     yield "waiting", ", ".join(f"{channel} {depth}" for channel, depth in report.depth.items())
-    yield "oldest due", f"{_lapse(report.oldest_due_seconds)} late" if report.oldest_due_seconds else "nothing is due"
+    yield "oldest due", f"{lapse(report.oldest_due_seconds)} late" if report.oldest_due_seconds else "nothing is due"
     for index, (channel, when) in enumerate(report.last_success.items()):
         yield "" if index else "last success", f"{channel} {clock(when, moment) or 'never'}"
     for index, pause in enumerate(report.paused):
@@ -67,13 +67,6 @@ def _pause(pause: Paused, moment: datetime) -> str:
     return f"{target}: {pause.code} since {clock(pause.since, moment)}, {then} {clock(pause.until, moment)}{process}"
 
 
-def _lapse(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:.0f}s"
-
-
 def _warnings(report: StatusReport) -> Iterator[str]:
     if report.version != __version__:
         yield f"the server is alertctl {report.version}, this command is {__version__}"
@@ -82,4 +75,4 @@ def _warnings(report: StatusReport) -> Iterator[str]:
             yield f"{pause.provider} rejected the credentials ({pause.code}): its deliveries wait; run alertctl doctor"
     if report.oldest_due_seconds > LATE_SECONDS and not report.paused:
         daemon = "its daemon" if report.daemon else "alertctl serve"
-        yield f"the oldest due delivery is {_lapse(report.oldest_due_seconds)} late: check that {daemon} is running"
+        yield f"the oldest due delivery is {lapse(report.oldest_due_seconds)} late: check that {daemon} is running"

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -44,6 +44,13 @@ def warn(text: str) -> None:
 def print_line(text: str) -> None:
     """Print one line of data on stdout."""
     typer.echo(text)
+
+
+def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    """Print names and values in two columns."""
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        print_line(f"{name:{width}}  {value}")
 
 
 def print_json(data: Any) -> None:

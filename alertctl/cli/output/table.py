@@ -47,8 +47,8 @@ class Column:
     wraps: bool = False
 
 
-def console() -> Console:
-    """Return rich's console on stdout: no colour unless it is a terminal, none with NO_COLOR."""
+def console(*, quiet: bool = False) -> Console:
+    """Return rich's console on stdout: no colour unless it is a terminal, none with NO_COLOR. A `quiet` one is mute."""
     from rich.console import Console
 
     class Stdout(Console):
@@ -57,7 +57,7 @@ def console() -> Console:
             # caller is handling: the command then ends with 0.
             raise
 
-    return Stdout(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    return Stdout(file=sys.stdout, highlight=False, markup=False, emoji=False, quiet=quiet)
 
 
 def print_list(
