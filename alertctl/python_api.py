@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -18,14 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from alertctl.channels import TARGET_EXAMPLES
-from alertctl.client.validation import check_event
+from alertctl.client import Client, connect
 from alertctl.config import duration_of, read_readable
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
 from alertctl.schemas import PublishRequest
 from alertctl.spool import Destination, Spool, describe, key_of
 
 if TYPE_CHECKING:
-    from alertctl.client import Client
     from alertctl.config import Value
     from alertctl.schemas import DeliveryItem, EventReceipt
 
@@ -119,16 +119,19 @@ def _notify(request: PublishRequest, deadline: float, deliver: bool) -> Notified
             # Recorded, but the first attempt took too long: a daemon continues it.
             return _recorded(call.receipt)
         if isinstance(error, ConfigError | NotAllowed):
-            _check_in_time(request, deadline - reserve)
+            # A wrong event is refused; a check that takes too long is skipped.
+            with suppress(Unreachable):
+                _in_time(lambda: _check(request), deadline - reserve)
         return _spooled(request, destination, describe(error), deadline)
     assert call.receipt is not None
     return _recorded(call.receipt, call.deliveries)
 
 
-def _check_in_time(request: PublishRequest, deadline: float) -> None:
-    """Check an event that was not published. Raises InvalidEvent; skips a check that takes too long."""
-    with suppress(Unreachable):
-        _in_time(lambda: check_event(request), deadline)
+def _check(request: PublishRequest) -> None:
+    from alertctl.publish import prepare
+    from alertctl.routing import Audience
+
+    prepare(request, Audience())
 
 
 def _recorded(receipt: EventReceipt, deliveries: Sequence[DeliveryItem] | None = None) -> Notified:
@@ -167,30 +170,25 @@ def _in_time(work: Callable[[], object], deadline: float, slots: threading.Semap
     """Run `work` in a thread and stop waiting at the deadline. Raises what it raised, or Unreachable."""
     if slots and not slots.acquire(timeout=max(0.0, deadline - time.monotonic())):
         raise Unreachable(f"{MAX_CALLS} calls are already running")
-    outcomes: list[Exception | None] = []
+    outcome: Future[object] = Future()
 
     def run() -> None:
         try:
-            work()
-            outcomes.append(None)
+            outcome.set_result(work())
         except Exception as error:
-            outcomes.append(error)
+            outcome.set_exception(error)
         finally:
             if slots:
                 slots.release()
 
-    thread = threading.Thread(target=run, name="alertctl-notify", daemon=True)
     try:
-        thread.start()
+        threading.Thread(target=run, name="alertctl-notify", daemon=True).start()
     except RuntimeError:
         # The interpreter is shutting down and starts no threads: run it here, even if it takes longer.
         run()
-    else:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    if not outcomes:
+    if not wait([outcome], max(0.0, deadline - time.monotonic())).done:
         raise Unreachable("no answer in time")
-    if outcomes[0] is not None:
-        raise outcomes[0]
+    outcome.result()
 
 
 class _Clients:
@@ -204,7 +202,7 @@ class _Clients:
     @contextmanager
     def borrow(self, values: Mapping[str, Value]) -> Iterator[Client]:
         key = sorted((name, str(value.raw)) for name, value in values.items())
-        client = self._take_idle(key) or _connect()
+        client = self._take_idle(key) or connect(tolerate=True)
         try:
             yield client
         except BaseException:
@@ -227,12 +225,6 @@ class _Clients:
                 self._idle.append(client)
                 return
         client.close()
-
-
-def _connect() -> Client:
-    from alertctl.client import connect
-
-    return connect(tolerate=True)
 
 
 _clients = _Clients()

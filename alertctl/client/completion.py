@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -39,11 +39,9 @@ def recent(flags: Mapping[str, object]) -> list[Recent]:
 
 
 def _collect(flags: Mapping[str, object], deliveries: list[Recent]) -> None:
-    try:
+    # Shell completion cannot show an error.
+    with suppress(Exception):
         deliveries += _read(flags)
-    except Exception:
-        # Shell completion cannot show an error.
-        return
 
 
 def _read(flags: Mapping[str, object]) -> list[Recent]:

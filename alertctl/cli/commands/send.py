@@ -20,9 +20,8 @@ from alertctl.cli.output.receipt import Receipt, receipt_in
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, warn
 from alertctl.cli.output.times import now
 from alertctl.cli.registry import DEFAULT_WAIT
-from alertctl.cli.send_request import PublishOptions, build_request
+from alertctl.cli.send_request import build_request
 from alertctl.cli.spool_flush import spool_here
-from alertctl.client.validation import check_event
 from alertctl.config import ends_with_machine, read_readable
 from alertctl.config.validators import yes_or_no
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
@@ -156,15 +155,22 @@ def send(
     warn_about_settings(context)
     moment = now()
     shortcuts = {"title": title, "message": message, "severity": severity, "url": url, "dedup_key": dedup_key}
-    publish_options = PublishOptions(
-        idempotency_key=idempotency_key, dedup_window=dedup_window, expires=expires, to=to or (), channel=channel
-    )
     with receipt_in(receipt_file) as receipt:
         send_options = SendOptions(receipt, queue, _wait_seconds(wait, queue), output)
         values, problems = read_readable(flags=flags_of(context))
         where = Destination.best_known(values, problems, os.environ)
         request = build_request(
-            event, assignments or (), shortcuts, json_file, publish_options, moment, remote=where.is_server
+            event,
+            shortcuts,
+            assignments or (),
+            json_file,
+            moment,
+            to=to or (),
+            channel=channel,
+            idempotency_key=idempotency_key,
+            dedup_window=dedup_window,
+            expires=expires,
+            remote=where.is_server,
         )
         receipt.requested(request)
         if dry_run and receipt_file:
@@ -177,10 +183,8 @@ def send(
 def _is_strict(values: Mapping[str, Value]) -> bool:
     """Return what ALERTCTL_STRICT says."""
     strict = values.get("ALERTCTL_STRICT")
-    if strict is None or not strict.text.strip():
-        return False
     try:
-        return yes_or_no(strict.raw)
+        return strict is not None and bool(strict.text.strip()) and yes_or_no(strict.raw)
     except ValueError as error:
         warn(f"ALERTCTL_STRICT: {error}")
         return False
@@ -240,10 +244,8 @@ def _send(
 
 def _report_recorded(client: Client, receipt: EventReceipt, options: SendOptions) -> int:
     # Printed before anything is sent: the event is safe even if this process is killed.
-    if receipt.created:
-        eprint(f"recorded {receipt.event_id}")
-    else:
-        eprint(f"already recorded as {receipt.event_id} with this key; nothing is sent twice")
+    repeated = f"already recorded as {receipt.event_id} with this key; nothing is sent twice"
+    eprint(f"recorded {receipt.event_id}" if receipt.created else repeated)
     options.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
     deliveries = receipt.deliveries if options.queue else _deliver(client, receipt, options.wait)
     warnings = [*receipt.warnings, *_warnings(deliveries, options.queue)]
@@ -262,8 +264,11 @@ def _spool(
     where: Destination, request: PublishRequest, options: SendOptions, error: Exception, moment: datetime
 ) -> int:
     """Spool an event that can't be recorded now. Returns the exit code for `--strict`. Raises InvalidEvent."""
+    from alertctl.publish import prepare
+    from alertctl.routing import Audience
+
     # Check it now, while its sender can still see the message.
-    check_event(request)
+    prepare(request, Audience())
     try:
         spooled = spool_here().keep(request, where, describe(error), moment)
     except Exception as spool_error:
@@ -271,7 +276,7 @@ def _spool(
         return Unreachable.exit_code
     for line in str(error).splitlines() if isinstance(error, ConfigError) else [describe(error)]:
         eprint(f"alertctl: {line}")
-    eprint(f"alertctl: spooled as {spooled.id}; {_next_step(error, spooled)}{_end_of_spool()}")
+    eprint(f"alertctl: spooled as {spooled.id}; {_next_step(error, spooled)}")
     options.receipt.spooled(spooled.id, describe(error))
     if options.output is Output.JSON:
         _print_unrecorded(request, spool_id=spooled.id, cause=describe(error))
@@ -279,20 +284,20 @@ def _spool(
 
 
 def _next_step(error: Exception, spooled: Spooled) -> str:
+    """Return how a spooled event gets published."""
     if isinstance(error, NotAllowed):
-        return f"the next command with a valid ALERTCTL_TOKEN for {spooled.destination} publishes it"
-    if isinstance(error, ConfigError):
-        return (
+        step = f"the next command with a valid ALERTCTL_TOKEN for {spooled.destination} publishes it"
+    elif isinstance(error, ConfigError):
+        step = (
             f"correct the settings, and the next successful command on {spooled.destination} publishes it "
             f"(elsewhere: alertctl spool flush {spooled.id})"
         )
-    return "the next successful command or `alertctl serve` publishes it"
-
-
-def _end_of_spool() -> str:
+    else:
+        step = "the next successful command or `alertctl serve` publishes it"
     if not ends_with_machine(os.environ):
-        return ""
-    return f"; the spool ends with this machine ({spool_here().folder}): set XDG_STATE_HOME to a persistent folder"
+        return step
+    folder = spool_here().folder
+    return f"{step}; the spool ends with this machine ({folder}): set XDG_STATE_HOME to a persistent folder"
 
 
 def _report_loss(request: PublishRequest, options: SendOptions, cause: str) -> None:
