@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Self, TypeVar
@@ -133,14 +134,14 @@ class RemoteClient:
     def dispatch(self) -> schemas.Dispatched:
         """Wait while the server's daemon sends what is due, and count the results."""
         deadline = time.monotonic() + self._server.timeout
-        total = schemas.Dispatched(attempted=0, success=0, retrying=0, failed=0)
+        counts: Counter[str] = Counter()
         while True:
             remaining = max(0.0, deadline - time.monotonic())
             wait = min(remaining, MAX_POLL)
             answer = self._calls.request("POST", "/dispatch", query={"wait": wait}, wait=wait)
-            total = _add(total, self._calls.parse(schemas.Dispatched, answer.data))
+            counts.update(asdict(self._calls.parse(schemas.Dispatched, answer.data)))
             if remaining <= MAX_POLL or answer.data.get("due") is not True:
-                return total
+                return schemas.Dispatched(**counts)
 
     def event_types(self) -> list[schemas.EventTypeInfo]:
         return self._calls.parse_items(schemas.EventTypeInfo, {"items": self._calls.get("/events")})
@@ -218,18 +219,9 @@ class RemoteClient:
                 return
             cursor = str(next_cursor)
 
-    def _fetch(
-        self,
-        kind: type[T],
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        query: Mapping[str, Any] | None = None,
-        repeat: bool = True,
-    ) -> T:
+    def _fetch(self, kind: type[T], method: str, path: str, body: Any = None, **options: Any) -> T:
         """Make a call (see `Calls.request`) and return its reply as a schema."""
-        return self._calls.parse(kind, self._calls.request(method, path, body, query=query, repeat=repeat).data)
+        return self._calls.parse(kind, self._calls.request(method, path, body, **options).data)
 
 
 def _body(request: schemas.PublishRequest) -> dict[str, Any]:
@@ -268,12 +260,3 @@ def _user_path(user: str) -> str:
         # Neither an id nor a valid email, and in a path it would mean another resource.
         raise NotFound(f"{user[:80]!r} is not a user's id or email; list them with alertctl user list")
     return quote(name, safe="@")
-
-
-def _add(total: schemas.Dispatched, more: schemas.Dispatched) -> schemas.Dispatched:
-    return schemas.Dispatched(
-        attempted=total.attempted + more.attempted,
-        success=total.success + more.success,
-        retrying=total.retrying + more.retrying,
-        failed=total.failed + more.failed,
-    )

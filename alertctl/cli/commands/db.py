@@ -16,6 +16,7 @@ from alertctl.cli.output.progress import bar
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line, print_pairs, warn
 from alertctl.cli.output.table import Column, print_table
 from alertctl.cli.output.times import now
+from alertctl.config.database_url import database_url, masked
 from alertctl.errors import AlertctlError, ConfigError
 
 if TYPE_CHECKING:
@@ -146,7 +147,6 @@ def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TAB
 
     A long log can be copied while the daemon runs; stop it and run the copy again, which is faster.
     """
-    from alertctl.config.database_url import masked
     from alertctl.db.copy import copy as copy_all
     from alertctl.db.info import file_of
 
@@ -214,8 +214,6 @@ def _opened(url: str, option: str) -> Iterator[Store]:
 
 
 def _target(to: str) -> str:
-    from alertctl.config.database_url import database_url
-
     try:
         return database_url(to)
     except ValueError as error:
@@ -235,7 +233,7 @@ def _pg_dump(url: str, file: Path) -> str:
 
 
 def _as_data(settings: Settings, info: DatabaseInfo | None) -> dict[str, Any]:
-    origin = {"database": _masked_url(settings), "origin": settings.origin("DATABASE_URL")}
+    origin = {"database": masked(settings.database.url), "origin": settings.origin("DATABASE_URL")}
     if info is None:
         return origin | {"state": "missing"}
     data = asdict(info)
@@ -243,7 +241,7 @@ def _as_data(settings: Settings, info: DatabaseInfo | None) -> dict[str, Any]:
 
 
 def _print_status(settings: Settings, info: DatabaseInfo | None) -> None:
-    lines = [("database", _masked_url(settings)), ("set by", settings.origin("DATABASE_URL"))]
+    lines = [("database", masked(settings.database.url)), ("set by", settings.origin("DATABASE_URL"))]
     if info is not None:
         version = f"{info.version or 'none'} ({info.state}; this alertctl's is {info.known})"
         lines += [("engine", info.engine), ("version", version), ("size", _size(info.size))]
@@ -253,12 +251,6 @@ def _print_status(settings: Settings, info: DatabaseInfo | None) -> None:
             for table in info.rows
         ]
     print_pairs(lines)
-
-
-def _masked_url(settings: Settings) -> str:
-    from alertctl.config.database_url import masked
-
-    return masked(settings.database.url)
 
 
 def _size(count: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +12,8 @@ import typer
 from alertctl.cli.context import client_of
 from alertctl.cli.filters import Where, filtered
 from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_json
+from alertctl.cli.output.table import Column, print_table
+from alertctl.cli.output.times import now
 
 if TYPE_CHECKING:
     from alertctl.schemas import Count, Stats
@@ -42,11 +46,6 @@ def stats(
 
     Count the deliveries of the last 7 days (or --since) by status.
     """
-    from dataclasses import replace
-    from datetime import timedelta
-
-    from alertctl.cli.output.times import now
-
     if where.since is None:
         where = replace(where, since=now() - timedelta(days=WEEK))
     with client_of(context) as client:
@@ -60,8 +59,6 @@ def stats(
 
 
 def _print(stats: Stats) -> None:
-    from alertctl.cli.output.table import Column, print_table
-
     largest = max(count.total for count in stats.items) if stats.items else 1
     columns = (
         Column(stats.by.upper(), least=16, needed=True),

@@ -81,10 +81,10 @@ def _started(made: Sandbox) -> Sandbox:
 
 def _print_settings(settings: Mapping[str, str], output: Output) -> None:
     if output is Output.JSON:
-        _print_now(compact({"settings": settings}))
+        print_line(compact({"settings": settings}))
         return
     eprint("paste these lines into another terminal; Ctrl-C ends the sandbox")
-    _print_now("\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()))
+    print_line("\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()))
 
 
 def _print_messages(arrived: SimpleQueue[Arrived], output: Output) -> None:
@@ -93,14 +93,6 @@ def _print_messages(arrived: SimpleQueue[Arrived], output: Output) -> None:
 
     while (message := arrived.get()) is not None:
         if output is Output.JSON:
-            _print_now(compact(summary(*message)))
+            print_line(compact(summary(*message)))
         else:
             console().print(panel(*message))
-
-
-def _print_now(text: str) -> None:
-    """Print a line and flush it, so that a pipe gets each message at once."""
-    import sys
-
-    print_line(text)
-    sys.stdout.flush()

@@ -277,7 +277,7 @@ def _spool(
     for line in str(error).splitlines() if isinstance(error, ConfigError) else [describe(error)]:
         eprint(f"alertctl: {line}")
     eprint(f"alertctl: spooled as {spooled.id}; {_next_step(error, spooled)}")
-    options.receipt.spooled(spooled.id, describe(error))
+    options.receipt.write("spooled", spooled=True, spool_id=spooled.id, error=describe(error))
     if options.output is Output.JSON:
         _print_unrecorded(request, spool_id=spooled.id, cause=describe(error))
     return NotAllowed.exit_code if isinstance(error, NotAllowed) else Unreachable.exit_code
@@ -303,7 +303,7 @@ def _next_step(error: Exception, spooled: Spooled) -> str:
 def _report_loss(request: PublishRequest, options: SendOptions, cause: str) -> None:
     """Report an event that is neither recorded nor spooled. This is the last line on stderr."""
     try:
-        options.receipt.lost(cause)
+        options.receipt.write("lost", error=cause)
         options.receipt.put()
         if options.output is Output.JSON:
             _print_unrecorded(request, spool_id=None, cause=cause)

@@ -45,27 +45,18 @@ class Receipt:
         self._content.update(event_type=request.event_type, idempotency_key=request.idempotency_key)
 
     def recorded(self, receipt: EventReceipt, deliveries: Sequence[DeliveryItem], warnings: Sequence[str]) -> None:
-        recorded_at = min((delivery.created_at for delivery in deliveries), default=None)
-        self._write(
-            outcome="recorded" if receipt.created else "repeated",
+        self.write(
+            "recorded" if receipt.created else "repeated",
             event_id=receipt.event_id,
             created=receipt.created,
-            recorded_at=recorded_at,
+            recorded_at=min((delivery.created_at for delivery in deliveries), default=None),
             deliveries=[_delivery(delivery) for delivery in deliveries],
             warnings=list(warnings),
         )
 
-    def spooled(self, spool_id: str, cause: str) -> None:
-        self._write(outcome="spooled", spooled=True, spool_id=spool_id, error=cause)
-
-    def lost(self, cause: str) -> None:
-        self._write(outcome="lost", error=cause)
-
-    def refused(self, cause: str) -> None:
-        self._write(outcome="refused", error=cause)
-
-    def _write(self, **more: Any) -> None:
-        self._content.update(more)
+    def write(self, outcome: str, **fields: Any) -> None:
+        """Set the outcome and other fields, and write the file if it can be rewritten."""
+        self._content.update(fields, outcome=outcome)
         self._due = True
         if self._rewritten:
             self.put()
@@ -93,7 +84,8 @@ def receipt_in(file: str | None) -> Iterator[Receipt]:
         yield receipt
     except Exception as error:
         # Also for unexpected errors: the receipt of an earlier run must not remain.
-        receipt.refused(str(error) if isinstance(error, AlertctlError) else f"unexpected: {type(error).__name__}")
+        cause = str(error) if isinstance(error, AlertctlError) else f"unexpected: {type(error).__name__}"
+        receipt.write("refused", error=cause)
         raise
     finally:
         receipt.put()
