@@ -46,11 +46,11 @@ MAX_IDLE_CLIENTS = 8
 
 @dataclass(frozen=True, slots=True)
 class Notified:
-    """What happened to an event.
+    """The outcome of one `notify`.
 
-    `recorded`: it is in the delivery log, a daemon sends it (`repeated`: it was there before, under the same key).
-    `spooled`: kept on this machine's disk until database or server take it. `refused`: the event itself is wrong;
-    `lost`: not even the spool took it. `error` says why, for all but the first two.
+    `recorded`: the event is in the delivery log, and a daemon sends it (`repeated`: recorded before, under the same
+    key). `spooled`: kept on this machine until the database or the server accepts it. `refused`: the event is wrong.
+    `lost`: neither recorded nor spooled. `error` is the cause, except for `recorded` and `repeated`.
     """
 
     outcome: Literal["recorded", "repeated", "spooled", "refused", "lost"]
@@ -85,10 +85,10 @@ def notify(
     deliver: bool = False,
     **fields: Any,
 ) -> Notified:
-    """Tell people about an event. Never raises, and returns within `timeout` seconds.
+    """Publish an event. Never raises, and returns within `timeout` seconds.
 
-    `fields` are the event's own (`alertctl events TYPE` lists them); None and what isn't given are the same. The event
-    is recorded and `alertctl serve` sends it; with `deliver` this call also waits for a first try. Database or server
+    `fields` are the event's own (`alertctl events TYPE` lists them); a field that is None is left out. The event is
+    recorded, and `alertctl serve` sends it; with `deliver` this call also waits for a first attempt. Database or server
     come from the same settings as for the command line. From a coroutine: `await asyncio.to_thread(notify, …)`.
     """
     try:

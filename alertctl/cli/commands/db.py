@@ -1,4 +1,4 @@
-"""`alertctl db`: look at the database, bring it up to date, back it up, move it to another one."""
+"""`alertctl db`: inspect, upgrade, back up and copy the database."""
 
 from __future__ import annotations
 

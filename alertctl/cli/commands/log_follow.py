@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.filters import Pages
-from alertctl.cli.output.deliveries import COLUMNS, ID_SHOWN, WIDE, cells, line_printer, wide_cells
+from alertctl.cli.output.deliveries import COLUMNS, WIDE, cells, line_printer, wide_cells
 from alertctl.cli.output.streams import LogOutput
 from alertctl.cli.output.table import Lines
 
@@ -23,35 +22,6 @@ if TYPE_CHECKING:
 REMEMBERED = 20_000
 """Deliveries whose last state is remembered, so that none is shown twice where history and changes overlap."""
 INTERRUPTED = 130
-SAMPLE = (
-    "0" * ID_SHOWN,
-    "11-02 14:32",
-    "suppressed",
-    "duplicate of 01900000-0000-7000-8000-000000000000"[:24],
-    "in 30s",
-    "somebody@example.corp.example",
-    "experiment_lifecycle",
-    "12",
-    max(CHANNEL_NAMES, key=len),
-)
-"""A typical row of `deliveries.COLUMNS`: it sets the widths before the rows are known."""
-WIDE_SAMPLE = (
-    "0" * 36,
-    "2026-11-02 14:32:05 CEST",
-    "suppressed",
-    "channel_not_found",
-    "rate_limited",
-    "2026-11-02 14:32:05 CEST",
-    max(CHANNEL_NAMES, key=len),
-    "somebody@example.corp.example",
-    "experiment_lifecycle",
-    "12",
-    "1200 ms",
-    "2026-11-02 14:32:05 CEST",
-    "1700000000.000001",
-    "0" * 36,
-)
-"""A typical row of `deliveries.WIDE`."""
 
 
 def follow(client: Client, where: LogFilter, last: int, output: LogOutput) -> NoReturn:
@@ -113,9 +83,9 @@ def _is_stdout_closed() -> bool:
 
 def _printer(output: LogOutput) -> Callable[[DeliveryItem], object]:
     if output is LogOutput.TABLE:
-        lines = Lines(COLUMNS, [SAMPLE])
+        lines = Lines(COLUMNS)
         return lambda delivery: lines.print(cells(delivery))
     if output is LogOutput.WIDE:
-        wide = Lines(WIDE, [WIDE_SAMPLE], uncut=True)
+        wide = Lines(WIDE, uncut=True)
         return lambda delivery: wide.print(wide_cells(delivery))
     return line_printer(output)

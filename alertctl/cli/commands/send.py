@@ -22,7 +22,7 @@ from alertctl.cli.output.times import now
 from alertctl.cli.registry import DEFAULT_WAIT
 from alertctl.cli.send_request import build_request
 from alertctl.cli.spool_flush import spool_here
-from alertctl.config import ends_with_machine, read_readable
+from alertctl.config import duration_of, ends_with_machine, read_readable
 from alertctl.config.validators import yes_or_no
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
 from alertctl.spool import Destination, describe
@@ -204,8 +204,6 @@ def _wait_seconds(wait: str | None, queue: bool) -> float | None:
     """Return the seconds of `--wait`. Raises InvalidEvent."""
     if wait is None:
         return None
-    from alertctl.config import duration_of
-
     if queue:
         raise InvalidEvent("--wait", "can't be combined with --queue")
     return duration_of("--wait", wait, 0, LONGEST_WAIT)
@@ -257,7 +255,8 @@ def _report_recorded(client: Client, receipt: EventReceipt, options: SendOptions
         print_json({**event, "deliveries": deliveries, "warnings": warnings})
     else:
         print_deliveries(deliveries)
-    return 0 if _has_succeeded(deliveries, options.queue) else 3
+    statuses = {delivery.status for delivery in deliveries} - {"suppressed"}
+    return 0 if statuses and (options.queue or statuses == {"success"}) else 3
 
 
 def _spool(
@@ -343,8 +342,3 @@ def _undelivered(delivery: DeliveryItem) -> str:
         return f"{target}: {delivery.status}, not sent yet"
     again = "it will be retried" if delivery.next_attempt_at else "it will not be retried"
     return f"{target}: {delivery.error}; {again} (alertctl log show {delivery.id[-8:]})"
-
-
-def _has_succeeded(deliveries: list[DeliveryItem], queue: bool) -> bool:
-    statuses = [delivery.status for delivery in deliveries if delivery.status != "suppressed"]
-    return bool(statuses) and (queue or all(status == "success" for status in statuses))

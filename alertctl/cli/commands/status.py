@@ -1,4 +1,4 @@
-"""`alertctl status`: where am I connected, and how does it stand there."""
+"""`alertctl status`: the connection, the queue and paused providers."""
 
 from __future__ import annotations
 

@@ -16,20 +16,33 @@ ID_SHOWN = 8
 """An id's last characters: its first ones are the time and much alike."""
 
 COLUMNS = (
-    Column("ID", needed=True),
-    Column("WHEN"),
-    Column("STATUS", needed=True),
-    Column("ERROR", least=17, needed=True),
-    Column("NEXT"),
-    Column("TO", least=12, needed=True),
-    Column("EVENT", least=10),
-    Column("TRIES", extra=True),
-    Column("CHANNEL", extra=True),
+    Column("ID", needed=True, typical=ID_SHOWN),
+    Column("WHEN", typical=11),
+    Column("STATUS", needed=True, typical=10),
+    Column("ERROR", least=17, needed=True, typical=24),
+    Column("NEXT", typical=6),
+    Column("TO", least=12, needed=True, typical=29),
+    Column("EVENT", least=10, typical=20),
+    Column("TRIES", extra=True, typical=2),
+    Column("CHANNEL", extra=True, typical=5),
 )
 """Most important for somebody on call first; the last ones are dropped first."""
-WIDE = tuple(
-    Column(name) for name in ("ID", "CREATED", "STATUS", "ERROR", "REASON", "NEXT", "CHANNEL", "TO", "EVENT", "TRIES")
-) + tuple(Column(name) for name in ("LATENCY", "UPDATED", "PROVIDER ID", "EVENT ID"))
+WIDE = (
+    Column("ID", typical=36),
+    Column("CREATED", typical=24),
+    Column("STATUS", typical=10),
+    Column("ERROR", typical=17),
+    Column("REASON", typical=12),
+    Column("NEXT", typical=24),
+    Column("CHANNEL", typical=5),
+    Column("TO", typical=29),
+    Column("EVENT", typical=20),
+    Column("TRIES", typical=2),
+    Column("LATENCY", typical=7),
+    Column("UPDATED", typical=24),
+    Column("PROVIDER ID", typical=17),
+    Column("EVENT ID", typical=36),
+)
 """Every value of a row, uncut."""
 FIELDS = tuple(field.name for field in fields(DeliveryItem))
 """The columns of CSV: the API's fields in its order."""

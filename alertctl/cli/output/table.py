@@ -38,6 +38,7 @@ class Column:
     """A column. `least` is the width down to which it may be cut (further on the narrowest terminals); None: never cut.
 
     An `extra` column is dropped before any is cut, a `needed` one never. One that `wraps` continues below, uncut.
+    `typical` is its width where rows are printed as they arrive.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Column:
     needed: bool = False
     extra: bool = False
     wraps: bool = False
+    typical: int = 0
 
 
 def console(*, quiet: bool = False) -> Console:
@@ -82,15 +84,18 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, unc
 
 
 class Lines:
-    """Print rows as they arrive, with column widths for `samples`.
+    """Print rows as they arrive, with column widths for `rows`, by default of the columns' typical width.
 
-    `uncut`: nothing is cut; a cell wider than the samples' moves the rest of its line to the right.
+    `uncut`: nothing is cut; a cell that is wider than its column moves the rest of its line to the right.
     """
 
-    def __init__(self, columns: Sequence[Column], samples: Sequence[Sequence[str]], *, uncut: bool = False) -> None:
+    def __init__(
+        self, columns: Sequence[Column], rows: Sequence[Sequence[str]] | None = None, *, uncut: bool = False
+    ) -> None:
         self._show = _printer()
         self._columns, self._uncut, self._has_header = columns, uncut, False
-        self._widths = fit(columns, samples, sys.maxsize if uncut else _available_width())
+        cells = [["x" * column.typical for column in columns]] if rows is None else rows
+        self._widths = fit(columns, cells, sys.maxsize if uncut else _available_width())
 
     def print_header(self) -> None:
         """Print the columns' names, if they aren't printed yet."""
