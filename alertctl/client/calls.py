@@ -111,9 +111,10 @@ class Calls:
         Raises Unreachable when the time is up, ConfigError for an unusable CA bundle or proxy, and the error that the
         server answers.
         """
-        self._require_token()
-        url, content = self._url(path, query), b"" if body is None else _encode(body)
-        sent = {**self._headers(), **({} if body is None else {"Content-Type": "application/json"}), **(headers or {})}
+        sent, content = {**self._headers(), **(headers or {})}, b""
+        if body is not None:
+            sent["Content-Type"], content = "application/json", _encode(body)
+        url = self._url(path, query)
         retries = _Retries(self.server, Deadline(self.server.timeout + wait), repeat)
         while True:
             try:
@@ -140,22 +141,18 @@ class Calls:
 
         Raises HttpError, Unreachable, or the error that the server answers.
         """
-        self._require_token()
 
         def is_stream(head: Response) -> bool:
-            if head.headers.get("content-type", "").partition(";")[0].strip().lower() != "text/event-stream":
+            if _media_type(head) != "text/event-stream":
                 return False
-            is_open.append(True)
             opened()
             return True
 
-        is_open: list[bool] = []
-        handlers = StreamHandlers(
-            is_stream, received, stopped, STREAM_TIMEOUT, min(self.server.timeout, STREAM_TIMEOUT)
-        )
+        timeout = min(self.server.timeout, STREAM_TIMEOUT)
+        handlers = StreamHandlers(is_stream, received, stopped, STREAM_TIMEOUT, timeout)
         sent = {**self._headers(), "Accept": "text/event-stream", **headers}
         reply = self._http.stream(self._url(path, query), sent, handlers)
-        if not is_open:
+        if reply.status != 200 or _media_type(reply) != "text/event-stream":
             raise error_from(reply, self.server)
 
     def parse(self, kind: type[T], data: Any) -> T:
@@ -174,18 +171,17 @@ class Calls:
         return [self.parse(kind, item) for item in items]
 
     def _headers(self) -> dict[str, str]:
-        return {"Accept": "application/json", "Authorization": f"Bearer {self.server.token}"}
-
-    def _url(self, path: str, query: Mapping[str, Any] | None) -> str:
-        parameters = {name: value for name, value in (query or {}).items() if value is not None}
-        return f"{self._base}{ROUTES}{path}" + (f"?{urlencode(parameters)}" if parameters else "")
-
-    def _require_token(self) -> None:
+        """Return the headers of every call. Raises NotAllowed without a token."""
         if not self.server.token:
             raise NotAllowed(
                 f"ALERTCTL_TOKEN is not set, and {self.server.root} requires one; "
                 "create it there with alertctl token create"
             )
+        return {"Accept": "application/json", "Authorization": f"Bearer {self.server.token}"}
+
+    def _url(self, path: str, query: Mapping[str, Any] | None) -> str:
+        parameters = {name: value for name, value in (query or {}).items() if value is not None}
+        return f"{self._base}{ROUTES}{path}" + (f"?{urlencode(parameters)}" if parameters else "")
 
 
 def _require_complete(reply: Response) -> None:
@@ -308,9 +304,13 @@ def not_alertctl(server: ServerConfig, reply: Response) -> Unreachable:
 
 def _json(reply: Response, kind: str) -> Any:
     """Return the reply's JSON, None when the content type differs or the JSON is broken."""
-    if reply.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
+    if _media_type(reply) != kind:
         return None
     try:
         return json.loads(reply.body)
     except (ValueError, RecursionError):
         return None
+
+
+def _media_type(reply: Response) -> str:
+    return reply.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
-from typing import IO, Annotated
+from typing import IO, Annotated, Literal
 
 import typer
 
@@ -23,17 +22,12 @@ STEP = 1000
 """Deliveries between two updates of the progress bar."""
 
 
-class Format(StrEnum):
-    JSONL = "jsonl"
-    CSV = "csv"
-
-
 @filtered
 def export(
     context: typer.Context,
     where: Where,
     file: Annotated[str | None, typer.Argument(metavar="FILE", help="File to write; default: stdout.")] = None,
-    output: Annotated[Format, typer.Option("--output", "-o", help="Output format.")] = Format.JSONL,
+    output: Annotated[Literal["jsonl", "csv"], typer.Option("--output", "-o", help="Output format.")] = "jsonl",
 ) -> None:
     """
     \b

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,18 +23,11 @@ BAR = 10
 """Maximum length of a bar."""
 
 
-class By(StrEnum):
-    EVENT = "event"
-    CHANNEL = "channel"
-    TO = "to"
-    ERROR = "error"
-
-
 @filtered
 def stats(
     context: typer.Context,
     where: Where,
-    by: Annotated[By, typer.Option(help="Grouping of the counts.")] = By.EVENT,
+    by: Annotated[Literal["event", "channel", "to", "error"], typer.Option(help="Grouping of the counts.")] = "event",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """
@@ -49,7 +41,7 @@ def stats(
     if where.since is None:
         where = replace(where, since=now() - timedelta(days=WEEK))
     with client_of(context) as client:
-        result = client.stats(where, by.value)
+        result = client.stats(where, by)
     if output is Output.JSON:
         print_json(result)
     elif result.total.total == 0:
