@@ -102,21 +102,18 @@ def filter_of(**texts: Any) -> LogFilter:
         from alertctl.events import find
 
         find(texts["event"])
-    words = {**texts, "to": _bare_address(texts["to"])}
+    channel, _, address = (texts["to"] or "").partition(":")
+    if channel in CHANNEL_NAMES:
+        # A target, like `send --to` takes.
+        texts["to"] = address
     return LogFilter(
         event_type=texts["event"],
         since=_moment("--since", texts["since"]),
         until=_moment("--until", texts["until"]),
         retrying=bool(texts["retrying"]),
         final=bool(texts["final"]),
-        **{name: _word(name, words[name]) for name in WORDS},
+        **{name: _word(name, texts[name]) for name in WORDS},
     )
-
-
-def _bare_address(to: str | None) -> str | None:
-    """Return the address of a target like `send --to` takes; a bare address is returned unchanged."""
-    channel, _, address = (to or "").partition(":")
-    return address if channel in CHANNEL_NAMES else to
 
 
 WORDS = ("status", "channel", "to", "error", "event_id", "user", "flag", "experiment", "grep")

@@ -60,11 +60,15 @@ def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
 
     Show the database's location, engine, version, size and row counts. Changes nothing.
     """
-    from alertctl.db.info import read_info
+    from alertctl.db import Store
+    from alertctl.db.info import file_of, read_info
 
     settings = _settings(context)
-    with _existing_store(settings) as store:
-        info = read_info(store) if store is not None else None
+    file, info = file_of(settings.database.url), None
+    # A file that doesn't exist is not created.
+    if file is None or file.exists():
+        with closing(Store(settings.database.url)) as store:
+            info = read_info(store)
     if output is Output.JSON:
         print_json(_as_data(settings, info))
     else:
@@ -177,20 +181,6 @@ def _settings(context: typer.Context) -> Settings:
     if settings.alertctl.server and settings.origin("DATABASE_URL") == "default":
         raise ConfigError(["DATABASE_URL: is not set; alertctl db needs it and ignores ALERTCTL_SERVER"])
     return settings
-
-
-@contextmanager
-def _existing_store(settings: Settings) -> Iterator[Store | None]:
-    """Yield the database without migrating it; None for a file that doesn't exist, which is not created."""
-    from alertctl.db import Store
-    from alertctl.db.info import file_of
-
-    file = file_of(settings.database.url)
-    if file is not None and not file.exists():
-        yield None
-        return
-    with closing(Store(settings.database.url)) as store:
-        yield store
 
 
 def _must_exist(file: Path) -> None:

@@ -7,15 +7,12 @@ import signal
 from collections.abc import Mapping
 from contextlib import closing
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from alertctl.cli.output.streams import Output, OutputOption, compact, eprint, print_line
 from alertctl.errors import AlertctlError
-
-if TYPE_CHECKING:
-    from alertctl.sandbox import Sandbox
 
 ChaosOption = Annotated[
     str,
@@ -65,18 +62,15 @@ def sandbox(
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: arrived.put(None))
     made = Sandbox(slack_port, sendgrid_port, smtp_port, on_message=lambda *message: arrived.put(message), chaos=faults)
-    with closing(_started(made)):
-        _print_settings(made.settings("sendgrid" if sendgrid else "smtp"), output)
-        _print_messages(arrived, output)
-
-
-def _started(made: Sandbox) -> Sandbox:
     try:
-        return made.start()
+        made.start()
     except OSError as error:
         raise AlertctlError(
             f"{error.strerror or error}; choose another with --slack-port, --sendgrid-port or --smtp-port (0 = any)"
         ) from None
+    with closing(made):
+        _print_settings(made.settings("sendgrid" if sendgrid else "smtp"), output)
+        _print_messages(arrived, output)
 
 
 def _print_settings(settings: Mapping[str, str], output: Output) -> None:
