@@ -120,7 +120,9 @@ class Calls:
             try:
                 remaining = retries.deadline.remaining()
                 reply = self._http.request(method, url, sent, content, timeout=remaining, new_connection=not repeat)
-                _require_complete(reply)
+                if reply.truncated:
+                    code = "endless_reply" if len(reply.body) >= MAX_REPLY else "incomplete_reply"
+                    raise HttpError(code, "the reply was cut off", sent=True)
             except HttpError as error:
                 retries.wait_after_error(error)
             else:
@@ -182,12 +184,6 @@ class Calls:
     def _url(self, path: str, query: Mapping[str, Any] | None) -> str:
         parameters = {name: value for name, value in (query or {}).items() if value is not None}
         return f"{self._base}{ROUTES}{path}" + (f"?{urlencode(parameters)}" if parameters else "")
-
-
-def _require_complete(reply: Response) -> None:
-    if reply.truncated:
-        code = "endless_reply" if len(reply.body) >= MAX_REPLY else "incomplete_reply"
-        raise HttpError(code, "the reply was cut off", sent=True)
 
 
 def explain(error: HttpError, server: ServerConfig) -> str:
@@ -282,10 +278,6 @@ def error_from(reply: Response, server: ServerConfig) -> AlertctlError:
         return not_alertctl(server, reply)
     if status >= 500 or status in (408, 429):
         return Unreachable(f"{server.root} answered {status}: {detail}")
-    return _refusal(status, detail, problem)
-
-
-def _refusal(status: int, detail: str, problem: Any) -> AlertctlError:
     if status == 404:
         return NotFound(detail)
     if status == 409:

@@ -61,7 +61,7 @@ class _Listener(threading.Thread):
         self._stopping = threading.Event()
         self._last_event_id = ""
         self._first_try = time.monotonic()
-        self._reached = False
+        self._reached = threading.Event()
 
     def stop(self) -> None:
         """Stop within about a second; nothing more is put into `received`."""
@@ -95,7 +95,7 @@ class _Listener(threading.Thread):
 
     def _raise_unless_reached(self, error: HttpError | Unreachable, cause: str) -> None:
         """Raise if the server was never reached and a retry is pointless. An interrupted stream is retried forever."""
-        if self._reached:
+        if self._reached.is_set():
             return
         timed_out = time.monotonic() - self._first_try > self._calls.server.timeout
         if isinstance(error, HttpError) and (error.code in PERMANENT or timed_out):
@@ -111,13 +111,10 @@ class _Listener(threading.Thread):
             "/delivery-log/stream",
             self._query,
             headers,
-            opened=self._mark_reached,
+            opened=self._reached.set,
             received=parser.feed,
             stopped=self._stopping.is_set,
         )
-
-    def _mark_reached(self) -> None:
-        self._reached = True
 
     def _handle_event(self, event: Mapping[str, str]) -> None:
         if event.get("event") == "delivery" and event.get("data"):

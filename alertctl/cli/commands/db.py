@@ -154,7 +154,11 @@ def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TAB
     from alertctl.db.copy import copy as copy_all
     from alertctl.db.info import file_of
 
-    source_url, target_url = _settings(context).database.url, _target(to)
+    source_url = _settings(context).database.url
+    try:
+        target_url = database_url(to)
+    except ValueError as error:
+        raise ConfigError([f"--to: {error}"]) from None
     if file := file_of(source_url):
         _must_exist(file)
     with _opened(source_url, "DATABASE_URL") as source, _opened(target_url, "--to") as target, bar() as progress:
@@ -201,13 +205,6 @@ def _opened(url: str, option: str) -> Iterator[Store]:
         except ConfigError as error:
             raise ConfigError([line.replace("DATABASE_URL", option, 1) for line in error.problems]) from error
         yield store
-
-
-def _target(to: str) -> str:
-    try:
-        return database_url(to)
-    except ValueError as error:
-        raise ConfigError([f"--to: {error}"]) from None
 
 
 def _pg_dump(url: str, file: Path) -> str:

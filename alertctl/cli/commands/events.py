@@ -58,8 +58,16 @@ def events(context: typer.Context, kind: TypeArgument = None, output: OutputOpti
     event_type = _named(kind, known)
     if output is Output.JSON:
         print_json(event_type)
-    else:
-        _print_type(event_type)
+        return
+    print_line(f"{event_type.event_type}: {event_type.description}\n")
+    required = event_type.json_schema.get("required", [])
+    rows = []
+    for name, schema in event_type.json_schema["properties"].items():
+        before = "required: " if name in required else ""
+        choice = f" ({', '.join(map(str, schema['enum']))})" if "enum" in schema else ""
+        rows.append((name, type_of(schema), f"{before}{schema.get('description', '')}{choice}"))
+    print_table((Column("FIELD", needed=True), Column("TYPE"), Column("WHAT", least=16, wraps=True)), rows)
+    print_line(f"\nExample:\n  {example(event_type)}")
 
 
 def _named(name: str, known: list[EventTypeInfo]) -> EventTypeInfo:
@@ -77,22 +85,6 @@ def _cells(event_type: EventTypeInfo) -> tuple[str, ...]:
     default = {True: "on", False: "off", None: "no preference"}
     channels = ", ".join(event_type.channels)
     return event_type.event_type, channels, default[event_type.wanted_by_default], event_type.description
-
-
-def _print_type(event_type: EventTypeInfo) -> None:
-    print_line(f"{event_type.event_type}: {event_type.description}\n")
-    required = event_type.json_schema.get("required", [])
-    rows = [
-        (name, type_of(schema), _meaning(schema, "required: " if name in required else ""))
-        for name, schema in event_type.json_schema["properties"].items()
-    ]
-    print_table((Column("FIELD", needed=True), Column("TYPE"), Column("WHAT", least=16, wraps=True)), rows)
-    print_line(f"\nExample:\n  {example(event_type)}")
-
-
-def _meaning(schema: dict[str, Any], before: str) -> str:
-    choice = f" ({', '.join(map(str, schema['enum']))})" if "enum" in schema else ""
-    return f"{before}{schema.get('description', '')}{choice}"
 
 
 def type_of(schema: dict[str, Any]) -> str:

@@ -99,17 +99,12 @@ def _resend(
         warn(f"{short(refusal['id'])} is not resent: {refusal['why_not']}")
     ids = {result.id for result in results if result.why_not is None}
     due = [delivery for delivery in chosen if delivery.id in ids]
-    if not queue:
-        _send(client, due)
-    return [_as_item(client.show(delivery.id)) for delivery in due], not_sent
-
-
-def _send(client: Client, due: Sequence[DeliveryItem]) -> None:
-    if len(due) > SENT_BY_EVENT:
+    if not queue and len(due) > SENT_BY_EVENT:
         client.dispatch()
-        return
-    for event_id in dict.fromkeys(delivery.event_id for delivery in due):
-        client.deliver(event_id)
+    elif not queue:
+        for event_id in dict.fromkeys(delivery.event_id for delivery in due):
+            client.deliver(event_id)
+    return [_as_item(client.show(delivery.id)) for delivery in due], not_sent
 
 
 def _as_item(delivery: DeliveryItem) -> DeliveryItem:

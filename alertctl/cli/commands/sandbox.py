@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Mapping
 from contextlib import closing
 from queue import SimpleQueue
 from typing import Annotated, Any
@@ -69,16 +68,13 @@ def sandbox(
             f"{error.strerror or error}; choose another with --slack-port, --sendgrid-port or --smtp-port (0 = any)"
         ) from None
     with closing(made):
-        _print_settings(made.settings("sendgrid" if sendgrid else "smtp"), output)
+        settings = made.settings("sendgrid" if sendgrid else "smtp")
+        if output is Output.JSON:
+            print_line(compact({"settings": settings}))
+        else:
+            eprint("paste these lines into another terminal; Ctrl-C ends the sandbox")
+            print_line("\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()))
         _print_messages(arrived, output)
-
-
-def _print_settings(settings: Mapping[str, str], output: Output) -> None:
-    if output is Output.JSON:
-        print_line(compact({"settings": settings}))
-        return
-    eprint("paste these lines into another terminal; Ctrl-C ends the sandbox")
-    print_line("\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()))
 
 
 def _print_messages(arrived: SimpleQueue[Arrived], output: Output) -> None:

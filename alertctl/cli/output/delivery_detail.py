@@ -89,17 +89,12 @@ def _event(delivery: DeliveryDetail) -> Iterator[str]:
 
 def attempt_lines(delivery: DeliveryDetail) -> Iterator[str]:
     if not delivery.attempt_log:
-        yield _no_attempt(delivery)
+        without = {"suppressed": "none: it was suppressed", "failed": "none"}
+        yield without.get(delivery.status, "none yet")
     for attempt in delivery.attempt_log:
         yield _attempt(attempt)
         if attempt.answer and attempt.answer != attempt.code:
             yield f"   {plain(attempt.answer)}"
-
-
-def _no_attempt(delivery: DeliveryDetail) -> str:
-    if delivery.status == "suppressed":
-        return "none: it was suppressed"
-    return "none" if delivery.status == "failed" else "none yet"
 
 
 def _attempt(attempt: AttemptItem) -> str:
