@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -124,7 +124,7 @@ def _notify(request: PublishRequest, deadline: float, deliver: bool) -> Notified
                 _in_time(lambda: _check(request), deadline - reserve)
         return _spooled(request, destination, describe(error), deadline)
     assert call.receipt is not None
-    return _recorded(call.receipt, call.deliveries)
+    return _recorded(call.receipt)
 
 
 def _check(request: PublishRequest) -> None:
@@ -134,13 +134,9 @@ def _check(request: PublishRequest) -> None:
     prepare(request, Audience())
 
 
-def _recorded(receipt: EventReceipt, deliveries: Sequence[DeliveryItem] | None = None) -> Notified:
-    return Notified(
-        "recorded" if receipt.created else "repeated",
-        receipt.event_id,
-        tuple(receipt.deliveries if deliveries is None else deliveries),
-        tuple(receipt.warnings),
-    )
+def _recorded(receipt: EventReceipt) -> Notified:
+    outcome: Literal["recorded", "repeated"] = "recorded" if receipt.created else "repeated"
+    return Notified(outcome, receipt.event_id, tuple(receipt.deliveries), tuple(receipt.warnings))
 
 
 def _spooled(request: PublishRequest, destination: Destination, cause: str, deadline: float) -> Notified:
@@ -157,13 +153,12 @@ class _NotifyCall:
     def __init__(self, request: PublishRequest, values: Mapping[str, Value], deliver: bool) -> None:
         self._request, self._values, self._deliver = request, values, deliver
         self.receipt: EventReceipt | None = None
-        self.deliveries: list[DeliveryItem] | None = None
 
     def run(self) -> None:
         with _clients.borrow(self._values) as client:
-            self.receipt = client.publish(self._request)
+            self.receipt = receipt = client.publish(self._request)
             if self._deliver:
-                self.deliveries = client.deliver(self.receipt.event_id)
+                self.receipt = replace(receipt, deliveries=client.deliver(receipt.event_id))
 
 
 def _in_time(work: Callable[[], object], deadline: float, slots: threading.Semaphore | None = None) -> None:
@@ -202,24 +197,19 @@ class _Clients:
     @contextmanager
     def borrow(self, values: Mapping[str, Value]) -> Iterator[Client]:
         key = sorted((name, str(value.raw)) for name, value in values.items())
-        client = self._take_idle(key) or connect(tolerate=True)
-        try:
-            yield client
-        except BaseException:
-            client.close()
-            raise
-        self._give_back(key, client)
-
-    def _take_idle(self, key: object) -> Client | None:
         with self._lock:
             if self._key != key:
                 # Outdated clients that are in use are closed when they are returned.
                 outdated, self._idle, self._key = self._idle, [], key
                 for client in outdated:
                     client.close()
-            return self._idle.pop() if self._idle else None
-
-    def _give_back(self, key: object, client: Client) -> None:
+            idle = self._idle.pop() if self._idle else None
+        client = idle or connect(tolerate=True)
+        try:
+            yield client
+        except BaseException:
+            client.close()
+            raise
         with self._lock:
             if self._key == key and len(self._idle) < MAX_IDLE_CLIENTS:
                 self._idle.append(client)

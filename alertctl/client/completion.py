@@ -32,16 +32,16 @@ def recent(flags: Mapping[str, object]) -> list[Recent]:
     or migrates a database. `flags` are settings by NAME, as in `config.load`.
     """
     deliveries: list[Recent] = []
-    thread = threading.Thread(target=_collect, args=(flags, deliveries), daemon=True)
+
+    def collect() -> None:
+        # Shell completion cannot show an error.
+        with suppress(Exception):
+            deliveries.extend(_read(flags))
+
+    thread = threading.Thread(target=collect, daemon=True)
     thread.start()
     thread.join(TIMEOUT)
     return list(deliveries)
-
-
-def _collect(flags: Mapping[str, object], deliveries: list[Recent]) -> None:
-    # Shell completion cannot show an error.
-    with suppress(Exception):
-        deliveries += _read(flags)
 
 
 def _read(flags: Mapping[str, object]) -> list[Recent]:

@@ -12,15 +12,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from alertctl.cli.context import speak_up
+from alertctl.cli.output.deliveries import print_deliveries
+from alertctl.cli.output.delivery_detail import attempt_lines
 from alertctl.cli.output.streams import Output, OutputOption, print_json
+from alertctl.cli.output.table import console
 from alertctl.errors import AlertctlError
+from alertctl.schemas import DeliveryItem, LogFilter, PublishRequest
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from alertctl.client import Client
     from alertctl.sandbox import Sandbox
-    from alertctl.schemas import DeliveryItem
 
 HERE = "127.0.0.1"
 RETRY_TIMEOUT = 10.0
@@ -84,13 +88,9 @@ class Play:
         return self.log()
 
     def log(self) -> list[DeliveryItem]:
-        from alertctl.schemas import LogFilter
-
         return self.client.log(LogFilter(), limit=100).items
 
     def _send(self, number: int, scene: Scene) -> None:
-        from alertctl.schemas import PublishRequest
-
         self._print(f"\n{number}  {scene.event_type}", "bold")
         lines = _wrap_command(scene.command, min(68, self.out.width - 8))
         self._print("   " + " \\\n      ".join(lines), "dim")
@@ -107,8 +107,6 @@ class Play:
                 )
 
     def _retry(self) -> None:
-        from alertctl.cli.output.delivery_detail import attempt_lines
-
         failed = [delivery.id for delivery in self.log() if delivery.status == "failed"]
         if not failed:
             return
@@ -134,8 +132,6 @@ class Play:
             self.shown[provider.name] = len(messages)
 
     def print_end(self, items: list[DeliveryItem], seconds: float) -> None:
-        from alertctl.cli.output.deliveries import print_deliveries
-
         self._print("\n6  the delivery log", "bold")
         self._print("   alertctl log\n", "dim")
         print_deliveries(items)
@@ -160,8 +156,6 @@ def demo(output: OutputOption = Output.TABLE) -> None:
     Run a demo: send four events through the real pipeline to a Slack and a mail server
     on this machine, for a few seconds. Reads no settings and removes all its files.
     """
-    from alertctl.cli.output.table import console
-
     started = time.monotonic()
     with _environment() as (sandbox, client):
         play = Play(sandbox, client, console(quiet=output is Output.JSON))
@@ -204,7 +198,6 @@ def _environment() -> Iterator[tuple[Sandbox, Client]]:
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from alertctl.cli.context import speak_up
     from alertctl.client.local import LocalClient
     from alertctl.config import load
     from alertctl.sandbox import Sandbox
