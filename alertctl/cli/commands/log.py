@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -144,6 +145,7 @@ def _print(pages: Pages, output: LogOutput) -> int:
         for delivery in pages:
             show(delivery)
             count += 1
+        sys.stdout.flush()
         return count
     items = list(pages)
     if output is LogOutput.JSON:

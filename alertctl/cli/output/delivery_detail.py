@@ -89,8 +89,8 @@ def _event(delivery: DeliveryDetail) -> Iterator[str]:
 
 def attempt_lines(delivery: DeliveryDetail) -> Iterator[str]:
     if not delivery.attempt_log:
-        without = {"suppressed": "none: it was suppressed", "failed": "none"}
-        yield without.get(delivery.status, "none yet")
+        explanations = {"suppressed": "none: it was suppressed", "failed": "none"}
+        yield explanations.get(delivery.status, "none yet")
     for attempt in delivery.attempt_log:
         yield _attempt(attempt)
         if attempt.answer and attempt.answer != attempt.code:
