@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from enum import Enum
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.options import ChannelOption, EventOption, StatusOption
 from alertctl.cli.output.times import now, parse_moment
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from alertctl.client import Client
-    from alertctl.schemas import DeliveryItem, LogFilter, Page
+from alertctl.client import Client
+from alertctl.schemas import DeliveryItem, LogFilter, Page
 
 PAGE = 100
 """Rows of a page: the API's maximum."""
@@ -95,8 +92,6 @@ def _pass_options_on(context: typer.Context) -> None:
 
 def filter_of(**texts: Any) -> LogFilter:
     """Return the filter of the command line. Raises InvalidEvent, or BadParameter with the option's name."""
-    from alertctl.schemas import LogFilter
-
     if texts["event"] is not None:
         # Import only for --event: it takes 50 ms.
         from alertctl.events import find

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,9 +11,7 @@ from alertctl.cli.context import client_of
 from alertctl.cli.options import complete_event
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line
 from alertctl.cli.output.table import Column, print_list, print_table
-
-if TYPE_CHECKING:
-    from alertctl.schemas import EventTypeInfo
+from alertctl.schemas import EventTypeInfo
 
 EXAMPLES = {
     "safety_rollback": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -29,9 +29,7 @@ from alertctl.cli.output.streams import (
     print_line,
 )
 from alertctl.cli.output.times import now, show_utc
-
-if TYPE_CHECKING:
-    from alertctl.schemas import Rendered
+from alertctl.schemas import Rendered
 
 app = typer.Typer(name="log", rich_markup_mode=None)
 app.command(short_help="Resend deliveries now.")(retry)

@@ -6,7 +6,7 @@ import select
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import typer
 
@@ -14,10 +14,8 @@ from alertctl.cli.filters import Pages
 from alertctl.cli.output.deliveries import COLUMNS, WIDE, cells, line_printer, wide_cells
 from alertctl.cli.output.streams import LogOutput
 from alertctl.cli.output.table import Lines
-
-if TYPE_CHECKING:
-    from alertctl.client import Client
-    from alertctl.schemas import DeliveryItem, LogFilter
+from alertctl.client import Client
+from alertctl.schemas import DeliveryItem, LogFilter
 
 REMEMBERED = 20_000
 """Deliveries whose last state is remembered, so that none is shown twice where history and changes overlap."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,12 +14,8 @@ from alertctl.cli.options import UtcOption, complete_delivery
 from alertctl.cli.output.deliveries import print_deliveries, short
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, warn
 from alertctl.cli.output.times import show_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from alertctl.client import Client
-    from alertctl.schemas import DeliveryItem
+from alertctl.client import Client
+from alertctl.schemas import DeliveryItem
 
 DEFAULT_MAX = 100
 """Deliveries that filters resend without --max: too wide a filter must not send a flood of messages."""
@@ -108,6 +105,4 @@ def _resend(
 
 
 def _as_item(delivery: DeliveryItem) -> DeliveryItem:
-    from alertctl.schemas import DeliveryItem
-
     return DeliveryItem(**{field.name: getattr(delivery, field.name) for field in fields(DeliveryItem)})

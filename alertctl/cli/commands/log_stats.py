@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,9 +13,7 @@ from alertctl.cli.filters import Where, filtered
 from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_json
 from alertctl.cli.output.table import Column, print_table
 from alertctl.cli.output.times import now
-
-if TYPE_CHECKING:
-    from alertctl.schemas import Count, Stats
+from alertctl.schemas import Count, Stats
 
 WEEK = 7
 """Days that are counted without --since."""

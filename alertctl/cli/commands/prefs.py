@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,10 +12,8 @@ from alertctl.cli.options import UserOption
 from alertctl.cli.output.deliveries import short
 from alertctl.cli.output.streams import Output, OutputOption, print_json, print_pairs
 from alertctl.cli.output.table import Column, print_list
+from alertctl.schemas import Prefs
 from alertctl.suggestions import suggest
-
-if TYPE_CHECKING:
-    from alertctl.schemas import Prefs
 
 HELP = """
 \b

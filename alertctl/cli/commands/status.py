@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,9 +12,7 @@ from alertctl.cli.context import client_of
 from alertctl.cli.output.streams import Output, OutputOption, plain, print_json, print_line, warn
 from alertctl.cli.output.times import clock, lapse, now
 from alertctl.cli.spool_flush import counted, spool_here
-
-if TYPE_CHECKING:
-    from alertctl.schemas import Paused, StatusReport
+from alertctl.schemas import Paused, StatusReport, as_json
 
 LATE_SECONDS = 60.0
 """Seconds after which an overdue delivery is reported: a daemon claims a due one within seconds."""
@@ -36,8 +33,6 @@ def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
         report = client.status()
     waiting = spool_here().waiting()
     if output is Output.JSON:
-        from alertctl.schemas import as_json
-
         print_json({**as_json(report), "client_version": __version__, "spool": waiting})
     else:
         for name, words in _lines(report, waiting, now()):

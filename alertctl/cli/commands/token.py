@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,9 +13,7 @@ from alertctl.cli.output.deliveries import short
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line
 from alertctl.cli.output.table import Column, print_list, print_table
 from alertctl.cli.output.times import clock, duration_option, moment_in_full, now
-
-if TYPE_CHECKING:
-    from alertctl.schemas import TokenItem
+from alertctl.schemas import TokenItem, as_json
 
 HELP = """
 \b
@@ -58,8 +56,6 @@ def create(
     with client_of(context) as client:
         made, secret = client.create_token(user, role, lifetime)
     if output is Output.JSON:
-        from alertctl.schemas import as_json
-
         print_json({"token": secret, **as_json(made)})
         return
     print_line(secret)

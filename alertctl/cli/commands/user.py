@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,10 +12,8 @@ from alertctl.cli.options import RoleArgument, RoleOption
 from alertctl.cli.output.streams import Output, OutputOption, print_json
 from alertctl.cli.output.table import Column, print_list, print_table
 from alertctl.cli.output.times import clock, now
-
-if TYPE_CHECKING:
-    from alertctl.client import Client
-    from alertctl.schemas import UserItem
+from alertctl.client import Client
+from alertctl.schemas import UserItem
 
 HELP = """
 \b

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alertctl.cli.output.atomic_file import atomic_write, is_replaceable
 from alertctl.cli.output.streams import warn
 from alertctl.errors import AlertctlError
-
-if TYPE_CHECKING:
-    from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
+from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest, as_json
 
 OUTCOMES = ("recorded", "repeated", "spooled", "lost", "refused")
 """`repeated`: recorded before, under the same key. `lost`: neither recorded nor spooled. `refused`: see `error`."""
@@ -63,8 +61,6 @@ class Receipt:
 
     def put(self) -> None:
         """Write the receipt, if it changed since it was last written."""
-        from alertctl.schemas import as_json
-
         if self._file is None or not self._due:
             return
         self._due = False
