@@ -15,19 +15,15 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from alertctl.channels import TARGET_EXAMPLES
 from alertctl.client import Client, connect
-from alertctl.config import duration_of, read_readable
+from alertctl.config import Value, duration_of, read_readable
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
-from alertctl.schemas import PublishRequest
+from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
 from alertctl.spool import Destination, Spool, describe, key_of
-
-if TYPE_CHECKING:
-    from alertctl.config import Value
-    from alertctl.schemas import DeliveryItem, EventReceipt
 
 __all__ = ["Notified", "notify"]
 

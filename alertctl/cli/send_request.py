@@ -7,14 +7,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from alertctl.channels import TARGET_EXAMPLES
 from alertctl.config import duration_of
 from alertctl.errors import InvalidEvent
-
-if TYPE_CHECKING:
-    from alertctl.schemas import PublishRequest
+from alertctl.schemas import PublishRequest, parse_moment
+from alertctl.spool import key_of
 
 LARGEST_FILE = 4_000_000
 """Maximum size of the JSON, in bytes."""
@@ -38,9 +37,6 @@ def build_request(
 
     With `remote` only the server checks the event's type and fields: its version may know other ones.
     """
-    from alertctl.schemas import PublishRequest, parse_moment
-    from alertctl.spool import key_of
-
     body = _read(json_file) if json_file is not None else {}
     named = _text(body, "event_type")
     event_type = event or named

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -22,16 +22,12 @@ from alertctl.cli.output.times import now
 from alertctl.cli.registry import DEFAULT_WAIT
 from alertctl.cli.send_request import build_request
 from alertctl.cli.spool_flush import spool_here
-from alertctl.config import duration_of, ends_with_machine, read_readable
+from alertctl.client import Client
+from alertctl.config import Value, duration_of, ends_with_machine, read_readable
 from alertctl.config.validators import yes_or_no
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
-from alertctl.spool import Destination, describe
-
-if TYPE_CHECKING:
-    from alertctl.client import Client
-    from alertctl.config import Value
-    from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
-    from alertctl.spool import Spooled
+from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
+from alertctl.spool import Destination, Spooled, describe
 
 NOBODY = (
     f"no recipients: enable a channel ({', '.join(kind.enabled_setting for kind in CHANNEL_TYPES)}), "

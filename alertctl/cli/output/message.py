@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich import box
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -14,11 +14,7 @@ from rich.text import Text
 from alertctl.channels import ROUTING_RULES, channel_type
 from alertctl.channels.slack import part_text
 from alertctl.cli.output.streams import Output, plain, print_items, print_line
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from alertctl.schemas import Rendered
+from alertctl.schemas import Rendered
 
 EMAIL_LINES = 16
 """Maximum lines of an email's text that are shown."""
