@@ -241,7 +241,7 @@ def _print_status(settings: Settings, info: DatabaseInfo | None) -> None:
 
 
 def _size(count: float) -> str:
-    """Return a size for people: 640 kB, 12.3 MB."""
+    """Return a readable size: 640 kB, 12.3 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit in ("B", "kB") else f"{count:.1f} {unit}"

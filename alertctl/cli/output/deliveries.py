@@ -26,7 +26,7 @@ COLUMNS = (
     Column("TRIES", extra=True, typical=2),
     Column("CHANNEL", extra=True, typical=5),
 )
-"""Most important for somebody on call first; the last ones are dropped first."""
+"""In order of importance: on a narrow terminal the last ones are dropped first."""
 WIDE = (
     Column("ID", typical=36),
     Column("CREATED", typical=24),
