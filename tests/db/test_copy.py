@@ -189,7 +189,7 @@ def test_nul_becomes_a_replacement_character_on_postgres_only(lite, target):
     assert done.is_complete
     fields = [(entry.fields, len(entry.published_by)) for entry in rows(target, EVENT)]
     assert fields == ([("a\0b", 300)] if target.is_sqlite else [("a\ufffdb", 254)])
-    assert sum(entry.mended for entry in done.tables) == (0 if target.is_sqlite else 2)
+    assert sum(entry.replaced for entry in done.tables) == (0 if target.is_sqlite else 2)
     assert totals(copy(lite, target, NOW)) == (0, 0, 0)
 
 
