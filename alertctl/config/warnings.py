@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from alertctl.config.sources import IN_FILES, Value, gather, is_blank, resolve
+from alertctl.config.sources import IN_FILES, Value, gather, is_blank
 from alertctl.config.validators import yes_or_no
 
 _SHORT = 5
@@ -27,8 +26,8 @@ def warnings(
 
     A server has its own settings: beside ALERTCTL_SERVER only the names of [alertctl] are checked.
     """
-    sources = gather(os.environ if environ is None else environ, cwd or Path(), flags or {})
-    values = resolve(sources)
+    sources = gather(environ, cwd, flags)
+    values = sources.values
     variables = [name for layer in sources.layers if layer.origin in ("environment", ".env") for name in layer.values]
     if _is_set(values, "ALERTCTL_SERVER"):
         known = {f"ALERTCTL_{field}" for field in _READ_BY_REMOTE}
