@@ -26,6 +26,10 @@ DEADLOCK_TRIES = 5
 """How often a transaction is tried that collides with others."""
 READ_ONLY = "25006"
 """Postgres's SQLSTATE for a write on a standby, or where default_transaction_read_only is on."""
+COLLISIONS = ("40P01", "40001")
+"""SQLSTATEs of a transaction that was ended in favour of another: deadlock, serialization failure."""
+BROKEN_SETUP = ("42501", "42P01", "3F000")
+"""SQLSTATEs of a role that lacks a right, and of a missing table or schema."""
 
 
 class TransactionRunner(Protocol):
@@ -53,14 +57,21 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a connection whose transaction is rolled back at the end. Raises Unreachable."""
-        with self.map_driver_errors(), self.engine.connect() as connection:
+        with self._map_driver_errors(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """Open a transaction that is committed at the end. It takes SQLite's write lock at once. Raises Unreachable."""
-        with self.map_driver_errors(), self.engine.connect() as plain:
+    def writing(self, *, foreign_keys: bool = True) -> Iterator[Connection]:
+        """Open a transaction that is committed at the end. It takes SQLite's write lock at once. Raises Unreachable.
+
+        Without `foreign_keys` SQLite doesn't enforce them; that connection is not reused.
+        """
+        with self.reading() as plain:
             connection = plain.execution_options(alertctl_writes=True)
+            if self.is_sqlite and not foreign_keys:
+                # SQLite ignores this after BEGIN.
+                connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
+                connection.detach()
             with self._turn(connection):
                 transaction = connection.begin()
             with transaction:
@@ -75,8 +86,8 @@ class Store:
             yield
 
     def _turn(self, connection: Connection) -> AbstractContextManager[None]:
-        # Only SQLite has a file; Postgres needs no queue.
-        file = connection.connection.info.get("file", ("",))[0]
+        # Postgres needs no queue.
+        file = database_file(connection)
         return self._write_queue.turn(file) if file else nullcontext()
 
     def write(self, work: Callable[[Connection], T]) -> T:
@@ -91,7 +102,7 @@ class Store:
                     return work(connection)
             except Unreachable as error:
                 refused_here = attempt == 0 and _sqlstate(error.__cause__) == READ_ONLY
-                if not refused_here and not _is_collision(error.__cause__):
+                if not refused_here and _sqlstate(error.__cause__) not in COLLISIONS:
                     raise
         with self.writing() as connection:
             return work(connection)
@@ -99,7 +110,7 @@ class Store:
     @contextmanager
     def listening(self) -> Iterator[Any]:
         """Open a driver's connection without transactions, for a daemon that listens on it. Raises Unreachable."""
-        with self.map_driver_errors(), self.engine.connect() as plain:
+        with self.reading() as plain:
             plain.execution_options(isolation_level="AUTOCOMMIT")
             raw = plain.connection.driver_connection
             # Detached, so that no connection with subscriptions returns to the pool.
@@ -121,7 +132,7 @@ class Store:
         self.engine.dispose()
 
     @contextmanager
-    def map_driver_errors(self) -> Iterator[None]:
+    def _map_driver_errors(self) -> Iterator[None]:
         try:
             yield
         except exc.SQLAlchemyError as error:
@@ -151,6 +162,11 @@ class Store:
         return self.url.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
 
 
+def database_file(connection: Connection) -> str:
+    """Return the path of a connection's SQLite file; empty in memory and for a server's database."""
+    return str(connection.connection.info.get("file", ("",))[0])
+
+
 def write_nothing(connection: Connection) -> None:
     """Change a row and change it back, which a read-only server, a role without rights or a full disk refuse.
 
@@ -163,13 +179,15 @@ def write_nothing(connection: Connection) -> None:
 _CHANGE = text("UPDATE tick SET number = number + :by")
 
 
-def insert_or(connection: Connection, table: Table, values: Any) -> Any:
+def insert_or(connection: Connection, table: Table, values: Any = None) -> Any:
     """Return an INSERT of the database's dialect, which has `on_conflict_do_nothing` and `on_conflict_do_update`."""
     if connection.dialect.name == "sqlite":
-        return sqlite.insert(table).values(values)
-    from sqlalchemy.dialects import postgresql  # imported late: it takes 18 ms
+        statement: Any = sqlite.insert(table)
+    else:
+        from sqlalchemy.dialects import postgresql  # imported late: it takes 18 ms
 
-    return postgresql.insert(table).values(values)
+        statement = postgresql.insert(table)
+    return statement if values is None else statement.values(values)
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> int:
@@ -261,7 +279,7 @@ def _begin_sqlite(connection: Connection) -> None:
 def _is_unavailable(error: exc.SQLAlchemyError) -> bool:
     """Return whether the database is at fault, not the statement."""
     if isinstance(error, exc.IntegrityError | exc.ProgrammingError | exc.DataError):
-        return _is_broken_setup(error)
+        return _sqlstate(error) in BROKEN_SETUP
     return isinstance(error, exc.DatabaseError | exc.InterfaceError | exc.TimeoutError)
 
 
@@ -278,16 +296,6 @@ def _is_disconnect(error: BaseException) -> bool:
     """Return whether this Postgres server no longer takes writes, or ended the connection."""
     state = getattr(error, "sqlstate", None) or ""
     return state in (READ_ONLY, "57P01", "57P02", "57P03") or state.startswith("08")
-
-
-def _is_collision(error: BaseException | None) -> bool:
-    """Return whether Postgres ended this transaction in favour of another (deadlock, serialization failure)."""
-    return _sqlstate(error) in ("40P01", "40001")
-
-
-def _is_broken_setup(error: BaseException) -> bool:
-    """Return whether the role lacks a right, or a table or its schema is missing."""
-    return _sqlstate(error) in ("42501", "42P01", "3F000")
 
 
 def _sqlstate(error: BaseException | None) -> str | None:
