@@ -222,10 +222,10 @@ class LocalClient:
         return self._store.write(lambda connection: users.add_user(connection, email, role, now()))
 
     def set_role(self, user: str, role: str) -> UserItem:
-        return self._store.write(lambda connection: users.set_role(connection, user, role))
+        return self._store.write(lambda connection: users.change_user(connection, user, role=role))
 
     def set_email(self, user: str, email: str) -> UserItem:
-        return self._store.write(lambda connection: users.set_email(connection, user, email))
+        return self._store.write(lambda connection: users.change_user(connection, user, email=email))
 
     def unlink_user(self, user: str) -> UserItem:
         return self._store.write(lambda connection: users.unlink_user(connection, user))
@@ -234,10 +234,10 @@ class LocalClient:
         return self._store.write(lambda connection: users.remove_user(connection, user))
 
     def disable_user(self, user: str) -> UserItem:
-        return self._store.write(lambda connection: users.disable_user(connection, user))
+        return self._store.write(lambda connection: users.change_user(connection, user, disabled=True))
 
     def enable_user(self, user: str) -> UserItem:
-        return self._store.write(lambda connection: users.enable_user(connection, user))
+        return self._store.write(lambda connection: users.change_user(connection, user, disabled=False))
 
     def create_token(self, user: str, role: str, expires: timedelta | None) -> tuple[TokenItem, str]:
         return self._store.write(lambda connection: users.create_token(connection, user, role, expires, now()))
