@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 from anyio.to_thread import run_sync
@@ -44,7 +45,9 @@ class Authenticator:
         with self._services.store.reading() as connection:
             caller = users.verify(connection, secret, now)
         if users.use_is_news(caller, now):
-            self._note_use(caller)
+            # Don't wait for the write: the caller needs no answer about it.
+            with suppress(Unreachable):
+                self._services.writer.submit_later(users.touch, (caller, now))
         return caller
 
     async def verify_cached(self, secret: str) -> Caller:
@@ -58,14 +61,6 @@ class Authenticator:
             self._recent.clear()
         self._recent[digest] = (time.monotonic() + CACHE_SECONDS, caller)
         return caller
-
-    def _note_use(self, caller: Caller) -> None:
-        now = self._services.clock()
-        try:
-            # Don't wait for the write: the caller needs no answer about it.
-            self._services.writer.submit_later(users.touch, (caller, now))
-        except Unreachable:
-            pass
 
     def _verify_jwt(self, secret: str) -> Caller:
         if self._jwt is None:

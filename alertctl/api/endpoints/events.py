@@ -105,16 +105,15 @@ async def accept(caller: DeveloperCached, request: Request) -> Response:
     publication = prepare_body(
         await json_object(request), request.headers.get("idempotency-key"), services.audience, caller
     )
-    receipt = await _record_event(services, publication, caller)
+    receipt: EventReceipt = await services.writer.submit_soon(record, (publication, caller, services.clock()))
     services.accepted(receipt)
+    headers, deliveries = {}, receipt.deliveries
     if receipt.created:
         services.wake(receipt)
-    headers = {} if receipt.created else {REPLAYED_HEADER: "true"}
+    else:
+        headers, deliveries = {REPLAYED_HEADER: "true"}, [as_recorded(item) for item in receipt.deliveries]
     body = Accepted(
-        event_id=receipt.event_id,
-        event_type=receipt.event_type,
-        deliveries=receipt.deliveries,
-        warnings=receipt.warnings,
+        event_id=receipt.event_id, event_type=receipt.event_type, deliveries=deliveries, warnings=receipt.warnings
     )
     return Response(_ACCEPTED_ADAPTER.dump_json(body), 202, headers, "application/json")
 
@@ -150,13 +149,6 @@ async def state(
         pause = min(pause * 1.5, MAX_POLL)
 
 
-async def _record_event(services: Services, publication: Publication, caller: Caller) -> EventReceipt:
-    receipt: EventReceipt = await services.writer.submit_soon(record, (publication, caller, services.clock()))
-    if receipt.created:
-        return receipt
-    return replace(receipt, deliveries=[as_recorded(item) for item in receipt.deliveries])
-
-
 def record(
     connection: Connection, items: Sequence[tuple[Publication, Caller, datetime]]
 ) -> list[EventReceipt | AlertctlError]:
@@ -168,11 +160,8 @@ def record(
     allowed = users.still_allowed(connection, (caller for _, caller, _ in items), Role.DEVELOPER, now)
     publications = [publication for publication, caller, _ in items if caller in allowed]
     outcomes = iter(publish_many(connection, publications, now) if publications else [])
-    return [next(outcomes) if caller in allowed else _not_allowed() for _, caller, _ in items]
-
-
-def _not_allowed() -> NotAllowed:
-    return NotAllowed("the token was just revoked, or its user was disabled or given a lower role")
+    revoked = "the token was just revoked, or its user was disabled or given a lower role"
+    return [next(outcomes) if caller in allowed else NotAllowed(revoked) for _, caller, _ in items]
 
 
 def as_recorded(item: DeliveryItem) -> DeliveryItem:
