@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -106,23 +106,6 @@ class Store:
                     raise
         with self.writing() as connection:
             return work(connection)
-
-    @contextmanager
-    def listening(self) -> Iterator[Any]:
-        """Open a driver's connection without transactions, for a daemon that listens on it. Raises Unreachable."""
-        with self.reading() as plain:
-            plain.execution_options(isolation_level="AUTOCOMMIT")
-            raw = plain.connection.driver_connection
-            # Detached, so that no connection with subscriptions returns to the pool.
-            plain.detach()
-            yield raw
-
-    def submit(self, work: Callable[[Connection, Sequence[Any]], Sequence[Any]], item: Any) -> Any:
-        """Run work that takes many items (see `Writer.submit`) on one item."""
-        outcome = self.write(lambda connection: work(connection, [item])[0])
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
 
     def check_writes(self) -> None:
         """Prove that the database takes writes, by a write that changes nothing. Raises Unreachable."""

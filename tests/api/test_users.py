@@ -159,7 +159,7 @@ def test_the_last_use_is_news_once_a_minute(store: Store, clock: Any) -> None:
     _, secret = made(store, clock)
     caller = read(store, users.verify, secret, clock())
     assert users.use_is_news(caller, clock())
-    store.submit(users.touch, (caller, clock()))
+    store.write(lambda it: users.touch(it, [(caller, clock())]))
     clock.advance(59)
     assert not users.use_is_news(read(store, users.verify, secret, clock()), clock())
     clock.advance(1)

@@ -28,7 +28,6 @@ from alertctl.events import BY_NAME, EVENT_TYPES
 from alertctl.models import Status
 from alertctl.preview import preview_event
 from alertctl.publish import Publication, event, prepare, publish_many
-from alertctl.routing import Audience
 from alertctl.schemas import (
     BODY_OPTIONS,
     DeliveryItem,
@@ -102,9 +101,7 @@ async def accept(caller: DeveloperCached, request: Request) -> Response:
     """
     # No further dependencies and no model to validate: each costs this busiest route 10 us of CPU.
     services: Services = request.app.state.services
-    publication = prepare_body(
-        await json_object(request), request.headers.get("idempotency-key"), services.audience, caller
-    )
+    publication = prepare_body(services, caller, request, await json_object(request))
     receipt: EventReceipt = await services.writer.submit_soon(record, (publication, caller, services.clock()))
     services.accepted(receipt)
     headers, deliveries = {}, receipt.deliveries
@@ -121,7 +118,7 @@ async def accept(caller: DeveloperCached, request: Request) -> Response:
 @router.post("/events/preview", openapi_extra={"x-publishes": True})
 def preview(caller: Developer, services: ServicesDep, body: Body, request: Request) -> Previews:
     """Render an event's messages for its targets. Nothing is recorded or sent."""
-    publication = prepare_body(body, request.headers.get("idempotency-key"), services.audience, caller)
+    publication = prepare_body(services, caller, request, body)
     return Previews(items=preview_event(services.store, services.settings, publication, services.clock()))
 
 
@@ -143,7 +140,8 @@ async def state(
     while True:
         current = await run_sync(_read_state, services, event_id)
         remaining = deadline - time.monotonic()
-        if remaining <= 0 or (current.final if until == "final" else are_tried(current.deliveries)):
+        is_tried = all(item.status not in IN_PROGRESS for item in current.deliveries)
+        if remaining <= 0 or (current.final if until == "final" else is_tried):
             return current
         await asyncio.sleep(min(pause, remaining))
         pause = min(pause * 1.5, MAX_POLL)
@@ -182,20 +180,16 @@ def as_recorded(item: DeliveryItem) -> DeliveryItem:
     )
 
 
-def prepare_body(body: Mapping[str, Any], key: str | None, audience: Audience, caller: Caller) -> Publication:
-    """Return the publication that a body asks for. Raises InvalidEvent that names the wrong field."""
-    return prepare(_parse_request(body, key), audience, caller.name)
-
-
-def _parse_request(body: Mapping[str, Any], key: str | None) -> PublishRequest:
-    event_type, channel = body.get("event_type"), body.get("channel")
+def prepare_body(services: Services, caller: Caller, request: Request, body: Mapping[str, Any]) -> Publication:
+    """Return the publication that a request asks for. Raises InvalidEvent that names the wrong field."""
+    event_type, channel, key = body.get("event_type"), body.get("channel"), request.headers.get("idempotency-key")
     if not isinstance(event_type, str):
         raise InvalidEvent("event_type", f"should be one of {', '.join(BY_NAME)}")
     if channel is not None and not isinstance(channel, str):
         raise InvalidEvent("channel", f"should be {' or '.join(CHANNEL_NAMES)}")
     if key is not None and not re.fullmatch(IDEMPOTENCY_KEY, key):
         raise InvalidEvent("Idempotency-Key", "should be 1 to 255 printable ASCII characters")
-    return PublishRequest(
+    publish_request = PublishRequest(
         event_type=event_type,
         fields={name: value for name, value in body.items() if name not in BODY_OPTIONS},
         to=_parse_targets(body.get("to")),
@@ -205,6 +199,7 @@ def _parse_request(body: Mapping[str, Any], key: str | None) -> PublishRequest:
         expires_at=parse_moment("expires_at", body.get("expires_at")),
         said_at=parse_moment("said_at", body.get("said_at")),
     )
+    return prepare(publish_request, services.audience, caller.name)
 
 
 def _parse_seconds(field: str, value: Any) -> float | None:
@@ -236,12 +231,5 @@ def _read_state(services: Services, event_id: str) -> EventState:
         event_type = connection.execute(select(event.c.event_type).where(event.c.id == event_id)).scalar()
     if event_type is None:
         raise NotFound(f"no event has the id {event_id}")
-    return EventState(event_id=event_id, event_type=event_type, final=are_final(items), deliveries=items)
-
-
-def are_tried(items: list[DeliveryItem]) -> bool:
-    return all(item.status not in IN_PROGRESS for item in items)
-
-
-def are_final(items: list[DeliveryItem]) -> bool:
-    return all(item.status not in IN_PROGRESS and item.next_attempt_at is None for item in items)
+    final = all(item.status not in IN_PROGRESS and item.next_attempt_at is None for item in items)
+    return EventState(event_id=event_id, event_type=event_type, final=final, deliveries=items)
