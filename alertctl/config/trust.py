@@ -14,7 +14,7 @@ This module is fast to import: it uses the standard library only.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,10 +62,7 @@ def refuse_trusted_only(name: str, file: str) -> Refusal:
 
 def refuse_addresses(values: Mapping[str, Value], environ: Mapping[str, str]) -> dict[str, Refusal]:
     """Return, by NAME, the addresses in the working folder that would receive a stronger source's secret."""
-    return dict(_refused_addresses(values, environ))
-
-
-def _refused_addresses(values: Mapping[str, Value], environ: Mapping[str, str]) -> Iterator[tuple[str, Refusal]]:
+    refused = {}
     for name, secrets in DIRECTS.items():
         address = values.get(name)
         if address is None or not address.folder_file or not _text(address):
@@ -76,11 +73,12 @@ def _refused_addresses(values: Mapping[str, Value], environ: Mapping[str, str]) 
             value = values.get(secret)
             if value is not None and _text(value) and not value.folder_file:
                 origin = {"environment": "the environment", "flag": "a flag"}.get(value.origin, value.origin)
-                yield name, _refuse_address(name, address.folder_file, secret, origin)
+                refused[name] = _refuse_address(name, address.folder_file, secret, origin)
                 break
     database = values.get("DATABASE_URL")
     if database is not None and database.folder_file and (secret_and_origin := _password_of(_text(database), environ)):
-        yield "DATABASE_URL", _refuse_address("DATABASE_URL", database.folder_file, *secret_and_origin)
+        refused["DATABASE_URL"] = _refuse_address("DATABASE_URL", database.folder_file, *secret_and_origin)
+    return refused
 
 
 def _password_of(database: str, environ: Mapping[str, str]) -> tuple[str, str] | None:

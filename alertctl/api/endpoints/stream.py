@@ -93,7 +93,12 @@ async def _event_stream(services: Services, request: Request, query: Follow, aft
         sent_at = time.monotonic()
         while not services.stopping():
             is_idle = time.monotonic() - sent_at > KEEPALIVE_SECONDS
-            changes, position = await _poll(services, request, query, after, is_idle)
+            try:
+                changes, position = await run_sync(_read_changes, services, request, query, after, is_idle)
+            except Unreachable:
+                # Keep the stream open until the database is back; the client decides how long it waits.
+                await asyncio.sleep(1)
+                changes, position = [], after
             if changes:
                 yield "".join(_format_event(item_position, item) for item_position, item in changes)
                 sent_at = time.monotonic()
@@ -108,17 +113,6 @@ async def _event_stream(services: Services, request: Request, query: Follow, aft
         return
     finally:
         _OpenStreams.number -= 1
-
-
-async def _poll(
-    services: Services, request: Request, query: Follow, after: str, is_idle: bool
-) -> tuple[list[tuple[str, DeliveryItem]], str]:
-    try:
-        return await run_sync(_read_changes, services, request, query, after, is_idle)
-    except Unreachable:
-        # Keep the stream open until the database is back; the client decides how long it waits.
-        await asyncio.sleep(1)
-        return [], after
 
 
 def _read_changes(
