@@ -33,7 +33,12 @@ def warnings(
         known = {f"ALERTCTL_{field}" for field in _READ_BY_REMOTE}
         unknown = [name for name in variables if name.startswith("ALERTCTL_") and name not in known]
         return list(_close_names(unknown, values))
-    return [*_close_names(variables, values), *_unused_secrets(values)]
+    unused = [
+        (secret, f"is set but not used: {switch} is not true")
+        for secret, switch in _CHANNEL_SECRETS
+        if _is_set(values, secret) and not _is_on(values, switch)
+    ]
+    return [*_close_names(variables, values), *unused]
 
 
 def _close_names(variables: Iterable[str], values: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
@@ -80,12 +85,6 @@ def edit_distance(first: str, second: str) -> int:
                 cost = min(cost, last[j - 2] + 1)
             row.append(cost)
     return row[-1]
-
-
-def _unused_secrets(values: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
-    for secret, switch in _CHANNEL_SECRETS:
-        if _is_set(values, secret) and not _is_on(values, switch):
-            yield secret, f"is set but not used: {switch} is not true"
 
 
 def _is_on(values: Mapping[str, Value], switch: str) -> bool:

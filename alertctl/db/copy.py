@@ -86,8 +86,9 @@ def copy(
         target.write(lambda connection: insert_new(connection, _run, [mark]))
         tables = _copy_tables(snapshot, target, advance)
     with source.reading() as later, target.reading() as copied:
-        moved = _fingerprint(later) != before
-        return CopyResult(tables, _count_sending(later, now), moved=moved, used=_is_used(copied))
+        leased = (_delivery.c.status == Status.SENDING.value, _delivery.c.next_attempt_at > now)
+        sending = later.execute(select(func.count()).select_from(_delivery).where(*leased)).scalar_one()
+        return CopyResult(tables, sending, moved=_fingerprint(later) != before, used=_is_used(copied))
 
 
 def _copy_tables(snapshot: Connection, target: Store, advance: Advance) -> tuple[Difference, ...]:
@@ -112,11 +113,6 @@ def _fingerprint(connection: Connection) -> tuple[Any, ...]:
     newest = (func.max(_event.c.id), func.max(_delivery.c.change), func.max(_preference.c.updated_at))
     counts = (select(func.count()).select_from(table) for table in (_users, _token))
     return tuple(connection.execute(query).scalar() for query in (*map(select, newest), *counts))
-
-
-def _count_sending(connection: Connection, now: datetime) -> int:
-    leased = (_delivery.c.status == Status.SENDING.value, _delivery.c.next_attempt_at > now)
-    return int(connection.execute(select(func.count()).select_from(_delivery).where(*leased)).scalar_one())
 
 
 def _source_id(source: Store, snapshot: Connection) -> str:

@@ -42,7 +42,10 @@ class Store:
     """One database. Nothing is opened before it is used."""
 
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
-        self.url = _parse_url(url)
+        try:
+            self.url = make_url(url)
+        except (exc.ArgumentError, ValueError):
+            raise ConfigError(["DATABASE_URL: not a database address (sqlite:///FILE or postgresql://…)"]) from None
         self.instance_id = os.urandom(8).hex()
         self.engine = _engine(self.url, pool_size).execution_options(**{INSTANCE_OPTION: self.instance_id})
         self.disconnects = 0
@@ -178,13 +181,6 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
     # Without the option SQLAlchemy forgets the count of an INSERT on Postgres (-1).
     statement = insert_or(connection, table, rows).on_conflict_do_nothing()
     return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
-
-
-def _parse_url(url: str) -> URL:
-    try:
-        return make_url(url)
-    except (exc.ArgumentError, ValueError):
-        raise ConfigError(["DATABASE_URL: not a database address (sqlite:///FILE or postgresql://…)"]) from None
 
 
 def _engine(url: URL, pool_size: int) -> Engine:
