@@ -80,7 +80,7 @@ def copy(
         before, source_id = _fingerprint(snapshot), _source_id(source, snapshot)
         with target.reading() as connection:
             if source.is_sqlite == target.is_sqlite and _is_same(snapshot, connection):
-                raise ConfigError(["--to: is the database that is to be copied"])
+                raise ConfigError(["--to: is the source database itself; name another one"])
             _refuse_foreign(connection, source_id)
         mark = {"job": MARK, "period": source_id, "started_at": now}
         target.write(lambda connection: insert_new(connection, _run, [mark]))
@@ -138,12 +138,12 @@ def _is_same(source: Connection, target: Connection) -> bool:
 def _refuse_foreign(target: Connection, source_id: str) -> None:
     marks = set(target.execute(select(_run.c.period).where(_run.c.job == MARK)).scalars())
     if marks - {source_id}:
-        raise not_a_copy("the copy of another database")
+        raise not_a_copy("contains a copy of another database")
     if _is_used(target):
-        raise not_a_copy("deliveries that are its own by now: somebody has sent from it")
+        raise not_a_copy("is already in use: alertctl has sent deliveries from it")
     for table in () if marks else TABLES:
         if table.name not in _MAY_HAVE_ROWS and target.execute(select(table).limit(1)).first() is not None:
-            raise not_a_copy(f"rows in {table.name} that no copy has brought")
+            raise not_a_copy(f"contains rows in {table.name} that are not from a copy")
 
 
 def _is_used(target: Connection) -> bool:
@@ -154,5 +154,5 @@ def _is_used(target: Connection) -> bool:
 def _refuse_unknown(transfer: TableCopy) -> None:
     """Refuse a user or token that only the target has, which may have been made there: a person decides."""
     if transfer.done.table in (_users.name, _token.name) and (keys := next(transfer.unknown(), None)):
-        what = f"a row in {transfer.done.table} that the database to be copied doesn't have (id {keys[0][0]})"
-        raise not_a_copy(what, "if that user was removed since, run alertctl user remove there, too; else ")
+        what = f"contains a row in {transfer.done.table} that the source doesn't have (id {keys[0][0]})"
+        raise not_a_copy(what, "if that user was removed since, run alertctl user remove there too; otherwise ")

@@ -153,7 +153,7 @@ class TableCopy:
         if self._table.name == "delivery":
             index = self._names.index("updated_at")
             if any(present[index] > row[index] for present, row in pairs):
-                raise not_a_copy("deliveries that are its own by now: somebody sends from it")
+                raise not_a_copy("is already in use: alertctl is sending deliveries from it")
         values: dict[str, Any] = {name: bindparam(f"b_{name}") for name in self._names[len(self._keys) :]}
         rows = [{f"b_{name}": value for name, value in self._as_dict(row).items()} for _, row in pairs]
         connection.execute(update(self._table).where(*self._same_key()).values(values), rows)
@@ -188,7 +188,8 @@ class TableCopy:
 
 
 def not_a_copy(what: str, fix: str = "") -> ConfigError:
-    return ConfigError([f"--to: holds {what}; {fix}name an empty database, or the one that this copy was begun in"])
+    """Return the error for a target that is neither empty nor a copy of the source."""
+    return ConfigError([f"--to: {what}; {fix}name an empty database, or the target of an interrupted copy"])
 
 
 def columns_of(table: Table) -> list[Column[Any]]:
