@@ -88,8 +88,7 @@ class Email(_Section):
 class Sendgrid(_Section):
     api_key: Credential = Field(_NO_SECRET, description="SendGrid's API key, SG.…; if unset, SMTP is used.")
     api_url: Url = Field(
-        "https://api.sendgrid.com",
-        description="URL of SendGrid's API; for the EU region https://api.eu.sendgrid.com.",
+        "https://api.sendgrid.com", description="URL of SendGrid's API; for the EU region https://api.eu.sendgrid.com."
     )
 
 
@@ -185,8 +184,7 @@ class Alertctl(_Section):
         10.0, description="Time limit of one attempt, in seconds."
     )
     max_age: Annotated[float, BeforeValidator(durations.duration_between(60, 365 * 86_400))] = Field(
-        259_200.0,
-        description="How long a delivery waits for a repair of credentials, settings or this machine (72h).",
+        259_200.0, description="How long a delivery waits for a repair of credentials, settings or this machine (72h)."
     )
     senders: Annotated[int, BeforeValidator(validators.integer(1, 256))] = Field(
         16, description="Sender threads for each channel."

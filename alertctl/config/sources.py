@@ -89,9 +89,7 @@ class Sources:
 
 
 def read(
-    environ: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None, cwd: Path | None = None, flags: Mapping[str, object] | None = None
 ) -> dict[str, Value]:
     """Return the values that are set, by NAME, unchecked. A flag that is None is ignored.
 
@@ -104,9 +102,7 @@ def read(
 
 
 def read_readable(
-    environ: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None, cwd: Path | None = None, flags: Mapping[str, object] | None = None
 ) -> tuple[dict[str, Value], tuple[str, ...]]:
     """Return the values as `read` does, and the problems of files that can't be read or understood."""
     sources = gather(environ, cwd, flags)
@@ -114,9 +110,7 @@ def read_readable(
 
 
 def gather(
-    environ: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None, cwd: Path | None = None, flags: Mapping[str, object] | None = None
 ) -> Sources:
     """Read every source. Problems are collected in `problems`; nothing is raised."""
     environ, cwd = os.environ if environ is None else environ, cwd or Path()

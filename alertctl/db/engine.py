@@ -211,10 +211,7 @@ def _sqlite_engine(url: URL, pool_size: int) -> Engine:
         except OSError as error:
             raise Unreachable(f"database {url.database}: {error.strerror or error}") from error
     engine = create_engine(
-        url,
-        pool_size=pool_size,
-        max_overflow=4,
-        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+        url, pool_size=pool_size, max_overflow=4, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
     )
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "checkout", _refuse_lost_file)

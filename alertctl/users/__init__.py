@@ -1,14 +1,6 @@
 """Users, their roles and their tokens. A user is named by id or email."""
 
-from alertctl.users.accounts import (
-    EmailTaken,
-    add_user,
-    change_user,
-    find_user,
-    list_users,
-    remove_user,
-    unlink_user,
-)
+from alertctl.users.accounts import EmailTaken, add_user, change_user, find_user, list_users, remove_user, unlink_user
 from alertctl.users.identities import Identity, JwtUser, ensure_user, find_identity, is_email_free
 from alertctl.users.roles import Caller, Role, parse_role
 from alertctl.users.tokens import (

@@ -67,8 +67,7 @@ def change_user(
     disabled: bool | None = None,
     email: str | None = None,
 ) -> UserItem:
-    """Change the values that aren't None: the role (the limit of all the user's tokens), the email address, or
-    `disabled`, which rejects the user's tokens and stops notifying them.
+    """Change the values that aren't None. `disabled` rejects the user's tokens and stops notifying them.
 
     Raises NotFound, InvalidEvent for a bad role or address, EmailTaken for another user's.
     """
