@@ -17,6 +17,8 @@ from alertctl.schemas import ConnectivityTestResult, EventReceipt
 
 BASE = ROUTES
 """Prefix of every route except /healthz, /readyz, /metrics and /docs."""
+MAX_WAIT = 30.0
+"""Longest wait of one call in seconds: proxies close connections that are silent for longer."""
 
 
 class Wake(Protocol):

@@ -93,8 +93,11 @@ def copy(
 
 def _copy_tables(snapshot: Connection, target: Store, advance: Advance) -> tuple[Difference, ...]:
     transfers = [TableCopy(table, snapshot, target) for table in TABLES]
-    for transfer in transfers:
-        _refuse_unknown(transfer)
+    for table, transfer in zip(TABLES, transfers, strict=True):
+        # A user or token that only the target has may have been made there: a person decides.
+        if table in (_users, _token) and (keys := next(transfer.unknown(), None)):
+            what = f"contains a row in {table.name} that the source doesn't have (id {keys[0][0]})"
+            raise not_a_copy(what, "if that user was removed since, run alertctl user remove there too; otherwise ")
     for transfer in transfers:
         try:
             transfer.fill(advance)
@@ -149,10 +152,3 @@ def _refuse_foreign(target: Connection, source_id: str) -> None:
 def _is_used(target: Connection) -> bool:
     """Return whether a process has worked with the copy: it gives deliveries a change number, a copy does not."""
     return target.execute(select(_delivery.c.id).where(_delivery.c.change > 0).limit(1)).first() is not None
-
-
-def _refuse_unknown(transfer: TableCopy) -> None:
-    """Refuse a user or token that only the target has, which may have been made there: a person decides."""
-    if transfer.done.table in (_users.name, _token.name) and (keys := next(transfer.unknown(), None)):
-        what = f"contains a row in {transfer.done.table} that the source doesn't have (id {keys[0][0]})"
-        raise not_a_copy(what, "if that user was removed since, run alertctl user remove there too; otherwise ")

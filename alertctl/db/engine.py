@@ -60,8 +60,18 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a connection whose transaction is rolled back at the end. Raises Unreachable."""
-        with self._map_driver_errors(), self.engine.connect() as connection:
-            yield connection
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except exc.SQLAlchemyError as error:
+            if _was_interrupted(error):
+                raise KeyboardInterrupt from None
+            if not _is_unavailable(error):
+                raise
+            raise Unreachable(f"database {self.shown}: {_first_line(error)}") from error
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            # From the driver's connection, used without SQLAlchemy.
+            raise Unreachable(f"database {self.shown}: {_first_line(error)}") from error
 
     @contextmanager
     def writing(self, *, foreign_keys: bool = True) -> Iterator[Connection]:
@@ -116,20 +126,6 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
-
-    @contextmanager
-    def _map_driver_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except exc.SQLAlchemyError as error:
-            if _was_interrupted(error):
-                raise KeyboardInterrupt from None
-            if not _is_unavailable(error):
-                raise
-            raise Unreachable(f"database {self.shown}: {_first_line(error)}") from error
-        except self.engine.dialect.loaded_dbapi.Error as error:
-            # From a connection that is used without SQLAlchemy.
-            raise Unreachable(f"database {self.shown}: {_first_line(error)}") from error
 
     def _notice_disconnect(self, context: ExceptionContext) -> None:
         """Give up all connections when one of them ended, or its server isn't the primary any more.

@@ -14,14 +14,13 @@ from sqlalchemy import select
 
 from alertctl import delivery_log, outbox
 from alertctl.api.auth import Developer
-from alertctl.api.deps import BASE, Services, ServicesDep
+from alertctl.api.deps import BASE, MAX_WAIT, Services, ServicesDep
+from alertctl.api.endpoints.stream import start_position
 from alertctl.delivery_log.tables import delivery
 from alertctl.models import Status
 from alertctl.schemas import DeliveryItem, LogFilter
 
 router = APIRouter(prefix=BASE, tags=["status"])
-MAX_WAIT = 30.0
-"""Longest wait of one call in seconds: proxies close connections that are silent for longer."""
 POLL_SECONDS = 0.1
 """Seconds between two queries."""
 IDLE_SECONDS = 1.0
@@ -47,7 +46,7 @@ async def dispatch(
 ) -> Dispatching:
     """Wake the daemon and wait until no delivery is due. The daemon also sends due deliveries without this call."""
     deadline = time.monotonic() + wait
-    position = await run_sync(_position, services)
+    position = await run_sync(start_position, services)
     services.wake()
     count: Counter[str] = Counter()
     last_news = time.monotonic()
@@ -66,11 +65,6 @@ async def dispatch(
         failed=count["failed"],
         due=due or sending,
     )
-
-
-def _position(services: Services) -> str:
-    with services.store.reading() as connection:
-        return delivery_log.position(connection)
 
 
 def _read_changes(services: Services, position: str) -> tuple[bool, bool, list[str | None], str]:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, select
 
 from alertctl import delivery_log, users
 from alertctl.api.auth import Developer, DeveloperCached, Viewer
-from alertctl.api.deps import BASE, Services, ServicesDep
+from alertctl.api.deps import BASE, MAX_WAIT, Services, ServicesDep
 from alertctl.api.errors import problem_responses
 from alertctl.api.request_body import Body, json_object
 from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES
@@ -44,8 +44,6 @@ router = APIRouter(prefix=BASE, tags=["events"])
 MAX_TARGETS = 1000
 IDEMPOTENCY_KEY = r"[!-~]([ -~]{0,253}[!-~])?"
 """Pattern of an Idempotency-Key: ASCII, like all headers."""
-MAX_WAIT = 30.0
-"""Longest wait of one call in seconds: proxies close connections that are silent for longer."""
 FIRST_POLL, MAX_POLL = 0.02, 0.5
 """Seconds between two queries: short at first, then increasing."""
 IN_PROGRESS = (Status.PENDING, Status.SENDING)

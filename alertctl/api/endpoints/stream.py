@@ -71,7 +71,7 @@ async def stream(
     if after:
         delivery_log.parse_position(after)
     else:
-        after = await run_sync(_start_position, services, query.since is not None)
+        after = await run_sync(start_position, services, query.since is not None)
     if _OpenStreams.number >= MAX_STREAMS:
         raise HTTPException(503, f"{MAX_STREAMS} streams are already open; close one, or try again later")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -80,7 +80,8 @@ async def stream(
     )
 
 
-def _start_position(services: Services, history: bool) -> str:
+def start_position(services: Services, history: bool = False) -> str:
+    """Return the position of the delivery log's newest change, or with `history` of its beginning."""
     with services.store.reading() as connection:
         return delivery_log.position(connection, history=history)
 
@@ -100,7 +101,10 @@ async def _event_stream(services: Services, request: Request, query: Follow, aft
                 await asyncio.sleep(1)
                 changes, position = [], after
             if changes:
-                yield "".join(_format_event(item_position, item) for item_position, item in changes)
+                yield "".join(
+                    f"id: {item_position}\nevent: delivery\ndata: {json.dumps(as_json(item))}\n\n"
+                    for item_position, item in changes
+                )
                 sent_at = time.monotonic()
             elif is_idle:
                 yield f"id: {position}\n: quiet\n\n"
@@ -124,7 +128,3 @@ def _read_changes(
     if changes or is_idle:
         check_admin(request)
     return changes, position
-
-
-def _format_event(item_position: str, item: DeliveryItem) -> str:
-    return f"id: {item_position}\nevent: delivery\ndata: {json.dumps(as_json(item))}\n\n"
