@@ -208,12 +208,14 @@ def batches(connection: Connection, table: Table) -> Iterator[list[Values]]:
     while True:
         batch: list[Values] = []
         characters = 0
-        with connection.execute(_page(table, columns, last), execution_options=options) as rows:
-            for row in rows:
-                batch.append(tuple(row))
-                characters += sum(len(row[index] or "") for index in long)
-                if characters > BATCH_CHARACTERS:
-                    break
+        rows = connection.execute(_page(table, columns, last), execution_options=options)
+        for row in rows:
+            batch.append(tuple(row))
+            characters += sum(len(row[index] or "") for index in long)
+            if characters > BATCH_CHARACTERS:
+                break
+        # Not by a `with`: after Ctrl-C in the middle of a query, SQLAlchemy would log that it can't close the cursor.
+        rows.close()
         if not batch:
             return
         yield batch
