@@ -242,7 +242,7 @@ def test_twenty_identical_calls_at_once_make_one_event(store, through, key):
 
     def call(_):
         begin.wait(10)
-        return connect.submit(lambda connection, items: publish_many(connection, items, NOW), alert(**{key: "job-7"}))
+        return connect.write(lambda connection: publish_many(connection, [alert(**{key: "job-7"})], NOW)[0])
 
     with ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(call, range(20)))

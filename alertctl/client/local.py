@@ -197,8 +197,7 @@ class LocalClient:
     def change_user(
         self, user: str, *, role: str | None = None, email: str | None = None, disabled: bool | None = None
     ) -> schemas.UserItem:
-        new_role = None if role is None else users.parse_role(role)
-        return self._write(users.change_user, user, role=new_role, email=email, disabled=disabled)
+        return self._write(users.change_user, user, role=role, email=email, disabled=disabled)
 
     def unlink_user(self, user: str) -> schemas.UserItem:
         return self._write(users.unlink_user, user)

@@ -64,7 +64,7 @@ def test_a_second_run_brings_what_has_changed_and_takes_what_is_gone(store, targ
     copy(store, target, NOW)
     announce(store, "slack:#new", now=after(60))
     store.write(lambda connection: preferences.reset(connection, someone, after(60)))
-    store.write(lambda connection: users.disable_user(connection, someone))
+    store.write(lambda connection: users.change_user(connection, someone, disabled=True))
     for claimed in claim(store, now=after(60)).taken:
         record(store, arrived(claimed), now=after(61))
     store.write(lambda connection: connection.execute(pauses.delete()))
@@ -84,12 +84,12 @@ def test_emails_and_identities_that_moved_on_between_users_move_in_the_copy_too(
     copy(store, target, NOW)
     # Both ways round, so that the order in which rows are written can't be the right one.
     for user, email in ((first, "c@corp.example"), (second, "a@corp.example"), (first, "b@corp.example")):
-        store.write(lambda connection, user=user, email=email: users.set_email(connection, user, email))
+        store.write(lambda connection, user=user, email=email: users.change_user(connection, user, email=email))
     for user, subject in ((first, None), (second, "s-1"), (first, "s-2")):
         identify(store, user, subject)
     third = add_person(store, "d@corp.example")
-    store.write(lambda connection: users.set_email(connection, second, "e@corp.example"))
-    store.write(lambda connection: users.set_email(connection, third, "a@corp.example"))
+    store.write(lambda connection: users.change_user(connection, second, email="e@corp.example"))
+    store.write(lambda connection: users.change_user(connection, third, email="a@corp.example"))
     assert copy(store, target, NOW).is_complete
     assert contents(target) == contents(store)
 

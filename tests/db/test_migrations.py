@@ -136,7 +136,7 @@ def test_a_database_of_a_newer_alertctl_is_refused_and_not_changed(store):
 
 def test_a_database_with_another_programs_tables_is_refused_and_not_changed(empty_store):
     empty_store.write(lambda connection: connection.execute(text("CREATE TABLE users (id int)")))
-    with pytest.raises(ConfigError, match="a table users that is not alertctl's: use a database of its own"):
+    with pytest.raises(ConfigError, match="a table users of another program; use a separate database"):
         upgrade(empty_store)
     with empty_store.reading() as connection:
         assert inspect(connection).get_table_names() == ["users"]

@@ -209,7 +209,7 @@ def test_of_eight_publishers_at_once_each_target_is_sent_to_by_one(store, databa
         own = writer if through == "writer" else stores[number]
         begin.wait(10)
         for _ in range(5):
-            own.submit(lambda connection, items: publish_many(connection, items, NOW), alert(to=targets))
+            own.write(lambda connection: publish_many(connection, [alert(to=targets)], NOW))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(publish_some, range(8)))

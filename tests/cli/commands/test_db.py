@@ -119,7 +119,7 @@ def test_foreign_tables_are_not_touched(empty_postgres_url):
     changed(empty_postgres_url, "CREATE TABLE users (id int)")
     ran = run("--database", empty_postgres_url, "db", "upgrade")
     assert ran.exit_code == 2
-    assert one_line(ran, "DATABASE_URL: ", "users", "a database of its own")
+    assert one_line(ran, "DATABASE_URL: ", "users", "use a separate database")
 
 
 @pytest.mark.parametrize("words", [("db", "status"), ("db", "copy", "--to", "sqlite:///new.db")])
