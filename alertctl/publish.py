@@ -145,7 +145,7 @@ def publish_many(
     outcomes: dict[int, EventReceipt | Conflict] = {}
     recipient_cache, windows = _RecipientCache(connection), outbox.DedupWindows(connection, now)
     receipts: list[EventReceipt] = []
-    routed: list[outbox.Routed] = []
+    deliveries: list[Iterator[dict[str, Any]]] = []
     keyless = [index for index, publication in enumerate(publications) if not _keys_in_order(publication)]
     ids = {index: new_id(now) for index in keyless}
     if keyless:
@@ -160,8 +160,8 @@ def publish_many(
         outcomes[index] = receipt
         receipts.append(receipt)
         if receipt.created:
-            routed.append(_routed(recipient_cache, windows, publication, receipt.event_id))
-    new_deliveries = outbox.enqueue(connection, routed, now)
+            deliveries.append(_new_deliveries(recipient_cache, windows, publication, receipt.event_id, now))
+    new_deliveries = outbox.enqueue(connection, chain.from_iterable(deliveries))
     repeated = [receipt.event_id for receipt in receipts if not receipt.created]
     earlier_deliveries = delivery_log.items_of(connection, repeated) if repeated else {}
     for receipt in receipts:
@@ -282,15 +282,19 @@ class _RecipientCache:
         return first
 
 
-def _routed(
-    recipient_cache: _RecipientCache, windows: outbox.DedupWindows, publication: Publication, event_id: str
-) -> outbox.Routed:
+def _new_deliveries(
+    recipient_cache: _RecipientCache,
+    windows: outbox.DedupWindows,
+    publication: Publication,
+    event_id: str,
+    now: datetime,
+) -> Iterator[dict[str, Any]]:
     fields = publication.fields
     urgency = Priority.CRITICAL if fields.level is Severity.CRITICAL else Priority.NORMAL
     targets = _targets(recipient_cache, publication)
     if fields.dedup_key:
         targets = windows.suppress(targets, publication.dedup_scope, publication.request.dedup_window, event_id)
-    return outbox.Routed(event_id, fields.event_type, urgency, targets)
+    return (outbox.new_delivery(event_id, fields.event_type, urgency, target, now) for target in targets)
 
 
 def targets_of(connection: Connection, publication: Publication) -> Iterator[Target]:

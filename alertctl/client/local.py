@@ -174,12 +174,11 @@ class LocalClient:
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[ResendResult]:
         with self._store.reading() as connection:
             delivery_ids = [delivery_log.find_id(connection, part) for part in ids]
-        results = self._store.write(
+        return self._store.write(
             lambda connection: outbox.resend(
                 connection, delivery_ids, _command_line_user(), now(), again=again, enabled=self._audience.enabled
             )
         )
-        return [ResendResult(id=item.delivery_id, why_not=item.why_not) for item in results]
 
     def dispatch(self) -> Dispatched:
         counts = self._dispatcher.run_once()

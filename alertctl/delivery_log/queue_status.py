@@ -44,21 +44,8 @@ def queue_status(connection: Connection, now: datetime) -> QueueStatus:
 
 def paused(connection: Connection, now: datetime) -> list[Paused]:
     """Return the open circuit breakers of running daemons, then the providers and addresses that asked us to wait."""
-    breakers = [
-        Paused(
-            provider=report.provider,
-            to=None,
-            code=report.code,
-            breaker=True,
-            since=report.since,
-            until=report.next_probe_at,
-            host=report.host,
-            pid=report.pid,
-        )
-        for report in live_reports(connection, now)
-    ]
     rows = select(pauses).where(pauses.c.until > now).order_by(pauses.c.address_key != "", pauses.c.provider)
-    return breakers + [
+    return live_reports(connection, now) + [
         Paused(
             provider=row.provider,
             to=row.address_key or None,

@@ -164,7 +164,7 @@ def retry_all(caller: Admin, services: ServicesDep, body: Body) -> Resent:
     """Make deliveries due now. One that cannot be resent is unchanged; its result has the reason."""
     request = parse_body(Resends, body)
 
-    def resend(connection: Any) -> list[outbox.Resent]:
+    def resend(connection: Any) -> list[ResendResult]:
         delivery_ids = [delivery_log.find_id(connection, part) for part in request.ids]
         return outbox.resend(
             connection,
@@ -175,9 +175,9 @@ def retry_all(caller: Admin, services: ServicesDep, body: Body) -> Resent:
             enabled=services.audience.enabled,
         )
 
-    results: list[outbox.Resent] = services.writer.write(resend)
+    results: list[ResendResult] = services.writer.write(resend)
     services.wake()
-    return Resent(items=[ResendResult(id=result.delivery_id, why_not=result.why_not) for result in results])
+    return Resent(items=results)
 
 
 @router.post("/prune", openapi_extra=body_schema(Prunes))
