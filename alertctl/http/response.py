@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-STATUS_LINE = b"HTTP/"
 BLANK_LINES = (b"\r\n", b"\n")
 
 
@@ -28,7 +27,7 @@ class Response:
 class Headers(Mapping[str, str]):
     """Headers by lower-case name, parsed on first access: parsing is a fifth of a request's CPU time."""
 
-    def __init__(self, lines: Sequence[bytes]) -> None:
+    def __init__(self, lines: bytes) -> None:
         self._lines = lines
 
     def __getitem__(self, name: str) -> str:
@@ -43,8 +42,8 @@ class Headers(Mapping[str, str]):
     @cached_property
     def _parsed(self) -> dict[str, str]:
         parsed: dict[str, str] = {}
-        for line in self._lines:
-            name, _, value = line.decode("latin-1").partition(":")
+        for line in self._lines.decode("latin-1").split("\n"):
+            name, _, value = line.partition(":")
             key, text = name.strip().lower(), value.strip()
             parsed[key] = f"{parsed[key]}, {text}" if key in parsed else text
         return parsed
@@ -55,10 +54,9 @@ def final_head(lines: list[bytes]) -> tuple[bytes, Headers] | None:
 
     Interim replies and a proxy's answer to CONNECT precede it, trailers follow it.
     """
-    first = len(lines) - 1
-    while first >= 0 and not lines[first].startswith(STATUS_LINE):
-        first -= 1
-    for position in range(first + 1, len(lines)):
-        if first >= 0 and lines[position] in BLANK_LINES:
-            return (*lines[first].split(b" "), b"")[1].strip(), Headers(lines[first + 1 : position])
-    return None
+    heads = b"".join(lines).replace(b"\r\n", b"\n")
+    head, blank_line, _ = heads[heads.rfind(b"\nHTTP/") + 1 :].partition(b"\n\n")
+    if not blank_line or not head.startswith(b"HTTP/"):
+        return None
+    status_line, _, headers = head.partition(b"\n")
+    return (*status_line.split(b" "), b"")[1].strip(), Headers(headers)
