@@ -67,12 +67,10 @@ class Publication:
 
     def warnings(self) -> list[str]:
         """Return hints about missing fields that would improve the message."""
-        lacking = self.fields.lacks()
-        return (
-            [f"{self.fields.event_type} without {', '.join(lacking)}: missing fields are left out of the message"]
-            if lacking
-            else []
-        )
+        missing = [name for name in self.fields.expected if getattr(self.fields, name) in (None, "")]
+        if not missing:
+            return []
+        return [f"{self.fields.event_type} without {', '.join(missing)}: missing fields are left out of the message"]
 
 
 def prepare(
@@ -193,10 +191,7 @@ def _write_keyed(connection: Connection, publication: Publication, now: datetime
         return repeated
     event_id = new_id(now)
     connection.execute(_EVENT, _row(publication, event_id, now))
-    rows = [
-        {"scope": scope, "key": key, "event_id": event_id, "digest": publication.body_hash, "created_at": now}
-        for scope, key in publication.keys
-    ]
+    rows = [_key_row(publication, key, event_id, now) for key in publication.keys]
     if rows and insert_new(connection, event_key, rows) < len(rows):
         # Another daemon has just committed an event with the same key.
         connection.execute(delete(event).where(event.c.id == event_id))
@@ -214,15 +209,14 @@ def _lock_dedup_key(connection: Connection, publication: Publication, event_id: 
 
     An upsert, because it locks the row whether or not it exists or is deleted meanwhile.
     """
-    row = {
-        "scope": DEDUP_WINDOW,
-        "key": publication.fields.dedup_key,
-        "event_id": event_id,
-        "digest": publication.body_hash,
-        "created_at": now,
-    }
-    lock = insert_or(connection, event_key, row)
+    key = (DEDUP_WINDOW, publication.fields.dedup_key or "")
+    lock = insert_or(connection, event_key, _key_row(publication, key, event_id, now))
     connection.execute(lock.on_conflict_do_update(index_elements=["scope", "key"], set_={"created_at": now}))
+
+
+def _key_row(publication: Publication, key: Key, event_id: str, now: datetime) -> dict[str, Any]:
+    row = {"scope": key[0], "key": key[1], "event_id": event_id}
+    return row | {"digest": publication.body_hash, "created_at": now}
 
 
 def _find_repeated(connection: Connection, publication: Publication) -> EventReceipt | None:

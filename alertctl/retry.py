@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from alertctl.errors import DeliveryError, Reason
 
@@ -82,18 +82,18 @@ def bounded_wait(seconds: float) -> float:
     return RATE_LIMIT_SECONDS if math.isnan(seconds) else min(max(seconds, 1.0), 3600.0)
 
 
-def retry_after(headers: Mapping[str, str], body: str, now: datetime) -> float:
+def retry_after(headers: Mapping[str, str], body: Mapping[str, Any], now: datetime) -> float:
     """Return the seconds to wait after a 429, from 1 to 3600.
 
-    The first of Retry-After, X-RateLimit-Reset and `retry_after` in the body counts; the default is 30.
-
-    `headers` have lower-case names; `now` is an aware UTC time.
+    The first of Retry-After, X-RateLimit-Reset (in seconds since 1970) and `retry_after` in the body counts; the
+    default is 30. `headers` have lower-case names; `now` is an aware UTC time.
     """
     seconds = _delay(headers.get("retry-after", ""), now)
     if seconds is None:
-        seconds = _until_epoch(headers.get("x-ratelimit-reset", ""), now)
-    if seconds is None:
-        seconds = _in_body(body)
+        epoch = _number(headers.get("x-ratelimit-reset", ""))
+        seconds = None if epoch is None else epoch - now.timestamp()
+    if seconds is None and not isinstance(body.get("retry_after"), bool):
+        seconds = _number(str(body.get("retry_after", "")))
     return RATE_LIMIT_SECONDS if seconds is None else bounded_wait(seconds)
 
 
@@ -107,21 +107,6 @@ def _delay(value: str, now: datetime) -> float | None:
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
     return (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
-
-
-def _until_epoch(value: str, now: datetime) -> float | None:
-    """Return the seconds until an X-RateLimit-Reset, which is in seconds since 1970."""
-    epoch = _number(value)
-    return None if epoch is None else epoch - now.timestamp()
-
-
-def _in_body(body: str) -> float | None:
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    value = answer.get("retry_after") if isinstance(answer, dict) else None
-    return _number(str(value)) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
 
 
 def _number(text: str) -> float | None:

@@ -57,7 +57,7 @@ def status_error(reply: Response, *, detail: str = "", entire_provider: bool = T
         reason,
         status_code(reply.status),
         detail=detail or _describe(reply),
-        retry_after=retry_after(reply.headers, reply.text, datetime.now(UTC)) if names_time else None,
+        retry_after=retry_after(reply.headers, reply.json, datetime.now(UTC)) if names_time else None,
         entire_provider=limited and entire_provider,
     )
 

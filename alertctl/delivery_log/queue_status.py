@@ -75,11 +75,9 @@ def status_report(connection: Connection, where: str, now: datetime, *, daemon: 
 
 def last_success(connection: Connection) -> dict[str, datetime | None]:
     """Return when the newest successful delivery arrived, by channel."""
-    return {channel: _last_success(connection, channel) for channel in CHANNEL_NAMES}
-
-
-def _last_success(connection: Connection, channel: str) -> datetime | None:
-    arrived = (delivery.c.channel == channel, delivery.c.status == Status.SUCCESS.value)
-    newest = select(delivery.c.updated_at).where(*arrived).order_by(delivery.c.id.desc()).limit(1)
-    updated_at: datetime | None = connection.execute(newest).scalar()
-    return updated_at
+    moments: dict[str, datetime | None] = {}
+    for channel in CHANNEL_NAMES:
+        arrived = (delivery.c.channel == channel, delivery.c.status == Status.SUCCESS.value)
+        newest = select(delivery.c.updated_at).where(*arrived).order_by(delivery.c.id.desc()).limit(1)
+        moments[channel] = connection.execute(newest).scalar()
+    return moments

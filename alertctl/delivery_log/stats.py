@@ -66,12 +66,4 @@ def _sums() -> list[ColumnElement[int]]:
 
 
 def _count(key: str, row: Any) -> Count:
-    return Count(
-        key=key,
-        total=int(row.total),
-        success=int(row.success),
-        failed=int(row.failed),
-        retrying=int(row.retrying),
-        waiting=int(row.waiting),
-        suppressed=int(row.suppressed),
-    )
+    return Count(key=key, **{name: int(number) for name, number in row._mapping.items() if name != "key"})

@@ -107,7 +107,7 @@ class ChannelWorker:
                 self._publish_and_claim(publish)
             while True:
                 claim = self._run_transaction_within_lease()
-                if self._is_busy():
+                if self._jobs_in_flight or self._results or self._unsent:
                     self._gather(POLL)
                 elif not claim.taken:
                     turn_in = self._rate_limiter.horizon() if self._rate_limiter else 0.0
@@ -125,9 +125,6 @@ class ChannelWorker:
             return self._record_and_claim(connection, (), ())[0]
 
         self._hand_out(self._connect.write(publish_and_claim))
-
-    def _is_busy(self) -> bool:
-        return bool(self._jobs_in_flight or self._results or self._unsent)
 
     def _run_transaction_within_lease(self) -> Claim:
         """Run a transaction. With results to record, try a database that is busy or away until their lease ends."""

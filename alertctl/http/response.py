@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 BLANK_LINES = (b"\r\n", b"\n")
 
@@ -22,6 +24,15 @@ class Response:
     def text(self) -> str:
         """The body as UTF-8, which JSON always is. The declared charset is ignored."""
         return self.body.decode("utf-8", "replace")
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The JSON object in the body; empty if the body is anything else."""
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
 
 
 class Headers(Mapping[str, str]):

@@ -51,33 +51,24 @@ def enqueue(connection: Connection, deliveries: Iterable[Mapping[str, Any]]) -> 
     while batch := list(islice(rows, SWEEP)):
         connection.execute(_insert_deliveries(connection.dialect.name), bulk_parameter(connection, batch))
         for row in batch:
-            items[row["event_id"]].append(_to_item(row))
+            # As the log shows it, without reading back what was just written.
+            item = DeliveryItem(to=row["address"], **{name: row[name] for name in _ITEM_COLUMNS})
+            items[item.event_id].append(item)
     if items:
         announce(connection)
     return items
-
-
-def _to_item(row: Mapping[str, Any]) -> DeliveryItem:
-    """Return a new delivery as the log shows it, without reading back what was just written."""
-    return DeliveryItem(
-        id=row["id"],
-        event_type=row["event_type"],
-        channel=row["channel"],
-        to=row["address"],
-        status=row["status"],
-        error=row["error"],
-        attempts=0,
-        next_attempt_at=row["next_attempt_at"],
-        created_at=row["created_at"],
-        event_id=row["event_id"],
-        updated_at=row["updated_at"],
-    )
 
 
 _COLUMNS = (
     *("id", "event_id", "event_type", "channel", "address", "address_key", "rule", "user_id", "status", "error"),
     *("attempts", "waiting_since", "urgency", "next_attempt_at", "created_at", "updated_at"),
     "dedup_hash",
+)
+
+
+_ITEM_COLUMNS = (
+    *("id", "event_id", "event_type", "channel", "status", "error", "attempts"),
+    *("next_attempt_at", "created_at", "updated_at"),
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -161,11 +160,7 @@ def errors_by_position(reply: Response, count: int) -> dict[int, DeliveryError]:
 
 def _parse_errors(reply: Response) -> list[dict[str, Any]]:
     """Return SendGrid's list of errors, empty if the body is anything else."""
-    try:
-        answer = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return []
-    errors = answer.get("errors") if isinstance(answer, dict) else None
+    errors = reply.json.get("errors")
     return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
 
 

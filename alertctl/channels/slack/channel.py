@@ -68,11 +68,13 @@ class SlackChannel:
 
 def parse_slack_reply(reply: Response) -> SendResult:
     """Return the result of a reply, not redacted yet. Success is HTTP 200 with `ok` true and a `ts`."""
-    answer = _parse_body(reply)
+    answer = reply.json
     if reply.status == 200 and not reply.truncated and answer.get("ok") is True:
         ts = answer.get("ts")
         if isinstance(ts, str) and one_line(ts):
-            return Receipt(ts, _without_message(answer))
+            # Without our message, which the delivery log has already.
+            answer.pop("message", None)
+            return Receipt(ts, json.dumps(answer, ensure_ascii=False))
         return DeliveryError(Reason.AMBIGUOUS, "no_ts", detail=reply.text)
     code = clean_code(answer.get("error")) if answer.get("ok") is False else ""
     if reply.status == 429 or (code and _code_decides(reply, code)):
@@ -96,20 +98,6 @@ def _refusal(reply: Response, code: str) -> DeliveryError:
         reason,
         code or "ratelimited",
         detail=reply.text,
-        retry_after=retry_after(reply.headers, reply.text, datetime.now(UTC)) if limited else None,
+        retry_after=retry_after(reply.headers, reply.json, datetime.now(UTC)) if limited else None,
         entire_provider=limited and code in ENTIRE_PROVIDER,
     )
-
-
-def _parse_body(reply: Response) -> dict[str, Any]:
-    """Return the JSON object in the body, or an empty one."""
-    try:
-        answer = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) else {}
-
-
-def _without_message(answer: dict[str, Any]) -> str:
-    """Return Slack's answer without our message, which the delivery log has already."""
-    return json.dumps({name: value for name, value in answer.items() if name != "message"}, ensure_ascii=False)
