@@ -6,16 +6,8 @@ from dataclasses import replace
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from alertctl.delivery_log.filters import (
-    add_id_lead,
-    event_conditions,
-    event_values,
-    id_range,
-    normalized,
-    other_conditions,
-    time_conditions,
-)
-from alertctl.delivery_log.query import RowRange, fetch_rows, grep_end, value_conditions, values_without_index
+from alertctl.delivery_log.filters import add_id_lead, event_values, id_range, normalized, time_conditions
+from alertctl.delivery_log.query import RowRange, all_conditions, fetch_rows, grep_end, values_without_index
 from alertctl.delivery_log.tables import ITEM, build_item, delivery, delivery_count
 from alertctl.errors import InvalidEvent
 from alertctl.ids import first_id
@@ -73,8 +65,8 @@ def total(connection: Connection, where: LogFilter) -> int | None:
     if filters - {"final"} <= COUNTED_COLUMNS.keys():
         return _kept_count(connection, where)
     # A condition on the event leaves fewer rows than any index on the delivery's own columns.
-    values = values_without_index(connection, where) if event_values(where) else value_conditions(connection, where)
-    same = [*values, *other_conditions(where), *event_conditions(where)]
+    timeless = replace(where, since=None, until=None)
+    same = all_conditions(connection, timeless, by_index=not event_values(where))
     counts = (
         select(func.count()).select_from(delivery).where(*same, *time_range).scalar_subquery()
         for time_range in _time_ranges(where)

@@ -79,21 +79,11 @@ class EasyHandle:
             set_option(pycurl.PROXYUSERNAME, proxy.username)
             set_option(pycurl.PROXYPASSWORD, proxy.password)
         if trusted and (trusted.file or trusted.folder):
-            self._trust(trusted)
-
-    def _trust(self, trusted: TrustedCertificates) -> None:
-        pairs = (
-            (pycurl.CAINFO, trusted.file),
-            (pycurl.CAPATH, trusted.folder),
-            (pycurl.PROXY_CAINFO, trusted.file),
-            (pycurl.PROXY_CAPATH, trusted.folder),
-        )
-        for option, path in pairs:
-            if path:
-                self._curl.setopt(option, path)
-            else:
-                # The path that libcurl was built with may not exist on this machine.
-                self._curl.unsetopt(option)
+            # None replaces the path that libcurl was built with, which may not exist on this machine.
+            set_option(pycurl.CAINFO, trusted.file)
+            set_option(pycurl.CAPATH, trusted.folder)
+            set_option(pycurl.PROXY_CAINFO, trusted.file)
+            set_option(pycurl.PROXY_CAPATH, trusted.folder)
 
     def close(self) -> None:
         self._curl.close()
