@@ -38,9 +38,7 @@ class Dispatcher:
     ) -> None:
         self._connect, self._channels, self._options = connect, channels, options
         self._clock, self._observe = clock, observe
-        self._rate_limiters = {
-            name: RateLimiter(*limit) for name, limit in options.rate_limits.items() if limit.per_second
-        }
+        self._rate_limiters = {name: RateLimiter(*limit) for name, limit in options.rate_limits.items()}
         self._breakers = {name: CircuitBreaker() for name in channels}
         self._workers: list[ChannelWorker] = []
 

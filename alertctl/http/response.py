@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 BLANK_LINES = (b"\r\n", b"\n")
+_BLANK_LINE = re.compile(rb"\n\r?\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """A reply. Header names are lower-case; `truncated`: the body exceeds the limit or is incomplete."""
 
     status: int
@@ -65,9 +65,10 @@ def final_head(lines: list[bytes]) -> tuple[bytes, Headers] | None:
 
     Interim replies and a proxy's answer to CONNECT precede it, trailers follow it.
     """
-    heads = b"".join(lines).replace(b"\r\n", b"\n")
-    head, blank_line, _ = heads[heads.rfind(b"\nHTTP/") + 1 :].partition(b"\n\n")
-    if not blank_line or not head.startswith(b"HTTP/"):
+    heads = b"".join(lines)
+    start = heads.rfind(b"\nHTTP/") + 1
+    end = _BLANK_LINE.search(heads, start)
+    if end is None or not heads.startswith(b"HTTP/", start):
         return None
-    status_line, _, headers = head.partition(b"\n")
+    status_line, _, headers = heads[start : end.start()].partition(b"\n")
     return (*status_line.split(b" "), b"")[1].strip(), Headers(headers)
