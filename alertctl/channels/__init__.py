@@ -65,7 +65,11 @@ def build(settings: Settings, *, tolerate: bool = False) -> dict[str, Channel]:
     Raises ConfigError for an unusable CA bundle; with `tolerate`, that fails the deliveries instead.
     """
     try:
-        _check_ca_bundle(settings)
+        # Check the CA bundle at the start, not at the first alert.
+        if settings.alertctl.ca_bundle:
+            from alertctl.http.tls import tls_context
+
+            tls_context(settings.alertctl.ca_bundle)
     except ConfigError as error:
         if not tolerate:
             raise
@@ -78,14 +82,6 @@ def build(settings: Settings, *, tolerate: bool = False) -> dict[str, Channel]:
             problems = [*bundle_problems, *_problems(kind, settings)]
             channels[kind.name] = kind.unconfigured("; ".join(problems)) if problems else kind.build(settings)
     return channels
-
-
-def _check_ca_bundle(settings: Settings) -> None:
-    """Check the CA bundle at the start, not at the first alert. Raises ConfigError."""
-    if settings.alertctl.ca_bundle:
-        from alertctl.http.tls import tls_context
-
-        tls_context(settings.alertctl.ca_bundle)
 
 
 def _problems(kind: ChannelType, settings: Settings) -> list[str]:

@@ -151,10 +151,9 @@ class LocalClient:
 
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[schemas.ResendResult]:
         delivery_ids = [self._read(delivery_log.find_id, part) for part in ids]
-        results = self._write(
+        return self._write(
             outbox.resend, delivery_ids, _command_line_user(), now(), again=again, enabled=self._audience.enabled
         )
-        return [schemas.ResendResult(id=item.delivery_id, problem=item.problem) for item in results]
 
     def dispatch(self) -> schemas.Dispatched:
         counts = self._dispatcher.run_once()

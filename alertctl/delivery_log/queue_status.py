@@ -48,21 +48,8 @@ def queue_status(connection: Connection, now: datetime, channels: Collection[str
 
 def paused(connection: Connection, now: datetime) -> list[Paused]:
     """Return the open circuit breakers of running daemons, then the providers and addresses that asked us to wait."""
-    breakers = [
-        Paused(
-            provider=report.provider,
-            to=None,
-            code=report.code,
-            breaker=True,
-            since=report.since,
-            until=report.next_probe_at,
-            host=report.host,
-            pid=report.pid,
-        )
-        for report in live_reports(connection, now)
-    ]
     rows = select(pauses).where(pauses.c.until > now).order_by(pauses.c.address_key != "", pauses.c.provider)
-    return breakers + [
+    return live_reports(connection, now) + [
         Paused(
             provider=row.provider,
             to=row.address_key or None,
@@ -92,11 +79,9 @@ def status_report(connection: Connection, where: str, now: datetime, *, daemon: 
 
 def last_success(connection: Connection) -> dict[str, datetime | None]:
     """Return when the newest successful delivery arrived, by channel."""
-    return {channel: _last_success(connection, channel) for channel in CHANNEL_NAMES}
-
-
-def _last_success(connection: Connection, channel: str) -> datetime | None:
-    arrived = (delivery.c.channel == channel, delivery.c.status == Status.SUCCESS.value)
-    newest = select(delivery.c.updated_at).where(*arrived).order_by(delivery.c.id.desc()).limit(1)
-    updated_at: datetime | None = connection.execute(newest).scalar()
-    return updated_at
+    moments: dict[str, datetime | None] = {}
+    for channel in CHANNEL_NAMES:
+        arrived = (delivery.c.channel == channel, delivery.c.status == Status.SUCCESS.value)
+        newest = select(delivery.c.updated_at).where(*arrived).order_by(delivery.c.id.desc()).limit(1)
+        moments[channel] = connection.execute(newest).scalar()
+    return moments

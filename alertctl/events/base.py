@@ -90,10 +90,6 @@ class EventFields(BaseModel):
             notes=(f"by {self.actor}",) if self.actor else (),
         )
 
-    def lacks(self) -> tuple[str, ...]:
-        """Return the expected fields that are missing."""
-        return tuple(name for name in self.expected if getattr(self, name) in (None, ""))
-
 
 def _format_value(value: Scalar) -> str:
     if isinstance(value, bool):

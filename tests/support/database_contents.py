@@ -10,8 +10,8 @@ from sqlmodel import SQLModel
 
 from alertctl import preferences, users
 from alertctl.db import Store, upgrade
-from alertctl.db.copy import MARK, TABLES
-from alertctl.db.copy_table import NOT_COPIED_COLUMNS
+from alertctl.db.copy import TABLES
+from alertctl.db.copy_table import MARK, NOT_COPIED_COLUMNS
 from alertctl.errors import Reason
 from alertctl.publish import publish
 from tests.support.deliveries import EMAIL, NOW, announce, arrived, claim, publication, record, refused

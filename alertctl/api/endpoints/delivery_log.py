@@ -164,12 +164,12 @@ def retry_all(caller: Admin, services: ServicesDep, body: Body) -> Resent:
 
     results = services.writer.write(lambda it: _resend(it, services, caller, request.ids, again=request.again))
     services.wake()
-    return Resent(items=[ResendResult(id=result.delivery_id, problem=result.problem) for result in results])
+    return Resent(items=results)
 
 
 def _resend(
     connection: Connection, services: Services, caller: Caller, parts: list[str], *, again: bool
-) -> list[outbox.Resent]:
+) -> list[ResendResult]:
     delivery_ids = [delivery_log.find_id(connection, part) for part in parts]
     return outbox.resend(
         connection, delivery_ids, caller.name, services.clock(), again=again, enabled=services.audience.enabled
@@ -213,7 +213,7 @@ def retry(caller: Admin, services: ServicesDep, id: Id, again: bool = False) -> 
         if result.problem is not None:
             hint = "; resend it with ?again=true" if "arrived" in result.problem else ""
             raise Conflict(f"{result.problem}{hint}")
-        return delivery_log.detail(connection, result.delivery_id)
+        return delivery_log.detail(connection, result.id)
 
     item = services.writer.write(resend)
     services.wake()

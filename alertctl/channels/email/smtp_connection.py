@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import ipaddress
 import re
 import select
 import smtplib
@@ -88,13 +89,11 @@ def _resolve(host: str, port: int, deadline: Deadline) -> Sequence[tuple[Any, ..
 
 
 def _is_literal(host: str) -> bool:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-        except (OSError, ValueError):
-            continue
-        return True
-    return False
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class _TimedSocket(io.RawIOBase):
