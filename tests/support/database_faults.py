@@ -136,15 +136,15 @@ class Pooler(Relay):
 
 def publish_many(store: Store, count: int, prefix: str = "c", at_once: int = 500) -> None:
     """Publish one event to each of `count` channels."""
+    targets = [f"slack:#{prefix}{number}" for number in range(count)]
     for start in range(0, count, at_once):
-        events = [
-            publish.prepare(
-                PublishRequest(event_type="generic_alert", fields={"title": "x"}, to=[f"slack:#{prefix}{number}"]),
-                SLACK_ONLY,
-            )
-            for number in range(start, min(count, start + at_once))
-        ]
-        store.write(lambda connection, events=events: publish.publish_many(connection, events, datetime.now(UTC)))
+        _publish_each(store, targets[start : start + at_once])
+
+
+def _publish_each(store: Store, targets: list[str]) -> None:
+    requests = [PublishRequest(event_type="generic_alert", fields={"title": "x"}, to=[target]) for target in targets]
+    events = [publish.prepare(request, SLACK_ONLY) for request in requests]
+    store.write(lambda connection: publish.publish_many(connection, events, datetime.now(UTC)))
 
 
 def arrived(sandbox: Sandbox) -> Counter[str]:
