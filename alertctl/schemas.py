@@ -151,7 +151,8 @@ class PublishRequest:
     """An event as a caller passes it to `publish.prepare`.
 
     `dedup_window` in seconds: a target that was sent the same `dedup_key`, type and subject within it is suppressed.
-    `expires_at`: not sent from then on. `originally_published_at`: the time of the first try, if that was earlier (spool).
+    `expires_at`: not sent from then on. `originally_published_at`: the time of the first try, if that was earlier
+    (spool).
     """
 
     event_type: str

@@ -220,10 +220,14 @@ def _run_alertctl(request: dict[str, Any], descriptors: list[int]) -> None:
     sys.argv = request["argv"]
     # The locale is the fork server's, and so is the encoding.
     raw_input = io.BufferedReader(io.FileIO(0, closefd=False))
-    standard: Any = sys
-    standard.stdin = standard.__stdin__ = io.TextIOWrapper(raw_input, sys.stdin.encoding, sys.stdin.errors)
-    standard.stdout = standard.__stdout__ = _open_output(1, sys.stdout, line_buffering=os.isatty(1))
-    standard.stderr = standard.__stderr__ = _open_output(2, sys.stderr, line_buffering=True)
+    streams = {
+        "stdin": io.TextIOWrapper(raw_input, sys.stdin.encoding, sys.stdin.errors),
+        "stdout": _open_output(1, sys.stdout, line_buffering=os.isatty(1)),
+        "stderr": _open_output(2, sys.stderr, line_buffering=True),
+    }
+    for name, stream in streams.items():
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
     runpy.run_module("alertctl", run_name="__main__", alter_sys=True)
 
 
@@ -231,7 +235,7 @@ def _open_output(number: int, like: Any, *, line_buffering: bool) -> io.TextIOWr
     raw_output = io.BufferedWriter(io.FileIO(number, "wb", closefd=False))
     unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
     return io.TextIOWrapper(
-        raw_output, like.encoding, like.errors, write_through=unbuffered, line_buffering=line_buffering
+        raw_output, like.encoding, like.errors, line_buffering=line_buffering, write_through=unbuffered
     )
 
 

@@ -8,10 +8,9 @@ import threading
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Connection, make_url
+from sqlalchemy import make_url
 
 from alertctl import publish
 from alertctl.db import Store
@@ -137,19 +136,15 @@ class Pooler(Relay):
 
 def publish_many(store: Store, count: int, prefix: str = "c", at_once: int = 500) -> None:
     """Publish one event to each of `count` channels."""
+    targets = [f"slack:#{prefix}{number}" for number in range(count)]
     for start in range(0, count, at_once):
-        events = [
-            publish.prepare(
-                PublishRequest(event_type="generic_alert", fields={"title": "x"}, to=[f"slack:#{prefix}{number}"]),
-                SLACK_ONLY,
-            )
-            for number in range(start, min(count, start + at_once))
-        ]
-        store.write(partial(_publish, events))
+        _publish_each(store, targets[start : start + at_once])
 
 
-def _publish(events: list[publish.Publication], connection: Connection) -> None:
-    publish.publish_many(connection, events, datetime.now(UTC))
+def _publish_each(store: Store, targets: list[str]) -> None:
+    requests = [PublishRequest(event_type="generic_alert", fields={"title": "x"}, to=[target]) for target in targets]
+    events = [publish.prepare(request, SLACK_ONLY) for request in requests]
+    store.write(lambda connection: publish.publish_many(connection, events, datetime.now(UTC)))
 
 
 def arrived(sandbox: Sandbox) -> Counter[str]:
