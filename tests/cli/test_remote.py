@@ -19,7 +19,7 @@ from alertctl.db import Store
 from alertctl.sandbox import Sandbox
 from cli.lab import process, run
 from tests.client.lab import ADMIN, QUICK, now, rollback, serving, settings_on, token_for
-from tests.ops.examples import shape
+from tests.docs.compare import shape
 
 HERE, THERE = "here", "there"
 HEAVY = ("sqlmodel", "sqlalchemy", "alembic", "fastapi", "uvicorn", "slack_sdk", "sendgrid", "jinja2", "psycopg")
