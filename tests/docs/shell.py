@@ -10,12 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from alertctl.sandbox import Sandbox
-from tests.docs import curl
+from tests.docs import curl, forking
 from tests.docs.compare import same_output
 from tests.docs.pages import Command
 from tests.ops.conftest import environment, serving, token
@@ -124,21 +124,40 @@ def shell(folder: Path, *, daemon: bool, port: int) -> Iterator[Shell]:
     home = _empty(folder / "home")
     with Sandbox() as sandbox:
         environ = environment(sandbox, home) | {"DATABASE_URL": f"sqlite:///{home}/alertctl.db"}
-        _write_programs(home / "bin")
-        if not daemon:
-            with Shell(environ, folder, port) as session:
-                yield session
-            return
-        environ["ALERTCTL_TOKEN"] = token(environ, home)
-        with serving(environ, home) as address, Shell(environ, folder, int(address.rpartition(":")[2])) as session:
-            yield session
+        with ExitStack() as stack:
+            if daemon:
+                environ["ALERTCTL_TOKEN"] = token(environ, home)
+                port = int(stack.enter_context(serving(environ, home)).rpartition(":")[2])
+            line = stack.enter_context(_fork_server(environ, folder))
+            _write_programs(home / "bin", line)
+            yield stack.enter_context(Shell(environ, folder, port))
 
 
-def _write_programs(folder: Path) -> None:
-    """Write `python3` and `python`, which know alertctl, and `curl`, which slim images lack."""
-    for name, command in (("python3", ""), ("python", ""), ("curl", f' -I -S "{curl.__file__}"')):
+@contextmanager
+def _fork_server(environ: dict[str, str], folder: Path) -> Iterator[Path]:
+    """Run the server of `forking.py`; yield its socket's path. Its end is that of all commands that still run."""
+    line = folder / "line"
+    command = [sys.executable, "-m", "tests.docs.forking", "--serve", str(line)]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, start_new_session=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"ready\n"
+        try:
+            yield line
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
+
+
+def _write_programs(folder: Path, line: Path) -> None:
+    """Write `alertctl`, `python3` and `python`, which know alertctl, and `curl`, which slim images lack."""
+    programs = {
+        "alertctl": f' -I -S "{forking.__file__}" "{line}"',
+        "python3": "",
+        "python": "",
+        "curl": f' -I -S "{curl.__file__}"',
+    }
+    for name, arguments in programs.items():
         program = folder / name
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}"{command} "$@"\n')
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}"{arguments} "$@"\n')
         program.chmod(0o755)
 
 
