@@ -64,7 +64,7 @@ def _recipients_query() -> Select[Any]:
         .outerjoin(choice, and_(choice.c.user_id == users.c.id, choice.c.event_type == bindparam("event_type")))
         .where(
             users.c.disabled.is_(False),
-            func.coalesce(choice.c.wanted, bindparam("usual", type_=Boolean)),
+            func.coalesce(choice.c.enabled, bindparam("usual", type_=Boolean)),
             or_(
                 and_(email_on, or_(users.c.email.is_not(None), preference.c.email_address.is_not(None))),
                 and_(slack_on, preference.c.slack_channel.is_not(None)),
@@ -158,9 +158,9 @@ def _choose(connection: Connection, user_id: str, event_type: str, notify: bool)
         same_choice = (choice.c.user_id == user_id, choice.c.event_type == event_type)
         connection.execute(delete(choice).where(*same_choice))
         return
-    row = {"user_id": user_id, "event_type": event_type, "wanted": notify}
+    row = {"user_id": user_id, "event_type": event_type, "enabled": notify}
     upsert = insert_or(connection, choice, row)
-    connection.execute(upsert.on_conflict_do_update(index_elements=["user_id", "event_type"], set_={"wanted": notify}))
+    connection.execute(upsert.on_conflict_do_update(index_elements=["user_id", "event_type"], set_={"enabled": notify}))
 
 
 def _preferences_query() -> Select[Any]:
@@ -172,7 +172,7 @@ def _choices(connection: Connection, user_ids: Sequence[str]) -> dict[str, dict[
     """Return each user's stored choices, by event type."""
     chosen: dict[str, dict[str, bool]] = {user_id: {} for user_id in user_ids}
     for row in connection.execute(select(choice).where(choice.c.user_id.in_(user_ids))):
-        chosen[row.user_id][row.event_type] = row.wanted
+        chosen[row.user_id][row.event_type] = row.enabled
     return chosen
 
 

@@ -83,8 +83,8 @@ def prepare(
     if request.channel is not None:
         channel_type(request.channel)
     _check_window(request.dedup_window, fields.dedup_key)
-    rule = "test" if is_test else "named"
-    to = tuple(parse_target(target, rule) for target in request.to)
+    routing_reason = "test" if is_test else "named"
+    to = tuple(parse_target(target, routing_reason) for target in request.to)
     fields_json = fields.model_dump_json(exclude_unset=True)
     keys = _keys(request, fields.dedup_key, published_by)
     return Publication(
@@ -194,7 +194,7 @@ def _write_keyed(connection: Connection, publication: Publication, now: datetime
     event_id = new_id(now)
     connection.execute(_EVENT, _row(publication, event_id, now))
     rows = [
-        {"scope": scope, "key": key, "event_id": event_id, "digest": publication.body_hash, "created_at": now}
+        {"scope": scope, "key": key, "event_id": event_id, "body_hash": publication.body_hash, "created_at": now}
         for scope, key in publication.keys
     ]
     if rows and insert_new(connection, event_key, rows) < len(rows):
@@ -218,7 +218,7 @@ def _lock_dedup_key(connection: Connection, publication: Publication, event_id: 
         "scope": DEDUP_WINDOW,
         "key": publication.fields.dedup_key,
         "event_id": event_id,
-        "digest": publication.body_hash,
+        "body_hash": publication.body_hash,
         "created_at": now,
     }
     lock = insert_or(connection, event_key, row)
@@ -229,10 +229,10 @@ def _find_repeated(connection: Connection, publication: Publication) -> EventRec
     """Return the receipt of the event that used one of the keys before. Raises Conflict if that was another event."""
     for scope, key in publication.keys:
         same_key = (event_key.c.scope == scope, event_key.c.key == key)
-        used = connection.execute(select(event_key.c.event_id, event_key.c.digest).where(*same_key)).first()
+        used = connection.execute(select(event_key.c.event_id, event_key.c.body_hash).where(*same_key)).first()
         if used is None:
             continue
-        if used.digest != publication.body_hash:
+        if used.body_hash != publication.body_hash:
             name = "dedup_key" if scope == DEDUP else "idempotency key"
             raise Conflict(f"{name} {key!r} was already used for a different event ({used.event_id}); use another key")
         return _receipt(publication, used.event_id, created=False)
@@ -250,10 +250,10 @@ def _row(publication: Publication, event_id: str, now: datetime) -> dict[str, An
         "experiment": _cut(getattr(fields, "experiment", None)),
         "is_test": publication.is_test,
         "published_by": publication.published_by,
-        "occurred_at": fields.occurred_at or request.said_at or now,
+        "occurred_at": fields.occurred_at or request.originally_published_at or now,
         "created_at": now,
         "expires_at": request.expires_at,
-        "said_at": request.said_at,
+        "originally_published_at": request.originally_published_at,
     }
 
 
@@ -286,11 +286,11 @@ def _routed(
     recipient_cache: _RecipientCache, windows: outbox.DedupWindows, publication: Publication, event_id: str
 ) -> outbox.Routed:
     fields = publication.fields
-    urgency = Priority.CRITICAL if fields.level is Severity.CRITICAL else Priority.NORMAL
+    priority = Priority.CRITICAL if fields.level is Severity.CRITICAL else Priority.NORMAL
     targets = _targets(recipient_cache, publication)
     if fields.dedup_key:
         targets = windows.suppress(targets, publication.dedup_scope, publication.request.dedup_window, event_id)
-    return outbox.Routed(event_id, fields.event_type, urgency, targets)
+    return outbox.Routed(event_id, fields.event_type, priority, targets)
 
 
 def targets_of(connection: Connection, publication: Publication) -> Iterator[Target]:
@@ -308,7 +308,7 @@ def audience_of(settings: Settings) -> Audience:
     """Return the platform's own targets, and the channels that are switched on."""
     return Audience(
         tuple(
-            Target(kind.name, address, kind.default_rule.name)
+            Target(kind.name, address, kind.default_routing_reason.name)
             for kind in CHANNEL_TYPES
             for address in kind.default_addresses(settings)
         ),

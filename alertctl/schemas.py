@@ -38,6 +38,7 @@ __all__ = [
     "from_json",
     "parse_moment",
     "stamp",
+    "with_current_names",
 ]
 
 
@@ -96,9 +97,9 @@ class EventSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryDetail(DeliveryItem):
-    """A delivery's whole story. `rule` says why this target got it, `user` whose preference that was."""
+    """A delivery's whole story. `routing_reason` says why this target got it, `user` whose preference that was."""
 
-    rule: str
+    routing_reason: str
     user: str | None
     event: EventSummary
     attempt_log: list[AttemptItem]
@@ -178,7 +179,8 @@ class PublishRequest:
     """An event as its caller gives it: the one thing that `publish.prepare` checks, whoever the caller is.
 
     `dedup_window` in seconds: a target that was sent the same `dedup_key`, type and subject within it is suppressed.
-    `expires_at`: not sent any more from then on. `said_at`: when the caller first said it, if that was earlier (spool).
+    `expires_at`: it is not sent after this time. `originally_published_at`: the time of the first try to publish it, if
+    that was earlier (spool).
     """
 
     event_type: str
@@ -188,11 +190,16 @@ class PublishRequest:
     idempotency_key: str | None = None
     dedup_window: float | None = None
     expires_at: Moment | None = None
-    said_at: Moment | None = None
+    originally_published_at: Moment | None = None
 
 
 BODY_OPTIONS = tuple(item.name for item in fields(PublishRequest) if item.name not in ("fields", "idempotency_key"))
 """What the body of POST /events holds of a request, beside the event's own fields."""
+
+
+def with_current_names(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the body or spooled request of a version before 0.2 with today's names."""
+    return {"originally_published_at" if name == "said_at" else name: value for name, value in body.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,10 +246,10 @@ class Dispatched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResendResult:
-    """What a resend did to one delivery; `why_not` is None when it is due again."""
+    """What a resend did to one delivery; `problem` is None when it is due again."""
 
     id: str
-    why_not: str | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +267,7 @@ class EventTypeInfo:
     event_type: str
     description: str
     channels: list[str]
-    wanted_by_default: bool | None
+    default_on: bool | None
     json_schema: dict[str, Any]
 
 
@@ -271,7 +278,7 @@ class Rendered:
 
     channel: str
     to: str
-    rule: str
+    routing_reason: str
     suppressed_reason: str | None
     message: dict[str, Any]
 

@@ -1,7 +1,7 @@
 """What all tests have: a database of each kind, a sandbox, and an environment without anybody's settings.
 
 A Postgres of its own is started for each run (see `postgres.py`); `ALERTCTL_TEST_DATABASE_URL` names another to use.
-`--long` runs the heavy cases of tests/core in their full size (minutes instead of seconds).
+`--long` runs long tests in their full size (minutes instead of seconds).
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import postgres
 import pytest
 from hypothesis import settings
 
 from alertctl.db import Store, upgrade
 from alertctl.sandbox import Sandbox
+from tests.support import postgres
 
 OURS = ("SLACK_", "EMAIL_", "SENDGRID_", "SMTP_", "NOTIFICATION_", "DATABASE_", "RETRY_", "PRUNE_", "JWT_", "ALERTCTL_")
 XDG = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
+pytest_plugins = ["tests.support.cli_process", "tests.support.dispatcher_fixtures"]
 SKIPPED = "no Postgres"
 FOLDER = pytest.StashKey[Path]()
 MISSED = pytest.StashKey[list[str]]()

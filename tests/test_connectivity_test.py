@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from core.lab import audience, dispatching, row, rows, settings_for
 
 from alertctl.connectivity_test import send_test_message, wait_for_results
 from alertctl.errors import InvalidEvent
+from tests.support.deliveries import audience, dispatching, row, rows, settings_for
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_test_that_nobody_could_get_is_refused(store, attempt_of, channel, to,
 
 
 def test_waiting_for_a_result_ends_at_the_timeout(store, sandbox, database_url, clock):
-    from core.lab import announce
+    from tests.support.deliveries import announce
 
     event_id = announce(store, "slack:#a", now=clock())
     assert [item.status for item in wait_for_results(store, event_id, 0.1)] == ["pending"]

@@ -49,14 +49,14 @@ class Authenticator:
 
     async def verify_cached(self, secret: str) -> Caller:
         """Return the token's caller from memory for a few seconds, so that a busy publisher costs no query."""
-        digest = users.hash_token(secret)
-        known = self._recent.get(digest)
+        token_hash = users.hash_token(secret)
+        known = self._recent.get(token_hash)
         if known is not None and known[0] > time.monotonic():
             return known[1]
         caller = await run_sync(self.verify, secret)
         if len(self._recent) >= MAX_CACHED_TOKENS:
             self._recent.clear()
-        self._recent[digest] = (time.monotonic() + CACHE_SECONDS, caller)
+        self._recent[token_hash] = (time.monotonic() + CACHE_SECONDS, caller)
         return caller
 
     def _note_use(self, caller: Caller) -> None:

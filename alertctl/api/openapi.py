@@ -125,7 +125,8 @@ def _event_body(kind: type[EventFields], schemas: dict[str, Any]) -> dict[str, A
             "description": "seconds in which a repeat (dedup_key, type and subject) to a target is suppressed",
         },
         "expires_at": _MOMENT | {"description": "time after which the event is not sent"},
-        "said_at": _MOMENT | {"description": "time of the first publication, if earlier; the message shows it"},
+        "originally_published_at": _MOMENT
+        | {"description": "time of the first publication, if earlier; the message shows it"},
         **body["properties"],
     }
     body["dependentRequired"] = {"dedup_window": ["dedup_key"]}

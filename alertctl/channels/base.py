@@ -66,7 +66,7 @@ class RateLimit(NamedTuple):
     burst: int = 1
 
 
-class RoutingRule(NamedTuple):
+class RoutingReason(NamedTuple):
     """Why a target was chosen. `reason` may contain {user} and {event_type}."""
 
     name: str
@@ -74,7 +74,9 @@ class RoutingRule(NamedTuple):
     reason: str
 
 
-DEFAULT_RULE = RoutingRule("default_address", "a default address gets every event", "this address gets every event")
+DEFAULT_ROUTING_REASON = RoutingReason(
+    "default_address", "a default address gets every event", "this address gets every event"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +99,8 @@ class ChannelType:
     default_addresses: Callable[[Settings], Sequence[str]] = lambda settings: ()
     """Return the platform's own addresses, which receive every event on this channel."""
     default_addresses_setting: str = ""
-    default_rule: RoutingRule = DEFAULT_RULE
-    user_rule: RoutingRule | None = None
+    default_routing_reason: RoutingReason = DEFAULT_ROUTING_REASON
+    user_routing_reason: RoutingReason | None = None
     """The rule of targets that users chose, None without preferences for this channel."""
     address_preference: str | None = None
     """The preference with a user's address. The preference `NAME_enabled` switches the channel off."""

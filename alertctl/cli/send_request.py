@@ -45,14 +45,16 @@ def build_request(
 
     With `remote` only the server checks the event's type and fields: its version may know other ones.
     """
-    from alertctl.schemas import PublishRequest, parse_moment
+    from alertctl.schemas import PublishRequest, parse_moment, with_current_names
     from alertctl.spool import key_of
 
-    body = _read(json_file) if json_file is not None else {}
+    body = with_current_names(_read(json_file)) if json_file is not None else {}
     named = _text(body, "event_type")
     event_type = event or named
     known = _fields_of(event_type, remote)
-    expires_at, said_at = (parse_moment(name, body.pop(name, None)) for name in ("expires_at", "said_at"))
+    expires_at, originally_published_at = (
+        parse_moment(name, body.pop(name, None)) for name in ("expires_at", "originally_published_at")
+    )
     dedup_window = body.pop("dedup_window", None)
     if dedup_window is not None:
         dedup_window = duration_of("dedup_window", dedup_window)
@@ -72,7 +74,7 @@ def build_request(
         idempotency_key=key_of(options.idempotency_key),
         dedup_window=dedup_window,
         expires_at=expires_at,
-        said_at=said_at,
+        originally_published_at=originally_published_at,
     )
 
 

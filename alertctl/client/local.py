@@ -179,7 +179,7 @@ class LocalClient:
                 connection, delivery_ids, _command_line_user(), now(), again=again, enabled=self._audience.enabled
             )
         )
-        return [ResendResult(id=item.delivery_id, why_not=item.why_not) for item in results]
+        return [ResendResult(id=item.delivery_id, problem=item.problem) for item in results]
 
     def dispatch(self) -> Dispatched:
         counts = self._dispatcher.run_once()
@@ -193,7 +193,7 @@ class LocalClient:
                 event_type=kind.event_type,
                 description=kind.description,
                 channels=list(kind.channels or CHANNEL_NAMES),
-                wanted_by_default=kind.wanted_by_default,
+                default_on=kind.default_on,
                 json_schema=kind.model_json_schema(),
             )
             for kind in EVENT_TYPES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
@@ -22,9 +22,18 @@ DELIVERY_SECONDS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 18
 
 
 class Metrics:
-    """Counters of this process. Attempts and final outcomes are counted separately."""
+    """Counters of this process. Attempts and final outcomes are counted separately.
 
-    def __init__(self, store: Store, clock: Callable[[], datetime], check_database: Callable[[], None]) -> None:
+    A delivery of a channel that is not in `channels` is never late.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], datetime],
+        check_database: Callable[[], None],
+        channels: Collection[str] = CHANNEL_NAMES,
+    ) -> None:
         # A second series with each counter's creation time has no use here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._clock = clock
@@ -48,7 +57,7 @@ class Metrics:
         )
         self._expired = Counter("alertctl_expired", "Deliveries that expired before they were sent", registry=registry)
         self._begin_at_zero()
-        registry.register(_QueueCollector(store, clock, check_database))
+        registry.register(_QueueCollector(store, clock, check_database, channels))
 
     def _begin_at_zero(self) -> None:
         """Create the series at 0: one that starts with its first failure shows no increase, and no alert fires."""
@@ -95,22 +104,26 @@ def _cause(error: str) -> str:
 class _QueueCollector:
     """Read the queue when Prometheus scrapes; `alertctl_database_up` is 0 when the database doesn't answer."""
 
-    def __init__(self, store: Store, clock: Callable[[], datetime], check_database: Callable[[], None]) -> None:
-        self._store, self._clock, self._check_database = store, clock, check_database
+    def __init__(
+        self, store: Store, clock: Callable[[], datetime], check_database: Callable[[], None], channels: Collection[str]
+    ) -> None:
+        self._store, self._clock, self._check_database, self._channels = store, clock, check_database, channels
 
     def describe(self) -> list[GaugeMetricFamily]:
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         depth = GaugeMetricFamily("alertctl_queue_depth", "Deliveries without a final status", labels=["channel"])
-        oldest = GaugeMetricFamily("alertctl_oldest_due_seconds", "Seconds since the oldest due delivery became due")
+        oldest = GaugeMetricFamily(
+            "alertctl_oldest_due_seconds", "Seconds since the oldest due delivery of an enabled channel became due"
+        )
         paused = GaugeMetricFamily("alertctl_paused", "1 while calls to a provider are paused", labels=["provider"])
         breakers = _BreakerGauges()
         up = GaugeMetricFamily("alertctl_database_up", "1 while the database accepts writes")
         try:
             self._check_database()
             with self._store.reading() as connection:
-                queue = delivery_log.queue_status(connection, self._clock())
+                queue = delivery_log.queue_status(connection, self._clock(), self._channels)
         except Unreachable:
             up.add_metric([], 0)
             yield up

@@ -102,7 +102,7 @@ def _running(
 ) -> Iterator[FastAPI]:
     """Build and start everything that lives as long as the daemon; stop and close it in order."""
     writer, channels, audience, heartbeat = Writer(store), build(settings), audience_of(settings), SchedulerHeartbeat()
-    metrics = Metrics(store, now, writer.check)
+    metrics = Metrics(store, now, writer.check, channels)
     dispatcher = Dispatcher(writer, channels, DispatchOptions.of(settings), now, metrics.ended)
     scheduler = schedule(settings, writer, dispatcher, heartbeat, now, metrics.expired)
     spool_job = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)

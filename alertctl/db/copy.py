@@ -37,8 +37,8 @@ MODELS = (
 TABLES = tuple(_ALL[str(model.__tablename__)] for model in MODELS)
 """The tables that are copied, parents first."""
 NOT_COPIED = {
-    "tick": "the number of a database's own last change",
-    "tally": "how many deliveries there are: triggers count what arrives",
+    "change_counter": "the number of a database's own last change",
+    "delivery_count": "how many deliveries there are: triggers count what arrives",
     "breaker_report": "the open circuit breakers of the daemons that run on a database",
     "probe_request": "how often these daemons were asked to probe",
 }

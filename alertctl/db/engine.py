@@ -160,7 +160,7 @@ def write_nothing(connection: Connection) -> None:
     connection.execute(_CHANGE, {"by": -1})
 
 
-_CHANGE = text("UPDATE tick SET number = number + :by")
+_CHANGE = text("UPDATE change_counter SET number = number + :by")
 
 
 def insert_or(connection: Connection, table: Table, values: Any) -> Any:

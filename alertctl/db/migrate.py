@@ -14,7 +14,7 @@ from sqlalchemy import Connection, PoolProxiedConnection, inspect, text
 from alertctl.db.engine import BUSY_SECONDS, Store
 from alertctl.errors import ConfigError
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration. A constant, so that an up-to-date database needs no import of Alembic (0.4 s)."""
 LOCK = 0x616C_7274
 """Key of the Postgres advisory lock under which one process at a time migrates ("alrt")."""

@@ -76,7 +76,7 @@ SELECT CASE
     WHEN EXISTS (SELECT 1 FROM strangers) THEN oldest
     -- `ahead` counts in a ring of 2^32; what began after the snapshot is ahead of `next` and doesn't matter.
     ELSE next + coalesce((SELECT min(least(0, (ahead + 6442450944) % 4294967296 - 2147483648)) FROM others), 0)
-END + (SELECT number FROM tick) FROM now
+END + (SELECT number FROM change_counter) FROM now
 """)
 """The number of the oldest transaction that is open in this database, else the next one that will be.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,13 +29,16 @@ class QueueStatus:
     paused: list[Paused]
 
 
-def queue_status(connection: Connection, now: datetime) -> QueueStatus:
-    """Return the state of the queue. Its cost depends on the deliveries that wait, not on the length of the log."""
+def queue_status(connection: Connection, now: datetime, channels: Collection[str] = CHANNEL_NAMES) -> QueueStatus:
+    """Return the state of the queue. Its cost depends on the deliveries that wait, not on the length of the log.
+
+    Only due deliveries of these `channels` count as late.
+    """
     waiting = select(delivery.c.channel, func.count()).where(delivery.c.next_attempt_at.is_not(None))
     depth = dict.fromkeys(CHANNEL_NAMES, 0)
     depth.update({str(name): int(count) for name, count in connection.execute(waiting.group_by(delivery.c.channel))})
-    due = delivery.c.next_attempt_at <= now
-    oldest = connection.execute(select(func.min(delivery.c.next_attempt_at)).where(due)).scalar()
+    due = (delivery.c.next_attempt_at <= now, delivery.c.channel.in_(channels))
+    oldest = connection.execute(select(func.min(delivery.c.next_attempt_at)).where(*due)).scalar()
     return QueueStatus(
         depth=depth,
         oldest_due_seconds=(now - oldest).total_seconds() if oldest else 0.0,

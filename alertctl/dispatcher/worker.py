@@ -236,11 +236,11 @@ class ChannelWorker:
         """Return the seconds until a delivery's turn at its address; a fresh critical alert doesn't wait for it."""
         if self._rate_limiter is None:
             return 0.0
-        at_once = claimed.urgency == Priority.CRITICAL and not self._breaker.is_ramping
+        at_once = claimed.priority == Priority.CRITICAL and not self._breaker.is_ramping
         return self._rate_limiter.wait(claimed, at_once=at_once)
 
     def _claim_limits(self) -> tuple[int, ...]:
-        """Return how many deliveries to claim at most, by urgency.
+        """Return how many deliveries to claim at most, by priority.
 
         Enough for all threads; and while these are stalled, some critical alerts, which have threads of their own.
         """

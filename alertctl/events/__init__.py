@@ -25,7 +25,7 @@ EVENT_TYPES: tuple[type[EventFields], ...] = (
 )
 BY_NAME: Mapping[str, type[EventFields]] = {kind.event_type: kind for kind in EVENT_TYPES}
 PREFERENCES: Mapping[str, bool] = {
-    kind.event_type: kind.wanted_by_default for kind in EVENT_TYPES if kind.wanted_by_default is not None
+    kind.event_type: kind.default_on for kind in EVENT_TYPES if kind.default_on is not None
 }
 """Event types with a user preference, and its default."""
 
@@ -96,7 +96,7 @@ LATE_SECONDS = 60.0
 
 def late_note(row: Any, now: datetime) -> str | None:
     """Return `delayed 31 min` for an event that is sent this long after its first publication, else None."""
-    late = (now - (row.said_at or row.created_at)).total_seconds()
+    late = (now - (row.originally_published_at or row.created_at)).total_seconds()
     if late < LATE_SECONDS:
         return None
     for size, unit in ((86400, "days"), (3600, "h")):

@@ -76,7 +76,7 @@ def claim(
     *,
     probe: bool = False,
 ) -> Claim:
-    """Claim due deliveries: at most `limits[urgency]` of each urgency and those before it. `lease` in seconds.
+    """Claim due deliveries: at most `limits[priority]` of each priority and those before it. `lease` in seconds.
 
     Addresses for which the provider asked us to wait are skipped. A `probe` is the one delivery that was tried least:
     a message that is always refused must not stand for all others.
@@ -90,10 +90,10 @@ def claim(
     paused = [row.address_key for row in active_pauses]
     result = Claim()
     rows: list[Any] = []
-    for urgency in (None,) if probe else Priority.ALL:
-        room = 1 if urgency is None else limits[urgency] - len(rows)
+    for priority in (None,) if probe else Priority.ALL:
+        room = 1 if priority is None else limits[priority] - len(rows)
         if room > 0:
-            rows += _claim_rows(connection, scope, urgency, room, paused, now, lease)
+            rows += _claim_rows(connection, scope, priority, room, paused, now, lease)
     _close_interrupted(connection, rows)
     _start_or_postpone(connection, scope, rows, result, now, seconds_to_turn)
     if not rows:
@@ -112,25 +112,25 @@ def _is_due_statement(channels: tuple[str, ...]) -> Select[tuple[bool]]:
     return select(
         or_(
             *(
-                exists().where(delivery.c.channel == channel, delivery.c.urgency == urgency, due)
+                exists().where(delivery.c.channel == channel, delivery.c.priority == priority, due)
                 for channel in channels
-                for urgency in Priority.ALL
+                for priority in Priority.ALL
             )
         )
     )
 
 
 def _next_due(connection: Connection, scope: ClaimScope, now: datetime) -> datetime | None:
-    """Return when the next delivery of this channel falls due. Reads one index entry for each urgency."""
+    """Return when the next delivery of this channel falls due. Reads one index entry for each priority."""
     later = (delivery.c.channel == scope.channel, delivery.c.next_attempt_at > now)
     firsts = [
         connection.execute(
             select(delivery.c.next_attempt_at)
-            .where(*later, delivery.c.urgency == urgency)
+            .where(*later, delivery.c.priority == priority)
             .order_by(delivery.c.next_attempt_at)
             .limit(1)
         ).scalar()
-        for urgency in Priority.ALL
+        for priority in Priority.ALL
     ]
     return min((first for first in firsts if first is not None), default=None)
 
@@ -138,15 +138,20 @@ def _next_due(connection: Connection, scope: ClaimScope, now: datetime) -> datet
 def _claim_rows(
     connection: Connection,
     scope: ClaimScope,
-    urgency: int | None,
+    priority: int | None,
     limit: int,
     paused: list[str],
     now: datetime,
     lease: float,
 ) -> list[Any]:
-    parameters: dict[str, Any] = {"of_channel": scope.channel, "of_urgency": urgency, "of_limit": limit, "of_now": now}
+    parameters: dict[str, Any] = {
+        "of_channel": scope.channel,
+        "of_priority": priority,
+        "of_limit": limit,
+        "of_now": now,
+    }
     parameters |= {"of_event": scope.event_id, "of_paused": paused, "of_end": now + timedelta(seconds=lease)}
-    statement = _claim_statement(scope.event_id is not None, bool(paused), urgency is None)
+    statement = _claim_statement(scope.event_id is not None, bool(paused), priority is None)
     return sorted(connection.execute(statement, parameters).all(), key=lambda row: row.id)
 
 
@@ -157,9 +162,9 @@ def _claim_statement(of_one_event: bool, past_paused: bool, least_tried: bool) -
     )
     order: list[ColumnElement[Any]] = [delivery.c.next_attempt_at]
     if least_tried:
-        order = [delivery.c.attempts - delivery.c.round_start, delivery.c.urgency, *order]
+        order = [delivery.c.attempts - delivery.c.attempts_before_resend, delivery.c.priority, *order]
     else:
-        due = due.where(delivery.c.urgency == bindparam("of_urgency"))
+        due = due.where(delivery.c.priority == bindparam("of_priority"))
     if of_one_event:
         due = due.where(delivery.c.event_id == bindparam("of_event"))
     if past_paused:
@@ -182,11 +187,11 @@ def _claim_statement(of_one_event: bool, past_paused: bool, least_tried: bool) -
             delivery.c.event_id,
             delivery.c.address,
             delivery.c.address_key,
-            delivery.c.urgency,
+            delivery.c.priority,
             delivery.c.attempts,
-            delivery.c.round_start,
+            delivery.c.attempts_before_resend,
             delivery.c.schedule_step,
-            delivery.c.waiting_since,
+            delivery.c.queued_at,
             delivery.c.reason,
             delivery.c.requested_by,
         )
@@ -266,7 +271,7 @@ _RELEASE = (
     .values(
         attempts=delivery.c.attempts - 1,
         next_attempt_at=bindparam("b_at"),
-        status=case((delivery.c.attempts - 1 > delivery.c.round_start, "failed"), else_="pending"),
+        status=case((delivery.c.attempts - 1 > delivery.c.attempts_before_resend, "failed"), else_="pending"),
     )
 )
 

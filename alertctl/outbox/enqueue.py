@@ -27,7 +27,7 @@ class Routed:
 
     event_id: str
     event_type: str
-    urgency: int
+    priority: int
     targets: Iterable[Target]
 
 
@@ -63,8 +63,19 @@ def _to_item(row: Mapping[str, Any]) -> DeliveryItem:
 
 
 _COLUMNS = (
-    *("id", "event_id", "event_type", "channel", "address", "address_key", "rule", "user_id", "status", "error"),
-    *("attempts", "waiting_since", "urgency", "next_attempt_at", "created_at", "updated_at"),
+    *(
+        "id",
+        "event_id",
+        "event_type",
+        "channel",
+        "address",
+        "address_key",
+        "routing_reason",
+        "user_id",
+        "status",
+        "error",
+    ),
+    *("attempts", "queued_at", "priority", "next_attempt_at", "created_at", "updated_at"),
     "dedup_hash",
 )
 
@@ -83,13 +94,13 @@ def _row(event: Routed, target: Target, now: datetime) -> dict[str, Any]:
         "channel": target.channel,
         "address": target.address,
         "address_key": target.key,
-        "rule": target.rule,
+        "routing_reason": target.routing_reason,
         "user_id": target.user_id,
         "status": Status.SUPPRESSED.value if target.suppressed_reason else Status.PENDING.value,
         "error": target.suppressed_reason,
         "attempts": 0,
-        "waiting_since": now,
-        "urgency": event.urgency,
+        "queued_at": now,
+        "priority": event.priority,
         "next_attempt_at": None if target.suppressed_reason else now,
         "created_at": now,
         "updated_at": now,

@@ -62,7 +62,7 @@ def _update_deliveries(dialect: str) -> Update:
             next_attempt_at=result.next_attempt_at,
             provider_id=result.provider_id,
             schedule_step=d.schedule_step + result.step,
-            urgency=case((result.step == 1, d.urgency.bitwise_or(Priority.RETRY)), else_=d.urgency),
+            priority=case((result.step == 1, d.priority.bitwise_or(Priority.RETRY)), else_=d.priority),
             updated_at=result.updated_at,
             change=this_change(),
         )

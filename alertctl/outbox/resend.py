@@ -20,10 +20,10 @@ from alertctl.outbox.tables import SWEEP, delivery, event
 
 @dataclass(frozen=True, slots=True)
 class Resent:
-    """The outcome of a resend for one delivery. `why_not` is None if it is due again."""
+    """The outcome of a resend for one delivery. `problem` is None if it is due again."""
 
     delivery_id: str
-    why_not: str | None
+    problem: str | None
 
 
 def resend(
@@ -51,7 +51,7 @@ def resend(
         )
         rows = {row.id: row for row in connection.execute(locked)}
         outcomes = [Resent(delivery_id, _refusal(rows.get(delivery_id), again, enabled)) for delivery_id in batch]
-        _make_due(connection, [outcome.delivery_id for outcome in outcomes if outcome.why_not is None], by, now)
+        _make_due(connection, [outcome.delivery_id for outcome in outcomes if outcome.problem is None], by, now)
         results += outcomes
     request_probes(connection)
     announce(connection)
@@ -82,10 +82,10 @@ def _make_due(connection: Connection, ids: Sequence[str], by: str, now: datetime
                 status=Status.PENDING.value,
                 error=None,
                 reason=None,
-                round_start=delivery.c.attempts,
+                attempts_before_resend=delivery.c.attempts,
                 schedule_step=0,
-                waiting_since=now,
-                urgency=case((_IS_CRITICAL, Priority.CRITICAL), else_=Priority.NORMAL),
+                queued_at=now,
+                priority=case((_IS_CRITICAL, Priority.CRITICAL), else_=Priority.NORMAL),
                 next_attempt_at=now,
                 requested_by=by[:254],
                 updated_at=now,

@@ -33,7 +33,7 @@ class Claimed:
     event_id: str
     address: str
     address_key: str
-    urgency: int
+    priority: int
     attempt: int
     tries: int
     since: datetime
@@ -49,10 +49,10 @@ def claimed_from(row: Any) -> Claimed:
         event_id=row.event_id,
         address=row.address,
         address_key=row.address_key,
-        urgency=row.urgency,
+        priority=row.priority,
         attempt=row.attempts,
-        tries=row.attempts - row.round_start,
-        since=row.waiting_since,
+        tries=row.attempts - row.attempts_before_resend,
+        since=row.queued_at,
         plain=row.reason == Reason.REJECTED,
         schedule_step=row.schedule_step,
         was_refused=row.reason == Reason.CONFIG,

@@ -80,8 +80,8 @@ class Spool:
         The request needs an idempotency key, so that it is recorded once however often it is published.
         """
         assert request.idempotency_key, "an event without a key could be sent twice"
-        if request.said_at is None:
-            request = replace(request, said_at=now)
+        if request.originally_published_at is None:
+            request = replace(request, originally_published_at=now)
         spooled = Spooled(
             id=os.urandom(4).hex(),
             request=request,

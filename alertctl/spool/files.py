@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alertctl.errors import NotFound, Unreachable
-from alertctl.schemas import Moment, PublishRequest, as_json, from_json
+from alertctl.schemas import Moment, PublishRequest, as_json, from_json, with_current_names
 
 LARGEST = 6_000_000
 """Bytes of one file at most; `send` takes 4 MB of fields."""
@@ -28,7 +28,7 @@ class Spooled:
     """A spooled event. `destination` is the database or server it was meant for, `cause` why it waits.
 
     `caller` is the SHA-256 of the token for its publication. `refused` is why it was set aside: it is only published
-    when it is named. `said_at` of the request is when it was first published. The field names are the file's keys.
+    when it is named. The field names are the file's keys.
     """
 
     id: str
@@ -83,7 +83,10 @@ def read(path: Path) -> Spooled:
     if len(data) > LARGEST:
         raise ValueError(f"larger than {LARGEST // 1_000_000} MB")
     try:
-        spooled = from_json(Spooled, json.loads(data))
+        values = json.loads(data)
+        if isinstance(values, dict) and isinstance(values.get("request"), dict):
+            values["request"] = with_current_names(values["request"])
+        spooled = from_json(Spooled, values)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     request: Any = spooled.request

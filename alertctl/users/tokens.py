@@ -44,7 +44,7 @@ def create_token(
         "id": new_id(now),
         "user_id": owner,
         "role": token_role.value,
-        "digest": hash_token(secret),
+        "token_hash": hash_token(secret),
         "hint": secret[-HINT_LENGTH:],
         "created_at": now,
         "expires_at": _expiry(expires, now),
@@ -138,7 +138,7 @@ def _find_token_hash(connection: Connection, token_hash: str) -> Any:
     columns = (token.c.id, token.c.expires_at, token.c.revoked_at, token.c.last_used_at, token.c.role)
     owner = (users.c.id.label("user_id"), users.c.email, users.c.role.label("limit"), users.c.disabled)
     joined = select(*columns, *owner).join(users, users.c.id == token.c.user_id)
-    row = connection.execute(joined.where(token.c.digest == token_hash)).first()
+    row = connection.execute(joined.where(token.c.token_hash == token_hash)).first()
     if row is None:
         raise NotAllowed("the token is unknown; create one with alertctl token create")
     return row

@@ -4,20 +4,20 @@ from pathlib import Path
 import pytest
 
 from alertctl.db import Store, upgrade
-from tests.api.lab import Lab, running
+from tests.support.api_server import ApiServer, running
 
 
 @pytest.fixture
-def lab(store: Store) -> Iterator[Lab]:
+def api(store: Store) -> Iterator[ApiServer]:
     """An API on an empty database of the test's own, of each kind."""
     with running(store) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
-def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def shared_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """One API for requests that are refused before any database is asked: nothing in it ever changes."""
-    path: Path = tmp_path_factory.mktemp("steady") / "alertctl.db"
+    path: Path = tmp_path_factory.mktemp("api") / "alertctl.db"
     store = Store(f"sqlite:///{path}")
     upgrade(store)
     with running(store) as started:

@@ -14,7 +14,7 @@ import pytest
 from alertctl.api.endpoints.test import MAX_RUNNING
 from alertctl.db import Store, upgrade
 from alertctl.schemas import ConnectivityTestResult
-from tests.api.lab import BASE, Answer, Lab, running
+from tests.support.api_server import BASE, Answer, ApiServer, running
 
 EVENT = {"event_type": "rollout_advance"}
 
@@ -32,12 +32,12 @@ def is_problem(answer: Answer, status: int) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/nothing", f"{BASE}", f"{BASE}/preferences/", f"{BASE}/%00", "/%ff", "//healthz"]
 )
-def test_an_unknown_path_is_404(steady: Lab, path: str) -> None:
-    is_problem(steady.call("GET", path), 404)
+def test_an_unknown_path_is_404(shared_api: ApiServer, path: str) -> None:
+    is_problem(shared_api.call("GET", path), 404)
 
 
-def test_a_wrong_method_is_405_and_says_which_are_right(steady: Lab) -> None:
-    answer = steady.ask("DELETE", "/preferences")
+def test_a_wrong_method_is_405_and_says_which_are_right(shared_api: ApiServer) -> None:
+    answer = shared_api.ask("DELETE", "/preferences")
     is_problem(answer, 405)
     assert answer.headers["allow"] == "GET, PUT"
 
@@ -46,31 +46,33 @@ def test_a_wrong_method_is_405_and_says_which_are_right(steady: Lab) -> None:
     "body", [b"", b"{", b"\xff\xfe", b'{"a": NaN}', b"[" * 200_000, b'{"n": 1' + b"0" * 5000 + b"}", b"\0"]
 )
 @pytest.mark.parametrize("route", ["POST /events", "PUT /preferences", "POST /test"])
-def test_a_body_that_is_no_json_is_400(steady: Lab, route: str, body: bytes) -> None:
+def test_a_body_that_is_no_json_is_400(shared_api: ApiServer, route: str, body: bytes) -> None:
     method, path = route.split()
-    is_problem(steady.ask(method, path, body), 400)
+    is_problem(shared_api.ask(method, path, body), 400)
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", ""])
-def test_json_is_json_whatever_its_content_type_says(lab: Lab, content_type: str) -> None:
-    answer = lab.ask("POST", "/events", json.dumps(EVENT).encode(), headers={"Content-Type": content_type})
+def test_json_is_json_whatever_its_content_type_says(api: ApiServer, content_type: str) -> None:
+    answer = api.ask("POST", "/events", json.dumps(EVENT).encode(), headers={"Content-Type": content_type})
     assert answer.status == 202
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/xml;q=0.5", "*/*", "", "\xff"])
-def test_an_odd_accept_header_is_answered_with_json(steady: Lab, accept: str) -> None:
-    assert steady.ask("GET", "/preferences", headers={"Accept": accept}).headers["content-type"] == "application/json"
+def test_an_odd_accept_header_is_answered_with_json(shared_api: ApiServer, accept: str) -> None:
+    assert (
+        shared_api.ask("GET", "/preferences", headers={"Accept": accept}).headers["content-type"] == "application/json"
+    )
 
 
 @pytest.mark.parametrize("route", ["POST /events", "PUT /preferences", "POST /test"])
-def test_a_body_above_a_megabyte_is_413(steady: Lab, route: str) -> None:
+def test_a_body_above_a_megabyte_is_413(shared_api: ApiServer, route: str) -> None:
     method, path = route.split()
-    is_problem(steady.ask(method, path, {"title": "x" * 1_100_000}), 413)
+    is_problem(shared_api.ask(method, path, {"title": "x" * 1_100_000}), 413)
 
 
-def test_a_body_of_unknown_length_above_a_megabyte_is_413(steady: Lab) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", steady.port, timeout=30)
-    headers = {"Authorization": f"Bearer {steady.tokens['admin']}", "Transfer-Encoding": "chunked"}
+def test_a_body_of_unknown_length_above_a_megabyte_is_413(shared_api: ApiServer) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", shared_api.port, timeout=30)
+    headers = {"Authorization": f"Bearer {shared_api.tokens['admin']}", "Transfer-Encoding": "chunked"}
     chunks = (b" " * 65_536 for _ in range(17))
     connection.request("POST", f"{BASE}/events", chunks, headers, encode_chunked=True)
     assert connection.getresponse().status == 413
@@ -82,9 +84,9 @@ def test_a_caller_that_hangs_up_in_the_middle_of_its_body_is_no_failure_of_the_d
 ) -> None:
     store = Store(f"sqlite:///{tmp_path / 'alertctl.db'}")
     upgrade(store)
-    with running(store) as lab:
-        head = f"POST {BASE}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {lab.tokens['developer']}\r\n"
-        with socket.create_connection(("127.0.0.1", lab.port)) as caller:
+    with running(store) as api:
+        head = f"POST {BASE}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.tokens['developer']}\r\n"
+        with socket.create_connection(("127.0.0.1", api.port)) as caller:
             caller.sendall(f"{head}Content-Length: 100\r\nExpect: 100-continue\r\n\r\n".encode())
             # It is being read by now.
             assert caller.recv(1000).startswith(b"HTTP/1.1 100 ")
@@ -101,39 +103,39 @@ def test_an_unreachable_database_is_503_with_retry_after(tmp_path: Path, route: 
     path = tmp_path / "away.db"
     store = Store(f"sqlite:///{path}")
     upgrade(store)
-    with running(store) as lab:
+    with running(store) as api:
         store.close()
         for part in tmp_path.glob("away.db*"):
             part.unlink()
         path.mkdir()
         method, path = route.split()
-        answer = lab.ask(method, path, body)
+        answer = api.ask(method, path, body)
         is_problem(answer, 503)
         assert int(answer.headers["retry-after"]) >= 1
         assert str(tmp_path) not in answer.json["detail"]
     store.close()
 
 
-def test_a_test_message_is_answered_with_the_truth(lab: Lab) -> None:
-    answer = lab.ask("POST", "/test", {"channel": "slack"}, by="developer")
+def test_a_test_message_is_answered_with_the_truth(api: ApiServer) -> None:
+    answer = api.ask("POST", "/test", {"channel": "slack"}, by="developer")
     assert answer.json == {"success": True, "message": "Test notification sent to #platform-alerts"}
-    lab.result = ConnectivityTestResult(
+    api.result = ConnectivityTestResult(
         success=False, message="Not delivered to #x: channel_not_found", delivery_id="0191"
     )
-    answer = lab.ask("POST", "/test", {"channel": "slack", "to": "#x"}, by="developer")
+    answer = api.ask("POST", "/test", {"channel": "slack", "to": "#x"}, by="developer")
     assert (answer.status, answer.json["success"]) == (200, False)
     assert "channel_not_found" in answer.json["message"]
     assert answer.headers["content-location"].endswith("/delivery-log/0191")
-    assert lab.tests[-1] == ("slack", "#x", "developer@corp.example")
+    assert api.tests[-1] == ("slack", "#x", "developer@corp.example")
 
 
-def test_tests_of_a_silent_provider_hold_nobody_else_up(lab: Lab) -> None:
-    lab.provider_answers.clear()
+def test_tests_of_a_silent_provider_hold_nobody_else_up(api: ApiServer) -> None:
+    api.provider_answers.clear()
     with ThreadPoolExecutor(60) as callers:
-        calls = [callers.submit(lab.ask, "POST", "/test", {"channel": "slack"}, by="developer") for _ in range(60)]
+        calls = [callers.submit(api.ask, "POST", "/test", {"channel": "slack"}, by="developer") for _ in range(60)]
         refused = [item.result() for item in islice(as_completed(calls), 60 - MAX_RUNNING)]
-        assert lab.call("GET", "/readyz", by=None).status == 200
-        lab.provider_answers.set()
+        assert api.call("GET", "/readyz", by=None).status == 200
+        api.provider_answers.set()
     for answer in refused:
         is_problem(answer, 503)
         assert int(answer.headers["retry-after"]) >= 1
@@ -149,18 +151,18 @@ def test_tests_of_a_silent_provider_hold_nobody_else_up(lab: Lab) -> None:
         ({"channel": "email", "x": 1}, "x"),
     ],
 )
-def test_a_wrong_test_is_422(steady: Lab, body: object, field: str) -> None:
-    answer = steady.ask("POST", "/test", body)
+def test_a_wrong_test_is_422(shared_api: ApiServer, body: object, field: str) -> None:
+    answer = shared_api.ask("POST", "/test", body)
     is_problem(answer, 422)
     assert field in {item["field"] for item in answer.json["errors"]}
 
 
-def test_the_process_says_how_it_is_without_a_token(lab: Lab) -> None:
-    assert lab.call("GET", "/healthz", by=None).json == {"status": "ok"}
-    assert lab.call("GET", "/readyz", by=None).json["parts"] == lab.parts
-    assert b"alertctl_events_accepted_total" in lab.call("GET", "/metrics", by=None).body
-    assert lab.call("GET", "/docs", by=None).status == 200
-    lab.parts["scheduler"] = "no heartbeat for a minute"
-    away = lab.call("GET", "/readyz", by=None)
+def test_the_process_says_how_it_is_without_a_token(api: ApiServer) -> None:
+    assert api.call("GET", "/healthz", by=None).json == {"status": "ok"}
+    assert api.call("GET", "/readyz", by=None).json["parts"] == api.parts
+    assert b"alertctl_events_accepted_total" in api.call("GET", "/metrics", by=None).body
+    assert api.call("GET", "/docs", by=None).status == 200
+    api.parts["scheduler"] = "no heartbeat for a minute"
+    away = api.call("GET", "/readyz", by=None)
     is_problem(away, 503)
     assert "no heartbeat" in away.json["detail"]

@@ -24,7 +24,7 @@ from alertctl import users
 from alertctl.api.jwks import KeySet
 from alertctl.db import Store, upgrade
 from alertctl.errors import ConfigError, NotAllowed, Unreachable
-from tests.api.lab import ROLES, Lab, running
+from tests.support.api_server import ROLES, ApiServer, running
 
 SECRET = "a secret of the platform, 32 bytes or more"
 RSA = rsa.generate_private_key(65537, 2048)
@@ -64,30 +64,30 @@ def jwk(key: Any, kid: str, **more: Any) -> dict[str, Any]:
     return {**algorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid, **more}
 
 
-def status(lab: Lab, token: str, path: str = "/delivery-log") -> int:
-    return lab.ask("GET", path, by=token).status
+def status(api: ApiServer, token: str, path: str = "/delivery-log") -> int:
+    return api.ask("GET", path, by=token).status
 
 
 STRICT = {"secret": SECRET, "issuer": "platform", "audience": "alertctl"}
 
 
 @pytest.fixture
-def shared_lab(store: Store) -> Iterator[Lab]:
-    with running(store, jwt=STRICT) as lab:
-        yield lab
+def shared_lab(store: Store) -> Iterator[ApiServer]:
+    with running(store, jwt=STRICT) as api:
+        yield api
 
 
 @pytest.fixture(scope="module")
-def claims_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with fresh(tmp_path_factory) as store, running(store, jwt=STRICT) as lab:
-        yield lab
+def claims_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    with fresh(tmp_path_factory) as store, running(store, jwt=STRICT) as api:
+        yield api
 
 
 @pytest.fixture(scope="module")
-def key_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def key_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     keys = {"public_key": pem(RSA), "algorithms": ["RS256", "HS256", "ES256"]}
-    with fresh(tmp_path_factory) as store, running(store, jwt=keys) as lab:
-        yield lab
+    with fresh(tmp_path_factory) as store, running(store, jwt=keys) as api:
+        yield api
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def fresh(folders: pytest.TempPathFactory) -> Iterator[Store]:
     store.close()
 
 
-def test_a_first_call_registers_the_user_with_the_tokens_email(shared_lab: Lab) -> None:
+def test_a_first_call_registers_the_user_with_the_tokens_email(shared_lab: ApiServer) -> None:
     token = shared(iss="platform", aud="alertctl")
     preferences = shared_lab.ask("GET", "/preferences", by=token).json
     with shared_lab.store.reading() as connection:
@@ -144,13 +144,13 @@ def test_a_first_call_registers_the_user_with_the_tokens_email(shared_lab: Lab) 
         ({"role": []}, 403),
     ],
 )
-def test_claims_decide_who_it_is_and_what_they_may(claims_lab: Lab, more: dict[str, Any], code: int) -> None:
+def test_claims_decide_who_it_is_and_what_they_may(claims_lab: ApiServer, more: dict[str, Any], code: int) -> None:
     name = uuid4().hex
     values = {"iss": "platform", "aud": "alertctl", "sub": name, "email": f"{name}@corp.example", **more}
     assert status(claims_lab, shared(**values)) == code
 
 
-def test_a_platforms_user_who_is_disabled_is_let_in_no_more(shared_lab: Lab) -> None:
+def test_a_platforms_user_who_is_disabled_is_let_in_no_more(shared_lab: ApiServer) -> None:
     token = shared(iss="platform", aud="alertctl")
     event = {"event_type": "rollout_advance"}
     assert shared_lab.ask("POST", "/events", event, by=token).status == 202
@@ -161,9 +161,9 @@ def test_a_platforms_user_who_is_disabled_is_let_in_no_more(shared_lab: Lab) -> 
     assert shared_lab.user_id("pat@corp.example")
 
 
-def me(lab: Lab, **more: Any) -> dict[str, Any]:
+def me(api: ApiServer, **more: Any) -> dict[str, Any]:
     """Who the platform's token with these claims is."""
-    answer = lab.ask("GET", "/me", by=shared(**{"iss": "platform", "aud": "alertctl", **more}))
+    answer = api.ask("GET", "/me", by=shared(**{"iss": "platform", "aud": "alertctl", **more}))
     assert answer.status == 200, answer.body
     user: dict[str, Any] = answer.json
     return user
@@ -177,7 +177,7 @@ def me(lab: Lab, **more: Any) -> dict[str, Any]:
     ],
     ids=ascii,
 )
-def test_the_email_of_a_local_user_makes_nobody_that_user(shared_lab: Lab, more: dict[str, Any]) -> None:
+def test_the_email_of_a_local_user_makes_nobody_that_user(shared_lab: ApiServer, more: dict[str, Any]) -> None:
     email = "kim@corp.example"
     owners = shared_lab.token("kim", "admin")
     intruder = me(shared_lab, **{"email": email, "role": ..., **more})
@@ -188,7 +188,7 @@ def test_the_email_of_a_local_user_makes_nobody_that_user(shared_lab: Lab, more:
 
 
 def test_a_taken_email_is_logged_once_with_who_came_and_without_the_address(
-    shared_lab: Lab, caplog: pytest.LogCaptureFixture
+    shared_lab: ApiServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
         assert me(shared_lab, email="admin@corp.example")["email"] is None
@@ -199,15 +199,15 @@ def test_a_taken_email_is_logged_once_with_who_came_and_without_the_address(
 
 
 def test_users_of_two_issuers_stay_two_where_none_is_configured(store: Store) -> None:
-    with running(store, jwt={"secret": SECRET}) as lab:
-        user_ids = [me(lab, iss=issuer, email=...)["id"] for issuer in ("a", "b", "", ..., "a")]
+    with running(store, jwt={"secret": SECRET}) as api:
+        user_ids = [me(api, iss=issuer, email=...)["id"] for issuer in ("a", "b", "", ..., "a")]
         assert len(set(user_ids)) == 3
         assert (user_ids[2], user_ids[0]) == (user_ids[3], user_ids[4])
         for issuer in (7, None, ["a"], "a\0b", "x" * 256):
-            assert status(lab, raw({"alg": "HS256"}, claims(iss=issuer), SECRET.encode())) == 401
+            assert status(api, raw({"alg": "HS256"}, claims(iss=issuer), SECRET.encode())) == 401
 
 
-def test_a_role_claim_counts_for_its_token_only(shared_lab: Lab) -> None:
+def test_a_role_claim_counts_for_its_token_only(shared_lab: ApiServer) -> None:
     assert me(shared_lab, role="admin")["role"] == "admin"
     assert me(shared_lab, role=...)["role"] == "viewer"
     shared_lab.store.write(lambda it: users.set_role(it, "pat@corp.example", "analyst"))
@@ -228,40 +228,40 @@ def test_a_role_claim_counts_for_its_token_only(shared_lab: Lab) -> None:
     ],
 )
 def test_a_role_is_read_at_a_dotted_path(store: Store, path: str, claim: dict[str, Any]) -> None:
-    with running(store, jwt={"secret": SECRET, "role_claim": path}) as lab:
-        assert me(lab, **claim)["role"] == "developer"
+    with running(store, jwt={"secret": SECRET, "role_claim": path}) as api:
+        assert me(api, **claim)["role"] == "developer"
         for nothing in ({}, {"realm_access": "developer"}, {"app_metadata": ["developer"]}, {"a": {"b": {}}}):
-            assert me(lab, **nothing)["role"] == "viewer"
+            assert me(api, **nothing)["role"] == "viewer"
 
 
 LINKING = {**STRICT, "link_by_email": True}
 
 
 def test_a_verified_email_links_an_account_once_and_without_its_role(store: Store) -> None:
-    with running(store, jwt=LINKING) as lab:
-        pat = lab.token("pat", "admin")
-        linked = me(lab, role=..., email_verified=True)
-        assert (linked["id"], linked["role"]) == (lab.user_id("pat@corp.example"), "viewer")
-        assert me(lab, role="analyst")["role"] == "analyst"
-        assert lab.ask("GET", "/me", by=pat).json["role"] == "admin"
-        assert me(lab, sub="u-2", email_verified=True)["email"] is None
+    with running(store, jwt=LINKING) as api:
+        pat = api.token("pat", "admin")
+        linked = me(api, role=..., email_verified=True)
+        assert (linked["id"], linked["role"]) == (api.user_id("pat@corp.example"), "viewer")
+        assert me(api, role="analyst")["role"] == "analyst"
+        assert api.ask("GET", "/me", by=pat).json["role"] == "admin"
+        assert me(api, sub="u-2", email_verified=True)["email"] is None
 
 
 @pytest.mark.parametrize("verified", [..., False, "true", "false", 1, None, [True]])
 def test_only_a_verified_email_links(store: Store, verified: Any) -> None:
-    with running(store, jwt=LINKING) as lab:
-        lab.token("pat", "admin")
-        assert me(lab, email_verified=verified)["id"] != lab.user_id("pat@corp.example")
+    with running(store, jwt=LINKING) as api:
+        api.token("pat", "admin")
+        assert me(api, email_verified=verified)["id"] != api.user_id("pat@corp.example")
 
 
 def test_an_address_that_is_not_the_email_claim_is_not_verified(store: Store) -> None:
-    with running(store, jwt={**LINKING, "email_claim": "preferred_username"}) as lab:
-        lab.token("pat", "admin")
-        user = me(lab, email="eve@corp.example", preferred_username="pat@corp.example", email_verified=True)
-        assert user["id"] != lab.user_id("pat@corp.example")
+    with running(store, jwt={**LINKING, "email_claim": "preferred_username"}) as api:
+        api.token("pat", "admin")
+        user = me(api, email="eve@corp.example", preferred_username="pat@corp.example", email_verified=True)
+        assert user["id"] != api.user_id("pat@corp.example")
 
 
-def test_a_changed_email_claim_changes_the_registered_email(shared_lab: Lab) -> None:
+def test_a_changed_email_claim_changes_the_registered_email(shared_lab: ApiServer) -> None:
     first = me(shared_lab)
     assert me(shared_lab, email="Pat@New.Example") == {**first, "email": "pat@new.example"}
     assert me(shared_lab, email="no address")["email"] == "pat@new.example"
@@ -269,7 +269,7 @@ def test_a_changed_email_claim_changes_the_registered_email(shared_lab: Lab) -> 
     assert me(shared_lab, email="admin@corp.example")["email"] == "pat@new.example"
 
 
-def test_a_user_without_an_email_publishes_and_gets_no_email_until_they_name_an_address(shared_lab: Lab) -> None:
+def test_a_user_without_an_email_publishes_and_gets_no_email_until_they_name_an_address(shared_lab: ApiServer) -> None:
     token = shared(iss="platform", aud="alertctl", email=...)
     event = {"event_type": "safety_rollback"}
 
@@ -286,7 +286,7 @@ def test_a_user_without_an_email_publishes_and_gets_no_email_until_they_name_an_
     assert (detail["user"], detail["event"]["published_by"]) == (user_id, user_id)
 
 
-def test_an_unlinked_or_removed_user_is_registered_anew(shared_lab: Lab) -> None:
+def test_an_unlinked_or_removed_user_is_registered_anew(shared_lab: ApiServer) -> None:
     first = me(shared_lab)
     assert shared_lab.ask("DELETE", "/admin/users/pat@corp.example/identity").json["subject"] is None
     second = me(shared_lab)
@@ -297,10 +297,10 @@ def test_an_unlinked_or_removed_user_is_registered_anew(shared_lab: Lab) -> None
 
 def test_claim_names_and_leeway_are_settings(store: Store) -> None:
     names = {"user_claim": "uid", "email_claim": "mail", "role_claim": "grade", "leeway": 60}
-    with running(store, jwt={"secret": SECRET, **names}) as lab:
+    with running(store, jwt={"secret": SECRET, **names}) as api:
         now = int(time.time())
-        assert status(lab, shared(uid="z", mail="z@corp.example", grade="admin", exp=now - 30)) == 200
-        assert status(lab, shared()) == 401
+        assert status(api, shared(uid="z", mail="z@corp.example", grade="admin", exp=now - 30)) == 200
+        assert status(api, shared()) == 401
 
 
 def forged() -> list[tuple[str, str]]:
@@ -328,13 +328,13 @@ def forged() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("token", [pytest.param(token, id=name) for name, token in forged()])
-def test_a_forged_token_is_401(key_lab: Lab, token: str) -> None:
+def test_a_forged_token_is_401(key_lab: ApiServer, token: str) -> None:
     answer = key_lab.ask("GET", "/preferences", by=token)
     assert answer.status == 401
     assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
 
 
-def test_a_token_of_the_public_keys_owner_passes(key_lab: Lab) -> None:
+def test_a_token_of_the_public_keys_owner_passes(key_lab: ApiServer) -> None:
     assert status(key_lab, jwt.encode(claims(), private(RSA), "RS256")) == 200
 
 
@@ -349,14 +349,14 @@ def test_a_key_set_in_a_file_serves_several_kinds_of_keys(store: Store, tmp_path
     shared_key = {"kty": "oct", "k": b64(SECRET.encode()), "kid": "o"}
     keys = [jwk(RSA, "r"), jwk(EC, "e", alg="ES256"), jwk(OTHER_RSA, "enc", use="enc"), shared_key]
     path.write_text(json.dumps({"keys": keys}))
-    with running(store, jwt={"jwks": str(path)}) as lab:
-        assert status(lab, jwt.encode(claims(), private(RSA), "RS256", {"kid": "r"})) == 200
-        assert status(lab, jwt.encode(claims(), private(EC), "ES256", {"kid": "e"})) == 200
-        assert status(lab, jwt.encode(claims(), private(OTHER_RSA), "RS256", {"kid": "enc"})) == 401
-        assert status(lab, jwt.encode(claims(), private(RSA), "RS256", {"kid": "e"})) == 401
-        assert status(lab, jwt.encode(claims(), private(RSA), "RS256")) == 401
-        assert status(lab, jwt.encode(claims(), SECRET, "HS256", {"kid": "o"})) == 401
-        assert status(lab, raw({"alg": "RS256", "kid": "o"}, claims(), SECRET.encode())) == 401
+    with running(store, jwt={"jwks": str(path)}) as api:
+        assert status(api, jwt.encode(claims(), private(RSA), "RS256", {"kid": "r"})) == 200
+        assert status(api, jwt.encode(claims(), private(EC), "ES256", {"kid": "e"})) == 200
+        assert status(api, jwt.encode(claims(), private(OTHER_RSA), "RS256", {"kid": "enc"})) == 401
+        assert status(api, jwt.encode(claims(), private(RSA), "RS256", {"kid": "e"})) == 401
+        assert status(api, jwt.encode(claims(), private(RSA), "RS256")) == 401
+        assert status(api, jwt.encode(claims(), SECRET, "HS256", {"kid": "o"})) == 401
+        assert status(api, raw({"alg": "RS256", "kid": "o"}, claims(), SECRET.encode())) == 401
 
 
 class _Keys(http.server.BaseHTTPRequestHandler):
@@ -387,28 +387,28 @@ def key_server() -> Iterator[tuple[type[_Keys], str]]:
 
 
 def test_a_key_set_at_a_url_is_fetched_once_and_again_for_unknown_keys_but_seldom(store: Store) -> None:
-    with key_server() as (keys, url), running(store, jwt={"jwks": url}) as lab:
+    with key_server() as (keys, url), running(store, jwt={"jwks": url}) as api:
         keys.document = json.dumps({"keys": [jwk(RSA, "r")]}).encode()
         token = jwt.encode(claims(), private(RSA), "RS256", {"kid": "r"})
-        assert [status(lab, token) for _ in range(3)] == [200] * 3
+        assert [status(api, token) for _ in range(3)] == [200] * 3
         assert keys.requests == 1
         tokens = [jwt.encode(claims(), private(RSA), "RS256", {"kid": f"x{number}"}) for number in range(5)]
-        assert [status(lab, unknown) for unknown in tokens] == [401] * 5
+        assert [status(api, unknown) for unknown in tokens] == [401] * 5
         assert keys.requests == 1
-        assert status(lab, token) == 200
+        assert status(api, token) == 200
 
 
 @pytest.mark.parametrize(("code", "document"), [(500, b""), (200, b"<html>"), (200, b"[]"), (200, b'{"keys": 1}')])
 def test_a_key_set_that_can_not_be_read_is_503(store: Store, code: int, document: bytes) -> None:
-    with key_server() as (keys, url), running(store, jwt={"jwks": url}) as lab:
+    with key_server() as (keys, url), running(store, jwt={"jwks": url}) as api:
         keys.code, keys.document = code, document
-        answer = lab.ask("GET", "/preferences", by=jwt.encode(claims(), private(RSA), "RS256", {"kid": "r"}))
+        answer = api.ask("GET", "/preferences", by=jwt.encode(claims(), private(RSA), "RS256", {"kid": "r"}))
         assert answer.status == 503
         assert "retry-after" in answer.headers
 
 
-def test_without_a_key_no_jwt_is_accepted(lab: Lab) -> None:
-    answer = lab.ask("GET", "/preferences", by=shared())
+def test_without_a_key_no_jwt_is_accepted(api: ApiServer) -> None:
+    answer = api.ask("GET", "/preferences", by=shared())
     assert answer.status == 401
     assert "JWT_" in answer.json["detail"]
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from tests.benchmarks.databases import open_databases
 from tests.benchmarks.lines import Line
 from tests.benchmarks.rows import ROWS
+from tests.benchmarks.setup import Stage
 from tests.benchmarks.sizes import QUICK, Sizes, choose_sizes
-from tests.benchmarks.stage import Stage
 from tests.benchmarks.table import size_of_machine, table, write_json
-from tests.postgres import NoPostgres
+from tests.support.postgres import NoPostgres
 
 DATABASES = ("sqlite", "postgres")
 BROKEN = "this row failed"

@@ -9,7 +9,7 @@ from alertctl.db import Store
 from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.processes import Daemon, child, daemon, double, load
-from tests.benchmarks.stage import BODY, PATH, Stage, developer_token, settings
+from tests.benchmarks.setup import BODY, PATH, Stage, developer_token, settings
 
 RATE = Bar(at_least=0.25)
 TAIL = Bar(at_most=10)

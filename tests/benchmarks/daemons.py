@@ -11,7 +11,7 @@ from alertctl.db import Store
 from tests.benchmarks.databases import Database, Postgres
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.processes import Child, Daemon, daemon, double
-from tests.benchmarks.stage import Stage, hold, hold_again, let_go, put_alerts, settings, wait_for_the_end
+from tests.benchmarks.setup import Stage, hold, hold_again, let_go, put_alerts, settings, wait_for_the_end
 
 BARS = {2: Bar(at_least=1.5), 3: Bar(at_least=1.7)}
 

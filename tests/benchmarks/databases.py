@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from alertctl.db import Store, upgrade
-from tests import postgres
+from tests.support import postgres
 
 
 class Sqlite:

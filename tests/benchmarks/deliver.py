@@ -14,7 +14,7 @@ from alertctl.dispatcher import Dispatcher, DispatchOptions
 from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.processes import Child, Daemon, child, daemon, double
-from tests.benchmarks.stage import Stage, hold, hold_again, let_go, now, put_alerts, settings, wait_for_the_end
+from tests.benchmarks.setup import Stage, hold, hold_again, let_go, now, put_alerts, settings, wait_for_the_end
 
 RATE = {"SQLite": Bar(at_least=0.85), "Postgres": Bar(at_least=0.80)}
 CPU = Bar(at_most=2.2)

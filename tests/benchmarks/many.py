@@ -15,8 +15,8 @@ from alertctl.outbox.tables import delivery
 from alertctl.schemas import LogFilter
 from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line, compared
-from tests.benchmarks.stage import Stage, now
-from tests.benchmarks.stock import stock
+from tests.benchmarks.sample_rows import stock
+from tests.benchmarks.setup import Stage, now
 
 SAME = Bar(at_most=1.5)
 CLAIM = 100

@@ -13,7 +13,7 @@ from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line
 from tests.benchmarks.processes import Child, Daemon, daemon, double, load
 from tests.benchmarks.sendgrid import email_settings
-from tests.benchmarks.stage import PATH, Stage, developer_token, put_alerts, wait_for_the_end
+from tests.benchmarks.setup import PATH, Stage, developer_token, put_alerts, wait_for_the_end
 
 IDLE = Bar(at_most=110, unit="MB")
 MORE = Bar(at_most=30, unit="MB more")

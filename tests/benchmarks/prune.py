@@ -15,8 +15,8 @@ from alertctl.routing import Audience, Target
 from alertctl.schemas import PublishRequest
 from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Line
-from tests.benchmarks.stage import Stage, now
-from tests.benchmarks.stock import stock
+from tests.benchmarks.sample_rows import stock
+from tests.benchmarks.setup import Stage, now
 
 EVENTS_ALONE = 200
 """Events that are published before anything is pruned."""

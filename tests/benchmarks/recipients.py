@@ -19,7 +19,7 @@ from alertctl.publish import event, prepare, publish
 from alertctl.schemas import PublishRequest
 from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line, compared
-from tests.benchmarks.stage import AUDIENCE, Stage, now
+from tests.benchmarks.setup import AUDIENCE, Stage, now
 
 RATE = Bar(at_most=3)
 MEMORY = Bar(at_most=1)

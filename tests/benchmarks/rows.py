@@ -13,7 +13,7 @@ from tests.benchmarks.memory import memory
 from tests.benchmarks.prune import prune
 from tests.benchmarks.recipients import recipients
 from tests.benchmarks.sendgrid import sendgrid
-from tests.benchmarks.stage import Stage
+from tests.benchmarks.setup import Stage
 from tests.benchmarks.start import start
 from tests.benchmarks.wake import wake
 

@@ -20,7 +20,7 @@ from alertctl.schemas import PublishRequest
 from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.processes import Child, double
-from tests.benchmarks.stage import AUDIENCE, Stage, now, settings
+from tests.benchmarks.setup import AUDIENCE, Stage, now, settings
 
 CPU = Bar(at_most=0.05)
 REQUESTS = Bar(at_most=12, unit="")

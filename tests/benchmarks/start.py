@@ -13,7 +13,7 @@ from pathlib import Path
 from alertctl.db import Store, upgrade
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.processes import ROOT, Child, daemon, double, environment
-from tests.benchmarks.stage import Stage, developer_token, settings
+from tests.benchmarks.setup import Stage, developer_token, settings
 
 LOCAL = Bar(at_most=9)
 REMOTE = Bar(at_most=3.5)

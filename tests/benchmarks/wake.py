@@ -20,7 +20,7 @@ from alertctl.schemas import PublishRequest
 from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line, percentile
 from tests.benchmarks.processes import Child, daemon, double, until
-from tests.benchmarks.stage import ALERT, BODY, PATH, Stage, developer_token, settings
+from tests.benchmarks.setup import ALERT, BODY, PATH, Stage, developer_token, settings
 
 HERE = Bar(at_most=20, unit="ms more")
 ELSEWHERE = Bar(at_most=25, unit="ms more")

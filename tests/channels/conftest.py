@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from alertctl.sandbox import Sandbox
-from channels.lab import Lab, labs
+from tests.support.providers import ProviderHarness, harnesses
 
 
 @pytest.fixture(scope="session")
@@ -29,5 +29,5 @@ def tls_sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def lab(sandbox: Sandbox, provider: str) -> Lab:
-    return labs(sandbox)[provider]
+def harness(sandbox: Sandbox, provider: str) -> ProviderHarness:
+    return harnesses(sandbox)[provider]

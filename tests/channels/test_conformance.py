@@ -13,7 +13,7 @@ import pytest
 from alertctl.channels import Channel, OutgoingMessage, Receipt, SendResult
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
-from channels.lab import ALERT, PASSWORD, Lab, labs
+from tests.support.providers import ALERT, PASSWORD, ProviderHarness, harnesses
 
 UNAVAILABLE, AMBIGUOUS, CONFIG = Reason.UNAVAILABLE, Reason.AMBIGUOUS, Reason.CONFIG
 BAD_ADDRESS, REJECTED, LIMITED = Reason.BAD_ADDRESS, Reason.REJECTED, Reason.RATE_LIMITED
@@ -216,17 +216,17 @@ CASES = [*HTTP, *LIMITED_BY, *SLACK, *SENDGRID, *SMTP]
 
 
 @pytest.mark.parametrize(("provider", "case"), [pytest.param(case.provider, case, id=str(case)[:60]) for case in CASES])
-def test_what_a_provider_does_becomes_this_result(lab: Lab, case: Case) -> None:
-    lab.sandbox.smtp.credentials = ("mailer", PASSWORD)
-    lab.recorder.faults.always(case.fault)
+def test_what_a_provider_does_becomes_this_result(harness: ProviderHarness, case: Case) -> None:
+    harness.sandbox.smtp.credentials = ("mailer", PASSWORD)
+    harness.recorder.faults.always(case.fault)
     began = time.monotonic()
-    result = lab.send(deadline=case.deadline)
+    result = harness.send(deadline=case.deadline)
     assert time.monotonic() - began < case.deadline + 1
-    assert len(lab.recorder.calls) == case.calls
+    assert len(harness.recorder.calls) == case.calls
     if case.reason is None:
         assert isinstance(result, Receipt), result
         assert result.provider_id
-        assert len(lab.recorder.messages) == 1
+        assert len(harness.recorder.messages) == 1
         return
     assert isinstance(result, DeliveryError), result
     assert result.reason is case.reason, result
@@ -238,12 +238,12 @@ def test_what_a_provider_does_becomes_this_result(lab: Lab, case: Case) -> None:
 
 
 @pytest.mark.parametrize("provider", ["slack", "sendgrid", "smtp"])
-def test_a_message_after_any_fault_goes_through(lab: Lab) -> None:
-    channel = lab.channel(5.0)
-    lab.recorder.faults.then("rst", "close_before_reading")
-    first = _send(channel, lab)
-    second = _send(channel, lab)
-    third = _send(channel, lab)
+def test_a_message_after_any_fault_goes_through(harness: ProviderHarness) -> None:
+    channel = harness.channel(5.0)
+    harness.recorder.faults.then("rst", "close_before_reading")
+    first = _send(channel, harness)
+    second = _send(channel, harness)
+    third = _send(channel, harness)
     channel.close()
     assert isinstance(first, DeliveryError)
     assert isinstance(second, DeliveryError)
@@ -251,23 +251,23 @@ def test_a_message_after_any_fault_goes_through(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("provider", ["slack", "sendgrid", "smtp"])
-def test_a_hundred_messages_share_one_connection(lab: Lab) -> None:
-    channel, before = lab.channel(5.0), lab.recorder.connections
-    results = [_send(channel, lab) for _ in range(100)]
+def test_a_hundred_messages_share_one_connection(harness: ProviderHarness) -> None:
+    channel, before = harness.channel(5.0), harness.recorder.connections
+    results = [_send(channel, harness) for _ in range(100)]
     channel.close()
     assert all(isinstance(result, Receipt) for result in results)
-    assert lab.recorder.connections == before + 1
+    assert harness.recorder.connections == before + 1
 
 
 @pytest.mark.parametrize("provider", ["slack", "sendgrid", "smtp"])
 def test_a_connection_over_tls_is_kept_too(tls_sandbox: Sandbox, provider: str) -> None:
-    lab = labs(tls_sandbox)[provider]
-    channel, before = lab.channel(5.0), lab.recorder.connections
-    results = [_send(channel, lab) for _ in range(20)]
+    harness = harnesses(tls_sandbox)[provider]
+    channel, before = harness.channel(5.0), harness.recorder.connections
+    results = [_send(channel, harness) for _ in range(20)]
     channel.close()
     assert all(isinstance(result, Receipt) for result in results)
-    assert lab.recorder.connections == before + 1
+    assert harness.recorder.connections == before + 1
 
 
-def _send(channel: Channel, lab: Lab) -> SendResult:
-    return channel.send(ALERT, [OutgoingMessage("delivery-1", lab.good)])[0]
+def _send(channel: Channel, harness: ProviderHarness) -> SendResult:
+    return channel.send(ALERT, [OutgoingMessage("delivery-1", harness.good)])[0]

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from alertctl.channels import OutgoingMessage, build
 from alertctl.config.settings import Alertctl, Email, Sendgrid, Settings, Slack, Smtp
 from alertctl.errors import DeliveryError, Reason
-from channels.lab import ALERT
+from tests.support.providers import ALERT
 
 SLACK = Slack(enabled=True, bot_token=SecretStr("xoxb-x"))
 EMAIL = Email(enabled=True, from_address="alerts@corp.example")

@@ -17,8 +17,8 @@ from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.channels.slack.channel import SlackChannel
 from alertctl.errors import DeliveryError
 from alertctl.http.client import HttpClient
-from channels.doubles import RawServer, raw_server
-from channels.lab import ALERT, SENDER
+from tests.support.providers import ALERT, SENDER
+from tests.support.raw_server import RawServer, raw_server
 
 EXAMPLES = settings(
     max_examples=2000, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)

@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.lab import wait_until, wall_clock
 
 import alertctl
 from alertctl.db import Store
 from alertctl.users import create_token
+from tests.support import webhook_channel
+from tests.support.deliveries import wall_clock
+from tests.support.waiting import wait_until
 
-CHANNEL = Path(__file__).with_name("webhook_channel.py")
+CHANNEL = Path(webhook_channel.__file__)
 REGISTRY_LINE = ("channels/__init__.py", "    EMAIL,\n", "    EMAIL,\n    WEBHOOK,\n")
 REGISTRY_IMPORT = (
     "channels/__init__.py",
@@ -179,9 +181,9 @@ def test_a_third_channel_is_offered_by_the_daemon(
             event = {"event_type": "generic_alert", "title": "Disk full"}
             call(f"{api}/events", {**event, "to": ["webhook:oncall"]})
             call(f"{api}/events", {**event, "channel": "webhook"})
-            wait_until(lambda: hooks.addresses == ["everyone", "oncall"], 30)
-            wait_until(lambda: call(f"{api}/delivery-log?channel=webhook&status=success")["total"] == 2, 30)
+            wait_until(lambda: hooks.addresses == ["everyone", "oncall"])
+            wait_until(lambda: call(f"{api}/delivery-log?channel=webhook&status=success")["total"] == 2)
             count = 'alertctl_deliveries_total{channel="webhook",status="success"} 2.0'
-            wait_until(lambda: count in call("/metrics"), 30)
+            wait_until(lambda: count in call("/metrics"))
         finally:
             daemon.terminate()

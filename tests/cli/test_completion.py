@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from alertctl.client.completion import NEWEST, TIMEOUT, recent
 from alertctl.db import Store
-from cli.lab import data, process, run
+from tests.support.cli import data, process, run
 
 SLOW = 10.0
 """Seconds for a process on a busy machine; the code under test waits for TIMEOUT."""

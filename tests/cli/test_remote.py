@@ -17,9 +17,9 @@ from alertctl import users
 from alertctl.client.local import LocalClient
 from alertctl.db import Store
 from alertctl.sandbox import Sandbox
-from cli.lab import process, run
-from tests.client.lab import ADMIN, QUICK, now, rollback, serving, settings_on, token_for
 from tests.docs.compare import shape
+from tests.support.cli import process, run
+from tests.support.clients import ADMIN, QUICK, now, rollback, serving, settings_on, token_for
 
 HERE, THERE = "here", "there"
 HEAVY = ("sqlmodel", "sqlalchemy", "alembic", "fastapi", "uvicorn", "slack_sdk", "sendgrid", "jinja2", "psycopg")

@@ -16,7 +16,7 @@ import typer
 from alertctl import __version__
 from alertctl.cli.main import app
 from alertctl.cli.registry import with_wait_value
-from cli.lab import process, run
+from tests.support.cli import process, run
 
 HEAVY = (
     "sqlmodel",

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from cli.lab import COMMAND
+from tests.support.cli import COMMAND
 
 ROOT = Path(__file__).parents[2]
 USER = 12345

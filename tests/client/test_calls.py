@@ -13,7 +13,7 @@ from alertctl.client.server_config import ServerConfig
 from alertctl.errors import AlertctlError, NotAllowed, NotFound, Unreachable
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import LogFilter
-from tests.client.lab import ADMIN, answering, cutting, rollback, serving, settings_on, token_for
+from tests.support.clients import ADMIN, answering, cutting, rollback, serving, settings_on, token_for
 
 
 def reply(status: str, body: bytes = b"", error_type: str = "application/json", more: str = "") -> bytes:

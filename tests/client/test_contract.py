@@ -17,7 +17,7 @@ from alertctl.client.server_config import ServerConfig
 from alertctl.errors import Conflict, InvalidEvent, NotFound
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import DeliveryItem, LogFilter, PublishRequest
-from tests.client.lab import ADMIN, Refused, Twins, now, outcome, rollback, serving, settings_on, token_for
+from tests.support.clients import ADMIN, ClientPair, Refused, now, outcome, rollback, serving, settings_on, token_for
 
 EVERYTHING = LogFilter()
 
@@ -39,11 +39,11 @@ def client(request: pytest.FixtureRequest, tmp_path, sandbox: Sandbox) -> Iterat
 
 
 @pytest.fixture
-def twins(tmp_path, sandbox: Sandbox) -> Iterator[Twins]:
+def clients(tmp_path, sandbox: Sandbox) -> Iterator[ClientPair]:
     """A local and a remote client of one log with deliveries of every kind."""
     url = f"sqlite:///{tmp_path / 'alertctl.db'}"
     with ExitStack() as stack:
-        both = Twins(opened(stack, url, sandbox, remote=False), opened(stack, url, sandbox, remote=True))
+        both = ClientPair(opened(stack, url, sandbox, remote=False), opened(stack, url, sandbox, remote=True))
         deliver_examples(both.local)
         yield both
 
@@ -152,7 +152,7 @@ def test_a_cursor_walks_through_the_complete_log_newest_first(client: Client):
 def test_a_detail_has_the_event_the_rule_every_attempt_and_the_other_deliveries(client: Client):
     (slack, mail), (missing,), _ = deliver_examples(client)
     detail = client.show(slack.id)
-    assert (detail.rule, detail.event.fields["feature_flag"]) == ("named", "checkout-v3")
+    assert (detail.routing_reason, detail.event.fields["feature_flag"]) == ("named", "checkout-v3")
     assert [item.outcome for item in detail.attempt_log] == ["success"]
     assert [item.id for item in detail.others] == [mail.id]
     (attempt,) = client.show(missing.id).attempt_log
@@ -200,12 +200,12 @@ def test_what_failed_is_sent_again_and_what_arrived_only_when_asked(client: Clie
     sandbox.slack.faults.at("#missing", "ok")
     done = client.resend([missing.id, slack.id])
     assert [item.id for item in done] == [missing.id, slack.id]
-    assert done[0].why_not is None
-    assert "arrived" in (done[1].why_not or "")
+    assert done[0].problem is None
+    assert "arrived" in (done[1].problem or "")
     wait_for_status(client, missing.id, "success")
     detail = client.show(missing.id)
     assert [item.requested_by is not None for item in detail.attempt_log] == [False, True]
-    assert [item.why_not for item in client.resend([slack.id], again=True)] == [None]
+    assert [item.problem for item in client.resend([slack.id], again=True)] == [None]
 
 
 def wait_for_status(client: Client, delivery_id: str, status: str) -> None:
@@ -309,10 +309,10 @@ WRONG: list[tuple[str, Callable[[Any], Any]]] = [
 ]
 
 
-def test_errors_have_the_same_message_on_both_clients(twins: Twins):
+def test_errors_have_the_same_message_on_both_clients(clients: ClientPair):
     different = {}
     for name, action in WRONG:
-        local_outcome, remote_outcome = outcome(action, twins.local), outcome(action, twins.remote)
+        local_outcome, remote_outcome = outcome(action, clients.local), outcome(action, clients.remote)
         if local_outcome != remote_outcome or not isinstance(local_outcome, Refused):
             different[name] = (local_outcome, remote_outcome)
     assert different == {}, "".join(
@@ -321,8 +321,8 @@ def test_errors_have_the_same_message_on_both_clients(twins: Twins):
     )
 
 
-def test_both_clients_return_the_same_for_one_log(twins: Twins):
-    ids = [item.id for item in twins.local.log(EVERYTHING).items]
+def test_both_clients_return_the_same_for_one_log(clients: ClientPair):
+    ids = [item.id for item in clients.local.log(EVERYTHING).items]
     for action in (
         *(lambda it, where=where: it.log(where) for where, _ in FILTERS),
         *(lambda it, item=item: it.show(item) for item in ids),
@@ -336,4 +336,4 @@ def test_both_clients_return_the_same_for_one_log(twins: Twins):
         lambda it: it.all_preferences(1, 20),
         lambda it: replace(it.status(), where="", daemon=True),
     ):
-        assert not isinstance(twins.same(action), Refused)
+        assert not isinstance(clients.same(action), Refused)

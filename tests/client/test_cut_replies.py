@@ -9,7 +9,7 @@ import pytest
 from alertctl.client.calls import Calls
 from alertctl.client.server_config import ServerConfig
 from alertctl.errors import Unreachable
-from tests.client.lab import answering
+from tests.support.clients import answering
 
 BODY = json.dumps({"text": "x" * 500}).encode()
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(BODY)

@@ -14,7 +14,7 @@ from psycopg import pq
 from alertctl.config.database_url import database_url, masked, passwords
 from alertctl.db import Store
 from alertctl.errors import AlertctlError
-from tests.cli.lab import run
+from tests.support.cli import run
 
 PARTS = ("planted1", "planted2", "planted3")
 """The parts of each password, between special characters: none of them may show."""

@@ -10,15 +10,16 @@ from collections import Counter
 from sqlalchemy import select
 
 from alertctl.outbox.tables import delivery
-from tests import forked
-from tests.daemon.conftest import BASE, until
+from tests.support import cli_process
+from tests.support.daemon import BASE
+from tests.support.waiting import wait_until
 
 WRONG = {"SLACK_BOT_TOKEN": "xoxb-wrong", "EMAIL_ENABLED": "false"}
 
 
 def command(settings, *arguments, **environment):
     """Run `alertctl` to its end; returns its exit code and output."""
-    process = forked.Popen(
+    process = cli_process.Popen(
         [sys.executable, "-m", "alertctl", *arguments],
         env={**os.environ, **settings, **environment},
         stdout=subprocess.PIPE,
@@ -45,15 +46,15 @@ def statuses(store):
 def waits(store):
     """Seconds from being queued to the result, of each delivery."""
     with store.reading() as connection:
-        rows = connection.execute(select(delivery.c.waiting_since, delivery.c.updated_at)).all()
-    return [(row.updated_at - row.waiting_since).total_seconds() for row in rows]
+        rows = connection.execute(select(delivery.c.queued_at, delivery.c.updated_at)).all()
+    return [(row.updated_at - row.queued_at).total_seconds() for row in rows]
 
 
 def test_two_daemons_one_with_a_wrong_token_deliver_every_critical_alert(serve, call, store, sandbox, record_property):
     good, bad = serve(), serve(**WRONG)
     publish(call, bad, 50, prefix="through-the-bad")
     publish(call, good, 50, prefix="through-the-good")
-    until(lambda: statuses(store) == {"success": 100})
+    wait_until(lambda: statuses(store) == {"success": 100})
     assert len({message.channel for message in sandbox.slack.messages}) == len(sandbox.slack.messages) == 100
     record_property("longest wait (s)", max(waits(store)))
 
@@ -66,7 +67,7 @@ def test_a_test_with_a_wrong_token_changes_nothing_for_a_daemon(serve, call, sto
         assert (code, "invalid_auth" in output) == (3, True), output
         assert len(sandbox.slack.calls) == calls + 1, "each test calls the provider"
     publish(call, daemon, 1)
-    until(lambda: [message.channel for message in sandbox.slack.messages] == ["#alert-0"])
+    wait_until(lambda: [message.channel for message in sandbox.slack.messages] == ["#alert-0"])
 
 
 def test_one_daemon_with_a_wrong_token_keeps_what_is_published_until_the_token_is_good(
@@ -75,7 +76,7 @@ def test_one_daemon_with_a_wrong_token_keeps_what_is_published_until_the_token_i
     bad = serve(**WRONG)
     publish(call, bad, 5, event_type="generic_alert", prefix="normal")
     publish(call, bad, 5, prefix="critical")
-    until(lambda: call(bad, "GET", "status")[1]["paused"])
+    wait_until(lambda: call(bad, "GET", "status")[1]["paused"])
     (pause,) = call(bad, "GET", "status")[1]["paused"]
     assert (pause["provider"], pause["code"], pause["pid"]) == ("slack", "invalid_auth", bad.process.pid)
     metrics = call(bad, "GET", "/metrics")[1]
@@ -85,9 +86,9 @@ def test_one_daemon_with_a_wrong_token_keeps_what_is_published_until_the_token_i
     assert f"(pid {bad.process.pid})" in " ".join(output.split())
     assert "failed" not in {item["status"] for item in _final(call, bad)}
     bad.process.terminate()
-    assert bad.ended() == 0
+    assert bad.wait_for_exit() == 0
     serve(ALERTCTL_SENDERS="1")
-    until(lambda: statuses(store) == {"success": 10})
+    wait_until(lambda: statuses(store) == {"success": 10})
     order = [message.channel.split("-")[0] for message in sandbox.slack.messages]
     # The last critical ones may still be in flight, on threads of their own, when the first normal one is sent.
     assert set(order[:3]) == {"#critical"}
@@ -101,8 +102,8 @@ def test_a_successful_test_on_the_command_line_lets_the_daemon_probe_at_once(ser
     sandbox.slack.auth_error = "token_revoked"
     daemon = serve()
     publish(call, daemon, 3)
-    until(lambda: call(daemon, "GET", "status")[1]["paused"])
+    wait_until(lambda: call(daemon, "GET", "status")[1]["paused"])
     sandbox.slack.auth_error = None
     assert command(settings, "test", "slack")[0] == 0
-    until(lambda: statuses(store) == {"success": 4})
+    wait_until(lambda: statuses(store) == {"success": 4})
     assert call(daemon, "GET", "status")[1]["paused"] == []

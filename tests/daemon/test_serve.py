@@ -21,8 +21,7 @@ from alertctl.publish import prepare, publish
 from alertctl.routing import Audience, Target
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
-
-from .conftest import until
+from tests.support.waiting import wait_until
 
 
 def _alert(title: str, to: str = "slack:#x") -> dict[str, object]:
@@ -36,7 +35,7 @@ def test_an_event_is_recorded_sent_and_logged(serve, call, sandbox: Sandbox) -> 
     assert [item["status"] for item in receipt["deliveries"]] == ["pending"]
     assert "hello" in sandbox.slack.wait_for(1)[0].text
     delivery_id = receipt["deliveries"][0]["id"]
-    detail = until(
+    detail = wait_until(
         lambda: (item := call(daemon, "GET", f"delivery-log/{delivery_id}")[1])["status"] == "success" and item
     )
     assert [attempt["outcome"] for attempt in detail["attempt_log"]] == ["success"]
@@ -51,9 +50,9 @@ def test_after_one_signal_it_ends_with_0_and_attempts_in_flight_are_recorded(ser
     sandbox.slack.latency = 0.5
     for number in range(20):
         assert call(daemon, "POST", "events", _alert(f"n{number}"))[0] == 202
-    until(lambda: sandbox.slack.calls)
+    wait_until(lambda: sandbox.slack.calls)
     daemon.signal_process(how)
-    assert daemon.ended() == 0
+    assert daemon.wait_for_exit() == 0
     with store.reading() as connection:
         rows = connection.exec_driver_sql("SELECT status, attempts FROM delivery").all()
         open_attempts = connection.exec_driver_sql("SELECT count(*) FROM attempt WHERE outcome IS NULL").scalar()
@@ -66,11 +65,11 @@ def test_a_second_sigterm_does_not_wait(serve, call, sandbox) -> None:
     daemon = serve()
     sandbox.slack.faults.always("stall")
     call(daemon, "POST", "events", _alert("stalled"))
-    until(lambda: sandbox.slack.calls)
+    wait_until(lambda: sandbox.slack.calls)
     daemon.signal_process(signal.SIGTERM)
-    until(lambda: any("Shutting down" in line for line in daemon.log))
+    wait_until(lambda: any("Shutting down" in line for line in daemon.log))
     daemon.signal_process(signal.SIGTERM)
-    assert daemon.ended(4) == 128 + signal.SIGTERM
+    assert daemon.wait_for_exit(4) == 128 + signal.SIGTERM
 
 
 def test_200_events_at_a_provider_that_fails_half_of_the_time_all_arrive_once(serve, call, sandbox, store) -> None:
@@ -82,7 +81,7 @@ def test_200_events_at_a_provider_that_fails_half_of_the_time_all_arrive_once(se
             threads.map(lambda n: call(daemon, "POST", "events", _alert(f"n{n}", f"slack:#c{n}")), range(200))
         )
     assert {status for status, _ in answers} == {202}
-    until(lambda: call(daemon, "GET", "delivery-log?status=success&limit=1")[1]["total"] == 200, 60)
+    wait_until(lambda: call(daemon, "GET", "delivery-log?status=success&limit=1")[1]["total"] == 200)
     assert Counter(message.channel for message in sandbox.slack.messages) == {f"#c{n}": 1 for n in range(200)}
     assert len(sandbox.slack.calls) > 250
 
@@ -100,11 +99,11 @@ def test_a_fresh_critical_alert_overtakes_a_backlog_of_retries(serve, call, sand
     )
     sandbox.slack.latency = 0.02
     daemon = serve()
-    until(lambda: len(sandbox.slack.messages) > 50)
+    wait_until(lambda: len(sandbox.slack.messages) > 50)
     accepted = datetime.now(UTC)
     body = {"event_type": "safety_rollback", "feature_flag": "checkout", "to": ["slack:#now"]}
     assert call(daemon, "POST", "events", body)[0] == 202
-    fresh = until(lambda: [item for item in sandbox.slack.messages if item.channel == "#now"])
+    fresh = wait_until(lambda: [item for item in sandbox.slack.messages if item.channel == "#now"])
     assert len(sandbox.slack.messages) < backlog
     assert (fresh[0].at - accepted).total_seconds() < 2
 
@@ -120,7 +119,7 @@ def test_a_database_that_goes_away_means_503_and_the_daemon_comes_back(serve, ca
         assert call(daemon, "GET", "/healthz")[0] == 200
         assert call(daemon, "GET", "/readyz")[0] == 503
         assert "alertctl_database_up 0.0" in call(daemon, "GET", "/metrics")[1]
-    until(lambda: call(daemon, "GET", "/readyz")[0] == 200)
+    wait_until(lambda: call(daemon, "GET", "/readyz")[0] == 200)
     assert call(daemon, "POST", "events", _alert("back"))[0] == 202
     assert "back" in sandbox.slack.wait_for(1)[0].text
 
@@ -140,7 +139,7 @@ def _out_of_order(store: Store) -> Iterator[None]:
 
 def test_an_open_door_is_refused(serve, sandbox) -> None:
     daemon = serve("--host", "0.0.0.0")
-    assert daemon.ended() == 2
+    assert daemon.wait_for_exit() == 2
     assert "ALERTCTL_HOST: 0.0.0.0 is reachable from other machines" in "".join(daemon.log)
     assert len(daemon.log) == 1
 
@@ -148,7 +147,7 @@ def test_an_open_door_is_refused(serve, sandbox) -> None:
 def test_a_port_that_is_taken_is_one_clear_line(serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         daemon = serve("--port", str(other.getsockname()[1]))
-        assert daemon.ended() == 1
+        assert daemon.wait_for_exit() == 1
     assert "Traceback" not in "".join(daemon.log)
     assert "address already in use" in "".join(daemon.log)
 
@@ -175,9 +174,9 @@ def test_killed_at_random_moments_nothing_is_lost_and_only_ambiguous_ones_arrive
             assert call(daemon, "POST", "events", _alert("x", f"slack:{names[-1]}"))[0] == 202
         time.sleep(0.011 * (moment % 7))
         daemon.signal_process(signal.SIGKILL)
-        daemon.ended()
+        daemon.wait_for_exit()
     last = serve(ALERTCTL_LEASE="1")
-    until(lambda: call(last, "GET", "delivery-log?status=success&limit=1")[1]["total"] == len(names), 60)
+    wait_until(lambda: call(last, "GET", "delivery-log?status=success&limit=1")[1]["total"] == len(names))
     arrived = Counter(message.channel for message in sandbox.slack.messages)
     assert set(arrived) == set(names)
     with store.reading() as connection:

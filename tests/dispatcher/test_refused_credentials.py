@@ -6,7 +6,6 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from core.lab import NOW, after, announce, attempts, row, rows, settings_for, shut, statuses, wait_until, wall_clock
 
 from alertctl import delivery_log, outbox
 from alertctl.channels import build
@@ -17,6 +16,19 @@ from alertctl.errors import DeliveryError, Reason, Unreachable
 from alertctl.outbox.tables import attempt, breaker_report, delivery
 from alertctl.publish import audience_of
 from alertctl.retry import Progress, next_attempt
+from tests.support.deliveries import (
+    NOW,
+    after,
+    announce,
+    attempts,
+    close_channels,
+    row,
+    rows,
+    settings_for,
+    statuses,
+    wall_clock,
+)
+from tests.support.waiting import wait_until
 
 WRONG = {"SLACK_BOT_TOKEN": "xoxb-wrong"}
 
@@ -30,7 +42,7 @@ def dispatcher_of(sandbox, database_url):
         try:
             yield Dispatcher(connect, channels, DispatchOptions.of(chosen), clock)
         finally:
-            shut(channels.values())
+            close_channels(channels.values())
 
     return started
 
@@ -100,7 +112,7 @@ def test_two_daemons_one_with_a_wrong_token_deliver_everything(store, sandbox, d
             announce(store, f"slack:#critical-{number}", event_type="safety_rollback", now=wall_clock())
             bad.wake()
         good.wake()
-        wait_until(lambda: statuses(store) == {"success": 100}, 30)
+        wait_until(lambda: statuses(store) == {"success": 100})
     assert len({message.channel for message in sandbox.slack.messages}) == len(sandbox.slack.messages) == 100
 
 

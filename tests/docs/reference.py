@@ -73,7 +73,7 @@ def events() -> Iterator[str]:
         own = [name for name in kind.model_fields if name not in EventFields.model_fields]
         description = f"{kind.description[0].upper()}{kind.description[1:]}."
         yield from (f"### `{kind.event_type}`", "")
-        yield from (f"{description} {PREFERENCES[kind.wanted_by_default].format(kind.event_type)}", "")
+        yield from (f"{description} {PREFERENCES[kind.default_on].format(kind.event_type)}", "")
         yield from (*_fields(kind, own), "")
     yield from ("### Fields of every event", "", *_fields(EVENT_TYPES[0], list(EventFields.model_fields)))
 

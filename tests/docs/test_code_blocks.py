@@ -24,7 +24,7 @@ from tests.docs.compare import ANY
 from tests.docs.pages import NEEDS_DAEMON, PAGES, Block, blocks, commands
 from tests.docs.shell import Shell, shell
 from tests.ops.checkout import text
-from tests.stories.frame import free_port
+from tests.support.machines import free_port
 
 IN_SESSION = ("console", "sh", "python")
 FILES = {"toml": "alertctl.toml", "ini": ".env"}

@@ -14,7 +14,7 @@ from alertctl.db import Store
 from alertctl.ids import new_id
 from alertctl.models import Delivery, Event, Pause
 from alertctl.outbox import Instance, save_report
-from doctor.harness import NOW, Findings, failures, outcomes, run_doctor
+from tests.support.doctor import NOW, Findings, failures, outcomes, run_doctor
 
 ON = {
     "SLACK_ENABLED": "true",
@@ -76,12 +76,12 @@ class Log:
                     channel=channel,
                     address="x",
                     address_key="x",
-                    rule="named",
+                    routing_reason="named",
                     status=status,
                     error=error,
                     reason=reason,
-                    waiting_since=when,
-                    urgency=1,
+                    queued_at=when,
+                    priority=1,
                     next_attempt_at=when if due else None,
                     created_at=when,
                     updated_at=when,

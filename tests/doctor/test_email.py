@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from alertctl.sandbox import Sandbox
-from doctor.harness import DoctorHarness, failures, outcomes
+from tests.support.doctor import DoctorHarness, failures, outcomes
 
 LOGIN = ("alertctl", "the-right-password")
 STEPS = ("SMTP DNS", "SMTP connect", "SMTP TLS", "SMTP AUTH")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from doctor.harness import failures, outcomes
+from tests.support.doctor import failures, outcomes
 
 ALL = ("chat:write", "chat:write.public", "channels:read", "groups:read")
 

@@ -1,22 +1,21 @@
-"""Daemons and a caller as tests/daemon has them; a Postgres of one's own that may be hurt."""
+"""Daemons, a caller, and a Postgres server that a test may stop."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import postgres
 import pytest
 
-from tests.daemon.conftest import call, serve, settings
-
-from .lab import Server
+from tests.support import postgres
+from tests.support.daemon import call, serve, settings
+from tests.support.database_faults import Server
 
 __all__ = ["call", "serve", "settings"]
 
 
 @pytest.fixture
 def own_server() -> Iterator[Server]:
-    """A Postgres that only this test knows."""
+    """Start a Postgres server for this test alone."""
     folder = postgres.new_folder()
     try:
         server = Server(folder)

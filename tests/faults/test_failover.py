@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import postgres
 import psycopg
 import pytest
 import urllib3
@@ -20,11 +19,11 @@ from sqlalchemy.engine import URL, make_url
 from alertctl.db import Store, upgrade
 from alertctl.db.copy import copy
 from alertctl.users import create_token
-from tests import forked
-from tests.daemon.conftest import Caller, until
-from tests.doctor.harness import run_doctor
-
-from .lab import Relay, Server, counted, publish_many
+from tests.support import cli_process, postgres
+from tests.support.daemon import Caller
+from tests.support.database_faults import Relay, Server, counted, publish_many
+from tests.support.doctor import run_doctor
+from tests.support.waiting import wait_until
 
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -70,7 +69,7 @@ def alert(title: str) -> dict[str, object]:
 
 
 def assert_takes_no_writes(call, daemon, why: str) -> None:
-    until(lambda: call(daemon, "POST", "events", alert("refused"))[0] == 503)
+    wait_until(lambda: call(daemon, "POST", "events", alert("refused"))[0] == 503)
     status, problem = call(daemon, "GET", "/readyz")
     assert status == 503
     assert why in problem["detail"]
@@ -79,8 +78,8 @@ def assert_takes_no_writes(call, daemon, why: str) -> None:
 
 
 def assert_takes_writes_again(call, daemon) -> None:
-    until(lambda: call(daemon, "POST", "events", alert("accepted"))[0] == 202, RECOVERY_SECONDS)
-    until(lambda: call(daemon, "GET", "/readyz")[0] == 200, RECOVERY_SECONDS)
+    wait_until(lambda: call(daemon, "POST", "events", alert("accepted"))[0] == 202, RECOVERY_SECONDS)
+    wait_until(lambda: call(daemon, "GET", "/readyz")[0] == 200, RECOVERY_SECONDS)
     assert "alertctl_database_up 1.0" in call(daemon, "GET", "/metrics")[1]
 
 
@@ -99,7 +98,7 @@ def test_a_postgres_that_was_read_only_is_published_to_again_without_a_restart(
     assert "primary" in finding.fix
     server = {"ALERTCTL_SERVER": daemon.url, "ALERTCTL_TOKEN": call.token}
     send = [sys.executable, "-m", "alertctl", "send", "--event", "generic_alert", "--title", "spooled"]
-    sent = forked.run(send, env={**os.environ, **server}, capture_output=True, text=True, timeout=60)
+    sent = cli_process.run(send, env={**os.environ, **server}, capture_output=True, text=True, timeout=60)
     assert (sent.returncode, "spool" in sent.stderr) == (0, True), sent.stderr
 
     set_read_only(store.url, False)
@@ -111,26 +110,26 @@ def test_a_postgres_that_was_read_only_is_published_to_again_without_a_restart(
 def test_a_daemon_follows_its_address_to_the_new_primary(serve, new_server, sandbox) -> None:
     """The old primary keeps its connections and only refuses to write, as behind many a proxy."""
     old, new = new_server(), new_server()
-    there, here = make_url(old.url), make_url(new.url)
     stores = [Store(old.url), Store(new.url)]
     for store in stores:
         upgrade(store)
     now = datetime.now(UTC)
     secret = stores[0].write(lambda c: create_token(c, "admin@corp.example", "admin", None, now))[1]
     copy(*stores, now)
-    relay = Relay(str(there.query["host"]), there.port or 5432)
-    by_relay = there.set(host="127.0.0.1", port=relay.port).difference_update_query(["host"])
-    daemon = serve(DATABASE_URL=by_relay.render_as_string(hide_password=False))
+    relay = Relay(old.url)
+    daemon = serve(DATABASE_URL=relay.url)
     with urllib3.PoolManager() as pool:
         call = Caller(secret, pool)
         assert call(daemon, "POST", "events", alert("before"))[0] == 202
-        until(lambda: counted(stores[0], "status = 'success'") == 1)
-        relay.lead_to(str(here.query["host"]), here.port or 5432)
-        administer(there, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
-        until(lambda: call(daemon, "POST", "events", alert("after"))[0] == 202 and counted(stores[1]), RECOVERY_SECONDS)
+        wait_until(lambda: counted(stores[0], "status = 'success'") == 1)
+        relay.lead_to(new.url)
+        administer(make_url(old.url), "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+        wait_until(
+            lambda: call(daemon, "POST", "events", alert("after"))[0] == 202 and counted(stores[1]), RECOVERY_SECONDS
+        )
         assert_takes_writes_again(call, daemon)
-    until(lambda: counted(stores[1], "status = 'success'") == counted(stores[1]))
-    until(lambda: listeners(stores[1]) == 1)
+    wait_until(lambda: counted(stores[1], "status = 'success'") == counted(stores[1]))
+    wait_until(lambda: listeners(stores[1]) == 1)
     for store in stores:
         store.close()
     relay.close()

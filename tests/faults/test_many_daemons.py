@@ -11,9 +11,8 @@ import pytest
 
 from alertctl.db import Store, Writer
 from alertctl.sandbox import Sandbox
-from tests.daemon.conftest import until
-
-from .lab import arrived, counted, publish_many
+from tests.support.database_faults import arrived, counted, publish_many
+from tests.support.waiting import wait_until
 
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 
@@ -31,7 +30,7 @@ def test_daemons_on_one_database_share_the_work_and_send_each_once(serve, store,
     count = 10_000 if long else 600
     started(serve, daemons)
     publish_many(store, count, at_once=50)
-    until(lambda: counted(store, "status = 'success'") == count, 100)
+    wait_until(lambda: counted(store, "status = 'success'") == count, 100)
     assert arrived(sandbox) == {f"#c{number}": 1 for number in range(count)}
     assert counted(store, table="attempt") == count
 
@@ -41,11 +40,11 @@ def test_a_daemon_that_was_frozen_past_its_lease_changes_nothing_when_it_wakes(s
     sandbox.slack.latency = 1.0
     frozen = started(serve, 1, ALERTCTL_LEASE="3")[0]
     publish_many(store, 40)
-    until(lambda: len(sandbox.slack.calls) >= 10)
+    wait_until(lambda: len(sandbox.slack.calls) >= 10)
     frozen.signal_process(signal.SIGSTOP)
     sandbox.slack.latency = 0.0
     awake = started(serve, 1, ALERTCTL_LEASE="3")[0]
-    until(lambda: counted(store, "status = 'success'") == 40, 60)
+    wait_until(lambda: counted(store, "status = 'success'") == 40)
     attempts = _attempts_of(store)
     frozen.signal_process(signal.SIGCONT)
     time.sleep(1.5)
@@ -72,9 +71,9 @@ def test_one_of_two_daemons_is_killed_and_the_other_finishes(serve, store, sandb
     sandbox.slack.latency = 0.05
     victim, _ = started(serve, 2, ALERTCTL_LEASE="2")
     publish_many(store, 300, at_once=20)
-    until(lambda: len(sandbox.slack.messages) > 60)
+    wait_until(lambda: len(sandbox.slack.messages) > 60)
     victim.signal_process(signal.SIGKILL)
-    until(lambda: counted(store, "status = 'success'") == 300, 60)
+    wait_until(lambda: counted(store, "status = 'success'") == 300)
     assert len(arrived(sandbox)) == 300
     twice = {channel for channel, times in arrived(sandbox).items() if times > 1}
     with store.reading() as connection:
@@ -90,7 +89,7 @@ def test_what_another_process_publishes_wakes_a_daemon(serve, store, sandbox) ->
     for number in range(9):
         began = time.monotonic()
         publish_many(store, 1, prefix=f"wake{number}-")
-        until(lambda expected=number + 1: len(sandbox.slack.messages) == expected)
+        wait_until(lambda expected=number + 1: len(sandbox.slack.messages) == expected)
         waits.append(time.monotonic() - began)
     assert statistics.median(waits) < 0.3, waits
     assert daemon.process.poll() is None
@@ -107,7 +106,7 @@ def test_daemons_that_start_at_once_on_an_empty_database_all_come_up(
         assert daemon.url
     for daemon in daemons:
         daemon.signal_process(signal.SIGTERM)
-    assert [daemon.ended() for daemon in daemons] == [0] * number
+    assert [daemon.wait_for_exit() for daemon in daemons] == [0] * number
 
 
 def test_what_is_done_once_a_day_is_done_by_one_of_many(store) -> None:

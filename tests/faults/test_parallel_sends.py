@@ -13,9 +13,8 @@ import pytest
 
 from alertctl.db import Store
 from alertctl.sandbox import Sandbox
-from tests import forked
-
-from .lab import arrived, counted
+from tests.support import cli_process
+from tests.support.database_faults import arrived, counted
 
 
 @pytest.mark.timeout(1800)
@@ -32,7 +31,7 @@ def test_parallel_sends_on_one_file_are_each_recorded_and_sent_once(
 
     def send(number: int) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "alertctl", "send", "--strict", "--event", "generic_alert", "--title", "x"]
-        run = subprocess.run if long else forked.run
+        run = subprocess.run if long else cli_process.run
         return run(
             [*command, "--to", f"slack:#n{number}"], env=environment, capture_output=True, text=True, timeout=600
         )

@@ -8,7 +8,7 @@ import pytest
 
 from alertctl.http.client import HttpClient
 from alertctl.sandbox import Sandbox
-from tests.channels.doubles import RawServer, raw_server
+from tests.support.raw_server import RawServer, raw_server
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from alertctl.errors import Reason
 from alertctl.http.client import MAX_BODY, HttpClient, Response
 from alertctl.http.errors import HttpError
 from alertctl.sandbox import Sandbox
-from tests.channels.doubles import RawServer, raw_server, read_request
+from tests.support.raw_server import RawServer, raw_server, read_request
 
 HEADERS = {"Authorization": "Bearer planted-token", "Content-Type": "application/json"}
 

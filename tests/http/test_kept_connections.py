@@ -13,7 +13,7 @@ from alertctl.errors import Reason
 from alertctl.http.client import HttpClient
 from alertctl.http.errors import HttpError
 from alertctl.sandbox import Sandbox
-from tests.channels.doubles import RawServer, raw_server, read_request
+from tests.support.raw_server import RawServer, raw_server, read_request
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

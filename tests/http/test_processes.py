@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from alertctl.sandbox import Sandbox
-from tests.channels.doubles import raw_server, read_request
+from tests.support.raw_server import raw_server, read_request
 
 FORK = """
 import os, sys

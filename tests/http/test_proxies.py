@@ -13,7 +13,7 @@ from alertctl.http.client import HttpClient, Response
 from alertctl.http.errors import HttpError
 from alertctl.http.proxies import proxy_passwords
 from alertctl.sandbox import Sandbox
-from tests.channels.doubles import RawServer, raw_server, read_request
+from tests.support.raw_server import RawServer, raw_server, read_request
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

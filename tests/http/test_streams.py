@@ -13,7 +13,7 @@ import pytest
 
 from alertctl.http.client import HttpClient, Response, StreamHandlers
 from alertctl.http.errors import HttpError
-from tests.channels.doubles import raw_server, read_request
+from tests.support.raw_server import raw_server, read_request
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 

@@ -4,8 +4,7 @@ import pytest
 
 from alertctl.sandbox import Chaos, Fault, Faults, Sandbox, parse_chaos
 from alertctl.sandbox.faults import KINDS, parse_fault
-
-from .clients import mail_payload, post_message, send_mail
+from tests.support.sandbox_clients import mail_payload, post_message, send_mail
 
 
 @pytest.fixture

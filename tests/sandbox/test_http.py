@@ -6,8 +6,7 @@ import socket
 import pytest
 
 from alertctl.sandbox import Sandbox
-
-from .clients import TIMEOUT, port_of, receive_all, slack_bytes
+from tests.support.sandbox_clients import TIMEOUT, port_of, receive_all, slack_bytes
 
 
 @pytest.mark.parametrize(

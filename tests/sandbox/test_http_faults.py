@@ -14,8 +14,7 @@ from alertctl.sandbox import KINDS, Fault, Sandbox
 from alertctl.sandbox.faults import raw, reply
 from alertctl.sandbox.http_faults import ALTERED_RESPONSES, CONNECTION_FAULTS, FIXED_RESPONSES
 from alertctl.sandbox.slack import Slack
-
-from .clients import (
+from tests.support.sandbox_clients import (
     TIMEOUT,
     connect,
     mail_payload,

@@ -15,8 +15,16 @@ import pytest
 
 import alertctl.sandbox
 from alertctl.sandbox import Sandbox
-
-from .clients import TIMEOUT, connect, make_email, port_of, post_message, request_bytes, send_mail, send_request
+from tests.support.sandbox_clients import (
+    TIMEOUT,
+    connect,
+    make_email,
+    port_of,
+    post_message,
+    request_bytes,
+    send_mail,
+    send_request,
+)
 
 
 def send_email(sandbox: Sandbox) -> None:

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from alertctl.sandbox import Sandbox
-
-from .clients import mail_payload, send_mail, send_one_request
+from tests.support.sandbox_clients import mail_payload, send_mail, send_one_request
 
 TEXT = {"type": "text/plain", "value": "t"}
 HTML = {"type": "text/html", "value": "h"}

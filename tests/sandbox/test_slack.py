@@ -7,8 +7,7 @@ from urllib.parse import urlencode
 import pytest
 
 from alertctl.sandbox import Sandbox
-
-from .clients import connect, post_message, send_one_request, send_request
+from tests.support.sandbox_clients import connect, post_message, send_one_request, send_request
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
 HEADER = {"type": "header", "text": {"type": "plain_text", "text": "Rollback"}}

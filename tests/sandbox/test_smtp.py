@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from alertctl.sandbox import Sandbox
-
-from .clients import TIMEOUT, make_email, receive_all
+from tests.support.sandbox_clients import TIMEOUT, make_email, receive_all
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import time
 import pytest
 
 from alertctl.sandbox import KINDS, Sandbox
-
-from .clients import TIMEOUT, make_email
+from tests.support.sandbox_clients import TIMEOUT, make_email
 
 CONNECTION_ENDED = (smtplib.SMTPServerDisconnected, ConnectionError)
 

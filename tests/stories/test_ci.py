@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from alertctl.sandbox import Sandbox
-from tests.stories.frame import Machine, Server, until
+from tests.support.machines import Machine, Server
+from tests.support.waiting import wait_until
 
 STEP = """
 alertctl send --event safety_rollback --set feature_flag=checkout-v3 --set actor="" \
@@ -64,7 +65,7 @@ def test_slack_is_down_and_comes_back(server, runner, sandbox: Sandbox):
     assert (receipt["outcome"], receipt["deliveries"][0]["status"]) == ("recorded", "failed")
     assert "it will be retried" in stderr
     sandbox.slack.faults.clear()
-    until(lambda: alerts(sandbox) == 1)
+    wait_until(lambda: alerts(sandbox) == 1)
     _, later = step(runner, "job-2")
     assert (later["deliveries"][0]["status"], alerts(sandbox)) == ("success", 1)
 
@@ -79,7 +80,7 @@ def test_the_server_is_down_the_job_runs_twice_and_one_message_comes_in_the_end(
     server.up()
     looked = runner.sh("alertctl status")
     assert (looked.returncode, "published 3 events from the spool" in looked.stderr) == (0, True), looked.stderr
-    until(lambda: alerts(sandbox) == 1)
+    wait_until(lambda: alerts(sandbox) == 1)
     _, receipt = step(runner, "job-3")
     assert (receipt["outcome"], alerts(sandbox)) == ("repeated", 1)
     assert json.loads(runner.sh("alertctl spool list -o json").stdout)["items"] == []

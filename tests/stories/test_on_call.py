@@ -12,8 +12,9 @@ from alertctl.client.remote import RemoteClient
 from alertctl.client.server_config import ServerConfig as Address
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import DeliveryItem, LogFilter, PublishRequest
-from tests.client.lab import token_for
-from tests.stories.frame import TIMEOUT, Machine, Server, until
+from tests.support.clients import token_for
+from tests.support.machines import TIMEOUT, Machine, Server
+from tests.support.waiting import wait_until
 
 ALERTS = 30
 NEW_TOKEN = "xoxb-a-new-one"
@@ -70,11 +71,11 @@ def test_a_revoked_token_is_diagnosed_and_replaced_and_the_waiting_deliveries_ar
     server: Server, shell: Machine, sandbox: Sandbox, service: RemoteClient
 ) -> None:
     alert(service, ["all is well"])
-    until(lambda: len(sandbox.slack.messages) == 1)
+    wait_until(lambda: len(sandbox.slack.messages) == 1)
     sandbox.slack.auth_error = "token_revoked"
     titles = [f"alert {number}" for number in range(ALERTS)]
     alert(service, titles)
-    until(lambda: service.status().paused)
+    wait_until(lambda: service.status().paused)
     assert deliveries(service, status="failed", final=True) == []
 
     # What is wrong?
@@ -94,7 +95,7 @@ def test_a_revoked_token_is_diagnosed_and_replaced_and_the_waiting_deliveries_ar
     server.down()
     server.settings["SLACK_BOT_TOKEN"] = NEW_TOKEN
     server.up()
-    until(lambda: len(deliveries(service, status="success")) == ALERTS + 1)
+    wait_until(lambda: len(deliveries(service, status="success")) == ALERTS + 1)
     typed(shell, "alertctl log --status failed --fail-if-any")
     assert sorted(titles_of(sandbox)) == sorted(["all is well", *titles]), "each arrived, and once"
     assert "paused nothing" in " ".join(typed(shell, "alertctl status").split())

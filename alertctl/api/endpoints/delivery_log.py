@@ -177,7 +177,7 @@ def retry_all(caller: Admin, services: ServicesDep, body: Body) -> Resent:
 
     results: list[outbox.Resent] = services.writer.write(resend)
     services.wake()
-    return Resent(items=[ResendResult(id=result.delivery_id, why_not=result.why_not) for result in results])
+    return Resent(items=[ResendResult(id=result.delivery_id, problem=result.problem) for result in results])
 
 
 @router.post("/prune", openapi_extra=body_schema(Prunes))
@@ -217,9 +217,9 @@ def retry(caller: Admin, services: ServicesDep, id: Id, again: bool = False) -> 
         result = outbox.resend(
             connection, [delivery_id], caller.name, services.clock(), again=again, enabled=services.audience.enabled
         )[0]
-        if result.why_not is not None:
-            hint = "; resend it with ?again=true" if "arrived" in result.why_not else ""
-            raise Conflict(f"{result.why_not}{hint}")
+        if result.problem is not None:
+            hint = "; resend it with ?again=true" if "arrived" in result.problem else ""
+            raise Conflict(f"{result.problem}{hint}")
         return delivery_log.detail(connection, delivery_id)
 
     item: DeliveryItem = services.writer.write(resend)

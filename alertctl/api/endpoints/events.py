@@ -7,7 +7,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -38,6 +38,7 @@ from alertctl.schemas import (
     PublishRequest,
     Rendered,
     parse_moment,
+    with_current_names,
 )
 from alertctl.users import Caller, Role
 
@@ -81,7 +82,7 @@ def event_types(_caller: Viewer) -> list[EventTypeInfo]:
             event_type=kind.event_type,
             description=kind.description,
             channels=list(kind.channels or CHANNEL_NAMES),
-            wanted_by_default=kind.wanted_by_default,
+            default_on=kind.default_on,
             json_schema=kind.model_json_schema(),
         )
         for kind in EVENT_TYPES
@@ -193,12 +194,13 @@ def as_recorded(item: DeliveryItem) -> DeliveryItem:
     )
 
 
-def prepare_body(body: Mapping[str, Any], key: str | None, audience: Audience, caller: Caller) -> Publication:
+def prepare_body(body: dict[str, Any], key: str | None, audience: Audience, caller: Caller) -> Publication:
     """Return the publication that a body asks for. Raises InvalidEvent that names the wrong field."""
     return prepare(_parse_request(body, key), audience, caller.name)
 
 
-def _parse_request(body: Mapping[str, Any], key: str | None) -> PublishRequest:
+def _parse_request(body: dict[str, Any], key: str | None) -> PublishRequest:
+    body = with_current_names(body)
     event_type, channel = body.get("event_type"), body.get("channel")
     if not isinstance(event_type, str):
         raise InvalidEvent("event_type", f"should be one of {', '.join(BY_NAME)}")
@@ -214,7 +216,7 @@ def _parse_request(body: Mapping[str, Any], key: str | None) -> PublishRequest:
         idempotency_key=key,
         dedup_window=_parse_seconds("dedup_window", body.get("dedup_window")),
         expires_at=parse_moment("expires_at", body.get("expires_at")),
-        said_at=parse_moment("said_at", body.get("said_at")),
+        originally_published_at=parse_moment("originally_published_at", body.get("originally_published_at")),
     )
 
 

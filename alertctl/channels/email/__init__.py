@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from alertctl.addresses import LONGEST_EMAIL
-from alertctl.channels.base import Channel, ChannelType, RoutingRule, http_client
+from alertctl.channels.base import Channel, ChannelType, RoutingReason, http_client
 
 if TYPE_CHECKING:
     from alertctl.channels.email.smtp_session import Security
@@ -80,12 +80,12 @@ EMAIL = ChannelType(
     address_schema={"format": "email", "maxLength": LONGEST_EMAIL},
     default_addresses=lambda settings: settings.notification.admin_emails,
     default_addresses_setting="NOTIFICATION_ADMIN_EMAILS",
-    default_rule=RoutingRule(
+    default_routing_reason=RoutingReason(
         "admin_email",
         "one of NOTIFICATION_ADMIN_EMAILS",
         "it is one of NOTIFICATION_ADMIN_EMAILS, and {event_type} goes to email",
     ),
-    user_rule=RoutingRule(
+    user_routing_reason=RoutingReason(
         "user_email", "a user wants this event by email", "{user} wants {event_type} by email (their preferences)"
     ),
     address_preference="email_address",

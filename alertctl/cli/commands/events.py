@@ -83,7 +83,7 @@ def _print_types(known: list[EventTypeInfo], output: Output) -> None:
             (
                 event_type.event_type,
                 ", ".join(event_type.channels),
-                default[event_type.wanted_by_default],
+                default[event_type.default_on],
                 event_type.description,
             )
             for event_type in known

@@ -94,10 +94,10 @@ def _resend(
 ) -> tuple[list[DeliveryItem], list[dict[str, str]]]:
     """Resend deliveries. Returns them in their new state, and those that were not resent with the reason."""
     results = client.resend([delivery.id for delivery in chosen], again=again)
-    not_sent = [{"id": result.id, "why_not": result.why_not} for result in results if result.why_not is not None]
+    not_sent = [{"id": result.id, "problem": result.problem} for result in results if result.problem is not None]
     for refusal in not_sent:
-        warn(f"{short(refusal['id'])} is not resent: {refusal['why_not']}")
-    ids = {result.id for result in results if result.why_not is None}
+        warn(f"{short(refusal['id'])} is not resent: {refusal['problem']}")
+    ids = {result.id for result in results if result.problem is None}
     due = [delivery for delivery in chosen if delivery.id in ids]
     if not queue:
         _send(client, due)

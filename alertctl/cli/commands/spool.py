@@ -133,7 +133,7 @@ def _as_json(event: Spooled) -> dict[str, object]:
         "fields": request.fields,
         "to": request.to,
         "channel": request.channel,
-        "said_at": request.said_at,
+        "originally_published_at": request.originally_published_at,
         "expires_at": request.expires_at,
         "destination": event.destination,
         "cause": event.cause,
@@ -158,7 +158,7 @@ def _print_table(events: list[Spooled]) -> None:
         [
             (
                 event.id,
-                clock(event.request.said_at or event.kept_at, moment),
+                clock(event.request.originally_published_at or event.kept_at, moment),
                 event.request.event_type,
                 f"refused: {event.refused}" if event.refused else event.cause,
                 event.destination,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from alertctl.channels import ROUTING_RULES
+from alertctl.channels import ROUTING_REASONS
 from alertctl.cli.output.deliveries import print_deliveries, short
 from alertctl.cli.output.streams import plain, print_line
 from alertctl.cli.output.table import STYLES, console, wrapped
@@ -63,9 +63,10 @@ def _summary(delivery: DeliveryDetail, moment: datetime) -> Iterator[str]:
 
 
 def _why(delivery: DeliveryDetail) -> str:
-    """Return the routing rule that chose this target, with the user whose preference it was, as a sentence."""
+    """Return the routing reason as a sentence, with the user whose preference it was."""
     user = plain(delivery.user or "somebody", " ")
-    reason = ROUTING_RULES[delivery.rule].reason if delivery.rule in ROUTING_RULES else delivery.rule
+    known = ROUTING_REASONS.get(delivery.routing_reason)
+    reason = known.reason if known else delivery.routing_reason
     return reason.format(user=user, event_type=delivery.event_type)
 
 

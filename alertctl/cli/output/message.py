@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from alertctl.channels import ROUTING_RULES, channel_type
+from alertctl.channels import ROUTING_REASONS, channel_type
 from alertctl.channels.slack import part_text
 from alertctl.cli.output.streams import Output, plain, print_items, print_line
 
@@ -26,7 +26,8 @@ def print_previews(previews: Sequence[Rendered], output: Output) -> None:
         print_items(previews)
         return
     for preview in previews:
-        summary = ROUTING_RULES[preview.rule].summary if preview.rule in ROUTING_RULES else preview.rule
+        known = ROUTING_REASONS.get(preview.routing_reason)
+        summary = known.summary if known else preview.routing_reason
         held = f" - would be suppressed: {preview.suppressed_reason}" if preview.suppressed_reason else ""
         print_line(plain(f"{preview.channel} {preview.to} ({summary}){held}", " "))
         for line in plain(channel_type(preview.channel).message_text(preview.message)).splitlines():

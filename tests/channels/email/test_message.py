@@ -1,0 +1,190 @@
+"""The contents of an email, and what hostile content cannot add to it."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.header import decode_header, make_header
+from email.message import EmailMessage
+from email.utils import parseaddr
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import cast
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import alertctl
+from alertctl.addresses import is_email
+from alertctl.channels.email.message import Sender, display_name, message_id, render_email, serialize_email, subject
+from alertctl.content import Content, Field
+from tests.support.hostile_content import NASTY, TEXTS, content, contents
+from tests.support.providers import ALERT, SENDER
+
+NOW = datetime(2026, 3, 2, 14, 33, tzinfo=UTC)
+FROM = Sender(SENDER, "Corp Alerts")
+HEADERS = ["To", "Message-ID", "Date", "From", "Subject", "Auto-Submitted", "MIME-Version", "Content-Type"]
+MANY = settings(
+    max_examples=500, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+
+
+def raw(alert: Content, *, address: str = "dev@corp.example", sender: Sender = FROM, plain: bool = False) -> bytes:
+    return serialize_email(alert, "delivery-1", address, sender, NOW, plain=plain)
+
+
+def parsed(data: bytes) -> EmailMessage:
+    return cast(EmailMessage, email.message_from_bytes(data, policy=email.policy.default))
+
+
+class Markup(HTMLParser):
+    """The tags and addresses of an HTML text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.links: list[str] = []
+        self.attributes: set[str] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes.update(name for name, _ in attrs)
+        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
+
+
+TEMPLATE_TAGS = {"html", "head", "meta", "title", "body", "div", "p", "h1", "table", "tr", "th", "td", "a", "br"}
+
+
+@MANY
+@given(contents(), TEXTS, st.booleans())
+@example(content(*["\r\nBcc: victim@corp.example"] * 4), "x\r\nBcc: v@x.example", False)
+def test_hostile_content_never_adds_a_header_a_tag_or_a_script(alert: Content, name: str, plain: bool) -> None:
+    data = raw(alert, sender=Sender(SENDER, name), plain=plain)
+    message = parsed(data)
+    expected = HEADERS if not plain else [*HEADERS[:6], "Content-Type", "Content-Transfer-Encoding", "MIME-Version"]
+    assert sorted(message.keys()) == sorted(expected)
+    assert message["To"] == "dev@corp.example"
+    assert "\0" not in message["Subject"]
+    assert len(render_email(alert, plain).subject) <= 200
+    assert all(len(line) <= 998 for line in data.split(b"\r\n"))
+    assert b"\n" not in data.replace(b"\r\n", b"")
+    assert b"\r" not in data.replace(b"\r\n", b"")
+    markup = Markup(render_email(alert, plain).html)
+    assert markup.tags <= TEMPLATE_TAGS
+    assert not any(attribute.startswith("on") for attribute in markup.attributes)
+    assert all(link.lower().startswith(("http://", "https://")) for link in markup.links)
+
+
+@pytest.mark.parametrize("nasty", NASTY)
+def test_a_hostile_name_leaves_one_sender(nasty: str) -> None:
+    message = parsed(raw(ALERT, sender=Sender(SENDER, nasty)))
+    assert [address.addr_spec for address in message["From"].addresses] == [SENDER]
+    assert not set(display_name(nasty)) & set(',;<>"\\\r\n\0')
+
+
+def test_text_comes_before_html_and_both_are_complete() -> None:
+    parts = list(parsed(raw(ALERT.with_notes("This is a test"))).iter_parts())
+    assert [part.get_content_type() for part in parts] == ["text/plain", "text/html"]
+    for part in parts:
+        body = cast(EmailMessage, part).get_content()
+        for piece in ("Critical", ALERT.title, "error_rate was 7.143%", "Environment", "production", "This is a test"):
+            assert piece in body
+    assert ALERT.link in cast(EmailMessage, parts[0]).get_content()
+    assert Markup(cast(EmailMessage, parts[1]).get_content()).links == [ALERT.link]
+
+
+def test_the_plain_variant_has_no_html() -> None:
+    assert parsed(raw(ALERT, plain=True)).get_content_type() == "text/plain"
+
+
+def test_the_headers_that_a_mail_of_a_machine_needs() -> None:
+    message = parsed(raw(ALERT))
+    assert message["Subject"] == "[Critical] Safety rollback: checkout-v3"
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["Message-ID"] == "<delivery-1@corp.example>"
+    assert message["Date"].datetime == NOW
+    assert str(message["From"]) == "Corp Alerts <alerts@corp.example>"
+
+
+@MANY
+@given(st.lists(st.sampled_from(["Größe", "übersteigt", "ä", "limit", "障害", "🎉", "=?utf-8?q?x?=", "a:b", "x" * 30])))
+def test_a_subject_and_a_senders_name_are_parsed_as_they_were_written(words: list[str]) -> None:
+    alert, sender = replace(ALERT, title=" ".join(words)), Sender(SENDER, " ".join(words[:8]))
+    data = raw(alert, sender=sender, plain=True)
+    assert parsed(data)["Subject"] == subject(alert)
+    # Not by the newer parser: in a name it leaves the blanks between encoded words, against RFC 2047, 6.2.
+    name, address = parseaddr("".join(email.message_from_bytes(data)["From"].splitlines()))
+    assert (str(make_header(decode_header(name))), address) == (display_name(sender.name), SENDER)
+    assert max(map(len, data.splitlines())) <= 78
+
+
+def test_the_message_id_stays_the_same_over_attempts_and_differs_between_deliveries() -> None:
+    assert message_id("a", FROM) == message_id("a", FROM) != message_id("b", FROM)
+    assert re.fullmatch(r"<[\w.-]+@corp\.example>", message_id("x\r\n<y>@z", FROM))
+
+
+def test_the_body_is_made_once_an_event() -> None:
+    first, second = raw(ALERT), raw(ALERT, address="ops@corp.example")
+    assert first.partition(b"From:")[2] == second.partition(b"From:")[2]
+
+
+def test_a_javascript_link_is_dropped() -> None:
+    assert "javascript" not in render_email(replace(ALERT, link="javascript:alert(1)")).html
+
+
+def test_template_syntax_stays_text() -> None:
+    rendered = render_email(replace(ALERT, title="{{ 7*7 }} {% for x in y %}"))
+    assert "{{ 7*7 }} {% for x in y %}" in rendered.text
+    assert "49" not in rendered.text
+
+
+def test_many_fields_are_counted_and_long_ones_cut() -> None:
+    rendered = render_email(replace(ALERT, fields=tuple(Field(f"n{i}", "v" * 9000) for i in range(60))))
+    assert "+10 more" in rendered.text
+    assert "…" in rendered.text
+    assert len(rendered.html) < 400_000
+
+
+@pytest.mark.parametrize("address", ["", "a@x.example, b@y.example", "a@x.example\r\nBcc: b@y.example", "a@☃.example"])
+def test_an_address_that_is_not_exactly_one_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match=r"is not one email address|IDNA"):
+        raw(ALERT, address=address)
+
+
+@MANY
+@given(TEXTS)
+def test_a_valid_address_is_one_recipient_whatever_it_holds(text: str) -> None:
+    address = f"{text[:60]}@corp.example"
+    if is_email(address) and address.isascii():
+        message = parsed(raw(ALERT, address=address))
+        assert len(message["To"].addresses) == 1
+
+
+def test_templates_are_read_when_the_channel_is_built_and_never_again(tmp_path):
+    """A process whose templates disappear after the start still renders."""
+    code = """
+import sys, shutil
+sys.path.insert(0, sys.argv[1])
+from datetime import UTC, datetime
+import alertctl
+from alertctl.channels.base import OutgoingMessage
+from alertctl.channels.email.smtp import SmtpChannel
+from alertctl.content import Content, Severity
+assert alertctl.__file__.startswith(sys.argv[1])
+channel = SmtpChannel("127.0.0.1", from_address="alerts@corp.example")
+shutil.rmtree(sys.argv[1] + "/alertctl/channels/email/templates")
+content = Content("generic_alert", "1", "Disk full", "It is.", Severity.INFO, (), datetime.now(UTC))
+print("Disk full" in channel.render(content, OutgoingMessage("1", "a@corp.example"))["html"])
+"""
+    package = Path(alertctl.__file__).parent
+    shutil.copytree(package, tmp_path / "alertctl", ignore=shutil.ignore_patterns("__pycache__"))
+    ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path)
+    assert (ran.stdout.strip(), ran.stderr) == ("True", "")

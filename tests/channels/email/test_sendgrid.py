@@ -1,0 +1,156 @@
+"""SendGrid: many deliveries in a request, each with its own result; no recipient sees the others."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from alertctl.channels import OutgoingMessage, Receipt, SendResult
+from alertctl.channels.email.sendgrid import errors_by_position
+from alertctl.content import Content
+from alertctl.errors import DeliveryError, Reason
+from alertctl.http.client import Response
+from alertctl.sandbox import Sandbox
+from tests.support.hostile_content import NASTY, content, contents
+from tests.support.providers import ALERT, harnesses
+
+
+def send(sandbox: Sandbox, addresses: list[str], alert: Content = ALERT, **options: Any) -> list[SendResult]:
+    channel = harnesses(sandbox)["sendgrid"].channel(**options)
+    try:
+        return channel.send(alert, [OutgoingMessage(f"delivery-{n}", address) for n, address in enumerate(addresses)])
+    finally:
+        channel.close()
+
+
+def codes(results: list[SendResult]) -> list[str]:
+    return ["" if isinstance(result, Receipt) else result.code for result in results]
+
+
+def test_a_thousand_deliveries_are_one_request_and_nobody_sees_the_others(sandbox: Sandbox) -> None:
+    addresses = [f"u{n}@corp.example" for n in range(1000)]
+    results = send(sandbox, addresses)
+    assert all(isinstance(result, Receipt) for result in results)
+    assert len(sandbox.sendgrid.calls) == 1
+    assert [message.to for message in sandbox.sendgrid.messages] == addresses
+    for number, message in enumerate(sandbox.sendgrid.messages):
+        assert message.personalization["to"] == [{"email": addresses[number]}]
+        assert message.personalization["custom_args"] == {"delivery_id": f"delivery-{number}"}
+        assert message.personalization["headers"]["Message-ID"] == f"<delivery-{number}@corp.example>"
+
+
+def test_the_payload_is_what_sendgrid_wants(sandbox: Sandbox) -> None:
+    send(sandbox, ["dev@corp.example"])
+    payload = sandbox.sendgrid.messages[0].payload
+    assert [part["type"] for part in payload["content"]] == ["text/plain", "text/html"]
+    assert payload["tracking_settings"]["click_tracking"]["enable"] is False
+    assert payload["tracking_settings"]["open_tracking"]["enable"] is False
+    assert payload["from"] == {"email": "alerts@corp.example", "name": "Corp"}
+    assert payload["subject"] == "[Critical] Safety rollback: checkout-v3"
+    assert "custom_args" not in payload
+    assert sandbox.sendgrid.messages[0].personalization["headers"]["Auto-Submitted"] == "auto-generated"
+
+
+def test_what_a_400_names_fails_alone_and_the_rest_goes_again(sandbox: Sandbox) -> None:
+    addresses = ["a@corp.example", "refused@corp.example", "b@corp.example", "refused@x.example", "c@corp.example"]
+    results = send(sandbox, addresses)
+    assert codes(results) == ["", "invalid_address", "", "invalid_address", ""]
+    assert all(error.reason is Reason.BAD_ADDRESS for error in results if isinstance(error, DeliveryError))
+    assert len(sandbox.sendgrid.calls) == 2
+    assert [message.to for message in sandbox.sendgrid.messages] == [addresses[0], addresses[2], addresses[4]]
+
+
+def test_an_address_that_is_none_fails_without_a_call(sandbox: Sandbox) -> None:
+    assert codes(send(sandbox, ["a@x.example, b@x.example", "nobody"])) == ["invalid_address"] * 2
+    assert sandbox.sendgrid.calls == []
+
+
+def test_a_failure_of_the_request_is_the_failure_of_all(sandbox: Sandbox) -> None:
+    sandbox.sendgrid.faults.then("http_503")
+    assert codes(send(sandbox, ["a@corp.example", "b@corp.example"])) == ["http_503"] * 2
+    assert len(sandbox.sendgrid.calls) == 1
+
+
+def test_plain_and_formatted_messages_of_an_event_are_sent_in_separate_requests(sandbox: Sandbox) -> None:
+    channel = harnesses(sandbox)["sendgrid"].channel()
+    messages = [
+        OutgoingMessage("d0", "a@x.example"),
+        OutgoingMessage("d1", "b@x.example", plain=True),
+        OutgoingMessage("d2", "c@x.example"),
+    ]
+    assert all(isinstance(result, Receipt) for result in channel.send(ALERT, messages))
+    channel.close()
+    contents_of = {message.to: len(message.payload["content"]) for message in sandbox.sendgrid.messages}
+    assert contents_of == {"a@x.example": 2, "b@x.example": 1, "c@x.example": 2}
+
+
+@pytest.mark.parametrize("nasty", NASTY)
+def test_hostile_content_is_taken(sandbox: Sandbox, nasty: str) -> None:
+    assert codes(send(sandbox, ["dev@corp.example"], content(nasty, nasty, nasty, nasty))) == [""]
+
+
+@settings(max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(contents(), st.booleans())
+def test_any_content_makes_a_payload(plain_sandbox: Sandbox, alert: Content, plain: bool) -> None:
+    channel: Any = harnesses(plain_sandbox)["sendgrid"].channel()
+    payload = channel.payload(alert, [OutgoingMessage("d", "dev@corp.example", plain)])
+    json.dumps(payload, allow_nan=False).encode()
+    assert payload["subject"].strip()
+    assert all(part["value"].strip() for part in payload["content"])
+    assert not set(payload["subject"]) & set("\r\n\0")
+
+
+@pytest.mark.parametrize(
+    ("fields", "count", "expected"),
+    [
+        (["personalizations.1.to.0.email"], 2, {1: Reason.BAD_ADDRESS}),
+        (["personalizations[0].to[0].email"], 2, {0: Reason.BAD_ADDRESS}),
+        (["personalizations.0.custom_args"], 2, {0: Reason.REJECTED}),
+        (["personalizations.7.to"], 2, {}),
+        (["personalizations.1.to", "subject"], 2, {}),
+        (["personalizations"], 2, {}),
+        ([None], 2, {}),
+        ([], 2, {}),
+    ],
+)
+def test_only_errors_that_name_a_personalization_of_ours_fail_it_alone(
+    fields: list[str | None], count: int, expected: dict[int, Reason]
+) -> None:
+    body = json.dumps({"errors": [{"message": "no", "field": field} for field in fields]}).encode()
+    errors = errors_by_position(Response(400, {}, body), count)
+    assert {position: error.reason for position, error in errors.items()} == expected
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"errors":{}}', b'{"errors":["x"]}', b'{"errors":[{}]}', b"\xff"]
+)
+def test_a_400_that_says_nothing_names_nobody(body: bytes) -> None:
+    assert errors_by_position(Response(400, {}, body), 3) == {}
+
+
+def test_rounds_are_bounded_when_every_request_is_refused(sandbox: Sandbox) -> None:
+    body = json.dumps({"errors": [{"message": "no", "field": "personalizations.0.to.0.email"}]})
+    raw = f"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    sandbox.sendgrid.faults.always(sandbox.sendgrid.faults.raw(raw.encode()))
+    results = send(sandbox, [f"u{n}@corp.example" for n in range(8)])
+    assert codes(results) == ["invalid_address"] * 5 + ["batch_refused"] * 3
+    assert len(sandbox.sendgrid.calls) == 5
+
+
+def test_exceeded_credits_are_reported_in_sendgrids_own_words(sandbox: Sandbox) -> None:
+    sandbox.sendgrid.auth_error = "Maximum credits exceeded"
+    (result,) = send(sandbox, ["dev@corp.example"])
+    sandbox.sendgrid.auth_error = None
+    assert isinstance(result, DeliveryError)
+    assert result.code == "unauthorized"
+    assert "Maximum credits exceeded" in result.detail
+
+
+def test_a_severity_in_the_subject(sandbox: Sandbox) -> None:
+    send(sandbox, ["dev@corp.example"], replace(ALERT, title="a\r\nBcc: x@y.example"))
+    assert sandbox.sendgrid.messages[0].payload["subject"] == "[Critical] a Bcc: x@y.example"

@@ -1,0 +1,126 @@
+"""`alertctl config show|check`, and settings that contradict each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from alertctl.cli.commands.config import app
+from alertctl.config import check, reference
+from alertctl.config.sources import SECTIONS
+from tests.support.secret_settings import SECRET, SECRET_SETTINGS
+
+CHECKS = [
+    ({"SLACK_ENABLED": "1"}, "SLACK_BOT_TOKEN", "error"),
+    ({"SLACK_ENABLED": "1", "SLACK_BOT_TOKEN": "xapp-1"}, "SLACK_BOT_TOKEN", "warning"),
+    ({"EMAIL_ENABLED": "1"}, "SMTP_HOST", "error"),
+    ({"EMAIL_ENABLED": "1", "SMTP_HOST": "mail"}, "EMAIL_FROM_ADDRESS", "warning"),
+    ({"SENDGRID_API_KEY": "key"}, "SENDGRID_API_KEY", "warning"),
+    ({}, "SLACK_ENABLED", "warning"),
+    ({"SMTP_USERNAME": "me"}, "SMTP_PASSWORD", "error"),
+    ({"SMTP_PASSWORD": "pw"}, "SMTP_USERNAME", "warning"),
+    (
+        {"SMTP_HOST": "mail", "SMTP_SECURITY": "none", "SMTP_USERNAME": "me", "SMTP_PASSWORD": "pw"},
+        "SMTP_SECURITY",
+        "error",
+    ),
+    ({"SMTP_PORT": "465", "SMTP_SECURITY": "starttls"}, "SMTP_SECURITY", "warning"),
+    ({"JWT_SECRET": "short"}, "JWT_SECRET", "warning"),
+    ({"JWT_LINK_BY_EMAIL": "true"}, "JWT_LINK_BY_EMAIL", "warning"),
+    ({"JWT_ALGORITHMS": "HS256"}, "JWT_SECRET", "error"),
+    ({"JWT_ALGORITHMS": "ES256"}, "JWT_PUBLIC_KEY", "error"),
+    ({"ALERTCTL_SERVER": "http://h", "ALERTCTL_TOKEN": "actl_1"}, "ALERTCTL_SERVER", "warning"),
+    ({"ALERTCTL_LEASE": "5s"}, "ALERTCTL_LEASE", "error"),
+]
+
+
+@pytest.mark.parametrize(("environ", "name", "severity"), CHECKS)
+def test_settings_that_do_not_fit_together_are_named(settings_in, environ, name, severity):
+    problems = {(problem.name, problem.severity) for problem in check(settings_in(environ))}
+    assert (name, severity) in problems
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"SLACK_ENABLED": "1", "SLACK_BOT_TOKEN": "xoxb-1", "SLACK_API_URL": "http://127.0.0.1:9/api/"},
+        {"EMAIL_ENABLED": "1", "SENDGRID_API_KEY": "SG.1", "EMAIL_FROM_ADDRESS": "a@corp.example"},
+        {
+            "EMAIL_ENABLED": "1",
+            "EMAIL_FROM_ADDRESS": "a@corp.example",
+            "SMTP_HOST": "localhost",
+            "SMTP_SECURITY": "none",
+            "SMTP_USERNAME": "me",
+            "SMTP_PASSWORD": "pw",
+        },
+    ],
+)
+def test_settings_that_work_have_no_problem(settings_in, environ):
+    assert check(settings_in(environ)) == []
+
+
+def _run(tmp_path: Path, *arguments: str, **environ: str):
+    clean = {name: None for name in os.environ if name.startswith(tuple(f"{section}_".upper() for section in SECTIONS))}
+    runner = CliRunner(env={**clean, "HOME": str(tmp_path), "XDG_CONFIG_HOME": None, "COLUMNS": "80", **environ})
+    return runner.invoke(app, list(arguments))
+
+
+def test_config_show_prints_values_and_origins_without_secrets(tmp_path):
+    ran = _run(tmp_path, "show", "-o", "json", **SECRET_SETTINGS)
+    rows = {row["name"]: row for row in json.loads(ran.stdout)["items"]}
+    assert ran.exit_code == 0
+    assert rows["SLACK_BOT_TOKEN"] == {
+        "name": "SLACK_BOT_TOKEN",
+        "value": "********",
+        "origin": "environment",
+    }
+    assert rows["SMTP_PORT"] == {"name": "SMTP_PORT", "value": "587", "origin": "default"}
+    assert SECRET not in ran.output
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_config_show_fits_its_terminal_and_cuts_nothing(tmp_path, width):
+    addresses = ",".join(f"person-{number}@long-domain.example" for number in range(9))
+    ran = _run(
+        tmp_path,
+        "show",
+        NOTIFICATION_ADMIN_EMAILS=addresses,
+        EMAIL_FROM_NAME="[red]Dev[/red]",
+        COLUMNS=str(width),
+        **SECRET_SETTINGS,
+    )
+    assert ran.exit_code == 0
+    assert max(map(len, ran.stdout.splitlines())) <= width
+    assert len(ran.stdout.splitlines()) < 3 * len(reference())
+    assert "[red]Dev[/red]" in ran.stdout
+    assert all(name in ran.stdout for name, _, _ in reference())
+    assert "person-8" in re.sub(r"\s+", "", ran.stdout)
+    assert SECRET not in ran.output
+
+
+def test_config_check_names_each_mistake_and_ends_with_2(tmp_path):
+    ran = _run(tmp_path, "check", "-o", "json", SMTP_PORT="70000", SLACK_ENABLED="maybe")
+    assert ran.exit_code == 2
+    assert json.loads(ran.stdout)["items"] == [
+        {"severity": "error", "name": "SLACK_ENABLED", "message": '"maybe" is not yes or no (true, false)'},
+        {"severity": "error", "name": "SMTP_PORT", "message": "70000 is not a port (1 to 65535)"},
+    ]
+
+
+def test_config_check_ends_with_0_when_there_are_only_warnings(tmp_path):
+    ran = _run(tmp_path, "check")
+    assert ran.exit_code == 0
+    assert "warning" in ran.stdout
+    assert max(map(len, ran.stdout.splitlines())) <= 80
+
+
+def test_config_check_prints_no_data_when_nothing_is_wrong(tmp_path):
+    good = {"SLACK_ENABLED": "1", "SLACK_BOT_TOKEN": "xoxb-1"}
+    ran = _run(tmp_path, "check", **good)
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "", "The settings are valid.\n")
+    assert json.loads(_run(tmp_path, "check", "-o", "json", **good).stdout) == {"items": []}

@@ -1,0 +1,130 @@
+"""The daemon publishes the events that `send` spooled while it, or its database, was away."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from alertctl import users
+from alertctl.db import Store
+from alertctl.sandbox import Sandbox
+from alertctl.schemas import PublishRequest
+from alertctl.spool import Destination, Spool, database_address
+from alertctl.spool.destination import caller_of
+from tests.support.waiting import wait_until
+
+PUBLIC = "https://alerts.corp.example"
+DAY = timedelta(days=1)
+
+
+def keep(destination: str, *titles: str, caller: str | None = None) -> Spool:
+    spool = Spool.of(os.environ)
+    for title in titles:
+        fields = {"title": title}
+        asked = PublishRequest(
+            event_type="generic_alert", fields=fields, to=["slack:#ops"], idempotency_key=f"job {title}"
+        )
+        late = datetime.now(UTC) - timedelta(minutes=31)
+        spool.keep(asked, Destination(destination, bool(caller), caller), "away", late)
+    return spool
+
+
+def test_events_for_its_database_are_published_at_the_start_and_later(
+    serve, settings, database_url, sandbox: Sandbox, call
+):
+    spool = keep(database_address(database_url), *(f"n{number}" for number in range(20)))
+    keep("sqlite:////somewhere/else.db", "not mine")
+    daemon = serve()
+    sandbox.slack.wait_for(20, 30)
+    assert all("delayed 31 min" in json.dumps(message.blocks) for message in sandbox.slack.messages)
+    wait_until(lambda: spool.waiting() == 1)
+    keep(database_address(database_url), "later")
+    sandbox.slack.wait_for(21, 30)
+    wait_until(lambda: spool.waiting() == 1)
+    assert call(daemon, "GET", "delivery-log")[1]["total"] == 21
+    assert "published 20 spooled events" in "".join(daemon.log)
+
+
+def test_what_waits_for_the_daemon_itself_counts_as_its_callers_own_call(serve, sandbox: Sandbox, call):
+    spool = keep(PUBLIC, "n1", caller=caller_of(call.token))
+    daemon = serve(ALERTCTL_PUBLIC_URL=PUBLIC)
+    sandbox.slack.wait_for(1, 30)
+    wait_until(lambda: spool.waiting() == 0)
+    body = {"event_type": "generic_alert", "title": "n1", "to": ["slack:#ops"]}
+    status, again = call(daemon, "POST", "events", body, Idempotency_Key="job n1")
+    (item,) = call(daemon, "GET", "delivery-log")[1]["items"]
+    assert (status, again["event_id"]) == (202, item["event_id"])
+    event = call(daemon, "GET", f"delivery-log/{item['id']}")[1]["event"]
+    assert event["published_by"] == "admin@corp.example"
+
+
+def test_an_event_with_a_refused_token_stays_and_is_logged_once(serve, sandbox: Sandbox, call, database_url):
+    spool = keep(PUBLIC, "n1", caller=caller_of("actl_nobodys"))
+    keep(database_address(database_url), "n2")
+    daemon = serve(ALERTCTL_PUBLIC_URL=PUBLIC)
+    sandbox.slack.wait_for(1, 30)
+    wait_until(lambda: "spool: 1 events remain: the token is unknown" in "".join(daemon.log))
+    assert spool.waiting() == 1
+    keep(database_address(database_url), "n3")
+    sandbox.slack.wait_for(2, 30)
+    assert "".join(daemon.log).count("events remain") == 1
+
+
+@pytest.mark.parametrize("change", ["revoked", "expired"])
+def test_what_waits_is_published_as_its_tokens_user_even_if_that_was_rotated(
+    serve, sandbox: Sandbox, call, store: Store, change
+):
+    now = datetime.now(UTC)
+    made = now - timedelta(days=2)
+    item, secret = store.write(lambda it: users.create_token(it, "ci@corp.example", "developer", DAY, made))
+    if change == "revoked":
+        store.write(lambda it: users.revoke_token(it, item.id, now))
+    spool = keep(PUBLIC, "n1", caller=caller_of(secret))
+    daemon = serve(ALERTCTL_PUBLIC_URL=PUBLIC)
+    sandbox.slack.wait_for(1, 30)
+    wait_until(lambda: spool.waiting() == 0)
+    (item,) = call(daemon, "GET", "delivery-log")[1]["items"]
+    event = call(daemon, "GET", f"delivery-log/{item['id']}")[1]["event"]
+    assert event["published_by"] == "ci@corp.example"
+
+
+def test_what_may_not_be_published_waits_with_the_reason_and_stops_nothing_else(
+    serve, sandbox: Sandbox, call, store: Store
+):
+    now = datetime.now(UTC)
+    viewer = store.write(lambda it: users.create_token(it, "viewer@corp.example", "viewer", None, now))[1]
+    gone = store.write(lambda it: users.create_token(it, "gone@corp.example", "developer", None, now))[1]
+    store.write(lambda it: users.disable_user(it, "gone@corp.example"))
+    reasons = {
+        "nobody's": "the token is unknown",
+        "none": "it was spooled without a token",
+        "viewer": "publishing requires the role developer, its token has viewer",
+        "gone": "gone@corp.example is disabled",
+    }
+    keep(PUBLIC, "nobody's", caller=caller_of("actl_nobodys"))
+    keep(PUBLIC, "none")
+    keep(PUBLIC, "viewer", caller=caller_of(viewer))
+    keep(PUBLIC, "gone", caller=caller_of(gone))
+    spool = keep(PUBLIC, "good", caller=caller_of(call.token))
+    serve(ALERTCTL_PUBLIC_URL=PUBLIC)
+    sandbox.slack.wait_for(1, 30)
+    wait_until(lambda: all("ALERTCTL_TOKEN publishes it" in item.cause for item in spool.entries()[0]))
+    assert len(sandbox.slack.messages) == 1
+    waiting = {item.request.fields["title"]: item for item in spool.entries()[0]}
+    assert waiting.keys() == reasons.keys()
+    assert all(waiting[title].cause.startswith(reason) for title, reason in reasons.items())
+    assert [item.refused for item in waiting.values()] == [None] * 4
+
+
+def test_a_refused_event_is_set_aside_and_logged(serve, sandbox: Sandbox, database_url):
+    spool = keep(database_address(database_url), "x")
+    (kept,) = spool.entries()[0]
+    file = spool.folder / kept.name
+    file.write_text(file.read_text().replace("generic_alert", "unheard_of"))
+    daemon = serve()
+    wait_until(lambda: f"spool: unheard_of {kept.id} was refused and set aside" in "".join(daemon.log))
+    assert spool.waiting() == 0
+    assert "is not an event type" in str(spool.entries()[0][0].refused)

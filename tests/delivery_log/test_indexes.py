@@ -1,0 +1,119 @@
+"""Reading a long log is cheap: every filter, and every pair of filters, reads little more than a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import combinations
+from typing import Any
+
+from sqlalchemy import Connection, event
+
+from alertctl import delivery_log
+from alertctl.db import Store
+from alertctl.schemas import LogFilter
+from tests.support.deliveries import NOW
+from tests.support.generated_log import BUSY, FLAG, OVER, fill
+
+ROWS = 60_000
+CONDITIONS: list[dict[str, Any]] = [
+    {"status": "failed"},
+    {"status": "success"},
+    {"status": "suppressed"},
+    {"event_type": "safety_rollback"},
+    {"event_type": OVER},
+    {"channel": "email"},
+    {"to": BUSY},
+    {"to": "team-17"},
+    {"since": NOW - timedelta(days=9)},
+    {"until": NOW - timedelta(days=20)},
+    {"error": "token_revoked"},
+    {"error": "channel_not_found"},
+    {"user": "user-8"},
+    {"retrying": True},
+    {"final": True},
+]
+PAIRS = [first | second for first, second in combinations(CONDITIONS, 2) if not set(first) & set(second)]
+FLAGS = [{"flag": FLAG} | condition for condition in ({}, *CONDITIONS)]
+MOST_ROWS = 4_000
+"""Rows that Postgres may read for a page and its total, of 60 000."""
+MOST_STEPS = 60_000
+"""Steps of SQLite's virtual machine for the same; it makes more than 10 for each row that it passes over."""
+MOST_OF_A_FLAG = 200_000
+"""The same for one flag's 6 000 deliveries, which are looked up event by event: a few tens of them for each."""
+
+
+@contextmanager
+def costs(store: Store, connection: Connection) -> Iterator[list[int]]:
+    """What the statements in this block read: rows on Postgres, steps on SQLite."""
+    read: list[int] = [0]
+    if store.is_sqlite:
+        raw: Any = connection.connection.driver_connection
+        raw.set_progress_handler(lambda: read.__setitem__(0, read[0] + 100), 100)
+        yield read
+        raw.set_progress_handler(None, 0)
+        return
+
+    def explained(_: Any, cursor: Any, statement: str, parameters: Any, *__: Any) -> None:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
+        read[0] += rows_read(cursor.fetchone()[0][0]["Plan"])
+
+    event.listen(connection, "before_cursor_execute", explained)
+    yield read
+    event.remove(connection, "before_cursor_execute", explained)
+
+
+def rows_read(plan: dict[str, Any]) -> int:
+    below = sum(rows_read(child) for child in plan.get("Plans", ()))
+    if "Scan" not in plan["Node Type"]:
+        return below
+    read = sum(plan.get(name, 0) for name in ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck"))
+    return below + int(read * plan["Actual Loops"])
+
+
+def test_a_page_of_a_long_log_costs_little_whatever_is_asked_for(store):
+    fill(store, ROWS, NOW)
+    most = MOST_STEPS if store.is_sqlite else MOST_ROWS
+    too_expensive = {}
+    with store.reading() as connection:
+        for asked in [{}, *CONDITIONS, *PAIRS, *FLAGS]:
+            with costs(store, connection) as read:
+                page = delivery_log.page(connection, LogFilter(**asked), limit=20, count=False)
+            if read[0] > (MOST_OF_A_FLAG if "flag" in asked else most):
+                too_expensive[str(asked)] = (read[0], len(page.items))
+    assert too_expensive == {}, "".join(f"\n{exceeded}" for exceeded in too_expensive.items())
+
+
+def test_any_depth_costs_the_same_by_cursor(store):
+    fill(store, ROWS, NOW)
+    with store.reading() as connection:
+        read_counts = []
+        newest = delivery_log.page(connection, LogFilter(), limit=20)
+        deep = delivery_log.page(connection, LogFilter(until=NOW - timedelta(days=29)), limit=20)
+        for cursor in (newest.next_cursor, deep.next_cursor):
+            with costs(store, connection) as read:
+                assert len(delivery_log.page(connection, LogFilter(), limit=20, cursor=cursor, count=False).items) == 20
+            read_counts.append(read[0])
+    assert read_counts[1] <= read_counts[0] * 1.5
+    assert read_counts[0] > 0
+
+
+def test_the_total_is_counted_without_reading_the_log(store):
+    fill(store, ROWS, NOW)
+    with store.reading() as connection:
+        for where in (LogFilter(), LogFilter(status="failed"), LogFilter(event_type=OVER, channel="email")):
+            total = delivery_log.page(connection, where, limit=20).total
+            with costs(store, connection) as read:
+                delivery_log.page(connection, where, limit=20)
+            assert total > 500
+            assert read[0] < (6_000 if store.is_sqlite else 300)
+
+
+def test_a_total_goes_along_what_leaves_the_fewest_rows(store):
+    fill(store, ROWS, NOW)
+    with store.reading() as connection:
+        for asked, most in (({"status": "success", "flag": "none"}, 1_000), ({"retrying": True}, 10_000)):
+            with costs(store, connection) as read:
+                delivery_log.page(connection, LogFilter(**asked), limit=1)
+            assert read[0] < most, asked

@@ -1,0 +1,65 @@
+"""No secret is in the output of failing sends and the doctor, with every logger at DEBUG."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.support.doctor_with_faults import SECRETS, USER
+
+ROOT = Path(__file__).parents[2]
+FAULTS = {
+    "sendgrid": (
+        *("ok", "ECHO", "http_401", "http_403", "http_503", "429:abc", "html_200", "invalid_utf8", "half_headers"),
+        *("close_after_request", "rst", "short_body", "redirect_307:http://127.0.0.1:9/"),
+    ),
+    "smtp": (
+        *("ok", "ECHO", "auth_535", "auth_454", "greeting_554", "greeting_garbage", "ehlo_refused"),
+        *("mail_550", "rcpt_550", "dot_451", "dot_554", "close_after_dot", "rst"),
+    ),
+}
+
+
+def forms(secret: str) -> set[bytes]:
+    """A secret as itself, in JSON, in a URL, and in base64 as AUTH PLAIN, AUTH LOGIN and Basic send it."""
+    spoken = (secret, f"\0{USER}\0{secret}", f"{USER}:{secret}")
+    encoded = {base64.b64encode(text.encode()).rstrip(b"=") for text in spoken}
+    return {secret.encode(), json.dumps(secret)[1:-1].encode(), quote(secret, safe="").encode()} | encoded
+
+
+def leaked(everything: bytes) -> set[str]:
+    return {name for name, secret in SECRETS.items() if any(form in everything for form in forms(secret))}
+
+
+@pytest.mark.parametrize("mailer", FAULTS)
+def test_no_secret_is_written_whatever_the_providers_do(tmp_path, mailer):
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "PYTHONDONTWRITEBYTECODE")}
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.support.doctor_with_faults", mailer, *FAULTS[mailer]],
+        env={**kept, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr.decode()[-3000:]
+    assert [line for line in ran.stdout.decode().splitlines() if line.startswith("survived")] == [
+        f"survived {fault}" for fault in FAULTS[mailer]
+    ]
+    databases = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(databases) >= len(FAULTS[mailer])
+    assert b"DEBUG:" in ran.stderr
+    assert leaked(b"".join([ran.stdout, ran.stderr, *databases])) == set()
+
+
+def test_the_search_finds_a_written_secret():
+    for name, secret in SECRETS.items():
+        assert leaked(b"..." + base64.b64encode(f"\0{USER}\0{secret}".encode()) + b"...") == {name}
+        assert leaked(f"<{secret}>".encode()) == {name}

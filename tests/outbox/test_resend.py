@@ -1,0 +1,65 @@
+"""A person begins a delivery once more."""
+
+from __future__ import annotations
+
+from sqlalchemy import update
+
+from alertctl import outbox
+from alertctl.errors import Reason
+from alertctl.outbox.tables import delivery
+from tests.support.deliveries import NOW, after, announce, arrived, attempts, claim, claim_one, record, refused, row
+
+
+def resend(store, *ids, now=NOW, again=False):
+    return store.write(lambda connection: outbox.resend(connection, ids, "dev@corp.example", now, again=again))
+
+
+def test_a_resend_begins_a_new_round_and_says_who_asked(store):
+    announce(store, "slack:#a")
+    first = claim_one(store)
+    record(store, refused(first, Reason.BAD_ADDRESS, "channel_not_found"))
+    assert [entry.problem for entry in resend(store, first.delivery_id, now=after(60))] == [None]
+    assert (row(store).status, row(store).error, row(store).next_attempt_at) == ("pending", None, after(60))
+    second = claim_one(store, now=after(60))
+    assert (second.attempt, second.tries, second.plain) == (2, 1, False)
+    assert [entry.requested_by for entry in attempts(store, first.delivery_id)] == [None, "dev@corp.example"]
+
+
+def test_a_retry_after_a_resend_was_asked_for_by_nobody(store):
+    announce(store, "slack:#a")
+    record(store, refused(claim_one(store), Reason.BAD_ADDRESS))
+    resend(store, row(store).id)
+    record(store, refused(claim_one(store), Reason.UNAVAILABLE))
+    claim_one(store, now=after(5))
+    assert [entry.requested_by for entry in attempts(store, row(store).id)] == [None, "dev@corp.example", None]
+
+
+def test_a_resend_returns_why_it_refused_some(store):
+    announce(store, "slack:#a")
+    arrived_claim = claim_one(store)
+    record(store, arrived(arrived_claim))
+    announce(store, "slack:#b")
+    sending = claim_one(store)
+    outcomes = resend(store, arrived_claim.delivery_id, sending.delivery_id, "no-such-id")
+    assert [entry.problem for entry in outcomes] == [
+        "it has arrived already",
+        "it is being sent right now",
+        "no such delivery",
+    ]
+    assert row(store, id=arrived_claim.delivery_id).status == "success"
+
+
+def test_what_arrived_is_sent_again_only_when_asked_to(store):
+    announce(store, "slack:#a")
+    record(store, arrived(claim_one(store)))
+    assert resend(store, row(store).id, again=True)[0].problem is None
+    assert claim_one(store).tries == 1
+
+
+def test_a_suppressed_delivery_is_never_due_until_somebody_resends_it(store):
+    announce(store, "slack:#a")
+    suppressed_reason = update(delivery).values(status="suppressed", next_attempt_at=None)
+    store.write(lambda connection: connection.execute(suppressed_reason))
+    assert claim(store, now=after(10**6)).taken == []
+    resend(store, row(store).id)
+    assert len(claim(store).taken) == 1

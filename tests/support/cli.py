@@ -1,0 +1,53 @@
+"""Run the command line in this process, or as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from typer.testing import CliRunner, Result
+
+from alertctl.cli.main import app
+from tests.support import cli_process
+
+Run = Callable[..., Result]
+DELIVERY_FIELDS = tuple(
+    "id event_type channel to status error attempts next_attempt_at created_at event_id".split()  # noqa: SIM905
+)
+"""The fields that every delivery has as JSON, in their order."""
+COMMAND = [sys.executable, "-m", "alertctl"]
+
+
+def run(*arguments: str, input: str | bytes | None = None) -> Result:  # noqa: A002
+    return CliRunner().invoke(app, list(arguments), input=input)
+
+
+def data(*arguments: str, input: str | bytes | None = None) -> Any:  # noqa: A002
+    """Run a command, which must succeed, and return its JSON."""
+    ran = run(*arguments, "-o", "json", input=input)
+    assert ran.exit_code == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+def process(*arguments: str | bytes, **more: Any) -> subprocess.CompletedProcess[str]:
+    return cli_process.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, **more)
+
+
+def start(*arguments: str, **more: Any) -> subprocess.Popen[str]:
+    return cli_process.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1, **more
+    )
+
+
+def dispatched() -> Any:
+    """Run `dispatch --once` until it attempts something, and return its JSON."""
+    for _ in range(100):
+        done = data("dispatch", "--once")
+        if done["attempted"]:
+            return done
+        time.sleep(0.1)
+    raise AssertionError("nothing fell due within 10 s")

@@ -1,0 +1,230 @@
+"""Start `alertctl` processes cheaply: fork them from a server process that has already loaded the modules.
+
+A forked process is a real one, with its own environment, folder, files and signals. It is a child of the test's
+process, so `subprocess` waits for it as for any other. A fork takes a fraction of the CPU time of a start.
+
+`pytest --real-processes` starts every process with a new interpreter instead. So does this module where forking would
+make a difference: on other systems than Linux, and under another locale than the fork server's. Tests of the start
+itself use `subprocess`.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import ctypes
+import gc
+import inspect
+import io
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULE = (sys.executable, "-m", "alertctl")
+PR_SET_CHILD_SUBREAPER = 36
+"""Option of prctl(2): orphans become children of this process."""
+STARTUP_VARIABLES = ("LANG", "LC_", "PYTHON", "TYPER", "_TYPER")
+"""Variables that are read while Python starts or modules load. A process with other values is not forked."""
+MAX_REQUEST = 100_000
+"""Bytes of arguments and environment. A process with more is not forked."""
+MAX_REPLY = 64
+_DEFAULTS = {"preexec_fn": None, "pass_fds": (), "executable": None, "shell": False}
+_real_processes = False
+# CPython 3.11 to 3.14: everything of a start but the pipes.
+_execute_child = subprocess.Popen._execute_child  # type: ignore[attr-defined]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--real-processes", action="store_true", help="start alertctl without the fork server")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _real_processes
+    _real_processes = bool(config.getoption("--real-processes"))
+
+
+class Popen(subprocess.Popen[Any]):
+    """`subprocess.Popen` that forks commands which begin with MODULE."""
+
+    def _execute_child(self, *values: Any) -> None:
+        call = inspect.signature(_execute_child).bind(self, *values).arguments
+        request = _request(call)
+        if not 0 < len(request) <= MAX_REQUEST:
+            _execute_child(self, *values)
+            return
+        streams = [call["p2cread"], call["c2pwrite"], call["errwrite"]]
+        inherited = [number if stream == -1 else stream for number, stream in enumerate(streams)]
+        self.pid = _fork_server().start(request, inherited)
+        self._child_created = True
+        pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+        self._close_pipe_fds(*(call[name] for name in pipes))  # type: ignore[attr-defined]
+
+
+def run(arguments: list[Any], **options: Any) -> subprocess.CompletedProcess[Any]:
+    """`subprocess.run` with a forked process."""
+    timeout, data, check = options.pop("timeout", None), options.pop("input", None), options.pop("check", False)
+    if options.pop("capture_output", False):
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    if data is not None:
+        options["stdin"] = subprocess.PIPE
+    with Popen(arguments, **options) as process:
+        try:
+            out, err = process.communicate(data, timeout)
+        except BaseException:
+            process.kill()
+            raise
+    if check and process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, arguments, out, err)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def _request(call: dict[str, Any]) -> bytes:
+    """Return the request to the fork server, or b"" for a process that cannot be forked."""
+    arguments = [os.fsdecode(argument) for argument in call["args"]] if isinstance(call["args"], list) else []
+    environ = dict(call["env"] or os.environ)
+    if (
+        _real_processes
+        or tuple(arguments[: len(MODULE)]) != MODULE
+        or any(call[name] != value for name, value in _DEFAULTS.items())
+        or _startup_variables(environ) != _startup_variables(os.environ)
+        or not _can_adopt()
+    ):
+        return b""
+    folder = os.fsdecode(call["cwd"] or Path.cwd())
+    return json.dumps({"argv": arguments[len(MODULE) - 1 :], "environ": environ, "cwd": folder}).encode()
+
+
+def _startup_variables(environ: Any) -> dict[str, str]:
+    return {str(name): str(value) for name, value in environ.items() if str(name).startswith(STARTUP_VARIABLES)}
+
+
+def _adopt_orphans(enabled: bool) -> bool:
+    """Return whether the system supports it."""
+    return ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(enabled), 0, 0, 0) == 0
+
+
+@cache
+def _can_adopt() -> bool:
+    return sys.platform == "linux" and _adopt_orphans(True) and _adopt_orphans(False)
+
+
+class ForkServer:
+    """The test's side of the fork server."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket, other_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with other_end:
+            command = [sys.executable, "-m", "tests.support.cli_process", str(other_end.fileno())]
+            environ = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.fspath, sys.path))}
+            streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+            self._process = subprocess.Popen(command, pass_fds=[other_end.fileno()], cwd=ROOT, env=environ, **streams)
+
+    def start(self, request: bytes, streams: list[int]) -> int:
+        """Start a process with these streams. Returns its id."""
+        with self._lock:
+            _adopt_orphans(True)
+            try:
+                self._socket.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))])
+                reply = self._socket.recv(MAX_REPLY)
+            finally:
+                _adopt_orphans(False)
+        assert reply, "the fork server has ended"
+        return int(reply)
+
+    def close(self) -> None:
+        self._socket.close()
+        self._process.wait()
+
+
+@cache
+def _fork_server() -> ForkServer:
+    server = ForkServer()
+    atexit.register(server.close)
+    return server
+
+
+def main() -> None:
+    """Run the fork server: answer each request with the id of a new process."""
+    requests = socket.socket(fileno=int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _load()
+    gc.collect()
+    gc.freeze()
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(requests, MAX_REQUEST, 3)
+        if not request:
+            return
+        read_end, write_end = os.pipe()
+        parent = os.fork()
+        if not parent:
+            # This process ends at once, so that the next one becomes a child of the test.
+            child = os.fork()
+            if not child:
+                break
+            os.write(write_end, str(child).encode())
+            os._exit(0)
+        os.waitpid(parent, 0)
+        requests.send(os.read(read_end, MAX_REPLY))
+        for descriptor in (*descriptors, read_end, write_end):
+            os.close(descriptor)
+    requests.close()
+    _run_alertctl(json.loads(request), descriptors)
+
+
+def _load() -> None:
+    import apscheduler.schedulers.background
+    import jinja2
+    import psycopg
+    import sendgrid.helpers.mail
+    import slack_sdk.models.blocks
+    import sqlalchemy.dialects.postgresql.psycopg
+
+    import alertctl.channels.email.smtp
+    import alertctl.cli.main
+    import alertctl.client.local
+    import alertctl.client.remote
+    import alertctl.daemon
+
+    assert all((apscheduler, jinja2, psycopg, sendgrid, slack_sdk, sqlalchemy, alertctl))
+
+
+def _run_alertctl(request: dict[str, Any], descriptors: list[int]) -> None:
+    """Do what `python -m alertctl` does, with these three streams."""
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+    os.closerange(3, 256)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["environ"])
+    time.tzset()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = request["argv"]
+    # The locale is the fork server's, and so is the encoding.
+    raw_input = io.BufferedReader(io.FileIO(0, closefd=False))
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(raw_input, sys.stdin.encoding, sys.stdin.errors)
+    sys.stdout = sys.__stdout__ = _open_output(1, sys.stdout, line_buffering=os.isatty(1))
+    sys.stderr = sys.__stderr__ = _open_output(2, sys.stderr, line_buffering=True)
+    runpy.run_module("alertctl", run_name="__main__", alter_sys=True)
+
+
+def _open_output(number: int, like: Any, **options: bool) -> io.TextIOWrapper:
+    raw_output = io.BufferedWriter(io.FileIO(number, "wb", closefd=False))
+    unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    return io.TextIOWrapper(raw_output, like.encoding, like.errors, write_through=unbuffered, **options)
+
+
+if __name__ == "__main__":
+    main()
