@@ -9,17 +9,19 @@ from typing import Any
 
 _SHAPES = (
     ("ID", r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"),
+    ("ID", r"\b[0-9a-f]{8}-[0-9a-f]{1,4}(-[0-9a-f]*)*(?=…)"),
     ("actl_TOKEN", r"\bactl_[\w-]{20,}"),
     ("TS", r"\b\d{10}\.\d{6}\b"),
     ("TIME", r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z| [A-Z]{3,4}\b)?"),
     ("CLOCK", r"\b\d\d:\d\d:\d\d\b"),
     ("DURATION", r"\b\d+(\.\d+)? (ms|s)\b"),
+    ("SIZE", r"\b\d+(\.\d+)? [kMG]?B\b"),
     ("SHORT-ID", r"\b[0-9a-f]{8}\b"),
     ("CHANNEL-ID", r"\bC[0-9A-F]{10}\b"),
     ("PORT", r"(?<=127\.0\.0\.1:)\d+|(?<=_PORT=)\d+"),
     ("PID", r"(?<=process \[)\d+|(?<=\bpid )\d+"),
 )
-"""Values that differ from run to run: ids, times, durations, ports."""
+"""Values that differ from run to run: ids (also cut ones), times, durations, sizes, ports."""
 ANY = "…"
 
 

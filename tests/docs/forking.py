@@ -39,18 +39,19 @@ def serve(path: str) -> None:
         listener.bind(path)
         listener.listen(50)
         print("ready", flush=True)
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         while True:
             line, _ = listener.accept()
             with line:
                 if not os.fork():
                     listener.close()
                     _answer(line)
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
 
 
 def _answer(line: socket.socket) -> None:
     """Fork the command, report it to the caller, and end."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     request, descriptors, _, _ = socket.recv_fds(line, LIMIT, 3)
     pid = os.fork()
     if not pid:
