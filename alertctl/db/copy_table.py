@@ -45,7 +45,7 @@ _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.ins
 
 @dataclass(slots=True)
 class Difference:
-    """What was done to one table of the target. `mended`: values that it can't hold, cut or replaced."""
+    """What was done to one table of the target. `replaced`: values that it can't hold, cut or replaced."""
 
     table: str
     source: int = 0
@@ -53,7 +53,7 @@ class Difference:
     added: int = 0
     changed: int = 0
     removed: int = 0
-    mended: int = 0
+    replaced: int = 0
 
 
 class TableCopy:
@@ -165,7 +165,7 @@ class TableCopy:
         values = list(row)
         for index, length in wrong:
             values[index] = values[index].replace(NUL, REPLACEMENT)[:length]
-        self.done.mended += len(wrong)
+        self.done.replaced += len(wrong)
         return tuple(values)
 
 

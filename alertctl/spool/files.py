@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from alertctl.errors import NotFound, Unreachable
+from alertctl.errors import NotFound
 from alertctl.schemas import Moment, PublishRequest, as_json, from_json, with_current_names
 
 LARGEST = 6_000_000
@@ -98,13 +98,6 @@ def read(path: Path) -> Spooled:
     return spooled
 
 
-def read_or_none(path: Path) -> Spooled | None:
-    try:
-        return read(path)
-    except (OSError, ValueError):
-        return None
-
-
 def write_file(folder: Path, name: str, data: bytes) -> None:
     """Write a file atomically, also in case of a power cut. Raises OSError."""
     temporary = folder / f".{name}.{os.getpid()}"
@@ -119,30 +112,11 @@ def write_file(folder: Path, name: str, data: bytes) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    _sync(folder)
-
-
-def _sync(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def move(path: Path, folder: Path) -> None:
-    with suppress(OSError):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        os.replace(path, folder / path.name)
-
-
-def remove_published(path: Path) -> Unreachable | None:
-    """Remove a published event's file; return the error if that failed. It is harmless: its key was used."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        return Unreachable(f"published, but {path} cannot be removed: {error.strerror or error}")
-    return None
 
 
 def requeue_last(path: Path, spooled: Spooled, cause: str) -> None:

@@ -112,7 +112,7 @@ def commands() -> Iterator[str]:
 
 
 def _is_filter(parameter: Any) -> bool:
-    return parameter.name in {option.name for option in FILTERS}
+    return parameter.name in FILTERS
 
 
 def _commands(group: Any, path: str) -> Iterator[str]:

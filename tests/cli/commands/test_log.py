@@ -14,8 +14,8 @@ from dataclasses import fields
 
 import pytest
 
-from alertctl.cli.commands.log_export import FIELDS
 from alertctl.cli.options import STATUSES
+from alertctl.cli.output.deliveries import FIELDS
 from alertctl.models import Status
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import DeliveryItem
