@@ -45,7 +45,7 @@ _EMAIL_ENABLED = "Set EMAIL_ENABLED=true for later events; alertctl log retry se
 
 _ALERTCTL: _Table = {
     Reason.AMBIGUOUS: (
-        ("interrupted", "the sending process ended before it recorded the result"),
+        ("interrupted", "no result was recorded before the lease ended, so another attempt began"),
         ("no_message_id", "SendGrid reported success without a message ID"),
         ("no_ts", "Slack reported success without a message timestamp"),
     ),
@@ -84,7 +84,7 @@ _NO_ROUTE = "Check this machine's network and firewall, or set HTTPS_PROXY."
 _NETWORK: _Table = {
     Reason.CONFIG: (
         ("bad_proxy_url", "the proxy's URL is invalid", "Correct the URL in HTTPS_PROXY."),
-        ("bad_url", "the provider's URL is invalid", "Correct the URL in {setting}."),
+        ("bad_url", "the provider's URL is invalid", "Correct {setting}."),
         ("proxy_auth", "the proxy requires a user name and password", _PROXY_LOGIN),
         ("tls_expired", "the server's certificate has expired or is not yet valid", _TLS_DATE),
         ("tls_not_spoken", "the server does not use TLS on this port", _TLS_PORT),

@@ -206,7 +206,9 @@ class Alertctl(_Section):
     log_format: Annotated[str, BeforeValidator(validators.one_of("text", "json"))] = Field(
         "text", description="Log format: text or json."
     )
-    public_url: Url = Field("", description="Public URL of this alertctl, for links in messages.")
+    public_url: Url = Field(
+        "", description="Public URL of this daemon, which publishes the events that its machine spooled for that URL."
+    )
 
 
 class Settings(BaseModel):

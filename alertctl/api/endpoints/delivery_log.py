@@ -86,7 +86,7 @@ class Filters(BaseModel):
     grep: TextParameter = Field(
         None, description="text in the event, address, error or provider's answer; slow on a large log"
     )
-    retrying: bool = Field(False, description="failed,; alertctl retries it")
+    retrying: bool = Field(False, description="only failed deliveries that will be retried")
     final: bool = Field(False, description="only deliveries in a final state")
 
     def where(self) -> LogFilter:
