@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +27,10 @@ pytest_plugins = ["tests.support.cli_process", "tests.support.dispatcher_fixture
 SKIPPED = "no Postgres"
 FOLDER = pytest.StashKey[Path]()
 MISSED = pytest.StashKey[list[str]]()
+
+# Else each run, and each of its workers, rewrites the assertions of all tests again: 5 s of CPU time for each worker.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # No deadlines on a machine that others use too, and no files left behind.
 settings.register_profile("alertctl", deadline=None, database=None)
