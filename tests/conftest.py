@@ -99,7 +99,16 @@ def postgres_server(pytestconfig: pytest.Config) -> Iterator[postgres.Server | s
 
 @pytest.fixture
 def postgres_url(postgres_server: postgres.Server | str) -> Iterator[str]:
-    """A migrated Postgres database of the test's own."""
+    """A migrated Postgres database for this test alone."""
+    if isinstance(postgres_server, str):
+        pytest.skip(postgres_server)
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def second_postgres_url(postgres_server: postgres.Server | str) -> Iterator[str]:
+    """One more migrated database."""
     if isinstance(postgres_server, str):
         pytest.skip(postgres_server)
     with postgres_server.database() as url:
@@ -108,7 +117,7 @@ def postgres_url(postgres_server: postgres.Server | str) -> Iterator[str]:
 
 @pytest.fixture
 def empty_postgres_url(postgres_server: postgres.Server | str) -> Iterator[str]:
-    """The same without a table in it."""
+    """A database without tables."""
     if isinstance(postgres_server, str):
         pytest.skip(postgres_server)
     with postgres_server.database(empty=True) as url:

@@ -73,7 +73,7 @@ def test_a_delivery_that_waits_for_a_good_token_is_an_attempt_and_not_final(
     announce(store, "slack:#first", now=clock())
     channels = build(settings_for(sandbox, database_url, SLACK_BOT_TOKEN="xoxb-wrong"))
     settings = settings_for(sandbox, database_url)
-    Dispatcher(store, channels, DispatchOptions.of(settings), clock, metrics.wait_for_exit).run_once()
+    Dispatcher(store, channels, DispatchOptions.of(settings), clock, metrics.ended).run_once()
     close_channels(channels.values())
     assert counted(metrics, "alertctl_deliveries") == {}
     assert counted(metrics, "alertctl_attempts") == {"config": 1}

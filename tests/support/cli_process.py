@@ -1,11 +1,11 @@
-"""Start `alertctl` processes cheaply: fork them from a server process that has already loaded the modules.
+"""Start processes of `alertctl` cheaply: fork them from a server process that has already loaded the modules.
 
 A forked process is a real one, with its own environment, folder, files and signals. It is a child of the test's
 process, so `subprocess` waits for it as for any other. A fork takes a fraction of the CPU time of a start.
 
-`pytest --real-processes` starts every process with a new interpreter instead. So does this module where forking would
-make a difference: on other systems than Linux, and under another locale than the fork server's. Tests of the start
-itself use `subprocess`.
+The commands are `python -m alertctl …` and `python -c PROGRAM …`. There is a fork server for each set of variables
+that Python reads at its start. `pytest --real-processes` starts every process with a new interpreter instead, and so
+does this module on other systems than Linux. Tests of the start itself use `subprocess`.
 """
 
 from __future__ import annotations
@@ -32,12 +32,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pytest
 
-ROOT = Path(__file__).parents[2]
-MODULE = (sys.executable, "-m", "alertctl")
 PR_SET_CHILD_SUBREAPER = 36
 """Option of prctl(2): orphans become children of this process."""
 STARTUP_VARIABLES = ("LANG", "LC_", "PYTHON", "TYPER", "_TYPER")
-"""Variables that are read while Python starts or modules load. A process with other values is not forked."""
+"""Beginnings of the variables that are read while Python starts or modules load."""
 MAX_REQUEST = 100_000
 """Bytes of arguments and environment. A process with more is not forked."""
 MAX_REPLY = 64
@@ -58,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Popen(subprocess.Popen[Any]):
-    """`subprocess.Popen` that forks commands which begin with MODULE."""
+    """`subprocess.Popen` that forks `python -m alertctl` and `python -c PROGRAM`."""
 
     def _execute_child(self, *values: Any) -> None:
         call = inspect.signature(_execute_child).bind(self, *values).arguments
@@ -68,7 +66,8 @@ class Popen(subprocess.Popen[Any]):
             return
         streams = [call["p2cread"], call["c2pwrite"], call["errwrite"]]
         inherited = [number if stream == -1 else stream for number, stream in enumerate(streams)]
-        self.pid = _fork_server().start(request, inherited)
+        startup = _startup_variables(call["env"] or os.environ)
+        self.pid = _fork_server(tuple(sorted(startup.items()))).start(request, inherited)
         self._child_created = True
         pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
         self._close_pipe_fds(*(call[name] for name in pipes))  # type: ignore[attr-defined]
@@ -95,17 +94,22 @@ def run(arguments: list[Any], **options: Any) -> subprocess.CompletedProcess[Any
 def _request(call: dict[str, Any]) -> bytes:
     """Return the request to the fork server, or b"" for a process that cannot be forked."""
     arguments = [os.fsdecode(argument) for argument in call["args"]] if isinstance(call["args"], list) else []
-    environ = dict(call["env"] or os.environ)
+    is_alertctl = arguments[:3] == [sys.executable, "-m", "alertctl"]
+    is_program = len(arguments) > 2 and arguments[:2] == [sys.executable, "-c"]
     if (
         _real_processes
-        or tuple(arguments[: len(MODULE)]) != MODULE
+        or not (is_alertctl or is_program)
         or any(call[name] != value for name, value in _DEFAULTS.items())
-        or _startup_variables(environ) != _startup_variables(os.environ)
         or not _can_adopt()
     ):
         return b""
-    folder = os.fsdecode(call["cwd"] or Path.cwd())
-    return json.dumps({"argv": arguments[len(MODULE) - 1 :], "environ": environ, "cwd": folder}).encode()
+    request = {
+        "program": arguments[2] if is_program else None,
+        "arguments": arguments[3:],
+        "environ": dict(call["env"] or os.environ),
+        "cwd": os.fsdecode(call["cwd"] or Path.cwd()),
+    }
+    return json.dumps(request).encode()
 
 
 def _startup_variables(environ: Any) -> dict[str, str]:
@@ -125,14 +129,15 @@ def _can_adopt() -> bool:
 class ForkServer:
     """The test's side of the fork server."""
 
-    def __init__(self) -> None:
+    def __init__(self, startup: dict[str, str]) -> None:
         self._lock = threading.Lock()
         self._socket, other_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with other_end:
-            command = [sys.executable, "-m", "tests.support.cli_process", str(other_end.fileno())]
-            environ = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.fspath, sys.path))}
+            # -P: this file's folder is no place to import from.
+            command = [sys.executable, "-P", __file__, str(other_end.fileno())]
+            others = {name: value for name, value in os.environ.items() if not name.startswith(STARTUP_VARIABLES)}
             streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-            self._process = subprocess.Popen(command, pass_fds=[other_end.fileno()], cwd=ROOT, env=environ, **streams)
+            self._process = subprocess.Popen(command, pass_fds=[other_end.fileno()], env=others | startup, **streams)
 
     def start(self, request: bytes, streams: list[int]) -> int:
         """Start a process with these streams. Returns its id."""
@@ -152,8 +157,8 @@ class ForkServer:
 
 
 @cache
-def _fork_server() -> ForkServer:
-    server = ForkServer()
+def _fork_server(startup: tuple[tuple[str, str], ...]) -> ForkServer:
+    server = ForkServer(dict(startup))
     atexit.register(server.close)
     return server
 
@@ -184,7 +189,7 @@ def main() -> None:
         for descriptor in (*descriptors, read_end, write_end):
             os.close(descriptor)
     requests.close()
-    _run_alertctl(json.loads(request), descriptors)
+    _run(json.loads(request), descriptors)
 
 
 def _load() -> None:
@@ -204,8 +209,8 @@ def _load() -> None:
     assert all((apscheduler, jinja2, psycopg, sendgrid, slack_sdk, sqlalchemy, alertctl))
 
 
-def _run_alertctl(request: dict[str, Any], descriptors: list[int]) -> None:
-    """Do what `python -m alertctl` does, with these three streams."""
+def _run(request: dict[str, Any], descriptors: list[int]) -> None:
+    """Do what Python does after its start, with these three streams."""
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     os.closerange(3, 256)
@@ -214,14 +219,20 @@ def _run_alertctl(request: dict[str, Any], descriptors: list[int]) -> None:
     os.environ.update(request["environ"])
     time.tzset()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = request["argv"]
     # The locale is the fork server's, and so is the encoding.
     raw_input = io.BufferedReader(io.FileIO(0, closefd=False))
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(raw_input, sys.stdin.encoding, sys.stdin.errors)
     sys.stdout = sys.__stdout__ = _open_output(1, sys.stdout, line_buffering=os.isatty(1))
     sys.stderr = sys.__stderr__ = _open_output(2, sys.stderr, line_buffering=True)
+    sys.path.insert(0, request["cwd"])
     try:
-        runpy.run_module("alertctl", run_name="__main__", alter_sys=True)
+        if request["program"] is None:
+            sys.argv = ["alertctl", *request["arguments"]]
+            runpy.run_module("alertctl", run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = ["-c", *request["arguments"]]
+            exec(compile(request["program"], "<string>", "exec"), {"__name__": "__main__"})
+        _exit_codes.append(0)
     except SystemExit as end:
         _exit_codes.append(end.code)
         raise

@@ -151,7 +151,7 @@ def test_a_backup_is_of_one_moment_while_others_write_without_a_rest(lite, tmp_p
             filling = ((str(number), "x" * 500) for number in range(200_000 if long else 20_000))
             connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", filling)
         connection.commit()
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(lite)], stdout=subprocess.PIPE, text=True) as writer:
+    with cli_process.Popen([sys.executable, "-c", WRITER, str(lite)], stdout=subprocess.PIPE, text=True) as writer:
         try:
             assert writer.stdout is not None
             writer.stdout.readline()
