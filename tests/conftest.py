@@ -15,11 +15,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from alertctl.db import Store, upgrade
 from alertctl.sandbox import Sandbox
-from tests.support import postgres
+from tests.support import fuzzing, postgres
 
 OURS = ("SLACK_", "EMAIL_", "SENDGRID_", "SMTP_", "NOTIFICATION_", "DATABASE_", "RETRY_", "PRUNE_", "JWT_", "ALERTCTL_")
 XDG = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
@@ -32,16 +31,13 @@ MISSED = pytest.StashKey[list[str]]()
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# No deadlines on a machine that others use too, and no files left behind.
-settings.register_profile("alertctl", deadline=None, database=None)
-settings.load_profile("alertctl")
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the heavy cases in their full size")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    fuzzing.settings.load_profile("long" if config.getoption("--long") else "short")
     shared = getattr(config, "workerinput", {}).get("postgres")
     config.stash[FOLDER] = Path(shared) if shared else postgres.new_folder()
     config.stash[MISSED] = []

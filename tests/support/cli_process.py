@@ -39,7 +39,15 @@ STARTUP_VARIABLES = ("LANG", "LC_", "PYTHON", "TYPER", "_TYPER")
 MAX_REQUEST = 100_000
 """Bytes of arguments and environment. A process with more is not forked."""
 MAX_REPLY = 64
-_DEFAULTS = {"preexec_fn": None, "pass_fds": (), "executable": None, "shell": False}
+_DEFAULTS = {
+    "preexec_fn": None,
+    "pass_fds": (),
+    "executable": None,
+    "shell": False,
+    "umask": -1,
+    "start_new_session": False,
+    "process_group": -1,
+}
 _real_processes = False
 _exit_codes: list[Any] = []
 # CPython 3.11 to 3.14: everything of a start but the pipes.
@@ -108,6 +116,9 @@ def _request(call: dict[str, Any]) -> bytes:
         "arguments": arguments[3:],
         "environ": dict(call["env"] or os.environ),
         "cwd": os.fsdecode(call["cwd"] or Path.cwd()),
+        "groups": call["gids"],
+        "group": call["gid"],
+        "user": call["uid"],
     }
     return json.dumps(request).encode()
 
@@ -214,6 +225,12 @@ def _run(request: dict[str, Any], descriptors: list[int]) -> None:
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     os.closerange(3, 256)
+    if request["groups"] is not None:
+        os.setgroups(request["groups"])
+    if request["group"] is not None:
+        os.setgid(request["group"])
+    if request["user"] is not None:
+        os.setuid(request["user"])
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environ"])
