@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from alertctl.db import Store, upgrade
 from alertctl.sandbox import Sandbox
-from tests.support import postgres
+from tests.support import fuzzing, postgres
 
 OURS = ("SLACK_", "EMAIL_", "SENDGRID_", "SMTP_", "NOTIFICATION_", "DATABASE_", "RETRY_", "PRUNE_", "JWT_", "ALERTCTL_")
 XDG = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
@@ -27,9 +27,9 @@ SKIPPED = "no Postgres"
 FOLDER = pytest.StashKey[Path]()
 MISSED = pytest.StashKey[list[str]]()
 
-# No deadlines on a machine that others use too, and no files left behind.
-settings.register_profile("alertctl", deadline=None, database=None)
-settings.load_profile("alertctl")
+# Else each run, and each of its workers, rewrites the assertions of all tests again: 5 s of CPU time for each worker.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    fuzzing.settings.load_profile("long" if config.getoption("--long") else "short")
     shared = getattr(config, "workerinput", {}).get("postgres")
     config.stash[FOLDER] = Path(shared) if shared else postgres.new_folder()
     config.stash[MISSED] = []
@@ -94,7 +95,16 @@ def postgres_server(pytestconfig: pytest.Config) -> Iterator[postgres.Server | s
 
 @pytest.fixture
 def postgres_url(postgres_server: postgres.Server | str) -> Iterator[str]:
-    """A migrated Postgres database of the test's own."""
+    """A migrated Postgres database for this test alone."""
+    if isinstance(postgres_server, str):
+        pytest.skip(postgres_server)
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def second_postgres_url(postgres_server: postgres.Server | str) -> Iterator[str]:
+    """One more migrated database."""
     if isinstance(postgres_server, str):
         pytest.skip(postgres_server)
     with postgres_server.database() as url:
@@ -103,7 +113,7 @@ def postgres_url(postgres_server: postgres.Server | str) -> Iterator[str]:
 
 @pytest.fixture
 def empty_postgres_url(postgres_server: postgres.Server | str) -> Iterator[str]:
-    """The same without a table in it."""
+    """A database without tables."""
     if isinstance(postgres_server, str):
         pytest.skip(postgres_server)
     with postgres_server.database(empty=True) as url:

@@ -6,16 +6,15 @@ import base64
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alertctl.channels.slack.blocks import escape
 from alertctl.text import MASK, clean, cut, fit, one_line, redact, safe_link, width
+from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import LINKS, NASTY, TEXTS
 
-MANY = settings(
-    max_examples=2500, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+MANY = fixed_examples(250)
 SECRET = "planted/Secret+value=1"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alertctl.channels import Channel, OutgoingMessage, Receipt
@@ -17,12 +17,11 @@ from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.channels.slack.channel import SlackChannel
 from alertctl.errors import DeliveryError
 from alertctl.http.client import HttpClient
+from tests.support.fuzzing import fixed_examples
 from tests.support.providers import ALERT, SENDER
 from tests.support.raw_server import RawServer, raw_server
 
-EXAMPLES = settings(
-    max_examples=2000, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+EXAMPLES = fixed_examples(200)
 
 SLACK_OK = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 35\r\n\r\n"

@@ -23,7 +23,7 @@ import pytest
 import alertctl
 from alertctl.db import Store
 from alertctl.users import create_token
-from tests.support import webhook_channel
+from tests.support import cli_process, webhook_channel
 from tests.support.deliveries import wall_clock
 from tests.support.waiting import wait_until
 
@@ -114,7 +114,7 @@ Run = Callable[..., str]
 def run(environ: dict[str, str], tmp_path: Path) -> Run:
     def run(*arguments: str, exit_code: int = 0) -> str:
         command = [sys.executable, "-m", "alertctl", *arguments]
-        done = subprocess.run(
+        done = cli_process.run(
             command, capture_output=True, text=True, timeout=60, check=False, env=environ, cwd=tmp_path
         )
         assert done.returncode == exit_code, done.stderr
@@ -172,7 +172,7 @@ def test_a_third_channel_is_offered_by_the_daemon(
             return json.loads(text) if reply.headers["Content-Type"] == "application/json" else text
 
     command = [sys.executable, "-m", "alertctl", "serve", "--port", "0"]
-    with subprocess.Popen(command, env=environ, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as daemon:
+    with cli_process.Popen(command, env=environ, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as daemon:
         try:
             assert daemon.stderr is not None
             line = next(line for line in daemon.stderr if "serves on" in line)

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import cli_process
 from tests.support.cli import COMMAND
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ def folder() -> Iterator[Path]:
 
 
 def as_user(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    ran = subprocess.run(
+    ran = cli_process.run(
         [str(python_for_user()), "-m", "alertctl", *arguments],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": MODULES, "TMPDIR": str(folder), **environment},
         cwd=folder / "work",
@@ -150,7 +151,7 @@ def test_a_lost_event_never_stops_a_script_and_is_the_last_line(nothing_works, t
 
 
 def test_json_output_marks_a_lost_event_which_ends_with_5_when_strict(nothing_works):
-    ran = subprocess.run([*COMMAND, *SEND, "--strict", "-o", "json"], capture_output=True, text=True, check=False)
+    ran = cli_process.run([*COMMAND, *SEND, "--strict", "-o", "json"], capture_output=True, text=True, check=False)
     answer = json.loads(ran.stdout)
     assert (ran.returncode, answer["lost"], answer["spooled"], answer["spool_id"]) == (5, True, False, None)
     assert ran.stderr.splitlines()[-1].startswith("LOST: ")
@@ -159,7 +160,7 @@ def test_json_output_marks_a_lost_event_which_ends_with_5_when_strict(nothing_wo
 @pytest.mark.parametrize("output", ["/dev/full", "/dev/null"])
 def test_a_loss_is_the_last_line_also_when_stdout_takes_nothing(nothing_works, output):
     with open(output, "w") as stdout:
-        ran = subprocess.run(
+        ran = cli_process.run(
             [*COMMAND, *SEND, "-o", "json"], stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=120
         )
     assert [line for line in ran.stderr.splitlines() if line.startswith("LOST: ")] != []
@@ -207,7 +208,7 @@ def test_a_working_folder_that_was_removed_loses_no_event(tmp_path, url):
 def test_in_ci_a_warning_says_that_the_spool_ends_with_the_machine(monkeypatch):
     environment = {**os.environ, "DATABASE_URL": "sqlite:////proc/none/alertctl.db"}
     for ci, ends in (("true", True), ("", False)):
-        ran = subprocess.run(
+        ran = cli_process.run(
             [*COMMAND, *SEND], env={**environment, "CI": ci}, capture_output=True, text=True, check=False, timeout=120
         )
         assert ("the spool ends with this machine" in ran.stderr.splitlines()[-1]) is ends

@@ -14,6 +14,7 @@ from psycopg import pq
 from alertctl.config.database_url import database_url, masked, passwords
 from alertctl.db import Store
 from alertctl.errors import AlertctlError
+from tests.support import cli_process
 from tests.support.cli import run
 
 PARTS = ("planted1", "planted2", "planted3")
@@ -133,7 +134,7 @@ def test_no_command_shows_a_part_of_the_password(in_a_folder, url):
 @pytest.mark.parametrize("command", [("serve", "--port", "0"), ("send", "--event", "generic_alert", "--title", "x")])
 def test_neither_the_daemon_nor_a_send_shows_a_part_of_the_password(tmp_path, url, command):
     environ = {"HOME": str(tmp_path), "PATH": os.defpath, "DATABASE_URL": url, "NO_COLOR": "1"}
-    started = subprocess.Popen(
+    started = cli_process.Popen(
         [sys.executable, "-m", "alertctl", "--debug", *command],
         cwd=tmp_path,
         env=environ,

@@ -12,6 +12,7 @@ import pytest
 from alertctl.config import reference
 from alertctl.config.sources import IN_FILES
 from alertctl.config.warnings import _READ_BY_REMOTE, edit_distance, warnings
+from tests.support import cli_process
 
 MISTAKES = [
     ("SLACK_ENABLE", "SLACK_ENABLED"),
@@ -128,7 +129,7 @@ def test_the_edit_distance_counts_slips(first, second, distance):
 def run_in(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     variables = {"HOME": str(folder), "PATH": os.defpath, "COLUMNS": "200", **environ}
     command = [sys.executable, "-m", "alertctl", *arguments]
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    return cli_process.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize(

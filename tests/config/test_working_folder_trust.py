@@ -16,6 +16,7 @@ from alertctl.config.sources import IN_FILES
 from alertctl.config.trust import DIRECTS, is_trusted_only
 from alertctl.errors import ConfigError
 from alertctl.http.proxies import proxy_for
+from tests.support import cli_process
 
 SECRETS = {
     "SLACK_BOT_TOKEN": "xoxb-environment",
@@ -324,7 +325,7 @@ def test_a_proxy_comes_from_the_environment_only(load_in, folder, monkeypatch):
 def run_in(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     variables = {"HOME": str(folder.parent), "PATH": os.defpath, "COLUMNS": "200", **environ}
     command = [sys.executable, "-m", "alertctl", *arguments]
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    return cli_process.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize("arguments", [("serve", "--port", "0"), ("config", "check"), ("test", "slack")])

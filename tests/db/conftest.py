@@ -24,7 +24,7 @@ def new_file(sqlite_template: Path, tmp_path: Path):
 def target(request, new_file):
     """An empty database of each kind, migrated."""
     lite = request.param == "sqlite"
-    with opened(new_file("target.db") if lite else request.getfixturevalue("empty_postgres_url")) as store:
+    with opened(new_file("target.db") if lite else request.getfixturevalue("second_postgres_url")) as store:
         yield store
 
 

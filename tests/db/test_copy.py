@@ -22,6 +22,7 @@ from alertctl.errors import ConfigError
 from alertctl.ids import new_id
 from alertctl.models import Status
 from alertctl.outbox.tables import attempt, delivery, pauses
+from tests.support import cli_process
 from tests.support.database_contents import (
     DELIVERY_COUNT,
     EVENT,
@@ -251,7 +252,7 @@ copy(Store(sys.argv[1]), Store(sys.argv[2]), datetime.now(UTC), advance)
 def test_killed_in_mid_copy_the_next_run_goes_on(lite, target, moment, long):
     many(lite, 30_000 if long else 3_500)
     urls = [store.url.render_as_string(hide_password=False) for store in (lite, target)]
-    with subprocess.Popen([sys.executable, "-c", KILLED, *urls], stdout=subprocess.PIPE, text=True) as process:
+    with cli_process.Popen([sys.executable, "-c", KILLED, *urls], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.strip() == moment:

@@ -18,6 +18,7 @@ from sqlalchemy import text
 
 from alertctl.db import Store
 from alertctl.db.write_queue import SUFFIX, WriteQueue
+from tests.support import cli_process
 
 WRITES = 150
 WRITER = """
@@ -53,7 +54,7 @@ def database(tmp_path: Path) -> str:
 def lock_held(database: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock file until its stdin ends."""
     command = [sys.executable, "-c", HOLDER, database + SUFFIX]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with cli_process.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         try:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "locked\n"
@@ -77,7 +78,7 @@ def test_processes_that_write_all_the_time_take_turns(sqlite_url):
     names = [f"writer{number}" for number in range(4)]
     command = [sys.executable, "-c", WRITER, sqlite_url]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    writers = [subprocess.Popen([*command, name, str(WRITES)], **pipes) for name in names]
+    writers = [cli_process.Popen([*command, name, str(WRITES)], **pipes) for name in names]
     for writer in writers:
         assert writer.stdout.readline() == b"ready\n"
     for writer in writers:
@@ -213,7 +214,7 @@ def test_ctrl_c_ends_the_waiting(sqlite_url):
     database = sqlite_url.removeprefix("sqlite:///")
     writer = [sys.executable, "-c", WRITER, sqlite_url, "w", "1"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with lock_held(database), subprocess.Popen(writer, **pipes) as waiting:
+    with lock_held(database), cli_process.Popen(writer, **pipes) as waiting:
         assert waiting.stdout.readline() == b"ready\n"
         waiting.stdin.close()
         ready = f"/proc/{waiting.pid}/task"

@@ -16,6 +16,7 @@ from alertctl.db import Store
 from alertctl.errors import Reason
 from alertctl.ids import new_id
 from alertctl.outbox.tables import delivery
+from tests.support import cli_process
 from tests.support.deliveries import (
     EMAIL,
     LEASE,
@@ -304,7 +305,7 @@ def test_processes_that_claim_at_once_never_share_a_delivery(store):
     root = str(Path(__file__).parents[2])
     code = f"import sys; sys.path[:0] = [{root!r}]" + BUSY
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen([sys.executable, "-c", code, url], **pipes) for _ in range(2)]
+    processes = [cli_process.Popen([sys.executable, "-c", code, url], **pipes) for _ in range(2)]
     outputs = [process.communicate("go\n", timeout=60)[0].split() for process in processes]
     result = [entry for own in outputs for entry in own]
     assert [process.returncode for process in processes] == [0, 0]

@@ -103,7 +103,7 @@ def open_pauses(store: Store, now: datetime = NOW) -> dict[str, str]:
 
 
 def settings_for(sandbox: Sandbox, url: str, **more: str) -> Settings:
-    quick = {"RETRY_SCHEDULE": "1s 1s 1s 1s 1s 1s", "ALERTCTL_DEADLINE": "2s", "DATABASE_URL": url}
+    quick = {"RETRY_SCHEDULE": "1s 1s 1s 1s 1s 1s", "ALERTCTL_DEADLINE": "20s", "DATABASE_URL": url}
     return load(sandbox.settings() | quick | more, cwd=Path("/nonexistent"))
 
 

@@ -7,12 +7,12 @@ import os
 import pty
 import re
 import struct
-import subprocess
 import termios
 from dataclasses import dataclass
 
 from rich.cells import cell_len
 
+from tests.support import cli_process
 from tests.support.cli import COMMAND
 
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -44,7 +44,7 @@ def on_terminal(width: int, *arguments: str, typed: str = "", **environ: str) ->
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     variables = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "xterm"} | environ
-    process = subprocess.Popen([*COMMAND, *arguments], stdin=child, stdout=child, stderr=child, env=variables)
+    process = cli_process.Popen([*COMMAND, *arguments], stdin=child, stdout=child, stderr=child, env=variables)
     os.close(child)
     os.write(parent, typed.encode())
     screen = _SEQUENCE.sub("", _read(parent).decode())

@@ -18,22 +18,21 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import alertctl
 from alertctl.addresses import is_email
 from alertctl.channels.email.message import Sender, display_name, message_id, render_email, serialize_email, subject
 from alertctl.content import Content, Field
+from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import NASTY, TEXTS, content, contents
 from tests.support.providers import ALERT, SENDER
 
 NOW = datetime(2026, 3, 2, 14, 33, tzinfo=UTC)
 FROM = Sender(SENDER, "Corp Alerts")
 HEADERS = ["To", "Message-ID", "Date", "From", "Subject", "Auto-Submitted", "MIME-Version", "Content-Type"]
-MANY = settings(
-    max_examples=500, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+MANY = fixed_examples(50)
 
 
 def raw(alert: Content, *, address: str = "dev@corp.example", sender: Sender = FROM, plain: bool = False) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alertctl.channels import OutgoingMessage, Receipt, SendResult
@@ -16,6 +16,7 @@ from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import Response
 from alertctl.sandbox import Sandbox
+from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import NASTY, content, contents
 from tests.support.providers import ALERT, harnesses
 
@@ -94,7 +95,7 @@ def test_hostile_content_is_taken(sandbox: Sandbox, nasty: str) -> None:
     assert codes(send(sandbox, ["dev@corp.example"], content(nasty, nasty, nasty, nasty))) == [""]
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@fixed_examples(40)
 @given(contents(), st.booleans())
 def test_any_content_makes_a_payload(plain_sandbox: Sandbox, alert: Content, plain: bool) -> None:
     channel: Any = harnesses(plain_sandbox)["sendgrid"].channel()

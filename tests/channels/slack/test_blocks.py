@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alertctl.channels import OutgoingMessage, Receipt
@@ -16,6 +16,7 @@ from alertctl.channels.slack.blocks import slack_message
 from alertctl.content import Content, Field, Severity
 from alertctl.sandbox import Sandbox
 from alertctl.text import width
+from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import NASTY, content, contents
 from tests.support.providers import ALERT, harnesses
 
@@ -74,7 +75,7 @@ def assert_inert(message: dict[str, Any]) -> None:
         assert "&" not in rest
 
 
-@settings(max_examples=2500, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@fixed_examples(250)
 @given(contents(), st.booleans())
 @example(content(*["<!channel>&" * 4000] * 4), False)
 @example(content(*["\U0001f600" * 4000] * 4), False)

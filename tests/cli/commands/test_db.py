@@ -16,10 +16,12 @@ import pytest
 from sqlalchemy import text
 
 from alertctl.db import HEAD, Store
+from tests.support import cli_process
 from tests.support.cli import COMMAND, data, process, run, start
 
 WRITER = """
 import sqlite3, sys, uuid
+from tests.support import cli_process
 connection = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)
 print("writing", flush=True)
 while True:
@@ -149,7 +151,7 @@ def test_a_backup_is_of_one_moment_while_others_write_without_a_rest(lite, tmp_p
             filling = ((str(number), "x" * 500) for number in range(200_000 if long else 20_000))
             connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", filling)
         connection.commit()
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(lite)], stdout=subprocess.PIPE, text=True) as writer:
+    with cli_process.Popen([sys.executable, "-c", WRITER, str(lite)], stdout=subprocess.PIPE, text=True) as writer:
         try:
             assert writer.stdout is not None
             writer.stdout.readline()
@@ -329,7 +331,7 @@ def test_a_terminal_sees_bars_and_a_file_doesnt(lite, tmp_path):
     ours, theirs = pty.openpty()
     for words in (("db", "backup", "copy.db"), ("db", "copy", "--to", "sqlite:///new.db")):
         environ = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
-        ran = subprocess.run([*COMMAND, *words], stdout=subprocess.PIPE, stderr=theirs, env=environ, check=True)
+        ran = cli_process.run([*COMMAND, *words], stdout=subprocess.PIPE, stderr=theirs, env=environ, check=True)
         shown = os.read(ours, 100_000).decode()
         assert "100%" in shown
         assert ("pages" if "backup" in words else "delivery") in shown

@@ -19,6 +19,7 @@ from alertctl.cli.output.deliveries import FIELDS
 from alertctl.models import Status
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import DeliveryItem
+from tests.support import cli_process
 from tests.support.cli import COMMAND, DELIVERY_FIELDS, data, dispatched, process, run
 
 
@@ -209,7 +210,7 @@ def test_a_closed_pipe_ends_quietly(slack_and_email: Sandbox):
 @pytest.mark.parametrize("arguments", [["--version"], ["events"], ["log", "-o", "json"], ["send", "--event", "x"]])
 def test_a_full_disk_is_one_line(arguments):
     with open("/dev/full", "w") as full:
-        ran = subprocess.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        ran = cli_process.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert ran.returncode == (2 if arguments[0] == "send" else 1)
     assert ran.stderr.startswith("alertctl: ")
     assert ran.stderr.count("\n") == 1
@@ -223,7 +224,7 @@ def test_a_closed_stdout_is_no_trouble():
 def on_a_terminal(**environ: str) -> str:
     ours, theirs = pty.openpty()
     variables = os.environ | {"TERM": "xterm-256color"} | environ
-    subprocess.run([*COMMAND, "log"], stdout=theirs, stderr=subprocess.DEVNULL, env=variables, check=True)
+    cli_process.run([*COMMAND, "log"], stdout=theirs, stderr=subprocess.DEVNULL, env=variables, check=True)
     os.close(theirs)
     shown = os.read(ours, 100_000).decode()
     os.close(ours)

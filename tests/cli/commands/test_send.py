@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from alertctl.sandbox import Sandbox
+from tests.support import cli_process
 from tests.support.cli import COMMAND, DELIVERY_FIELDS, data, dispatched, process, run, start
 
 EVENT_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -342,7 +342,7 @@ def test_a_receipt_into_a_pipe_or_our_own_stdout_is_written_once(slack_and_email
     with Path("out").open("w") as out:
         out.write("before\n")
         out.flush()
-        subprocess.run([*COMMAND, *TITLED, "--queue", "--receipt", "/dev/stdout"], stdout=out, check=True)
+        cli_process.run([*COMMAND, *TITLED, "--queue", "--receipt", "/dev/stdout"], stdout=out, check=True)
     first, table, *receipt = Path("out").read_text().split("\n", 2)
     assert (first, table.split()[0]) == ("before", "ID")
     assert json.loads("{" + receipt[0].partition("{")[2])["outcome"] == "recorded"
