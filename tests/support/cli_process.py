@@ -144,24 +144,16 @@ class ForkServer:
         self._lock = threading.Lock()
         self._socket, other_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with other_end:
-<<<<<<< HEAD
-            command = [sys.executable, "-m", "tests.support.cli_process", str(other_end.fileno())]
-            environ = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.fspath, sys.path))}
-            self._process = subprocess.Popen(
-                command,
-                pass_fds=[other_end.fileno()],
-                cwd=ROOT,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
-=======
             # -P: this file's folder is no place to import from.
             command = [sys.executable, "-P", __file__, str(other_end.fileno())]
             others = {name: value for name, value in os.environ.items() if not name.startswith(STARTUP_VARIABLES)}
-            streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-            self._process = subprocess.Popen(command, pass_fds=[other_end.fileno()], env=others | startup, **streams)
->>>>>>> w-tests
+            self._process = subprocess.Popen(
+                command,
+                pass_fds=[other_end.fileno()],
+                env=others | startup,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
 
     def start(self, request: bytes, streams: list[int]) -> int:
         """Start a process with these streams. Returns its id."""
@@ -251,7 +243,6 @@ def _run(request: dict[str, Any], descriptors: list[int]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # The locale is the fork server's, and so is the encoding.
     raw_input = io.BufferedReader(io.FileIO(0, closefd=False))
-<<<<<<< HEAD
     streams = {
         "stdin": io.TextIOWrapper(raw_input, sys.stdin.encoding, sys.stdin.errors),
         "stdout": _open_output(1, sys.stdout, line_buffering=os.isatty(1)),
@@ -260,11 +251,6 @@ def _run(request: dict[str, Any], descriptors: list[int]) -> None:
     for name, stream in streams.items():
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-    runpy.run_module("alertctl", run_name="__main__", alter_sys=True)
-=======
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(raw_input, sys.stdin.encoding, sys.stdin.errors)
-    sys.stdout = sys.__stdout__ = _open_output(1, sys.stdout, line_buffering=os.isatty(1))
-    sys.stderr = sys.__stderr__ = _open_output(2, sys.stderr, line_buffering=True)
     sys.path.insert(0, request["cwd"])
     try:
         if request["program"] is None:
@@ -291,7 +277,6 @@ def _skip_teardown() -> None:
         except (OSError, ValueError):
             return
         os._exit(_exit_codes[0])
->>>>>>> w-tests
 
 
 def _open_output(number: int, like: Any, *, line_buffering: bool) -> io.TextIOWrapper:
