@@ -105,10 +105,9 @@ def _request(call: dict[str, Any]) -> bytes:
     is_alertctl = arguments[:3] == [sys.executable, "-m", "alertctl"]
     is_program = len(arguments) > 2 and arguments[:2] == [sys.executable, "-c"]
     if (
-        _real_processes
-        or not (is_alertctl or is_program)
+        not (is_alertctl or is_program)
         or any(call[name] != value for name, value in _DEFAULTS.items())
-        or not _can_adopt()
+        or not can_fork()
     ):
         return b""
     request = {
@@ -130,6 +129,10 @@ def _startup_variables(environ: Any) -> dict[str, str]:
 def _adopt_orphans(enabled: bool) -> bool:
     """Return whether the system supports it."""
     return ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(enabled), 0, 0, 0) == 0
+
+
+def can_fork() -> bool:
+    return not _real_processes and _can_adopt()
 
 
 @cache
