@@ -18,6 +18,7 @@ import threading
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tests.support import cli_process
 
@@ -84,7 +85,8 @@ def _serve(connection: socket.socket) -> None:
             os.close(stream)
         connection.send(str(process.pid).encode())
         ended = os.pidfd_open(process.pid)
-        if connection in select.select([connection, ended], [], [])[0]:
+        sources: list[Any] = [connection, ended]
+        if connection in select.select(sources, [], [])[0]:
             process.kill()
         os.close(ended)
         connection.send(str(process.wait()).encode())
