@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from alertctl.python_api import Notified, notify
 
 __all__ = ["Notified", "__version__", "notify"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

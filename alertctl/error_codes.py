@@ -5,6 +5,7 @@ A code is the provider's own (`channel_not_found`, `550`) or alertctl's (`timeou
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -26,8 +27,12 @@ SETTINGS = {"slack": "SLACK_API_URL", "sendgrid": "SENDGRID_API_URL", "smtp": "S
 """The setting with each provider's host, for `{setting}` in a fix."""
 
 
-def _codes(reason: Reason | None, *rows: tuple[str, str] | tuple[str, str, str]) -> tuple[ErrorCode, ...]:
-    return tuple(ErrorCode(row[0], reason, *row[1:]) for row in rows)
+_Table = Mapping[Reason | None, Sequence[tuple[str, str] | tuple[str, str, str]]]
+"""Rows of code, meaning and fix, by reason."""
+
+
+def _entries(table: _Table) -> tuple[ErrorCode, ...]:
+    return tuple(ErrorCode(row[0], reason, *row[1:]) for reason, rows in table.items() for row in rows)
 
 
 _DOCTOR = "Run alertctl doctor on the machine that sends, with the same settings, and fix what it reports."
@@ -38,29 +43,25 @@ _EXPIRED = "Nothing to do; if people still need to know, send the event again (a
 _SLACK_ENABLED = "Set SLACK_ENABLED=true for later events; alertctl log retry sends this one."
 _EMAIL_ENABLED = "Set EMAIL_ENABLED=true for later events; alertctl log retry sends this one."
 
-_ALERTCTL = (
-    *_codes(
-        Reason.AMBIGUOUS,
-        ("interrupted", "the sending process ended before it recorded the result"),
+_ALERTCTL: _Table = {
+    Reason.AMBIGUOUS: (
+        ("interrupted", "no result was recorded before the lease ended, so another attempt began"),
         ("no_message_id", "SendGrid reported success without a message ID"),
         ("no_ts", "Slack reported success without a message timestamp"),
     ),
-    *_codes(
-        Reason.CONFIG,
+    Reason.CONFIG: (
         ("bad_ca_bundle", "the file in ALERTCTL_CA_BUNDLE is not a readable list of certificates", _CA_BUNDLE),
         ("malformed_credential", "the secret contains a space, a line break or a non-ASCII character", _SECRET),
         ("not_configured", "the channel is not configured (see the attempt's answer)", _CONFIG_CHECK),
     ),
-    *_codes(
-        Reason.LOCAL,
+    Reason.LOCAL: (
         ("local_error", "this machine ran out of file descriptors, memory, disk space or ports"),
         ("no_free_connection", "all connections to the provider were in use"),
         ("out_of_memory", "this machine ran out of memory"),
     ),
-    *_codes(Reason.REJECTED, ("unrenderable", "alertctl could not build a message from the event")),
-    *_codes(Reason.EXPIRED, ("expired", "the event's --expires time passed before it was sent", _EXPIRED)),
-    *_codes(
-        None,
+    Reason.REJECTED: (("unrenderable", "alertctl could not build a message from the event"),),
+    Reason.EXPIRED: (("expired", "the event's --expires time passed before it was sent", _EXPIRED),),
+    None: (
         ("bad_request", "alertctl could not build the request"),
         ("closing", "the daemon was shutting down"),
         ("email_disabled", "email was disabled when the event was published", _EMAIL_ENABLED),
@@ -68,7 +69,7 @@ _ALERTCTL = (
         ("unexpected", "alertctl failed with an unexpected error (see the attempt's answer)"),
         ("unknown", "the provider named no error (see the attempt's answer)"),
     ),
-)
+}
 
 _NOT_THE_API = "Correct {setting} and HTTPS_PROXY: the server that answers is not the provider's API."
 _PROXY_LOGIN = "Put the proxy's user name and password into HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT)."
@@ -80,25 +81,22 @@ _TLS_HOST = "Set {setting} to a host name that the server's certificate contains
 _TLS_DATE = "Renew the server's certificate, or correct this machine's clock."
 _NO_ROUTE = "Check this machine's network and firewall, or set HTTPS_PROXY."
 
-_NETWORK = (
-    *_codes(
-        Reason.CONFIG,
+_NETWORK: _Table = {
+    Reason.CONFIG: (
         ("bad_proxy_url", "the proxy's URL is invalid", "Correct the URL in HTTPS_PROXY."),
-        ("bad_url", "the provider's URL is invalid", "Correct the URL in {setting}."),
+        ("bad_url", "the provider's URL is invalid", "Correct {setting}."),
         ("proxy_auth", "the proxy requires a user name and password", _PROXY_LOGIN),
         ("tls_expired", "the server's certificate has expired or is not yet valid", _TLS_DATE),
         ("tls_not_spoken", "the server does not use TLS on this port", _TLS_PORT),
         ("tls_untrusted", "the server's certificate is not signed by a trusted authority", _TLS_AUTHORITY),
         ("tls_wrong_host", "the server's certificate is for another host name", _TLS_HOST),
     ),
-    *_codes(
-        Reason.LOCAL,
+    Reason.LOCAL: (
         ("dns_failure", "the host name cannot be resolved", "Correct the host in {setting}, or this machine's DNS."),
         ("dns_timeout", "the DNS server did not answer in time", "Check this machine's DNS (/etc/resolv.conf)."),
         ("unreachable", "this machine has no route to the provider", _NO_ROUTE),
     ),
-    *_codes(
-        None,
+    None: (
         ("bad_reply", "the answer does not follow the provider's API", _NOT_THE_API),
         ("connect_timeout", "the server did not accept the connection in time"),
         ("connection_lost", "the connection broke"),
@@ -113,7 +111,7 @@ _NETWORK = (
         ("timeout", "no answer arrived within ALERTCTL_DEADLINE"),
         ("tls_failed", "the TLS handshake failed (see the attempt's answer)"),
     ),
-)
+}
 
 _SLACK_APP = "api.slack.com/apps, OAuth & Permissions"
 _COPY_TOKEN = f"Set SLACK_BOT_TOKEN to the app's Bot User OAuth Token (xoxb-…; {_SLACK_APP})."
@@ -131,9 +129,8 @@ _CHANNEL_ID = "Use the channel's ID (C…) instead of its name, and send the eve
 _MESSAGES_TAB = "Enable the Messages Tab (api.slack.com/apps, App Home), then run alertctl log retry."
 _MOVING = "Wait until Slack has moved the workspace to the organisation."
 
-SLACK_CODES = (
-    *_codes(
-        Reason.CONFIG,
+_SLACK: _Table = {
+    Reason.CONFIG: (
         ("access_denied", "the workspace denies the app access", _ALLOW_APP),
         ("accesslimited", "the workspace rejects requests from this machine's IP address", _ALLOW_APP),
         ("account_inactive", "the token's user or workspace no longer exists", _NEW_TOKEN),
@@ -154,8 +151,7 @@ SLACK_CODES = (
         ("two_factor_setup_required", "the token's user must enable two-factor login", _TWO_FACTOR),
         ("unknown_method", "the server does not know the method chat.postMessage", _NOT_THE_API),
     ),
-    *_codes(
-        Reason.BAD_ADDRESS,
+    Reason.BAD_ADDRESS: (
         ("cannot_dm_bot", "the user is a bot, and bots receive no direct messages", _CHANNEL),
         ("cannot_reply_to_message", "this message accepts no replies", _CHANNEL),
         ("channel_not_found", "the channel does not exist, or is private without the app", _INVITE),
@@ -173,8 +169,7 @@ SLACK_CODES = (
         ("user_not_found", "the user does not exist", _CHANNEL),
         ("user_not_in_channel", "the user is not in the channel", _CHANNEL),
     ),
-    *_codes(
-        Reason.REJECTED,
+    Reason.REJECTED: (
         ("attachment_payload_limit_exceeded", "the message's attachments are too large"),
         ("draft_already_deleted", "Slack treats the message as a draft that was deleted"),
         ("draft_already_sent", "Slack treats the message as a draft that was already sent"),
@@ -209,22 +204,21 @@ SLACK_CODES = (
         ("too_many_attachments", "the message has too many attachments"),
         ("too_many_contact_cards", "the message has too many contact cards"),
     ),
-    *_codes(
-        Reason.RATE_LIMITED,
+    Reason.RATE_LIMITED: (
         ("message_limit_exceeded", "the workspace has reached its message limit"),
         ("rate_limited", "Slack received too many messages and asked alertctl to wait"),
         ("ratelimited", "Slack received too many messages and asked alertctl to wait"),
     ),
-    *_codes(
-        Reason.UNAVAILABLE,
+    Reason.UNAVAILABLE: (
         ("internal_error", "Slack or alertctl failed internally (see the attempt's answer)"),
         ("org_login_required", "Slack is moving the workspace to an organisation", _MOVING),
         ("request_timeout", "Slack did not receive the complete request in time"),
         ("service_unavailable", "Slack is temporarily unavailable"),
         ("team_added_to_org", "Slack is moving the workspace to an organisation", _MOVING),
     ),
-    *_codes(Reason.AMBIGUOUS, ("fatal_error", "Slack failed internally, perhaps after it accepted the message")),
-)
+    Reason.AMBIGUOUS: (("fatal_error", "Slack failed internally, perhaps after it accepted the message"),),
+}
+SLACK_CODES = _entries(_SLACK)
 """Slack's answers to chat.postMessage: https://docs.slack.dev/reference/methods/chat.postMessage (2026-08-20).
 
 Documented elsewhere: invalid_arguments, invalid_attachments, invalid_json, json_not_object, msg_too_long and
@@ -246,9 +240,8 @@ _MAILBOX_FULL = "Ask the mailbox's owner to free space, then run alertctl log re
 _SMTPUTF8 = "Use an ASCII address, or a mail server that supports SMTPUTF8."
 _POSTMASTER = "Ask the mail server's administrator why it rejects mail from this machine and EMAIL_FROM_ADDRESS."
 
-_EMAIL = (
-    *_codes(
-        Reason.CONFIG,
+_EMAIL: _Table = {
+    Reason.CONFIG: (
         ("530", "the mail server requires a login, or TLS first", _LOGIN_AND_TLS),
         ("534", "the mail server requires a stronger login", _APP_PASSWORD),
         ("535", "the mail server rejected the user name and password", _LOGIN),
@@ -259,13 +252,11 @@ _EMAIL = (
         ("starttls_unavailable", "the mail server offers no TLS on this port", _SUBMISSION),
         ("unauthorized", "the provider rejected the API key (unknown, without Mail Send, or out of credits)", _API_KEY),
     ),
-    *_codes(
-        Reason.BAD_ADDRESS,
+    Reason.BAD_ADDRESS: (
         ("invalid_address", "the provider cannot send to this address", _ADDRESS),
         ("smtputf8_unsupported", "the address has non-ASCII characters, and the mail server lacks SMTPUTF8", _SMTPUTF8),
     ),
-    *_codes(
-        Reason.UNAVAILABLE,
+    Reason.UNAVAILABLE: (
         ("421", "the mail server is shutting down or overloaded"),
         ("450", "the mailbox is busy, or the server delays unknown senders (greylisting)"),
         ("451", "the mail server had a temporary error"),
@@ -273,8 +264,7 @@ _EMAIL = (
         ("454", "the mail server cannot check logins or start TLS at the moment"),
         ("batch_refused", "SendGrid rejected the whole request because of another address in it"),
     ),
-    *_codes(
-        None,
+    None: (
         ("550", "the mailbox does not exist, or the server rejects mail for it", _ADDRESS),
         ("551", "the mailbox is not at this server", _ADDRESS),
         ("552", "the mailbox is full", _MAILBOX_FULL),
@@ -283,7 +273,13 @@ _EMAIL = (
         ("not_supported", "the mail server lacks a feature that this message needs"),
         ("smtp_error", "the mail server answered unexpectedly (see the attempt's answer)"),
     ),
-)
+}
+
+
+_HTTP_FIXES = {
+    **dict.fromkeys((301, 302, 303, 307, 308, 404, 405, 410), _NOT_THE_API),
+    407: _PROXY_LOGIN,
+}
 
 
 def _status_meaning(code: str) -> str:
@@ -293,21 +289,20 @@ def _status_meaning(code: str) -> str:
         return ""
     if number == code:
         return f"the mail server {'deferred' if code < '500' else 'rejected'} the message (see the attempt's answer)"
-    phrase = next((status.phrase for status in HTTPStatus if status.value == int(number)), "")
-    return f"the provider answered with HTTP status {number}{phrase and f', {phrase}'}"
+    phrase = f", {HTTPStatus(int(number)).phrase}" if int(number) in set(HTTPStatus) else ""
+    return f"the provider answered with HTTP status {number}{phrase}"
 
 
 def _is_status(text: str) -> bool:
     return len(text) == 3 and text.isascii() and text.isdigit()
 
 
-_HTTP = tuple(
-    ErrorCode(f"http_{status}", None, _status_meaning(f"http_{status}"), fix)
-    for fix, statuses in ((_NOT_THE_API, (301, 302, 303, 307, 308, 404, 405, 410)), (_PROXY_LOGIN, (407,)))
-    for status in statuses
+_HTTP = (
+    ErrorCode(f"http_{status}", None, _status_meaning(f"http_{status}"), fix) for status, fix in _HTTP_FIXES.items()
 )
-
-ERROR_CODES = {entry.code: entry for entry in (*_ALERTCTL, *_NETWORK, *SLACK_CODES, *_EMAIL, *_HTTP)}
+ERROR_CODES = {
+    entry.code: entry for entry in (*_entries(_ALERTCTL), *_entries(_NETWORK), *SLACK_CODES, *_entries(_EMAIL), *_HTTP)
+}
 
 _RETRIED = "Nothing to do; alertctl retries it."
 _CHECK_ARRIVAL = "Check whether it arrived; alertctl retries it."

@@ -105,13 +105,13 @@ class User(SQLModel, table=True):
 
 
 class Token(SQLModel, table=True):
-    """An access token issued by alertctl. Only its SHA-256 is stored (`digest`)."""
+    """An access token issued by alertctl. Only its SHA-256 is stored (`token_hash`)."""
 
     __tablename__ = "token"
     id: str = Field(sa_column=_key())
     user_id: str = Field(sa_column=_link("users.id", nullable=False, index=True))
     role: str = Field(sa_column=Column(String(16), nullable=False))
-    digest: str = Field(sa_column=Column(String(64), nullable=False, unique=True))
+    token_hash: str = Field(sa_column=Column(String(64), nullable=False, unique=True))
     hint: str = Field(sa_column=Column(String(8), nullable=False))
     created_at: datetime = Field(sa_column=_when(nullable=False))
     expires_at: datetime | None = Field(default=None, sa_column=_when())
@@ -137,13 +137,13 @@ class EventPreference(SQLModel, table=True):
     __tablename__ = "event_preference"
     user_id: str = Field(sa_column=_link("users.id", primary_key=True))
     event_type: str = Field(sa_column=Column(String(64), primary_key=True))
-    wanted: bool = Field(sa_column=Column(Boolean, nullable=False))
+    enabled: bool = Field(sa_column=Column(Boolean, nullable=False))
 
 
 class Event(SQLModel, table=True):
     """Something that happened. `fields` is the JSON of its typed fields.
 
-    `said_at` is when it was first published, if that was before `created_at`: it waited in a spool.
+    `originally_published_at` is when it was first published, if that was before `created_at`: it waited in a spool.
     """
 
     __tablename__ = "event"
@@ -158,7 +158,7 @@ class Event(SQLModel, table=True):
     occurred_at: datetime = Field(sa_column=_when(nullable=False))
     created_at: datetime = Field(sa_column=_when(nullable=False))
     expires_at: datetime | None = Field(default=None, sa_column=_when())
-    said_at: datetime | None = Field(default=None, sa_column=_when())
+    originally_published_at: datetime | None = Field(default=None, sa_column=_when())
 
     __table_args__ = (
         Index("ix_event_feature_flag", "feature_flag", "id"),
@@ -167,7 +167,7 @@ class Event(SQLModel, table=True):
 
 
 class EventKey(SQLModel, table=True):
-    """A key that makes publishing idempotent: the caller's key, its event, and a hash of the body (`digest`).
+    """A key that makes publishing idempotent: the caller's key, its event, and a hash of the body.
 
     A dedup key with a window has a row under a separate scope, by which its publishers take turns.
     """
@@ -176,7 +176,7 @@ class EventKey(SQLModel, table=True):
     scope: str = Field(sa_column=Column(String(300), primary_key=True))
     key: str = Field(sa_column=Column(String(255), primary_key=True))
     event_id: str = Field(sa_column=_link("event.id", nullable=False, index=True))
-    digest: str = Field(sa_column=Column(String(64), nullable=False))
+    body_hash: str = Field(sa_column=Column(String(64), nullable=False))
     created_at: datetime = Field(sa_column=_when(nullable=False))
 
 
@@ -184,9 +184,9 @@ class Delivery(SQLModel, table=True):
     """One event for one target: a row of the delivery log. `next_attempt_at` is the queue; NULL means final.
 
     `address_key` is the address in its form for comparisons (`addresses.py`). `attempts` counts every claim and is the
-    fencing token. `round_start` is its value at the last resend; `schedule_step` of the attempts since then used up a
-    step of RETRY_SCHEDULE. `error` is the provider's code, or the cause of a suppressed delivery. `rule` says why this
-    target was chosen.
+    fencing token. `attempts_before_resend` is its value at the last resend; `schedule_step` of the attempts since then
+    used up a step of RETRY_SCHEDULE. `error` is the provider's code, or the cause of a suppressed delivery.
+    `routing_reason` says why this target was chosen.
     `change` numbers the transactions that gave deliveries a new state, except `sending`, in an order in which a
     follower of the log misses none. `dedup_hash` is equal for duplicates (`outbox.duplicates`), None without a dedup
     key.
@@ -199,17 +199,17 @@ class Delivery(SQLModel, table=True):
     channel: str = Field(sa_column=Column(String(16), nullable=False))
     address: str = Field(sa_column=Column(String(254), nullable=False))
     address_key: str = Field(sa_column=Column(String(254), nullable=False))
-    rule: str = Field(sa_column=Column(String(32), nullable=False))
+    routing_reason: str = Field(sa_column=Column(String(32), nullable=False))
     user_id: str | None = Field(default=None, sa_column=Column(String(ID_LENGTH)))
     status: str = Field(sa_column=Column(String(16), nullable=False))
     error: str | None = Field(default=None, sa_column=Column(String(100)))
     reason: str | None = Field(default=None, sa_column=Column(String(16)))
     ambiguous: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
     attempts: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
-    round_start: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
+    attempts_before_resend: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
     schedule_step: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
-    waiting_since: datetime = Field(sa_column=_when(nullable=False))
-    urgency: int = Field(sa_column=Column(Integer, nullable=False))
+    queued_at: datetime = Field(sa_column=_when(nullable=False))
+    priority: int = Field(sa_column=Column(Integer, nullable=False))
     next_attempt_at: datetime | None = Field(default=None, sa_column=_when())
     requested_by: str | None = Field(default=None, sa_column=Column(String(254)))
     provider_id: str | None = Field(default=None, sa_column=Column(String(255)))
@@ -220,7 +220,7 @@ class Delivery(SQLModel, table=True):
 
     __table_args__ = (
         UniqueConstraint("event_id", "channel", "address_key", name="uq_delivery_target"),
-        Index("ix_delivery_due", "channel", "urgency", "next_attempt_at"),
+        Index("ix_delivery_due", "channel", "priority", "next_attempt_at"),
         Index("ix_delivery_retrying", "status", "next_attempt_at"),
         Index("ix_delivery_status", "status", "id"),
         Index("ix_delivery_event_type", "event_type", "id"),
@@ -243,10 +243,10 @@ class Delivery(SQLModel, table=True):
 class DeliveryCount(SQLModel, table=True):
     """The number of deliveries of each kind is the sum of `number`.
 
-    Triggers (migration 0002) keep it in the transaction that writes the deliveries.
+    Triggers (migration 0006) keep it in the transaction that writes the deliveries.
     """
 
-    __tablename__ = "tally"
+    __tablename__ = "delivery_count"
     id: int = Field(sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True))
     event_type: str = Field(sa_column=Column(String(64), nullable=False))
     channel: str = Field(sa_column=Column(String(16), nullable=False))
@@ -261,7 +261,7 @@ class ChangeCounter(SQLModel, table=True):
     (`outbox.resume_sequence_after_restore`).
     """
 
-    __tablename__ = "tick"
+    __tablename__ = "change_counter"
     id: int = Field(sa_column=Column(Integer, primary_key=True))
     number: int = Field(sa_column=Column(BigInteger, nullable=False))
 

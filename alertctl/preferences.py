@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, Row, Select, and_, bindparam, delete, func, or_, select, true
+from sqlalchemy import Boolean, Connection, Row, and_, bindparam, delete, func, or_, select, true
 from sqlalchemy import update as sql_update
 from sqlmodel import SQLModel
 
@@ -47,41 +47,36 @@ def recipients(connection: Connection, event_type: str) -> Iterator[Target]:
             yield Target("email", row.email_address or row.email, "user_email", row.id)
 
 
-def _recipients_query() -> Select[Any]:
-    slack_on = func.coalesce(preference.c.slack_enabled, true())
-    email_on = func.coalesce(preference.c.email_enabled, true())
-    return (
-        select(
-            users.c.id,
-            users.c.email,
-            slack_on.label("slack_on"),
-            email_on.label("email_on"),
-            preference.c.slack_channel,
-            preference.c.email_address,
-        )
-        .select_from(users)
-        .outerjoin(preference, preference.c.user_id == users.c.id)
-        .outerjoin(choice, and_(choice.c.user_id == users.c.id, choice.c.event_type == bindparam("event_type")))
-        .where(
-            users.c.disabled.is_(False),
-            func.coalesce(choice.c.wanted, bindparam("usual", type_=Boolean)),
-            or_(
-                and_(email_on, or_(users.c.email.is_not(None), preference.c.email_address.is_not(None))),
-                and_(slack_on, preference.c.slack_channel.is_not(None)),
-            ),
-        )
-        .order_by(users.c.id)
+_SLACK_ON = func.coalesce(preference.c.slack_enabled, true())
+_EMAIL_ON = func.coalesce(preference.c.email_enabled, true())
+_RECIPIENTS = (
+    select(users.c.id, users.c.email, _SLACK_ON.label("slack_on"), _EMAIL_ON.label("email_on"))
+    .add_columns(preference.c.slack_channel, preference.c.email_address)
+    .select_from(users)
+    .outerjoin(preference, preference.c.user_id == users.c.id)
+    .outerjoin(choice, and_(choice.c.user_id == users.c.id, choice.c.event_type == bindparam("event_type")))
+    .where(
+        users.c.disabled.is_(False),
+        func.coalesce(choice.c.enabled, bindparam("usual", type_=Boolean)),
+        or_(
+            and_(_EMAIL_ON, or_(users.c.email.is_not(None), preference.c.email_address.is_not(None))),
+            and_(_SLACK_ON, preference.c.slack_channel.is_not(None)),
+        ),
     )
-
-
-_RECIPIENTS = _recipients_query()
+    .order_by(users.c.id)
+)
 """Built once: building it took longer than writing the event."""
+_PREFERENCES = (
+    select(users.c.id, *(preference.c[name] for name in CHANNEL_COLUMNS))
+    .select_from(users)
+    .outerjoin(preference, preference.c.user_id == users.c.id)
+)
 
 
 def find(connection: Connection, user_id: str) -> Prefs | None:
     """Return a user's preferences as the API shows them, None before their first use."""
-    row = connection.execute(_preferences_query().where(preference.c.user_id == user_id)).first()
-    return None if row is None else _flat(row, _choices(connection, [user_id])[user_id])
+    rows = connection.execute(_PREFERENCES.where(preference.c.user_id == user_id)).all()
+    return next(iter(_as_prefs(connection, rows)), None)
 
 
 def get(connection: Connection, user_id: str, now: datetime) -> Prefs:
@@ -117,10 +112,9 @@ def reset(connection: Connection, user_id: str, now: datetime) -> Prefs:
 def everyone(connection: Connection, page: int, limit: int) -> tuple[list[Prefs], int]:
     """Return a page of all users' preferences, in the order of registration, and the number of users."""
     start = min((page - 1) * limit, MAX_OFFSET)
-    rows = connection.execute(_preferences_query().order_by(users.c.id).limit(limit).offset(start)).all()
-    chosen = _choices(connection, [row.id for row in rows])
+    rows = connection.execute(_PREFERENCES.order_by(users.c.id).limit(limit).offset(start)).all()
     total = connection.execute(select(func.count()).select_from(users)).scalar_one()
-    return [_flat(row, chosen[row.id]) for row in rows], total
+    return _as_prefs(connection, rows), total
 
 
 def flag_of(event_type: str) -> str:
@@ -158,31 +152,22 @@ def _choose(connection: Connection, user_id: str, event_type: str, notify: bool)
         same_choice = (choice.c.user_id == user_id, choice.c.event_type == event_type)
         connection.execute(delete(choice).where(*same_choice))
         return
-    row = {"user_id": user_id, "event_type": event_type, "wanted": notify}
+    row = {"user_id": user_id, "event_type": event_type, "enabled": notify}
     upsert = insert_or(connection, choice, row)
-    connection.execute(upsert.on_conflict_do_update(index_elements=["user_id", "event_type"], set_={"wanted": notify}))
+    connection.execute(upsert.on_conflict_do_update(index_elements=["user_id", "event_type"], set_={"enabled": notify}))
 
 
-def _preferences_query() -> Select[Any]:
-    columns = (preference.c[name] for name in CHANNEL_COLUMNS)
-    return select(users.c.id, *columns).select_from(users).outerjoin(preference, preference.c.user_id == users.c.id)
-
-
-def _choices(connection: Connection, user_ids: Sequence[str]) -> dict[str, dict[str, bool]]:
-    """Return each user's stored choices, by event type."""
-    chosen: dict[str, dict[str, bool]] = {user_id: {} for user_id in user_ids}
-    for row in connection.execute(select(choice).where(choice.c.user_id.in_(user_ids))):
-        chosen[row.user_id][row.event_type] = row.wanted
-    return chosen
-
-
-def _flat(row: Row[Any], chosen: Mapping[str, bool]) -> Prefs:
-    flags = {flag_of(kind): chosen.get(kind, default) for kind, default in PREFERENCES.items()}
-    return {
-        "user_id": row.id,
-        "slack_enabled": row.slack_enabled is not False,
-        "email_enabled": row.email_enabled is not False,
-        **flags,
-        "slack_channel": row.slack_channel,
-        "email_address": row.email_address,
-    }
+def _as_prefs(connection: Connection, rows: Sequence[Row[Any]]) -> list[Prefs]:
+    """Return the preferences of users as the API shows them, with their stored choices."""
+    chosen: dict[tuple[str, str], bool] = {}
+    for row in connection.execute(select(choice).where(choice.c.user_id.in_([row.id for row in rows]))):
+        chosen[row.user_id, row.event_type] = row.enabled
+    return [
+        {
+            "user_id": row.id,
+            **{name: row._mapping[name] is not False for name in SWITCHES},
+            **{flag_of(kind): chosen.get((row.id, kind), default) for kind, default in PREFERENCES.items()},
+            **{name: row._mapping[name] for name in ADDRESSES},
+        }
+        for row in rows
+    ]

@@ -24,7 +24,7 @@ def preview_event(store: Store, settings: Settings, publication: Publication, mo
         Rendered(
             channel=target.channel,
             to=target.address,
-            rule=target.rule,
+            routing_reason=target.routing_reason,
             suppressed_reason=target.suppressed_reason,
             message=channels[target.channel].render(content, OutgoingMessage(new_id(moment), target.address)),
         )

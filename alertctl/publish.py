@@ -67,12 +67,10 @@ class Publication:
 
     def warnings(self) -> list[str]:
         """Return hints about missing fields that would improve the message."""
-        lacking = self.fields.lacks()
-        return (
-            [f"{self.fields.event_type} without {', '.join(lacking)}: missing fields are left out of the message"]
-            if lacking
-            else []
-        )
+        missing = [name for name in self.fields.expected if getattr(self.fields, name) in (None, "")]
+        if not missing:
+            return []
+        return [f"{self.fields.event_type} without {', '.join(missing)}: missing fields are left out of the message"]
 
 
 def prepare(
@@ -83,8 +81,8 @@ def prepare(
     if request.channel is not None:
         channel_type(request.channel)
     _check_window(request.dedup_window, fields.dedup_key)
-    rule = "test" if is_test else "named"
-    to = tuple(parse_target(target, rule) for target in request.to)
+    routing_reason = "test" if is_test else "named"
+    to = tuple(parse_target(target, routing_reason) for target in request.to)
     fields_json = fields.model_dump_json(exclude_unset=True)
     keys = _keys(request, fields.dedup_key, published_by)
     return Publication(
@@ -145,7 +143,7 @@ def publish_many(
     outcomes: dict[int, EventReceipt | Conflict] = {}
     recipient_cache, windows = _RecipientCache(connection), outbox.DedupWindows(connection, now)
     receipts: list[EventReceipt] = []
-    routed: list[outbox.Routed] = []
+    deliveries: list[Iterator[dict[str, Any]]] = []
     keyless = [index for index, publication in enumerate(publications) if not _keys_in_order(publication)]
     ids = {index: new_id(now) for index in keyless}
     if keyless:
@@ -160,8 +158,8 @@ def publish_many(
         outcomes[index] = receipt
         receipts.append(receipt)
         if receipt.created:
-            routed.append(_routed(recipient_cache, windows, publication, receipt.event_id))
-    new_deliveries = outbox.enqueue(connection, routed, now)
+            deliveries.append(_new_deliveries(recipient_cache, windows, publication, receipt.event_id, now))
+    new_deliveries = outbox.enqueue(connection, chain.from_iterable(deliveries))
     repeated = [receipt.event_id for receipt in receipts if not receipt.created]
     earlier_deliveries = delivery_log.items_of(connection, repeated) if repeated else {}
     for receipt in receipts:
@@ -193,10 +191,7 @@ def _write_keyed(connection: Connection, publication: Publication, now: datetime
         return repeated
     event_id = new_id(now)
     connection.execute(_EVENT, _row(publication, event_id, now))
-    rows = [
-        {"scope": scope, "key": key, "event_id": event_id, "digest": publication.body_hash, "created_at": now}
-        for scope, key in publication.keys
-    ]
+    rows = [_key_row(publication, key, event_id, now) for key in publication.keys]
     if rows and insert_new(connection, event_key, rows) < len(rows):
         # Another daemon has just committed an event with the same key.
         connection.execute(delete(event).where(event.c.id == event_id))
@@ -214,25 +209,24 @@ def _lock_dedup_key(connection: Connection, publication: Publication, event_id: 
 
     An upsert, because it locks the row whether or not it exists or is deleted meanwhile.
     """
-    row = {
-        "scope": DEDUP_WINDOW,
-        "key": publication.fields.dedup_key,
-        "event_id": event_id,
-        "digest": publication.body_hash,
-        "created_at": now,
-    }
-    lock = insert_or(connection, event_key, row)
+    key = (DEDUP_WINDOW, publication.fields.dedup_key or "")
+    lock = insert_or(connection, event_key, _key_row(publication, key, event_id, now))
     connection.execute(lock.on_conflict_do_update(index_elements=["scope", "key"], set_={"created_at": now}))
+
+
+def _key_row(publication: Publication, key: Key, event_id: str, now: datetime) -> dict[str, Any]:
+    row = {"scope": key[0], "key": key[1], "event_id": event_id}
+    return row | {"body_hash": publication.body_hash, "created_at": now}
 
 
 def _find_repeated(connection: Connection, publication: Publication) -> EventReceipt | None:
     """Return the receipt of the event that used one of the keys before. Raises Conflict if that was another event."""
     for scope, key in publication.keys:
         same_key = (event_key.c.scope == scope, event_key.c.key == key)
-        used = connection.execute(select(event_key.c.event_id, event_key.c.digest).where(*same_key)).first()
+        used = connection.execute(select(event_key.c.event_id, event_key.c.body_hash).where(*same_key)).first()
         if used is None:
             continue
-        if used.digest != publication.body_hash:
+        if used.body_hash != publication.body_hash:
             name = "dedup_key" if scope == DEDUP else "idempotency key"
             raise Conflict(f"{name} {key!r} was already used for a different event ({used.event_id}); use another key")
         return _receipt(publication, used.event_id, created=False)
@@ -250,10 +244,10 @@ def _row(publication: Publication, event_id: str, now: datetime) -> dict[str, An
         "experiment": _cut(getattr(fields, "experiment", None)),
         "is_test": publication.is_test,
         "published_by": publication.published_by,
-        "occurred_at": fields.occurred_at or request.said_at or now,
+        "occurred_at": fields.occurred_at or request.originally_published_at or now,
         "created_at": now,
         "expires_at": request.expires_at,
-        "said_at": request.said_at,
+        "originally_published_at": request.originally_published_at,
     }
 
 
@@ -282,15 +276,19 @@ class _RecipientCache:
         return first
 
 
-def _routed(
-    recipient_cache: _RecipientCache, windows: outbox.DedupWindows, publication: Publication, event_id: str
-) -> outbox.Routed:
+def _new_deliveries(
+    recipient_cache: _RecipientCache,
+    windows: outbox.DedupWindows,
+    publication: Publication,
+    event_id: str,
+    now: datetime,
+) -> Iterator[dict[str, Any]]:
     fields = publication.fields
-    urgency = Priority.CRITICAL if fields.level is Severity.CRITICAL else Priority.NORMAL
+    priority = Priority.CRITICAL if fields.level is Severity.CRITICAL else Priority.NORMAL
     targets = _targets(recipient_cache, publication)
     if fields.dedup_key:
         targets = windows.suppress(targets, publication.dedup_scope, publication.request.dedup_window, event_id)
-    return outbox.Routed(event_id, fields.event_type, urgency, targets)
+    return (outbox.new_delivery(event_id, fields.event_type, priority, target, now) for target in targets)
 
 
 def targets_of(connection: Connection, publication: Publication) -> Iterator[Target]:
@@ -308,7 +306,7 @@ def audience_of(settings: Settings) -> Audience:
     """Return the platform's own targets, and the channels that are switched on."""
     return Audience(
         tuple(
-            Target(kind.name, address, kind.default_rule.name)
+            Target(kind.name, address, kind.default_routing_reason.name)
             for kind in CHANNEL_TYPES
             for address in kind.default_addresses(settings)
         ),

@@ -8,26 +8,22 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from alertctl.channels import TARGET_EXAMPLES
-from alertctl.client.validation import check_event
-from alertctl.config import duration_of, read_readable
+from alertctl.client import Client, connect
+from alertctl.config import Value, duration_of, read_readable
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
-from alertctl.schemas import PublishRequest
+from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
 from alertctl.spool import Destination, Spool, describe, key_of
-
-if TYPE_CHECKING:
-    from alertctl.client import Client
-    from alertctl.config import Value
-    from alertctl.schemas import DeliveryItem, EventReceipt
 
 __all__ = ["Notified", "notify"]
 
@@ -46,11 +42,11 @@ MAX_IDLE_CLIENTS = 8
 
 @dataclass(frozen=True, slots=True)
 class Notified:
-    """What happened to an event.
+    """The outcome of one `notify`.
 
-    `recorded`: it is in the delivery log, a daemon sends it (`repeated`: it was there before, under the same key).
-    `spooled`: kept on this machine's disk until database or server take it. `refused`: the event itself is wrong;
-    `lost`: not even the spool took it. `error` says why, for all but the first two.
+    `recorded`: the event is in the delivery log, and a daemon sends it (`repeated`: recorded before, under the same
+    key). `spooled`: kept on this machine until the database or the server accepts it. `refused`: the event is wrong.
+    `lost`: neither recorded nor spooled. `error` is the cause, except for `recorded` and `repeated`.
     """
 
     outcome: Literal["recorded", "repeated", "spooled", "refused", "lost"]
@@ -85,10 +81,10 @@ def notify(
     deliver: bool = False,
     **fields: Any,
 ) -> Notified:
-    """Tell people about an event. Never raises, and returns within `timeout` seconds.
+    """Publish an event. Never raises, and returns within `timeout` seconds.
 
-    `fields` are the event's own (`alertctl events TYPE` lists them); None and what isn't given are the same. The event
-    is recorded and `alertctl serve` sends it; with `deliver` this call also waits for a first try. Database or server
+    `fields` are the event's own (`alertctl events TYPE` lists them); a field that is None is left out. The event is
+    recorded, and `alertctl serve` sends it; with `deliver` this call also waits for a first attempt. Database or server
     come from the same settings as for the command line. From a coroutine: `await asyncio.to_thread(notify, …)`.
     """
     try:
@@ -119,25 +115,24 @@ def _notify(request: PublishRequest, deadline: float, deliver: bool) -> Notified
             # Recorded, but the first attempt took too long: a daemon continues it.
             return _recorded(call.receipt)
         if isinstance(error, ConfigError | NotAllowed):
-            _check_in_time(request, deadline - reserve)
+            # A wrong event is refused; a check that takes too long is skipped.
+            with suppress(Unreachable):
+                _in_time(lambda: _check(request), deadline - reserve)
         return _spooled(request, destination, describe(error), deadline)
     assert call.receipt is not None
-    return _recorded(call.receipt, call.deliveries)
+    return _recorded(call.receipt)
 
 
-def _check_in_time(request: PublishRequest, deadline: float) -> None:
-    """Check an event that was not published. Raises InvalidEvent; skips a check that takes too long."""
-    with suppress(Unreachable):
-        _in_time(lambda: check_event(request), deadline)
+def _check(request: PublishRequest) -> None:
+    from alertctl.publish import prepare
+    from alertctl.routing import Audience
+
+    prepare(request, Audience())
 
 
-def _recorded(receipt: EventReceipt, deliveries: Sequence[DeliveryItem] | None = None) -> Notified:
-    return Notified(
-        "recorded" if receipt.created else "repeated",
-        receipt.event_id,
-        tuple(receipt.deliveries if deliveries is None else deliveries),
-        tuple(receipt.warnings),
-    )
+def _recorded(receipt: EventReceipt) -> Notified:
+    outcome: Literal["recorded", "repeated"] = "recorded" if receipt.created else "repeated"
+    return Notified(outcome, receipt.event_id, tuple(receipt.deliveries), tuple(receipt.warnings))
 
 
 def _spooled(request: PublishRequest, destination: Destination, cause: str, deadline: float) -> Notified:
@@ -154,43 +149,37 @@ class _NotifyCall:
     def __init__(self, request: PublishRequest, values: Mapping[str, Value], deliver: bool) -> None:
         self._request, self._values, self._deliver = request, values, deliver
         self.receipt: EventReceipt | None = None
-        self.deliveries: list[DeliveryItem] | None = None
 
     def run(self) -> None:
         with _clients.borrow(self._values) as client:
-            self.receipt = client.publish(self._request)
+            self.receipt = receipt = client.publish(self._request)
             if self._deliver:
-                self.deliveries = client.deliver(self.receipt.event_id)
+                self.receipt = replace(receipt, deliveries=client.deliver(receipt.event_id))
 
 
 def _in_time(work: Callable[[], object], deadline: float, slots: threading.Semaphore | None = None) -> None:
     """Run `work` in a thread and stop waiting at the deadline. Raises what it raised, or Unreachable."""
     if slots and not slots.acquire(timeout=max(0.0, deadline - time.monotonic())):
         raise Unreachable(f"{MAX_CALLS} calls are already running")
-    outcomes: list[Exception | None] = []
+    outcome: Future[object] = Future()
 
     def run() -> None:
         try:
-            work()
-            outcomes.append(None)
+            outcome.set_result(work())
         except Exception as error:
-            outcomes.append(error)
+            outcome.set_exception(error)
         finally:
             if slots:
                 slots.release()
 
-    thread = threading.Thread(target=run, name="alertctl-notify", daemon=True)
     try:
-        thread.start()
+        threading.Thread(target=run, name="alertctl-notify", daemon=True).start()
     except RuntimeError:
         # The interpreter is shutting down and starts no threads: run it here, even if it takes longer.
         run()
-    else:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    if not outcomes:
+    if not wait([outcome], max(0.0, deadline - time.monotonic())).done:
         raise Unreachable("no answer in time")
-    if outcomes[0] is not None:
-        raise outcomes[0]
+    outcome.result()
 
 
 class _Clients:
@@ -204,35 +193,24 @@ class _Clients:
     @contextmanager
     def borrow(self, values: Mapping[str, Value]) -> Iterator[Client]:
         key = sorted((name, str(value.raw)) for name, value in values.items())
-        client = self._take_idle(key) or _connect()
-        try:
-            yield client
-        except BaseException:
-            client.close()
-            raise
-        self._give_back(key, client)
-
-    def _take_idle(self, key: object) -> Client | None:
         with self._lock:
             if self._key != key:
                 # Outdated clients that are in use are closed when they are returned.
                 outdated, self._idle, self._key = self._idle, [], key
                 for client in outdated:
                     client.close()
-            return self._idle.pop() if self._idle else None
-
-    def _give_back(self, key: object, client: Client) -> None:
+            idle = self._idle.pop() if self._idle else None
+        client = idle or connect(tolerate=True)
+        try:
+            yield client
+        except BaseException:
+            client.close()
+            raise
         with self._lock:
             if self._key == key and len(self._idle) < MAX_IDLE_CLIENTS:
                 self._idle.append(client)
                 return
         client.close()
-
-
-def _connect() -> Client:
-    from alertctl.client import connect
-
-    return connect(tolerate=True)
 
 
 _clients = _Clients()

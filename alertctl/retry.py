@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from alertctl.errors import DeliveryError, Reason
 
@@ -26,55 +25,45 @@ WAITING = (Reason.CONFIG, Reason.LOCAL)
 """Reasons that end a delivery only by its age (ALERTCTL_MAX_AGE)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """A delivery's attempts since it was queued or resent.
-
-    `attempts` includes the attempt that just failed; `schedule_step` is the number of waits of RETRY_SCHEDULE that
-    were used before. `once`: no retry (a test). `alone`: the provider accepts other messages, but refuses this one for
-    our settings.
-    """
-
-    attempts: int
-    schedule_step: int
-    queued_at: datetime
-    plain: bool = False
-    once: bool = False
-    alone: bool = False
-
-
 def next_attempt(
     error: DeliveryError,
-    progress: Progress,
+    *,
+    attempts: int,
+    schedule_step: int,
+    queued_at: datetime,
+    plain: bool = False,
+    once: bool = False,
+    alone: bool = False,
     schedule: Sequence[float],
     max_age: float,
     now: datetime,
     chance: float,
 ) -> datetime | None:
-    """Return when to try again, None for never.
+    """Return when to try again, None for never. A refusal of our settings keeps its position in the queue.
 
-    `schedule` and `max_age` are in seconds, `chance` is from 0 to 1. A refusal of our settings is due at once, at its
-    old position in the queue.
+    `attempts` (with the one that failed) and `schedule_step` (used waits of `schedule`) count since `queued_at`.
+    `schedule` and `max_age` are in seconds, `chance` is from 0 to 1. `plain`: the message was plain text already.
+    `once`: a test, never retried later. `alone`: the provider accepts other messages.
     """
     if error.reason in (Reason.BAD_ADDRESS, Reason.EXPIRED):
         return None
     if error.reason is Reason.REJECTED:
-        return None if progress.plain else now
-    if progress.once or is_expired(error.reason, progress.queued_at, max_age, now):
+        return None if plain else now
+    if once or is_expired(error.reason, queued_at, max_age, now):
         return None
     match error.reason:
         case Reason.CONFIG:
-            if progress.alone:
-                return now + timedelta(seconds=min(REFUSED_SECONDS * 2 ** min(progress.attempts, 10), 3600.0))
-            return progress.queued_at
+            if not alone:
+                return queued_at
+            return now + timedelta(seconds=min(REFUSED_SECONDS * 2 ** min(attempts, 10), 3600.0))
         case Reason.RATE_LIMITED:
             return now + timedelta(seconds=rate_limit_wait(error))
         case Reason.LOCAL:
-            seconds = schedule[min(progress.attempts, len(schedule)) - 1] if schedule else LOCAL_SECONDS
+            seconds = schedule[min(attempts, len(schedule)) - 1] if schedule else LOCAL_SECONDS
         case _:
-            if progress.schedule_step >= len(schedule):
+            if schedule_step >= len(schedule):
                 return None
-            seconds = schedule[progress.schedule_step]
+            seconds = schedule[schedule_step]
     return now + timedelta(seconds=seconds * (1 + JITTER * chance))
 
 
@@ -88,38 +77,23 @@ def rate_limit_wait(error: DeliveryError) -> float:
     return RATE_LIMIT_SECONDS if error.retry_after is None else bounded_wait(error.retry_after)
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimitPause:
-    """Send nothing to `address` (None: to the entire provider) for `seconds`."""
-
-    address: str | None
-    seconds: float
-
-
-def pause(error: DeliveryError, address: str) -> RateLimitPause | None:
-    """Return the pause that a rate limit asks for, None for other failures."""
-    if error.reason is Reason.RATE_LIMITED:
-        return RateLimitPause(None if error.entire_provider else address, rate_limit_wait(error))
-    return None
-
-
 def bounded_wait(seconds: float) -> float:
     """Return the seconds, limited to 1 s to 1 h; the default for NaN."""
     return RATE_LIMIT_SECONDS if math.isnan(seconds) else min(max(seconds, 1.0), 3600.0)
 
 
-def retry_after(headers: Mapping[str, str], body: str, now: datetime) -> float:
+def retry_after(headers: Mapping[str, str], body: Mapping[str, Any], now: datetime) -> float:
     """Return the seconds to wait after a 429, from 1 to 3600.
 
-    The first of Retry-After, X-RateLimit-Reset and `retry_after` in the body counts; the default is 30.
-
-    `headers` have lower-case names; `now` is an aware UTC time.
+    The first of Retry-After, X-RateLimit-Reset (in seconds since 1970) and `retry_after` in the body counts; the
+    default is 30. `headers` have lower-case names; `now` is an aware UTC time.
     """
     seconds = _delay(headers.get("retry-after", ""), now)
     if seconds is None:
-        seconds = _until_epoch(headers.get("x-ratelimit-reset", ""), now)
-    if seconds is None:
-        seconds = _in_body(body)
+        epoch = _number(headers.get("x-ratelimit-reset", ""))
+        seconds = None if epoch is None else epoch - now.timestamp()
+    if seconds is None and not isinstance(body.get("retry_after"), bool):
+        seconds = _number(str(body.get("retry_after", "")))
     return RATE_LIMIT_SECONDS if seconds is None else bounded_wait(seconds)
 
 
@@ -133,21 +107,6 @@ def _delay(value: str, now: datetime) -> float | None:
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
     return (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
-
-
-def _until_epoch(value: str, now: datetime) -> float | None:
-    """Return the seconds until an X-RateLimit-Reset, which is in seconds since 1970."""
-    epoch = _number(value)
-    return None if epoch is None else epoch - now.timestamp()
-
-
-def _in_body(body: str) -> float | None:
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    value = answer.get("retry_after") if isinstance(answer, dict) else None
-    return _number(str(value)) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
 
 
 def _number(text: str) -> float | None:

@@ -13,16 +13,16 @@ from alertctl.errors import InvalidEvent
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A channel and an address that an event should reach, and the rule that chose it.
+    """A channel and an address that an event should reach, and why.
 
-    `rule` is `named`, `test`, or the name of a channel's `RoutingRule`.
+    `routing_reason` is `named`, `test`, or the name of a channel's `RoutingReason`.
     `suppressed_reason` names why the delivery is suppressed from the start (`NAME_disabled`), else None.
     `dedup_hash` is the same for targets of events that are duplicates of each other, None without a dedup key.
     """
 
     channel: str
     address: str
-    rule: str
+    routing_reason: str
     user_id: str | None = None
     suppressed_reason: str | None = None
     dedup_hash: str | None = None
@@ -70,10 +70,10 @@ def route(
         yield replace(target, suppressed_reason=f"{target.channel}_disabled") if disabled else target
 
 
-def parse_target(text: str, rule: str = "named") -> Target:
+def parse_target(text: str, routing_reason: str = "named") -> Target:
     """Parse `CHANNEL:ADDRESS`. Raises InvalidEvent."""
     channel, colon, address = text.partition(":")
     if not colon or channel not in CHANNEL_NAMES:
         raise InvalidEvent("to", f"{text[:80]!r} is not a target ({' or '.join(TARGET_EXAMPLES)})")
     addresses.check_address(channel, address, "to")
-    return Target(channel, address, rule)
+    return Target(channel, address, routing_reason)

@@ -7,38 +7,11 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from alertctl.serialization import Moment, as_json, from_json, parse_moment, stamp
-
-__all__ = [
-    "BODY_OPTIONS",
-    "AttemptItem",
-    "ConnectivityTestResult",
-    "Count",
-    "DeliveryDetail",
-    "DeliveryItem",
-    "Dispatched",
-    "EventReceipt",
-    "EventState",
-    "EventSummary",
-    "EventTypeInfo",
-    "LogFilter",
-    "Moment",
-    "Page",
-    "Paused",
-    "Prefs",
-    "Pruned",
-    "PublishRequest",
-    "Rendered",
-    "ResendResult",
-    "Stats",
-    "StatusReport",
-    "TokenItem",
-    "UserItem",
-    "as_json",
-    "from_json",
-    "parse_moment",
-    "stamp",
-]
+from alertctl.serialization import Moment as Moment
+from alertctl.serialization import as_json as as_json
+from alertctl.serialization import from_json as from_json
+from alertctl.serialization import parse_moment as parse_moment
+from alertctl.serialization import stamp as stamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +37,7 @@ class DeliveryItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptItem:
-    """One try. No `outcome`: it is under way, or its sender died. `duration_ms` in milliseconds."""
+    """An attempt. Without `outcome` it is under way, or its sender died. `duration_ms` in milliseconds."""
 
     number: int
     provider: str
@@ -79,7 +52,7 @@ class AttemptItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventSummary:
-    """The event behind a delivery, in words."""
+    """The event of a delivery."""
 
     id: str
     event_type: str
@@ -96,9 +69,9 @@ class EventSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryDetail(DeliveryItem):
-    """A delivery's whole story. `rule` says why this target got it, `user` whose preference that was."""
+    """A delivery with its event and attempts. `user`: whose preference chose the target."""
 
-    rule: str
+    routing_reason: str
     user: str | None
     event: EventSummary
     attempt_log: list[AttemptItem]
@@ -150,7 +123,7 @@ class LogFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """How many deliveries share one key (an event type, a channel, an address, an error), by how they stand.
+    """How many deliveries share a key (an event type, a channel, an address, an error), by status.
 
     `waiting` are pending or being sent, `retrying` failed and will be tried again, `failed` is final.
     """
@@ -166,7 +139,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """The log in numbers: one count for each key, the largest first, and all of them together."""
+    """Counts of the log: one for each key, the largest first, and their total."""
 
     by: str
     items: list[Count]
@@ -175,10 +148,11 @@ class Stats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishRequest:
-    """An event as its caller gives it: the one thing that `publish.prepare` checks, whoever the caller is.
+    """An event as a caller passes it to `publish.prepare`.
 
     `dedup_window` in seconds: a target that was sent the same `dedup_key`, type and subject within it is suppressed.
-    `expires_at`: not sent any more from then on. `said_at`: when the caller first said it, if that was earlier (spool).
+    `expires_at`: not sent from then on. `originally_published_at`: the time of the first try, if that was earlier
+    (spool).
     """
 
     event_type: str
@@ -188,16 +162,21 @@ class PublishRequest:
     idempotency_key: str | None = None
     dedup_window: float | None = None
     expires_at: Moment | None = None
-    said_at: Moment | None = None
+    originally_published_at: Moment | None = None
 
 
 BODY_OPTIONS = tuple(item.name for item in fields(PublishRequest) if item.name not in ("fields", "idempotency_key"))
 """What the body of POST /events holds of a request, beside the event's own fields."""
 
 
+def with_current_names(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the body or spooled request of a version before 0.2 with today's names."""
+    return {"originally_published_at" if name == "said_at" else name: value for name, value in body.items()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventReceipt:
-    """What was recorded: the event and its deliveries. `created` is False when its key was used before."""
+    """The recorded event and its deliveries. `created` is False when its key was used before."""
 
     event_id: str
     event_type: str
@@ -208,7 +187,7 @@ class EventReceipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventState:
-    """How an event's deliveries stand; `final` when nothing more will happen to any of them by itself."""
+    """An event's deliveries; `final` when all of them are in a final state."""
 
     event_id: str
     event_type: str
@@ -218,7 +197,7 @@ class EventState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectivityTestResult:
-    """The truth about one test message; `message` is a sentence with the provider's own reason."""
+    """The result of a test message; `message` is a sentence with the provider's own reason."""
 
     success: bool
     message: str
@@ -229,7 +208,7 @@ class ConnectivityTestResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatched:
-    """What one dispatch did: attempts made, and how they ended."""
+    """The attempts of a dispatch, by result."""
 
     attempted: int
     success: int
@@ -239,15 +218,15 @@ class Dispatched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResendResult:
-    """What a resend did to one delivery; `why_not` is None when it is due again."""
+    """The outcome of a resend for a delivery; `problem` is None when it is due again."""
 
     id: str
-    why_not: str | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """Deliveries that a prune took out of the log, or would with `dry_run`."""
+    """How many deliveries a prune deleted from the log, or would delete with `dry_run`."""
 
     deliveries: int
     dry_run: bool = False
@@ -260,18 +239,17 @@ class EventTypeInfo:
     event_type: str
     description: str
     channels: list[str]
-    wanted_by_default: bool | None
+    default_on: bool | None
     json_schema: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """What would be sent to whom (`--dry-run`), or was (`log show --rendered`); `suppressed_reason` is why it would be
-    suppressed. `message` is Slack's payload, or an email's `subject`, `text` and `html`."""
+    """A rendered message and its target. `message` is Slack's payload, or an email's `headers`, `text` and `html`."""
 
     channel: str
     to: str
-    rule: str
+    routing_reason: str
     suppressed_reason: str | None
     message: dict[str, Any]
 
@@ -296,7 +274,7 @@ class Paused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """How an alertctl stands (`alertctl status`): `where` is its database or server without secrets, `version` its own.
+    """The state of an alertctl. `where` is its database or server, without secrets.
 
     `depth`: deliveries that wait, by channel; `oldest_due_seconds`: how late the oldest is. `last_success` by channel.
     `daemon`: whether this answer comes from a running daemon.

@@ -111,7 +111,11 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """Return clean text with its secrets masked, truncated to 2 kB, for the delivery log."""
-        return _truncate_bytes(self.mask(text).strip(), ANSWER_LIMIT)
+        masked = self.mask(text).strip()
+        encoded = masked.encode()
+        if len(encoded) <= ANSWER_LIMIT:
+            return masked
+        return encoded[: ANSWER_LIMIT - len(ELLIPSIS.encode())].decode(errors="ignore") + ELLIPSIS
 
     def mask(self, text: str) -> str:
         """Return clean text of any length with its secrets masked."""
@@ -132,14 +136,6 @@ def _forms(secret: str, username: str) -> list[str]:
     encoded = [base64.b64encode(text.encode()).decode() for text in combined]
     plain = {secret, clean(secret), json.dumps(secret)[1:-1], quote(secret, safe="")}
     return [form for form in [*plain, *encoded, *(text.rstrip("=") for text in encoded)] if form]
-
-
-def _truncate_bytes(text: str, limit: int) -> str:
-    """Return at most `limit` bytes of UTF-8, ending with `…` if truncated."""
-    encoded = text.encode()
-    if len(encoded) <= limit:
-        return text
-    return encoded[: limit - len(ELLIPSIS.encode())].decode(errors="ignore") + ELLIPSIS
 
 
 def credential(secret: str, variable: str, *, missing: str) -> str | DeliveryError:

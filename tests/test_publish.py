@@ -38,7 +38,8 @@ def publish_one(connect, prepared, now=NOW):
 
 def destinations(store, **conditions):
     return [
-        (entry.channel, entry.address, entry.status, entry.error, entry.rule) for entry in rows(store, **conditions)
+        (entry.channel, entry.address, entry.status, entry.error, entry.routing_reason)
+        for entry in rows(store, **conditions)
     ]
 
 
@@ -54,7 +55,7 @@ def add_user(store, email: str, **preference) -> str:
         if preference:
             connection.execute(insert(TABLES["preference"]), defaults | preference)
         for event_type, is_enabled in choices.items():
-            choice = {"user_id": user_id, "event_type": event_type, "wanted": is_enabled}
+            choice = {"user_id": user_id, "event_type": event_type, "enabled": is_enabled}
             connection.execute(insert(TABLES["event_preference"]), choice)
 
     store.write(write)
@@ -99,7 +100,7 @@ def test_named_targets_replace_all_others(store):
     add_user(store, "dev@corp.example")
     publish_one(store, publication("safety_rollback", {}, to=["slack:#incident", "email:boss@corp.example"]))
     assert [address for _, address, *_ in destinations(store)] == ["#incident", "boss@corp.example"]
-    assert {rule for *_, rule in destinations(store)} == {"named"}
+    assert {routing_reason for *_, routing_reason in destinations(store)} == {"named"}
 
 
 def test_only_one_channel_when_only_one_is_asked_for(store):
@@ -241,7 +242,7 @@ def test_twenty_identical_calls_at_once_make_one_event(store, through, key):
 
     def call(_):
         begin.wait(10)
-        return connect.submit(lambda connection, items: publish_many(connection, items, NOW), alert(**{key: "job-7"}))
+        return connect.write(lambda connection: publish_many(connection, [alert(**{key: "job-7"})], NOW)[0])
 
     with ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(call, range(20)))

@@ -13,11 +13,8 @@ from alertctl.retry import (
     JITTER,
     LOCAL_SECONDS,
     RATE_LIMIT_SECONDS,
-    Progress,
-    RateLimitPause,
     is_expired,
     next_attempt,
-    pause,
     rate_limit_wait,
 )
 from tests.support.deliveries import NOW
@@ -29,10 +26,32 @@ BACKOFF = (Reason.UNAVAILABLE, Reason.AMBIGUOUS)
 MAX_AGE = 72 * 3600.0
 
 
-def seconds_until(reason, step=0, attempts=1, age=0.0, plain=False, once=False, chance=0.0, schedule=SCHEDULE, **more):
+def seconds_until(
+    reason,
+    step=0,
+    attempts=1,
+    age=0.0,
+    plain=False,
+    once=False,
+    alone=False,
+    chance=0.0,
+    schedule=SCHEDULE,
+    **more,
+):
     error = DeliveryError(reason, "code", **more)
-    progress = Progress(attempts, step, NOW - timedelta(seconds=age), plain, once)
-    moment = next_attempt(error, progress, schedule, MAX_AGE, NOW, chance)
+    moment = next_attempt(
+        error,
+        attempts=attempts,
+        schedule_step=step,
+        queued_at=NOW - timedelta(seconds=age),
+        plain=plain,
+        once=once,
+        alone=alone,
+        schedule=schedule,
+        max_age=MAX_AGE,
+        now=NOW,
+        chance=chance,
+    )
     return None if moment is None else (moment - NOW).total_seconds()
 
 
@@ -115,24 +134,10 @@ def test_every_reason_has_an_answer():
     assert len(answers) == 8
 
 
-@pytest.mark.parametrize(
-    ("reason", "more", "expected"),
-    [
-        (Reason.CONFIG, {}, None),
-        (Reason.LOCAL, {}, None),
-        (Reason.RATE_LIMITED, {"retry_after": 7}, RateLimitPause("#a", 7)),
-        (Reason.RATE_LIMITED, {"retry_after": 7, "entire_provider": True}, RateLimitPause(None, 7)),
-        (Reason.UNAVAILABLE, {}, None),
-        (Reason.AMBIGUOUS, {}, None),
-        (Reason.BAD_ADDRESS, {}, None),
-        (Reason.REJECTED, {}, None),
-    ],
-)
-def test_only_rate_limits_pause_anything(reason, more, expected):
-    assert pause(DeliveryError(reason, "code", **more), "#a") == expected
+@pytest.mark.parametrize(("attempts", "seconds"), [(1, 30), (2, 60), (3, 120), (20, 3600)])
+def test_what_alone_is_refused_for_our_settings_waits_longer_each_time(attempts, seconds):
+    assert seconds_until(Reason.CONFIG, attempts=attempts, alone=True) == seconds
 
 
 def test_the_next_attempt_is_counted_from_now():
-    error = DeliveryError(Reason.UNAVAILABLE, "http_503")
-    later = NOW + timedelta(days=3)
-    assert next_attempt(error, Progress(1, 0, later), SCHEDULE, MAX_AGE, later, 0) == later + timedelta(seconds=5)
+    assert seconds_until(Reason.UNAVAILABLE, age=3 * 86400) == 5

@@ -28,7 +28,7 @@ def addresses(*args, **more) -> list[str]:
 
 def test_the_platforms_own_audience_comes_first_then_the_users():
     users = [slack_user("1", "#one"), email_user("1", "one@corp.example"), email_user("2", "two@corp.example")]
-    chosen = [(target.address, target.rule, target.user_id) for target in route(BOTH, EVERYBODY, users)]
+    chosen = [(target.address, target.routing_reason, target.user_id) for target in route(BOTH, EVERYBODY, users)]
     assert chosen == [
         ("#platform-alerts", "default_channel", None),
         ("ops@corp.example", "admin_email", None),
@@ -49,7 +49,7 @@ def test_the_platforms_own_audience_comes_first_then_the_users():
     ],
 )
 def test_each_event_type_goes_where_the_design_says(kind, channels, by_default):
-    assert (BY_NAME[kind].channels, BY_NAME[kind].wanted_by_default) == (channels, by_default)
+    assert (BY_NAME[kind].channels, BY_NAME[kind].default_on) == (channels, by_default)
     assert PREFERENCES.get(kind) is by_default
 
 

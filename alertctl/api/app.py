@@ -23,18 +23,7 @@ from alertctl.api.errors import install_error_handlers
 from alertctl.api.openapi import install_openapi
 from alertctl.api.request_body import BodyLimit
 
-ROUTERS = (
-    events.router,
-    preferences.router,
-    users.router,
-    tokens.router,
-    status.router,
-    dispatch.router,
-    stream.router,
-    delivery_log.router,
-    test.router,
-    health.router,
-)
+ENDPOINTS = (events, preferences, users, tokens, status, dispatch, stream, delivery_log, test, health)
 
 
 def create_app(services: Services) -> FastAPI:
@@ -43,9 +32,9 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPI(title="alertctl", version=__version__, redoc_url=None, redirect_slashes=False)
     app.state.services = services
     app.state.authenticator = Authenticator(services)
-    for router in ROUTERS:
+    for endpoint in ENDPOINTS:
         # Flat, so that `app.routes` lists every route.
-        app.router.routes.extend(router.routes)
+        app.router.routes.extend(endpoint.router.routes)
     install_error_handlers(app)
     app.add_middleware(BodyLimit)
     install_openapi(app)

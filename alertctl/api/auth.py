@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 from anyio.to_thread import run_sync
@@ -14,11 +15,9 @@ from alertctl.api.deps import Services
 from alertctl.api.errors import NO_TOKEN
 from alertctl.config import Settings
 from alertctl.errors import NotAllowed, Unreachable
-from alertctl.users import Caller, JwtUser, Role
+from alertctl.users import Caller, Role
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from alertctl.api.jwt import JwtVerifier, PlatformUser
 
 log = logging.getLogger("alertctl.api")
@@ -44,51 +43,47 @@ class Authenticator:
         with self._services.store.reading() as connection:
             caller = users.verify(connection, secret, now)
         if users.use_is_news(caller, now):
-            self._note_use(caller)
+            # Don't wait for the write: the caller needs no answer about it.
+            with suppress(Unreachable):
+                self._services.writer.submit_later(users.touch, (caller, now))
         return caller
 
     async def verify_cached(self, secret: str) -> Caller:
         """Return the token's caller from memory for a few seconds, so that a busy publisher costs no query."""
-        digest = users.hash_token(secret)
-        known = self._recent.get(digest)
+        token_hash = users.hash_token(secret)
+        known = self._recent.get(token_hash)
         if known is not None and known[0] > time.monotonic():
             return known[1]
         caller = await run_sync(self.verify, secret)
         if len(self._recent) >= MAX_CACHED_TOKENS:
             self._recent.clear()
-        self._recent[digest] = (time.monotonic() + CACHE_SECONDS, caller)
+        self._recent[token_hash] = (time.monotonic() + CACHE_SECONDS, caller)
         return caller
-
-    def _note_use(self, caller: Caller) -> None:
-        now = self._services.clock()
-        try:
-            # Don't wait for the write: the caller needs no answer about it.
-            self._services.writer.submit_later(users.touch, (caller, now))
-        except Unreachable:
-            pass
 
     def _verify_jwt(self, secret: str) -> Caller:
         if self._jwt is None:
             raise NotAllowed("the token is unknown: alertctl's tokens begin with actl_, and no JWT_* key is set")
         platform_user = self._jwt.verify(secret)
-        services = self._services
+        services, email = self._services, platform_user.email
         with services.store.reading() as connection:
             user = users.find_identity(connection, platform_user.identity)
-            has_new_email = user is not None and _has_new_email(connection, user, platform_user.email)
+            # A disabled user's email never changes.
+            has_new_email = (
+                user is not None
+                and not user.disabled
+                and email not in (None, user.email)
+                and users.is_email_free(connection, email)
+            )
         if user is None or has_new_email:
             user = services.writer.write(
-                lambda connection: users.ensure_user(
-                    connection,
-                    platform_user.identity,
-                    platform_user.email,
-                    services.clock(),
-                    link=platform_user.may_link,
+                lambda it: users.ensure_user(
+                    it, platform_user.identity, email, services.clock(), link=platform_user.may_link
                 )
             )
         caller = Caller(user.id, user.email, platform_user.role or user.role)
         if user.disabled:
             raise NotAllowed(f"{caller.name} is disabled; ask an admin to enable the user")
-        if platform_user.email not in (None, user.email):
+        if email not in (None, user.email):
             self._warn_of_taken_email(platform_user)
         return caller
 
@@ -105,11 +100,6 @@ class Authenticator:
             platform_user.identity.issuer,
             self._services.settings.jwt.email_claim,
         )
-
-
-def _has_new_email(connection: Connection, user: JwtUser, email: str | None) -> bool:
-    """Return whether the token's email has changed and can be registered. A disabled user's email never changes."""
-    return not user.disabled and email is not None and email != user.email and users.is_email_free(connection, email)
 
 
 def _create_jwt_verifier(settings: Settings) -> JwtVerifier | None:
@@ -129,19 +119,14 @@ class RequireRole:
         self.role = role
 
     def __call__(self, request: Request) -> Caller:
-        return require_role(get_authenticator(request).verify(bearer_token(request)), self.role)
+        return require_role(request.app.state.authenticator.verify(bearer_token(request)), self.role)
 
 
 class RequireRoleCached(RequireRole):
     """Dependency that may use a cached caller. Only for a route that checks the token again when it writes."""
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
-        return require_role(await get_authenticator(request).verify_cached(bearer_token(request)), self.role)
-
-
-def get_authenticator(request: Request) -> Authenticator:
-    authenticator: Authenticator = request.app.state.authenticator
-    return authenticator
+        return require_role(await request.app.state.authenticator.verify_cached(bearer_token(request)), self.role)
 
 
 def bearer_token(request: Request) -> str:

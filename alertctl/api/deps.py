@@ -10,26 +10,21 @@ from typing import Annotated, Protocol
 from fastapi import Depends, Request
 
 from alertctl.config import Settings
+from alertctl.config.validators import ROUTES
 from alertctl.db import Store, Writer
 from alertctl.routing import Audience
 from alertctl.schemas import ConnectivityTestResult, EventReceipt
 
-BASE = "/api/v1/notifications"
+BASE = ROUTES
 """Prefix of every route except /healthz, /readyz, /metrics and /docs."""
-
-
-def _ignore(_receipt: EventReceipt) -> None:
-    pass
+MAX_WAIT = 30.0
+"""Longest wait of one call in seconds: proxies close connections that are silent for longer."""
 
 
 class Wake(Protocol):
     """Wakes the dispatcher because something is due; `receipt` is the event, if it is known."""
 
     def __call__(self, receipt: EventReceipt | None = None) -> None: ...
-
-
-def _never() -> bool:
-    return False
 
 
 @dataclass(frozen=True)
@@ -51,8 +46,8 @@ class Services:
     test: Callable[[str, str | None, str], ConnectivityTestResult]
     readiness: Callable[[], Mapping[str, str]]
     metrics: Callable[[], bytes]
-    accepted: Callable[[EventReceipt], None] = _ignore
-    stopping: Callable[[], bool] = _never
+    accepted: Callable[[EventReceipt], None]
+    stopping: Callable[[], bool]
 
 
 async def get_services(request: Request) -> Services:

@@ -55,53 +55,37 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def error_response(error: AlertctlError) -> Response:
-    """Return the response for an AlertctlError."""
+def error_response(_request: Request, error: Exception) -> Response:
+    """Return the response for any error but the framework's. An unexpected one is logged, not shown."""
+    detail = str(error)
     if isinstance(error, NotAllowed):
-        return _not_allowed(error)
+        if error.authenticated:
+            return problem(403, detail)
+        error_parameter = ' error="invalid_token"' if detail != NO_TOKEN else ""
+        return problem(401, detail, headers={"WWW-Authenticate": f"Bearer{error_parameter}"})
     if isinstance(error, InvalidEvent):
-        field_problem = FieldProblem(field=clean(error.field), message=clean(error.message))
-        return problem(422, str(error), errors=[field_problem])
+        return problem(422, detail, errors=[FieldProblem(field=clean(error.field), message=clean(error.message))])
+    if isinstance(error, NotFound):
+        return problem(404, detail)
+    if isinstance(error, Conflict):
+        return problem(409, detail)
     if isinstance(error, Unreachable):
         log.warning("%s", error)
-        return problem(
-            503,
-            "The database or the platform's key set cannot be reached; try again later.",
-            headers={"Retry-After": str(RETRY_SECONDS)},
-        )
-    if isinstance(error, NotFound):
-        return problem(404, str(error))
-    if isinstance(error, Conflict):
-        return problem(409, str(error))
-    return _unexpected(error)
-
-
-def _not_allowed(error: NotAllowed) -> Response:
-    if error.authenticated:
-        return problem(403, str(error))
-    error_parameter = ' error="invalid_token"' if str(error) != NO_TOKEN else ""
-    return problem(401, str(error), headers={"WWW-Authenticate": f"Bearer{error_parameter}"})
+        unreachable = "The database or the platform's key set cannot be reached; try again later."
+        return problem(503, unreachable, headers={"Retry-After": str(RETRY_SECONDS)})
+    log.error("a request failed: %s", type(error).__name__, exc_info=error)
+    return problem(500, "Internal error; see the daemon's log.")
 
 
 NO_TOKEN = "send a token: Authorization: Bearer actl_… (alertctl token create makes one)"
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Answer every error with a problem, including the framework's own. Tracebacks are never shown."""
-    app.add_exception_handler(AlertctlError, lambda _request, error: _alertctl_error(error))
+    """Answer every error with a problem, including the framework's own."""
+    app.add_exception_handler(AlertctlError, error_response)
+    app.add_exception_handler(Exception, error_response)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, lambda _request, error: _unexpected(error))
-
-
-def _alertctl_error(error: Exception) -> Response:
-    assert isinstance(error, AlertctlError)
-    return error_response(error)
-
-
-def _unexpected(error: Exception) -> Response:
-    log.error("a request failed: %s", type(error).__name__, exc_info=error)
-    return problem(500, "Internal error; see the daemon's log.")
 
 
 def _http(request: Request, error: Exception) -> Response:
@@ -114,13 +98,10 @@ def _http(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         # The framework lists only the methods of the path's first route.
-        headers["Allow"] = ", ".join(sorted(_methods(request)))
+        routes = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+        methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
+        headers["Allow"] = ", ".join(sorted(methods))
     return problem(error.status_code, details.get(error.status_code, str(error.detail)), headers=headers)
-
-
-def _methods(request: Request) -> set[str]:
-    routes = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
-    return {method for route in routes for method in getattr(route, "methods", None) or ()}
 
 
 def _invalid(_request: Request, error: Exception) -> Response:

@@ -75,7 +75,8 @@ class JwtVerifier:
         try:
             return self._platform_user(self._claims(token))
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-            raise NotAllowed(_message(error)) from None
+            message = next((text for kind, text in _MESSAGES if isinstance(error, kind)), "the token cannot be decoded")
+            raise NotAllowed(message) from None
 
     def _claims(self, token: str) -> Mapping[str, Any]:
         header = jwt.get_unverified_header(token)
@@ -83,6 +84,7 @@ class JwtVerifier:
         algorithm = header.get("alg")
         if algorithm not in self.algorithms:
             raise NotAllowed(f"the token's algorithm is none of {', '.join(self.algorithms)}")
+        required = ["exp", *(["iss"] if settings.issuer else []), *(["aud"] if settings.audience else [])]
         claims: Mapping[str, Any] = jwt.decode(
             token,
             self._key(algorithm, header.get("kid")),
@@ -91,7 +93,7 @@ class JwtVerifier:
             audience=settings.audience or None,
             leeway=settings.leeway,
             # The user claim is checked in _platform_user: some platforms put a number into `sub`.
-            options={"require": _required(settings), "verify_aud": bool(settings.audience), "verify_sub": False},
+            options={"require": required, "verify_aud": bool(settings.audience), "verify_sub": False},
         )
         return claims
 
@@ -149,19 +151,11 @@ def _email(claims: Mapping[str, Any], name: str) -> str | None:
     return address if is_email(address) else None
 
 
-def _required(settings: Any) -> list[str]:
-    return ["exp", *(["iss"] if settings.issuer else []), *(["aud"] if settings.audience else [])]
-
-
 def _role(claim: Any) -> Role | None:
     """Return the highest role in a claim, which is text or a list. Unknown roles are ignored."""
     words = claim if isinstance(claim, list) else [claim]
     roles = [role for word in words if isinstance(word, str) and (role := Role.known(word))]
     return max(roles, key=lambda role: role.rank, default=None)
-
-
-def _message(error: Exception) -> str:
-    return next((text for kind, text in _MESSAGES if isinstance(error, kind)), "the token cannot be decoded")
 
 
 def _public_key(pem: str) -> Any:

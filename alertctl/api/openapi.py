@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -66,19 +65,16 @@ def _description(app: FastAPI) -> dict[str, Any]:
             "description": "A token of alertctl's own, or the platform's JWT",
         }
     }
-    for route, operation in _operations(app, description["paths"]):
-        _add_problems(route, operation)
-        if operation.pop("x-publishes", False):
-            operation["requestBody"] = _publish_body(schemas)
-            operation.setdefault("parameters", []).append(KEY_HEADER)
-    return description
-
-
-def _operations(app: FastAPI, paths: Mapping[str, Any]) -> Iterator[tuple[APIRoute, dict[str, Any]]]:
     for route in app.routes:
-        if isinstance(route, APIRoute):
-            for method in route.methods or ():
-                yield route, paths[route.path][method.lower()]
+        if not isinstance(route, APIRoute):
+            continue
+        for method in route.methods or ():
+            operation = description["paths"][route.path][method.lower()]
+            _add_problems(route, operation)
+            if operation.pop("x-publishes", False):
+                operation["requestBody"] = _publish_body(schemas)
+                operation.setdefault("parameters", []).append(KEY_HEADER)
+    return description
 
 
 def _add_problems(route: APIRoute, operation: dict[str, Any]) -> None:
@@ -98,11 +94,10 @@ def _add_problems(route: APIRoute, operation: dict[str, Any]) -> None:
 
 def _publish_body(schemas: dict[str, Any]) -> dict[str, Any]:
     """Return the request body that publishes an event: one schema for each event type."""
-    references = []
     for kind in EVENT_TYPES:
         schemas[kind.__name__] = _event_body(kind, schemas)
-        references.append({"$ref": REFERENCE.format(model=kind.__name__)})
     mapping = {kind.event_type: REFERENCE.format(model=kind.__name__) for kind in EVENT_TYPES}
+    references = [{"$ref": reference} for reference in mapping.values()]
     schema = {"oneOf": references, "discriminator": {"propertyName": "event_type", "mapping": mapping}}
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 
@@ -125,7 +120,8 @@ def _event_body(kind: type[EventFields], schemas: dict[str, Any]) -> dict[str, A
             "description": "seconds in which a repeat (dedup_key, type and subject) to a target is suppressed",
         },
         "expires_at": _MOMENT | {"description": "time after which the event is not sent"},
-        "said_at": _MOMENT | {"description": "time of the first publication, if earlier; the message shows it"},
+        "originally_published_at": _MOMENT
+        | {"description": "time of the first publication, if earlier; the message shows it"},
         **body["properties"],
     }
     body["dependentRequired"] = {"dedup_window": ["dedup_key"]}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alertctl.channels.base import Channel, ChannelType, OutgoingMessage, RateLimit, Receipt, RoutingRule, SendResult
+from alertctl.channels.base import Channel, ChannelType, OutgoingMessage, RateLimit, Receipt, RoutingReason, SendResult
 from alertctl.channels.email import EMAIL
 from alertctl.channels.slack import SLACK
 from alertctl.errors import ConfigError, InvalidEvent
@@ -38,12 +38,13 @@ CHANNEL_TYPES: tuple[ChannelType, ...] = (
 )
 CHANNEL_NAMES = tuple(kind.name for kind in CHANNEL_TYPES)
 TARGET_EXAMPLES = tuple(kind.target_example for kind in CHANNEL_TYPES)
-ROUTING_RULES = {
-    rule.name: rule
-    for rule in (
-        *(rule for kind in CHANNEL_TYPES for rule in (kind.default_rule, kind.user_rule) if rule),
-        RoutingRule("named", "named by the caller", "the caller named it (--to) instead of the usual recipients"),
-        RoutingRule("test", "a test", "somebody tested this address"),
+ROUTING_REASONS = {
+    reason.name: reason
+    for reason in (
+        *(kind.default_routing_reason for kind in CHANNEL_TYPES),
+        *(kind.user_routing_reason for kind in CHANNEL_TYPES if kind.user_routing_reason),
+        RoutingReason("named", "named by the caller", "the caller named it (--to) instead of the usual recipients"),
+        RoutingReason("test", "a test", "somebody tested this address"),
     )
 }
 """Why a target was chosen, by the name that is stored with its delivery."""
@@ -64,7 +65,11 @@ def build(settings: Settings, *, tolerate: bool = False) -> dict[str, Channel]:
     Raises ConfigError for an unusable CA bundle; with `tolerate`, that fails the deliveries instead.
     """
     try:
-        _check_ca_bundle(settings)
+        # Check the CA bundle at the start, not at the first alert.
+        if settings.alertctl.ca_bundle:
+            from alertctl.http.tls import tls_context
+
+            tls_context(settings.alertctl.ca_bundle)
     except ConfigError as error:
         if not tolerate:
             raise
@@ -77,14 +82,6 @@ def build(settings: Settings, *, tolerate: bool = False) -> dict[str, Channel]:
             problems = [*bundle_problems, *_problems(kind, settings)]
             channels[kind.name] = kind.unconfigured("; ".join(problems)) if problems else kind.build(settings)
     return channels
-
-
-def _check_ca_bundle(settings: Settings) -> None:
-    """Check the CA bundle at the start, not at the first alert. Raises ConfigError."""
-    if settings.alertctl.ca_bundle:
-        from alertctl.http.tls import tls_context
-
-        tls_context(settings.alertctl.ca_bundle)
 
 
 def _problems(kind: ChannelType, settings: Settings) -> list[str]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from alertctl.errors import DeliveryError
+from alertctl.errors import DeliveryError, Reason
+from alertctl.text import Redactor, redacted
 
 if TYPE_CHECKING:
     from alertctl.config import Settings
     from alertctl.content import Content
     from alertctl.http.client import HttpClient
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,25 @@ class Receipt:
 
 
 SendResult = Receipt | DeliveryError
+
+
+def result_of(send: Callable[[], T], redact: Redactor) -> T | DeliveryError:
+    """Return what `send` returns, or the redacted error that it raises: ambiguous for an unexpected exception."""
+    try:
+        return send()
+    except DeliveryError as error:
+        return redacted(error, redact)
+    except Exception as exc:
+        return DeliveryError(Reason.AMBIGUOUS, "unexpected", detail=redact(repr(exc)))
+
+
+@contextmanager
+def rendering() -> Iterator[None]:
+    """Raise every error within as a DeliveryError: the message is rejected, and nothing is sent."""
+    try:
+        yield
+    except Exception as exc:
+        raise DeliveryError(Reason.REJECTED, "unrenderable", detail=repr(exc)) from None
 
 
 class Channel(Protocol):
@@ -66,7 +89,7 @@ class RateLimit(NamedTuple):
     burst: int = 1
 
 
-class RoutingRule(NamedTuple):
+class RoutingReason(NamedTuple):
     """Why a target was chosen. `reason` may contain {user} and {event_type}."""
 
     name: str
@@ -74,7 +97,9 @@ class RoutingRule(NamedTuple):
     reason: str
 
 
-DEFAULT_RULE = RoutingRule("default_address", "a default address gets every event", "this address gets every event")
+DEFAULT_ROUTING_REASON = RoutingReason(
+    "default_address", "a default address gets every event", "this address gets every event"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +122,9 @@ class ChannelType:
     default_addresses: Callable[[Settings], Sequence[str]] = lambda settings: ()
     """Return the platform's own addresses, which receive every event on this channel."""
     default_addresses_setting: str = ""
-    default_rule: RoutingRule = DEFAULT_RULE
-    user_rule: RoutingRule | None = None
-    """The rule of targets that users chose, None without preferences for this channel."""
+    default_routing_reason: RoutingReason = DEFAULT_ROUTING_REASON
+    user_routing_reason: RoutingReason | None = None
+    """Why a user's target was chosen, None without preferences for this channel."""
     address_preference: str | None = None
     """The preference with a user's address. The preference `NAME_enabled` switches the channel off."""
     rate_limit: Callable[[Settings], RateLimit] = lambda settings: RateLimit()

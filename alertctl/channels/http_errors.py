@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
+from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
+from alertctl.http.client import HttpClient
 from alertctl.http.errors import HttpError
 from alertctl.http.response import Response
 from alertctl.retry import retry_after
@@ -47,12 +52,12 @@ def status_error(reply: Response, *, detail: str = "", entire_provider: bool = T
     """Return the DeliveryError for an unsuccessful reply, not redacted yet. `detail` defaults to the body."""
     reason = status_reason(reply.status)
     limited = reason is Reason.RATE_LIMITED
-    wait = retry_after(reply.headers, reply.text, datetime.now(UTC)) if limited or _has_retry_after(reply) else None
+    names_time = limited or (reply.status == 503 and bool(reply.headers.get("retry-after")))
     return DeliveryError(
         reason,
         status_code(reply.status),
         detail=detail or _describe(reply),
-        retry_after=wait,
+        retry_after=retry_after(reply.headers, reply.json, datetime.now(UTC)) if names_time else None,
         entire_provider=limited and entire_provider,
     )
 
@@ -62,9 +67,14 @@ def no_reply_error(error: HttpError) -> DeliveryError:
     return DeliveryError(error.reason, error.code, detail=error.detail)
 
 
-def _has_retry_after(reply: Response) -> bool:
-    """Return whether a 503 has a Retry-After."""
-    return reply.status == 503 and bool(reply.headers.get("retry-after"))
+def post_json(
+    http: HttpClient, url: str, headers: Mapping[str, str], payload: Mapping[str, Any], deadline: Deadline
+) -> Response:
+    """Post once. Raises DeliveryError, not redacted yet, when no reply came back."""
+    try:
+        return http.request("POST", url, headers, json.dumps(payload).encode(), timeout=deadline.remaining())
+    except HttpError as error:
+        raise no_reply_error(error) from None
 
 
 def _describe(reply: Response) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from alertctl.channels.base import OutgoingMessage, SendResult
@@ -48,9 +47,6 @@ class UnconfiguredEmail(Unconfigured):
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         """Return the email that would be sent, with a placeholder for the sender."""
-        from alertctl.channels.email.message import Sender, headers, render_email
+        from alertctl.channels.email.message import Sender, preview
 
-        email = render_email(content, outgoing.plain)
-        sender = Sender("nobody@alertctl.invalid")
-        email_headers = headers(content, outgoing.delivery_id, outgoing.address, sender, datetime.now(UTC))
-        return {"headers": email_headers, "text": email.text, "html": email.html}
+        return preview(content, outgoing, Sender("nobody@alertctl.invalid"))

@@ -40,7 +40,10 @@ class Root(TyperGroup):
     def main(self, args: Sequence[str] | None = None, *more: Any, **kwargs: Any) -> Any:
         arguments = with_wait_value(sys.argv[1:] if args is None else args)
         kwargs["prog_name"], kwargs["standalone_mode"] = "alertctl", False
-        _escape_unencodable()
+        for stream in (sys.stdout, sys.stderr):
+            # Escape what the stream can't encode, such as arguments that are not UTF-8, instead of raising.
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
         try:
             result = super().main(arguments, *more, **kwargs)
         except UsageMistake as mistake:
@@ -139,13 +142,6 @@ def _print_traceback(error: BaseException | None) -> None:
 
     with contextlib.suppress(OSError, ValueError):
         typer.echo(_masked("".join(traceback.format_exception(error))), err=True, nl=False)
-
-
-def _escape_unencodable() -> None:
-    """Escape what stdout and stderr can't encode, such as arguments that are not UTF-8, instead of raising."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _close_quietly() -> None:

@@ -4,77 +4,69 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from enum import Enum
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.options import ChannelOption, EventOption, StatusOption
 from alertctl.cli.output.times import now, parse_moment
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from alertctl.client import Client
-    from alertctl.schemas import DeliveryItem, LogFilter, Page
+from alertctl.client import Client
+from alertctl.schemas import DeliveryItem, LogFilter, Page
 
 PAGE = 100
 """Rows of a page: the API's maximum."""
 
-UserOption = Annotated[str | None, typer.Option(metavar="ID|EMAIL", help="Only deliveries by this user's preferences.")]
 Where = Any
 """A LogFilter, in the signature of a command that Typer reads."""
 
 
-def _option(name: str, kind: Any, *words: str, **more: Any) -> inspect.Parameter:
-    option = typer.Option(*words, **more) if words else typer.Option(**more)
-    default = False if kind is bool else None
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+def _text(metavar: str, text: str) -> Any:
+    return Annotated[str | None, typer.Option(metavar=metavar, help=text)]
 
 
-def _shared(name: str, annotation: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-
-TEXT = str | None
-FILTERS = (
-    _shared("status", StatusOption),
-    _shared("event", EventOption),
-    _shared("channel", ChannelOption),
-    _option("to", TEXT, metavar="ADDRESS", help="Only deliveries to this address."),
-    _option("since", TEXT, metavar="TIME", help="Only deliveries since this time: 2h, 7d (ago), 2026-11-01, ISO 8601."),
-    _option("until", TEXT, metavar="TIME", help="Only deliveries before this time."),
-    _option("error", TEXT, metavar="CODE", help="Only deliveries with this error: channel_not_found, …"),
-    _option("event_id", TEXT, metavar="ID", help="Only deliveries of this event (full id)."),
-    _shared("user", UserOption),
-    _option("flag", TEXT, metavar="NAME", help="Only deliveries about this feature flag."),
-    _option("experiment", TEXT, metavar="NAME", help="Only deliveries about this experiment."),
-    _option("grep", TEXT, metavar="TEXT", help="Only deliveries with this text in event, address, error or answer."),
-    _option("retrying", bool, "--retrying", help="Only failed deliveries that will be retried."),
-    _option("final", bool, "--final", help="Only deliveries in a final state."),
-)
-"""The filters that `log` and its commands share."""
+FILTERS = {
+    "status": StatusOption,
+    "event": EventOption,
+    "channel": ChannelOption,
+    "to": _text("ADDRESS", "Only deliveries to this address."),
+    "since": _text("TIME", "Only deliveries since this time: 2h, 7d (ago), 2026-11-01, ISO 8601."),
+    "until": _text("TIME", "Only deliveries before this time."),
+    "error": _text("CODE", "Only deliveries with this error: channel_not_found, …"),
+    "event_id": _text("ID", "Only deliveries of this event (full id)."),
+    "user": _text("ID|EMAIL", "Only deliveries by this user's preferences."),
+    "flag": _text("NAME", "Only deliveries about this feature flag."),
+    "experiment": _text("NAME", "Only deliveries about this experiment."),
+    "grep": _text("TEXT", "Only deliveries with this text in event, address, error or answer."),
+    "retrying": Annotated[bool, typer.Option("--retrying", help="Only failed deliveries that will be retried.")],
+    "final": Annotated[bool, typer.Option("--final", help="Only deliveries in a final state.")],
+}
+"""The filters that `log` and its commands share, as Typer's options."""
 
 
 def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
     """Return the command with all filters as options. It receives them as one LogFilter, `where`."""
-    own = inspect.signature(command, eval_str=True)
-    parameters = [parameter for parameter in own.parameters.values() if parameter.name != "where"]
+    own = dict(inspect.signature(command, eval_str=True).parameters)
+    del own["where"]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [parameter.replace(kind=keyword) for parameter in own.values()]
+    for name, option in FILTERS.items():
+        default = False if name in ("retrying", "final") else None
+        parameters.append(inspect.Parameter(name, keyword, default=default, annotation=option))
 
     @wraps(command)
     def run(**values: Any) -> Any:
         context: typer.Context = values["context"]
         if context.invoked_subcommand is not None:
             return _pass_options_on(context)
-        texts = {parameter.name: values.pop(parameter.name) for parameter in FILTERS}
+        texts = {name: values.pop(name) for name in FILTERS}
         return command(where=filter_of(**texts), **values)
 
-    keyword_only = (parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters)
-    signature = inspect.Signature([*keyword_only, *FILTERS])
-    run.__signature__ = signature  # type: ignore[attr-defined]
-    run.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
@@ -100,28 +92,23 @@ def _pass_options_on(context: typer.Context) -> None:
 
 def filter_of(**texts: Any) -> LogFilter:
     """Return the filter of the command line. Raises InvalidEvent, or BadParameter with the option's name."""
-    from alertctl.schemas import LogFilter
-
     if texts["event"] is not None:
         # Import only for --event: it takes 50 ms.
         from alertctl.events import find
 
         find(texts["event"])
-    words = {**texts, "to": _bare_address(texts["to"])}
+    channel, _, address = (texts["to"] or "").partition(":")
+    if channel in CHANNEL_NAMES:
+        # A target, like `send --to` takes.
+        texts["to"] = address
     return LogFilter(
         event_type=texts["event"],
         since=_moment("--since", texts["since"]),
         until=_moment("--until", texts["until"]),
         retrying=bool(texts["retrying"]),
         final=bool(texts["final"]),
-        **{name: _word(name, words[name]) for name in WORDS},
+        **{name: _word(name, texts[name]) for name in WORDS},
     )
-
-
-def _bare_address(to: str | None) -> str | None:
-    """Return the address of a target like `send --to` takes; a bare address is returned unchanged."""
-    channel, _, address = (to or "").partition(":")
-    return address if channel in CHANNEL_NAMES else to
 
 
 WORDS = ("status", "channel", "to", "error", "event_id", "user", "flag", "experiment", "grep")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Annotated, Literal, get_args, get_origin
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
@@ -12,18 +12,27 @@ from alertctl.suggestions import suggest
 
 STATUSES = ("pending", "sending", "success", "failed", "suppressed")
 """The values of `models.Status`, which takes half a second to import."""
-AREAS = (*CHANNEL_NAMES, "db", "all")
-"""The areas that `alertctl doctor` checks."""
 ROLES = ("viewer", "analyst", "developer", "admin")
 
 
-def one_of(known: tuple[str, ...], what: str) -> Callable[[str | None], str | None]:
+def one_of(known: Sequence[str], expected: str) -> dict[str, Any]:
+    """Return the parameters of an option that takes one of the known words: its check and its completion."""
+
     def check(value: str | None) -> str | None:
         if value is not None and value not in known:
-            raise typer.BadParameter(f"{value[:60]!r} is not {what}{suggest(value, known)}")
+            raise typer.BadParameter(f"{value[:60]!r} is not {expected}{suggest(value, known)}")
         return value
 
-    return check
+    return {"callback": check, "autocompletion": completion(known)}
+
+
+def completion(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """Return a shell completion of these words."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in known if word.startswith(incomplete)]
+
+    return complete
 
 
 def non_empty(value: str | None) -> str | None:
@@ -33,34 +42,10 @@ def non_empty(value: str | None) -> str | None:
     return value
 
 
-def _starting_with(known: Iterable[str], incomplete: str) -> list[str]:
-    return [word for word in known if word.startswith(incomplete)]
-
-
-def complete_status(incomplete: str) -> list[str]:
-    return _starting_with(STATUSES, incomplete)
-
-
-def complete_channel(incomplete: str) -> list[str]:
-    return _starting_with(CHANNEL_NAMES, incomplete)
-
-
-def complete_area(incomplete: str) -> list[str]:
-    return _starting_with(AREAS, incomplete)
-
-
-def complete_role(incomplete: str) -> list[str]:
-    return _starting_with(ROLES, incomplete)
-
-
 def complete_event(incomplete: str) -> list[tuple[str, str]]:
     from alertctl.events import BY_NAME
 
     return [(name, kind.description) for name, kind in BY_NAME.items() if name.startswith(incomplete)]
-
-
-def complete_target(incomplete: str) -> list[str]:
-    return _starting_with((f"{channel}:" for channel in CHANNEL_NAMES), incomplete)
 
 
 def complete_set(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -68,9 +53,8 @@ def complete_set(context: typer.Context, incomplete: str) -> list[tuple[str, str
     from alertctl.events import BY_NAME, EVENT_TYPES
 
     named = BY_NAME.get(str(context.params.get("event") or ""))
-    kinds = (named,) if named else EVENT_TYPES
     fields: dict[str, str] = {}
-    for kind in kinds:
+    for kind in (named,) if named else EVENT_TYPES:
         for field, info in kind.model_fields.items():
             values = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
             words = [f"{field}={value}" for value in values] or [f"{field}=" if field != "details" else "details."]
@@ -98,34 +82,22 @@ EventOption = Annotated[
     str | None,
     typer.Option("--event", "-e", metavar="TYPE", help="Event type.", autocompletion=complete_event),
 ]
+UserOption = Annotated[str, typer.Option("--user", "-u", metavar="USER", help="User's email address or id.")]
 ChannelOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="|".join(CHANNEL_NAMES),
-        help="Only this channel.",
-        callback=one_of(CHANNEL_NAMES, "a channel"),
-        autocompletion=complete_channel,
-    ),
+    typer.Option(metavar="|".join(CHANNEL_NAMES), help="Only this channel.", **one_of(CHANNEL_NAMES, "a channel")),
 ]
 StatusOption = Annotated[
     str | None,
     typer.Option(
         metavar="STATUS",
         help="Status: pending, sending, success, failed or suppressed.",
-        callback=one_of(STATUSES, "a status"),
-        autocompletion=complete_status,
+        **one_of(STATUSES, "a status"),
     ),
 ]
 UtcOption = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of the local zone.")]
 RoleOption = Annotated[
     str,
-    typer.Option(
-        metavar="ROLE",
-        help="Role: viewer, analyst, developer or admin.",
-        callback=one_of(ROLES, "a role"),
-        autocompletion=complete_role,
-    ),
+    typer.Option(metavar="ROLE", help="Role: viewer, analyst, developer or admin.", **one_of(ROLES, "a role")),
 ]
-RoleArgument = Annotated[
-    str, typer.Argument(metavar="ROLE", callback=one_of(ROLES, "a role"), autocompletion=complete_role)
-]
+RoleArgument = Annotated[str, typer.Argument(metavar="ROLE", **one_of(ROLES, "a role"))]

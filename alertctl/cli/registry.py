@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -45,13 +46,8 @@ ENTRIES: Mapping[str, Entry] = {
 class Commands(Mapping[str, Any]):
     """The commands by name, each built on first use."""
 
-    def __init__(self) -> None:
-        self._built: dict[str, Any] = {}
-
     def __getitem__(self, name: str) -> Any:
-        if name not in self._built:
-            self._built[name] = _build(name, ENTRIES[name])
-        return self._built[name]
+        return _build(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(ENTRIES)
@@ -63,7 +59,9 @@ class Commands(Mapping[str, Any]):
         return name in ENTRIES
 
 
-def _build(name: str, entry: Entry) -> Any:
+@cache
+def _build(name: str) -> Any:
+    entry = ENTRIES[name]
     module, _, attribute = entry.path.partition(":")
     command = getattr(import_module(f"alertctl.cli.commands.{module}"), attribute)
     # A command takes its help format from the app that it is added to, so each is added to an app of its own.

@@ -5,75 +5,73 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from alertctl.channels import TARGET_EXAMPLES
 from alertctl.config import duration_of
 from alertctl.errors import InvalidEvent
-
-if TYPE_CHECKING:
-    from alertctl.schemas import PublishRequest
+from alertctl.schemas import PublishRequest, parse_moment, with_current_names
+from alertctl.spool import key_of
 
 LARGEST_FILE = 4_000_000
 """Maximum size of the JSON, in bytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishOptions:
-    """The flags of `send` that are no fields of the event, as typed."""
-
-    idempotency_key: str | None = None
-    dedup_window: str | None = None
-    expires: str | None = None
-    to: Sequence[str] = ()
-    channel: str | None = None
-
-
 def build_request(
     event: str | None,
-    assignments: Sequence[str],
     shortcuts: Mapping[str, str | None],
+    assignments: Sequence[str],
     json_file: str | None,
-    options: PublishOptions,
     now: datetime,
     *,
+    to: Sequence[str] = (),
+    channel: str | None = None,
+    idempotency_key: str | None = None,
+    dedup_window: str | None = None,
+    expires: str | None = None,
     remote: bool = False,
 ) -> PublishRequest:
     """Return the request of a command line. Raises InvalidEvent.
 
     With `remote` only the server checks the event's type and fields: its version may know other ones.
     """
-    from alertctl.schemas import PublishRequest, parse_moment
-    from alertctl.spool import key_of
-
-    body = _read(json_file) if json_file is not None else {}
+    body = with_current_names(_read(json_file)) if json_file is not None else {}
     named = _text(body, "event_type")
     event_type = event or named
     known = _fields_of(event_type, remote)
-    expires_at, said_at = (parse_moment(name, body.pop(name, None)) for name in ("expires_at", "said_at"))
-    dedup_window = body.pop("dedup_window", None)
-    if dedup_window is not None:
-        dedup_window = duration_of("dedup_window", dedup_window)
-    to, channel = _targets(body), _text(body, "channel")
-    if options.dedup_window:
-        dedup_window = duration_of("--dedup-window", options.dedup_window)
-    if options.expires:
-        expires_at = now + timedelta(seconds=duration_of("--expires", options.expires))
+    expires_at, originally_published_at = (
+        parse_moment(name, body.pop(name, None)) for name in ("expires_at", "originally_published_at")
+    )
+    window = body.pop("dedup_window", None)
+    if window is not None:
+        window = duration_of("dedup_window", window)
+    body_to, body_channel = _targets(body), _text(body, "channel")
+    if dedup_window:
+        window = duration_of("--dedup-window", dedup_window)
+    if expires:
+        expires_at = now + timedelta(seconds=duration_of("--expires", expires))
     fields = {name: value for name, value in shortcuts.items() if value is not None}
     for field, value in [*fields.items(), *map(_assignment, assignments)]:
         _set(body, field, value, known)
     return PublishRequest(
         event_type=event_type or "",
         fields=body,
-        to=list(options.to) or to,
-        channel=options.channel or channel or None,
-        idempotency_key=key_of(options.idempotency_key),
-        dedup_window=dedup_window,
+        to=list(to) or body_to,
+        channel=channel or body_channel or None,
+        idempotency_key=key_of(idempotency_key),
+        dedup_window=window,
         expires_at=expires_at,
-        said_at=said_at,
+        originally_published_at=originally_published_at,
     )
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    field, equals, value = text.partition("=")
+    if not equals or not field.strip():
+        raise InvalidEvent("--set", f"{text[:60]!r} is not field=value")
+    return field.strip(), value
 
 
 def _fields_of(event_type: str | None, remote: bool) -> Mapping[str, Any] | None:
@@ -85,13 +83,6 @@ def _fields_of(event_type: str | None, remote: bool) -> Mapping[str, Any] | None
     if not event_type:
         raise InvalidEvent("--event", f"which one? ({', '.join(BY_NAME)})")
     return find(event_type).model_fields
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    field, equals, value = text.partition("=")
-    if not equals or not field.strip():
-        raise InvalidEvent("--set", f"{text[:60]!r} is not field=value")
-    return field.strip(), value
 
 
 def _set(body: dict[str, Any], field: str, value: str, known: Mapping[str, Any] | None) -> None:
@@ -129,34 +120,24 @@ def _targets(body: dict[str, Any]) -> list[str]:
 
 def _read(name: str) -> dict[str, Any]:
     """Return the JSON object in a file, or from stdin for `-`. Raises InvalidEvent."""
+    shown = "stdin" if name == "-" else name[:100]
+    if name == "-" and sys.stdin is None:
+        raise InvalidEvent("--json", "stdin is closed")
     try:
-        body = json.loads(_bytes(name).decode("utf-8-sig"), parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise InvalidEvent("--json", f"{_shown(name)} is not JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise InvalidEvent("--json", f"{_shown(name)} should hold one object of fields, {{…}}")
-    return body
-
-
-def _bytes(name: str) -> bytes:
-    try:
-        if name == "-":
-            if sys.stdin is None:
-                raise InvalidEvent("--json", "stdin is closed")
-            data = sys.stdin.buffer.read(LARGEST_FILE + 1)
-        else:
-            with open(name, "rb") as file:
-                data = file.read(LARGEST_FILE + 1)
+        with nullcontext(sys.stdin.buffer) if name == "-" else open(name, "rb") as file:
+            data = file.read(LARGEST_FILE + 1)
     except OSError as error:
-        raise InvalidEvent("--json", f"{_shown(name)}: {error.strerror or error}") from None
+        raise InvalidEvent("--json", f"{shown}: {error.strerror or error}") from None
     if len(data) > LARGEST_FILE:
-        raise InvalidEvent("--json", f"{_shown(name)} is larger than {LARGEST_FILE // 1_000_000} MB")
-    return data
+        raise InvalidEvent("--json", f"{shown} is larger than {LARGEST_FILE // 1_000_000} MB")
+    try:
+        body = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise InvalidEvent("--json", f"{shown} is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise InvalidEvent("--json", f"{shown} should hold one object of fields, {{…}}")
+    return body
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a number")
-
-
-def _shown(name: str) -> str:
-    return "stdin" if name == "-" else name[:100]

@@ -111,15 +111,18 @@ class Calls:
         Raises Unreachable when the time is up, ConfigError for an unusable CA bundle or proxy, and the error that the
         server answers.
         """
-        self._require_token()
-        url, content = self._url(path, query), b"" if body is None else _encode(body)
-        sent = {**self._headers(), **({} if body is None else {"Content-Type": "application/json"}), **(headers or {})}
+        sent, content = {**self._headers(), **(headers or {})}, b""
+        if body is not None:
+            sent["Content-Type"], content = "application/json", _encode(body)
+        url = self._url(path, query)
         retries = _Retries(self.server, Deadline(self.server.timeout + wait), repeat)
         while True:
             try:
                 remaining = retries.deadline.remaining()
                 reply = self._http.request(method, url, sent, content, timeout=remaining, new_connection=not repeat)
-                _require_complete(reply)
+                if reply.truncated:
+                    code = "endless_reply" if len(reply.body) >= MAX_REPLY else "incomplete_reply"
+                    raise HttpError(code, "the reply was cut off", sent=True)
             except HttpError as error:
                 retries.wait_after_error(error)
             else:
@@ -140,43 +143,47 @@ class Calls:
 
         Raises HttpError, Unreachable, or the error that the server answers.
         """
-        self._require_token()
 
         def is_stream(head: Response) -> bool:
-            if head.headers.get("content-type", "").partition(";")[0].strip().lower() != "text/event-stream":
+            if _media_type(head) != "text/event-stream":
                 return False
-            is_open.append(True)
             opened()
             return True
 
-        is_open: list[bool] = []
-        handlers = StreamHandlers(
-            is_stream, received, stopped, STREAM_TIMEOUT, min(self.server.timeout, STREAM_TIMEOUT)
-        )
+        timeout = min(self.server.timeout, STREAM_TIMEOUT)
+        handlers = StreamHandlers(is_stream, received, stopped, STREAM_TIMEOUT, timeout)
         sent = {**self._headers(), "Accept": "text/event-stream", **headers}
         reply = self._http.stream(self._url(path, query), sent, handlers)
-        if not is_open:
+        if reply.status != 200 or _media_type(reply) != "text/event-stream":
             raise error_from(reply, self.server)
 
+    def parse(self, kind: type[T], data: Any) -> T:
+        """Return the data of a reply as a schema. Raises Unreachable when it doesn't fit."""
+        try:
+            return from_json(kind, data)
+        except ValueError as error:
+            cause = str(error)[:MAX_ERROR_TEXT]
+            raise Unreachable(f"{self.server.root} sent an unexpected answer ({cause})") from None
+
+    def parse_items(self, kind: type[T], data: Any) -> list[T]:
+        """Return the `items` of a reply as schemas. Raises Unreachable when they don't fit."""
+        items = data.get("items") if isinstance(data, dict) else None
+        if not isinstance(items, list):
+            raise Unreachable(f"{self.server.root} sent an unexpected answer (no items)")
+        return [self.parse(kind, item) for item in items]
+
     def _headers(self) -> dict[str, str]:
-        return {"Accept": "application/json", "Authorization": f"Bearer {self.server.token}"}
-
-    def _url(self, path: str, query: Mapping[str, Any] | None) -> str:
-        parameters = {name: value for name, value in (query or {}).items() if value is not None}
-        return f"{self._base}{ROUTES}{path}" + (f"?{urlencode(parameters)}" if parameters else "")
-
-    def _require_token(self) -> None:
+        """Return the headers of every call. Raises NotAllowed without a token."""
         if not self.server.token:
             raise NotAllowed(
                 f"ALERTCTL_TOKEN is not set, and {self.server.root} requires one; "
                 "create it there with alertctl token create"
             )
+        return {"Accept": "application/json", "Authorization": f"Bearer {self.server.token}"}
 
-
-def _require_complete(reply: Response) -> None:
-    if reply.truncated:
-        code = "endless_reply" if len(reply.body) >= MAX_REPLY else "incomplete_reply"
-        raise HttpError(code, "the reply was cut off", sent=True)
+    def _url(self, path: str, query: Mapping[str, Any] | None) -> str:
+        parameters = {name: value for name, value in (query or {}).items() if value is not None}
+        return f"{self._base}{ROUTES}{path}" + (f"?{urlencode(parameters)}" if parameters else "")
 
 
 def explain(error: HttpError, server: ServerConfig) -> str:
@@ -256,22 +263,6 @@ def json_data(reply: Response, server: ServerConfig) -> Any:
     return data
 
 
-def parse_as(kind: type[T], data: Any, server: ServerConfig) -> T:
-    """Return the data as a schema. Raises Unreachable when it doesn't fit."""
-    try:
-        return from_json(kind, data)
-    except ValueError as error:
-        raise Unreachable(f"{server.root} sent an unexpected answer ({str(error)[:MAX_ERROR_TEXT]})") from None
-
-
-def parse_items(kind: type[T], data: Any, server: ServerConfig) -> list[T]:
-    """Return the `items` of a reply as schemas. Raises Unreachable when they don't fit."""
-    items = data.get("items") if isinstance(data, dict) else None
-    if not isinstance(items, list):
-        raise Unreachable(f"{server.root} sent an unexpected answer (no items)")
-    return [parse_as(kind, item, server) for item in items]
-
-
 def error_from(reply: Response, server: ServerConfig) -> AlertctlError:
     """Return the error that an unsuccessful reply means."""
     problem = _json(reply, PROBLEM_JSON)
@@ -287,10 +278,6 @@ def error_from(reply: Response, server: ServerConfig) -> AlertctlError:
         return not_alertctl(server, reply)
     if status >= 500 or status in (408, 429):
         return Unreachable(f"{server.root} answered {status}: {detail}")
-    return _refusal(status, detail, problem)
-
-
-def _refusal(status: int, detail: str, problem: Any) -> AlertctlError:
     if status == 404:
         return NotFound(detail)
     if status == 409:
@@ -309,9 +296,13 @@ def not_alertctl(server: ServerConfig, reply: Response) -> Unreachable:
 
 def _json(reply: Response, kind: str) -> Any:
     """Return the reply's JSON, None when the content type differs or the JSON is broken."""
-    if reply.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
+    if _media_type(reply) != kind:
         return None
     try:
         return json.loads(reply.body)
     except (ValueError, RecursionError):
         return None
+
+
+def _media_type(reply: Response) -> str:
+    return reply.headers.get("content-type", "").partition(";")[0].strip().lower()

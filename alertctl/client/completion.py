@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -32,18 +32,16 @@ def recent(flags: Mapping[str, object]) -> list[Recent]:
     or migrates a database. `flags` are settings by NAME, as in `config.load`.
     """
     deliveries: list[Recent] = []
-    thread = threading.Thread(target=_collect, args=(flags, deliveries), daemon=True)
+
+    def collect() -> None:
+        # Shell completion cannot show an error.
+        with suppress(Exception):
+            deliveries.extend(_read(flags))
+
+    thread = threading.Thread(target=collect, daemon=True)
     thread.start()
     thread.join(TIMEOUT)
     return list(deliveries)
-
-
-def _collect(flags: Mapping[str, object], deliveries: list[Recent]) -> None:
-    try:
-        deliveries += _read(flags)
-    except Exception:
-        # Shell completion cannot show an error.
-        return
 
 
 def _read(flags: Mapping[str, object]) -> list[Recent]:

@@ -6,15 +6,15 @@ import getpass
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection
 
-from alertctl import delivery_log, outbox, preferences, users
+from alertctl import delivery_log, outbox, preferences, schemas, users
 from alertctl.channels import CHANNEL_NAMES, build, build_all
 from alertctl.config import Settings
 from alertctl.connectivity_test import send_test_message, wait_for_results
@@ -24,26 +24,9 @@ from alertctl.errors import Unreachable
 from alertctl.events import EVENT_TYPES
 from alertctl.preview import preview_event
 from alertctl.publish import audience_of, prepare, publish
-from alertctl.schemas import (
-    ConnectivityTestResult,
-    DeliveryDetail,
-    DeliveryItem,
-    Dispatched,
-    EventReceipt,
-    EventTypeInfo,
-    LogFilter,
-    Page,
-    Prefs,
-    Pruned,
-    PublishRequest,
-    Rendered,
-    ResendResult,
-    Stats,
-    StatusReport,
-    TokenItem,
-    UserItem,
-)
 
+P = ParamSpec("P")
+T = TypeVar("T")
 log = logging.getLogger("alertctl.client")
 RESULT_WAIT = 2.0
 """Seconds beyond an attempt's deadline that a command waits for another process to finish the attempt."""
@@ -95,13 +78,13 @@ class LocalClient:
     def _dispatcher(self) -> Dispatcher:
         return Dispatcher(self._store, self._channels, DispatchOptions.of(self._settings), now)
 
-    def publish(self, request: PublishRequest) -> EventReceipt:
+    def publish(self, request: schemas.PublishRequest) -> schemas.EventReceipt:
         publication = prepare(request, self._audience)
-        receipt = self._store.write(lambda connection: publish(connection, publication, now()))
+        receipt = self._write(publish, publication, now())
         warnings = [*self._settings.problems, *(receipt.warnings if receipt.created else ())]
         return replace(receipt, warnings=warnings)
 
-    def deliver(self, event_id: str, wait: float | None = None) -> list[DeliveryItem]:
+    def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:
         deadline = time.monotonic() + (wait or 0.0)
         while True:
             self._dispatcher.run_once(event_id)
@@ -115,36 +98,33 @@ class LocalClient:
                 return items
             time.sleep(min(remaining, 10 * POLL_SECONDS, max(POLL_SECONDS, (min(due) - now()).total_seconds())))
 
-    def preview(self, request: PublishRequest) -> list[Rendered]:
+    def preview(self, request: schemas.PublishRequest) -> list[schemas.Rendered]:
         return preview_event(self._store, self._settings, prepare(request, self._audience), now())
 
-    def test(self, channel: str, to: str | None) -> ConnectivityTestResult:
+    def test(self, channel: str, to: str | None) -> schemas.ConnectivityTestResult:
         timeout = self._settings.alertctl.deadline + RESULT_WAIT
         return send_test_message(
             self._store, self._store, self._dispatcher, self._audience, channel, to, None, now, timeout
         )
 
-    def log(self, where: LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None) -> Page:
-        with self._store.reading() as connection:
-            return delivery_log.page(connection, where, limit=limit, page=page, cursor=cursor, count=cursor is None)
+    def log(
+        self, where: schemas.LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None
+    ) -> schemas.Page:
+        return self._read(delivery_log.page, where, limit=limit, page=page, cursor=cursor, count=cursor is None)
 
-    def show(self, id_part: str) -> DeliveryDetail:
-        with self._store.reading() as connection:
-            return delivery_log.detail(connection, id_part)
+    def show(self, id_part: str) -> schemas.DeliveryDetail:
+        return self._read(delivery_log.detail, id_part)
 
-    def rendered(self, id_part: str) -> Rendered:
+    def rendered(self, id_part: str) -> schemas.Rendered:
         channels: dict[str, Any] = build_all(self._settings)
-        with self._store.reading() as connection:
-            return delivery_log.rendered(connection, channels, id_part)
+        return self._read(delivery_log.rendered, channels, id_part)
 
-    def follow(self, where: LogFilter) -> Iterator[DeliveryItem | None]:
-        with self._store.reading() as connection:
-            position = delivery_log.position(connection, history=where.since is not None)
+    def follow(self, where: schemas.LogFilter) -> Iterator[schemas.DeliveryItem | None]:
+        position = self._read(delivery_log.position, history=where.since is not None)
         away = False
         while True:
             try:
-                with self._store.reading() as connection:
-                    changes, next_position = delivery_log.changes(connection, where, position)
+                changes, next_position = self._read(delivery_log.changes, where, position)
                 away = False
             except Unreachable as error:
                 # Keep following: a database that worked once comes back after its restart.
@@ -160,94 +140,85 @@ class LocalClient:
                 yield None
                 time.sleep(POLL_SECONDS)
 
-    def stats(self, where: LogFilter, by: str) -> Stats:
-        with self._store.reading() as connection:
-            return delivery_log.stats(connection, where, by)
+    def stats(self, where: schemas.LogFilter, by: str) -> schemas.Stats:
+        return self._read(delivery_log.stats, where, by)
 
-    def prune(self, older: timedelta | None, *, dry_run: bool = False) -> Pruned:
+    def prune(self, older: timedelta | None, *, dry_run: bool = False) -> schemas.Pruned:
         return outbox.prune_by(self._store, outbox.ages(self._settings, older), now(), dry_run=dry_run)
 
-    def status(self) -> StatusReport:
-        with self._store.reading() as connection:
-            return delivery_log.status_report(connection, f"database {self._store.shown}", now(), daemon=False)
+    def status(self) -> schemas.StatusReport:
+        return self._read(delivery_log.status_report, f"database {self._store.shown}", now(), daemon=False)
 
-    def resend(self, ids: Sequence[str], *, again: bool = False) -> list[ResendResult]:
-        with self._store.reading() as connection:
-            delivery_ids = [delivery_log.find_id(connection, part) for part in ids]
-        results = self._store.write(
-            lambda connection: outbox.resend(
-                connection, delivery_ids, _command_line_user(), now(), again=again, enabled=self._audience.enabled
-            )
+    def resend(self, ids: Sequence[str], *, again: bool = False) -> list[schemas.ResendResult]:
+        delivery_ids = [self._read(delivery_log.find_id, part) for part in ids]
+        return self._write(
+            outbox.resend, delivery_ids, _command_line_user(), now(), again=again, enabled=self._audience.enabled
         )
-        return [ResendResult(id=item.delivery_id, why_not=item.why_not) for item in results]
 
-    def dispatch(self) -> Dispatched:
+    def dispatch(self) -> schemas.Dispatched:
         counts = self._dispatcher.run_once()
-        return Dispatched(
+        return schemas.Dispatched(
             attempted=counts.attempted, success=counts.success, retrying=counts.retrying, failed=counts.failed
         )
 
-    def event_types(self) -> list[EventTypeInfo]:
+    def event_types(self) -> list[schemas.EventTypeInfo]:
         return [
-            EventTypeInfo(
+            schemas.EventTypeInfo(
                 event_type=kind.event_type,
                 description=kind.description,
                 channels=list(kind.channels or CHANNEL_NAMES),
-                wanted_by_default=kind.wanted_by_default,
+                default_on=kind.default_on,
                 json_schema=kind.model_json_schema(),
             )
             for kind in EVENT_TYPES
         ]
 
-    def preferences(self, user: str) -> Prefs:
-        return self._store.write(lambda connection: preferences.get(connection, _user_id(connection, user), now()))
+    def preferences(self, user: str) -> schemas.Prefs:
+        return self._write(lambda connection: preferences.get(connection, _user_id(connection, user), now()))
 
-    def set_preferences(self, user: str, changes: Mapping[str, Any]) -> Prefs:
-        return self._store.write(
+    def set_preferences(self, user: str, changes: Mapping[str, Any]) -> schemas.Prefs:
+        return self._write(
             lambda connection: preferences.update(connection, _user_id(connection, user), changes, now())
         )
 
-    def reset_preferences(self, user: str) -> Prefs:
-        return self._store.write(lambda connection: preferences.reset(connection, _user_id(connection, user), now()))
+    def reset_preferences(self, user: str) -> schemas.Prefs:
+        return self._write(lambda connection: preferences.reset(connection, _user_id(connection, user), now()))
 
-    def all_preferences(self, page: int, limit: int) -> list[Prefs]:
+    def all_preferences(self, page: int, limit: int) -> list[schemas.Prefs]:
+        return self._read(preferences.everyone, page, limit)[0]
+
+    def users(self) -> list[schemas.UserItem]:
+        return self._read(users.list_users)
+
+    def add_user(self, email: str, role: str) -> schemas.UserItem:
+        return self._write(users.add_user, email, role, now())
+
+    def change_user(
+        self, user: str, *, role: str | None = None, email: str | None = None, disabled: bool | None = None
+    ) -> schemas.UserItem:
+        return self._write(users.change_user, user, role=role, email=email, disabled=disabled)
+
+    def unlink_user(self, user: str) -> schemas.UserItem:
+        return self._write(users.unlink_user, user)
+
+    def remove_user(self, user: str) -> schemas.UserItem:
+        return self._write(users.remove_user, user)
+
+    def create_token(self, user: str, role: str, expires: timedelta | None) -> tuple[schemas.TokenItem, str]:
+        return self._write(users.create_token, user, role, expires, now())
+
+    def tokens(self) -> list[schemas.TokenItem]:
+        return self._read(users.list_tokens)
+
+    def revoke_token(self, id_part: str) -> schemas.TokenItem:
+        return self._write(users.revoke_token, id_part, now())
+
+    def _read(self, query: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T:
         with self._store.reading() as connection:
-            return preferences.everyone(connection, page, limit)[0]
+            return query(connection, *values, **options)
 
-    def users(self) -> list[UserItem]:
-        with self._store.reading() as connection:
-            return users.list_users(connection)
-
-    def add_user(self, email: str, role: str) -> UserItem:
-        return self._store.write(lambda connection: users.add_user(connection, email, role, now()))
-
-    def set_role(self, user: str, role: str) -> UserItem:
-        return self._store.write(lambda connection: users.set_role(connection, user, role))
-
-    def set_email(self, user: str, email: str) -> UserItem:
-        return self._store.write(lambda connection: users.set_email(connection, user, email))
-
-    def unlink_user(self, user: str) -> UserItem:
-        return self._store.write(lambda connection: users.unlink_user(connection, user))
-
-    def remove_user(self, user: str) -> UserItem:
-        return self._store.write(lambda connection: users.remove_user(connection, user))
-
-    def disable_user(self, user: str) -> UserItem:
-        return self._store.write(lambda connection: users.disable_user(connection, user))
-
-    def enable_user(self, user: str) -> UserItem:
-        return self._store.write(lambda connection: users.enable_user(connection, user))
-
-    def create_token(self, user: str, role: str, expires: timedelta | None) -> tuple[TokenItem, str]:
-        return self._store.write(lambda connection: users.create_token(connection, user, role, expires, now()))
-
-    def tokens(self) -> list[TokenItem]:
-        with self._store.reading() as connection:
-            return users.list_tokens(connection)
-
-    def revoke_token(self, id_part: str) -> TokenItem:
-        return self._store.write(lambda connection: users.revoke_token(connection, id_part, now()))
+    def _write(self, change: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T:
+        return self._store.write(lambda connection: change(connection, *values, **options))
 
 
 def _command_line_user() -> str:

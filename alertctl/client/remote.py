@@ -5,38 +5,19 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
+from alertctl import schemas
 from alertctl.addresses import email_key
-from alertctl.client.calls import Calls, parse_as, parse_items
+from alertctl.client.calls import Calls
 from alertctl.client.server_config import ServerConfig
 from alertctl.errors import NotAllowed, NotFound, Unreachable
-from alertctl.schemas import (
-    BODY_OPTIONS,
-    ConnectivityTestResult,
-    DeliveryDetail,
-    DeliveryItem,
-    Dispatched,
-    EventReceipt,
-    EventState,
-    EventTypeInfo,
-    LogFilter,
-    Page,
-    Prefs,
-    Pruned,
-    PublishRequest,
-    Rendered,
-    ResendResult,
-    Stats,
-    StatusReport,
-    TokenItem,
-    UserItem,
-)
 
 T = TypeVar("T")
 FIRST_ATTEMPT_SECONDS = 12.0
@@ -65,19 +46,19 @@ class RemoteClient:
     def close(self) -> None:
         self._calls.close()
 
-    def publish(self, request: PublishRequest) -> EventReceipt:
+    def publish(self, request: schemas.PublishRequest) -> schemas.EventReceipt:
         # With a key, a retry after a lost reply records nothing twice.
         key = request.idempotency_key or f"once-{os.urandom(16).hex()}"
         answer = self._calls.request("POST", "/events", _body(request), headers={"Idempotency-Key": key})
         read = {"created": True, **answer.data} if isinstance(answer.data, dict) else answer.data
-        receipt = parse_as(EventReceipt, read, self._server)
+        receipt = self._calls.parse(schemas.EventReceipt, read)
         if answer.headers.get("idempotent-replayed") != "true" or answer.repeated:
             return receipt
         # Read the current state: the reply has the deliveries as they were when recorded.
         now = self._state(receipt.event_id, 0.0, "tried")
         return replace(receipt, created=False, deliveries=now.deliveries, warnings=[])
 
-    def deliver(self, event_id: str, wait: float | None = None) -> list[DeliveryItem]:
+    def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:
         until, seconds = ("tried", FIRST_ATTEMPT_SECONDS) if wait is None else ("final", wait)
         deadline = time.monotonic() + seconds
         while True:
@@ -89,20 +70,20 @@ class RemoteClient:
             if is_finished or remaining <= MAX_POLL:
                 return state.deliveries
 
-    def _state(self, event_id: str, wait: float, until: str) -> EventState:
+    def _state(self, event_id: str, wait: float, until: str) -> schemas.EventState:
         data = self._calls.get(f"/events/{quote(event_id, safe='')}", {"wait": wait, "until": until}, wait=wait)
-        return parse_as(EventState, data, self._server)
+        return self._calls.parse(schemas.EventState, data)
 
-    def preview(self, request: PublishRequest) -> list[Rendered]:
+    def preview(self, request: schemas.PublishRequest) -> list[schemas.Rendered]:
         headers = {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else {}
         answer = self._calls.request("POST", "/events/preview", _body(request), headers=headers)
-        return parse_items(Rendered, answer.data, self._server)
+        return self._calls.parse_items(schemas.Rendered, answer.data)
 
-    def test(self, channel: str, to: str | None) -> ConnectivityTestResult:
+    def test(self, channel: str, to: str | None) -> schemas.ConnectivityTestResult:
         answer = self._calls.request("POST", "/test", {"channel": channel, "to": to}, repeat=False)
         delivery_id = answer.headers.get("content-location", "").rpartition("/")[2]
         fields = {"delivery_id": delivery_id, **answer.data} if isinstance(answer.data, dict) else answer.data
-        result = parse_as(ConnectivityTestResult, fields, self._server)
+        result = self._calls.parse(schemas.ConnectivityTestResult, fields)
         try:
             delivery = self.show(delivery_id)
         except (NotAllowed, NotFound):
@@ -111,74 +92,75 @@ class RemoteClient:
         answer_text = delivery.attempt_log[-1].answer if delivery.attempt_log else None
         return replace(result, error=delivery.error, answer=answer_text)
 
-    def log(self, where: LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None) -> Page:
+    def log(
+        self, where: schemas.LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None
+    ) -> schemas.Page:
         query = {**_query(where), "limit": limit, "page": None if page == 1 else page, "cursor": cursor}
         query["count"] = "false" if cursor else None
-        return self._read(Page, self._calls.get("/delivery-log", query))
+        return self._fetch(schemas.Page, "GET", "/delivery-log", query=query)
 
-    def show(self, id_part: str) -> DeliveryDetail:
-        return self._read(DeliveryDetail, self._calls.get(f"/delivery-log/{_delivery_path(id_part)}"))
+    def show(self, id_part: str) -> schemas.DeliveryDetail:
+        return self._fetch(schemas.DeliveryDetail, "GET", f"/delivery-log/{_id_part(id_part)}")
 
-    def rendered(self, id_part: str) -> Rendered:
-        return self._read(Rendered, self._calls.get(f"/delivery-log/{_delivery_path(id_part)}/rendered"))
+    def rendered(self, id_part: str) -> schemas.Rendered:
+        return self._fetch(schemas.Rendered, "GET", f"/delivery-log/{_id_part(id_part)}/rendered")
 
-    def follow(self, where: LogFilter) -> Iterator[DeliveryItem | None]:
+    def follow(self, where: schemas.LogFilter) -> Iterator[schemas.DeliveryItem | None]:
         from alertctl.client.sse import follow
 
         return follow(self._calls, _query(where))
 
-    def stats(self, where: LogFilter, by: str) -> Stats:
-        return self._read(Stats, self._calls.get("/delivery-log/stats", {**_query(where), "by": by}))
+    def stats(self, where: schemas.LogFilter, by: str) -> schemas.Stats:
+        return self._fetch(schemas.Stats, "GET", "/delivery-log/stats", query={**_query(where), "by": by})
 
-    def prune(self, older: timedelta | None, *, dry_run: bool = False) -> Pruned:
+    def prune(self, older: timedelta | None, *, dry_run: bool = False) -> schemas.Pruned:
         days = None if older is None else older / timedelta(days=1)
         body = {"older_than_days": days, "dry_run": dry_run}
-        return self._read(Pruned, self._calls.request("POST", "/delivery-log/prune", body, repeat=dry_run).data)
+        return self._fetch(schemas.Pruned, "POST", "/delivery-log/prune", body, repeat=dry_run)
 
-    def status(self) -> StatusReport:
-        report = self._read(StatusReport, self._calls.get("/status"))
+    def status(self) -> schemas.StatusReport:
+        report = self._fetch(schemas.StatusReport, "GET", "/status")
         return replace(report, where=f"server {self._server.root} ({report.where})")
 
-    def resend(self, ids: Sequence[str], *, again: bool = False) -> list[ResendResult]:
-        results: list[ResendResult] = []
+    def resend(self, ids: Sequence[str], *, again: bool = False) -> list[schemas.ResendResult]:
+        results: list[schemas.ResendResult] = []
         for start in range(0, len(ids), MAX_BATCH):
-            body = {"ids": [_delivery_path(part) for part in ids[start : start + MAX_BATCH]], "again": again}
+            body = {"ids": [_id_part(part) for part in ids[start : start + MAX_BATCH]], "again": again}
             # No retry once it was sent: it would resend deliveries that have arrived since.
             answer = self._calls.request("POST", "/delivery-log/retry", body, repeat=False)
-            results += parse_items(ResendResult, answer.data, self._server)
+            results += self._calls.parse_items(schemas.ResendResult, answer.data)
         return results
 
-    def dispatch(self) -> Dispatched:
+    def dispatch(self) -> schemas.Dispatched:
         """Wait while the server's daemon sends what is due, and count the results."""
         deadline = time.monotonic() + self._server.timeout
-        total = Dispatched(attempted=0, success=0, retrying=0, failed=0)
+        counts: Counter[str] = Counter()
         while True:
             remaining = max(0.0, deadline - time.monotonic())
             wait = min(remaining, MAX_POLL)
             answer = self._calls.request("POST", "/dispatch", query={"wait": wait}, wait=wait)
-            total = _add(total, self._read(Dispatched, answer.data))
+            counts.update(asdict(self._calls.parse(schemas.Dispatched, answer.data)))
             if remaining <= MAX_POLL or answer.data.get("due") is not True:
-                return total
+                return schemas.Dispatched(**counts)
 
-    def event_types(self) -> list[EventTypeInfo]:
-        data = self._calls.get("/events")
-        return parse_items(EventTypeInfo, {"items": data}, self._server)
+    def event_types(self) -> list[schemas.EventTypeInfo]:
+        return self._calls.parse_items(schemas.EventTypeInfo, {"items": self._calls.get("/events")})
 
-    def preferences(self, user: str) -> Prefs:
+    def preferences(self, user: str) -> schemas.Prefs:
         return self._prefs("GET", user)
 
-    def set_preferences(self, user: str, changes: Mapping[str, Any]) -> Prefs:
+    def set_preferences(self, user: str, changes: Mapping[str, Any]) -> schemas.Prefs:
         return self._prefs("PUT", user, body=dict(changes))
 
-    def reset_preferences(self, user: str) -> Prefs:
+    def reset_preferences(self, user: str) -> schemas.Prefs:
         return self._prefs("POST", user, "/reset")
 
-    def _prefs(self, method: str, user: str, suffix: str = "", body: Any = None) -> Prefs:
+    def _prefs(self, method: str, user: str, suffix: str = "", body: Any = None) -> schemas.Prefs:
         # Every user may change their own preferences; only admins those of others.
         path = "/preferences" if email_key(user.strip()) in self._me else f"/admin/preferences/{_user_path(user)}"
         return self._parse_preferences(self._calls.request(method, f"{path}{suffix}", body).data)
 
-    def _parse_preferences(self, data: Any) -> Prefs:
+    def _parse_preferences(self, data: Any) -> schemas.Prefs:
         if not isinstance(data, dict):
             raise Unreachable(f"{self._server.root} sent an unexpected answer (no preferences)")
         return data
@@ -190,71 +172,61 @@ class RemoteClient:
         fields = data if isinstance(data, dict) else {}
         return str(fields.get("id")), str(fields.get("email") or fields.get("id"))
 
-    def all_preferences(self, page: int, limit: int) -> list[Prefs]:
+    def all_preferences(self, page: int, limit: int) -> list[schemas.Prefs]:
         data = self._calls.get("/admin/preferences", {"page": page, "limit": limit})
-        return [self._parse_preferences(item) for item in parse_items(dict, data, self._server)]
+        return [self._parse_preferences(item) for item in self._calls.parse_items(dict, data)]
 
-    def users(self) -> list[UserItem]:
-        return list(self._all_pages(UserItem, "/admin/users"))
+    def users(self) -> list[schemas.UserItem]:
+        return list(self._all_pages(schemas.UserItem, "/admin/users"))
 
-    def add_user(self, email: str, role: str) -> UserItem:
-        answer = self._calls.request("POST", "/admin/users", {"email": email, "role": role}, repeat=False)
-        return self._read(UserItem, answer.data)
+    def add_user(self, email: str, role: str) -> schemas.UserItem:
+        body = {"email": email, "role": role}
+        return self._fetch(schemas.UserItem, "POST", "/admin/users", body, repeat=False)
 
-    def set_role(self, user: str, role: str) -> UserItem:
-        return self._change(user, {"role": role})
+    def change_user(
+        self, user: str, *, role: str | None = None, email: str | None = None, disabled: bool | None = None
+    ) -> schemas.UserItem:
+        body = {"role": role, "email": email, "disabled": disabled}
+        changes = {name: value for name, value in body.items() if value is not None}
+        return self._fetch(schemas.UserItem, "PATCH", f"/admin/users/{_user_path(user)}", changes)
 
-    def set_email(self, user: str, email: str) -> UserItem:
-        return self._change(user, {"email": email})
+    def unlink_user(self, user: str) -> schemas.UserItem:
+        return self._fetch(schemas.UserItem, "DELETE", f"/admin/users/{_user_path(user)}/identity")
 
-    def unlink_user(self, user: str) -> UserItem:
-        return self._read(UserItem, self._calls.request("DELETE", f"/admin/users/{_user_path(user)}/identity").data)
+    def remove_user(self, user: str) -> schemas.UserItem:
+        return self._fetch(schemas.UserItem, "DELETE", f"/admin/users/{_user_path(user)}", repeat=False)
 
-    def remove_user(self, user: str) -> UserItem:
-        return self._read(
-            UserItem, self._calls.request("DELETE", f"/admin/users/{_user_path(user)}", repeat=False).data
-        )
-
-    def disable_user(self, user: str) -> UserItem:
-        return self._change(user, {"disabled": True})
-
-    def enable_user(self, user: str) -> UserItem:
-        return self._change(user, {"disabled": False})
-
-    def _change(self, user: str, changes: Mapping[str, Any]) -> UserItem:
-        return self._read(
-            UserItem, self._calls.request("PATCH", f"/admin/users/{_user_path(user)}", dict(changes)).data
-        )
-
-    def create_token(self, user: str, role: str, expires: timedelta | None) -> tuple[TokenItem, str]:
+    def create_token(self, user: str, role: str, expires: timedelta | None) -> tuple[schemas.TokenItem, str]:
         body = {"user": user, "role": role, "expires_in": None if expires is None else expires.total_seconds()}
         data = self._calls.request("POST", "/admin/tokens", body, repeat=False).data
         fields = data if isinstance(data, dict) else {}
-        return self._read(TokenItem, fields.get("item")), str(fields.get("token", ""))
+        return self._calls.parse(schemas.TokenItem, fields.get("item")), str(fields.get("token", ""))
 
-    def tokens(self) -> list[TokenItem]:
-        return list(self._all_pages(TokenItem, "/admin/tokens"))
+    def tokens(self) -> list[schemas.TokenItem]:
+        return list(self._all_pages(schemas.TokenItem, "/admin/tokens"))
 
-    def revoke_token(self, id_part: str) -> TokenItem:
-        return self._read(TokenItem, self._calls.request("DELETE", f"/admin/tokens/{_token_path(id_part)}").data)
+    def revoke_token(self, id_part: str) -> schemas.TokenItem:
+        token_id = _id_part(id_part, "a token's id or a part of one; list them with alertctl token list")
+        return self._fetch(schemas.TokenItem, "DELETE", f"/admin/tokens/{token_id}")
 
     def _all_pages(self, kind: type[T], path: str) -> Iterator[T]:
         cursor: str | None = None
         while True:
             data = self._calls.get(path, {"limit": MAX_BATCH, "cursor": cursor})
-            yield from parse_items(kind, data, self._server)
+            yield from self._calls.parse_items(kind, data)
             next_cursor = data.get("next_cursor")
             if not next_cursor or next_cursor == cursor:
                 return
             cursor = str(next_cursor)
 
-    def _read(self, kind: type[T], data: Any) -> T:
-        return parse_as(kind, data, self._server)
+    def _fetch(self, kind: type[T], method: str, path: str, body: Any = None, **options: Any) -> T:
+        """Make a call (see `Calls.request`) and return its reply as a schema."""
+        return self._calls.parse(kind, self._calls.request(method, path, body, **options).data)
 
 
-def _body(request: PublishRequest) -> dict[str, Any]:
+def _body(request: schemas.PublishRequest) -> dict[str, Any]:
     """Return the body of POST /events, with times in full precision."""
-    options = {name: getattr(request, name) for name in BODY_OPTIONS}
+    options = {name: getattr(request, name) for name in schemas.BODY_OPTIONS}
     return request.fields | {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in options.items()
@@ -262,25 +234,20 @@ def _body(request: PublishRequest) -> dict[str, Any]:
     }
 
 
-def _query(where: LogFilter) -> dict[str, str]:
-    return {name: _parameter(value) for name, value in where.conditions().items()}
+def _query(where: schemas.LogFilter) -> dict[str, Any]:
+    query = where.conditions()
+    for name, value in query.items():
+        if isinstance(value, datetime):
+            query[name] = value.isoformat()
+        elif value is True:
+            query[name] = "true"
+    return query
 
 
-def _parameter(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return "true" if value is True else str(value)
-
-
-def _delivery_path(part: str) -> str:
+def _id_part(part: str, expected: str = "an id or a part of one (letters a-f, digits, dashes)") -> str:
+    """Return an id or a part of one for a path. Raises NotFound for anything else."""
     if not re.fullmatch(r"[0-9a-f-]{1,36}", part.strip().lower()):
-        raise NotFound(f"{part[:60]!r} is not an id or a part of one (letters a-f, digits, dashes)")
-    return part.strip().lower()
-
-
-def _token_path(part: str) -> str:
-    if not re.fullmatch(r"[0-9a-f-]{1,36}", part.strip().lower()):
-        raise NotFound(f"{part[:60]!r} is not a token's id or a part of one; list them with alertctl token list")
+        raise NotFound(f"{part[:60]!r} is not {expected}")
     return part.strip().lower()
 
 
@@ -293,12 +260,3 @@ def _user_path(user: str) -> str:
         # Neither an id nor a valid email, and in a path it would mean another resource.
         raise NotFound(f"{user[:80]!r} is not a user's id or email; list them with alertctl user list")
     return quote(name, safe="@")
-
-
-def _add(total: Dispatched, more: Dispatched) -> Dispatched:
-    return Dispatched(
-        attempted=total.attempted + more.attempted,
-        success=total.success + more.success,
-        retrying=total.retrying + more.retrying,
-        failed=total.failed + more.failed,
-    )

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from alertctl.client.calls import PERMANENT, Calls, explain, parse_as
+from alertctl.client.calls import PERMANENT, Calls, explain
 from alertctl.errors import AlertctlError, Unreachable
 from alertctl.http.errors import HttpError
 from alertctl.schemas import DeliveryItem
@@ -61,7 +61,7 @@ class _Listener(threading.Thread):
         self._stopping = threading.Event()
         self._last_event_id = ""
         self._first_try = time.monotonic()
-        self._reached = False
+        self._reached = threading.Event()
 
     def stop(self) -> None:
         """Stop within about a second; nothing more is put into `received`."""
@@ -95,7 +95,7 @@ class _Listener(threading.Thread):
 
     def _raise_unless_reached(self, error: HttpError | Unreachable, cause: str) -> None:
         """Raise if the server was never reached and a retry is pointless. An interrupted stream is retried forever."""
-        if self._reached:
+        if self._reached.is_set():
             return
         timed_out = time.monotonic() - self._first_try > self._calls.server.timeout
         if isinstance(error, HttpError) and (error.code in PERMANENT or timed_out):
@@ -111,17 +111,14 @@ class _Listener(threading.Thread):
             "/delivery-log/stream",
             self._query,
             headers,
-            opened=self._mark_reached,
+            opened=self._reached.set,
             received=parser.feed,
             stopped=self._stopping.is_set,
         )
 
-    def _mark_reached(self) -> None:
-        self._reached = True
-
     def _handle_event(self, event: Mapping[str, str]) -> None:
         if event.get("event") == "delivery" and event.get("data"):
-            self._put(parse_as(DeliveryItem, json.loads(event["data"]), self._calls.server))
+            self._put(self._calls.parse(DeliveryItem, json.loads(event["data"])))
         if not self._stopping.is_set():
             self._last_event_id = event.get("id", self._last_event_id)
 

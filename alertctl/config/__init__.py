@@ -8,8 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from alertctl.config.durations import duration_between, duration_of, format_duration, parse_duration
-from alertctl.config.folders import ends_with_machine, has_temporary_state, state_folder
+from alertctl.config.durations import duration_between, duration_of, parse_duration
+from alertctl.config.folders import ends_with_machine, state_folder
 from alertctl.config.sources import Value, read, read_readable
 from alertctl.config.validators import is_loopback
 
@@ -26,8 +26,6 @@ __all__ = [
     "duration_between",
     "duration_of",
     "ends_with_machine",
-    "format_duration",
-    "has_temporary_state",
     "is_loopback",
     "load",
     "parse_duration",

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from alertctl.config.database_url import default_url
 from alertctl.config.folders import has_temporary_state
-from alertctl.config.settings import Settings, reference, shown
-from alertctl.config.sources import IN_FILES, Sources, Value, gather, is_blank, origin_note, resolve
-from alertctl.config.trust import Refusal, refuse_addresses
+from alertctl.config.settings import MODELS, Settings, reference, setting_name, shown
+from alertctl.config.sources import IN_FILES, Sources, Value, gather, is_blank, origin_note
+from alertctl.config.trust import Refusal, refuse_addresses, refuse_trusted_only
 from alertctl.config.validators import quoted
 from alertctl.errors import ConfigError
 from alertctl.suggestions import did_you_mean
@@ -40,73 +40,53 @@ def load(
     listed in `Settings.refusals`. With `tolerate`, a mistake that doesn't prevent recording an event is listed in
     `Settings.problems`, and the setting has its default value.
     """
-    environ = os.environ if environ is None else environ
-    cwd = cwd or Path()
-    sources = gather(environ, cwd, flags or {})
-    values = resolve(sources)
+    environ, cwd = os.environ if environ is None else environ, cwd or Path()
+    sources = gather(environ, cwd, flags)
     problems = [*sources.problems, *_unknown(sources)]
-    addresses = _refused_addresses(values, environ)
+    addresses = _changed(refuse_addresses(sources.values, environ), sources.values)
     if refuse:
         problems += [f"{name}: {refusal.message}" for name, refusal in addresses.items()]
-    values = {name: value for name, value in values.items() if name not in addresses}
-    sections = {section: _section(model, section, values, environ, cwd, problems) for section, model in _sections()}
+    values = {name: value for name, value in sources.values.items() if name not in addresses}
+    sections = {section: _section(section, values, environ, cwd, problems) for section in MODELS}
     if problems and not (tolerate and all(map(_is_tolerable, problems))):
         raise ConfigError(problems)
     settings = Settings(**sections)
+    trusted_only = {name: refuse_trusted_only(name, value.origin) for name, value in sources.refused.items()}
     settings._values = values
-    settings._refusals = {**_refused_trust(sources), **addresses}
+    settings._refusals = {**_changed(trusted_only, sources.refused), **addresses}
     settings._problems = tuple(problems)
     return settings
 
 
-def _refused_addresses(values: Mapping[str, Value], environ: Mapping[str, str]) -> dict[str, Refusal]:
-    refused = refuse_addresses(values, environ)
-    return {name: refusal for name, refusal in refused.items() if not _is_default(name, values[name].raw)}
-
-
-def _refused_trust(sources: Sources) -> dict[str, Refusal]:
-    known = {name for name, _, _ in reference()}
-    return {
-        name: refusal
-        for name, refusal in sources.refused.items()
-        if name in known and not _is_default(name, sources.refused_values[name])
-    }
-
-
-def _is_default(name: str, raw: object) -> bool:
-    """Return whether a value equals the setting's default: a copy of `.env.example` changes nothing."""
-    default = next(default for known, default, _ in reference() if known == name)
-    return shown(tuple(raw) if isinstance(raw, list) else raw).strip().rstrip("/") == default.rstrip("/")
+def _changed(refusals: Mapping[str, Refusal], values: Mapping[str, Value]) -> dict[str, Refusal]:
+    """Return the refusals of known settings that aren't the default: a copy of `.env.example` changes nothing."""
+    defaults = {name: default.rstrip("/") for name, default, _ in reference()}
+    changed = {}
+    for name, refusal in refusals.items():
+        raw = values[name].raw
+        text = shown(tuple(raw) if isinstance(raw, list) else raw).strip().rstrip("/")
+        if name in defaults and text != defaults[name]:
+            changed[name] = refusal
+    return changed
 
 
 def _is_tolerable(problem: str) -> bool:
     """Return whether an event can still be recorded in the right database and for the right people."""
     name = problem.partition(":")[0].removesuffix("_FILE")
-    channels = (section for section, model in _sections() if "enabled" in model.model_fields)
+    channels = (section for section, model in MODELS.items() if "enabled" in model.model_fields)
     if name.startswith(tuple(f"{section}_".upper() for section in (*channels, "alertctl"))):
         # An unknown key may be a misspelt needed one, or `enabled`.
-        known = (setting for model_section, model in _sections() for _, setting in _names(model, model_section))
-        return name in known and name not in _NEEDED_TO_RECORD
+        return name not in _NEEDED_TO_RECORD and any(name == known for known, _, _ in reference())
     return name.startswith(("SENDGRID_", "SMTP_", "RETRY_", "PRUNE_", "JWT_"))
 
 
-def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
-    for section, field in Settings.model_fields.items():
-        model: Any = field.annotation
-        yield section, model
-
-
 def _section(
-    model: type[BaseModel],
-    section: str,
-    values: Mapping[str, Value],
-    environ: Mapping[str, str],
-    cwd: Path,
-    problems: list[str],
+    section: str, values: Mapping[str, Value], environ: Mapping[str, str], cwd: Path, problems: list[str]
 ) -> Any:
     """Return a checked section. A wrong value is added to `problems` and replaced by its default."""
-    raw = {field: values[name].raw for field, name in _names(model, section) if name in values}
-    raw = {field: value for field, value in raw.items() if not is_blank(value)}
+    model = MODELS[section]
+    set_values = {field: values.get(setting_name(section, field)) for field in model.model_fields}
+    raw = {field: value.raw for field, value in set_values.items() if value and not is_blank(value.raw)}
     if section == "database" and "url" not in raw:
         # The model's own default reads the process's environment; here the environment was passed in.
         raw["url"] = default_url(environ)
@@ -115,7 +95,10 @@ def _section(
     try:
         return model.model_validate(raw, context={"cwd": cwd})
     except ValidationError as error:
-        problems.extend(_lines(error, section, values))
+        for detail in error.errors(include_url=False, include_input=False):
+            name = setting_name(section, str(detail["loc"][0]))
+            message = detail.get("ctx", {}).get("error", detail["msg"])
+            problems.append(f"{name}: {message}{origin_note(values[name].origin) if name in values else ''}")
         if section == "database":
             return None
         for field in {str(detail["loc"][0]) for detail in error.errors()}:
@@ -136,47 +119,29 @@ def _warn_of_temporary_log(url: str) -> None:
     )
 
 
-def _names(model: type[BaseModel], section: str) -> Iterator[tuple[str, str]]:
-    return ((field, f"{section}_{field}".upper()) for field in model.model_fields)
-
-
-def _lines(error: ValidationError, section: str, values: Mapping[str, Value]) -> Iterator[str]:
-    for detail in error.errors(include_url=False, include_input=False):
-        name = f"{section}_{detail['loc'][0]}".upper()
-        message = detail.get("ctx", {}).get("error", detail["msg"])
-        origin = values[name].origin if name in values else "default"
-        yield f"{name}: {message}{origin_note(origin)}"
-
-
 def _unknown(sources: Sources) -> Iterator[str]:
     """Yield a problem for each unknown section or key of the TOML file: a typo must not be silent."""
-    known = {section: _keys(model, section) for section, model in _sections()}
+    origin = origin_note(sources.table_origin)
     for section, fields in sources.table.items():
-        if section not in known:
-            nearest = did_you_mean(f"[{section}]", [f"[{name}]" for name in known])
+        if section not in MODELS:
+            nearest = did_you_mean(f"[{section}]", [f"[{name}]" for name in MODELS])
             named = _plain(section)
-            yield f"{named.upper()}: there is no section [{named}]{nearest}{_where(sources)}"
-        elif isinstance(fields, dict):
-            yield from _unknown_keys(section, fields, known[section], _where(sources))
+            yield f"{named.upper()}: there is no section [{named}]{nearest}{origin}"
+        elif not isinstance(fields, dict):
+            yield f"{section.upper()}: [{section}] is a section, not a value{origin}"
         else:
-            yield f"{section.upper()}: [{section}] is a section, not a value{_where(sources)}"
+            known = _keys(section)
+            for key in fields:
+                if key not in known:
+                    name = setting_name(section, _plain(key))
+                    yield f"{name}: [{section}] has no {_plain(key)}{did_you_mean(key, known)}{origin}"
 
 
-def _unknown_keys(section: str, fields: Iterable[str], known: list[str], where: str) -> Iterator[str]:
-    for key in fields:
-        if key not in known:
-            name = f"{section}_{_plain(key)}".upper()
-            yield f"{name}: [{section}] has no {_plain(key)}{did_you_mean(key, known)}{where}"
-
-
-def _where(sources: Sources) -> str:
-    return origin_note(sources.table_origin)
-
-
-def _keys(model: type[BaseModel], section: str) -> list[str]:
-    not_in_toml = ("ALERTCTL_CONFIG", "ALERTCTL_NO_DOTENV")
-    keys = [field for field, name in _names(model, section) if name not in not_in_toml]
-    return [*keys, *(f"{field}_file" for field, name in _names(model, section) if name in IN_FILES)]
+def _keys(section: str) -> list[str]:
+    """Return the keys of a section in TOML."""
+    names = {field: setting_name(section, field) for field in MODELS[section].model_fields}
+    keys = [field for field, name in names.items() if name not in ("ALERTCTL_CONFIG", "ALERTCTL_NO_DOTENV")]
+    return [*keys, *(f"{field}_file" for field, name in names.items() if name in IN_FILES)]
 
 
 def _plain(key: str) -> str:

@@ -88,8 +88,7 @@ class Email(_Section):
 class Sendgrid(_Section):
     api_key: Credential = Field(_NO_SECRET, description="SendGrid's API key, SG.…; if unset, SMTP is used.")
     api_url: Url = Field(
-        "https://api.sendgrid.com",
-        description="URL of SendGrid's API; for the EU region https://api.eu.sendgrid.com.",
+        "https://api.sendgrid.com", description="URL of SendGrid's API; for the EU region https://api.eu.sendgrid.com."
     )
 
 
@@ -185,8 +184,7 @@ class Alertctl(_Section):
         10.0, description="Time limit of one attempt, in seconds."
     )
     max_age: Annotated[float, BeforeValidator(durations.duration_between(60, 365 * 86_400))] = Field(
-        259_200.0,
-        description="How long a delivery waits for a repair of credentials, settings or this machine (72h).",
+        259_200.0, description="How long a delivery waits for a repair of credentials, settings or this machine (72h)."
     )
     senders: Annotated[int, BeforeValidator(validators.integer(1, 256))] = Field(
         16, description="Sender threads for each channel."
@@ -208,7 +206,9 @@ class Alertctl(_Section):
     log_format: Annotated[str, BeforeValidator(validators.one_of("text", "json"))] = Field(
         "text", description="Log format: text or json."
     )
-    public_url: Url = Field("", description="Public URL of this alertctl, for links in messages.")
+    public_url: Url = Field(
+        "", description="Public URL of this daemon, which publishes the events that its machine spooled for that URL."
+    )
 
 
 class Settings(BaseModel):
@@ -228,13 +228,12 @@ class Settings(BaseModel):
     alertctl: Alertctl = Field(default_factory=Alertctl)
     _values: Mapping[str, Value] = PrivateAttr(default_factory=dict)
     _refusals: Mapping[str, Refusal] = PrivateAttr(default_factory=dict)
+    _problems: tuple[str, ...] = PrivateAttr(default=())
 
     @property
     def refusals(self) -> Mapping[str, Refusal]:
         """Refused settings of a file in the working folder, by NAME (see `trust.py`); `serve` rejects them."""
         return self._refusals
-
-    _problems: tuple[str, ...] = PrivateAttr(default=())
 
     @property
     def channels(self) -> dict[str, bool]:
@@ -246,12 +245,8 @@ class Settings(BaseModel):
         """The mistakes that `load` tolerated, one line each, starting with the setting's name."""
         return self._problems
 
-    @property
-    def origins(self) -> dict[str, str]:
-        """The origin of each value, by NAME (see `Value.origin`)."""
-        return {name: self.origin(name) for name, _ in self._items()}
-
     def origin(self, name: str) -> str:
+        """Return the origin of a value (see `Value.origin`)."""
         return self._values[name].origin if name in self._values else "default"
 
     def secrets(self) -> tuple[str, ...]:
@@ -263,15 +258,12 @@ class Settings(BaseModel):
 
     def describe(self) -> list[tuple[str, str, str]]:
         """Return name, value as text with secrets masked, and origin of every setting, in the order of this file."""
-        return [(name, shown(value), self._described_origin(name)) for name, value in self._items()]
-
-    def _described_origin(self, name: str) -> str:
-        refusal = self._refusals.get(name)
-        return f"{self.origin(name)} ({refusal.file} refused)" if refusal else self.origin(name)
+        notes = {name: f" ({refusal.file} refused)" for name, refusal in self._refusals.items()}
+        return [(name, shown(value), self.origin(name) + notes.get(name, "")) for name, value in self._items()]
 
     def _items(self) -> Iterator[tuple[str, Any]]:
         for section, fields in self:
-            yield from ((f"{section}_{field}".upper(), value) for field, value in fields)
+            yield from ((setting_name(section, field), value) for field, value in fields)
 
 
 def shown(value: object) -> str:
@@ -289,12 +281,19 @@ def shown(value: object) -> str:
     return validators.TOKEN.sub(MASK, masked(str(value))) if value is not None else ""
 
 
+MODELS: dict[str, Any] = {section: field.annotation for section, field in Settings.model_fields.items()}
+"""The model of each section."""
+
+
+def setting_name(section: str, field: str) -> str:
+    """Return the name of a setting's variable."""
+    return f"{section}_{field}".upper()
+
+
 def reference() -> list[tuple[str, str, str]]:
     """Return NAME, default as text (empty: unset) and description of every setting, in the order of this file."""
-    rows = []
-    for section, annotated in Settings.model_fields.items():
-        model: Any = annotated.annotation
-        for name, field in model.model_fields.items():
-            default = "" if field.default_factory else shown(field.default)
-            rows.append((f"{section}_{name}".upper(), default, field.description or ""))
-    return rows
+    return [
+        (setting_name(section, name), "" if field.default_factory else shown(field.default), field.description or "")
+        for section, model in MODELS.items()
+        for name, field in model.model_fields.items()
+    ]

@@ -16,25 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alertctl.config.folders import config_folder, expand_home
-from alertctl.config.trust import Refusal, is_trusted_only, refuse_trusted_only
+from alertctl.config.trust import is_trusted_only
 from alertctl.config.validators import looks_secret, yes_or_no
 from alertctl.errors import ConfigError
 
 if TYPE_CHECKING:
     from dotenv.parser import Binding
 
-SECTIONS = (
-    "slack",
-    "email",
-    "sendgrid",
-    "smtp",
-    "notification",
-    "database",
-    "retry",
-    "prune",
-    "jwt",
-    "alertctl",
-)
+SECTIONS = ("slack", "email", "sendgrid", "smtp", "notification", "database", "retry", "prune", "jwt", "alertctl")
 """The sections of the TOML file. A variable's name is SECTION_FIELD in upper case."""
 IN_FILES = (
     "SLACK_BOT_TOKEN",
@@ -84,32 +73,23 @@ class Layer:
         return "" if self.confined_to is None else self.origin
 
 
-@dataclass(frozen=True)
-class _TomlFile:
-    """A TOML file, its name in messages, and whether it must exist; `confined_to` as for a layer."""
-
-    path: Path
-    origin: str
-    required: bool = False
-    confined_to: Path | None = None
-
-
 @dataclass
 class Sources:
-    """All layers, strongest first, the problems in reading them, and the refused settings (see `trust.py`)."""
+    """All layers, strongest first, the strongest value of each NAME, and the problems in reading them.
+
+    `refused` are the values that a file in the working folder may not set (see `trust.py`).
+    """
 
     layers: list[Layer] = field(default_factory=list)
     table: Mapping[str, object] = field(default_factory=dict, repr=False)
     table_origin: str = "alertctl.toml"
     problems: list[str] = field(default_factory=list)
-    refused: dict[str, Refusal] = field(default_factory=dict)
-    refused_values: dict[str, object] = field(default_factory=dict, repr=False)
+    values: dict[str, Value] = field(default_factory=dict)
+    refused: dict[str, Value] = field(default_factory=dict)
 
 
 def read(
-    environ: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None, cwd: Path | None = None, flags: Mapping[str, object] | None = None
 ) -> dict[str, Value]:
     """Return the values that are set, by NAME, unchecked. A flag that is None is ignored.
 
@@ -122,27 +102,31 @@ def read(
 
 
 def read_readable(
-    environ: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None, cwd: Path | None = None, flags: Mapping[str, object] | None = None
 ) -> tuple[dict[str, Value], tuple[str, ...]]:
     """Return the values as `read` does, and the problems of files that can't be read or understood."""
-    sources = gather(os.environ if environ is None else environ, cwd or Path(), flags or {})
-    values = resolve(sources)
-    return values, tuple(sources.problems)
+    sources = gather(environ, cwd, flags)
+    return sources.values, tuple(sources.problems)
 
 
-def gather(environ: Mapping[str, str], cwd: Path, flags: Mapping[str, object]) -> Sources:
+def gather(
+    environ: Mapping[str, str] | None = None, cwd: Path | None = None, flags: Mapping[str, object] | None = None
+) -> Sources:
     """Read every source. Problems are collected in `problems`; nothing is raised."""
+    environ, cwd = os.environ if environ is None else environ, cwd or Path()
     sources = Sources()
-    set_flags = {name: value for name, value in flags.items() if value is not None}
+    set_flags = {name: value for name, value in (flags or {}).items() if value is not None}
     sources.layers = [Layer("flag", _ours(set_flags), cwd), Layer("environment", _ours(environ), cwd)]
     if not _is_dotenv_off(environ):
         sources.layers.append(Layer(".env", _ours(_dotenv(cwd, sources)), cwd, confined_to=cwd))
-    file = _toml_file(sources, environ, cwd)
-    sources.table_origin = file.origin
-    sources.table = _toml(file, sources)
-    sources.layers.append(Layer(file.origin, dict(_flat(sources.table)), file.path.parent, file.confined_to))
+    file, origin, confined_to = _toml_file(sources, environ, cwd)
+    if file is not None:
+        sources.table_origin, sources.table = origin, _toml(file, origin, confined_to, sources.problems)
+        sources.layers.append(Layer(origin, dict(_flat(sources.table)), file.parent, confined_to))
+    for layer in sources.layers:
+        for name in dict.fromkeys(map(_target, layer.values)):
+            if name not in sources.values:
+                _add_value(sources, layer, name)
     return sources
 
 
@@ -159,52 +143,33 @@ def _is_dotenv_off(environ: Mapping[str, str]) -> bool:
         return True
 
 
-def resolve(sources: Sources) -> dict[str, Value]:
-    """Return the strongest layer's value for each name. A NAME_FILE counts as a value of its own layer."""
-    values: dict[str, Value] = {}
-    for layer in sources.layers:
-        for name in dict.fromkeys(map(_target, layer.values)):
-            if name in values:
-                continue
-            if layer.confined_to is not None and is_trusted_only(name):
-                _refuse(layer, name, sources)
-            elif value := _value(layer, name, sources.problems):
-                values[name] = value
-    return values
-
-
-def _refuse(layer: Layer, name: str, sources: Sources) -> None:
-    """Record a setting that this layer may not set; a weaker layer still may."""
-    for variable in (name, f"{name}_FILE"):
-        raw = layer.values.get(variable)
-        if not is_blank(raw) and name not in sources.refused:
-            sources.refused[name] = refuse_trusted_only(name, layer.origin)
-            sources.refused_values[name] = raw
-
-
 def _target(name: str) -> str:
     """Return NAME for NAME_FILE, else the name itself."""
     target = name.removesuffix("_FILE")
     return target if target in IN_FILES else name
 
 
-def _value(layer: Layer, name: str, problems: list[str]) -> Value | None:
-    plain = layer.values.get(name)
-    file = layer.values.get(f"{name}_FILE") if name in IN_FILES else None
-    if is_blank(file):
-        return None if plain is None else Value(plain, layer.origin, layer.folder_file)
-    if not is_blank(plain):
-        problems.append(f"{name}: both {name} and {name}_FILE are set; keep one{origin_note(layer.origin)}")
-        return None
-    try:
-        path = layer.folder / expand_home(str(file))
-        if not _is_inside(path, layer.confined_to):
-            problems.append(_outside(f"{name}_FILE", layer.origin))
-            return None
-        return Value(_secret(path), f"file {file}", layer.folder_file)
-    except (OSError, RuntimeError, ValueError) as error:
-        problems.append(f"{name}_FILE: {_why(error, str(file))}{origin_note(layer.origin)}")
-        return None
+def _add_value(sources: Sources, layer: Layer, name: str) -> None:
+    """Add the value of NAME or NAME_FILE, or refuse it if this layer may not set it; a weaker layer still may."""
+    plain, file = layer.values.get(name), layer.values.get(f"{name}_FILE")
+    if layer.confined_to is not None and is_trusted_only(name):
+        raw = file if is_blank(plain) else plain
+        if not is_blank(raw):
+            sources.refused.setdefault(name, Value(raw, layer.origin, layer.folder_file))
+    elif name not in IN_FILES or is_blank(file):
+        if plain is not None:
+            sources.values[name] = Value(plain, layer.origin, layer.folder_file)
+    elif not is_blank(plain):
+        sources.problems.append(f"{name}: both {name} and {name}_FILE are set; keep one{origin_note(layer.origin)}")
+    else:
+        try:
+            path = layer.folder / expand_home(str(file))
+            if _is_inside(path, layer.confined_to):
+                sources.values[name] = Value(_secret(path), f"file {file}", layer.folder_file)
+            else:
+                sources.problems.append(f"{name}_FILE: {_outside(f'{name}_FILE', layer.origin)}")
+        except (OSError, RuntimeError, ValueError) as error:
+            sources.problems.append(f"{name}_FILE: {_why(error, str(file))}{origin_note(layer.origin)}")
 
 
 def _is_inside(path: Path, folder: Path | None) -> bool:
@@ -214,7 +179,7 @@ def _is_inside(path: Path, folder: Path | None) -> bool:
 
 def _outside(name: str, origin: str) -> str:
     return (
-        f"{name}: {origin} in the working folder may only name files inside that folder; "
+        f"{origin} in the working folder may only name files inside that folder; "
         f"export {name}, or name a file with --config"
     )
 
@@ -293,45 +258,42 @@ def _parse_dotenv(text: str) -> list[Binding]:
     return list(parse_stream(io.StringIO(text)))
 
 
-def _toml_file(sources: Sources, environ: Mapping[str, str], cwd: Path) -> _TomlFile:
+def _toml_file(sources: Sources, environ: Mapping[str, str], cwd: Path) -> tuple[Path | None, str, Path | None]:
+    """Return the TOML file that ALERTCTL_CONFIG names, else the working folder's, else the user's; None for no file.
+
+    Also its name in messages, and the folder to which it is confined (see `Layer`).
+    """
     for layer in sources.layers:
-        value = layer.values.get("ALERTCTL_CONFIG")
-        if not is_blank(value):
+        if not is_blank(value := layer.values.get("ALERTCTL_CONFIG")):
             try:
-                return _TomlFile(cwd / expand_home(str(value)), str(value), True, layer.confined_to)
+                return cwd / expand_home(str(value)), str(value), layer.confined_to
             except ValueError as error:
                 sources.problems.append(f"ALERTCTL_CONFIG: {error}")
-                return _TomlFile(cwd, str(value))
+                return None, str(value), None
     user_file, folder_file = config_folder(environ) / "alertctl.toml", cwd / "alertctl.toml"
     if os.path.isfile(folder_file):
-        is_user_file = _is_same(folder_file, user_file)
-        return _TomlFile(folder_file, "alertctl.toml", confined_to=None if is_user_file else cwd)
-    return _TomlFile(user_file, str(user_file))
+        # The working folder may be the user's configuration folder.
+        is_user_file = os.path.realpath(folder_file) == os.path.realpath(user_file)
+        return folder_file, "alertctl.toml", None if is_user_file else cwd
+    # Path.is_file raises where the home folder is another user's, as under systemd.
+    return user_file if os.path.isfile(user_file) else None, str(user_file), None
 
 
-def _is_same(path: Path, other: Path) -> bool:
-    """Return whether both are the same file: the working folder may be the user's configuration folder."""
-    return os.path.realpath(path) == os.path.realpath(other)
-
-
-def _toml(file: _TomlFile, sources: Sources) -> dict[str, object]:
+def _toml(path: Path, origin: str, confined_to: Path | None, problems: list[str]) -> dict[str, object]:
     try:
-        # Path.is_file raises where the home folder is another user's, as under systemd.
-        if not file.required and not os.path.isfile(file.path):
-            return {}
-        if not _is_inside(file.path, file.confined_to):
-            link = (
-                f"ALERTCTL_CONFIG: {file.origin} is a link to a file outside the working folder; name it with --config"
-            )
-            sources.problems.append(_outside("ALERTCTL_CONFIG", ".env") if file.required else link)
-            return {}
-        return tomllib.loads(_text(file.path))
+        if _is_inside(path, confined_to):
+            return tomllib.loads(_text(path))
+        if origin == "alertctl.toml":
+            problem = "alertctl.toml is a link to a file outside the working folder; name it with --config"
+        else:
+            problem = _outside("ALERTCTL_CONFIG", ".env")
     except tomllib.TOMLDecodeError as error:
-        sources.problems.append(f"ALERTCTL_CONFIG: {file.origin} is not valid TOML: {error}")
+        problem = f"{origin} is not valid TOML: {error}"
     except RecursionError:
-        sources.problems.append(f"ALERTCTL_CONFIG: {file.origin} is nested too deeply")
+        problem = f"{origin} is nested too deeply"
     except (OSError, ValueError) as error:
-        sources.problems.append(f"ALERTCTL_CONFIG: {_why(error, file.origin)}")
+        problem = _why(error, origin)
+    problems.append(f"ALERTCTL_CONFIG: {problem}")
     return {}
 
 

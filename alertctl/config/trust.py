@@ -14,11 +14,14 @@ This module is fast to import: it uses the standard library only.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from alertctl.config.database_url import has_own_password, is_postgres, names_secret_file
+
+if TYPE_CHECKING:
+    from alertctl.config.sources import Value
 
 DIRECTS: Mapping[str, tuple[str, ...]] = {
     "SLACK_API_URL": ("SLACK_BOT_TOKEN",),
@@ -40,17 +43,6 @@ _PASSWORD_FILE = "~/.pgpass"
 """The file from which it takes one without being told to."""
 
 
-class SettingValue(Protocol):
-    """A setting's value and its origin (see `sources.Value`)."""
-
-    @property
-    def raw(self) -> object: ...
-    @property
-    def origin(self) -> str: ...
-    @property
-    def folder_file(self) -> str: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a setting from `file` in the working folder is not used, and what to do."""
@@ -68,12 +60,9 @@ def refuse_trusted_only(name: str, file: str) -> Refusal:
     return Refusal(file, f"is not used from {file} in the working folder; export {name}, or name a file with --config")
 
 
-def refuse_addresses(values: Mapping[str, SettingValue], environ: Mapping[str, str]) -> dict[str, Refusal]:
+def refuse_addresses(values: Mapping[str, Value], environ: Mapping[str, str]) -> dict[str, Refusal]:
     """Return, by NAME, the addresses in the working folder that would receive a stronger source's secret."""
-    return dict(_refused_addresses(values, environ))
-
-
-def _refused_addresses(values: Mapping[str, SettingValue], environ: Mapping[str, str]) -> Iterator[tuple[str, Refusal]]:
+    refused = {}
     for name, secrets in DIRECTS.items():
         address = values.get(name)
         if address is None or not address.folder_file or not _text(address):
@@ -83,26 +72,25 @@ def _refused_addresses(values: Mapping[str, SettingValue], environ: Mapping[str,
         for secret in secrets:
             value = values.get(secret)
             if value is not None and _text(value) and not value.folder_file:
-                yield name, _refuse_address(name, address.folder_file, secret, _origin_name(value.origin))
+                origin = {"environment": "the environment", "flag": "a flag"}.get(value.origin, value.origin)
+                refused[name] = _refuse_address(name, address.folder_file, secret, origin)
                 break
     database = values.get("DATABASE_URL")
-    if database is not None and database.folder_file:
-        yield from _refused_database(database, environ)
+    if database is not None and database.folder_file and (secret_and_origin := _password_of(_text(database), environ)):
+        refused["DATABASE_URL"] = _refuse_address("DATABASE_URL", database.folder_file, *secret_and_origin)
+    return refused
 
 
-def _refused_database(database: SettingValue, environ: Mapping[str, str]) -> Iterator[tuple[str, Refusal]]:
-    if not is_postgres(_text(database)) or has_own_password(_text(database)):
-        return
-    file = database.folder_file
+def _password_of(database: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the password that the Postgres driver takes for this URL from elsewhere, and its origin."""
+    if not is_postgres(database) or has_own_password(database):
+        return None
     for variable in _LIBPQ_SECRETS:
         if environ.get(variable):
-            yield "DATABASE_URL", _refuse_address("DATABASE_URL", file, variable, "the environment")
-            return
-    if names_secret_file(_text(database)):
-        # The driver would read a password outside the folder and send it to the folder's server.
-        yield "DATABASE_URL", _refuse_address("DATABASE_URL", file, "a password file", "another folder")
-    elif os.path.exists(os.path.expanduser(_PASSWORD_FILE)):
-        yield "DATABASE_URL", _refuse_address("DATABASE_URL", file, "the password", _PASSWORD_FILE)
+            return variable, "the environment"
+    if names_secret_file(database):
+        return "a password file", "another folder"
+    return ("the password", _PASSWORD_FILE) if os.path.exists(os.path.expanduser(_PASSWORD_FILE)) else None
 
 
 def _refuse_address(name: str, file: str, secret: str, origin: str) -> Refusal:
@@ -113,9 +101,5 @@ def _refuse_address(name: str, file: str, secret: str, origin: str) -> Refusal:
     )
 
 
-def _origin_name(origin: str) -> str:
-    return {"environment": "the environment", "flag": "a flag"}.get(origin, origin)
-
-
-def _text(value: SettingValue) -> str:
+def _text(value: Value) -> str:
     return str(value.raw).strip()

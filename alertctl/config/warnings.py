@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from alertctl.config.sources import IN_FILES, Value, gather, is_blank, resolve
+from alertctl.config.sources import IN_FILES, Value, gather, is_blank
 from alertctl.config.validators import yes_or_no
 
 _SHORT = 5
@@ -27,14 +26,19 @@ def warnings(
 
     A server has its own settings: beside ALERTCTL_SERVER only the names of [alertctl] are checked.
     """
-    sources = gather(os.environ if environ is None else environ, cwd or Path(), flags or {})
-    values = resolve(sources)
+    sources = gather(environ, cwd, flags)
+    values = sources.values
     variables = [name for layer in sources.layers if layer.origin in ("environment", ".env") for name in layer.values]
     if _is_set(values, "ALERTCTL_SERVER"):
         known = {f"ALERTCTL_{field}" for field in _READ_BY_REMOTE}
         unknown = [name for name in variables if name.startswith("ALERTCTL_") and name not in known]
         return list(_close_names(unknown, values))
-    return [*_close_names(variables, values), *_unused_secrets(values)]
+    unused = [
+        (secret, f"is set but not used: {switch} is not true")
+        for secret, switch in _CHANNEL_SECRETS
+        if _is_set(values, secret) and not _is_on(values, switch)
+    ]
+    return [*_close_names(variables, values), *unused]
 
 
 def _close_names(variables: Iterable[str], values: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
@@ -81,12 +85,6 @@ def edit_distance(first: str, second: str) -> int:
                 cost = min(cost, last[j - 2] + 1)
             row.append(cost)
     return row[-1]
-
-
-def _unused_secrets(values: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
-    for secret, switch in _CHANNEL_SECRETS:
-        if _is_set(values, secret) and not _is_on(values, switch):
-            yield secret, f"is set but not used: {switch} is not true"
 
 
 def _is_on(values: Mapping[str, Value], switch: str) -> bool:

@@ -11,42 +11,33 @@ from datetime import UTC, datetime
 from alertctl.text import Redactor
 
 
-class _Redacting(logging.Formatter):
-    """Mask known secrets in the records of every logger, tracebacks included."""
+class _Formatter(logging.Formatter):
+    """Write a record as text or JSON, and mask known secrets, in tracebacks too."""
 
-    def __init__(self, secrets: Sequence[str]) -> None:
+    def __init__(self, as_json: bool, secrets: Sequence[str]) -> None:
         super().__init__()
+        self._as_json = as_json
         self._redactor = Redactor(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._redactor.mask(self.line(record))
-
-    def line(self, record: logging.LogRecord) -> str:
-        trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
-        return f"{_when(record)} {record.levelname.lower():<7} {record.name}: {record.getMessage()}{trace}"
-
-
-class _Json(_Redacting):
-    def line(self, record: logging.LogRecord) -> str:
         fields = {
-            "time": _when(record),
+            "time": datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
-
-
-def _when(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if self._as_json:
+            return self._redactor.mask(json.dumps(fields, ensure_ascii=False))
+        line = f"{fields['time']} {fields['level']:<7} {record.name}: {fields['message']}"
+        return self._redactor.mask(f"{line}\n{fields['traceback']}" if record.exc_info else line)
 
 
 def configure_logging(level: str, style: str, secrets: Sequence[str]) -> None:
     """Send every logger's records to stderr. `level` as in ALERTCTL_LOG_LEVEL, `style` is text or json."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json(secrets) if style == "json" else _Redacting(secrets))
+    handler.setFormatter(_Formatter(style == "json", secrets))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     # The command line's own handler would repeat each record.

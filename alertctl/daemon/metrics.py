@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -22,41 +23,46 @@ DELIVERY_SECONDS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 18
 
 
 class Metrics:
-    """Counters of this process. Attempts and final outcomes are counted separately."""
+    """Counters of this process. Attempts and final outcomes are counted separately.
 
-    def __init__(self, store: Store, clock: Callable[[], datetime], check_database: Callable[[], None]) -> None:
+    A delivery of a channel that is not in `channels` is never late.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], datetime],
+        check_database: Callable[[], None],
+        channels: Collection[str] = CHANNEL_NAMES,
+    ) -> None:
         # A second series with each counter's creation time has no use here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._clock = clock
-        self._registry = registry = CollectorRegistry()
-        self._accepted = Counter("alertctl_events_accepted", "Recorded events", ["event_type"], registry=registry)
-        self._suppressed = Counter(
-            "alertctl_suppressed", "Deliveries suppressed when their event was recorded", ["cause"], registry=registry
+        self._registry = CollectorRegistry()
+        counter = partial(Counter, registry=self._registry)
+        self._accepted = counter("alertctl_events_accepted", "Recorded events", ["event_type"])
+        self._suppressed = counter(
+            "alertctl_suppressed", "Deliveries suppressed when their event was recorded", ["cause"]
         )
-        self._attempts = Counter(
-            "alertctl_attempts", "Finished attempts", ["provider", "outcome", "reason"], registry=registry
-        )
-        self._deliveries = Counter(
-            "alertctl_deliveries", "Deliveries that reached a final status", ["channel", "status"], registry=registry
+        self._attempts = counter("alertctl_attempts", "Finished attempts", ["provider", "outcome", "reason"])
+        self._deliveries = counter(
+            "alertctl_deliveries", "Deliveries that reached a final status", ["channel", "status"]
         )
         self._seconds = Histogram(
             "alertctl_delivery_seconds",
             "Seconds from the event (or its resend) to its successful delivery",
             ["channel"],
             buckets=DELIVERY_SECONDS_BUCKETS,
-            registry=registry,
+            registry=self._registry,
         )
-        self._expired = Counter("alertctl_expired", "Deliveries that expired before they were sent", registry=registry)
-        self._begin_at_zero()
-        registry.register(_QueueCollector(store, clock, check_database))
-
-    def _begin_at_zero(self) -> None:
-        """Create the series at 0: one that starts with its first failure shows no increase, and no alert fires."""
+        self._expired = counter("alertctl_expired", "Deliveries that expired before they were sent")
+        # Create the series at 0: one that starts with its first failure shows no increase, and no alert fires.
         for channel in CHANNEL_NAMES:
             for status in (Status.SUCCESS, Status.FAILED):
                 self._deliveries.labels(channel, status.value)
             self._suppressed.labels(f"{channel}_disabled")
         self._suppressed.labels("duplicate")
+        self._registry.register(_QueueCollector(store, clock, check_database, channels))
 
     def accepted(self, receipt: EventReceipt) -> None:
         """Count a new publication."""
@@ -95,56 +101,48 @@ def _cause(error: str) -> str:
 class _QueueCollector:
     """Read the queue when Prometheus scrapes; `alertctl_database_up` is 0 when the database doesn't answer."""
 
-    def __init__(self, store: Store, clock: Callable[[], datetime], check_database: Callable[[], None]) -> None:
-        self._store, self._clock, self._check_database = store, clock, check_database
+    def __init__(
+        self, store: Store, clock: Callable[[], datetime], check_database: Callable[[], None], channels: Collection[str]
+    ) -> None:
+        self._store, self._clock, self._check_database, self._channels = store, clock, check_database, channels
 
     def describe(self) -> list[GaugeMetricFamily]:
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        depth = GaugeMetricFamily("alertctl_queue_depth", "Deliveries without a final status", labels=["channel"])
-        oldest = GaugeMetricFamily("alertctl_oldest_due_seconds", "Seconds since the oldest due delivery became due")
-        paused = GaugeMetricFamily("alertctl_paused", "1 while calls to a provider are paused", labels=["provider"])
-        breakers = _BreakerGauges()
         up = GaugeMetricFamily("alertctl_database_up", "1 while the database accepts writes")
         try:
             self._check_database()
             with self._store.reading() as connection:
-                queue = delivery_log.queue_status(connection, self._clock())
+                queue = delivery_log.queue_status(connection, self._clock(), self._channels)
         except Unreachable:
             up.add_metric([], 0)
             yield up
             return
         up.add_metric([], 1)
+        depth = GaugeMetricFamily("alertctl_queue_depth", "Deliveries without a final status", labels=["channel"])
         for channel, waiting in queue.depth.items():
             depth.add_metric([channel], waiting)
+        oldest = GaugeMetricFamily(
+            "alertctl_oldest_due_seconds", "Seconds since the oldest due delivery of an enabled channel became due"
+        )
         oldest.add_metric([], queue.oldest_due_seconds)
+        paused = GaugeMetricFamily("alertctl_paused", "1 while calls to a provider are paused", labels=["provider"])
         for provider in sorted({pause.provider for pause in queue.paused}):
             paused.add_metric([provider], 1)
-        for pause in queue.paused:
-            if pause.breaker:
-                breakers.add(pause)
-        yield from (up, depth, oldest, paused, *breakers.families)
+        yield from (up, depth, oldest, paused, *_breaker_gauges(queue.paused))
 
 
-class _BreakerGauges:
-    """The open circuit breakers of all running daemons on this database."""
-
-    def __init__(self) -> None:
-        labels = ["provider", "code", "host", "pid"]
-        self._open = GaugeMetricFamily(
-            "alertctl_breaker_open", "1 while a daemon's circuit breaker is open", labels=labels
-        )
-        self._since = GaugeMetricFamily(
-            "alertctl_breaker_since_seconds", "Unix time when the circuit breaker opened", labels=labels
-        )
-        self._next_probe = GaugeMetricFamily(
-            "alertctl_breaker_next_probe_seconds", "Unix time of the circuit breaker's next probe", labels=labels
-        )
-        self.families = (self._open, self._since, self._next_probe)
-
-    def add(self, pause: Paused) -> None:
-        labels = [pause.provider, pause.code, pause.host or "", str(pause.pid or "")]
-        self._open.add_metric(labels, 1)
-        self._since.add_metric(labels, pause.since.timestamp())
-        self._next_probe.add_metric(labels, pause.until.timestamp())
+def _breaker_gauges(paused: Sequence[Paused]) -> Iterator[GaugeMetricFamily]:
+    """Yield the open circuit breakers of all running daemons on this database."""
+    gauge = partial(GaugeMetricFamily, labels=["provider", "code", "host", "pid"])
+    opened = gauge("alertctl_breaker_open", "1 while a daemon's circuit breaker is open")
+    since = gauge("alertctl_breaker_since_seconds", "Unix time when the circuit breaker opened")
+    next_probe = gauge("alertctl_breaker_next_probe_seconds", "Unix time of the circuit breaker's next probe")
+    for pause in paused:
+        if pause.breaker:
+            labels = [pause.provider, pause.code, pause.host or "", str(pause.pid or "")]
+            opened.add_metric(labels, 1)
+            since.add_metric(labels, pause.since.timestamp())
+            next_probe.add_metric(labels, pause.until.timestamp())
+    yield from (opened, since, next_probe)

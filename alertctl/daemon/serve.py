@@ -102,7 +102,7 @@ def _running(
 ) -> Iterator[FastAPI]:
     """Build and start everything that lives as long as the daemon; stop and close it in order."""
     writer, channels, audience, heartbeat = Writer(store), build(settings), audience_of(settings), SchedulerHeartbeat()
-    metrics = Metrics(store, now, writer.check)
+    metrics = Metrics(store, now, writer.check, channels)
     dispatcher = Dispatcher(writer, channels, DispatchOptions.of(settings), now, metrics.ended)
     scheduler = schedule(settings, writer, dispatcher, heartbeat, now, metrics.expired)
     spool_job = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
@@ -125,7 +125,10 @@ def _running(
     )
     wake_ups = WakeUps(store, lambda connection: outbox.is_due(connection, now()), dispatcher.wake)
     app = create_app(services)
-    _tune_garbage_collector()
+    # Exclude the objects of the start from garbage collection, and collect rarely: every few hundred messages.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD)
     if scheduled:
         wake_ups.start()
         dispatcher.start()
@@ -142,13 +145,6 @@ def _running(
         for channel in channels.values():
             channel.close()
         store.close()
-
-
-def _tune_garbage_collector() -> None:
-    """Exclude the objects of the start from garbage collection, and collect rarely: every few hundred messages."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD)
 
 
 def _readiness(

@@ -27,12 +27,14 @@ def backup(source: Path, file: Path, *, force: bool = False, advance: Advance = 
     """
     check_file(source, file, force=force)
     with _unfinished_file(file) as unfinished:
-        with _open_snapshot(source) as snapshot:
-            _copy_pages(source, snapshot, unfinished, advance)
+        _copy_pages(source, unfinished, advance)
         _check(unfinished)
         check_file(source, file, force=force)
         with _config_errors(file):
-            _replace_file(unfinished, file)
+            # Synced, so that a power cut leaves a complete file or none.
+            _sync(unfinished)
+            os.replace(unfinished, file)
+            _sync(file.absolute().parent)
     return file.stat().st_size
 
 
@@ -43,38 +45,33 @@ def check_file(source: Path, file: Path, *, force: bool) -> None:
     if not file.absolute().parent.is_dir():
         raise ConfigError([f"FILE: there is no folder {file.absolute().parent}"])
     if file.exists() and file.samefile(source):
-        raise ConfigError([f"FILE: {file} is the database itself"])
+        raise ConfigError([f"FILE: {file} is the database itself; name another file"])
     if file.exists() and not file.is_file():
-        raise ConfigError([f"FILE: {file} is no ordinary file"])
+        raise ConfigError([f"FILE: {file} is not a regular file; name another one"])
     if os.path.lexists(file) and not force:
-        raise ConfigError([f"FILE: {file} is there already; --force replaces it"])
+        raise ConfigError([f"FILE: {file} exists; --force replaces it"])
     # SQLite would apply that journal to the new file.
     if Path(f"{file}-wal").exists():
-        raise ConfigError([f"FILE: {file} is a database in use ({file.name}-wal is there); name another one"])
+        raise ConfigError([f"FILE: {file} is a database in use ({file.name}-wal exists); name another file"])
 
 
-@contextmanager
-def _open_snapshot(source: Path) -> Iterator[sqlite3.Connection]:
-    """Open the source in a transaction, which in WAL mode sees one state and keeps nobody from writing."""
+def _copy_pages(source: Path, unfinished: Path, advance: Advance) -> None:
     try:
-        connection = sqlite3.connect(source, timeout=BUSY_SECONDS, isolation_level=None)
+        with closing(sqlite3.connect(source, timeout=BUSY_SECONDS, isolation_level=None)) as snapshot:
+            # In WAL mode a transaction sees one state and doesn't block writers.
+            snapshot.execute("BEGIN")
+            snapshot.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            _write_pages(snapshot, unfinished, advance)
     except sqlite3.Error as error:
         raise Unreachable(f"database {source}: {error}") from error
-    with closing(connection):
-        try:
-            connection.execute("BEGIN")
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.Error as error:
-            raise Unreachable(f"database {source}: {error}") from error
-        yield connection
 
 
-def _copy_pages(source: Path, snapshot: sqlite3.Connection, unfinished: Path, advance: Advance) -> None:
-    with closing(sqlite3.connect(unfinished)) as copy:
-        try:
+def _write_pages(snapshot: sqlite3.Connection, unfinished: Path, advance: Advance) -> None:
+    try:
+        with closing(sqlite3.connect(unfinished)) as copy:
             snapshot.backup(copy, pages=PAGES, progress=lambda _, remaining, pages: advance(pages - remaining, pages))
-        except sqlite3.Error as error:
-            raise AlertctlError(f"{unfinished.parent}: the backup of {source} could not be written: {error}") from error
+    except sqlite3.Error as error:
+        raise AlertctlError(f"the backup could not be written to {unfinished.parent}: {error}") from error
 
 
 def _check(unfinished: Path) -> None:
@@ -84,7 +81,7 @@ def _check(unfinished: Path) -> None:
         except sqlite3.Error as error:
             result = str(error)
     if result != "ok":
-        raise AlertctlError(f"the database is damaged, and so would be its backup, which was not kept: {result[:200]}")
+        raise AlertctlError(f"the database is damaged, so no backup was written: {result[:200]}")
 
 
 @contextmanager
@@ -107,13 +104,6 @@ def _config_errors(file: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigError([f"FILE: {file}: {error.strerror or error}"]) from error
-
-
-def _replace_file(unfinished: Path, file: Path) -> None:
-    """Sync, then rename: a power cut leaves a complete file or none."""
-    _sync(unfinished)
-    os.replace(unfinished, file)
-    _sync(file.absolute().parent)
 
 
 def _sync(path: Path) -> None:

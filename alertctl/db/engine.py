@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -26,6 +26,10 @@ DEADLOCK_TRIES = 5
 """How often a transaction is tried that collides with others."""
 READ_ONLY = "25006"
 """Postgres's SQLSTATE for a write on a standby, or where default_transaction_read_only is on."""
+COLLISIONS = ("40P01", "40001")
+"""SQLSTATEs of a transaction that was ended in favour of another: deadlock, serialization failure."""
+BROKEN_SETUP = ("42501", "42P01", "3F000")
+"""SQLSTATEs of a role that lacks a right, and of a missing table or schema."""
 
 
 class TransactionRunner(Protocol):
@@ -38,7 +42,10 @@ class Store:
     """One database. Nothing is opened before it is used."""
 
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
-        self.url = _parse_url(url)
+        try:
+            self.url = make_url(url)
+        except (exc.ArgumentError, ValueError):
+            raise ConfigError(["DATABASE_URL: not a database address (sqlite:///FILE or postgresql://…)"]) from None
         self.instance_id = os.urandom(8).hex()
         self.engine = _engine(self.url, pool_size).execution_options(**{INSTANCE_OPTION: self.instance_id})
         self.disconnects = 0
@@ -53,14 +60,31 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a connection whose transaction is rolled back at the end. Raises Unreachable."""
-        with self.map_driver_errors(), self.engine.connect() as connection:
-            yield connection
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except exc.SQLAlchemyError as error:
+            if _was_interrupted(error):
+                raise KeyboardInterrupt from None
+            if not _is_unavailable(error):
+                raise
+            raise Unreachable(f"database {self.shown}: {_first_line(error)}") from error
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            # From the driver's connection, used without SQLAlchemy.
+            raise Unreachable(f"database {self.shown}: {_first_line(error)}") from error
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """Open a transaction that is committed at the end. It takes SQLite's write lock at once. Raises Unreachable."""
-        with self.map_driver_errors(), self.engine.connect() as plain:
+    def writing(self, *, foreign_keys: bool = True) -> Iterator[Connection]:
+        """Open a transaction that is committed at the end. It takes SQLite's write lock at once. Raises Unreachable.
+
+        Without `foreign_keys` SQLite doesn't enforce them; that connection is not reused.
+        """
+        with self.reading() as plain:
             connection = plain.execution_options(alertctl_writes=True)
+            if self.is_sqlite and not foreign_keys:
+                # SQLite ignores this after BEGIN.
+                connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
+                connection.detach()
             with self._turn(connection):
                 transaction = connection.begin()
             with transaction:
@@ -75,8 +99,8 @@ class Store:
             yield
 
     def _turn(self, connection: Connection) -> AbstractContextManager[None]:
-        # Only SQLite has a file; Postgres needs no queue.
-        file = connection.connection.info.get("file", ("",))[0]
+        # Postgres needs no queue.
+        file = database_file(connection)
         return self._write_queue.turn(file) if file else nullcontext()
 
     def write(self, work: Callable[[Connection], T]) -> T:
@@ -91,27 +115,10 @@ class Store:
                     return work(connection)
             except Unreachable as error:
                 refused_here = attempt == 0 and _sqlstate(error.__cause__) == READ_ONLY
-                if not refused_here and not _is_collision(error.__cause__):
+                if not refused_here and _sqlstate(error.__cause__) not in COLLISIONS:
                     raise
         with self.writing() as connection:
             return work(connection)
-
-    @contextmanager
-    def listening(self) -> Iterator[Any]:
-        """Open a driver's connection without transactions, for a daemon that listens on it. Raises Unreachable."""
-        with self.map_driver_errors(), self.engine.connect() as plain:
-            plain.execution_options(isolation_level="AUTOCOMMIT")
-            raw = plain.connection.driver_connection
-            # Detached, so that no connection with subscriptions returns to the pool.
-            plain.detach()
-            yield raw
-
-    def submit(self, work: Callable[[Connection, Sequence[Any]], Sequence[Any]], item: Any) -> Any:
-        """Run work that takes many items (see `Writer.submit`) on one item."""
-        outcome = self.write(lambda connection: work(connection, [item])[0])
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
 
     def check_writes(self) -> None:
         """Prove that the database takes writes, by a write that changes nothing. Raises Unreachable."""
@@ -119,20 +126,6 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
-
-    @contextmanager
-    def map_driver_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except exc.SQLAlchemyError as error:
-            if _was_interrupted(error):
-                raise KeyboardInterrupt from None
-            if not _is_unavailable(error):
-                raise
-            raise Unreachable(f"database {self.shown}: {_first_line(error)}") from error
-        except self.engine.dialect.loaded_dbapi.Error as error:
-            # From a connection that is used without SQLAlchemy.
-            raise Unreachable(f"database {self.shown}: {_first_line(error)}") from error
 
     def _notice_disconnect(self, context: ExceptionContext) -> None:
         """Give up all connections when one of them ended, or its server isn't the primary any more.
@@ -151,6 +144,11 @@ class Store:
         return self.url.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
 
 
+def database_file(connection: Connection) -> str:
+    """Return the path of a connection's SQLite file; empty in memory and for a server's database."""
+    return str(connection.connection.info.get("file", ("",))[0])
+
+
 def write_nothing(connection: Connection) -> None:
     """Change a row and change it back, which a read-only server, a role without rights or a full disk refuse.
 
@@ -160,16 +158,18 @@ def write_nothing(connection: Connection) -> None:
     connection.execute(_CHANGE, {"by": -1})
 
 
-_CHANGE = text("UPDATE tick SET number = number + :by")
+_CHANGE = text("UPDATE change_counter SET number = number + :by")
 
 
-def insert_or(connection: Connection, table: Table, values: Any) -> Any:
+def insert_or(connection: Connection, table: Table, values: Any = None) -> Any:
     """Return an INSERT of the database's dialect, which has `on_conflict_do_nothing` and `on_conflict_do_update`."""
     if connection.dialect.name == "sqlite":
-        return sqlite.insert(table).values(values)
-    from sqlalchemy.dialects import postgresql  # imported late: it takes 18 ms
+        statement: Any = sqlite.insert(table)
+    else:
+        from sqlalchemy.dialects import postgresql  # imported late: it takes 18 ms
 
-    return postgresql.insert(table).values(values)
+        statement = postgresql.insert(table)
+    return statement if values is None else statement.values(values)
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> int:
@@ -177,13 +177,6 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
     # Without the option SQLAlchemy forgets the count of an INSERT on Postgres (-1).
     statement = insert_or(connection, table, rows).on_conflict_do_nothing()
     return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
-
-
-def _parse_url(url: str) -> URL:
-    try:
-        return make_url(url)
-    except (exc.ArgumentError, ValueError):
-        raise ConfigError(["DATABASE_URL: not a database address (sqlite:///FILE or postgresql://…)"]) from None
 
 
 def _engine(url: URL, pool_size: int) -> Engine:
@@ -214,10 +207,7 @@ def _sqlite_engine(url: URL, pool_size: int) -> Engine:
         except OSError as error:
             raise Unreachable(f"database {url.database}: {error.strerror or error}") from error
     engine = create_engine(
-        url,
-        pool_size=pool_size,
-        max_overflow=4,
-        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+        url, pool_size=pool_size, max_overflow=4, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
     )
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "checkout", _refuse_lost_file)
@@ -261,7 +251,7 @@ def _begin_sqlite(connection: Connection) -> None:
 def _is_unavailable(error: exc.SQLAlchemyError) -> bool:
     """Return whether the database is at fault, not the statement."""
     if isinstance(error, exc.IntegrityError | exc.ProgrammingError | exc.DataError):
-        return _is_broken_setup(error)
+        return _sqlstate(error) in BROKEN_SETUP
     return isinstance(error, exc.DatabaseError | exc.InterfaceError | exc.TimeoutError)
 
 
@@ -278,16 +268,6 @@ def _is_disconnect(error: BaseException) -> bool:
     """Return whether this Postgres server no longer takes writes, or ended the connection."""
     state = getattr(error, "sqlstate", None) or ""
     return state in (READ_ONLY, "57P01", "57P02", "57P03") or state.startswith("08")
-
-
-def _is_collision(error: BaseException | None) -> bool:
-    """Return whether Postgres ended this transaction in favour of another (deadlock, serialization failure)."""
-    return _sqlstate(error) in ("40P01", "40001")
-
-
-def _is_broken_setup(error: BaseException) -> bool:
-    """Return whether the role lacks a right, or a table or its schema is missing."""
-    return _sqlstate(error) in ("42501", "42P01", "3F000")
 
 
 def _sqlstate(error: BaseException | None) -> str | None:

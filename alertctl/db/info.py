@@ -6,14 +6,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Table, inspect, text
+from sqlalchemy import Connection, func, inspect, select, text
 from sqlalchemy.engine import make_url
 
 from alertctl.db.copy import TABLES
-from alertctl.db.copy_table import count
-from alertctl.db.engine import Store
+from alertctl.db.engine import Store, database_file
 from alertctl.db.migrate import HEAD, version_in
 
 MANY = 1_000_000
@@ -65,8 +63,8 @@ def read_info(store: Store) -> DatabaseInfo:
 
 
 def _sqlite(connection: Connection) -> tuple[str, int, dict[str, str]]:
-    (version,) = connection.execute(text("SELECT sqlite_version()")).one()
-    (file,) = connection.execute(text("SELECT file FROM pragma_database_list WHERE name = 'main'")).one()
+    version = connection.execute(text("SELECT sqlite_version()")).scalar_one()
+    file = database_file(connection)
     size = sum(os.path.getsize(path) for path in (file, f"{file}-wal") if os.path.exists(path))
     names = ("journal_mode", "page_size", "freelist_count")
     details = {name: str(connection.exec_driver_sql(f"PRAGMA {name}").scalar()) for name in names}
@@ -86,14 +84,16 @@ def _count_rows(connection: Connection) -> Iterator[RowCount]:
     existing = set(inspect(connection).get_table_names())
     for table in TABLES:
         if table.name in existing:
-            estimate = _estimate_rows(connection, table)
+            estimate = _estimate_rows(connection, table.name)
             exact = estimate <= MANY
-            yield RowCount(table.name, count(connection, table) if exact else estimate, exact)
+            count = connection.execute(select(func.count()).select_from(table)).scalar_one() if exact else estimate
+            yield RowCount(table.name, count, exact)
 
 
-def _estimate_rows(connection: Connection, table: Table) -> int:
+def _estimate_rows(connection: Connection, table: str) -> int:
     """Estimate a table's rows cheaply: by SQLite's row numbers (prune deletes the oldest) or Postgres's statistics."""
-    sqlite = f'SELECT max(rowid) - min(rowid) + 1 FROM "{table.name}"'
-    postgres = "SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(:name)"
-    name: dict[str, Any] = {} if connection.dialect.name == "sqlite" else {"name": f'"{table.name}"'}
-    return int(connection.execute(text(postgres if name else sqlite), name).scalar() or 0)
+    if connection.dialect.name == "sqlite":
+        query = f'SELECT max(rowid) - min(rowid) + 1 FROM "{table}"'
+    else:
+        query = f"SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass('\"{table}\"')"
+    return int(connection.exec_driver_sql(query).scalar() or 0)

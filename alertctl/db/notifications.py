@@ -83,7 +83,11 @@ class WakeUps:
     def _listen(self) -> None:
         """Listen until the daemon stops, or the store gave up its connections: this one leads to the same server."""
         disconnects = self._store.disconnects
-        with self._store.listening() as raw:
+        with self._store.reading() as plain:
+            plain.execution_options(isolation_level="AUTOCOMMIT")
+            raw: Any = plain.connection.driver_connection
+            # Detached, so that no connection with subscriptions returns to the pool.
+            plain.detach()
             raw.execute(f"LISTEN {CHANNEL}")
             # Something may have been announced before LISTEN.
             self._wake()

@@ -71,18 +71,14 @@ def parameters(url: URL) -> dict[str, Any]:
         # Keepalives aren't sent while data is unacknowledged: without this a cut lasts as long as TCP retransmits.
         "tcp_user_timeout": 30_000,
     }
-    if _has_several_hosts(url):
+    hosts = url.query.get("host") or url.host or ""
+    if not isinstance(hosts, str) or "," in hosts:
         # After a failover the first of them may be the standby.
         defaults["target_session_attrs"] = os.environ.get("PGTARGETSESSIONATTRS") or "read-write"
     return {
         **{name: value for name, value in defaults.items() if name not in url.query},
         "options": f"{user_options if isinstance(user_options, str) else ' '.join(user_options)} {OPTIONS}".strip(),
     }
-
-
-def _has_several_hosts(url: URL) -> bool:
-    hosts = url.query.get("host") or url.host or ""
-    return not isinstance(hosts, str) or "," in hosts
 
 
 def connect(_dialect: Any, _record: Any, arguments: Any, named: Mapping[str, Any]) -> Connection:

@@ -50,7 +50,9 @@ class WriteQueue:
         try:
             yield
             if handle is not None:
-                _show_progress(handle)
+                # Waiting writers see by the lock file's time that one got through.
+                with suppress(OSError):
+                    os.utime(handle)
         finally:
             self._here.has_turn = False
             if handle is not None:
@@ -79,16 +81,13 @@ def _open(path: str) -> int:
         return os.open(path, flags)
     handle = os.open(path, flags | os.O_CREAT, 0o600)
     with suppress(OSError):
-        _share(handle, os.stat(path.removesuffix(SUFFIX)))
+        # Everyone who may write to the database may lock the file, as with SQLite's -wal file.
+        database = os.stat(path.removesuffix(SUFFIX))
+        writers = database.st_mode & 0o222
+        os.fchmod(handle, writers | writers << 1)
+        if os.geteuid() == 0:
+            os.fchown(handle, database.st_uid, database.st_gid)
     return handle
-
-
-def _share(handle: int, database: os.stat_result) -> None:
-    """Let everyone who may write to the database lock the file, as SQLite does with the -wal file."""
-    writers = database.st_mode & 0o222
-    os.fchmod(handle, writers | writers << 1)
-    if os.geteuid() == 0:
-        os.fchown(handle, database.st_uid, database.st_gid)
 
 
 def _try_lock(handle: int) -> bool:
@@ -122,12 +121,6 @@ def _wait_for_lock(handle: int, longest: float, stuck: float) -> bool:
         if not locked.cancel():
             _release(handle)
         raise
-
-
-def _show_progress(handle: int) -> None:
-    """Show waiting writers that one got through, by the lock file's modification time."""
-    with suppress(OSError):
-        os.utime(handle)
 
 
 def _progress(handle: int) -> int:

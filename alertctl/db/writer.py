@@ -116,48 +116,42 @@ class Writer:
                 self._run_jobs(jobs)
 
     def _run_jobs(self, jobs: list[_Job]) -> None:
+        outcomes: Sequence[Any]
         try:
-            results = self._store.write(lambda connection: _run_work(connection, jobs))
+            outcomes = self._store.write(lambda connection: _run_work(connection, jobs))
+            self.commits += 1
         except BaseException as error:
-            self._run_one_by_one(jobs, error)
-            return
-        self.commits += 1
-        _resolve_jobs(jobs, results)
-
-    def _run_one_by_one(self, jobs: list[_Job], error: BaseException) -> None:
-        # An unreachable database is so for all of them: don't try it again for each.
-        if len(jobs) == 1 or isinstance(error, Unreachable):
-            _resolve_jobs(jobs, [error] * len(jobs))
-            return
-        for job in jobs:
-            self._run_jobs([job])
+            # An unreachable database is so for all of them: don't try it again for each.
+            if len(jobs) > 1 and not isinstance(error, Unreachable):
+                for job in jobs:
+                    self._run_jobs([job])
+                return
+            outcomes = [error] * len(jobs)
+        _resolve_jobs(jobs, outcomes)
 
 
 def _resolve_jobs(jobs: Sequence[_Job], outcomes: Sequence[Any]) -> None:
     """Resolve each job's future; those of an event loop together, on its own thread."""
-    looped: dict[AbstractEventLoop, list[tuple[Any, Any]]] = {}
+    by_loop: dict[AbstractEventLoop | None, list[tuple[Any, Any]]] = {}
     for job, outcome in zip(jobs, outcomes, strict=True):
-        if job.loop is None:
-            _resolve(job.future, outcome)
+        by_loop.setdefault(job.loop, []).append((job.future, outcome))
+    for loop, pairs in by_loop.items():
+        if loop is None:
+            _resolve(pairs)
         else:
-            looped.setdefault(job.loop, []).append((job.future, outcome))
-    for loop, pairs in looped.items():
-        # Nobody waits any more on a closed loop.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(_resolve_all, pairs)
+            # Nobody waits any more on a closed loop.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_resolve, pairs)
 
 
-def _resolve_all(pairs: Sequence[tuple[Any, Any]]) -> None:
+def _resolve(pairs: Sequence[tuple[Any, Any]]) -> None:
     for future, outcome in pairs:
-        if not future.done():
-            _resolve(future, outcome)
-
-
-def _resolve(future: Any, outcome: Any) -> None:
-    if isinstance(outcome, BaseException):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
+        if future.done():
+            continue
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
 
 
 def _call_each(connection: Connection, items: Sequence[Callable[[Connection], Any]]) -> list[Any]:

@@ -63,7 +63,7 @@ def _id_conditions(id_part: str) -> list[ColumnElement[bool]]:
 def detail(connection: Connection, id_part: str) -> DeliveryDetail:
     """Return a delivery with its event, every attempt, and the event's other deliveries. Raises NotFound."""
     delivery_id = find_id(connection, id_part)
-    columns = select(*ITEM, delivery.c.rule, func.coalesce(users.c.email, users.c.id).label("user"))
+    columns = select(*ITEM, delivery.c.routing_reason, func.coalesce(users.c.email, users.c.id).label("user"))
     row = connection.execute(
         columns.select_from(delivery)
         .outerjoin(users, users.c.id == delivery.c.user_id)
@@ -102,7 +102,7 @@ def _event_summary(connection: Connection, event_id: str) -> EventSummary:
 def rendered(connection: Connection, channels: Mapping[str, Channel], id_part: str) -> Rendered:
     """Render the message again, from what was recorded and with these channels. Raises NotFound."""
     delivery_id = find_id(connection, id_part)
-    columns: tuple[Any, ...] = (delivery.c.event_id, delivery.c.channel, delivery.c.address, delivery.c.rule)
+    columns: tuple[Any, ...] = (delivery.c.event_id, delivery.c.channel, delivery.c.address, delivery.c.routing_reason)
     state = (delivery.c.status, delivery.c.error, delivery.c.reason)
     row = connection.execute(select(*columns, *state).where(delivery.c.id == delivery_id)).one()
     content = restore(connection.execute(select(event).where(event.c.id == row.event_id)).one())
@@ -110,7 +110,7 @@ def rendered(connection: Connection, channels: Mapping[str, Channel], id_part: s
     return Rendered(
         channel=row.channel,
         to=row.address,
-        rule=row.rule,
+        routing_reason=row.routing_reason,
         suppressed_reason=row.error if row.status == "suppressed" else None,
         message=channels[row.channel].render(content, outgoing),
     )

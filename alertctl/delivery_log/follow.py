@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, and_, or_, select, text
 
-from alertctl.delivery_log.filters import MAX_ID, event_conditions, normalized, other_conditions, time_conditions
-from alertctl.delivery_log.query import RowRange, end_at, fetch_rows, grep_end, values_without_index
+from alertctl.delivery_log.filters import MAX_ID, normalized
+from alertctl.delivery_log.query import RowRange, all_conditions, end_at, fetch_rows, grep_end
 from alertctl.delivery_log.tables import ITEM, build_item, change_counter, delivery, item_fields
 from alertctl.errors import InvalidEvent
 from alertctl.models import Status
@@ -76,7 +76,7 @@ SELECT CASE
     WHEN EXISTS (SELECT 1 FROM strangers) THEN oldest
     -- `ahead` counts in a ring of 2^32; what began after the snapshot is ahead of `next` and doesn't matter.
     ELSE next + coalesce((SELECT min(least(0, (ahead + 6442450944) % 4294967296 - 2147483648)) FROM others), 0)
-END + (SELECT number FROM tick) FROM now
+END + (SELECT number FROM change_counter) FROM now
 """)
 """The number of the oldest transaction that is open in this database, else the next one that will be.
 
@@ -126,12 +126,7 @@ def _read_changes(
         delivery.c.change > start.change, and_(delivery.c.change == start.change, delivery.c.id > start.id)
     )
     in_range = (after_start, delivery.c.change >= start.change, delivery.c.change <= last_change)
-    matching = (
-        *values_without_index(connection, where),
-        *time_conditions(where),
-        *other_conditions(where),
-        *event_conditions(where),
-    )
+    matching = all_conditions(connection, where, by_index=False)
     rows = select(*ITEM, delivery.c.change).where(*in_range, *matching, delivery.c.status != Status.SENDING.value)
     items: list[tuple[str, DeliveryItem]] = []
     for row in connection.execute(rows.order_by(delivery.c.change, delivery.c.id).limit(limit)):

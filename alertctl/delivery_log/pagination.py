@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, Connection, func, literal, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
-from alertctl.delivery_log.filters import (
-    add_id_lead,
-    event_conditions,
-    event_values,
-    id_range,
-    normalized,
-    other_conditions,
-    time_conditions,
-)
-from alertctl.delivery_log.query import RowRange, fetch_rows, grep_end, value_conditions, values_without_index
+from alertctl.delivery_log.filters import add_id_lead, event_values, id_range, normalized, time_conditions
+from alertctl.delivery_log.query import RowRange, all_conditions, fetch_rows, grep_end, values_without_index
 from alertctl.delivery_log.tables import ITEM, build_item, delivery, delivery_count
 from alertctl.errors import InvalidEvent
 from alertctl.ids import first_id
@@ -71,10 +63,10 @@ def total(connection: Connection, where: LogFilter) -> int | None:
     if grep_end(connection, where, RowRange(1)):
         return None
     if filters - {"final"} <= COUNTED_COLUMNS.keys():
-        return int(connection.execute(select(_kept_count(where) - _waiting_count(connection, where))).scalar_one())
+        return _kept_count(connection, where)
     # A condition on the event leaves fewer rows than any index on the delivery's own columns.
-    values = values_without_index(connection, where) if event_values(where) else value_conditions(connection, where)
-    same = [*values, *other_conditions(where), *event_conditions(where)]
+    timeless = replace(where, since=None, until=None)
+    same = all_conditions(connection, timeless, by_index=not event_values(where))
     counts = (
         select(func.count()).select_from(delivery).where(*same, *time_range).scalar_subquery()
         for time_range in _time_ranges(where)
@@ -82,18 +74,17 @@ def total(connection: Connection, where: LogFilter) -> int | None:
     return sum(connection.execute(select(*counts)).one())
 
 
-def _kept_count(where: LogFilter) -> ColumnElement[int]:
+def _kept_count(connection: Connection, where: LogFilter) -> int:
+    """Return the sum of the kept counts, without those that `final` excludes."""
     values = where.conditions()
     same = [column == values[name] for name, column in COUNTED_COLUMNS.items() if name in values]
-    return select(func.coalesce(func.sum(delivery_count.c.number), 0)).where(*same).scalar_subquery()
-
-
-def _waiting_count(connection: Connection, where: LogFilter) -> ColumnElement[int]:
-    """Return how many of the kept counts `final` excludes."""
-    if not where.final:
-        return literal(0)
-    waiting = (*values_without_index(connection, where), delivery.c.next_attempt_at.is_not(None))
-    return select(func.count()).select_from(delivery).where(*waiting).scalar_subquery()
+    count: ColumnElement[int] = (
+        select(func.coalesce(func.sum(delivery_count.c.number), 0)).where(*same).scalar_subquery()
+    )
+    if where.final:
+        waiting = (*values_without_index(connection, where), delivery.c.next_attempt_at.is_not(None))
+        count = count - select(func.count()).select_from(delivery).where(*waiting).scalar_subquery()
+    return int(connection.execute(select(count)).scalar_one())
 
 
 def _time_ranges(where: LogFilter) -> list[list[ColumnElement[bool]]]:

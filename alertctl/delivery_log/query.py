@@ -20,6 +20,7 @@ from alertctl.delivery_log.filters import (
     ID_LEAD,
     MAX_ID,
     add_id_lead,
+    event_conditions,
     event_values,
     id_range,
     other_conditions,
@@ -117,10 +118,16 @@ def index_for(where: LogFilter) -> tuple[str, ...]:
     return next((names for names in INDEXES if filters >= set(names)), ())
 
 
-def value_conditions(connection: Connection, where: LogFilter) -> list[ColumnElement[bool]]:
-    """Return the filter's comparisons with values, for a query whose order doesn't matter."""
-    names, values = index_for(where), where.conditions()
-    return [*(COLUMNS[name] == values[name] for name in names), *values_without_index(connection, where, names)]
+def all_conditions(connection: Connection, where: LogFilter, *, by_index: bool = True) -> list[ColumnElement[bool]]:
+    """Return the conditions of a normalized filter, for a query whose order doesn't matter."""
+    names, values = index_for(where) if by_index else (), where.conditions()
+    return [
+        *(COLUMNS[name] == values[name] for name in names),
+        *values_without_index(connection, where, names),
+        *time_conditions(where),
+        *other_conditions(where),
+        *event_conditions(where),
+    ]
 
 
 def values_without_index(

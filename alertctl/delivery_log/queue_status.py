@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,13 +29,16 @@ class QueueStatus:
     paused: list[Paused]
 
 
-def queue_status(connection: Connection, now: datetime) -> QueueStatus:
-    """Return the state of the queue. Its cost depends on the deliveries that wait, not on the length of the log."""
+def queue_status(connection: Connection, now: datetime, channels: Collection[str] = CHANNEL_NAMES) -> QueueStatus:
+    """Return the state of the queue. Its cost depends on the deliveries that wait, not on the length of the log.
+
+    Only due deliveries of these `channels` count as late.
+    """
     waiting = select(delivery.c.channel, func.count()).where(delivery.c.next_attempt_at.is_not(None))
     depth = dict.fromkeys(CHANNEL_NAMES, 0)
     depth.update({str(name): int(count) for name, count in connection.execute(waiting.group_by(delivery.c.channel))})
-    due = delivery.c.next_attempt_at <= now
-    oldest = connection.execute(select(func.min(delivery.c.next_attempt_at)).where(due)).scalar()
+    due = (delivery.c.next_attempt_at <= now, delivery.c.channel.in_(channels))
+    oldest = connection.execute(select(func.min(delivery.c.next_attempt_at)).where(*due)).scalar()
     return QueueStatus(
         depth=depth,
         oldest_due_seconds=(now - oldest).total_seconds() if oldest else 0.0,
@@ -44,21 +48,8 @@ def queue_status(connection: Connection, now: datetime) -> QueueStatus:
 
 def paused(connection: Connection, now: datetime) -> list[Paused]:
     """Return the open circuit breakers of running daemons, then the providers and addresses that asked us to wait."""
-    breakers = [
-        Paused(
-            provider=report.provider,
-            to=None,
-            code=report.code,
-            breaker=True,
-            since=report.since,
-            until=report.next_probe_at,
-            host=report.host,
-            pid=report.pid,
-        )
-        for report in live_reports(connection, now)
-    ]
     rows = select(pauses).where(pauses.c.until > now).order_by(pauses.c.address_key != "", pauses.c.provider)
-    return breakers + [
+    return live_reports(connection, now) + [
         Paused(
             provider=row.provider,
             to=row.address_key or None,
@@ -88,11 +79,9 @@ def status_report(connection: Connection, where: str, now: datetime, *, daemon: 
 
 def last_success(connection: Connection) -> dict[str, datetime | None]:
     """Return when the newest successful delivery arrived, by channel."""
-    return {channel: _last_success(connection, channel) for channel in CHANNEL_NAMES}
-
-
-def _last_success(connection: Connection, channel: str) -> datetime | None:
-    arrived = (delivery.c.channel == channel, delivery.c.status == Status.SUCCESS.value)
-    newest = select(delivery.c.updated_at).where(*arrived).order_by(delivery.c.id.desc()).limit(1)
-    updated_at: datetime | None = connection.execute(newest).scalar()
-    return updated_at
+    moments: dict[str, datetime | None] = {}
+    for channel in CHANNEL_NAMES:
+        arrived = (delivery.c.channel == channel, delivery.c.status == Status.SUCCESS.value)
+        newest = select(delivery.c.updated_at).where(*arrived).order_by(delivery.c.id.desc()).limit(1)
+        moments[channel] = connection.execute(newest).scalar()
+    return moments

@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
-from alertctl.delivery_log.filters import event_conditions, normalized, other_conditions, time_conditions
-from alertctl.delivery_log.query import value_conditions
+from alertctl.delivery_log.filters import normalized
+from alertctl.delivery_log.query import all_conditions
 from alertctl.delivery_log.tables import delivery
 from alertctl.error_codes import DUPLICATE
 from alertctl.errors import InvalidEvent
@@ -33,12 +33,7 @@ def stats(connection: Connection, where: LogFilter, by: str) -> Stats:
     if by not in GROUPS:
         raise InvalidEvent("by", f"should be one of {', '.join(GROUPS)}")
     key, where = GROUPS[by], normalized(connection, where)
-    fitting = [
-        *value_conditions(connection, where),
-        *time_conditions(where),
-        *other_conditions(where),
-        *event_conditions(where),
-    ]
+    fitting = all_conditions(connection, where)
     if by == "error":
         fitting.append(delivery.c.error.is_not(None))
     everything = connection.execute(select(*_sums()).where(*fitting)).one()
@@ -66,12 +61,4 @@ def _sums() -> list[ColumnElement[int]]:
 
 
 def _count(key: str, row: Any) -> Count:
-    return Count(
-        key=key,
-        total=int(row.total),
-        success=int(row.success),
-        failed=int(row.failed),
-        retrying=int(row.retrying),
-        waiting=int(row.waiting),
-        suppressed=int(row.suppressed),
-    )
+    return Count(key=key, **{name: int(number) for name, number in row._mapping.items() if name != "key"})

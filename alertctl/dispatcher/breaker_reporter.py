@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -40,7 +40,7 @@ class BreakerReporter:
             return
         due = self._reported_at is None or monotonic - self._reported_at >= outbox.REPORT_SECONDS
         if refusal is not None and due:
-            probe_at = self._breaker.next_probe_at(monotonic, now)
+            probe_at = now + timedelta(seconds=self._breaker.seconds_to_probe(monotonic))
             outbox.save_report(
                 connection, self._instance, self._provider, refusal.code, self._breaker.since, probe_at, now
             )

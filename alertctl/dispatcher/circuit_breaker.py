@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from alertctl.channels.base import Receipt, SendResult
 from alertctl.errors import DeliveryError, Reason
@@ -33,8 +33,10 @@ class CircuitBreaker:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._refusal: DeliveryError | None = None
-        self._since = datetime.min
+        self.refusal: DeliveryError | None = None
+        """The provider's refusal while the breaker is open, else None."""
+        self.since = datetime.min
+        """When the open breaker opened."""
         self._interval = PROBE_SECONDS
         self._next_probe = 0.0
         self._probe_number: int | None = None
@@ -44,28 +46,14 @@ class CircuitBreaker:
         self._alone_since = 0.0
         self._last_active = 0.0
 
-    @property
-    def refusal(self) -> DeliveryError | None:
-        """The provider's refusal while the breaker is open, else None."""
-        return self._refusal
-
-    @property
-    def since(self) -> datetime:
-        """When the open breaker opened."""
-        return self._since
-
     def seconds_to_probe(self, now: float) -> float:
         """Return the seconds until the next probe may go out; 0 when it may go now."""
         return max(0.0, self._next_probe - now)
 
-    def next_probe_at(self, now: float, clock: datetime) -> datetime:
-        """Return the time of the next probe; `clock` is the time that belongs to `now`."""
-        return clock + timedelta(seconds=self.seconds_to_probe(now))
-
     def allowance(self, in_flight: int, now: float) -> int | None:
         """Return how many more deliveries may be sent now; None for any number."""
         with self._lock:
-            if self._refusal is not None:
+            if self.refusal is not None:
                 return 0 if in_flight or now < self._next_probe else 1
             if self._ramp is not None:
                 return max(0, self._ramp - in_flight)
@@ -83,7 +71,7 @@ class CircuitBreaker:
     @property
     def is_limited(self) -> bool:
         """Whether the next result may allow more deliveries than now."""
-        return self._refusal is not None or self._ramp is not None or not self._proven
+        return self.refusal is not None or self._ramp is not None or not self._proven
 
     @property
     def is_ramping(self) -> bool:
@@ -94,11 +82,11 @@ class CircuitBreaker:
         """Note that deliveries go out; returns whether they are the probe."""
         with self._lock:
             self._last_active = now
-            return self._refusal is not None
+            return self.refusal is not None
 
     def may_send(self, *, probe: bool) -> bool:
         """Return whether a claimed delivery may still be sent."""
-        return self._refusal is None or probe
+        return self.refusal is None or probe
 
     def request_probe(self, number: int, now: float) -> None:
         """Probe at once if `number` (of the database's probe requests) has grown since the breaker opened."""
@@ -120,7 +108,7 @@ class CircuitBreaker:
         accepted = any(isinstance(result, Receipt) or result.reason in _ABOUT_THE_MESSAGE for result in results)
         with self._lock:
             self._last_active = now
-            if self._refusal is None:
+            if self.refusal is None:
                 if accepted:
                     self._accept()
                 elif refusal is not None and refused_before and self._accepted_since_refusal:
@@ -137,18 +125,18 @@ class CircuitBreaker:
             self._ramp = self._ramp + 1 if self._ramp < RAMP_END else None
 
     def _open(self, refusal: DeliveryError, now: float, clock: datetime) -> None:
-        self._refusal, self._since, self._probe_number = refusal, clock, None
+        self.refusal, self.since, self._probe_number = refusal, clock, None
         self._interval, self._ramp = PROBE_SECONDS, None
         self._proven = self._accepted_since_refusal = False
         self._schedule_probe(now)
 
     def _end_probe(self, accepted: bool, refusal: DeliveryError | None, now: float) -> None:
         if accepted:
-            self._refusal, self._ramp = None, 1
+            self.refusal, self._ramp = None, 1
             self._accept()
             return
         if refusal is not None:
-            self._refusal = refusal
+            self.refusal = refusal
             self._interval = min(2 * self._interval, LONGEST_PROBE_SECONDS)
         self._schedule_probe(now)
 

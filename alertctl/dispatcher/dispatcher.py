@@ -38,7 +38,7 @@ class Dispatcher:
     ) -> None:
         self._connect, self._channels, self._options = connect, channels, options
         self._clock, self._observe = clock, observe
-        self._paces = {name: RateLimiter(*limit) for name, limit in options.rate_limits.items() if limit.per_second}
+        self._rate_limiters = {name: RateLimiter(*limit) for name, limit in options.rate_limits.items()}
         self._breakers = {name: CircuitBreaker() for name in channels}
         self._workers: list[ChannelWorker] = []
 
@@ -100,7 +100,7 @@ class Dispatcher:
         self, name: str, event_id: str | None, breaker: CircuitBreaker, instance: Instance | None = None
     ) -> ChannelWorker:
         channel = self._channels[name]
-        rate_limiter = self._paces.get(name) if event_id is None else None
+        rate_limiter = self._rate_limiters.get(name) if event_id is None else None
         scope = ClaimScope(name, channel.provider, event_id)
         return ChannelWorker(
             scope, channel, self._connect, self._options, self._clock, rate_limiter, breaker, self._observe, instance

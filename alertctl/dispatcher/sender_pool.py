@@ -30,7 +30,7 @@ class Job:
 
     @property
     def is_urgent(self) -> bool:
-        return self.claimed[0].urgency in (Priority.CRITICAL, Priority.CRITICAL_RETRY)
+        return self.claimed[0].priority in (Priority.CRITICAL, Priority.CRITICAL_RETRY)
 
 
 def group_jobs(
@@ -41,7 +41,7 @@ def group_jobs(
         return [Job(events[claimed.event_id], (claimed,), expires, probe) for claimed in taken]
 
     def key(claimed: Claimed) -> tuple[int, str, bool]:
-        return claimed.urgency, claimed.event_id, claimed.plain
+        return claimed.priority, claimed.event_id, claimed.plain
 
     jobs: list[Job] = []
     for (_, event_id, _), group in groupby(sorted(taken, key=key), key=key):

@@ -9,13 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
-from sqlmodel import SQLModel
+from sqlalchemy import Connection
 
 from alertctl import outbox
-from alertctl.channels.base import Channel, OutgoingMessage, Receipt, SendResult
+from alertctl.channels.base import Channel, Receipt, SendResult
 from alertctl.db import TransactionRunner
 from alertctl.dispatcher.breaker_reporter import BreakerReporter
 from alertctl.dispatcher.circuit_breaker import CircuitBreaker
@@ -24,12 +22,10 @@ from alertctl.dispatcher.rate_limit import RateLimiter
 from alertctl.dispatcher.sender_pool import RESERVED, Job, SenderPool, group_jobs
 from alertctl.errors import AlertctlError, DeliveryError, Reason, Unreachable
 from alertctl.events import restore
-from alertctl.models import Event, Priority
+from alertctl.models import Priority
 from alertctl.outbox import AttemptResult, Claim, Claimed, ClaimScope, Instance
 
 log = logging.getLogger("alertctl.dispatcher")
-event = SQLModel.metadata.tables[str(Event.__tablename__)]
-_EVENTS = select(event).where(event.c.id.in_(bindparam("ids", expanding=True)))
 Observe = Callable[[ClaimScope, Sequence[AttemptResult], Sequence[bool]], None]
 """Called with attempts that ended, and for each whether its delivery is final."""
 
@@ -111,7 +107,7 @@ class ChannelWorker:
                 self._publish_and_claim(publish)
             while True:
                 claim = self._run_transaction_within_lease()
-                if self._is_busy():
+                if self._jobs_in_flight or self._results or self._unsent:
                     self._gather(POLL)
                 elif not claim.taken:
                     turn_in = self._rate_limiter.horizon() if self._rate_limiter else 0.0
@@ -124,14 +120,11 @@ class ChannelWorker:
             self._sender_pool.close()
 
     def _publish_and_claim(self, publish: Callable[[Connection], str]) -> None:
-        def publish_and_claim(connection: Connection) -> tuple[Claim, dict[str, Any], list[bool]]:
+        def publish_and_claim(connection: Connection) -> Claim:
             self._scope = replace(self._scope, event_id=publish(connection))
-            return self._record_and_claim(connection, (), ())
+            return self._record_and_claim(connection, (), ())[0]
 
-        self._hand_out(*self._connect.write(publish_and_claim)[:2])
-
-    def _is_busy(self) -> bool:
-        return bool(self._jobs_in_flight or self._results or self._unsent)
+        self._hand_out(self._connect.write(publish_and_claim))
 
     def _run_transaction_within_lease(self) -> Claim:
         """Run a transaction. With results to record, try a database that is busy or away until their lease ends."""
@@ -184,32 +177,31 @@ class ChannelWorker:
             unsent, self._unsent = self._unsent, []
             self._woken = False
         try:
-            outcome = self._connect.write(lambda connection: self._record_and_claim(connection, results, unsent))
+            claim, final = self._connect.write(lambda connection: self._record_and_claim(connection, results, unsent))
         except BaseException:
             with self._changed:
                 self._results, self._unsent = results + self._results, unsent + self._unsent
             raise
-        claim, events, final = outcome
         if results:
             self._count(results, final)
         self._reporter.log_change()
-        self._hand_out(claim, events)
+        self._hand_out(claim)
         return claim
 
-    def _hand_out(self, claim: Claim, events: dict[str, Any]) -> None:
+    def _hand_out(self, claim: Claim) -> None:
         if not claim.taken:
             return
         now = time.monotonic()
         self._lease_ends = now + self._options.lease
         probe = self._breaker.start(now)
-        jobs = group_jobs(claim.taken, events, self._channel.batch_size, self._lease_ends, probe=probe)
+        jobs = group_jobs(claim.taken, claim.events, self._channel.batch_size, self._lease_ends, probe=probe)
         with self._changed:
             self._jobs_in_flight += len(jobs)
         self._sender_pool.put(jobs)
 
     def _record_and_claim(
         self, connection: Connection, results: Sequence[AttemptResult], unsent: Sequence[Claimed]
-    ) -> tuple[Claim, dict[str, Any], list[bool]]:
+    ) -> tuple[Claim, list[bool]]:
         now = self._clock()
         final: list[bool] = []
         if results:
@@ -223,24 +215,22 @@ class ChannelWorker:
         self._reporter.sync(connection, now)
         limits = self._claim_limits()
         if not any(limits):
-            return Claim(), {}, final
+            return Claim(), final
         probe = self._breaker.refusal is not None
         claim = outbox.claim(
             connection, self._scope, limits, now, self._options.lease, self._seconds_to_turn, probe=probe
         )
-        ids = {claimed.event_id for claimed in claim.taken}
-        rows = connection.execute(_EVENTS, {"ids": list(ids)}).all() if ids else []
-        return claim, {row.id: row for row in rows}, final
+        return claim, final
 
     def _seconds_to_turn(self, claimed: Claimed) -> float:
         """Return the seconds until a delivery's turn at its address; a fresh critical alert doesn't wait for it."""
         if self._rate_limiter is None:
             return 0.0
-        at_once = claimed.urgency == Priority.CRITICAL and not self._breaker.is_ramping
+        at_once = claimed.priority == Priority.CRITICAL and not self._breaker.is_ramping
         return self._rate_limiter.wait(claimed, at_once=at_once)
 
     def _claim_limits(self) -> tuple[int, ...]:
-        """Return how many deliveries to claim at most, by urgency.
+        """Return how many deliveries to claim at most, by priority.
 
         Enough for all threads; and while these are stalled, some critical alerts, which have threads of their own.
         """
@@ -275,8 +265,7 @@ class ChannelWorker:
             with self._changed:
                 self._unsent += job.claimed
             return []
-        messages = [OutgoingMessage(claimed.delivery_id, claimed.address, claimed.plain) for claimed in job.claimed]
-        results = self._call_channel(job, messages)
+        results = self._call_channel(job)
         finished = time.monotonic()
         refused_before = all(claimed.was_refused for claimed in job.claimed)
         alone = self._breaker.record(
@@ -288,9 +277,9 @@ class ChannelWorker:
             for claimed, result in zip(job.claimed, results, strict=True)
         ]
 
-    def _call_channel(self, job: Job, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
+    def _call_channel(self, job: Job) -> list[SendResult]:
         try:
-            return self._channel.send(restore(job.event, self._clock()), messages)
+            return self._channel.send(restore(job.event, self._clock()), job.claimed)
         except (OSError, MemoryError) as error:
             # This machine failed, not the provider: a full disk, no memory, no file descriptors.
             log.exception("%s: failed on this machine", self.name)
@@ -300,7 +289,7 @@ class ChannelWorker:
             # A bug must not end a sender. The message may have been sent.
             log.exception("%s: unexpected error", self.name)
             failure = DeliveryError(Reason.AMBIGUOUS, "internal_error", detail=type(error).__name__)
-        return [failure] * len(messages)
+        return [failure] * len(job.claimed)
 
     def _finish(self, results: list[AttemptResult]) -> None:
         with self._changed:

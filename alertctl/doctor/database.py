@@ -5,7 +5,8 @@ No row is changed: the write that proves that writes are possible changes nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from alertctl.config import Settings
 from alertctl.db import HEAD, Store, current_version
 from alertctl.delivery_log import queue_status
 from alertctl.delivery_log.tables import delivery
-from alertctl.doctor.result import CheckResult, failure, fix_for_pause, ok, unknown, warning
+from alertctl.doctor.result import CheckEnded, CheckResult, failure, fix_for_pause, ok, unknown, warning
 from alertctl.doctor.runner import CheckRun
 from alertctl.errors import ConfigError, Reason, Unreachable
 from alertctl.models import Status
@@ -33,6 +34,7 @@ _WRITE_ON_NETWORK = (
     "default_transaction_read_only to off, and check the role's rights (GRANT) and the server's disk."
 )
 _WRITE_ON_DISK = "Check the free disk space (df), and the permissions of that file and its folder."
+_NOT_REACHABLE = unknown("not checked: the database is not reachable")
 _MADE_BY_USE = "Nothing to do if this is a new installation; else correct DATABASE_URL (alertctl config show)."
 
 
@@ -67,7 +69,7 @@ def check_migrations(check_run: CheckRun) -> CheckResult:
     try:
         log = check_run.cached(open_log)
     except (Unreachable, ConfigError):
-        return _needs_reachable()
+        return _NOT_REACHABLE
     if log.version == HEAD:
         return ok(f"current (version {HEAD})")
     if log.store is None:
@@ -86,49 +88,58 @@ def check_migrations(check_run: CheckRun) -> CheckResult:
 
 
 def check_oldest_due(check_run: CheckRun) -> CheckResult:
-    def examine(connection: Connection) -> CheckResult:
+    with _reading(check_run) as connection:
         status = queue_status(connection, check_run.now)
-        waiting, late = sum(status.depth.values()), status.oldest_due_seconds
-        if late > LATE_SECONDS:
-            return warning(
-                f"{_deliveries(waiting)}, the oldest is {_span(late)} late",
-                "Start alertctl serve (if it runs, see its log), or send due deliveries with alertctl dispatch.",
-            )
-        return ok(f"{_deliveries(waiting)}, none more than {_span(LATE_SECONDS)} late")
-
-    return _read(check_run, examine)
+    waiting, late = _deliveries(sum(status.depth.values())), status.oldest_due_seconds
+    if late > LATE_SECONDS:
+        return warning(
+            f"{waiting}, the oldest is {_span(late)} late",
+            "Start alertctl serve (if it runs, see its log), or send due deliveries with alertctl dispatch.",
+        )
+    return ok(f"{waiting}, none more than {_span(LATE_SECONDS)} late")
 
 
-def check_slack_success(check_run: CheckRun) -> CheckResult:
-    return _read(check_run, lambda connection: _last_success(connection, "slack", check_run.now))
-
-
-def check_email_success(check_run: CheckRun) -> CheckResult:
-    return _read(check_run, lambda connection: _last_success(connection, "email", check_run.now))
+def check_success(check_run: CheckRun, channel: str) -> CheckResult:
+    """Check the newest delivery. Ids grow with time, so an index serves this at any size of the log."""
+    newest = (
+        select(delivery.c.status, delivery.c.error, delivery.c.next_attempt_at, delivery.c.updated_at)
+        .where(delivery.c.channel == channel)
+        .order_by(delivery.c.id.desc())
+        .limit(1)
+    )
+    ended = (Status.SUCCESS.value, Status.FAILED.value)
+    with _reading(check_run) as connection:
+        success = connection.execute(newest.where(delivery.c.status == Status.SUCCESS.value)).first()
+        last = connection.execute(newest.where(delivery.c.status.in_(ended))).first()
+    when = f"{_span((check_run.now - success.updated_at).total_seconds())} ago" if success else "never"
+    if last is not None and last.status == Status.FAILED.value:
+        again = "; alertctl retries it" if last.next_attempt_at else ""
+        return warning(
+            f"last success: {when}; the newest delivery failed: {last.error}{again}",
+            f"See why: alertctl log --channel {channel} --status failed",
+        )
+    if success is None:
+        return unknown("nothing was sent yet", f"alertctl test {channel} sends one message, marked as a test.")
+    return ok(when)
 
 
 def check_paused_providers(check_run: CheckRun) -> CheckResult:
     """Check for providers that aren't called now, and for deliveries that wait because we were refused."""
-
-    def examine(connection: Connection) -> CheckResult:
-        status = queue_status(connection, check_run.now)
-        breakers = [pause for pause in status.paused if pause.breaker]
-        rate_limits = [pause for pause in status.paused if not pause.breaker]
-        if breakers:
-            fixes = dict.fromkeys(fix_for_pause(pause.code, pause.provider) for pause in breakers)
-            return failure("; ".join(_breaker(pause, check_run.now) for pause in breakers), " ".join(fixes))
+    with _reading(check_run) as connection:
+        paused = queue_status(connection, check_run.now).paused
         refused = _refused(connection)
-        if refused:
-            waiting = "; ".join(f"{_deliveries(row.count)} on {row.channel}: {row.error}" for row in refused)
-            return warning(waiting, " ".join(dict.fromkeys(fix_for_pause(row.error, row.channel) for row in refused)))
-        if rate_limits:
-            return warning("; ".join(_rate_limit(pause, check_run.now) for pause in rate_limits), _GOES_ON)
-        return ok("none")
-
-    return _read(check_run, examine)
-
-
-_GOES_ON = "Nothing to do; sending resumes automatically."
+    breakers = [pause for pause in paused if pause.breaker]
+    if breakers:
+        fixes = dict.fromkeys(fix_for_pause(pause.code, pause.provider) for pause in breakers)
+        return failure("; ".join(_breaker(pause, check_run.now) for pause in breakers), " ".join(fixes))
+    if refused:
+        waiting = "; ".join(f"{_deliveries(row.count)} on {row.channel}: {row.error}" for row in refused)
+        return warning(waiting, " ".join(dict.fromkeys(fix_for_pause(row.error, row.channel) for row in refused)))
+    if paused:
+        waits = [(pause, _span((pause.until - check_run.now).total_seconds())) for pause in paused]
+        what = "; ".join(f"{pause.provider}: {pause.code}, for another {span}" for pause, span in waits)
+        return warning(what, "Nothing to do; sending resumes automatically.")
+    return ok("none")
 
 
 def _refused(connection: Connection) -> Sequence[Any]:
@@ -147,10 +158,6 @@ def _breaker(pause: Paused, now: datetime) -> str:
     probe = _span((pause.until - now).total_seconds())
     daemon = f"the daemon on {pause.host} (pid {pause.pid})"
     return f"{pause.provider} rejected {daemon} {since} ago: {pause.code}; next probe in {probe}"
-
-
-def _rate_limit(pause: Paused, now: datetime) -> str:
-    return f"{pause.provider}: {pause.code}, for another {_span((pause.until - now).total_seconds())}"
 
 
 # --- reading ---
@@ -182,60 +189,30 @@ def _write_error(store: Store, version: str | None) -> str:
         if version == HEAD:
             store.check_writes()
         else:
-            _check_creation(store)
+            with store.writing() as connection:
+                connection.execute(text("CREATE TABLE alertctl_write_check (id int)"))
+                connection.rollback()
     except Unreachable as error:
         return str(error)
     return ""
 
 
-def _check_creation(store: Store) -> None:
-    """Check that tables can be created, by one that is rolled back. Raises Unreachable."""
-    with store.writing() as connection:
-        connection.execute(text("CREATE TABLE alertctl_write_check (id int)"))
-        connection.rollback()
-
-
-def _read(check_run: CheckRun, examine: Callable[[Connection], CheckResult]) -> CheckResult:
-    """Return the result of `examine` on the delivery log if its version is current."""
+@contextmanager
+def _reading(check_run: CheckRun) -> Iterator[Connection]:
+    """Yield a connection to a current delivery log. Raises CheckEnded for any other state of the database."""
     try:
         log = check_run.cached(open_log)
         if log.store is None or log.version is None:
-            return ok("the delivery log is empty")
+            raise CheckEnded(ok("the delivery log is empty"))
         if log.version != HEAD:
-            return unknown("not checked: the migrations are not current")
+            raise CheckEnded(unknown("not checked: the migrations are not current"))
         with log.store.reading() as connection:
-            return examine(connection)
+            yield connection
     except (Unreachable, ConfigError):
-        return _needs_reachable()
-
-
-def _needs_reachable() -> CheckResult:
-    return unknown("not checked: the database is not reachable")
+        raise CheckEnded(_NOT_REACHABLE) from None
 
 
 # --- results ---
-
-
-def _last_success(connection: Connection, channel: str, now: datetime) -> CheckResult:
-    """Check the newest delivery. Ids grow with time, so an index serves this at any size of the log."""
-    newest = (
-        select(delivery.c.status, delivery.c.error, delivery.c.next_attempt_at, delivery.c.updated_at)
-        .where(delivery.c.channel == channel)
-        .order_by(delivery.c.id.desc())
-        .limit(1)
-    )
-    success = connection.execute(newest.where(delivery.c.status == Status.SUCCESS.value)).first()
-    last = connection.execute(newest.where(delivery.c.status.in_((Status.SUCCESS.value, Status.FAILED.value)))).first()
-    when = f"{_span((now - success.updated_at).total_seconds())} ago" if success else "never"
-    if last is not None and last.status == Status.FAILED.value:
-        again = "; alertctl retries it" if last.next_attempt_at else ""
-        return warning(
-            f"last success: {when}; the newest delivery failed: {last.error}{again}",
-            f"See why: alertctl log --channel {channel} --status failed",
-        )
-    if success is None:
-        return unknown("nothing was sent yet", f"alertctl test {channel} sends one message, marked as a test.")
-    return ok(when)
 
 
 def _deliveries(count: int) -> str:

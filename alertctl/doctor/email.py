@@ -6,19 +6,12 @@ from urllib.parse import urlsplit
 
 from alertctl.config.settings import Email
 from alertctl.doctor.result import CheckResult, failure, ok, warning
-from alertctl.doctor.runner import CheckRun, enabled_result, settings_result
+from alertctl.doctor.runner import CheckRun
 from alertctl.error_codes import ERROR_CODES
 
-_CHECKED_ELSEWHERE = ("EMAIL_ENABLED", "EMAIL_FROM_ADDRESS", "SENDGRID_API_KEY", "SMTP_HOST")
-
-
-def check_enabled(check_run: CheckRun) -> CheckResult:
-    settings = check_run.settings
-    return enabled_result(settings.email.enabled, settings.slack.enabled, "email", "EMAIL_ENABLED")
-
-
-def check_settings(check_run: CheckRun) -> CheckResult:
-    return settings_result(check_run.settings, ("EMAIL_", "SENDGRID_", "SMTP_", "NOTIFICATION_"), _CHECKED_ELSEWHERE)
+PREFIXES = ("EMAIL_", "SENDGRID_", "SMTP_", "NOTIFICATION_")
+CHECKED_SETTINGS = ("EMAIL_ENABLED", "EMAIL_FROM_ADDRESS", "SENDGRID_API_KEY", "SMTP_HOST")
+"""Settings with a check of their own."""
 
 
 def check_sender(check_run: CheckRun) -> CheckResult:
@@ -26,14 +19,11 @@ def check_sender(check_run: CheckRun) -> CheckResult:
     address = check_run.settings.email.from_address
     domain = address.rpartition("@")[2]
     if address == Email.model_fields["from_address"].default:
-        return warning(
-            f"is still {address}, which most servers reject", "Set EMAIL_FROM_ADDRESS to an address of yours."
-        )
+        what = f"is still {address}, which most servers reject"
+        return warning(what, "Set EMAIL_FROM_ADDRESS to an address of yours.")
     if "." not in domain.strip("."):
-        return warning(
-            f"{address}: {domain} is not a public domain",
-            "Set EMAIL_FROM_ADDRESS to an address of your domain.",
-        )
+        what = f"{address}: {domain} is not a public domain"
+        return warning(what, "Set EMAIL_FROM_ADDRESS to an address of your domain.")
     return ok(address)
 
 

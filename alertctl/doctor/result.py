@@ -28,6 +28,14 @@ class CheckResult:
     fix: str = ""
 
 
+class CheckEnded(Exception):
+    """Ends a check early with this result."""
+
+    def __init__(self, result: CheckResult) -> None:
+        super().__init__(result.what)
+        self.result = result
+
+
 def ok(what: str) -> CheckResult:
     return CheckResult(Outcome.OK, what)
 

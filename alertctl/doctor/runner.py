@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
+from pydantic import SecretStr
+
 from alertctl.channels.http_errors import no_reply_error
 from alertctl.config import Settings
-from alertctl.config import check as check_config
 from alertctl.deadline import Deadline
-from alertctl.doctor.result import CheckResult, Outcome, failure, ok, unknown, warning
+from alertctl.doctor.result import CheckEnded, CheckResult, Outcome, failure, unknown
 from alertctl.errors import ConfigError, DeliveryError, Reason
 from alertctl.http.client import HttpClient, Response
 from alertctl.http.errors import HttpError
 from alertctl.http.proxies import proxy_passwords
 from alertctl.http.tls import tls_context
-from alertctl.text import Redactor, fit
+from alertctl.text import Redactor, credential, fit
 
 T = TypeVar("T")
 CHECK_SECONDS = 5.0
@@ -40,7 +43,7 @@ class CheckRun:
         self.now = now
         self._call_seconds = min(settings.alertctl.deadline, max(seconds - _MARGIN, seconds / 2))
         self._facts: dict[Callable[..., Any], Future[Any]] = {}
-        self._open: list[Callable[[], None]] = []
+        self._resources = ExitStack()
         self._lock = threading.Lock()
 
     def deadline(self) -> Deadline:
@@ -61,18 +64,10 @@ class CheckRun:
 
     def closing(self, close: Callable[[], None]) -> None:
         """Call `close` at the end of the run."""
-        with self._lock:
-            self._open.append(close)
+        self._resources.callback(close)
 
     def close(self) -> None:
-        with self._lock:
-            opened, self._open = self._open, []
-        for close in reversed(opened):
-            close()
-
-
-def _always(_: Settings) -> bool:
-    return True
+        self._resources.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +78,7 @@ class Check:
     area: str
     name: str
     run: Callable[[CheckRun], CheckResult]
-    applies: Callable[[Settings], bool] = _always
+    applies: Callable[[Settings], bool] = lambda _: True
     late: CheckResult | None = None
 
 
@@ -104,16 +99,12 @@ def run(checks: Sequence[Check], settings: Settings, now: datetime, seconds: flo
     check_run = CheckRun(settings, now, seconds)
     due = [check for check in checks if check.applies(settings)]
     try:
-        results = _run_all(due, check_run, seconds)
+        ends = time.monotonic() + seconds
+        started = [_start(check, check_run) for check in due]
+        results = [_wait_for(check, result, ends, seconds) for check, result in zip(due, started, strict=True)]
     finally:
         check_run.close()
     return [_finding(check, result, redact) for check, result in zip(due, results, strict=True)]
-
-
-def _run_all(checks: Sequence[Check], check_run: CheckRun, seconds: float) -> list[CheckResult]:
-    ends = time.monotonic() + seconds
-    started = [(check, _start(check, check_run)) for check in checks]
-    return [_wait_for(check, result, ends - time.monotonic(), seconds) for check, result in started]
 
 
 def _start(check: Check, check_run: CheckRun) -> Future[CheckResult]:
@@ -121,24 +112,23 @@ def _start(check: Check, check_run: CheckRun) -> Future[CheckResult]:
     result: Future[CheckResult] = Future()
 
     def work() -> None:
-        result.set_result(_run_check(check, check_run))
+        try:
+            result.set_result(check.run(check_run))
+        except CheckEnded as ended:
+            result.set_result(ended.result)
+        except ConfigError as error:
+            what = "; ".join(error.problems)
+            result.set_result(failure(what, "Correct that setting (see alertctl config check)."))
+        except Exception as error:
+            result.set_result(unknown(f"the check failed: {type(error).__name__}: {error}"))
 
     threading.Thread(target=work, name=f"doctor-{check.area}-{check.name}", daemon=True).start()
     return result
 
 
-def _run_check(check: Check, check_run: CheckRun) -> CheckResult:
+def _wait_for(check: Check, result: Future[CheckResult], ends: float, seconds: float) -> CheckResult:
     try:
-        return check.run(check_run)
-    except ConfigError as error:
-        return failure("; ".join(error.problems), "Correct that setting (see alertctl config check).")
-    except Exception as error:
-        return unknown(f"the check failed: {type(error).__name__}: {error}")
-
-
-def _wait_for(check: Check, result: Future[CheckResult], timeout: float, seconds: float) -> CheckResult:
-    try:
-        return result.result(max(0.0, timeout))
+        return result.result(max(0.0, ends - time.monotonic()))
     except TimeoutError:
         return check.late or unknown(f"no answer within {seconds:g} s")
 
@@ -152,6 +142,14 @@ def _finding(check: Check, result: CheckResult, redact: Redactor) -> Finding:
 # --- shared by the checks ---
 
 
+def usable_credential(secret: SecretStr, variable: str, *, missing: str) -> str:
+    """Return a credential as it is sent. Raises DeliveryError, with the code `missing` for an empty one."""
+    usable = credential(secret.get_secret_value(), variable, missing=missing)
+    if isinstance(usable, DeliveryError):
+        raise usable
+    return usable
+
+
 def request(
     check_run: CheckRun, method: str, url: str, headers: Mapping[str, str], body: bytes, deadline: Deadline
 ) -> Response:
@@ -160,6 +158,14 @@ def request(
         return check_run.cached(_http_client).request(method, url, headers, body, timeout=deadline.remaining())
     except HttpError as error:
         raise no_reply_error(error) from None
+
+
+def json_body(reply: Response) -> Any:
+    """Return a complete reply's JSON, None for anything else."""
+    try:
+        return None if reply.truncated else json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _http_client(check_run: CheckRun) -> HttpClient:
@@ -175,27 +181,3 @@ def trusted_certificates(check_run: CheckRun) -> ssl.SSLContext:
         return tls_context(check_run.settings.alertctl.ca_bundle)
     except ConfigError as error:
         raise DeliveryError(Reason.CONFIG, "bad_ca_bundle", detail=str(error)) from None
-
-
-def settings_result(settings: Settings, prefixes: tuple[str, ...], checked_elsewhere: Sequence[str]) -> CheckResult:
-    """Return the problems of settings with these prefixes, except those with a check of their own."""
-    problems = [
-        problem
-        for problem in check_config(settings)
-        if problem.name.startswith(prefixes) and problem.name not in checked_elsewhere
-    ]
-    if not problems:
-        return ok("no conflicts")
-    what = "; ".join(f"{problem.name} {problem.message}" for problem in problems)
-    fix = f"Change {' and '.join(dict.fromkeys(problem.name for problem in problems))} (see: alertctl config check)."
-    return (failure if any(problem.severity == "error" for problem in problems) else warning)(what, fix)
-
-
-def enabled_result(on: bool, other_on: bool, name: str, variable: str) -> CheckResult:
-    """Return whether a channel is on. Off is a warning, and a failure when no channel is on."""
-    if on:
-        return ok(f"{name} is on")
-    fix = f"Set {variable}=true."
-    if other_on:
-        return warning(f"{name} is off; its deliveries are suppressed", fix)
-    return failure(f"{name} is off, and so is the other channel; nobody is notified", fix)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 from alertctl.channels.email.sendgrid import parse_sendgrid_reply
 from alertctl.doctor.result import CheckResult, failure, fix_for, ok, unknown, warning
-from alertctl.doctor.runner import CheckRun, request
+from alertctl.doctor.runner import CheckRun, json_body, request, usable_credential
 from alertctl.error_codes import ERROR_CODES
 from alertctl.errors import DeliveryError
 from alertctl.http.client import Response
-from alertctl.text import credential
 
 SCOPE = "mail.send"
 _KEY = re.compile(r"SG\.[\w-]+\.[\w-]+")
@@ -20,9 +18,10 @@ _TRY = "alertctl test email checks it with a real message."
 
 def check_key(check_run: CheckRun) -> CheckResult:
     """Check that the key looks like an API key. It is never shown."""
-    key = _key(check_run)
-    if isinstance(key, DeliveryError):
-        return failure(key.detail, ERROR_CODES[key.code].fix)
+    try:
+        key = _key(check_run)
+    except DeliveryError as error:
+        return failure(error.detail, ERROR_CODES[error.code].fix)
     if _KEY.fullmatch(key):
         return ok("is set and looks like an API key (SG.….…)")
     return warning("does not look like an API key (SG.….…)", ERROR_CODES["unauthorized"].fix)
@@ -30,34 +29,23 @@ def check_key(check_run: CheckRun) -> CheckResult:
 
 def check_scope(check_run: CheckRun) -> CheckResult:
     """Check the scopes by GET /v3/scopes. A refusal isn't a "no": a key that may only send mail may not read them."""
-    key = _key(check_run)
-    if isinstance(key, DeliveryError):
+    try:
+        key = _key(check_run)
+    except DeliveryError:
         return unknown("not checked: the key is not usable")
-    settings = check_run.settings
-    url = f"{settings.sendgrid.api_url.rstrip('/')}/v3/scopes"
+    url = f"{check_run.settings.sendgrid.api_url.rstrip('/')}/v3/scopes"
     headers = {"Authorization": f"Bearer {key}", "User-Agent": "alertctl"}
     try:
         reply = request(check_run, "GET", url, headers, b"", check_run.deadline())
     except DeliveryError as error:
-        what = f"no answer from SendGrid: {error.code} ({error.detail})"
-        return failure(what, fix_for(error, "sendgrid"))
-    return _result_of(reply)
+        return failure(f"no answer from SendGrid: {error.code} ({error.detail})", fix_for(error, "sendgrid"))
+    return _scope_result(reply) if reply.status == 200 else _refusal(reply)
 
 
-def _result_of(reply: Response) -> CheckResult:
-    if reply.status == 200:
-        return _scope_result(_scopes(reply))
-    error = parse_sendgrid_reply(reply)
-    detail = error.detail if isinstance(error, DeliveryError) else f"HTTP {reply.status}"
-    if reply.status == 401:
-        return failure(f"unauthorized: SendGrid rejected the key ({detail})", ERROR_CODES["unauthorized"].fix)
-    if isinstance(error, DeliveryError) and 300 <= reply.status < 400:
-        return failure(f"no answer from SendGrid ({detail})", fix_for(error, "sendgrid"))
-    return unknown(f"SendGrid did not list the key's scopes ({detail})", _TRY)
-
-
-def _scope_result(scopes: list[object] | None) -> CheckResult:
-    if scopes is None:
+def _scope_result(reply: Response) -> CheckResult:
+    body = json_body(reply)
+    scopes = body.get("scopes") if isinstance(body, dict) else None
+    if not isinstance(scopes, list):
         return unknown("SendGrid's answer contains no scopes", _TRY)
     if SCOPE in scopes:
         return ok("granted")
@@ -67,15 +55,15 @@ def _scope_result(scopes: list[object] | None) -> CheckResult:
     )
 
 
-def _scopes(reply: Response) -> list[object] | None:
-    try:
-        body = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return None
-    scopes = body.get("scopes") if isinstance(body, dict) and not reply.truncated else None
-    return scopes if isinstance(scopes, list) else None
+def _refusal(reply: Response) -> CheckResult:
+    error = parse_sendgrid_reply(reply)
+    detail = error.detail if isinstance(error, DeliveryError) else f"HTTP {reply.status}"
+    if reply.status == 401:
+        return failure(f"unauthorized: SendGrid rejected the key ({detail})", ERROR_CODES["unauthorized"].fix)
+    if isinstance(error, DeliveryError) and 300 <= reply.status < 400:
+        return failure(f"no answer from SendGrid ({detail})", fix_for(error, "sendgrid"))
+    return unknown(f"SendGrid did not list the key's scopes ({detail})", _TRY)
 
 
-def _key(check_run: CheckRun) -> str | DeliveryError:
-    secret = check_run.settings.sendgrid.api_key.get_secret_value()
-    return credential(secret, "SENDGRID_API_KEY", missing="unauthorized")
+def _key(check_run: CheckRun) -> str:
+    return usable_credential(check_run.settings.sendgrid.api_key, "SENDGRID_API_KEY", missing="unauthorized")

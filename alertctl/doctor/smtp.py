@@ -11,7 +11,7 @@ from typing import cast
 from alertctl.channels.email.message import Sender
 from alertctl.channels.email.smtp_session import Security, SmtpServer, SmtpSession
 from alertctl.deadline import Deadline
-from alertctl.doctor.result import CheckResult, fix_for, ok, outcome_of, unknown, warning
+from alertctl.doctor.result import CheckEnded, CheckResult, fix_for, ok, outcome_of, unknown, warning
 from alertctl.doctor.runner import CheckRun, trusted_certificates
 from alertctl.errors import DeliveryError
 
@@ -36,12 +36,12 @@ _STEP_NAMES = {SessionStep.DNS: "DNS", SessionStep.CONNECT: "connect", SessionSt
 
 @dataclass(slots=True)
 class SessionProgress:
-    """How far a session got. `error` ended it at `step`. `version` is that of TLS, empty without TLS."""
+    """How far a session got. `error` ended it at `step`. `tls_version` is empty without TLS."""
 
     server: SmtpServer
     step: SessionStep = SessionStep.CONNECT
     secured: bool = False
-    version: str = ""
+    tls_version: str = ""
     offers_auth: bool = False
     error: DeliveryError | None = None
 
@@ -69,32 +69,24 @@ class _WatchedSession(SmtpSession):
 
 
 def check_dns(check_run: CheckRun) -> CheckResult:
-    progress = check_run.cached(session)
-    return _step_failure(progress, SessionStep.DNS) or ok(f"{progress.server.host} resolves")
+    return ok(f"{_session_beyond(SessionStep.DNS, check_run).server.host} resolves")
 
 
 def check_connect(check_run: CheckRun) -> CheckResult:
-    progress = check_run.cached(session)
-    return _step_failure(progress, SessionStep.CONNECT) or ok(f"port {progress.server.port} sends a greeting")
+    return ok(f"port {_session_beyond(SessionStep.CONNECT, check_run).server.port} sends a greeting")
 
 
 def check_tls(check_run: CheckRun) -> CheckResult:
     progress = check_run.cached(session)
     if progress.secured:
-        return ok(f"{progress.version or 'TLS'}, certificate verified")
-    failed = _step_failure(progress, SessionStep.TLS)
-    if failed is not None:
-        return failed
-    if progress.server.is_loopback:
+        return ok(f"{progress.tls_version or 'TLS'}, certificate verified")
+    if _session_beyond(SessionStep.TLS, check_run).server.is_loopback:
         return ok("none, and none needed; the server is on this machine")
     return warning("SMTP_SECURITY=none; everything is sent unencrypted", "Set SMTP_SECURITY to starttls or tls.")
 
 
 def check_auth(check_run: CheckRun) -> CheckResult:
-    progress = check_run.cached(session)
-    failed = _step_failure(progress, SessionStep.AUTH)
-    if failed is not None:
-        return failed
+    progress = _session_beyond(SessionStep.AUTH, check_run)
     if progress.server.username:
         return ok("user name and password are accepted")
     if progress.offers_auth:
@@ -103,6 +95,19 @@ def check_auth(check_run: CheckRun) -> CheckResult:
             "Set SMTP_USERNAME and SMTP_PASSWORD if the server requires a login.",
         )
     return ok("no login, and the server offers none")
+
+
+def _session_beyond(step: SessionStep, check_run: CheckRun) -> SessionProgress:
+    """Return the session. Raises CheckEnded when this step, or one before it, failed."""
+    progress = check_run.cached(session)
+    error = progress.error
+    if error is None or progress.step > step:
+        return progress
+    if progress.step < step:
+        raise CheckEnded(unknown(f"not checked: SMTP {_STEP_NAMES[progress.step]} failed"))
+    what = error.detail if error.detail.startswith(error.code) else f"{error.code}: {error.detail}"
+    silent = error.code == "timeout" and step is SessionStep.CONNECT and not progress.secured
+    raise CheckEnded(CheckResult(outcome_of(error), what, _SILENT if silent else fix_for(error, "smtp")))
 
 
 def session(check_run: CheckRun) -> SessionProgress:
@@ -118,7 +123,7 @@ def session(check_run: CheckRun) -> SessionProgress:
         return progress
     progress.step = SessionStep.READY
     progress.offers_auth = bool(opened.has_extn("auth"))
-    progress.version = (opened.sock.version() or "") if isinstance(opened.sock, ssl.SSLSocket) else ""
+    progress.tls_version = opened.tls_version
     opened.quit_and_close()
     return progress
 
@@ -130,15 +135,3 @@ def _server(check_run: CheckRun) -> SmtpServer:
     return SmtpServer(
         smtp.host, smtp.port, smtp.username, password, cast("Security | None", smtp.security), sender.domain
     )
-
-
-def _step_failure(progress: SessionProgress, step: SessionStep) -> CheckResult | None:
-    """Return this step's failure, or that it wasn't reached; None when it succeeded."""
-    error = progress.error
-    if error is None or progress.step > step:
-        return None
-    if progress.step < step:
-        return unknown(f"not checked: SMTP {_STEP_NAMES[progress.step]} failed")
-    what = error.detail if error.detail.startswith(error.code) else f"{error.code}: {error.detail}"
-    silent = error.code == "timeout" and step is SessionStep.CONNECT and not progress.secured
-    return CheckResult(outcome_of(error), what, _SILENT if silent else fix_for(error, "smtp"))

@@ -25,7 +25,7 @@ EVENT_TYPES: tuple[type[EventFields], ...] = (
 )
 BY_NAME: Mapping[str, type[EventFields]] = {kind.event_type: kind for kind in EVENT_TYPES}
 PREFERENCES: Mapping[str, bool] = {
-    kind.event_type: kind.wanted_by_default for kind in EVENT_TYPES if kind.wanted_by_default is not None
+    kind.event_type: kind.default_on for kind in EVENT_TYPES if kind.default_on is not None
 }
 """Event types with a user preference, and its default."""
 
@@ -78,11 +78,8 @@ def _first_problem(kind: type[EventFields], error: ValidationError) -> InvalidEv
     named, _, rest = message.partition(": ")
     if not problem["loc"] and rest and named in kind.model_fields:
         return InvalidEvent(named, rest)
-    return InvalidEvent(field, f"{message}{_got(problem['input'])}")
-
-
-def _got(value: Any) -> str:
-    return f", got {_quoted(value)}" if isinstance(value, str | int | float | bool) else ""
+    value = problem["input"]
+    return InvalidEvent(field, f"{message}, got {_quoted(value)}" if isinstance(value, str | int | float) else message)
 
 
 def _quoted(value: Any) -> str:
@@ -94,9 +91,9 @@ LATE_SECONDS = 60.0
 """Delay from which on a message has a note about it."""
 
 
-def late_note(row: Any, now: datetime) -> str | None:
+def _late_note(row: Any, now: datetime) -> str | None:
     """Return `delayed 31 min` for an event that is sent this long after its first publication, else None."""
-    late = (now - (row.said_at or row.created_at)).total_seconds()
+    late = (now - (row.originally_published_at or row.created_at)).total_seconds()
     if late < LATE_SECONDS:
         return None
     for size, unit in ((86400, "days"), (3600, "h")):
@@ -110,17 +107,15 @@ def restore(row: Any, now: datetime | None = None) -> Content:
 
     For an event that this version can't read, the content only names its type.
     """
-    note = late_note(row, now) if now is not None else None
-    content = _restored(row)
-    return content if note is None else content.with_notes(note)
-
-
-def _restored(row: Any) -> Content:
+    notes: list[str | None] = []
     try:
         fields = BY_NAME[row.event_type].model_validate_json(row.fields)
     except (KeyError, ValidationError):
         title = row.event_type.replace("_", " ").capitalize()
         summary = f"{title}: written by another version of alertctl, its details cannot be shown."
-        return Content(row.event_type, row.id, title, summary, Severity(row.severity), (), row.occurred_at)
-    content = fields.content(row.id, row.occurred_at)
-    return content.with_notes("This is a test: nothing happened.") if row.is_test else content
+        content = Content(row.event_type, row.id, title, summary, Severity(row.severity), (), row.occurred_at)
+    else:
+        content = fields.content(row.id, row.occurred_at)
+        notes.append("This is a test: nothing happened." if row.is_test else None)
+    notes.append(_late_note(row, now) if now is not None else None)
+    return content.with_notes(*filter(None, notes))

@@ -45,7 +45,7 @@ class EventFields(BaseModel):
     description: ClassVar[str]
     channels: ClassVar[tuple[str, ...] | None] = None
     """The channels of this type unless the caller names targets; None for all."""
-    wanted_by_default: ClassVar[bool | None]
+    default_on: ClassVar[bool | None]
     """A new user's preference; None for a type without a preference."""
     expected: ClassVar[tuple[str, ...]] = ()
     """Fields whose absence is worth a warning."""
@@ -89,10 +89,6 @@ class EventFields(BaseModel):
             link=self.url,
             notes=(f"by {self.actor}",) if self.actor else (),
         )
-
-    def lacks(self) -> tuple[str, ...]:
-        """Return the expected fields that are missing."""
-        return tuple(name for name in self.expected if getattr(self, name) in (None, ""))
 
 
 def _format_value(value: Scalar) -> str:

@@ -12,7 +12,7 @@ from alertctl.events.base import EventFields, Text, within
 class ExperimentLifecycle(EventFields):
     event_type: ClassVar[str] = "experiment_lifecycle"
     description: ClassVar[str] = "an experiment started, paused, resumed, stopped or completed"
-    wanted_by_default: ClassVar[bool | None] = True
+    default_on: ClassVar[bool | None] = True
     expected: ClassVar[tuple[str, ...]] = ("experiment",)
 
     experiment: Text | None = Field(None, description="name or key of the experiment")

@@ -13,7 +13,7 @@ from alertctl.events.base import EventFields, Text
 class GenericAlert(EventFields):
     event_type: ClassVar[str] = "generic_alert"
     description: ClassVar[str] = "a custom alert from any service"
-    wanted_by_default: ClassVar[bool | None] = None
+    default_on: ClassVar[bool | None] = None
 
     title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
         description="headline of the alert"

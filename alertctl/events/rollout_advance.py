@@ -13,7 +13,7 @@ class RolloutAdvance(EventFields):
     event_type: ClassVar[str] = "rollout_advance"
     description: ClassVar[str] = "a rollout moved to its next stage (goes to Slack only)"
     channels: ClassVar[tuple[str, ...] | None] = ("slack",)
-    wanted_by_default: ClassVar[bool | None] = False
+    default_on: ClassVar[bool | None] = False
     expected: ClassVar[tuple[str, ...]] = ("feature_flag", "to_percentage")
 
     feature_flag: Text | None = Field(None, description="key of the flag")

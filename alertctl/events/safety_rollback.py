@@ -16,7 +16,7 @@ _SIGN = {"greater_than": ">", "less_than": "<", "equal_to": "="}
 class SafetyRollback(EventFields):
     event_type: ClassVar[str] = "safety_rollback"
     description: ClassVar[str] = "a feature flag was rolled back for safety"
-    wanted_by_default: ClassVar[bool | None] = True
+    default_on: ClassVar[bool | None] = True
     expected: ClassVar[tuple[str, ...]] = ("feature_flag", "environment", "metric", "value", "threshold")
 
     feature_flag: Text | None = Field(None, description="key of the flag")

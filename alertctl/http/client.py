@@ -7,7 +7,6 @@ The environment names a proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY). Im
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections import deque
 from collections.abc import Mapping
@@ -16,9 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from alertctl import __version__
 from alertctl.errors import ConfigError
-from alertctl.http.easy_handle import ConnectionOptions, EasyHandle, StreamHandlers
+from alertctl.http.easy_handle import EasyHandle, StreamHandlers
 from alertctl.http.errors import HttpError
 from alertctl.http.proxies import no_proxy, proxy_for
 from alertctl.http.response import Response
@@ -30,7 +28,6 @@ MAX_BODY = 256 * 1024
 """Bytes of a reply's body that are read, after decompression."""
 MAX_IDLE = 30
 """Seconds after which an idle connection is not used again: below the idle limits of common load balancers."""
-USER_AGENT = f"alertctl/{__version__}"
 
 
 class HttpClient:
@@ -55,8 +52,8 @@ class HttpClient:
         self._ca_bundle = ca_bundle
         self._connect_timeout, self._pool_size = connect_timeout, pool_size
         self._max_body, self._max_idle = max_body, max_idle
-        self._origins: dict[tuple[str, str], _Origin] = {}
-        self._lock = threading.Lock()
+        self._idle: dict[tuple[str, str], deque[EasyHandle]] = {}
+        """The kept connections by scheme and host. A thread that finds none opens one instead of waiting."""
         _clients.add(self)
 
     def request(
@@ -73,17 +70,21 @@ class HttpClient:
 
         `new_connection` is for a request that must not fail because the server has just closed a kept connection.
         """
-        origin = self._origin(url)
-        handle = origin.take()
+        idle = self._idle_handles(url)
+        try:
+            handle = idle.pop()
+        except IndexError:
+            handle = self._new_handle(url)
         seconds = self.timeout if timeout is None else timeout
         try:
-            response = handle.request(
-                method, url, {"User-Agent": USER_AGENT, **headers}, body, seconds, new_connection=new_connection
-            )
+            response = handle.request(method, url, headers, body, seconds, new_connection=new_connection)
         except BaseException:
             handle.close()
             raise
-        origin.give_back(handle)
+        if len(idle) < self._pool_size:
+            idle.append(handle)
+        else:
+            handle.close()
         return response
 
     def stream(self, url: str, headers: Mapping[str, str], handlers: StreamHandlers) -> Response:
@@ -91,22 +92,27 @@ class HttpClient:
 
         Returns its head, or the complete reply if `handlers.opened` rejects it. Raises like `request`.
         """
-        handle = self._origin(url).new_handle()
+        self._idle_handles(url)
+        handle = self._new_handle(url)
         try:
-            return handle.stream(url, {"User-Agent": USER_AGENT, **headers}, handlers)
+            return handle.stream(url, headers, handlers)
         finally:
             handle.close()
 
     def close(self) -> None:
         """Close all kept connections; the client may be used again."""
-        for origin in list(self._origins.values()):
-            origin.close()
+        for handles in list(self._idle.values()):
+            # Another thread may take the last handle meanwhile.
+            with suppress(IndexError):
+                while True:
+                    handles.pop().close()
 
     def forget_connections(self) -> None:
         """Abandon the parent's connections, in a forked child."""
-        origins, self._origins, self._lock = self._origins, {}, threading.Lock()
-        for origin in origins.values():
-            origin.abandon()
+        idle, self._idle = self._idle, {}
+        for handles in idle.values():
+            for handle in handles:
+                handle.abandon_connection()
 
     @cached_property
     def _trusted(self) -> TrustedCertificates:
@@ -115,21 +121,23 @@ class HttpClient:
         except ConfigError as error:
             raise HttpError("bad_ca_bundle", str(error)) from None
 
-    def _origin(self, url: str) -> _Origin:
-        """Return the connections to the scheme, host and port of `url`. Raises HttpError for an invalid URL."""
+    def _idle_handles(self, url: str) -> deque[EasyHandle]:
+        """Return the kept connections to the scheme, host and port of `url`. Raises HttpError for an invalid URL."""
         try:
             parts = urlsplit(url)
-            known = self._origins.get((parts.scheme, parts.netloc))
-            return known or self._new_origin(parts.scheme, parts.netloc, parts.hostname, parts.port)
+            known = self._idle.get((parts.scheme, parts.netloc))
+            # `port` raises ValueError when it is out of range.
+            if known is None and (parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0):
+                raise ValueError("an address begins with https:// or http:// and a host")
         except ValueError as exc:
             raise HttpError("bad_url", f"{type(exc).__name__}: {exc}") from None
+        return self._idle.setdefault((parts.scheme, parts.netloc), deque()) if known is None else known
 
-    def _new_origin(self, scheme: str, netloc: str, host: str | None, _port: int | None) -> _Origin:
-        if scheme not in ("http", "https") or not host:
-            raise ValueError("an address begins with https:// or http:// and a host")
+    def _new_handle(self, url: str) -> EasyHandle:
+        scheme = urlsplit(url).scheme
         proxy = proxy_for(scheme)
         secure = scheme == "https" or (proxy is not None and proxy.url.startswith("https:"))
-        options = ConnectionOptions(
+        return EasyHandle(
             proxy=proxy,
             no_proxy=no_proxy(),
             trusted=self._trusted if secure else None,
@@ -137,41 +145,6 @@ class HttpClient:
             max_body=self._max_body,
             max_idle=self._max_idle,
         )
-        with self._lock:
-            return self._origins.setdefault((scheme, netloc), _Origin(options, self._pool_size))
-
-
-class _Origin:
-    """The kept connections to an origin. A thread that gets none opens one instead of waiting for another's."""
-
-    def __init__(self, options: ConnectionOptions, pool_size: int) -> None:
-        self._options, self._pool_size = options, pool_size
-        self._idle: deque[EasyHandle] = deque()
-
-    def new_handle(self) -> EasyHandle:
-        return EasyHandle(self._options)
-
-    def take(self) -> EasyHandle:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self.new_handle()
-
-    def give_back(self, handle: EasyHandle) -> None:
-        if len(self._idle) < self._pool_size:
-            self._idle.append(handle)
-        else:
-            handle.close()
-
-    def close(self) -> None:
-        # Another thread may take the last handle meanwhile.
-        with suppress(IndexError):
-            while True:
-                self._idle.pop().close()
-
-    def abandon(self) -> None:
-        for handle in self._idle:
-            handle.abandon_connection()
 
 
 _clients: weakref.WeakSet[HttpClient] = weakref.WeakSet()

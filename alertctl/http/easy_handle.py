@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import pycurl
 
-from alertctl.http.errors import Failure, HttpError, http_error
+from alertctl import __version__
+from alertctl.http.errors import HttpError, http_error
 from alertctl.http.proxies import Proxy
 from alertctl.http.response import BLANK_LINES, Response, final_head
 from alertctl.http.tls import TrustedCertificates
@@ -20,18 +21,6 @@ from alertctl.http.tls import TrustedCertificates
 QUICK_EXIT = 322
 """CURLOPT_QUICK_EXIT (libcurl 7.87), for which pycurl has no name: closing a handle does not wait for a pending look-up
 of a host name."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionOptions:
-    """The options of all requests of a handle. Times are in seconds, `max_body` in bytes."""
-
-    proxy: Proxy | None
-    no_proxy: str
-    trusted: TrustedCertificates | None
-    connect_timeout: float | None
-    max_body: int
-    max_idle: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,53 +42,48 @@ class StreamHandlers:
 class EasyHandle:
     """Sends requests to one origin through one proxy, or none."""
 
-    def __init__(self, options: ConnectionOptions) -> None:
-        self._options = options
+    def __init__(
+        self,
+        *,
+        proxy: Proxy | None,
+        no_proxy: str,
+        trusted: TrustedCertificates | None,
+        connect_timeout: float | None,
+        max_body: int,
+        max_idle: int,
+    ) -> None:
+        """Times are in seconds, `max_body` is in bytes. `trusted` is None when TLS isn't used."""
+        self._proxy, self._max_body = proxy, max_body
         self._lines: list[bytes] = []
         self._body = bytearray()
-        self._prepared: tuple[str, str, tuple[tuple[str, str], ...]] | None = None
-        self._switches: dict[int, bool] = {}
+        self._prepared: tuple[str, str, Mapping[str, str]] | None = None
         self._curl = pycurl.Curl()
-        self._configure(options)
-
-    def _configure(self, options: ConnectionOptions) -> None:
         set_option = self._curl.setopt
         set_option(pycurl.NOSIGNAL, 1)
         set_option(QUICK_EXIT, 1)
         set_option(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         set_option(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         set_option(pycurl.MAXCONNECTS, 1)
-        set_option(pycurl.MAXAGE_CONN, options.max_idle)
-        if options.connect_timeout is not None:
-            set_option(pycurl.CONNECTTIMEOUT_MS, _milliseconds(options.connect_timeout))
+        set_option(pycurl.MAXAGE_CONN, max_idle)
+        if connect_timeout is not None:
+            set_option(pycurl.CONNECTTIMEOUT_MS, _milliseconds(connect_timeout))
         # Decode a reply that is compressed although the request forbids it (see `_header_lines`).
         set_option(pycurl.ACCEPT_ENCODING, "gzip, deflate")
         set_option(pycurl.XFERINFOFUNCTION, _handle_signals)
         set_option(pycurl.HEADERFUNCTION, self._lines.append)
         set_option(pycurl.WRITEFUNCTION, self._receive)
-        set_option(pycurl.PROXY, options.proxy.url if options.proxy else "")
-        set_option(pycurl.NOPROXY, options.no_proxy)
-        if options.proxy and options.proxy.username:
-            set_option(pycurl.PROXYUSERNAME, options.proxy.username)
-            set_option(pycurl.PROXYPASSWORD, options.proxy.password)
-        if options.trusted:
-            self._trust(options.trusted)
-
-    def _trust(self, trusted: TrustedCertificates) -> None:
-        set_option = self._curl.setopt
-        pairs = (
-            (pycurl.CAINFO, trusted.file),
-            (pycurl.CAPATH, trusted.folder),
-            (pycurl.PROXY_CAINFO, trusted.file),
-            (pycurl.PROXY_CAPATH, trusted.folder),
-        )
-        if trusted.file or trusted.folder:
-            for option, path in pairs:
-                if path:
-                    set_option(option, path)
-                else:
-                    # The path that libcurl was built with may not exist on this machine.
-                    self._curl.unsetopt(option)
+        set_option(pycurl.USERAGENT, f"alertctl/{__version__}")
+        set_option(pycurl.PROXY, proxy.url if proxy else "")
+        set_option(pycurl.NOPROXY, no_proxy)
+        if proxy and proxy.username:
+            set_option(pycurl.PROXYUSERNAME, proxy.username)
+            set_option(pycurl.PROXYPASSWORD, proxy.password)
+        if trusted and (trusted.file or trusted.folder):
+            # None replaces the path that libcurl was built with, which may not exist on this machine.
+            set_option(pycurl.CAINFO, trusted.file)
+            set_option(pycurl.CAPATH, trusted.folder)
+            set_option(pycurl.PROXY_CAINFO, trusted.file)
+            set_option(pycurl.PROXY_CAPATH, trusted.folder)
 
     def close(self) -> None:
         self._curl.close()
@@ -125,8 +109,7 @@ class EasyHandle:
         """Send one request, once. Raises HttpError when no reply came back."""
         self._curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(timeout))
         # Python raises KeyboardInterrupt in the main thread only, and only while it runs Python code.
-        interruptible = threading.current_thread() is threading.main_thread()
-        self._switch(pycurl.NOPROGRESS, not interruptible)
+        self._curl.setopt(pycurl.NOPROGRESS, threading.current_thread() is not threading.main_thread())
         return self._perform(method, url, headers, body, new_connection)
 
     def stream(self, url: str, headers: Mapping[str, str], handlers: StreamHandlers) -> Response:
@@ -137,7 +120,7 @@ class EasyHandle:
         stream = _Stream(handlers, self._lines, self._receive)
         # LOW_SPEED_TIME would end a stream of a few bytes every few seconds.
         self._curl.setopt(pycurl.XFERINFOFUNCTION, stream.check)
-        self._switch(pycurl.NOPROGRESS, False)
+        self._curl.setopt(pycurl.NOPROGRESS, False)
         self._curl.setopt(pycurl.HEADERFUNCTION, stream.receive_header)
         self._curl.setopt(pycurl.WRITEFUNCTION, stream.receive)
         try:
@@ -153,37 +136,27 @@ class EasyHandle:
     ) -> Response:
         self._lines.clear()
         self._body.clear()
-        request = (method, url, tuple(headers.items()))
-        if request != self._prepared:
-            # An option takes a third of a microsecond or more, and most requests repeat the previous URL and headers.
+        # An option takes a third of a microsecond or more, and most requests repeat the previous URL and headers.
+        if self._prepared != (method, url, headers):
             self._prepared = None
-            self._prepare(method, url, headers)
-            self._prepared = request
+            self._curl.setopt(pycurl.URL, url.encode())
+            self._curl.setopt(pycurl.HTTPHEADER, _header_lines(headers))
+            self._curl.setopt(pycurl.HTTPGET if method == "GET" else pycurl.POST, 1)
+            self._curl.setopt(pycurl.CUSTOMREQUEST, method)
+            self._prepared = (method, url, dict(headers))
         if method != "GET":
             # With POSTFIELDS libcurl would send the body again, by itself, when a kept connection dies unanswered.
             self._curl.setopt(pycurl.POSTFIELDSIZE_LARGE, len(body))
             self._curl.setopt(pycurl.READFUNCTION, io.BytesIO(body).read)
         # libcurl may repeat a request without a body when a kept connection dies, but never on a new connection.
         once = new_connection or (method != "GET" and not body)
-        self._switch(pycurl.FRESH_CONNECT, once or self._closed_by_server())
+        self._curl.setopt(pycurl.FRESH_CONNECT, once or self._closed_by_server())
         try:
             self._curl.perform()
         except pycurl.error as error:
             number, message = error.args
             return self._response(len(body), number, message)
         return self._response(len(body))
-
-    def _prepare(self, method: str, url: str, headers: Mapping[str, str]) -> None:
-        set_option = self._curl.setopt
-        set_option(pycurl.URL, url.encode())
-        set_option(pycurl.HTTPHEADER, _header_lines(headers))
-        set_option(pycurl.HTTPGET if method == "GET" else pycurl.POST, 1)
-        set_option(pycurl.CUSTOMREQUEST, method)
-
-    def _switch(self, option: int, on: bool) -> None:
-        if self._switches.get(option) is not on:
-            self._curl.setopt(option, on)
-            self._switches[option] = on
 
     def _closed_by_server(self) -> bool:
         """Return whether the kept connection is readable: the server closed it, or sent something unasked for."""
@@ -197,11 +170,11 @@ class EasyHandle:
     def _receive(self, chunk: bytes) -> int | None:
         self._body += chunk
         # 0 ends the transfer.
-        return None if len(self._body) <= self._options.max_body else 0
+        return None if len(self._body) <= self._max_body else 0
 
     def _response(self, body_size: int, number: int = 0, message: str = "") -> Response:
         """Return the reply, even one whose body is incomplete. Raises HttpError without a complete head."""
-        status, limit = self._curl.getinfo(pycurl.RESPONSE_CODE), self._options.max_body
+        status, limit = self._curl.getinfo(pycurl.RESPONSE_CODE), self._max_body
         head = final_head(self._lines) if status >= 200 else None
         if head is not None:
             status_text, headers = head
@@ -212,24 +185,8 @@ class EasyHandle:
             return Response(status, headers, bytes(self._body[:limit]), truncated)
         if self._lines and self._lines[-1] not in BLANK_LINES and number in _ENDED:
             raise HttpError("incomplete_reply", "the reply ends in its headers", sent=True)
-        raise http_error(self._failure(body_size, number or pycurl.E_GOT_NOTHING, message))
-
-    def _failure(self, body_size: int, number: int, message: str) -> Failure:
-        info, proxy = self._curl.getinfo, self._options.proxy
-        # PRETRANSFER_TIME is set also when the connection failed.
-        ready = info(pycurl.REQUEST_SIZE) > 0
-        return Failure(
-            number,
-            message or "the connection was closed without an answer",
-            errno=info(pycurl.OS_ERRNO),
-            resolved=info(pycurl.NAMELOOKUP_TIME_T) > 0,
-            connected=info(pycurl.CONNECT_TIME_T) > 0,
-            ready=ready,
-            sent=ready and info(pycurl.SIZE_UPLOAD_T) >= body_size,
-            proxy=proxy.address if proxy and info(pycurl.USED_PROXY) else "",
-            connect_status=info(pycurl.HTTP_CONNECTCODE),
-            verify_result=info(pycurl.SSL_VERIFYRESULT),
-        )
+        number, message = number or pycurl.E_GOT_NOTHING, message or "the connection was closed without an answer"
+        raise http_error(self._curl, number, message, body_size, self._proxy.address if self._proxy else "")
 
 
 class _Stream:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
+
+import pycurl
 
 from alertctl.errors import AlertctlError, Reason
 
@@ -44,26 +45,6 @@ class HttpError(AlertctlError):
         if self.code in LOCAL_CODES:
             return Reason.LOCAL
         return Reason.CONFIG if self.code in CONFIG_CODES else Reason.UNAVAILABLE
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A transfer that libcurl ended. `number` and `message` are its own, `errno` the operating system's or 0.
-
-    `resolved`, `connected` (TCP, also to a proxy), `ready` (TLS and tunnel included) and `sent` (the complete request)
-    are the completed steps. `proxy` is the address of the proxy that was used.
-    """
-
-    number: int
-    message: str
-    errno: int = 0
-    resolved: bool = False
-    connected: bool = False
-    ready: bool = False
-    sent: bool = False
-    proxy: str = ""
-    connect_status: int = 0
-    verify_result: int = 0
 
 
 CODES = {
@@ -113,48 +94,49 @@ _PLAIN_TEXT = ("wrong version number", "http request", "packet length too long",
 _ENDLESS = ("too large response headers", "too many response headers")
 
 
-def http_error(failure: Failure) -> HttpError:
-    """Return the error for a transfer that ended without a complete reply head."""
-    code = _code(failure)
-    about = f"the proxy {failure.proxy}: " if code == "proxy_failed" and failure.proxy else ""
-    return HttpError(code, f"{about}{failure.message}", sent=failure.sent)
+def http_error(curl: pycurl.Curl, number: int, message: str, body_size: int, proxy: str) -> HttpError:
+    """Return the error for a transfer that ended without a complete reply head.
+
+    `number` and `message` are libcurl's. `proxy` is the address of the configured proxy, which NO_PROXY may exempt.
+    """
+    # Not PRETRANSFER_TIME: it is set also when the connection failed.
+    ready = curl.getinfo(pycurl.REQUEST_SIZE) > 0
+    used_proxy = proxy if proxy and curl.getinfo(pycurl.USED_PROXY) else ""
+    code = _proxy_code(curl, number) if used_proxy and not ready else ""
+    code = code or _code(curl, number, message.lower(), ready=ready)
+    about = f"the proxy {used_proxy}: " if code == "proxy_failed" and used_proxy else ""
+    sent = ready and curl.getinfo(pycurl.SIZE_UPLOAD_T) >= body_size
+    return HttpError(code, f"{about}{message}", sent=sent)
 
 
-def _code(failure: Failure) -> str:
-    if failure.proxy and not failure.ready:
-        proxy_code = _proxy_code(failure)
-        if proxy_code:
-            return proxy_code
-    if failure.number == 28:
-        return _timeout_code(failure)
-    if failure.number == 60:
-        return _certificate_code(failure.verify_result)
-    if failure.number == 35 and any(text in failure.message.lower() for text in _PLAIN_TEXT):
+def _code(curl: pycurl.Curl, number: int, message: str, *, ready: bool) -> str:
+    """Return the code. `ready`: the connection was established, TLS and tunnel included."""
+    if number == pycurl.E_OPERATION_TIMEDOUT and not ready:
+        return "connect_timeout" if curl.getinfo(pycurl.NAMELOOKUP_TIME_T) > 0 else "dns_timeout"
+    if number == pycurl.E_PEER_FAILED_VERIFICATION:
+        return _certificate_code(curl.getinfo(pycurl.SSL_VERIFYRESULT))
+    if number == pycurl.E_SSL_CONNECT_ERROR and any(text in message for text in _PLAIN_TEXT):
         return "tls_not_spoken"
-    if failure.number == 35 and "eof" in failure.message.lower():
+    if number == pycurl.E_SSL_CONNECT_ERROR and "eof" in message:
         return "connection_lost"
-    if failure.number == 56 and failure.message.lower().startswith(_ENDLESS):
+    if number == pycurl.E_RECV_ERROR and message.startswith(_ENDLESS):
         return "endless_reply"
-    if failure.number in _SOCKET_ERRORS and failure.errno:
-        default = "connection_lost" if failure.ready else "local_error"
-        return ERRNO_CODES.get(failure.errno, default)
-    return CODES.get(failure.number, "network_error")
+    os_errno = curl.getinfo(pycurl.OS_ERRNO)
+    if number in _SOCKET_ERRORS and os_errno:
+        return ERRNO_CODES.get(os_errno, "connection_lost" if ready else "local_error")
+    return CODES.get(number, "network_error")
 
 
-def _proxy_code(failure: Failure) -> str:
+def _proxy_code(curl: pycurl.Curl, number: int) -> str:
     """Return the code for a proxy that is unreachable or refuses to connect, "" if the proxy is not to blame."""
-    if failure.connect_status == 407:
+    status = curl.getinfo(pycurl.HTTP_CONNECTCODE)
+    if status == 407:
         return "proxy_auth"
-    if not failure.connected or failure.connect_status >= 300:
+    if not curl.getinfo(pycurl.CONNECT_TIME_T) or status >= 300:
         return "proxy_failed"
     # An open tunnel or a TLS error shows that the proxy works.
-    return "" if failure.connect_status or failure.number in (35, 60) else "proxy_failed"
-
-
-def _timeout_code(failure: Failure) -> str:
-    if failure.ready:
-        return "timeout"
-    return "connect_timeout" if failure.resolved else "dns_timeout"
+    works = status or number in (pycurl.E_SSL_CONNECT_ERROR, pycurl.E_PEER_FAILED_VERIFICATION)
+    return "" if works else "proxy_failed"
 
 
 def _certificate_code(verify_result: int) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import Any, NamedTuple
 
-STATUS_LINE = b"HTTP/"
 BLANK_LINES = (b"\r\n", b"\n")
+_BLANK_LINE = re.compile(rb"\n\r?\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """A reply. Header names are lower-case; `truncated`: the body exceeds the limit or is incomplete."""
 
     status: int
@@ -24,11 +25,20 @@ class Response:
         """The body as UTF-8, which JSON always is. The declared charset is ignored."""
         return self.body.decode("utf-8", "replace")
 
+    @property
+    def json(self) -> dict[str, Any]:
+        """The JSON object in the body; empty if the body is anything else."""
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
 
 class Headers(Mapping[str, str]):
     """Headers by lower-case name, parsed on first access: parsing is a fifth of a request's CPU time."""
 
-    def __init__(self, lines: Sequence[bytes]) -> None:
+    def __init__(self, lines: bytes) -> None:
         self._lines = lines
 
     def __getitem__(self, name: str) -> str:
@@ -43,8 +53,8 @@ class Headers(Mapping[str, str]):
     @cached_property
     def _parsed(self) -> dict[str, str]:
         parsed: dict[str, str] = {}
-        for line in self._lines:
-            name, _, value = line.decode("latin-1").partition(":")
+        for line in self._lines.decode("latin-1").split("\n"):
+            name, _, value = line.partition(":")
             key, text = name.strip().lower(), value.strip()
             parsed[key] = f"{parsed[key]}, {text}" if key in parsed else text
         return parsed
@@ -55,10 +65,10 @@ def final_head(lines: list[bytes]) -> tuple[bytes, Headers] | None:
 
     Interim replies and a proxy's answer to CONNECT precede it, trailers follow it.
     """
-    first = len(lines) - 1
-    while first >= 0 and not lines[first].startswith(STATUS_LINE):
-        first -= 1
-    for position in range(first + 1, len(lines)):
-        if first >= 0 and lines[position] in BLANK_LINES:
-            return (*lines[first].split(b" "), b"")[1].strip(), Headers(lines[first + 1 : position])
-    return None
+    heads = b"".join(lines)
+    start = heads.rfind(b"\nHTTP/") + 1
+    end = _BLANK_LINE.search(heads, start)
+    if end is None or not heads.startswith(b"HTTP/", start):
+        return None
+    status_line, _, headers = heads[start : end.start()].partition(b"\n")
+    return (*status_line.split(b" "), b"")[1].strip(), Headers(headers)

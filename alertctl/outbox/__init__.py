@@ -13,7 +13,6 @@ before anything is sent. `attempts` is the fencing token: a result counts only w
 from alertctl.outbox.breaker_reports import (
     REPORT_SECONDS,
     Instance,
-    Report,
     live_reports,
     probe_request_number,
     remove_report,
@@ -21,13 +20,13 @@ from alertctl.outbox.breaker_reports import (
     save_report,
 )
 from alertctl.outbox.change_sequence import resume_sequence_after_restore
-from alertctl.outbox.claim import Claim, ClaimScope, SecondsToTurn, claim, is_due, no_rate_limit, release
+from alertctl.outbox.claim import Claim, ClaimScope, claim, is_due, release
 from alertctl.outbox.duplicates import DedupScope, DedupWindows
-from alertctl.outbox.enqueue import Routed, enqueue
+from alertctl.outbox.enqueue import enqueue, new_delivery
 from alertctl.outbox.expire import expire
 from alertctl.outbox.prune import ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record
-from alertctl.outbox.resend import Resent, resend
+from alertctl.outbox.resend import resend
 from alertctl.outbox.tables import INTERRUPTED, Claimed
 
 __all__ = [
@@ -40,17 +39,13 @@ __all__ = [
     "DedupScope",
     "DedupWindows",
     "Instance",
-    "Report",
-    "Resent",
-    "Routed",
-    "SecondsToTurn",
     "ages",
     "claim",
     "enqueue",
     "expire",
     "is_due",
     "live_reports",
-    "no_rate_limit",
+    "new_delivery",
     "probe_request_number",
     "prune",
     "prune_by",

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, select
 
 from alertctl.db import announce, insert_or
 from alertctl.outbox.tables import breaker_report, probe_request
+from alertctl.schemas import Paused
 
 REPORT_SECONDS = 10.0
 """How often a daemon renews its report."""
@@ -31,18 +32,6 @@ class Instance:
     @classmethod
     def current(cls) -> Instance:
         return cls(str(uuid.uuid4()), socket.gethostname()[:255], os.getpid())
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """An open circuit breaker: the provider's code, when it opened, when the next probe goes out, and where it is."""
-
-    provider: str
-    code: str
-    since: datetime
-    next_probe_at: datetime
-    host: str
-    pid: int
 
 
 def save_report(
@@ -71,12 +60,21 @@ def remove_report(connection: Connection, instance: Instance, provider: str, now
     connection.execute(delete(breaker_report).where(own | stale))
 
 
-def live_reports(connection: Connection, now: datetime) -> list[Report]:
-    """Return the reports of running instances, by provider and age."""
+def live_reports(connection: Connection, now: datetime) -> list[Paused]:
+    """Return the open circuit breakers that running instances report, by provider and age."""
     live = breaker_report.c.reported_at > now - timedelta(seconds=STALE_SECONDS)
     rows = select(breaker_report).where(live).order_by(breaker_report.c.provider, breaker_report.c.since)
     return [
-        Report(row.provider, row.code, row.since, row.next_probe_at, row.host, row.pid)
+        Paused(
+            provider=row.provider,
+            to=None,
+            code=row.code,
+            breaker=True,
+            since=row.since,
+            until=row.next_probe_at,
+            host=row.host,
+            pid=row.pid,
+        )
         for row in connection.execute(rows)
     ]
 

@@ -3,7 +3,7 @@
 A follower reads what has a higher number than the last it saw. SQLite has one writer at a time, so a counter is enough.
 On Postgres a transaction with a lower number may commit after one with a higher number. There the number is the
 transaction's own id, and a follower stops before the oldest one that is still open (`delivery_log.changes`). A server
-on which a dump is restored may have lower ids: the row in `tick` holds what is added to them.
+on which a dump is restored may have lower ids: the row in `change_counter` holds what is added to them.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class this_change(FunctionElement[int]):  # noqa: N801
 
 @compiles(this_change, "sqlite")
 def _on_sqlite(_element: Any, _compiler: Any, **_: Any) -> str:
-    return "(SELECT number FROM tick)"
+    return "(SELECT number FROM change_counter)"
 
 
 @compiles(this_change, "postgresql")
 def _on_postgres(_element: Any, _compiler: Any, **_: Any) -> str:
-    return "((SELECT number FROM tick) + CAST(CAST(pg_current_xact_id() AS text) AS bigint))"
+    return "((SELECT number FROM change_counter) + CAST(CAST(pg_current_xact_id() AS text) AS bigint))"
 
 
 _NEXT = update(change_counter).values(number=change_counter.c.number + 1)

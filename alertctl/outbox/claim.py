@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import product
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Insert,
+    Row,
     Select,
     bindparam,
     case,
@@ -29,7 +31,7 @@ from alertctl.db import bulk_parameter, bulk_rows
 from alertctl.errors import Reason
 from alertctl.models import Priority, Status
 from alertctl.outbox.change_sequence import begin_change, this_change
-from alertctl.outbox.tables import INTERRUPTED, SWEEP, Claimed, attempt, claimed_from, delivery, pauses
+from alertctl.outbox.tables import INTERRUPTED, SWEEP, Claimed, attempt, delivery, event, pauses
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +43,23 @@ class ClaimScope:
     event_id: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """The deliveries that a claim took, and how many the rate limit moved to their turn (`deferred`).
+    """The deliveries that a claim took, their events by id, and how many the rate limit `deferred` to their turn.
 
-    `paused_until` is set while the provider asked us to wait with everything.
+    `paused_until` is set while the provider asked us to wait with everything. `next_due` is only looked up when nothing
+    is due.
     """
 
     taken: list[Claimed] = field(default_factory=list)
+    events: Mapping[str, Row[Any]] = field(default_factory=dict)
     deferred: int = 0
     paused_until: datetime | None = None
     next_due: datetime | None = None
 
 
-SecondsToTurn = Callable[[Claimed], float]
-"""Returns the seconds until a claimed delivery's turn at its address; 0 to send it now."""
-
-
-def no_rate_limit(_: Claimed) -> float:
-    """Let every delivery go at once."""
-    return 0.0
-
-
 _PAUSES = select(pauses).where(pauses.c.provider == bindparam("of_provider"))
+_EVENTS = select(event).where(event.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def claim(
@@ -72,14 +68,15 @@ def claim(
     limits: Sequence[int],
     now: datetime,
     lease: float,
-    seconds_to_turn: SecondsToTurn = no_rate_limit,
+    seconds_to_turn: Callable[[Claimed], float] | None = None,
     *,
     probe: bool = False,
 ) -> Claim:
-    """Claim due deliveries: at most `limits[urgency]` of each urgency and those before it. `lease` in seconds.
+    """Claim due deliveries: at most `limits[priority]` of each priority and those before it. `lease` in seconds.
 
-    Addresses for which the provider asked us to wait are skipped. A `probe` is the one delivery that was tried least:
-    a message that is always refused must not stand for all others.
+    Addresses for which the provider asked us to wait are skipped. `seconds_to_turn` returns when the rate limit lets a
+    delivery go, 0 for now. A `probe` is the one delivery that was tried least: a message that is always refused must
+    not stand for all others.
     """
     active_pauses = [row for row in connection.execute(_PAUSES, {"of_provider": scope.provider}) if row.until > now]
     paused_until = next((row.until for row in active_pauses if row.address_key == ""), None)
@@ -88,49 +85,70 @@ def claim(
     for row in active_pauses:
         _postpone_paused(connection, scope, row.address_key, row.until, now)
     paused = [row.address_key for row in active_pauses]
-    result = Claim()
-    rows: list[Any] = []
-    for urgency in (None,) if probe else Priority.ALL:
-        room = 1 if urgency is None else limits[urgency] - len(rows)
+    rows: list[Row[Any]] = []
+    for priority in (None,) if probe else Priority.ALL:
+        room = 1 if priority is None else limits[priority] - len(rows)
         if room > 0:
-            rows += _claim_rows(connection, scope, urgency, room, paused, now, lease)
+            rows += _claim_rows(connection, scope, priority, room, paused, now, lease)
     _close_interrupted(connection, rows)
-    _start_or_postpone(connection, scope, rows, result, now, seconds_to_turn)
     if not rows:
-        result.next_due = _next_due(connection, scope, now)
-    return result
+        return Claim(next_due=_next_due(connection, scope, now))
+    taken, postponed = [], []
+    for row in rows:
+        claimed = Claimed(
+            delivery_id=row.id,
+            event_id=row.event_id,
+            address=row.address,
+            address_key=row.address_key,
+            priority=row.priority,
+            attempt=row.attempts,
+            tries=row.attempts - row.attempts_before_resend,
+            since=row.queued_at,
+            plain=row.reason == Reason.REJECTED,
+            schedule_step=row.schedule_step,
+            was_refused=row.reason == Reason.CONFIG,
+        )
+        delay = seconds_to_turn(claimed) if seconds_to_turn else 0.0
+        if delay > 0:
+            postponed.append({"b_id": row.id, "b_at": now + timedelta(seconds=delay)})
+        else:
+            taken.append(claimed)
+    if postponed:
+        connection.execute(_RELEASE, postponed)
+    events = _start_attempts(connection, scope, taken, {row.id: row.requested_by for row in rows}, now)
+    return Claim(taken, events, deferred=len(postponed))
 
 
-def is_due(connection: Connection, now: datetime, channels: Sequence[str] = CHANNEL_NAMES) -> bool:
+def is_due(connection: Connection, now: datetime) -> bool:
     """Return whether any delivery is due. Reads only the beginning of the queue's index."""
-    return bool(connection.execute(_is_due_statement(tuple(channels)), {"of_now": now}).scalar())
+    return bool(connection.execute(_is_due_statement(), {"of_now": now}).scalar())
 
 
 @cache
-def _is_due_statement(channels: tuple[str, ...]) -> Select[tuple[bool]]:
+def _is_due_statement() -> Select[tuple[bool]]:
     due = delivery.c.next_attempt_at <= bindparam("of_now")
+    classes = product(CHANNEL_NAMES, Priority.ALL)
     return select(
         or_(
             *(
-                exists().where(delivery.c.channel == channel, delivery.c.urgency == urgency, due)
-                for channel in channels
-                for urgency in Priority.ALL
+                exists().where(delivery.c.channel == channel, delivery.c.priority == priority, due)
+                for channel, priority in classes
             )
         )
     )
 
 
 def _next_due(connection: Connection, scope: ClaimScope, now: datetime) -> datetime | None:
-    """Return when the next delivery of this channel falls due. Reads one index entry for each urgency."""
+    """Return when the next delivery of this channel falls due. Reads one index entry for each priority."""
     later = (delivery.c.channel == scope.channel, delivery.c.next_attempt_at > now)
     firsts = [
         connection.execute(
             select(delivery.c.next_attempt_at)
-            .where(*later, delivery.c.urgency == urgency)
+            .where(*later, delivery.c.priority == priority)
             .order_by(delivery.c.next_attempt_at)
             .limit(1)
         ).scalar()
-        for urgency in Priority.ALL
+        for priority in Priority.ALL
     ]
     return min((first for first in firsts if first is not None), default=None)
 
@@ -138,15 +156,20 @@ def _next_due(connection: Connection, scope: ClaimScope, now: datetime) -> datet
 def _claim_rows(
     connection: Connection,
     scope: ClaimScope,
-    urgency: int | None,
+    priority: int | None,
     limit: int,
     paused: list[str],
     now: datetime,
     lease: float,
-) -> list[Any]:
-    parameters: dict[str, Any] = {"of_channel": scope.channel, "of_urgency": urgency, "of_limit": limit, "of_now": now}
+) -> list[Row[Any]]:
+    parameters: dict[str, Any] = {
+        "of_channel": scope.channel,
+        "of_priority": priority,
+        "of_limit": limit,
+        "of_now": now,
+    }
     parameters |= {"of_event": scope.event_id, "of_paused": paused, "of_end": now + timedelta(seconds=lease)}
-    statement = _claim_statement(scope.event_id is not None, bool(paused), urgency is None)
+    statement = _claim_statement(scope.event_id is not None, bool(paused), priority is None)
     return sorted(connection.execute(statement, parameters).all(), key=lambda row: row.id)
 
 
@@ -157,9 +180,9 @@ def _claim_statement(of_one_event: bool, past_paused: bool, least_tried: bool) -
     )
     order: list[ColumnElement[Any]] = [delivery.c.next_attempt_at]
     if least_tried:
-        order = [delivery.c.attempts - delivery.c.round_start, delivery.c.urgency, *order]
+        order = [delivery.c.attempts - delivery.c.attempts_before_resend, delivery.c.priority, *order]
     else:
-        due = due.where(delivery.c.urgency == bindparam("of_urgency"))
+        due = due.where(delivery.c.priority == bindparam("of_priority"))
     if of_one_event:
         due = due.where(delivery.c.event_id == bindparam("of_event"))
     if past_paused:
@@ -182,20 +205,15 @@ def _claim_statement(of_one_event: bool, past_paused: bool, least_tried: bool) -
             delivery.c.event_id,
             delivery.c.address,
             delivery.c.address_key,
-            delivery.c.urgency,
+            delivery.c.priority,
             delivery.c.attempts,
-            delivery.c.round_start,
+            delivery.c.attempts_before_resend,
             delivery.c.schedule_step,
-            delivery.c.waiting_since,
+            delivery.c.queued_at,
             delivery.c.reason,
             delivery.c.requested_by,
         )
     )
-
-
-def _select_due(scope: ClaimScope, now: datetime) -> Select[tuple[str]]:
-    due = select(delivery.c.id).where(delivery.c.channel == scope.channel, delivery.c.next_attempt_at <= now)
-    return due if scope.event_id is None else due.where(delivery.c.event_id == scope.event_id)
 
 
 def _is_among(due: Select[tuple[str]]) -> ColumnElement[bool]:
@@ -217,38 +235,29 @@ def _close_interrupted(connection: Connection, rows: Sequence[Any]) -> None:
         )
 
 
-def _start_or_postpone(
+def _start_attempts(
     connection: Connection,
     scope: ClaimScope,
-    rows: Sequence[Any],
-    result: Claim,
+    taken: Sequence[Claimed],
+    requested_by: Mapping[str, str | None],
     now: datetime,
-    seconds_to_turn: SecondsToTurn,
-) -> None:
-    """Insert the attempts of what is sent now; move to its turn, uncounted, what the rate limit holds up."""
-    started, later = [], []
-    for row in rows:
-        claimed = claimed_from(row)
-        delay = seconds_to_turn(claimed)
-        if delay > 0:
-            later.append({"b_id": row.id, "b_at": now + timedelta(seconds=delay)})
-            continue
-        result.taken.append(claimed)
-        by = row.requested_by if claimed.tries == 1 else None
-        started.append(
-            {
-                "delivery_id": row.id,
-                "number": row.attempts,
-                "provider": scope.provider,
-                "started_at": now,
-                "requested_by": by,
-            }
-        )
-    if started:
-        connection.execute(_insert_attempts(connection.dialect.name), bulk_parameter(connection, started))
-    if later:
-        connection.execute(_RELEASE, later)
-    result.deferred = len(later)
+) -> dict[str, Row[Any]]:
+    """Insert the attempts of these deliveries. Return their events by id."""
+    if not taken:
+        return {}
+    attempts = [
+        {
+            "delivery_id": claimed.delivery_id,
+            "number": claimed.attempt,
+            "provider": scope.provider,
+            "started_at": now,
+            "requested_by": requested_by[claimed.delivery_id] if claimed.tries == 1 else None,
+        }
+        for claimed in taken
+    ]
+    connection.execute(_insert_attempts(connection.dialect.name), bulk_parameter(connection, attempts))
+    events = connection.execute(_EVENTS, {"ids": list({claimed.event_id for claimed in taken})})
+    return {row.id: row for row in events}
 
 
 _ATTEMPT_COLUMNS = ("delivery_id", "number", "provider", "started_at", "requested_by")
@@ -266,7 +275,7 @@ _RELEASE = (
     .values(
         attempts=delivery.c.attempts - 1,
         next_attempt_at=bindparam("b_at"),
-        status=case((delivery.c.attempts - 1 > delivery.c.round_start, "failed"), else_="pending"),
+        status=case((delivery.c.attempts - 1 > delivery.c.attempts_before_resend, "failed"), else_="pending"),
     )
 )
 
@@ -285,6 +294,13 @@ def release(connection: Connection, claims: Sequence[Claimed]) -> None:
 
 def _postpone_paused(connection: Connection, scope: ClaimScope, key: str, until: datetime, now: datetime) -> None:
     """Move a paused address's due deliveries to the end of the pause, so that claims needn't skip them each time."""
-    due = _select_due(scope, now).where(delivery.c.address_key == key, delivery.c.status != Status.SENDING.value)
+    due = select(delivery.c.id).where(
+        delivery.c.channel == scope.channel,
+        delivery.c.next_attempt_at <= now,
+        delivery.c.address_key == key,
+        delivery.c.status != Status.SENDING.value,
+    )
+    if scope.event_id is not None:
+        due = due.where(delivery.c.event_id == scope.event_id)
     due = due.limit(SWEEP).with_for_update(skip_locked=True)
     connection.execute(update(delivery).where(_is_among(due)).values(next_attempt_at=until))

@@ -67,7 +67,7 @@ def _sent_since() -> Select[Any]:
     # An event that has expired is never sent: it is not on its way.
     now = bindparam("now", type_=event.c.expires_at.type)
     can_be_sent = or_(event.c.expires_at.is_(None), event.c.expires_at > now)
-    is_queued = and_(delivery.c.next_attempt_at.is_not(None), delivery.c.waiting_since > since, can_be_sent)
+    is_queued = and_(delivery.c.next_attempt_at.is_not(None), delivery.c.queued_at > since, can_be_sent)
     # Word for word as the partial index has it (migration 0004).
     indexed = (
         delivery.c.dedup_hash.is_not(None),

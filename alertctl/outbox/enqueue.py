@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from itertools import islice
@@ -21,51 +20,66 @@ from alertctl.routing import Target
 from alertctl.schemas import DeliveryItem
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
-    """A written event and the targets to which it was routed."""
+def new_delivery(event_id: str, event_type: str, priority: int, target: Target, now: datetime) -> dict[str, Any]:
+    """Return the row of a delivery of this event to this target, due at once or suppressed."""
+    return {
+        "id": new_id(now),
+        "event_id": event_id,
+        "event_type": event_type,
+        "channel": target.channel,
+        "address": target.address,
+        "address_key": target.key,
+        "routing_reason": target.routing_reason,
+        "user_id": target.user_id,
+        "status": Status.SUPPRESSED.value if target.suppressed_reason else Status.PENDING.value,
+        "error": target.suppressed_reason,
+        "attempts": 0,
+        "queued_at": now,
+        "priority": priority,
+        "next_attempt_at": None if target.suppressed_reason else now,
+        "created_at": now,
+        "updated_at": now,
+        "dedup_hash": target.dedup_hash,
+    }
 
-    event_id: str
-    event_type: str
-    urgency: int
-    targets: Iterable[Target]
 
-
-def enqueue(connection: Connection, routed: Iterable[Routed], now: datetime) -> dict[str, list[DeliveryItem]]:
-    """Insert one delivery for each target of each event, due at once or suppressed. Returns them by event."""
-    rows = (_row(event, target, now) for event in routed for target in event.targets)
+def enqueue(connection: Connection, deliveries: Iterable[Mapping[str, Any]]) -> dict[str, list[DeliveryItem]]:
+    """Insert these rows of new deliveries. Return them as the log shows them, by event."""
+    rows = iter(deliveries)
     items: dict[str, list[DeliveryItem]] = defaultdict(list)
     begin_change(connection)
     while batch := list(islice(rows, SWEEP)):
         connection.execute(_insert_deliveries(connection.dialect.name), bulk_parameter(connection, batch))
         for row in batch:
-            items[row["event_id"]].append(_to_item(row))
+            # As the log shows it, without reading back what was just written.
+            item = DeliveryItem(to=row["address"], **{name: row[name] for name in _ITEM_COLUMNS})
+            items[item.event_id].append(item)
     if items:
         announce(connection)
     return items
 
 
-def _to_item(row: Mapping[str, Any]) -> DeliveryItem:
-    """Return a new delivery as the log shows it, without reading back what was just written."""
-    return DeliveryItem(
-        id=row["id"],
-        event_type=row["event_type"],
-        channel=row["channel"],
-        to=row["address"],
-        status=row["status"],
-        error=row["error"],
-        attempts=0,
-        next_attempt_at=row["next_attempt_at"],
-        created_at=row["created_at"],
-        event_id=row["event_id"],
-        updated_at=row["updated_at"],
-    )
-
-
 _COLUMNS = (
-    *("id", "event_id", "event_type", "channel", "address", "address_key", "rule", "user_id", "status", "error"),
-    *("attempts", "waiting_since", "urgency", "next_attempt_at", "created_at", "updated_at"),
+    *(
+        "id",
+        "event_id",
+        "event_type",
+        "channel",
+        "address",
+        "address_key",
+        "routing_reason",
+        "user_id",
+        "status",
+        "error",
+    ),
+    *("attempts", "queued_at", "priority", "next_attempt_at", "created_at", "updated_at"),
     "dedup_hash",
+)
+
+
+_ITEM_COLUMNS = (
+    *("id", "event_id", "event_type", "channel", "status", "error", "attempts"),
+    *("next_attempt_at", "created_at", "updated_at"),
 )
 
 
@@ -73,25 +87,3 @@ _COLUMNS = (
 def _insert_deliveries(dialect: str) -> Insert:
     new = bulk_rows(dialect, (delivery.c[name] for name in _COLUMNS))
     return insert(delivery).from_select([*_COLUMNS, "change"], select(*new.c, this_change()), include_defaults=False)
-
-
-def _row(event: Routed, target: Target, now: datetime) -> dict[str, Any]:
-    return {
-        "id": new_id(now),
-        "event_id": event.event_id,
-        "event_type": event.event_type,
-        "channel": target.channel,
-        "address": target.address,
-        "address_key": target.key,
-        "rule": target.rule,
-        "user_id": target.user_id,
-        "status": Status.SUPPRESSED.value if target.suppressed_reason else Status.PENDING.value,
-        "error": target.suppressed_reason,
-        "attempts": 0,
-        "waiting_since": now,
-        "urgency": event.urgency,
-        "next_attempt_at": None if target.suppressed_reason else now,
-        "created_at": now,
-        "updated_at": now,
-        "dedup_hash": target.dedup_hash,
-    }

@@ -22,7 +22,7 @@ def expire(connection: Connection, max_age: float, paused: Mapping[str, datetime
     """
     oldest = now - timedelta(seconds=max_age)
     overdue = select(event.c.id).where(event.c.id == delivery.c.event_id, event.c.expires_at <= now).exists()
-    too_old = delivery.c.waiting_since <= oldest
+    too_old = delivery.c.queued_at <= oldest
     refused = delivery.c.reason == Reason.CONFIG.value
     in_vain = [
         and_(delivery.c.channel == channel, too_old, true() if since <= oldest else refused)

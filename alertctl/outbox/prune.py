@@ -61,7 +61,9 @@ def prune(connect: TransactionRunner, days: Mapping[Status, float], now: datetim
         oldest = _before(now, keep)
         deleted += _in_batches(connect, partial(_delete_deliveries, status=status, before=oldest))
     _in_batches(connect, partial(_delete_events, before=_before(now, min(days.values()))))
-    connect.write(partial(_forget_pauses, before=now - timedelta(days=min(days.values()))))
+    # Each rate limited address leaves a row, and each claim reads all of them.
+    ended = delete(pauses).where(pauses.c.until < now - timedelta(days=min(days.values())))
+    connect.write(lambda connection: connection.execute(ended))
     return deleted
 
 
@@ -76,11 +78,6 @@ def _in_batches(connect: TransactionRunner, work: Callable[[Connection], int]) -
 def _delete_deliveries(connection: Connection, status: Status, before: str) -> int:
     old = select(delivery.c.id).where(*_is_old(status, before)).order_by(delivery.c.id).limit(SWEEP)
     return connection.execute(delete(delivery).where(delivery.c.id.in_(old.scalar_subquery()))).rowcount
-
-
-def _forget_pauses(connection: Connection, before: datetime) -> int:
-    """Delete ended pauses: each rate limited address leaves a row, and each claim reads all of them."""
-    return connection.execute(delete(pauses).where(pauses.c.until < before)).rowcount
 
 
 def _delete_events(connection: Connection, before: str) -> int:

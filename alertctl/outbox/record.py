@@ -17,7 +17,7 @@ from alertctl.models import Priority, Status
 from alertctl.outbox.change_sequence import begin_change, this_change
 from alertctl.outbox.claim import ClaimScope
 from alertctl.outbox.tables import Claimed, attempt, delivery, pauses
-from alertctl.retry import COUNTED, Progress, RateLimitPause, is_expired, next_attempt, pause
+from alertctl.retry import COUNTED, is_expired, next_attempt, rate_limit_wait
 
 d = delivery.c
 
@@ -62,7 +62,7 @@ def _update_deliveries(dialect: str) -> Update:
             next_attempt_at=result.next_attempt_at,
             provider_id=result.provider_id,
             schedule_step=d.schedule_step + result.step,
-            urgency=case((result.step == 1, d.urgency.bitwise_or(Priority.RETRY)), else_=d.urgency),
+            priority=case((result.step == 1, d.priority.bitwise_or(Priority.RETRY)), else_=d.priority),
             updated_at=result.updated_at,
             change=this_change(),
         )
@@ -131,13 +131,18 @@ def _result_row(
             "answer": result.answer,
         }
     expired = is_expired(result.reason, claimed.since, max_age, now)
-    progress = Progress(
-        claimed.tries,
-        claimed.schedule_step,
-        claimed.since,
-        claimed.plain,
-        attempt_result.once,
-        attempt_result.alone,
+    next_attempt_at = next_attempt(
+        result,
+        attempts=claimed.tries,
+        schedule_step=claimed.schedule_step,
+        queued_at=claimed.since,
+        plain=claimed.plain,
+        once=attempt_result.once,
+        alone=attempt_result.alone,
+        schedule=schedule,
+        max_age=max_age,
+        now=now,
+        chance=chance,
     )
     return row | {
         "status": Status.FAILED.value,
@@ -147,27 +152,21 @@ def _result_row(
         "answer": result.detail,
         "ambiguous": result.reason is Reason.AMBIGUOUS,
         "step": int(result.reason in COUNTED),
-        "next_attempt_at": next_attempt(result, progress, schedule, max_age, now, chance),
+        "next_attempt_at": next_attempt_at,
     }
 
 
 def _open_pauses(connection: Connection, scope: ClaimScope, results: Sequence[AttemptResult], now: datetime) -> None:
-    opened: dict[str, tuple[RateLimitPause, DeliveryError]] = {}
+    limits: dict[str, DeliveryError] = {}
     for attempt_result in results:
         error = attempt_result.result
-        if not isinstance(error, DeliveryError):
-            continue
-        new_pause = pause(error, attempt_result.claimed.address_key)
-        if new_pause is not None:
-            opened[new_pause.address or ""] = (new_pause, error)
+        if isinstance(error, DeliveryError) and error.reason is Reason.RATE_LIMITED:
+            limits["" if error.entire_provider else attempt_result.claimed.address_key] = error
     # Always in the same order: two daemons that write the same pauses must not wait for each other.
-    for key, (new_pause, error) in sorted(opened.items(), key=lambda item: item[0]):
+    for key, error in sorted(limits.items(), key=lambda item: item[0]):
         row = {"provider": scope.provider, "address_key": key, "since": now}
-        change = {
-            "until": now + timedelta(seconds=new_pause.seconds),
-            "reason": error.reason.value,
-            "code": error.code,
-        }
+        until = now + timedelta(seconds=rate_limit_wait(error))
+        change = {"until": until, "reason": error.reason.value, "code": error.code}
         connection.execute(
             insert_or(connection, pauses, row | change).on_conflict_do_update(
                 index_elements=["provider", "address_key"], set_=change

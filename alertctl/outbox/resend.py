@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,14 +15,7 @@ from alertctl.models import Priority, Status
 from alertctl.outbox.breaker_reports import request_probes
 from alertctl.outbox.change_sequence import begin_change, this_change
 from alertctl.outbox.tables import SWEEP, delivery, event
-
-
-@dataclass(frozen=True, slots=True)
-class Resent:
-    """The outcome of a resend for one delivery. `why_not` is None if it is due again."""
-
-    delivery_id: str
-    why_not: str | None
+from alertctl.schemas import ResendResult
 
 
 def resend(
@@ -34,13 +26,13 @@ def resend(
     *,
     again: bool = False,
     enabled: Collection[str] = CHANNEL_NAMES,
-) -> list[Resent]:
+) -> list[ResendResult]:
     """Make deliveries due at once, with a new round of attempts. Returns the outcome for each.
 
     A delivery that arrived is sent again only if `again`. One for a channel that isn't `enabled` is refused, because no
     dispatcher would send it. All open circuit breakers probe at once: a person who resends has repaired something.
     """
-    results: list[Resent] = []
+    results: list[ResendResult] = []
     begin_change(connection)
     for start in range(0, len(ids), SWEEP):
         batch = list(ids[start : start + SWEEP])
@@ -50,8 +42,8 @@ def resend(
             .with_for_update()
         )
         rows = {row.id: row for row in connection.execute(locked)}
-        outcomes = [Resent(delivery_id, _refusal(rows.get(delivery_id), again, enabled)) for delivery_id in batch]
-        _make_due(connection, [outcome.delivery_id for outcome in outcomes if outcome.why_not is None], by, now)
+        outcomes = [ResendResult(id=id_, problem=_refusal(rows.get(id_), again, enabled)) for id_ in batch]
+        _make_due(connection, [outcome.id for outcome in outcomes if outcome.problem is None], by, now)
         results += outcomes
     request_probes(connection)
     announce(connection)
@@ -82,10 +74,10 @@ def _make_due(connection: Connection, ids: Sequence[str], by: str, now: datetime
                 status=Status.PENDING.value,
                 error=None,
                 reason=None,
-                round_start=delivery.c.attempts,
+                attempts_before_resend=delivery.c.attempts,
                 schedule_step=0,
-                waiting_since=now,
-                urgency=case((_IS_CRITICAL, Priority.CRITICAL), else_=Priority.NORMAL),
+                queued_at=now,
+                priority=case((_IS_CRITICAL, Priority.CRITICAL), else_=Priority.NORMAL),
                 next_attempt_at=now,
                 requested_by=by[:254],
                 updated_at=now,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlmodel import SQLModel
 
-from alertctl.errors import Reason
+from alertctl.channels.base import OutgoingMessage
 from alertctl.models import Attempt, BreakerReport, Delivery, Event, Pause, ProbeRequest
 
 TABLES = SQLModel.metadata.tables
@@ -25,35 +24,19 @@ SWEEP = 1000
 """Rows that one statement writes at most, so that no transaction takes long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A delivery that this process may send until its lease ends. `attempt` is the fencing token."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed(OutgoingMessage):
+    """A message that this process may send until its lease ends. `attempt` is the fencing token.
 
-    delivery_id: str
+    `tries` are the attempts since it was queued or resent (`since`). `was_refused`: the last one was refused for our
+    credentials or settings.
+    """
+
     event_id: str
-    address: str
     address_key: str
-    urgency: int
+    priority: int
     attempt: int
     tries: int
     since: datetime
-    plain: bool
-    schedule_step: int = 0
-    was_refused: bool = False
-    """Its last attempt was refused for our credentials or settings."""
-
-
-def claimed_from(row: Any) -> Claimed:
-    return Claimed(
-        delivery_id=row.id,
-        event_id=row.event_id,
-        address=row.address,
-        address_key=row.address_key,
-        urgency=row.urgency,
-        attempt=row.attempts,
-        tries=row.attempts - row.round_start,
-        since=row.waiting_since,
-        plain=row.reason == Reason.REJECTED,
-        schedule_step=row.schedule_step,
-        was_refused=row.reason == Reason.CONFIG,
-    )
+    schedule_step: int
+    was_refused: bool

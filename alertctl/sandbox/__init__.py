@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from alertctl.sandbox.chaos import Chaos, parse_chaos
 from alertctl.sandbox.faults import KINDS, Fault, Faults
-from alertctl.sandbox.recorder import HttpCall, SendGridMessage, SlackMessage, SmtpCall, SmtpMessage
+from alertctl.sandbox.http import HttpCall
+from alertctl.sandbox.records import SendGridMessage, SlackMessage, SmtpCall, SmtpMessage
 from alertctl.sandbox.sandbox import Sandbox
 
 __all__ = [

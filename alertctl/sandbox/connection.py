@@ -27,6 +27,7 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, number: int) -> None:
         self.number = number
         self._buffer = bytearray()
+        self._connected = False
         self._ended = False
         self._reader: asyncio.Future[None] | None = None
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -38,6 +39,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self._connected = True
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -153,17 +155,13 @@ class ClientConnection(asyncio.Protocol):
         await asyncio.wait([self._lost], timeout=TLS_GOODBYE if self.encrypted else None)
 
     async def abort(self) -> None:
-        """Close at once and drop pending output."""
-        if not self._lost.done():
+        """Close at once and drop pending output. Without a connection yet, do nothing."""
+        if self._connected and not self._lost.done():
             self.transport.abort()
             await asyncio.wait([self._lost], timeout=TLS_GOODBYE)
 
     def reset(self) -> None:
         """End the connection with a TCP reset."""
-        reset_on_close(self.transport.get_extra_info("socket"))
+        no_linger = struct.pack("ii", 1, 0)  # RST instead of FIN
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
         self.transport.abort()
-
-
-def reset_on_close(sock: socket.socket) -> None:
-    """Make the socket send RST instead of FIN when it is closed."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -111,6 +111,10 @@ class Fault:
         return self.name.removesuffix("_limit")
 
     @property
+    def text(self) -> str:
+        return self.value or ""
+
+    @property
     def status(self) -> int:
         return int(self.value or 0)
 
@@ -129,14 +133,11 @@ def parse_fault(text: str, provider: str) -> Fault:
         if provider in kind.providers and (match := re.fullmatch(kind.pattern, text, re.DOTALL)):
             value, count = match.groupdict().get("value"), match.groupdict().get("count")
             if kind.name == "raw" and value:
-                return _unescaped(value)
+                unescaped = value.encode("latin-1", "backslashreplace").decode("unicode_escape")
+                return raw(unescaped.encode("latin-1", "replace"))
             return Fault(kind.name, kind.stage, value, int(count) if count else None)
     known = ", ".join(kind.form for kind in KINDS if provider in kind.providers)
     raise ValueError(f"{provider} knows no fault {text!r}; it knows: {known}")
-
-
-def _unescaped(text: str) -> Fault:
-    return raw(text.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1", "replace"))
 
 
 def raw(data: bytes) -> Fault:
@@ -157,7 +158,6 @@ def normalize(address: str) -> str:
 @dataclass(slots=True)
 class _Rule:
     fault: Fault | None
-    address: str | None = None
     chance: float = 1.0
     rng: random.Random | None = None
 
@@ -185,7 +185,7 @@ class Faults:
         self._lock = threading.Lock()
         self._script: deque[_Rule] = deque()
         self._by_address: dict[str, _Rule] = {}
-        self._always: _Rule | None = None
+        self._always: list[_Rule] = []
         self._sometimes: list[_Rule] = []
         self._built_in = {address: self._parse(text) for address, text in built_in.items()}
         self._failed_flaky: set[str] = set()
@@ -193,7 +193,7 @@ class Faults:
     def always(self, fault: str | Fault) -> None:
         """Apply this fault to every request until `clear`."""
         with self._lock:
-            self._always = _Rule(self._parse(fault))
+            self._always = [_Rule(self._parse(fault))]
 
     def then(self, *faults: str | Fault) -> None:
         """Apply these faults to the next requests, one each, in order; "ok" for none."""
@@ -203,7 +203,7 @@ class Faults:
     def sometimes(self, fault: str | Fault, chance: float, seed: int | None = None) -> None:
         """Apply this fault to each request with a chance from 0 to 1."""
         with self._lock:
-            self._sometimes.append(_Rule(self._parse(fault), None, _check_chance(chance), random.Random(seed)))
+            self._sometimes.append(_Rule(self._parse(fault), _check_chance(chance), random.Random(seed)))
 
     def at(self, address: str, fault: str | Fault, chance: float = 1.0, seed: int | None = None) -> None:
         """Apply this fault to requests to an address (`#name`, `a@b`, or `a@` for any domain); "ok" for none at all.
@@ -213,7 +213,7 @@ class Faults:
         parsed = self._parse(fault)
         if parsed is not None:
             parsed.check_address()
-        rule = _Rule(parsed, normalize(address), _check_chance(chance), random.Random(seed))
+        rule = _Rule(parsed, _check_chance(chance), random.Random(seed))
         with self._lock:
             self._by_address[normalize(address)] = rule
 
@@ -222,7 +222,7 @@ class Faults:
         with self._lock:
             self._script.clear()
             self._by_address.clear()
-            self._always = None
+            self._always.clear()
             self._sometimes.clear()
 
     def forget_flaky(self) -> None:
@@ -237,16 +237,16 @@ class Faults:
                 return self._script.popleft().fault or self._built_in_fault(addresses)
             if (rule := self._find_rule(addresses)) is not None:
                 return rule.fault
-            for rule in (*([self._always] if self._always else []), *self._sometimes):
+            for rule in (*self._always, *self._sometimes):
                 if rule.applies_at(stage):
                     return rule.fault
             return self._built_in_fault(addresses)
 
-    def choose_address(self, addresses: Iterable[str]) -> Fault | None:
-        """Return the fault of one of these addresses, for a protocol that names them after the request."""
+    def choose_address(self, address: str) -> Fault | None:
+        """Return the fault of this address, for a protocol that names it after the request."""
         with self._lock:
-            rule = self._find_rule(addresses)
-            return rule.fault if rule else self._built_in_fault(addresses)
+            rule = self._find_rule([address])
+            return rule.fault if rule else self._built_in_fault([address])
 
     def _parse(self, fault: str | Fault) -> Fault | None:
         if isinstance(fault, Fault):
@@ -261,19 +261,13 @@ class Faults:
         return None
 
     def _built_in_fault(self, addresses: Iterable[str]) -> Fault | None:
-        for address in addresses:
+        for address in map(normalize, addresses):
             for key in _keys(address):
-                if (fault := self._built_in.get(key)) and not self._has_recovered(key, normalize(address)):
-                    return fault
+                if key in self._built_in and address not in self._failed_flaky:
+                    if key.startswith("flaky"):
+                        self._failed_flaky.add(address)
+                    return self._built_in[key]
         return None
-
-    def _has_recovered(self, key: str, address: str) -> bool:
-        """Return whether this is a flaky address that has failed before, and note that it has."""
-        if not key.startswith("flaky"):
-            return False
-        has_failed = address in self._failed_flaky
-        self._failed_flaky.add(address)
-        return has_failed
 
 
 def _keys(address: str) -> tuple[str, ...]:

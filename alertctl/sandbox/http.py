@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from alertctl.sandbox.connection import ClientConnection, LimitExceeded
+from alertctl.sandbox.records import now
 
 MAX_HEAD = 64 * 1024
 MAX_BODY = 40 * 1024 * 1024
@@ -17,16 +19,27 @@ MAX_BODY = 40 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class HttpRequest:
-    """`headers` has lower-case names; `path` is without the query."""
+class HttpCall:
+    """A complete HTTP request, accepted or not. `headers` has lower-case names; `path` is without the query.
+
+    `head` has the request line and the headers as received. `fault` is the fault that applied, "" for none;
+    `connection` counts the TCP connections from 1: calls over a kept one share a number.
+    """
 
     method: str
     path: str
     query: dict[str, str]
     headers: Mapping[str, str]
     head: bytes
+    version: str
+    connection: int
+    at: datetime
     body: bytes = b""
-    version: str = "HTTP/1.1"
+    fault: str = ""
+
+    @property
+    def raw(self) -> bytes:
+        return self.head + self.body
 
     @property
     def keep_alive(self) -> bool:
@@ -55,12 +68,9 @@ class HttpResponse:
 
     def head(self, *, length: int | None = None, keep_alive: bool = True) -> bytes:
         """Return status line, headers and blank line. `length` replaces the true Content-Length."""
-        headers = {
-            **self.headers,
-            "Content-Length": str(len(self.body) if length is None else length),
-            "Connection": "keep-alive" if keep_alive else "close",
-        }
-        return head(self.status, headers)
+        length = len(self.body) if length is None else length
+        connection = "keep-alive" if keep_alive else "close"
+        return head(self.status, {**self.headers, "Content-Length": str(length), "Connection": connection})
 
     def encode(self, *, keep_alive: bool = True) -> bytes:
         return self.head(keep_alive=keep_alive) + self.body
@@ -75,15 +85,9 @@ class BadRequest(Exception):
 
 
 def head(status: int, headers: Mapping[str, str]) -> bytes:
-    lines = [f"HTTP/1.1 {status} {phrase(status)}", *(f"{name}: {value}" for name, value in headers.items())]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
-
-
-def phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
+    phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown"
+    lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 def json_response(status: int, value: Any) -> HttpResponse:
@@ -91,47 +95,53 @@ def json_response(status: int, value: Any) -> HttpResponse:
     return HttpResponse(status, body, {"Content-Type": "application/json; charset=utf-8"})
 
 
-async def read_request(connection: ClientConnection) -> HttpRequest:
+def parse_json(data: str | bytes) -> Any:
+    """Parse JSON. Raises ValueError, also for NaN and for text that is nested too deeply."""
+    try:
+        return json.loads(data, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+async def read_request(connection: ClientConnection) -> HttpCall:
     """Read the next request. Raises BadRequest, or ConnectionEnded when the client closes before its end."""
     try:
-        request = parse_head(await connection.read_until(b"\r\n\r\n", MAX_HEAD))
+        head = await connection.read_until(b"\r\n\r\n", MAX_HEAD)
     except LimitExceeded:
         raise BadRequest(431) from None
-    if request.headers.get("transfer-encoding"):
+    method, target, version, headers = parse_head(head)
+    if headers.get("transfer-encoding"):
         raise BadRequest(411)
-    length = content_length(request.headers)
-    if request.headers.get("expect", "").lower() == "100-continue":
-        await connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-    return replace(request, body=await connection.read_exactly(length))
-
-
-def content_length(headers: Mapping[str, str]) -> int:
-    text = headers.get("content-length", "0")
-    if not (text.isascii() and text.isdigit()):
+    length = headers.get("content-length", "0")
+    if not (length.isascii() and length.isdigit()):
         raise BadRequest(400)
-    if int(text) > MAX_BODY:
+    if int(length) > MAX_BODY:
         raise BadRequest(413)
-    return int(text)
-
-
-def parse_head(data: bytes) -> HttpRequest:
-    first, *lines = data.decode("latin-1").split("\r\n")[:-2]
-    parts = first.split(" ")
-    if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
-        raise BadRequest(400)
-    try:
-        target = urlsplit(parts[1])
-    except ValueError:
-        raise BadRequest(400) from None
+    if headers.get("expect", "").lower() == "100-continue":
+        await connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    body = await connection.read_exactly(int(length))
     query = dict(parse_qsl(target.query, keep_blank_values=True))
-    return HttpRequest(parts[0], target.path, query, _headers(lines), data, version=parts[2])
+    return HttpCall(method, target.path, query, headers, head, version, connection.number, now(), body)
 
 
-def _headers(lines: list[str]) -> dict[str, str]:
+def parse_head(data: bytes) -> tuple[str, SplitResult, str, dict[str, str]]:
+    """Return method, target, version and headers. Raises BadRequest."""
+    first, *lines = data.decode("latin-1").split("\r\n")[:-2]
     headers = {}
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
             raise BadRequest(400)
         headers[name.lower()] = value.strip()
-    return headers
+    try:
+        method, target, version = first.split(" ")
+        parts = urlsplit(target)
+    except ValueError:
+        raise BadRequest(400) from None
+    if not version.startswith("HTTP/1."):
+        raise BadRequest(400)
+    return method, parts, version, headers

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from dataclasses import replace
 from typing import TypeVar
 
 from alertctl.sandbox.connection import ClientConnection
 from alertctl.sandbox.faults import Fault
-from alertctl.sandbox.http import BadRequest, HttpRequest, HttpResponse, read_request
-from alertctl.sandbox.http_faults import Exchange, apply_connect_fault, apply_fault
+from alertctl.sandbox.http import BadRequest, HttpCall, HttpResponse, read_request
+from alertctl.sandbox.http_faults import Exchange, apply_fault
 from alertctl.sandbox.provider import Provider
-from alertctl.sandbox.recorder import HttpCall, now
 
 M = TypeVar("M")
 
@@ -20,11 +20,11 @@ class HttpProvider(Provider[M, HttpCall]):
     """The base class of Slack and SendGrid."""
 
     @abstractmethod
-    def addresses(self, request: HttpRequest) -> list[str]:
+    def addresses(self, request: HttpCall) -> list[str]:
         """Return the addresses of the message in this request; empty without a message."""
 
     @abstractmethod
-    def respond(self, request: HttpRequest) -> HttpResponse:
+    def respond(self, request: HttpCall) -> HttpResponse:
         """Return the true response. Record the message if it is valid."""
 
     @abstractmethod
@@ -35,8 +35,8 @@ class HttpProvider(Provider[M, HttpCall]):
         while early is None and await self._exchange(connection):
             await connection.wait_for_byte()
             early = self.faults.choose("connect")
-        if early is not None:
-            await apply_connect_fault(connection, early)
+        if early is not None and early.name == "black_hole":
+            await connection.ignore()
 
     async def _exchange(self, connection: ClientConnection) -> bool:
         """Handle one request. Return whether the connection stays open."""
@@ -46,32 +46,16 @@ class HttpProvider(Provider[M, HttpCall]):
             await connection.send(self.refusal(error.status).encode(keep_alive=False))
             return False
         fault = self.faults.choose("request", self.addresses(request))
-        self._record(request, fault, connection.number)
+        self.add_call(replace(request, fault=str(fault or "")))
         if self.latency:
             await asyncio.sleep(self.latency)
-        response = await self._respond(connection, request, fault)
-        if response is not None:
-            await connection.send(response.encode(keep_alive=request.keep_alive))
-        return response is not None and request.keep_alive
-
-    async def _respond(
-        self, connection: ClientConnection, request: HttpRequest, fault: Fault | None
-    ) -> HttpResponse | None:
         if fault is None:
-            return self.respond(request)
-        exchange = Exchange(connection, fault, lambda: self.respond(request), self.refusal, self.drip_interval)
-        return await apply_fault(exchange)
-
-    def _record(self, request: HttpRequest, fault: Fault | None, connection_number: int) -> None:
-        call = HttpCall(
-            self.name,
-            request.method,
-            request.path,
-            request.headers,
-            request.head,
-            request.body,
-            str(fault or ""),
-            connection_number,
-            now(),
-        )
-        self.recorder.add_call(call)
+            response = self.respond(request)
+        else:
+            exchange = Exchange(connection, fault, lambda: self.respond(request), self.refusal, self.drip_interval)
+            altered = await apply_fault(exchange)
+            if altered is None:
+                return False
+            response = altered
+        await connection.send(response.encode(keep_alive=request.keep_alive))
+        return request.keep_alive

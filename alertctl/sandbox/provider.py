@@ -1,17 +1,21 @@
-"""The base class of the sandbox's three providers."""
+"""The base class of the sandbox's three providers: faults, and what was received."""
 
 from __future__ import annotations
 
+import logging
+import threading
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import ClassVar, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Generic, TypeVar
 
 from alertctl.sandbox.connection import ClientConnection
 from alertctl.sandbox.faults import Fault, Faults
-from alertctl.sandbox.recorder import OnMessage, Recorder
 
 M = TypeVar("M")
 C = TypeVar("C")
+
+OnMessage = Callable[[str, Any], None]
+"""Called with the provider's name and the message, on the sandbox's own thread. It must not block."""
 
 
 class Provider(Generic[M, C]):
@@ -30,34 +34,72 @@ class Provider(Generic[M, C]):
 
     def __init__(self, on_message: OnMessage | None = None) -> None:
         self.faults = Faults(self.name, self.built_in)
-        self.recorder: Recorder[M, C] = Recorder(self.name, on_message)
+        self._on_message = on_message
+        self._changed = threading.Condition()
+        self._messages: list[M] = []
+        self._calls: list[C] = []
+        self._connections = 0
 
     @property
     def messages(self) -> list[M]:
         """The accepted messages, in order."""
-        return self.recorder.messages
+        with self._changed:
+            return list(self._messages)
 
     @property
     def calls(self) -> list[C]:
         """Every complete request, refused ones included."""
-        return self.recorder.calls
+        with self._changed:
+            return list(self._calls)
 
     @property
     def connections(self) -> int:
         """The number of TCP connections accepted so far."""
-        return self.recorder.connections
+        with self._changed:
+            return self._connections
 
     def wait_for(self, count: int, timeout: float = 10.0) -> list[M]:
         """Return the accepted messages once there are `count`. Raises TimeoutError after `timeout` seconds."""
-        return self.recorder.wait_for(count, timeout)
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self._messages) >= count, timeout):
+                accepted = len(self._messages)
+                raise TimeoutError(f"{self.name} accepted {accepted} of {count} messages within {timeout:g} s")
+            return list(self._messages)
 
     def clear(self) -> None:
         """Forget messages, calls, faults, and which `flaky` addresses have failed."""
-        self.recorder.clear()
+        with self._changed:
+            self._messages.clear()
+            self._calls.clear()
         self.faults.clear()
         self.faults.forget_flaky()
+
+    # --- called on the sandbox's thread ---
 
     @abstractmethod
     async def serve(self, connection: ClientConnection, early: Fault | None) -> None:
         """Serve one client until either side ends. `early` is the fault that applied when it connected."""
         raise NotImplementedError
+
+    def add_connection(self) -> int:
+        """Count one more TCP connection and return its number."""
+        with self._changed:
+            self._connections += 1
+            return self._connections
+
+    def add_call(self, call: C) -> None:
+        with self._changed:
+            self._calls.append(call)
+
+    def add_messages(self, *messages: M) -> None:
+        """Record messages and call the listener. Its errors are logged: the client must get its answer."""
+        with self._changed:
+            self._messages.extend(messages)
+            self._changed.notify_all()
+        if self._on_message is None:
+            return
+        for message in messages:
+            try:
+                self._on_message(self.name, message)
+            except Exception:
+                logging.getLogger(__name__).exception("on_message failed")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from alertctl.sandbox.certificates import Certificates, Flavour
 from alertctl.sandbox.chaos import Chaos, parse_chaos
-from alertctl.sandbox.provider import Provider
-from alertctl.sandbox.recorder import OnMessage
+from alertctl.sandbox.provider import OnMessage, Provider
 from alertctl.sandbox.sendgrid import SendGrid
 from alertctl.sandbox.server import Listener, ServerThread, listening_socket
 from alertctl.sandbox.slack import Slack
@@ -74,32 +72,23 @@ class Sandbox:
     def start(self) -> Self:
         """Listen and serve. Raises OSError when a port is taken, ImportError for TLS without `trustme`."""
         with contextlib.ExitStack() as stack:
-            context = self._tls_context(stack)
-            self._listen(stack, context)
+            if self._tls or self._implicit_tls:
+                certificates = Certificates("good" if isinstance(self._tls, bool) else self._tls)
+                stack.callback(certificates.close)
+                self.ca_file, self.smtp.tls = certificates.ca_file, certificates.context
+            http_tls = self.smtp.tls if self._tls else None
+            contexts = (http_tls, http_tls, self.smtp.tls if self._implicit_tls else None)
+            listeners = []
+            for provider, port, tls in zip(self.providers, self._ports, contexts, strict=True):
+                listener = Listener(provider, listening_socket(self.host, port), tls)
+                stack.callback(listener.socket.close)
+                listeners.append(listener)
+            self._slack_port, self._sendgrid_port, self._smtp_port = (listener.port for listener in listeners)
+            thread = ServerThread(listeners)
+            thread.start()
+            stack.callback(thread.close)
             self._resources = stack.pop_all()
         return self
-
-    def _tls_context(self, stack: contextlib.ExitStack) -> ssl.SSLContext | None:
-        if not self._tls and not self._implicit_tls:
-            return None
-        certificates = Certificates("good" if isinstance(self._tls, bool) else self._tls)
-        stack.callback(certificates.close)
-        self.ca_file = certificates.ca_file
-        return certificates.context
-
-    def _listen(self, stack: contextlib.ExitStack, context: ssl.SSLContext | None) -> None:
-        self.smtp.tls = context
-        http_context = context if self._tls else None
-        contexts = (http_context, http_context, context if self._implicit_tls else None)
-        listeners = []
-        for provider, port, tls in zip(self.providers, self._ports, contexts, strict=True):
-            listener = Listener(provider, listening_socket(self.host, port), tls)
-            stack.callback(listener.close)
-            listeners.append(listener)
-        self._slack_port, self._sendgrid_port, self._smtp_port = (listener.port for listener in listeners)
-        thread = ServerThread(listeners)
-        thread.start()
-        stack.callback(thread.close)
 
     def close(self) -> None:
         """Stop at once. A second call does nothing; the records stay readable."""
@@ -147,7 +136,7 @@ class Sandbox:
         """
         if email not in ("smtp", "sendgrid"):
             raise ValueError(f"email is 'smtp' or 'sendgrid', not {email!r}")
-        return {
+        settings = {
             "SLACK_ENABLED": "true",
             "SLACK_BOT_TOKEN": self.slack.token,
             "SLACK_API_URL": self.slack_api_url,
@@ -155,21 +144,19 @@ class Sandbox:
             "EMAIL_ENABLED": "true",
             "EMAIL_FROM_ADDRESS": FROM_ADDRESS,
             "NOTIFICATION_ADMIN_EMAILS": ADMIN_ADDRESS,
-            **(self._smtp_settings() if email == "smtp" else self._sendgrid_settings()),
-            **({"ALERTCTL_CA_BUNDLE": self.ca_file} if self.ca_file else {}),
         }
-
-    def _smtp_settings(self) -> dict[str, str]:
-        user, password = self.smtp.credentials or ("", "")
-        security = "tls" if self._implicit_tls else "starttls" if self._tls else "none"
-        return {
-            "SENDGRID_API_KEY": "",
-            "SMTP_HOST": self.smtp_host,
-            "SMTP_PORT": str(self.smtp_port),
-            "SMTP_SECURITY": security,
-            "SMTP_USERNAME": user,
-            "SMTP_PASSWORD": password,
-        }
-
-    def _sendgrid_settings(self) -> dict[str, str]:
-        return {"SENDGRID_API_KEY": self.sendgrid.api_key, "SENDGRID_API_URL": self.sendgrid_api_url}
+        if email == "sendgrid":
+            settings |= {"SENDGRID_API_KEY": self.sendgrid.api_key, "SENDGRID_API_URL": self.sendgrid_api_url}
+        else:
+            user, password = self.smtp.credentials or ("", "")
+            settings |= {
+                "SENDGRID_API_KEY": "",
+                "SMTP_HOST": self.smtp_host,
+                "SMTP_PORT": str(self.smtp_port),
+                "SMTP_SECURITY": "tls" if self._implicit_tls else "starttls" if self._tls else "none",
+                "SMTP_USERNAME": user,
+                "SMTP_PASSWORD": password,
+            }
+        if self.ca_file:
+            settings["ALERTCTL_CA_BUNDLE"] = self.ca_file
+        return settings

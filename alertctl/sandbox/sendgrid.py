@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import Any
 
-from alertctl.sandbox.http import HttpRequest, HttpResponse, json_response
+from alertctl.sandbox.http import HttpCall, HttpResponse, json_response, parse_json
 from alertctl.sandbox.http_provider import HttpProvider
-from alertctl.sandbox.recorder import SendGridMessage, now
+from alertctl.sandbox.records import SendGridMessage, now
 from alertctl.sandbox.sendgrid_validation import FieldError, field_errors, is_sandbox_mode, recipients
 
 API_KEY = "SG.sandbox.key"  # accepted by clients, ignored by secret scanners
@@ -41,15 +40,13 @@ class SendGrid(HttpProvider[SendGridMessage]):
         """The number of requests to Mail Send, refused ones included."""
         return sum(call.path == SEND for call in self.calls)
 
-    def addresses(self, request: HttpRequest) -> list[str]:
-        if request.path != SEND:
-            return []
+    def addresses(self, request: HttpCall) -> list[str]:
         try:
-            return recipients(json.loads(request.body))
-        except (ValueError, RecursionError):
+            return recipients(parse_json(request.body)) if request.path == SEND else []
+        except ValueError:
             return []
 
-    def respond(self, request: HttpRequest) -> HttpResponse:
+    def respond(self, request: HttpCall) -> HttpResponse:
         try:
             self._authenticate(request)
             return self._route(request)
@@ -60,7 +57,7 @@ class SendGrid(HttpProvider[SendGridMessage]):
         messages = {401: BAD_KEY, 403: "access forbidden", 429: "too many requests"}
         return error_response(status, FieldError(messages.get(status, f"HTTP status {status}")))
 
-    def _authenticate(self, request: HttpRequest) -> None:
+    def _authenticate(self, request: HttpCall) -> None:
         if self.auth_error:
             raise Refused(401, FieldError(self.auth_error))
         if not request.bearer:
@@ -68,7 +65,7 @@ class SendGrid(HttpProvider[SendGridMessage]):
         if request.bearer != self.api_key:
             raise Refused(401, FieldError(BAD_KEY))
 
-    def _route(self, request: HttpRequest) -> HttpResponse:
+    def _route(self, request: HttpCall) -> HttpResponse:
         if request.path == SCOPES and request.method == "GET":
             return json_response(200, {"scopes": list(self.scopes)})
         if request.path not in (SEND, SCOPES):
@@ -77,7 +74,7 @@ class SendGrid(HttpProvider[SendGridMessage]):
             raise Refused(405, FieldError("method not allowed"))
         return self._send(request)
 
-    def _send(self, request: HttpRequest) -> HttpResponse:
+    def _send(self, request: HttpCall) -> HttpResponse:
         if "mail.send" not in self.scopes:
             raise Refused(403, FieldError("access forbidden"))
         payload = parse_payload(request)
@@ -85,33 +82,27 @@ class SendGrid(HttpProvider[SendGridMessage]):
             raise Refused(400, *errors)
         if is_sandbox_mode(payload):
             return HttpResponse(200)
-        message_id = secrets.token_urlsafe(16)
-        at = now()
-        self.recorder.add_messages(
-            *(
-                SendGridMessage(to_addresses(person), person, payload, message_id, request.headers, at)
-                for person in payload["personalizations"]
-            )
-        )
+        message_id, at = secrets.token_urlsafe(16), now()
+        messages = []
+        for item in payload["personalizations"]:
+            to = ", ".join(person["email"] for person in item["to"])
+            messages.append(SendGridMessage(to, item, payload, message_id, request.headers, at))
+        self.add_messages(*messages)
         return HttpResponse(202, b"", {"X-Message-Id": message_id})
 
 
-def parse_payload(request: HttpRequest) -> dict[str, Any]:
+def parse_payload(request: HttpCall) -> dict[str, Any]:
     if len(request.body) > MAX_BODY:
         raise Refused(413, FieldError("The JSON payload you have included in your request is too large."))
     if request.media_type != "application/json":
         raise Refused(415, FieldError("Content-Type should be application/json."))
     try:
-        payload = json.loads(request.body)
-    except (ValueError, RecursionError):
+        payload = parse_json(request.body)
+    except ValueError:
         raise Refused(400, FieldError("Bad Request")) from None
     if not isinstance(payload, dict):
         raise Refused(400, FieldError("Bad Request"))
     return payload
-
-
-def to_addresses(personalization: dict[str, Any]) -> str:
-    return ", ".join(person["email"] for person in personalization["to"])
 
 
 def error_response(status: int, *errors: FieldError) -> HttpResponse:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from alertctl.sandbox.connection import ClientConnection, ConnectionEnded
-from alertctl.sandbox.faults import Fault
 from alertctl.sandbox.provider import Provider
 
 BACKLOG = 1024
@@ -38,71 +37,24 @@ class Listener:
     """One provider's port. `tls` encrypts every connection from its start."""
 
     def __init__(self, provider: Provider[Any, Any], sock: socket.socket, tls: ssl.SSLContext | None) -> None:
-        self.port: int = sock.getsockname()[1]
-        self._provider = provider
-        self._socket = sock
-        self._tls = tls
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.provider = provider
+        self.socket = sock
+        self.tls = tls
 
-    async def run(self) -> None:
-        """Accept connections until cancelled, then end them all at once."""
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._socket, self._accept, loop)
-        try:
-            await asyncio.Event().wait()
-        finally:
-            loop.remove_reader(self._socket)
-            self.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _accept(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Accept a waiting client. A task that is cancelled before its first step still closes its socket."""
-        try:
-            sock, _ = self._socket.accept()
-        except OSError:  # the client has closed already, or too many files are open
-            return
-        sock.setblocking(False)
-        task = loop.create_task(self._handle(sock))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: sock.close())
-
-    async def _handle(self, sock: socket.socket) -> None:
-        """Handle one connection from its start to its end. Faults of the stage `connect` apply before TLS."""
-        number = self._provider.recorder.add_connection()
-        early = self._provider.faults.choose("connect")
-        if early is not None and early.name == "close_before_reading":
-            return
-        if early is not None and early.name == "black_hole":
-            await asyncio.Event().wait()
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await self._serve(ClientConnection(number), sock, early)
-
-    async def _serve(self, connection: ClientConnection, sock: socket.socket, early: Fault | None) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.connect_accepted_socket(lambda: connection, sock, ssl=self._tls)
-            try:
-                await self._provider.serve(connection, early)
-                await connection.close()
-            finally:
-                await connection.abort()
-        except (ConnectionEnded, OSError):  # an early end, such as a failed TLS handshake
-            pass
+    @property
+    def port(self) -> int:
+        port: int = self.socket.getsockname()[1]
+        return port
 
 
 class ServerThread:
-    """Runs the listeners on a thread of its own between `start` and `close`."""
+    """Serves the listeners' clients on a thread of its own between `start` and `close`."""
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = listeners
         self._thread = threading.Thread(target=self._run, name="alertctl-sandbox", daemon=True)
         self._started = threading.Event()
+        self._connections: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
 
@@ -122,9 +74,46 @@ class ServerThread:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        running = [asyncio.create_task(listener.run()) for listener in self._listeners]
+        for listener in self._listeners:
+            self._loop.add_reader(listener.socket, self._accept, listener)
         self._started.set()
         await self._stop.wait()
-        for task in running:
+        for listener in self._listeners:
+            self._loop.remove_reader(listener.socket)
+            listener.socket.close()
+        for task in self._connections:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def _accept(self, listener: Listener) -> None:
+        """Accept a waiting client. A task that is cancelled before its first step still closes its socket."""
+        try:
+            sock, _ = listener.socket.accept()
+        except OSError:  # the client has closed already, or too many files are open
+            return
+        sock.setblocking(False)
+        task = self._loop.create_task(_serve(listener, sock))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        task.add_done_callback(lambda _: sock.close())
+
+
+async def _serve(listener: Listener, sock: socket.socket) -> None:
+    """Serve one client from its connection to its end. Faults of the stage `connect` apply before TLS."""
+    provider = listener.provider
+    connection = ClientConnection(provider.add_connection())
+    early = provider.faults.choose("connect")
+    if early is not None and early.name == "close_before_reading":
+        return
+    if early is not None and early.name == "black_hole":
+        await asyncio.Event().wait()
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    loop = asyncio.get_running_loop()
+    try:
+        await loop.connect_accepted_socket(lambda: connection, sock, ssl=listener.tls)
+        await provider.serve(connection, early)
+        await connection.close()
+    except (ConnectionEnded, OSError):  # an early end, such as a failed TLS handshake
+        pass
+    finally:
+        await connection.abort()

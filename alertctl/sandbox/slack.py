@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
 from collections.abc import Callable
@@ -11,9 +10,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from alertctl.sandbox.block_kit import BlockError, check_blocks
-from alertctl.sandbox.http import HttpRequest, HttpResponse, json_response
+from alertctl.sandbox.http import HttpCall, HttpResponse, json_response, parse_json
 from alertctl.sandbox.http_provider import HttpProvider
-from alertctl.sandbox.recorder import SlackMessage, now
+from alertctl.sandbox.records import SlackMessage, now
 
 TOKEN = "xoxb-sandbox-token"  # accepted by clients, ignored by secret scanners
 PATH = "/api/"
@@ -49,14 +48,14 @@ class Slack(HttpProvider[SlackMessage]):
     channels: tuple[str, ...] = ("platform-alerts", "general", "archived", "private")
     _last_ts = 0
 
-    def addresses(self, request: HttpRequest) -> list[str]:
+    def addresses(self, request: HttpCall) -> list[str]:
         try:
             channel = parse_arguments(request).get("channel")
         except SlackError:
             return []
         return [channel] if isinstance(channel, str) else []
 
-    def respond(self, request: HttpRequest) -> HttpResponse:
+    def respond(self, request: HttpCall) -> HttpResponse:
         if not request.path.startswith(PATH):
             return HttpResponse(404, b"<html><body>Not found</body></html>", {"Content-Type": "text/html"})
         try:
@@ -69,8 +68,8 @@ class Slack(HttpProvider[SlackMessage]):
         code = {429: "ratelimited", 500: "internal_error", 503: "service_unavailable"}.get(status, f"http_{status}")
         return json_response(status, {"ok": False, "error": code})
 
-    def _call(self, method: str, request: HttpRequest) -> Arguments:
-        methods: dict[str, Callable[[Arguments, HttpRequest], Arguments]] = {
+    def _call(self, method: str, request: HttpCall) -> Arguments:
+        methods: dict[str, Callable[[Arguments, HttpCall], Arguments]] = {
             "auth.test": self._auth_test,
             "chat.postMessage": self._post_message,
             "conversations.info": self._conversations_info,
@@ -95,7 +94,7 @@ class Slack(HttpProvider[SlackMessage]):
         if scope not in self.scopes:
             raise SlackError("missing_scope", needed=scope, provided=",".join(self.scopes))
 
-    def _auth_test(self, arguments: Arguments, request: HttpRequest) -> Arguments:
+    def _auth_test(self, arguments: Arguments, request: HttpCall) -> Arguments:
         return {
             "url": "https://sandbox.slack.example/",
             "team": "Sandbox",
@@ -106,7 +105,7 @@ class Slack(HttpProvider[SlackMessage]):
             "is_enterprise_install": False,
         }
 
-    def _post_message(self, arguments: Arguments, request: HttpRequest) -> Arguments:
+    def _post_message(self, arguments: Arguments, request: HttpCall) -> Arguments:
         self._require("chat:write")
         channel = parse_channel(arguments)
         text = str(arguments.get("text") or "")
@@ -116,7 +115,7 @@ class Slack(HttpProvider[SlackMessage]):
         if len(text) > MAX_TEXT:
             raise SlackError("msg_too_long")
         ts = self._next_ts()
-        self.recorder.add_messages(SlackMessage(channel, text, blocks, ts, arguments, request.headers, now()))
+        self.add_messages(SlackMessage(channel, text, blocks, ts, arguments, request.headers, now()))
         message = {"type": "message", "subtype": "bot_message", "text": text, "ts": ts, "blocks": blocks}
         return {"channel": channel_id(channel), "ts": ts, "message": message}
 
@@ -125,57 +124,45 @@ class Slack(HttpProvider[SlackMessage]):
         self._last_ts = max(self._last_ts + 1, time.time_ns() // 1000)
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06}"
 
-    def _conversations_info(self, arguments: Arguments, request: HttpRequest) -> Arguments:
+    def _conversations_info(self, arguments: Arguments, request: HttpCall) -> Arguments:
         self._require("channels:read")
         for name in self.channels:
             if arguments.get("channel") == channel_id(name):
                 return {"channel": conversation(name)}
         raise SlackError("channel_not_found")
 
-    def _conversations_list(self, arguments: Arguments, request: HttpRequest) -> Arguments:
+    def _conversations_list(self, arguments: Arguments, request: HttpCall) -> Arguments:
         self._require("channels:read")
         listed = [conversation(name) for name in self.channels]
         return {"channels": listed, "response_metadata": {"next_cursor": ""}}
 
 
-def parse_arguments(request: HttpRequest) -> Arguments:
+def parse_arguments(request: HttpCall) -> Arguments:
     """Return a call's arguments from the query and from a form or a JSON object. Raises SlackError."""
     arguments: Arguments = dict(request.query)
     if not request.body:
         return arguments
-    _check_charset(request.headers.get("content-type", ""))
+    _, _, charset = request.headers.get("content-type", "").lower().partition("charset=")
+    if charset and charset.strip(' "') not in ("utf-8", "iso-8859-1"):
+        raise SlackError("invalid_charset")
     if request.media_type == "application/json":
         return {**arguments, **_json_object(request.body)}
     if request.media_type == "application/x-www-form-urlencoded":
-        return {**arguments, **_form(request.body)}
+        try:
+            return {**arguments, **dict(parse_qsl(request.body.decode(), keep_blank_values=True))}
+        except ValueError:
+            raise SlackError("invalid_form_data") from None
     raise SlackError("invalid_post_type")
-
-
-def _check_charset(content_type: str) -> None:
-    _, _, charset = content_type.lower().partition("charset=")
-    if charset and charset.strip(' "') not in ("utf-8", "iso-8859-1"):
-        raise SlackError("invalid_charset")
 
 
 def _json_object(body: bytes) -> Arguments:
     try:
-        value = json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
+        value = parse_json(body)
+    except ValueError:
         raise SlackError("invalid_json") from None
     if not isinstance(value, dict):
         raise SlackError("json_not_object")
     return value
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _form(body: bytes) -> Arguments:
-    try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True))
-    except ValueError:
-        raise SlackError("invalid_form_data") from None
 
 
 def parse_channel(arguments: Arguments) -> str:
@@ -192,8 +179,8 @@ def parse_blocks(value: Any) -> list[dict[str, Any]]:
     """Return valid blocks from a JSON array, or from its text as a form has it. Raises SlackError."""
     if isinstance(value, str) and value.strip():
         try:
-            value = json.loads(value, parse_constant=_no_constant)
-        except (ValueError, RecursionError):
+            value = parse_json(value)
+        except ValueError:
             raise SlackError("invalid_blocks_format") from None
     if not value:
         return []

@@ -4,40 +4,21 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from alertctl.sandbox.smtp import Credentials, Smtp
-
+Credentials = tuple[str, str]
+"""User name and password."""
 Ask = Callable[[str], Awaitable[str]]
 """Sends a prompt to the client and returns its response, both decoded."""
+MECHANISMS = ("PLAIN", "LOGIN")
 
 
-async def authenticate(server: Smtp, mechanism: str, initial: str, ask: Ask) -> tuple[int, str]:
-    """Return the reply to AUTH, 235 for the server's credentials. `initial` is the client's initial response, or ""."""
-    read_credentials = MECHANISMS.get(mechanism.upper())
-    if read_credentials is None:
-        return 504, "5.5.4 Unrecognized authentication type"
-    try:
-        credentials = await read_credentials(initial, ask)
-    except ValueError:
-        return 501, "5.5.2 Cannot decode response"
-    if server.auth_error or credentials != server.credentials:
-        return 535, f"5.7.8 {server.auth_error or 'Authentication credentials invalid'}"
-    return 235, "2.7.0 Authentication successful"
-
-
-async def _read_plain(initial: str, ask: Ask) -> Credentials:
-    _, user, password = (decode(initial) if initial else await ask("")).split("\0")
+async def read_credentials(mechanism: str, initial: str, ask: Ask) -> Credentials:
+    """Return the client's credentials. `initial` is its initial response, or "". Raises ValueError."""
+    response = decode(initial) if initial else await ask("" if mechanism == "PLAIN" else "Username:")
+    if mechanism == "LOGIN":
+        return response, await ask("Password:")
+    _, user, password = response.split("\0")
     return user, password
-
-
-async def _read_login(initial: str, ask: Ask) -> Credentials:
-    user = decode(initial) if initial else await ask("Username:")
-    return user, await ask("Password:")
-
-
-MECHANISMS: dict[str, Callable[[str, Ask], Awaitable[Credentials]]] = {"PLAIN": _read_plain, "LOGIN": _read_login}
 
 
 def encode(text: str) -> str:

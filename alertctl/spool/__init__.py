@@ -25,12 +25,12 @@ from alertctl.spool.files import (
     find_file,
     list_files,
     lock_folder,
-    read_or_none,
+    read,
     remove_abandoned,
     to_json,
     write_file,
 )
-from alertctl.spool.flush import EventNotAllowed, Flushed, SpoolFlush, describe
+from alertctl.spool.flush import EventNotAllowed, Flushed, describe, flush_files
 
 __all__ = [
     "MOST_EVENTS",
@@ -80,8 +80,8 @@ class Spool:
         The request needs an idempotency key, so that it is recorded once however often it is published.
         """
         assert request.idempotency_key, "an event without a key could be sent twice"
-        if request.said_at is None:
-            request = replace(request, said_at=now)
+        if request.originally_published_at is None:
+            request = replace(request, originally_published_at=now)
         spooled = Spooled(
             id=os.urandom(4).hex(),
             request=request,
@@ -91,14 +91,10 @@ class Spool:
             caller=destination.caller,
         )
         data = to_json(spooled)
-        try:
+        with self._disk_errors():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_room(len(data))
             write_file(self.folder, spooled.name, data)
-        except FileExistsError as error:
-            raise Unreachable(f"spool {self.folder}: is not a folder") from error
-        except OSError as error:
-            raise Unreachable(f"spool {self.folder}: {error.strerror or error}") from error
         return spooled
 
     def waiting(self) -> int:
@@ -110,12 +106,16 @@ class Spool:
 
         Raises Unreachable when the folder can't be read.
         """
-        try:
+        events: list[Spooled] = []
+        damaged: list[Path] = []
+        with self._disk_errors():
             files = [*list_files(self.folder, strict=True), *list_files(self._aside, strict=True)]
-        except OSError as error:
-            raise Unreachable(f"spool {self.folder}: {error.strerror or error}") from error
-        events = {path: read_or_none(path) for path in files}
-        return [event for event in events.values() if event], [path for path, event in events.items() if not event]
+        for path in files:
+            try:
+                events.append(read(path))
+            except (OSError, ValueError):
+                damaged.append(path)
+        return events, damaged
 
     def drop(self, ids: Sequence[str] | None) -> int:
         """Delete the events with these ids (a unique part of each is enough), or all of them; return how many.
@@ -124,11 +124,9 @@ class Spool:
         """
         files = [*list_files(self.folder), *list_files(self._aside)]
         chosen = files if ids is None else [find_file(files, part) for part in ids]
-        try:
+        with self._disk_errors():
             for path in chosen:
                 path.unlink(missing_ok=True)
-        except OSError as error:
-            raise Unreachable(f"spool {self.folder}: {error.strerror or error}") from error
         return len(chosen)
 
     def flush(
@@ -153,10 +151,7 @@ class Spool:
             files = list_files(self.folder)
             if ids is not None:
                 files = [find_file([*files, *list_files(self._aside)], part) for part in ids]
-            flush = SpoolFlush(self._aside, belongs_here, publish, until)
-            for path in files:
-                flush.process(path)
-            return flush.result
+            return flush_files(files, self._aside, belongs_here, publish, until)
 
     def _check_room(self, more: int) -> None:
         count, size = 0, more
@@ -168,6 +163,16 @@ class Spool:
                 f"spool {self.folder}: full ({count} events, {size // 1_000_000} MB): "
                 "publish them with alertctl spool flush, or delete them with alertctl spool drop"
             )
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """Raise Unreachable for an OSError."""
+        try:
+            yield
+        except FileExistsError as error:
+            raise Unreachable(f"spool {self.folder}: is not a folder") from error
+        except OSError as error:
+            raise Unreachable(f"spool {self.folder}: {error.strerror or error}") from error
 
     @contextmanager
     def _locked(self, timeout: float) -> Iterator[bool]:

@@ -37,7 +37,8 @@ class Destination:
         An event whose ALERTCTL_SERVER or DATABASE_URL was unusable belongs to the destination that the same setting
         names later, and never to the default database.
         """
-        return address in (self.address, *unresolved_addresses(self.setting))
+        unresolved = [UNRESOLVED.format(setting=name) for name in (self.setting, *_FILES) if name]
+        return address in (self.address, *unresolved)
 
     @staticmethod
     def of(values: Mapping[str, Value], environ: Mapping[str, str]) -> Destination:
@@ -74,11 +75,6 @@ class Destination:
         is_server = unread == "ALERTCTL_SERVER"
         caller = caller_of(token) if is_server and token else None
         return Destination(UNRESOLVED.format(setting=unread), is_server, caller)
-
-
-def unresolved_addresses(setting: str) -> tuple[str, ...]:
-    """Return the addresses of events that belong to a destination named by this setting, once it is usable."""
-    return tuple(UNRESOLVED.format(setting=name) for name in (setting, *_FILES) if name)
 
 
 def caller_of(token: str) -> str:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from alertctl.errors import NotFound, Unreachable
-from alertctl.schemas import Moment, PublishRequest, as_json, from_json
+from alertctl.errors import NotFound
+from alertctl.schemas import Moment, PublishRequest, as_json, from_json, with_current_names
 
 LARGEST = 6_000_000
 """Bytes of one file at most; `send` takes 4 MB of fields."""
@@ -28,7 +28,7 @@ class Spooled:
     """A spooled event. `destination` is the database or server it was meant for, `cause` why it waits.
 
     `caller` is the SHA-256 of the token for its publication. `refused` is why it was set aside: it is only published
-    when it is named. `said_at` of the request is when it was first published. The field names are the file's keys.
+    when it is named. The field names are the file's keys.
     """
 
     id: str
@@ -83,7 +83,10 @@ def read(path: Path) -> Spooled:
     if len(data) > LARGEST:
         raise ValueError(f"larger than {LARGEST // 1_000_000} MB")
     try:
-        spooled = from_json(Spooled, json.loads(data))
+        values = json.loads(data)
+        if isinstance(values, dict) and isinstance(values.get("request"), dict):
+            values["request"] = with_current_names(values["request"])
+        spooled = from_json(Spooled, values)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     request: Any = spooled.request
@@ -93,13 +96,6 @@ def read(path: Path) -> Spooled:
     if not isinstance(request.fields, dict) or not isinstance(request.to, list):
         raise ValueError("not a spooled event")
     return spooled
-
-
-def read_or_none(path: Path) -> Spooled | None:
-    try:
-        return read(path)
-    except (OSError, ValueError):
-        return None
 
 
 def write_file(folder: Path, name: str, data: bytes) -> None:
@@ -116,30 +112,11 @@ def write_file(folder: Path, name: str, data: bytes) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    _sync(folder)
-
-
-def _sync(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def move(path: Path, folder: Path) -> None:
-    with suppress(OSError):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        os.replace(path, folder / path.name)
-
-
-def remove_published(path: Path) -> Unreachable | None:
-    """Remove a published event's file; return the error if that failed. It is harmless: its key was used."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        return Unreachable(f"published, but {path} cannot be removed: {error.strerror or error}")
-    return None
 
 
 def requeue_last(path: Path, spooled: Spooled, cause: str) -> None:

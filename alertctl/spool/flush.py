@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from alertctl.errors import AlertctlError, Conflict, InvalidEvent, NotAllowed
-from alertctl.spool.files import Spooled, move, read, remove_published, requeue_last, to_json, write_file
+from alertctl.errors import AlertctlError, Conflict, InvalidEvent, NotAllowed, Unreachable
+from alertctl.spool.files import Spooled, read, requeue_last, to_json, write_file
 
 MAX_FAILURES_IN_A_ROW = 2
 """Failed events in a row after which a flush stops: a single one may itself be the cause."""
@@ -41,59 +42,69 @@ def describe(error: Exception) -> str:
     return f"unexpected: {type(error).__name__}: {error}"
 
 
-class SpoolFlush:
-    """One flush: publishes its files one by one and collects the result."""
-
-    def __init__(
-        self,
-        aside: Path,
-        belongs_here: Callable[[Spooled], bool],
-        publish: Callable[[Spooled], object],
-        until: float,
-    ) -> None:
-        self.result = Flushed()
-        self._aside, self._belongs_here, self._publish, self._until = aside, belongs_here, publish, until
-        self._failures_in_a_row = 0
-
-    def process(self, path: Path) -> None:
+def flush_files(
+    files: Iterable[Path],
+    aside: Path,
+    belongs_here: Callable[[Spooled], bool],
+    publish: Callable[[Spooled], object],
+    until: float,
+) -> Flushed:
+    """Publish the files' events one by one (see `Spool.flush`)."""
+    flushed = Flushed()
+    failures_in_a_row = 0
+    for path in files:
+        spooled = _read_or_set_aside(path, aside, flushed)
+        if spooled is None or not belongs_here(spooled):
+            continue
+        if failures_in_a_row == MAX_FAILURES_IN_A_ROW or time.monotonic() >= until:
+            flushed.remaining += 1
+            continue
         try:
-            spooled = read(path)
-        except FileNotFoundError:
-            # Another process has dropped it.
-            return
-        except (OSError, ValueError) as error:
-            self.result.damaged.append(f"{path.name}: {error}")
-            move(path, self._aside)
-            return
-        if not self._belongs_here(spooled):
-            return
-        if self._failures_in_a_row == MAX_FAILURES_IN_A_ROW or time.monotonic() >= self._until:
-            self.result.remaining += 1
-        else:
-            self._try(path, spooled)
-
-    def _try(self, path: Path, spooled: Spooled) -> None:
-        try:
-            self._publish(spooled)
+            publish(spooled)
         except (InvalidEvent, Conflict) as error:
-            self._failures_in_a_row = 0
-            self.result.refused.append(set_aside(path, self._aside, replace(spooled, refused=str(error))))
+            failures_in_a_row = 0
+            refused = replace(spooled, refused=str(error))
+            _set_aside(path, aside, refused)
+            flushed.refused.append(refused)
         except Exception as error:
-            self._failures_in_a_row += not isinstance(error, EventNotAllowed)
-            self.result.remaining += 1
-            self.result.error = error
+            failures_in_a_row += not isinstance(error, EventNotAllowed)
+            flushed.remaining += 1
+            flushed.error = error
             requeue_last(path, spooled, describe(error))
         else:
-            self._failures_in_a_row = 0
-            self.result.published += 1
-            self.result.error = remove_published(path) or self.result.error
+            failures_in_a_row = 0
+            flushed.published += 1
+            flushed.error = _remove_published(path) or flushed.error
+    return flushed
 
 
-def set_aside(path: Path, aside: Path, spooled: Spooled) -> Spooled:
+def _read_or_set_aside(path: Path, aside: Path, flushed: Flushed) -> Spooled | None:
+    """Return a file's event. Set a damaged file aside; None also for one that another process has dropped."""
+    try:
+        return read(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        flushed.damaged.append(f"{path.name}: {error}")
+    with suppress(OSError):
+        aside.mkdir(mode=0o700, exist_ok=True)
+        os.replace(path, aside / path.name)
+    return None
+
+
+def _set_aside(path: Path, aside: Path, spooled: Spooled) -> None:
     """Move a refused event, with the reason, to the folder of refused events."""
     with suppress(OSError):
         aside.mkdir(mode=0o700, exist_ok=True)
         write_file(aside, path.name, to_json(spooled))
         if path.parent != aside:
             path.unlink(missing_ok=True)
-    return spooled
+
+
+def _remove_published(path: Path) -> Unreachable | None:
+    """Remove a published event's file; return the error if that failed. It is harmless: its key was used."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        return Unreachable(f"published, but {path} cannot be removed: {error.strerror or error}")
+    return None

@@ -1,18 +1,6 @@
 """Users, their roles and their tokens. A user is named by id or email."""
 
-from alertctl.users.accounts import (
-    EmailTaken,
-    add_user,
-    change_user,
-    disable_user,
-    enable_user,
-    find_user,
-    list_users,
-    remove_user,
-    set_email,
-    set_role,
-    unlink_user,
-)
+from alertctl.users.accounts import EmailTaken, add_user, change_user, find_user, list_users, remove_user, unlink_user
 from alertctl.users.identities import Identity, JwtUser, ensure_user, find_identity, is_email_free
 from alertctl.users.roles import Caller, Role, parse_role
 from alertctl.users.tokens import (
@@ -27,7 +15,6 @@ from alertctl.users.tokens import (
     touch,
     use_is_news,
     verify,
-    verify_token_hash,
 )
 
 __all__ = [
@@ -41,8 +28,6 @@ __all__ = [
     "any_token",
     "change_user",
     "create_token",
-    "disable_user",
-    "enable_user",
     "ensure_user",
     "find_identity",
     "find_user",
@@ -54,12 +39,9 @@ __all__ = [
     "parse_role",
     "remove_user",
     "revoke_token",
-    "set_email",
-    "set_role",
     "still_allowed",
     "touch",
     "unlink_user",
     "use_is_news",
     "verify",
-    "verify_token_hash",
 ]

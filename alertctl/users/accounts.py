@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
@@ -19,6 +20,7 @@ from alertctl.schemas import UserItem
 from alertctl.users.roles import Role, parse_role
 
 users = SQLModel.metadata.tables[str(User.__tablename__)]
+_ITEM = [users.c[field.name] for field in fields(UserItem)]
 
 
 class EmailTaken(InvalidEvent):
@@ -31,18 +33,21 @@ class EmailTaken(InvalidEvent):
 def list_users(connection: Connection, *, after: str = "", limit: int | None = None) -> list[UserItem]:
     """Return all users by name (`UserItem.name`: the email, else the id), or those after the name `after`."""
     name = func.coalesce(users.c.email, users.c.id)
-    query = select(users).where(name > _without_nul(after)).order_by(name).limit(limit)
-    return [_item(row) for row in connection.execute(query)]
-
-
-def _without_nul(text: str) -> str:
-    """Return text without NUL, which Postgres refuses to compare with."""
-    return text.replace("\0", "")
+    # Postgres refuses to compare with NUL.
+    query = select(*_ITEM).where(name > after.replace("\0", "")).order_by(name).limit(limit)
+    return [UserItem(**row._asdict()) for row in connection.execute(query)]
 
 
 def find_user(connection: Connection, user: str) -> UserItem:
     """Return the user with this id or email. Raises NotFound."""
-    return _item(_row(connection, user))
+    word = email_key(user.strip())
+    # Postgres refuses to compare with NUL.
+    if not word or not word.isprintable():
+        raise NotFound(f"{user[:80]!r} is not a user's id or email")
+    row = connection.execute(select(*_ITEM).where(or_(users.c.email == word, users.c.id == word))).first()
+    if row is None:
+        raise NotFound(f"{user[:80]!r} is not a user's id or email; list them with alertctl user list")
+    return UserItem(**row._asdict())
 
 
 def add_user(connection: Connection, email: str, role: str, now: datetime) -> UserItem:
@@ -54,47 +59,30 @@ def add_user(connection: Connection, email: str, role: str, now: datetime) -> Us
     return find_user(connection, address)
 
 
-def set_role(connection: Connection, user: str, role: str) -> UserItem:
-    """Set a user's role, the limit of all their tokens. Raises NotFound, InvalidEvent."""
-    return change_user(connection, user, role=parse_role(role))
-
-
-def set_email(connection: Connection, user: str, email: str) -> UserItem:
-    """Change a user's email address. Raises NotFound, InvalidEvent for a bad one, EmailTaken for another user's."""
-    return change_user(connection, user, email=email)
-
-
-def disable_user(connection: Connection, user: str) -> UserItem:
-    """Disable a user: reject their tokens and stop notifying them. Raises NotFound."""
-    return change_user(connection, user, disabled=True)
-
-
-def enable_user(connection: Connection, user: str) -> UserItem:
-    """Enable a disabled user again. Raises NotFound."""
-    return change_user(connection, user, disabled=False)
-
-
 def change_user(
     connection: Connection,
     user: str,
     *,
-    role: Role | None = None,
+    role: str | None = None,
     disabled: bool | None = None,
     email: str | None = None,
 ) -> UserItem:
-    """Change the values that aren't None. Raises NotFound, InvalidEvent, EmailTaken."""
+    """Change the values that aren't None. `disabled` rejects the user's tokens and stops notifying them.
+
+    Raises NotFound, InvalidEvent for a bad role or address, EmailTaken for another user's.
+    """
     values: dict[str, Any] = {}
     if role is not None:
         # A role that is set after an identity was linked applies to that identity too.
-        values |= {"role": role.value, "linked": False}
+        values |= {"role": parse_role(role).value, "linked": False}
     if disabled is not None:
         values["disabled"] = disabled
     if email is not None:
         values["email"] = _checked_email(email)
-    row = _row(connection, user)
-    if values and not update_unless_taken(connection, users.c.id == row.id, values) and email is not None:
+    user_id = find_user(connection, user).id
+    if values and not update_unless_taken(connection, users.c.id == user_id, values) and email is not None:
         raise EmailTaken(values["email"])
-    return find_user(connection, row.id)
+    return find_user(connection, user_id)
 
 
 def update_unless_taken(connection: Connection, condition: ColumnElement[bool], values: Mapping[str, Any]) -> bool:
@@ -108,10 +96,10 @@ def update_unless_taken(connection: Connection, condition: ColumnElement[bool], 
 
 def unlink_user(connection: Connection, user: str) -> UserItem:
     """Remove a user's JWT identity: tokens with it no longer belong to this user. Raises NotFound."""
-    row = _row(connection, user)
+    user_id = find_user(connection, user).id
     cleared = {"issuer": None, "subject": None, "linked": False}
-    connection.execute(update(users).where(users.c.id == row.id).values(cleared))
-    return find_user(connection, row.id)
+    connection.execute(update(users).where(users.c.id == user_id).values(cleared))
+    return find_user(connection, user_id)
 
 
 def remove_user(connection: Connection, user: str) -> UserItem:
@@ -119,39 +107,16 @@ def remove_user(connection: Connection, user: str) -> UserItem:
 
     Raises NotFound, InvalidEvent for the last admin who isn't disabled.
     """
-    row = _row(connection, user)
+    removed = find_user(connection, user)
     admin = (users.c.role == Role.ADMIN.value, users.c.disabled.is_(False))
     # Locked, so that two concurrent calls can't remove the last two admins.
     admins = connection.execute(select(users.c.id).where(*admin).order_by(users.c.id).with_for_update()).scalars().all()
-    if list(admins) == [row.id]:
+    if list(admins) == [removed.id]:
         raise InvalidEvent(
-            "user", f"{_item(row).name} is the last admin; first run alertctl user set-role USER admin for another user"
+            "user", f"{removed.name} is the last admin; first run alertctl user set-role USER admin for another user"
         )
-    connection.execute(delete(users).where(users.c.id == row.id))
-    return _item(row)
-
-
-def _row(connection: Connection, user: str) -> Row[Any]:
-    word = email_key(user.strip())
-    # Postgres refuses to compare with NUL.
-    if not word or not word.isprintable():
-        raise NotFound(f"{user[:80]!r} is not a user's id or email")
-    row = connection.execute(select(users).where(or_(users.c.email == word, users.c.id == word))).first()
-    if row is None:
-        raise NotFound(f"{user[:80]!r} is not a user's id or email; list them with alertctl user list")
-    return row
-
-
-def _item(row: Row[Any]) -> UserItem:
-    return UserItem(
-        id=row.id,
-        email=row.email,
-        role=row.role,
-        disabled=row.disabled,
-        created_at=row.created_at,
-        issuer=row.issuer,
-        subject=row.subject,
-    )
+    connection.execute(delete(users).where(users.c.id == removed.id))
+    return removed
 
 
 def _checked_email(email: str) -> str:

@@ -80,14 +80,7 @@ def _register(connection: Connection, identity: Identity, email: str | None, now
     account = and_(users.c.email == email, users.c.subject.is_(None))
     if link and email is not None and update_unless_taken(connection, account, {**both, "linked": True}):
         return
-    row = {
-        **both,
-        "id": new_id(now),
-        "email": email,
-        "role": Role.VIEWER.value,
-        "disabled": False,
-        "created_at": now,
-    }
+    row = {**both, "id": new_id(now), "email": email, "role": Role.VIEWER.value, "disabled": False, "created_at": now}
     if not insert_new(connection, users, [row]):
         # Another user has the email, or another daemon has just registered the identity.
         insert_new(connection, users, [{**row, "email": None}])

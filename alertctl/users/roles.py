@@ -21,7 +21,7 @@ class Role(StrEnum):
 
     @property
     def rank(self) -> int:
-        return _RANKS[self]
+        return list(Role).index(self)
 
     def reaches(self, needed: Role) -> bool:
         """Return whether this role includes `needed`."""
@@ -41,9 +41,6 @@ class Role(StrEnum):
     def of(cls, text: object) -> Self:
         """Return the role of a stored or foreign text; VIEWER for an unknown one."""
         return cls.known(text) or cls("viewer")
-
-
-_RANKS = {role: rank for rank, role in enumerate(Role)}
 
 
 def parse_role(text: str) -> Role:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, exists, func, insert, or_, select, update
 from sqlmodel import SQLModel
 
 from alertctl.errors import InvalidEvent, NotAllowed, NotFound
@@ -38,27 +39,22 @@ def create_token(
     Raises InvalidEvent for a role above the user's, NotFound for an unknown id.
     """
     token_role = parse_role(role)
+    if expires is not None and not timedelta(0) < expires <= MAX_LIFETIME:
+        raise InvalidEvent("expires", "should be a time from now on, at most 36500d (90d, 12h)")
     owner = _owner(connection, user, token_role, now)
     secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+    token_id = new_id(now)
     row = {
-        "id": new_id(now),
+        "id": token_id,
         "user_id": owner,
         "role": token_role.value,
-        "digest": hash_token(secret),
+        "token_hash": hash_token(secret),
         "hint": secret[-HINT_LENGTH:],
         "created_at": now,
-        "expires_at": _expiry(expires, now),
+        "expires_at": None if expires is None else now + expires,
     }
     connection.execute(insert(token), row)
-    return _select_item(connection, token.c.id == row["id"]), secret
-
-
-def _expiry(expires: timedelta | None, now: datetime) -> datetime | None:
-    if expires is None:
-        return None
-    if not timedelta(0) < expires <= MAX_LIFETIME:
-        raise InvalidEvent("expires", "should be a time from now on, at most 36500d (90d, 12h)")
-    return now + expires
+    return _item(connection, token_id), secret
 
 
 def _owner(connection: Connection, user: str, role: Role, now: datetime) -> str:
@@ -80,13 +76,14 @@ def _owner(connection: Connection, user: str, role: Role, now: datetime) -> str:
 
 def list_tokens(connection: Connection, *, before: str = "", limit: int | None = None) -> list[TokenItem]:
     """Return the tokens without their secrets, newest first; only those older than the id `before` if it is set."""
-    query = _listed().where(token.c.id < before.replace("\0", "")) if before else _listed()
-    return [_item(row) for row in connection.execute(query.order_by(token.c.id.desc()).limit(limit))]
+    query = _LISTED.where(token.c.id < before.replace("\0", "")) if before else _LISTED
+    rows = connection.execute(query.order_by(token.c.id.desc()).limit(limit))
+    return [TokenItem(**row._asdict()) for row in rows]
 
 
 def any_token(connection: Connection, now: datetime) -> bool:
     """Return whether any token would be accepted now."""
-    return bool(connection.execute(select(exists(_valid(now)))).scalar())
+    return bool(connection.execute(select(exists(_VALID)), {"now": now}).scalar())
 
 
 def revoke_token(connection: Connection, id_part: str, now: datetime) -> TokenItem:
@@ -94,7 +91,7 @@ def revoke_token(connection: Connection, id_part: str, now: datetime) -> TokenIt
     full_id = _find(connection, id_part)
     revoked = update(token).where(token.c.id == full_id, token.c.revoked_at.is_(None)).values(revoked_at=now)
     connection.execute(revoked)
-    return _select_item(connection, token.c.id == full_id)
+    return _item(connection, full_id)
 
 
 def _find(connection: Connection, part: str) -> str:
@@ -116,12 +113,7 @@ def hash_token(secret: str) -> str:
 
 def verify(connection: Connection, secret: str, now: datetime) -> Caller:
     """Return the caller with this token. Raises NotAllowed, with the same message for every unknown secret."""
-    return verify_token_hash(connection, hash_token(secret), now)
-
-
-def verify_token_hash(connection: Connection, token_hash: str, now: datetime) -> Caller:
-    """Return the caller with this token hash. Raises NotAllowed."""
-    row = _find_token_hash(connection, token_hash)
+    row = _find_token_hash(connection, hash_token(secret))
     if row.revoked_at is not None:
         raise NotAllowed("the token was revoked; create a new one with alertctl token create")
     if row.expires_at is not None and row.expires_at <= now:
@@ -138,7 +130,7 @@ def _find_token_hash(connection: Connection, token_hash: str) -> Any:
     columns = (token.c.id, token.c.expires_at, token.c.revoked_at, token.c.last_used_at, token.c.role)
     owner = (users.c.id.label("user_id"), users.c.email, users.c.role.label("limit"), users.c.disabled)
     joined = select(*columns, *owner).join(users, users.c.id == token.c.user_id)
-    row = connection.execute(joined.where(token.c.digest == token_hash)).first()
+    row = connection.execute(joined.where(token.c.token_hash == token_hash)).first()
     if row is None:
         raise NotAllowed("the token is unknown; create one with alertctl token create")
     return row
@@ -179,41 +171,24 @@ def still_allowed(connection: Connection, callers: Iterable[Caller], needed: Rol
     return {caller for caller in unique if (caller.token_id or caller.user_id) in allowed}
 
 
-def _valid(now: datetime) -> Select[Any]:
-    is_valid = and_(token.c.revoked_at.is_(None), or_(token.c.expires_at.is_(None), token.c.expires_at > now))
-    return select(token.c.id).join(users, users.c.id == token.c.user_id).where(is_valid, users.c.disabled.is_(False))
-
-
-_STILL_ALLOWED = (
+_VALID = (
     select(token.c.id)
     .join(users, users.c.id == token.c.user_id)
     .where(
         token.c.revoked_at.is_(None),
         or_(token.c.expires_at.is_(None), token.c.expires_at > bindparam("now")),
         users.c.disabled.is_(False),
-        token.c.id.in_(bindparam("tokens", expanding=True)),
-        users.c.role.in_(bindparam("roles", expanding=True)),
     )
 )
+_STILL_ALLOWED = _VALID.where(
+    token.c.id.in_(bindparam("tokens", expanding=True)), users.c.role.in_(bindparam("roles", expanding=True))
+)
 """Built once: it is executed in every transaction that publishes."""
+_LISTED = select(
+    *(token.c[field.name] for field in fields(TokenItem) if field.name != "user"),
+    func.coalesce(users.c.email, users.c.id).label("user"),
+).join(users, users.c.id == token.c.user_id)
 
 
-def _listed() -> Select[Any]:
-    return select(token, users.c.email).join(users, users.c.id == token.c.user_id)
-
-
-def _select_item(connection: Connection, condition: ColumnElement[bool]) -> TokenItem:
-    return _item(connection.execute(_listed().where(condition)).one())
-
-
-def _item(row: Row[Any]) -> TokenItem:
-    return TokenItem(
-        id=row.id,
-        user=row.email or row.user_id,
-        role=row.role,
-        hint=row.hint,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        last_used_at=row.last_used_at,
-        revoked_at=row.revoked_at,
-    )
+def _item(connection: Connection, token_id: str) -> TokenItem:
+    return TokenItem(**connection.execute(_LISTED.where(token.c.id == token_id)).one()._asdict())

@@ -77,7 +77,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
             "expired": started.token("admin", "admin", timedelta(seconds=1), now() - timedelta(hours=1)),
             "disabled": started.token("gone", "admin"),
         }
-        store.write(lambda it: users.disable_user(it, "gone@corp.example"))
+        store.write(lambda it: users.change_user(it, "gone@corp.example", disabled=True))
         yield started
     store.close()
 
@@ -144,9 +144,9 @@ def test_a_user_who_lost_the_right_stops_publishing_at_once(api: ApiServer, chan
     assert api.ask("POST", "/events", {"event_type": "rollout_advance"}, by=secret).status == 202
     user = f"{change}@corp.example"
     if change == "disabled":
-        api.store.write(lambda it: users.disable_user(it, user))
+        api.store.write(lambda it: users.change_user(it, user, disabled=True))
     else:
-        api.store.write(lambda it: users.set_role(it, user, "viewer"))
+        api.store.write(lambda it: users.change_user(it, user, role="viewer"))
     assert api.ask("POST", "/events", {"event_type": "rollout_advance"}, by=secret).status == 401
 
 

@@ -154,7 +154,7 @@ def test_a_platforms_user_who_is_disabled_is_let_in_no_more(shared_lab: ApiServe
     token = shared(iss="platform", aud="alertctl")
     event = {"event_type": "rollout_advance"}
     assert shared_lab.ask("POST", "/events", event, by=token).status == 202
-    shared_lab.store.write(lambda it: users.disable_user(it, "pat@corp.example"))
+    shared_lab.store.write(lambda it: users.change_user(it, "pat@corp.example", disabled=True))
     assert shared_lab.ask("POST", "/events", event, by=token).status == 401
     assert status(shared_lab, token) == 401
     assert status(shared_lab, shared(iss="platform", aud="alertctl", email="pat@new.example")) == 401
@@ -210,7 +210,7 @@ def test_users_of_two_issuers_stay_two_where_none_is_configured(store: Store) ->
 def test_a_role_claim_counts_for_its_token_only(shared_lab: ApiServer) -> None:
     assert me(shared_lab, role="admin")["role"] == "admin"
     assert me(shared_lab, role=...)["role"] == "viewer"
-    shared_lab.store.write(lambda it: users.set_role(it, "pat@corp.example", "analyst"))
+    shared_lab.store.write(lambda it: users.change_user(it, "pat@corp.example", role="analyst"))
     assert me(shared_lab, role="admin")["role"] == "admin"
     assert me(shared_lab, role="viewer")["role"] == "viewer"
     for claim in (..., None, "authenticated", ["superuser"], []):

@@ -23,8 +23,8 @@ HISTORY_DAYS = 30.0
 WAITING_DAYS = 1 / 24
 
 COLUMNS = (
-    "id, event_id, event_type, channel, address, address_key, rule, status, error, attempts, waiting_since, urgency, "
-    "next_attempt_at, provider_id, created_at, updated_at"
+    "id, event_id, event_type, channel, address, address_key, routing_reason, status, error, attempts, queued_at, "
+    "priority, next_attempt_at, provider_id, created_at, updated_at"
 )
 STATUS = {
     "history": "CASE WHEN n % 100 < 3 THEN 'failed' WHEN n % 100 = 99 THEN 'suppressed' ELSE 'success' END",

@@ -17,7 +17,7 @@ from alertctl import users
 from alertctl.client.local import LocalClient
 from alertctl.db import Store
 from alertctl.sandbox import Sandbox
-from tests.ops.examples import shape
+from tests.docs.compare import shape
 from tests.support.cli import process, run
 from tests.support.clients import ADMIN, QUICK, now, rollback, serving, settings_on, token_for
 

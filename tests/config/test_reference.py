@@ -41,7 +41,7 @@ def _uncommented(file: str, pattern: str) -> str:
 @pytest.mark.parametrize(("name", "file"), [("dotenv", ".env.example"), ("toml", "alertctl.toml.example")])
 def test_the_examples_load_as_they_are(settings_in, name, file):
     settings = settings_in(**{name: (ROOT / file).read_bytes()})
-    assert set(settings.origins.values()) == {"default"}
+    assert {origin for _, _, origin in settings.describe()} == {"default"}
 
 
 def test_the_dotenv_example_has_every_setting_with_its_default(settings_in):

@@ -30,7 +30,7 @@ def test_each_source_overrides_the_weaker_ones(settings_in):
     assert settings.email.from_name == "environ"
     assert settings.slack.default_channel == "flag"
     names = ("SMTP_HOST", "SMTP_USERNAME", "EMAIL_FROM_NAME", "SLACK_DEFAULT_CHANNEL", "SMTP_PORT")
-    origins = [settings.origins[name] for name in names]
+    origins = [settings.origin(name) for name in names]
     assert origins == ["alertctl.toml", ".env", "environment", "flag", "default"]
 
 
@@ -41,7 +41,7 @@ def test_without_any_setting_both_channels_are_off_and_the_log_is_in_the_state_f
     assert settings.slack.default_channel == "#platform-alerts"
     assert settings.smtp.port == 587
     assert settings.database.url == f"sqlite:///{tmp_path}/.local/state/alertctl/alertctl.db"
-    assert set(settings.origins.values()) == {"default"}
+    assert {origin for _, _, origin in settings.describe()} == {"default"}
 
 
 def test_the_state_folder_follows_xdg_but_not_a_relative_path(tmp_path):
@@ -70,7 +70,7 @@ def test_alertctl_config_names_the_toml_file_relative_to_the_working_folder(sett
         {"ALERTCTL_CONFIG": "other.toml"}, toml="[smtp]\nport = 1", **{"other.toml": "[smtp]\nport=2"}
     )
     assert settings.smtp.port == 2
-    assert settings.origins["SMTP_PORT"] == "other.toml"
+    assert settings.origin("SMTP_PORT") == "other.toml"
 
 
 def test_alertctl_config_may_stand_in_dotenv(settings_in):
@@ -84,7 +84,7 @@ def test_the_users_config_folder_is_read_when_there_is_no_alertctl_toml(settings
     (folder / "alertctl.toml").write_text("[smtp]\nhost = 'mail'")
     settings = settings_in()
     assert settings.smtp.host == "mail"
-    assert settings.origins["SMTP_HOST"] == str(folder / "alertctl.toml")
+    assert settings.origin("SMTP_HOST") == str(folder / "alertctl.toml")
 
 
 def test_unknown_variables_and_foreign_lines_in_dotenv_are_ignored(settings_in):
@@ -116,7 +116,7 @@ def test_every_secret_can_come_from_a_file(settings_in, name):
     section, field = name.lower().split("_", 1)
     value = getattr(getattr(settings, section), field)
     assert (value.get_secret_value() if isinstance(value, SecretStr) else value) == content
-    assert settings.origins[name] == "file secret"
+    assert settings.origin(name) == "file secret"
 
 
 @pytest.mark.parametrize(("content", "expected"), [("pw\n", "pw"), ("pw\r\n", "pw"), (" p w ", " p w "), ("pw", "pw")])

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from alertctl.config import format_duration, is_loopback, load, parse_duration, reference
+from alertctl.config import is_loopback, load, parse_duration, reference
+from alertctl.config.durations import format_duration
 from alertctl.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -97,7 +97,7 @@ def test_an_address_and_its_secret_in_one_file_of_the_folder_are_fine(settings_i
     bundle = {"ALERTCTL_CA_BUNDLE": str(tmp_path / "evil.pem")} if address == "ALERTCTL_CA_BUNDLE" else {}
     both = {address: ELSEWHERE[address], secret: SECRETS[secret], **bundle}
     settings = settings_in(**written_as(file, **both))
-    assert settings.origins[address] == settings.origins[secret] != "default"
+    assert settings.origin(address) == settings.origin(secret) != "default"
 
 
 @pytest.mark.parametrize(("address", "secret"), PAIRS)
@@ -107,7 +107,7 @@ def test_an_address_of_the_environment_is_used_whatever_the_folder_says(settings
     if address == "ALERTCTL_CA_BUNDLE":
         environ[address] = str(tmp_path / "evil.pem")
     settings = settings_in(environ, dotenv=f"{address}=x\n", toml=toml_of(**{address: "x"}))
-    assert settings.origins[address] == "environment"
+    assert settings.origin(address) == "environment"
 
 
 @pytest.mark.parametrize("file", [".config/alertctl/alertctl.toml", "etc/named.toml"])
@@ -185,7 +185,7 @@ def other_value(name: str, folder: Path) -> str:
 def test_a_setting_that_trusts_or_opens_something_does_not_count_in_the_folder(load_in, folder, name):
     (folder / ".env").write_text(f'{name}="{other_value(name, folder)}"\n')
     settings = load_in()
-    assert settings.origins[name] == "default"
+    assert settings.origin(name) == "default"
     assert settings.refusals[name].message == (
         f"is not used from .env in the working folder; export {name}, or name a file with --config"
     )
@@ -271,11 +271,11 @@ def test_links_inside_the_folder_are_followed(load_in, folder):
 @pytest.mark.parametrize("variable", ["PGPASSWORD", "PGPASSFILE", "PGSERVICE"])
 def test_a_database_of_the_folder_does_not_get_the_drivers_password(load_in, folder, variable):
     (folder / ".env").write_text("DATABASE_URL=postgresql://u@evil.example/d\n")
-    assert load_in().origins["DATABASE_URL"] == ".env"
+    assert load_in().origin("DATABASE_URL") == ".env"
     assert problem_of(load_in, {variable: "x"}).startswith("DATABASE_URL: is not used from .env")
     for url in ("postgresql://u:pw@h/d", "postgresql://u@h/d?password=pw", "sqlite:///x.db"):
         (folder / ".env").write_text(f"DATABASE_URL={url}\n")
-        assert load_in({variable: "x"}).origins["DATABASE_URL"] == ".env"
+        assert load_in({variable: "x"}).origin("DATABASE_URL") == ".env"
 
 
 # ALERTCTL_NO_DOTENV

@@ -67,6 +67,15 @@ def test_an_open_breaker_is_shown_with_its_daemon_and_its_next_probe(store, metr
     assert 'alertctl_paused{provider="slack"} 1.0' in exposition
 
 
+def test_a_due_delivery_of_a_disabled_channel_is_not_late(store, clock):
+    announce(store, "slack:#a", now=clock())
+    clock.advance(60)
+    for channels, late in ((["slack", "email"], "60.0"), (["email"], "0.0"), ([], "0.0")):
+        exposition = Metrics(store, clock, store.check_writes, channels).exposition().decode()
+        assert f"\nalertctl_oldest_due_seconds {late}\n" in exposition
+        assert '\nalertctl_queue_depth{channel="slack"} 1.0\n' in exposition
+
+
 def test_a_delivery_that_waits_for_a_good_token_is_an_attempt_and_not_final(
     store, sandbox, database_url, clock, metrics
 ):

@@ -46,8 +46,8 @@ def statuses(store):
 def waits(store):
     """Seconds from being queued to the result, of each delivery."""
     with store.reading() as connection:
-        rows = connection.execute(select(delivery.c.waiting_since, delivery.c.updated_at)).all()
-    return [(row.updated_at - row.waiting_since).total_seconds() for row in rows]
+        rows = connection.execute(select(delivery.c.queued_at, delivery.c.updated_at)).all()
+    return [(row.updated_at - row.queued_at).total_seconds() for row in rows]
 
 
 def test_two_daemons_one_with_a_wrong_token_deliver_every_critical_alert(serve, call, store, sandbox, record_property):

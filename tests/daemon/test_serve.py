@@ -16,7 +16,7 @@ import pytest
 
 from alertctl import outbox
 from alertctl.db import Store
-from alertctl.outbox import Routed
+from alertctl.outbox import new_delivery
 from alertctl.publish import prepare, publish
 from alertctl.routing import Audience, Target
 from alertctl.sandbox import Sandbox
@@ -94,9 +94,8 @@ def test_a_fresh_critical_alert_overtakes_a_backlog_of_retries(serve, call, sand
     old = prepare(request, audience)
     event = store.write(lambda connection: publish(connection, old, now))
     targets = (Target("slack", f"#old{n}", "named") for n in range(backlog))
-    store.write(
-        lambda connection: outbox.enqueue(connection, [Routed(event.event_id, "generic_alert", 2, targets)], now)
-    )
+    deliveries = [new_delivery(event.event_id, "generic_alert", 2, target, now) for target in targets]
+    store.write(lambda connection: outbox.enqueue(connection, deliveries))
     sandbox.slack.latency = 0.02
     daemon = serve()
     wait_until(lambda: len(sandbox.slack.messages) > 50)

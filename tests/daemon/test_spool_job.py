@@ -97,7 +97,7 @@ def test_what_may_not_be_published_waits_with_the_reason_and_stops_nothing_else(
     now = datetime.now(UTC)
     viewer = store.write(lambda it: users.create_token(it, "viewer@corp.example", "viewer", None, now))[1]
     gone = store.write(lambda it: users.create_token(it, "gone@corp.example", "developer", None, now))[1]
-    store.write(lambda it: users.disable_user(it, "gone@corp.example"))
+    store.write(lambda it: users.change_user(it, "gone@corp.example", disabled=True))
     reasons = {
         "nobody's": "the token is unknown",
         "none": "it was spooled without a token",

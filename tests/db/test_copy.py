@@ -65,7 +65,7 @@ def test_a_second_run_brings_what_has_changed_and_takes_what_is_gone(store, targ
     copy(store, target, NOW)
     announce(store, "slack:#new", now=after(60))
     store.write(lambda connection: preferences.reset(connection, someone, after(60)))
-    store.write(lambda connection: users.disable_user(connection, someone))
+    store.write(lambda connection: users.change_user(connection, someone, disabled=True))
     for claimed in claim(store, now=after(60)).taken:
         record(store, arrived(claimed), now=after(61))
     store.write(lambda connection: connection.execute(pauses.delete()))
@@ -85,12 +85,12 @@ def test_emails_and_identities_that_moved_on_between_users_move_in_the_copy_too(
     copy(store, target, NOW)
     # Both ways round, so that the order in which rows are written can't be the right one.
     for user, email in ((first, "c@corp.example"), (second, "a@corp.example"), (first, "b@corp.example")):
-        store.write(lambda connection, user=user, email=email: users.set_email(connection, user, email))
+        store.write(lambda connection, user=user, email=email: users.change_user(connection, user, email=email))
     for user, subject in ((first, None), (second, "s-1"), (first, "s-2")):
         identify(store, user, subject)
     third = add_person(store, "d@corp.example")
-    store.write(lambda connection: users.set_email(connection, second, "e@corp.example"))
-    store.write(lambda connection: users.set_email(connection, third, "a@corp.example"))
+    store.write(lambda connection: users.change_user(connection, second, email="e@corp.example"))
+    store.write(lambda connection: users.change_user(connection, third, email="a@corp.example"))
     assert copy(store, target, NOW).is_complete
     assert contents(target) == contents(store)
 
@@ -170,7 +170,7 @@ def test_keys_that_the_databases_sort_differently_are_neither_lost_nor_doubled(s
     letters = "aAbBzZ-_ .éÉß0193"
     keys = {"".join(dice.choices(letters, k=9)) for _ in range(2 * BATCH + 300)}
     fresh = [
-        {"scope": dice.choice(["a", "A", "-b"]), "key": key, "event_id": event_id, "digest": "d", "created_at": NOW}
+        {"scope": dice.choice(["a", "A", "-b"]), "key": key, "event_id": event_id, "body_hash": "d", "created_at": NOW}
         for key in keys
     ]
     store.write(lambda connection: connection.execute(insert(EVENT_KEY), fresh))
@@ -190,7 +190,7 @@ def test_nul_becomes_a_replacement_character_on_postgres_only(lite, target):
     assert done.is_complete
     fields = [(entry.fields, len(entry.published_by)) for entry in rows(target, EVENT)]
     assert fields == ([("a\0b", 300)] if target.is_sqlite else [("a\ufffdb", 254)])
-    assert sum(entry.mended for entry in done.tables) == (0 if target.is_sqlite else 2)
+    assert sum(entry.replaced for entry in done.tables) == (0 if target.is_sqlite else 2)
     assert totals(copy(lite, target, NOW)) == (0, 0, 0)
 
 
@@ -277,8 +277,14 @@ def many(store: Store, count: int) -> None:
     events = [
         {"id": entry, "event_type": "generic_alert", "severity": "info", "fields": "{}", **times} for entry, _ in ids
     ]
-    same = {"event_type": "generic_alert", "channel": "slack", "address": "#a", "address_key": "#a", "rule": "caller"}
-    state = {"status": "success", "urgency": 1, "waiting_since": NOW, "created_at": NOW, "updated_at": NOW}
+    same = {
+        "event_type": "generic_alert",
+        "channel": "slack",
+        "address": "#a",
+        "address_key": "#a",
+        "routing_reason": "caller",
+    }
+    state = {"status": "success", "priority": 1, "queued_at": NOW, "created_at": NOW, "updated_at": NOW}
     deliveries = [{"id": two, "event_id": entry, **same, **state} for entry, two in ids]
     attempts = [{"delivery_id": two, "number": 1, "provider": "slack", "started_at": NOW} for _, two in ids]
     for table, fresh in ((EVENT, events), (delivery, deliveries), (attempt, attempts)):

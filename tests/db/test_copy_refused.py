@@ -36,40 +36,40 @@ def test_the_database_itself_is_refused_by_whatever_name(store, tmp_path):
         alias = Store(f"sqlite:///{tmp_path / 'alias.db'}")
     else:
         alias = Store(store.url.update_query_dict({"application_name": "other"}).render_as_string(False))
-    assert_refused(store, alias, "is the database that is to be copied")
+    assert_refused(store, alias, "is the source database itself")
     alias.close()
 
 
 def test_a_database_with_rows_of_its_own_is_refused(store, other):
     announce(store, "slack:#a")
     add_person(other, "somebody@corp.example")
-    assert_refused(store, other, "rows in users that no copy has brought")
+    assert_refused(store, other, "rows in users that are not from a copy")
 
 
 def test_the_copy_of_another_database_is_refused(store, other, third):
     copy(third, other, NOW)
-    assert_refused(store, other, "the copy of another database")
+    assert_refused(store, other, "a copy of another database")
 
 
 def test_a_database_from_which_somebody_has_sent_is_refused(store, other):
     announce(store, "slack:#a")
     copy(store, other, NOW)
     record(other, arrived(claim_one(other)))
-    assert_refused(store, other, "somebody has sent from it")
+    assert_refused(store, other, "has sent deliveries from it")
 
 
 def test_a_database_from_which_somebody_is_sending_is_refused(store, other):
     announce(store, "slack:#a")
     copy(store, other, NOW)
     claim_one(other, now=after(60))
-    assert_refused(store, other, "somebody sends from it")
+    assert_refused(store, other, "is sending deliveries from it")
 
 
 def test_a_user_or_token_that_only_the_target_has_is_refused(store, other):
     fill_every_table(store)
     copy(store, other, NOW)
     stranger = add_person(other, "somebody@corp.example")
-    assert_refused(store, other, f"row in users that the database to be copied doesn't have .id {stranger}")
+    assert_refused(store, other, f"row in users that the source doesn't have .id {stranger}")
 
 
 def test_a_daemon_that_has_only_started_on_the_target_is_no_hindrance(store, other):
@@ -82,7 +82,7 @@ def test_a_daemon_that_has_only_started_on_the_target_is_no_hindrance(store, oth
 
 def test_what_the_target_cannot_hold_is_one_line_with_the_tables_name(lite, postgres_url):
     announce(lite, "slack:#a")
-    lite.write(lambda connection: connection.execute(update(delivery).values(urgency=2**40)))
+    lite.write(lambda connection: connection.execute(update(delivery).values(priority=2**40)))
     refused_row = pytest.raises(AlertctlError, match=r"^delivery: the target refuses a row: .*out of range")
     with opened(postgres_url) as target, refused_row as caught:
         copy(lite, target, NOW)

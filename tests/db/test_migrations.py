@@ -53,6 +53,14 @@ FIRST_ROWS = (
     """,
 )
 """A delivery as the first version wrote it."""
+KEYED = (
+    "UPDATE event SET said_at = '2026-03-02 13:00:00'",
+    "UPDATE delivery SET round_start = 2, attempts = 2",
+    """
+    INSERT INTO event_key (scope, key, event_id, digest, created_at)
+    VALUES ('dedup', 'k', 'e', 'h', '2026-03-02 14:32:00')
+    """,
+)
 OLD_USER = (
     """
     INSERT INTO users (id, email, subject, role, created_at)
@@ -116,7 +124,7 @@ def test_migrations_and_models_agree(store):
 
 def _ours(_thing, name, kind, reflected, _other) -> bool:
     # The index of the counts exists only on SQLite, whose triggers need it.
-    return not (reflected and (kind, name) in (("table", "alembic_version"), ("index", "uq_tally_kind")))
+    return not (reflected and (kind, name) in (("table", "alembic_version"), ("index", "uq_delivery_count")))
 
 
 def test_a_database_of_a_newer_alertctl_is_refused_and_not_changed(store):
@@ -128,7 +136,7 @@ def test_a_database_of_a_newer_alertctl_is_refused_and_not_changed(store):
 
 def test_a_database_with_another_programs_tables_is_refused_and_not_changed(empty_store):
     empty_store.write(lambda connection: connection.execute(text("CREATE TABLE users (id int)")))
-    with pytest.raises(ConfigError, match="a table users that is not alertctl's: use a database of its own"):
+    with pytest.raises(ConfigError, match="a table users of another program; use a separate database"):
         upgrade(empty_store)
     with empty_store.reading() as connection:
         assert inspect(connection).get_table_names() == ["users"]
@@ -236,14 +244,34 @@ def test_a_user_of_the_first_version_keeps_tokens_and_preferences(empty_store):
     before = _everything_about_users(empty_store)
     upgrade(empty_store)
     before[0] |= {"issuer": None, "linked": 0}
-    assert _everything_about_users(empty_store) == before
+    renamed = {"digest": "token_hash", "wanted": "enabled"}
+    expected = [{renamed.get(name, name): value for name, value in row.items()} for row in before]
+    assert _everything_about_users(empty_store) == expected
+
+
+def test_a_renamed_column_keeps_its_values_and_a_repeated_key_its_event(empty_store):
+    empty_store.write(lambda connection: _run_to(connection, "0005"))
+    for statement in (*FIRST_ROWS, *KEYED):
+        empty_store.write(lambda connection, statement=statement: connection.execute(text(statement)))
+    upgrade(empty_store)
+    with empty_store.reading() as connection:
+        delivery = connection.execute(text("SELECT routing_reason, priority, attempts_before_resend FROM delivery"))
+        assert [tuple(row) for row in delivery] == [("caller", 1, 2)]
+        key = connection.execute(text("SELECT key, body_hash, originally_published_at FROM event_key, event")).one()
+        assert (key.key, key.body_hash, str(key.originally_published_at)[:16]) == ("k", "h", "2026-03-02 13:00")
+        counted = connection.execute(text("SELECT status, sum(number) FROM delivery_count GROUP BY status")).all()
+        assert [tuple(row) for row in counted] == [("pending", 1)]
+    record(empty_store, arrived(claim_one(empty_store)))
+    with empty_store.reading() as connection:
+        sums = text("SELECT status, sum(number) FROM delivery_count GROUP BY status HAVING sum(number) > 0")
+        assert [tuple(row) for row in connection.execute(sums)] == [("success", 1)]
 
 
 def test_after_an_upgrade_foreign_keys_are_on_again(empty_store):
     empty_store.write(lambda connection: _run_to(connection, "0001"))
     upgrade(empty_store)
     with pytest.raises(IntegrityError):
-        empty_store.write(lambda connection: connection.execute(text(ORPHAN)))
+        empty_store.write(lambda connection: connection.execute(text(ORPHAN.replace("wanted", "enabled"))))
 
 
 def test_an_upgrade_that_would_leave_rows_without_a_parent_is_refused_and_changes_nothing(tmp_path):

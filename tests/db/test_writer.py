@@ -108,12 +108,6 @@ def test_a_coroutine_gets_the_exception_too(writer):
     assert isinstance(conflict, Conflict)
 
 
-def test_a_store_raises_the_exception_too(store):
-    assert store.submit(refuse_odd, 2) == 2
-    with pytest.raises(Conflict, match="3 is odd"):
-        store.submit(refuse_odd, 3)
-
-
 def test_a_caller_that_no_longer_waits_does_not_end_the_writer(writer, store):
     blocked = BlockedWriter(writer)
     cancelled, patient = writer.submit_later(write_notes, 1), writer.submit_later(write_notes, 2)

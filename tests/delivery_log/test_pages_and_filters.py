@@ -126,7 +126,7 @@ def test_the_detail_has_the_event_every_attempt_and_the_other_deliveries(store):
     record(store, refused(claim_one(store), Reason.UNAVAILABLE, "http_503"))
     record(store, arrived(claim_one(store, now=after(5))), now=after(5))
     detail = read(store, delivery_log.detail, row(store, channel="slack").id)
-    assert (detail.status, detail.attempts, detail.rule, detail.user) == ("success", 2, "named", None)
+    assert (detail.status, detail.attempts, detail.routing_reason, detail.user) == ("success", 2, "named", None)
     assert [(entry.number, entry.outcome, entry.code) for entry in detail.attempt_log] == [
         (1, "failed", "http_503"),
         (2, "success", None),

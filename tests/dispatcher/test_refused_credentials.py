@@ -12,13 +12,10 @@ from alertctl.channels import build
 from alertctl.connectivity_test import send_test_message
 from alertctl.db import Writer
 from alertctl.dispatcher import Dispatcher, DispatchOptions
-from alertctl.errors import DeliveryError, Reason, Unreachable
+from alertctl.errors import Unreachable
 from alertctl.outbox.tables import attempt, breaker_report, delivery
 from alertctl.publish import audience_of
-from alertctl.retry import Progress, next_attempt
 from tests.support.deliveries import (
-    NOW,
-    after,
     announce,
     attempts,
     close_channels,
@@ -309,12 +306,6 @@ def test_a_message_that_is_always_refused_does_not_hold_back_the_others(store, s
         assert dispatcher.paused == {}
     waiting = row(store, address="#poison")
     assert (waiting.reason, waiting.next_attempt_at > wall_clock()) == ("config", True)
-
-
-def test_what_was_refused_twice_waits_longer_when_it_alone_is_refused():
-    error = DeliveryError(Reason.CONFIG, "missing_scope")
-    alone = [next_attempt(error, Progress(n, 0, NOW, alone=True), (), 1e6, NOW, 0.0) for n in (1, 2, 3, 20)]
-    assert alone == [after(30), after(60), after(120), after(3600)]
 
 
 @pytest.mark.parametrize("latency", [0.0, 1.5])

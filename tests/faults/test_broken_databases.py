@@ -270,7 +270,7 @@ def test_a_database_of_another_encoding_is_refused_before_its_first_table(postgr
     admin = psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True)
     admin.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
     store = Store(make_url(postgres_url).set(database=name).render_as_string(hide_password=False))
-    with pytest.raises(ConfigError, match="encoding SQL_ASCII: use a database made with ENCODING 'UTF8'"):
+    with pytest.raises(ConfigError, match="encoding SQL_ASCII; use a database created with ENCODING 'UTF8'"):
         upgrade(store)
     store.close()
     admin.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -9,6 +9,7 @@ import tomllib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from alertctl import __version__
 from alertctl.sandbox import Sandbox
 from tests.ops.checkout import ROOT, text, yaml_of
 
@@ -57,7 +58,35 @@ def test_the_only_slack_method_that_is_called_posts_messages():
 def test_ci_runs_the_command_that_readme_gives_for_the_tests():
     (command,) = re.findall(r"^python3 -m venv .*pytest$", text("README.md"), re.MULTILINE)[:1]
     assert f"\n{command} || exit\n" in text(".ci/run")
+    assert text(".ci/run").endswith("\nscripts/check\n")
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_every_script_of_the_dev_loop_can_be_run_and_is_explained():
+    scripts = [path for path in (ROOT / "scripts").iterdir() if path.is_file()]
+    assert {"check", "test", "bench"} <= {path.name for path in scripts}
+    assert all(os.access(path, os.X_OK) for path in scripts)
+    assert all(f"`scripts/{name}`" in text("CONTRIBUTING.md") for name in ("check", "test", "bench", "docs"))
+
+
+def test_the_workflow_runs_ci_on_every_supported_python_and_the_newest_versions_never_block():
+    jobs = yaml_of(".github/workflows/ci.yml")["jobs"]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13", "3.14"]
+    assert {"run": ".ci/run"} in jobs["test"]["steps"]
+    assert [name for name, job in jobs.items() if job.get("continue-on-error")] == ["newest"]
+
+
+def test_the_version_is_the_newest_of_the_changelog_everywhere():
+    headings = re.findall(r"(?m)^## (.*)$", text("CHANGELOG.md"))
+    assert headings[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", heading) for heading in headings[1:])
+    assert headings[1].partition("]")[0] == f"[{__version__}"
+    assert PROJECT["version"] == __version__
+
+
+def test_the_changelog_has_the_sections_of_keep_a_changelog():
+    sections = set(re.findall(r"(?m)^### (.*)$", text("CHANGELOG.md")))
+    assert sections <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
 def test_the_license_is_the_one_that_the_project_names():

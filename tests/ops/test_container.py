@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from alertctl import __version__
 from alertctl.config import check, load
 from tests.ops.checkout import ROOT, SETTINGS, settings_named_in, text, yaml_of
 
@@ -28,6 +29,13 @@ def instruction(name: str) -> str:
 @pytest.mark.parametrize("file", ["config/Dockerfile", "config/compose.yaml"])
 def test_every_setting_that_the_container_names_exists(file):
     assert settings_named_in(file) <= SETTINGS
+
+
+def test_every_image_has_a_full_version():
+    images = [service["image"] for service in COMPOSE["services"].values()]
+    assert f"alertctl:{__version__}" in images
+    for image in (instruction("ARG").removeprefix("BASE="), *images):
+        assert re.fullmatch(r"\w+:\d+\.\d+(\.\d+)?(-[a-z]+)*", image), image
 
 
 def test_the_image_runs_as_a_user_who_is_not_root_and_starts_alertctl_itself():

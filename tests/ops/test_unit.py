@@ -67,6 +67,20 @@ def test_a_stop_outlasts_what_is_being_sent(tmp_path):
     assert float(SET["TimeoutStopSec"][0]) > deadline + open_requests
 
 
+def test_the_unit_uses_nothing_that_systemd_251_does_not_know():
+    newer = {"OpenFile", "ReloadSignal", "ImportCredential", "RestartMode", "RestartSteps", "RestartMaxDelaySec"}
+    newer |= {"MemoryPressureWatch", "MemoryPressureThresholdSec", "DelegateSubgroup", "FileDescriptorStorePreserve"}
+    newer |= {"SurviveFinalKillSignal", "MemoryZSwapWriteback", "BindLogSockets", "PrivatePIDs"}
+    assert newer.isdisjoint(SET)
+    booleans = {SET[name][0] for name in SET if name.startswith(("Private", "ProtectControl", "ProtectHost"))}
+    assert booleans == {"yes"}
+    assert "systemd 251 or newer" in UNIT.partition("\n")[0]
+
+
+def test_the_unit_allows_more_descriptors_than_streams_clients_and_senders_use():
+    assert int(SET["LimitNOFILE"][0]) >= 16384
+
+
 def test_the_unit_gives_no_privilege():
     assert SET["CapabilityBoundingSet"] == [""]
     assert SET["DynamicUser"] == SET["NoNewPrivileges"] == ["yes"]

@@ -246,8 +246,14 @@ def _some_event(store) -> str:
 
 
 def _raw(event_id, address, **more):
-    common = {"event_type": "generic_alert", "channel": "slack", "rule": "named", "status": "failed", "urgency": 3}
-    times = {"waiting_since": NOW, "next_attempt_at": NOW, "created_at": NOW, "updated_at": NOW}
+    common = {
+        "event_type": "generic_alert",
+        "channel": "slack",
+        "routing_reason": "named",
+        "status": "failed",
+        "priority": 3,
+    }
+    times = {"queued_at": NOW, "next_attempt_at": NOW, "created_at": NOW, "updated_at": NOW}
     where = {"id": new_id(NOW), "event_id": event_id, "address": address, "address_key": address}
     return where | common | times | more
 

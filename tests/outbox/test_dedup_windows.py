@@ -209,7 +209,7 @@ def test_of_eight_publishers_at_once_each_target_is_sent_to_by_one(store, databa
         own = writer if through == "writer" else stores[number]
         begin.wait(10)
         for _ in range(5):
-            own.submit(lambda connection, items: publish_many(connection, items, NOW), alert(to=targets))
+            own.write(lambda connection: publish_many(connection, [alert(to=targets)], NOW))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(publish_some, range(8)))
@@ -291,7 +291,7 @@ def test_a_retry_that_comes_too_late_expires(store, sandbox, run, clock):
 def test_a_late_message_says_so_and_keeps_its_time(store, sandbox, run, clock):
     first_published = clock()
     clock.advance(31 * 60)
-    publish_at(store, alert(None, None, said_at=first_published), clock())
+    publish_at(store, alert(None, None, originally_published_at=first_published), clock())
     run()
     (message,) = sandbox.slack.messages
     assert "delayed 31 min" in str(message.blocks)

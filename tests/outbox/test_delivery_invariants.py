@@ -71,7 +71,7 @@ class DeliveryLife(RuleBasedStateMachine):
     def somebody_resends_it(self, claimed, again):
         ids = [claimed.delivery_id]
         (outcome,) = self.store.write(lambda connection: outbox.resend(connection, ids, "dev", self.now, again=again))
-        if outcome.why_not is None:
+        if outcome.problem is None:
             self.arrived.discard(claimed.delivery_id)
 
     def _row(self, claimed):
@@ -102,8 +102,8 @@ class DeliveryLife(RuleBasedStateMachine):
         for entry in rows(self.store):
             assert numbers[entry.id] == list(range(1, entry.attempts + 1))
             assert entry.attempts == self.attempts[entry.id]
-            assert 0 <= entry.round_start <= entry.attempts
-            assert 0 <= entry.schedule_step <= entry.attempts - entry.round_start
+            assert 0 <= entry.attempts_before_resend <= entry.attempts
+            assert 0 <= entry.schedule_step <= entry.attempts - entry.attempts_before_resend
 
     @invariant()
     def what_has_arrived_stays_so(self):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from alertctl import outbox
 from alertctl.errors import Reason
 from tests.support.deliveries import (
@@ -35,6 +37,13 @@ def test_a_rate_limit_pauses_its_address_only(store):
     announce(store, "slack:#busy", "slack:#calm")
     assert open_pauses(store) == {"#busy": "ratelimited"}
     assert [entry.address for entry in claim(store).taken] == ["#calm"]
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason is not Reason.RATE_LIMITED])
+def test_no_other_failure_pauses_anything(store, reason):
+    announce(store, "slack:#a")
+    record(store, refused(claim_one(store), reason))
+    assert open_pauses(store) == {}
 
 
 def test_a_paused_address_is_compared_without_case(store):

@@ -18,7 +18,7 @@ def test_a_resend_begins_a_new_round_and_says_who_asked(store):
     announce(store, "slack:#a")
     first = claim_one(store)
     record(store, refused(first, Reason.BAD_ADDRESS, "channel_not_found"))
-    assert [entry.why_not for entry in resend(store, first.delivery_id, now=after(60))] == [None]
+    assert [entry.problem for entry in resend(store, first.delivery_id, now=after(60))] == [None]
     assert (row(store).status, row(store).error, row(store).next_attempt_at) == ("pending", None, after(60))
     second = claim_one(store, now=after(60))
     assert (second.attempt, second.tries, second.plain) == (2, 1, False)
@@ -41,7 +41,7 @@ def test_a_resend_returns_why_it_refused_some(store):
     announce(store, "slack:#b")
     sending = claim_one(store)
     outcomes = resend(store, arrived_claim.delivery_id, sending.delivery_id, "no-such-id")
-    assert [entry.why_not for entry in outcomes] == [
+    assert [entry.problem for entry in outcomes] == [
         "it has arrived already",
         "it is being sent right now",
         "no such delivery",
@@ -52,7 +52,7 @@ def test_a_resend_returns_why_it_refused_some(store):
 def test_what_arrived_is_sent_again_only_when_asked_to(store):
     announce(store, "slack:#a")
     record(store, arrived(claim_one(store)))
-    assert resend(store, row(store).id, again=True)[0].why_not is None
+    assert resend(store, row(store).id, again=True)[0].problem is None
     assert claim_one(store).tries == 1
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from alertctl.sandbox import KINDS, Fault, Sandbox
 from alertctl.sandbox.faults import raw, reply
-from alertctl.sandbox.http_faults import ALTERED_RESPONSES, CONNECTION_FAULTS, FIXED_RESPONSES
+from alertctl.sandbox.http_faults import ALTERED_RESPONSES, CONNECTION_FAULTS, FIXED_RESPONSES, LAST_BYTES
 from alertctl.sandbox.slack import Slack
 from tests.support.sandbox_clients import (
     TIMEOUT,
@@ -37,7 +37,7 @@ def receive_under_fault(sandbox: Sandbox, fault: str | Fault) -> bytes:
 def test_every_row_of_the_table_about_http_is_carried_out() -> None:
     named = {kind.name for kind in KINDS if set(kind.providers) & {"slack", "sendgrid"}}
 
-    assert named == {*FIXED_RESPONSES, *ALTERED_RESPONSES, *CONNECTION_FAULTS}
+    assert named == {*FIXED_RESPONSES, *ALTERED_RESPONSES, *LAST_BYTES, *CONNECTION_FAULTS}
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 413, 500, 502, 503, 504])

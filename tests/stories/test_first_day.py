@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ops.examples import examples, shape
+from tests.docs.compare import same_output
+from tests.docs.pages import examples
 from tests.support.machines import Machine, free_port
 from tests.support.waiting import wait_until
 
@@ -61,8 +62,8 @@ def test_the_first_command_of_readme_shows_alerts(newcomer: Machine):
     assert "checkout-v3" in ran.stdout
 
 
-def test_the_quick_tour_from_its_first_line_to_its_last(newcomer: Machine, terminals: list[Terminal]):
-    tour = examples("Quick tour")
+def test_the_tour_from_its_first_line_to_its_last(newcomer: Machine, terminals: list[Terminal]):
+    tour = examples("README.md", "Tour")
     assert [step.command for step in tour if step.command in TYPED_ALONE] == list(TYPED_ALONE)
     sandbox = Terminal(newcomer, "alertctl sandbox --slack-port 0 --sendgrid-port 0 --smtp-port 0")
     terminals.append(sandbox)
@@ -72,7 +73,7 @@ def test_the_quick_tour_from_its_first_line_to_its_last(newcomer: Machine, termi
         if example.command not in TYPED_ALONE:
             ran = newcomer.sh(f"{pasted}\nexec 2>&1\n{example.command}")
             assert ran.returncode == 0, f"{example.command}\n{ran.stdout}"
-            assert shape(_trimmed(ran.stdout)) == shape(example.printed)
+            assert same_output(example.output, ran.stdout), f"{example.command}\n{ran.stdout}"
     newcomer.settings |= dict(re.findall(r"export (\w+)='?([^'\n]*)'?", pasted))
     daemon = Terminal(newcomer, f"alertctl serve --port {free_port()}")
     terminals.append(daemon)
@@ -84,7 +85,3 @@ def test_the_quick_tour_from_its_first_line_to_its_last(newcomer: Machine, termi
     assert "checkout-v3" in everything
     assert "dark-mode" in everything
     assert "Disk almost full" not in everything
-
-
-def _trimmed(printed: str) -> str:
-    return "\n".join(line.rstrip() for line in printed.splitlines())

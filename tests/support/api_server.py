@@ -61,7 +61,7 @@ class ApiServer:
     stopping: bool = True
     """True as in a daemon that shuts down: a stream sends its position and ends."""
 
-    def wake(self, _receipt: Any = None) -> None:
+    def wake(self, receipt: EventReceipt | None = None) -> None:
         self.woken += 1
 
     def test(self, channel: str, to: str | None, by: str) -> ConnectivityTestResult:

@@ -139,7 +139,7 @@ def _is_frequent(startup: StartupVariables) -> bool:
 
 def _adopt_orphans(enabled: bool) -> bool:
     """Return whether the system supports it."""
-    return ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(enabled), 0, 0, 0) == 0
+    return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(enabled), 0, 0, 0) == 0)
 
 
 def can_fork() -> bool:
@@ -160,9 +160,12 @@ class ForkServer:
             # -P: this file's folder is no place to import from.
             command = [sys.executable, "-P", __file__, str(other_end.fileno())]
             others = {name: value for name, value in os.environ.items() if not name.startswith(STARTUP_VARIABLES)}
-            streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
             self._process = subprocess.Popen(
-                command, pass_fds=[other_end.fileno()], env=others | dict(startup), **streams
+                command,
+                pass_fds=[other_end.fileno()],
+                env=others | dict(startup),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
             )
 
     def start(self, request: bytes, streams: list[int]) -> int:
@@ -253,9 +256,14 @@ def _run(request: dict[str, Any], descriptors: list[int]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # The locale is the fork server's, and so is the encoding.
     raw_input = io.BufferedReader(io.FileIO(0, closefd=False))
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(raw_input, sys.stdin.encoding, sys.stdin.errors)
-    sys.stdout = sys.__stdout__ = _open_output(1, sys.stdout, line_buffering=os.isatty(1))
-    sys.stderr = sys.__stderr__ = _open_output(2, sys.stderr, line_buffering=True)
+    streams = {
+        "stdin": io.TextIOWrapper(raw_input, sys.stdin.encoding, sys.stdin.errors),
+        "stdout": _open_output(1, sys.stdout, line_buffering=os.isatty(1)),
+        "stderr": _open_output(2, sys.stderr, line_buffering=True),
+    }
+    for name, stream in streams.items():
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
     sys.path.insert(0, request["cwd"])
     try:
         if request["program"] is None:
@@ -284,10 +292,12 @@ def _skip_teardown() -> None:
         os._exit(_exit_codes[0])
 
 
-def _open_output(number: int, like: Any, **options: bool) -> io.TextIOWrapper:
+def _open_output(number: int, like: Any, *, line_buffering: bool) -> io.TextIOWrapper:
     raw_output = io.BufferedWriter(io.FileIO(number, "wb", closefd=False))
     unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
-    return io.TextIOWrapper(raw_output, like.encoding, like.errors, write_through=unbuffered, **options)
+    return io.TextIOWrapper(
+        raw_output, like.encoding, like.errors, line_buffering=line_buffering, write_through=unbuffered
+    )
 
 
 if __name__ == "__main__":

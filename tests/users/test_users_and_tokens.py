@@ -109,7 +109,7 @@ def test_a_token_for_an_id_that_nobody_has_is_not_found(store: Store, clock: Any
 
 def test_a_token_of_a_user_who_was_demoted_does_no_more_than_they_may(store: Store, clock: Any) -> None:
     _, secret = made(store, clock, "admin")
-    store.write(lambda it: users.set_role(it, ADDRESS, "viewer"))
+    store.write(lambda it: users.change_user(it, ADDRESS, role="viewer"))
     assert read(store, users.verify, secret, clock()).role is Role.VIEWER
 
 
@@ -159,7 +159,7 @@ def test_the_last_use_is_news_once_a_minute(store: Store, clock: Any) -> None:
     _, secret = made(store, clock)
     caller = read(store, users.verify, secret, clock())
     assert users.use_is_news(caller, clock())
-    store.submit(users.touch, (caller, clock()))
+    store.write(lambda it: users.touch(it, [(caller, clock())]))
     clock.advance(59)
     assert not users.use_is_news(read(store, users.verify, secret, clock()), clock())
     clock.advance(1)
@@ -168,10 +168,10 @@ def test_the_last_use_is_news_once_a_minute(store: Store, clock: Any) -> None:
 
 def test_a_disabled_user_is_let_in_again_when_enabled(store: Store, clock: Any) -> None:
     _, secret = made(store, clock)
-    assert store.write(lambda it: users.disable_user(it, ADDRESS)).disabled
+    assert store.write(lambda it: users.change_user(it, ADDRESS, disabled=True)).disabled
     with pytest.raises(NotAllowed, match="disabled"):
         read(store, users.verify, secret, clock())
-    store.write(lambda it: users.enable_user(it, ADDRESS))
+    store.write(lambda it: users.change_user(it, ADDRESS, disabled=False))
     assert read(store, users.verify, secret, clock()).role is Role.DEVELOPER
 
 
@@ -252,7 +252,7 @@ def test_a_changed_email_is_registered_unless_another_user_has_it(store: Store, 
     kept = login(store, clock)
     assert (kept.id, kept.email) == (first.id, "pat@new.example")
     assert login(store, clock, None) == kept
-    store.write(lambda it: users.set_email(it, ADDRESS, "moved@corp.example"))
+    store.write(lambda it: users.change_user(it, ADDRESS, email="moved@corp.example"))
     assert login(store, clock).email == ADDRESS
 
 
@@ -270,7 +270,7 @@ def test_linking_gives_an_account_without_identity_but_not_its_role(store: Store
 def test_a_role_that_is_set_after_linking_counts(store: Store, clock: Any) -> None:
     made(store, clock, "admin")
     login(store, clock, link=True)
-    store.write(lambda it: users.set_role(it, ADDRESS, "analyst"))
+    store.write(lambda it: users.change_user(it, ADDRESS, role="analyst"))
     assert login(store, clock, link=True).role is Role.ANALYST
 
 
@@ -282,7 +282,7 @@ def test_linking_needs_an_email(store: Store, clock: Any) -> None:
 
 def test_a_disabled_account_that_is_linked_stays_disabled(store: Store, clock: Any) -> None:
     store.write(lambda it: users.add_user(it, ADDRESS, "admin", clock()))
-    store.write(lambda it: users.disable_user(it, ADDRESS))
+    store.write(lambda it: users.change_user(it, ADDRESS, disabled=True))
     assert login(store, clock, link=True).disabled
 
 
@@ -298,11 +298,11 @@ def test_an_email_is_changed_once_and_to_nobody_elses(store: Store, clock: Any) 
     store.write(lambda it: users.add_user(it, "ops@corp.example", "viewer", clock()))
     store.write(lambda it: users.add_user(it, ADDRESS, "viewer", clock()))
     with pytest.raises(users.EmailTaken):
-        store.write(lambda it: users.set_email(it, ADDRESS, "OPS@corp.example"))
+        store.write(lambda it: users.change_user(it, ADDRESS, email="OPS@corp.example"))
     with pytest.raises(InvalidEvent, match="not one email address"):
-        store.write(lambda it: users.set_email(it, ADDRESS, "nobody"))
-    assert store.write(lambda it: users.set_email(it, ADDRESS, ADDRESS.upper())).email == ADDRESS
-    assert store.write(lambda it: users.set_email(it, ADDRESS, "New@corp.example")).email == "new@corp.example"
+        store.write(lambda it: users.change_user(it, ADDRESS, email="nobody"))
+    assert store.write(lambda it: users.change_user(it, ADDRESS, email=ADDRESS.upper())).email == ADDRESS
+    assert store.write(lambda it: users.change_user(it, ADDRESS, email="New@corp.example")).email == "new@corp.example"
 
 
 def test_a_removed_user_goes_with_preferences_and_tokens(store: Store, clock: Any) -> None:
@@ -323,7 +323,7 @@ def test_a_removed_user_goes_with_preferences_and_tokens(store: Store, clock: An
 def test_the_last_admin_can_not_be_removed(store: Store, clock: Any) -> None:
     for name, role in (("a", "admin"), ("b", "admin"), ("c", "admin"), ("d", "developer")):
         store.write(lambda it, name=name, role=role: users.add_user(it, f"{name}@corp.example", role, clock()))
-    store.write(lambda it: users.disable_user(it, "c@corp.example"))
+    store.write(lambda it: users.change_user(it, "c@corp.example", disabled=True))
     store.write(lambda it: users.remove_user(it, "b@corp.example"))
     with pytest.raises(InvalidEvent, match=r"a@corp.example is the last admin"):
         store.write(lambda it: users.remove_user(it, "a@corp.example"))

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from sqlalchemy import Connection
 
 from alertctl import delivery_log, outbox
 from alertctl.api.auth import Admin
-from alertctl.api.deps import BASE, ServicesDep
+from alertctl.api.deps import BASE, Services, ServicesDep
 from alertctl.api.errors import problem_responses
 from alertctl.api.request_body import Body, body_schema, parse_body
 from alertctl.channels import CHANNEL_NAMES, build_all
@@ -20,6 +21,7 @@ from alertctl.events import BY_NAME
 from alertctl.models import Status
 from alertctl.schemas import DeliveryDetail, DeliveryItem, LogFilter, Page, Pruned, Rendered, ResendResult, Stats
 from alertctl.suggestions import did_you_mean
+from alertctl.users import Caller
 
 router = APIRouter(prefix=f"{BASE}/delivery-log", tags=["delivery log"])
 MAX_IDS = 1000
@@ -84,7 +86,7 @@ class Filters(BaseModel):
     grep: TextParameter = Field(
         None, description="text in the event, address, error or provider's answer; slow on a large log"
     )
-    retrying: bool = Field(False, description="failed,; alertctl retries it")
+    retrying: bool = Field(False, description="only failed deliveries that will be retried")
     final: bool = Field(False, description="only deliveries in a final state")
 
     def where(self) -> LogFilter:
@@ -142,13 +144,9 @@ class Prunes(BaseModel):
 def search(_caller: Admin, services: ServicesDep, query: Annotated[Search, Query()]) -> Page:
     """Return a page of the delivery log, newest first."""
     with services.store.reading() as connection:
+        cursor = query.cursor or None
         return delivery_log.page(
-            connection,
-            query.where(),
-            limit=query.limit,
-            page=query.page,
-            cursor=query.cursor or None,
-            count=query.count,
+            connection, query.where(), limit=query.limit, page=query.page, cursor=cursor, count=query.count
         )
 
 
@@ -164,20 +162,18 @@ def retry_all(caller: Admin, services: ServicesDep, body: Body) -> Resent:
     """Make deliveries due now. One that cannot be resent is unchanged; its result has the reason."""
     request = parse_body(Resends, body)
 
-    def resend(connection: Any) -> list[outbox.Resent]:
-        delivery_ids = [delivery_log.find_id(connection, part) for part in request.ids]
-        return outbox.resend(
-            connection,
-            delivery_ids,
-            caller.name,
-            services.clock(),
-            again=request.again,
-            enabled=services.audience.enabled,
-        )
-
-    results: list[outbox.Resent] = services.writer.write(resend)
+    results = services.writer.write(lambda it: _resend(it, services, caller, request.ids, again=request.again))
     services.wake()
-    return Resent(items=[ResendResult(id=result.delivery_id, why_not=result.why_not) for result in results])
+    return Resent(items=results)
+
+
+def _resend(
+    connection: Connection, services: Services, caller: Caller, parts: list[str], *, again: bool
+) -> list[ResendResult]:
+    delivery_ids = [delivery_log.find_id(connection, part) for part in parts]
+    return outbox.resend(
+        connection, delivery_ids, caller.name, services.clock(), again=again, enabled=services.audience.enabled
+    )
 
 
 @router.post("/prune", openapi_extra=body_schema(Prunes))
@@ -212,16 +208,13 @@ def rendered(_caller: Admin, services: ServicesDep, id: Id) -> Rendered:  # noqa
 def retry(caller: Admin, services: ServicesDep, id: Id, again: bool = False) -> DeliveryItem:  # noqa: A002
     """Make a delivery due now. A delivered one requires `again=true`, else 409."""
 
-    def resend(connection: Any) -> DeliveryItem:
-        delivery_id = delivery_log.find_id(connection, id)
-        result = outbox.resend(
-            connection, [delivery_id], caller.name, services.clock(), again=again, enabled=services.audience.enabled
-        )[0]
-        if result.why_not is not None:
-            hint = "; resend it with ?again=true" if "arrived" in result.why_not else ""
-            raise Conflict(f"{result.why_not}{hint}")
-        return delivery_log.detail(connection, delivery_id)
+    def resend(connection: Connection) -> DeliveryItem:
+        (result,) = _resend(connection, services, caller, [id], again=again)
+        if result.problem is not None:
+            hint = "; resend it with ?again=true" if "arrived" in result.problem else ""
+            raise Conflict(f"{result.problem}{hint}")
+        return delivery_log.detail(connection, result.id)
 
-    item: DeliveryItem = services.writer.write(resend)
+    item = services.writer.write(resend)
     services.wake()
     return item

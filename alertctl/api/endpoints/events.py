@@ -7,7 +7,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -19,7 +19,7 @@ from sqlalchemy import Connection, select
 
 from alertctl import delivery_log, users
 from alertctl.api.auth import Developer, DeveloperCached, Viewer
-from alertctl.api.deps import BASE, Services, ServicesDep
+from alertctl.api.deps import BASE, MAX_WAIT, Services, ServicesDep
 from alertctl.api.errors import problem_responses
 from alertctl.api.request_body import Body, json_object
 from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES
@@ -28,7 +28,6 @@ from alertctl.events import BY_NAME, EVENT_TYPES
 from alertctl.models import Status
 from alertctl.preview import preview_event
 from alertctl.publish import Publication, event, prepare, publish_many
-from alertctl.routing import Audience
 from alertctl.schemas import (
     BODY_OPTIONS,
     DeliveryItem,
@@ -38,6 +37,7 @@ from alertctl.schemas import (
     PublishRequest,
     Rendered,
     parse_moment,
+    with_current_names,
 )
 from alertctl.users import Caller, Role
 
@@ -45,8 +45,6 @@ router = APIRouter(prefix=BASE, tags=["events"])
 MAX_TARGETS = 1000
 IDEMPOTENCY_KEY = r"[!-~]([ -~]{0,253}[!-~])?"
 """Pattern of an Idempotency-Key: ASCII, like all headers."""
-MAX_WAIT = 30.0
-"""Longest wait of one call in seconds: proxies close connections that are silent for longer."""
 FIRST_POLL, MAX_POLL = 0.02, 0.5
 """Seconds between two queries: short at first, then increasing."""
 IN_PROGRESS = (Status.PENDING, Status.SENDING)
@@ -81,7 +79,7 @@ def event_types(_caller: Viewer) -> list[EventTypeInfo]:
             event_type=kind.event_type,
             description=kind.description,
             channels=list(kind.channels or CHANNEL_NAMES),
-            wanted_by_default=kind.wanted_by_default,
+            default_on=kind.default_on,
             json_schema=kind.model_json_schema(),
         )
         for kind in EVENT_TYPES
@@ -102,19 +100,16 @@ async def accept(caller: DeveloperCached, request: Request) -> Response:
     """
     # No further dependencies and no model to validate: each costs this busiest route 10 us of CPU.
     services: Services = request.app.state.services
-    publication = prepare_body(
-        await json_object(request), request.headers.get("idempotency-key"), services.audience, caller
-    )
-    receipt = await _record_event(services, publication, caller)
+    publication = prepare_body(services, caller, request, await json_object(request))
+    receipt: EventReceipt = await services.writer.submit_soon(record, (publication, caller, services.clock()))
     services.accepted(receipt)
+    headers, deliveries = {}, receipt.deliveries
     if receipt.created:
         services.wake(receipt)
-    headers = {} if receipt.created else {REPLAYED_HEADER: "true"}
+    else:
+        headers, deliveries = {REPLAYED_HEADER: "true"}, [as_recorded(item) for item in receipt.deliveries]
     body = Accepted(
-        event_id=receipt.event_id,
-        event_type=receipt.event_type,
-        deliveries=receipt.deliveries,
-        warnings=receipt.warnings,
+        event_id=receipt.event_id, event_type=receipt.event_type, deliveries=deliveries, warnings=receipt.warnings
     )
     return Response(_ACCEPTED_ADAPTER.dump_json(body), 202, headers, "application/json")
 
@@ -122,7 +117,7 @@ async def accept(caller: DeveloperCached, request: Request) -> Response:
 @router.post("/events/preview", openapi_extra={"x-publishes": True})
 def preview(caller: Developer, services: ServicesDep, body: Body, request: Request) -> Previews:
     """Render an event's messages for its targets. Nothing is recorded or sent."""
-    publication = prepare_body(body, request.headers.get("idempotency-key"), services.audience, caller)
+    publication = prepare_body(services, caller, request, body)
     return Previews(items=preview_event(services.store, services.settings, publication, services.clock()))
 
 
@@ -144,17 +139,11 @@ async def state(
     while True:
         current = await run_sync(_read_state, services, event_id)
         remaining = deadline - time.monotonic()
-        if remaining <= 0 or (current.final if until == "final" else are_tried(current.deliveries)):
+        is_tried = all(item.status not in IN_PROGRESS for item in current.deliveries)
+        if remaining <= 0 or (current.final if until == "final" else is_tried):
             return current
         await asyncio.sleep(min(pause, remaining))
         pause = min(pause * 1.5, MAX_POLL)
-
-
-async def _record_event(services: Services, publication: Publication, caller: Caller) -> EventReceipt:
-    receipt: EventReceipt = await services.writer.submit_soon(record, (publication, caller, services.clock()))
-    if receipt.created:
-        return receipt
-    return replace(receipt, deliveries=[as_recorded(item) for item in receipt.deliveries])
 
 
 def record(
@@ -168,11 +157,8 @@ def record(
     allowed = users.still_allowed(connection, (caller for _, caller, _ in items), Role.DEVELOPER, now)
     publications = [publication for publication, caller, _ in items if caller in allowed]
     outcomes = iter(publish_many(connection, publications, now) if publications else [])
-    return [next(outcomes) if caller in allowed else _not_allowed() for _, caller, _ in items]
-
-
-def _not_allowed() -> NotAllowed:
-    return NotAllowed("the token was just revoked, or its user was disabled or given a lower role")
+    revoked = "the token was just revoked, or its user was disabled or given a lower role"
+    return [next(outcomes) if caller in allowed else NotAllowed(revoked) for _, caller, _ in items]
 
 
 def as_recorded(item: DeliveryItem) -> DeliveryItem:
@@ -193,20 +179,17 @@ def as_recorded(item: DeliveryItem) -> DeliveryItem:
     )
 
 
-def prepare_body(body: Mapping[str, Any], key: str | None, audience: Audience, caller: Caller) -> Publication:
-    """Return the publication that a body asks for. Raises InvalidEvent that names the wrong field."""
-    return prepare(_parse_request(body, key), audience, caller.name)
-
-
-def _parse_request(body: Mapping[str, Any], key: str | None) -> PublishRequest:
-    event_type, channel = body.get("event_type"), body.get("channel")
+def prepare_body(services: Services, caller: Caller, request: Request, body: dict[str, Any]) -> Publication:
+    """Return the publication that a request asks for. Raises InvalidEvent that names the wrong field."""
+    body = with_current_names(body)
+    event_type, channel, key = body.get("event_type"), body.get("channel"), request.headers.get("idempotency-key")
     if not isinstance(event_type, str):
         raise InvalidEvent("event_type", f"should be one of {', '.join(BY_NAME)}")
     if channel is not None and not isinstance(channel, str):
         raise InvalidEvent("channel", f"should be {' or '.join(CHANNEL_NAMES)}")
     if key is not None and not re.fullmatch(IDEMPOTENCY_KEY, key):
         raise InvalidEvent("Idempotency-Key", "should be 1 to 255 printable ASCII characters")
-    return PublishRequest(
+    publish_request = PublishRequest(
         event_type=event_type,
         fields={name: value for name, value in body.items() if name not in BODY_OPTIONS},
         to=_parse_targets(body.get("to")),
@@ -214,8 +197,9 @@ def _parse_request(body: Mapping[str, Any], key: str | None) -> PublishRequest:
         idempotency_key=key,
         dedup_window=_parse_seconds("dedup_window", body.get("dedup_window")),
         expires_at=parse_moment("expires_at", body.get("expires_at")),
-        said_at=parse_moment("said_at", body.get("said_at")),
+        originally_published_at=parse_moment("originally_published_at", body.get("originally_published_at")),
     )
+    return prepare(publish_request, services.audience, caller.name)
 
 
 def _parse_seconds(field: str, value: Any) -> float | None:
@@ -247,12 +231,5 @@ def _read_state(services: Services, event_id: str) -> EventState:
         event_type = connection.execute(select(event.c.event_type).where(event.c.id == event_id)).scalar()
     if event_type is None:
         raise NotFound(f"no event has the id {event_id}")
-    return EventState(event_id=event_id, event_type=event_type, final=are_final(items), deliveries=items)
-
-
-def are_tried(items: list[DeliveryItem]) -> bool:
-    return all(item.status not in IN_PROGRESS for item in items)
-
-
-def are_final(items: list[DeliveryItem]) -> bool:
-    return all(item.status not in IN_PROGRESS and item.next_attempt_at is None for item in items)
+    final = all(item.status not in IN_PROGRESS and item.next_attempt_at is None for item in items)
+    return EventState(event_id=event_id, event_type=event_type, final=final, deliveries=items)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from alertctl import preferences, users
 from alertctl.api.auth import Admin, Viewer
 from alertctl.api.deps import BASE, Services, ServicesDep
+from alertctl.api.endpoints.users import User
 from alertctl.api.errors import problem_responses
 from alertctl.api.request_body import Body
 from alertctl.channels import channel_type
@@ -76,9 +77,6 @@ def everybodys(_caller: Admin, services: ServicesDep, query: Annotated[Pages, Qu
     with services.store.reading() as connection:
         items, total = preferences.everyone(connection, query.page, query.limit)
     return EverybodysPreferences(items=items, total=total, page=query.page, limit=query.limit)
-
-
-User = Annotated[str, Path(description="a user's id or email", min_length=1)]
 
 
 @router.get("/admin/preferences/{user}", response_model=Preferences, responses=problem_responses(404))

@@ -71,7 +71,7 @@ async def stream(
     if after:
         delivery_log.parse_position(after)
     else:
-        after = await run_sync(_start_position, services, query.since is not None)
+        after = await run_sync(start_position, services, query.since is not None)
     if _OpenStreams.number >= MAX_STREAMS:
         raise HTTPException(503, f"{MAX_STREAMS} streams are already open; close one, or try again later")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -80,7 +80,8 @@ async def stream(
     )
 
 
-def _start_position(services: Services, history: bool) -> str:
+def start_position(services: Services, history: bool = False) -> str:
+    """Return the position of the delivery log's newest change, or with `history` of its beginning."""
     with services.store.reading() as connection:
         return delivery_log.position(connection, history=history)
 
@@ -93,9 +94,17 @@ async def _event_stream(services: Services, request: Request, query: Follow, aft
         sent_at = time.monotonic()
         while not services.stopping():
             is_idle = time.monotonic() - sent_at > KEEPALIVE_SECONDS
-            changes, position = await _poll(services, request, query, after, is_idle)
+            try:
+                changes, position = await run_sync(_read_changes, services, request, query, after, is_idle)
+            except Unreachable:
+                # Keep the stream open until the database is back; the client decides how long it waits.
+                await asyncio.sleep(1)
+                changes, position = [], after
             if changes:
-                yield "".join(_format_event(item_position, item) for item_position, item in changes)
+                yield "".join(
+                    f"id: {item_position}\nevent: delivery\ndata: {json.dumps(as_json(item))}\n\n"
+                    for item_position, item in changes
+                )
                 sent_at = time.monotonic()
             elif is_idle:
                 yield f"id: {position}\n: quiet\n\n"
@@ -110,17 +119,6 @@ async def _event_stream(services: Services, request: Request, query: Follow, aft
         _OpenStreams.number -= 1
 
 
-async def _poll(
-    services: Services, request: Request, query: Follow, after: str, is_idle: bool
-) -> tuple[list[tuple[str, DeliveryItem]], str]:
-    try:
-        return await run_sync(_read_changes, services, request, query, after, is_idle)
-    except Unreachable:
-        # Keep the stream open until the database is back; the client decides how long it waits.
-        await asyncio.sleep(1)
-        return [], after
-
-
 def _read_changes(
     services: Services, request: Request, query: Follow, after: str, is_idle: bool
 ) -> tuple[list[tuple[str, DeliveryItem]], str]:
@@ -130,7 +128,3 @@ def _read_changes(
     if changes or is_idle:
         check_admin(request)
     return changes, position
-
-
-def _format_event(item_position: str, item: DeliveryItem) -> str:
-    return f"id: {item_position}\nevent: delivery\ndata: {json.dumps(as_json(item))}\n\n"

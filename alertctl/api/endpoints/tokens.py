@@ -58,14 +58,12 @@ def everything(_caller: Admin, services: ServicesDep, query: Annotated[Listing, 
 def create(_caller: Admin, services: ServicesDep, body: Body, response: Response) -> Made:
     """Create a token for a user. Requires an admin, so no token exceeds its creator's role."""
     request = parse_body(NewToken, body)
-    # Clamped, so that create_token refuses an extreme value instead of timedelta raising OverflowError.
-    lifetime = (
-        None
-        if request.expires_in is None
-        else timedelta(seconds=max(-1.0, min(request.expires_in, 200 * _YEAR_SECONDS)))
-    )
+    lifetime = None
+    if request.expires_in is not None:
+        # Clamped, so that create_token refuses an extreme value instead of timedelta raising OverflowError.
+        lifetime = timedelta(seconds=max(-1.0, min(request.expires_in, 200 * _YEAR_SECONDS)))
     item, secret = services.writer.write(
-        lambda it: users.create_token(it, request.user, request.role, lifetime, services.clock()),
+        lambda it: users.create_token(it, request.user, request.role, lifetime, services.clock())
     )
     response.headers["Cache-Control"] = "no-store"
     return Made(token=secret, item=item)
@@ -77,5 +75,4 @@ Id = Annotated[str, Path(description="a token's id, or a unique part of it", min
 @router.delete("/{id}", responses=problem_responses(404))
 def revoke(_caller: Admin, services: ServicesDep, id: Id) -> TokenItem:  # noqa: A002
     """Revoke a token, effective from the next call. Repeating it changes nothing."""
-    revoked: TokenItem = services.writer.write(lambda it: users.revoke_token(it, id, services.clock()))
-    return revoked
+    return services.writer.write(lambda it: users.revoke_token(it, id, services.clock()))

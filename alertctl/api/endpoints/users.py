@@ -85,21 +85,14 @@ def everybody(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Q
 def add(_caller: Admin, services: ServicesDep, body: Body) -> UserItem:
     """Add a user, who is notified by the default preferences. 422 if another user has the email."""
     request = parse_body(NewUser, body)
-    added: UserItem = services.writer.write(
-        lambda it: users.add_user(it, request.email, request.role, services.clock())
-    )
-    return added
+    return services.writer.write(lambda it: users.add_user(it, request.email, request.role, services.clock()))
 
 
 @router.patch("/admin/users/{user}", responses=problem_responses(404), openapi_extra=body_schema(UserChanges))
 def change(_caller: Admin, services: ServicesDep, user: User, body: Body) -> UserItem:
     """Change a user's email or role, or disable or enable the user."""
-    request = parse_body(UserChanges, body)
-    role = None if request.role is None else users.parse_role(request.role)
-    changed: UserItem = services.writer.write(
-        lambda it: users.change_user(it, user, role=role, disabled=request.disabled, email=request.email),
-    )
-    return changed
+    changes = parse_body(UserChanges, body).model_dump()
+    return services.writer.write(lambda it: users.change_user(it, user, **changes))
 
 
 @router.delete("/admin/users/{user}", responses=problem_responses(404))
@@ -108,12 +101,10 @@ def remove(_caller: Admin, services: ServicesDep, user: User) -> UserItem:
 
     A JWT registers its user again; to block a user, disable them.
     """
-    removed: UserItem = services.writer.write(lambda it: users.remove_user(it, user))
-    return removed
+    return services.writer.write(lambda it: users.remove_user(it, user))
 
 
 @router.delete("/admin/users/{user}/identity", responses=problem_responses(404))
 def unlink(_caller: Admin, services: ServicesDep, user: User) -> UserItem:
     """Remove a user's identity (issuer and subject). A later JWT with it registers a new user."""
-    unlinked: UserItem = services.writer.write(lambda it: users.unlink_user(it, user))
-    return unlinked
+    return services.writer.write(lambda it: users.unlink_user(it, user))

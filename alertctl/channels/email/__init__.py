@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from alertctl.addresses import LONGEST_EMAIL
-from alertctl.channels.base import Channel, ChannelType, RoutingRule, http_client
+from alertctl.channels.base import Channel, ChannelType, RoutingReason, http_client
 
 if TYPE_CHECKING:
     from alertctl.channels.email.smtp_session import Security
@@ -18,31 +18,17 @@ def _build(settings: Settings) -> Channel:
     if not settings.email.from_address:
         return _unconfigured("EMAIL_FROM_ADDRESS is not set")
     if _uses_sendgrid(settings):
-        return _build_sendgrid(settings)
+        from alertctl.channels.email.sendgrid import SendGridChannel
+
+        return SendGridChannel(
+            settings.sendgrid.api_key.get_secret_value(),
+            settings.sendgrid.api_url,
+            settings.email.from_address,
+            settings.email.from_name,
+            http_client(settings),
+        )
     if not settings.smtp.host:
         return _unconfigured("neither SENDGRID_API_KEY nor SMTP_HOST is set")
-    return _build_smtp(settings)
-
-
-def _uses_sendgrid(settings: Settings) -> bool:
-    """Return whether email uses SendGrid: there is a key, even an unusable one."""
-    unusable = any(problem.startswith("SENDGRID_API_KEY") for problem in settings.problems)
-    return unusable or bool(settings.sendgrid.api_key.get_secret_value().strip())
-
-
-def _build_sendgrid(settings: Settings) -> Channel:
-    from alertctl.channels.email.sendgrid import SendGridChannel
-
-    return SendGridChannel(
-        settings.sendgrid.api_key.get_secret_value(),
-        settings.sendgrid.api_url,
-        settings.email.from_address,
-        settings.email.from_name,
-        http_client(settings),
-    )
-
-
-def _build_smtp(settings: Settings) -> Channel:
     from alertctl.channels.email.smtp import SmtpChannel
 
     return SmtpChannel(
@@ -57,6 +43,12 @@ def _build_smtp(settings: Settings) -> Channel:
         settings.alertctl.ca_bundle,
         settings.alertctl.senders,
     )
+
+
+def _uses_sendgrid(settings: Settings) -> bool:
+    """Return whether email uses SendGrid: there is a key, even an unusable one."""
+    unusable = any(problem.startswith("SENDGRID_API_KEY") for problem in settings.problems)
+    return unusable or bool(settings.sendgrid.api_key.get_secret_value().strip())
 
 
 def _unconfigured(problem: str) -> Channel:
@@ -80,12 +72,12 @@ EMAIL = ChannelType(
     address_schema={"format": "email", "maxLength": LONGEST_EMAIL},
     default_addresses=lambda settings: settings.notification.admin_emails,
     default_addresses_setting="NOTIFICATION_ADMIN_EMAILS",
-    default_rule=RoutingRule(
+    default_routing_reason=RoutingReason(
         "admin_email",
         "one of NOTIFICATION_ADMIN_EMAILS",
         "it is one of NOTIFICATION_ADMIN_EMAILS, and {event_type} goes to email",
     ),
-    user_rule=RoutingRule(
+    user_routing_reason=RoutingReason(
         "user_email", "a user wants this event by email", "{user} wants {event_type} by email (their preferences)"
     ),
     address_preference="email_address",

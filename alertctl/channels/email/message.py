@@ -11,10 +11,12 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from functools import lru_cache
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from alertctl.addresses import check_email, encode_email, is_email
+from alertctl.channels.base import OutgoingMessage
 from alertctl.content import Content, Severity
 from alertctl.text import fit, safe_link
 
@@ -132,20 +134,18 @@ def serialize_email(
     return lines.encode() + _shared_part(content, sender, plain)
 
 
-def headers(content: Content, delivery_id: str, address: str, sender: Sender, now: datetime) -> dict[str, str]:
-    """Return the headers for people, as `--dry-run` and `log show --rendered` print them."""
-    return {
-        "From": str(_from_address(sender)),
-        "To": encode_email(address) if is_email(address) else "",
-        "Subject": subject(content),
-        "Date": format_datetime(now),
-        "Message-ID": message_id(delivery_id, sender),
+def preview(content: Content, outgoing: OutgoingMessage, sender: Sender) -> dict[str, Any]:
+    """Return the email as `--dry-run` and `log show --rendered` print it: headers for people, text and HTML."""
+    email = render_email(content, outgoing.plain)
+    email_headers = {
+        "From": str(Address(display_name=display_name(sender.name), addr_spec=encode_email(sender.address))),
+        "To": encode_email(outgoing.address) if is_email(outgoing.address) else "",
+        "Subject": email.subject,
+        "Date": format_datetime(datetime.now(UTC)),
+        "Message-ID": message_id(outgoing.delivery_id, sender),
         "Auto-Submitted": "auto-generated",
     }
-
-
-def _from_address(sender: Sender) -> Address:
-    return Address(display_name=display_name(sender.name), addr_spec=encode_email(sender.address))
+    return {"headers": email_headers, "text": email.text, "html": email.html}
 
 
 def display_name(name: str) -> str:

@@ -56,7 +56,7 @@ CODES: dict[type[BaseException], str] = {
 _CONFIG_CODES = frozenset({"tls_untrusted", "tls_wrong_host", "tls_expired", "tls_not_spoken"})
 """Codes that a person has to act on: no message gets through before."""
 
-_LOCAL_CODES = frozenset({"dns_failure", "dns_timeout", "unreachable", "local_error", "no_free_connection"})
+_LOCAL_CODES = frozenset({"dns_failure", "dns_timeout", "unreachable", "local_error"})
 """Codes of failures of this machine, before the request was sent."""
 
 _LOCAL_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC, errno.EADDRNOTAVAIL)
@@ -64,8 +64,6 @@ _LOCAL_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.
 
 _PLAIN_TEXT = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
 """OpenSSL's reasons when the other side answers TLS in plain text."""
-
-_WHILE_CONNECTING = {"timeout": "connect_timeout"}
 
 
 def network_code(exc: BaseException) -> str:
@@ -84,8 +82,8 @@ def network_code(exc: BaseException) -> str:
 def network_error(exc: BaseException, phase: RequestPhase, *, connecting: bool = False) -> DeliveryError:
     """Return the DeliveryError for an exception that ended an attempt in `phase`, not redacted yet."""
     code = network_code(exc)
-    if connecting:
-        code = _WHILE_CONNECTING.get(code, code)
+    if connecting and code == "timeout":
+        code = "connect_timeout"
     reason = phase.value
     if phase is RequestPhase.BEFORE and code in _CONFIG_CODES:
         reason = Reason.CONFIG

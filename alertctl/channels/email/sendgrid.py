@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sendgrid.helpers.mail import (
@@ -17,14 +16,13 @@ from sendgrid.helpers.mail import (
 )
 
 from alertctl.addresses import encode_email, is_email
-from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
-from alertctl.channels.email.message import Sender, display_name, headers, load_templates, message_id, render_email
-from alertctl.channels.http_errors import no_reply_error, status_error
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of
+from alertctl.channels.email.message import Sender, display_name, load_templates, message_id, preview, render_email
+from alertctl.channels.http_errors import post_json, status_error
 from alertctl.content import Content
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient, Response
-from alertctl.http.errors import HttpError
 from alertctl.http.proxies import proxy_passwords
 from alertctl.text import Redactor, credential, one_line, redacted
 
@@ -65,9 +63,7 @@ class SendGridChannel:
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         """Return headers, text and HTML of the email that SendGrid would build."""
-        email = render_email(content, outgoing.plain)
-        email_headers = headers(content, outgoing.delivery_id, outgoing.address, self._sender, datetime.now(UTC))
-        return {"headers": email_headers, "text": email.text, "html": email.html}
+        return preview(content, outgoing, self._sender)
 
     def payload(self, content: Content, messages: Sequence[OutgoingMessage]) -> dict[str, Any]:
         """Return the body of a request. The messages have the same `plain`, and their addresses are valid."""
@@ -112,7 +108,8 @@ class SendGridChannel:
             pending = [index for index in pending if index not in results]
             if not pending:
                 return
-            answer = self._attempt(content, [messages[index] for index in pending], deadline)
+            batch = [messages[index] for index in pending]
+            answer = result_of(partial(self._attempt, content, batch, deadline), self._redact)
             if not isinstance(answer, dict):
                 results.update(dict.fromkeys(pending, answer))
                 return
@@ -123,30 +120,18 @@ class SendGridChannel:
     def _attempt(
         self, content: Content, messages: Sequence[OutgoingMessage], deadline: Deadline
     ) -> SendResult | dict[int, DeliveryError]:
-        """Send one request. Return a result for all messages, or the errors of single ones by position."""
-        try:
-            body = json.dumps(self.payload(content, messages)).encode()
-        except Exception as exc:
-            return DeliveryError(Reason.REJECTED, "unrenderable", detail=self._redact(repr(exc)))
-        try:
-            reply = self._http.request("POST", self._url, self._headers(), body, timeout=deadline.remaining())
-        except HttpError as error:
-            return redacted(no_reply_error(error), self._redact)
-        except Exception as exc:
-            return DeliveryError(Reason.AMBIGUOUS, "unexpected", detail=self._redact(repr(exc)))
-        return self._parse(reply, len(messages))
-
-    def _parse(self, reply: Response, count: int) -> SendResult | dict[int, DeliveryError]:
-        named = errors_by_position(reply, count)
+        """Send one request. Return the receipt of all messages, or the errors of single ones by position."""
+        with rendering():
+            payload = self.payload(content, messages)
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", "User-Agent": "alertctl"}
+        reply = post_json(self._http, self._url, headers, payload, deadline)
+        named = errors_by_position(reply, len(messages))
         if named:
             return {position: redacted(error, self._redact) for position, error in named.items()}
         result = parse_sendgrid_reply(reply)
         if isinstance(result, DeliveryError):
             return redacted(result, self._redact)
         return Receipt(self._redact(result.provider_id), self._redact(result.answer))
-
-    def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", "User-Agent": "alertctl"}
 
 
 def parse_sendgrid_reply(reply: Response) -> SendResult:
@@ -175,11 +160,7 @@ def errors_by_position(reply: Response, count: int) -> dict[int, DeliveryError]:
 
 def _parse_errors(reply: Response) -> list[dict[str, Any]]:
     """Return SendGrid's list of errors, empty if the body is anything else."""
-    try:
-        answer = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return []
-    errors = answer.get("errors") if isinstance(answer, dict) else None
+    errors = reply.json.get("errors")
     return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
 
 

@@ -6,20 +6,20 @@ import ssl
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from alertctl.addresses import encode_email, is_email
-from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
-from alertctl.channels.email.message import Sender, headers, load_templates, message_id, render_email, serialize_email
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of
+from alertctl.channels.email.message import Sender, load_templates, message_id, preview, serialize_email
 from alertctl.channels.email.smtp_errors import SmtpRefusal, may_depend_on_connection
 from alertctl.channels.email.smtp_session import Security, SmtpServer, SmtpSession
 from alertctl.content import Content
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.tls import tls_context
-from alertctl.text import Redactor, redacted
+from alertctl.text import Redactor
 
 
 class SmtpChannel:
@@ -53,13 +53,11 @@ class SmtpChannel:
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         deadline = Deadline(self.deadline)
-        return [self._send_one(content, outgoing, deadline) for outgoing in messages]
+        return [result_of(partial(self._send_one, content, outgoing, deadline), self._redact) for outgoing in messages]
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         """Return headers, text and HTML of the email that `send` would send."""
-        email = render_email(content, outgoing.plain)
-        email_headers = headers(content, outgoing.delivery_id, outgoing.address, self._sender, datetime.now(UTC))
-        return {"headers": email_headers, "text": email.text, "html": email.html}
+        return preview(content, outgoing, self._sender)
 
     def close(self) -> None:
         while self._idle_sessions:
@@ -69,22 +67,13 @@ class SmtpChannel:
     def _context(self) -> ssl.SSLContext:
         return tls_context(self._ca_bundle)
 
-    def _send_one(self, content: Content, outgoing: OutgoingMessage, deadline: Deadline) -> SendResult:
+    def _send_one(self, content: Content, outgoing: OutgoingMessage, deadline: Deadline) -> Receipt:
         if not is_email(outgoing.address):
-            return DeliveryError(Reason.BAD_ADDRESS, "invalid_address", detail="not exactly one email address")
-        try:
-            now = datetime.now(UTC)
-            message = serialize_email(
-                content, outgoing.delivery_id, outgoing.address, self._sender, now, plain=outgoing.plain
-            )
-        except Exception as exc:
-            return DeliveryError(Reason.REJECTED, "unrenderable", detail=self._redact(repr(exc)))
-        try:
-            answer = self._deliver(encode_email(outgoing.address), message, deadline)
-        except DeliveryError as error:
-            return redacted(error, self._redact)
-        except Exception as exc:
-            return DeliveryError(Reason.AMBIGUOUS, "unexpected", detail=self._redact(repr(exc)))
+            raise DeliveryError(Reason.BAD_ADDRESS, "invalid_address", detail="not exactly one email address")
+        with rendering():
+            now, delivery_id, address = datetime.now(UTC), outgoing.delivery_id, outgoing.address
+            message = serialize_email(content, delivery_id, address, self._sender, now, plain=outgoing.plain)
+        answer = self._deliver(encode_email(outgoing.address), message, deadline)
         return Receipt(message_id(outgoing.delivery_id, self._sender), self._redact(answer))
 
     def _deliver(self, address: str, message: bytes, deadline: Deadline) -> str:

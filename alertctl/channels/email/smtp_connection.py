@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import ipaddress
 import re
 import select
 import smtplib
@@ -88,13 +89,11 @@ def _resolve(host: str, port: int, deadline: Deadline) -> Sequence[tuple[Any, ..
 
 
 def _is_literal(host: str) -> bool:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-        except (OSError, ValueError):
-            continue
-        return True
-    return False
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class _TimedSocket(io.RawIOBase):
@@ -188,6 +187,11 @@ class SmtpConnection(smtplib.SMTP):
     @property
     def is_encrypted(self) -> bool:
         return isinstance(self.sock, ssl.SSLSocket)
+
+    @property
+    def tls_version(self) -> str:
+        """The version of TLS, "" without encryption."""
+        return (self.sock.version() or "") if isinstance(self.sock, ssl.SSLSocket) else ""
 
     @property
     def has_read_reply(self) -> bool:

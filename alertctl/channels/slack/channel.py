@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from alertctl import __version__
 from alertctl.addresses import encode_slack_channel
-from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
-from alertctl.channels.http_errors import no_reply_error, status_error
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of
+from alertctl.channels.http_errors import post_json, status_error
 from alertctl.channels.slack.blocks import slack_message
 from alertctl.channels.slack.errors import ENTIRE_PROVIDER, clean_code, slack_reason
 from alertctl.content import Content
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient, Response
-from alertctl.http.errors import HttpError
 from alertctl.http.proxies import proxy_passwords
 from alertctl.retry import retry_after
 from alertctl.text import Redactor, credential, one_line, redacted
@@ -44,7 +44,7 @@ class SlackChannel:
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         deadline = Deadline(self.deadline)
-        return [self._send_one(content, outgoing, deadline) for outgoing in messages]
+        return [result_of(partial(self._post, content, outgoing, deadline), self._redact) for outgoing in messages]
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         """Return the payload that `send` would post."""
@@ -55,24 +55,12 @@ class SlackChannel:
     def close(self) -> None:
         self._http.close()
 
-    def _send_one(self, content: Content, outgoing: OutgoingMessage, deadline: Deadline) -> SendResult:
+    def _post(self, content: Content, outgoing: OutgoingMessage, deadline: Deadline) -> SendResult:
         if isinstance(self._token, DeliveryError):
             return redacted(self._token, self._redact)
-        try:
+        with rendering():
             payload = self.render(content, outgoing)
-        except Exception as exc:
-            return DeliveryError(Reason.REJECTED, "unrenderable", detail=self._redact(repr(exc)))
-        return self._post(payload, deadline)
-
-    def _post(self, payload: dict[str, Any], deadline: Deadline) -> SendResult:
-        try:
-            body = json.dumps(payload).encode()
-            reply = self._http.request("POST", self._url, self._headers, body, timeout=deadline.remaining())
-        except HttpError as error:
-            return redacted(no_reply_error(error), self._redact)
-        except Exception as exc:
-            return DeliveryError(Reason.AMBIGUOUS, "unexpected", detail=self._redact(repr(exc)))
-        result = parse_slack_reply(reply)
+        result = parse_slack_reply(post_json(self._http, self._url, self._headers, payload, deadline))
         if isinstance(result, DeliveryError):
             return redacted(result, self._redact)
         return Receipt(self._redact(result.provider_id), self._redact(result.answer))
@@ -80,11 +68,13 @@ class SlackChannel:
 
 def parse_slack_reply(reply: Response) -> SendResult:
     """Return the result of a reply, not redacted yet. Success is HTTP 200 with `ok` true and a `ts`."""
-    answer = _parse_body(reply)
+    answer = reply.json
     if reply.status == 200 and not reply.truncated and answer.get("ok") is True:
         ts = answer.get("ts")
         if isinstance(ts, str) and one_line(ts):
-            return Receipt(ts, _without_message(answer))
+            # Without our message, which the delivery log has already.
+            answer.pop("message", None)
+            return Receipt(ts, json.dumps(answer, ensure_ascii=False))
         return DeliveryError(Reason.AMBIGUOUS, "no_ts", detail=reply.text)
     code = clean_code(answer.get("error")) if answer.get("ok") is False else ""
     if reply.status == 429 or (code and _code_decides(reply, code)):
@@ -108,20 +98,6 @@ def _refusal(reply: Response, code: str) -> DeliveryError:
         reason,
         code or "ratelimited",
         detail=reply.text,
-        retry_after=retry_after(reply.headers, reply.text, datetime.now(UTC)) if limited else None,
+        retry_after=retry_after(reply.headers, reply.json, datetime.now(UTC)) if limited else None,
         entire_provider=limited and code in ENTIRE_PROVIDER,
     )
-
-
-def _parse_body(reply: Response) -> dict[str, Any]:
-    """Return the JSON object in the body, or an empty one."""
-    try:
-        answer = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) else {}
-
-
-def _without_message(answer: dict[str, Any]) -> str:
-    """Return Slack's answer without our message, which the delivery log has already."""
-    return json.dumps({name: value for name, value in answer.items() if name != "message"}, ensure_ascii=False)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import typer
 
 from alertctl.cli.context import flags_of, speak_up
 from alertctl.cli.output.streams import Output, OutputOption, eprint, warn
 from alertctl.errors import ConfigError
-
-if TYPE_CHECKING:
-    from alertctl.config import SettingProblem
 
 NARROW = 60
 """Width of a terminal below which values are printed below their names."""
@@ -57,7 +53,19 @@ def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
 
     Check the settings and list each problem by its variable. Exits with 2 on an error.
     """
-    problems = _problems(flags_of(context))
+    from alertctl.config import SettingProblem, load
+    from alertctl.config import check as find_problems
+    from alertctl.config.warnings import warnings
+
+    speak_up()
+    flags = flags_of(context)
+    try:
+        problems = find_problems(load(flags=flags, refuse=False))
+    except ConfigError as error:
+        # Settings that can't be read can't be checked together: report what can't be read.
+        lines = (line.partition(": ") for line in error.problems)
+        problems = [SettingProblem(name, "error", message) for name, _, message in lines]
+    problems += [SettingProblem(name, "warning", message) for name, message in warnings(flags=flags)]
     rows = [(problem.severity, problem.name, problem.message) for problem in problems]
     if rows or output is Output.JSON:
         _print(("severity", "name", "message"), rows, output)
@@ -65,20 +73,6 @@ def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
         eprint("The settings are valid.")
     if any(problem.severity == "error" for problem in problems):
         raise typer.Exit(2)
-
-
-def _problems(flags: Mapping[str, object]) -> list[SettingProblem]:
-    from alertctl.config import SettingProblem, check, load
-    from alertctl.config.warnings import warnings
-
-    speak_up()
-    try:
-        problems = check(load(flags=flags, refuse=False))
-    except ConfigError as error:
-        # Settings that can't be read can't be checked together: report what can't be read.
-        lines = (line.partition(": ") for line in error.problems)
-        problems = [SettingProblem(name, "error", message) for name, _, message in lines]
-    return [*problems, *(SettingProblem(name, "warning", message) for name, message in warnings(flags=flags))]
 
 
 def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: Output) -> None:

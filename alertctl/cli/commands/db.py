@@ -1,10 +1,10 @@
-"""`alertctl db`: look at the database, bring it up to date, back it up, move it to another one."""
+"""`alertctl db`: inspect, upgrade, back up and copy the database."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,9 +13,10 @@ import typer
 
 from alertctl.cli.context import settings_of
 from alertctl.cli.output.progress import bar
-from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line, warn
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line, print_pairs, warn
 from alertctl.cli.output.table import Column, print_table
 from alertctl.cli.output.times import now
+from alertctl.config.database_url import database_url, masked
 from alertctl.errors import AlertctlError, ConfigError
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ ToOption = Annotated[
         "--to", metavar="URL", help="Empty database, or the target of an interrupted copy. Password: PGPASSWORD."
     ),
 ]
+HINTS = {
+    "missing": "the database doesn't exist yet: the first command that needs it creates it",
+    "empty": "there are no tables yet: the first command that needs them creates them",
+    "behind": "an upgrade is due: alertctl db backup FILE, then alertctl db upgrade",
+    "newer": "the database is from a newer alertctl: upgrade alertctl here",
+}
 COPY_ROWS = ("table", "source", "target", "added", "changed", "removed")
 
 
@@ -53,16 +60,22 @@ def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
 
     Show the database's location, engine, version, size and row counts. Changes nothing.
     """
-    from alertctl.db.info import read_info
+    from alertctl.db import Store
+    from alertctl.db.info import file_of, read_info
 
     settings = _settings(context)
-    with _existing_store(settings) as store:
-        info = read_info(store) if store is not None else None
+    file, info = file_of(settings.database.url), None
+    # A file that doesn't exist is not created.
+    if file is None or file.exists():
+        with closing(Store(settings.database.url)) as store:
+            info = read_info(store)
     if output is Output.JSON:
         print_json(_as_data(settings, info))
     else:
         _print_status(settings, info)
-    _hint(info)
+    hint = HINTS.get(info.state if info is not None else "missing")
+    if hint:
+        eprint(hint)
 
 
 @app.command(short_help="Upgrade the tables to this alertctl's version.")
@@ -138,22 +151,28 @@ def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TAB
 
     A long log can be copied while the daemon runs; stop it and run the copy again, which is faster.
     """
-    from alertctl.config.database_url import masked
     from alertctl.db.copy import copy as copy_all
+    from alertctl.db.info import file_of
 
-    source_url, target_url = _settings(context).database.url, _target(to)
-    with (
-        _opened(source_url, "DATABASE_URL", must_exist=True) as source,
-        _opened(target_url, "--to") as target,
-        bar() as progress,
-        _interruptible(),
-    ):
-        done = copy_all(source, target, now(), progress)
+    source_url = _settings(context).database.url
+    try:
+        target_url = database_url(to)
+    except ValueError as error:
+        raise ConfigError([f"--to: {error}"]) from None
+    if file := file_of(source_url):
+        _must_exist(file)
+    with _opened(source_url, "DATABASE_URL") as source, _opened(target_url, "--to") as target, bar() as progress:
+        try:
+            done = copy_all(source, target, now(), progress)
+        except KeyboardInterrupt:
+            eprint("alertctl: interrupted; run it again to continue")
+            raise
     if output is Output.JSON:
         ends = {"from": masked(source_url), "to": masked(target_url)}
-        print_json({**ends, "whole": done.is_complete, "items": [asdict(table) for table in done.tables]})
+        print_json({**ends, "complete": done.is_complete, "items": [asdict(table) for table in done.tables]})
     else:
-        _print_copied(done)
+        rows = [[str(asdict(table)[name]) for name in COPY_ROWS] for table in done.tables]
+        print_table([Column(name.upper()) for name in COPY_ROWS], rows)
     _check_copied(done)
 
 
@@ -168,57 +187,24 @@ def _settings(context: typer.Context) -> Settings:
     return settings
 
 
-@contextmanager
-def _existing_store(settings: Settings) -> Iterator[Store | None]:
-    """Yield the database without migrating it; None for a file that doesn't exist, which is not created."""
-    from alertctl.db import Store
-    from alertctl.db.info import file_of
-
-    file = file_of(settings.database.url)
-    if file is not None and not file.exists():
-        yield None
-        return
-    with closing(Store(settings.database.url)) as store:
-        yield store
-
-
 def _must_exist(file: Path) -> None:
     if not file.exists():
         raise ConfigError([f"DATABASE_URL: there is no {file}"])
 
 
 @contextmanager
-def _opened(url: str, option: str, *, must_exist: bool = False) -> Iterator[Store]:
+def _opened(url: str, option: str) -> Iterator[Store]:
     """Yield the database, migrated. Its errors name `option`."""
     from alertctl.db import Store
     from alertctl.db import upgrade as migrate
-    from alertctl.db.info import file_of
 
-    if must_exist and (file := file_of(url)):
-        _must_exist(file)
-    with _errors_naming(option):
-        store = Store(url)
-    with closing(store):
-        with _errors_naming(option):
+    with ExitStack() as stack:
+        try:
+            store = stack.enter_context(closing(Store(url)))
             migrate(store)
+        except ConfigError as error:
+            raise ConfigError([line.replace("DATABASE_URL", option, 1) for line in error.problems]) from error
         yield store
-
-
-@contextmanager
-def _errors_naming(option: str) -> Iterator[None]:
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigError([line.replace("DATABASE_URL", option, 1) for line in error.problems]) from error
-
-
-def _target(to: str) -> str:
-    from alertctl.config.database_url import database_url
-
-    try:
-        return database_url(to)
-    except ValueError as error:
-        raise ConfigError([f"--to: {error}"]) from None
 
 
 def _pg_dump(url: str, file: Path) -> str:
@@ -234,7 +220,7 @@ def _pg_dump(url: str, file: Path) -> str:
 
 
 def _as_data(settings: Settings, info: DatabaseInfo | None) -> dict[str, Any]:
-    origin = {"database": _masked_url(settings), "origin": settings.origin("DATABASE_URL")}
+    origin = {"database": masked(settings.database.url), "origin": settings.origin("DATABASE_URL")}
     if info is None:
         return origin | {"state": "missing"}
     data = asdict(info)
@@ -242,7 +228,7 @@ def _as_data(settings: Settings, info: DatabaseInfo | None) -> dict[str, Any]:
 
 
 def _print_status(settings: Settings, info: DatabaseInfo | None) -> None:
-    lines = [("database", _masked_url(settings)), ("set by", settings.origin("DATABASE_URL"))]
+    lines = [("database", masked(settings.database.url)), ("set by", settings.origin("DATABASE_URL"))]
     if info is not None:
         version = f"{info.version or 'none'} ({info.state}; this alertctl's is {info.known})"
         lines += [("engine", info.engine), ("version", version), ("size", _size(info.size))]
@@ -251,35 +237,11 @@ def _print_status(settings: Settings, info: DatabaseInfo | None) -> None:
             (f"rows in {table.table}", f"{table.count}" if table.exact else f"about {table.count}")
             for table in info.rows
         ]
-    width = max(len(name) for name, _ in lines)
-    for name, value in lines:
-        print_line(f"{name:{width}}  {value}")
-
-
-def _print_copied(done: CopyResult) -> None:
-    rows = [[str(asdict(table)[name]) for name in COPY_ROWS] for table in done.tables]
-    print_table([Column(name.upper()) for name in COPY_ROWS], rows)
-
-
-def _masked_url(settings: Settings) -> str:
-    from alertctl.config.database_url import masked
-
-    return masked(settings.database.url)
-
-
-def _hint(info: DatabaseInfo | None) -> None:
-    if info is None:
-        eprint("the database doesn't exist yet: the first command that needs it creates it")
-    elif info.state == "empty":
-        eprint("there are no tables yet: the first command that needs them creates them")
-    elif info.state == "behind":
-        eprint("an upgrade is due: alertctl db backup FILE, then alertctl db upgrade")
-    elif info.state == "newer":
-        eprint("the database is from a newer alertctl: upgrade alertctl here")
+    print_pairs(lines)
 
 
 def _size(count: float) -> str:
-    """Return a size for people: 640 kB, 12.3 MB."""
+    """Return a readable size: 640 kB, 12.3 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit in ("B", "kB") else f"{count:.1f} {unit}"
@@ -289,7 +251,7 @@ def _size(count: float) -> str:
 
 def _check_copied(done: CopyResult) -> None:
     """Warn about what changed in the copy. Raises AlertctlError when it can't be used."""
-    if replaced := sum(table.mended for table in done.tables):
+    if replaced := sum(table.replaced for table in done.tables):
         warn(f"{replaced} values hold what Postgres can't (NUL, or too many characters): replaced or cut")
     if done.sending:
         warn(f"{done.sending} deliveries were being sent meanwhile: is an alertctl serve running on the old database?")
@@ -302,15 +264,3 @@ def _check_copied(done: CopyResult) -> None:
             raise AlertctlError(
                 f"{table.table}: {table.source} rows in the old database, {table.target} in the new one"
             )
-
-
-# --- interruption ---
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        eprint("alertctl: interrupted; run it again to continue")
-        raise

@@ -8,19 +8,23 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from alertctl.cli.context import speak_up
+from alertctl.cli.output.deliveries import print_deliveries
+from alertctl.cli.output.delivery_detail import attempt_lines
 from alertctl.cli.output.streams import Output, OutputOption, print_json
+from alertctl.cli.output.table import console
 from alertctl.errors import AlertctlError
+from alertctl.schemas import DeliveryItem, LogFilter, PublishRequest
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from alertctl.client import Client
     from alertctl.sandbox import Sandbox
-    from alertctl.schemas import DeliveryDetail, DeliveryItem
 
 HERE = "127.0.0.1"
 RETRY_TIMEOUT = 10.0
@@ -69,11 +73,11 @@ SCENES = (
 
 @dataclass(slots=True)
 class Play:
-    """A running demo. `out` is None when the result is printed as JSON."""
+    """A running demo. `out` is quiet when the result is printed as JSON."""
 
     sandbox: Sandbox
     client: Client
-    out: Console | None
+    out: Console
     shown: dict[str, int] = field(default_factory=dict)
 
     def run(self) -> list[DeliveryItem]:
@@ -84,16 +88,12 @@ class Play:
         return self.log()
 
     def log(self) -> list[DeliveryItem]:
-        from alertctl.schemas import LogFilter
-
         return self.client.log(LogFilter(), limit=100).items
 
     def _send(self, number: int, scene: Scene) -> None:
-        from alertctl.schemas import PublishRequest
-
         self._print(f"\n{number}  {scene.event_type}", "bold")
-        width = min(68, self.out.width - 8) if self.out is not None else 68
-        self._print("   " + " \\\n      ".join(_wrap_command(scene.command, width)), "dim")
+        lines = _wrap_command(scene.command, min(68, self.out.width - 8))
+        self._print("   " + " \\\n      ".join(lines), "dim")
         receipt = self.client.publish(
             PublishRequest(event_type=scene.event_type, fields=scene.fields, to=list(scene.to))
         )
@@ -118,30 +118,33 @@ class Play:
             time.sleep(0.1)
         self._show_received()
         for delivery in failed:
-            self._print_attempts(self.client.show(delivery))
-
-    def _print_attempts(self, delivery: DeliveryDetail) -> None:
-        from alertctl.cli.output.delivery_detail import attempt_lines
-
-        for line in attempt_lines(delivery):
-            self._print(f"   {line}", "green" if "success" in line else "")
+            for line in attempt_lines(self.client.show(delivery)):
+                self._print(f"   {line}", "green" if "success" in line else "")
 
     def _show_received(self) -> None:
         """Print the messages that Slack and the inbox received since the last call."""
+        from alertctl.cli.output.message import panel
+
         for provider in (self.sandbox.slack, self.sandbox.smtp):
             messages: list[Any] = list(provider.messages)
             for message in messages[self.shown.get(provider.name, 0) :]:
-                if self.out is not None:
-                    from alertctl.cli.output.message import panel
-
-                    self.out.print(panel(provider.name, message))
+                self.out.print(panel(provider.name, message))
             self.shown[provider.name] = len(messages)
 
-    def _print(self, text: str, style: str) -> None:
-        if self.out is not None:
-            from rich.text import Text
+    def print_end(self, items: list[DeliveryItem], seconds: float) -> None:
+        self._print("\n6  the delivery log", "bold")
+        self._print("   alertctl log\n", "dim")
+        print_deliveries(items)
+        self._print(
+            f"\nDone in {seconds:.1f} s, and all files are removed. Next: `alertctl sandbox` runs such a Slack and "
+            "inbox to try commands on; `alertctl config check` lists the settings that your own Slack and email need.",
+            "",
+        )
 
-            self.out.print(Text(text, style=style))
+    def _print(self, text: str, style: str) -> None:
+        from rich.text import Text
+
+        self.out.print(Text(text, style=style))
 
 
 def demo(output: OutputOption = Output.TABLE) -> None:
@@ -153,32 +156,17 @@ def demo(output: OutputOption = Output.TABLE) -> None:
     Run a demo: send four events through the real pipeline to a Slack and a mail server
     on this machine, for a few seconds. Reads no settings and removes all its files.
     """
-    from alertctl.cli.output.table import console
-
     started = time.monotonic()
     with _environment() as (sandbox, client):
-        play = Play(sandbox, client, console() if output is Output.TABLE else None)
+        play = Play(sandbox, client, console(quiet=output is Output.JSON))
         items = play.run()
         seconds = time.monotonic() - started
         if output is Output.JSON:
             print_json(_as_data(sandbox, items, seconds))
         else:
-            _print_end(play, items, seconds)
+            play.print_end(items, seconds)
     if any(delivery.status != "success" for delivery in items):
         raise AlertctlError("some of the demo's alerts did not arrive")
-
-
-def _print_end(play: Play, items: list[DeliveryItem], seconds: float) -> None:
-    from alertctl.cli.output.deliveries import print_deliveries
-
-    play._print("\n6  the delivery log", "bold")
-    play._print("   alertctl log\n", "dim")
-    print_deliveries(items)
-    play._print(
-        f"\nDone in {seconds:.1f} s, and all files are removed. Next: `alertctl sandbox` runs such a Slack and inbox "
-        "to try commands on; `alertctl config check` lists the settings that your own Slack and email need.",
-        "",
-    )
 
 
 def _as_data(sandbox: Sandbox, items: list[DeliveryItem], seconds: float) -> dict[str, Any]:
@@ -210,7 +198,6 @@ def _environment() -> Iterator[tuple[Sandbox, Client]]:
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from alertctl.cli.context import speak_up
     from alertctl.client.local import LocalClient
     from alertctl.config import load
     from alertctl.sandbox import Sandbox
@@ -236,10 +223,7 @@ def _ended_by_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    names = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = [(name, signal.signal(name, signal.default_int_handler)) for name in names]
-    try:
+    with ExitStack() as stack:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            stack.callback(signal.signal, number, signal.signal(number, signal.default_int_handler))
         yield
-    finally:
-        for name, handler in before:
-            signal.signal(name, handler)

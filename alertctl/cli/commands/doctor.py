@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import settings_of, warn_about_settings
-from alertctl.cli.options import AREAS, complete_area, one_of
+from alertctl.cli.options import one_of
 from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_items
 from alertctl.cli.output.table import GAP, console
 from alertctl.cli.output.times import now
@@ -30,14 +31,10 @@ NARROW = 60
 """Width of a terminal below which a result is printed below its check."""
 WORDS = {"ok": "ok", "warning": "warning", "failure": "failure", "unknown": "can't tell"}
 ALL = "all"
+AREAS = (*CHANNEL_NAMES, "db", ALL)
 AreaArgument = Annotated[
     str,
-    typer.Argument(
-        metavar="|".join(AREAS),
-        help="Area to check.",
-        callback=one_of(AREAS, "an area"),
-        autocompletion=complete_area,
-    ),
+    typer.Argument(metavar="|".join(AREAS), help="Area to check.", **one_of(AREAS, "an area")),
 ]
 
 

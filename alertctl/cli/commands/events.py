@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.options import complete_event
-from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, print_json, print_line
-from alertctl.cli.output.table import Column, print_table
-
-if TYPE_CHECKING:
-    from alertctl.schemas import EventTypeInfo
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line
+from alertctl.cli.output.table import Column, print_list, print_table
+from alertctl.schemas import EventTypeInfo
 
 EXAMPLES = {
     "safety_rollback": {
@@ -28,7 +26,12 @@ EXAMPLES = {
     "generic_alert": {"title": "Disk almost full", "severity": "warning", "source": "db-7"},
 }
 """Fields of each type's example; other types show their required fields."""
-
+COLUMNS = (
+    Column("TYPE", needed=True),
+    Column("GOES TO"),
+    Column("BY DEFAULT"),
+    Column("WHAT", least=20, wraps=True),
+)
 TypeArgument = Annotated[
     str | None, typer.Argument(metavar="TYPE", help="Event type whose fields to show.", autocompletion=complete_event)
 ]
@@ -46,13 +49,23 @@ def events(context: typer.Context, kind: TypeArgument = None, output: OutputOpti
     with client_of(context) as client:
         known = client.event_types()
     if kind is None:
-        _print_types(known, output)
+        print_list(known, COLUMNS, _cells, output)
+        if output is not Output.JSON:
+            eprint("alertctl events TYPE shows a type's fields")
         return
     event_type = _named(kind, known)
     if output is Output.JSON:
         print_json(event_type)
-    else:
-        _print_type(event_type)
+        return
+    print_line(f"{event_type.event_type}: {event_type.description}\n")
+    required = event_type.json_schema.get("required", [])
+    rows = []
+    for name, schema in event_type.json_schema["properties"].items():
+        before = "required: " if name in required else ""
+        choice = f" ({', '.join(map(str, schema['enum']))})" if "enum" in schema else ""
+        rows.append((name, type_of(schema), f"{before}{schema.get('description', '')}{choice}"))
+    print_table((Column("FIELD", needed=True), Column("TYPE"), Column("WHAT", least=16, wraps=True)), rows)
+    print_line(f"\nExample:\n  {example(event_type)}")
 
 
 def _named(name: str, known: list[EventTypeInfo]) -> EventTypeInfo:
@@ -66,46 +79,10 @@ def _named(name: str, known: list[EventTypeInfo]) -> EventTypeInfo:
     raise AssertionError(f"{name} is registered, but the client doesn't list it")
 
 
-def _print_types(known: list[EventTypeInfo], output: Output) -> None:
-    if output is Output.JSON:
-        print_items(known)
-        return
-    columns = (
-        Column("TYPE", needed=True),
-        Column("GOES TO"),
-        Column("BY DEFAULT"),
-        Column("WHAT", least=20, wraps=True),
-    )
+def _cells(event_type: EventTypeInfo) -> tuple[str, ...]:
     default = {True: "on", False: "off", None: "no preference"}
-    print_table(
-        columns,
-        [
-            (
-                event_type.event_type,
-                ", ".join(event_type.channels),
-                default[event_type.wanted_by_default],
-                event_type.description,
-            )
-            for event_type in known
-        ],
-    )
-    eprint("alertctl events TYPE shows a type's fields")
-
-
-def _print_type(event_type: EventTypeInfo) -> None:
-    print_line(f"{event_type.event_type}: {event_type.description}\n")
-    required = event_type.json_schema.get("required", [])
-    rows = [
-        (name, type_of(schema), _meaning(schema, "required: " if name in required else ""))
-        for name, schema in event_type.json_schema["properties"].items()
-    ]
-    print_table((Column("FIELD", needed=True), Column("TYPE"), Column("WHAT", least=16, wraps=True)), rows)
-    print_line(f"\nExample:\n  {example(event_type)}")
-
-
-def _meaning(schema: dict[str, Any], before: str) -> str:
-    choice = f" ({', '.join(map(str, schema['enum']))})" if "enum" in schema else ""
-    return f"{before}{schema.get('description', '')}{choice}"
+    channels = ", ".join(event_type.channels)
+    return event_type.event_type, channels, default[event_type.default_on], event_type.description
 
 
 def type_of(schema: dict[str, Any]) -> str:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import sys
+from typing import Annotated
 
 import typer
 
 from alertctl.channels import CHANNEL_TYPES, channel_type
-from alertctl.cli.commands import log_export as exporting
-from alertctl.cli.commands import log_prune, log_stats
-from alertctl.cli.commands.log_export import print_csv
+from alertctl.cli.commands.log_export import export
 from alertctl.cli.commands.log_follow import follow
+from alertctl.cli.commands.log_prune import prune
 from alertctl.cli.commands.log_retry import retry
+from alertctl.cli.commands.log_stats import stats
 from alertctl.cli.context import client_of
 from alertctl.cli.filters import Pages, Where, filtered
 from alertctl.cli.options import UtcOption, complete_delivery
-from alertctl.cli.output.deliveries import print_deliveries
+from alertctl.cli.output.deliveries import line_printer, print_deliveries
 from alertctl.cli.output.streams import (
     LogOutput,
     LogOutputOption,
     Output,
     OutputOption,
-    compact,
     eprint,
     plain,
     print_items,
@@ -29,15 +29,13 @@ from alertctl.cli.output.streams import (
     print_line,
 )
 from alertctl.cli.output.times import now, show_utc
-
-if TYPE_CHECKING:
-    from alertctl.schemas import Rendered
+from alertctl.schemas import Rendered
 
 app = typer.Typer(name="log", rich_markup_mode=None)
 app.command(short_help="Resend deliveries now.")(retry)
-app.command(short_help="Export deliveries as JSON lines or CSV.")(exporting.export)
-app.command(short_help="Count deliveries by event, channel, target or error.")(log_stats.stats)
-app.command(short_help="Delete old deliveries from the log.")(log_prune.prune)
+app.command(short_help="Export deliveries as JSON lines or CSV.")(export)
+app.command(short_help="Count deliveries by event, channel, target or error.")(stats)
+app.command(short_help="Delete old deliveries from the log.")(prune)
 
 HAS_MATCHES = 10
 """Exit code of `--fail-if-any` when a delivery matches."""
@@ -140,18 +138,13 @@ def _print_message(message: Rendered, rendering: str, output: Output) -> None:
 
 def _print(pages: Pages, output: LogOutput) -> int:
     """Print the deliveries and return their number."""
-    count = 0
-    if output in (LogOutput.JSONL, LogOutput.ID):
+    if output in (LogOutput.JSONL, LogOutput.ID, LogOutput.CSV):
+        count, show = 0, line_printer(output)
         for delivery in pages:
-            print_line(compact(delivery) if output is LogOutput.JSONL else delivery.id)
+            show(delivery)
             count += 1
+        sys.stdout.flush()
         return count
-    if output is LogOutput.CSV:
-        return print_csv(pages)
-    return _print_all(pages, output)
-
-
-def _print_all(pages: Pages, output: LogOutput) -> int:
     items = list(pages)
     if output is LogOutput.JSON:
         print_items(items, total=pages.total)

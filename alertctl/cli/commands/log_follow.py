@@ -6,53 +6,20 @@ import select
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn
 
 import typer
 
-from alertctl.channels import CHANNEL_NAMES
-from alertctl.cli.commands.log_export import csv_printer
 from alertctl.cli.filters import Pages
-from alertctl.cli.output.deliveries import COLUMNS, ID_SHOWN, WIDE, cells, wide_cells
-from alertctl.cli.output.streams import LogOutput, compact, print_line
-from alertctl.cli.output.times import now
-
-if TYPE_CHECKING:
-    from alertctl.client import Client
-    from alertctl.schemas import DeliveryItem, LogFilter
+from alertctl.cli.output.deliveries import COLUMNS, WIDE, cells, line_printer, wide_cells
+from alertctl.cli.output.streams import LogOutput
+from alertctl.cli.output.table import Lines
+from alertctl.client import Client
+from alertctl.schemas import DeliveryItem, LogFilter
 
 REMEMBERED = 20_000
 """Deliveries whose last state is remembered, so that none is shown twice where history and changes overlap."""
 INTERRUPTED = 130
-SAMPLE = (
-    "0" * ID_SHOWN,
-    "11-02 14:32",
-    "suppressed",
-    "duplicate of 01900000-0000-7000-8000-000000000000"[:24],
-    "in 30s",
-    "somebody@example.corp.example",
-    "experiment_lifecycle",
-    "12",
-    max(CHANNEL_NAMES, key=len),
-)
-"""A typical row of `deliveries.COLUMNS`: it sets the widths before the rows are known."""
-WIDE_SAMPLE = (
-    "0" * 36,
-    "2026-11-02 14:32:05 CEST",
-    "suppressed",
-    "channel_not_found",
-    "rate_limited",
-    "2026-11-02 14:32:05 CEST",
-    max(CHANNEL_NAMES, key=len),
-    "somebody@example.corp.example",
-    "experiment_lifecycle",
-    "12",
-    "1200 ms",
-    "2026-11-02 14:32:05 CEST",
-    "1700000000.000001",
-    "0" * 36,
-)
-"""A typical row of `deliveries.WIDE`."""
 
 
 def follow(client: Client, where: LogFilter, last: int, output: LogOutput) -> NoReturn:
@@ -112,17 +79,11 @@ def _is_stdout_closed() -> bool:
         return False
 
 
-def _printer(output: LogOutput) -> Callable[[DeliveryItem], Any]:
-    if output in (LogOutput.JSON, LogOutput.JSONL):
-        return lambda delivery: print_line(compact(delivery))
-    if output is LogOutput.ID:
-        return lambda delivery: print_line(delivery.id)
-    if output is LogOutput.CSV:
-        return csv_printer(sys.stdout)
-    from alertctl.cli.output.table import Lines
-
+def _printer(output: LogOutput) -> Callable[[DeliveryItem], object]:
+    if output is LogOutput.TABLE:
+        lines = Lines(COLUMNS)
+        return lambda delivery: lines.print(cells(delivery))
     if output is LogOutput.WIDE:
-        wide = Lines(WIDE, WIDE_SAMPLE, uncut=True)
+        wide = Lines(WIDE, uncut=True)
         return lambda delivery: wide.print(wide_cells(delivery))
-    lines = Lines(COLUMNS, SAMPLE)
-    return lambda delivery: lines.print(cells(delivery, now()))
+    return line_printer(output)

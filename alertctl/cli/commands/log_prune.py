@@ -34,16 +34,13 @@ def prune(
     older = duration_option("--older-than", older_than)
     with client_of(context) as client:
         if not dry_run and not yes:
-            _ask(client.prune(older, dry_run=True).deliveries)
+            count = client.prune(older, dry_run=True).deliveries
+            if not (sys.stdin and sys.stdin.isatty()):
+                raise typer.BadParameter(f"it would delete {count} deliveries: confirm with --yes", param_hint="--yes")
+            if not typer.confirm(f"Delete {count} deliveries from the log?", err=True):
+                raise typer.Exit(1)
         done = client.prune(older, dry_run=dry_run)
     if output is Output.JSON:
         print_json(done)
     else:
         eprint(f"{done.deliveries} deliveries {'would be' if done.dry_run else 'were'} deleted")
-
-
-def _ask(count: int) -> None:
-    if not (sys.stdin and sys.stdin.isatty()):
-        raise typer.BadParameter(f"it would delete {count} deliveries: confirm with --yes", param_hint="--yes")
-    if not typer.confirm(f"Delete {count} deliveries from the log?", err=True):
-        raise typer.Exit(1)

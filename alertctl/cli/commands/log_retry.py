@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,12 +14,8 @@ from alertctl.cli.options import UtcOption, complete_delivery
 from alertctl.cli.output.deliveries import print_deliveries, short
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, warn
 from alertctl.cli.output.times import show_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from alertctl.client import Client
-    from alertctl.schemas import DeliveryItem
+from alertctl.client import Client
+from alertctl.schemas import DeliveryItem
 
 DEFAULT_MAX = 100
 """Deliveries that filters resend without --max: too wide a filter must not send a flood of messages."""
@@ -94,25 +91,18 @@ def _resend(
 ) -> tuple[list[DeliveryItem], list[dict[str, str]]]:
     """Resend deliveries. Returns them in their new state, and those that were not resent with the reason."""
     results = client.resend([delivery.id for delivery in chosen], again=again)
-    not_sent = [{"id": result.id, "why_not": result.why_not} for result in results if result.why_not is not None]
+    not_sent = [{"id": result.id, "problem": result.problem} for result in results if result.problem is not None]
     for refusal in not_sent:
-        warn(f"{short(refusal['id'])} is not resent: {refusal['why_not']}")
-    ids = {result.id for result in results if result.why_not is None}
+        warn(f"{short(refusal['id'])} is not resent: {refusal['problem']}")
+    ids = {result.id for result in results if result.problem is None}
     due = [delivery for delivery in chosen if delivery.id in ids]
-    if not queue:
-        _send(client, due)
+    if not queue and len(due) > SENT_BY_EVENT:
+        client.dispatch()
+    elif not queue:
+        for event_id in dict.fromkeys(delivery.event_id for delivery in due):
+            client.deliver(event_id)
     return [_as_item(client.show(delivery.id)) for delivery in due], not_sent
 
 
-def _send(client: Client, due: Sequence[DeliveryItem]) -> None:
-    if len(due) > SENT_BY_EVENT:
-        client.dispatch()
-        return
-    for event_id in dict.fromkeys(delivery.event_id for delivery in due):
-        client.deliver(event_id)
-
-
 def _as_item(delivery: DeliveryItem) -> DeliveryItem:
-    from alertctl.schemas import DeliveryItem
-
     return DeliveryItem(**{field.name: getattr(delivery, field.name) for field in fields(DeliveryItem)})

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from datetime import timedelta
+from typing import Annotated, Literal
 
 import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.filters import Where, filtered
 from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_json
-
-if TYPE_CHECKING:
-    from alertctl.schemas import Count, Stats
+from alertctl.cli.output.table import Column, print_table
+from alertctl.cli.output.times import now
+from alertctl.schemas import Count, Stats
 
 WEEK = 7
 """Days that are counted without --since."""
@@ -20,18 +21,11 @@ BAR = 10
 """Maximum length of a bar."""
 
 
-class By(StrEnum):
-    EVENT = "event"
-    CHANNEL = "channel"
-    TO = "to"
-    ERROR = "error"
-
-
 @filtered
 def stats(
     context: typer.Context,
     where: Where,
-    by: Annotated[By, typer.Option(help="Grouping of the counts.")] = By.EVENT,
+    by: Annotated[Literal["event", "channel", "to", "error"], typer.Option(help="Grouping of the counts.")] = "event",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """
@@ -42,15 +36,10 @@ def stats(
 
     Count the deliveries of the last 7 days (or --since) by status.
     """
-    from dataclasses import replace
-    from datetime import timedelta
-
-    from alertctl.cli.output.times import now
-
     if where.since is None:
         where = replace(where, since=now() - timedelta(days=WEEK))
     with client_of(context) as client:
-        result = client.stats(where, by.value)
+        result = client.stats(where, by)
     if output is Output.JSON:
         print_json(result)
     elif result.total.total == 0:
@@ -60,8 +49,6 @@ def stats(
 
 
 def _print(stats: Stats) -> None:
-    from alertctl.cli.output.table import Column, print_table
-
     largest = max(count.total for count in stats.items) if stats.items else 1
     columns = (
         Column(stats.by.upper(), least=16, needed=True),

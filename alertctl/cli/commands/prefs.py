@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from alertctl.channels import CHANNEL_TYPES
 from alertctl.cli.context import client_of
+from alertctl.cli.options import UserOption
 from alertctl.cli.output.deliveries import short
-from alertctl.cli.output.streams import Output, OutputOption, print_items, print_json, print_line
-from alertctl.cli.output.table import Column, print_table
+from alertctl.cli.output.streams import Output, OutputOption, print_json, print_pairs
+from alertctl.cli.output.table import Column, print_list
+from alertctl.schemas import Prefs
 from alertctl.suggestions import suggest
-
-if TYPE_CHECKING:
-    from alertctl.schemas import Prefs
 
 HELP = """
 \b
@@ -39,7 +38,6 @@ def complete_change(incomplete: str) -> list[str]:
     return [word for word in [*words, *(f"{name}=" for name in ADDRESS_PREFERENCES)] if word.startswith(incomplete)]
 
 
-UserOption = Annotated[str, typer.Option("--user", "-u", metavar="USER", help="User's email address or id.")]
 ChangesArgument = Annotated[
     list[str], typer.Argument(metavar="NAME=VALUE", help="Preferences to change.", autocompletion=complete_change)
 ]
@@ -104,18 +102,15 @@ def everybody(
     """
     with client_of(context) as client:
         preferences = client.all_preferences(page, limit)
-    if output is Output.JSON:
-        print_items(preferences)
-        return
     columns = (
         Column("USER", least=8, needed=True),
         *(Column(channel.upper(), least=8) for channel in ADDRESS_BY_CHANNEL),
         Column("EVENTS", least=20, wraps=True),
     )
-    print_table(columns, [_row(prefs) for prefs in preferences])
+    print_list(preferences, columns, _cells, output)
 
 
-def _row(prefs: Prefs) -> tuple[str, ...]:
+def _cells(prefs: Prefs) -> tuple[str, ...]:
     addresses = [
         str(prefs[address] or "default") if prefs[switch] else "off"
         for switch, address in zip(SWITCHES, ADDRESS_PREFERENCES, strict=True)
@@ -129,10 +124,8 @@ def _row(prefs: Prefs) -> tuple[str, ...]:
 def _print(prefs: Prefs, output: Output) -> None:
     if output is Output.JSON:
         print_json(prefs)
-        return
-    width = max(map(len, prefs))
-    for name, value in prefs.items():
-        print_line(f"{name:{width}}  {_shown(value)}")
+    else:
+        print_pairs([(name, _shown(value)) for name, value in prefs.items()])
 
 
 def _shown(value: bool | str | None) -> str:

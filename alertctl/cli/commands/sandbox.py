@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Mapping
 from contextlib import closing
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from alertctl.cli.output.streams import Output, OutputOption, compact, eprint, print_line
 from alertctl.errors import AlertctlError
-
-if TYPE_CHECKING:
-    from alertctl.sandbox import Sandbox
 
 ChaosOption = Annotated[
     str,
@@ -65,26 +61,20 @@ def sandbox(
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: arrived.put(None))
     made = Sandbox(slack_port, sendgrid_port, smtp_port, on_message=lambda *message: arrived.put(message), chaos=faults)
-    with closing(_started(made)):
-        _print_settings(made.settings("sendgrid" if sendgrid else "smtp"), output)
-        _print_messages(arrived, output)
-
-
-def _started(made: Sandbox) -> Sandbox:
     try:
-        return made.start()
+        made.start()
     except OSError as error:
         raise AlertctlError(
             f"{error.strerror or error}; choose another with --slack-port, --sendgrid-port or --smtp-port (0 = any)"
         ) from None
-
-
-def _print_settings(settings: Mapping[str, str], output: Output) -> None:
-    if output is Output.JSON:
-        _print_now(compact({"settings": settings}))
-        return
-    eprint("paste these lines into another terminal; Ctrl-C ends the sandbox")
-    _print_now("\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()))
+    with closing(made):
+        settings = made.settings("sendgrid" if sendgrid else "smtp")
+        if output is Output.JSON:
+            print_line(compact({"settings": settings}))
+        else:
+            eprint("paste these lines into another terminal; Ctrl-C ends the sandbox")
+            print_line("\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()))
+        _print_messages(arrived, output)
 
 
 def _print_messages(arrived: SimpleQueue[Arrived], output: Output) -> None:
@@ -93,14 +83,6 @@ def _print_messages(arrived: SimpleQueue[Arrived], output: Output) -> None:
 
     while (message := arrived.get()) is not None:
         if output is Output.JSON:
-            _print_now(compact(summary(*message)))
+            print_line(compact(summary(*message)))
         else:
             console().print(panel(*message))
-
-
-def _print_now(text: str) -> None:
-    """Print a line and flush it, so that a pipe gets each message at once."""
-    import sys
-
-    print_line(text)
-    sys.stdout.flush()

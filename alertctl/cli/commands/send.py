@@ -8,31 +8,26 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from alertctl.channels import CHANNEL_NAMES, CHANNEL_TYPES
 from alertctl.cli.context import client_of, flags_of, warn_about_settings
-from alertctl.cli.options import ChannelOption, EventOption, complete_set, complete_target
+from alertctl.cli.options import ChannelOption, EventOption, complete_set, completion
 from alertctl.cli.output.deliveries import print_deliveries
 from alertctl.cli.output.receipt import Receipt, receipt_in
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, warn
 from alertctl.cli.output.times import now
 from alertctl.cli.registry import DEFAULT_WAIT
-from alertctl.cli.send_request import PublishOptions, build_request
+from alertctl.cli.send_request import build_request
 from alertctl.cli.spool_flush import spool_here
-from alertctl.client.validation import check_event
-from alertctl.config import ends_with_machine, read_readable
+from alertctl.client import Client
+from alertctl.config import Value, duration_of, ends_with_machine, read_readable
 from alertctl.config.validators import yes_or_no
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
-from alertctl.spool import Destination, describe
-
-if TYPE_CHECKING:
-    from alertctl.client import Client
-    from alertctl.config import Value
-    from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
-    from alertctl.spool import Spooled
+from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
+from alertctl.spool import Destination, Spooled, describe
 
 NOBODY = (
     f"no recipients: enable a channel ({', '.join(kind.enabled_setting for kind in CHANNEL_TYPES)}), "
@@ -74,7 +69,7 @@ ToOption = Annotated[
     typer.Option(
         metavar="|".join(f"{channel}:ADDRESS" for channel in CHANNEL_NAMES),
         help="Send only to these targets, not to the usual recipients; repeatable.",
-        autocompletion=complete_target,
+        autocompletion=completion([f"{channel}:" for channel in CHANNEL_NAMES]),
     ),
 ]
 KeyOption = Annotated[
@@ -156,15 +151,22 @@ def send(
     warn_about_settings(context)
     moment = now()
     shortcuts = {"title": title, "message": message, "severity": severity, "url": url, "dedup_key": dedup_key}
-    publish_options = PublishOptions(
-        idempotency_key=idempotency_key, dedup_window=dedup_window, expires=expires, to=to or (), channel=channel
-    )
     with receipt_in(receipt_file) as receipt:
         send_options = SendOptions(receipt, queue, _wait_seconds(wait, queue), output)
         values, problems = read_readable(flags=flags_of(context))
         where = Destination.best_known(values, problems, os.environ)
         request = build_request(
-            event, assignments or (), shortcuts, json_file, publish_options, moment, remote=where.is_server
+            event,
+            shortcuts,
+            assignments or (),
+            json_file,
+            moment,
+            to=to or (),
+            channel=channel,
+            idempotency_key=idempotency_key,
+            dedup_window=dedup_window,
+            expires=expires,
+            remote=where.is_server,
         )
         receipt.requested(request)
         if dry_run and receipt_file:
@@ -177,10 +179,8 @@ def send(
 def _is_strict(values: Mapping[str, Value]) -> bool:
     """Return what ALERTCTL_STRICT says."""
     strict = values.get("ALERTCTL_STRICT")
-    if strict is None or not strict.text.strip():
-        return False
     try:
-        return yes_or_no(strict.raw)
+        return strict is not None and bool(strict.text.strip()) and yes_or_no(strict.raw)
     except ValueError as error:
         warn(f"ALERTCTL_STRICT: {error}")
         return False
@@ -200,8 +200,6 @@ def _wait_seconds(wait: str | None, queue: bool) -> float | None:
     """Return the seconds of `--wait`. Raises InvalidEvent."""
     if wait is None:
         return None
-    from alertctl.config import duration_of
-
     if queue:
         raise InvalidEvent("--wait", "can't be combined with --queue")
     return duration_of("--wait", wait, 0, LONGEST_WAIT)
@@ -240,10 +238,8 @@ def _send(
 
 def _report_recorded(client: Client, receipt: EventReceipt, options: SendOptions) -> int:
     # Printed before anything is sent: the event is safe even if this process is killed.
-    if receipt.created:
-        eprint(f"recorded {receipt.event_id}")
-    else:
-        eprint(f"already recorded as {receipt.event_id} with this key; nothing is sent twice")
+    repeated = f"already recorded as {receipt.event_id} with this key; nothing is sent twice"
+    eprint(f"recorded {receipt.event_id}" if receipt.created else repeated)
     options.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
     deliveries = receipt.deliveries if options.queue else _deliver(client, receipt, options.wait)
     warnings = [*receipt.warnings, *_warnings(deliveries, options.queue)]
@@ -255,15 +251,19 @@ def _report_recorded(client: Client, receipt: EventReceipt, options: SendOptions
         print_json({**event, "deliveries": deliveries, "warnings": warnings})
     else:
         print_deliveries(deliveries)
-    return 0 if _has_succeeded(deliveries, options.queue) else 3
+    statuses = {delivery.status for delivery in deliveries} - {"suppressed"}
+    return 0 if statuses and (options.queue or statuses == {"success"}) else 3
 
 
 def _spool(
     where: Destination, request: PublishRequest, options: SendOptions, error: Exception, moment: datetime
 ) -> int:
     """Spool an event that can't be recorded now. Returns the exit code for `--strict`. Raises InvalidEvent."""
+    from alertctl.publish import prepare
+    from alertctl.routing import Audience
+
     # Check it now, while its sender can still see the message.
-    check_event(request)
+    prepare(request, Audience())
     try:
         spooled = spool_here().keep(request, where, describe(error), moment)
     except Exception as spool_error:
@@ -271,34 +271,34 @@ def _spool(
         return Unreachable.exit_code
     for line in str(error).splitlines() if isinstance(error, ConfigError) else [describe(error)]:
         eprint(f"alertctl: {line}")
-    eprint(f"alertctl: spooled as {spooled.id}; {_next_step(error, spooled)}{_end_of_spool()}")
-    options.receipt.spooled(spooled.id, describe(error))
+    eprint(f"alertctl: spooled as {spooled.id}; {_next_step(error, spooled)}")
+    options.receipt.write("spooled", spooled=True, spool_id=spooled.id, error=describe(error))
     if options.output is Output.JSON:
         _print_unrecorded(request, spool_id=spooled.id, cause=describe(error))
     return NotAllowed.exit_code if isinstance(error, NotAllowed) else Unreachable.exit_code
 
 
 def _next_step(error: Exception, spooled: Spooled) -> str:
+    """Return how a spooled event gets published."""
     if isinstance(error, NotAllowed):
-        return f"the next command with a valid ALERTCTL_TOKEN for {spooled.destination} publishes it"
-    if isinstance(error, ConfigError):
-        return (
+        step = f"the next command with a valid ALERTCTL_TOKEN for {spooled.destination} publishes it"
+    elif isinstance(error, ConfigError):
+        step = (
             f"correct the settings, and the next successful command on {spooled.destination} publishes it "
             f"(elsewhere: alertctl spool flush {spooled.id})"
         )
-    return "the next successful command or `alertctl serve` publishes it"
-
-
-def _end_of_spool() -> str:
+    else:
+        step = "the next successful command or `alertctl serve` publishes it"
     if not ends_with_machine(os.environ):
-        return ""
-    return f"; the spool ends with this machine ({spool_here().folder}): set XDG_STATE_HOME to a persistent folder"
+        return step
+    folder = spool_here().folder
+    return f"{step}; the spool ends with this machine ({folder}): set XDG_STATE_HOME to a persistent folder"
 
 
 def _report_loss(request: PublishRequest, options: SendOptions, cause: str) -> None:
     """Report an event that is neither recorded nor spooled. This is the last line on stderr."""
     try:
-        options.receipt.lost(cause)
+        options.receipt.write("lost", error=cause)
         options.receipt.put()
         if options.output is Output.JSON:
             _print_unrecorded(request, spool_id=None, cause=cause)
@@ -338,8 +338,3 @@ def _undelivered(delivery: DeliveryItem) -> str:
         return f"{target}: {delivery.status}, not sent yet"
     again = "it will be retried" if delivery.next_attempt_at else "it will not be retried"
     return f"{target}: {delivery.error}; {again} (alertctl log show {delivery.id[-8:]})"
-
-
-def _has_succeeded(deliveries: list[DeliveryItem], queue: bool) -> bool:
-    statuses = [delivery.status for delivery in deliveries if delivery.status != "suppressed"]
-    return bool(statuses) and (queue or all(status == "success" for status in statuses))

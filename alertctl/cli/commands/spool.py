@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alertctl.cli.context import connected
 from alertctl.cli.output.streams import Output, OutputOption, print_items, print_json, print_line, warn
+from alertctl.cli.output.table import Column, print_table
+from alertctl.cli.output.times import clock, now
 from alertctl.cli.spool_flush import counted, destination_of, report, send_now, spool_here
 
 if TYPE_CHECKING:
@@ -25,7 +28,15 @@ app = typer.Typer(
     """,
 )
 
+COLUMNS = (
+    Column("ID", needed=True),
+    Column("TIME"),
+    Column("EVENT", least=10, needed=True),
+    Column("WHY", least=17, needed=True, wraps=True),
+    Column("FOR", least=12),
+)
 IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Event ids, or unique parts of them.")]
+REQUEST_FIELDS = ("event_type", "fields", "to", "channel", "originally_published_at", "expires_at")
 FLUSH_TIMEOUT = 60.0
 """Seconds that `flush` waits for a flush of another process."""
 
@@ -45,7 +56,7 @@ def list_events(output: OutputOption = Output.TABLE) -> None:
     if output is Output.JSON:
         print_items([_as_json(event) for event in events])
     elif events:
-        _print_table(events)
+        print_table(COLUMNS, [_cells(event) for event in events])
 
 
 @app.command(short_help="Publish spooled events now.")
@@ -63,8 +74,6 @@ def flush(
     Publish the spooled events for the current database or server.
     Exits with 5 if some remain (4: not allowed).
     """
-    from alertctl.cli.context import connected
-
     where = destination_of(context)
     with connected(context) as client:
 
@@ -81,7 +90,7 @@ def flush(
     if not ids:
         _warn_about_others(where)
     if output is Output.JSON:
-        print_json({"told": flushed.published, "refused": len(flushed.refused), "left": flushed.remaining})
+        print_json({"published": flushed.published, "refused": len(flushed.refused), "remaining": flushed.remaining})
     else:
         print_line(f"{flushed.published} published, {len(flushed.refused)} refused, {flushed.remaining} remaining")
     if flushed.remaining:
@@ -126,43 +135,15 @@ def drop(
 
 
 def _as_json(event: Spooled) -> dict[str, object]:
-    request = event.request
-    return {
-        "id": event.id,
-        "event_type": request.event_type,
-        "fields": request.fields,
-        "to": request.to,
-        "channel": request.channel,
-        "said_at": request.said_at,
-        "expires_at": request.expires_at,
-        "destination": event.destination,
-        "cause": event.cause,
-        "refused": event.refused,
-    }
+    request = {name: getattr(event.request, name) for name in REQUEST_FIELDS}
+    return {"id": event.id, **request, "destination": event.destination, "cause": event.cause, "refused": event.refused}
 
 
-def _print_table(events: list[Spooled]) -> None:
-    from alertctl.cli.output.table import Column, print_table
-    from alertctl.cli.output.times import clock, now
-
-    columns = (
-        Column("ID", needed=True),
-        Column("TIME"),
-        Column("EVENT", least=10, needed=True),
-        Column("WHY", least=17, needed=True, wraps=True),
-        Column("FOR", least=12),
-    )
-    moment = now()
-    print_table(
-        columns,
-        [
-            (
-                event.id,
-                clock(event.request.said_at or event.kept_at, moment),
-                event.request.event_type,
-                f"refused: {event.refused}" if event.refused else event.cause,
-                event.destination,
-            )
-            for event in events
-        ],
+def _cells(event: Spooled) -> tuple[str, ...]:
+    return (
+        event.id,
+        clock(event.request.originally_published_at or event.kept_at, now()),
+        event.request.event_type,
+        f"refused: {event.refused}" if event.refused else event.cause,
+        event.destination,
     )

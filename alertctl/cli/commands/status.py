@@ -1,21 +1,18 @@
-"""`alertctl status`: where am I connected, and how does it stand there."""
+"""`alertctl status`: the connection, the queue and paused providers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import typer
 
 from alertctl import __version__
 from alertctl.cli.context import client_of
 from alertctl.cli.output.streams import Output, OutputOption, plain, print_json, print_line, warn
-from alertctl.cli.output.times import clock, now
+from alertctl.cli.output.times import clock, lapse, now
 from alertctl.cli.spool_flush import counted, spool_here
-
-if TYPE_CHECKING:
-    from alertctl.schemas import Paused, StatusReport
+from alertctl.schemas import Paused, StatusReport, as_json
 
 LATE_SECONDS = 60.0
 """Seconds after which an overdue delivery is reported: a daemon claims a due one within seconds."""
@@ -36,8 +33,6 @@ def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
         report = client.status()
     waiting = spool_here().waiting()
     if output is Output.JSON:
-        from alertctl.schemas import as_json
-
         print_json({**as_json(report), "client_version": __version__, "spool": waiting})
     else:
         for name, words in _lines(report, waiting, now()):
@@ -50,7 +45,7 @@ def _lines(report: StatusReport, waiting: int, moment: datetime) -> Iterator[tup
     yield "connected to", report.where
     yield "version", f"{report.version}, database {report.schema_version}"
     yield "waiting", ", ".join(f"{channel} {depth}" for channel, depth in report.depth.items())
-    yield "oldest due", f"{_lapse(report.oldest_due_seconds)} late" if report.oldest_due_seconds else "nothing is due"
+    yield "oldest due", f"{lapse(report.oldest_due_seconds)} late" if report.oldest_due_seconds else "nothing is due"
     for index, (channel, when) in enumerate(report.last_success.items()):
         yield "" if index else "last success", f"{channel} {clock(when, moment) or 'never'}"
     for index, pause in enumerate(report.paused):
@@ -67,13 +62,6 @@ def _pause(pause: Paused, moment: datetime) -> str:
     return f"{target}: {pause.code} since {clock(pause.since, moment)}, {then} {clock(pause.until, moment)}{process}"
 
 
-def _lapse(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:.0f}s"
-
-
 def _warnings(report: StatusReport) -> Iterator[str]:
     if report.version != __version__:
         yield f"the server is alertctl {report.version}, this command is {__version__}"
@@ -82,4 +70,4 @@ def _warnings(report: StatusReport) -> Iterator[str]:
             yield f"{pause.provider} rejected the credentials ({pause.code}): its deliveries wait; run alertctl doctor"
     if report.oldest_due_seconds > LATE_SECONDS and not report.paused:
         daemon = "its daemon" if report.daemon else "alertctl serve"
-        yield f"the oldest due delivery is {_lapse(report.oldest_due_seconds)} late: check that {daemon} is running"
+        yield f"the oldest due delivery is {lapse(report.oldest_due_seconds)} late: check that {daemon} is running"

@@ -8,15 +8,13 @@ import typer
 
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import client_of, warn_about_settings
-from alertctl.cli.options import complete_channel, non_empty, one_of
+from alertctl.cli.options import non_empty, one_of
 from alertctl.cli.output.deliveries import short
 from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_json, print_line
 
 ChannelArgument = Annotated[
     str,
-    typer.Argument(
-        metavar="|".join(CHANNEL_NAMES), callback=one_of(CHANNEL_NAMES, "a channel"), autocompletion=complete_channel
-    ),
+    typer.Argument(metavar="|".join(CHANNEL_NAMES), **one_of(CHANNEL_NAMES, "a channel")),
 ]
 AddressOption = Annotated[
     str | None,

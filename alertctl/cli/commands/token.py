@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from alertctl.cli.context import client_of
-from alertctl.cli.options import RoleOption
+from alertctl.cli.options import RoleOption, UserOption
 from alertctl.cli.output.deliveries import short
-from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, print_json, print_line
-from alertctl.cli.output.table import Column, print_table
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line
+from alertctl.cli.output.table import Column, print_list, print_table
 from alertctl.cli.output.times import clock, duration_option, moment_in_full, now
-
-if TYPE_CHECKING:
-    from alertctl.schemas import TokenItem
+from alertctl.schemas import TokenItem, as_json
 
 HELP = """
 \b
@@ -27,11 +24,21 @@ Create, list and revoke access tokens for the HTTP API.
 """
 app = typer.Typer(name="token", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
+COLUMNS = (
+    Column("ID", needed=True),
+    Column("USER", least=12, needed=True),
+    Column("ROLE"),
+    Column("STATE", needed=True),
+    Column("ENDS WITH"),
+    Column("LAST USED"),
+    Column("EXPIRES"),
+)
+
 
 @app.command(short_help="Create a token and print it once.")
 def create(
     context: typer.Context,
-    user: Annotated[str, typer.Option("--user", "-u", metavar="USER", help="User's email address or id.")],
+    user: UserOption,
     role: RoleOption,
     expires: Annotated[
         str | None, typer.Option(metavar="DURATION", help="Lifetime: 90d, 12h. Default: no expiry.")
@@ -49,8 +56,6 @@ def create(
     with client_of(context) as client:
         made, secret = client.create_token(user, role, lifetime)
     if output is Output.JSON:
-        from alertctl.schemas import as_json
-
         print_json({"token": secret, **as_json(made)})
         return
     print_line(secret)
@@ -69,10 +74,7 @@ def everything(context: typer.Context, output: OutputOption = Output.TABLE) -> N
     """
     with client_of(context) as client:
         tokens = client.tokens()
-    if output is Output.JSON:
-        print_items(tokens)
-    else:
-        _table(tokens)
+    print_list(tokens, COLUMNS, _cells, output)
 
 
 @app.command(short_help="Revoke a token.")
@@ -93,33 +95,19 @@ def revoke(
     if output is Output.JSON:
         print_json(revoked)
     else:
-        _table([revoked])
+        print_table(COLUMNS, [_cells(revoked)])
 
 
-def _table(tokens: Sequence[TokenItem]) -> None:
+def _cells(token: TokenItem) -> tuple[str, ...]:
     moment = now()
-    print_table(
-        (
-            Column("ID", needed=True),
-            Column("USER", least=12, needed=True),
-            Column("ROLE"),
-            Column("STATE", needed=True),
-            Column("ENDS WITH"),
-            Column("LAST USED"),
-            Column("EXPIRES"),
-        ),
-        [
-            (
-                short(token.id),
-                token.user,
-                token.role,
-                _state(token, moment),
-                token.hint,
-                clock(token.last_used_at, moment) or "never",
-                clock(token.expires_at, moment) or "never",
-            )
-            for token in tokens
-        ],
+    return (
+        short(token.id),
+        token.user,
+        token.role,
+        _state(token, moment),
+        token.hint,
+        clock(token.last_used_at, moment) or "never",
+        clock(token.expires_at, moment) or "never",
     )
 
 

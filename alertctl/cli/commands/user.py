@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.options import RoleArgument, RoleOption
-from alertctl.cli.output.streams import Output, OutputOption, print_items, print_json
-from alertctl.cli.output.table import Column, print_table
+from alertctl.cli.output.streams import Output, OutputOption, print_json
+from alertctl.cli.output.table import Column, print_list, print_table
 from alertctl.cli.output.times import clock, now
-
-if TYPE_CHECKING:
-    from alertctl.schemas import UserItem
+from alertctl.client import Client
+from alertctl.schemas import UserItem
 
 HELP = """
 \b
@@ -25,6 +24,14 @@ Add, list and disable users, who call the API and get notifications.
 """
 app = typer.Typer(name="user", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
+COLUMNS = (
+    Column("EMAIL", least=12, needed=True),
+    Column("ROLE", needed=True),
+    Column("STATE"),
+    Column("SINCE"),
+    Column("ID", least=8),
+    Column("JWT USER", least=8, extra=True),
+)
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help="User's email address or id.")]
 
 
@@ -57,10 +64,7 @@ def everybody(context: typer.Context, output: OutputOption = Output.TABLE) -> No
     """
     with client_of(context) as client:
         users = client.users()
-    if output is Output.JSON:
-        print_items(users)
-    else:
-        _table(users)
+    print_list(users, COLUMNS, _cells, output)
 
 
 @app.command("set-role", short_help="Change a user's role.")
@@ -75,7 +79,7 @@ def set_role(
     Change a user's role: viewer, analyst, developer or admin.
     """
     with client_of(context) as client:
-        _print(client.set_role(user, role), output)
+        _print(client.change_user(user, role=role), output)
 
 
 @app.command("set-email", short_help="Change a user's email address.")
@@ -93,93 +97,59 @@ def set_email(
     Change a user's email address. A JWT user's next login restores the token's address if no other user has it.
     """
     with client_of(context) as client:
-        _print(client.set_email(user, email), output)
+        _print(client.change_user(user, email=email), output)
 
 
-@app.command(short_help="Remove a user's JWT identity.")
-def unlink(context: typer.Context, user: UserArgument, output: OutputOption = Output.TABLE) -> None:
-    """
-    \b
-    alertctl user unlink dev@corp.example
-    alertctl user unlink dev@corp.example -o json
+def _user_command(name: str, summary: str, description: str, change: Callable[[Client, str], UserItem]) -> None:
+    """Add a command whose only argument is a user."""
 
-    Remove a user's JWT identity (issuer and subject). Tokens with it then belong to another user.
-    """
-    with client_of(context) as client:
-        _print(client.unlink_user(user), output)
+    def command(context: typer.Context, user: UserArgument, output: OutputOption = Output.TABLE) -> None:
+        with client_of(context) as client:
+            _print(change(client, user), output)
+
+    example = f"alertctl user {name} dev@corp.example"
+    app.command(name, short_help=summary, help=f"\b\n{example}\n{example} -o json\n\n{description}")(command)
 
 
-@app.command(short_help="Delete a user.")
-def remove(context: typer.Context, user: UserArgument, output: OutputOption = Output.TABLE) -> None:
-    """
-    \b
-    alertctl user remove dev@corp.example
-    alertctl user remove dev@corp.example -o json
-
-    Delete a user with their preferences and tokens. The delivery log stays. To lock a JWT user out, disable them.
-    """
-    with client_of(context) as client:
-        _print(client.remove_user(user), output)
-
-
-@app.command(short_help="Disable a user.")
-def disable(context: typer.Context, user: UserArgument, output: OutputOption = Output.TABLE) -> None:
-    """
-    \b
-    alertctl user disable dev@corp.example
-    alertctl user disable dev@corp.example -o json
-
-    Disable a user: reject their tokens and stop notifying them.
-    """
-    with client_of(context) as client:
-        _print(client.disable_user(user), output)
-
-
-@app.command(short_help="Enable a disabled user.")
-def enable(context: typer.Context, user: UserArgument, output: OutputOption = Output.TABLE) -> None:
-    """
-    \b
-    alertctl user enable dev@corp.example
-    alertctl user enable dev@corp.example -o json
-
-    Enable a disabled user, with their previous tokens and preferences.
-    """
-    with client_of(context) as client:
-        _print(client.enable_user(user), output)
+_user_command(
+    "unlink",
+    "Remove a user's JWT identity.",
+    "Remove a user's JWT identity (issuer and subject). Tokens with it then belong to another user.",
+    lambda client, user: client.unlink_user(user),
+)
+_user_command(
+    "remove",
+    "Delete a user.",
+    "Delete a user with their preferences and tokens. The delivery log stays. To lock a JWT user out, disable them.",
+    lambda client, user: client.remove_user(user),
+)
+_user_command(
+    "disable",
+    "Disable a user.",
+    "Disable a user: reject their tokens and stop notifying them.",
+    lambda client, user: client.change_user(user, disabled=True),
+)
+_user_command(
+    "enable",
+    "Enable a disabled user.",
+    "Enable a disabled user, with their previous tokens and preferences.",
+    lambda client, user: client.change_user(user, disabled=False),
+)
 
 
 def _print(user: UserItem, output: Output) -> None:
     if output is Output.JSON:
         print_json(user)
     else:
-        _table([user])
+        print_table(COLUMNS, [_cells(user)])
 
 
-def _table(users: Sequence[UserItem]) -> None:
-    moment = now()
-    print_table(
-        (
-            Column("EMAIL", least=12, needed=True),
-            Column("ROLE", needed=True),
-            Column("STATE"),
-            Column("SINCE"),
-            Column("ID", least=8),
-            Column("JWT USER", least=8, extra=True),
-        ),
-        [
-            (
-                user.email or "(none)",
-                user.role,
-                "disabled" if user.disabled else "",
-                clock(user.created_at, moment),
-                user.id,
-                _identity(user),
-            )
-            for user in users
-        ],
+def _cells(user: UserItem) -> tuple[str, ...]:
+    return (
+        user.email or "(none)",
+        user.role,
+        "disabled" if user.disabled else "",
+        clock(user.created_at, now()),
+        user.id,
+        " at ".join(filter(None, (user.subject, user.issuer))),
     )
-
-
-def _identity(user: UserItem) -> str:
-    """Return the identity of a JWT user: subject and issuer, as far as they are known."""
-    return " at ".join(filter(None, (user.subject, user.issuer)))

@@ -1,4 +1,4 @@
-"""Write a file that the command line names completely or not at all; pipes and devices as they come."""
+"""Write files atomically: the complete file or nothing. Pipes and devices are written directly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_replaceable(file: str) -> bool:
 
 @contextmanager
 def atomic_write(file: str) -> Iterator[IO[str]]:
-    """Open a file that is replaced once it is completely written, so that nobody reads half of it. Links stay links.
+    """Open a file that is replaced once it is completely written, so that no reader sees half of it. Links stay links.
 
     A file that is not `is_replaceable` is written directly. Raises OSError, and then leaves the old content.
     """

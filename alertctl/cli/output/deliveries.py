@@ -1,50 +1,78 @@
-"""Print deliveries as a table."""
+"""Print deliveries: as a table, JSON lines, CSV or ids."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import IO
 
+from alertctl.cli.output.streams import LogOutput, compact
 from alertctl.cli.output.table import Column, print_table
 from alertctl.cli.output.times import clock, moment_in_full, now, until
-
-if TYPE_CHECKING:
-    from alertctl.schemas import DeliveryItem
+from alertctl.schemas import DeliveryItem, as_json
 
 ID_SHOWN = 8
 """An id's last characters: its first ones are the time and much alike."""
 
 COLUMNS = (
-    Column("ID", needed=True),
-    Column("WHEN"),
-    Column("STATUS", needed=True),
-    Column("ERROR", least=17, needed=True),
-    Column("NEXT"),
-    Column("TO", least=12, needed=True),
-    Column("EVENT", least=10),
-    Column("TRIES", extra=True),
-    Column("CHANNEL", extra=True),
+    Column("ID", needed=True, typical=ID_SHOWN),
+    Column("WHEN", typical=11),
+    Column("STATUS", needed=True, typical=10),
+    Column("ERROR", least=17, needed=True, typical=24),
+    Column("NEXT", typical=6),
+    Column("TO", least=12, needed=True, typical=29),
+    Column("EVENT", least=10, typical=20),
+    Column("TRIES", extra=True, typical=2),
+    Column("CHANNEL", extra=True, typical=5),
 )
-"""Most important for somebody on call first; the last ones are dropped first."""
-WIDE = tuple(
-    Column(name) for name in ("ID", "CREATED", "STATUS", "ERROR", "REASON", "NEXT", "CHANNEL", "TO", "EVENT", "TRIES")
-) + tuple(Column(name) for name in ("LATENCY", "UPDATED", "PROVIDER ID", "EVENT ID"))
+"""In order of importance: on a narrow terminal the last ones are dropped first."""
+WIDE = (
+    Column("ID", typical=36),
+    Column("CREATED", typical=24),
+    Column("STATUS", typical=10),
+    Column("ERROR", typical=17),
+    Column("REASON", typical=12),
+    Column("NEXT", typical=24),
+    Column("CHANNEL", typical=5),
+    Column("TO", typical=29),
+    Column("EVENT", typical=20),
+    Column("TRIES", typical=2),
+    Column("LATENCY", typical=7),
+    Column("UPDATED", typical=24),
+    Column("PROVIDER ID", typical=17),
+    Column("EVENT ID", typical=36),
+)
 """Every value of a row, uncut."""
+FIELDS = tuple(field.name for field in fields(DeliveryItem))
+"""The columns of CSV: the API's fields in its order."""
 
 
 def print_deliveries(items: Sequence[DeliveryItem], *, wide: bool = False) -> None:
     """Print a table of deliveries; nothing when there are none."""
-    if items:
-        moment = now()
-        if wide:
-            print_table(WIDE, [wide_cells(delivery) for delivery in items], uncut=True)
-        else:
-            print_table(COLUMNS, [cells(delivery, moment) for delivery in items])
+    if items and wide:
+        print_table(WIDE, [wide_cells(delivery) for delivery in items], uncut=True)
+    elif items:
+        print_table(COLUMNS, [cells(delivery) for delivery in items])
 
 
-def cells(delivery: DeliveryItem, moment: datetime) -> tuple[str, ...]:
+def line_printer(output: LogOutput, out: IO[str] | None = None) -> Callable[[DeliveryItem], object]:
+    """Return a function that prints a delivery on a line: as JSON, as CSV (after a header), or its id."""
+    file = out or sys.stdout
+    if output is LogOutput.ID:
+        return lambda delivery: file.write(f"{delivery.id}\n")
+    if output is not LogOutput.CSV:
+        return lambda delivery: file.write(f"{compact(delivery)}\n")
+    import csv
+
+    writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    return lambda delivery: writer.writerow(as_json(delivery))
+
+
+def cells(delivery: DeliveryItem) -> tuple[str, ...]:
     """Return a delivery's cells for COLUMNS."""
+    moment = now()
     return (
         short(delivery.id),
         clock(delivery.created_at, moment),

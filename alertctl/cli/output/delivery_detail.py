@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-from alertctl.channels import ROUTING_RULES
+from alertctl.channels import ROUTING_REASONS
 from alertctl.cli.output.deliveries import print_deliveries, short
 from alertctl.cli.output.streams import plain, print_line
 from alertctl.cli.output.table import STYLES, console, wrapped
 from alertctl.cli.output.times import moment_in_full, until
 from alertctl.error_codes import fix, meaning
-
-if TYPE_CHECKING:
-    from alertctl.schemas import AttemptItem, DeliveryDetail
+from alertctl.schemas import AttemptItem, DeliveryDetail
 
 LABEL_WIDTH = 10
 """Width of a line's label; wrapped text is indented by it."""
@@ -63,9 +60,10 @@ def _summary(delivery: DeliveryDetail, moment: datetime) -> Iterator[str]:
 
 
 def _why(delivery: DeliveryDetail) -> str:
-    """Return the routing rule that chose this target, with the user whose preference it was, as a sentence."""
+    """Return the routing reason as a sentence, with the user whose preference it was."""
     user = plain(delivery.user or "somebody", " ")
-    reason = ROUTING_RULES[delivery.rule].reason if delivery.rule in ROUTING_RULES else delivery.rule
+    known = ROUTING_REASONS.get(delivery.routing_reason)
+    reason = known.reason if known else delivery.routing_reason
     return reason.format(user=user, event_type=delivery.event_type)
 
 
@@ -89,17 +87,12 @@ def _event(delivery: DeliveryDetail) -> Iterator[str]:
 
 def attempt_lines(delivery: DeliveryDetail) -> Iterator[str]:
     if not delivery.attempt_log:
-        yield _no_attempt(delivery)
+        explanations = {"suppressed": "none: it was suppressed", "failed": "none"}
+        yield explanations.get(delivery.status, "none yet")
     for attempt in delivery.attempt_log:
         yield _attempt(attempt)
         if attempt.answer and attempt.answer != attempt.code:
             yield f"   {plain(attempt.answer)}"
-
-
-def _no_attempt(delivery: DeliveryDetail) -> str:
-    if delivery.status == "suppressed":
-        return "none: it was suppressed"
-    return "none" if delivery.status == "failed" else "none yet"
 
 
 def _attempt(attempt: AttemptItem) -> str:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from alertctl.channels import ROUTING_RULES, channel_type
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from alertctl.channels import ROUTING_REASONS, channel_type
 from alertctl.channels.slack import part_text
 from alertctl.cli.output.streams import Output, plain, print_items, print_line
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.panel import Panel
-
-    from alertctl.sandbox import SendGridMessage, SlackMessage, SmtpMessage
-    from alertctl.schemas import Rendered
+from alertctl.schemas import Rendered
 
 EMAIL_LINES = 16
 """Maximum lines of an email's text that are shown."""
@@ -26,7 +26,8 @@ def print_previews(previews: Sequence[Rendered], output: Output) -> None:
         print_items(previews)
         return
     for preview in previews:
-        summary = ROUTING_RULES[preview.rule].summary if preview.rule in ROUTING_RULES else preview.rule
+        known = ROUTING_REASONS.get(preview.routing_reason)
+        summary = known.summary if known else preview.routing_reason
         held = f" - would be suppressed: {preview.suppressed_reason}" if preview.suppressed_reason else ""
         print_line(plain(f"{preview.channel} {preview.to} ({summary}){held}", " "))
         for line in plain(channel_type(preview.channel).message_text(preview.message)).splitlines():
@@ -37,72 +38,44 @@ def print_previews(previews: Sequence[Rendered], output: Output) -> None:
 def panel(provider: str, message: Any) -> Panel:
     """Return a message that one of the sandbox's providers received, as a panel."""
     if provider == "slack":
-        return slack_panel(message)
-    return smtp_panel(message) if provider == "smtp" else sendgrid_panel(message)
+        parts = [part for block in message.blocks for part in _block(block)] or [Text(plain(message.text))]
+        title, style = f"Slack  {message.channel}", "magenta"
+    else:
+        to, sender, subject, text = _email(provider, message)
+        lines = plain(text).strip().splitlines()
+        shown = [*lines[:EMAIL_LINES], *(["…"] if len(lines) > EMAIL_LINES else [])]
+        head = Text.assemble(
+            ("From     ", "dim"), plain(sender, " "), "\n", ("Subject  ", "dim"), (plain(subject, " "), "bold")
+        )
+        parts = [head, Text(), *map(Text, shown)]
+        title, style = f"Inbox  {to}", "cyan"
+    heading = Text(plain(title, " "), style="bold")
+    return Panel(Group(*parts), title=heading, title_align="left", border_style=style, box=box.ROUNDED, padding=(0, 1))
 
 
 def summary(provider: str, message: Any) -> dict[str, Any]:
     """Return a received message as data."""
     if provider == "slack":
         return {"provider": provider, "to": message.channel, "text": message.text, "blocks": message.blocks}
+    to, _, subject, _ = _email(provider, message)
+    return {"provider": provider, "to": to, "subject": subject}
+
+
+def _email(provider: str, message: Any) -> tuple[str, str, str, str]:
+    """Return an email's recipients, sender, subject and text."""
     if provider == "smtp":
-        return {"provider": provider, "to": ", ".join(message.rcpt_tos), "subject": str(message.parsed["Subject"])}
-    return {"provider": provider, "to": message.to, "subject": message.payload.get("subject")}
-
-
-def slack_panel(message: SlackMessage) -> Panel:
-    from rich.console import Group
-    from rich.text import Text
-
-    parts = [part for block in message.blocks for part in _block(block)] or [Text(plain(message.text))]
-    return _framed(Group(*parts), f"Slack  {message.channel}", "magenta")
-
-
-def smtp_panel(message: SmtpMessage) -> Panel:
-    mail = message.parsed
-    body = mail.get_body(("plain", "html"))
-    text = str(body.get_content()) if body is not None else ""
-    return _email_panel(", ".join(message.rcpt_tos), str(mail["From"]), str(mail["Subject"]), text)
-
-
-def sendgrid_panel(message: SendGridMessage) -> Panel:
+        mail = message.parsed
+        body = mail.get_body(("plain", "html"))
+        text = str(body.get_content()) if body is not None else ""
+        return ", ".join(message.rcpt_tos), str(mail["From"]), str(mail["Subject"]), text
     payload = message.payload
     sender, content = payload.get("from", {}), payload.get("content", [{}])
     name = f"{sender.get('name', '')} <{sender.get('email', '')}>".strip()
-    return _email_panel(message.to, name, str(payload.get("subject", "")), str(content[0].get("value", "")))
-
-
-def _email_panel(to: str, sender: str, subject: str, text: str) -> Panel:
-    from rich.console import Group
-    from rich.text import Text
-
-    lines = plain(text).strip().splitlines()
-    shown = [*lines[:EMAIL_LINES], *(["…"] if len(lines) > EMAIL_LINES else [])]
-    head = Text.assemble(
-        ("From     ", "dim"), plain(sender, " "), "\n", ("Subject  ", "dim"), (plain(subject, " "), "bold")
-    )
-    return _framed(Group(head, Text(), *map(Text, shown)), f"Inbox  {to}", "cyan")
-
-
-def _framed(inside: RenderableType, title: str, style: str) -> Panel:
-    from rich import box
-    from rich.panel import Panel
-    from rich.text import Text
-
-    return Panel(
-        inside,
-        title=Text(plain(title, " "), style="bold"),
-        title_align="left",
-        border_style=style,
-        box=box.ROUNDED,
-        padding=(0, 1),
-    )
+    return message.to, name, str(payload.get("subject", "")), str(content[0].get("value", ""))
 
 
 def _block(block: Mapping[str, Any]) -> list[RenderableType]:
     """Return the parts of a Block Kit block."""
-    from rich.text import Text
-
     kind, text = block.get("type"), block.get("text")
     if block.get("fields"):
         return [_fields(block["fields"])]
@@ -115,9 +88,6 @@ def _block(block: Mapping[str, Any]) -> list[RenderableType]:
 
 def _fields(fields: list[Mapping[str, Any]]) -> RenderableType:
     """Return the fields in two columns, as Slack shows them."""
-    from rich.table import Table
-    from rich.text import Text
-
     grid = Table.grid(expand=True, padding=(0, 2, 0, 0))
     grid.add_column(ratio=1)
     grid.add_column(ratio=1)

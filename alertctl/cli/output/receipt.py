@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alertctl.cli.output.atomic_file import atomic_write, is_replaceable
 from alertctl.cli.output.streams import warn
 from alertctl.errors import AlertctlError
-
-if TYPE_CHECKING:
-    from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
+from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest, as_json
 
 OUTCOMES = ("recorded", "repeated", "spooled", "lost", "refused")
 """`repeated`: recorded before, under the same key. `lost`: neither recorded nor spooled. `refused`: see `error`."""
@@ -45,35 +43,24 @@ class Receipt:
         self._content.update(event_type=request.event_type, idempotency_key=request.idempotency_key)
 
     def recorded(self, receipt: EventReceipt, deliveries: Sequence[DeliveryItem], warnings: Sequence[str]) -> None:
-        recorded_at = min((delivery.created_at for delivery in deliveries), default=None)
-        self._write(
-            outcome="recorded" if receipt.created else "repeated",
+        self.write(
+            "recorded" if receipt.created else "repeated",
             event_id=receipt.event_id,
             created=receipt.created,
-            recorded_at=recorded_at,
+            recorded_at=min((delivery.created_at for delivery in deliveries), default=None),
             deliveries=[_delivery(delivery) for delivery in deliveries],
             warnings=list(warnings),
         )
 
-    def spooled(self, spool_id: str, cause: str) -> None:
-        self._write(outcome="spooled", spooled=True, spool_id=spool_id, error=cause)
-
-    def lost(self, cause: str) -> None:
-        self._write(outcome="lost", error=cause)
-
-    def refused(self, cause: str) -> None:
-        self._write(outcome="refused", error=cause)
-
-    def _write(self, **more: Any) -> None:
-        self._content.update(more)
+    def write(self, outcome: str, **fields: Any) -> None:
+        """Set the outcome and other fields, and write the file if it can be rewritten."""
+        self._content.update(fields, outcome=outcome)
         self._due = True
         if self._rewritten:
             self.put()
 
     def put(self) -> None:
         """Write the receipt, if it changed since it was last written."""
-        from alertctl.schemas import as_json
-
         if self._file is None or not self._due:
             return
         self._due = False
@@ -93,7 +80,8 @@ def receipt_in(file: str | None) -> Iterator[Receipt]:
         yield receipt
     except Exception as error:
         # Also for unexpected errors: the receipt of an earlier run must not remain.
-        receipt.refused(str(error) if isinstance(error, AlertctlError) else f"unexpected: {type(error).__name__}")
+        cause = str(error) if isinstance(error, AlertctlError) else f"unexpected: {type(error).__name__}"
+        receipt.write("refused", error=cause)
         raise
     finally:
         receipt.put()

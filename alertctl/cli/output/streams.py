@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -46,6 +46,13 @@ def print_line(text: str) -> None:
     typer.echo(text)
 
 
+def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    """Print names and values in two columns."""
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        print_line(f"{name:{width}}  {value}")
+
+
 def print_json(data: Any) -> None:
     """Print JSON on stdout, in ASCII, so that no encoding can break it."""
     print_line(json.dumps(data, indent=2, default=_jsonable))
@@ -69,6 +76,8 @@ def _jsonable(value: Any) -> Any:
 
 def plain(text: str, line_break: str = "\n") -> str:
     """Return text without control characters: a title must not control the terminal."""
+    if text.isprintable():
+        return text
     return "".join(_without_control(character, line_break) for character in text)
 
 

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from alertctl.cli.output.streams import on_terminal, plain, print_line
+from alertctl.cli.output.streams import Output, on_terminal, plain, print_items, print_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+T = TypeVar("T")
 GAP = 2
 """Blanks between two columns."""
 USUAL_WIDTH = 80
@@ -37,6 +38,7 @@ class Column:
     """A column. `least` is the width down to which it may be cut (further on the narrowest terminals); None: never cut.
 
     An `extra` column is dropped before any is cut, a `needed` one never. One that `wraps` continues below, uncut.
+    `typical` is its width where rows are printed as they arrive.
     """
 
     name: str
@@ -44,10 +46,11 @@ class Column:
     needed: bool = False
     extra: bool = False
     wraps: bool = False
+    typical: int = 0
 
 
-def console() -> Console:
-    """Return rich's console on stdout: no colour unless it is a terminal, none with NO_COLOR."""
+def console(*, quiet: bool = False) -> Console:
+    """Return rich's console on stdout: no colour unless it is a terminal, none with NO_COLOR. A `quiet` one is mute."""
     from rich.console import Console
 
     class Stdout(Console):
@@ -56,7 +59,17 @@ def console() -> Console:
             # caller is handling: the command then ends with 0.
             raise
 
-    return Stdout(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    return Stdout(file=sys.stdout, highlight=False, markup=False, emoji=False, quiet=quiet)
+
+
+def print_list(
+    items: Sequence[T], columns: Sequence[Column], cells: Callable[[T], Sequence[str]], output: Output
+) -> None:
+    """Print items as JSON, or as a table with a row of `cells` for each."""
+    if output is Output.JSON:
+        print_items(items)
+    else:
+        print_table(columns, [cells(item) for item in items])
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, uncut: bool = False) -> None:
@@ -64,36 +77,39 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, unc
 
     `uncut`: nothing is cut or dropped, whatever the terminal's width.
     """
-    show = _printer()
-    cells = [[plain(cell, " ") for cell in row] for row in rows]
-    widths = fit(columns, cells, sys.maxsize if uncut else _available_width())
-    show(_line([column.name for column in columns], widths, "bold"))
-    for row in cells:
-        for line in _wrapped(columns, row, widths):
-            show(_line(line, widths))
+    lines = Lines(columns, [[plain(cell, " ") for cell in row] for row in rows], uncut=uncut)
+    lines.print_header()
+    for row in rows:
+        lines.print(row)
 
 
 class Lines:
-    """Print rows as they arrive, with the column widths of a `sample` row.
+    """Print rows as they arrive, with column widths for `rows`, by default of the columns' typical width.
 
-    `uncut`: nothing is cut; a cell wider than the sample's moves the rest of its line to the right.
+    `uncut`: nothing is cut; a cell that is wider than its column moves the rest of its line to the right.
     """
 
-    def __init__(self, columns: Sequence[Column], sample: Sequence[str], *, uncut: bool = False) -> None:
+    def __init__(
+        self, columns: Sequence[Column], rows: Sequence[Sequence[str]] | None = None, *, uncut: bool = False
+    ) -> None:
         self._show = _printer()
-        self._names = [column.name for column in columns]
-        self._widths = fit(columns, [sample], sys.maxsize if uncut else _available_width())
-        self._uncut = uncut
-        self._has_header = False
+        self._columns, self._uncut, self._has_header = columns, uncut, False
+        cells = [["x" * column.typical for column in columns]] if rows is None else rows
+        self._widths = fit(columns, cells, sys.maxsize if uncut else _available_width())
+
+    def print_header(self) -> None:
+        """Print the columns' names, if they aren't printed yet."""
+        if not self._has_header:
+            self._show(_line([column.name for column in self._columns], self._widths, "bold"))
+            self._has_header = True
 
     def print(self, row: Sequence[str]) -> None:
-        if not self._has_header:
-            self._has_header = True
-            self._show(_line(self._names, self._widths, "bold"))
+        self.print_header()
         cells, widths = [plain(cell, " ") for cell in row], self._widths
         if self._uncut:
             widths = {index: max(width, _length(cells[index])) for index, width in widths.items()}
-        self._show(_line(cells, widths))
+        for line in _wrapped(self._columns, cells, widths):
+            self._show(_line(line, widths))
 
 
 Piece = tuple[str, str]

@@ -88,7 +88,12 @@ def until(when: datetime | None, moment: datetime) -> str:
     seconds = (when - moment).total_seconds()
     if seconds <= 0:
         return "due"
+    return f"in {lapse(max(1, seconds))}"
+
+
+def lapse(seconds: float) -> str:
+    """Return a duration in its largest useful unit: 30s, 4m, 12h, 3d."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= 2 * size:
-            return f"in {seconds / size:.0f}{unit}"
-    return f"in {max(1, round(seconds))}s"
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"

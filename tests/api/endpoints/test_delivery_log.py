@@ -105,7 +105,7 @@ def test_a_part_of_a_deliverys_id_shows_the_complete_delivery(api: ApiServer) ->
     answer = api.ask("GET", f"/delivery-log/{first[-12:]}")
     assert answer.status == 200
     detail = answer.json
-    assert (detail["id"], detail["to"], detail["rule"], detail["attempt_log"]) == (first, "#a", "named", [])
+    assert (detail["id"], detail["to"], detail["routing_reason"], detail["attempt_log"]) == (first, "#a", "named", [])
     assert [delivery["to"] for delivery in detail["others"]] == ["a@b.example"]
     assert detail["event"]["event_type"] == "rollout_advance"
 
@@ -162,7 +162,7 @@ def test_many_are_resent_in_one_call(api: ApiServer) -> None:
     api.ask("POST", "/events", {"event_type": "rollout_advance", "to": ["slack:#a", "slack:#b"]})
     ids = [delivery["id"] for delivery in api.ask("GET", "/delivery-log").json["items"]]
     done = api.ask("POST", "/delivery-log/retry", {"ids": ids})
-    assert [(delivery["id"], delivery["why_not"]) for delivery in done.json["items"]] == [
+    assert [(delivery["id"], delivery["problem"]) for delivery in done.json["items"]] == [
         (delivery_id, None) for delivery_id in ids
     ]
     assert api.ask("POST", "/delivery-log/retry", {"ids": ["ffffffffffff"]}).status == 404

@@ -206,7 +206,12 @@ def test_an_unknown_event_and_a_too_long_wait_are_refused(api: ApiServer) -> Non
 
 
 def test_what_bounds_an_alert_in_time_is_checked(api: ApiServer) -> None:
-    for field, value in (("expires_at", "soon"), ("expires_at", 5), ("said_at", ""), ("dedup_window", "30m")):
+    for field, value in (
+        ("expires_at", "soon"),
+        ("expires_at", 5),
+        ("originally_published_at", ""),
+        ("dedup_window", "30m"),
+    ):
         answer = api.ask("POST", "/events", {"event_type": "rollout_advance", field: value}, by="developer")
         assert (answer.status, field in answer.json["detail"]) == (422, True)
 

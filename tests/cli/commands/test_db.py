@@ -121,7 +121,7 @@ def test_foreign_tables_are_not_touched(empty_postgres_url):
     changed(empty_postgres_url, "CREATE TABLE users (id int)")
     ran = run("--database", empty_postgres_url, "db", "upgrade")
     assert ran.exit_code == 2
-    assert one_line(ran, "DATABASE_URL: ", "users", "a database of its own")
+    assert one_line(ran, "DATABASE_URL: ", "users", "use a separate database")
 
 
 @pytest.mark.parametrize("words", [("db", "status"), ("db", "copy", "--to", "sqlite:///new.db")])
@@ -246,14 +246,14 @@ def test_copy_shows_what_it_did_table_by_table(logged, tmp_path):
     assert ran.stdout.split("\n")[0].split() == ["TABLE", "SOURCE", "TARGET", "ADDED", "CHANGED", "REMOVED"]
     assert ["delivery", "2", "2", "2", "0", "0"] in [line.split() for line in ran.stdout.splitlines()]
     again = data("db", "copy", "--to", f"sqlite:///{tmp_path / 'new.db'}")
-    assert again["whole"]
+    assert again["complete"]
     assert {row["added"] for row in again["items"]} == {0}
     assert data("--database", f"sqlite:///{tmp_path / 'new.db'}", "log")["items"] == data("log")["items"]
 
 
 def test_copy_to_postgres_and_go_on_there(lite, empty_postgres_url, monkeypatch):
     before = data("log")
-    assert data("db", "copy", "--to", empty_postgres_url)["whole"]
+    assert data("db", "copy", "--to", empty_postgres_url)["complete"]
     monkeypatch.setenv("DATABASE_URL", empty_postgres_url)
     assert data("log") == before
     data("send", "--event", "generic_alert", "--title", "More", "--to", "slack:#a")
@@ -307,12 +307,12 @@ def test_ctrl_c_ends_with_130_and_a_hint_to_run_the_copy_again(lite, tmp_path):
     out, stderr = copying.communicate(timeout=30)
     assert (copying.returncode, out) == (130, "")
     assert stderr == "alertctl: interrupted; run it again to continue\n"
-    assert data("db", "copy", "--to", "sqlite:///new.db")["whole"]
+    assert data("db", "copy", "--to", "sqlite:///new.db")["complete"]
 
 
 def rows_in(path: Path) -> int:
     with closing(sqlite3.connect(path)) as connection:
-        there = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'tick'").fetchone()[0]
+        there = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'change_counter'").fetchone()[0]
         return connection.execute("SELECT count(*) FROM event").fetchone()[0] if there else 0
 
 

@@ -14,8 +14,8 @@ from dataclasses import fields
 
 import pytest
 
-from alertctl.cli.commands.log_export import FIELDS
 from alertctl.cli.options import STATUSES
+from alertctl.cli.output.deliveries import FIELDS
 from alertctl.models import Status
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import DeliveryItem
@@ -156,7 +156,7 @@ def test_show_prints_event_reason_and_attempts_for_a_part_of_the_id(log: Sandbox
     assert max(map(len, ran.stdout.splitlines())) <= 80
     detail = data("log", "show", flaky["id"])
     assert [item["outcome"] for item in detail["attempt_log"]] == ["failed", "success"]
-    assert (detail["rule"], detail["event"]["title"]) == ("named", "Disk full")
+    assert (detail["routing_reason"], detail["event"]["title"]) == ("named", "Disk full")
 
 
 def test_show_explains_a_final_failure_and_its_fix(log):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from alertctl.cli.commands.log_export import FIELDS
+from alertctl.cli.output.deliveries import FIELDS
 from alertctl.sandbox import Sandbox
 from tests.support.cli import data, dispatched, process, run
 from tests.support.terminal import on_terminal

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from alertctl.cli.commands.log_export import FIELDS
+from alertctl.cli.output.deliveries import FIELDS
 from alertctl.sandbox import Sandbox
 from tests.support.cli import COMMAND, dispatched, run
 from tests.support.clients import token_for

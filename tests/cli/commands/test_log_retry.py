@@ -56,13 +56,13 @@ def test_a_named_error_means_all_that_failed_of_it_and_any_other_filter_the_newe
 def test_arrived_deliveries_are_skipped_with_the_reason(refused: Sandbox) -> None:
     result = data("log", "retry", "--status", "success")
     assert result["items"] == []
-    assert [item["why_not"] for item in result["not_sent"]] == ["it has arrived already"]
+    assert [item["problem"] for item in result["not_sent"]] == ["it has arrived already"]
 
 
 def test_deliveries_to_a_disabled_channel_are_skipped(refused: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLACK_ENABLED", "false")
     result = data("log", "retry", "--error", "token_revoked")
-    assert {item["why_not"] for item in result["not_sent"]} == {"slack is switched off (SLACK_ENABLED)"}
+    assert {item["problem"] for item in result["not_sent"]} == {"slack is switched off (SLACK_ENABLED)"}
 
 
 @pytest.mark.parametrize("arguments", [(), ("abc", "--status", "failed")])

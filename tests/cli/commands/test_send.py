@@ -279,10 +279,18 @@ def test_a_wait_hears_what_a_daemon_did(log_on, slack_and_email: Sandbox):
 
 def test_json_may_hold_what_the_api_takes_beside_the_fields(slack_and_email: Sandbox):
     body = {"title": "x", "to": ["slack:#ops"], "dedup_key": "k", "dedup_window": 60}
-    moments = {"expires_at": "2099-01-01T00:00:00Z", "said_at": "2026-03-02T14:32:00Z"}
+    moments = {"expires_at": "2099-01-01T00:00:00Z", "originally_published_at": "2026-03-02T14:32:00Z"}
     result = data("send", "--event", "generic_alert", "--json", "-", "--queue", input=json.dumps(body | moments))
     event = data("log", "show", result["deliveries"][0]["id"])["event"]
     assert (event["expires_at"], event["occurred_at"]) == ("2099-01-01T00:00:00Z", "2026-03-02T14:32:00Z")
+
+
+def test_json_of_version_0_1_may_say_said_at(slack_and_email: Sandbox):
+    body = json.dumps({"title": "x", "to": ["slack:#ops"], "said_at": "2026-03-02T14:32:00Z"})
+    result = data("send", "--event", "generic_alert", "--json", "-", "--queue", input=body)
+    assert result["warnings"] == []
+    event = data("log", "show", result["deliveries"][0]["id"])["event"]
+    assert event["occurred_at"] == "2026-03-02T14:32:00Z"
 
 
 def test_a_receipt_lists_deliveries_with_time_and_provider_id(log_on, slack_and_email: Sandbox, tmp_path: Path):

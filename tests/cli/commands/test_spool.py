@@ -162,7 +162,7 @@ def test_an_event_for_another_database_is_not_published_here(away, slack_and_ema
     assert run("spool", "flush", kept.id).stdout == "1 published, 0 refused, 0 remaining\n"
     keep("nor this")
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/third.db")
-    assert data("spool", "flush", "--all") == {"told": 1, "refused": 0, "left": 0}
+    assert data("spool", "flush", "--all") == {"published": 1, "refused": 0, "remaining": 0}
     assert len(slack_and_email.slack.messages) == 2
 
 
@@ -196,9 +196,21 @@ def test_what_is_refused_is_set_aside_and_keeps_nobody_waiting(slack_and_email: 
     (listed,) = data("spool", "list")["items"]
     assert "is not an event type" in listed["refused"]
     assert "refused: " in run("spool", "list").stdout
-    assert data("spool", "flush", wrong.id) == {"told": 0, "refused": 1, "left": 0}
+    assert data("spool", "flush", wrong.id) == {"published": 0, "refused": 1, "remaining": 0}
     assert data("spool", "drop", wrong.id) == {"dropped": 1}
     assert data("spool", "list")["items"] == []
+
+
+def test_an_event_that_version_0_1_spooled_keeps_its_time(slack_and_email: Sandbox):
+    (spooled,) = keep("old", late=7200)
+    (file,) = spool().folder.glob("*.json")
+    content = json.loads(file.read_text())
+    content["request"]["said_at"] = content["request"].pop("originally_published_at")
+    file.write_text(json.dumps(content))
+    run("spool", "flush")
+    (item,) = data("log")["items"]
+    event = data("log", "show", item["id"])["event"]
+    assert event["occurred_at"][:19] == spooled.kept_at.isoformat()[:19]
 
 
 def test_a_key_that_was_used_for_something_else_is_refused(slack_and_email: Sandbox):

@@ -1,0 +1,75 @@
+"""The requests and messages that the sandbox's servers record."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from typing import Any
+
+_WALL, _MONOTONIC = datetime.now(UTC), time.monotonic()
+
+
+def now() -> datetime:
+    """Return the time in UTC. It never runs backwards, so that differences are durations."""
+    return _WALL + timedelta(seconds=time.monotonic() - _MONOTONIC)
+
+
+@dataclass(slots=True)
+class SmtpCall:
+    """One mail transaction from its MAIL command on, accepted or not.
+
+    `commands` are the client's lines, `replies` the sandbox's, `data` the message (dot-unstuffed) if it was received.
+    """
+
+    mail_from: str
+    fault: str
+    connection: int
+    at: datetime
+    encrypted: bool
+    rcpt_tos: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    replies: list[str] = field(default_factory=list)
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class SlackMessage:
+    """`channel` is as requested, `payload` has all arguments of chat.postMessage but the token."""
+
+    channel: str
+    text: str
+    blocks: list[dict[str, Any]]
+    ts: str
+    payload: dict[str, Any]
+    headers: Mapping[str, str]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SendGridMessage:
+    """One personalization of a request. `to` has its addresses, separated by a comma and a space."""
+
+    to: str
+    personalization: dict[str, Any]
+    payload: dict[str, Any]
+    message_id: str
+    headers: Mapping[str, str]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpMessage:
+    mail_from: str
+    rcpt_tos: list[str]
+    data: bytes
+    at: datetime
+
+    @property
+    def parsed(self) -> EmailMessage:
+        """The message with newlines for CRLF; `data` is the message as received."""
+        return email.message_from_bytes(self.data.replace(b"\r\n", b"\n"), policy=email.policy.default)
