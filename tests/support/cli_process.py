@@ -42,6 +42,9 @@ STARTUP_VARIABLES = ("LANG", "LC_", "PYTHON", "TYPER", "_TYPER")
 UNBUFFERED = "PYTHONUNBUFFERED"
 """A variable of Python's start that a forked process heeds itself."""
 LATE_IMPORTS = (
+    "alembic.command",
+    "alembic.config",
+    "alembic.runtime.migration",
     "apscheduler.schedulers.background",
     "jinja2",
     "psycopg",
