@@ -84,7 +84,7 @@ def _serve(connection: socket.socket) -> None:
             os.close(stream)
         connection.send(str(process.pid).encode())
         ended = os.pidfd_open(process.pid)
-        if connection in select.select([connection, ended], [], [])[0]:
+        if connection.fileno() in select.select([connection.fileno(), ended], [], [])[0]:
             process.kill()
         os.close(ended)
         connection.send(str(process.wait()).encode())
