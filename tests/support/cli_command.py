@@ -1,7 +1,8 @@
 """An `alertctl` command for shell scripts, which starts its process as `cli_process` does.
 
 The command is a small client: it passes its arguments, environment, folder and streams to a thread of the test's
-process, passes signals on to the process that the thread starts, and ends with its exit code.
+process, passes signals on to the process that the thread starts, and ends with its exit code. That process is no child
+of the shell: what looks for its parent (`--install-completion`) needs a real one.
 """
 
 from __future__ import annotations
