@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, Table, create_engin
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 
-from alertctl.db.write_queue import WriteQueue
+from alertctl.db.sqlite_write_queue import WriteQueue
 from alertctl.errors import ConfigError, Unreachable
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""Calls to a server: retried within the timeout where a retry is safe, and errors read from the replies."""
+"""Call the HTTP API of a server: retry within the timeout where that is safe, and raise the errors it answers."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class CallResult:
     repeated: bool = False
 
 
-class Calls:
-    """Makes calls to one server, one at a time."""
+class ApiCalls:
+    """Calls the API of one server, one call at a time."""
 
     def __init__(self, server: ServerConfig) -> None:
         self.server = server

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import text
 
 from alertctl.db import Store
-from alertctl.db.write_queue import SUFFIX, WriteQueue
+from alertctl.db.sqlite_write_queue import SUFFIX, WriteQueue
 from tests.support import cli_process
 
 WRITES = 150
