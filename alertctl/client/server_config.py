@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alertctl.config.durations import duration_between
+from alertctl.config.folder_trust import refuse_addresses
 from alertctl.config.folders import expand_home
 from alertctl.config.sources import Value, is_blank, origin_note
-from alertctl.config.folder_trust import refuse_addresses
 from alertctl.config.validators import credential, quoted, server_root, text, url
 from alertctl.errors import ConfigError
 

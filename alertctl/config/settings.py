@@ -11,9 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from alertctl.config import durations, validators
 from alertctl.config.database_url import MASK, database_url, default_url, masked, passwords
+from alertctl.config.folder_trust import Refusal
 from alertctl.config.folders import expand_home
 from alertctl.config.sources import Value
-from alertctl.config.folder_trust import Refusal
 
 _NO_SECRET = SecretStr("")
 _ALGORITHMS = (

@@ -1,7 +1,8 @@
 """The sources of settings, strongest first: flag, environment, `.env`, TOML, default.
 
 This module is fast to import: dotenv and tomllib only. `read` is for callers that need a few settings without checks,
-such as the remote mode of the command line. `folder_trust.py` decides which settings a file in the working folder may set.
+such as the remote mode of the command line. `folder_trust.py` decides which settings a file in the working folder may
+set.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alertctl.config.folders import config_folder, expand_home
 from alertctl.config.folder_trust import is_trusted_only
+from alertctl.config.folders import config_folder, expand_home
 from alertctl.config.validators import looks_secret, yes_or_no
 from alertctl.errors import ConfigError
 

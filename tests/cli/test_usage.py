@@ -50,6 +50,11 @@ def test_every_help_begins_with_examples_and_fits_80_columns(path):
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_no_help_shows_a_python_type(path):
+    assert not re.search(r"<(str|int|path|list)", run(*path, "--help").stdout)
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
 def test_every_command_that_prints_data_prints_json(path):
     quiet = {(), ("serve",), ("prefs",), ("user",), ("token",), ("db",), ("help",), ("spool",), ("config",)}
     assert ("--output" in run(*path, "--help").stdout) == (path not in quiet)

@@ -12,8 +12,8 @@ import pytest
 
 from alertctl.client.server_config import server_of
 from alertctl.config import check, load, read, reference
-from alertctl.config.sources import IN_FILES
 from alertctl.config.folder_trust import DIRECTS, is_trusted_only
+from alertctl.config.sources import IN_FILES
 from alertctl.errors import ConfigError
 from alertctl.http.proxies import proxy_for
 from tests.support import cli_process

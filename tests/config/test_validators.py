@@ -62,7 +62,7 @@ def test_a_good_value_is_taken(settings_in, name, text, expected):
 
 
 BAD = [
-    ("SLACK_ENABLED", "maybe", '"maybe" is not yes or no (true, false)'),
+    ("SLACK_ENABLED", "maybe", '"maybe" is neither true nor false'),
     ("SLACK_BOT_TOKEN", "xoxb 1", "contains a space, a line break or a non-ASCII character"),
     ("SLACK_DEFAULT_CHANNEL", "#a b", '"#a b" is not a Slack channel (#name, a name, or an ID)'),
     ("SLACK_DEFAULT_CHANNEL", "#a\r\nb", '"#a\\r\\nb" is not a Slack channel'),
@@ -163,7 +163,7 @@ def test_all_mistakes_are_named_at_once_and_where_they_stand(problems_in):
     assert sorted(problems_in(environ, dotenv=dotenv, toml=toml)) == [
         "PRUNE_FAILED_DAYS: -1 is not a number of days (1 to 36500) (from alertctl.toml)",
         "PRUNE_SUCESS_DAYS: [prune] has no sucess_days; did you mean success_days? (from alertctl.toml)",
-        'SLACK_ENABLED: "maybe" is not yes or no (true, false)',
+        'SLACK_ENABLED: "maybe" is neither true nor false',
         "SMTP_PORT: 70000 is not a port (1 to 65535) (from .env)",
     ]
 

@@ -27,9 +27,9 @@ def prune(
     alertctl log prune --dry-run
     alertctl log prune --older-than 30d --yes
 
-    Delete old deliveries in a final state with their attempts, and events without deliveries.
+    Delete old final deliveries with their attempts, and events that have no delivery left.
 
-    Unfinished deliveries stay. A daemon does the same once a day, by the PRUNE_ settings.
+    Unfinished deliveries stay. A daemon prunes once a day by the PRUNE_ settings.
     """
     older = duration_option("--older-than", older_than)
     with client_of(context) as client:

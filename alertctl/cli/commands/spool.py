@@ -72,7 +72,7 @@ def flush(
     alertctl spool flush 3f9c   even if refused or for another destination
 
     Publish the spooled events for the current database or server.
-    Exits with 5 if some remain (4: not allowed).
+    Exits with 5 if some remain, with 4 if the token was rejected.
     """
     where = destination_of(context)
     with connected(context) as client:
@@ -105,7 +105,7 @@ def _warn_about_others(where: Destination) -> None:
     ]
     for destination in dict.fromkeys(others):
         count = counted(others.count(destination))
-        warn(f"{count} in the spool for {destination}, not for {where.address}: not published (--all includes them)")
+        warn(f"{count} spooled for {destination} and not for {where.address}; --all publishes them here")
 
 
 @app.command(short_help="Drop spooled events without publishing them.")

@@ -33,7 +33,7 @@ def send_test_message(
 
     Send one real message, marked as a test, and show the provider's own answer.
 
-    It is sent like any alert and recorded in the delivery log. Exits with 3 if it was refused.
+    The message is sent like any alert and recorded in the delivery log. Exits with 3 if the provider refused it.
     """
     warn_about_settings(context)
     with client_of(context) as client:

@@ -85,7 +85,7 @@ def test_a_refused_token_ends_with_4_only_with_strict(server, monkeypatch):
     monkeypatch.setenv("ALERTCTL_STRICT", "perhaps")
     ran = run(*SEND)
     assert ran.exit_code == 0
-    assert 'warning: ALERTCTL_STRICT: "perhaps" is not yes or no' in ran.stderr
+    assert 'warning: ALERTCTL_STRICT: "perhaps" is neither true nor false' in ran.stderr
     assert len(waiting()) == 5
 
 

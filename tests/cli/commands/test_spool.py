@@ -157,7 +157,7 @@ def test_an_event_for_another_database_is_not_published_here(away, slack_and_ema
     assert "spool" not in run("log").stderr
     ran = run("spool", "flush")
     assert (ran.exit_code, ran.stdout) == (0, "0 published, 0 refused, 0 remaining\n")
-    assert f"1 event in the spool for sqlite:///{away}/alertctl.db" in ran.stderr
+    assert f"1 event spooled for sqlite:///{away}/alertctl.db" in ran.stderr
     assert slack_and_email.slack.messages == []
     assert run("spool", "flush", kept.id).stdout == "1 published, 0 refused, 0 remaining\n"
     keep("nor this")
@@ -244,7 +244,7 @@ def test_a_full_spool_reports_that_the_event_is_not_recorded(away):
         os.mknod(spool().folder / f"20260302T143200Z-{number:08x}.json")
     ran = run(*TITLED, "too many")
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (0, "", 1)
-    assert ran.stderr.startswith("LOST: neither recorded nor spooled, nobody is notified: database ")
+    assert ran.stderr.startswith("LOST: neither recorded nor spooled: database ")
     assert f"full ({MOST_EVENTS + 1} events" in ran.stderr
     assert run(*TITLED, "too many", "--strict").exit_code == 5
     answer = data(*TITLED, "too many")
