@@ -143,7 +143,7 @@ def _caller(row: Any) -> Caller:
     return Caller(row.user_id, row.email, role, row.id, row.last_used_at)
 
 
-def use_is_news(caller: Caller, now: datetime) -> bool:
+def should_record_use(caller: Caller, now: datetime) -> bool:
     """Return whether to record this use of a token: the last recorded one is at least a minute ago."""
     return caller.token_id is not None and (caller.last_used_at is None or now - caller.last_used_at >= USE_INTERVAL)
 

@@ -206,7 +206,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("command", ["log", "log -f", "status", "user list", "dispatch --once", "log retry ffffffff"])
-def test_who_isnt_reached_is_5(nobody, command: str):
+def test_an_unreachable_server_is_exit_code_5(nobody, command: str):
     ran = run(*command.split())
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (5, "", 1)
 

@@ -88,7 +88,7 @@ def test_every_command_of_a_user_without_a_home_has_the_same_private_state(folde
 
 
 @needs_user
-def test_what_such_a_user_spools_is_there_for_every_command_and_ends_with_the_machine(folder):
+def test_a_spool_in_the_temporary_folder_is_shared_by_commands_and_lost_with_the_machine(folder):
     away = {"HOME": "/nonexistent", "DATABASE_URL": "sqlite:////proc/none/alertctl.db"}
     sent = as_user(folder, *SEND, **away)
     assert (sent.returncode, sent.stdout) == (0, "")

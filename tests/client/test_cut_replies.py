@@ -16,7 +16,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d
 
 
 @pytest.mark.parametrize("arrived", [0, 1, len(BODY) - 1])
-def test_what_is_cut_off_is_asked_for_again(arrived):
+def test_a_cut_off_reply_is_requested_again(arrived):
     with answering(HEAD + BODY[:arrived], HEAD + BODY) as address:
         calls = ApiCalls(ServerConfig(address, "token", timeout=20))
         assert calls.get("/status") == json.loads(BODY)

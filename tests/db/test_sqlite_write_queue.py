@@ -177,7 +177,7 @@ def test_a_writer_that_fails_does_not_count_as_one_that_got_through(database):
     assert os.stat(database + SUFFIX).st_mtime > 1
 
 
-def test_a_forked_child_keeps_nobody_waiting(database):
+def test_a_forked_child_does_not_block_its_parent(database):
     queue = WriteQueue()
     reading, writing = os.pipe()
     with queue.turn(database):

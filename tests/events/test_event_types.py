@@ -198,7 +198,7 @@ def test_every_event_type_can_name_a_link_an_actor_and_a_time(kind):
         ("x" * 5000, {}, "event_type", "…"),
     ],
 )
-def test_what_is_wrong_is_named_with_what_would_be_right(kind, fields, field, words):
+def test_an_error_names_the_field_and_the_valid_values(kind, fields, field, words):
     with pytest.raises(InvalidEvent) as caught:
         parse(kind, fields)
     assert caught.value.field == field

@@ -76,7 +76,7 @@ def test_postgres_restarted_at_once_in_mid_load_loses_nothing(own_server, sandbo
     store.close()
 
 
-def test_who_follows_the_log_stays_while_its_database_restarts(own_server, caplog) -> None:
+def test_a_follower_survives_a_restart_of_the_database(own_server, caplog) -> None:
     store = Store(own_server.url)
     upgrade(store)
     with LocalClient(load({"DATABASE_URL": own_server.url}, Path.cwd())) as client:

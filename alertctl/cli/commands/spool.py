@@ -63,7 +63,9 @@ def list_events(output: OutputOption = Output.TABLE) -> None:
 def flush(
     context: typer.Context,
     ids: IdsArgument = None,
-    everything: Annotated[bool, typer.Option("--all", help="Include events for another database or server.")] = False,
+    all_destinations: Annotated[
+        bool, typer.Option("--all", help="Include events for another database or server.")
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """
@@ -83,7 +85,7 @@ def flush(
                 send_now(client, receipt.event_id)
 
         def belongs_here(event: Spooled) -> bool:
-            return bool(ids) or everything or where.accepts(event.destination)
+            return bool(ids) or all_destinations or where.accepts(event.destination)
 
         flushed = spool_here().flush(belongs_here, publish, timeout=FLUSH_TIMEOUT, ids=ids or None)
     report(flushed)

@@ -54,7 +54,7 @@ def add(
 
 
 @app.command("list", short_help="Show all users.")
-def everybody(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
+def list_users(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl user list

@@ -137,5 +137,5 @@ def test_a_stream_tells_nothing_more_once_its_token_is_revoked(api: ApiServer, s
 
 
 @pytest.mark.parametrize("query", ["?after=nonsense", "?status=nope", "?since=soon", "?page=1"])
-def test_what_can_not_be_followed_is_refused(api: ApiServer, query: str) -> None:
+def test_a_stream_with_an_invalid_filter_is_refused(api: ApiServer, query: str) -> None:
     assert api.ask("GET", f"/delivery-log/stream{query}").status == 422

@@ -77,7 +77,7 @@ def test_an_option_after_the_subcommand_overrides_the_one_before_it(log: Sandbox
         (["--since", "soon", "retry"], "--since"),
     ],
 )
-def test_what_the_command_does_not_know_is_refused_in_one_line(
+def test_an_option_that_the_subcommand_lacks_is_refused_in_one_line(
     slack_and_email: Sandbox, arguments: list[str], named: str
 ) -> None:
     send("slack:#missing")

@@ -332,7 +332,7 @@ def test_a_receipt_lists_deliveries_with_time_and_provider_id(log_on, slack_and_
         (("--database", "sqlite:////proc/none/a.db", *TITLED), 0, "spooled", "database /proc/none/a.db: "),
     ],
 )
-def test_there_is_a_receipt_whatever_happened(tmp_path: Path, arguments, code, outcome, error):
+def test_every_outcome_writes_a_receipt(tmp_path: Path, arguments, code, outcome, error):
     assert run(*arguments, "--receipt", "receipt.json").exit_code == code
     receipt = json.loads((tmp_path / "receipt.json").read_text())
     assert receipt["outcome"] == outcome

@@ -78,7 +78,7 @@ def test_an_event_is_spooled_and_reported_while_the_database_is_away(away):
 
 
 @pytest.mark.parametrize("url", ["sqlite:///{folder}/no.db", "postgresql://nobody@127.0.0.1:1/none"])
-def test_whatever_the_reason_that_the_database_takes_nothing(monkeypatch, tmp_path, url):
+def test_an_event_is_spooled_for_every_failure_of_the_database(monkeypatch, tmp_path, url):
     (tmp_path / "no.db").write_text("this is no database, but a text that somebody wrote")
     monkeypatch.setenv("DATABASE_URL", url.format(folder=tmp_path))
     ran = run(*TITLED, "Disk full")
@@ -107,7 +107,7 @@ def test_json_output_marks_a_spooled_event(away):
         (("--event", "generic_alert"), {"DATABASE_URL": "nonsense"}),
     ],
 )
-def test_a_wrong_event_is_not_kept_whatever_the_settings(away, monkeypatch, arguments, environment):
+def test_an_invalid_event_is_not_spooled_with_any_settings(away, monkeypatch, arguments, environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert run("send", *arguments).exit_code == 2
@@ -186,7 +186,7 @@ def test_a_server_is_the_same_one_with_and_without_its_routes(monkeypatch):
     assert places == {"http://alerts.corp.example"}
 
 
-def test_what_is_refused_is_set_aside_and_keeps_nobody_waiting(slack_and_email: Sandbox):
+def test_a_refused_event_is_set_aside_and_does_not_block_others(slack_and_email: Sandbox):
     (wrong,) = keep("from the future", event_type="unheard_of")
     keep("fine")
     ran = run("log", "-o", "id")
@@ -297,7 +297,7 @@ def test_an_event_that_expired_in_the_spool_is_recorded_and_not_sent(away, slack
     assert slack_and_email.slack.messages == []
 
 
-def test_flush_ends_with_5_while_nobody_can_be_reached(away):
+def test_flush_exits_with_5_while_the_destination_is_unreachable(away):
     keep("one", "two", "three")
     ran = run("spool", "flush")
     assert (ran.exit_code, ran.stdout) == (5, "0 published, 0 refused, 3 remaining\n")
