@@ -37,7 +37,7 @@ def test_roles_are_ordered() -> None:
     assert not Role.ANALYST.reaches(Role.DEVELOPER)
 
 
-@pytest.mark.parametrize(("text", "hint"), [("develper", "did you mean developer"), ("root", "one of viewer")])
+@pytest.mark.parametrize(("text", "hint"), [("develper", "did you mean developer"), ("root", "use viewer")])
 def test_an_unknown_role_is_refused_with_a_hint(text: str, hint: str) -> None:
     with pytest.raises(InvalidEvent, match=hint):
         users.parse_role(text)

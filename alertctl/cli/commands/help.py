@@ -10,7 +10,7 @@ from alertctl.cli.output.streams import print_line
 from alertctl.suggestions import did_you_mean
 
 CODES = (
-    (0, "success (send: the event is recorded or spooled)"),
+    (0, "success"),
     (1, "unexpected error, or an incomplete db copy or db backup"),
     (2, "usage error or invalid input"),
     (3, "a delivery did not succeed, or there is no recipient (test, send --strict)"),
@@ -20,7 +20,9 @@ CODES = (
     (130, "Ctrl-C"),
 )
 """The exit codes of all commands."""
-STRICT = "send exits with 3, 4 or 5 only with --strict; after 4 or 5 the event is spooled."
+STRICT = (
+    "send exits with 3, 4 or 5 only with --strict, else with 0: the event is recorded, spooled or reported as LOST."
+)
 EXIT_CODES = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in CODES)}. {STRICT}"
 
 STATUSES = """\

@@ -149,9 +149,9 @@ def send(
     moment = now()
     shortcuts = {"title": title, "message": message, "severity": severity, "url": url, "dedup_key": dedup_key}
     with receipt_in(receipt_file) as receipt:
-        send_options = SendOptions(receipt, queue, _wait_seconds(wait, queue), output)
         values, problems = read_readable(flags=flags_of(context))
         where = Destination.best_known(values, problems, os.environ)
+        send_options = SendOptions(receipt, queue, _wait_seconds(wait, queue), output, where.is_server)
         request = build_request(
             event,
             shortcuts,
@@ -185,12 +185,16 @@ def _is_strict(values: Mapping[str, Value]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SendOptions:
-    """How `send` delivers and reports: `queue` records only, `wait` is in seconds."""
+    """How `send` delivers and reports: `queue` records only, `wait` is in seconds.
+
+    `is_remote`: the caller of a server may lack the role for `log show`, so no warning names that command.
+    """
 
     receipt: Receipt
     queue: bool
     wait: float | None
     output: Output
+    is_remote: bool
 
 
 def _wait_seconds(wait: str | None, queue: bool) -> float | None:
@@ -251,7 +255,7 @@ def _report_recorded(client: Client, request: PublishRequest, receipt: EventRece
     eprint(f"recorded {receipt.event_id}" if receipt.created else repeated)
     options.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
     deliveries = receipt.deliveries if options.queue else _deliver(client, receipt, options.wait)
-    warnings = [*receipt.warnings, *_warnings(request, deliveries, options.queue)]
+    warnings = [*receipt.warnings, *_warnings(request, deliveries, options)]
     for warning in warnings:
         warn(warning)
     options.receipt.recorded(receipt, deliveries, warnings)
@@ -331,20 +335,21 @@ def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[
         return receipt.deliveries
 
 
-def _warnings(request: PublishRequest, deliveries: list[DeliveryItem], queue: bool) -> list[str]:
+def _warnings(request: PublishRequest, deliveries: list[DeliveryItem], options: SendOptions) -> list[str]:
     suppressed = [(delivery.channel, delivery.error) for delivery in deliveries if delivery.status == "suppressed"]
     causes = Counter(cause for _, cause in suppressed)
     warnings = [f"{cause}: {count} suppressed" for cause, count in causes.items()]
     if len(suppressed) == len(deliveries):
         return [*warnings, _no_recipient(request, suppressed)]
-    missed = [delivery for delivery in deliveries if not queue and delivery.status not in ("success", "suppressed")]
+    missed = [item for item in deliveries if not options.queue and item.status not in ("success", "suppressed")]
     more = [f"and {len(missed) - MAX_NAMED} more did not arrive"] if len(missed) > MAX_NAMED else []
-    return [*warnings, *map(_undelivered, missed[:MAX_NAMED]), *more]
+    return [*warnings, *(_undelivered(delivery, options.is_remote) for delivery in missed[:MAX_NAMED]), *more]
 
 
-def _undelivered(delivery: DeliveryItem) -> str:
+def _undelivered(delivery: DeliveryItem, is_remote: bool) -> str:
     target = f"{delivery.channel} {delivery.to}"
     if delivery.status != "failed":
         return f"{target}: {delivery.status}, not sent yet"
     again = "it will be retried" if delivery.next_attempt_at else "it will not be retried"
-    return f"{target}: {delivery.error}; {again} (alertctl log show {delivery.id[-8:]})"
+    hint = "delivery" if is_remote else "alertctl log show"
+    return f"{target}: {delivery.error}; {again} ({hint} {delivery.id[-8:]})"

@@ -222,7 +222,7 @@ def test_the_list_shows_why_an_event_waits_now(server, monkeypatch):
     assert run("spool", "flush").exit_code == 4
     assert str(waiting()[0]["cause"]).startswith("ALERTCTL_TOKEN is not set")
     shown = " ".join(run("spool", "list").stdout.split())
-    assert all(word in shown for word in ("ALERTCTL_TOKEN is not", "requires one;", "token create")), shown
+    assert all(word in shown for word in ("ALERTCTL_TOKEN is not", "requires it;", "an admin of that server")), shown
 
 
 def test_a_refused_dry_run_stays_refused(server):
