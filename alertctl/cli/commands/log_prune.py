@@ -10,6 +10,7 @@ import typer
 from alertctl.cli.context import client_of
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json
 from alertctl.cli.output.times import duration_option
+from alertctl.errors import InvalidEvent
 
 
 def prune(
@@ -36,7 +37,9 @@ def prune(
         if not dry_run and not yes:
             count = client.prune(older, dry_run=True).deliveries
             if not (sys.stdin and sys.stdin.isatty()):
-                raise typer.BadParameter(f"it would delete {count} deliveries: confirm with --yes", param_hint="--yes")
+                raise InvalidEvent(
+                    "--yes", f"is required without a terminal; it confirms the deletion of {count} deliveries"
+                )
             if not typer.confirm(f"Delete {count} deliveries from the log?", err=True):
                 raise typer.Exit(1)
         done = client.prune(older, dry_run=dry_run)

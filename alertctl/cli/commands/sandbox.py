@@ -17,7 +17,7 @@ ChaosOption = Annotated[
     str,
     typer.Option(
         metavar="TEXT",
-        help="Faults: slack=429:20%,smtp=451:10%,slack.#ops=slack:is_archived (provider[.to]=fault[:N%]).",
+        help="Faults, comma-separated: PROVIDER[.ADDRESS]=FAULT[:PERCENT%].",
     ),
 ]
 SlackPortOption = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port; 0 picks a free one.")]

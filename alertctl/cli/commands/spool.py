@@ -107,7 +107,7 @@ def _warn_about_others(where: Destination) -> None:
     ]
     for destination in dict.fromkeys(others):
         count = counted(others.count(destination))
-        warn(f"{count} spooled for {destination} and not for {where.address}; --all publishes them here")
+        warn(f"not published: {count} for {destination} (this is {where.address}); --all publishes them here")
 
 
 @app.command(short_help="Drop spooled events without publishing them.")

@@ -157,7 +157,7 @@ def test_an_event_for_another_database_is_not_published_here(away, slack_and_ema
     assert "spool" not in run("log").stderr
     ran = run("spool", "flush")
     assert (ran.exit_code, ran.stdout) == (0, "0 published, 0 refused, 0 remaining\n")
-    assert f"1 event spooled for sqlite:///{away}/alertctl.db" in ran.stderr
+    assert f"not published: 1 event for sqlite:///{away}/alertctl.db" in ran.stderr
     assert slack_and_email.slack.messages == []
     assert run("spool", "flush", kept.id).stdout == "1 published, 0 refused, 0 remaining\n"
     keep("nor this")
