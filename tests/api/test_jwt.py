@@ -162,7 +162,7 @@ def test_a_platforms_user_who_is_disabled_is_let_in_no_more(shared_lab: ApiServe
 
 
 def me(api: ApiServer, **more: Any) -> dict[str, Any]:
-    """Who the platform's token with these claims is."""
+    """Return the caller that a token with these claims identifies."""
     answer = api.ask("GET", "/me", by=shared(**{"iss": "platform", "aud": "alertctl", **more}))
     assert answer.status == 200, answer.body
     user: dict[str, Any] = answer.json

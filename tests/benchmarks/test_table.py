@@ -1,4 +1,4 @@
-"""What a bar says, and what the table and the JSON show of it. The benchmark itself is no test."""
+"""Bars, and their results in the table and the JSON. The benchmark itself is not a test."""
 
 from __future__ import annotations
 

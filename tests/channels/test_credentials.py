@@ -1,4 +1,4 @@
-"""Credentials: used when they can be, named when they can't, and never shown."""
+"""Credentials: used if valid, named if not, and never shown."""
 
 from __future__ import annotations
 

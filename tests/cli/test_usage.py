@@ -1,4 +1,4 @@
-"""What holds for every command: help, start-up, errors, completion."""
+"""Every command: help, start-up, errors, completion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands as real processes of a user without a home folder, and events that not even the spool takes."""
+"""Commands as real processes of a user without a home folder, and events that cannot be spooled either."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `alertctl db copy` never writes to: anything but an empty database or its own earlier copy."""
+"""`alertctl db copy` writes only to an empty database or to its own earlier copy."""
 
 from __future__ import annotations
 

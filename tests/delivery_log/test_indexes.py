@@ -46,7 +46,7 @@ MOST_OF_A_FLAG = 200_000
 
 @contextmanager
 def costs(store: Store, connection: Connection) -> Iterator[list[int]]:
-    """What the statements in this block read: rows on Postgres, steps on SQLite."""
+    """Count the rows (Postgres) or steps (SQLite) that the statements in this block read."""
     read: list[int] = [0]
     if store.is_sqlite:
         raw: Any = connection.connection.driver_connection

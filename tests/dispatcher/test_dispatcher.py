@@ -1,4 +1,4 @@
-"""From a due delivery to its verdict, through real channels to a real (local) Slack and mail server."""
+"""From a due delivery to its result, through real channels to a real (local) Slack and mail server."""
 
 from __future__ import annotations
 

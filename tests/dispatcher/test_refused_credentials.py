@@ -1,4 +1,4 @@
-"""A provider that refuses our credentials: what waits, what another process delivers, what expires."""
+"""A provider that refuses our credentials: deliveries wait, another process sends them, or they expire."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ def test_a_delivery_that_waits_for_an_open_breaker_expires_by_its_age_and_keeps_
 def test_a_delivery_without_an_attempt_expires_only_when_the_breaker_is_as_old(store, clock):
     announce(store, "slack:#a", now=clock())
     now = clock.advance(7200)
-    assert expire(store, now) == 0, "no daemon ran: it is tried once, whatever its age"
+    assert expire(store, now) == 0, "no daemon ran: it is tried once, at any age"
     assert expire(store, now, {"slack": now}) == 0
     assert expire(store, now, {"email": clock.advance(-7200)}) == 0
     assert expire(store, now, {"slack": clock()}) == 1

@@ -1,4 +1,4 @@
-"""A dispatcher that runs: woken, paced, overtaken, stopped."""
+"""A running dispatcher: wake-ups, rate limits, lost leases, and the stop."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def persist(call, daemon, number: int) -> int:
-    """Publish until it is accepted, as a good caller does; returns how often it was told to try again."""
+    """Publish until it is accepted, as a good caller does; returns how often the answer asked for a retry."""
     body = {"event_type": "generic_alert", "title": "x", "to": [f"slack:#n{number}"]}
     for refused in range(200):
         status, _ = call(daemon, "POST", "events", body, Idempotency_Key=f"job-{number}")

@@ -51,7 +51,7 @@ def test_a_daemon_that_was_frozen_past_its_lease_changes_nothing_when_it_wakes(s
     assert _attempts_of(store) == attempts
     assert awake.process.poll() is None
     assert frozen.process.poll() is None
-    # What the frozen one had on its way may have arrived too; then the log says so.
+    # Sends in flight of the frozen daemon may have arrived too; then the log marks them ambiguous.
     twice = {channel for channel, times in arrived(sandbox).items() if times > 1}
     assert len(arrived(sandbox)) == 40
     with store.reading() as connection:

@@ -1,4 +1,4 @@
-"""The image and the compose file ask for what alertctl really has."""
+"""The image and the compose file use files, settings and commands that exist."""
 
 from __future__ import annotations
 

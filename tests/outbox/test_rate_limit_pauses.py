@@ -1,4 +1,4 @@
-"""Waiting as long as a provider asks: one address, or all of it."""
+"""Pauses that a provider asks for: of one address, or of the entire provider."""
 
 from __future__ import annotations
 

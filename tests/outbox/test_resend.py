@@ -1,4 +1,4 @@
-"""A person begins a delivery once more."""
+"""Resend a delivery at a person's request."""
 
 from __future__ import annotations
 

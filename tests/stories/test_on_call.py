@@ -1,4 +1,4 @@
-"""3 am: Slack's token was revoked. What failed is found, explained, mended and sent again, once; here and from afar."""
+"""3 am: Slack's token was revoked. Failed deliveries are found, explained, repaired and resent once; locally and on a server."""
 
 from __future__ import annotations
 

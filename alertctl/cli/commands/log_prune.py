@@ -38,7 +38,7 @@ def prune(
             count = client.prune(older, dry_run=True).deliveries
             if not (sys.stdin and sys.stdin.isatty()):
                 raise InvalidEvent(
-                    "--yes", f"is required without a terminal; it confirms the deletion of {count} deliveries"
+                    "--yes", f"is required without a terminal; it confirms that {count} deliveries are deleted"
                 )
             if not typer.confirm(f"Delete {count} deliveries from the log?", err=True):
                 raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Publishing over HTTP: recorded once, answered alike, and never refused for what it lacks."""
+"""Publishing over HTTP: recorded once, answered alike, and never refused for a missing optional field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The delivery log followed over HTTP: what comes, what changes, and after a break where it was."""
+"""The delivery log's stream over HTTP: new and changed deliveries, and resuming after a break."""
 
 from __future__ import annotations
 

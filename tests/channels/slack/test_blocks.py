@@ -1,4 +1,4 @@
-"""What Slack is asked to show: complete, within its limits, and with everything hostile inert."""
+"""Slack messages are complete, within Slack's limits, and escape hostile text."""
 
 from __future__ import annotations
 

@@ -244,7 +244,7 @@ def test_prune_asks_on_a_terminal_and_elsewhere_needs_yes(slack_and_email: Sandb
     send("slack:#ops", "slack:#missing")
     ran = run("log", "prune", "--older-than", "1ms")
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
-    assert "--yes: is required without a terminal; it confirms the deletion of 2 deliveries" in ran.stderr
+    assert "--yes: is required without a terminal; it confirms that 2 deliveries are deleted" in ran.stderr
     assert data("log", "prune", "--older-than", "1ms", "--dry-run") == {"deliveries": 2, "dry_run": True}
     refused = on_terminal(60, "log", "prune", "--older-than", "1ms", typed="n\n")
     assert (refused.code, "Delete 2 deliveries from the log?" in refused.words) == (1, True)

@@ -1,4 +1,4 @@
-"""`alertctl log` at night: every filter, every output, narrow terminals, and what may be done about it."""
+"""`alertctl log` at night: every filter, every output, and narrow terminals."""
 
 from __future__ import annotations
 

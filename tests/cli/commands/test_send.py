@@ -1,4 +1,4 @@
-"""`alertctl send`: recorded, sent at once, and honest about both."""
+"""`alertctl send`: events are recorded, then sent at once, and the output reports both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The spool: what `send` could tell neither the database nor a server is told later, once."""
+"""The spool: an event that reaches neither the database nor a server is published later, once."""
 
 from __future__ import annotations
 
