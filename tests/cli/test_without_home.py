@@ -147,7 +147,7 @@ def test_a_lost_event_never_stops_a_script_and_is_the_last_line(nothing_works, c
     assert (ran.returncode, ran.stdout) == (0, "done")
     last = ran.stderr.splitlines()[-1]
     assert last.startswith("LOST: neither recorded nor spooled: database /proc/none/alertctl.db: ")
-    assert last.endswith(f"; spool {nothing_works}: is not a folder")
+    assert last.endswith(f"; spool {nothing_works}: is not a folder; correct this and send the event again")
     assert json.loads((tmp_path / "receipt.json").read_text())["outcome"] == "lost"
 
 
