@@ -1,4 +1,4 @@
-"""What a shell gets when somebody presses Tab, and `alertctl help`."""
+"""Shell completion, and `alertctl help`."""
 
 from __future__ import annotations
 
