@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
@@ -21,6 +22,8 @@ from alertctl.api import Services, create_app
 from alertctl.channels import build
 from alertctl.config import Settings, is_loopback
 from alertctl.connectivity_test import send_test_message
+from alertctl.daemon.clock import IntervalTrigger
+from alertctl.daemon.file_limit import LoopErrorHandler, max_connections, raise_file_limit
 from alertctl.daemon.http_protocol import HttpProtocol
 from alertctl.daemon.logging import configure_logging
 from alertctl.daemon.metrics import Metrics
@@ -57,6 +60,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
     if settings.refusals:
         raise ConfigError([f"{name}: {refusal.message}" for name, refusal in settings.refusals.items()])
     configure_logging(settings.alertctl.log_level, settings.alertctl.log_format, settings.secrets())
+    raise_file_limit()
     host = host or settings.alertctl.host
     port = settings.alertctl.port if port is None else port
     store = Store(settings.database.url, pool_size=16)
@@ -106,7 +110,7 @@ def _running(
     dispatcher = Dispatcher(writer, channels, DispatchOptions.of(settings), now, metrics.ended)
     scheduler = schedule(settings, writer, dispatcher, heartbeat, now, metrics.expired)
     spool_job = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
-    scheduler.add_job(spool_job, "interval", seconds=SPOOL_SECONDS, id="spool", next_run_time=now())
+    scheduler.add_job(spool_job, IntervalTrigger(SPOOL_SECONDS), id="spool", next_run_time=now())
     test_timeout = settings.alertctl.deadline + TEST_MARGIN
     services = Services(
         settings=settings,
@@ -184,6 +188,8 @@ class _Server(uvicorn.Server):
                 app,
                 host=host,
                 port=port,
+                # asyncio accepts this many at once before the protocol can close any.
+                backlog=max_connections() // 4,
                 http=HttpProtocol,
                 lifespan="off",
                 log_config=None,
@@ -204,6 +210,7 @@ class _Server(uvicorn.Server):
         self._stopping.set()
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        asyncio.get_running_loop().set_exception_handler(LoopErrorHandler())
         await super().startup()
         if not self.started:
             return

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 import psycopg
@@ -159,6 +160,23 @@ def test_without_its_scheduler_it_accepts_and_sends_nothing(serve, call, sandbox
     other = serve()
     assert other.url
     sandbox.slack.wait_for(1)
+
+
+def test_more_idle_connections_than_descriptors_delay_nobody(serve, call, sandbox, long: bool) -> None:
+    descriptors = 1024 if long else 256
+    daemon = serve()
+    port = int(daemon.url.rpartition(":")[2])
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(descriptors + 76):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+        for path in ("/healthz", "/readyz"):
+            assert call(daemon, "GET", path)[0] == 200
+        assert call(daemon, "POST", "events", _alert("through"))[0] == 202
+        assert "through" in sandbox.slack.wait_for(1)[0].text
 
 
 def test_killed_at_random_moments_nothing_is_lost_and_only_ambiguous_ones_arrive_twice(
