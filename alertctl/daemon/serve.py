@@ -9,7 +9,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -39,6 +40,8 @@ from alertctl.spool import Spool
 log = logging.getLogger("alertctl.daemon")
 DATABASE_TIMEOUT = 30.0
 """Seconds that a starting daemon waits for its database: in a compose file both start together."""
+STOP_SECONDS = 0.2
+"""Longest time in seconds until a starting daemon notices that it was stopped."""
 TEST_MARGIN = 5.0
 """Seconds beyond an attempt's deadline that POST /test waits for the result."""
 GARBAGE_THRESHOLD = 20_000
@@ -64,9 +67,12 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
     host = host or settings.alertctl.host
     port = settings.alertctl.port if port is None else port
     store = Store(settings.database.url, pool_size=16)
-    _prepare_database(store)
-    _require_authentication(settings, store, host)
     stopping = threading.Event()
+    on_stop(stopping.set)
+    _run_until_stopped(lambda: _prepare(settings, store, host, stopping), stopping)
+    if stopping.is_set():
+        log.info("stopped before the database was ready")
+        return 0
     with _running(settings, store, scheduler, addresses_of(settings, host, port), stopping) as app:
         server = _Server(app, host, port, stopping)
         try:
@@ -77,17 +83,41 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
     return 0
 
 
-def _prepare_database(store: Store) -> None:
+def _run_until_stopped(function: Callable[[], None], stopping: threading.Event) -> None:
+    """Run a function, but return at once when `stopping` is set. Raises what the function raised.
+
+    It runs in another thread: the look-up of a host name can't be interrupted, and would delay the signal handler.
+    """
+    outcome: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            function()
+            outcome.set_result(None)
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="alertctl-start", daemon=True).start()
+    while not stopping.is_set():
+        if wait([outcome], STOP_SECONDS).done:
+            outcome.result()
+            break
+
+
+def _prepare(settings: Settings, store: Store, host: str, stopping: threading.Event) -> None:
+    """Wait for the database, upgrade it, and check that callers can be authenticated."""
     deadline = time.monotonic() + DATABASE_TIMEOUT
-    while True:
+    while not stopping.is_set():
         try:
             upgrade(store)
-            return store.write(outbox.resume_sequence_after_restore)
+            store.write(outbox.resume_sequence_after_restore)
+            _require_authentication(settings, store, host)
+            break
         except Unreachable as error:
             if time.monotonic() >= deadline or store.is_sqlite:
                 raise
             log.warning("%s; waiting for the database", error)
-            time.sleep(1)
+            stopping.wait(1)
 
 
 def _require_authentication(settings: Settings, store: Store, host: str) -> None:
@@ -203,6 +233,9 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         on_stop(self._stop)
+        if self._stopping.is_set():
+            # The signal came before uvicorn ran.
+            self._stop()
         yield
 
     def _stop(self) -> None:

@@ -62,6 +62,25 @@ def test_after_one_signal_it_ends_with_0_and_attempts_in_flight_are_recorded(ser
     assert {(row.status, row.attempts) for row in rows} <= {("success", 1), ("pending", 0)}
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("is_silent", [False, True], ids=["refuses", "silent"])
+def test_sigterm_ends_a_daemon_that_waits_for_its_database(serve, is_silent: bool) -> None:
+    # A handler ends it, so exit code 0: PID 1 of a container is not ended by a signal without a handler.
+    with ExitStack() as stack:
+        database = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = database.getsockname()[1]
+        if not is_silent:
+            database.close()
+        daemon = serve(DATABASE_URL=f"postgresql://u@127.0.0.1:{port}/x")
+        if is_silent:
+            stack.enter_context(database.accept()[0])
+        else:
+            wait_until(lambda: any("waiting for the database" in line for line in daemon.log))
+        daemon.signal_process(signal.SIGTERM)
+        assert daemon.wait_for_exit() == 0
+    assert "Traceback" not in "".join(daemon.log)
+
+
 def test_a_second_sigterm_does_not_wait(serve, call, sandbox) -> None:
     daemon = serve()
     sandbox.slack.faults.always("stall")
