@@ -38,13 +38,14 @@ class HttpProtocol(HttpToolsProtocol):
         self._head: int | None = 0
         """Bytes of the head so far; None while a body is read."""
         self._arrival: asyncio.TimerHandle | None = None
+        self._timer_started = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._start_timer(self.head_seconds)
         limit = min(self.max_connections, max_connections())
         if len(self.connections) > limit:
-            self._close_oldest_idle(limit)
+            self._close_longest_idle(limit)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timer()
@@ -86,24 +87,33 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + bytes(answer.body))
         self.transport.close()
 
-    def _close_oldest_idle(self, limit: int) -> None:
-        """Make room: close the connection that has sent no complete head for the longest time, if need be this one."""
-        waiting = {
-            connection: connection._arrival.when()
+    def _close_longest_idle(self, limit: int) -> None:
+        """Make room: close the connection that has waited longest for its caller, if need be this one."""
+        idle = {
+            connection: since
             for connection in self.connections
-            if isinstance(connection, HttpProtocol) and connection._arrival is not None and connection._head is not None
+            if isinstance(connection, HttpProtocol) and (since := connection._idle_since()) is not None
         }
-        oldest = min(waiting, key=waiting.__getitem__)
-        self.connections.discard(oldest)
-        oldest.transport.abort()
+        longest = min(idle, key=idle.__getitem__)
+        self.connections.discard(longest)
+        longest.transport.abort()
         self.shortage_log.warn(
-            "more than %d connections are open: closing those without a request; raise the limit of open files "
-            "(ulimit -n) if that many callers are expected",
+            "more than %d connections are open: closing idle ones; raise the limit of open files (ulimit -n) if that "
+            "many callers are expected",
             limit,
         )
 
+    def _idle_since(self) -> float | None:
+        """Return since when the connection waits for (the rest of) a request, None while a request is answered."""
+        if self._arrival is not None:
+            return self._timer_started
+        if self.timeout_keep_alive_task is not None:
+            return self.timeout_keep_alive_task.when() - self.timeout_keep_alive
+        return None
+
     def _start_timer(self, seconds: float) -> None:
         if self._arrival is None:
+            self._timer_started = self.loop.time()
             self._arrival = self.loop.call_later(seconds, self.transport.close)
 
     def _cancel_timer(self) -> None:

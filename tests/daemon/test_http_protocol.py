@@ -153,6 +153,17 @@ def test_more_connections_than_the_bound_close_the_oldest_without_a_request(
     assert "more than 10 connections are open" in warnings[0]
 
 
+@pytest.mark.parametrize("request_line", ["GET /healthz", "POST /healthz"])
+def test_more_idle_callers_with_a_request_than_the_bound_delay_nobody(store: Store, request_line: str) -> None:
+    length = 9 if request_line.startswith("POST") else 0
+    with running(store, protocol=FewConnections) as api, ExitStack() as stack:
+        for _ in range(30):
+            caller = stack.enter_context(socket.create_connection(("127.0.0.1", api.port), timeout=20))
+            caller.sendall(f"{request_line} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n".encode())
+            assert caller.recv(100).startswith(b"HTTP/1.1 ")
+        assert api.call("GET", "/healthz").status == 200
+
+
 def test_connections_with_a_request_are_not_closed_for_others(store: Store) -> None:
     with running(store, protocol=FewConnections) as api, ExitStack() as stack:
         api.provider_answers.clear()
