@@ -181,6 +181,7 @@ def test_without_its_scheduler_it_accepts_and_sends_nothing(serve, call, sandbox
     sandbox.slack.wait_for(1)
 
 
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs prlimit")
 def test_more_idle_connections_than_descriptors_delay_nobody(serve, call, sandbox, long: bool) -> None:
     descriptors = 1024 if long else 256
     daemon = serve()
