@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -20,11 +20,13 @@ from alertctl import outbox, users
 from alertctl.api import Services, create_app
 from alertctl.channels import build
 from alertctl.config import Settings, is_loopback
+from alertctl.config.secret_files import SecretFiles
 from alertctl.connectivity_test import send_test_message
 from alertctl.daemon.http_protocol import HttpProtocol
-from alertctl.daemon.logging import configure_logging
+from alertctl.daemon.logging import configure_logging, mask_also
 from alertctl.daemon.metrics import Metrics
 from alertctl.daemon.scheduler import SchedulerHeartbeat, schedule
+from alertctl.daemon.secrets_job import SECRETS_SECONDS, SecretsJob
 from alertctl.daemon.signals import notify_systemd, on_stop
 from alertctl.daemon.spool_job import SPOOL_SECONDS, SpoolJob, addresses_of
 from alertctl.db import HEAD, Store, WakeUps, Writer, current_version, upgrade
@@ -59,7 +61,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
     configure_logging(settings.alertctl.log_level, settings.alertctl.log_format, settings.secrets())
     host = host or settings.alertctl.host
     port = settings.alertctl.port if port is None else port
-    store = Store(settings.database.url, pool_size=16)
+    store = Store(settings.database.url, pool_size=16, current_url=current_database_url(settings))
     _prepare_database(store)
     _require_authentication(settings, store, host)
     stopping = threading.Event()
@@ -71,6 +73,18 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
             # uvicorn has logged why: the port is taken, or the host unknown.
             return 1
     return 0
+
+
+def current_database_url(settings: Settings) -> Callable[[], str]:
+    """Return a function that reads DATABASE_URL_FILE again, if the database's address comes from it."""
+    files = SecretFiles(settings, ("DATABASE_URL",))
+
+    def current_url() -> str:
+        if files.refresh(force=True):
+            mask_also(files.settings.secrets())
+        return files.settings.database.url
+
+    return current_url
 
 
 def _prepare_database(store: Store) -> None:
@@ -107,6 +121,7 @@ def _running(
     scheduler = schedule(settings, writer, dispatcher, heartbeat, now, metrics.expired)
     spool_job = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
     scheduler.add_job(spool_job, "interval", seconds=SPOOL_SECONDS, id="spool", next_run_time=now())
+    scheduler.add_job(SecretsJob(channels, dispatcher), "interval", seconds=SECRETS_SECONDS, id="secrets")
     test_timeout = settings.alertctl.deadline + TEST_MARGIN
     services = Services(
         settings=settings,

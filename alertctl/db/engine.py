@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -39,15 +40,19 @@ class TransactionRunner(Protocol):
 
 
 class Store:
-    """One database. Nothing is opened before it is used."""
+    """One database. Nothing is opened before it is used.
 
-    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+    `current_url` is called for each new connection to Postgres, which uses the user and the password of its result: a
+    daemon's may be rotated.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8, current_url: Callable[[], str] | None = None) -> None:
         try:
             self.url = make_url(url)
         except (exc.ArgumentError, ValueError):
             raise ConfigError(["DATABASE_URL: not a database address (sqlite:///FILE or postgresql://…)"]) from None
         self.instance_id = os.urandom(8).hex()
-        self.engine = _engine(self.url, pool_size).execution_options(**{INSTANCE_OPTION: self.instance_id})
+        self.engine = _engine(self.url, pool_size, current_url).execution_options(**{INSTANCE_OPTION: self.instance_id})
         self.disconnects = 0
         """How often all connections were given up so far. Connections made before that are not to be trusted."""
         self._write_queue = WriteQueue()
@@ -179,7 +184,7 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
     return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
 
-def _engine(url: URL, pool_size: int) -> Engine:
+def _engine(url: URL, pool_size: int, current_url: Callable[[], str] | None) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, pool_size)
     try:
@@ -196,7 +201,7 @@ def _engine(url: URL, pool_size: int) -> Engine:
         pool_pre_ping=True,
         connect_args=postgres.parameters(url),
     )
-    event.listen(engine, "do_connect", postgres.connect)
+    event.listen(engine, "do_connect", partial(postgres.connect, url, current_url))
     return engine
 
 
