@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from alertctl.db.engine import BUSY_SECONDS
+from alertctl.db.sqlite import BUSY_SECONDS, open_file
 from alertctl.errors import AlertctlError, ConfigError, Unreachable
 
 Advance = Callable[[int, int], None]
@@ -57,7 +57,7 @@ def check_file(source: Path, file: Path, *, force: bool) -> None:
 
 def _copy_pages(source: Path, unfinished: Path, advance: Advance) -> None:
     try:
-        with closing(sqlite3.connect(source, timeout=BUSY_SECONDS, isolation_level=None)) as snapshot:
+        with closing(open_file(str(source), timeout=BUSY_SECONDS, isolation_level=None)) as snapshot:
             # In WAL mode a transaction sees one state and doesn't block writers.
             snapshot.execute("BEGIN")
             snapshot.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -6,19 +6,17 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, ExceptionContext, Table, create_engine, event, exc, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 
+from alertctl.db.sqlite import sqlite_engine
 from alertctl.db.write_queue import WriteQueue
 from alertctl.errors import ConfigError, Unreachable
 
 T = TypeVar("T")
-BUSY_SECONDS = 15.0
-"""Seconds that a statement waits for another process's lock on an SQLite file."""
 POOL_SECONDS = 5.0
 """Seconds that a thread waits for one of the pool's connections."""
 INSTANCE_OPTION = "alertctl_instance_id"
@@ -186,7 +184,7 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
 
 def _engine(url: URL, pool_size: int, current_url: Callable[[], str] | None) -> Engine:
     if url.get_backend_name() == "sqlite":
-        return _sqlite_engine(url, pool_size)
+        return sqlite_engine(url, pool_size)
     try:
         from alertctl.db import postgres
     except ImportError:
@@ -203,54 +201,6 @@ def _engine(url: URL, pool_size: int, current_url: Callable[[], str] | None) -> 
     )
     event.listen(engine, "do_connect", partial(postgres.connect, url, current_url))
     return engine
-
-
-def _sqlite_engine(url: URL, pool_size: int) -> Engine:
-    if url.database and not url.database.startswith((":memory:", "file:")):
-        try:
-            Path(url.database).expanduser().absolute().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise Unreachable(f"database {url.database}: {error.strerror or error}") from error
-    engine = create_engine(
-        url, pool_size=pool_size, max_overflow=4, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
-    )
-    event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "checkout", _refuse_lost_file)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _set_up_sqlite(connection: Any, record: Any) -> None:
-    # The driver must not begin transactions by itself: we begin them, immediate where we write.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    file = cursor.execute("SELECT file FROM pragma_database_list WHERE name = 'main'").fetchone()[0]
-    record.info["file"] = file, _identity(file)
-    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    # FULL: an answer "recorded" survives a power cut, not only a crash of the process.
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()
-
-
-def _refuse_lost_file(_connection: Any, record: Any, _proxy: Any) -> None:
-    """Refuse a connection to a file that was removed or replaced: what it writes would be lost."""
-    file, opened = record.info["file"]
-    if opened is not None and _identity(file) != opened:
-        raise exc.DisconnectionError(f"{file} was removed or replaced")
-
-
-def _identity(file: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("alertctl_writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _is_unavailable(error: exc.SQLAlchemyError) -> bool:

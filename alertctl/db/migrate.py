@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 from sqlalchemy import Connection, inspect, text
 
-from alertctl.db.engine import BUSY_SECONDS, Store
+from alertctl.db.engine import Store
+from alertctl.db.sqlite import BUSY_SECONDS
 from alertctl.errors import ConfigError
 
 HEAD = "0007"
