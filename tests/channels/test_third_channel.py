@@ -34,7 +34,7 @@ REGISTRY_IMPORT = (
     "from alertctl.channels.slack import SLACK\n",
     "from alertctl.channels.slack import SLACK\nfrom alertctl.channels.webhook import WEBHOOK\n",
 )
-SECTION_NAME = ("config/sources.py", '    "email",\n', '    "email",\n    "webhook",\n')
+SECTION_NAME = ("config/sources.py", 'SECTIONS = ("slack", "email", ', 'SECTIONS = ("slack", "email", "webhook", ')
 WEBHOOK_SECTION = """\
 class Webhook(_Section):
     enabled: YesOrNo = Field(False, description="Post alerts to a web server: true or false.")

@@ -16,7 +16,7 @@ import typer
 from alertctl import __version__
 from alertctl.cli.main import app
 from alertctl.cli.registry import with_wait_value
-from tests.support.cli import process, run
+from tests.support.cli import COMMAND, process, run
 
 HEAVY = (
     "sqlmodel",
@@ -147,11 +147,15 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_only_with_debug(tmp_pat
     broken.mkdir()
     (broken / "sitecustomize.py").write_text("import sys; sys.modules['alertctl.client'] = None\n")
     environ = os.environ | {"PYTHONPATH": f"{broken}:{os.getcwd()}:{':'.join(sys.path)}"}
-    plainly = process("log", env=environ)
+
+    def start(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*COMMAND, *arguments], env=environ, capture_output=True, text=True, check=False)
+
+    plainly = start("log")
     assert (plainly.returncode, plainly.stdout) == (1, "")
     assert plainly.stderr.startswith("alertctl: unexpected: ModuleNotFoundError: ")
     assert plainly.stderr.count("\n") == 1
-    assert "Traceback" in process("--debug", "log", env=environ).stderr
+    assert "Traceback" in start("--debug", "log").stderr
 
 
 @pytest.mark.parametrize(

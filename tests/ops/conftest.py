@@ -14,6 +14,7 @@ import pytest
 
 from alertctl.sandbox import Sandbox
 from tests.ops.checkout import ROOT
+from tests.support.cli_command import write_command
 
 ALERTCTL = [sys.executable, "-m", "alertctl"]
 PATIENCE = 60
@@ -22,10 +23,7 @@ PATIENCE = 60
 
 def environment(sandbox: Sandbox, home: Path) -> dict[str, str]:
     """The sandbox's settings, a home of one's own, and `alertctl` as a command; nothing of the developer's."""
-    program = home / "bin" / "alertctl"
-    program.parent.mkdir(exist_ok=True)
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m alertctl "$@"\n')
-    program.chmod(0o755)
+    program = write_command(home / "bin" / "alertctl")
     return {
         **sandbox.settings(),
         "HOME": str(home),
