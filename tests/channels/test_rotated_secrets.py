@@ -52,6 +52,8 @@ class Rotation:
     def rotate_at_provider(self) -> None:
         self.sandbox.slack.token = self.sandbox.sendgrid.api_key = self.new_secret
         self.sandbox.smtp.credentials = ("alertctl", self.new_secret)
+        # A kept SMTP session is logged in already.
+        self.channels[self.kind].close()
 
     def send(self):
         (result,) = self.channels[self.kind].send(ALERT, [OutgoingMessage("delivery-1", self.address)])
