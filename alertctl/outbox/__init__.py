@@ -24,6 +24,7 @@ from alertctl.outbox.claim import Claim, ClaimScope, claim, is_due, release
 from alertctl.outbox.duplicates import DedupScope, DedupWindows
 from alertctl.outbox.enqueue import enqueue, new_delivery
 from alertctl.outbox.expire import expire
+from alertctl.outbox.heartbeat import beat, has_daemon
 from alertctl.outbox.prune import ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record
 from alertctl.outbox.resend import resend
@@ -40,9 +41,11 @@ __all__ = [
     "DedupWindows",
     "Instance",
     "ages",
+    "beat",
     "claim",
     "enqueue",
     "expire",
+    "has_daemon",
     "is_due",
     "live_reports",
     "new_delivery",
