@@ -13,10 +13,10 @@ CODES = (
     (0, "success (send: recorded, even if a provider failed)"),
     (1, "unexpected error (db copy: incomplete; db backup: not written)"),
     (2, "usage error or invalid input"),
-    (3, "a delivery did not succeed, or there was no recipient (send --strict, test)"),
+    (3, "a delivery did not succeed, or there was no recipient (send --strict, log retry --strict, test)"),
     (4, "not allowed: token missing or invalid, or role too low (send: only with --strict; spooled)"),
     (5, "database or server unreachable (send: only with --strict; spooled or lost)"),
-    (10, "doctor found a failure; log --fail-if-any found a delivery"),
+    (10, "doctor found a failure; log --fail-if-any or status --fail-if-waiting found a delivery"),
     (130, "Ctrl-C"),
 )
 """The exit codes of all commands."""

@@ -26,14 +26,13 @@ from alertctl.client import Client
 from alertctl.config import Value, duration_of, ends_with_machine, read_readable
 from alertctl.config.validators import yes_or_no
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
-from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
+from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest, Rendered
 from alertctl.spool import Destination, Spooled, describe
 
 NOBODY = (
     f"no recipients: enable a channel ({', '.join(kind.enabled_setting for kind in CHANNEL_TYPES)}), "
     "or name a target with --to"
 )
-
 LONGEST_WAIT = 86400.0
 """Maximum of `--wait`, in seconds."""
 MAX_NAMED = 10
@@ -211,7 +210,7 @@ def _preview(context: typer.Context, request: PublishRequest, output: Output) ->
     with client_of(context) as client:
         previews = client.preview(request)
     print_previews(previews, output)
-    if all(preview.suppressed_reason for preview in previews):
+    if all(map(_is_off, previews)):
         warn(NOBODY)
         return 3
     return 0
@@ -227,8 +226,10 @@ def _send(
             receipt = client.publish(request)
             published = True
             return _report_recorded(client, receipt, options)
-    except (InvalidEvent, Conflict):
+    except InvalidEvent:
         raise
+    except Conflict as conflict:
+        return _report_conflict(request, options, conflict)
     except Exception as error:
         # Keep the event, even if the settings or alertctl itself are at fault.
         if published:
@@ -251,8 +252,23 @@ def _report_recorded(client: Client, receipt: EventReceipt, options: SendOptions
         print_json({**event, "deliveries": deliveries, "warnings": warnings})
     else:
         print_deliveries(deliveries)
-    statuses = {delivery.status for delivery in deliveries} - {"suppressed"}
-    return 0 if statuses and (options.queue or statuses == {"success"}) else 3
+    statuses = {delivery.status for delivery in deliveries if not _is_off(delivery)}
+    return 0 if statuses and (options.queue or statuses <= {"success", "suppressed"}) else 3
+
+
+def _is_off(delivery: DeliveryItem | Rendered) -> bool:
+    """Return whether the delivery is suppressed because its channel is off. Other causes (duplicate) are intended."""
+    cause = delivery.suppressed_reason if isinstance(delivery, Rendered) else delivery.error
+    return cause == f"{delivery.channel}_disabled"
+
+
+def _report_conflict(request: PublishRequest, options: SendOptions, conflict: Conflict) -> int:
+    """Report a key that was used for a different event: a warning, so that a job that runs again does not fail."""
+    warn(f"{conflict}; this event is not recorded, and nobody is notified")
+    options.receipt.write("refused", error=str(conflict), warnings=[str(conflict)])
+    if options.output is Output.JSON:
+        _print_unrecorded(request, str(conflict))
+    return 3
 
 
 def _spool(
@@ -274,7 +290,7 @@ def _spool(
     eprint(f"alertctl: spooled as {spooled.id}; {_next_step(error, spooled)}")
     options.receipt.write("spooled", spooled=True, spool_id=spooled.id, error=describe(error))
     if options.output is Output.JSON:
-        _print_unrecorded(request, spool_id=spooled.id, cause=describe(error))
+        _print_unrecorded(request, describe(error), spool_id=spooled.id)
     return NotAllowed.exit_code if isinstance(error, NotAllowed) else Unreachable.exit_code
 
 
@@ -301,15 +317,15 @@ def _report_loss(request: PublishRequest, options: SendOptions, cause: str) -> N
         options.receipt.write("lost", error=cause)
         options.receipt.put()
         if options.output is Output.JSON:
-            _print_unrecorded(request, spool_id=None, cause=cause)
+            _print_unrecorded(request, cause, lost=True)
             sys.stdout.flush()
     finally:
         eprint(f"LOST: neither recorded nor spooled, nobody is notified: {cause}")
 
 
-def _print_unrecorded(request: PublishRequest, spool_id: str | None, cause: str) -> None:
+def _print_unrecorded(request: PublishRequest, cause: str, *, spool_id: str | None = None, lost: bool = False) -> None:
     event = {"event_id": None, "event_type": request.event_type, "created": False, "spooled": spool_id is not None}
-    print_json({**event, "lost": spool_id is None, "spool_id": spool_id, "deliveries": [], "warnings": [cause]})
+    print_json({**event, "lost": lost, "spool_id": spool_id, "deliveries": [], "warnings": [cause]})
 
 
 def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[DeliveryItem]:
@@ -325,7 +341,7 @@ def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[
 def _warnings(deliveries: list[DeliveryItem], queue: bool) -> list[str]:
     suppressed = Counter(delivery.error for delivery in deliveries if delivery.status == "suppressed")
     warnings = [f"{cause}: {count} suppressed" for cause, count in suppressed.items()]
-    if suppressed.total() == len(deliveries):
+    if all(map(_is_off, deliveries)):
         return [*warnings, NOBODY]
     missed = [delivery for delivery in deliveries if not queue and delivery.status not in ("success", "suppressed")]
     more = [f"and {len(missed) - MAX_NAMED} more did not arrive"] if len(missed) > MAX_NAMED else []
