@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from sqlalchemy import text
 from alertctl.client.completion import NEWEST, TIMEOUT, recent
 from alertctl.db import Store
 from tests.support.cli import data, process, run
-from tests.support.cli_command import write_command
 from tests.support.waiting import wait_until
 
 SLOW = 10.0
@@ -137,7 +137,11 @@ def test_completion_does_not_wait_for_a_server_that_never_answers(setting, tmp_p
 @pytest.fixture
 def shell(tmp_path: Path):
     """Return a function that runs lines in a bash that finds `alertctl`, with a home of its own."""
-    script = write_command(tmp_path / "bin" / "alertctl")
+    # A real child of bash: the shell is detected by the parent process.
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "alertctl"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m alertctl "$@"\n')
+    script.chmod(0o755)
     environ = os.environ | {"PATH": f"{script.parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
 
     def bash(lines: str) -> str:
