@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,10 +11,11 @@ from typing import Annotated
 
 import typer
 
-from alertctl.channels import CHANNEL_NAMES, CHANNEL_TYPES
+from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import client_of, flags_of, warn_about_settings
 from alertctl.cli.options import ChannelOption, EventOption, complete_set, completion
 from alertctl.cli.output.deliveries import print_deliveries
+from alertctl.cli.output.delivery_warnings import NOBODY, delivery_warnings, is_off
 from alertctl.cli.output.receipt import Receipt, receipt_in
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, warn
 from alertctl.cli.output.times import now
@@ -26,17 +26,11 @@ from alertctl.client import Client
 from alertctl.config import Value, duration_of, ends_with_machine, read_readable
 from alertctl.config.validators import yes_or_no
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
-from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest, Rendered
+from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
 from alertctl.spool import Destination, Spooled, describe
 
-NOBODY = (
-    f"no recipients: enable a channel ({', '.join(kind.enabled_setting for kind in CHANNEL_TYPES)}), "
-    "or name a target with --to"
-)
 LONGEST_WAIT = 86400.0
 """Maximum of `--wait`, in seconds."""
-MAX_NAMED = 10
-"""Maximum of failed deliveries that are named; the log has them all."""
 
 
 SetOption = Annotated[
@@ -210,7 +204,7 @@ def _preview(context: typer.Context, request: PublishRequest, output: Output) ->
     with client_of(context) as client:
         previews = client.preview(request)
     print_previews(previews, output)
-    if all(map(_is_off, previews)):
+    if all(map(is_off, previews)):
         warn(NOBODY)
         return 3
     return 0
@@ -243,7 +237,7 @@ def _report_recorded(client: Client, receipt: EventReceipt, options: SendOptions
     eprint(f"recorded {receipt.event_id}" if receipt.created else repeated)
     options.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
     deliveries = receipt.deliveries if options.queue else _deliver(client, receipt, options.wait)
-    warnings = [*receipt.warnings, *_warnings(deliveries, options.queue)]
+    warnings = [*receipt.warnings, *delivery_warnings(deliveries, options.queue)]
     for warning in warnings:
         warn(warning)
     options.receipt.recorded(receipt, deliveries, warnings)
@@ -252,14 +246,8 @@ def _report_recorded(client: Client, receipt: EventReceipt, options: SendOptions
         print_json({**event, "deliveries": deliveries, "warnings": warnings})
     else:
         print_deliveries(deliveries)
-    statuses = {delivery.status for delivery in deliveries if not _is_off(delivery)}
+    statuses = {delivery.status for delivery in deliveries if not is_off(delivery)}
     return 0 if statuses and (options.queue or statuses <= {"success", "suppressed"}) else 3
-
-
-def _is_off(delivery: DeliveryItem | Rendered) -> bool:
-    """Return whether the delivery is suppressed because its channel is off. Other causes (duplicate) are intended."""
-    cause = delivery.suppressed_reason if isinstance(delivery, Rendered) else delivery.error
-    return cause == f"{delivery.channel}_disabled"
 
 
 def _report_conflict(request: PublishRequest, options: SendOptions, conflict: Conflict) -> int:
@@ -336,21 +324,3 @@ def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[
         kind = "" if isinstance(error, AlertctlError) else f"unexpected: {type(error).__name__}: "
         warn(f"recorded, but not sent now: {kind}{error}")
         return receipt.deliveries
-
-
-def _warnings(deliveries: list[DeliveryItem], queue: bool) -> list[str]:
-    suppressed = Counter(delivery.error for delivery in deliveries if delivery.status == "suppressed")
-    warnings = [f"{cause}: {count} suppressed" for cause, count in suppressed.items()]
-    if all(map(_is_off, deliveries)):
-        return [*warnings, NOBODY]
-    missed = [delivery for delivery in deliveries if not queue and delivery.status not in ("success", "suppressed")]
-    more = [f"and {len(missed) - MAX_NAMED} more did not arrive"] if len(missed) > MAX_NAMED else []
-    return [*warnings, *map(_undelivered, missed[:MAX_NAMED]), *more]
-
-
-def _undelivered(delivery: DeliveryItem) -> str:
-    target = f"{delivery.channel} {delivery.to}"
-    if delivery.status != "failed":
-        return f"{target}: {delivery.status}, not sent yet"
-    again = "it will be retried" if delivery.next_attempt_at else "it will not be retried"
-    return f"{target}: {delivery.error}; {again} (alertctl log show {delivery.id[-8:]})"
