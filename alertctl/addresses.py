@@ -91,6 +91,13 @@ def is_slack_channel(text: str) -> bool:
     )
 
 
+def channel_of(address: str) -> str:
+    """Return the channel that an address's form shows: slack for `#ops`, email for `ops@corp.example`; else ""."""
+    if address.startswith("#"):
+        return "slack"
+    return "email" if is_email(address) else ""
+
+
 def address_key(channel: str, address: str) -> str:
     """Return the stored form of an address, for comparison. Never raises, even for an invalid address."""
     if address.isascii():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, delete, insert, select
 from sqlmodel import SQLModel
@@ -25,6 +26,7 @@ from alertctl.models import Event, EventKey, Priority
 from alertctl.preferences import recipients
 from alertctl.routing import Audience, Target, parse_target, route
 from alertctl.schemas import EventReceipt, PublishRequest
+from alertctl.text import safe_link
 
 event = SQLModel.metadata.tables[str(Event.__tablename__)]
 event_key = SQLModel.metadata.tables[str(EventKey.__tablename__)]
@@ -57,6 +59,7 @@ class Publication:
     audience: Audience
     published_by: str | None
     is_test: bool
+    warnings: tuple[str, ...]
 
     @property
     def dedup_scope(self) -> outbox.DedupScope:
@@ -65,19 +68,12 @@ class Publication:
         subject = (getattr(self.fields, name, None) or None for name in parts)
         return self.fields.dedup_key, self.fields.event_type, *subject
 
-    def warnings(self) -> list[str]:
-        """Return hints about missing fields that would improve the message."""
-        missing = [name for name in self.fields.expected if getattr(self.fields, name) in (None, "")]
-        if not missing:
-            return []
-        return [f"{self.fields.event_type} without {', '.join(missing)}: missing fields are left out of the message"]
-
 
 def prepare(
     request: PublishRequest, audience: Audience, published_by: str | None = None, *, is_test: bool = False
 ) -> Publication:
     """Check a request, without a database. Raises InvalidEvent."""
-    fields = parse(request.event_type, request.fields)
+    fields, warnings = parse(request.event_type, request.fields)
     if request.channel is not None:
         channel_type(request.channel)
     _check_window(request.dedup_window, fields.dedup_key)
@@ -96,7 +92,19 @@ def prepare(
         audience=audience,
         published_by=published_by,
         is_test=is_test,
+        warnings=(*warnings, *_hints(fields)),
     )
+
+
+def _hints(fields: EventFields) -> Iterator[str]:
+    """Yield how the message would be better: fields that are missing, and a link that can't be clicked."""
+    missing = [name for name in fields.expected if getattr(fields, name) in (None, "")]
+    if missing:
+        yield f"{fields.event_type} without {', '.join(missing)}: missing fields are left out of the message"
+    if fields.url and safe_link(fields.url) is None:
+        yield f"url: {fields.url[:60]!r} is no http:// or https:// address, so the message has no link"
+    elif fields.url and "@" in urlsplit(fields.url).netloc:
+        yield "url: it holds a user name or a password, and everyone who gets the message sees it; remove them"
 
 
 def _body_hash(request: PublishRequest, fields_json: str) -> str:
@@ -180,7 +188,7 @@ def _receipt(publication: Publication, event_id: str, *, created: bool = True) -
         event_type=publication.fields.event_type,
         created=created,
         deliveries=[],
-        warnings=publication.warnings(),
+        warnings=list(publication.warnings),
     )
 
 

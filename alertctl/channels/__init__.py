@@ -45,6 +45,7 @@ ROUTING_REASONS = {
         *(kind.default_routing_reason for kind in CHANNEL_TYPES),
         *(kind.user_routing_reason for kind in CHANNEL_TYPES if kind.user_routing_reason),
         RoutingReason("named", "named by the caller", "the caller named it (--to) instead of the usual recipients"),
+        RoutingReason("self_alert", "an admin of alertctl", "alertctl needs help, and this address is an admin's"),
         RoutingReason("test", "a test", "it was the target of a test"),
     )
 }
