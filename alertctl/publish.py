@@ -19,7 +19,7 @@ from alertctl.channels import CHANNEL_TYPES, channel_type
 from alertctl.config import Settings
 from alertctl.content import Severity
 from alertctl.db import insert_new, insert_or
-from alertctl.errors import Conflict, InvalidEvent
+from alertctl.errors import Conflict, InvalidEvent, Unreachable
 from alertctl.events import EventFields, parse
 from alertctl.ids import new_id
 from alertctl.models import Event, EventKey, Priority
@@ -135,20 +135,20 @@ def _keys(request: PublishRequest, dedup_key: str | None, published_by: str | No
 def publish(connection: Connection, publication: Publication, now: datetime) -> EventReceipt:
     """Write an event and its deliveries, or return the first event that used its key. Raises Conflict."""
     (outcome,) = publish_many(connection, [publication], now)
-    if isinstance(outcome, Conflict):
+    if not isinstance(outcome, EventReceipt):
         raise outcome
     return outcome
 
 
 def publish_many(
     connection: Connection, publications: Sequence[Publication], now: datetime
-) -> list[EventReceipt | Conflict]:
+) -> list[EventReceipt | Conflict | Unreachable]:
     """Do what `publish` does for many events. Returns one outcome for each, in order.
 
     A Conflict is returned and not raised here, because it must not undo the other events of the transaction. A Writer
     raises it to the one caller that it concerns.
     """
-    outcomes: dict[int, EventReceipt | Conflict] = {}
+    outcomes: dict[int, EventReceipt | Conflict | Unreachable] = {}
     recipient_cache, windows = _RecipientCache(connection), outbox.DedupWindows(connection, now)
     receipts: list[EventReceipt] = []
     deliveries: list[Iterator[dict[str, Any]]] = []
@@ -160,8 +160,8 @@ def publish_many(
     for index, publication in sorted(enumerate(publications), key=lambda item: _keys_in_order(item[1])):
         try:
             receipt = _receipt(publication, ids[index]) if index in ids else _write_keyed(connection, publication, now)
-        except Conflict as conflict:
-            outcomes[index] = conflict
+        except (Conflict, Unreachable) as error:
+            outcomes[index] = error
             continue
         outcomes[index] = receipt
         receipts.append(receipt)
@@ -193,7 +193,7 @@ def _receipt(publication: Publication, event_id: str, *, created: bool = True) -
 
 
 def _write_keyed(connection: Connection, publication: Publication, now: datetime) -> EventReceipt:
-    """Write an event that has a key, unless the key was used. Raises Conflict."""
+    """Write an event that has a key, unless the key was used. Raises Conflict; Unreachable if a call is about to use it."""
     repeated = _find_repeated(connection, publication)
     if repeated is not None:
         return repeated
@@ -205,7 +205,7 @@ def _write_keyed(connection: Connection, publication: Publication, now: datetime
         connection.execute(delete(event).where(event.c.id == event_id))
         repeated = _find_repeated(connection, publication)
         if repeated is None:
-            raise Conflict("another call is using this key; try again")
+            raise Unreachable("another call is using this key; try again")
         return repeated
     if publication.request.dedup_window is not None:
         _lock_dedup_key(connection, publication, event_id, now)

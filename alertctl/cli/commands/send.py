@@ -15,7 +15,7 @@ from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import client_of, flags_of, warn_about_settings
 from alertctl.cli.options import ChannelOption, EventOption, complete_set, completion
 from alertctl.cli.output.deliveries import print_deliveries
-from alertctl.cli.output.delivery_warnings import delivery_warnings, is_off
+from alertctl.cli.output.delivery_warnings import delivery_warnings, is_off, lacks_recipient, no_recipient
 from alertctl.cli.output.receipt import Receipt, receipt_in
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, warn
 from alertctl.cli.output.times import now
