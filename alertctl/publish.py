@@ -193,7 +193,7 @@ def _receipt(publication: Publication, event_id: str, *, created: bool = True) -
 
 
 def _write_keyed(connection: Connection, publication: Publication, now: datetime) -> EventReceipt:
-    """Write an event that has a key, unless the key was used. Raises Conflict; Unreachable if a call is about to use it."""
+    """Write an event that has a key, unless the key was used. Raises Conflict, or Unreachable while a call uses it."""
     repeated = _find_repeated(connection, publication)
     if repeated is not None:
         return repeated
