@@ -64,7 +64,7 @@ async def read_json(request: Request, parse: Callable[[dict[str, Any]], T]) -> T
     try:
         body = await request.body()
     except ClientDisconnect:
-        # Nobody reads this answer; it keeps the disconnect out of the daemon's error log.
+        # The client is gone. This answer keeps the disconnect out of the daemon's error log.
         raise HTTPException(400, "The connection ended before the end of the body.") from None
     if len(body) <= LARGE:
         return parse(_decode(body))

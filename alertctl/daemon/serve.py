@@ -22,13 +22,15 @@ from alertctl import outbox, users
 from alertctl.api import Services, create_app
 from alertctl.channels import build
 from alertctl.config import Settings, is_loopback
+from alertctl.config.secret_files import SecretFiles
 from alertctl.connectivity_test import send_test_message
 from alertctl.daemon.clock import IntervalTrigger
 from alertctl.daemon.file_limit import LoopErrorHandler, max_connections, raise_file_limit
 from alertctl.daemon.http_protocol import HttpProtocol
-from alertctl.daemon.logging import configure_logging
+from alertctl.daemon.logging import configure_logging, mask_also
 from alertctl.daemon.metrics import Metrics
 from alertctl.daemon.scheduler import SchedulerHeartbeat, schedule
+from alertctl.daemon.secrets_job import SECRETS_SECONDS, SecretsJob
 from alertctl.daemon.signals import notify_systemd, on_stop
 from alertctl.daemon.spool_job import SPOOL_SECONDS, SpoolJob, addresses_of
 from alertctl.db import HEAD, Store, WakeUps, Writer, current_version, upgrade
@@ -66,7 +68,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
     raise_file_limit()
     host = host or settings.alertctl.host
     port = settings.alertctl.port if port is None else port
-    store = Store(settings.database.url, pool_size=16)
+    store = Store(settings.database.url, pool_size=16, current_url=current_database_url(settings))
     stopping = threading.Event()
     on_stop(stopping.set)
     _run_until_stopped(lambda: _prepare(settings, store, host, stopping), stopping)
@@ -78,7 +80,8 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
         try:
             server.run()
         except SystemExit:
-            # uvicorn has logged why: the port is taken, or the host unknown.
+            # uvicorn has logged the cause: the port is taken, or the host unknown.
+            log.error("cannot listen on %s port %d; choose another with --host or --port", host, port)
             return 1
     return 0
 
@@ -102,6 +105,18 @@ def _run_until_stopped(function: Callable[[], None], stopping: threading.Event) 
         if wait([outcome], STOP_SECONDS).done:
             outcome.result()
             break
+
+
+def current_database_url(settings: Settings) -> Callable[[], str]:
+    """Return a function that reads DATABASE_URL_FILE again, if the database's address comes from it."""
+    files = SecretFiles(settings, ("DATABASE_URL",))
+
+    def current_url() -> str:
+        if files.refresh(force=True):
+            mask_also(files.settings.secrets())
+        return files.settings.database.url
+
+    return current_url
 
 
 def _prepare(settings: Settings, store: Store, host: str, stopping: threading.Event) -> None:
@@ -141,6 +156,7 @@ def _running(
     scheduler = schedule(settings, writer, dispatcher, heartbeat, now, metrics.expired)
     spool_job = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
     scheduler.add_job(spool_job, IntervalTrigger(SPOOL_SECONDS), id="spool", next_run_time=now())
+    scheduler.add_job(SecretsJob(channels, dispatcher), IntervalTrigger(SECRETS_SECONDS), id="secrets")
     test_timeout = settings.alertctl.deadline + TEST_MARGIN
     services = Services(
         settings=settings,
