@@ -6,6 +6,7 @@ The scheduler compares times of day. It waits for them on the monotonic clock, a
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -46,7 +47,7 @@ class JobStore(MemoryJobStore):  # type: ignore[misc]
 
 
 class ClockGuard:
-    """Tells whether ages can be trusted: not for an hour after the clock was set forward.
+    """Notices that the clock was set forward; ages are not trusted for an hour then.
 
     An operator has that time to correct a wrong clock before deliveries expire and the log is pruned.
     """
@@ -55,8 +56,14 @@ class ClockGuard:
         self._clock, self._monotonic = clock, monotonic
         self._offset = clock() - monotonic()
         self._trusted_from = float("-inf")
+        # Two jobs that run at the same time must both see a step.
+        self._lock = threading.Lock()
 
     def is_trusted(self) -> bool:
+        with self._lock:
+            return self._check()
+
+    def _check(self) -> bool:
         now = self._monotonic()
         offset = self._clock() - now
         step, self._offset = offset - self._offset, offset

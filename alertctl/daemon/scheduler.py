@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import Connection, delete
@@ -86,14 +87,6 @@ def schedule(
         except AlertctlError as error:
             log.warning("expire failed: %s; retrying later", error)
 
-    def correct_times() -> None:
-        try:
-            while count := connect.write(lambda connection: outbox.correct_future_times(connection, clock(), lease)):
-                log.warning("%d deliveries were scheduled by a clock that was ahead: they are due now", count)
-                dispatcher.wake()
-        except AlertctlError as error:
-            log.warning("correcting times failed: %s; retrying later", error)
-
     scheduler = BackgroundScheduler(
         jobstores={"default": JobStore()},
         job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
@@ -102,9 +95,21 @@ def schedule(
     scheduler.add_job(dispatcher.wake, IntervalTrigger(DISPATCH_SECONDS), id="dispatch")
     scheduler.add_job(heartbeat.beat, IntervalTrigger(BEAT_SECONDS), id="heartbeat")
     scheduler.add_job(expire, IntervalTrigger(EXPIRE_SECONDS), id="expire")
+    correct_times = partial(_correct_times, connect, dispatcher, lease, clock)
     scheduler.add_job(correct_times, IntervalTrigger(EXPIRE_SECONDS), id="correct_times", next_run_time=clock())
     scheduler.add_job(prune, IntervalTrigger(PRUNE_CHECK_SECONDS), id="prune", next_run_time=clock())
     return scheduler
+
+
+def _correct_times(
+    connect: TransactionRunner, dispatcher: Dispatcher, lease: float, clock: Callable[[], datetime]
+) -> None:
+    try:
+        while count := connect.write(lambda connection: outbox.correct_future_times(connection, clock(), lease)):
+            log.warning("%d deliveries were scheduled by a clock that was ahead: they are due now", count)
+            dispatcher.wake()
+    except AlertctlError as error:
+        log.warning("correcting times failed: %s; retrying later", error)
 
 
 def first_of_period(connection: Connection, job: str, period: str, now: datetime) -> bool:
