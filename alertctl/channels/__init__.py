@@ -81,8 +81,17 @@ def build(settings: Settings, *, tolerate: bool = False) -> dict[str, Channel]:
     for kind in CHANNEL_TYPES:
         if settings.channels[kind.name]:
             problems = [*bundle_problems, *_problems(kind, settings)]
-            channels[kind.name] = kind.unconfigured("; ".join(problems)) if problems else kind.build(settings)
+            channels[kind.name] = kind.unconfigured("; ".join(problems)) if problems else _reloading(kind, settings)
     return channels
+
+
+def _reloading(kind: ChannelType, settings: Settings) -> Channel:
+    """Return a channel that follows the files of its secrets, if it has any."""
+    from alertctl.channels.reloading import ReloadingChannel
+    from alertctl.config.secret_files import SecretFiles
+
+    files = SecretFiles(settings, (f"{kind.name.upper()}_", *kind.settings_prefixes(settings)))
+    return ReloadingChannel(kind, files) if files else kind.build(settings)
 
 
 def _problems(kind: ChannelType, settings: Settings) -> list[str]:

@@ -15,6 +15,7 @@ from alertctl.events.experiment_lifecycle import ExperimentLifecycle
 from alertctl.events.generic_alert import GenericAlert
 from alertctl.events.rollout_advance import RolloutAdvance
 from alertctl.events.safety_rollback import SafetyRollback
+from alertctl.serialization import check_size
 from alertctl.suggestions import suggest
 
 EVENT_TYPES: tuple[type[EventFields], ...] = (
@@ -42,6 +43,7 @@ def find(event_type: str) -> type[EventFields]:
 def parse(event_type: str, fields: Mapping[str, Any]) -> EventFields:
     """Return typed fields from a caller's values; null counts as missing. Raises InvalidEvent with the field's name."""
     kind = find(event_type)
+    check_size(fields, "fields")
     values = {name: value for name, value in fields.items() if value is not None or name not in kind.model_fields}
     try:
         return kind.model_validate(_storable(values))

@@ -53,6 +53,13 @@ def states(store):
     return [(entry.status, entry.error) for entry in rows(store)]
 
 
+def test_what_was_sent_by_a_clock_that_was_set_back_since_suppresses_nothing(store):
+    publish_at(store, alert(), after(3600))
+    record(store, arrived(claim_one(store, now=after(3600))), now=after(3600))
+    publish_at(store, alert())
+    assert states(store) == [("success", None), ("pending", None)]
+
+
 def test_a_duplicate_within_the_window_is_recorded_and_held_back(store):
     first = publish_at(store, alert())
     second = publish_at(store, alert(), after(WINDOW - 1))

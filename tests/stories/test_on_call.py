@@ -1,4 +1,4 @@
-"""3 am: Slack's token was revoked. The failed deliveries are explained and resent once, locally and on a server."""
+"""3 am: the Slack token was revoked. Failed deliveries are found, explained and resent, locally and on a server."""
 
 from __future__ import annotations
 

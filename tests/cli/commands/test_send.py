@@ -206,6 +206,7 @@ def test_wrong_input_ends_with_2_and_one_line_that_names_it(arguments, message):
         ('{"channel": []}', "channel: should be text"),
         ('{"title": "x", "details": {"a": {"b": 1}}}', "details.a: should be text, a number"),
         ('{"event_type": "generic_alert", "title": ["x"]}', "title: "),
+        ('{"title": "x", "details": ' + '{"a":' * 900 + "1" + "}" * 901, "levels of objects and lists"),
         (b"\xff\xfe{", "is not JSON"),
         ('{"title": "x", "expires_at": "soon"}', "expires_at: should be a time like"),
         ('{"title": "x", "dedup_window": "soon"}', 'dedup_window: "soon" is not a duration'),
