@@ -41,29 +41,40 @@ def recipients(connection: Connection, event_type: str) -> Iterator[Target]:
         return
     parameters = {"event_type": event_type, "usual": PREFERENCES[event_type]}
     for row in connection.execute(_RECIPIENTS, parameters, execution_options={"yield_per": 1000}):
-        if row.slack_on and row.slack_channel:
-            yield Target("slack", row.slack_channel, "user_channel", row.id)
-        if row.email_on and (row.email_address or row.email):
-            yield Target("email", row.email_address or row.email, "user_email", row.id)
+        yield from _targets_of(row)
+
+
+def targets_of_role(connection: Connection, role: str) -> Iterator[Target]:
+    """Yield the targets of all users with this role, on the channels that they have not switched off."""
+    for row in connection.execute(_ADDRESSES.where(users.c.role == role)):
+        yield from _targets_of(row)
+
+
+def _targets_of(row: Row[Any]) -> Iterator[Target]:
+    if row.slack_on and row.slack_channel:
+        yield Target("slack", row.slack_channel, "user_channel", row.id)
+    if row.email_on and (row.email_address or row.email):
+        yield Target("email", row.email_address or row.email, "user_email", row.id)
 
 
 _SLACK_ON = func.coalesce(preference.c.slack_enabled, true())
 _EMAIL_ON = func.coalesce(preference.c.email_enabled, true())
-_RECIPIENTS = (
+_ADDRESSES = (
     select(users.c.id, users.c.email, _SLACK_ON.label("slack_on"), _EMAIL_ON.label("email_on"))
     .add_columns(preference.c.slack_channel, preference.c.email_address)
     .select_from(users)
     .outerjoin(preference, preference.c.user_id == users.c.id)
-    .outerjoin(choice, and_(choice.c.user_id == users.c.id, choice.c.event_type == bindparam("event_type")))
-    .where(
-        users.c.disabled.is_(False),
-        func.coalesce(choice.c.enabled, bindparam("usual", type_=Boolean)),
-        or_(
-            and_(_EMAIL_ON, or_(users.c.email.is_not(None), preference.c.email_address.is_not(None))),
-            and_(_SLACK_ON, preference.c.slack_channel.is_not(None)),
-        ),
-    )
+    .where(users.c.disabled.is_(False))
     .order_by(users.c.id)
+)
+_RECIPIENTS = _ADDRESSES.outerjoin(
+    choice, and_(choice.c.user_id == users.c.id, choice.c.event_type == bindparam("event_type"))
+).where(
+    func.coalesce(choice.c.enabled, bindparam("usual", type_=Boolean)),
+    or_(
+        and_(_EMAIL_ON, or_(users.c.email.is_not(None), preference.c.email_address.is_not(None))),
+        and_(_SLACK_ON, preference.c.slack_channel.is_not(None)),
+    ),
 )
 """Built once: building it took longer than writing the event."""
 _PREFERENCES = (

@@ -71,9 +71,11 @@ def route(
 
 
 def parse_target(text: str, routing_reason: str = "named") -> Target:
-    """Parse `CHANNEL:ADDRESS`. Raises InvalidEvent."""
+    """Parse `CHANNEL:ADDRESS`, or an address whose form shows its channel (`#ops`). Raises InvalidEvent."""
     channel, colon, address = text.partition(":")
     if not colon or channel not in CHANNEL_NAMES:
+        channel, address = addresses.channel_of(text), text
+    if not channel:
         raise InvalidEvent("to", f"{text[:80]!r} is not a target ({' or '.join(TARGET_EXAMPLES)})")
     addresses.check_address(channel, address, "to")
     return Target(channel, address, routing_reason)

@@ -277,6 +277,8 @@ class StatusReport:
     """The state of an alertctl. `where` is its database or server, without secrets.
 
     `depth`: deliveries that wait, by channel; `oldest_due_seconds`: how late the oldest is. `last_success` by channel.
+    `oldest_waiting_seconds`: how long the oldest delivery without a final state waits, 0 if there is none, None from an
+    older server.
     `daemon`: whether this answer comes from a running daemon.
     """
 
@@ -288,6 +290,7 @@ class StatusReport:
     oldest_due_seconds: float
     last_success: dict[str, Moment | None]
     paused: list[Paused]
+    oldest_waiting_seconds: float | None = None
 
 
 Prefs = dict[str, bool | str | None]

@@ -22,6 +22,7 @@ from alertctl.api.endpoints import (
 from alertctl.api.errors import install_error_handlers
 from alertctl.api.openapi import install_openapi
 from alertctl.api.request_body import BodyLimit
+from alertctl.api.request_rules import RequestRules
 
 ENDPOINTS = (events, preferences, users, tokens, status, dispatch, stream, delivery_log, test, health)
 
@@ -37,5 +38,6 @@ def create_app(services: Services) -> FastAPI:
         app.router.routes.extend(endpoint.router.routes)
     install_error_handlers(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(RequestRules)
     install_openapi(app)
     return app

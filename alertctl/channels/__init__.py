@@ -45,6 +45,7 @@ ROUTING_REASONS = {
         *(kind.default_routing_reason for kind in CHANNEL_TYPES),
         *(kind.user_routing_reason for kind in CHANNEL_TYPES if kind.user_routing_reason),
         RoutingReason("named", "named by the caller", "the caller named it (--to) instead of the usual recipients"),
+        RoutingReason("self_alert", "an admin of alertctl", "alertctl needs help, and this address is an admin's"),
         RoutingReason("test", "a test", "it was the target of a test"),
     )
 }
@@ -81,8 +82,17 @@ def build(settings: Settings, *, tolerate: bool = False) -> dict[str, Channel]:
     for kind in CHANNEL_TYPES:
         if settings.channels[kind.name]:
             problems = [*bundle_problems, *_problems(kind, settings)]
-            channels[kind.name] = kind.unconfigured("; ".join(problems)) if problems else kind.build(settings)
+            channels[kind.name] = kind.unconfigured("; ".join(problems)) if problems else _reloading(kind, settings)
     return channels
+
+
+def _reloading(kind: ChannelType, settings: Settings) -> Channel:
+    """Return a channel that follows the files of its secrets, if it has any."""
+    from alertctl.channels.reloading import ReloadingChannel
+    from alertctl.config.secret_files import SecretFiles
+
+    files = SecretFiles(settings, (f"{kind.name.upper()}_", *kind.settings_prefixes(settings)))
+    return ReloadingChannel(kind, files) if files else kind.build(settings)
 
 
 def _problems(kind: ChannelType, settings: Settings) -> list[str]:

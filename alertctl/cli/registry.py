@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -10,6 +11,8 @@ from typing import Any
 
 import typer
 
+ROOT_OPTIONS = ("config_file", "database", "server", "timeout", "debug")
+"""Parameters of the root command that are accepted after a command too."""
 DEFAULT_WAIT = "20s"
 """The value of `send --wait` without one."""
 
@@ -72,7 +75,29 @@ def _build(name: str) -> Any:
         parent.command(name, short_help=entry.summary)(command)
     group: Any = typer.main.get_command(parent)
     _hide_types(group)
-    return group.commands[name]
+    return with_root_options(group.commands[name])
+
+
+def with_root_options(command: Any) -> Any:
+    """Return the command, with the root's options accepted after it and its subcommands too (hidden in their help)."""
+    from alertctl.cli.main import app, check_root_options
+
+    def store(context: Any, option: Any, value: Any) -> None:
+        if value not in (None, False) and not context.resilient_parsing:
+            root_context = context.find_root()
+            root_context.params[option.name] = value
+            check_root_options(root_context)
+
+    root: Any = typer.main.get_command(app)
+    own = {text for option in command.params for text in option.opts}
+    for option in root.params:
+        if option.name in ROOT_OPTIONS and own.isdisjoint(option.opts):
+            accepted = copy(option)
+            accepted.callback, accepted.expose_value, accepted.hidden = store, False, True
+            command.params.append(accepted)
+    for subcommand in getattr(command, "commands", {}).values():
+        with_root_options(subcommand)
+    return command
 
 
 def _hide_types(command: Any) -> None:

@@ -118,6 +118,9 @@ class RemoteClient:
         body = {"older_than_days": days, "dry_run": dry_run}
         return self._fetch(schemas.Pruned, "POST", "/delivery-log/prune", body, repeat=dry_run)
 
+    def has_daemon(self) -> bool:
+        return True
+
     def status(self) -> schemas.StatusReport:
         report = self._fetch(schemas.StatusReport, "GET", "/status")
         return replace(report, where=f"server {self._server.root} ({report.where})")
@@ -146,18 +149,19 @@ class RemoteClient:
     def event_types(self) -> list[schemas.EventTypeInfo]:
         return self._calls.parse_items(schemas.EventTypeInfo, {"items": self._calls.get("/events")})
 
-    def preferences(self, user: str) -> schemas.Prefs:
+    def preferences(self, user: str | None) -> schemas.Prefs:
         return self._prefs("GET", user)
 
-    def set_preferences(self, user: str, changes: Mapping[str, Any]) -> schemas.Prefs:
+    def set_preferences(self, user: str | None, changes: Mapping[str, Any]) -> schemas.Prefs:
         return self._prefs("PUT", user, body=dict(changes))
 
-    def reset_preferences(self, user: str) -> schemas.Prefs:
+    def reset_preferences(self, user: str | None) -> schemas.Prefs:
         return self._prefs("POST", user, "/reset")
 
-    def _prefs(self, method: str, user: str, suffix: str = "", body: Any = None) -> schemas.Prefs:
+    def _prefs(self, method: str, user: str | None, suffix: str = "", body: Any = None) -> schemas.Prefs:
         # Every user may change their own preferences; only admins those of others.
-        path = "/preferences" if email_key(user.strip()) in self._me else f"/admin/preferences/{_user_path(user)}"
+        is_own = user is None or email_key(user.strip()) in self._me
+        path = "/preferences" if is_own else f"/admin/preferences/{_user_path(user or '')}"
         return self._parse_preferences(self._calls.request(method, f"{path}{suffix}", body).data)
 
     def _parse_preferences(self, data: Any) -> schemas.Prefs:

@@ -68,6 +68,25 @@ def ends_with_machine(environ: Mapping[str, str]) -> bool:
     return environ.get("CI", "").strip().lower() not in _NO or has_temporary_state(environ)
 
 
+def make_private_folder(folder: Path) -> None:
+    """Make a folder and the missing ones above it, mode 0700 whatever the umask. Existing ones keep their modes.
+
+    Raises OSError.
+    """
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_private_folder(folder.parent)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        # Another process may have made it.
+        if not folder.is_dir():
+            raise
+    else:
+        folder.chmod(0o700)
+
+
 def _lasting_state_folder(environ: Mapping[str, str]) -> Path | None:
     named = Path(environ.get("XDG_STATE_HOME", ""))
     if named.is_absolute():
@@ -97,7 +116,7 @@ def _temporary_state_folder(environ: Mapping[str, str]) -> Path:
     named = environ.get("TMPDIR", "")
     folder = Path(named if os.path.isabs(named) and os.path.isdir(named) else "/tmp") / f"alertctl-{os.geteuid()}"
     try:
-        folder.mkdir(mode=0o700)
+        make_private_folder(folder)
     except FileExistsError:
         pass
     except OSError:

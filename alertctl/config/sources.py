@@ -41,6 +41,33 @@ _LARGEST_FILE = 1_000_000
 """Bytes. A larger file is a mistake, for example `/dev/zero`."""
 
 
+@dataclass(frozen=True, slots=True)
+class SecretFile:
+    """The file that NAME_FILE names. With `confined_to` it must be inside that folder, after following links."""
+
+    path: Path
+    confined_to: Path | None = None
+
+    @property
+    def is_allowed(self) -> bool:
+        return _is_inside(self.path, self.confined_to)
+
+    def read(self) -> str:
+        """Return the file's text without one newline at its end. Raises OSError and ValueError."""
+        if not self.is_allowed:
+            raise ValueError("is outside the working folder")
+        content = _text(self.path)
+        return content.removesuffix("\n").removesuffix("\r") if content.endswith("\n") else content
+
+    def stamp(self) -> tuple[int, ...]:
+        """Return values that differ when the file was written or replaced; empty when it is missing."""
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return ()
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 @dataclass(frozen=True)
 class Value:
     """A raw value and its origin: `flag`, `environment`, `.env`, a TOML file's name, or `file PATH`.
@@ -51,6 +78,7 @@ class Value:
     raw: object = field(repr=False)
     origin: str
     folder_file: str = ""
+    file: SecretFile | None = None
 
     @property
     def text(self) -> str:
@@ -164,9 +192,9 @@ def _add_value(sources: Sources, layer: Layer, name: str) -> None:
         sources.problems.append(f"{name}: both {name} and {name}_FILE are set; keep one{origin_note(layer.origin)}")
     else:
         try:
-            path = layer.folder / expand_home(str(file))
-            if _is_inside(path, layer.confined_to):
-                sources.values[name] = Value(_secret(path), f"file {file}", layer.folder_file)
+            secret = SecretFile(layer.folder / expand_home(str(file)), layer.confined_to)
+            if secret.is_allowed:
+                sources.values[name] = Value(secret.read(), f"file {file}", layer.folder_file, secret)
             else:
                 sources.problems.append(f"{name}_FILE: {_outside(f'{name}_FILE', layer.origin)}")
         except (OSError, RuntimeError, ValueError) as error:
@@ -193,12 +221,6 @@ def is_blank(raw: object) -> bool:
 def origin_note(origin: str) -> str:
     """Return ` (from .env)`; empty for a flag and the environment, where the variable's name is enough."""
     return "" if origin in {"flag", "environment", "default"} else f" (from {origin})"
-
-
-def _secret(path: Path) -> str:
-    """Return a file's text without one newline at its end."""
-    content = _text(path)
-    return content.removesuffix("\n").removesuffix("\r") if content.endswith("\n") else content
 
 
 def _text(path: Path) -> str:

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,18 +22,23 @@ from alertctl import outbox, users
 from alertctl.api import Services, create_app
 from alertctl.channels import build
 from alertctl.config import Settings, is_loopback
+from alertctl.config.secret_files import SecretFiles
 from alertctl.connectivity_test import send_test_message
+from alertctl.daemon.attempt_log import log_attempts
 from alertctl.daemon.clock import IntervalTrigger
 from alertctl.daemon.file_limit import LoopErrorHandler, max_connections, raise_file_limit
 from alertctl.daemon.http_protocol import HttpProtocol
-from alertctl.daemon.logging import configure_logging
+from alertctl.daemon.logging import configure_logging, mask_also
 from alertctl.daemon.metrics import Metrics
 from alertctl.daemon.scheduler import SchedulerHeartbeat, schedule
+from alertctl.daemon.secrets_job import SECRETS_SECONDS, SecretsJob
 from alertctl.daemon.signals import notify_systemd, on_stop
 from alertctl.daemon.spool_job import SPOOL_SECONDS, SpoolJob, addresses_of
+from alertctl.daemon.watch_job import WATCH_SECONDS, WatchJob
 from alertctl.db import HEAD, Store, WakeUps, Writer, current_version, upgrade
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import ConfigError, Unreachable
+from alertctl.outbox import AttemptResult, ClaimScope
 from alertctl.publish import audience_of
 from alertctl.spool import Spool
 
@@ -66,7 +71,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
     raise_file_limit()
     host = host or settings.alertctl.host
     port = settings.alertctl.port if port is None else port
-    store = Store(settings.database.url, pool_size=16)
+    store = Store(settings.database.url, pool_size=16, current_url=current_database_url(settings))
     stopping = threading.Event()
     on_stop(stopping.set)
     _run_until_stopped(lambda: _prepare(settings, store, host, stopping), stopping)
@@ -105,6 +110,18 @@ def _run_until_stopped(function: Callable[[], None], stopping: threading.Event) 
             break
 
 
+def current_database_url(settings: Settings) -> Callable[[], str]:
+    """Return a function that reads DATABASE_URL_FILE again, if the database's address comes from it."""
+    files = SecretFiles(settings, ("DATABASE_URL",))
+
+    def current_url() -> str:
+        if files.refresh(force=True):
+            mask_also(files.settings.secrets())
+        return files.settings.database.url
+
+    return current_url
+
+
 def _prepare(settings: Settings, store: Store, host: str, stopping: threading.Event) -> None:
     """Wait for the database, upgrade it, and check that callers can be authenticated."""
     deadline = time.monotonic() + DATABASE_TIMEOUT
@@ -138,10 +155,19 @@ def _running(
     """Build and start everything that lives as long as the daemon; stop and close it in order."""
     writer, channels, audience, heartbeat = Writer(store), build(settings), audience_of(settings), SchedulerHeartbeat()
     metrics = Metrics(store, now, writer.check, channels)
-    dispatcher = Dispatcher(writer, channels, DispatchOptions.of(settings), now, metrics.ended)
+
+    def observe(scope: ClaimScope, ended: Sequence[AttemptResult], final: Sequence[bool]) -> None:
+        metrics.ended(scope, ended, final)
+        log_attempts(scope, ended, final)
+
+    dispatcher = Dispatcher(writer, channels, DispatchOptions.of(settings), now, observe)
     scheduler = schedule(settings, writer, dispatcher, heartbeat, now, metrics.expired)
     spool_job = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
     scheduler.add_job(spool_job, IntervalTrigger(SPOOL_SECONDS), id="spool", next_run_time=now())
+    scheduler.add_job(SecretsJob(channels, dispatcher), IntervalTrigger(SECRETS_SECONDS), id="secrets")
+    providers = {channel.provider: name for name, channel in channels.items()}
+    watch_job = WatchJob(writer, audience, providers, dispatcher.wake, now)
+    scheduler.add_job(watch_job, IntervalTrigger(WATCH_SECONDS), id="watch", next_run_time=now())
     test_timeout = settings.alertctl.deadline + TEST_MARGIN
     services = Services(
         settings=settings,

@@ -95,6 +95,11 @@ class CircuitBreaker:
                 self._next_probe = now
             self._probe_number = number
 
+    def probe_now(self) -> None:
+        """Allow the next probe at once."""
+        with self._lock:
+            self._next_probe = 0.0
+
     def record(
         self, results: Sequence[SendResult], *, probe: bool, refused_before: bool, now: float, clock: datetime
     ) -> bool:

@@ -79,6 +79,11 @@ class Dispatcher:
             if receipt is None or any(item.channel == worker.name for item in receipt.deliveries):
                 worker.wake()
 
+    def probe(self, name: str) -> None:
+        """Let channel `name` probe its provider now, if its circuit breaker is open."""
+        self._breakers[name].probe_now()
+        self.wake()
+
     def stop(self, grace: float) -> None:
         """Finish what is in flight within `grace` seconds, and release the rest uncounted."""
         for worker in self._workers:

@@ -25,6 +25,7 @@ from alertctl.outbox.clock_skew import correct_future_times
 from alertctl.outbox.duplicates import DedupScope, DedupWindows
 from alertctl.outbox.enqueue import enqueue, new_delivery
 from alertctl.outbox.expire import expire
+from alertctl.outbox.heartbeat import beat, has_daemon
 from alertctl.outbox.prune import ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record
 from alertctl.outbox.resend import resend
@@ -41,10 +42,12 @@ __all__ = [
     "DedupWindows",
     "Instance",
     "ages",
+    "beat",
     "claim",
     "correct_future_times",
     "enqueue",
     "expire",
+    "has_daemon",
     "is_due",
     "live_reports",
     "new_delivery",

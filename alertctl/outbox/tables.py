@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlmodel import SQLModel
 
 from alertctl.channels.base import OutgoingMessage
-from alertctl.models import Attempt, BreakerReport, Delivery, Event, Pause, ProbeRequest
+from alertctl.models import Attempt, BreakerReport, Delivery, Event, Pause, ProbeRequest, Run
 
 TABLES = SQLModel.metadata.tables
 delivery = TABLES[str(Delivery.__tablename__)]
@@ -16,6 +16,7 @@ attempt = TABLES[str(Attempt.__tablename__)]
 pauses = TABLES[str(Pause.__tablename__)]
 event = TABLES[str(Event.__tablename__)]
 breaker_report = TABLES[str(BreakerReport.__tablename__)]
+run = TABLES[str(Run.__tablename__)]
 probe_request = TABLES[str(ProbeRequest.__tablename__)]
 
 INTERRUPTED = "interrupted"

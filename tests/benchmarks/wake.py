@@ -128,7 +128,7 @@ def _time_sample(publish: Publish, provider: Child) -> float:
 def _send(channel: Channel) -> float:
     """Render and post with nothing in between. Returns when it began."""
     began, now = time.monotonic(), datetime.now(UTC)
-    content = parse("safety_rollback", ALERT).content(new_id(now), now)
+    content = parse("safety_rollback", ALERT)[0].content(new_id(now), now)
     (result,) = channel.send(content, [OutgoingMessage(new_id(now), "#ops")])
     assert isinstance(result, Receipt), result
     return began

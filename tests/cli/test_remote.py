@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import socket
@@ -82,7 +83,8 @@ READING = [
     "log retry ffffffff",
     "send --event safety_rollback --set feature_flag=x --to slack:#ops --dry-run",
     "send --event safety_rolback",
-    "send --event safety_rollback --set vlaue=1",
+    "send --event safety_rollback --set value=much",
+    "send --event safety_rollback --set vlaue=1 --to #ops --dry-run",
     "send --event generic_alert",
     "send --event generic_alert --title x --to pager:x",
     f"prefs get --user {ADMIN} -o json",
@@ -116,6 +118,14 @@ def test_reads_and_refusals_are_the_same_locally_and_remotely(
     assert outputs[0][1] or outputs[0][2]
 
 
+def test_own_preferences_need_no_user_on_a_server(places: Places, monkeypatch: pytest.MonkeyPatch):
+    places.go(monkeypatch, THERE)
+    changed = run("prefs", "set", "slack_channel=#mine", "-o", "json")
+    assert (changed.exit_code, json.loads(changed.stdout)["slack_channel"]) == (0, "#mine")
+    assert run("prefs", "get", "-o", "json").stdout == run("prefs", "get", "--user", ADMIN, "-o", "json").stdout
+    assert json.loads(run("prefs", "reset", "-o", "json").stdout)["slack_channel"] is None
+
+
 WRITING = [
     "send --event safety_rollback --set feature_flag=x --to slack:#ops",
     "send --event safety_rollback --set feature_flag=x --to slack:#ops -o json",
@@ -130,7 +140,11 @@ WRITING = [
 
 
 @pytest.mark.parametrize("line", WRITING)
-def test_changes_print_the_same_locally_and_remotely(places: Places, monkeypatch: pytest.MonkeyPatch, line: str):
+def test_changes_print_the_same_locally_and_remotely(
+    places: Places, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, line: str
+):
+    # The daemon runs in this process: what it logs is not the command's output.
+    caplog.set_level(logging.ERROR, "alertctl.dispatcher")
     outputs = []
     for location in (HERE, THERE):
         places.go(monkeypatch, location)

@@ -104,7 +104,8 @@ def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
 def commands() -> Iterator[str]:
     """Yield every command with its options, in the order of `alertctl --help`; the filters of the log once."""
     root: Any = typer.main.get_command(app)
-    yield from ("### Before a command's name", "", *_options(root.params), "")
+    yield from ("### Options of every command", "", "They may stand before or after the command's name.", "")
+    yield from (*_options(root.params), "")
     log = root.commands["log"].params
     yield from ("### Log filters", "", "Options of `alertctl log` and its commands that choose deliveries.", "")
     yield from (*_options(parameter for parameter in log if _is_filter(parameter)), "")
@@ -128,7 +129,7 @@ def _commands(group: Any, path: str) -> Iterator[str]:
 def _command(command: Any, path: str) -> Iterator[str]:
     arguments = [_argument(each) for each in command.params if each.param_type_name == "argument"]
     yield from (f"### `{' '.join([path, *arguments])}`", "", _summary(command), "")
-    options = [each for each in command.params if each.param_type_name == "option"]
+    options = [each for each in command.params if each.param_type_name == "option" and not each.hidden]
     filters = [option for option in options if _is_filter(option)]
     if len(filters) == len(FILTERS):
         yield from (f"Takes the [log filters](#{FILTER_ANCHOR}).", "")

@@ -190,7 +190,7 @@ def test_waiting_refused_deliveries_are_a_warning_without_a_daemon(log):
 )
 def test_a_database_of_another_version_is_recognized(log, version, outcome, word):
     log.store.write(
-        lambda connection: connection.execute(text(f"UPDATE alembic_version SET version_num = '{version}'"))
+        lambda connection: connection.execute(text(f"UPDATE alertctl_version SET version_num = '{version}'"))
     )
     findings = log.look()
     assert findings["migrations"].outcome == outcome

@@ -14,6 +14,7 @@ from alertctl.api.endpoints.users import User
 from alertctl.api.errors import problem_responses
 from alertctl.api.request_body import Body
 from alertctl.channels import channel_type
+from alertctl.errors import InvalidEvent
 from alertctl.schemas import Prefs
 
 router = APIRouter(prefix=BASE, tags=["preferences"])
@@ -29,6 +30,7 @@ _BODY_FIELDS: dict[str, Any] = {name: (bool, Field(None)) for name in preference
 _BODY_FIELDS |= {
     name: _address(**channel_type(channel).address_schema) for name, channel in preferences.ADDRESSES.items()
 }
+_BODY_FIELDS["user_id"] = (str | None, Field(None, description="ignored if it is the user's own id"))
 Preferences: Any = create_model("Preferences", **_RESPONSE_FIELDS)
 # Only describes the body; `preferences.check` validates it.
 Changes: Any = create_model("PreferenceChanges", __config__=ConfigDict(extra="forbid"), **_BODY_FIELDS)
@@ -111,8 +113,12 @@ def _read(services: Services, user_id: str) -> Prefs:
 
 
 def _change(services: Services, user_id: str, body: dict[str, Any]) -> Prefs:
-    preferences.check(body)
-    return services.writer.write(lambda it: preferences.update(it, user_id, body, services.clock()))
+    # The answer of GET is a valid body.
+    changes = {name: value for name, value in body.items() if name != "user_id"}
+    if body.get("user_id") not in (None, user_id):
+        raise InvalidEvent("user_id", "is another user's id; leave it out, or use /admin/preferences/{user}")
+    preferences.check(changes)
+    return services.writer.write(lambda it: preferences.update(it, user_id, changes, services.clock()))
 
 
 def _reset(services: Services, user_id: str) -> Prefs:

@@ -13,10 +13,10 @@ CODES = (
     (0, "success"),
     (1, "unexpected error, or an incomplete db copy or db backup"),
     (2, "usage error or invalid input"),
-    (3, "a delivery did not succeed, or there is no recipient (test, send --strict)"),
+    (3, "a delivery did not succeed, or there is no recipient (test, send --strict, log retry --strict)"),
     (4, "the token is missing or invalid, or its role is too low"),
     (5, "the database or the server is unreachable"),
-    (10, "doctor found a failure, or log --fail-if-any a delivery"),
+    (10, "doctor found a failure; log --fail-if-any or status --fail-if-waiting found a delivery"),
     (130, "Ctrl-C"),
 )
 """The exit codes of all commands."""

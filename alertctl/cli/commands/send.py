@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from alertctl.channels import CHANNEL_NAMES, CHANNEL_TYPES
+from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import client_of, flags_of, warn_about_settings
 from alertctl.cli.options import ChannelOption, EventOption, complete_set, completion
 from alertctl.cli.output.deliveries import print_deliveries
+from alertctl.cli.output.delivery_warnings import delivery_warnings, is_off, lacks_recipient, no_recipient
 from alertctl.cli.output.receipt import Receipt, receipt_in
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, warn
 from alertctl.cli.output.times import now
@@ -31,8 +31,6 @@ from alertctl.spool import Destination, Spooled, describe
 
 LONGEST_WAIT = 86400.0
 """Maximum of `--wait`, in seconds."""
-MAX_NAMED = 10
-"""Maximum number of failed deliveries in the warnings; the log has all of them."""
 
 
 SetOption = Annotated[
@@ -212,22 +210,10 @@ def _preview(context: typer.Context, request: PublishRequest, output: Output) ->
     with client_of(context) as client:
         previews = client.preview(request)
     print_previews(previews, output)
-    if all(preview.suppressed_reason for preview in previews):
-        warn(_no_recipient(request, {(preview.channel, preview.suppressed_reason) for preview in previews}))
+    if lacks_recipient(previews):
+        warn(no_recipient(request, previews))
         return 3
     return 0
-
-
-def _no_recipient(request: PublishRequest, suppressed: Collection[tuple[str, str | None]]) -> str:
-    """Return why no message is sent, and what to do. `suppressed` has the channel and cause of each target."""
-    off = [kind.enabled_setting for kind in CHANNEL_TYPES if (kind.name, f"{kind.name}_disabled") in suppressed]
-    if off:
-        return f"no message is sent: set {' or '.join(off)} to true"
-    if suppressed:
-        return "no message is sent: every target got this alert within the dedup window"
-    if request.to:
-        return f"no recipients: --channel {request.channel} excludes every target of --to; leave --channel out"
-    return "no recipients: neither a default address nor a user's preference applies; name a target with --to"
 
 
 def _send(
@@ -240,8 +226,10 @@ def _send(
             receipt = client.publish(request)
             published = True
             return _report_recorded(client, request, receipt, options)
-    except (InvalidEvent, Conflict):
+    except InvalidEvent:
         raise
+    except Conflict as conflict:
+        return _report_conflict(request, options, conflict)
     except Exception as error:
         # Keep the event, even if the settings or alertctl itself are at fault.
         if published:
@@ -255,7 +243,10 @@ def _report_recorded(client: Client, request: PublishRequest, receipt: EventRece
     eprint(f"recorded {receipt.event_id}" if receipt.created else repeated)
     options.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
     deliveries = receipt.deliveries if options.queue else _deliver(client, receipt, options.wait)
-    warnings = [*receipt.warnings, *_warnings(request, deliveries, options)]
+    warnings = [
+        *receipt.warnings,
+        *delivery_warnings(request, deliveries, queue=options.queue, remote=options.is_remote),
+    ]
     for warning in warnings:
         warn(warning)
     options.receipt.recorded(receipt, deliveries, warnings)
@@ -264,8 +255,17 @@ def _report_recorded(client: Client, request: PublishRequest, receipt: EventRece
         print_json({**event, "deliveries": deliveries, "warnings": warnings})
     else:
         print_deliveries(deliveries)
-    statuses = {delivery.status for delivery in deliveries} - {"suppressed"}
-    return 0 if statuses and (options.queue or statuses == {"success"}) else 3
+    statuses = {delivery.status for delivery in deliveries if not is_off(delivery)}
+    return 0 if statuses and (options.queue or statuses <= {"success", "suppressed"}) else 3
+
+
+def _report_conflict(request: PublishRequest, options: SendOptions, conflict: Conflict) -> int:
+    """Report a key that was used for a different event: a warning, so that a job that runs again does not fail."""
+    warn(f"{conflict}; this event is not recorded, and nobody is notified")
+    options.receipt.write("refused", error=str(conflict), warnings=[str(conflict)])
+    if options.output is Output.JSON:
+        _print_unrecorded(request, str(conflict))
+    return 3
 
 
 def _spool(
@@ -287,7 +287,7 @@ def _spool(
     eprint(f"alertctl: spooled as {spooled.id}; {_next_step(error, spooled)}")
     options.receipt.write("spooled", spooled=True, spool_id=spooled.id, error=describe(error))
     if options.output is Output.JSON:
-        _print_unrecorded(request, spool_id=spooled.id, cause=describe(error))
+        _print_unrecorded(request, describe(error), spool_id=spooled.id)
     return NotAllowed.exit_code if isinstance(error, NotAllowed) else Unreachable.exit_code
 
 
@@ -314,15 +314,15 @@ def _report_loss(request: PublishRequest, options: SendOptions, cause: str) -> N
         options.receipt.write("lost", error=cause)
         options.receipt.put()
         if options.output is Output.JSON:
-            _print_unrecorded(request, spool_id=None, cause=cause)
+            _print_unrecorded(request, cause, lost=True)
             sys.stdout.flush()
     finally:
         eprint(f"LOST: neither recorded nor spooled: {cause}; correct this and send the event again")
 
 
-def _print_unrecorded(request: PublishRequest, spool_id: str | None, cause: str) -> None:
+def _print_unrecorded(request: PublishRequest, cause: str, *, spool_id: str | None = None, lost: bool = False) -> None:
     event = {"event_id": None, "event_type": request.event_type, "created": False, "spooled": spool_id is not None}
-    print_json({**event, "lost": spool_id is None, "spool_id": spool_id, "deliveries": [], "warnings": [cause]})
+    print_json({**event, "lost": lost, "spool_id": spool_id, "deliveries": [], "warnings": [cause]})
 
 
 def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[DeliveryItem]:
@@ -333,23 +333,3 @@ def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[
         kind = "" if isinstance(error, AlertctlError) else f"unexpected: {type(error).__name__}: "
         warn(f"recorded, but not sent now: {kind}{error}")
         return receipt.deliveries
-
-
-def _warnings(request: PublishRequest, deliveries: list[DeliveryItem], options: SendOptions) -> list[str]:
-    suppressed = [(delivery.channel, delivery.error) for delivery in deliveries if delivery.status == "suppressed"]
-    causes = Counter(cause for _, cause in suppressed)
-    warnings = [f"{cause}: {count} suppressed" for cause, count in causes.items()]
-    if len(suppressed) == len(deliveries):
-        return [*warnings, _no_recipient(request, suppressed)]
-    missed = [item for item in deliveries if not options.queue and item.status not in ("success", "suppressed")]
-    more = [f"and {len(missed) - MAX_NAMED} more did not arrive"] if len(missed) > MAX_NAMED else []
-    return [*warnings, *(_undelivered(delivery, options.is_remote) for delivery in missed[:MAX_NAMED]), *more]
-
-
-def _undelivered(delivery: DeliveryItem, is_remote: bool) -> str:
-    target = f"{delivery.channel} {delivery.to}"
-    if delivery.status != "failed":
-        return f"{target}: {delivery.status}, not sent yet"
-    again = "it will be retried" if delivery.next_attempt_at else "it will not be retried"
-    hint = "delivery" if is_remote else "alertctl log show"
-    return f"{target}: {delivery.error}; {again} ({hint} {delivery.id[-8:]})"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from alertctl.cli.output.deliveries import FIELDS
+from alertctl.cli.output.deliveries import FIELDS, guard_cell
 from alertctl.db import Store
 from alertctl.outbox import Instance, save_report
 from alertctl.sandbox import Sandbox
@@ -216,6 +216,23 @@ def test_an_export_writes_the_complete_log_to_stdout_or_a_file(log_on: str, slac
     assert run("log", "export", "all.jsonl").exit_code == 0
     assert Path("all.jsonl").read_text().splitlines() == lines
     assert {path.name for path in Path().glob(".*.jsonl.*")} == set()
+
+
+def test_an_export_for_a_spreadsheet_has_no_formula(slack_and_email: Sandbox) -> None:
+    send("email:=1+1@corp.example", "email:+a@corp.example", "email:-b@corp.example", "slack:#c")
+    lines = run("log", "export", "-o", "csv", "--for-spreadsheet").stdout.splitlines()
+    exported = {row["to"] for row in csv.DictReader(lines)}
+    assert exported == {"'=1+1@corp.example", "'+a@corp.example", "'-b@corp.example", "#c"}
+    plain = csv.DictReader(run("log", "export", "-o", "csv").stdout.splitlines())
+    assert "=1+1@corp.example" in {row["to"] for row in plain}
+    ran = run("log", "export", "--for-spreadsheet")
+    assert (ran.exit_code, "add -o csv" in ran.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_a_cell_that_begins_like_a_formula_is_text(start: str) -> None:
+    assert guard_cell(f"{start}1") == f"'{start}1"
+    assert (guard_cell(f"1{start}"), guard_cell(-1), guard_cell(None)) == (f"1{start}", -1, None)
 
 
 def test_an_export_replaces_no_link_and_no_pipe(slack_and_email: Sandbox) -> None:
