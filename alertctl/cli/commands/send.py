@@ -16,6 +16,7 @@ from alertctl.channels import CHANNEL_NAMES, CHANNEL_TYPES
 from alertctl.cli.context import client_of, flags_of, warn_about_settings
 from alertctl.cli.options import ChannelOption, EventOption, complete_set, completion
 from alertctl.cli.output.deliveries import print_deliveries
+from alertctl.cli.output.progress import waiting_notice
 from alertctl.cli.output.receipt import Receipt, receipt_in
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, warn
 from alertctl.cli.output.times import now
@@ -34,6 +35,7 @@ NOBODY = (
     "or name a target with --to"
 )
 
+STILL_WAITING = "still waiting (a mail server may take minutes); Ctrl-C is safe: `alertctl serve` retries what is open"
 LONGEST_WAIT = 86400.0
 """Maximum of `--wait`, in seconds."""
 MAX_NAMED = 10
@@ -315,7 +317,8 @@ def _print_unrecorded(request: PublishRequest, spool_id: str | None, cause: str)
 def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[DeliveryItem]:
     """Return the deliveries after a first attempt, or after `wait`. A failure is a warning: the event is recorded."""
     try:
-        return client.deliver(receipt.event_id, wait)
+        with waiting_notice(STILL_WAITING):
+            return client.deliver(receipt.event_id, wait)
     except Exception as error:
         kind = "" if isinstance(error, AlertctlError) else f"unexpected: {type(error).__name__}: "
         warn(f"recorded, but not sent now: {kind}{error}")
