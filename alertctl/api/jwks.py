@@ -24,6 +24,9 @@ MAX_AGE = 600.0
 FETCH_TIMEOUT = 5.0
 """Seconds that fetching the set may take: a call with a new key waits for it."""
 
+MAX_WAITING = 8
+"""Calls that may wait for a reading at once: each holds a thread, and other calls need threads too."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Key:
@@ -51,21 +54,23 @@ class KeySet:
     def __init__(self, fetch: Callable[[], bytes], pause: float = MIN_INTERVAL, max_age: float = MAX_AGE) -> None:
         self._fetch, self._pause, self._max_age = fetch, pause, max_age
         self._lock = threading.Lock()
+        self._waiting = threading.Semaphore(MAX_WAITING)
         self._keys: list[_Key] | None = None
         self._read_at = self._tried_at = float("-inf")
         self._reading: threading.Thread | None = None
 
     def key(self, kid: str | None, algorithm: str) -> Any:
-        """Return the key for a token's header. Raises NotAllowed for an unknown key, Unreachable without a set."""
+        """Return the key for a token's header.
+
+        Raises NotAllowed for an unknown key, Unreachable if the set can't be read and so may have the key by now.
+        """
         known = self._find(kid)
         if known is None:
-            reading = self._refresh()
-            if reading is not None:
-                reading.join(FETCH_TIMEOUT + 1)
+            self._wait_for_reading()
             known = self._find(kid)
         elif time.monotonic() - self._read_at > self._max_age:
             self._refresh()
-        if self._keys is None:
+        if known is None and self._read_at < self._tried_at:
             raise Unreachable("the platform's key set (JWT_JWKS) cannot be read")
         if known is None:
             raise NotAllowed("the token's key is not in the platform's key set")
@@ -78,6 +83,14 @@ class KeySet:
         if kid is None:
             return keys[0] if len(keys) == 1 else None
         return next((key for key in keys if key.jwk.key_id == kid), None)
+
+    def _wait_for_reading(self) -> None:
+        reading = self._refresh()
+        if reading is not None and self._waiting.acquire(blocking=False):
+            try:
+                reading.join(FETCH_TIMEOUT + 1)
+            finally:
+                self._waiting.release()
 
     def _refresh(self) -> threading.Thread | None:
         """Start reading the set. Returns the thread that reads it, None when it is too soon for another reading."""
@@ -97,7 +110,7 @@ class KeySet:
             self._keys = _parse(self._fetch())
             self._read_at = time.monotonic()
         except Exception as error:
-            # Keep the known keys whatever is wrong with the document; a later call reads it again.
+            # Keep the known keys when the document is invalid; a later call reads it again.
             log.warning("JWT_JWKS cannot be read: %s", error)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from os.path import isfile, join
 from typing import Annotated, Any
 
@@ -11,9 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from alertctl.config import durations, validators
 from alertctl.config.database_url import MASK, database_url, default_url, masked, passwords
+from alertctl.config.folder_trust import Refusal
 from alertctl.config.folders import expand_home
-from alertctl.config.sources import Value
-from alertctl.config.trust import Refusal
+from alertctl.config.sources import SecretFile, Value
 
 _NO_SECRET = SecretStr("")
 _ALGORITHMS = (
@@ -244,7 +245,7 @@ class Settings(BaseModel):
 
     @property
     def refusals(self) -> Mapping[str, Refusal]:
-        """Refused settings of a file in the working folder, by NAME (see `trust.py`); `serve` rejects them."""
+        """Refused settings of a file in the working folder, by NAME (see `folder_trust.py`); `serve` rejects them."""
         return self._refusals
 
     @property
@@ -260,6 +261,18 @@ class Settings(BaseModel):
     def origin(self, name: str) -> str:
         """Return the origin of a value (see `Value.origin`)."""
         return self._values[name].origin if name in self._values else "default"
+
+    def file_of(self, name: str) -> SecretFile | None:
+        """Return the file that NAME_FILE names, if the setting comes from one."""
+        return self._values[name].file if name in self._values else None
+
+    def changed(self, section: str, field: str, value: object, raw: str) -> Settings:
+        """Return a copy with another value of one setting; `raw` is its text."""
+        section_copy = getattr(self, section).model_copy(update={field: value})
+        settings = self.model_copy(update={section: section_copy})
+        name = setting_name(section, field)
+        settings._values = {**self._values, name: replace(self._values[name], raw=raw)}
+        return settings
 
     def secrets(self) -> tuple[str, ...]:
         """Return every secret that is set, longest first, for redaction; a database's password also decoded."""

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from urllib.parse import SplitResult, urlsplit
 
-from alertctl.addresses import address_key, ascii_domain, check_email, is_slack_channel
+from alertctl.addresses import address_key, ascii_domain, check_email, invisible_problem, is_slack_channel
 
 _NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})", re.ASCII)
 _LOOKS_SECRET = re.compile(r"xox[a-z]-|xapp-|\bSG\.|actl_|-----BEGIN|://.*@")
@@ -62,7 +62,7 @@ def yes_or_no(value: object) -> bool:
     word = value.strip().lower() if isinstance(value, str) else str(value)
     if word in _YES or word in _NO:
         return word in _YES
-    raise ValueError(f"{quoted(value)} is not yes or no (true, false)")
+    raise ValueError(f"{quoted(value)} is neither true nor false")
 
 
 def one_of(*words: str) -> Callable[[object], str]:
@@ -149,14 +149,15 @@ def addresses(value: object) -> tuple[str, ...]:
     """Return email addresses in their order, without duplicates. The error names every bad one."""
     unique: dict[str, str] = {}
     bad: list[str] = []
+    problem = ""
     for part in words(value, "a list of email addresses (a@x.example, b@x.example)"):
         try:
             unique.setdefault(address_key("email", part), address(part))
-        except ValueError:
+        except ValueError as error:
             bad.append(quoted(part))
+            problem = str(error)
     if bad:
-        is_not = "is not one email address" if len(bad) == 1 else "are not email addresses"
-        raise ValueError(f"{', '.join(bad)} {is_not} (name@domain)")
+        raise ValueError(problem if len(bad) == 1 else f"{', '.join(bad)} are not email addresses (name@domain)")
     return tuple(unique.values())
 
 
@@ -164,7 +165,8 @@ def slack_channel(value: object) -> str:
     """Return a Slack channel: `#name`, a name, or an ID."""
     channel = value.strip() if isinstance(value, str) else ""
     if not is_slack_channel(channel) or looks_secret(channel):
-        raise ValueError(f"{quoted(value)} is not a Slack channel (#name, a name, or an ID)")
+        problem = invisible_problem(channel) or "is not a Slack channel (#name, a name, or an ID)"
+        raise ValueError(f"{quoted(value)} {problem}")
     return channel
 
 

@@ -17,7 +17,12 @@ class _Formatter(logging.Formatter):
     def __init__(self, as_json: bool, secrets: Sequence[str]) -> None:
         super().__init__()
         self._as_json = as_json
+        self._secrets = set(secrets)
         self._redactor = Redactor(secrets)
+
+    def mask_also(self, secrets: Sequence[str]) -> None:
+        self._secrets.update(secrets)
+        self._redactor = Redactor(self._secrets)
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
@@ -48,3 +53,10 @@ def configure_logging(level: str, style: str, secrets: Sequence[str]) -> None:
     # connections that a restarted database has cut: the daemon logs that in one line.
     for name, minimum in (("apscheduler", logging.WARNING), ("alembic", logging.WARNING), ("sqlalchemy.pool", 60)):
         logging.getLogger(name).setLevel(logging.DEBUG if root.level <= logging.DEBUG else minimum)
+
+
+def mask_also(secrets: Sequence[str]) -> None:
+    """Mask further secrets in the log, beside those of `configure_logging`."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, _Formatter):
+            handler.formatter.mask_also(secrets)

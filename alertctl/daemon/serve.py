@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -20,11 +22,15 @@ from alertctl import outbox, users
 from alertctl.api import Services, create_app
 from alertctl.channels import build
 from alertctl.config import Settings, is_loopback
+from alertctl.config.secret_files import SecretFiles
 from alertctl.connectivity_test import send_test_message
+from alertctl.daemon.clock import IntervalTrigger
+from alertctl.daemon.file_limit import LoopErrorHandler, max_connections, raise_file_limit
 from alertctl.daemon.http_protocol import HttpProtocol
-from alertctl.daemon.logging import configure_logging
+from alertctl.daemon.logging import configure_logging, mask_also
 from alertctl.daemon.metrics import Metrics
 from alertctl.daemon.scheduler import SchedulerHeartbeat, schedule
+from alertctl.daemon.secrets_job import SECRETS_SECONDS, SecretsJob
 from alertctl.daemon.signals import notify_systemd, on_stop
 from alertctl.daemon.spool_job import SPOOL_SECONDS, SpoolJob, addresses_of
 from alertctl.db import HEAD, Store, WakeUps, Writer, current_version, upgrade
@@ -36,6 +42,8 @@ from alertctl.spool import Spool
 log = logging.getLogger("alertctl.daemon")
 DATABASE_TIMEOUT = 30.0
 """Seconds that a starting daemon waits for its database: in a compose file both start together."""
+STOP_SECONDS = 0.2
+"""Longest time in seconds until a starting daemon notices that it was stopped."""
 TEST_MARGIN = 5.0
 """Seconds beyond an attempt's deadline that POST /test waits for the result."""
 GARBAGE_THRESHOLD = 20_000
@@ -57,33 +65,74 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
     if settings.refusals:
         raise ConfigError([f"{name}: {refusal.message}" for name, refusal in settings.refusals.items()])
     configure_logging(settings.alertctl.log_level, settings.alertctl.log_format, settings.secrets())
+    raise_file_limit()
     host = host or settings.alertctl.host
     port = settings.alertctl.port if port is None else port
-    store = Store(settings.database.url, pool_size=16)
-    _prepare_database(store)
-    _require_authentication(settings, store, host)
+    store = Store(settings.database.url, pool_size=16, current_url=current_database_url(settings))
     stopping = threading.Event()
+    on_stop(stopping.set)
+    _run_until_stopped(lambda: _prepare(settings, store, host, stopping), stopping)
+    if stopping.is_set():
+        log.info("stopped before the database was ready")
+        return 0
     with _running(settings, store, scheduler, addresses_of(settings, host, port), stopping) as app:
         server = _Server(app, host, port, stopping)
         try:
             server.run()
         except SystemExit:
-            # uvicorn has logged why: the port is taken, or the host unknown.
+            # uvicorn has logged the cause: the port is taken, or the host unknown.
+            log.error("cannot listen on %s port %d; choose another with --host or --port", host, port)
             return 1
     return 0
 
 
-def _prepare_database(store: Store) -> None:
+def _run_until_stopped(function: Callable[[], None], stopping: threading.Event) -> None:
+    """Run a function, but return at once when `stopping` is set. Raises what the function raised.
+
+    It runs in another thread: the look-up of a host name can't be interrupted, and would delay the signal handler.
+    """
+    outcome: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            function()
+            outcome.set_result(None)
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="alertctl-start", daemon=True).start()
+    while not stopping.is_set():
+        if wait([outcome], STOP_SECONDS).done:
+            outcome.result()
+            break
+
+
+def current_database_url(settings: Settings) -> Callable[[], str]:
+    """Return a function that reads DATABASE_URL_FILE again, if the database's address comes from it."""
+    files = SecretFiles(settings, ("DATABASE_URL",))
+
+    def current_url() -> str:
+        if files.refresh(force=True):
+            mask_also(files.settings.secrets())
+        return files.settings.database.url
+
+    return current_url
+
+
+def _prepare(settings: Settings, store: Store, host: str, stopping: threading.Event) -> None:
+    """Wait for the database, upgrade it, and check that callers can be authenticated."""
     deadline = time.monotonic() + DATABASE_TIMEOUT
-    while True:
+    while not stopping.is_set():
         try:
             upgrade(store)
-            return store.write(outbox.resume_sequence_after_restore)
+            store.write(outbox.resume_sequence_after_restore)
+            _require_authentication(settings, store, host)
+            break
         except Unreachable as error:
             if time.monotonic() >= deadline or store.is_sqlite:
                 raise
             log.warning("%s; waiting for the database", error)
-            time.sleep(1)
+            stopping.wait(1)
 
 
 def _require_authentication(settings: Settings, store: Store, host: str) -> None:
@@ -106,7 +155,8 @@ def _running(
     dispatcher = Dispatcher(writer, channels, DispatchOptions.of(settings), now, metrics.ended)
     scheduler = schedule(settings, writer, dispatcher, heartbeat, now, metrics.expired)
     spool_job = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
-    scheduler.add_job(spool_job, "interval", seconds=SPOOL_SECONDS, id="spool", next_run_time=now())
+    scheduler.add_job(spool_job, IntervalTrigger(SPOOL_SECONDS), id="spool", next_run_time=now())
+    scheduler.add_job(SecretsJob(channels, dispatcher), IntervalTrigger(SECRETS_SECONDS), id="secrets")
     test_timeout = settings.alertctl.deadline + TEST_MARGIN
     services = Services(
         settings=settings,
@@ -184,6 +234,8 @@ class _Server(uvicorn.Server):
                 app,
                 host=host,
                 port=port,
+                # asyncio accepts this many at once before the protocol can close any.
+                backlog=max_connections() // 4,
                 http=HttpProtocol,
                 lifespan="off",
                 log_config=None,
@@ -197,6 +249,9 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         on_stop(self._stop)
+        if self._stopping.is_set():
+            # The signal came before uvicorn ran.
+            self._stop()
         yield
 
     def _stop(self) -> None:
@@ -204,6 +259,7 @@ class _Server(uvicorn.Server):
         self._stopping.set()
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        asyncio.get_running_loop().set_exception_handler(LoopErrorHandler())
         await super().startup()
         if not self.started:
             return

@@ -60,7 +60,7 @@ class Dispatcher:
         return sum((worker.counts for worker in workers), DispatchCounts())
 
     def send_now(self, name: str, publish: Callable[[Connection], str]) -> None:
-        """Publish one event for channel `name` and call its provider at once, whatever its circuit breaker says.
+        """Publish one event for channel `name` and call its provider at once, even if its circuit breaker is open.
 
         `publish` returns the event's id; no other process can claim its delivery first. Raises what it raised, or
         Unreachable. A success asks every instance, this one included, to probe.
@@ -82,6 +82,11 @@ class Dispatcher:
         for worker in self._workers:
             if receipt is None or any(item.channel == worker.name for item in receipt.deliveries):
                 worker.wake()
+
+    def probe(self, name: str) -> None:
+        """Let channel `name` probe its provider now, if its circuit breaker is open."""
+        self._breakers[name].probe_now()
+        self.wake()
 
     def stop(self, grace: float) -> None:
         """Finish what is in flight within `grace` seconds, and release the rest uncounted."""

@@ -15,6 +15,7 @@ from alertctl.events.experiment_lifecycle import ExperimentLifecycle
 from alertctl.events.generic_alert import GenericAlert
 from alertctl.events.rollout_advance import RolloutAdvance
 from alertctl.events.safety_rollback import SafetyRollback
+from alertctl.serialization import check_size
 from alertctl.suggestions import suggest
 
 EVENT_TYPES: tuple[type[EventFields], ...] = (
@@ -42,6 +43,7 @@ def find(event_type: str) -> type[EventFields]:
 def parse(event_type: str, fields: Mapping[str, Any]) -> EventFields:
     """Return typed fields from a caller's values; null counts as missing. Raises InvalidEvent with the field's name."""
     kind = find(event_type)
+    check_size(fields, "fields")
     values = {name: value for name, value in fields.items() if value is not None or name not in kind.model_fields}
     try:
         return kind.model_validate(_storable(values))
@@ -73,8 +75,10 @@ def _first_problem(kind: type[EventFields], error: ValidationError) -> InvalidEv
         known = sorted(kind.model_fields)
         return InvalidEvent(field, f"{kind.event_type} has no such field{suggest(field, known)}")
     if problem["type"] == "missing":
-        return InvalidEvent(field, f"required for {kind.event_type}: {kind.model_fields[field].description}")
+        meaning = kind.model_fields[field].description
+        return InvalidEvent(field, f"is missing; {kind.event_type} requires it ({meaning})")
     message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
+    message = message.partition(", unable to parse")[0]
     named, _, rest = message.partition(": ")
     if not problem["loc"] and rest and named in kind.model_fields:
         return InvalidEvent(named, rest)

@@ -21,6 +21,7 @@ from alertctl.outbox.breaker_reports import (
 )
 from alertctl.outbox.change_sequence import resume_sequence_after_restore
 from alertctl.outbox.claim import Claim, ClaimScope, claim, is_due, release, renew
+from alertctl.outbox.clock_skew import correct_future_times
 from alertctl.outbox.duplicates import DedupScope, DedupWindows
 from alertctl.outbox.enqueue import enqueue, new_delivery
 from alertctl.outbox.expire import expire
@@ -41,6 +42,7 @@ __all__ = [
     "Instance",
     "ages",
     "claim",
+    "correct_future_times",
     "enqueue",
     "expire",
     "is_due",

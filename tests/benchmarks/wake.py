@@ -35,7 +35,7 @@ Publish = Callable[[], float]
 
 
 def wake(setup: Setup) -> Iterator[Line]:
-    """Single alerts to a daemon that has nothing to do, published by itself over HTTP and by another process."""
+    """Single alerts to a daemon that has nothing to do, published over HTTP and by another process."""
     for database in setup.databases:
         with ExitStack() as opened:
             url = opened.enter_context(database.fresh())

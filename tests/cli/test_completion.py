@@ -1,4 +1,4 @@
-"""What a shell gets when somebody presses Tab, and `alertctl help`."""
+"""Shell completion, and `alertctl help`."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_completion_makes_no_database_and_no_folder(tmp_path):
 def test_completion_only_reads(log_on, tmp_path):
     sent("slack:#a")
     store = Store(log_on)
-    store.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0001'")))
+    store.write(lambda connection: connection.execute(text("UPDATE alertctl_version SET version_num = '0001'")))
     store.close()
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert len(offered("alertctl log show ")) == 1

@@ -1,4 +1,4 @@
-"""What holds for every command: help, start-up, errors, completion."""
+"""Every command: help, start-up, errors, completion."""
 
 from __future__ import annotations
 
@@ -47,6 +47,11 @@ def test_every_help_begins_with_examples_and_fits_80_columns(path):
     assert shown[2].strip().startswith("alertctl")
     assert len([line for line in shown[2:5] if "alertctl" in line]) >= 2
     assert max(map(len, shown)) <= 80
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_no_help_shows_a_python_type(path):
+    assert not re.search(r"<(str|int|path|list)", run(*path, "--help").stdout)
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)

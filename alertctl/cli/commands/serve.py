@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -30,6 +32,8 @@ def serve(
 
     Serve the HTTP API, send due deliveries and retry failed ones. SIGTERM stops it cleanly.
     """
+    # As the first process of a container (PID 1) it would ignore SIGTERM until the daemon handles it.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     from alertctl.daemon import serve as run
 
     warn_about_settings(context)
