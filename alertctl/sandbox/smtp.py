@@ -216,12 +216,11 @@ class SmtpSession:
             )
         except ValueError:
             raise Refused(501, "5.5.2 Cannot decode response") from None
-        expected: Credentials = self._server.credentials
-        if mechanism.upper() == "XOAUTH2":
-            expected = (expected[0], self._server.oauth_token)
-        if (self._server.auth_error or credentials != expected) and mechanism.upper() == "XOAUTH2":
-            await self._ask('{"status":"400"}')
+        user, password = self._server.credentials
+        expected = (user, self._server.oauth_token if mechanism.upper() == "XOAUTH2" else password)
         if self._server.auth_error or credentials != expected:
+            if mechanism.upper() == "XOAUTH2":
+                await self._ask('{"status":"400"}')
             raise Refused(535, f"5.7.8 {self._server.auth_error or 'Authentication credentials invalid'}")
         self._authenticated = True
         await self._reply(235, "2.7.0 Authentication successful")

@@ -6,13 +6,15 @@ import base64
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from alertctl.channels import OutgoingMessage, Receipt, SendResult
+from alertctl.channels import Channel, OutgoingMessage, Receipt, SendResult, build
 from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.channels.email.smtp_auth import SmtpLogin
+from alertctl.config import load
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
 from tests.support.providers import ALERT, PASSWORD, smtp_channel
@@ -28,7 +30,7 @@ def server(sandbox: Sandbox) -> Iterator[Any]:
         vars(sandbox.smtp).pop(name, None)
 
 
-def send(channel: SmtpChannel) -> SendResult:
+def send(channel: Channel) -> SendResult:
     return channel.send(ALERT, [OutgoingMessage("d", "dev@corp.example")])[0]
 
 
@@ -146,3 +148,16 @@ def test_a_refusal_without_a_login_is_about_the_settings(sandbox: Sandbox) -> No
         result = send(channel)
     assert isinstance(result, DeliveryError)
     assert (result.reason, result.code) == (Reason.CONFIG, "530")
+
+
+def test_a_refreshed_token_in_its_file_is_used_without_a_restart(sandbox: Sandbox, server: Any, tmp_path: Path) -> None:
+    server.offered, server.oauth_token = ("XOAUTH2",), "second"
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    options = {"SMTP_PASSWORD": "", "SMTP_AUTH": "xoauth2", "SMTP_OAUTH_TOKEN_FILE": str(file)}
+    channels = build(load({**sandbox.settings(), **options}, tmp_path))
+    assert refusal_code(send(channels["email"])) == "535"
+    file.write_text("second\n")
+    assert isinstance(send(channels["email"]), Receipt)
+    for channel in channels.values():
+        channel.close()
