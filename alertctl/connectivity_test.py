@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from alertctl import delivery_log
+from alertctl.addresses import is_email
 from alertctl.channels import ChannelType, channel_type
 from alertctl.db import Store, TransactionRunner
 from alertctl.dispatcher import Dispatcher
@@ -30,7 +31,7 @@ def send_test_message(
     timeout: float,
 ) -> ConnectivityTestResult:
     """Send one test message and wait up to `timeout` seconds for its result. Raises InvalidEvent, Unreachable."""
-    address = to or _default_address(channel_type(channel), audience)
+    address = to or _default_address(channel_type(channel), audience, requested_by)
     publication = prepare(_test_request(channel, address), audience, requested_by, is_test=True)
     event_id = ""
 
@@ -58,10 +59,13 @@ def _test_request(channel: str, address: str) -> PublishRequest:
     return PublishRequest(event_type="generic_alert", fields=fields, to=[f"{channel}:{address}"])
 
 
-def _default_address(channel: ChannelType, audience: Audience) -> str:
+def _default_address(channel: ChannelType, audience: Audience, requested_by: str | None) -> str:
+    """Return the channel's first default address, else the caller's own. Raises InvalidEvent."""
     for target in audience.targets:
         if target.channel == channel.name:
             return target.address
+    if channel.name == "email" and requested_by and is_email(requested_by):
+        return requested_by
     setting = f", or set {channel.default_addresses_setting}" if channel.default_addresses_setting else ""
     raise InvalidEvent("to", f"no address to send to; give one{setting}")
 

@@ -11,12 +11,12 @@ from tests.support.deliveries import audience, dispatching, row, rows, settings_
 
 @pytest.fixture
 def attempt_of(store, sandbox, database_url, clock):
-    def send(channel, to=None, seconds=5.0, **settings):
+    def send(channel, to=None, seconds=5.0, caller="dev", **settings):
         chosen = settings_for(sandbox, database_url, **settings)
         with dispatching(store, chosen, clock) as dispatcher:
             from alertctl.publish import audience_of
 
-            return send_test_message(store, store, dispatcher, audience_of(chosen), channel, to, "dev", clock, seconds)
+            return send_test_message(store, store, dispatcher, audience_of(chosen), channel, to, caller, clock, seconds)
 
     return send
 
@@ -32,6 +32,14 @@ def test_a_test_goes_to_the_default_address_and_names_it(store, sandbox, attempt
 def test_a_test_goes_to_the_named_address_and_nowhere_else(store, attempt_of):
     assert attempt_of("slack", "#mine").success
     assert [item.address for item in rows(store)] == ["#mine"]
+
+
+@pytest.mark.parametrize(
+    ("admins", "reached"), [("", "ana@corp.example"), ("a@corp.example,b@corp.example", "a@corp.example")]
+)
+def test_a_test_email_reaches_its_caller_if_there_is_no_admin_and_never_all_admins(store, attempt_of, admins, reached):
+    assert attempt_of("email", caller="ana@corp.example", NOTIFICATION_ADMIN_EMAILS=admins).success
+    assert [item.address for item in rows(store)] == [reached]
 
 
 def test_a_refusal_is_reported_with_the_providers_own_reason(attempt_of):

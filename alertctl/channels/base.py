@@ -70,7 +70,7 @@ class Channel(Protocol):
     batch_size: int
     """Messages of one event that `send` takes at once (1 for all but SendGrid)."""
     deadline: float
-    """Seconds that one call of `send` may take."""
+    """Seconds that one request may take. `send` may take longer, for a slow mail server or a divided batch."""
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         """Send the messages; return a result for each, in order. No failure of a provider or a network raises."""

@@ -70,14 +70,24 @@ def _email(settings: Settings) -> Iterator[SettingProblem]:
 def _smtp(settings: Settings) -> Iterator[SettingProblem]:
     smtp = settings.smtp
     password = smtp.password.get_secret_value()
-    if smtp.username and not password:
+    if smtp.auth == "xoauth2":
+        yield from _oauth(settings)
+    elif smtp.username and not password:
         yield _error("SMTP_PASSWORD", "is not set, but SMTP_USERNAME is")
     if password and not smtp.username:
         yield _warning("SMTP_USERNAME", "is not set: SMTP_PASSWORD is not used")
     if smtp.security == "none" and smtp.username and smtp.host and not is_loopback(smtp.host):
-        yield _error("SMTP_SECURITY", "none would send the password unencrypted; use starttls or tls")
+        yield _warning("SMTP_SECURITY", "none sends the password unencrypted; use starttls or tls")
     if (smtp.port, smtp.security) in {(465, "starttls"), (587, "tls")}:
         yield _warning("SMTP_SECURITY", f"{smtp.security} is unusual on port {smtp.port}")
+
+
+def _oauth(settings: Settings) -> Iterator[SettingProblem]:
+    smtp = settings.smtp
+    if not smtp.username:
+        yield _error("SMTP_USERNAME", "is not set, but SMTP_AUTH is xoauth2")
+    if not smtp.oauth_token.get_secret_value():
+        yield _error("SMTP_OAUTH_TOKEN", "is not set, but SMTP_AUTH is xoauth2")
 
 
 def _jwt(settings: Settings) -> Iterator[SettingProblem]:

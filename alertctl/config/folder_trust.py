@@ -23,15 +23,16 @@ from alertctl.config.database_url import has_own_password, is_postgres, names_se
 if TYPE_CHECKING:
     from alertctl.config.sources import Value
 
+_SMTP_SECRETS = ("SMTP_PASSWORD", "SMTP_OAUTH_TOKEN")
 DIRECTS: Mapping[str, tuple[str, ...]] = {
     "SLACK_API_URL": ("SLACK_BOT_TOKEN",),
     "SENDGRID_API_URL": ("SENDGRID_API_KEY",),
-    "SMTP_HOST": ("SMTP_PASSWORD",),
-    "SMTP_PORT": ("SMTP_PASSWORD",),
-    "SMTP_SECURITY": ("SMTP_PASSWORD",),
+    "SMTP_HOST": _SMTP_SECRETS,
+    "SMTP_PORT": _SMTP_SECRETS,
+    "SMTP_SECURITY": _SMTP_SECRETS,
     "ALERTCTL_SERVER": ("ALERTCTL_TOKEN",),
     # Not a secret, but the platform's keys come from there: they decide who may call.
-    "ALERTCTL_CA_BUNDLE": ("SLACK_BOT_TOKEN", "SENDGRID_API_KEY", "SMTP_PASSWORD", "ALERTCTL_TOKEN", "JWT_JWKS"),
+    "ALERTCTL_CA_BUNDLE": ("SLACK_BOT_TOKEN", "SENDGRID_API_KEY", *_SMTP_SECRETS, "ALERTCTL_TOKEN", "JWT_JWKS"),
 }
 """The secrets that go to each address, or that it protects in transit."""
 _ENCRYPTED = ("starttls", "tls")

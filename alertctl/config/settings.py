@@ -100,6 +100,15 @@ class Smtp(_Section):
     password: Annotated[SecretStr, BeforeValidator(lambda value: validators.password(_secret(value)))] = Field(
         _NO_SECRET, description="Password of SMTP_USERNAME."
     )
+    auth: Annotated[str, BeforeValidator(validators.one_of("password", "xoauth2"))] = Field(
+        "password", description="How to log in: password, or xoauth2 with an OAuth access token (Microsoft, Google)."
+    )
+    oauth_token: Credential = Field(_NO_SECRET, description="OAuth access token of SMTP_USERNAME, for xoauth2.")
+    final_timeout: Annotated[float, BeforeValidator(durations.duration_between(0.1, 3600))] = Field(
+        600.0,
+        description="Seconds to wait for the mail server's answer after the complete message; "
+        "a shorter wait may send an alert twice.",
+    )
     security: Annotated[str, BeforeValidator(validators.one_of("starttls", "tls", "none"))] | None = Field(
         None,
         description="starttls, tls or none. Unset: tls on port 465, else starttls "
@@ -182,10 +191,13 @@ class Alertctl(_Section):
         "Unset: four times ALERTCTL_DEADLINE.",
     )
     deadline: Annotated[float, BeforeValidator(durations.duration_between(0.1, 600))] = Field(
-        10.0, description="Time limit of one attempt, in seconds."
+        10.0, description="Time limit of one attempt, in seconds (see SMTP_FINAL_TIMEOUT)."
     )
     max_age: Annotated[float, BeforeValidator(durations.duration_between(60, 365 * 86_400))] = Field(
         259_200.0, description="How long a delivery waits for a repair of credentials, settings or this machine (72h)."
+    )
+    helo: Annotated[str, BeforeValidator(validators.host)] = Field(
+        "", description="The name that alertctl gives mail servers (EHLO). Unset: this machine's full host name."
     )
     senders: Annotated[int, BeforeValidator(validators.integer(1, 256))] = Field(
         16, description="Sender threads for each channel."

@@ -45,7 +45,11 @@ class Dispatcher:
     def run_once(self, event_id: str | None = None) -> DispatchCounts:
         """Send all that is due, or one event's deliveries without rate limit. Raises Unreachable."""
         workers = [self._worker(name, event_id, self._breakers[name]) for name in self._channels]
-        threads = [threading.Thread(target=worker.run_until_idle, name=f"alertctl-{worker.name}") for worker in workers]
+        # Daemon threads: Ctrl-C doesn't wait for a mail server that takes minutes to answer.
+        threads = [
+            threading.Thread(target=worker.run_until_idle, name=f"alertctl-{worker.name}", daemon=True)
+            for worker in workers
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -20,7 +20,7 @@ from alertctl.outbox.breaker_reports import (
     save_report,
 )
 from alertctl.outbox.change_sequence import resume_sequence_after_restore
-from alertctl.outbox.claim import Claim, ClaimScope, claim, is_due, release
+from alertctl.outbox.claim import Claim, ClaimScope, claim, is_due, release, renew
 from alertctl.outbox.clock_skew import correct_future_times
 from alertctl.outbox.duplicates import DedupScope, DedupWindows
 from alertctl.outbox.enqueue import enqueue, new_delivery
@@ -57,6 +57,7 @@ __all__ = [
     "record",
     "release",
     "remove_report",
+    "renew",
     "request_probes",
     "resend",
     "resume_sequence_after_restore",

@@ -19,6 +19,7 @@ from sqlalchemy import (
     case,
     delete,
     exists,
+    func,
     insert,
     or_,
     select,
@@ -290,6 +291,31 @@ def release(connection: Connection, claims: Sequence[Claimed]) -> None:
             statement = statement.values(change=this_change())
             begin_change(connection)
             connection.execute(statement, {"b_id": claimed.delivery_id, "b_at": claimed.since})
+
+
+def renew(connection: Connection, claims: Sequence[Claimed], until: datetime) -> set[str]:
+    """Move the end of these claims' leases to `until`. Return the ids of those that no other process has taken."""
+    if not claims:
+        return set()
+    rows = [{"id": claimed.delivery_id, "attempts": claimed.attempt} for claimed in claims]
+    parameters = {**bulk_parameter(connection, rows), "of_end": until}
+    return set(connection.execute(_renew_statement(connection.dialect.name), parameters).scalars())
+
+
+@cache
+def _renew_statement(dialect: str) -> ReturningUpdate[Any]:
+    renewed = bulk_rows(dialect, (delivery.c.id, delivery.c.attempts)).c
+    return (
+        update(delivery)
+        # coalesce keeps both databases from using the index on status, as in `record`.
+        .where(
+            delivery.c.id == renewed.id,
+            delivery.c.attempts == renewed.attempts,
+            func.coalesce(delivery.c.status, "") == Status.SENDING.value,
+        )
+        .values(next_attempt_at=bindparam("of_end"))
+        .returning(delivery.c.id)
+    )
 
 
 def _postpone_paused(connection: Connection, scope: ClaimScope, key: str, until: datetime, now: datetime) -> None:

@@ -140,8 +140,7 @@ SLACK = of_each(
 
 SENDGRID = of_each(
     "sendgrid",
-    ("http_202", AMBIGUOUS, "no_message_id"),
-    ("no_message_id", AMBIGUOUS, "no_message_id"),
+    ("no_message_id", DONE),
     (r"raw:HTTP/1.1 202 Accepted\r\nX-Message-Id: abc", AMBIGUOUS, "incomplete_reply"),
     ("empty_200", AMBIGUOUS, "http_200"),
     ("html_200", AMBIGUOUS, "http_200"),

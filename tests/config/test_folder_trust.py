@@ -22,6 +22,7 @@ SECRETS = {
     "SLACK_BOT_TOKEN": "xoxb-environment",
     "SENDGRID_API_KEY": "SG.environment",
     "SMTP_PASSWORD": "planted-password",
+    "SMTP_OAUTH_TOKEN": "planted-token",
     "ALERTCTL_TOKEN": "actl_environment",
     "JWT_JWKS": "https://keys.corp.example/jwks.json",
 }

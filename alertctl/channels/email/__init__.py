@@ -30,18 +30,20 @@ def _build(settings: Settings) -> Channel:
     if not settings.smtp.host:
         return _unconfigured("neither SENDGRID_API_KEY nor SMTP_HOST is set")
     from alertctl.channels.email.smtp import SmtpChannel
+    from alertctl.channels.email.smtp_auth import login_of
 
     return SmtpChannel(
         settings.smtp.host,
         settings.smtp.port,
-        settings.smtp.username,
-        settings.smtp.password.get_secret_value(),
-        cast("Security | None", settings.smtp.security),
-        settings.email.from_address,
-        settings.email.from_name,
-        settings.alertctl.deadline,
-        settings.alertctl.ca_bundle,
-        settings.alertctl.senders,
+        security=cast("Security | None", settings.smtp.security),
+        from_address=settings.email.from_address,
+        from_name=settings.email.from_name,
+        deadline=settings.alertctl.deadline,
+        ca_bundle=settings.alertctl.ca_bundle,
+        pool=settings.alertctl.senders,
+        login=login_of(settings.smtp),
+        hello=settings.alertctl.helo,
+        final_timeout=settings.smtp.final_timeout,
     )
 
 

@@ -16,6 +16,7 @@ from alertctl.cli.context import client_of, flags_of, warn_about_settings
 from alertctl.cli.options import ChannelOption, EventOption, complete_set, completion
 from alertctl.cli.output.deliveries import print_deliveries
 from alertctl.cli.output.delivery_warnings import delivery_warnings, is_off, lacks_recipient, no_recipient
+from alertctl.cli.output.progress import waiting_notice
 from alertctl.cli.output.receipt import Receipt, receipt_in
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, warn
 from alertctl.cli.output.times import now
@@ -29,6 +30,7 @@ from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, 
 from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
 from alertctl.spool import Destination, Spooled, describe
 
+STILL_WAITING = "still waiting (a mail server may take minutes); Ctrl-C is safe: `alertctl serve` retries what is open"
 LONGEST_WAIT = 86400.0
 """Maximum of `--wait`, in seconds."""
 
@@ -328,7 +330,8 @@ def _print_unrecorded(request: PublishRequest, cause: str, *, spool_id: str | No
 def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[DeliveryItem]:
     """Return the deliveries after a first attempt, or after `wait`. A failure is a warning: the event is recorded."""
     try:
-        return client.deliver(receipt.event_id, wait)
+        with waiting_notice(STILL_WAITING):
+            return client.deliver(receipt.event_id, wait)
     except Exception as error:
         kind = "" if isinstance(error, AlertctlError) else f"unexpected: {type(error).__name__}: "
         warn(f"recorded, but not sent now: {kind}{error}")

@@ -27,7 +27,7 @@ CHECKS = [
     (
         {"SMTP_HOST": "mail", "SMTP_SECURITY": "none", "SMTP_USERNAME": "me", "SMTP_PASSWORD": "pw"},
         "SMTP_SECURITY",
-        "error",
+        "warning",
     ),
     ({"SMTP_PORT": "465", "SMTP_SECURITY": "starttls"}, "SMTP_SECURITY", "warning"),
     ({"JWT_SECRET": "short"}, "JWT_SECRET", "warning"),
