@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from os.path import isfile, join
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ _ALGORITHMS = (
     *("ES256", "ES384", "ES512", "EdDSA"),
 )
 _YEARS_IN_DAYS = 36_500
+_QUERY_VALUE = re.compile(r"([?&][^=&]*)=[^&]*|(?<=\?)[^=&]+$")
 
 
 def _secret(value: object) -> object:
@@ -158,7 +160,7 @@ class Jwt(_Section):
         description="Link an account without a JWT user to the first token with its email and email_verified true.",
     )
     leeway: Annotated[float, BeforeValidator(durations.duration_between(0, 3600))] = Field(
-        0.0, description="Tolerated clock difference, in seconds."
+        10.0, description="Tolerated clock difference, in seconds."
     )
 
 
@@ -277,6 +279,9 @@ def shown(value: object) -> str:
         return " ".join(map(durations.format_duration, value)) if waits else ",".join(value)
     if isinstance(value, float):
         return validators.plain_number(value)
+    if isinstance(value, str) and value.lower().startswith(("http://", "https://")):
+        # Only key sets have a query, and some services put a key into it.
+        value = _QUERY_VALUE.sub(lambda parameter: f"{parameter[1]}={MASK}", value)
     # A token in the wrong variable (SMTP_USERNAME for SMTP_PASSWORD) is still a secret.
     return validators.TOKEN.sub(MASK, masked(str(value))) if value is not None else ""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from types import TracebackType
 
 from alertctl.text import Redactor
 
@@ -48,3 +50,15 @@ def configure_logging(level: str, style: str, secrets: Sequence[str]) -> None:
     # connections that a restarted database has cut: the daemon logs that in one line.
     for name, minimum in (("apscheduler", logging.WARNING), ("alembic", logging.WARNING), ("sqlalchemy.pool", 60)):
         logging.getLogger(name).setLevel(logging.DEBUG if root.level <= logging.DEBUG else minimum)
+
+
+def log_uncaught_exceptions() -> None:
+    """Log exceptions that nothing catches, so that a JSON log has nothing but JSON."""
+    log = logging.getLogger("alertctl")
+
+    def write(kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None) -> None:
+        log.error("unexpected: %s", kind.__name__, exc_info=(kind, error or kind(), traceback))
+
+    sys.excepthook = write
+    sys.unraisablehook = lambda event: write(event.exc_type, event.exc_value, event.exc_traceback)
+    threading.excepthook = lambda died: write(died.exc_type, died.exc_value, died.exc_traceback)
