@@ -208,6 +208,19 @@ class Alertctl(_Section):
     log_format: Annotated[str, BeforeValidator(validators.one_of("text", "json"))] = Field(
         "text", description="Log format: text or json."
     )
+    allowed_email_domains: Annotated[tuple[str, ...], BeforeValidator(validators.globs("email"))] = Field(
+        (),
+        description="Email domains that callers and users may name as recipients: globs, comma-separated "
+        "(corp.example, *.corp.example). Unset: all.",
+    )
+    allowed_slack_channels: Annotated[tuple[str, ...], BeforeValidator(validators.globs("slack"))] = Field(
+        (),
+        description="Slack channels that callers and users may name as recipients: globs, comma-separated "
+        "(alerts, team-*). Unset: all.",
+    )
+    events_per_minute: Annotated[int, BeforeValidator(validators.integer(0, 1_000_000))] = Field(
+        0, description="Events that one token may publish per minute at this daemon; 0 = no limit."
+    )
     public_url: Url = Field(
         "", description="Public URL of this daemon, which publishes the events that its machine spooled for that URL."
     )

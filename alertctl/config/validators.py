@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
-from alertctl.addresses import address_key, ascii_domain, check_email, is_slack_channel
+from alertctl.addresses import address_key, ascii_domain, check_email, glob_key, is_slack_channel
 
 _NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})", re.ASCII)
 _LOOKS_SECRET = re.compile(r"xox[a-z]-|xapp-|\bSG\.|actl_|-----BEGIN|://.*@")
@@ -160,6 +160,21 @@ def addresses(value: object) -> tuple[str, ...]:
         is_not = "is not one email address" if len(bad) == 1 else "are not email addresses"
         raise ValueError(f"{', '.join(bad)} {is_not} (name@domain)")
     return tuple(unique.values())
+
+
+def globs(channel: str) -> Callable[[object], tuple[str, ...]]:
+    """Return a validator for globs of a channel's addresses (see `addresses.glob_key`), comma-separated or a list."""
+
+    def check(value: object) -> tuple[str, ...]:
+        patterns = words(value, "a list of patterns")
+        bad = [pattern for pattern in patterns if re.search(r"[\s/:]|.@", pattern)]
+        if bad or (not patterns and isinstance(value, str)):
+            raise ValueError(
+                f"{quoted(bad[0] if bad else value)} is not a pattern (corp.example, *.corp.example, team-*)"
+            )
+        return tuple(glob_key(channel, pattern) for pattern in patterns)
+
+    return check
 
 
 def slack_channel(value: object) -> str:

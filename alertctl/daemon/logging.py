@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 
+from alertctl.api.request_context import current_request
 from alertctl.text import Redactor
 
 
@@ -28,11 +29,15 @@ class _Formatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        request = current_request.get()
+        if request is not None:
+            fields["request_id"] = request.id
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         if self._as_json:
             return self._redactor.mask(json.dumps(fields, ensure_ascii=False))
         line = f"{fields['time']} {fields['level']:<7} {record.name}: {fields['message']}"
+        line += f" [request {fields['request_id']}]" if request is not None else ""
         return self._redactor.mask(f"{line}\n{fields['traceback']}" if record.exc_info else line)
 
 

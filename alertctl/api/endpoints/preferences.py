@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from alertctl import preferences, users
+from alertctl.api.audit import log_change
 from alertctl.api.auth import Admin, Viewer
 from alertctl.api.deps import BASE, Services, ServicesDep
 from alertctl.api.endpoints.users import User
@@ -88,15 +89,19 @@ def read_anybodys(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
 @router.put(
     "/admin/preferences/{user}", response_model=Preferences, responses=problem_responses(404), openapi_extra=BODY
 )
-def change_anybodys(_caller: Admin, services: ServicesDep, user: User, body: Body) -> Prefs:
+def change_anybodys(caller: Admin, services: ServicesDep, user: User, body: Body) -> Prefs:
     """Change the fields in the body of a user's preferences."""
-    return _change(services, _user_id(services, user), body)
+    changed = _change(services, _user_id(services, user), body)
+    log_change(caller.name, f"changed the preferences of {changed['user_id']}: {', '.join(body)}")
+    return changed
 
 
 @router.post("/admin/preferences/{user}/reset", response_model=Preferences, responses=problem_responses(404))
-def reset_anybodys(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
+def reset_anybodys(caller: Admin, services: ServicesDep, user: User) -> Prefs:
     """Reset a user's preferences to the defaults and return them."""
-    return _reset(services, _user_id(services, user))
+    changed = _reset(services, _user_id(services, user))
+    log_change(caller.name, f"reset the preferences of {changed['user_id']}")
+    return changed
 
 
 def _user_id(services: Services, user: str) -> str:
@@ -111,8 +116,9 @@ def _read(services: Services, user_id: str) -> Prefs:
 
 
 def _change(services: Services, user_id: str, body: dict[str, Any]) -> Prefs:
-    preferences.check(body)
-    return services.writer.write(lambda it: preferences.update(it, user_id, body, services.clock()))
+    policy = services.audience.policy
+    preferences.check(body, policy)
+    return services.writer.write(lambda it: preferences.update(it, user_id, body, services.clock(), policy))
 
 
 def _reset(services: Services, user_id: str) -> Prefs:
