@@ -22,9 +22,9 @@ from alertctl.api.endpoints import (
 )
 from alertctl.api.errors import install_error_handlers
 from alertctl.api.openapi import install_openapi
+from alertctl.api.rate_limits import TokenLimit
 from alertctl.api.request_body import BodyLimit
 from alertctl.api.request_context import App
-from alertctl.api.token_limit import TokenLimit
 
 ENDPOINTS = (events, preferences, users, tokens, status, dispatch, stream, delivery_log, test, health)
 

@@ -12,6 +12,8 @@ from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
+from alertctl.api.rate_limits import LineLimit
+
 REQUEST_ID = b"x-request-id"
 _VALID_ID = re.compile(rb"[\w.:-]{1,128}", re.ASCII)
 SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
@@ -24,6 +26,7 @@ class RequestContext:
     id: str
     client: str
     line: str
+    audit_limit: LineLimit
 
 
 current_request: ContextVar[RequestContext | None] = ContextVar("current_request", default=None)
@@ -35,11 +38,15 @@ class App(FastAPI):
     Not a middleware: the answer to an unexpected error is sent outside of those.
     """
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._audit_limit = LineLimit()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        context = _context_of(scope)
+        context = _context_of(scope, self._audit_limit)
         current_request.set(context)
 
         async def send_with_headers(message: Message) -> None:
@@ -53,11 +60,13 @@ class App(FastAPI):
         await super().__call__(scope, receive, send_with_headers)
 
 
-def _context_of(scope: Scope) -> RequestContext:
+def _context_of(scope: Scope, audit_limit: LineLimit) -> RequestContext:
     """Return the context of a request. The caller's X-Request-ID counts if it is harmless in a log."""
     named = next((value for name, value in scope["headers"] if name == REQUEST_ID), b"")
     request_id = named.decode() if _VALID_ID.fullmatch(named) else os.urandom(8).hex()
     client: Any = scope.get("client")
     # The raw path: a decoded one may contain a line break.
     path = scope.get("raw_path", b"").decode("ascii", "backslashreplace")[:200]
-    return RequestContext(request_id, str(client[0]) if client else "unknown", f"{scope['method'][:20]} {path}")
+    return RequestContext(
+        request_id, str(client[0]) if client else "unknown", f"{scope['method'][:20]} {path}", audit_limit
+    )

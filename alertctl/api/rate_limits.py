@@ -1,4 +1,4 @@
-"""Limit the events that one token may publish in a minute."""
+"""Limits in one minute: the events that one token may publish, and the lines of the audit log."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from fastapi import HTTPException
 from alertctl.users import Caller
 
 MAX_TOKENS = 10_000
+LINES_PER_MINUTE = 60
+"""Audit lines of one kind: somebody who guesses tokens must not fill the disk."""
 
 
 class TokenLimit:
@@ -36,3 +38,22 @@ class TokenLimit:
             if len(self._buckets) >= MAX_TOKENS:
                 self._buckets.clear()
             self._buckets[key] = (remaining - 1, now)
+
+
+class LineLimit:
+    """Counts lines of each kind within the current minute."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._minute: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+
+    def admit(self, kind: str) -> tuple[bool, int]:
+        """Return whether to write a line now, and how many were left out in the minute before."""
+        with self._lock:
+            minute, omitted = int(time.monotonic() // 60), 0
+            if self._minute.get(kind) != minute:
+                omitted = max(0, self._counts.get(kind, 0) - LINES_PER_MINUTE)
+                self._minute[kind], self._counts[kind] = minute, 0
+            self._counts[kind] += 1
+            return self._counts[kind] <= LINES_PER_MINUTE, omitted
