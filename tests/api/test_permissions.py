@@ -11,7 +11,11 @@ import pytest
 
 from alertctl import preferences, users
 from alertctl.api.rate_limits import LINES_PER_MINUTE
+from alertctl.client.remote import RemoteClient
+from alertctl.client.server_config import ServerConfig
 from alertctl.db import Store, upgrade
+from alertctl.errors import Unreachable
+from alertctl.schemas import PublishRequest
 from tests.support.api_server import ApiServer, now, running
 
 POLICY = {
@@ -172,6 +176,16 @@ def test_a_token_over_its_limit_waits_and_other_tokens_do_not(store: Store) -> N
         assert api.ask("POST", "/test", {"channel": "slack"}, by="developer").status == 429
         assert api.ask("GET", "/me", by="developer").status == 200
         assert api.ask("POST", "/events", alert("slack:#x"), by="admin").status == 202
+
+
+def test_a_client_reports_a_limit_that_outlasts_its_timeout_so_that_send_spools(store: Store) -> None:
+    with running(store, alertctl={"events_per_minute": 1}) as api:
+        server = ServerConfig(f"http://127.0.0.1:{api.port}", api.tokens["developer"], timeout=0.5)
+        request = PublishRequest(event_type="generic_alert", fields={"title": "x"}, to=["slack:#x"])
+        with RemoteClient(server) as client:
+            client.publish(request)
+            with pytest.raises(Unreachable, match="answered 429: this token may publish 1 events per minute"):
+                client.publish(request)
 
 
 # The audit log
