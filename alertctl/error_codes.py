@@ -39,7 +39,7 @@ _DOCTOR = "Run alertctl doctor on the machine that sends, with the same settings
 _SECRET = "Copy the secret again, without spaces or line breaks."
 _CONFIG_CHECK = "Correct what alertctl config check reports (email needs SENDGRID_API_KEY or SMTP_HOST)."
 _CA_BUNDLE = "Set ALERTCTL_CA_BUNDLE to a readable PEM file, or leave it empty."
-_EXPIRED = "Nothing to do; if people still need to know, send the event again (alertctl log retry skips it)."
+_EXPIRED = "If people still need to know, send the event again; alertctl log retry cannot resend it."
 _SLACK_ENABLED = "Set SLACK_ENABLED=true for later events; alertctl log retry sends this one."
 _EMAIL_ENABLED = "Set EMAIL_ENABLED=true for later events; alertctl log retry sends this one."
 
@@ -56,7 +56,6 @@ _ALERTCTL: _Table = {
     ),
     Reason.LOCAL: (
         ("local_error", "this machine ran out of file descriptors, memory, disk space or ports"),
-        ("no_free_connection", "all connections to the provider were in use"),
         ("out_of_memory", "this machine ran out of memory"),
     ),
     Reason.REJECTED: (("unrenderable", "alertctl could not build a message from the event"),),
@@ -112,7 +111,6 @@ _NETWORK: _Table = {
         ("network_error", "the network failed (see the attempt's answer)"),
         ("no_reply", "the server closed the connection without an answer"),
         ("proxy_failed", "the proxy did not forward the request", _PROXY),
-        ("redirected", "the provider's URL redirects, and alertctl follows no redirects", _NOT_THE_API),
         ("timeout", "no answer arrived within ALERTCTL_DEADLINE"),
         ("tls_failed", "the TLS handshake failed (see the attempt's answer)"),
     ),
@@ -357,7 +355,7 @@ def fix(code: str, reason: str | None, provider: str | None = None, *, final: bo
 
 
 def known_fix(code: str, reason: str | None, provider: str | None) -> str:
-    """Return the fix of this code, "" if it has none of its own."""
+    """Return the code's own fix, "" without one."""
     entry = ERROR_CODES.get(code)
     if _is_status(code) and reason == Reason.CONFIG and (entry is None or entry.reason is None):
         # At MAIL FROM or before, a 5xx is about this client, not about a recipient.

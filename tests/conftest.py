@@ -1,7 +1,8 @@
-"""What all tests have: a database of each kind, a sandbox, and an environment without anybody's settings.
+"""Fixtures of all tests: a database of each kind, a sandbox, and an environment without settings.
 
-A Postgres of its own is started for each run (see `postgres.py`); `ALERTCTL_TEST_DATABASE_URL` names another to use.
-`--long` runs long tests in their full size (minutes instead of seconds).
+Each run starts a Postgres server of its own (`support/postgres.py`); `ALERTCTL_TEST_DATABASE_URL` names another one.
+`--long` runs long tests in their full size (minutes instead of seconds). `--real-processes` starts every `alertctl`
+with a new interpreter (`support/cli_process.py`).
 """
 
 from __future__ import annotations
@@ -20,14 +21,25 @@ from alertctl.db import Store, upgrade
 from alertctl.sandbox import Sandbox
 from tests.support import fuzzing, postgres
 
-OURS = ("SLACK_", "EMAIL_", "SENDGRID_", "SMTP_", "NOTIFICATION_", "DATABASE_", "RETRY_", "PRUNE_", "JWT_", "ALERTCTL_")
+SETTING_PREFIXES = (
+    "SLACK_",
+    "EMAIL_",
+    "SENDGRID_",
+    "SMTP_",
+    "NOTIFICATION_",
+    "DATABASE_",
+    "RETRY_",
+    "PRUNE_",
+    "JWT_",
+    "ALERTCTL_",
+)
 XDG = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
 pytest_plugins = ["tests.support.cli_process", "tests.support.dispatcher_fixtures"]
 SKIPPED = "no Postgres"
 FOLDER = pytest.StashKey[Path]()
 MISSED = pytest.StashKey[list[str]]()
 
-# Else each run, and each of its workers, rewrites the assertions of all tests again: 5 s of CPU time for each worker.
+# Without these files each worker of each run compiles all tests: 5 s of CPU time.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -68,9 +80,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _nobodys_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in os.environ:
-        if name.startswith(OURS) and name != postgres.SERVER_VARIABLE:
+        if name.startswith(SETTING_PREFIXES) and name != postgres.SERVER_VARIABLE:
             monkeypatch.delenv(name)
     # A CI job's output says more about the spool.
     monkeypatch.delenv("CI", raising=False)
@@ -158,7 +170,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 class Clock:
-    """A clock that stands still unless it is told to go on. UTC."""
+    """A clock that stands still until it is advanced. UTC."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 3, 2, 14, 32, tzinfo=UTC)

@@ -153,7 +153,7 @@ def test_an_address_without_its_channel_is_searched_by_the_same_key():
         assert search_key(address) == address_key(channel, address)
 
 
-def test_a_key_fits_its_column_whatever_the_address():
+def test_the_key_of_every_address_fits_its_column():
     assert len(address_key("email", f"a@{'ä' * 250}.example")) <= 254
     assert len(address_key("slack", "\U0001d160" * 254)) <= 254
 

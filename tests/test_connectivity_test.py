@@ -22,7 +22,7 @@ def attempt_of(store, sandbox, database_url, clock):
 
 
 @pytest.mark.parametrize(("channel", "reached"), [("slack", "#platform-alerts"), ("email", "admin@corp.example")])
-def test_a_test_goes_to_the_usual_address_and_says_so(store, sandbox, attempt_of, channel, reached):
+def test_a_test_goes_to_the_default_address_and_names_it(store, sandbox, attempt_of, channel, reached):
     result = attempt_of(channel)
     assert (result.success, result.message) == (True, f"Test notification sent to {reached}")
     assert (row(store).id, row(store).address) == (result.delivery_id, reached)
@@ -63,7 +63,7 @@ def test_a_channel_that_is_off_names_the_variable(attempt_of):
         ("slack", "#a b", {}, None),
     ],
 )
-def test_a_test_that_nobody_could_get_is_refused(store, attempt_of, channel, to, settings, field):
+def test_a_test_without_a_usable_target_is_refused(store, attempt_of, channel, to, settings, field):
     with pytest.raises(InvalidEvent) as caught:
         attempt_of(channel, to, **settings)
     assert field in (None, caught.value.field)

@@ -140,7 +140,7 @@ class Strange:
         ("safety_rollbak", {}, "did you mean safety_rollback?"),
         (None, {}, "event_type: should be text"),
         (Strange(), {}, "event_type: should be text"),
-        ("generic_alert", {}, "title: required for generic_alert"),
+        ("generic_alert", {}, "title: is missing; generic_alert requires it"),
         ("safety_rollback", {"valu": 1}, "valu: safety_rollback has no such field"),
         ("safety_rollback", {"value": "much"}, "value: "),
         ("safety_rollback", {"value": float("nan")}, "fields: cannot be written as JSON"),

@@ -42,7 +42,7 @@ class Authenticator:
         now = self._services.clock()
         with self._services.store.reading() as connection:
             caller = users.verify(connection, secret, now)
-        if users.use_is_news(caller, now):
+        if users.should_record_use(caller, now):
             # Don't wait for the write: the caller needs no answer about it.
             with suppress(Unreachable):
                 self._services.writer.submit_later(users.touch, (caller, now))

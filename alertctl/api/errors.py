@@ -79,7 +79,7 @@ def error_response(_request: Request, error: Exception) -> Response:
     return problem(500, "Internal error; see the daemon's log.")
 
 
-NO_TOKEN = "send a token: Authorization: Bearer actl_… (alertctl token create makes one)"
+NO_TOKEN = "send a token: Authorization: Bearer actl_… (an admin creates one with alertctl token create)"
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -98,7 +98,7 @@ class KeySet:
             self._keys = _parse(self._fetch())
             self._read_at = time.monotonic()
         except Exception as error:
-            # Keep the known keys whatever is wrong with the document; a later call reads it again.
+            # Keep the known keys when the document is invalid; a later call reads it again.
             log.warning("JWT_JWKS cannot be read: %s", error)
 
 

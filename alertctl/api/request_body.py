@@ -49,7 +49,7 @@ async def json_object(request: Request) -> dict[str, Any]:
         body = await request.body()
         value = _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except ClientDisconnect:
-        # Nobody reads this answer; it keeps the disconnect out of the daemon's error log.
+        # The client is gone. This answer keeps the disconnect out of the daemon's error log.
         raise HTTPException(400, "The connection ended before the end of the body.") from None
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"The body is not JSON: {_why(error)}") from None

@@ -113,7 +113,7 @@ class ChannelType:
     build: Callable[[Settings], Channel]
     """Load the channel's libraries and return the channel."""
     unconfigured: Callable[[str], Channel]
-    """Return a channel that fails each delivery. The argument says what is wrong with the settings."""
+    """Return a channel that fails each delivery. The argument is the problem of the settings."""
     message_text: Callable[[Mapping[str, Any]], str]
     """Return a rendered message as plain text."""
     address_example: str
@@ -132,6 +132,8 @@ class ChannelType:
     """Return the prefixes of further settings that the channel uses, besides its own section's."""
     renderings: Sequence[str] = ("text",)
     """Formats of `log show --rendered`: `text`, `html`, or the channel's name for the payload."""
+    providers: Sequence[str] = ()
+    """The names that its channels can have as `provider`; empty for the channel type's own name."""
 
     @property
     def enabled_setting(self) -> str:

@@ -36,7 +36,7 @@ ENTRIES: Mapping[str, Entry] = {
     "log": Entry("log:app", "Show the delivery log; resend or export deliveries."),
     "spool": Entry("spool:app", "Manage events spooled on this machine."),
     "prefs": Entry("prefs:app", "Show and change a user's notification preferences."),
-    "user": Entry("user:app", "Add, list and disable users."),
+    "user": Entry("user:app", "Add, list, change and remove users."),
     "token": Entry("token:app", "Create, list and revoke access tokens."),
     "config": Entry("config:app", "Show and check the settings."),
     "db": Entry("db:app", "Inspect, upgrade, back up and copy the database."),
@@ -71,7 +71,21 @@ def _build(name: str) -> Any:
     else:
         parent.command(name, short_help=entry.summary)(command)
     group: Any = typer.main.get_command(parent)
+    _hide_types(group)
     return group.commands[name]
+
+
+def _hide_types(command: Any) -> None:
+    """Leave Python's types out of the help: `ID`, not `ID <list[str]>`. Typer 0.29 has no setting for this."""
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            parameter.display_type_rich = _no_type
+    for subcommand in getattr(command, "commands", {}).values():
+        _hide_types(subcommand)
+
+
+def _no_type(ctx: Any) -> None:
+    """Return no type for the help of an argument."""
 
 
 def with_wait_value(arguments: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from alertctl import schemas
 from alertctl.addresses import email_key
-from alertctl.client.calls import Calls
+from alertctl.client.api_calls import ApiCalls
 from alertctl.client.server_config import ServerConfig
 from alertctl.errors import NotAllowed, NotFound, Unreachable
 
@@ -35,7 +35,7 @@ class RemoteClient:
 
     def __init__(self, server: ServerConfig) -> None:
         self._server = server
-        self._calls = Calls(server)
+        self._calls = ApiCalls(server)
 
     def __enter__(self) -> Self:
         return self
@@ -230,7 +230,7 @@ class RemoteClient:
             cursor = str(next_cursor)
 
     def _fetch(self, kind: type[T], method: str, path: str, body: Any = None, **options: Any) -> T:
-        """Make a call (see `Calls.request`) and return its reply as a schema."""
+        """Make a call (see `ApiCalls.request`) and return its reply as a schema."""
         return self._calls.parse(kind, self._calls.request(method, path, body, **options).data)
 
 

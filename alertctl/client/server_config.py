@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alertctl.config.durations import duration_between
+from alertctl.config.folder_trust import refuse_addresses
 from alertctl.config.folders import expand_home
 from alertctl.config.sources import Value, is_blank, origin_note
-from alertctl.config.trust import refuse_addresses
 from alertctl.config.validators import IN_CLEAR, credential, quoted, sends_in_clear, server_root, text, url
 from alertctl.errors import ConfigError
 
@@ -37,7 +37,7 @@ def server_of(values: Mapping[str, Value]) -> ServerConfig | None:
     """Return the server that these settings name (see `config.read`), None when they name a database.
 
     Raises ConfigError with one line for each mistake, worded like those of `config.load`. An address that the working
-    folder may not set (see `config.trust`) is a mistake.
+    folder may not set (see `config.folder_trust`) is a mistake.
     """
     if "ALERTCTL_SERVER" not in values or is_blank(values["ALERTCTL_SERVER"].raw):
         return None

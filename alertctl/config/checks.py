@@ -48,7 +48,7 @@ def _warning(name: str, message: str) -> SettingProblem:
 def _channels(settings: Settings) -> Iterator[SettingProblem]:
     if not any(settings.channels.values()):
         first, *others = (f"{channel}_ENABLED".upper() for channel in settings.channels)
-        yield _warning(first, f"all channels are off, so nobody is notified; set it or {', '.join(others)} to true")
+        yield _warning(first, f"all channels are off, so no message is sent; set it or {', '.join(others)} to true")
 
 
 def _slack(settings: Settings) -> Iterator[SettingProblem]:

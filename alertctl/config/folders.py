@@ -53,7 +53,7 @@ def state_folder(environ: Mapping[str, str]) -> Path:
     """Return `$XDG_STATE_HOME/alertctl`, else `~/.local/state/alertctl`, else `alertctl-UID` in the temporary folder.
 
     The first two may not exist. The last is for a user without a home folder that can be written. It is made here with
-    mode 0700. Raises ConfigError when somebody else made it, or may enter it.
+    mode 0700. Raises ConfigError when another user owns it or may enter it.
     """
     return _lasting_state_folder(environ) or _temporary_state_folder(environ)
 

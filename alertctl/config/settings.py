@@ -12,9 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from alertctl.config import durations, validators
 from alertctl.config.database_url import MASK, database_url, default_url, masked, passwords
+from alertctl.config.folder_trust import Refusal
 from alertctl.config.folders import expand_home
 from alertctl.config.sources import Value
-from alertctl.config.trust import Refusal
 
 _NO_SECRET = SecretStr("")
 _ALGORITHMS = (
@@ -247,7 +247,7 @@ class Settings(BaseModel):
 
     @property
     def refusals(self) -> Mapping[str, Refusal]:
-        """Refused settings of a file in the working folder, by NAME (see `trust.py`); `serve` rejects them."""
+        """Refused settings of a file in the working folder, by NAME (see `folder_trust.py`); `serve` rejects them."""
         return self._refusals
 
     @property

@@ -1,7 +1,8 @@
 """The sources of settings, strongest first: flag, environment, `.env`, TOML, default.
 
 This module is fast to import: dotenv and tomllib only. `read` is for callers that need a few settings without checks,
-such as the remote mode of the command line. `trust.py` decides which settings a file in the working folder may set.
+such as the remote mode of the command line. `folder_trust.py` decides which settings a file in the working folder may
+set.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alertctl.config.folder_trust import is_trusted_only
 from alertctl.config.folders import config_folder, expand_home
-from alertctl.config.trust import is_trusted_only
 from alertctl.config.validators import looks_secret, yes_or_no
 from alertctl.errors import ConfigError
 
@@ -44,7 +45,7 @@ _LARGEST_FILE = 1_000_000
 class Value:
     """A raw value and its origin: `flag`, `environment`, `.env`, a TOML file's name, or `file PATH`.
 
-    `folder_file` is the file of the working folder that sets it, empty for a stronger place (see `trust.py`).
+    `folder_file` is the file of the working folder that sets it, empty for a stronger place (see `folder_trust.py`).
     """
 
     raw: object = field(repr=False)
@@ -77,7 +78,7 @@ class Layer:
 class Sources:
     """All layers, strongest first, the strongest value of each NAME, and the problems in reading them.
 
-    `refused` are the values that a file in the working folder may not set (see `trust.py`).
+    `refused` are the values that a file in the working folder may not set (see `folder_trust.py`).
     """
 
     layers: list[Layer] = field(default_factory=list)

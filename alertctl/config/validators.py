@@ -64,7 +64,7 @@ def yes_or_no(value: object) -> bool:
     word = value.strip().lower() if isinstance(value, str) else str(value)
     if word in _YES or word in _NO:
         return word in _YES
-    raise ValueError(f"{quoted(value)} is not yes or no (true, false)")
+    raise ValueError(f"{quoted(value)} is neither true nor false")
 
 
 def one_of(*words: str) -> Callable[[object], str]:

@@ -67,7 +67,8 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
         try:
             server.run()
         except SystemExit:
-            # uvicorn has logged why: the port is taken, or the host unknown.
+            # uvicorn has logged the cause: the port is taken, or the host unknown.
+            log.error("cannot listen on %s port %d; choose another with --host or --port", host, port)
             return 1
     return 0
 

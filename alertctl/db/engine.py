@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, Table, create_engin
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 
-from alertctl.db.write_queue import WriteQueue
+from alertctl.db.sqlite_write_queue import WriteQueue
 from alertctl.errors import ConfigError, Unreachable
 
 T = TypeVar("T")
@@ -216,7 +216,7 @@ def _sqlite_engine(url: URL, pool_size: int) -> Engine:
 
 
 def _set_up_sqlite(connection: Any, record: Any) -> None:
-    # The driver must not begin transactions by itself: we begin them, immediate where we write.
+    # The driver must not begin transactions: this module does, with IMMEDIATE where it writes.
     connection.isolation_level = None
     cursor = connection.cursor()
     file = cursor.execute("SELECT file FROM pragma_database_list WHERE name = 'main'").fetchone()[0]
@@ -278,4 +278,5 @@ def _first_line(error: Exception) -> str:
     """Return the first line of the driver's message, without SQL and parameters, which may hold private text."""
     cause = getattr(error, "orig", None) or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return (lines[0] if lines else type(cause).__name__)[:300]
+    line = (lines[0] if lines else type(cause).__name__)[:300]
+    return f"{line}; check the server and DATABASE_URL" if line.startswith("connection failed") else line

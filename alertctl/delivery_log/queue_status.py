@@ -1,4 +1,4 @@
-"""The state of the queue: what waits, which providers are paused, and when a delivery last arrived."""
+"""Read the state of the queue: waiting deliveries, paused providers, the last successes."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class CircuitBreaker:
     ) -> bool:
         """Learn from the results of one request. A rate limit or an outage says nothing about our credentials.
 
-        Returns whether a refusal is about these messages alone: they were refused before, and others accepted since.
+        Returns whether a refusal concerns these messages only: they were refused before, and others accepted since.
         """
         refusal = next(
             (result for result in results if isinstance(result, DeliveryError) and result.reason is Reason.CONFIG), None

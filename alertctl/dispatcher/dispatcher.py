@@ -56,7 +56,7 @@ class Dispatcher:
         return sum((worker.counts for worker in workers), DispatchCounts())
 
     def send_now(self, name: str, publish: Callable[[Connection], str]) -> None:
-        """Publish one event for channel `name` and call its provider at once, whatever its circuit breaker says.
+        """Publish one event for channel `name` and call its provider at once, even if its circuit breaker is open.
 
         `publish` returns the event's id; no other process can claim its delivery first. Raises what it raised, or
         Unreachable. A success asks every instance, this one included, to probe.

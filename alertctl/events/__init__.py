@@ -73,8 +73,10 @@ def _first_problem(kind: type[EventFields], error: ValidationError) -> InvalidEv
         known = sorted(kind.model_fields)
         return InvalidEvent(field, f"{kind.event_type} has no such field{suggest(field, known)}")
     if problem["type"] == "missing":
-        return InvalidEvent(field, f"required for {kind.event_type}: {kind.model_fields[field].description}")
+        meaning = kind.model_fields[field].description
+        return InvalidEvent(field, f"is missing; {kind.event_type} requires it ({meaning})")
     message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
+    message = message.partition(", unable to parse")[0]
     named, _, rest = message.partition(": ")
     if not problem["loc"] and rest and named in kind.model_fields:
         return InvalidEvent(named, rest)

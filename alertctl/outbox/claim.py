@@ -47,7 +47,7 @@ class ClaimScope:
 class Claim:
     """The deliveries that a claim took, their events by id, and how many the rate limit `deferred` to their turn.
 
-    `paused_until` is set while the provider asked us to wait with everything. `next_due` is only looked up when nothing
+    `paused_until` is set while a rate limit applies to the entire provider. `next_due` is only looked up when nothing
     is due.
     """
 
@@ -225,7 +225,7 @@ def _is_among(due: Select[tuple[str]]) -> ColumnElement[bool]:
 
 
 def _close_interrupted(connection: Connection, rows: Sequence[Any]) -> None:
-    """End the attempts whose sender died as ambiguous: the message may have arrived."""
+    """End attempts whose lease has ended as ambiguous: the message may have arrived."""
     again = [row.id for row in rows if row.attempts > 1]
     if again:
         connection.execute(

@@ -1,4 +1,4 @@
-"""The outbox's tables, and a claimed delivery."""
+"""The tables that the outbox writes, and a claimed delivery."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ breaker_report = TABLES[str(BreakerReport.__tablename__)]
 probe_request = TABLES[str(ProbeRequest.__tablename__)]
 
 INTERRUPTED = "interrupted"
-"""The code of an attempt whose sender died: the message may have arrived."""
+"""The code of an attempt whose lease ended without a result: the message may have arrived."""
 SWEEP = 1000
-"""Rows that one statement writes at most, so that no transaction takes long."""
+"""Maximum of rows that a statement writes, so that no transaction takes long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,7 +127,7 @@ class SmtpSession:
 
     async def _reply(self, status: int, *lines: str) -> None:
         """Send one reply of one or more lines. A 421 ends the session, as in RFC 5321."""
-        lines = lines or (DEFAULT_TEXTS.get(status, f"{str(status)[0]}.0.0 The sandbox says so"),)
+        lines = lines or (DEFAULT_TEXTS.get(status, f"{str(status)[0]}.0.0 Refused by the sandbox"),)
         reply = [f"{status}-{line}" for line in lines[:-1]] + [f"{status} {lines[-1]}"]
         if self._mail is not None:
             self._mail.replies.append("\n".join(reply))

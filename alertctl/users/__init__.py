@@ -12,9 +12,9 @@ from alertctl.users.tokens import (
     list_tokens,
     owner_of_token_hash,
     revoke_token,
+    should_record_use,
     still_allowed,
     touch,
-    use_is_news,
     verify,
 )
 
@@ -42,9 +42,9 @@ __all__ = [
     "parse_role",
     "remove_user",
     "revoke_token",
+    "should_record_use",
     "still_allowed",
     "touch",
     "unlink_user",
-    "use_is_news",
     "verify",
 ]

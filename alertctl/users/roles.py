@@ -50,7 +50,7 @@ def parse_role(text: str) -> Role:
     """Return the role with this name, in any case. Raises InvalidEvent."""
     word = text.strip().lower()
     if word not in tuple(Role):
-        raise InvalidEvent("role", f"{text[:60]!r} is not a role{suggest(word, Role)}")
+        raise InvalidEvent("role", f"{text[:60]!r} is not a role{suggest(word, tuple(Role))}")
     return Role(word)
 
 

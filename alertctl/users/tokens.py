@@ -130,9 +130,9 @@ def verify(connection: Connection, secret: str, now: datetime) -> Caller:
     """Return the caller with this token. Raises NotAllowed, with the same message for every unknown secret."""
     row = _find_token_hash(connection, hash_token(secret))
     if row.revoked_at is not None:
-        raise NotAllowed("the token was revoked; create a new one with alertctl token create", caller=_name(row))
+        raise NotAllowed("the token was revoked; ask an admin for a new one", caller=_name(row))
     if row.expires_at is not None and row.expires_at <= now:
-        raise NotAllowed("the token has expired; create a new one with alertctl token create", caller=_name(row))
+        raise NotAllowed("the token has expired; ask an admin for a new one", caller=_name(row))
     return _caller(row)
 
 
@@ -147,7 +147,7 @@ def _find_token_hash(connection: Connection, token_hash: str) -> Any:
     joined = select(*columns, *owner).join(users, users.c.id == token.c.user_id)
     row = connection.execute(joined.where(token.c.token_hash == token_hash)).first()
     if row is None:
-        raise NotAllowed("the token is unknown; create one with alertctl token create")
+        raise NotAllowed("the token is unknown; ask an admin of this server for one")
     return row
 
 
@@ -163,7 +163,7 @@ def _name(row: Any) -> str:
     return str(row.email or row.user_id)
 
 
-def use_is_news(caller: Caller, now: datetime) -> bool:
+def should_record_use(caller: Caller, now: datetime) -> bool:
     """Return whether to record this use of a token: the last recorded one is at least a minute ago."""
     return caller.token_id is not None and (caller.last_used_at is None or now - caller.last_used_at >= USE_INTERVAL)
 

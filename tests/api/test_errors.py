@@ -52,7 +52,7 @@ def test_a_body_that_is_no_json_is_400(shared_api: ApiServer, route: str, body: 
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", ""])
-def test_json_is_json_whatever_its_content_type_says(api: ApiServer, content_type: str) -> None:
+def test_json_is_parsed_under_any_content_type(api: ApiServer, content_type: str) -> None:
     answer = api.ask("POST", "/events", json.dumps(EVENT).encode(), headers={"Content-Type": content_type})
     assert answer.status == 202
 
@@ -129,7 +129,7 @@ def test_a_test_message_is_answered_with_the_truth(api: ApiServer) -> None:
     assert api.tests[-1] == ("slack", "#x", "developer@corp.example")
 
 
-def test_tests_of_a_silent_provider_hold_nobody_else_up(api: ApiServer) -> None:
+def test_tests_of_a_silent_provider_do_not_block_other_calls(api: ApiServer) -> None:
     api.provider_answers.clear()
     with ThreadPoolExecutor(60) as callers:
         calls = [callers.submit(api.ask, "POST", "/test", {"channel": "slack"}, by="developer") for _ in range(60)]

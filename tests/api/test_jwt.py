@@ -162,7 +162,7 @@ def test_a_platforms_user_who_is_disabled_is_let_in_no_more(shared_lab: ApiServe
 
 
 def me(api: ApiServer, **more: Any) -> dict[str, Any]:
-    """Who the platform's token with these claims is."""
+    """Return the caller that a token with these claims identifies."""
     answer = api.ask("GET", "/me", by=shared(**{"iss": "platform", "aud": "alertctl", **more}))
     assert answer.status == 200, answer.body
     user: dict[str, Any] = answer.json
@@ -177,7 +177,7 @@ def me(api: ApiServer, **more: Any) -> dict[str, Any]:
     ],
     ids=ascii,
 )
-def test_the_email_of_a_local_user_makes_nobody_that_user(shared_lab: ApiServer, more: dict[str, Any]) -> None:
+def test_a_token_with_a_local_users_email_is_another_user(shared_lab: ApiServer, more: dict[str, Any]) -> None:
     email = "kim@corp.example"
     owners = shared_lab.token("kim", "admin")
     intruder = me(shared_lab, **{"email": email, "role": ..., **more})
@@ -432,7 +432,7 @@ def test_a_key_set_that_is_away_for_a_while_is_remembered() -> None:
     keys.key("r", "RS256")
 
 
-def test_while_an_old_set_is_read_anew_a_known_key_waits_for_nobody() -> None:
+def test_a_known_key_does_not_wait_while_an_old_set_is_read_again() -> None:
     document = json.dumps({"keys": [jwk(RSA, "r")]}).encode()
     answer, requested = threading.Event(), threading.Event()
     answers = iter([lambda: True, lambda: requested.set() or answer.wait(20)])

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.benchmarks.databases import open_databases
 from tests.benchmarks.lines import Line
 from tests.benchmarks.rows import ROWS
-from tests.benchmarks.setup import Stage
+from tests.benchmarks.setup import Setup
 from tests.benchmarks.sizes import QUICK, Sizes, choose_sizes
 from tests.benchmarks.table import size_of_machine, table, write_json
 from tests.support.postgres import NoPostgres
@@ -44,17 +44,17 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return parsed
 
 
-def measure(stage: Stage, names: list[str]) -> Iterator[Line]:
+def measure(setup: Setup, names: list[str]) -> Iterator[Line]:
     """Yield the lines of these rows. A row that fails becomes a line with the error, and the others go on."""
     for name in names:
         began = time.monotonic()
         try:
-            yield from ROWS[name](stage)
+            yield from ROWS[name](setup)
         except Exception as error:
             traceback.print_exc()
             note = f"{type(error).__name__}: {error}"
             yield Line(row=name, what=BROKEN, database="-", value=None, unit="", note=note[:300])
-        stage.report(f"{name}: {time.monotonic() - began:.0f} s")
+        setup.report(f"{name}: {time.monotonic() - began:.0f} s")
 
 
 def report(text: str) -> None:
@@ -69,7 +69,7 @@ def main() -> int:
     began, sizes = datetime.now(UTC), choose_sizes(options.quick, vars(options))
     try:
         with open_databases(tuple(options.on or DATABASES), options.folder) as databases, ExitStack() as opened:
-            lines = list(measure(Stage(sizes, databases, report, opened), options.rows or list(ROWS)))
+            lines = list(measure(Setup(sizes, databases, report, opened), options.rows or list(ROWS)))
     except NoPostgres as error:
         report(f"no Postgres: {error}; --on sqlite leaves it out")
         return 1

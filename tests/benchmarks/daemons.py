@@ -11,19 +11,19 @@ from alertctl.db import Store
 from tests.benchmarks.databases import Database, Postgres
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.processes import Child, Daemon, daemon, double
-from tests.benchmarks.setup import Stage, hold, hold_again, let_go, put_alerts, settings, wait_for_the_end
+from tests.benchmarks.setup import Setup, hold, hold_again, let_go, put_alerts, settings, wait_for_the_end
 
 BARS = {2: Bar(at_least=1.5), 3: Bar(at_least=1.7)}
 
 
-def daemons(stage: Stage) -> Iterator[Line]:
+def daemons(setup: Setup) -> Iterator[Line]:
     """Run three daemons and suspend (SIGSTOP) those that a round doesn't use. The provider answers at once."""
-    for database in stage.databases:
+    for database in setup.databases:
         if isinstance(database, Postgres):
-            yield from _lines(stage, database)
+            yield from _lines(setup, database)
 
 
-def _lines(stage: Stage, database: Database) -> Iterator[Line]:
+def _lines(setup: Setup, database: Database) -> Iterator[Line]:
     rates: dict[int, list[float]] = {1: [], 2: [], 3: []}
     with ExitStack() as opened:
         url, slack = opened.enter_context(database.fresh()), opened.enter_context(double(0.0))
@@ -32,11 +32,11 @@ def _lines(stage: Stage, database: Database) -> Iterator[Line]:
         hold(store)
         running = [opened.enter_context(daemon(settings(slack, url))) for _ in range(3)]
         _measure_rate(store, slack, 300)
-        for number in range(stage.sizes.rounds):
+        for number in range(setup.sizes.rounds):
             for count in rates:
-                stage.report(f"daemons, round {number + 1} of {stage.sizes.rounds}: {count}")
+                setup.report(f"daemons, round {number + 1} of {setup.sizes.rounds}: {count}")
                 with _suspended(running[count:]):
-                    rates[count].append(_measure_rate(store, slack, stage.sizes.shared))
+                    rates[count].append(_measure_rate(store, slack, setup.sizes.shared))
     cores = os.cpu_count() or 1
     for count, bar in BARS.items():
         measured = list(zip(rates[count], rates[1], strict=True))

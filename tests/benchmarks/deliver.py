@@ -14,7 +14,7 @@ from alertctl.dispatcher import Dispatcher, DispatchOptions
 from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.processes import Child, Daemon, child, daemon, double
-from tests.benchmarks.setup import Stage, hold, hold_again, let_go, now, put_alerts, settings, wait_for_the_end
+from tests.benchmarks.setup import Setup, hold, hold_again, let_go, now, put_alerts, settings, wait_for_the_end
 
 RATE = {"SQLite": Bar(at_least=0.85), "Postgres": Bar(at_least=0.80)}
 CPU = Bar(at_most=2.2)
@@ -37,16 +37,16 @@ class Round:
     bare_cpu: float
 
 
-def deliver(stage: Stage) -> Iterator[Line]:
+def deliver(setup: Setup) -> Iterator[Line]:
     """Compare the rate with the ideal and the CPU with urllib3 and raw SQL, in alternating rounds."""
-    for database in stage.databases:
-        with double(stage.sizes.latency) as slack:
-            yield from _lines(stage, database, _measure_rounds(stage, database, slack))
-            yield _count_commits(stage, database, slack)
+    for database in setup.databases:
+        with double(setup.sizes.latency) as slack:
+            yield from _lines(setup, database, _measure_rounds(setup, database, slack))
+            yield _count_commits(setup, database, slack)
 
 
-def _lines(stage: Stage, database: Database, rounds: list[Round]) -> Iterator[Line]:
-    sizes = stage.sizes
+def _lines(setup: Setup, database: Database, rounds: list[Round]) -> Iterator[Line]:
+    sizes = setup.sizes
     best = max(result.bare_rate for result in rounds)
     note = f"Slack answered after {max(result.delay for result in rounds):.1f} ms; urllib3 and SQL alone: {best:.0f}/s"
     ideal, against = sizes.senders / sizes.latency, f"{sizes.senders} senders / {sizes.latency:g} s"
@@ -58,8 +58,8 @@ def _lines(stage: Stage, database: Database, rounds: list[Round]) -> Iterator[Li
     yield compared("deliver", what, database.name, "ms", costs, "urllib3, raw SQL", CPU)
 
 
-def _measure_rounds(stage: Stage, database: Database, slack: Child) -> list[Round]:
-    sizes = stage.sizes
+def _measure_rounds(setup: Setup, database: Database, slack: Child) -> list[Round]:
+    sizes = setup.sizes
     with ExitStack() as opened:
         url, bare_url = opened.enter_context(database.fresh()), opened.enter_context(database.fresh(empty=True))
         store = opened.enter_context(closing(Store(url)))
@@ -70,7 +70,7 @@ def _measure_rounds(stage: Stage, database: Database, slack: Child) -> list[Roun
         _measure_round(store, ours, slack, bare, WARM)
         rounds = []
         for number in range(sizes.rounds):
-            stage.report(f"deliver on {database.name}, round {number + 1} of {sizes.rounds}")
+            setup.report(f"deliver on {database.name}, round {number + 1} of {sizes.rounds}")
             rounds.append(_measure_round(store, ours, slack, bare, sizes.alerts))
         return rounds
 
@@ -93,9 +93,9 @@ def _measure_round(store: Store, ours: Daemon, slack: Child, bare: Child, count:
     return Round(rate, 1e6 * cpu / count, 1000 * seen["delay"], bare_rate, 1e6 * bare_cpu / count)
 
 
-def _count_commits(stage: Stage, database: Database, slack: Child) -> Line:
+def _count_commits(setup: Setup, database: Database, slack: Child) -> Line:
     """Count commits with the daemon's parts in this process, where the writer's count can be read."""
-    sizes = stage.sizes
+    sizes = setup.sizes
     with database.fresh() as url, closing(Store(url)) as store:
         chosen = load(settings(slack, url, ALERTCTL_SENDERS=str(sizes.senders)), cwd=Path("/"))
         writer, channels = Writer(store), build(chosen)

@@ -15,8 +15,8 @@ from alertctl.outbox.tables import delivery
 from alertctl.schemas import LogFilter
 from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line, compared
-from tests.benchmarks.sample_rows import stock
-from tests.benchmarks.setup import Stage, now
+from tests.benchmarks.sample_rows import sample_rows
+from tests.benchmarks.setup import Setup, now
 
 SAME = Bar(at_most=1.5)
 CLAIM = 100
@@ -28,42 +28,42 @@ PAGE = 20
 Read = Callable[[Connection], Any]
 
 
-def claim(stage: Stage) -> Iterator[Line]:
+def claim(setup: Setup) -> Iterator[Line]:
     """Claims of 100 with very many rows due, and with a very long log, in turns with few of both."""
-    for database in stage.databases:
-        few, long = _few(stage, database), _long(stage, database)
-        with stock(database, stage.report, waiting=stage.sizes.waiting) as waiting:
-            yield from _claims(stage, database, few, waiting, long)
+    for database in setup.databases:
+        few, long = _few(setup, database), _long(setup, database)
+        with sample_rows(database, setup.report, waiting=setup.sizes.waiting) as waiting:
+            yield from _claims(setup, database, few, waiting, long)
 
 
-def log(stage: Stage) -> Iterator[Line]:
+def log(setup: Setup) -> Iterator[Line]:
     """Pages of a very long log, in turns with those of a short one."""
-    for database in stage.databases:
-        long = _long(stage, database)
-        with stock(database, stage.report, history=stage.sizes.few) as short:
-            yield from _pages(stage, database, short, long)
+    for database in setup.databases:
+        long = _long(setup, database)
+        with sample_rows(database, setup.report, history=setup.sizes.few) as short:
+            yield from _pages(setup, database, short, long)
 
 
-def _few(stage: Stage, database: Database) -> Store:
-    return stage.kept(database, "few", history=stage.sizes.few, waiting=stage.sizes.few)
+def _few(setup: Setup, database: Database) -> Store:
+    return setup.kept(database, "few", history=setup.sizes.few, waiting=setup.sizes.few)
 
 
-def _long(stage: Stage, database: Database) -> Store:
+def _long(setup: Setup, database: Database) -> Store:
     """Return the log with a long history, made once for both rows: ten million rows take minutes."""
-    return stage.kept(database, "long", history=stage.sizes.history, waiting=stage.sizes.few)
+    return setup.kept(database, "long", history=setup.sizes.history, waiting=setup.sizes.few)
 
 
-def _claims(stage: Stage, database: Database, few: Store, waiting: Store, long: Store) -> Iterator[Line]:
-    stage.report(f"claim on {database.name}")
+def _claims(setup: Setup, database: Database, few: Store, waiting: Store, long: Store) -> Iterator[Line]:
+    setup.report(f"claim on {database.name}")
     _time_claim(few)
     _time_claim(waiting)
     _time_claim(long)
-    looks = max(2, min(stage.sizes.looks, stage.sizes.few // CLAIM // 2 - 2))
+    looks = max(2, min(setup.sizes.looks, setup.sizes.few // CLAIM // 2 - 2))
     times = [(_time_claim(few), _time_claim(waiting), _time_claim(long)) for _ in range(looks)]
-    against = f"{stage.sizes.few} rows"
-    what = f"a claim of {CLAIM}, {stage.sizes.waiting} rows waiting"
+    against = f"{setup.sizes.few} rows"
+    what = f"a claim of {CLAIM}, {setup.sizes.waiting} rows waiting"
     yield compared("claim", what, database.name, "ms", [(many, base) for base, many, _ in times], against, SAME)
-    what = f"a claim of {CLAIM}, {stage.sizes.history} rows of history"
+    what = f"a claim of {CLAIM}, {setup.sizes.history} rows of history"
     yield compared("claim", what, database.name, "ms", [(old, base) for base, _, old in times], against, SAME)
 
 
@@ -79,8 +79,8 @@ def _time_claim(store: Store) -> float:
     return 1000 * took
 
 
-def _pages(stage: Stage, database: Database, short: Store, long: Store) -> Iterator[Line]:
-    stage.report(f"log on {database.name}")
+def _pages(setup: Setup, database: Database, short: Store, long: Store) -> Iterator[Line]:
+    setup.report(f"log on {database.name}")
     reads: Sequence[tuple[str, Callable[[Store], Read]]] = (
         ("log page 1 with its total", lambda _: _page(LogFilter())),
         ("log --status failed", lambda _: _page(LogFilter(status="failed"))),
@@ -91,9 +91,9 @@ def _pages(stage: Stage, database: Database, short: Store, long: Store) -> Itera
         there, here = made(long), made(short)
         _time_page(long, there)
         _time_page(short, here)
-        times = [(_time_page(long, there), _time_page(short, here)) for _ in range(stage.sizes.looks)]
-        shown = f"{what}, {stage.sizes.history} rows"
-        yield compared("log", shown, database.name, "ms", times, f"{stage.sizes.few} rows", SAME)
+        times = [(_time_page(long, there), _time_page(short, here)) for _ in range(setup.sizes.looks)]
+        shown = f"{what}, {setup.sizes.history} rows"
+        yield compared("log", shown, database.name, "ms", times, f"{setup.sizes.few} rows", SAME)
 
 
 def _page(where: LogFilter, cursor: str | None = None) -> Read:

@@ -13,7 +13,7 @@ from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line
 from tests.benchmarks.processes import Child, Daemon, daemon, double, load
 from tests.benchmarks.sendgrid import email_settings
-from tests.benchmarks.setup import PATH, Stage, developer_token, put_alerts, wait_for_the_end
+from tests.benchmarks.setup import PATH, Setup, developer_token, put_alerts, wait_for_the_end
 
 IDLE = Bar(at_most=110, unit="MB")
 MORE = Bar(at_most=30, unit="MB more")
@@ -26,13 +26,13 @@ WATCH_SECONDS = 4.0
 """Seconds for which memory is read while the backlog is worked off."""
 
 
-def memory(stage: Stage) -> Iterator[Line]:
+def memory(setup: Setup) -> Iterator[Line]:
     """Read the resident memory (VmRSS, with shared libraries) of a new daemon in each round."""
-    for database in stage.databases:
+    for database in setup.databases:
         idle, busy = [], []
-        for number in range((stage.sizes.rounds + 1) // 2):
-            stage.report(f"memory on {database.name}, round {number + 1}")
-            before, during = _round(stage, database)
+        for number in range((setup.sizes.rounds + 1) // 2):
+            setup.report(f"memory on {database.name}, round {number + 1}")
+            before, during = _round(setup, database)
             idle.append(before)
             busy.append(during)
         rest: dict[str, Any] = {"database": database.name, "unit": "MB", "rounds": len(idle)}
@@ -40,7 +40,7 @@ def memory(stage: Stage) -> Iterator[Line]:
         yield Line(row="memory", what=what, value=statistics.median(idle), bar=IDLE, values=idle, **rest)
         yield Line(
             row="memory",
-            what=f"the same while {stage.sizes.backlog} deliveries wait, at most",
+            what=f"the same while {setup.sizes.backlog} deliveries wait, at most",
             value=statistics.median(busy),
             yardstick=statistics.median(idle),
             against="idle",
@@ -52,16 +52,16 @@ def memory(stage: Stage) -> Iterator[Line]:
         )
 
 
-def _round(stage: Stage, database: Database) -> tuple[float, float]:
+def _round(setup: Setup, database: Database) -> tuple[float, float]:
     with ExitStack() as opened:
-        url, provider = opened.enter_context(database.fresh()), opened.enter_context(double(stage.sizes.latency))
+        url, provider = opened.enter_context(database.fresh()), opened.enter_context(double(setup.sizes.latency))
         store = opened.enter_context(closing(Store(url)))
         ours = opened.enter_context(daemon(email_settings(provider, url) | {"SLACK_ENABLED": "true"}))
         load(ours.url, PATH, developer_token(store), BODY, 4, ALERTS)
         wait_for_the_end(store, 60)
         time.sleep(IDLE_SECONDS)
         idle = ours.resident
-        put_alerts(store, stage.sizes.backlog)
+        put_alerts(store, setup.sizes.backlog)
         return idle, _peak(ours, provider)
 
 

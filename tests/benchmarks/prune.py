@@ -15,8 +15,8 @@ from alertctl.routing import Audience, Target
 from alertctl.schemas import PublishRequest
 from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Line
-from tests.benchmarks.sample_rows import stock
-from tests.benchmarks.setup import Stage, now
+from tests.benchmarks.sample_rows import sample_rows
+from tests.benchmarks.setup import Setup, now
 
 EVENTS_ALONE = 200
 """Events that are published before anything is pruned."""
@@ -25,15 +25,15 @@ REST_SECONDS = 0.005
 AUDIENCE = Audience((Target("slack", "#platform-alerts", "default_channel"),), frozenset({"slack"}))
 
 
-def prune(stage: Stage) -> Iterator[Line]:
+def prune(setup: Setup) -> Iterator[Line]:
     """Prune once on each database: a second round would find nothing to prune."""
-    for database in stage.databases:
-        stage.report(f"prune on {database.name}")
-        with stock(database, stage.report, history=stage.sizes.pruned) as store:
-            yield _pruned(stage, database, store)
+    for database in setup.databases:
+        setup.report(f"prune on {database.name}")
+        with sample_rows(database, setup.report, history=setup.sizes.pruned) as store:
+            yield _pruned(setup, database, store)
 
 
-def _pruned(stage: Stage, database: Database, store: Store) -> Line:
+def _pruned(setup: Setup, database: Database, store: Store) -> Line:
     alone = [_time_publish(store) for _ in range(EVENTS_ALONE)]
     beside: list[float] = []
     ended = threading.Event()
@@ -49,11 +49,11 @@ def _pruned(stage: Stage, database: Database, store: Store) -> Line:
     took = time.monotonic() - began
     ended.set()
     thread.join()
-    if gone < stage.sizes.pruned:
-        raise RuntimeError(f"{gone} of {stage.sizes.pruned} deliveries were pruned")
+    if gone < setup.sizes.pruned:
+        raise RuntimeError(f"{gone} of {setup.sizes.pruned} deliveries were pruned")
     return Line(
         row="prune",
-        what=f"publishing an event while {stage.sizes.pruned} deliveries are pruned, p99",
+        what=f"publishing an event while {setup.sizes.pruned} deliveries are pruned, p99",
         database=database.name,
         value=_p99(beside),
         unit="ms",

@@ -19,22 +19,22 @@ from alertctl.publish import event, prepare, publish
 from alertctl.schemas import PublishRequest
 from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line, compared
-from tests.benchmarks.setup import AUDIENCE, Stage, now
+from tests.benchmarks.setup import AUDIENCE, Setup, now
 
 RATE = Bar(at_most=3)
 MEMORY = Bar(at_most=1)
 users = SQLModel.metadata.tables[str(User.__tablename__)]
 
 
-def recipients(stage: Stage) -> Iterator[Line]:
+def recipients(setup: Setup) -> Iterator[Line]:
     """Publish an event that all users want, then insert the same rows with the driver alone."""
-    for database in stage.databases:
+    for database in setup.databases:
         with database.fresh() as url, closing(Store(url)) as store:
-            count = stage.sizes.recipients
+            count = setup.sizes.recipients
             _add_users(store, count)
             measured = []
-            for number in range(stage.sizes.rounds):
-                stage.report(f"recipients on {database.name}, round {number + 1} of {stage.sizes.rounds}")
+            for number in range(setup.sizes.rounds):
+                setup.report(f"recipients on {database.name}, round {number + 1} of {setup.sizes.rounds}")
                 ours, event_id = _time_publish(store)
                 measured.append((1000 * ours, 1000 * _time_insert(store, event_id)))
             yield from _lines(database, count, measured, store)

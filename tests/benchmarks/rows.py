@@ -13,11 +13,11 @@ from tests.benchmarks.memory import memory
 from tests.benchmarks.prune import prune
 from tests.benchmarks.recipients import recipients
 from tests.benchmarks.sendgrid import sendgrid
-from tests.benchmarks.setup import Stage
+from tests.benchmarks.setup import Setup
 from tests.benchmarks.start import start
 from tests.benchmarks.wake import wake
 
-Row = Callable[[Stage], Iterator[Line]]
+Row = Callable[[Setup], Iterator[Line]]
 ROWS: Mapping[str, Row] = {
     "deliver": deliver,
     "accept": accept,

@@ -100,7 +100,7 @@ def refresh_statistics(store: Store) -> None:
 
 
 @contextmanager
-def stock(database: Database, report: Callable[[str], None], **counts: int) -> Iterator[Store]:
+def sample_rows(database: Database, report: Callable[[str], None], **counts: int) -> Iterator[Store]:
     """Make a database with these numbers of rows: `history=10_000, waiting=10_000`."""
     with database.fresh() as url, closing(Store(url)) as store:
         for kind, count in counts.items():

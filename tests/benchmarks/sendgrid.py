@@ -20,7 +20,7 @@ from alertctl.schemas import PublishRequest
 from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.processes import Child, double
-from tests.benchmarks.setup import AUDIENCE, Stage, now, settings
+from tests.benchmarks.setup import AUDIENCE, Setup, now, settings
 
 CPU = Bar(at_most=0.05)
 REQUESTS = Bar(at_most=12, unit="")
@@ -29,13 +29,13 @@ SINGLES = 10
 """One request for each is measured with one address in so many."""
 
 
-def sendgrid(stage: Stage) -> Iterator[Line]:
+def sendgrid(setup: Setup) -> Iterator[Line]:
     """Measure from claim to record, and sending alone: the CPU of this process, which does the daemon's work."""
     with double(0.0) as provider:
-        for database in stage.databases:
+        for database in setup.databases:
             with database.fresh() as url, closing(Store(url)) as store:
                 chosen = load(email_settings(provider, url), cwd=Path("/"))
-                yield from _lines(stage, database, store, chosen, provider)
+                yield from _lines(setup, database, store, chosen, provider)
 
 
 def email_settings(provider: Child, url: str) -> dict[str, str]:
@@ -50,11 +50,11 @@ def email_settings(provider: Child, url: str) -> dict[str, str]:
     )
 
 
-def _lines(stage: Stage, database: Database, store: Store, chosen: Settings, provider: Child) -> Iterator[Line]:
-    count, few = stage.sizes.recipients, max(1, stage.sizes.recipients // SINGLES)
+def _lines(setup: Setup, database: Database, store: Store, chosen: Settings, provider: Child) -> Iterator[Line]:
+    count, few = setup.sizes.recipients, max(1, setup.sizes.recipients // SINGLES)
     dispatching, alone, requests = [], [], 0
-    for number in range(stage.sizes.rounds):
-        stage.report(f"sendgrid on {database.name}, round {number + 1} of {stage.sizes.rounds}")
+    for number in range(setup.sizes.rounds):
+        setup.report(f"sendgrid on {database.name}, round {number + 1} of {setup.sizes.rounds}")
         provider.ask("reset")
         cost = _measure_dispatch(store, chosen, count, single=False)
         seen = provider.ask("seen")

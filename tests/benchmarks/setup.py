@@ -1,4 +1,4 @@
-"""What most rows need: settings for the double, waiting alerts, a caller's token."""
+"""Set up benchmarks: settings for the double, waiting alerts, a caller's token."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from alertctl.schemas import PublishRequest
 from alertctl.users import create_token
 from tests.benchmarks.databases import Database
 from tests.benchmarks.processes import Child, until
-from tests.benchmarks.sample_rows import stock
+from tests.benchmarks.sample_rows import sample_rows
 from tests.benchmarks.sizes import Sizes
 
 AUDIENCE = Audience((Target("slack", "#platform-alerts", "default_channel"),), frozenset({"slack", "email"}))
@@ -40,20 +40,22 @@ PART = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """What a row gets: sizes, databases, and a function that reports progress."""
+class Setup:
+    """The arguments of a row: sizes, databases, and a function that reports progress."""
 
     sizes: Sizes
     databases: list[Database]
     report: Callable[[str], None]
     opened: ExitStack
-    stocks: dict[tuple[str, str], Store] = field(default_factory=dict)
+    sample_databases: dict[tuple[str, str], Store] = field(default_factory=dict)
 
     def kept(self, database: Database, name: str, **counts: int) -> Store:
         """A database with many rows that more than one row of the table uses; dropped at the end of the run."""
-        if (database.name, name) not in self.stocks:
-            self.stocks[database.name, name] = self.opened.enter_context(stock(database, self.report, **counts))
-        return self.stocks[database.name, name]
+        if (database.name, name) not in self.sample_databases:
+            self.sample_databases[database.name, name] = self.opened.enter_context(
+                sample_rows(database, self.report, **counts)
+            )
+        return self.sample_databases[database.name, name]
 
 
 def now() -> datetime:

@@ -13,7 +13,7 @@ from pathlib import Path
 from alertctl.db import Store, upgrade
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.processes import ROOT, Child, daemon, double, environment
-from tests.benchmarks.setup import Stage, developer_token, settings
+from tests.benchmarks.setup import Setup, developer_token, settings
 
 LOCAL = Bar(at_most=9)
 REMOTE = Bar(at_most=3.5)
@@ -22,7 +22,7 @@ CHILDREN = ROOT / "tests" / "benchmarks" / "children"
 SEND = [sys.executable, "-m", "alertctl", "send", "--event", "generic_alert", "--title", "cold", "--to", "slack:#ops"]
 
 
-def start(stage: Stage) -> Iterator[Line]:
+def start(setup: Setup) -> Iterator[Line]:
     """`alertctl send` with the local database and through a server, and `--help`; in turns with bare Python."""
     with ExitStack() as opened:
         folder = opened.enter_context(tempfile.TemporaryDirectory())
@@ -34,33 +34,33 @@ def start(stage: Stage) -> Iterator[Line]:
         here = {"HOME": folder, "XDG_STATE_HOME": folder, "XDG_CONFIG_HOME": folder}
         plain = settings(slack, url, ALERTCTL_CA_BUNDLE="")
         local = here | plain
-        yield _send(stage, slack, local, folder, "local database", LOCAL)
+        yield _send(setup, slack, local, folder, "local database", LOCAL)
         server = opened.enter_context(daemon(plain))
         remote = here | {"ALERTCTL_SERVER": server.url, "ALERTCTL_TOKEN": developer_token(store)}
         remote |= {"DATABASE_URL": f"sqlite:///{folder}/unused.db"}
-        yield _remote(stage, slack, remote, folder)
-        yield _help(stage, here, folder)
+        yield _remote(setup, slack, remote, folder)
+        yield _help(setup, here, folder)
 
 
-def _send(stage: Stage, slack: Child, ours: Mapping[str, str], folder: str, how: str, bar: Bar) -> Line:
+def _send(setup: Setup, slack: Child, ours: Mapping[str, str], folder: str, how: str, bar: Bar) -> Line:
     bare = [sys.executable, str(CHILDREN / "bare_send.py"), "--database", f"{folder}/bare.db", "--title", "cold"]
     bare += ["--url", f"{slack.hello['url']}/api/chat.postMessage"]
-    stage.report(f"start: send, {how}")
+    setup.report(f"start: send, {how}")
     for command in (SEND, bare):
         _time_process(command, ours, folder)
     slack.ask("reset")
-    times = [(_time_process(SEND, ours, folder), _time_process(bare, {}, folder)) for _ in range(stage.sizes.starts)]
+    times = [(_time_process(SEND, ours, folder), _time_process(bare, {}, folder)) for _ in range(setup.sizes.starts)]
     arrived = len(slack.ask("seen")["arrivals"])
-    if arrived != 2 * stage.sizes.starts:
-        raise RuntimeError(f"{arrived} messages arrived for {2 * stage.sizes.starts} sends")
+    if arrived != 2 * setup.sizes.starts:
+        raise RuntimeError(f"{arrived} messages arrived for {2 * setup.sizes.starts} sends")
     what = f"alertctl send as a process, {how}"
     return compared("start", what, "SQLite", "ms", times, "argparse, sqlite3, http.client", bar)
 
 
-def _remote(stage: Stage, slack: Child, ours: Mapping[str, str], folder: str) -> Line:
+def _remote(setup: Setup, slack: Child, ours: Mapping[str, str], folder: str) -> Line:
     """Measure `send` through a server. A command that made a local database did not use it and isn't counted."""
     try:
-        line = _send(stage, slack, ours, folder, "remote mode", REMOTE)
+        line = _send(setup, slack, ours, folder, "remote mode", REMOTE)
         reason = "it used a database of its own" if Path(folder, "unused.db").exists() else None
     except (RuntimeError, subprocess.CalledProcessError) as error:
         reason = f"it failed: {error}"
@@ -70,13 +70,13 @@ def _remote(stage: Stage, slack: Child, ours: Mapping[str, str], folder: str) ->
     return Line(row="start", what=what, database="SQLite", value=None, unit="ms", bar=REMOTE, note=reason[:120])
 
 
-def _help(stage: Stage, here: Mapping[str, str], folder: str) -> Line:
+def _help(setup: Setup, here: Mapping[str, str], folder: str) -> Line:
     ours = [sys.executable, "-m", "alertctl", "--help"]
     bare = [sys.executable, str(CHILDREN / "bare_help.py"), "--help"]
-    stage.report("start: --help")
+    setup.report("start: --help")
     for command in (ours, bare):
         _time_process(command, here, folder)
-    times = [(_time_process(ours, here, folder), _time_process(bare, here, folder)) for _ in range(stage.sizes.starts)]
+    times = [(_time_process(ours, here, folder), _time_process(bare, here, folder)) for _ in range(setup.sizes.starts)]
     return compared("start", "alertctl --help", "-", "ms", times, "typer alone", HELP)
 
 

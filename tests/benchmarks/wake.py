@@ -20,7 +20,7 @@ from alertctl.schemas import PublishRequest
 from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line, percentile
 from tests.benchmarks.processes import Child, daemon, double, until
-from tests.benchmarks.setup import ALERT, BODY, PATH, Stage, developer_token, settings
+from tests.benchmarks.setup import ALERT, BODY, PATH, Setup, developer_token, settings
 
 HERE = Bar(at_most=20, unit="ms more")
 ELSEWHERE = Bar(at_most=25, unit="ms more")
@@ -34,9 +34,9 @@ Publish = Callable[[], float]
 """Publishes one alert and returns when the answer came (monotonic seconds)."""
 
 
-def wake(stage: Stage) -> Iterator[Line]:
-    """Single alerts to a daemon that has nothing to do, published by itself over HTTP and by another process."""
-    for database in stage.databases:
+def wake(setup: Setup) -> Iterator[Line]:
+    """Single alerts to a daemon that has nothing to do, published over HTTP and by another process."""
+    for database in setup.databases:
         with ExitStack() as opened:
             url = opened.enter_context(database.fresh())
             slack, yardstick = opened.enter_context(double(LATENCY)), opened.enter_context(double(LATENCY))
@@ -48,9 +48,9 @@ def wake(stage: Stage) -> Iterator[Line]:
             bare = build(load(settings(yardstick, url), cwd=Path("/")))["slack"]
             opened.callback(bare.close)
             over_http = _over_http(ours.url, developer_token(store))
-            yield _line(stage, database, "same process", HERE, over_http, slack, bare, yardstick)
+            yield _line(setup, database, "same process", HERE, over_http, slack, bare, yardstick)
             by_another = _by_another(client)
-            yield _line(stage, database, "another process published", ELSEWHERE, by_another, slack, bare, yardstick)
+            yield _line(setup, database, "another process published", ELSEWHERE, by_another, slack, bare, yardstick)
 
 
 def _over_http(url: str, token: str) -> Publish:
@@ -80,7 +80,7 @@ def _by_another(client: LocalClient) -> Publish:
 
 
 def _line(
-    stage: Stage,
+    setup: Setup,
     database: Database,
     who: str,
     bar: Bar,
@@ -89,13 +89,13 @@ def _line(
     bare: Channel,
     yardstick: Child,
 ) -> Line:
-    stage.report(f"wake on {database.name}: {who}")
+    setup.report(f"wake on {database.name}: {who}")
     values: list[float] = []
     yardsticks: list[float] = []
     _time_sample(publish, slack)
     _time_sample(lambda: _send(bare), yardstick)
     began = time.monotonic()
-    while len(values) < stage.sizes.samples and time.monotonic() - began < BUDGET * stage.sizes.samples:
+    while len(values) < setup.sizes.samples and time.monotonic() - began < BUDGET * setup.sizes.samples:
         values.append(_time_sample(publish, slack))
         # Not in step with anything that ticks.
         time.sleep(0.03 + 0.001 * (len(values) * 7 % 50))

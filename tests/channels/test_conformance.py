@@ -216,7 +216,7 @@ CASES = [*HTTP, *LIMITED_BY, *SLACK, *SENDGRID, *SMTP]
 
 
 @pytest.mark.parametrize(("provider", "case"), [pytest.param(case.provider, case, id=str(case)[:60]) for case in CASES])
-def test_what_a_provider_does_becomes_this_result(harness: ProviderHarness, case: Case) -> None:
+def test_each_behaviour_of_a_provider_has_its_result(harness: ProviderHarness, case: Case) -> None:
     harness.sandbox.smtp.credentials = ("mailer", PASSWORD)
     harness.recorder.faults.always(case.fault)
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a shell gets when somebody presses Tab, and `alertctl help`."""
+"""Shell completion, and `alertctl help`."""
 
 from __future__ import annotations
 
@@ -137,6 +137,7 @@ def test_completion_does_not_wait_for_a_server_that_never_answers(setting, tmp_p
 @pytest.fixture
 def shell(tmp_path: Path):
     """Return a function that runs lines in a bash that finds `alertctl`, with a home of its own."""
+    # A real child of bash: the shell is detected by the parent process.
     (tmp_path / "bin").mkdir()
     script = tmp_path / "bin" / "alertctl"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -m alertctl "$@"\n')

@@ -1,4 +1,4 @@
-"""What holds for every command: help, start-up, errors, completion."""
+"""Every command: help, start-up, errors, completion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import typer
 from alertctl import __version__
 from alertctl.cli.main import app
 from alertctl.cli.registry import with_wait_value
-from tests.support.cli import process, run
+from tests.support.cli import COMMAND, process, run
 
 HEAVY = (
     "sqlmodel",
@@ -47,6 +47,11 @@ def test_every_help_begins_with_examples_and_fits_80_columns(path):
     assert shown[2].strip().startswith("alertctl")
     assert len([line for line in shown[2:5] if "alertctl" in line]) >= 2
     assert max(map(len, shown)) <= 80
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_no_help_shows_a_python_type(path):
+    assert not re.search(r"<(str|int|path|list)", run(*path, "--help").stdout)
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
@@ -147,11 +152,15 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_only_with_debug(tmp_pat
     broken.mkdir()
     (broken / "sitecustomize.py").write_text("import sys; sys.modules['alertctl.client'] = None\n")
     environ = os.environ | {"PYTHONPATH": f"{broken}:{os.getcwd()}:{':'.join(sys.path)}"}
-    plainly = process("log", env=environ)
+
+    def start(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*COMMAND, *arguments], env=environ, capture_output=True, text=True, check=False)
+
+    plainly = start("log")
     assert (plainly.returncode, plainly.stdout) == (1, "")
     assert plainly.stderr.startswith("alertctl: unexpected: ModuleNotFoundError: ")
     assert plainly.stderr.count("\n") == 1
-    assert "Traceback" in process("--debug", "log", env=environ).stderr
+    assert "Traceback" in start("--debug", "log").stderr
 
 
 @pytest.mark.parametrize(

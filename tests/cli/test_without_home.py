@@ -1,4 +1,4 @@
-"""Commands as real processes of a user without a home folder, and events that not even the spool takes."""
+"""Commands as real processes of a user without a home folder, and events that cannot be spooled either."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import pytest
 
 from tests.support import cli_process
 from tests.support.cli import COMMAND
+from tests.support.cli_command import write_command
 
 ROOT = Path(__file__).parents[2]
 USER = 12345
@@ -32,12 +33,19 @@ SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A temporary folder that belongs to USER, below folders that everybody may enter."""
+    if python_for_user() is None:
+        pytest.skip("only root can run as another user, who may read us")
     made = Path(tempfile.mkdtemp(dir="/tmp"))
     (made / "work").mkdir()
     for each in (made, made / "work"):
         os.chown(each, USER, USER)
     yield made
     shutil.rmtree(made)
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> str:
+    return str(write_command(tmp_path / "bin" / "alertctl"))
 
 
 def as_user(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -71,10 +79,6 @@ def python_for_user() -> str | None:
     return None
 
 
-needs_user = pytest.mark.skipif(python_for_user() is None, reason="only root can run as another user, who may read us")
-
-
-@needs_user
 @pytest.mark.parametrize("environment", [{}, {"HOME": ""}, {"HOME": "/"}, {"HOME": "/nonexistent"}, {"HOME": "/root"}])
 def test_every_command_of_a_user_without_a_home_has_the_same_private_state(folder, environment):
     state = folder / f"alertctl-{USER}"
@@ -87,8 +91,7 @@ def test_every_command_of_a_user_without_a_home_has_the_same_private_state(folde
     assert list((folder / "work").iterdir()) == []
 
 
-@needs_user
-def test_what_such_a_user_spools_is_there_for_every_command_and_ends_with_the_machine(folder):
+def test_a_spool_in_the_temporary_folder_is_shared_by_commands_and_lost_with_the_machine(folder):
     away = {"HOME": "/nonexistent", "DATABASE_URL": "sqlite:////proc/none/alertctl.db"}
     sent = as_user(folder, *SEND, **away)
     assert (sent.returncode, sent.stdout) == (0, "")
@@ -100,7 +103,6 @@ def test_what_such_a_user_spools_is_there_for_every_command_and_ends_with_the_ma
     assert (flushed.returncode, flushed.stdout) == (0, "1 published, 0 refused, 0 remaining\n"), flushed.stderr
 
 
-@needs_user
 def test_a_state_folder_that_somebody_else_made_is_not_used_and_the_event_is_lost(folder):
     state = folder / f"alertctl-{USER}"
     state.mkdir(mode=0o777)
@@ -114,7 +116,6 @@ def test_a_state_folder_that_somebody_else_made_is_not_used_and_the_event_is_los
     assert as_user(folder, "log", HOME="/nonexistent").returncode == 2
 
 
-@needs_user
 def test_a_home_that_cannot_be_written_any_more_is_as_good_as_none(folder):
     home = folder / "home"
     (home / ".local/state/alertctl").mkdir(parents=True)
@@ -134,10 +135,10 @@ def nothing_works(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_lost_event_never_stops_a_script_and_is_the_last_line(nothing_works, tmp_path, shell):
+def test_a_lost_event_never_stops_a_script_and_is_the_last_line(nothing_works, command, tmp_path, shell):
     script = 'set -eu\n"$@"\nprintf done'
     ran = subprocess.run(
-        [shell, "-c", script, shell, *COMMAND, *SEND, "--receipt", "receipt.json"],
+        [shell, "-c", script, shell, command, *SEND, "--receipt", "receipt.json"],
         capture_output=True,
         text=True,
         check=False,
@@ -145,8 +146,8 @@ def test_a_lost_event_never_stops_a_script_and_is_the_last_line(nothing_works, t
     )
     assert (ran.returncode, ran.stdout) == (0, "done")
     last = ran.stderr.splitlines()[-1]
-    assert last.startswith("LOST: neither recorded nor spooled, nobody is notified: database /proc/none/alertctl.db: ")
-    assert last.endswith(f"; spool {nothing_works}: is not a folder")
+    assert last.startswith("LOST: neither recorded nor spooled: database /proc/none/alertctl.db: ")
+    assert last.endswith(f"; spool {nothing_works}: is not a folder; correct this and send the event again")
     assert json.loads((tmp_path / "receipt.json").read_text())["outcome"] == "lost"
 
 
@@ -178,9 +179,9 @@ def test_a_loss_is_the_last_line_also_when_stdout_takes_nothing(nothing_works, o
         {"RETRY_SCHEDULE": "soon"},
     ],
 )
-def test_no_mistake_in_the_settings_stops_a_script(shell, environment):
+def test_no_mistake_in_the_settings_stops_a_script(command, shell, environment):
     ran = subprocess.run(
-        [shell, "-c", 'set -eu\n"$@" >/dev/null\nprintf done', shell, *COMMAND, *SEND],
+        [shell, "-c", 'set -eu\n"$@" >/dev/null\nprintf done', shell, command, *SEND],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

@@ -63,7 +63,7 @@ def test_a_good_value_is_taken(settings_in, name, text, expected):
 
 
 BAD = [
-    ("SLACK_ENABLED", "maybe", '"maybe" is not yes or no (true, false)'),
+    ("SLACK_ENABLED", "maybe", '"maybe" is neither true nor false'),
     ("SLACK_BOT_TOKEN", "xoxb 1", "contains a space, a line break or a non-ASCII character"),
     ("SLACK_DEFAULT_CHANNEL", "#a b", '"#a b" is not a Slack channel (#name, a name, or an ID)'),
     ("SLACK_DEFAULT_CHANNEL", "#a\r\nb", '"#a\\r\\nb" is not a Slack channel'),
@@ -150,7 +150,7 @@ def test_a_bad_value_is_one_line_that_begins_with_its_name(problems_in, name, te
         "ä" * 130 + "@b",
     ],
 )
-def test_what_is_not_exactly_one_address_is_refused(problems_in, text):
+def test_anything_but_exactly_one_address_is_refused(problems_in, text):
     (problem,) = problems_in({"EMAIL_FROM_ADDRESS": text})
     assert problem.startswith("EMAIL_FROM_ADDRESS: ")
 
@@ -164,7 +164,7 @@ def test_all_mistakes_are_named_at_once_and_where_they_stand(problems_in):
     assert sorted(problems_in(environ, dotenv=dotenv, toml=toml)) == [
         "PRUNE_FAILED_DAYS: -1 is not a number of days (1 to 36500) (from alertctl.toml)",
         "PRUNE_SUCESS_DAYS: [prune] has no sucess_days; did you mean success_days? (from alertctl.toml)",
-        'SLACK_ENABLED: "maybe" is not yes or no (true, false)',
+        'SLACK_ENABLED: "maybe" is neither true nor false',
         "SMTP_PORT: 70000 is not a port (1 to 65535) (from .env)",
     ]
 
@@ -221,7 +221,7 @@ def test_durations_are_read_as_seconds(text, expected):
 @pytest.mark.parametrize(
     "text", ["", "s", "1x", "-1s", "1 h 30", "1h!", "nan", "inf", "1e3", True, None, [], float("nan")]
 )
-def test_what_is_not_a_duration_is_refused(text):
+def test_an_invalid_duration_is_refused(text):
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
 
@@ -232,7 +232,7 @@ def test_a_duration_written_out_reads_back_the_same(seconds):
 
 
 @given(st.text())
-def test_no_text_whatever_breaks_the_reading_of_a_duration(text):
+def test_every_text_is_a_duration_or_a_value_error(text):
     message = ""
     try:
         assert parse_duration(text) >= 0
@@ -242,7 +242,7 @@ def test_no_text_whatever_breaks_the_reading_of_a_duration(text):
 
 
 @given(st.sampled_from([name for name, _, _ in reference()]), st.text(max_size=200))
-def test_no_text_whatever_in_a_variable_is_worse_than_a_clear_line(name, text):
+def test_every_text_in_a_variable_is_valid_or_a_clear_line(name, text):
     lines: tuple[str, ...] = ()
     try:
         load({"XDG_STATE_HOME": "/nonexistent", name: text}, Path("/nonexistent"))

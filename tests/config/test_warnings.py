@@ -81,7 +81,7 @@ def test_no_setting_is_taken_for_another(warned):
         assert [warning for warning in warned({name: ""}) if "did you mean" in warning[1]] == []
 
 
-def test_a_close_name_beside_the_right_one_is_somebody_elses(warned):
+def test_a_close_name_beside_the_right_one_belongs_to_another_program(warned):
     assert warned({"JWT_ALGORITHM": "HS256", "JWT_ALGORITHMS": "HS256"}) == []
 
 

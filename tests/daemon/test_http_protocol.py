@@ -59,7 +59,7 @@ def exchange(api: ApiServer, *parts: bytes) -> bytes:
         (b"GET /healthz HTTP/1.1\r\n" + b"a: b\r\n" * (MAX_HEAD_BYTES // 6 + 1), 431),
     ],
 )
-def test_what_is_no_request_is_a_problem_too(api: ApiServer, sent: bytes, status: int) -> None:
+def test_a_malformed_request_is_answered_with_a_problem(api: ApiServer, sent: bytes, status: int) -> None:
     head, _, body = exchange(api, sent).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert b"content-type: application/problem+json" in head

@@ -113,7 +113,7 @@ def test_a_user_who_was_removed_is_removed_from_the_copy_by_hand(store, target):
     assert contents(target) == contents(store)
 
 
-def test_the_target_counts_its_deliveries_by_itself(store, other):
+def test_the_target_has_its_own_delivery_counts(store, other):
     fill_every_table(store)
     copy(store, other, NOW)
     for claimed in claim(store, now=after(60)).taken:
@@ -128,7 +128,7 @@ def test_the_target_counts_its_deliveries_by_itself(store, other):
     assert sorted(counted) == sorted(there) != []
 
 
-def test_what_was_pruned_in_between_is_pruned_in_the_copy_too(store, other):
+def test_rows_pruned_between_two_copies_are_pruned_in_the_target(store, other):
     fill_every_table(store)
     copy(store, other, NOW)
     # Ids only grow within a process: those of NOW may be as late as another test's.

@@ -52,7 +52,7 @@ def test_postgres_is_asked_in_utc_and_never_for_long(postgres_url):
     assert shown == ["UTC", "30s"]
 
 
-def test_what_an_address_asks_for_is_kept_beside_what_we_need(postgres_url):
+def test_connection_parameters_of_the_url_are_kept(postgres_url):
     store = Store(
         f"{postgres_url}{'&' if '?' in postgres_url else '?'}options=-csearch_path%3Dmine&application_name=ci"
     )

@@ -68,7 +68,7 @@ def test_a_redirect_is_no_outage_of_slack(harness, status):
     "fault",
     ["html_200", "empty_200", "reply:[]", 'reply:{"ok":"true"}', "redirect_302:http://127.0.0.1/", "rst", "raw:x"],
 )
-def test_what_is_no_answer_of_slack_never_counts_as_good(harness, fault):
+def test_an_answer_that_is_not_slacks_is_never_ok(harness, fault):
     harness.sandbox.slack.faults.always(fault)
     assert harness.slack()["auth.test"].outcome in ("failure", "unknown")
 

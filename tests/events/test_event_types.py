@@ -170,7 +170,7 @@ def test_every_event_type_can_name_a_link_an_actor_and_a_time(kind):
 @pytest.mark.parametrize(
     ("kind", "fields", "field", "words"),
     [
-        ("generic_alert", {}, "title", "required for"),
+        ("generic_alert", {}, "title", "requires it"),
         ("generic_alert", {"title": "  "}, "title", "at least 1"),
         ("generic_alert", {"title": 5}, "title", "string"),
         ("generic_alert", {"title": "x", "severity": "urgent"}, "severity", "'info', 'warning', 'error' or 'critical'"),
@@ -179,7 +179,7 @@ def test_every_event_type_can_name_a_link_an_actor_and_a_time(kind):
         ("generic_alert", {"title": "x", "occurred_at": "yesterday"}, "occurred_at", "got 'yesterday'"),
         ("generic_alert", {"title": "x", "occurred_at": "0001-01-01T00:00+01:00"}, "occurred_at", "UTC"),
         ("rollout_advance", {"next_at": "9999-12-31T23:59-01:00"}, "next_at", "UTC"),
-        ("experiment_lifecycle", {}, "action", "required for"),
+        ("experiment_lifecycle", {}, "action", "requires it"),
         ("experiment_lifecycle", {"action": "finished"}, "action", "'started'"),
         ("safety_rollback", {"value": "much"}, "value", "got 'much'"),
         ("safety_rollback", {"value": True}, "value", "not yes or no"),
@@ -190,15 +190,15 @@ def test_every_event_type_can_name_a_link_an_actor_and_a_time(kind):
         ("safety_rollback", {"metric": "error_rate", "value": 7.1}, "value", "share from 0 to 1"),
         ("safety_rollback", {"metric": "error_rate", "threshold": 5}, "threshold", "got 5"),
         ("safety_rollback", {"feture_flag": "x"}, "feture_flag", "did you mean feature_flag?"),
-        ("safety_rollback", {"zzz": "x"}, "zzz", "one of"),
+        ("safety_rollback", {"zzz": "x"}, "zzz", "; use actor"),
         ("rollout_advance", {"stage": -1}, "stage", "0"),
         ("rollout_advance", {"stage": 1.5}, "stage", "integer"),
         ("safety_rolback", {}, "event_type", "did you mean safety_rollback?"),
-        ("", {}, "event_type", "one of"),
+        ("", {}, "event_type", "; use safety_rollback"),
         ("x" * 5000, {}, "event_type", "…"),
     ],
 )
-def test_what_is_wrong_is_named_with_what_would_be_right(kind, fields, field, words):
+def test_an_error_names_the_field_and_the_valid_values(kind, fields, field, words):
     with pytest.raises(InvalidEvent) as caught:
         parse(kind, fields)
     assert caught.value.field == field

@@ -14,6 +14,7 @@ import pytest
 
 from alertctl.sandbox import Sandbox
 from tests.ops.checkout import ROOT
+from tests.support.cli_command import write_command
 
 ALERTCTL = [sys.executable, "-m", "alertctl"]
 PATIENCE = 60
@@ -22,10 +23,7 @@ PATIENCE = 60
 
 def environment(sandbox: Sandbox, home: Path) -> dict[str, str]:
     """The sandbox's settings, a home of one's own, and `alertctl` as a command; nothing of the developer's."""
-    program = home / "bin" / "alertctl"
-    program.parent.mkdir(exist_ok=True)
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m alertctl "$@"\n')
-    program.chmod(0o755)
+    program = write_command(home / "bin" / "alertctl")
     return {
         **sandbox.settings(),
         "HOME": str(home),
@@ -66,7 +64,7 @@ def token(environ: dict[str, str], home: Path) -> str:
 
 @pytest.fixture(scope="module")
 def variables(tmp_path_factory) -> Iterator[dict[str, str]]:
-    """What README's `export` lines set, for a daemon that runs."""
+    """Set the variables of README's `export` lines, for a running daemon."""
     home = tmp_path_factory.mktemp("served")
     with Sandbox() as sandbox:
         environ = environment(sandbox, home)

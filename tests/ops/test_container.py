@@ -1,4 +1,4 @@
-"""The image and the compose file ask for what alertctl really has."""
+"""The image and the compose file use files, settings and commands that exist."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_images_settings_put_the_log_on_its_volume():
     assert (settings.alertctl.host, str(settings.alertctl.port)) == ("0.0.0.0", instruction("EXPOSE"))
 
 
-def test_what_the_image_is_built_from_reaches_the_builder():
+def test_the_builder_receives_every_file_of_the_image():
     allowed = {line[1:] for line in text(".dockerignore").splitlines() if line.startswith("!")}
     sources = [
         word for line in LINES if line.startswith("COPY ") and "--from" not in line for word in line.split()[1:-1]
@@ -89,7 +89,7 @@ def answering(status: int) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
-def test_the_health_check_is_readiness_whatever_proxy_is_set(status, code):
+def test_the_health_check_ignores_proxies(status, code):
     _, dashed_c, program = json.loads(instruction("HEALTHCHECK").partition("CMD ")[2])
     with answering(status) as port:
         environ = {"ALERTCTL_PORT": str(port), "http_proxy": "http://127.0.0.1:9"}

@@ -288,7 +288,7 @@ def test_a_retry_that_comes_too_late_expires(store, sandbox, run, clock):
     assert len(sandbox.slack.calls) == 1
 
 
-def test_a_late_message_says_so_and_keeps_its_time(store, sandbox, run, clock):
+def test_a_late_message_has_a_note_and_keeps_its_time(store, sandbox, run, clock):
     first_published = clock()
     clock.advance(31 * 60)
     publish_at(store, alert(None, None, originally_published_at=first_published), clock())

@@ -1,4 +1,4 @@
-"""A person begins a delivery once more."""
+"""Resend a delivery at a person's request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_resend_begins_a_new_round_and_says_who_asked(store):
     assert [entry.requested_by for entry in attempts(store, first.delivery_id)] == [None, "dev@corp.example"]
 
 
-def test_a_retry_after_a_resend_was_asked_for_by_nobody(store):
+def test_a_retry_after_a_resend_has_no_requester(store):
     announce(store, "slack:#a")
     record(store, refused(claim_one(store), Reason.BAD_ADDRESS))
     resend(store, row(store).id)
@@ -49,14 +49,14 @@ def test_a_resend_returns_why_it_refused_some(store):
     assert row(store, id=arrived_claim.delivery_id).status == "success"
 
 
-def test_what_arrived_is_sent_again_only_when_asked_to(store):
+def test_a_delivered_message_is_resent_only_with_again(store):
     announce(store, "slack:#a")
     record(store, arrived(claim_one(store)))
     assert resend(store, row(store).id, again=True)[0].problem is None
     assert claim_one(store).tries == 1
 
 
-def test_a_suppressed_delivery_is_never_due_until_somebody_resends_it(store):
+def test_a_suppressed_delivery_is_not_due_before_a_resend(store):
     announce(store, "slack:#a")
     suppressed_reason = update(delivery).values(status="suppressed", next_attempt_at=None)
     store.write(lambda connection: connection.execute(suppressed_reason))

@@ -214,7 +214,7 @@ def test_rset_can_be_refused(sandbox: Sandbox) -> None:
         client.ehlo()
         client.mail("a@corp.example")
 
-        assert client.rset() == (503, b"5.0.0 The sandbox says so")
+        assert client.rset() == (503, b"5.0.0 Refused by the sandbox")
         assert client.rcpt("b@corp.example")[0] == 250
 
 

@@ -25,6 +25,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ STARTUP_VARIABLES = ("LANG", "LC_", "PYTHON", "TYPER", "_TYPER")
 MAX_REQUEST = 100_000
 """Bytes of arguments and environment. A process with more is not forked."""
 MAX_REPLY = 64
+StartupVariables = tuple[tuple[str, str], ...]
 _DEFAULTS = {
     "preexec_fn": None,
     "pass_fds": (),
@@ -50,6 +52,9 @@ _DEFAULTS = {
 }
 _real_processes = False
 _exit_codes: list[Any] = []
+_uses: Counter[StartupVariables] = Counter()
+_start_lock = threading.Lock()
+"""Held while this process adopts orphans."""
 # CPython 3.11 to 3.14: everything of a start but the pipes.
 _execute_child = subprocess.Popen._execute_child  # type: ignore[attr-defined]
 
@@ -68,14 +73,13 @@ class Popen(subprocess.Popen[Any]):
 
     def _execute_child(self, *values: Any) -> None:
         call = inspect.signature(_execute_child).bind(self, *values).arguments
-        request = _request(call)
-        if not 0 < len(request) <= MAX_REQUEST:
+        request, startup = _request(call), _startup_variables(call["env"] or os.environ)
+        if not (0 < len(request) <= MAX_REQUEST and _is_frequent(startup)):
             _execute_child(self, *values)
             return
         streams = [call["p2cread"], call["c2pwrite"], call["errwrite"]]
         inherited = [number if stream == -1 else stream for number, stream in enumerate(streams)]
-        startup = _startup_variables(call["env"] or os.environ)
-        self.pid = _fork_server(tuple(sorted(startup.items()))).start(request, inherited)
+        self.pid = _fork_server(startup).start(request, inherited)
         self._child_created = True
         pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
         self._close_pipe_fds(*(call[name] for name in pipes))  # type: ignore[attr-defined]
@@ -105,10 +109,9 @@ def _request(call: dict[str, Any]) -> bytes:
     is_alertctl = arguments[:3] == [sys.executable, "-m", "alertctl"]
     is_program = len(arguments) > 2 and arguments[:2] == [sys.executable, "-c"]
     if (
-        _real_processes
-        or not (is_alertctl or is_program)
+        not (is_alertctl or is_program)
         or any(call[name] != value for name, value in _DEFAULTS.items())
-        or not _can_adopt()
+        or not can_fork()
     ):
         return b""
     request = {
@@ -123,13 +126,24 @@ def _request(call: dict[str, Any]) -> bytes:
     return json.dumps(request).encode()
 
 
-def _startup_variables(environ: Any) -> dict[str, str]:
-    return {str(name): str(value) for name, value in environ.items() if str(name).startswith(STARTUP_VARIABLES)}
+def _startup_variables(environ: Any) -> StartupVariables:
+    items = ((str(name), str(value)) for name, value in environ.items())
+    return tuple(sorted(item for item in items if item[0].startswith(STARTUP_VARIABLES)))
+
+
+def _is_frequent(startup: StartupVariables) -> bool:
+    """Return whether a fork server pays for these variables: its start costs as much as that of two processes."""
+    _uses[startup] += 1
+    return _uses[startup] > 2 or startup == _startup_variables(os.environ)
 
 
 def _adopt_orphans(enabled: bool) -> bool:
     """Return whether the system supports it."""
     return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(enabled), 0, 0, 0) == 0)
+
+
+def can_fork() -> bool:
+    return not _real_processes and _can_adopt()
 
 
 @cache
@@ -140,8 +154,7 @@ def _can_adopt() -> bool:
 class ForkServer:
     """The test's side of the fork server."""
 
-    def __init__(self, startup: dict[str, str]) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, startup: StartupVariables) -> None:
         self._socket, other_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with other_end:
             # -P: this file's folder is no place to import from.
@@ -150,14 +163,14 @@ class ForkServer:
             self._process = subprocess.Popen(
                 command,
                 pass_fds=[other_end.fileno()],
-                env=others | startup,
+                env=others | dict(startup),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
 
     def start(self, request: bytes, streams: list[int]) -> int:
         """Start a process with these streams. Returns its id."""
-        with self._lock:
+        with _start_lock:
             _adopt_orphans(True)
             try:
                 self._socket.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))])
@@ -173,8 +186,8 @@ class ForkServer:
 
 
 @cache
-def _fork_server(startup: tuple[tuple[str, str], ...]) -> ForkServer:
-    server = ForkServer(dict(startup))
+def _fork_server(startup: StartupVariables) -> ForkServer:
+    server = ForkServer(startup)
     atexit.register(server.close)
     return server
 

@@ -36,7 +36,7 @@ def now() -> datetime:
 
 
 def settings_on(database_url: str, providers: dict[str, str]) -> Settings:
-    """What a daemon, or a command on the database, reads from its environment: nobody's but these."""
+    """The complete environment of a daemon, or of a command on the database."""
     return load({**os.environ, **QUICK, **providers, "DATABASE_URL": database_url}, Path(os.environ["HOME"]))
 
 

@@ -98,7 +98,12 @@ class Relay:
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
-                client, server = self._listener.accept()[0], self._connect()
+                client = self._listener.accept()[0]
+                try:
+                    server = self._connect()
+                except OSError:
+                    client.close()
+                    continue
                 self._begin(client, server)
                 for source, target in ((client, server), (server, client)):
                     threading.Thread(target=self._pass, args=(source, target, self._open), daemon=True).start()
@@ -110,7 +115,11 @@ class Relay:
         host, port = self._server.host or str(self._server.query["host"]), self._server.port or 5432
         if host.startswith("/"):
             server = socket.socket(socket.AF_UNIX)
-            server.connect(f"{host}/.s.PGSQL.{port}")
+            try:
+                server.connect(f"{host}/.s.PGSQL.{port}")
+            except OSError:
+                server.close()
+                raise
             return server
         return socket.create_connection((host, port))
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from alertctl.sandbox import Sandbox
 from tests.ops.checkout import ROOT
+from tests.support import cli_process
+from tests.support.cli_command import write_command
 
 TIMEOUT = 60.0
 """Maximum seconds of one step."""
@@ -26,10 +28,7 @@ class Machine:
     settings: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        program = self.home / "bin" / "alertctl"
-        program.parent.mkdir(parents=True)
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m alertctl "$@"\n')
-        program.chmod(0o755)
+        write_command(self.home / "bin" / "alertctl")
 
     @property
     def environ(self) -> dict[str, str]:
@@ -49,8 +48,9 @@ class Machine:
         )
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            command, env=self.environ, cwd=self.home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        arguments = [sys.executable, "-m", *command] if command[0] == "alertctl" else [*command]
+        return cli_process.Popen(
+            arguments, env=self.environ, cwd=self.home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
 

@@ -37,7 +37,7 @@ def test_roles_are_ordered() -> None:
     assert not Role.ANALYST.reaches(Role.DEVELOPER)
 
 
-@pytest.mark.parametrize(("text", "hint"), [("develper", "did you mean developer"), ("root", "one of viewer")])
+@pytest.mark.parametrize(("text", "hint"), [("develper", "did you mean developer"), ("root", "use viewer")])
 def test_an_unknown_role_is_refused_with_a_hint(text: str, hint: str) -> None:
     with pytest.raises(InvalidEvent, match=hint):
         users.parse_role(text)
@@ -159,15 +159,15 @@ def test_an_id_part_that_fits_two_tokens_is_refused(store: Store, clock: Any) ->
         read(store, users.find_token, first.id[:8])
 
 
-def test_the_last_use_is_news_once_a_minute(store: Store, clock: Any) -> None:
+def test_the_last_should_record_use_once_a_minute(store: Store, clock: Any) -> None:
     _, secret = made(store, clock)
     caller = read(store, users.verify, secret, clock())
-    assert users.use_is_news(caller, clock())
+    assert users.should_record_use(caller, clock())
     store.write(lambda it: users.touch(it, [(caller, clock())]))
     clock.advance(59)
-    assert not users.use_is_news(read(store, users.verify, secret, clock()), clock())
+    assert not users.should_record_use(read(store, users.verify, secret, clock()), clock())
     clock.advance(1)
-    assert users.use_is_news(read(store, users.verify, secret, clock()), clock())
+    assert users.should_record_use(read(store, users.verify, secret, clock()), clock())
 
 
 def test_a_disabled_user_is_let_in_again_when_enabled(store: Store, clock: Any) -> None:
@@ -199,7 +199,7 @@ def test_an_identity_is_registered_once_as_a_viewer(store: Store, clock: Any) ->
     assert len(read(store, users.list_users)) == 1
 
 
-def test_an_email_makes_nobody_another_user(store: Store, clock: Any) -> None:
+def test_an_email_never_selects_another_user(store: Store, clock: Any) -> None:
     owner = store.write(lambda it: users.add_user(it, ADDRESS, "admin", clock()))
     newcomer = login(store, clock)
     assert (newcomer.email, newcomer.role) == (None, Role.VIEWER)
@@ -298,7 +298,7 @@ def test_an_unlinked_user_is_another_one_at_the_next_login(store: Store, clock: 
     assert (again.id != first.id, again.email) == (True, None)
 
 
-def test_an_email_is_changed_once_and_to_nobody_elses(store: Store, clock: Any) -> None:
+def test_an_email_is_changed_once_and_never_to_another_users(store: Store, clock: Any) -> None:
     store.write(lambda it: users.add_user(it, "ops@corp.example", "viewer", clock()))
     store.write(lambda it: users.add_user(it, ADDRESS, "viewer", clock()))
     with pytest.raises(users.EmailTaken):

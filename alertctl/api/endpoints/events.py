@@ -1,4 +1,4 @@
-"""Routes of events: publish, preview, event types, and the state of one event's deliveries."""
+"""Routes of events: publish, preview, list the event types, follow an event's deliveries."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ Changes: Any = create_model("PreferenceChanges", __config__=ConfigDict(extra="fo
 BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Changes.model_json_schema()}}}}
 
 
-class EverybodysPreferences(BaseModel):
+class PreferencesPage(BaseModel):
     """A page of all users' preferences, oldest user first."""
 
     items: list[Preferences]
@@ -73,15 +73,15 @@ def reset(caller: Viewer, services: ServicesDep) -> Prefs:
 
 
 @router.get("/admin/preferences")
-def everybodys(_caller: Admin, services: ServicesDep, query: Annotated[Pages, Query()]) -> EverybodysPreferences:
+def list_all(_caller: Admin, services: ServicesDep, query: Annotated[Pages, Query()]) -> PreferencesPage:
     """List all users' preferences."""
     with services.store.reading() as connection:
         items, total = preferences.everyone(connection, query.page, query.limit)
-    return EverybodysPreferences(items=items, total=total, page=query.page, limit=query.limit)
+    return PreferencesPage(items=items, total=total, page=query.page, limit=query.limit)
 
 
 @router.get("/admin/preferences/{user}", response_model=Preferences, responses=problem_responses(404))
-def read_anybodys(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
+def read_of_user(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
     """Return a user's preferences; the first call creates the defaults."""
     return _read(services, _user_id(services, user))
 
@@ -89,7 +89,7 @@ def read_anybodys(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
 @router.put(
     "/admin/preferences/{user}", response_model=Preferences, responses=problem_responses(404), openapi_extra=BODY
 )
-def change_anybodys(caller: Admin, services: ServicesDep, user: User, body: Body) -> Prefs:
+def change_of_user(caller: Admin, services: ServicesDep, user: User, body: Body) -> Prefs:
     """Change the fields in the body of a user's preferences."""
     changed = _change(services, _user_id(services, user), body)
     log_change(caller.name, f"changed the preferences of {changed['user_id']}: {', '.join(body)}")
@@ -97,7 +97,7 @@ def change_anybodys(caller: Admin, services: ServicesDep, user: User, body: Body
 
 
 @router.post("/admin/preferences/{user}/reset", response_model=Preferences, responses=problem_responses(404))
-def reset_anybodys(caller: Admin, services: ServicesDep, user: User) -> Prefs:
+def reset_of_user(caller: Admin, services: ServicesDep, user: User) -> Prefs:
     """Reset a user's preferences to the defaults and return them."""
     changed = _reset(services, _user_id(services, user))
     log_change(caller.name, f"reset the preferences of {changed['user_id']}")

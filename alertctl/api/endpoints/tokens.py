@@ -43,7 +43,7 @@ class NewToken(BaseModel):
     expires_in: float | None = Field(None, json_schema_extra={"exclusiveMinimum": 0, "maximum": 100 * _YEAR_SECONDS})
 
 
-class Made(BaseModel):
+class CreatedToken(BaseModel):
     """A new token. `token` is its secret, shown only once and not stored."""
 
     token: str
@@ -51,7 +51,7 @@ class Made(BaseModel):
 
 
 @router.get("")
-def everything(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Query()]) -> Tokens:
+def list_all(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Query()]) -> Tokens:
     """List tokens without their secrets, newest first."""
     with services.store.reading() as connection:
         items = users.list_tokens(connection, before=query.cursor, limit=query.limit + 1)
@@ -60,7 +60,7 @@ def everything(_caller: Admin, services: ServicesDep, query: Annotated[Listing, 
 
 
 @router.post("", status_code=201, responses=problem_responses(404), openapi_extra=body_schema(NewToken))
-def create(caller: Admin, services: ServicesDep, body: Body) -> Made:
+def create(caller: Admin, services: ServicesDep, body: Body) -> CreatedToken:
     """Create a token for a user. Requires an admin, so no token exceeds its creator's role."""
     request = parse_body(NewToken, body)
     lifetime = None
@@ -71,7 +71,7 @@ def create(caller: Admin, services: ServicesDep, body: Body) -> Made:
         lambda it: users.create_token(it, request.user, request.role, lifetime, services.clock(), scope=request.scope)
     )
     log_change(caller.name, f"created the {item.scope or item.role} token {item.id} of {item.user}")
-    return Made(token=secret, item=item)
+    return CreatedToken(token=secret, item=item)
 
 
 Id = Annotated[str, Path(description="a token's complete id", min_length=1)]

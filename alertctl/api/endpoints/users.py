@@ -74,7 +74,7 @@ def me(caller: Viewer) -> Me:
 
 
 @router.get("/admin/users")
-def everybody(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Query()]) -> Users:
+def list_all(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Query()]) -> Users:
     """List users by email, or by id for users without one."""
     with services.store.reading() as connection:
         items = users.list_users(connection, after=query.cursor, limit=query.limit + 1)

@@ -134,7 +134,7 @@ class ReplyReader(io.BufferedReader):
 
     @property
     def has_unread(self) -> bool:
-        """Whether the server sent more than the lines that were read, so something unasked for."""
+        """Whether the server sent unrequested data: more than the lines that were read."""
         return self._timed.total_bytes > self._bytes_read
 
     def begin_reply(self, deadline: Deadline) -> None:
@@ -200,12 +200,12 @@ class SmtpConnection(smtplib.SMTP):
 
     @property
     def has_unread_reply(self) -> bool:
-        """Whether the server answered without a command. That answer would pass for the one to the next command."""
+        """Whether the server answered without a command. The next command would take that answer for its own."""
         return isinstance(self.file, ReplyReader) and self.file.has_unread
 
     @property
     def is_idle(self) -> bool:
-        """Whether the connection is open and the server has neither closed it nor sent anything unasked for."""
+        """Whether the connection is open and the server has neither closed it nor sent unrequested data."""
         if self.sock is None or self.has_unread_reply:
             return False
         poll = select.poll()

@@ -50,7 +50,7 @@ EXCEPTIONS: dict[type[BaseException], str] = {
     smtplib.SMTPHeloError: "smtp_error",
     smtplib.SMTPAuthenticationError: "smtp_error",
 }
-"""Codes for exceptions that smtplib may raise by itself. A session raises a refusing reply as `SmtpRefusal`."""
+"""Codes for smtplib's own exceptions. A session raises a refusing reply as `SmtpRefusal`."""
 
 
 def smtp_reason(step: SmtpStep, code: int) -> Reason:

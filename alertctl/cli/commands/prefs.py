@@ -87,7 +87,7 @@ def reset(context: typer.Context, user: UserOption, output: OutputOption = Outpu
 
 
 @app.command("list", short_help="Show all users' preferences.")
-def everybody(
+def list_all(
     context: typer.Context,
     page: Annotated[int, typer.Option(metavar="N", min=1, help="Page number.")] = 1,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="Users on a page.")] = 20,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -29,15 +29,10 @@ from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, 
 from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
 from alertctl.spool import Destination, Spooled, describe
 
-NOBODY = (
-    f"no recipients: enable a channel ({', '.join(kind.enabled_setting for kind in CHANNEL_TYPES)}), "
-    "or name a target with --to"
-)
-
 LONGEST_WAIT = 86400.0
 """Maximum of `--wait`, in seconds."""
 MAX_NAMED = 10
-"""Maximum of failed deliveries that are named; the log has them all."""
+"""Maximum number of failed deliveries in the warnings; the log has all of them."""
 
 
 SetOption = Annotated[
@@ -76,7 +71,8 @@ KeyOption = Annotated[
     str | None,
     typer.Option(
         metavar="KEY",
-        help="Idempotency key: repeating the command with the same key sends nothing (in CI: the job's id).",
+        help="Idempotency key: repeating the command with the same key sends nothing (in CI: the pipeline's id "
+        "and the job's name).",
     ),
 ]
 DedupKeyOption = Annotated[str | None, typer.Option(metavar="KEY", help="Short for --set dedup_key=KEY.")]
@@ -84,7 +80,7 @@ DedupWindowOption = Annotated[
     str | None,
     typer.Option(
         metavar="DURATION",
-        help="With --dedup-key: suppress repeats to a target for this long after one: 30m, 2h, 1d.",
+        help="With --dedup-key: suppress repeats to the same target within this time: 30m, 2h, 1d.",
     ),
 ]
 ExpiresOption = Annotated[
@@ -93,7 +89,8 @@ ExpiresOption = Annotated[
 WaitOption = Annotated[
     str | None,
     typer.Option(
-        metavar="[DURATION]", help=f"Wait until every delivery is final, at most {DEFAULT_WAIT} (or --wait=2m)."
+        metavar="[DURATION]",
+        help=f"Wait until all deliveries are final, at most {DEFAULT_WAIT}; --wait=2m waits longer.",
     ),
 ]
 ReceiptOption = Annotated[
@@ -105,8 +102,8 @@ StrictOption = Annotated[
     bool | None,
     typer.Option(
         "--strict/--no-strict",
-        help="Exit with 3 if a delivery did not succeed or there is no recipient, with 5 if the event is spooled "
-        "or lost (4: the server rejected the token). Default: ALERTCTL_STRICT.",
+        help="Exit with 3 if a delivery did not succeed or there is no recipient, 4 if the server rejected the token, "
+        "5 if the event is spooled or lost. Default: ALERTCTL_STRICT.",
         show_default=False,
     ),
 ]
@@ -152,9 +149,9 @@ def send(
     moment = now()
     shortcuts = {"title": title, "message": message, "severity": severity, "url": url, "dedup_key": dedup_key}
     with receipt_in(receipt_file) as receipt:
-        send_options = SendOptions(receipt, queue, _wait_seconds(wait, queue), output)
         values, problems = read_readable(flags=flags_of(context))
         where = Destination.best_known(values, problems, os.environ)
+        send_options = SendOptions(receipt, queue, _wait_seconds(wait, queue), output, where.is_server)
         request = build_request(
             event,
             shortcuts,
@@ -177,7 +174,7 @@ def send(
 
 
 def _is_strict(values: Mapping[str, Value]) -> bool:
-    """Return what ALERTCTL_STRICT says."""
+    """Return the value of ALERTCTL_STRICT; False if it is invalid."""
     strict = values.get("ALERTCTL_STRICT")
     try:
         return strict is not None and bool(strict.text.strip()) and yes_or_no(strict.raw)
@@ -188,12 +185,16 @@ def _is_strict(values: Mapping[str, Value]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SendOptions:
-    """How `send` delivers and reports: `queue` records only, `wait` is in seconds."""
+    """How `send` delivers and reports: `queue` records only, `wait` is in seconds.
+
+    `is_remote`: the caller of a server may lack the role for `log show`, so no warning names that command.
+    """
 
     receipt: Receipt
     queue: bool
     wait: float | None
     output: Output
+    is_remote: bool
 
 
 def _wait_seconds(wait: str | None, queue: bool) -> float | None:
@@ -212,9 +213,21 @@ def _preview(context: typer.Context, request: PublishRequest, output: Output) ->
         previews = client.preview(request)
     print_previews(previews, output)
     if all(preview.suppressed_reason for preview in previews):
-        warn(NOBODY)
+        warn(_no_recipient(request, {(preview.channel, preview.suppressed_reason) for preview in previews}))
         return 3
     return 0
+
+
+def _no_recipient(request: PublishRequest, suppressed: Collection[tuple[str, str | None]]) -> str:
+    """Return why no message is sent, and what to do. `suppressed` has the channel and cause of each target."""
+    off = [kind.enabled_setting for kind in CHANNEL_TYPES if (kind.name, f"{kind.name}_disabled") in suppressed]
+    if off:
+        return f"no message is sent: set {' or '.join(off)} to true"
+    if suppressed:
+        return "no message is sent: every target got this alert within the dedup window"
+    if request.to:
+        return f"no recipients: --channel {request.channel} excludes every target of --to; leave --channel out"
+    return "no recipients: neither a default address nor a user's preference applies; name a target with --to"
 
 
 def _send(
@@ -226,7 +239,7 @@ def _send(
         with client_of(context, tolerate=True) as client:
             receipt = client.publish(request)
             published = True
-            return _report_recorded(client, receipt, options)
+            return _report_recorded(client, request, receipt, options)
     except (InvalidEvent, Conflict):
         raise
     except Exception as error:
@@ -236,13 +249,13 @@ def _send(
         return _spool(where, request, options, error, moment)
 
 
-def _report_recorded(client: Client, receipt: EventReceipt, options: SendOptions) -> int:
+def _report_recorded(client: Client, request: PublishRequest, receipt: EventReceipt, options: SendOptions) -> int:
     # Printed before anything is sent: the event is safe even if this process is killed.
     repeated = f"already recorded as {receipt.event_id} with this key; nothing is sent twice"
     eprint(f"recorded {receipt.event_id}" if receipt.created else repeated)
     options.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
     deliveries = receipt.deliveries if options.queue else _deliver(client, receipt, options.wait)
-    warnings = [*receipt.warnings, *_warnings(deliveries, options.queue)]
+    warnings = [*receipt.warnings, *_warnings(request, deliveries, options)]
     for warning in warnings:
         warn(warning)
     options.receipt.recorded(receipt, deliveries, warnings)
@@ -262,7 +275,7 @@ def _spool(
     from alertctl.publish import prepare
     from alertctl.routing import Audience
 
-    # Check it now, while its sender can still see the message.
+    # Check it now, while the caller can still read the error.
     prepare(request, Audience())
     try:
         spooled = spool_here().keep(request, where, describe(error), moment)
@@ -304,7 +317,7 @@ def _report_loss(request: PublishRequest, options: SendOptions, cause: str) -> N
             _print_unrecorded(request, spool_id=None, cause=cause)
             sys.stdout.flush()
     finally:
-        eprint(f"LOST: neither recorded nor spooled, nobody is notified: {cause}")
+        eprint(f"LOST: neither recorded nor spooled: {cause}; correct this and send the event again")
 
 
 def _print_unrecorded(request: PublishRequest, spool_id: str | None, cause: str) -> None:
@@ -322,19 +335,21 @@ def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[
         return receipt.deliveries
 
 
-def _warnings(deliveries: list[DeliveryItem], queue: bool) -> list[str]:
-    suppressed = Counter(delivery.error for delivery in deliveries if delivery.status == "suppressed")
-    warnings = [f"{cause}: {count} suppressed" for cause, count in suppressed.items()]
-    if suppressed.total() == len(deliveries):
-        return [*warnings, NOBODY]
-    missed = [delivery for delivery in deliveries if not queue and delivery.status not in ("success", "suppressed")]
+def _warnings(request: PublishRequest, deliveries: list[DeliveryItem], options: SendOptions) -> list[str]:
+    suppressed = [(delivery.channel, delivery.error) for delivery in deliveries if delivery.status == "suppressed"]
+    causes = Counter(cause for _, cause in suppressed)
+    warnings = [f"{cause}: {count} suppressed" for cause, count in causes.items()]
+    if len(suppressed) == len(deliveries):
+        return [*warnings, _no_recipient(request, suppressed)]
+    missed = [item for item in deliveries if not options.queue and item.status not in ("success", "suppressed")]
     more = [f"and {len(missed) - MAX_NAMED} more did not arrive"] if len(missed) > MAX_NAMED else []
-    return [*warnings, *map(_undelivered, missed[:MAX_NAMED]), *more]
+    return [*warnings, *(_undelivered(delivery, options.is_remote) for delivery in missed[:MAX_NAMED]), *more]
 
 
-def _undelivered(delivery: DeliveryItem) -> str:
+def _undelivered(delivery: DeliveryItem, is_remote: bool) -> str:
     target = f"{delivery.channel} {delivery.to}"
     if delivery.status != "failed":
         return f"{target}: {delivery.status}, not sent yet"
     again = "it will be retried" if delivery.next_attempt_at else "it will not be retried"
-    return f"{target}: {delivery.error}; {again} (alertctl log show {delivery.id[-8:]})"
+    hint = "delivery" if is_remote else "alertctl log show"
+    return f"{target}: {delivery.error}; {again} ({hint} {delivery.id[-8:]})"

@@ -67,7 +67,9 @@ def _warnings(report: StatusReport) -> Iterator[str]:
         yield f"the server is alertctl {report.version}, this command is {__version__}"
     for pause in report.paused:
         if pause.breaker and not pause.to:
-            yield f"{pause.provider} rejected the credentials ({pause.code}): its deliveries wait; run alertctl doctor"
+            where = f" on host {pause.host}" if pause.host else ""
+            rejected = f"{pause.provider} rejected the credentials ({pause.code})"
+            yield f"{rejected}: its deliveries wait; run alertctl doctor{where}"
     if report.oldest_due_seconds > LATE_SECONDS and not report.paused:
         daemon = "its daemon" if report.daemon else "alertctl serve"
         yield f"the oldest due delivery is {lapse(report.oldest_due_seconds)} late: check that {daemon} is running"

@@ -77,7 +77,7 @@ def create(
 
 
 @app.command("list", short_help="Show all tokens, without their secrets.")
-def everything(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
+def list_tokens(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl token list

@@ -1,4 +1,4 @@
-"""Publishing over HTTP: recorded once, answered alike, and never refused for what it lacks."""
+"""Publishing over HTTP: recorded once, answered alike, and never refused for a missing optional field."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def test_an_accepted_event_is_committed_with_its_deliveries(api: ApiServer) -> N
     assert (api.woken, len(api.accepted)) == (1, 1)
 
 
-def test_what_an_event_lacks_is_a_warning(api: ApiServer) -> None:
+def test_a_missing_field_is_a_warning(api: ApiServer) -> None:
     answer = api.ask("POST", "/events", {"event_type": "safety_rollback"})
     assert answer.status == 202
     assert "feature_flag" in answer.json["warnings"][0]
 
 
-def test_who_published_is_known(api: ApiServer) -> None:
+def test_the_event_records_its_publisher(api: ApiServer) -> None:
     api.ask("POST", "/events", ROLLBACK, by="developer")
     first = api.ask("GET", "/delivery-log").json["items"][0]["id"]
     assert api.ask("GET", f"/delivery-log/{first}").json["event"]["published_by"] == "developer@corp.example"
@@ -195,7 +195,7 @@ def test_a_first_try_may_be_enough(api: ApiServer) -> None:
     assert not waited["final"], "its retry is still to come"
 
 
-def test_an_event_for_nobody_is_final(api: ApiServer) -> None:
+def test_an_event_without_recipients_is_final(api: ApiServer) -> None:
     event_id = published(api, channel="email", to=["slack:#x"])
     assert api.ask("GET", f"/events/{event_id}?wait=20", by="developer").json["final"]
 
@@ -205,7 +205,7 @@ def test_an_unknown_event_and_a_too_long_wait_are_refused(api: ApiServer) -> Non
     assert api.ask("GET", f"/events/{published(api)}?wait=31", by="developer").status == 422
 
 
-def test_what_bounds_an_alert_in_time_is_checked(api: ApiServer) -> None:
+def test_dedup_window_and_expiry_are_checked(api: ApiServer) -> None:
     for field, value in (
         ("expires_at", "soon"),
         ("expires_at", 5),

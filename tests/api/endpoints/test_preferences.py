@@ -1,4 +1,4 @@
-"""Preferences: by HTTP as its users know them, and who then receives what."""
+"""Preferences over HTTP, and their effect on recipients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The delivery log followed over HTTP: what comes, what changes, and after a break where it was."""
+"""The delivery log's stream over HTTP: new and changed deliveries, and resuming after a break."""
 
 from __future__ import annotations
 
@@ -137,5 +137,5 @@ def test_a_stream_tells_nothing_more_once_its_token_is_revoked(api: ApiServer, s
 
 
 @pytest.mark.parametrize("query", ["?after=nonsense", "?status=nope", "?since=soon", "?page=1"])
-def test_what_can_not_be_followed_is_refused(api: ApiServer, query: str) -> None:
+def test_a_stream_with_an_invalid_filter_is_refused(api: ApiServer, query: str) -> None:
     assert api.ask("GET", f"/delivery-log/stream{query}").status == 422

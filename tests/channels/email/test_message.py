@@ -160,7 +160,7 @@ def test_an_address_that_is_not_exactly_one_is_refused(address: str) -> None:
 
 @MANY
 @given(TEXTS)
-def test_a_valid_address_is_one_recipient_whatever_it_holds(text: str) -> None:
+def test_every_valid_address_is_one_recipient(text: str) -> None:
     address = f"{text[:60]}@corp.example"
     if is_email(address) and address.isascii():
         message = parsed(raw(ALERT, address=address))

@@ -33,7 +33,7 @@ def codes(results: list[SendResult]) -> list[str]:
     return ["" if isinstance(result, Receipt) else result.code for result in results]
 
 
-def test_a_thousand_deliveries_are_one_request_and_nobody_sees_the_others(sandbox: Sandbox) -> None:
+def test_a_thousand_deliveries_are_one_request_and_recipients_do_not_see_each_other(sandbox: Sandbox) -> None:
     addresses = [f"u{n}@corp.example" for n in range(1000)]
     results = send(sandbox, addresses)
     assert all(isinstance(result, Receipt) for result in results)
@@ -57,7 +57,7 @@ def test_the_payload_is_what_sendgrid_wants(sandbox: Sandbox) -> None:
     assert sandbox.sendgrid.messages[0].personalization["headers"]["Auto-Submitted"] == "auto-generated"
 
 
-def test_what_a_400_names_fails_alone_and_the_rest_goes_again(sandbox: Sandbox) -> None:
+def test_an_address_named_in_a_400_fails_alone_and_the_others_are_sent_again(sandbox: Sandbox) -> None:
     addresses = ["a@corp.example", "refused@corp.example", "b@corp.example", "refused@x.example", "c@corp.example"]
     results = send(sandbox, addresses)
     assert codes(results) == ["", "invalid_address", "", "invalid_address", ""]
@@ -130,7 +130,7 @@ def test_only_errors_that_name_a_personalization_of_ours_fail_it_alone(
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{}", b'{"errors":{}}', b'{"errors":["x"]}', b'{"errors":[{}]}', b"\xff"]
 )
-def test_a_400_that_says_nothing_names_nobody(body: bytes) -> None:
+def test_a_400_without_details_names_no_address(body: bytes) -> None:
     assert errors_by_position(Response(400, {}, body), 3) == {}
 
 

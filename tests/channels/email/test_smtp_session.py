@@ -188,7 +188,7 @@ def test_a_session_that_refuses_rset_is_not_used_again(sandbox: Sandbox, channel
 # --- servers that the sandbox is too well-behaved for ---
 
 Script = Sequence[bytes]
-"""What a server sends on one connection: the greeting, then a reply to each command and to the message."""
+"""Return a server's output on one connection: the greeting, then a reply to each command and to the message."""
 FIRST: Script = (b"220 hi\r\n", b"250 hello\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 accepted\r\n")
 
 

@@ -162,7 +162,7 @@ def test_config_check_names_each_mistake_and_ends_with_2(tmp_path):
     ran = _run(tmp_path, "check", "-o", "json", SMTP_PORT="70000", SLACK_ENABLED="maybe")
     assert ran.exit_code == 2
     assert json.loads(ran.stdout)["items"] == [
-        {"severity": "error", "name": "SLACK_ENABLED", "message": '"maybe" is not yes or no (true, false)'},
+        {"severity": "error", "name": "SLACK_ENABLED", "message": '"maybe" is neither true nor false'},
         {"severity": "error", "name": "SMTP_PORT", "message": "70000 is not a port (1 to 65535)"},
     ]
 

@@ -1,4 +1,4 @@
-"""`alertctl send`: recorded, sent at once, and honest about both."""
+"""`alertctl send`: events are recorded, then sent at once, and the output reports both."""
 
 from __future__ import annotations
 
@@ -71,9 +71,23 @@ def test_a_failed_delivery_changes_the_exit_code_only_with_strict(slack_and_emai
 def test_an_event_without_targets_is_a_warning_with_a_fix():
     ran = run(*ROLLBACK)
     assert ran.exit_code == 0
-    assert "no recipients: enable a channel (SLACK_ENABLED" in ran.stderr
+    assert "no message is sent: set SLACK_ENABLED to true" in ran.stderr
     assert "slack_disabled" in ran.stdout
     assert run(*ROLLBACK, "--strict").exit_code == 3
+
+
+@pytest.mark.parametrize("more", [("--queue",), ("--dry-run",)])
+def test_targets_that_the_channel_option_excludes_are_a_warning(slack_and_email: Sandbox, more):
+    ran = run(*TITLED, "--to", "slack:#ops", "--channel", "email", *more)
+    assert "no recipients: --channel email excludes every target of --to" in ran.stderr
+
+
+def test_an_event_whose_targets_are_all_duplicates_does_not_advise_to_enable_a_channel(slack_and_email: Sandbox):
+    repeated = (*TITLED, "--to", "slack:#ops", "--dedup-key", "disk", "--dedup-window", "1h")
+    assert run(*repeated).exit_code == 0
+    ran = run(*repeated)
+    assert "no message is sent: every target got this alert within the dedup window" in ran.stderr
+    assert "_ENABLED" not in ran.stderr
 
 
 def test_queue_records_and_dispatch_once_sends(log_on, slack_and_email: Sandbox):
@@ -148,14 +162,14 @@ def test_an_empty_value_leaves_a_field_out_so_that_scripts_need_no_if(slack_and_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["send"], "--event: which one? (safety_rollback,"),
+        (["send"], "--event: is missing; use safety_rollback,"),
         (["send", "--event", "safety_rolback"], "did you mean safety_rollback?"),
         (["send", "--event", "safety_rollback", "--set", "valu=1"], "valu: safety_rollback has no such field; did you"),
         (["send", "--event", "safety_rollback", "--set", "valu="], "valu: safety_rollback has no such field"),
         (["send", "--event", "safety_rollback", "--set", "value=much"], "value: "),
         (["send", "--event", "safety_rollback", "--set", "value"], "--set: 'value' is not field=value"),
-        (["send", "--event", "generic_alert"], "title: required for generic_alert"),
-        (["send", "--event", "generic_alert", "--set", "title="], "title: required for generic_alert"),
+        (["send", "--event", "generic_alert"], "title: is missing; generic_alert requires it"),
+        (["send", "--event", "generic_alert", "--set", "title="], "title: is missing; generic_alert requires it"),
         (["send", "--event", "generic_alert", "--title", "x", "--severity", "bad"], "severity: "),
         (["send", "--event", "generic_alert", "--title", "x", "--to", "ops"], "to: 'ops' is not a target"),
         (["send", "--event", "generic_alert", "--title", "x", "--channel", "slak"], "did you mean slack?"),
@@ -314,11 +328,11 @@ def test_a_receipt_lists_deliveries_with_time_and_provider_id(log_on, slack_and_
     [
         (TITLED, 0, "recorded", None),
         (("send", "--event", "nonsense"), 2, "refused", "event_type: 'nonsense' is not an event type"),
-        (("send",), 2, "refused", "--event: which one?"),
+        (("send",), 2, "refused", "--event: is missing"),
         (("--database", "sqlite:////proc/none/a.db", *TITLED), 0, "spooled", "database /proc/none/a.db: "),
     ],
 )
-def test_there_is_a_receipt_whatever_happened(tmp_path: Path, arguments, code, outcome, error):
+def test_every_outcome_writes_a_receipt(tmp_path: Path, arguments, code, outcome, error):
     assert run(*arguments, "--receipt", "receipt.json").exit_code == code
     receipt = json.loads((tmp_path / "receipt.json").read_text())
     assert receipt["outcome"] == outcome

@@ -1,0 +1,91 @@
+"""An `alertctl` command for shell scripts, which starts its process as `cli_process` does.
+
+The command is a small client: it passes its arguments, environment, folder and streams to a thread of the test's
+process, passes signals on to the process that the thread starts, and ends with its exit code. That process is no child
+of the shell: what looks for its parent (`--install-completion`) needs a real one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from tests.support import cli_process
+
+MAX_MESSAGE = 200_000
+CLIENT = """\
+import array, json, os, signal, socket, sys
+connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+connection.connect({address!r})
+request = json.dumps(dict(arguments=sys.argv[1:], environ=dict(os.environ), cwd=os.getcwd())).encode()
+connection.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))])
+process_id = int(connection.recv(64))
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda number, _: os.kill(process_id, number))
+code = int(connection.recv(64))
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
+
+
+def write_command(path: Path) -> Path:
+    """Write the command to this file, in a folder that may not exist yet. Returns the path."""
+    start = f"-IS {_client()}" if cli_process.can_fork() else "-m alertctl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {start} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+@cache
+def _client() -> Path:
+    """Start to listen. Returns the path of the client's program."""
+    folder = Path(tempfile.mkdtemp(prefix="alertctl-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(str(folder / "socket"))
+    listener.listen(128)
+    threading.Thread(target=_accept, args=(listener,), daemon=True).start()
+    client = folder / "client.py"
+    client.write_text(CLIENT.format(address=str(folder / "socket")))
+    return client
+
+
+def _accept(listener: socket.socket) -> None:
+    while True:
+        threading.Thread(target=_serve, args=(listener.accept()[0],), daemon=True).start()
+
+
+def _serve(connection: socket.socket) -> None:
+    """Run one command. A client that was killed takes its process with it."""
+    with connection, suppress(OSError):
+        request, streams, _, _ = socket.recv_fds(connection, MAX_MESSAGE, 3)
+        command = json.loads(request)
+        process = cli_process.Popen(
+            [sys.executable, "-m", "alertctl", *command["arguments"]],
+            env=command["environ"],
+            cwd=command["cwd"],
+            stdin=streams[0],
+            stdout=streams[1],
+            stderr=streams[2],
+        )
+        for stream in streams:
+            os.close(stream)
+        connection.send(str(process.pid).encode())
+        ended = os.pidfd_open(process.pid)
+        if connection.fileno() in select.select([connection.fileno(), ended], [], [])[0]:
+            process.kill()
+        os.close(ended)
+        connection.send(str(process.wait()).encode())
