@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from string import ascii_lowercase, ascii_uppercase
 
@@ -110,6 +111,31 @@ def address_key(channel: str, address: str) -> str:
 def email_key(address: str) -> str:
     """Return the stored form of a user's email address, for comparison."""
     return address_key("email", address)
+
+
+def matches_glob(channel: str, address: str, pattern: str) -> bool:
+    """Return whether an address fits a glob of `glob_key`: an email by its domain, a Slack channel by its name."""
+    key = identity(channel, address)
+    return fnmatchcase(key.rpartition("@")[2] if channel == "email" else key, pattern)
+
+
+def glob_key(channel: str, pattern: str) -> str:
+    """Return a glob for `matches_glob` in its stored form: `@Corp.Example` is `corp.example`, `#Ops-*` is `ops-*`.
+
+    Raises ValueError for a domain that is no valid international name.
+    """
+    if channel == "email":
+        return ".".join(map(ascii_domain, pattern.removeprefix("@").split("."))).translate(_LOWER)
+    return identity(channel, pattern)
+
+
+def masked(channel: str, address: str) -> str:
+    """Return an address of which only the first letter and the domain are shown: `d***@corp.example`, `#o***`."""
+    if channel == "email":
+        local, _, domain = address.rpartition("@")
+        return f"{local[:1]}***@{domain}"
+    mark = "#" if address.startswith("#") else ""
+    return f"{mark}{address[len(mark) :][:1]}***"
 
 
 def search_key(address: str) -> str:

@@ -16,7 +16,7 @@ from alertctl.db import insert_new, insert_or
 from alertctl.errors import InvalidEvent
 from alertctl.events import PREFERENCES
 from alertctl.models import EventPreference, Preference, User
-from alertctl.routing import Target
+from alertctl.routing import RecipientPolicy, Target
 from alertctl.schemas import Prefs
 from alertctl.suggestions import suggest
 
@@ -98,12 +98,18 @@ def get(connection: Connection, user_id: str, now: datetime) -> Prefs:
     return preferences
 
 
-def update(connection: Connection, user_id: str, changes: Mapping[str, Any], now: datetime) -> Prefs:
+def update(
+    connection: Connection,
+    user_id: str,
+    changes: Mapping[str, Any],
+    now: datetime,
+    policy: RecipientPolicy = RecipientPolicy(),  # noqa: B008
+) -> Prefs:
     """Change only these preferences; None resets an address to its default.
 
     Raises InvalidEvent for the first unknown field or wrong value, before anything is written.
     """
-    checked = check(changes)
+    checked = check(changes, policy)
     _ensure(connection, user_id, now)
     columns = {name: value for name, value in checked.items() if name in CHANNEL_COLUMNS}
     connection.execute(sql_update(preference).where(preference.c.user_id == user_id).values(**columns, updated_at=now))
@@ -133,9 +139,13 @@ def flag_of(event_type: str) -> str:
     return f"notify_on_{event_type}"
 
 
-def check(changes: Mapping[str, Any]) -> dict[str, bool | str | None]:
+def check(changes: Mapping[str, Any], policy: RecipientPolicy) -> dict[str, bool | str | None]:
     """Return the checked changes. Raises InvalidEvent."""
-    return {name: _checked(name, value) for name, value in changes.items()}
+    checked = {name: _checked(name, value) for name, value in changes.items()}
+    for name, channel in ADDRESSES.items():
+        if checked.get(name) is not None:
+            policy.check(channel, str(checked[name]), name)
+    return checked
 
 
 def _checked(name: str, value: Any) -> bool | str | None:

@@ -24,7 +24,7 @@ from alertctl.events import EventFields, parse
 from alertctl.ids import new_id
 from alertctl.models import Event, EventKey, Priority
 from alertctl.preferences import recipients
-from alertctl.routing import Audience, Target, parse_target, route
+from alertctl.routing import Audience, RecipientPolicy, Target, parse_target, route
 from alertctl.schemas import EventReceipt, PublishRequest
 from alertctl.text import safe_link
 
@@ -37,6 +37,8 @@ DEDUP = "dedup"
 """The scope of an event's dedup_key, which all callers share."""
 DEDUP_WINDOW = "dedup_window"
 """The scope of a dedup_key with a window. Its row is only a lock, by which publishers of this key take turns."""
+MAX_TARGETS = 1000
+"""Targets that one event may name."""
 MAX_CACHED_USERS = 100
 """Users that are kept in memory for the next event of a transaction."""
 LONGEST_WINDOW = 30 * 86400
@@ -77,8 +79,12 @@ def prepare(
     if request.channel is not None:
         channel_type(request.channel)
     _check_window(request.dedup_window, fields.dedup_key)
+    if len(request.to) > MAX_TARGETS:
+        raise InvalidEvent("to", f"should be {MAX_TARGETS} targets at most, got {len(request.to)}")
     routing_reason = "test" if is_test else "named"
     to = tuple(parse_target(target, routing_reason) for target in request.to)
+    for target in to:
+        audience.check(target)
     fields_json = fields.model_dump_json(exclude_unset=True)
     keys = _keys(request, fields.dedup_key, published_by)
     return Publication(
@@ -311,7 +317,7 @@ def _targets(recipient_cache: _RecipientCache, publication: Publication) -> Iter
 
 
 def audience_of(settings: Settings) -> Audience:
-    """Return the platform's own targets, and the channels that are switched on."""
+    """Return the platform's own targets, the channels that are switched on, and the recipient policy."""
     return Audience(
         tuple(
             Target(kind.name, address, kind.default_routing_reason.name)
@@ -319,4 +325,14 @@ def audience_of(settings: Settings) -> Audience:
             for address in kind.default_addresses(settings)
         ),
         frozenset(channel for channel, enabled in settings.channels.items() if enabled),
+        recipient_policy(settings),
+    )
+
+
+def recipient_policy(settings: Settings) -> RecipientPolicy:
+    """Return the addresses that callers and users may name."""
+    options = settings.alertctl
+    return RecipientPolicy(
+        {"email": options.allowed_email_domains, "slack": options.allowed_slack_channels},
+        {"email": "ALERTCTL_ALLOWED_EMAIL_DOMAINS", "slack": "ALERTCTL_ALLOWED_SLACK_CHANNELS"},
     )

@@ -317,7 +317,10 @@ class UserItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenItem:
-    """A token without its secret. `hint` is the secret's last characters."""
+    """A token without its secret. `hint` is the secret's last characters.
+
+    `scope` is `publish` for a token that may only publish events and read their state, else None.
+    """
 
     id: str
     user: str
@@ -327,3 +330,4 @@ class TokenItem:
     expires_at: Moment | None
     last_used_at: Moment | None
     revoked_at: Moment | None
+    scope: str | None = None

@@ -13,6 +13,7 @@ from typing import Any
 
 import jwt
 
+from alertctl.config.checks import SHORTEST_RSA_KEY, rsa_bits
 from alertctl.errors import NotAllowed, Unreachable
 from alertctl.http.client import HttpClient
 
@@ -118,7 +119,13 @@ def _parse(document: bytes) -> list[_Key]:
     content = json.loads(document)
     members = content.get("keys") if isinstance(content, dict) else None
     if not isinstance(members, list):
+        if isinstance(content, dict) and "jwks_uri" in content:
+            raise ValueError("this is a discovery document; set JWT_JWKS to the jwks_uri in it")
         raise ValueError('not a key set: {"keys": […]}')
+    short = [key for key in members if (rsa_bits(key) or SHORTEST_RSA_KEY) < SHORTEST_RSA_KEY]
+    if short:
+        log.warning("JWT_JWKS: ignored %d RSA keys of less than %d bits", len(short), SHORTEST_RSA_KEY)
+        members = [key for key in members if key not in short]
     # PyJWKSet rejects an empty set; here it withdraws all keys.
     usable = jwt.PyJWKSet(members).keys if members else []
     algorithms = {str(key.get("kid")): key.get("alg") for key in reversed(members) if isinstance(key, dict)}

@@ -89,7 +89,8 @@ def _add_problems(route: APIRoute, operation: dict[str, Any]) -> None:
     if role is not None:
         operation["security"] = [{"bearer": []}]
         operation["description"] = f"{operation.get('description', '')}\n\nRole: {role} or higher."
-        codes += [401, 503] if role is Role.VIEWER else [401, 403, 503]
+        # Also for a viewer: a token may have the scope `publish`.
+        codes += [401, 403, 503]
     responses.update({str(code): openapi_response(code) for code in codes})
 
 

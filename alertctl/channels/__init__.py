@@ -97,8 +97,11 @@ def _reloading(kind: ChannelType, settings: Settings) -> Channel:
 
 def _problems(kind: ChannelType, settings: Settings) -> list[str]:
     """Return what is wrong with the settings that a channel uses."""
+    from alertctl.config.checks import public_tokens_in_clear
+
     prefixes = ("ALERTCTL_CA_BUNDLE", f"{kind.name.upper()}_", *kind.settings_prefixes(settings))
-    return [problem for problem in settings.problems if problem.startswith(prefixes)]
+    problems = (*settings.problems, *public_tokens_in_clear(settings))
+    return [problem for problem in problems if problem.startswith(prefixes)]
 
 
 def build_all(settings: Settings) -> dict[str, Channel]:

@@ -183,7 +183,9 @@ class LocalClient:
 
     def set_preferences(self, user: str | None, changes: Mapping[str, Any]) -> schemas.Prefs:
         return self._write(
-            lambda connection: preferences.update(connection, _user_id(connection, user), changes, now())
+            lambda connection: preferences.update(
+                connection, _user_id(connection, user), changes, now(), self._audience.policy
+            )
         )
 
     def reset_preferences(self, user: str | None) -> schemas.Prefs:
@@ -209,14 +211,16 @@ class LocalClient:
     def remove_user(self, user: str) -> schemas.UserItem:
         return self._write(users.remove_user, user)
 
-    def create_token(self, user: str, role: str, expires: timedelta | None) -> tuple[schemas.TokenItem, str]:
-        return self._write(users.create_token, user, role, expires, now())
+    def create_token(
+        self, user: str, role: str | None, expires: timedelta | None, scope: str | None = None
+    ) -> tuple[schemas.TokenItem, str]:
+        return self._write(users.create_token, user, role, expires, now(), scope=scope)
 
     def tokens(self) -> list[schemas.TokenItem]:
         return self._read(users.list_tokens)
 
     def revoke_token(self, id_part: str) -> schemas.TokenItem:
-        return self._write(users.revoke_token, id_part, now())
+        return self._write(lambda it: users.revoke_token(it, users.find_token(it, id_part), now()))
 
     def _read(self, query: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T:
         with self._store.reading() as connection:

@@ -200,8 +200,12 @@ class RemoteClient:
     def remove_user(self, user: str) -> schemas.UserItem:
         return self._fetch(schemas.UserItem, "DELETE", f"/admin/users/{_user_path(user)}", repeat=False)
 
-    def create_token(self, user: str, role: str, expires: timedelta | None) -> tuple[schemas.TokenItem, str]:
-        body = {"user": user, "role": role, "expires_in": None if expires is None else expires.total_seconds()}
+    def create_token(
+        self, user: str, role: str | None, expires: timedelta | None, scope: str | None = None
+    ) -> tuple[schemas.TokenItem, str]:
+        # A server before 0.2 knows no scope: it refuses the field, and role is required.
+        kind = {"role": role} if scope is None else {"scope": scope}
+        body = {"user": user, **kind, "expires_in": None if expires is None else expires.total_seconds()}
         data = self._calls.request("POST", "/admin/tokens", body, repeat=False).data
         fields = data if isinstance(data, dict) else {}
         return self._calls.parse(schemas.TokenItem, fields.get("item")), str(fields.get("token", ""))
@@ -211,7 +215,13 @@ class RemoteClient:
 
     def revoke_token(self, id_part: str) -> schemas.TokenItem:
         token_id = _id_part(id_part, "a token's id or a part of one; list them with alertctl token list")
-        return self._fetch(schemas.TokenItem, "DELETE", f"/admin/tokens/{token_id}")
+        matches = [token.id for token in self.tokens() if token_id in token.id]
+        if len(matches) != 1 and token_id not in matches:
+            what = "no token has an id that contains" if not matches else "more than one token matches"
+            raise NotFound(f"{what} {id_part!r}; list them with alertctl token list")
+        return self._fetch(
+            schemas.TokenItem, "DELETE", f"/admin/tokens/{token_id if token_id in matches else matches[0]}"
+        )
 
     def _all_pages(self, kind: type[T], path: str) -> Iterator[T]:
         cursor: str | None = None

@@ -11,7 +11,7 @@ from alertctl.config.durations import duration_between
 from alertctl.config.folder_trust import refuse_addresses
 from alertctl.config.folders import expand_home
 from alertctl.config.sources import Value, is_blank, origin_note
-from alertctl.config.validators import credential, quoted, server_root, text, url
+from alertctl.config.validators import IN_CLEAR, credential, quoted, sends_in_clear, server_root, text, url
 from alertctl.errors import ConfigError
 
 TIMEOUT = 30.0
@@ -44,6 +44,8 @@ def server_of(values: Mapping[str, Value]) -> ServerConfig | None:
     server_values = {name: values[name] for name, _ in _CHECKS.values() if name in values}
     problems = [f"{name}: {refusal.message}" for name, refusal in refuse_addresses(server_values, {}).items()]
     fields = {field: _check_setting(name, check, values, problems) for field, (name, check) in _CHECKS.items()}
+    if fields["token"] and sends_in_clear(fields["url"] or "") == "public":
+        problems.append(f"ALERTCTL_SERVER: {IN_CLEAR}")
     if problems:
         raise ConfigError(problems)
     return ServerConfig(**{field: value for field, value in fields.items() if value is not None})

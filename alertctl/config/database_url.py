@@ -124,6 +124,19 @@ def names_secret_file(link: str) -> bool:
     return not _FILE_PARAMETERS.isdisjoint(unquote_plus(name) for name, _ in _PARAMETER.findall(link))
 
 
+def hosts_without_verified_tls(link: str, environ: Mapping[str, str]) -> list[str]:
+    """Return the hosts of a Postgres URL whose certificate the driver does not verify; a socket's folder is no host."""
+    if not is_postgres(link):
+        return []
+    parameters = {unquote_plus(name): unquote_plus(value) for name, value in _PARAMETER.findall(link)}
+    if "service" in parameters or parameters.get("sslmode", environ.get("PGSSLMODE")) == "verify-full":
+        return []
+    authority = re.split("[/?#]", link.partition("://")[2])[0].rpartition("@")[2]
+    named = parameters.get("host") or authority or environ.get("PGHOST", "")
+    hosts = (re.sub(r"(?<=[^:]):\d*$|(?<=\]):\d*$", "", unquote(host)) for host in named.split(","))
+    return [host for host in hosts if host and not host.startswith(("/", "@"))]
+
+
 def masked(link: str) -> str:
     """Return a database URL, or a text that contains one, with its password masked."""
     link = _PASSWORD.sub(lambda match: f"{match[1]}:{MASK}@", link)

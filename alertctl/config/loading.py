@@ -21,7 +21,10 @@ from alertctl.errors import ConfigError
 from alertctl.suggestions import did_you_mean
 
 log = logging.getLogger("alertctl.config")
-_NEEDED_TO_RECORD = ("SLACK_DEFAULT_CHANNEL", "ALERTCTL_CONFIG", "ALERTCTL_SERVER")
+_NEEDED_TO_RECORD = (
+    *("SLACK_DEFAULT_CHANNEL", "ALERTCTL_CONFIG", "ALERTCTL_SERVER"),
+    *("ALERTCTL_ALLOWED_EMAIL_DOMAINS", "ALERTCTL_ALLOWED_SLACK_CHANNELS"),
+)
 """Settings without which an event could go to the wrong people or into the wrong database."""
 
 

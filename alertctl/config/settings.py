@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from os.path import isfile, join
@@ -22,6 +23,7 @@ _ALGORITHMS = (
     *("ES256", "ES384", "ES512", "EdDSA"),
 )
 _YEARS_IN_DAYS = 36_500
+_QUERY_VALUE = re.compile(r"([?&][^=&]*)=[^&]*|(?<=\?)[^=&]+$")
 
 
 def _secret(value: object) -> object:
@@ -168,7 +170,7 @@ class Jwt(_Section):
         description="Link an account without a JWT user to the first token with its email and email_verified true.",
     )
     leeway: Annotated[float, BeforeValidator(durations.duration_between(0, 3600))] = Field(
-        0.0, description="Tolerated clock difference, in seconds."
+        10.0, description="Tolerated clock difference, in seconds."
     )
 
 
@@ -218,6 +220,19 @@ class Alertctl(_Section):
     )
     log_format: Annotated[str, BeforeValidator(validators.one_of("text", "json"))] = Field(
         "text", description="Log format: text or json."
+    )
+    allowed_email_domains: Annotated[tuple[str, ...], BeforeValidator(validators.globs("email"))] = Field(
+        (),
+        description="Email domains that callers and users may name as recipients: globs, comma-separated "
+        "(corp.example, *.corp.example). Unset: all.",
+    )
+    allowed_slack_channels: Annotated[tuple[str, ...], BeforeValidator(validators.globs("slack"))] = Field(
+        (),
+        description="Slack channels that callers and users may name as recipients: globs, comma-separated "
+        "(alerts, team-*). Unset: all.",
+    )
+    events_per_minute: Annotated[int, BeforeValidator(validators.integer(0, 1_000_000))] = Field(
+        0, description="Events that one token may publish per minute at this daemon; 0 = no limit."
     )
     public_url: Url = Field(
         "", description="Public URL of this daemon, which publishes the events that its machine spooled for that URL."
@@ -302,6 +317,9 @@ def shown(value: object) -> str:
         return " ".join(map(durations.format_duration, value)) if waits else ",".join(value)
     if isinstance(value, float):
         return validators.plain_number(value)
+    if isinstance(value, str) and value.lower().startswith(("http://", "https://")):
+        # Only key sets have a query, and some services put a key into it.
+        value = _QUERY_VALUE.sub(lambda parameter: f"{parameter[1]}={MASK}", value)
     # A token in the wrong variable (SMTP_USERNAME for SMTP_PASSWORD) is still a secret.
     return validators.TOKEN.sub(MASK, masked(str(value))) if value is not None else ""
 

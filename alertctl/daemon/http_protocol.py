@@ -8,6 +8,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from alertctl.api.errors import problem
+from alertctl.api.request_context import SECURITY_HEADERS
 from alertctl.daemon.file_limit import MAX_CONNECTIONS, ShortageLog, max_connections
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -82,7 +83,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._refuse(400, f"{msg} It is not HTTP as RFC 9112 has it.")
 
     def _refuse(self, status: int, detail: str) -> None:
-        answer = problem(status, detail, headers={"Connection": "close"})
+        answer = problem(status, detail, headers={"Connection": "close", **SECURITY_HEADERS})
         lines = b"".join(b"%b: %b\r\n" % header for header in answer.raw_headers)
         self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + bytes(answer.body))
         self.transport.close()

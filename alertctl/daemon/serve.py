@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from alertctl import outbox, users
 from alertctl.api import Services, create_app
 from alertctl.channels import build
-from alertctl.config import Settings, is_loopback
+from alertctl.config import Settings, check, is_loopback
 from alertctl.config.secret_files import SecretFiles
 from alertctl.connectivity_test import send_test_message
 from alertctl.daemon.attempt_log import log_attempts
@@ -65,9 +65,8 @@ def now() -> datetime:
 
 def serve(settings: Settings, host: str | None = None, port: int | None = None, scheduler: bool = True) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code. Raises ConfigError or Unreachable at the start."""
-    if settings.refusals:
-        raise ConfigError([f"{name}: {refusal.message}" for name, refusal in settings.refusals.items()])
     configure_logging(settings.alertctl.log_level, settings.alertctl.log_format, settings.secrets())
+    _check_trust(settings)
     raise_file_limit()
     host = host or settings.alertctl.host
     port = settings.alertctl.port if port is None else port
@@ -79,7 +78,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
         log.info("stopped before the database was ready")
         return 0
     with _running(settings, store, scheduler, addresses_of(settings, host, port), stopping) as app:
-        server = _Server(app, host, port, stopping)
+        server = _Server(app, host, port, stopping, json_log=settings.alertctl.log_format == "json")
         try:
             server.run()
         except SystemExit:
@@ -87,6 +86,21 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
             log.error("cannot listen on %s port %d; choose another with --host or --port", host, port)
             return 1
     return 0
+
+
+def _check_trust(settings: Settings) -> None:
+    """Warn of settings by which others could get in or listen. Raises ConfigError for those that let them."""
+    errors = [f"{name}: {refusal.message}" for name, refusal in settings.refusals.items()]
+    for problem in check(settings):
+        line = f"{problem.name}: {problem.message}"
+        if problem.name in settings.refusals or not problem.name.startswith(("JWT_", "DATABASE_URL")):
+            continue
+        if problem.severity == "error":
+            errors.append(line)
+        else:
+            log.warning("%s", line)
+    if errors:
+        raise ConfigError(errors)
 
 
 def _run_until_stopped(function: Callable[[], None], stopping: threading.Event) -> None:
@@ -219,7 +233,9 @@ def _readiness(
             parts["migrations"] = f"version {version}, expected {HEAD}"
         writer.check()
     except Unreachable as error:
-        parts["database"], parts["migrations"] = str(error), "unknown"
+        # The answer is public: the log has the address, the user and the cause.
+        log.warning("%s", error)
+        parts["database"], parts["migrations"] = "cannot be reached", "unknown"
     if not scheduled:
         parts["scheduler"] = parts["dispatcher"] = "off"
         return parts
@@ -238,8 +254,8 @@ class _Server(uvicorn.Server):
     `tests/test_library_contracts.py` checks what this class relies on.
     """
 
-    def __init__(self, app: FastAPI, host: str, port: int, stopping: threading.Event) -> None:
-        self._stopping = stopping
+    def __init__(self, app: FastAPI, host: str, port: int, stopping: threading.Event, json_log: bool) -> None:
+        self._stopping, self._json_log = stopping, json_log
         super().__init__(
             uvicorn.Config(
                 app,
@@ -276,7 +292,13 @@ class _Server(uvicorn.Server):
             return
         bound = self.servers[0].sockets[0].getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        # One write, newline included: another thread's log line must not come in between.
-        sys.stderr.write(f"alertctl serves on http://{shown}:{bound[1]}\n")
-        sys.stderr.flush()
+        line = f"alertctl serves on http://{shown}:{bound[1]}"
+        if self._json_log:
+            # At every log level: programs wait for this line.
+            logging.getLogger("alertctl.daemon.start").setLevel(logging.INFO)
+            logging.getLogger("alertctl.daemon.start").info(line)
+        else:
+            # One write, newline included: another thread's log line must not come in between.
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
         notify_systemd("READY=1")

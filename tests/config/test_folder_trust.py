@@ -163,7 +163,7 @@ def test_defaults_that_are_written_out_in_the_folder_are_not_refused(settings_in
     assert settings.refusals == {}
     for security in ("starttls", "tls", "TLS"):
         assert settings_in({"SMTP_PASSWORD": "pw"}, dotenv=f"SMTP_SECURITY={security}").smtp.security
-    toml = "[slack]\napi_url = 'https://slack.com/api'\n[smtp]\nport = 587\n[jwt]\nalgorithms = []\nleeway = 0\n"
+    toml = "[slack]\napi_url = 'https://slack.com/api'\n[smtp]\nport = 587\n[jwt]\nalgorithms = []\nleeway = 10\n"
     assert settings_in(SECRETS, dotenv="", toml=toml).refusals == {}
 
 

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from alertctl.config import is_loopback, load, parse_duration, reference
 from alertctl.config.durations import format_duration
+from alertctl.config.validators import network_of
 from alertctl.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -268,3 +269,22 @@ def test_every_text_in_a_variable_is_valid_or_a_clear_line(name, text):
 )
 def test_loopback_hosts_are_known_without_a_look_up(host, expected):
     assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("host", "network"),
+    [
+        *(
+            (host, "loopback")
+            for host in ("localhost", "api.localhost", "127.1.2.3", "[::1]", "127.1", "::ffff:127.0.0.1")
+        ),
+        *((host, "private") for host in ("alertctl", "alertctl.", "a.svc", "a.ns.svc.cluster.local", "a.internal")),
+        *((host, "private") for host in ("10.0.0.1", "172.31.0.1", "192.168.1.1", "169.254.1.1", "100.64.0.1")),
+        *((host, "private") for host in ("fd00::1", "fe80::1%eth0", "::ffff:10.0.0.1")),
+        *((host, "public") for host in ("corp.example", "svc.example", "8.8.8.8", "172.32.0.1", "2001:4860::1")),
+        # Resolvers read all of these as 8.8.8.8.
+        *((host, "public") for host in ("134744072", "0x8080808", "010.8.8.8", "8.8.2056", "::ffff:8.8.8.8")),
+    ],
+)
+def test_the_network_of_a_host_is_known_by_its_name(host, network):
+    assert network_of(host) == network

@@ -113,6 +113,25 @@ def test_a_server_has_settings_of_its_own(warned):
     ]
 
 
+@pytest.mark.parametrize(
+    ("server", "exposed"),
+    [("http://alertctl:8000", True), ("http://a.ns.svc", True), ("https://alertctl", False), ("http://[::1]:1", False)],
+)
+def test_a_token_that_travels_unencrypted_inside_a_network_is_warned_about(warned, server, exposed):
+    expected = [("ALERTCTL_SERVER", "uses http, which sends the token unencrypted; use https")] if exposed else []
+    assert warned({"ALERTCTL_SERVER": server, "ALERTCTL_TOKEN": "actl_1"}) == expected
+    assert warned({"ALERTCTL_SERVER": server}) == []
+
+
+@pytest.mark.parametrize("arguments", [("log",), ("send", "--event", "generic_alert", "--title", "x")])
+def test_no_command_sends_a_token_unencrypted_over_a_public_network(tmp_path, arguments):
+    ran = run_in(tmp_path, *arguments, ALERTCTL_SERVER="http://192.0.2.1:9", ALERTCTL_TOKEN="actl_1")
+    refusal = "alertctl: ALERTCTL_SERVER: uses http, which sends the token unencrypted; use https"
+    assert ran.stderr.splitlines()[0] == refusal
+    # `send` never fails its caller: the event is in the spool.
+    assert (ran.returncode, "spooled as" in ran.stderr) == ((0, True) if arguments[0] == "send" else (2, False))
+
+
 def test_the_names_that_are_known_without_loading_the_settings_are_settings():
     known = {name for name, _, _ in reference()} | {f"{name}_FILE" for name in IN_FILES}
     assert {f"ALERTCTL_{field}" for field in _READ_BY_REMOTE} <= known

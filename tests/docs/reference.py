@@ -42,7 +42,7 @@ PREFERENCES = {
     None: "There is no preference for it: it goes to the default targets, or to the targets that the caller names.",
 }
 _TYPES = {"string": "text", "number": "number", "integer": "whole number", "object": "object"}
-SUPPRESSED = ("email_disabled", "slack_disabled")
+SUPPRESSED = ("email_disabled", "recipient_not_allowed", "slack_disabled")
 ALWAYS_AMBIGUOUS = ("closing", "unexpected")
 BEFORE_SENDING = ("bad_request", "connect_timeout", "connection_refused")
 FILTER_ANCHOR = "log-filters"

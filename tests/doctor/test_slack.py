@@ -158,7 +158,10 @@ def test_scopes_that_slack_does_not_name_are_not_missing(harness):
     assert [findings[name] for name in ("chat:write", "chat:write.public", "default channel")] == ["unknown"] * 3
 
 
-def test_an_api_address_that_would_carry_the_token_in_clear_is_a_warning(harness):
-    findings = harness.slack(SLACK_API_URL=f"http://{'x' * 70}.corp.example/api/")
-    assert findings["settings"].outcome == "warning"
+@pytest.mark.parametrize(("host", "outcome"), [("192.0.2.1:9", "failure"), ("no-such-host-in-this-network", "warning")])
+def test_an_api_address_that_would_carry_the_token_in_clear_is_reported(harness, host, outcome):
+    findings = harness.slack(SLACK_API_URL=f"http://{host}/api/")
+    assert findings["settings"].outcome == outcome
     assert findings["auth.test"].outcome == "failure"
+    # Nothing is sent to a public address.
+    assert ("uses http" in findings["auth.test"].what) == (outcome == "failure")

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from alertctl import preferences, users
+from alertctl.api.audit import log_change
 from alertctl.api.auth import Admin, Viewer
 from alertctl.api.deps import BASE, Services, ServicesDep
 from alertctl.api.endpoints.users import User
@@ -90,15 +91,19 @@ def read_of_user(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
 @router.put(
     "/admin/preferences/{user}", response_model=Preferences, responses=problem_responses(404), openapi_extra=BODY
 )
-def change_of_user(_caller: Admin, services: ServicesDep, user: User, body: Body) -> Prefs:
+def change_of_user(caller: Admin, services: ServicesDep, user: User, body: Body) -> Prefs:
     """Change the fields in the body of a user's preferences."""
-    return _change(services, _user_id(services, user), body)
+    changed = _change(services, _user_id(services, user), body)
+    log_change(caller.name, f"changed the preferences of {changed['user_id']}: {', '.join(body)}")
+    return changed
 
 
 @router.post("/admin/preferences/{user}/reset", response_model=Preferences, responses=problem_responses(404))
-def reset_of_user(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
+def reset_of_user(caller: Admin, services: ServicesDep, user: User) -> Prefs:
     """Reset a user's preferences to the defaults and return them."""
-    return _reset(services, _user_id(services, user))
+    changed = _reset(services, _user_id(services, user))
+    log_change(caller.name, f"reset the preferences of {changed['user_id']}")
+    return changed
 
 
 def _user_id(services: Services, user: str) -> str:
@@ -117,8 +122,9 @@ def _change(services: Services, user_id: str, body: dict[str, Any]) -> Prefs:
     changes = {name: value for name, value in body.items() if name != "user_id"}
     if body.get("user_id") not in (None, user_id):
         raise InvalidEvent("user_id", "is another user's id; leave it out, or use /admin/preferences/{user}")
-    preferences.check(changes)
-    return services.writer.write(lambda it: preferences.update(it, user_id, changes, services.clock()))
+    policy = services.audience.policy
+    preferences.check(changes, policy)
+    return services.writer.write(lambda it: preferences.update(it, user_id, changes, services.clock(), policy))
 
 
 def _reset(services: Services, user_id: str) -> Prefs:

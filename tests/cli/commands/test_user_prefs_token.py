@@ -130,7 +130,7 @@ def test_a_token_as_json_carries_its_secret(log_on):
         (["token", "create", "--user", DEV, "--role", "admin", "--expires", "soon"], "--expires"),
         (["token", "create", "--user", DEV, "--role", "admin", "--expires", "0d"], "--expires"),
         (["token", "create", "--user", DEV, "--role", "admin", "--expires", "99999999d"], "--expires"),
-        (["token", "create", "--user", DEV], "Missing option '--role'"),
+        (["token", "create", "--user", DEV], "give either --role or --scope publish"),
         (["token", "revoke", "ffffffff"], "ffffffff"),
         (["user", "add", "nobody"], "nobody"),
         (["user", "disable", "nobody@corp.example"], "nobody@corp.example"),
