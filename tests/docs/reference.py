@@ -43,6 +43,8 @@ PREFERENCES = {
 }
 _TYPES = {"string": "text", "number": "number", "integer": "whole number", "object": "object"}
 SUPPRESSED = ("email_disabled", "recipient_not_allowed", "slack_disabled")
+POLICY_CODES = ("helo_refused", "relaying_denied", "sender_refused", "refused_by_policy")
+"""A mail server's refusals at RCPT TO by its policy."""
 ALWAYS_AMBIGUOUS = ("closing", "unexpected")
 BEFORE_SENDING = ("bad_request", "connect_timeout", "connection_refused")
 FILTER_ANCHOR = "log-filters"
@@ -201,6 +203,8 @@ def error_reasons(entry: ErrorCode) -> dict[Reason, str]:
         for step, when in steps.items():
             reasons.setdefault(smtp_reason(step, int(code)), when)
         return reasons
+    if code in POLICY_CODES:
+        return {Reason.LOCAL: "", Reason.CONFIG: "when the server accepts no recipient"}
     before = Reason.CONFIG if code == "proxy_failed" else Reason.UNAVAILABLE
     return {before: ""} if code in BEFORE_SENDING else {before: "", Reason.AMBIGUOUS: "after the request was sent"}
 
