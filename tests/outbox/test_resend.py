@@ -6,7 +6,7 @@ from sqlalchemy import update
 
 from alertctl import outbox
 from alertctl.errors import Reason
-from alertctl.outbox.tables import delivery
+from alertctl.outbox.tables import delivery, event
 from tests.support.deliveries import NOW, after, announce, arrived, attempts, claim, claim_one, record, refused, row
 
 
@@ -63,3 +63,14 @@ def test_a_suppressed_delivery_is_not_due_before_a_resend(store):
     assert claim(store, now=after(10**6)).taken == []
     resend(store, row(store).id)
     assert len(claim(store).taken) == 1
+
+
+def test_a_delivery_whose_event_expired_is_not_resent(store):
+    announce(store, "slack:#a")
+    store.write(lambda connection: connection.execute(update(event).values(expires_at=after(10))))
+    record(store, refused(claim_one(store), Reason.BAD_ADDRESS))
+    assert [entry.problem for entry in resend(store, row(store).id, now=after(9))] == [None]
+    record(store, refused(claim_one(store, now=after(9)), Reason.BAD_ADDRESS))
+    (outcome,) = resend(store, row(store).id, now=after(10), again=True)
+    assert outcome.problem == "its event expired at 2026-03-02T14:32:10Z; send the event again"
+    assert row(store).next_attempt_at is None
