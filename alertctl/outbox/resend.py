@@ -30,7 +30,8 @@ def resend(
     """Make deliveries due at once, with a new round of attempts. Returns the outcome for each.
 
     A delivery that arrived is sent again only if `again`. One for a channel that isn't `enabled` is refused, because no
-    dispatcher would send it; so is one whose event expired. All open circuit breakers probe at once: a person who resends has repaired something.
+    dispatcher would send it; so is one whose event expired. All open circuit breakers probe at once: a person who
+    resends has repaired something.
     """
     results: list[ResendResult] = []
     begin_change(connection)
