@@ -9,7 +9,6 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from alertctl import delivery_log
-from alertctl.addresses import is_email
 from alertctl.channels import ChannelType, channel_type
 from alertctl.db import Store, TransactionRunner
 from alertctl.dispatcher import Dispatcher
@@ -64,8 +63,9 @@ def _default_address(channel: ChannelType, audience: Audience, requested_by: str
     for target in audience.targets:
         if target.channel == channel.name:
             return target.address
-    if channel.name == "email" and requested_by and is_email(requested_by):
-        return requested_by
+    own_address = channel.own_address(requested_by) if requested_by else None
+    if own_address:
+        return own_address
     setting = f", or set {channel.default_addresses_setting}" if channel.default_addresses_setting else ""
     raise InvalidEvent("to", f"no address to send to; give one{setting}")
 

@@ -331,8 +331,7 @@ def audience_of(settings: Settings) -> Audience:
 
 def recipient_policy(settings: Settings) -> RecipientPolicy:
     """Return the addresses that callers and users may name."""
-    options = settings.alertctl
     return RecipientPolicy(
-        {"email": options.allowed_email_domains, "slack": options.allowed_slack_channels},
-        {"email": "ALERTCTL_ALLOWED_EMAIL_DOMAINS", "slack": "ALERTCTL_ALLOWED_SLACK_CHANNELS"},
+        {kind.name: tuple(kind.allowed_addresses(settings)) for kind in CHANNEL_TYPES},
+        {kind.name: kind.allowed_addresses_setting for kind in CHANNEL_TYPES},
     )

@@ -128,6 +128,11 @@ class ChannelType:
     address_preference: str | None = None
     """The preference with a user's address. The preference `NAME_enabled` switches the channel off."""
     rate_limit: Callable[[Settings], RateLimit] = lambda settings: RateLimit()
+    allowed_addresses: Callable[[Settings], Sequence[str]] = lambda settings: ()
+    """Return the globs that limit the addresses of callers and users; none: all are allowed."""
+    allowed_addresses_setting: str = ""
+    own_address: Callable[[str], str | None] = lambda caller: None
+    """Return the address of a caller by name, None if the name is none."""
     settings_prefixes: Callable[[Settings], Sequence[str]] = lambda settings: ()
     """Return the prefixes of further settings that the channel uses, besides its own section's."""
     renderings: Sequence[str] = ("text",)

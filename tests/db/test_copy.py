@@ -62,6 +62,7 @@ def test_a_second_run_finds_nothing_to_do(store, target):
 
 def test_a_second_run_brings_what_has_changed_and_takes_what_is_gone(store, target):
     someone = fill_every_table(store)
+    store.write(lambda connection: users.add_user(connection, "admin@corp.example", "admin", NOW))
     copy(store, target, NOW)
     announce(store, "slack:#new", now=after(60))
     store.write(lambda connection: preferences.reset(connection, someone, after(60)))

@@ -169,7 +169,7 @@ def test_a_full_disk_is_unreachable_and_nothing_is_half_written(sqlite_store):
     event.listen(sqlite_store.engine, "connect", lambda raw, _: raw.execute(f"PRAGMA max_page_count = {pages + 4}"))
     sqlite_store.engine.dispose()
     with pytest.raises(Unreachable, match="full"):
-        announce(sqlite_store, *(f"slack:#channel-{number}" for number in range(2000)))
+        announce(sqlite_store, *(f"slack:#channel-{number}" for number in range(1000)))
     with sqlite_store.reading() as connection:
         assert connection.execute(text("SELECT count(*) FROM event")).scalar() == 0
     announce(sqlite_store, "slack:#a")

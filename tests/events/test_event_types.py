@@ -249,7 +249,7 @@ def test_many_unknown_fields_are_all_details_and_few_warnings():
 
 
 def test_an_unknown_field_does_not_hide_what_is_wrong():
-    with pytest.raises(InvalidEvent, match="title: required"):
+    with pytest.raises(InvalidEvent, match="title: is missing"):
         parse("generic_alert", {"titel": "x"})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -55,6 +56,8 @@ def serving(settings: Settings, *, scheduled: bool = True) -> Iterator[str]:
     store = Store(settings.database.url, pool_size=16)
     upgrade(store)
     ending = threading.Event()
+    # Without a handler, Python writes the daemon's warnings to the stderr of the commands in this process.
+    logging.getLogger("alertctl").addHandler(logging.NullHandler())
     with _running(settings, store, scheduled, [], ending) as app:
         server = uvicorn.Server(
             uvicorn.Config(app, port=0, http="httptools", lifespan="off", log_config=None, access_log=False)

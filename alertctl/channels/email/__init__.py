@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from alertctl.addresses import LONGEST_EMAIL
+from alertctl.addresses import LONGEST_EMAIL, is_email
 from alertctl.channels.base import Channel, ChannelType, RoutingReason, http_client
 
 if TYPE_CHECKING:
@@ -84,6 +84,9 @@ EMAIL = ChannelType(
         "user_email", "a user wants this event by email", "{user} wants {event_type} by email (their preferences)"
     ),
     address_preference="email_address",
+    allowed_addresses=lambda settings: settings.alertctl.allowed_email_domains,
+    allowed_addresses_setting="ALERTCTL_ALLOWED_EMAIL_DOMAINS",
+    own_address=lambda caller: caller if is_email(caller) else None,
     settings_prefixes=lambda settings: ("SENDGRID_" if _uses_sendgrid(settings) else "SMTP_",),
     renderings=("text", "html"),
 )

@@ -120,8 +120,8 @@ def test_a_404_that_looks_like_ours_is_no_reason_either(monkeypatch):
 @pytest.mark.parametrize(
     ("environment", "error"),
     [
-        ({"HTTP_PROXY": "ftp://corp.example"}, "HTTP_PROXY: a proxy's address is"),
-        ({"HTTP_PROXY": "http://127.0.0.1:1"}, ""),
+        ({"HTTPS_PROXY": "ftp://corp.example"}, "HTTPS_PROXY: a proxy's address is"),
+        ({"HTTPS_PROXY": "http://127.0.0.1:1"}, ""),
         ({"ALERTCTL_TOKEN": "actl_naïve"}, "ALERTCTL_TOKEN: contains a space, a line break or a non-ASCII character"),
         (
             {"ALERTCTL_TOKEN": "actl_x\nactl_y"},
@@ -133,7 +133,7 @@ def test_a_404_that_looks_like_ours_is_no_reason_either(monkeypatch):
     ],
 )
 def test_settings_that_keep_us_from_the_server_spool_for_that_server(monkeypatch, environment, error):
-    monkeypatch.setenv("ALERTCTL_SERVER", "http://alerts.corp.example")
+    monkeypatch.setenv("ALERTCTL_SERVER", "https://alerts.corp.example")
     monkeypatch.setenv("ALERTCTL_TIMEOUT", "300ms")
     if "ALERTCTL_TOKEN_FILE" not in environment:
         monkeypatch.setenv("ALERTCTL_TOKEN", "actl_x")
@@ -143,7 +143,7 @@ def test_settings_that_keep_us_from_the_server_spool_for_that_server(monkeypatch
     assert (ran.exit_code, ran.stdout) == (0, "")
     assert ran.stderr.startswith(f"alertctl: {error}")
     (listed,) = waiting()
-    assert (listed["destination"], str(listed["cause"]).startswith(error)) == ("http://alerts.corp.example", True)
+    assert (listed["destination"], str(listed["cause"]).startswith(error)) == ("https://alerts.corp.example", True)
     assert run(*SEND, "--strict").exit_code == 5
     assert run("log").exit_code != 0
 
