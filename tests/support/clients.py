@@ -56,8 +56,9 @@ def serving(settings: Settings, *, scheduled: bool = True) -> Iterator[str]:
     store = Store(settings.database.url, pool_size=16)
     upgrade(store)
     ending = threading.Event()
-    # Without a handler, Python writes the daemon's warnings to the stderr of the commands in this process.
-    logging.getLogger("alertctl").addHandler(logging.NullHandler())
+    # A command of this process writes the log to its stderr.
+    audit_log = logging.getLogger("alertctl.audit")
+    audit_log.propagate = False
     with _running(settings, store, scheduled, [], ending) as app:
         server = uvicorn.Server(
             uvicorn.Config(app, port=0, http="httptools", lifespan="off", log_config=None, access_log=False)
@@ -67,6 +68,7 @@ def serving(settings: Settings, *, scheduled: bool = True) -> Iterator[str]:
         try:
             yield f"http://127.0.0.1:{_port_of(server)}"
         finally:
+            audit_log.propagate = True
             server.should_exit = True
             ending.set()
             thread.join(10)
