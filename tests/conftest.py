@@ -7,6 +7,7 @@ with a new interpreter (`support/cli_process.py`).
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -59,6 +60,16 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def pytest_collection() -> None:
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Let no garbage collection look through the 6000 collected tests."""
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node) -> None:
     node.workerinput["postgres"] = str(node.config.stash[FOLDER])
@@ -103,6 +114,7 @@ def postgres_server(pytestconfig: pytest.Config) -> Iterator[postgres.Server | s
         yield f"{SKIPPED}: {error}"
         return
     yield server
+    server.close()
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from hypothesis.errors import Unsatisfiable
 from alertctl.db import Store, upgrade
 from tests.support.api_server import ApiServer, openapi_schema, running
 
+EXAMPLES, LONG_EXAMPLES = 2, 6
 BOUNDED = settings(
-    max_examples=6,
     deadline=None,
     database=None,
     derandomize=True,
@@ -47,34 +47,42 @@ class Validator:
 
     schema: Any
     checks: list[Any]
+    session: Any
 
 
 @pytest.fixture(scope="module")
-def validator(api: ApiServer) -> Validator:
+def validator(api: ApiServer) -> Iterator[Validator]:
     # Imported here: every worker would spend a second of CPU time on it.
+    import requests
     import schemathesis
     from schemathesis.checks import CHECKS, load_all_checks
 
     load_all_checks()
     schema = schemathesis.openapi.from_dict(DESCRIPTION)
     schema.config.update(base_url=f"http://127.0.0.1:{api.port}")
-    return Validator(schema, [check for check in CHECKS.get_all() if check.__name__ not in UNUSED_CHECKS])
+    checks = [check for check in CHECKS.get_all() if check.__name__ not in UNUSED_CHECKS]
+    with requests.Session() as session:
+        # No search for a proxy before each request.
+        session.trust_env = False
+        yield Validator(schema, checks, session)
 
 
 @pytest.mark.xdist_group("openapi")
 @pytest.mark.parametrize("role", ["viewer", "developer", "admin"])
 @pytest.mark.parametrize("mode", ["positive", "negative"])
 @pytest.mark.parametrize("route", ROUTES)
-def test_every_answer_is_as_described(route: str, mode: str, role: str, api: ApiServer, validator: Validator) -> None:
+def test_every_answer_is_as_described(
+    route: str, mode: str, role: str, api: ApiServer, validator: Validator, long: bool
+) -> None:
     from schemathesis import GenerationMode
 
     method, path = route.split()
     headers = {"Authorization": f"Bearer {api.tokens[role]}"}
 
-    @BOUNDED
+    @settings(BOUNDED, max_examples=LONG_EXAMPLES if long else EXAMPLES)
     @given(case=validator.schema[path][method].as_strategy(generation_mode=GenerationMode(mode)))
     def hold(case: Any) -> None:
-        case.call_and_validate(headers=headers, checks=validator.checks)
+        case.call_and_validate(headers=headers, checks=validator.checks, session=validator.session)
 
     try:
         hold()

@@ -15,10 +15,10 @@ from pathlib import Path
 from types import TracebackType
 
 from alertctl.sandbox import Sandbox
-from tests.docs import curl, forking
 from tests.docs.compare import same_output
 from tests.docs.pages import Command
-from tests.ops.conftest import environment, serving
+from tests.ops.conftest import environment, serving, token
+from tests.support.cli_command import write_command, write_program
 
 TIMEOUT = 60.0
 """Maximum seconds of one command."""
@@ -31,6 +31,7 @@ LONG_RUNNING = re.compile(r"alertctl (serve|sandbox|log (-f|--follow))\b")
 READING = re.compile(r"(alertctl (log|log show|log stats|status|spool list)( -| [^a-z]|$)|curl (?!.* -(d|X|sN|N) ))")
 """Commands that may be repeated, because they change nothing."""
 PORTS = {"serve": ("--port",), "sandbox": ("--slack-port", "--sendgrid-port", "--smtp-port")}
+CURL = "import sys; from tests.docs.curl import main; sys.exit(main())"
 _MARK = "end of command"
 
 
@@ -126,46 +127,18 @@ def shell(folder: Path, *, daemon: bool, port: int) -> Iterator[Shell]:
         environ = environment(sandbox, home) | {"DATABASE_URL": f"sqlite:///{home}/log.db"}
         with ExitStack() as stack:
             if daemon:
-                environ["ALERTCTL_TOKEN"] = _admin_token(environ)
+                # Its address receives all email anyway, so its user is no further recipient.
+                environ["ALERTCTL_TOKEN"] = token(environ, home, user=environ["NOTIFICATION_ADMIN_EMAILS"])
                 port = int(stack.enter_context(serving(environ, home)).rpartition(":")[2])
-            line = stack.enter_context(_fork_server(environ, folder))
-            _write_programs(home / "bin", line)
+            _write_programs(home / "bin")
             yield stack.enter_context(Shell(environ, folder, port))
 
 
-def _admin_token(environ: dict[str, str]) -> str:
-    """Return a token of the address that receives all email anyway, so that its user is no further recipient."""
-    user = environ["NOTIFICATION_ADMIN_EMAILS"]
-    command = [sys.executable, "-m", "alertctl", "token", "create", "--user", user, "--role", "admin"]
-    return subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout.strip()
-
-
-@contextmanager
-def _fork_server(environ: dict[str, str], folder: Path) -> Iterator[Path]:
-    """Run the server of `forking.py`; yield its socket's path. Its end is that of all commands that still run."""
-    line = folder / "line"
-    command = [sys.executable, "-m", "tests.docs.forking", "--serve", str(line)]
-    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, start_new_session=True) as server:
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"ready\n"
-        try:
-            yield line
-        finally:
-            os.killpg(server.pid, signal.SIGKILL)
-
-
-def _write_programs(folder: Path, line: Path) -> None:
-    """Write `alertctl`, `python3` and `python`, which know alertctl, and `curl`, which slim images lack."""
-    programs = {
-        "alertctl": f' -I -S "{forking.__file__}" "{line}"',
-        "python3": "",
-        "python": "",
-        "curl": f' -I -S "{curl.__file__}"',
-    }
-    for name, arguments in programs.items():
-        program = folder / name
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}"{arguments} "$@"\n')
-        program.chmod(0o755)
+def _write_programs(folder: Path) -> None:
+    """Write `python3` and `python`, which know alertctl, and `curl`, which slim images lack."""
+    write_command(folder / "curl", "-c", CURL)
+    for name in ("python3", "python"):
+        write_program(folder / name, sys.executable)
 
 
 def _empty(folder: Path) -> Path:

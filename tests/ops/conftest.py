@@ -14,6 +14,7 @@ import pytest
 
 from alertctl.sandbox import Sandbox
 from tests.ops.checkout import ROOT
+from tests.support import cli_process
 from tests.support.cli_command import write_command
 
 ALERTCTL = [sys.executable, "-m", "alertctl"]
@@ -39,7 +40,7 @@ def environment(sandbox: Sandbox, home: Path) -> dict[str, str]:
 def serving(environ: dict[str, str], home: Path) -> Iterator[str]:
     """`alertctl serve` on a free port; gives its address, and ends it with SIGTERM."""
     command = [*ALERTCTL, "serve", "--port", "0"]
-    with subprocess.Popen(command, env=environ, cwd=home, stderr=subprocess.PIPE, text=True) as daemon:
+    with cli_process.Popen(command, env=environ, cwd=home, stderr=subprocess.PIPE, text=True) as daemon:
         assert daemon.stderr is not None
         said = ""
         for line in daemon.stderr:
@@ -56,10 +57,11 @@ def serving(environ: dict[str, str], home: Path) -> Iterator[str]:
         assert daemon.returncode == 0
 
 
-def token(environ: dict[str, str], home: Path) -> str:
+def token(environ: dict[str, str], home: Path, *, user: str = "dev@corp.example") -> str:
     """A token of an administrator."""
-    command = [*ALERTCTL, "token", "create", "--user", "dev@corp.example", "--role", "admin"]
-    return subprocess.run(command, env=environ, cwd=home, check=True, capture_output=True, text=True).stdout.strip()
+    command = [*ALERTCTL, "token", "create", "--user", user, "--role", "admin"]
+    created = cli_process.run(command, env=environ, cwd=home, check=True, capture_output=True, text=True)
+    return str(created.stdout).strip()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""An `alertctl` command for shell scripts, which starts its process as `cli_process` does.
+"""Commands for shell scripts, which start their processes as `cli_process` does: `alertctl` and other Python programs.
 
 The command is a small client: it passes its arguments, environment, folder and streams to a thread of the test's
 process, passes signals on to the process that the thread starts, and ends with its exit code. That process is no child
@@ -11,6 +11,7 @@ import atexit
 import json
 import os
 import select
+import shlex
 import shutil
 import socket
 import sys
@@ -40,11 +41,19 @@ os._exit(code)
 """
 
 
-def write_command(path: Path) -> Path:
-    """Write the command to this file, in a folder that may not exist yet. Returns the path."""
-    start = f"-IS {_client()}" if cli_process.can_fork() else "-m alertctl"
+def write_command(path: Path, *options: str) -> Path:
+    """Write a command that runs Python with these options, `alertctl` without any. Returns the path.
+
+    The file's folder may not exist yet.
+    """
+    client = ["-IS", str(_client())] if cli_process.can_fork() else []
+    return write_program(path, sys.executable, *client, *(options or ("-m", "alertctl")))
+
+
+def write_program(path: Path, *command: str) -> Path:
+    """Write a shell script that runs this command with the script's own arguments. Returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {start} "$@"\n')
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
     path.chmod(0o755)
     return path
 
@@ -74,7 +83,7 @@ def _serve(connection: socket.socket) -> None:
         request, streams, _, _ = socket.recv_fds(connection, MAX_MESSAGE, 3)
         command = json.loads(request)
         process = cli_process.Popen(
-            [sys.executable, "-m", "alertctl", *command["arguments"]],
+            [sys.executable, *command["arguments"]],
             env=command["environ"],
             cwd=command["cwd"],
             stdin=streams[0],

@@ -37,6 +37,8 @@ PR_SET_CHILD_SUBREAPER = 36
 """Option of prctl(2): orphans become children of this process."""
 STARTUP_VARIABLES = ("LANG", "LC_", "PYTHON", "TYPER", "_TYPER")
 """Beginnings of the variables that are read while Python starts or modules load."""
+UNBUFFERED = "PYTHONUNBUFFERED"
+"""A variable of Python's start that a forked process heeds itself."""
 MAX_REQUEST = 100_000
 """Bytes of arguments and environment. A process with more is not forked."""
 MAX_REPLY = 64
@@ -128,7 +130,11 @@ def _request(call: dict[str, Any]) -> bytes:
 
 def _startup_variables(environ: Any) -> StartupVariables:
     items = ((str(name), str(value)) for name, value in environ.items())
-    return tuple(sorted(item for item in items if item[0].startswith(STARTUP_VARIABLES)))
+    return tuple(sorted((name, value) for name, value in items if _is_startup_variable(name)))
+
+
+def _is_startup_variable(name: str) -> bool:
+    return name.startswith(STARTUP_VARIABLES) and name != UNBUFFERED
 
 
 def _is_frequent(startup: StartupVariables) -> bool:
@@ -159,7 +165,11 @@ class ForkServer:
         with other_end:
             # -P: this file's folder is no place to import from.
             command = [sys.executable, "-P", __file__, str(other_end.fileno())]
-            others = {name: value for name, value in os.environ.items() if not name.startswith(STARTUP_VARIABLES)}
+            others = {
+                name: value
+                for name, value in os.environ.items()
+                if not _is_startup_variable(name) and name != UNBUFFERED
+            }
             self._process = subprocess.Popen(
                 command,
                 pass_fds=[other_end.fileno()],
@@ -294,7 +304,7 @@ def _skip_teardown() -> None:
 
 def _open_output(number: int, like: Any, *, line_buffering: bool) -> io.TextIOWrapper:
     raw_output = io.BufferedWriter(io.FileIO(number, "wb", closefd=False))
-    unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    unbuffered = bool(os.environ.get(UNBUFFERED))
     return io.TextIOWrapper(
         raw_output, like.encoding, like.errors, line_buffering=line_buffering, write_through=unbuffered
     )
