@@ -1,4 +1,4 @@
-"""alertctl: alerts from experiments and feature flags to Slack and email, with a delivery log that answers."""
+"""alertctl: alerts from experiments and feature flags to Slack and email, with a searchable delivery log."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from string import ascii_lowercase, ascii_uppercase
 
@@ -26,7 +27,12 @@ _BECOMES_ASCII = re.compile("([\u037e\u1fef\u212a])")
 """The characters that NFC turns into ASCII (`;`, a backtick, K). They stay: look-alikes are not equal."""
 _NOT_IN_LOCAL_PART = frozenset('<>()[],;:\\"@ \u037e')
 _JOINERS = str.maketrans("", "", "\u200c\u200d")
-"""Invisible, but needed to write some languages' domains."""
+"""Invisible, but needed to write some languages' domains; idna checks where they may be."""
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Unicode's Default_Ignorable_Code_Point, with those that change the writing direction, and the Braille blank."""
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII | re.IGNORECASE)
 
@@ -35,7 +41,8 @@ def check_address(channel: str, address: str, field: str) -> str:
     """Return the address unchanged if it is one of that channel's. Raises InvalidEvent."""
     if channel == "slack" and not is_slack_channel(address):
         limit = f"at most {LONGEST_SLACK_CHANNEL} characters"
-        raise InvalidEvent(field, f"{address[:80]!r} is not a Slack channel (#name, a name, or an ID, {limit})")
+        problem = invisible_problem(address) or f"is not a Slack channel (#name, a name, or an ID, {limit})"
+        raise InvalidEvent(field, f"{address[:80]!r} {problem}")
     if channel == "email":
         try:
             check_email(address)
@@ -50,12 +57,20 @@ def check_email(text: str) -> None:
     Raises ValueError with the fault, worded to follow the address.
     """
     local, _, domain = text.rpartition("@")
+    if problem := invisible_problem(f"{local}@{domain.translate(_JOINERS)}"):
+        raise ValueError(problem)
     if not (0 < len(local) <= LONGEST_LOCAL_PART and len(text) <= LONGEST_EMAIL and _is_plain(text, local)):
         raise ValueError(NOT_AN_EMAIL)
     encoded = ascii_domain(domain)
     octets = len(_nfc(local).encode()) + 1 + len(encoded)
     if octets > LONGEST_EMAIL or len(encoded) > LONGEST_DOMAIN or not _DOMAIN.fullmatch(encoded):
         raise ValueError(NOT_AN_EMAIL)
+
+
+def invisible_problem(text: str) -> str:
+    """Return the error about an invisible character, worded to follow the address; empty without one."""
+    match = None if text.isascii() else _INVISIBLE.search(text)
+    return f"contains the invisible character U+{ord(match[0]):04X}: type the address again" if match else ""
 
 
 def is_email(text: str) -> bool:
@@ -70,7 +85,18 @@ def is_email(text: str) -> bool:
 def is_slack_channel(text: str) -> bool:
     """Return whether this may be a Slack channel: `#name`, a name, or an ID."""
     name = _nfc(text).removeprefix("#") if len(text) <= LONGEST_SLACK_CHANNEL else ""
-    return bool(name) and all(c in "_.-" or c.isalnum() or unicodedata.category(c)[0] == "M" for c in name)
+    return (
+        bool(name)
+        and not invisible_problem(name)
+        and all(c in "_.-" or c.isalnum() or unicodedata.category(c)[0] == "M" for c in name)
+    )
+
+
+def channel_of(address: str) -> str:
+    """Return the channel that an address's form shows: slack for `#ops`, email for `ops@corp.example`; else ""."""
+    if address.startswith("#"):
+        return "slack"
+    return "email" if is_email(address) else ""
 
 
 def address_key(channel: str, address: str) -> str:
@@ -85,6 +111,31 @@ def address_key(channel: str, address: str) -> str:
 def email_key(address: str) -> str:
     """Return the stored form of a user's email address, for comparison."""
     return address_key("email", address)
+
+
+def matches_glob(channel: str, address: str, pattern: str) -> bool:
+    """Return whether an address fits a glob of `glob_key`: an email by its domain, a Slack channel by its name."""
+    key = identity(channel, address)
+    return fnmatchcase(key.rpartition("@")[2] if channel == "email" else key, pattern)
+
+
+def glob_key(channel: str, pattern: str) -> str:
+    """Return a glob for `matches_glob` in its stored form: `@Corp.Example` is `corp.example`, `#Ops-*` is `ops-*`.
+
+    Raises ValueError for a domain that is no valid international name.
+    """
+    if channel == "email":
+        return ".".join(map(ascii_domain, pattern.removeprefix("@").split("."))).translate(_LOWER)
+    return identity(channel, pattern)
+
+
+def masked(channel: str, address: str) -> str:
+    """Return an address of which only the first letter and the domain are shown: `d***@corp.example`, `#o***`."""
+    if channel == "email":
+        local, _, domain = address.rpartition("@")
+        return f"{local[:1]}***@{domain}"
+    mark = "#" if address.startswith("#") else ""
+    return f"{mark}{address[len(mark) :][:1]}***"
 
 
 def search_key(address: str) -> str:

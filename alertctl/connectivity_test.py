@@ -30,7 +30,7 @@ def send_test_message(
     timeout: float,
 ) -> ConnectivityTestResult:
     """Send one test message and wait up to `timeout` seconds for its result. Raises InvalidEvent, Unreachable."""
-    address = to or _default_address(channel_type(channel), audience)
+    address = to or _default_address(channel_type(channel), audience, requested_by)
     publication = prepare(_test_request(channel, address), audience, requested_by, is_test=True)
     event_id = ""
 
@@ -58,10 +58,14 @@ def _test_request(channel: str, address: str) -> PublishRequest:
     return PublishRequest(event_type="generic_alert", fields=fields, to=[f"{channel}:{address}"])
 
 
-def _default_address(channel: ChannelType, audience: Audience) -> str:
+def _default_address(channel: ChannelType, audience: Audience, requested_by: str | None) -> str:
+    """Return the channel's first default address, else the caller's own. Raises InvalidEvent."""
     for target in audience.targets:
         if target.channel == channel.name:
             return target.address
+    own_address = channel.own_address(requested_by) if requested_by else None
+    if own_address:
+        return own_address
     setting = f", or set {channel.default_addresses_setting}" if channel.default_addresses_setting else ""
     raise InvalidEvent("to", f"no address to send to; give one{setting}")
 

@@ -39,14 +39,13 @@ _DOCTOR = "Run alertctl doctor on the machine that sends, with the same settings
 _SECRET = "Copy the secret again, without spaces or line breaks."
 _CONFIG_CHECK = "Correct what alertctl config check reports (email needs SENDGRID_API_KEY or SMTP_HOST)."
 _CA_BUNDLE = "Set ALERTCTL_CA_BUNDLE to a readable PEM file, or leave it empty."
-_EXPIRED = "Nothing to do; if people still need to know, send the event again (alertctl log retry skips it)."
+_EXPIRED = "If people still need to know, send the event again; alertctl log retry cannot resend it."
 _SLACK_ENABLED = "Set SLACK_ENABLED=true for later events; alertctl log retry sends this one."
 _EMAIL_ENABLED = "Set EMAIL_ENABLED=true for later events; alertctl log retry sends this one."
 
 _ALERTCTL: _Table = {
     Reason.AMBIGUOUS: (
         ("interrupted", "no result was recorded before the lease ended, so another attempt began"),
-        ("no_message_id", "SendGrid reported success without a message ID"),
         ("no_ts", "Slack reported success without a message timestamp"),
     ),
     Reason.CONFIG: (
@@ -56,7 +55,6 @@ _ALERTCTL: _Table = {
     ),
     Reason.LOCAL: (
         ("local_error", "this machine ran out of file descriptors, memory, disk space or ports"),
-        ("no_free_connection", "all connections to the provider were in use"),
         ("out_of_memory", "this machine ran out of memory"),
     ),
     Reason.REJECTED: (("unrenderable", "alertctl could not build a message from the event"),),
@@ -65,6 +63,11 @@ _ALERTCTL: _Table = {
         ("bad_request", "alertctl could not build the request"),
         ("closing", "the daemon was shutting down"),
         ("email_disabled", "email was disabled when the event was published", _EMAIL_ENABLED),
+        (
+            "recipient_not_allowed",
+            "the user's address is not one that the recipient policy allows",
+            "Change the user's preferences, or ALERTCTL_ALLOWED_EMAIL_DOMAINS or ALERTCTL_ALLOWED_SLACK_CHANNELS.",
+        ),
         ("slack_disabled", "Slack was disabled when the event was published", _SLACK_ENABLED),
         ("unexpected", "alertctl failed with an unexpected error (see the attempt's answer)"),
         ("unknown", "the provider named no error (see the attempt's answer)"),
@@ -107,8 +110,7 @@ _NETWORK: _Table = {
         ("network_error", "the network failed (see the attempt's answer)"),
         ("no_reply", "the server closed the connection without an answer"),
         ("proxy_failed", "the proxy did not forward the request", _PROXY),
-        ("redirected", "the provider's URL redirects, and alertctl follows no redirects", _NOT_THE_API),
-        ("timeout", "no answer arrived within ALERTCTL_DEADLINE"),
+        ("timeout", "no answer arrived within ALERTCTL_DEADLINE (after a complete email: SMTP_FINAL_TIMEOUT)"),
         ("tls_failed", "the TLS handshake failed (see the attempt's answer)"),
     ),
 }
@@ -228,17 +230,25 @@ alertctl's own code, with the reason `ambiguous`. After `fatal_error` Slack may 
 
 _API_KEY = "Set SENDGRID_API_KEY to an API key with Mail Send (app.sendgrid.com, Settings, API Keys)."
 _SENDER = "Verify EMAIL_FROM_ADDRESS at the provider, and give the API key Mail Send."
-_LOGIN = "Set SMTP_USERNAME and SMTP_PASSWORD to a valid login (many providers require an app password)."
+_LOGIN = (
+    "Set SMTP_USERNAME and SMTP_PASSWORD to a valid login (an app password), or SMTP_AUTH=xoauth2 with a new token."
+)
 _LOGIN_AND_TLS = "Set SMTP_USERNAME and SMTP_PASSWORD, and SMTP_SECURITY=starttls."
 _APP_PASSWORD = "Create an app password at the mail provider and set SMTP_PASSWORD to it."
 _STARTTLS = "Set SMTP_SECURITY=starttls."
-_TLS = "Set SMTP_SECURITY to starttls or tls; alertctl sends no password without TLS."
+_TLS = "Set SMTP_SECURITY to starttls or tls (none sends the password unencrypted)."
 _NO_LOGIN = "Leave SMTP_USERNAME empty if the server needs no login, else set SMTP_PORT to its submission port (587)."
 _SUBMISSION = "Set SMTP_PORT=587, or SMTP_PORT=465 with SMTP_SECURITY=tls."
 _ADDRESS = "Correct the address (user's preferences, NOTIFICATION_ADMIN_EMAILS or --to) and send the event again."
 _MAILBOX_FULL = "Ask the mailbox's owner to free space, then run alertctl log retry."
 _SMTPUTF8 = "Use an ASCII address, or a mail server that supports SMTPUTF8."
-_POSTMASTER = "Ask the mail server's administrator why it rejects mail from this machine and EMAIL_FROM_ADDRESS."
+_POSTMASTER = "Ask the server's administrator about EMAIL_FROM_ADDRESS, ALERTCTL_HELO and this machine's IP address."
+_HELO = "Set ALERTCTL_HELO to this machine's host name in DNS."
+_RELAY = "Set SMTP_USERNAME and SMTP_PASSWORD, or ask SMTP_HOST's administrator to relay mail of this machine."
+_FROM = "Set EMAIL_FROM_ADDRESS to an address that the mail server lets this login send from."
+_REPUTATION = "Check SPF, DKIM and DMARC of EMAIL_FROM_ADDRESS's domain, or ask the mail server's administrator."
+_OLD_TLS = "Enable TLS 1.2 or later on the mail server, or set SMTP_HOST and SMTP_PORT to one that has it."
+_SENDING_LIMIT = "Nothing to do; alertctl retries it (set SMTP_HOST to a server with a higher limit if this repeats)."
 
 _EMAIL: _Table = {
     Reason.CONFIG: (
@@ -246,10 +256,12 @@ _EMAIL: _Table = {
         ("534", "the mail server requires a stronger login", _APP_PASSWORD),
         ("535", "the mail server rejected the user name and password", _LOGIN),
         ("538", "the mail server accepts a password only over TLS", _STARTTLS),
+        ("432", "the mail server requires a new password", _LOGIN),
         ("auth_in_clear", "the login would send the password without TLS", _TLS),
         ("auth_unavailable", "the mail server offers no supported login", _NO_LOGIN),
         ("forbidden", "the provider does not allow this sender, or the key lacks Mail Send", _SENDER),
         ("starttls_unavailable", "the mail server offers no TLS on this port", _SUBMISSION),
+        ("tls_too_old", "the mail server and this machine have no version of TLS in common", _OLD_TLS),
         ("unauthorized", "the provider rejected the API key (unknown, without Mail Send, or out of credits)", _API_KEY),
     ),
     Reason.BAD_ADDRESS: (
@@ -262,9 +274,15 @@ _EMAIL: _Table = {
         ("451", "the mail server had a temporary error"),
         ("452", "the mail server is out of space"),
         ("454", "the mail server cannot check logins or start TLS at the moment"),
-        ("batch_refused", "SendGrid rejected the whole request because of another address in it"),
+        ("batch_refused", "SendGrid rejected the whole request because of another message in it"),
     ),
+    Reason.RATE_LIMITED: (("sending_limit", "the mail server's limit of sent messages is reached", _SENDING_LIMIT),),
+    Reason.REJECTED: (("message_refused", "the mail server's policy refuses this message", _REPUTATION),),
     None: (
+        ("helo_refused", "the mail server refuses the name that this machine gives in EHLO", _HELO),
+        ("relaying_denied", "the mail server does not relay mail to this address for this client", _RELAY),
+        ("sender_refused", "the mail server refuses mail from this sender", _FROM),
+        ("refused_by_policy", "the mail server's policy refuses mail from this client to this address", _POSTMASTER),
         ("550", "the mailbox does not exist, or the server rejects mail for it", _ADDRESS),
         ("551", "the mailbox is not at this server", _ADDRESS),
         ("552", "the mailbox is full", _MAILBOX_FULL),
@@ -352,9 +370,9 @@ def fix(code: str, reason: str | None, provider: str | None = None, *, final: bo
 
 
 def known_fix(code: str, reason: str | None, provider: str | None) -> str:
-    """Return the fix of this code, "" if it has none of its own."""
+    """Return the code's own fix, "" without one."""
     entry = ERROR_CODES.get(code)
-    if _is_status(code) and reason == Reason.CONFIG and (entry is None or entry.reason is None):
+    if _is_status(code) and reason in (Reason.CONFIG, Reason.LOCAL) and (entry is None or entry.reason is None):
         # At MAIL FROM or before, a 5xx is about this client, not about a recipient.
         return _POSTMASTER
     return entry.fix.format(setting=SETTINGS.get(provider or "", "the provider's URL")) if entry else ""

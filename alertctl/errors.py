@@ -56,13 +56,17 @@ class NotFound(AlertctlError):
 
 
 class NotAllowed(AlertctlError):
-    """Missing or bad credentials (`authenticated` is False), or a role too low (True)."""
+    """Missing or bad credentials (`authenticated` is False), or a role too low (True).
+
+    `caller` is the name of the user for the log, empty if it is unknown or in the message.
+    """
 
     exit_code = 4
 
-    def __init__(self, message: str, *, authenticated: bool = False) -> None:
+    def __init__(self, message: str, *, authenticated: bool = False, caller: str = "") -> None:
         super().__init__(message)
         self.authenticated = authenticated
+        self.caller = caller
 
 
 class Unreachable(AlertctlError):

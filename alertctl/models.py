@@ -1,6 +1,6 @@
 """The tables. Deliveries, attempts and pauses are written by `outbox` only.
 
-The migrations say which indexes are partial: naming a database's dialect here would import it.
+The migrations define the partial indexes: naming a database's dialect here would import it.
 """
 
 from __future__ import annotations
@@ -267,7 +267,7 @@ class ChangeCounter(SQLModel, table=True):
 
 
 class Attempt(SQLModel, table=True):
-    """One try at a delivery, written before the send. Without `outcome` it is being sent, or its sender died."""
+    """One try at a delivery, written before the send. Without `outcome` it is in progress, or its process ended."""
 
     __tablename__ = "attempt"
     delivery_id: str = Field(sa_column=_link("delivery.id", primary_key=True))

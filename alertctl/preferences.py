@@ -16,7 +16,7 @@ from alertctl.db import insert_new, insert_or
 from alertctl.errors import InvalidEvent
 from alertctl.events import PREFERENCES
 from alertctl.models import EventPreference, Preference, User
-from alertctl.routing import Target
+from alertctl.routing import RecipientPolicy, Target
 from alertctl.schemas import Prefs
 from alertctl.suggestions import suggest
 
@@ -41,29 +41,40 @@ def recipients(connection: Connection, event_type: str) -> Iterator[Target]:
         return
     parameters = {"event_type": event_type, "usual": PREFERENCES[event_type]}
     for row in connection.execute(_RECIPIENTS, parameters, execution_options={"yield_per": 1000}):
-        if row.slack_on and row.slack_channel:
-            yield Target("slack", row.slack_channel, "user_channel", row.id)
-        if row.email_on and (row.email_address or row.email):
-            yield Target("email", row.email_address or row.email, "user_email", row.id)
+        yield from _targets_of(row)
+
+
+def targets_of_role(connection: Connection, role: str) -> Iterator[Target]:
+    """Yield the targets of all users with this role, on the channels that they have not switched off."""
+    for row in connection.execute(_ADDRESSES.where(users.c.role == role)):
+        yield from _targets_of(row)
+
+
+def _targets_of(row: Row[Any]) -> Iterator[Target]:
+    if row.slack_on and row.slack_channel:
+        yield Target("slack", row.slack_channel, "user_channel", row.id)
+    if row.email_on and (row.email_address or row.email):
+        yield Target("email", row.email_address or row.email, "user_email", row.id)
 
 
 _SLACK_ON = func.coalesce(preference.c.slack_enabled, true())
 _EMAIL_ON = func.coalesce(preference.c.email_enabled, true())
-_RECIPIENTS = (
+_ADDRESSES = (
     select(users.c.id, users.c.email, _SLACK_ON.label("slack_on"), _EMAIL_ON.label("email_on"))
     .add_columns(preference.c.slack_channel, preference.c.email_address)
     .select_from(users)
     .outerjoin(preference, preference.c.user_id == users.c.id)
-    .outerjoin(choice, and_(choice.c.user_id == users.c.id, choice.c.event_type == bindparam("event_type")))
-    .where(
-        users.c.disabled.is_(False),
-        func.coalesce(choice.c.enabled, bindparam("usual", type_=Boolean)),
-        or_(
-            and_(_EMAIL_ON, or_(users.c.email.is_not(None), preference.c.email_address.is_not(None))),
-            and_(_SLACK_ON, preference.c.slack_channel.is_not(None)),
-        ),
-    )
+    .where(users.c.disabled.is_(False))
     .order_by(users.c.id)
+)
+_RECIPIENTS = _ADDRESSES.outerjoin(
+    choice, and_(choice.c.user_id == users.c.id, choice.c.event_type == bindparam("event_type"))
+).where(
+    func.coalesce(choice.c.enabled, bindparam("usual", type_=Boolean)),
+    or_(
+        and_(_EMAIL_ON, or_(users.c.email.is_not(None), preference.c.email_address.is_not(None))),
+        and_(_SLACK_ON, preference.c.slack_channel.is_not(None)),
+    ),
 )
 """Built once: building it took longer than writing the event."""
 _PREFERENCES = (
@@ -87,12 +98,18 @@ def get(connection: Connection, user_id: str, now: datetime) -> Prefs:
     return preferences
 
 
-def update(connection: Connection, user_id: str, changes: Mapping[str, Any], now: datetime) -> Prefs:
+def update(
+    connection: Connection,
+    user_id: str,
+    changes: Mapping[str, Any],
+    now: datetime,
+    policy: RecipientPolicy = RecipientPolicy(),  # noqa: B008
+) -> Prefs:
     """Change only these preferences; None resets an address to its default.
 
     Raises InvalidEvent for the first unknown field or wrong value, before anything is written.
     """
-    checked = check(changes)
+    checked = check(changes, policy)
     _ensure(connection, user_id, now)
     columns = {name: value for name, value in checked.items() if name in CHANNEL_COLUMNS}
     connection.execute(sql_update(preference).where(preference.c.user_id == user_id).values(**columns, updated_at=now))
@@ -122,9 +139,13 @@ def flag_of(event_type: str) -> str:
     return f"notify_on_{event_type}"
 
 
-def check(changes: Mapping[str, Any]) -> dict[str, bool | str | None]:
+def check(changes: Mapping[str, Any], policy: RecipientPolicy) -> dict[str, bool | str | None]:
     """Return the checked changes. Raises InvalidEvent."""
-    return {name: _checked(name, value) for name, value in changes.items()}
+    checked = {name: _checked(name, value) for name, value in changes.items()}
+    for name, channel in ADDRESSES.items():
+        if checked.get(name) is not None:
+            policy.check(channel, str(checked[name]), name)
+    return checked
 
 
 def _checked(name: str, value: Any) -> bool | str | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from alertctl.addresses import masked
 from alertctl.channels import build_all
 from alertctl.channels.base import OutgoingMessage
 from alertctl.config import Settings
@@ -14,11 +16,21 @@ from alertctl.publish import Publication, targets_of
 from alertctl.schemas import Rendered
 
 
-def preview_event(store: Store, settings: Settings, publication: Publication, moment: datetime) -> list[Rendered]:
-    """Return the message for each target if this were published now. Raises Unreachable."""
+def preview_event(
+    store: Store, settings: Settings, publication: Publication, moment: datetime, *, mask_users: bool = False
+) -> list[Rendered]:
+    """Return the message for each target if this were published now, with `mask_users` without users' addresses.
+
+    Raises Unreachable.
+    """
     content = publication.fields.content(new_id(moment), publication.fields.occurred_at or moment)
     with store.reading() as connection:
         targets = list(targets_of(connection, publication))
+    if mask_users:
+        targets = [
+            replace(target, address=masked(target.channel, target.address)) if target.user_id else target
+            for target in targets
+        ]
     channels: dict[str, Any] = build_all(settings)
     return [
         Rendered(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, delete, insert, select
 from sqlmodel import SQLModel
@@ -18,13 +19,14 @@ from alertctl.channels import CHANNEL_TYPES, channel_type
 from alertctl.config import Settings
 from alertctl.content import Severity
 from alertctl.db import insert_new, insert_or
-from alertctl.errors import Conflict, InvalidEvent
+from alertctl.errors import Conflict, InvalidEvent, Unreachable
 from alertctl.events import EventFields, parse
 from alertctl.ids import new_id
 from alertctl.models import Event, EventKey, Priority
 from alertctl.preferences import recipients
-from alertctl.routing import Audience, Target, parse_target, route
+from alertctl.routing import Audience, RecipientPolicy, Target, parse_target, route
 from alertctl.schemas import EventReceipt, PublishRequest
+from alertctl.text import safe_link
 
 event = SQLModel.metadata.tables[str(Event.__tablename__)]
 event_key = SQLModel.metadata.tables[str(EventKey.__tablename__)]
@@ -35,6 +37,8 @@ DEDUP = "dedup"
 """The scope of an event's dedup_key, which all callers share."""
 DEDUP_WINDOW = "dedup_window"
 """The scope of a dedup_key with a window. Its row is only a lock, by which publishers of this key take turns."""
+MAX_TARGETS = 1000
+"""Targets that one event may name."""
 MAX_CACHED_USERS = 100
 """Users that are kept in memory for the next event of a transaction."""
 LONGEST_WINDOW = 30 * 86400
@@ -57,6 +61,7 @@ class Publication:
     audience: Audience
     published_by: str | None
     is_test: bool
+    warnings: tuple[str, ...]
 
     @property
     def dedup_scope(self) -> outbox.DedupScope:
@@ -65,24 +70,21 @@ class Publication:
         subject = (getattr(self.fields, name, None) or None for name in parts)
         return self.fields.dedup_key, self.fields.event_type, *subject
 
-    def warnings(self) -> list[str]:
-        """Return hints about missing fields that would improve the message."""
-        missing = [name for name in self.fields.expected if getattr(self.fields, name) in (None, "")]
-        if not missing:
-            return []
-        return [f"{self.fields.event_type} without {', '.join(missing)}: missing fields are left out of the message"]
-
 
 def prepare(
     request: PublishRequest, audience: Audience, published_by: str | None = None, *, is_test: bool = False
 ) -> Publication:
     """Check a request, without a database. Raises InvalidEvent."""
-    fields = parse(request.event_type, request.fields)
+    fields, warnings = parse(request.event_type, request.fields)
     if request.channel is not None:
         channel_type(request.channel)
     _check_window(request.dedup_window, fields.dedup_key)
+    if len(request.to) > MAX_TARGETS:
+        raise InvalidEvent("to", f"should be {MAX_TARGETS} targets at most, got {len(request.to)}")
     routing_reason = "test" if is_test else "named"
     to = tuple(parse_target(target, routing_reason) for target in request.to)
+    for target in to:
+        audience.check(target)
     fields_json = fields.model_dump_json(exclude_unset=True)
     keys = _keys(request, fields.dedup_key, published_by)
     return Publication(
@@ -96,7 +98,19 @@ def prepare(
         audience=audience,
         published_by=published_by,
         is_test=is_test,
+        warnings=(*warnings, *_hints(fields)),
     )
+
+
+def _hints(fields: EventFields) -> Iterator[str]:
+    """Yield how the message would be better: fields that are missing, and a link that can't be clicked."""
+    missing = [name for name in fields.expected if getattr(fields, name) in (None, "")]
+    if missing:
+        yield f"{fields.event_type} without {', '.join(missing)}: missing fields are left out of the message"
+    if fields.url and safe_link(fields.url) is None:
+        yield f"url: {fields.url[:60]!r} is no http:// or https:// address, so the message has no link"
+    elif fields.url and "@" in urlsplit(fields.url).netloc:
+        yield "url: it holds a user name or a password, and everyone who gets the message sees it; remove them"
 
 
 def _body_hash(request: PublishRequest, fields_json: str) -> str:
@@ -127,20 +141,20 @@ def _keys(request: PublishRequest, dedup_key: str | None, published_by: str | No
 def publish(connection: Connection, publication: Publication, now: datetime) -> EventReceipt:
     """Write an event and its deliveries, or return the first event that used its key. Raises Conflict."""
     (outcome,) = publish_many(connection, [publication], now)
-    if isinstance(outcome, Conflict):
+    if not isinstance(outcome, EventReceipt):
         raise outcome
     return outcome
 
 
 def publish_many(
     connection: Connection, publications: Sequence[Publication], now: datetime
-) -> list[EventReceipt | Conflict]:
+) -> list[EventReceipt | Conflict | Unreachable]:
     """Do what `publish` does for many events. Returns one outcome for each, in order.
 
     A Conflict is returned and not raised here, because it must not undo the other events of the transaction. A Writer
     raises it to the one caller that it concerns.
     """
-    outcomes: dict[int, EventReceipt | Conflict] = {}
+    outcomes: dict[int, EventReceipt | Conflict | Unreachable] = {}
     recipient_cache, windows = _RecipientCache(connection), outbox.DedupWindows(connection, now)
     receipts: list[EventReceipt] = []
     deliveries: list[Iterator[dict[str, Any]]] = []
@@ -152,8 +166,8 @@ def publish_many(
     for index, publication in sorted(enumerate(publications), key=lambda item: _keys_in_order(item[1])):
         try:
             receipt = _receipt(publication, ids[index]) if index in ids else _write_keyed(connection, publication, now)
-        except Conflict as conflict:
-            outcomes[index] = conflict
+        except (Conflict, Unreachable) as error:
+            outcomes[index] = error
             continue
         outcomes[index] = receipt
         receipts.append(receipt)
@@ -180,12 +194,12 @@ def _receipt(publication: Publication, event_id: str, *, created: bool = True) -
         event_type=publication.fields.event_type,
         created=created,
         deliveries=[],
-        warnings=publication.warnings(),
+        warnings=list(publication.warnings),
     )
 
 
 def _write_keyed(connection: Connection, publication: Publication, now: datetime) -> EventReceipt:
-    """Write an event that has a key, unless the key was used. Raises Conflict."""
+    """Write an event that has a key, unless the key was used. Raises Conflict, or Unreachable while a call uses it."""
     repeated = _find_repeated(connection, publication)
     if repeated is not None:
         return repeated
@@ -197,7 +211,7 @@ def _write_keyed(connection: Connection, publication: Publication, now: datetime
         connection.execute(delete(event).where(event.c.id == event_id))
         repeated = _find_repeated(connection, publication)
         if repeated is None:
-            raise Conflict("another call is using this key; try again")
+            raise Unreachable("another call is using this key; try again")
         return repeated
     if publication.request.dedup_window is not None:
         _lock_dedup_key(connection, publication, event_id, now)
@@ -303,7 +317,7 @@ def _targets(recipient_cache: _RecipientCache, publication: Publication) -> Iter
 
 
 def audience_of(settings: Settings) -> Audience:
-    """Return the platform's own targets, and the channels that are switched on."""
+    """Return the platform's own targets, the channels that are switched on, and the recipient policy."""
     return Audience(
         tuple(
             Target(kind.name, address, kind.default_routing_reason.name)
@@ -311,4 +325,13 @@ def audience_of(settings: Settings) -> Audience:
             for address in kind.default_addresses(settings)
         ),
         frozenset(channel for channel, enabled in settings.channels.items() if enabled),
+        recipient_policy(settings),
+    )
+
+
+def recipient_policy(settings: Settings) -> RecipientPolicy:
+    """Return the addresses that callers and users may name."""
+    return RecipientPolicy(
+        {kind.name: tuple(kind.allowed_addresses(settings)) for kind in CHANNEL_TYPES},
+        {kind.name: kind.allowed_addresses_setting for kind in CHANNEL_TYPES},
     )

@@ -40,6 +40,9 @@ MAX_IDLE_CLIENTS = 8
 """Most idle clients that are kept for reuse."""
 
 
+NO_DAEMON = "no daemon is running on this database; start alertctl serve, or pass deliver=True"
+
+
 @dataclass(frozen=True, slots=True)
 class Notified:
     """The outcome of one `notify`.
@@ -155,6 +158,9 @@ class _NotifyCall:
             self.receipt = receipt = client.publish(self._request)
             if self._deliver:
                 self.receipt = replace(receipt, deliveries=client.deliver(receipt.event_id))
+            elif not client.has_daemon():
+                self.receipt = replace(receipt, warnings=[*receipt.warnings, NO_DAEMON])
+                log.warning("notify: %s recorded only: %s", self._request.event_type, NO_DAEMON)
 
 
 def _in_time(work: Callable[[], object], deadline: float, slots: threading.Semaphore | None = None) -> None:

@@ -37,7 +37,7 @@ class DeliveryItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptItem:
-    """An attempt. Without `outcome` it is under way, or its sender died. `duration_ms` in milliseconds."""
+    """An attempt. Without `outcome` it is in progress, or its process ended. `duration_ms` in milliseconds."""
 
     number: int
     provider: str
@@ -82,7 +82,7 @@ class DeliveryDetail(DeliveryItem):
 class Page:
     """A page of the delivery log, newest first. `next_cursor` is None on the last one.
 
-    `total` is None where nobody counted: with `grep` in a long log, or when it wasn't asked for.
+    `total` is None if it wasn't counted: with `grep` in a long log, or with `count` off.
     """
 
     items: list[DeliveryItem]
@@ -256,10 +256,10 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
-    """A provider, or one of its addresses (`to`), that is not called `until` then.
+    """A provider, or one of its addresses (`to`), that is not called before `until`.
 
-    `breaker`: the provider refused the credentials or settings (`code`) of the daemon on `host` with process id `pid`,
-    whose next probe goes out at `until`. Else it asked us to wait.
+    `breaker`: the provider rejected the credentials or settings (`code`) of the daemon on `host` with process id `pid`,
+    which sends its next probe at `until`. Otherwise the provider asked us to wait.
     """
 
     provider: str
@@ -277,6 +277,8 @@ class StatusReport:
     """The state of an alertctl. `where` is its database or server, without secrets.
 
     `depth`: deliveries that wait, by channel; `oldest_due_seconds`: how late the oldest is. `last_success` by channel.
+    `oldest_waiting_seconds`: how long the oldest delivery without a final state waits, 0 if there is none, None from an
+    older server.
     `daemon`: whether this answer comes from a running daemon.
     """
 
@@ -288,6 +290,7 @@ class StatusReport:
     oldest_due_seconds: float
     last_success: dict[str, Moment | None]
     paused: list[Paused]
+    oldest_waiting_seconds: float | None = None
 
 
 Prefs = dict[str, bool | str | None]
@@ -296,7 +299,7 @@ Prefs = dict[str, bool | str | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserItem:
-    """A user. `issuer` and `subject` are the identity of a JWT user, None for everybody else."""
+    """A user. `issuer` and `subject` are the identity of a JWT user, None for other users."""
 
     id: str
     email: str | None
@@ -314,7 +317,10 @@ class UserItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenItem:
-    """A token without its secret. `hint` is the secret's last characters."""
+    """A token without its secret. `hint` is the secret's last characters.
+
+    `scope` is `publish` for a token that may only publish events and read their state, else None.
+    """
 
     id: str
     user: str
@@ -324,3 +330,4 @@ class TokenItem:
     expires_at: Moment | None
     last_used_at: Moment | None
     revoked_at: Moment | None
+    scope: str | None = None

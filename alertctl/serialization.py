@@ -12,6 +12,11 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 from alertctl.errors import InvalidEvent
 
 T = TypeVar("T")
+MAX_DEPTH = 50
+"""Levels of objects and lists in a caller's JSON. Nothing of ours has more than 3."""
+MAX_VALUES = 5000
+"""Values in a caller's JSON: each may be an error, and a million errors take seconds to report."""
+TOO_MANY_VALUES = f"has more than {MAX_VALUES} values; send fewer, or link to the details"
 
 
 @lru_cache(maxsize=64)
@@ -44,6 +49,22 @@ def parse_moment(field: str, value: Any) -> datetime | None:
         return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         raise InvalidEvent(field, "should be a time like 2026-03-02T14:32:00Z (without a zone: UTC)") from None
+
+
+def check_size(value: Any, field: str) -> None:
+    """Raise InvalidEvent for JSON with too many levels or values, before anything recursive reads it."""
+    containers, count = [value], 0
+    for _ in range(MAX_DEPTH):
+        values: list[Any] = []
+        for container in containers:
+            values.extend(container.values() if isinstance(container, Mapping) else container)
+        count += len(values)
+        if count > MAX_VALUES:
+            raise InvalidEvent(field, TOO_MANY_VALUES)
+        containers = [item for item in values if isinstance(item, Mapping | list | tuple)]
+        if not containers:
+            return
+    raise InvalidEvent(field, f"has more than {MAX_DEPTH} levels of objects and lists; flatten it")
 
 
 def as_json(value: Any) -> Any:

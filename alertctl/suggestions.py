@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -13,6 +13,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """Return the closest known word as a question, or the list of all of them: ` (one of slack, email)`."""
-    return did_you_mean(word, known) or f" (one of {', '.join(known)})"
+def suggest(word: str, known: Collection[str]) -> str:
+    """Return the closest known word as a question, or the list of all of them: `; use slack or email`."""
+    *others, last = known
+    return did_you_mean(word, known) or f"; use {', '.join(others)} or {last}"

@@ -182,7 +182,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 class Clock:
-    """A clock that stands still unless it is told to go on. UTC."""
+    """A clock that stands still until it is advanced. UTC."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 3, 2, 14, 32, tzinfo=UTC)

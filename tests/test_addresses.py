@@ -47,6 +47,27 @@ def test_exactly_one_address_is_an_email_address(text):
     assert check_address("email", text, "to") == text
 
 
+INVISIBLE = ["\u00ad", "\u034f", "\u200b", "\u202e", "\u2066", "\u2800", "\u3164", "\ufe0f", "\ufeff", "\U000e0041"]
+
+
+@pytest.mark.parametrize("character", INVISIBLE)
+@pytest.mark.parametrize(
+    ("channel", "address"),
+    [("email", "dev{}@corp.example"), ("email", "dev@co{}rp.example"), ("slack", "#platform{}-alerts")],
+)
+def test_an_address_with_an_invisible_character_is_refused_with_its_number(channel, address, character):
+    with pytest.raises(
+        InvalidEvent, match=rf"contains the invisible character U\+{ord(character):04X}: type"
+    ) as caught:
+        check_address(channel, address.format(character), "to")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_joiner_is_for_domains_only():
+    with pytest.raises(InvalidEvent, match=r"invisible character U\+200D"):
+        check_address("email", "a\u200db@corp.example", "to")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -60,7 +81,8 @@ def test_exactly_one_address_is_an_email_address(text):
 )
 def test_anything_else_is_no_email_address(text):
     assert not is_email(text)
-    with pytest.raises(InvalidEvent, match=r"^to: .* (is not one email address|has a domain that is no valid)"):
+    problems = "is not one email address|has a domain that is no valid|contains the invisible character"
+    with pytest.raises(InvalidEvent, match=rf"^to: .* ({problems})"):
         check_address("email", text, "to")
 
 
@@ -153,7 +175,7 @@ def test_an_address_without_its_channel_is_searched_by_the_same_key():
         assert search_key(address) == address_key(channel, address)
 
 
-def test_a_key_fits_its_column_whatever_the_address():
+def test_the_key_of_every_address_fits_its_column():
     assert len(address_key("email", f"a@{'ä' * 250}.example")) <= 254
     assert len(address_key("slack", "\U0001d160" * 254)) <= 254
 

@@ -11,18 +11,18 @@ from tests.support.deliveries import audience, dispatching, row, rows, settings_
 
 @pytest.fixture
 def attempt_of(store, sandbox, database_url, clock):
-    def send(channel, to=None, seconds=5.0, **settings):
+    def send(channel, to=None, seconds=5.0, caller="dev", **settings):
         chosen = settings_for(sandbox, database_url, **settings)
         with dispatching(store, chosen, clock) as dispatcher:
             from alertctl.publish import audience_of
 
-            return send_test_message(store, store, dispatcher, audience_of(chosen), channel, to, "dev", clock, seconds)
+            return send_test_message(store, store, dispatcher, audience_of(chosen), channel, to, caller, clock, seconds)
 
     return send
 
 
 @pytest.mark.parametrize(("channel", "reached"), [("slack", "#platform-alerts"), ("email", "admin@corp.example")])
-def test_a_test_goes_to_the_usual_address_and_says_so(store, sandbox, attempt_of, channel, reached):
+def test_a_test_goes_to_the_default_address_and_names_it(store, sandbox, attempt_of, channel, reached):
     result = attempt_of(channel)
     assert (result.success, result.message) == (True, f"Test notification sent to {reached}")
     assert (row(store).id, row(store).address) == (result.delivery_id, reached)
@@ -32,6 +32,14 @@ def test_a_test_goes_to_the_usual_address_and_says_so(store, sandbox, attempt_of
 def test_a_test_goes_to_the_named_address_and_nowhere_else(store, attempt_of):
     assert attempt_of("slack", "#mine").success
     assert [item.address for item in rows(store)] == ["#mine"]
+
+
+@pytest.mark.parametrize(
+    ("admins", "reached"), [("", "ana@corp.example"), ("a@corp.example,b@corp.example", "a@corp.example")]
+)
+def test_a_test_email_reaches_its_caller_if_there_is_no_admin_and_never_all_admins(store, attempt_of, admins, reached):
+    assert attempt_of("email", caller="ana@corp.example", NOTIFICATION_ADMIN_EMAILS=admins).success
+    assert [item.address for item in rows(store)] == [reached]
 
 
 def test_a_refusal_is_reported_with_the_providers_own_reason(attempt_of):
@@ -63,7 +71,7 @@ def test_a_channel_that_is_off_names_the_variable(attempt_of):
         ("slack", "#a b", {}, None),
     ],
 )
-def test_a_test_that_nobody_could_get_is_refused(store, attempt_of, channel, to, settings, field):
+def test_a_test_without_a_usable_target_is_refused(store, attempt_of, channel, to, settings, field):
     with pytest.raises(InvalidEvent) as caught:
         attempt_of(channel, to, **settings)
     assert field in (None, caught.value.field)

@@ -73,7 +73,7 @@ def test_publishing_writes_the_event_and_its_deliveries_and_nothing_else(store):
     ]
 
 
-def test_what_was_published_is_what_is_read_back(store):
+def test_a_published_event_is_read_back_unchanged(store):
     fields = {"feature_flag": "checkout-v3", "metric": "error_rate", "value": 0.07142857, "threshold": 0.05}
     published = publication("safety_rollback", fields, published_by="ci@corp.example")
     publish_one(store, published)
@@ -88,7 +88,7 @@ def test_an_event_keeps_the_time_that_it_says_it_happened(store):
     assert row(store, EVENT).occurred_at.isoformat() == "2026-03-01T08:00:00+00:00"
 
 
-def test_a_channel_that_is_off_gets_a_suppressed_delivery_that_says_so(store):
+def test_a_channel_that_is_off_gets_a_suppressed_delivery_with_the_cause(store):
     publish_one(store, alert(audience=SLACK_ONLY))
     assert destinations(store, channel="email") == [
         ("email", "ops@corp.example", "suppressed", "email_disabled", "admin_email")
@@ -297,7 +297,7 @@ def test_one_alert_after_another_can_be_published_in_one_transaction_with_a_clai
     [
         ({"channel": "sms"}, "channel"),
         ({"to": ["sms:123"]}, "to"),
-        ({"to": ["#x"]}, "to"),
+        ({"to": ["x"]}, "to"),
         ({"to": ["email:no-at"]}, "to"),
         ({"to": ["email:a@corp.example,b@corp.example"]}, "to"),
         ({"to": ["email:a\ud800@corp.example"]}, "to"),
@@ -311,7 +311,7 @@ def test_one_alert_after_another_can_be_published_in_one_transaction_with_a_clai
         ({"idempotency_key": "\ud800"}, "idempotency_key"),
     ],
 )
-def test_what_a_caller_got_wrong_is_named_before_anything_is_written(more, field):
+def test_an_invalid_field_is_named_before_anything_is_written(more, field):
     with pytest.raises(InvalidEvent) as caught:
         alert(**more)
     assert caught.value.field == field
@@ -319,7 +319,7 @@ def test_what_a_caller_got_wrong_is_named_before_anything_is_written(more, field
 
 def test_an_event_that_lacks_something_is_sent_with_a_warning(store):
     prepared = publication("safety_rollback", {})
-    (warning,) = prepared.warnings()
+    (warning,) = prepared.warnings
     assert "feature_flag" in warning
     assert publish_one(store, prepared).created
 

@@ -57,12 +57,12 @@ def seconds_until(
 
 @pytest.mark.parametrize("reason", BACKOFF)
 @pytest.mark.parametrize(("step", "seconds"), [(0, 5), (1, 30), (2, 120), (3, None), (9, None)])
-def test_what_may_pass_is_tried_along_the_schedule_and_no_longer(reason, step, seconds):
+def test_a_temporary_failure_is_retried_along_the_schedule_and_no_longer(reason, step, seconds):
     assert seconds_until(reason, step, attempts=50) == seconds
 
 
 @pytest.mark.parametrize("reason", [Reason.EXPIRED, Reason.BAD_ADDRESS])
-def test_what_cannot_pass_is_not_tried_again(reason):
+def test_a_permanent_failure_is_not_retried(reason):
     assert seconds_until(reason) is None
 
 
@@ -86,7 +86,7 @@ def test_a_rate_limit_is_waited_for_within_one_second_to_one_hour(asked, seconds
 
 @pytest.mark.parametrize("reason", [Reason.LOCAL, Reason.CONFIG])
 @pytest.mark.parametrize(("age", "waits"), [(0, True), (MAX_AGE - 1, True), (MAX_AGE, False)])
-def test_what_waits_for_us_ends_by_its_age_alone(reason, age, waits):
+def test_config_and_local_failures_end_by_age_only(reason, age, waits):
     assert (seconds_until(reason, step=50, attempts=50, age=age) is not None) is waits
     assert is_expired(reason, NOW - timedelta(seconds=age), MAX_AGE, NOW) is not waits
 
@@ -135,7 +135,7 @@ def test_every_reason_has_an_answer():
 
 
 @pytest.mark.parametrize(("attempts", "seconds"), [(1, 30), (2, 60), (3, 120), (20, 3600)])
-def test_what_alone_is_refused_for_our_settings_waits_longer_each_time(attempts, seconds):
+def test_a_message_that_alone_is_refused_waits_longer_each_time(attempts, seconds):
     assert seconds_until(Reason.CONFIG, attempts=attempts, alone=True) == seconds
 
 

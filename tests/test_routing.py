@@ -57,7 +57,7 @@ def test_the_registry_is_what_was_just_checked():
     assert len(EVENT_TYPES) == len(BY_NAME) == 4
 
 
-def test_a_slack_only_event_reaches_nobody_by_email():
+def test_a_slack_only_event_is_not_sent_by_email():
     users = [slack_user("1", "#one"), email_user("1", "one@corp.example")]
     assert addresses(("slack",), EVERYBODY, users) == ["#platform-alerts", "#one"]
 
@@ -110,6 +110,6 @@ def test_a_target_is_a_channel_and_an_address(text):
     "text",
     ["", ":", "slack", "slack:", "slack:a b", "slack:#", "Slack:#x", "email:", "email:a", "email:a@b@c", "sms:1"],
 )
-def test_what_is_no_target_is_refused_with_an_example(text):
+def test_an_invalid_target_is_refused_with_an_example(text):
     with pytest.raises(InvalidEvent, match=r"^to: .*(#|@)"):
         parse_target(text)

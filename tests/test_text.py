@@ -20,7 +20,7 @@ SECRET = "planted/Secret+value=1"
 
 @MANY
 @given(TEXTS, st.integers(1, 3000), st.booleans())
-def test_what_is_made_to_fit_fits_and_says_when_something_is_missing(text: str, limit: int, line: bool) -> None:
+def test_fitted_text_fits_and_shows_a_cut(text: str, limit: int, line: bool) -> None:
     fitted = fit(text, limit, line=line)
     fitted.encode("utf-8")
     assert width(fitted) <= limit
@@ -113,13 +113,13 @@ def test_a_secret_is_masked_in_every_form_in_which_it_travels(echo: str) -> None
 
 
 @pytest.mark.parametrize("token", ["xoxb-123456789012-abcdef", "xapp-1-A1-abcdef", "SG.abcdef.ghijkl"])
-def test_what_looks_like_a_token_is_masked_even_if_it_is_not_ours(token: str) -> None:
+def test_text_that_looks_like_a_token_is_masked(token: str) -> None:
     assert redact(f"got {token}!", []) == f"got {MASK}!"
 
 
 @MANY
 @given(TEXTS)
-def test_what_is_stored_is_short_and_printable_and_without_the_secret(text: str) -> None:
+def test_stored_answers_are_short_and_printable_and_without_secrets(text: str) -> None:
     stored = redact(f"{text}{SECRET}{text}", [SECRET])
     assert len(stored.encode()) <= 2000
     assert SECRET not in stored

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from alertctl import __version__
 from alertctl.api.auth import Authenticator
 from alertctl.api.deps import Services
+from alertctl.api.docs_page import install_docs_page
 from alertctl.api.endpoints import (
     delivery_log,
     dispatch,
@@ -21,7 +22,10 @@ from alertctl.api.endpoints import (
 )
 from alertctl.api.errors import install_error_handlers
 from alertctl.api.openapi import install_openapi
+from alertctl.api.rate_limits import TokenLimit
 from alertctl.api.request_body import BodyLimit
+from alertctl.api.request_context import App
+from alertctl.api.request_rules import RequestRules
 
 ENDPOINTS = (events, preferences, users, tokens, status, dispatch, stream, delivery_log, test, health)
 
@@ -29,13 +33,16 @@ ENDPOINTS = (events, preferences, users, tokens, status, dispatch, stream, deliv
 def create_app(services: Services) -> FastAPI:
     """Return the API over these services. Raises ConfigError for unusable JWT settings."""
     # Some clients drop the token when they follow a redirect from /x/ to /x: answer 404 instead.
-    app = FastAPI(title="alertctl", version=__version__, redoc_url=None, redirect_slashes=False)
+    app = App(title="alertctl", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services = services
     app.state.authenticator = Authenticator(services)
+    app.state.token_limit = TokenLimit(services.settings.alertctl.events_per_minute)
     for endpoint in ENDPOINTS:
         # Flat, so that `app.routes` lists every route.
         app.router.routes.extend(endpoint.router.routes)
     install_error_handlers(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(RequestRules)
     install_openapi(app)
+    install_docs_page(app)
     return app

@@ -42,7 +42,7 @@ class Authenticator:
         now = self._services.clock()
         with self._services.store.reading() as connection:
             caller = users.verify(connection, secret, now)
-        if users.use_is_news(caller, now):
+        if users.should_record_use(caller, now):
             # Don't wait for the write: the caller needs no answer about it.
             with suppress(Unreachable):
                 self._services.writer.submit_later(users.touch, (caller, now))
@@ -113,20 +113,39 @@ def _create_jwt_verifier(settings: Settings) -> JwtVerifier | None:
 
 
 class RequireRole:
-    """Dependency that returns the caller, who must have at least this role."""
+    """Dependency that returns the caller, who must have at least this role.
 
-    def __init__(self, role: Role) -> None:
+    `publishing`: a token with the scope `publish` may call the route too.
+    """
+
+    def __init__(self, role: Role, *, publishing: bool = False) -> None:
         self.role = role
+        self.publishing = publishing
 
     def __call__(self, request: Request) -> Caller:
-        return require_role(request.app.state.authenticator.verify(bearer_token(request)), self.role)
+        return self.check(request.app.state.authenticator.verify(bearer_token(request)))
+
+    def check(self, caller: Caller) -> Caller:
+        """Return the caller. Raises NotAllowed when their role or their token's scope is too low."""
+        if not caller.role.reaches(self.role):
+            raise NotAllowed(
+                f"this requires the role {self.role} or higher; the token of {caller.name} has {caller.role}",
+                authenticated=True,
+            )
+        if caller.scope and not self.publishing:
+            raise NotAllowed(
+                f"the token of {caller.name} has the scope {caller.scope}: it may only publish events and read their "
+                "state; create a token with a role for anything else",
+                authenticated=True,
+            )
+        return caller
 
 
 class RequireRoleCached(RequireRole):
     """Dependency that may use a cached caller. Only for a route that checks the token again when it writes."""
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
-        return require_role(await request.app.state.authenticator.verify_cached(bearer_token(request)), self.role)
+        return self.check(await request.app.state.authenticator.verify_cached(bearer_token(request)))
 
 
 def bearer_token(request: Request) -> str:
@@ -138,17 +157,8 @@ def bearer_token(request: Request) -> str:
     return token
 
 
-def require_role(caller: Caller, needed: Role) -> Caller:
-    """Return the caller. Raises NotAllowed when their role is too low."""
-    if not caller.role.reaches(needed):
-        raise NotAllowed(
-            f"this requires the role {needed} or higher; the token of {caller.name} has {caller.role}",
-            authenticated=True,
-        )
-    return caller
-
-
 Viewer = Annotated[Caller, Depends(RequireRole(Role.VIEWER))]
 Developer = Annotated[Caller, Depends(RequireRole(Role.DEVELOPER))]
-DeveloperCached = Annotated[Caller, Depends(RequireRoleCached(Role.DEVELOPER))]
+Publisher = Annotated[Caller, Depends(RequireRole(Role.DEVELOPER, publishing=True))]
+PublisherCached = Annotated[Caller, Depends(RequireRoleCached(Role.DEVELOPER, publishing=True))]
 Admin = Annotated[Caller, Depends(RequireRole(Role.ADMIN))]

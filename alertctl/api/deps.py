@@ -1,4 +1,4 @@
-"""The services that the routes use; the daemon creates them."""
+"""FastAPI dependencies: the services that the daemon creates for the routes."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Match
 
+from alertctl.api.audit import log_refusal
 from alertctl.api.deps import BASE
 from alertctl.errors import AlertctlError, Conflict, InvalidEvent, NotAllowed, NotFound, Unreachable
 
@@ -59,6 +60,7 @@ def error_response(_request: Request, error: Exception) -> Response:
     """Return the response for any error but the framework's. An unexpected one is logged, not shown."""
     detail = str(error)
     if isinstance(error, NotAllowed):
+        log_refusal(403 if error.authenticated else 401, f"{error.caller}: {detail}" if error.caller else detail)
         if error.authenticated:
             return problem(403, detail)
         error_parameter = ' error="invalid_token"' if detail != NO_TOKEN else ""
@@ -77,7 +79,7 @@ def error_response(_request: Request, error: Exception) -> Response:
     return problem(500, "Internal error; see the daemon's log.")
 
 
-NO_TOKEN = "send a token: Authorization: Bearer actl_… (alertctl token create makes one)"
+NO_TOKEN = "send a token: Authorization: Bearer actl_… (an admin creates one with alertctl token create)"
 
 
 def install_error_handlers(app: FastAPI) -> None:

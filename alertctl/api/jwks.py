@@ -13,6 +13,7 @@ from typing import Any
 
 import jwt
 
+from alertctl.config.checks import SHORTEST_RSA_KEY, rsa_bits
 from alertctl.errors import NotAllowed, Unreachable
 from alertctl.http.client import HttpClient
 
@@ -23,6 +24,9 @@ MAX_AGE = 600.0
 """Seconds after which the set is read again, so that a withdrawn key is not trusted forever."""
 FETCH_TIMEOUT = 5.0
 """Seconds that fetching the set may take: a call with a new key waits for it."""
+
+MAX_WAITING = 8
+"""Calls that may wait for a reading at once: each holds a thread, and other calls need threads too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +55,23 @@ class KeySet:
     def __init__(self, fetch: Callable[[], bytes], pause: float = MIN_INTERVAL, max_age: float = MAX_AGE) -> None:
         self._fetch, self._pause, self._max_age = fetch, pause, max_age
         self._lock = threading.Lock()
+        self._waiting = threading.Semaphore(MAX_WAITING)
         self._keys: list[_Key] | None = None
         self._read_at = self._tried_at = float("-inf")
         self._reading: threading.Thread | None = None
 
     def key(self, kid: str | None, algorithm: str) -> Any:
-        """Return the key for a token's header. Raises NotAllowed for an unknown key, Unreachable without a set."""
+        """Return the key for a token's header.
+
+        Raises NotAllowed for an unknown key, Unreachable if the set can't be read and so may have the key by now.
+        """
         known = self._find(kid)
         if known is None:
-            reading = self._refresh()
-            if reading is not None:
-                reading.join(FETCH_TIMEOUT + 1)
+            self._wait_for_reading()
             known = self._find(kid)
         elif time.monotonic() - self._read_at > self._max_age:
             self._refresh()
-        if self._keys is None:
+        if known is None and self._read_at < self._tried_at:
             raise Unreachable("the platform's key set (JWT_JWKS) cannot be read")
         if known is None:
             raise NotAllowed("the token's key is not in the platform's key set")
@@ -78,6 +84,14 @@ class KeySet:
         if kid is None:
             return keys[0] if len(keys) == 1 else None
         return next((key for key in keys if key.jwk.key_id == kid), None)
+
+    def _wait_for_reading(self) -> None:
+        reading = self._refresh()
+        if reading is not None and self._waiting.acquire(blocking=False):
+            try:
+                reading.join(FETCH_TIMEOUT + 1)
+            finally:
+                self._waiting.release()
 
     def _refresh(self) -> threading.Thread | None:
         """Start reading the set. Returns the thread that reads it, None when it is too soon for another reading."""
@@ -97,7 +111,7 @@ class KeySet:
             self._keys = _parse(self._fetch())
             self._read_at = time.monotonic()
         except Exception as error:
-            # Keep the known keys whatever is wrong with the document; a later call reads it again.
+            # Keep the known keys when the document is invalid; a later call reads it again.
             log.warning("JWT_JWKS cannot be read: %s", error)
 
 
@@ -105,7 +119,13 @@ def _parse(document: bytes) -> list[_Key]:
     content = json.loads(document)
     members = content.get("keys") if isinstance(content, dict) else None
     if not isinstance(members, list):
+        if isinstance(content, dict) and "jwks_uri" in content:
+            raise ValueError("this is a discovery document; set JWT_JWKS to the jwks_uri in it")
         raise ValueError('not a key set: {"keys": […]}')
+    short = [key for key in members if (rsa_bits(key) or SHORTEST_RSA_KEY) < SHORTEST_RSA_KEY]
+    if short:
+        log.warning("JWT_JWKS: ignored %d RSA keys of less than %d bits", len(short), SHORTEST_RSA_KEY)
+        members = [key for key in members if key not in short]
     # PyJWKSet rejects an empty set; here it withdraws all keys.
     usable = jwt.PyJWKSet(members).keys if members else []
     algorithms = {str(key.get("kid")): key.get("alg") for key in reversed(members) if isinstance(key, dict)}

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from alertctl.addresses import email_key, is_email
 from alertctl.api.jwks import KeySet, make_fetch
 from alertctl.config import Settings
+from alertctl.config.public_key import load_public_key
 from alertctl.errors import ConfigError, NotAllowed
 from alertctl.users import Identity, Role
 
@@ -160,8 +159,6 @@ def _role(claim: Any) -> Role | None:
 
 def _public_key(pem: str) -> Any:
     try:
-        if "CERTIFICATE" in pem:
-            return x509.load_pem_x509_certificate(pem.encode()).public_key()
-        return load_pem_public_key(pem.encode())
+        return load_public_key(pem)
     except ValueError as error:
         raise ConfigError([f"JWT_PUBLIC_KEY: is not a readable public key ({error})"]) from None

@@ -1,4 +1,4 @@
-"""The OpenAPI description: exactly what is asked for and what is answered, errors included."""
+"""Describe the HTTP API by OpenAPI: requests, responses and errors."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from alertctl.events import EVENT_TYPES, EventFields
 from alertctl.publish import LONGEST_WINDOW
 from alertctl.users import Role
 
+DESCRIPTION = "Publish events, read the delivery log, and manage preferences, users and tokens."
 REFERENCE = "#/components/schemas/{model}"
 _JSON_SCHEMA_NAMES = {"ge": "minimum", "le": "maximum"}
 KEY_HEADER = {
@@ -32,7 +33,7 @@ _MOMENT = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}
 
 
 def install_openapi(app: FastAPI) -> None:
-    """Make the application's OpenAPI description the one of this module."""
+    """Serve this module's description at /openapi.json."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -51,7 +52,7 @@ def required_role(route: APIRoute) -> Role | None:
 
 
 def _description(app: FastAPI) -> dict[str, Any]:
-    description = get_openapi(title=app.title, version=app.version, routes=app.routes, description=__doc__)
+    description = get_openapi(title=app.title, version=app.version, routes=app.routes, description=DESCRIPTION)
     schemas = description.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -62,7 +63,7 @@ def _description(app: FastAPI) -> dict[str, Any]:
         "bearer": {
             "type": "http",
             "scheme": "bearer",
-            "description": "A token of alertctl's own, or the platform's JWT",
+            "description": "A token of `alertctl token create`, or a JWT of the platform",
         }
     }
     for route in app.routes:
@@ -88,7 +89,8 @@ def _add_problems(route: APIRoute, operation: dict[str, Any]) -> None:
     if role is not None:
         operation["security"] = [{"bearer": []}]
         operation["description"] = f"{operation.get('description', '')}\n\nRole: {role} or higher."
-        codes += [401, 503] if role is Role.VIEWER else [401, 403, 503]
+        # Also for a viewer: a token may have the scope `publish`.
+        codes += [401, 403, 503]
     responses.update({str(code): openapi_response(code) for code in codes})
 
 
@@ -130,7 +132,7 @@ def _event_body(kind: type[EventFields], schemas: dict[str, Any]) -> dict[str, A
 
 
 def _simplify(schema: Any) -> Any:
-    """Return the schema with JSON Schema's names for bounds, without lengths that the body limit rules out anyway."""
+    """Return the schema with JSON Schema's names for bounds, without lengths above the body limit."""
     if isinstance(schema, dict):
         remaining = {name: value for name, value in schema.items() if name != "maxLength" or value < LIMIT // 2}
         return {_JSON_SCHEMA_NAMES.get(name, name): _simplify(value) for name, value in remaining.items()}

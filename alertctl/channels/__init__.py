@@ -1,6 +1,6 @@
 """The registry of channels. Importing it loads no channel's libraries; building a channel does.
 
-A new channel is a module beside this file with its `ChannelType`, a line in `CHANNEL_TYPES`, and its settings.
+A new channel is a folder beside this file with its `ChannelType`, a line in `CHANNEL_TYPES`, and its settings.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from alertctl.channels.base import Channel, ChannelType, OutgoingMessage, RateLi
 from alertctl.channels.email import EMAIL
 from alertctl.channels.slack import SLACK
 from alertctl.errors import ConfigError, InvalidEvent
+from alertctl.suggestions import suggest
 
 if TYPE_CHECKING:
     from alertctl.config import Settings
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 __all__ = [
     "CHANNEL_NAMES",
     "CHANNEL_TYPES",
-    "ROUTING_RULES",
+    "ROUTING_REASONS",
     "TARGET_EXAMPLES",
     "Channel",
     "ChannelType",
     "OutgoingMessage",
     "RateLimit",
     "Receipt",
-    "RoutingRule",
+    "RoutingReason",
     "SendResult",
     "build",
     "build_all",
@@ -44,7 +45,8 @@ ROUTING_REASONS = {
         *(kind.default_routing_reason for kind in CHANNEL_TYPES),
         *(kind.user_routing_reason for kind in CHANNEL_TYPES if kind.user_routing_reason),
         RoutingReason("named", "named by the caller", "the caller named it (--to) instead of the usual recipients"),
-        RoutingReason("test", "a test", "somebody tested this address"),
+        RoutingReason("self_alert", "an admin of alertctl", "alertctl needs help, and this address is an admin's"),
+        RoutingReason("test", "a test", "it was the target of a test"),
     )
 }
 """Why a target was chosen, by the name that is stored with its delivery."""
@@ -54,7 +56,7 @@ _BY_NAME = {kind.name: kind for kind in CHANNEL_TYPES}
 def channel_type(name: str) -> ChannelType:
     """Return the channel type of that name. Raises InvalidEvent."""
     if name not in CHANNEL_NAMES:
-        raise InvalidEvent("channel", f"{str(name)[:80]!r} is not a channel ({' or '.join(CHANNEL_NAMES)})")
+        raise InvalidEvent("channel", f"{str(name)[:80]!r} is not a channel{suggest(str(name), CHANNEL_NAMES)}")
     return _BY_NAME[name]
 
 
@@ -80,14 +82,26 @@ def build(settings: Settings, *, tolerate: bool = False) -> dict[str, Channel]:
     for kind in CHANNEL_TYPES:
         if settings.channels[kind.name]:
             problems = [*bundle_problems, *_problems(kind, settings)]
-            channels[kind.name] = kind.unconfigured("; ".join(problems)) if problems else kind.build(settings)
+            channels[kind.name] = kind.unconfigured("; ".join(problems)) if problems else _reloading(kind, settings)
     return channels
+
+
+def _reloading(kind: ChannelType, settings: Settings) -> Channel:
+    """Return a channel that follows the files of its secrets, if it has any."""
+    from alertctl.channels.reloading import ReloadingChannel
+    from alertctl.config.secret_files import SecretFiles
+
+    files = SecretFiles(settings, (f"{kind.name.upper()}_", *kind.settings_prefixes(settings)))
+    return ReloadingChannel(kind, files) if files else kind.build(settings)
 
 
 def _problems(kind: ChannelType, settings: Settings) -> list[str]:
     """Return what is wrong with the settings that a channel uses."""
+    from alertctl.config.checks import public_tokens_in_clear
+
     prefixes = ("ALERTCTL_CA_BUNDLE", f"{kind.name.upper()}_", *kind.settings_prefixes(settings))
-    return [problem for problem in settings.problems if problem.startswith(prefixes)]
+    problems = (*settings.problems, *public_tokens_in_clear(settings))
+    return [problem for problem in problems if problem.startswith(prefixes)]
 
 
 def build_all(settings: Settings) -> dict[str, Channel]:

@@ -70,7 +70,7 @@ class Channel(Protocol):
     batch_size: int
     """Messages of one event that `send` takes at once (1 for all but SendGrid)."""
     deadline: float
-    """Seconds that one call of `send` may take."""
+    """Seconds that one request may take. `send` may take longer, for a slow mail server or a divided batch."""
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         """Send the messages; return a result for each, in order. No failure of a provider or a network raises."""
@@ -113,7 +113,7 @@ class ChannelType:
     build: Callable[[Settings], Channel]
     """Load the channel's libraries and return the channel."""
     unconfigured: Callable[[str], Channel]
-    """Return a channel that fails each delivery. The argument says what is wrong with the settings."""
+    """Return a channel that fails each delivery. The argument is the problem of the settings."""
     message_text: Callable[[Mapping[str, Any]], str]
     """Return a rendered message as plain text."""
     address_example: str
@@ -128,10 +128,17 @@ class ChannelType:
     address_preference: str | None = None
     """The preference with a user's address. The preference `NAME_enabled` switches the channel off."""
     rate_limit: Callable[[Settings], RateLimit] = lambda settings: RateLimit()
+    allowed_addresses: Callable[[Settings], Sequence[str]] = lambda settings: ()
+    """Return the globs that limit the addresses of callers and users; none: all are allowed."""
+    allowed_addresses_setting: str = ""
+    own_address: Callable[[str], str | None] = lambda caller: None
+    """Return the address of a caller by name, None if the name is none."""
     settings_prefixes: Callable[[Settings], Sequence[str]] = lambda settings: ()
     """Return the prefixes of further settings that the channel uses, besides its own section's."""
     renderings: Sequence[str] = ("text",)
     """Formats of `log show --rendered`: `text`, `html`, or the channel's name for the payload."""
+    providers: Sequence[str] = ()
+    """The names that its channels can have as `provider`; empty for the channel type's own name."""
 
     @property
     def enabled_setting(self) -> str:

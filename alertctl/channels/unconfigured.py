@@ -1,4 +1,4 @@
-"""Channels without usable settings: each delivery fails with what is missing or wrong, and waits."""
+"""Channels without usable settings: each delivery fails with the missing or wrong setting, and waits."""
 
 from __future__ import annotations
 

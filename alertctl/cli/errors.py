@@ -16,7 +16,8 @@ from alertctl.cli.output.streams import eprint
 from alertctl.cli.registry import ENTRIES, Commands, with_wait_value
 from alertctl.errors import AlertctlError, ConfigError
 
-# All hooks into Typer are in this module: typer<0.30 (pyproject.toml), tests/test_library_contracts.py.
+# All hooks into Typer are in this module, but for `registry._hide_types`: typer<0.30 (pyproject.toml),
+# tests/test_library_contracts.py.
 # 1. Typer doesn't export the base class of its usage mistakes, ClickException. It is click's, and since Typer 0.26 that
 #    of a private copy of click (https://typer.tiangolo.com/release-notes/), so look it up by name.
 UsageMistake: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -73,7 +74,7 @@ class Root(TyperGroup):
             if isinstance(error, OSError) and (code := _flush_stdout(0)):
                 # Writing to stdout failed, and _flush_stdout has printed that.
                 raise typer.Exit(code) from None
-            hint = "" if _trace(ctx) else " (alertctl --debug … shows where)"
+            hint = "" if _trace(ctx) else "; alertctl --debug … shows the traceback"
             eprint(f"alertctl: unexpected: {type(error).__name__}: {_masked(str(error))}{hint}")
             raise typer.Exit(1) from None
 
@@ -114,11 +115,11 @@ def _explain(mistake: Any) -> int:
 def watch_threads() -> None:
     """Print an exception that ends a thread as one line, with its traceback after `--debug`."""
 
-    def explain(died: threading.ExceptHookArgs) -> None:
-        name, kind = died.thread and died.thread.name, died.exc_type.__name__
-        eprint(f"alertctl: unexpected in {name}: {kind}: {_masked(str(died.exc_value))}")
+    def explain(failure: threading.ExceptHookArgs) -> None:
+        name, kind = failure.thread and failure.thread.name, failure.exc_type.__name__
+        eprint(f"alertctl: unexpected in {name}: {kind}: {_masked(str(failure.exc_value))}")
         if "--debug" in sys.argv:
-            _print_traceback(died.exc_value)
+            _print_traceback(failure.exc_value)
 
     threading.excepthook = explain
 

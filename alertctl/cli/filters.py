@@ -80,6 +80,9 @@ def _pass_options_on(context: typer.Context) -> None:
     known = {parameter.name for parameter in group.commands[name].params}
     values = {}
     for option in group.params:
+        if not option.expose_value:
+            # An option of the root command (see `registry`), which applies to all.
+            continue
         source = context.get_parameter_source(option.name)
         if source is None or source.name != "COMMANDLINE":
             continue

@@ -61,6 +61,12 @@ def root(
 
     Send alerts from experiments and feature flags to Slack and email, and log every delivery.
     """
+    check_root_options(context)
+
+
+def check_root_options(context: typer.Context) -> None:
+    """Check the root's options and keep them as settings, by NAME. Raises BadParameter."""
+    database, server = context.params["database"], context.params["server"]
     if server and database:
         raise typer.BadParameter("use --database or --server, not both", param_hint="--server")
     if server and context.invoked_subcommand in LOCAL_COMMANDS:
@@ -68,9 +74,9 @@ def root(
             f"{context.invoked_subcommand} runs on this machine only: remove --server", param_hint="--server"
         )
     context.obj = {
-        "ALERTCTL_CONFIG": config_file,
+        "ALERTCTL_CONFIG": context.params["config_file"],
         "DATABASE_URL": database,
         # --database overrides the server that the environment names.
         "ALERTCTL_SERVER": "" if database else server,
-        "ALERTCTL_TIMEOUT": timeout,
+        "ALERTCTL_TIMEOUT": context.params["timeout"],
     }

@@ -83,6 +83,12 @@ EventOption = Annotated[
     typer.Option("--event", "-e", metavar="TYPE", help="Event type.", autocompletion=complete_event),
 ]
 UserOption = Annotated[str, typer.Option("--user", "-u", metavar="USER", help="User's email address or id.")]
+OwnUserOption = Annotated[
+    str | None,
+    typer.Option(
+        "--user", "-u", metavar="USER", help="User's email address or id. Default with a server: the token's user."
+    ),
+]
 ChannelOption = Annotated[
     str | None,
     typer.Option(metavar="|".join(CHANNEL_NAMES), help="Only this channel.", **one_of(CHANNEL_NAMES, "a channel")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -10,6 +11,8 @@ from typing import Any
 
 import typer
 
+ROOT_OPTIONS = ("config_file", "database", "server", "timeout", "debug")
+"""Parameters of the root command that are accepted after a command too."""
 DEFAULT_WAIT = "20s"
 """The value of `send --wait` without one."""
 
@@ -36,7 +39,7 @@ ENTRIES: Mapping[str, Entry] = {
     "log": Entry("log:app", "Show the delivery log; resend or export deliveries."),
     "spool": Entry("spool:app", "Manage events spooled on this machine."),
     "prefs": Entry("prefs:app", "Show and change a user's notification preferences."),
-    "user": Entry("user:app", "Add, list and disable users."),
+    "user": Entry("user:app", "Add, list, change and remove users."),
     "token": Entry("token:app", "Create, list and revoke access tokens."),
     "config": Entry("config:app", "Show and check the settings."),
     "db": Entry("db:app", "Inspect, upgrade, back up and copy the database."),
@@ -71,7 +74,43 @@ def _build(name: str) -> Any:
     else:
         parent.command(name, short_help=entry.summary)(command)
     group: Any = typer.main.get_command(parent)
-    return group.commands[name]
+    _hide_types(group)
+    return with_root_options(group.commands[name])
+
+
+def with_root_options(command: Any) -> Any:
+    """Return the command, with the root's options accepted after it and its subcommands too (hidden in their help)."""
+    from alertctl.cli.main import app, check_root_options
+
+    def store(context: Any, option: Any, value: Any) -> None:
+        if value not in (None, False) and not context.resilient_parsing:
+            root_context = context.find_root()
+            root_context.params[option.name] = value
+            check_root_options(root_context)
+
+    root: Any = typer.main.get_command(app)
+    own = {text for option in command.params for text in option.opts}
+    for option in root.params:
+        if option.name in ROOT_OPTIONS and own.isdisjoint(option.opts):
+            accepted = copy(option)
+            accepted.callback, accepted.expose_value, accepted.hidden = store, False, True
+            command.params.append(accepted)
+    for subcommand in getattr(command, "commands", {}).values():
+        with_root_options(subcommand)
+    return command
+
+
+def _hide_types(command: Any) -> None:
+    """Leave Python's types out of the help: `ID`, not `ID <list[str]>`. Typer 0.29 has no setting for this."""
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            parameter.display_type_rich = _no_type
+    for subcommand in getattr(command, "commands", {}).values():
+        _hide_types(subcommand)
+
+
+def _no_type(ctx: Any) -> None:
+    """Return no type for the help of an argument."""
 
 
 def with_wait_value(arguments: Sequence[str]) -> list[str]:

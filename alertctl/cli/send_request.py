@@ -14,6 +14,7 @@ from alertctl.config import duration_of
 from alertctl.errors import InvalidEvent
 from alertctl.schemas import PublishRequest, parse_moment, with_current_names
 from alertctl.spool import key_of
+from alertctl.suggestions import suggest
 
 LARGEST_FILE = 4_000_000
 """Maximum size of the JSON, in bytes."""
@@ -81,7 +82,7 @@ def _fields_of(event_type: str | None, remote: bool) -> Mapping[str, Any] | None
     from alertctl.events import BY_NAME, find
 
     if not event_type:
-        raise InvalidEvent("--event", f"which one? ({', '.join(BY_NAME)})")
+        raise InvalidEvent("--event", f"is missing{suggest('', BY_NAME)}")
     return find(event_type).model_fields
 
 

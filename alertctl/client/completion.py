@@ -47,7 +47,7 @@ def recent(flags: Mapping[str, object]) -> list[Recent]:
 def _read(flags: Mapping[str, object]) -> list[Recent]:
     from alertctl.config import read
     from alertctl.config.database_url import database_url, default_url
-    from alertctl.config.trust import refuse_addresses
+    from alertctl.config.folder_trust import refuse_addresses
 
     values = read(flags=flags)
     if "ALERTCTL_SERVER" in values and values["ALERTCTL_SERVER"].text.strip():

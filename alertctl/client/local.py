@@ -20,7 +20,7 @@ from alertctl.config import Settings
 from alertctl.connectivity_test import send_test_message, wait_for_results
 from alertctl.db import Store, upgrade
 from alertctl.dispatcher import Dispatcher, DispatchOptions
-from alertctl.errors import Unreachable
+from alertctl.errors import InvalidEvent, Unreachable
 from alertctl.events import EVENT_TYPES
 from alertctl.preview import preview_event
 from alertctl.publish import audience_of, prepare, publish
@@ -146,6 +146,9 @@ class LocalClient:
     def prune(self, older: timedelta | None, *, dry_run: bool = False) -> schemas.Pruned:
         return outbox.prune_by(self._store, outbox.ages(self._settings, older), now(), dry_run=dry_run)
 
+    def has_daemon(self) -> bool:
+        return self._read(outbox.has_daemon, now())
+
     def status(self) -> schemas.StatusReport:
         return self._read(delivery_log.status_report, f"database {self._store.shown}", now(), daemon=False)
 
@@ -156,6 +159,8 @@ class LocalClient:
         )
 
     def dispatch(self) -> schemas.Dispatched:
+        # Cron's `dispatch --once` counts as a daemon.
+        self._write(outbox.beat, now())
         counts = self._dispatcher.run_once()
         return schemas.Dispatched(
             attempted=counts.attempted, success=counts.success, retrying=counts.retrying, failed=counts.failed
@@ -173,15 +178,17 @@ class LocalClient:
             for kind in EVENT_TYPES
         ]
 
-    def preferences(self, user: str) -> schemas.Prefs:
+    def preferences(self, user: str | None) -> schemas.Prefs:
         return self._write(lambda connection: preferences.get(connection, _user_id(connection, user), now()))
 
-    def set_preferences(self, user: str, changes: Mapping[str, Any]) -> schemas.Prefs:
+    def set_preferences(self, user: str | None, changes: Mapping[str, Any]) -> schemas.Prefs:
         return self._write(
-            lambda connection: preferences.update(connection, _user_id(connection, user), changes, now())
+            lambda connection: preferences.update(
+                connection, _user_id(connection, user), changes, now(), self._audience.policy
+            )
         )
 
-    def reset_preferences(self, user: str) -> schemas.Prefs:
+    def reset_preferences(self, user: str | None) -> schemas.Prefs:
         return self._write(lambda connection: preferences.reset(connection, _user_id(connection, user), now()))
 
     def all_preferences(self, page: int, limit: int) -> list[schemas.Prefs]:
@@ -204,14 +211,16 @@ class LocalClient:
     def remove_user(self, user: str) -> schemas.UserItem:
         return self._write(users.remove_user, user)
 
-    def create_token(self, user: str, role: str, expires: timedelta | None) -> tuple[schemas.TokenItem, str]:
-        return self._write(users.create_token, user, role, expires, now())
+    def create_token(
+        self, user: str, role: str | None, expires: timedelta | None, scope: str | None = None
+    ) -> tuple[schemas.TokenItem, str]:
+        return self._write(users.create_token, user, role, expires, now(), scope=scope)
 
     def tokens(self) -> list[schemas.TokenItem]:
         return self._read(users.list_tokens)
 
     def revoke_token(self, id_part: str) -> schemas.TokenItem:
-        return self._write(users.revoke_token, id_part, now())
+        return self._write(lambda it: users.revoke_token(it, users.find_token(it, id_part), now()))
 
     def _read(self, query: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T:
         with self._store.reading() as connection:
@@ -230,6 +239,8 @@ def _command_line_user() -> str:
         return f"uid {os.getuid()} (command line)"
 
 
-def _user_id(connection: Connection, user: str) -> str:
-    """Return the id of the user with this id or email. Raises NotFound."""
+def _user_id(connection: Connection, user: str | None) -> str:
+    """Return the id of the user with this id or email. Raises NotFound, InvalidEvent without a user."""
+    if user is None:
+        raise InvalidEvent("--user", "required on a database, where no token says who you are")
     return users.find_user(connection, user).id

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from alertctl import schemas
 from alertctl.addresses import email_key
-from alertctl.client.calls import Calls
+from alertctl.client.api_calls import ApiCalls
 from alertctl.client.server_config import ServerConfig
 from alertctl.errors import NotAllowed, NotFound, Unreachable
 
@@ -35,7 +35,7 @@ class RemoteClient:
 
     def __init__(self, server: ServerConfig) -> None:
         self._server = server
-        self._calls = Calls(server)
+        self._calls = ApiCalls(server)
 
     def __enter__(self) -> Self:
         return self
@@ -118,6 +118,9 @@ class RemoteClient:
         body = {"older_than_days": days, "dry_run": dry_run}
         return self._fetch(schemas.Pruned, "POST", "/delivery-log/prune", body, repeat=dry_run)
 
+    def has_daemon(self) -> bool:
+        return True
+
     def status(self) -> schemas.StatusReport:
         report = self._fetch(schemas.StatusReport, "GET", "/status")
         return replace(report, where=f"server {self._server.root} ({report.where})")
@@ -146,18 +149,19 @@ class RemoteClient:
     def event_types(self) -> list[schemas.EventTypeInfo]:
         return self._calls.parse_items(schemas.EventTypeInfo, {"items": self._calls.get("/events")})
 
-    def preferences(self, user: str) -> schemas.Prefs:
+    def preferences(self, user: str | None) -> schemas.Prefs:
         return self._prefs("GET", user)
 
-    def set_preferences(self, user: str, changes: Mapping[str, Any]) -> schemas.Prefs:
+    def set_preferences(self, user: str | None, changes: Mapping[str, Any]) -> schemas.Prefs:
         return self._prefs("PUT", user, body=dict(changes))
 
-    def reset_preferences(self, user: str) -> schemas.Prefs:
+    def reset_preferences(self, user: str | None) -> schemas.Prefs:
         return self._prefs("POST", user, "/reset")
 
-    def _prefs(self, method: str, user: str, suffix: str = "", body: Any = None) -> schemas.Prefs:
+    def _prefs(self, method: str, user: str | None, suffix: str = "", body: Any = None) -> schemas.Prefs:
         # Every user may change their own preferences; only admins those of others.
-        path = "/preferences" if email_key(user.strip()) in self._me else f"/admin/preferences/{_user_path(user)}"
+        is_own = user is None or email_key(user.strip()) in self._me
+        path = "/preferences" if is_own else f"/admin/preferences/{_user_path(user or '')}"
         return self._parse_preferences(self._calls.request(method, f"{path}{suffix}", body).data)
 
     def _parse_preferences(self, data: Any) -> schemas.Prefs:
@@ -196,8 +200,12 @@ class RemoteClient:
     def remove_user(self, user: str) -> schemas.UserItem:
         return self._fetch(schemas.UserItem, "DELETE", f"/admin/users/{_user_path(user)}", repeat=False)
 
-    def create_token(self, user: str, role: str, expires: timedelta | None) -> tuple[schemas.TokenItem, str]:
-        body = {"user": user, "role": role, "expires_in": None if expires is None else expires.total_seconds()}
+    def create_token(
+        self, user: str, role: str | None, expires: timedelta | None, scope: str | None = None
+    ) -> tuple[schemas.TokenItem, str]:
+        # A server before 0.2 knows no scope: it refuses the field, and role is required.
+        kind = {"role": role} if scope is None else {"scope": scope}
+        body = {"user": user, **kind, "expires_in": None if expires is None else expires.total_seconds()}
         data = self._calls.request("POST", "/admin/tokens", body, repeat=False).data
         fields = data if isinstance(data, dict) else {}
         return self._calls.parse(schemas.TokenItem, fields.get("item")), str(fields.get("token", ""))
@@ -207,7 +215,13 @@ class RemoteClient:
 
     def revoke_token(self, id_part: str) -> schemas.TokenItem:
         token_id = _id_part(id_part, "a token's id or a part of one; list them with alertctl token list")
-        return self._fetch(schemas.TokenItem, "DELETE", f"/admin/tokens/{token_id}")
+        matches = [token.id for token in self.tokens() if token_id in token.id]
+        if len(matches) != 1 and token_id not in matches:
+            what = "no token has an id that contains" if not matches else "more than one token matches"
+            raise NotFound(f"{what} {id_part!r}; list them with alertctl token list")
+        return self._fetch(
+            schemas.TokenItem, "DELETE", f"/admin/tokens/{token_id if token_id in matches else matches[0]}"
+        )
 
     def _all_pages(self, kind: type[T], path: str) -> Iterator[T]:
         cursor: str | None = None
@@ -220,7 +234,7 @@ class RemoteClient:
             cursor = str(next_cursor)
 
     def _fetch(self, kind: type[T], method: str, path: str, body: Any = None, **options: Any) -> T:
-        """Make a call (see `Calls.request`) and return its reply as a schema."""
+        """Make a call (see `ApiCalls.request`) and return its reply as a schema."""
         return self._calls.parse(kind, self._calls.request(method, path, body, **options).data)
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alertctl.config.durations import duration_between
+from alertctl.config.folder_trust import refuse_addresses
 from alertctl.config.folders import expand_home
 from alertctl.config.sources import Value, is_blank, origin_note
-from alertctl.config.trust import refuse_addresses
-from alertctl.config.validators import credential, quoted, server_root, text, url
+from alertctl.config.validators import IN_CLEAR, credential, quoted, sends_in_clear, server_root, text, url
 from alertctl.errors import ConfigError
 
 TIMEOUT = 30.0
@@ -37,13 +37,15 @@ def server_of(values: Mapping[str, Value]) -> ServerConfig | None:
     """Return the server that these settings name (see `config.read`), None when they name a database.
 
     Raises ConfigError with one line for each mistake, worded like those of `config.load`. An address that the working
-    folder may not set (see `config.trust`) is a mistake.
+    folder may not set (see `config.folder_trust`) is a mistake.
     """
     if "ALERTCTL_SERVER" not in values or is_blank(values["ALERTCTL_SERVER"].raw):
         return None
     server_values = {name: values[name] for name, _ in _CHECKS.values() if name in values}
     problems = [f"{name}: {refusal.message}" for name, refusal in refuse_addresses(server_values, {}).items()]
     fields = {field: _check_setting(name, check, values, problems) for field, (name, check) in _CHECKS.items()}
+    if fields["token"] and sends_in_clear(fields["url"] or "") == "public":
+        problems.append(f"ALERTCTL_SERVER: {IN_CLEAR}")
     if problems:
         raise ConfigError(problems)
     return ServerConfig(**{field: value for field, value in fields.items() if value is not None})

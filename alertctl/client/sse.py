@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from alertctl.client.calls import PERMANENT, Calls, explain
+from alertctl.client.api_calls import PERMANENT, ApiCalls, explain
 from alertctl.errors import AlertctlError, Unreachable
 from alertctl.http.errors import HttpError
 from alertctl.schemas import DeliveryItem
@@ -30,7 +30,7 @@ MAX_LINE = 4_000_000
 """Longest line of a stream in bytes."""
 
 
-def follow(calls: Calls, query: Mapping[str, Any]) -> Iterator[DeliveryItem | None]:
+def follow(calls: ApiCalls, query: Mapping[str, Any]) -> Iterator[DeliveryItem | None]:
     """Yield deliveries as they change, and None while nothing changes.
 
     Raises the error that the server answers, and Unreachable when the first connection fails.
@@ -54,7 +54,7 @@ def follow(calls: Calls, query: Mapping[str, Any]) -> Iterator[DeliveryItem | No
 class _Listener(threading.Thread):
     """Reads the stream and reconnects. Puts each delivery into `received`; an error is the last item."""
 
-    def __init__(self, calls: Calls, query: Mapping[str, Any]) -> None:
+    def __init__(self, calls: ApiCalls, query: Mapping[str, Any]) -> None:
         super().__init__(name="alertctl-follow", daemon=True)
         self.received: queue.Queue[DeliveryItem | AlertctlError] = queue.Queue(QUEUE_SIZE)
         self._calls, self._query = calls, query

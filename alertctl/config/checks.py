@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from alertctl.config.settings import Email, Settings
-from alertctl.config.validators import is_loopback, plain_number, split_url
+from alertctl.config.database_url import hosts_without_verified_tls
+from alertctl.config.settings import Email, Jwt, Settings
+from alertctl.config.validators import IN_CLEAR, is_loopback, network_of, plain_number, sends_in_clear, split_url
 
 _SHORTEST_HMAC_SECRET = 32
 """Bytes; RFC 7518, 3.2: a key of at least the hash's size, for HS256."""
+SHORTEST_RSA_KEY = 2048
+"""Bits; RFC 7518, 3.3."""
+_WRAPPING = " \t\r\n\"'"
+"""Characters around a secret that come from a file or a shell and add nothing to it."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class SettingProblem:
 
 def check(settings: Settings) -> list[SettingProblem]:
     """Return the problems of loaded settings, errors first."""
-    parts = (_channels, _slack, _email, _smtp, _jwt, _in_clear, _timing)
+    parts = (_channels, _slack, _email, _smtp, _database, _jwt, _jwt_keys, _in_clear, _timing)
     problems = [problem for part in parts for problem in part(settings) if problem.name not in settings.refusals]
     problems += [_error(name, refusal.message) for name, refusal in settings.refusals.items()]
     return sorted(problems, key=lambda problem: problem.severity != "error")
@@ -41,7 +48,7 @@ def _warning(name: str, message: str) -> SettingProblem:
 def _channels(settings: Settings) -> Iterator[SettingProblem]:
     if not any(settings.channels.values()):
         first, *others = (f"{channel}_ENABLED".upper() for channel in settings.channels)
-        yield _warning(first, f"all channels are off, so nobody is notified; set it or {', '.join(others)} to true")
+        yield _warning(first, f"all channels are off, so no message is sent; set it or {', '.join(others)} to true")
 
 
 def _slack(settings: Settings) -> Iterator[SettingProblem]:
@@ -70,23 +77,45 @@ def _email(settings: Settings) -> Iterator[SettingProblem]:
 def _smtp(settings: Settings) -> Iterator[SettingProblem]:
     smtp = settings.smtp
     password = smtp.password.get_secret_value()
-    if smtp.username and not password:
+    if smtp.auth == "xoauth2":
+        yield from _oauth(settings)
+    elif smtp.username and not password:
         yield _error("SMTP_PASSWORD", "is not set, but SMTP_USERNAME is")
     if password and not smtp.username:
         yield _warning("SMTP_USERNAME", "is not set: SMTP_PASSWORD is not used")
     if smtp.security == "none" and smtp.username and smtp.host and not is_loopback(smtp.host):
-        yield _error("SMTP_SECURITY", "none would send the password unencrypted; use starttls or tls")
+        yield _warning("SMTP_SECURITY", "none sends the password unencrypted; use starttls or tls")
     if (smtp.port, smtp.security) in {(465, "starttls"), (587, "tls")}:
         yield _warning("SMTP_SECURITY", f"{smtp.security} is unusual on port {smtp.port}")
+
+
+def _oauth(settings: Settings) -> Iterator[SettingProblem]:
+    smtp = settings.smtp
+    if not smtp.username:
+        yield _error("SMTP_USERNAME", "is not set, but SMTP_AUTH is xoauth2")
+    if not smtp.oauth_token.get_secret_value():
+        yield _error("SMTP_OAUTH_TOKEN", "is not set, but SMTP_AUTH is xoauth2")
+
+
+def _database(settings: Settings) -> Iterator[SettingProblem]:
+    hosts = [host for host in hosts_without_verified_tls(settings.database.url, os.environ) if not is_loopback(host)]
+    if hosts:
+        yield _warning(
+            "DATABASE_URL",
+            f"does not verify the server's certificate of {hosts[0]}; add sslmode=verify-full and sslrootcert=FILE",
+        )
 
 
 def _jwt(settings: Settings) -> Iterator[SettingProblem]:
     jwt = settings.jwt
     secret = jwt.secret.get_secret_value()
-    if secret and len(secret.encode()) < _SHORTEST_HMAC_SECRET:
-        yield _warning(
+    bare = secret.strip(_WRAPPING)
+    if secret and len(bare.encode()) < _SHORTEST_HMAC_SECRET:
+        yield _error(
             "JWT_SECRET", f"is shorter than {_SHORTEST_HMAC_SECRET} bytes and can be guessed; use a longer one"
         )
+    elif secret != bare:
+        yield _warning("JWT_SECRET", "has quotes, spaces or a line break around it, which belong to the secret")
     shared = [name for name in jwt.algorithms if name.startswith("HS")]
     public = [name for name in jwt.algorithms if not name.startswith("HS")]
     if shared and not secret:
@@ -95,19 +124,88 @@ def _jwt(settings: Settings) -> Iterator[SettingProblem]:
         yield _error("JWT_PUBLIC_KEY", f"is not set, nor is JWT_JWKS, but JWT_ALGORITHMS has {public[0]}")
     if jwt.link_by_email and not jwt.issuer:
         yield _warning("JWT_LINK_BY_EMAIL", "trusts the email of every issuer: set JWT_ISSUER")
+    if secret or jwt.public_key or jwt.jwks:
+        if not jwt.issuer:
+            yield _warning(
+                "JWT_ISSUER", "is not set, so a token of any issuer is accepted; set it to the platform's iss"
+            )
+        if not jwt.audience:
+            yield _warning("JWT_AUDIENCE", "is not set, so a token for another service is accepted; set it to your aud")
+
+
+def _jwt_keys(settings: Settings) -> Iterator[SettingProblem]:
+    location = settings.jwt.jwks
+    parts = split_url(location)
+    if parts and parts.scheme.lower() == "http" and network_of(parts.hostname or "") != "loopback":
+        yield _error("JWT_JWKS", "uses http, so anybody on the network can replace the keys; use https")
+    if ".well-known/openid-configuration" in location or ".well-known/oauth-authorization-server" in location:
+        yield _error("JWT_JWKS", "is a discovery document, not a key set; set it to the jwks_uri in that document")
+    for name, problem in (
+        ("JWT_PUBLIC_KEY", _public_key_problem(settings.jwt)),
+        ("JWT_JWKS", _key_file_problem(location)),
+    ):
+        if problem:
+            yield _error(name, problem)
+
+
+def _public_key_problem(jwt: Jwt) -> str | None:
+    if not jwt.public_key:
+        return None
+    # Imported here: it takes 9 MB of memory, which other commands don't need.
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+    from alertctl.config.public_key import load_public_key
+
+    try:
+        key = load_public_key(jwt.public_key)
+    except ValueError as error:
+        return f"is not a readable public key ({error})"
+    return _short_rsa_key(key.key_size) if isinstance(key, RSAPublicKey) else None
+
+
+def _key_file_problem(location: str) -> str | None:
+    """Return what is wrong with a key set in a file; one at a URL is checked when the daemon reads it."""
+    if not location or location.lower().startswith(("http://", "https://")):
+        return None
+    try:
+        with open(location, "rb") as file:
+            content = json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        return f"{location} cannot be read as JSON ({error})"
+    keys = content.get("keys") if isinstance(content, dict) else None
+    if not isinstance(keys, list):
+        return f'{location} is not a key set: {{"keys": […]}}'
+    return next(filter(None, (_short_rsa_key(rsa_bits(key)) for key in keys)), None)
+
+
+def rsa_bits(jwk: Any) -> int | None:
+    """Return the length of an RSA key of a key set, None for another kind of key."""
+    modulus = jwk.get("n") if isinstance(jwk, dict) and jwk.get("kty") == "RSA" else None
+    return len(modulus.rstrip("=")) * 6 // 8 * 8 if isinstance(modulus, str) else None
+
+
+def _short_rsa_key(bits: int | None) -> str | None:
+    if bits is None or bits >= SHORTEST_RSA_KEY:
+        return None
+    return f"has an RSA key of {bits} bits, which can be broken; use {SHORTEST_RSA_KEY} bits or more"
 
 
 def _in_clear(settings: Settings) -> Iterator[SettingProblem]:
-    """Yield a warning for each credential that is sent to another machine over http://."""
-    credentials = (
+    """Yield a problem for each token that travels by http://: an error on a public network, else a warning."""
+    tokens = (
         ("SLACK_API_URL", settings.slack.api_url, settings.slack.bot_token),
         ("SENDGRID_API_URL", settings.sendgrid.api_url, settings.sendgrid.api_key),
         ("ALERTCTL_SERVER", settings.alertctl.server, settings.alertctl.token),
     )
-    for name, link, secret in credentials:
-        parts = split_url(link)
-        if parts and parts.scheme == "http" and secret.get_secret_value() and not is_loopback(parts.hostname or ""):
-            yield _warning(name, "uses http, which sends the token unencrypted; use https")
+    for name, link, secret in tokens:
+        network = sends_in_clear(link) if secret.get_secret_value() else None
+        if network:
+            yield SettingProblem(name, "error" if network == "public" else "warning", IN_CLEAR)
+
+
+def public_tokens_in_clear(settings: Settings) -> list[str]:
+    """Return a line for each setting that would send a token unencrypted over a public network."""
+    return [f"{item.name}: {item.message}" for item in _in_clear(settings) if item.severity == "error"]
 
 
 def _timing(settings: Settings) -> Iterator[SettingProblem]:

@@ -15,6 +15,9 @@ _PASSWORD = re.compile(r"(?<=://)([^:/@\r\n]*):(.*)@")
 _NO_PORT = re.compile(r"(?<=://)([^:/@\s\[]*):(?!\d*(?:[/?\s'\")]|$))[^@/?\s'\")]+")
 """Something that is no port in the port's position: the @ and the host after a password were forgotten."""
 _PARAMETER = re.compile(r"(?<=[?&])([^=&#]*)=([^&#]*)")
+_HOST = re.compile(r"([\w.-]+|%2F[\w.%-]+|\[[\da-f:.]+\])(?::(\d{1,5}))?", re.IGNORECASE | re.ASCII)
+_OWN_HOSTS = re.compile(r"[?&](host|port)=")
+_NO_BRACKETS = str.maketrans("", "", "[]")
 _PASSWORD_NAME = re.compile(r"pass(?!file)|pwd|secret|token", re.IGNORECASE)
 _LIBPQ_PARAMETERS = frozenset(
     """
@@ -76,6 +79,10 @@ def _postgres(link: str) -> str:
     authority, after = re.match(r"([^/?#]*)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
     # Parsers differ in where such a password ends: one takes the rest of it for the host, and errors show hosts.
     is_ambiguous = authority.count("@") > 1 or "@" in after or "#" in after
+    if hosts := "" if is_ambiguous else _host_parameters(authority, after):
+        user, at, _ = authority.rpartition("@")
+        path, mark, query = after.partition("?")
+        rest = f"{user}{at}{path or '/'}?{query}{mark and '&'}{hosts}"
     if is_ambiguous or authority.endswith(":") or split_url(f"postgresql://{rest}") is None:
         raise ValueError(
             "has an invalid port or host; encode special characters in a password: "
@@ -86,6 +93,21 @@ def _postgres(link: str) -> str:
         # The message doesn't repeat the parameter: it may be the end of a password.
         raise ValueError("has a parameter that Postgres does not know; encode & in a password as %26")
     return f"postgresql+psycopg://{rest}"
+
+
+def _host_parameters(authority: str, after: str) -> str:
+    """Return libpq's forms of hosts that SQLAlchemy doesn't know as parameters; empty for an ordinary host.
+
+    These are several hosts (`h1:5432,h2:5432`) and a socket's folder (`%2Frun%2Fpostgresql`).
+    """
+    texts = authority.rpartition("@")[2].split(",")
+    matches = [match for text in texts if (match := _HOST.fullmatch(text)) and 0 < int(match[2] or 1) <= 65535]
+    is_ordinary = len(texts) == 1 and "%" not in texts[0]
+    if is_ordinary or len(matches) < len(texts) or _OWN_HOSTS.search(after):
+        return ""
+    hosts, ports = (",".join(match[group] or "" for match in matches) for group in (1, 2))
+    ports = f"&port={ports}" if ports.strip(",") else ""
+    return f"host={hosts.translate(_NO_BRACKETS)}{ports}"
 
 
 def is_postgres(link: str) -> bool:
@@ -100,6 +122,19 @@ def has_own_password(link: str) -> bool:
 def names_secret_file(link: str) -> bool:
     """Return whether a Postgres URL makes the driver read a password or a key from a file."""
     return not _FILE_PARAMETERS.isdisjoint(unquote_plus(name) for name, _ in _PARAMETER.findall(link))
+
+
+def hosts_without_verified_tls(link: str, environ: Mapping[str, str]) -> list[str]:
+    """Return the hosts of a Postgres URL whose certificate the driver does not verify; a socket's folder is no host."""
+    if not is_postgres(link):
+        return []
+    parameters = {unquote_plus(name): unquote_plus(value) for name, value in _PARAMETER.findall(link)}
+    if "service" in parameters or parameters.get("sslmode", environ.get("PGSSLMODE")) == "verify-full":
+        return []
+    authority = re.split("[/?#]", link.partition("://")[2])[0].rpartition("@")[2]
+    named = parameters.get("host") or authority or environ.get("PGHOST", "")
+    hosts = (re.sub(r"(?<=[^:]):\d*$|(?<=\]):\d*$", "", unquote(host)) for host in named.split(","))
+    return [host for host in hosts if host and not host.startswith(("/", "@"))]
 
 
 def masked(link: str) -> str:

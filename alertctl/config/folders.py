@@ -53,7 +53,7 @@ def state_folder(environ: Mapping[str, str]) -> Path:
     """Return `$XDG_STATE_HOME/alertctl`, else `~/.local/state/alertctl`, else `alertctl-UID` in the temporary folder.
 
     The first two may not exist. The last is for a user without a home folder that can be written. It is made here with
-    mode 0700. Raises ConfigError when somebody else made it, or may enter it.
+    mode 0700. Raises ConfigError when another user owns it or may enter it.
     """
     return _lasting_state_folder(environ) or _temporary_state_folder(environ)
 
@@ -66,6 +66,25 @@ def has_temporary_state(environ: Mapping[str, str]) -> bool:
 def ends_with_machine(environ: Mapping[str, str]) -> bool:
     """Return whether the state folder is lost with this machine: in a CI job, or in the temporary folder."""
     return environ.get("CI", "").strip().lower() not in _NO or has_temporary_state(environ)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder and the missing ones above it, mode 0700 whatever the umask. Existing ones keep their modes.
+
+    Raises OSError.
+    """
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_private_folder(folder.parent)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        # Another process may have made it.
+        if not folder.is_dir():
+            raise
+    else:
+        folder.chmod(0o700)
 
 
 def _lasting_state_folder(environ: Mapping[str, str]) -> Path | None:
@@ -97,7 +116,7 @@ def _temporary_state_folder(environ: Mapping[str, str]) -> Path:
     named = environ.get("TMPDIR", "")
     folder = Path(named if os.path.isabs(named) and os.path.isdir(named) else "/tmp") / f"alertctl-{os.geteuid()}"
     try:
-        folder.mkdir(mode=0o700)
+        make_private_folder(folder)
     except FileExistsError:
         pass
     except OSError:

@@ -12,16 +12,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from alertctl.config.database_url import default_url
+from alertctl.config.folder_trust import Refusal, refuse_addresses, refuse_trusted_only
 from alertctl.config.folders import has_temporary_state
 from alertctl.config.settings import MODELS, Settings, reference, setting_name, shown
 from alertctl.config.sources import IN_FILES, Sources, Value, gather, is_blank, origin_note
-from alertctl.config.trust import Refusal, refuse_addresses, refuse_trusted_only
 from alertctl.config.validators import quoted
 from alertctl.errors import ConfigError
 from alertctl.suggestions import did_you_mean
 
 log = logging.getLogger("alertctl.config")
-_NEEDED_TO_RECORD = ("SLACK_DEFAULT_CHANNEL", "ALERTCTL_CONFIG", "ALERTCTL_SERVER")
+_NEEDED_TO_RECORD = (
+    *("SLACK_DEFAULT_CHANNEL", "ALERTCTL_CONFIG", "ALERTCTL_SERVER"),
+    *("ALERTCTL_ALLOWED_EMAIL_DOMAINS", "ALERTCTL_ALLOWED_SLACK_CHANNELS"),
+)
 """Settings without which an event could go to the wrong people or into the wrong database."""
 
 
@@ -36,9 +39,9 @@ def load(
     """Read and check all settings. `flags` are by NAME; a flag that is None is ignored.
 
     Raises ConfigError with one line for each mistake. `environ` and `cwd` default to those of the process. An address
-    that the working folder may not set (see `trust.py`) is also a mistake; without `refuse` it keeps its default and is
-    listed in `Settings.refusals`. With `tolerate`, a mistake that doesn't prevent recording an event is listed in
-    `Settings.problems`, and the setting has its default value.
+    that the working folder may not set (see `folder_trust.py`) is also a mistake; without `refuse` it keeps its default
+    and is listed in `Settings.refusals`. With `tolerate`, a mistake that doesn't prevent recording an event is listed
+    in `Settings.problems`, and the setting has its default value.
     """
     environ, cwd = os.environ if environ is None else environ, cwd or Path()
     sources = gather(environ, cwd, flags)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from os.path import isfile, join
 from typing import Annotated, Any
 
@@ -11,9 +13,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from alertctl.config import durations, validators
 from alertctl.config.database_url import MASK, database_url, default_url, masked, passwords
+from alertctl.config.folder_trust import Refusal
 from alertctl.config.folders import expand_home
-from alertctl.config.sources import Value
-from alertctl.config.trust import Refusal
+from alertctl.config.sources import SecretFile, Value
 
 _NO_SECRET = SecretStr("")
 _ALGORITHMS = (
@@ -21,6 +23,7 @@ _ALGORITHMS = (
     *("ES256", "ES384", "ES512", "EdDSA"),
 )
 _YEARS_IN_DAYS = 36_500
+_QUERY_VALUE = re.compile(r"([?&][^=&]*)=[^&]*|(?<=\?)[^=&]+$")
 
 
 def _secret(value: object) -> object:
@@ -99,6 +102,15 @@ class Smtp(_Section):
     password: Annotated[SecretStr, BeforeValidator(lambda value: validators.password(_secret(value)))] = Field(
         _NO_SECRET, description="Password of SMTP_USERNAME."
     )
+    auth: Annotated[str, BeforeValidator(validators.one_of("password", "xoauth2"))] = Field(
+        "password", description="How to log in: password, or xoauth2 with an OAuth access token (Microsoft, Google)."
+    )
+    oauth_token: Credential = Field(_NO_SECRET, description="OAuth access token of SMTP_USERNAME, for xoauth2.")
+    final_timeout: Annotated[float, BeforeValidator(durations.duration_between(0.1, 3600))] = Field(
+        600.0,
+        description="Seconds to wait for the mail server's answer after the complete message; "
+        "a shorter wait may send an alert twice.",
+    )
     security: Annotated[str, BeforeValidator(validators.one_of("starttls", "tls", "none"))] | None = Field(
         None,
         description="starttls, tls or none. Unset: tls on port 465, else starttls "
@@ -158,7 +170,7 @@ class Jwt(_Section):
         description="Link an account without a JWT user to the first token with its email and email_verified true.",
     )
     leeway: Annotated[float, BeforeValidator(durations.duration_between(0, 3600))] = Field(
-        0.0, description="Tolerated clock difference, in seconds."
+        10.0, description="Tolerated clock difference, in seconds."
     )
 
 
@@ -181,10 +193,13 @@ class Alertctl(_Section):
         "Unset: four times ALERTCTL_DEADLINE.",
     )
     deadline: Annotated[float, BeforeValidator(durations.duration_between(0.1, 600))] = Field(
-        10.0, description="Time limit of one attempt, in seconds."
+        10.0, description="Time limit of one attempt, in seconds (see SMTP_FINAL_TIMEOUT)."
     )
     max_age: Annotated[float, BeforeValidator(durations.duration_between(60, 365 * 86_400))] = Field(
         259_200.0, description="How long a delivery waits for a repair of credentials, settings or this machine (72h)."
+    )
+    helo: Annotated[str, BeforeValidator(validators.host)] = Field(
+        "", description="The name that alertctl gives mail servers (EHLO). Unset: this machine's full host name."
     )
     senders: Annotated[int, BeforeValidator(validators.integer(1, 256))] = Field(
         16, description="Sender threads for each channel."
@@ -205,6 +220,19 @@ class Alertctl(_Section):
     )
     log_format: Annotated[str, BeforeValidator(validators.one_of("text", "json"))] = Field(
         "text", description="Log format: text or json."
+    )
+    allowed_email_domains: Annotated[tuple[str, ...], BeforeValidator(validators.globs("email"))] = Field(
+        (),
+        description="Email domains that callers and users may name as recipients: globs, comma-separated "
+        "(corp.example, *.corp.example). Unset: all.",
+    )
+    allowed_slack_channels: Annotated[tuple[str, ...], BeforeValidator(validators.globs("slack"))] = Field(
+        (),
+        description="Slack channels that callers and users may name as recipients: globs, comma-separated "
+        "(alerts, team-*). Unset: all.",
+    )
+    events_per_minute: Annotated[int, BeforeValidator(validators.integer(0, 1_000_000))] = Field(
+        0, description="Events that one token may publish per minute at this daemon; 0 = no limit."
     )
     public_url: Url = Field(
         "", description="Public URL of this daemon, which publishes the events that its machine spooled for that URL."
@@ -232,7 +260,7 @@ class Settings(BaseModel):
 
     @property
     def refusals(self) -> Mapping[str, Refusal]:
-        """Refused settings of a file in the working folder, by NAME (see `trust.py`); `serve` rejects them."""
+        """Refused settings of a file in the working folder, by NAME (see `folder_trust.py`); `serve` rejects them."""
         return self._refusals
 
     @property
@@ -248,6 +276,18 @@ class Settings(BaseModel):
     def origin(self, name: str) -> str:
         """Return the origin of a value (see `Value.origin`)."""
         return self._values[name].origin if name in self._values else "default"
+
+    def file_of(self, name: str) -> SecretFile | None:
+        """Return the file that NAME_FILE names, if the setting comes from one."""
+        return self._values[name].file if name in self._values else None
+
+    def changed(self, section: str, field: str, value: object, raw: str) -> Settings:
+        """Return a copy with another value of one setting; `raw` is its text."""
+        section_copy = getattr(self, section).model_copy(update={field: value})
+        settings = self.model_copy(update={section: section_copy})
+        name = setting_name(section, field)
+        settings._values = {**self._values, name: replace(self._values[name], raw=raw)}
+        return settings
 
     def secrets(self) -> tuple[str, ...]:
         """Return every secret that is set, longest first, for redaction; a database's password also decoded."""
@@ -277,6 +317,9 @@ def shown(value: object) -> str:
         return " ".join(map(durations.format_duration, value)) if waits else ",".join(value)
     if isinstance(value, float):
         return validators.plain_number(value)
+    if isinstance(value, str) and value.lower().startswith(("http://", "https://")):
+        # Only key sets have a query, and some services put a key into it.
+        value = _QUERY_VALUE.sub(lambda parameter: f"{parameter[1]}={MASK}", value)
     # A token in the wrong variable (SMTP_USERNAME for SMTP_PASSWORD) is still a secret.
     return validators.TOKEN.sub(MASK, masked(str(value))) if value is not None else ""
 

@@ -1,7 +1,8 @@
 """The sources of settings, strongest first: flag, environment, `.env`, TOML, default.
 
 This module is fast to import: dotenv and tomllib only. `read` is for callers that need a few settings without checks,
-such as the remote mode of the command line. `trust.py` decides which settings a file in the working folder may set.
+such as the remote mode of the command line. `folder_trust.py` decides which settings a file in the working folder may
+set.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alertctl.config.folder_trust import is_trusted_only
 from alertctl.config.folders import config_folder, expand_home
-from alertctl.config.trust import is_trusted_only
 from alertctl.config.validators import looks_secret, yes_or_no
 from alertctl.errors import ConfigError
 
@@ -29,6 +30,7 @@ IN_FILES = (
     "SLACK_BOT_TOKEN",
     "SENDGRID_API_KEY",
     "SMTP_PASSWORD",
+    "SMTP_OAUTH_TOKEN",
     "DATABASE_URL",
     "JWT_SECRET",
     "JWT_PUBLIC_KEY",
@@ -40,16 +42,44 @@ _LARGEST_FILE = 1_000_000
 """Bytes. A larger file is a mistake, for example `/dev/zero`."""
 
 
+@dataclass(frozen=True, slots=True)
+class SecretFile:
+    """The file that NAME_FILE names. With `confined_to` it must be inside that folder, after following links."""
+
+    path: Path
+    confined_to: Path | None = None
+
+    @property
+    def is_allowed(self) -> bool:
+        return _is_inside(self.path, self.confined_to)
+
+    def read(self) -> str:
+        """Return the file's text without one newline at its end. Raises OSError and ValueError."""
+        if not self.is_allowed:
+            raise ValueError("is outside the working folder")
+        content = _text(self.path)
+        return content.removesuffix("\n").removesuffix("\r") if content.endswith("\n") else content
+
+    def stamp(self) -> tuple[int, ...]:
+        """Return values that differ when the file was written or replaced; empty when it is missing."""
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return ()
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 @dataclass(frozen=True)
 class Value:
     """A raw value and its origin: `flag`, `environment`, `.env`, a TOML file's name, or `file PATH`.
 
-    `folder_file` is the file of the working folder that sets it, empty for a stronger place (see `trust.py`).
+    `folder_file` is the file of the working folder that sets it, empty for a stronger place (see `folder_trust.py`).
     """
 
     raw: object = field(repr=False)
     origin: str
     folder_file: str = ""
+    file: SecretFile | None = None
 
     @property
     def text(self) -> str:
@@ -77,7 +107,7 @@ class Layer:
 class Sources:
     """All layers, strongest first, the strongest value of each NAME, and the problems in reading them.
 
-    `refused` are the values that a file in the working folder may not set (see `trust.py`).
+    `refused` are the values that a file in the working folder may not set (see `folder_trust.py`).
     """
 
     layers: list[Layer] = field(default_factory=list)
@@ -163,9 +193,9 @@ def _add_value(sources: Sources, layer: Layer, name: str) -> None:
         sources.problems.append(f"{name}: both {name} and {name}_FILE are set; keep one{origin_note(layer.origin)}")
     else:
         try:
-            path = layer.folder / expand_home(str(file))
-            if _is_inside(path, layer.confined_to):
-                sources.values[name] = Value(_secret(path), f"file {file}", layer.folder_file)
+            secret = SecretFile(layer.folder / expand_home(str(file)), layer.confined_to)
+            if secret.is_allowed:
+                sources.values[name] = Value(secret.read(), f"file {file}", layer.folder_file, secret)
             else:
                 sources.problems.append(f"{name}_FILE: {_outside(f'{name}_FILE', layer.origin)}")
         except (OSError, RuntimeError, ValueError) as error:
@@ -192,12 +222,6 @@ def is_blank(raw: object) -> bool:
 def origin_note(origin: str) -> str:
     """Return ` (from .env)`; empty for a flag and the environment, where the variable's name is enough."""
     return "" if origin in {"flag", "environment", "default"} else f" (from {origin})"
-
-
-def _secret(path: Path) -> str:
-    """Return a file's text without one newline at its end."""
-    content = _text(path)
-    return content.removesuffix("\n").removesuffix("\r") if content.endswith("\n") else content
 
 
 def _text(path: Path) -> str:

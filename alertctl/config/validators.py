@@ -9,11 +9,13 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+import socket
 import unicodedata
 from collections.abc import Callable, Iterable
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
-from alertctl.addresses import address_key, ascii_domain, check_email, is_slack_channel
+from alertctl.addresses import address_key, ascii_domain, check_email, glob_key, invisible_problem, is_slack_channel
 
 _NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})", re.ASCII)
 _LOOKS_SECRET = re.compile(r"xox[a-z]-|xapp-|\bSG\.|actl_|-----BEGIN|://.*@")
@@ -62,7 +64,7 @@ def yes_or_no(value: object) -> bool:
     word = value.strip().lower() if isinstance(value, str) else str(value)
     if word in _YES or word in _NO:
         return word in _YES
-    raise ValueError(f"{quoted(value)} is not yes or no (true, false)")
+    raise ValueError(f"{quoted(value)} is neither true nor false")
 
 
 def one_of(*words: str) -> Callable[[object], str]:
@@ -149,22 +151,39 @@ def addresses(value: object) -> tuple[str, ...]:
     """Return email addresses in their order, without duplicates. The error names every bad one."""
     unique: dict[str, str] = {}
     bad: list[str] = []
+    problem = ""
     for part in words(value, "a list of email addresses (a@x.example, b@x.example)"):
         try:
             unique.setdefault(address_key("email", part), address(part))
-        except ValueError:
+        except ValueError as error:
             bad.append(quoted(part))
+            problem = str(error)
     if bad:
-        is_not = "is not one email address" if len(bad) == 1 else "are not email addresses"
-        raise ValueError(f"{', '.join(bad)} {is_not} (name@domain)")
+        raise ValueError(problem if len(bad) == 1 else f"{', '.join(bad)} are not email addresses (name@domain)")
     return tuple(unique.values())
+
+
+def globs(channel: str) -> Callable[[object], tuple[str, ...]]:
+    """Return a validator for globs of a channel's addresses (see `addresses.glob_key`), comma-separated or a list."""
+
+    def check(value: object) -> tuple[str, ...]:
+        patterns = words(value, "a list of patterns")
+        bad = [pattern for pattern in patterns if re.search(r"[\s/:]|.@", pattern)]
+        if bad or (not patterns and isinstance(value, str)):
+            raise ValueError(
+                f"{quoted(bad[0] if bad else value)} is not a pattern (corp.example, *.corp.example, team-*)"
+            )
+        return tuple(glob_key(channel, pattern) for pattern in patterns)
+
+    return check
 
 
 def slack_channel(value: object) -> str:
     """Return a Slack channel: `#name`, a name, or an ID."""
     channel = value.strip() if isinstance(value, str) else ""
     if not is_slack_channel(channel) or looks_secret(channel):
-        raise ValueError(f"{quoted(value)} is not a Slack channel (#name, a name, or an ID)")
+        problem = invisible_problem(channel) or "is not a Slack channel (#name, a name, or an ID)"
+        raise ValueError(f"{quoted(value)} {problem}")
     return channel
 
 
@@ -196,6 +215,50 @@ def is_loopback(name: str) -> bool:
     """Return whether a host is this machine's loopback. Nothing is looked up."""
     ip = _ip(name.strip("[]"))
     return ip.is_loopback if ip else name.lower().rstrip(".").split(".")[-1] == "localhost"
+
+
+_PRIVATE_NETWORKS = tuple(
+    map(
+        ipaddress.ip_network,
+        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10"),
+    )
+)
+_PRIVATE_SUFFIXES = ("svc", "internal", "local")
+
+
+def network_of(host: str) -> Literal["loopback", "private", "public"]:
+    """Return the kind of network that a host is in, judging by its name or address. Nothing is looked up.
+
+    A name without a dot, or below `.svc`, `.internal` or `.local`, is private.
+    """
+    name = host.strip("[]").rstrip(".").lower()
+    ip = _ip(name.partition("%")[0])
+    if ip is None and re.match(r"[0-9]", name):
+        try:
+            # Resolvers read 134744072 and 0x8080808 as 8.8.8.8.
+            ip = ipaddress.ip_address(socket.inet_aton(name))
+        except OSError:
+            pass
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if ip is not None:
+        is_private = any(ip in network for network in _PRIVATE_NETWORKS)
+        return "loopback" if ip.is_loopback else "private" if is_private else "public"
+    if is_loopback(name):
+        return "loopback"
+    last_label = name.rpartition(".")[2]
+    return "private" if "." not in name or last_label in _PRIVATE_SUFFIXES else "public"
+
+
+IN_CLEAR = "uses http, which sends the token unencrypted; use https"
+
+
+def sends_in_clear(link: str) -> Literal["public", "private"] | None:
+    """Return the kind of network to which this URL sends a token unencrypted, None for https and for loopback."""
+    parts = split_url(link)
+    if parts is None or parts.scheme != "http":
+        return None
+    network = network_of(parts.hostname or "")
+    return None if network == "loopback" else network
 
 
 def url(value: object) -> str:

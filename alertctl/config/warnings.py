@@ -1,4 +1,4 @@
-"""Warnings about variables that nothing reads: a name close to a setting's, a secret whose channel is off."""
+"""Warnings about variables: a name close to a setting's, a secret whose channel is off, a token sent in clear."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from alertctl.config.sources import IN_FILES, Value, gather, is_blank
-from alertctl.config.validators import yes_or_no
+from alertctl.config.validators import IN_CLEAR, sends_in_clear, yes_or_no
 
 _SHORT = 5
 """Length of a field name up to which a swapped letter makes another word (PORT, HOST)."""
@@ -22,9 +22,10 @@ _CHANNEL_SECRETS = (
 def warnings(
     environ: Mapping[str, str] | None = None, cwd: Path | None = None, flags: Mapping[str, object] | None = None
 ) -> list[tuple[str, str]]:
-    """Return (NAME, message) for variables that are set and not read. Unreadable files and wrong values are ignored.
+    """Return (NAME, message) for variables that are set and not read or not safe.
 
-    A server has its own settings: beside ALERTCTL_SERVER only the names of [alertctl] are checked.
+    Unreadable files and wrong values are ignored. A server has its own settings: beside ALERTCTL_SERVER only the names
+    of [alertctl] are checked.
     """
     sources = gather(environ, cwd, flags)
     values = sources.values
@@ -32,7 +33,9 @@ def warnings(
     if _is_set(values, "ALERTCTL_SERVER"):
         known = {f"ALERTCTL_{field}" for field in _READ_BY_REMOTE}
         unknown = [name for name in variables if name.startswith("ALERTCTL_") and name not in known]
-        return list(_close_names(unknown, values))
+        server = values["ALERTCTL_SERVER"].text.strip()
+        is_exposed = _is_set(values, "ALERTCTL_TOKEN") and sends_in_clear(server) == "private"
+        return [*_close_names(unknown, values), *([("ALERTCTL_SERVER", IN_CLEAR)] if is_exposed else [])]
     unused = [
         (secret, f"is set but not used: {switch} is not true")
         for secret, switch in _CHANNEL_SECRETS

@@ -17,6 +17,7 @@ from alertctl.error_codes import DUPLICATE
 from alertctl.errors import Unreachable
 from alertctl.models import Status
 from alertctl.outbox import AttemptResult, ClaimScope
+from alertctl.routing import NOT_ALLOWED
 from alertctl.schemas import EventReceipt, Paused
 
 DELIVERY_SECONDS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 14400)
@@ -61,7 +62,8 @@ class Metrics:
             for status in (Status.SUCCESS, Status.FAILED):
                 self._deliveries.labels(channel, status.value)
             self._suppressed.labels(f"{channel}_disabled")
-        self._suppressed.labels("duplicate")
+        for cause in ("duplicate", NOT_ALLOWED):
+            self._suppressed.labels(cause)
         self._registry.register(_QueueCollector(store, clock, check_database, channels))
 
     def accepted(self, receipt: EventReceipt) -> None:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import Connection, delete
@@ -13,8 +14,9 @@ from sqlmodel import SQLModel
 
 from alertctl import outbox
 from alertctl.config import Settings
+from alertctl.daemon.clock import ClockGuard, IntervalTrigger, JobStore
 from alertctl.db import TransactionRunner, insert_new
-from alertctl.dispatcher import Dispatcher
+from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import AlertctlError
 from alertctl.models import Run
 
@@ -24,7 +26,7 @@ run = SQLModel.metadata.tables[str(Run.__tablename__)]
 DISPATCH_SECONDS = 2
 BEAT_SECONDS = 5
 EXPIRE_SECONDS = 30
-PRUNE_CHECK_MINUTES = 30
+PRUNE_CHECK_SECONDS = 1800
 """How often a daemon checks whether today's prune is done; the first daemon to check does it."""
 KEEP_RUNS = timedelta(days=7)
 """How long the row of a period's job is kept."""
@@ -55,11 +57,13 @@ def schedule(
     expired: Callable[[int], None],
 ) -> BackgroundScheduler:
     """Return a scheduler, not yet started. A late run isn't skipped, several late runs of a job are run once."""
-    days = outbox.ages(settings)
+    days, lease, guard = outbox.ages(settings), DispatchOptions.of(settings).lease, ClockGuard()
     unfinished = False
 
     def prune() -> None:
         nonlocal unfinished
+        if not guard.is_trusted():
+            return
         try:
             now = clock()
             is_first = connect.write(lambda connection: first_of_period(connection, "prune", f"{now:%Y-%m-%d}", now))
@@ -71,6 +75,8 @@ def schedule(
             log.warning("prune failed: %s; retrying later", error)
 
     def expire() -> None:
+        if not guard.is_trusted():
+            return
         try:
             max_age = settings.alertctl.max_age
             while count := connect.write(
@@ -82,13 +88,28 @@ def schedule(
             log.warning("expire failed: %s; retrying later", error)
 
     scheduler = BackgroundScheduler(
-        job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}, timezone="UTC"
+        jobstores={"default": JobStore()},
+        job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        timezone="UTC",
     )
-    scheduler.add_job(dispatcher.wake, "interval", seconds=DISPATCH_SECONDS, id="dispatch")
-    scheduler.add_job(heartbeat.beat, "interval", seconds=BEAT_SECONDS, id="heartbeat")
-    scheduler.add_job(expire, "interval", seconds=EXPIRE_SECONDS, id="expire")
-    scheduler.add_job(prune, "interval", minutes=PRUNE_CHECK_MINUTES, id="prune", next_run_time=clock())
+    scheduler.add_job(dispatcher.wake, IntervalTrigger(DISPATCH_SECONDS), id="dispatch")
+    scheduler.add_job(heartbeat.beat, IntervalTrigger(BEAT_SECONDS), id="heartbeat")
+    scheduler.add_job(expire, IntervalTrigger(EXPIRE_SECONDS), id="expire")
+    correct_times = partial(_correct_times, connect, dispatcher, lease, clock)
+    scheduler.add_job(correct_times, IntervalTrigger(EXPIRE_SECONDS), id="correct_times", next_run_time=clock())
+    scheduler.add_job(prune, IntervalTrigger(PRUNE_CHECK_SECONDS), id="prune", next_run_time=clock())
     return scheduler
+
+
+def _correct_times(
+    connect: TransactionRunner, dispatcher: Dispatcher, lease: float, clock: Callable[[], datetime]
+) -> None:
+    try:
+        while count := connect.write(lambda connection: outbox.correct_future_times(connection, clock(), lease)):
+            log.warning("%d deliveries were scheduled by a clock that was ahead: they are due now", count)
+            dispatcher.wake()
+    except AlertctlError as error:
+        log.warning("correcting times failed: %s; retrying later", error)
 
 
 def first_of_period(connection: Connection, job: str, period: str, now: datetime) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -19,23 +21,32 @@ from fastapi import FastAPI
 from alertctl import outbox, users
 from alertctl.api import Services, create_app
 from alertctl.channels import build
-from alertctl.config import Settings, is_loopback
+from alertctl.config import Settings, check, is_loopback
+from alertctl.config.secret_files import SecretFiles
 from alertctl.connectivity_test import send_test_message
+from alertctl.daemon.attempt_log import log_attempts
+from alertctl.daemon.clock import IntervalTrigger
+from alertctl.daemon.file_limit import LoopErrorHandler, max_connections, raise_file_limit
 from alertctl.daemon.http_protocol import HttpProtocol
-from alertctl.daemon.logging import configure_logging
+from alertctl.daemon.logging import configure_logging, mask_also
 from alertctl.daemon.metrics import Metrics
 from alertctl.daemon.scheduler import SchedulerHeartbeat, schedule
+from alertctl.daemon.secrets_job import SECRETS_SECONDS, SecretsJob
 from alertctl.daemon.signals import notify_systemd, on_stop
 from alertctl.daemon.spool_job import SPOOL_SECONDS, SpoolJob, addresses_of
+from alertctl.daemon.watch_job import WATCH_SECONDS, WatchJob
 from alertctl.db import HEAD, Store, WakeUps, Writer, current_version, upgrade
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import ConfigError, Unreachable
+from alertctl.outbox import AttemptResult, ClaimScope
 from alertctl.publish import audience_of
 from alertctl.spool import Spool
 
 log = logging.getLogger("alertctl.daemon")
 DATABASE_TIMEOUT = 30.0
 """Seconds that a starting daemon waits for its database: in a compose file both start together."""
+STOP_SECONDS = 0.2
+"""Longest time in seconds until a starting daemon notices that it was stopped."""
 TEST_MARGIN = 5.0
 """Seconds beyond an attempt's deadline that POST /test waits for the result."""
 GARBAGE_THRESHOLD = 20_000
@@ -54,36 +65,91 @@ def now() -> datetime:
 
 def serve(settings: Settings, host: str | None = None, port: int | None = None, scheduler: bool = True) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code. Raises ConfigError or Unreachable at the start."""
-    if settings.refusals:
-        raise ConfigError([f"{name}: {refusal.message}" for name, refusal in settings.refusals.items()])
     configure_logging(settings.alertctl.log_level, settings.alertctl.log_format, settings.secrets())
+    _check_trust(settings)
+    raise_file_limit()
     host = host or settings.alertctl.host
     port = settings.alertctl.port if port is None else port
-    store = Store(settings.database.url, pool_size=16)
-    _prepare_database(store)
-    _require_authentication(settings, store, host)
+    store = Store(settings.database.url, pool_size=16, current_url=current_database_url(settings))
     stopping = threading.Event()
+    on_stop(stopping.set)
+    _run_until_stopped(lambda: _prepare(settings, store, host, stopping), stopping)
+    if stopping.is_set():
+        log.info("stopped before the database was ready")
+        return 0
     with _running(settings, store, scheduler, addresses_of(settings, host, port), stopping) as app:
-        server = _Server(app, host, port, stopping)
+        server = _Server(app, host, port, stopping, json_log=settings.alertctl.log_format == "json")
         try:
             server.run()
         except SystemExit:
-            # uvicorn has logged why: the port is taken, or the host unknown.
+            # uvicorn has logged the cause: the port is taken, or the host unknown.
+            log.error("cannot listen on %s port %d; choose another with --host or --port", host, port)
             return 1
     return 0
 
 
-def _prepare_database(store: Store) -> None:
+def _check_trust(settings: Settings) -> None:
+    """Warn of settings by which others could get in or listen. Raises ConfigError for those that let them."""
+    errors = [f"{name}: {refusal.message}" for name, refusal in settings.refusals.items()]
+    for problem in check(settings):
+        line = f"{problem.name}: {problem.message}"
+        if problem.name in settings.refusals or not problem.name.startswith(("JWT_", "DATABASE_URL")):
+            continue
+        if problem.severity == "error":
+            errors.append(line)
+        else:
+            log.warning("%s", line)
+    if errors:
+        raise ConfigError(errors)
+
+
+def _run_until_stopped(function: Callable[[], None], stopping: threading.Event) -> None:
+    """Run a function, but return at once when `stopping` is set. Raises what the function raised.
+
+    It runs in another thread: the look-up of a host name can't be interrupted, and would delay the signal handler.
+    """
+    outcome: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            function()
+            outcome.set_result(None)
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="alertctl-start", daemon=True).start()
+    while not stopping.is_set():
+        if wait([outcome], STOP_SECONDS).done:
+            outcome.result()
+            break
+
+
+def current_database_url(settings: Settings) -> Callable[[], str]:
+    """Return a function that reads DATABASE_URL_FILE again, if the database's address comes from it."""
+    files = SecretFiles(settings, ("DATABASE_URL",))
+
+    def current_url() -> str:
+        if files.refresh(force=True):
+            mask_also(files.settings.secrets())
+        return files.settings.database.url
+
+    return current_url
+
+
+def _prepare(settings: Settings, store: Store, host: str, stopping: threading.Event) -> None:
+    """Wait for the database, upgrade it, and check that callers can be authenticated."""
     deadline = time.monotonic() + DATABASE_TIMEOUT
-    while True:
+    while not stopping.is_set():
         try:
             upgrade(store)
-            return store.write(outbox.resume_sequence_after_restore)
+            store.write(outbox.resume_sequence_after_restore)
+            _require_authentication(settings, store, host)
+            break
         except Unreachable as error:
             if time.monotonic() >= deadline or store.is_sqlite:
                 raise
             log.warning("%s; waiting for the database", error)
-            time.sleep(1)
+            stopping.wait(1)
 
 
 def _require_authentication(settings: Settings, store: Store, host: str) -> None:
@@ -103,10 +169,19 @@ def _running(
     """Build and start everything that lives as long as the daemon; stop and close it in order."""
     writer, channels, audience, heartbeat = Writer(store), build(settings), audience_of(settings), SchedulerHeartbeat()
     metrics = Metrics(store, now, writer.check, channels)
-    dispatcher = Dispatcher(writer, channels, DispatchOptions.of(settings), now, metrics.ended)
+
+    def observe(scope: ClaimScope, ended: Sequence[AttemptResult], final: Sequence[bool]) -> None:
+        metrics.ended(scope, ended, final)
+        log_attempts(scope, ended, final)
+
+    dispatcher = Dispatcher(writer, channels, DispatchOptions.of(settings), now, observe)
     scheduler = schedule(settings, writer, dispatcher, heartbeat, now, metrics.expired)
     spool_job = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
-    scheduler.add_job(spool_job, "interval", seconds=SPOOL_SECONDS, id="spool", next_run_time=now())
+    scheduler.add_job(spool_job, IntervalTrigger(SPOOL_SECONDS), id="spool", next_run_time=now())
+    scheduler.add_job(SecretsJob(channels, dispatcher), IntervalTrigger(SECRETS_SECONDS), id="secrets")
+    providers = {channel.provider: name for name, channel in channels.items()}
+    watch_job = WatchJob(writer, audience, providers, dispatcher.wake, now)
+    scheduler.add_job(watch_job, IntervalTrigger(WATCH_SECONDS), id="watch", next_run_time=now())
     test_timeout = settings.alertctl.deadline + TEST_MARGIN
     services = Services(
         settings=settings,
@@ -158,7 +233,9 @@ def _readiness(
             parts["migrations"] = f"version {version}, expected {HEAD}"
         writer.check()
     except Unreachable as error:
-        parts["database"], parts["migrations"] = str(error), "unknown"
+        # The answer is public: the log has the address, the user and the cause.
+        log.warning("%s", error)
+        parts["database"], parts["migrations"] = "cannot be reached", "unknown"
     if not scheduled:
         parts["scheduler"] = parts["dispatcher"] = "off"
         return parts
@@ -177,13 +254,15 @@ class _Server(uvicorn.Server):
     `tests/test_library_contracts.py` checks what this class relies on.
     """
 
-    def __init__(self, app: FastAPI, host: str, port: int, stopping: threading.Event) -> None:
-        self._stopping = stopping
+    def __init__(self, app: FastAPI, host: str, port: int, stopping: threading.Event, json_log: bool) -> None:
+        self._stopping, self._json_log = stopping, json_log
         super().__init__(
             uvicorn.Config(
                 app,
                 host=host,
                 port=port,
+                # asyncio accepts this many at once before the protocol can close any.
+                backlog=max_connections() // 4,
                 http=HttpProtocol,
                 lifespan="off",
                 log_config=None,
@@ -197,6 +276,9 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         on_stop(self._stop)
+        if self._stopping.is_set():
+            # The signal came before uvicorn ran.
+            self._stop()
         yield
 
     def _stop(self) -> None:
@@ -204,12 +286,19 @@ class _Server(uvicorn.Server):
         self._stopping.set()
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        asyncio.get_running_loop().set_exception_handler(LoopErrorHandler())
         await super().startup()
         if not self.started:
             return
         bound = self.servers[0].sockets[0].getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        # One write, newline included: another thread's log line must not come in between.
-        sys.stderr.write(f"alertctl serves on http://{shown}:{bound[1]}\n")
-        sys.stderr.flush()
+        line = f"alertctl serves on http://{shown}:{bound[1]}"
+        if self._json_log:
+            # At every log level: programs wait for this line.
+            logging.getLogger("alertctl.daemon.start").setLevel(logging.INFO)
+            logging.getLogger("alertctl.daemon.start").info(line)
+        else:
+            # One write, newline included: another thread's log line must not come in between.
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
         notify_systemd("READY=1")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from alertctl.db.engine import BUSY_SECONDS
+from alertctl.db.sqlite import BUSY_SECONDS, open_file
 from alertctl.errors import AlertctlError, ConfigError, Unreachable
 
 Advance = Callable[[int, int], None]
@@ -19,9 +20,10 @@ PAGES = 2000
 
 
 def backup(source: Path, file: Path, *, force: bool = False, advance: Advance = lambda _done, _all: None) -> int:
-    """Write the database in `source` to `file`, checked, mode 0600. Returns its size in bytes.
+    """Write the database in `source` to `file`, checked. Returns its size in bytes.
 
-    It is written beside `file` and renamed at the end, so `file` is never incomplete. Raises ConfigError if `file`
+    Its mode is 0600, or that of the file that it replaces. It is written beside `file` and renamed at the end, so
+    `file` is never incomplete. Raises ConfigError if `file`
     exists (unless `force`) or can't be written, Unreachable if the source can't be read, AlertctlError if the backup
     would be damaged.
     """
@@ -33,6 +35,8 @@ def backup(source: Path, file: Path, *, force: bool = False, advance: Advance = 
         with _config_errors(file):
             # Synced, so that a power cut leaves a complete file or none.
             _sync(unfinished)
+            with suppress(FileNotFoundError):
+                os.chmod(unfinished, stat.S_IMODE(file.stat().st_mode))
             os.replace(unfinished, file)
             _sync(file.absolute().parent)
     return file.stat().st_size
@@ -57,7 +61,7 @@ def check_file(source: Path, file: Path, *, force: bool) -> None:
 
 def _copy_pages(source: Path, unfinished: Path, advance: Advance) -> None:
     try:
-        with closing(sqlite3.connect(source, timeout=BUSY_SECONDS, isolation_level=None)) as snapshot:
+        with closing(open_file(str(source), timeout=BUSY_SECONDS, isolation_level=None)) as snapshot:
             # In WAL mode a transaction sees one state and doesn't block writers.
             snapshot.execute("BEGIN")
             snapshot.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -1,7 +1,7 @@
 """Pass many rows to one statement as one JSON parameter, which the database reads as a table.
 
-However many rows there are, that is one round trip and one run of the tables' triggers, and the interpreter lock is
-released once instead of once a row.
+That is one round trip and one run of the tables' triggers for any number of rows, and the interpreter lock is released
+once instead of once per row.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ class TableCopy:
     def _select(self, connection: Connection, columns: Sequence[Column[Any]], keys: Sequence[Values]) -> set[Values]:
         """Return the rows with these keys, and perhaps others.
 
-        Each part of a key is compared by itself, which both databases answer from the index.
+        Compare each part of a key separately: both databases answer this from the index.
         """
         parts = [part.in_(sorted({key[index] for key in keys})) for index, part in enumerate(self._keys)]
         return {tuple(row) for row in connection.execute(select(*columns).where(*parts))}

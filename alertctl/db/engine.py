@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, ExceptionContext, Table, create_engine, event, exc, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 
-from alertctl.db.write_queue import WriteQueue
+from alertctl.db.sqlite import sqlite_engine
+from alertctl.db.sqlite_write_queue import WriteQueue
 from alertctl.errors import ConfigError, Unreachable
 
 T = TypeVar("T")
-BUSY_SECONDS = 15.0
-"""Seconds that a statement waits for another process's lock on an SQLite file."""
 POOL_SECONDS = 5.0
 """Seconds that a thread waits for one of the pool's connections."""
 INSTANCE_OPTION = "alertctl_instance_id"
@@ -39,15 +38,19 @@ class TransactionRunner(Protocol):
 
 
 class Store:
-    """One database. Nothing is opened before it is used."""
+    """One database. Nothing is opened before it is used.
 
-    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+    `current_url` is called for each new connection to Postgres, which uses the user and the password of its result: a
+    daemon's may be rotated.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8, current_url: Callable[[], str] | None = None) -> None:
         try:
             self.url = make_url(url)
         except (exc.ArgumentError, ValueError):
             raise ConfigError(["DATABASE_URL: not a database address (sqlite:///FILE or postgresql://…)"]) from None
         self.instance_id = os.urandom(8).hex()
-        self.engine = _engine(self.url, pool_size).execution_options(**{INSTANCE_OPTION: self.instance_id})
+        self.engine = _engine(self.url, pool_size, current_url).execution_options(**{INSTANCE_OPTION: self.instance_id})
         self.disconnects = 0
         """How often all connections were given up so far. Connections made before that are not to be trusted."""
         self._write_queue = WriteQueue()
@@ -179,9 +182,9 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
     return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
 
-def _engine(url: URL, pool_size: int) -> Engine:
+def _engine(url: URL, pool_size: int, current_url: Callable[[], str] | None) -> Engine:
     if url.get_backend_name() == "sqlite":
-        return _sqlite_engine(url, pool_size)
+        return sqlite_engine(url, pool_size)
     try:
         from alertctl.db import postgres
     except ImportError:
@@ -196,56 +199,8 @@ def _engine(url: URL, pool_size: int) -> Engine:
         pool_pre_ping=True,
         connect_args=postgres.parameters(url),
     )
-    event.listen(engine, "do_connect", postgres.connect)
+    event.listen(engine, "do_connect", partial(postgres.connect, url, current_url))
     return engine
-
-
-def _sqlite_engine(url: URL, pool_size: int) -> Engine:
-    if url.database and not url.database.startswith((":memory:", "file:")):
-        try:
-            Path(url.database).expanduser().absolute().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise Unreachable(f"database {url.database}: {error.strerror or error}") from error
-    engine = create_engine(
-        url, pool_size=pool_size, max_overflow=4, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
-    )
-    event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "checkout", _refuse_lost_file)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _set_up_sqlite(connection: Any, record: Any) -> None:
-    # The driver must not begin transactions by itself: we begin them, immediate where we write.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    file = cursor.execute("SELECT file FROM pragma_database_list WHERE name = 'main'").fetchone()[0]
-    record.info["file"] = file, _identity(file)
-    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    # FULL: an answer "recorded" survives a power cut, not only a crash of the process.
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()
-
-
-def _refuse_lost_file(_connection: Any, record: Any, _proxy: Any) -> None:
-    """Refuse a connection to a file that was removed or replaced: what it writes would be lost."""
-    file, opened = record.info["file"]
-    if opened is not None and _identity(file) != opened:
-        raise exc.DisconnectionError(f"{file} was removed or replaced")
-
-
-def _identity(file: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("alertctl_writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _is_unavailable(error: exc.SQLAlchemyError) -> bool:
@@ -278,4 +233,5 @@ def _first_line(error: Exception) -> str:
     """Return the first line of the driver's message, without SQL and parameters, which may hold private text."""
     cause = getattr(error, "orig", None) or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return (lines[0] if lines else type(cause).__name__)[:300]
+    line = (lines[0] if lines else type(cause).__name__)[:300]
+    return f"{line}; check the server and DATABASE_URL" if line.startswith("connection failed") else line

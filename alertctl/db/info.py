@@ -53,7 +53,7 @@ def file_of(url: str) -> Path | None:
 
 
 def read_info(store: Store) -> DatabaseInfo:
-    """Read a database's properties, within seconds whatever its size. Raises Unreachable."""
+    """Read a database's properties, within seconds at any size. Raises Unreachable."""
     with store.reading() as connection:
         describe = _sqlite if store.is_sqlite else _postgres
         engine, size, details = describe(connection)

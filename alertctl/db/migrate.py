@@ -10,11 +10,19 @@ from typing import Any, NoReturn
 
 from sqlalchemy import Connection, inspect, text
 
-from alertctl.db.engine import BUSY_SECONDS, Store
+from alertctl.db.engine import Store
+from alertctl.db.sqlite import BUSY_SECONDS
 from alertctl.errors import ConfigError
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration. A constant, so that an up-to-date database needs no import of Alembic (0.4 s)."""
+VERSION_TABLE = "alertctl_version"
+"""Not Alembic's default, which another program's migrations may use in the same database."""
+OLD_VERSION_TABLE = "alembic_version"
+"""The version's table before 0007."""
+OLD_VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+_FIRST_TABLES = {"event", "delivery", "attempt"}
+"""Some tables that every version has."""
 LOCK = 0x616C_7274
 """Key of the Postgres advisory lock under which one process at a time migrates ("alrt")."""
 
@@ -36,7 +44,10 @@ def upgrade(store: Store) -> None:
         if store.is_sqlite:
             with store.reading() as connection:
                 _refuse_foreign(store, connection, version_in(connection))
-            _use_wal(store)
+                is_empty = not inspect(connection).get_table_names()
+            # A file with tables keeps its journal mode: they may be another program's.
+            if is_empty:
+                _use_wal(store)
         # On SQLite, replacing a table would delete the rows that refer to it.
         with store.writing(foreign_keys=False) as connection:
             _migrate(store, connection)
@@ -61,16 +72,40 @@ def _migrate(store: Store, connection: Connection) -> None:
         _refuse_newer(store, version)
         _refuse_foreign(store, connection, version)
         _refuse_encoding(store, connection)
+        _rename_version_table(connection)
         _run_alembic(connection)
         _refuse_orphans(store, connection)
 
 
 def version_in(connection: Connection) -> str | None:
     """Return the version of the database of an open connection, None for an empty one."""
-    if not inspect(connection).has_table("alembic_version"):
+    tables = set(inspect(connection).get_table_names())
+    if VERSION_TABLE in tables:
+        versions = _versions_in(connection, VERSION_TABLE)
+        return versions[0] if versions else None
+    return _old_version_in(connection, tables)
+
+
+def _old_version_in(connection: Connection, tables: set[str]) -> str | None:
+    """Return the version before 0007, None if there is none or if `alembic_version` is another program's."""
+    if OLD_VERSION_TABLE not in tables or not tables >= _FIRST_TABLES:
         return None
-    version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return None if version is None else str(version)
+    versions = _versions_in(connection, OLD_VERSION_TABLE)
+    return versions[0] if len(versions) == 1 and versions[0] in OLD_VERSIONS else None
+
+
+def _versions_in(connection: Connection, table: str) -> list[str]:
+    return [str(version) for version in connection.execute(text(f"SELECT version_num FROM {table}")).scalars()]
+
+
+def _rename_version_table(connection: Connection) -> None:
+    """Rename our version table of before 0007. Alembic needs the new name before it runs."""
+    if _old_version_in(connection, set(inspect(connection).get_table_names())) is None:
+        return
+    connection.execute(text(f"ALTER TABLE {OLD_VERSION_TABLE} RENAME TO {VERSION_TABLE}"))
+    if connection.dialect.name == "postgresql":
+        # Another program's table of the old name needs an index of this name.
+        connection.execute(text(f"ALTER INDEX IF EXISTS {OLD_VERSION_TABLE}_pkc RENAME TO {VERSION_TABLE}_pkc"))
 
 
 def _refuse(store: Store, problem: str) -> NoReturn:
@@ -86,7 +121,7 @@ def _refuse_foreign(store: Store, connection: Connection, version: str | None) -
     """Raise ConfigError if another program has a table with one of our names: the database has no version of ours."""
     from alertctl.db.copy import NOT_COPIED, TABLES
 
-    reserved = {*NOT_COPIED, *(table.name for table in TABLES)}
+    reserved = {VERSION_TABLE, *NOT_COPIED, *(table.name for table in TABLES)}
     if version is None and (taken := reserved & set(inspect(connection).get_table_names())):
         _refuse(store, f"has a table {min(taken)} of another program; use a separate database")
 

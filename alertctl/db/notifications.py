@@ -1,4 +1,4 @@
-"""Notice that another process wrote something due. This is only a hint: dispatchers also poll."""
+"""Notify other processes of due deliveries: LISTEN and NOTIFY, or SQLite's data version. Dispatchers also poll."""
 
 from __future__ import annotations
 

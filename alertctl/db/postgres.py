@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import make_conninfo
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, Dialect, make_url
 
 from alertctl.errors import ConfigError
 
@@ -23,6 +23,8 @@ ANSWER_SECONDS = STATEMENT_SECONDS + 10.0
 DIRECT = "alertctl.direct"
 """A setting that only a direct connection has: a pooler leaves it out."""
 OPTIONS = f"-c statement_timeout={STATEMENT_SECONDS}s -c timezone=UTC -c {DIRECT}=on"
+
+_CREDENTIALS = ("user", "password")
 
 
 class Connection(psycopg.Connection[Any]):
@@ -81,12 +83,35 @@ def parameters(url: URL) -> dict[str, Any]:
     }
 
 
-def connect(_dialect: Any, _record: Any, arguments: Any, named: Mapping[str, Any]) -> Connection:
-    """Connect (SQLAlchemy's event `do_connect`)."""
-    raw = Connection.connect(*arguments, **{**named, "autocommit": True})
+def connect(
+    url: URL,
+    current_url: Callable[[], str] | None,
+    dialect: Dialect,
+    _record: Any,
+    arguments: Any,
+    named: Mapping[str, Any],
+) -> Connection:
+    """Connect to `url` (SQLAlchemy's event `do_connect`), with the user and the password of `current_url`."""
+    credentials = {} if current_url is None else _credentials(url, make_url(current_url()), dialect)
+    raw = Connection.connect(*arguments, **{**named, **credentials, "autocommit": True})
     setting = raw.execute(f"SELECT current_setting('{DIRECT}', true)").fetchone()
     if setting is None or setting[0] != "on":
         # A pooler may run each transaction on another connection, which doesn't know the prepared statements.
         raw.prepare_threshold = None
     raw.autocommit = False
     return raw
+
+
+def _credentials(url: URL, current: URL, dialect: Dialect) -> dict[str, Any]:
+    """Return the user and the password of `current`. Raises OperationalError when it names another database.
+
+    The process's other connections lead to the database of `url`.
+    """
+    if _without_credentials(url) != _without_credentials(current):
+        raise psycopg.OperationalError("DATABASE_URL_FILE names another database now; restart alertctl")
+    named = dialect.create_connect_args(current)[1]
+    return {name: named[name] for name in _CREDENTIALS if name in named}
+
+
+def _without_credentials(url: URL) -> URL:
+    return url.difference_update_query(_CREDENTIALS).set(username="", password="")

@@ -139,7 +139,7 @@ def _resolve_jobs(jobs: Sequence[_Job], outcomes: Sequence[Any]) -> None:
         if loop is None:
             _resolve(pairs)
         else:
-            # Nobody waits any more on a closed loop.
+            # A closed loop has no waiting callers.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_resolve, pairs)
 

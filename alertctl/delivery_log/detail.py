@@ -43,8 +43,8 @@ def find_id(connection: Connection, part: str) -> str:
         if len(ids) == 1:
             return str(ids[0])
         if ids:
-            raise NotFound(f"{part!r} fits more than one delivery ({ids[0]}, {ids[1]}, …): give more of the id")
-    raise NotFound(f"no delivery has an id with {part!r} in it")
+            raise NotFound(f"{part!r} fits more than one delivery ({ids[0]}, {ids[1]}, …); add more of the id")
+    raise NotFound(f"no delivery has an id that contains {part!r}; list them with alertctl log")
 
 
 def _id_conditions(id_part: str) -> list[ColumnElement[bool]]:

@@ -1,6 +1,6 @@
 """Read deliveries in the order of their ids, always along the index that fits the filter.
 
-The planners need help. Postgres assumes that a frequent value is frequent everywhere: it would look for the newest 20
+The query planners need help. Postgres assumes that a frequent value is frequent everywhere: it would find the newest 20
 emails by reading the log backwards, through a month of it if email was switched off a month ago. A comparison of rows
 (`(status, id) < ('failed', …)`) and the order of that index leave it no other plan. SQLite takes any index that fits,
 however many rows that leaves: a plus sign before the other columns keeps it from using theirs.

@@ -1,4 +1,4 @@
-"""The state of the queue: what waits, which providers are paused, and when a delivery last arrived."""
+"""Read the state of the queue: waiting deliveries, paused providers, the last successes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,14 @@ def status_report(connection: Connection, where: str, now: datetime, *, daemon: 
         oldest_due_seconds=round(waiting.oldest_due_seconds, 3),
         last_success=last_success(connection),
         paused=paused(connection, now),
+        oldest_waiting_seconds=round(_oldest_waiting_seconds(connection, now), 3),
     )
+
+
+def _oldest_waiting_seconds(connection: Connection, now: datetime) -> float:
+    queued = select(func.min(delivery.c.queued_at)).where(delivery.c.next_attempt_at.is_not(None))
+    oldest = connection.execute(queued).scalar()
+    return max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
 
 
 def last_success(connection: Connection) -> dict[str, datetime | None]:

@@ -95,12 +95,17 @@ class CircuitBreaker:
                 self._next_probe = now
             self._probe_number = number
 
+    def probe_now(self) -> None:
+        """Allow the next probe at once."""
+        with self._lock:
+            self._next_probe = 0.0
+
     def record(
         self, results: Sequence[SendResult], *, probe: bool, refused_before: bool, now: float, clock: datetime
     ) -> bool:
         """Learn from the results of one request. A rate limit or an outage says nothing about our credentials.
 
-        Returns whether a refusal is about these messages alone: they were refused before, and others accepted since.
+        Returns whether a refusal concerns these messages only: they were refused before, and others accepted since.
         """
         refusal = next(
             (result for result in results if isinstance(result, DeliveryError) and result.reason is Reason.CONFIG), None

@@ -45,7 +45,11 @@ class Dispatcher:
     def run_once(self, event_id: str | None = None) -> DispatchCounts:
         """Send all that is due, or one event's deliveries without rate limit. Raises Unreachable."""
         workers = [self._worker(name, event_id, self._breakers[name]) for name in self._channels]
-        threads = [threading.Thread(target=worker.run_until_idle, name=f"alertctl-{worker.name}") for worker in workers]
+        # Daemon threads: Ctrl-C doesn't wait for a mail server that takes minutes to answer.
+        threads = [
+            threading.Thread(target=worker.run_until_idle, name=f"alertctl-{worker.name}", daemon=True)
+            for worker in workers
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -56,7 +60,7 @@ class Dispatcher:
         return sum((worker.counts for worker in workers), DispatchCounts())
 
     def send_now(self, name: str, publish: Callable[[Connection], str]) -> None:
-        """Publish one event for channel `name` and call its provider at once, whatever its circuit breaker says.
+        """Publish one event for channel `name` and call its provider at once, even if its circuit breaker is open.
 
         `publish` returns the event's id; no other process can claim its delivery first. Raises what it raised, or
         Unreachable. A success asks every instance, this one included, to probe.
@@ -78,6 +82,11 @@ class Dispatcher:
         for worker in self._workers:
             if receipt is None or any(item.channel == worker.name for item in receipt.deliveries):
                 worker.wake()
+
+    def probe(self, name: str) -> None:
+        """Let channel `name` probe its provider now, if its circuit breaker is open."""
+        self._breakers[name].probe_now()
+        self.wake()
 
     def stop(self, grace: float) -> None:
         """Finish what is in flight within `grace` seconds, and release the rest uncounted."""

@@ -10,17 +10,18 @@ from itertools import groupby
 from typing import Any
 
 from alertctl.models import Priority
-from alertctl.outbox import AttemptResult, Claimed
+from alertctl.outbox import Claimed
 
 RESERVED = 2
 """Extra threads for urgent jobs only: a stalled provider must not hold up a fresh critical alert."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Job:
     """Deliveries of one event that are sent together.
 
-    `expires` (monotonic seconds) is when their lease ends. `probe`: they are sent although the breaker is open.
+    `expires` (monotonic seconds) is when their lease ends; the worker renews it while the job is in hand.
+    `probe`: they are sent although the breaker is open.
     """
 
     event: Any
@@ -52,16 +53,10 @@ def group_jobs(
 
 
 class SenderPool:
-    """Runs `send(job)` on daemon threads, which it starts when needed, and passes each result to `done`."""
+    """Runs `send(job)` on daemon threads, which it starts when needed."""
 
-    def __init__(
-        self,
-        name: str,
-        count: int,
-        send: Callable[[Job], list[AttemptResult]],
-        done: Callable[[list[AttemptResult]], None],
-    ) -> None:
-        self._name, self._count, self._send, self._done = name, count, send, done
+    def __init__(self, name: str, count: int, send: Callable[[Job], None]) -> None:
+        self._name, self._count, self._send = name, count, send
         self._lock = threading.Lock()
         # One condition for each kind of thread, to wake no more threads than there are jobs: waking 64 threads for one
         # job costs more than sending it.
@@ -95,7 +90,7 @@ class SenderPool:
 
     def _run(self, urgent_only: bool) -> None:
         while (job := self._next(urgent_only)) is not None:
-            self._done(self._send(job))
+            self._send(job)
 
     def _next(self, urgent_only: bool) -> Job | None:
         work = self._urgent_work if urgent_only else self._work

@@ -17,6 +17,7 @@ from alertctl.channels.base import Channel, Receipt, SendResult
 from alertctl.db import TransactionRunner
 from alertctl.dispatcher.breaker_reporter import BreakerReporter
 from alertctl.dispatcher.circuit_breaker import CircuitBreaker
+from alertctl.dispatcher.jobs_in_hand import JobsInHand
 from alertctl.dispatcher.options import IN_HAND, DispatchCounts, DispatchOptions
 from alertctl.dispatcher.rate_limit import RateLimiter
 from alertctl.dispatcher.sender_pool import RESERVED, Job, SenderPool, group_jobs
@@ -66,11 +67,10 @@ class ChannelWorker:
         self._changed = threading.Condition()
         self._results: list[AttemptResult] = []
         self._unsent: list[Claimed] = []
-        self._jobs_in_flight = 0
-        self._lease_ends = 0.0
+        self._jobs = JobsInHand(options.lease)
         self._woken = False
         self._stopping = False
-        self._sender_pool = SenderPool(self.name, options.senders, self._send, self._finish)
+        self._sender_pool = SenderPool(self.name, options.senders, self._send)
         self._thread = threading.Thread(target=self._run, name=f"alertctl-{self.name}-worker", daemon=True)
 
     def start(self) -> None:
@@ -107,7 +107,7 @@ class ChannelWorker:
                 self._publish_and_claim(publish)
             while True:
                 claim = self._run_transaction_within_lease()
-                if self._jobs_in_flight or self._results or self._unsent:
+                if self._jobs or self._results or self._unsent:
                     self._gather(POLL)
                 elif not claim.taken:
                     turn_in = self._rate_limiter.horizon() if self._rate_limiter else 0.0
@@ -127,13 +127,13 @@ class ChannelWorker:
         self._hand_out(self._connect.write(publish_and_claim))
 
     def _run_transaction_within_lease(self) -> Claim:
-        """Run a transaction. With results to record, try a database that is busy or away until their lease ends."""
+        """Run a transaction. With jobs in hand, try a database that is busy or away until their lease ends."""
         backoff = 0.05
         while True:
             try:
                 return self._run_transaction()
             except Unreachable:
-                if not self._results or time.monotonic() >= self._lease_ends:
+                if not (self._results or self._jobs) or time.monotonic() >= self._jobs.lease_ends:
                     raise
             time.sleep(backoff)
             backoff = min(backoff * 2, LONGEST_BACKOFF)
@@ -184,6 +184,7 @@ class ChannelWorker:
             raise
         if results:
             self._count(results, final)
+        self._jobs.confirm()
         self._reporter.log_change()
         self._hand_out(claim)
         return claim
@@ -192,11 +193,10 @@ class ChannelWorker:
         if not claim.taken:
             return
         now = time.monotonic()
-        self._lease_ends = now + self._options.lease
+        self._jobs.lease_ends = now + self._options.lease
         probe = self._breaker.start(now)
-        jobs = group_jobs(claim.taken, claim.events, self._channel.batch_size, self._lease_ends, probe=probe)
-        with self._changed:
-            self._jobs_in_flight += len(jobs)
+        jobs = group_jobs(claim.taken, claim.events, self._channel.batch_size, self._jobs.lease_ends, probe=probe)
+        self._jobs.add(jobs)
         self._sender_pool.put(jobs)
 
     def _record_and_claim(
@@ -212,6 +212,7 @@ class ChannelWorker:
             self._reporter.request_probes(connection, results)
         if unsent:
             outbox.release(connection, unsent)
+        self._jobs.renew(connection, now)
         self._reporter.sync(connection, now)
         limits = self._claim_limits()
         if not any(limits):
@@ -236,7 +237,7 @@ class ChannelWorker:
         """
         if self._stopping:
             return (0,) * len(Priority.ALL)
-        allowed = self._breaker.allowance(self._jobs_in_flight, time.monotonic())
+        allowed = self._breaker.allowance(len(self._jobs), time.monotonic())
         full = IN_HAND * self._options.senders
         critical, normal = (self._claim_limit(room, allowed) for room in (full + 2 * RESERVED, full))
         return critical, critical, normal, normal
@@ -246,13 +247,16 @@ class ChannelWorker:
 
         For a probe and a ramp each delivery counts, otherwise a batch counts as one.
         """
-        jobs = max(0, full - self._jobs_in_flight)
+        jobs = max(0, full - len(self._jobs))
         if allowed is not None and (self._breaker.refusal or self._breaker.is_ramping):
             return min(jobs, allowed)
         jobs = jobs if allowed is None else min(jobs, allowed)
         return min(jobs * self._channel.batch_size, max(CLAIM, jobs))
 
-    def _send(self, job: Job) -> list[AttemptResult]:
+    def _send(self, job: Job) -> None:
+        self._finish(job, self._send_job(job))
+
+    def _send_job(self, job: Job) -> list[AttemptResult]:
         started = time.monotonic()
         if started >= job.expires:
             # Suspended past the lease: another process may have claimed it.
@@ -291,22 +295,24 @@ class ChannelWorker:
             failure = DeliveryError(Reason.AMBIGUOUS, "internal_error", detail=type(error).__name__)
         return [failure] * len(job.claimed)
 
-    def _finish(self, results: list[AttemptResult]) -> None:
+    def _finish(self, job: Job, results: list[AttemptResult]) -> None:
         with self._changed:
             self._results += results
-            self._jobs_in_flight -= 1
+            self._jobs.remove([job])
             # Waking the worker for every single result would cost more than writing it.
             if self._is_worth_writing() or len(self._results) == len(results):
                 self._changed.notify_all()
 
     def _is_worth_writing(self) -> bool:
         """Return whether to write the results without waiting for more."""
-        return not self._jobs_in_flight or len(self._results) >= GATHER
+        return not self._jobs or len(self._results) >= GATHER
 
     def _gather(self, idle: float) -> None:
         """Wait for results or a wake-up (`idle` seconds at most), then a moment longer for more results."""
         with self._changed:
-            seconds = min(idle, 1.0) if self._jobs_in_flight and self._breaker.is_limited else idle
+            seconds = min(idle, 1.0) if self._jobs and self._breaker.is_limited else idle
+            if self._jobs:
+                seconds = min(seconds, self._jobs.check_seconds)
             self._changed.wait_for(lambda: self._woken or self._stopping or self._results or self._unsent, seconds)
             if self._results and not self._woken:
                 self._changed.wait_for(lambda: self._woken or self._stopping or self._is_worth_writing(), LINGER)
@@ -320,8 +326,8 @@ class ChannelWorker:
     def _shut_down(self) -> None:
         """Release what no thread has started, wait for what is in flight, and record it."""
         jobs = self._sender_pool.drain()
+        self._jobs.remove(jobs)
         with self._changed:
-            self._jobs_in_flight -= len(jobs)
             self._unsent += [claimed for job in jobs for claimed in job.claimed]
         self._sender_pool.close()
         deadline = time.monotonic() + self._channel.deadline + 1
@@ -329,7 +335,7 @@ class ChannelWorker:
             if self._unsent:
                 self._run_transaction()
             with self._changed:
-                self._changed.wait_for(lambda: self._jobs_in_flight <= 0, max(0.0, deadline - time.monotonic()))
+                self._changed.wait_for(lambda: not self._jobs, max(0.0, deadline - time.monotonic()))
             self._run_transaction_within_lease()
             self._connect.write(lambda connection: self._reporter.remove_report(connection, self._clock()))
         except AlertctlError as error:

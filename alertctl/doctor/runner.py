@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from alertctl.channels.http_errors import no_reply_error
 from alertctl.config import Settings
+from alertctl.config.validators import IN_CLEAR, sends_in_clear
 from alertctl.deadline import Deadline
 from alertctl.doctor.result import CheckEnded, CheckResult, Outcome, failure, unknown
 from alertctl.errors import ConfigError, DeliveryError, Reason
@@ -154,6 +155,8 @@ def request(
     check_run: CheckRun, method: str, url: str, headers: Mapping[str, str], body: bytes, deadline: Deadline
 ) -> Response:
     """Send a request with a client like that of messages. Raises DeliveryError when no reply came back."""
+    if sends_in_clear(url) == "public":
+        raise DeliveryError(Reason.CONFIG, "bad_url", detail=IN_CLEAR)
     try:
         return check_run.cached(_http_client).request(method, url, headers, body, timeout=deadline.remaining())
     except HttpError as error:

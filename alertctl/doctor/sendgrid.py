@@ -12,6 +12,8 @@ from alertctl.errors import DeliveryError
 from alertctl.http.client import Response
 
 SCOPE = "mail.send"
+_NOT_THE_API = (404, 405, 410)
+"""SendGrid answers these to no key."""
 _KEY = re.compile(r"SG\.[\w-]+\.[\w-]+")
 _TRY = "alertctl test email checks it with a real message."
 
@@ -46,7 +48,7 @@ def _scope_result(reply: Response) -> CheckResult:
     body = json_body(reply)
     scopes = body.get("scopes") if isinstance(body, dict) else None
     if not isinstance(scopes, list):
-        return unknown("SendGrid's answer contains no scopes", _TRY)
+        return _wrong_url(reply)
     if SCOPE in scopes:
         return ok("granted")
     return failure(
@@ -58,11 +60,26 @@ def _scope_result(reply: Response) -> CheckResult:
 def _refusal(reply: Response) -> CheckResult:
     error = parse_sendgrid_reply(reply)
     detail = error.detail if isinstance(error, DeliveryError) else f"HTTP {reply.status}"
+    if reply.status in _NOT_THE_API or (reply.status == 401 and not _has_errors(reply)):
+        return _wrong_url(reply)
     if reply.status == 401:
         return failure(f"unauthorized: SendGrid rejected the key ({detail})", ERROR_CODES["unauthorized"].fix)
     if isinstance(error, DeliveryError) and 300 <= reply.status < 400:
         return failure(f"no answer from SendGrid ({detail})", fix_for(error, "sendgrid"))
     return unknown(f"SendGrid did not list the key's scopes ({detail})", _TRY)
+
+
+def _wrong_url(reply: Response) -> CheckResult:
+    what = f"the server at SENDGRID_API_URL does not answer like SendGrid's API (HTTP {reply.status})"
+    return failure(
+        what, "Set SENDGRID_API_URL to https://api.sendgrid.com or https://api.eu.sendgrid.com, without a path."
+    )
+
+
+def _has_errors(reply: Response) -> bool:
+    """Return whether a refusal has SendGrid's form."""
+    body = json_body(reply)
+    return isinstance(body, dict) and isinstance(body.get("errors"), list)
 
 
 def _key(check_run: CheckRun) -> str:

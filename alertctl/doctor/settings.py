@@ -15,7 +15,7 @@ def check_enabled(check_run: CheckRun, channel: str) -> CheckResult:
     fix = f"Set {channel.upper()}_ENABLED=true."
     if any(enabled.values()):
         return warning(f"{channel} is off; its deliveries are suppressed", fix)
-    return failure(f"{channel} is off, and so is the other channel; nobody is notified", fix)
+    return failure(f"{channel} is off, and so is the other channel; no message is sent", fix)
 
 
 def check_settings(check_run: CheckRun, prefixes: tuple[str, ...], except_for: tuple[str, ...]) -> CheckResult:

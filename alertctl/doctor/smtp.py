@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import cast
 
-from alertctl.channels.email.message import Sender
+from alertctl.channels.email.smtp_auth import login_of
 from alertctl.channels.email.smtp_session import Security, SmtpServer, SmtpSession
 from alertctl.deadline import Deadline
 from alertctl.doctor.result import CheckEnded, CheckResult, fix_for, ok, outcome_of, unknown, warning
@@ -87,8 +87,8 @@ def check_tls(check_run: CheckRun) -> CheckResult:
 
 def check_auth(check_run: CheckRun) -> CheckResult:
     progress = _session_beyond(SessionStep.AUTH, check_run)
-    if progress.server.username:
-        return ok("user name and password are accepted")
+    if progress.server.login.username:
+        return ok(f"user name and {'token' if check_run.settings.smtp.auth == 'xoauth2' else 'password'} are accepted")
     if progress.offers_auth:
         return unknown(
             "SMTP_USERNAME is not set, but the server offers a login",
@@ -130,8 +130,5 @@ def session(check_run: CheckRun) -> SessionProgress:
 
 def _server(check_run: CheckRun) -> SmtpServer:
     """Return the same server as the SMTP channel uses, EHLO name included."""
-    smtp, sender = check_run.settings.smtp, Sender(check_run.settings.email.from_address)
-    password = smtp.password.get_secret_value().rstrip("\r\n")
-    return SmtpServer(
-        smtp.host, smtp.port, smtp.username, password, cast("Security | None", smtp.security), sender.domain
-    )
+    smtp, hello = check_run.settings.smtp, check_run.settings.alertctl.helo
+    return SmtpServer(smtp.host, smtp.port, cast("Security | None", smtp.security), login_of(smtp), hello)

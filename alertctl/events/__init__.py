@@ -13,8 +13,10 @@ from alertctl.errors import InvalidEvent
 from alertctl.events.base import EventFields
 from alertctl.events.experiment_lifecycle import ExperimentLifecycle
 from alertctl.events.generic_alert import GenericAlert
+from alertctl.events.interpretation import interpret
 from alertctl.events.rollout_advance import RolloutAdvance
 from alertctl.events.safety_rollback import SafetyRollback
+from alertctl.serialization import check_size
 from alertctl.suggestions import suggest
 
 EVENT_TYPES: tuple[type[EventFields], ...] = (
@@ -39,12 +41,22 @@ def find(event_type: str) -> type[EventFields]:
     return BY_NAME[event_type]
 
 
-def parse(event_type: str, fields: Mapping[str, Any]) -> EventFields:
-    """Return typed fields from a caller's values; null counts as missing. Raises InvalidEvent with the field's name."""
+def parse(event_type: str, fields: Mapping[str, Any]) -> tuple[EventFields, list[str]]:
+    """Return typed fields from a caller's values, and warnings about values whose form was wrong (`interpretation`).
+
+    Null counts as missing. Raises InvalidEvent with the field's name.
+    """
     kind = find(event_type)
-    values = {name: value for name, value in fields.items() if value is not None or name not in kind.model_fields}
+    check_size(fields, "fields")
+    values = _storable(
+        {name: value for name, value in fields.items() if value is not None or name not in kind.model_fields}
+    )
     try:
-        return kind.model_validate(_storable(values))
+        return kind.model_validate(values), []
+    except ValidationError as error:
+        accepted, warnings = interpret(kind, values, error)
+    try:
+        return kind.model_validate(accepted), warnings
     except ValidationError as error:
         raise _first_problem(kind, error) from None
 
@@ -69,12 +81,11 @@ def _first_problem(kind: type[EventFields], error: ValidationError) -> InvalidEv
     field = ".".join(str(part) for part in path) or "fields"
     if len(path) == 2:
         return InvalidEvent(field, "should be text, a number, or yes or no")
-    if problem["type"] == "extra_forbidden":
-        known = sorted(kind.model_fields)
-        return InvalidEvent(field, f"{kind.event_type} has no such field{suggest(field, known)}")
     if problem["type"] == "missing":
-        return InvalidEvent(field, f"required for {kind.event_type}: {kind.model_fields[field].description}")
+        meaning = kind.model_fields[field].description
+        return InvalidEvent(field, f"is missing; {kind.event_type} requires it ({meaning})")
     message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
+    message = message.partition(", unable to parse")[0]
     named, _, rest = message.partition(": ")
     if not problem["loc"] and rest and named in kind.model_fields:
         return InvalidEvent(named, rest)

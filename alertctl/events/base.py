@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, TypeAlias
 
@@ -39,7 +40,13 @@ class EventFields(BaseModel):
     All are optional unless a subclass makes them required: an alert is never refused for a missing detail.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=1_000_000)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        str_max_length=1_000_000,
+        # `interpretation` moves unknown fields into `details`.
+        json_schema_extra={"additionalProperties": True},
+    )
 
     event_type: ClassVar[str]
     description: ClassVar[str]
@@ -59,6 +66,11 @@ class EventFields(BaseModel):
     dedup_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = Field(
         None, description="deduplication key: publishing the same key again sends nothing"
     )
+
+    @classmethod
+    def has_shares(cls, values: Mapping[str, Any]) -> bool:
+        """Return whether the numbers in these values are shares from 0 to 1, so that 7% is 0.07."""
+        return False
 
     @property
     def level(self) -> Severity:

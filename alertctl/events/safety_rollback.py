@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -42,6 +43,10 @@ class SafetyRollback(EventFields):
                     f"{name}: an error_rate is a share from 0 to 1 (5 % is 0.05), got {format_number(number)}"
                 )
         return self
+
+    @classmethod
+    def has_shares(cls, values: Mapping[str, Any]) -> bool:
+        return values.get("metric") == "error_rate"
 
     @property
     def level(self) -> Severity:

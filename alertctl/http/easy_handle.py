@@ -145,10 +145,10 @@ class EasyHandle:
             self._curl.setopt(pycurl.CUSTOMREQUEST, method)
             self._prepared = (method, url, dict(headers))
         if method != "GET":
-            # With POSTFIELDS libcurl would send the body again, by itself, when a kept connection dies unanswered.
+            # With POSTFIELDS libcurl would send the body a second time when a kept connection closes without an answer.
             self._curl.setopt(pycurl.POSTFIELDSIZE_LARGE, len(body))
             self._curl.setopt(pycurl.READFUNCTION, io.BytesIO(body).read)
-        # libcurl may repeat a request without a body when a kept connection dies, but never on a new connection.
+        # libcurl may repeat a request without a body when a kept connection closes, but never on a new connection.
         once = new_connection or (method != "GET" and not body)
         self._curl.setopt(pycurl.FRESH_CONNECT, once or self._closed_by_server())
         try:
@@ -159,7 +159,7 @@ class EasyHandle:
         return self._response(len(body))
 
     def _closed_by_server(self) -> bool:
-        """Return whether the kept connection is readable: the server closed it, or sent something unasked for."""
+        """Return whether the kept connection is readable: the server closed it, or sent unrequested data."""
         descriptor = self._curl.getinfo(pycurl.ACTIVESOCKET)
         if descriptor < 0:
             return False

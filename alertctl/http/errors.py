@@ -65,7 +65,7 @@ CODES = {
     56: "connection_lost",  # CURLE_RECV_ERROR
     60: "tls_untrusted",  # CURLE_PEER_FAILED_VERIFICATION
     61: "bad_reply",  # CURLE_BAD_CONTENT_ENCODING
-    65: "no_reply",  # CURLE_SEND_FAIL_REWIND: a kept connection died, and the body isn't sent a second time
+    65: "no_reply",  # CURLE_SEND_FAIL_REWIND: a kept connection closed, and the body isn't sent a second time
     77: "bad_ca_bundle",  # CURLE_SSL_CACERT_BADFILE
     97: "proxy_failed",  # CURLE_PROXY: a SOCKS proxy refused
     100: "endless_reply",  # CURLE_TOO_LARGE: a header line

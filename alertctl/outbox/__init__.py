@@ -20,10 +20,12 @@ from alertctl.outbox.breaker_reports import (
     save_report,
 )
 from alertctl.outbox.change_sequence import resume_sequence_after_restore
-from alertctl.outbox.claim import Claim, ClaimScope, claim, is_due, release
+from alertctl.outbox.claim import Claim, ClaimScope, claim, is_due, release, renew
+from alertctl.outbox.clock_skew import correct_future_times
 from alertctl.outbox.duplicates import DedupScope, DedupWindows
 from alertctl.outbox.enqueue import enqueue, new_delivery
 from alertctl.outbox.expire import expire
+from alertctl.outbox.heartbeat import beat, has_daemon
 from alertctl.outbox.prune import ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record
 from alertctl.outbox.resend import resend
@@ -40,9 +42,12 @@ __all__ = [
     "DedupWindows",
     "Instance",
     "ages",
+    "beat",
     "claim",
+    "correct_future_times",
     "enqueue",
     "expire",
+    "has_daemon",
     "is_due",
     "live_reports",
     "new_delivery",
@@ -52,6 +57,7 @@ __all__ = [
     "record",
     "release",
     "remove_report",
+    "renew",
     "request_probes",
     "resend",
     "resume_sequence_after_restore",

@@ -2,7 +2,7 @@
 
 A follower reads what has a higher number than the last it saw. SQLite has one writer at a time, so a counter is enough.
 On Postgres a transaction with a lower number may commit after one with a higher number. There the number is the
-transaction's own id, and a follower stops before the oldest one that is still open (`delivery_log.changes`). A server
+transaction's own id, and a follower stops before the oldest one that is still open (`delivery_log.follow`). A server
 on which a dump is restored may have lower ids: the row in `change_counter` holds what is added to them.
 """
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     case,
     delete,
     exists,
+    func,
     insert,
     or_,
     select,
@@ -47,7 +48,7 @@ class ClaimScope:
 class Claim:
     """The deliveries that a claim took, their events by id, and how many the rate limit `deferred` to their turn.
 
-    `paused_until` is set while the provider asked us to wait with everything. `next_due` is only looked up when nothing
+    `paused_until` is set while a rate limit applies to the entire provider. `next_due` is only looked up when nothing
     is due.
     """
 
@@ -225,7 +226,7 @@ def _is_among(due: Select[tuple[str]]) -> ColumnElement[bool]:
 
 
 def _close_interrupted(connection: Connection, rows: Sequence[Any]) -> None:
-    """End the attempts whose sender died as ambiguous: the message may have arrived."""
+    """End attempts whose lease has ended as ambiguous: the message may have arrived."""
     again = [row.id for row in rows if row.attempts > 1]
     if again:
         connection.execute(
@@ -290,6 +291,31 @@ def release(connection: Connection, claims: Sequence[Claimed]) -> None:
             statement = statement.values(change=this_change())
             begin_change(connection)
             connection.execute(statement, {"b_id": claimed.delivery_id, "b_at": claimed.since})
+
+
+def renew(connection: Connection, claims: Sequence[Claimed], until: datetime) -> set[str]:
+    """Move the end of these claims' leases to `until`. Return the ids of those that no other process has taken."""
+    if not claims:
+        return set()
+    rows = [{"id": claimed.delivery_id, "attempts": claimed.attempt} for claimed in claims]
+    parameters = {**bulk_parameter(connection, rows), "of_end": until}
+    return set(connection.execute(_renew_statement(connection.dialect.name), parameters).scalars())
+
+
+@cache
+def _renew_statement(dialect: str) -> ReturningUpdate[Any]:
+    renewed = bulk_rows(dialect, (delivery.c.id, delivery.c.attempts)).c
+    return (
+        update(delivery)
+        # coalesce keeps both databases from using the index on status, as in `record`.
+        .where(
+            delivery.c.id == renewed.id,
+            delivery.c.attempts == renewed.attempts,
+            func.coalesce(delivery.c.status, "") == Status.SENDING.value,
+        )
+        .values(next_attempt_at=bindparam("of_end"))
+        .returning(delivery.c.id)
+    )
 
 
 def _postpone_paused(connection: Connection, scope: ClaimScope, key: str, until: datetime, now: datetime) -> None:

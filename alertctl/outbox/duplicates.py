@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, literal_column, or_,
 
 from alertctl.error_codes import DUPLICATE
 from alertctl.models import Status
+from alertctl.outbox.clock_skew import TOLERANCE
 from alertctl.outbox.tables import SWEEP, delivery, event
 from alertctl.routing import Target
 
@@ -57,7 +58,8 @@ class DedupWindows:
     def _earlier(self, targets: Sequence[Target], since: datetime) -> dict[str, str]:
         """Return the newest event sent to each of these targets since then, by hash."""
         hashes = [target.dedup_hash for target in targets]
-        rows = self._connection.execute(_sent_since(), {"hashes": hashes, "since": since, "now": self._now})
+        times = {"since": since, "now": self._now, "latest": self._now + TOLERANCE}
+        rows = self._connection.execute(_sent_since(), {"hashes": hashes, **times})
         return {row.dedup_hash: row.event_id for row in rows} | self._sent
 
 
@@ -68,6 +70,8 @@ def _sent_since() -> Select[Any]:
     now = bindparam("now", type_=event.c.expires_at.type)
     can_be_sent = or_(event.c.expires_at.is_(None), event.c.expires_at > now)
     is_queued = and_(delivery.c.next_attempt_at.is_not(None), delivery.c.queued_at > since, can_be_sent)
+    # A later time is that of a clock that was set back.
+    was_sent = and_(delivery.c.status == Status.SUCCESS.value, delivery.c.updated_at <= bindparam("latest"))
     # Word for word as the partial index has it (migration 0004).
     indexed = (
         delivery.c.dedup_hash.is_not(None),
@@ -80,7 +84,7 @@ def _sent_since() -> Select[Any]:
             *indexed,
             delivery.c.dedup_hash.in_(bindparam("hashes", expanding=True)),
             delivery.c.updated_at > since,
-            or_(delivery.c.status == Status.SUCCESS.value, is_queued),
+            or_(was_sent, is_queued),
         )
         .order_by(delivery.c.id)
     )

@@ -1,4 +1,4 @@
-"""Delete old, final deliveries from the log, in small batches that keep nobody waiting."""
+"""Delete old, final deliveries from the log, in small batches that do not block other writers."""
 
 from __future__ import annotations
 

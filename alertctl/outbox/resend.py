@@ -15,7 +15,7 @@ from alertctl.models import Priority, Status
 from alertctl.outbox.breaker_reports import request_probes
 from alertctl.outbox.change_sequence import begin_change, this_change
 from alertctl.outbox.tables import SWEEP, delivery, event
-from alertctl.schemas import ResendResult
+from alertctl.schemas import ResendResult, stamp
 
 
 def resend(
@@ -30,19 +30,21 @@ def resend(
     """Make deliveries due at once, with a new round of attempts. Returns the outcome for each.
 
     A delivery that arrived is sent again only if `again`. One for a channel that isn't `enabled` is refused, because no
-    dispatcher would send it. All open circuit breakers probe at once: a person who resends has repaired something.
+    dispatcher would send it; so is one whose event expired. All open circuit breakers probe at once: a person who
+    resends has repaired something.
     """
     results: list[ResendResult] = []
     begin_change(connection)
     for start in range(0, len(ids), SWEEP):
         batch = list(ids[start : start + SWEEP])
         locked = (
-            select(delivery.c.id, delivery.c.status, delivery.c.channel)
+            select(delivery.c.id, delivery.c.status, delivery.c.channel, event.c.expires_at)
+            .join(event, event.c.id == delivery.c.event_id)
             .where(delivery.c.id.in_(batch))
-            .with_for_update()
+            .with_for_update(of=delivery)
         )
         rows = {row.id: row for row in connection.execute(locked)}
-        outcomes = [ResendResult(id=id_, problem=_refusal(rows.get(id_), again, enabled)) for id_ in batch]
+        outcomes = [ResendResult(id=id_, problem=_refusal(rows.get(id_), again, enabled, now)) for id_ in batch]
         _make_due(connection, [outcome.id for outcome in outcomes if outcome.problem is None], by, now)
         results += outcomes
     request_probes(connection)
@@ -50,13 +52,15 @@ def resend(
     return results
 
 
-def _refusal(row: Any, again: bool, enabled: Collection[str]) -> str | None:
+def _refusal(row: Any, again: bool, enabled: Collection[str], now: datetime) -> str | None:
     if row is None:
         return "no such delivery"
     if row.status == Status.SENDING:
         return "it is being sent right now"
     if row.status == Status.SUCCESS and not again:
         return "it has arrived already"
+    if row.expires_at is not None and row.expires_at <= now:
+        return f"its event expired at {stamp(row.expires_at)}; send the event again"
     if row.channel not in enabled:
         return f"{row.channel} is switched off ({row.channel.upper()}_ENABLED)"
     return None

@@ -1,4 +1,4 @@
-"""The outbox's tables, and a claimed delivery."""
+"""The tables that the outbox writes, and a claimed delivery."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlmodel import SQLModel
 
 from alertctl.channels.base import OutgoingMessage
-from alertctl.models import Attempt, BreakerReport, Delivery, Event, Pause, ProbeRequest
+from alertctl.models import Attempt, BreakerReport, Delivery, Event, Pause, ProbeRequest, Run
 
 TABLES = SQLModel.metadata.tables
 delivery = TABLES[str(Delivery.__tablename__)]
@@ -16,12 +16,13 @@ attempt = TABLES[str(Attempt.__tablename__)]
 pauses = TABLES[str(Pause.__tablename__)]
 event = TABLES[str(Event.__tablename__)]
 breaker_report = TABLES[str(BreakerReport.__tablename__)]
+run = TABLES[str(Run.__tablename__)]
 probe_request = TABLES[str(ProbeRequest.__tablename__)]
 
 INTERRUPTED = "interrupted"
-"""The code of an attempt whose sender died: the message may have arrived."""
+"""The code of an attempt whose lease ended without a result: the message may have arrived."""
 SWEEP = 1000
-"""Rows that one statement writes at most, so that no transaction takes long."""
+"""Maximum of rows that a statement writes, so that no transaction takes long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,6 +85,7 @@ KINDS = (
     Kind("close_after_dot", SMTP, "request", "keeps the message, closes without a reply"),
     Kind("drop_after_dot", SMTP, "request", "closes after the final dot; not kept"),
     Kind("stall_after_dot", SMTP, "request", "never answers the final dot; not kept"),
+    Kind("slow_dot:SECONDS", SMTP, "request", "the true answer to the final dot, after that many seconds"),
     Kind("close_idle", SMTP, "request", "takes the message with a 250, closes the connection a moment later"),
     Kind("mail_limit_NNN:COUNT", SMTP, "session", "this status to MAIL once the connection has carried COUNT messages"),
     Kind("rcpt_limit_NNN:COUNT", SMTP, "session", "this status to RCPT once the connection has carried COUNT messages"),

@@ -9,32 +9,23 @@ from collections.abc import Awaitable, Callable
 
 from alertctl.sandbox.connection import ClientConnection, ConnectionEnded, LimitExceeded
 from alertctl.sandbox.faults import Fault
-from alertctl.sandbox.provider import Provider
+from alertctl.sandbox.provider import OnMessage, Provider
 from alertctl.sandbox.records import SmtpCall, SmtpMessage, now
 from alertctl.sandbox.smtp_auth import MECHANISMS, Credentials, decode, encode, read_credentials
+from alertctl.sandbox.smtp_replies import DEFAULT_TEXTS, FIXED_REPLIES
 
 MAX_LINE = 64 * 1024
 CLOSE_IDLE_SECONDS = 0.05
 """Seconds after which the fault `close_idle` closes the connection."""
 MAIL = re.compile(r"FROM:\s*<([^<>]*)>\s*(.*)", re.IGNORECASE | re.DOTALL)
 RCPT = re.compile(r"TO:\s*<([^<>]+)>\s*(.*)", re.IGNORECASE | re.DOTALL)
-DEFAULT_TEXTS = {
-    220: "2.0.0 Ready",
-    421: "4.3.2 Service not available, closing",
-    450: "4.2.0 Mailbox unavailable",
-    451: "4.3.0 Local error, try again later",
-    452: "4.2.2 Mailbox full",
-    454: "4.7.0 Temporary failure",
-    535: "5.7.8 Authentication credentials invalid",
-    550: "5.1.1 No such user here",
-    552: "5.2.2 Storage exceeded",
-    554: "5.0.0 Transaction failed",
-}
-FIXED_REPLIES = {"NOOP": (250, "2.0.0 OK"), "VRFY": (252, "2.5.0 Cannot verify, but will take a message")}
 
 
 class Smtp(Provider[SmtpMessage, SmtpCall]):
     """When `credentials` (user, password) are set, AUTH is required; `auth_error` refuses even the right ones.
+
+    `offered` are the mechanisms that EHLO lists, `mechanisms` those that work. `oauth_token` is the token for XOAUTH2.
+    `logins` lists the mechanism of each AUTH. Recipients outside `relays` (domains; None: all) are refused with 5.7.1.
 
     `tls` is offered as STARTTLS, except on a connection that is encrypted already (implicit TLS).
     """
@@ -47,10 +38,23 @@ class Smtp(Provider[SmtpMessage, SmtpCall]):
     }
 
     credentials: Credentials | None = None
+    oauth_token = ""
+    offered: tuple[str, ...] = ("PLAIN", "LOGIN")
+    mechanisms: tuple[str, ...] = MECHANISMS
+    ignores_initial_response = False
+    relays: tuple[str, ...] | None = None
     hostname = "sandbox.localhost"
     size_limit = 30 * 1024 * 1024
     """Bytes of one message."""
     tls: ssl.SSLContext | None = None
+
+    def __init__(self, on_message: OnMessage | None = None) -> None:
+        super().__init__(on_message)
+        self.logins: list[str] = []
+
+    def clear(self) -> None:
+        super().clear()
+        self.logins.clear()
 
     async def serve(self, connection: ClientConnection, early: Fault | None) -> None:
         await SmtpSession(self, connection).run(early)
@@ -127,7 +131,7 @@ class SmtpSession:
 
     async def _reply(self, status: int, *lines: str) -> None:
         """Send one reply of one or more lines. A 421 ends the session, as in RFC 5321."""
-        lines = lines or (DEFAULT_TEXTS.get(status, f"{str(status)[0]}.0.0 The sandbox says so"),)
+        lines = lines or (DEFAULT_TEXTS.get(status, f"{str(status)[0]}.0.0 Refused by the sandbox"),)
         reply = [f"{status}-{line}" for line in lines[:-1]] + [f"{status} {lines[-1]}"]
         if self._mail is not None:
             self._mail.replies.append("\n".join(reply))
@@ -175,7 +179,7 @@ class SmtpSession:
         if self._can_start_tls:
             extensions.append("STARTTLS")
         elif self._server.credentials:
-            extensions.append("AUTH PLAIN LOGIN")
+            extensions.append(f"AUTH {' '.join(self._server.offered)}")
         await self._reply(250, self._server.hostname, *extensions)
 
     async def _helo(self, _: str) -> None:
@@ -197,19 +201,26 @@ class SmtpSession:
         self._reset(greeted=False)
 
     async def _auth(self, rest: str) -> None:
+        self._server.logins.append(rest.partition(" ")[0].upper())
         self._refuse_at("auth")
         if self._server.credentials is None or self._authenticated:
             raise Refused(503, "5.5.1 AUTH is not available")
         if self._can_start_tls:
             raise Refused(530, "5.7.0 Must issue a STARTTLS command first")
         mechanism, _, initial = rest.partition(" ")
-        if mechanism.upper() not in MECHANISMS:
+        if mechanism.upper() not in self._server.mechanisms:
             raise Refused(504, "5.5.4 Unrecognized authentication type")
         try:
-            credentials = await read_credentials(mechanism.upper(), initial, self._ask)
+            credentials = await read_credentials(
+                mechanism.upper(), initial, self._ask, ignore_initial=self._server.ignores_initial_response
+            )
         except ValueError:
             raise Refused(501, "5.5.2 Cannot decode response") from None
-        if self._server.auth_error or credentials != self._server.credentials:
+        user, password = self._server.credentials
+        expected = (user, self._server.oauth_token if mechanism.upper() == "XOAUTH2" else password)
+        if self._server.auth_error or credentials != expected:
+            if mechanism.upper() == "XOAUTH2":
+                await self._ask('{"status":"400"}')
             raise Refused(535, f"5.7.8 {self._server.auth_error or 'Authentication credentials invalid'}")
         self._authenticated = True
         await self._reply(235, "2.7.0 Authentication successful")
@@ -260,6 +271,8 @@ class SmtpSession:
             raise Refused(503, "5.5.1 Need MAIL first")
         if match is None or match[2]:
             raise Refused(501, "5.5.4 Syntax: RCPT TO:<address>")
+        if self._server.relays is not None and match[1].rpartition("@")[2].lower() not in self._server.relays:
+            raise Refused(554, f"5.7.1 <{match[1]}>: Relay access denied")
         # A fault chosen at MAIL takes precedence over the recipient's.
         fault = self._fault or self._server.faults.choose_address(match[1])
         if fault is not None:
@@ -302,6 +315,8 @@ class SmtpSession:
             raise ConnectionEnded
         if name == "stall_after_dot":
             await self._connection.stall()
+        if name == "slow_dot" and fault:
+            await asyncio.sleep(float(fault.text))
         if name == "drop_after_dot":
             raise SessionEnd
         if status // 100 == 2:

@@ -1,4 +1,4 @@
-"""SMTP AUTH (RFC 4954): the mechanisms PLAIN and LOGIN."""
+"""SMTP AUTH (RFC 4954): the mechanisms PLAIN, LOGIN and XOAUTH2."""
 
 from __future__ import annotations
 
@@ -6,14 +6,22 @@ import base64
 from collections.abc import Awaitable, Callable
 
 Credentials = tuple[str, str]
-"""User name and password."""
+"""User name and password, or user name and OAuth token."""
 Ask = Callable[[str], Awaitable[str]]
 """Sends a prompt to the client and returns its response, both decoded."""
-MECHANISMS = ("PLAIN", "LOGIN")
+MECHANISMS = ("PLAIN", "LOGIN", "XOAUTH2")
 
 
-async def read_credentials(mechanism: str, initial: str, ask: Ask) -> Credentials:
-    """Return the client's credentials. `initial` is its initial response, or "". Raises ValueError."""
+async def read_credentials(mechanism: str, initial: str, ask: Ask, *, ignore_initial: bool = False) -> Credentials:
+    """Return the client's credentials. `initial` is its initial response, or "". Raises ValueError.
+
+    With `ignore_initial`, LOGIN asks for the user name even if the client has sent it.
+    """
+    if mechanism == "XOAUTH2":
+        user, authorization = decode(initial).removesuffix("\1\1").split("\1")
+        return user.removeprefix("user="), authorization.removeprefix("auth=Bearer ")
+    if mechanism == "LOGIN" and ignore_initial:
+        initial = ""
     response = decode(initial) if initial else await ask("" if mechanism == "PLAIN" else "Username:")
     if mechanism == "LOGIN":
         return response, await ask("Password:")

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from alertctl.config import state_folder
+from alertctl.config.folders import make_private_folder
 from alertctl.errors import InvalidEvent, Unreachable
 from alertctl.schemas import PublishRequest
 from alertctl.spool.destination import Destination, database_address
@@ -92,7 +93,7 @@ class Spool:
         )
         data = to_json(spooled)
         with self._disk_errors():
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self.folder)
             self._check_room(len(data))
             write_file(self.folder, spooled.name, data)
         return spooled

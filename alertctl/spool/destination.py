@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from alertctl.config import Value
 from alertctl.config.database_url import database_url, default_url, masked
+from alertctl.config.folder_trust import refuse_addresses
 from alertctl.config.sources import is_blank
-from alertctl.config.trust import refuse_addresses
 from alertctl.config.validators import server_root, url
 from alertctl.errors import ConfigError
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from alertctl.config.folders import make_private_folder
 from alertctl.errors import AlertctlError, Conflict, InvalidEvent, NotAllowed, Unreachable
 from alertctl.spool.files import Spooled, read, requeue_last, to_json, write_file
 
@@ -87,7 +88,7 @@ def _read_or_set_aside(path: Path, aside: Path, flushed: Flushed) -> Spooled | N
     except (OSError, ValueError) as error:
         flushed.damaged.append(f"{path.name}: {error}")
     with suppress(OSError):
-        aside.mkdir(mode=0o700, exist_ok=True)
+        make_private_folder(aside)
         os.replace(path, aside / path.name)
     return None
 
@@ -95,7 +96,7 @@ def _read_or_set_aside(path: Path, aside: Path, flushed: Flushed) -> Spooled | N
 def _set_aside(path: Path, aside: Path, spooled: Spooled) -> None:
     """Move a refused event, with the reason, to the folder of refused events."""
     with suppress(OSError):
-        aside.mkdir(mode=0o700, exist_ok=True)
+        make_private_folder(aside)
         write_file(aside, path.name, to_json(spooled))
         if path.parent != aside:
             path.unlink(missing_ok=True)

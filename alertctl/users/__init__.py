@@ -2,23 +2,25 @@
 
 from alertctl.users.accounts import EmailTaken, add_user, change_user, find_user, list_users, remove_user, unlink_user
 from alertctl.users.identities import Identity, JwtUser, ensure_user, find_identity, is_email_free
-from alertctl.users.roles import Caller, Role, parse_role
+from alertctl.users.roles import PUBLISH, Caller, Role, parse_role
 from alertctl.users.tokens import (
     PREFIX,
     any_token,
     create_token,
+    find_token,
     hash_token,
     list_tokens,
     owner_of_token_hash,
     revoke_token,
+    should_record_use,
     still_allowed,
     touch,
-    use_is_news,
     verify,
 )
 
 __all__ = [
     "PREFIX",
+    "PUBLISH",
     "Caller",
     "EmailTaken",
     "Identity",
@@ -30,6 +32,7 @@ __all__ = [
     "create_token",
     "ensure_user",
     "find_identity",
+    "find_token",
     "find_user",
     "hash_token",
     "is_email_free",
@@ -39,9 +42,9 @@ __all__ = [
     "parse_role",
     "remove_user",
     "revoke_token",
+    "should_record_use",
     "still_allowed",
     "touch",
     "unlink_user",
-    "use_is_news",
     "verify",
 ]

@@ -69,7 +69,7 @@ def change_user(
 ) -> UserItem:
     """Change the values that aren't None. `disabled` rejects the user's tokens and stops notifying them.
 
-    Raises NotFound, InvalidEvent for a bad role or address, EmailTaken for another user's.
+    Raises NotFound, InvalidEvent for a bad role or address or the last admin, EmailTaken for another user's.
     """
     values: dict[str, Any] = {}
     if role is not None:
@@ -79,7 +79,10 @@ def change_user(
         values["disabled"] = disabled
     if email is not None:
         values["email"] = _checked_email(email)
-    user_id = find_user(connection, user).id
+    changed = find_user(connection, user)
+    user_id = changed.id
+    if disabled or (role is not None and values["role"] != Role.ADMIN.value):
+        _keep_last_admin(connection, changed)
     if values and not update_unless_taken(connection, users.c.id == user_id, values) and email is not None:
         raise EmailTaken(values["email"])
     return find_user(connection, user_id)
@@ -108,15 +111,20 @@ def remove_user(connection: Connection, user: str) -> UserItem:
     Raises NotFound, InvalidEvent for the last admin who isn't disabled.
     """
     removed = find_user(connection, user)
+    _keep_last_admin(connection, removed)
+    connection.execute(delete(users).where(users.c.id == removed.id))
+    return removed
+
+
+def _keep_last_admin(connection: Connection, user: UserItem) -> None:
+    """Raise InvalidEvent if this user is the only admin who isn't disabled."""
     admin = (users.c.role == Role.ADMIN.value, users.c.disabled.is_(False))
     # Locked, so that two concurrent calls can't remove the last two admins.
     admins = connection.execute(select(users.c.id).where(*admin).order_by(users.c.id).with_for_update()).scalars().all()
-    if list(admins) == [removed.id]:
+    if list(admins) == [user.id]:
         raise InvalidEvent(
-            "user", f"{removed.name} is the last admin; first run alertctl user set-role USER admin for another user"
+            "user", f"{user.name} is the last admin; first run alertctl user set-role USER admin for another user"
         )
-    connection.execute(delete(users).where(users.c.id == removed.id))
-    return removed
 
 
 def _checked_email(email: str) -> str:

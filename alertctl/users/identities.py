@@ -1,6 +1,6 @@
 """JWT users: find and register the identity that a token of the platform names.
 
-A JWT user is an identity, (issuer, subject), and nothing else: an email alone never identifies a token's user.
+A JWT user is an identity (issuer, subject). An email alone never identifies a token's user.
 - The first login registers the identity as a new viewer. An email that another user has isn't registered.
 - A subject that was recorded before issuers were is bound to the issuer of its next login.
 - With JWT_LINK_BY_EMAIL, a verified email gives the identity to the account that has that email and no identity yet.
@@ -66,7 +66,7 @@ def ensure_user(
     if user is None:
         _register(connection, identity, email, now, link=link)
         user = find_identity(connection, identity)
-        assert user is not None, "somebody has registered it by now"
+        assert user is not None, "another call has registered it"
     if email not in (None, user.email) and update_unless_taken(connection, users.c.id == user.id, {"email": email}):
         user = find_identity(connection, identity) or user
     return user

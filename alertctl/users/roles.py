@@ -10,6 +10,9 @@ from typing import Self
 from alertctl.errors import InvalidEvent
 from alertctl.suggestions import suggest
 
+PUBLISH = "publish"
+"""The scope of a token that may publish events and read their state, and nothing else."""
+
 
 class Role(StrEnum):
     """VIEWER < ANALYST < DEVELOPER < ADMIN: a role includes the permissions of lower ones."""
@@ -47,19 +50,23 @@ def parse_role(text: str) -> Role:
     """Return the role with this name, in any case. Raises InvalidEvent."""
     word = text.strip().lower()
     if word not in tuple(Role):
-        raise InvalidEvent("role", f"{text[:60]!r} is not a role{suggest(word, Role)}")
+        raise InvalidEvent("role", f"{text[:60]!r} is not a role{suggest(word, tuple(Role))}")
     return Role(word)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The caller of the API. `token_id` is None for a platform's JWT; `last_used_at` is from before this call."""
+    """The caller of the API. `token_id` is None for a platform's JWT; `last_used_at` is from before this call.
+
+    `scope` is PUBLISH for a token that may only publish events and read their state, else None.
+    """
 
     user_id: str
     email: str | None
     role: Role
     token_id: str | None = None
     last_used_at: datetime | None = None
+    scope: str | None = None
 
     @property
     def name(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from alertctl.ids import new_id
 from alertctl.models import Token
 from alertctl.schemas import TokenItem
 from alertctl.users.accounts import add_user, find_user, users
-from alertctl.users.roles import Caller, Role, parse_role
+from alertctl.users.roles import PUBLISH, Caller, Role, parse_role
 
 token = SQLModel.metadata.tables[str(Token.__tablename__)]
 
@@ -32,13 +32,24 @@ MAX_LIFETIME = timedelta(days=36_500)
 
 
 def create_token(
-    connection: Connection, user: str, role: str, expires: timedelta | None, now: datetime
+    connection: Connection,
+    user: str,
+    role: str | None,
+    expires: timedelta | None,
+    now: datetime,
+    *,
+    scope: str | None = None,
 ) -> tuple[TokenItem, str]:
     """Create a token; return it and its secret, which is never shown again. A new user gets the role too.
 
-    Raises InvalidEvent for a role above the user's, NotFound for an unknown id.
+    It has either a role or the scope PUBLISH, which requires a developer. Raises InvalidEvent for a role above the
+    user's, NotFound for an unknown id.
     """
-    token_role = parse_role(role)
+    if scope not in (None, PUBLISH):
+        raise InvalidEvent("scope", f"{str(scope)[:60]!r} is not a scope ({PUBLISH})")
+    if (role is None) == (scope is None):
+        raise InvalidEvent("role", f"give the token either a role or the scope {PUBLISH}")
+    token_role = Role.DEVELOPER if role is None else parse_role(role)
     if expires is not None and not timedelta(0) < expires <= MAX_LIFETIME:
         raise InvalidEvent("expires", "should be a time from now on, at most 36500d (90d, 12h)")
     owner = _owner(connection, user, token_role, now)
@@ -47,7 +58,8 @@ def create_token(
     row = {
         "id": token_id,
         "user_id": owner,
-        "role": token_role.value,
+        # A scope is stored as a role: versions without scopes take an unknown role for the lowest.
+        "role": scope or token_role.value,
         "token_hash": hash_token(secret),
         "hint": secret[-HINT_LENGTH:],
         "created_at": now,
@@ -78,7 +90,7 @@ def list_tokens(connection: Connection, *, before: str = "", limit: int | None =
     """Return the tokens without their secrets, newest first; only those older than the id `before` if it is set."""
     query = _LISTED.where(token.c.id < before.replace("\0", "")) if before else _LISTED
     rows = connection.execute(query.order_by(token.c.id.desc()).limit(limit))
-    return [TokenItem(**row._asdict()) for row in rows]
+    return [_item_of(row) for row in rows]
 
 
 def any_token(connection: Connection, now: datetime) -> bool:
@@ -86,15 +98,18 @@ def any_token(connection: Connection, now: datetime) -> bool:
     return bool(connection.execute(select(exists(_VALID)), {"now": now}).scalar())
 
 
-def revoke_token(connection: Connection, id_part: str, now: datetime) -> TokenItem:
-    """Revoke a token from the next call on. Raises NotFound unless exactly one id has this part."""
-    full_id = _find(connection, id_part)
+def revoke_token(connection: Connection, token_id: str, now: datetime) -> TokenItem:
+    """Revoke a token from the next call on. Raises NotFound unless a token has exactly this id."""
+    full_id = find_token(connection, token_id)
+    if full_id != token_id.strip().lower():
+        raise NotFound(f"{token_id!r} is only a part of a token's id; give the complete one")
     revoked = update(token).where(token.c.id == full_id, token.c.revoked_at.is_(None)).values(revoked_at=now)
     connection.execute(revoked)
     return _item(connection, full_id)
 
 
-def _find(connection: Connection, part: str) -> str:
+def find_token(connection: Connection, part: str) -> str:
+    """Return the id of the only token whose id contains this part. Raises NotFound."""
     word = part.strip().lower()
     if not word or len(word) > 36 or set(word) - set("0123456789abcdef-"):
         raise NotFound(f"{part[:60]!r} is not a token's id or a part of one; list them with alertctl token list")
@@ -115,9 +130,9 @@ def verify(connection: Connection, secret: str, now: datetime) -> Caller:
     """Return the caller with this token. Raises NotAllowed, with the same message for every unknown secret."""
     row = _find_token_hash(connection, hash_token(secret))
     if row.revoked_at is not None:
-        raise NotAllowed("the token was revoked; create a new one with alertctl token create")
+        raise NotAllowed("the token was revoked; ask an admin for a new one", caller=_name(row))
     if row.expires_at is not None and row.expires_at <= now:
-        raise NotAllowed("the token has expired; create a new one with alertctl token create")
+        raise NotAllowed("the token has expired; ask an admin for a new one", caller=_name(row))
     return _caller(row)
 
 
@@ -132,18 +147,23 @@ def _find_token_hash(connection: Connection, token_hash: str) -> Any:
     joined = select(*columns, *owner).join(users, users.c.id == token.c.user_id)
     row = connection.execute(joined.where(token.c.token_hash == token_hash)).first()
     if row is None:
-        raise NotAllowed("the token is unknown; create one with alertctl token create")
+        raise NotAllowed("the token is unknown; ask an admin of this server for one")
     return row
 
 
 def _caller(row: Any) -> Caller:
     if row.disabled:
-        raise NotAllowed(f"{row.email or row.user_id} is disabled; ask an admin to enable the user")
-    role = Role.of(row.role).capped(Role.of(row.limit))
-    return Caller(row.user_id, row.email, role, row.id, row.last_used_at)
+        raise NotAllowed(f"{_name(row)} is disabled; ask an admin to enable the user")
+    scope = PUBLISH if row.role == PUBLISH else None
+    role = (Role.DEVELOPER if scope else Role.of(row.role)).capped(Role.of(row.limit))
+    return Caller(row.user_id, row.email, role, row.id, row.last_used_at, scope)
 
 
-def use_is_news(caller: Caller, now: datetime) -> bool:
+def _name(row: Any) -> str:
+    return str(row.email or row.user_id)
+
+
+def should_record_use(caller: Caller, now: datetime) -> bool:
     """Return whether to record this use of a token: the last recorded one is at least a minute ago."""
     return caller.token_id is not None and (caller.last_used_at is None or now - caller.last_used_at >= USE_INTERVAL)
 
@@ -185,10 +205,15 @@ _STILL_ALLOWED = _VALID.where(
 )
 """Built once: it is executed in every transaction that publishes."""
 _LISTED = select(
-    *(token.c[field.name] for field in fields(TokenItem) if field.name != "user"),
+    *(token.c[field.name] for field in fields(TokenItem) if field.name not in ("user", "scope")),
     func.coalesce(users.c.email, users.c.id).label("user"),
 ).join(users, users.c.id == token.c.user_id)
 
 
 def _item(connection: Connection, token_id: str) -> TokenItem:
-    return TokenItem(**connection.execute(_LISTED.where(token.c.id == token_id)).one()._asdict())
+    return _item_of(connection.execute(_LISTED.where(token.c.id == token_id)).one())
+
+
+def _item_of(row: Any) -> TokenItem:
+    item = TokenItem(**row._asdict())
+    return replace(item, role=Role.DEVELOPER.value, scope=PUBLISH) if item.role == PUBLISH else item

@@ -42,17 +42,54 @@ def test_a_wrong_method_is_405_and_says_which_are_right(shared_api: ApiServer) -
     assert answer.headers["allow"] == "GET, PUT"
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b"\xff\xfe", b'{"a": NaN}', b"[" * 200_000, b'{"n": 1' + b"0" * 5000 + b"}", b"\0"]
-)
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"a": NaN}', b'{"n": 1' + b"0" * 5000 + b"}", b"\0"])
 @pytest.mark.parametrize("route", ["POST /events", "PUT /preferences", "POST /test"])
 def test_a_body_that_is_no_json_is_400(shared_api: ApiServer, route: str, body: bytes) -> None:
     method, path = route.split()
     is_problem(shared_api.ask(method, path, body), 400)
 
 
+def _nested(depth: int) -> bytes:
+    return b'{"event_type": "generic_alert", "title": "x", "details": ' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
+
+
+MANY_MEMBERS = json.dumps({f"f{number}": 1 for number in range(5001)}).encode()
+MANY_ITEMS = b'{"title": "x", "to": [' + b"0," * 400_000 + b"0]}"
+UNTERMINATED = b'{"title": "' + b'\\"' * 400_000 + b"\\"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (_nested(50), "levels of objects and lists"),
+        (_nested(900), "levels of objects and lists"),
+        (_nested(3000), "levels of objects and lists"),
+        (_nested(100_000), "more than 5000 values"),
+        (b"[" * 200_000, "more than 5000 values"),
+        (MANY_MEMBERS, "more than 5000 values"),
+        (MANY_ITEMS, "more than 5000 values"),
+    ],
+    ids=["50", "900", "3000", "100000", "unterminated", "members", "items"],
+)
+@pytest.mark.parametrize("route", ["POST /events", "PUT /preferences", "POST /test"])
+def test_too_many_levels_or_values_are_422(shared_api: ApiServer, route: str, body: bytes, message: str) -> None:
+    method, path = route.split()
+    answer = shared_api.ask(method, path, body)
+    is_problem(answer, 422)
+    assert message in answer.json["detail"]
+
+
+def test_commas_and_brackets_in_a_string_are_no_values(api: ApiServer) -> None:
+    body = {"event_type": "generic_alert", "title": "x", "message": '[{,"\\' * 20_000}
+    assert api.ask("POST", "/events", body).status == 202
+
+
+def test_a_large_body_that_ends_within_a_string_is_400(shared_api: ApiServer) -> None:
+    is_problem(shared_api.ask("POST", "/events", UNTERMINATED), 400)
+
+
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", ""])
-def test_json_is_json_whatever_its_content_type_says(api: ApiServer, content_type: str) -> None:
+def test_json_is_parsed_under_any_content_type(api: ApiServer, content_type: str) -> None:
     answer = api.ask("POST", "/events", json.dumps(EVENT).encode(), headers={"Content-Type": content_type})
     assert answer.status == 202
 
@@ -129,7 +166,7 @@ def test_a_test_message_is_answered_with_the_truth(api: ApiServer) -> None:
     assert api.tests[-1] == ("slack", "#x", "developer@corp.example")
 
 
-def test_tests_of_a_silent_provider_hold_nobody_else_up(api: ApiServer) -> None:
+def test_tests_of_a_silent_provider_do_not_block_other_calls(api: ApiServer) -> None:
     api.provider_answers.clear()
     with ThreadPoolExecutor(60) as callers:
         calls = [callers.submit(api.ask, "POST", "/test", {"channel": "slack"}, by="developer") for _ in range(60)]

@@ -8,9 +8,11 @@ import http.server
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,10 +23,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from alertctl import users
-from alertctl.api.jwks import KeySet
+from alertctl.api.jwks import MAX_WAITING, KeySet
 from alertctl.db import Store, upgrade
 from alertctl.errors import ConfigError, NotAllowed, Unreachable
 from tests.support.api_server import ROLES, ApiServer, running
+from tests.support.waiting import wait_until
 
 SECRET = "a secret of the platform, 32 bytes or more"
 RSA = rsa.generate_private_key(65537, 2048)
@@ -162,7 +165,7 @@ def test_a_platforms_user_who_is_disabled_is_let_in_no_more(shared_lab: ApiServe
 
 
 def me(api: ApiServer, **more: Any) -> dict[str, Any]:
-    """Who the platform's token with these claims is."""
+    """Return the caller that a token with these claims identifies."""
     answer = api.ask("GET", "/me", by=shared(**{"iss": "platform", "aud": "alertctl", **more}))
     assert answer.status == 200, answer.body
     user: dict[str, Any] = answer.json
@@ -177,7 +180,7 @@ def me(api: ApiServer, **more: Any) -> dict[str, Any]:
     ],
     ids=ascii,
 )
-def test_the_email_of_a_local_user_makes_nobody_that_user(shared_lab: ApiServer, more: dict[str, Any]) -> None:
+def test_a_token_with_a_local_users_email_is_another_user(shared_lab: ApiServer, more: dict[str, Any]) -> None:
     email = "kim@corp.example"
     owners = shared_lab.token("kim", "admin")
     intruder = me(shared_lab, **{"email": email, "role": ..., **more})
@@ -361,9 +364,11 @@ def test_a_key_set_in_a_file_serves_several_kinds_of_keys(store: Store, tmp_path
 
 class _Keys(http.server.BaseHTTPRequestHandler):
     document, code, requests = b"", 200, 0
+    wait = staticmethod(lambda timeout: True)
 
     def do_GET(self) -> None:
         type(self).requests += 1
+        self.wait(20)
         self.send_response(self.code)
         self.end_headers()
         self.wfile.write(self.document)
@@ -427,12 +432,29 @@ def test_a_key_set_that_is_away_for_a_while_is_remembered() -> None:
     documents = iter([json.dumps({"keys": [jwk(RSA, "r")]}).encode(), b"<html>"])
     keys = KeySet(lambda: next(documents), pause=0)
     keys.key("r", "RS256")
-    with pytest.raises(NotAllowed):
+    with pytest.raises(Unreachable):
         keys.key("unknown", "RS256")
     keys.key("r", "RS256")
 
 
-def test_while_an_old_set_is_read_anew_a_known_key_waits_for_nobody() -> None:
+def test_calls_with_unknown_keys_at_a_key_server_that_hangs_delay_nobody_else(store: Store) -> None:
+    answering = threading.Event()
+    with key_server() as (keys, url), running(store, jwt={"jwks": url}) as api, ThreadPoolExecutor(60) as pool:
+        keys.wait = staticmethod(answering.wait)
+        keys.document = json.dumps({"keys": [jwk(RSA, "r")]}).encode()
+        token = jwt.encode(claims(), private(RSA), "RS256", {"kid": "r"})
+        calls = [pool.submit(api.ask, "GET", "/preferences", by=token) for _ in range(60)]
+        wait_until(lambda: sum(call.done() for call in calls) == 60 - MAX_WAITING)
+        assert api.call("GET", "/readyz").status == 200
+        assert api.ask("GET", "/preferences").status == 200
+        assert not all(call.done() for call in calls)
+        answering.set()
+        answers = [call.result(20) for call in calls]
+    assert Counter(answer.status for answer in answers) == {503: 60 - MAX_WAITING, 200: MAX_WAITING}
+    assert {answer.headers.get("retry-after") for answer in answers} == {"2", None}
+
+
+def test_a_known_key_does_not_wait_while_an_old_set_is_read_again() -> None:
     document = json.dumps({"keys": [jwk(RSA, "r")]}).encode()
     answer, requested = threading.Event(), threading.Event()
     answers = iter([lambda: True, lambda: requested.set() or answer.wait(20)])
@@ -481,7 +503,7 @@ def test_a_key_set_that_can_not_be_read_is_not_asked_for_again_at_once() -> None
 
 
 def test_an_empty_key_set_withdraws_all_keys() -> None:
-    documents = iter([json.dumps({"keys": [jwk(RSA, "r")]}).encode(), b'{"keys": []}'])
+    documents = chain([json.dumps({"keys": [jwk(RSA, "r")]}).encode()], repeat(b'{"keys": []}'))
     keys = KeySet(lambda: next(documents), pause=0)
     keys.key("r", "RS256")
     for kid in ("unknown", "r"):

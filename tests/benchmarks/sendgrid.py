@@ -91,7 +91,7 @@ def _measure_dispatch(store: Store, chosen: Settings, count: int, *, single: boo
 def _measure_sending(chosen: Settings, count: int, together: int) -> float:
     """Return the CPU milliseconds of 1000 addresses, sent by the channel alone."""
     moment = now()
-    content = parse("experiment_lifecycle", FIELDS).content(new_id(moment), moment)
+    content = parse("experiment_lifecycle", FIELDS)[0].content(new_id(moment), moment)
     messages = [OutgoingMessage(new_id(moment), f"user{n}@corp.example") for n in range(count)]
     channel = build(chosen)["email"]
     channel.send(content, messages[:1])

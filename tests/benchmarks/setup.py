@@ -1,4 +1,4 @@
-"""What most rows need: settings for the double, waiting alerts, a caller's token."""
+"""Set up benchmarks: settings for the double, waiting alerts, a caller's token."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PART = 500
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a row gets: sizes, databases, and a function that reports progress."""
+    """The arguments of a row: sizes, databases, and a function that reports progress."""
 
     sizes: Sizes
     databases: list[Database]

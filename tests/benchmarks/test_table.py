@@ -1,4 +1,4 @@
-"""What a bar says, and what the table and the JSON show of it. The benchmark itself is no test."""
+"""Bars, and their results in the table and the JSON. The benchmark itself is not a test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def line(**more) -> Line:
     return Line(**({"row": "r", "what": "w", "database": "SQLite", "value": 12.0, "unit": "ms"} | more))
 
 
-def test_a_line_is_held_to_its_bar_by_ratio_by_difference_or_by_itself():
+def test_a_row_meets_its_bar_by_ratio_difference_or_absolute_value():
     assert line(yardstick=10.0, bar=Bar(at_most=1.2)).result == "met"
     assert line(yardstick=10.0, bar=Bar(at_most=1.1)).result == "missed"
     assert line(yardstick=10.0, bar=Bar(at_least=1.3)).result == "missed"
@@ -28,7 +28,7 @@ def test_a_line_is_held_to_its_bar_by_ratio_by_difference_or_by_itself():
     assert line(bar=Bar(at_most=11, unit="")).result == "missed"
 
 
-def test_what_was_not_measured_or_can_not_be_judged_is_neither_met_nor_missed():
+def test_a_row_without_a_figure_or_a_bar_is_neither_met_nor_missed():
     assert line(value=None, bar=Bar(at_most=1)).result == "not measured"
     assert line(bar=Bar(at_most=100, unit=""), judged=False).result == "not judged"
     assert line().result == ""

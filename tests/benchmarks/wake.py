@@ -35,7 +35,7 @@ Publish = Callable[[], float]
 
 
 def wake(setup: Setup) -> Iterator[Line]:
-    """Single alerts to a daemon that has nothing to do, published by itself over HTTP and by another process."""
+    """Single alerts to a daemon that has nothing to do, published over HTTP and by another process."""
     for database in setup.databases:
         with ExitStack() as opened:
             url = opened.enter_context(database.fresh())
@@ -128,7 +128,7 @@ def _time_sample(publish: Publish, provider: Child) -> float:
 def _send(channel: Channel) -> float:
     """Render and post with nothing in between. Returns when it began."""
     began, now = time.monotonic(), datetime.now(UTC)
-    content = parse("safety_rollback", ALERT).content(new_id(now), now)
+    content = parse("safety_rollback", ALERT)[0].content(new_id(now), now)
     (result,) = channel.send(content, [OutgoingMessage(new_id(now), "#ops")])
     assert isinstance(result, Receipt), result
     return began

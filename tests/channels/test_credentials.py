@@ -1,4 +1,4 @@
-"""Credentials: used when they can be, named when they can't, and never shown."""
+"""Credentials: used if valid, named if not, and never shown."""
 
 from __future__ import annotations
 
@@ -168,9 +168,7 @@ def test_a_channel_does_not_show_its_token() -> None:
 
 
 @pytest.mark.parametrize("provider", ["slack", "sendgrid"])
-def test_what_a_proxy_repeats_of_its_password_is_masked(
-    harness: ProviderHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_password_in_a_proxys_answer_is_masked(harness: ProviderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     with raw_server() as proxy:
         proxy.reply = b"HTTP/1.1 407 no p@ss/word of bob\r\nContent-Length: 0\r\n\r\n"
         monkeypatch.setenv("HTTPS_PROXY", f"http://bob:p%40ss%2Fword@127.0.0.1:{proxy.port}")

@@ -1,4 +1,4 @@
-"""Which channels there are, and what it costs to know."""
+"""The registry of channels, and the cost of importing it."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_a_third_channel_is_previewed_tested_and_checked(run: Run, hooks: Hooks)
     assert "webhook" in run("status")
     assert "The settings are valid" in run("config", "check")
     assert "not a channel; did you mean webhook?" in run("test", "webhok", exit_code=2)
-    assert "(slack:#channel or email:somebody@example.com or webhook:team)" in run(
+    assert "(slack:#channel or email:dev@example.com or webhook:team)" in run(
         "send", "--event", "generic_alert", "--title", "x", "--to", "pager:1", exit_code=2
     )
 

@@ -1,4 +1,4 @@
-"""What a shell gets when somebody presses Tab, and `alertctl help`."""
+"""Shell completion, and `alertctl help`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from sqlalchemy import text
 from alertctl.client.completion import NEWEST, TIMEOUT, recent
 from alertctl.db import Store
 from tests.support.cli import data, process, run
-from tests.support.cli_command import write_command
 from tests.support.waiting import wait_until
 
 SLOW = 10.0
@@ -98,7 +98,7 @@ def test_completion_makes_no_database_and_no_folder(tmp_path):
 def test_completion_only_reads(log_on, tmp_path):
     sent("slack:#a")
     store = Store(log_on)
-    store.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0001'")))
+    store.write(lambda connection: connection.execute(text("UPDATE alertctl_version SET version_num = '0001'")))
     store.close()
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert len(offered("alertctl log show ")) == 1
@@ -138,7 +138,11 @@ def test_completion_does_not_wait_for_a_server_that_never_answers(setting, tmp_p
 @pytest.fixture
 def shell(tmp_path: Path):
     """Return a function that runs lines in a bash that finds `alertctl`, with a home of its own."""
-    script = write_command(tmp_path / "bin" / "alertctl")
+    # A real child of bash: the shell is detected by the parent process.
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "alertctl"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m alertctl "$@"\n')
+    script.chmod(0o755)
     environ = os.environ | {"PATH": f"{script.parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
 
     def bash(lines: str) -> str:

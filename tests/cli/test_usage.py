@@ -1,4 +1,4 @@
-"""What holds for every command: help, start-up, errors, completion."""
+"""Every command: help, start-up, errors, completion."""
 
 from __future__ import annotations
 
@@ -47,6 +47,11 @@ def test_every_help_begins_with_examples_and_fits_80_columns(path):
     assert shown[2].strip().startswith("alertctl")
     assert len([line for line in shown[2:5] if "alertctl" in line]) >= 2
     assert max(map(len, shown)) <= 80
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_no_help_shows_a_python_type(path):
+    assert not re.search(r"<(str|int|path|list)", run(*path, "--help").stdout)
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
@@ -140,6 +145,32 @@ def test_alertctl_alone_prints_its_help():
     ran = run()
     assert ran.exit_code == 2
     assert ran.stderr.startswith("Usage: alertctl")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["log", "--database", "mysql://x"], 2, "DATABASE_URL"),
+        (["log", "retry", "--status", "failed", "--database", "mysql://x"], 2, "DATABASE_URL"),
+        (["log", "--database", "mysql://x", "retry", "--status", "failed"], 2, "DATABASE_URL"),
+        (["status", "--server", "http://127.0.0.1:1"], 4, "ALERTCTL_TOKEN is not set, and http://127.0.0.1:1"),
+        (["status", "--timeout", "soon", "--server", "http://127.0.0.1:1"], 2, "ALERTCTL_TIMEOUT"),
+        (["log", "--config", "missing.toml"], 2, "missing.toml"),
+        (["db", "upgrade", "--server", "http://127.0.0.1:1"], 2, "db runs on this machine only: remove --server"),
+        (["log", "--database", "sqlite:///x.db", "--server", "http://x"], 2, "use --database or --server, not both"),
+    ],
+)
+def test_the_root_options_are_accepted_after_the_command(arguments, code, message):
+    ran = run(*arguments)
+    assert (ran.exit_code, ran.stdout) == (code, "")
+    assert message in ran.stderr
+
+
+@pytest.mark.parametrize("option", ["--server", "--database", "--config", "--timeout", "--debug"])
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_accepts_every_root_option(path, option):
+    (accepted,) = (parameter for parameter in ALL[path].params if option in parameter.opts)
+    assert accepted.hidden == bool(path)
 
 
 def test_an_unexpected_error_is_one_line_and_a_traceback_only_with_debug(tmp_path):

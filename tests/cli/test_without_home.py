@@ -1,4 +1,4 @@
-"""Commands as real processes of a user without a home folder, and events that not even the spool takes."""
+"""Commands as real processes of a user without a home folder, and events that cannot be spooled either."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_every_command_of_a_user_without_a_home_has_the_same_private_state(folde
     assert list((folder / "work").iterdir()) == []
 
 
-def test_what_such_a_user_spools_is_there_for_every_command_and_ends_with_the_machine(folder):
+def test_a_spool_in_the_temporary_folder_is_shared_by_commands_and_lost_with_the_machine(folder):
     away = {"HOME": "/nonexistent", "DATABASE_URL": "sqlite:////proc/none/alertctl.db"}
     sent = as_user(folder, *SEND, **away)
     assert (sent.returncode, sent.stdout) == (0, "")
@@ -152,8 +152,8 @@ def test_a_lost_event_never_stops_a_script_and_is_the_last_line(nothing_works, c
     )
     assert (ran.returncode, ran.stdout) == (0, "done")
     last = ran.stderr.splitlines()[-1]
-    assert last.startswith("LOST: neither recorded nor spooled, nobody is notified: database /proc/none/alertctl.db: ")
-    assert last.endswith(f"; spool {nothing_works}: is not a folder")
+    assert last.startswith("LOST: neither recorded nor spooled: database /proc/none/alertctl.db: ")
+    assert last.endswith(f"; spool {nothing_works}: is not a folder; correct this and send the event again")
     assert json.loads((tmp_path / "receipt.json").read_text())["outcome"] == "lost"
 
 

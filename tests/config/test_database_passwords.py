@@ -67,7 +67,7 @@ def test_the_refusal_says_how_special_characters_are_written(problems_in):
 
 
 def shown_of(url: str) -> str:
-    """What a database with this address shows of it: its name, its host, or why it is refused."""
+    """Return the parts of a database's address that it shows: its name, its host, or the error."""
     try:
         store = Store(database_url(url))
     except (AlertctlError, ValueError) as error:

@@ -61,7 +61,7 @@ def test_a_home_with_an_obstacle_is_not_used(temporary, tmp_path, name, obstacle
 
 
 @needs_root
-def test_somebody_elses_home_is_used_only_if_the_state_folder_in_it_is_ours(temporary, tmp_path):
+def test_another_users_home_is_used_only_if_its_state_folder_is_ours(temporary, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     os.chown(home, 12345, 12345)
@@ -101,7 +101,7 @@ def test_xdg_state_home_needs_no_home(temporary, tmp_path):
 
 
 @pytest.mark.parametrize(("value", "ends"), [("true", True), ("1", True), ("", False), ("false", False), ("0", False)])
-def test_what_a_ci_job_keeps_ends_with_its_machine(tmp_path, value, ends):
+def test_a_ci_jobs_state_folder_ends_with_its_machine(tmp_path, value, ends):
     assert ends_with_machine({"XDG_STATE_HOME": str(tmp_path), "CI": value}) is ends
 
 

@@ -25,6 +25,13 @@ def test_a_token_in_the_wrong_variable_is_masked_too(settings_in, name, token):
     assert SECRET not in repr(settings_in({name: token}).describe())
 
 
+@pytest.mark.parametrize("query", [f"sig={SECRET}", f"tenant=1&api_key={SECRET}", SECRET, f"a=b={SECRET}"])
+def test_a_key_in_a_url_is_masked(settings_in, query):
+    rows = {name: shown for name, shown, _ in settings_in({"JWT_JWKS": f"https://idp.example/jwks?{query}"}).describe()}
+    assert SECRET not in rows["JWT_JWKS"]
+    assert rows["JWT_JWKS"].startswith("https://idp.example/jwks?")
+
+
 def test_all_secrets_are_listed_for_redaction_the_longest_first(settings_in):
     secrets = settings_in(SECRET_SETTINGS).secrets()
     assert {f"xoxb-{SECRET}-1", f"{SECRET} 3", f"{SECRET}%404", f"{SECRET}@4", f"{SECRET}-5"} <= set(secrets)

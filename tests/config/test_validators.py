@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from alertctl.config import is_loopback, load, parse_duration, reference
 from alertctl.config.durations import format_duration
+from alertctl.config.validators import network_of
 from alertctl.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +43,9 @@ GOOD = [
     ("NOTIFICATION_ADMIN_EMAILS", "weiß@x.example,weiss@x.example", ("weiß@x.example", "weiss@x.example")),
     ("DATABASE_URL", "postgres://u:p%40@h:5/d", "postgresql+psycopg://u:p%40@h:5/d"),
     ("DATABASE_URL", "postgresql:///d?host=/run", "postgresql+psycopg:///d?host=/run"),
+    ("DATABASE_URL", "postgresql://u@h1:1,h2/d", "postgresql+psycopg://u@/d?host=h1,h2&port=1,"),
+    ("DATABASE_URL", "postgresql://h1,[::1]?user=u", "postgresql+psycopg:///?user=u&host=h1,::1"),
+    ("DATABASE_URL", "postgresql://u:p@%2Frun%2Fpg:7/d", "postgresql+psycopg://u:p@/d?host=%2Frun%2Fpg&port=7"),
     ("DATABASE_URL", "sqlite:////var/log.db", "sqlite:////var/log.db"),
     ("DATABASE_URL", "sqlite:///log.db", "sqlite:///log.db"),
     ("RETRY_SCHEDULE", "1s 1.5m, 1h30m 0", (1.0, 90.0, 5400.0, 0.0)),
@@ -62,7 +66,7 @@ def test_a_good_value_is_taken(settings_in, name, text, expected):
 
 
 BAD = [
-    ("SLACK_ENABLED", "maybe", '"maybe" is not yes or no (true, false)'),
+    ("SLACK_ENABLED", "maybe", '"maybe" is neither true nor false'),
     ("SLACK_BOT_TOKEN", "xoxb 1", "contains a space, a line break or a non-ASCII character"),
     ("SLACK_DEFAULT_CHANNEL", "#a b", '"#a b" is not a Slack channel (#name, a name, or an ID)'),
     ("SLACK_DEFAULT_CHANNEL", "#a\r\nb", '"#a\\r\\nb" is not a Slack channel'),
@@ -100,6 +104,8 @@ BAD = [
     ("DATABASE_URL", "sqlite:///:memory:", "is an in-memory database"),
     ("DATABASE_URL", "sqlite:////var/q?mark.db", "means the file '/var/q', because a ? ends the file name"),
     ("DATABASE_URL", "postgresql://h:port/d", "has an invalid port or host"),
+    ("DATABASE_URL", "postgresql://h1:5432,h2:port/d", "has an invalid port or host"),
+    ("DATABASE_URL", "postgresql://h1:5432,h2:0/d", "has an invalid port or host"),
     ("DATABASE_URL", "postgresql://u:1/p@h/d", "has an invalid port or host"),
     ("RETRY_SCHEDULE", "5s soon", '"soon" is not a duration (90s, 2m, 1h, 1d, or seconds)'),
     ("RETRY_SCHEDULE", "60d", '"60d" is out of range (0s to 30d)'),
@@ -149,7 +155,7 @@ def test_a_bad_value_is_one_line_that_begins_with_its_name(problems_in, name, te
         "ä" * 130 + "@b",
     ],
 )
-def test_what_is_not_exactly_one_address_is_refused(problems_in, text):
+def test_anything_but_exactly_one_address_is_refused(problems_in, text):
     (problem,) = problems_in({"EMAIL_FROM_ADDRESS": text})
     assert problem.startswith("EMAIL_FROM_ADDRESS: ")
 
@@ -163,7 +169,7 @@ def test_all_mistakes_are_named_at_once_and_where_they_stand(problems_in):
     assert sorted(problems_in(environ, dotenv=dotenv, toml=toml)) == [
         "PRUNE_FAILED_DAYS: -1 is not a number of days (1 to 36500) (from alertctl.toml)",
         "PRUNE_SUCESS_DAYS: [prune] has no sucess_days; did you mean success_days? (from alertctl.toml)",
-        'SLACK_ENABLED: "maybe" is not yes or no (true, false)',
+        'SLACK_ENABLED: "maybe" is neither true nor false',
         "SMTP_PORT: 70000 is not a port (1 to 65535) (from .env)",
     ]
 
@@ -220,7 +226,7 @@ def test_durations_are_read_as_seconds(text, expected):
 @pytest.mark.parametrize(
     "text", ["", "s", "1x", "-1s", "1 h 30", "1h!", "nan", "inf", "1e3", True, None, [], float("nan")]
 )
-def test_what_is_not_a_duration_is_refused(text):
+def test_an_invalid_duration_is_refused(text):
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
 
@@ -231,7 +237,7 @@ def test_a_duration_written_out_reads_back_the_same(seconds):
 
 
 @given(st.text())
-def test_no_text_whatever_breaks_the_reading_of_a_duration(text):
+def test_every_text_is_a_duration_or_a_value_error(text):
     message = ""
     try:
         assert parse_duration(text) >= 0
@@ -241,7 +247,7 @@ def test_no_text_whatever_breaks_the_reading_of_a_duration(text):
 
 
 @given(st.sampled_from([name for name, _, _ in reference()]), st.text(max_size=200))
-def test_no_text_whatever_in_a_variable_is_worse_than_a_clear_line(name, text):
+def test_every_text_in_a_variable_is_valid_or_a_clear_line(name, text):
     lines: tuple[str, ...] = ()
     try:
         load({"XDG_STATE_HOME": "/nonexistent", name: text}, Path("/nonexistent"))
@@ -263,3 +269,22 @@ def test_no_text_whatever_in_a_variable_is_worse_than_a_clear_line(name, text):
 )
 def test_loopback_hosts_are_known_without_a_look_up(host, expected):
     assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("host", "network"),
+    [
+        *(
+            (host, "loopback")
+            for host in ("localhost", "api.localhost", "127.1.2.3", "[::1]", "127.1", "::ffff:127.0.0.1")
+        ),
+        *((host, "private") for host in ("alertctl", "alertctl.", "a.svc", "a.ns.svc.cluster.local", "a.internal")),
+        *((host, "private") for host in ("10.0.0.1", "172.31.0.1", "192.168.1.1", "169.254.1.1", "100.64.0.1")),
+        *((host, "private") for host in ("fd00::1", "fe80::1%eth0", "::ffff:10.0.0.1")),
+        *((host, "public") for host in ("corp.example", "svc.example", "8.8.8.8", "172.32.0.1", "2001:4860::1")),
+        # Resolvers read all of these as 8.8.8.8.
+        *((host, "public") for host in ("134744072", "0x8080808", "010.8.8.8", "8.8.2056", "::ffff:8.8.8.8")),
+    ],
+)
+def test_the_network_of_a_host_is_known_by_its_name(host, network):
+    assert network_of(host) == network

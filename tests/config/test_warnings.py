@@ -81,7 +81,7 @@ def test_no_setting_is_taken_for_another(warned):
         assert [warning for warning in warned({name: ""}) if "did you mean" in warning[1]] == []
 
 
-def test_a_close_name_beside_the_right_one_is_somebody_elses(warned):
+def test_a_close_name_beside_the_right_one_belongs_to_another_program(warned):
     assert warned({"JWT_ALGORITHM": "HS256", "JWT_ALGORITHMS": "HS256"}) == []
 
 
@@ -111,6 +111,25 @@ def test_a_server_has_settings_of_its_own(warned):
         "ALERTCTL_TOKN",
         "SLACK_BOT_TOKEN",
     ]
+
+
+@pytest.mark.parametrize(
+    ("server", "exposed"),
+    [("http://alertctl:8000", True), ("http://a.ns.svc", True), ("https://alertctl", False), ("http://[::1]:1", False)],
+)
+def test_a_token_that_travels_unencrypted_inside_a_network_is_warned_about(warned, server, exposed):
+    expected = [("ALERTCTL_SERVER", "uses http, which sends the token unencrypted; use https")] if exposed else []
+    assert warned({"ALERTCTL_SERVER": server, "ALERTCTL_TOKEN": "actl_1"}) == expected
+    assert warned({"ALERTCTL_SERVER": server}) == []
+
+
+@pytest.mark.parametrize("arguments", [("log",), ("send", "--event", "generic_alert", "--title", "x")])
+def test_no_command_sends_a_token_unencrypted_over_a_public_network(tmp_path, arguments):
+    ran = run_in(tmp_path, *arguments, ALERTCTL_SERVER="http://192.0.2.1:9", ALERTCTL_TOKEN="actl_1")
+    refusal = "alertctl: ALERTCTL_SERVER: uses http, which sends the token unencrypted; use https"
+    assert ran.stderr.splitlines()[0] == refusal
+    # `send` never fails its caller: the event is in the spool.
+    assert (ran.returncode, "spooled as" in ran.stderr) == ((0, True) if arguments[0] == "send" else (2, False))
 
 
 def test_the_names_that_are_known_without_loading_the_settings_are_settings():

@@ -25,7 +25,7 @@ def counted(metrics: Metrics, name: str) -> dict[str, float]:
     return {label: float(value) for label, value in samples if float(value)}
 
 
-def test_what_an_alert_is_built_on_is_there_before_it_happens(metrics):
+def test_series_used_by_alerts_exist_before_the_first_failure(metrics):
     exposition = metrics.exposition().decode()
     for series in (
         'deliveries_total{channel="slack",status="failed"}',
@@ -36,7 +36,7 @@ def test_what_an_alert_is_built_on_is_there_before_it_happens(metrics):
         assert f"alertctl_{series} 0.0\n" in exposition
 
 
-def test_duplicates_are_one_cause_whatever_they_repeat(metrics):
+def test_duplicates_of_different_events_are_one_cause(metrics):
     for number in range(3):
         held = DeliveryItem(
             id="1",

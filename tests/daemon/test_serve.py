@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 import psycopg
@@ -59,6 +60,25 @@ def test_after_one_signal_it_ends_with_0_and_attempts_in_flight_are_recorded(ser
     assert open_attempts == 0
     assert Counter(row.status for row in rows)["success"] == len(sandbox.slack.messages)
     assert {(row.status, row.attempts) for row in rows} <= {("success", 1), ("pending", 0)}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("is_silent", [False, True], ids=["refuses", "silent"])
+def test_sigterm_ends_a_daemon_that_waits_for_its_database(serve, is_silent: bool) -> None:
+    # A handler ends it, so exit code 0: PID 1 of a container is not ended by a signal without a handler.
+    with ExitStack() as stack:
+        database = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = database.getsockname()[1]
+        if not is_silent:
+            database.close()
+        daemon = serve(DATABASE_URL=f"postgresql://u@127.0.0.1:{port}/x")
+        if is_silent:
+            stack.enter_context(database.accept()[0])
+        else:
+            wait_until(lambda: any("waiting for the database" in line for line in daemon.log))
+        daemon.signal_process(signal.SIGTERM)
+        assert daemon.wait_for_exit() == 0
+    assert "Traceback" not in "".join(daemon.log)
 
 
 def test_a_second_sigterm_does_not_wait(serve, call, sandbox) -> None:
@@ -159,6 +179,24 @@ def test_without_its_scheduler_it_accepts_and_sends_nothing(serve, call, sandbox
     other = serve()
     assert other.url
     sandbox.slack.wait_for(1)
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs prlimit")
+def test_more_idle_connections_than_descriptors_delay_nobody(serve, call, sandbox, long: bool) -> None:
+    descriptors = 1024 if long else 256
+    daemon = serve()
+    port = int(daemon.url.rpartition(":")[2])
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(descriptors + 76):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+        for path in ("/healthz", "/readyz"):
+            assert call(daemon, "GET", path)[0] == 200
+        assert call(daemon, "POST", "events", _alert("through"))[0] == 202
+        assert "through" in sandbox.slack.wait_for(1)[0].text
 
 
 def test_killed_at_random_moments_nothing_is_lost_and_only_ambiguous_ones_arrive_twice(

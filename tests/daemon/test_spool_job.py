@@ -48,7 +48,7 @@ def test_events_for_its_database_are_published_at_the_start_and_later(
     assert "published 20 spooled events" in "".join(daemon.log)
 
 
-def test_what_waits_for_the_daemon_itself_counts_as_its_callers_own_call(serve, sandbox: Sandbox, call):
+def test_an_event_spooled_for_the_daemon_is_published_as_its_callers_call(serve, sandbox: Sandbox, call):
     spool = keep(PUBLIC, "n1", caller=caller_of(call.token))
     daemon = serve(ALERTCTL_PUBLIC_URL=PUBLIC)
     sandbox.slack.wait_for(1, 30)
@@ -74,7 +74,7 @@ def test_an_event_with_a_refused_token_stays_and_is_logged_once(serve, sandbox: 
 
 
 @pytest.mark.parametrize("change", ["revoked", "expired"])
-def test_what_waits_is_published_as_its_tokens_user_even_if_that_was_rotated(
+def test_a_spooled_event_is_published_as_its_tokens_user_after_a_rotation(
     serve, sandbox: Sandbox, call, store: Store, change
 ):
     now = datetime.now(UTC)
@@ -91,7 +91,7 @@ def test_what_waits_is_published_as_its_tokens_user_even_if_that_was_rotated(
     assert event["published_by"] == "ci@corp.example"
 
 
-def test_what_may_not_be_published_waits_with_the_reason_and_stops_nothing_else(
+def test_a_spooled_event_that_is_not_allowed_waits_with_the_reason_and_blocks_no_other(
     serve, sandbox: Sandbox, call, store: Store
 ):
     now = datetime.now(UTC)

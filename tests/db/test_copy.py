@@ -62,6 +62,7 @@ def test_a_second_run_finds_nothing_to_do(store, target):
 
 def test_a_second_run_brings_what_has_changed_and_takes_what_is_gone(store, target):
     someone = fill_every_table(store)
+    store.write(lambda connection: users.add_user(connection, "admin@corp.example", "admin", NOW))
     copy(store, target, NOW)
     announce(store, "slack:#new", now=after(60))
     store.write(lambda connection: preferences.reset(connection, someone, after(60)))
@@ -113,7 +114,7 @@ def test_a_user_who_was_removed_is_removed_from_the_copy_by_hand(store, target):
     assert contents(target) == contents(store)
 
 
-def test_the_target_counts_its_deliveries_by_itself(store, other):
+def test_the_target_has_its_own_delivery_counts(store, other):
     fill_every_table(store)
     copy(store, other, NOW)
     for claimed in claim(store, now=after(60)).taken:
@@ -128,7 +129,7 @@ def test_the_target_counts_its_deliveries_by_itself(store, other):
     assert sorted(counted) == sorted(there) != []
 
 
-def test_what_was_pruned_in_between_is_pruned_in_the_copy_too(store, other):
+def test_rows_pruned_between_two_copies_are_pruned_in_the_target(store, other):
     fill_every_table(store)
     copy(store, other, NOW)
     # Ids only grow within a process: those of NOW may be as late as another test's.

@@ -1,4 +1,4 @@
-"""What `alertctl db copy` never writes to: anything but an empty database or its own earlier copy."""
+"""`alertctl db copy` writes only to an empty database or to its own earlier copy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def assert_refused(source: Store, target: Store, message: str) -> None:
     assert contents(target) == before
 
 
-def test_the_database_itself_is_refused_by_whatever_name(store, tmp_path):
+def test_the_database_itself_is_refused_under_any_name(store, tmp_path):
     announce(store, "slack:#a")
     if store.is_sqlite:
         (tmp_path / "alias.db").symlink_to(tmp_path / "alertctl.db")
@@ -80,7 +80,7 @@ def test_a_daemon_that_has_only_started_on_the_target_is_no_hindrance(store, oth
     assert contents(other) == contents(store)
 
 
-def test_what_the_target_cannot_hold_is_one_line_with_the_tables_name(lite, postgres_url):
+def test_a_row_that_the_target_cannot_hold_is_one_line_with_the_tables_name(lite, postgres_url):
     announce(lite, "slack:#a")
     lite.write(lambda connection: connection.execute(update(delivery).values(priority=2**40)))
     refused_row = pytest.raises(AlertctlError, match=r"^delivery: the target refuses a row: .*out of range")

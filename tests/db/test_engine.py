@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import event, text
+from sqlalchemy.engine import make_url
 
-from alertctl.db import Store, upgrade
+from alertctl.config.database_url import database_url
+from alertctl.db import HEAD, Store, current_version, upgrade
 from alertctl.errors import ConfigError, Unreachable
 from tests.support.deliveries import announce
 
@@ -52,7 +55,7 @@ def test_postgres_is_asked_in_utc_and_never_for_long(postgres_url):
     assert shown == ["UTC", "30s"]
 
 
-def test_what_an_address_asks_for_is_kept_beside_what_we_need(postgres_url):
+def test_connection_parameters_of_the_url_are_kept(postgres_url):
     store = Store(
         f"{postgres_url}{'&' if '?' in postgres_url else '?'}options=-csearch_path%3Dmine&application_name=ci"
     )
@@ -166,7 +169,7 @@ def test_a_full_disk_is_unreachable_and_nothing_is_half_written(sqlite_store):
     event.listen(sqlite_store.engine, "connect", lambda raw, _: raw.execute(f"PRAGMA max_page_count = {pages + 4}"))
     sqlite_store.engine.dispose()
     with pytest.raises(Unreachable, match="full"):
-        announce(sqlite_store, *(f"slack:#channel-{number}" for number in range(2000)))
+        announce(sqlite_store, *(f"slack:#channel-{number}" for number in range(1000)))
     with sqlite_store.reading() as connection:
         assert connection.execute(text("SELECT count(*) FROM event")).scalar() == 0
     announce(sqlite_store, "slack:#a")
@@ -184,3 +187,13 @@ def interrupted(store: Store) -> None:
 def test_an_error_that_only_came_of_ctrl_c_is_ctrl_c(store):
     with pytest.raises(KeyboardInterrupt):
         interrupted(store)
+
+
+@pytest.mark.parametrize("form", ["{folder}", "127.0.0.1:1,{folder}:{port}", "{folder},{folder}"])
+def test_libpqs_forms_of_hosts_connect(postgres_url, form):
+    url = make_url(postgres_url)
+    folder, port = str(url.query["host"]), url.port or 5432
+    hosts = form.format(folder=quote(folder, safe=""), port=port)
+    store = Store(database_url(f"postgresql://{url.username}@{hosts}/{url.database}"))
+    assert current_version(store) == HEAD
+    store.close()

@@ -125,11 +125,11 @@ def test_migrations_and_models_agree(store):
 
 def _ours(_thing, name, kind, reflected, _other) -> bool:
     # The index of the counts exists only on SQLite, whose triggers need it.
-    return not (reflected and (kind, name) in (("table", "alembic_version"), ("index", "uq_delivery_count")))
+    return not (reflected and (kind, name) in (("table", "alertctl_version"), ("index", "uq_delivery_count")))
 
 
 def test_a_database_of_a_newer_alertctl_is_refused_and_not_changed(store):
-    store.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    store.write(lambda connection: connection.execute(text("UPDATE alertctl_version SET version_num = '9999'")))
     with pytest.raises(ConfigError, match="newer alertctl"):
         upgrade(store)
     assert current_version(store) == "9999"
@@ -143,6 +143,46 @@ def test_a_database_with_another_programs_tables_is_refused_and_not_changed(empt
         assert inspect(connection).get_table_names() == ["users"]
         if empty_store.is_sqlite:
             assert connection.execute(text("PRAGMA journal_mode")).scalar() == "delete"
+
+
+FOREIGN_VERSION = (
+    "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
+
+
+@pytest.mark.parametrize("version", ["e41a24c3f4f5", "0006", "9999"])
+def test_another_programs_alembic_version_is_not_ours(empty_store, version):
+    def write_foreign(connection) -> None:
+        connection.execute(text(FOREIGN_VERSION))
+        connection.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": version})
+
+    empty_store.write(write_foreign)
+    assert current_version(empty_store) is None
+    upgrade(empty_store)
+    assert current_version(empty_store) == HEAD
+    with empty_store.reading() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == [version]
+
+
+def test_our_version_before_0007_moves_and_leaves_its_name_to_others(empty_store):
+    empty_store.write(lambda connection: _run_to(connection, "0006"))
+    upgrade(empty_store)
+    with empty_store.reading() as connection:
+        assert "alembic_version" not in inspect(connection).get_table_names()
+    empty_store.write(lambda connection: connection.execute(text(FOREIGN_VERSION)))
+    assert current_version(empty_store) == HEAD
+
+
+def test_a_file_with_another_programs_tables_keeps_its_journal_mode(tmp_path):
+    file = tmp_path / "shared.db"
+    with closing(sqlite3.connect(file)) as foreign:
+        foreign.execute("CREATE TABLE bookmarks (id int)")
+    store = Store(f"sqlite:///{file}")
+    upgrade(store)
+    with store.reading() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "delete"
+    store.close()
 
 
 def test_a_log_of_the_first_version_comes_to_head_with_its_rows(empty_store):
@@ -321,6 +361,10 @@ def _run_to(connection, version: str) -> None:
     config.set_main_option("script_location", str(Path(alertctl.__file__).parent / "migrations"))
     config.attributes["connection"] = connection
     command.upgrade(config, version)
+    # As these versions left it.
+    connection.execute(text("ALTER TABLE alertctl_version RENAME TO alembic_version"))
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("ALTER INDEX alertctl_version_pkc RENAME TO alembic_version_pkc"))
 
 
 @pytest.mark.parametrize("processes", [2, 10])

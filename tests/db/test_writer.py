@@ -53,7 +53,7 @@ class BlockedWriter:
         self.done.result(10)
 
 
-def test_what_has_gathered_is_committed_together_and_answered_in_order(writer, store):
+def test_waiting_work_is_committed_together_and_answered_in_order(writer, store):
     blocked = BlockedWriter(writer)
     before = writer.commits
     futures = [writer.submit_later(write_notes, number) for number in range(400)]
@@ -63,7 +63,7 @@ def test_what_has_gathered_is_committed_together_and_answered_in_order(writer, s
     assert writer.commits - before <= 3
 
 
-def test_a_job_that_raises_takes_nobody_with_it(writer, store):
+def test_a_job_that_raises_does_not_affect_other_jobs(writer, store):
     blocked = BlockedWriter(writer)
     good = [writer.submit_later(write_notes, number) for number in range(5)]
     twice = writer.submit_later(write_notes, 3)
@@ -74,7 +74,7 @@ def test_a_job_that_raises_takes_nobody_with_it(writer, store):
     assert read_notes(store) == {str(number) for number in (*range(5), *range(10, 15))}
 
 
-def test_what_one_raises_is_what_its_caller_gets(writer):
+def test_an_exception_reaches_only_its_caller(writer):
     with pytest.raises(ZeroDivisionError):
         writer.write(lambda _: 1 // 0)
     assert writer.write(lambda connection: connection.execute(text("SELECT 7")).scalar()) == 7

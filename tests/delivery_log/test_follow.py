@@ -60,7 +60,7 @@ def test_being_sent_is_no_news_but_its_verdict_is(store):
     assert follower.more() == [("#a", "failed")], "what was given back may have been passed over while it was sent"
 
 
-def test_what_a_filter_leaves_out_is_passed_over(store):
+def test_changes_outside_the_filter_are_skipped(store):
     follower = Follower(store, LogFilter(channel="email"))
     announce(store, "slack:#a", "email:a@corp.example")
     assert follower.more() == [("a@corp.example", "pending")]

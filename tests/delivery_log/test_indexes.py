@@ -46,7 +46,7 @@ MOST_OF_A_FLAG = 200_000
 
 @contextmanager
 def costs(store: Store, connection: Connection) -> Iterator[list[int]]:
-    """What the statements in this block read: rows on Postgres, steps on SQLite."""
+    """Count the rows (Postgres) or steps (SQLite) that the statements in this block read."""
     read: list[int] = [0]
     if store.is_sqlite:
         raw: Any = connection.connection.driver_connection
@@ -72,7 +72,7 @@ def rows_read(plan: dict[str, Any]) -> int:
     return below + int(read * plan["Actual Loops"])
 
 
-def test_a_page_of_a_long_log_costs_little_whatever_is_asked_for(store):
+def test_every_page_of_a_long_log_is_cheap(store):
     fill(store, ROWS, NOW)
     most = MOST_STEPS if store.is_sqlite else MOST_ROWS
     too_expensive = {}

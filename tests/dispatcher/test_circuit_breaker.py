@@ -89,7 +89,7 @@ def test_after_a_good_probe_the_load_doubles_each_round(breaker):
     assert rounds[-1] <= 128
 
 
-def test_what_was_in_flight_when_it_opened_neither_closes_it_nor_delays_the_probe(breaker):
+def test_results_of_sends_in_flight_neither_close_the_breaker_nor_delay_the_probe(breaker):
     record(breaker, REFUSED)
     wait = breaker.seconds_to_probe(START)
     record(breaker, ACCEPTED)

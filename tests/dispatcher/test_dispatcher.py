@@ -1,4 +1,4 @@
-"""From a due delivery to its verdict, through real channels to a real (local) Slack and mail server."""
+"""From a due delivery to its result, through real channels to a real (local) Slack and mail server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alertctl.outbox.tables import attempt, delivery
 from tests.support.deliveries import announce, attempts, dispatching, row, rows, settings_for, statuses, wall_clock
 
 
-def test_what_is_due_is_sent_and_logged(store, sandbox, run, clock):
+def test_due_deliveries_are_sent_and_logged(store, sandbox, run, clock):
     announce(store, "slack:#a", "email:a@corp.example", now=clock())
     assert run() == DispatchCounts(attempted=2, success=2)
     (message,), (mail,) = sandbox.slack.messages, sandbox.smtp.messages

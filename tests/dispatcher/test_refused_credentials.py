@@ -1,4 +1,4 @@
-"""A provider that refuses our credentials: what waits, what another process delivers, what expires."""
+"""A provider that refuses our credentials: deliveries wait, another process sends them, or they expire."""
 
 from __future__ import annotations
 
@@ -91,9 +91,7 @@ def test_another_process_with_good_credentials_delivers_it_and_is_not_held_up(st
     assert [message.channel for message in sandbox.slack.messages] == ["#b", "#a"]
 
 
-def test_what_is_claimed_and_not_sent_when_the_breaker_opens_goes_back_as_if_never_claimed(
-    store, dispatcher_of, clock, sandbox_calls
-):
+def test_claimed_deliveries_are_released_unchanged_when_the_breaker_opens(store, dispatcher_of, clock, sandbox_calls):
     announce(store, *(f"slack:#channel-{number}" for number in range(200)), now=clock())
     with dispatcher_of(store, clock, **WRONG) as dispatcher:
         dispatcher.run_once()
@@ -172,7 +170,7 @@ def test_a_resend_lets_a_daemon_probe_at_once(store, sandbox, daemon):
         wait_until(lambda: statuses(store) == {"success": 1})
 
 
-def test_a_test_calls_the_provider_whatever_the_breaker_says(
+def test_a_test_calls_the_provider_behind_an_open_breaker(
     store, sandbox, daemon, dispatcher_of, database_url, sandbox_calls
 ):
     sandbox.slack.auth_error = "token_revoked"
@@ -262,16 +260,16 @@ def test_a_delivery_that_waits_for_an_open_breaker_expires_by_its_age_and_keeps_
     )
 
 
-def test_what_was_never_tried_expires_only_when_the_breaker_is_as_old(store, clock):
+def test_a_delivery_without_an_attempt_expires_only_when_the_breaker_is_as_old(store, clock):
     announce(store, "slack:#a", now=clock())
     now = clock.advance(7200)
-    assert expire(store, now) == 0, "no daemon ran: it is tried once, whatever its age"
+    assert expire(store, now) == 0, "no daemon ran: it is tried once, at any age"
     assert expire(store, now, {"slack": now}) == 0
     assert expire(store, now, {"email": clock.advance(-7200)}) == 0
     assert expire(store, now, {"slack": clock()}) == 1
 
 
-def test_what_nobody_tried_is_tried_once_and_then_expires(store, dispatcher_of, clock):
+def test_a_delivery_without_an_attempt_is_tried_once_and_then_expires(store, dispatcher_of, clock):
     announce(store, "slack:#a", now=clock())
     clock.advance(100 * 3600)
     with dispatcher_of(store, clock, **WRONG) as dispatcher:
@@ -279,7 +277,7 @@ def test_what_nobody_tried_is_tried_once_and_then_expires(store, dispatcher_of, 
     assert (row(store).reason, row(store).error, row(store).attempts) == ("expired", "invalid_auth", 1)
 
 
-def test_what_was_refused_elsewhere_does_not_expire_where_the_breaker_is_closed(store, dispatcher_of, clock):
+def test_a_delivery_refused_by_another_process_does_not_expire_behind_a_closed_breaker(store, dispatcher_of, clock):
     refuse(store, dispatcher_of, clock, "slack:#a")
     assert expire(store, clock.advance(7200)) == 0
 

@@ -1,4 +1,4 @@
-"""A dispatcher that runs: woken, paced, overtaken, stopped."""
+"""A running dispatcher: wake-ups, rate limits, lost leases, and the stop."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_burst_goes_at_once_and_the_rest_waits_for_its_turn_uncounted(store, s
     assert all(0.9 < later - earlier < 1.1 for earlier, later in pairwise(turns))
 
 
-def test_who_comes_a_moment_before_its_turn_keeps_it(store, clock):
+def test_a_delivery_slightly_before_its_turn_keeps_the_turn(store, clock):
     announce(store, "slack:#busy", "slack:#other", now=clock())
     first, waiting = sorted(claim(store, now=clock()).taken, key=lambda entry: entry.address)
     pace = RateLimiter(per_second=1, burst=1)
@@ -67,7 +67,7 @@ def test_a_daemon_sends_what_it_is_woken_for(store, sandbox, daemon):
     assert not dispatcher.alive
 
 
-def test_a_daemon_finds_by_itself_what_falls_due(store, sandbox, daemon):
+def test_a_daemon_finds_due_deliveries_without_a_notification(store, sandbox, daemon):
     with daemon(RETRY_SCHEDULE="0.2s 0.2s"):
         announce(store, "slack:#flaky", "email:flaky@corp.example", now=wall_clock())
         sandbox.slack.wait_for(1)

@@ -42,7 +42,9 @@ PREFERENCES = {
     None: "There is no preference for it: it goes to the default targets, or to the targets that the caller names.",
 }
 _TYPES = {"string": "text", "number": "number", "integer": "whole number", "object": "object"}
-SUPPRESSED = ("email_disabled", "slack_disabled")
+SUPPRESSED = ("email_disabled", "recipient_not_allowed", "slack_disabled")
+POLICY_CODES = ("helo_refused", "relaying_denied", "sender_refused", "refused_by_policy")
+"""A mail server's refusals at RCPT TO by its policy."""
 ALWAYS_AMBIGUOUS = ("closing", "unexpected")
 BEFORE_SENDING = ("bad_request", "connect_timeout", "connection_refused")
 FILTER_ANCHOR = "log-filters"
@@ -104,7 +106,8 @@ def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
 def commands() -> Iterator[str]:
     """Yield every command with its options, in the order of `alertctl --help`; the filters of the log once."""
     root: Any = typer.main.get_command(app)
-    yield from ("### Before a command's name", "", *_options(root.params), "")
+    yield from ("### Options of every command", "", "They may stand before or after the command's name.", "")
+    yield from (*_options(root.params), "")
     log = root.commands["log"].params
     yield from ("### Log filters", "", "Options of `alertctl log` and its commands that choose deliveries.", "")
     yield from (*_options(parameter for parameter in log if _is_filter(parameter)), "")
@@ -128,7 +131,7 @@ def _commands(group: Any, path: str) -> Iterator[str]:
 def _command(command: Any, path: str) -> Iterator[str]:
     arguments = [_argument(each) for each in command.params if each.param_type_name == "argument"]
     yield from (f"### `{' '.join([path, *arguments])}`", "", _summary(command), "")
-    options = [each for each in command.params if each.param_type_name == "option"]
+    options = [each for each in command.params if each.param_type_name == "option" and not each.hidden]
     filters = [option for option in options if _is_filter(option)]
     if len(filters) == len(FILTERS):
         yield from (f"Takes the [log filters](#{FILTER_ANCHOR}).", "")
@@ -200,6 +203,8 @@ def error_reasons(entry: ErrorCode) -> dict[Reason, str]:
         for step, when in steps.items():
             reasons.setdefault(smtp_reason(step, int(code)), when)
         return reasons
+    if code in POLICY_CODES:
+        return {Reason.LOCAL: "", Reason.CONFIG: "when the server accepts no recipient"}
     before = Reason.CONFIG if code == "proxy_failed" else Reason.UNAVAILABLE
     return {before: ""} if code in BEFORE_SENDING else {before: "", Reason.AMBIGUOUS: "after the request was sent"}
 

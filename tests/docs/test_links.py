@@ -14,8 +14,6 @@ from alertctl.cli.main import app
 from tests.docs.pages import PAGES, anchors, blocks, code_words, commands, links, prose
 from tests.ops.checkout import ROOT, SETTINGS, settings_named_in, text
 
-PLANNED = {"SECURITY.md", "docs/security.md"}
-"""Pages that may be linked before they exist."""
 ROOT_COMMAND: Any = typer.main.get_command(app)
 
 
@@ -26,9 +24,8 @@ def test_every_link_leads_somewhere(page: str) -> None:
             continue
         target, _, anchor = link.partition("#")
         file = (ROOT / page).parent / target if target else ROOT / page
-        name = str(file.resolve().relative_to(ROOT))
-        assert file.exists() or name in PLANNED, link
-        assert not anchor or not file.exists() or anchor in anchors(name), link
+        assert file.exists(), link
+        assert not anchor or anchor in anchors(str(file.resolve().relative_to(ROOT))), link
 
 
 @pytest.mark.parametrize("page", PAGES)

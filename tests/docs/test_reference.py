@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from alertctl import errors
-from alertctl.channels.email.smtp_errors import SmtpStep, smtp_reason
+from alertctl.channels.email.smtp_errors import SmtpStep, refusal_of
 from alertctl.channels.http_errors import NAMES, status_reason
 from alertctl.channels.slack.errors import slack_reason
 from alertctl.cli.commands.help import CODES
@@ -48,7 +48,8 @@ def _reason(code: str, when: str) -> Reason | None:
         return status_reason(int(code.removeprefix("http_")))
     if code.isdecimal():
         # A login is refused at AUTH; a temporary refusal has the same reason at every step.
-        return smtp_reason(STEPS.get(when, SmtpStep.AUTH if code >= "5" else SmtpStep.END), int(code))
+        step = STEPS.get(when, SmtpStep.AUTH if code >= "5" or code == "432" else SmtpStep.END)
+        return refusal_of(step, int(code), "", accepts_others=False)[0]
     return ERROR_CODES[code].reason
 
 

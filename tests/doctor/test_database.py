@@ -141,7 +141,7 @@ def test_a_channel_that_is_off_is_not_asked_about(log):
 
 
 @pytest.mark.parametrize(("minutes", "outcome"), [(1, "ok"), (4.9, "ok"), (5.1, "warning"), (600, "warning")])
-def test_a_due_delivery_that_nobody_takes_is_a_warning_after_five_minutes(log, minutes, outcome):
+def test_a_due_delivery_that_is_not_claimed_is_a_warning_after_five_minutes(log, minutes, outcome):
     log.add("slack", "pending", minutes_ago=minutes, due=True)
     finding = log.look()["oldest due"]
     assert finding.outcome == outcome
@@ -178,7 +178,7 @@ def test_a_rate_limit_counts_while_it_lasts(log, seconds, outcome):
     assert outcome == "ok" or "slack: ratelimited, for another 30 s" in finding.what
 
 
-def test_what_was_refused_and_waits_is_a_warning_without_a_running_daemon(log):
+def test_waiting_refused_deliveries_are_a_warning_without_a_daemon(log):
     log.add("slack", "failed", minutes_ago=10, error="token_revoked", due=True, reason="config")
     finding = log.look()["paused providers"]
     assert (finding.outcome, finding.what) == ("warning", "1 delivery waits on slack: token_revoked")
@@ -190,7 +190,7 @@ def test_what_was_refused_and_waits_is_a_warning_without_a_running_daemon(log):
 )
 def test_a_database_of_another_version_is_recognized(log, version, outcome, word):
     log.store.write(
-        lambda connection: connection.execute(text(f"UPDATE alembic_version SET version_num = '{version}'"))
+        lambda connection: connection.execute(text(f"UPDATE alertctl_version SET version_num = '{version}'"))
     )
     findings = log.look()
     assert findings["migrations"].outcome == outcome

@@ -55,14 +55,27 @@ def test_a_key_without_mail_send_is_a_failure(harness):
     assert (finding.outcome, "mail.send" in finding.what) == ("failure", True)
 
 
-@pytest.mark.parametrize(
-    "fault", ["http_403", "http_404", "http_500", "http_503", "429:3", "html_200", "empty_200", "reply:[]", "reply:{}"]
-)
+@pytest.mark.parametrize("fault", ["http_403", "http_500", "http_503", "429:3"])
 def test_a_refusal_to_list_the_scopes_is_not_a_no(harness, fault):
     harness.sandbox.sendgrid.faults.always(fault)
     findings = harness.email(by="sendgrid")
     assert findings["mail.send"].outcome == "unknown"
     assert failures(findings) == set()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["http_404", "html_200", "empty_200", "reply:[]", "reply:{}", r"raw:HTTP/1.1 401 No\r\n\r\n<html>Log in</html>"],
+)
+def test_a_server_that_does_not_answer_like_sendgrid_is_a_wrong_url(harness, fault):
+    harness.sandbox.sendgrid.faults.always(fault)
+    finding = harness.email(by="sendgrid")["mail.send"]
+    assert (finding.outcome, "SENDGRID_API_URL" in finding.fix) == ("failure", True)
+
+
+def test_a_path_in_the_url_is_a_wrong_url(harness):
+    finding = harness.email(by="sendgrid", SENDGRID_API_URL=f"{harness.sandbox.sendgrid_api_url}/v3")["mail.send"]
+    assert (finding.outcome, "without a path" in finding.fix) == ("failure", True)
 
 
 @pytest.mark.parametrize("fault", ["http_401", "close_before_reading", "rst", "redirect_302:http://login.example/"])

@@ -39,7 +39,7 @@ def leaked(everything: bytes) -> set[str]:
 
 
 @pytest.mark.parametrize("mailer", FAULTS)
-def test_no_secret_is_written_whatever_the_providers_do(tmp_path, mailer):
+def test_no_secret_is_written_under_any_fault_of_a_provider(tmp_path, mailer):
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "PYTHONDONTWRITEBYTECODE")}
     ran = subprocess.run(
         [sys.executable, "-m", "tests.support.doctor_with_faults", mailer, *FAULTS[mailer]],

@@ -68,7 +68,7 @@ def test_a_redirect_is_no_outage_of_slack(harness, status):
     "fault",
     ["html_200", "empty_200", "reply:[]", 'reply:{"ok":"true"}', "redirect_302:http://127.0.0.1/", "rst", "raw:x"],
 )
-def test_what_is_no_answer_of_slack_never_counts_as_good(harness, fault):
+def test_an_answer_that_is_not_slacks_is_never_ok(harness, fault):
     harness.sandbox.slack.faults.always(fault)
     assert harness.slack()["auth.test"].outcome in ("failure", "unknown")
 
@@ -158,7 +158,10 @@ def test_scopes_that_slack_does_not_name_are_not_missing(harness):
     assert [findings[name] for name in ("chat:write", "chat:write.public", "default channel")] == ["unknown"] * 3
 
 
-def test_an_api_address_that_would_carry_the_token_in_clear_is_a_warning(harness):
-    findings = harness.slack(SLACK_API_URL=f"http://{'x' * 70}.corp.example/api/")
-    assert findings["settings"].outcome == "warning"
+@pytest.mark.parametrize(("host", "outcome"), [("192.0.2.1:9", "failure"), ("no-such-host-in-this-network", "warning")])
+def test_an_api_address_that_would_carry_the_token_in_clear_is_reported(harness, host, outcome):
+    findings = harness.slack(SLACK_API_URL=f"http://{host}/api/")
+    assert findings["settings"].outcome == outcome
     assert findings["auth.test"].outcome == "failure"
+    # Nothing is sent to a public address.
+    assert ("uses http" in findings["auth.test"].what) == (outcome == "failure")

@@ -55,7 +55,7 @@ def test_a_cached_fact_is_computed_once():
     assert {finding.what for finding in runner.run(checks, Settings(), NOW)} == {"1"}
 
 
-def test_what_is_shown_is_one_short_line_without_control_characters():
+def test_a_finding_is_one_short_line_without_control_characters():
     check = Check("db", "a", lambda _: ok("a\nb\x1b[31m\u202e " + "x" * 5000))
     what = runner.run([check], Settings(), NOW)[0].what
     assert what.startswith("a b[31m x")

@@ -6,11 +6,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from alertctl import events
 from alertctl.content import Severity
 from alertctl.errors import InvalidEvent
-from alertctl.events import EVENT_TYPES, find, parse, restore
+from alertctl.events import EVENT_TYPES, find, restore
 from alertctl.events.base import percent, span, step
 from tests.support.deliveries import NOW
+
+
+def parse(kind: str, fields: dict) -> events.EventFields:
+    return events.parse(kind, fields)[0]
 
 
 def summary(kind: str, **fields) -> str:
@@ -170,7 +175,7 @@ def test_every_event_type_can_name_a_link_an_actor_and_a_time(kind):
 @pytest.mark.parametrize(
     ("kind", "fields", "field", "words"),
     [
-        ("generic_alert", {}, "title", "required for"),
+        ("generic_alert", {}, "title", "requires it"),
         ("generic_alert", {"title": "  "}, "title", "at least 1"),
         ("generic_alert", {"title": 5}, "title", "string"),
         ("generic_alert", {"title": "x", "severity": "urgent"}, "severity", "'info', 'warning', 'error' or 'critical'"),
@@ -179,7 +184,7 @@ def test_every_event_type_can_name_a_link_an_actor_and_a_time(kind):
         ("generic_alert", {"title": "x", "occurred_at": "yesterday"}, "occurred_at", "got 'yesterday'"),
         ("generic_alert", {"title": "x", "occurred_at": "0001-01-01T00:00+01:00"}, "occurred_at", "UTC"),
         ("rollout_advance", {"next_at": "9999-12-31T23:59-01:00"}, "next_at", "UTC"),
-        ("experiment_lifecycle", {}, "action", "required for"),
+        ("experiment_lifecycle", {}, "action", "requires it"),
         ("experiment_lifecycle", {"action": "finished"}, "action", "'started'"),
         ("safety_rollback", {"value": "much"}, "value", "got 'much'"),
         ("safety_rollback", {"value": True}, "value", "not yes or no"),
@@ -189,22 +194,63 @@ def test_every_event_type_can_name_a_link_an_actor_and_a_time(kind):
         ("safety_rollback", {"comparison": ">"}, "comparison", "greater_than"),
         ("safety_rollback", {"metric": "error_rate", "value": 7.1}, "value", "share from 0 to 1"),
         ("safety_rollback", {"metric": "error_rate", "threshold": 5}, "threshold", "got 5"),
-        ("safety_rollback", {"feture_flag": "x"}, "feture_flag", "did you mean feature_flag?"),
-        ("safety_rollback", {"zzz": "x"}, "zzz", "one of"),
         ("rollout_advance", {"stage": -1}, "stage", "0"),
         ("rollout_advance", {"stage": 1.5}, "stage", "integer"),
         ("safety_rolback", {}, "event_type", "did you mean safety_rollback?"),
-        ("", {}, "event_type", "one of"),
+        ("", {}, "event_type", "; use safety_rollback"),
         ("x" * 5000, {}, "event_type", "…"),
     ],
 )
-def test_what_is_wrong_is_named_with_what_would_be_right(kind, fields, field, words):
+def test_an_error_names_the_field_and_the_valid_values(kind, fields, field, words):
     with pytest.raises(InvalidEvent) as caught:
         parse(kind, fields)
     assert caught.value.field == field
     assert words in caught.value.message
     assert len(str(caught.value)) < 400
     assert "\n" not in str(caught.value)
+
+
+ROLLBACK = "safety_rollback"
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "expected", "warning"),
+    [
+        ("generic_alert", {"severity": "CRITICAL"}, {"severity": "critical"}, "'CRITICAL' is read as critical"),
+        ("generic_alert", {"severity": " Warn "}, {"severity": "warning"}, "is read as warning"),
+        (ROLLBACK, {"comparison": "Greater than"}, {"comparison": "greater_than"}, "is read as greater_than"),
+        (ROLLBACK, {"value": "7%"}, {"value": 7}, "value: '7%' is read as 7"),
+        (ROLLBACK, {"metric": "error_rate", "value": "5.7 %"}, {"value": 0.057}, "is read as 0.057"),
+        (ROLLBACK, {"metric": "latency", "value": "250ms"}, {"value": 250}, "is read as 250"),
+        (ROLLBACK, {"to_percentage": "50%"}, {"to_percentage": 50}, "is read as 50"),
+        (
+            ROLLBACK,
+            {"feture_flag": "x"},
+            {"details": {"feture_flag": "x"}},
+            "shown as a detail; did you mean feature",
+        ),
+        (ROLLBACK, {"pod": {"name": "a"}}, {"details": {"pod": '{"name": "a"}'}}, "pod: safety_rollback has no such"),
+        (ROLLBACK, {"zzz": 1, "details": {"zzz": 2}}, {"details": {"zzz": 2}}, "zzz: "),
+        (ROLLBACK, {"valu": ""}, {"details": {}}, "left out; did you mean value?"),
+    ],
+)
+def test_a_value_with_a_clear_meaning_is_accepted_with_a_warning(kind, fields, expected, warning):
+    least = {"title": "x"} if kind == "generic_alert" else {}
+    read, (text,) = events.parse(kind, least | fields)
+    assert read.model_dump(include=set(expected)) == expected
+    assert warning in text
+
+
+def test_many_unknown_fields_are_all_details_and_few_warnings():
+    labels = {f"label_{number}": number for number in range(50)}
+    read, warnings = events.parse("generic_alert", {"title": "x", **labels})
+    assert read.details == labels
+    assert (len(warnings), warnings[-1]) == (11, "40 more unknown fields are shown as details")
+
+
+def test_an_unknown_field_does_not_hide_what_is_wrong():
+    with pytest.raises(InvalidEvent, match="title: is missing"):
+        parse("generic_alert", {"titel": "x"})
 
 
 def test_a_number_may_come_as_text_from_a_command_line():

@@ -32,7 +32,7 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def persist(call, daemon, number: int) -> int:
-    """Publish until it is accepted, as a good caller does; returns how often it was told to try again."""
+    """Publish until it is accepted, as a good caller does; returns how often the answer asked for a retry."""
     body = {"event_type": "generic_alert", "title": "x", "to": [f"slack:#n{number}"]}
     for refused in range(200):
         status, _ = call(daemon, "POST", "events", body, Idempotency_Key=f"job-{number}")
@@ -76,7 +76,7 @@ def test_postgres_restarted_at_once_in_mid_load_loses_nothing(own_server, sandbo
     store.close()
 
 
-def test_who_follows_the_log_stays_while_its_database_restarts(own_server, caplog) -> None:
+def test_a_follower_survives_a_restart_of_the_database(own_server, caplog) -> None:
     store = Store(own_server.url)
     upgrade(store)
     with LocalClient(load({"DATABASE_URL": own_server.url}, Path.cwd())) as client:

@@ -68,11 +68,11 @@ def alert(title: str) -> dict[str, object]:
     return {"event_type": "generic_alert", "title": title, "to": ["slack:#a"]}
 
 
-def assert_takes_no_writes(call, daemon, why: str) -> None:
+def assert_takes_no_writes(call, daemon) -> None:
     wait_until(lambda: call(daemon, "POST", "events", alert("refused"))[0] == 503)
     status, problem = call(daemon, "GET", "/readyz")
     assert status == 503
-    assert why in problem["detail"]
+    assert problem["detail"].startswith("database: cannot be reached")
     assert "alertctl_database_up 0.0" in call(daemon, "GET", "/metrics")[1]
     assert call(daemon, "GET", "/healthz")[0] == 200
 
@@ -90,7 +90,7 @@ def test_a_postgres_that_was_read_only_is_published_to_again_without_a_restart(
     daemon = serve()
     assert call(daemon, "GET", "/readyz")[0] == 200
     set_read_only(store.url, True, CUT)
-    assert_takes_no_writes(call, daemon, "read-only transaction")
+    assert_takes_no_writes(call, daemon)
     address = store.url.render_as_string(hide_password=False)
     (finding,) = [one for one in run_doctor({"DATABASE_URL": address}, tmp_path).values() if one.check == "reachable"]
     assert finding.outcome == "failure"
@@ -170,7 +170,7 @@ def test_a_full_disk_is_not_ready_and_room_helps(serve, call, store: Store, sand
     daemon = serve()
     assert call(daemon, "GET", "/readyz")[0] == 200
     with no_room(daemon.process.pid):
-        assert_takes_no_writes(call, daemon, str(store.url.database))
+        assert_takes_no_writes(call, daemon)
     assert_takes_writes_again(call, daemon)
     assert "accepted" in sandbox.slack.wait_for(1)[0].text
 

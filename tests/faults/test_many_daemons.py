@@ -51,7 +51,7 @@ def test_a_daemon_that_was_frozen_past_its_lease_changes_nothing_when_it_wakes(s
     assert _attempts_of(store) == attempts
     assert awake.process.poll() is None
     assert frozen.process.poll() is None
-    # What the frozen one had on its way may have arrived too; then the log says so.
+    # Sends in flight of the frozen daemon may have arrived too; then the log marks them ambiguous.
     twice = {channel for channel, times in arrived(sandbox).items() if times > 1}
     assert len(arrived(sandbox)) == 40
     with store.reading() as connection:
@@ -82,7 +82,7 @@ def test_one_of_two_daemons_is_killed_and_the_other_finishes(serve, store, sandb
     assert counted(store, "outcome IS NULL", "attempt") == 0
 
 
-def test_what_another_process_publishes_wakes_a_daemon(serve, store, sandbox) -> None:
+def test_an_event_published_by_another_process_wakes_a_daemon(serve, store, sandbox) -> None:
     """A daemon polls two seconds after its last claim, thus two seconds after the last arrival."""
     (daemon,) = started(serve, 1)
     waits = []
@@ -109,7 +109,7 @@ def test_daemons_that_start_at_once_on_an_empty_database_all_come_up(
     assert [daemon.wait_for_exit() for daemon in daemons] == [0] * number
 
 
-def test_what_is_done_once_a_day_is_done_by_one_of_many(store) -> None:
+def test_a_daily_job_is_done_by_a_single_daemon(store) -> None:
     from alertctl.daemon.scheduler import first_of_period
 
     now = datetime.now(UTC)

@@ -237,9 +237,7 @@ def test_a_chunked_body_arrives_complete(server: RawServer) -> None:
         (b"HTTP/1.1 103 Early Hints\r\n\r\n" * 50_000, "endless_reply"),
     ],
 )
-def test_what_is_no_complete_head_is_no_reply_and_may_have_been_acted_on(
-    server: RawServer, reply: bytes, code: str
-) -> None:
+def test_an_incomplete_head_is_no_reply_and_ambiguous(server: RawServer, reply: bytes, code: str) -> None:
     server.reply = reply
     error = failure(server.url)
     assert (error.reason, error.code) == (Reason.AMBIGUOUS, code)

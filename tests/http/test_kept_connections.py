@@ -54,7 +54,7 @@ def test_a_server_that_closes_after_each_answer_without_saying_so_is_asked_on_ne
     assert len(server.requests) == 5
 
 
-def test_what_comes_without_being_asked_for_is_never_taken_for_an_answer() -> None:
+def test_unrequested_data_is_never_taken_for_an_answer() -> None:
     replies = [OK + b"HTTP/1.1 500 Unasked\r\nContent-Length: 0\r\n\r\n", OK]
     arrived = threading.Event()
 

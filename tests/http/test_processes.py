@@ -39,7 +39,7 @@ print(statuses)
 
 
 @pytest.mark.parametrize(("child", "connections"), [("exits", 1), ("closes", 1), ("drops", 1), ("uses", 2)])
-def test_whatever_a_forked_child_does_the_parents_tls_connection_goes_on(
+def test_a_forked_child_does_not_break_the_parents_tls_connection(
     tls_sandbox: Sandbox, child: str, connections: int
 ) -> None:
     before = tls_sandbox.slack.connections

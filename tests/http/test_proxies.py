@@ -82,7 +82,7 @@ def test_of_several_variables_the_right_one_counts(
 
 @pytest.mark.parametrize("exempt", ["127.0.0.1", "x.example, 127.0.0.0/8", "*"])
 @pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
-def test_what_no_proxy_names_is_reached_directly(
+def test_hosts_in_no_proxy_are_reached_directly(
     elsewhere: RawServer, monkeypatch: pytest.MonkeyPatch, name: str, exempt: str
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")

@@ -105,7 +105,7 @@ def test_another_thread_can_stop_a_stream(client: HttpClient, reader: Reader) ->
         ended.set()
 
 
-def test_what_a_reader_raises_ends_the_stream_and_comes_out(client: HttpClient) -> None:
+def test_an_exception_of_the_reader_ends_the_stream_and_is_raised(client: HttpClient) -> None:
     def refuse(_: bytes) -> None:
         raise KeyError("dislikes it")
 
@@ -117,7 +117,7 @@ def test_what_a_reader_raises_ends_the_stream_and_comes_out(client: HttpClient) 
 
 
 @pytest.mark.parametrize("status", ["200 OK", "404 Not Found", "503 Away", "307 Moved"])
-def test_what_is_no_stream_is_read_like_any_reply(client: HttpClient, reader: Reader, status: str) -> None:
+def test_an_answer_that_is_no_stream_is_read_like_any_reply(client: HttpClient, reader: Reader, status: str) -> None:
     body = json.dumps({"detail": "no"}).encode()
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with raw_server(saying(head + body)) as server:

@@ -66,7 +66,7 @@ def token(environ: dict[str, str], home: Path, *, user: str = "dev@corp.example"
 
 @pytest.fixture(scope="module")
 def variables(tmp_path_factory) -> Iterator[dict[str, str]]:
-    """What README's `export` lines set, for a daemon that runs."""
+    """Set the variables of README's `export` lines, for a running daemon."""
     home = tmp_path_factory.mktemp("served")
     with Sandbox() as sandbox:
         environ = environment(sandbox, home)

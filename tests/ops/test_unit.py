@@ -1,4 +1,4 @@
-"""The systemd unit says what alertctl does."""
+"""The systemd unit matches alertctl's behaviour."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_a_claim_writes_the_attempt_before_anything_is_sent(store):
     assert (attempt.number, attempt.outcome, attempt.provider, attempt.started_at) == (1, None, "slack", NOW)
 
 
-def test_what_is_claimed_is_nobody_elses_until_its_lease_ends(store):
+def test_a_claimed_delivery_is_not_claimed_again_until_its_lease_ends(store):
     announce(store, "slack:#a")
     claim_one(store)
     assert claim(store, now=after(LEASE - 0.1)).taken == []
@@ -90,7 +90,7 @@ def test_a_claim_never_takes_more_than_it_may(store, limit):
     assert len(claim(store, limit=limit).taken) == limit
 
 
-def test_a_claim_never_takes_more_than_it_may_whatever_postgres_plans(postgres_url):
+def test_a_claim_never_exceeds_its_limit_under_any_plan_of_postgres(postgres_url):
     store = Store(postgres_url)
     announce(store, *(f"slack:#channel-{number}" for number in range(50)))
     plans = ["hashjoin", "hashagg", "mergejoin", "sort", "material", "memoize", "indexscan", "bitmapscan"]
@@ -126,7 +126,7 @@ def test_a_success_is_final_and_keeps_the_providers_answer(store):
         (Reason.LOCAL, 5),
     ],
 )
-def test_a_failure_is_tried_again_as_its_reason_says(store, reason, wait):
+def test_the_reason_decides_about_the_retry(store, reason, wait):
     announce(store, "slack:#a")
     claimed = claim_one(store)
     record(store, refused(claimed, reason, "its_code"))
@@ -268,7 +268,7 @@ def test_a_fresh_critical_alert_is_claimed_before_any_number_of_retries(store, l
     assert [entry.address for entry in first] == ["#critical", "#fresh"]
 
 
-def test_what_has_waited_longest_goes_first_among_equals(store):
+def test_among_equal_priorities_the_oldest_is_claimed_first(store):
     for seconds in (3, 1, 2):
         announce(store, f"slack:#at-{seconds}", now=after(seconds))
     order = [claim(store, limit=1, now=after(9)).taken[0].address for _ in range(3)]

@@ -53,6 +53,13 @@ def states(store):
     return [(entry.status, entry.error) for entry in rows(store)]
 
 
+def test_what_was_sent_by_a_clock_that_was_set_back_since_suppresses_nothing(store):
+    publish_at(store, alert(), after(3600))
+    record(store, arrived(claim_one(store, now=after(3600))), now=after(3600))
+    publish_at(store, alert())
+    assert states(store) == [("success", None), ("pending", None)]
+
+
 def test_a_duplicate_within_the_window_is_recorded_and_held_back(store):
     first = publish_at(store, alert())
     second = publish_at(store, alert(), after(WINDOW - 1))
@@ -288,7 +295,7 @@ def test_a_retry_that_comes_too_late_expires(store, sandbox, run, clock):
     assert len(sandbox.slack.calls) == 1
 
 
-def test_a_late_message_says_so_and_keeps_its_time(store, sandbox, run, clock):
+def test_a_late_message_has_a_note_and_keeps_its_time(store, sandbox, run, clock):
     first_published = clock()
     clock.advance(31 * 60)
     publish_at(store, alert(None, None, originally_published_at=first_published), clock())

@@ -1,4 +1,4 @@
-"""Waiting as long as a provider asks: one address, or all of it."""
+"""Pauses that a provider asks for: of one address, or of the entire provider."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_paused_address_is_compared_without_case(store):
     assert claim(store).taken == []
 
 
-def test_what_waits_for_a_paused_address_moves_to_the_end_of_the_pause(store):
+def test_deliveries_to_a_paused_address_are_postponed_to_the_end_of_the_pause(store):
     announce(store, "slack:#busy")
     record(store, limited(claim_one(store), 30))
     announce(store, "slack:#busy")

@@ -1,4 +1,4 @@
-"""A person begins a delivery once more."""
+"""Resend a delivery at a person's request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlalchemy import update
 
 from alertctl import outbox
 from alertctl.errors import Reason
-from alertctl.outbox.tables import delivery
+from alertctl.outbox.tables import delivery, event
 from tests.support.deliveries import NOW, after, announce, arrived, attempts, claim, claim_one, record, refused, row
 
 
@@ -25,7 +25,7 @@ def test_a_resend_begins_a_new_round_and_says_who_asked(store):
     assert [entry.requested_by for entry in attempts(store, first.delivery_id)] == [None, "dev@corp.example"]
 
 
-def test_a_retry_after_a_resend_was_asked_for_by_nobody(store):
+def test_a_retry_after_a_resend_has_no_requester(store):
     announce(store, "slack:#a")
     record(store, refused(claim_one(store), Reason.BAD_ADDRESS))
     resend(store, row(store).id)
@@ -49,17 +49,28 @@ def test_a_resend_returns_why_it_refused_some(store):
     assert row(store, id=arrived_claim.delivery_id).status == "success"
 
 
-def test_what_arrived_is_sent_again_only_when_asked_to(store):
+def test_a_delivered_message_is_resent_only_with_again(store):
     announce(store, "slack:#a")
     record(store, arrived(claim_one(store)))
     assert resend(store, row(store).id, again=True)[0].problem is None
     assert claim_one(store).tries == 1
 
 
-def test_a_suppressed_delivery_is_never_due_until_somebody_resends_it(store):
+def test_a_suppressed_delivery_is_not_due_before_a_resend(store):
     announce(store, "slack:#a")
     suppressed_reason = update(delivery).values(status="suppressed", next_attempt_at=None)
     store.write(lambda connection: connection.execute(suppressed_reason))
     assert claim(store, now=after(10**6)).taken == []
     resend(store, row(store).id)
     assert len(claim(store).taken) == 1
+
+
+def test_a_delivery_whose_event_expired_is_not_resent(store):
+    announce(store, "slack:#a")
+    store.write(lambda connection: connection.execute(update(event).values(expires_at=after(10))))
+    record(store, refused(claim_one(store), Reason.BAD_ADDRESS))
+    assert [entry.problem for entry in resend(store, row(store).id, now=after(9))] == [None]
+    record(store, refused(claim_one(store, now=after(9)), Reason.BAD_ADDRESS))
+    (outcome,) = resend(store, row(store).id, now=after(10), again=True)
+    assert outcome.problem == "its event expired at 2026-03-02T14:32:10Z; send the event again"
+    assert row(store).next_attempt_at is None

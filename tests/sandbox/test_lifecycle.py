@@ -153,7 +153,7 @@ def test_records_stay_readable_after_close(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("fault", ["stall", "black_hole", "drip", "endless_headers", "huge_body", "ok"])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_closing_does_not_wait_for_anybody(fault: str, tls: bool) -> None:
+def test_closing_does_not_wait_for_open_calls(fault: str, tls: bool) -> None:
     threads = set(threading.enumerate())
     sandbox = Sandbox(tls=tls).start()
     sandbox.slack.faults.always(fault)

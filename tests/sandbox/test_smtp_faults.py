@@ -128,6 +128,15 @@ def test_the_verdict_can_get_lost(sandbox: Sandbox, fault: str, kept: int) -> No
     assert len(sandbox.smtp.messages) == kept
 
 
+def test_the_answer_to_the_message_can_be_slow(sandbox: Sandbox) -> None:
+    sandbox.smtp.faults.then("slow_dot:0.1")  # slow_dot:SECONDS
+    began = time.monotonic()
+    send(sandbox)
+
+    assert time.monotonic() - began >= 0.1
+    assert len(sandbox.smtp.messages) == 1
+
+
 def test_the_verdict_can_fail_to_come(sandbox: Sandbox) -> None:
     sandbox.smtp.faults.then("stall_after_dot")
 
@@ -214,7 +223,7 @@ def test_rset_can_be_refused(sandbox: Sandbox) -> None:
         client.ehlo()
         client.mail("a@corp.example")
 
-        assert client.rset() == (503, b"5.0.0 The sandbox says so")
+        assert client.rset() == (503, b"5.0.0 Refused by the sandbox")
         assert client.rcpt("b@corp.example")[0] == 250
 
 

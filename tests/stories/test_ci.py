@@ -1,4 +1,4 @@
-"""A CI job under `set -eu`, with neither the database nor Slack's token: told once, never stopped, and a receipt."""
+"""A CI job under `set -eu`, with neither the database nor Slack's token: one message, exit code 0, and a receipt."""
 
 from __future__ import annotations
 

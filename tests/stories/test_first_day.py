@@ -16,7 +16,7 @@ from tests.support.machines import Machine, free_port
 from tests.support.waiting import wait_until
 
 TYPED_ALONE = ("alertctl sandbox", "alertctl serve")
-"""What runs until Ctrl-C, in a terminal of its own."""
+"""Commands that run until Ctrl-C, in a terminal of their own."""
 
 
 class Terminal:
@@ -78,8 +78,8 @@ def test_the_tour_from_its_first_line_to_its_last(newcomer: Machine, terminals: 
     daemon = Terminal(newcomer, f"alertctl serve --port {free_port()}")
     terminals.append(daemon)
     wait_until(lambda: "alertctl serves on" in daemon.screen())
-    newcomer.sh('alertctl send --queue --event generic_alert --title "told by the daemon"')
-    wait_until(lambda: sandbox.screen().count("told by the daemon") >= 2)
+    newcomer.sh('alertctl send --queue --event generic_alert --title "sent by the daemon"')
+    wait_until(lambda: sandbox.screen().count("sent by the daemon") >= 2)
     assert (daemon.ctrl_c(), sandbox.ctrl_c()) == (0, 0)
     everything = sandbox.screen()
     assert "checkout-v3" in everything

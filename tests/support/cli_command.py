@@ -1,7 +1,8 @@
 """Commands for shell scripts, which start their processes as `cli_process` does: `alertctl` and other Python programs.
 
 The command is a small client: it passes its arguments, environment, folder and streams to a thread of the test's
-process, passes signals on to the process that the thread starts, and ends with its exit code.
+process, passes signals on to the process that the thread starts, and ends with its exit code. That process is no child
+of the shell: what looks for its parent (`--install-completion`) needs a real one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import threading
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from tests.support import cli_process
 
@@ -94,8 +94,7 @@ def _serve(connection: socket.socket) -> None:
             os.close(stream)
         connection.send(str(process.pid).encode())
         ended = os.pidfd_open(process.pid)
-        sources: list[Any] = [connection, ended]
-        if connection in select.select(sources, [], [])[0]:
+        if connection.fileno() in select.select([connection.fileno(), ended], [], [])[0]:
             process.kill()
         os.close(ended)
         connection.send(str(process.wait()).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -36,7 +37,7 @@ def now() -> datetime:
 
 
 def settings_on(database_url: str, providers: dict[str, str]) -> Settings:
-    """What a daemon, or a command on the database, reads from its environment: nobody's but these."""
+    """The complete environment of a daemon, or of a command on the database."""
     return load({**os.environ, **QUICK, **providers, "DATABASE_URL": database_url}, Path(os.environ["HOME"]))
 
 
@@ -55,6 +56,9 @@ def serving(settings: Settings, *, scheduled: bool = True) -> Iterator[str]:
     store = Store(settings.database.url, pool_size=16)
     upgrade(store)
     ending = threading.Event()
+    # A command of this process writes the log to its stderr.
+    audit_log = logging.getLogger("alertctl.audit")
+    audit_log.propagate = False
     with _running(settings, store, scheduled, [], ending) as app:
         server = uvicorn.Server(
             uvicorn.Config(app, port=0, http="httptools", lifespan="off", log_config=None, access_log=False)
@@ -64,6 +68,7 @@ def serving(settings: Settings, *, scheduled: bool = True) -> Iterator[str]:
         try:
             yield f"http://127.0.0.1:{_port_of(server)}"
         finally:
+            audit_log.propagate = True
             server.should_exit = True
             ending.set()
             thread.join(10)

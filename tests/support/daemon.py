@@ -51,7 +51,7 @@ class Daemon:
     def url(self) -> str:
         def address() -> str | None:
             assert self.process.poll() is None, "".join(self.log)
-            match = re.search(r"serves on (http://\S+)\n", "".join(self.log))
+            match = re.search(r"serves on (http://[^\s\"]+)", "".join(self.log))
             return match[1] if match else None
 
         return str(wait_until(address))

@@ -15,7 +15,7 @@ from tests.support.deliveries import dispatching, settings_for, wall_clock
 
 @pytest.fixture
 def start() -> datetime:
-    """Return a time after all ids of this process: ids only grow, whatever the clock says."""
+    """Return a time after all ids of this process: ids only grow, at any clock."""
     milliseconds = int(new_id(datetime(2026, 3, 2, tzinfo=UTC)).replace("-", "")[:12], 16)
     return datetime.fromtimestamp(milliseconds // 1000 + 1, UTC)
 

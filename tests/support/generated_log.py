@@ -21,7 +21,7 @@ EACH = 5
 BUSY = "#platform-alerts"
 """Where every fifth delivery goes."""
 FLAG = "flag-0"
-"""What every tenth event is about."""
+"""The subject of every tenth event."""
 OVER = "experiment_lifecycle"
 """A type of event that is frequent in the older half and doesn't occur in the newer."""
 DAYS = 30
@@ -94,7 +94,7 @@ def _run(store: Store, statement: str, values: dict[str, Any]) -> None:
 
 
 def wait_for_results(store: Store) -> None:
-    """What a server's own upkeep would have done by then: an emptied WAL; statistics and visibility on Postgres."""
+    """Do the server's own maintenance: empty the WAL; on Postgres update statistics and the visibility map."""
     raw = store.engine.raw_connection()
     try:
         if store.is_sqlite:

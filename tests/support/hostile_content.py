@@ -1,4 +1,4 @@
-"""Content that someone with bad intentions, or a very long day, might send."""
+"""Hostile content, and content that is merely broken."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def smtp_channel(sandbox: Sandbox, deadline: float = 5.0, **options: Any) -> Smt
         "from_name": "Corp",
         "ca_bundle": sandbox.ca_file,
     }
-    return SmtpChannel(**{**known, "deadline": deadline, **options})
+    return SmtpChannel(**{**known, "deadline": deadline, "final_timeout": deadline, **options})
 
 
 GOOD = {"slack": "#alerts", "sendgrid": "dev@corp.example", "smtp": "dev@corp.example"}

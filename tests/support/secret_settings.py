@@ -1,4 +1,4 @@
-"""Secrets that must show nowhere."""
+"""Secrets that must not appear in any output."""
 
 SECRET = "planted-5ecret"
 SECRET_SETTINGS = {

@@ -58,6 +58,6 @@ def _read(terminal: int) -> bytes:
         while piece := os.read(terminal, 65536):
             pieces.append(piece)
     except OSError:
-        # Linux says so when nobody has it open any more.
+        # Linux reports this when no process has it open any more.
         pass
     return b"".join(pieces)

@@ -37,7 +37,7 @@ def test_roles_are_ordered() -> None:
     assert not Role.ANALYST.reaches(Role.DEVELOPER)
 
 
-@pytest.mark.parametrize(("text", "hint"), [("develper", "did you mean developer"), ("root", "one of viewer")])
+@pytest.mark.parametrize(("text", "hint"), [("develper", "did you mean developer"), ("root", "use viewer")])
 def test_an_unknown_role_is_refused_with_a_hint(text: str, hint: str) -> None:
     with pytest.raises(InvalidEvent, match=hint):
         users.parse_role(text)
@@ -109,6 +109,7 @@ def test_a_token_for_an_id_that_nobody_has_is_not_found(store: Store, clock: Any
 
 def test_a_token_of_a_user_who_was_demoted_does_no_more_than_they_may(store: Store, clock: Any) -> None:
     _, secret = made(store, clock, "admin")
+    store.write(lambda it: users.add_user(it, "other@corp.example", "admin", clock()))
     store.write(lambda it: users.change_user(it, ADDRESS, role="viewer"))
     assert read(store, users.verify, secret, clock()).role is Role.VIEWER
 
@@ -130,9 +131,12 @@ def test_an_expiry_that_makes_no_sense_is_refused(store: Store, clock: Any, expi
         made(store, clock, expires=expires)
 
 
-def test_a_token_is_revoked_by_a_part_of_its_id(store: Store, clock: Any) -> None:
+def test_a_token_is_found_by_a_part_of_its_id_and_revoked_by_the_complete_one(store: Store, clock: Any) -> None:
     item, secret = made(store, clock)
-    revoked = store.write(lambda it: users.revoke_token(it, item.id[-8:].upper(), clock()))
+    with pytest.raises(NotFound, match="only a part"):
+        store.write(lambda it: users.revoke_token(it, item.id[-8:], clock()))
+    token_id = read(store, users.find_token, item.id[-8:].upper())
+    revoked = store.write(lambda it: users.revoke_token(it, token_id, clock()))
     assert (revoked.id, revoked.revoked_at) == (item.id, clock())
     with pytest.raises(NotAllowed, match="revoked"):
         read(store, users.verify, secret, clock())
@@ -152,18 +156,18 @@ def test_an_id_part_that_fits_two_tokens_is_refused(store: Store, clock: Any) ->
     first, _ = made(store, clock)
     made(store, clock)
     with pytest.raises(NotFound, match="more than one"):
-        store.write(lambda it: users.revoke_token(it, first.id[:8], clock()))
+        read(store, users.find_token, first.id[:8])
 
 
-def test_the_last_use_is_news_once_a_minute(store: Store, clock: Any) -> None:
+def test_the_last_should_record_use_once_a_minute(store: Store, clock: Any) -> None:
     _, secret = made(store, clock)
     caller = read(store, users.verify, secret, clock())
-    assert users.use_is_news(caller, clock())
+    assert users.should_record_use(caller, clock())
     store.write(lambda it: users.touch(it, [(caller, clock())]))
     clock.advance(59)
-    assert not users.use_is_news(read(store, users.verify, secret, clock()), clock())
+    assert not users.should_record_use(read(store, users.verify, secret, clock()), clock())
     clock.advance(1)
-    assert users.use_is_news(read(store, users.verify, secret, clock()), clock())
+    assert users.should_record_use(read(store, users.verify, secret, clock()), clock())
 
 
 def test_a_disabled_user_is_let_in_again_when_enabled(store: Store, clock: Any) -> None:
@@ -195,7 +199,7 @@ def test_an_identity_is_registered_once_as_a_viewer(store: Store, clock: Any) ->
     assert len(read(store, users.list_users)) == 1
 
 
-def test_an_email_makes_nobody_another_user(store: Store, clock: Any) -> None:
+def test_an_email_never_selects_another_user(store: Store, clock: Any) -> None:
     owner = store.write(lambda it: users.add_user(it, ADDRESS, "admin", clock()))
     newcomer = login(store, clock)
     assert (newcomer.email, newcomer.role) == (None, Role.VIEWER)
@@ -268,7 +272,7 @@ def test_linking_gives_an_account_without_identity_but_not_its_role(store: Store
 
 
 def test_a_role_that_is_set_after_linking_counts(store: Store, clock: Any) -> None:
-    made(store, clock, "admin")
+    made(store, clock, "developer")
     login(store, clock, link=True)
     store.write(lambda it: users.change_user(it, ADDRESS, role="analyst"))
     assert login(store, clock, link=True).role is Role.ANALYST
@@ -281,7 +285,7 @@ def test_linking_needs_an_email(store: Store, clock: Any) -> None:
 
 
 def test_a_disabled_account_that_is_linked_stays_disabled(store: Store, clock: Any) -> None:
-    store.write(lambda it: users.add_user(it, ADDRESS, "admin", clock()))
+    store.write(lambda it: users.add_user(it, ADDRESS, "developer", clock()))
     store.write(lambda it: users.change_user(it, ADDRESS, disabled=True))
     assert login(store, clock, link=True).disabled
 
@@ -294,7 +298,7 @@ def test_an_unlinked_user_is_another_one_at_the_next_login(store: Store, clock: 
     assert (again.id != first.id, again.email) == (True, None)
 
 
-def test_an_email_is_changed_once_and_to_nobody_elses(store: Store, clock: Any) -> None:
+def test_an_email_is_changed_once_and_never_to_another_users(store: Store, clock: Any) -> None:
     store.write(lambda it: users.add_user(it, "ops@corp.example", "viewer", clock()))
     store.write(lambda it: users.add_user(it, ADDRESS, "viewer", clock()))
     with pytest.raises(users.EmailTaken):
@@ -368,3 +372,29 @@ def test_a_token_of_a_user_without_an_email_names_their_id(store: Store, clock: 
     item, secret = store.write(lambda it: users.create_token(it, user.id, "viewer", None, clock()))
     assert item.user == user.id
     assert read(store, users.verify, secret, clock()).name == user.id
+
+
+@pytest.mark.parametrize("change", [{"role": "developer"}, {"disabled": True}, {"role": "viewer", "disabled": True}])
+def test_the_last_admin_is_neither_demoted_nor_disabled(store: Store, clock: Any, change: dict[str, Any]) -> None:
+    store.write(lambda it: users.add_user(it, ADDRESS, "admin", clock()))
+    with pytest.raises(InvalidEvent, match="the last admin"):
+        store.write(lambda it: users.change_user(it, ADDRESS, **change))
+    store.write(lambda it: users.change_user(it, ADDRESS, role="admin", disabled=False, email="new@corp.example"))
+    store.write(lambda it: users.add_user(it, "other@corp.example", "admin", clock()))
+    assert store.write(lambda it: users.change_user(it, "new@corp.example", **change))
+
+
+def test_a_token_with_the_scope_publish_belongs_to_a_developer(store: Store, clock: Any) -> None:
+    item, secret = store.write(lambda it: users.create_token(it, ADDRESS, None, None, clock(), scope="publish"))
+    assert (item.role, item.scope) == ("developer", "publish")
+    assert read(store, users.list_tokens) == [item]
+    caller = read(store, users.verify, secret, clock())
+    assert (caller.role, caller.scope) == (Role.DEVELOPER, "publish")
+    store.write(lambda it: users.change_user(it, ADDRESS, role="viewer"))
+    assert read(store, users.verify, secret, clock()).role is Role.VIEWER
+
+
+@pytest.mark.parametrize(("role", "scope"), [(None, None), ("developer", "publish"), (None, "all")])
+def test_a_token_has_either_a_role_or_a_known_scope(store: Store, clock: Any, role: Any, scope: Any) -> None:
+    with pytest.raises(InvalidEvent):
+        store.write(lambda it: users.create_token(it, ADDRESS, role, None, clock(), scope=scope))

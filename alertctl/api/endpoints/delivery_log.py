@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from sqlalchemy import Connection
 
 from alertctl import delivery_log, outbox
+from alertctl.api.audit import log_change
 from alertctl.api.auth import Admin
 from alertctl.api.deps import BASE, Services, ServicesDep
 from alertctl.api.errors import problem_responses
@@ -164,6 +165,8 @@ def retry_all(caller: Admin, services: ServicesDep, body: Body) -> Resent:
 
     results = services.writer.write(lambda it: _resend(it, services, caller, request.ids, again=request.again))
     services.wake()
+    resent = sum(result.problem is None for result in results)
+    log_change(caller.name, f"resent {resent} of {len(results)} deliveries: {', '.join(request.ids)[:200]}")
     return Resent(items=results)
 
 
@@ -177,13 +180,16 @@ def _resend(
 
 
 @router.post("/prune", openapi_extra=body_schema(Prunes))
-def prune(_caller: Admin, services: ServicesDep, body: Body) -> Pruned:
+def prune(caller: Admin, services: ServicesDep, body: Body) -> Pruned:
     """Delete old deliveries in a final state, in small batches that do not block other writers."""
     request = parse_body(Prunes, body)
     older_than = None if request.older_than_days is None else timedelta(days=request.older_than_days)
-    return outbox.prune_by(
+    pruned = outbox.prune_by(
         services.writer, outbox.ages(services.settings, older_than), services.clock(), dry_run=request.dry_run
     )
+    if not request.dry_run:
+        log_change(caller.name, f"pruned {pruned.deliveries} deliveries older than {older_than or 'the settings say'}")
+    return pruned
 
 
 Id = Annotated[str, Path(description="a delivery's id, or a unique part of it", min_length=1)]
@@ -217,4 +223,5 @@ def retry(caller: Admin, services: ServicesDep, id: Id, again: bool = False) -> 
 
     item = services.writer.write(resend)
     services.wake()
+    log_change(caller.name, f"resent the delivery {item.id}")
     return item

@@ -1,4 +1,4 @@
-"""Routes of events: publish, preview, event types, and the state of one event's deliveries."""
+"""Routes of events: publish, preview, list the event types, follow an event's deliveries."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from anyio.to_thread import run_sync
@@ -18,11 +19,13 @@ from pydantic import BaseModel, TypeAdapter
 from sqlalchemy import Connection, select
 
 from alertctl import delivery_log, users
-from alertctl.api.auth import Developer, DeveloperCached, Viewer
+from alertctl.addresses import masked
+from alertctl.api.auth import Developer, Publisher, PublisherCached, Viewer
 from alertctl.api.deps import BASE, MAX_WAIT, Services, ServicesDep
 from alertctl.api.errors import problem_responses
-from alertctl.api.request_body import Body, json_object
+from alertctl.api.request_body import Body, read_json
 from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES
+from alertctl.delivery_log.tables import delivery
 from alertctl.errors import AlertctlError, InvalidEvent, NotAllowed, NotFound
 from alertctl.events import BY_NAME, EVENT_TYPES
 from alertctl.models import Status
@@ -42,7 +45,6 @@ from alertctl.schemas import (
 from alertctl.users import Caller, Role
 
 router = APIRouter(prefix=BASE, tags=["events"])
-MAX_TARGETS = 1000
 IDEMPOTENCY_KEY = r"[!-~]([ -~]{0,253}[!-~])?"
 """Pattern of an Idempotency-Key: ASCII, like all headers."""
 FIRST_POLL, MAX_POLL = 0.02, 0.5
@@ -90,17 +92,18 @@ def event_types(_caller: Viewer) -> list[EventTypeInfo]:
     "/events",
     status_code=202,
     response_model=Accepted,
-    responses=problem_responses(409),
+    responses=problem_responses(409, 429),
     openapi_extra={"x-publishes": True},
 )
-async def accept(caller: DeveloperCached, request: Request) -> Response:
+async def accept(caller: PublisherCached, request: Request) -> Response:
     """Record an event and its deliveries. Returns after the commit, before any provider is called.
 
     The same Idempotency-Key header (or `dedup_key` field) gets the same answer again and sends nothing more.
     """
     # No further dependencies and no model to validate: each costs this busiest route 10 us of CPU.
     services: Services = request.app.state.services
-    publication = prepare_body(services, caller, request, await json_object(request))
+    request.app.state.token_limit.check(caller)
+    publication = await read_json(request, partial(prepare_body, services, caller, request))
     receipt: EventReceipt = await services.writer.submit_soon(record, (publication, caller, services.clock()))
     services.accepted(receipt)
     headers, deliveries = {}, receipt.deliveries
@@ -108,6 +111,10 @@ async def accept(caller: DeveloperCached, request: Request) -> Response:
         services.wake(receipt)
     else:
         headers, deliveries = {REPLAYED_HEADER: "true"}, [as_recorded(item) for item in receipt.deliveries]
+    if not publication.to and caller.role is not Role.ADMIN:
+        # All targets are the platform's own or users'.
+        own = {target.address for target in services.audience.targets}
+        deliveries = [item if item.to in own else _masked(item) for item in deliveries]
     body = Accepted(
         event_id=receipt.event_id, event_type=receipt.event_type, deliveries=deliveries, warnings=receipt.warnings
     )
@@ -118,12 +125,15 @@ async def accept(caller: DeveloperCached, request: Request) -> Response:
 def preview(caller: Developer, services: ServicesDep, body: Body, request: Request) -> Previews:
     """Render an event's messages for its targets. Nothing is recorded or sent."""
     publication = prepare_body(services, caller, request, body)
-    return Previews(items=preview_event(services.store, services.settings, publication, services.clock()))
+    mask_users = caller.role is not Role.ADMIN
+    return Previews(
+        items=preview_event(services.store, services.settings, publication, services.clock(), mask_users=mask_users)
+    )
 
 
 @router.get("/events/{event_id}", responses=problem_responses(404))
 async def state(
-    _caller: Developer,
+    caller: Publisher,
     services: ServicesDep,
     event_id: Annotated[str, Path(min_length=1)],
     wait: Annotated[float, Query(ge=0, le=MAX_WAIT, description="longest wait in seconds")] = 0.0,
@@ -137,7 +147,7 @@ async def state(
     """Return an event's deliveries, after waiting for `until` or at most `wait` seconds."""
     deadline, pause = time.monotonic() + wait, FIRST_POLL
     while True:
-        current = await run_sync(_read_state, services, event_id)
+        current = await run_sync(_read_state, services, caller, event_id)
         remaining = deadline - time.monotonic()
         is_tried = all(item.status not in IN_PROGRESS for item in current.deliveries)
         if remaining <= 0 or (current.final if until == "final" else is_tried):
@@ -218,18 +228,24 @@ def _parse_targets(to: Any) -> list[str]:
         return []
     if not isinstance(to, list) or not all(isinstance(target, str) for target in to):
         raise InvalidEvent("to", f"should be a list of targets: {json.dumps(TARGET_EXAMPLES)}")
-    if len(to) > MAX_TARGETS:
-        raise InvalidEvent("to", f"should be {MAX_TARGETS} targets at most, got {len(to)}")
     return to
 
 
-def _read_state(services: Services, event_id: str) -> EventState:
+def _masked(item: DeliveryItem) -> DeliveryItem:
+    return replace(item, to=masked(item.channel, item.to))
+
+
+def _read_state(services: Services, caller: Caller, event_id: str) -> EventState:
+    """Return an event's state, with users' addresses for admins only. Raises NotFound."""
     # Postgres refuses to compare text with NUL, and no id contains it.
     event_id = event_id.replace("\0", "")
     with services.store.reading() as connection:
         items = delivery_log.items_of(connection, [event_id]).get(event_id, [])
-        event_type = connection.execute(select(event.c.event_type).where(event.c.id == event_id)).scalar()
-    if event_type is None:
+        row = connection.execute(select(event.c.event_type, event.c.published_by).where(event.c.id == event_id)).first()
+        of_users = select(delivery.c.id).where(delivery.c.event_id == event_id, delivery.c.user_id.is_not(None))
+        masked_ids = set() if caller.role is Role.ADMIN else set(connection.execute(of_users).scalars())
+    if row is None or (caller.scope and row.published_by != caller.name):
         raise NotFound(f"no event has the id {event_id}")
+    items = [_masked(item) if item.id in masked_ids else item for item in items]
     final = all(item.status not in IN_PROGRESS and item.next_attempt_at is None for item in items)
-    return EventState(event_id=event_id, event_type=event_type, final=final, deliveries=items)
+    return EventState(event_id=event_id, event_type=row.event_type, final=final, deliveries=items)

@@ -8,12 +8,14 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from alertctl import preferences, users
+from alertctl.api.audit import log_change
 from alertctl.api.auth import Admin, Viewer
 from alertctl.api.deps import BASE, Services, ServicesDep
 from alertctl.api.endpoints.users import User
 from alertctl.api.errors import problem_responses
 from alertctl.api.request_body import Body
 from alertctl.channels import channel_type
+from alertctl.errors import InvalidEvent
 from alertctl.schemas import Prefs
 
 router = APIRouter(prefix=BASE, tags=["preferences"])
@@ -29,13 +31,14 @@ _BODY_FIELDS: dict[str, Any] = {name: (bool, Field(None)) for name in preference
 _BODY_FIELDS |= {
     name: _address(**channel_type(channel).address_schema) for name, channel in preferences.ADDRESSES.items()
 }
+_BODY_FIELDS["user_id"] = (str | None, Field(None, description="ignored if it is the user's own id"))
 Preferences: Any = create_model("Preferences", **_RESPONSE_FIELDS)
 # Only describes the body; `preferences.check` validates it.
 Changes: Any = create_model("PreferenceChanges", __config__=ConfigDict(extra="forbid"), **_BODY_FIELDS)
 BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Changes.model_json_schema()}}}}
 
 
-class EverybodysPreferences(BaseModel):
+class PreferencesPage(BaseModel):
     """A page of all users' preferences, oldest user first."""
 
     items: list[Preferences]
@@ -72,15 +75,15 @@ def reset(caller: Viewer, services: ServicesDep) -> Prefs:
 
 
 @router.get("/admin/preferences")
-def everybodys(_caller: Admin, services: ServicesDep, query: Annotated[Pages, Query()]) -> EverybodysPreferences:
+def list_all(_caller: Admin, services: ServicesDep, query: Annotated[Pages, Query()]) -> PreferencesPage:
     """List all users' preferences."""
     with services.store.reading() as connection:
         items, total = preferences.everyone(connection, query.page, query.limit)
-    return EverybodysPreferences(items=items, total=total, page=query.page, limit=query.limit)
+    return PreferencesPage(items=items, total=total, page=query.page, limit=query.limit)
 
 
 @router.get("/admin/preferences/{user}", response_model=Preferences, responses=problem_responses(404))
-def read_anybodys(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
+def read_of_user(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
     """Return a user's preferences; the first call creates the defaults."""
     return _read(services, _user_id(services, user))
 
@@ -88,15 +91,19 @@ def read_anybodys(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
 @router.put(
     "/admin/preferences/{user}", response_model=Preferences, responses=problem_responses(404), openapi_extra=BODY
 )
-def change_anybodys(_caller: Admin, services: ServicesDep, user: User, body: Body) -> Prefs:
+def change_of_user(caller: Admin, services: ServicesDep, user: User, body: Body) -> Prefs:
     """Change the fields in the body of a user's preferences."""
-    return _change(services, _user_id(services, user), body)
+    changed = _change(services, _user_id(services, user), body)
+    log_change(caller.name, f"changed the preferences of {changed['user_id']}: {', '.join(body)}")
+    return changed
 
 
 @router.post("/admin/preferences/{user}/reset", response_model=Preferences, responses=problem_responses(404))
-def reset_anybodys(_caller: Admin, services: ServicesDep, user: User) -> Prefs:
+def reset_of_user(caller: Admin, services: ServicesDep, user: User) -> Prefs:
     """Reset a user's preferences to the defaults and return them."""
-    return _reset(services, _user_id(services, user))
+    changed = _reset(services, _user_id(services, user))
+    log_change(caller.name, f"reset the preferences of {changed['user_id']}")
+    return changed
 
 
 def _user_id(services: Services, user: str) -> str:
@@ -111,8 +118,13 @@ def _read(services: Services, user_id: str) -> Prefs:
 
 
 def _change(services: Services, user_id: str, body: dict[str, Any]) -> Prefs:
-    preferences.check(body)
-    return services.writer.write(lambda it: preferences.update(it, user_id, body, services.clock()))
+    # The answer of GET is a valid body.
+    changes = {name: value for name, value in body.items() if name != "user_id"}
+    if body.get("user_id") not in (None, user_id):
+        raise InvalidEvent("user_id", "is another user's id; leave it out, or use /admin/preferences/{user}")
+    policy = services.audience.policy
+    preferences.check(changes, policy)
+    return services.writer.write(lambda it: preferences.update(it, user_id, changes, services.clock(), policy))
 
 
 def _reset(services: Services, user_id: str) -> Prefs:

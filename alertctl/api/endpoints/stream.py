@@ -12,11 +12,13 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field
+from starlette.types import Receive, Scope, Send
 
 from alertctl import delivery_log
 from alertctl.api.auth import Admin, RequireRole
 from alertctl.api.deps import BASE, Services, ServicesDep
 from alertctl.api.endpoints.delivery_log import Filters, TextParameter
+from alertctl.api.errors import RETRY_SECONDS
 from alertctl.errors import NotAllowed, Unreachable
 from alertctl.schemas import DeliveryItem, as_json
 from alertctl.users import Role
@@ -45,6 +47,20 @@ class _OpenStreams:
     number = 0
 
 
+class _CountedStream(StreamingResponse):
+    """A stream that ends to count when its connection does, even if it never began."""
+
+    def __init__(self, events: AsyncIterator[str]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            _OpenStreams.number -= 1
+
+
 @router.get(
     "/stream",
     response_class=StreamingResponse,
@@ -67,17 +83,20 @@ async def stream(
     Deliveries in flight are skipped until they have a result. A client that reconnects with the id of the last
     event that it received misses nothing.
     """
-    after = last_event_id or query.after
-    if after:
-        delivery_log.parse_position(after)
-    else:
-        after = await run_sync(start_position, services, query.since is not None)
-    if _OpenStreams.number >= MAX_STREAMS:
-        raise HTTPException(503, f"{MAX_STREAMS} streams are already open; close one, or try again later")
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(
-        _event_stream(services, request, query, after), media_type="text/event-stream", headers=headers
-    )
+    _OpenStreams.number += 1
+    try:
+        if _OpenStreams.number > MAX_STREAMS:
+            full = f"{MAX_STREAMS} streams are already open; close one, or try again later"
+            raise HTTPException(503, full, {"Retry-After": str(RETRY_SECONDS)})
+        after = last_event_id or query.after
+        if after:
+            delivery_log.parse_position(after)
+        else:
+            after = await run_sync(start_position, services, query.since is not None)
+    except BaseException:
+        _OpenStreams.number -= 1
+        raise
+    return _CountedStream(_event_stream(services, request, query, after))
 
 
 def start_position(services: Services, history: bool = False) -> str:
@@ -87,7 +106,6 @@ def start_position(services: Services, history: bool = False) -> str:
 
 
 async def _event_stream(services: Services, request: Request, query: Follow, after: str) -> AsyncIterator[str]:
-    _OpenStreams.number += 1
     try:
         # Send the start position, so that a client whose stream breaks before the first event resumes there.
         yield f"retry: 1000\nid: {after}\n: following\n\n"
@@ -115,8 +133,6 @@ async def _event_stream(services: Services, request: Request, query: Follow, aft
     except NotAllowed:
         # The token was revoked or has expired: end the stream; a new request with it is refused.
         return
-    finally:
-        _OpenStreams.number -= 1
 
 
 def _read_changes(

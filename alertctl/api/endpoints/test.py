@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertctl.api.auth import Developer
 from alertctl.api.deps import BASE, ServicesDep
-from alertctl.api.errors import RETRY_SECONDS
+from alertctl.api.errors import RETRY_SECONDS, problem_responses
 from alertctl.api.request_body import Body, body_schema, parse_body
 from alertctl.channels import CHANNEL_NAMES
 
@@ -41,19 +41,27 @@ class ConnectivityTestAnswer(BaseModel):
     message: str
 
 
-@router.post("/test", response_model=ConnectivityTestAnswer, openapi_extra=body_schema(ConnectivityTestRequest))
-async def test(caller: Developer, services: ServicesDep, body: Body, response: Response) -> ConnectivityTestAnswer:
+@router.post(
+    "/test",
+    responses=problem_responses(429),
+    response_model=ConnectivityTestAnswer,
+    openapi_extra=body_schema(ConnectivityTestRequest),
+)
+async def test(
+    caller: Developer, services: ServicesDep, body: Body, request: Request, response: Response
+) -> ConnectivityTestAnswer:
     """Send one test message and wait for its result. The delivery log records it like any delivery.
 
     503 while too many tests are running.
     """
-    request = parse_body(ConnectivityTestRequest, body)
+    request.app.state.token_limit.check(caller)
+    parsed = parse_body(ConnectivityTestRequest, body)
     if _RunningTests.number >= MAX_RUNNING:
         busy = f"{MAX_RUNNING} tests are already running; try again later"
         raise HTTPException(503, busy, {"Retry-After": str(RETRY_SECONDS)})
     _RunningTests.number += 1
     try:
-        result = await run_sync(services.test, request.channel, request.to, caller.name)
+        result = await run_sync(services.test, parsed.channel, parsed.to, caller.name)
     finally:
         _RunningTests.number -= 1
     response.headers["Content-Location"] = f"{BASE}/delivery-log/{result.delivery_id}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertctl import users
+from alertctl.api.audit import log_change
 from alertctl.api.auth import Admin
 from alertctl.api.deps import BASE, ServicesDep
 from alertctl.api.endpoints.users import Listing
@@ -29,16 +30,20 @@ class Tokens(BaseModel):
 
 
 class NewToken(BaseModel):
-    """A token to create; a new user gets its role. `expires_in`: seconds, null for no expiry."""
+    """A token to create, with a role or a scope; a new user gets its role. `expires_in`: seconds, null for no expiry.
+
+    The scope `publish` allows to publish events and to read their state, and nothing else.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     user: str = Field(min_length=1, max_length=254, description="the token's user: an email address or an id")
-    role: str = Field(json_schema_extra={"enum": [*Role]})
+    role: str | None = Field(None, json_schema_extra={"enum": [*Role, None]})
+    scope: str | None = Field(None, json_schema_extra={"enum": [users.PUBLISH, None]})
     expires_in: float | None = Field(None, json_schema_extra={"exclusiveMinimum": 0, "maximum": 100 * _YEAR_SECONDS})
 
 
-class Made(BaseModel):
+class CreatedToken(BaseModel):
     """A new token. `token` is its secret, shown only once and not stored."""
 
     token: str
@@ -46,7 +51,7 @@ class Made(BaseModel):
 
 
 @router.get("")
-def everything(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Query()]) -> Tokens:
+def list_all(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Query()]) -> Tokens:
     """List tokens without their secrets, newest first."""
     with services.store.reading() as connection:
         items = users.list_tokens(connection, before=query.cursor, limit=query.limit + 1)
@@ -55,7 +60,7 @@ def everything(_caller: Admin, services: ServicesDep, query: Annotated[Listing, 
 
 
 @router.post("", status_code=201, responses=problem_responses(404), openapi_extra=body_schema(NewToken))
-def create(_caller: Admin, services: ServicesDep, body: Body, response: Response) -> Made:
+def create(caller: Admin, services: ServicesDep, body: Body) -> CreatedToken:
     """Create a token for a user. Requires an admin, so no token exceeds its creator's role."""
     request = parse_body(NewToken, body)
     lifetime = None
@@ -63,16 +68,18 @@ def create(_caller: Admin, services: ServicesDep, body: Body, response: Response
         # Clamped, so that create_token refuses an extreme value instead of timedelta raising OverflowError.
         lifetime = timedelta(seconds=max(-1.0, min(request.expires_in, 200 * _YEAR_SECONDS)))
     item, secret = services.writer.write(
-        lambda it: users.create_token(it, request.user, request.role, lifetime, services.clock())
+        lambda it: users.create_token(it, request.user, request.role, lifetime, services.clock(), scope=request.scope)
     )
-    response.headers["Cache-Control"] = "no-store"
-    return Made(token=secret, item=item)
+    log_change(caller.name, f"created the {item.scope or item.role} token {item.id} of {item.user}")
+    return CreatedToken(token=secret, item=item)
 
 
-Id = Annotated[str, Path(description="a token's id, or a unique part of it", min_length=1)]
+Id = Annotated[str, Path(description="a token's complete id", min_length=1)]
 
 
 @router.delete("/{id}", responses=problem_responses(404))
-def revoke(_caller: Admin, services: ServicesDep, id: Id) -> TokenItem:  # noqa: A002
+def revoke(caller: Admin, services: ServicesDep, id: Id) -> TokenItem:  # noqa: A002
     """Revoke a token, effective from the next call. Repeating it changes nothing."""
-    return services.writer.write(lambda it: users.revoke_token(it, id, services.clock()))
+    item = services.writer.write(lambda it: users.revoke_token(it, id, services.clock()))
+    log_change(caller.name, f"revoked the {item.scope or item.role} token {item.id} of {item.user}")
+    return item

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertctl import users
+from alertctl.api.audit import log_change
 from alertctl.api.auth import Admin, Viewer
 from alertctl.api.deps import BASE, ServicesDep
 from alertctl.api.errors import problem_responses
@@ -73,7 +74,7 @@ def me(caller: Viewer) -> Me:
 
 
 @router.get("/admin/users")
-def everybody(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Query()]) -> Users:
+def list_all(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Query()]) -> Users:
     """List users by email, or by id for users without one."""
     with services.store.reading() as connection:
         items = users.list_users(connection, after=query.cursor, limit=query.limit + 1)
@@ -82,29 +83,38 @@ def everybody(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Q
 
 
 @router.post("/admin/users", status_code=201, openapi_extra=body_schema(NewUser))
-def add(_caller: Admin, services: ServicesDep, body: Body) -> UserItem:
+def add(caller: Admin, services: ServicesDep, body: Body) -> UserItem:
     """Add a user, who is notified by the default preferences. 422 if another user has the email."""
     request = parse_body(NewUser, body)
-    return services.writer.write(lambda it: users.add_user(it, request.email, request.role, services.clock()))
+    user = services.writer.write(lambda it: users.add_user(it, request.email, request.role, services.clock()))
+    log_change(caller.name, f"added the {user.role} {user.name}")
+    return user
 
 
 @router.patch("/admin/users/{user}", responses=problem_responses(404), openapi_extra=body_schema(UserChanges))
-def change(_caller: Admin, services: ServicesDep, user: User, body: Body) -> UserItem:
+def change(caller: Admin, services: ServicesDep, user: User, body: Body) -> UserItem:
     """Change a user's email or role, or disable or enable the user."""
     changes = parse_body(UserChanges, body).model_dump()
-    return services.writer.write(lambda it: users.change_user(it, user, **changes))
+    item = services.writer.write(lambda it: users.change_user(it, user, **changes))
+    values = ", ".join(f"{name}={value}" for name, value in changes.items() if value is not None)
+    log_change(caller.name, f"changed the user {item.name}: {values or 'nothing'}")
+    return item
 
 
 @router.delete("/admin/users/{user}", responses=problem_responses(404))
-def remove(_caller: Admin, services: ServicesDep, user: User) -> UserItem:
+def remove(caller: Admin, services: ServicesDep, user: User) -> UserItem:
     """Delete a user with preferences and tokens; the delivery log is kept. 422 for the last admin.
 
     A JWT registers its user again; to block a user, disable them.
     """
-    return services.writer.write(lambda it: users.remove_user(it, user))
+    item = services.writer.write(lambda it: users.remove_user(it, user))
+    log_change(caller.name, f"removed the {item.role} {item.name}")
+    return item
 
 
 @router.delete("/admin/users/{user}/identity", responses=problem_responses(404))
-def unlink(_caller: Admin, services: ServicesDep, user: User) -> UserItem:
+def unlink(caller: Admin, services: ServicesDep, user: User) -> UserItem:
     """Remove a user's identity (issuer and subject). A later JWT with it registers a new user."""
-    return services.writer.write(lambda it: users.unlink_user(it, user))
+    item = services.writer.write(lambda it: users.unlink_user(it, user))
+    log_change(caller.name, f"removed the JWT identity of {item.name}")
+    return item

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from alertctl.addresses import LONGEST_EMAIL
+from alertctl.addresses import LONGEST_EMAIL, is_email
 from alertctl.channels.base import Channel, ChannelType, RoutingReason, http_client
 
 if TYPE_CHECKING:
@@ -30,18 +30,20 @@ def _build(settings: Settings) -> Channel:
     if not settings.smtp.host:
         return _unconfigured("neither SENDGRID_API_KEY nor SMTP_HOST is set")
     from alertctl.channels.email.smtp import SmtpChannel
+    from alertctl.channels.email.smtp_auth import login_of
 
     return SmtpChannel(
         settings.smtp.host,
         settings.smtp.port,
-        settings.smtp.username,
-        settings.smtp.password.get_secret_value(),
-        cast("Security | None", settings.smtp.security),
-        settings.email.from_address,
-        settings.email.from_name,
-        settings.alertctl.deadline,
-        settings.alertctl.ca_bundle,
-        settings.alertctl.senders,
+        security=cast("Security | None", settings.smtp.security),
+        from_address=settings.email.from_address,
+        from_name=settings.email.from_name,
+        deadline=settings.alertctl.deadline,
+        ca_bundle=settings.alertctl.ca_bundle,
+        pool=settings.alertctl.senders,
+        login=login_of(settings.smtp),
+        hello=settings.alertctl.helo,
+        final_timeout=settings.smtp.final_timeout,
     )
 
 
@@ -68,7 +70,8 @@ EMAIL = ChannelType(
     build=_build,
     unconfigured=_unconfigured,
     message_text=_message_text,
-    address_example="somebody@example.com",
+    address_example="dev@example.com",
+    providers=("sendgrid", "smtp"),
     address_schema={"format": "email", "maxLength": LONGEST_EMAIL},
     default_addresses=lambda settings: settings.notification.admin_emails,
     default_addresses_setting="NOTIFICATION_ADMIN_EMAILS",
@@ -81,6 +84,9 @@ EMAIL = ChannelType(
         "user_email", "a user wants this event by email", "{user} wants {event_type} by email (their preferences)"
     ),
     address_preference="email_address",
+    allowed_addresses=lambda settings: settings.alertctl.allowed_email_domains,
+    allowed_addresses_setting="ALERTCTL_ALLOWED_EMAIL_DOMAINS",
+    own_address=lambda caller: caller if is_email(caller) else None,
     settings_prefixes=lambda settings: ("SENDGRID_" if _uses_sendgrid(settings) else "SMTP_",),
     renderings=("text", "html"),
 )

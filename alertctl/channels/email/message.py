@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from alertctl.addresses import check_email, encode_email, is_email
 from alertctl.channels.base import OutgoingMessage
@@ -28,6 +29,8 @@ FIELDS_LIMIT = 50
 NOTE_LIMIT = 500
 NOTES_LIMIT = 20
 LINK_LIMIT = 3000
+AUTOMATIC = {"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All"}
+"""Headers that keep mailboxes from answering: RFC 3834, and Exchange's own."""
 
 _COLOURS = {
     Severity.INFO: "#2563eb",
@@ -48,6 +51,7 @@ _templates = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
+_templates.filters["line_breaks"] = lambda text: Markup("<br>").join(text.split("\n"))
 
 
 def load_templates() -> None:
@@ -143,7 +147,7 @@ def preview(content: Content, outgoing: OutgoingMessage, sender: Sender) -> dict
         "Subject": email.subject,
         "Date": format_datetime(datetime.now(UTC)),
         "Message-ID": message_id(outgoing.delivery_id, sender),
-        "Auto-Submitted": "auto-generated",
+        **AUTOMATIC,
     }
     return {"headers": email_headers, "text": email.text, "html": email.html}
 
@@ -158,7 +162,8 @@ def _shared_part(content: Content, sender: Sender, plain: bool) -> bytes:
     """Return the headers and the MIME body that all recipients share. It is most of the work, so it is cached."""
     rendered = render_email(content, plain)
     message = EmailMessage(policy=SMTP)
-    message["Auto-Submitted"] = "auto-generated"
+    for name, value in AUTOMATIC.items():
+        message[name] = value
     message.set_content(rendered.text, cte="quoted-printable")
     if rendered.html:
         message.add_alternative(rendered.html, subtype="html", cte="quoted-printable")

@@ -53,7 +53,7 @@ CODES: dict[type[BaseException], str] = {
     ssl.CertificateError: "tls_untrusted",
 }
 
-_CONFIG_CODES = frozenset({"tls_untrusted", "tls_wrong_host", "tls_expired", "tls_not_spoken"})
+_CONFIG_CODES = frozenset({"tls_untrusted", "tls_wrong_host", "tls_expired", "tls_not_spoken", "tls_too_old"})
 """Codes that a person has to act on: no message gets through before."""
 
 _LOCAL_CODES = frozenset({"dns_failure", "dns_timeout", "unreachable", "local_error"})
@@ -66,12 +66,18 @@ _PLAIN_TEXT = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
 """OpenSSL's reasons when the other side answers TLS in plain text."""
 
 
+_OLD_TLS = ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE", "WRONG_SSL_VERSION")
+"""OpenSSL's reasons when both sides have no version of TLS in common."""
+
+
 def network_code(exc: BaseException) -> str:
     """Return the code of a network exception, `unexpected` for one that the table does not cover."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return _certificate_code(exc)
     if getattr(exc, "reason", None) in _PLAIN_TEXT:
         return "tls_not_spoken"
+    if getattr(exc, "reason", None) in _OLD_TLS:
+        return "tls_too_old"
     if isinstance(exc, OSError) and exc.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
         return "unreachable"
     if isinstance(exc, OSError) and exc.errno in _LOCAL_ERRNOS:

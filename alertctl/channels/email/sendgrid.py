@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,15 @@ from sendgrid.helpers.mail import (
 
 from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of
-from alertctl.channels.email.message import Sender, display_name, load_templates, message_id, preview, render_email
+from alertctl.channels.email.message import (
+    AUTOMATIC,
+    Sender,
+    display_name,
+    load_templates,
+    message_id,
+    preview,
+    render_email,
+)
 from alertctl.channels.http_errors import post_json, status_error
 from alertctl.content import Content
 from alertctl.deadline import Deadline
@@ -28,8 +37,12 @@ from alertctl.text import Redactor, credential, one_line, redacted
 
 BATCH_SIZE = 1000
 """Personalizations that SendGrid accepts in a request."""
-MAX_REQUESTS = 5
-"""Requests for a batch. SendGrid names all bad addresses at once, so the second request usually succeeds."""
+MAX_NAMED = 5
+"""Refusals of a batch that name recipients. SendGrid names all bad addresses at once, so one is usual."""
+MAX_REQUESTS = 64
+"""Requests for a batch. One bad message among a thousand is found with 21; the rest is retried later."""
+_DIVISIBLE = (400, 413, 422)
+"""Statuses of a refusal that may be about a single message, also those of a proxy that checks requests."""
 
 _PERSONALIZATION = re.compile(r"personalizations[.\[](\d{1,4})\b(.*)")
 
@@ -53,12 +66,11 @@ class SendGridChannel:
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         if isinstance(self._key, DeliveryError):
             return [redacted(self._key, self._redact) for _ in messages]
-        deadline = Deadline(self.deadline)
         results: dict[int, SendResult] = {}
         for plain in (False, True):
             indexes = [index for index, outgoing in enumerate(messages) if outgoing.plain is plain]
             for start in range(0, len(indexes), BATCH_SIZE):
-                self._send_batch(content, messages, indexes[start : start + BATCH_SIZE], results, deadline)
+                self._send_batch(content, messages, indexes[start : start + BATCH_SIZE], results)
         return [results[index] for index in range(len(messages))]
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
@@ -87,7 +99,7 @@ class SendGridChannel:
             "to": [{"email": encode_email(outgoing.address)}],
             "headers": {
                 "Message-ID": message_id(outgoing.delivery_id, self._sender),
-                "Auto-Submitted": "auto-generated",
+                **AUTOMATIC,
             },
             "custom_args": {"delivery_id": outgoing.delivery_id},
         }
@@ -98,35 +110,52 @@ class SendGridChannel:
         messages: Sequence[OutgoingMessage],
         pending: list[int],
         results: dict[int, SendResult],
-        deadline: Deadline,
     ) -> None:
-        """Add a result for each index in `pending`. Messages that SendGrid names as bad are not sent again."""
+        """Add a result for each index in `pending`.
+
+        Messages that a refusal names are not sent again. A refused batch that names none is divided until the message
+        at fault is alone. Each request has a deadline of its own; the lease is renewed meanwhile.
+        """
         for index in pending:
             if not is_email(messages[index].address):
                 results[index] = DeliveryError(Reason.BAD_ADDRESS, "invalid_address", detail="not one email address")
-        for _ in range(MAX_REQUESTS):
-            pending = [index for index in pending if index not in results]
-            if not pending:
-                return
-            batch = [messages[index] for index in pending]
-            answer = result_of(partial(self._attempt, content, batch, deadline), self._redact)
-            if not isinstance(answer, dict):
-                results.update(dict.fromkeys(pending, answer))
-                return
-            results.update({pending[position]: error for position, error in answer.items()})
-        refused = DeliveryError(Reason.UNAVAILABLE, "batch_refused", detail="others in the same request were refused")
-        results.update({index: refused for index in pending if index not in results})
+        parts, named, requests = [pending], 0, 0
+        rest: SendResult = DeliveryError(Reason.UNAVAILABLE, "batch_refused", detail="others with it were refused")
+        while parts and requests < MAX_REQUESTS and named < MAX_NAMED:
+            part = [index for index in parts.pop() if index not in results]
+            if not part:
+                continue
+            requests += 1
+            answer = result_of(partial(self._attempt, content, [messages[index] for index in part]), self._redact)
+            if isinstance(answer, dict):
+                named += bool(answer)
+                results.update({part[position]: error for position, error in answer.items()})
+                middle = len(part) // 2
+                parts += [part] if answer else [part[middle:], part[:middle]]
+                continue
+            results.update({index: self._with_id(answer, messages[index]) for index in part})
+            if isinstance(answer, DeliveryError) and answer.reason is not Reason.REJECTED:
+                rest = answer
+                break
+        results.update({index: rest for index in pending if index not in results})
 
-    def _attempt(
-        self, content: Content, messages: Sequence[OutgoingMessage], deadline: Deadline
-    ) -> SendResult | dict[int, DeliveryError]:
-        """Send one request. Return the receipt of all messages, or the errors of single ones by position."""
+    def _with_id(self, result: SendResult, outgoing: OutgoingMessage) -> SendResult:
+        """Return the result with our Message-ID if SendGrid returned no id: its documentation promises none."""
+        if isinstance(result, DeliveryError) or result.provider_id:
+            return result
+        return replace(result, provider_id=message_id(outgoing.delivery_id, self._sender))
+
+    def _attempt(self, content: Content, messages: Sequence[OutgoingMessage]) -> SendResult | dict[int, DeliveryError]:
+        """Send one request. Return the receipt of all messages, or the errors of single ones by position.
+
+        An empty mapping means a refusal that may be about any of them.
+        """
         with rendering():
             payload = self.payload(content, messages)
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", "User-Agent": "alertctl"}
-        reply = post_json(self._http, self._url, headers, payload, deadline)
+        reply = post_json(self._http, self._url, headers, payload, Deadline(self.deadline))
         named = errors_by_position(reply, len(messages))
-        if named:
+        if named or (len(messages) > 1 and may_be_about_single(reply)):
             return {position: redacted(error, self._redact) for position, error in named.items()}
         result = parse_sendgrid_reply(reply)
         if isinstance(result, DeliveryError):
@@ -135,12 +164,10 @@ class SendGridChannel:
 
 
 def parse_sendgrid_reply(reply: Response) -> SendResult:
-    """Return the result of a reply, not redacted yet. Success is 202 with an X-Message-Id (200: sandbox mode)."""
+    """Return the result of a reply, not redacted yet. Success is 202; 200 is the answer of sandbox mode."""
     if reply.status == 202:
         provider_id = one_line(reply.headers.get("x-message-id", ""))
-        if provider_id:
-            return Receipt(provider_id, f"HTTP 202, X-Message-Id: {provider_id}")
-        return DeliveryError(Reason.AMBIGUOUS, "no_message_id", detail=f"HTTP 202: {reply.text}")
+        return Receipt(provider_id, f"HTTP 202, X-Message-Id: {provider_id}" if provider_id else "HTTP 202")
     text = "; ".join(f"{error.get('message')} ({error.get('field') or 'request'})" for error in _parse_errors(reply))
     return status_error(reply, detail=f"HTTP {reply.status}: {text}" if text and reply.status >= 400 else "")
 
@@ -156,6 +183,12 @@ def errors_by_position(reply: Response, count: int) -> dict[int, DeliveryError]:
         reason, code = (Reason.BAD_ADDRESS, "invalid_address") if is_address else (Reason.REJECTED, "http_400")
         errors[int(match[1])] = DeliveryError(reason, code, detail=f"{error.get('message')} ({error.get('field')})")
     return errors
+
+
+def may_be_about_single(reply: Response) -> bool:
+    """Return whether a refusal may be about a single message. An error in `from`, `subject` or `content` is not."""
+    fields = [str(error.get("field") or "") for error in _parse_errors(reply)]
+    return reply.status in _DIVISIBLE and all(not field or field.startswith("personalizations") for field in fields)
 
 
 def _parse_errors(reply: Response) -> list[dict[str, Any]]:

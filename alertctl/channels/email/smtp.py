@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import ssl
+import time
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,17 +15,20 @@ from typing import Any
 from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of
 from alertctl.channels.email.message import Sender, load_templates, message_id, preview, serialize_email
+from alertctl.channels.email.smtp_auth import SmtpLogin
 from alertctl.channels.email.smtp_errors import SmtpRefusal, may_depend_on_connection
-from alertctl.channels.email.smtp_session import Security, SmtpServer, SmtpSession
+from alertctl.channels.email.smtp_session import FINAL_TIMEOUT, Security, SmtpServer, SmtpSession
 from alertctl.content import Content
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.tls import tls_context
-from alertctl.text import Redactor
+
+ACCEPTED_SECONDS = 3600.0
+"""A server that accepted a recipient within this time refuses others by its policy, not by our settings."""
 
 
 class SmtpChannel:
-    """Sends through a mail server. `deadline` is in seconds and covers the complete attempt."""
+    """Sends through a mail server. `deadline` is in seconds and covers all of an attempt but the final answer."""
 
     name = "email"
     provider = "smtp"
@@ -41,14 +46,21 @@ class SmtpChannel:
         deadline: float = 10.0,
         ca_bundle: str | Path | None = None,
         pool: int = 64,
+        *,
+        login: SmtpLogin | None = None,
+        hello: str = "",
+        final_timeout: float = FINAL_TIMEOUT,
     ) -> None:
+        """`login` replaces the user name and password. `final_timeout` limits the wait after the complete message."""
         load_templates()
         self.deadline = deadline
         self._sender = Sender(from_address, from_name)
-        self._server = SmtpServer(host, port, username, password.rstrip("\r\n"), security, self._sender.domain)
+        login = login or SmtpLogin(username, password)
+        self._server = SmtpServer(host, port, security, login, hello, final_timeout)
         self._ca_bundle = ca_bundle
         self._pool = pool
-        self._redact = Redactor([password, password.rstrip("\r\n")], username=username)
+        self._redact = login.redact
+        self._last_accepted = -math.inf
         self._idle_sessions: deque[SmtpSession] = deque()
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
@@ -95,15 +107,22 @@ class SmtpChannel:
         """Send the message in this session, then keep or close the session."""
         try:
             session.begin(encode_email(self._sender.address), len(message), utf8=not address.isascii())
-            answer = session.finish(address, message)
+            answer = session.finish(address, message, accepts_others=self._accepts_others)
         except DeliveryError as error:
             self._after_failure(session, error)
             raise
         except BaseException:
             session.close()
             raise
+        finally:
+            if session.has_accepted_recipient:
+                self._last_accepted = time.monotonic()
         self._keep_session(session)
         return answer
+
+    @property
+    def _accepts_others(self) -> bool:
+        return time.monotonic() - self._last_accepted < ACCEPTED_SECONDS
 
     def _take_session(self) -> SmtpSession | None:
         """Return the usable session that was used last. Close the unusable ones before it."""

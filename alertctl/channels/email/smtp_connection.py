@@ -18,6 +18,7 @@ from alertctl.deadline import Deadline
 REPLY_LIMIT = 1 << 20
 """Bytes of a reply before it counts as endless."""
 LINE_LIMIT = 8192
+_FULL_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+", re.IGNORECASE)
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)([ -]?)(.*)", re.DOTALL)
 
 
@@ -39,6 +40,12 @@ class BadReplyError(OSError):
 
 class LookupTimeoutError(TimeoutError):
     """The host name was not resolved in time."""
+
+
+def host_name() -> str:
+    """Return this machine's full host name, "" if it has none. Many servers refuse a name without a dot in EHLO."""
+    name = socket.gethostname().strip(".")
+    return name if _FULL_NAME.fullmatch(name) and not name.startswith("localhost.") else ""
 
 
 def open_socket(host: str, port: int, deadline: Deadline) -> socket.socket:
@@ -134,7 +141,7 @@ class ReplyReader(io.BufferedReader):
 
     @property
     def has_unread(self) -> bool:
-        """Whether the server sent more than the lines that were read, so something unasked for."""
+        """Whether the server sent unrequested data: more than the lines that were read."""
         return self._timed.total_bytes > self._bytes_read
 
     def begin_reply(self, deadline: Deadline) -> None:
@@ -165,12 +172,17 @@ class SmtpConnection(smtplib.SMTP):
     """
 
     def __init__(self, hello: str, deadline: Deadline) -> None:
-        super().__init__(local_hostname=hello)
+        # smtplib would look up a missing name in DNS.
+        super().__init__(local_hostname=hello or host_name() or "localhost")
+        self._has_name = bool(hello or host_name())
         self.deadline = deadline
 
     def open(self, host: str, port: int) -> None:
-        """Connect, without reading the greeting."""
+        """Connect, without reading the greeting. Without a full host name, EHLO names the address (RFC 5321, 4.1.4)."""
         self.sock = open_socket(host, port, self.deadline)
+        if not self._has_name:
+            address = str(self.sock.getsockname()[0]).partition("%")[0]
+            self.local_hostname = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
     def start_tls(self, context: ssl.SSLContext, host: str) -> None:
         """Start TLS, and forget everything that the server sent before it (RFC 3207, 4.2)."""
@@ -200,12 +212,12 @@ class SmtpConnection(smtplib.SMTP):
 
     @property
     def has_unread_reply(self) -> bool:
-        """Whether the server answered without a command. That answer would pass for the one to the next command."""
+        """Whether the server answered without a command. The next command would take that answer for its own."""
         return isinstance(self.file, ReplyReader) and self.file.has_unread
 
     @property
     def is_idle(self) -> bool:
-        """Whether the connection is open and the server has neither closed it nor sent anything unasked for."""
+        """Whether the connection is open and the server has neither closed it nor sent unrequested data."""
         if self.sock is None or self.has_unread_reply:
             return False
         poll = select.poll()

@@ -32,8 +32,29 @@ _AUTH_CODES = frozenset({530, 534, 535, 538})
 _NOT_THE_ADDRESS = frozenset({500, 502, 503, 504})
 """RFC 5321: the server did not understand the command; this is not about the recipient."""
 
-_ABOUT_THE_ADDRESS = re.compile(r"[45]\.1\.\d{1,3}\b")
-"""RFC 3463: the enhanced codes of the subject "addressing", with which a reply begins."""
+_ENHANCED = re.compile(r"\A[245]\.(\d{1,3})\.(\d{1,3})\b|\(#?[245]\.(\d{1,3})\.(\d{1,3})\)")
+"""RFC 3463: a reply begins with its enhanced code; qmail puts it in parentheses at the end."""
+_ADDRESSING, _SIZE, _LIMIT, _PROTOCOL, _CONTENT, _POLICY = 1, (3, 4), (4, 5), 5, 6, 7
+"""Subjects and codes of RFC 3463. 4.5 is "congestion" there, and Google's daily limit."""
+_ABOUT_THE_SENDER = frozenset({(1, 7), (1, 8)})
+_MICROSOFT_LIMIT, _MICROSOFT_TLS = (1, 90), (7, 66)
+
+_SENDING_LIMIT = re.compile(
+    r"\b(daily|hourly|sending|submission|per (day|hour|minute))\b.{0,60}\b(limit|quota)|throttl|\brate.?limit"
+    r"|\b(message|sending) rate\b|too (much mail|many (messages|mails|e-?mails))",
+    re.IGNORECASE | re.DOTALL,
+)
+_OTHER_LIMIT = re.compile(r"connection|session|mailbox|inbox|storage|\bsize\b", re.IGNORECASE)
+_LONG_LIMIT = re.compile(r"daily|hourly|per (day|hour)|quota", re.IGNORECASE)
+_LONG_LIMIT_SECONDS = 900.0
+_TLS_TOO_OLD = re.compile(r"\bTLS ?v?1\.[01]\b|\bTLS\b.{0,40}\b(too old|not supported|deprecated)", re.IGNORECASE)
+_GREYLISTING = re.compile(r"gr[ae]y.?list", re.IGNORECASE)
+_POLICIES = (
+    ("helo_refused", re.compile(r"\b(helo|ehlo)\b", re.IGNORECASE)),
+    ("relaying_denied", re.compile(r"\brelay|rcpthosts", re.IGNORECASE)),
+    ("sender_refused", re.compile(r"\bsender\b|\bspf\b|\bdmarc\b", re.IGNORECASE)),
+)
+"""The code of a refusal by policy at RCPT, by its text; without enhanced code only the first two are recognized."""
 
 _ENDS_SESSION = frozenset({421, 452})
 """RFC 5321: the server closes the connection, or has no room for more on it."""
@@ -50,13 +71,13 @@ EXCEPTIONS: dict[type[BaseException], str] = {
     smtplib.SMTPHeloError: "smtp_error",
     smtplib.SMTPAuthenticationError: "smtp_error",
 }
-"""Codes for exceptions that smtplib may raise by itself. A session raises a refusing reply as `SmtpRefusal`."""
+"""Codes for smtplib's own exceptions. A session raises a refusing reply as `SmtpRefusal`."""
 
 
 def smtp_reason(step: SmtpStep, code: int) -> Reason:
     """Return the reason. 4xx is retried; 5xx depends on the step; anything else after the message is ambiguous.
 
-    552 at RCPT means too many recipients, which is temporary (RFC 5321, 4.5.3.1.10).
+    552 at RCPT means too many recipients, which is temporary (RFC 5321, 4.5.3.1.10). `refusal_of` knows more.
     """
     if step is SmtpStep.END:
         return Reason.UNAVAILABLE if 400 <= code < 500 else Reason.REJECTED if 500 <= code < 600 else Reason.AMBIGUOUS
@@ -69,12 +90,83 @@ def smtp_reason(step: SmtpStep, code: int) -> Reason:
     return Reason.BAD_ADDRESS if step is SmtpStep.RCPT and code not in _NOT_THE_ADDRESS else Reason.REJECTED
 
 
+def refusal_of(step: SmtpStep, code: int, text: str, *, accepts_others: bool) -> tuple[Reason, str]:
+    """Return the reason and the code of a refusal, by its step and its enhanced code, which say more than its number.
+
+    The code is the server's number, or a name where the number has several meanings.
+    """
+    enhanced = _enhanced(text)
+    if 400 <= code < 600:
+        if _TLS_TOO_OLD.search(text) or enhanced == _MICROSOFT_TLS:
+            return Reason.CONFIG, "tls_too_old"
+        if _is_sending_limit(code, text, enhanced):
+            return Reason.RATE_LIMITED, "sending_limit"
+    if step is SmtpStep.RCPT and code not in _AUTH_CODES and (policy := _policy(code, text, enhanced)):
+        # A temporary refusal passes by itself, so it never opens the circuit breaker.
+        return Reason.LOCAL if accepts_others or code < 500 else Reason.CONFIG, policy
+    if step in (SmtpStep.DATA, SmtpStep.END) and 500 <= code < 600 and enhanced[0] == _POLICY:
+        return Reason.REJECTED, "message_refused"
+    if step is SmtpStep.MAIL and 500 <= code < 600 and (enhanced[0] == _CONTENT or enhanced == _SIZE):
+        return Reason.REJECTED, str(code)
+    if step is SmtpStep.RCPT and 500 <= code < 600 and _is_about_address(enhanced):
+        return Reason.BAD_ADDRESS, str(code)
+    if step is SmtpStep.AUTH and code == 432:
+        return Reason.CONFIG, str(code)
+    return smtp_reason(step, code), str(code)
+
+
+def _enhanced(text: str) -> tuple[int, int]:
+    """Return subject and detail of the reply's enhanced code, (0, 0) without one."""
+    match = _ENHANCED.search(text)
+    if match is None:
+        return 0, 0
+    return int(match[1] or match[3]), int(match[2] or match[4])
+
+
+def _is_about_address(enhanced: tuple[int, int]) -> bool:
+    return enhanced[0] == _ADDRESSING and enhanced not in (*_ABOUT_THE_SENDER, _MICROSOFT_LIMIT)
+
+
+def _is_sending_limit(code: int, text: str, enhanced: tuple[int, int]) -> bool:
+    """Return whether the account or this machine may send nothing more for some time."""
+    if enhanced == _MICROSOFT_LIMIT or (enhanced == _LIMIT and code >= 500):
+        return True
+    return (
+        enhanced[0] not in (_ADDRESSING, _PROTOCOL)
+        and bool(_SENDING_LIMIT.search(text))
+        and not _OTHER_LIMIT.search(text)
+    )
+
+
+def _policy(code: int, text: str, enhanced: tuple[int, int]) -> str:
+    """Return the code of a refusal by policy at RCPT, "" for any other reply."""
+    if not 400 <= code < 600 or _is_about_address(enhanced) or _GREYLISTING.search(text):
+        return ""
+    named = next((name for name, pattern in _POLICIES if pattern.search(text)), "")
+    if enhanced in _ABOUT_THE_SENDER:
+        return "sender_refused"
+    if enhanced[0] == _POLICY:
+        return named or "refused_by_policy"
+    # Without a telling code only these two are clear; an address may contain such a word, too.
+    return named if enhanced[0] in (0, _PROTOCOL) and named != "sender_refused" else ""
+
+
 class SmtpRefusal(DeliveryError):
     """An unexpected reply, with the server's own code and text, not redacted yet."""
 
-    def __init__(self, step: SmtpStep, code: int, text: str) -> None:
-        super().__init__(smtp_reason(step, code), str(code), detail=f"{code} {text} (in answer to {step.value})")
-        self.is_about_address = step is SmtpStep.RCPT and _ABOUT_THE_ADDRESS.match(text) is not None
+    def __init__(self, step: SmtpStep, code: int, text: str, *, accepts_others: bool = False) -> None:
+        """`accepts_others`: the server accepted other recipients, so its policy is against this message alone."""
+        reason, named = refusal_of(step, code, text, accepts_others=accepts_others)
+        limited = reason is Reason.RATE_LIMITED
+        is_long = limited and (_LONG_LIMIT.search(text) or _enhanced(text) in (_LIMIT, _MICROSOFT_LIMIT))
+        super().__init__(
+            reason,
+            named,
+            detail=f"{code} {text} (in answer to {step.value})",
+            retry_after=_LONG_LIMIT_SECONDS if is_long else None,
+            entire_provider=limited,
+        )
+        self.is_about_address = step is SmtpStep.RCPT and _is_about_address(_enhanced(text))
         self.leaves_session_usable = 400 <= code < 600 and code not in _ENDS_SESSION
 
 

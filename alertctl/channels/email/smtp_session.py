@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import ipaddress
 import re
 import ssl
@@ -14,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from alertctl.channels.email.network_errors import RequestPhase
+from alertctl.channels.email.smtp_auth import SmtpLogin
 from alertctl.channels.email.smtp_connection import SmtpConnection, decode_reply
 from alertctl.channels.email.smtp_errors import SmtpRefusal, SmtpStep, smtp_error
 from alertctl.deadline import Deadline
@@ -23,6 +21,8 @@ Security = Literal["starttls", "tls", "none"]
 
 IDLE_LIMIT = 60.0
 """Seconds after which a kept connection is not used again; servers wait 5 minutes (RFC 5321, 4.5.3.2)."""
+FINAL_TIMEOUT = 600.0
+"""Seconds to wait for the answer to the complete message (RFC 5321, 4.5.3.2.6). A shorter wait sends it again."""
 _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
 
 
@@ -35,11 +35,11 @@ class SmtpServer:
 
     host: str
     port: int
-    username: str = ""
-    password: str = field(default="", repr=False)
     security: Security | None = None
-    hello: str = "localhost"
-    """The host name in EHLO. It is fixed: smtplib would look it up in DNS."""
+    login: SmtpLogin = field(default_factory=SmtpLogin, repr=False)
+    hello: str = ""
+    """The name in EHLO. If empty, this machine's (see `SmtpConnection.open`)."""
+    final_timeout: float = FINAL_TIMEOUT
 
     @property
     def implicit_tls(self) -> bool:
@@ -63,6 +63,7 @@ class SmtpSession(SmtpConnection):
         self._context = context
         self.last_used = time.monotonic()
         self.reused = False
+        self.has_accepted_recipient = False
         self._phase = RequestPhase.BEFORE
         try:
             self._connect()
@@ -94,13 +95,19 @@ class SmtpSession(SmtpConnection):
         self.command_encoding = "utf-8" if utf8 else "ascii"
         self._command(SmtpStep.MAIL, f"MAIL FROM:<{sender}>{options}{' SMTPUTF8' if utf8 else ''}", (250,))
 
-    def finish(self, address: str, message: bytes) -> str:
-        """Send RCPT TO, DATA and the message; return the server's answer to it. Raises DeliveryError."""
-        self._command(SmtpStep.RCPT, f"RCPT TO:<{address}>", (250, 251))
+    def finish(self, address: str, message: bytes, *, accepts_others: bool = False) -> str:
+        """Send RCPT TO, DATA and the message; return the server's answer to it. Raises DeliveryError.
+
+        `accepts_others`: the server accepted another recipient recently, so its policy is not against all messages.
+        """
+        accepts_others = accepts_others or self.has_accepted_recipient
+        self._command(SmtpStep.RCPT, f"RCPT TO:<{address}>", (250, 251), accepts_others=accepts_others)
+        self.has_accepted_recipient = True
         self._command(SmtpStep.DATA, "DATA", (354,))
         try:
             self.send(_LEADING_DOT.sub(b"..", message) + (b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n"))
             self._phase = RequestPhase.AFTER
+            self.deadline = Deadline(max(self._server.final_timeout, self.deadline.remaining()))
             code, text = self.getreply()
         except Exception as exc:
             raise self._as_delivery_error(exc) from None
@@ -139,7 +146,7 @@ class SmtpSession(SmtpConnection):
             self._command(SmtpStep.STARTTLS, "STARTTLS", (220,))
             self._secure()
             self._hello()
-        if self._server.username:
+        if self._server.login.username:
             self._authenticate()
 
     def _hello(self) -> None:
@@ -163,42 +170,21 @@ class SmtpSession(SmtpConnection):
         self.start_tls(self._context(), self._server.host.strip("[]"))
 
     def _authenticate(self) -> None:
-        if not self.is_encrypted and not self._server.is_loopback:
-            detail = "a password is never sent in clear; set SMTP_SECURITY to starttls or tls"
+        if not (self.is_encrypted or self._server.is_loopback or self._server.security == "none"):
+            detail = "the connection is not encrypted; set SMTP_SECURITY to starttls or tls"
             raise DeliveryError(Reason.CONFIG, "auth_in_clear", detail=detail)
         offered = self.esmtp_features.get("auth", "").upper().split()
-        code, text = self._login(offered)
+        code, text = self._server.login.authenticate(self.docmd, offered)
         if code != 235:
             raise SmtpRefusal(SmtpStep.AUTH, code, decode_reply(text))
 
-    def _login(self, offered: list[str]) -> tuple[int, bytes]:
-        name, password = self._server.username, self._server.password
-        if "PLAIN" in offered:
-            return self.docmd("AUTH PLAIN", _base64(f"\0{name}\0{password}"))
-        if "LOGIN" in offered:
-            code, text = self.docmd("AUTH LOGIN", _base64(name))
-            return self.docmd(_base64(password)) if code == 334 else (code, text)
-        if "CRAM-MD5" in offered:
-            code, text = self.docmd("AUTH CRAM-MD5")
-            return self.docmd(_base64(f"{name} {_digest(password, text)}")) if code == 334 else (code, text)
-        detail = f"the server offers {' '.join(offered) or 'no way to log in'}; PLAIN, LOGIN or CRAM-MD5 is needed"
-        raise DeliveryError(Reason.CONFIG, "auth_unavailable", detail=detail)
-
-    def _command(self, step: SmtpStep, line: str, expected: tuple[int, ...]) -> None:
+    def _command(self, step: SmtpStep, line: str, expected: tuple[int, ...], *, accepts_others: bool = False) -> None:
         try:
             code, text = self.docmd(line)
         except Exception as exc:
             raise self._as_delivery_error(exc) from None
         if code not in expected:
-            raise SmtpRefusal(step, code, decode_reply(text))
+            raise SmtpRefusal(step, code, decode_reply(text), accepts_others=accepts_others)
 
     def _as_delivery_error(self, exc: Exception, *, connecting: bool = False) -> DeliveryError:
         return exc if isinstance(exc, DeliveryError) else smtp_error(exc, self._phase, connecting=connecting)
-
-
-def _digest(password: str, challenge: bytes) -> str:
-    return hmac.new(password.encode(), base64.b64decode(challenge), hashlib.md5).hexdigest()
-
-
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()

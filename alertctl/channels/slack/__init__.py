@@ -73,6 +73,8 @@ SLACK = ChannelType(
         "{user} wants {event_type} on Slack, in this channel (their preferences)",
     ),
     address_preference="slack_channel",
+    allowed_addresses=lambda settings: settings.alertctl.allowed_slack_channels,
+    allowed_addresses_setting="ALERTCTL_ALLOWED_SLACK_CHANNELS",
     rate_limit=lambda settings: RateLimit(settings.slack.per_second, settings.slack.burst),
     renderings=("slack", "text"),
 )

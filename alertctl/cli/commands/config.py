@@ -66,7 +66,7 @@ def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
         lines = (line.partition(": ") for line in error.problems)
         problems = [SettingProblem(name, "error", message) for name, _, message in lines]
     problems += [SettingProblem(name, "warning", message) for name, message in warnings(flags=flags)]
-    rows = [(problem.severity, problem.name, problem.message) for problem in problems]
+    rows = list(dict.fromkeys((problem.severity, problem.name, problem.message) for problem in problems))
     if rows or output is Output.JSON:
         _print(("severity", "name", "message"), rows, output)
     if not rows:

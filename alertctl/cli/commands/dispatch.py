@@ -8,6 +8,7 @@ import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.output.streams import Output, OutputOption, print_json, print_line
+from alertctl.errors import InvalidEvent
 
 
 def dispatch(
@@ -24,7 +25,7 @@ def dispatch(
     Send every due delivery, retries included, and print the counts.
     """
     if not once:
-        raise typer.BadParameter("add --once; to keep running, use `alertctl serve`", param_hint="--once")
+        raise InvalidEvent("--once", "is required; to keep running, use `alertctl serve`")
     with client_of(context) as client:
         done = client.dispatch()
     if output is Output.JSON:

@@ -10,30 +10,33 @@ from alertctl.cli.output.streams import print_line
 from alertctl.suggestions import did_you_mean
 
 CODES = (
-    (0, "success (send: recorded, even if a provider failed)"),
-    (1, "unexpected error (db copy: incomplete; db backup: not written)"),
+    (0, "success"),
+    (1, "unexpected error, or an incomplete db copy or db backup"),
     (2, "usage error or invalid input"),
-    (3, "a delivery did not succeed, or there was no recipient (send --strict, test)"),
-    (4, "not allowed: token missing or invalid, or role too low (send: only with --strict; spooled)"),
-    (5, "database or server unreachable (send: only with --strict; spooled or lost)"),
-    (10, "doctor found a failure; log --fail-if-any found a delivery"),
+    (3, "a delivery did not succeed, or there is no recipient (test, send --strict, log retry --strict)"),
+    (4, "the token is missing or invalid, or its role is too low"),
+    (5, "the database or the server is unreachable"),
+    (10, "doctor found a failure; log --fail-if-any or status --fail-if-waiting found a delivery"),
     (130, "Ctrl-C"),
 )
 """The exit codes of all commands."""
-EXIT_CODES = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in CODES)}."
+STRICT = (
+    "send exits with 3, 4 or 5 only with --strict, else with 0: the event is recorded, spooled or reported as LOST."
+)
+EXIT_CODES = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in CODES)}. {STRICT}"
 
 STATUSES = """\
 pending     waiting for its first attempt
 sending     being sent now
 success     the provider accepted it and returned an id
-failed      not delivered; retried at the time under NEXT, final without one
-suppressed  not sent on purpose; the error in the log gives the reason
+failed      not delivered; retried at the time under NEXT, or final if there is none
+suppressed  not sent on purpose; the column ERROR has the cause
 
 alertctl log --status failed          show failed deliveries and their errors
 alertctl log show ID                  show one delivery with all its attempts\
 """
 TIMES = """\
-2h, 30m, 7d                   this long ago (for a duration: this long)
+2h, 30m, 7d                   ago; as a duration: this long
 2026-11-01                    start of that day, local time
 2026-11-01T14:30              local time
 2026-11-01T14:30:00+01:00     ISO 8601, with a zone
@@ -41,11 +44,11 @@ TIMES = """\
 alertctl log --since 2h --until 30m\
 """
 TOPICS = {
-    "exit-codes": "\n".join(f"{code:>3}  {meaning}" for code, meaning in CODES),
+    "exit-codes": "\n".join([*(f"{code:>3}  {meaning}" for code, meaning in CODES), "", STRICT]),
     "statuses": STATUSES,
     "times": TIMES,
 }
-"""Help that concerns more than one command."""
+"""Help on more than one command."""
 
 
 def _complete(context: typer.Context, incomplete: str) -> list[str]:
@@ -83,6 +86,6 @@ def _help_context(root: Any, words: list[str]) -> Any:
         commands = getattr(context.command, "commands", {})
         if word not in commands:
             known = [*commands, *(TOPICS if context is root else ())]
-            raise typer.BadParameter(f"there is no help on {' '.join(words)[:60]!r}{did_you_mean(word, known)}")
+            raise typer.BadParameter(f"{' '.join(words)[:60]!r} is not a command or topic{did_you_mean(word, known)}")
         context = type(root)(commands[word], info_name=word, parent=context)
     return context

@@ -114,12 +114,13 @@ def show(
             _print_message(client.rendered(id_part), rendered, output)
             return
         detail = client.show(id_part)
+        paused = client.status().paused if output is Output.TABLE and detail.status == "pending" else ()
     if output is Output.JSON:
         print_json(detail)
     else:
         from alertctl.cli.output.delivery_detail import print_detail
 
-        print_detail(detail, now())
+        print_detail(detail, paused, now())
 
 
 def _print_message(message: Rendered, rendering: str, output: Output) -> None:

@@ -28,6 +28,10 @@ def export(
     where: Where,
     file: Annotated[str | None, typer.Argument(metavar="FILE", help="File to write; default: stdout.")] = None,
     output: Annotated[Literal["jsonl", "csv"], typer.Option("--output", "-o", help="Output format.")] = "jsonl",
+    for_spreadsheet: Annotated[
+        bool,
+        typer.Option("--for-spreadsheet", help="With -o csv: put ' before cells that begin like a formula."),
+    ] = False,
 ) -> None:
     """
     \b
@@ -37,9 +41,11 @@ def export(
 
     Export all matching deliveries, newest first, a page at a time.
     """
+    if for_spreadsheet and output != "csv":
+        raise InvalidEvent("--for-spreadsheet", "is for CSV; add -o csv")
     with client_of(context) as client, _opened(file) as out, bar() as advance:
         pages, written = Pages(client, where, ALL), 0
-        show = line_printer(LogOutput(output), out)
+        show = line_printer(LogOutput(output), out, for_spreadsheet=for_spreadsheet)
         for written, delivery in enumerate(pages, 1):
             show(delivery)
             if written % STEP == 0:

@@ -69,7 +69,7 @@ def _changed_states(stream: Iterator[DeliveryItem | None]) -> Iterator[DeliveryI
 
 
 def _is_stdout_closed() -> bool:
-    """Return whether the reader of our output has closed it (`| head`): a quiet log would never notice by writing."""
+    """Return whether the reader of stdout has closed it (`| head`): a quiet log writes nothing that would fail."""
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)

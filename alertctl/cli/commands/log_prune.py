@@ -10,6 +10,7 @@ import typer
 from alertctl.cli.context import client_of
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json
 from alertctl.cli.output.times import duration_option
+from alertctl.errors import InvalidEvent
 
 
 def prune(
@@ -27,16 +28,18 @@ def prune(
     alertctl log prune --dry-run
     alertctl log prune --older-than 30d --yes
 
-    Delete old deliveries in a final state with their attempts, and events without deliveries.
+    Delete old final deliveries with their attempts, and events that have no delivery left.
 
-    Unfinished deliveries stay. A daemon does the same once a day, by the PRUNE_ settings.
+    Unfinished deliveries stay. A daemon prunes once a day by the PRUNE_ settings.
     """
     older = duration_option("--older-than", older_than)
     with client_of(context) as client:
         if not dry_run and not yes:
             count = client.prune(older, dry_run=True).deliveries
             if not (sys.stdin and sys.stdin.isatty()):
-                raise typer.BadParameter(f"it would delete {count} deliveries: confirm with --yes", param_hint="--yes")
+                raise InvalidEvent(
+                    "--yes", f"is required without a terminal; it confirms that {count} deliveries are deleted"
+                )
             if not typer.confirm(f"Delete {count} deliveries from the log?", err=True):
                 raise typer.Exit(1)
         done = client.prune(older, dry_run=dry_run)

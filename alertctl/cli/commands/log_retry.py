@@ -49,6 +49,7 @@ def retry(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be resent.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Resend delivered messages too.")] = False,
     queue: Annotated[bool, typer.Option("--queue", help="Mark deliveries as due only; a daemon sends them.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if a delivery failed again.")] = False,
     utc: UtcOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -78,6 +79,8 @@ def retry(
         eprint(f"only the newest {limit} of {pages.total or 'more'}; raise --max for more")
     elif not chosen:
         eprint("no delivery matches" if not not_sent else "nothing was resent")
+    if strict and not dry_run and any(delivery.status == "failed" for delivery in chosen):
+        raise typer.Exit(3)
 
 
 def _named(client: Client, ids: Sequence[str]) -> list[DeliveryItem]:

@@ -8,7 +8,7 @@ import typer
 
 from alertctl.channels import CHANNEL_TYPES
 from alertctl.cli.context import client_of
-from alertctl.cli.options import UserOption
+from alertctl.cli.options import OwnUserOption
 from alertctl.cli.output.deliveries import short
 from alertctl.cli.output.streams import Output, OutputOption, print_json, print_pairs
 from alertctl.cli.output.table import Column, print_list
@@ -44,7 +44,7 @@ ChangesArgument = Annotated[
 
 
 @app.command("get", short_help="Show a user's preferences.")
-def get(context: typer.Context, user: UserOption, output: OutputOption = Output.TABLE) -> None:
+def get(context: typer.Context, user: OwnUserOption = None, output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl prefs get --user dev@corp.example
@@ -58,7 +58,7 @@ def get(context: typer.Context, user: UserOption, output: OutputOption = Output.
 
 @app.command("set", short_help="Change some of a user's preferences.")
 def change(
-    context: typer.Context, changes: ChangesArgument, user: UserOption, output: OutputOption = Output.TABLE
+    context: typer.Context, changes: ChangesArgument, user: OwnUserOption = None, output: OutputOption = Output.TABLE
 ) -> None:
     """
     \b
@@ -74,7 +74,7 @@ def change(
 
 
 @app.command(short_help="Reset a user's preferences to the defaults.")
-def reset(context: typer.Context, user: UserOption, output: OutputOption = Output.TABLE) -> None:
+def reset(context: typer.Context, user: OwnUserOption = None, output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl prefs reset --user dev@corp.example
@@ -87,7 +87,7 @@ def reset(context: typer.Context, user: UserOption, output: OutputOption = Outpu
 
 
 @app.command("list", short_help="Show all users' preferences.")
-def everybody(
+def list_all(
     context: typer.Context,
     page: Annotated[int, typer.Option(metavar="N", min=1, help="Page number.")] = 1,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="Users on a page.")] = 20,

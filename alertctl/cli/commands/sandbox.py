@@ -17,7 +17,7 @@ ChaosOption = Annotated[
     str,
     typer.Option(
         metavar="TEXT",
-        help="Faults: slack=429:20%,smtp=451:10%,slack.#ops=slack:is_archived (provider[.to]=fault[:N%]).",
+        help="Faults, comma-separated: PROVIDER[.ADDRESS]=FAULT[:PERCENT%].",
     ),
 ]
 SlackPortOption = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port; 0 picks a free one.")]
@@ -48,8 +48,8 @@ def sandbox(
     Run a local Slack, SendGrid and mail server, reachable from this machine only.
 
     Prints the settings that make alertctl use them (paste them into another terminal),
-    then each message as it arrives. Ctrl-C stops it. Some addresses always fail: #missing,
-    #archived, #private, #flaky (once); missing@, full@ and flaky@ (once) any domain.
+    then each message as it arrives. Ctrl-C stops it. These addresses always fail: #missing,
+    #archived, #private, missing@ and full@ of any domain. #flaky and flaky@ fail once.
     """
     from alertctl.sandbox import Sandbox, parse_chaos
 

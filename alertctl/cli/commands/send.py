@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,10 +11,12 @@ from typing import Annotated
 
 import typer
 
-from alertctl.channels import CHANNEL_NAMES, CHANNEL_TYPES
+from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import client_of, flags_of, warn_about_settings
 from alertctl.cli.options import ChannelOption, EventOption, complete_set, completion
 from alertctl.cli.output.deliveries import print_deliveries
+from alertctl.cli.output.delivery_warnings import delivery_warnings, is_off, lacks_recipient, no_recipient
+from alertctl.cli.output.progress import waiting_notice
 from alertctl.cli.output.receipt import Receipt, receipt_in
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, warn
 from alertctl.cli.output.times import now
@@ -29,15 +30,9 @@ from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, 
 from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
 from alertctl.spool import Destination, Spooled, describe
 
-NOBODY = (
-    f"no recipients: enable a channel ({', '.join(kind.enabled_setting for kind in CHANNEL_TYPES)}), "
-    "or name a target with --to"
-)
-
+STILL_WAITING = "still waiting (a mail server may take minutes); Ctrl-C is safe: `alertctl serve` retries what is open"
 LONGEST_WAIT = 86400.0
 """Maximum of `--wait`, in seconds."""
-MAX_NAMED = 10
-"""Maximum of failed deliveries that are named; the log has them all."""
 
 
 SetOption = Annotated[
@@ -76,7 +71,8 @@ KeyOption = Annotated[
     str | None,
     typer.Option(
         metavar="KEY",
-        help="Idempotency key: repeating the command with the same key sends nothing (in CI: the job's id).",
+        help="Idempotency key: repeating the command with the same key sends nothing (in CI: the pipeline's id "
+        "and the job's name).",
     ),
 ]
 DedupKeyOption = Annotated[str | None, typer.Option(metavar="KEY", help="Short for --set dedup_key=KEY.")]
@@ -84,7 +80,7 @@ DedupWindowOption = Annotated[
     str | None,
     typer.Option(
         metavar="DURATION",
-        help="With --dedup-key: suppress repeats to a target for this long after one: 30m, 2h, 1d.",
+        help="With --dedup-key: suppress repeats to the same target within this time: 30m, 2h, 1d.",
     ),
 ]
 ExpiresOption = Annotated[
@@ -93,7 +89,8 @@ ExpiresOption = Annotated[
 WaitOption = Annotated[
     str | None,
     typer.Option(
-        metavar="[DURATION]", help=f"Wait until every delivery is final, at most {DEFAULT_WAIT} (or --wait=2m)."
+        metavar="[DURATION]",
+        help=f"Wait until all deliveries are final, at most {DEFAULT_WAIT}; --wait=2m waits longer.",
     ),
 ]
 ReceiptOption = Annotated[
@@ -105,8 +102,8 @@ StrictOption = Annotated[
     bool | None,
     typer.Option(
         "--strict/--no-strict",
-        help="Exit with 3 if a delivery did not succeed or there is no recipient, with 5 if the event is spooled "
-        "or lost (4: the server rejected the token). Default: ALERTCTL_STRICT.",
+        help="Exit with 3 if a delivery did not succeed or there is no recipient, 4 if the server rejected the token, "
+        "5 if the event is spooled or lost. Default: ALERTCTL_STRICT.",
         show_default=False,
     ),
 ]
@@ -152,9 +149,9 @@ def send(
     moment = now()
     shortcuts = {"title": title, "message": message, "severity": severity, "url": url, "dedup_key": dedup_key}
     with receipt_in(receipt_file) as receipt:
-        send_options = SendOptions(receipt, queue, _wait_seconds(wait, queue), output)
         values, problems = read_readable(flags=flags_of(context))
         where = Destination.best_known(values, problems, os.environ)
+        send_options = SendOptions(receipt, queue, _wait_seconds(wait, queue), output, where.is_server)
         request = build_request(
             event,
             shortcuts,
@@ -177,7 +174,7 @@ def send(
 
 
 def _is_strict(values: Mapping[str, Value]) -> bool:
-    """Return what ALERTCTL_STRICT says."""
+    """Return the value of ALERTCTL_STRICT; False if it is invalid."""
     strict = values.get("ALERTCTL_STRICT")
     try:
         return strict is not None and bool(strict.text.strip()) and yes_or_no(strict.raw)
@@ -188,12 +185,16 @@ def _is_strict(values: Mapping[str, Value]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SendOptions:
-    """How `send` delivers and reports: `queue` records only, `wait` is in seconds."""
+    """How `send` delivers and reports: `queue` records only, `wait` is in seconds.
+
+    `is_remote`: the caller of a server may lack the role for `log show`, so no warning names that command.
+    """
 
     receipt: Receipt
     queue: bool
     wait: float | None
     output: Output
+    is_remote: bool
 
 
 def _wait_seconds(wait: str | None, queue: bool) -> float | None:
@@ -211,8 +212,8 @@ def _preview(context: typer.Context, request: PublishRequest, output: Output) ->
     with client_of(context) as client:
         previews = client.preview(request)
     print_previews(previews, output)
-    if all(preview.suppressed_reason for preview in previews):
-        warn(NOBODY)
+    if lacks_recipient(previews):
+        warn(no_recipient(request, previews))
         return 3
     return 0
 
@@ -226,9 +227,11 @@ def _send(
         with client_of(context, tolerate=True) as client:
             receipt = client.publish(request)
             published = True
-            return _report_recorded(client, receipt, options)
-    except (InvalidEvent, Conflict):
+            return _report_recorded(client, request, receipt, options)
+    except InvalidEvent:
         raise
+    except Conflict as conflict:
+        return _report_conflict(request, options, conflict)
     except Exception as error:
         # Keep the event, even if the settings or alertctl itself are at fault.
         if published:
@@ -236,13 +239,16 @@ def _send(
         return _spool(where, request, options, error, moment)
 
 
-def _report_recorded(client: Client, receipt: EventReceipt, options: SendOptions) -> int:
+def _report_recorded(client: Client, request: PublishRequest, receipt: EventReceipt, options: SendOptions) -> int:
     # Printed before anything is sent: the event is safe even if this process is killed.
     repeated = f"already recorded as {receipt.event_id} with this key; nothing is sent twice"
     eprint(f"recorded {receipt.event_id}" if receipt.created else repeated)
     options.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
     deliveries = receipt.deliveries if options.queue else _deliver(client, receipt, options.wait)
-    warnings = [*receipt.warnings, *_warnings(deliveries, options.queue)]
+    warnings = [
+        *receipt.warnings,
+        *delivery_warnings(request, deliveries, queue=options.queue, remote=options.is_remote),
+    ]
     for warning in warnings:
         warn(warning)
     options.receipt.recorded(receipt, deliveries, warnings)
@@ -251,8 +257,17 @@ def _report_recorded(client: Client, receipt: EventReceipt, options: SendOptions
         print_json({**event, "deliveries": deliveries, "warnings": warnings})
     else:
         print_deliveries(deliveries)
-    statuses = {delivery.status for delivery in deliveries} - {"suppressed"}
-    return 0 if statuses and (options.queue or statuses == {"success"}) else 3
+    statuses = {delivery.status for delivery in deliveries if not is_off(delivery)}
+    return 0 if statuses and (options.queue or statuses <= {"success", "suppressed"}) else 3
+
+
+def _report_conflict(request: PublishRequest, options: SendOptions, conflict: Conflict) -> int:
+    """Report a key that was used for a different event: a warning, so that a job that runs again does not fail."""
+    warn(f"{conflict}; this event is not recorded, and nobody is notified")
+    options.receipt.write("refused", error=str(conflict), warnings=[str(conflict)])
+    if options.output is Output.JSON:
+        _print_unrecorded(request, str(conflict))
+    return 3
 
 
 def _spool(
@@ -262,7 +277,7 @@ def _spool(
     from alertctl.publish import prepare
     from alertctl.routing import Audience
 
-    # Check it now, while its sender can still see the message.
+    # Check it now, while the caller can still read the error.
     prepare(request, Audience())
     try:
         spooled = spool_here().keep(request, where, describe(error), moment)
@@ -274,7 +289,7 @@ def _spool(
     eprint(f"alertctl: spooled as {spooled.id}; {_next_step(error, spooled)}")
     options.receipt.write("spooled", spooled=True, spool_id=spooled.id, error=describe(error))
     if options.output is Output.JSON:
-        _print_unrecorded(request, spool_id=spooled.id, cause=describe(error))
+        _print_unrecorded(request, describe(error), spool_id=spooled.id)
     return NotAllowed.exit_code if isinstance(error, NotAllowed) else Unreachable.exit_code
 
 
@@ -301,40 +316,23 @@ def _report_loss(request: PublishRequest, options: SendOptions, cause: str) -> N
         options.receipt.write("lost", error=cause)
         options.receipt.put()
         if options.output is Output.JSON:
-            _print_unrecorded(request, spool_id=None, cause=cause)
+            _print_unrecorded(request, cause, lost=True)
             sys.stdout.flush()
     finally:
-        eprint(f"LOST: neither recorded nor spooled, nobody is notified: {cause}")
+        eprint(f"LOST: neither recorded nor spooled: {cause}; correct this and send the event again")
 
 
-def _print_unrecorded(request: PublishRequest, spool_id: str | None, cause: str) -> None:
+def _print_unrecorded(request: PublishRequest, cause: str, *, spool_id: str | None = None, lost: bool = False) -> None:
     event = {"event_id": None, "event_type": request.event_type, "created": False, "spooled": spool_id is not None}
-    print_json({**event, "lost": spool_id is None, "spool_id": spool_id, "deliveries": [], "warnings": [cause]})
+    print_json({**event, "lost": lost, "spool_id": spool_id, "deliveries": [], "warnings": [cause]})
 
 
 def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[DeliveryItem]:
     """Return the deliveries after a first attempt, or after `wait`. A failure is a warning: the event is recorded."""
     try:
-        return client.deliver(receipt.event_id, wait)
+        with waiting_notice(STILL_WAITING):
+            return client.deliver(receipt.event_id, wait)
     except Exception as error:
         kind = "" if isinstance(error, AlertctlError) else f"unexpected: {type(error).__name__}: "
         warn(f"recorded, but not sent now: {kind}{error}")
         return receipt.deliveries
-
-
-def _warnings(deliveries: list[DeliveryItem], queue: bool) -> list[str]:
-    suppressed = Counter(delivery.error for delivery in deliveries if delivery.status == "suppressed")
-    warnings = [f"{cause}: {count} suppressed" for cause, count in suppressed.items()]
-    if suppressed.total() == len(deliveries):
-        return [*warnings, NOBODY]
-    missed = [delivery for delivery in deliveries if not queue and delivery.status not in ("success", "suppressed")]
-    more = [f"and {len(missed) - MAX_NAMED} more did not arrive"] if len(missed) > MAX_NAMED else []
-    return [*warnings, *map(_undelivered, missed[:MAX_NAMED]), *more]
-
-
-def _undelivered(delivery: DeliveryItem) -> str:
-    target = f"{delivery.channel} {delivery.to}"
-    if delivery.status != "failed":
-        return f"{target}: {delivery.status}, not sent yet"
-    again = "it will be retried" if delivery.next_attempt_at else "it will not be retried"
-    return f"{target}: {delivery.error}; {again} (alertctl log show {delivery.id[-8:]})"

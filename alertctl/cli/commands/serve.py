@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import signal
+import sys
 from typing import Annotated
 
 import typer
 
-from alertctl.cli.context import settings_of, warn_about_settings
+from alertctl.cli.context import flags_of, settings_of, warn_about_settings
+from alertctl.config import read_readable
+from alertctl.errors import AlertctlError
 
 
 def serve(
@@ -30,9 +35,43 @@ def serve(
 
     Serve the HTTP API, send due deliveries and retry failed ones. SIGTERM stops it cleanly.
     """
+    # As the first process of a container (PID 1) it would ignore SIGTERM until the daemon handles it.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     from alertctl.daemon import serve as run
 
-    warn_about_settings(context)
-    code = run(settings_of(context, ALERTCTL_HOST=host), host, port, scheduler=not no_scheduler)
+    if _has_json_log(context):
+        code = _serve_with_json_log(context, host, port, scheduler=not no_scheduler)
+    else:
+        warn_about_settings(context)
+        code = run(settings_of(context, ALERTCTL_HOST=host), host, port, scheduler=not no_scheduler)
     if code:
         raise typer.Exit(code)
+
+
+def _has_json_log(context: typer.Context) -> bool:
+    log_format = read_readable(flags=flags_of(context))[0].get("ALERTCTL_LOG_FORMAT")
+    return log_format is not None and log_format.text.strip().lower() == "json"
+
+
+def _serve_with_json_log(context: typer.Context, host: str | None, port: int | None, *, scheduler: bool) -> int:
+    """Serve, and write also warnings and errors of the start as JSON. Returns the exit code."""
+    from alertctl.config import load
+    from alertctl.config.warnings import warnings
+    from alertctl.daemon import serve as run
+    from alertctl.daemon.logging import configure_logging, log_uncaught_exceptions
+
+    configure_logging("info", "json", ())
+    log_uncaught_exceptions()
+    log = logging.getLogger("alertctl.daemon")
+    flags = {**flags_of(context), "ALERTCTL_HOST": host}
+    for name, message in warnings(flags=flags):
+        log.warning("%s: %s", name, message)
+    try:
+        return run(load(flags=flags), host, port, scheduler=scheduler)
+    except AlertctlError as error:
+        for line in str(error).splitlines():
+            log.error("%s", line)
+        return error.exit_code
+    except Exception as error:
+        log.exception("unexpected: %s", type(error).__name__)
+        return 1

@@ -63,7 +63,9 @@ def list_events(output: OutputOption = Output.TABLE) -> None:
 def flush(
     context: typer.Context,
     ids: IdsArgument = None,
-    everything: Annotated[bool, typer.Option("--all", help="Include events for another database or server.")] = False,
+    all_destinations: Annotated[
+        bool, typer.Option("--all", help="Include events for another database or server.")
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """
@@ -72,7 +74,7 @@ def flush(
     alertctl spool flush 3f9c   even if refused or for another destination
 
     Publish the spooled events for the current database or server.
-    Exits with 5 if some remain (4: not allowed).
+    Exits with 5 if some remain, with 4 if the token was rejected.
     """
     where = destination_of(context)
     with connected(context) as client:
@@ -83,7 +85,7 @@ def flush(
                 send_now(client, receipt.event_id)
 
         def belongs_here(event: Spooled) -> bool:
-            return bool(ids) or everything or where.accepts(event.destination)
+            return bool(ids) or all_destinations or where.accepts(event.destination)
 
         flushed = spool_here().flush(belongs_here, publish, timeout=FLUSH_TIMEOUT, ids=ids or None)
     report(flushed)
@@ -105,7 +107,7 @@ def _warn_about_others(where: Destination) -> None:
     ]
     for destination in dict.fromkeys(others):
         count = counted(others.count(destination))
-        warn(f"{count} in the spool for {destination}, not for {where.address}: not published (--all includes them)")
+        warn(f"not published: {count} for {destination} (this is {where.address}); --all publishes them here")
 
 
 @app.command(short_help="Drop spooled events without publishing them.")

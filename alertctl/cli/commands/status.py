@@ -4,31 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Annotated
 
 import typer
 
 from alertctl import __version__
 from alertctl.cli.context import client_of
-from alertctl.cli.output.streams import Output, OutputOption, plain, print_json, print_line, warn
+from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_json, print_line, warn
 from alertctl.cli.output.times import clock, lapse, now
 from alertctl.cli.spool_flush import counted, spool_here
+from alertctl.config import duration_of
 from alertctl.schemas import Paused, StatusReport, as_json
 
 LATE_SECONDS = 60.0
 """Seconds after which an overdue delivery is reported: a daemon claims a due one within seconds."""
 
 
-def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
+FailIfWaitingOption = Annotated[
+    str | None,
+    typer.Option(metavar="DURATION", help="Exit with 10 if a delivery waits longer than this: 5m, 1h."),
+]
+
+
+def status(
+    context: typer.Context, fail_if_waiting: FailIfWaitingOption = None, output: OutputOption = Output.TABLE
+) -> None:
     """
     \b
     alertctl status
     alertctl --server https://alerts.corp.example status
-    alertctl status -o json
+    alertctl status --fail-if-waiting 5m
 
     Show the connection, the version, queued deliveries, the last successes and paused providers.
 
     Exits with 5 if the server or the database is unreachable.
     """
+    limit = None if fail_if_waiting is None else duration_of("--fail-if-waiting", fail_if_waiting, 0)
     with client_of(context) as client:
         report = client.status()
     waiting = spool_here().waiting()
@@ -39,6 +50,15 @@ def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
             print_line(f"{name:<13} {plain(words, ' ')}".rstrip())
     for warning in _warnings(report):
         warn(warning)
+    if limit is not None and _waiting_seconds(report) > limit:
+        eprint(f"a delivery waits for {lapse(_waiting_seconds(report))}")
+        raise typer.Exit(10)
+
+
+def _waiting_seconds(report: StatusReport) -> float:
+    """Return how long the oldest delivery waits. A server before 0.3 knows only how late the oldest due one is."""
+    seconds = report.oldest_waiting_seconds
+    return report.oldest_due_seconds if seconds is None else seconds
 
 
 def _lines(report: StatusReport, waiting: int, moment: datetime) -> Iterator[tuple[str, str]]:
@@ -67,7 +87,9 @@ def _warnings(report: StatusReport) -> Iterator[str]:
         yield f"the server is alertctl {report.version}, this command is {__version__}"
     for pause in report.paused:
         if pause.breaker and not pause.to:
-            yield f"{pause.provider} rejected the credentials ({pause.code}): its deliveries wait; run alertctl doctor"
+            where = f" on host {pause.host}" if pause.host else ""
+            rejected = f"{pause.provider} rejected the credentials ({pause.code})"
+            yield f"{rejected}: its deliveries wait; run alertctl doctor{where}"
     if report.oldest_due_seconds > LATE_SECONDS and not report.paused:
         daemon = "its daemon" if report.daemon else "alertctl serve"
         yield f"the oldest due delivery is {lapse(report.oldest_due_seconds)} late: check that {daemon} is running"

@@ -11,6 +11,7 @@ from alertctl.cli.context import client_of, warn_about_settings
 from alertctl.cli.options import non_empty, one_of
 from alertctl.cli.output.deliveries import short
 from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_json, print_line
+from alertctl.cli.spool_flush import destination_of
 
 ChannelArgument = Annotated[
     str,
@@ -33,7 +34,7 @@ def send_test_message(
 
     Send one real message, marked as a test, and show the provider's own answer.
 
-    It is sent like any alert and recorded in the delivery log. Exits with 3 if it was refused.
+    The message is sent like any alert and recorded in the delivery log. Exits with 3 if the provider refused it.
     """
     warn_about_settings(context)
     with client_of(context) as client:
@@ -44,6 +45,8 @@ def send_test_message(
         print_line(plain(result.message, " "))
         if result.answer and result.answer not in result.message:
             print_line(f"The provider said: {plain(result.answer, ' ')}")
-        eprint(f"see: alertctl log show {short(result.delivery_id)}")
+        # A server's caller may lack the role for `log show`.
+        shown = "delivery" if destination_of(context).is_server else "see: alertctl log show"
+        eprint(f"{shown} {short(result.delivery_id)}")
     if not result.success:
         raise typer.Exit(3)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from alertctl.cli.context import client_of
-from alertctl.cli.options import RoleOption, UserOption
+from alertctl.cli.options import ROLES, UserOption, one_of
 from alertctl.cli.output.deliveries import short
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line
 from alertctl.cli.output.table import Column, print_list, print_table
@@ -39,7 +39,18 @@ COLUMNS = (
 def create(
     context: typer.Context,
     user: UserOption,
-    role: RoleOption,
+    role: Annotated[
+        str | None,
+        typer.Option(metavar="ROLE", help="Role: viewer, analyst, developer or admin.", **one_of(ROLES, "a role")),
+    ] = None,
+    scope: Annotated[
+        str | None,
+        typer.Option(
+            metavar="publish",
+            help="Instead of a role: publish events and read their state, nothing else.",
+            **one_of(("publish",), "a scope"),
+        ),
+    ] = None,
     expires: Annotated[
         str | None, typer.Option(metavar="DURATION", help="Lifetime: 90d, 12h. Default: no expiry.")
     ] = None,
@@ -47,24 +58,26 @@ def create(
 ) -> None:
     """
     \b
-    alertctl token create --user ci@corp.example --role developer --expires 90d
+    alertctl token create --user ci@corp.example --scope publish --expires 90d
     ALERTCTL_TOKEN=$(alertctl token create --user me@corp.example --role admin)
 
     Create a token and print it once; only its hash is stored.
     """
     lifetime = duration_option("--expires", expires, low=0.001)
+    if (role is None) == (scope is None):
+        raise typer.BadParameter("give either --role or --scope publish")
     with client_of(context) as client:
-        made, secret = client.create_token(user, role, lifetime)
+        made, secret = client.create_token(user, role, lifetime, scope)
     if output is Output.JSON:
         print_json({"token": secret, **as_json(made)})
         return
     print_line(secret)
     ends = f"until {moment_in_full(made.expires_at)}" if made.expires_at else "until it is revoked"
-    eprint(f"{made.role} token {short(made.id)} of {made.user}, valid {ends}; it is not shown again")
+    eprint(f"{made.scope or made.role} token {short(made.id)} of {made.user}, valid {ends}; it is not shown again")
 
 
 @app.command("list", short_help="Show all tokens, without their secrets.")
-def everything(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
+def list_tokens(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl token list
@@ -103,7 +116,7 @@ def _cells(token: TokenItem) -> tuple[str, ...]:
     return (
         short(token.id),
         token.user,
-        token.role,
+        token.scope or token.role,
         _state(token, moment),
         token.hint,
         clock(token.last_used_at, moment) or "never",

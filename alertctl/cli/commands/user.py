@@ -20,7 +20,7 @@ HELP = """
 alertctl user add dev@corp.example --role developer
 alertctl user list
 
-Add, list and disable users, who call the API and get notifications.
+Manage the users who call the API and get notifications.
 """
 app = typer.Typer(name="user", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
@@ -54,7 +54,7 @@ def add(
 
 
 @app.command("list", short_help="Show all users.")
-def everybody(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
+def list_users(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl user list
@@ -114,7 +114,7 @@ def _user_command(name: str, summary: str, description: str, change: Callable[[C
 _user_command(
     "unlink",
     "Remove a user's JWT identity.",
-    "Remove a user's JWT identity (issuer and subject). Tokens with it then belong to another user.",
+    "Remove a user's JWT identity (issuer and subject). A later token with it registers a new user.",
     lambda client, user: client.unlink_user(user),
 )
 _user_command(

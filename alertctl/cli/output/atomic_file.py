@@ -24,16 +24,21 @@ def is_replaceable(file: str) -> bool:
 def atomic_write(file: str) -> Iterator[IO[str]]:
     """Open a file that is replaced once it is completely written, so that no reader sees half of it. Links stay links.
 
-    A file that is not `is_replaceable` is written directly. Raises OSError, and then leaves the old content.
+    An existing file keeps its mode. A file that is not `is_replaceable` is written directly. Raises OSError, and then
+    leaves the old content.
     """
     if not is_replaceable(file):
         with _open_directly(file) as out:
             yield out
         return
     target = Path(os.path.realpath(file))
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    unfinished = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
+    # In a folder that others write to, nobody can put a link in its place.
+    handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
-        with unfinished.open("w", encoding="utf-8", newline="") as out:
+        with open(handle, "w", encoding="utf-8", newline="") as out:
+            with suppress(FileNotFoundError):
+                os.fchmod(handle, stat.S_IMODE(target.stat().st_mode))
             yield out
         os.replace(unfinished, target)
     except BaseException:

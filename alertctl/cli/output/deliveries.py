@@ -46,6 +46,8 @@ WIDE = (
 """Every value of a row, uncut."""
 FIELDS = tuple(field.name for field in fields(DeliveryItem))
 """The columns of CSV: the API's fields in its order."""
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""Beginnings of a cell that Excel and others take for a formula (OWASP, CSV injection)."""
 
 
 def print_deliveries(items: Sequence[DeliveryItem], *, wide: bool = False) -> None:
@@ -56,8 +58,13 @@ def print_deliveries(items: Sequence[DeliveryItem], *, wide: bool = False) -> No
         print_table(COLUMNS, [cells(delivery) for delivery in items])
 
 
-def line_printer(output: LogOutput, out: IO[str] | None = None) -> Callable[[DeliveryItem], object]:
-    """Return a function that prints a delivery on a line: as JSON, as CSV (after a header), or its id."""
+def line_printer(
+    output: LogOutput, out: IO[str] | None = None, *, for_spreadsheet: bool = False
+) -> Callable[[DeliveryItem], object]:
+    """Return a function that prints a delivery on a line: as JSON, as CSV (after a header), or its id.
+
+    With `for_spreadsheet` no cell of the CSV is a formula.
+    """
     file = out or sys.stdout
     if output is LogOutput.ID:
         return lambda delivery: file.write(f"{delivery.id}\n")
@@ -67,7 +74,14 @@ def line_printer(output: LogOutput, out: IO[str] | None = None) -> Callable[[Del
 
     writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
     writer.writeheader()
+    if for_spreadsheet:
+        return lambda delivery: writer.writerow({name: guard_cell(value) for name, value in as_json(delivery).items()})
     return lambda delivery: writer.writerow(as_json(delivery))
+
+
+def guard_cell(value: object) -> object:
+    """Return a cell that a spreadsheet doesn't calculate: a quote precedes a text that begins like a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 def cells(delivery: DeliveryItem) -> tuple[str, ...]:

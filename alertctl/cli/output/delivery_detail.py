@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from alertctl.channels import ROUTING_REASONS
+from alertctl.channels import ROUTING_REASONS, channel_type
 from alertctl.cli.output.deliveries import print_deliveries, short
 from alertctl.cli.output.streams import plain, print_line
 from alertctl.cli.output.table import STYLES, console, wrapped
-from alertctl.cli.output.times import moment_in_full, until
+from alertctl.cli.output.times import clock, moment_in_full, until
 from alertctl.error_codes import fix, meaning
-from alertctl.schemas import AttemptItem, DeliveryDetail
+from alertctl.errors import Reason
+from alertctl.schemas import AttemptItem, DeliveryDetail, Paused
 
 LABEL_WIDTH = 10
 """Width of a line's label; wrapped text is indented by it."""
 
 
-def print_detail(delivery: DeliveryDetail, moment: datetime) -> None:
-    """Print the state, the event, the reason for this target, every attempt and the next one."""
+def print_detail(delivery: DeliveryDetail, paused: Sequence[Paused], moment: datetime) -> None:
+    """Print the state, the event, the reason for this target, every attempt and the next one.
+
+    `paused` are the paused providers; the open circuit breaker of its channel explains why a delivery waits.
+    """
     from rich.text import Text
 
     out = console()
@@ -28,7 +32,7 @@ def print_detail(delivery: DeliveryDetail, moment: datetime) -> None:
             style=f"bold {STYLES.get(delivery.status, '')}".strip(),
         )
     )
-    for line in _summary(delivery, moment):
+    for line in _summary(delivery, paused, moment):
         first, *more = wrapped(line[LABEL_WIDTH:], out.width - LABEL_WIDTH)
         print_line(f"{line[:LABEL_WIDTH]}{first}")
         for part in more:
@@ -44,12 +48,17 @@ def print_detail(delivery: DeliveryDetail, moment: datetime) -> None:
         print_deliveries(delivery.others)
 
 
-def _summary(delivery: DeliveryDetail, moment: datetime) -> Iterator[str]:
+def _summary(delivery: DeliveryDetail, paused: Sequence[Paused], moment: datetime) -> Iterator[str]:
     if delivery.error:
         provider = delivery.attempt_log[-1].provider if delivery.attempt_log else None
+        is_over = delivery.reason == Reason.EXPIRED and _has_expired(delivery, moment)
+        code = Reason.EXPIRED if is_over else delivery.error
         yield f"error     {plain(delivery.error, ' ')}: {meaning(delivery.error, delivery.reason)}"
-        yield f"do        {fix(delivery.error, delivery.reason, provider, final=delivery.next_attempt_at is None)}"
-    if delivery.status == "failed":
+        yield f"do        {fix(code, delivery.reason, provider, final=delivery.next_attempt_at is None)}"
+    elif delivery.status == "pending" and (breaker := _open_breaker(delivery, paused)):
+        yield f"waits     {_breaker_state(breaker, moment)}"
+        yield f"do        {fix(breaker.code, Reason.CONFIG, breaker.provider)}"
+    if delivery.status in ("failed", "pending"):
         yield f"next      {_next(delivery, moment)}"
     if delivery.ambiguous:
         yield "ambiguous the provider's answer was lost: the message may arrive twice"
@@ -61,18 +70,37 @@ def _summary(delivery: DeliveryDetail, moment: datetime) -> Iterator[str]:
 
 def _why(delivery: DeliveryDetail) -> str:
     """Return the routing reason as a sentence, with the user whose preference it was."""
-    user = plain(delivery.user or "somebody", " ")
+    user = plain(delivery.user or "a user", " ")
     known = ROUTING_REASONS.get(delivery.routing_reason)
     reason = known.reason if known else delivery.routing_reason
     return reason.format(user=user, event_type=delivery.event_type)
 
 
+def _open_breaker(delivery: DeliveryDetail, paused: Sequence[Paused]) -> Paused | None:
+    providers = channel_type(delivery.channel).providers or (delivery.channel,)
+    return next((pause for pause in paused if pause.breaker and pause.provider in providers), None)
+
+
+def _breaker_state(breaker: Paused, moment: datetime) -> str:
+    process = f" of host {breaker.host}, pid {breaker.pid}" if breaker.host else ""
+    probe = f"next probe {clock(breaker.until, moment)}"
+    return f"{breaker.provider} rejected the credentials{process} ({plain(breaker.code, ' ')}); {probe}"
+
+
 def _next(delivery: DeliveryDetail, moment: datetime) -> str:
-    if delivery.reason == "config" and delivery.next_attempt_at is not None:
-        return "when a process with accepted credentials runs; the delivery waits until then"
     if delivery.next_attempt_at is None:
+        if _has_expired(delivery, moment):
+            return "none: this is final, and the event's --expires time has passed"
         return f"none: this is final; alertctl log retry {short(delivery.id)} resends it"
-    return f"{moment_in_full(delivery.next_attempt_at)} ({until(delivery.next_attempt_at, moment)})"
+    if delivery.reason == Reason.CONFIG:
+        return "as soon as a process runs whose credentials the provider accepts"
+    when = f"{moment_in_full(delivery.next_attempt_at)} ({until(delivery.next_attempt_at, moment)})"
+    return f"{when}, by alertctl serve or alertctl dispatch --once" if delivery.status == "pending" else when
+
+
+def _has_expired(delivery: DeliveryDetail, moment: datetime) -> bool:
+    """Return whether the event's own time limit has passed: a resend would expire at once."""
+    return delivery.event.expires_at is not None and delivery.event.expires_at <= moment
 
 
 def _event(delivery: DeliveryDetail) -> Iterator[str]:
@@ -97,7 +125,7 @@ def attempt_lines(delivery: DeliveryDetail) -> Iterator[str]:
 
 def _attempt(attempt: AttemptItem) -> str:
     duration = f" after {attempt.duration_ms} ms" if attempt.duration_ms is not None else ""
-    outcome = attempt.outcome or "no result: in progress, or its sender crashed"
+    outcome = attempt.outcome or "no result: in progress, or its process ended"
     code = f" {plain(attempt.code, ' ')}" if attempt.code and attempt.outcome != "success" else ""
     by = f", requested by {plain(attempt.requested_by, ' ')}" if attempt.requested_by else ""
     return f"{attempt.number}. {moment_in_full(attempt.started_at)} {attempt.provider}: {outcome}{code}{duration}{by}"

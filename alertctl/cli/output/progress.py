@@ -1,11 +1,16 @@
-"""Progress bars: on long work, on stderr, only on a terminal."""
+"""Progress bars and notices on stderr. Bars appear only on a terminal."""
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from alertctl.cli.output.streams import eprint
+
+NOTICE_SECONDS = 5.0
 
 
 @contextmanager
@@ -30,3 +35,15 @@ def bar() -> Iterator[Callable[[str, int, int | None], None]]:
                 progress.update(bars[name], completed=done, total=total)
 
         yield advance
+
+
+@contextmanager
+def waiting_notice(text: str, seconds: float = NOTICE_SECONDS) -> Iterator[None]:
+    """Print a line on stderr if the block takes longer than `seconds`."""
+    timer = threading.Timer(seconds, eprint, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -27,8 +27,8 @@ class LogOutput(StrEnum):
     ID = "id"
 
 
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="What to print.")]
-LogOutputOption = Annotated[LogOutput, typer.Option("--output", "-o", help="What to print.")]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]
+LogOutputOption = Annotated[LogOutput, typer.Option("--output", "-o", help="Output format.")]
 
 
 def eprint(text: str) -> None:

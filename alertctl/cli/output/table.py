@@ -75,7 +75,7 @@ def print_list(
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, uncut: bool = False) -> None:
     """Print rows of text under their columns' names. A column that is empty in every row is left out.
 
-    `uncut`: nothing is cut or dropped, whatever the terminal's width.
+    `uncut`: nothing is cut or dropped, at any width of the terminal.
     """
     lines = Lines(columns, [[plain(cell, " ") for cell in row] for row in rows], uncut=uncut)
     lines.print_header()

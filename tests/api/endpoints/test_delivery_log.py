@@ -96,7 +96,7 @@ def test_a_wrong_filter_is_422_and_names_it(shared_api: ApiServer, query: str, f
 
 
 @pytest.mark.parametrize("query", ["to=%ff%fe", "error=%ed%a0%80", "%ff=1&page=1", "=", "&&&"])
-def test_a_query_that_is_no_utf8_harms_nobody(api: ApiServer, query: str) -> None:
+def test_a_query_that_is_not_utf8_is_harmless(api: ApiServer, query: str) -> None:
     assert api.ask("GET", f"/delivery-log?{query}").status in (200, 422)
 
 

@@ -1,4 +1,4 @@
-"""Preferences: by HTTP as its users know them, and who then receives what."""
+"""Preferences over HTTP, and their effect on recipients."""
 
 from __future__ import annotations
 
@@ -134,3 +134,12 @@ def test_preferences_decide_who_is_notified(store: Store, clock: Any) -> None:
     shown = store.write(lambda it: preferences.reset(it, user, clock()))
     assert {name: shown[name] for name in DEFAULTS} == DEFAULTS
     assert recipients("rollout_advance") == []
+
+
+def test_the_answer_of_get_is_a_body_for_put(api: ApiServer) -> None:
+    shown = api.ask("GET", "/preferences", by="viewer").json
+    assert api.ask("PUT", "/preferences", shown, by="viewer").json == shown
+    assert api.ask("PUT", f"/admin/preferences/{shown['user_id']}", shown | {"email_enabled": False}).status == 200
+    foreign = api.ask("PUT", "/preferences", shown, by="admin")
+    assert (foreign.status, foreign.json["errors"][0]["field"]) == (422, "user_id")
+    assert api.ask("GET", "/preferences", by="viewer").json == shown | {"email_enabled": False}

@@ -1,18 +1,21 @@
-"""The delivery log followed over HTTP: what comes, what changes, and after a break where it was."""
+"""The delivery log's stream over HTTP: new and changed deliveries, and resuming after a break."""
 
 from __future__ import annotations
 
 import http.client
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from alertctl import outbox
+from alertctl.api.endpoints.stream import MAX_STREAMS
 from alertctl.channels import Receipt
 from alertctl.outbox import AttemptResult, ClaimScope
 from tests.support.api_server import BASE, ApiServer, now
+from tests.support.waiting import wait_until
 
 SLACK = ClaimScope("slack", "slack")
 
@@ -137,5 +140,22 @@ def test_a_stream_tells_nothing_more_once_its_token_is_revoked(api: ApiServer, s
 
 
 @pytest.mark.parametrize("query", ["?after=nonsense", "?status=nope", "?since=soon", "?page=1"])
-def test_what_can_not_be_followed_is_refused(api: ApiServer, query: str) -> None:
+def test_a_stream_with_an_invalid_filter_is_refused(api: ApiServer, query: str) -> None:
     assert api.ask("GET", f"/delivery-log/stream{query}").status == 422
+
+
+def test_streams_that_open_at_the_same_time_stay_within_the_limit(api: ApiServer, stream: Any) -> None:
+    with ThreadPoolExecutor(MAX_STREAMS + 10) as pool:
+        followers = list(pool.map(lambda _: stream(), range(MAX_STREAMS + 10)))
+    refused = [follower for follower in followers if follower.reply.status == 503]
+    assert len(refused) == 10
+    assert {follower.reply.getheader("Retry-After") for follower in refused} == {"2"}
+    for follower in followers:
+        follower.close()
+    wait_until(lambda: stream().reply.status == 200)
+
+
+def test_a_refused_stream_does_not_count(api: ApiServer, stream: Any) -> None:
+    for _ in range(MAX_STREAMS + 1):
+        assert api.ask("GET", "/delivery-log/stream?after=nonsense").status == 422
+    assert stream().reply.status == 200

@@ -1,1 +1,1 @@
-"""What runs as a process of its own, so that it costs the daemon neither its interpreter lock nor its CPU seconds."""
+"""Programs that run as processes of their own, apart from the daemon's interpreter lock and CPU time."""

@@ -21,7 +21,7 @@ ANSWER = json.dumps({"event_id": "0" * 36, "event_type": "safety_rollback", "del
 
 
 class Body(SafetyRollback):
-    """What POST /events takes for this event type: its fields and targets."""
+    """Return the request body of POST /events for this event type: its fields and targets."""
 
     kind: Literal["safety_rollback"] = Field(alias="event_type")
     to: list[str] = []  # noqa: RUF012  (a pydantic field)

@@ -29,7 +29,7 @@ LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 class Seen:
-    """What has come in since the last reset."""
+    """The requests received since the last reset."""
 
     def __init__(self) -> None:
         self.reset()

@@ -20,7 +20,7 @@ LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 class Round:
-    """What all connections do together."""
+    """The total of all connections."""
 
     def __init__(self, request: bytes, count: int, connections: int, status: bytes) -> None:
         self.request, self.status = request, status

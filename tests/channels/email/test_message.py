@@ -23,7 +23,14 @@ from hypothesis import strategies as st
 
 import alertctl
 from alertctl.addresses import is_email
-from alertctl.channels.email.message import Sender, display_name, message_id, render_email, serialize_email, subject
+from alertctl.channels.email.message import (
+    Sender,
+    display_name,
+    message_id,
+    render_email,
+    serialize_email,
+    subject,
+)
 from alertctl.content import Content, Field
 from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import NASTY, TEXTS, content, contents
@@ -31,7 +38,17 @@ from tests.support.providers import ALERT, SENDER
 
 NOW = datetime(2026, 3, 2, 14, 33, tzinfo=UTC)
 FROM = Sender(SENDER, "Corp Alerts")
-HEADERS = ["To", "Message-ID", "Date", "From", "Subject", "Auto-Submitted", "MIME-Version", "Content-Type"]
+HEADERS = [
+    "To",
+    "Message-ID",
+    "Date",
+    "From",
+    "Subject",
+    "Auto-Submitted",
+    "X-Auto-Response-Suppress",
+    "MIME-Version",
+    "Content-Type",
+]
 MANY = fixed_examples(50)
 
 
@@ -68,7 +85,7 @@ TEMPLATE_TAGS = {"html", "head", "meta", "title", "body", "div", "p", "h1", "tab
 def test_hostile_content_never_adds_a_header_a_tag_or_a_script(alert: Content, name: str, plain: bool) -> None:
     data = raw(alert, sender=Sender(SENDER, name), plain=plain)
     message = parsed(data)
-    expected = HEADERS if not plain else [*HEADERS[:6], "Content-Type", "Content-Transfer-Encoding", "MIME-Version"]
+    expected = HEADERS if not plain else [*HEADERS[:7], "Content-Type", "Content-Transfer-Encoding", "MIME-Version"]
     assert sorted(message.keys()) == sorted(expected)
     assert message["To"] == "dev@corp.example"
     assert "\0" not in message["Subject"]
@@ -160,7 +177,7 @@ def test_an_address_that_is_not_exactly_one_is_refused(address: str) -> None:
 
 @MANY
 @given(TEXTS)
-def test_a_valid_address_is_one_recipient_whatever_it_holds(text: str) -> None:
+def test_every_valid_address_is_one_recipient(text: str) -> None:
     address = f"{text[:60]}@corp.example"
     if is_email(address) and address.isascii():
         message = parsed(raw(ALERT, address=address))
@@ -187,3 +204,13 @@ print("Disk full" in channel.render(content, OutgoingMessage("1", "a@corp.exampl
     shutil.copytree(package, tmp_path / "alertctl", ignore=shutil.ignore_patterns("__pycache__"))
     ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path)
     assert (ran.stdout.strip(), ran.stderr) == ("True", "")
+
+
+def test_lines_keep_their_breaks_in_outlook_and_its_mailboxes_do_not_answer() -> None:
+    alert = replace(ALERT, summary="first <b>\nsecond", fields=(Field("Log", "a\nb & c"),))
+    html = render_email(alert).html
+    assert "first &lt;b&gt;<br>second" in html
+    assert "a<br>b &amp; c" in html
+    assert "pre-line" not in html
+    message = serialize_email(alert, "d", "dev@corp.example", Sender("a@corp.example"), ALERT.occurred_at, plain=False)
+    assert b"\r\nX-Auto-Response-Suppress: All\r\n" in message

@@ -33,7 +33,7 @@ def codes(results: list[SendResult]) -> list[str]:
     return ["" if isinstance(result, Receipt) else result.code for result in results]
 
 
-def test_a_thousand_deliveries_are_one_request_and_nobody_sees_the_others(sandbox: Sandbox) -> None:
+def test_a_thousand_deliveries_are_one_request_and_recipients_do_not_see_each_other(sandbox: Sandbox) -> None:
     addresses = [f"u{n}@corp.example" for n in range(1000)]
     results = send(sandbox, addresses)
     assert all(isinstance(result, Receipt) for result in results)
@@ -57,7 +57,7 @@ def test_the_payload_is_what_sendgrid_wants(sandbox: Sandbox) -> None:
     assert sandbox.sendgrid.messages[0].personalization["headers"]["Auto-Submitted"] == "auto-generated"
 
 
-def test_what_a_400_names_fails_alone_and_the_rest_goes_again(sandbox: Sandbox) -> None:
+def test_an_address_named_in_a_400_fails_alone_and_the_others_are_sent_again(sandbox: Sandbox) -> None:
     addresses = ["a@corp.example", "refused@corp.example", "b@corp.example", "refused@x.example", "c@corp.example"]
     results = send(sandbox, addresses)
     assert codes(results) == ["", "invalid_address", "", "invalid_address", ""]
@@ -130,8 +130,49 @@ def test_only_errors_that_name_a_personalization_of_ours_fail_it_alone(
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{}", b'{"errors":{}}', b'{"errors":["x"]}', b'{"errors":[{}]}', b"\xff"]
 )
-def test_a_400_that_says_nothing_names_nobody(body: bytes) -> None:
+def test_a_400_without_details_names_no_address(body: bytes) -> None:
     assert errors_by_position(Response(400, {}, body), 3) == {}
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refusal_that_names_nobody_fails_the_message_at_fault_alone(sandbox: Sandbox, status: int) -> None:
+    addresses = [f"u{n}@corp.example" for n in range(100)]
+    sandbox.sendgrid.faults.at(addresses[37], f"http_{status}")
+    results = send(sandbox, addresses)
+    assert [n for n, code in enumerate(codes(results)) if code] == [37]
+    assert codes(results)[37] == f"http_{status}"
+    assert sorted(message.to for message in sandbox.sendgrid.messages) == sorted({*addresses} - {addresses[37]})
+    assert len(sandbox.sendgrid.calls) == 13
+
+
+def test_a_refusal_of_every_part_is_bounded_and_leaves_the_rest_for_later(sandbox: Sandbox) -> None:
+    sandbox.sendgrid.faults.always("http_422")
+    results = send(sandbox, [f"u{n}@corp.example" for n in range(100)])
+    assert len(sandbox.sendgrid.calls) == 64
+    assert set(codes(results)) == {"http_422", "batch_refused"}
+
+
+def test_an_outage_while_a_batch_is_divided_ends_the_division(sandbox: Sandbox) -> None:
+    sandbox.sendgrid.faults.then("http_422", "http_503")
+    assert codes(send(sandbox, [f"u{n}@corp.example" for n in range(8)])) == ["http_503"] * 8
+    assert len(sandbox.sendgrid.calls) == 2
+
+
+def test_a_refusal_of_the_shared_part_is_not_divided(sandbox: Sandbox) -> None:
+    body = json.dumps({"errors": [{"message": "no", "field": "from.email"}]})
+    raw = f"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    sandbox.sendgrid.faults.always(sandbox.sendgrid.faults.raw(raw.encode()))
+    assert codes(send(sandbox, [f"u{n}@corp.example" for n in range(8)])) == ["http_400"] * 8
+    assert len(sandbox.sendgrid.calls) == 1
+
+
+def test_a_202_without_a_message_id_is_a_success_under_our_own_id(sandbox: Sandbox) -> None:
+    sandbox.sendgrid.faults.always("no_message_id")
+    results = send(sandbox, ["a@corp.example", "b@corp.example"])
+    assert [result.provider_id for result in results if isinstance(result, Receipt)] == [
+        "<delivery-0@corp.example>",
+        "<delivery-1@corp.example>",
+    ]
 
 
 def test_rounds_are_bounded_when_every_request_is_refused(sandbox: Sandbox) -> None:

@@ -211,7 +211,7 @@ def test_an_international_address_needs_a_server_that_takes_it(sandbox: Sandbox)
     assert_failed(result, Reason.BAD_ADDRESS, "smtputf8_unsupported")
 
 
-def test_what_the_server_says_in_plain_before_starttls_is_not_believed_after_it(tls_sandbox: Sandbox) -> None:
+def test_plain_text_received_before_starttls_is_discarded(tls_sandbox: Sandbox) -> None:
     """A man in the middle may add replies to the 220 of STARTTLS; they must not be read as answers under TLS."""
     injected = b"220 go ahead\r\n250 injected\r\n250 injected\r\n250 injected\r\n354 injected\r\n250 injected\r\n"
     with raw_server(_script(b"220 hi\r\n", b"250 STARTTLS\r\n", injected)) as server:

@@ -12,6 +12,7 @@ import pytest
 
 from alertctl.channels import OutgoingMessage, Receipt, SendResult
 from alertctl.channels.email.smtp import SmtpChannel
+from alertctl.channels.email.smtp_connection import host_name
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
 from tests.support.providers import ALERT, SENDER, smtp_channel
@@ -152,6 +153,30 @@ def test_the_check_on_a_new_connection_has_the_same_deadline(sandbox: Sandbox) -
         assert_failed(send(channel)[0], Reason.UNAVAILABLE, "timeout")
 
 
+def test_the_answer_to_the_message_may_take_longer_than_the_deadline(sandbox: Sandbox) -> None:
+    sandbox.smtp.faults.always("slow_dot:0.6")
+    with closing(smtp_channel(sandbox, deadline=0.3, final_timeout=5.0)) as channel:
+        assert all(isinstance(result, Receipt) for result in send(channel, 2))
+    assert message_ids(sandbox) == ["<d0@corp.example>", "<d1@corp.example>"]
+
+
+# --- the name in EHLO ---
+
+
+@pytest.mark.parametrize(("hello", "name"), [("alerts.corp.example", b"alerts.corp.example"), ("", None)])
+def test_ehlo_names_this_machine_and_not_the_senders_domain(hello: str, name: bytes | None) -> None:
+    lines: list[bytes] = []
+
+    def converse(connection: socket.socket) -> None:
+        connection.sendall(b"220 hi\r\n")
+        with connection.makefile("rb") as reader:
+            lines.append(reader.readline())
+
+    with raw_server(converse) as server, closing(SmtpChannel("127.0.0.1", server.port, hello=hello)) as channel:
+        send(channel)
+    assert lines == [b"ehlo " + (name or host_name().encode() or b"[127.0.0.1]") + b"\r\n"]
+
+
 # --- which session is kept ---
 
 
@@ -188,7 +213,7 @@ def test_a_session_that_refuses_rset_is_not_used_again(sandbox: Sandbox, channel
 # --- servers that the sandbox is too well-behaved for ---
 
 Script = Sequence[bytes]
-"""What a server sends on one connection: the greeting, then a reply to each command and to the message."""
+"""Return a server's output on one connection: the greeting, then a reply to each command and to the message."""
 FIRST: Script = (b"220 hi\r\n", b"250 hello\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 accepted\r\n")
 
 

@@ -1,4 +1,4 @@
-"""What Slack is asked to show: complete, within its limits, and with everything hostile inert."""
+"""Slack messages are complete, within Slack's limits, and escape hostile text."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_the_delivery_id_travels_with_the_message(sandbox: Sandbox) -> None:
     assert payload["metadata"]["event_payload"] == {"delivery_id": "delivery-1"}
 
 
-def test_what_render_shows_is_what_is_sent(sandbox: Sandbox) -> None:
+def test_render_returns_the_message_that_is_sent(sandbox: Sandbox) -> None:
     channel = harnesses(sandbox)["slack"].channel()
     channel.send(ALERT, [OutgoingMessage("delivery-1", "#alerts")])
     assert sandbox.slack.messages[0].payload == channel.render(ALERT, OutgoingMessage("delivery-1", "#alerts"))  # type: ignore[attr-defined]

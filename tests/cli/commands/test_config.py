@@ -8,12 +8,20 @@ import re
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from typer.testing import CliRunner
 
 from alertctl.cli.commands.config import app
 from alertctl.config import check, reference
 from alertctl.config.sources import SECTIONS
 from tests.support.secret_settings import SECRET, SECRET_SETTINGS
+
+
+def _pem(bits: int) -> str:
+    key = rsa.generate_private_key(65537, bits).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
 
 CHECKS = [
     ({"SLACK_ENABLED": "1"}, "SLACK_BOT_TOKEN", "error"),
@@ -27,16 +35,36 @@ CHECKS = [
     (
         {"SMTP_HOST": "mail", "SMTP_SECURITY": "none", "SMTP_USERNAME": "me", "SMTP_PASSWORD": "pw"},
         "SMTP_SECURITY",
-        "error",
+        "warning",
     ),
     ({"SMTP_PORT": "465", "SMTP_SECURITY": "starttls"}, "SMTP_SECURITY", "warning"),
-    ({"JWT_SECRET": "short"}, "JWT_SECRET", "warning"),
+    ({"JWT_SECRET": "short"}, "JWT_SECRET", "error"),
+    ({"JWT_SECRET": "x" * 31 + "\n"}, "JWT_SECRET", "error"),
+    ({"JWT_SECRET": f"'{'x' * 30}'"}, "JWT_SECRET", "error"),
+    ({"JWT_SECRET": f'"{"x" * 32}"'}, "JWT_SECRET", "warning"),
+    ({"JWT_SECRET": "x" * 32}, "JWT_ISSUER", "warning"),
+    ({"JWT_SECRET": "x" * 32, "JWT_ISSUER": "i"}, "JWT_AUDIENCE", "warning"),
+    ({"JWT_JWKS": "http://idp.corp.example/jwks"}, "JWT_JWKS", "error"),
+    ({"JWT_JWKS": "HTTP://10.0.0.1/jwks"}, "JWT_JWKS", "error"),
+    ({"JWT_JWKS": "https://idp.example/.well-known/openid-configuration"}, "JWT_JWKS", "error"),
+    ({"JWT_JWKS": "https://idp.example/.well-known/oauth-authorization-server?x=1"}, "JWT_JWKS", "error"),
+    ({"JWT_PUBLIC_KEY": _pem(1024)}, "JWT_PUBLIC_KEY", "error"),
+    ({"JWT_PUBLIC_KEY": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"}, "JWT_PUBLIC_KEY", "error"),
+    ({"DATABASE_URL": "postgresql://u:p@db.corp.example/x"}, "DATABASE_URL", "warning"),
+    ({"DATABASE_URL": "postgresql://u:p@db.corp.example/x?sslmode=require"}, "DATABASE_URL", "warning"),
+    ({"DATABASE_URL": "postgresql://u:p@localhost,db2:5433/x"}, "DATABASE_URL", "warning"),
+    ({"DATABASE_URL": "postgresql:///x?host=10.0.0.7"}, "DATABASE_URL", "warning"),
     ({"JWT_LINK_BY_EMAIL": "true"}, "JWT_LINK_BY_EMAIL", "warning"),
     ({"JWT_ALGORITHMS": "HS256"}, "JWT_SECRET", "error"),
     ({"JWT_ALGORITHMS": "ES256"}, "JWT_PUBLIC_KEY", "error"),
     ({"ALERTCTL_SERVER": "http://h", "ALERTCTL_TOKEN": "actl_1"}, "ALERTCTL_SERVER", "warning"),
+    ({"ALERTCTL_SERVER": "http://h.example", "ALERTCTL_TOKEN": "actl_1"}, "ALERTCTL_SERVER", "error"),
+    ({"SLACK_API_URL": "http://slack.example/api", "SLACK_BOT_TOKEN": "xoxb-1"}, "SLACK_API_URL", "error"),
+    ({"SLACK_API_URL": "http://10.1.2.3/api", "SLACK_BOT_TOKEN": "xoxb-1"}, "SLACK_API_URL", "warning"),
     ({"ALERTCTL_LEASE": "5s"}, "ALERTCTL_LEASE", "error"),
 ]
+
+SLACK_ON = {"SLACK_ENABLED": "1", "SLACK_BOT_TOKEN": "xoxb-1"}
 
 
 @pytest.mark.parametrize(("environ", "name", "severity"), CHECKS)
@@ -51,6 +79,18 @@ def test_settings_that_do_not_fit_together_are_named(settings_in, environ, name,
         {"SLACK_ENABLED": "1", "SLACK_BOT_TOKEN": "xoxb-1", "SLACK_API_URL": "http://127.0.0.1:9/api/"},
         {"EMAIL_ENABLED": "1", "SENDGRID_API_KEY": "SG.1", "EMAIL_FROM_ADDRESS": "a@corp.example"},
         {
+            **SLACK_ON,
+            "JWT_SECRET": "x" * 32,
+            "JWT_PUBLIC_KEY": _pem(2048),
+            "JWT_ISSUER": "i",
+            "JWT_AUDIENCE": "a",
+            "JWT_JWKS": "http://localhost:9/jwks?tenant=1",
+        },
+        {**SLACK_ON, "DATABASE_URL": "postgresql://u:p@db.corp.example/x?sslmode=verify-full"},
+        {**SLACK_ON, "DATABASE_URL": "postgresql://u:p@127.0.0.1:5432,[::1]:5433/x"},
+        {**SLACK_ON, "DATABASE_URL": "postgresql://u@%2Frun%2Fpostgresql/x"},
+        {**SLACK_ON, "DATABASE_URL": "postgresql:///x?host=/run/postgresql"},
+        {
             "EMAIL_ENABLED": "1",
             "EMAIL_FROM_ADDRESS": "a@corp.example",
             "SMTP_HOST": "localhost",
@@ -62,6 +102,21 @@ def test_settings_that_do_not_fit_together_are_named(settings_in, environ, name,
 )
 def test_settings_that_work_have_no_problem(settings_in, environ):
     assert check(settings_in(environ)) == []
+
+
+@pytest.mark.parametrize(
+    ("document", "severity"),
+    [
+        ('{"issuer": "i", "jwks_uri": "https://idp.example/jwks"}', "error"),
+        ("no JSON", "error"),
+        (json.dumps({"keys": [{"kty": "RSA", "e": "AQAB", "n": "x" * 171}]}), "error"),
+        (json.dumps({"keys": [{"kty": "RSA", "e": "AQAB", "n": "x" * 342}, {"kty": "EC"}, 7]}), None),
+    ],
+)
+def test_a_key_set_in_a_file_is_checked(settings_in, tmp_path, document, severity):
+    (tmp_path / "jwks.json").write_text(document)
+    problems = check(settings_in({"JWT_JWKS": str(tmp_path / "jwks.json")}))
+    assert [problem.severity for problem in problems if problem.name == "JWT_JWKS"] == [severity][: bool(severity)]
 
 
 def _run(tmp_path: Path, *arguments: str, **environ: str):
@@ -107,7 +162,7 @@ def test_config_check_names_each_mistake_and_ends_with_2(tmp_path):
     ran = _run(tmp_path, "check", "-o", "json", SMTP_PORT="70000", SLACK_ENABLED="maybe")
     assert ran.exit_code == 2
     assert json.loads(ran.stdout)["items"] == [
-        {"severity": "error", "name": "SLACK_ENABLED", "message": '"maybe" is not yes or no (true, false)'},
+        {"severity": "error", "name": "SLACK_ENABLED", "message": '"maybe" is neither true nor false'},
         {"severity": "error", "name": "SMTP_PORT", "message": "70000 is not a port (1 to 65535)"},
     ]
 

@@ -97,7 +97,7 @@ def test_status_of_an_empty_database_makes_no_tables(empty_postgres_url):
 
 @pytest.mark.parametrize(("version", "state", "hint"), [("0001", "behind", "db upgrade"), ("9999", "newer", "newer")])
 def test_status_reports_a_due_upgrade_and_does_not_upgrade(logged, version, state, hint):
-    changed(logged, f"UPDATE alembic_version SET version_num = '{version}'")
+    changed(logged, f"UPDATE alertctl_version SET version_num = '{version}'")
     for _ in range(2):
         ran = run("db", "status", "-o", "json")
         assert (ran.exit_code, json.loads(ran.stdout)["state"]) == (0, state)

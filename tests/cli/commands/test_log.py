@@ -191,7 +191,7 @@ def test_retry_with_queue_only_marks_as_due(log: Sandbox):
     assert len(log.slack.calls) == calls
 
 
-def test_somebody_elses_title_cannot_drive_the_terminal(slack_and_email: Sandbox):
+def test_a_title_cannot_control_the_terminal(slack_and_email: Sandbox):
     hostile = "a\x1b]0;owned\x07\x1b[2Jb\u202ec"
     (item,) = data("send", "--event", "generic_alert", "--title", hostile, "--to", "slack:#ops")["deliveries"]
     shown = run("log", "show", item["id"]).stdout

@@ -1,4 +1,4 @@
-"""What may be done about the log: send again, export, prune; and a delivery's story, with what to do about it."""
+"""Resend, export and prune deliveries; show one in detail, with the fix of its error."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import csv
 import getpass
 import json
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from alertctl.cli.output.deliveries import FIELDS
+from alertctl.cli.output.deliveries import FIELDS, guard_cell
+from alertctl.db import Store
+from alertctl.outbox import Instance, save_report
 from alertctl.sandbox import Sandbox
 from tests.support.cli import data, dispatched, process, run
 from tests.support.terminal import on_terminal
@@ -73,7 +77,7 @@ def test_an_option_after_the_subcommand_overrides_the_one_before_it(log: Sandbox
         (["--since", "soon", "retry"], "--since"),
     ],
 )
-def test_what_the_command_does_not_know_is_refused_in_one_line(
+def test_an_option_that_the_subcommand_lacks_is_refused_in_one_line(
     slack_and_email: Sandbox, arguments: list[str], named: str
 ) -> None:
     send("slack:#missing")
@@ -97,7 +101,7 @@ def test_the_detail_of_a_revoked_token_shows_its_meaning_and_fix(log: Sandbox) -
     result = detail("#a")
     for part in (
         "error token_revoked: the token was revoked do Install the app to the workspace again",
-        "set SLACK_BOT_TOKEN to its new token. next when a process with accepted credentials runs",
+        "set SLACK_BOT_TOKEN to its new token. next as soon as a process runs whose credentials",
         "why the caller named it (--to)",
         "Event disk full",
         "1. ",
@@ -113,6 +117,37 @@ def test_a_refused_process_does_not_try_the_waiting_deliveries(log: Sandbox) -> 
     send("slack:#c", "slack:#d")
     assert len(log.slack.calls) == calls + 1
     assert "Attempts none yet" in detail("#d")
+
+
+def test_a_delivery_without_an_attempt_shows_when_and_by_what_it_is_sent(slack_and_email: Sandbox) -> None:
+    assert run("send", "--event", "generic_alert", "--title", "x", "--to", "slack:#ops", "--queue").exit_code == 0
+    result = detail("#ops")
+    assert "(due), by alertctl serve or alertctl dispatch --once" in result
+    assert "waits " not in result
+
+
+def test_a_delivery_behind_an_open_breaker_names_the_breaker_and_its_fix(slack_and_email: Sandbox) -> None:
+    for target in ("slack:#ops", "email:dev@corp.example"):
+        assert run("send", "--event", "generic_alert", "--title", "x", "--to", target, "--queue").exit_code == 0
+    store, instance, now = Store(os.environ["DATABASE_URL"]), Instance("1", "host1", 42), datetime.now(UTC)
+    store.write(lambda connection: save_report(connection, instance, "slack", "invalid_auth", now, now, now))
+    store.close()
+    result = detail("#ops")
+    assert "waits slack rejected the credentials of host host1, pid 42 (invalid_auth); next probe" in result
+    assert "do Set SLACK_BOT_TOKEN to the app's Bot User OAuth Token" in result
+    assert "waits " not in detail("dev@corp.example")
+
+
+def test_an_expired_delivery_does_not_advise_to_resend_it(slack_and_email: Sandbox) -> None:
+    slack_and_email.slack.faults.at("#down", "http_503")
+    event = ("send", "--event", "generic_alert", "--title", "x", "--to", "slack:#down", "--expires", "1s")
+    assert run(*event).exit_code == 0
+    deadline = time.monotonic() + 10
+    while data("log", "--to", "#down")["items"][0]["reason"] != "expired" and time.monotonic() < deadline:
+        run("dispatch", "--once")
+    result = detail("#down")
+    assert "do If people still need to know, send the event again; alertctl log retry cannot resend it." in result
+    assert "next none: this is final, and the event's --expires time has passed" in result
 
 
 def test_a_final_failure_announces_no_retry(slack_and_email: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,6 +218,23 @@ def test_an_export_writes_the_complete_log_to_stdout_or_a_file(log_on: str, slac
     assert {path.name for path in Path().glob(".*.jsonl.*")} == set()
 
 
+def test_an_export_for_a_spreadsheet_has_no_formula(slack_and_email: Sandbox) -> None:
+    send("email:=1+1@corp.example", "email:+a@corp.example", "email:-b@corp.example", "slack:#c")
+    lines = run("log", "export", "-o", "csv", "--for-spreadsheet").stdout.splitlines()
+    exported = {row["to"] for row in csv.DictReader(lines)}
+    assert exported == {"'=1+1@corp.example", "'+a@corp.example", "'-b@corp.example", "#c"}
+    plain = csv.DictReader(run("log", "export", "-o", "csv").stdout.splitlines())
+    assert "=1+1@corp.example" in {row["to"] for row in plain}
+    ran = run("log", "export", "--for-spreadsheet")
+    assert (ran.exit_code, "add -o csv" in ran.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_a_cell_that_begins_like_a_formula_is_text(start: str) -> None:
+    assert guard_cell(f"{start}1") == f"'{start}1"
+    assert (guard_cell(f"1{start}"), guard_cell(-1), guard_cell(None)) == (f"1{start}", -1, None)
+
+
 def test_an_export_replaces_no_link_and_no_pipe(slack_and_email: Sandbox) -> None:
     send("slack:#ops")
     Path("link").symlink_to("real")
@@ -209,7 +261,7 @@ def test_prune_asks_on_a_terminal_and_elsewhere_needs_yes(slack_and_email: Sandb
     send("slack:#ops", "slack:#missing")
     ran = run("log", "prune", "--older-than", "1ms")
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
-    assert "it would delete 2 deliveries: confirm with --yes" in ran.stderr
+    assert "--yes: is required without a terminal; it confirms that 2 deliveries are deleted" in ran.stderr
     assert data("log", "prune", "--older-than", "1ms", "--dry-run") == {"deliveries": 2, "dry_run": True}
     refused = on_terminal(60, "log", "prune", "--older-than", "1ms", typed="n\n")
     assert (refused.code, "Delete 2 deliveries from the log?" in refused.words) == (1, True)

@@ -1,4 +1,4 @@
-"""`alertctl log` at night: every filter, every output, narrow terminals, and what may be done about it."""
+"""`alertctl log` at night: every filter, every output, and narrow terminals."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ TABLES = [
 
 
 @pytest.mark.parametrize("width", [80, 60, 40])
-def test_what_is_printed_fits_and_nothing_drives_the_terminal(
+def test_output_fits_the_terminal_and_has_no_control_characters(
     night: Sandbox, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
@@ -136,7 +136,7 @@ def test_numbers_add_up(night: Sandbox) -> None:
         assert (counted["total"]["retrying"], counted["total"]["failed"]) == (1, 2)
 
 
-def test_what_repeats_counts_as_one_kind_of_error(night: Sandbox) -> None:
+def test_equal_errors_are_counted_together(night: Sandbox) -> None:
     for _ in range(4):
         send("generic_alert", "title=x", "slack:#ops", also=("--dedup-key", "k", "--dedup-window", "1h"))
     errors = {item["key"]: item["suppressed"] for item in data("log", "stats", "--by", "error")["items"]}

@@ -1,4 +1,4 @@
-"""`alertctl log -f`, as processes: what was there, what comes and what changes; each state once, whatever breaks."""
+"""`alertctl log -f`, as processes: existing, new and changed deliveries; each state once, also after a break."""
 
 from __future__ import annotations
 

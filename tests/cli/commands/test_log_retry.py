@@ -70,3 +70,14 @@ def test_ids_or_filters_but_one_of_the_two(arguments: tuple[str, ...]) -> None:
     ran = run("log", "retry", *arguments)
     assert ran.exit_code == 2
     assert "give either delivery ids or filters" in ran.stderr
+
+
+def test_with_strict_a_resend_that_fails_again_ends_with_3(log_on: str, slack_and_email: Sandbox) -> None:
+    run(*ALERT, "--to", "slack:#missing")
+    (item,) = data("log")["items"]
+    assert run("log", "retry", item["id"]).exit_code == 0
+    assert run("log", "retry", item["id"], "--strict", "--dry-run").exit_code == 0
+    assert run("log", "retry", item["id"], "--strict").exit_code == 3
+    run(*ALERT, "--to", "slack:#ops", "--queue")
+    (queued, _) = data("log")["items"]
+    assert run("log", "retry", queued["id"], "--strict").exit_code == 0

@@ -1,4 +1,4 @@
-"""`alertctl send`: recorded, sent at once, and honest about both."""
+"""`alertctl send`: events are recorded, then sent at once, and the output reports both."""
 
 from __future__ import annotations
 
@@ -71,9 +71,24 @@ def test_a_failed_delivery_changes_the_exit_code_only_with_strict(slack_and_emai
 def test_an_event_without_targets_is_a_warning_with_a_fix():
     ran = run(*ROLLBACK)
     assert ran.exit_code == 0
-    assert "no recipients: enable a channel (SLACK_ENABLED" in ran.stderr
+    assert "no message is sent: set SLACK_ENABLED to true" in ran.stderr
     assert "slack_disabled" in ran.stdout
     assert run(*ROLLBACK, "--strict").exit_code == 3
+
+
+@pytest.mark.parametrize("more", [("--queue",), ("--dry-run",)])
+def test_targets_that_the_channel_option_excludes_are_a_warning(slack_and_email: Sandbox, more):
+    ran = run(*TITLED, "--to", "slack:#ops", "--channel", "email", *more)
+    assert "no recipients: --channel email excludes every target of --to" in ran.stderr
+
+
+def test_an_event_whose_targets_are_all_duplicates_needs_no_advice(slack_and_email: Sandbox):
+    repeated = (*TITLED, "--to", "slack:#ops", "--dedup-key", "disk", "--dedup-window", "1h")
+    assert run(*repeated).exit_code == 0
+    ran = run(*repeated)
+    assert "1 suppressed" in ran.stderr
+    assert "no message is sent" not in ran.stderr
+    assert run(*repeated, "--strict").exit_code == 0
 
 
 def test_queue_records_and_dispatch_once_sends(log_on, slack_and_email: Sandbox):
@@ -115,8 +130,8 @@ def test_the_same_key_sends_nothing_twice(log_on, slack_and_email: Sandbox):
     assert again.exit_code == 0
     assert len(slack_and_email.slack.messages) == 1
     other = run("send", "--event", "generic_alert", "--title", "Other", "--set", "dedup_key=k")
-    assert (other.exit_code, other.stdout) == (2, "")
-    assert "dedup_key 'k' was already used" in other.stderr
+    assert (other.exit_code, other.stdout) == (0, "")
+    assert "warning: dedup_key 'k' was already used" in other.stderr
 
 
 def test_flags_win_over_json_from_a_file_or_stdin(slack_and_email: Sandbox, tmp_path: Path):
@@ -148,14 +163,12 @@ def test_an_empty_value_leaves_a_field_out_so_that_scripts_need_no_if(slack_and_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["send"], "--event: which one? (safety_rollback,"),
+        (["send"], "--event: is missing; use safety_rollback,"),
         (["send", "--event", "safety_rolback"], "did you mean safety_rollback?"),
-        (["send", "--event", "safety_rollback", "--set", "valu=1"], "valu: safety_rollback has no such field; did you"),
-        (["send", "--event", "safety_rollback", "--set", "valu="], "valu: safety_rollback has no such field"),
         (["send", "--event", "safety_rollback", "--set", "value=much"], "value: "),
         (["send", "--event", "safety_rollback", "--set", "value"], "--set: 'value' is not field=value"),
-        (["send", "--event", "generic_alert"], "title: required for generic_alert"),
-        (["send", "--event", "generic_alert", "--set", "title="], "title: required for generic_alert"),
+        (["send", "--event", "generic_alert"], "title: is missing; generic_alert requires it"),
+        (["send", "--event", "generic_alert", "--set", "title="], "title: is missing; generic_alert requires it"),
         (["send", "--event", "generic_alert", "--title", "x", "--severity", "bad"], "severity: "),
         (["send", "--event", "generic_alert", "--title", "x", "--to", "ops"], "to: 'ops' is not a target"),
         (["send", "--event", "generic_alert", "--title", "x", "--channel", "slak"], "did you mean slack?"),
@@ -192,6 +205,7 @@ def test_wrong_input_ends_with_2_and_one_line_that_names_it(arguments, message):
         ('{"channel": []}', "channel: should be text"),
         ('{"title": "x", "details": {"a": {"b": 1}}}', "details.a: should be text, a number"),
         ('{"event_type": "generic_alert", "title": ["x"]}', "title: "),
+        ('{"title": "x", "details": ' + '{"a":' * 900 + "1" + "}" * 901, "levels of objects and lists"),
         (b"\xff\xfe{", "is not JSON"),
         ('{"title": "x", "expires_at": "soon"}', "expires_at: should be a time like"),
         ('{"title": "x", "dedup_window": "soon"}', 'dedup_window: "soon" is not a duration'),
@@ -220,8 +234,12 @@ def test_a_job_repeated_with_its_key_sends_once(log_on, slack_and_email: Sandbox
     assert (first["created"], again["created"], again["event_id"]) == (True, False, first["event_id"])
     assert len(slack_and_email.slack.messages) == 1
     other = run(*ROLLBACK, "--to", "slack:#ops", "--idempotency-key", "build 42")
-    assert (other.exit_code, other.stdout, other.stderr.count("\n")) == (2, "", 1)
-    assert "idempotency key 'build 42' was already used" in other.stderr
+    assert (other.exit_code, other.stdout, other.stderr.count("\n")) == (0, "", 1)
+    assert "warning: idempotency key 'build 42' was already used" in other.stderr
+    assert other.stderr.endswith("this event is not recorded, and nobody is notified\n")
+    strict = run(*ROLLBACK, "--to", "slack:#ops", "--idempotency-key", "build 42", "--strict", "-o", "json")
+    result = json.loads(strict.stdout)
+    assert (strict.exit_code, result["event_id"], result["lost"], result["spooled"]) == (3, None, False, False)
 
 
 def test_within_a_dedup_window_the_later_ones_are_held_back(log_on, slack_and_email: Sandbox):
@@ -230,6 +248,8 @@ def test_within_a_dedup_window_the_later_ones_are_held_back(log_on, slack_and_em
     assert (second["created"], second["deliveries"][0]["status"]) == (True, "suppressed")
     assert second["deliveries"][0]["error"] == f"duplicate of {first['event_id']}"
     assert f"duplicate of {first['event_id']}: 1 suppressed" in second["warnings"]
+    assert not any("enable a channel" in warning for warning in second["warnings"])
+    assert run(*TITLED, *storm, "--strict", "--wait").exit_code == 0
     assert len(slack_and_email.slack.messages) == 1
 
 
@@ -241,6 +261,29 @@ def test_an_alert_that_is_too_old_to_help_is_not_sent_any_more(log_on, slack_and
     assert [message.channel for message in slack_and_email.slack.messages] == ["#fresh"]
     late = next(item for item in data("log")["items"] if item["to"] == "#ops")
     assert (late["status"], late["error"], late["next_attempt_at"]) == ("failed", "expired", None)
+
+
+def test_an_address_that_shows_its_channel_needs_no_prefix(slack_and_email: Sandbox):
+    assert run(*TITLED, "--to", "#ops", "--to", "ops@corp.example", "--strict").exit_code == 0
+    assert [message.channel for message in slack_and_email.slack.messages] == ["#ops"]
+    assert [mail.rcpt_tos for mail in slack_and_email.smtp.messages] == [["ops@corp.example"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        (["--severity", "CRITICAL"], "warning: severity: 'CRITICAL' is read as critical"),
+        (["--set", "titel=x"], "warning: titel: generic_alert has no such field, shown as a detail"),
+        (["--set", "titel="], "warning: titel: generic_alert has no such field, left out"),
+        (["--url", "wiki.corp.example/x"], "warning: url: 'wiki.corp.example/x' is no http:// or https:// address"),
+        (["--url", "https://ana:secret@wiki.corp.example"], "warning: url: it holds a user name or a password"),
+    ],
+)
+def test_a_mistake_that_leaves_the_alert_clear_is_a_warning(slack_and_email: Sandbox, options, warning):
+    ran = run(*TITLED, *options, "--to", "slack:#ops", "--strict")
+    assert ran.exit_code == 0
+    assert warning in ran.stderr
+    assert len(slack_and_email.slack.messages) == 1
 
 
 @pytest.mark.parametrize("wait", [["--wait"], ["--wait=30s"], ["--wait", "30s"], ["--wait=30"]])
@@ -314,11 +357,11 @@ def test_a_receipt_lists_deliveries_with_time_and_provider_id(log_on, slack_and_
     [
         (TITLED, 0, "recorded", None),
         (("send", "--event", "nonsense"), 2, "refused", "event_type: 'nonsense' is not an event type"),
-        (("send",), 2, "refused", "--event: which one?"),
+        (("send",), 2, "refused", "--event: is missing"),
         (("--database", "sqlite:////proc/none/a.db", *TITLED), 0, "spooled", "database /proc/none/a.db: "),
     ],
 )
-def test_there_is_a_receipt_whatever_happened(tmp_path: Path, arguments, code, outcome, error):
+def test_every_outcome_writes_a_receipt(tmp_path: Path, arguments, code, outcome, error):
     assert run(*arguments, "--receipt", "receipt.json").exit_code == code
     receipt = json.loads((tmp_path / "receipt.json").read_text())
     assert receipt["outcome"] == outcome

@@ -1,4 +1,4 @@
-"""The spool: what `send` could tell neither the database nor a server is told later, once."""
+"""The spool: an event that reaches neither the database nor a server is published later, once."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_an_event_is_spooled_and_reported_while_the_database_is_away(away):
 
 
 @pytest.mark.parametrize("url", ["sqlite:///{folder}/no.db", "postgresql://nobody@127.0.0.1:1/none"])
-def test_whatever_the_reason_that_the_database_takes_nothing(monkeypatch, tmp_path, url):
+def test_an_event_is_spooled_for_every_failure_of_the_database(monkeypatch, tmp_path, url):
     (tmp_path / "no.db").write_text("this is no database, but a text that somebody wrote")
     monkeypatch.setenv("DATABASE_URL", url.format(folder=tmp_path))
     ran = run(*TITLED, "Disk full")
@@ -107,7 +107,7 @@ def test_json_output_marks_a_spooled_event(away):
         (("--event", "generic_alert"), {"DATABASE_URL": "nonsense"}),
     ],
 )
-def test_a_wrong_event_is_not_kept_whatever_the_settings(away, monkeypatch, arguments, environment):
+def test_an_invalid_event_is_not_spooled_with_any_settings(away, monkeypatch, arguments, environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert run("send", *arguments).exit_code == 2
@@ -157,7 +157,7 @@ def test_an_event_for_another_database_is_not_published_here(away, slack_and_ema
     assert "spool" not in run("log").stderr
     ran = run("spool", "flush")
     assert (ran.exit_code, ran.stdout) == (0, "0 published, 0 refused, 0 remaining\n")
-    assert f"1 event in the spool for sqlite:///{away}/alertctl.db" in ran.stderr
+    assert f"not published: 1 event for sqlite:///{away}/alertctl.db" in ran.stderr
     assert slack_and_email.slack.messages == []
     assert run("spool", "flush", kept.id).stdout == "1 published, 0 refused, 0 remaining\n"
     keep("nor this")
@@ -186,7 +186,7 @@ def test_a_server_is_the_same_one_with_and_without_its_routes(monkeypatch):
     assert places == {"http://alerts.corp.example"}
 
 
-def test_what_is_refused_is_set_aside_and_keeps_nobody_waiting(slack_and_email: Sandbox):
+def test_a_refused_event_is_set_aside_and_does_not_block_others(slack_and_email: Sandbox):
     (wrong,) = keep("from the future", event_type="unheard_of")
     keep("fine")
     ran = run("log", "-o", "id")
@@ -244,7 +244,7 @@ def test_a_full_spool_reports_that_the_event_is_not_recorded(away):
         os.mknod(spool().folder / f"20260302T143200Z-{number:08x}.json")
     ran = run(*TITLED, "too many")
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (0, "", 1)
-    assert ran.stderr.startswith("LOST: neither recorded nor spooled, nobody is notified: database ")
+    assert ran.stderr.startswith("LOST: neither recorded nor spooled: database ")
     assert f"full ({MOST_EVENTS + 1} events" in ran.stderr
     assert run(*TITLED, "too many", "--strict").exit_code == 5
     answer = data(*TITLED, "too many")
@@ -297,7 +297,7 @@ def test_an_event_that_expired_in_the_spool_is_recorded_and_not_sent(away, slack
     assert slack_and_email.slack.messages == []
 
 
-def test_flush_ends_with_5_while_nobody_can_be_reached(away):
+def test_flush_exits_with_5_while_the_destination_is_unreachable(away):
     keep("one", "two", "three")
     ran = run("spool", "flush")
     assert (ran.exit_code, ran.stdout) == (5, "0 published, 0 refused, 3 remaining\n")

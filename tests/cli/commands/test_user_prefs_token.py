@@ -130,7 +130,7 @@ def test_a_token_as_json_carries_its_secret(log_on):
         (["token", "create", "--user", DEV, "--role", "admin", "--expires", "soon"], "--expires"),
         (["token", "create", "--user", DEV, "--role", "admin", "--expires", "0d"], "--expires"),
         (["token", "create", "--user", DEV, "--role", "admin", "--expires", "99999999d"], "--expires"),
-        (["token", "create", "--user", DEV], "Missing option '--role'"),
+        (["token", "create", "--user", DEV], "give either --role or --scope publish"),
         (["token", "revoke", "ffffffff"], "ffffffff"),
         (["user", "add", "nobody"], "nobody"),
         (["user", "disable", "nobody@corp.example"], "nobody@corp.example"),
@@ -138,7 +138,7 @@ def test_a_token_as_json_carries_its_secret(log_on):
         (["user", "unlink", "nobody@corp.example"], "nobody@corp.example"),
         (["user", "remove", "nobody@corp.example"], "nobody@corp.example"),
         (["prefs", "get", "--user", "nobody@corp.example"], "nobody@corp.example"),
-        (["prefs", "get"], "Missing option '--user'"),
+        (["prefs", "get"], "--user: required on a database, where no token says who you are"),
         (["prefs", "list", "--limit", "101"], "'--limit'"),
     ],
 )

@@ -83,7 +83,7 @@ def test_a_time_may_be_an_age_a_day_or_iso(text, moment):
 
 
 @given(st.text())
-def test_what_is_no_time_is_a_value_error_and_nothing_else(text):
+def test_an_invalid_time_is_a_value_error(text):
     with contextlib.suppress(ValueError):
         assert parse_moment(text, NOW).tzinfo is not None
 

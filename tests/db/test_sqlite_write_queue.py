@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import text
 
 from alertctl.db import Store
-from alertctl.db.write_queue import SUFFIX, WriteQueue
+from alertctl.db.sqlite_write_queue import SUFFIX, WriteQueue
 from tests.support import cli_process
 
 WRITES = 150
@@ -177,7 +177,7 @@ def test_a_writer_that_fails_does_not_count_as_one_that_got_through(database):
     assert os.stat(database + SUFFIX).st_mtime > 1
 
 
-def test_a_forked_child_keeps_nobody_waiting(database):
+def test_a_forked_child_does_not_block_its_parent(database):
     queue = WriteQueue()
     reading, writing = os.pipe()
     with queue.turn(database):

@@ -12,8 +12,8 @@ import pytest
 
 from alertctl.client.server_config import server_of
 from alertctl.config import check, load, read, reference
+from alertctl.config.folder_trust import DIRECTS, is_trusted_only
 from alertctl.config.sources import IN_FILES
-from alertctl.config.trust import DIRECTS, is_trusted_only
 from alertctl.errors import ConfigError
 from alertctl.http.proxies import proxy_for
 from tests.support import cli_process
@@ -22,6 +22,7 @@ SECRETS = {
     "SLACK_BOT_TOKEN": "xoxb-environment",
     "SENDGRID_API_KEY": "SG.environment",
     "SMTP_PASSWORD": "planted-password",
+    "SMTP_OAUTH_TOKEN": "planted-token",
     "ALERTCTL_TOKEN": "actl_environment",
     "JWT_JWKS": "https://keys.corp.example/jwks.json",
 }
@@ -101,7 +102,7 @@ def test_an_address_and_its_secret_in_one_file_of_the_folder_are_fine(settings_i
 
 
 @pytest.mark.parametrize(("address", "secret"), PAIRS)
-def test_an_address_of_the_environment_is_used_whatever_the_folder_says(settings_in, tmp_path, address, secret):
+def test_an_address_of_the_environment_wins_over_the_folders(settings_in, tmp_path, address, secret):
     (tmp_path / "evil.pem").write_text("")
     environ = {secret: SECRETS[secret], address: ELSEWHERE[address]}
     if address == "ALERTCTL_CA_BUNDLE":
@@ -162,7 +163,7 @@ def test_defaults_that_are_written_out_in_the_folder_are_not_refused(settings_in
     assert settings.refusals == {}
     for security in ("starttls", "tls", "TLS"):
         assert settings_in({"SMTP_PASSWORD": "pw"}, dotenv=f"SMTP_SECURITY={security}").smtp.security
-    toml = "[slack]\napi_url = 'https://slack.com/api'\n[smtp]\nport = 587\n[jwt]\nalgorithms = []\nleeway = 0\n"
+    toml = "[slack]\napi_url = 'https://slack.com/api'\n[smtp]\nport = 587\n[jwt]\nalgorithms = []\nleeway = 10\n"
     assert settings_in(SECRETS, dotenv="", toml=toml).refusals == {}
 
 
@@ -329,7 +330,7 @@ def run_in(folder: Path, *arguments: str, **environ: str) -> subprocess.Complete
 
 
 @pytest.mark.parametrize("arguments", [("serve", "--port", "0"), ("config", "check"), ("test", "slack")])
-def test_commands_end_with_2_and_call_nobody_when_the_folder_sends_a_token_elsewhere(folder, sandbox, arguments):
+def test_commands_exit_with_2_without_a_call_when_the_folder_redirects_a_token(folder, sandbox, arguments):
     (folder / ".env").write_text(f"SLACK_API_URL={sandbox.settings()['SLACK_API_URL']}\n")
     ran = run_in(folder, *arguments, SLACK_ENABLED="true", SLACK_BOT_TOKEN="xoxb-environment")
     assert ran.returncode == 2

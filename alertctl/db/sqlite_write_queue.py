@@ -1,11 +1,11 @@
-"""A queue of the processes and threads that want to write to one SQLite file.
+"""Queue the processes and threads that want to write to one SQLite file, in the order of their arrival.
 
-SQLite's own waiting is not fair: a waiter looks again after up to 100 ms, and newcomers overtake it meanwhile. So a
-writer first locks a file beside the database, keeps that lock until it has SQLite's write lock, and then releases it.
-The system wakes those who wait for the lock file in the order in which they came.
+SQLite's own wait is not fair: a waiter checks the lock every 100 ms at most, and newcomers overtake it. So a writer
+first locks a file beside the database, keeps that lock until it has SQLite's write lock, and then releases it. The
+system wakes the processes that wait for the lock file in the order of their arrival.
 
-The lock file only orders; SQLite still protects the data. A writer that can't have the lock file (a folder that can't
-be written to, a file system without locks, another program) waits for SQLite's lock alone.
+The lock file only sets the order; SQLite still protects the data. Without a lock file (a read-only folder, a file
+system without locks, another program) a writer waits for SQLite's lock only.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ REPLIES: list[tuple[str, list[bytes], type[AlertctlError], int, str]] = [
 @pytest.mark.parametrize(
     ("replies", "error_type", "code", "message"), [case[1:] for case in REPLIES], ids=[case[0] for case in REPLIES]
 )
-def test_what_a_wrong_server_answers_is_one_clear_error(replies, error_type, code, message):
+def test_an_answer_of_a_wrong_server_is_one_clear_error(replies, error_type, code, message):
     with answering(*replies) as address, RemoteClient(ServerConfig(address, "actl_secret", timeout=1)) as client:
         with pytest.raises(error_type, match=message) as caught:
             client.log(LogFilter())
@@ -58,7 +58,7 @@ def test_what_a_wrong_server_answers_is_one_clear_error(replies, error_type, cod
 @pytest.mark.parametrize(
     "first", [problem(503, "the database is away", "retry-after: 0\r\n"), problem(429, "slowly"), reply("502 Bad"), b""]
 )
-def test_what_says_not_now_is_asked_again(first):
+def test_a_transient_answer_is_retried(first):
     with answering(first, PAGE) as address, RemoteClient(ServerConfig(address, "x", timeout=20)) as client:
         assert client.log(LogFilter()).total == 0
 

@@ -1,4 +1,4 @@
-"""Calls to a server: retried within the timeout where a retry is safe, and errors read from the replies."""
+"""Call the HTTP API of a server: retry within the timeout where that is safe, and raise the errors it answers."""
 
 from __future__ import annotations
 
@@ -56,6 +56,13 @@ ERROR_MESSAGES = {
     "connection_reset": "the connection broke",
     "connection_lost": "the connection broke",
 }
+ADVICE = {
+    "connection_refused": "; start alertctl serve there, or correct ALERTCTL_SERVER",
+    "connect_timeout": "; check the network and ALERTCTL_SERVER",
+    "dns_timeout": "; check this machine's DNS",
+    "dns_failure": "; correct ALERTCTL_SERVER",
+}
+"""The advice after an error, by its code."""
 UNTRUSTED = ("tls_untrusted", "tls_wrong_host", "tls_expired")
 PERMANENT = frozenset(
     (*UNTRUSTED, "bad_reply", "endless_reply", "tls_not_spoken", "tls_failed", "proxy_auth", "bad_request")
@@ -72,8 +79,8 @@ class CallResult:
     repeated: bool = False
 
 
-class Calls:
-    """Makes calls to one server, one at a time."""
+class ApiCalls:
+    """Calls the API of one server, one call at a time."""
 
     def __init__(self, server: ServerConfig) -> None:
         self.server = server
@@ -176,8 +183,8 @@ class Calls:
         """Return the headers of every call. Raises NotAllowed without a token."""
         if not self.server.token:
             raise NotAllowed(
-                f"ALERTCTL_TOKEN is not set, and {self.server.root} requires one; "
-                "create it there with alertctl token create"
+                f"ALERTCTL_TOKEN is not set, and {self.server.root} requires it; "
+                "set it to a token that an admin of that server created"
             )
         return {"Accept": "application/json", "Authorization": f"Bearer {self.server.token}"}
 
@@ -219,7 +226,7 @@ class _Retries:
         cause = f"{self._server.root} can't be reached: {cause}"
         final = error.code in PERMANENT or (error.code == "dns_failure" and self._tries >= MAX_BROKEN_REPEATS)
         if final or not self._wait(cause, 0.0):
-            raise Unreachable(cause)
+            raise Unreachable(cause + ADVICE.get(error.code, ""))
 
     def wait_after_reply(self, reply: Response) -> bool:
         """Wait for the next try after a transient status. Returns False when there is none."""

@@ -1,12 +1,12 @@
-"""Which settings a file that lies in the working folder may set: `.env`, `alertctl.toml`, and what they name.
+"""Decide which settings a file in the working folder may set: `.env`, `alertctl.toml`, and the files they name.
 
 Such a file belongs to its folder (a checkout, an archive, a shared directory), so its author may be a stranger.
 
 - An address (`DIRECTS`) is refused beside a secret from a stronger source: a flag, the environment, or a configuration
   that was named (`--config`, `ALERTCTL_CONFIG`) or is the user's. A file that sets the secret as well is fine.
-- A setting that opens a port or decides whom we trust (`is_trusted_only`) counts from a stronger source only.
+- A setting that opens a port or selects trusted keys (`is_trusted_only`) counts from a stronger source only.
 - A secret's file (`NAME_FILE`) and the file of ALERTCTL_CONFIG must lie inside the folder.
-- Everything else counts from anywhere. Proxies are no settings of ours: only the environment has them.
+- Everything else counts from anywhere. Proxies come from the environment only.
 
 This module is fast to import: it uses the standard library only.
 """
@@ -23,24 +23,25 @@ from alertctl.config.database_url import has_own_password, is_postgres, names_se
 if TYPE_CHECKING:
     from alertctl.config.sources import Value
 
+_SMTP_SECRETS = ("SMTP_PASSWORD", "SMTP_OAUTH_TOKEN")
 DIRECTS: Mapping[str, tuple[str, ...]] = {
     "SLACK_API_URL": ("SLACK_BOT_TOKEN",),
     "SENDGRID_API_URL": ("SENDGRID_API_KEY",),
-    "SMTP_HOST": ("SMTP_PASSWORD",),
-    "SMTP_PORT": ("SMTP_PASSWORD",),
-    "SMTP_SECURITY": ("SMTP_PASSWORD",),
+    "SMTP_HOST": _SMTP_SECRETS,
+    "SMTP_PORT": _SMTP_SECRETS,
+    "SMTP_SECURITY": _SMTP_SECRETS,
     "ALERTCTL_SERVER": ("ALERTCTL_TOKEN",),
     # Not a secret, but the platform's keys come from there: they decide who may call.
-    "ALERTCTL_CA_BUNDLE": ("SLACK_BOT_TOKEN", "SENDGRID_API_KEY", "SMTP_PASSWORD", "ALERTCTL_TOKEN", "JWT_JWKS"),
+    "ALERTCTL_CA_BUNDLE": ("SLACK_BOT_TOKEN", "SENDGRID_API_KEY", *_SMTP_SECRETS, "ALERTCTL_TOKEN", "JWT_JWKS"),
 }
-"""Each address, and the secrets that go there or that it protects on their way."""
+"""The secrets that go to each address, or that it protects in transit."""
 _ENCRYPTED = ("starttls", "tls")
 """Values of SMTP_SECURITY that keep a password secret, no matter which source sets them."""
 _TRUSTED_ONLY = ("ALERTCTL_HOST", "ALERTCTL_NO_DOTENV")
 _LIBPQ_SECRETS = ("PGPASSWORD", "PGPASSFILE", "PGSERVICE")
 """Variables by which the Postgres driver gets a password for a DATABASE_URL without one."""
 _PASSWORD_FILE = "~/.pgpass"
-"""The file from which it takes one without being told to."""
+"""The file from which it takes a password by default."""
 
 
 @dataclass(frozen=True, slots=True)

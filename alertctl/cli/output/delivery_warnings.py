@@ -1,0 +1,55 @@
+"""Warnings of `send` about deliveries that did not arrive."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from alertctl.channels import CHANNEL_TYPES
+from alertctl.schemas import DeliveryItem, PublishRequest, Rendered
+
+MAX_NAMED = 10
+"""Maximum number of failed deliveries in the warnings; the log has all of them."""
+
+
+def lacks_recipient(items: Sequence[DeliveryItem | Rendered]) -> bool:
+    """Return whether there is no target, or each is on a channel that is off. Duplicates are suppressed on purpose."""
+    return all(map(is_off, items))
+
+
+def no_recipient(request: PublishRequest, items: Sequence[DeliveryItem | Rendered]) -> str:
+    """Return why no message is sent, and what to do."""
+    off = [kind.enabled_setting for kind in CHANNEL_TYPES if kind.name in {item.channel for item in items}]
+    if off:
+        return f"no message is sent: set {' or '.join(off)} to true"
+    if request.to:
+        return f"no recipients: --channel {request.channel} excludes every target of --to; leave --channel out"
+    return "no recipients: neither a default address nor a user's preference applies; name a target with --to"
+
+
+def delivery_warnings(
+    request: PublishRequest, deliveries: list[DeliveryItem], *, queue: bool, remote: bool
+) -> list[str]:
+    """Return the warnings about deliveries that are suppressed or did not arrive. `queue`: nothing was sent yet."""
+    suppressed = Counter(delivery.error for delivery in deliveries if delivery.status == "suppressed")
+    warnings = [f"{cause}: {count} suppressed" for cause, count in suppressed.items()]
+    if lacks_recipient(deliveries):
+        return [*warnings, no_recipient(request, deliveries)]
+    missed = [delivery for delivery in deliveries if not queue and delivery.status not in ("success", "suppressed")]
+    more = [f"and {len(missed) - MAX_NAMED} more did not arrive"] if len(missed) > MAX_NAMED else []
+    return [*warnings, *(_undelivered(delivery, remote) for delivery in missed[:MAX_NAMED]), *more]
+
+
+def is_off(item: DeliveryItem | Rendered) -> bool:
+    """Return whether the delivery is suppressed because its channel is off."""
+    cause = item.suppressed_reason if isinstance(item, Rendered) else item.error
+    return cause == f"{item.channel}_disabled"
+
+
+def _undelivered(delivery: DeliveryItem, remote: bool) -> str:
+    target = f"{delivery.channel} {delivery.to}"
+    if delivery.status != "failed":
+        return f"{target}: {delivery.status}, not sent yet"
+    again = "it will be retried" if delivery.next_attempt_at else "it will not be retried"
+    hint = "delivery" if remote else "alertctl log show"
+    return f"{target}: {delivery.error}; {again} ({hint} {delivery.id[-8:]})"

@@ -1,0 +1,25 @@
+"""`alertctl status`, and its exit code for monitoring."""
+
+from __future__ import annotations
+
+import time
+
+from tests.support.cli import data, run
+
+ALERT = ("send", "--event", "generic_alert", "--title", "disk full", "--queue")
+
+
+def test_a_delivery_that_waits_too_long_ends_with_10(log_on, slack_and_email):
+    assert run("status", "--fail-if-waiting", "0s").exit_code == 0
+    run(*ALERT, "--to", "slack:#ops")
+    time.sleep(0.01)
+    assert run("status", "--fail-if-waiting", "5m").exit_code == 0
+    waiting = run("status", "--fail-if-waiting", "1ms")
+    assert (waiting.exit_code, waiting.stderr.splitlines()[-1][:20]) == (10, "a delivery waits for")
+    assert data("status")["oldest_waiting_seconds"] > 0
+    run("dispatch", "--once")
+    assert run("status", "--fail-if-waiting", "1ms").exit_code == 0
+
+
+def test_a_wrong_duration_ends_with_2():
+    assert run("status", "--fail-if-waiting", "soon").exit_code == 2

@@ -1,0 +1,63 @@
+"""A file is replaced as a whole, under its mode, whatever other users put beside it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from alertctl.cli.output.atomic_file import atomic_write
+from alertctl.cli.output.receipt import Receipt
+from alertctl.db.backup import backup
+
+
+def mode(file: Path) -> str:
+    return oct(stat.S_IMODE(file.stat().st_mode))
+
+
+def test_a_link_in_the_place_of_the_unfinished_file_is_not_followed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    # The name of the unfinished file could be guessed: it ended with our process's number.
+    (tmp_path / f".receipt.json.{os.getpid()}").symlink_to(victim)
+    with atomic_write(str(tmp_path / "receipt.json")) as out:
+        out.write("{}")
+    assert (victim.read_text(), (tmp_path / "receipt.json").read_text()) == ("mine", "{}")
+
+
+@pytest.mark.parametrize("before", [0o600, 0o640, 0o666])
+def test_a_replaced_file_keeps_its_mode(tmp_path, before):
+    file = tmp_path / "receipt.json"
+    file.touch()
+    file.chmod(before)
+    Receipt(str(file)).write("lost")
+    assert mode(file) == oct(before)
+
+
+def test_a_new_file_has_the_usual_mode(tmp_path):
+    umask = os.umask(0o027)
+    try:
+        with atomic_write(str(tmp_path / "new")):
+            pass
+    finally:
+        os.umask(umask)
+    assert mode(tmp_path / "new") == "0o640"
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    file = tmp_path / "log.jsonl"
+    file.write_text("old")
+    with pytest.raises(UnicodeEncodeError), atomic_write(str(file)) as out:
+        out.write(f"half{chr(0xD800)}")
+    assert (file.read_text(), os.listdir(tmp_path)) == ("old", ["log.jsonl"])
+
+
+def test_a_backup_is_private_unless_it_replaces_a_file(tmp_path, sqlite_template):
+    new, old = tmp_path / "new.db", tmp_path / "old.db"
+    old.touch()
+    old.chmod(0o640)
+    backup(sqlite_template, new)
+    backup(sqlite_template, old, force=True)
+    assert (mode(new), mode(old)) == ("0o600", "0o640")

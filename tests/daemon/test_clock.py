@@ -1,0 +1,109 @@
+"""The machine's clock is set back or forward under a running scheduler."""
+
+from __future__ import annotations
+
+import datetime as standard
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from alertctl.daemon.clock import DISTRUST_SECONDS, ClockGuard, IntervalTrigger, JobStore
+from alertctl.daemon.scheduler import SchedulerHeartbeat, schedule
+from tests.support.deliveries import announce, dispatching, settings_for
+
+HOUR, YEAR = 3600.0, 365 * 86_400.0
+STEPS = pytest.mark.parametrize("step", [HOUR, YEAR, -HOUR, -YEAR])
+
+
+class SetClock(standard.datetime):
+    """The time of day as APScheduler reads it, set by `step` seconds."""
+
+    step = 0.0
+
+    @classmethod
+    def now(cls, tz=None):
+        return standard.datetime.now(tz) + timedelta(seconds=cls.step)
+
+
+@pytest.fixture
+def set_clock(monkeypatch) -> Iterator[type[SetClock]]:
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", SetClock)
+    yield SetClock
+    SetClock.step = 0.0
+
+
+class CountingTrigger(IntervalTrigger):
+    """Count the calculated times of runs: they must not include missed runs."""
+
+    calculated = 0
+
+    def get_next_fire_time(self, previous_fire_time, now):
+        self.calculated += 1
+        return super().get_next_fire_time(previous_fire_time, now)
+
+
+@STEPS
+def test_jobs_go_on_at_their_interval(set_clock, step) -> None:
+    scheduler = BackgroundScheduler(
+        jobstores={"default": JobStore()}, job_defaults={"misfire_grace_time": None, "coalesce": True}, timezone="UTC"
+    )
+    trigger, runs, again = CountingTrigger(0.05), 0, threading.Event()
+
+    def run() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 2:
+            set_clock.step = step
+        if runs == 8:
+            again.set()
+
+    scheduler.add_job(run, trigger)
+    scheduler.start()
+    try:
+        assert again.wait(30)
+    finally:
+        scheduler.shutdown()
+    assert trigger.calculated <= 2 * runs + 4
+
+
+def test_all_jobs_have_such_an_interval(store, sandbox, database_url, clock) -> None:
+    settings = settings_for(sandbox, database_url)
+    with dispatching(store, settings, clock) as dispatcher:
+        scheduler = schedule(settings, store, dispatcher, SchedulerHeartbeat(), clock, lambda count: None)
+        assert {type(job.trigger) for job in scheduler.get_jobs()} == {IntervalTrigger}
+
+
+def test_after_a_step_forward_ages_count_again_in_an_hour_or_when_it_is_corrected() -> None:
+    now, step = 1000.0, 0.0
+    guard = ClockGuard(lambda: now + step, lambda: now)
+    assert guard.is_trusted()
+    step = YEAR
+    assert not guard.is_trusted()
+    now += DISTRUST_SECONDS - 1
+    assert not guard.is_trusted()
+    now += 1
+    assert guard.is_trusted()
+    step += HOUR
+    assert not guard.is_trusted()
+    step -= HOUR
+    assert guard.is_trusted()
+
+
+def test_a_clock_that_is_slightly_wrong_is_trusted() -> None:
+    offsets = iter([0.0, 30.0, 60.0, 20.0])
+    guard = ClockGuard(lambda: next(offsets), lambda: 0.0)
+    assert [guard.is_trusted() for _ in range(3)] == [True] * 3
+
+
+def test_after_a_step_back_the_daemon_sends_what_the_later_time_scheduled(store, sandbox, database_url, clock) -> None:
+    settings = settings_for(sandbox, database_url)
+    announce(store, "slack:#waits", now=clock())
+    clock.advance(-YEAR)
+    with dispatching(store, settings, clock) as dispatcher:
+        scheduler = schedule(settings, store, dispatcher, SchedulerHeartbeat(), clock, lambda count: None)
+        assert dispatcher.run_once().success == 0
+        scheduler.get_job("correct_times").func()
+        assert dispatcher.run_once().success == 1
