@@ -31,7 +31,7 @@ SELECT
     (SELECT (count(*), max(xmin::text::bigint)) FROM pg_constraint WHERE oid >= 16384)::text,
     (SELECT (count(*), max(xmin::text::bigint)) FROM pg_trigger WHERE oid >= 16384)::text,
     (SELECT (count(*), max(xmin::text::bigint)) FROM pg_proc WHERE oid >= 16384)::text,
-    (SELECT string_agg(version_num, ' ') FROM alertctl_version),
+    (SELECT string_agg(version_num, ' ') FROM alembic_version),
     (SELECT count(*) FROM pg_db_role_setting JOIN pg_database ON oid = setdatabase AND datname = current_database()),
     (SELECT pg_database_size(current_database()) > 12000000)
 """
@@ -44,7 +44,7 @@ BEGIN
     SET LOCAL session_replication_role = replica;
     FOR name IN
         SELECT relname FROM pg_class
-        WHERE oid >= 16384 AND relkind = 'r' AND relname <> 'alertctl_version'
+        WHERE oid >= 16384 AND relkind = 'r' AND relname <> 'alembic_version'
         AND (pg_stat_file(pg_relation_filepath(oid))).size > 0
     LOOP
         EXECUTE format('DELETE FROM %I', name);
