@@ -114,7 +114,6 @@ def postgres_server(pytestconfig: pytest.Config) -> Iterator[postgres.Server | s
         yield f"{SKIPPED}: {error}"
         return
     yield server
-    server.close()
 
 
 @pytest.fixture

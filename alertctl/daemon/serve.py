@@ -37,6 +37,7 @@ from alertctl.daemon.spool_job import SPOOL_SECONDS, SpoolJob, addresses_of
 from alertctl.daemon.watch_job import WATCH_SECONDS, WatchJob
 from alertctl.db import HEAD, Store, WakeUps, Writer, current_version, upgrade
 from alertctl.dispatcher import Dispatcher, DispatchOptions
+from alertctl.dispatcher.worker import GRACE_SECONDS
 from alertctl.errors import ConfigError, Unreachable
 from alertctl.outbox import AttemptResult, ClaimScope
 from alertctl.publish import audience_of
@@ -215,7 +216,7 @@ def _running(
         if scheduled:
             wake_ups.stop()
             scheduler.shutdown(wait=False)
-            dispatcher.stop(max((channel.deadline for channel in channels.values()), default=0.0) + 2)
+            dispatcher.stop(max([GRACE_SECONDS, *(channel.deadline for channel in channels.values())]) + 2)
         writer.close()
         for channel in channels.values():
             channel.close()

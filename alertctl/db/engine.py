@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, ExceptionContext, Table, create_engine, event, exc, text
@@ -199,7 +198,7 @@ def _engine(url: URL, pool_size: int, current_url: Callable[[], str] | None) -> 
         pool_pre_ping=True,
         connect_args=postgres.parameters(url),
     )
-    event.listen(engine, "do_connect", partial(postgres.connect, url, current_url))
+    event.listen(engine, "do_connect", postgres.Connector(url, current_url))
     return engine
 
 

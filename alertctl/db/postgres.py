@@ -83,23 +83,38 @@ def parameters(url: URL) -> dict[str, Any]:
     }
 
 
-def connect(
-    url: URL,
-    current_url: Callable[[], str] | None,
-    dialect: Dialect,
-    _record: Any,
-    arguments: Any,
-    named: Mapping[str, Any],
-) -> Connection:
-    """Connect to `url` (SQLAlchemy's event `do_connect`), with the user and the password of `current_url`."""
-    credentials = {} if current_url is None else _credentials(url, make_url(current_url()), dialect)
-    raw = Connection.connect(*arguments, **{**named, **credentials, "autocommit": True})
-    setting = raw.execute(f"SELECT current_setting('{DIRECT}', true)").fetchone()
-    if setting is None or setting[0] != "on":
-        # A pooler may run each transaction on another connection, which doesn't know the prepared statements.
-        raw.prepare_threshold = None
-    raw.autocommit = False
-    return raw
+class Connector:
+    """Connects to `url` (SQLAlchemy's event `do_connect`), with the user and the password of `current_url`.
+
+    If these fail, those of the last connection are used: the file with them may be half-written.
+    """
+
+    def __init__(self, url: URL, current_url: Callable[[], str] | None) -> None:
+        self._url, self._current_url = url, current_url
+        self._working: dict[str, Any] | None = None
+
+    def __call__(self, dialect: Dialect, _record: Any, arguments: Any, named: Mapping[str, Any]) -> Connection:
+        raw = self._connect(dialect, arguments, {**named, "autocommit": True})
+        setting = raw.execute(f"SELECT current_setting('{DIRECT}', true)").fetchone()
+        if setting is None or setting[0] != "on":
+            # A pooler may run each transaction on another connection, which doesn't know the prepared statements.
+            raw.prepare_threshold = None
+        raw.autocommit = False
+        return raw
+
+    def _connect(self, dialect: Dialect, arguments: Any, named: dict[str, Any]) -> Connection:
+        if self._current_url is None:
+            return Connection.connect(*arguments, **named)
+        credentials: dict[str, Any] | None = None
+        try:
+            credentials = _credentials(self._url, make_url(self._current_url()), dialect)
+            raw = Connection.connect(*arguments, **named | credentials)
+        except psycopg.OperationalError:
+            if self._working is None or self._working == credentials:
+                raise
+            return Connection.connect(*arguments, **named | self._working)
+        self._working = credentials
+        return raw
 
 
 def _credentials(url: URL, current: URL, dialect: Dialect) -> dict[str, Any]:

@@ -30,6 +30,10 @@ class JobsInHand:
     def __len__(self) -> int:
         return len(self._jobs)
 
+    def renewal_time(self) -> float:
+        """Return the time (monotonic) before which a lease must end to be renewed now."""
+        return time.monotonic() + self._lease * RENEW_BELOW
+
     @property
     def check_seconds(self) -> float:
         """How often to call `renew`."""
@@ -42,6 +46,12 @@ class JobsInHand:
     def remove(self, jobs: Sequence[Job]) -> None:
         with self._lock:
             self._jobs.difference_update(jobs)
+
+    def stalled(self, seconds: float) -> int:
+        """Return how many jobs have been with the provider for longer than this."""
+        latest = time.monotonic() - seconds
+        with self._lock:
+            return sum(job.started_at < latest for job in self._jobs)
 
     def renew(self, connection: Connection, now: datetime) -> None:
         """Renew, in this transaction, the leases of which a quarter is over. One that has ended stays lost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,8 @@ class Job:
     claimed: tuple[Claimed, ...]
     expires: float
     probe: bool
+    started_at: float = math.inf
+    """Monotonic seconds; infinite until a thread has started it."""
 
     @property
     def is_urgent(self) -> bool:
@@ -102,6 +105,16 @@ class SenderPool:
             if self._closed:
                 return None
             return self._urgent.popleft() if self._urgent else self._normal.popleft()
+
+    def take_back(self, expires_before: float) -> list[Job]:
+        """Remove and return the jobs that no thread has started and whose lease ends before this time (monotonic)."""
+        with self._lock:
+            jobs = [job for job in (*self._urgent, *self._normal) if job.expires < expires_before]
+            for queue in (self._urgent, self._normal):
+                kept = [job for job in queue if job.expires >= expires_before]
+                queue.clear()
+                queue.extend(kept)
+            return jobs
 
     def drain(self) -> list[Job]:
         """Remove and return the jobs that no thread has started."""

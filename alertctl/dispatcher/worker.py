@@ -38,6 +38,8 @@ GATHER = 64
 """Results that are written at once without waiting for more."""
 CLAIM = 1000
 """Deliveries that one claim takes at most (SendGrid accepts that many recipients in a request)."""
+GRACE_SECONDS = 25.0
+"""Seconds that a daemon which stops waits for sends in progress: a mail server may need longer than a deadline."""
 LONGEST_BACKOFF = 5.0
 """Seconds between two tries to reach a database, at most."""
 
@@ -172,9 +174,12 @@ class ChannelWorker:
 
     def _run_transaction(self) -> Claim:
         """Record results and claim due deliveries in one transaction, then hand the claimed ones to the senders."""
+        # Other processes may send what waits here for a thread that is stalled.
+        waiting = self._sender_pool.take_back(self._jobs.renewal_time())
+        self._jobs.remove(waiting)
         with self._changed:
             results, self._results = self._results, []
-            unsent, self._unsent = self._unsent, []
+            unsent, self._unsent = self._unsent + [claimed for job in waiting for claimed in job.claimed], []
             self._woken = False
         try:
             claim, final = self._connect.write(lambda connection: self._record_and_claim(connection, results, unsent))
@@ -238,7 +243,8 @@ class ChannelWorker:
         if self._stopping:
             return (0,) * len(Priority.ALL)
         allowed = self._breaker.allowance(len(self._jobs), time.monotonic())
-        full = IN_HAND * self._options.senders
+        stalled = self._jobs.stalled(self._channel.deadline)
+        full = IN_HAND * max(0, self._options.senders - stalled) + stalled
         critical, normal = (self._claim_limit(room, allowed) for room in (full + 2 * RESERVED, full))
         return critical, critical, normal, normal
 
@@ -261,6 +267,7 @@ class ChannelWorker:
         if started >= job.expires:
             # Suspended past the lease: another process may have claimed it.
             return []
+        job.started_at = started
         once = job.event.is_test
         if job.event.expires_at is not None and self._clock() >= job.event.expires_at:
             late = DeliveryError(Reason.EXPIRED, "expired", detail=f"not sent: it expired at {job.event.expires_at}")
@@ -330,7 +337,7 @@ class ChannelWorker:
         with self._changed:
             self._unsent += [claimed for job in jobs for claimed in job.claimed]
         self._sender_pool.close()
-        deadline = time.monotonic() + self._channel.deadline + 1
+        deadline = time.monotonic() + max(self._channel.deadline + 1, GRACE_SECONDS)
         try:
             if self._unsent:
                 self._run_transaction()

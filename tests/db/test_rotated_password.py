@@ -52,10 +52,17 @@ def test_a_new_connection_uses_the_new_user_and_password(rotating, postgres_url,
     assert user(store) == role
 
 
+@pytest.mark.parametrize("change", [{"database": "other"}, {"username": "nobody_of_that_name"}])
+def test_credentials_that_fail_leave_those_of_the_last_connection_in_use(rotating, postgres_url, change):
+    store, file = rotating
+    before = user(store)
+    file.write_text(make_url(postgres_url).set(**change).render_as_string(hide_password=False))
+    store.engine.dispose()
+    assert user(store) == before
+
+
 def test_another_database_in_the_file_needs_a_restart(rotating, postgres_url):
     store, file = rotating
-    user(store)
     file.write_text(make_url(postgres_url).set(database="other").render_as_string(hide_password=False))
-    store.engine.dispose()
     with pytest.raises(Unreachable, match="names another database now; restart alertctl"):
         user(store)

@@ -48,3 +48,15 @@ def test_a_lease_that_another_process_took_is_not_renewed(store):
     assert store.write(lambda connection: outbox.renew(connection, [lost], end)) == set()
     assert store.write(lambda connection: outbox.renew(connection, [held], end)) == {held.delivery_id}
     assert row(store, delivery).next_attempt_at == end
+
+
+def test_a_stalled_sender_leaves_waiting_deliveries_to_another_process(store, sandbox, daemon):
+    sandbox.smtp.faults.then("slow_dot:4")
+    stalled = announce(store, "email:stalled@corp.example", now=wall_clock())
+    with daemon(**SLOW, ALERTCTL_SENDERS="1"):
+        wait_until(lambda: row(store, event_id=stalled).status == "sending")
+        ids = [announce(store, f"email:u{n}@corp.example", now=wall_clock()) for n in range(2)]
+        with daemon(**SLOW):
+            wait_until(lambda: {row(store, event_id=event_id).status for event_id in ids} == {"success"})
+            assert row(store, event_id=stalled).status == "sending"
+    assert [row(store, event_id=event_id).ambiguous for event_id in (*ids, stalled)] == [False] * 3

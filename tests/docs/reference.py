@@ -204,7 +204,7 @@ def error_reasons(entry: ErrorCode) -> dict[Reason, str]:
             reasons.setdefault(smtp_reason(step, int(code)), when)
         return reasons
     if code in POLICY_CODES:
-        return {Reason.LOCAL: "", Reason.CONFIG: "when the server accepts no recipient"}
+        return {Reason.LOCAL: ""}
     before = Reason.CONFIG if code == "proxy_failed" else Reason.UNAVAILABLE
     return {before: ""} if code in BEFORE_SENDING else {before: "", Reason.AMBIGUOUS: "after the request was sent"}
 

@@ -49,7 +49,7 @@ def _reason(code: str, when: str) -> Reason | None:
     if code.isdecimal():
         # A login is refused at AUTH; a temporary refusal has the same reason at every step.
         step = STEPS.get(when, SmtpStep.AUTH if code >= "5" or code == "432" else SmtpStep.END)
-        return refusal_of(step, int(code), "", accepts_others=False)[0]
+        return refusal_of(step, int(code), "")[0]
     return ERROR_CODES[code].reason
 
 

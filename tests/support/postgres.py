@@ -21,39 +21,6 @@ MEMORY_NEEDED = 2 * 1024**3
 LOCK = 0x7465_7374
 """Key of the advisory lock under which one worker of a run makes the template ("test")."""
 
-END_CONNECTIONS = """
-SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'
-"""
-STATE = """
-SELECT
-    (SELECT (count(*), max(xmin::text::bigint), sum(reltuples)) FROM pg_class WHERE oid >= 16384)::text,
-    (SELECT (count(*), max(xmin::text::bigint)) FROM pg_attribute WHERE attrelid >= 16384)::text,
-    (SELECT (count(*), max(xmin::text::bigint)) FROM pg_constraint WHERE oid >= 16384)::text,
-    (SELECT (count(*), max(xmin::text::bigint)) FROM pg_trigger WHERE oid >= 16384)::text,
-    (SELECT (count(*), max(xmin::text::bigint)) FROM pg_proc WHERE oid >= 16384)::text,
-    (SELECT string_agg(version_num, ' ') FROM alertctl_version),
-    (SELECT count(*) FROM pg_db_role_setting JOIN pg_database ON oid = setdatabase AND datname = current_database()),
-    (SELECT pg_database_size(current_database()) > 12000000)
-"""
-"""Changes with the schema, the statistics, the settings, and when a database of 8 MB has grown by half."""
-EMPTY = """
-DO $$
-DECLARE
-    name text;
-BEGIN
-    SET LOCAL session_replication_role = replica;
-    FOR name IN
-        SELECT relname FROM pg_class
-        WHERE oid >= 16384 AND relkind = 'r' AND relname <> 'alertctl_version'
-        AND (pg_stat_file(pg_relation_filepath(oid))).size > 0
-    LOOP
-        EXECUTE format('DELETE FROM %I', name);
-    END LOOP;
-    INSERT INTO change_counter (id, number) VALUES (1, 1);
-END $$
-"""
-"""Leaves the rows of a new database; without triggers."""
-
 
 class NoPostgres(Exception):
     """None could be started or reached; the message says why."""
@@ -65,70 +32,28 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._template = _template(folder)
-        self._idle: list[str] = []
-        self._new_state: Any = None
         # By files, which Postgres 15 begins to call slow, since it waits for a disk: ours doesn't.
         self._copying = "" if SERVER_VARIABLE in os.environ else "STRATEGY FILE_COPY"
         try:
             self._url = os.environ.get(SERVER_VARIABLE) or _started(folder)
-            self._connection = _connected(self._url)
             self._make_template()
         except Exception as error:
             raise NoPostgres(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
 
-    def close(self) -> None:
-        self._connection.close()
-
     @contextmanager
     def database(self, *, empty: bool = False) -> Iterator[str]:
-        """Yield the address of a database for the caller alone, migrated unless `empty`.
-
-        Later callers get the same database, emptied: that takes a fifth of the CPU time of a new one.
-        """
-        name = self._idle.pop() if self._idle and not empty else self._create(empty)
+        """The address of a database of one's own, migrated unless `empty`; dropped at the end."""
+        name = f"test_{uuid.uuid4().hex}"
+        self._execute(f'CREATE DATABASE "{name}"' + ("" if empty else f' TEMPLATE "{self._template}" {self._copying}'))
         try:
             yield self._address(name)
         finally:
-            if not empty and self._restore(name):
-                self._idle.append(name)
-            else:
-                self._connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-
-    def _create(self, empty: bool) -> str:
-        name = f"test_{uuid.uuid4().hex}"
-        self._connection.execute(
-            f'CREATE DATABASE "{name}"' + ("" if empty else f' TEMPLATE "{self._template}" {self._copying}')
-        )
-        if not empty and self._new_state is None:
-            with _connected(self._address(name)) as connection:
-                self._new_state = connection.execute(STATE).fetchone()
-        return name
-
-    def _restore(self, name: str) -> bool:
-        """Return whether the database is like a new one again: only its rows were changed, and not many."""
-        import psycopg
-
-        if SERVER_VARIABLE in os.environ:
-            # It outlives the run, and its user may not be allowed to do without triggers.
-            return False
-        deadline = time.monotonic() + STOP_SECONDS
-        while self._connection.execute(END_CONNECTIONS, (name,)).fetchone()[0]:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.002)
-        try:
-            with _connected(self._address(name)) as connection:
-                if connection.execute(STATE).fetchone() != self._new_state:
-                    return False
-                connection.execute(EMPTY)
-        except psycopg.Error:
-            return False
-        return True
+            self._execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def _make_template(self) -> None:
         from alertctl.db import Store, upgrade
 
-        with _connected(self._url) as connection:
+        with self._admin() as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (self._template,)).fetchone()
             if known is None:
@@ -142,6 +67,13 @@ class Server:
 
         url = make_url(self._url).set(drivername="postgresql+psycopg", database=database)
         return url.render_as_string(hide_password=False)
+
+    def _execute(self, statement: str) -> None:
+        with self._admin() as connection:
+            connection.execute(statement)
+
+    def _admin(self) -> Any:
+        return _connected(self._url)
 
 
 def _template(folder: Path) -> str:

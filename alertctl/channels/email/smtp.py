@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import ssl
-import time
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -22,9 +20,6 @@ from alertctl.content import Content
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.tls import tls_context
-
-ACCEPTED_SECONDS = 3600.0
-"""A server that accepted a recipient within this time refuses others by its policy, not by our settings."""
 
 
 class SmtpChannel:
@@ -60,7 +55,6 @@ class SmtpChannel:
         self._ca_bundle = ca_bundle
         self._pool = pool
         self._redact = login.redact
-        self._last_accepted = -math.inf
         self._idle_sessions: deque[SmtpSession] = deque()
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
@@ -107,22 +101,15 @@ class SmtpChannel:
         """Send the message in this session, then keep or close the session."""
         try:
             session.begin(encode_email(self._sender.address), len(message), utf8=not address.isascii())
-            answer = session.finish(address, message, accepts_others=self._accepts_others)
+            answer = session.finish(address, message)
         except DeliveryError as error:
             self._after_failure(session, error)
             raise
         except BaseException:
             session.close()
             raise
-        finally:
-            if session.has_accepted_recipient:
-                self._last_accepted = time.monotonic()
         self._keep_session(session)
         return answer
-
-    @property
-    def _accepts_others(self) -> bool:
-        return time.monotonic() - self._last_accepted < ACCEPTED_SECONDS
 
     def _take_session(self) -> SmtpSession | None:
         """Return the usable session that was used last. Close the unusable ones before it."""

@@ -90,7 +90,7 @@ def smtp_reason(step: SmtpStep, code: int) -> Reason:
     return Reason.BAD_ADDRESS if step is SmtpStep.RCPT and code not in _NOT_THE_ADDRESS else Reason.REJECTED
 
 
-def refusal_of(step: SmtpStep, code: int, text: str, *, accepts_others: bool) -> tuple[Reason, str]:
+def refusal_of(step: SmtpStep, code: int, text: str) -> tuple[Reason, str]:
     """Return the reason and the code of a refusal, by its step and its enhanced code, which say more than its number.
 
     The code is the server's number, or a name where the number has several meanings.
@@ -102,8 +102,8 @@ def refusal_of(step: SmtpStep, code: int, text: str, *, accepts_others: bool) ->
         if _is_sending_limit(code, text, enhanced):
             return Reason.RATE_LIMITED, "sending_limit"
     if step is SmtpStep.RCPT and code not in _AUTH_CODES and (policy := _policy(code, text, enhanced)):
-        # A temporary refusal passes by itself, so it never opens the circuit breaker.
-        return Reason.LOCAL if accepts_others or code < 500 else Reason.CONFIG, policy
+        # It may concern this address alone, so it never opens the circuit breaker: others must not wait for it.
+        return Reason.LOCAL, policy
     if step in (SmtpStep.DATA, SmtpStep.END) and 500 <= code < 600 and enhanced[0] == _POLICY:
         return Reason.REJECTED, "message_refused"
     if step is SmtpStep.MAIL and 500 <= code < 600 and (enhanced[0] == _CONTENT or enhanced == _SIZE):
@@ -154,9 +154,8 @@ def _policy(code: int, text: str, enhanced: tuple[int, int]) -> str:
 class SmtpRefusal(DeliveryError):
     """An unexpected reply, with the server's own code and text, not redacted yet."""
 
-    def __init__(self, step: SmtpStep, code: int, text: str, *, accepts_others: bool = False) -> None:
-        """`accepts_others`: the server accepted other recipients, so its policy is against this message alone."""
-        reason, named = refusal_of(step, code, text, accepts_others=accepts_others)
+    def __init__(self, step: SmtpStep, code: int, text: str) -> None:
+        reason, named = refusal_of(step, code, text)
         limited = reason is Reason.RATE_LIMITED
         is_long = limited and (_LONG_LIMIT.search(text) or _enhanced(text) in (_LIMIT, _MICROSOFT_LIMIT))
         super().__init__(
@@ -164,7 +163,8 @@ class SmtpRefusal(DeliveryError):
             named,
             detail=f"{code} {text} (in answer to {step.value})",
             retry_after=_LONG_LIMIT_SECONDS if is_long else None,
-            entire_provider=limited,
+            # At RCPT it may be the limit of one mailbox.
+            entire_provider=limited and step is not SmtpStep.RCPT,
         )
         self.is_about_address = step is SmtpStep.RCPT and _is_about_address(_enhanced(text))
         self.leaves_session_usable = 400 <= code < 600 and code not in _ENDS_SESSION

@@ -63,7 +63,6 @@ class SmtpSession(SmtpConnection):
         self._context = context
         self.last_used = time.monotonic()
         self.reused = False
-        self.has_accepted_recipient = False
         self._phase = RequestPhase.BEFORE
         try:
             self._connect()
@@ -95,14 +94,9 @@ class SmtpSession(SmtpConnection):
         self.command_encoding = "utf-8" if utf8 else "ascii"
         self._command(SmtpStep.MAIL, f"MAIL FROM:<{sender}>{options}{' SMTPUTF8' if utf8 else ''}", (250,))
 
-    def finish(self, address: str, message: bytes, *, accepts_others: bool = False) -> str:
-        """Send RCPT TO, DATA and the message; return the server's answer to it. Raises DeliveryError.
-
-        `accepts_others`: the server accepted another recipient recently, so its policy is not against all messages.
-        """
-        accepts_others = accepts_others or self.has_accepted_recipient
-        self._command(SmtpStep.RCPT, f"RCPT TO:<{address}>", (250, 251), accepts_others=accepts_others)
-        self.has_accepted_recipient = True
+    def finish(self, address: str, message: bytes) -> str:
+        """Send RCPT TO, DATA and the message; return the server's answer to it. Raises DeliveryError."""
+        self._command(SmtpStep.RCPT, f"RCPT TO:<{address}>", (250, 251))
         self._command(SmtpStep.DATA, "DATA", (354,))
         try:
             self.send(_LEADING_DOT.sub(b"..", message) + (b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n"))
@@ -178,13 +172,13 @@ class SmtpSession(SmtpConnection):
         if code != 235:
             raise SmtpRefusal(SmtpStep.AUTH, code, decode_reply(text))
 
-    def _command(self, step: SmtpStep, line: str, expected: tuple[int, ...], *, accepts_others: bool = False) -> None:
+    def _command(self, step: SmtpStep, line: str, expected: tuple[int, ...]) -> None:
         try:
             code, text = self.docmd(line)
         except Exception as exc:
             raise self._as_delivery_error(exc) from None
         if code not in expected:
-            raise SmtpRefusal(step, code, decode_reply(text), accepts_others=accepts_others)
+            raise SmtpRefusal(step, code, decode_reply(text))
 
     def _as_delivery_error(self, exc: Exception, *, connecting: bool = False) -> DeliveryError:
         return exc if isinstance(exc, DeliveryError) else smtp_error(exc, self._phase, connecting=connecting)

@@ -64,7 +64,7 @@ REPLIES = [
 )
 def test_a_reply_becomes_this_reason_and_code(step: SmtpStep, reply: str, reason: Reason, code: str) -> None:
     number, _, text = reply.partition(" ")
-    assert refusal_of(step, int(number), text, accepts_others=True) == (reason, code)
+    assert refusal_of(step, int(number), text) == (reason, code)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,6 @@ def test_a_server_that_relays_for_others_refuses_this_address_alone(channel: Smt
     assert isinstance(send(channel, "dev@corp.example"), Receipt)
 
 
-def test_a_server_that_relayed_for_nobody_yet_opens_the_breaker(channel: SmtpChannel) -> None:
-    assert reason_and_code(send(channel, "dev@partner.example")) == (Reason.CONFIG, "relaying_denied")
+def test_a_refused_recipient_never_opens_the_breaker_before_others_were_tried(channel: SmtpChannel) -> None:
+    assert reason_and_code(send(channel, "dev@partner.example")) == (Reason.LOCAL, "relaying_denied")
     assert isinstance(send(channel, "dev@corp.example"), Receipt)
