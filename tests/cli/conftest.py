@@ -10,11 +10,17 @@ from alertctl.sandbox import Sandbox
 
 
 @pytest.fixture(autouse=True)
-def _a_folder_and_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _a_folder_and_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sqlite_url: str) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TZ", "UTC")
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'alertctl.db'}")
+    monkeypatch.setenv("DATABASE_URL", sqlite_url)
+
+
+@pytest.fixture
+def no_database(tmp_path: Path) -> None:
+    """Leave the folder empty."""
+    (tmp_path / "alertctl.db").unlink()
 
 
 @pytest.fixture

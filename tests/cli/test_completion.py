@@ -88,6 +88,7 @@ def test_no_more_than_the_newest_are_offered(log_on):
     assert len(wait_until(lambda: recent({}))) == NEWEST
 
 
+@pytest.mark.usefixtures("no_database")
 def test_completion_makes_no_database_and_no_folder(tmp_path):
     assert completed("alertctl log show ", DATABASE_URL=f"sqlite:///{tmp_path / 'no' / 'such.db'}") == []
     assert completed("alertctl log show ", DATABASE_URL=f"sqlite:///{tmp_path / 'none.db'}") == []

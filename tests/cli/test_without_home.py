@@ -20,6 +20,7 @@ import pytest
 from tests.support import cli_process
 from tests.support.cli import COMMAND
 from tests.support.cli_command import write_command
+from tests.support.cli_process import STARTUP_VARIABLES
 
 ROOT = Path(__file__).parents[2]
 USER = 12345
@@ -33,7 +34,7 @@ SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A temporary folder that belongs to USER, below folders that everybody may enter."""
-    if python_for_user() is None:
+    if interpreter() is None:
         pytest.skip("only root can run as another user, who may read us")
     made = Path(tempfile.mkdtemp(dir="/tmp"))
     (made / "work").mkdir()
@@ -49,9 +50,12 @@ def command(tmp_path: Path) -> str:
 
 
 def as_user(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("PATH", *STARTUP_VARIABLES))}
+    # A forked process has loaded the modules; USER may be unable to read them.
+    start = {} if cli_process.can_fork() else {"PYTHONPATH": MODULES}
     ran = cli_process.run(
-        [str(python_for_user()), "-m", "alertctl", *arguments],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": MODULES, "TMPDIR": str(folder), **environment},
+        [str(interpreter()), "-m", "alertctl", *arguments],
+        env={**kept, **start, "TMPDIR": str(folder), **environment},
         cwd=folder / "work",
         **AS_USER,
         capture_output=True,
@@ -64,10 +68,12 @@ def as_user(folder: Path, *arguments: str, **environment: str) -> subprocess.Com
 
 
 @cache
-def python_for_user() -> str | None:
-    """An interpreter of this version that USER may run, and that may read our modules."""
+def interpreter() -> str | None:
+    """Return an interpreter of this version for USER's processes: one that USER may run, unless they are forked."""
     if os.geteuid() != 0:
         return None
+    if cli_process.can_fork():
+        return sys.executable
     for python in (sys.executable, f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"):
         tried = [python, "-c", "import alertctl.client.local"]
         with suppress(OSError, subprocess.CalledProcessError):

@@ -20,6 +20,7 @@ from alertctl.addresses import address_key
 from alertctl.db import HEAD, Store, current_version, upgrade
 from alertctl.db.migrate import LOCK
 from alertctl.errors import ConfigError
+from tests.support import cli_process
 from tests.support.deliveries import arrived, claim_one, record, rows
 
 STARTER = "import sys; from alertctl.db import Store, upgrade; upgrade(Store(sys.argv[1]))"
@@ -370,7 +371,7 @@ def _run_to(connection, version: str) -> None:
 def test_processes_that_start_at_once_on_an_empty_database_all_come_up(empty_store, processes):
     url = empty_store.url.render_as_string(hide_password=False)
     command = [sys.executable, "-c", ALL_AT_ONCE, url, str(processes)]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    process = cli_process.run(command, capture_output=True, text=True, timeout=60)
     assert (process.returncode, process.stderr) == (0, "")
     assert current_version(empty_store) == HEAD
 

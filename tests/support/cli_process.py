@@ -14,10 +14,12 @@ import array
 import atexit
 import ctypes
 import gc
+import importlib
 import inspect
 import io
 import json
 import os
+import pkgutil
 import runpy
 import signal
 import socket
@@ -39,6 +41,22 @@ STARTUP_VARIABLES = ("LANG", "LC_", "PYTHON", "TYPER", "_TYPER")
 """Beginnings of the variables that are read while Python starts or modules load."""
 UNBUFFERED = "PYTHONUNBUFFERED"
 """A variable of Python's start that a forked process heeds itself."""
+LATE_IMPORTS = (
+    "alembic.command",
+    "alembic.config",
+    "alembic.runtime.migration",
+    "apscheduler.schedulers.background",
+    "jinja2",
+    "psycopg",
+    "rich.table",
+    "rich.text",
+    "sendgrid.helpers.mail",
+    "slack_sdk.models.blocks",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite",
+    "typer._adapters",
+    "typer._click.decorators",
+)
 MAX_REQUEST = 100_000
 """Bytes of arguments and environment. A process with more is not forked."""
 MAX_REPLY = 64
@@ -232,20 +250,15 @@ def main() -> None:
 
 
 def _load() -> None:
-    import apscheduler.schedulers.background
-    import jinja2
-    import psycopg
-    import sendgrid.helpers.mail
-    import slack_sdk.models.blocks
-    import sqlalchemy.dialects.postgresql.psycopg
+    """Import all of alertctl, and what it imports only when it needs it; build its commands."""
+    import alertctl
 
-    import alertctl.channels.email.smtp
-    import alertctl.cli.main
-    import alertctl.client.local
-    import alertctl.client.remote
-    import alertctl.daemon
-
-    assert all((apscheduler, jinja2, psycopg, sendgrid, slack_sdk, sqlalchemy, alertctl))
+    modules = [module.name for module in pkgutil.walk_packages(alertctl.__path__, "alertctl.")]
+    for name in (*modules, *LATE_IMPORTS):
+        if name != "alertctl.__main__" and not name.startswith("alertctl.migrations."):
+            importlib.import_module(name)
+    # Builds each command.
+    dict(sys.modules["alertctl.cli.registry"].Commands())
 
 
 def _run(request: dict[str, Any], descriptors: list[int]) -> None:

@@ -81,6 +81,7 @@ def test_status_shows_the_address_version_size_and_rows(logged):
     assert "rows in delivery" in table.stdout
 
 
+@pytest.mark.usefixtures("no_database")
 def test_status_of_what_is_not_there_makes_nothing(tmp_path):
     ran = run("--database", f"sqlite:///{tmp_path / 'no' / 'such.db'}", "db", "status", "-o", "json")
     assert (ran.exit_code, json.loads(ran.stdout)["state"]) == (0, "missing")
@@ -222,6 +223,7 @@ def test_a_damaged_database_gives_no_backup(lite, tmp_path):
     assert files(tmp_path) - before <= {"alertctl.db-wal", "alertctl.db-shm"}
 
 
+@pytest.mark.usefixtures("no_database")
 def test_there_is_no_backup_of_what_is_not_there(tmp_path):
     ran = run("db", "backup", "copy.db")
     assert ran.exit_code == 2
@@ -229,6 +231,7 @@ def test_there_is_no_backup_of_what_is_not_there(tmp_path):
     assert files(tmp_path) == set()
 
 
+@pytest.mark.usefixtures("no_database")
 def test_on_postgres_backup_names_pg_dump_without_the_password(tmp_path):
     ran = run("--database", "postgresql://u:hunter2secret@h:5433/d?password=hunter2secret", "db", "backup", "a b.db")
     assert (ran.exit_code, ran.stdout) == (2, "")
@@ -260,6 +263,7 @@ def test_copy_to_postgres_and_go_on_there(lite, empty_postgres_url, monkeypatch)
     assert data("log")["total"] == 3
 
 
+@pytest.mark.usefixtures("no_database")
 def test_copy_from_what_is_not_there_makes_nothing(tmp_path):
     ran = run("db", "copy", "--to", "sqlite:///new.db")
     assert ran.exit_code == 2

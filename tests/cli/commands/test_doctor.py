@@ -34,6 +34,7 @@ def run(harness: DoctorHarness, *arguments: str, email: str = "smtp", **more: st
     return CliRunner(env={"COLUMNS": "80", **environ}).invoke(app, ["doctor", *arguments])
 
 
+@pytest.mark.usefixtures("no_database")
 def test_the_command_ends_with_0_when_no_check_failed(harness):
     ran = run(harness)
     assert ran.exit_code == 0

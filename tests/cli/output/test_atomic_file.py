@@ -46,6 +46,7 @@ def test_a_new_file_has_the_usual_mode(tmp_path):
     assert mode(tmp_path / "new") == "0o640"
 
 
+@pytest.mark.usefixtures("no_database")
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     file = tmp_path / "log.jsonl"
     file.write_text("old")
