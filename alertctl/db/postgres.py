@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from sqlalchemy.engine import URL, Dialect, make_url
 
 from alertctl.errors import ConfigError
 
+log = logging.getLogger("alertctl.db")
 RV = TypeVar("RV")
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 30
@@ -92,6 +94,7 @@ class Connector:
     def __init__(self, url: URL, current_url: Callable[[], str] | None) -> None:
         self._url, self._current_url = url, current_url
         self._working: dict[str, Any] | None = None
+        self._problem = ""
 
     def __call__(self, dialect: Dialect, _record: Any, arguments: Any, named: Mapping[str, Any]) -> Connection:
         raw = self._connect(dialect, arguments, {**named, "autocommit": True})
@@ -109,11 +112,15 @@ class Connector:
         try:
             credentials = _credentials(self._url, make_url(self._current_url()), dialect)
             raw = Connection.connect(*arguments, **named | credentials)
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
             if self._working is None or self._working == credentials:
                 raise
-            return Connection.connect(*arguments, **named | self._working)
-        self._working = credentials
+            raw = Connection.connect(*arguments, **named | self._working)
+            if (problem := str(error).partition("\n")[0]) != self._problem:
+                log.warning("%s; the last user and password stay in use", problem)
+                self._problem = problem
+            return raw
+        self._working, self._problem = credentials, ""
         return raw
 
 
