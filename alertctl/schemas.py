@@ -16,7 +16,10 @@ from alertctl.serialization import stamp as stamp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryItem:
-    """One row of the delivery log. `latency_ms`: from the event's record to its success, in milliseconds."""
+    """One row of the delivery log. `latency_ms`: from the event's record to its success, in milliseconds.
+
+    `labels` are the event's.
+    """
 
     id: str
     event_type: str
@@ -33,6 +36,7 @@ class DeliveryItem:
     provider_id: str | None = None
     updated_at: Moment | None = None
     latency_ms: int | None = None
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +105,9 @@ class LogFilter:
     """Which deliveries; all conditions must hold.
 
     `to` is compared as addresses are, times are aware, `user` is an id or an email (the one whose preference chose the
-    target), `flag` and `experiment` are the event's. `grep` is a text that the event, the address, the error or an
-    attempt's answer holds, without case. `retrying`: failed and will be tried again; `final`: nothing more will happen.
+    target), `flag`, `experiment` and `labels` are the event's. `grep` is a text that the event, the address, the error
+    or an attempt's answer holds, without case. `retrying`: failed and will be tried again; `final`: nothing more will
+    happen.
     """
 
     status: str | None = None
@@ -116,13 +121,15 @@ class LogFilter:
     user: str | None = None
     flag: str | None = None
     experiment: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
     grep: str | None = None
     retrying: bool = False
     final: bool = False
 
     def conditions(self) -> dict[str, Any]:
         """Return the conditions that are set, by name."""
-        return {item.name: value for item in fields(self) if (value := getattr(self, item.name)) not in (None, False)}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in values.items() if value not in (None, False, {})}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +168,7 @@ class PublishRequest:
 
     event_type: str
     fields: dict[str, Any] = field(default_factory=dict)
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, Any] = field(default_factory=dict)
     to: list[str] = field(default_factory=list)
     channel: str | None = None
     idempotency_key: str | None = None

@@ -250,6 +250,7 @@ def _body(request: schemas.PublishRequest) -> dict[str, Any]:
 
 def _query(where: schemas.LogFilter) -> dict[str, Any]:
     query = where.conditions()
+    query["label"] = [f"{name}={value}" for name, value in query.pop("labels", {}).items()]
     for name, value in query.items():
         if isinstance(value, datetime):
             query[name] = value.isoformat()

@@ -202,6 +202,7 @@ def prepare_body(services: Services, caller: Caller, request: Request, body: dic
     publish_request = PublishRequest(
         event_type=event_type,
         fields={name: value for name, value in body.items() if name not in BODY_OPTIONS},
+        labels=body.get("labels") or {},
         to=_parse_targets(body.get("to")),
         channel=channel,
         idempotency_key=key,

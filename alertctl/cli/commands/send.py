@@ -45,6 +45,10 @@ SetOption = Annotated[
         autocompletion=complete_set,
     ),
 ]
+LabelOption = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="NAME=VALUE", help="Label of the event, for routes and filters; repeatable."),
+]
 TitleOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set title=TEXT.")]
 MessageOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set message=TEXT.")]
 SeverityOption = Annotated[
@@ -113,6 +117,7 @@ def send(
     context: typer.Context,
     event: EventOption = None,
     assignments: SetOption = None,
+    labels: LabelOption = None,
     title: TitleOption = None,
     message: MessageOption = None,
     severity: SeverityOption = None,
@@ -159,6 +164,7 @@ def send(
             json_file,
             moment,
             to=to or (),
+            labels=labels or (),
             channel=channel,
             idempotency_key=idempotency_key,
             dedup_window=dedup_window,

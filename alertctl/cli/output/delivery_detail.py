@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from alertctl.channels import ROUTING_REASONS, channel_type
-from alertctl.cli.output.deliveries import print_deliveries, short
+from alertctl.cli.output.deliveries import labels_text, print_deliveries, short
 from alertctl.cli.output.streams import plain, print_line
 from alertctl.cli.output.table import STYLES, console, wrapped
 from alertctl.cli.output.times import clock, moment_in_full, until
@@ -110,6 +110,8 @@ def _event(delivery: DeliveryDetail) -> Iterator[str]:
     yield plain(event.summary)
     by = f", published by {plain(event.published_by, ' ')}" if event.published_by else ""
     yield f"{event.event_type}, {event.severity}{test}, {moment_in_full(event.occurred_at)}{by}"
+    if delivery.labels:
+        yield f"labels {plain(labels_text(delivery.labels), ' ')}"
     yield f"event {event.id}"
 
 
