@@ -12,7 +12,7 @@ from alertctl.channels.base import OutgoingMessage
 from alertctl.config import Settings
 from alertctl.db import Store
 from alertctl.ids import new_id
-from alertctl.publish import Publication, targets_of
+from alertctl.publish import Publication, decisions_of
 from alertctl.routing import Target
 from alertctl.schemas import Rendered
 
@@ -37,7 +37,7 @@ def preview_event(
     """
     content = publication.fields.content(new_id(moment), publication.fields.occurred_at or moment)
     with store.reading() as connection:
-        targets = list(targets_of(connection, publication))
+        targets = [decision.target for decision in decisions_of(connection, publication)]
     if mask_users:
         targets = [
             replace(target, address=masked(target.channel, target.address)) if target.user_id else target

@@ -16,6 +16,7 @@ from sqlmodel import SQLModel
 
 from alertctl import delivery_log, outbox
 from alertctl.channels import CHANNEL_TYPES, channel_type
+from alertctl.channels.base import DEFAULT_OPTIONS
 from alertctl.config import Settings
 from alertctl.content import Severity
 from alertctl.db import insert_new, insert_or
@@ -26,7 +27,16 @@ from alertctl.ids import new_id
 from alertctl.labels import parse_labels
 from alertctl.models import Event, EventKey, EventLabel, Priority
 from alertctl.preferences import recipients
-from alertctl.routing import Audience, RecipientPolicy, Target, parse_target, route
+from alertctl.routing import (
+    Audience,
+    Decision,
+    RecipientPolicy,
+    Target,
+    decide,
+    label_targets,
+    parse_routes,
+    parse_target,
+)
 from alertctl.schemas import EventReceipt, PublishRequest
 from alertctl.text import safe_link
 
@@ -67,6 +77,14 @@ class Publication:
     warnings: tuple[str, ...]
 
     @property
+    def labels(self) -> Mapping[str, str]:
+        return self.request.labels
+
+    @property
+    def channel(self) -> str | None:
+        return self.request.channel
+
+    @property
     def dedup_scope(self) -> outbox.DedupScope:
         """What duplicates have in common besides the target: the key, the type, the subject and its environment."""
         parts = ("feature_flag", "experiment", "environment")
@@ -103,7 +121,7 @@ def prepare(
         audience=audience,
         published_by=published_by,
         is_test=is_test,
-        warnings=(*warnings, *label_warnings, *_hints(fields)),
+        warnings=(*warnings, *label_warnings, *_hints(fields), *label_targets(labels)[1]),
     )
 
 
@@ -319,33 +337,35 @@ def _new_deliveries(
 ) -> Iterator[dict[str, Any]]:
     fields = publication.fields
     priority = Priority.CRITICAL if fields.level is Severity.CRITICAL else Priority.NORMAL
-    targets = _targets(recipient_cache, publication)
+    targets: Iterator[Target] = (decision.target for decision in _decisions(recipient_cache, publication))
     if fields.dedup_key:
         targets = windows.suppress(targets, publication.dedup_scope, publication.request.dedup_window, event_id)
     return (outbox.new_delivery(event_id, fields.event_type, priority, target, now) for target in targets)
 
 
-def targets_of(connection: Connection, publication: Publication) -> Iterator[Target]:
-    """Yield the targets that would receive this publication if it were published now."""
-    return _targets(_RecipientCache(connection), publication)
+def decisions_of(connection: Connection, publication: Publication) -> Iterator[Decision]:
+    """Yield the decisions about the targets of this publication if it were published now."""
+    return _decisions(_RecipientCache(connection), publication)
 
 
-def _targets(recipient_cache: _RecipientCache, publication: Publication) -> Iterator[Target]:
-    fields, to = publication.fields, publication.to
-    users = () if to else recipient_cache(fields.event_type)
-    return route(fields.channels, publication.audience, users, to, publication.request.channel)
+def _decisions(recipient_cache: _RecipientCache, publication: Publication) -> Iterator[Decision]:
+    users = () if publication.to else recipient_cache(publication.fields.event_type)
+    return decide(publication, publication.audience, users)
 
 
 def audience_of(settings: Settings) -> Audience:
-    """Return the platform's own targets, the channels that are switched on, and the recipient policy."""
+    """Return the rules of these settings: the platform's own targets, the routes, and what else routing needs."""
+    options = {kind.name: kind.message_options(settings) for kind in CHANNEL_TYPES}
     return Audience(
         tuple(
-            Target(kind.name, address, kind.default_routing_reason.name)
+            Target(kind.name, address, kind.default_routing_reason.name, options=kind.default_address_options(settings))
             for kind in CHANNEL_TYPES
             for address in kind.default_addresses(settings)
         ),
         frozenset(channel for channel, enabled in settings.channels.items() if enabled),
         recipient_policy(settings),
+        parse_routes(settings.routes, options, settings.origin("ROUTES")),
+        {name: form for name, form in options.items() if form != DEFAULT_OPTIONS},
     )
 
 

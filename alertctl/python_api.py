@@ -87,9 +87,9 @@ def notify(
 ) -> Notified:
     """Publish an event. Never raises, and returns within `timeout` seconds.
 
-    `fields` are the event's own (`alertctl events TYPE` lists them), `labels` are for routes and filters; those that are
-    None are left out. The event is recorded, and `alertctl serve` sends it; with `deliver` this call also waits for a
-    first attempt. Database or server come from the same settings as for the command line. From a coroutine:
+    `fields` are the event's own (`alertctl events TYPE` lists them), `labels` are for routes and filters; those that
+    are None are left out. The event is recorded, and `alertctl serve` sends it; with `deliver` this call also waits for
+    a first attempt. Database or server come from the same settings as for the command line. From a coroutine:
     `await asyncio.to_thread(notify, …)`.
     """
     try:

@@ -186,6 +186,10 @@ class ChannelType:
     """Return the platform's own addresses, which receive every event on this channel."""
     default_addresses_setting: str = ""
     default_routing_reason: RoutingReason = DEFAULT_ROUTING_REASON
+    default_address_options: Callable[[Settings], MessageOptions] = lambda settings: DEFAULT_OPTIONS
+    """Return the options of messages to its default addresses."""
+    message_options: Callable[[Settings], MessageOptions] = lambda settings: DEFAULT_OPTIONS
+    """Return the options of all other messages where no route sets them."""
     user_routing_reason: RoutingReason | None = None
     """Why a user's target was chosen, None without preferences for this channel."""
     address_preference: str | None = None

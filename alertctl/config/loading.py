@@ -15,7 +15,7 @@ from alertctl.config.database_url import default_url
 from alertctl.config.folder_trust import Refusal, refuse_addresses, refuse_trusted_only
 from alertctl.config.folders import has_temporary_state
 from alertctl.config.settings import MODELS, Settings, reference, setting_name, shown
-from alertctl.config.sources import IN_FILES, Sources, Value, gather, is_blank, origin_note
+from alertctl.config.sources import IN_FILES, ROUTE_TABLES, Sources, Value, gather, is_blank, origin_note
 from alertctl.config.validators import quoted
 from alertctl.errors import ConfigError
 from alertctl.suggestions import did_you_mean
@@ -126,8 +126,11 @@ def _unknown(sources: Sources) -> Iterator[str]:
     """Yield a problem for each unknown section or key of the TOML file: a typo must not be silent."""
     origin = origin_note(sources.table_origin)
     for section, fields in sources.table.items():
+        if section == ROUTE_TABLES:
+            # `routing.parse_routes` checks them: it knows the event types.
+            continue
         if section not in MODELS:
-            nearest = did_you_mean(f"[{section}]", [f"[{name}]" for name in MODELS])
+            nearest = did_you_mean(f"[{section}]", [*(f"[{name}]" for name in MODELS), f"[[{ROUTE_TABLES}]]"])
             named = _plain(section)
             yield f"{named.upper()}: there is no section [{named}]{nearest}{origin}"
         elif not isinstance(fields, dict):
