@@ -93,10 +93,15 @@ class Publication:
 
 
 def prepare(
-    request: PublishRequest, audience: Audience, published_by: str | None = None, *, is_test: bool = False
+    request: PublishRequest,
+    audience: Audience,
+    published_by: str | None = None,
+    *,
+    is_test: bool = False,
+    complete: bool = True,
 ) -> Publication:
-    """Check a request, without a database. Raises InvalidEvent."""
-    fields, warnings = parse(request.event_type, request.fields)
+    """Check a request, without a database. Without `complete` no field is required. Raises InvalidEvent."""
+    fields, warnings = parse(request.event_type, request.fields, complete=complete)
     labels, label_warnings = parse_labels(request.labels)
     request = replace(request, labels=labels)
     if request.channel is not None:
@@ -121,7 +126,7 @@ def prepare(
         audience=audience,
         published_by=published_by,
         is_test=is_test,
-        warnings=(*warnings, *label_warnings, *_hints(fields), *label_targets(labels)[1]),
+        warnings=(*warnings, *label_warnings, *(_hints(fields) if complete else ()), *label_targets(labels)[1]),
     )
 
 

@@ -19,11 +19,13 @@ from alertctl.channels import CHANNEL_NAMES, build, build_all
 from alertctl.config import Settings
 from alertctl.connectivity_test import send_test_message, wait_for_results
 from alertctl.db import Store, upgrade
+from alertctl.db.info import file_of
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import InvalidEvent, Unreachable
 from alertctl.events import EVENT_TYPES
 from alertctl.preview import preview_event
 from alertctl.publish import audience_of, prepare, publish
+from alertctl.route_test import list_routes, run_route_test
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -165,6 +167,21 @@ class LocalClient:
         return schemas.Dispatched(
             attempted=counts.attempted, success=counts.success, retrying=counts.retrying, failed=counts.failed
         )
+
+    def routes(self) -> schemas.RouteList:
+        return list_routes(self._audience)
+
+    def test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
+        file = file_of(self._settings.database.url)
+        try:
+            if file is not None and not file.exists():
+                raise Unreachable(f"there is no database {file}")
+            return self._read(lambda connection: run_route_test(request, self._audience, connection, user))
+        except Unreachable as error:
+            if user is not None:
+                raise Unreachable(f"the preferences of {user} can't be read: {error}; leave out --user") from None
+            note = f"users' preferences are not considered: {error}"
+            return run_route_test(request, self._audience, None, notes=[note])
 
     def event_types(self) -> list[schemas.EventTypeInfo]:
         return [

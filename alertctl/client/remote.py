@@ -146,6 +146,12 @@ class RemoteClient:
             if remaining <= MAX_POLL or answer.data.get("due") is not True:
                 return schemas.Dispatched(**counts)
 
+    def routes(self) -> schemas.RouteList:
+        return self._fetch(schemas.RouteList, "GET", "/routes")
+
+    def test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
+        return self._fetch(schemas.RouteTestResult, "POST", "/routes/test", {**_body(request), "user": user})
+
     def event_types(self) -> list[schemas.EventTypeInfo]:
         return self._calls.parse_items(schemas.EventTypeInfo, {"items": self._calls.get("/events")})
 

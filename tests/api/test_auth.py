@@ -29,6 +29,8 @@ NEEDS = {
     f"POST {BASE}/dispatch": "developer",
     f"POST {BASE}/test": "developer",
     f"GET {BASE}/status": "developer",
+    f"GET {BASE}/routes": "developer",
+    f"POST {BASE}/routes/test": "developer",
     f"GET {BASE}/admin/preferences": "admin",
     f"GET {BASE}/admin/preferences/{{user}}": "admin",
     f"PUT {BASE}/admin/preferences/{{user}}": "admin",

@@ -133,6 +133,17 @@ def labels_text(labels: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in labels.items())
 
 
+def option_texts(options: Mapping[str, object]) -> list[str]:
+    """Return a message's options for a person: `style compact`, `mention ana@corp.example`."""
+    return [f"{name} {_option(value)}" for name, value in options.items()]
+
+
+def _option(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return " ".join(value) if isinstance(value, list | tuple) else str(value)
+
+
 def short(id: str) -> str:  # noqa: A002
     """Return the part of an id that tables show."""
     return id[-ID_SHOWN:]
