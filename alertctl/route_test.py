@@ -26,7 +26,6 @@ from alertctl.schemas import (
 
 MAX_USER_TARGETS = 1000
 """Targets of users that one test lists."""
-NOT_ALL_USERS = f"only the first {MAX_USER_TARGETS} targets of users are listed"
 
 
 def list_routes(audience: Audience) -> RouteList:
@@ -70,7 +69,8 @@ def run_route_test(
     if connection is not None:
         recipients = preferences.recipients(connection, event.fields.event_type, account.id if account else None)
         wanted = list(islice(recipients, MAX_USER_TARGETS))
-        notes = [*notes, NOT_ALL_USERS] if next(recipients, None) is not None else notes
+        if more := sum(1 for _ in recipients):
+            notes = [*notes, f"{more} more targets of users are not listed"]
     decisions = list(decide(event, audience, wanted))
     emails = users.names(connection, {target.user_id for target in wanted if target.user_id}) if connection else {}
     return RouteTestResult(
