@@ -105,11 +105,12 @@ class Match:
             if condition.key not in ("event_type", "severity")
         )
 
-    def missing_fields(self) -> Iterator[str]:
-        """Yield the keys that no event type of this match has: it matches no event."""
+    def missing_field(self) -> str | None:
+        """Return a field that no event type of this match has, so that it matches no event; None without one."""
         for condition in self.conditions:
-            if condition.key in FIELDS and condition.key != "severity" and not FIELDS[condition.key] & self.event_types:
-                yield condition.key
+            if condition.key != "severity" and not FIELDS.get(condition.key, self.event_types) & self.event_types:
+                return condition.key
+        return None
 
 
 EVERY_EVENT = Match()
@@ -170,7 +171,8 @@ def parse_condition(key: str, value: object) -> Condition:
 def _nearest_key(key: str) -> str:
     _, dot, name = key.partition(".")
     known = [f"{group}.{name}" for group in GROUPS] if dot else KEYS
-    return did_you_mean(key, known) or f'; a label is "labels.{name or key}", a detail "details.{name or key}"'
+    label, detail = (quoted(f"{group}.{name or key}") for group in ("labels", "details"))
+    return did_you_mean(key, known) or f"; a label is {label}, a detail {detail}"
 
 
 def _pattern(value: object) -> str:

@@ -81,7 +81,8 @@ class LocalClient:
     def publish(self, request: schemas.PublishRequest) -> schemas.EventReceipt:
         publication = prepare(request, self._audience)
         receipt = self._write(publish, publication, now())
-        warnings = [*self._settings.problems, *(receipt.warnings if receipt.created else ())]
+        routes = (f"{problem}; the route is not used" for problem in self._audience.routes.problems)
+        warnings = [*self._settings.problems, *routes, *(receipt.warnings if receipt.created else ())]
         return replace(receipt, warnings=warnings)
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alertctl.routing.check import check_routes
 from alertctl.routing.decide import Decision, Outcome, RoutedEvent, RouteVerdict, Verdict, decide, explain
 from alertctl.routing.rules import Audience, Route, Routes, parse_routes
 from alertctl.routing.targets import NOT_ALLOWED, RecipientPolicy, Target, label_targets, parse_target
@@ -18,6 +19,7 @@ __all__ = [
     "Routes",
     "Target",
     "Verdict",
+    "check_routes",
     "decide",
     "explain",
     "label_targets",

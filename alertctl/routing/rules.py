@@ -146,7 +146,7 @@ class _RouteParser:
     def route(self) -> Route:
         for key in self._table:
             if key not in KEYS:
-                self._add(quoted(key).strip('"'), f"a route has no such key{did_you_mean(key, KEYS)}")
+                self._add(_plain(key), f"a route has no such key{did_you_mean(key, KEYS)}")
         name = self._read("name", self._name, self.label)
         match = Match(tuple(self._conditions()))
         to = self._read("to", _entries, None)
@@ -182,7 +182,7 @@ class _RouteParser:
     def _read(self, key: str, parse: Callable[[object], Any], default: Any) -> Any:
         """Return the parsed value of a key, or the default if it is missing or has a problem."""
         if key not in self._table:
-            if key == "name":
+            if key == "name" and not self.problems:
                 self._add(key, "is missing; name the route")
             return default
         try:
@@ -209,7 +209,7 @@ class _RouteParser:
             try:
                 yield parse_condition(key, value)
             except ValueError as error:
-                self._add(f"match.{key}", str(error))
+                self._add(f"match.{_plain(key)}", str(error))
 
     def _targets(self, name: str, to: Sequence[str], changes: Mapping[str, Any]) -> Iterator[Target]:
         for entry in to:
@@ -222,6 +222,11 @@ class _RouteParser:
             else:
                 options = replace(self._options.get(target.channel, DEFAULT_OPTIONS), **changes)
                 yield replace(target, route=name, options=options)
+
+
+def _plain(key: str) -> str:
+    """Return a key as it is shown in an error."""
+    return key if re.fullmatch(r"[\w.-]{1,60}", key) else quoted(key)
 
 
 def _entries(value: object) -> list[str]:
