@@ -170,9 +170,10 @@ def parse_condition(key: str, value: object) -> Condition:
 
 def _nearest_key(key: str) -> str:
     _, dot, name = key.partition(".")
-    known = [f"{group}.{name}" for group in GROUPS] if dot else KEYS
-    label, detail = (quoted(f"{group}.{name or key}") for group in ("labels", "details"))
-    return did_you_mean(key, known) or f"; a label is {label}, a detail {detail}"
+    if not key.isprintable():
+        return ""
+    suggestion = did_you_mean(key, [f"{group}.{name}" for group in GROUPS] if dot else KEYS)
+    return suggestion or f'; a label is "labels.{name or key}", a detail "details.{name or key}"'
 
 
 def _pattern(value: object) -> str:

@@ -250,13 +250,17 @@ class EventTypeInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """A rendered message and its target. `message` is Slack's payload, or an email's `headers`, `text` and `html`."""
+    """A rendered message and its target. `message` is Slack's payload, or an email's `headers`, `text` and `html`.
+
+    `route` names the route that chose or suppressed the target.
+    """
 
     channel: str
     to: str
     routing_reason: str
     suppressed_reason: str | None
     message: dict[str, Any]
+    route: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
