@@ -53,8 +53,14 @@ class Condition:
     text: str = field(default="", compare=False)
 
     def matches(self, values: Mapping[str, str]) -> bool:
+        # A loop: a generator took longer than all the rest.
         value = values.get(self.key)
-        return value is not None and (value in self.exact or any(glob.match(value) for glob in self.globs))
+        if value is None or value in self.exact:
+            return value is not None
+        for glob in self.globs:
+            if glob.match(value):
+                return True
+        return False
 
     def covers(self, other: Condition) -> bool:
         """Return whether every value that matches the other condition matches this one, as far as that is certain."""
