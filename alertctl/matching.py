@@ -53,8 +53,14 @@ class Condition:
     text: str = field(default="", compare=False)
 
     def matches(self, values: Mapping[str, str]) -> bool:
+        # A loop: a generator took longer than all the rest.
         value = values.get(self.key)
-        return value is not None and (value in self.exact or any(glob.match(value) for glob in self.globs))
+        if value is None or value in self.exact:
+            return value is not None
+        for glob in self.globs:
+            if glob.match(value):
+                return True
+        return False
 
     def covers(self, other: Condition) -> bool:
         """Return whether every value that matches the other condition matches this one, as far as that is certain."""
@@ -105,11 +111,12 @@ class Match:
             if condition.key not in ("event_type", "severity")
         )
 
-    def missing_fields(self) -> Iterator[str]:
-        """Yield the keys that no event type of this match has: it matches no event."""
+    def missing_field(self) -> str | None:
+        """Return a field that no event type of this match has, so that it matches no event; None without one."""
         for condition in self.conditions:
-            if condition.key in FIELDS and condition.key != "severity" and not FIELDS[condition.key] & self.event_types:
-                yield condition.key
+            if condition.key != "severity" and not FIELDS.get(condition.key, self.event_types) & self.event_types:
+                return condition.key
+        return None
 
 
 EVERY_EVENT = Match()
@@ -169,8 +176,10 @@ def parse_condition(key: str, value: object) -> Condition:
 
 def _nearest_key(key: str) -> str:
     _, dot, name = key.partition(".")
-    known = [f"{group}.{name}" for group in GROUPS] if dot else KEYS
-    return did_you_mean(key, known) or f'; a label is "labels.{name or key}", a detail "details.{name or key}"'
+    if not key.isprintable():
+        return ""
+    suggestion = did_you_mean(key, [f"{group}.{name}" for group in GROUPS] if dot else KEYS)
+    return suggestion or f'; a label is "labels.{name or key}", a detail "details.{name or key}"'
 
 
 def _pattern(value: object) -> str:

@@ -51,6 +51,7 @@ def preview_event(
             routing_reason=target.routing_reason,
             suppressed_reason=target.suppressed_reason,
             message=channels[target.channel].render(content, outgoing_message(new_id(moment), target)),
+            route=target.route,
         )
         for target in targets
     ]

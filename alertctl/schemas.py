@@ -263,13 +263,17 @@ class EventTypeInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """A rendered message and its target. `message` is Slack's payload, or an email's `headers`, `text` and `html`."""
+    """A rendered message and its target. `message` is Slack's payload, or an email's `headers`, `text` and `html`.
+
+    `route` names the route that chose or suppressed the target.
+    """
 
     channel: str
     to: str
     routing_reason: str
     suppressed_reason: str | None
     message: dict[str, Any]
+    route: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,13 +295,24 @@ class Paused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceItem:
+    """A running daemon. `routes_hash` is equal for daemons with the same routes."""
+
+    host: str
+    pid: int
+    routes_hash: str
+    reported_at: Moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
     """The state of an alertctl. `where` is its database or server, without secrets.
 
     `depth`: deliveries that wait, by channel; `oldest_due_seconds`: how late the oldest is. `last_success` by channel.
     `oldest_waiting_seconds`: how long the oldest delivery without a final state waits, 0 if there is none, None from an
     older server.
-    `daemon`: whether this answer comes from a running daemon.
+    `daemon`: whether this answer comes from a running daemon. `instances`: the running daemons on this database.
+    `warnings`: problems that these have together.
     """
 
     where: str
@@ -309,6 +324,8 @@ class StatusReport:
     last_success: dict[str, Moment | None]
     paused: list[Paused]
     oldest_waiting_seconds: float | None = None
+    instances: list[InstanceItem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

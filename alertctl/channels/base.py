@@ -202,6 +202,8 @@ class ChannelType:
     """Return the address of a caller by name, None if the name is none."""
     settings_prefixes: Callable[[Settings], Sequence[str]] = lambda settings: ()
     """Return the prefixes of further settings that the channel uses, besides its own section's."""
+    form_settings: Sequence[str] = ()
+    """Settings of the messages' form: a mistake in them does not keep the channel from sending."""
     renderings: Sequence[str] = ("text",)
     """Formats of `log show --rendered`: `text`, `html`, or the channel's name for the payload."""
     providers: Sequence[str] = ()

@@ -83,8 +83,12 @@ class LocalClient:
     def publish(self, request: schemas.PublishRequest) -> schemas.EventReceipt:
         publication = prepare(request, self._audience)
         receipt = self._write(publish, publication, now())
-        warnings = [*self._settings.problems, *(receipt.warnings if receipt.created else ())]
+        warnings = [*self._setting_problems(), *(receipt.warnings if receipt.created else ())]
         return replace(receipt, warnings=warnings)
+
+    def _setting_problems(self) -> list[str]:
+        routes = (f"{problem}; the route is not used" for problem in self._audience.routes.problems)
+        return [*self._settings.problems, *routes]
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:
         deadline = time.monotonic() + (wait or 0.0)
@@ -172,6 +176,10 @@ class LocalClient:
         return list_routes(self._audience)
 
     def test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
+        result = self._test_routes(request, user)
+        return replace(result, warnings=[*self._setting_problems(), *result.warnings])
+
+    def _test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
         file = file_of(self._settings.database.url)
         try:
             if file is not None and not file.exists():

@@ -14,7 +14,7 @@ from alertctl.channels import channel_type
 from alertctl.events import EventFields
 from alertctl.matching import values_of
 from alertctl.routing.rules import Audience, Route
-from alertctl.routing.targets import NOT_ALLOWED, Target, label_targets
+from alertctl.routing.targets import NOT_ALLOWED, ROUTE_PREFIX, Target, label_targets
 
 
 class RoutedEvent(Protocol):
@@ -122,7 +122,7 @@ def _candidates(event: RoutedEvent, audience: Audience, preferences: Iterable[Ta
     yield from _in_default_form(wanted, audience)
     for route in routes:
         if route.suppresses_default:
-            cause = f"route {route.name}"
+            cause = f"{ROUTE_PREFIX}{route.name}"
             yield from (replace(target, suppressed_reason=cause, route=route.name) for target in usual)
 
 

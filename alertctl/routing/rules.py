@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 from alertctl.channels import MessageOptions
@@ -17,7 +19,6 @@ from alertctl.config.settings import STYLES
 from alertctl.config.validators import quoted
 from alertctl.content import Severity
 from alertctl.errors import InvalidEvent
-from alertctl.events import BY_NAME
 from alertctl.matching import EVERY_EVENT, Condition, Match, flatten, parse_condition
 from alertctl.routing.targets import RecipientPolicy, Target, parse_target
 from alertctl.suggestions import did_you_mean
@@ -75,16 +76,24 @@ class Routes:
     def matching(self, values: Mapping[str, str]) -> list[Route]:
         """Return the first route that matches an event's `values_of`, and the next ones while they continue."""
         matching: list[Route] = []
-        for route in self._by_event_type[values["event_type"]]:
-            if route.match.mismatch(values) is None:
+        for route, match in self._index.get((values["event_type"], values["severity"]), ()):
+            if match.mismatch(values) is None:
                 matching.append(route)
                 if not route.continues:
                     break
         return matching
 
     @cached_property
-    def _by_event_type(self) -> Mapping[str, list[Route]]:
-        return {name: [route for route in self.items if name in route.match.event_types] for name in BY_NAME}
+    def _index(self) -> Mapping[tuple[str, str], list[tuple[Route, Match]]]:
+        """The routes for each event type and severity, with the match that remains: its rarest condition first."""
+        uses = Counter(condition for route in self.items for condition in route.match.conditions)
+        index: dict[tuple[str, str], list[tuple[Route, Match]]] = defaultdict(list)
+        for route in self.items:
+            remaining = (item for item in route.match.conditions if item.key not in ("event_type", "severity"))
+            match = Match(tuple(sorted(remaining, key=uses.__getitem__)))
+            for key in product(route.match.event_types, route.match.severities):
+                index[key].append((route, match))
+        return index
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +155,7 @@ class _RouteParser:
     def route(self) -> Route:
         for key in self._table:
             if key not in KEYS:
-                self._add(quoted(key).strip('"'), f"a route has no such key{did_you_mean(key, KEYS)}")
+                self._add(_plain(key), f"a route has no such key{did_you_mean(key, KEYS)}")
         name = self._read("name", self._name, self.label)
         match = Match(tuple(self._conditions()))
         to = self._read("to", _entries, None)
@@ -182,7 +191,7 @@ class _RouteParser:
     def _read(self, key: str, parse: Callable[[object], Any], default: Any) -> Any:
         """Return the parsed value of a key, or the default if it is missing or has a problem."""
         if key not in self._table:
-            if key == "name":
+            if key == "name" and not self.problems:
                 self._add(key, "is missing; name the route")
             return default
         try:
@@ -209,7 +218,7 @@ class _RouteParser:
             try:
                 yield parse_condition(key, value)
             except ValueError as error:
-                self._add(f"match.{key}", str(error))
+                self._add(f"match.{_plain(key)}", str(error))
 
     def _targets(self, name: str, to: Sequence[str], changes: Mapping[str, Any]) -> Iterator[Target]:
         for entry in to:
@@ -222,6 +231,11 @@ class _RouteParser:
             else:
                 options = replace(self._options.get(target.channel, DEFAULT_OPTIONS), **changes)
                 yield replace(target, route=name, options=options)
+
+
+def _plain(key: str) -> str:
+    """Return a key as it is shown in an error."""
+    return key if re.fullmatch(r"[\w.-]{1,60}", key) else quoted(key)
 
 
 def _entries(value: object) -> list[str]:

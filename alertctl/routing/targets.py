@@ -16,8 +16,8 @@ class Target:
     """A channel and an address that an event should reach, and why.
 
     `routing_reason` is `named`, `test`, or the name of a channel's `RoutingReason`.
-    `suppressed_reason` names why the delivery is suppressed from the start (`NAME_disabled`, `recipient_not_allowed`),
-    else None.
+    `suppressed_reason` names why the delivery is suppressed from the start (`NAME_disabled`, `recipient_not_allowed`,
+    `route NAME`), else None.
     `route` is the name of the route that chose it, `options` the form of its message.
     `dedup_hash` is the same for targets of events that are duplicates of each other, None without a dedup key.
     """
@@ -44,6 +44,9 @@ class Target:
 
 NOT_ALLOWED = "recipient_not_allowed"
 """The suppressed reason of an address of a user or a label that the recipient policy does not allow."""
+
+ROUTE_PREFIX = "route "
+"""The start of the suppressed reason of a target that a route suppresses; the route's name follows."""
 
 
 @dataclass(frozen=True, slots=True)

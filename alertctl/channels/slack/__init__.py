@@ -80,5 +80,6 @@ SLACK = ChannelType(
     allowed_addresses=lambda settings: settings.alertctl.allowed_slack_channels,
     allowed_addresses_setting="ALERTCTL_ALLOWED_SLACK_CHANNELS",
     rate_limit=lambda settings: RateLimit(settings.slack.per_second, settings.slack.burst),
+    form_settings=("SLACK_STYLE", "SLACK_MENTION", "SLACK_MENTION_FROM"),
     renderings=("slack", "text"),
 )
