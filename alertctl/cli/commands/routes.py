@@ -23,7 +23,7 @@ HELP = """
 \b
 alertctl routes
 alertctl routes test --event safety_rollback --set environment=production
-alertctl routes test --event generic_alert --label team=pay --expect slack:#pay
+alertctl routes test --event rollout_advance --expect slack:#rollouts
 
 List the routes of the configuration, in the order in which they are tried.
 """
@@ -112,9 +112,8 @@ def run_test(
     """
     \b
     alertctl routes test --event safety_rollback --set environment=production
-    alertctl routes test --event generic_alert --severity error --user ana@corp.example
-    alertctl routes test --event rollout_advance --label team=pay \\
-        --expect slack:#pay --expect email:pay@corp.example
+    alertctl routes test --event generic_alert --user ana@corp.example
+    alertctl routes test --event rollout_advance --expect slack:#rollouts
 
     Show which targets an event has: the verdict of each route, the preferences, the outcome for each target.
 
