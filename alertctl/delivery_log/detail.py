@@ -121,4 +121,5 @@ def rendered(connection: Connection, channels: Mapping[str, Channel], id_part: s
         routing_reason=row.routing_reason,
         suppressed_reason=row.error if row.status == "suppressed" else None,
         message=channels[row.channel].render(content, outgoing),
+        route=row.route,
     )
