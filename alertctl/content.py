@@ -31,6 +31,7 @@ class Content:
     `link` is an http(s) address or None. `notes` are small print (environment, actor, "this is a test").
     `subject` names the flag or experiment and its environment ("checkout-v3 in production"), empty without one;
     `subject_key` is equal for all events about it. `step` is the new state in a few words ("Rollout 10% → 25%").
+    `warnings` tell what the message lacks, for the note on the attempt.
     """
 
     event_type: str
@@ -46,6 +47,7 @@ class Content:
     subject: str = ""
     subject_key: str = ""
     step: str = ""
+    warnings: tuple[str, ...] = ()
 
     def with_notes(self, *notes: str) -> Content:
         """Return a copy with further notes."""

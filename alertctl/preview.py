@@ -11,6 +11,8 @@ from alertctl.channels import build_all
 from alertctl.channels.base import OutgoingMessage
 from alertctl.config import Settings
 from alertctl.db import Store
+from alertctl.events import compose
+from alertctl.events.wording import Wording
 from alertctl.ids import new_id
 from alertctl.publish import Publication, targets_of
 from alertctl.routing import Target
@@ -35,7 +37,14 @@ def preview_event(
 
     Raises Unreachable.
     """
-    content = publication.fields.content(new_id(moment), publication.fields.occurred_at or moment)
+    fields = publication.fields
+    content = compose(
+        fields,
+        new_id(moment),
+        fields.occurred_at or moment,
+        publication.request.labels,
+        Wording.of(settings.messages),
+    )
     with store.reading() as connection:
         targets = list(targets_of(connection, publication))
     if mask_users:
