@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+STYLES = ("full", "compact")
+"""The forms of a message."""
+
+
 @dataclass(frozen=True, slots=True)
 class MessageOptions:
     """The form of a message, as the route or setting that chose its target wants it.
