@@ -1,7 +1,6 @@
 """Titles and summaries in the operator's own words: Jinja2 templates over an event's fields and labels.
 
-A template holds values, conditions and one level of loops. Everything by which a short template could take long or
-fill the memory is refused when it is compiled. A template that fails leaves the built-in text in place.
+A template that fails leaves the built-in text in place (`template_sandbox.py`).
 """
 
 from __future__ import annotations
@@ -11,12 +10,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from alertctl.content import Content, format_number
+from alertctl.content import Content
 from alertctl.suggestions import suggest
+from alertctl.template_sandbox import TemplateError, compile_template, render_template, sandbox
 from alertctl.text import cut
 
 if TYPE_CHECKING:
-    from jinja2 import Environment, Template, nodes
+    from jinja2 import Environment, Template
 
     from alertctl.events.base import EventFields
 
@@ -28,19 +28,8 @@ VALUE_LIMIT = 20_000
 """Characters of a field that a template sees: as many as the longest summary of a message."""
 ITEMS_LIMIT = 100
 """Details and labels that a template sees."""
-OUTPUT_LIMIT = 1_000_000
-"""Characters of a template's result."""
-FILTERS = (
-    *("capitalize", "default", "d", "dictsort", "first", "float", "int", "last", "length"),
-    *("lower", "round", "title", "trim", "truncate", "upper"),
-)
-"""Filters whose result is not much longer than their input."""
 Messages = Mapping[str, Mapping[str, str]]
 """The sections `[messages.TYPE]`: templates by event type and part."""
-
-
-class TemplateError(Exception):
-    """A template is wrong or failed. The message is one line."""
 
 
 @dataclass(frozen=True)
@@ -131,111 +120,21 @@ def _bounded(value: Any) -> Any:
 
 
 def _render(text: str, values: Mapping[str, Any]) -> str:
-    """Return the text of a template. Raises TemplateError, also for a result without any text."""
+    """Return the text of a template. Raises TemplateError."""
     template = _compiled(text)
     if isinstance(template, TemplateError):
         raise template
-    try:
-        rendered = render_bounded(template, values)
-    except Exception as error:
-        raise TemplateError(_line(error)) from None
-    if not rendered.strip():
-        raise TemplateError("the result is empty")
-    return rendered
-
-
-def render_bounded(template: Template, values: Mapping[str, Any]) -> str:
-    """Return a template's text. Raises TemplateError when it is longer than 1 MB."""
-    parts, length = [], 0
-    for part in template.generate(values):
-        length += len(part)
-        if length > OUTPUT_LIMIT:
-            raise TemplateError(f"the result is longer than {OUTPUT_LIMIT} characters")
-        parts.append(part)
-    return "".join(parts)
+    return render_template(template, values)
 
 
 @lru_cache(maxsize=64)
 def _compiled(text: str) -> Template | TemplateError:
-    if len(text) > TEMPLATE_LIMIT:
-        return TemplateError(f"is longer than {TEMPLATE_LIMIT} characters")
     try:
-        environment = _environment()
-        check_syntax_tree(environment.parse(text))
-        return environment.from_string(text)
+        return compile_template(_environment(), text, TEMPLATE_LIMIT)
     except TemplateError as error:
         return error
-    except Exception as error:
-        return TemplateError(_line(error))
 
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     return sandbox(autoescape=False)
-
-
-def sandbox(**options: Any) -> Environment:
-    """Return an environment whose templates can neither reach Python nor grow a text by calculation."""
-    # Imported here: most installations have no templates of their own, and a send to Slack needs no Jinja2.
-    from jinja2 import ChainableUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class BoundedSandbox(ImmutableSandboxedEnvironment):
-        intercepted_binops = frozenset({"+", "*", "%"})
-
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            if not all(isinstance(value, int | float) for value in (left, right)):
-                raise TemplateError(f"{operator} needs two numbers; join texts with ~")
-            return super().call_binop(context, operator, left, right)
-
-    environment = BoundedSandbox(undefined=ChainableUndefined, finalize=_as_text, **options)
-    environment.globals.clear()
-    environment.filters = {name: environment.filters[name] for name in FILTERS}
-    return environment
-
-
-def _as_text(value: Any) -> Any:
-    """Return a value as messages show it: nothing for None, yes or no, 4 significant figures."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return format_number(value) if isinstance(value, float) else value
-
-
-def check_syntax_tree(tree: nodes.Template) -> None:
-    """Raise TemplateError for what could take long or grow a text: assignments, macros, nested loops, calls."""
-    from jinja2 import nodes
-
-    refused = {
-        nodes.Assign: "{% set %}",
-        nodes.AssignBlock: "{% set %}",
-        nodes.With: "{% with %}",
-        nodes.Macro: "{% macro %}",
-        nodes.CallBlock: "{% call %}",
-        nodes.Include: "{% include %}",
-        nodes.Import: "{% import %}",
-        nodes.FromImport: "{% from %}",
-        nodes.Extends: "{% extends %}",
-        nodes.Pow: "**",
-    }
-    for kind, name in refused.items():
-        if (node := tree.find(kind)) is not None:
-            raise TemplateError(f"line {node.lineno}: {name} is not available in these templates")
-    for loop in tree.find_all(nodes.For):
-        if loop.recursive or any(True for _ in loop.find_all(nodes.For)):
-            raise TemplateError(f"line {loop.lineno}: a loop in a loop is not available in these templates")
-    for call in tree.find_all(nodes.Call):
-        if not (isinstance(call.node, nodes.Getattr) and call.node.attr == "items" and not call.args):
-            raise TemplateError(f"line {call.lineno}: calls are not available in these templates, except .items()")
-
-
-def _line(error: Exception) -> str:
-    """Return an error of Jinja2 as one line, with the line number of a syntax error."""
-    if isinstance(error, TemplateError):
-        return str(error)
-    if isinstance(error, RecursionError):
-        return "is nested too deeply"
-    number = getattr(error, "lineno", None)
-    text = " ".join(str(error).split())[:200] or type(error).__name__
-    return f"line {number}: {text}" if number else text

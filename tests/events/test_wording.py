@@ -13,7 +13,8 @@ from alertctl.channels import build
 from alertctl.channels.base import OutgoingMessage
 from alertctl.content import Content
 from alertctl.events import BY_NAME, compose, parse
-from alertctl.events.wording import OUTPUT_LIMIT, Wording, problems
+from alertctl.events.wording import Wording, problems
+from alertctl.template_sandbox import OUTPUT_LIMIT
 
 NOW = datetime(2026, 3, 2, 14, 32, tzinfo=UTC)
 ROLLBACK = BY_NAME["safety_rollback"].example
