@@ -28,14 +28,15 @@ def preview_messages(
 ) -> tuple[list[Rendered], list[str]]:
     """Return an event's message for each channel (or `request.channel`), and warnings. Uses no database.
 
-    Without fields it is the event type's example, which also completes required ones. The address is the first of the channel's default ones. Raises
-    InvalidEvent and ConfigError.
+    Without fields it is the event type's example, which also supplies missing required fields. The address is the first
+    of the channel's default ones. Raises InvalidEvent and ConfigError.
     """
     if style not in STYLES:
         raise InvalidEvent("style", f"{style[:80]!r} is not a style{suggest(style, STYLES)}")
-    kind = find(request.event_type)
-    required = {name: kind.example[name] for name, field in kind.model_fields.items() if field.is_required()}
-    fields, warnings = parse(request.event_type, required | request.fields if request.fields else kind.example)
+    event_type = find(request.event_type)
+    example = event_type.example
+    required = {name: example[name] for name, field in event_type.model_fields.items() if field.is_required()}
+    fields, warnings = parse(request.event_type, required | request.fields if request.fields else example)
     event_id = new_id(moment)
     occurred_at = fields.occurred_at or moment
     content = compose(fields, event_id, occurred_at, request.labels, Wording.of(settings.messages))
