@@ -36,7 +36,7 @@ class UnconfiguredSlack(Unconfigured):
         """Return the payload that would be posted."""
         from alertctl.channels.slack.blocks import slack_message
 
-        return slack_message(content, outgoing.address, outgoing.delivery_id, plain=outgoing.plain)
+        return slack_message(content, outgoing)
 
 
 class UnconfiguredEmail(Unconfigured):

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from alertctl.channels import ROUTING_REASONS, channel_type
-from alertctl.channels.slack import part_text
+from alertctl.channels.slack import block_text
 from alertctl.cli.output.streams import Output, plain, print_items, print_line
 from alertctl.schemas import Rendered
 
 EMAIL_LINES = 16
 """Maximum lines of an email's text that are shown."""
+
+
+STYLES = {"header": "bold", "context": "dim"}
+"""The styles of Block Kit blocks; others have none."""
 
 
 def print_previews(previews: Sequence[Rendered], output: Output) -> None:
@@ -38,7 +41,9 @@ def print_previews(previews: Sequence[Rendered], output: Output) -> None:
 def panel(provider: str, message: Any) -> Panel:
     """Return a message that one of the sandbox's providers received, as a panel."""
     if provider == "slack":
-        parts = [part for block in message.blocks for part in _block(block)] or [Text(plain(message.text))]
+        parts = [Text(plain(block_text(block)), style=STYLES.get(block["type"], "")) for block in message.blocks] or [
+            Text(plain(message.text))
+        ]
         title, style = f"Slack  {message.channel}", "magenta"
     else:
         to, sender, subject, text = _email(provider, message)
@@ -72,29 +77,3 @@ def _email(provider: str, message: Any) -> tuple[str, str, str, str]:
     sender, content = payload.get("from", {}), payload.get("content", [{}])
     name = f"{sender.get('name', '')} <{sender.get('email', '')}>".strip()
     return message.to, name, str(payload.get("subject", "")), str(content[0].get("value", ""))
-
-
-def _block(block: Mapping[str, Any]) -> list[RenderableType]:
-    """Return the parts of a Block Kit block."""
-    kind, text = block.get("type"), block.get("text")
-    if block.get("fields"):
-        return [_fields(block["fields"])]
-    if kind == "context":
-        return [Text(plain(" ".join(map(part_text, block["elements"]))), style="dim")]
-    if kind == "actions":
-        return [Text(plain("  ".join(map(part_text, block["elements"]))), style="blue")]
-    return [Text(plain(part_text(text)), style="bold" if kind == "header" else "")] if text else []
-
-
-def _fields(fields: list[Mapping[str, Any]]) -> RenderableType:
-    """Return the fields in two columns, as Slack shows them."""
-    grid = Table.grid(expand=True, padding=(0, 2, 0, 0))
-    grid.add_column(ratio=1)
-    grid.add_column(ratio=1)
-    cells = []
-    for field in fields:
-        name, _, value = plain(part_text(field)).partition(": ")
-        cells.append(Text.assemble((f"{name}  ", "dim"), value))
-    for start in range(0, len(cells), 2):
-        grid.add_row(*cells[start : start + 2])
-    return grid
