@@ -79,9 +79,13 @@ EMAIL = ChannelType(
         "admin_email",
         "one of NOTIFICATION_ADMIN_EMAILS",
         "it is one of NOTIFICATION_ADMIN_EMAILS, and {event_type} goes to email",
+        "this address is one of the platform's admin addresses",
     ),
     user_routing_reason=RoutingReason(
-        "user_email", "a user wants this event by email", "{user} wants {event_type} by email (their preferences)"
+        "user_email",
+        "a user wants this event by email",
+        "{user} wants {event_type} by email (their preferences)",
+        "your preferences want {event_type} by email",
     ),
     address_preference="email_address",
     allowed_addresses=lambda settings: settings.alertctl.allowed_email_domains,

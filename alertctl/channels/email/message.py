@@ -11,12 +11,13 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from alertctl.addresses import check_email, encode_email, is_email
+from alertctl.addresses import check_email, encode_email, is_email, link_host
+from alertctl.channels import recipient_reason
 from alertctl.channels.base import OutgoingMessage
 from alertctl.content import Content, Severity
 from alertctl.text import fit, safe_link
@@ -28,16 +29,21 @@ VALUE_LIMIT = 5000
 FIELDS_LIMIT = 50
 NOTE_LIMIT = 500
 NOTES_LIMIT = 20
+LABELS_LIMIT = 20
+PREHEADER_LIMIT = 150
+"""What a list of emails shows beside the subject."""
+REASON_LIMIT = 300
 LINK_LIMIT = 3000
 AUTOMATIC = {"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All"}
 """Headers that keep mailboxes from answering: RFC 3834, and Exchange's own."""
 
-_COLOURS = {
-    Severity.INFO: "#2563eb",
-    Severity.WARNING: "#b45309",
-    Severity.ERROR: "#b91c1c",
-    Severity.CRITICAL: "#991b1b",
+ACCENTS = {
+    Severity.INFO: ("#1d4ed8", "#93c5fd"),
+    Severity.WARNING: ("#a16207", "#fcd34d"),
+    Severity.ERROR: ("#b91c1c", "#fca5a5"),
+    Severity.CRITICAL: ("#991b1b", "#fca5a5"),
 }
+"""The colour of each severity on a light and on a dark background, both readable as text."""
 _PHRASE = re.compile(r"[\w !#$%&'*+/=?^`{|}~-]+", re.ASCII)
 _ID_UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
@@ -92,27 +98,67 @@ def message_id(delivery_id: str, sender: Sender) -> str:
     return f"<{(safe or _ID_UNSAFE.sub('-', delivery_id))[:100] or 'delivery'}@{sender.domain}>"
 
 
+class ReasonSlot(NamedTuple):
+    """The reason for a message in its text and in its HTML: the sentence itself, or the tags that SendGrid replaces."""
+
+    text: str
+    html: str | Markup
+
+
 @lru_cache(maxsize=64)
-def render_email(content: Content, plain: bool = False) -> RenderedEmail:
+def render_email(content: Content, reason: ReasonSlot, plain: bool = False) -> RenderedEmail:
     """Return content as an email, cached for the event's next recipients. `plain` leaves the HTML empty."""
-    values = {
-        "title": fit(content.title, SUBJECT_LIMIT, line=True) or fit(content.event_type, NAME_LIMIT, line=True),
-        "summary": fit(content.summary, SUMMARY_LIMIT),
+    values = template_values(content)
+    text = _templates.get_template("alert.txt").render(values, reason=reason.text)
+    html = "" if plain else _templates.get_template("alert.html").render(values, reason=reason.html)
+    return RenderedEmail(subject(content), text, html)
+
+
+def template_values(content: Content) -> dict[str, Any]:
+    """Return the values that a template sees besides `reason`: clean text, within the limits."""
+    title = fit(content.title, SUBJECT_LIMIT, line=True) or fit(content.event_type, NAME_LIMIT, line=True)
+    summary = "" if content.is_only_title else fit(content.summary, SUMMARY_LIMIT)
+    fields = content.fields_beyond(summary)
+    shown = [(fit(f.name, NAME_LIMIT, line=True), fit(f.value, VALUE_LIMIT)) for f in fields[:FIELDS_LIMIT]]
+    link = _usable_link(content.link)
+    accent, dark_accent = ACCENTS[content.severity]
+    return {
+        "title": title,
+        "summary": summary,
+        "preheader": fit(summary or ", ".join(f"{name}: {value}" for name, value in shown), PREHEADER_LIMIT, line=True),
         "severity": content.severity.value.capitalize(),
-        "colour": _COLOURS[content.severity],
-        "fields": [
-            (fit(f.name, NAME_LIMIT, line=True), fit(f.value, VALUE_LIMIT)) for f in content.fields[:FIELDS_LIMIT]
-        ],
-        "more": max(0, len(content.fields) - FIELDS_LIMIT),
-        "link": _usable_link(content.link),
+        "accent": accent,
+        "dark_accent": dark_accent,
+        "fields": shown,
+        "more": max(0, len(fields) - FIELDS_LIMIT),
+        "link": link,
+        "link_host": link_host(link) if link else "",
         "notes": [fit(note, NOTE_LIMIT, line=True) for note in content.notes[:NOTES_LIMIT]],
+        "labels": {
+            fit(name, NAME_LIMIT, line=True): fit(value, NAME_LIMIT, line=True)
+            for name, value in content.labels[:LABELS_LIMIT]
+        },
         "event_type": fit(content.event_type, NAME_LIMIT, line=True),
         "event_id": fit(content.event_id, NAME_LIMIT, line=True),
         "occurred_at": content.occurred_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
-    text = _templates.get_template("alert.txt").render(values)
-    html = "" if plain else _templates.get_template("alert.html").render(values)
-    return RenderedEmail(subject(content), text, html)
+
+
+def reason_of(content: Content, outgoing: OutgoingMessage) -> str:
+    """Return the sentence that tells the recipient why they receive this message."""
+    sentence = recipient_reason(outgoing.routing_reason, outgoing.route, content.event_type)
+    return fit(sentence, REASON_LIMIT, line=True)
+
+
+def thread_headers(content: Content, outgoing: OutgoingMessage, sender: Sender) -> dict[str, str]:
+    """Return the headers that put all messages about a subject into one thread of a mail program.
+
+    They name a message that was never sent: each recipient may have got another first message of the thread.
+    """
+    if not content.subject_key or outgoing.options.threads is False:
+        return {}
+    root = f"<subject-{_ID_UNSAFE.sub('-', content.subject_key)[:64]}@{sender.domain}>"
+    return {"In-Reply-To": root, "References": root}
 
 
 def subject(content: Content) -> str:
@@ -121,32 +167,33 @@ def subject(content: Content) -> str:
     return fit(f"[{content.severity.value.capitalize()}] {title}", SUBJECT_LIMIT, line=True)
 
 
-def serialize_email(
-    content: Content, delivery_id: str, address: str, sender: Sender, now: datetime, *, plain: bool
-) -> bytes:
-    """Return a delivery's email as bytes: its own headers, then the part that all recipients share.
+def serialize_email(content: Content, outgoing: OutgoingMessage, sender: Sender, now: datetime) -> bytes:
+    """Return a delivery's email as bytes: its own headers, then the part that it shares with other recipients.
 
     Raises ValueError for an address that isn't exactly one address.
     """
-    check_email(address)
+    check_email(outgoing.address)
     own_headers = {
-        "To": encode_email(address),
-        "Message-ID": message_id(delivery_id, sender),
+        "To": encode_email(outgoing.address),
+        "Message-ID": message_id(outgoing.delivery_id, sender),
         "Date": format_datetime(now),
+        **thread_headers(content, outgoing, sender),
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in own_headers.items())
-    return lines.encode() + _shared_part(content, sender, plain)
+    return lines.encode() + _shared_part(content, sender, reason_of(content, outgoing), outgoing.plain)
 
 
 def preview(content: Content, outgoing: OutgoingMessage, sender: Sender) -> dict[str, Any]:
     """Return the email as `--dry-run` and `log show --rendered` print it: headers for people, text and HTML."""
-    email = render_email(content, outgoing.plain)
+    reason = reason_of(content, outgoing)
+    email = render_email(content, ReasonSlot(reason, reason), outgoing.plain)
     email_headers = {
         "From": str(Address(display_name=display_name(sender.name), addr_spec=encode_email(sender.address))),
         "To": encode_email(outgoing.address) if is_email(outgoing.address) else "",
         "Subject": email.subject,
         "Date": format_datetime(datetime.now(UTC)),
         "Message-ID": message_id(outgoing.delivery_id, sender),
+        **thread_headers(content, outgoing, sender),
         **AUTOMATIC,
     }
     return {"headers": email_headers, "text": email.text, "html": email.html}
@@ -158,9 +205,12 @@ def display_name(name: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _shared_part(content: Content, sender: Sender, plain: bool) -> bytes:
-    """Return the headers and the MIME body that all recipients share. It is most of the work, so it is cached."""
-    rendered = render_email(content, plain)
+def _shared_part(content: Content, sender: Sender, reason: str, plain: bool) -> bytes:
+    """Return the headers and the MIME body that recipients with the same reason share.
+
+    It is most of the work, so it is cached. An event has few reasons, however many recipients it has.
+    """
+    rendered = render_email(content, ReasonSlot(reason, reason), plain)
     message = EmailMessage(policy=SMTP)
     for name, value in AUTOMATIC.items():
         message[name] = value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import html
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,12 +22,15 @@ from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of
 from alertctl.channels.email.message import (
     AUTOMATIC,
+    ReasonSlot,
     Sender,
     display_name,
     load_templates,
     message_id,
     preview,
+    reason_of,
     render_email,
+    thread_headers,
 )
 from alertctl.channels.http_errors import post_json, status_error
 from alertctl.content import Content
@@ -79,7 +84,8 @@ class SendGridChannel:
 
     def payload(self, content: Content, messages: Sequence[OutgoingMessage]) -> dict[str, Any]:
         """Return the body of a request. The messages have the same `plain`, and their addresses are valid."""
-        email = render_email(content, messages[0].plain)
+        slot = reason_slot(content)
+        email = render_email(content, slot, messages[0].plain)
         mail = Mail(
             From(encode_email(self._sender.address), display_name(self._sender.name) or None),
             subject=email.subject,
@@ -89,18 +95,21 @@ class SendGridChannel:
         mail.tracking_settings = _no_tracking()
         # The library's objects for each recipient would take four times as long as everything else.
         built: dict[str, Any] = mail.get()
-        return {"personalizations": [self._personalization(outgoing) for outgoing in messages], **built}
+        return {"personalizations": [self._personalization(content, outgoing, slot) for outgoing in messages], **built}
 
     def close(self) -> None:
         self._http.close()
 
-    def _personalization(self, outgoing: OutgoingMessage) -> dict[str, Any]:
+    def _personalization(self, content: Content, outgoing: OutgoingMessage, slot: ReasonSlot) -> dict[str, Any]:
+        reason = reason_of(content, outgoing)
         return {
             "to": [{"email": encode_email(outgoing.address)}],
             "headers": {
                 "Message-ID": message_id(outgoing.delivery_id, self._sender),
+                **thread_headers(content, outgoing, self._sender),
                 **AUTOMATIC,
             },
+            "substitutions": {slot.text: reason, slot.html: html.escape(reason)},
             "custom_args": {"delivery_id": outgoing.delivery_id},
         }
 
@@ -161,6 +170,12 @@ class SendGridChannel:
         if isinstance(result, DeliveryError):
             return redacted(result, self._redact)
         return Receipt(self._redact(result.provider_id), self._redact(result.answer))
+
+
+def reason_slot(content: Content) -> ReasonSlot:
+    """Return the tags that SendGrid replaces by each recipient's reason. No text of the event contains them."""
+    key = hashlib.sha256("\0".join((content.event_id, content.title, content.summary)).encode("utf-8", "replace"))
+    return ReasonSlot(f"-reason-{key.hexdigest()[:32]}-", f"-htmlreason-{key.hexdigest()[:32]}-")
 
 
 def parse_sendgrid_reply(reply: Response) -> SendResult:

@@ -77,8 +77,7 @@ class SmtpChannel:
         if not is_email(outgoing.address):
             raise DeliveryError(Reason.BAD_ADDRESS, "invalid_address", detail="not exactly one email address")
         with rendering():
-            now, delivery_id, address = datetime.now(UTC), outgoing.delivery_id, outgoing.address
-            message = serialize_email(content, delivery_id, address, self._sender, now, plain=outgoing.plain)
+            message = serialize_email(content, outgoing, self._sender, datetime.now(UTC))
         answer = self._deliver(encode_email(outgoing.address), message, deadline)
         return Receipt(message_id(outgoing.delivery_id, self._sender), self._redact(answer))
 

@@ -53,6 +53,7 @@ PLAIN_LIMIT = 4000
 """The limit that Slack recommends for `text` (it truncates at 40 000)."""
 
 EMOJI = {Severity.INFO: "ℹ️", Severity.WARNING: "⚠️", Severity.ERROR: "❌", Severity.CRITICAL: "🚨"}
+SEVERITY_NAME = {severity: severity.value.capitalize() for severity in Severity}
 
 _EMOJI_NAME = re.compile(r":(?=[\w+'-]+:)")
 """The first colon of an emoji's name; an invisible word joiner after it keeps the name text."""
@@ -119,9 +120,9 @@ def full_blocks(content: Content) -> list[Block]:
     fields = _shortened(_fields(all_fields[:FIELDS_LIMIT]), TOTAL_LIMIT - used)
     return [
         HeaderBlock(text=PlainTextObject(text=header, emoji=False)),
-        *([_rich_text(Text(text=summary))] if summary else []),
-        *([_rich_text(*_field_elements(fields))] if fields else []),
-        *([_rich_text(_link_element(link))] if link else []),
+        *([rich_text(Text(text=summary))] if summary else []),
+        *([rich_text(*_field_elements(fields))] if fields else []),
+        *([rich_text(link_element(link))] if link else []),
         ContextBlock(elements=[PlainTextObject(text=footer, emoji=False), _time(content)]),
     ]
 
@@ -135,11 +136,12 @@ def compact_blocks(content: Content) -> list[Block]:
     if second_line:
         elements.append(Text(text=f"\n{second_line}"))
     if link := _usable_link(content):
-        elements += [Text(text=" · " if second_line else "\n"), _link_element(link)]
-    return [_rich_text(*elements)]
+        elements += [Text(text=" · " if second_line else "\n"), link_element(link)]
+    return [rich_text(*elements)]
 
 
-def _rich_text(*elements: RichTextElement) -> RichTextBlock:
+def rich_text(*elements: RichTextElement) -> RichTextBlock:
+    """Return a block of rich text, in whose `Text` elements Slack reads no markup."""
     return RichTextBlock(elements=[RichTextSectionElement(elements=list(elements))])
 
 
@@ -167,7 +169,8 @@ def _shortened(fields: list[tuple[str, str]], limit: int) -> list[tuple[str, str
     return [(name, cut(value, share - width(name) - FIELD_PUNCTUATION)) for name, value in fields]
 
 
-def _link_element(link: str) -> RichTextElement:
+def link_element(link: str) -> RichTextElement:
+    """Return a safe link with a text that names its host."""
     return RichTextElementParts.Link(url=link, text=f"Open on {link_host(link)}")
 
 
@@ -191,7 +194,7 @@ def _small_print(content: Content) -> list[str]:
     """Return the severity in a word, the event type, the notes and the labels."""
     labels = [fit(f"{name}={value}", LABEL_LIMIT, line=True) for name, value in content.labels[:LABELS_LIMIT]]
     event_type = fit(content.event_type, NAME_LIMIT, line=True)
-    return list(filter(None, [content.severity.value.capitalize(), event_type, *_notes(content), *labels]))
+    return list(filter(None, [SEVERITY_NAME[content.severity], event_type, *_notes(content), *labels]))
 
 
 def _notes(content: Content) -> list[str]:
@@ -207,7 +210,7 @@ def _title(content: Content) -> str:
 
 
 def _headline(content: Content) -> str:
-    return f"{EMOJI[content.severity]} {content.severity.value.capitalize()}: {_title(content)}"
+    return f"{EMOJI[content.severity]} {SEVERITY_NAME[content.severity]}: {_title(content)}"
 
 
 def _without_emoji_names(text: str) -> str:

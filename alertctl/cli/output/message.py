@@ -73,7 +73,6 @@ def _email(provider: str, message: Any) -> tuple[str, str, str, str]:
         body = mail.get_body(("plain", "html"))
         text = str(body.get_content()) if body is not None else ""
         return ", ".join(message.rcpt_tos), str(mail["From"]), str(mail["Subject"]), text
-    payload = message.payload
-    sender, content = payload.get("from", {}), payload.get("content", [{}])
+    sender, texts = message.payload.get("from", {}), message.parts
     name = f"{sender.get('name', '')} <{sender.get('email', '')}>".strip()
-    return message.to, name, str(payload.get("subject", "")), str(content[0].get("value", ""))
+    return message.to, name, message.subject, next(iter(texts.values()), "")
