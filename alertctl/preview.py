@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from alertctl.addresses import masked
@@ -14,8 +14,9 @@ from alertctl.config import Settings
 from alertctl.content import Content
 from alertctl.db import Store
 from alertctl.errors import InvalidEvent
-from alertctl.events import compose, find, parse
+from alertctl.events import BY_NAME, compose, find, parse
 from alertctl.events.wording import Wording
+from alertctl.events.wording import problems as wording_problems
 from alertctl.ids import new_id
 from alertctl.publish import Publication, targets_of
 from alertctl.routing import Target
@@ -39,7 +40,8 @@ def preview_messages(
     fields, warnings = parse(request.event_type, required | request.fields if request.fields else example)
     event_id = new_id(moment)
     occurred_at = fields.occurred_at or moment
-    content = compose(fields, event_id, occurred_at, request.labels, Wording.of(settings.messages))
+    fields_json = fields.model_dump_json(exclude_unset=True)
+    content = compose(fields, fields_json, event_id, occurred_at, request.labels, Wording.of(settings.messages))
     kinds = [channel_type(request.channel)] if request.channel else CHANNEL_TYPES
     channels = build_all(settings)
     rendered = []
@@ -61,6 +63,22 @@ def _render(channels: Mapping[str, Any], content: Content, target: Target, momen
     )
 
 
+def appearance_problems(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the setting and the problem of each title, summary and email template that fails for an example event."""
+    yield from wording_problems(settings.messages, BY_NAME)
+    if not settings.alertctl.templates:
+        return
+    from alertctl.channels.email.message import template_values
+    from alertctl.channels.email.own_templates import template_problems
+
+    problems: dict[str, None] = {}
+    for event_type in BY_NAME.values():
+        fields = event_type.model_validate(event_type.example)
+        content = compose(fields, fields.model_dump_json(exclude_unset=True), "", EPOCH, {}, Wording())
+        problems.update(dict.fromkeys(template_problems(settings.alertctl.templates, template_values(content))))
+    yield from (("ALERTCTL_TEMPLATES", problem) for problem in problems)
+
+
 def outgoing_message(delivery_id: str, target: Target) -> OutgoingMessage:
     """Return the message that a delivery to this target would send."""
     return OutgoingMessage(
@@ -70,6 +88,9 @@ def outgoing_message(delivery_id: str, target: Target) -> OutgoingMessage:
         route=target.route,
         options=target.options,
     )
+
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def preview_event(
@@ -82,6 +103,7 @@ def preview_event(
     fields = publication.fields
     content = compose(
         fields,
+        publication.fields_json,
         new_id(moment),
         fields.occurred_at or moment,
         publication.request.labels,

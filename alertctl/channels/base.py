@@ -164,11 +164,15 @@ class RateLimit(NamedTuple):
 
 
 class RoutingReason(NamedTuple):
-    """Why a target was chosen. `reason` may contain {user} and {event_type}."""
+    """Why a target was chosen. `reason` may contain {user} and {event_type}.
+
+    `recipient` completes "You receive this because …" in a message and may contain {event_type} and {route}.
+    """
 
     name: str
     summary: str
     reason: str
+    recipient: str = "this address is a recipient of {event_type}"
 
 
 DEFAULT_ROUTING_REASON = RoutingReason(

@@ -117,10 +117,16 @@ def _late_note(row: Any, now: datetime) -> str | None:
 
 
 def compose(
-    fields: EventFields, event_id: str, occurred_at: datetime, labels: Mapping[str, str], wording: Wording
+    fields: EventFields,
+    fields_json: str,
+    event_id: str,
+    occurred_at: datetime,
+    labels: Mapping[str, str],
+    wording: Wording,
 ) -> Content:
-    """Return the content of an event in these words."""
-    content = replace(fields.content(event_id, occurred_at), labels=tuple(labels.items()))
+    """Return the content of an event in these words. `fields_json` are its fields as JSON."""
+    content = fields.content(event_id, occurred_at)
+    content = replace(content, labels=tuple(labels.items()), event_json=fields_json)
     return wording.apply(content, fields)
 
 
@@ -138,7 +144,7 @@ def restore(row: Any, now: datetime | None = None, wording: Wording = NO_WORDING
         content = Content(row.event_type, row.id, title, summary, Severity(row.severity), (), row.occurred_at)
     else:
         labels = json.loads(row.labels) if row.labels else {}
-        content = compose(fields, row.id, row.occurred_at, labels, wording)
+        content = compose(fields, row.fields, row.id, row.occurred_at, labels, wording)
         notes.append("This is a test: nothing happened." if row.is_test else None)
     notes.append(_late_note(row, now) if now is not None else None)
     return content.with_notes(*filter(None, notes))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, StringConstraints
 
 from alertctl.content import Severity, full_stop
-from alertctl.events.base import EventFields, Text
+from alertctl.events.base import EventFields, Fact, Text
 
 
 class GenericAlert(EventFields):
@@ -40,5 +40,5 @@ class GenericAlert(EventFields):
     def sentence(self) -> str:
         return self.message or f"{self.title}{full_stop(self.title)}"
 
-    def facts(self) -> tuple[tuple[str, str | None], ...]:
-        return (("Source", self.source),)
+    def facts(self) -> tuple[Fact, ...]:
+        return (Fact("Source", self.source),)

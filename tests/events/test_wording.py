@@ -22,7 +22,7 @@ ROLLBACK = BY_NAME["safety_rollback"].example
 
 def content_of(messages, fields=ROLLBACK, event_type="safety_rollback", labels=None) -> Content:
     typed, _ = parse(event_type, fields)
-    return compose(typed, "id", NOW, labels or {}, Wording.of(messages))
+    return compose(typed, "{}", "id", NOW, labels or {}, Wording.of(messages))
 
 
 def titled(template, fields=ROLLBACK, **more) -> Content:

@@ -84,3 +84,14 @@ def test_config_check_names_the_template():
     assert checked.exit_code == 2
     assert "[messages.generic_alert]" in checked.stdout
     assert "division by zero" in " ".join(checked.stdout.split())
+
+
+def test_config_check_renders_the_email_templates_with_every_type(tmp_path, monkeypatch):
+    (tmp_path / "mail").mkdir()
+    monkeypatch.setenv("ALERTCTL_TEMPLATES", "mail")
+    (tmp_path / "mail/alert.html").write_text("{{ title }} {{ event.value / event.threshold }} {{ reason }}")
+    checked = run("config", "check")
+    assert checked.exit_code == 2
+    assert "ALERTCTL_TEMPLATES" in checked.stdout
+    (tmp_path / "mail/alert.html").write_text("{{ title }} {{ event.value }} {{ reason }}")
+    assert "ALERTCTL_TEMPLATES" not in run("config", "check").stdout
