@@ -70,9 +70,7 @@ def _email(settings: Settings) -> Iterator[SettingProblem]:
     if not key and not settings.smtp.host:
         yield _error("SMTP_HOST", "neither SENDGRID_API_KEY nor SMTP_HOST is set, but EMAIL_ENABLED is true")
     if settings.email.accent and (contrast := contrast_on_white(settings.email.accent)) < READABLE_CONTRAST:
-        yield _warning(
-            "EMAIL_ACCENT", f"has a contrast of {contrast:.1f} on white and is hard to read; use a darker one"
-        )
+        yield _warning("EMAIL_ACCENT", f"has a contrast of {contrast:.1f} on white and is hard to read: darken it")
     if settings.email.from_address == Email.model_fields["from_address"].default:
         yield _warning(
             "EMAIL_FROM_ADDRESS",

@@ -94,6 +94,23 @@ TEMPLATE_TAGS = {"html", "head", "meta", "title", "style", "body", "div", "p", "
 }
 
 
+@fixed_examples(250)
+@given(contents())
+@example(content(*["\r\nBcc: victim@corp.example"] * 4))
+def test_hostile_content_stays_text_and_within_limits(alert: Content) -> None:
+    email = rendered(alert)
+    assert set(re.findall(r"<[^\s>]*", email.html)) <= {
+        f"<{slash}{tag}" for tag in TEMPLATE_TAGS for slash in ("", "/")
+    } | {"<!doctype"}
+    links = re.findall(r' href="([^"]*)"', email.html)
+    assert len(links) <= 1
+    assert all(link.lower().startswith(("http://", "https://")) for link in links)
+    assert 1 <= len(email.subject) <= 200
+    assert not set(email.subject) & set("\r\n\0")
+    assert len(email.html) < 1_500_000
+    assert len(email.text) < 400_000
+
+
 @MANY
 @given(contents(), TEXTS, st.booleans())
 @example(content(*["\r\nBcc: victim@corp.example"] * 4), "x\r\nBcc: v@x.example", False)
@@ -101,7 +118,8 @@ def test_hostile_content_never_adds_a_header_a_tag_or_a_script(alert: Content, n
     data = raw(alert, sender=Sender(SENDER, name), plain=plain)
     message = parsed(data)
     expected = HEADERS if not plain else [*HEADERS[:7], "Content-Type", "Content-Transfer-Encoding", "MIME-Version"]
-    assert sorted(message.keys()) == sorted(expected)
+    in_thread = ["In-Reply-To", "References"] if alert.subject_key else []
+    assert sorted(message.keys()) == sorted([*expected, *in_thread])
     assert message["To"] == "dev@corp.example"
     assert "\0" not in message["Subject"]
     assert len(rendered(alert, plain=plain).subject) <= 200

@@ -40,8 +40,8 @@ def email(folder, text=None, html=None, **branding):
 
 def test_each_value_can_be_used(tmp_path):
     values = "{{ title }}|{{ summary }}|{{ severity }}|{{ link }}|{{ labels.team }}|{{ event_type }}|"
-    loop = "{{ event.source }}|{% for name, value in fields %}{{ name }}={{ value }};{% endfor %}|{{ occurred_at }}|{{ reason }}"
-    text = email(tmp_path, text=values + loop)["text"]
+    loop = "{{ event.source }}|{% for name, value in fields %}{{ name }}={{ value }};{% endfor %}|"
+    text = email(tmp_path, text=values + loop + "{{ occurred_at }}|{{ reason }}")["text"]
     assert text == (
         "Disk <b>full</b>|One.\nTwo.|Warning|https://corp.example/x|growth|generic_alert|db-7|host=db-7;|"
         "2026-03-02 14:32:00 UTC|You receive this because the sender of this generic_alert named this address."
