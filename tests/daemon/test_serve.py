@@ -26,7 +26,6 @@ from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from tests.support.waiting import wait_until
 
-
 UNUSED = ("alembic", "jwt", "cryptography", "sendgrid", "slack_sdk", "jinja2", "psycopg", "rich", "alertctl.doctor")
 """Modules that a daemon loads only for a migration, JWTs, a channel or Postgres: each takes 2 to 10 MB."""
 
