@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from alertctl import outbox, users
 from alertctl.api import Services, create_app
 from alertctl.channels import build
+from alertctl.channels.reloading import ReloadingChannel
 from alertctl.config import Settings, check, is_loopback
 from alertctl.config.secret_files import SecretFiles
 from alertctl.connectivity_test import send_test_message
@@ -183,7 +184,8 @@ def _running(
     scheduler = schedule(settings, writer, dispatcher, heartbeat, now, metrics.expired)
     spool_job = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
     scheduler.add_job(spool_job, IntervalTrigger(SPOOL_SECONDS), id="spool", next_run_time=now())
-    scheduler.add_job(SecretsJob(channels, dispatcher), IntervalTrigger(SECRETS_SECONDS), id="secrets")
+    if any(isinstance(channel, ReloadingChannel) for channel in channels.values()):
+        scheduler.add_job(SecretsJob(channels, dispatcher), IntervalTrigger(SECRETS_SECONDS), id="secrets")
     providers = {channel.provider: name for name, channel in channels.items()}
     watch_job = WatchJob(writer, audience, providers, dispatcher.wake, now)
     scheduler.add_job(watch_job, IntervalTrigger(WATCH_SECONDS), id="watch", next_run_time=now())
@@ -205,10 +207,7 @@ def _running(
     )
     wake_ups = WakeUps(store, lambda connection: outbox.is_due(connection, now()), dispatcher.wake)
     app = create_app(services)
-    # Exclude the objects of the start from garbage collection, and collect rarely: every few hundred messages.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD)
+    _limit_garbage_collection()
     if scheduled:
         wake_ups.start()
         dispatcher.start()
@@ -225,6 +224,13 @@ def _running(
         for channel in channels.values():
             channel.close()
         store.close()
+
+
+def _limit_garbage_collection() -> None:
+    """Exclude the objects of the start from garbage collection, and collect rarely: every few hundred messages."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD)
 
 
 def _readiness(

@@ -20,6 +20,13 @@ DELIVERY_FIELDS = tuple(
 )
 """The fields that every delivery has as JSON, in their order."""
 COMMAND = [sys.executable, "-m", "alertctl"]
+PRINT_MODULES = """
+import atexit, sys
+from alertctl.cli import run
+sys.argv[0] = "alertctl"
+atexit.register(lambda: print(*sys.modules, file=sys.stderr))
+run()
+"""
 
 
 def run(*arguments: str, input: str | bytes | None = None) -> Result:  # noqa: A002
@@ -41,6 +48,14 @@ def start(*arguments: str, **more: Any) -> subprocess.Popen[str]:
     return cli_process.Popen(
         [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1, **more
     )
+
+
+def loaded_modules(*arguments: str) -> set[str]:
+    """Run a command, which must succeed, and return the modules that it loaded."""
+    command = [sys.executable, "-c", PRINT_MODULES, *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return set(ran.stderr.splitlines()[-1].split())
 
 
 def dispatched() -> Any:

@@ -15,10 +15,15 @@ import pytest
 from alertctl.channels.slack import block_text
 from alertctl.sandbox import Sandbox
 from tests.support import cli_process
-from tests.support.cli import COMMAND, DELIVERY_FIELDS, data, dispatched, process, run, start
+from tests.support.cli import COMMAND, DELIVERY_FIELDS, data, dispatched, loaded_modules, process, run, start
 
 EVENT_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TITLED = ("send", "--event", "generic_alert", "--title", "Disk full")
+UNUSED = (
+    *("fastapi", "uvicorn", "apscheduler", "prometheus_client", "jwt", "cryptography", "alembic", "mako", "psycopg"),
+    *("sendgrid", "jinja2", "rich", "tomllib", "dotenv", "alertctl.api", "alertctl.daemon", "alertctl.doctor"),
+)
+"""Modules that a `send` to Slack on SQLite does not need."""
 ROLLBACK = ("send", "--event", "safety_rollback", "--set", "feature_flag=checkout-v3")
 
 
@@ -30,6 +35,14 @@ def test_an_alert_arrives_on_slack_and_by_email(log_on, slack_and_email: Sandbox
     assert slack_and_email.smtp.messages[0].parsed["Subject"] == "[Critical] Safety rollback: checkout-v3"
     assert [line.split()[2] for line in ran.stdout.splitlines()[1:]] == ["success", "success"]
     assert EVENT_ID.fullmatch(ran.stderr.splitlines()[0].removeprefix("recorded "))
+
+
+def test_a_send_to_slack_loads_nothing_of_the_daemon_email_and_migrations(
+    slack_and_email: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("EMAIL_ENABLED", "false")
+    assert loaded_modules(*TITLED, "--to", "slack:#ops") & set(UNUSED) == set()
+    assert len(slack_and_email.slack.messages) == 1
 
 
 def test_an_alert_that_lacks_everything_is_sent_with_a_warning(slack_and_email: Sandbox):
