@@ -279,6 +279,7 @@ _EMAIL: _Table = {
     Reason.RATE_LIMITED: (("sending_limit", "the mail server's limit of sent messages is reached", _SENDING_LIMIT),),
     Reason.REJECTED: (("message_refused", "the mail server's policy refuses this message", _REPUTATION),),
     None: (
+        ("authentication_required", "the mail server requires a login for this address", _LOGIN),
         ("helo_refused", "the mail server refuses the name that this machine gives in EHLO", _HELO),
         ("relaying_denied", "the mail server does not relay mail to this address for this client", _RELAY),
         ("sender_refused", "the mail server refuses mail from this sender", _FROM),
