@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from alertctl import delivery_log, outbox, preferences, schemas, users
 from alertctl.channels import CHANNEL_NAMES, build, build_all
 from alertctl.config import Settings
+from alertctl.config.secret_files import current_database_url
 from alertctl.connectivity_test import send_test_message, wait_for_results
 from alertctl.db import Store, upgrade
 from alertctl.dispatcher import Dispatcher, DispatchOptions
@@ -66,7 +67,7 @@ class LocalClient:
 
     @cached_property
     def _store(self) -> Store:
-        store = Store(self._settings.database.url)
+        store = Store(self._settings.database.url, current_url=current_database_url(self._settings))
         upgrade(store)
         return store
 
@@ -101,10 +102,10 @@ class LocalClient:
     def preview(self, request: schemas.PublishRequest) -> list[schemas.Rendered]:
         return preview_event(self._store, self._settings, prepare(request, self._audience), now())
 
-    def test(self, channel: str, to: str | None) -> schemas.ConnectivityTestResult:
-        timeout = self._settings.alertctl.deadline + RESULT_WAIT
+    def test(self, channel: str, to: str | None, *, all_defaults: bool = False) -> schemas.ConnectivityTestResult:
+        timeout, store = self._settings.alertctl.deadline + RESULT_WAIT, self._store
         return send_test_message(
-            self._store, self._store, self._dispatcher, self._audience, channel, to, None, now, timeout
+            store, store, self._dispatcher, self._audience, channel, to, None, now, timeout, all_defaults=all_defaults
         )
 
     def log(
