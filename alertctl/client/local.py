@@ -156,7 +156,7 @@ class LocalClient:
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[schemas.ResendResult]:
         delivery_ids = [self._read(delivery_log.find_id, part) for part in ids]
         return self._write(
-            outbox.resend, delivery_ids, _command_line_user(), now(), again=again, enabled=self._audience.enabled
+            outbox.resend, delivery_ids, _command_line_user(), now(), again=again, audience=self._audience
         )
 
     def dispatch(self) -> schemas.Dispatched:
@@ -199,12 +199,13 @@ class LocalClient:
         return self._read(users.list_users)
 
     def add_user(self, email: str, role: str) -> schemas.UserItem:
-        return self._write(users.add_user, email, role, now())
+        return self._write(users.add_user, email, role, now(), self._audience.policy)
 
     def change_user(
         self, user: str, *, role: str | None = None, email: str | None = None, disabled: bool | None = None
     ) -> schemas.UserItem:
-        return self._write(users.change_user, user, role=role, email=email, disabled=disabled)
+        policy = self._audience.policy
+        return self._write(users.change_user, user, role=role, email=email, disabled=disabled, policy=policy)
 
     def unlink_user(self, user: str) -> schemas.UserItem:
         return self._write(users.unlink_user, user)

@@ -84,6 +84,7 @@ EMAIL = ChannelType(
         "user_email", "a user wants this event by email", "{user} wants {event_type} by email (their preferences)"
     ),
     address_preference="email_address",
+    users_have_address=True,
     allowed_addresses=lambda settings: settings.alertctl.allowed_email_domains,
     allowed_addresses_setting="ALERTCTL_ALLOWED_EMAIL_DOMAINS",
     own_address=lambda caller: caller if is_email(caller) else None,
