@@ -257,6 +257,7 @@ _EMAIL: _Table = {
         ("535", "the mail server rejected the user name and password", _LOGIN),
         ("538", "the mail server accepts a password only over TLS", _STARTTLS),
         ("432", "the mail server requires a new password", _LOGIN),
+        ("authentication_required", "the mail server requires a login", _LOGIN),
         ("auth_in_clear", "the login would send the password without TLS", _TLS),
         ("auth_unavailable", "the mail server offers no supported login", _NO_LOGIN),
         ("forbidden", "the provider does not allow this sender, or the key lacks Mail Send", _SENDER),
@@ -279,7 +280,6 @@ _EMAIL: _Table = {
     Reason.RATE_LIMITED: (("sending_limit", "the mail server's limit of sent messages is reached", _SENDING_LIMIT),),
     Reason.REJECTED: (("message_refused", "the mail server's policy refuses this message", _REPUTATION),),
     None: (
-        ("authentication_required", "the mail server requires a login for this address", _LOGIN),
         ("helo_refused", "the mail server refuses the name that this machine gives in EHLO", _HELO),
         ("relaying_denied", "the mail server does not relay mail to this address for this client", _RELAY),
         ("sender_refused", "the mail server refuses mail from this sender", _FROM),
