@@ -29,6 +29,8 @@ class Content:
 
     `title` is a headline ("Safety rollback: checkout-v3"), `summary` one or more full sentences.
     `link` is an http(s) address or None. `notes` are small print (environment, actor, "this is a test").
+    `subject` names the flag or experiment and its environment ("checkout-v3 in production"), empty without one;
+    `subject_key` is equal for all events about it. `step` is the new state in a few words ("Rollout 10% → 25%").
     """
 
     event_type: str
@@ -40,6 +42,10 @@ class Content:
     occurred_at: datetime
     link: str | None = None
     notes: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    subject: str = ""
+    subject_key: str = ""
+    step: str = ""
 
     def with_notes(self, *notes: str) -> Content:
         """Return a copy with further notes."""

@@ -13,7 +13,19 @@ from alertctl.config import Settings
 from alertctl.db import Store
 from alertctl.ids import new_id
 from alertctl.publish import Publication, targets_of
+from alertctl.routing import Target
 from alertctl.schemas import Rendered
+
+
+def outgoing_message(delivery_id: str, target: Target) -> OutgoingMessage:
+    """Return the message that a delivery to this target would send."""
+    return OutgoingMessage(
+        delivery_id,
+        target.address,
+        routing_reason=target.routing_reason,
+        route=target.route,
+        options=target.options,
+    )
 
 
 def preview_event(
@@ -38,7 +50,7 @@ def preview_event(
             to=target.address,
             routing_reason=target.routing_reason,
             suppressed_reason=target.suppressed_reason,
-            message=channels[target.channel].render(content, OutgoingMessage(new_id(moment), target.address)),
+            message=channels[target.channel].render(content, outgoing_message(new_id(moment), target)),
         )
         for target in targets
     ]

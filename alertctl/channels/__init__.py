@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alertctl.channels.base import Channel, ChannelType, OutgoingMessage, RateLimit, Receipt, RoutingReason, SendResult
+from alertctl.channels.base import (
+    Channel,
+    ChannelType,
+    MessageOptions,
+    OutgoingMessage,
+    RateLimit,
+    Receipt,
+    RoutingReason,
+    SendResult,
+)
 from alertctl.channels.email import EMAIL
 from alertctl.channels.slack import SLACK
 from alertctl.errors import ConfigError, InvalidEvent
@@ -23,6 +32,7 @@ __all__ = [
     "TARGET_EXAMPLES",
     "Channel",
     "ChannelType",
+    "MessageOptions",
     "OutgoingMessage",
     "RateLimit",
     "Receipt",
@@ -45,6 +55,8 @@ ROUTING_REASONS = {
         *(kind.default_routing_reason for kind in CHANNEL_TYPES),
         *(kind.user_routing_reason for kind in CHANNEL_TYPES if kind.user_routing_reason),
         RoutingReason("named", "named by the caller", "the caller named it (--to) instead of the usual recipients"),
+        RoutingReason("route", "a route of the configuration", "route {route} sends it here"),
+        RoutingReason("label", "the label slack or email of the event", "a label of the event names it"),
         RoutingReason("self_alert", "an admin of alertctl", "alertctl needs help, and this address is an admin's"),
         RoutingReason("test", "a test", "it was the target of a test"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,23 +20,85 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class MessageOptions:
+    """The form of a message, as the route or setting that chose its target wants it.
+
+    `style` is `full` or `compact`. `mention` are emails of people and ids of groups, who are mentioned from the
+    severity `mention_from` up. `threads`: whether messages about a subject form a thread, None for the default.
+    """
+
+    style: str = "full"
+    mention: tuple[str, ...] = ()
+    mention_from: str = "warning"
+    threads: bool | None = None
+
+    def to_json(self) -> str | None:
+        """Return the options that differ from the defaults as JSON, None without any."""
+        options = {name: getattr(self, name) for name in self.__slots__}
+        changed = {name: value for name, value in options.items() if value != getattr(DEFAULT_OPTIONS, name)}
+        return json.dumps(changed) if changed else None
+
+    @classmethod
+    def from_json(cls, text: str | None) -> MessageOptions:
+        """Return stored options; those of another version of alertctl that this one doesn't know are ignored."""
+        if text is None:
+            return DEFAULT_OPTIONS
+        options = {name: value for name, value in json.loads(text).items() if name in cls.__slots__}
+        return cls(**options | ({"mention": tuple(options["mention"])} if "mention" in options else {}))
+
+
+DEFAULT_OPTIONS = MessageOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A person or group to mention: `provider_id` at the provider, or None for `text` without a mention."""
+
+    text: str
+    provider_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadRoot:
+    """The message to which another one replies: the provider's ids of its channel and of the message."""
+
+    provider_channel: str
+    root_ts: str
+
+
+@dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """A delivery as a channel sees it. `plain` asks for plain text, after the formatted message was rejected."""
+    """A delivery as a channel sees it. `plain` asks for plain text, after the formatted message was rejected.
+
+    `routing_reason` and `route` say why this target was chosen. `recipient_id` is the provider's id of a person who is
+    addressed by email. `reply_to` is the root of its thread; a `broadcast` reply is shown in the channel, too.
+    """
 
     delivery_id: str
     address: str
     plain: bool = False
+    routing_reason: str = ""
+    route: str | None = None
+    options: MessageOptions = DEFAULT_OPTIONS
+    mentions: tuple[Mention, ...] = ()
+    recipient_id: str | None = None
+    reply_to: ThreadRoot | None = None
+    broadcast: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """The provider accepted the message. `provider_id` is Slack's ts, SendGrid's X-Message-Id or our Message-ID.
 
-    `answer` is the provider's answer, redacted and truncated to 2 kB.
+    `answer` is the provider's answer, redacted and truncated to 2 kB. `provider_channel` is the channel in which the
+    provider says the message is, `in_thread` whether it is a reply there. `note` tells what the message lacks.
     """
 
     provider_id: str
     answer: str = ""
+    provider_channel: str | None = None
+    in_thread: bool = False
+    note: str | None = None
 
 
 SendResult = Receipt | DeliveryError

@@ -246,7 +246,7 @@ def _body(request: schemas.PublishRequest) -> dict[str, Any]:
     return request.fields | {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in options.items()
-        if value not in (None, [])
+        if value not in (None, [], {})
     }
 
 

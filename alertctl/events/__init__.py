@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -129,4 +131,5 @@ def restore(row: Any, now: datetime | None = None) -> Content:
         content = fields.content(row.id, row.occurred_at)
         notes.append("This is a test: nothing happened." if row.is_test else None)
     notes.append(_late_note(row, now) if now is not None else None)
-    return content.with_notes(*filter(None, notes))
+    labels = json.loads(row.labels) if row.labels else {}
+    return replace(content, labels=tuple(labels.items())).with_notes(*filter(None, notes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, TypeAlias
@@ -72,9 +73,29 @@ class EventFields(BaseModel):
         """Return whether the numbers in these values are shares from 0 to 1, so that 7% is 0.07."""
         return False
 
+    broadcast: ClassVar[bool] = False
+    """Whether a message of this type in a thread is shown in the channel, too."""
+
     @property
     def level(self) -> Severity:
         return Severity.INFO
+
+    @property
+    def subject(self) -> tuple[str, str, str] | None:
+        """The subject's kind (`flag`, `experiment`), name and environment ("" for none); None without a subject."""
+        for kind, name in (("flag", "feature_flag"), ("experiment", "experiment")):
+            if value := getattr(self, name, None):
+                return kind, value, getattr(self, "environment", None) or ""
+        return None
+
+    @property
+    def ends_subject(self) -> bool:
+        """Whether nothing more is expected about the subject: the experiment stopped, the rollout is complete."""
+        return False
+
+    def step(self) -> str:
+        """Return the subject's new state in a few words, for a list of steps."""
+        return self.headline()
 
     def headline(self) -> str:
         raise NotImplementedError
@@ -90,7 +111,11 @@ class EventFields(BaseModel):
     def content(self, event_id: str, occurred_at: datetime) -> Content:
         facts = [ContentField(label, value) for label, value in self.facts() if value]
         more = [ContentField(name, _format_value(value)) for name, value in (self.details or {}).items()]
+        subject = self.subject
         return Content(
+            subject=f"{subject[1]}{within(subject[2])}" if subject else "",
+            subject_key=subject_key(subject) or "",
+            step=self.step(),
             event_type=self.event_type,
             event_id=event_id,
             title=self.headline(),
@@ -101,6 +126,11 @@ class EventFields(BaseModel):
             link=self.url,
             notes=(f"by {self.actor}",) if self.actor else (),
         )
+
+
+def subject_key(subject: tuple[str, str, str] | None) -> str | None:
+    """Return a hash that is equal for events about the same subject, None without a subject."""
+    return hashlib.sha256("\0".join(subject).encode()).hexdigest() if subject else None
 
 
 def _format_value(value: Scalar) -> str:
@@ -122,7 +152,7 @@ def span(start: float | None, end: float | None) -> str:
     return begins + ("" if end is None else f" to {percent(end)}")
 
 
-def step(start: float | None, end: float | None) -> str | None:
+def transition(start: float | None, end: float | None) -> str | None:
     """Return '50% → 0%' for a field, None when neither end is known."""
     if start is None and end is None:
         return None

@@ -25,6 +25,16 @@ class ExperimentLifecycle(EventFields):
     result: Text | None = Field(None, description="outcome, in words")
     environment: Text | None = Field(None, description="environment of the experiment")
 
+    broadcast: ClassVar[bool] = True
+
+    @property
+    def ends_subject(self) -> bool:
+        return self.action in ("stopped", "completed")
+
+    def step(self) -> str:
+        text = self.action.capitalize()
+        return f"{text}: {self.winner} wins" if self.winner else text
+
     def headline(self) -> str:
         return f"Experiment {self.action}: {self.experiment}" if self.experiment else f"Experiment {self.action}"
 

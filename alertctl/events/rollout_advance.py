@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from alertctl.events.base import Count, EventFields, Moment, Percentage, Text, span, step, within
+from alertctl.events.base import Count, EventFields, Moment, Percentage, Text, span, transition, within
 
 
 class RolloutAdvance(EventFields):
@@ -23,6 +23,13 @@ class RolloutAdvance(EventFields):
     stages: Count | None = Field(None, description="number of stages")
     environment: Text | None = Field(None, description="environment of the flag")
     next_at: Moment | None = Field(None, description="planned time of the next stage (ISO 8601)")
+
+    @property
+    def ends_subject(self) -> bool:
+        return self.to_percentage == 100
+
+    def step(self) -> str:
+        return f"Rollout {transition(self.from_percentage, self.to_percentage) or self._stage() or 'advanced'}"
 
     def headline(self) -> str:
         return f"Rollout advanced: {self.feature_flag}" if self.feature_flag else "Rollout advanced"
@@ -41,7 +48,7 @@ class RolloutAdvance(EventFields):
         return (
             ("Feature flag", self.feature_flag),
             ("Environment", self.environment),
-            ("Rollout", step(self.from_percentage, self.to_percentage)),
+            ("Rollout", transition(self.from_percentage, self.to_percentage)),
             ("Stage", self._stage()),
             ("Next stage", self.next_at.strftime("%Y-%m-%d %H:%M UTC") if self.next_at else None),
         )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from alertctl.content import Severity, format_number
-from alertctl.events.base import EventFields, Number, Percentage, Text, percent, span, step, within
+from alertctl.events.base import EventFields, Number, Percentage, Text, percent, span, transition, within
 
 _RELATION = {"greater_than": "above", "less_than": "below", "equal_to": "equal to"}
 _SIGN = {"greater_than": ">", "less_than": "<", "equal_to": "="}
@@ -52,6 +52,15 @@ class SafetyRollback(EventFields):
     def level(self) -> Severity:
         return Severity.CRITICAL
 
+    broadcast: ClassVar[bool] = True
+
+    @property
+    def ends_subject(self) -> bool:
+        return True
+
+    def step(self) -> str:
+        return f"Rolled back{span(self.from_percentage, self.to_percentage)}{self._cause()}"
+
     def headline(self) -> str:
         return f"Safety rollback: {self.feature_flag}" if self.feature_flag else "Safety rollback"
 
@@ -89,6 +98,6 @@ class SafetyRollback(EventFields):
             ("Metric", self.metric),
             ("Value", self._measured(self.value)),
             ("Threshold", f"{_SIGN[self.comparison]} {threshold}" if threshold else None),
-            ("Rollout", step(self.from_percentage, self.to_percentage)),
+            ("Rollout", transition(self.from_percentage, self.to_percentage)),
             ("Reason", self.reason),
         )
