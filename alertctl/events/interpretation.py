@@ -19,7 +19,7 @@ from alertctl.events.base import EventFields, Number, Percentage
 from alertctl.suggestions import did_you_mean
 
 SYNONYMS = {"warn": "warning", "err": "error", "crit": "critical", "fatal": "critical"}
-REQUEST_KEYS = ("event_type", "to", "channel", "dedup_window", "expires_at")
+REQUEST_KEYS = ("event_type", "to", "channel", "labels", "dedup_window", "expires_at")
 """What a request holds beside the event's own fields. A misspelt key looks like an unknown field."""
 MAX_NAMED = 10
 """Unknown fields that get a warning of their own."""

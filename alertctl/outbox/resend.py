@@ -19,6 +19,7 @@ from alertctl.outbox.tables import SWEEP, delivery, event
 from alertctl.routing import Audience, Target
 from alertctl.schemas import ResendResult, stamp
 
+_COLUMNS = (delivery.c.id, delivery.c.status, delivery.c.channel, delivery.c.address, delivery.c.route)
 _EVERYBODY = Audience(enabled=frozenset(CHANNEL_NAMES))
 
 
@@ -42,7 +43,7 @@ def resend(
     for start in range(0, len(ids), SWEEP):
         batch = list(ids[start : start + SWEEP])
         locked = (
-            select(delivery.c.id, delivery.c.status, delivery.c.channel, delivery.c.address, event.c.expires_at)
+            select(*_COLUMNS, event.c.expires_at)
             .join(event, event.c.id == delivery.c.event_id)
             .where(delivery.c.id.in_(batch))
             .with_for_update(of=delivery)
@@ -67,6 +68,9 @@ def _refusal(row: Any, again: bool, audience: Audience, now: datetime) -> str | 
         return f"its event expired at {stamp(row.expires_at)}; send the event again"
     if row.channel not in audience.enabled:
         return f"{row.channel} is switched off ({row.channel.upper()}_ENABLED)"
+    if row.route is not None:
+        # The address is the platform's own: it is in the configuration.
+        return None
     try:
         audience.check(Target(row.channel, row.address, "named"))
     except InvalidEvent as error:
