@@ -205,6 +205,8 @@ class ChannelType:
     """Why a user's target was chosen, None without preferences for this channel."""
     address_preference: str | None = None
     """The preference with a user's address. The preference `NAME_enabled` switches the channel off."""
+    users_have_address: bool = False
+    """Whether a user has an address without this preference."""
     rate_limit: Callable[[Settings], RateLimit] = lambda settings: RateLimit()
     allowed_addresses: Callable[[Settings], Sequence[str]] = lambda settings: ()
     """Return the globs that limit the addresses of callers and users; none: all are allowed."""

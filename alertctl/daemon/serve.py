@@ -23,7 +23,7 @@ from alertctl.api import Services, create_app
 from alertctl.channels import build
 from alertctl.channels.reloading import ReloadingChannel
 from alertctl.config import Settings, check, is_loopback
-from alertctl.config.secret_files import SecretFiles
+from alertctl.config.secret_files import current_database_url, current_jwt_settings
 from alertctl.connectivity_test import send_test_message
 from alertctl.daemon.attempt_log import log_attempts
 from alertctl.daemon.clock import IntervalTrigger
@@ -74,7 +74,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
     raise_file_limit()
     host = host or settings.alertctl.host
     port = settings.alertctl.port if port is None else port
-    store = Store(settings.database.url, pool_size=16, current_url=current_database_url(settings))
+    store = Store(settings.database.url, pool_size=16, current_url=current_database_url(settings, mask_also))
     stopping = threading.Event()
     on_stop(stopping.set)
     _run_until_stopped(lambda: _prepare(settings, store, host, stopping), stopping)
@@ -130,18 +130,6 @@ def _run_until_stopped(function: Callable[[], None], stopping: threading.Event) 
             break
 
 
-def current_database_url(settings: Settings) -> Callable[[], str]:
-    """Return a function that reads DATABASE_URL_FILE again, if the database's address comes from it."""
-    files = SecretFiles(settings, ("DATABASE_URL",))
-
-    def current_url() -> str:
-        if files.refresh(force=True):
-            mask_also(files.settings.secrets())
-        return files.settings.database.url
-
-    return current_url
-
-
 def _prepare(settings: Settings, store: Store, host: str, stopping: threading.Event) -> None:
     """Wait for the database, upgrade it, and check that callers can be authenticated."""
     deadline = time.monotonic() + DATABASE_TIMEOUT
@@ -192,14 +180,15 @@ def _running(
     test_timeout = settings.alertctl.deadline + TEST_MARGIN
     services = Services(
         settings=settings,
+        jwt_settings=current_jwt_settings(settings, mask_also),
         store=store,
         writer=writer,
         clock=now,
         audience=audience,
         wake=dispatcher.wake,
         accepted=metrics.accepted,
-        test=lambda channel, to, by: send_test_message(
-            store, writer, dispatcher, audience, channel, to, by, now, test_timeout
+        test=lambda channel, to, by, all_defaults: send_test_message(
+            store, writer, dispatcher, audience, channel, to, by, now, test_timeout, all_defaults=all_defaults
         ),
         readiness=partial(_readiness, store, writer, dispatcher, heartbeat, scheduled),
         metrics=metrics.exposition,

@@ -40,6 +40,13 @@ def data(*arguments: str, input: str | bytes | None = None) -> Any:  # noqa: A00
     return json.loads(ran.stdout)
 
 
+def messages(stderr: str) -> list[tuple[str, str]]:
+    """Return level and text of each message of a command in JSON mode. Each line of its stderr must be one."""
+    parsed = [json.loads(line) for line in stderr.splitlines()]
+    assert all(list(message) == ["level", "message"] for message in parsed)
+    return [(message["level"], message["message"]) for message in parsed]
+
+
 def process(*arguments: str | bytes, **more: Any) -> subprocess.CompletedProcess[str]:
     return cli_process.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, **more)
 

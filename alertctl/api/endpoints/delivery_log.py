@@ -176,7 +176,7 @@ def _resend(
 ) -> list[ResendResult]:
     delivery_ids = [delivery_log.find_id(connection, part) for part in parts]
     return outbox.resend(
-        connection, delivery_ids, caller.name, services.clock(), again=again, enabled=services.audience.enabled
+        connection, delivery_ids, caller.name, services.clock(), again=again, audience=services.audience
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 from alertctl.channels.slack import block_text
 from alertctl.sandbox import Sandbox
 from tests.support import cli_process
-from tests.support.cli import COMMAND, DELIVERY_FIELDS, data, dispatched, loaded_modules, process, run, start
+from tests.support.cli import COMMAND, DELIVERY_FIELDS, data, dispatched, loaded_modules, messages, process, run, start
 
 EVENT_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TITLED = ("send", "--event", "generic_alert", "--title", "Disk full")
@@ -326,7 +326,8 @@ def test_a_wait_hears_what_a_daemon_did(log_on, slack_and_email: Sandbox):
         *TITLED, "--to", "slack:#ops", "--wait=30s", "-o", "json", env=os.environ | {"RETRY_SCHEDULE": "20s"}
     )
     assert waiting.stderr is not None
-    event_id = waiting.stderr.readline().removeprefix("recorded ").strip()
+    ((_, recorded),) = messages(waiting.stderr.readline())
+    event_id = recorded.removeprefix("recorded ")
     while not data("log", "--event-id", event_id)["items"][0]["error"]:
         time.sleep(0.05)
     run("log", "retry", "--event-id", event_id)
