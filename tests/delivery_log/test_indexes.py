@@ -8,13 +8,14 @@ from datetime import timedelta
 from itertools import combinations
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, event
 
 from alertctl import delivery_log
 from alertctl.db import Store
 from alertctl.schemas import LogFilter
-from tests.support.deliveries import NOW
-from tests.support.generated_log import BUSY, FLAG, OVER, fill
+from tests.support.deliveries import NOW, announce
+from tests.support.generated_log import BUSY, FLAG, FREQUENT, OVER, TEAM, fill
 
 ROWS = 60_000
 CONDITIONS: list[dict[str, Any]] = [
@@ -36,12 +37,14 @@ CONDITIONS: list[dict[str, Any]] = [
 ]
 PAIRS = [first | second for first, second in combinations(CONDITIONS, 2) if not set(first) & set(second)]
 FLAGS = [{"flag": FLAG} | condition for condition in ({}, *CONDITIONS)]
+LABELS = [{"labels": TEAM} | condition for condition in ({}, {"flag": FLAG}, {"labels": TEAM | FREQUENT}, *CONDITIONS)]
+LABELS.append({"labels": FREQUENT})
 MOST_ROWS = 4_000
 """Rows that Postgres may read for a page and its total, of 60 000."""
 MOST_STEPS = 60_000
 """Steps of SQLite's virtual machine for the same; it makes more than 10 for each row that it passes over."""
-MOST_OF_A_FLAG = 200_000
-"""The same for one flag's 6 000 deliveries, which are looked up event by event: a few tens of them for each."""
+MOST_OF_A_SUBJECT = 200_000
+"""The same for the 6 000 deliveries of one flag or label, which are looked up event by event: a few tens for each."""
 
 
 @contextmanager
@@ -77,10 +80,10 @@ def test_every_page_of_a_long_log_is_cheap(store):
     most = MOST_STEPS if store.is_sqlite else MOST_ROWS
     too_expensive = {}
     with store.reading() as connection:
-        for asked in [{}, *CONDITIONS, *PAIRS, *FLAGS]:
+        for asked in [{}, *CONDITIONS, *PAIRS, *FLAGS, *LABELS]:
             with costs(store, connection) as read:
                 page = delivery_log.page(connection, LogFilter(**asked), limit=20, count=False)
-            if read[0] > (MOST_OF_A_FLAG if "flag" in asked else most):
+            if read[0] > (MOST_OF_A_SUBJECT if {"flag", "labels"} & set(asked) else most):
                 too_expensive[str(asked)] = (read[0], len(page.items))
     assert too_expensive == {}, "".join(f"\n{exceeded}" for exceeded in too_expensive.items())
 
@@ -117,3 +120,16 @@ def test_a_total_goes_along_what_leaves_the_fewest_rows(store):
             with costs(store, connection) as read:
                 delivery_log.page(connection, LogFilter(**asked), limit=1)
             assert read[0] < most, asked
+
+
+@pytest.mark.parametrize(
+    "where", [LogFilter(), LogFilter(flag=FLAG), LogFilter(labels=TEAM), LogFilter(labels=FREQUENT)]
+)
+def test_following_reads_only_the_changes(store, where):
+    fill(store, ROWS, NOW)
+    with store.reading() as connection:
+        position = delivery_log.position(connection)
+    announce(store, "slack:#new")
+    with store.reading() as connection, costs(store, connection) as read:
+        delivery_log.changes(connection, where, position)
+    assert read[0] < 1_000
