@@ -159,9 +159,7 @@ def check(changes: Mapping[str, Any], policy: RecipientPolicy) -> dict[str, bool
     return checked
 
 
-def _check_own_address(
-    connection: Connection, user_id: str, name: str, channel: str, policy: RecipientPolicy
-) -> None:
+def _check_own_address(connection: Connection, user_id: str, name: str, channel: str, policy: RecipientPolicy) -> None:
     """Check that a message to the user in person has a valid and allowed address. Raises InvalidEvent."""
     address = _person(connection.execute(select(users.c.email).where(users.c.id == user_id)).scalar())
     if address is None:

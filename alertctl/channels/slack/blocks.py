@@ -16,6 +16,9 @@ from slack_sdk.models.blocks import (
     SectionBlock,
 )
 
+from alertctl.addresses import encode_slack_channel
+from alertctl.channels.base import OutgoingMessage
+from alertctl.channels.slack.mentions import mention_text
 from alertctl.content import Content, Field, Severity, full_stop
 from alertctl.text import cut, fit, safe_link, width
 
@@ -54,21 +57,26 @@ def escape(text: str, limit: int, *, line: bool = False) -> str:
     return cut(fitting.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"), limit)
 
 
-def slack_message(content: Content, channel: str, delivery_id: str, *, plain: bool = False) -> dict[str, Any]:
-    """Return the payload of chat.postMessage. `plain`: text only, the fallback after Slack rejected the blocks."""
+def slack_message(content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
+    """Return the payload of chat.postMessage. `outgoing.plain` asks for text only, after Slack rejected the blocks."""
+    mentions = mention_text(outgoing.mentions)
+    text = plain_text(content) if outgoing.plain else fallback_text(content)
     message: dict[str, Any] = {
-        "channel": channel,
-        "text": plain_text(content) if plain else fallback_text(content),
+        "channel": outgoing.recipient_id or encode_slack_channel(outgoing.address),
+        "text": f"{text} {mentions}".rstrip(),
         "parse": "none",
         "link_names": False,
         "unfurl_links": False,
         "unfurl_media": False,
     }
-    if plain:
+    if outgoing.plain:
         return message | {"mrkdwn": False}
+    all_blocks = blocks(content, used=width(message["text"]) + width(mentions))
+    if mentions:
+        all_blocks.insert(-1, SectionBlock(text=_verbatim(mentions)))
     return message | {
-        "blocks": [block.to_dict() for block in blocks(content, used=width(message["text"]))],
-        "metadata": {"event_type": "alertctl_delivery", "event_payload": {"delivery_id": delivery_id}},
+        "blocks": [block.to_dict() for block in all_blocks],
+        "metadata": {"event_type": "alertctl_delivery", "event_payload": {"delivery_id": outgoing.delivery_id}},
     }
 
 

@@ -82,7 +82,7 @@ def assert_inert(message: dict[str, Any]) -> None:
 @example(content(*["\ud83d" * 4000] * 4), False)
 @example(content(*[""] * 4), True)
 def test_hostile_and_endless_content_stays_within_limits_and_inert(alert: Content, plain: bool) -> None:
-    message = slack_message(alert, "#alerts", "delivery-1", plain=plain)
+    message = slack_message(alert, OutgoingMessage("delivery-1", "#alerts", plain=plain))
     assert_within_limits(message)
     assert_inert(message)
 
@@ -98,7 +98,7 @@ def test_the_sandbox_accepts_hostile_text_in_every_field(sandbox: Sandbox, nasty
 
 
 def test_a_message_has_header_summary_fields_button_and_small_print() -> None:
-    message = slack_message(ALERT.with_notes("This is a test"), "#alerts", "delivery-1")
+    message = slack_message(ALERT.with_notes("This is a test"), OutgoingMessage("delivery-1", "#alerts"))
     assert [block["type"] for block in message["blocks"]] == ["header", "section", "section", "actions", "context"]
     header, summary, fields, actions, context = message["blocks"]
     assert header["text"]["text"] == "🚨 Critical: Safety rollback: checkout-v3"
@@ -109,7 +109,7 @@ def test_a_message_has_header_summary_fields_button_and_small_print() -> None:
 
 
 def test_the_fallback_text_is_a_full_sentence() -> None:
-    text = slack_message(ALERT, "#alerts", "delivery-1")["text"]
+    text = slack_message(ALERT, OutgoingMessage("delivery-1", "#alerts"))["text"]
     assert text == f"🚨 Critical: Safety rollback: checkout-v3. {ALERT.summary}"
 
 
@@ -117,20 +117,20 @@ def test_the_fallback_text_is_a_full_sentence() -> None:
     ("title", "summary"), [("Disk full", "Disk full."), ("Really?", "Really?"), ("満杯。", "満杯。")]
 )
 def test_the_fallback_text_says_a_bare_title_once(title: str, summary: str) -> None:
-    text = slack_message(replace(ALERT, title=title, summary=summary), "#alerts", "delivery-1")["text"]
+    text = slack_message(replace(ALERT, title=title, summary=summary), OutgoingMessage("delivery-1", "#alerts"))["text"]
     assert text.count(title) == 1
     assert not text.endswith(("..", "?.", "。."))
 
 
 @pytest.mark.parametrize("severity", list(Severity))
 def test_severity_is_shown_as_a_word_and_a_symbol(severity: Severity) -> None:
-    message = slack_message(replace(ALERT, severity=severity), "#alerts", "delivery-1")
+    message = slack_message(replace(ALERT, severity=severity), OutgoingMessage("delivery-1", "#alerts"))
     assert severity.value.capitalize() in message["text"]
     assert not message["text"].isascii()
 
 
 def test_the_plain_variant_is_text_only_and_says_everything() -> None:
-    message = slack_message(ALERT, "#alerts", "delivery-1", plain=True)
+    message = slack_message(ALERT, OutgoingMessage("delivery-1", "#alerts", plain=True))
     assert "blocks" not in message
     assert message["mrkdwn"] is False
     for part in (ALERT.title, ALERT.summary, "Environment: production", "safety_rollback"):
@@ -139,14 +139,14 @@ def test_the_plain_variant_is_text_only_and_says_everything() -> None:
 
 def test_more_than_ten_fields_are_counted() -> None:
     many = replace(ALERT, fields=tuple(Field(f"n{i}", "v") for i in range(13)))
-    message = slack_message(many, "#alerts", "delivery-1")
+    message = slack_message(many, OutgoingMessage("delivery-1", "#alerts"))
     assert len(message["blocks"][2]["fields"]) == 10
     assert message["blocks"][-1]["elements"][0]["text"].startswith("+3 more · ")
 
 
 def test_ten_endless_fields_share_the_remaining_length() -> None:
     many = replace(ALERT, fields=tuple(Field(f"n{i}", "v" * 5000) for i in range(10)))
-    fields = slack_message(many, "#alerts", "delivery-1")["blocks"][2]["fields"]
+    fields = slack_message(many, OutgoingMessage("delivery-1", "#alerts"))["blocks"][2]["fields"]
     assert all(len(field["text"]) > 800 for field in fields)
     assert all(field["text"].endswith("…") for field in fields)
 
@@ -155,12 +155,14 @@ def test_ten_endless_fields_share_the_remaining_length() -> None:
     "link", ["javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "http://", "//x", ""]
 )
 def test_a_link_that_is_not_http_is_dropped(link: str) -> None:
-    blocks = slack_message(replace(ALERT, link=link), "#alerts", "delivery-1")["blocks"]
+    blocks = slack_message(replace(ALERT, link=link), OutgoingMessage("delivery-1", "#alerts"))["blocks"]
     assert "actions" not in [block["type"] for block in blocks]
 
 
 def test_a_link_too_long_for_a_button_is_reported_as_missing() -> None:
-    blocks = slack_message(replace(ALERT, link="https://x.example/" + "a" * 3000), "#a", "delivery-1")["blocks"]
+    blocks = slack_message(replace(ALERT, link="https://x.example/" + "a" * 3000), OutgoingMessage("delivery-1", "#a"))[
+        "blocks"
+    ]
     assert "actions" not in [block["type"] for block in blocks]
     assert "link too long" in blocks[-1]["elements"][0]["text"]
 
