@@ -145,6 +145,14 @@ def everyone(connection: Connection, page: int, limit: int) -> tuple[list[Prefs]
     return _as_prefs(connection, rows), total
 
 
+def count_people(connection: Connection) -> int:
+    """Return how many enabled users have chosen a person as an address: themselves (`@me`), or another one."""
+    people = or_(*(preference.c[name].startswith("@") for name in ADDRESSES))
+    joined = preference.join(users, users.c.id == preference.c.user_id)
+    count = select(func.count()).select_from(joined).where(people, users.c.disabled.is_(False))
+    return int(connection.execute(count).scalar_one())
+
+
 def flag_of(event_type: str) -> str:
     """Return the name of the preference for an event type."""
     return f"notify_on_{event_type}"

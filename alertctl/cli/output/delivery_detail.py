@@ -50,11 +50,13 @@ def print_detail(delivery: DeliveryDetail, paused: Sequence[Paused], moment: dat
 
 def _summary(delivery: DeliveryDetail, paused: Sequence[Paused], moment: datetime) -> Iterator[str]:
     if delivery.error:
-        provider = delivery.attempt_log[-1].provider if delivery.attempt_log else None
+        last = delivery.attempt_log[-1] if delivery.attempt_log else None
+        provider, answer = (last.provider, last.answer) if last else (None, None)
         is_over = delivery.reason == Reason.EXPIRED and _has_expired(delivery, moment)
         code = Reason.EXPIRED if is_over else delivery.error
         yield f"error     {plain(delivery.error, ' ')}: {meaning(delivery.error, delivery.reason)}"
-        yield f"do        {fix(code, delivery.reason, provider, final=delivery.next_attempt_at is None)}"
+        do = fix(code, delivery.reason, provider, final=delivery.next_attempt_at is None, answer=answer)
+        yield f"do        {do}"
     elif delivery.status == "pending" and (breaker := _open_breaker(delivery, paused)):
         yield f"waits     {_breaker_state(breaker, moment)}"
         yield f"do        {fix(breaker.code, Reason.CONFIG, breaker.provider)}"
@@ -92,7 +94,7 @@ def _next(delivery: DeliveryDetail, moment: datetime) -> str:
         if _has_expired(delivery, moment):
             return "none: this is final, and the event's --expires time has passed"
         return f"none: this is final; alertctl log retry {short(delivery.id)} resends it"
-    if delivery.reason == Reason.CONFIG:
+    if delivery.reason == Reason.CONFIG and delivery.next_attempt_at <= moment:
         return "as soon as a process runs whose credentials the provider accepts"
     when = f"{moment_in_full(delivery.next_attempt_at)} ({until(delivery.next_attempt_at, moment)})"
     return f"{when}, by alertctl serve or alertctl dispatch --once" if delivery.status == "pending" else when
@@ -121,6 +123,8 @@ def attempt_lines(delivery: DeliveryDetail) -> Iterator[str]:
         yield _attempt(attempt)
         if attempt.answer and attempt.answer != attempt.code:
             yield f"   {plain(attempt.answer)}"
+        if attempt.note:
+            yield f"   note: {plain(attempt.note)}"
 
 
 def _attempt(attempt: AttemptItem) -> str:
