@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from alertctl.addresses import (
     address_key,
     ascii_domain,
-    check_address,
     channel_of,
+    check_address,
     email_of_person,
     encode_email,
     encode_slack_channel,

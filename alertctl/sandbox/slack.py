@@ -47,7 +47,6 @@ class Slack(HttpProvider[SlackMessage]):
         "archived": "slack:is_archived",
         "private": "slack:not_in_channel",
         "flaky": "http_503",
-        "nobody@": "slack:users_not_found",
     }
 
     token = TOKEN
@@ -58,6 +57,8 @@ class Slack(HttpProvider[SlackMessage]):
     def __init__(self, on_message: OnMessage | None = None) -> None:
         super().__init__(on_message)
         self.people: dict[str, str | None] = {}
+        self._emails: dict[str, str] = {}
+        """The emails that were looked up, by the user's id."""
 
     def addresses(self, request: HttpCall) -> list[str]:
         """Return the channel. For a look-up, return the method `users.lookupByEmail` and the email."""
@@ -131,7 +132,10 @@ class Slack(HttpProvider[SlackMessage]):
         if len(text) > MAX_TEXT:
             raise SlackError("msg_too_long")
         ts = self._next_ts()
-        self.add_messages(SlackMessage(channel, text, blocks, ts, arguments, request.headers, now()))
+        recipient = self._emails.get(channel, "")
+        self.add_messages(
+            SlackMessage(channel, text, blocks, ts, arguments, request.headers, now(), recipient=recipient)
+        )
         message = {"type": "message", "subtype": "bot_message", "text": text, "ts": ts, "blocks": blocks}
         return {"channel": channel_id(channel), "ts": ts, "message": message}
 
@@ -143,9 +147,11 @@ class Slack(HttpProvider[SlackMessage]):
     def _lookup_by_email(self, arguments: Arguments, request: HttpCall) -> Arguments:
         self._require("users:read.email")
         email = str(arguments.get("email") or "").lower()
-        user_id = self.people.get(email, identifier("U", email)) if "@" in email else None
+        is_known = "@" in email and not email.startswith("nobody@")
+        user_id = self.people.get(email, identifier("U", email) if is_known else None)
         if user_id is None:
             raise SlackError("users_not_found")
+        self._emails[user_id] = email
         return {"user": {"id": user_id, "name": email.partition("@")[0], "deleted": False, "profile": {"email": email}}}
 
     def _conversations_info(self, arguments: Arguments, request: HttpCall) -> Arguments:

@@ -41,7 +41,7 @@ def test_a_direct_message_goes_to_the_id_of_the_person(store, sandbox, run, cloc
     announce(store, ANA, now=clock())
     assert run().success == 1
     (message,) = sandbox.slack.messages
-    assert message.channel == ANA_ID
+    assert (message.channel, message.to) == (ANA_ID, "@ana@corp.example")
     sent = row(store)
     assert (sent.address, sent.status) == ("@ana@corp.example", "success")
     assert f'"channel": "{channel_id(ANA_ID)}"' in attempts(store, sent.id)[0].answer
@@ -315,5 +315,5 @@ def test_a_person_must_be_allowed_on_slack_and_by_email_domain(store, clock, glo
     if allowed:
         assert store.write(lambda it: preferences.update(it, user, changes, clock(), policy))["slack_channel"] == "@me"
         return
-    with pytest.raises(InvalidEvent, match="'@ana@corp.example' is not an allowed recipient"):
+    with pytest.raises(InvalidEvent, match=r"'@ana@corp\.example' is not an allowed recipient"):
         store.write(lambda it: preferences.update(it, user, changes, clock(), policy))

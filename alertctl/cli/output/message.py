@@ -39,7 +39,7 @@ def panel(provider: str, message: Any) -> Panel:
     """Return a message that one of the sandbox's providers received, as a panel."""
     if provider == "slack":
         parts = [part for block in message.blocks for part in _block(block)] or [Text(plain(message.text))]
-        title, style = f"Slack  {message.channel}", "magenta"
+        title, style = f"Slack  {message.to}", "magenta"
     else:
         to, sender, subject, text = _email(provider, message)
         lines = plain(text).strip().splitlines()
@@ -56,7 +56,7 @@ def panel(provider: str, message: Any) -> Panel:
 def summary(provider: str, message: Any) -> dict[str, Any]:
     """Return a received message as data."""
     if provider == "slack":
-        return {"provider": provider, "to": message.channel, "text": message.text, "blocks": message.blocks}
+        return {"provider": provider, "to": message.to, "text": message.text, "blocks": message.blocks}
     to, _, subject, _ = _email(provider, message)
     return {"provider": provider, "to": to, "subject": subject}
 
