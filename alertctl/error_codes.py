@@ -392,4 +392,4 @@ def known_fix(code: str, reason: str | None, provider: str | None, answer: str |
 def _needed_scope(answer: str) -> str:
     """Return the scope that Slack's answer names as missing, by default that of every message."""
     needed = _NEEDED.search(answer)
-    return needed[1] if needed else "chat:write"
+    return needed[1] if needed else "chat:write, or the one that the attempt's answer names"
