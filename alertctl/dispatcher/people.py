@@ -144,7 +144,7 @@ class People:
             return _not_found(email)
         if recipient_id == outgoing.recipient_id:
             return refusal
-        # The thread was one with the former id.
+        # The thread is with the former id.
         (result,) = self._channel.send(content, [replace(outgoing, recipient_id=recipient_id, reply_to=None)])
         return result
 
@@ -192,6 +192,10 @@ class People:
         except DeliveryError as error:
             self._note_failure(error)
             raise
+        except Exception as error:
+            # A bug in a look-up must not fail a message that only mentions somebody.
+            log.exception("%s: a look-up failed", self._name)
+            raise DeliveryError(Reason.UNAVAILABLE, "unexpected", detail=type(error).__name__) from None
         self._is_refused = False
         self._remember(email, _Known(provider_id, self._clock()))
         return provider_id
