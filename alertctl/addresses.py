@@ -106,6 +106,12 @@ def is_slack_channel(text: str) -> bool:
     )
 
 
+def channel_forms(channel: str, address: str) -> list[tuple[str, str]]:
+    """Return an address with its channel and, for a person, also as an email recipient: both must be allowed."""
+    email = email_of_person(address)
+    return [(channel, address), ("email", email)] if email else [(channel, address)]
+
+
 def channel_of(address: str) -> str:
     """Return the channel that an address's form shows, else "".
 

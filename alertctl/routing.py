@@ -71,10 +71,7 @@ class RecipientPolicy:
 
     def _refusing_channel(self, channel: str, address: str) -> str | None:
         """Return the channel whose globs refuse an address, None if it is allowed."""
-        forms = [(channel, address)]
-        if email := addresses.email_of_person(address):
-            forms.append(("email", email))
-        for name, form in forms:
+        for name, form in addresses.channel_forms(channel, address):
             globs = self.globs.get(name)
             if globs and not any(addresses.matches_glob(name, form, glob) for glob in globs):
                 return name
