@@ -50,8 +50,8 @@ def print_detail(delivery: DeliveryDetail, paused: Sequence[Paused], moment: dat
 
 def _summary(delivery: DeliveryDetail, paused: Sequence[Paused], moment: datetime) -> Iterator[str]:
     if delivery.error:
-        last = delivery.attempt_log[-1] if delivery.attempt_log else None
-        provider, answer = (last.provider, last.answer) if last else (None, None)
+        provider = delivery.attempt_log[-1].provider if delivery.attempt_log else None
+        answer = next((item.answer for item in reversed(delivery.attempt_log) if item.code == delivery.error), None)
         is_over = delivery.reason == Reason.EXPIRED and _has_expired(delivery, moment)
         code = Reason.EXPIRED if is_over else delivery.error
         yield f"error     {plain(delivery.error, ' ')}: {meaning(delivery.error, delivery.reason)}"
