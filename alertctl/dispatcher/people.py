@@ -16,7 +16,15 @@ from sqlmodel import SQLModel
 
 from alertctl.addresses import email_key, email_of_person
 from alertctl.channels import channel_type
-from alertctl.channels.base import Channel, Directory, Mention, MessageOptions, OutgoingMessage, Receipt, SendResult
+from alertctl.channels.base import (
+    Channel,
+    Directory,
+    Mention,
+    MessageOptions,
+    OutgoingMessage,
+    SendResult,
+    with_note,
+)
 from alertctl.content import Content, Severity
 from alertctl.db import insert_or
 from alertctl.deadline import Deadline
@@ -122,14 +130,14 @@ class People:
                 recipient_id = self._look_up(email) if cached is None else cached.provider_id
                 if recipient_id is None:
                     return _not_found(email)
-            mentions, note = self._mentions(content, message.options)
+            mentions, notes = self._mentions(content, message.options)
             outgoing = replace(message, recipient_id=recipient_id, mentions=mentions)
             (result,) = self._channel.send(content, [outgoing])
             if cached is not None and isinstance(result, DeliveryError) and result.reason is Reason.BAD_ADDRESS:
                 result = self._send_to_new_id(content, outgoing, email, result)
         except DeliveryError as error:
             return error
-        return _with_note(result, note) if note and isinstance(result, Receipt) else result
+        return with_note(result, *notes)
 
     def _send_to_new_id(
         self, content: Content, outgoing: OutgoingMessage, email: str, refusal: DeliveryError
@@ -148,10 +156,10 @@ class People:
         (result,) = self._channel.send(content, [replace(outgoing, recipient_id=recipient_id, reply_to=None)])
         return result
 
-    def _mentions(self, content: Content, options: MessageOptions) -> tuple[tuple[Mention, ...], str]:
-        """Return a message's mentions, and a note about those that could not be looked up."""
+    def _mentions(self, content: Content, options: MessageOptions) -> tuple[tuple[Mention, ...], list[str]]:
+        """Return a message's mentions, and a note about each that could not be looked up."""
         if _RANKS[content.severity] < _RANKS.get(options.mention_from, 0):
-            return (), ""
+            return (), []
         deadline = Deadline(MENTIONS_SECONDS)
         mentions: list[Mention] = []
         notes: list[str] = []
@@ -160,7 +168,7 @@ class People:
             mentions.append(Mention(name, provider_id))
             if problem:
                 notes.append(f"could not look up {name}: {problem}")
-        return tuple(mentions), "; ".join(notes)
+        return tuple(mentions), notes
 
     def _look_up_mention(self, email: str, deadline: Deadline) -> tuple[str | None, str]:
         """Return the id of a person to mention, or None and the problem. Takes no longer than the deadline."""
@@ -231,7 +239,3 @@ def _needs_people(message: OutgoingMessage) -> bool:
 
 def _not_found(email: str) -> DeliveryError:
     return DeliveryError(Reason.BAD_ADDRESS, NOT_FOUND, detail=f"nobody has the email {email}")
-
-
-def _with_note(receipt: Receipt, note: str) -> Receipt:
-    return replace(receipt, note="; ".join(filter(None, (receipt.note, note))))

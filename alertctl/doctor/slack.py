@@ -114,7 +114,9 @@ def check_people_scope(check_run: CheckRun) -> CheckResult:
 
 
 def _people_in_preferences(check_run: CheckRun) -> int:
-    """Return how many users want direct messages, 0 if the database can't be read."""
+    """Return how many users want direct messages, 0 if the database can't be read or a server has it."""
+    if check_run.settings.alertctl.server:
+        return 0
     try:
         with reading(check_run) as connection:
             return preferences.count_people(connection)

@@ -191,14 +191,27 @@ def test_mentions_are_people_by_email_and_groups_and_users_by_id(store, sandbox,
     event_id = announce_with(store, options, now=clock())
     assert run().success == 1
     (message,) = sandbox.slack.messages
-    expected = f"<@{ANA_ID}> <!subteam^S0123456789> <@U0123456789> nobody@corp.example"
-    assert expected in str(message.blocks)
-    assert message.text.endswith(expected)
+    assert message.text.endswith(f"\n<@{ANA_ID}> <!subteam^S0123456789> <@U0123456789> nobody@corp.example")
+    (section,) = message.blocks[-2]["elements"]
+    assert [element for element in section["elements"] if element.get("text") != " "] == [
+        {"type": "user", "user_id": ANA_ID},
+        {"type": "usergroup", "usergroup_id": "S0123456789"},
+        {"type": "user", "user_id": "U0123456789"},
+        {"type": "text", "text": "nobody@corp.example"},
+    ]
+    assert message.blocks[-1]["type"] == "context"
     (only,) = attempts(store, row(store, event_id=event_id).id)
     assert only.note == "could not look up nobody@corp.example: users_not_found"
     announce_with(store, options, now=clock())
     assert run().success == 1
     assert lookups(sandbox) == 2, "people and misses are remembered"
+
+
+def test_a_compact_message_ends_with_its_mentions(store, sandbox, run, clock):
+    announce_with(store, mentioning("ana@corp.example", style="compact"), now=clock())
+    assert run().success == 1
+    (section,) = sandbox.slack.messages[0].blocks[-1]["elements"]
+    assert section["elements"] == [{"type": "user", "user_id": ANA_ID}]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +249,7 @@ def test_a_look_up_that_hangs_becomes_plain_text_and_delays_no_other_message(sto
     assert lookups(sandbox) == 1
     (first,), (second,) = (attempts(store, row(store, event_id=event_id).id) for event_id in (slow, later))
     assert first.note == (
-        "could not look up ana@corp.example: timeout; "
+        "could not look up ana@corp.example: timeout\n"
         "could not look up bo@corp.example: not tried, because an earlier look-up failed or took too long"
     )
     assert "not tried" in second.note
