@@ -222,7 +222,7 @@ class ChannelType:
     """Return the globs that limit the addresses of callers and users; none: all are allowed."""
     allowed_addresses_setting: str = ""
     has_directory: bool = False
-    """Whether its channels find people by email (`Directory`): as recipients (`@EMAIL`), and to mention them."""
+    """Its channels find people by email (`Directory`), as recipients (`@EMAIL`) and to mention them."""
     own_address: Callable[[str], str | None] = lambda caller: None
     """Return the address of a caller by name, None if the name is none."""
     settings_prefixes: Callable[[Settings], Sequence[str]] = lambda settings: ()

@@ -103,7 +103,7 @@ def check_public_write_scope(check_run: CheckRun) -> CheckResult:
 def check_people_scope(check_run: CheckRun) -> CheckResult:
     """Check users:read.email, which direct messages and mentions by email need."""
     if READ_EMAIL in _scopes(check_run):
-        return ok("granted")
+        return ok("granted; direct messages and mentions by email work")
     users = _people_in_preferences(check_run)
     if users:
         return failure(
