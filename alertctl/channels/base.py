@@ -156,6 +156,16 @@ class Channel(Protocol):
         """Close the kept connections."""
 
 
+class Directory(Protocol):
+    """Finds people at the provider: what a channel can do whose `ChannelType.has_directory` is set."""
+
+    def find_person(self, email: str, timeout: float) -> str | None:
+        """Return the provider's id of the person with this email, None if there is none.
+
+        Takes `timeout` seconds at most. Raises DeliveryError, never with the reason AMBIGUOUS: nothing was sent.
+        """
+
+
 class RateLimit(NamedTuple):
     """Limit of messages to an address: `per_second` (0: unlimited), after a `burst`."""
 
@@ -215,6 +225,8 @@ class ChannelType:
     allowed_addresses: Callable[[Settings], Sequence[str]] = lambda settings: ()
     """Return the globs that limit the addresses of callers and users; none: all are allowed."""
     allowed_addresses_setting: str = ""
+    has_directory: bool = False
+    """Its channels find people by email (`Directory`), as recipients (`@EMAIL`) and to mention them."""
     own_address: Callable[[str], str | None] = lambda caller: None
     """Return the address of a caller by name, None if the name is none."""
     settings_prefixes: Callable[[Settings], Sequence[str]] = lambda settings: ()

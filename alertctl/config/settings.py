@@ -250,13 +250,13 @@ class Alertctl(_Section):
     )
     allowed_email_domains: Annotated[tuple[str, ...], BeforeValidator(validators.globs("email"))] = Field(
         (),
-        description="Email domains that callers and users may name as recipients: globs, comma-separated "
-        "(corp.example, *.corp.example). Unset: all.",
+        description="Email domains that callers and users may name as recipients, by email and in Slack's direct "
+        "messages: globs, comma-separated (corp.example, *.corp.example). Unset: all.",
     )
     allowed_slack_channels: Annotated[tuple[str, ...], BeforeValidator(validators.globs("slack"))] = Field(
         (),
-        description="Slack channels that callers and users may name as recipients: globs, comma-separated "
-        "(alerts, team-*). Unset: all.",
+        description="Slack channels and people that callers and users may name as recipients: globs, comma-separated "
+        "(alerts, team-*, @*@corp.example). Unset: all.",
     )
     events_per_minute: Annotated[int, BeforeValidator(validators.integer(0, 1_000_000))] = Field(
         0, description="Events that one token may publish per minute at this daemon; 0 = no limit."
