@@ -183,10 +183,12 @@ def mentions(value: object) -> tuple[str, ...]:
 
 def globs(channel: str) -> Callable[[object], tuple[str, ...]]:
     """Return a validator for globs of a channel's addresses (see `addresses.glob_key`), comma-separated or a list."""
+    # A Slack glob may stand for people: @*@corp.example.
+    form = re.compile(r"@?[^\s/:@]+" if channel == "email" else r"@?[^\s/:@]+|@[^\s/:@]+@[^\s/:@]+")
 
     def check(value: object) -> tuple[str, ...]:
         patterns = words(value, "a list of patterns")
-        bad = [pattern for pattern in patterns if re.search(r"[\s/:]|.@", pattern)]
+        bad = [pattern for pattern in patterns if not form.fullmatch(pattern)]
         if bad or (not patterns and isinstance(value, str)):
             raise ValueError(
                 f"{quoted(bad[0] if bad else value)} is not a pattern (corp.example, *.corp.example, team-*)"
@@ -285,6 +287,22 @@ def url(value: object) -> str:
     if link is None or not (link == "" or _is_http_url(link)):
         raise ValueError(f"{quoted(value)} is not an http:// or https:// address (without password and query)")
     return link.rstrip("/")
+
+
+def https_url(value: object) -> str:
+    """Return an https URL, with its query. Empty stays empty."""
+    link = value.strip() if isinstance(value, str) else None
+    if link is None or (link and not (link.startswith("https://") and _is_http_url(link.partition("?")[0]))):
+        raise ValueError(f"{quoted(value)} is not an https:// address")
+    return link
+
+
+def colour(value: object) -> str:
+    """Return a colour as #rrggbb in lower case. Empty stays empty."""
+    digits = value.strip().lower() if isinstance(value, str) else None
+    if digits is None or (digits and not re.fullmatch(r"#[0-9a-f]{6}", digits)):
+        raise ValueError(f"{quoted(value)} is not a colour (#rrggbb)")
+    return digits
 
 
 ROUTES = "/api/v1/notifications"

@@ -39,7 +39,10 @@ class SmtpCall:
 
 @dataclass(frozen=True, slots=True)
 class SlackMessage:
-    """`channel` is as requested, `payload` has all arguments of chat.postMessage but the token."""
+    """`channel` is as requested, `payload` has all arguments of chat.postMessage but the token.
+
+    `recipient` is the email of the person who gets a direct message, empty if nobody looked it up.
+    """
 
     channel: str
     text: str
@@ -48,6 +51,12 @@ class SlackMessage:
     payload: dict[str, Any]
     headers: Mapping[str, str]
     at: datetime
+    recipient: str = ""
+
+    @property
+    def to(self) -> str:
+        """The channel, or the person by email."""
+        return f"@{self.recipient}" if self.recipient else self.channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,20 @@ class SendGridMessage:
     message_id: str
     headers: Mapping[str, str]
     at: datetime
+
+    @property
+    def subject(self) -> str:
+        return self._substituted(str(self.personalization.get("subject") or self.payload.get("subject", "")))
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The text of each part by its media type, with this recipient's substitutions."""
+        return {part["type"]: self._substituted(part["value"]) for part in self.payload.get("content", [])}
+
+    def _substituted(self, text: str) -> str:
+        for tag, value in self.personalization.get("substitutions", {}).items():
+            text = text.replace(tag, value)
+        return text
 
 
 @dataclass(frozen=True, slots=True)

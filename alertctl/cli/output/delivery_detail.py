@@ -51,10 +51,12 @@ def print_detail(delivery: DeliveryDetail, paused: Sequence[Paused], moment: dat
 def _summary(delivery: DeliveryDetail, paused: Sequence[Paused], moment: datetime) -> Iterator[str]:
     if delivery.error:
         provider = delivery.attempt_log[-1].provider if delivery.attempt_log else None
+        answer = next((item.answer for item in reversed(delivery.attempt_log) if item.code == delivery.error), None)
         is_over = delivery.reason == Reason.EXPIRED and _has_expired(delivery, moment)
         code = Reason.EXPIRED if is_over else delivery.error
         yield f"error     {plain(delivery.error, ' ')}: {meaning(delivery.error, delivery.reason)}"
-        yield f"do        {fix(code, delivery.reason, provider, final=delivery.next_attempt_at is None)}"
+        do = fix(code, delivery.reason, provider, final=delivery.next_attempt_at is None, answer=answer)
+        yield f"do        {do}"
     elif delivery.status == "pending" and (breaker := _open_breaker(delivery, paused)):
         yield f"waits     {_breaker_state(breaker, moment)}"
         yield f"do        {fix(breaker.code, Reason.CONFIG, breaker.provider)}"
@@ -94,7 +96,7 @@ def _next(delivery: DeliveryDetail, moment: datetime) -> str:
         if _has_expired(delivery, moment):
             return "none: this is final, and the event's --expires time has passed"
         return f"none: this is final; alertctl log retry {short(delivery.id)} resends it"
-    if delivery.reason == Reason.CONFIG:
+    if delivery.reason == Reason.CONFIG and delivery.next_attempt_at <= moment:
         return "as soon as a process runs whose credentials the provider accepts"
     when = f"{moment_in_full(delivery.next_attempt_at)} ({until(delivery.next_attempt_at, moment)})"
     return f"{when}, by alertctl serve or alertctl dispatch --once" if delivery.status == "pending" else when
