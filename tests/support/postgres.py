@@ -47,7 +47,9 @@ class Server:
     def database(self, *, empty: bool = False) -> Iterator[str]:
         """The address of a database of one's own, migrated unless `empty`; dropped at the end."""
         name = f"test_{uuid.uuid4().hex}"
-        self._connection.execute(f'CREATE DATABASE "{name}"' + ("" if empty else f' TEMPLATE "{self._template}" {self._copying}'))
+        self._connection.execute(
+            f'CREATE DATABASE "{name}"' + ("" if empty else f' TEMPLATE "{self._template}" {self._copying}')
+        )
         try:
             yield self._address(name)
         finally:
