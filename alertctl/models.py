@@ -141,8 +141,9 @@ class EventPreference(SQLModel, table=True):
 
 
 class Event(SQLModel, table=True):
-    """Something that happened. `fields` is the JSON of its typed fields.
+    """Something that happened. `fields` is the JSON of its typed fields, `labels` that of its labels (NULL: none).
 
+    `subject_key` is equal for events about the same flag or experiment in the same environment; NULL without a subject.
     `originally_published_at` is when it was first published, if that was before `created_at`: it waited in a spool.
     """
 
@@ -151,8 +152,10 @@ class Event(SQLModel, table=True):
     event_type: str = Field(sa_column=Column(String(64), nullable=False))
     severity: str = Field(sa_column=Column(String(16), nullable=False))
     fields: str = Field(sa_column=Column(Text, nullable=False))
+    labels: str | None = Field(default=None, sa_column=Column(Text))
     feature_flag: str | None = Field(default=None, sa_column=Column(String(255)))
     experiment: str | None = Field(default=None, sa_column=Column(String(255)))
+    subject_key: str | None = Field(default=None, sa_column=Column(String(64)))
     is_test: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
     published_by: str | None = Field(default=None, sa_column=Column(String(254)))
     occurred_at: datetime = Field(sa_column=_when(nullable=False))
@@ -164,6 +167,17 @@ class Event(SQLModel, table=True):
         Index("ix_event_feature_flag", "feature_flag", "id"),
         Index("ix_event_experiment", "experiment", "id"),
     )
+
+
+class EventLabel(SQLModel, table=True):
+    """A label of an event, for filters. `Event.labels` has all of them."""
+
+    __tablename__ = "event_label"
+    event_id: str = Field(sa_column=_link("event.id", primary_key=True))
+    name: str = Field(sa_column=Column(String(63), primary_key=True))
+    value: str = Field(sa_column=Column(String(255), nullable=False))
+
+    __table_args__ = (Index("ix_event_label", "name", "value", "event_id"),)
 
 
 class EventKey(SQLModel, table=True):
@@ -186,7 +200,8 @@ class Delivery(SQLModel, table=True):
     `address_key` is the address in its form for comparisons (`addresses.py`). `attempts` counts every claim and is the
     fencing token. `attempts_before_resend` is its value at the last resend; `schedule_step` of the attempts since then
     used up a step of RETRY_SCHEDULE. `error` is the provider's code, or the cause of a suppressed delivery.
-    `routing_reason` says why this target was chosen.
+    `routing_reason` says why this target was chosen, `route` names the route that chose it. `options` is the JSON of
+    its `MessageOptions` (NULL: the defaults). `thread_id` is the id of the delivery whose message is the thread's root.
     `change` numbers the transactions that gave deliveries a new state, except `sending`, in an order in which a
     follower of the log misses none. `dedup_hash` is equal for duplicates (`outbox.duplicates`), None without a dedup
     key.
@@ -200,6 +215,8 @@ class Delivery(SQLModel, table=True):
     address: str = Field(sa_column=Column(String(254), nullable=False))
     address_key: str = Field(sa_column=Column(String(254), nullable=False))
     routing_reason: str = Field(sa_column=Column(String(32), nullable=False))
+    route: str | None = Field(default=None, sa_column=Column(String(60)))
+    options: str | None = Field(default=None, sa_column=Column(Text))
     user_id: str | None = Field(default=None, sa_column=Column(String(ID_LENGTH)))
     status: str = Field(sa_column=Column(String(16), nullable=False))
     error: str | None = Field(default=None, sa_column=Column(String(100)))
@@ -217,6 +234,7 @@ class Delivery(SQLModel, table=True):
     updated_at: datetime = Field(sa_column=_when(nullable=False))
     change: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
     dedup_hash: str | None = Field(default=None, sa_column=Column(String(64)))
+    thread_id: str | None = Field(default=None, sa_column=Column(String(ID_LENGTH)))
 
     __table_args__ = (
         UniqueConstraint("event_id", "channel", "address_key", name="uq_delivery_target"),
@@ -237,6 +255,7 @@ class Delivery(SQLModel, table=True):
         Index("ix_delivery_tail", func.substr(column("id"), 29)),
         Index("ix_delivery_change", "change", "id"),
         Index("ix_delivery_dedup", "dedup_hash", "updated_at"),
+        Index("ix_delivery_thread", "thread_id"),
     )
 
 
@@ -280,6 +299,56 @@ class Attempt(SQLModel, table=True):
     code: str | None = Field(default=None, sa_column=Column(String(100)))
     answer: str | None = Field(default=None, sa_column=Column(Text))
     requested_by: str | None = Field(default=None, sa_column=Column(String(254)))
+    note: str | None = Field(default=None, sa_column=Column(Text))
+
+
+class Thread(SQLModel, table=True):
+    """The open thread about one subject at one address. Its id is that of the delivery whose message is the root.
+
+    Until the root is sent it belongs to the process that sends it, up to `claimed_until` (then NULL).
+    `provider_channel` and `root_ts` identify the root's message at the provider. Events after `ends_at` begin a new
+    thread. `edit_due_at`: the root's text is out of date and may be edited from then on.
+    """
+
+    __tablename__ = "thread"
+    id: str = Field(sa_column=_key())
+    channel: str = Field(sa_column=Column(String(16), nullable=False))
+    address_key: str = Field(sa_column=Column(String(254), nullable=False))
+    subject_key: str = Field(sa_column=Column(String(64), nullable=False))
+    claimed_at: datetime = Field(sa_column=_when(nullable=False))
+    claimed_until: datetime | None = Field(default=None, sa_column=_when())
+    provider_channel: str | None = Field(default=None, sa_column=Column(String(80)))
+    root_ts: str | None = Field(default=None, sa_column=Column(String(255)))
+    ends_at: datetime = Field(sa_column=_when(nullable=False))
+    edit_due_at: datetime | None = Field(default=None, sa_column=_when())
+    edited_at: datetime | None = Field(default=None, sa_column=_when())
+
+    __table_args__ = (
+        UniqueConstraint("channel", "address_key", "subject_key", name="uq_thread"),
+        Index("ix_thread_edit", "edit_due_at"),
+        Index("ix_thread_end", "ends_at"),
+    )
+
+
+class Person(SQLModel, table=True):
+    """A person's id at a channel's provider, by email. `provider_id` is NULL if the provider knows nobody of it."""
+
+    __tablename__ = "person"
+    channel: str = Field(sa_column=Column(String(16), primary_key=True))
+    email_key: str = Field(sa_column=Column(String(254), primary_key=True))
+    provider_id: str | None = Field(default=None, sa_column=Column(String(80)))
+    looked_up_at: datetime = Field(sa_column=_when(nullable=False))
+
+
+class Instance(SQLModel, table=True):
+    """A running daemon and the hash of its routes. It is valid while `reported_at` is recent."""
+
+    __tablename__ = "instance"
+    id: str = Field(sa_column=_key())
+    host: str = Field(sa_column=Column(String(255), nullable=False))
+    pid: int = Field(sa_column=Column(Integer, nullable=False))
+    routes_hash: str = Field(sa_column=Column(String(64), nullable=False))
+    reported_at: datetime = Field(sa_column=_when(nullable=False))
 
 
 class Pause(SQLModel, table=True):

@@ -21,14 +21,16 @@ from alertctl.content import Severity
 from alertctl.db import insert_new, insert_or
 from alertctl.errors import Conflict, InvalidEvent, Unreachable
 from alertctl.events import EventFields, parse
+from alertctl.events.base import subject_key
 from alertctl.ids import new_id
-from alertctl.models import Event, EventKey, Priority
+from alertctl.models import Event, EventKey, EventLabel, Priority
 from alertctl.preferences import recipients
 from alertctl.routing import Audience, RecipientPolicy, Target, parse_target, route
 from alertctl.schemas import EventReceipt, PublishRequest
 from alertctl.text import safe_link
 
 event = SQLModel.metadata.tables[str(Event.__tablename__)]
+event_label = SQLModel.metadata.tables[str(EventLabel.__tablename__)]
 event_key = SQLModel.metadata.tables[str(EventKey.__tablename__)]
 _EVENT = insert(event)
 Key = tuple[str, str]
@@ -115,6 +117,9 @@ def _hints(fields: EventFields) -> Iterator[str]:
 
 def _body_hash(request: PublishRequest, fields_json: str) -> str:
     body = [request.event_type, json.loads(fields_json), sorted(request.to), request.channel]
+    if request.labels:
+        # Without labels the hash is that of alertctl 0.2, so that a key keeps its meaning.
+        body.append(request.labels)
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
@@ -157,6 +162,7 @@ def publish_many(
     outcomes: dict[int, EventReceipt | Conflict | Unreachable] = {}
     recipient_cache, windows = _RecipientCache(connection), outbox.DedupWindows(connection, now)
     receipts: list[EventReceipt] = []
+    labels: list[dict[str, str]] = []
     deliveries: list[Iterator[dict[str, Any]]] = []
     keyless = [index for index, publication in enumerate(publications) if not _keys_in_order(publication)]
     ids = {index: new_id(now) for index in keyless}
@@ -172,7 +178,10 @@ def publish_many(
         outcomes[index] = receipt
         receipts.append(receipt)
         if receipt.created:
+            labels += _label_rows(publication, receipt.event_id)
             deliveries.append(_new_deliveries(recipient_cache, windows, publication, receipt.event_id, now))
+    if labels:
+        connection.execute(insert(event_label), labels)
     new_deliveries = outbox.enqueue(connection, chain.from_iterable(deliveries))
     repeated = [receipt.event_id for receipt in receipts if not receipt.created]
     earlier_deliveries = delivery_log.items_of(connection, repeated) if repeated else {}
@@ -254,8 +263,10 @@ def _row(publication: Publication, event_id: str, now: datetime) -> dict[str, An
         "event_type": fields.event_type,
         "severity": fields.level.value,
         "fields": publication.fields_json,
+        "labels": json.dumps(request.labels, ensure_ascii=False) if request.labels else None,
         "feature_flag": _cut(getattr(fields, "feature_flag", None)),
         "experiment": _cut(getattr(fields, "experiment", None)),
+        "subject_key": None if publication.is_test else subject_key(fields.subject),
         "is_test": publication.is_test,
         "published_by": publication.published_by,
         "occurred_at": fields.occurred_at or request.originally_published_at or now,
@@ -263,6 +274,11 @@ def _row(publication: Publication, event_id: str, now: datetime) -> dict[str, An
         "expires_at": request.expires_at,
         "originally_published_at": request.originally_published_at,
     }
+
+
+def _label_rows(publication: Publication, event_id: str) -> list[dict[str, str]]:
+    labels = publication.request.labels
+    return [{"event_id": event_id, "name": name, "value": value} for name, value in labels.items()]
 
 
 def _cut(text: str | None) -> str | None:

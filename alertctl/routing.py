@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from alertctl import addresses
-from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES
+from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES, MessageOptions
+from alertctl.channels.base import DEFAULT_OPTIONS
 from alertctl.errors import InvalidEvent
 
 
@@ -18,6 +19,7 @@ class Target:
     `routing_reason` is `named`, `test`, or the name of a channel's `RoutingReason`.
     `suppressed_reason` names why the delivery is suppressed from the start (`NAME_disabled`, `recipient_not_allowed`),
     else None.
+    `route` is the name of the route that chose it, `options` the form of its message.
     `dedup_hash` is the same for targets of events that are duplicates of each other, None without a dedup key.
     """
 
@@ -27,6 +29,8 @@ class Target:
     user_id: str | None = None
     suppressed_reason: str | None = None
     dedup_hash: str | None = None
+    route: str | None = None
+    options: MessageOptions = DEFAULT_OPTIONS
 
     @property
     def key(self) -> str:

@@ -37,7 +37,10 @@ class DeliveryItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptItem:
-    """An attempt. Without `outcome` it is in progress, or its process ended. `duration_ms` in milliseconds."""
+    """An attempt. Without `outcome` it is in progress, or its process ended. `duration_ms` in milliseconds.
+
+    `note` tells what the message lacks: a mention that could not be looked up, a template that failed.
+    """
 
     number: int
     provider: str
@@ -48,6 +51,7 @@ class AttemptItem:
     code: str | None
     answer: str | None
     requested_by: str | None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +161,7 @@ class PublishRequest:
 
     event_type: str
     fields: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
     to: list[str] = field(default_factory=list)
     channel: str | None = None
     idempotency_key: str | None = None
@@ -234,13 +239,14 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventTypeInfo:
-    """One event type of the registry, with the JSON Schema of its fields."""
+    """One event type of the registry, with the JSON Schema of its fields and an example of them."""
 
     event_type: str
     description: str
     channels: list[str]
     default_on: bool | None
     json_schema: dict[str, Any]
+    example: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from alertctl.errors import DeliveryError, Reason
-from alertctl.text import Redactor, redacted
+from alertctl.text import ANSWER_LIMIT, Redactor, cut, redacted
 
 if TYPE_CHECKING:
     from alertctl.config import Settings
@@ -18,27 +19,100 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+STYLES = ("full", "compact")
+"""The forms of a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageOptions:
+    """The form of a message, as the route or setting that chose its target wants it.
+
+    `style` is `full` or `compact`. `mention` are emails of people and ids of groups, who are mentioned from the
+    severity `mention_from` up. `threads`: whether messages about a subject form a thread, None for the default.
+    """
+
+    style: str = "full"
+    mention: tuple[str, ...] = ()
+    mention_from: str = "warning"
+    threads: bool | None = None
+
+    def to_json(self) -> str | None:
+        """Return the options that differ from the defaults as JSON, None without any."""
+        options = {name: getattr(self, name) for name in self.__slots__}
+        changed = {name: value for name, value in options.items() if value != getattr(DEFAULT_OPTIONS, name)}
+        return json.dumps(changed) if changed else None
+
+    @classmethod
+    def from_json(cls, text: str | None) -> MessageOptions:
+        """Return stored options; those of another version of alertctl that this one doesn't know are ignored."""
+        if text is None:
+            return DEFAULT_OPTIONS
+        options = {name: value for name, value in json.loads(text).items() if name in cls.__slots__}
+        return cls(**options | ({"mention": tuple(options["mention"])} if "mention" in options else {}))
+
+
+DEFAULT_OPTIONS = MessageOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A person or group to mention: `provider_id` at the provider, or None for `text` without a mention."""
+
+    text: str
+    provider_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadRoot:
+    """The message to which another one replies: the provider's ids of its channel and of the message."""
+
+    provider_channel: str
+    root_ts: str
+
+
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """A delivery as a channel sees it. `plain` asks for plain text, after the formatted message was rejected."""
+    """A delivery as a channel sees it. `plain` asks for plain text, after the formatted message was rejected.
+
+    `routing_reason` and `route` say why this target was chosen. `recipient_id` is the provider's id of a person who is
+    addressed by email. `reply_to` is the root of its thread; a `broadcast` reply is shown in the channel, too.
+    """
 
     delivery_id: str
     address: str
     plain: bool = False
+    routing_reason: str = ""
+    route: str | None = None
+    options: MessageOptions = DEFAULT_OPTIONS
+    mentions: tuple[Mention, ...] = ()
+    recipient_id: str | None = None
+    reply_to: ThreadRoot | None = None
+    broadcast: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """The provider accepted the message. `provider_id` is Slack's ts, SendGrid's X-Message-Id or our Message-ID.
 
-    `answer` is the provider's answer, redacted and truncated to 2 kB.
+    `answer` is the provider's answer, redacted and truncated to 2 kB. `provider_channel` is the channel in which the
+    provider says the message is, `in_thread` whether it is a reply there. `note` tells what the message lacks.
     """
 
     provider_id: str
     answer: str = ""
+    provider_channel: str | None = None
+    in_thread: bool = False
+    note: str | None = None
 
 
 SendResult = Receipt | DeliveryError
+
+
+def with_note(result: SendResult, *notes: str) -> SendResult:
+    """Return a receipt with further notes, one a line, at most 2 kB. An error is returned unchanged."""
+    if not notes or not isinstance(result, Receipt):
+        return result
+    return replace(result, note=cut("\n".join(filter(None, (result.note, *notes))), ANSWER_LIMIT))
 
 
 def result_of(send: Callable[[], T], redact: Redactor) -> T | DeliveryError:
@@ -90,11 +164,15 @@ class RateLimit(NamedTuple):
 
 
 class RoutingReason(NamedTuple):
-    """Why a target was chosen. `reason` may contain {user} and {event_type}."""
+    """Why a target was chosen. `reason` may contain {user} and {event_type}.
+
+    `recipient` completes "You receive this because …" in a message and may contain {event_type} and {route}.
+    """
 
     name: str
     summary: str
     reason: str
+    recipient: str = "this address is a recipient of {event_type}"
 
 
 DEFAULT_ROUTING_REASON = RoutingReason(
@@ -127,6 +205,8 @@ class ChannelType:
     """Why a user's target was chosen, None without preferences for this channel."""
     address_preference: str | None = None
     """The preference with a user's address. The preference `NAME_enabled` switches the channel off."""
+    users_have_address: bool = False
+    """Whether a user has an address without this preference."""
     rate_limit: Callable[[Settings], RateLimit] = lambda settings: RateLimit()
     allowed_addresses: Callable[[Settings], Sequence[str]] = lambda settings: ()
     """Return the globs that limit the addresses of callers and users; none: all are allowed."""
@@ -135,6 +215,8 @@ class ChannelType:
     """Return the address of a caller by name, None if the name is none."""
     settings_prefixes: Callable[[Settings], Sequence[str]] = lambda settings: ()
     """Return the prefixes of further settings that the channel uses, besides its own section's."""
+    template_problems: Callable[[Settings, Content], Iterable[tuple[str, str]]] = lambda settings, content: ()
+    """Return the setting and the problem of each own template that can't be rendered with this content."""
     renderings: Sequence[str] = ("text",)
     """Formats of `log show --rendered`: `text`, `html`, or the channel's name for the payload."""
     providers: Sequence[str] = ()

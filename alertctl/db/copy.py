@@ -28,7 +28,8 @@ from alertctl.models import Status
 _ALL = SQLModel.metadata.tables
 MODELS = (
     *(models.User, models.Token, models.Preference, models.EventPreference),
-    *(models.Event, models.Delivery, models.Attempt, models.EventKey, models.Pause, models.Run),
+    *(models.Event, models.EventLabel, models.Delivery, models.Attempt, models.EventKey),
+    *(models.Thread, models.Pause, models.Run),
 )
 TABLES = tuple(_ALL[str(model.__tablename__)] for model in MODELS)
 """The tables that are copied, parents first."""
@@ -37,6 +38,8 @@ NOT_COPIED = {
     "delivery_count": "how many deliveries there are: triggers count what arrives",
     "breaker_report": "the open circuit breakers of the daemons that run on a database",
     "probe_request": "how often these daemons were asked to probe",
+    "instance": "these daemons and the hash of their routes",
+    "person": "people's ids at a provider, which are looked up again",
 }
 """The tables that are not copied, and what they hold."""
 

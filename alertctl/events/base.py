@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -34,6 +35,14 @@ Moment: TypeAlias = Annotated[datetime, AfterValidator(_aware)]
 Scalar: TypeAlias = str | bool | int | Annotated[float, Field(allow_inf_nan=False)] | None
 
 
+class Fact(NamedTuple):
+    """A label and a value, None if it is missing. `phrase` are the words with which `sentence` states the value."""
+
+    label: str
+    value: str | None
+    phrase: str | None = None
+
+
 class EventFields(BaseModel):
     """The typed fields of one event type; a subclass is one file in this folder.
 
@@ -54,6 +63,8 @@ class EventFields(BaseModel):
     """The channels of this type unless the caller names targets; None for all."""
     default_on: ClassVar[bool | None]
     """A new user's preference; None for a type without a preference."""
+    example: ClassVar[Mapping[str, Any]]
+    """The fields of an example, for the reference and for previews."""
     expected: ClassVar[tuple[str, ...]] = ()
     """Fields whose absence is worth a warning."""
 
@@ -72,9 +83,29 @@ class EventFields(BaseModel):
         """Return whether the numbers in these values are shares from 0 to 1, so that 7% is 0.07."""
         return False
 
+    broadcast: ClassVar[bool] = False
+    """Whether a message of this type in a thread is shown in the channel, too."""
+
     @property
     def level(self) -> Severity:
         return Severity.INFO
+
+    @property
+    def subject(self) -> tuple[str, str, str] | None:
+        """The subject's kind (`flag`, `experiment`), name and environment ("" for none); None without a subject."""
+        for kind, name in (("flag", "feature_flag"), ("experiment", "experiment")):
+            if value := getattr(self, name, None):
+                return kind, value, getattr(self, "environment", None) or ""
+        return None
+
+    @property
+    def ends_subject(self) -> bool:
+        """Whether nothing more is expected about the subject: the experiment stopped, the rollout is complete."""
+        return False
+
+    def step(self) -> str:
+        """Return the subject's new state in a few words, for a list of steps."""
+        return self.headline()
 
     def headline(self) -> str:
         raise NotImplementedError
@@ -83,14 +114,18 @@ class EventFields(BaseModel):
         """Return one or more full sentences; missing fields are left out."""
         raise NotImplementedError
 
-    def facts(self) -> tuple[tuple[str, str | None], ...]:
-        """Return labels and values, most important first; None values are left out."""
+    def facts(self) -> tuple[Fact, ...]:
+        """Return what to show as fields, most important first."""
         return ()
 
     def content(self, event_id: str, occurred_at: datetime) -> Content:
-        facts = [ContentField(label, value) for label, value in self.facts() if value]
+        facts = [ContentField(fact.label, fact.value, fact.phrase or "") for fact in self.facts() if fact.value]
         more = [ContentField(name, _format_value(value)) for name, value in (self.details or {}).items()]
+        subject = self.subject
         return Content(
+            subject=f"{subject[1]}{within(subject[2])}" if subject else "",
+            subject_key=subject_key(subject) or "",
+            step=self.step(),
             event_type=self.event_type,
             event_id=event_id,
             title=self.headline(),
@@ -101,6 +136,11 @@ class EventFields(BaseModel):
             link=self.url,
             notes=(f"by {self.actor}",) if self.actor else (),
         )
+
+
+def subject_key(subject: tuple[str, str, str] | None) -> str | None:
+    """Return a hash that is equal for events about the same subject, None without a subject."""
+    return hashlib.sha256("\0".join(subject).encode()).hexdigest() if subject else None
 
 
 def _format_value(value: Scalar) -> str:
@@ -122,7 +162,7 @@ def span(start: float | None, end: float | None) -> str:
     return begins + ("" if end is None else f" to {percent(end)}")
 
 
-def step(start: float | None, end: float | None) -> str | None:
+def transition(start: float | None, end: float | None) -> str | None:
     """Return '50% → 0%' for a field, None when neither end is known."""
     if start is None and end is None:
         return None

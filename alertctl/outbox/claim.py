@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from alertctl.channels import CHANNEL_NAMES
+from alertctl.channels import CHANNEL_NAMES, MessageOptions
 from alertctl.db import bulk_parameter, bulk_rows
 from alertctl.errors import Reason
 from alertctl.models import Priority, Status
@@ -106,6 +106,9 @@ def claim(
             tries=row.attempts - row.attempts_before_resend,
             since=row.queued_at,
             plain=row.reason == Reason.REJECTED,
+            routing_reason=row.routing_reason,
+            route=row.route,
+            options=MessageOptions.from_json(row.options),
             schedule_step=row.schedule_step,
             was_refused=row.reason == Reason.CONFIG,
         )
@@ -213,6 +216,9 @@ def _claim_statement(of_one_event: bool, past_paused: bool, least_tried: bool) -
             delivery.c.queued_at,
             delivery.c.reason,
             delivery.c.requested_by,
+            delivery.c.routing_reason,
+            delivery.c.route,
+            delivery.c.options,
         )
     )
 

@@ -44,7 +44,8 @@ _STEP = Column("step", Integer)
 def _results_table(dialect: str) -> FromClause:
     """Return the rows of `_result_row` as a table; `id` and `attempts` say to which claim each belongs."""
     of_delivery = (d.id, d.attempts, d.status, d.error, d.reason, d.ambiguous, d.next_attempt_at, d.provider_id, _STEP)
-    return bulk_rows(dialect, (*of_delivery, d.updated_at, _ATTEMPT_REASON, attempt.c.answer, attempt.c.duration_ms))
+    of_attempt = (_ATTEMPT_REASON, attempt.c.answer, attempt.c.duration_ms, attempt.c.note)
+    return bulk_rows(dialect, (*of_delivery, d.updated_at, *of_attempt))
 
 
 @cache
@@ -81,6 +82,7 @@ def _update_attempts(dialect: str) -> Update:
             code=result.error,
             answer=result.answer,
             duration_ms=result.duration_ms,
+            note=result.note,
         )
     )
 
@@ -123,12 +125,14 @@ def _result_row(
         "step": 0,
         "attempt_reason": None,
         "next_attempt_at": None,
+        "note": None,
     }
     if isinstance(result, Receipt):
         return row | {
             "status": Status.SUCCESS.value,
             "provider_id": result.provider_id[:255],
             "answer": result.answer,
+            "note": result.note,
         }
     expired = is_expired(result.reason, claimed.since, max_age, now)
     next_attempt_at = next_attempt(

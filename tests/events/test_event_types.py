@@ -10,7 +10,7 @@ from alertctl import events
 from alertctl.content import Severity
 from alertctl.errors import InvalidEvent
 from alertctl.events import EVENT_TYPES, find, restore
-from alertctl.events.base import percent, span, step
+from alertctl.events.base import percent, span, transition
 from tests.support.deliveries import NOW
 
 
@@ -271,7 +271,7 @@ def test_a_surrogate_pair_is_put_together():
 
 def stored(event_type="generic_alert", fields='{"title": "x"}', is_test=False):
     common = {"id": "id", "severity": "info", "occurred_at": NOW}
-    return SimpleNamespace(event_type=event_type, fields=fields, is_test=is_test, **common)
+    return SimpleNamespace(event_type=event_type, fields=fields, is_test=is_test, labels=None, **common)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_every_event_type_has_its_name():
     ],
 )
 def test_a_span_has_only_the_ends_that_are_known(start, end, words, shown):
-    assert (span(start, end), step(start, end)) == (words, shown)
+    assert (span(start, end), transition(start, end)) == (words, shown)
 
 
 def test_a_percentage_that_is_unknown_stays_unknown():

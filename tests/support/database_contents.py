@@ -56,7 +56,9 @@ def fill_every_table(store: Store) -> str:
     changes = {"slack_enabled": False, "slack_channel": "#dev", "notify_on_rollout_advance": True}
     store.write(lambda connection: preferences.update(connection, someone, changes, NOW))
     fields = {"title": STRANGE, "message": "x" * 3000, "details": {"größe": "1 \U0001f4be"}, "dedup_key": "disk"}
-    keyed = publication("generic_alert", fields, published_by="ci", idempotency_key=f"job {STRANGE!a}")
+    keyed = publication(
+        "generic_alert", fields, published_by="ci", idempotency_key=f"job {STRANGE!a}", labels={"team": "größe"}
+    )
     store.write(lambda connection: publish(connection, keyed, NOW))
     announce(store, "slack:#ok", "slack:#limited", "email:a@corp.example", "slack:#waiting")
     claimed = {delivery.address: delivery for delivery in claim(store).taken}
@@ -64,4 +66,14 @@ def fill_every_table(store: Store) -> str:
     record(store, refused(claim(store, EMAIL, limit=1).taken[0], Reason.BAD_ADDRESS, "550"), scope=EMAIL)
     odd = {"job": "prune", "period": "2026-03-02", "started_at": NOW + timedelta(microseconds=1)}
     store.write(lambda connection: connection.execute(insert(RUN), odd))
+    thread = {
+        "id": claimed["#ok"].delivery_id,
+        "channel": "slack",
+        "address_key": "#ok",
+        "subject_key": "0" * 64,
+        "claimed_at": NOW,
+        "ends_at": NOW + timedelta(days=14),
+        "root_ts": "1700000000.000100",
+    }
+    store.write(lambda connection: connection.execute(insert(NAMED["thread"]), thread))
     return someone
