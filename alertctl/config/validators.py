@@ -172,6 +172,10 @@ def addresses(value: object) -> tuple[str, ...]:
     return tuple(unique.values())
 
 
+STYLES = ("full", "compact")
+"""The forms of a message."""
+
+
 def mentions(value: object) -> tuple[str, ...]:
     """Return whom a message mentions: emails of people and ids of Slack user groups, in order, without duplicates."""
     parts = words(value, "a list of mentions (ana@corp.example, S0123ABC)")
@@ -285,6 +289,22 @@ def url(value: object) -> str:
     if link is None or not (link == "" or _is_http_url(link)):
         raise ValueError(f"{quoted(value)} is not an http:// or https:// address (without password and query)")
     return link.rstrip("/")
+
+
+def https_url(value: object) -> str:
+    """Return an https URL, with its query. Empty stays empty."""
+    link = value.strip() if isinstance(value, str) else None
+    if link is None or (link and not (link.startswith("https://") and _is_http_url(link.partition("?")[0]))):
+        raise ValueError(f"{quoted(value)} is not an https:// address")
+    return link
+
+
+def colour(value: object) -> str:
+    """Return a colour as #rrggbb in lower case. Empty stays empty."""
+    digits = value.strip().lower() if isinstance(value, str) else None
+    if digits is None or (digits and not re.fullmatch(r"#[0-9a-f]{6}", digits)):
+        raise ValueError(f"{quoted(value)} is not a colour (#rrggbb)")
+    return digits
 
 
 ROUTES = "/api/v1/notifications"

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from alertctl import __version__
-from alertctl.addresses import encode_slack_channel
 from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of
 from alertctl.channels.http_errors import post_json, status_error
 from alertctl.channels.slack.blocks import slack_message
@@ -48,9 +47,7 @@ class SlackChannel:
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         """Return the payload that `send` would post."""
-        return slack_message(
-            content, encode_slack_channel(outgoing.address), outgoing.delivery_id, plain=outgoing.plain
-        )
+        return slack_message(content, outgoing)
 
     def close(self) -> None:
         self._http.close()
