@@ -71,8 +71,6 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
     """Serve until SIGTERM or SIGINT; return the exit code. Raises ConfigError or Unreachable at the start."""
     configure_logging(settings.alertctl.log_level, settings.alertctl.log_format, settings.secrets())
     _check_settings(settings)
-    if problems := audience_of(settings).routes.problems:
-        raise ConfigError(problems)
     raise_file_limit()
     host = host or settings.alertctl.host
     port = settings.alertctl.port if port is None else port
