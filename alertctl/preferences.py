@@ -37,12 +37,13 @@ MAX_OFFSET = 10**9
 """The last row that a page number reaches."""
 
 
-def recipients(connection: Connection, event_type: str) -> Iterator[Target]:
-    """Yield the targets of users who want this event type; one query, also with 100 000 users."""
+def recipients(connection: Connection, event_type: str, user_id: str | None = None) -> Iterator[Target]:
+    """Yield the targets of users (or only this one) who want this event type; one query, also with 100 000 users."""
     if event_type not in PREFERENCES:
         return
     parameters = {"event_type": event_type, "usual": PREFERENCES[event_type]}
-    for row in connection.execute(_RECIPIENTS, parameters, execution_options={"yield_per": 1000}):
+    query = _RECIPIENTS if user_id is None else _RECIPIENTS.where(users.c.id == user_id)
+    for row in connection.execute(query, parameters, execution_options={"yield_per": 1000}):
         yield from _targets_of(row)
 
 
@@ -96,6 +97,11 @@ def find(connection: Connection, user_id: str) -> Prefs | None:
     """Return a user's preferences as the API shows them, None before their first use."""
     rows = connection.execute(_PREFERENCES.where(preference.c.user_id == user_id)).all()
     return next(iter(_as_prefs(connection, rows)), None)
+
+
+def effective(connection: Connection, user_id: str) -> Prefs:
+    """Return the preferences that count for a user, the defaults before their first use."""
+    return _as_prefs(connection, connection.execute(_PREFERENCES.where(users.c.id == user_id)).all())[0]
 
 
 def get(connection: Connection, user_id: str, now: datetime) -> Prefs:

@@ -211,6 +211,10 @@ class ChannelType:
     """Return the platform's own addresses, which receive every event on this channel."""
     default_addresses_setting: str = ""
     default_routing_reason: RoutingReason = DEFAULT_ROUTING_REASON
+    default_address_options: Callable[[Settings], MessageOptions] = lambda settings: DEFAULT_OPTIONS
+    """Return the options of messages to its default addresses."""
+    message_options: Callable[[Settings], MessageOptions] = lambda settings: DEFAULT_OPTIONS
+    """Return the options of all other messages where no route sets them."""
     user_routing_reason: RoutingReason | None = None
     """Why a user's target was chosen, None without preferences for this channel."""
     address_preference: str | None = None
@@ -229,6 +233,8 @@ class ChannelType:
     """Return the prefixes of further settings that the channel uses, besides its own section's."""
     template_problems: Callable[[Settings, Content], Iterable[tuple[str, str]]] = lambda settings, content: ()
     """Return the setting and the problem of each own template that can't be rendered with this content."""
+    form_settings: Sequence[str] = ()
+    """Settings of the messages' form: a mistake in them does not keep the channel from sending."""
     renderings: Sequence[str] = ("text",)
     """Formats of `log show --rendered`: `text`, `html`, or the channel's name for the payload."""
     providers: Sequence[str] = ()

@@ -71,6 +71,8 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
     """Serve until SIGTERM or SIGINT; return the exit code. Raises ConfigError or Unreachable at the start."""
     configure_logging(settings.alertctl.log_level, settings.alertctl.log_format, settings.secrets())
     _check_settings(settings)
+    if problems := audience_of(settings).routes.problems:
+        raise ConfigError(problems)
     raise_file_limit()
     host = host or settings.alertctl.host
     port = settings.alertctl.port if port is None else port
@@ -208,6 +210,7 @@ def _running(
         if scheduled:
             wake_ups.stop()
             scheduler.shutdown(wait=False)
+            watch_job.stop()
             dispatcher.stop(max([GRACE_SECONDS, *(channel.deadline for channel in channels.values())]) + 2)
         writer.close()
         for channel in channels.values():

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from alertctl.addresses import LONGEST_EMAIL
-from alertctl.channels.base import Channel, ChannelType, RateLimit, RoutingReason, http_client
+from alertctl.channels.base import Channel, ChannelType, MessageOptions, RateLimit, RoutingReason, http_client
 
 if TYPE_CHECKING:
     from alertctl.config import Settings
@@ -74,6 +74,10 @@ SLACK = ChannelType(
     },
     default_addresses=lambda settings: (settings.slack.default_channel,),
     default_addresses_setting="SLACK_DEFAULT_CHANNEL",
+    default_address_options=lambda settings: MessageOptions(
+        settings.slack.style, settings.slack.mention, settings.slack.mention_from
+    ),
+    message_options=lambda settings: MessageOptions(settings.slack.style),
     default_routing_reason=RoutingReason(
         "default_channel", "the default channel gets every event", "SLACK_DEFAULT_CHANNEL gets every event"
     ),
@@ -87,5 +91,6 @@ SLACK = ChannelType(
     allowed_addresses_setting="ALERTCTL_ALLOWED_SLACK_CHANNELS",
     has_directory=True,
     rate_limit=lambda settings: RateLimit(settings.slack.per_second, settings.slack.burst),
+    form_settings=("SLACK_STYLE", "SLACK_MENTION", "SLACK_MENTION_FROM"),
     renderings=("slack", "text"),
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from alertctl.channels import ROUTING_REASONS, channel_type
-from alertctl.cli.output.deliveries import print_deliveries, short
+from alertctl.cli.output.deliveries import labels_text, option_texts, print_deliveries, short
 from alertctl.cli.output.streams import plain, print_line
 from alertctl.cli.output.table import STYLES, console, wrapped
 from alertctl.cli.output.times import clock, moment_in_full, until
@@ -67,6 +67,8 @@ def _summary(delivery: DeliveryDetail, paused: Sequence[Paused], moment: datetim
     if delivery.provider_id:
         yield f"provider  {plain(delivery.provider_id, ' ')}"
     yield f"why       {_why(delivery)}"
+    if delivery.options:
+        yield f"message   {plain(', '.join(option_texts(delivery.options)), ' ')}"
     yield f"delivery  {delivery.id}"
 
 
@@ -75,7 +77,7 @@ def _why(delivery: DeliveryDetail) -> str:
     user = plain(delivery.user or "a user", " ")
     known = ROUTING_REASONS.get(delivery.routing_reason)
     reason = known.reason if known else delivery.routing_reason
-    return reason.format(user=user, event_type=delivery.event_type)
+    return reason.format(user=user, event_type=delivery.event_type, route=plain(delivery.route or "", " "))
 
 
 def _open_breaker(delivery: DeliveryDetail, paused: Sequence[Paused]) -> Paused | None:
@@ -112,6 +114,8 @@ def _event(delivery: DeliveryDetail) -> Iterator[str]:
     yield plain(event.summary)
     by = f", published by {plain(event.published_by, ' ')}" if event.published_by else ""
     yield f"{event.event_type}, {event.severity}{test}, {moment_in_full(event.occurred_at)}{by}"
+    if delivery.labels:
+        yield f"labels {plain(labels_text(delivery.labels), ' ')}"
     yield f"event {event.id}"
 
 

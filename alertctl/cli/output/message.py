@@ -31,6 +31,8 @@ def print_previews(previews: Sequence[Rendered], output: Output) -> None:
     for preview in previews:
         known = ROUTING_REASONS.get(preview.routing_reason)
         summary = known.summary if known else preview.routing_reason
+        if preview.routing_reason == "route":
+            summary = f"route {preview.route}"
         held = f" - would be suppressed: {preview.suppressed_reason}" if preview.suppressed_reason else ""
         print_line(plain(f"{preview.channel} {preview.to} ({summary}){held}", " "))
         for line in plain(channel_type(preview.channel).message_text(preview.message)).splitlines():

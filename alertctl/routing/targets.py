@@ -1,10 +1,9 @@
-"""Choose the targets of an event: pure, from its channels, the platform's own targets and those of users."""
+"""Targets: a channel and an address, why it was chosen, and which addresses callers and users may name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from alertctl import addresses
 from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES, MessageOptions
@@ -17,8 +16,8 @@ class Target:
     """A channel and an address that an event should reach, and why.
 
     `routing_reason` is `named`, `test`, or the name of a channel's `RoutingReason`.
-    `suppressed_reason` names why the delivery is suppressed from the start (`NAME_disabled`, `recipient_not_allowed`),
-    else None.
+    `suppressed_reason` names why the delivery is suppressed from the start (`NAME_disabled`, `recipient_not_allowed`,
+    `route NAME`), else None.
     `route` is the name of the route that chose it, `options` the form of its message.
     `dedup_hash` is the same for targets of events that are duplicates of each other, None without a dedup key.
     """
@@ -44,7 +43,10 @@ class Target:
 
 
 NOT_ALLOWED = "recipient_not_allowed"
-"""The suppressed reason of a user's address that the recipient policy does not allow."""
+"""The suppressed reason of an address of a user or a label that the recipient policy does not allow."""
+
+ROUTE_PREFIX = "route "
+"""The start of the suppressed reason of a target that a route suppresses; the route's name follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,49 +80,6 @@ class RecipientPolicy:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Audience:
-    """The platform's own targets, the enabled channels, and the policy for all other targets."""
-
-    targets: tuple[Target, ...] = ()
-    enabled: frozenset[str] = frozenset()
-    policy: RecipientPolicy = RecipientPolicy()
-
-    def check(self, target: Target) -> None:
-        """Raise InvalidEvent for a named target that is neither the platform's own nor allowed."""
-        if target.identity not in {own.identity for own in self.targets}:
-            self.policy.check(target.channel, target.address, "to")
-
-
-def route(
-    channels: Sequence[str] | None,
-    audience: Audience,
-    user_targets: Iterable[Target],
-    to: Sequence[Target] = (),
-    channel: str | None = None,
-) -> Iterator[Target]:
-    """Return each target once: the platform's own on `channels` (None: on all), then those of users.
-
-    Targets in `to` replace all others; `channel` restricts the result to a channel. A user's target that the policy
-    does not allow is suppressed.
-    """
-    seen: set[tuple[str, str]] = set()
-    default_targets = (
-        target for target in chain(audience.targets, user_targets) if channels is None or target.channel in channels
-    )
-    candidates = iter(to) if to else default_targets
-    for target in candidates:
-        if target.identity in seen or channel not in (None, target.channel):
-            continue
-        seen.add(target.identity)
-        reason = None
-        if target.channel not in audience.enabled:
-            reason = f"{target.channel}_disabled"
-        elif target.user_id is not None and not audience.policy.allows(target.channel, target.address):
-            reason = NOT_ALLOWED
-        yield replace(target, suppressed_reason=reason) if reason else target
-
-
 def parse_target(text: str, routing_reason: str = "named") -> Target:
     """Parse `CHANNEL:ADDRESS`, or an address whose form shows its channel (`#ops`). Raises InvalidEvent."""
     channel, colon, address = text.partition(":")
@@ -130,3 +89,18 @@ def parse_target(text: str, routing_reason: str = "named") -> Target:
         raise InvalidEvent("to", f"{text[:80]!r} is not a target ({' or '.join(TARGET_EXAMPLES)})")
     addresses.check_address(channel, address, "to")
     return Target(channel, address, routing_reason)
+
+
+def label_targets(labels: Mapping[str, str]) -> tuple[list[Target], list[str]]:
+    """Return the targets that labels named after a channel add (`slack=#ops`), and warnings about unusable ones."""
+    targets: list[Target] = []
+    warnings: list[str] = []
+    for channel in CHANNEL_NAMES:
+        if address := labels.get(channel):
+            try:
+                addresses.check_address(channel, address, f"label {channel}")
+            except InvalidEvent as error:
+                warnings.append(f"{error}; the label adds no target")
+            else:
+                targets.append(Target(channel, address, "label"))
+    return targets, warnings
