@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+from alertctl.config.validators import STYLES as STYLES
 from alertctl.content import Severity
 from alertctl.errors import DeliveryError, Reason
 from alertctl.text import ANSWER_LIMIT, Redactor, cut, redacted
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from alertctl.http.client import HttpClient
 
 T = TypeVar("T")
-
-
-STYLES = ("full", "compact")
-"""The forms of a message."""
 
 
 @dataclass(frozen=True, slots=True)
