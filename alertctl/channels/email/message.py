@@ -11,7 +11,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -45,6 +45,7 @@ ACCENTS = {
 }
 """The colour of each severity on a light and on a dark background, both readable as text."""
 _PHRASE = re.compile(r"[\w !#$%&'*+/=?^`{|}~-]+", re.ASCII)
+_HTML_SPECIAL = re.compile(r'[<>&"]')
 _ID_UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
 TEMPLATES = ("alert.txt", "alert.html")
@@ -98,19 +99,15 @@ def message_id(delivery_id: str, sender: Sender) -> str:
     return f"<{(safe or _ID_UNSAFE.sub('-', delivery_id))[:100] or 'delivery'}@{sender.domain}>"
 
 
-class ReasonSlot(NamedTuple):
-    """The reason for a message in its text and in its HTML: the sentence itself, or the tags that SendGrid replaces."""
-
-    text: str
-    html: str | Markup
-
-
 @lru_cache(maxsize=64)
-def render_email(content: Content, reason: ReasonSlot, plain: bool = False) -> RenderedEmail:
-    """Return content as an email, cached for the event's next recipients. `plain` leaves the HTML empty."""
-    values = template_values(content)
-    text = _templates.get_template("alert.txt").render(values, reason=reason.text)
-    html = "" if plain else _templates.get_template("alert.html").render(values, reason=reason.html)
+def render_email(content: Content, reason: str, plain: bool = False) -> RenderedEmail:
+    """Return content as an email, cached for the event's next recipients. `plain` leaves the HTML empty.
+
+    `reason` is the sentence of `reason_of`, or the tag that SendGrid replaces by it.
+    """
+    values = template_values(content) | {"reason": reason}
+    text = _templates.get_template("alert.txt").render(values)
+    html = "" if plain else _templates.get_template("alert.html").render(values)
     return RenderedEmail(subject(content), text, html)
 
 
@@ -145,9 +142,14 @@ def template_values(content: Content) -> dict[str, Any]:
 
 
 def reason_of(content: Content, outgoing: OutgoingMessage) -> str:
-    """Return the sentence that tells the recipient why they receive this message."""
-    sentence = recipient_reason(outgoing.routing_reason, outgoing.route, content.event_type)
-    return fit(sentence, REASON_LIMIT, line=True)
+    """Return the sentence that tells the recipient why they receive this message, safe in text and in HTML."""
+    return _reason(outgoing.routing_reason, outgoing.route, content.event_type)
+
+
+@lru_cache(maxsize=1024)
+def _reason(routing_reason: str, route: str | None, event_type: str) -> str:
+    sentence = recipient_reason(routing_reason, route, event_type)
+    return fit(_HTML_SPECIAL.sub(" ", sentence), REASON_LIMIT, line=True)
 
 
 def thread_headers(content: Content, outgoing: OutgoingMessage, sender: Sender) -> dict[str, str]:
@@ -157,8 +159,13 @@ def thread_headers(content: Content, outgoing: OutgoingMessage, sender: Sender) 
     """
     if not content.subject_key or outgoing.options.threads is False:
         return {}
-    root = f"<subject-{_ID_UNSAFE.sub('-', content.subject_key)[:64]}@{sender.domain}>"
+    root = _thread_root(content.subject_key, sender)
     return {"In-Reply-To": root, "References": root}
+
+
+@lru_cache(maxsize=64)
+def _thread_root(subject_key: str, sender: Sender) -> str:
+    return f"<subject-{_ID_UNSAFE.sub('-', subject_key)[:24]}@{sender.domain}>"
 
 
 def subject(content: Content) -> str:
@@ -186,7 +193,7 @@ def serialize_email(content: Content, outgoing: OutgoingMessage, sender: Sender,
 def preview(content: Content, outgoing: OutgoingMessage, sender: Sender) -> dict[str, Any]:
     """Return the email as `--dry-run` and `log show --rendered` print it: headers for people, text and HTML."""
     reason = reason_of(content, outgoing)
-    email = render_email(content, ReasonSlot(reason, reason), outgoing.plain)
+    email = render_email(content, reason, outgoing.plain)
     email_headers = {
         "From": str(Address(display_name=display_name(sender.name), addr_spec=encode_email(sender.address))),
         "To": encode_email(outgoing.address) if is_email(outgoing.address) else "",
@@ -210,7 +217,7 @@ def _shared_part(content: Content, sender: Sender, reason: str, plain: bool) -> 
 
     It is most of the work, so it is cached. An event has few reasons, however many recipients it has.
     """
-    rendered = render_email(content, ReasonSlot(reason, reason), plain)
+    rendered = render_email(content, reason, plain)
     message = EmailMessage(policy=SMTP)
     for name, value in AUTOMATIC.items():
         message[name] = value

@@ -113,7 +113,7 @@ def test_a_503_is_retried_to_success_by_dispatch_once(log_on, slack_and_email: S
 def test_a_dry_run_shows_the_message_and_records_nothing(slack_and_email: Sandbox):
     ran = run(*ROLLBACK, "--dry-run")
     assert "slack #platform-alerts (the default channel gets every event)" in ran.stdout
-    assert "    Feature flag: checkout-v3" in ran.stdout
+    assert "    🚨 Safety rollback: checkout-v3" in ran.stdout
     assert "    Subject: [Critical] Safety rollback: checkout-v3" in ran.stdout
     assert data("log")["items"] == []
     assert slack_and_email.slack.calls == []
