@@ -35,6 +35,7 @@ class Content:
     `link` is an http(s) address or None. `notes` are small print (environment, actor, "this is a test").
     `subject` names the flag or experiment and its environment ("checkout-v3 in production"), empty without one;
     `subject_key` is equal for all events about it. `step` is the new state in a few words ("Rollout 10% → 25%").
+    `event_json` are the event's fields, for templates. `warnings` tell what the message lacks, for the attempt's note.
     """
 
     event_type: str
@@ -50,6 +51,8 @@ class Content:
     subject: str = ""
     subject_key: str = ""
     step: str = ""
+    event_json: str = "{}"
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_only_title(self) -> bool:

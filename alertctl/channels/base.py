@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from alertctl.errors import DeliveryError, Reason
-from alertctl.text import Redactor, redacted
+from alertctl.text import ANSWER_LIMIT, Redactor, cut, redacted
 
 if TYPE_CHECKING:
     from alertctl.config import Settings
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from alertctl.http.client import HttpClient
 
 T = TypeVar("T")
+
+
+STYLES = ("full", "compact")
+"""The forms of a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,13 @@ class Receipt:
 
 
 SendResult = Receipt | DeliveryError
+
+
+def with_note(result: SendResult, *notes: str) -> SendResult:
+    """Return a receipt with further notes, one a line, at most 2 kB. An error is returned unchanged."""
+    if not notes or not isinstance(result, Receipt):
+        return result
+    return replace(result, note=cut("\n".join(filter(None, (result.note, *notes))), ANSWER_LIMIT))
 
 
 def result_of(send: Callable[[], T], redact: Redactor) -> T | DeliveryError:

@@ -22,6 +22,7 @@ from alertctl.db import Store, upgrade
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import InvalidEvent, Unreachable
 from alertctl.events import EVENT_TYPES
+from alertctl.events.wording import Wording
 from alertctl.preview import preview_event
 from alertctl.publish import audience_of, prepare, publish
 
@@ -117,7 +118,7 @@ class LocalClient:
 
     def rendered(self, id_part: str) -> schemas.Rendered:
         channels: dict[str, Any] = build_all(self._settings)
-        return self._read(delivery_log.rendered, channels, id_part)
+        return self._read(delivery_log.rendered, channels, id_part, Wording.of(self._settings.messages))
 
     def follow(self, where: schemas.LogFilter) -> Iterator[schemas.DeliveryItem | None]:
         position = self._read(delivery_log.position, history=where.since is not None)
@@ -174,6 +175,7 @@ class LocalClient:
                 channels=list(kind.channels or CHANNEL_NAMES),
                 default_on=kind.default_on,
                 json_schema=kind.model_json_schema(),
+                example=dict(kind.example),
             )
             for kind in EVENT_TYPES
         ]

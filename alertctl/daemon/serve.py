@@ -39,6 +39,8 @@ from alertctl.db import HEAD, Store, WakeUps, Writer, current_version, upgrade
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.dispatcher.worker import GRACE_SECONDS
 from alertctl.errors import ConfigError, Unreachable
+from alertctl.events import BY_NAME
+from alertctl.events.wording import problems as wording_problems
 from alertctl.outbox import AttemptResult, ClaimScope
 from alertctl.publish import audience_of
 from alertctl.spool import Spool
@@ -67,7 +69,7 @@ def now() -> datetime:
 def serve(settings: Settings, host: str | None = None, port: int | None = None, scheduler: bool = True) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code. Raises ConfigError or Unreachable at the start."""
     configure_logging(settings.alertctl.log_level, settings.alertctl.log_format, settings.secrets())
-    _check_trust(settings)
+    _check_settings(settings)
     raise_file_limit()
     host = host or settings.alertctl.host
     port = settings.alertctl.port if port is None else port
@@ -89,7 +91,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
     return 0
 
 
-def _check_trust(settings: Settings) -> None:
+def _check_settings(settings: Settings) -> None:
     """Warn of settings by which others could get in or listen. Raises ConfigError for those that let them."""
     errors = [f"{name}: {refusal.message}" for name, refusal in settings.refusals.items()]
     for problem in check(settings):
@@ -102,6 +104,8 @@ def _check_trust(settings: Settings) -> None:
             log.warning("%s", line)
     if errors:
         raise ConfigError(errors)
+    for name, message in wording_problems(settings.messages, BY_NAME):
+        log.warning("%s: %s; the built-in text is sent", name, message)
 
 
 def _run_until_stopped(function: Callable[[], None], stopping: threading.Event) -> None:

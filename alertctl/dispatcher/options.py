@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from alertctl.channels import CHANNEL_TYPES, RateLimit
 from alertctl.config import Settings
+from alertctl.events.wording import NO_WORDING, Wording
 
 IN_HAND = 3
 """Jobs for each thread: one that it sends and two that wait, so that no thread is idle during a transaction (with two
@@ -19,19 +20,27 @@ and one in reserve."""
 @dataclass(frozen=True, slots=True)
 class DispatchOptions:
     """How deliveries are sent: the retry schedule (s), the lease (s), threads per channel, the channels' rate limits,
-    and the age (s) at which a delivery expires that waits for a repair on our side."""
+    the age (s) at which a delivery expires that waits for a repair on our side, and the words of its messages."""
 
     schedule: tuple[float, ...]
     lease: float
     senders: int
     rate_limits: Mapping[str, RateLimit]
     max_age: float = 72 * 3600.0
+    wording: Wording = NO_WORDING
 
     @classmethod
     def of(cls, settings: Settings) -> DispatchOptions:
         lease = settings.alertctl.lease or LEASE_DEADLINES * settings.alertctl.deadline
         limits = {kind.name: kind.rate_limit(settings) for kind in CHANNEL_TYPES}
-        return cls(settings.retry.schedule, lease, settings.alertctl.senders, limits, settings.alertctl.max_age)
+        return cls(
+            schedule=settings.retry.schedule,
+            lease=lease,
+            senders=settings.alertctl.senders,
+            rate_limits=limits,
+            max_age=settings.alertctl.max_age,
+            wording=Wording.of(settings.messages),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,8 @@ class EventFields(BaseModel):
     """The channels of this type unless the caller names targets; None for all."""
     default_on: ClassVar[bool | None]
     """A new user's preference; None for a type without a preference."""
+    example: ClassVar[Mapping[str, Any]]
+    """The fields of an example, for the reference and for previews."""
     expected: ClassVar[tuple[str, ...]] = ()
     """Fields whose absence is worth a warning."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +14,14 @@ class ExperimentLifecycle(EventFields):
     event_type: ClassVar[str] = "experiment_lifecycle"
     description: ClassVar[str] = "an experiment started, paused, resumed, stopped or completed"
     default_on: ClassVar[bool | None] = True
+    example: ClassVar[Mapping[str, Any]] = {
+        "experiment": "new-cta",
+        "action": "completed",
+        "winner": "variant-b",
+        "result": "Sign-ups rose by 4.2 %.",
+        "environment": "production",
+        "owner": "growth",
+    }
     expected: ClassVar[tuple[str, ...]] = ("experiment",)
 
     experiment: Text | None = Field(None, description="name or key of the experiment")

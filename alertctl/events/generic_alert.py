@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
@@ -14,6 +15,13 @@ class GenericAlert(EventFields):
     event_type: ClassVar[str] = "generic_alert"
     description: ClassVar[str] = "a custom alert from any service"
     default_on: ClassVar[bool | None] = None
+    example: ClassVar[Mapping[str, Any]] = {
+        "title": "Disk almost full",
+        "message": "91 % of /var is used.",
+        "severity": "warning",
+        "source": "db-7",
+        "details": {"host": "db-7.corp.example", "free": "18 GB"},
+    }
 
     title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
         description="headline of the alert"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -14,6 +15,14 @@ class RolloutAdvance(EventFields):
     description: ClassVar[str] = "a rollout moved to its next stage (goes to Slack only)"
     channels: ClassVar[tuple[str, ...] | None] = ("slack",)
     default_on: ClassVar[bool | None] = False
+    example: ClassVar[Mapping[str, Any]] = {
+        "feature_flag": "dark-mode",
+        "from_percentage": 25,
+        "to_percentage": 50,
+        "stage": 2,
+        "stages": 4,
+        "environment": "production",
+    }
     expected: ClassVar[tuple[str, ...]] = ("feature_flag", "to_percentage")
 
     feature_flag: Text | None = Field(None, description="key of the flag")

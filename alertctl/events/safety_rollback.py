@@ -18,6 +18,17 @@ class SafetyRollback(EventFields):
     event_type: ClassVar[str] = "safety_rollback"
     description: ClassVar[str] = "a feature flag was rolled back for safety"
     default_on: ClassVar[bool | None] = True
+    example: ClassVar[Mapping[str, Any]] = {
+        "feature_flag": "checkout-v3",
+        "environment": "production",
+        "metric": "error_rate",
+        "value": 0.0714,
+        "threshold": 0.05,
+        "from_percentage": 50,
+        "to_percentage": 0,
+        "url": "https://flags.corp.example/checkout-v3",
+        "actor": "guardrails",
+    }
     expected: ClassVar[tuple[str, ...]] = ("feature_flag", "environment", "metric", "value", "threshold")
 
     feature_flag: Text | None = Field(None, description="key of the flag")

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 def _build(settings: Settings) -> Channel:
     """Return SendGrid if there is a key, else SMTP. A failure of SendGrid is never retried over SMTP."""
+    from alertctl.channels.email.message import Branding
+    from alertctl.channels.unconfigured import UnconfiguredEmail
+
+    branding = Branding(settings.email.logo_url, settings.email.accent, settings.alertctl.templates)
     if not settings.email.from_address:
-        return _unconfigured("EMAIL_FROM_ADDRESS is not set")
+        return UnconfiguredEmail("EMAIL_FROM_ADDRESS is not set", branding)
     if _uses_sendgrid(settings):
         from alertctl.channels.email.sendgrid import SendGridChannel
 
@@ -26,9 +30,10 @@ def _build(settings: Settings) -> Channel:
             settings.email.from_address,
             settings.email.from_name,
             http_client(settings),
+            branding,
         )
     if not settings.smtp.host:
-        return _unconfigured("neither SENDGRID_API_KEY nor SMTP_HOST is set")
+        return UnconfiguredEmail("neither SENDGRID_API_KEY nor SMTP_HOST is set", branding)
     from alertctl.channels.email.smtp import SmtpChannel
     from alertctl.channels.email.smtp_auth import login_of
 
@@ -44,6 +49,7 @@ def _build(settings: Settings) -> Channel:
         login=login_of(settings.smtp),
         hello=settings.alertctl.helo,
         final_timeout=settings.smtp.final_timeout,
+        branding=branding,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,14 +16,15 @@ from functools import lru_cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from alertctl.addresses import check_email, encode_email, is_email, link_host
 from alertctl.channels import recipient_reason
 from alertctl.channels.base import OutgoingMessage
+from alertctl.channels.email.own_templates import NAMES, line_breaks, own_templates
 from alertctl.content import Content, Severity
 from alertctl.text import fit, safe_link
 
+log = logging.getLogger("alertctl.email")
 SUBJECT_LIMIT = 200
 SUMMARY_LIMIT = 20_000
 NAME_LIMIT = 200
@@ -48,7 +51,6 @@ _PHRASE = re.compile(r"[\w !#$%&'*+/=?^`{|}~-]+", re.ASCII)
 _HTML_SPECIAL = re.compile(r'[<>&"]')
 _ID_UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
-TEMPLATES = ("alert.txt", "alert.html")
 _templates = Environment(
     loader=PackageLoader("alertctl.channels.email", "templates"),
     auto_reload=False,
@@ -58,13 +60,30 @@ _templates = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_templates.filters["line_breaks"] = lambda text: Markup("<br>").join(text.split("\n"))
+_templates.filters["line_breaks"] = line_breaks
 
 
-def load_templates() -> None:
-    """Read and compile the templates now, so that a later disk or memory failure cannot lose an alert."""
-    for name in TEMPLATES:
+def load_templates(folder: str = "") -> None:
+    """Read and compile the templates now, so that a later disk or memory failure cannot lose an alert.
+
+    `folder` is ALERTCTL_TEMPLATES; its templates that can't be used are logged.
+    """
+    for name in NAMES:
         _templates.get_template(name)
+    for name, problem in own_templates(folder).problems.items():
+        log.warning("ALERTCTL_TEMPLATES: %s: %s; the built-in template is used", name, problem)
+
+
+@dataclass(frozen=True, slots=True)
+class Branding:
+    """The operator's own look of emails: a logo's URL, a colour (#rrggbb), a folder with templates. Empty: built in."""
+
+    logo_url: str = ""
+    accent: str = ""
+    templates: str = ""
+
+
+NO_BRANDING = Branding()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +92,7 @@ class Sender:
 
     address: str
     name: str = ""
+    branding: Branding = NO_BRANDING
 
     @property
     def domain(self) -> str:
@@ -86,11 +106,15 @@ def _id_domain(address: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RenderedEmail:
-    """The subject and body of an email, cleaned and truncated: the same for all recipients."""
+    """The subject and body of an email, cleaned and truncated: the same for all recipients.
+
+    `notes` tell which of the operator's own templates failed.
+    """
 
     subject: str
     text: str
     html: str
+    notes: tuple[str, ...] = ()
 
 
 def message_id(delivery_id: str, sender: Sender) -> str:
@@ -100,18 +124,24 @@ def message_id(delivery_id: str, sender: Sender) -> str:
 
 
 @lru_cache(maxsize=64)
-def render_email(content: Content, reason: str, plain: bool = False) -> RenderedEmail:
+def render_email(content: Content, reason: str, plain: bool = False, branding: Branding = NO_BRANDING) -> RenderedEmail:
     """Return content as an email, cached for the event's next recipients. `plain` leaves the HTML empty.
 
     `reason` is the sentence of `reason_of`, or the tag that SendGrid replaces by it.
     """
-    values = template_values(content) | {"reason": reason}
-    text = _templates.get_template("alert.txt").render(values)
-    html = "" if plain else _templates.get_template("alert.html").render(values)
-    return RenderedEmail(subject(content), text, html)
+    values = template_values(content, branding) | {"reason": reason}
+    text, text_note = _render("alert.txt", values, branding)
+    html, html_note = ("", None) if plain else _render("alert.html", values, branding)
+    return RenderedEmail(subject(content), text, html, tuple(filter(None, (text_note, html_note))))
 
 
-def template_values(content: Content) -> dict[str, Any]:
+def _render(name: str, values: dict[str, Any], branding: Branding) -> tuple[str, str | None]:
+    """Return the text of a template, and a note if the operator's own one failed and the built-in one was used."""
+    text, note = own_templates(branding.templates).render(name, values) if branding.templates else (None, None)
+    return _templates.get_template(name).render(values) if text is None else text, note
+
+
+def template_values(content: Content, branding: Branding = NO_BRANDING) -> dict[str, Any]:
     """Return the values that a template sees besides `reason`: clean text, within the limits."""
     title = fit(content.title, SUBJECT_LIMIT, line=True) or fit(content.event_type, NAME_LIMIT, line=True)
     summary = "" if content.is_only_title else fit(content.summary, SUMMARY_LIMIT)
@@ -124,8 +154,10 @@ def template_values(content: Content) -> dict[str, Any]:
         "summary": summary,
         "preheader": fit(summary or ", ".join(f"{name}: {value}" for name, value in shown), PREHEADER_LIMIT, line=True),
         "severity": content.severity.value.capitalize(),
-        "accent": accent,
-        "dark_accent": dark_accent,
+        "accent": branding.accent or accent,
+        "dark_accent": branding.accent or dark_accent,
+        "logo_url": branding.logo_url,
+        "event": json.loads(content.event_json),
         "fields": shown,
         "more": max(0, len(fields) - FIELDS_LIMIT),
         "link": link,
@@ -190,10 +222,16 @@ def serialize_email(content: Content, outgoing: OutgoingMessage, sender: Sender,
     return lines.encode() + _shared_part(content, sender, reason_of(content, outgoing), outgoing.plain)
 
 
+def notes_of(content: Content, outgoing: OutgoingMessage, sender: Sender) -> tuple[str, ...]:
+    """Return the notes of the email that `serialize_email` returned."""
+    reason = reason_of(content, outgoing)
+    return render_email(content, reason, outgoing.plain, sender.branding).notes
+
+
 def preview(content: Content, outgoing: OutgoingMessage, sender: Sender) -> dict[str, Any]:
     """Return the email as `--dry-run` and `log show --rendered` print it: headers for people, text and HTML."""
     reason = reason_of(content, outgoing)
-    email = render_email(content, reason, outgoing.plain)
+    email = render_email(content, reason, outgoing.plain, sender.branding)
     email_headers = {
         "From": str(Address(display_name=display_name(sender.name), addr_spec=encode_email(sender.address))),
         "To": encode_email(outgoing.address) if is_email(outgoing.address) else "",
@@ -217,7 +255,7 @@ def _shared_part(content: Content, sender: Sender, reason: str, plain: bool) -> 
 
     It is most of the work, so it is cached. An event has few reasons, however many recipients it has.
     """
-    rendered = render_email(content, reason, plain)
+    rendered = render_email(content, reason, plain, sender.branding)
     message = EmailMessage(policy=SMTP)
     for name, value in AUTOMATIC.items():
         message[name] = value

@@ -18,9 +18,11 @@ from sendgrid.helpers.mail import (
 )
 
 from alertctl.addresses import encode_email, is_email
-from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of, with_note
 from alertctl.channels.email.message import (
     AUTOMATIC,
+    NO_BRANDING,
+    Branding,
     Sender,
     display_name,
     load_templates,
@@ -57,14 +59,22 @@ class SendGridChannel:
     provider = "sendgrid"
     batch_size = BATCH_SIZE
 
-    def __init__(self, api_key: str, api_url: str, from_address: str, from_name: str, http: HttpClient) -> None:
-        load_templates()
+    def __init__(
+        self,
+        api_key: str,
+        api_url: str,
+        from_address: str,
+        from_name: str,
+        http: HttpClient,
+        branding: Branding = NO_BRANDING,
+    ) -> None:
+        load_templates(branding.templates)
         self.deadline = http.timeout
         self._http = http
         self._key = credential(api_key, "SENDGRID_API_KEY", missing="unauthorized")
         self._redact = Redactor([api_key, api_key.strip(), *proxy_passwords()])
         self._url = f"{api_url.rstrip('/')}/v3/mail/send"
-        self._sender = Sender(from_address, from_name)
+        self._sender = Sender(from_address, from_name, branding)
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         if isinstance(self._key, DeliveryError):
@@ -83,7 +93,7 @@ class SendGridChannel:
     def payload(self, content: Content, messages: Sequence[OutgoingMessage]) -> dict[str, Any]:
         """Return the body of a request. The messages have the same `plain`, and their addresses are valid."""
         slot = reason_slot(content)
-        email = render_email(content, slot, messages[0].plain)
+        email = render_email(content, slot, messages[0].plain, self._sender.branding)
         mail = Mail(
             From(encode_email(self._sender.address), display_name(self._sender.name) or None),
             subject=email.subject,
@@ -166,7 +176,8 @@ class SendGridChannel:
         result = parse_sendgrid_reply(reply)
         if isinstance(result, DeliveryError):
             return redacted(result, self._redact)
-        return Receipt(self._redact(result.provider_id), self._redact(result.answer))
+        email = render_email(content, reason_slot(content), messages[0].plain, self._sender.branding)
+        return with_note(Receipt(self._redact(result.provider_id), self._redact(result.answer)), *email.notes)
 
 
 def reason_slot(content: Content) -> str:

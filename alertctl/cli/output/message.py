@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -41,19 +41,34 @@ def print_previews(previews: Sequence[Rendered], output: Output) -> None:
 def panel(provider: str, message: Any) -> Panel:
     """Return a message that one of the sandbox's providers received, as a panel."""
     if provider == "slack":
-        parts = [Text(plain(block_text(block)), style=STYLES.get(block["type"], "")) for block in message.blocks] or [
-            Text(plain(message.text))
-        ]
-        title, style = f"Slack  {message.channel}", "magenta"
-    else:
-        to, sender, subject, text = _email(provider, message)
-        lines = plain(text).strip().splitlines()
-        shown = [*lines[:EMAIL_LINES], *(["…"] if len(lines) > EMAIL_LINES else [])]
-        head = Text.assemble(
-            ("From     ", "dim"), plain(sender, " "), "\n", ("Subject  ", "dim"), (plain(subject, " "), "bold")
-        )
-        parts = [head, Text(), *map(Text, shown)]
-        title, style = f"Inbox  {to}", "cyan"
+        return _slack_panel(message.channel, message.text, message.blocks)
+    return _email_panel(*_email(provider, message))
+
+
+def rendered_panel(rendered: Rendered) -> Panel:
+    """Return a rendered message as a panel."""
+    message = rendered.message
+    if rendered.channel == "slack":
+        return _slack_panel(rendered.to, message["text"], message.get("blocks", ()))
+    headers = message["headers"]
+    return _email_panel(rendered.to, headers["From"], headers["Subject"], message["text"])
+
+
+def _slack_panel(channel: str, text: str, blocks: Sequence[Mapping[str, Any]]) -> Panel:
+    parts = [Text(plain(block_text(block)), style=STYLES.get(block["type"], "")) for block in blocks]
+    return _framed(f"Slack  {channel}", parts or [Text(plain(text))], "magenta")
+
+
+def _email_panel(to: str, sender: str, subject: str, text: str) -> Panel:
+    lines = plain(text).strip().splitlines()
+    shown = [*lines[:EMAIL_LINES], *(["…"] if len(lines) > EMAIL_LINES else [])]
+    head = Text.assemble(
+        ("From     ", "dim"), plain(sender, " "), "\n", ("Subject  ", "dim"), (plain(subject, " "), "bold")
+    )
+    return _framed(f"Inbox  {to}", [head, Text(), *map(Text, shown)], "cyan")
+
+
+def _framed(title: str, parts: Sequence[Text], style: str) -> Panel:
     heading = Text(plain(title, " "), style="bold")
     return Panel(Group(*parts), title=heading, title_align="left", border_style=style, box=box.ROUNDED, padding=(0, 1))
 
