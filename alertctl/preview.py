@@ -66,17 +66,13 @@ def _render(channels: Mapping[str, Any], content: Content, target: Target, momen
 def appearance_problems(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield the setting and the problem of each title, summary and email template that fails for an example event."""
     yield from wording_problems(settings.messages, BY_NAME)
-    if not settings.alertctl.templates:
-        return
-    from alertctl.channels.email.message import template_values
-    from alertctl.channels.email.own_templates import template_problems
-
-    problems: dict[str, None] = {}
+    problems: dict[tuple[str, str], None] = {}
     for event_type in BY_NAME.values():
         fields = event_type.model_validate(event_type.example)
         content = compose(fields, fields.model_dump_json(exclude_unset=True), "", EPOCH, {}, Wording())
-        problems.update(dict.fromkeys(template_problems(settings.alertctl.templates, template_values(content))))
-    yield from (("ALERTCTL_TEMPLATES", problem) for problem in problems)
+        for kind in CHANNEL_TYPES:
+            problems.update(dict.fromkeys(kind.template_problems(settings, content)))
+    yield from problems
 
 
 def outgoing_message(delivery_id: str, target: Target) -> OutgoingMessage:

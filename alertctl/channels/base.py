@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -213,6 +213,8 @@ class ChannelType:
     """Return the address of a caller by name, None if the name is none."""
     settings_prefixes: Callable[[Settings], Sequence[str]] = lambda settings: ()
     """Return the prefixes of further settings that the channel uses, besides its own section's."""
+    template_problems: Callable[[Settings, Content], Iterable[tuple[str, str]]] = lambda settings, content: ()
+    """Return the setting and the problem of each own template that can't be rendered with this content."""
     renderings: Sequence[str] = ("text",)
     """Formats of `log show --rendered`: `text`, `html`, or the channel's name for the payload."""
     providers: Sequence[str] = ()

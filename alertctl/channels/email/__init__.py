@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from alertctl.addresses import LONGEST_EMAIL, is_email
@@ -11,6 +11,7 @@ from alertctl.channels.base import Channel, ChannelType, RoutingReason, http_cli
 if TYPE_CHECKING:
     from alertctl.channels.email.smtp_session import Security
     from alertctl.config import Settings
+    from alertctl.content import Content
 
 
 def _build(settings: Settings) -> Channel:
@@ -65,6 +66,15 @@ def _unconfigured(problem: str) -> Channel:
     return UnconfiguredEmail(problem)
 
 
+def _template_problems(settings: Settings, content: Content) -> Iterator[tuple[str, str]]:
+    folder = settings.alertctl.templates
+    if folder:
+        from alertctl.channels.email.message import template_values
+        from alertctl.channels.email.own_templates import template_problems
+
+        yield from (("ALERTCTL_TEMPLATES", problem) for problem in template_problems(folder, template_values(content)))
+
+
 def _message_text(message: Mapping[str, Any]) -> str:
     subject = message.get("headers", {}).get("Subject", "")
     text = str(message.get("text", ""))
@@ -98,5 +108,6 @@ EMAIL = ChannelType(
     allowed_addresses_setting="ALERTCTL_ALLOWED_EMAIL_DOMAINS",
     own_address=lambda caller: caller if is_email(caller) else None,
     settings_prefixes=lambda settings: ("SENDGRID_" if _uses_sendgrid(settings) else "SMTP_",),
+    template_problems=_template_problems,
     renderings=("text", "html"),
 )

@@ -15,10 +15,8 @@ from alertctl.cli.output.times import now
 from alertctl.cli.send_request import build_request
 from alertctl.schemas import Rendered
 
-StyleOption = Annotated[str, typer.Option(metavar="STYLE", help="Slack's form: full or compact.")]
-OpenOption = Annotated[
-    bool, typer.Option("--open", help="Show the messages in a browser, as Slack and a mail client show them.")
-]
+StyleOption = Annotated[str, typer.Option(metavar="STYLE", help="Form of the message: full or compact.")]
+OpenOption = Annotated[bool, typer.Option("--open", help="Show the messages in a browser, as their readers see them.")]
 
 
 def preview(
