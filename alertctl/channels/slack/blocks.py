@@ -67,14 +67,13 @@ def slack_message(content: Content, outgoing: OutgoingMessage) -> dict[str, Any]
     message: dict[str, Any] = {
         "channel": encode_slack_channel(outgoing.address),
         "text": plain_text(content) if outgoing.plain else fallback_text(content),
-        "mrkdwn": False,
         "parse": "none",
         "link_names": False,
         "unfurl_links": False,
         "unfurl_media": False,
     }
     if outgoing.plain:
-        return message
+        return message | {"mrkdwn": False}
     blocks = compact_blocks(content) if outgoing.options.style == "compact" else full_blocks(content)
     return message | {
         "blocks": [block.to_dict() for block in blocks],
