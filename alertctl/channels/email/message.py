@@ -148,14 +148,19 @@ def template_values(content: Content, branding: Branding = NO_BRANDING) -> dict[
     fields = content.fields_beyond(summary)
     shown = [(fit(f.name, NAME_LIMIT, line=True), fit(f.value, VALUE_LIMIT)) for f in fields[:FIELDS_LIMIT]]
     link = _usable_link(content.link)
-    accent, dark_accent = ACCENTS[content.severity]
+    colours = ACCENTS[content.severity]
+    accent, dark_accent = (branding.accent, branding.accent) if branding.accent else colours
     return {
         "title": title,
         "summary": summary,
         "preheader": fit(summary or ", ".join(f"{name}: {value}" for name, value in shown), PREHEADER_LIMIT, line=True),
         "severity": content.severity.value.capitalize(),
-        "accent": branding.accent or accent,
-        "dark_accent": branding.accent or dark_accent,
+        "severity_colour": colours[0],
+        "dark_severity_colour": colours[1],
+        "accent": accent,
+        "accent_text": text_colour(accent),
+        "dark_accent": dark_accent,
+        "dark_accent_text": text_colour(dark_accent),
         "logo_url": branding.logo_url,
         "event": json.loads(content.event_json),
         "fields": shown,
@@ -171,6 +176,18 @@ def template_values(content: Content, branding: Branding = NO_BRANDING) -> dict[
         "event_id": fit(content.event_id, NAME_LIMIT, line=True),
         "occurred_at": content.occurred_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
+
+
+def text_colour(background: str) -> str:
+    """Return black or white, whichever is easier to read on this colour (#rrggbb)."""
+    red, green, blue = (luminance(int(background[start : start + 2], 16) / 255) for start in (1, 3, 5))
+    # https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio: from this luminance on, black has the higher contrast.
+    return "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#ffffff"
+
+
+def luminance(channel: float) -> float:
+    """Return the luminance of a colour's red, green or blue from 0 to 1."""
+    return channel / 12.92 if channel <= 0.04045 else float(((channel + 0.055) / 1.055) ** 2.4)
 
 
 def reason_of(content: Content, outgoing: OutgoingMessage) -> str:

@@ -26,15 +26,18 @@ import alertctl
 from alertctl.addresses import is_email
 from alertctl.channels import MessageOptions, OutgoingMessage
 from alertctl.channels.email.message import (
+    ACCENTS,
     RenderedEmail,
     Sender,
     display_name,
+    luminance,
     message_id,
     render_email,
     serialize_email,
     subject,
+    text_colour,
 )
-from alertctl.content import Content, Field
+from alertctl.content import Content, Field, Severity
 from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import NASTY, TEXTS, content, contents
 from tests.support.providers import ALERT, SENDER
@@ -252,6 +255,31 @@ def test_the_inbox_shows_the_summary_beside_the_subject() -> None:
 def test_a_link_names_the_host_that_it_leads_to() -> None:
     html = rendered(replace(ALERT, link="https://bank.example@evil.example:8443/bank.example")).html
     assert re.search(r"<a [^>]*>Open on evil\.example:8443</a>", html)
+
+
+def contrast(first: str, second: str) -> float:
+    """The contrast ratio of two colours (WCAG 2.2); text needs 4.5."""
+    lighter, darker = sorted((brightness(colour) for colour in (first, second)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def brightness(colour: str) -> float:
+    red, green, blue = (luminance(int(colour[start : start + 2], 16) / 255) for start in (1, 3, 5))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("severity", list(Severity))
+def test_the_severity_is_readable_in_both_themes(severity: Severity) -> None:
+    light, dark = ACCENTS[severity]
+    assert contrast(light, "#ffffff") >= 4.5
+    assert contrast(dark, "#1d1d20") >= 4.5
+
+
+@MANY
+@given(st.integers(0, 0xFFFFFF))
+def test_text_is_readable_on_any_accent(number: int) -> None:
+    accent = f"#{number:06x}"
+    assert contrast(accent, text_colour(accent)) >= 4.5
 
 
 def test_labels_and_keys_are_shown_as_they_were_written() -> None:
