@@ -18,7 +18,7 @@ from alertctl.events import BY_NAME, compose, find, parse
 from alertctl.events.wording import Wording
 from alertctl.events.wording import problems as wording_problems
 from alertctl.ids import new_id
-from alertctl.publish import Publication, targets_of
+from alertctl.publish import Publication, decisions_of
 from alertctl.routing import Target
 from alertctl.schemas import PublishRequest, Rendered
 from alertctl.suggestions import suggest
@@ -60,6 +60,7 @@ def _render(channels: Mapping[str, Any], content: Content, target: Target, momen
         routing_reason=target.routing_reason,
         suppressed_reason=target.suppressed_reason,
         message=channels[target.channel].render(content, outgoing_message(new_id(moment), target)),
+        route=target.route,
     )
 
 
@@ -106,7 +107,7 @@ def preview_event(
         Wording.of(settings.messages),
     )
     with store.reading() as connection:
-        targets = list(targets_of(connection, publication))
+        targets = [decision.target for decision in decisions_of(connection, publication)]
     if mask_users:
         targets = [
             replace(target, address=masked(target.channel, target.address)) if target.user_id else target

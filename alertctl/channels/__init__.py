@@ -141,7 +141,11 @@ def _problems(kind: ChannelType, settings: Settings) -> list[str]:
 
     prefixes = ("ALERTCTL_CA_BUNDLE", f"{kind.name.upper()}_", *kind.settings_prefixes(settings))
     problems = (*settings.problems, *public_tokens_in_clear(settings))
-    return [problem for problem in problems if problem.startswith(prefixes)]
+    return [
+        problem
+        for problem in problems
+        if problem.startswith(prefixes) and problem.partition(":")[0] not in kind.form_settings
+    ]
 
 
 def build_all(settings: Settings) -> dict[str, Channel]:

@@ -17,14 +17,17 @@ from sqlalchemy import Connection
 from alertctl import delivery_log, outbox, preferences, schemas, users
 from alertctl.channels import CHANNEL_NAMES, build, build_all
 from alertctl.config import Settings
+from alertctl.config.secret_files import current_database_url
 from alertctl.connectivity_test import send_test_message, wait_for_results
 from alertctl.db import Store, upgrade
+from alertctl.db.info import file_of
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import InvalidEvent, Unreachable
 from alertctl.events import EVENT_TYPES
 from alertctl.events.wording import Wording
 from alertctl.preview import preview_event
 from alertctl.publish import audience_of, prepare, publish
+from alertctl.route_test import list_routes, run_route_test
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,7 +70,7 @@ class LocalClient:
 
     @cached_property
     def _store(self) -> Store:
-        store = Store(self._settings.database.url)
+        store = Store(self._settings.database.url, current_url=current_database_url(self._settings))
         upgrade(store)
         return store
 
@@ -82,8 +85,12 @@ class LocalClient:
     def publish(self, request: schemas.PublishRequest) -> schemas.EventReceipt:
         publication = prepare(request, self._audience)
         receipt = self._write(publish, publication, now())
-        warnings = [*self._settings.problems, *(receipt.warnings if receipt.created else ())]
+        warnings = [*self._setting_problems(), *(receipt.warnings if receipt.created else ())]
         return replace(receipt, warnings=warnings)
+
+    def _setting_problems(self) -> list[str]:
+        routes = (f"{problem}; the route is not used" for problem in self._audience.routes.problems)
+        return [*self._settings.problems, *routes]
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:
         deadline = time.monotonic() + (wait or 0.0)
@@ -102,10 +109,10 @@ class LocalClient:
     def preview(self, request: schemas.PublishRequest) -> list[schemas.Rendered]:
         return preview_event(self._store, self._settings, prepare(request, self._audience), now())
 
-    def test(self, channel: str, to: str | None) -> schemas.ConnectivityTestResult:
-        timeout = self._settings.alertctl.deadline + RESULT_WAIT
+    def test(self, channel: str, to: str | None, *, all_defaults: bool = False) -> schemas.ConnectivityTestResult:
+        timeout, store = self._settings.alertctl.deadline + RESULT_WAIT, self._store
         return send_test_message(
-            self._store, self._store, self._dispatcher, self._audience, channel, to, None, now, timeout
+            store, store, self._dispatcher, self._audience, channel, to, None, now, timeout, all_defaults=all_defaults
         )
 
     def log(
@@ -156,7 +163,7 @@ class LocalClient:
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[schemas.ResendResult]:
         delivery_ids = [self._read(delivery_log.find_id, part) for part in ids]
         return self._write(
-            outbox.resend, delivery_ids, _command_line_user(), now(), again=again, enabled=self._audience.enabled
+            outbox.resend, delivery_ids, _command_line_user(), now(), again=again, audience=self._audience
         )
 
     def dispatch(self) -> schemas.Dispatched:
@@ -166,6 +173,25 @@ class LocalClient:
         return schemas.Dispatched(
             attempted=counts.attempted, success=counts.success, retrying=counts.retrying, failed=counts.failed
         )
+
+    def routes(self) -> schemas.RouteList:
+        return list_routes(self._audience)
+
+    def test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
+        result = self._test_routes(request, user)
+        return replace(result, warnings=[*self._setting_problems(), *result.warnings])
+
+    def _test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
+        file = file_of(self._settings.database.url)
+        try:
+            if file is not None and not file.exists():
+                raise Unreachable(f"there is no database {file}")
+            return self._read(lambda connection: run_route_test(request, self._audience, connection, user))
+        except Unreachable as error:
+            if user is not None:
+                raise Unreachable(f"the preferences of {user} can't be read: {error}; leave out --user") from None
+            note = f"users' preferences are not considered: {error}"
+            return run_route_test(request, self._audience, None, notes=[note])
 
     def event_types(self) -> list[schemas.EventTypeInfo]:
         return [
@@ -200,12 +226,13 @@ class LocalClient:
         return self._read(users.list_users)
 
     def add_user(self, email: str, role: str) -> schemas.UserItem:
-        return self._write(users.add_user, email, role, now())
+        return self._write(users.add_user, email, role, now(), self._audience.policy)
 
     def change_user(
         self, user: str, *, role: str | None = None, email: str | None = None, disabled: bool | None = None
     ) -> schemas.UserItem:
-        return self._write(users.change_user, user, role=role, email=email, disabled=disabled)
+        policy = self._audience.policy
+        return self._write(users.change_user, user, role=role, email=email, disabled=disabled, policy=policy)
 
     def unlink_user(self, user: str) -> schemas.UserItem:
         return self._write(users.unlink_user, user)

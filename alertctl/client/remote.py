@@ -79,8 +79,10 @@ class RemoteClient:
         answer = self._calls.request("POST", "/events/preview", _body(request), headers=headers)
         return self._calls.parse_items(schemas.Rendered, answer.data)
 
-    def test(self, channel: str, to: str | None) -> schemas.ConnectivityTestResult:
-        answer = self._calls.request("POST", "/test", {"channel": channel, "to": to}, repeat=False)
+    def test(self, channel: str, to: str | None, *, all_defaults: bool = False) -> schemas.ConnectivityTestResult:
+        # A server before 0.3 refuses the field.
+        every = {"all": True} if all_defaults else {}
+        answer = self._calls.request("POST", "/test", {"channel": channel, "to": to, **every}, repeat=False)
         delivery_id = answer.headers.get("content-location", "").rpartition("/")[2]
         fields = {"delivery_id": delivery_id, **answer.data} if isinstance(answer.data, dict) else answer.data
         result = self._calls.parse(schemas.ConnectivityTestResult, fields)
@@ -145,6 +147,12 @@ class RemoteClient:
             counts.update(asdict(self._calls.parse(schemas.Dispatched, answer.data)))
             if remaining <= MAX_POLL or answer.data.get("due") is not True:
                 return schemas.Dispatched(**counts)
+
+    def routes(self) -> schemas.RouteList:
+        return self._fetch(schemas.RouteList, "GET", "/routes")
+
+    def test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
+        return self._fetch(schemas.RouteTestResult, "POST", "/routes/test", {**_body(request), "user": user})
 
     def event_types(self) -> list[schemas.EventTypeInfo]:
         return self._calls.parse_items(schemas.EventTypeInfo, {"items": self._calls.get("/events")})
@@ -250,6 +258,7 @@ def _body(request: schemas.PublishRequest) -> dict[str, Any]:
 
 def _query(where: schemas.LogFilter) -> dict[str, Any]:
     query = where.conditions()
+    query["label"] = [f"{name}={value}" for name, value in query.pop("labels", {}).items()]
     for name, value in query.items():
         if isinstance(value, datetime):
             query[name] = value.isoformat()

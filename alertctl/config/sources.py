@@ -1,8 +1,8 @@
 """The sources of settings, strongest first: flag, environment, `.env`, TOML, default.
 
-This module is fast to import: dotenv and tomllib only. `read` is for callers that need a few settings without checks,
-such as the remote mode of the command line. `folder_trust.py` decides which settings a file in the working folder may
-set.
+This module is fast to import: dotenv and tomllib are loaded only for a file. `read` is for callers that need a few
+settings without checks, such as the remote mode of the command line. `folder_trust.py` decides which settings a file
+in the working folder may set.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
 SECTIONS = ("slack", "email", "sendgrid", "smtp", "notification", "database", "retry", "prune", "jwt", "alertctl")
 """The sections of the TOML file. A variable's name is SECTION_FIELD in upper case."""
+ROUTE_TABLES = "routes"
+"""The tables `[[routes]]`, which only TOML can hold."""
 IN_FILES = (
     "SLACK_BOT_TOKEN",
     "SENDGRID_API_KEY",
@@ -304,6 +305,8 @@ def _toml_file(sources: Sources, environ: Mapping[str, str], cwd: Path) -> tuple
 
 
 def _toml(path: Path, origin: str, confined_to: Path | None, problems: list[str]) -> dict[str, object]:
+    import tomllib
+
     try:
         if _is_inside(path, confined_to):
             return tomllib.loads(_text(path))
@@ -322,7 +325,9 @@ def _toml(path: Path, origin: str, confined_to: Path | None, problems: list[str]
 
 
 def _flat(table: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """Yield SECTION_FIELD and value for every key of a known section."""
+    """Yield SECTION_FIELD and value for every key of a known section, and the routes as ROUTES."""
+    if ROUTE_TABLES in table:
+        yield ROUTE_TABLES.upper(), table[ROUTE_TABLES]
     for section in SECTIONS:
         fields = table.get(section)
         if isinstance(fields, dict):

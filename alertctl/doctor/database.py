@@ -12,13 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, and_, func, select, text
 from sqlalchemy.engine import make_url
 
 from alertctl.config import Settings
 from alertctl.db import HEAD, Store, current_version
 from alertctl.delivery_log import queue_status
-from alertctl.delivery_log.tables import delivery
+from alertctl.delivery_log.tables import attempt, delivery
 from alertctl.doctor.result import CheckEnded, CheckResult, failure, fix_for_pause, ok, unknown, warning
 from alertctl.doctor.runner import CheckRun
 from alertctl.errors import ConfigError, Reason, Unreachable
@@ -88,15 +88,9 @@ def check_migrations(check_run: CheckRun) -> CheckResult:
 
 
 def check_oldest_due(check_run: CheckRun) -> CheckResult:
-    with _reading(check_run) as connection:
+    with reading(check_run) as connection:
         status = queue_status(connection, check_run.now)
-    waiting, late = _deliveries(sum(status.depth.values())), status.oldest_due_seconds
-    if late > LATE_SECONDS:
-        return warning(
-            f"{waiting}, the oldest is {_span(late)} late",
-            "Start alertctl serve (if it runs, see its log), or send due deliveries with alertctl dispatch.",
-        )
-    return ok(f"{waiting}, none more than {_span(LATE_SECONDS)} late")
+    return queue_result(sum(status.depth.values()), status.oldest_due_seconds)
 
 
 def check_success(check_run: CheckRun, channel: str) -> CheckResult:
@@ -108,7 +102,7 @@ def check_success(check_run: CheckRun, channel: str) -> CheckResult:
         .limit(1)
     )
     ended = (Status.SUCCESS.value, Status.FAILED.value)
-    with _reading(check_run) as connection:
+    with reading(check_run) as connection:
         success = connection.execute(newest.where(delivery.c.status == Status.SUCCESS.value)).first()
         last = connection.execute(newest.where(delivery.c.status.in_(ended))).first()
     when = f"{_span((check_run.now - success.updated_at).total_seconds())} ago" if success else "never"
@@ -125,32 +119,32 @@ def check_success(check_run: CheckRun, channel: str) -> CheckResult:
 
 def check_paused_providers(check_run: CheckRun) -> CheckResult:
     """Check for providers that aren't called now, and for deliveries that wait because we were refused."""
-    with _reading(check_run) as connection:
+    with reading(check_run) as connection:
         paused = queue_status(connection, check_run.now).paused
         refused = _refused(connection)
-    breakers = [pause for pause in paused if pause.breaker]
-    if breakers:
-        fixes = dict.fromkeys(fix_for_pause(pause.code, pause.provider) for pause in breakers)
-        return failure("; ".join(_breaker(pause, check_run.now) for pause in breakers), " ".join(fixes))
+    if breaker := breaker_result(paused, check_run.now):
+        return breaker
     if refused:
         waiting = "; ".join(f"{_deliveries(row.count)} on {row.channel}: {row.error}" for row in refused)
-        return warning(waiting, " ".join(dict.fromkeys(fix_for_pause(row.error, row.channel) for row in refused)))
-    if paused:
-        waits = [(pause, _span((pause.until - check_run.now).total_seconds())) for pause in paused]
-        what = "; ".join(f"{pause.provider}: {pause.code}, for another {span}" for pause, span in waits)
-        return warning(what, "Nothing to do; sending resumes automatically.")
-    return ok("none")
+        return warning(
+            waiting, " ".join(dict.fromkeys(fix_for_pause(row.error, row.channel, row.answer) for row in refused))
+        )
+    return pause_result(paused, check_run.now) or ok("none")
 
 
 def _refused(connection: Connection) -> Sequence[Any]:
-    """Return the counts of deliveries that wait because a provider refused us, by channel and code."""
+    """Return the counts of deliveries that wait because a provider refused us, by channel and code, with an answer."""
     waits = (
         delivery.c.status == Status.FAILED.value,
         delivery.c.next_attempt_at.is_not(None),
         delivery.c.reason == Reason.CONFIG.value,
     )
     columns = (delivery.c.channel, delivery.c.error)
-    return connection.execute(select(*columns, func.count().label("count")).where(*waits).group_by(*columns)).all()
+    counts = select(*columns, func.count().label("count"), func.max(attempt.c.answer).label("answer"))
+    last_attempt = and_(attempt.c.delivery_id == delivery.c.id, attempt.c.number == delivery.c.attempts)
+    return connection.execute(
+        counts.outerjoin_from(delivery, attempt, last_attempt).where(*waits).group_by(*columns)
+    ).all()
 
 
 def _breaker(pause: Paused, now: datetime) -> str:
@@ -198,7 +192,7 @@ def _write_error(store: Store, version: str | None) -> str:
 
 
 @contextmanager
-def _reading(check_run: CheckRun) -> Iterator[Connection]:
+def reading(check_run: CheckRun) -> Iterator[Connection]:
     """Yield a connection to a current delivery log. Raises CheckEnded for any other state of the database."""
     try:
         log = check_run.cached(open_log)
@@ -212,7 +206,35 @@ def _reading(check_run: CheckRun) -> Iterator[Connection]:
         raise CheckEnded(_NOT_REACHABLE) from None
 
 
-# --- results ---
+# --- results, of a database or a server ---
+
+
+def queue_result(depth: int, late: float) -> CheckResult:
+    """Return the result for so many waiting deliveries, of which the oldest due one is `late` seconds late."""
+    if late > LATE_SECONDS:
+        return warning(
+            f"{_deliveries(depth)}, the oldest is {_span(late)} late",
+            "Start alertctl serve (if it runs, see its log), or send due deliveries with alertctl dispatch.",
+        )
+    return ok(f"{_deliveries(depth)}, none more than {_span(LATE_SECONDS)} late")
+
+
+def breaker_result(paused: Sequence[Paused], now: datetime) -> CheckResult | None:
+    """Return a failure if a provider rejected credentials or settings, else None."""
+    breakers = [pause for pause in paused if pause.breaker]
+    if not breakers:
+        return None
+    fixes = dict.fromkeys(fix_for_pause(pause.code, pause.provider) for pause in breakers)
+    return failure("; ".join(_breaker(pause, now) for pause in breakers), " ".join(fixes))
+
+
+def pause_result(paused: Sequence[Paused], now: datetime) -> CheckResult | None:
+    """Return a warning if a provider asked us to wait, else None."""
+    if not paused:
+        return None
+    waits = [(pause, _span((pause.until - now).total_seconds())) for pause in paused]
+    what = "; ".join(f"{pause.provider}: {pause.code}, for another {span}" for pause, span in waits)
+    return warning(what, "Nothing to do; sending resumes automatically.")
 
 
 def _deliveries(count: int) -> str:

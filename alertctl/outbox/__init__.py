@@ -26,6 +26,7 @@ from alertctl.outbox.duplicates import DedupScope, DedupWindows
 from alertctl.outbox.enqueue import enqueue, new_delivery
 from alertctl.outbox.expire import expire
 from alertctl.outbox.heartbeat import beat, has_daemon
+from alertctl.outbox.instances import live_instances, remove_instance, save_instance
 from alertctl.outbox.prune import ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record
 from alertctl.outbox.resend import resend
@@ -49,6 +50,7 @@ __all__ = [
     "expire",
     "has_daemon",
     "is_due",
+    "live_instances",
     "live_reports",
     "new_delivery",
     "probe_request_number",
@@ -56,10 +58,12 @@ __all__ = [
     "prune_by",
     "record",
     "release",
+    "remove_instance",
     "remove_report",
     "renew",
     "request_probes",
     "resend",
     "resume_sequence_after_restore",
+    "save_instance",
     "save_report",
 ]

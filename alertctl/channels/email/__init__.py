@@ -104,6 +104,7 @@ EMAIL = ChannelType(
         "your preferences want {event_type} by email",
     ),
     address_preference="email_address",
+    users_have_address=True,
     allowed_addresses=lambda settings: settings.alertctl.allowed_email_domains,
     allowed_addresses_setting="ALERTCTL_ALLOWED_EMAIL_DOMAINS",
     own_address=lambda caller: caller if is_email(caller) else None,

@@ -13,12 +13,19 @@ import typer
 
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import client_of, flags_of, warn_about_settings
-from alertctl.cli.options import ChannelOption, EventOption, complete_set, completion
+from alertctl.cli.options import (
+    ChannelOption,
+    EventOption,
+    LabelOption,
+    SetOption,
+    SeverityOption,
+    completion,
+)
 from alertctl.cli.output.deliveries import print_deliveries
 from alertctl.cli.output.delivery_warnings import delivery_warnings, is_off, lacks_recipient, no_recipient
 from alertctl.cli.output.progress import waiting_notice
 from alertctl.cli.output.receipt import Receipt, receipt_in
-from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, warn
+from alertctl.cli.output.streams import Output, OutputOption, eprint, messages, print_error, print_json, warn
 from alertctl.cli.output.times import now
 from alertctl.cli.registry import DEFAULT_WAIT
 from alertctl.cli.send_request import build_request
@@ -35,21 +42,8 @@ LONGEST_WAIT = 86400.0
 """Maximum of `--wait`, in seconds."""
 
 
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        "-s",
-        metavar="FIELD=VALUE",
-        help="Event field, or details.NAME=VALUE; repeatable. An empty value omits the field.",
-        autocompletion=complete_set,
-    ),
-]
 TitleOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set title=TEXT.")]
 MessageOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set message=TEXT.")]
-SeverityOption = Annotated[
-    str | None, typer.Option(metavar="LEVEL", help="Short for --set severity=LEVEL (info, warning, error, critical).")
-]
 UrlOption = Annotated[str | None, typer.Option(metavar="URL", help="Short for --set url=URL.")]
 JsonOption = Annotated[
     str | None,
@@ -113,6 +107,7 @@ def send(
     context: typer.Context,
     event: EventOption = None,
     assignments: SetOption = None,
+    labels: LabelOption = None,
     title: TitleOption = None,
     message: MessageOption = None,
     severity: SeverityOption = None,
@@ -159,6 +154,7 @@ def send(
             json_file,
             moment,
             to=to or (),
+            labels=labels or (),
             channel=channel,
             idempotency_key=idempotency_key,
             dedup_window=dedup_window,
@@ -285,8 +281,8 @@ def _spool(
         _report_loss(request, options, f"{describe(error)}; {describe(spool_error)}")
         return Unreachable.exit_code
     for line in str(error).splitlines() if isinstance(error, ConfigError) else [describe(error)]:
-        eprint(f"alertctl: {line}")
-    eprint(f"alertctl: spooled as {spooled.id}; {_next_step(error, spooled)}")
+        print_error(line)
+    print_error(f"spooled as {spooled.id}; {_next_step(error, spooled)}")
     options.receipt.write("spooled", spooled=True, spool_id=spooled.id, error=describe(error))
     if options.output is Output.JSON:
         _print_unrecorded(request, describe(error), spool_id=spooled.id)
@@ -319,7 +315,8 @@ def _report_loss(request: PublishRequest, options: SendOptions, cause: str) -> N
             _print_unrecorded(request, cause, lost=True)
             sys.stdout.flush()
     finally:
-        eprint(f"LOST: neither recorded nor spooled: {cause}; correct this and send the event again")
+        lost = f"LOST: neither recorded nor spooled: {cause}; correct this and send the event again"
+        messages.print("error", lost)
 
 
 def _print_unrecorded(request: PublishRequest, cause: str, *, spool_id: str | None = None, lost: bool = False) -> None:

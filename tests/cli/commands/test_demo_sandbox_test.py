@@ -7,13 +7,14 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from alertctl.sandbox import Sandbox
 from tests.support.cli import data, process, run, start
+from tests.support.cli_command import write_command
+from tests.support.clients import serving, settings_on, token_for
 
 ANY_PORTS = ("--slack-port", "0", "--sendgrid-port", "0", "--smtp-port", "0")
 
@@ -98,15 +99,17 @@ def test_the_sandbox_prints_settings_that_work_and_each_message(end, tmp_path: P
 
 
 @pytest.mark.parametrize("more", [(), ("--sendgrid",)])
-def test_the_sandboxs_export_lines_are_ready_to_paste_and_messages_are_drawn(more):
+def test_the_sandboxs_export_lines_are_ready_to_paste_and_messages_are_drawn(more, tmp_path):
     serving = start("sandbox", *ANY_PORTS, *more)
     assert serving.stdout is not None
     lines = []
     while not lines or not lines[-1].startswith(("export SMTP_PASSWORD", "export SENDGRID_API_URL")):
         lines.append(serving.stdout.readline())
     assert all(line.startswith("export ") for line in lines)
-    script = "".join(lines) + 'alertctl() { "$0" -m alertctl "$@"; }\nalertctl test slack && alertctl test email\n'
-    tried = subprocess.run(["bash", "-c", script, sys.executable], capture_output=True, text=True, check=False)
+    script = "".join(lines) + "alertctl test slack && alertctl test email\n"
+    command = write_command(tmp_path / "bin" / "alertctl")
+    environ = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}"}
+    tried = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, check=False)
     assert tried.returncode == 0, tried.stderr
     serving.send_signal(signal.SIGINT)
     shown, _ = serving.communicate(timeout=30)
@@ -134,6 +137,29 @@ def test_a_test_message_shows_the_providers_own_answer(log_on, slack_and_email: 
     assert (result["success"], result["error"]) == (False, "550")
     assert {item["event_type"] for item in data("log")["items"]} == {"generic_alert"}
     assert len(data("log")["items"]) == 3
+
+
+def test_a_test_email_reaches_all_admins_only_on_request(log_on, slack_and_email: Sandbox, monkeypatch):
+    monkeypatch.setenv("NOTIFICATION_ADMIN_EMAILS", "ana@corp.example,bob@corp.example")
+    assert run("test", "email").stdout.startswith("Test notification sent to ana@corp.example\n")
+    everyone = run("test", "email", "--all")
+    assert everyone.stdout.startswith("Test notification sent to ana@corp.example; Test notification sent to bob@")
+    recipients = [address for message in slack_and_email.smtp.messages for address in message.rcpt_tos]
+    assert sorted(recipients) == ["ana@corp.example", "ana@corp.example", "bob@corp.example"]
+    both = run("test", "email", "--all", "--to", "ana@corp.example")
+    assert (both.exit_code, "use --to or --all, not both" in both.stderr) == (2, True)
+
+
+def test_a_test_email_reaches_the_caller_of_a_server_without_admin_addresses(
+    log_on, slack_and_email: Sandbox, monkeypatch
+):
+    settings = settings_on(log_on, {**slack_and_email.settings(), "NOTIFICATION_ADMIN_EMAILS": ""})
+    with serving(settings) as address:
+        monkeypatch.setenv("ALERTCTL_SERVER", address)
+        monkeypatch.setenv("ALERTCTL_TOKEN", token_for(log_on, "caller@corp.example", "developer"))
+        ran = run("test", "email")
+    assert (ran.exit_code, ran.stdout) == (0, "Test notification sent to caller@corp.example\n")
+    assert [message.rcpt_tos for message in slack_and_email.smtp.messages] == [["caller@corp.example"]]
 
 
 def test_a_test_of_a_disabled_channel_names_the_setting_that_enables_it():

@@ -15,10 +15,15 @@ import pytest
 from alertctl.channels.slack import block_text
 from alertctl.sandbox import Sandbox
 from tests.support import cli_process
-from tests.support.cli import COMMAND, DELIVERY_FIELDS, data, dispatched, process, run, start
+from tests.support.cli import COMMAND, DELIVERY_FIELDS, data, dispatched, loaded_modules, messages, process, run, start
 
 EVENT_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TITLED = ("send", "--event", "generic_alert", "--title", "Disk full")
+UNUSED = (
+    *("fastapi", "uvicorn", "apscheduler", "prometheus_client", "jwt", "cryptography", "alembic", "mako", "psycopg"),
+    *("sendgrid", "jinja2", "rich", "tomllib", "dotenv", "alertctl.api", "alertctl.daemon", "alertctl.doctor"),
+)
+"""Modules that a `send` to Slack on SQLite does not need."""
 ROLLBACK = ("send", "--event", "safety_rollback", "--set", "feature_flag=checkout-v3")
 
 
@@ -30,6 +35,14 @@ def test_an_alert_arrives_on_slack_and_by_email(log_on, slack_and_email: Sandbox
     assert slack_and_email.smtp.messages[0].parsed["Subject"] == "[Critical] Safety rollback: checkout-v3"
     assert [line.split()[2] for line in ran.stdout.splitlines()[1:]] == ["success", "success"]
     assert EVENT_ID.fullmatch(ran.stderr.splitlines()[0].removeprefix("recorded "))
+
+
+def test_a_send_to_slack_loads_nothing_of_the_daemon_email_and_migrations(
+    slack_and_email: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("EMAIL_ENABLED", "false")
+    assert loaded_modules(*TITLED, "--to", "slack:#ops") & set(UNUSED) == set()
+    assert len(slack_and_email.slack.messages) == 1
 
 
 def test_an_alert_that_lacks_everything_is_sent_with_a_warning(slack_and_email: Sandbox):
@@ -313,7 +326,8 @@ def test_a_wait_hears_what_a_daemon_did(log_on, slack_and_email: Sandbox):
         *TITLED, "--to", "slack:#ops", "--wait=30s", "-o", "json", env=os.environ | {"RETRY_SCHEDULE": "20s"}
     )
     assert waiting.stderr is not None
-    event_id = waiting.stderr.readline().removeprefix("recorded ").strip()
+    ((_, recorded),) = messages(waiting.stderr.readline())
+    event_id = recorded.removeprefix("recorded ")
     while not data("log", "--event-id", event_id)["items"][0]["error"]:
         time.sleep(0.05)
     run("log", "retry", "--event-id", event_id)
@@ -433,3 +447,41 @@ def test_ctrl_c_while_a_provider_stalls_ends_with_130_and_no_noise(slack_and_ema
     _, message = sending.communicate(timeout=30)
     assert sending.returncode == 130
     assert "Traceback" not in message
+
+
+def test_labels_come_from_flags_and_json_and_flags_win(log_on, slack_and_email: Sandbox):
+    body = {"feature_flag": "checkout-v3", "labels": {"team": "growth", "region": "eu", "canary": True, "note": "x"}}
+    arguments = ("--json", "-", "--label", "team=payments", "--label", "note=", "--to", "slack:#ops")
+    result = data("send", "--event", "safety_rollback", *arguments, input=json.dumps(body))
+    labels = {"team": "payments", "region": "eu", "canary": "true"}
+    assert result["deliveries"][0]["labels"] == data("log")["items"][0]["labels"] == labels
+    assert not [warning for warning in result["warnings"] if "label" in warning]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "body", "problem"),
+    [
+        (["--label", "team"], None, "--label: 'team' is not NAME=VALUE"),
+        (
+            ["--label", "my team=x"],
+            None,
+            "labels: 'my team' is not a label name: use 1 to 63 letters, digits and _ . - /",
+        ),
+        ([], {"labels": ["team"]}, 'labels: should be an object of names and values: {"team": "growth"}'),
+        (["--label", "a=b"], {"labels": "c"}, 'labels: should be an object of names and values: {"team": "growth"}'),
+    ],
+)
+def test_a_wrong_label_is_refused_and_nothing_is_recorded(arguments, body, problem):
+    json_options = ["--json", "-"] if body else []
+    ran = run(*ROLLBACK, *arguments, *json_options, input=json.dumps(body) if body else None)
+    assert (ran.exit_code, ran.stderr) == (2, f"alertctl: {problem}\n")
+    assert data("log")["items"] == []
+
+
+def test_a_secret_in_a_label_is_masked_everywhere(slack_and_email: Sandbox):
+    token = "xoxb-123456789012-abcdefghijkl"
+    ran = run(*ROLLBACK, "--label", f"note={token}", "--to", "slack:#ops")
+    assert ran.exit_code == 0
+    outputs = [run("log", "-o", output).stdout for output in ("json", "csv", "wide")]
+    assert [token in output for output in outputs] == [False] * 3
+    assert data("log", "--label", f"note={token}")["items"][0]["labels"] == {"note": "***"}
