@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, islice
 from typing import Any
@@ -24,6 +24,7 @@ from alertctl.errors import Conflict, InvalidEvent, Unreachable
 from alertctl.events import EventFields, parse
 from alertctl.events.base import subject_key
 from alertctl.ids import new_id
+from alertctl.labels import parse_labels
 from alertctl.models import Event, EventKey, EventLabel, Priority
 from alertctl.preferences import recipients
 from alertctl.routing import (
@@ -59,7 +60,7 @@ LONGEST_WINDOW = 30 * 86400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """A checked request with its typed `fields` and the targets that it names in `to`.
+    """A checked request, with its labels as text, its typed `fields` and the targets that it names in `to`.
 
     A key in `keys` that was used before means the same event, or a conflict if the `body_hash` differs.
     """
@@ -92,10 +93,17 @@ class Publication:
 
 
 def prepare(
-    request: PublishRequest, audience: Audience, published_by: str | None = None, *, is_test: bool = False
+    request: PublishRequest,
+    audience: Audience,
+    published_by: str | None = None,
+    *,
+    is_test: bool = False,
+    complete: bool = True,
 ) -> Publication:
-    """Check a request, without a database. Raises InvalidEvent."""
-    fields, warnings = parse(request.event_type, request.fields)
+    """Check a request, without a database. Without `complete` no field is required. Raises InvalidEvent."""
+    fields, warnings = parse(request.event_type, request.fields, complete=complete)
+    labels, label_warnings = parse_labels(request.labels)
+    request = replace(request, labels=labels)
     if request.channel is not None:
         channel_type(request.channel)
     _check_window(request.dedup_window, fields.dedup_key)
@@ -118,7 +126,7 @@ def prepare(
         audience=audience,
         published_by=published_by,
         is_test=is_test,
-        warnings=(*warnings, *_hints(fields), *label_targets(request.labels)[1]),
+        warnings=(*warnings, *label_warnings, *(_hints(fields) if complete else ()), *label_targets(labels)[1]),
     )
 
 
@@ -180,7 +188,7 @@ def publish_many(
     outcomes: dict[int, EventReceipt | Conflict | Unreachable] = {}
     recipient_cache, windows = _RecipientCache(connection), outbox.DedupWindows(connection, now)
     receipts: list[EventReceipt] = []
-    labels: list[dict[str, str]] = []
+    labels: dict[str, dict[str, str]] = {}
     deliveries: list[Iterator[dict[str, Any]]] = []
     keyless = [index for index, publication in enumerate(publications) if not _keys_in_order(publication)]
     ids = {index: new_id(now) for index in keyless}
@@ -196,11 +204,11 @@ def publish_many(
         outcomes[index] = receipt
         receipts.append(receipt)
         if receipt.created:
-            labels += _label_rows(publication, receipt.event_id)
+            labels[receipt.event_id] = publication.request.labels
             deliveries.append(_new_deliveries(recipient_cache, windows, publication, receipt.event_id, now))
-    if labels:
-        connection.execute(insert(event_label), labels)
-    new_deliveries = outbox.enqueue(connection, chain.from_iterable(deliveries))
+    if label_rows := list(_label_rows(labels)):
+        connection.execute(insert(event_label), label_rows)
+    new_deliveries = outbox.enqueue(connection, chain.from_iterable(deliveries), labels)
     repeated = [receipt.event_id for receipt in receipts if not receipt.created]
     earlier_deliveries = delivery_log.items_of(connection, repeated) if repeated else {}
     for receipt in receipts:
@@ -294,9 +302,10 @@ def _row(publication: Publication, event_id: str, now: datetime) -> dict[str, An
     }
 
 
-def _label_rows(publication: Publication, event_id: str) -> list[dict[str, str]]:
-    labels = publication.request.labels
-    return [{"event_id": event_id, "name": name, "value": value} for name, value in labels.items()]
+def _label_rows(labels: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, str]]:
+    for event_id, own in labels.items():
+        for name, value in own.items():
+            yield {"event_id": event_id, "name": name, "value": value}
 
 
 def _cut(text: str | None) -> str | None:

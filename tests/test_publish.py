@@ -348,6 +348,41 @@ def test_any_text_can_be_published_and_read_back(store, text):
     assert "\0" not in content.title
 
 
+def test_labels_are_stored_with_the_event_and_one_by_one_for_filters(store):
+    receipt = publish_one(store, alert(labels={"team": "growth", "canary": True, "empty": ""}, to=["slack:#a"]))
+    assert row(store, EVENT).labels == '{"team": "growth", "canary": "true"}'
+    assert [(label.event_id, label.name, label.value) for label in rows(store, TABLES["event_label"])] == [
+        (receipt.event_id, "canary", "true"),
+        (receipt.event_id, "team", "growth"),
+    ]
+    assert receipt.deliveries[0].labels == {"team": "growth", "canary": "true"}
+
+
+def test_a_repeated_call_returns_the_labels_and_stores_them_once(store):
+    labelled = alert(labels={"team": "growth"}, idempotency_key="k")
+    receipts = [publish_one(store, labelled) for _ in range(2)]
+    assert [receipt.deliveries[0].labels for receipt in receipts] == [{"team": "growth"}] * 2
+    assert len(rows(store, TABLES["event_label"])) == 1
+
+
+def test_other_labels_under_a_used_key_are_a_conflict(store):
+    publish_one(store, alert(labels={"team": "growth"}, idempotency_key="k"))
+    with pytest.raises(Conflict):
+        publish_one(store, alert(labels={"team": "payments"}, idempotency_key="k"))
+
+
+def test_the_labels_of_events_that_are_published_together_are_their_own(store):
+    receipts = publish_all(store, alert(labels={"n": 1}), alert(), alert(labels={"n": 2}))
+    assert [receipt.deliveries[0].labels for receipt in receipts] == [{"n": "1"}, {}, {"n": "2"}]
+    assert [label.value for label in rows(store, TABLES["event_label"])] == ["1", "2"]
+
+
+def test_a_wrong_label_is_refused_and_an_unusual_value_is_a_warning():
+    with pytest.raises(InvalidEvent, match=r"^labels: 'my team' is not a label name"):
+        alert(labels={"my team": "x"})
+    assert "labels.team: is longer than 255 characters and was cut" in alert(labels={"team": "x" * 300}).warnings
+
+
 def routed(toml: str):
     """Return the usual audience with these routes."""
     return replace(EVERYBODY, routes=parse_routes(tomllib.loads(toml)["routes"]))

@@ -153,6 +153,16 @@ class Channel(Protocol):
         """Close the kept connections."""
 
 
+class Directory(Protocol):
+    """Finds people at the provider: what a channel can do whose `ChannelType.has_directory` is set."""
+
+    def find_person(self, email: str, timeout: float) -> str | None:
+        """Return the provider's id of the person with this email, None if there is none.
+
+        Takes `timeout` seconds at most. Raises DeliveryError, never with the reason AMBIGUOUS: nothing was sent.
+        """
+
+
 class RateLimit(NamedTuple):
     """Limit of messages to an address: `per_second` (0: unlimited), after a `burst`."""
 
@@ -212,14 +222,16 @@ class ChannelType:
     allowed_addresses: Callable[[Settings], Sequence[str]] = lambda settings: ()
     """Return the globs that limit the addresses of callers and users; none: all are allowed."""
     allowed_addresses_setting: str = ""
+    has_directory: bool = False
+    """Its channels find people by email (`Directory`), as recipients (`@EMAIL`) and to mention them."""
     own_address: Callable[[str], str | None] = lambda caller: None
     """Return the address of a caller by name, None if the name is none."""
     settings_prefixes: Callable[[Settings], Sequence[str]] = lambda settings: ()
     """Return the prefixes of further settings that the channel uses, besides its own section's."""
-    form_settings: Sequence[str] = ()
-    """Settings of the messages' form: a mistake in them does not keep the channel from sending."""
     template_problems: Callable[[Settings, Content], Iterable[tuple[str, str]]] = lambda settings, content: ()
     """Return the setting and the problem of each own template that can't be rendered with this content."""
+    form_settings: Sequence[str] = ()
+    """Settings of the messages' form: a mistake in them does not keep the channel from sending."""
     renderings: Sequence[str] = ("text",)
     """Formats of `log show --rendered`: `text`, `html`, or the channel's name for the payload."""
     providers: Sequence[str] = ()

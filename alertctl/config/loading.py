@@ -15,13 +15,13 @@ from alertctl.config.database_url import default_url
 from alertctl.config.folder_trust import Refusal, refuse_addresses, refuse_trusted_only
 from alertctl.config.folders import has_temporary_state
 from alertctl.config.settings import MODELS, Settings, reference, setting_name, shown
-from alertctl.config.sources import IN_FILES, Sources, Value, gather, is_blank, origin_note
+from alertctl.config.sources import IN_FILES, ROUTE_TABLES, Sources, Value, gather, is_blank, origin_note
 from alertctl.config.validators import quoted
 from alertctl.errors import ConfigError
 from alertctl.suggestions import did_you_mean
 
 log = logging.getLogger("alertctl.config")
-TABLES = ("messages", "routes")
+TABLES = ("messages", ROUTE_TABLES)
 """Parts of the TOML file that are more than one setting."""
 _NEEDED_TO_RECORD = (
     *("SLACK_DEFAULT_CHANNEL", "ALERTCTL_CONFIG", "ALERTCTL_SERVER"),
@@ -131,9 +131,11 @@ def _unknown(sources: Sources) -> Iterator[str]:
     origin = origin_note(sources.table_origin)
     for section, fields in sources.table.items():
         if section in TABLES:
+            # `events.wording` and `routing.parse_routes` check them: they know the event types.
             continue
         if section not in MODELS:
-            nearest = did_you_mean(f"[{section}]", [f"[{name}]" for name in (*MODELS, *TABLES)])
+            known = [*(f"[{name}]" for name in (*MODELS, "messages")), f"[[{ROUTE_TABLES}]]"]
+            nearest = did_you_mean(f"[{section}]", known)
             named = _plain(section)
             yield f"{named.upper()}: there is no section [{named}]{nearest}{origin}"
         elif not isinstance(fields, dict):

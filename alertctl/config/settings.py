@@ -248,13 +248,13 @@ class Alertctl(_Section):
     )
     allowed_email_domains: Annotated[tuple[str, ...], BeforeValidator(validators.globs("email"))] = Field(
         (),
-        description="Email domains that callers and users may name as recipients: globs, comma-separated "
-        "(corp.example, *.corp.example). Unset: all.",
+        description="Email domains that callers and users may name as recipients, by email and in Slack's direct "
+        "messages: globs, comma-separated (corp.example, *.corp.example). Unset: all.",
     )
     allowed_slack_channels: Annotated[tuple[str, ...], BeforeValidator(validators.globs("slack"))] = Field(
         (),
-        description="Slack channels that callers and users may name as recipients: globs, comma-separated "
-        "(alerts, team-*). Unset: all.",
+        description="Slack channels and people that callers and users may name as recipients: globs, comma-separated "
+        "(alerts, team-*, @*@corp.example). Unset: all.",
     )
     events_per_minute: Annotated[int, BeforeValidator(validators.integer(0, 1_000_000))] = Field(
         0, description="Events that one token may publish per minute at this daemon; 0 = no limit."
@@ -298,14 +298,14 @@ class Settings(BaseModel):
         return {name: section.enabled for name, section in self if "enabled" in type(section).model_fields}
 
     @property
-    def routes(self) -> object:
-        """The routes as TOML has them: `routing.parse_routes` reads them."""
-        return self._values["ROUTES"].raw if "ROUTES" in self._values else ()
-
-    @property
     def messages(self) -> Mapping[str, Mapping[str, str]]:
         """The sections `[messages.TYPE]` of the TOML file: templates by event type and part (`events.wording`)."""
         return self._messages
+
+    @property
+    def routes(self) -> object:
+        """The routes as TOML has them: `routing.parse_routes` reads them."""
+        return self._values["ROUTES"].raw if "ROUTES" in self._values else ()
 
     @property
     def problems(self) -> tuple[str, ...]:

@@ -187,10 +187,12 @@ def mentions(value: object) -> tuple[str, ...]:
 
 def globs(channel: str) -> Callable[[object], tuple[str, ...]]:
     """Return a validator for globs of a channel's addresses (see `addresses.glob_key`), comma-separated or a list."""
+    # A Slack glob may stand for people: @*@corp.example.
+    form = re.compile(r"@?[^\s/:@]+" if channel == "email" else r"@?[^\s/:@]+|@[^\s/:@]+@[^\s/:@]+")
 
     def check(value: object) -> tuple[str, ...]:
         patterns = words(value, "a list of patterns")
-        bad = [pattern for pattern in patterns if re.search(r"[\s/:]|.@", pattern)]
+        bad = [pattern for pattern in patterns if not form.fullmatch(pattern)]
         if bad or (not patterns and isinstance(value, str)):
             raise ValueError(
                 f"{quoted(bad[0] if bad else value)} is not a pattern (corp.example, *.corp.example, team-*)"

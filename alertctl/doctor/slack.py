@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from alertctl import preferences
 from alertctl.addresses import identity as channel_identity
 from alertctl.channels.base import Receipt
 from alertctl.channels.slack.channel import parse_slack_reply
 from alertctl.deadline import Deadline
+from alertctl.doctor.database import reading
 from alertctl.doctor.result import (
     CheckEnded,
     CheckResult,
@@ -30,6 +32,7 @@ from alertctl.http.client import Response
 
 WRITE, WRITE_PUBLIC = "chat:write", "chat:write.public"
 READ_PUBLIC, READ_PRIVATE = "channels:read", "groups:read"
+READ_EMAIL = "users:read.email"
 PAGE = 1000
 """Channels in one reply of conversations.list at most (its documented limit)."""
 PAGES = 10
@@ -79,7 +82,7 @@ def check_identity(check_run: CheckRun) -> CheckResult:
 def check_write_scope(check_run: CheckRun) -> CheckResult:
     if WRITE in _scopes(check_run):
         return ok("granted")
-    return failure(f"missing_scope: the token lacks {WRITE}", ERROR_CODES["missing_scope"].fix)
+    return failure(f"missing_scope: the token lacks {WRITE}", _scope_fix(WRITE))
 
 
 def check_public_write_scope(check_run: CheckRun) -> CheckResult:
@@ -95,6 +98,34 @@ def check_public_write_scope(check_run: CheckRun) -> CheckResult:
         "not granted; the bot can only post in channels that it is a member of",
         f"Write /invite @BOT in each channel, or add the scope {WRITE_PUBLIC} and install the app again.",
     )
+
+
+def check_people_scope(check_run: CheckRun) -> CheckResult:
+    """Check users:read.email, which direct messages and mentions by email need."""
+    if READ_EMAIL in _scopes(check_run):
+        return ok("granted; direct messages and mentions by email work")
+    users = _people_in_preferences(check_run)
+    if users:
+        return failure(
+            f"missing_scope: the token lacks {READ_EMAIL}, and the preferences of {users} users need it",
+            _scope_fix(READ_EMAIL),
+        )
+    return warning("not granted; direct messages and mentions by email do not work", _scope_fix(READ_EMAIL))
+
+
+def _people_in_preferences(check_run: CheckRun) -> int:
+    """Return how many users want direct messages, 0 if the database can't be read or a server has it."""
+    if check_run.settings.alertctl.server:
+        return 0
+    try:
+        with reading(check_run) as connection:
+            return preferences.count_people(connection)
+    except CheckEnded:
+        return 0
+
+
+def _scope_fix(scope: str) -> str:
+    return ERROR_CODES["missing_scope"].fix.format(scope=scope)
 
 
 def check_default_channel(check_run: CheckRun) -> CheckResult:

@@ -51,22 +51,33 @@ ROUTE_PREFIX = "route "
 
 @dataclass(frozen=True, slots=True)
 class RecipientPolicy:
-    """The addresses that callers and users may name: globs by channel, and the setting that holds them. Empty: all."""
+    """The addresses that callers and users may name: globs by channel, and the setting that holds them. Empty: all.
+
+    A person who is addressed by email (`@ana@corp.example`) must be allowed on that channel and as an email recipient.
+    """
 
     globs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def allows(self, channel: str, address: str) -> bool:
-        globs = self.globs.get(channel)
-        return not globs or any(addresses.matches_glob(channel, address, glob) for glob in globs)
+        return self._refusing_channel(channel, address) is None
 
     def check(self, channel: str, address: str, field_name: str) -> None:
         """Raise InvalidEvent for an address that is not allowed."""
-        if not self.allows(channel, address):
-            allowed = ", ".join(self.globs[channel])[:200]
+        refusing = self._refusing_channel(channel, address)
+        if refusing is not None:
+            allowed = ", ".join(self.globs[refusing])[:200]
             raise InvalidEvent(
-                field_name, f"{address[:80]!r} is not an allowed recipient ({self.settings.get(channel)}: {allowed})"
+                field_name, f"{address[:80]!r} is not an allowed recipient ({self.settings.get(refusing)}: {allowed})"
             )
+
+    def _refusing_channel(self, channel: str, address: str) -> str | None:
+        """Return the channel whose globs refuse an address, None if it is allowed."""
+        for name, form in addresses.channel_forms(channel, address):
+            globs = self.globs.get(name)
+            if globs and not any(addresses.matches_glob(name, form, glob) for glob in globs):
+                return name
+        return None
 
 
 def parse_target(text: str, routing_reason: str = "named") -> Target:

@@ -39,7 +39,10 @@ class SmtpCall:
 
 @dataclass(frozen=True, slots=True)
 class SlackMessage:
-    """`channel` is as requested, `payload` has all arguments of chat.postMessage but the token."""
+    """`channel` is as requested, `payload` has all arguments of chat.postMessage but the token.
+
+    `recipient` is the email of the person who gets a direct message, empty if nobody looked it up.
+    """
 
     channel: str
     text: str
@@ -48,6 +51,12 @@ class SlackMessage:
     payload: dict[str, Any]
     headers: Mapping[str, str]
     at: datetime
+    recipient: str = ""
+
+    @property
+    def to(self) -> str:
+        """The channel, or the person by email."""
+        return f"@{self.recipient}" if self.recipient else self.channel
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,15 @@ from urllib.parse import parse_qsl
 from alertctl.sandbox.block_kit import BlockError, check_blocks
 from alertctl.sandbox.http import HttpCall, HttpResponse, json_response, parse_json
 from alertctl.sandbox.http_provider import HttpProvider
+from alertctl.sandbox.provider import OnMessage
 from alertctl.sandbox.records import SlackMessage, now
 
 TOKEN = "xoxb-sandbox-token"  # accepted by clients, ignored by secret scanners
 PATH = "/api/"
+LOOKUP = "users.lookupByEmail"
 MAX_TEXT = 40_000
 CHANNEL_ID = re.compile(r"[CGDUW][A-Z0-9]{8,}")
+USER_ID = re.compile(r"[UW][A-Z0-9]{8,}")
 CHANNEL_NAME = re.compile(r"[\w-]{1,80}")
 
 Arguments = dict[str, Any]
@@ -33,7 +36,10 @@ class SlackError(Exception):
 
 
 class Slack(HttpProvider[SlackMessage]):
-    """`token` is the only valid token, `scopes` are its scopes, `channels` the result of conversations.list."""
+    """`token` is the only valid token, `scopes` are its scopes, `channels` the result of conversations.list.
+
+    `people` are users' ids by email (None: no such user). Any other email has an id, too, except `nobody@`.
+    """
 
     name = "slack"
     built_in = {  # noqa: RUF012  (a ClassVar in the base class)
@@ -44,15 +50,25 @@ class Slack(HttpProvider[SlackMessage]):
     }
 
     token = TOKEN
-    scopes: tuple[str, ...] = ("chat:write", "chat:write.public")
+    scopes: tuple[str, ...] = ("chat:write", "chat:write.public", "users:read", "users:read.email")
     channels: tuple[str, ...] = ("platform-alerts", "general", "archived", "private")
     _last_ts = 0
 
+    def __init__(self, on_message: OnMessage | None = None) -> None:
+        super().__init__(on_message)
+        self.people: dict[str, str | None] = {}
+        self._emails: dict[str, str] = {}
+        """The emails that were looked up, by the user's id."""
+
     def addresses(self, request: HttpCall) -> list[str]:
+        """Return the channel. For a look-up, return the method `users.lookupByEmail` and the email."""
         try:
-            channel = parse_arguments(request).get("channel")
+            arguments = parse_arguments(request)
         except SlackError:
             return []
+        if request.path == f"{PATH}{LOOKUP}":
+            return [LOOKUP, str(arguments.get("email"))]
+        channel = arguments.get("channel")
         return [channel] if isinstance(channel, str) else []
 
     def respond(self, request: HttpCall) -> HttpResponse:
@@ -74,6 +90,7 @@ class Slack(HttpProvider[SlackMessage]):
             "chat.postMessage": self._post_message,
             "conversations.info": self._conversations_info,
             "conversations.list": self._conversations_list,
+            LOOKUP: self._lookup_by_email,
         }
         if method not in methods:
             raise SlackError("unknown_method", req_method=method)
@@ -115,7 +132,10 @@ class Slack(HttpProvider[SlackMessage]):
         if len(text) > MAX_TEXT:
             raise SlackError("msg_too_long")
         ts = self._next_ts()
-        self.add_messages(SlackMessage(channel, text, blocks, ts, arguments, request.headers, now()))
+        recipient = self._emails.get(channel, "")
+        self.add_messages(
+            SlackMessage(channel, text, blocks, ts, arguments, request.headers, now(), recipient=recipient)
+        )
         message = {"type": "message", "subtype": "bot_message", "text": text, "ts": ts, "blocks": blocks}
         return {"channel": channel_id(channel), "ts": ts, "message": message}
 
@@ -123,6 +143,16 @@ class Slack(HttpProvider[SlackMessage]):
         """Return a unique timestamp in Slack's format, seconds.microseconds."""
         self._last_ts = max(self._last_ts + 1, time.time_ns() // 1000)
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06}"
+
+    def _lookup_by_email(self, arguments: Arguments, request: HttpCall) -> Arguments:
+        self._require("users:read.email")
+        email = str(arguments.get("email") or "").lower()
+        is_known = "@" in email and not email.startswith("nobody@")
+        user_id = self.people.get(email, identifier("U", email) if is_known else None)
+        if user_id is None:
+            raise SlackError("users_not_found")
+        self._emails[user_id] = email
+        return {"user": {"id": user_id, "name": email.partition("@")[0], "deleted": False, "profile": {"email": email}}}
 
     def _conversations_info(self, arguments: Arguments, request: HttpCall) -> Arguments:
         self._require("channels:read")
@@ -199,6 +229,9 @@ def identifier(prefix: str, name: str) -> str:
 
 
 def channel_id(channel: str) -> str:
+    """Return the ID of a channel; for a user's ID, that of the direct messages with this user."""
+    if USER_ID.fullmatch(channel):
+        return identifier("D", channel)
     return channel if CHANNEL_ID.fullmatch(channel) else identifier("C", channel.removeprefix("#"))
 
 

@@ -23,6 +23,7 @@ USER, ID = "dev@corp.example", "ffffffff"
 ARGUMENTS = {
     "send": "--event generic_alert --set titel=x --title x --to slack:#missing",
     "test": "slack --to #missing",
+    "preview": "--event generic_alert --set titel=x",
     "events": "",
     "dispatch": "--once",
     "status": "--fail-if-waiting 1ms",

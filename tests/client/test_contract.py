@@ -51,8 +51,8 @@ def clients(tmp_path, sandbox: Sandbox) -> Iterator[ClientPair]:
 def deliver_examples(client: Client) -> list[list[DeliveryItem]]:
     """Publish and deliver three events: one to Slack and email, one to a missing channel, and a custom alert."""
     requests = (
-        rollback("slack:#ops", "email:ana@corp.example"),
-        rollback("slack:#missing", fields={"feature_flag": "other"}),
+        rollback("slack:#ops", "email:ana@corp.example", labels={"team": "growth", "note": "a & b=c"}),
+        rollback("slack:#missing", fields={"feature_flag": "other"}, labels={"team": "growth"}),
         PublishRequest(event_type="generic_alert", fields={"title": "Disk 91%"}, to=["slack:#ops"]),
     )
     return [client.deliver(client.publish(item).event_id) for item in requests]
@@ -121,6 +121,10 @@ FILTERS: list[tuple[LogFilter, int]] = [
     (LogFilter(error="channel_not_found"), 1),
     (LogFilter(flag="checkout-v3"), 2),
     (LogFilter(experiment="checkout-v3"), 0),
+    (LogFilter(labels={"team": "growth"}), 3),
+    (LogFilter(labels={"team": "growth", "note": "a & b=c"}), 2),
+    (LogFilter(labels={"team": "growth"}, status="failed"), 1),
+    (LogFilter(labels={"team": "other"}), 0),
     (LogFilter(grep="disk 91%"), 1),
     (LogFilter(user="nobody@corp.example"), 0),
     (LogFilter(retrying=True), 0),

@@ -53,7 +53,7 @@ def _problems(session: Shell, block: Block, folder: Path) -> Iterator[str]:
     script = block.text
     if block.language == "python":
         (folder / "block.py").write_text(script, "utf-8")
-        script = f"python3 '{folder / 'block.py'}'"
+        script = f"run-block '{folder / 'block.py'}'"
     status, output = session.run(script, strict=True)
     if status:
         yield f"exit code {status}\n{output}"

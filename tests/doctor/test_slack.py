@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from tests.support.doctor import failures, outcomes
+from alertctl import preferences, users
+from alertctl.db import Store, upgrade
+from tests.support.doctor import NOW, failures, outcomes
 
 ALL = ("chat:write", "chat:write.public", "channels:read", "groups:read")
 
@@ -165,3 +167,23 @@ def test_an_api_address_that_would_carry_the_token_in_clear_is_reported(harness,
     assert findings["auth.test"].outcome == "failure"
     # Nothing is sent to a public address.
     assert ("uses http" in findings["auth.test"].what) == (outcome == "failure")
+
+
+def test_the_scope_of_look_ups_is_a_warning_until_somebody_needs_it(harness):
+    harness.sandbox.slack.scopes = ALL
+    assert harness.slack()["users:read.email"].outcome == "warning"
+    store = Store(harness.environ()["DATABASE_URL"])
+    upgrade(store)
+    user = store.write(lambda it: users.add_user(it, "ana@corp.example", "viewer", NOW)).id
+    assert harness.slack()["users:read.email"].outcome == "warning"
+
+    store.write(lambda it: preferences.update(it, user, {"slack_channel": "@me"}, NOW))
+    finding = harness.slack()["users:read.email"]
+    assert (finding.outcome, "the preferences of 1 users need it" in finding.what) == ("failure", True)
+    assert "Add the scope users:read.email" in finding.fix
+
+    store.write(lambda it: users.change_user(it, user, disabled=True))
+    assert harness.slack()["users:read.email"].outcome == "warning"
+    harness.sandbox.slack.scopes = (*ALL, "users:read.email")
+    assert harness.slack()["users:read.email"].outcome == "ok"
+    store.close()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from alertctl.addresses import LONGEST_SLACK_CHANNEL
+from alertctl.addresses import LONGEST_EMAIL
 from alertctl.channels.base import Channel, ChannelType, MessageOptions, RateLimit, RoutingReason, http_client
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ SLACK = ChannelType(
     address_example="#channel",
     # Channels have names in all scripts.
     address_schema={
-        "pattern": r"^#?[^\s#@,:;]{1,80}$",
-        "maxLength": LONGEST_SLACK_CHANNEL,
-        "examples": ["#my-alerts", "C0123456789"],
+        "pattern": r"^(#?[^\s#@,:;]{1,80}|@[^\s@]+@[^\s@]+|@me)$",
+        "maxLength": LONGEST_EMAIL,
+        "examples": ["#my-alerts", "C0123456789", "@ana@corp.example", "@me"],
     },
     default_addresses=lambda settings: (settings.slack.default_channel,),
     default_addresses_setting="SLACK_DEFAULT_CHANNEL",
@@ -89,6 +89,7 @@ SLACK = ChannelType(
     address_preference="slack_channel",
     allowed_addresses=lambda settings: settings.alertctl.allowed_slack_channels,
     allowed_addresses_setting="ALERTCTL_ALLOWED_SLACK_CHANNELS",
+    has_directory=True,
     rate_limit=lambda settings: RateLimit(settings.slack.per_second, settings.slack.burst),
     form_settings=("SLACK_STYLE", "SLACK_MENTION", "SLACK_MENTION_FROM"),
     renderings=("slack", "text"),

@@ -12,6 +12,7 @@ from alertctl import __version__
 from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of
 from alertctl.channels.http_errors import post_json, status_error
 from alertctl.channels.slack.blocks import slack_message
+from alertctl.channels.slack.directory import find_user
 from alertctl.channels.slack.errors import ENTIRE_PROVIDER, clean_code, slack_reason
 from alertctl.content import Content
 from alertctl.deadline import Deadline
@@ -34,7 +35,8 @@ class SlackChannel:
         self._http = http
         self._token = credential(token, "SLACK_BOT_TOKEN", missing="not_authed")
         self._redact = Redactor([token, token.strip(), *proxy_passwords()])
-        self._url = f"{api_url.rstrip('/')}/chat.postMessage"
+        self._api_url = api_url.rstrip("/")
+        self._url = f"{self._api_url}/chat.postMessage"
         self._headers = {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": f"alertctl/{__version__}",
@@ -48,6 +50,15 @@ class SlackChannel:
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         """Return the payload that `send` would post."""
         return slack_message(content, outgoing)
+
+    def find_person(self, email: str, timeout: float) -> str | None:
+        """Return the id of the user with this email, None if there is none. Raises DeliveryError."""
+        if isinstance(self._token, DeliveryError):
+            raise redacted(self._token, self._redact)
+        try:
+            return find_user(self._http, self._api_url, self._headers, email, timeout)
+        except DeliveryError as error:
+            raise redacted(error, self._redact) from None
 
     def close(self) -> None:
         self._http.close()
