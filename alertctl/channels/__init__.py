@@ -5,7 +5,6 @@ A new channel is a folder beside this file with its `ChannelType`, a line in `CH
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from alertctl.channels.base import (
@@ -95,7 +94,6 @@ def channel_type(name: str) -> ChannelType:
     return _BY_NAME[name]
 
 
-@lru_cache(maxsize=1024)
 def recipient_reason(routing_reason: str, route: str | None, event_type: str) -> str:
     """Return the sentence that tells a recipient why they receive a message."""
     because = ROUTING_REASONS.get(routing_reason, _OTHER_REASON).recipient

@@ -69,14 +69,13 @@ def slack_message(content: Content, outgoing: OutgoingMessage) -> dict[str, Any]
     message: dict[str, Any] = {
         "channel": outgoing.recipient_id or encode_slack_channel(outgoing.address),
         "text": "\n".join(filter(None, (text, mention_text(outgoing.mentions)))),
-        "mrkdwn": False,
         "parse": "none",
         "link_names": False,
         "unfurl_links": False,
         "unfurl_media": False,
     }
     if outgoing.plain:
-        return message
+        return message | {"mrkdwn": False}
     elements = list(mention_elements(outgoing.mentions))
     mentions = [rich_text(*elements)] if elements else []
     if outgoing.options.style == "compact":
