@@ -15,7 +15,7 @@ from alertctl.config.database_url import default_url
 from alertctl.config.folder_trust import Refusal, refuse_addresses, refuse_trusted_only
 from alertctl.config.folders import has_temporary_state
 from alertctl.config.settings import MODELS, Settings, reference, setting_name, shown
-from alertctl.config.sources import IN_FILES, ROUTE_TABLES, Sources, Value, gather, is_blank, origin_note
+from alertctl.config.sources import IN_FILES, Sources, Value, gather, is_blank, origin_note
 from alertctl.config.validators import quoted
 from alertctl.errors import ConfigError
 from alertctl.suggestions import did_you_mean
