@@ -11,7 +11,7 @@ from alertctl.addresses import masked
 from alertctl.channels import CHANNEL_TYPES, build_all, channel_type
 from alertctl.channels.base import STYLES, MessageOptions, OutgoingMessage
 from alertctl.config import Settings
-from alertctl.content import Content
+from alertctl.content import Content, Severity
 from alertctl.db import Store
 from alertctl.errors import InvalidEvent
 from alertctl.events import BY_NAME, compose, find, parse
@@ -59,7 +59,7 @@ def _render(channels: Mapping[str, Any], content: Content, target: Target, momen
         to=target.address,
         routing_reason=target.routing_reason,
         suppressed_reason=target.suppressed_reason,
-        message=channels[target.channel].render(content, outgoing_message(new_id(moment), target)),
+        message=channels[target.channel].render(content, outgoing_message(new_id(moment), target, content.severity)),
         route=target.route,
     )
 
@@ -76,14 +76,15 @@ def appearance_problems(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from problems
 
 
-def outgoing_message(delivery_id: str, target: Target) -> OutgoingMessage:
-    """Return the message that a delivery to this target would send."""
+def outgoing_message(delivery_id: str, target: Target, severity: Severity) -> OutgoingMessage:
+    """Return the message that a delivery to this target would send, with people to mention as plain text."""
     return OutgoingMessage(
         delivery_id,
         target.address,
         routing_reason=target.routing_reason,
         route=target.route,
         options=target.options,
+        mentions=target.options.mentions_at(severity),
     )
 
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+from alertctl.config.validators import STYLES as STYLES
+from alertctl.content import Severity
 from alertctl.errors import DeliveryError, Reason
 from alertctl.text import ANSWER_LIMIT, Redactor, cut, redacted
 
@@ -17,10 +19,6 @@ if TYPE_CHECKING:
     from alertctl.http.client import HttpClient
 
 T = TypeVar("T")
-
-
-STYLES = ("full", "compact")
-"""The forms of a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +33,13 @@ class MessageOptions:
     mention: tuple[str, ...] = ()
     mention_from: str = "warning"
     threads: bool | None = None
+
+    def mentions_at(self, severity: Severity) -> tuple[Mention, ...]:
+        """Return the mentions of a message of this severity: groups by id, people as text until they are looked up."""
+        ranks = [*Severity]
+        if self.mention_from in ranks and ranks.index(severity) < ranks.index(Severity(self.mention_from)):
+            return ()
+        return tuple(Mention(name, None if "@" in name else name) for name in self.mention)
 
     def to_json(self) -> str | None:
         """Return the options that differ from the defaults as JSON, None without any."""

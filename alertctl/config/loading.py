@@ -15,13 +15,13 @@ from alertctl.config.database_url import default_url
 from alertctl.config.folder_trust import Refusal, refuse_addresses, refuse_trusted_only
 from alertctl.config.folders import has_temporary_state
 from alertctl.config.settings import MODELS, Settings, reference, setting_name, shown
-from alertctl.config.sources import IN_FILES, ROUTE_TABLES, Sources, Value, gather, is_blank, origin_note
+from alertctl.config.sources import IN_FILES, Sources, Value, gather, is_blank, origin_note
 from alertctl.config.validators import quoted
 from alertctl.errors import ConfigError
 from alertctl.suggestions import did_you_mean
 
 log = logging.getLogger("alertctl.config")
-TABLES = ("messages", ROUTE_TABLES)
+TABLES = ("messages", "routes")
 """Parts of the TOML file that are more than one setting."""
 _NEEDED_TO_RECORD = (
     *("SLACK_DEFAULT_CHANNEL", "ALERTCTL_CONFIG", "ALERTCTL_SERVER"),
@@ -134,7 +134,7 @@ def _unknown(sources: Sources) -> Iterator[str]:
             # `events.wording` and `routing.parse_routes` check them: they know the event types.
             continue
         if section not in MODELS:
-            known = [*(f"[{name}]" for name in (*MODELS, "messages")), f"[[{ROUTE_TABLES}]]"]
+            known = [*(f"[{name}]" for name in (*MODELS, "messages")), "[[routes]]"]
             nearest = did_you_mean(f"[{section}]", known)
             named = _plain(section)
             yield f"{named.upper()}: there is no section [{named}]{nearest}{origin}"

@@ -23,8 +23,6 @@ _ALGORITHMS = (
     *("ES256", "ES384", "ES512", "EdDSA"),
 )
 _YEARS_IN_DAYS = 36_500
-STYLES = ("full", "compact")
-"""The forms of a message."""
 _QUERY_VALUE = re.compile(r"([?&][^=&]*)=[^&]*|(?<=\?)[^=&]+$")
 
 
@@ -89,7 +87,7 @@ class Slack(_Section):
     burst: Annotated[int, BeforeValidator(validators.integer(1, 1000))] = Field(
         5, description="Messages that may go to one channel at once before SLACK_PER_SECOND applies."
     )
-    style: Annotated[str, BeforeValidator(validators.one_of(*STYLES))] = Field(
+    style: Annotated[str, BeforeValidator(validators.one_of(*validators.STYLES))] = Field(
         "full", description="Form of Slack messages where no route sets one: full, or compact (two lines)."
     )
     mention: Annotated[tuple[str, ...], BeforeValidator(validators.mentions)] = Field(

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 SECTIONS = ("slack", "email", "sendgrid", "smtp", "notification", "database", "retry", "prune", "jwt", "alertctl")
 """The sections of the TOML file. A variable's name is SECTION_FIELD in upper case."""
-ROUTE_TABLES = "routes"
-"""The tables `[[routes]]`, which only TOML can hold."""
 IN_FILES = (
     "SLACK_BOT_TOKEN",
     "SENDGRID_API_KEY",
@@ -326,8 +324,8 @@ def _toml(path: Path, origin: str, confined_to: Path | None, problems: list[str]
 
 def _flat(table: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     """Yield SECTION_FIELD and value for every key of a known section, and the routes as ROUTES."""
-    if ROUTE_TABLES in table:
-        yield ROUTE_TABLES.upper(), table[ROUTE_TABLES]
+    if "routes" in table:
+        yield "ROUTES", table["routes"]
     for section in SECTIONS:
         fields = table.get(section)
         if isinstance(fields, dict):

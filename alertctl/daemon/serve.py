@@ -71,8 +71,6 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
     """Serve until SIGTERM or SIGINT; return the exit code. Raises ConfigError or Unreachable at the start."""
     configure_logging(settings.alertctl.log_level, settings.alertctl.log_format, settings.secrets())
     _check_settings(settings)
-    if problems := audience_of(settings).routes.problems:
-        raise ConfigError(problems)
     raise_file_limit()
     host = host or settings.alertctl.host
     port = settings.alertctl.port if port is None else port
@@ -95,7 +93,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
 
 
 def _check_settings(settings: Settings) -> None:
-    """Warn of settings by which others could get in or listen. Raises ConfigError for those that let them."""
+    """Warn of settings that let others get in or listen. Raises ConfigError for those that do, and for wrong routes."""
     errors = [f"{name}: {refusal.message}" for name, refusal in settings.refusals.items()]
     for problem in check(settings):
         line = f"{problem.name}: {problem.message}"
@@ -105,6 +103,7 @@ def _check_settings(settings: Settings) -> None:
             errors.append(line)
         else:
             log.warning("%s", line)
+    errors += audience_of(settings).routes.problems
     if errors:
         raise ConfigError(errors)
     for name, message in wording_problems(settings.messages, BY_NAME):

@@ -110,13 +110,15 @@ def rendered(
     state = (delivery.c.status, delivery.c.error, delivery.c.reason, delivery.c.route, delivery.c.options)
     row = connection.execute(select(*columns, *state).where(delivery.c.id == delivery_id)).one()
     content = restore(connection.execute(select(event).where(event.c.id == row.event_id)).one(), wording=wording)
+    options = MessageOptions.from_json(row.options)
     outgoing = OutgoingMessage(
         delivery_id,
         row.address,
         plain=row.reason == Reason.REJECTED,
         routing_reason=row.routing_reason,
         route=row.route,
-        options=MessageOptions.from_json(row.options),
+        options=options,
+        mentions=options.mentions_at(content.severity),
     )
     return Rendered(
         channel=row.channel,

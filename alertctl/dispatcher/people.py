@@ -25,7 +25,7 @@ from alertctl.channels.base import (
     SendResult,
     with_note,
 )
-from alertctl.content import Content, Severity
+from alertctl.content import Content
 from alertctl.db import insert_or
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
@@ -49,8 +49,6 @@ MAX_MENTIONS = 50
 MAX_KNOWN = 10_000
 """People that are kept in memory."""
 NOT_FOUND = "users_not_found"
-
-_RANKS = {severity.value: rank for rank, severity in enumerate(Severity)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +156,17 @@ class People:
 
     def _mentions(self, content: Content, options: MessageOptions) -> tuple[tuple[Mention, ...], list[str]]:
         """Return a message's mentions, and a note about each that could not be looked up."""
-        if _RANKS[content.severity] < _RANKS.get(options.mention_from, 0):
-            return (), []
         deadline = Deadline(MENTIONS_SECONDS)
         mentions: list[Mention] = []
         notes: list[str] = []
-        for name in options.mention[:MAX_MENTIONS]:
-            provider_id, problem = (name, "") if "@" not in name else self._look_up_mention(name, deadline)
-            mentions.append(Mention(name, provider_id))
-            if problem:
-                notes.append(f"could not look up {name}: {problem}")
+        for mention in options.mentions_at(content.severity)[:MAX_MENTIONS]:
+            if mention.provider_id is None:
+                provider_id, problem = self._look_up_mention(mention.text, deadline)
+                mentions.append(replace(mention, provider_id=provider_id))
+                if problem:
+                    notes.append(f"could not look up {mention.text}: {problem}")
+            else:
+                mentions.append(mention)
         return tuple(mentions), notes
 
     def _look_up_mention(self, email: str, deadline: Deadline) -> tuple[str | None, str]:

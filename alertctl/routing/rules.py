@@ -13,9 +13,8 @@ from itertools import product
 from typing import Any
 
 from alertctl.channels import MessageOptions
-from alertctl.channels.base import DEFAULT_OPTIONS
+from alertctl.channels.base import DEFAULT_OPTIONS, STYLES
 from alertctl.config import validators
-from alertctl.config.settings import STYLES
 from alertctl.config.validators import quoted
 from alertctl.content import Severity
 from alertctl.errors import InvalidEvent

@@ -19,8 +19,8 @@ TOKEN = "xoxb-sandbox-token"  # accepted by clients, ignored by secret scanners
 PATH = "/api/"
 LOOKUP = "users.lookupByEmail"
 MAX_TEXT = 40_000
-CHANNEL_ID = re.compile(r"[CGDUW][A-Z0-9]{8,}")
-USER_ID = re.compile(r"[UW][A-Z0-9]{8,}")
+CHANNEL_ID = re.compile(r"[CGDUW][A-Z0-9]{7,}")
+USER_ID = re.compile(r"[UW][A-Z0-9]{7,}")
 CHANNEL_NAME = re.compile(r"[\w-]{1,80}")
 
 Arguments = dict[str, Any]

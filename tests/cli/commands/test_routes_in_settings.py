@@ -46,7 +46,7 @@ def test_a_route_with_a_mistake_is_a_warning_and_its_events_go_to_the_default_ch
     routes(ROUTES.replace('"slack:#pay-oncall"', '"#pay oncall"'))
     ran = run(*SEND, "--strict", "-o", "json")
     assert ran.exit_code == 0, ran.stderr
-    assert "alertctl: warning: routes.payments.to: " in ran.stderr
+    assert "routes.payments.to: " in ran.stderr
     assert "the route is not used" in ran.stderr
     assert [item["to"] for item in json.loads(ran.stdout)["deliveries"]] == ["#platform-alerts"]
 

@@ -123,6 +123,17 @@ def test_a_503_is_retried_to_success_by_dispatch_once(log_on, slack_and_email: S
     assert (item["status"], item["attempts"], item["error"]) == ("success", 2, None)
 
 
+def test_a_dry_run_and_the_log_name_the_people_who_are_mentioned(
+    slack_and_email: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SLACK_MENTION", "ana@corp.example,S0123ABCD")
+    assert "\n    ana@corp.example @S0123ABCD\n" in run(*ROLLBACK, "--dry-run").stdout
+    assert slack_and_email.slack.calls == [], "nobody is looked up"
+    assert run(*ROLLBACK).exit_code == 0
+    (item,) = data("log", "--channel", "slack")["items"]
+    assert "\nana@corp.example @S0123ABCD\n" in run("log", "show", item["id"], "--rendered", "text").stdout
+
+
 def test_a_dry_run_shows_the_message_and_records_nothing(slack_and_email: Sandbox):
     ran = run(*ROLLBACK, "--dry-run")
     assert "slack #platform-alerts (the default channel gets every event)" in ran.stdout
