@@ -306,8 +306,9 @@ class Thread(SQLModel, table=True):
     """The open thread about one subject at one address. Its id is that of the delivery whose message is the root.
 
     Until the root is sent it belongs to the process that sends it, up to `claimed_until` (then NULL).
-    `provider_channel` and `root_ts` identify the root's message at the provider. Events after `ends_at` begin a new
-    thread. `edit_due_at`: the root's text is out of date and may be edited from then on.
+    `provider_channel` and `root_ts` identify the root's message at the provider. `occurred_at` is the time of its
+    newest event; events after `ends_at` begin a new thread. `edit_due_at`: the root's text is out of date and may be
+    edited from then on. No edit begins before `next_edit_at`. `edit_failures` counts the failed edits in a row.
     """
 
     __tablename__ = "thread"
@@ -319,9 +320,11 @@ class Thread(SQLModel, table=True):
     claimed_until: datetime | None = Field(default=None, sa_column=_when())
     provider_channel: str | None = Field(default=None, sa_column=Column(String(80)))
     root_ts: str | None = Field(default=None, sa_column=Column(String(255)))
+    occurred_at: datetime = Field(sa_column=_when(nullable=False))
     ends_at: datetime = Field(sa_column=_when(nullable=False))
     edit_due_at: datetime | None = Field(default=None, sa_column=_when())
-    edited_at: datetime | None = Field(default=None, sa_column=_when())
+    next_edit_at: datetime | None = Field(default=None, sa_column=_when())
+    edit_failures: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
 
     __table_args__ = (
         UniqueConstraint("channel", "address_key", "subject_key", name="uq_thread"),

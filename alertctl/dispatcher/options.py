@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from alertctl.channels import CHANNEL_TYPES, RateLimit
 from alertctl.config import Settings
@@ -18,20 +18,25 @@ and one in reserve."""
 
 @dataclass(frozen=True, slots=True)
 class DispatchOptions:
-    """How deliveries are sent: the retry schedule (s), the lease (s), threads per channel, the channels' rate limits,
-    and the age (s) at which a delivery expires that waits for a repair on our side."""
+    """How deliveries are sent: the retry schedule (s), the lease (s), sending threads per channel, the channels' rate
+    limits, the age (s) at which a delivery expires that waits for a repair on our side, and for each channel with
+    message threads whether messages about a subject form one by default."""
 
     schedule: tuple[float, ...]
     lease: float
     senders: int
     rate_limits: Mapping[str, RateLimit]
     max_age: float = 72 * 3600.0
+    threads: Mapping[str, bool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> DispatchOptions:
         lease = settings.alertctl.lease or LEASE_DEADLINES * settings.alertctl.deadline
         limits = {kind.name: kind.rate_limit(settings) for kind in CHANNEL_TYPES}
-        return cls(settings.retry.schedule, lease, settings.alertctl.senders, limits, settings.alertctl.max_age)
+        threads = {kind.name: kind.threads(settings) for kind in CHANNEL_TYPES if kind.threads}
+        return cls(
+            settings.retry.schedule, lease, settings.alertctl.senders, limits, settings.alertctl.max_age, threads
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,17 @@ PREFERENCES: Mapping[str, bool] = {
 }
 """Event types with a user preference, and its default."""
 
-__all__ = ["BY_NAME", "EVENT_TYPES", "PREFERENCES", "EventFields", "find", "parse", "restore"]
+__all__ = [
+    "BY_NAME",
+    "EVENT_TYPES",
+    "PREFERENCES",
+    "EventFields",
+    "broadcasts",
+    "ends_subject",
+    "find",
+    "parse",
+    "restore",
+]
 
 
 def find(event_type: str) -> type[EventFields]:
@@ -113,6 +123,19 @@ def _late_note(row: Any, now: datetime) -> str | None:
         if late >= 2 * size:
             return f"delayed {late / size:.0f} {unit}"
     return f"delayed {late / 60:.0f} min"
+
+
+def broadcasts(row: Any) -> bool:
+    """Return whether a stored event's message is shown in the channel, too, when it is a reply in a thread."""
+    return row.event_type not in BY_NAME or BY_NAME[row.event_type].broadcast
+
+
+def ends_subject(row: Any) -> bool:
+    """Return whether nothing more is expected about the subject of a stored event."""
+    try:
+        return BY_NAME[row.event_type].model_validate_json(row.fields).ends_subject
+    except (KeyError, ValidationError):
+        return False
 
 
 def restore(row: Any, now: datetime | None = None) -> Content:

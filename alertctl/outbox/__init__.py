@@ -29,11 +29,16 @@ from alertctl.outbox.heartbeat import beat, has_daemon
 from alertctl.outbox.prune import ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record
 from alertctl.outbox.resend import resend
-from alertctl.outbox.tables import INTERRUPTED, Claimed
+from alertctl.outbox.tables import INTERRUPTED, Claimed, Membership
+from alertctl.outbox.thread_edits import EDIT_GAP, RootEdit, claim_edit, postpone_edit, record_edit, remove_thread
+from alertctl.outbox.threads import RETRY_SECONDS, ROOT_WAIT_SECONDS
 
 __all__ = [
+    "EDIT_GAP",
     "INTERRUPTED",
     "REPORT_SECONDS",
+    "RETRY_SECONDS",
+    "ROOT_WAIT_SECONDS",
     "AttemptResult",
     "Claim",
     "ClaimScope",
@@ -41,9 +46,12 @@ __all__ = [
     "DedupScope",
     "DedupWindows",
     "Instance",
+    "Membership",
+    "RootEdit",
     "ages",
     "beat",
     "claim",
+    "claim_edit",
     "correct_future_times",
     "enqueue",
     "expire",
@@ -51,12 +59,15 @@ __all__ = [
     "is_due",
     "live_reports",
     "new_delivery",
+    "postpone_edit",
     "probe_request_number",
     "prune",
     "prune_by",
     "record",
+    "record_edit",
     "release",
     "remove_report",
+    "remove_thread",
     "renew",
     "request_probes",
     "resend",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gzip
 import json
@@ -40,6 +41,8 @@ async def apply_fault(exchange: Exchange) -> HttpResponse | None:
         return fixed_response(exchange)
     if altered_response := ALTERED_RESPONSES.get(name):
         return altered_response(exchange.true_response())
+    if name == "slow":
+        return await _slow(exchange)
     if last_bytes := LAST_BYTES.get(name):
         await exchange.connection.send(last_bytes(exchange))
     else:
@@ -163,6 +166,11 @@ LAST_BYTES: dict[str, Callable[[Exchange], bytes]] = {
 
 async def _reset(exchange: Exchange) -> None:
     exchange.connection.reset()
+
+
+async def _slow(exchange: Exchange) -> HttpResponse:
+    await asyncio.sleep(float(exchange.fault.text))
+    return exchange.true_response()
 
 
 async def _drip(exchange: Exchange) -> None:

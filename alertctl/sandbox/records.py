@@ -39,7 +39,10 @@ class SmtpCall:
 
 @dataclass(frozen=True, slots=True)
 class SlackMessage:
-    """`channel` is as requested, `payload` has all arguments of chat.postMessage but the token."""
+    """`channel` is as requested, or a known ID's name. `payload` has all arguments of chat.postMessage but the token.
+
+    `thread_ts` is the root's `ts` for a reply in a thread, else None. `edits` are the later texts of the message.
+    """
 
     channel: str
     text: str
@@ -47,6 +50,30 @@ class SlackMessage:
     ts: str
     payload: dict[str, Any]
     headers: Mapping[str, str]
+    at: datetime
+    thread_ts: str | None = None
+    edits: list[SlackEdit] = field(default_factory=list, compare=False)
+
+    @property
+    def broadcast(self) -> bool:
+        """Whether a reply is shown in the channel, too."""
+        return self.thread_ts is not None and self.payload.get("reply_broadcast") is True
+
+    @property
+    def current(self) -> SlackMessage | SlackEdit:
+        """The message as it is shown now."""
+        return self.edits[-1] if self.edits else self
+
+
+@dataclass(frozen=True, slots=True)
+class SlackEdit:
+    """A call of chat.update: the message's new text and blocks."""
+
+    channel: str
+    text: str
+    blocks: list[dict[str, Any]]
+    ts: str
+    payload: dict[str, Any]
     at: datetime
 
 

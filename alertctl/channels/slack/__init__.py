@@ -76,5 +76,6 @@ SLACK = ChannelType(
     allowed_addresses=lambda settings: settings.alertctl.allowed_slack_channels,
     allowed_addresses_setting="ALERTCTL_ALLOWED_SLACK_CHANNELS",
     rate_limit=lambda settings: RateLimit(settings.slack.per_second, settings.slack.burst),
+    threads=lambda settings: settings.slack.threads == "subject",
     renderings=("slack", "text"),
 )

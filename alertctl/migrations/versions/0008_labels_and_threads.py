@@ -40,9 +40,11 @@ def upgrade() -> None:
         sa.Column("claimed_until", MOMENT, nullable=True),
         sa.Column("provider_channel", sa.String(length=80), nullable=True),
         sa.Column("root_ts", sa.String(length=255), nullable=True),
+        sa.Column("occurred_at", MOMENT, nullable=False),
         sa.Column("ends_at", MOMENT, nullable=False),
         sa.Column("edit_due_at", MOMENT, nullable=True),
-        sa.Column("edited_at", MOMENT, nullable=True),
+        sa.Column("next_edit_at", MOMENT, nullable=True),
+        sa.Column("edit_failures", sa.Integer(), nullable=False, server_default="0"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("channel", "address_key", "subject_key", name="uq_thread"),
     )
