@@ -16,7 +16,10 @@ from alertctl.serialization import stamp as stamp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryItem:
-    """One row of the delivery log. `latency_ms`: from the event's record to its success, in milliseconds."""
+    """One row of the delivery log. `latency_ms`: from the event's record to its success, in milliseconds.
+
+    `thread_id` is the id of the delivery whose message is the root of its thread, None outside of a thread.
+    """
 
     id: str
     event_type: str
@@ -33,6 +36,7 @@ class DeliveryItem:
     provider_id: str | None = None
     updated_at: Moment | None = None
     latency_ms: int | None = None
+    thread_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +77,17 @@ class EventSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryDetail(DeliveryItem):
-    """A delivery with its event and attempts. `user`: whose preference chose the target."""
+    """A delivery with its event and attempts. `user`: whose preference chose the target.
+
+    `replies` are the newest messages in the thread, if this one is its root.
+    """
 
     routing_reason: str
     user: str | None
     event: EventSummary
     attempt_log: list[AttemptItem]
     others: list[DeliveryItem] = field(default_factory=list)
+    replies: list[DeliveryItem] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,7 @@ ITEM = (
     delivery.c.ambiguous,
     delivery.c.provider_id,
     delivery.c.updated_at,
+    delivery.c.thread_id,
 )
 """The columns of a DeliveryItem."""
 

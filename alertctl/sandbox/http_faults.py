@@ -41,8 +41,6 @@ async def apply_fault(exchange: Exchange) -> HttpResponse | None:
         return fixed_response(exchange)
     if altered_response := ALTERED_RESPONSES.get(name):
         return altered_response(exchange.true_response())
-    if name == "slow":
-        return await _slow(exchange)
     if last_bytes := LAST_BYTES.get(name):
         await exchange.connection.send(last_bytes(exchange))
     else:
@@ -168,9 +166,9 @@ async def _reset(exchange: Exchange) -> None:
     exchange.connection.reset()
 
 
-async def _slow(exchange: Exchange) -> HttpResponse:
+async def _slow(exchange: Exchange) -> None:
     await asyncio.sleep(float(exchange.fault.text))
-    return exchange.true_response()
+    await exchange.connection.send(exchange.true_response().encode(keep_alive=False))
 
 
 async def _drip(exchange: Exchange) -> None:
@@ -196,6 +194,7 @@ CONNECTION_FAULTS: dict[str, Callable[[Exchange], Awaitable[None]]] = {
     "rst": _reset,
     "stall": lambda exchange: exchange.connection.stall(),
     "black_hole": lambda exchange: exchange.connection.ignore(),
+    "slow": _slow,
     "drip": _drip,
     "endless_headers": _endless_headers,
     "huge_body": _huge_body,

@@ -55,6 +55,13 @@ class SlackMessage:
     edits: list[SlackEdit] = field(default_factory=list, compare=False)
 
     @property
+    def label(self) -> str:
+        """How the message differs from one at top level, for people; empty if it doesn't."""
+        if self.thread_ts is None:
+            return ""
+        return "reply in a thread, also in the channel" if self.broadcast else "reply in a thread"
+
+    @property
     def broadcast(self) -> bool:
         """Whether a reply is shown in the channel, too."""
         return self.thread_ts is not None and self.payload.get("reply_broadcast") is True
@@ -67,7 +74,7 @@ class SlackMessage:
 
 @dataclass(frozen=True, slots=True)
 class SlackEdit:
-    """A call of chat.update: the message's new text and blocks."""
+    """A call of chat.update: the new text and blocks of the message with this `ts`."""
 
     channel: str
     text: str
@@ -75,6 +82,8 @@ class SlackEdit:
     ts: str
     payload: dict[str, Any]
     at: datetime
+    thread_ts: str | None = None
+    label: str = "edited"
 
 
 @dataclass(frozen=True, slots=True)

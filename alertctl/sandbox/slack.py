@@ -52,6 +52,8 @@ class Slack(HttpProvider[SlackMessage]):
 
     def __init__(self, on_message: OnMessage | None = None) -> None:
         super().__init__(on_message)
+        self.edits: list[SlackEdit] = []
+        """All edits of messages, in order."""
         self._shown: dict[tuple[str, str], SlackMessage] = {}
         """The messages that were not deleted, by channel ID and `ts`."""
         self._tombstones: set[tuple[str, str]] = set()
@@ -153,7 +155,10 @@ class Slack(HttpProvider[SlackMessage]):
         message = self._shown.get((channel_id(channel), ts))
         if message is None:
             raise SlackError("message_not_found")
-        message.edits.append(SlackEdit(message.channel, text, blocks, ts, arguments, now()))
+        edit = SlackEdit(message.channel, text, blocks, ts, arguments, now(), message.thread_ts)
+        message.edits.append(edit)
+        self.edits.append(edit)
+        self.announce(edit)
         return {"channel": channel_id(channel), "ts": ts, "text": text, "message": {"text": text, "blocks": blocks}}
 
     def _next_ts(self) -> str:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from alertctl import outbox
 from alertctl.channels.slack import message_text
 from alertctl.outbox.tables import thread
 from alertctl.publish import publish
@@ -31,6 +32,11 @@ def root_text(message) -> str:
     return message_text({"blocks": message.current.blocks})
 
 
+def steps(message) -> list[str]:
+    """Return the steps that an edited root shows."""
+    return [line.rsplit("  ", 1)[1] for line in message.current.blocks[1]["text"]["text"].splitlines()]
+
+
 def test_later_messages_reply_and_the_root_shows_all_steps(store, sandbox, run, clock):
     for action in ("started", "paused", "resumed", "completed"):
         experiment(store, action, clock())
@@ -40,9 +46,8 @@ def test_later_messages_reply_and_the_root_shows_all_steps(store, sandbox, run, 
     assert [reply.thread_ts for reply in replies] == [root.ts] * 3
     assert [reply.broadcast for reply in replies] == [True] * 3
     assert len(root.edits) == 3
-    lines = root_text(root).splitlines()
-    assert lines[0] == "ℹ️ Info: Experiment completed: new-cta"
-    assert [line.rsplit("  ", 1)[1] for line in lines[1:]] == ["Started", "Paused", "Resumed", "Completed"]
+    assert root_text(root).startswith("ℹ️ Info: Experiment completed: new-cta\n")
+    assert steps(root) == ["Started", "Paused", "Resumed", "Completed"]
     assert {entry.thread_id for entry in rows(store)} == {row(store, thread).id}
 
 
@@ -79,14 +84,11 @@ def test_an_old_retry_does_not_roll_the_state_back(store, sandbox, run, clock):
         "Experiment completed",
         "Experiment resumed",
     ]
-    lines = root_text(root).splitlines()
-    assert "completed" in lines[0]
-    assert [line.rsplit("  ", 1)[1] for line in lines[1:]] == ["Started", "Resumed", "Completed"]
+    assert root_text(root).startswith("ℹ️ Info: Experiment completed: new-cta\n")
+    assert steps(root) == ["Started", "Resumed", "Completed"]
 
 
 def test_a_resend_does_not_roll_the_state_back(store, sandbox, run, clock):
-    from alertctl import outbox
-
     for action in ("started", "completed"):
         experiment(store, action, clock())
         run()
@@ -96,8 +98,7 @@ def test_a_resend_does_not_roll_the_state_back(store, sandbox, run, clock):
     run()
     root, *replies = sandbox.slack.messages
     assert [reply.thread_ts for reply in replies] == [root.ts, root.ts]
-    lines = root_text(root).splitlines()
-    assert [line.rsplit("  ", 1)[1] for line in lines[1:]] == ["Started", "Completed"]
+    assert steps(root) == ["Started", "Completed"]
 
 
 def test_a_deleted_root_ends_the_thread_and_the_next_message_is_a_new_root(store, sandbox, run, clock):

@@ -7,7 +7,7 @@ from datetime import UTC
 from typing import Any
 from urllib.parse import urlsplit
 
-from slack_sdk.models.blocks import Block, HeaderBlock, MarkdownTextObject, PlainTextObject, SectionBlock
+from slack_sdk.models.blocks import Block, ContextBlock, HeaderBlock, MarkdownTextObject, PlainTextObject, SectionBlock
 
 from alertctl.channels.base import ThreadRoot
 from alertctl.channels.slack.blocks import EMOJI, FALLBACK_LIMIT, HEADER_LIMIT, SEVERITY_NAME, URL_LIMIT, escape
@@ -16,6 +16,7 @@ from alertctl.text import safe_link, width
 
 STEP_LIMIT = 180
 """The limit of a step's text: ten of them with their times fit into one section."""
+SUBJECT_LIMIT = 150
 HOST_LIMIT = 80
 
 
@@ -46,12 +47,20 @@ def _blocks(title: str, contents: Sequence[Content], earlier: int) -> list[Block
         HeaderBlock(text=PlainTextObject(text=escape(title, HEADER_LIMIT, line=True), emoji=True)),
         SectionBlock(text=MarkdownTextObject(text="\n".join(lines), verbatim=True)),
     ]
-    link = next((link for content in reversed(contents) if (link := safe_link(content.link))), None)
-    if link and width(link) <= URL_LIMIT:
-        host = escape(urlsplit(link).hostname or "", HOST_LIMIT, line=True)
-        address = link.replace("&", "&amp;")
-        blocks.append(SectionBlock(text=MarkdownTextObject(text=f"<{address}|Open on {host}>", verbatim=True)))
+    footer = (escape(contents[-1].subject, SUBJECT_LIMIT, line=True), _link(contents))
+    if any(footer):
+        text = MarkdownTextObject(text=" · ".join(filter(None, footer)), verbatim=True)
+        blocks.append(ContextBlock(elements=[text]))
     return blocks
+
+
+def _link(contents: Sequence[Content]) -> str:
+    """Return the newest link, empty without any."""
+    link = next((link for content in reversed(contents) if (link := safe_link(content.link))), None)
+    if link is None or width(link) > URL_LIMIT:
+        return ""
+    host = escape(urlsplit(link).hostname or "", HOST_LIMIT, line=True)
+    return f"<{link.replace('&', '&amp;')}|Open on {host}>"
 
 
 def _step(content: Content) -> str:

@@ -39,7 +39,8 @@ def panel(provider: str, message: Any) -> Panel:
     """Return a message that one of the sandbox's providers received, as a panel."""
     if provider == "slack":
         parts = [part for block in message.blocks for part in _block(block)] or [Text(plain(message.text))]
-        title, style = f"Slack  {message.channel}", "magenta"
+        label = f"  ({message.label})" if message.label else ""
+        title, style = f"Slack  {message.channel}{label}", "magenta"
     else:
         to, sender, subject, text = _email(provider, message)
         lines = plain(text).strip().splitlines()
@@ -56,7 +57,8 @@ def panel(provider: str, message: Any) -> Panel:
 def summary(provider: str, message: Any) -> dict[str, Any]:
     """Return a received message as data."""
     if provider == "slack":
-        return {"provider": provider, "to": message.channel, "text": message.text, "blocks": message.blocks}
+        content = {"provider": provider, "to": message.channel, "text": message.text, "blocks": message.blocks}
+        return content | {"ts": message.ts, "thread_ts": message.thread_ts, "edited": message.label == "edited"}
     to, _, subject, _ = _email(provider, message)
     return {"provider": provider, "to": to, "subject": subject}
 
