@@ -329,7 +329,6 @@ class Thread(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("channel", "address_key", "subject_key", name="uq_thread"),
         Index("ix_thread_edit", "edit_due_at"),
-        Index("ix_thread_end", "ends_at"),
     )
 
 

@@ -65,8 +65,8 @@ class ThreadPlan:
     def _read_threads(self) -> dict[Key, Row[Any]]:
         if not self._keys:
             return {}
-        keys = [{"address_key": address, "subject_key": subject} for address, subject in {*self._keys.values()}]
-        parameters = {**bulk_parameter(self._connection, keys), "of_channel": self._channel}
+        keys = [dict(zip(_KEY_COLUMNS, (self._channel, *key), strict=True)) for key in {*self._keys.values()}]
+        parameters = bulk_parameter(self._connection, keys)
         rows = self._connection.execute(_select_threads(self._connection.dialect.name), parameters)
         return {(row.address_key, row.subject_key): row for row in rows}
 
@@ -136,18 +136,13 @@ class ThreadPlan:
 
 @cache
 def _select_threads(dialect: str) -> Select[Any]:
-    key = bulk_rows(dialect, (thread.c.address_key, thread.c.subject_key)).c
-    return select(thread).where(
-        thread.c.channel == bindparam("of_channel"),
-        thread.c.address_key == key.address_key,
-        thread.c.subject_key == key.subject_key,
-    )
+    # With the channel as a parameter of its own, SQLite would read all threads of the channel.
+    key = bulk_rows(dialect, (thread.c[name] for name in _KEY_COLUMNS)).c
+    return select(thread).where(*(thread.c[name] == key[name] for name in _KEY_COLUMNS))
 
 
-_CLAIM_COLUMNS = (
-    *("id", "channel", "address_key", "subject_key"),
-    *("claimed_at", "claimed_until", "occurred_at", "ends_at"),
-)
+_KEY_COLUMNS = ("channel", "address_key", "subject_key")
+_CLAIM_COLUMNS = ("id", *_KEY_COLUMNS, "claimed_at", "claimed_until", "occurred_at", "ends_at")
 
 
 @cache
@@ -165,9 +160,7 @@ def _claim_statement(dialect: str) -> Any:
     )
     values: dict[str, Any] = {name: excluded[name] for name in _CLAIM_COLUMNS}
     values |= dict.fromkeys(("provider_channel", "root_ts", "edit_due_at", "next_edit_at")) | {"edit_failures": 0}
-    return insert.on_conflict_do_update(
-        index_elements=["channel", "address_key", "subject_key"], set_=values, where=is_free
-    ).returning(thread.c.id)
+    return insert.on_conflict_do_update(index_elements=_KEY_COLUMNS, set_=values, where=is_free).returning(thread.c.id)
 
 
 def record_roots_and_replies(connection: Connection, results: Iterable[AttemptResult], now: datetime) -> None:
@@ -186,9 +179,8 @@ def record_roots_and_replies(connection: Connection, results: Iterable[AttemptRe
         if not isinstance(receipt, Receipt):
             removed += [membership.thread_id] if is_root else []
         elif is_root and receipt.provider_channel:
-            times = {"occurred_at": membership.occurred_at, "ends_at": membership.ends_at}
             root = {"provider_channel": receipt.provider_channel, "root_ts": receipt.provider_id}
-            opened.append({"id": membership.thread_id, **root, **times})
+            opened.append({"id": membership.thread_id, **root})
         elif is_root or not receipt.in_thread:
             # The provider posted a reply at top level: its root or channel is gone.
             removed.append(membership.thread_id)
@@ -210,12 +202,11 @@ def record_roots_and_replies(connection: Connection, results: Iterable[AttemptRe
 
 @cache
 def _open_statement(dialect: str) -> Update:
-    names = ("id", "provider_channel", "root_ts", "occurred_at", "ends_at")
-    root = bulk_rows(dialect, (thread.c[name] for name in names)).c
+    root = bulk_rows(dialect, (thread.c.id, thread.c.provider_channel, thread.c.root_ts)).c
     return (
         update(thread)
         .where(thread.c.id == root.id, thread.c.claimed_until.is_not(None))
-        .values({name: root[name] for name in names[1:]} | {"claimed_until": None})
+        .values(provider_channel=root.provider_channel, root_ts=root.root_ts, claimed_until=None)
     )
 
 

@@ -15,6 +15,7 @@ from tests.benchmarks.recipients import recipients
 from tests.benchmarks.sendgrid import sendgrid
 from tests.benchmarks.setup import Setup
 from tests.benchmarks.start import start
+from tests.benchmarks.threads import threads
 from tests.benchmarks.wake import wake
 
 Row = Callable[[Setup], Iterator[Line]]
@@ -28,6 +29,7 @@ ROWS: Mapping[str, Row] = {
     "log": log,
     "prune": prune,
     "daemons": daemons,
+    "threads": threads,
     "start": start,
     "memory": memory,
 }

@@ -49,7 +49,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("channel", "address_key", "subject_key", name="uq_thread"),
     )
     op.execute(sa.text("CREATE INDEX ix_thread_edit ON thread (edit_due_at) WHERE edit_due_at IS NOT NULL"))
-    op.create_index("ix_thread_end", "thread", ["ends_at"])
     op.create_table(
         "person",
         sa.Column("channel", sa.String(length=16), nullable=False),
