@@ -312,10 +312,10 @@ class Thread(SQLModel, table=True):
     """
 
     __tablename__ = "thread"
-    id: str = Field(sa_column=_key())
-    channel: str = Field(sa_column=Column(String(16), nullable=False))
-    address_key: str = Field(sa_column=Column(String(254), nullable=False))
-    subject_key: str = Field(sa_column=Column(String(64), nullable=False))
+    channel: str = Field(sa_column=Column(String(16), primary_key=True))
+    address_key: str = Field(sa_column=Column(String(254), primary_key=True))
+    subject_key: str = Field(sa_column=Column(String(64), primary_key=True))
+    id: str = Field(sa_column=Column(String(ID_LENGTH), nullable=False))
     claimed_at: datetime = Field(sa_column=_when(nullable=False))
     claimed_until: datetime | None = Field(default=None, sa_column=_when())
     provider_channel: str | None = Field(default=None, sa_column=Column(String(80)))
@@ -326,10 +326,7 @@ class Thread(SQLModel, table=True):
     next_edit_at: datetime | None = Field(default=None, sa_column=_when())
     edit_failures: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
 
-    __table_args__ = (
-        UniqueConstraint("channel", "address_key", "subject_key", name="uq_thread"),
-        Index("ix_thread_edit", "edit_due_at"),
-    )
+    __table_args__ = (Index("ix_thread_id", "id"), Index("ix_thread_edit", "edit_due_at"))
 
 
 class Person(SQLModel, table=True):

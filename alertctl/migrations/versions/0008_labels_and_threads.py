@@ -32,10 +32,10 @@ def upgrade() -> None:
     op.create_index("ix_event_label", "event_label", ["name", "value", "event_id"])
     op.create_table(
         "thread",
-        sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("channel", sa.String(length=16), nullable=False),
         sa.Column("address_key", sa.String(length=254), nullable=False),
         sa.Column("subject_key", sa.String(length=64), nullable=False),
+        sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("claimed_at", MOMENT, nullable=False),
         sa.Column("claimed_until", MOMENT, nullable=True),
         sa.Column("provider_channel", sa.String(length=80), nullable=True),
@@ -45,9 +45,9 @@ def upgrade() -> None:
         sa.Column("edit_due_at", MOMENT, nullable=True),
         sa.Column("next_edit_at", MOMENT, nullable=True),
         sa.Column("edit_failures", sa.Integer(), nullable=False, server_default="0"),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("channel", "address_key", "subject_key", name="uq_thread"),
+        sa.PrimaryKeyConstraint("channel", "address_key", "subject_key"),
     )
+    op.create_index("ix_thread_id", "thread", ["id"])
     op.execute(sa.text("CREATE INDEX ix_thread_edit ON thread (edit_due_at) WHERE edit_due_at IS NOT NULL"))
     op.create_table(
         "person",
