@@ -29,7 +29,7 @@ ONE_SHOT_SECONDS = 5.0
 """How long a command takes for edits, at most."""
 RETRY_SECONDS = 5.0
 """The wait after a failed edit, doubled with each further failure."""
-MAX_FAILURES = 5
+MAX_FAILURES = 8
 
 
 class RootEditor:

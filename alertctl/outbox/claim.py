@@ -109,7 +109,7 @@ def claim(
     delays: dict[str, float] = {}
     waiting: set[str] = set()
     for claimed in claims:
-        if plan.must_wait(claimed, scope.root_wait):
+        if plan.has_to_wait(claimed, scope.root_wait):
             waiting.add(claimed.delivery_id)
         elif seconds_to_turn and (delay := seconds_to_turn(claimed)) > 0:
             delays[claimed.delivery_id] = delay

@@ -70,7 +70,7 @@ class ThreadPlan:
         rows = self._connection.execute(_select_threads(self._connection.dialect.name), parameters)
         return {(row.address_key, row.subject_key): row for row in rows}
 
-    def must_wait(self, claimed: Claimed, seconds: float) -> bool:
+    def has_to_wait(self, claimed: Claimed, seconds: float) -> bool:
         """Return whether another message that is being sent becomes the root; at most `seconds` after its claim."""
         key = self._keys.get(claimed.delivery_id)
         if key is None:

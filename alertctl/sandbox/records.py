@@ -64,7 +64,7 @@ class SlackMessage:
     @property
     def broadcast(self) -> bool:
         """Whether a reply is shown in the channel, too."""
-        return self.thread_ts is not None and self.payload.get("reply_broadcast") is True
+        return self.thread_ts is not None and self.payload.get("reply_broadcast") in (True, "true", "1")
 
     @property
     def current(self) -> SlackMessage | SlackEdit:

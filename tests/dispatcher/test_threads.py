@@ -162,7 +162,7 @@ def test_an_edit_that_fails_is_tried_again_and_then_given_up(store, sandbox, run
         waits.append((due - clock()).total_seconds())
         clock.now = due
         run()
-    assert waits == [5, 10, 20, 40]
+    assert waits == [5, 10, 20, 40, 80, 160, 320]
     assert [entry.status for entry in rows(store)] == ["success"] * 2
 
 

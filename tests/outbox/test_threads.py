@@ -1,4 +1,4 @@
-"""The thread of a subject: who begins it, who replies, who waits."""
+"""The thread of a subject: which message begins it, replies, or waits."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from datetime import timedelta
 import pytest
 
 from alertctl import outbox
-from alertctl.channels.base import Receipt
+from alertctl.channels.base import MessageOptions, Receipt
 from alertctl.db import Store
 from alertctl.errors import Reason
 from alertctl.outbox import AttemptResult, ClaimScope
-from alertctl.outbox.tables import thread
+from alertctl.outbox.prune import FINAL
+from alertctl.outbox.tables import delivery, thread
 from alertctl.publish import publish
 from tests.support.deliveries import LEASE, NOW, after, attempts, claim, publication, record, refused, row, rows
 
@@ -241,3 +242,21 @@ def test_a_root_that_waits_for_its_turn_claims_no_thread(store):
     roll_out(store, 10)
     assert claim(store, SLACK, seconds_to_turn=lambda claimed: 3.0).deferred == 1
     assert rows(store, thread) == []
+
+
+def test_prune_forgets_threads_a_week_after_their_end(store):
+    begin_thread(store)
+    end = row(store, thread).ends_at
+    keep = dict.fromkeys(FINAL, 3650)
+    outbox.prune(store, keep, end + timedelta(days=7))
+    assert len(rows(store, thread)) == 1
+    outbox.prune(store, keep, end + timedelta(days=7, seconds=1))
+    assert rows(store, thread) == []
+
+
+@pytest.mark.parametrize(("default", "option"), [(True, False), (False, True)])
+def test_a_route_decides_otherwise_than_the_setting(store, default, option):
+    roll_out(store, 10)
+    options = MessageOptions(threads=option).to_json()
+    store.write(lambda connection: connection.execute(delivery.update().values(options=options)))
+    assert (take_one(store, replace(SLACK, threads=default)).membership is not None) is option
