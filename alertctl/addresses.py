@@ -12,6 +12,7 @@ import unicodedata
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from string import ascii_lowercase, ascii_uppercase
+from urllib.parse import urlsplit
 
 from alertctl.errors import InvalidEvent
 
@@ -20,6 +21,7 @@ LONGEST_EMAIL = 254
 LONGEST_LOCAL_PART = 64
 LONGEST_DOMAIN = 253
 LONGEST_SLACK_CHANNEL = 80
+LONGEST_SHOWN_HOST = 80
 NOT_AN_EMAIL = "is not one email address (name@domain)"
 
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
@@ -172,6 +174,20 @@ def encode_slack_channel(address: str) -> str:
 def ascii_domain(domain: str) -> str:
     """Return a domain as an A-label; an ASCII one is unchanged. Raises ValueError, worded to follow the address."""
     return domain if domain.isascii() else _a_label(domain)
+
+
+def link_host(link: str) -> str:
+    """Return the host and port of a link of `safe_link` to show: in ASCII, and the end of one that is too long."""
+    parts = urlsplit(link)
+    host = (parts.hostname or "").translate(_LOWER)
+    try:
+        host = ascii_domain(host)
+    except ValueError:
+        host = host.encode("ascii", "backslashreplace").decode()
+    if ":" in host:
+        host = f"[{host}]"
+    shown = f"{host}:{parts.port}" if parts.port else host
+    return shown if len(shown) <= LONGEST_SHOWN_HOST else f"…{shown[1 - LONGEST_SHOWN_HOST :]}"
 
 
 @lru_cache(maxsize=1024)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -28,10 +29,17 @@ def send_test_message(
     requested_by: str | None,
     clock: Callable[[], datetime],
     timeout: float,
+    *,
+    all_defaults: bool = False,
 ) -> ConnectivityTestResult:
-    """Send one test message and wait up to `timeout` seconds for its result. Raises InvalidEvent, Unreachable."""
-    address = to or _default_address(channel_type(channel), audience, requested_by)
-    publication = prepare(_test_request(channel, address), audience, requested_by, is_test=True)
+    """Send one test message and wait up to `timeout` seconds for its result. Raises InvalidEvent, Unreachable.
+
+    With `all_defaults` it goes to each of the channel's default addresses.
+    """
+    if to and all_defaults:
+        raise InvalidEvent("all", "can't be combined with an address; leave one of them out")
+    addresses = [to] if to else _default_addresses(channel_type(channel), audience, requested_by, all_defaults)
+    publication = prepare(_test_request(channel, addresses), audience, requested_by, is_test=True)
     event_id = ""
 
     def publish_test(connection: Connection) -> str:
@@ -45,27 +53,33 @@ def send_test_message(
     else:
         transactions.write(publish_test)
     with store.reading() as connection:
-        item = delivery_log.items_of(connection, [event_id])[event_id][0]
-        return _result_of(delivery_log.detail(connection, item.id))
+        items = delivery_log.items_of(connection, [event_id])[event_id]
+        return _combined([_result_of(delivery_log.detail(connection, item.id)) for item in items])
 
 
-def _test_request(channel: str, address: str) -> PublishRequest:
+def _test_request(channel: str, addresses: list[str]) -> PublishRequest:
     fields = {
         "title": "Test notification",
         "message": "If you can read this, alertctl reaches you here.",
         "source": "alertctl",
     }
-    return PublishRequest(event_type="generic_alert", fields=fields, to=[f"{channel}:{address}"])
+    targets = [f"{channel}:{address}" for address in addresses]
+    return PublishRequest(event_type="generic_alert", fields=fields, to=targets)
 
 
-def _default_address(channel: ChannelType, audience: Audience, requested_by: str | None) -> str:
-    """Return the channel's first default address, else the caller's own. Raises InvalidEvent."""
-    for target in audience.targets:
-        if target.channel == channel.name:
-            return target.address
+def _default_addresses(
+    channel: ChannelType, audience: Audience, requested_by: str | None, all_defaults: bool
+) -> list[str]:
+    """Return the channel's first default address (all of them with `all_defaults`), else the caller's own.
+
+    Raises InvalidEvent.
+    """
+    defaults = [target.address for target in audience.targets if target.channel == channel.name]
+    if defaults:
+        return defaults if all_defaults else defaults[:1]
     own_address = channel.own_address(requested_by) if requested_by else None
     if own_address:
-        return own_address
+        return [own_address]
     setting = f", or set {channel.default_addresses_setting}" if channel.default_addresses_setting else ""
     raise InvalidEvent("to", f"no address to send to; give one{setting}")
 
@@ -102,3 +116,9 @@ def _result_of(delivery: DeliveryDetail) -> ConnectivityTestResult:
         error=delivery.error,
         answer=answer,
     )
+
+
+def _combined(results: list[ConnectivityTestResult]) -> ConnectivityTestResult:
+    """Return the first failed result, else the first one, with the messages of all."""
+    first = next((result for result in results if not result.success), results[0])
+    return replace(first, message="; ".join(result.message for result in results))

@@ -17,10 +17,14 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A name and a value: plain text of any length, which a channel escapes and truncates."""
+    """A name and a value: plain text of any length, which a channel escapes and truncates.
+
+    `phrase` are the words with which a summary states the value ("in production"); empty if no summary does.
+    """
 
     name: str
     value: str
+    phrase: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class Content:
     `link` is an http(s) address or None. `notes` are small print (environment, actor, "this is a test").
     `subject` names the flag or experiment and its environment ("checkout-v3 in production"), empty without one;
     `subject_key` is equal for all events about it. `step` is the new state in a few words ("Rollout 10% → 25%").
+    `event_json` are the event's fields, for templates. `warnings` tell what the message lacks, for the attempt's note.
     """
 
     event_type: str
@@ -46,10 +51,37 @@ class Content:
     subject: str = ""
     subject_key: str = ""
     step: str = ""
+    event_json: str = "{}"
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_only_title(self) -> bool:
+        """Whether the summary only repeats the title."""
+        return self.summary.strip() in (self.title.strip(), f"{self.title.strip()}{full_stop(self.title)}")
+
+    def fields_beyond(self, summary: str) -> tuple[Field, ...]:
+        """Return the fields whose values this summary does not state."""
+        return tuple(field for field in self.fields if not (field.phrase and has_words(summary, field.phrase)))
 
     def with_notes(self, *notes: str) -> Content:
         """Return a copy with further notes."""
         return replace(self, notes=(*self.notes, *notes))
+
+
+def has_words(text: str, words: str) -> bool:
+    """Return whether these words are in the text, neither as a part of other words nor of a longer number."""
+    start = text.find(words)
+    while start >= 0:
+        before, after = text[max(start - 2, 0) : start], text[start + len(words) :][:2]
+        if not (_continues(before[::-1]) or _continues(after)):
+            return True
+        start = text.find(words, start + 1)
+    return False
+
+
+def _continues(beyond: str) -> bool:
+    """Return whether a word or number goes on with these two characters."""
+    return beyond[:1].isalnum() or (beyond[:1] in (".", ",") and beyond[1:].isdigit())
 
 
 def full_stop(text: str) -> str:

@@ -257,6 +257,7 @@ _EMAIL: _Table = {
         ("535", "the mail server rejected the user name and password", _LOGIN),
         ("538", "the mail server accepts a password only over TLS", _STARTTLS),
         ("432", "the mail server requires a new password", _LOGIN),
+        ("authentication_required", "the mail server requires a login", _LOGIN),
         ("auth_in_clear", "the login would send the password without TLS", _TLS),
         ("auth_unavailable", "the mail server offers no supported login", _NO_LOGIN),
         ("forbidden", "the provider does not allow this sender, or the key lacks Mail Send", _SENDER),

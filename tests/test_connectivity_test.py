@@ -11,12 +11,13 @@ from tests.support.deliveries import audience, dispatching, row, rows, settings_
 
 @pytest.fixture
 def attempt_of(store, sandbox, database_url, clock):
-    def send(channel, to=None, seconds=5.0, caller="dev", **settings):
+    def send(channel, to=None, seconds=5.0, caller="dev", all_defaults=False, **settings):
         chosen = settings_for(sandbox, database_url, **settings)
         with dispatching(store, chosen, clock) as dispatcher:
             from alertctl.publish import audience_of
 
-            return send_test_message(store, store, dispatcher, audience_of(chosen), channel, to, caller, clock, seconds)
+            fixed = (store, store, dispatcher, audience_of(chosen))
+            return send_test_message(*fixed, channel, to, caller, clock, seconds, all_defaults=all_defaults)
 
     return send
 
@@ -40,6 +41,23 @@ def test_a_test_goes_to_the_named_address_and_nowhere_else(store, attempt_of):
 def test_a_test_email_reaches_its_caller_if_there_is_no_admin_and_never_all_admins(store, attempt_of, admins, reached):
     assert attempt_of("email", caller="ana@corp.example", NOTIFICATION_ADMIN_EMAILS=admins).success
     assert [item.address for item in rows(store)] == [reached]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_test_email_reaches_all_admins_on_request_and_names_each_result(store, sandbox, attempt_of, refused):
+    admins = f"a@corp.example,{'missing' if refused else 'b'}@corp.example"
+    result = attempt_of("email", all_defaults=True, NOTIFICATION_ADMIN_EMAILS=admins)
+    assert [item.address for item in rows(store)] == admins.split(",")
+    assert result.success is not refused
+    assert "Test notification sent to a@corp.example; " in result.message
+    assert ("Not delivered to missing@corp.example: 550" in result.message) is refused
+    assert result.error == ("550" if refused else None)
+
+
+def test_a_test_to_an_address_and_to_all_is_refused(store, attempt_of):
+    with pytest.raises(InvalidEvent) as caught:
+        attempt_of("email", "dev@corp.example", all_defaults=True)
+    assert (caught.value.field, rows(store)) == ("all", [])
 
 
 def test_a_refusal_is_reported_with_the_providers_own_reason(attempt_of):

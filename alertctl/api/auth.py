@@ -31,7 +31,8 @@ class Authenticator:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._jwt = _create_jwt_verifier(services.settings)
+        self._jwt_settings = services.jwt_settings()
+        self._jwt = _create_jwt_verifier(self._jwt_settings)
         self._recent: dict[str, tuple[float, Caller]] = {}
         self._warned: set[users.Identity] = set()
 
@@ -61,9 +62,10 @@ class Authenticator:
         return caller
 
     def _verify_jwt(self, secret: str) -> Caller:
-        if self._jwt is None:
+        verifier = self._current_verifier()
+        if verifier is None:
             raise NotAllowed("the token is unknown: alertctl's tokens begin with actl_, and no JWT_* key is set")
-        platform_user = self._jwt.verify(secret)
+        platform_user = verifier.verify(secret)
         services, email = self._services, platform_user.email
         with services.store.reading() as connection:
             user = users.find_identity(connection, platform_user.identity)
@@ -86,6 +88,14 @@ class Authenticator:
         if email not in (None, user.email):
             self._warn_of_taken_email(platform_user)
         return caller
+
+    def _current_verifier(self) -> JwtVerifier | None:
+        """Return the verifier with the secrets that their files hold now, None if no key is set."""
+        settings = self._services.jwt_settings()
+        if settings is not self._jwt_settings:
+            verifier = self._jwt.renewed(settings) if self._jwt else _create_jwt_verifier(settings)
+            self._jwt, self._jwt_settings = verifier, settings
+        return self._jwt
 
     def _warn_of_taken_email(self, platform_user: PlatformUser) -> None:
         """Log the warning once for each identity, because clients call often."""

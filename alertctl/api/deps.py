@@ -31,19 +31,22 @@ class Wake(Protocol):
 class Services:
     """Everything that the routes need.
 
-    `test` sends one message (channel, address or None, the caller's name) within a bounded time. `wake` wakes the
+    `jwt_settings` returns the settings with the secrets that JWT_SECRET_FILE and JWT_PUBLIC_KEY_FILE hold now.
+    `test` sends one message (channel, address or None, the caller's name, whether to all default addresses) within a
+    bounded time. `wake` wakes the
     dispatcher, `accepted` counts a recorded event. `readiness` maps each part of the daemon to `ok`, `off`, or what is
     wrong with it. `metrics` returns the Prometheus exposition. `stopping` is true while the daemon shuts down: open
     streams must end then.
     """
 
     settings: Settings
+    jwt_settings: Callable[[], Settings]
     store: Store
     writer: Writer
     clock: Callable[[], datetime]
     audience: Audience
     wake: Wake
-    test: Callable[[str, str | None, str], ConnectivityTestResult]
+    test: Callable[[str, str | None, str, bool], ConnectivityTestResult]
     readiness: Callable[[], Mapping[str, str]]
     metrics: Callable[[], bytes]
     accepted: Callable[[EventReceipt], None]

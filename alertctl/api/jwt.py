@@ -52,12 +52,15 @@ class JwtVerifier:
     Raises ConfigError for an unusable public key.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, key_set: KeySet | None = None) -> None:
+        """`key_set` is the one of JWT_JWKS if it has been read already."""
         self._settings = settings.jwt
         self._secret = settings.jwt.secret.get_secret_value()
         self._public_key = _public_key(settings.jwt.public_key) if settings.jwt.public_key else None
         location = settings.jwt.jwks
-        self._key_set = KeySet(make_fetch(location, settings.alertctl.ca_bundle)) if location else None
+        if location and key_set is None:
+            key_set = KeySet(make_fetch(location, settings.alertctl.ca_bundle))
+        self._key_set = key_set
         has_public = bool(self._public_key or self._key_set)
         default = (SECRET_ALGORITHMS if self._secret else ()) + (PUBLIC_KEY_ALGORITHMS if has_public else ())
         # Never verify a shared-secret algorithm with a public key, or the reverse (algorithm confusion).
@@ -66,6 +69,10 @@ class JwtVerifier:
             for name in settings.jwt.algorithms or default
             if (self._secret if name.startswith("HS") else has_public)
         )
+
+    def renewed(self, settings: Settings) -> JwtVerifier:
+        """Return a verifier with other secrets and the same key set."""
+        return JwtVerifier(settings, self._key_set)
 
     def verify(self, token: str) -> PlatformUser:
         """Return the user that a token names. Raises NotAllowed, or Unreachable when its key can't be fetched."""

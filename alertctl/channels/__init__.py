@@ -5,6 +5,7 @@ A new channel is a folder beside this file with its `ChannelType`, a line in `CH
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from alertctl.channels.base import (
@@ -43,6 +44,7 @@ __all__ = [
     "build",
     "build_all",
     "channel_type",
+    "recipient_reason",
 ]
 
 CHANNEL_TYPES: tuple[ChannelType, ...] = (
@@ -56,14 +58,35 @@ ROUTING_REASONS = {
     for reason in (
         *(kind.default_routing_reason for kind in CHANNEL_TYPES),
         *(kind.user_routing_reason for kind in CHANNEL_TYPES if kind.user_routing_reason),
-        RoutingReason("named", "named by the caller", "the caller named it (--to) instead of the usual recipients"),
-        RoutingReason("route", "a route of the configuration", "route {route} sends it here"),
-        RoutingReason("label", "the label slack or email of the event", "a label of the event names it"),
-        RoutingReason("self_alert", "an admin of alertctl", "alertctl needs help, and this address is an admin's"),
-        RoutingReason("test", "a test", "it was the target of a test"),
+        RoutingReason(
+            "named",
+            "named by the caller",
+            "the caller named it (--to) instead of the usual recipients",
+            "the sender of this {event_type} named this address",
+        ),
+        RoutingReason(
+            "route",
+            "a route of the configuration",
+            "route {route} sends it here",
+            "the route {route} sends {event_type} to this address",
+        ),
+        RoutingReason(
+            "label",
+            "the label slack or email of the event",
+            "a label of the event names it",
+            "a label of this {event_type} names this address",
+        ),
+        RoutingReason(
+            "self_alert",
+            "an admin of alertctl",
+            "alertctl needs help, and this address is an admin's",
+            "alertctl needs help, and this address is one of its admins'",
+        ),
+        RoutingReason("test", "a test", "it was the target of a test", "this address was the target of a test"),
     )
 }
 """Why a target was chosen, by the name that is stored with its delivery."""
+_OTHER_REASON = RoutingReason("", "", "")
 _BY_NAME = {kind.name: kind for kind in CHANNEL_TYPES}
 
 
@@ -72,6 +95,13 @@ def channel_type(name: str) -> ChannelType:
     if name not in CHANNEL_NAMES:
         raise InvalidEvent("channel", f"{str(name)[:80]!r} is not a channel{suggest(str(name), CHANNEL_NAMES)}")
     return _BY_NAME[name]
+
+
+@lru_cache(maxsize=1024)
+def recipient_reason(routing_reason: str, route: str | None, event_type: str) -> str:
+    """Return the sentence that tells a recipient why they receive a message."""
+    because = ROUTING_REASONS.get(routing_reason, _OTHER_REASON).recipient
+    return f"You receive this because {because.format(event_type=event_type, route=route)}."
 
 
 def build(settings: Settings, *, tolerate: bool = False) -> dict[str, Channel]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from alertctl.errors import DeliveryError, Reason
-from alertctl.text import Redactor, redacted
+from alertctl.text import ANSWER_LIMIT, Redactor, cut, redacted
 
 if TYPE_CHECKING:
     from alertctl.config import Settings
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from alertctl.http.client import HttpClient
 
 T = TypeVar("T")
+
+
+STYLES = ("full", "compact")
+"""The forms of a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,13 @@ class Receipt:
 SendResult = Receipt | DeliveryError
 
 
+def with_note(result: SendResult, *notes: str) -> SendResult:
+    """Return a receipt with further notes, one a line, at most 2 kB. An error is returned unchanged."""
+    if not notes or not isinstance(result, Receipt):
+        return result
+    return replace(result, note=cut("\n".join(filter(None, (result.note, *notes))), ANSWER_LIMIT))
+
+
 def result_of(send: Callable[[], T], redact: Redactor) -> T | DeliveryError:
     """Return what `send` returns, or the redacted error that it raises: ambiguous for an unexpected exception."""
     try:
@@ -164,11 +175,15 @@ class RateLimit(NamedTuple):
 
 
 class RoutingReason(NamedTuple):
-    """Why a target was chosen. `reason` may contain {user} and {event_type}."""
+    """Why a target was chosen. `reason` may contain {user} and {event_type}.
+
+    `recipient` completes "You receive this because …" in a message and may contain {event_type} and {route}.
+    """
 
     name: str
     summary: str
     reason: str
+    recipient: str = "this address is a recipient of {event_type}"
 
 
 DEFAULT_ROUTING_REASON = RoutingReason(
@@ -201,6 +216,8 @@ class ChannelType:
     """Why a user's target was chosen, None without preferences for this channel."""
     address_preference: str | None = None
     """The preference with a user's address. The preference `NAME_enabled` switches the channel off."""
+    users_have_address: bool = False
+    """Whether a user has an address without this preference."""
     rate_limit: Callable[[Settings], RateLimit] = lambda settings: RateLimit()
     allowed_addresses: Callable[[Settings], Sequence[str]] = lambda settings: ()
     """Return the globs that limit the addresses of callers and users; none: all are allowed."""
@@ -209,6 +226,8 @@ class ChannelType:
     """Return the address of a caller by name, None if the name is none."""
     settings_prefixes: Callable[[Settings], Sequence[str]] = lambda settings: ()
     """Return the prefixes of further settings that the channel uses, besides its own section's."""
+    template_problems: Callable[[Settings, Content], Iterable[tuple[str, str]]] = lambda settings, content: ()
+    """Return the setting and the problem of each own template that can't be rendered with this content."""
     renderings: Sequence[str] = ("text",)
     """Formats of `log show --rendered`: `text`, `html`, or the channel's name for the payload."""
     threads: Callable[[Settings], bool] | None = None

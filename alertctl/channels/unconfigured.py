@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alertctl.channels.base import OutgoingMessage, SendResult, ThreadRoot
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
+
+if TYPE_CHECKING:
+    from alertctl.channels.email.message import Branding
 
 
 class Unconfigured:
@@ -36,7 +39,7 @@ class UnconfiguredSlack(Unconfigured):
         """Return the payload that would be posted."""
         from alertctl.channels.slack.blocks import slack_message
 
-        return slack_message(content, outgoing.address, outgoing.delivery_id, plain=outgoing.plain)
+        return slack_message(content, outgoing)
 
     def update_root(self, root: ThreadRoot, contents: Sequence[Content], earlier: int) -> SendResult:
         """Fail, like every delivery."""
@@ -49,8 +52,12 @@ class UnconfiguredEmail(Unconfigured):
     name = "email"
     provider = "smtp"
 
+    def __init__(self, problem: str, branding: Branding | None = None) -> None:
+        super().__init__(problem)
+        self._branding = branding
+
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         """Return the email that would be sent, with a placeholder for the sender."""
-        from alertctl.channels.email.message import Sender, preview
+        from alertctl.channels.email.message import NO_BRANDING, Sender, preview
 
-        return preview(content, outgoing, Sender("nobody@alertctl.invalid"))
+        return preview(content, outgoing, Sender("nobody@alertctl.invalid", branding=self._branding or NO_BRANDING))

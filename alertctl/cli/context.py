@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from alertctl.cli.output.streams import eprint, warn
+from alertctl.cli.output.streams import messages, warn
 
 if TYPE_CHECKING:
     from alertctl.client import Client
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 class _ToStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        eprint(f"alertctl: {record.getMessage()}")
+        message = record.getMessage()
+        messages.print("error" if record.levelno >= logging.ERROR else "warning", message, f"alertctl: {message}")
 
 
 def flags_of(context: typer.Context) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from alertctl.cli.output.streams import eprint
+from alertctl.cli.output.streams import messages, print_error, wants_json
 from alertctl.cli.registry import ENTRIES, Commands, with_wait_value
 from alertctl.errors import AlertctlError, ConfigError
 
@@ -41,6 +41,7 @@ class Root(TyperGroup):
     def main(self, args: Sequence[str] | None = None, *more: Any, **kwargs: Any) -> Any:
         arguments = with_wait_value(sys.argv[1:] if args is None else args)
         kwargs["prog_name"], kwargs["standalone_mode"] = "alertctl", False
+        messages.as_json = wants_json(arguments)
         for stream in (sys.stdout, sys.stderr):
             # Escape what the stream can't encode, such as arguments that are not UTF-8, instead of raising.
             if hasattr(stream, "reconfigure"):
@@ -63,7 +64,7 @@ class Root(TyperGroup):
             raise
         except AlertctlError as error:
             for line in error.problems if isinstance(error, ConfigError) else (_masked(str(error)),):
-                eprint(f"alertctl: {line}")
+                print_error(line)
             _trace(ctx)
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:
@@ -75,7 +76,7 @@ class Root(TyperGroup):
                 # Writing to stdout failed, and _flush_stdout has printed that.
                 raise typer.Exit(code) from None
             hint = "" if _trace(ctx) else "; alertctl --debug … shows the traceback"
-            eprint(f"alertctl: unexpected: {type(error).__name__}: {_masked(str(error))}{hint}")
+            print_error(f"unexpected: {type(error).__name__}: {_masked(str(error))}{hint}")
             raise typer.Exit(1) from None
 
 
@@ -94,7 +95,7 @@ def _report_stdout_error(error: OSError, code: int) -> int:
     _close_quietly()
     if isinstance(error, BrokenPipeError):
         return code
-    eprint(f"alertctl: stdout: {error.strerror or error}")
+    print_error(f"stdout: {error.strerror or error}")
     return code or 1
 
 
@@ -104,11 +105,11 @@ def _explain(mistake: Any) -> int:
     context, message = getattr(mistake, "ctx", None), str(mistake.format_message()).replace("Value error, ", "")
     if message.lstrip().startswith("Usage:"):
         # A group without a command: the message is its whole help.
-        typer.echo(message, err=True)
+        messages.print_block("error", message)
     else:
         hint = f" (see: {context.command_path} --help)" if context is not None else ""
         # The message quotes a database URL that was given for another option, with its password.
-        eprint(f"alertctl: {_masked(message)}{hint}")
+        print_error(f"{_masked(message)}{hint}")
     return int(mistake.exit_code)
 
 
@@ -117,7 +118,7 @@ def watch_threads() -> None:
 
     def explain(failure: threading.ExceptHookArgs) -> None:
         name, kind = failure.thread and failure.thread.name, failure.exc_type.__name__
-        eprint(f"alertctl: unexpected in {name}: {kind}: {_masked(str(failure.exc_value))}")
+        print_error(f"unexpected in {name}: {kind}: {_masked(str(failure.exc_value))}")
         if "--debug" in sys.argv:
             _print_traceback(failure.exc_value)
 
@@ -141,8 +142,7 @@ def _trace(ctx: Any) -> bool:
 def _print_traceback(error: BaseException | None) -> None:
     import traceback
 
-    with contextlib.suppress(OSError, ValueError):
-        typer.echo(_masked("".join(traceback.format_exception(error))), err=True, nl=False)
+    messages.print_block("debug", _masked("".join(traceback.format_exception(error))))
 
 
 def _close_quietly() -> None:

@@ -28,6 +28,7 @@ class Entry:
 ENTRIES: Mapping[str, Entry] = {
     "send": Entry("send:send", "Publish an event and notify its recipients."),
     "test": Entry("test:send_test_message", "Send one real message and show the provider's answer."),
+    "preview": Entry("preview:preview", "Show an event's message in the terminal or a browser."),
     "events": Entry("events:events", "List the event types, or one type's fields."),
     "dispatch": Entry("dispatch:dispatch", "Send due deliveries, then exit; for cron."),
     "serve": Entry("serve:serve", "Run the daemon: HTTP API, deliveries, retries."),

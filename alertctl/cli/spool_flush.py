@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alertctl.cli.context import flags_of
-from alertctl.cli.output.streams import eprint, warn
+from alertctl.cli.output.streams import eprint, messages, warn
 from alertctl.errors import AlertctlError, Conflict, NotAllowed, NotFound, Unreachable
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ def send_now(client: Client, event_id: str) -> None:
 def report(flushed: Flushed) -> None:
     """Print the result of a flush on stderr."""
     if flushed.published:
-        eprint(f"alertctl: published {counted(flushed.published)} from the spool")
+        note = f"published {counted(flushed.published)} from the spool"
+        messages.print("info", note, f"alertctl: {note}")
     for name in flushed.damaged:
         warn(f"spool: {name}: set aside")
     for event in flushed.refused:

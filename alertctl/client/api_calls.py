@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from alertctl.client.server_config import ServerConfig
+from alertctl.client.server_config import ServerConfig, current_token
 from alertctl.config.validators import ROUTES
 from alertctl.deadline import Deadline
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, NotFound, Unreachable
@@ -84,6 +84,7 @@ class ApiCalls:
 
     def __init__(self, server: ServerConfig) -> None:
         self.server = server
+        self._token = server.token
         parts = urlsplit(server.root)
         self._base = f"{parts.scheme}://{parts.netloc}{parts.path}"
         self._http = HttpClient(
@@ -164,6 +165,13 @@ class ApiCalls:
         if reply.status != 200 or _media_type(reply) != "text/event-stream":
             raise error_from(reply, self.server)
 
+    def renew_token(self) -> bool:
+        """Read ALERTCTL_TOKEN_FILE again. Returns whether it holds another token."""
+        token = current_token(self.server)
+        is_new = bool(token) and token != self._token
+        self._token = token if is_new else self._token
+        return is_new
+
     def parse(self, kind: type[T], data: Any) -> T:
         """Return the data of a reply as a schema. Raises Unreachable when it doesn't fit."""
         try:
@@ -181,12 +189,12 @@ class ApiCalls:
 
     def _headers(self) -> dict[str, str]:
         """Return the headers of every call. Raises NotAllowed without a token."""
-        if not self.server.token:
+        if not self._token:
             raise NotAllowed(
                 f"ALERTCTL_TOKEN is not set, and {self.server.root} requires it; "
                 "set it to a token that an admin of that server created"
             )
-        return {"Accept": "application/json", "Authorization": f"Bearer {self.server.token}"}
+        return {"Accept": "application/json", "Authorization": f"Bearer {self._token}"}
 
     def _url(self, path: str, query: Mapping[str, Any] | None) -> str:
         parameters = {name: value for name, value in (query or {}).items() if value is not None}

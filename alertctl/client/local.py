@@ -17,11 +17,13 @@ from sqlalchemy import Connection
 from alertctl import delivery_log, outbox, preferences, schemas, users
 from alertctl.channels import CHANNEL_NAMES, build, build_all
 from alertctl.config import Settings
+from alertctl.config.secret_files import current_database_url
 from alertctl.connectivity_test import send_test_message, wait_for_results
 from alertctl.db import Store, upgrade
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import InvalidEvent, Unreachable
 from alertctl.events import EVENT_TYPES
+from alertctl.events.wording import Wording
 from alertctl.preview import preview_event
 from alertctl.publish import audience_of, prepare, publish
 
@@ -66,7 +68,7 @@ class LocalClient:
 
     @cached_property
     def _store(self) -> Store:
-        store = Store(self._settings.database.url)
+        store = Store(self._settings.database.url, current_url=current_database_url(self._settings))
         upgrade(store)
         return store
 
@@ -101,10 +103,10 @@ class LocalClient:
     def preview(self, request: schemas.PublishRequest) -> list[schemas.Rendered]:
         return preview_event(self._store, self._settings, prepare(request, self._audience), now())
 
-    def test(self, channel: str, to: str | None) -> schemas.ConnectivityTestResult:
-        timeout = self._settings.alertctl.deadline + RESULT_WAIT
+    def test(self, channel: str, to: str | None, *, all_defaults: bool = False) -> schemas.ConnectivityTestResult:
+        timeout, store = self._settings.alertctl.deadline + RESULT_WAIT, self._store
         return send_test_message(
-            self._store, self._store, self._dispatcher, self._audience, channel, to, None, now, timeout
+            store, store, self._dispatcher, self._audience, channel, to, None, now, timeout, all_defaults=all_defaults
         )
 
     def log(
@@ -117,7 +119,7 @@ class LocalClient:
 
     def rendered(self, id_part: str) -> schemas.Rendered:
         channels: dict[str, Any] = build_all(self._settings)
-        return self._read(delivery_log.rendered, channels, id_part)
+        return self._read(delivery_log.rendered, channels, id_part, Wording.of(self._settings.messages))
 
     def follow(self, where: schemas.LogFilter) -> Iterator[schemas.DeliveryItem | None]:
         position = self._read(delivery_log.position, history=where.since is not None)
@@ -155,7 +157,7 @@ class LocalClient:
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[schemas.ResendResult]:
         delivery_ids = [self._read(delivery_log.find_id, part) for part in ids]
         return self._write(
-            outbox.resend, delivery_ids, _command_line_user(), now(), again=again, enabled=self._audience.enabled
+            outbox.resend, delivery_ids, _command_line_user(), now(), again=again, audience=self._audience
         )
 
     def dispatch(self) -> schemas.Dispatched:
@@ -174,6 +176,7 @@ class LocalClient:
                 channels=list(kind.channels or CHANNEL_NAMES),
                 default_on=kind.default_on,
                 json_schema=kind.model_json_schema(),
+                example=dict(kind.example),
             )
             for kind in EVENT_TYPES
         ]
@@ -198,12 +201,13 @@ class LocalClient:
         return self._read(users.list_users)
 
     def add_user(self, email: str, role: str) -> schemas.UserItem:
-        return self._write(users.add_user, email, role, now())
+        return self._write(users.add_user, email, role, now(), self._audience.policy)
 
     def change_user(
         self, user: str, *, role: str | None = None, email: str | None = None, disabled: bool | None = None
     ) -> schemas.UserItem:
-        return self._write(users.change_user, user, role=role, email=email, disabled=disabled)
+        policy = self._audience.policy
+        return self._write(users.change_user, user, role=role, email=email, disabled=disabled, policy=policy)
 
     def unlink_user(self, user: str) -> schemas.UserItem:
         return self._write(users.unlink_user, user)

@@ -79,8 +79,10 @@ class RemoteClient:
         answer = self._calls.request("POST", "/events/preview", _body(request), headers=headers)
         return self._calls.parse_items(schemas.Rendered, answer.data)
 
-    def test(self, channel: str, to: str | None) -> schemas.ConnectivityTestResult:
-        answer = self._calls.request("POST", "/test", {"channel": channel, "to": to}, repeat=False)
+    def test(self, channel: str, to: str | None, *, all_defaults: bool = False) -> schemas.ConnectivityTestResult:
+        # A server before 0.3 refuses the field.
+        every = {"all": True} if all_defaults else {}
+        answer = self._calls.request("POST", "/test", {"channel": channel, "to": to, **every}, repeat=False)
         delivery_id = answer.headers.get("content-location", "").rpartition("/")[2]
         fields = {"delivery_id": delivery_id, **answer.data} if isinstance(answer.data, dict) else answer.data
         result = self._calls.parse(schemas.ConnectivityTestResult, fields)

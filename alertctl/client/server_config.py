@@ -10,7 +10,7 @@ from typing import Any
 from alertctl.config.durations import duration_between
 from alertctl.config.folder_trust import refuse_addresses
 from alertctl.config.folders import expand_home
-from alertctl.config.sources import Value, is_blank, origin_note
+from alertctl.config.sources import SecretFile, Value, is_blank, origin_note
 from alertctl.config.validators import IN_CLEAR, credential, quoted, sends_in_clear, server_root, text, url
 from alertctl.errors import ConfigError
 
@@ -20,12 +20,16 @@ TIMEOUT = 30.0
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """How to reach an `alertctl serve`: `url` has no slash at the end, `timeout` is in seconds."""
+    """How to reach an `alertctl serve`: `url` has no slash at the end, `timeout` is in seconds.
+
+    `token_file` is the file that ALERTCTL_TOKEN_FILE names, if the token comes from it.
+    """
 
     url: str
     token: str = field(default="", repr=False)
     timeout: float = TIMEOUT
     ca_bundle: str = ""
+    token_file: SecretFile | None = None
 
     @property
     def root(self) -> str:
@@ -48,7 +52,16 @@ def server_of(values: Mapping[str, Value]) -> ServerConfig | None:
         problems.append(f"ALERTCTL_SERVER: {IN_CLEAR}")
     if problems:
         raise ConfigError(problems)
+    fields["token_file"] = values["ALERTCTL_TOKEN"].file if fields["token"] else None
     return ServerConfig(**{field: value for field, value in fields.items() if value is not None})
+
+
+def current_token(server: ServerConfig) -> str:
+    """Return the token that ALERTCTL_TOKEN_FILE holds now, empty without such a file or if it is unusable."""
+    try:
+        return credential(server.token_file.read()) if server.token_file else ""
+    except (OSError, ValueError):
+        return ""
 
 
 def _check_setting(name: str, check: Callable[[object], Any], values: Mapping[str, Value], problems: list[str]) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from alertctl.client.api_calls import PERMANENT, ApiCalls, explain
-from alertctl.errors import AlertctlError, Unreachable
+from alertctl.errors import AlertctlError, NotAllowed, Unreachable
 from alertctl.http.errors import HttpError
 from alertctl.schemas import DeliveryItem
 
@@ -82,6 +82,10 @@ class _Listener(threading.Thread):
                 self._read_stream()
                 failing_since, tries, warned = time.monotonic(), 0, False
                 cause = f"{self._calls.server.root} ended the stream"
+            except NotAllowed:
+                if not self._calls.renew_token():
+                    raise
+                continue
             except (HttpError, Unreachable) as error:
                 cause = str(error)
                 if isinstance(error, HttpError):

@@ -16,6 +16,8 @@ _SHORTEST_HMAC_SECRET = 32
 """Bytes; RFC 7518, 3.2: a key of at least the hash's size, for HS256."""
 SHORTEST_RSA_KEY = 2048
 """Bits; RFC 7518, 3.3."""
+READABLE_CONTRAST = 4.5
+"""WCAG 2.2, 1.4.3: the least contrast of text."""
 _WRAPPING = " \t\r\n\"'"
 """Characters around a secret that come from a file or a shell and add nothing to it."""
 
@@ -67,11 +69,20 @@ def _email(settings: Settings) -> Iterator[SettingProblem]:
         return
     if not key and not settings.smtp.host:
         yield _error("SMTP_HOST", "neither SENDGRID_API_KEY nor SMTP_HOST is set, but EMAIL_ENABLED is true")
+    if settings.email.accent and (contrast := contrast_on_white(settings.email.accent)) < READABLE_CONTRAST:
+        yield _warning("EMAIL_ACCENT", f"has a contrast of {contrast:.1f} on white and is hard to read: darken it")
     if settings.email.from_address == Email.model_fields["from_address"].default:
         yield _warning(
             "EMAIL_FROM_ADDRESS",
             f"is still {settings.email.from_address}, which most servers reject; set your own address",
         )
+
+
+def contrast_on_white(colour: str) -> float:
+    """Return the contrast of a colour (#rrggbb) on white, from 1 to 21 (WCAG 2.2, relative luminance)."""
+    shares = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    red, green, blue = (share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares)
+    return 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05)
 
 
 def _smtp(settings: Settings) -> Iterator[SettingProblem]:

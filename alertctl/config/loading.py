@@ -21,6 +21,8 @@ from alertctl.errors import ConfigError
 from alertctl.suggestions import did_you_mean
 
 log = logging.getLogger("alertctl.config")
+TABLES = ("messages",)
+"""Parts of the TOML file that are more than one setting."""
 _NEEDED_TO_RECORD = (
     *("SLACK_DEFAULT_CHANNEL", "ALERTCTL_CONFIG", "ALERTCTL_SERVER"),
     *("ALERTCTL_ALLOWED_EMAIL_DOMAINS", "ALERTCTL_ALLOWED_SLACK_CHANNELS"),
@@ -50,6 +52,7 @@ def load(
     if refuse:
         problems += [f"{name}: {refusal.message}" for name, refusal in addresses.items()]
     values = {name: value for name, value in sources.values.items() if name not in addresses}
+    messages = _messages(sources, problems)
     sections = {section: _section(section, values, environ, cwd, problems) for section in MODELS}
     if problems and not (tolerate and all(map(_is_tolerable, problems))):
         raise ConfigError(problems)
@@ -58,6 +61,7 @@ def load(
     settings._values = values
     settings._refusals = {**_changed(trusted_only, sources.refused), **addresses}
     settings._problems = tuple(problems)
+    settings._messages = messages
     return settings
 
 
@@ -80,7 +84,7 @@ def _is_tolerable(problem: str) -> bool:
     if name.startswith(tuple(f"{section}_".upper() for section in (*channels, "alertctl"))):
         # An unknown key may be a misspelt needed one, or `enabled`.
         return name not in _NEEDED_TO_RECORD and any(name == known for known, _, _ in reference())
-    return name.startswith(("SENDGRID_", "SMTP_", "RETRY_", "PRUNE_", "JWT_"))
+    return name.startswith(("MESSAGES", "SENDGRID_", "SMTP_", "RETRY_", "PRUNE_", "JWT_"))
 
 
 def _section(
@@ -126,8 +130,10 @@ def _unknown(sources: Sources) -> Iterator[str]:
     """Yield a problem for each unknown section or key of the TOML file: a typo must not be silent."""
     origin = origin_note(sources.table_origin)
     for section, fields in sources.table.items():
+        if section in TABLES:
+            continue
         if section not in MODELS:
-            nearest = did_you_mean(f"[{section}]", [f"[{name}]" for name in MODELS])
+            nearest = did_you_mean(f"[{section}]", [f"[{name}]" for name in (*MODELS, *TABLES)])
             named = _plain(section)
             yield f"{named.upper()}: there is no section [{named}]{nearest}{origin}"
         elif not isinstance(fields, dict):
@@ -138,6 +144,24 @@ def _unknown(sources: Sources) -> Iterator[str]:
                 if key not in known:
                     name = setting_name(section, _plain(key))
                     yield f"{name}: [{section}] has no {_plain(key)}{did_you_mean(key, known)}{origin}"
+
+
+def _messages(sources: Sources, problems: list[str]) -> dict[str, dict[str, str]]:
+    """Return the templates of `[messages.TYPE]` by event type and part; one that isn't text is a problem."""
+    origin = origin_note(sources.table_origin)
+    table = sources.table.get("messages", {})
+    if not isinstance(table, dict):
+        problems.append(f"MESSAGES: should be sections [messages.TYPE]{origin}")
+        return {}
+    messages: dict[str, dict[str, str]] = {}
+    for event_type, parts in table.items():
+        if not isinstance(parts, dict):
+            problems.append(f"MESSAGES: {_plain(event_type)} should be a section [messages.TYPE]{origin}")
+            continue
+        messages[event_type] = {part: text for part, text in parts.items() if isinstance(text, str)}
+        for part in parts.keys() - messages[event_type].keys():
+            problems.append(f"MESSAGES: {_plain(part)} of [messages.{_plain(event_type)}] should be text{origin}")
+    return messages
 
 
 def _keys(section: str) -> list[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 
+from alertctl.config.checks import check
 from alertctl.config.settings import MODELS, Settings, setting_name
 from alertctl.config.sources import SecretFile, is_blank
 
@@ -56,8 +57,11 @@ class SecretFiles:
             else:
                 value = getattr(type(model).model_validate({field: raw}), field)
                 if value != getattr(model, field):
-                    self.settings = self.settings.changed(section, field, value, raw)
-                    log.info("%s changed: read it again from %s", name, file.path)
+                    changed = self.settings.changed(section, field, value, raw)
+                    problem = _error_of(changed, name)
+                    if not problem:
+                        self.settings = changed
+                        log.info("%s changed: read it again from %s", name, file.path)
         except ValidationError as error:
             details = error.errors(include_url=False, include_input=False)[0]
             problem = str(details.get("ctx", {}).get("error", details["msg"]))
@@ -66,3 +70,43 @@ class SecretFiles:
         if problem and self._problems.get(name) != problem:
             log.warning("%s_FILE: %s: %s; the last secret stays in use", name, file.path, problem)
         self._problems[name] = problem
+
+
+def current_database_url(
+    settings: Settings, on_change: Callable[[Sequence[str]], object] | None = None
+) -> Callable[[], str]:
+    """Return a function that reads DATABASE_URL_FILE again, if the database's address comes from it.
+
+    `on_change` is called with all secrets after a change.
+    """
+    files = SecretFiles(settings, ("DATABASE_URL",))
+
+    def current_url() -> str:
+        if files.refresh(force=True) and on_change:
+            on_change(files.settings.secrets())
+        return files.settings.database.url
+
+    return current_url
+
+
+def current_jwt_settings(
+    settings: Settings, on_change: Callable[[Sequence[str]], object] | None = None
+) -> Callable[[], Settings]:
+    """Return a function that returns the settings with the secrets of JWT_SECRET_FILE and JWT_PUBLIC_KEY_FILE.
+
+    It reads a file again when it has changed. `on_change` is called with all secrets after a change.
+    """
+    files = SecretFiles(settings, ("JWT_",))
+
+    def current() -> Settings:
+        if files.refresh() and on_change:
+            on_change(files.settings.secrets())
+        return files.settings
+
+    return current
+
+
+def _error_of(settings: Settings, name: str) -> str:
+    """Return why this setting's value must not be used, empty if it may be."""
+    errors = (problem.message for problem in check(settings) if (problem.name, problem.severity) == (name, "error"))
+    return next(errors, "")

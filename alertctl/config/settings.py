@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from os.path import isfile, join
+from os.path import isdir, isfile, join
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationInfo
@@ -38,6 +38,14 @@ def _existing_file(value: object, info: ValidationInfo) -> str:
     return path
 
 
+def _existing_folder(value: object, info: ValidationInfo) -> str:
+    """Return the path of an existing folder, relative to the working folder of `load`. Empty stays empty."""
+    path = expand_home(validators.text(value))
+    if path and not isdir(join((info.context or {}).get("cwd", ""), path)):
+        raise ValueError(f"{validators.quoted(path)} is not a folder")
+    return path
+
+
 def _key_set(value: object, info: ValidationInfo) -> str:
     """Return the location of a JWKS document: a URL (with its query), or an existing file."""
     location = validators.text(value)
@@ -52,6 +60,7 @@ Text = Annotated[str, BeforeValidator(validators.text)]
 Host = Annotated[str, BeforeValidator(validators.host)]
 Url = Annotated[str, BeforeValidator(validators.url)]
 SlackUrl = Annotated[str, BeforeValidator(lambda value: validators.url(value) + "/")]
+ExistingFolder = Annotated[str, BeforeValidator(_existing_folder)]
 ExistingFile = Annotated[str, BeforeValidator(_existing_file)]
 Credential = Annotated[SecretStr, BeforeValidator(lambda value: validators.credential(_secret(value)))]
 Days = Annotated[int, BeforeValidator(validators.integer(1, _YEARS_IN_DAYS, "a number of days"))]
@@ -91,6 +100,12 @@ class Email(_Section):
         "alertctl@localhost", description="The sender's address."
     )
     from_name: Text = Field("alertctl", description="The sender's name.")
+    logo_url: Annotated[str, BeforeValidator(validators.https_url)] = Field(
+        "", description="URL (https) of a logo at the top of each email, at most 48 px high there."
+    )
+    accent: Annotated[str, BeforeValidator(validators.colour)] = Field(
+        "", description="Colour of the bar and the links in emails, #rrggbb. Unset: the severity's colour."
+    )
 
 
 class Sendgrid(_Section):
@@ -239,6 +254,9 @@ class Alertctl(_Section):
     events_per_minute: Annotated[int, BeforeValidator(validators.integer(0, 1_000_000))] = Field(
         0, description="Events that one token may publish per minute at this daemon; 0 = no limit."
     )
+    templates: ExistingFolder = Field(
+        "", description="Folder with your own alert.html or alert.txt for emails, instead of the built-in ones."
+    )
     public_url: Url = Field(
         "", description="Public URL of this daemon, which publishes the events that its machine spooled for that URL."
     )
@@ -262,6 +280,7 @@ class Settings(BaseModel):
     _values: Mapping[str, Value] = PrivateAttr(default_factory=dict)
     _refusals: Mapping[str, Refusal] = PrivateAttr(default_factory=dict)
     _problems: tuple[str, ...] = PrivateAttr(default=())
+    _messages: Mapping[str, Mapping[str, str]] = PrivateAttr(default_factory=dict)
 
     @property
     def refusals(self) -> Mapping[str, Refusal]:
@@ -272,6 +291,11 @@ class Settings(BaseModel):
     def channels(self) -> dict[str, bool]:
         """The channels, by section name, and whether each is enabled."""
         return {name: section.enabled for name, section in self if "enabled" in type(section).model_fields}
+
+    @property
+    def messages(self) -> Mapping[str, Mapping[str, str]]:
+        """The sections `[messages.TYPE]` of the TOML file: templates by event type and part (`events.wording`)."""
+        return self._messages
 
     @property
     def problems(self) -> tuple[str, ...]:

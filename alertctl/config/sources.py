@@ -1,8 +1,8 @@
 """The sources of settings, strongest first: flag, environment, `.env`, TOML, default.
 
-This module is fast to import: dotenv and tomllib only. `read` is for callers that need a few settings without checks,
-such as the remote mode of the command line. `folder_trust.py` decides which settings a file in the working folder may
-set.
+This module is fast to import: dotenv and tomllib are loaded only for a file. `read` is for callers that need a few
+settings without checks, such as the remote mode of the command line. `folder_trust.py` decides which settings a file
+in the working folder may set.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -304,6 +303,8 @@ def _toml_file(sources: Sources, environ: Mapping[str, str], cwd: Path) -> tuple
 
 
 def _toml(path: Path, origin: str, confined_to: Path | None, problems: list[str]) -> dict[str, object]:
+    import tomllib
+
     try:
         if _is_inside(path, confined_to):
             return tomllib.loads(_text(path))

@@ -269,6 +269,22 @@ def url(value: object) -> str:
     return link.rstrip("/")
 
 
+def https_url(value: object) -> str:
+    """Return an https URL, with its query. Empty stays empty."""
+    link = value.strip() if isinstance(value, str) else None
+    if link is None or (link and not (link.startswith("https://") and _is_http_url(link.partition("?")[0]))):
+        raise ValueError(f"{quoted(value)} is not an https:// address")
+    return link
+
+
+def colour(value: object) -> str:
+    """Return a colour as #rrggbb in lower case. Empty stays empty."""
+    digits = value.strip().lower() if isinstance(value, str) else None
+    if digits is None or (digits and not re.fullmatch(r"#[0-9a-f]{6}", digits)):
+        raise ValueError(f"{quoted(value)} is not a colour (#rrggbb)")
+    return digits
+
+
 ROUTES = "/api/v1/notifications"
 """The path of a server's routes. Here, because importing `api` takes a third of a second."""
 

@@ -10,7 +10,10 @@ from alertctl.config.validators import IN_CLEAR, sends_in_clear, yes_or_no
 
 _SHORT = 5
 """Length of a field name up to which a swapped letter makes another word (PORT, HOST)."""
-_READ_BY_REMOTE = ("CONFIG", "CA_BUNDLE", "NO_DOTENV", "SERVER", "STRICT", "TIMEOUT", "TOKEN", "TOKEN_FILE")
+_COMMON_WITH_SERVER = (
+    *("CONFIG", "CA_BUNDLE", "HOST", "LOG_FORMAT", "LOG_LEVEL", "NO_DOTENV", "PORT", "PUBLIC_URL"),
+    *("SERVER", "STRICT", "TIMEOUT", "TOKEN", "TOKEN_FILE"),
+)
 """Settings of [alertctl] that are common beside ALERTCTL_SERVER: known without importing the settings."""
 _CHANNEL_SECRETS = (
     ("SLACK_BOT_TOKEN", "SLACK_ENABLED"),
@@ -31,7 +34,7 @@ def warnings(
     values = sources.values
     variables = [name for layer in sources.layers if layer.origin in ("environment", ".env") for name in layer.values]
     if _is_set(values, "ALERTCTL_SERVER"):
-        known = {f"ALERTCTL_{field}" for field in _READ_BY_REMOTE}
+        known = {f"ALERTCTL_{field}" for field in _COMMON_WITH_SERVER}
         unknown = [name for name in variables if name.startswith("ALERTCTL_") and name not in known]
         server = values["ALERTCTL_SERVER"].text.strip()
         is_exposed = _is_set(values, "ALERTCTL_TOKEN") and sends_in_clear(server) == "private"

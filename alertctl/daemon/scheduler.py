@@ -75,17 +75,8 @@ def schedule(
             log.warning("prune failed: %s; retrying later", error)
 
     def expire() -> None:
-        if not guard.is_trusted():
-            return
-        try:
-            max_age = settings.alertctl.max_age
-            while count := connect.write(
-                lambda connection: outbox.expire(connection, max_age, dispatcher.paused, clock())
-            ):
-                log.warning("%d deliveries expired while they waited", count)
-                expired(count)
-        except AlertctlError as error:
-            log.warning("expire failed: %s; retrying later", error)
+        if guard.is_trusted():
+            expired(_expire(connect, dispatcher, settings.alertctl.max_age, clock))
 
     scheduler = BackgroundScheduler(
         jobstores={"default": JobStore()},
@@ -99,6 +90,18 @@ def schedule(
     scheduler.add_job(correct_times, IntervalTrigger(EXPIRE_SECONDS), id="correct_times", next_run_time=clock())
     scheduler.add_job(prune, IntervalTrigger(PRUNE_CHECK_SECONDS), id="prune", next_run_time=clock())
     return scheduler
+
+
+def _expire(connect: TransactionRunner, dispatcher: Dispatcher, max_age: float, clock: Callable[[], datetime]) -> int:
+    """End what waited too long, and return how many deliveries that were."""
+    total = 0
+    try:
+        while count := connect.write(lambda connection: outbox.expire(connection, max_age, dispatcher.paused, clock())):
+            log.warning("%d deliveries expired while they waited", count)
+            total += count
+    except AlertctlError as error:
+        log.warning("expire failed: %s; retrying later", error)
+    return total
 
 
 def _correct_times(

@@ -21,8 +21,9 @@ from fastapi import FastAPI
 from alertctl import outbox, users
 from alertctl.api import Services, create_app
 from alertctl.channels import build
+from alertctl.channels.reloading import ReloadingChannel
 from alertctl.config import Settings, check, is_loopback
-from alertctl.config.secret_files import SecretFiles
+from alertctl.config.secret_files import current_database_url, current_jwt_settings
 from alertctl.connectivity_test import send_test_message
 from alertctl.daemon.attempt_log import log_attempts
 from alertctl.daemon.clock import IntervalTrigger
@@ -39,6 +40,8 @@ from alertctl.db import HEAD, Store, WakeUps, Writer, current_version, upgrade
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.dispatcher.worker import GRACE_SECONDS
 from alertctl.errors import ConfigError, Unreachable
+from alertctl.events import BY_NAME
+from alertctl.events.wording import problems as wording_problems
 from alertctl.outbox import AttemptResult, ClaimScope
 from alertctl.publish import audience_of
 from alertctl.spool import Spool
@@ -67,11 +70,11 @@ def now() -> datetime:
 def serve(settings: Settings, host: str | None = None, port: int | None = None, scheduler: bool = True) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code. Raises ConfigError or Unreachable at the start."""
     configure_logging(settings.alertctl.log_level, settings.alertctl.log_format, settings.secrets())
-    _check_trust(settings)
+    _check_settings(settings)
     raise_file_limit()
     host = host or settings.alertctl.host
     port = settings.alertctl.port if port is None else port
-    store = Store(settings.database.url, pool_size=16, current_url=current_database_url(settings))
+    store = Store(settings.database.url, pool_size=16, current_url=current_database_url(settings, mask_also))
     stopping = threading.Event()
     on_stop(stopping.set)
     _run_until_stopped(lambda: _prepare(settings, store, host, stopping), stopping)
@@ -89,7 +92,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
     return 0
 
 
-def _check_trust(settings: Settings) -> None:
+def _check_settings(settings: Settings) -> None:
     """Warn of settings by which others could get in or listen. Raises ConfigError for those that let them."""
     errors = [f"{name}: {refusal.message}" for name, refusal in settings.refusals.items()]
     for problem in check(settings):
@@ -102,6 +105,8 @@ def _check_trust(settings: Settings) -> None:
             log.warning("%s", line)
     if errors:
         raise ConfigError(errors)
+    for name, message in wording_problems(settings.messages, BY_NAME):
+        log.warning("%s: %s; the built-in text is sent", name, message)
 
 
 def _run_until_stopped(function: Callable[[], None], stopping: threading.Event) -> None:
@@ -123,18 +128,6 @@ def _run_until_stopped(function: Callable[[], None], stopping: threading.Event) 
         if wait([outcome], STOP_SECONDS).done:
             outcome.result()
             break
-
-
-def current_database_url(settings: Settings) -> Callable[[], str]:
-    """Return a function that reads DATABASE_URL_FILE again, if the database's address comes from it."""
-    files = SecretFiles(settings, ("DATABASE_URL",))
-
-    def current_url() -> str:
-        if files.refresh(force=True):
-            mask_also(files.settings.secrets())
-        return files.settings.database.url
-
-    return current_url
 
 
 def _prepare(settings: Settings, store: Store, host: str, stopping: threading.Event) -> None:
@@ -179,21 +172,23 @@ def _running(
     scheduler = schedule(settings, writer, dispatcher, heartbeat, now, metrics.expired)
     spool_job = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
     scheduler.add_job(spool_job, IntervalTrigger(SPOOL_SECONDS), id="spool", next_run_time=now())
-    scheduler.add_job(SecretsJob(channels, dispatcher), IntervalTrigger(SECRETS_SECONDS), id="secrets")
+    if any(isinstance(channel, ReloadingChannel) for channel in channels.values()):
+        scheduler.add_job(SecretsJob(channels, dispatcher), IntervalTrigger(SECRETS_SECONDS), id="secrets")
     providers = {channel.provider: name for name, channel in channels.items()}
     watch_job = WatchJob(writer, audience, providers, dispatcher.wake, now)
     scheduler.add_job(watch_job, IntervalTrigger(WATCH_SECONDS), id="watch", next_run_time=now())
     test_timeout = settings.alertctl.deadline + TEST_MARGIN
     services = Services(
         settings=settings,
+        jwt_settings=current_jwt_settings(settings, mask_also),
         store=store,
         writer=writer,
         clock=now,
         audience=audience,
         wake=dispatcher.wake,
         accepted=metrics.accepted,
-        test=lambda channel, to, by: send_test_message(
-            store, writer, dispatcher, audience, channel, to, by, now, test_timeout
+        test=lambda channel, to, by, all_defaults: send_test_message(
+            store, writer, dispatcher, audience, channel, to, by, now, test_timeout, all_defaults=all_defaults
         ),
         readiness=partial(_readiness, store, writer, dispatcher, heartbeat, scheduled),
         metrics=metrics.exposition,
@@ -201,10 +196,7 @@ def _running(
     )
     wake_ups = WakeUps(store, lambda connection: outbox.is_due(connection, now()), dispatcher.wake)
     app = create_app(services)
-    # Exclude the objects of the start from garbage collection, and collect rarely: every few hundred messages.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD)
+    _limit_garbage_collection()
     if scheduled:
         wake_ups.start()
         dispatcher.start()
@@ -221,6 +213,13 @@ def _running(
         for channel in channels.values():
             channel.close()
         store.close()
+
+
+def _limit_garbage_collection() -> None:
+    """Exclude the objects of the start from garbage collection, and collect rarely: every few hundred messages."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD)
 
 
 def _readiness(

@@ -14,6 +14,7 @@ from alertctl.channels.base import Channel, MessageOptions, OutgoingMessage
 from alertctl.delivery_log.tables import ITEM, attempt, build_item, delivery, event, item_fields, users
 from alertctl.errors import NotFound, Reason
 from alertctl.events import restore
+from alertctl.events.wording import NO_WORDING, Wording
 from alertctl.models import ID_LENGTH
 from alertctl.schemas import AttemptItem, DeliveryDetail, DeliveryItem, EventSummary, Rendered
 
@@ -109,13 +110,15 @@ def _event_summary(connection: Connection, event_id: str) -> EventSummary:
     )
 
 
-def rendered(connection: Connection, channels: Mapping[str, Channel], id_part: str) -> Rendered:
-    """Render the message again, from what was recorded and with these channels. Raises NotFound."""
+def rendered(
+    connection: Connection, channels: Mapping[str, Channel], id_part: str, wording: Wording = NO_WORDING
+) -> Rendered:
+    """Render the message again, from what was recorded, with these channels and words. Raises NotFound."""
     delivery_id = find_id(connection, id_part)
     columns: tuple[Any, ...] = (delivery.c.event_id, delivery.c.channel, delivery.c.address, delivery.c.routing_reason)
     state = (delivery.c.status, delivery.c.error, delivery.c.reason, delivery.c.route, delivery.c.options)
     row = connection.execute(select(*columns, *state).where(delivery.c.id == delivery_id)).one()
-    content = restore(connection.execute(select(event).where(event.c.id == row.event_id)).one())
+    content = restore(connection.execute(select(event).where(event.c.id == row.event_id)).one(), wording=wording)
     outgoing = OutgoingMessage(
         delivery_id,
         row.address,

@@ -43,7 +43,7 @@ class Dispatcher:
         self._breakers = {name: CircuitBreaker() for name in channels}
         self._workers: list[ChannelWorker] = []
         self._editors = {
-            name: RootEditor(name, channel, connect, clock, options.lease, self._breakers[name])
+            name: RootEditor(name, channel, connect, clock, options, self._breakers[name])
             for name, channel in channels.items()
             if name in options.threads and isinstance(channel, ThreadedChannel)
         }

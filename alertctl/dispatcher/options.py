@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from alertctl.channels import CHANNEL_TYPES, RateLimit
 from alertctl.config import Settings
+from alertctl.events.wording import NO_WORDING, Wording
 
 IN_HAND = 3
 """Jobs for each thread: one that it sends and two that wait, so that no thread is idle during a transaction (with two
@@ -19,23 +20,29 @@ and one in reserve."""
 @dataclass(frozen=True, slots=True)
 class DispatchOptions:
     """How deliveries are sent: the retry schedule (s), the lease (s), sending threads per channel, the channels' rate
-    limits, the age (s) at which a delivery expires that waits for a repair on our side, and for each channel with
-    message threads whether messages about a subject form one by default."""
+    limits, the age (s) at which a delivery expires that waits for a repair on our side, the words of its messages, and
+    for each channel with message threads whether messages about a subject form one by default."""
 
     schedule: tuple[float, ...]
     lease: float
     senders: int
     rate_limits: Mapping[str, RateLimit]
     max_age: float = 72 * 3600.0
+    wording: Wording = NO_WORDING
     threads: Mapping[str, bool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> DispatchOptions:
         lease = settings.alertctl.lease or LEASE_DEADLINES * settings.alertctl.deadline
         limits = {kind.name: kind.rate_limit(settings) for kind in CHANNEL_TYPES}
-        threads = {kind.name: kind.threads(settings) for kind in CHANNEL_TYPES if kind.threads}
         return cls(
-            settings.retry.schedule, lease, settings.alertctl.senders, limits, settings.alertctl.max_age, threads
+            schedule=settings.retry.schedule,
+            lease=lease,
+            senders=settings.alertctl.senders,
+            rate_limits=limits,
+            max_age=settings.alertctl.max_age,
+            wording=Wording.of(settings.messages),
+            threads={kind.name: kind.threads(settings) for kind in CHANNEL_TYPES if kind.threads},
         )
 
 

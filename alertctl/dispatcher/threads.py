@@ -12,6 +12,7 @@ from alertctl import outbox
 from alertctl.channels.base import Receipt, SendResult, ThreadedChannel
 from alertctl.db import TransactionRunner
 from alertctl.dispatcher.circuit_breaker import CircuitBreaker
+from alertctl.dispatcher.options import DispatchOptions
 from alertctl.errors import AlertctlError, DeliveryError, Reason
 from alertctl.events import restore
 from alertctl.outbox import RootEdit
@@ -41,12 +42,12 @@ class RootEditor:
         channel: ThreadedChannel,
         connect: TransactionRunner,
         clock: Callable[[], datetime],
-        lease: float,
+        options: DispatchOptions,
         breaker: CircuitBreaker,
     ) -> None:
-        """While `breaker` is open, nothing is edited. `lease` in seconds."""
+        """While `breaker` is open, nothing is edited."""
         self._name, self._channel, self._connect = name, channel, connect
-        self._clock, self._lease, self._breaker = clock, lease, breaker
+        self._clock, self._options, self._breaker = clock, options, breaker
         self._woken = threading.Event()
         self._stopping = False
         self._next_turn = 0.0
@@ -103,12 +104,12 @@ class RootEditor:
         try:
             now = self._clock()
             edit, next_due = self._connect.write(
-                lambda connection: outbox.claim_edit(connection, self._name, now, self._lease, event_id)
+                lambda connection: outbox.claim_edit(connection, self._name, now, self._options.lease, event_id)
             )
             if edit is None:
                 return POLL if next_due is None else min(POLL, max(0.1, (next_due - now).total_seconds()))
             self._take_turn()
-            contents = [restore(row) for row in edit.events]
+            contents = [restore(row, wording=self._options.wording) for row in edit.events]
             self._record(edit, self._channel.update_root(edit.root, contents, edit.earlier))
         except AlertctlError as error:
             log.info("%s: %s; the edit of a thread's root waits", self._name, error)

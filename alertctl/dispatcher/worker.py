@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from alertctl import outbox
-from alertctl.channels.base import Channel, Receipt, SendResult
+from alertctl.channels.base import Channel, Receipt, SendResult, with_note
 from alertctl.db import TransactionRunner
 from alertctl.dispatcher.breaker_reporter import BreakerReporter
 from alertctl.dispatcher.circuit_breaker import CircuitBreaker
@@ -294,7 +294,8 @@ class ChannelWorker:
 
     def _call_channel(self, job: Job) -> list[SendResult]:
         try:
-            return self._channel.send(restore(job.event, self._clock()), job.claimed)
+            content = restore(job.event, self._clock(), self._options.wording)
+            return [with_note(result, *content.warnings) for result in self._channel.send(content, job.claimed)]
         except (OSError, MemoryError) as error:
             # This machine failed, not the provider: a full disk, no memory, no file descriptors.
             log.exception("%s: failed on this machine", self.name)

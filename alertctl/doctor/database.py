@@ -90,13 +90,7 @@ def check_migrations(check_run: CheckRun) -> CheckResult:
 def check_oldest_due(check_run: CheckRun) -> CheckResult:
     with _reading(check_run) as connection:
         status = queue_status(connection, check_run.now)
-    waiting, late = _deliveries(sum(status.depth.values())), status.oldest_due_seconds
-    if late > LATE_SECONDS:
-        return warning(
-            f"{waiting}, the oldest is {_span(late)} late",
-            "Start alertctl serve (if it runs, see its log), or send due deliveries with alertctl dispatch.",
-        )
-    return ok(f"{waiting}, none more than {_span(LATE_SECONDS)} late")
+    return queue_result(sum(status.depth.values()), status.oldest_due_seconds)
 
 
 def check_success(check_run: CheckRun, channel: str) -> CheckResult:
@@ -128,18 +122,12 @@ def check_paused_providers(check_run: CheckRun) -> CheckResult:
     with _reading(check_run) as connection:
         paused = queue_status(connection, check_run.now).paused
         refused = _refused(connection)
-    breakers = [pause for pause in paused if pause.breaker]
-    if breakers:
-        fixes = dict.fromkeys(fix_for_pause(pause.code, pause.provider) for pause in breakers)
-        return failure("; ".join(_breaker(pause, check_run.now) for pause in breakers), " ".join(fixes))
+    if breaker := breaker_result(paused, check_run.now):
+        return breaker
     if refused:
         waiting = "; ".join(f"{_deliveries(row.count)} on {row.channel}: {row.error}" for row in refused)
         return warning(waiting, " ".join(dict.fromkeys(fix_for_pause(row.error, row.channel) for row in refused)))
-    if paused:
-        waits = [(pause, _span((pause.until - check_run.now).total_seconds())) for pause in paused]
-        what = "; ".join(f"{pause.provider}: {pause.code}, for another {span}" for pause, span in waits)
-        return warning(what, "Nothing to do; sending resumes automatically.")
-    return ok("none")
+    return pause_result(paused, check_run.now) or ok("none")
 
 
 def _refused(connection: Connection) -> Sequence[Any]:
@@ -212,7 +200,35 @@ def _reading(check_run: CheckRun) -> Iterator[Connection]:
         raise CheckEnded(_NOT_REACHABLE) from None
 
 
-# --- results ---
+# --- results, of a database or a server ---
+
+
+def queue_result(depth: int, late: float) -> CheckResult:
+    """Return the result for so many waiting deliveries, of which the oldest due one is `late` seconds late."""
+    if late > LATE_SECONDS:
+        return warning(
+            f"{_deliveries(depth)}, the oldest is {_span(late)} late",
+            "Start alertctl serve (if it runs, see its log), or send due deliveries with alertctl dispatch.",
+        )
+    return ok(f"{_deliveries(depth)}, none more than {_span(LATE_SECONDS)} late")
+
+
+def breaker_result(paused: Sequence[Paused], now: datetime) -> CheckResult | None:
+    """Return a failure if a provider rejected credentials or settings, else None."""
+    breakers = [pause for pause in paused if pause.breaker]
+    if not breakers:
+        return None
+    fixes = dict.fromkeys(fix_for_pause(pause.code, pause.provider) for pause in breakers)
+    return failure("; ".join(_breaker(pause, now) for pause in breakers), " ".join(fixes))
+
+
+def pause_result(paused: Sequence[Paused], now: datetime) -> CheckResult | None:
+    """Return a warning if a provider asked us to wait, else None."""
+    if not paused:
+        return None
+    waits = [(pause, _span((pause.until - now).total_seconds())) for pause in paused]
+    what = "; ".join(f"{pause.provider}: {pause.code}, for another {span}" for pause, span in waits)
+    return warning(what, "Nothing to do; sending resumes automatically.")
 
 
 def _deliveries(count: int) -> str:

@@ -18,6 +18,7 @@ from alertctl.events.generic_alert import GenericAlert
 from alertctl.events.interpretation import interpret
 from alertctl.events.rollout_advance import RolloutAdvance
 from alertctl.events.safety_rollback import SafetyRollback
+from alertctl.events.wording import NO_WORDING, Wording
 from alertctl.serialization import check_size
 from alertctl.suggestions import suggest
 
@@ -39,6 +40,7 @@ __all__ = [
     "PREFERENCES",
     "EventFields",
     "broadcasts",
+    "compose",
     "ends_subject",
     "find",
     "parse",
@@ -138,8 +140,22 @@ def ends_subject(row: Any) -> bool:
         return False
 
 
-def restore(row: Any, now: datetime | None = None) -> Content:
-    """Return a stored event's content, with a note about its delay at `now`.
+def compose(
+    fields: EventFields,
+    fields_json: str,
+    event_id: str,
+    occurred_at: datetime,
+    labels: Mapping[str, str],
+    wording: Wording,
+) -> Content:
+    """Return the content of an event in these words. `fields_json` are its fields as JSON."""
+    content = fields.content(event_id, occurred_at)
+    content = replace(content, labels=tuple(labels.items()), event_json=fields_json)
+    return wording.apply(content, fields)
+
+
+def restore(row: Any, now: datetime | None = None, wording: Wording = NO_WORDING) -> Content:
+    """Return a stored event's content in these words, with a note about its delay at `now`.
 
     For an event that this version can't read, the content only names its type.
     """
@@ -151,8 +167,8 @@ def restore(row: Any, now: datetime | None = None) -> Content:
         summary = f"{title}: written by another version of alertctl, its details cannot be shown."
         content = Content(row.event_type, row.id, title, summary, Severity(row.severity), (), row.occurred_at)
     else:
-        content = fields.content(row.id, row.occurred_at)
+        labels = json.loads(row.labels) if row.labels else {}
+        content = compose(fields, row.fields, row.id, row.occurred_at, labels, wording)
         notes.append("This is a test: nothing happened." if row.is_test else None)
     notes.append(_late_note(row, now) if now is not None else None)
-    labels = json.loads(row.labels) if row.labels else {}
-    return replace(content, labels=tuple(labels.items())).with_notes(*filter(None, notes))
+    return content.with_notes(*filter(None, notes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -35,6 +35,14 @@ Moment: TypeAlias = Annotated[datetime, AfterValidator(_aware)]
 Scalar: TypeAlias = str | bool | int | Annotated[float, Field(allow_inf_nan=False)] | None
 
 
+class Fact(NamedTuple):
+    """A label and a value, None if it is missing. `phrase` are the words with which `sentence` states the value."""
+
+    label: str
+    value: str | None
+    phrase: str | None = None
+
+
 class EventFields(BaseModel):
     """The typed fields of one event type; a subclass is one file in this folder.
 
@@ -55,6 +63,8 @@ class EventFields(BaseModel):
     """The channels of this type unless the caller names targets; None for all."""
     default_on: ClassVar[bool | None]
     """A new user's preference; None for a type without a preference."""
+    example: ClassVar[Mapping[str, Any]]
+    """The fields of an example, for the reference and for previews."""
     expected: ClassVar[tuple[str, ...]] = ()
     """Fields whose absence is worth a warning."""
 
@@ -104,12 +114,12 @@ class EventFields(BaseModel):
         """Return one or more full sentences; missing fields are left out."""
         raise NotImplementedError
 
-    def facts(self) -> tuple[tuple[str, str | None], ...]:
-        """Return labels and values, most important first; None values are left out."""
+    def facts(self) -> tuple[Fact, ...]:
+        """Return what to show as fields, most important first."""
         return ()
 
     def content(self, event_id: str, occurred_at: datetime) -> Content:
-        facts = [ContentField(label, value) for label, value in self.facts() if value]
+        facts = [ContentField(fact.label, fact.value, fact.phrase or "") for fact in self.facts() if fact.value]
         more = [ContentField(name, _format_value(value)) for name, value in (self.details or {}).items()]
         subject = self.subject
         return Content(

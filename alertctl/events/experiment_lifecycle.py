@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from alertctl.events.base import EventFields, Text, within
+from alertctl.events.base import EventFields, Fact, Text, within
 
 
 class ExperimentLifecycle(EventFields):
     event_type: ClassVar[str] = "experiment_lifecycle"
     description: ClassVar[str] = "an experiment started, paused, resumed, stopped or completed"
     default_on: ClassVar[bool | None] = True
+    example: ClassVar[Mapping[str, Any]] = {
+        "experiment": "new-cta",
+        "action": "completed",
+        "winner": "variant-b",
+        "result": "Sign-ups rose by 4.2 %.",
+        "environment": "production",
+        "owner": "growth",
+    }
     expected: ClassVar[tuple[str, ...]] = ("experiment",)
 
     experiment: Text | None = Field(None, description="name or key of the experiment")
@@ -45,12 +54,12 @@ class ExperimentLifecycle(EventFields):
             text += f" The winner is {self.winner}."
         return f"{text} {self.result}" if self.result else text
 
-    def facts(self) -> tuple[tuple[str, str | None], ...]:
+    def facts(self) -> tuple[Fact, ...]:
         return (
-            ("Experiment", self.experiment),
-            ("Environment", self.environment),
-            ("Owner", self.owner),
-            ("Winner", self.winner),
-            ("Result", self.result),
-            ("Hypothesis", self.hypothesis),
+            Fact("Experiment", self.experiment, self.experiment),
+            Fact("Environment", self.environment, within(self.environment).strip()),
+            Fact("Owner", self.owner),
+            Fact("Winner", self.winner, self.winner),
+            Fact("Result", self.result, self.result),
+            Fact("Hypothesis", self.hypothesis),
         )

@@ -19,6 +19,8 @@ from alertctl.events.base import EventFields, Number, Percentage
 from alertctl.suggestions import did_you_mean
 
 SYNONYMS = {"warn": "warning", "err": "error", "crit": "critical", "fatal": "critical"}
+REQUEST_KEYS = ("event_type", "to", "channel", "labels", "dedup_window", "expires_at")
+"""What a request holds beside the event's own fields. A misspelt key looks like an unknown field."""
 MAX_NAMED = 10
 """Unknown fields that get a warning of their own."""
 _WITH_UNIT = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*(%|ms)\s*")
@@ -78,7 +80,7 @@ def _unknown_warnings(kind: type[EventFields], unknown: Mapping[str, Any]) -> li
     warnings = []
     for name, value in list(unknown.items())[:MAX_NAMED]:
         outcome = "left out" if value in (None, "") else "shown as a detail"
-        hint = did_you_mean(name, kind.model_fields)
+        hint = did_you_mean(name, [*kind.model_fields, *REQUEST_KEYS])
         warnings.append(f"{name[:60]}: {kind.event_type} has no such field, {outcome}{hint}")
     more = len(unknown) - MAX_NAMED
     return [*warnings, f"{more} more unknown fields are shown as details"] if more > 0 else warnings

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from alertctl.events.base import Count, EventFields, Moment, Percentage, Text, span, transition, within
+from alertctl.events.base import Count, EventFields, Fact, Moment, Percentage, Text, span, transition, within
 
 
 class RolloutAdvance(EventFields):
@@ -14,6 +15,14 @@ class RolloutAdvance(EventFields):
     description: ClassVar[str] = "a rollout moved to its next stage (goes to Slack only)"
     channels: ClassVar[tuple[str, ...] | None] = ("slack",)
     default_on: ClassVar[bool | None] = False
+    example: ClassVar[Mapping[str, Any]] = {
+        "feature_flag": "dark-mode",
+        "from_percentage": 25,
+        "to_percentage": 50,
+        "stage": 2,
+        "stages": 4,
+        "environment": "production",
+    }
     expected: ClassVar[tuple[str, ...]] = ("feature_flag", "to_percentage")
 
     feature_flag: Text | None = Field(None, description="key of the flag")
@@ -44,11 +53,12 @@ class RolloutAdvance(EventFields):
             return None
         return f"stage {self.stage} of {self.stages}" if self.stages is not None else f"stage {self.stage}"
 
-    def facts(self) -> tuple[tuple[str, str | None], ...]:
+    def facts(self) -> tuple[Fact, ...]:
+        percentages = self.from_percentage, self.to_percentage
         return (
-            ("Feature flag", self.feature_flag),
-            ("Environment", self.environment),
-            ("Rollout", transition(self.from_percentage, self.to_percentage)),
-            ("Stage", self._stage()),
-            ("Next stage", self.next_at.strftime("%Y-%m-%d %H:%M UTC") if self.next_at else None),
+            Fact("Feature flag", self.feature_flag, self.feature_flag),
+            Fact("Environment", self.environment, within(self.environment).strip()),
+            Fact("Rollout", transition(*percentages), span(*percentages).strip()),
+            Fact("Stage", self._stage(), self._stage()),
+            Fact("Next stage", self.next_at.strftime("%Y-%m-%d %H:%M UTC") if self.next_at else None),
         )

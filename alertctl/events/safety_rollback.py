@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from alertctl.content import Severity, format_number
-from alertctl.events.base import EventFields, Number, Percentage, Text, percent, span, transition, within
+from alertctl.events.base import EventFields, Fact, Number, Percentage, Text, percent, span, transition, within
 
 _RELATION = {"greater_than": "above", "less_than": "below", "equal_to": "equal to"}
 _SIGN = {"greater_than": ">", "less_than": "<", "equal_to": "="}
@@ -18,6 +18,17 @@ class SafetyRollback(EventFields):
     event_type: ClassVar[str] = "safety_rollback"
     description: ClassVar[str] = "a feature flag was rolled back for safety"
     default_on: ClassVar[bool | None] = True
+    example: ClassVar[Mapping[str, Any]] = {
+        "feature_flag": "checkout-v3",
+        "environment": "production",
+        "metric": "error_rate",
+        "value": 0.0714,
+        "threshold": 0.05,
+        "from_percentage": 50,
+        "to_percentage": 0,
+        "url": "https://flags.corp.example/checkout-v3",
+        "actor": "guardrails",
+    }
     expected: ClassVar[tuple[str, ...]] = ("feature_flag", "environment", "metric", "value", "threshold")
 
     feature_flag: Text | None = Field(None, description="key of the flag")
@@ -90,14 +101,16 @@ class SafetyRollback(EventFields):
             return percent(number * 100)
         return f"{format_number(number)} ms" if "latency" in (self.metric or "").lower() else format_number(number)
 
-    def facts(self) -> tuple[tuple[str, str | None], ...]:
-        threshold = self._measured(self.threshold)
+    def facts(self) -> tuple[Fact, ...]:
+        value, threshold = self._measured(self.value), self._measured(self.threshold)
+        percentages = self.from_percentage, self.to_percentage
+        sign = _SIGN[self.comparison]
         return (
-            ("Feature flag", self.feature_flag),
-            ("Environment", self.environment),
-            ("Metric", self.metric),
-            ("Value", self._measured(self.value)),
-            ("Threshold", f"{_SIGN[self.comparison]} {threshold}" if threshold else None),
-            ("Rollout", transition(self.from_percentage, self.to_percentage)),
-            ("Reason", self.reason),
+            Fact("Feature flag", self.feature_flag, self.feature_flag),
+            Fact("Environment", self.environment, within(self.environment).strip()),
+            Fact("Metric", self.metric, self.metric),
+            Fact("Value", value, value),
+            Fact("Threshold", f"{sign} {threshold}" if threshold else None, f"threshold of {threshold}"),
+            Fact("Rollout", transition(*percentages), span(*percentages).strip()),
+            Fact("Reason", self.reason, self.reason),
         )

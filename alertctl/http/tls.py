@@ -1,12 +1,17 @@
-"""The trusted certificates: those of ALERTCTL_CA_BUNDLE, else of SSL_CERT_FILE, else the system's."""
+"""The trusted certificates: those of ALERTCTL_CA_BUNDLE, else of SSL_CERT_FILE, else the system's.
+
+`ssl` is imported when a connection uses TLS.
+"""
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from alertctl.errors import ConfigError
+
+if TYPE_CHECKING:
+    import ssl
 
 
 class TrustedCertificates(NamedTuple):
@@ -21,6 +26,8 @@ def trusted_certificates(ca_bundle: str | Path | None = None) -> TrustedCertific
 
     Raises ConfigError for an unusable bundle.
     """
+    import ssl
+
     if ca_bundle:
         tls_context(ca_bundle)
         return TrustedCertificates(str(ca_bundle), None)
@@ -33,6 +40,8 @@ def tls_context(ca_bundle: str | Path | None = None) -> ssl.SSLContext:
 
     Raises ConfigError for an unusable bundle.
     """
+    import ssl
+
     try:
         return ssl.create_default_context(cafile=ca_bundle or None)
     except (OSError, ValueError) as exc:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,11 +11,16 @@ from sqlalchemy import Connection, case, exists, select, update
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.content import Severity
 from alertctl.db import announce
+from alertctl.errors import InvalidEvent
 from alertctl.models import Priority, Status
 from alertctl.outbox.breaker_reports import request_probes
 from alertctl.outbox.change_sequence import begin_change, this_change
 from alertctl.outbox.tables import SWEEP, delivery, event
+from alertctl.routing import Audience, Target
 from alertctl.schemas import ResendResult, stamp
+
+_COLUMNS = (delivery.c.id, delivery.c.status, delivery.c.channel, delivery.c.address, delivery.c.route)
+_EVERYBODY = Audience(enabled=frozenset(CHANNEL_NAMES))
 
 
 def resend(
@@ -25,26 +30,26 @@ def resend(
     now: datetime,
     *,
     again: bool = False,
-    enabled: Collection[str] = CHANNEL_NAMES,
+    audience: Audience = _EVERYBODY,
 ) -> list[ResendResult]:
     """Make deliveries due at once, with a new round of attempts. Returns the outcome for each.
 
-    A delivery that arrived is sent again only if `again`. One for a channel that isn't `enabled` is refused, because no
-    dispatcher would send it; so is one whose event expired. All open circuit breakers probe at once: a person who
-    resends has repaired something.
+    A delivery that arrived is sent again only if `again`. One for a channel that isn't enabled is refused, because no
+    dispatcher would send it; so is one whose event expired, or whose address the recipient policy does not allow any
+    more. All open circuit breakers probe at once: a person who resends has repaired something.
     """
     results: list[ResendResult] = []
     begin_change(connection)
     for start in range(0, len(ids), SWEEP):
         batch = list(ids[start : start + SWEEP])
         locked = (
-            select(delivery.c.id, delivery.c.status, delivery.c.channel, event.c.expires_at)
+            select(*_COLUMNS, event.c.expires_at)
             .join(event, event.c.id == delivery.c.event_id)
             .where(delivery.c.id.in_(batch))
             .with_for_update(of=delivery)
         )
         rows = {row.id: row for row in connection.execute(locked)}
-        outcomes = [ResendResult(id=id_, problem=_refusal(rows.get(id_), again, enabled, now)) for id_ in batch]
+        outcomes = [ResendResult(id=id_, problem=_refusal(rows.get(id_), again, audience, now)) for id_ in batch]
         _make_due(connection, [outcome.id for outcome in outcomes if outcome.problem is None], by, now)
         results += outcomes
     request_probes(connection)
@@ -52,7 +57,7 @@ def resend(
     return results
 
 
-def _refusal(row: Any, again: bool, enabled: Collection[str], now: datetime) -> str | None:
+def _refusal(row: Any, again: bool, audience: Audience, now: datetime) -> str | None:
     if row is None:
         return "no such delivery"
     if row.status == Status.SENDING:
@@ -61,8 +66,15 @@ def _refusal(row: Any, again: bool, enabled: Collection[str], now: datetime) -> 
         return "it has arrived already"
     if row.expires_at is not None and row.expires_at <= now:
         return f"its event expired at {stamp(row.expires_at)}; send the event again"
-    if row.channel not in enabled:
+    if row.channel not in audience.enabled:
         return f"{row.channel} is switched off ({row.channel.upper()}_ENABLED)"
+    if row.route is not None:
+        # The address is the platform's own: it is in the configuration.
+        return None
+    try:
+        audience.check(Target(row.channel, row.address, "named"))
+    except InvalidEvent as error:
+        return error.message
     return None
 
 

@@ -13,6 +13,8 @@ MAX_TEXT = 3000
 MAX_URL = 3000
 MAX_ID = 255
 MAX_ALT_TEXT = 2000
+MAX_RICH_TEXT = 1000
+"""Parts and elements of rich text. Slack documents no limit but that of all characters."""
 
 Check = Callable[[Any, str], None]
 """Raises BlockError for a wrong value at a JSON pointer."""
@@ -138,6 +140,22 @@ def _check_style(style: Any, pointer: str) -> None:
         raise BlockError("must be primary or danger", pointer)
 
 
+def _nonempty(value: Any, pointer: str) -> None:
+    if not isinstance(value, str) or not value:
+        raise BlockError("must be more than 0 characters", pointer)
+
+
+def _check_integer(value: Any, pointer: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise BlockError("must provide an integer", pointer)
+
+
+def _check_text_style(style: Any, pointer: str) -> None:
+    known = {"bold", "italic", "strike", "code", "underline", "highlight", "client_highlight", "unlink"}
+    if not isinstance(style, dict) or not known.issuperset(style) or not {True, False}.issuperset(style.values()):
+        raise BlockError("must be an object of booleans", pointer)
+
+
 # --- the shapes ---
 
 
@@ -167,6 +185,25 @@ ELEMENTS: Shapes = {
     ),
     **dict.fromkeys(("overflow", "datepicker", "static_select", "users_select", "checkboxes", "radio_buttons")),
 }
+STYLE: Mapping[str, Check] = {"style": _check_text_style}
+RICH_TEXT_ELEMENTS: Shapes = {
+    "text": Shape({"text": _nonempty}, STYLE),
+    "link": Shape({"url": _check_url}, {"text": _nonempty, "unsafe": _accept, **STYLE}),
+    "emoji": Shape({"name": _nonempty}, {"unicode": _nonempty, **STYLE}),
+    "user": Shape({"user_id": _nonempty}, STYLE),
+    "usergroup": Shape({"usergroup_id": _nonempty}, STYLE),
+    "channel": Shape({"channel_id": _nonempty}, STYLE),
+    "broadcast": Shape({"range": _nonempty}, STYLE),
+    "date": Shape(
+        {"timestamp": _check_integer, "format": _nonempty},
+        {"url": _check_url, "fallback": _nonempty, "timezone": _nonempty, **STYLE},
+    ),
+    **dict.fromkeys(("color", "team")),
+}
+RICH_TEXT_PARTS: Shapes = {
+    "rich_text_section": Shape({"elements": _objects(MAX_RICH_TEXT, RICH_TEXT_ELEMENTS)}),
+    **dict.fromkeys(("rich_text_list", "rich_text_preformatted", "rich_text_quote")),
+}
 BLOCKS: Shapes = {
     "header": Shape({"text": _object(_plain_text(150))}),
     "section": Shape(
@@ -182,5 +219,6 @@ BLOCKS: Shapes = {
     "context": Shape({"elements": _objects(10, {**_any_text(MAX_TEXT), "image": _image()})}),
     "actions": Shape({"elements": _objects(25, ELEMENTS)}),
     "image": _image(title=_object(_plain_text(MAX_ALT_TEXT))),
-    **dict.fromkeys(("rich_text", "markdown", "table", "video", "file", "input")),
+    "rich_text": Shape({"elements": _objects(MAX_RICH_TEXT, RICH_TEXT_PARTS)}),
+    **dict.fromkeys(("markdown", "table", "video", "file", "input")),
 }

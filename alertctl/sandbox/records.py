@@ -97,6 +97,20 @@ class SendGridMessage:
     headers: Mapping[str, str]
     at: datetime
 
+    @property
+    def subject(self) -> str:
+        return self._substituted(str(self.personalization.get("subject") or self.payload.get("subject", "")))
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The text of each part by its media type, with this recipient's substitutions."""
+        return {part["type"]: self._substituted(part["value"]) for part in self.payload.get("content", [])}
+
+    def _substituted(self, text: str) -> str:
+        for tag, value in self.personalization.get("substitutions", {}).items():
+            text = text.replace(tag, value)
+        return text
+
 
 @dataclass(frozen=True, slots=True)
 class SmtpMessage:

@@ -11,7 +11,8 @@ MAX_PERSONALIZATIONS = 1000
 MAX_RECIPIENTS = 1000
 """In one request: to, cc and bcc of all personalizations."""
 MAX_CUSTOM_ARGS = 10_000
-"""Bytes, for one personalization."""
+"""Bytes, for one personalization. The limit of its substitutions is the same."""
+MAX_SUBSTITUTIONS = 100
 HELP = "http://sendgrid.com/docs/API_Reference/Web_API_v3/Mail/errors.html#message."
 _LOCAL = r"[^@\s,;:<>()\[\]\"\x00-\x1f\x7f]+"
 _LABEL = r"[^@\s,;:<>()\[\]\".\x00-\x1f\x7f]+"
@@ -121,6 +122,7 @@ def _personalization(item: dict[str, Any], path: str) -> FieldErrors:
         seen.add(email.lower())
         yield from _name(person, f"{path}.{field}.name")
     yield from _custom_args(item.get("custom_args", {}), f"{path}.custom_args")
+    yield from _substitutions(item.get("substitutions", {}), f"{path}.substitutions")
     yield from _mail_headers(item.get("headers", {}), f"{path}.headers")
 
 
@@ -137,6 +139,15 @@ def _custom_args(values: Any, path: str) -> FieldErrors:
         yield FieldError("The custom_args values must be strings.", path)
     elif sum(len(name.encode()) + len(value.encode()) for name, value in values.items()) > MAX_CUSTOM_ARGS:
         yield FieldError("The custom_args may not exceed 10000 bytes.", path)
+
+
+def _substitutions(values: Any, path: str) -> FieldErrors:
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        yield FieldError("The substitutions values must be strings.", path)
+    elif len(values) > MAX_SUBSTITUTIONS:
+        yield FieldError(f"There can be at most {MAX_SUBSTITUTIONS} substitutions per personalization.", path)
+    elif sum(len(name.encode()) + len(value.encode()) for name, value in values.items()) > MAX_CUSTOM_ARGS:
+        yield FieldError("The substitutions may not exceed 10000 bytes.", path)
 
 
 def _mail_headers(values: Any, path: str) -> FieldErrors:

@@ -15,14 +15,14 @@ MECHANISMS = ("PLAIN", "LOGIN", "XOAUTH2")
 async def read_credentials(mechanism: str, initial: str, ask: Ask, *, ignore_initial: bool = False) -> Credentials:
     """Return the client's credentials. `initial` is its initial response, or "". Raises ValueError.
 
-    With `ignore_initial`, LOGIN asks for the user name even if the client has sent it.
+    With `ignore_initial` the server asks for the response even if the client has sent it.
     """
-    if mechanism == "XOAUTH2":
-        user, authorization = decode(initial).removesuffix("\1\1").split("\1")
-        return user.removeprefix("user="), authorization.removeprefix("auth=Bearer ")
-    if mechanism == "LOGIN" and ignore_initial:
+    if ignore_initial:
         initial = ""
-    response = decode(initial) if initial else await ask("" if mechanism == "PLAIN" else "Username:")
+    response = decode(initial) if initial else await ask("Username:" if mechanism == "LOGIN" else "")
+    if mechanism == "XOAUTH2":
+        user, authorization = response.removesuffix("\1\1").split("\1")
+        return user.removeprefix("user="), authorization.removeprefix("auth=Bearer ")
     if mechanism == "LOGIN":
         return response, await ask("Password:")
     _, user, password = response.split("\0")

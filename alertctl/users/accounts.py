@@ -16,10 +16,12 @@ from alertctl.db import insert_new
 from alertctl.errors import InvalidEvent, NotFound
 from alertctl.ids import new_id
 from alertctl.models import User
+from alertctl.routing import RecipientPolicy
 from alertctl.schemas import UserItem
 from alertctl.users.roles import Role, parse_role
 
 users = SQLModel.metadata.tables[str(User.__tablename__)]
+ANY_RECIPIENT = RecipientPolicy()
 _ITEM = [users.c[field.name] for field in fields(UserItem)]
 
 
@@ -50,9 +52,14 @@ def find_user(connection: Connection, user: str) -> UserItem:
     return UserItem(**row._asdict())
 
 
-def add_user(connection: Connection, email: str, role: str, now: datetime) -> UserItem:
-    """Register a user. Raises InvalidEvent for a bad address or role, EmailTaken for a known one."""
-    address = _checked_email(email)
+def add_user(
+    connection: Connection, email: str, role: str, now: datetime, policy: RecipientPolicy = ANY_RECIPIENT
+) -> UserItem:
+    """Register a user.
+
+    Raises InvalidEvent for a bad role or an address that is bad or not allowed, EmailTaken for a known one.
+    """
+    address = _checked_email(email, policy)
     row = {"id": new_id(now), "email": address, "role": parse_role(role).value, "disabled": False, "created_at": now}
     if not insert_new(connection, users, [row]):
         raise EmailTaken(address)
@@ -66,10 +73,12 @@ def change_user(
     role: str | None = None,
     disabled: bool | None = None,
     email: str | None = None,
+    policy: RecipientPolicy = ANY_RECIPIENT,
 ) -> UserItem:
     """Change the values that aren't None. `disabled` rejects the user's tokens and stops notifying them.
 
-    Raises NotFound, InvalidEvent for a bad role or address or the last admin, EmailTaken for another user's.
+    Raises NotFound, EmailTaken for another user's address, InvalidEvent for a bad role, an address that is bad or not
+    allowed, or the last admin.
     """
     values: dict[str, Any] = {}
     if role is not None:
@@ -78,7 +87,7 @@ def change_user(
     if disabled is not None:
         values["disabled"] = disabled
     if email is not None:
-        values["email"] = _checked_email(email)
+        values["email"] = _checked_email(email, policy)
     changed = find_user(connection, user)
     user_id = changed.id
     if disabled or (role is not None and values["role"] != Role.ADMIN.value):
@@ -127,6 +136,8 @@ def _keep_last_admin(connection: Connection, user: UserItem) -> None:
         )
 
 
-def _checked_email(email: str) -> str:
+def _checked_email(email: str, policy: RecipientPolicy) -> str:
     """Return the key of a user's email address. Raises InvalidEvent."""
-    return email_key(check_address("email", email.strip(), "email"))
+    address = check_address("email", email.strip(), "email")
+    policy.check("email", address, "email")
+    return email_key(address)

@@ -16,6 +16,7 @@ from alertctl.client.server_config import ServerConfig
 from alertctl.db import Store, upgrade
 from alertctl.errors import Unreachable
 from alertctl.schemas import PublishRequest
+from tests.support import postgres
 from tests.support.api_server import ApiServer, now, running
 
 POLICY = {
@@ -26,10 +27,24 @@ POLICY = {
 EVENT: dict[str, Any] = {"event_type": "safety_rollback", "feature_flag": "f"}
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def permissions_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgres_server: postgres.Server | str
+) -> Iterator[str]:
+    """A database for all tests of this file, of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('permissions') / 'alertctl.db'}"
+    elif isinstance(postgres_server, str):
+        pytest.skip(postgres_server)
+    else:
+        with postgres_server.database() as url:
+            yield url
+
+
 @pytest.fixture(scope="module")
-def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+def limited(permissions_url: str) -> Iterator[ApiServer]:
     """An API with a recipient policy, and one user with private targets."""
-    store = Store(f"sqlite:///{tmp_path_factory.mktemp('permissions') / 'alertctl.db'}")
+    store = Store(permissions_url)
     upgrade(store)
     with running(store, alertctl=POLICY) as api:
         user = api.store.write(lambda it: users.add_user(it, "dana@corp.example", "viewer", now()))
@@ -90,6 +105,39 @@ def test_an_older_preference_that_is_not_allowed_is_suppressed_with_the_cause(li
     causes = {item["to"]: item["error"] for item in receipt["deliveries"]}
     assert causes["dana@home.example"] == causes["#dana-private"] == "recipient_not_allowed"
     assert causes["ops@corp.example"] is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/admin/users", {"email": "new@gmail.example"}),
+        ("PATCH", "/admin/users/dana@corp.example", {"email": "dana@gmail.example"}),
+    ],
+)
+def test_a_user_has_only_an_allowed_address(limited: ApiServer, method: str, path: str, body: dict[str, str]) -> None:
+    refused = limited.ask(method, path, body)
+    assert (refused.status, refused.json["errors"][0]["field"]) == (422, "email")
+    assert "ALERTCTL_ALLOWED_EMAIL_DOMAINS" in refused.json["detail"]
+    allowed = {"email": "dana@eu.corp.example"} if method == "PATCH" else {"email": "new@corp.example"}
+    assert limited.ask(method, path, allowed).status in (200, 201)
+    if method == "PATCH":
+        limited.ask("PATCH", "/admin/users/dana@eu.corp.example", {"email": "dana@corp.example"})
+
+
+def test_a_delivery_whose_address_is_no_longer_allowed_is_not_resent(limited: ApiServer) -> None:
+    deliveries = limited.ask("POST", "/events", EVENT, by="admin").json["deliveries"]
+    ids = {item["to"]: item["id"] for item in deliveries}
+    chosen_ids = [ids["dana@home.example"], ids["#dana-private"], ids["ops@corp.example"], ids["#platform-alerts"]]
+    items = limited.ask("POST", "/delivery-log/retry", {"ids": chosen_ids}).json["items"]
+    domains, channels = "corp.example, *.corp.example", "ops-*, c0123abcd"
+    assert [item["problem"] for item in items] == [
+        f"'dana@home.example' is not an allowed recipient (ALERTCTL_ALLOWED_EMAIL_DOMAINS: {domains})",
+        f"'#dana-private' is not an allowed recipient (ALERTCTL_ALLOWED_SLACK_CHANNELS: {channels})",
+        None,
+        None,
+    ]
+    answer = limited.ask("POST", f"/delivery-log/{chosen_ids[0]}/retry")
+    assert (answer.status, "is not an allowed recipient" in answer.json["detail"]) == (409, True)
 
 
 @pytest.mark.parametrize(("number", "status"), [(1000, 202), (1001, 422)])

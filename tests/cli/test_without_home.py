@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.support import cli_process
-from tests.support.cli import COMMAND
+from tests.support.cli import COMMAND, messages
 from tests.support.cli_command import write_command
 from tests.support.cli_process import STARTUP_VARIABLES
 
@@ -161,7 +161,8 @@ def test_json_output_marks_a_lost_event_which_ends_with_5_when_strict(nothing_wo
     ran = cli_process.run([*COMMAND, *SEND, "--strict", "-o", "json"], capture_output=True, text=True, check=False)
     answer = json.loads(ran.stdout)
     assert (ran.returncode, answer["lost"], answer["spooled"], answer["spool_id"]) == (5, True, False, None)
-    assert ran.stderr.splitlines()[-1].startswith("LOST: ")
+    level, text = messages(ran.stderr)[-1]
+    assert (level, text.startswith("LOST: ")) == ("error", True)
 
 
 @pytest.mark.parametrize("output", ["/dev/full", "/dev/null"])
@@ -170,7 +171,7 @@ def test_a_loss_is_the_last_line_also_when_stdout_takes_nothing(nothing_works, o
         ran = cli_process.run(
             [*COMMAND, *SEND, "-o", "json"], stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=120
         )
-    assert [line for line in ran.stderr.splitlines() if line.startswith("LOST: ")] != []
+    assert [text for _, text in messages(ran.stderr) if text.startswith("LOST: ")] != []
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -106,6 +106,8 @@ def test_a_test_message_reports_its_result(client: Client):
     refused = client.test("slack", "#missing")
     assert (refused.success, refused.error) == (False, "channel_not_found")
     assert client.show(refused.delivery_id).event.is_test
+    everyone = client.test("email", None, all_defaults=True)
+    assert everyone.message == "Test notification sent to admin@corp.example"
 
 
 FILTERS: list[tuple[LogFilter, int]] = [

@@ -11,7 +11,7 @@ import pytest
 
 from alertctl.config import reference
 from alertctl.config.sources import IN_FILES
-from alertctl.config.warnings import _READ_BY_REMOTE, edit_distance, warnings
+from alertctl.config.warnings import _COMMON_WITH_SERVER, edit_distance, warnings
 from tests.support import cli_process
 
 MISTAKES = [
@@ -134,7 +134,7 @@ def test_no_command_sends_a_token_unencrypted_over_a_public_network(tmp_path, ar
 
 def test_the_names_that_are_known_without_loading_the_settings_are_settings():
     known = {name for name, _, _ in reference()} | {f"{name}_FILE" for name in IN_FILES}
-    assert {f"ALERTCTL_{field}" for field in _READ_BY_REMOTE} <= known
+    assert {f"ALERTCTL_{field}" for field in _COMMON_WITH_SERVER} <= known
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +25,9 @@ from alertctl.routing import Audience, Target
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from tests.support.waiting import wait_until
+
+UNUSED = ("alembic", "jwt", "cryptography", "sendgrid", "slack_sdk", "jinja2", "psycopg", "rich", "alertctl.doctor")
+"""Modules that a daemon loads only for a migration, JWTs, a channel or Postgres: each takes 2 to 10 MB."""
 
 
 def _alert(title: str, to: str = "slack:#x") -> dict[str, object]:
@@ -43,6 +48,12 @@ def test_an_event_is_recorded_sent_and_logged(serve, call, sandbox: Sandbox) -> 
     metrics = call(daemon, "GET", "/metrics")[1]
     assert 'alertctl_events_accepted_total{event_type="generic_alert"} 1.0' in metrics
     assert 'alertctl_deliveries_total{channel="slack",status="success"} 1.0' in metrics
+
+
+def test_the_daemon_itself_loads_no_library_of_channels_postgres_jwts_and_migrations() -> None:
+    code = "import sys, alertctl.daemon.serve; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert set(loaded) & set(UNUSED) == set()
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP], ids=lambda how: how.name)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from alertctl.config import load
-from alertctl.daemon.serve import current_database_url
+from alertctl.config.secret_files import current_database_url
 from alertctl.db import Store
 from alertctl.errors import Unreachable
 

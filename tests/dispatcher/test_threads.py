@@ -11,6 +11,7 @@ from alertctl.channels.slack import message_text
 from alertctl.outbox.tables import thread
 from alertctl.publish import publish
 from tests.support.deliveries import dispatching, publication, row, rows, settings_for, wall_clock
+from tests.support.threads import steps
 from tests.support.waiting import wait_until
 
 
@@ -30,11 +31,6 @@ def rollout(store, to, now, **more) -> str:
 def root_text(message) -> str:
     """Return the text that a message shows now."""
     return message_text({"blocks": message.current.blocks})
-
-
-def steps(message) -> list[str]:
-    """Return the steps that an edited root shows."""
-    return [line.rsplit("  ", 1)[1] for line in message.current.blocks[1]["text"]["text"].splitlines()]
 
 
 def test_later_messages_reply_and_the_root_shows_all_steps(store, sandbox, run, clock):

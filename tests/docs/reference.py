@@ -224,7 +224,7 @@ def _endpoints() -> Iterator[tuple[str, str, str]]:
 
 def openapi() -> dict[str, Any]:
     """Return the API's description of itself, without a daemon or a database."""
-    services: Any = SimpleNamespace(settings=Settings())
+    services: Any = SimpleNamespace(settings=Settings(), jwt_settings=Settings)
     return create_app(services).openapi()
 
 

@@ -7,11 +7,24 @@ from sqlalchemy import update
 from alertctl import outbox
 from alertctl.errors import Reason
 from alertctl.outbox.tables import delivery, event
-from tests.support.deliveries import NOW, after, announce, arrived, attempts, claim, claim_one, record, refused, row
+from alertctl.routing import Audience, RecipientPolicy, Target
+from tests.support.deliveries import (
+    NOW,
+    after,
+    announce,
+    arrived,
+    attempts,
+    claim,
+    claim_one,
+    record,
+    refused,
+    row,
+    rows,
+)
 
 
-def resend(store, *ids, now=NOW, again=False):
-    return store.write(lambda connection: outbox.resend(connection, ids, "dev@corp.example", now, again=again))
+def resend(store, *ids, now=NOW, **options):
+    return store.write(lambda connection: outbox.resend(connection, ids, "dev@corp.example", now, **options))
 
 
 def test_a_resend_begins_a_new_round_and_says_who_asked(store):
@@ -74,3 +87,21 @@ def test_a_delivery_whose_event_expired_is_not_resent(store):
     (outcome,) = resend(store, row(store).id, now=after(10), again=True)
     assert outcome.problem == "its event expired at 2026-03-02T14:32:10Z; send the event again"
     assert row(store).next_attempt_at is None
+
+
+def test_the_recipient_policy_holds_for_a_resend_but_not_for_the_platforms_own_addresses(store):
+    for address in ("#ops", "#random", "#default", "#routed"):
+        announce(store, f"slack:{address}")
+        record(store, refused(claim_one(store), Reason.BAD_ADDRESS))
+    of_route = update(delivery).where(delivery.c.address == "#routed").values(route="payments")
+    store.write(lambda connection: connection.execute(of_route))
+    policy = RecipientPolicy({"slack": ("ops*",)}, {"slack": "ALERTCTL_ALLOWED_SLACK_CHANNELS"})
+    audience = Audience((Target("slack", "default", "default_channel"),), frozenset({"slack"}), policy)
+    outcomes = resend(store, *(item.id for item in rows(store)), audience=audience)
+    problems = {row(store, id=outcome.id).address: outcome.problem for outcome in outcomes}
+    assert problems == {
+        "#ops": None,
+        "#random": "'#random' is not an allowed recipient (ALERTCTL_ALLOWED_SLACK_CHANNELS: ops*)",
+        "#default": None,
+        "#routed": None,
+    }

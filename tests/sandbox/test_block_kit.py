@@ -39,6 +39,10 @@ def context(*elements: Any) -> Block:
     return {"type": "context", "elements": list(elements)}
 
 
+def rich_text(*elements: Any) -> Block:
+    return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": list(elements)}]}
+
+
 GOOD = [
     [header("h" * 150)],
     [section("s" * 3000)],
@@ -51,7 +55,10 @@ GOOD = [
     [{"type": "divider"}] * 50,
     [{"type": "divider", "block_id": "a"}, {"type": "divider", "block_id": "b"}],
     [{"type": "image", "image_url": "http://corp.example/a.png", "alt_text": "a", "title": plain("A")}],
-    [{"type": "rich_text", "elements": []}],
+    [rich_text({"type": "text", "text": "*a*\n", "style": {"bold": True}}, {"type": "user", "user_id": "U1"})],
+    [rich_text({"type": "link", "url": "https://corp.example/", "text": "Open"})],
+    [rich_text({"type": "date", "timestamp": 1772461920, "format": "{time}", "fallback": "14:32"})],
+    [{"type": "rich_text", "elements": [{"type": "rich_text_quote", "elements": []}]}],
     [section("s" * 3000)] * 4 + [section("s" * 1000)],
     [{"type": "header", "text": {**plain("h"), "emoji": True}}],
 ]
@@ -91,6 +98,15 @@ BAD = [
     ([{"type": "divider", "block_id": "a"}] * 2, "/blocks"),
     ([{"type": "divider"}] * 51, "/blocks"),
     ([{"type": "image", "image_url": "https://corp.example/a.png"}], "/blocks/0/alt_text"),
+    ([{"type": "rich_text"}], "/blocks/0/elements"),
+    ([{"type": "rich_text", "elements": [{"type": "text", "text": "t"}]}], "/blocks/0/elements/0/type"),
+    ([rich_text()], "/blocks/0/elements/0/elements"),
+    ([rich_text({"type": "text", "text": ""})], "/blocks/0/elements/0/elements/0/text"),
+    ([rich_text({"type": "text", "text": "t", "style": "bold"})], "/blocks/0/elements/0/elements/0/style"),
+    ([rich_text({"type": "text", "text": "t", "emoji": True})], "/blocks/0/elements/0/elements/0"),
+    ([rich_text({"type": "link", "url": "javascript:x"})], "/blocks/0/elements/0/elements/0/url"),
+    ([rich_text({"type": "date", "timestamp": "1", "format": "{time}"})], "/blocks/0/elements/0/elements/0/timestamp"),
+    ([rich_text({"type": "mention"})], "/blocks/0/elements/0/elements/0/type"),
 ]
 
 

@@ -37,6 +37,17 @@ def test_every_personalization_is_a_message_of_one_request(sandbox: Sandbox) -> 
     assert sandbox.sendgrid.requests == 1
 
 
+def test_each_recipient_gets_their_own_substitutions(sandbox: Sandbox) -> None:
+    people = [to(f"p{n}@corp.example", substitutions={"-name-": f"P{n}"}) for n in range(2)]
+    content = [{"type": "text/plain", "value": "Hello -name-"}, {"type": "text/html", "value": "<p>-name-</p>"}]
+
+    send_mail(sandbox, mail_payload(personalizations=people, subject="For -name-", content=content))
+
+    messages = sandbox.sendgrid.messages
+    assert [message.subject for message in messages] == ["For P0", "For P1"]
+    assert messages[1].parts == {"text/plain": "Hello P1", "text/html": "<p>P1</p>"}
+
+
 @pytest.mark.parametrize("key", ["", "SG.other"])
 def test_without_the_right_key_it_is_unauthorized(sandbox: Sandbox, key: str) -> None:
     reply = send_mail(sandbox, key=key)
@@ -88,6 +99,15 @@ BAD = [
     (
         mail_payload(personalizations=[to("a@b.example", custom_args={"n": "x" * 10_000})]),
         "personalizations.0.custom_args",
+    ),
+    (mail_payload(personalizations=[to("a@b.example", substitutions={"-n-": 1})]), "personalizations.0.substitutions"),
+    (
+        mail_payload(personalizations=[to("a@b.example", substitutions={"-n-": "x" * 10_000})]),
+        "personalizations.0.substitutions",
+    ),
+    (
+        mail_payload(personalizations=[to("a@b.example", substitutions={f"-{n}-": "" for n in range(101)})]),
+        "personalizations.0.substitutions",
     ),
     (
         mail_payload(personalizations=[to("a@b.example", headers={"To": "x@y.example"})]),

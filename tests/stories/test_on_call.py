@@ -104,4 +104,4 @@ def test_a_revoked_token_is_diagnosed_and_replaced_and_the_waiting_deliveries_ar
 
 
 def titles_of(sandbox: Sandbox) -> list[str]:
-    return [str(message.blocks[0]["text"]["text"]).split(": ", 1)[-1] for message in sandbox.slack.messages]
+    return [str(message.blocks[0]["text"]["text"]).split(" ", 1)[-1] for message in sandbox.slack.messages]

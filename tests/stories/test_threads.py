@@ -10,9 +10,9 @@ from alertctl.db import Store
 from alertctl.outbox.tables import delivery, thread
 from alertctl.publish import publish
 from alertctl.sandbox import Sandbox
-from alertctl.sandbox.records import SlackMessage
 from tests.support.daemon import call, serve, settings
 from tests.support.deliveries import publication, row, rows
+from tests.support.threads import steps
 from tests.support.waiting import wait_until
 
 __all__ = ["call", "serve", "settings"]
@@ -28,13 +28,6 @@ def send(call, daemon, event_type: str, **fields: object) -> str:
 
 def sent(store: Store, event_id: str) -> bool:
     return bool(row(store, delivery, event_id=event_id).status == "success")
-
-
-def steps(root: SlackMessage) -> list[str]:
-    """Return the steps that an edited root shows."""
-    if not root.edits:
-        return []
-    return [line.rsplit("  ", 1)[1] for line in root.edits[-1].blocks[1]["text"]["text"].splitlines()]
 
 
 def test_an_experiment_from_start_to_finish_is_one_thread_with_its_root_edited(serve, call, store, sandbox: Sandbox):

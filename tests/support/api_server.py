@@ -16,6 +16,7 @@ import uvicorn
 from alertctl import users
 from alertctl.api import Services, create_app
 from alertctl.config import Settings
+from alertctl.config.secret_files import current_jwt_settings
 from alertctl.daemon.http_protocol import HttpProtocol
 from alertctl.db import Store, Writer
 from alertctl.publish import audience_of
@@ -64,14 +65,15 @@ class ApiServer:
     def wake(self, receipt: EventReceipt | None = None) -> None:
         self.woken += 1
 
-    def test(self, channel: str, to: str | None, by: str) -> ConnectivityTestResult:
-        self.tests.append((channel, to, by))
+    def test(self, channel: str, to: str | None, by: str, all_defaults: bool) -> ConnectivityTestResult:
+        self.tests.append((channel, "all" if all_defaults else to, by))
         assert self.provider_answers.wait(30)
         return self.result
 
     def services(self) -> Services:
         return Services(
             settings=self.settings,
+            jwt_settings=current_jwt_settings(self.settings),
             store=self.store,
             writer=self.writer,
             clock=now,

@@ -20,6 +20,13 @@ DELIVERY_FIELDS = tuple(
 )
 """The fields that every delivery has as JSON, in their order."""
 COMMAND = [sys.executable, "-m", "alertctl"]
+PRINT_MODULES = """
+import atexit, sys
+from alertctl.cli import run
+sys.argv[0] = "alertctl"
+atexit.register(lambda: print(*sys.modules, file=sys.stderr))
+run()
+"""
 
 
 def run(*arguments: str, input: str | bytes | None = None) -> Result:  # noqa: A002
@@ -33,6 +40,13 @@ def data(*arguments: str, input: str | bytes | None = None) -> Any:  # noqa: A00
     return json.loads(ran.stdout)
 
 
+def messages(stderr: str) -> list[tuple[str, str]]:
+    """Return level and text of each message of a command in JSON mode. Each line of its stderr must be one."""
+    parsed = [json.loads(line) for line in stderr.splitlines()]
+    assert all(list(message) == ["level", "message"] for message in parsed)
+    return [(message["level"], message["message"]) for message in parsed]
+
+
 def process(*arguments: str | bytes, **more: Any) -> subprocess.CompletedProcess[str]:
     return cli_process.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, **more)
 
@@ -41,6 +55,14 @@ def start(*arguments: str, **more: Any) -> subprocess.Popen[str]:
     return cli_process.Popen(
         [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1, **more
     )
+
+
+def loaded_modules(*arguments: str) -> set[str]:
+    """Run a command, which must succeed, and return the modules that it loaded."""
+    command = [sys.executable, "-c", PRINT_MODULES, *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return set(ran.stderr.splitlines()[-1].split())
 
 
 def dispatched() -> Any:

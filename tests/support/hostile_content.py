@@ -19,6 +19,8 @@ NASTY = [
     "\ud83d half and \ude00\ud83d other way round",
     "&amp;&lt;&gt;& &#60; &;",
     "*bold* _it_ ~no~ `code` ```block``` > quote",
+    ":fire::skin-tone-2: :100: @channel #general everyone@here\n- list\n1. one",
+    "<!date^0^{date}|now> <mailto:a@b.example|x> <@W1|y> <!everyone>",
     "javascript:alert(1)",
     ".\r\n.\r\n..\n.",
     "SG.abcdefghij.klmnopqrstuvwxyz and xoxb-1234567890-abcdefghij",
@@ -58,15 +60,18 @@ def content(title: str, summary: str, field: str, note: str, link: str | None = 
         occurred_at=WHEN,
         link=link or field,
         notes=(note, note),
+        labels=((field, note), (note, field)),
+        subject_key=note,
     )
 
 
 def contents() -> st.SearchStrategy[Content]:
     """Return content with one of a few hostile texts in each field."""
-    return st.builds(_spread, st.lists(TEXTS, min_size=1, max_size=4), st.integers(0, 60), st.integers(0, 3), LINKS)
+    texts = st.lists(TEXTS, min_size=1, max_size=4)
+    return st.builds(_spread, texts, st.integers(0, 60), st.integers(0, 3), st.integers(0, 30), LINKS)
 
 
-def _spread(texts: list[str], fields: int, notes: int, link: str | None) -> Content:
+def _spread(texts: list[str], fields: int, notes: int, labels: int, link: str | None) -> Content:
     def text(position: int) -> str:
         return texts[position % len(texts)]
 
@@ -76,8 +81,10 @@ def _spread(texts: list[str], fields: int, notes: int, link: str | None) -> Cont
         title=text(0),
         summary=text(1),
         severity=list(Severity)[len(texts) % 4],
-        fields=tuple(Field(text(position), text(position + 1)) for position in range(fields)),
+        fields=tuple(Field(text(position), text(position + 1), text(position)[:9]) for position in range(fields)),
         occurred_at=WHEN,
         link=link,
         notes=tuple(text(position + 2) for position in range(notes)),
+        labels=tuple((text(position), text(position + 3)) for position in range(labels)),
+        subject_key=text(1),
     )

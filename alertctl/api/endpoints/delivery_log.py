@@ -19,6 +19,7 @@ from alertctl.api.request_body import Body, body_schema, parse_body
 from alertctl.channels import CHANNEL_NAMES, build_all
 from alertctl.errors import Conflict
 from alertctl.events import BY_NAME
+from alertctl.events.wording import Wording
 from alertctl.models import Status
 from alertctl.schemas import DeliveryDetail, DeliveryItem, LogFilter, Page, Pruned, Rendered, ResendResult, Stats
 from alertctl.suggestions import did_you_mean
@@ -175,7 +176,7 @@ def _resend(
 ) -> list[ResendResult]:
     delivery_ids = [delivery_log.find_id(connection, part) for part in parts]
     return outbox.resend(
-        connection, delivery_ids, caller.name, services.clock(), again=again, enabled=services.audience.enabled
+        connection, delivery_ids, caller.name, services.clock(), again=again, audience=services.audience
     )
 
 
@@ -207,7 +208,7 @@ def rendered(_caller: Admin, services: ServicesDep, id: Id) -> Rendered:  # noqa
     """Return the rendered message: Slack's payload, or an email's parts."""
     channels: dict[str, Any] = build_all(services.settings)
     with services.store.reading() as connection:
-        return delivery_log.rendered(connection, channels, id)
+        return delivery_log.rendered(connection, channels, id, Wording.of(services.settings.messages))
 
 
 @router.post("/{id}/retry", responses=problem_responses(404, 409))

@@ -83,6 +83,7 @@ def event_types(_caller: Viewer) -> list[EventTypeInfo]:
             channels=list(kind.channels or CHANNEL_NAMES),
             default_on=kind.default_on,
             json_schema=kind.model_json_schema(),
+            example=dict(kind.example),
         )
         for kind in EVENT_TYPES
     ]

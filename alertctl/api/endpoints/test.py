@@ -26,12 +26,16 @@ class _RunningTests:
 
 
 class ConnectivityTestRequest(BaseModel):
-    """The channel to test; `to` is an address on it, by default the channel's default."""
+    """The channel to test; `to` is an address on it, by default the channel's first default address, else the caller's.
+
+    `all` sends to each of the channel's default addresses.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     channel: Literal[*CHANNEL_NAMES]  # type: ignore[valid-type]
     to: str | None = Field(None, min_length=1, max_length=254)
+    all: bool = False
 
 
 class ConnectivityTestAnswer(BaseModel):
@@ -61,7 +65,7 @@ async def test(
         raise HTTPException(503, busy, {"Retry-After": str(RETRY_SECONDS)})
     _RunningTests.number += 1
     try:
-        result = await run_sync(services.test, parsed.channel, parsed.to, caller.name)
+        result = await run_sync(services.test, parsed.channel, parsed.to, caller.name, parsed.all)
     finally:
         _RunningTests.number -= 1
     response.headers["Content-Location"] = f"{BASE}/delivery-log/{result.delivery_id}"

@@ -84,9 +84,13 @@ def list_all(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Qu
 
 @router.post("/admin/users", status_code=201, openapi_extra=body_schema(NewUser))
 def add(caller: Admin, services: ServicesDep, body: Body) -> UserItem:
-    """Add a user, who is notified by the default preferences. 422 if another user has the email."""
+    """Add a user, who is notified by the default preferences.
+
+    422 if another user has the email, or the recipient policy does not allow it.
+    """
     request = parse_body(NewUser, body)
-    user = services.writer.write(lambda it: users.add_user(it, request.email, request.role, services.clock()))
+    policy = services.audience.policy
+    user = services.writer.write(lambda it: users.add_user(it, request.email, request.role, services.clock(), policy))
     log_change(caller.name, f"added the {user.role} {user.name}")
     return user
 
@@ -95,7 +99,7 @@ def add(caller: Admin, services: ServicesDep, body: Body) -> UserItem:
 def change(caller: Admin, services: ServicesDep, user: User, body: Body) -> UserItem:
     """Change a user's email or role, or disable or enable the user."""
     changes = parse_body(UserChanges, body).model_dump()
-    item = services.writer.write(lambda it: users.change_user(it, user, **changes))
+    item = services.writer.write(lambda it: users.change_user(it, user, **changes, policy=services.audience.policy))
     values = ", ".join(f"{name}={value}" for name, value in changes.items() if value is not None)
     log_change(caller.name, f"changed the user {item.name}: {values or 'nothing'}")
     return item

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from alertctl.addresses import LONGEST_EMAIL, is_email
@@ -11,12 +11,17 @@ from alertctl.channels.base import Channel, ChannelType, RoutingReason, http_cli
 if TYPE_CHECKING:
     from alertctl.channels.email.smtp_session import Security
     from alertctl.config import Settings
+    from alertctl.content import Content
 
 
 def _build(settings: Settings) -> Channel:
     """Return SendGrid if there is a key, else SMTP. A failure of SendGrid is never retried over SMTP."""
+    from alertctl.channels.email.message import Branding
+    from alertctl.channels.unconfigured import UnconfiguredEmail
+
+    branding = Branding(settings.email.logo_url, settings.email.accent, settings.alertctl.templates)
     if not settings.email.from_address:
-        return _unconfigured("EMAIL_FROM_ADDRESS is not set")
+        return UnconfiguredEmail("EMAIL_FROM_ADDRESS is not set", branding)
     if _uses_sendgrid(settings):
         from alertctl.channels.email.sendgrid import SendGridChannel
 
@@ -26,9 +31,10 @@ def _build(settings: Settings) -> Channel:
             settings.email.from_address,
             settings.email.from_name,
             http_client(settings),
+            branding,
         )
     if not settings.smtp.host:
-        return _unconfigured("neither SENDGRID_API_KEY nor SMTP_HOST is set")
+        return UnconfiguredEmail("neither SENDGRID_API_KEY nor SMTP_HOST is set", branding)
     from alertctl.channels.email.smtp import SmtpChannel
     from alertctl.channels.email.smtp_auth import login_of
 
@@ -44,6 +50,7 @@ def _build(settings: Settings) -> Channel:
         login=login_of(settings.smtp),
         hello=settings.alertctl.helo,
         final_timeout=settings.smtp.final_timeout,
+        branding=branding,
     )
 
 
@@ -57,6 +64,15 @@ def _unconfigured(problem: str) -> Channel:
     from alertctl.channels.unconfigured import UnconfiguredEmail
 
     return UnconfiguredEmail(problem)
+
+
+def _template_problems(settings: Settings, content: Content) -> Iterator[tuple[str, str]]:
+    folder = settings.alertctl.templates
+    if folder:
+        from alertctl.channels.email.message import template_values
+        from alertctl.channels.email.own_templates import template_problems
+
+        yield from (("ALERTCTL_TEMPLATES", problem) for problem in template_problems(folder, template_values(content)))
 
 
 def _message_text(message: Mapping[str, Any]) -> str:
@@ -79,14 +95,20 @@ EMAIL = ChannelType(
         "admin_email",
         "one of NOTIFICATION_ADMIN_EMAILS",
         "it is one of NOTIFICATION_ADMIN_EMAILS, and {event_type} goes to email",
+        "this address is one of the platform's admin addresses",
     ),
     user_routing_reason=RoutingReason(
-        "user_email", "a user wants this event by email", "{user} wants {event_type} by email (their preferences)"
+        "user_email",
+        "a user wants this event by email",
+        "{user} wants {event_type} by email (their preferences)",
+        "your preferences want {event_type} by email",
     ),
     address_preference="email_address",
+    users_have_address=True,
     allowed_addresses=lambda settings: settings.alertctl.allowed_email_domains,
     allowed_addresses_setting="ALERTCTL_ALLOWED_EMAIL_DOMAINS",
     own_address=lambda caller: caller if is_email(caller) else None,
     settings_prefixes=lambda settings: ("SENDGRID_" if _uses_sendgrid(settings) else "SMTP_",),
+    template_problems=_template_problems,
     renderings=("text", "html"),
 )

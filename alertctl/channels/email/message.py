@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,16 +13,19 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from alertctl.addresses import check_email, encode_email, is_email
+from alertctl.addresses import check_email, encode_email, is_email, link_host
+from alertctl.channels import recipient_reason
 from alertctl.channels.base import OutgoingMessage
+from alertctl.channels.email.own_templates import NAMES, line_breaks, own_templates
 from alertctl.content import Content, Severity
 from alertctl.text import fit, safe_link
 
+log = logging.getLogger("alertctl.email")
 SUBJECT_LIMIT = 200
 SUMMARY_LIMIT = 20_000
 NAME_LIMIT = 200
@@ -28,20 +33,24 @@ VALUE_LIMIT = 5000
 FIELDS_LIMIT = 50
 NOTE_LIMIT = 500
 NOTES_LIMIT = 20
+LABELS_LIMIT = 20
+PREHEADER_LIMIT = 150
+"""What a list of emails shows beside the subject."""
+REASON_LIMIT = 300
 LINK_LIMIT = 3000
 AUTOMATIC = {"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All"}
 """Headers that keep mailboxes from answering: RFC 3834, and Exchange's own."""
 
-_COLOURS = {
-    Severity.INFO: "#2563eb",
-    Severity.WARNING: "#b45309",
-    Severity.ERROR: "#b91c1c",
-    Severity.CRITICAL: "#991b1b",
+ACCENTS = {
+    Severity.INFO: ("#1d4ed8", "#93c5fd"),
+    Severity.WARNING: ("#a16207", "#fcd34d"),
+    Severity.ERROR: ("#b91c1c", "#fca5a5"),
+    Severity.CRITICAL: ("#991b1b", "#fca5a5"),
 }
+"""The colour of each severity on a light and on a dark background, both readable as text."""
 _PHRASE = re.compile(r"[\w !#$%&'*+/=?^`{|}~-]+", re.ASCII)
 _ID_UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
-TEMPLATES = ("alert.txt", "alert.html")
 _templates = Environment(
     loader=PackageLoader("alertctl.channels.email", "templates"),
     auto_reload=False,
@@ -51,13 +60,30 @@ _templates = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_templates.filters["line_breaks"] = lambda text: Markup("<br>").join(text.split("\n"))
+_templates.filters["line_breaks"] = line_breaks
 
 
-def load_templates() -> None:
-    """Read and compile the templates now, so that a later disk or memory failure cannot lose an alert."""
-    for name in TEMPLATES:
+def load_templates(folder: str = "") -> None:
+    """Read and compile the templates now, so that a later disk or memory failure cannot lose an alert.
+
+    `folder` is ALERTCTL_TEMPLATES; its templates that can't be used are logged.
+    """
+    for name in NAMES:
         _templates.get_template(name)
+    for name, problem in own_templates(folder).problems.items():
+        log.warning("ALERTCTL_TEMPLATES: %s: %s; the built-in template is used", name, problem)
+
+
+@dataclass(frozen=True, slots=True)
+class Branding:
+    """The operator's own look of emails: a logo's URL, a colour (#rrggbb), a folder with templates. Empty: built in."""
+
+    logo_url: str = ""
+    accent: str = ""
+    templates: str = ""
+
+
+NO_BRANDING = Branding()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +92,7 @@ class Sender:
 
     address: str
     name: str = ""
+    branding: Branding = NO_BRANDING
 
     @property
     def domain(self) -> str:
@@ -79,11 +106,15 @@ def _id_domain(address: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RenderedEmail:
-    """The subject and body of an email, cleaned and truncated: the same for all recipients."""
+    """The subject and body of an email, cleaned and truncated: the same for all recipients.
+
+    `notes` tell which of the operator's own templates failed.
+    """
 
     subject: str
     text: str
     html: str
+    notes: tuple[str, ...] = ()
 
 
 def message_id(delivery_id: str, sender: Sender) -> str:
@@ -92,27 +123,77 @@ def message_id(delivery_id: str, sender: Sender) -> str:
     return f"<{(safe or _ID_UNSAFE.sub('-', delivery_id))[:100] or 'delivery'}@{sender.domain}>"
 
 
+class ReasonSlot(NamedTuple):
+    """The reason for a message in its text and in its HTML: the sentence itself, or the tags that SendGrid replaces."""
+
+    text: str
+    html: str | Markup
+
+
 @lru_cache(maxsize=64)
-def render_email(content: Content, plain: bool = False) -> RenderedEmail:
+def render_email(
+    content: Content, reason: ReasonSlot, plain: bool = False, branding: Branding = NO_BRANDING
+) -> RenderedEmail:
     """Return content as an email, cached for the event's next recipients. `plain` leaves the HTML empty."""
-    values = {
-        "title": fit(content.title, SUBJECT_LIMIT, line=True) or fit(content.event_type, NAME_LIMIT, line=True),
-        "summary": fit(content.summary, SUMMARY_LIMIT),
+    values = template_values(content, branding)
+    text, text_note = _render("alert.txt", values | {"reason": reason.text}, branding)
+    html, html_note = ("", None) if plain else _render("alert.html", values | {"reason": reason.html}, branding)
+    return RenderedEmail(subject(content), text, html, tuple(filter(None, (text_note, html_note))))
+
+
+def _render(name: str, values: dict[str, Any], branding: Branding) -> tuple[str, str | None]:
+    """Return the text of a template, and a note if the operator's own one failed and the built-in one was used."""
+    text, note = own_templates(branding.templates).render(name, values) if branding.templates else (None, None)
+    return _templates.get_template(name).render(values) if text is None else text, note
+
+
+def template_values(content: Content, branding: Branding = NO_BRANDING) -> dict[str, Any]:
+    """Return the values that a template sees besides `reason`: clean text, within the limits."""
+    title = fit(content.title, SUBJECT_LIMIT, line=True) or fit(content.event_type, NAME_LIMIT, line=True)
+    summary = "" if content.is_only_title else fit(content.summary, SUMMARY_LIMIT)
+    fields = content.fields_beyond(summary)
+    shown = [(fit(f.name, NAME_LIMIT, line=True), fit(f.value, VALUE_LIMIT)) for f in fields[:FIELDS_LIMIT]]
+    link = _usable_link(content.link)
+    accent, dark_accent = ACCENTS[content.severity]
+    return {
+        "title": title,
+        "summary": summary,
+        "preheader": fit(summary or ", ".join(f"{name}: {value}" for name, value in shown), PREHEADER_LIMIT, line=True),
         "severity": content.severity.value.capitalize(),
-        "colour": _COLOURS[content.severity],
-        "fields": [
-            (fit(f.name, NAME_LIMIT, line=True), fit(f.value, VALUE_LIMIT)) for f in content.fields[:FIELDS_LIMIT]
-        ],
-        "more": max(0, len(content.fields) - FIELDS_LIMIT),
-        "link": _usable_link(content.link),
+        "accent": branding.accent or accent,
+        "dark_accent": branding.accent or dark_accent,
+        "logo_url": branding.logo_url,
+        "event": json.loads(content.event_json),
+        "fields": shown,
+        "more": max(0, len(fields) - FIELDS_LIMIT),
+        "link": link,
+        "link_host": link_host(link) if link else "",
         "notes": [fit(note, NOTE_LIMIT, line=True) for note in content.notes[:NOTES_LIMIT]],
+        "labels": {
+            fit(name, NAME_LIMIT, line=True): fit(value, NAME_LIMIT, line=True)
+            for name, value in content.labels[:LABELS_LIMIT]
+        },
         "event_type": fit(content.event_type, NAME_LIMIT, line=True),
         "event_id": fit(content.event_id, NAME_LIMIT, line=True),
         "occurred_at": content.occurred_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
-    text = _templates.get_template("alert.txt").render(values)
-    html = "" if plain else _templates.get_template("alert.html").render(values)
-    return RenderedEmail(subject(content), text, html)
+
+
+def reason_of(content: Content, outgoing: OutgoingMessage) -> str:
+    """Return the sentence that tells the recipient why they receive this message."""
+    sentence = recipient_reason(outgoing.routing_reason, outgoing.route, content.event_type)
+    return fit(sentence, REASON_LIMIT, line=True)
+
+
+def thread_headers(content: Content, outgoing: OutgoingMessage, sender: Sender) -> dict[str, str]:
+    """Return the headers that put all messages about a subject into one thread of a mail program.
+
+    They name a message that was never sent: each recipient may have got another first message of the thread.
+    """
+    if not content.subject_key or outgoing.options.threads is False:
+        return {}
+    root = f"<subject-{_ID_UNSAFE.sub('-', content.subject_key)[:64]}@{sender.domain}>"
+    return {"In-Reply-To": root, "References": root}
 
 
 def subject(content: Content) -> str:
@@ -121,32 +202,39 @@ def subject(content: Content) -> str:
     return fit(f"[{content.severity.value.capitalize()}] {title}", SUBJECT_LIMIT, line=True)
 
 
-def serialize_email(
-    content: Content, delivery_id: str, address: str, sender: Sender, now: datetime, *, plain: bool
-) -> bytes:
-    """Return a delivery's email as bytes: its own headers, then the part that all recipients share.
+def serialize_email(content: Content, outgoing: OutgoingMessage, sender: Sender, now: datetime) -> bytes:
+    """Return a delivery's email as bytes: its own headers, then the part that it shares with other recipients.
 
     Raises ValueError for an address that isn't exactly one address.
     """
-    check_email(address)
+    check_email(outgoing.address)
     own_headers = {
-        "To": encode_email(address),
-        "Message-ID": message_id(delivery_id, sender),
+        "To": encode_email(outgoing.address),
+        "Message-ID": message_id(outgoing.delivery_id, sender),
         "Date": format_datetime(now),
+        **thread_headers(content, outgoing, sender),
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in own_headers.items())
-    return lines.encode() + _shared_part(content, sender, plain)
+    return lines.encode() + _shared_part(content, sender, reason_of(content, outgoing), outgoing.plain)
+
+
+def notes_of(content: Content, outgoing: OutgoingMessage, sender: Sender) -> tuple[str, ...]:
+    """Return the notes of the email that `serialize_email` returned."""
+    reason = reason_of(content, outgoing)
+    return render_email(content, ReasonSlot(reason, reason), outgoing.plain, sender.branding).notes
 
 
 def preview(content: Content, outgoing: OutgoingMessage, sender: Sender) -> dict[str, Any]:
     """Return the email as `--dry-run` and `log show --rendered` print it: headers for people, text and HTML."""
-    email = render_email(content, outgoing.plain)
+    reason = reason_of(content, outgoing)
+    email = render_email(content, ReasonSlot(reason, reason), outgoing.plain, sender.branding)
     email_headers = {
         "From": str(Address(display_name=display_name(sender.name), addr_spec=encode_email(sender.address))),
         "To": encode_email(outgoing.address) if is_email(outgoing.address) else "",
         "Subject": email.subject,
         "Date": format_datetime(datetime.now(UTC)),
         "Message-ID": message_id(outgoing.delivery_id, sender),
+        **thread_headers(content, outgoing, sender),
         **AUTOMATIC,
     }
     return {"headers": email_headers, "text": email.text, "html": email.html}
@@ -158,9 +246,12 @@ def display_name(name: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _shared_part(content: Content, sender: Sender, plain: bool) -> bytes:
-    """Return the headers and the MIME body that all recipients share. It is most of the work, so it is cached."""
-    rendered = render_email(content, plain)
+def _shared_part(content: Content, sender: Sender, reason: str, plain: bool) -> bytes:
+    """Return the headers and the MIME body that recipients with the same reason share.
+
+    It is most of the work, so it is cached. An event has few reasons, however many recipients it has.
+    """
+    rendered = render_email(content, ReasonSlot(reason, reason), plain, sender.branding)
     message = EmailMessage(policy=SMTP)
     for name, value in AUTOMATIC.items():
         message[name] = value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import html
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,15 +19,20 @@ from sendgrid.helpers.mail import (
 )
 
 from alertctl.addresses import encode_email, is_email
-from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of, with_note
 from alertctl.channels.email.message import (
     AUTOMATIC,
+    NO_BRANDING,
+    Branding,
+    ReasonSlot,
     Sender,
     display_name,
     load_templates,
     message_id,
     preview,
+    reason_of,
     render_email,
+    thread_headers,
 )
 from alertctl.channels.http_errors import post_json, status_error
 from alertctl.content import Content
@@ -54,14 +61,22 @@ class SendGridChannel:
     provider = "sendgrid"
     batch_size = BATCH_SIZE
 
-    def __init__(self, api_key: str, api_url: str, from_address: str, from_name: str, http: HttpClient) -> None:
-        load_templates()
+    def __init__(
+        self,
+        api_key: str,
+        api_url: str,
+        from_address: str,
+        from_name: str,
+        http: HttpClient,
+        branding: Branding = NO_BRANDING,
+    ) -> None:
+        load_templates(branding.templates)
         self.deadline = http.timeout
         self._http = http
         self._key = credential(api_key, "SENDGRID_API_KEY", missing="unauthorized")
         self._redact = Redactor([api_key, api_key.strip(), *proxy_passwords()])
         self._url = f"{api_url.rstrip('/')}/v3/mail/send"
-        self._sender = Sender(from_address, from_name)
+        self._sender = Sender(from_address, from_name, branding)
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         if isinstance(self._key, DeliveryError):
@@ -79,7 +94,8 @@ class SendGridChannel:
 
     def payload(self, content: Content, messages: Sequence[OutgoingMessage]) -> dict[str, Any]:
         """Return the body of a request. The messages have the same `plain`, and their addresses are valid."""
-        email = render_email(content, messages[0].plain)
+        slot = reason_slot(content)
+        email = render_email(content, slot, messages[0].plain, self._sender.branding)
         mail = Mail(
             From(encode_email(self._sender.address), display_name(self._sender.name) or None),
             subject=email.subject,
@@ -89,18 +105,21 @@ class SendGridChannel:
         mail.tracking_settings = _no_tracking()
         # The library's objects for each recipient would take four times as long as everything else.
         built: dict[str, Any] = mail.get()
-        return {"personalizations": [self._personalization(outgoing) for outgoing in messages], **built}
+        return {"personalizations": [self._personalization(content, outgoing, slot) for outgoing in messages], **built}
 
     def close(self) -> None:
         self._http.close()
 
-    def _personalization(self, outgoing: OutgoingMessage) -> dict[str, Any]:
+    def _personalization(self, content: Content, outgoing: OutgoingMessage, slot: ReasonSlot) -> dict[str, Any]:
+        reason = reason_of(content, outgoing)
         return {
             "to": [{"email": encode_email(outgoing.address)}],
             "headers": {
                 "Message-ID": message_id(outgoing.delivery_id, self._sender),
+                **thread_headers(content, outgoing, self._sender),
                 **AUTOMATIC,
             },
+            "substitutions": {slot.text: reason, slot.html: html.escape(reason)},
             "custom_args": {"delivery_id": outgoing.delivery_id},
         }
 
@@ -160,7 +179,14 @@ class SendGridChannel:
         result = parse_sendgrid_reply(reply)
         if isinstance(result, DeliveryError):
             return redacted(result, self._redact)
-        return Receipt(self._redact(result.provider_id), self._redact(result.answer))
+        email = render_email(content, reason_slot(content), messages[0].plain, self._sender.branding)
+        return with_note(Receipt(self._redact(result.provider_id), self._redact(result.answer)), *email.notes)
+
+
+def reason_slot(content: Content) -> ReasonSlot:
+    """Return the tags that SendGrid replaces by each recipient's reason. No text of the event contains them."""
+    key = hashlib.sha256("\0".join((content.event_id, content.title, content.summary)).encode("utf-8", "replace"))
+    return ReasonSlot(f"-reason-{key.hexdigest()[:32]}-", f"-htmlreason-{key.hexdigest()[:32]}-")
 
 
 def parse_sendgrid_reply(reply: Response) -> SendResult:

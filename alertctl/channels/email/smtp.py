@@ -11,8 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from alertctl.addresses import encode_email, is_email
-from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of
-from alertctl.channels.email.message import Sender, load_templates, message_id, preview, serialize_email
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of, with_note
+from alertctl.channels.email.message import (
+    NO_BRANDING,
+    Branding,
+    Sender,
+    load_templates,
+    message_id,
+    notes_of,
+    preview,
+    serialize_email,
+)
 from alertctl.channels.email.smtp_auth import SmtpLogin
 from alertctl.channels.email.smtp_errors import SmtpRefusal, may_depend_on_connection
 from alertctl.channels.email.smtp_session import FINAL_TIMEOUT, Security, SmtpServer, SmtpSession
@@ -45,11 +54,12 @@ class SmtpChannel:
         login: SmtpLogin | None = None,
         hello: str = "",
         final_timeout: float = FINAL_TIMEOUT,
+        branding: Branding = NO_BRANDING,
     ) -> None:
         """`login` replaces the user name and password. `final_timeout` limits the wait after the complete message."""
-        load_templates()
+        load_templates(branding.templates)
         self.deadline = deadline
-        self._sender = Sender(from_address, from_name)
+        self._sender = Sender(from_address, from_name, branding)
         login = login or SmtpLogin(username, password)
         self._server = SmtpServer(host, port, security, login, hello, final_timeout)
         self._ca_bundle = ca_bundle
@@ -73,14 +83,14 @@ class SmtpChannel:
     def _context(self) -> ssl.SSLContext:
         return tls_context(self._ca_bundle)
 
-    def _send_one(self, content: Content, outgoing: OutgoingMessage, deadline: Deadline) -> Receipt:
+    def _send_one(self, content: Content, outgoing: OutgoingMessage, deadline: Deadline) -> SendResult:
         if not is_email(outgoing.address):
             raise DeliveryError(Reason.BAD_ADDRESS, "invalid_address", detail="not exactly one email address")
         with rendering():
-            now, delivery_id, address = datetime.now(UTC), outgoing.delivery_id, outgoing.address
-            message = serialize_email(content, delivery_id, address, self._sender, now, plain=outgoing.plain)
+            message = serialize_email(content, outgoing, self._sender, datetime.now(UTC))
         answer = self._deliver(encode_email(outgoing.address), message, deadline)
-        return Receipt(message_id(outgoing.delivery_id, self._sender), self._redact(answer))
+        receipt = Receipt(message_id(outgoing.delivery_id, self._sender), self._redact(answer))
+        return with_note(receipt, *notes_of(content, outgoing, self._sender))
 
     def _deliver(self, address: str, message: bytes, deadline: Deadline) -> str:
         """Send the message and return the server's answer. A failure on a reused connection is checked on a new one.

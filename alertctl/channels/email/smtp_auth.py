@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ PASSWORD_MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
 _ACCEPTED, _CONTINUE, _REFUSED = 235, 334, 535
 _UNSUPPORTED = frozenset({502, 504})
 _MAX_PROMPTS = 4
+RECENT_SECONDS = 600.0
+"""Seconds for which an accepted recipient proves that the server takes mail from this login."""
 
 
 class SmtpLogin:
@@ -38,7 +41,16 @@ class SmtpLogin:
         self.redact = Redactor(secrets, username=username)
         self._password, self._token = password.rstrip("\r\n"), token
         self._worked = ""
+        self._recipient_accepted_at = float("-inf")
         self._tried_another = False
+
+    def note_accepted_recipient(self) -> None:
+        self._recipient_accepted_at = time.monotonic()
+
+    @property
+    def has_accepted_recipient(self) -> bool:
+        """Whether the server has accepted a recipient from this login recently, in any session."""
+        return time.monotonic() - self._recipient_accepted_at < RECENT_SECONDS
 
     def authenticate(self, ask: Ask, offered: list[str]) -> Reply:
         """Log in and return the server's last reply. Raises DeliveryError if no offered mechanism is supported."""
@@ -70,9 +82,11 @@ class SmtpLogin:
         if mechanism == "LOGIN":
             return self._answer_prompts(ask)
         if mechanism == "PLAIN":
-            return ask("AUTH PLAIN " + _base64(f"\0{name}\0{password}"))
+            return _cancel_prompt(ask, _send_response("PLAIN", _base64(f"\0{name}\0{password}"), ask))
         code, text = ask("AUTH CRAM-MD5")
-        return ask(_base64(f"{name} {_digest(password, text)}")) if code == _CONTINUE else (code, text)
+        if code != _CONTINUE:
+            return code, text
+        return _cancel_prompt(ask, ask(_base64(f"{name} {_digest(password, text)}")))
 
     def _answer_prompts(self, ask: Ask) -> Reply:
         """Run AUTH LOGIN. A prompt for the user name never gets the password, even if the server repeats it."""
@@ -83,14 +97,14 @@ class SmtpLogin:
             prompt = _decoded(reply[1]).lower()
             asks_password = (named and "user" not in prompt) or "pass" in prompt
             reply, named = ask(_base64(self._password if asks_password else self.username)), True
-        return ask("*") if reply[0] == _CONTINUE else reply
+        return _cancel_prompt(ask, reply)
 
     def _send_token(self, token: str, ask: Ask, offered: list[str]) -> Reply:
         if "XOAUTH2" not in offered:
             raise _unavailable(offered, "XOAUTH2")
-        reply = ask(f"AUTH XOAUTH2 {_token_response(self.username, token)}")
+        reply = _send_response("XOAUTH2", _token_response(self.username, token), ask)
         # The challenge describes the error; an empty response asks for the refusal.
-        return ask("") if reply[0] == _CONTINUE else reply
+        return _cancel_prompt(ask, ask("")) if reply[0] == _CONTINUE else reply
 
 
 def login_of(smtp: Smtp) -> SmtpLogin:
@@ -98,6 +112,19 @@ def login_of(smtp: Smtp) -> SmtpLogin:
     if smtp.auth == "xoauth2":
         return SmtpLogin(smtp.username, token=smtp.oauth_token.get_secret_value())
     return SmtpLogin(smtp.username, smtp.password.get_secret_value())
+
+
+def _send_response(mechanism: str, response: str, ask: Ask) -> Reply:
+    """Start AUTH with this initial response. Send it again if the server ignored it and asks for it."""
+    code, prompt = ask(f"AUTH {mechanism} {response}")
+    # Another prompt of XOAUTH2 describes an error.
+    asks_again = code == _CONTINUE and (mechanism == "PLAIN" or not prompt.strip())
+    return ask(response) if asks_again else (code, prompt)
+
+
+def _cancel_prompt(ask: Ask, reply: Reply) -> Reply:
+    """Return the reply; instead of another prompt return the refusal that follows its cancellation (RFC 4954, 4)."""
+    return ask("*") if reply[0] == _CONTINUE else reply
 
 
 def _is_unsupported(reply: Reply) -> bool:

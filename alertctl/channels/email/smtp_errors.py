@@ -49,12 +49,17 @@ _LONG_LIMIT = re.compile(r"daily|hourly|per (day|hour)|quota", re.IGNORECASE)
 _LONG_LIMIT_SECONDS = 900.0
 _TLS_TOO_OLD = re.compile(r"\bTLS ?v?1\.[01]\b|\bTLS\b.{0,40}\b(too old|not supported|deprecated)", re.IGNORECASE)
 _GREYLISTING = re.compile(r"gr[ae]y.?list", re.IGNORECASE)
+_LOGIN_REQUIRED = "authentication_required"
 _POLICIES = (
     ("helo_refused", re.compile(r"\b(helo|ehlo)\b", re.IGNORECASE)),
     ("relaying_denied", re.compile(r"\brelay|rcpthosts", re.IGNORECASE)),
+    (
+        _LOGIN_REQUIRED,
+        re.compile(r"authenticat\w+ (is )?required|\bnot authenticated\b|must authenticate", re.IGNORECASE),
+    ),
     ("sender_refused", re.compile(r"\bsender\b|\bspf\b|\bdmarc\b", re.IGNORECASE)),
 )
-"""The code of a refusal by policy at RCPT, by its text; without enhanced code only the first two are recognized."""
+"""The code of a refusal by policy at RCPT, by its text; without enhanced code all but the last are recognized."""
 
 _ENDS_SESSION = frozenset({421, 452})
 """RFC 5321: the server closes the connection, or has no room for more on it."""
@@ -90,10 +95,11 @@ def smtp_reason(step: SmtpStep, code: int) -> Reason:
     return Reason.BAD_ADDRESS if step is SmtpStep.RCPT and code not in _NOT_THE_ADDRESS else Reason.REJECTED
 
 
-def refusal_of(step: SmtpStep, code: int, text: str) -> tuple[Reason, str]:
+def refusal_of(step: SmtpStep, code: int, text: str, *, accepts_others: bool = False) -> tuple[Reason, str]:
     """Return the reason and the code of a refusal, by its step and its enhanced code, which say more than its number.
 
-    The code is the server's number, or a name where the number has several meanings.
+    The code is the server's number, or a name where the number has several meanings. `accepts_others`: the server has
+    accepted another recipient from this login, so a refusal at RCPT concerns this address alone.
     """
     enhanced = _enhanced(text)
     if 400 <= code < 600:
@@ -101,8 +107,10 @@ def refusal_of(step: SmtpStep, code: int, text: str) -> tuple[Reason, str]:
             return Reason.CONFIG, "tls_too_old"
         if _is_sending_limit(code, text, enhanced):
             return Reason.RATE_LIMITED, "sending_limit"
-    if step is SmtpStep.RCPT and code not in _AUTH_CODES and (policy := _policy(code, text, enhanced)):
-        # It may concern this address alone, so it never opens the circuit breaker: others must not wait for it.
+    if step is SmtpStep.RCPT and (policy := _policy(code, text, enhanced)):
+        if policy in (_LOGIN_REQUIRED, str(code)) and code >= 500 and not accepts_others:
+            return Reason.CONFIG, policy
+        # It may concern this address alone, so it doesn't open the circuit breaker: others must not wait for it.
         return Reason.LOCAL, policy
     if step in (SmtpStep.DATA, SmtpStep.END) and 500 <= code < 600 and enhanced[0] == _POLICY:
         return Reason.REJECTED, "message_refused"
@@ -110,7 +118,7 @@ def refusal_of(step: SmtpStep, code: int, text: str) -> tuple[Reason, str]:
         return Reason.REJECTED, str(code)
     if step is SmtpStep.RCPT and 500 <= code < 600 and _is_about_address(enhanced):
         return Reason.BAD_ADDRESS, str(code)
-    if step is SmtpStep.AUTH and code == 432:
+    if step is SmtpStep.AUTH and code in (334, 432):
         return Reason.CONFIG, str(code)
     return smtp_reason(step, code), str(code)
 
@@ -140,6 +148,8 @@ def _is_sending_limit(code: int, text: str, enhanced: tuple[int, int]) -> bool:
 
 def _policy(code: int, text: str, enhanced: tuple[int, int]) -> str:
     """Return the code of a refusal by policy at RCPT, "" for any other reply."""
+    if code in _AUTH_CODES:
+        return str(code)
     if not 400 <= code < 600 or _is_about_address(enhanced) or _GREYLISTING.search(text):
         return ""
     named = next((name for name, pattern in _POLICIES if pattern.search(text)), "")
@@ -147,15 +157,15 @@ def _policy(code: int, text: str, enhanced: tuple[int, int]) -> str:
         return "sender_refused"
     if enhanced[0] == _POLICY:
         return named or "refused_by_policy"
-    # Without a telling code only these two are clear; an address may contain such a word, too.
+    # Without a telling code "sender" is not clear: an address may contain such a word, too.
     return named if enhanced[0] in (0, _PROTOCOL) and named != "sender_refused" else ""
 
 
 class SmtpRefusal(DeliveryError):
     """An unexpected reply, with the server's own code and text, not redacted yet."""
 
-    def __init__(self, step: SmtpStep, code: int, text: str) -> None:
-        reason, named = refusal_of(step, code, text)
+    def __init__(self, step: SmtpStep, code: int, text: str, *, accepts_others: bool = False) -> None:
+        reason, named = refusal_of(step, code, text, accepts_others=accepts_others)
         limited = reason is Reason.RATE_LIMITED
         is_long = limited and (_LONG_LIMIT.search(text) or _enhanced(text) in (_LIMIT, _MICROSOFT_LIMIT))
         super().__init__(

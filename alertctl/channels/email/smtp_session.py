@@ -97,6 +97,7 @@ class SmtpSession(SmtpConnection):
     def finish(self, address: str, message: bytes) -> str:
         """Send RCPT TO, DATA and the message; return the server's answer to it. Raises DeliveryError."""
         self._command(SmtpStep.RCPT, f"RCPT TO:<{address}>", (250, 251))
+        self._server.login.note_accepted_recipient()
         self._command(SmtpStep.DATA, "DATA", (354,))
         try:
             self.send(_LEADING_DOT.sub(b"..", message) + (b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n"))
@@ -178,7 +179,8 @@ class SmtpSession(SmtpConnection):
         except Exception as exc:
             raise self._as_delivery_error(exc) from None
         if code not in expected:
-            raise SmtpRefusal(step, code, decode_reply(text))
+            accepts_others = self._server.login.has_accepted_recipient
+            raise SmtpRefusal(step, code, decode_reply(text), accepts_others=accepts_others)
 
     def _as_delivery_error(self, exc: Exception, *, connecting: bool = False) -> DeliveryError:
         return exc if isinstance(exc, DeliveryError) else smtp_error(exc, self._phase, connecting=connecting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,26 +29,35 @@ def _unconfigured(problem: str) -> Channel:
 def message_text(message: Mapping[str, Any]) -> str:
     """Return a payload as plain text: that of its blocks, or its `text`."""
     if "blocks" not in message:
-        return str(message.get("text", ""))
-    parts = (
-        part
-        for block in message["blocks"]
-        for part in (block.get("text"), *block.get("fields", ()), *block.get("elements", ()))
-    )
-    return "\n".join(part_text(part) for part in parts if part)
+        return _unescaped(str(message.get("text", "")))
+    return "\n".join(filter(None, map(block_text, message["blocks"])))
 
 
-def part_text(part: Mapping[str, Any]) -> str:
-    """Return a text object or button as text: a field becomes `Name: value`, a button its label and address."""
-    text: Any = part.get("text", "")
-    if isinstance(text, Mapping):
-        return f"[{text.get('text', '')}] {part.get('url', '')}".strip()
-    name, line_break, value = str(text).partition("*\n")
-    if line_break and name.startswith("*"):
-        text = f"{name[1:]}: {value}"
+def block_text(block: Mapping[str, Any]) -> str:
+    """Return a Block Kit block as plain text."""
+    if block.get("type") == "rich_text":
+        return "\n".join("".join(map(_element_text, part["elements"])) for part in block["elements"])
+    texts = [part["text"] for part in (block.get("text"), *block.get("fields", ())) if part]
+    elements = [part["text"] for part in block.get("elements", ()) if "text" in part]
+    return "\n".join(filter(None, [*map(_unescaped, texts), " · ".join(map(_unescaped, elements))]))
+
+
+def _element_text(element: Mapping[str, Any]) -> str:
+    """Return an element of rich text: a link as its text and address, a person or group by id, a date's fallback."""
+    if element.get("type") == "link":
+        return f"{element.get('text', '')} {element['url']}".strip()
+    if element.get("type") in ("user", "usergroup"):
+        return f"@{element.get('user_id') or element.get('usergroup_id')}"
+    return str(element.get("text", element.get("fallback", "")))
+
+
+def _unescaped(text: str | Mapping[str, Any]) -> str:
+    """Return text of Slack's markup as plain text, with the fallback of a date."""
     import html  # its table of entities is large, and only a preview needs it
 
-    return html.unescape(str(text))
+    if isinstance(text, Mapping):
+        text = text.get("text", "")
+    return html.unescape(re.sub(r"<!date\^[^|>]*\|([^>]*)>", r"\1", str(text)))
 
 
 SLACK = ChannelType(

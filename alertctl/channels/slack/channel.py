@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 from alertctl import __version__
-from alertctl.addresses import encode_slack_channel
 from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, ThreadRoot, rendering, result_of
 from alertctl.channels.http_errors import post_json, status_error
 from alertctl.channels.slack.blocks import slack_message
@@ -54,9 +53,7 @@ class SlackChannel:
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         """Return the payload that `send` would post."""
-        message = slack_message(
-            content, encode_slack_channel(outgoing.address), outgoing.delivery_id, plain=outgoing.plain
-        )
+        message = slack_message(content, outgoing)
         if outgoing.reply_to is None:
             return message
         return message | reply_arguments(outgoing.reply_to, broadcast=outgoing.broadcast)

@@ -56,11 +56,14 @@ def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     from alertctl.config import SettingProblem, load
     from alertctl.config import check as find_problems
     from alertctl.config.warnings import warnings
+    from alertctl.preview import appearance_problems
 
     speak_up()
     flags = flags_of(context)
     try:
-        problems = find_problems(load(flags=flags, refuse=False))
+        settings = load(flags=flags, refuse=False)
+        problems = find_problems(settings)
+        problems += [SettingProblem(name, "error", message) for name, message in appearance_problems(settings)]
     except ConfigError as error:
         # Settings that can't be read can't be checked together: report what can't be read.
         lines = (line.partition(": ") for line in error.problems)

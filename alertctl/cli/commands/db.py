@@ -13,7 +13,16 @@ import typer
 
 from alertctl.cli.context import settings_of
 from alertctl.cli.output.progress import bar
-from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line, print_pairs, warn
+from alertctl.cli.output.streams import (
+    Output,
+    OutputOption,
+    eprint,
+    print_error,
+    print_json,
+    print_line,
+    print_pairs,
+    warn,
+)
 from alertctl.cli.output.table import Column, print_table
 from alertctl.cli.output.times import now
 from alertctl.config.database_url import database_url, masked
@@ -165,7 +174,7 @@ def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TAB
         try:
             done = copy_all(source, target, now(), progress)
         except KeyboardInterrupt:
-            eprint("alertctl: interrupted; run it again to continue")
+            print_error("interrupted; run it again to continue")
             raise
     if output is Output.JSON:
         ends = {"from": masked(source_url), "to": masked(target_url)}

@@ -16,6 +16,7 @@ from alertctl.cli.options import one_of
 from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_items
 from alertctl.cli.output.table import GAP, console
 from alertctl.cli.output.times import now
+from alertctl.errors import InvalidEvent
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -31,7 +32,7 @@ NARROW = 60
 """Width of a terminal below which a result is printed below its check."""
 WORDS = {"ok": "ok", "warning": "warning", "failure": "failure", "unknown": "can't tell"}
 ALL = "all"
-AREAS = (*CHANNEL_NAMES, "db", ALL)
+AREAS = (*CHANNEL_NAMES, "db", "server", ALL)
 AreaArgument = Annotated[
     str,
     typer.Argument(metavar="|".join(AREAS), help="Area to check.", **one_of(AREAS, "an area")),
@@ -45,7 +46,8 @@ def doctor(context: typer.Context, area: AreaArgument = ALL, output: OutputOptio
     alertctl doctor slack
     alertctl doctor -o json
 
-    Find out why messages are not arriving. Sends no messages.
+    Find out why messages are not arriving. Sends no messages. With ALERTCTL_SERVER it checks that server instead of a
+    database.
 
     Signs: ✓ ok, ! warning, ✗ failure, ? can't tell. Exits with 10 if a check failed, else with 0.
     """
@@ -53,13 +55,24 @@ def doctor(context: typer.Context, area: AreaArgument = ALL, output: OutputOptio
 
     warn_about_settings(context)
     settings = settings_of(context)
-    findings = run([check for check in CHECKS if area in (ALL, check.area)], settings, now())
+    checks = [check for check in CHECKS if area in (ALL, check.area) and check.applies(settings)]
+    if not checks:
+        raise InvalidEvent(area, _nothing_to_check(area))
+    findings = run(checks, settings, now())
     if output is Output.JSON:
         print_items(asdict(finding) for finding in findings)
     else:
         print_findings(findings)
     if any(finding.outcome == "failure" for finding in findings):
         raise typer.Exit(FAILED)
+
+
+def _nothing_to_check(area: str) -> str:
+    if area == "server":
+        return "ALERTCTL_SERVER is not set; run alertctl doctor db"
+    return (
+        "ALERTCTL_SERVER is set, and that server sends; run alertctl doctor on its machine, or alertctl doctor server"
+    )
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

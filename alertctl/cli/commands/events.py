@@ -13,19 +13,6 @@ from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json
 from alertctl.cli.output.table import Column, print_list, print_table
 from alertctl.schemas import EventTypeInfo
 
-EXAMPLES = {
-    "safety_rollback": {
-        "feature_flag": "checkout-v3",
-        "environment": "production",
-        "metric": "error_rate",
-        "value": "0.0714",
-        "threshold": "0.05",
-    },
-    "experiment_lifecycle": {"experiment": "new-cta", "action": "started", "owner": "growth"},
-    "rollout_advance": {"feature_flag": "dark-mode", "from_percentage": "25", "to_percentage": "50"},
-    "generic_alert": {"title": "Disk almost full", "severity": "warning", "source": "db-7"},
-}
-"""Fields of each type's example; other types show their required fields."""
 COLUMNS = (
     Column("TYPE", needed=True),
     Column("GOES TO"),
@@ -98,6 +85,11 @@ def type_of(schema: dict[str, Any]) -> str:
 
 def example(event_type: EventTypeInfo) -> str:
     """Return a command that sends an example event."""
-    fields = EXAMPLES.get(event_type.event_type) or dict.fromkeys(event_type.json_schema.get("required", []), "…")
-    settings = " ".join(f"--set {shlex.quote(f'{name}={value}')}" for name, value in fields.items())
+    fields = event_type.example or dict.fromkeys(event_type.json_schema.get("required", []), "…")
+    flat = {
+        f"{field}.{name}" if isinstance(value, dict) else field: item
+        for field, value in fields.items()
+        for name, item in (value.items() if isinstance(value, dict) else [("", value)])
+    }
+    settings = " ".join(f"--set {shlex.quote(f'{name}={value}')}" for name, value in flat.items())
     return f"alertctl send --event {event_type.event_type} {settings}".rstrip()

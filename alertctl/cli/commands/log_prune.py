@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from alertctl.cli.context import client_of
-from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json
+from alertctl.cli.output.streams import Output, OutputOption, eprint, messages, print_json
 from alertctl.cli.output.times import duration_option
 from alertctl.errors import InvalidEvent
 
@@ -36,10 +36,9 @@ def prune(
     with client_of(context) as client:
         if not dry_run and not yes:
             count = client.prune(older, dry_run=True).deliveries
-            if not (sys.stdin and sys.stdin.isatty()):
-                raise InvalidEvent(
-                    "--yes", f"is required without a terminal; it confirms that {count} deliveries are deleted"
-                )
+            if messages.as_json or not (sys.stdin and sys.stdin.isatty()):
+                need = "with -o json" if messages.as_json else "without a terminal"
+                raise InvalidEvent("--yes", f"is required {need}; it confirms that {count} deliveries are deleted")
             if not typer.confirm(f"Delete {count} deliveries from the log?", err=True):
                 raise typer.Exit(1)
         done = client.prune(older, dry_run=dry_run)

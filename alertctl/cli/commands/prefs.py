@@ -29,6 +29,8 @@ ADDRESS_BY_CHANNEL = {kind.name: kind.address_preference for kind in CHANNEL_TYP
 ADDRESS_PREFERENCES = tuple(ADDRESS_BY_CHANNEL.values())
 SWITCHES = tuple(f"{channel}_enabled" for channel in ADDRESS_BY_CHANNEL)
 ON_OFF = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+UNSET_ADDRESS = {kind.address_preference: "default" if kind.users_have_address else "none" for kind in CHANNEL_TYPES}
+"""The word for an address that isn't set: without one, a user has the registered email and no Slack channel."""
 DEFAULTS = ("", "default", "none", "null")
 """Values that reset an address to its default."""
 
@@ -112,7 +114,7 @@ def list_all(
 
 def _cells(prefs: Prefs) -> tuple[str, ...]:
     addresses = [
-        str(prefs[address] or "default") if prefs[switch] else "off"
+        _shown(address, prefs[address]) if prefs[switch] else "off"
         for switch, address in zip(SWITCHES, ADDRESS_PREFERENCES, strict=True)
     ]
     events = [
@@ -125,11 +127,13 @@ def _print(prefs: Prefs, output: Output) -> None:
     if output is Output.JSON:
         print_json(prefs)
     else:
-        print_pairs([(name, _shown(value)) for name, value in prefs.items()])
+        print_pairs([(name, _shown(name, value)) for name, value in prefs.items()])
 
 
-def _shown(value: bool | str | None) -> str:
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value or "default"
+def _shown(name: str, value: bool | str | None) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value or UNSET_ADDRESS.get(name, "none")
 
 
 def _switches() -> list[str]:

@@ -18,7 +18,7 @@ from alertctl.cli.output.deliveries import print_deliveries
 from alertctl.cli.output.delivery_warnings import delivery_warnings, is_off, lacks_recipient, no_recipient
 from alertctl.cli.output.progress import waiting_notice
 from alertctl.cli.output.receipt import Receipt, receipt_in
-from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, warn
+from alertctl.cli.output.streams import Output, OutputOption, eprint, messages, print_error, print_json, warn
 from alertctl.cli.output.times import now
 from alertctl.cli.registry import DEFAULT_WAIT
 from alertctl.cli.send_request import build_request
@@ -285,8 +285,8 @@ def _spool(
         _report_loss(request, options, f"{describe(error)}; {describe(spool_error)}")
         return Unreachable.exit_code
     for line in str(error).splitlines() if isinstance(error, ConfigError) else [describe(error)]:
-        eprint(f"alertctl: {line}")
-    eprint(f"alertctl: spooled as {spooled.id}; {_next_step(error, spooled)}")
+        print_error(line)
+    print_error(f"spooled as {spooled.id}; {_next_step(error, spooled)}")
     options.receipt.write("spooled", spooled=True, spool_id=spooled.id, error=describe(error))
     if options.output is Output.JSON:
         _print_unrecorded(request, describe(error), spool_id=spooled.id)
@@ -319,7 +319,8 @@ def _report_loss(request: PublishRequest, options: SendOptions, cause: str) -> N
             _print_unrecorded(request, cause, lost=True)
             sys.stdout.flush()
     finally:
-        eprint(f"LOST: neither recorded nor spooled: {cause}; correct this and send the event again")
+        lost = f"LOST: neither recorded nor spooled: {cause}; correct this and send the event again"
+        messages.print("error", lost)
 
 
 def _print_unrecorded(request: PublishRequest, cause: str, *, spool_id: str | None = None, lost: bool = False) -> None:

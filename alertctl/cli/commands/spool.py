@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alertctl.cli.context import connected
-from alertctl.cli.output.streams import Output, OutputOption, print_items, print_json, print_line, warn
+from alertctl.cli.output.streams import Output, OutputOption, messages, print_items, print_json, print_line, warn
 from alertctl.cli.output.table import Column, print_table
 from alertctl.cli.output.times import clock, now
 from alertctl.cli.spool_flush import counted, destination_of, report, send_now, spool_here
+from alertctl.errors import InvalidEvent
 
 if TYPE_CHECKING:
     from alertctl.spool import Destination, Spooled
@@ -127,6 +128,8 @@ def drop(
     if not ids and not yes:
         events, damaged = spool.entries()
         number = len(events) + len(damaged)
+        if number and messages.as_json:
+            raise InvalidEvent("--yes", f"is required with -o json; it confirms that {counted(number)} are dropped")
         if number and not typer.confirm(f"Drop {counted(number)} without publishing?", err=True):
             raise typer.Exit(1)
     dropped = spool.drop(ids or None)

@@ -19,26 +19,38 @@ ChannelArgument = Annotated[
 ]
 AddressOption = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="#channel or email address; default: the configured one.", callback=non_empty),
+    typer.Option(
+        metavar="ADDRESS",
+        help="#channel or email address; default: the first configured one, else your own (with a server).",
+        callback=non_empty,
+    ),
 ]
+AllOption = Annotated[bool, typer.Option("--all", help="Send to all of NOTIFICATION_ADMIN_EMAILS.")]
 
 
 def send_test_message(
-    context: typer.Context, channel: ChannelArgument, to: AddressOption = None, output: OutputOption = Output.TABLE
+    context: typer.Context,
+    channel: ChannelArgument,
+    to: AddressOption = None,
+    to_all: AllOption = False,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """
     \b
     alertctl test slack
     alertctl test slack --to "#platform-alerts-test"
     alertctl test email --to dev@corp.example
+    alertctl test email --all
 
     Send one real message, marked as a test, and show the provider's own answer.
 
     The message is sent like any alert and recorded in the delivery log. Exits with 3 if the provider refused it.
     """
+    if to and to_all:
+        raise typer.BadParameter("use --to or --all, not both", param_hint="--all")
     warn_about_settings(context)
     with client_of(context) as client:
-        result = client.test(channel, to)
+        result = client.test(channel, to, all_defaults=to_all)
     if output is Output.JSON:
         print_json(result)
     else:

@@ -6,18 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from alertctl.channels import ROUTING_REASONS, channel_type
-from alertctl.channels.slack import part_text
+from alertctl.channels.slack import block_text
 from alertctl.cli.output.streams import Output, plain, print_items, print_line
 from alertctl.schemas import Rendered
 
 EMAIL_LINES = 16
 """Maximum lines of an email's text that are shown."""
+
+
+STYLES = {"header": "bold", "context": "dim"}
+"""The styles of Block Kit blocks; others have none."""
 
 
 def print_previews(previews: Sequence[Rendered], output: Output) -> None:
@@ -38,18 +41,35 @@ def print_previews(previews: Sequence[Rendered], output: Output) -> None:
 def panel(provider: str, message: Any) -> Panel:
     """Return a message that one of the sandbox's providers received, as a panel."""
     if provider == "slack":
-        parts = [part for block in message.blocks for part in _block(block)] or [Text(plain(message.text))]
         label = f"  ({message.label})" if message.label else ""
-        title, style = f"Slack  {message.channel}{label}", "magenta"
-    else:
-        to, sender, subject, text = _email(provider, message)
-        lines = plain(text).strip().splitlines()
-        shown = [*lines[:EMAIL_LINES], *(["…"] if len(lines) > EMAIL_LINES else [])]
-        head = Text.assemble(
-            ("From     ", "dim"), plain(sender, " "), "\n", ("Subject  ", "dim"), (plain(subject, " "), "bold")
-        )
-        parts = [head, Text(), *map(Text, shown)]
-        title, style = f"Inbox  {to}", "cyan"
+        return _slack_panel(f"{message.channel}{label}", message.text, message.blocks)
+    return _email_panel(*_email(provider, message))
+
+
+def rendered_panel(rendered: Rendered) -> Panel:
+    """Return a rendered message as a panel."""
+    message = rendered.message
+    if rendered.channel == "slack":
+        return _slack_panel(rendered.to, message["text"], message.get("blocks", ()))
+    headers = message["headers"]
+    return _email_panel(rendered.to, headers["From"], headers["Subject"], message["text"])
+
+
+def _slack_panel(channel: str, text: str, blocks: Sequence[Mapping[str, Any]]) -> Panel:
+    parts = [Text(plain(block_text(block)), style=STYLES.get(block["type"], "")) for block in blocks]
+    return _framed(f"Slack  {channel}", parts or [Text(plain(text))], "magenta")
+
+
+def _email_panel(to: str, sender: str, subject: str, text: str) -> Panel:
+    lines = plain(text).strip().splitlines()
+    shown = [*lines[:EMAIL_LINES], *(["…"] if len(lines) > EMAIL_LINES else [])]
+    head = Text.assemble(
+        ("From     ", "dim"), plain(sender, " "), "\n", ("Subject  ", "dim"), (plain(subject, " "), "bold")
+    )
+    return _framed(f"Inbox  {to}", [head, Text(), *map(Text, shown)], "cyan")
+
+
+def _framed(title: str, parts: Sequence[Text], style: str) -> Panel:
     heading = Text(plain(title, " "), style="bold")
     return Panel(Group(*parts), title=heading, title_align="left", border_style=style, box=box.ROUNDED, padding=(0, 1))
 
@@ -70,33 +90,6 @@ def _email(provider: str, message: Any) -> tuple[str, str, str, str]:
         body = mail.get_body(("plain", "html"))
         text = str(body.get_content()) if body is not None else ""
         return ", ".join(message.rcpt_tos), str(mail["From"]), str(mail["Subject"]), text
-    payload = message.payload
-    sender, content = payload.get("from", {}), payload.get("content", [{}])
+    sender, texts = message.payload.get("from", {}), message.parts
     name = f"{sender.get('name', '')} <{sender.get('email', '')}>".strip()
-    return message.to, name, str(payload.get("subject", "")), str(content[0].get("value", ""))
-
-
-def _block(block: Mapping[str, Any]) -> list[RenderableType]:
-    """Return the parts of a Block Kit block."""
-    kind, text = block.get("type"), block.get("text")
-    if block.get("fields"):
-        return [_fields(block["fields"])]
-    if kind == "context":
-        return [Text(plain(" ".join(map(part_text, block["elements"]))), style="dim")]
-    if kind == "actions":
-        return [Text(plain("  ".join(map(part_text, block["elements"]))), style="blue")]
-    return [Text(plain(part_text(text)), style="bold" if kind == "header" else "")] if text else []
-
-
-def _fields(fields: list[Mapping[str, Any]]) -> RenderableType:
-    """Return the fields in two columns, as Slack shows them."""
-    grid = Table.grid(expand=True, padding=(0, 2, 0, 0))
-    grid.add_column(ratio=1)
-    grid.add_column(ratio=1)
-    cells = []
-    for field in fields:
-        name, _, value = plain(part_text(field)).partition(": ")
-        cells.append(Text.assemble((f"{name}  ", "dim"), value))
-    for start in range(0, len(cells), 2):
-        grid.add_row(*cells[start : start + 2])
-    return grid
+    return message.to, name, message.subject, next(iter(texts.values()), "")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from alertctl.cli.output.streams import eprint
+from alertctl.cli.output.streams import eprint, messages
 
 NOTICE_SECONDS = 5.0
 
@@ -17,9 +17,9 @@ NOTICE_SECONDS = 5.0
 def bar() -> Iterator[Callable[[str, int, int | None], None]]:
     """Yield a function that shows progress: a bar's name, how much is done, and the total.
 
-    A bar without a total (None) is not shown.
+    A bar without a total (None) is not shown, and none in JSON mode.
     """
-    if not (sys.stderr and sys.stderr.isatty()):
+    if messages.as_json or not (sys.stderr and sys.stderr.isatty()):
         yield lambda _name, _done, _all: None
         return
     from rich.console import Console

@@ -1,14 +1,18 @@
-"""Print data to stdout and everything else to stderr."""
+"""Print data to stdout and messages to stderr.
+
+In JSON mode (`-o json` or `-o jsonl`) both hold only JSON: each message is an object on a line of its own.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -31,14 +35,59 @@ OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Output for
 LogOutputOption = Annotated[LogOutput, typer.Option("--output", "-o", help="Output format.")]
 
 
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class Messages:
+    """Prints messages on stderr, as text or JSON. A closed stderr must not stop the command."""
+
+    def __init__(self) -> None:
+        self.as_json = False
+
+    def print(self, level: Level, message: str, text: str | None = None) -> None:
+        """Print one line; `text` is the message as text, with its prefix."""
+        shown = plain(message if text is None else text, " ")
+        self._write(compact({"level": level, "message": plain(message, " ")}) if self.as_json else shown)
+
+    def print_block(self, level: Level, text: str) -> None:
+        """Print several lines, which are one object as JSON."""
+        self._write(compact({"level": level, "message": text}) if self.as_json else text.removesuffix("\n"))
+
+    def _write(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            typer.echo(line, err=True)
+
+
+messages = Messages()
+"""The messages of this process; the root command sets `as_json` from its arguments (`wants_json`)."""
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Return whether the command's output is JSON. It is needed before the arguments are parsed, for their mistakes."""
+    chosen = ""
+    for index, argument in enumerate(arguments):
+        match = _OUTPUT_OPTION.fullmatch(argument)
+        if argument == "--":
+            break
+        if match:
+            chosen = match[1] or match[2] or "".join(arguments[index + 1 : index + 2])
+    return chosen in (LogOutput.JSON, LogOutput.JSONL)
+
+
+_OUTPUT_OPTION = re.compile(r"--output(?:=(.*))?|-[a-zA-Z]*o(jsonl?)?", re.DOTALL)
+
+
 def eprint(text: str) -> None:
-    """Print one line on stderr. A closed stderr must not stop the command."""
-    with contextlib.suppress(OSError, ValueError):
-        typer.echo(plain(text, " "), err=True)
+    """Print a note."""
+    messages.print("info", text)
 
 
 def warn(text: str) -> None:
-    eprint(f"alertctl: warning: {text}")
+    messages.print("warning", text, f"alertctl: warning: {text}")
+
+
+def print_error(text: str) -> None:
+    messages.print("error", text, f"alertctl: {text}")
 
 
 def print_line(text: str) -> None:

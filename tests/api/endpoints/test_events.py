@@ -13,7 +13,9 @@ import pytest
 from alertctl import outbox
 from alertctl.channels import Receipt
 from alertctl.errors import DeliveryError, Reason
+from alertctl.events.interpretation import REQUEST_KEYS
 from alertctl.outbox import AttemptResult, ClaimScope
+from alertctl.schemas import BODY_OPTIONS
 from tests.support.api_server import ApiServer, now
 
 SLACK = ClaimScope("slack", "slack")
@@ -97,6 +99,22 @@ def test_an_unknown_field_is_a_detail_and_a_warning(api: ApiServer) -> None:
     with api.store.reading() as connection:
         fields = connection.exec_driver_sql("SELECT fields FROM event").scalar_one()
     assert '"feature_flg":"x"' in fields
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("To", "to"), ("chanel", "channel"), ("expires", "expires_at"), ("dedup_windw", "dedup_window")]
+)
+def test_a_misspelt_key_of_the_request_is_a_detail_and_a_warning_with_the_right_one(
+    api: ApiServer, name: str, known: str
+) -> None:
+    answer = api.ask("POST", "/events", {**ROLLBACK, name: "x"})
+    assert answer.status == 202
+    warning = f"{name}: safety_rollback has no such field, shown as a detail; did you mean {known}?"
+    assert warning in answer.json["warnings"]
+
+
+def test_suggested_keys_are_those_of_the_body() -> None:
+    assert set(REQUEST_KEYS) <= set(BODY_OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -236,3 +254,8 @@ def test_a_duplicate_within_its_window_is_answered_as_suppressed(api: ApiServer)
 @pytest.mark.parametrize("event_id", ["%00", "0190", "%ff"])
 def test_an_id_of_no_event_is_404(api: ApiServer, event_id: str) -> None:
     assert api.ask("GET", f"/events/{event_id}", by="developer").status == 404
+
+
+def test_an_empty_list_of_targets_means_the_usual_recipients(api: ApiServer) -> None:
+    usual, empty = (api.ask("POST", "/events", {**ROLLBACK, **more}).json for more in ({}, {"to": []}))
+    assert [item["to"] for item in empty["deliveries"]] == [item["to"] for item in usual["deliveries"]] != []

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.utils import parseaddr
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import cast
@@ -23,7 +24,10 @@ from hypothesis import strategies as st
 
 import alertctl
 from alertctl.addresses import is_email
+from alertctl.channels import MessageOptions, OutgoingMessage
 from alertctl.channels.email.message import (
+    ReasonSlot,
+    RenderedEmail,
     Sender,
     display_name,
     message_id,
@@ -53,7 +57,11 @@ MANY = fixed_examples(50)
 
 
 def raw(alert: Content, *, address: str = "dev@corp.example", sender: Sender = FROM, plain: bool = False) -> bytes:
-    return serialize_email(alert, "delivery-1", address, sender, NOW, plain=plain)
+    return serialize_email(alert, OutgoingMessage("delivery-1", address, plain, "admin_email"), sender, NOW)
+
+
+def rendered(alert: Content, reason: str = "You receive this because of a test.", plain: bool = False) -> RenderedEmail:
+    return render_email(alert, ReasonSlot(reason, reason), plain)
 
 
 def parsed(data: bytes) -> EmailMessage:
@@ -68,7 +76,12 @@ class Markup(HTMLParser):
         self.tags: set[str] = set()
         self.links: list[str] = []
         self.attributes: set[str] = set()
+        self.style = ""
         self.feed(html)
+
+    def handle_data(self, data: str) -> None:
+        if self.lasttag == "style":
+            self.style += re.sub(r"#[0-9a-f]{6}", "#", data.strip())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
@@ -76,7 +89,26 @@ class Markup(HTMLParser):
         self.links += [value or "" for name, value in attrs if name in ("href", "src")]
 
 
-TEMPLATE_TAGS = {"html", "head", "meta", "title", "body", "div", "p", "h1", "table", "tr", "th", "td", "a", "br"}
+TEMPLATE_TAGS = {"html", "head", "meta", "title", "style", "body", "div", "p", "h1"} | {
+    *("table", "tr", "th", "td", "a", "br")
+}
+
+
+@fixed_examples(250)
+@given(contents())
+@example(content(*["\r\nBcc: victim@corp.example"] * 4))
+def test_hostile_content_stays_text_and_within_limits(alert: Content) -> None:
+    email = rendered(alert)
+    assert set(re.findall(r"<[^\s>]*", email.html)) <= {
+        f"<{slash}{tag}" for tag in TEMPLATE_TAGS for slash in ("", "/")
+    } | {"<!doctype"}
+    links = re.findall(r' href="([^"]*)"', email.html)
+    assert len(links) <= 1
+    assert all(link.lower().startswith(("http://", "https://")) for link in links)
+    assert 1 <= len(email.subject) <= 200
+    assert not set(email.subject) & set("\r\n\0")
+    assert len(email.html) < 1_500_000
+    assert len(email.text) < 400_000
 
 
 @MANY
@@ -86,17 +118,19 @@ def test_hostile_content_never_adds_a_header_a_tag_or_a_script(alert: Content, n
     data = raw(alert, sender=Sender(SENDER, name), plain=plain)
     message = parsed(data)
     expected = HEADERS if not plain else [*HEADERS[:7], "Content-Type", "Content-Transfer-Encoding", "MIME-Version"]
-    assert sorted(message.keys()) == sorted(expected)
+    in_thread = ["In-Reply-To", "References"] if alert.subject_key else []
+    assert sorted(message.keys()) == sorted([*expected, *in_thread])
     assert message["To"] == "dev@corp.example"
     assert "\0" not in message["Subject"]
-    assert len(render_email(alert, plain).subject) <= 200
+    assert len(rendered(alert, plain=plain).subject) <= 200
     assert all(len(line) <= 998 for line in data.split(b"\r\n"))
     assert b"\n" not in data.replace(b"\r\n", b"")
     assert b"\r" not in data.replace(b"\r\n", b"")
-    markup = Markup(render_email(alert, plain).html)
+    markup = Markup(rendered(alert, plain=plain).html)
     assert markup.tags <= TEMPLATE_TAGS
     assert not any(attribute.startswith("on") for attribute in markup.attributes)
     assert all(link.lower().startswith(("http://", "https://")) for link in markup.links)
+    assert markup.style == Markup(rendered(ALERT).html).style or plain
 
 
 @pytest.mark.parametrize("nasty", NASTY)
@@ -152,21 +186,100 @@ def test_the_body_is_made_once_an_event() -> None:
     assert first.partition(b"From:")[2] == second.partition(b"From:")[2]
 
 
+REASONS = {
+    "admin_email": "this address is one of the platform's admin addresses",
+    "user_email": "your preferences want safety_rollback by email",
+    "named": "the sender of this safety_rollback named this address",
+    "route": "the route <b>pay & go</b> sends safety_rollback to this address",
+    "label": "a label of this safety_rollback names this address",
+    "test": "this address was the target of a test",
+    "of_another_version": "this address is a recipient of safety_rollback",
+}
+
+
+@pytest.mark.parametrize(("routing_reason", "because"), REASONS.items())
+def test_a_message_tells_its_recipient_why_they_receive_it(routing_reason: str, because: str) -> None:
+    outgoing = OutgoingMessage("d", "dev@corp.example", routing_reason=routing_reason, route="<b>pay & go</b>")
+    message = parsed(serialize_email(ALERT, outgoing, FROM, NOW))
+    text, html = (cast(EmailMessage, part).get_content() for part in message.iter_parts())
+    assert text.strip().endswith(f"You receive this because {because}.")
+    assert f"You receive this because {escape(because, quote=False)}.".replace("'", "&#39;") in html
+
+
+def test_messages_about_a_subject_are_one_thread_for_every_recipient_and_event() -> None:
+    first = replace(ALERT, subject_key="ab12")
+    later = replace(first, event_id="2", title="Rollout advanced: checkout-v3")
+    threads = {
+        tuple(parsed(raw(alert, address=address)).get_all(name) or ())
+        for alert in (first, later)
+        for address in ("a@x.example", "b@x.example")
+        for name in ("References", "In-Reply-To")
+    }
+    assert threads == {("<subject-ab12@corp.example>",)}
+    assert parsed(raw(later))["Subject"] == "[Critical] Rollout advanced: checkout-v3"
+    assert parsed(raw(replace(first, subject_key="cd34")))["References"] == "<subject-cd34@corp.example>"
+
+
+def test_a_message_without_a_subject_or_threads_is_in_no_thread() -> None:
+    outgoing = OutgoingMessage("d", "dev@corp.example", options=MessageOptions(threads=False))
+    alone = serialize_email(replace(ALERT, subject_key="ab12"), outgoing, FROM, NOW)
+    for data in (raw(ALERT), alone):
+        assert parsed(data)["References"] is None
+        assert parsed(data)["In-Reply-To"] is None
+
+
+def test_fields_that_the_summary_states_are_left_out() -> None:
+    fields = (Field("Environment", "production", "in production"), Field("Region", "eu-west-1"))
+    email = rendered(replace(ALERT, fields=fields))
+    assert "Region: eu-west-1" in email.text
+    assert "Environment" not in email.text + email.html
+
+
+def test_a_bare_title_is_shown_once() -> None:
+    email = rendered(replace(ALERT, title="Disk full", summary="Disk full."))
+    assert email.text.count("Disk full") == 1
+    body = email.html.partition("<body")[2]
+    assert body.count("Disk full") == 1
+
+
+def test_the_inbox_shows_the_summary_beside_the_subject() -> None:
+    hidden = re.search(r'<div style="display:none[^>]*>(.*?)</div>', rendered(ALERT).html)
+    assert hidden is not None
+    assert hidden[1] == ALERT.summary
+    only_title = replace(ALERT, summary=ALERT.title, fields=(Field("Source", "db-7"), Field("Log", "a\nb")))
+    assert "Source: db-7, Log: a b" in rendered(only_title).html
+
+
+def test_a_link_names_the_host_that_it_leads_to() -> None:
+    html = rendered(replace(ALERT, link="https://bank.example@evil.example:8443/bank.example")).html
+    assert re.search(r"<a [^>]*>Open on evil\.example:8443</a>", html)
+
+
+def test_labels_and_keys_are_shown_as_they_were_written() -> None:
+    alert = replace(
+        ALERT, labels=(("team", "growth"), ("Cost-Center", "a=b")), fields=(Field("http.status_CODE", "5"),)
+    )
+    email = rendered(alert)
+    for body in (email.text, email.html):
+        for part in ("team=growth", "Cost-Center=a=b", "http.status_CODE"):
+            assert part in body
+
+
 def test_a_javascript_link_is_dropped() -> None:
-    assert "javascript" not in render_email(replace(ALERT, link="javascript:alert(1)")).html
+    assert "javascript" not in rendered(replace(ALERT, link="javascript:alert(1)")).html
 
 
 def test_template_syntax_stays_text() -> None:
-    rendered = render_email(replace(ALERT, title="{{ 7*7 }} {% for x in y %}"))
-    assert "{{ 7*7 }} {% for x in y %}" in rendered.text
-    assert "49" not in rendered.text
+    email = rendered(replace(ALERT, title="{{ 7*7 }} {% for x in y %}"))
+    assert "{{ 7*7 }} {% for x in y %}" in email.text
+    assert "49" not in email.text
 
 
 def test_many_fields_are_counted_and_long_ones_cut() -> None:
-    rendered = render_email(replace(ALERT, fields=tuple(Field(f"n{i}", "v" * 9000) for i in range(60))))
-    assert "+10 more" in rendered.text
-    assert "…" in rendered.text
-    assert len(rendered.html) < 400_000
+    email = rendered(replace(ALERT, fields=tuple(Field(f"n{i}", "v" * 9000) for i in range(60))))
+    assert "+10 more" in email.text
+    assert "…" in email.text
+    assert len(email.html) < 400_000
 
 
 @pytest.mark.parametrize("address", ["", "a@x.example, b@y.example", "a@x.example\r\nBcc: b@y.example", "a@☃.example"])
@@ -208,9 +321,8 @@ print("Disk full" in channel.render(content, OutgoingMessage("1", "a@corp.exampl
 
 def test_lines_keep_their_breaks_in_outlook_and_its_mailboxes_do_not_answer() -> None:
     alert = replace(ALERT, summary="first <b>\nsecond", fields=(Field("Log", "a\nb & c"),))
-    html = render_email(alert).html
+    html = rendered(alert).html
     assert "first &lt;b&gt;<br>second" in html
     assert "a<br>b &amp; c" in html
     assert "pre-line" not in html
-    message = serialize_email(alert, "d", "dev@corp.example", Sender("a@corp.example"), ALERT.occurred_at, plain=False)
-    assert b"\r\nX-Auto-Response-Suppress: All\r\n" in message
+    assert b"\r\nX-Auto-Response-Suppress: All\r\n" in raw(alert)

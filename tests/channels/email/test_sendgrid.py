@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from html import escape
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alertctl.channels import OutgoingMessage, Receipt, SendResult
-from alertctl.channels.email.sendgrid import errors_by_position
-from alertctl.content import Content
+from alertctl.channels.email.sendgrid import errors_by_position, reason_slot
+from alertctl.content import Content, Field
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import Response
 from alertctl.sandbox import Sandbox
@@ -55,6 +56,46 @@ def test_the_payload_is_what_sendgrid_wants(sandbox: Sandbox) -> None:
     assert payload["subject"] == "[Critical] Safety rollback: checkout-v3"
     assert "custom_args" not in payload
     assert sandbox.sendgrid.messages[0].personalization["headers"]["Auto-Submitted"] == "auto-generated"
+
+
+def test_each_recipient_of_a_request_reads_only_their_own_reason(sandbox: Sandbox) -> None:
+    reasons = {
+        "user_email": "your preferences want safety_rollback by email",
+        "admin_email": "this address is one of the platform's admin addresses",
+        "route": "the route R&D <b> sends safety_rollback to this address",
+    }
+    names = list(reasons)
+    channel = harnesses(sandbox)["sendgrid"].channel()
+    messages = [
+        OutgoingMessage(f"d{n}", f"u{n}@corp.example", routing_reason=names[n % 3], route="R&D <b>")
+        for n in range(1000)
+    ]
+    assert all(isinstance(result, Receipt) for result in channel.send(ALERT, messages))
+    channel.close()
+    assert sandbox.sendgrid.requests == 1
+    for number, message in enumerate(sandbox.sendgrid.messages):
+        because = reasons[names[number % 3]]
+        text, html = message.parts["text/plain"], message.parts["text/html"]
+        assert text.strip().endswith(f"You receive this because {because}.")
+        assert f">You receive this because {escape(because)}.</p>" in html
+        assert text.count("You receive this") == html.count("You receive this") == 1
+        assert "reason-" not in text + html
+
+
+def test_text_of_an_event_is_never_taken_for_the_slot_of_the_reason(sandbox: Sandbox) -> None:
+    slot = reason_slot(ALERT)
+    alert = replace(ALERT, title=f"{slot.text} {slot.html}", fields=(Field(slot.text, slot.html),))
+    send(sandbox, ["dev@corp.example"], alert)
+    (message,) = sandbox.sendgrid.messages
+    assert f"{slot.text}: {slot.html}" in message.parts["text/plain"]
+    assert message.subject == f"[Critical] {slot.text} {slot.html}"
+
+
+def test_messages_about_a_subject_are_one_thread(sandbox: Sandbox) -> None:
+    send(sandbox, ["a@corp.example", "b@corp.example"], replace(ALERT, subject_key="ab12"))
+    for message in sandbox.sendgrid.messages:
+        headers = message.personalization["headers"]
+        assert headers["References"] == headers["In-Reply-To"] == "<subject-ab12@corp.example>"
 
 
 def test_an_address_named_in_a_400_fails_alone_and_the_others_are_sent_again(sandbox: Sandbox) -> None:

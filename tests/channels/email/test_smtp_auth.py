@@ -108,6 +108,32 @@ def test_a_server_that_asks_for_the_user_name_again_gets_it_again(sandbox: Sandb
         assert isinstance(send(channel), Receipt)
 
 
+def test_a_server_that_ignores_the_initial_response_gets_it_when_it_asks(sandbox: Sandbox, server: Any) -> None:
+    server.ignores_initial_response, server.oauth_token = True, "ya29.token"
+    server.offered = ("PLAIN", "XOAUTH2")
+    for login in (SmtpLogin("mailer", PASSWORD), SmtpLogin("mailer", token="ya29.token")):
+        with closing(smtp_channel(sandbox, login=login)) as channel:
+            assert isinstance(send(channel), Receipt)
+    assert server.logins == ["PLAIN", "XOAUTH2"]
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
+def test_a_login_whose_prompts_do_not_end_is_cancelled_and_a_mistake_in_the_settings(mechanism: str) -> None:
+    def converse(connection: socket.socket) -> None:
+        reader = connection.makefile("rb")
+        connection.sendall(b"220 hi\r\n")
+        reader.readline()
+        connection.sendall(f"250-hello\r\n250 AUTH {mechanism}\r\n".encode())
+        while line := reader.readline():
+            connection.sendall(b"501 5.7.0 cancelled\r\n" if line == b"*\r\n" else b"334 \r\n")
+        reader.close()
+
+    with raw_server(converse) as raw, closing(SmtpChannel("127.0.0.1", raw.port, "u", PASSWORD)) as channel:
+        result = send(channel)
+    assert isinstance(result, DeliveryError)
+    assert (result.reason, result.code) == (Reason.CONFIG, "501")
+
+
 def test_a_token_logs_in_by_xoauth2_and_a_refused_one_is_a_mistake_in_the_settings(
     sandbox: Sandbox, server: Any
 ) -> None:

@@ -38,6 +38,8 @@ REPLIES = [
     (RCPT, "550 5.7.1 Blocked by our policy", LOCAL, "refused_by_policy"),
     (RCPT, "450 4.7.1 Greylisted, come back later", UNAVAILABLE, "450"),
     (RCPT, "530 5.7.0 Authentication required", CONFIG, "530"),
+    (RCPT, "550 5.7.1 Client was not authenticated", CONFIG, "authentication_required"),
+    (RCPT, "550 Authentication is required", CONFIG, "authentication_required"),
     # the message
     (DATA, "554 5.7.1 Spam", REJECTED, "message_refused"),
     (END, "550 5.7.26 Unauthenticated mail is not accepted due to the DMARC policy", REJECTED, "message_refused"),
@@ -68,8 +70,22 @@ def test_a_reply_becomes_this_reason_and_code(step: SmtpStep, reply: str, reason
 
 
 @pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        ("530 5.7.0 Authentication required", "530"),
+        ("550 5.7.1 Client was not authenticated", "authentication_required"),
+    ],
+)
+def test_a_server_that_takes_other_recipients_requires_a_login_for_this_address_alone(reply: str, code: str) -> None:
+    number, _, text = reply.partition(" ")
+    assert refusal_of(RCPT, int(number), text, accepts_others=True) == (LOCAL, code)
+    assert refusal_of(MAIL, int(number), text, accepts_others=True)[0] is CONFIG
+
+
+@pytest.mark.parametrize(
     ("code", "setting"),
     [
+        ("authentication_required", "SMTP_USERNAME"),
         ("helo_refused", "ALERTCTL_HELO"),
         ("relaying_denied", "SMTP_USERNAME"),
         ("sender_refused", "EMAIL_FROM_ADDRESS"),
@@ -138,3 +154,18 @@ def test_a_server_that_relays_for_others_refuses_this_address_alone(channel: Smt
 def test_a_refused_recipient_never_opens_the_breaker_before_others_were_tried(channel: SmtpChannel) -> None:
     assert reason_and_code(send(channel, "dev@partner.example")) == (Reason.LOCAL, "relaying_denied")
     assert isinstance(send(channel, "dev@corp.example"), Receipt)
+
+
+def test_one_address_that_requires_a_login_never_stops_the_others(sandbox: Sandbox) -> None:
+    sandbox.smtp.faults.at("dev@partner.example", "rcpt_530")
+    with closing(smtp_channel(sandbox)) as channel:
+        assert isinstance(send(channel, "dev@corp.example"), Receipt)
+        # The refusal on the kept connection is checked on a new one, which has accepted nothing yet.
+        assert reason_and_code(send(channel, "dev@partner.example")) == (Reason.LOCAL, "530")
+        assert isinstance(send(channel, "dev@corp.example"), Receipt)
+
+
+def test_a_server_that_has_taken_no_recipient_and_requires_a_login_opens_the_breaker(sandbox: Sandbox) -> None:
+    sandbox.smtp.faults.always("rcpt_530")
+    with closing(smtp_channel(sandbox)) as channel:
+        assert reason_and_code(send(channel, "dev@corp.example")) == (Reason.CONFIG, "530")

@@ -28,6 +28,7 @@ CHECKS = [
     ({"SLACK_ENABLED": "1", "SLACK_BOT_TOKEN": "xapp-1"}, "SLACK_BOT_TOKEN", "warning"),
     ({"EMAIL_ENABLED": "1"}, "SMTP_HOST", "error"),
     ({"EMAIL_ENABLED": "1", "SMTP_HOST": "mail"}, "EMAIL_FROM_ADDRESS", "warning"),
+    ({"EMAIL_ENABLED": "1", "SMTP_HOST": "mail", "EMAIL_ACCENT": "#ffcc00"}, "EMAIL_ACCENT", "warning"),
     ({"SENDGRID_API_KEY": "key"}, "SENDGRID_API_KEY", "warning"),
     ({}, "SLACK_ENABLED", "warning"),
     ({"SMTP_USERNAME": "me"}, "SMTP_PASSWORD", "error"),

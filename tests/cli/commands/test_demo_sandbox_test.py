@@ -14,6 +14,7 @@ import pytest
 
 from alertctl.sandbox import Sandbox
 from tests.support.cli import data, process, run, start
+from tests.support.clients import serving, settings_on, token_for
 
 ANY_PORTS = ("--slack-port", "0", "--sendgrid-port", "0", "--smtp-port", "0")
 
@@ -61,7 +62,7 @@ def test_the_demo_shows_what_arrived_the_retry_and_the_log_on_a_narrow_terminal(
     monkeypatch.setenv("COLUMNS", "60")
     ran = run("demo")
     assert ran.exit_code == 0
-    for part in ("Slack  #platform-alerts", "Inbox  admin@corp.example", "http_503", "success", "Feature flag"):
+    for part in ("Slack  #platform-alerts", "Inbox  admin@corp.example", "http_503", "success", "Source"):
         assert part in ran.stdout
     assert "[Critical] Safety rollback: checkout-v3" in ran.stdout
     lines = ran.stdout.splitlines()
@@ -134,6 +135,29 @@ def test_a_test_message_shows_the_providers_own_answer(log_on, slack_and_email: 
     assert (result["success"], result["error"]) == (False, "550")
     assert {item["event_type"] for item in data("log")["items"]} == {"generic_alert"}
     assert len(data("log")["items"]) == 3
+
+
+def test_a_test_email_reaches_all_admins_only_on_request(log_on, slack_and_email: Sandbox, monkeypatch):
+    monkeypatch.setenv("NOTIFICATION_ADMIN_EMAILS", "ana@corp.example,bob@corp.example")
+    assert run("test", "email").stdout.startswith("Test notification sent to ana@corp.example\n")
+    everyone = run("test", "email", "--all")
+    assert everyone.stdout.startswith("Test notification sent to ana@corp.example; Test notification sent to bob@")
+    recipients = [address for message in slack_and_email.smtp.messages for address in message.rcpt_tos]
+    assert sorted(recipients) == ["ana@corp.example", "ana@corp.example", "bob@corp.example"]
+    both = run("test", "email", "--all", "--to", "ana@corp.example")
+    assert (both.exit_code, "use --to or --all, not both" in both.stderr) == (2, True)
+
+
+def test_a_test_email_reaches_the_caller_of_a_server_without_admin_addresses(
+    log_on, slack_and_email: Sandbox, monkeypatch
+):
+    settings = settings_on(log_on, {**slack_and_email.settings(), "NOTIFICATION_ADMIN_EMAILS": ""})
+    with serving(settings) as address:
+        monkeypatch.setenv("ALERTCTL_SERVER", address)
+        monkeypatch.setenv("ALERTCTL_TOKEN", token_for(log_on, "caller@corp.example", "developer"))
+        ran = run("test", "email")
+    assert (ran.exit_code, ran.stdout) == (0, "Test notification sent to caller@corp.example\n")
+    assert [message.rcpt_tos for message in slack_and_email.smtp.messages] == [["caller@corp.example"]]
 
 
 def test_a_test_of_a_disabled_channel_names_the_setting_that_enables_it():

@@ -20,7 +20,7 @@ from alertctl.models import Status
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import DeliveryItem
 from tests.support import cli_process
-from tests.support.cli import COMMAND, DELIVERY_FIELDS, data, dispatched, process, run
+from tests.support.cli import COMMAND, DELIVERY_FIELDS, data, dispatched, messages, process, run
 
 
 @pytest.fixture
@@ -212,7 +212,10 @@ def test_a_full_disk_is_one_line(arguments):
     with open("/dev/full", "w") as full:
         ran = cli_process.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert ran.returncode == (2 if arguments[0] == "send" else 1)
-    assert ran.stderr.startswith("alertctl: ")
+    if "json" in arguments:
+        assert messages(ran.stderr) == [("error", "stdout: No space left on device")]
+    else:
+        assert ran.stderr.startswith("alertctl: ")
     assert ran.stderr.count("\n") == 1
 
 

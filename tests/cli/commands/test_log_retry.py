@@ -81,3 +81,10 @@ def test_with_strict_a_resend_that_fails_again_ends_with_3(log_on: str, slack_an
     run(*ALERT, "--to", "slack:#ops", "--queue")
     (queued, _) = data("log")["items"]
     assert run("log", "retry", queued["id"], "--strict").exit_code == 0
+
+
+def test_an_address_that_is_no_longer_allowed_is_not_resent(refused: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALERTCTL_ALLOWED_SLACK_CHANNELS", "#a,#b")
+    ran = run("log", "retry", "--error", "token_revoked")
+    assert "'#c' is not an allowed recipient (ALERTCTL_ALLOWED_SLACK_CHANNELS: a, b)" in ran.stderr
+    assert sorted(message.channel for message in refused.slack.messages) == ["#a", "#b", "#fine"]

@@ -64,6 +64,10 @@ def test_preferences_are_shown_and_changed_by_name(dev):
     shown = run("prefs", "get", "-u", DEV).stdout
     assert re.search(r"^slack_channel +#my-team$", shown, re.MULTILINE)
     assert re.search(r"^email_address +default$", shown, re.MULTILINE)
+    run("prefs", "set", "-u", DEV, "slack_channel=none")
+    assert re.search(r"^slack_channel +none$", run("prefs", "get", "-u", DEV).stdout, re.MULTILINE)
+    assert re.search(r" none +default ", run("prefs", "list").stdout)
+    run("prefs", "set", "-u", DEV, "slack_channel=#my-team")
     listed = run("prefs", "list").stdout
     assert "#my-team" in listed
     assert max(map(len, listed.splitlines())) <= 80
@@ -147,3 +151,11 @@ def test_a_mistake_ends_with_2_and_names_it(arguments, message):
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert message in ran.stderr
     assert ran.stderr.count("\n") == 1
+
+
+def test_a_user_has_only_an_address_that_the_recipient_policy_allows(dev, monkeypatch):
+    monkeypatch.setenv("ALERTCTL_ALLOWED_EMAIL_DOMAINS", "corp.example")
+    for command in (("add", "dev@gmail.example"), ("set-email", DEV, "dev@gmail.example")):
+        refused = run("user", *command)
+        assert (refused.exit_code, "ALERTCTL_ALLOWED_EMAIL_DOMAINS" in refused.stderr) == (2, True)
+    assert [user["email"] for user in data("user", "list")["items"]] == [DEV]

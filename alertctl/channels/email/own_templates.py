@@ -1,0 +1,71 @@
+"""The operator's own templates of emails: `alert.html` and `alert.txt` in the folder ALERTCTL_TEMPLATES."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from alertctl.template_sandbox import TemplateError, compile_template, render_template, sandbox
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+NAMES = ("alert.txt", "alert.html")
+FILE_LIMIT = 100_000
+"""Characters of a template file."""
+
+
+def line_breaks(text: str) -> Markup:
+    """Return escaped text with its line breaks as <br>."""
+    return Markup("<br>").join(str(text).split("\n"))
+
+
+class OwnTemplates:
+    """The templates that a folder has, read once; one that can't be used is in `problems` by its name."""
+
+    def __init__(self, folder: str) -> None:
+        self.templates: dict[str, Template] = {}
+        self.problems: dict[str, str] = {}
+        for name in NAMES if folder else ():
+            try:
+                if (path := Path(folder) / name).exists():
+                    self.templates[name] = _compile(name, path.read_text("utf-8"))
+            except (OSError, ValueError, TemplateError) as error:
+                self.problems[name] = str(error)
+
+    def render(self, name: str, values: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        """Return the text of a template, None without one that works; and the note about a failure."""
+        problem = self.problems.get(name)
+        if name in self.templates:
+            try:
+                return render_template(self.templates[name], values), None
+            except TemplateError as error:
+                problem = str(error)
+        return None, problem and f"ALERTCTL_TEMPLATES: {name}: {problem}; the built-in template was used"
+
+
+@lru_cache(maxsize=8)
+def own_templates(folder: str) -> OwnTemplates:
+    """Return the templates of a folder, read once in a process."""
+    return OwnTemplates(folder)
+
+
+def _compile(name: str, text: str) -> Template:
+    environment = sandbox(autoescape=name.endswith(".html"), trim_blocks=True, lstrip_blocks=True)
+    environment.filters["line_breaks"] = line_breaks
+    return compile_template(environment, text, FILE_LIMIT)
+
+
+def template_problems(folder: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each template of a folder that can't be rendered with these values."""
+    templates = OwnTemplates(folder)
+    for name in NAMES:
+        problem = templates.render(name, values)[1]
+        if problem:
+            yield problem.partition(": ")[2].partition("; the built-in")[0]
+    if folder and not templates.templates and not templates.problems:
+        yield f"the folder has neither {' nor '.join(NAMES)}"

@@ -1,0 +1,121 @@
+"""Operators' templates (Jinja2) in a sandbox: they hold values, conditions and one level of loops.
+
+Everything by which a short template could take long or fill the memory is refused when it is compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from alertctl.content import format_number
+
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template, nodes
+
+OUTPUT_LIMIT = 1_000_000
+"""Characters of a template's result."""
+FILTERS = (
+    *("capitalize", "default", "d", "dictsort", "first", "float", "int", "last", "length"),
+    *("lower", "round", "title", "trim", "truncate", "upper"),
+)
+"""Filters whose result is not much longer than their input."""
+
+
+class TemplateError(Exception):
+    """A template is wrong or failed. The message is one line."""
+
+
+def compile_template(environment: Environment, text: str, limit: int) -> Template:
+    """Return a template of at most `limit` characters. Raises TemplateError."""
+    if len(text) > limit:
+        raise TemplateError(f"is longer than {limit} characters")
+    try:
+        _check_syntax_tree(environment.parse(text))
+        return environment.from_string(text)
+    except Exception as error:
+        raise _as_template_error(error) from None
+
+
+def render_template(template: Template, values: Mapping[str, Any]) -> str:
+    """Return a template's text. Raises TemplateError, also for more than 1 MB and for a result without any text."""
+    parts, length = [], 0
+    try:
+        for part in template.generate(values):
+            length += len(part)
+            if length > OUTPUT_LIMIT:
+                raise TemplateError(f"the result is longer than {OUTPUT_LIMIT} characters")
+            parts.append(part)
+    except Exception as error:
+        raise _as_template_error(error) from None
+    text = "".join(parts)
+    if not text.strip():
+        raise TemplateError("the result is empty")
+    return text
+
+
+def sandbox(**options: Any) -> Environment:
+    """Return an environment whose templates can neither reach Python nor grow a text by calculation."""
+    # Imported here: most installations have no templates of their own, and a send to Slack needs no Jinja2.
+    from jinja2 import ChainableUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class BoundedSandbox(ImmutableSandboxedEnvironment):
+        intercepted_binops = frozenset({"+", "*", "%"})
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if not all(isinstance(value, int | float) for value in (left, right)):
+                raise TemplateError(f"{operator} needs two numbers; join texts with ~")
+            return super().call_binop(context, operator, left, right)
+
+    environment = BoundedSandbox(undefined=ChainableUndefined, finalize=_as_text, **options)
+    environment.globals.clear()
+    environment.filters = {name: environment.filters[name] for name in FILTERS}
+    return environment
+
+
+def _as_text(value: Any) -> Any:
+    """Return a value as messages show it: nothing for None, yes or no, 4 significant figures."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return format_number(value) if isinstance(value, float) else value
+
+
+def _check_syntax_tree(tree: nodes.Template) -> None:
+    """Raise TemplateError for what could take long or grow a text: assignments, macros, nested loops, calls."""
+    from jinja2 import nodes
+
+    refused = {
+        nodes.Assign: "{% set %}",
+        nodes.AssignBlock: "{% set %}",
+        nodes.With: "{% with %}",
+        nodes.Macro: "{% macro %}",
+        nodes.CallBlock: "{% call %}",
+        nodes.Include: "{% include %}",
+        nodes.Import: "{% import %}",
+        nodes.FromImport: "{% from %}",
+        nodes.Extends: "{% extends %}",
+        nodes.Pow: "**",
+    }
+    for kind, name in refused.items():
+        if (node := tree.find(kind)) is not None:
+            raise TemplateError(f"line {node.lineno}: {name} is not available in these templates")
+    for loop in tree.find_all(nodes.For):
+        if loop.recursive or any(True for _ in loop.find_all(nodes.For)):
+            raise TemplateError(f"line {loop.lineno}: a loop in a loop is not available in these templates")
+    for call in tree.find_all(nodes.Call):
+        if not (isinstance(call.node, nodes.Getattr) and call.node.attr == "items" and not call.args):
+            raise TemplateError(f"line {call.lineno}: calls are not available in these templates, except .items()")
+
+
+def _as_template_error(error: Exception) -> TemplateError:
+    """Return an error of Jinja2 as one line, with the line number of a syntax error."""
+    if isinstance(error, TemplateError):
+        return error
+    if isinstance(error, RecursionError):
+        return TemplateError("is nested too deeply")
+    number = getattr(error, "lineno", None)
+    text = " ".join(str(error).split())[:200] or type(error).__name__
+    return TemplateError(f"line {number}: {text}" if number else text)
