@@ -144,6 +144,7 @@ class Event(SQLModel, table=True):
     """Something that happened. `fields` is the JSON of its typed fields, `labels` that of its labels (NULL: none).
 
     `subject_key` is equal for events about the same flag or experiment in the same environment; NULL without a subject.
+    `ends_subject`: nothing more is expected about it.
     `originally_published_at` is when it was first published, if that was before `created_at`: it waited in a spool.
     """
 
@@ -156,6 +157,7 @@ class Event(SQLModel, table=True):
     feature_flag: str | None = Field(default=None, sa_column=Column(String(255)))
     experiment: str | None = Field(default=None, sa_column=Column(String(255)))
     subject_key: str | None = Field(default=None, sa_column=Column(String(64)))
+    ends_subject: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
     is_test: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
     published_by: str | None = Field(default=None, sa_column=Column(String(254)))
     occurred_at: datetime = Field(sa_column=_when(nullable=False))
@@ -201,7 +203,8 @@ class Delivery(SQLModel, table=True):
     fencing token. `attempts_before_resend` is its value at the last resend; `schedule_step` of the attempts since then
     used up a step of RETRY_SCHEDULE. `error` is the provider's code, or the cause of a suppressed delivery.
     `routing_reason` says why this target was chosen, `route` names the route that chose it. `options` is the JSON of
-    its `MessageOptions` (NULL: the defaults). `thread_id` is the id of the delivery whose message is the thread's root.
+    its `MessageOptions` (NULL: the defaults). `thread_id` is the id of the delivery whose message is the root of its
+    thread, NULL without replies.
     `change` numbers the transactions that gave deliveries a new state, except `sending`, in an order in which a
     follower of the log misses none. `dedup_hash` is equal for duplicates (`outbox.duplicates`), None without a dedup
     key.

@@ -18,7 +18,7 @@ from alertctl.serialization import stamp as stamp
 class DeliveryItem:
     """One row of the delivery log. `latency_ms`: from the event's record to its success, in milliseconds.
 
-    `thread_id` is the id of the delivery whose message is the root of its thread, None outside of a thread.
+    `thread_id` is the id of the delivery whose message is the root of its thread; None for a message without replies.
     """
 
     id: str

@@ -41,7 +41,6 @@ __all__ = [
     "EventFields",
     "broadcasts",
     "compose",
-    "ends_subject",
     "find",
     "parse",
     "restore",
@@ -130,14 +129,6 @@ def _late_note(row: Any, now: datetime) -> str | None:
 def broadcasts(row: Any) -> bool:
     """Return whether a stored event's message is shown in the channel, too, when it is a reply in a thread."""
     return row.event_type not in BY_NAME or BY_NAME[row.event_type].broadcast
-
-
-def ends_subject(row: Any) -> bool:
-    """Return whether nothing more is expected about the subject of a stored event."""
-    try:
-        return BY_NAME[row.event_type].model_validate_json(row.fields).ends_subject
-    except (KeyError, ValidationError):
-        return False
 
 
 def compose(

@@ -170,8 +170,8 @@ def _result_row(
 
 
 def _thread_id(claimed: Claimed, receipt: Receipt) -> str | None:
-    """Return the thread that the message is in, None if it was sent outside of a thread."""
-    if claimed.membership is None or (claimed.reply_to is not None and not receipt.in_thread):
+    """Return the thread in which the message is a reply, else None. A root's is set with the first reply."""
+    if claimed.membership is None or claimed.reply_to is None or not receipt.in_thread:
         return None
     return claimed.membership.thread_id
 

@@ -20,8 +20,8 @@ from sqlalchemy import Connection, Row, Select, Update, and_, bindparam, case, d
 
 from alertctl.channels.base import Receipt, ThreadRoot
 from alertctl.db import bulk_parameter, bulk_rows, insert_of
-from alertctl.events import broadcasts, ends_subject
-from alertctl.outbox.tables import Claimed, Membership, thread
+from alertctl.events import broadcasts
+from alertctl.outbox.tables import Claimed, Membership, delivery, thread
 
 if TYPE_CHECKING:
     from alertctl.outbox.record import AttemptResult
@@ -96,7 +96,7 @@ class ThreadPlan:
         row, event = self._threads.get(key), self._events[claimed.event_id]
         # A time in the future must not keep the thread open until then.
         occurred_at = min(event.occurred_at, self._now)
-        ends_at = occurred_at + (OPEN_AFTER_END_FOR if ends_subject(event) else OPEN_FOR)
+        ends_at = occurred_at + (OPEN_AFTER_END_FOR if event.ends_subject else OPEN_FOR)
         if row is not None and row.claimed_until is None and occurred_at <= row.ends_at:
             return replace(
                 claimed,
@@ -117,11 +117,8 @@ class ThreadPlan:
         rows = [
             {
                 "id": root.delivery_id,
-                "channel": self._channel,
                 "address_key": key[0],
                 "subject_key": key[1],
-                "claimed_at": self._now,
-                "claimed_until": until,
                 "occurred_at": root.membership.occurred_at,
                 "ends_at": root.membership.ends_at,
             }
@@ -129,7 +126,8 @@ class ThreadPlan:
             for key, root in sorted(self._roots.items(), key=lambda item: item[0])
             if root.membership is not None
         ]
-        parameters = {**bulk_parameter(self._connection, rows), "of_now": self._now}
+        parameters = {"of_channel": self._channel, "of_now": self._now, "of_end": until}
+        parameters |= bulk_parameter(self._connection, rows)
         claimed = set(self._connection.execute(_claim_statement(self._connection.dialect.name), parameters).scalars())
         return {root.delivery_id for root in self._roots.values()} - claimed
 
@@ -142,29 +140,34 @@ def _select_threads(dialect: str) -> Select[Any]:
 
 
 _KEY_COLUMNS = ("channel", "address_key", "subject_key")
-_CLAIM_COLUMNS = ("id", *_KEY_COLUMNS, "claimed_at", "claimed_until", "occurred_at", "ends_at")
 
 
 @cache
 def _claim_statement(dialect: str) -> Any:
     """Return the statement that inserts threads, or takes over those that ended or whose root's lease ended."""
-    new = bulk_rows(dialect, (thread.c[name] for name in _CLAIM_COLUMNS)).c
+    own = ("id", "address_key", "subject_key", "occurred_at", "ends_at")
+    new = bulk_rows(dialect, (thread.c[name] for name in own)).c
+    common = {"channel": "of_channel", "claimed_at": "of_now", "claimed_until": "of_end"}
+    parameters = (bindparam(parameter, type_=thread.c[name].type) for name, parameter in common.items())
     # SQLite needs the WHERE to tell the ON of ON CONFLICT from that of a join.
-    rows = select(*new).where(true())
-    insert = insert_of(dialect, thread).from_select(_CLAIM_COLUMNS, rows, include_defaults=False)
+    rows = select(*new, *parameters).where(true())
+    columns = (*own, *common)
+    insert = insert_of(dialect, thread).from_select(columns, rows, include_defaults=False)
     excluded = insert.excluded
     is_free = or_(
         and_(thread.c.claimed_until.is_(None), thread.c.ends_at < excluded.occurred_at),
         thread.c.claimed_until <= bindparam("of_now"),
         and_(thread.c.claimed_until.is_not(None), thread.c.id == excluded.id),
     )
-    values: dict[str, Any] = {name: excluded[name] for name in _CLAIM_COLUMNS}
+    values: dict[str, Any] = {name: excluded[name] for name in columns}
     values |= dict.fromkeys(("provider_channel", "root_ts", "edit_due_at", "next_edit_at")) | {"edit_failures": 0}
     return insert.on_conflict_do_update(index_elements=_KEY_COLUMNS, set_=values, where=is_free).returning(thread.c.id)
 
 
 def record_roots_and_replies(connection: Connection, results: Iterable[AttemptResult], now: datetime) -> None:
     """Open the threads of roots that were sent, free those of the others, and extend those that got a reply.
+
+    A root belongs to its own thread from the first reply on: most messages get none.
 
     The results must be the first ones of their claims.
     """
@@ -196,6 +199,8 @@ def record_roots_and_replies(connection: Connection, results: Iterable[AttemptRe
             for thread_id, newest in sorted(extended.items())
         ]
         connection.execute(_extend_statement(dialect), {**bulk_parameter(connection, rows), "of_now": now})
+        roots = (delivery.c.id.in_(extended), delivery.c.thread_id.is_(None))
+        connection.execute(update(delivery).where(*roots).values(thread_id=delivery.c.id))
     if removed:
         connection.execute(delete(thread).where(thread.c.id.in_(removed)))
 

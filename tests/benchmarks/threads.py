@@ -52,4 +52,4 @@ def _measure(store: Store, slack: Child, count: int) -> float:
     seen = slack.ask("seen")
     if len(seen["arrivals"]) != count:
         raise RuntimeError(f"{len(seen['arrivals'])} messages arrived for {count} alerts")
-    return count / (seen["answered"] - min(seen["arrivals"]))
+    return count / float(seen["answered"] - min(seen["arrivals"]))

@@ -155,7 +155,7 @@ def test_a_reply_at_top_level_ends_the_thread(store):
     roll_out(store, 50)
     record(store, sent(take_one(store), in_thread=False), scope=SLACK)
     assert rows(store, thread) == []
-    assert [entry.thread_id is None for entry in rows(store)] == [False, True]
+    assert [entry.thread_id for entry in rows(store)] == [None, None]
     roll_out(store, 60)
     assert take_one(store).new_thread_id is not None
 

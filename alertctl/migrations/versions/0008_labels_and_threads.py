@@ -1,5 +1,7 @@
 """Labels of events, routes of deliveries, threads, people that a provider knows, and running daemons."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -7,9 +9,10 @@ revision = "0008"
 down_revision = "0007"
 
 MOMENT = sa.DateTime(timezone=True)
-COLUMNS = (
+COLUMNS: tuple[tuple[str, sa.Column[Any]], ...] = (
     ("event", sa.Column("labels", sa.Text(), nullable=True)),
     ("event", sa.Column("subject_key", sa.String(length=64), nullable=True)),
+    ("event", sa.Column("ends_subject", sa.Boolean(), nullable=False, server_default=sa.false())),
     ("delivery", sa.Column("route", sa.String(length=60), nullable=True)),
     ("delivery", sa.Column("options", sa.Text(), nullable=True)),
     ("delivery", sa.Column("thread_id", sa.String(length=36), nullable=True)),
