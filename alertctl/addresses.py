@@ -41,16 +41,30 @@ _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII | re.IGNORECASE)
 
 def check_address(channel: str, address: str, field: str) -> str:
     """Return the address unchanged if it is one of that channel's. Raises InvalidEvent."""
-    if channel == "slack" and not is_slack_channel(address):
-        limit = f"at most {LONGEST_SLACK_CHANNEL} characters"
-        problem = invisible_problem(address) or f"is not a Slack channel (#name, a name, or an ID, {limit})"
-        raise InvalidEvent(field, f"{address[:80]!r} {problem}")
-    if channel == "email":
-        try:
+    try:
+        if channel == "email":
             check_email(address)
-        except ValueError as error:
-            raise InvalidEvent(field, f"{address[:80]!r} {error}") from None
+        elif channel == "slack" and address.startswith("@"):
+            _check_person(address)
+        elif channel == "slack" and not is_slack_channel(address):
+            limit = f"at most {LONGEST_SLACK_CHANNEL} characters"
+            problem = f"is not a Slack channel (#name, a name, or an ID, {limit}) or a person (@EMAIL)"
+            raise ValueError(invisible_problem(address) or problem)
+    except ValueError as error:
+        raise InvalidEvent(field, f"{address[:80]!r} {error}") from None
     return address
+
+
+def _check_person(address: str) -> None:
+    """Check `@EMAIL`. Raises ValueError, worded to follow the address."""
+    check_email(email_of_person(address))
+    if len(encode_email(address).encode()) > LONGEST_EMAIL:
+        raise ValueError(f"is too long (at most {LONGEST_EMAIL} characters)")
+
+
+def email_of_person(address: str) -> str:
+    """Return the email of a person who is addressed by it (`@ana@corp.example`), "" for any other address."""
+    return address[1:] if address.startswith("@") else ""
 
 
 def check_email(text: str) -> None:
@@ -94,9 +108,18 @@ def is_slack_channel(text: str) -> bool:
     )
 
 
+def channel_forms(channel: str, address: str) -> list[tuple[str, str]]:
+    """Return an address with its channel and, for a person, also as an email recipient: both must be allowed."""
+    email = email_of_person(address)
+    return [(channel, address), ("email", email)] if email else [(channel, address)]
+
+
 def channel_of(address: str) -> str:
-    """Return the channel that an address's form shows: slack for `#ops`, email for `ops@corp.example`; else ""."""
-    if address.startswith("#"):
+    """Return the channel that an address's form shows, else "".
+
+    It is slack for `#ops` and `@ops@corp.example`, email for `ops@corp.example`.
+    """
+    if address.startswith(("#", "@")):
         return "slack"
     return "email" if is_email(address) else ""
 
@@ -105,7 +128,8 @@ def address_key(channel: str, address: str) -> str:
     """Return the stored form of an address, for comparison. Never raises, even for an invalid address."""
     if address.isascii():
         return address.lower()
-    encoded = encode_email(address) if channel == "email" else _nfc(address)
+    is_email_form = channel == "email" or email_of_person(address)
+    encoded = encode_email(address) if is_email_form else _nfc(address)
     # Only an invalid address can be longer than the column.
     return _nfc(encoded.translate(_LOWER))[:LONGEST_EMAIL]
 
@@ -128,11 +152,14 @@ def glob_key(channel: str, pattern: str) -> str:
     """
     if channel == "email":
         return ".".join(map(ascii_domain, pattern.removeprefix("@").split("."))).translate(_LOWER)
-    return identity(channel, pattern)
+    local, at, domain = pattern.rpartition("@")
+    return f"{identity(channel, local)}{at}{glob_key('email', domain)}" if local else identity(channel, pattern)
 
 
 def masked(channel: str, address: str) -> str:
     """Return an address of which only the first letter and the domain are shown: `d***@corp.example`, `#o***`."""
+    if email := email_of_person(address):
+        return f"@{masked('email', email)}"
     if channel == "email":
         local, _, domain = address.rpartition("@")
         return f"{local[:1]}***@{domain}"

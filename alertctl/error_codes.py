@@ -5,6 +5,7 @@ A code is the provider's own (`channel_not_found`, `550`) or alertctl's (`timeou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
@@ -23,6 +24,7 @@ class ErrorCode(NamedTuple):
 
 DUPLICATE = "duplicate of "
 """The beginning of a duplicate's code (`dedup_key`); the earlier event's id follows."""
+_NEEDED = re.compile(r'"needed": ?"([a-z:._, -]{1,100})"')
 SETTINGS = {"slack": "SLACK_API_URL", "sendgrid": "SENDGRID_API_URL", "smtp": "SMTP_HOST"}
 """The setting with each provider's host, for `{setting}` in a fix."""
 
@@ -119,7 +121,7 @@ _SLACK_APP = "api.slack.com/apps, OAuth & Permissions"
 _COPY_TOKEN = f"Set SLACK_BOT_TOKEN to the app's Bot User OAuth Token (xoxb-…; {_SLACK_APP})."
 _NEW_TOKEN = f"Install the app to the workspace again ({_SLACK_APP}) and set SLACK_BOT_TOKEN to its new token."
 _FRESH_TOKEN = "Set SLACK_BOT_TOKEN to a new token, or disable token rotation in the Slack app."
-_SCOPE = f"Add the scope chat:write ({_SLACK_APP}), install the app again, and set SLACK_BOT_TOKEN to its new token."
+_SCOPE = f"Add the scope {{scope}} ({_SLACK_APP}), install the app again, and set SLACK_BOT_TOKEN to its new token."
 _ONE_WORKSPACE = "Set SLACK_BOT_TOKEN to the token of an app that is installed in a single workspace."
 _TWO_FACTOR = "Enable two-factor login for the token's user, or set SLACK_BOT_TOKEN to a bot token (xoxb-…)."
 _ALLOW_APP = "Ask a workspace owner to allow the app and this machine's IP address."
@@ -127,6 +129,7 @@ _ASK_ADMIN = "Ask a workspace admin to allow the app to post there, or use anoth
 _UPGRADE = "Upgrade alertctl, and check SLACK_API_URL."
 _INVITE = "Invite the app (/invite @APP) and run alertctl log retry, or correct the channel and send the event again."
 _CHANNEL = "Use another channel (SLACK_DEFAULT_CHANNEL, the user's preferences or --to) and send the event again."
+_PERSON = "Correct the email address, or use the person's Slack ID (U…) or a channel, and send the event again."
 _CHANNEL_ID = "Use the channel's ID (C…) instead of its name, and send the event again."
 _MESSAGES_TAB = "Enable the Messages Tab (api.slack.com/apps, App Home), then run alertctl log retry."
 _MOVING = "Wait until Slack has moved the workspace to the organisation."
@@ -143,7 +146,7 @@ _SLACK: _Table = {
         ("invalid_auth", "Slack rejected the token", _COPY_TOKEN),
         ("is_bot", "a bot cannot call this method"),
         ("method_deprecated", "Slack no longer offers this method", _UPGRADE),
-        ("missing_scope", "the token lacks the scope chat:write", _SCOPE),
+        ("missing_scope", "the token lacks a scope that the Slack app needs for this", _SCOPE),
         ("no_permission", "the app is not allowed to post", _ASK_ADMIN),
         ("not_allowed_token_type", "this type of token cannot post", _COPY_TOKEN),
         ("not_authed", "no token was sent", _COPY_TOKEN),
@@ -170,6 +173,7 @@ _SLACK: _Table = {
         ("user_disabled", "the user is deactivated", _CHANNEL),
         ("user_not_found", "the user does not exist", _CHANNEL),
         ("user_not_in_channel", "the user is not in the channel", _CHANNEL),
+        ("users_not_found", "nobody in the workspace has this email address", _PERSON),
     ),
     Reason.REJECTED: (
         ("attachment_payload_limit_exceeded", "the message's attachments are too large"),
@@ -224,7 +228,8 @@ SLACK_CODES = _entries(_SLACK)
 """Slack's answers to chat.postMessage: https://docs.slack.dev/reference/methods/chat.postMessage (2026-08-20).
 
 Documented elsewhere: invalid_arguments, invalid_attachments, invalid_json, json_not_object, msg_too_long and
-internal_error (the Web API's common errors), and the four about users (conversations.open). `internal_error` is also
+internal_error (the Web API's common errors), the four about users (conversations.open), and users_not_found
+(users.lookupByEmail). `internal_error` is also
 alertctl's own code, with the reason `ambiguous`. After `fatal_error` Slack may have posted the message.
 """
 
@@ -357,11 +362,16 @@ def meaning(code: str, reason: str | None) -> str:
     return "the provider's own code, unknown to alertctl"
 
 
-def fix(code: str, reason: str | None, provider: str | None = None, *, final: bool = False) -> str:
-    """Return how to fix an error, as one sentence. `final`: it is not retried automatically."""
+def fix(
+    code: str, reason: str | None, provider: str | None = None, *, final: bool = False, answer: str | None = None
+) -> str:
+    """Return how to fix an error, as one sentence. `final`: it is not retried automatically.
+
+    `answer` is the provider's, which may name the missing scope.
+    """
     if code.startswith(DUPLICATE):
         return f"Nothing to do; alertctl log --event-id {code.removeprefix(DUPLICATE)} shows the earlier event."
-    own_fix = known_fix(code, reason, provider)
+    own_fix = known_fix(code, reason, provider, answer)
     if own_fix:
         return own_fix
     if reason is None or reason not in _REASONS:
@@ -370,10 +380,17 @@ def fix(code: str, reason: str | None, provider: str | None = None, *, final: bo
     return _WHEN_FINAL.get(by_reason, by_reason) if final else by_reason
 
 
-def known_fix(code: str, reason: str | None, provider: str | None) -> str:
+def known_fix(code: str, reason: str | None, provider: str | None, answer: str | None = None) -> str:
     """Return the code's own fix, "" without one."""
     entry = ERROR_CODES.get(code)
     if _is_status(code) and reason in (Reason.CONFIG, Reason.LOCAL) and (entry is None or entry.reason is None):
         # At MAIL FROM or before, a 5xx is about this client, not about a recipient.
         return _POSTMASTER
-    return entry.fix.format(setting=SETTINGS.get(provider or "", "the provider's URL")) if entry else ""
+    setting = SETTINGS.get(provider or "", "the provider's URL")
+    return entry.fix.format(setting=setting, scope=_needed_scope(answer or "")) if entry else ""
+
+
+def _needed_scope(answer: str) -> str:
+    """Return the scope that Slack's answer names as missing, by default that of every message."""
+    needed = _NEEDED.search(answer)
+    return needed[1] if needed else "chat:write, or the one that the attempt's answer names"

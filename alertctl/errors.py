@@ -103,6 +103,8 @@ class DeliveryError(AlertctlError):
     `detail` is its answer, for the attempt's record, already redacted and truncated to 2 kB.
     `retry_after` is in seconds, already within 1 to 3600, None if the provider named no time.
     `entire_provider`: a rate limit applies to every address of the provider.
+    `feature_only`: a refusal of our settings (CONFIG) concerns one feature, such as a missing scope. Messages that do
+    not need it go on.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class DeliveryError(AlertctlError):
         detail: str = "",
         retry_after: float | None = None,
         entire_provider: bool = False,
+        feature_only: bool = False,
     ) -> None:
         super().__init__(f"{code}: {detail}" if detail else code)
         self.reason = reason
@@ -120,3 +123,4 @@ class DeliveryError(AlertctlError):
         self.detail = detail
         self.retry_after = retry_after
         self.entire_provider = entire_provider
+        self.feature_only = feature_only

@@ -126,7 +126,7 @@ class Preference(SQLModel, table=True):
     user_id: str = Field(sa_column=_link("users.id", primary_key=True))
     slack_enabled: bool = Field(default=True, sa_column=Column(Boolean, nullable=False))
     email_enabled: bool = Field(default=True, sa_column=Column(Boolean, nullable=False))
-    slack_channel: str | None = Field(default=None, sa_column=Column(String(80)))
+    slack_channel: str | None = Field(default=None, sa_column=Column(String(254)))
     email_address: str | None = Field(default=None, sa_column=Column(String(254)))
     updated_at: datetime = Field(sa_column=_when(nullable=False))
 

@@ -10,8 +10,8 @@ from sqlalchemy import Boolean, Connection, Row, and_, bindparam, delete, func, 
 from sqlalchemy import update as sql_update
 from sqlmodel import SQLModel
 
-from alertctl.addresses import check_address
-from alertctl.channels import CHANNEL_TYPES
+from alertctl.addresses import LONGEST_EMAIL, check_address
+from alertctl.channels import CHANNEL_TYPES, channel_type
 from alertctl.db import insert_new, insert_or
 from alertctl.errors import InvalidEvent
 from alertctl.events import PREFERENCES
@@ -24,6 +24,8 @@ users = SQLModel.metadata.tables[str(User.__tablename__)]
 preference = SQLModel.metadata.tables[str(Preference.__tablename__)]
 choice = SQLModel.metadata.tables[str(EventPreference.__tablename__)]
 
+OWN_ADDRESS = "@me"
+"""An address that means a message to the user in person, on channels that find people by email."""
 ADDRESSES = {kind.address_preference: kind.name for kind in CHANNEL_TYPES if kind.address_preference}
 """Preferences that hold an address, with their channel. Each is a column of the preference table."""
 SWITCHES = tuple(f"{channel}_enabled" for channel in ADDRESSES.values())
@@ -35,12 +37,13 @@ MAX_OFFSET = 10**9
 """The last row that a page number reaches."""
 
 
-def recipients(connection: Connection, event_type: str) -> Iterator[Target]:
-    """Yield the targets of users who want this event type; one query, also with 100 000 users."""
+def recipients(connection: Connection, event_type: str, user_id: str | None = None) -> Iterator[Target]:
+    """Yield the targets of users (or only this one) who want this event type; one query, also with 100 000 users."""
     if event_type not in PREFERENCES:
         return
     parameters = {"event_type": event_type, "usual": PREFERENCES[event_type]}
-    for row in connection.execute(_RECIPIENTS, parameters, execution_options={"yield_per": 1000}):
+    query = _RECIPIENTS if user_id is None else _RECIPIENTS.where(users.c.id == user_id)
+    for row in connection.execute(query, parameters, execution_options={"yield_per": 1000}):
         yield from _targets_of(row)
 
 
@@ -51,10 +54,16 @@ def targets_of_role(connection: Connection, role: str) -> Iterator[Target]:
 
 
 def _targets_of(row: Row[Any]) -> Iterator[Target]:
-    if row.slack_on and row.slack_channel:
-        yield Target("slack", row.slack_channel, "user_channel", row.id)
+    slack_address = _person(row.email) if row.slack_channel == OWN_ADDRESS else row.slack_channel
+    if row.slack_on and slack_address:
+        yield Target("slack", slack_address, "user_channel", row.id)
     if row.email_on and (row.email_address or row.email):
         yield Target("email", row.email_address or row.email, "user_email", row.id)
+
+
+def _person(email: str | None) -> str | None:
+    """Return the address of a person with this email, None without one that fits."""
+    return f"@{email}" if email and len(email) < LONGEST_EMAIL else None
 
 
 _SLACK_ON = func.coalesce(preference.c.slack_enabled, true())
@@ -90,6 +99,11 @@ def find(connection: Connection, user_id: str) -> Prefs | None:
     return next(iter(_as_prefs(connection, rows)), None)
 
 
+def effective(connection: Connection, user_id: str) -> Prefs:
+    """Return the preferences that count for a user, the defaults before their first use."""
+    return _as_prefs(connection, connection.execute(_PREFERENCES.where(users.c.id == user_id)).all())[0]
+
+
 def get(connection: Connection, user_id: str, now: datetime) -> Prefs:
     """Return the same, creating the defaults first; concurrent first calls create one row."""
     _ensure(connection, user_id, now)
@@ -110,6 +124,9 @@ def update(
     Raises InvalidEvent for the first unknown field or wrong value, before anything is written.
     """
     checked = check(changes, policy)
+    for name, channel in ADDRESSES.items():
+        if checked.get(name) == OWN_ADDRESS:
+            _check_own_address(connection, user_id, name, channel, policy)
     _ensure(connection, user_id, now)
     columns = {name: value for name, value in checked.items() if name in CHANNEL_COLUMNS}
     connection.execute(sql_update(preference).where(preference.c.user_id == user_id).values(**columns, updated_at=now))
@@ -134,6 +151,14 @@ def everyone(connection: Connection, page: int, limit: int) -> tuple[list[Prefs]
     return _as_prefs(connection, rows), total
 
 
+def count_people(connection: Connection) -> int:
+    """Return how many enabled users have chosen a person as an address: themselves (`@me`), or another one."""
+    people = or_(*(preference.c[name].startswith("@") for name in ADDRESSES))
+    joined = preference.join(users, users.c.id == preference.c.user_id)
+    count = select(func.count()).select_from(joined).where(people, users.c.disabled.is_(False))
+    return int(connection.execute(count).scalar_one())
+
+
 def flag_of(event_type: str) -> str:
     """Return the name of the preference for an event type."""
     return f"notify_on_{event_type}"
@@ -143,9 +168,21 @@ def check(changes: Mapping[str, Any], policy: RecipientPolicy) -> dict[str, bool
     """Return the checked changes. Raises InvalidEvent."""
     checked = {name: _checked(name, value) for name, value in changes.items()}
     for name, channel in ADDRESSES.items():
-        if checked.get(name) is not None:
+        if checked.get(name) not in (None, OWN_ADDRESS):
             policy.check(channel, str(checked[name]), name)
     return checked
+
+
+def _check_own_address(connection: Connection, user_id: str, name: str, channel: str, policy: RecipientPolicy) -> None:
+    """Check that a message to the user in person has a valid and allowed address. Raises InvalidEvent."""
+    address = _person(connection.execute(select(users.c.email).where(users.c.id == user_id)).scalar())
+    if address is None:
+        raise InvalidEvent(
+            name,
+            f"{OWN_ADDRESS} needs a registered email address, and this user has none: name a channel, "
+            "or @EMAIL for a direct message",
+        )
+    policy.check(channel, check_address(channel, address, name), name)
 
 
 def _checked(name: str, value: Any) -> bool | str | None:
@@ -154,6 +191,8 @@ def _checked(name: str, value: Any) -> bool | str | None:
             return None
         if not isinstance(value, str):
             raise InvalidEvent(name, "should be text, or null for the default")
+        if value == OWN_ADDRESS and channel_type(ADDRESSES[name]).has_directory:
+            return value
         return check_address(ADDRESSES[name], value, name)
     if name not in FLAGS:
         raise InvalidEvent(name[:80], f"preferences have no such field{suggest(name, NAMES)}")

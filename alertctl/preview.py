@@ -11,14 +11,15 @@ from alertctl.addresses import masked
 from alertctl.channels import CHANNEL_TYPES, build_all, channel_type
 from alertctl.channels.base import STYLES, MessageOptions, OutgoingMessage
 from alertctl.config import Settings
-from alertctl.content import Content
+from alertctl.content import Content, Severity
 from alertctl.db import Store
 from alertctl.errors import InvalidEvent
 from alertctl.events import BY_NAME, compose, find, parse
 from alertctl.events.wording import Wording
 from alertctl.events.wording import problems as wording_problems
 from alertctl.ids import new_id
-from alertctl.publish import Publication, targets_of
+from alertctl.labels import parse_labels
+from alertctl.publish import Publication, decisions_of
 from alertctl.routing import Target
 from alertctl.schemas import PublishRequest, Rendered
 from alertctl.suggestions import suggest
@@ -38,10 +39,11 @@ def preview_messages(
     example = event_type.example
     required = {name: example[name] for name, field in event_type.model_fields.items() if field.is_required()}
     fields, warnings = parse(request.event_type, required | request.fields if request.fields else example)
+    labels, label_warnings = parse_labels(request.labels)
     event_id = new_id(moment)
     occurred_at = fields.occurred_at or moment
     fields_json = fields.model_dump_json(exclude_unset=True)
-    content = compose(fields, fields_json, event_id, occurred_at, request.labels, Wording.of(settings.messages))
+    content = compose(fields, fields_json, event_id, occurred_at, labels, Wording.of(settings.messages))
     kinds = [channel_type(request.channel)] if request.channel else CHANNEL_TYPES
     channels = build_all(settings)
     rendered = []
@@ -50,7 +52,7 @@ def preview_messages(
         reason = kind.default_routing_reason.name
         target = Target(kind.name, address, reason, options=MessageOptions(style=style))
         rendered.append(_render(channels, content, target, moment))
-    return rendered, [*warnings, *content.warnings]
+    return rendered, [*warnings, *label_warnings, *content.warnings]
 
 
 def _render(channels: Mapping[str, Any], content: Content, target: Target, moment: datetime) -> Rendered:
@@ -59,7 +61,8 @@ def _render(channels: Mapping[str, Any], content: Content, target: Target, momen
         to=target.address,
         routing_reason=target.routing_reason,
         suppressed_reason=target.suppressed_reason,
-        message=channels[target.channel].render(content, outgoing_message(new_id(moment), target)),
+        message=channels[target.channel].render(content, outgoing_message(new_id(moment), target, content.severity)),
+        route=target.route,
     )
 
 
@@ -75,14 +78,15 @@ def appearance_problems(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from problems
 
 
-def outgoing_message(delivery_id: str, target: Target) -> OutgoingMessage:
-    """Return the message that a delivery to this target would send."""
+def outgoing_message(delivery_id: str, target: Target, severity: Severity) -> OutgoingMessage:
+    """Return the message that a delivery to this target would send, with people to mention as plain text."""
     return OutgoingMessage(
         delivery_id,
         target.address,
         routing_reason=target.routing_reason,
         route=target.route,
         options=target.options,
+        mentions=target.options.mentions_at(severity),
     )
 
 
@@ -106,7 +110,7 @@ def preview_event(
         Wording.of(settings.messages),
     )
     with store.reading() as connection:
-        targets = list(targets_of(connection, publication))
+        targets = [decision.target for decision in decisions_of(connection, publication)]
     if mask_users:
         targets = [
             replace(target, address=masked(target.channel, target.address)) if target.user_id else target

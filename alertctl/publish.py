@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, islice
 from typing import Any
@@ -16,6 +16,7 @@ from sqlmodel import SQLModel
 
 from alertctl import delivery_log, outbox
 from alertctl.channels import CHANNEL_TYPES, channel_type
+from alertctl.channels.base import DEFAULT_OPTIONS
 from alertctl.config import Settings
 from alertctl.content import Severity
 from alertctl.db import insert_new, insert_or
@@ -23,9 +24,19 @@ from alertctl.errors import Conflict, InvalidEvent, Unreachable
 from alertctl.events import EventFields, parse
 from alertctl.events.base import subject_key
 from alertctl.ids import new_id
+from alertctl.labels import parse_labels
 from alertctl.models import Event, EventKey, EventLabel, Priority
 from alertctl.preferences import recipients
-from alertctl.routing import Audience, RecipientPolicy, Target, parse_target, route
+from alertctl.routing import (
+    Audience,
+    Decision,
+    RecipientPolicy,
+    Target,
+    decide,
+    label_targets,
+    parse_routes,
+    parse_target,
+)
 from alertctl.schemas import EventReceipt, PublishRequest
 from alertctl.text import safe_link
 
@@ -49,7 +60,7 @@ LONGEST_WINDOW = 30 * 86400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """A checked request with its typed `fields` and the targets that it names in `to`.
+    """A checked request, with its labels as text, its typed `fields` and the targets that it names in `to`.
 
     A key in `keys` that was used before means the same event, or a conflict if the `body_hash` differs.
     """
@@ -66,6 +77,14 @@ class Publication:
     warnings: tuple[str, ...]
 
     @property
+    def labels(self) -> Mapping[str, str]:
+        return self.request.labels
+
+    @property
+    def channel(self) -> str | None:
+        return self.request.channel
+
+    @property
     def dedup_scope(self) -> outbox.DedupScope:
         """What duplicates have in common besides the target: the key, the type, the subject and its environment."""
         parts = ("feature_flag", "experiment", "environment")
@@ -74,10 +93,17 @@ class Publication:
 
 
 def prepare(
-    request: PublishRequest, audience: Audience, published_by: str | None = None, *, is_test: bool = False
+    request: PublishRequest,
+    audience: Audience,
+    published_by: str | None = None,
+    *,
+    is_test: bool = False,
+    complete: bool = True,
 ) -> Publication:
-    """Check a request, without a database. Raises InvalidEvent."""
-    fields, warnings = parse(request.event_type, request.fields)
+    """Check a request, without a database. Without `complete` no field is required. Raises InvalidEvent."""
+    fields, warnings = parse(request.event_type, request.fields, complete=complete)
+    labels, label_warnings = parse_labels(request.labels)
+    request = replace(request, labels=labels)
     if request.channel is not None:
         channel_type(request.channel)
     _check_window(request.dedup_window, fields.dedup_key)
@@ -100,7 +126,7 @@ def prepare(
         audience=audience,
         published_by=published_by,
         is_test=is_test,
-        warnings=(*warnings, *_hints(fields)),
+        warnings=(*warnings, *label_warnings, *(_hints(fields) if complete else ()), *label_targets(labels)[1]),
     )
 
 
@@ -162,7 +188,7 @@ def publish_many(
     outcomes: dict[int, EventReceipt | Conflict | Unreachable] = {}
     recipient_cache, windows = _RecipientCache(connection), outbox.DedupWindows(connection, now)
     receipts: list[EventReceipt] = []
-    labels: list[dict[str, str]] = []
+    labels: dict[str, dict[str, str]] = {}
     deliveries: list[Iterator[dict[str, Any]]] = []
     keyless = [index for index, publication in enumerate(publications) if not _keys_in_order(publication)]
     ids = {index: new_id(now) for index in keyless}
@@ -178,11 +204,11 @@ def publish_many(
         outcomes[index] = receipt
         receipts.append(receipt)
         if receipt.created:
-            labels += _label_rows(publication, receipt.event_id)
+            labels[receipt.event_id] = publication.request.labels
             deliveries.append(_new_deliveries(recipient_cache, windows, publication, receipt.event_id, now))
-    if labels:
-        connection.execute(insert(event_label), labels)
-    new_deliveries = outbox.enqueue(connection, chain.from_iterable(deliveries))
+    if label_rows := list(_label_rows(labels)):
+        connection.execute(insert(event_label), label_rows)
+    new_deliveries = outbox.enqueue(connection, chain.from_iterable(deliveries), labels)
     repeated = [receipt.event_id for receipt in receipts if not receipt.created]
     earlier_deliveries = delivery_log.items_of(connection, repeated) if repeated else {}
     for receipt in receipts:
@@ -277,9 +303,10 @@ def _row(publication: Publication, event_id: str, now: datetime) -> dict[str, An
     }
 
 
-def _label_rows(publication: Publication, event_id: str) -> list[dict[str, str]]:
-    labels = publication.request.labels
-    return [{"event_id": event_id, "name": name, "value": value} for name, value in labels.items()]
+def _label_rows(labels: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, str]]:
+    for event_id, own in labels.items():
+        for name, value in own.items():
+            yield {"event_id": event_id, "name": name, "value": value}
 
 
 def _cut(text: str | None) -> str | None:
@@ -316,33 +343,35 @@ def _new_deliveries(
 ) -> Iterator[dict[str, Any]]:
     fields = publication.fields
     priority = Priority.CRITICAL if fields.level is Severity.CRITICAL else Priority.NORMAL
-    targets = _targets(recipient_cache, publication)
+    targets: Iterator[Target] = (decision.target for decision in _decisions(recipient_cache, publication))
     if fields.dedup_key:
         targets = windows.suppress(targets, publication.dedup_scope, publication.request.dedup_window, event_id)
     return (outbox.new_delivery(event_id, fields.event_type, priority, target, now) for target in targets)
 
 
-def targets_of(connection: Connection, publication: Publication) -> Iterator[Target]:
-    """Yield the targets that would receive this publication if it were published now."""
-    return _targets(_RecipientCache(connection), publication)
+def decisions_of(connection: Connection, publication: Publication) -> Iterator[Decision]:
+    """Yield the decisions about the targets of this publication if it were published now."""
+    return _decisions(_RecipientCache(connection), publication)
 
 
-def _targets(recipient_cache: _RecipientCache, publication: Publication) -> Iterator[Target]:
-    fields, to = publication.fields, publication.to
-    users = () if to else recipient_cache(fields.event_type)
-    return route(fields.channels, publication.audience, users, to, publication.request.channel)
+def _decisions(recipient_cache: _RecipientCache, publication: Publication) -> Iterator[Decision]:
+    users = () if publication.to else recipient_cache(publication.fields.event_type)
+    return decide(publication, publication.audience, users)
 
 
 def audience_of(settings: Settings) -> Audience:
-    """Return the platform's own targets, the channels that are switched on, and the recipient policy."""
+    """Return the rules of these settings: the platform's own targets, the routes, and what else routing needs."""
+    options = {kind.name: kind.message_options(settings) for kind in CHANNEL_TYPES}
     return Audience(
         tuple(
-            Target(kind.name, address, kind.default_routing_reason.name)
+            Target(kind.name, address, kind.default_routing_reason.name, options=kind.default_address_options(settings))
             for kind in CHANNEL_TYPES
             for address in kind.default_addresses(settings)
         ),
         frozenset(channel for channel, enabled in settings.channels.items() if enabled),
         recipient_policy(settings),
+        parse_routes(settings.routes, options, settings.origin("ROUTES")),
+        {name: form for name, form in options.items() if form != DEFAULT_OPTIONS},
     )
 
 

@@ -75,6 +75,7 @@ def notify(
     event_type: str,
     /,
     *,
+    labels: Mapping[str, Any] | None = None,
     to: str | Sequence[str] = (),
     channel: str | None = None,
     idempotency_key: str | None = None,
@@ -86,13 +87,14 @@ def notify(
 ) -> Notified:
     """Publish an event. Never raises, and returns within `timeout` seconds.
 
-    `fields` are the event's own (`alertctl events TYPE` lists them); a field that is None is left out. The event is
-    recorded, and `alertctl serve` sends it; with `deliver` this call also waits for a first attempt. Database or server
-    come from the same settings as for the command line. From a coroutine: `await asyncio.to_thread(notify, …)`.
+    `fields` are the event's own (`alertctl events TYPE` lists them), `labels` are for routes and filters; those that
+    are None are left out. The event is recorded, and `alertctl serve` sends it; with `deliver` this call also waits for
+    a first attempt. Database or server come from the same settings as for the command line. From a coroutine:
+    `await asyncio.to_thread(notify, …)`.
     """
     try:
         deadline = time.monotonic() + _usable_timeout(timeout)
-        request = _request(event_type, fields, to, channel, idempotency_key, dedup_window, expires)
+        request = _request(event_type, fields, labels, to, channel, idempotency_key, dedup_window, expires)
         notified = _notify(request, deadline, deliver)
     except AlertctlError as error:
         notified = Notified("refused", error=str(error))
@@ -237,6 +239,7 @@ os.register_at_fork(after_in_child=_reset_after_fork)
 def _request(
     event_type: str,
     fields: Mapping[str, Any],
+    labels: Mapping[str, Any] | None,
     to: str | Sequence[str],
     channel: str | None,
     idempotency_key: str | None,
@@ -258,6 +261,7 @@ def _request(
     return PublishRequest(
         event_type=event_type,
         fields=_jsonable(fields),
+        labels=_jsonable(labels) if isinstance(labels, Mapping) else labels or {},
         to=list(targets),
         channel=channel,
         idempotency_key=key_of(idempotency_key),

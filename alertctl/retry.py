@@ -17,7 +17,7 @@ RATE_LIMIT_SECONDS = 30.0
 REFUSED_SECONDS = 15.0
 """Doubled with each attempt up to 1 h: the wait of a message that alone is refused for our settings."""
 LOCAL_SECONDS = 60.0
-"""The wait after a failure of this machine when RETRY_SCHEDULE is empty."""
+"""The wait after a failure of this machine, or of one feature, when RETRY_SCHEDULE is empty."""
 
 COUNTED = (Reason.UNAVAILABLE, Reason.AMBIGUOUS)
 """The reasons that count against RETRY_SCHEDULE."""
@@ -39,7 +39,8 @@ def next_attempt(
     now: datetime,
     chance: float,
 ) -> datetime | None:
-    """Return when to try again, None for never. A refusal of our settings keeps its position in the queue.
+    """Return when to try again, None for never. A refusal of our settings keeps its position in the queue, unless it
+    concerns one feature only.
 
     `attempts` (with the one that failed) and `schedule_step` (used waits of `schedule`) count since `queued_at`.
     `schedule` and `max_age` are in seconds, `chance` is from 0 to 1. `plain`: the message was plain text already.
@@ -52,13 +53,13 @@ def next_attempt(
     if once or is_expired(error.reason, queued_at, max_age, now):
         return None
     match error.reason:
-        case Reason.CONFIG:
+        case Reason.CONFIG if not error.feature_only:
             if not alone:
                 return queued_at
             return now + timedelta(seconds=min(REFUSED_SECONDS * 2 ** min(attempts, 10), 3600.0))
         case Reason.RATE_LIMITED:
             return now + timedelta(seconds=rate_limit_wait(error))
-        case Reason.LOCAL:
+        case Reason.LOCAL | Reason.CONFIG:
             seconds = schedule[min(attempts, len(schedule)) - 1] if schedule else LOCAL_SECONDS
         case _:
             if schedule_step >= len(schedule):

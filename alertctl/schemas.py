@@ -19,6 +19,7 @@ class DeliveryItem:
     """One row of the delivery log. `latency_ms`: from the event's record to its success, in milliseconds.
 
     `thread_id` is the id of the delivery whose message is the root of its thread; None for a message without replies.
+    `labels` are the event's.
     """
 
     id: str
@@ -37,6 +38,7 @@ class DeliveryItem:
     updated_at: Moment | None = None
     latency_ms: int | None = None
     thread_id: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +79,17 @@ class EventSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryDetail(DeliveryItem):
-    """A delivery with its event and attempts. `user`: whose preference chose the target.
+    """A delivery with its event and attempts.
 
+    `user`: whose preference chose the target. `route`: the name of the route that did. `options` of the message are
+    those that differ from the defaults.
     `replies` are the newest messages in the thread, if this one is its root.
     """
 
     routing_reason: str
     user: str | None
+    route: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
     event: EventSummary
     attempt_log: list[AttemptItem]
     others: list[DeliveryItem] = field(default_factory=list)
@@ -109,8 +115,9 @@ class LogFilter:
     """Which deliveries; all conditions must hold.
 
     `to` is compared as addresses are, times are aware, `user` is an id or an email (the one whose preference chose the
-    target), `flag` and `experiment` are the event's. `grep` is a text that the event, the address, the error or an
-    attempt's answer holds, without case. `retrying`: failed and will be tried again; `final`: nothing more will happen.
+    target), `flag`, `experiment` and `labels` are the event's. `grep` is a text that the event, the address, the error
+    or an attempt's answer holds, without case. `retrying`: failed and will be tried again; `final`: nothing more will
+    happen.
     """
 
     status: str | None = None
@@ -124,13 +131,15 @@ class LogFilter:
     user: str | None = None
     flag: str | None = None
     experiment: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
     grep: str | None = None
     retrying: bool = False
     final: bool = False
 
     def conditions(self) -> dict[str, Any]:
         """Return the conditions that are set, by name."""
-        return {item.name: value for item in fields(self) if (value := getattr(self, item.name)) not in (None, False)}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in values.items() if value not in (None, False, {})}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +178,7 @@ class PublishRequest:
 
     event_type: str
     fields: dict[str, Any] = field(default_factory=dict)
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, Any] = field(default_factory=dict)
     to: list[str] = field(default_factory=list)
     channel: str | None = None
     idempotency_key: str | None = None
@@ -259,13 +268,17 @@ class EventTypeInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """A rendered message and its target. `message` is Slack's payload, or an email's `headers`, `text` and `html`."""
+    """A rendered message and its target. `message` is Slack's payload, or an email's `headers`, `text` and `html`.
+
+    `route` names the route that chose or suppressed the target.
+    """
 
     channel: str
     to: str
     routing_reason: str
     suppressed_reason: str | None
     message: dict[str, Any]
+    route: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,13 +300,24 @@ class Paused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceItem:
+    """A running daemon. `routes_hash` is equal for daemons with the same routes."""
+
+    host: str
+    pid: int
+    routes_hash: str
+    reported_at: Moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
     """The state of an alertctl. `where` is its database or server, without secrets.
 
     `depth`: deliveries that wait, by channel; `oldest_due_seconds`: how late the oldest is. `last_success` by channel.
     `oldest_waiting_seconds`: how long the oldest delivery without a final state waits, 0 if there is none, None from an
     older server.
-    `daemon`: whether this answer comes from a running daemon.
+    `daemon`: whether this answer comes from a running daemon. `instances`: the running daemons on this database.
+    `warnings`: problems that these have together.
     """
 
     where: str
@@ -305,6 +329,87 @@ class StatusReport:
     last_success: dict[str, Moment | None]
     paused: list[Paused]
     oldest_waiting_seconds: float | None = None
+    instances: list[InstanceItem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteItem:
+    """A route of the configuration. `match` has its conditions by key, `to` its targets (`default`: the audience).
+
+    `options` of messages are those that it sets. `continues`: the routes below are tried too. A `broken` route has a
+    mistake: its events go to the audience, too.
+    """
+
+    order: int
+    name: str
+    match: dict[str, str]
+    to: list[str]
+    options: dict[str, Any]
+    continues: bool
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteList:
+    """The routes in their order. `default` is the audience: the targets of an event that matches no route."""
+
+    items: list[RouteItem]
+    default: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteVerdictItem:
+    """The verdict of a route on an event: `matched`, `not matched` or `not reached`, and why.
+
+    `mismatch` is the key of the condition that does not hold.
+    """
+
+    name: str
+    verdict: str
+    mismatch: str | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferenceVerdict:
+    """Whether a user's preferences want an event on a channel: at an address, or why not."""
+
+    channel: str
+    wanted: bool
+    address: str | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutedTarget:
+    """A target that an event would have. `outcome` is `deliver`, or `suppress` with its `cause`.
+
+    `source` names the rule that chose it: `route NAME`, a setting, `preferences` (of `user`), `label slack`, `--to`.
+    """
+
+    channel: str
+    to: str
+    outcome: str
+    source: str
+    cause: str | None = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteTestResult:
+    """The targets that an event would have, the verdicts that led to them, and what was not considered (`notes`).
+
+    `preferences` are those of the user that the test names.
+    """
+
+    event_type: str
+    severity: str
+    routes: list[RouteVerdictItem]
+    preferences: list[PreferenceVerdict]
+    targets: list[RoutedTarget]
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 Prefs = dict[str, bool | str | None]

@@ -163,4 +163,5 @@ def redacted(error: DeliveryError, redact: Redactor) -> DeliveryError:
         detail=redact(error.detail),
         retry_after=error.retry_after,
         entire_provider=error.entire_provider,
+        feature_only=error.feature_only,
     )

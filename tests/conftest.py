@@ -21,6 +21,7 @@ import pytest
 from alertctl.db import Store, upgrade
 from alertctl.sandbox import Sandbox
 from tests.support import fuzzing, postgres
+from tests.support.temporary_folder import temporary_folder
 
 SETTING_PREFIXES = (
     "SLACK_",
@@ -50,6 +51,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # pytest's own variable: the parent of `tmp_path`.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(temporary_folder()))
     fuzzing.settings.load_profile("long" if config.getoption("--long") else "short")
     shared = getattr(config, "workerinput", {}).get("postgres")
     config.stash[FOLDER] = Path(shared) if shared else postgres.new_folder()
@@ -114,6 +117,7 @@ def postgres_server(pytestconfig: pytest.Config) -> Iterator[postgres.Server | s
         yield f"{SKIPPED}: {error}"
         return
     yield server
+    server.close()
 
 
 @pytest.fixture
@@ -169,7 +173,6 @@ def database_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def store(database_url: str) -> Iterator[Store]:
     opened = Store(database_url)
-    upgrade(opened)
     yield opened
     opened.close()
 

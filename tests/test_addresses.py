@@ -13,12 +13,17 @@ from hypothesis import strategies as st
 from alertctl.addresses import (
     address_key,
     ascii_domain,
+    channel_of,
     check_address,
+    email_of_person,
     encode_email,
     encode_slack_channel,
+    glob_key,
     identity,
     is_email,
     is_slack_channel,
+    masked,
+    matches_glob,
     search_key,
 )
 from alertctl.errors import InvalidEvent
@@ -105,9 +110,58 @@ def test_anything_else_is_no_slack_channel(text):
         check_address("slack", text, "to")
 
 
+@pytest.mark.parametrize("text", ["@ana@corp.example", "@jörg@bücher.example", f"@a@{'x' * 60}.example", "U0123456789"])
+def test_a_person_is_a_slack_address_by_email_or_id(text):
+    assert check_address("slack", text, "to") == text
+
+
+@pytest.mark.parametrize("text", ["@", "@ana", "@me", "@ana@", "@@corp.example", "@a b@corp.example", "@#x", "#@a@b"])
+def test_a_person_without_a_valid_email_is_no_slack_address(text):
+    with pytest.raises(InvalidEvent, match=r"^to: .* (is not one email address|is not a Slack channel .* or a person)"):
+        check_address("slack", text, "to")
+
+
+def test_a_person_has_the_longest_email_that_fits_the_log():
+    longest = f"{'a' * 60}@{'.'.join(['x' * 47] * 4)}"
+    assert len(longest) == 252
+    check_address("slack", f"@{longest}x", "to")
+    with pytest.raises(InvalidEvent, match="is too long"):
+        check_address("slack", f"@{longest}xx", "to")
+
+
+def test_a_person_is_recognised_searched_and_masked():
+    assert (channel_of("@ana@corp.example"), channel_of("ana@corp.example"), channel_of("#ana")) == (
+        "slack",
+        "email",
+        "slack",
+    )
+    assert email_of_person("@ana@corp.example") == "ana@corp.example"
+    assert email_of_person("#ana") == email_of_person("ana@corp.example") == ""
+    assert search_key("@Ana@Faß.example") == address_key("slack", "@ana@xn--fa-hia.example")
+    assert (masked("slack", "@ana@corp.example"), masked("slack", "U0123456789")) == ("@a***@corp.example", "U***")
+
+
+@pytest.mark.parametrize(
+    ("address", "pattern", "matches"),
+    [
+        ("@Ana@corp.example", "@*@Corp.Example", True),
+        ("@ana@faß.example", "@*@xn--fa-hia.example", True),
+        ("@ana@other.example", "@*@corp.example", False),
+        ("@ana@corp.example", "@*", True),
+        ("@ana@corp.example", "*", True),
+        ("@ana@corp.example", "team-*", False),
+        ("#ana", "@*", False),
+    ],
+)
+def test_a_glob_matches_people_only_if_it_names_them(address, pattern, matches):
+    assert matches_glob("slack", address, glob_key("slack", pattern)) is matches
+
+
 @pytest.mark.parametrize(
     ("channel", "first", "other"),
     [
+        ("slack", "@Ana@Corp.Example", "@ana@corp.example"),
+        ("slack", "@ana@faß.example", "@ANA@xn--fa-hia.example"),
         ("email", "Ops@Corp.Example", "ops@corp.example"),
         ("email", "ops@faß.example", "OPS@xn--fa-hia.example"),
         ("email", "ops@BÜCHER.example", "ops@bu\u0308cher.example"),
@@ -137,6 +191,7 @@ def test_these_two_are_equal(channel, first, other):
         ("slack", "#ﬁx", "#fix"),
         ("slack", "#ｆix", "#fix"),
         ("slack", "#x", "##x"),
+        ("slack", "@ana@faß.example", "@ana@fass.example"),
     ],
 )
 def test_these_two_are_not_equal(channel, first, other):
@@ -215,6 +270,8 @@ def test_equal_keys_reach_the_same(channel, data):
 
 
 def is_valid(channel: str, text: str) -> bool:
+    if channel == "slack" and text.startswith("@"):
+        return is_email(email_of_person(text)) and len(encode_email(text).encode()) <= 254
     return is_email(text) if channel == "email" else is_slack_channel(text)
 
 

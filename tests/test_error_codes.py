@@ -131,6 +131,14 @@ def test_a_fix_of_the_connection_names_the_setting_of_its_provider():
 _SETTINGS = {"slack": "SLACK_API_URL", "sendgrid": "SENDGRID_API_URL", "smtp": "SMTP_HOST"}
 
 
+def test_the_fix_of_a_missing_scope_names_the_scope_that_slack_needs():
+    answer = '{"ok":false,"error":"missing_scope","needed":"users:read.email","provided":"chat:write"}'
+    assert "Add the scope users:read.email (" in fix("missing_scope", Reason.CONFIG, "slack", answer=answer)
+    for unknown in (None, "", '{"needed": "<b>{x}"}'):
+        text = fix("missing_scope", Reason.CONFIG, "slack", answer=unknown)
+        assert "Add the scope chat:write, or the one that the attempt's answer names (" in text
+
+
 def test_a_duplicate_names_the_earlier_event():
     assert EARLIER in fix(f"duplicate of {EARLIER}", None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tomllib
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,12 +11,14 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import insert
 
+from alertctl.channels import MessageOptions
 from alertctl.db import Writer
 from alertctl.errors import Conflict, InvalidEvent
 from alertctl.events import restore
 from alertctl.ids import new_id
 from alertctl.outbox.tables import TABLES
-from alertctl.publish import prepare, publish, publish_many, targets_of
+from alertctl.publish import decisions_of, prepare, publish, publish_many
+from alertctl.routing import RecipientPolicy, parse_routes
 from alertctl.schemas import PublishRequest
 from tests.support.deliveries import EVERYBODY, NOW, after, arrived, claim_one, publication, record, row, rows
 
@@ -156,7 +159,7 @@ def test_the_same_address_in_another_case_is_one_delivery(store):
 
 def test_publishing_reads_who_it_would_reach_without_writing(store):
     with store.reading() as connection:
-        addresses = [target.address for target in targets_of(connection, alert())]
+        addresses = [item.target.address for item in decisions_of(connection, alert())]
     assert addresses == ["#platform-alerts", "ops@corp.example"]
     assert rows(store, EVENT) == []
 
@@ -343,3 +346,74 @@ def test_any_text_can_be_published_and_read_back(store, text):
     assert content == replace(prepared.fields.content(content.event_id, NOW), event_json=prepared.fields_json)
     content.title.encode()
     assert "\0" not in content.title
+
+
+def test_labels_are_stored_with_the_event_and_one_by_one_for_filters(store):
+    receipt = publish_one(store, alert(labels={"team": "growth", "canary": True, "empty": ""}, to=["slack:#a"]))
+    assert row(store, EVENT).labels == '{"team": "growth", "canary": "true"}'
+    assert [(label.event_id, label.name, label.value) for label in rows(store, TABLES["event_label"])] == [
+        (receipt.event_id, "canary", "true"),
+        (receipt.event_id, "team", "growth"),
+    ]
+    assert receipt.deliveries[0].labels == {"team": "growth", "canary": "true"}
+
+
+def test_a_repeated_call_returns_the_labels_and_stores_them_once(store):
+    labelled = alert(labels={"team": "growth"}, idempotency_key="k")
+    receipts = [publish_one(store, labelled) for _ in range(2)]
+    assert [receipt.deliveries[0].labels for receipt in receipts] == [{"team": "growth"}] * 2
+    assert len(rows(store, TABLES["event_label"])) == 1
+
+
+def test_other_labels_under_a_used_key_are_a_conflict(store):
+    publish_one(store, alert(labels={"team": "growth"}, idempotency_key="k"))
+    with pytest.raises(Conflict):
+        publish_one(store, alert(labels={"team": "payments"}, idempotency_key="k"))
+
+
+def test_the_labels_of_events_that_are_published_together_are_their_own(store):
+    receipts = publish_all(store, alert(labels={"n": 1}), alert(), alert(labels={"n": 2}))
+    assert [receipt.deliveries[0].labels for receipt in receipts] == [{"n": "1"}, {}, {"n": "2"}]
+    assert [label.value for label in rows(store, TABLES["event_label"])] == ["1", "2"]
+
+
+def test_a_wrong_label_is_refused_and_an_unusual_value_is_a_warning():
+    with pytest.raises(InvalidEvent, match=r"^labels: 'my team' is not a label name"):
+        alert(labels={"my team": "x"})
+    assert "labels.team: is longer than 255 characters and was cut" in alert(labels={"team": "x" * 300}).warnings
+
+
+def routed(toml: str):
+    """Return the usual audience with these routes."""
+    return replace(EVERYBODY, routes=parse_routes(tomllib.loads(toml)["routes"]))
+
+
+def test_a_route_is_stored_with_its_deliveries_and_the_form_of_their_messages(store):
+    audience = routed('[[routes]]\nname = "disk"\nto = ["#disk"]\nstyle = "compact"\nmention = ["S0123ABC"]\n')
+    publish_one(store, alert(audience=audience))
+    entry = row(store)
+    assert (entry.address, entry.routing_reason, entry.route, entry.status) == ("#disk", "route", "disk", "pending")
+    assert MessageOptions.from_json(entry.options) == MessageOptions("compact", ("S0123ABC",))
+
+
+def test_the_audience_that_a_route_suppresses_is_recorded_with_the_route(store):
+    add_user(store, "ana@corp.example")
+    audience = routed('[[routes]]\nname = "quiet"\nmatch.environment = "staging"\nto = []\n')
+    fields = {"feature_flag": "x", "environment": "staging"}
+    publish_one(store, publication("safety_rollback", fields, audience))
+    assert destinations(store) == [
+        ("email", "ana@corp.example", "pending", None, "user_email"),
+        ("slack", "#platform-alerts", "suppressed", "route quiet", "default_channel"),
+        ("email", "ops@corp.example", "suppressed", "route quiet", "admin_email"),
+    ]
+    assert [entry.route for entry in rows(store)] == [None, "quiet", "quiet"]
+
+
+def test_a_label_adds_a_target_that_the_policy_allows(store):
+    audience = replace(EVERYBODY, policy=RecipientPolicy({"slack": ("team-*",)}))
+    for address in ("#team-a", "#x"):
+        publish_one(store, alert(audience=audience, labels={"slack": address}))
+    assert destinations(store, routing_reason="label") == [
+        ("slack", "#team-a", "pending", None, "label"),
+        ("slack", "#x", "suppressed", "recipient_not_allowed", "label"),
+    ]

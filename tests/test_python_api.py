@@ -318,3 +318,18 @@ def test_a_recorded_event_without_a_daemon_is_a_warning(log_on, slack, caplog):
     with connect() as client:
         client.dispatch()
     assert notify("generic_alert", title="x", timeout=LONG_TIMEOUT).warnings == ()
+
+
+def test_labels_are_recorded_with_the_event(log_on, slack: Sandbox):
+    labels = {"team": "growth", "canary": True, "cost": Decimal("0.5"), "none": None}
+    notified = notify("generic_alert", title="Disk full", labels=labels, to="slack:#a", timeout=LONG_TIMEOUT)
+    assert notified.deliveries[0].labels == {"team": "growth", "canary": "true", "cost": "0.5"}
+    with connect() as client:
+        assert len(client.log(LogFilter(labels={"team": "growth"})).items) == 1
+
+
+@pytest.mark.parametrize("labels", [{"my team": "x"}, ["team=growth"], {"team": object()}])
+def test_a_wrong_label_is_refused(labels):
+    notified = notify("generic_alert", title="Disk full", labels=labels, timeout=LONG_TIMEOUT)
+    assert notified.refused
+    assert "label" in (notified.error or "") or "JSON" in (notified.error or "")

@@ -141,3 +141,11 @@ def test_a_message_that_alone_is_refused_waits_longer_each_time(attempts, second
 
 def test_the_next_attempt_is_counted_from_now():
     assert seconds_until(Reason.UNAVAILABLE, age=3 * 86400) == 5
+
+
+@pytest.mark.parametrize(("attempts", "seconds"), [(1, 5), (2, 30), (3, 120), (50, 120)])
+def test_a_refused_feature_repeats_the_last_step_until_the_delivery_expires(attempts, seconds):
+    assert seconds_until(Reason.CONFIG, step=9, attempts=attempts, age=100, feature_only=True) == seconds
+    assert seconds_until(Reason.CONFIG, schedule=(), feature_only=True) == LOCAL_SECONDS
+    assert seconds_until(Reason.CONFIG, age=MAX_AGE, feature_only=True) is None
+    assert seconds_until(Reason.CONFIG, once=True, feature_only=True) is None

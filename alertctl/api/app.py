@@ -14,6 +14,7 @@ from alertctl.api.endpoints import (
     events,
     health,
     preferences,
+    routes,
     status,
     stream,
     test,
@@ -27,7 +28,7 @@ from alertctl.api.request_body import BodyLimit
 from alertctl.api.request_context import App
 from alertctl.api.request_rules import RequestRules
 
-ENDPOINTS = (events, preferences, users, tokens, status, dispatch, stream, delivery_log, test, health)
+ENDPOINTS = (events, routes, preferences, users, tokens, status, dispatch, stream, delivery_log, test, health)
 
 
 def create_app(services: Services) -> FastAPI:

@@ -14,6 +14,7 @@ from alertctl.api.errors import Problem, openapi_response
 from alertctl.api.request_body import LIMIT
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.events import EVENT_TYPES, EventFields
+from alertctl.labels import NAME
 from alertctl.publish import LONGEST_WINDOW
 from alertctl.users import Role
 
@@ -115,6 +116,11 @@ def _event_body(kind: type[EventFields], schemas: dict[str, Any]) -> dict[str, A
             "description": "targets instead of the default ones",
         },
         "channel": {"enum": [*CHANNEL_NAMES, None], "description": "send to this channel only"},
+        "labels": {
+            "type": ["object", "null"],
+            "propertyNames": {"pattern": f"^{NAME}$"},
+            "description": "labels for routes and filters: texts by name",
+        },
         "dedup_window": {
             "type": ["number", "null"],
             "minimum": 1,

@@ -1,4 +1,4 @@
-"""Rules for all requests: HEAD is answered where GET is, and a repeated query parameter is refused."""
+"""Rules for all requests: HEAD is answered where GET is, and a repeated query parameter is refused, except `label`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from alertctl.api.errors import FieldProblem, clean, problem
 
 REPEATED = "is given twice; send one value"
+REPEATABLE = frozenset(("label",))
+"""Query parameters that may have several values."""
 
 
 class RequestRules:
@@ -56,5 +58,6 @@ def _repeated_parameter(query: bytes) -> str | None:
     for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name in seen:
             return clean(name[:200])
-        seen.add(name)
+        if name not in REPEATABLE:
+            seen.add(name)
     return None

@@ -5,7 +5,6 @@ A new channel is a folder beside this file with its `ChannelType`, a line in `CH
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from alertctl.channels.base import (
@@ -97,7 +96,6 @@ def channel_type(name: str) -> ChannelType:
     return _BY_NAME[name]
 
 
-@lru_cache(maxsize=1024)
 def recipient_reason(routing_reason: str, route: str | None, event_type: str) -> str:
     """Return the sentence that tells a recipient why they receive a message."""
     because = ROUTING_REASONS.get(routing_reason, _OTHER_REASON).recipient
@@ -145,7 +143,11 @@ def _problems(kind: ChannelType, settings: Settings) -> list[str]:
 
     prefixes = ("ALERTCTL_CA_BUNDLE", f"{kind.name.upper()}_", *kind.settings_prefixes(settings))
     problems = (*settings.problems, *public_tokens_in_clear(settings))
-    return [problem for problem in problems if problem.startswith(prefixes)]
+    return [
+        problem
+        for problem in problems
+        if problem.startswith(prefixes) and problem.partition(":")[0] not in kind.form_settings
+    ]
 
 
 def build_all(settings: Settings) -> dict[str, Channel]:

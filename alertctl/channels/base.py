@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
+from alertctl.config.validators import STYLES as STYLES
+from alertctl.content import Severity
 from alertctl.errors import DeliveryError, Reason
 from alertctl.text import ANSWER_LIMIT, Redactor, cut, redacted
 
@@ -17,10 +19,6 @@ if TYPE_CHECKING:
     from alertctl.http.client import HttpClient
 
 T = TypeVar("T")
-
-
-STYLES = ("full", "compact")
-"""The forms of a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +33,13 @@ class MessageOptions:
     mention: tuple[str, ...] = ()
     mention_from: str = "warning"
     threads: bool | None = None
+
+    def mentions_at(self, severity: Severity) -> tuple[Mention, ...]:
+        """Return the mentions of a message of this severity: groups by id, people as text until they are looked up."""
+        ranks = [*Severity]
+        if self.mention_from in ranks and ranks.index(severity) < ranks.index(Severity(self.mention_from)):
+            return ()
+        return tuple(Mention(name, None if "@" in name else name) for name in self.mention)
 
     def to_json(self) -> str | None:
         """Return the options that differ from the defaults as JSON, None without any."""
@@ -167,6 +172,16 @@ class ThreadedChannel(Protocol):
         """
 
 
+class Directory(Protocol):
+    """Finds people at the provider: what a channel can do whose `ChannelType.has_directory` is set."""
+
+    def find_person(self, email: str, timeout: float) -> str | None:
+        """Return the provider's id of the person with this email, None if there is none.
+
+        Takes `timeout` seconds at most. Raises DeliveryError, never with the reason AMBIGUOUS: nothing was sent.
+        """
+
+
 class RateLimit(NamedTuple):
     """Limit of messages to an address: `per_second` (0: unlimited), after a `burst`."""
 
@@ -212,6 +227,10 @@ class ChannelType:
     """Return the platform's own addresses, which receive every event on this channel."""
     default_addresses_setting: str = ""
     default_routing_reason: RoutingReason = DEFAULT_ROUTING_REASON
+    default_address_options: Callable[[Settings], MessageOptions] = lambda settings: DEFAULT_OPTIONS
+    """Return the options of messages to its default addresses."""
+    message_options: Callable[[Settings], MessageOptions] = lambda settings: DEFAULT_OPTIONS
+    """Return the options of all other messages where no route sets them."""
     user_routing_reason: RoutingReason | None = None
     """Why a user's target was chosen, None without preferences for this channel."""
     address_preference: str | None = None
@@ -222,12 +241,16 @@ class ChannelType:
     allowed_addresses: Callable[[Settings], Sequence[str]] = lambda settings: ()
     """Return the globs that limit the addresses of callers and users; none: all are allowed."""
     allowed_addresses_setting: str = ""
+    has_directory: bool = False
+    """Its channels find people by email (`Directory`), as recipients (`@EMAIL`) and to mention them."""
     own_address: Callable[[str], str | None] = lambda caller: None
     """Return the address of a caller by name, None if the name is none."""
     settings_prefixes: Callable[[Settings], Sequence[str]] = lambda settings: ()
     """Return the prefixes of further settings that the channel uses, besides its own section's."""
     template_problems: Callable[[Settings, Content], Iterable[tuple[str, str]]] = lambda settings, content: ()
     """Return the setting and the problem of each own template that can't be rendered with this content."""
+    form_settings: Sequence[str] = ()
+    """Settings of the messages' form: a mistake in them does not keep the channel from sending."""
     renderings: Sequence[str] = ("text",)
     """Formats of `log show --rendered`: `text`, `html`, or the channel's name for the payload."""
     threads: Callable[[Settings], bool] | None = None

@@ -7,9 +7,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from alertctl.channels.base import Channel, ChannelType, OutgoingMessage, SendResult, ThreadedChannel, ThreadRoot
+from alertctl.channels.base import (
+    Channel,
+    ChannelType,
+    Directory,
+    OutgoingMessage,
+    SendResult,
+    ThreadedChannel,
+    ThreadRoot,
+)
 from alertctl.config.secret_files import SecretFiles
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
@@ -66,6 +74,22 @@ class ReloadingChannel:
             for index, result in zip(refused, again, strict=True):
                 results[index] = result
         return results
+
+    def find_person(self, email: str, timeout: float) -> str | None:
+        """Look up a person through the channel of the present secrets, which has a `Directory`."""
+        self.refresh()
+        with self._in_use() as used:
+            try:
+                return cast("Directory", used.channel).find_person(email, timeout)
+            except DeliveryError as error:
+                if not _is_refused(error):
+                    raise
+                refusal = error
+        self.refresh(force=True)
+        if self._built is used:
+            raise refusal
+        with self._in_use() as renewed:
+            return cast("Directory", renewed.channel).find_person(email, timeout)
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         return self._built.channel.render(content, outgoing)

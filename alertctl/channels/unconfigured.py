@@ -35,6 +35,10 @@ class UnconfiguredSlack(Unconfigured):
     name = "slack"
     provider = "slack"
 
+    def find_person(self, email: str, timeout: float) -> str | None:
+        """Raise DeliveryError: the settings are missing or wrong."""
+        raise DeliveryError(Reason.CONFIG, "not_configured", detail=self._problem)
+
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         """Return the payload that would be posted."""
         from alertctl.channels.slack.blocks import slack_message

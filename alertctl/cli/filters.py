@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from enum import Enum
 from functools import wraps
@@ -15,6 +15,7 @@ from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.options import ChannelOption, EventOption, StatusOption
 from alertctl.cli.output.times import now, parse_moment
 from alertctl.client import Client
+from alertctl.labels import parse_label_filter
 from alertctl.schemas import DeliveryItem, LogFilter, Page
 
 PAGE = 100
@@ -40,6 +41,10 @@ FILTERS = {
     "user": _text("ID|EMAIL", "Only deliveries by this user's preferences."),
     "flag": _text("NAME", "Only deliveries about this feature flag."),
     "experiment": _text("NAME", "Only deliveries about this experiment."),
+    "label": Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Only deliveries of events with this label; repeatable."),
+    ],
     "grep": _text("TEXT", "Only deliveries with this text in event, address, error or answer."),
     "retrying": Annotated[bool, typer.Option("--retrying", help="Only failed deliveries that will be retried.")],
     "final": Annotated[bool, typer.Option("--final", help="Only deliveries in a final state.")],
@@ -110,6 +115,7 @@ def filter_of(**texts: Any) -> LogFilter:
         until=_moment("--until", texts["until"]),
         retrying=bool(texts["retrying"]),
         final=bool(texts["final"]),
+        labels=_labels(texts["label"] or ()),
         **{name: _word(name, texts[name]) for name in WORDS},
     )
 
@@ -123,6 +129,13 @@ def _word(name: str, text: str | None) -> str | None:
         return text
     problem = "should have no control characters" if text else "should not be empty: leave it out to have them all"
     raise typer.BadParameter(problem, param_hint=f"--{name.replace('_', '-')}")
+
+
+def _labels(texts: Sequence[str]) -> dict[str, str]:
+    try:
+        return parse_label_filter(texts)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--label") from None
 
 
 def _moment(option: str, text: str | None) -> datetime | None:

@@ -82,6 +82,23 @@ EventOption = Annotated[
     str | None,
     typer.Option("--event", "-e", metavar="TYPE", help="Event type.", autocompletion=complete_event),
 ]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="FIELD=VALUE",
+        help="Event field, or details.NAME=VALUE; repeatable. An empty value omits the field.",
+        autocompletion=complete_set,
+    ),
+]
+SeverityOption = Annotated[
+    str | None, typer.Option(metavar="LEVEL", help="Short for --set severity=LEVEL (info, warning, error, critical).")
+]
+LabelOption = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="NAME=VALUE", help="Label of the event, for routes and filters; repeatable."),
+]
 UserOption = Annotated[str, typer.Option("--user", "-u", metavar="USER", help="User's email address or id.")]
 OwnUserOption = Annotated[
     str | None,

@@ -30,6 +30,7 @@ ENTRIES: Mapping[str, Entry] = {
     "test": Entry("test:send_test_message", "Send one real message and show the provider's answer."),
     "preview": Entry("preview:preview", "Show an event's message in the terminal or a browser."),
     "events": Entry("events:events", "List the event types, or one type's fields."),
+    "routes": Entry("routes:app", "List the routes, and test which targets an event has."),
     "dispatch": Entry("dispatch:dispatch", "Send due deliveries, then exit; for cron."),
     "serve": Entry("serve:serve", "Run the daemon: HTTP API, deliveries, retries."),
     "status": Entry("status:status", "Show the connection, the queue and paused providers."),

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from alertctl.channels import TARGET_EXAMPLES
 from alertctl.config import duration_of
 from alertctl.errors import InvalidEvent
+from alertctl.labels import split_label
 from alertctl.schemas import PublishRequest, parse_moment, with_current_names
 from alertctl.spool import key_of
 from alertctl.suggestions import suggest
@@ -28,6 +29,7 @@ def build_request(
     now: datetime,
     *,
     to: Sequence[str] = (),
+    labels: Sequence[str] = (),
     channel: str | None = None,
     idempotency_key: str | None = None,
     dedup_window: str | None = None,
@@ -48,7 +50,7 @@ def build_request(
     window = body.pop("dedup_window", None)
     if window is not None:
         window = duration_of("dedup_window", window)
-    body_to, body_channel = _targets(body), _text(body, "channel")
+    body_to, body_channel, body_labels = _targets(body), _text(body, "channel"), body.pop("labels", None) or {}
     if dedup_window:
         window = duration_of("--dedup-window", dedup_window)
     if expires:
@@ -59,6 +61,7 @@ def build_request(
     return PublishRequest(
         event_type=event_type or "",
         fields=body,
+        labels=_labels(body_labels, labels),
         to=list(to) or body_to,
         channel=channel or body_channel or None,
         idempotency_key=key_of(idempotency_key),
@@ -73,6 +76,16 @@ def _assignment(text: str) -> tuple[str, str]:
     if not equals or not field.strip():
         raise InvalidEvent("--set", f"{text[:60]!r} is not field=value")
     return field.strip(), value
+
+
+def _labels(body_labels: Any, texts: Sequence[str]) -> Any:
+    """Return the labels of the JSON and those of `--label`, which win. An empty value leaves a label out."""
+    try:
+        labels = dict(map(split_label, texts))
+    except ValueError as error:
+        raise InvalidEvent("--label", str(error)) from None
+    # `publish.prepare` refuses labels that are no object.
+    return body_labels | labels if isinstance(body_labels, dict) and labels else body_labels or labels
 
 
 def _fields_of(event_type: str | None, remote: bool) -> Mapping[str, Any] | None:

@@ -198,7 +198,7 @@ class ApiCalls:
 
     def _url(self, path: str, query: Mapping[str, Any] | None) -> str:
         parameters = {name: value for name, value in (query or {}).items() if value is not None}
-        return f"{self._base}{ROUTES}{path}" + (f"?{urlencode(parameters)}" if parameters else "")
+        return f"{self._base}{ROUTES}{path}" + (f"?{urlencode(parameters, doseq=True)}" if parameters else "")
 
 
 def explain(error: HttpError, server: ServerConfig) -> str:

@@ -20,12 +20,14 @@ from alertctl.config import Settings
 from alertctl.config.secret_files import current_database_url
 from alertctl.connectivity_test import send_test_message, wait_for_results
 from alertctl.db import Store, upgrade
+from alertctl.db.info import file_of
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import InvalidEvent, Unreachable
 from alertctl.events import EVENT_TYPES
 from alertctl.events.wording import Wording
 from alertctl.preview import preview_event
 from alertctl.publish import audience_of, prepare, publish
+from alertctl.route_test import list_routes, run_route_test
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -83,8 +85,12 @@ class LocalClient:
     def publish(self, request: schemas.PublishRequest) -> schemas.EventReceipt:
         publication = prepare(request, self._audience)
         receipt = self._write(publish, publication, now())
-        warnings = [*self._settings.problems, *(receipt.warnings if receipt.created else ())]
+        warnings = [*self._setting_problems(), *(receipt.warnings if receipt.created else ())]
         return replace(receipt, warnings=warnings)
+
+    def _setting_problems(self) -> list[str]:
+        routes = (f"{problem}; the route is not used" for problem in self._audience.routes.problems)
+        return [*self._settings.problems, *routes]
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:
         deadline = time.monotonic() + (wait or 0.0)
@@ -167,6 +173,25 @@ class LocalClient:
         return schemas.Dispatched(
             attempted=counts.attempted, success=counts.success, retrying=counts.retrying, failed=counts.failed
         )
+
+    def routes(self) -> schemas.RouteList:
+        return list_routes(self._audience)
+
+    def test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
+        result = self._test_routes(request, user)
+        return replace(result, warnings=[*self._setting_problems(), *result.warnings])
+
+    def _test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
+        file = file_of(self._settings.database.url)
+        try:
+            if file is not None and not file.exists():
+                raise Unreachable(f"there is no database {file}")
+            return self._read(lambda connection: run_route_test(request, self._audience, connection, user))
+        except Unreachable as error:
+            if user is not None:
+                raise Unreachable(f"the preferences of {user} can't be read: {error}; leave out --user") from None
+            note = f"users' preferences are not considered: {error}"
+            return run_route_test(request, self._audience, None, notes=[note])
 
     def event_types(self) -> list[schemas.EventTypeInfo]:
         return [

@@ -148,6 +148,12 @@ class RemoteClient:
             if remaining <= MAX_POLL or answer.data.get("due") is not True:
                 return schemas.Dispatched(**counts)
 
+    def routes(self) -> schemas.RouteList:
+        return self._fetch(schemas.RouteList, "GET", "/routes")
+
+    def test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
+        return self._fetch(schemas.RouteTestResult, "POST", "/routes/test", {**_body(request), "user": user})
+
     def event_types(self) -> list[schemas.EventTypeInfo]:
         return self._calls.parse_items(schemas.EventTypeInfo, {"items": self._calls.get("/events")})
 
@@ -252,6 +258,7 @@ def _body(request: schemas.PublishRequest) -> dict[str, Any]:
 
 def _query(where: schemas.LogFilter) -> dict[str, Any]:
     query = where.conditions()
+    query["label"] = [f"{name}={value}" for name, value in query.pop("labels", {}).items()]
     for name, value in query.items():
         if isinstance(value, datetime):
             query[name] = value.isoformat()

@@ -21,7 +21,7 @@ from alertctl.errors import ConfigError
 from alertctl.suggestions import did_you_mean
 
 log = logging.getLogger("alertctl.config")
-TABLES = ("messages",)
+TABLES = ("messages", "routes")
 """Parts of the TOML file that are more than one setting."""
 _NEEDED_TO_RECORD = (
     *("SLACK_DEFAULT_CHANNEL", "ALERTCTL_CONFIG", "ALERTCTL_SERVER"),
@@ -131,9 +131,11 @@ def _unknown(sources: Sources) -> Iterator[str]:
     origin = origin_note(sources.table_origin)
     for section, fields in sources.table.items():
         if section in TABLES:
+            # `events.wording` and `routing.parse_routes` check them: they know the event types.
             continue
         if section not in MODELS:
-            nearest = did_you_mean(f"[{section}]", [f"[{name}]" for name in (*MODELS, *TABLES)])
+            known = [*(f"[{name}]" for name in (*MODELS, "messages")), "[[routes]]"]
+            nearest = did_you_mean(f"[{section}]", known)
             named = _plain(section)
             yield f"{named.upper()}: there is no section [{named}]{nearest}{origin}"
         elif not isinstance(fields, dict):

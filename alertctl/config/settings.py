@@ -92,6 +92,16 @@ class Slack(_Section):
         description="Messages about one feature flag or experiment in one channel: `subject` = one thread, "
         "`off` = separate messages.",
     )
+    style: Annotated[str, BeforeValidator(validators.one_of(*validators.STYLES))] = Field(
+        "full", description="Form of Slack messages where no route sets one: full, or compact (two lines)."
+    )
+    mention: Annotated[tuple[str, ...], BeforeValidator(validators.mentions)] = Field(
+        (),
+        description="People (by email) and user groups (by id) to mention in SLACK_DEFAULT_CHANNEL, comma-separated.",
+    )
+    mention_from: Annotated[str, BeforeValidator(validators.one_of("info", "warning", "error", "critical"))] = Field(
+        "warning", description="Lowest severity at which SLACK_MENTION applies: info, warning, error or critical."
+    )
 
 
 class Email(_Section):
@@ -243,13 +253,13 @@ class Alertctl(_Section):
     )
     allowed_email_domains: Annotated[tuple[str, ...], BeforeValidator(validators.globs("email"))] = Field(
         (),
-        description="Email domains that callers and users may name as recipients: globs, comma-separated "
-        "(corp.example, *.corp.example). Unset: all.",
+        description="Email domains that callers and users may name as recipients, by email and in Slack's direct "
+        "messages: globs, comma-separated (corp.example, *.corp.example). Unset: all.",
     )
     allowed_slack_channels: Annotated[tuple[str, ...], BeforeValidator(validators.globs("slack"))] = Field(
         (),
-        description="Slack channels that callers and users may name as recipients: globs, comma-separated "
-        "(alerts, team-*). Unset: all.",
+        description="Slack channels and people that callers and users may name as recipients: globs, comma-separated "
+        "(alerts, team-*, @*@corp.example). Unset: all.",
     )
     events_per_minute: Annotated[int, BeforeValidator(validators.integer(0, 1_000_000))] = Field(
         0, description="Events that one token may publish per minute at this daemon; 0 = no limit."
@@ -296,6 +306,11 @@ class Settings(BaseModel):
     def messages(self) -> Mapping[str, Mapping[str, str]]:
         """The sections `[messages.TYPE]` of the TOML file: templates by event type and part (`events.wording`)."""
         return self._messages
+
+    @property
+    def routes(self) -> object:
+        """The routes as TOML has them: `routing.parse_routes` reads them."""
+        return self._values["ROUTES"].raw if "ROUTES" in self._values else ()
 
     @property
     def problems(self) -> tuple[str, ...]:

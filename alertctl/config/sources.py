@@ -323,7 +323,9 @@ def _toml(path: Path, origin: str, confined_to: Path | None, problems: list[str]
 
 
 def _flat(table: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """Yield SECTION_FIELD and value for every key of a known section."""
+    """Yield SECTION_FIELD and value for every key of a known section, and the routes as ROUTES."""
+    if "routes" in table:
+        yield "ROUTES", table["routes"]
     for section in SECTIONS:
         fields = table.get(section)
         if isinstance(fields, dict):

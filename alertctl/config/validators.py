@@ -15,13 +15,22 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
-from alertctl.addresses import address_key, ascii_domain, check_email, glob_key, invisible_problem, is_slack_channel
+from alertctl.addresses import (
+    address_key,
+    ascii_domain,
+    check_email,
+    glob_key,
+    invisible_problem,
+    is_email,
+    is_slack_channel,
+)
 
 _NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})", re.ASCII)
 _LOOKS_SECRET = re.compile(r"xox[a-z]-|xapp-|\bSG\.|actl_|-----BEGIN|://.*@")
 TOKEN = re.compile(r"(?:xox[a-z]-|xapp-|\bSG\.|actl_)[\w.-]{10,}")
 """A Slack token, a SendGrid key, or one of ours."""
 _LONGEST_QUOTE = 60
+_GROUP_ID = re.compile(r"S[A-Z0-9]{4,30}", re.ASCII)
 _DOT_ATOM = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
 """The part before the @ that needs no quotes (RFC 5322, 3.2.3)."""
 _YES = ("true", "1", "yes", "on")
@@ -163,12 +172,27 @@ def addresses(value: object) -> tuple[str, ...]:
     return tuple(unique.values())
 
 
+STYLES = ("full", "compact")
+"""The forms of a message."""
+
+
+def mentions(value: object) -> tuple[str, ...]:
+    """Return whom a message mentions: emails of people and ids of Slack user groups, in order, without duplicates."""
+    parts = words(value, "a list of mentions (ana@corp.example, S0123ABC)")
+    for part in parts:
+        if not _GROUP_ID.fullmatch(part) and not is_email(part):
+            raise ValueError(f"{quoted(part)} is neither an email address nor the id of a Slack user group (S0123ABC)")
+    return tuple(dict.fromkeys(parts))
+
+
 def globs(channel: str) -> Callable[[object], tuple[str, ...]]:
     """Return a validator for globs of a channel's addresses (see `addresses.glob_key`), comma-separated or a list."""
+    # A Slack glob may stand for people: @*@corp.example.
+    form = re.compile(r"@?[^\s/:@]+" if channel == "email" else r"@?[^\s/:@]+|@[^\s/:@]+@[^\s/:@]+")
 
     def check(value: object) -> tuple[str, ...]:
         patterns = words(value, "a list of patterns")
-        bad = [pattern for pattern in patterns if re.search(r"[\s/:]|.@", pattern)]
+        bad = [pattern for pattern in patterns if not form.fullmatch(pattern)]
         if bad or (not patterns and isinstance(value, str)):
             raise ValueError(
                 f"{quoted(bad[0] if bad else value)} is not a pattern (corp.example, *.corp.example, team-*)"

@@ -17,7 +17,7 @@ from alertctl.error_codes import DUPLICATE
 from alertctl.errors import Unreachable
 from alertctl.models import Status
 from alertctl.outbox import AttemptResult, ClaimScope
-from alertctl.routing import NOT_ALLOWED
+from alertctl.routing import NOT_ALLOWED, ROUTE_PREFIX
 from alertctl.schemas import EventReceipt, Paused
 
 DELIVERY_SECONDS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 14400)
@@ -62,7 +62,7 @@ class Metrics:
             for status in (Status.SUCCESS, Status.FAILED):
                 self._deliveries.labels(channel, status.value)
             self._suppressed.labels(f"{channel}_disabled")
-        for cause in ("duplicate", NOT_ALLOWED):
+        for cause in ("duplicate", "route", NOT_ALLOWED):
             self._suppressed.labels(cause)
         self._registry.register(_QueueCollector(store, clock, check_database, channels))
 
@@ -96,8 +96,8 @@ class Metrics:
 
 
 def _cause(error: str) -> str:
-    # Leave out the other event's id: it would make a new series for each duplicate.
-    return DUPLICATE.split()[0] if error.startswith(DUPLICATE) else error
+    # Leave out the other event's id and the route's name: each would make a new series.
+    return error.split()[0] if error.startswith((DUPLICATE, ROUTE_PREFIX)) else error
 
 
 class _QueueCollector:

@@ -93,7 +93,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None, 
 
 
 def _check_settings(settings: Settings) -> None:
-    """Warn of settings by which others could get in or listen. Raises ConfigError for those that let them."""
+    """Warn of settings that let others get in or listen. Raises ConfigError for those that do, and for wrong routes."""
     errors = [f"{name}: {refusal.message}" for name, refusal in settings.refusals.items()]
     for problem in check(settings):
         line = f"{problem.name}: {problem.message}"
@@ -103,6 +103,7 @@ def _check_settings(settings: Settings) -> None:
             errors.append(line)
         else:
             log.warning("%s", line)
+    errors += audience_of(settings).routes.problems
     if errors:
         raise ConfigError(errors)
     for name, message in wording_problems(settings.messages, BY_NAME):
@@ -208,6 +209,7 @@ def _running(
         if scheduled:
             wake_ups.stop()
             scheduler.shutdown(wait=False)
+            watch_job.stop()
             dispatcher.stop(max([GRACE_SECONDS, *(channel.deadline for channel in channels.values())]) + 2)
         writer.close()
         for channel in channels.values():

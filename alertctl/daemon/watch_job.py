@@ -1,4 +1,4 @@
-"""Watch alertctl itself: alert its admins, once, when a problem keeps alerts from arriving."""
+"""Watch alertctl itself: report this daemon, and alert the admins, once, when a problem keeps alerts from arriving."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class WatchJob:
         clock: Callable[[], datetime],
     ) -> None:
         """`providers` maps each provider in use to its channel."""
+        self._instance = outbox.Instance.current()
         self._transactions, self._audience, self._providers = transactions, audience, providers
         self._wake, self._clock = wake, clock
 
@@ -58,10 +59,18 @@ class WatchJob:
         if alerted:
             self._wake()
 
+    def stop(self) -> None:
+        """Take this daemon off the list of those that run."""
+        try:
+            self._transactions.write(lambda connection: outbox.remove_instance(connection, self._instance))
+        except AlertctlError as error:
+            log.warning("stopping: %s", error)
+
     def _watch(self, connection: Connection) -> list[tuple[Problem, int]]:
         """Return the problems that are new, with the number of targets that are alerted."""
         now = self._clock()
         outbox.beat(connection, now)
+        outbox.save_instance(connection, self._instance, self._audience.routes.hash, now)
         connection.execute(delete(run).where(run.c.job == JOB, run.c.started_at < now - OVER_AFTER))
         problems = delivery_log.find_problems(connection, self._providers, self._audience.targets, now)
         channels = {problem.channel for problem in problems}

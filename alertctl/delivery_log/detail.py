@@ -66,7 +66,8 @@ def _id_conditions(id_part: str) -> list[ColumnElement[bool]]:
 def detail(connection: Connection, id_part: str) -> DeliveryDetail:
     """Return a delivery with its event, every attempt, and the event's other deliveries. Raises NotFound."""
     delivery_id = find_id(connection, id_part)
-    columns = select(*ITEM, delivery.c.routing_reason, func.coalesce(users.c.email, users.c.id).label("user"))
+    own = (delivery.c.routing_reason, delivery.c.route, delivery.c.options)
+    columns = select(*ITEM, *own, func.coalesce(users.c.email, users.c.id).label("user"))
     row = connection.execute(
         columns.select_from(delivery)
         .outerjoin(users, users.c.id == delivery.c.user_id)
@@ -77,7 +78,7 @@ def detail(connection: Connection, id_part: str) -> DeliveryDetail:
     )
     others = select(*ITEM).where(delivery.c.event_id == row.event_id, delivery.c.id != delivery_id)
     return DeliveryDetail(
-        **item_fields(row),
+        **item_fields(row) | {"options": json.loads(row.options) if row.options else {}},
         event=_event_summary(connection, row.event_id),
         attempt_log=[AttemptItem(**{name: row._mapping[name] for name in _ATTEMPT}) for row in attempts],
         others=[build_item(row) for row in connection.execute(others.order_by(delivery.c.id).limit(MAX_OTHERS))],
@@ -119,13 +120,15 @@ def rendered(
     state = (delivery.c.status, delivery.c.error, delivery.c.reason, delivery.c.route, delivery.c.options)
     row = connection.execute(select(*columns, *state).where(delivery.c.id == delivery_id)).one()
     content = restore(connection.execute(select(event).where(event.c.id == row.event_id)).one(), wording=wording)
+    options = MessageOptions.from_json(row.options)
     outgoing = OutgoingMessage(
         delivery_id,
         row.address,
         plain=row.reason == Reason.REJECTED,
         routing_reason=row.routing_reason,
         route=row.route,
-        options=MessageOptions.from_json(row.options),
+        options=options,
+        mentions=options.mentions_at(content.severity),
     )
     return Rendered(
         channel=row.channel,
@@ -133,4 +136,5 @@ def rendered(
         routing_reason=row.routing_reason,
         suppressed_reason=row.error if row.status == "suppressed" else None,
         message=channels[row.channel].render(content, outgoing),
+        route=row.route,
     )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, and_, literal_column, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, literal_column, or_, select
 from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
 
 from alertctl.addresses import email_key, search_key
-from alertctl.delivery_log.tables import attempt, delivery, event, users
+from alertctl.delivery_log.tables import attempt, delivery, event, event_label, users
 from alertctl.ids import first_id
 from alertctl.models import Status
 from alertctl.schemas import LogFilter
@@ -96,10 +97,51 @@ def event_values(where: LogFilter) -> list[tuple[Column[str], str]]:
     return [(column, value) for column, value in pairs if value is not None]
 
 
-def event_conditions(where: LogFilter) -> list[ColumnElement[bool]]:
-    """Return the conditions on the delivery's event (`flag`, `experiment`)."""
-    same = [column == value for column, value in event_values(where)]
-    return [delivery.c.event_id.in_(select(event.c.id).where(*same))] if same else []
+def is_about_events(where: LogFilter) -> bool:
+    """Return whether the filter has conditions on the delivery's event (`flag`, `experiment`, `labels`)."""
+    return bool(event_values(where) or where.labels)
+
+
+def event_index(where: LogFilter) -> tuple[list[tuple[Column[str], str]], Column[str], list[ColumnElement[bool]]]:
+    """Return the columns of an index that leads to the filter's events, with their values; the index's last column,
+    an event's id; and the filter's other conditions on events.
+    """
+    values, labels = event_values(where), list(where.labels.items())
+    if values:
+        return values[:1], event.c.id, [*_equal(values[1:]), *(has_label(event.c.id, *label) for label in labels)]
+    (name, value), *others = labels
+    key = event_label.c.event_id
+    return [(event_label.c.name, name), (event_label.c.value, value)], key, [has_label(key, *label) for label in others]
+
+
+def _equal(values: Iterable[tuple[Column[str], str]]) -> list[ColumnElement[bool]]:
+    return [column == value for column, value in values]
+
+
+def has_label(event_id: Column[str], name: str, value: str) -> ColumnElement[bool]:
+    """Return the condition that an event has a label, looked up for each event."""
+    label = event_label.alias()
+    return _exists_for(event_id, label.c.event_id == event_id, label.c.name == name, label.c.value == value)
+
+
+def _exists_for(key: Column[str], *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    # OFFSET 0 keeps Postgres from reading all rows that match instead of those of each key.
+    return select(1).where(*conditions).correlate(key.table).offset(0).exists()
+
+
+def event_conditions(where: LogFilter, *, by_index: bool = True) -> list[ColumnElement[bool]]:
+    """Return the conditions on the delivery's event.
+
+    `by_index`: all matching events are found first; else the event of each row is checked.
+    """
+    if not is_about_events(where):
+        return []
+    if by_index:
+        values, key, others = event_index(where)
+        return [delivery.c.event_id.in_(select(key).where(*_equal(values), *others))]
+    event_id, same = delivery.c.event_id, _equal(event_values(where))
+    in_event = [_exists_for(event_id, event.c.id == event_id, *same)] if same else []
+    return [*in_event, *(has_label(event_id, *label) for label in where.labels.items())]
 
 
 def _contains(text: str) -> ColumnElement[bool]:
@@ -108,12 +150,12 @@ def _contains(text: str) -> ColumnElement[bool]:
     def contains(column: ColumnElement[str]) -> ColumnElement[bool]:
         return column.icontains(text, autoescape=True)
 
-    in_attempts = and_(
-        attempt.c.delivery_id == delivery.c.id, or_(contains(attempt.c.answer), contains(attempt.c.code))
+    event_id, delivery_id = delivery.c.event_id, delivery.c.id
+    in_event = or_(contains(event.c.fields), contains(event.c.labels))
+    in_attempts = or_(contains(attempt.c.answer), contains(attempt.c.code))
+    return or_(
+        contains(delivery.c.address),
+        contains(delivery.c.error),
+        _exists_for(event_id, event.c.id == event_id, in_event),
+        _exists_for(delivery_id, attempt.c.delivery_id == delivery_id, in_attempts),
     )
-    in_event = and_(event.c.id == delivery.c.event_id, contains(event.c.fields))
-    # OFFSET 0 keeps Postgres from reading all events and attempts instead of those of each delivery.
-    subqueries = [
-        select(1).where(condition).correlate(delivery).offset(0).exists() for condition in (in_event, in_attempts)
-    ]
-    return or_(contains(delivery.c.address), contains(delivery.c.error), *subqueries)

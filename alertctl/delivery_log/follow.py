@@ -126,7 +126,7 @@ def _read_changes(
         delivery.c.change > start.change, and_(delivery.c.change == start.change, delivery.c.id > start.id)
     )
     in_range = (after_start, delivery.c.change >= start.change, delivery.c.change <= last_change)
-    matching = all_conditions(connection, where, by_index=False)
+    matching = all_conditions(connection, where, by_index=False, by_event=False)
     rows = select(*ITEM, delivery.c.change).where(*in_range, *matching, delivery.c.status != Status.SENDING.value)
     items: list[tuple[str, DeliveryItem]] = []
     for row in connection.execute(rows.order_by(delivery.c.change, delivery.c.id).limit(limit)):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from alertctl.delivery_log.filters import add_id_lead, event_values, id_range, normalized, time_conditions
+from alertctl.delivery_log.filters import add_id_lead, id_range, is_about_events, normalized, time_conditions
 from alertctl.delivery_log.query import RowRange, all_conditions, fetch_rows, grep_end, values_without_index
 from alertctl.delivery_log.tables import ITEM, build_item, delivery, delivery_count
 from alertctl.errors import InvalidEvent
@@ -66,7 +66,7 @@ def total(connection: Connection, where: LogFilter) -> int | None:
         return _kept_count(connection, where)
     # A condition on the event leaves fewer rows than any index on the delivery's own columns.
     timeless = replace(where, since=None, until=None)
-    same = all_conditions(connection, timeless, by_index=not event_values(where))
+    same = all_conditions(connection, timeless, by_index=not is_about_events(where))
     counts = (
         select(func.count()).select_from(delivery).where(*same, *time_range).scalar_subquery()
         for time_range in _time_ranges(where)

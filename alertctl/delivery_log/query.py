@@ -21,13 +21,14 @@ from alertctl.delivery_log.filters import (
     MAX_ID,
     add_id_lead,
     event_conditions,
-    event_values,
+    event_index,
     id_range,
+    is_about_events,
     other_conditions,
     time_conditions,
     without_index,
 )
-from alertctl.delivery_log.tables import delivery, event
+from alertctl.delivery_log.tables import delivery
 from alertctl.ids import first_id
 from alertctl.schemas import LogFilter
 
@@ -84,9 +85,9 @@ def fetch_rows(
     """Return these columns of the rows in the range that match a normalized filter and the conditions `more`."""
     row_range = row_range.within(where)
     # By index, SQLite would read all retrying deliveries once for each event.
-    by_index = not event_values(where) or connection.dialect.name != "sqlite"
+    by_index = not is_about_events(where) or connection.dialect.name != "sqlite"
     more_conditions = [*time_conditions(where), *other_conditions(where, by_index=by_index), *more]
-    if event_values(where):
+    if is_about_events(where):
         return _fetch_by_event(
             connection, where, columns, row_range, [*values_without_index(connection, where), *more_conditions]
         )
@@ -118,15 +119,20 @@ def index_for(where: LogFilter) -> tuple[str, ...]:
     return next((names for names in INDEXES if filters >= set(names)), ())
 
 
-def all_conditions(connection: Connection, where: LogFilter, *, by_index: bool = True) -> list[ColumnElement[bool]]:
-    """Return the conditions of a normalized filter, for a query whose order doesn't matter."""
+def all_conditions(
+    connection: Connection, where: LogFilter, *, by_index: bool = True, by_event: bool = True
+) -> list[ColumnElement[bool]]:
+    """Return the conditions of a normalized filter, for a query whose order doesn't matter.
+
+    `by_index`: along an index on the delivery's columns. `by_event`: along an index on its event's.
+    """
     names, values = index_for(where) if by_index else (), where.conditions()
     return [
         *(COLUMNS[name] == values[name] for name in names),
         *values_without_index(connection, where, names),
         *time_conditions(where),
         *other_conditions(where),
-        *event_conditions(where),
+        *event_conditions(where, by_index=by_event),
     ]
 
 
@@ -166,20 +172,18 @@ def _fetch_by_event(
 ) -> Sequence[Any]:
     """Read along the events that match: the first ones that have enough deliveries, then these deliveries in order."""
     of_delivery = [delivery.c.id >= row_range.low, delivery.c.id < row_range.high, *conditions]
-    first, *more = event_values(where)
+    values, key, others = event_index(where)
     # A delivery's id is made after its event's, and is at most ID_LEAD ahead of its time.
     event_range = replace(row_range, low=_first_event_id(row_range.low))
-    within, order = _index_range(connection, [first], event.c.id, event_range)
-    of_event = [*within, *(column == value for column, value in more)]
-    candidates = select(event.c.id).join(delivery, delivery.c.event_id == event.c.id).where(*of_event, *of_delivery)
+    within, order = _index_range(connection, values, key, event_range)
+    of_event = [*within, *others]
+    candidates = select(key).join(delivery, delivery.c.event_id == key).where(*of_event, *of_delivery)
     last_row = replace(row_range, offset=row_range.offset + row_range.limit - 1, limit=1)
     last = connection.execute(last_row.apply(candidates, *order)).scalar()
     if last is not None:
-        of_event.append(
-            event.c.id >= _first_event_id(last) if row_range.newest_first else event.c.id < _event_id_end(last)
-        )
+        of_event.append(key >= _first_event_id(last) if row_range.newest_first else key < _event_id_end(last))
     # Ordered by an expression: for the order of the id itself Postgres would read the whole log.
-    rows = select(*columns).where(delivery.c.event_id.in_(select(event.c.id).where(*of_event)), *of_delivery)
+    rows = select(*columns).where(delivery.c.event_id.in_(select(key).where(*of_event)), *of_delivery)
     return connection.execute(row_range.apply(rows, delivery.c.id + "")).all()
 
 

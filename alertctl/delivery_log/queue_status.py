@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,8 +13,8 @@ from alertctl.channels import CHANNEL_NAMES
 from alertctl.db import HEAD
 from alertctl.delivery_log.tables import delivery, pauses
 from alertctl.models import Status
-from alertctl.outbox import live_reports
-from alertctl.schemas import Paused, StatusReport
+from alertctl.outbox import live_instances, live_reports
+from alertctl.schemas import InstanceItem, Paused, StatusReport
 
 MAX_PAUSES = 100
 """Pauses that are listed at most."""
@@ -65,6 +65,7 @@ def paused(connection: Connection, now: datetime) -> list[Paused]:
 def status_report(connection: Connection, where: str, now: datetime, *, daemon: bool) -> StatusReport:
     """Return the state of this alertctl. `where` names its database or address, without secrets."""
     waiting = queue_status(connection, now)
+    instances = live_instances(connection, now)
     return StatusReport(
         where=where,
         version=__version__,
@@ -75,7 +76,16 @@ def status_report(connection: Connection, where: str, now: datetime, *, daemon: 
         last_success=last_success(connection),
         paused=paused(connection, now),
         oldest_waiting_seconds=round(_oldest_waiting_seconds(connection, now), 3),
+        instances=instances,
+        warnings=list(_different_routes(instances)),
     )
+
+
+def _different_routes(instances: Sequence[InstanceItem]) -> Iterator[str]:
+    """Yield a warning if daemons have different routes: the recipients depend on the daemon that takes the event."""
+    if len({instance.routes_hash for instance in instances}) > 1:
+        names = ", ".join(f"host {item.host} pid {item.pid} ({item.routes_hash[:8]})" for item in instances)
+        yield f"daemons run with different routes: {names}; give all the same [[routes]] and restart them"
 
 
 def _oldest_waiting_seconds(connection: Connection, now: datetime) -> float:

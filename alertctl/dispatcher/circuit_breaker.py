@@ -13,6 +13,7 @@ import random
 import threading
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeGuard
 
 from alertctl.channels.base import Receipt, SendResult
 from alertctl.errors import DeliveryError, Reason
@@ -107,9 +108,7 @@ class CircuitBreaker:
 
         Returns whether a refusal concerns these messages only: they were refused before, and others accepted since.
         """
-        refusal = next(
-            (result for result in results if isinstance(result, DeliveryError) and result.reason is Reason.CONFIG), None
-        )
+        refusal = next((result for result in results if _is_refusal(result)), None)
         accepted = any(isinstance(result, Receipt) or result.reason in _ABOUT_THE_MESSAGE for result in results)
         with self._lock:
             self._last_active = now
@@ -147,6 +146,11 @@ class CircuitBreaker:
 
     def _schedule_probe(self, now: float) -> None:
         self._next_probe = now + self._interval * random.uniform(1 - PROBE_JITTER, 1 + PROBE_JITTER)
+
+
+def _is_refusal(result: SendResult) -> TypeGuard[DeliveryError]:
+    """Return whether the provider refused our credentials or settings, and not only one feature."""
+    return isinstance(result, DeliveryError) and result.reason is Reason.CONFIG and not result.feature_only
 
 
 _ABOUT_THE_MESSAGE = (Reason.BAD_ADDRESS, Reason.REJECTED)

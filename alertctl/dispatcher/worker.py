@@ -19,6 +19,7 @@ from alertctl.dispatcher.breaker_reporter import BreakerReporter
 from alertctl.dispatcher.circuit_breaker import CircuitBreaker
 from alertctl.dispatcher.jobs_in_hand import JobsInHand
 from alertctl.dispatcher.options import IN_HAND, DispatchCounts, DispatchOptions
+from alertctl.dispatcher.people import People
 from alertctl.dispatcher.rate_limit import RateLimiter
 from alertctl.dispatcher.sender_pool import RESERVED, Job, SenderPool, group_jobs
 from alertctl.errors import AlertctlError, DeliveryError, Reason, Unreachable
@@ -66,6 +67,7 @@ class ChannelWorker:
         self._scope, self._channel, self._connect, self._options = scope, channel, connect, options
         self._clock, self._rate_limiter, self._breaker, self._observe = clock, rate_limiter, breaker, observe
         self._reporter = BreakerReporter(breaker, scope.provider, instance)
+        self._people = People(scope.channel, channel, clock)
         self._changed = threading.Condition()
         self._results: list[AttemptResult] = []
         self._unsent: list[Claimed] = []
@@ -223,13 +225,13 @@ class ChannelWorker:
             outbox.release(connection, unsent)
         self._jobs.renew(connection, now)
         self._reporter.sync(connection, now)
-        limits = self._claim_limits()
-        if not any(limits):
-            return Claim(), final
-        probe = self._breaker.refusal is not None
-        claim = outbox.claim(
-            connection, self._scope, limits, now, self._options.lease, self._seconds_to_turn, probe=probe
-        )
+        limits, claim = self._claim_limits(), Claim()
+        if any(limits):
+            probe = self._breaker.refusal is not None
+            claim = outbox.claim(
+                connection, self._scope, limits, now, self._options.lease, self._seconds_to_turn, probe=probe
+            )
+        self._people.sync(connection, claim.taken)
         return claim, final
 
     def _seconds_to_turn(self, claimed: Claimed) -> float:
@@ -295,7 +297,7 @@ class ChannelWorker:
     def _call_channel(self, job: Job) -> list[SendResult]:
         try:
             content = restore(job.event, self._clock(), self._options.wording)
-            return [with_note(result, *content.warnings) for result in self._channel.send(content, job.claimed)]
+            return [with_note(result, *content.warnings) for result in self._people.send(content, job.claimed)]
         except (OSError, MemoryError) as error:
             # This machine failed, not the provider: a full disk, no memory, no file descriptors.
             log.exception("%s: failed on this machine", self.name)

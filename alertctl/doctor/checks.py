@@ -66,6 +66,7 @@ CHECKS = (
     Check("slack", "auth.test", slack.check_identity, _is_slack_on),
     Check("slack", "chat:write", slack.check_write_scope, _is_slack_on),
     Check("slack", "chat:write.public", slack.check_public_write_scope, _is_slack_on),
+    Check("slack", "users:read.email", slack.check_people_scope, _is_slack_on),
     Check("slack", "default channel", slack.check_default_channel, _is_slack_on),
     Check("email", "enabled", partial(check_enabled, channel="email"), _sends_email),
     Check("email", "settings", _check_email_settings, _is_email_on),

@@ -12,13 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, and_, func, select, text
 from sqlalchemy.engine import make_url
 
 from alertctl.config import Settings
 from alertctl.db import HEAD, Store, current_version
 from alertctl.delivery_log import queue_status
-from alertctl.delivery_log.tables import delivery
+from alertctl.delivery_log.tables import attempt, delivery
 from alertctl.doctor.result import CheckEnded, CheckResult, failure, fix_for_pause, ok, unknown, warning
 from alertctl.doctor.runner import CheckRun
 from alertctl.errors import ConfigError, Reason, Unreachable
@@ -88,7 +88,7 @@ def check_migrations(check_run: CheckRun) -> CheckResult:
 
 
 def check_oldest_due(check_run: CheckRun) -> CheckResult:
-    with _reading(check_run) as connection:
+    with reading(check_run) as connection:
         status = queue_status(connection, check_run.now)
     return queue_result(sum(status.depth.values()), status.oldest_due_seconds)
 
@@ -102,7 +102,7 @@ def check_success(check_run: CheckRun, channel: str) -> CheckResult:
         .limit(1)
     )
     ended = (Status.SUCCESS.value, Status.FAILED.value)
-    with _reading(check_run) as connection:
+    with reading(check_run) as connection:
         success = connection.execute(newest.where(delivery.c.status == Status.SUCCESS.value)).first()
         last = connection.execute(newest.where(delivery.c.status.in_(ended))).first()
     when = f"{_span((check_run.now - success.updated_at).total_seconds())} ago" if success else "never"
@@ -119,26 +119,32 @@ def check_success(check_run: CheckRun, channel: str) -> CheckResult:
 
 def check_paused_providers(check_run: CheckRun) -> CheckResult:
     """Check for providers that aren't called now, and for deliveries that wait because we were refused."""
-    with _reading(check_run) as connection:
+    with reading(check_run) as connection:
         paused = queue_status(connection, check_run.now).paused
         refused = _refused(connection)
     if breaker := breaker_result(paused, check_run.now):
         return breaker
     if refused:
         waiting = "; ".join(f"{_deliveries(row.count)} on {row.channel}: {row.error}" for row in refused)
-        return warning(waiting, " ".join(dict.fromkeys(fix_for_pause(row.error, row.channel) for row in refused)))
+        return warning(
+            waiting, " ".join(dict.fromkeys(fix_for_pause(row.error, row.channel, row.answer) for row in refused))
+        )
     return pause_result(paused, check_run.now) or ok("none")
 
 
 def _refused(connection: Connection) -> Sequence[Any]:
-    """Return the counts of deliveries that wait because a provider refused us, by channel and code."""
+    """Return the counts of deliveries that wait because a provider refused us, by channel and code, with an answer."""
     waits = (
         delivery.c.status == Status.FAILED.value,
         delivery.c.next_attempt_at.is_not(None),
         delivery.c.reason == Reason.CONFIG.value,
     )
     columns = (delivery.c.channel, delivery.c.error)
-    return connection.execute(select(*columns, func.count().label("count")).where(*waits).group_by(*columns)).all()
+    counts = select(*columns, func.count().label("count"), func.max(attempt.c.answer).label("answer"))
+    last_attempt = and_(attempt.c.delivery_id == delivery.c.id, attempt.c.number == delivery.c.attempts)
+    return connection.execute(
+        counts.outerjoin_from(delivery, attempt, last_attempt).where(*waits).group_by(*columns)
+    ).all()
 
 
 def _breaker(pause: Paused, now: datetime) -> str:
@@ -186,7 +192,7 @@ def _write_error(store: Store, version: str | None) -> str:
 
 
 @contextmanager
-def _reading(check_run: CheckRun) -> Iterator[Connection]:
+def reading(check_run: CheckRun) -> Iterator[Connection]:
     """Yield a connection to a current delivery log. Raises CheckEnded for any other state of the database."""
     try:
         log = check_run.cached(open_log)

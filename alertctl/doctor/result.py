@@ -94,6 +94,8 @@ def is_slack_code(error: DeliveryError) -> bool:
     return error.code in _SLACK_CODES or (error.reason is Reason.REJECTED and not error.code.startswith("http_"))
 
 
-def fix_for_pause(code: str, provider: str) -> str:
+def fix_for_pause(code: str, provider: str, answer: str | None = None) -> str:
     """Return what to do about a provider that refused our credentials or settings."""
-    return f"{fix(code, Reason.CONFIG, provider)} Then restart the daemon: it sends the waiting deliveries."
+    return (
+        f"{fix(code, Reason.CONFIG, provider, answer=answer)} Then restart the daemon: it sends the waiting deliveries."
+    )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from alertctl import preferences
+from alertctl.addresses import email_of_person, is_email
 from alertctl.addresses import identity as channel_identity
 from alertctl.channels.base import Receipt
 from alertctl.channels.slack.channel import parse_slack_reply
+from alertctl.config import Settings
 from alertctl.deadline import Deadline
+from alertctl.doctor.database import reading
 from alertctl.doctor.result import (
     CheckEnded,
     CheckResult,
@@ -27,15 +31,19 @@ from alertctl.doctor.runner import CheckRun, json_body, request, usable_credenti
 from alertctl.error_codes import ERROR_CODES
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import Response
+from alertctl.publish import audience_of
 
 WRITE, WRITE_PUBLIC = "chat:write", "chat:write.public"
 READ_PUBLIC, READ_PRIVATE = "channels:read", "groups:read"
+READ_EMAIL = "users:read.email"
 PAGE = 1000
 """Channels in one reply of conversations.list at most (its documented limit)."""
 PAGES = 10
 """Pages in one run at most: a tier 2 method allows about 20 calls a minute."""
 CHECKED_SETTINGS = ("SLACK_ENABLED", "SLACK_BOT_TOKEN")
 """Settings with a check of their own."""
+
+LONGEST_USES = 200
 
 _BOT_TOKEN = re.compile(r"(xoxe\.)?xoxb-.+")
 _ID = re.compile(r"[CG][A-Z0-9]{8,}")
@@ -79,7 +87,7 @@ def check_identity(check_run: CheckRun) -> CheckResult:
 def check_write_scope(check_run: CheckRun) -> CheckResult:
     if WRITE in _scopes(check_run):
         return ok("granted")
-    return failure(f"missing_scope: the token lacks {WRITE}", ERROR_CODES["missing_scope"].fix)
+    return failure(f"missing_scope: the token lacks {WRITE}", _scope_fix(WRITE))
 
 
 def check_public_write_scope(check_run: CheckRun) -> CheckResult:
@@ -95,6 +103,47 @@ def check_public_write_scope(check_run: CheckRun) -> CheckResult:
         "not granted; the bot can only post in channels that it is a member of",
         f"Write /invite @BOT in each channel, or add the scope {WRITE_PUBLIC} and install the app again.",
     )
+
+
+def check_people_scope(check_run: CheckRun) -> CheckResult:
+    """Check users:read.email, which direct messages and mentions by email need."""
+    if READ_EMAIL in _scopes(check_run):
+        return ok("granted; direct messages and mentions by email work")
+    uses = [*_settings_with_people(check_run.settings), *_preferences_with_people(check_run)]
+    if uses:
+        needed_by = ", ".join(uses)
+        return failure(
+            f"missing_scope: the token lacks {READ_EMAIL}, needed by {needed_by[:LONGEST_USES]}", _scope_fix(READ_EMAIL)
+        )
+    return warning("not granted; direct messages and mentions by email do not work", _scope_fix(READ_EMAIL))
+
+
+def _settings_with_people(settings: Settings) -> Iterator[str]:
+    """Yield the settings and routes that address or mention people by email."""
+    if any(map(is_email, settings.slack.mention)):
+        yield "SLACK_MENTION"
+    for route in audience_of(settings).routes.items:
+        addresses = [target.address for target in route.to if target.channel == "slack"]
+        mentions = route.options.get("mention", ()) if addresses or route.adds_default else ()
+        if any(map(email_of_person, addresses)) or any(map(is_email, mentions)):
+            yield f"route {route.name}"
+
+
+def _preferences_with_people(check_run: CheckRun) -> Iterator[str]:
+    """Yield the number of users who want direct messages, nothing if a server has them or they can't be read."""
+    if check_run.settings.alertctl.server:
+        return
+    try:
+        with reading(check_run) as connection:
+            users = preferences.count_people(connection)
+    except CheckEnded:
+        return
+    if users:
+        yield f"the preferences of {users} user{'s' if users > 1 else ''}"
+
+
+def _scope_fix(scope: str) -> str:
+    return ERROR_CODES["missing_scope"].fix.format(scope=scope)
 
 
 def check_default_channel(check_run: CheckRun) -> CheckResult:

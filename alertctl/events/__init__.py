@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 
 from alertctl.content import Content, Severity
 from alertctl.errors import InvalidEvent
@@ -54,12 +55,12 @@ def find(event_type: str) -> type[EventFields]:
     return BY_NAME[event_type]
 
 
-def parse(event_type: str, fields: Mapping[str, Any]) -> tuple[EventFields, list[str]]:
+def parse(event_type: str, fields: Mapping[str, Any], *, complete: bool = True) -> tuple[EventFields, list[str]]:
     """Return typed fields from a caller's values, and warnings about values whose form was wrong (`interpretation`).
 
-    Null counts as missing. Raises InvalidEvent with the field's name.
+    Null counts as missing. Without `complete` no field is required. Raises InvalidEvent with the field's name.
     """
-    kind = find(event_type)
+    kind = find(event_type) if complete else _without_required(find(event_type))
     check_size(fields, "fields")
     values = _storable(
         {name: value for name, value in fields.items() if value is not None or name not in kind.model_fields}
@@ -72,6 +73,16 @@ def parse(event_type: str, fields: Mapping[str, Any]) -> tuple[EventFields, list
         return kind.model_validate(accepted), warnings
     except ValidationError as error:
         raise _first_problem(kind, error) from None
+
+
+@cache
+def _without_required(kind: type[EventFields]) -> type[EventFields]:
+    """Return a type like this one, without required fields."""
+    required: dict[str, Any] = {
+        name: field.annotation for name, field in kind.model_fields.items() if field.is_required()
+    }
+    optional: dict[str, Any] = {name: (annotation | None, None) for name, annotation in required.items()}
+    return create_model(kind.__name__, __base__=kind, **optional)
 
 
 def _storable(value: Any) -> Any:

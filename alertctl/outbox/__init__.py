@@ -26,6 +26,7 @@ from alertctl.outbox.duplicates import DedupScope, DedupWindows
 from alertctl.outbox.enqueue import enqueue, new_delivery
 from alertctl.outbox.expire import expire
 from alertctl.outbox.heartbeat import beat, has_daemon
+from alertctl.outbox.instances import live_instances, remove_instance, save_instance
 from alertctl.outbox.prune import ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record
 from alertctl.outbox.resend import resend
@@ -57,6 +58,7 @@ __all__ = [
     "expire",
     "has_daemon",
     "is_due",
+    "live_instances",
     "live_reports",
     "new_delivery",
     "postpone_edit",
@@ -66,11 +68,13 @@ __all__ = [
     "record",
     "record_edit",
     "release",
+    "remove_instance",
     "remove_report",
     "remove_thread",
     "renew",
     "request_probes",
     "resend",
     "resume_sequence_after_restore",
+    "save_instance",
     "save_report",
 ]

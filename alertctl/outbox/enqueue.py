@@ -45,16 +45,21 @@ def new_delivery(event_id: str, event_type: str, priority: int, target: Target, 
     }
 
 
-def enqueue(connection: Connection, deliveries: Iterable[Mapping[str, Any]]) -> dict[str, list[DeliveryItem]]:
-    """Insert these rows of new deliveries. Return them as the log shows them, by event."""
-    rows = iter(deliveries)
+def enqueue(
+    connection: Connection,
+    deliveries: Iterable[Mapping[str, Any]],
+    labels: Mapping[str, dict[str, str]] | None = None,
+) -> dict[str, list[DeliveryItem]]:
+    """Insert these rows of new deliveries. Return them as the log shows them, by event. `labels` are those by event."""
+    rows, labels = iter(deliveries), labels or {}
     items: dict[str, list[DeliveryItem]] = defaultdict(list)
     begin_change(connection)
     while batch := list(islice(rows, SWEEP)):
         connection.execute(_insert_deliveries(connection.dialect.name), bulk_parameter(connection, batch))
         for row in batch:
             # As the log shows it, without reading back what was just written.
-            item = DeliveryItem(to=row["address"], **{name: row[name] for name in _ITEM_COLUMNS})
+            fields = {name: row[name] for name in _ITEM_COLUMNS}
+            item = DeliveryItem(to=row["address"], labels=labels.get(row["event_id"], {}), **fields)
             items[item.event_id].append(item)
     if items:
         announce(connection)

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlmodel import SQLModel
 
 from alertctl.channels.base import OutgoingMessage
-from alertctl.models import Attempt, BreakerReport, Delivery, Event, Pause, ProbeRequest, Run, Thread
+from alertctl.models import Attempt, BreakerReport, Delivery, Event, Instance, Pause, ProbeRequest, Run, Thread
 
 TABLES = SQLModel.metadata.tables
 delivery = TABLES[str(Delivery.__tablename__)]
@@ -17,6 +17,7 @@ pauses = TABLES[str(Pause.__tablename__)]
 event = TABLES[str(Event.__tablename__)]
 breaker_report = TABLES[str(BreakerReport.__tablename__)]
 run = TABLES[str(Run.__tablename__)]
+instance = TABLES[str(Instance.__tablename__)]
 probe_request = TABLES[str(ProbeRequest.__tablename__)]
 thread = TABLES[str(Thread.__tablename__)]
 

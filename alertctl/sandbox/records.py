@@ -42,6 +42,7 @@ class SlackMessage:
     """`channel` is as requested, or a known ID's name. `payload` has all arguments of chat.postMessage but the token.
 
     `thread_ts` is the root's `ts` for a reply in a thread, else None. `edits` are the later texts of the message.
+    `recipient` is the email of the person who gets a direct message, empty if nobody looked it up.
     """
 
     channel: str
@@ -53,6 +54,12 @@ class SlackMessage:
     at: datetime
     thread_ts: str | None = None
     edits: list[SlackEdit] = field(default_factory=list, compare=False)
+    recipient: str = ""
+
+    @property
+    def to(self) -> str:
+        """The channel, or the person by email."""
+        return f"@{self.recipient}" if self.recipient else self.channel
 
     @property
     def label(self) -> str:
@@ -74,9 +81,9 @@ class SlackMessage:
 
 @dataclass(frozen=True, slots=True)
 class SlackEdit:
-    """A call of chat.update: the new text and blocks of the message with this `ts`."""
+    """A call of chat.update: the new text and blocks of the message with this `ts`; `to` as that of the message."""
 
-    channel: str
+    to: str
     text: str
     blocks: list[dict[str, Any]]
     ts: str

@@ -18,8 +18,10 @@ from alertctl.sandbox.records import SlackEdit, SlackMessage, now
 TOKEN = "xoxb-sandbox-token"  # accepted by clients, ignored by secret scanners
 PATH = "/api/"
 EDIT = "chat.update"
+LOOKUP = "users.lookupByEmail"
 MAX_TEXT = 40_000
-CHANNEL_ID = re.compile(r"[CGDUW][A-Z0-9]{8,}")
+CHANNEL_ID = re.compile(r"[CGDUW][A-Z0-9]{7,}")
+USER_ID = re.compile(r"[UW][A-Z0-9]{7,}")
 CHANNEL_NAME = re.compile(r"[\w-]{1,80}")
 
 Arguments = dict[str, Any]
@@ -35,7 +37,10 @@ class SlackError(Exception):
 
 
 class Slack(HttpProvider[SlackMessage]):
-    """`token` is the only valid token, `scopes` are its scopes, `channels` the result of conversations.list."""
+    """`token` is the only valid token, `scopes` are its scopes, `channels` the result of conversations.list.
+
+    `people` are users' ids by email (None: no such user). Any other email has an id, too, except `nobody@`.
+    """
 
     name = "slack"
     built_in = {  # noqa: RUF012  (a ClassVar in the base class)
@@ -46,12 +51,15 @@ class Slack(HttpProvider[SlackMessage]):
     }
 
     token = TOKEN
-    scopes: tuple[str, ...] = ("chat:write", "chat:write.public")
+    scopes: tuple[str, ...] = ("chat:write", "chat:write.public", "users:read", "users:read.email")
     channels: tuple[str, ...] = ("platform-alerts", "general", "archived", "private")
     _last_ts = 0
 
     def __init__(self, on_message: OnMessage | None = None) -> None:
         super().__init__(on_message)
+        self.people: dict[str, str | None] = {}
+        self._emails: dict[str, str] = {}
+        """The emails that were looked up, by the user's id."""
         self.edits: list[SlackEdit] = []
         """All edits of messages, in order."""
         self._shown: dict[tuple[str, str], SlackMessage] = {}
@@ -68,12 +76,15 @@ class Slack(HttpProvider[SlackMessage]):
             self._tombstones.add(key)
 
     def addresses(self, request: HttpCall) -> list[str]:
-        """Return the channel; before it the method `chat.update`, so that faults can apply to edits alone."""
+        """Return the channel. Before it, or for a look-up before the email, return the method if it isn't posting."""
         method = request.path.removeprefix(PATH)
         try:
-            channel = parse_arguments(request).get("channel")
+            arguments = parse_arguments(request)
         except SlackError:
             return []
+        if method == LOOKUP:
+            return [LOOKUP, str(arguments.get("email"))]
+        channel = arguments.get("channel")
         known = [self._names.get(channel, channel)] if isinstance(channel, str) else []
         return [EDIT, *known] if method == EDIT else known
 
@@ -97,6 +108,7 @@ class Slack(HttpProvider[SlackMessage]):
             EDIT: self._update,
             "conversations.info": self._conversations_info,
             "conversations.list": self._conversations_list,
+            LOOKUP: self._lookup_by_email,
         }
         if method not in methods:
             raise SlackError("unknown_method", req_method=method)
@@ -136,10 +148,10 @@ class Slack(HttpProvider[SlackMessage]):
         # A reply to a message that doesn't exist is posted at top level.
         thread_ts = root[1] if root in self._shown or root in self._tombstones else None
         ts = self._next_ts()
-        name = self._names.get(channel, channel)
-        posted = SlackMessage(name, text, blocks, ts, arguments, request.headers, now(), thread_ts)
+        name = self._names.setdefault(channel_id(channel), channel)
+        recipient = self._emails.get(name, "")
+        posted = SlackMessage(name, text, blocks, ts, arguments, request.headers, now(), thread_ts, recipient=recipient)
         self._shown[channel_id(channel), ts] = posted
-        self._names.setdefault(channel_id(channel), channel)
         self.add_messages(posted)
         message = {"type": "message", "subtype": "bot_message", "text": text, "ts": ts, "blocks": blocks}
         return {
@@ -155,7 +167,7 @@ class Slack(HttpProvider[SlackMessage]):
         message = self._shown.get((channel_id(channel), ts))
         if message is None:
             raise SlackError("message_not_found")
-        edit = SlackEdit(message.channel, text, blocks, ts, arguments, now(), message.thread_ts)
+        edit = SlackEdit(message.to, text, blocks, ts, arguments, now(), message.thread_ts)
         message.edits.append(edit)
         self.edits.append(edit)
         self.announce(edit)
@@ -165,6 +177,16 @@ class Slack(HttpProvider[SlackMessage]):
         """Return a unique timestamp in Slack's format, seconds.microseconds."""
         self._last_ts = max(self._last_ts + 1, time.time_ns() // 1000)
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06}"
+
+    def _lookup_by_email(self, arguments: Arguments, request: HttpCall) -> Arguments:
+        self._require("users:read.email")
+        email = str(arguments.get("email") or "").lower()
+        is_known = "@" in email and not email.startswith("nobody@")
+        user_id = self.people.get(email, identifier("U", email) if is_known else None)
+        if user_id is None:
+            raise SlackError("users_not_found")
+        self._emails[user_id] = email
+        return {"user": {"id": user_id, "name": email.partition("@")[0], "deleted": False, "profile": {"email": email}}}
 
     def _conversations_info(self, arguments: Arguments, request: HttpCall) -> Arguments:
         self._require("channels:read")
@@ -252,6 +274,9 @@ def identifier(prefix: str, name: str) -> str:
 
 
 def channel_id(channel: str) -> str:
+    """Return the ID of a channel; for a user's ID, that of the direct messages with this user."""
+    if USER_ID.fullmatch(channel):
+        return identifier("D", channel)
     return channel if CHANNEL_ID.fullmatch(channel) else identifier("C", channel.removeprefix("#"))
 
 

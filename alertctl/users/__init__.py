@@ -1,6 +1,15 @@
 """Users, their roles and their tokens. A user is named by id or email."""
 
-from alertctl.users.accounts import EmailTaken, add_user, change_user, find_user, list_users, remove_user, unlink_user
+from alertctl.users.accounts import (
+    EmailTaken,
+    add_user,
+    change_user,
+    find_user,
+    list_users,
+    names,
+    remove_user,
+    unlink_user,
+)
 from alertctl.users.identities import Identity, JwtUser, ensure_user, find_identity, is_email_free
 from alertctl.users.roles import PUBLISH, Caller, Role, parse_role
 from alertctl.users.tokens import (
@@ -38,6 +47,7 @@ __all__ = [
     "is_email_free",
     "list_tokens",
     "list_users",
+    "names",
     "owner_of_token_hash",
     "parse_role",
     "remove_user",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -38,6 +38,12 @@ def list_users(connection: Connection, *, after: str = "", limit: int | None = N
     # Postgres refuses to compare with NUL.
     query = select(*_ITEM).where(name > after.replace("\0", "")).order_by(name).limit(limit)
     return [UserItem(**row._asdict()) for row in connection.execute(query)]
+
+
+def names(connection: Connection, user_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of users by id (`UserItem.name`)."""
+    query = select(users.c.id, func.coalesce(users.c.email, users.c.id)).where(users.c.id.in_(user_ids))
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def find_user(connection: Connection, user: str) -> UserItem:

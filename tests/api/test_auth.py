@@ -29,6 +29,8 @@ NEEDS = {
     f"POST {BASE}/dispatch": "developer",
     f"POST {BASE}/test": "developer",
     f"GET {BASE}/status": "developer",
+    f"GET {BASE}/routes": "developer",
+    f"POST {BASE}/routes/test": "developer",
     f"GET {BASE}/admin/preferences": "admin",
     f"GET {BASE}/admin/preferences/{{user}}": "admin",
     f"PUT {BASE}/admin/preferences/{{user}}": "admin",
@@ -59,6 +61,7 @@ BODIES = {
     f"PATCH {BASE}/admin/users/{{user}}": {"role": "viewer"},
     f"POST {BASE}/admin/tokens": {"user": "admin@corp.example", "role": "viewer"},
     f"POST {BASE}/test": {"channel": "slack"},
+    f"POST {BASE}/routes/test": {"event_type": "rollout_advance"},
     f"POST {BASE}/delivery-log/retry": {"ids": []},
     f"POST {BASE}/delivery-log/prune": {"dry_run": True},
 }

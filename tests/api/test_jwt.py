@@ -20,7 +20,7 @@ from uuid import uuid4
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from alertctl import users
 from alertctl.api.jwks import MAX_WAITING, KeySet
@@ -37,10 +37,6 @@ EC = ec.generate_private_key(ec.SECP256R1())
 
 def pem(key: Any) -> str:
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-
-
-def private(key: Any) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def claims(**more: Any) -> dict[str, Any]:
@@ -314,10 +310,10 @@ def forged() -> list[tuple[str, str]]:
         ("not signed, in capitals", raw({"alg": "NONE"}, claims())),
         ("signed with the public key as a secret", raw({"alg": "HS256"}, claims(), public.encode())),
         ("signed with an empty secret", raw({"alg": "HS256"}, claims(), b"\0")),
-        ("another key", jwt.encode(claims(), private(OTHER_RSA), "RS256")),
-        ("another algorithm", jwt.encode(claims(), private(RSA), "RS512")),
-        ("another curve's key", jwt.encode(claims(), private(EC), "ES256")),
-        ("its own key in the header", jwt.encode(claims(), private(OTHER_RSA), "RS256", {"jwk": jwk(OTHER_RSA, "x")})),
+        ("another key", jwt.encode(claims(), OTHER_RSA, "RS256")),
+        ("another algorithm", jwt.encode(claims(), RSA, "RS512")),
+        ("another curve's key", jwt.encode(claims(), EC, "ES256")),
+        ("its own key in the header", jwt.encode(claims(), OTHER_RSA, "RS256", {"jwk": jwk(OTHER_RSA, "x")})),
         ("no algorithm", raw(header, claims())),
         ("an algorithm that is a list", raw({"alg": ["RS256"]}, claims())),
         ("a number for a kid", raw({"alg": "RS256", "kid": 7}, claims())),
@@ -326,7 +322,7 @@ def forged() -> list[tuple[str, str]]:
         ("a header nested deeply", f"{b64(b'[' * 9000)}.e30.x"),
         ("a header that is no object", f"{b64(b'[]')}.e30.x"),
         ("too long", "x" * 20_000),
-        ("a payload that is no object", jwt.api_jws.encode(b"[]", private(RSA), "RS256")),
+        ("a payload that is no object", jwt.api_jws.encode(b"[]", RSA, "RS256")),
     ]
 
 
@@ -338,7 +334,7 @@ def test_a_forged_token_is_401(key_lab: ApiServer, token: str) -> None:
 
 
 def test_a_token_of_the_public_keys_owner_passes(key_lab: ApiServer) -> None:
-    assert status(key_lab, jwt.encode(claims(), private(RSA), "RS256")) == 200
+    assert status(key_lab, jwt.encode(claims(), RSA, "RS256")) == 200
 
 
 def test_a_public_key_that_is_none_is_a_config_error(store: Store) -> None:
@@ -353,11 +349,11 @@ def test_a_key_set_in_a_file_serves_several_kinds_of_keys(store: Store, tmp_path
     keys = [jwk(RSA, "r"), jwk(EC, "e", alg="ES256"), jwk(OTHER_RSA, "enc", use="enc"), shared_key]
     path.write_text(json.dumps({"keys": keys}))
     with running(store, jwt={"jwks": str(path)}) as api:
-        assert status(api, jwt.encode(claims(), private(RSA), "RS256", {"kid": "r"})) == 200
-        assert status(api, jwt.encode(claims(), private(EC), "ES256", {"kid": "e"})) == 200
-        assert status(api, jwt.encode(claims(), private(OTHER_RSA), "RS256", {"kid": "enc"})) == 401
-        assert status(api, jwt.encode(claims(), private(RSA), "RS256", {"kid": "e"})) == 401
-        assert status(api, jwt.encode(claims(), private(RSA), "RS256")) == 401
+        assert status(api, jwt.encode(claims(), RSA, "RS256", {"kid": "r"})) == 200
+        assert status(api, jwt.encode(claims(), EC, "ES256", {"kid": "e"})) == 200
+        assert status(api, jwt.encode(claims(), OTHER_RSA, "RS256", {"kid": "enc"})) == 401
+        assert status(api, jwt.encode(claims(), RSA, "RS256", {"kid": "e"})) == 401
+        assert status(api, jwt.encode(claims(), RSA, "RS256")) == 401
         assert status(api, jwt.encode(claims(), SECRET, "HS256", {"kid": "o"})) == 401
         assert status(api, raw({"alg": "RS256", "kid": "o"}, claims(), SECRET.encode())) == 401
 
@@ -394,10 +390,10 @@ def key_server() -> Iterator[tuple[type[_Keys], str]]:
 def test_a_key_set_at_a_url_is_fetched_once_and_again_for_unknown_keys_but_seldom(store: Store) -> None:
     with key_server() as (keys, url), running(store, jwt={"jwks": url}) as api:
         keys.document = json.dumps({"keys": [jwk(RSA, "r")]}).encode()
-        token = jwt.encode(claims(), private(RSA), "RS256", {"kid": "r"})
+        token = jwt.encode(claims(), RSA, "RS256", {"kid": "r"})
         assert [status(api, token) for _ in range(3)] == [200] * 3
         assert keys.requests == 1
-        tokens = [jwt.encode(claims(), private(RSA), "RS256", {"kid": f"x{number}"}) for number in range(5)]
+        tokens = [jwt.encode(claims(), RSA, "RS256", {"kid": f"x{number}"}) for number in range(5)]
         assert [status(api, unknown) for unknown in tokens] == [401] * 5
         assert keys.requests == 1
         assert status(api, token) == 200
@@ -407,7 +403,7 @@ def test_a_key_set_at_a_url_is_fetched_once_and_again_for_unknown_keys_but_seldo
 def test_a_key_set_that_can_not_be_read_is_503(store: Store, code: int, document: bytes) -> None:
     with key_server() as (keys, url), running(store, jwt={"jwks": url}) as api:
         keys.code, keys.document = code, document
-        answer = api.ask("GET", "/preferences", by=jwt.encode(claims(), private(RSA), "RS256", {"kid": "r"}))
+        answer = api.ask("GET", "/preferences", by=jwt.encode(claims(), RSA, "RS256", {"kid": "r"}))
         assert answer.status == 503
         assert "retry-after" in answer.headers
 
@@ -442,7 +438,7 @@ def test_calls_with_unknown_keys_at_a_key_server_that_hangs_delay_nobody_else(st
     with key_server() as (keys, url), running(store, jwt={"jwks": url}) as api, ThreadPoolExecutor(60) as pool:
         keys.wait = staticmethod(answering.wait)
         keys.document = json.dumps({"keys": [jwk(RSA, "r")]}).encode()
-        token = jwt.encode(claims(), private(RSA), "RS256", {"kid": "r"})
+        token = jwt.encode(claims(), RSA, "RS256", {"kid": "r"})
         calls = [pool.submit(api.ask, "GET", "/preferences", by=token) for _ in range(60)]
         wait_until(lambda: sum(call.done() for call in calls) == 60 - MAX_WAITING)
         assert api.call("GET", "/readyz").status == 200

@@ -12,6 +12,7 @@ from tests.benchmarks.many import claim, log
 from tests.benchmarks.memory import memory
 from tests.benchmarks.prune import prune
 from tests.benchmarks.recipients import recipients
+from tests.benchmarks.routes import routes
 from tests.benchmarks.sendgrid import sendgrid
 from tests.benchmarks.setup import Setup
 from tests.benchmarks.start import start
@@ -24,6 +25,7 @@ ROWS: Mapping[str, Row] = {
     "accept": accept,
     "wake": wake,
     "recipients": recipients,
+    "routes": routes,
     "sendgrid": sendgrid,
     "claim": claim,
     "log": log,

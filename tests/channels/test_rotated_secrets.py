@@ -12,6 +12,7 @@ from alertctl.config import load
 from alertctl.daemon.secrets_job import SecretsJob
 from alertctl.db import Writer
 from alertctl.dispatcher import Dispatcher, DispatchOptions
+from alertctl.errors import DeliveryError
 from alertctl.sandbox import Sandbox
 from tests.support.deliveries import announce, close_channels, statuses, wall_clock
 from tests.support.providers import ALERT
@@ -112,4 +113,23 @@ def test_an_open_breaker_probes_at_once_after_its_secret_was_replaced(store, san
     wait_until(lambda: statuses(store) == {"success": 2})
     dispatcher.stop(15)
     writer.close()
+    close_channels(rotation.channels.values())
+
+
+def test_a_person_is_found_with_the_new_token(sandbox, tmp_path):
+    rotation = Rotation(sandbox, tmp_path / "token", "slack")
+    find = rotation.channels["slack"].find_person
+    first = find("ana@corp.example", 5.0)
+    rotation.rotate_at_provider()
+    rotation.write(rotation.new_secret)
+    assert find("ana@corp.example", 5.0) == first
+    close_channels(rotation.channels.values())
+
+
+def test_a_person_is_not_looked_up_twice_with_the_same_refused_token(sandbox, tmp_path):
+    rotation = Rotation(sandbox, tmp_path / "token", "slack")
+    rotation.rotate_at_provider()
+    with pytest.raises(DeliveryError, match="invalid_auth"):
+        rotation.channels["slack"].find_person("ana@corp.example", 5.0)
+    assert len(sandbox.slack.calls) == 1
     close_channels(rotation.channels.values())

@@ -103,18 +103,19 @@ def test_a_second_sigterm_does_not_wait(serve, call, sandbox) -> None:
     assert daemon.wait_for_exit() == 128 + signal.SIGTERM
 
 
-def test_200_events_at_a_provider_that_fails_half_of_the_time_all_arrive_once(serve, call, sandbox, store) -> None:
+def test_events_at_a_provider_that_fails_half_of_the_time_all_arrive_once(serve, call, sandbox, store, long) -> None:
+    count = 200 if long else 80
     sandbox.slack.faults.sometimes("http_503", 0.5, seed=7)
     daemon = serve(ALERTCTL_LEASE="60")
     daemon.url  # noqa: B018  (it is up)
     with ThreadPoolExecutor(16) as threads:
         answers = list(
-            threads.map(lambda n: call(daemon, "POST", "events", _alert(f"n{n}", f"slack:#c{n}")), range(200))
+            threads.map(lambda n: call(daemon, "POST", "events", _alert(f"n{n}", f"slack:#c{n}")), range(count))
         )
     assert {status for status, _ in answers} == {202}
-    wait_until(lambda: call(daemon, "GET", "delivery-log?status=success&limit=1")[1]["total"] == 200)
-    assert Counter(message.channel for message in sandbox.slack.messages) == {f"#c{n}": 1 for n in range(200)}
-    assert len(sandbox.slack.calls) > 250
+    wait_until(lambda: call(daemon, "GET", "delivery-log?status=success&limit=1")[1]["total"] == count)
+    assert Counter(message.channel for message in sandbox.slack.messages) == {f"#c{n}": 1 for n in range(count)}
+    assert len(sandbox.slack.calls) > count * 1.25
 
 
 def test_a_fresh_critical_alert_overtakes_a_backlog_of_retries(serve, call, sandbox, store, long: bool) -> None:
@@ -215,7 +216,7 @@ def test_killed_at_random_moments_nothing_is_lost_and_only_ambiguous_ones_arrive
 ) -> None:
     sandbox.slack.latency = 0.03
     names: list[str] = []
-    for moment in range(30 if long else 6):
+    for moment in range(30 if long else 4):
         daemon = serve(ALERTCTL_LEASE="1")
         for n in range(10):
             names.append(f"#m{moment}-{n}")

@@ -62,3 +62,11 @@ def test_a_json_log_is_only_json_while_the_daemon_runs(serve, call, sandbox):
     messages = [f"alertctl serves on {daemon.url}"]
     daemon.close()
     assert [json.loads(line)["message"] for line in daemon.log][:1] == messages
+
+
+def test_it_does_not_start_with_a_wrong_route(tmp_path):
+    (tmp_path / "alertctl.toml").write_text('[[routes]]\nname = "pay"\nmatch.enviroment = "x"\nto = ["#pay"]\n')
+    ran = serve_in(tmp_path)
+    assert ran.returncode == 2
+    assert "routes.pay.match.enviroment: is no field of an event type; did you mean environment?" in ran.stderr
+    assert not (tmp_path / ".local").exists()

@@ -249,9 +249,9 @@ copy(Store(sys.argv[1]), Store(sys.argv[2]), datetime.now(UTC), advance)
 """
 
 
-@pytest.mark.parametrize("moment", ["event 1000", "delivery 3000"])
+@pytest.mark.parametrize("moment", ["event 1000", "delivery 2000"])
 def test_killed_in_mid_copy_the_next_run_goes_on(lite, target, moment, long):
-    many(lite, 30_000 if long else 3_500)
+    many(lite, 30_000 if long else 2_200)
     urls = [store.url.render_as_string(hide_password=False) for store in (lite, target)]
     with cli_process.Popen([sys.executable, "-c", KILLED, *urls], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from itertools import combinations
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, event
 
 from alertctl import delivery_log
-from alertctl.db import Store
+from alertctl.db import Store, upgrade
 from alertctl.schemas import LogFilter
-from tests.support.deliveries import NOW
-from tests.support.generated_log import BUSY, FLAG, OVER, fill
+from tests.support.deliveries import NOW, announce
+from tests.support.generated_log import BUSY, FLAG, FREQUENT, OVER, TEAM, fill
 
 ROWS = 60_000
 CONDITIONS: list[dict[str, Any]] = [
@@ -36,12 +37,29 @@ CONDITIONS: list[dict[str, Any]] = [
 ]
 PAIRS = [first | second for first, second in combinations(CONDITIONS, 2) if not set(first) & set(second)]
 FLAGS = [{"flag": FLAG} | condition for condition in ({}, *CONDITIONS)]
+LABELS = [{"labels": TEAM} | condition for condition in ({}, {"flag": FLAG}, {"labels": TEAM | FREQUENT}, *CONDITIONS)]
+LABELS.append({"labels": FREQUENT})
 MOST_ROWS = 4_000
 """Rows that Postgres may read for a page and its total, of 60 000."""
 MOST_STEPS = 60_000
 """Steps of SQLite's virtual machine for the same; it makes more than 10 for each row that it passes over."""
-MOST_OF_A_FLAG = 200_000
-"""The same for one flag's 6 000 deliveries, which are looked up event by event: a few tens of them for each."""
+MOST_OF_A_SUBJECT = 200_000
+"""The same for the 6 000 deliveries of one flag or label, which are looked up event by event: a few tens for each."""
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def long_log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A log of 60 000 deliveries, which no test changes."""
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path_factory.mktemp('log') / 'alertctl.db'}"
+        else:
+            url = stack.enter_context(request.getfixturevalue("postgres_server").database())
+        store = Store(url)
+        stack.callback(store.close)
+        upgrade(store)
+        fill(store, ROWS, NOW)
+        yield store
 
 
 @contextmanager
@@ -72,48 +90,57 @@ def rows_read(plan: dict[str, Any]) -> int:
     return below + int(read * plan["Actual Loops"])
 
 
-def test_every_page_of_a_long_log_is_cheap(store):
-    fill(store, ROWS, NOW)
-    most = MOST_STEPS if store.is_sqlite else MOST_ROWS
+def test_every_page_of_a_long_log_is_cheap(long_log):
+    most = MOST_STEPS if long_log.is_sqlite else MOST_ROWS
     too_expensive = {}
-    with store.reading() as connection:
-        for asked in [{}, *CONDITIONS, *PAIRS, *FLAGS]:
-            with costs(store, connection) as read:
+    with long_log.reading() as connection:
+        for asked in [{}, *CONDITIONS, *PAIRS, *FLAGS, *LABELS]:
+            with costs(long_log, connection) as read:
                 page = delivery_log.page(connection, LogFilter(**asked), limit=20, count=False)
-            if read[0] > (MOST_OF_A_FLAG if "flag" in asked else most):
+            if read[0] > (MOST_OF_A_SUBJECT if {"flag", "labels"} & set(asked) else most):
                 too_expensive[str(asked)] = (read[0], len(page.items))
     assert too_expensive == {}, "".join(f"\n{exceeded}" for exceeded in too_expensive.items())
 
 
-def test_any_depth_costs_the_same_by_cursor(store):
-    fill(store, ROWS, NOW)
-    with store.reading() as connection:
+def test_any_depth_costs_the_same_by_cursor(long_log):
+    with long_log.reading() as connection:
         read_counts = []
         newest = delivery_log.page(connection, LogFilter(), limit=20)
         deep = delivery_log.page(connection, LogFilter(until=NOW - timedelta(days=29)), limit=20)
         for cursor in (newest.next_cursor, deep.next_cursor):
-            with costs(store, connection) as read:
+            with costs(long_log, connection) as read:
                 assert len(delivery_log.page(connection, LogFilter(), limit=20, cursor=cursor, count=False).items) == 20
             read_counts.append(read[0])
     assert read_counts[1] <= read_counts[0] * 1.5
     assert read_counts[0] > 0
 
 
-def test_the_total_is_counted_without_reading_the_log(store):
-    fill(store, ROWS, NOW)
-    with store.reading() as connection:
+def test_the_total_is_counted_without_reading_the_log(long_log):
+    with long_log.reading() as connection:
         for where in (LogFilter(), LogFilter(status="failed"), LogFilter(event_type=OVER, channel="email")):
             total = delivery_log.page(connection, where, limit=20).total
-            with costs(store, connection) as read:
+            with costs(long_log, connection) as read:
                 delivery_log.page(connection, where, limit=20)
             assert total > 500
-            assert read[0] < (6_000 if store.is_sqlite else 300)
+            assert read[0] < (6_000 if long_log.is_sqlite else 300)
 
 
-def test_a_total_goes_along_what_leaves_the_fewest_rows(store):
-    fill(store, ROWS, NOW)
-    with store.reading() as connection:
+def test_a_total_goes_along_what_leaves_the_fewest_rows(long_log):
+    with long_log.reading() as connection:
         for asked, most in (({"status": "success", "flag": "none"}, 1_000), ({"retrying": True}, 10_000)):
-            with costs(store, connection) as read:
+            with costs(long_log, connection) as read:
                 delivery_log.page(connection, LogFilter(**asked), limit=1)
             assert read[0] < most, asked
+
+
+@pytest.mark.parametrize(
+    "where", [LogFilter(), LogFilter(flag=FLAG), LogFilter(labels=TEAM), LogFilter(labels=FREQUENT)]
+)
+def test_following_reads_only_the_changes(store, where):
+    fill(store, ROWS, NOW)
+    with store.reading() as connection:
+        position = delivery_log.position(connection)
+    announce(store, "slack:#new")
+    with store.reading() as connection, costs(store, connection) as read:
+        delivery_log.changes(connection, where, position)
+    assert read[0] < 1_000

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from alertctl import delivery_log
+from alertctl.channels import MessageOptions
 from alertctl.errors import InvalidEvent, NotFound, Reason
 from alertctl.outbox import Instance, save_report
+from alertctl.publish import publish
+from alertctl.routing import parse_target
 from alertctl.schemas import LogFilter
-from tests.support.deliveries import EMAIL, NOW, after, announce, arrived, claim, claim_one, record, refused, row, rows
+from tests.support.deliveries import (
+    EMAIL,
+    NOW,
+    after,
+    announce,
+    arrived,
+    claim,
+    claim_one,
+    publication,
+    record,
+    refused,
+    row,
+    rows,
+)
 
 
 def read(store, question, *args, **more):
@@ -68,6 +85,66 @@ def test_filters_hold_together(log, start, where, expected):
     shown = page(log, **where | moments)
     assert [item.to for item in shown.items] == expected
     assert shown.total == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("labels", "more", "expected"),
+    [
+        ({"team": "growth"}, {}, ["#c", "#b", "#a"]),
+        ({"team": "payments"}, {}, ["#d"]),
+        ({"team": "growth", "region": "eu"}, {}, ["#c", "#a"]),
+        ({"region": "eu", "team": "growth"}, {"channel": "slack", "status": "pending"}, ["#c", "#a"]),
+        ({"region": "eu"}, {"flag": "search"}, ["#c"]),
+        ({"team": "growth"}, {"flag": "search", "to": "#b"}, ["#b"]),
+        ({"team": "growth"}, {"grep": "SEARCH"}, ["#c", "#b"]),
+        ({"team": "Growth"}, {}, []),
+        ({"Team": "growth"}, {}, []),
+        ({"team": "growth", "region": "us"}, {}, []),
+        ({}, {"grep": "payments"}, ["#d"]),
+    ],
+)
+def test_labels_filter_pages_totals_stats_and_followers_alike(store, labels, more, expected):
+    start = read(store, delivery_log.position)
+    for to, flag, own in (
+        ("#a", "checkout", {"team": "growth", "region": "eu"}),
+        ("#b", "search", {"team": "growth"}),
+        ("#c", "search", {"team": "growth", "region": "eu"}),
+        ("#d", "checkout", {"team": "payments"}),
+        ("#e", "checkout", {}),
+    ):
+        event = publication("safety_rollback", {"feature_flag": flag}, to=[f"slack:{to}"], labels=own)
+        store.write(lambda connection, event=event: publish(connection, event, NOW))
+    shown = page(store, labels=labels, **more)
+    assert [item.to for item in shown.items] == expected
+    assert shown.total == len(expected)
+    where = LogFilter(labels=labels, **more)
+    assert read(store, delivery_log.stats, where, "to").total.total == len(expected)
+    changes, _ = read(store, delivery_log.changes, where, start)
+    assert [item.to for _, item in changes] == expected[::-1]
+    assert page(store, limit=1, labels=labels, **more).items == shown.items[:1]
+
+
+def test_every_item_has_the_labels_of_its_event(store):
+    event = publication("safety_rollback", {}, to=["slack:#a", "email:a@corp.example"], labels={"team": "größe 🔥"})
+    receipt = store.write(lambda connection: publish(connection, event, NOW))
+    announce(store, "slack:#b")
+    assert [item.labels for item in page(store).items] == [{}, {"team": "größe 🔥"}, {"team": "größe 🔥"}]
+    assert [item.labels for item in receipt.deliveries] == [{"team": "größe 🔥"}] * 2
+    detail = read(store, delivery_log.detail, receipt.deliveries[0].id)
+    assert detail.labels == detail.others[0].labels == {"team": "größe 🔥"}
+
+
+def test_the_detail_has_the_route_the_options_and_the_notes_of_attempts(store):
+    options = MessageOptions(style="compact", mention=("ana@corp.example",))
+    target = replace(parse_target("slack:#a", "route"), route="payments", options=options)
+    event = replace(publication("safety_rollback", {}), to=(target,))
+    receipt = store.write(lambda connection: publish(connection, event, NOW))
+    result = arrived(claim_one(store))
+    record(store, replace(result, result=replace(result.result, note="ana@corp.example is unknown to Slack")))
+    detail = read(store, delivery_log.detail, receipt.deliveries[0].id)
+    assert (detail.routing_reason, detail.route) == ("route", "payments")
+    assert detail.options == {"style": "compact", "mention": ["ana@corp.example"]}
+    assert [entry.note for entry in detail.attempt_log] == ["ana@corp.example is unknown to Slack"]
 
 
 def test_an_events_own_deliveries_can_be_asked_for(log):

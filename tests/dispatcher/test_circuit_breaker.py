@@ -127,3 +127,12 @@ def test_a_message_that_alone_is_refused_again_does_not_open_it_once_others_were
     assert breaker.refusal is None
     assert not breaker.record([REFUSED], probe=False, refused_before=False, now=START, clock=CLOCK)
     assert breaker.refusal is REFUSED
+
+
+def test_a_refused_feature_opens_nothing_and_closes_nothing(breaker):
+    refused_feature = DeliveryError(Reason.CONFIG, "missing_scope", feature_only=True)
+    record(breaker, refused_feature)
+    assert breaker.refusal is None
+    record(breaker, REFUSED)
+    probe(breaker, refused_feature)
+    assert breaker.refusal == REFUSED

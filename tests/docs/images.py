@@ -1,4 +1,4 @@
-"""Write docs/images: the output of real commands in the sandbox, as SVG. `scripts/images` runs it."""
+"""Write docs/images: the output of real commands in the sandbox, and messages. `scripts/images` runs it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from alertctl.sandbox import Sandbox
+from tests.docs.message_images import write_message_images
 from tests.ops.checkout import ROOT
 
 FOLDER = ROOT / "docs" / "images"
@@ -40,6 +41,7 @@ def main() -> None:
         for name, command in (("log", "log"), ("log-show", f"log show {failed}"), ("doctor", "doctor slack")):
             _write(name, command, _run(command, environ))
         _write("demo", "demo", _run("demo", _terminal(Path(home))))
+        write_message_images(lambda command: _run(command, environ))
 
 
 def _terminal(home: Path) -> dict[str, str]:

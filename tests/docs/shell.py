@@ -31,6 +31,7 @@ LONG_RUNNING = re.compile(r"alertctl (serve|sandbox|log (-f|--follow))\b")
 READING = re.compile(r"(alertctl (log|log show|log stats|status|spool list)( -| [^a-z]|$)|curl (?!.* -(d|X|sN|N) ))")
 """Commands that may be repeated, because they change nothing."""
 PORTS = {"serve": ("--port",), "sandbox": ("--slack-port", "--sendgrid-port", "--smtp-port")}
+RUN_FILE = "import runpy, sys; sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
 CURL = "import sys; from tests.docs.curl import main; sys.exit(main())"
 _MARK = "end of command"
 
@@ -135,7 +136,8 @@ def shell(folder: Path, *, daemon: bool, port: int) -> Iterator[Shell]:
 
 
 def _write_programs(folder: Path) -> None:
-    """Write `python3` and `python`, which know alertctl, and `curl`, which slim images lack."""
+    """Write `python3` and `python`, which know alertctl, `curl`, which slim images lack, and `run-block` for a file."""
+    write_command(folder / "run-block", "-c", RUN_FILE)
     write_command(folder / "curl", "-c", CURL)
     for name in ("python3", "python"):
         write_program(folder / name, sys.executable)

@@ -20,6 +20,8 @@ import yaml
 
 from alertctl.config import check, load
 from alertctl.errors import ConfigError
+from alertctl.publish import audience_of
+from alertctl.routing import check_routes
 from tests.docs.compare import ANY
 from tests.docs.pages import NEEDS_DAEMON, PAGES, Block, blocks, commands
 from tests.docs.shell import Shell, shell
@@ -51,7 +53,7 @@ def _problems(session: Shell, block: Block, folder: Path) -> Iterator[str]:
     script = block.text
     if block.language == "python":
         (folder / "block.py").write_text(script, "utf-8")
-        script = f"python3 '{folder / 'block.py'}'"
+        script = f"run-block '{folder / 'block.py'}'"
     status, output = session.run(script, strict=True)
     if status:
         yield f"exit code {status}\n{output}"
@@ -83,7 +85,8 @@ def test_the_settings_and_data_of_a_page_are_valid(page: str, tmp_path: Path) ->
 def _setting_errors(folder: Path) -> list[str]:
     """Return what `alertctl config check` reports as errors in this folder."""
     try:
-        problems = check(load({"HOME": str(folder)}, folder, refuse=False))
+        settings = load({"HOME": str(folder)}, folder, refuse=False)
+        problems = [*check(settings), *check_routes(audience_of(settings))]
     except ConfigError as error:
         return list(error.problems)
     return [f"{problem.name}: {problem.message}" for problem in problems if problem.severity == "error"]

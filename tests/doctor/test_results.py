@@ -79,7 +79,7 @@ def test_every_case_has_fixes_of_its_own(harness):
 
 
 def test_a_sandbox_and_a_migrated_database_are_all_well(harness):
-    harness.sandbox.slack.scopes = ("chat:write", "chat:write.public", "channels:read")
+    harness.sandbox.slack.scopes = ("chat:write", "chat:write.public", "channels:read", "users:read.email")
     store = Store(harness.environ()["DATABASE_URL"])
     upgrade(store)
     store.close()

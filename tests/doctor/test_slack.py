@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from tests.support.doctor import failures, outcomes
+from alertctl import preferences, users
+from alertctl.db import Store, upgrade
+from tests.support.doctor import NOW, failures, outcomes
 
 ALL = ("chat:write", "chat:write.public", "channels:read", "groups:read")
 
@@ -165,3 +167,60 @@ def test_an_api_address_that_would_carry_the_token_in_clear_is_reported(harness,
     assert findings["auth.test"].outcome == "failure"
     # Nothing is sent to a public address.
     assert ("uses http" in findings["auth.test"].what) == (outcome == "failure")
+
+
+def test_the_scope_of_look_ups_is_a_warning_until_somebody_needs_it(harness):
+    harness.sandbox.slack.scopes = ALL
+    assert harness.slack()["users:read.email"].outcome == "warning"
+    store = Store(harness.environ()["DATABASE_URL"])
+    upgrade(store)
+    user = store.write(lambda it: users.add_user(it, "ana@corp.example", "viewer", NOW)).id
+    assert harness.slack()["users:read.email"].outcome == "warning"
+
+    store.write(lambda it: preferences.update(it, user, {"slack_channel": "@me"}, NOW))
+    finding = harness.slack()["users:read.email"]
+    assert (finding.outcome, finding.what.endswith("needed by the preferences of 1 user")) == ("failure", True)
+    assert "Add the scope users:read.email" in finding.fix
+
+    store.write(lambda it: users.change_user(it, user, disabled=True))
+    assert harness.slack()["users:read.email"].outcome == "warning"
+    harness.sandbox.slack.scopes = (*ALL, "users:read.email")
+    assert harness.slack()["users:read.email"].outcome == "ok"
+    store.close()
+
+
+ROUTES = """
+[[routes]]
+name = "payments"
+match.feature_flag = "checkout-*"
+to = ["slack:#pay", "email:pay@corp.example"]
+mention = {payments}
+
+[[routes]]
+name = "lead"
+match.severity = "critical"
+to = [{lead}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("payments", "lead", "mention", "needed_by"),
+    [
+        ([], '"slack:#lead"', "", ""),
+        (["S0123456789"], '"slack:U0123456789"', "S0123456789", ""),
+        (["ana@corp.example"], '"slack:#lead"', "", "route payments"),
+        ([], '"slack:@ana@corp.example"', "", "route lead"),
+        (
+            ["bo@corp.example"],
+            '"slack:@ana@corp.example"',
+            "ana@corp.example",
+            "SLACK_MENTION, route payments, route lead",
+        ),
+    ],
+)
+def test_the_scope_of_look_ups_is_needed_by_settings_and_routes(harness, payments, lead, mention, needed_by):
+    harness.sandbox.slack.scopes = ALL
+    (harness.folder / "alertctl.toml").write_text(ROUTES.format(payments=json.dumps(payments), lead=lead))
+    finding = harness.slack(SLACK_MENTION=mention)["users:read.email"]
+    assert finding.outcome == ("failure" if needed_by else "warning")
+    assert finding.what.endswith(f"needed by {needed_by}" if needed_by else "do not work")

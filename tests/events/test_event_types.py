@@ -18,6 +18,20 @@ def parse(kind: str, fields: dict) -> events.EventFields:
     return events.parse(kind, fields)[0]
 
 
+def test_a_test_of_routes_needs_no_required_field():
+    fields, warnings = events.parse("experiment_lifecycle", {"action": "started", "owner": "growth"}, complete=False)
+    assert (fields.event_type, fields.experiment, fields.action, fields.owner) == (
+        "experiment_lifecycle",
+        None,
+        "started",
+        "growth",
+    )
+    assert warnings == []
+    assert events.parse("generic_alert", {"severity": "ERROR"}, complete=False)[0].level is Severity.ERROR
+    with pytest.raises(InvalidEvent, match=r"^action: "):
+        events.parse("experiment_lifecycle", {"action": "exploded"}, complete=False)
+
+
 def summary(kind: str, **fields) -> str:
     return parse(kind, fields).content("id", NOW).summary
 

@@ -15,7 +15,9 @@ from alertctl.sandbox import Sandbox
 from tests.ops.checkout import text
 from tests.ops.conftest import environment
 
-GITHUB, GITLAB = (yaml.safe_load(block) for block in re.findall(r"(?ms)^```yaml\n(.*?)^```", text("docs/ci.md")))
+GITHUB, GITLAB, ROUTES = (
+    yaml.safe_load(block) for block in re.findall(r"(?ms)^```yaml\n(.*?)^```", text("docs/ci.md"))
+)
 STEPS = {step["name"]: step for step in GITHUB["jobs"]["rollout"]["steps"] if "name" in step}
 RUN = {
     "GITHUB_REPOSITORY": "corp/shop",
@@ -57,6 +59,20 @@ def test_a_job_that_is_run_again_publishes_nothing_more(script: str, pipeline: d
     assert run(script, pipeline, 2).startswith("already recorded as ")
 
 
+def test_a_change_of_the_routes_that_takes_targets_away_fails_the_job(tmp_path: Path) -> None:
+    job = ROUTES["jobs"]["routes"]
+    (script,) = (step["run"] for step in job["steps"] if step.get("name") == "Test the routes")
+    with Sandbox() as sandbox:
+        environ = environment(sandbox, tmp_path) | job["env"]
+    routes = re.findall(r"(?ms)^```toml\n(.*?)^```", text("docs/routing.md"))[0]
+    codes = []
+    for content in (routes, routes.replace("#pay-oncall", "#other"), routes.replace("to = []", 'to = "default"')):
+        Path(environ["HOME"], "alertctl.toml").write_text(content)
+        ran = subprocess.run(["bash", "-e", "-c", script], env=environ, cwd=environ["HOME"], capture_output=True)
+        codes.append(ran.returncode)
+    assert codes == [0, 10, 10]
+
+
 def test_each_attempt_that_fails_publishes_its_own_alert(pipeline: dict[str, str]) -> None:
     script = STEPS["Announce a failure"]["run"]
     assert run(script, pipeline, 1).startswith("recorded ")
@@ -65,7 +81,7 @@ def test_each_attempt_that_fails_publishes_its_own_alert(pipeline: dict[str, str
 
 def test_each_pipeline_has_one_marked_placeholder_and_takes_its_secrets_from_the_ci_system() -> None:
     page = text("docs/ci.md")
-    assert len(re.findall(r"PACKAGE: \S+  # REPLACE: ", page)) == page.count("# REPLACE") == 2
+    assert len(re.findall(r"PACKAGE: \S+  # REPLACE: ", page)) == page.count("# REPLACE") == 3
     job: dict[str, Any] = GITHUB["jobs"]["rollout"]["env"]
     assert job == {
         "ALERTCTL_SERVER": "${{ vars.ALERTCTL_SERVER }}",

@@ -53,7 +53,7 @@ def test_auth_test_names_the_team_and_the_scopes(sandbox: Sandbox) -> None:
 
     assert reply.json["ok"] is True
     assert reply.json["team"] == "Sandbox"
-    assert reply.headers["x-oauth-scopes"] == "chat:write,chat:write.public"
+    assert reply.headers["x-oauth-scopes"] == "chat:write,chat:write.public,users:read,users:read.email"
 
 
 @pytest.mark.parametrize(("key", "code"), [("", "not_authed"), ("xoxb-other", "invalid_auth")])
@@ -80,6 +80,45 @@ def test_a_missing_scope_is_named(sandbox: Sandbox) -> None:
     answer = post_message(sandbox).json
 
     assert (answer["error"], answer["needed"], answer["provided"]) == ("missing_scope", "chat:write", "users:read")
+
+
+def look_up(sandbox: Sandbox, email: str) -> Any:
+    arguments = {"email": email}
+    path = "/api/users.lookupByEmail"
+    return send_one_request(sandbox.slack_api_url, path, arguments, key=sandbox.slack.token).json
+
+
+def test_everybody_has_an_id_of_their_own_but_nobody(sandbox: Sandbox) -> None:
+    ana, bo = (look_up(sandbox, email)["user"]["id"] for email in ("Ana@corp.example", "bo@corp.example"))
+    assert ana != bo
+    assert look_up(sandbox, "ana@corp.example")["user"]["id"] == ana
+    assert look_up(sandbox, "nobody@corp.example") == {"ok": False, "error": "users_not_found"}
+    assert look_up(sandbox, "ana")["error"] == "users_not_found"
+    sandbox.slack.people |= {"ana@corp.example": "U0000000001", "bo@corp.example": None}
+    assert look_up(sandbox, "ana@corp.example")["user"]["id"] == "U0000000001"
+    assert look_up(sandbox, "bo@corp.example")["error"] == "users_not_found"
+
+
+def test_a_look_up_needs_a_scope_and_has_faults_by_method_and_email(sandbox: Sandbox) -> None:
+    sandbox.slack.faults.at("users.lookupByEmail", "slack:fatal_error")
+    sandbox.slack.faults.at("ana@corp.example", "slack:internal_error")
+    assert look_up(sandbox, "bo@corp.example")["error"] == "fatal_error"
+    assert post_message(sandbox).json["ok"] is True
+    sandbox.slack.faults.clear()
+    sandbox.slack.faults.at("ana@corp.example", "slack:internal_error")
+    assert look_up(sandbox, "ana@corp.example")["error"] == "internal_error"
+    sandbox.slack.scopes = ("chat:write",)
+    answer = look_up(sandbox, "bo@corp.example")
+    assert (answer["error"], answer["needed"]) == ("missing_scope", "users:read.email")
+
+
+def test_a_message_to_a_user_is_in_a_channel_of_direct_messages(sandbox: Sandbox) -> None:
+    first, other = (
+        post_message(sandbox, channel=channel).json["channel"] for channel in ("U0123456789", "W0123456789")
+    )
+    assert first.startswith("D")
+    assert other.startswith("D")
+    assert first != other
 
 
 def test_conversations_need_the_scope_channels_read(sandbox: Sandbox) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import uvicorn
@@ -157,6 +158,7 @@ def _port_of(server: uvicorn.Server) -> int:
     return int(server.servers[0].sockets[0].getsockname()[1])
 
 
+@cache
 def openapi_schema() -> dict[str, Any]:
     """The API's description of itself, without a running daemon (nothing is opened)."""
     idle: Any = None

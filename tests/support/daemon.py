@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from alertctl.db import Store, upgrade
+from alertctl.db import Store
 from alertctl.sandbox import Sandbox
 from alertctl.users import create_token, parse_role
 from tests.support import cli_process
@@ -116,7 +116,6 @@ def serve(settings: dict[str, str]) -> Iterator[Callable[..., Daemon]]:
 
 @pytest.fixture
 def call(store: Store) -> Iterator[Caller]:
-    upgrade(store)
     now = datetime.now(UTC)
     secret = store.write(lambda c: create_token(c, "admin@corp.example", parse_role("admin").value, None, now))[1]
     with urllib3.PoolManager(maxsize=40) as pool:

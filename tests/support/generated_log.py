@@ -1,8 +1,8 @@
 """A long log, made by SQL alone: a month of alerts of a platform with its usual share of trouble.
 
 Of 100 deliveries 3 failed for good, 1 is suppressed, a few of the newest are waiting or will be tried again; every
-fifth goes to one busy channel, the others to 5 000 addresses; every event is about one of 200 flags; users chose half
-of the emails. Some of it is over since the middle of the month.
+fifth goes to one busy channel, the others to 5 000 addresses; every event is about one of 200 flags and has two labels;
+users chose half of the emails. Some of it is over since the middle of the month.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ BUSY = "#platform-alerts"
 """Where every fifth delivery goes."""
 FLAG = "flag-0"
 """The subject of every tenth event."""
+TEAM = {"team": "growth"}
+"""The label of every tenth event; the others have another team."""
+FREQUENT = {"environment": "production"}
+"""A label of nine of ten events."""
 OVER = "experiment_lifecycle"
 """A type of event that is frequent in the older half and doesn't occur in the newer."""
 DAYS = 30
@@ -54,6 +58,9 @@ _POSTGRES = """WITH
 _EVENTS = f"""INSERT INTO event (id, event_type, severity, fields, feature_flag, occurred_at, created_at)
  {{made}} SELECT event, {_TYPE}, 'info', '{{{{"service"\\: "svc-' || CAST(n % 300 AS VARCHAR(9)) || '"}}}}', {_FLAG},
  at, at FROM made"""
+_LABELS = """INSERT INTO event_label (event_id, name, value)
+ {made} SELECT event, 'team', CASE n / 5 % 10 WHEN 4 THEN 'growth' ELSE 'other' END FROM made
+ UNION ALL SELECT event, 'environment', CASE n / 5 % 10 WHEN 5 THEN 'staging' ELSE 'production' END FROM made"""
 _DELIVERIES = f"""INSERT INTO delivery (id, event_id, event_type, channel, address, address_key, routing_reason,
  user_id, status, error, attempts, queued_at, priority, next_attempt_at, created_at, updated_at)
  {{made}} SELECT id, event, {_TYPE}, {_CHANNEL}, {_ADDRESS}, {_ADDRESS}, 'preference',
@@ -78,6 +85,7 @@ def fill(store: Store, count: int, until: datetime, *, waiting: int = 100) -> No
     for first in range(0, count, PART):
         part = about | {"first": first, "last": min(first + PART, count)}
         _run(store, _EVENTS, part | {"step": EACH})
+        _run(store, _LABELS, part | {"step": EACH})
         _run(store, _DELIVERIES, part | {"step": 1})
         _run(store, _ATTEMPTS, part | {"step": 1})
     wait_for_results(store)
@@ -102,6 +110,6 @@ def wait_for_results(store: Store) -> None:
             return
         raw.driver_connection.autocommit = True  # type: ignore[union-attr]
         raw.cursor().execute("SET statement_timeout = 0")
-        raw.cursor().execute("VACUUM (ANALYZE) delivery, event, attempt, users")
+        raw.cursor().execute("VACUUM (ANALYZE) delivery, event, event_label, attempt, users")
     finally:
         raw.close()

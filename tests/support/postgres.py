@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,11 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.support.temporary_folder import temporary_folder
+
 SERVER_VARIABLE = "ALERTCTL_TEST_DATABASE_URL"
 """An existing server to use instead of our own; its user must be allowed to create databases."""
 STOP_SECONDS = 10.0
-MEMORY = Path("/dev/shm")
-MEMORY_NEEDED = 2 * 1024**3
 LOCK = 0x7465_7374
 """Key of the advisory lock under which one worker of a run makes the template ("test")."""
 
@@ -36,24 +35,31 @@ class Server:
         self._copying = "" if SERVER_VARIABLE in os.environ else "STRATEGY FILE_COPY"
         try:
             self._url = os.environ.get(SERVER_VARIABLE) or _started(folder)
+            self._connection = _connected(self._url)
             self._make_template()
         except Exception as error:
             raise NoPostgres(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+
+    def close(self) -> None:
+        self._connection.close()
 
     @contextmanager
     def database(self, *, empty: bool = False) -> Iterator[str]:
         """The address of a database of one's own, migrated unless `empty`; dropped at the end."""
         name = f"test_{uuid.uuid4().hex}"
-        self._execute(f'CREATE DATABASE "{name}"' + ("" if empty else f' TEMPLATE "{self._template}" {self._copying}'))
+        self._connection.execute(
+            f'CREATE DATABASE "{name}"' + ("" if empty else f' TEMPLATE "{self._template}" {self._copying}')
+        )
         try:
             yield self._address(name)
         finally:
-            self._execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+            self._connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def _make_template(self) -> None:
         from alertctl.db import Store, upgrade
 
-        with self._admin() as connection:
+        # A connection of its own, whose end releases the lock.
+        with _connected(self._url) as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (self._template,)).fetchone()
             if known is None:
@@ -67,13 +73,6 @@ class Server:
 
         url = make_url(self._url).set(drivername="postgresql+psycopg", database=database)
         return url.render_as_string(hide_password=False)
-
-    def _execute(self, statement: str) -> None:
-        with self._admin() as connection:
-            connection.execute(statement)
-
-    def _admin(self) -> Any:
-        return _connected(self._url)
 
 
 def _template(folder: Path) -> str:
@@ -89,11 +88,9 @@ def _connected(url: str) -> Any:
 def new_folder() -> Path:
     """Return the path of a folder for a run's server; it is made when one is started.
 
-    In memory where there is room: a new database is 300 files, which cost three times as much on a disk. The path is
-    short because a unix socket's may have 100 characters only.
+    The path is short because a unix socket's may have 100 characters only.
     """
-    parent = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED else tempfile.gettempdir()
-    return Path(parent) / f"pg-{uuid.uuid4().hex[:8]}"
+    return temporary_folder() / f"pg-{uuid.uuid4().hex[:8]}"
 
 
 def _started(folder: Path) -> str:

@@ -20,6 +20,7 @@ from alertctl.channels import CHANNEL_NAMES, build_all
 from alertctl.errors import Conflict
 from alertctl.events import BY_NAME
 from alertctl.events.wording import Wording
+from alertctl.labels import NAME, parse_label_filter
 from alertctl.models import Status
 from alertctl.schemas import DeliveryDetail, DeliveryItem, LogFilter, Page, Pruned, Rendered, ResendResult, Stats
 from alertctl.suggestions import did_you_mean
@@ -69,6 +70,18 @@ TimeParameter = Annotated[
 ]
 
 
+def _parse_labels(texts: list[str]) -> dict[str, str]:
+    # Empty text means no filter.
+    return parse_label_filter(filter(None, texts))
+
+
+LabelParameter = Annotated[
+    list[str],
+    AfterValidator(_parse_labels),
+    WithJsonSchema({"type": "array", "items": {"type": "string", "pattern": f"^({NAME}=.*)?$"}}),
+]
+
+
 class Filters(BaseModel):
     """Filters of deliveries; all must match."""
 
@@ -85,6 +98,7 @@ class Filters(BaseModel):
     user: TextParameter = Field(None, description="id or email of the user whose preference chose the target")
     flag: TextParameter = Field(None, description="the event's feature flag")
     experiment: TextParameter = Field(None, description="the event's experiment")
+    label: LabelParameter = Field([], description="NAME=VALUE: a label of the event; several may be given")
     grep: TextParameter = Field(
         None, description="text in the event, address, error or provider's answer; slow on a large log"
     )
@@ -92,7 +106,8 @@ class Filters(BaseModel):
     final: bool = Field(False, description="only deliveries in a final state")
 
     def where(self) -> LogFilter:
-        return LogFilter(**{name: getattr(self, name) for name in Filters.model_fields})
+        values = {name: getattr(self, name) for name in Filters.model_fields}
+        return LogFilter(labels=dict(values.pop("label")), **values)
 
 
 Cursor = Annotated[

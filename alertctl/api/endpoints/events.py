@@ -193,17 +193,24 @@ def as_recorded(item: DeliveryItem) -> DeliveryItem:
 
 def prepare_body(services: Services, caller: Caller, request: Request, body: dict[str, Any]) -> Publication:
     """Return the publication that a request asks for. Raises InvalidEvent that names the wrong field."""
+    publish_request = parse_publish_request(body, request.headers.get("idempotency-key"))
+    return prepare(publish_request, services.audience, caller.name)
+
+
+def parse_publish_request(body: dict[str, Any], key: str | None = None) -> PublishRequest:
+    """Return the request of a body and an idempotency key. Raises InvalidEvent."""
     body = with_current_names(body)
-    event_type, channel, key = body.get("event_type"), body.get("channel"), request.headers.get("idempotency-key")
+    event_type, channel = body.get("event_type"), body.get("channel")
     if not isinstance(event_type, str):
         raise InvalidEvent("event_type", f"should be one of {', '.join(BY_NAME)}")
     if channel is not None and not isinstance(channel, str):
         raise InvalidEvent("channel", f"should be {' or '.join(CHANNEL_NAMES)}")
     if key is not None and not re.fullmatch(IDEMPOTENCY_KEY, key):
         raise InvalidEvent("Idempotency-Key", "should be 1 to 255 printable ASCII characters")
-    publish_request = PublishRequest(
+    return PublishRequest(
         event_type=event_type,
         fields={name: value for name, value in body.items() if name not in BODY_OPTIONS},
+        labels=body.get("labels") or {},
         to=_parse_targets(body.get("to")),
         channel=channel,
         idempotency_key=key,
@@ -211,7 +218,6 @@ def prepare_body(services: Services, caller: Caller, request: Request, body: dic
         expires_at=parse_moment("expires_at", body.get("expires_at")),
         originally_published_at=parse_moment("originally_published_at", body.get("originally_published_at")),
     )
-    return prepare(publish_request, services.audience, caller.name)
 
 
 def _parse_seconds(field: str, value: Any) -> float | None:

@@ -13,10 +13,9 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from alertctl.addresses import check_email, encode_email, is_email, link_host
 from alertctl.channels import recipient_reason
@@ -49,6 +48,7 @@ ACCENTS = {
 }
 """The colour of each severity on a light and on a dark background, both readable as text."""
 _PHRASE = re.compile(r"[\w !#$%&'*+/=?^`{|}~-]+", re.ASCII)
+_HTML_SPECIAL = re.compile(r'[<>&"]')
 _ID_UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
 _templates = Environment(
@@ -123,21 +123,15 @@ def message_id(delivery_id: str, sender: Sender) -> str:
     return f"<{(safe or _ID_UNSAFE.sub('-', delivery_id))[:100] or 'delivery'}@{sender.domain}>"
 
 
-class ReasonSlot(NamedTuple):
-    """The reason for a message in its text and in its HTML: the sentence itself, or the tags that SendGrid replaces."""
-
-    text: str
-    html: str | Markup
-
-
 @lru_cache(maxsize=64)
-def render_email(
-    content: Content, reason: ReasonSlot, plain: bool = False, branding: Branding = NO_BRANDING
-) -> RenderedEmail:
-    """Return content as an email, cached for the event's next recipients. `plain` leaves the HTML empty."""
-    values = template_values(content, branding)
-    text, text_note = _render("alert.txt", values | {"reason": reason.text}, branding)
-    html, html_note = ("", None) if plain else _render("alert.html", values | {"reason": reason.html}, branding)
+def render_email(content: Content, reason: str, plain: bool = False, branding: Branding = NO_BRANDING) -> RenderedEmail:
+    """Return content as an email, cached for the event's next recipients. `plain` leaves the HTML empty.
+
+    `reason` is the sentence of `reason_of`, or the tag that SendGrid replaces by it.
+    """
+    values = template_values(content, branding) | {"reason": reason}
+    text, text_note = _render("alert.txt", values, branding)
+    html, html_note = ("", None) if plain else _render("alert.html", values, branding)
     return RenderedEmail(subject(content), text, html, tuple(filter(None, (text_note, html_note))))
 
 
@@ -154,14 +148,19 @@ def template_values(content: Content, branding: Branding = NO_BRANDING) -> dict[
     fields = content.fields_beyond(summary)
     shown = [(fit(f.name, NAME_LIMIT, line=True), fit(f.value, VALUE_LIMIT)) for f in fields[:FIELDS_LIMIT]]
     link = _usable_link(content.link)
-    accent, dark_accent = ACCENTS[content.severity]
+    colours = ACCENTS[content.severity]
+    accent, dark_accent = (branding.accent, branding.accent) if branding.accent else colours
     return {
         "title": title,
         "summary": summary,
         "preheader": fit(summary or ", ".join(f"{name}: {value}" for name, value in shown), PREHEADER_LIMIT, line=True),
         "severity": content.severity.value.capitalize(),
-        "accent": branding.accent or accent,
-        "dark_accent": branding.accent or dark_accent,
+        "severity_colour": colours[0],
+        "dark_severity_colour": colours[1],
+        "accent": accent,
+        "accent_text": text_colour(accent),
+        "dark_accent": dark_accent,
+        "dark_accent_text": text_colour(dark_accent),
         "logo_url": branding.logo_url,
         "event": json.loads(content.event_json),
         "fields": shown,
@@ -179,10 +178,27 @@ def template_values(content: Content, branding: Branding = NO_BRANDING) -> dict[
     }
 
 
+def text_colour(background: str) -> str:
+    """Return black or white, whichever is easier to read on this colour (#rrggbb)."""
+    red, green, blue = (luminance(int(background[start : start + 2], 16) / 255) for start in (1, 3, 5))
+    # https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio: from this luminance on, black has the higher contrast.
+    return "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#ffffff"
+
+
+def luminance(channel: float) -> float:
+    """Return the luminance of a colour's red, green or blue from 0 to 1."""
+    return channel / 12.92 if channel <= 0.04045 else float(((channel + 0.055) / 1.055) ** 2.4)
+
+
 def reason_of(content: Content, outgoing: OutgoingMessage) -> str:
-    """Return the sentence that tells the recipient why they receive this message."""
-    sentence = recipient_reason(outgoing.routing_reason, outgoing.route, content.event_type)
-    return fit(sentence, REASON_LIMIT, line=True)
+    """Return the sentence that tells the recipient why they receive this message, safe in text and in HTML."""
+    return _reason(outgoing.routing_reason, outgoing.route, content.event_type)
+
+
+@lru_cache(maxsize=1024)
+def _reason(routing_reason: str, route: str | None, event_type: str) -> str:
+    sentence = recipient_reason(routing_reason, route, event_type)
+    return fit(_HTML_SPECIAL.sub(" ", sentence), REASON_LIMIT, line=True)
 
 
 def thread_headers(content: Content, outgoing: OutgoingMessage, sender: Sender) -> dict[str, str]:
@@ -192,8 +208,13 @@ def thread_headers(content: Content, outgoing: OutgoingMessage, sender: Sender) 
     """
     if not content.subject_key or outgoing.options.threads is False:
         return {}
-    root = f"<subject-{_ID_UNSAFE.sub('-', content.subject_key)[:64]}@{sender.domain}>"
+    root = _thread_root(content.subject_key, sender)
     return {"In-Reply-To": root, "References": root}
+
+
+@lru_cache(maxsize=64)
+def _thread_root(subject_key: str, sender: Sender) -> str:
+    return f"<subject-{_ID_UNSAFE.sub('-', subject_key)[:24]}@{sender.domain}>"
 
 
 def subject(content: Content) -> str:
@@ -221,13 +242,13 @@ def serialize_email(content: Content, outgoing: OutgoingMessage, sender: Sender,
 def notes_of(content: Content, outgoing: OutgoingMessage, sender: Sender) -> tuple[str, ...]:
     """Return the notes of the email that `serialize_email` returned."""
     reason = reason_of(content, outgoing)
-    return render_email(content, ReasonSlot(reason, reason), outgoing.plain, sender.branding).notes
+    return render_email(content, reason, outgoing.plain, sender.branding).notes
 
 
 def preview(content: Content, outgoing: OutgoingMessage, sender: Sender) -> dict[str, Any]:
     """Return the email as `--dry-run` and `log show --rendered` print it: headers for people, text and HTML."""
     reason = reason_of(content, outgoing)
-    email = render_email(content, ReasonSlot(reason, reason), outgoing.plain, sender.branding)
+    email = render_email(content, reason, outgoing.plain, sender.branding)
     email_headers = {
         "From": str(Address(display_name=display_name(sender.name), addr_spec=encode_email(sender.address))),
         "To": encode_email(outgoing.address) if is_email(outgoing.address) else "",
@@ -251,7 +272,7 @@ def _shared_part(content: Content, sender: Sender, reason: str, plain: bool) -> 
 
     It is most of the work, so it is cached. An event has few reasons, however many recipients it has.
     """
-    rendered = render_email(content, ReasonSlot(reason, reason), plain, sender.branding)
+    rendered = render_email(content, reason, plain, sender.branding)
     message = EmailMessage(policy=SMTP)
     for name, value in AUTOMATIC.items():
         message[name] = value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +23,6 @@ from alertctl.channels.email.message import (
     AUTOMATIC,
     NO_BRANDING,
     Branding,
-    ReasonSlot,
     Sender,
     display_name,
     load_templates,
@@ -110,8 +108,7 @@ class SendGridChannel:
     def close(self) -> None:
         self._http.close()
 
-    def _personalization(self, content: Content, outgoing: OutgoingMessage, slot: ReasonSlot) -> dict[str, Any]:
-        reason = reason_of(content, outgoing)
+    def _personalization(self, content: Content, outgoing: OutgoingMessage, slot: str) -> dict[str, Any]:
         return {
             "to": [{"email": encode_email(outgoing.address)}],
             "headers": {
@@ -119,7 +116,7 @@ class SendGridChannel:
                 **thread_headers(content, outgoing, self._sender),
                 **AUTOMATIC,
             },
-            "substitutions": {slot.text: reason, slot.html: html.escape(reason)},
+            "substitutions": {slot: reason_of(content, outgoing)},
             "custom_args": {"delivery_id": outgoing.delivery_id},
         }
 
@@ -183,10 +180,10 @@ class SendGridChannel:
         return with_note(Receipt(self._redact(result.provider_id), self._redact(result.answer)), *email.notes)
 
 
-def reason_slot(content: Content) -> ReasonSlot:
-    """Return the tags that SendGrid replaces by each recipient's reason. No text of the event contains them."""
-    key = hashlib.sha256("\0".join((content.event_id, content.title, content.summary)).encode("utf-8", "replace"))
-    return ReasonSlot(f"-reason-{key.hexdigest()[:32]}-", f"-htmlreason-{key.hexdigest()[:32]}-")
+def reason_slot(content: Content) -> str:
+    """Return the tag that SendGrid replaces by each recipient's reason. No text of the event contains it."""
+    event = "\0".join((content.event_id, content.title, content.summary))
+    return f"-reason-{hashlib.sha256(event.encode('utf-8', 'replace')).hexdigest()[:16]}-"
 
 
 def parse_sendgrid_reply(reply: Response) -> SendResult:

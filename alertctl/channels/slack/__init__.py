@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from alertctl.addresses import LONGEST_SLACK_CHANNEL
-from alertctl.channels.base import Channel, ChannelType, RateLimit, RoutingReason, http_client
+from alertctl.addresses import LONGEST_EMAIL
+from alertctl.channels.base import Channel, ChannelType, MessageOptions, RateLimit, RoutingReason, http_client
 
 if TYPE_CHECKING:
     from alertctl.config import Settings
@@ -68,12 +68,16 @@ SLACK = ChannelType(
     address_example="#channel",
     # Channels have names in all scripts.
     address_schema={
-        "pattern": r"^#?[^\s#@,:;]{1,80}$",
-        "maxLength": LONGEST_SLACK_CHANNEL,
-        "examples": ["#my-alerts", "C0123456789"],
+        "pattern": r"^(#?[^\s#@,:;]{1,80}|@[^\s@]+@[^\s@]+|@me)$",
+        "maxLength": LONGEST_EMAIL,
+        "examples": ["#my-alerts", "C0123456789", "@ana@corp.example", "@me"],
     },
     default_addresses=lambda settings: (settings.slack.default_channel,),
     default_addresses_setting="SLACK_DEFAULT_CHANNEL",
+    default_address_options=lambda settings: MessageOptions(
+        settings.slack.style, settings.slack.mention, settings.slack.mention_from
+    ),
+    message_options=lambda settings: MessageOptions(settings.slack.style),
     default_routing_reason=RoutingReason(
         "default_channel", "the default channel gets every event", "SLACK_DEFAULT_CHANNEL gets every event"
     ),
@@ -85,7 +89,9 @@ SLACK = ChannelType(
     address_preference="slack_channel",
     allowed_addresses=lambda settings: settings.alertctl.allowed_slack_channels,
     allowed_addresses_setting="ALERTCTL_ALLOWED_SLACK_CHANNELS",
+    has_directory=True,
     rate_limit=lambda settings: RateLimit(settings.slack.per_second, settings.slack.burst),
+    form_settings=("SLACK_STYLE", "SLACK_MENTION", "SLACK_MENTION_FROM"),
     threads=lambda settings: settings.slack.threads == "subject",
     renderings=("slack", "text"),
 )

@@ -24,6 +24,7 @@ from slack_sdk.models.blocks import (
 
 from alertctl.addresses import encode_slack_channel, link_host
 from alertctl.channels.base import OutgoingMessage
+from alertctl.channels.slack.mentions import mention_elements, mention_text
 from alertctl.content import Content, Field, Severity, full_stop
 from alertctl.text import cut, fit, safe_link, width
 
@@ -64,18 +65,24 @@ _BOLD = RichTextElementParts.TextStyle(bold=True)
 
 def slack_message(content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
     """Return the payload of chat.postMessage. `outgoing.plain` asks for text only, after Slack rejected the blocks."""
+    text = plain_text(content) if outgoing.plain else fallback_text(content)
     message: dict[str, Any] = {
-        "channel": encode_slack_channel(outgoing.address),
-        "text": plain_text(content) if outgoing.plain else fallback_text(content),
-        "mrkdwn": False,
+        "channel": outgoing.recipient_id or encode_slack_channel(outgoing.address),
+        "text": "\n".join(filter(None, (text, mention_text(outgoing.mentions)))),
         "parse": "none",
         "link_names": False,
         "unfurl_links": False,
         "unfurl_media": False,
     }
     if outgoing.plain:
-        return message
-    blocks = compact_blocks(content) if outgoing.options.style == "compact" else full_blocks(content)
+        return message | {"mrkdwn": False}
+    elements = list(mention_elements(outgoing.mentions))
+    mentions = [rich_text(*elements)] if elements else []
+    if outgoing.options.style == "compact":
+        blocks = [*compact_blocks(content), *mentions]
+    else:
+        *main_blocks, footer = full_blocks(content)
+        blocks = [*main_blocks, *mentions, footer]
     return message | {
         "blocks": [block.to_dict() for block in blocks],
         "metadata": {"event_type": "alertctl_delivery", "event_payload": {"delivery_id": outgoing.delivery_id}},

@@ -13,6 +13,7 @@ from alertctl import __version__
 from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, ThreadRoot, rendering, result_of
 from alertctl.channels.http_errors import post_json, status_error
 from alertctl.channels.slack.blocks import slack_message
+from alertctl.channels.slack.directory import find_user
 from alertctl.channels.slack.errors import ENTIRE_PROVIDER, clean_code, slack_reason
 from alertctl.channels.slack.threads import reply_arguments, root_update
 from alertctl.content import Content
@@ -65,6 +66,15 @@ class SlackChannel:
             return self._call("chat.update", payload, Deadline(self.deadline))
 
         return result_of(update, self._redact)
+
+    def find_person(self, email: str, timeout: float) -> str | None:
+        """Return the id of the user with this email, None if there is none. Raises DeliveryError."""
+        if isinstance(self._token, DeliveryError):
+            raise redacted(self._token, self._redact)
+        try:
+            return find_user(self._http, self._api_url, self._headers, email, timeout)
+        except DeliveryError as error:
+            raise redacted(error, self._redact) from None
 
     def close(self) -> None:
         self._http.close()

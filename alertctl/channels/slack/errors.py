@@ -15,6 +15,19 @@ ENTIRE_PROVIDER = frozenset({"message_limit_exceeded"})
 """Limits of the workspace. `ratelimited` and `rate_limited` pause one address only: Slack counts messages per channel
 ("1 per second per channel"). After the app's own limit each address gets a 429 of its own."""
 
+CREDENTIAL_CODES = frozenset(
+    {
+        "accesslimited",
+        "account_inactive",
+        "invalid_auth",
+        "not_authed",
+        "token_expired",
+        "token_revoked",
+        "two_factor_setup_required",
+    }
+)
+"""Codes about the token itself: no method accepts it. Other refusals may concern one method only."""
+
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e]+")
 
 

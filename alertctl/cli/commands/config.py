@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
 from alertctl.cli.context import flags_of, speak_up
 from alertctl.cli.output.streams import Output, OutputOption, eprint, warn
 from alertctl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from alertctl.config import SettingProblem, Settings
 
 NARROW = 60
 """Width of a terminal below which values are printed below their names."""
@@ -62,7 +66,7 @@ def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     flags = flags_of(context)
     try:
         settings = load(flags=flags, refuse=False)
-        problems = find_problems(settings)
+        problems = [*find_problems(settings), *_route_problems(settings)]
         problems += [SettingProblem(name, "error", message) for name, message in appearance_problems(settings)]
     except ConfigError as error:
         # Settings that can't be read can't be checked together: report what can't be read.
@@ -76,6 +80,15 @@ def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
         eprint("The settings are valid.")
     if any(problem.severity == "error" for problem in problems):
         raise typer.Exit(2)
+
+
+def _route_problems(settings: Settings) -> list[SettingProblem]:
+    if not settings.routes:
+        return []
+    from alertctl.publish import audience_of
+    from alertctl.routing import check_routes
+
+    return check_routes(audience_of(settings))
 
 
 def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: Output) -> None:

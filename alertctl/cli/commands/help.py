@@ -16,7 +16,7 @@ CODES = (
     (3, "a delivery did not succeed, or there is no recipient (test, send --strict, log retry --strict)"),
     (4, "the token is missing or invalid, or its role is too low"),
     (5, "the database or the server is unreachable"),
-    (10, "doctor found a failure; log --fail-if-any or status --fail-if-waiting found a delivery"),
+    (10, "doctor found a failure, log --fail-if-any or status --fail-if-waiting a delivery, routes test other targets"),
     (130, "Ctrl-C"),
 )
 """The exit codes of all commands."""

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from alertctl.cli.commands.send import JsonOption, MessageOption, SetOption, SeverityOption, TitleOption, UrlOption
+from alertctl.cli.commands.send import JsonOption, MessageOption, TitleOption, UrlOption
 from alertctl.cli.context import settings_of, warn_about_settings
-from alertctl.cli.options import ChannelOption, EventOption
+from alertctl.cli.options import ChannelOption, EventOption, LabelOption, SetOption, SeverityOption
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, warn
 from alertctl.cli.output.times import now
 from alertctl.cli.send_request import build_request
@@ -28,6 +28,7 @@ def preview(
     severity: SeverityOption = None,
     url: UrlOption = None,
     json_file: JsonOption = None,
+    labels: LabelOption = None,
     channel: ChannelOption = None,
     style: StyleOption = "full",
     open_browser: OpenOption = False,
@@ -49,7 +50,9 @@ def preview(
     warn_about_settings(context)
     moment = now()
     shortcuts = {"title": title, "message": message, "severity": severity, "url": url}
-    request = build_request(event, shortcuts, assignments or (), json_file, moment, channel=channel)
+    request = build_request(
+        event, shortcuts, assignments or (), json_file, moment, labels=labels or (), channel=channel
+    )
     rendered, warnings = preview_messages(settings_of(context), request, style, moment)
     for warning in warnings:
         warn(warning)

@@ -13,7 +13,14 @@ import typer
 
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import client_of, flags_of, warn_about_settings
-from alertctl.cli.options import ChannelOption, EventOption, complete_set, completion
+from alertctl.cli.options import (
+    ChannelOption,
+    EventOption,
+    LabelOption,
+    SetOption,
+    SeverityOption,
+    completion,
+)
 from alertctl.cli.output.deliveries import print_deliveries
 from alertctl.cli.output.delivery_warnings import delivery_warnings, is_off, lacks_recipient, no_recipient
 from alertctl.cli.output.progress import waiting_notice
@@ -35,21 +42,8 @@ LONGEST_WAIT = 86400.0
 """Maximum of `--wait`, in seconds."""
 
 
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        "-s",
-        metavar="FIELD=VALUE",
-        help="Event field, or details.NAME=VALUE; repeatable. An empty value omits the field.",
-        autocompletion=complete_set,
-    ),
-]
 TitleOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set title=TEXT.")]
 MessageOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set message=TEXT.")]
-SeverityOption = Annotated[
-    str | None, typer.Option(metavar="LEVEL", help="Short for --set severity=LEVEL (info, warning, error, critical).")
-]
 UrlOption = Annotated[str | None, typer.Option(metavar="URL", help="Short for --set url=URL.")]
 JsonOption = Annotated[
     str | None,
@@ -113,6 +107,7 @@ def send(
     context: typer.Context,
     event: EventOption = None,
     assignments: SetOption = None,
+    labels: LabelOption = None,
     title: TitleOption = None,
     message: MessageOption = None,
     severity: SeverityOption = None,
@@ -159,6 +154,7 @@ def send(
             json_file,
             moment,
             to=to or (),
+            labels=labels or (),
             channel=channel,
             idempotency_key=idempotency_key,
             dedup_window=dedup_window,

@@ -93,3 +93,4 @@ def _warnings(report: StatusReport) -> Iterator[str]:
     if report.oldest_due_seconds > LATE_SECONDS and not report.paused:
         daemon = "its daemon" if report.daemon else "alertctl serve"
         yield f"the oldest due delivery is {lapse(report.oldest_due_seconds)} late: check that {daemon} is running"
+    yield from report.warnings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import IO
 
@@ -42,6 +42,7 @@ WIDE = (
     Column("UPDATED", typical=24),
     Column("PROVIDER ID", typical=17),
     Column("EVENT ID", typical=36),
+    Column("LABELS", typical=20),
 )
 """Every value of a row, uncut."""
 FIELDS = tuple(field.name for field in fields(DeliveryItem))
@@ -75,8 +76,14 @@ def line_printer(
     writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
     writer.writeheader()
     if for_spreadsheet:
-        return lambda delivery: writer.writerow({name: guard_cell(value) for name, value in as_json(delivery).items()})
-    return lambda delivery: writer.writerow(as_json(delivery))
+        return lambda delivery: writer.writerow({name: guard_cell(value) for name, value in _csv_row(delivery).items()})
+    return lambda delivery: writer.writerow(_csv_row(delivery))
+
+
+def _csv_row(delivery: DeliveryItem) -> dict[str, object]:
+    """Return the cells of a delivery, with its labels as JSON."""
+    row: dict[str, object] = as_json(delivery)
+    return row | {"labels": compact(delivery.labels) if delivery.labels else ""}
 
 
 def guard_cell(value: object) -> object:
@@ -117,7 +124,24 @@ def wide_cells(delivery: DeliveryItem) -> tuple[str, ...]:
         moment_in_full(delivery.updated_at) if delivery.updated_at else "",
         delivery.provider_id or "",
         delivery.event_id,
+        labels_text(delivery.labels),
     )
+
+
+def labels_text(labels: Mapping[str, str]) -> str:
+    """Return labels for a person: `team=growth, environment=production`."""
+    return ", ".join(f"{name}={value}" for name, value in labels.items())
+
+
+def option_texts(options: Mapping[str, object]) -> list[str]:
+    """Return a message's options for a person: `style compact`, `mention ana@corp.example`."""
+    return [f"{name} {_option(value)}" for name, value in options.items()]
+
+
+def _option(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return " ".join(value) if isinstance(value, list | tuple) else str(value)
 
 
 def short(id: str) -> str:  # noqa: A002

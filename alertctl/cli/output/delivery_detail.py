@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from alertctl.channels import ROUTING_REASONS, channel_type
-from alertctl.cli.output.deliveries import print_deliveries, short
+from alertctl.cli.output.deliveries import labels_text, option_texts, print_deliveries, short
 from alertctl.cli.output.streams import plain, print_line
 from alertctl.cli.output.table import STYLES, console, wrapped
 from alertctl.cli.output.times import clock, moment_in_full, until
@@ -54,10 +54,12 @@ def print_detail(delivery: DeliveryDetail, paused: Sequence[Paused], moment: dat
 def _summary(delivery: DeliveryDetail, paused: Sequence[Paused], moment: datetime) -> Iterator[str]:
     if delivery.error:
         provider = delivery.attempt_log[-1].provider if delivery.attempt_log else None
+        answer = next((item.answer for item in reversed(delivery.attempt_log) if item.code == delivery.error), None)
         is_over = delivery.reason == Reason.EXPIRED and _has_expired(delivery, moment)
         code = Reason.EXPIRED if is_over else delivery.error
         yield f"error     {plain(delivery.error, ' ')}: {meaning(delivery.error, delivery.reason)}"
-        yield f"do        {fix(code, delivery.reason, provider, final=delivery.next_attempt_at is None)}"
+        do = fix(code, delivery.reason, provider, final=delivery.next_attempt_at is None, answer=answer)
+        yield f"do        {do}"
     elif delivery.status == "pending" and (breaker := _open_breaker(delivery, paused)):
         yield f"waits     {_breaker_state(breaker, moment)}"
         yield f"do        {fix(breaker.code, Reason.CONFIG, breaker.provider)}"
@@ -71,6 +73,8 @@ def _summary(delivery: DeliveryDetail, paused: Sequence[Paused], moment: datetim
         is_root = delivery.thread_id == delivery.id
         yield f"thread    {'root of a thread' if is_root else f'reply in the thread of {delivery.thread_id}'}"
     yield f"why       {_why(delivery)}"
+    if delivery.options:
+        yield f"message   {plain(', '.join(option_texts(delivery.options)), ' ')}"
     yield f"delivery  {delivery.id}"
 
 
@@ -79,7 +83,7 @@ def _why(delivery: DeliveryDetail) -> str:
     user = plain(delivery.user or "a user", " ")
     known = ROUTING_REASONS.get(delivery.routing_reason)
     reason = known.reason if known else delivery.routing_reason
-    return reason.format(user=user, event_type=delivery.event_type)
+    return reason.format(user=user, event_type=delivery.event_type, route=plain(delivery.route or "", " "))
 
 
 def _open_breaker(delivery: DeliveryDetail, paused: Sequence[Paused]) -> Paused | None:
@@ -98,7 +102,7 @@ def _next(delivery: DeliveryDetail, moment: datetime) -> str:
         if _has_expired(delivery, moment):
             return "none: this is final, and the event's --expires time has passed"
         return f"none: this is final; alertctl log retry {short(delivery.id)} resends it"
-    if delivery.reason == Reason.CONFIG:
+    if delivery.reason == Reason.CONFIG and delivery.next_attempt_at <= moment:
         return "as soon as a process runs whose credentials the provider accepts"
     when = f"{moment_in_full(delivery.next_attempt_at)} ({until(delivery.next_attempt_at, moment)})"
     return f"{when}, by alertctl serve or alertctl dispatch --once" if delivery.status == "pending" else when
@@ -116,6 +120,8 @@ def _event(delivery: DeliveryDetail) -> Iterator[str]:
     yield plain(event.summary)
     by = f", published by {plain(event.published_by, ' ')}" if event.published_by else ""
     yield f"{event.event_type}, {event.severity}{test}, {moment_in_full(event.occurred_at)}{by}"
+    if delivery.labels:
+        yield f"labels {plain(labels_text(delivery.labels), ' ')}"
     yield f"event {event.id}"
 
 
@@ -128,7 +134,7 @@ def attempt_lines(delivery: DeliveryDetail) -> Iterator[str]:
         if attempt.answer and attempt.answer != attempt.code:
             yield f"   {plain(attempt.answer)}"
         if attempt.note:
-            yield f"   {plain(attempt.note)}"
+            yield f"   note: {plain(attempt.note)}"
 
 
 def _attempt(attempt: AttemptItem) -> str:

@@ -31,6 +31,8 @@ def print_previews(previews: Sequence[Rendered], output: Output) -> None:
     for preview in previews:
         known = ROUTING_REASONS.get(preview.routing_reason)
         summary = known.summary if known else preview.routing_reason
+        if preview.routing_reason == "route":
+            summary = f"route {preview.route}"
         held = f" - would be suppressed: {preview.suppressed_reason}" if preview.suppressed_reason else ""
         print_line(plain(f"{preview.channel} {preview.to} ({summary}){held}", " "))
         for line in plain(channel_type(preview.channel).message_text(preview.message)).splitlines():
@@ -42,7 +44,7 @@ def panel(provider: str, message: Any) -> Panel:
     """Return a message that one of the sandbox's providers received, as a panel."""
     if provider == "slack":
         label = f"  ({message.label})" if message.label else ""
-        return _slack_panel(f"{message.channel}{label}", message.text, message.blocks)
+        return _slack_panel(f"{message.to}{label}", message.text, message.blocks)
     return _email_panel(*_email(provider, message))
 
 
@@ -77,7 +79,7 @@ def _framed(title: str, parts: Sequence[Text], style: str) -> Panel:
 def summary(provider: str, message: Any) -> dict[str, Any]:
     """Return a received message as data."""
     if provider == "slack":
-        content = {"provider": provider, "to": message.channel, "text": message.text, "blocks": message.blocks}
+        content = {"provider": provider, "to": message.to, "text": message.text, "blocks": message.blocks}
         return content | {"ts": message.ts, "thread_ts": message.thread_ts, "edited": message.label == "edited"}
     to, _, subject, _ = _email(provider, message)
     return {"provider": provider, "to": to, "subject": subject}

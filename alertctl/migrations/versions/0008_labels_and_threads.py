@@ -23,6 +23,9 @@ COLUMNS: tuple[tuple[str, sa.Column[Any]], ...] = (
 def upgrade() -> None:
     for table, column in COLUMNS:
         op.add_column(table, column)
+    # An email address of 253 characters, after the @ of a direct message.
+    with op.batch_alter_table("preference") as preference:
+        preference.alter_column("slack_channel", type_=sa.String(length=254), existing_type=sa.String(length=80))
     op.execute(sa.text("CREATE INDEX ix_delivery_thread ON delivery (thread_id) WHERE thread_id IS NOT NULL"))
     op.create_table(
         "event_label",

@@ -200,3 +200,23 @@ def test_more_filters_narrow_the_log(api: ApiServer) -> None:
         ("final=false", ["#b", "#a"]),
     ):
         assert [delivery["to"] for delivery in api.ask("GET", f"/delivery-log?{query}").json["items"]] == expected
+
+
+def test_labels_narrow_the_log_and_may_be_given_more_than_once(api: ApiServer) -> None:
+    for to, labels in (("#a", {"team": "growth"}), ("#b", {"team": "growth", "note": "a=b & c"}), ("#c", {})):
+        api.ask("POST", "/events", {"event_type": "safety_rollback", "to": [f"slack:{to}"], "labels": labels})
+    for query, expected in (
+        ("label=team=growth", ["#b", "#a"]),
+        ("label=team%3Dgrowth&label=note%3Da%3Db%20%26%20c", ["#b"]),
+        ("label=team=other", []),
+        ("label=", ["#c", "#b", "#a"]),
+    ):
+        assert [item["to"] for item in api.ask("GET", f"/delivery-log?{query}").json["items"]] == expected
+        assert api.ask("GET", f"/delivery-log/stats?{query}").json["total"]["total"] == len(expected)
+
+
+@pytest.mark.parametrize("query", ["label=team", "label=a%20b=c", "label=team=", "label=team=a&label=team=b"])
+def test_a_wrong_label_filter_is_refused_by_name(api: ApiServer, query: str) -> None:
+    answer = api.ask("GET", f"/delivery-log?{query}")
+    assert answer.status == 422
+    assert answer.json["errors"][0]["field"] == "label"

@@ -259,3 +259,19 @@ def test_an_id_of_no_event_is_404(api: ApiServer, event_id: str) -> None:
 def test_an_empty_list_of_targets_means_the_usual_recipients(api: ApiServer) -> None:
     usual, empty = (api.ask("POST", "/events", {**ROLLBACK, **more}).json for more in ({}, {"to": []}))
     assert [item["to"] for item in empty["deliveries"]] == [item["to"] for item in usual["deliveries"]] != []
+
+
+def test_labels_are_recorded_as_text(api: ApiServer) -> None:
+    body = {**ROLLBACK, "to": ["slack:#a"], "labels": {"team": "growth", "canary": True, "shard": 7, "none": None}}
+    answer = api.ask("POST", "/events", body, by="developer")
+    labels = {"team": "growth", "canary": "true", "shard": "7"}
+    assert (answer.status, answer.json["deliveries"][0]["labels"]) == (202, labels)
+    assert api.ask("GET", "/delivery-log").json["items"][0]["labels"] == labels
+    assert api.ask("POST", "/events", {**ROLLBACK, "labels": None}).status == 202
+
+
+@pytest.mark.parametrize("labels", [["team"], "team=growth", {"my team": "x"}, 7])
+def test_wrong_labels_are_refused_by_name(api: ApiServer, labels: Any) -> None:
+    answer = api.ask("POST", "/events", {**ROLLBACK, "labels": labels})
+    assert (answer.status, answer.json["errors"][0]["field"]) == (422, "labels")
+    assert count(api, "event") == 0

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.utils import parseaddr
-from html import escape
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import cast
@@ -26,16 +26,18 @@ import alertctl
 from alertctl.addresses import is_email
 from alertctl.channels import MessageOptions, OutgoingMessage
 from alertctl.channels.email.message import (
-    ReasonSlot,
+    ACCENTS,
     RenderedEmail,
     Sender,
     display_name,
+    luminance,
     message_id,
     render_email,
     serialize_email,
     subject,
+    text_colour,
 )
-from alertctl.content import Content, Field
+from alertctl.content import Content, Field, Severity
 from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import NASTY, TEXTS, content, contents
 from tests.support.providers import ALERT, SENDER
@@ -61,7 +63,7 @@ def raw(alert: Content, *, address: str = "dev@corp.example", sender: Sender = F
 
 
 def rendered(alert: Content, reason: str = "You receive this because of a test.", plain: bool = False) -> RenderedEmail:
-    return render_email(alert, ReasonSlot(reason, reason), plain)
+    return render_email(alert, reason, plain)
 
 
 def parsed(data: bytes) -> EmailMessage:
@@ -190,7 +192,7 @@ REASONS = {
     "admin_email": "this address is one of the platform's admin addresses",
     "user_email": "your preferences want safety_rollback by email",
     "named": "the sender of this safety_rollback named this address",
-    "route": "the route <b>pay & go</b> sends safety_rollback to this address",
+    "route": "the route pay-oncall sends safety_rollback to this address",
     "label": "a label of this safety_rollback names this address",
     "test": "this address was the target of a test",
     "of_another_version": "this address is a recipient of safety_rollback",
@@ -199,11 +201,11 @@ REASONS = {
 
 @pytest.mark.parametrize(("routing_reason", "because"), REASONS.items())
 def test_a_message_tells_its_recipient_why_they_receive_it(routing_reason: str, because: str) -> None:
-    outgoing = OutgoingMessage("d", "dev@corp.example", routing_reason=routing_reason, route="<b>pay & go</b>")
+    outgoing = OutgoingMessage("d", "dev@corp.example", routing_reason=routing_reason, route="pay-oncall")
     message = parsed(serialize_email(ALERT, outgoing, FROM, NOW))
     text, html = (cast(EmailMessage, part).get_content() for part in message.iter_parts())
     assert text.strip().endswith(f"You receive this because {because}.")
-    assert f"You receive this because {escape(because, quote=False)}.".replace("'", "&#39;") in html
+    assert f"You receive this because {because}." in unescape(html)
 
 
 def test_messages_about_a_subject_are_one_thread_for_every_recipient_and_event() -> None:
@@ -253,6 +255,31 @@ def test_the_inbox_shows_the_summary_beside_the_subject() -> None:
 def test_a_link_names_the_host_that_it_leads_to() -> None:
     html = rendered(replace(ALERT, link="https://bank.example@evil.example:8443/bank.example")).html
     assert re.search(r"<a [^>]*>Open on evil\.example:8443</a>", html)
+
+
+def contrast(first: str, second: str) -> float:
+    """The contrast ratio of two colours (WCAG 2.2); text needs 4.5."""
+    lighter, darker = sorted((brightness(colour) for colour in (first, second)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def brightness(colour: str) -> float:
+    red, green, blue = (luminance(int(colour[start : start + 2], 16) / 255) for start in (1, 3, 5))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("severity", list(Severity))
+def test_the_severity_is_readable_in_both_themes(severity: Severity) -> None:
+    light, dark = ACCENTS[severity]
+    assert contrast(light, "#ffffff") >= 4.5
+    assert contrast(dark, "#1d1d20") >= 4.5
+
+
+@MANY
+@given(st.integers(0, 0xFFFFFF))
+def test_text_is_readable_on_any_accent(number: int) -> None:
+    accent = f"#{number:06x}"
+    assert contrast(accent, text_colour(accent)) >= 4.5
 
 
 def test_labels_and_keys_are_shown_as_they_were_written() -> None:

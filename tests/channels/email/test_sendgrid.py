@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from html import escape
 from typing import Any
 
 import pytest
@@ -62,12 +61,12 @@ def test_each_recipient_of_a_request_reads_only_their_own_reason(sandbox: Sandbo
     reasons = {
         "user_email": "your preferences want safety_rollback by email",
         "admin_email": "this address is one of the platform's admin addresses",
-        "route": "the route R&D <b> sends safety_rollback to this address",
+        "route": "the route pay-oncall sends safety_rollback to this address",
     }
     names = list(reasons)
     channel = harnesses(sandbox)["sendgrid"].channel()
     messages = [
-        OutgoingMessage(f"d{n}", f"u{n}@corp.example", routing_reason=names[n % 3], route="R&D <b>")
+        OutgoingMessage(f"d{n}", f"u{n}@corp.example", routing_reason=names[n % 3], route="pay-oncall")
         for n in range(1000)
     ]
     assert all(isinstance(result, Receipt) for result in channel.send(ALERT, messages))
@@ -77,18 +76,25 @@ def test_each_recipient_of_a_request_reads_only_their_own_reason(sandbox: Sandbo
         because = reasons[names[number % 3]]
         text, html = message.parts["text/plain"], message.parts["text/html"]
         assert text.strip().endswith(f"You receive this because {because}.")
-        assert f">You receive this because {escape(because)}.</p>" in html
+        assert f">You receive this because {because}.</p>" in html
         assert text.count("You receive this") == html.count("You receive this") == 1
         assert "reason-" not in text + html
 
 
 def test_text_of_an_event_is_never_taken_for_the_slot_of_the_reason(sandbox: Sandbox) -> None:
     slot = reason_slot(ALERT)
-    alert = replace(ALERT, title=f"{slot.text} {slot.html}", fields=(Field(slot.text, slot.html),))
+    alert = replace(ALERT, title=slot, fields=(Field(slot, slot),))
     send(sandbox, ["dev@corp.example"], alert)
     (message,) = sandbox.sendgrid.messages
-    assert f"{slot.text}: {slot.html}" in message.parts["text/plain"]
-    assert message.subject == f"[Critical] {slot.text} {slot.html}"
+    assert f"{slot}: {slot}" in message.parts["text/plain"]
+    assert message.subject == f"[Critical] {slot}"
+
+
+def test_a_reason_is_safe_in_html(sandbox: Sandbox) -> None:
+    channel = harnesses(sandbox)["sendgrid"].channel()
+    channel.send(ALERT, [OutgoingMessage("d", "dev@corp.example", routing_reason="route", route='R&D <b onclick="x">')])
+    channel.close()
+    assert "the route R D b onclick= x sends" in sandbox.sendgrid.messages[0].parts["text/html"]
 
 
 def test_messages_about_a_subject_are_one_thread(sandbox: Sandbox) -> None:

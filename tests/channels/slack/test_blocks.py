@@ -94,7 +94,7 @@ def assert_inert(message: dict[str, Any]) -> None:
     used for our own time. In rich_text, elements of other types than `text` could mention; there are only links.
     """
     escaped = [message["text"]]
-    assert message["mrkdwn"] is False
+    assert "blocks" in message or message["mrkdwn"] is False
     assert not re.search(r":[\w+'-]+:", message["text"].replace(message_link(message), ""))
     for part in objects(message.get("blocks", [])):
         if part["type"] == "mrkdwn":
@@ -221,6 +221,7 @@ def test_the_plain_variant_is_text_only_and_complete() -> None:
     alert = replace(ALERT, fields=(*ALERT.fields, Field("Log", "a\nb")), labels=(("team", "growth"),))
     message = message_of(alert, plain=True)
     assert "blocks" not in message
+    assert message["mrkdwn"] is False
     parts = (ALERT.title, ALERT.summary, "Environment: production", "a\nb", "safety_rollback", "team=growth")
     for part in (*parts, html.escape(str(ALERT.link)), "2026-03-02 14:32 UTC"):
         assert part in message["text"]

@@ -7,13 +7,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from alertctl.sandbox import Sandbox
 from tests.support.cli import data, process, run, start
+from tests.support.cli_command import write_command
 from tests.support.clients import serving, settings_on, token_for
 
 ANY_PORTS = ("--slack-port", "0", "--sendgrid-port", "0", "--smtp-port", "0")
@@ -62,7 +62,7 @@ def test_the_demo_shows_what_arrived_the_retry_and_the_log_on_a_narrow_terminal(
     monkeypatch.setenv("COLUMNS", "60")
     ran = run("demo")
     assert ran.exit_code == 0
-    for part in ("Slack  #platform-alerts", "Inbox  admin@corp.example", "http_503", "success", "Source"):
+    for part in ("Slack  #platform-alerts", "Inbox  admin@corp.example", "http_503", "success", "You receive this"):
         assert part in ran.stdout
     assert "[Critical] Safety rollback: checkout-v3" in ran.stdout
     lines = ran.stdout.splitlines()
@@ -99,15 +99,17 @@ def test_the_sandbox_prints_settings_that_work_and_each_message(end, tmp_path: P
 
 
 @pytest.mark.parametrize("more", [(), ("--sendgrid",)])
-def test_the_sandboxs_export_lines_are_ready_to_paste_and_messages_are_drawn(more):
+def test_the_sandboxs_export_lines_are_ready_to_paste_and_messages_are_drawn(more, tmp_path):
     serving = start("sandbox", *ANY_PORTS, *more)
     assert serving.stdout is not None
     lines = []
     while not lines or not lines[-1].startswith(("export SMTP_PASSWORD", "export SENDGRID_API_URL")):
         lines.append(serving.stdout.readline())
     assert all(line.startswith("export ") for line in lines)
-    script = "".join(lines) + 'alertctl() { "$0" -m alertctl "$@"; }\nalertctl test slack && alertctl test email\n'
-    tried = subprocess.run(["bash", "-c", script, sys.executable], capture_output=True, text=True, check=False)
+    script = "".join(lines) + "alertctl test slack && alertctl test email\n"
+    command = write_command(tmp_path / "bin" / "alertctl")
+    environ = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}"}
+    tried = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, check=False)
     assert tried.returncode == 0, tried.stderr
     serving.send_signal(signal.SIGINT)
     shown, _ = serving.communicate(timeout=30)

@@ -150,6 +150,19 @@ def test_an_expired_delivery_does_not_advise_to_resend_it(slack_and_email: Sandb
     assert "next none: this is final, and the event's --expires time has passed" in result
 
 
+def test_a_missing_scope_is_named_with_the_time_of_the_next_attempt(slack_and_email: Sandbox) -> None:
+    slack_and_email.slack.scopes = ("chat:write",)
+    send("slack:@ana@corp.example")
+    result = detail("@ana@corp.example")
+    assert "error missing_scope: the token lacks a scope that the Slack app needs for this" in result
+    assert "do Add the scope users:read.email (api.slack.com/apps, OAuth & Permissions)" in result
+    assert "as soon as a process runs whose credentials" not in result
+    slack_and_email.slack.scopes = ("chat:write", "users:read.email")
+    assert run("log", "retry", "--error", "missing_scope").exit_code == 0
+    assert slack_and_email.slack.messages[-1].to == "@ana@corp.example"
+    assert detail("@ana@corp.example").startswith("success slack @ana@corp.example")
+
+
 def test_a_final_failure_announces_no_retry(slack_and_email: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     for address in ("#down", "#over"):
         slack_and_email.slack.faults.at(address, "http_503")

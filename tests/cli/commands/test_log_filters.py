@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+
 import pytest
 from rich.cells import cell_len
 
@@ -24,7 +27,7 @@ def night(slack_and_email: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     send("safety_rollback", "feature_flag=checkout-v3", "slack:#ops", "slack:#missing", "slack:#flaky")
     send("experiment_lifecycle", "experiment=new-price", "email:missing@corp.example", also=("--set", "action=started"))
     send("generic_alert", f"title={HOSTILE}", f"slack:{LONG_CHANNEL}")
-    send("safety_rollback", "feature_flag=dark-mode")
+    send("safety_rollback", "feature_flag=dark-mode", also=("--label", "team=growth", "--label", "note=a, b=c"))
     return slack_and_email
 
 
@@ -55,6 +58,10 @@ def test_every_filter_finds_what_it_names(night: Sandbox) -> None:
         ("--flag", "checkout-v3"): ["#flaky", "#missing", "#ops"],
         ("--flag", "checkout"): [],
         ("--experiment", "new-price"): ["missing@corp.example"],
+        ("--label", "team=growth"): [ANN, "#platform-alerts"],
+        ("--label", "team=growth", "--label", "note=a, b=c", "--channel", "slack"): ["#platform-alerts"],
+        ("--label", "team=growth", "--label", "note=a"): [],
+        ("--label", "team=payments"): [],
         ("--grep", "磁盘"): [LONG_CHANNEL],
         ("--grep", "DARK-mode", "--channel", "slack"): ["#platform-alerts"],
         ("--grep", "no such user here"): ["missing@corp.example"],
@@ -88,11 +95,46 @@ def test_fail_if_any_ends_with_10_when_a_delivery_matches_and_with_0_when_not(ni
         assert run("log", "--flag", "other", "--fail-if-any", "-o", output).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("labels", "problem"),
+    [
+        (["team"], "'team' is not NAME=VALUE"),
+        (["my team=x"], "'my team' is not a label name: use 1 to 63 letters, digits and _ . - /"),
+        (["team="], "team: should not be empty; leave it out to have all deliveries"),
+        (["team=a", "team=b"], "team: is given twice, and an event has only one value of it"),
+    ],
+)
+@pytest.mark.parametrize("command", [("log",), ("log", "stats"), ("log", "retry"), ("log", "export")])
+def test_a_label_filter_with_a_mistake_is_refused(command: tuple[str, ...], labels: list[str], problem: str) -> None:
+    ran = run(*command, *(part for label in labels for part in ("--label", label)))
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert ran.stderr == f"alertctl: Invalid value for --label: {problem} (see: alertctl {' '.join(command)} --help)\n"
+
+
+def test_label_filters_before_a_command_of_the_log_apply_to_it(night: Sandbox) -> None:
+    assert data("log", "--label", "team=growth", "stats", "--by", "to")["total"]["total"] == 2
+    shown = data("log", "--label", "team=growth", "--label", "note=a, b=c", "retry", "--dry-run")
+    assert [item["to"] for item in shown["items"]] == [ANN, "#platform-alerts"]
+
+
+def test_labels_are_in_every_output(night: Sandbox) -> None:
+    labels = {"team": "growth", "note": "a, b=c"}
+    asked = ("log", "--label", "team=growth", "--channel", "slack")
+    assert data(*asked)["items"][0]["labels"] == labels
+    assert json.loads(run(*asked, "-o", "jsonl").stdout)["labels"] == labels
+    (row,) = csv.DictReader(run("log", *asked[1:], "export", "-o", "csv").stdout.splitlines())
+    assert json.loads(row["labels"]) == labels
+    assert next(csv.DictReader(run("log", "--to", "#ops", "-o", "csv").stdout.splitlines()))["labels"] == ""
+    assert "team=growth, note=a, b=c" in run(*asked, "-o", "wide").stdout
+    (delivery_id,) = run(*asked, "-o", "id").stdout.split()
+    assert "  labels team=growth, note=a, b=c\n" in run("log", "show", delivery_id).stdout
+
+
 def test_wide_shows_all_there_is_uncut_however_narrow_the_terminal(night: Sandbox) -> None:
     shown = on_terminal(60, "log", "-o", "wide", "--status", "failed")
     (item,) = data("log", "--to", "#missing")["items"]
     heading = shown.lines[0]
-    assert [column.name for column in WIDE if column.name not in heading] == ["LATENCY", "PROVIDER ID"]
+    assert [column.name for column in WIDE if column.name not in heading] == ["LATENCY", "PROVIDER ID", "LABELS"]
     for word in (item["id"], item["event_id"], "channel_not_found", "bad_address", "missing@corp.example"):
         assert word in shown.text
     assert on_terminal(60, "log", "-o", "wide").text.count(" ms ") == 4

@@ -123,6 +123,17 @@ def test_a_503_is_retried_to_success_by_dispatch_once(log_on, slack_and_email: S
     assert (item["status"], item["attempts"], item["error"]) == ("success", 2, None)
 
 
+def test_a_dry_run_and_the_log_name_the_people_who_are_mentioned(
+    slack_and_email: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SLACK_MENTION", "ana@corp.example,S0123ABCD")
+    assert "\n    ana@corp.example @S0123ABCD\n" in run(*ROLLBACK, "--dry-run").stdout
+    assert slack_and_email.slack.calls == [], "nobody is looked up"
+    assert run(*ROLLBACK).exit_code == 0
+    (item,) = data("log", "--channel", "slack")["items"]
+    assert "\nana@corp.example @S0123ABCD\n" in run("log", "show", item["id"], "--rendered", "text").stdout
+
+
 def test_a_dry_run_shows_the_message_and_records_nothing(slack_and_email: Sandbox):
     ran = run(*ROLLBACK, "--dry-run")
     assert "slack #platform-alerts (the default channel gets every event)" in ran.stdout
@@ -447,3 +458,41 @@ def test_ctrl_c_while_a_provider_stalls_ends_with_130_and_no_noise(slack_and_ema
     _, message = sending.communicate(timeout=30)
     assert sending.returncode == 130
     assert "Traceback" not in message
+
+
+def test_labels_come_from_flags_and_json_and_flags_win(log_on, slack_and_email: Sandbox):
+    body = {"feature_flag": "checkout-v3", "labels": {"team": "growth", "region": "eu", "canary": True, "note": "x"}}
+    arguments = ("--json", "-", "--label", "team=payments", "--label", "note=", "--to", "slack:#ops")
+    result = data("send", "--event", "safety_rollback", *arguments, input=json.dumps(body))
+    labels = {"team": "payments", "region": "eu", "canary": "true"}
+    assert result["deliveries"][0]["labels"] == data("log")["items"][0]["labels"] == labels
+    assert not [warning for warning in result["warnings"] if "label" in warning]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "body", "problem"),
+    [
+        (["--label", "team"], None, "--label: 'team' is not NAME=VALUE"),
+        (
+            ["--label", "my team=x"],
+            None,
+            "labels: 'my team' is not a label name: use 1 to 63 letters, digits and _ . - /",
+        ),
+        ([], {"labels": ["team"]}, 'labels: should be an object of names and values: {"team": "growth"}'),
+        (["--label", "a=b"], {"labels": "c"}, 'labels: should be an object of names and values: {"team": "growth"}'),
+    ],
+)
+def test_a_wrong_label_is_refused_and_nothing_is_recorded(arguments, body, problem):
+    json_options = ["--json", "-"] if body else []
+    ran = run(*ROLLBACK, *arguments, *json_options, input=json.dumps(body) if body else None)
+    assert (ran.exit_code, ran.stderr) == (2, f"alertctl: {problem}\n")
+    assert data("log")["items"] == []
+
+
+def test_a_secret_in_a_label_is_masked_everywhere(slack_and_email: Sandbox):
+    token = "xoxb-123456789012-abcdefghijkl"
+    ran = run(*ROLLBACK, "--label", f"note={token}", "--to", "slack:#ops")
+    assert ran.exit_code == 0
+    outputs = [run("log", "-o", output).stdout for output in ("json", "csv", "wide")]
+    assert [token in output for output in outputs] == [False] * 3
+    assert data("log", "--label", f"note={token}")["items"][0]["labels"] == {"note": "***"}

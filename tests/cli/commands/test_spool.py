@@ -374,3 +374,15 @@ def test_while_one_process_flushes_a_command_does_not_wait_for_it(slack_and_emai
     assert "remaining: another process is flushing it" in ran.stderr
     flushing.communicate(timeout=60)
     assert (flushing.returncode, data("log")["total"], spool().waiting()) == (0, 2, 0)
+
+
+def test_labels_survive_the_spool(away):
+    assert run(*TITLED, "Disk full", "--label", "team=growth", "--label", "canary=true").exit_code == 0
+    back(away)
+    assert run("spool", "flush").exit_code == 0
+    assert data("log", "--label", "team=growth")["items"][0]["labels"] == {"team": "growth", "canary": "true"}
+
+
+def test_a_wrong_label_is_refused_before_it_is_spooled(away):
+    ran = run(*TITLED, "Disk full", "--label", "my team=growth")
+    assert (ran.exit_code, spool().waiting()) == (2, 0)

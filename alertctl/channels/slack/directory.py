@@ -1,0 +1,72 @@
+"""Find people in a Slack workspace: users.lookupByEmail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
+from alertctl.addresses import encode_email
+from alertctl.channels.http_errors import no_reply_error, status_error
+from alertctl.channels.slack.errors import CREDENTIAL_CODES, clean_code, slack_reason
+from alertctl.errors import DeliveryError, Reason
+from alertctl.http.client import HttpClient, Response
+from alertctl.http.errors import HttpError
+from alertctl.retry import retry_after
+
+METHOD = "users.lookupByEmail"
+USER_ID = re.compile(r"[UW][A-Z0-9]{1,30}")
+_UNCHANGED = (Reason.CONFIG, Reason.LOCAL, Reason.RATE_LIMITED)
+"""Reasons that a failed look-up has in common with a failed message. Any other one is UNAVAILABLE: nothing was sent."""
+
+
+def find_user(http: HttpClient, api_url: str, headers: Mapping[str, str], email: str, timeout: float) -> str | None:
+    """Return the id of the user with this email, None if there is none. Raises DeliveryError, not redacted yet.
+
+    `api_url` has no slash at its end; `headers` are those of a message; `timeout` is in seconds.
+    """
+    form = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
+    body = urlencode({"email": encode_email(email)}).encode()
+    try:
+        return parse_user_reply(http.request("POST", f"{api_url}/{METHOD}", form, body, timeout=timeout))
+    except HttpError as error:
+        raise _as_lookup_error(no_reply_error(error)) from None
+
+
+def parse_user_reply(reply: Response) -> str | None:
+    """Return the user's id, None if Slack knows nobody with this email. Raises DeliveryError, not redacted yet."""
+    answer = {} if reply.truncated else reply.json
+    user = answer.get("user")
+    if reply.status == 200 and answer.get("ok") is True and isinstance(user, dict):
+        user_id = user.get("id")
+        if isinstance(user_id, str) and USER_ID.fullmatch(user_id):
+            return user_id
+    code = clean_code(answer.get("error")) if answer.get("ok") is False else ""
+    if code and reply.status < 500:
+        refusal = _refusal(reply, code)
+        if refusal.reason is Reason.BAD_ADDRESS:
+            return None
+        raise _as_lookup_error(refusal)
+    if reply.status != 200:
+        raise _as_lookup_error(status_error(reply, entire_provider=False))
+    raise DeliveryError(Reason.UNAVAILABLE, "bad_reply", detail=f"HTTP 200: {reply.text}")
+
+
+def _refusal(reply: Response, code: str) -> DeliveryError:
+    reason = Reason.RATE_LIMITED if reply.status == 429 else slack_reason(code, reply.status)
+    limited = reason is Reason.RATE_LIMITED
+    return DeliveryError(
+        reason,
+        code,
+        detail=reply.text,
+        retry_after=retry_after(reply.headers, reply.json, datetime.now(UTC)) if limited else None,
+        feature_only=reason is Reason.CONFIG and code not in CREDENTIAL_CODES,
+    )
+
+
+def _as_lookup_error(error: DeliveryError) -> DeliveryError:
+    """Return the error of a look-up: never a reason that is about a message."""
+    if error.reason in _UNCHANGED:
+        return error
+    return DeliveryError(Reason.UNAVAILABLE, error.code, detail=error.detail)

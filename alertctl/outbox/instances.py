@@ -1,0 +1,36 @@
+"""The running daemons and the hash of their routes, so that people learn of daemons that route differently."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, select
+
+from alertctl.db import insert_or
+from alertctl.outbox.breaker_reports import Instance
+from alertctl.outbox.heartbeat import ALIVE
+from alertctl.outbox.tables import instance as instance_table
+from alertctl.schemas import InstanceItem
+
+
+def save_instance(connection: Connection, instance: Instance, routes_hash: str, now: datetime) -> None:
+    """Record that this daemon runs with these routes, and forget daemons that are long gone."""
+    state = {"routes_hash": routes_hash, "reported_at": now}
+    row = insert_or(connection, instance_table, {"id": instance.id, "host": instance.host, "pid": instance.pid} | state)
+    connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=state))
+    connection.execute(delete(instance_table).where(instance_table.c.reported_at < now - timedelta(days=1)))
+
+
+def remove_instance(connection: Connection, instance: Instance) -> None:
+    """Forget this daemon: it stops."""
+    connection.execute(delete(instance_table).where(instance_table.c.id == instance.id))
+
+
+def live_instances(connection: Connection, now: datetime) -> list[InstanceItem]:
+    """Return the daemons that have reported lately, by host and process id."""
+    live = instance_table.c.reported_at > now - ALIVE
+    rows = select(instance_table).where(live).order_by(instance_table.c.host, instance_table.c.pid)
+    return [
+        InstanceItem(host=row.host, pid=row.pid, routes_hash=row.routes_hash, reported_at=row.reported_at)
+        for row in connection.execute(rows)
+    ]

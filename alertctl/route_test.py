@@ -1,0 +1,141 @@
+"""Test the routes: which targets an event would have, and why. Nothing is recorded or sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from sqlalchemy import Connection
+
+from alertctl import preferences, users
+from alertctl.events import PREFERENCES
+from alertctl.matching import values_of
+from alertctl.publish import Publication, prepare
+from alertctl.routing import Audience, Decision, Outcome, Route, RouteVerdict, Target, Verdict, decide, explain
+from alertctl.routing.rules import DEFAULT
+from alertctl.schemas import (
+    PreferenceVerdict,
+    PublishRequest,
+    RoutedTarget,
+    RouteItem,
+    RouteList,
+    RouteTestResult,
+    RouteVerdictItem,
+    UserItem,
+)
+
+MAX_USER_TARGETS = 1000
+"""Targets of users that one test lists."""
+
+
+def list_routes(audience: Audience) -> RouteList:
+    """Return the routes of the configuration, and the targets without a route."""
+    items = [_item(order, route) for order, route in enumerate(audience.routes.items, 1)]
+    return RouteList(items=items, default=[_name(target) for target in audience.targets])
+
+
+def _item(order: int, route: Route) -> RouteItem:
+    return RouteItem(
+        order=order,
+        name=route.name,
+        match={condition.key: condition.text for condition in route.match.conditions},
+        to=[*(_name(target) for target in route.to), *([DEFAULT] if route.adds_default else ())],
+        options=dict(route.options),
+        continues=route.continues,
+        broken=route.broken,
+    )
+
+
+def _name(target: Target) -> str:
+    return f"{target.channel}:{target.address}"
+
+
+def run_route_test(
+    request: PublishRequest,
+    audience: Audience,
+    connection: Connection | None,
+    user: str | None = None,
+    notes: Sequence[str] = (),
+) -> RouteTestResult:
+    """Return the targets that an event would have if it were published now, with the verdicts that lead to them.
+
+    Missing fields stay missing, required ones too. `user` (an email or id) limits preferences to those of a user;
+    without a connection no preferences count. The result has the `notes` too. Raises InvalidEvent, or NotFound for an
+    unknown user.
+    """
+    event = prepare(request, audience, complete=False)
+    account = users.find_user(connection, user) if connection is not None and user is not None else None
+    wanted: list[Target] = []
+    if connection is not None:
+        recipients = preferences.recipients(connection, event.fields.event_type, account.id if account else None)
+        wanted = list(islice(recipients, MAX_USER_TARGETS))
+        if more := sum(1 for _ in recipients):
+            notes = [*notes, f"{more} more targets of users are not listed"]
+    decisions = list(decide(event, audience, wanted))
+    emails = users.names(connection, {target.user_id for target in wanted if target.user_id}) if connection else {}
+    return RouteTestResult(
+        event_type=event.fields.event_type,
+        severity=event.fields.level.value,
+        routes=list(_verdicts(explain(event, audience), event)),
+        preferences=list(_preferences(connection, event, account, wanted)) if connection and account else [],
+        targets=[_routed(decision, emails.get(decision.target.user_id or "")) for decision in decisions],
+        notes=list(notes),
+        warnings=list(event.warnings),
+    )
+
+
+def _routed(decision: Decision, user: str | None) -> RoutedTarget:
+    target = decision.target
+    return RoutedTarget(
+        channel=target.channel,
+        to=target.address,
+        outcome=decision.outcome.value,
+        source=decision.source,
+        cause=decision.reason if decision.outcome is Outcome.SUPPRESS else None,
+        user=user,
+    )
+
+
+def _verdicts(verdicts: Sequence[RouteVerdict], event: Publication) -> Iterator[RouteVerdictItem]:
+    values = values_of(event.fields, event.labels)
+    last = "the caller names the targets"
+    for item in verdicts:
+        why = None
+        if item.verdict is Verdict.NOT_REACHED:
+            why = last
+        elif item.mismatch is not None:
+            why = _mismatch(item.route, item.mismatch, values.get(item.mismatch))
+        elif not item.route.continues:
+            last = f"{item.route.name} matched and does not continue"
+        yield RouteVerdictItem(name=item.route.name, verdict=item.verdict.value, mismatch=item.mismatch, why=why)
+
+
+def _mismatch(route: Route, key: str, value: str | None) -> str:
+    """Return why the condition of this key does not hold."""
+    required = next(condition.text for condition in route.match.conditions if condition.key == key)
+    return f"{key} is missing" if value is None else f"{key} is {value[:80]}, not {required}"
+
+
+def _preferences(
+    connection: Connection, event: Publication, user: UserItem, wanted: Sequence[Target]
+) -> Iterator[PreferenceVerdict]:
+    for setting, channel in preferences.ADDRESSES.items():
+        why = _why_unwanted(connection, event, user, channel)
+        address = next((target.address for target in wanted if target.channel == channel), None)
+        if why is None and address is None:
+            why = f"{setting} is not set"
+        yield PreferenceVerdict(channel=channel, wanted=why is None, address=None if why else address, why=why)
+
+
+def _why_unwanted(connection: Connection, event: Publication, user: UserItem, channel: str) -> str | None:
+    """Return the preference or rule by which a user gets no such event on a channel, None if they get it."""
+    event_type, channels = event.fields.event_type, event.fields.channels
+    if event_type not in PREFERENCES:
+        return f"{event_type} has no preference"
+    if user.disabled:
+        return "the user is disabled"
+    if channels is not None and channel not in channels:
+        return f"{event_type} goes to {' and '.join(channels)} only"
+    chosen = preferences.effective(connection, user.id)
+    switches = (preferences.flag_of(event_type), f"{channel}_enabled")
+    return next((f"{switch} is off" for switch in switches if not chosen[switch]), None)

@@ -1,0 +1,29 @@
+"""From an event to its targets: pure, from the rules of the configuration and the users' preferences."""
+
+from __future__ import annotations
+
+from alertctl.routing.check import check_routes
+from alertctl.routing.decide import Decision, Outcome, RoutedEvent, RouteVerdict, Verdict, decide, explain
+from alertctl.routing.rules import Audience, Route, Routes, parse_routes
+from alertctl.routing.targets import NOT_ALLOWED, ROUTE_PREFIX, RecipientPolicy, Target, label_targets, parse_target
+
+__all__ = [
+    "NOT_ALLOWED",
+    "ROUTE_PREFIX",
+    "Audience",
+    "Decision",
+    "Outcome",
+    "RecipientPolicy",
+    "Route",
+    "RouteVerdict",
+    "RoutedEvent",
+    "Routes",
+    "Target",
+    "Verdict",
+    "check_routes",
+    "decide",
+    "explain",
+    "label_targets",
+    "parse_routes",
+    "parse_target",
+]

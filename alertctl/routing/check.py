@@ -1,0 +1,50 @@
+"""Check the routes of a configuration: mistakes, routes that match nothing, routes that take alerts away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from alertctl.config import SettingProblem
+from alertctl.content import Severity
+from alertctl.events import EVENT_TYPES
+from alertctl.routing.rules import DEFAULT, Audience, Route
+
+CRITICAL_TYPES = frozenset(kind.event_type for kind in EVENT_TYPES if kind.model_construct().level is Severity.CRITICAL)
+"""The event types that are always critical."""
+
+
+def check_routes(audience: Audience) -> list[SettingProblem]:
+    """Return the problems of the routes, errors first."""
+    errors = (problem.partition(": ") for problem in audience.routes.problems)
+    problems = [SettingProblem(name, "error", message) for name, _, message in errors]
+    for route, message in _warnings(audience):
+        problems.append(SettingProblem(f"routes.{route.name}", "warning", message))
+    return problems
+
+
+def _warnings(audience: Audience) -> Iterator[tuple[Route, str]]:
+    routes = [route for route in audience.routes.items if not route.broken]
+    for index, route in enumerate(routes):
+        missing = route.match.missing_field()
+        above = next((item for item in routes[:index] if not item.continues and item.match.covers(route.match)), None)
+        if missing:
+            types = ", ".join(sorted(route.match.event_types))
+            yield route, f"matches no event: {types} has no field {missing}; correct match"
+        elif above:
+            yield route, f"is never reached: {above.name} above matches the same events; move it up"
+        elif CRITICAL_TYPES & route.match.event_types and Severity.CRITICAL in route.match.severities:
+            for channel in _channels_without_targets(routes[index:], audience):
+                types = ", ".join(sorted(CRITICAL_TYPES & route.match.event_types))
+                advice = f'add a target there or "{DEFAULT}", or exclude the type'
+                yield route, f"takes the critical {types} away from {channel}; {advice}"
+
+
+def _channels_without_targets(routes: Sequence[Route], audience: Audience) -> list[str]:
+    """Return the channels of the audience on which an event that matches the first of these routes has no target."""
+    channels = {target.channel for target in audience.targets if target.channel in audience.enabled}
+    for route in routes:
+        if route.match.covers(routes[0].match):
+            channels -= {target.channel for target in route.targets(audience.targets)}
+            if not route.continues:
+                break
+    return sorted(channels)

@@ -1,0 +1,73 @@
+"""The check of routes: mistakes are errors; routes that match nothing or take critical alerts away are warnings."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from alertctl.routing import Audience, Target, check_routes, parse_routes
+
+OWN = (Target("slack", "#platform-alerts", "default_channel"), Target("email", "ops@corp.example", "admin_email"))
+BOTH = frozenset({"slack", "email"})
+
+
+def warnings(toml: str, enabled: frozenset[str] = BOTH) -> list[str]:
+    routes = parse_routes(tomllib.loads(toml)["routes"])
+    return [f"{item.name}: {item.message}" for item in check_routes(Audience(OWN, enabled, routes=routes))]
+
+
+def route(name: str, match: str, to: str = '["default"]', more: str = "") -> str:
+    return f'[[routes]]\nname = "{name}"\nmatch = {{ {match} }}\nto = {to}\n{more}\n'
+
+
+def test_mistakes_come_first_as_errors():
+    toml = route("a", 'metric = "x", event_type = "rollout_advance"') + route("b", 'flag = "x"')
+    problems = check_routes(Audience(OWN, BOTH, routes=parse_routes(tomllib.loads(toml)["routes"])))
+    assert [(item.name, item.severity) for item in problems] == [
+        ("routes.b.match.flag", "error"),
+        ("routes.a", "warning"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        route("a", 'environment = "production"') + route("b", 'environment = "staging"'),
+        route("a", 'environment = "production"', more="continue = true") + route("b", 'environment = "production"'),
+        route("a", 'event_type = "safety_rollback", metric = "x"'),
+        route("a", 'severity = ">=warning"', '["slack:#a", "email:a@corp.example"]'),
+        route("a", 'severity = "<critical"', "[]"),
+        route("a", 'event_type = "rollout_advance"', "[]"),
+        route("a", 'event_type = "generic_alert"', "[]"),
+        route("a", 'feature_flag = "x"', '["#a"]', "continue = true") + route("rest", "", '["email:a@corp.example"]'),
+    ],
+)
+def test_routes_without_problems(toml):
+    assert [line for line in warnings(toml) if not line.startswith("routes.rest")] == []
+
+
+def test_a_route_below_a_weaker_one_is_never_reached():
+    toml = route("all", 'environment = "prod*"') + route("one", 'environment = "prod*", feature_flag = "x"')
+    assert warnings(toml) == ["routes.one: is never reached: all above matches the same events; move it up"]
+
+
+def test_a_route_on_a_field_that_its_event_type_lacks_matches_nothing():
+    toml = route("a", 'event_type = "rollout_advance", metric = "error_rate"')
+    assert warnings(toml) == ["routes.a: matches no event: rollout_advance has no field metric; correct match"]
+
+
+@pytest.mark.parametrize(
+    ("to", "channels"),
+    [("[]", ["email", "slack"]), ('["slack:#a"]', ["email"]), ('["email:a@corp.example"]', ["slack"])],
+)
+def test_a_route_that_takes_critical_alerts_away_from_a_channel_is_a_warning(to, channels):
+    assert warnings(route("a", 'environment = "production"', to)) == [
+        f"routes.a: takes the critical safety_rollback away from {channel}; "
+        'add a target there or "default", or exclude the type'
+        for channel in channels
+    ]
+
+
+def test_a_channel_that_is_off_loses_nothing():
+    assert warnings(route("a", "", '["slack:#a"]'), frozenset({"slack"})) == []
