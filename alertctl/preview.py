@@ -18,6 +18,7 @@ from alertctl.events import BY_NAME, compose, find, parse
 from alertctl.events.wording import Wording
 from alertctl.events.wording import problems as wording_problems
 from alertctl.ids import new_id
+from alertctl.labels import parse_labels
 from alertctl.publish import Publication, decisions_of
 from alertctl.routing import Target
 from alertctl.schemas import PublishRequest, Rendered
@@ -38,10 +39,11 @@ def preview_messages(
     example = event_type.example
     required = {name: example[name] for name, field in event_type.model_fields.items() if field.is_required()}
     fields, warnings = parse(request.event_type, required | request.fields if request.fields else example)
+    labels, label_warnings = parse_labels(request.labels)
     event_id = new_id(moment)
     occurred_at = fields.occurred_at or moment
     fields_json = fields.model_dump_json(exclude_unset=True)
-    content = compose(fields, fields_json, event_id, occurred_at, request.labels, Wording.of(settings.messages))
+    content = compose(fields, fields_json, event_id, occurred_at, labels, Wording.of(settings.messages))
     kinds = [channel_type(request.channel)] if request.channel else CHANNEL_TYPES
     channels = build_all(settings)
     rendered = []
@@ -50,7 +52,7 @@ def preview_messages(
         reason = kind.default_routing_reason.name
         target = Target(kind.name, address, reason, options=MessageOptions(style=style))
         rendered.append(_render(channels, content, target, moment))
-    return rendered, [*warnings, *content.warnings]
+    return rendered, [*warnings, *label_warnings, *content.warnings]
 
 
 def _render(channels: Mapping[str, Any], content: Content, target: Target, moment: datetime) -> Rendered:

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from alertctl.channels import MessageOptions
+from alertctl.channels import TARGET_EXAMPLES, MessageOptions
 from alertctl.channels.base import DEFAULT_OPTIONS, STYLES
 from alertctl.config import validators
 from alertctl.config.validators import quoted
@@ -238,4 +238,4 @@ def _plain(key: str) -> str:
 
 
 def _entries(value: object) -> list[str]:
-    return validators.words(value, 'a list of targets (slack:#channel, email:dev@example.com, "default")')
+    return validators.words(value, f'a list of targets ({", ".join(TARGET_EXAMPLES)}, "default")')

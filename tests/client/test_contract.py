@@ -16,7 +16,7 @@ from alertctl.client.remote import RemoteClient
 from alertctl.client.server_config import ServerConfig
 from alertctl.errors import Conflict, InvalidEvent, NotFound
 from alertctl.sandbox import Sandbox
-from alertctl.schemas import DeliveryItem, LogFilter, PublishRequest
+from alertctl.schemas import DeliveryItem, LogFilter, PublishRequest, RouteList
 from tests.support.clients import ADMIN, ClientPair, Refused, now, outcome, rollback, serving, settings_on, token_for
 
 EVERYTHING = LogFilter()
@@ -180,6 +180,36 @@ def test_following_yields_earlier_and_new_deliveries(client: Client):
         states.append(item.status)
     assert len(states) == len(set(states))
     items.close()  # type: ignore[attr-defined]
+
+
+def test_following_labels_yields_only_deliveries_of_events_with_all_of_them(client: Client):
+    deliver_examples(client)
+    labels = {"team": "growth", "note": "a & b=c"}
+    items = client.follow(LogFilter(since=now() - timedelta(hours=1), labels=labels))
+    assert [next(filter(None, items)).labels for _ in range(2)] == [labels] * 2
+    client.deliver(client.publish(rollback("slack:#other", labels={"team": "growth"})).event_id)
+    client.deliver(client.publish(rollback("slack:#late", labels=labels)).event_id)
+    assert next(filter(None, items)).to == "#late"
+    items.close()  # type: ignore[attr-defined]
+
+
+def test_routes_are_listed_and_tested_alike(client: Client):
+    client.add_user("ana@corp.example", "viewer")
+    assert client.routes() == RouteList(items=[], default=["slack:#platform-alerts", "email:admin@corp.example"])
+    request = PublishRequest(event_type="safety_rollback", labels={"slack": "#extra", "team": "x" * 300})
+    result = client.test_routes(request, "ana@corp.example")
+    assert [(item.to, item.source, item.user) for item in result.targets] == [
+        ("#platform-alerts", "SLACK_DEFAULT_CHANNEL", None),
+        ("admin@corp.example", "NOTIFICATION_ADMIN_EMAILS", None),
+        ("#extra", "label slack", None),
+        ("ana@corp.example", "preferences", "ana@corp.example"),
+    ]
+    assert [(item.channel, item.wanted) for item in result.preferences] == [("slack", False), ("email", True)]
+    assert (result.notes, result.warnings) == ([], ["labels.team: is longer than 255 characters and was cut"])
+    with pytest.raises(NotFound, match="nobody"):
+        client.test_routes(request, "nobody@corp.example")
+    with pytest.raises(InvalidEvent, match="did you mean safety_rollback"):
+        client.test_routes(replace(request, event_type="safety_rolback"), None)
 
 
 def test_the_log_in_numbers(client: Client):

@@ -18,6 +18,14 @@ FOLDER = Path(__file__).parents[2] / "docs" / "images"
 SCALE = 1.5
 """Pixels of a picture for each pixel of CSS."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FIXED = (
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? UTC"), r"2026-03-02 14:32 UTC"),
+    (
+        re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"),
+        "0190c0de-53a1-7000-8e1f-3f0a7c21d9b4",
+    ),
+)
+"""Times and ids, so that a picture only changes when the message does."""
 MEASURE = """<script>
 addEventListener("load", () => {
   for (const frame of document.querySelectorAll("iframe")) {
@@ -52,6 +60,8 @@ def write_message_images(run: Callable[[str], str]) -> None:
 
 
 def _write(browser: str, name: str, output: str, theme: str, width: int) -> None:
+    for changing, fixed in FIXED:
+        output = changing.sub(fixed, output)
     (message,) = (Rendered(**item) for item in json.loads(output)["items"])
     page = preview_page([message], [theme], [width])
     # The page itself forbids scripts; the picture's needs its height.

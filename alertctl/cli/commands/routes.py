@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from alertctl.addresses import identity
+from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import connected, flags_of
 from alertctl.cli.options import EventOption, LabelOption, SetOption, SeverityOption, completion
 from alertctl.cli.output.deliveries import option_texts
@@ -23,7 +24,7 @@ HELP = """
 \b
 alertctl routes
 alertctl routes test --event safety_rollback --set environment=production
-alertctl routes test --event rollout_advance --expect slack:#rollouts
+alertctl routes test --event rollout_advance --expect none
 
 List the routes of the configuration, in the order in which they are tried.
 """
@@ -65,7 +66,7 @@ ExpectOption = Annotated[
     typer.Option(
         metavar="TARGET",
         help="Target that the event should have (none: no target); repeatable. Exit with 10 if the targets differ.",
-        autocompletion=completion(["slack:", "email:", NO_TARGET]),
+        autocompletion=completion([*(f"{channel}:" for channel in CHANNEL_NAMES), NO_TARGET]),
     ),
 ]
 

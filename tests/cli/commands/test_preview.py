@@ -53,6 +53,7 @@ def test_own_words_are_shown_and_a_template_that_fails_is_a_warning():
         (("--event", "safety_rolback"), "did you mean safety_rollback?"),
         (("--event", "generic_alert", "--style", "compakt"), "style: 'compakt' is not a style; did you mean compact?"),
         (("--event", "generic_alert", "--channel", "pager"), "'--channel': 'pager' is not a channel"),
+        (("--event", "generic_alert", "--label", "my team=x"), "labels: 'my team' is not a label name"),
     ],
 )
 def test_wrong_input_is_one_line(arguments, words):
