@@ -25,6 +25,8 @@ class ErrorCode(NamedTuple):
 DUPLICATE = "duplicate of "
 """The beginning of a duplicate's code (`dedup_key`); the earlier event's id follows."""
 _NEEDED = re.compile(r'"needed": ?"([a-z:._, -]{1,100})"')
+ROUTE_PREFIX = "route "
+"""The beginning of the cause of a delivery that a route suppresses (`to = []`); the route's name follows."""
 SETTINGS = {"slack": "SLACK_API_URL", "sendgrid": "SENDGRID_API_URL", "smtp": "SMTP_HOST"}
 """The setting with each provider's host, for `{setting}` in a fix."""
 
@@ -353,6 +355,8 @@ def meaning(code: str, reason: str | None) -> str:
     """Return what an error means, without a full stop; for an unknown code, what its reason means."""
     if code.startswith(DUPLICATE):
         return "an event with the same dedup_key was sent to this target, or was queued for it, within the window"
+    if code.startswith(ROUTE_PREFIX):
+        return "this route of the configuration sends such events to nobody (to = [])"
     if reason == Reason.EXPIRED and code != "expired":
         return f"it expired while waiting (ALERTCTL_MAX_AGE or --expires); its last error: {meaning(code, None)}"
     if code in ERROR_CODES:
@@ -371,6 +375,8 @@ def fix(
     """
     if code.startswith(DUPLICATE):
         return f"Nothing to do; alertctl log --event-id {code.removeprefix(DUPLICATE)} shows the earlier event."
+    if code.startswith(ROUTE_PREFIX):
+        return "Change the route if later events should arrive; alertctl log retry sends this one."
     own_fix = known_fix(code, reason, provider, answer)
     if own_fix:
         return own_fix

@@ -64,7 +64,15 @@ def credential_codes() -> set[str]:
     return {error.code for error in bad if isinstance(error, DeliveryError)}
 
 
-OURS = {INTERRUPTED, "expired", "slack_disabled", "email_disabled", f"duplicate of {EARLIER}", "bad_ca_bundle"}
+OURS = {
+    INTERRUPTED,
+    "expired",
+    "slack_disabled",
+    "email_disabled",
+    f"duplicate of {EARLIER}",
+    "route quiet",
+    "bad_ca_bundle",
+}
 KNOWN = sorted(
     named_where_raised()
     | network_codes()
@@ -141,6 +149,11 @@ def test_the_fix_of_a_missing_scope_names_the_scope_that_slack_needs():
 
 def test_a_duplicate_names_the_earlier_event():
     assert EARLIER in fix(f"duplicate of {EARLIER}", None)
+
+
+def test_a_delivery_that_a_route_suppresses_has_a_meaning_and_a_fix():
+    assert meaning("route quiet", None) == "this route of the configuration sends such events to nobody (to = [])"
+    assert fix("route quiet", None).startswith("Change the route")
 
 
 def test_no_code_is_listed_twice():

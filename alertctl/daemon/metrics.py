@@ -13,11 +13,11 @@ from alertctl import delivery_log
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.channels.base import Receipt
 from alertctl.db import Store
-from alertctl.error_codes import DUPLICATE
+from alertctl.error_codes import DUPLICATE, ROUTE_PREFIX
 from alertctl.errors import Unreachable
 from alertctl.models import Status
 from alertctl.outbox import AttemptResult, ClaimScope
-from alertctl.routing import NOT_ALLOWED, ROUTE_PREFIX
+from alertctl.routing import NOT_ALLOWED
 from alertctl.schemas import EventReceipt, Paused
 
 DELIVERY_SECONDS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 14400)

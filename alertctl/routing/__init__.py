@@ -5,11 +5,10 @@ from __future__ import annotations
 from alertctl.routing.check import check_routes
 from alertctl.routing.decide import Decision, Outcome, RoutedEvent, RouteVerdict, Verdict, decide, explain
 from alertctl.routing.rules import Audience, Route, Routes, parse_routes
-from alertctl.routing.targets import NOT_ALLOWED, ROUTE_PREFIX, RecipientPolicy, Target, label_targets, parse_target
+from alertctl.routing.targets import NOT_ALLOWED, RecipientPolicy, Target, label_targets, parse_target
 
 __all__ = [
     "NOT_ALLOWED",
-    "ROUTE_PREFIX",
     "Audience",
     "Decision",
     "Outcome",

@@ -11,10 +11,11 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from alertctl.channels import channel_type
+from alertctl.error_codes import ROUTE_PREFIX
 from alertctl.events import EventFields
 from alertctl.matching import values_of
 from alertctl.routing.rules import Audience, Route
-from alertctl.routing.targets import NOT_ALLOWED, ROUTE_PREFIX, Target, label_targets
+from alertctl.routing.targets import NOT_ALLOWED, Target, label_targets
 
 
 class RoutedEvent(Protocol):

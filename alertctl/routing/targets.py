@@ -45,9 +45,6 @@ class Target:
 NOT_ALLOWED = "recipient_not_allowed"
 """The suppressed reason of an address of a user or a label that the recipient policy does not allow."""
 
-ROUTE_PREFIX = "route "
-"""The start of the suppressed reason of a target that a route suppresses; the route's name follows."""
-
 
 @dataclass(frozen=True, slots=True)
 class RecipientPolicy:
