@@ -171,8 +171,14 @@ def _nearest_key(key: str) -> str:
     _, dot, name = key.partition(".")
     if not key.isprintable():
         return ""
-    suggestion = did_you_mean(key, [f"{group}.{name}" for group in GROUPS] if dot else KEYS)
-    return suggestion or f'; a label is "labels.{name or key}", a detail "details.{name or key}"'
+    known = [f"{group}.{name}" for group in GROUPS] if dot else KEYS
+    if suggestion := did_you_mean(key, known):
+        return suggestion
+    for full_name in known:
+        # A word of a name, as in `--flag`.
+        if key in full_name.split("_"):
+            return f"; did you mean {full_name}?"
+    return f'; a label is "labels.{name or key}", a detail "details.{name or key}"'
 
 
 def _pattern(value: object) -> str:

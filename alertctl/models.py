@@ -144,6 +144,7 @@ class Event(SQLModel, table=True):
     """Something that happened. `fields` is the JSON of its typed fields, `labels` that of its labels (NULL: none).
 
     `subject_key` is equal for events about the same flag or experiment in the same environment; NULL without a subject.
+    `ends_subject`: nothing more is expected about it.
     `originally_published_at` is when it was first published, if that was before `created_at`: it waited in a spool.
     """
 
@@ -156,6 +157,7 @@ class Event(SQLModel, table=True):
     feature_flag: str | None = Field(default=None, sa_column=Column(String(255)))
     experiment: str | None = Field(default=None, sa_column=Column(String(255)))
     subject_key: str | None = Field(default=None, sa_column=Column(String(64)))
+    ends_subject: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
     is_test: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
     published_by: str | None = Field(default=None, sa_column=Column(String(254)))
     occurred_at: datetime = Field(sa_column=_when(nullable=False))
@@ -201,7 +203,8 @@ class Delivery(SQLModel, table=True):
     fencing token. `attempts_before_resend` is its value at the last resend; `schedule_step` of the attempts since then
     used up a step of RETRY_SCHEDULE. `error` is the provider's code, or the cause of a suppressed delivery.
     `routing_reason` says why this target was chosen, `route` names the route that chose it. `options` is the JSON of
-    its `MessageOptions` (NULL: the defaults). `thread_id` is the id of the delivery whose message is the thread's root.
+    its `MessageOptions` (NULL: the defaults). `thread_id` is the id of the delivery whose message is the root of its
+    thread, NULL without replies.
     `change` numbers the transactions that gave deliveries a new state, except `sending`, in an order in which a
     follower of the log misses none. `dedup_hash` is equal for duplicates (`outbox.duplicates`), None without a dedup
     key.
@@ -306,28 +309,27 @@ class Thread(SQLModel, table=True):
     """The open thread about one subject at one address. Its id is that of the delivery whose message is the root.
 
     Until the root is sent it belongs to the process that sends it, up to `claimed_until` (then NULL).
-    `provider_channel` and `root_ts` identify the root's message at the provider. Events after `ends_at` begin a new
-    thread. `edit_due_at`: the root's text is out of date and may be edited from then on.
+    `provider_channel` and `root_ts` identify the root's message at the provider. `occurred_at` is the time of its
+    newest event; events after `ends_at` begin a new thread. `edit_due_at`: the root's text is out of date and may be
+    edited from then on. No edit begins before `next_edit_at`. `edit_failures` counts the failed edits in a row.
     """
 
     __tablename__ = "thread"
-    id: str = Field(sa_column=_key())
-    channel: str = Field(sa_column=Column(String(16), nullable=False))
-    address_key: str = Field(sa_column=Column(String(254), nullable=False))
-    subject_key: str = Field(sa_column=Column(String(64), nullable=False))
+    channel: str = Field(sa_column=Column(String(16), primary_key=True))
+    address_key: str = Field(sa_column=Column(String(254), primary_key=True))
+    subject_key: str = Field(sa_column=Column(String(64), primary_key=True))
+    id: str = Field(sa_column=Column(String(ID_LENGTH), nullable=False))
     claimed_at: datetime = Field(sa_column=_when(nullable=False))
     claimed_until: datetime | None = Field(default=None, sa_column=_when())
     provider_channel: str | None = Field(default=None, sa_column=Column(String(80)))
     root_ts: str | None = Field(default=None, sa_column=Column(String(255)))
+    occurred_at: datetime = Field(sa_column=_when(nullable=False))
     ends_at: datetime = Field(sa_column=_when(nullable=False))
     edit_due_at: datetime | None = Field(default=None, sa_column=_when())
-    edited_at: datetime | None = Field(default=None, sa_column=_when())
+    next_edit_at: datetime | None = Field(default=None, sa_column=_when())
+    edit_failures: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
 
-    __table_args__ = (
-        UniqueConstraint("channel", "address_key", "subject_key", name="uq_thread"),
-        Index("ix_thread_edit", "edit_due_at"),
-        Index("ix_thread_end", "ends_at"),
-    )
+    __table_args__ = (Index("ix_thread_id", "id"), Index("ix_thread_edit", "edit_due_at"))
 
 
 class Person(SQLModel, table=True):

@@ -293,6 +293,7 @@ def _row(publication: Publication, event_id: str, now: datetime) -> dict[str, An
         "feature_flag": _cut(getattr(fields, "feature_flag", None)),
         "experiment": _cut(getattr(fields, "experiment", None)),
         "subject_key": None if publication.is_test else subject_key(fields.subject),
+        "ends_subject": fields.ends_subject,
         "is_test": publication.is_test,
         "published_by": publication.published_by,
         "occurred_at": fields.occurred_at or request.originally_published_at or now,

@@ -18,6 +18,7 @@ from alertctl.serialization import stamp as stamp
 class DeliveryItem:
     """One row of the delivery log. `latency_ms`: from the event's record to its success, in milliseconds.
 
+    `thread_id` is the id of the delivery whose message is the root of its thread; None for a message without replies.
     `labels` are the event's.
     """
 
@@ -36,6 +37,7 @@ class DeliveryItem:
     provider_id: str | None = None
     updated_at: Moment | None = None
     latency_ms: int | None = None
+    thread_id: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
 
 
@@ -81,6 +83,7 @@ class DeliveryDetail(DeliveryItem):
 
     `user`: whose preference chose the target. `route`: the name of the route that did. `options` of the message are
     those that differ from the defaults.
+    `replies` are the newest messages in the thread, if this one is its root.
     """
 
     routing_reason: str
@@ -90,6 +93,7 @@ class DeliveryDetail(DeliveryItem):
     event: EventSummary
     attempt_log: list[AttemptItem]
     others: list[DeliveryItem] = field(default_factory=list)
+    replies: list[DeliveryItem] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

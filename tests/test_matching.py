@@ -102,6 +102,7 @@ def test_the_mismatch_is_the_first_condition_that_does_not_hold():
     ("key", "value", "problem"),
     [
         ("enviroment", "x", "is no field of an event type; did you mean environment?"),
+        ("flag", "x", "is no field of an event type; did you mean feature_flag?"),
         ("team", "x", 'is no field of an event type; a label is "labels.team", a detail "details.team"'),
         ("label.team", "x", "is no field of an event type; did you mean labels.team?"),
         ("labels.", "x", "is no field of an event type"),

@@ -333,3 +333,10 @@ def test_a_wrong_label_is_refused(labels):
     notified = notify("generic_alert", title="Disk full", labels=labels, timeout=LONG_TIMEOUT)
     assert notified.refused
     assert "label" in (notified.error or "") or "JSON" in (notified.error or "")
+
+
+def test_a_wrong_route_is_a_warning(slack, tmp_path):
+    (tmp_path / "alertctl.toml").write_text('[[routes]]\nname = "a"\nmatch.flag = "x"\nto = ["#a"]\n')
+    notified = notify("generic_alert", title="x", deliver=True, timeout=LONG_TIMEOUT)
+    assert [(item.to, item.status) for item in notified.deliveries] == [("#platform-alerts", "success")]
+    assert notified.warnings[0].startswith("routes.a.match.flag: ")

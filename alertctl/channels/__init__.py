@@ -16,6 +16,7 @@ from alertctl.channels.base import (
     Receipt,
     RoutingReason,
     SendResult,
+    ThreadedChannel,
 )
 from alertctl.channels.email import EMAIL
 from alertctl.channels.slack import SLACK
@@ -38,6 +39,7 @@ __all__ = [
     "Receipt",
     "RoutingReason",
     "SendResult",
+    "ThreadedChannel",
     "build",
     "build_all",
     "channel_type",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from alertctl.config.validators import STYLES as STYLES
 from alertctl.content import Severity
@@ -161,6 +161,17 @@ class Channel(Protocol):
         """Close the kept connections."""
 
 
+@runtime_checkable
+class ThreadedChannel(Protocol):
+    """A channel that sends replies (`OutgoingMessage.reply_to`) and edits the root of a thread."""
+
+    def update_root(self, root: ThreadRoot, contents: Sequence[Content], earlier: int) -> SendResult:
+        """Edit the root to show these events of its subject, oldest first, and the number of `earlier` ones.
+
+        No failure of a provider or a network raises.
+        """
+
+
 class Directory(Protocol):
     """Finds people at the provider: what a channel can do whose `ChannelType.has_directory` is set."""
 
@@ -242,6 +253,11 @@ class ChannelType:
     """Settings of the messages' form: a mistake in them does not keep the channel from sending."""
     renderings: Sequence[str] = ("text",)
     """Formats of `log show --rendered`: `text`, `html`, or the channel's name for the payload."""
+    threads: Callable[[Settings], bool] | None = None
+    """Return whether messages about a subject form a thread by default; None for a channel without threads.
+
+    A channel with threads is a `ThreadedChannel`.
+    """
     providers: Sequence[str] = ()
     """The names that its channels can have as `provider`; empty for the channel type's own name."""
 

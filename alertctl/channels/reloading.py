@@ -9,7 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-from alertctl.channels.base import Channel, ChannelType, Directory, OutgoingMessage, SendResult
+from alertctl.channels.base import (
+    Channel,
+    ChannelType,
+    Directory,
+    OutgoingMessage,
+    SendResult,
+    ThreadedChannel,
+    ThreadRoot,
+)
 from alertctl.config.secret_files import SecretFiles
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
@@ -85,6 +93,12 @@ class ReloadingChannel:
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         return self._built.channel.render(content, outgoing)
+
+    def update_root(self, root: ThreadRoot, contents: Sequence[Content], earlier: int) -> SendResult:
+        """Edit the root of a thread, if this is a channel with threads."""
+        with self._in_use() as used:
+            assert isinstance(used.channel, ThreadedChannel)
+            return used.channel.update_root(root, contents, earlier)
 
     def close(self) -> None:
         self._built.channel.close()

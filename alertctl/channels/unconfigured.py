@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from alertctl.channels.base import OutgoingMessage, SendResult
+from alertctl.channels.base import OutgoingMessage, SendResult, ThreadRoot
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
 
@@ -44,6 +44,10 @@ class UnconfiguredSlack(Unconfigured):
         from alertctl.channels.slack.blocks import slack_message
 
         return slack_message(content, outgoing)
+
+    def update_root(self, root: ThreadRoot, contents: Sequence[Content], earlier: int) -> SendResult:
+        """Fail, like every delivery."""
+        return DeliveryError(Reason.CONFIG, "not_configured", detail=self._problem)
 
 
 class UnconfiguredEmail(Unconfigured):

@@ -87,6 +87,11 @@ class Slack(_Section):
     burst: Annotated[int, BeforeValidator(validators.integer(1, 1000))] = Field(
         5, description="Messages that may go to one channel at once before SLACK_PER_SECOND applies."
     )
+    threads: Annotated[str, BeforeValidator(validators.one_of("subject", "off"))] = Field(
+        "subject",
+        description="Messages about one feature flag or experiment in one channel: `subject` = one thread, "
+        "`off` = separate messages.",
+    )
     style: Annotated[str, BeforeValidator(validators.one_of(*validators.STYLES))] = Field(
         "full", description="Form of Slack messages where no route sets one: full, or compact (two lines)."
     )

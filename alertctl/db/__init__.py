@@ -1,7 +1,7 @@
 """The database: engine, transactions, a daemon's writer, notifications between processes, migrations."""
 
 from alertctl.db.bulk import bulk_parameter, bulk_rows
-from alertctl.db.engine import Store, TransactionRunner, insert_new, insert_or
+from alertctl.db.engine import Store, TransactionRunner, insert_new, insert_of, insert_or
 from alertctl.db.migrate import HEAD, current_version, upgrade
 from alertctl.db.notifications import WakeUps, announce
 from alertctl.db.writer import Writer
@@ -17,6 +17,7 @@ __all__ = [
     "bulk_rows",
     "current_version",
     "insert_new",
+    "insert_of",
     "insert_or",
     "upgrade",
 ]

@@ -165,13 +165,17 @@ _CHANGE = text("UPDATE change_counter SET number = number + :by")
 
 def insert_or(connection: Connection, table: Table, values: Any = None) -> Any:
     """Return an INSERT of the database's dialect, which has `on_conflict_do_nothing` and `on_conflict_do_update`."""
-    if connection.dialect.name == "sqlite":
-        statement: Any = sqlite.insert(table)
-    else:
-        from sqlalchemy.dialects import postgresql  # imported late: it takes 18 ms
-
-        statement = postgresql.insert(table)
+    statement = insert_of(connection.dialect.name, table)
     return statement if values is None else statement.values(values)
+
+
+def insert_of(dialect: str, table: Table) -> Any:
+    """Return such an INSERT for a dialect by name, to be cached."""
+    if dialect == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # imported late: it takes 18 ms
+
+    return postgresql.insert(table)
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> int:

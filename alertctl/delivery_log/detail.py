@@ -20,6 +20,8 @@ from alertctl.schemas import AttemptItem, DeliveryDetail, DeliveryItem, EventSum
 
 MAX_OTHERS = 100
 """Other deliveries of the same event that the detail lists at most; the log has them all."""
+MAX_REPLIES = 20
+"""Replies in its thread that the detail of a root lists at most."""
 SHORT_ID_LENGTH = 8
 """The length of a short id: the last characters of an id, which tables show."""
 _ATTEMPT = tuple(field.name for field in fields(AttemptItem))
@@ -80,7 +82,15 @@ def detail(connection: Connection, id_part: str) -> DeliveryDetail:
         event=_event_summary(connection, row.event_id),
         attempt_log=[AttemptItem(**{name: row._mapping[name] for name in _ATTEMPT}) for row in attempts],
         others=[build_item(row) for row in connection.execute(others.order_by(delivery.c.id).limit(MAX_OTHERS))],
+        replies=_newest_replies(connection, delivery_id) if row.thread_id == delivery_id else [],
     )
+
+
+def _newest_replies(connection: Connection, thread_id: str) -> list[DeliveryItem]:
+    """Return the newest replies in a thread, oldest first."""
+    replies = select(*ITEM).where(delivery.c.thread_id == thread_id, delivery.c.id != thread_id)
+    rows = connection.execute(replies.order_by(delivery.c.id.desc()).limit(MAX_REPLIES)).all()
+    return [build_item(row) for row in reversed(rows)]
 
 
 def _event_summary(connection: Connection, event_id: str) -> EventSummary:

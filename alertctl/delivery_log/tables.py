@@ -36,6 +36,7 @@ ITEM = (
     delivery.c.ambiguous,
     delivery.c.provider_id,
     delivery.c.updated_at,
+    delivery.c.thread_id,
     select(event.c.labels)
     .where(event.c.id == delivery.c.event_id)
     .correlate(delivery)

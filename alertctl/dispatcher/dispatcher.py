@@ -8,13 +8,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from alertctl.channels.base import Channel
+from alertctl.channels.base import Channel, ThreadedChannel
 from alertctl.db import TransactionRunner
 from alertctl.dispatcher.circuit_breaker import CircuitBreaker
 from alertctl.dispatcher.options import DispatchCounts, DispatchOptions
 from alertctl.dispatcher.rate_limit import RateLimiter
+from alertctl.dispatcher.threads import RootEditor
 from alertctl.dispatcher.worker import ChannelWorker, Observe
-from alertctl.outbox import AttemptResult, ClaimScope, Instance
+from alertctl.outbox import ROOT_WAIT_SECONDS, AttemptResult, ClaimScope, Instance
 from alertctl.schemas import EventReceipt
 
 
@@ -41,9 +42,17 @@ class Dispatcher:
         self._rate_limiters = {name: RateLimiter(*limit) for name, limit in options.rate_limits.items()}
         self._breakers = {name: CircuitBreaker() for name in channels}
         self._workers: list[ChannelWorker] = []
+        self._editors = {
+            name: RootEditor(name, channel, connect, clock, options, self._breakers[name])
+            for name, channel in channels.items()
+            if name in options.threads and isinstance(channel, ThreadedChannel)
+        }
 
     def run_once(self, event_id: str | None = None) -> DispatchCounts:
-        """Send all that is due, or one event's deliveries without rate limit. Raises Unreachable."""
+        """Send all that is due, or one event's deliveries without rate limit. Raises Unreachable.
+
+        Then edit the roots of threads that got a reply, for a few seconds at most.
+        """
         workers = [self._worker(name, event_id, self._breakers[name]) for name in self._channels]
         # Daemon threads: Ctrl-C doesn't wait for a mail server that takes minutes to answer.
         threads = [
@@ -57,6 +66,8 @@ class Dispatcher:
         for worker in workers:
             if worker.error is not None:
                 raise worker.error
+        for editor in self._editors.values():
+            editor.run_once(event_id)
         return sum((worker.counts for worker in workers), DispatchCounts())
 
     def send_now(self, name: str, publish: Callable[[Connection], str]) -> None:
@@ -76,6 +87,8 @@ class Dispatcher:
         self._workers = [self._worker(name, None, self._breakers[name], instance) for name in self._channels]
         for worker in self._workers:
             worker.start()
+        for editor in self._editors.values():
+            editor.start()
 
     def wake(self, receipt: EventReceipt | None = None) -> None:
         """Look for due deliveries now, for the channels of this event if it is known. Cheap, from any thread."""
@@ -90,6 +103,8 @@ class Dispatcher:
 
     def stop(self, grace: float) -> None:
         """Finish what is in flight within `grace` seconds, and release the rest uncounted."""
+        for editor in self._editors.values():
+            editor.stop()
         for worker in self._workers:
             worker.stop()
         for worker in self._workers:
@@ -110,7 +125,20 @@ class Dispatcher:
     ) -> ChannelWorker:
         channel = self._channels[name]
         rate_limiter = self._rate_limiters.get(name) if event_id is None else None
-        scope = ClaimScope(name, channel.provider, event_id)
-        return ChannelWorker(
-            scope, channel, self._connect, self._options, self._clock, rate_limiter, breaker, self._observe, instance
+        scope = ClaimScope(
+            name,
+            channel.provider,
+            event_id,
+            threads=self._options.threads.get(name) if name in self._editors else None,
+            # A command doesn't wait longer than for its own message.
+            root_wait=ROOT_WAIT_SECONDS if event_id is None else min(ROOT_WAIT_SECONDS, channel.deadline),
         )
+        return ChannelWorker(
+            scope, channel, self._connect, self._options, self._clock, rate_limiter, breaker, self._ended, instance
+        )
+
+    def _ended(self, scope: ClaimScope, results: Sequence[AttemptResult], final: Sequence[bool]) -> None:
+        """Observe results, and let the editor look for roots to edit after replies."""
+        self._observe(scope, results, final)
+        if scope.channel in self._editors and any(result.claimed.reply_to for result in results):
+            self._editors[scope.channel].wake()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from alertctl.channels import CHANNEL_TYPES, RateLimit
 from alertctl.config import Settings
@@ -19,8 +19,9 @@ and one in reserve."""
 
 @dataclass(frozen=True, slots=True)
 class DispatchOptions:
-    """How deliveries are sent: the retry schedule (s), the lease (s), threads per channel, the channels' rate limits,
-    the age (s) at which a delivery expires that waits for a repair on our side, and the words of its messages."""
+    """How deliveries are sent: the retry schedule (s), the lease (s), sending threads per channel, the channels' rate
+    limits, the age (s) at which a delivery expires that waits for a repair on our side, the words of its messages, and
+    for each channel with message threads whether messages about a subject form one by default."""
 
     schedule: tuple[float, ...]
     lease: float
@@ -28,6 +29,7 @@ class DispatchOptions:
     rate_limits: Mapping[str, RateLimit]
     max_age: float = 72 * 3600.0
     wording: Wording = NO_WORDING
+    threads: Mapping[str, bool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> DispatchOptions:
@@ -40,6 +42,7 @@ class DispatchOptions:
             rate_limits=limits,
             max_age=settings.alertctl.max_age,
             wording=Wording.of(settings.messages),
+            threads={kind.name: kind.threads(settings) for kind in CHANNEL_TYPES if kind.threads},
         )
 
 

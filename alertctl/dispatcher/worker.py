@@ -109,12 +109,16 @@ class ChannelWorker:
         try:
             if publish is not None:
                 self._publish_and_claim(publish)
+            root_wait_ends = 0.0
             while True:
                 claim = self._run_transaction_within_lease()
+                if claim.waiting:
+                    root_wait_ends = time.monotonic() + outbox.RETRY_SECONDS
                 if self._jobs or self._results or self._unsent:
                     self._gather(POLL)
-                elif not claim.taken:
+                elif not claim.taken and not claim.waiting:
                     turn_in = self._rate_limiter.horizon() if self._rate_limiter else 0.0
+                    turn_in = max(turn_in, root_wait_ends - time.monotonic())
                     if turn_in <= 0 or claim.paused_until is not None or self._breaker.refusal is not None:
                         return
                     time.sleep(min(turn_in + 0.01, POLL))

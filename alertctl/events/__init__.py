@@ -35,7 +35,17 @@ PREFERENCES: Mapping[str, bool] = {
 }
 """Event types with a user preference, and its default."""
 
-__all__ = ["BY_NAME", "EVENT_TYPES", "PREFERENCES", "EventFields", "compose", "find", "parse", "restore"]
+__all__ = [
+    "BY_NAME",
+    "EVENT_TYPES",
+    "PREFERENCES",
+    "EventFields",
+    "broadcasts",
+    "compose",
+    "find",
+    "parse",
+    "restore",
+]
 
 
 def find(event_type: str) -> type[EventFields]:
@@ -125,6 +135,11 @@ def _late_note(row: Any, now: datetime) -> str | None:
         if late >= 2 * size:
             return f"delayed {late / size:.0f} {unit}"
     return f"delayed {late / 60:.0f} min"
+
+
+def broadcasts(row: Any) -> bool:
+    """Return whether a stored event's message is shown in the channel, too, when it is a reply in a thread."""
+    return row.event_type not in BY_NAME or BY_NAME[row.event_type].broadcast
 
 
 def compose(

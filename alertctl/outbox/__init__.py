@@ -30,11 +30,16 @@ from alertctl.outbox.instances import live_instances, remove_instance, save_inst
 from alertctl.outbox.prune import ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record
 from alertctl.outbox.resend import resend
-from alertctl.outbox.tables import INTERRUPTED, Claimed
+from alertctl.outbox.tables import INTERRUPTED, Claimed, Membership
+from alertctl.outbox.thread_edits import EDIT_GAP, RootEdit, claim_edit, postpone_edit, record_edit, remove_thread
+from alertctl.outbox.threads import RETRY_SECONDS, ROOT_WAIT_SECONDS
 
 __all__ = [
+    "EDIT_GAP",
     "INTERRUPTED",
     "REPORT_SECONDS",
+    "RETRY_SECONDS",
+    "ROOT_WAIT_SECONDS",
     "AttemptResult",
     "Claim",
     "ClaimScope",
@@ -42,9 +47,12 @@ __all__ = [
     "DedupScope",
     "DedupWindows",
     "Instance",
+    "Membership",
+    "RootEdit",
     "ages",
     "beat",
     "claim",
+    "claim_edit",
     "correct_future_times",
     "enqueue",
     "expire",
@@ -53,13 +61,16 @@ __all__ = [
     "live_instances",
     "live_reports",
     "new_delivery",
+    "postpone_edit",
     "probe_request_number",
     "prune",
     "prune_by",
     "record",
+    "record_edit",
     "release",
     "remove_instance",
     "remove_report",
+    "remove_thread",
     "renew",
     "request_probes",
     "resend",

@@ -33,28 +33,36 @@ from alertctl.errors import Reason
 from alertctl.models import Priority, Status
 from alertctl.outbox.change_sequence import begin_change, this_change
 from alertctl.outbox.tables import INTERRUPTED, SWEEP, Claimed, attempt, delivery, event, pauses
+from alertctl.outbox.threads import RETRY_SECONDS, ROOT_WAIT_SECONDS, ThreadPlan, release_root, renew_roots
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimScope:
-    """The deliveries that a claim may take: those of a channel, or of one event. `provider` carries the channel now."""
+    """The deliveries that a claim may take: those of a channel, or of one event. `provider` carries the channel now.
+
+    `threads`: whether messages about a subject form a thread by default; None for a channel without threads.
+    `root_wait`: how many seconds a message waits for the root of its thread, at most.
+    """
 
     channel: str
     provider: str
     event_id: str | None = None
+    threads: bool | None = None
+    root_wait: float = ROOT_WAIT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The deliveries that a claim took, their events by id, and how many the rate limit `deferred` to their turn.
 
-    `paused_until` is set while a rate limit applies to the entire provider. `next_due` is only looked up when nothing
-    is due.
+    `waiting` deliveries wait for the root of their thread, which is being sent. `paused_until` is set while a rate
+    limit applies to the entire provider. `next_due` is only looked up when nothing is due.
     """
 
     taken: list[Claimed] = field(default_factory=list)
     events: Mapping[str, Row[Any]] = field(default_factory=dict)
     deferred: int = 0
+    waiting: int = 0
     paused_until: datetime | None = None
     next_due: datetime | None = None
 
@@ -94,33 +102,51 @@ def claim(
     _close_interrupted(connection, rows)
     if not rows:
         return Claim(next_due=_next_due(connection, scope, now))
-    taken, postponed = [], []
-    for row in rows:
-        claimed = Claimed(
-            delivery_id=row.id,
-            event_id=row.event_id,
-            address=row.address,
-            address_key=row.address_key,
-            priority=row.priority,
-            attempt=row.attempts,
-            tries=row.attempts - row.attempts_before_resend,
-            since=row.queued_at,
-            plain=row.reason == Reason.REJECTED,
-            routing_reason=row.routing_reason,
-            route=row.route,
-            options=MessageOptions.from_json(row.options),
-            schedule_step=row.schedule_step,
-            was_refused=row.reason == Reason.CONFIG,
-        )
-        delay = seconds_to_turn(claimed) if seconds_to_turn else 0.0
-        if delay > 0:
-            postponed.append({"b_id": row.id, "b_at": now + timedelta(seconds=delay)})
+    claims = [_claimed(row) for row in rows]
+    events = _events_of(connection, claims)
+    plan = ThreadPlan(connection, scope.channel, scope.threads, claims, events, now)
+    taken: list[Claimed] = []
+    delays: dict[str, float] = {}
+    waiting: set[str] = set()
+    for claimed in claims:
+        if plan.has_to_wait(claimed, scope.root_wait):
+            waiting.add(claimed.delivery_id)
+        elif seconds_to_turn and (delay := seconds_to_turn(claimed)) > 0:
+            delays[claimed.delivery_id] = delay
         else:
-            taken.append(claimed)
-    if postponed:
+            taken.append(plan.join(claimed))
+    waiting |= plan.claim_roots(now + timedelta(seconds=lease))
+    delays |= dict.fromkeys(waiting, RETRY_SECONDS)
+    if delays:
+        postponed = [{"b_id": id_, "b_at": now + timedelta(seconds=delay)} for id_, delay in delays.items()]
         connection.execute(_RELEASE, postponed)
-    events = _start_attempts(connection, scope, taken, {row.id: row.requested_by for row in rows}, now)
-    return Claim(taken, events, deferred=len(postponed))
+        taken = [claimed for claimed in taken if claimed.delivery_id not in waiting]
+    _start_attempts(connection, scope, taken, {row.id: row.requested_by for row in rows}, now)
+    return Claim(taken, events, deferred=len(delays), waiting=len(waiting))
+
+
+def _claimed(row: Row[Any]) -> Claimed:
+    return Claimed(
+        delivery_id=row.id,
+        event_id=row.event_id,
+        address=row.address,
+        address_key=row.address_key,
+        priority=row.priority,
+        attempt=row.attempts,
+        tries=row.attempts - row.attempts_before_resend,
+        since=row.queued_at,
+        plain=row.reason == Reason.REJECTED,
+        routing_reason=row.routing_reason,
+        route=row.route,
+        options=MessageOptions.from_json(row.options),
+        schedule_step=row.schedule_step,
+        was_refused=row.reason == Reason.CONFIG,
+    )
+
+
+def _events_of(connection: Connection, claims: Sequence[Claimed]) -> dict[str, Row[Any]]:
+    rows = connection.execute(_EVENTS, {"ids": list({claimed.event_id for claimed in claims})})
+    return {row.id: row for row in rows}
 
 
 def is_due(connection: Connection, now: datetime) -> bool:
@@ -248,10 +274,10 @@ def _start_attempts(
     taken: Sequence[Claimed],
     requested_by: Mapping[str, str | None],
     now: datetime,
-) -> dict[str, Row[Any]]:
-    """Insert the attempts of these deliveries. Return their events by id."""
+) -> None:
+    """Insert the attempts of these deliveries."""
     if not taken:
-        return {}
+        return
     attempts = [
         {
             "delivery_id": claimed.delivery_id,
@@ -263,8 +289,6 @@ def _start_attempts(
         for claimed in taken
     ]
     connection.execute(_insert_attempts(connection.dialect.name), bulk_parameter(connection, attempts))
-    events = connection.execute(_EVENTS, {"ids": list({claimed.event_id for claimed in taken})})
-    return {row.id: row for row in events}
 
 
 _ATTEMPT_COLUMNS = ("delivery_id", "number", "provider", "started_at", "requested_by")
@@ -297,6 +321,8 @@ def release(connection: Connection, claims: Sequence[Claimed]) -> None:
             statement = statement.values(change=this_change())
             begin_change(connection)
             connection.execute(statement, {"b_id": claimed.delivery_id, "b_at": claimed.since})
+            if claimed.new_thread_id is not None:
+                release_root(connection, claimed.new_thread_id)
 
 
 def renew(connection: Connection, claims: Sequence[Claimed], until: datetime) -> set[str]:
@@ -305,7 +331,10 @@ def renew(connection: Connection, claims: Sequence[Claimed], until: datetime) ->
         return set()
     rows = [{"id": claimed.delivery_id, "attempts": claimed.attempt} for claimed in claims]
     parameters = {**bulk_parameter(connection, rows), "of_end": until}
-    return set(connection.execute(_renew_statement(connection.dialect.name), parameters).scalars())
+    renewed = set(connection.execute(_renew_statement(connection.dialect.name), parameters).scalars())
+    roots = [claimed.new_thread_id for claimed in claims if claimed.new_thread_id and claimed.delivery_id in renewed]
+    renew_roots(connection, roots, until)
+    return renewed
 
 
 @cache

@@ -13,11 +13,13 @@ from alertctl.config import Settings
 from alertctl.db import TransactionRunner
 from alertctl.ids import first_id
 from alertctl.models import Status
-from alertctl.outbox.tables import SWEEP, delivery, event, pauses
+from alertctl.outbox.tables import SWEEP, delivery, event, pauses, thread
 from alertctl.schemas import Pruned
 
 FINAL = (Status.SUCCESS, Status.FAILED, Status.SUPPRESSED)
 """The statuses that a final delivery can have."""
+KEEP_ENDED_THREADS = timedelta(days=7)
+"""An event of before a thread's end may still be retried and joins it."""
 REST_SECONDS = 0.05
 """Seconds between two batches, in which others can write."""
 
@@ -54,7 +56,7 @@ def _is_old(status: Status, before: str) -> tuple[ColumnElement[bool], ...]:
 def prune(connect: TransactionRunner, days: Mapping[Status, float], now: datetime) -> int:
     """Delete final deliveries older than their status's days, with attempts and emptied events. Returns how many.
 
-    Pauses that ended as long ago are forgotten too.
+    Pauses that ended as long ago are forgotten too, and threads that ended KEEP_ENDED_THREADS ago.
     """
     deleted = 0
     for status, keep in days.items():
@@ -64,6 +66,8 @@ def prune(connect: TransactionRunner, days: Mapping[Status, float], now: datetim
     # Each rate limited address leaves a row, and each claim reads all of them.
     ended = delete(pauses).where(pauses.c.until < now - timedelta(days=min(days.values())))
     connect.write(lambda connection: connection.execute(ended))
+    ended_threads = delete(thread).where(thread.c.ends_at < now - KEEP_ENDED_THREADS)
+    connect.write(lambda connection: connection.execute(ended_threads))
     return deleted
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Column, Connection, FromClause, Integer, String, Update, case, func, or_, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from alertctl.channels.base import Receipt, SendResult
 from alertctl.db import announce, bulk_parameter, bulk_rows, insert_or
@@ -17,6 +18,7 @@ from alertctl.models import Priority, Status
 from alertctl.outbox.change_sequence import begin_change, this_change
 from alertctl.outbox.claim import ClaimScope
 from alertctl.outbox.tables import Claimed, attempt, delivery, pauses
+from alertctl.outbox.threads import record_roots_and_replies
 from alertctl.retry import COUNTED, is_expired, next_attempt, rate_limit_wait
 
 d = delivery.c
@@ -45,11 +47,11 @@ def _results_table(dialect: str) -> FromClause:
     """Return the rows of `_result_row` as a table; `id` and `attempts` say to which claim each belongs."""
     of_delivery = (d.id, d.attempts, d.status, d.error, d.reason, d.ambiguous, d.next_attempt_at, d.provider_id, _STEP)
     of_attempt = (_ATTEMPT_REASON, attempt.c.answer, attempt.c.duration_ms, attempt.c.note)
-    return bulk_rows(dialect, (*of_delivery, d.updated_at, *of_attempt))
+    return bulk_rows(dialect, (*of_delivery, d.updated_at, d.thread_id, *of_attempt))
 
 
 @cache
-def _update_deliveries(dialect: str) -> Update:
+def _update_deliveries(dialect: str) -> ReturningUpdate[Any]:
     result = _results_table(dialect).c
     return (
         update(delivery)
@@ -66,7 +68,10 @@ def _update_deliveries(dialect: str) -> Update:
             priority=case((result.step == 1, d.priority.bitwise_or(Priority.RETRY)), else_=d.priority),
             updated_at=result.updated_at,
             change=this_change(),
+            # A message that was sent stays part of its thread when it is resent and that fails.
+            thread_id=case((result.status == Status.SUCCESS.value, result.thread_id), else_=d.thread_id),
         )
+        .returning(d.id, d.attempts)
     )
 
 
@@ -103,8 +108,10 @@ def record(
     rows = [_result_row(result, schedule, max_age, now, chance()) for result in results]
     parameters = bulk_parameter(connection, rows)
     begin_change(connection)
-    connection.execute(_update_deliveries(connection.dialect.name), parameters)
+    updated = {tuple(row) for row in connection.execute(_update_deliveries(connection.dialect.name), parameters)}
     connection.execute(_update_attempts(connection.dialect.name), parameters)
+    recorded = [entry for entry in results if (entry.claimed.delivery_id, entry.claimed.attempt) in updated]
+    record_roots_and_replies(connection, recorded, now)
     _open_pauses(connection, scope, results, now)
     if any(row["attempt_reason"] == Reason.CONFIG for row in rows):
         # Another instance may have good credentials: what was refused here is due there.
@@ -126,6 +133,7 @@ def _result_row(
         "attempt_reason": None,
         "next_attempt_at": None,
         "note": None,
+        "thread_id": None,
     }
     if isinstance(result, Receipt):
         return row | {
@@ -133,6 +141,7 @@ def _result_row(
             "provider_id": result.provider_id[:255],
             "answer": result.answer,
             "note": result.note,
+            "thread_id": _thread_id(claimed, result),
         }
     expired = is_expired(result.reason, claimed.since, max_age, now)
     next_attempt_at = next_attempt(
@@ -158,6 +167,13 @@ def _result_row(
         "step": int(result.reason in COUNTED),
         "next_attempt_at": next_attempt_at,
     }
+
+
+def _thread_id(claimed: Claimed, receipt: Receipt) -> str | None:
+    """Return the thread in which the message is a reply, else None. A root's is set with the first reply."""
+    if claimed.membership is None or claimed.reply_to is None or not receipt.in_thread:
+        return None
+    return claimed.membership.thread_id
 
 
 def _open_pauses(connection: Connection, scope: ClaimScope, results: Sequence[AttemptResult], now: datetime) -> None:

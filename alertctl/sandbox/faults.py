@@ -57,6 +57,7 @@ KINDS = (
     Kind("half_headers", HTTP, "request", "the true answer, cut in its headers, then closes"),
     Kind("short_body", HTTP, "request", "the true answer, with a Content-Length beyond its end, then closes"),
     Kind("stall", HTTP, "request", "never answers; not kept"),
+    Kind("slow:SECONDS", HTTP, "request", "the true answer, after that many seconds, then closes"),
     Kind("drip", HTTP, "request", "the true answer, padded to 600 bytes and more, one byte a second"),
     Kind("endless_headers", HTTP, "request", "headers without end; not kept"),
     Kind("huge_body", HTTP, "request", "HTTP 200 and 1 GB of body, chunked; not kept"),

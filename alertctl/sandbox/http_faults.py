@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gzip
 import json
@@ -165,6 +166,11 @@ async def _reset(exchange: Exchange) -> None:
     exchange.connection.reset()
 
 
+async def _slow(exchange: Exchange) -> None:
+    await asyncio.sleep(float(exchange.fault.text))
+    await exchange.connection.send(exchange.true_response().encode(keep_alive=False))
+
+
 async def _drip(exchange: Exchange) -> None:
     response = exchange.true_response().with_headers(X_Padding=DRIP_PADDING)
     await exchange.connection.drip(response.encode(keep_alive=False), exchange.drip_interval)
@@ -188,6 +194,7 @@ CONNECTION_FAULTS: dict[str, Callable[[Exchange], Awaitable[None]]] = {
     "rst": _reset,
     "stall": lambda exchange: exchange.connection.stall(),
     "black_hole": lambda exchange: exchange.connection.ignore(),
+    "slow": _slow,
     "drip": _drip,
     "endless_headers": _endless_headers,
     "huge_body": _huge_body,

@@ -92,14 +92,18 @@ class Provider(Generic[M, C]):
             self._calls.append(call)
 
     def add_messages(self, *messages: M) -> None:
-        """Record messages and call the listener. Its errors are logged: the client must get its answer."""
+        """Record messages and call the listener."""
         with self._changed:
             self._messages.extend(messages)
             self._changed.notify_all()
+        for message in messages:
+            self.announce(message)
+
+    def announce(self, message: Any) -> None:
+        """Call the listener. Its errors are logged: the client must get its answer."""
         if self._on_message is None:
             return
-        for message in messages:
-            try:
-                self._on_message(self.name, message)
-            except Exception:
-                logging.getLogger(__name__).exception("on_message failed")
+        try:
+            self._on_message(self.name, message)
+        except Exception:
+            logging.getLogger(__name__).exception("on_message failed")

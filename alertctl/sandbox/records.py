@@ -39,8 +39,9 @@ class SmtpCall:
 
 @dataclass(frozen=True, slots=True)
 class SlackMessage:
-    """`channel` is as requested, `payload` has all arguments of chat.postMessage but the token.
+    """`channel` is as requested, or a known ID's name. `payload` has all arguments of chat.postMessage but the token.
 
+    `thread_ts` is the root's `ts` for a reply in a thread, else None. `edits` are the later texts of the message.
     `recipient` is the email of the person who gets a direct message, empty if nobody looked it up.
     """
 
@@ -51,12 +52,45 @@ class SlackMessage:
     payload: dict[str, Any]
     headers: Mapping[str, str]
     at: datetime
+    thread_ts: str | None = None
+    edits: list[SlackEdit] = field(default_factory=list, compare=False)
     recipient: str = ""
 
     @property
     def to(self) -> str:
         """The channel, or the person by email."""
         return f"@{self.recipient}" if self.recipient else self.channel
+
+    @property
+    def label(self) -> str:
+        """How the message differs from one at top level, for people; empty if it doesn't."""
+        if self.thread_ts is None:
+            return ""
+        return "reply in a thread, also in the channel" if self.broadcast else "reply in a thread"
+
+    @property
+    def broadcast(self) -> bool:
+        """Whether a reply is shown in the channel, too."""
+        return self.thread_ts is not None and self.payload.get("reply_broadcast") in (True, "true", "1")
+
+    @property
+    def current(self) -> SlackMessage | SlackEdit:
+        """The message as it is shown now."""
+        return self.edits[-1] if self.edits else self
+
+
+@dataclass(frozen=True, slots=True)
+class SlackEdit:
+    """A call of chat.update: the new text and blocks of the message with this `ts`; `to` as that of the message."""
+
+    to: str
+    text: str
+    blocks: list[dict[str, Any]]
+    ts: str
+    payload: dict[str, Any]
+    at: datetime
+    thread_ts: str | None = None
+    label: str = "edited"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ from alertctl.sandbox.block_kit import BlockError, check_blocks
 from alertctl.sandbox.http import HttpCall, HttpResponse, json_response, parse_json
 from alertctl.sandbox.http_provider import HttpProvider
 from alertctl.sandbox.provider import OnMessage
-from alertctl.sandbox.records import SlackMessage, now
+from alertctl.sandbox.records import SlackEdit, SlackMessage, now
 
 TOKEN = "xoxb-sandbox-token"  # accepted by clients, ignored by secret scanners
 PATH = "/api/"
+EDIT = "chat.update"
 LOOKUP = "users.lookupByEmail"
 MAX_TEXT = 40_000
 CHANNEL_ID = re.compile(r"[CGDUW][A-Z0-9]{7,}")
@@ -59,17 +60,33 @@ class Slack(HttpProvider[SlackMessage]):
         self.people: dict[str, str | None] = {}
         self._emails: dict[str, str] = {}
         """The emails that were looked up, by the user's id."""
+        self.edits: list[SlackEdit] = []
+        """All edits of messages, in order."""
+        self._shown: dict[tuple[str, str], SlackMessage] = {}
+        """The messages that were not deleted, by channel ID and `ts`."""
+        self._tombstones: set[tuple[str, str]] = set()
+        self._names: dict[str, str] = {}
+        """The channels that were named so far, by ID."""
+
+    def delete_message(self, message: SlackMessage) -> None:
+        """Delete a message, as a person does in Slack. A root with replies leaves a tombstone, which takes replies."""
+        key = channel_id(message.channel), message.ts
+        del self._shown[key]
+        if any(reply.thread_ts == message.ts for (channel, _), reply in list(self._shown.items()) if channel == key[0]):
+            self._tombstones.add(key)
 
     def addresses(self, request: HttpCall) -> list[str]:
-        """Return the channel. For a look-up, return the method `users.lookupByEmail` and the email."""
+        """Return the channel. Before it, or for a look-up before the email, return the method if it isn't posting."""
+        method = request.path.removeprefix(PATH)
         try:
             arguments = parse_arguments(request)
         except SlackError:
             return []
-        if request.path == f"{PATH}{LOOKUP}":
+        if method == LOOKUP:
             return [LOOKUP, str(arguments.get("email"))]
         channel = arguments.get("channel")
-        return [channel] if isinstance(channel, str) else []
+        known = [self._names.get(channel, channel)] if isinstance(channel, str) else []
+        return [EDIT, *known] if method == EDIT else known
 
     def respond(self, request: HttpCall) -> HttpResponse:
         if not request.path.startswith(PATH):
@@ -88,6 +105,7 @@ class Slack(HttpProvider[SlackMessage]):
         methods: dict[str, Callable[[Arguments, HttpCall], Arguments]] = {
             "auth.test": self._auth_test,
             "chat.postMessage": self._post_message,
+            EDIT: self._update,
             "conversations.info": self._conversations_info,
             "conversations.list": self._conversations_list,
             LOOKUP: self._lookup_by_email,
@@ -125,19 +143,35 @@ class Slack(HttpProvider[SlackMessage]):
     def _post_message(self, arguments: Arguments, request: HttpCall) -> Arguments:
         self._require("chat:write")
         channel = parse_channel(arguments)
-        text = str(arguments.get("text") or "")
-        blocks = parse_blocks(arguments.get("blocks"))
-        if not (text.strip() or blocks or arguments.get("attachments")):
-            raise SlackError("no_text")
-        if len(text) > MAX_TEXT:
-            raise SlackError("msg_too_long")
+        text, blocks = parse_content(arguments)
+        root = channel_id(channel), str(arguments.get("thread_ts") or "")
+        # A reply to a message that doesn't exist is posted at top level.
+        thread_ts = root[1] if root in self._shown or root in self._tombstones else None
         ts = self._next_ts()
-        recipient = self._emails.get(channel, "")
-        self.add_messages(
-            SlackMessage(channel, text, blocks, ts, arguments, request.headers, now(), recipient=recipient)
-        )
+        name = self._names.setdefault(channel_id(channel), channel)
+        recipient = self._emails.get(name, "")
+        posted = SlackMessage(name, text, blocks, ts, arguments, request.headers, now(), thread_ts, recipient=recipient)
+        self._shown[channel_id(channel), ts] = posted
+        self.add_messages(posted)
         message = {"type": "message", "subtype": "bot_message", "text": text, "ts": ts, "blocks": blocks}
-        return {"channel": channel_id(channel), "ts": ts, "message": message}
+        return {
+            "channel": channel_id(channel),
+            "ts": ts,
+            "message": message | ({"thread_ts": thread_ts} if thread_ts else {}),
+        }
+
+    def _update(self, arguments: Arguments, request: HttpCall) -> Arguments:
+        self._require("chat:write")
+        channel, ts = parse_channel(arguments), str(arguments.get("ts") or "")
+        text, blocks = parse_content(arguments)
+        message = self._shown.get((channel_id(channel), ts))
+        if message is None:
+            raise SlackError("message_not_found")
+        edit = SlackEdit(message.to, text, blocks, ts, arguments, now(), message.thread_ts)
+        message.edits.append(edit)
+        self.edits.append(edit)
+        self.announce(edit)
+        return {"channel": channel_id(channel), "ts": ts, "text": text, "message": {"text": text, "blocks": blocks}}
 
     def _next_ts(self) -> str:
         """Return a unique timestamp in Slack's format, seconds.microseconds."""
@@ -203,6 +237,17 @@ def parse_channel(arguments: Arguments) -> str:
         if CHANNEL_ID.fullmatch(channel) or (CHANNEL_NAME.fullmatch(name) and name == name.lower()):
             return channel
     raise SlackError("channel_not_found")
+
+
+def parse_content(arguments: Arguments) -> tuple[str, list[dict[str, Any]]]:
+    """Return a message's text and blocks. Raises SlackError."""
+    text = str(arguments.get("text") or "")
+    blocks = parse_blocks(arguments.get("blocks"))
+    if not (text.strip() or blocks or arguments.get("attachments")):
+        raise SlackError("no_text")
+    if len(text) > MAX_TEXT:
+        raise SlackError("msg_too_long")
+    return text, blocks
 
 
 def parse_blocks(value: Any) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from tests.benchmarks.routes import routes
 from tests.benchmarks.sendgrid import sendgrid
 from tests.benchmarks.setup import Setup
 from tests.benchmarks.start import start
+from tests.benchmarks.threads import threads
 from tests.benchmarks.wake import wake
 
 Row = Callable[[Setup], Iterator[Line]]
@@ -30,6 +31,7 @@ ROWS: Mapping[str, Row] = {
     "log": log,
     "prune": prune,
     "daemons": daemons,
+    "threads": threads,
     "start": start,
     "memory": memory,
 }

@@ -12,9 +12,10 @@ from typing import Any
 from sqlalchemy import select, update
 
 from alertctl.db import Store
+from alertctl.ids import new_id
 from alertctl.models import Status
 from alertctl.outbox.tables import delivery, pauses
-from alertctl.publish import prepare, publish_many
+from alertctl.publish import Publication, prepare, publish_many
 from alertctl.routing import Audience, Target
 from alertctl.schemas import PublishRequest
 from alertctl.users import create_token
@@ -63,13 +64,14 @@ def now() -> datetime:
 
 
 def settings(provider: Child, url: str, **more: str) -> dict[str, str]:
-    """The environment of a daemon that sends to the double over TLS, unpaced."""
+    """The environment of a daemon that sends to the double over TLS, unpaced, each alert as a message of its own."""
     return {
         "DATABASE_URL": url,
         "SLACK_ENABLED": "true",
         "SLACK_BOT_TOKEN": "xoxb-benchmark",
         "SLACK_API_URL": f"{provider.hello['url']}/api/",
         "SLACK_PER_SECOND": "0",
+        "SLACK_THREADS": "off",
         "ALERTCTL_CA_BUNDLE": provider.hello["ca_file"],
         "ALERTCTL_LOG_LEVEL": "warning",
         **more,
@@ -80,12 +82,19 @@ def developer_token(store: Store) -> str:
     return store.write(lambda connection: create_token(connection, "ci@corp.example", "developer", None, now()))[1]
 
 
-def put_alerts(store: Store, count: int) -> None:
-    """Publish `count` alerts to one Slack channel each."""
-    publication = prepare(PublishRequest(event_type="safety_rollback", fields=ALERT, to=["slack:#ops"]), AUDIENCE)
+def put_alerts(store: Store, count: int, *, subjects: bool = False) -> None:
+    """Publish `count` alerts to one Slack channel each, about a flag of its own with `subjects`."""
+    publication = _publication(ALERT)
+    run = new_id(now())
     for start in range(0, count, PART):
         batch = [publication] * min(PART, count - start)
+        if subjects:
+            batch = [_publication(ALERT | {"feature_flag": f"{run}-{start + n}"}) for n in range(len(batch))]
         store.write(lambda connection, batch=batch: publish_many(connection, batch, now()))  # type: ignore[misc]
+
+
+def _publication(fields: dict[str, Any]) -> Publication:
+    return prepare(PublishRequest(event_type="safety_rollback", fields=fields, to=["slack:#ops"]), AUDIENCE)
 
 
 def hold(store: Store) -> None:

@@ -72,6 +72,7 @@ def fill_every_table(store: Store) -> str:
         "address_key": "#ok",
         "subject_key": "0" * 64,
         "claimed_at": NOW,
+        "occurred_at": NOW,
         "ends_at": NOW + timedelta(days=14),
         "root_ts": "1700000000.000100",
     }

@@ -187,6 +187,7 @@ def as_recorded(item: DeliveryItem) -> DeliveryItem:
         next_attempt_at=item.created_at,
         updated_at=item.created_at,
         latency_ms=None,
+        thread_id=None,
     )
 
 

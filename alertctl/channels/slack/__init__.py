@@ -43,12 +43,12 @@ def block_text(block: Mapping[str, Any]) -> str:
 
 
 def _element_text(element: Mapping[str, Any]) -> str:
-    """Return an element of rich text: a link as its text and address, a person or group by id."""
+    """Return an element of rich text: a link as its text and address, a person or group by id, a date's fallback."""
     if element.get("type") == "link":
         return f"{element.get('text', '')} {element['url']}".strip()
     if element.get("type") in ("user", "usergroup"):
         return f"@{element.get('user_id') or element.get('usergroup_id')}"
-    return str(element.get("text", ""))
+    return str(element.get("text", element.get("fallback", "")))
 
 
 def _unescaped(text: str | Mapping[str, Any]) -> str:
@@ -92,5 +92,6 @@ SLACK = ChannelType(
     has_directory=True,
     rate_limit=lambda settings: RateLimit(settings.slack.per_second, settings.slack.burst),
     form_settings=("SLACK_STYLE", "SLACK_MENTION", "SLACK_MENTION_FROM"),
+    threads=lambda settings: settings.slack.threads == "subject",
     renderings=("slack", "text"),
 )

@@ -97,8 +97,8 @@ def escape(text: str, limit: int, *, line: bool = False) -> str:
 
 def fallback_text(content: Content) -> str:
     """Return full sentences for notifications and screen readers."""
-    headline = _headline(content)
-    sentences = f"{headline}{full_stop(headline)} {_summary(content, FALLBACK_LIMIT)}"
+    title = headline(content)
+    sentences = f"{title}{full_stop(title)} {_summary(content, FALLBACK_LIMIT)}"
     return escape(_without_emoji_names(sentences), FALLBACK_LIMIT, line=True)
 
 
@@ -106,8 +106,8 @@ def plain_text(content: Content) -> str:
     """Return the complete content as lines of text."""
     summary = _summary(content, SUMMARY_LIMIT)
     fields = [f"{name}: {value}" for name, value in _fields(content.fields_beyond(summary)[:PLAIN_FIELDS_LIMIT])]
-    texts = [_without_emoji_names(text) for text in (_headline(content), summary, *fields)]
-    small_print = _without_emoji_names(" · ".join([*_small_print(content), _utc(content)]))
+    texts = [_without_emoji_names(text) for text in (headline(content), summary, *fields)]
+    small_print = _without_emoji_names(" · ".join([*_small_print(content), utc(content)]))
     lines = [*texts, safe_link(content.link) or "", small_print]
     return escape("\n".join(filter(None, lines)), PLAIN_LIMIT)
 
@@ -117,7 +117,7 @@ def full_blocks(content: Content) -> list[Block]:
     header = escape(f"{EMOJI[content.severity]} {_title(content)}", HEADER_LIMIT)
     summary = _summary(content, SUMMARY_LIMIT)
     all_fields = content.fields_beyond(summary)
-    link = _usable_link(content)
+    link = usable_link(content)
     remarks = [
         f"+{len(all_fields) - FIELDS_LIMIT} more" if len(all_fields) > FIELDS_LIMIT else "",
         "link too long to show" if safe_link(content.link) and not link else "",
@@ -139,10 +139,10 @@ def compact_blocks(content: Content) -> list[Block]:
     fields = ", ".join(f"{name}: {value}" for name, value in _fields(content.fields[:FIELDS_LIMIT]))
     parts = [_summary(content, COMPACT_LIMIT) or fields, *_notes(content)]
     second_line = fit(" · ".join(filter(None, parts)), COMPACT_LIMIT, line=True)
-    elements: list[RichTextElement] = [Text(text=fit(_headline(content), HEADER_LIMIT), style=_BOLD)]
+    elements: list[RichTextElement] = [Text(text=fit(headline(content), HEADER_LIMIT), style=_BOLD)]
     if second_line:
         elements.append(Text(text=f"\n{second_line}"))
-    if link := _usable_link(content):
+    if link := usable_link(content):
         elements += [Text(text=" · " if second_line else "\n"), link_element(link)]
     return [rich_text(*elements)]
 
@@ -181,7 +181,8 @@ def link_element(link: str) -> RichTextElement:
     return RichTextElementParts.Link(url=link, text=f"Open on {link_host(link)}")
 
 
-def _usable_link(content: Content) -> str:
+def usable_link(content: Content) -> str:
+    """Return the safe link, empty without one or if it is too long for a message."""
     link = safe_link(content.link) or ""
     return link if width(link) <= URL_LIMIT else ""
 
@@ -189,11 +190,12 @@ def _usable_link(content: Content) -> str:
 def _time(content: Content) -> MarkdownTextObject:
     """Return the time of the event in the reader's zone; the only text in which Slack reads markup."""
     epoch = int(content.occurred_at.timestamp())
-    text = f"<!date^{epoch}^{{date_short_pretty}} {{time}}|{_utc(content)}>" if epoch >= 0 else _utc(content)
+    text = f"<!date^{epoch}^{{date_short_pretty}} {{time}}|{utc(content)}>" if epoch >= 0 else utc(content)
     return MarkdownTextObject(text=text, verbatim=True)
 
 
-def _utc(content: Content) -> str:
+def utc(content: Content) -> str:
+    """Return the event's time in UTC, to the minute."""
     return f"{content.occurred_at.astimezone(UTC).isoformat(' ')[:16]} UTC"
 
 
@@ -216,7 +218,8 @@ def _title(content: Content) -> str:
     return fit(content.title, FALLBACK_LIMIT, line=True) or fit(content.event_type, NAME_LIMIT, line=True) or "Alert"
 
 
-def _headline(content: Content) -> str:
+def headline(content: Content) -> str:
+    """Return the severity as emoji and word, and the title."""
     return f"{EMOJI[content.severity]} {SEVERITY_NAME[content.severity]}: {_title(content)}"
 
 

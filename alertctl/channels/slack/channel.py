@@ -1,19 +1,21 @@
-"""The Slack channel: chat.postMessage over our HTTP client, with a strict check of the answer."""
+"""The Slack channel: chat.postMessage and chat.update over our HTTP client, with a strict check of the answer."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from alertctl import __version__
-from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, ThreadRoot, rendering, result_of
 from alertctl.channels.http_errors import post_json, status_error
 from alertctl.channels.slack.blocks import slack_message
 from alertctl.channels.slack.directory import find_user
 from alertctl.channels.slack.errors import ENTIRE_PROVIDER, clean_code, slack_reason
+from alertctl.channels.slack.threads import reply_arguments, root_update
 from alertctl.content import Content
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
@@ -21,6 +23,10 @@ from alertctl.http.client import HttpClient, Response
 from alertctl.http.proxies import proxy_passwords
 from alertctl.retry import retry_after
 from alertctl.text import Redactor, credential, one_line, redacted
+
+_ABOUT_THREAD = (Reason.BAD_ADDRESS, Reason.REJECTED)
+"""Reasons for which a reply is posted once more outside of its thread."""
+LONGEST_CHANNEL_ID = 80
 
 
 class SlackChannel:
@@ -36,7 +42,6 @@ class SlackChannel:
         self._token = credential(token, "SLACK_BOT_TOKEN", missing="not_authed")
         self._redact = Redactor([token, token.strip(), *proxy_passwords()])
         self._api_url = api_url.rstrip("/")
-        self._url = f"{self._api_url}/chat.postMessage"
         self._headers = {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": f"alertctl/{__version__}",
@@ -49,7 +54,18 @@ class SlackChannel:
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
         """Return the payload that `send` would post."""
-        return slack_message(content, outgoing)
+        message = slack_message(content, outgoing)
+        if outgoing.reply_to is None:
+            return message
+        return message | reply_arguments(outgoing.reply_to, broadcast=outgoing.broadcast)
+
+    def update_root(self, root: ThreadRoot, contents: Sequence[Content], earlier: int) -> SendResult:
+        def update() -> SendResult:
+            with rendering():
+                payload = root_update(root, contents, earlier)
+            return self._call("chat.update", payload, Deadline(self.deadline))
+
+        return result_of(update, self._redact)
 
     def find_person(self, email: str, timeout: float) -> str | None:
         """Return the id of the user with this email, None if there is none. Raises DeliveryError."""
@@ -64,14 +80,23 @@ class SlackChannel:
         self._http.close()
 
     def _post(self, content: Content, outgoing: OutgoingMessage, deadline: Deadline) -> SendResult:
-        if isinstance(self._token, DeliveryError):
-            return redacted(self._token, self._redact)
         with rendering():
             payload = self.render(content, outgoing)
-        result = parse_slack_reply(post_json(self._http, self._url, self._headers, payload, deadline))
+        result = self._call("chat.postMessage", payload, deadline)
+        if outgoing.reply_to is None or not isinstance(result, DeliveryError) or result.reason not in _ABOUT_THREAD:
+            return result
+        # The thread is locked, or its channel was replaced by another one of that name. The alert must arrive anyway.
+        refusal, result = result, self._post(content, replace(outgoing, reply_to=None, broadcast=False), deadline)
+        note = f"not posted in the thread of its subject, which Slack refused ({refusal.code})"
+        return replace(result, in_thread=False, note=note) if isinstance(result, Receipt) else result
+
+    def _call(self, method: str, payload: Mapping[str, Any], deadline: Deadline) -> SendResult:
+        if isinstance(self._token, DeliveryError):
+            return redacted(self._token, self._redact)
+        result = parse_slack_reply(post_json(self._http, f"{self._api_url}/{method}", self._headers, payload, deadline))
         if isinstance(result, DeliveryError):
             return redacted(result, self._redact)
-        return Receipt(self._redact(result.provider_id), self._redact(result.answer))
+        return replace(result, provider_id=self._redact(result.provider_id), answer=self._redact(result.answer))
 
 
 def parse_slack_reply(reply: Response) -> SendResult:
@@ -81,8 +106,14 @@ def parse_slack_reply(reply: Response) -> SendResult:
         ts = answer.get("ts")
         if isinstance(ts, str) and one_line(ts):
             # Without our message, which the delivery log has already.
-            answer.pop("message", None)
-            return Receipt(ts, json.dumps(answer, ensure_ascii=False))
+            message, channel = answer.pop("message", None), answer.get("channel")
+            return Receipt(
+                ts,
+                json.dumps(answer, ensure_ascii=False),
+                provider_channel=channel if isinstance(channel, str) and len(channel) <= LONGEST_CHANNEL_ID else None,
+                # Slack posts a reply to a deleted message at top level.
+                in_thread=isinstance(message, dict) and bool(message.get("thread_ts")),
+            )
         return DeliveryError(Reason.AMBIGUOUS, "no_ts", detail=reply.text)
     code = clean_code(answer.get("error")) if answer.get("ok") is False else ""
     if reply.status == 429 or (code and _code_decides(reply, code)):

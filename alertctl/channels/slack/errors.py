@@ -8,7 +8,8 @@ from alertctl.channels.http_errors import status_reason
 from alertctl.error_codes import SLACK_CODES
 from alertctl.errors import Reason
 
-_REASONS = {entry.code: entry.reason for entry in SLACK_CODES}
+_REASONS = {entry.code: entry.reason for entry in SLACK_CODES} | {"message_not_found": Reason.BAD_ADDRESS}
+"""`message_not_found` is the answer of chat.update for a deleted message; the delivery log never shows it."""
 
 ENTIRE_PROVIDER = frozenset({"message_limit_exceeded"})
 """Limits of the workspace. `ratelimited` and `rate_limited` pause one address only: Slack counts messages per channel

@@ -7,7 +7,7 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,16 @@ class Scene:
 
 SCENES = (
     Scene(
+        "rollout_advance",
+        {
+            "feature_flag": "checkout-v3",
+            "environment": "production",
+            "from_percentage": 25,
+            "to_percentage": 50,
+            "stage": 2,
+        },
+    ),
+    Scene(
         "safety_rollback",
         {
             "feature_flag": "checkout-v3",
@@ -62,7 +72,6 @@ SCENES = (
         },
     ),
     Scene("experiment_lifecycle", {"experiment": "new-cta", "action": "completed", "winner": "variant-b"}),
-    Scene("rollout_advance", {"feature_flag": "dark-mode", "from_percentage": 25, "to_percentage": 50, "stage": 2}),
     Scene(
         "generic_alert",
         {"title": "Disk almost full", "message": "91 % of /var is used.", "severity": "warning", "source": "db-7"},
@@ -122,14 +131,19 @@ class Play:
                 self._print(f"   {line}", "green" if "success" in line else "")
 
     def _show_received(self) -> None:
-        """Print the messages that Slack and the inbox received since the last call."""
+        """Print the messages and edits that Slack and the inbox received since the last call."""
         from alertctl.cli.output.message import panel
 
-        for provider in (self.sandbox.slack, self.sandbox.smtp):
-            messages: list[Any] = list(provider.messages)
-            for message in messages[self.shown.get(provider.name, 0) :]:
-                self.out.print(panel(provider.name, message))
-            self.shown[provider.name] = len(messages)
+        slack, smtp = self.sandbox.slack, self.sandbox.smtp
+        received: tuple[tuple[str, str, Sequence[Any]], ...] = (
+            ("messages", slack.name, slack.messages),
+            ("edits", slack.name, slack.edits),
+            ("mails", smtp.name, smtp.messages),
+        )
+        for kind, provider, messages in received:
+            for message in messages[self.shown.get(kind, 0) :]:
+                self.out.print(panel(provider, message))
+            self.shown[kind] = len(messages)
 
     def print_end(self, items: list[DeliveryItem], seconds: float) -> None:
         self._print("\n6  the delivery log", "bold")
@@ -174,7 +188,7 @@ def _as_data(sandbox: Sandbox, items: list[DeliveryItem], seconds: float) -> dic
 
     return {
         "items": items,
-        "slack": [summary("slack", message) for message in sandbox.slack.messages],
+        "slack": [summary("slack", message) for message in (*sandbox.slack.messages, *sandbox.slack.edits)],
         "inbox": [summary("smtp", message) for message in sandbox.smtp.messages],
         "retried": [delivery.id for delivery in items if delivery.attempts > 1],
         "seconds": round(seconds, 3),

@@ -46,6 +46,9 @@ def print_detail(delivery: DeliveryDetail, paused: Sequence[Paused], moment: dat
     if delivery.others:
         out.print(Text("\nThe event's other deliveries", style="bold"))
         print_deliveries(delivery.others)
+    if delivery.replies:
+        out.print(Text("\nReplies in its thread", style="bold"))
+        print_deliveries(delivery.replies)
 
 
 def _summary(delivery: DeliveryDetail, paused: Sequence[Paused], moment: datetime) -> Iterator[str]:
@@ -66,6 +69,9 @@ def _summary(delivery: DeliveryDetail, paused: Sequence[Paused], moment: datetim
         yield "ambiguous the provider's answer was lost: the message may arrive twice"
     if delivery.provider_id:
         yield f"provider  {plain(delivery.provider_id, ' ')}"
+    if delivery.thread_id:
+        is_root = delivery.thread_id == delivery.id
+        yield f"thread    {'root of a thread' if is_root else f'reply in the thread of {delivery.thread_id}'}"
     yield f"why       {_why(delivery)}"
     if delivery.options:
         yield f"message   {plain(', '.join(option_texts(delivery.options)), ' ')}"

@@ -43,7 +43,8 @@ def print_previews(previews: Sequence[Rendered], output: Output) -> None:
 def panel(provider: str, message: Any) -> Panel:
     """Return a message that one of the sandbox's providers received, as a panel."""
     if provider == "slack":
-        return _slack_panel(message.to, message.text, message.blocks)
+        label = f"  ({message.label})" if message.label else ""
+        return _slack_panel(f"{message.to}{label}", message.text, message.blocks)
     return _email_panel(*_email(provider, message))
 
 
@@ -78,7 +79,8 @@ def _framed(title: str, parts: Sequence[Text], style: str) -> Panel:
 def summary(provider: str, message: Any) -> dict[str, Any]:
     """Return a received message as data."""
     if provider == "slack":
-        return {"provider": provider, "to": message.to, "text": message.text, "blocks": message.blocks}
+        content = {"provider": provider, "to": message.to, "text": message.text, "blocks": message.blocks}
+        return content | {"ts": message.ts, "thread_ts": message.thread_ts, "edited": message.label == "edited"}
     to, _, subject, _ = _email(provider, message)
     return {"provider": provider, "to": to, "subject": subject}
 

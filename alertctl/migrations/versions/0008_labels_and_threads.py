@@ -1,5 +1,7 @@
 """Labels of events, routes of deliveries, threads, people that a provider knows, and running daemons."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -7,9 +9,10 @@ revision = "0008"
 down_revision = "0007"
 
 MOMENT = sa.DateTime(timezone=True)
-COLUMNS = (
+COLUMNS: tuple[tuple[str, sa.Column[Any]], ...] = (
     ("event", sa.Column("labels", sa.Text(), nullable=True)),
     ("event", sa.Column("subject_key", sa.String(length=64), nullable=True)),
+    ("event", sa.Column("ends_subject", sa.Boolean(), nullable=False, server_default=sa.false())),
     ("delivery", sa.Column("route", sa.String(length=60), nullable=True)),
     ("delivery", sa.Column("options", sa.Text(), nullable=True)),
     ("delivery", sa.Column("thread_id", sa.String(length=36), nullable=True)),
@@ -35,22 +38,23 @@ def upgrade() -> None:
     op.create_index("ix_event_label", "event_label", ["name", "value", "event_id"])
     op.create_table(
         "thread",
-        sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("channel", sa.String(length=16), nullable=False),
         sa.Column("address_key", sa.String(length=254), nullable=False),
         sa.Column("subject_key", sa.String(length=64), nullable=False),
+        sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("claimed_at", MOMENT, nullable=False),
         sa.Column("claimed_until", MOMENT, nullable=True),
         sa.Column("provider_channel", sa.String(length=80), nullable=True),
         sa.Column("root_ts", sa.String(length=255), nullable=True),
+        sa.Column("occurred_at", MOMENT, nullable=False),
         sa.Column("ends_at", MOMENT, nullable=False),
         sa.Column("edit_due_at", MOMENT, nullable=True),
-        sa.Column("edited_at", MOMENT, nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("channel", "address_key", "subject_key", name="uq_thread"),
+        sa.Column("next_edit_at", MOMENT, nullable=True),
+        sa.Column("edit_failures", sa.Integer(), nullable=False, server_default="0"),
+        sa.PrimaryKeyConstraint("channel", "address_key", "subject_key"),
     )
+    op.create_index("ix_thread_id", "thread", ["id"])
     op.execute(sa.text("CREATE INDEX ix_thread_edit ON thread (edit_due_at) WHERE edit_due_at IS NOT NULL"))
-    op.create_index("ix_thread_end", "thread", ["ends_at"])
     op.create_table(
         "person",
         sa.Column("channel", sa.String(length=16), nullable=False),

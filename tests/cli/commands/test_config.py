@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from typer.testing import CliRunner
 
-from alertctl.cli.commands.config import app
+from alertctl.cli.main import app
 from alertctl.config import check, reference
 from alertctl.config.sources import SECTIONS
 from tests.support.secret_settings import SECRET, SECRET_SETTINGS
@@ -123,7 +123,7 @@ def test_a_key_set_in_a_file_is_checked(settings_in, tmp_path, document, severit
 def _run(tmp_path: Path, *arguments: str, **environ: str):
     clean = {name: None for name in os.environ if name.startswith(tuple(f"{section}_".upper() for section in SECTIONS))}
     runner = CliRunner(env={**clean, "HOME": str(tmp_path), "XDG_CONFIG_HOME": None, "COLUMNS": "80", **environ})
-    return runner.invoke(app, list(arguments))
+    return runner.invoke(app, ["config", *arguments])
 
 
 def test_config_show_prints_values_and_origins_without_secrets(tmp_path):

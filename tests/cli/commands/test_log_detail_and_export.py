@@ -284,3 +284,18 @@ def test_prune_asks_on_a_terminal_and_elsewhere_needs_yes(slack_and_email: Sandb
     assert (done.code, "2 deliveries were deleted" in done.words) == (0, True)
     assert addresses() == []
     assert "--older-than" in run("log", "prune", "--older-than", "old").stderr
+
+
+def test_the_detail_names_the_thread_of_a_message_and_lists_the_replies_of_a_root(slack_and_email: Sandbox) -> None:
+    for percentage in ("10", "50"):
+        fields = ("--set", "feature_flag=checkout-v3", "--set", f"to_percentage={percentage}")
+        assert run("send", "--event", "rollout_advance", *fields).exit_code == 0
+    reply, root = data("log")["items"]
+    assert (root["thread_id"], reply["thread_id"]) == (root["id"], root["id"])
+    shown = run("log", "show", root["id"]).stdout
+    assert "thread    root of a thread" in shown
+    assert reply["id"][-8:] in shown.split("Replies in its thread")[1]
+    assert f"reply in the thread of {root['id']}" in " ".join(run("log", "show", reply["id"]).stdout.split())
+    assert [item["id"] for item in data("log", "show", root["id"])["replies"]] == [reply["id"]]
+    (edited,) = slack_and_email.slack.edits
+    assert edited.ts == root["provider_id"]

@@ -1,0 +1,84 @@
+"""Messages in threads: the arguments of a reply, and the edited message of a root."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from slack_sdk.models.blocks import (
+    Block,
+    ContextBlock,
+    HeaderBlock,
+    PlainTextObject,
+    RichTextElement,
+    RichTextElementParts,
+)
+
+from alertctl.channels.base import ThreadRoot
+from alertctl.channels.slack.blocks import (
+    EMOJI,
+    HEADER_LIMIT,
+    SEVERITY_NAME,
+    Text,
+    escape,
+    fallback_text,
+    headline,
+    link_element,
+    rich_text,
+    usable_link,
+    utc,
+)
+from alertctl.content import Content, Severity
+from alertctl.text import fit
+
+STEP_LIMIT = 300
+SUBJECT_LIMIT = 300
+
+
+def reply_arguments(root: ThreadRoot, *, broadcast: bool) -> dict[str, Any]:
+    """Return the arguments of chat.postMessage that make a message a reply."""
+    arguments: dict[str, Any] = {"channel": root.provider_channel, "thread_ts": root.root_ts}
+    return arguments | {"reply_broadcast": True} if broadcast else arguments
+
+
+def root_update(root: ThreadRoot, contents: Sequence[Content], earlier: int) -> dict[str, Any]:
+    """Return the payload of chat.update: the newest event's title, and a line for each event, oldest first."""
+    return {
+        "channel": root.provider_channel,
+        "ts": root.root_ts,
+        "text": fallback_text(contents[-1]),
+        "parse": "none",
+        "link_names": False,
+        "blocks": [block.to_dict() for block in _blocks(contents, earlier)],
+    }
+
+
+def _blocks(contents: Sequence[Content], earlier: int) -> list[Block]:
+    newest = contents[-1]
+    steps: list[RichTextElement] = [Text(text=f"… {earlier} earlier\n")] if earlier else []
+    for content in contents:
+        line_break = "" if content is newest else "\n"
+        steps += [_time(content), Text(text=f"  {_step(content)}{line_break}")]
+    link = next(filter(None, map(usable_link, reversed(contents))), "")
+    subject = escape(newest.subject, SUBJECT_LIMIT, line=True)
+    return [
+        HeaderBlock(text=PlainTextObject(text=escape(headline(newest), HEADER_LIMIT), emoji=False)),
+        rich_text(*steps),
+        *([rich_text(link_element(link))] if link else []),
+        *([ContextBlock(elements=[PlainTextObject(text=subject, emoji=False)])] if subject else []),
+    ]
+
+
+def _time(content: Content) -> RichTextElement:
+    """Return the time of the event in the reader's zone."""
+    epoch = int(content.occurred_at.timestamp())
+    if epoch < 0:
+        return Text(text=utc(content))
+    return RichTextElementParts.Date(timestamp=epoch, format="{date_short_pretty} {time}", fallback=utc(content))
+
+
+def _step(content: Content) -> str:
+    """Return the new state, after the severity unless that is `info`."""
+    severity = content.severity
+    mark = "" if severity is Severity.INFO else f"{EMOJI[severity]} {SEVERITY_NAME[severity]}: "
+    return f"{mark}{fit(content.step or content.title, STEP_LIMIT, line=True)}"

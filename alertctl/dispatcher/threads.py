@@ -1,0 +1,150 @@
+"""Edit the roots of threads to show their subject's current state. No edit delays or fails a delivery."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from alertctl import outbox
+from alertctl.channels.base import Receipt, SendResult, ThreadedChannel
+from alertctl.db import TransactionRunner
+from alertctl.dispatcher.circuit_breaker import CircuitBreaker
+from alertctl.dispatcher.options import DispatchOptions
+from alertctl.errors import AlertctlError, DeliveryError, Reason
+from alertctl.events import restore
+from alertctl.outbox import RootEdit
+from alertctl.retry import rate_limit_wait
+
+log = logging.getLogger("alertctl.dispatcher")
+
+EDITS_PER_SECOND = 50 / 60
+"""Slack allows about 50 edits a minute for all channels of a workspace."""
+BURST = 10
+"""Edits at once before EDITS_PER_SECOND applies."""
+POLL = 10.0
+"""Seconds after which an editor looks for due edits unless it is woken earlier: another process may have ended."""
+ONE_SHOT_SECONDS = 5.0
+"""How long a command takes for edits, at most."""
+RETRY_SECONDS = 5.0
+"""The wait after a failed edit, doubled with each further failure."""
+MAX_FAILURES = 8
+
+
+class RootEditor:
+    """Edits the roots of one channel's threads, one after the other, on its own thread."""
+
+    def __init__(
+        self,
+        name: str,
+        channel: ThreadedChannel,
+        connect: TransactionRunner,
+        clock: Callable[[], datetime],
+        options: DispatchOptions,
+        breaker: CircuitBreaker,
+    ) -> None:
+        """While `breaker` is open, nothing is edited."""
+        self._name, self._channel, self._connect = name, channel, connect
+        self._clock, self._options, self._breaker = clock, options, breaker
+        self._woken = threading.Event()
+        self._stopping = False
+        self._next_turn = 0.0
+        self._paused_until = 0.0
+        self._thread = threading.Thread(target=self._run, name=f"alertctl-{name}-editor", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look for due edits now. Cheap, from any thread."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """End after the edit in progress, without waiting for it."""
+        self._stopping = True
+        self._woken.set()
+
+    def run_once(self, event_id: str | None = None) -> None:
+        """Make the edits that are due, for ONE_SHOT_SECONDS at most.
+
+        With an event only those of its threads, and only after `wake`: its messages were replies.
+        """
+        if event_id is not None and not self._woken.is_set():
+            return
+        self._woken.clear()
+        # A thread of its own: an edit in progress that takes longer is left to finish, or to its lease's end.
+        thread = threading.Thread(target=self._edit_due, args=(event_id,), daemon=True)
+        thread.start()
+        thread.join(ONE_SHOT_SECONDS)
+
+    def _edit_due(self, event_id: str | None) -> None:
+        deadline = time.monotonic() + ONE_SHOT_SECONDS
+        while self._delay() <= 0 and time.monotonic() < deadline and self._edit_next(event_id) is None:
+            pass
+
+    def _run(self) -> None:
+        while not self._stopping:
+            delay = self._delay()
+            if delay > 0:
+                time.sleep(min(delay, 1.0))
+                continue
+            self._woken.clear()
+            if (wait := self._edit_next()) is not None and not self._stopping:
+                self._woken.wait(wait)
+
+    def _delay(self) -> float:
+        """Return the seconds for which a rate limit or the open breaker forbids edits; 0 for none."""
+        now = time.monotonic()
+        return POLL if self._breaker.refusal is not None else max(self._next_turn, self._paused_until) - now
+
+    def _edit_next(self, event_id: str | None = None) -> float | None:
+        """Make the edit that is due first and return None, or return the seconds until the next one."""
+        try:
+            now = self._clock()
+            edit, next_due = self._connect.write(
+                lambda connection: outbox.claim_edit(connection, self._name, now, self._options.lease, event_id)
+            )
+            if edit is None:
+                return POLL if next_due is None else min(POLL, max(0.1, (next_due - now).total_seconds()))
+            self._take_turn()
+            contents = [restore(row, wording=self._options.wording) for row in edit.events]
+            self._record(edit, self._channel.update_root(edit.root, contents, edit.earlier))
+        except AlertctlError as error:
+            log.info("%s: %s; the edit of a thread's root waits", self._name, error)
+            return POLL
+        except Exception:
+            # A bug must not end the editor: the edit falls due again when its lease ends.
+            log.exception("%s: unexpected error while editing a thread's root", self._name)
+            return POLL
+        return None
+
+    def _take_turn(self) -> None:
+        gap = 1 / EDITS_PER_SECOND
+        self._next_turn = max(self._next_turn, time.monotonic() - BURST * gap) + gap
+
+    def _record(self, edit: RootEdit, result: SendResult) -> None:
+        now = self._clock()
+        if isinstance(result, Receipt):
+            self._connect.write(lambda connection: outbox.record_edit(connection, edit, now))
+        elif result.reason is Reason.BAD_ADDRESS:
+            log.info("%s: the root of thread %s is gone (%s); the thread ends", self._name, edit.thread_id, result.code)
+            self._connect.write(lambda connection: outbox.remove_thread(connection, edit))
+        else:
+            self._record_failure(edit, result, now)
+
+    def _record_failure(self, edit: RootEdit, error: DeliveryError, now: datetime) -> None:
+        failures = edit.failures
+        if error.reason is Reason.RATE_LIMITED:
+            wait = rate_limit_wait(error)
+            self._paused_until = time.monotonic() + wait
+        else:
+            failures += 1
+            wait = RETRY_SECONDS * 2**edit.failures
+        if error.reason is Reason.REJECTED or failures >= MAX_FAILURES:
+            log.warning("%s: the root of thread %s cannot be edited (%s)", self._name, edit.thread_id, error.code)
+            self._connect.write(lambda connection: outbox.record_edit(connection, edit, now))
+            return
+        until = now + timedelta(seconds=wait)
+        self._connect.write(lambda connection: outbox.postpone_edit(connection, edit, until, failures=failures))

@@ -1,0 +1,221 @@
+"""One conversation per subject in Slack: a root that shows the current state, and replies."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from alertctl import outbox
+from alertctl.channels.slack import message_text
+from alertctl.outbox.tables import thread
+from alertctl.publish import publish
+from tests.support.deliveries import dispatching, publication, row, rows, settings_for, wall_clock
+from tests.support.threads import steps
+from tests.support.waiting import wait_until
+
+
+def publish_event(store, event_type, now, to="slack:#ops", **fields) -> str:
+    alert = publication(event_type, fields, to=[to])
+    return store.write(lambda connection: publish(connection, alert, now)).event_id
+
+
+def experiment(store, action, now, **more) -> str:
+    return publish_event(store, "experiment_lifecycle", now, experiment="new-cta", action=action, **more)
+
+
+def rollout(store, to, now, **more) -> str:
+    return publish_event(store, "rollout_advance", now, feature_flag="checkout-v3", to_percentage=to, **more)
+
+
+def root_text(message) -> str:
+    """Return the text that a message shows now."""
+    return message_text({"blocks": message.current.blocks})
+
+
+def test_later_messages_reply_and_the_root_shows_all_steps(store, sandbox, run, clock):
+    for action in ("started", "paused", "resumed", "completed"):
+        experiment(store, action, clock())
+        run()
+        clock.advance(10)
+    root, *replies = sandbox.slack.messages
+    assert [reply.thread_ts for reply in replies] == [root.ts] * 3
+    assert [reply.broadcast for reply in replies] == [True] * 3
+    assert len(root.edits) == 3
+    assert root_text(root).startswith("ℹ️ Info: Experiment completed: new-cta\n")
+    assert steps(root) == ["Started", "Paused", "Resumed", "Completed"]
+    assert {entry.thread_id for entry in rows(store)} == {row(store, thread).id}
+
+
+def test_edits_of_one_root_are_five_seconds_apart_and_replies_in_between_share_one(store, sandbox, run, clock):
+    for to in (10, 20, 30, 40):
+        rollout(store, to, clock())
+        run()
+        clock.advance(1)
+    root = sandbox.slack.messages[0]
+    assert len(root.edits) == 1
+    clock.advance(2)
+    run()
+    assert len(root.edits) == 2
+    assert "40%" in root_text(root)
+    clock.advance(60)
+    run()
+    assert len(root.edits) == 2
+
+
+def test_an_old_retry_does_not_roll_the_state_back(store, sandbox, run, clock):
+    began = clock()
+    experiment(store, "started", began)
+    run()
+    sandbox.slack.faults.then("http_503")
+    experiment(store, "resumed", clock.advance(10))
+    run()
+    experiment(store, "completed", clock.advance(0.5))
+    run()
+    clock.advance(10)
+    run()
+    root = sandbox.slack.messages[0]
+    assert [message.text.split(": ")[1] for message in sandbox.slack.messages] == [
+        "Experiment started",
+        "Experiment completed",
+        "Experiment resumed",
+    ]
+    assert root_text(root).startswith("ℹ️ Info: Experiment completed: new-cta\n")
+    assert steps(root) == ["Started", "Resumed", "Completed"]
+
+
+def test_a_resend_does_not_roll_the_state_back(store, sandbox, run, clock):
+    for action in ("started", "completed"):
+        experiment(store, action, clock())
+        run()
+        clock.advance(10)
+    first = rows(store)[0].id
+    store.write(lambda connection: outbox.resend(connection, [first], "me", clock(), again=True))
+    run()
+    root, *replies = sandbox.slack.messages
+    assert [reply.thread_ts for reply in replies] == [root.ts, root.ts]
+    assert steps(root) == ["Started", "Completed"]
+
+
+def test_a_deleted_root_ends_the_thread_and_the_next_message_is_a_new_root(store, sandbox, run, clock):
+    rollout(store, 10, clock())
+    run()
+    sandbox.slack.delete_message(sandbox.slack.messages[0])
+    for to in (20, 30, 40):
+        rollout(store, to, clock.advance(10))
+        run()
+    _, outside, root, reply = sandbox.slack.messages
+    assert (outside.thread_ts, root.thread_ts, reply.thread_ts) == (None, None, root.ts)
+    assert [entry.thread_id for entry in rows(store)][1] is None
+
+
+def test_a_deleted_root_that_left_a_tombstone_ends_the_thread_at_its_next_edit(store, sandbox, run, clock):
+    for to in (10, 20):
+        rollout(store, to, clock.advance(10))
+        run()
+    sandbox.slack.delete_message(sandbox.slack.messages[0])
+    for to in (30, 40):
+        rollout(store, to, clock.advance(10))
+        run()
+    first, _, reply, root = sandbox.slack.messages
+    assert (reply.thread_ts, root.thread_ts) == (first.ts, None)
+
+
+def test_a_thread_that_refuses_replies_never_fails_an_alert(store, sandbox, run, clock):
+    rollout(store, 10, clock())
+    run()
+    sandbox.slack.faults.then("slack:restricted_action_thread_locked")
+    rollout(store, 20, clock.advance(10))
+    assert run().success == 1
+    outside = sandbox.slack.messages[1]
+    assert (outside.thread_ts, outside.payload["channel"]) == (None, "#ops")
+    assert rows(store, thread) == []
+
+
+def test_a_rate_limit_of_edits_pauses_edits_only(store, sandbox, run, clock):
+    rollout(store, 10, clock())
+    run()
+    sandbox.slack.faults.at("chat.update", "429:30")
+    rollout(store, 20, clock.advance(10))
+    assert run().success == 1
+    rollout(store, 30, clock.advance(10))
+    assert run().success == 1
+    assert row(store, thread).edit_due_at == clock() + timedelta(seconds=20)
+    sandbox.slack.faults.clear()
+    clock.advance(21)
+    run()
+    assert len(sandbox.slack.messages[0].edits) == 1
+
+
+def test_an_edit_that_fails_is_tried_again_and_then_given_up(store, sandbox, run, clock):
+    rollout(store, 10, clock())
+    run()
+    sandbox.slack.faults.at("chat.update", "http_503")
+    rollout(store, 20, clock.advance(10))
+    assert run().success == 1
+    waits = []
+    while (due := row(store, thread).edit_due_at) is not None:
+        waits.append((due - clock()).total_seconds())
+        clock.now = due
+        run()
+    assert waits == [5, 10, 20, 40, 80, 160, 320]
+    assert [entry.status for entry in rows(store)] == ["success"] * 2
+
+
+@pytest.mark.parametrize("code", ["cant_update_message", "edit_window_closed"])
+def test_a_root_that_cannot_be_edited_still_takes_replies(store, sandbox, run, clock, code):
+    rollout(store, 10, clock())
+    run()
+    sandbox.slack.faults.at("chat.update", f"slack:{code}")
+    for to in (20, 30):
+        rollout(store, to, clock.advance(10))
+        assert run().success == 1
+    root, *replies = sandbox.slack.messages
+    assert [reply.thread_ts for reply in replies] == [root.ts] * 2
+    assert row(store, thread).edit_due_at is None
+
+
+def test_a_reply_during_an_edit_is_followed_by_another_edit(store, sandbox, daemon):
+    with daemon(SLACK_PER_SECOND="0"):
+        for to in (10, 20):
+            rollout(store, to, wall_clock())
+            sandbox.slack.faults.at("chat.update", "slow:1")
+            wait_until(lambda to=to: len(rows(store, status="success")) == to / 10)
+        wait_until(lambda: any("chat.update" in call.path for call in sandbox.slack.calls))
+        rollout(store, 30, wall_clock())
+        wait_until(lambda: len(rows(store, status="success")) == 3)
+        assert row(store, thread).edit_due_at is not None
+        sandbox.slack.faults.clear()
+        wait_until(lambda: "30%" in root_text(sandbox.slack.messages[0]))
+    assert len(sandbox.slack.messages[0].edits) == 2
+
+
+def test_one_dispatch_sends_all_messages_of_a_subject(store, sandbox, database_url):
+    for to in (10, 20, 30):
+        rollout(store, to, wall_clock())
+    with dispatching(store, settings_for(sandbox, database_url), wall_clock) as dispatcher:
+        assert dispatcher.run_once().success == 3
+    root, *replies = sandbox.slack.messages
+    assert [reply.thread_ts for reply in replies] == [root.ts] * 2
+    assert "30%" in root_text(root)
+
+
+def test_a_command_waits_for_the_root_that_another_process_sends(store, sandbox, daemon, database_url):
+    sandbox.slack.latency = 0.5
+    with daemon():
+        rollout(store, 10, wall_clock())
+        wait_until(lambda: rows(store, status="sending"))
+        second = rollout(store, 20, wall_clock())
+        with dispatching(store, settings_for(sandbox, database_url), wall_clock) as dispatcher:
+            dispatcher.run_once(second)
+        wait_until(lambda: row(store, event_id=second).status == "success")
+    root, reply = sandbox.slack.messages
+    assert reply.thread_ts == root.ts
+
+
+def test_threads_can_be_switched_off(store, sandbox, run, clock):
+    for to in (10, 20):
+        rollout(store, to, clock())
+        run(SLACK_THREADS="off")
+    assert [message.thread_ts for message in sandbox.slack.messages] == [None, None]
+    assert not any("chat.update" in call.path for call in sandbox.slack.calls)
