@@ -59,6 +59,13 @@ def test_the_root_shows_the_newest_title_a_line_for_each_step_and_the_newest_lin
     assert update["text"] == "🚨 Critical: Safety rollback: checkout-v3. It advanced."
 
 
+def test_the_title_has_a_mark_of_the_state():
+    done = content("Completed", title="Experiment completed: new-cta", state_mark="✅")
+    assert lines(root_update(ROOT, [done], 0))[0] == "✅ Experiment completed: new-cta"
+    rolled_back = content("Rolled back", severity=Severity.CRITICAL, title="Safety rollback", state_mark="✅")
+    assert lines(root_update(ROOT, [done, rolled_back], 0))[0] == "🚨 Critical: Safety rollback"
+
+
 def test_the_time_of_a_step_is_in_the_readers_zone():
     (_, time, _) = elements(root_update(ROOT, [content("Rolled back")], 1)["blocks"][1])
     assert time == {
