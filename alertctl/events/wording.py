@@ -102,6 +102,8 @@ def template_values(content: Content, fields: EventFields) -> dict[str, Any]:
     """Return the values that a template sees: the event's fields, its labels, and the built-in texts."""
     values = {name: _bounded(value) for name, value in fields.model_dump(mode="json").items()}
     return values | {
+        # Never None, so that a template can loop over the details of an event without any.
+        "details": values["details"] or {},
         "title": _bounded(content.title),
         "summary": _bounded(content.summary),
         "severity": content.severity.value,

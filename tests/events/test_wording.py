@@ -59,6 +59,13 @@ def test_missing_fields_are_empty_and_values_look_as_in_messages(template, field
     assert titled(template, fields).title == title
 
 
+def test_a_template_can_loop_over_the_details_of_every_event():
+    template = "x{% for name, value in details.items() %} {{ name }}={{ value }}{% endfor %}"
+    assert titled(template, {}).title == "x"
+    assert titled(template, {"details": {"host": "db-7"}}).title == "x host=db-7"
+    assert list(problems({kind: {"title": template} for kind in BY_NAME}, BY_NAME)) == []
+
+
 def test_field_text_is_not_a_template():
     content = titled("{{ feature_flag }}", {"feature_flag": "{{ 7 * 7 }}<!channel>"})
     assert content.title == "{{ 7 * 7 }}<!channel>"
