@@ -65,13 +65,18 @@ def claim_edit(
         select(event)
         .join(delivery, delivery.c.event_id == event.c.id)
         .where(delivery.c.thread_id == row.id)
-        .order_by(event.c.occurred_at.desc(), event.c.id.desc())
+        .order_by(_happened_at().desc(), event.c.id.desc())
         .limit(SHOWN_EVENTS)
     )
     shown = list(reversed(connection.execute(events).all()))
     earlier = connection.execute(count).scalar_one() - len(shown)
     root = ThreadRoot(row.provider_channel, row.root_ts)
     return RootEdit(row.id, root, shown, earlier, row.edit_failures, lease_ends), None
+
+
+def _happened_at() -> ColumnElement[datetime]:
+    """Return `occurred_at`, at most the time when the event came: a clock that is ahead must not hold the state."""
+    return case((event.c.occurred_at > event.c.created_at, event.c.created_at), else_=event.c.occurred_at)
 
 
 def record_edit(connection: Connection, edit: RootEdit, now: datetime) -> None:

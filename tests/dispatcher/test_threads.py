@@ -42,7 +42,7 @@ def test_later_messages_reply_and_the_root_shows_all_steps(store, sandbox, run, 
     assert [reply.thread_ts for reply in replies] == [root.ts] * 3
     assert [reply.broadcast for reply in replies] == [True] * 3
     assert len(root.edits) == 3
-    assert root_text(root).startswith("ℹ️ Info: Experiment completed: new-cta\n")
+    assert root_text(root).startswith("✅ Experiment completed: new-cta\n")
     assert steps(root) == ["Started", "Paused", "Resumed", "Completed"]
     assert {entry.thread_id for entry in rows(store)} == {row(store, thread).id}
 
@@ -80,8 +80,17 @@ def test_an_old_retry_does_not_roll_the_state_back(store, sandbox, run, clock):
         "Experiment completed",
         "Experiment resumed",
     ]
-    assert root_text(root).startswith("ℹ️ Info: Experiment completed: new-cta\n")
+    assert root_text(root).startswith("✅ Experiment completed: new-cta\n")
     assert steps(root) == ["Started", "Resumed", "Completed"]
+
+
+def test_an_event_from_a_clock_that_is_ahead_does_not_hold_the_state(store, sandbox, run, clock):
+    rollout(store, 10, clock(), occurred_at=(clock() + timedelta(hours=7)).isoformat())
+    run()
+    for to in (20, 30):
+        rollout(store, to, clock.advance(10))
+        run()
+    assert steps(sandbox.slack.messages[0]) == ["Rollout to 10%", "Rollout to 20%", "Rollout to 30%"]
 
 
 def test_a_resend_does_not_roll_the_state_back(store, sandbox, run, clock):
