@@ -373,10 +373,10 @@ class RouteVerdictItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreferenceVerdict:
-    """Whether a user's preferences want an event on a channel: at an address, or why not."""
+    """A user's preference for an event on a channel: the address, or why it is not enabled."""
 
     channel: str
-    wanted: bool
+    enabled: bool
     address: str | None = None
     why: str | None = None
 

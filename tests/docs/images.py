@@ -33,11 +33,8 @@ SENT = (
 FLAG = "--set feature_flag=search-v2 --set environment=production"
 THREAD = (
     f"--event rollout_advance {FLAG} --set to_percentage=10 --set occurred_at=2026-03-02T13:05:00Z",
-    f"--event rollout_advance {FLAG} --set from_percentage=10 --set to_percentage=50"
-    " --set occurred_at=2026-03-02T13:35:00Z",
-    f"--event safety_rollback {FLAG} --set from_percentage=50 --set to_percentage=0 --set metric=error_rate"
-    " --set value=0.0714 --set threshold=0.05 --set occurred_at=2026-03-02T13:48:00Z"
-    " --set url=https://flags.corp.example/search-v2",
+    f"--event rollout_advance {FLAG} --set to_percentage=50 --set occurred_at=2026-03-02T13:35:00Z",
+    f"--event safety_rollback {FLAG} --set metric=error_rate --set value=0.07 --set occurred_at=2026-03-02T13:48:00Z",
 )
 """The options of `alertctl send` for the events of a thread."""
 

@@ -191,9 +191,9 @@ def test_preferences_count_where_a_database_is(log_on: str):
     ran = run("routes", "test", "--event", "rollout_advance", "--user", "bob@corp.example")
     assert ran.stderr == ""
     assert ran.stdout.splitlines()[7:11] == [
-        "PREFERENCE  WANTED  ADDRESS OR REASON",
-        "slack       no      notify_on_rollout_advance is off",
-        "email       no      rollout_advance goes to slack only",
+        "PREFERENCE  ENABLED  ADDRESS OR REASON",
+        "slack       no       notify_on_rollout_advance is off",
+        "email       no       rollout_advance goes to slack only",
         "",
     ]
 
