@@ -100,17 +100,17 @@ def _routed(decision: Decision, user: str | None) -> RoutedTarget:
 
 def _verdicts(verdicts: Sequence[RouteVerdict], event: Publication) -> Iterator[RouteVerdictItem]:
     values = values_of(event.fields, event.labels)
-    last = "the caller names the targets"
+    ended_by = "the caller names the targets"
     for item in verdicts:
         why = None
         if item.verdict is Verdict.NOT_REACHED:
-            why = last
+            why = ended_by
         elif item.mismatch is not None:
             why = _mismatch(item.route, item.mismatch, values.get(item.mismatch))
         elif item.route.broken:
             why = "has a mistake and is not used: see alertctl config check"
         elif not item.route.continues:
-            last = f"{item.route.name} matched and does not continue"
+            ended_by = f"{item.route.name} matched and does not continue"
         yield RouteVerdictItem(name=item.route.name, verdict=item.verdict.value, mismatch=item.mismatch, why=why)
 
 
@@ -124,14 +124,14 @@ def _preferences(
     connection: Connection, event: Publication, user: UserItem, user_targets: Sequence[Target]
 ) -> Iterator[PreferenceVerdict]:
     for setting, channel in preferences.ADDRESSES.items():
-        why = _why_unuser_targets(connection, event, user, channel)
+        why = _why_not_notified(connection, event, user, channel)
         address = next((target.address for target in user_targets if target.channel == channel), None)
         if why is None and address is None:
             why = f"{setting} is not set"
-        yield PreferenceVerdict(channel=channel, enabled=why is None, address=None if why else address, why=why)
+        yield PreferenceVerdict(channel=channel, notifies=why is None, address=None if why else address, why=why)
 
 
-def _why_unuser_targets(connection: Connection, event: Publication, user: UserItem, channel: str) -> str | None:
+def _why_not_notified(connection: Connection, event: Publication, user: UserItem, channel: str) -> str | None:
     """Return the preference or rule by which a user gets no such event on a channel, None if they get it."""
     event_type, channels = event.fields.event_type, event.fields.channels
     if event_type not in PREFERENCES:

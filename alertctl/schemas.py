@@ -373,10 +373,10 @@ class RouteVerdictItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreferenceVerdict:
-    """A user's preference for an event on a channel: the address, or why it is not enabled."""
+    """Whether a user's preferences notify them of an event on a channel: at an address, or why not."""
 
     channel: str
-    enabled: bool
+    notifies: bool
     address: str | None = None
     why: str | None = None
 
