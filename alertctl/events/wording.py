@@ -56,6 +56,9 @@ class Wording:
                 texts[part] = _render(text, values)
             except TemplateError as error:
                 warnings.append(f"[messages.{content.event_type}] {part}: {error}; the built-in text was sent")
+        if content.is_only_title and "title" in texts:
+            # A summary that repeats the built-in title is left out of the message, beside the configured title too.
+            texts.setdefault("summary", texts["title"])
         return replace(content, **texts, warnings=(*content.warnings, *warnings))  # type: ignore[arg-type]
 
 

@@ -95,7 +95,7 @@ EMAIL = ChannelType(
         "admin_email",
         "one of NOTIFICATION_ADMIN_EMAILS",
         "it is one of NOTIFICATION_ADMIN_EMAILS, and {event_type} goes to email",
-        "this address is one of NOTIFICATION_ADMIN_EMAILS",
+        "this address is a default recipient (NOTIFICATION_ADMIN_EMAILS)",
     ),
     user_routing_reason=RoutingReason(
         "user_email",

@@ -60,7 +60,7 @@ def test_the_payload_is_what_sendgrid_wants(sandbox: Sandbox) -> None:
 def test_each_recipient_of_a_request_reads_only_their_own_reason(sandbox: Sandbox) -> None:
     reasons = {
         "user_email": "your preferences include safety_rollback by email",
-        "admin_email": "this address is one of NOTIFICATION_ADMIN_EMAILS",
+        "admin_email": "this address is a default recipient (NOTIFICATION_ADMIN_EMAILS)",
         "route": "the route pay-oncall sends safety_rollback to this address",
     }
     names = list(reasons)
