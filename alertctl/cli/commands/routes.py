@@ -156,6 +156,8 @@ def _expected(texts: Sequence[str]) -> dict[tuple[str, str], str] | None:
     """Return the expected targets by identity, None if there is no expectation. Raises InvalidEvent."""
     if not texts or list(texts) == [NO_TARGET]:
         return {} if texts else None
+    if NO_TARGET in texts:
+        raise InvalidEvent("--expect", f"{NO_TARGET} means no target; leave it out, or the other targets")
     from alertctl.routing import parse_target
 
     try:
