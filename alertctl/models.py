@@ -329,7 +329,7 @@ class Thread(SQLModel, table=True):
     next_edit_at: datetime | None = Field(default=None, sa_column=_when())
     edit_failures: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
 
-    __table_args__ = (Index("ix_thread_id", "id"), Index("ix_thread_edit", "edit_due_at"))
+    __table_args__ = (Index("ix_thread_id", "id"), Index("ix_thread_edit", "channel", "edit_due_at"))
 
 
 class Person(SQLModel, table=True):

@@ -12,7 +12,6 @@ from itertools import islice
 from typing import Any, cast
 
 from sqlalchemy import Connection, delete, select
-from sqlmodel import SQLModel
 
 from alertctl.addresses import email_key, email_of_person
 from alertctl.channels import channel_type
@@ -29,14 +28,11 @@ from alertctl.content import Content
 from alertctl.db import insert_or
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
-from alertctl.models import Person
+from alertctl.outbox.prune import KNOWN_FOR
+from alertctl.outbox.tables import person
 from alertctl.retry import rate_limit_wait
 
 log = logging.getLogger("alertctl.dispatcher")
-person = SQLModel.metadata.tables[str(Person.__tablename__)]
-
-KNOWN_FOR = timedelta(days=30)
-"""Age at which a person is looked up again."""
 UNKNOWN_FOR = timedelta(minutes=10)
 """Age at which an email is looked up again that belonged to nobody."""
 RECIPIENT_SECONDS = 5.0

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlmodel import SQLModel
 
 from alertctl.channels.base import OutgoingMessage
-from alertctl.models import Attempt, BreakerReport, Delivery, Event, Instance, Pause, ProbeRequest, Run, Thread
+from alertctl.models import Attempt, BreakerReport, Delivery, Event, Instance, Pause, Person, ProbeRequest, Run, Thread
 
 TABLES = SQLModel.metadata.tables
 delivery = TABLES[str(Delivery.__tablename__)]
@@ -20,6 +20,7 @@ run = TABLES[str(Run.__tablename__)]
 instance = TABLES[str(Instance.__tablename__)]
 probe_request = TABLES[str(ProbeRequest.__tablename__)]
 thread = TABLES[str(Thread.__tablename__)]
+person = TABLES[str(Person.__tablename__)]
 
 INTERRUPTED = "interrupted"
 """The code of an attempt whose lease ended without a result: the message may have arrived."""

@@ -44,7 +44,8 @@ def claim_edit(
 
     Return it, or when the next one falls due.
     """
-    scope = [thread.c.channel == channel, thread.c.claimed_until.is_(None)]
+    # `is_not(None)`, because a partial index requires it.
+    scope = [thread.c.channel == channel, thread.c.claimed_until.is_(None), thread.c.edit_due_at.is_not(None)]
     if event_id is not None:
         scope.append(thread.c.id.in_(select(delivery.c.thread_id).where(delivery.c.event_id == event_id)))
     due = select(thread.c.id).where(*scope, thread.c.edit_due_at <= now).order_by(thread.c.edit_due_at).limit(1)
