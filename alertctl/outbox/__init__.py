@@ -20,13 +20,14 @@ from alertctl.outbox.breaker_reports import (
     save_report,
 )
 from alertctl.outbox.change_sequence import resume_sequence_after_restore
-from alertctl.outbox.claim import Claim, ClaimScope, claim, is_due, release, renew
+from alertctl.outbox.claim import Claim, ClaimScope, claim, is_due
 from alertctl.outbox.clock_skew import correct_future_times
 from alertctl.outbox.duplicates import DedupScope, DedupWindows
 from alertctl.outbox.enqueue import enqueue, new_delivery
 from alertctl.outbox.expire import expire
 from alertctl.outbox.heartbeat import beat, has_daemon
 from alertctl.outbox.instances import live_instances, remove_instance, save_instance
+from alertctl.outbox.lease import release, renew
 from alertctl.outbox.prune import ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record
 from alertctl.outbox.resend import resend
