@@ -12,7 +12,6 @@ before anything is sent. `attempts` is the fencing token: a result counts only w
 
 from alertctl.outbox.breaker_reports import (
     REPORT_SECONDS,
-    Instance,
     live_reports,
     probe_request_number,
     remove_report,
@@ -26,7 +25,7 @@ from alertctl.outbox.duplicates import DedupScope, DedupWindows
 from alertctl.outbox.enqueue import enqueue, new_delivery
 from alertctl.outbox.expire import expire
 from alertctl.outbox.heartbeat import beat, has_daemon
-from alertctl.outbox.instances import live_instances, remove_instance, save_instance
+from alertctl.outbox.instances import Instance, live_instances, remove_instance, save_instance
 from alertctl.outbox.lease import release, renew
 from alertctl.outbox.prune import ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record

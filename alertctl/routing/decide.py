@@ -14,7 +14,8 @@ from alertctl.channels import channel_type
 from alertctl.error_codes import ROUTE_PREFIX
 from alertctl.events import EventFields
 from alertctl.matching import values_of
-from alertctl.routing.rules import Audience, Route
+from alertctl.routing.audience import Audience
+from alertctl.routing.rules import Route
 from alertctl.routing.targets import NOT_ALLOWED, Target, label_targets
 
 
