@@ -65,19 +65,21 @@ def run_route_test(
     """
     event = prepare(request, audience, complete=False)
     account = users.find_user(connection, user) if connection is not None and user is not None else None
-    wanted: list[Target] = []
+    user_targets: list[Target] = []
     if connection is not None:
         recipients = preferences.recipients(connection, event.fields.event_type, account.id if account else None)
-        wanted = list(islice(recipients, MAX_USER_TARGETS))
+        user_targets = list(islice(recipients, MAX_USER_TARGETS))
         if more := sum(1 for _ in recipients):
             notes = [*notes, f"{more} more targets of users are not listed"]
-    decisions = list(decide(event, audience, wanted))
-    emails = users.names(connection, {target.user_id for target in wanted if target.user_id}) if connection else {}
+    decisions = list(decide(event, audience, user_targets))
+    emails = (
+        users.names(connection, {target.user_id for target in user_targets if target.user_id}) if connection else {}
+    )
     return RouteTestResult(
         event_type=event.fields.event_type,
         severity=event.fields.level.value,
         routes=list(_verdicts(explain(event, audience), event)),
-        preferences=list(_preferences(connection, event, account, wanted)) if connection and account else [],
+        preferences=list(_preferences(connection, event, account, user_targets)) if connection and account else [],
         targets=[_routed(decision, emails.get(decision.target.user_id or "")) for decision in decisions],
         notes=list(notes),
         warnings=list(event.warnings),
@@ -98,15 +100,15 @@ def _routed(decision: Decision, user: str | None) -> RoutedTarget:
 
 def _verdicts(verdicts: Sequence[RouteVerdict], event: Publication) -> Iterator[RouteVerdictItem]:
     values = values_of(event.fields, event.labels)
-    last = "the caller names the targets"
+    ended_by = "the caller names the targets"
     for item in verdicts:
         why = None
         if item.verdict is Verdict.NOT_REACHED:
-            why = last
+            why = ended_by
         elif item.mismatch is not None:
             why = _mismatch(item.route, item.mismatch, values.get(item.mismatch))
         elif not item.route.continues:
-            last = f"{item.route.name} matched and does not continue"
+            ended_by = f"{item.route.name} matched and does not continue"
         yield RouteVerdictItem(name=item.route.name, verdict=item.verdict.value, mismatch=item.mismatch, why=why)
 
 
@@ -117,17 +119,17 @@ def _mismatch(route: Route, key: str, value: str | None) -> str:
 
 
 def _preferences(
-    connection: Connection, event: Publication, user: UserItem, wanted: Sequence[Target]
+    connection: Connection, event: Publication, user: UserItem, user_targets: Sequence[Target]
 ) -> Iterator[PreferenceVerdict]:
     for setting, channel in preferences.ADDRESSES.items():
-        why = _why_unwanted(connection, event, user, channel)
-        address = next((target.address for target in wanted if target.channel == channel), None)
+        why = _why_not_notified(connection, event, user, channel)
+        address = next((target.address for target in user_targets if target.channel == channel), None)
         if why is None and address is None:
             why = f"{setting} is not set"
-        yield PreferenceVerdict(channel=channel, wanted=why is None, address=None if why else address, why=why)
+        yield PreferenceVerdict(channel=channel, notifies=why is None, address=None if why else address, why=why)
 
 
-def _why_unwanted(connection: Connection, event: Publication, user: UserItem, channel: str) -> str | None:
+def _why_not_notified(connection: Connection, event: Publication, user: UserItem, channel: str) -> str | None:
     """Return the preference or rule by which a user gets no such event on a channel, None if they get it."""
     event_type, channels = event.fields.event_type, event.fields.channels
     if event_type not in PREFERENCES:

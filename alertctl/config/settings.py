@@ -55,11 +55,6 @@ class Slack(_Section):
     burst: Annotated[int, BeforeValidator(validators.integer(1, 1000))] = Field(
         5, description="Messages that may go to one channel at once before SLACK_PER_SECOND applies."
     )
-    threads: Annotated[str, BeforeValidator(validators.one_of("subject", "off"))] = Field(
-        "subject",
-        description="Messages about one feature flag or experiment in one channel: `subject` = one thread, "
-        "`off` = separate messages.",
-    )
     style: Annotated[str, BeforeValidator(validators.one_of(*validators.STYLES))] = Field(
         "full", description="Form of Slack messages where no route sets one: full, or compact (two lines)."
     )
@@ -69,6 +64,11 @@ class Slack(_Section):
     )
     mention_from: Annotated[str, BeforeValidator(validators.one_of("info", "warning", "error", "critical"))] = Field(
         "warning", description="Lowest severity at which SLACK_MENTION applies: info, warning, error or critical."
+    )
+    threads: Annotated[str, BeforeValidator(validators.one_of("subject", "off"))] = Field(
+        "subject",
+        description="Messages about one feature flag or experiment in one channel: `subject` = one thread, "
+        "`off` = separate messages.",
     )
 
 

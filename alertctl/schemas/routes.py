@@ -46,10 +46,10 @@ class RouteVerdictItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreferenceVerdict:
-    """Whether a user's preferences want an event on a channel: at an address, or why not."""
+    """Whether a user's preferences notify them of an event on a channel: at an address, or why not."""
 
     channel: str
-    wanted: bool
+    notifies: bool
     address: str | None = None
     why: str | None = None
 

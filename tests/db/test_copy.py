@@ -21,7 +21,7 @@ from alertctl.db.copy_table import BATCH, BATCH_CHARACTERS, NOT_COPIED_COLUMNS, 
 from alertctl.errors import ConfigError
 from alertctl.ids import new_id
 from alertctl.models import Status
-from alertctl.outbox.tables import attempt, delivery, pauses
+from alertctl.outbox.tables import attempt, delivery, pauses, thread
 from tests.support import cli_process
 from tests.support.database_contents import (
     DELIVERY_COUNT,
@@ -77,6 +77,16 @@ def test_a_second_run_brings_what_has_changed_and_takes_what_is_gone(store, targ
     assert done["delivery"][0] == 1
     assert done["delivery"][1] >= 2
     assert done["pause"] == (0, 0, 1)
+
+
+def test_a_thread_that_another_one_followed_follows_in_the_copy_too(store, target):
+    fill_every_table(store)
+    copy(store, target, NOW)
+    store.write(
+        lambda connection: connection.execute(update(thread).values(id=new_id(NOW), root_ts="1700000001.000100"))
+    )
+    copy(store, target, NOW)
+    assert contents(target) == contents(store)
 
 
 def test_emails_and_identities_that_moved_on_between_users_move_in_the_copy_too(store, target):

@@ -176,8 +176,8 @@ def test_a_users_preferences_have_a_verdict_for_each_channel(store, event_type, 
     with store.reading() as connection:
         result = result_of(event(event_type), connection, user=ANA)
     assert [(item.channel, item.address or item.why) for item in result.preferences] == expected
-    wanted = [item.address for item in result.preferences if item.wanted]
-    assert [item.to for item in result.targets if item.user == ANA] == wanted
+    addresses = [item.address for item in result.preferences if item.notifies]
+    assert [item.to for item in result.targets if item.user == ANA] == addresses
     assert not [item for item in result.targets if item.user == "bob@corp.example"]
 
 

@@ -46,7 +46,7 @@ VERDICT_COLUMNS = (
 )
 PREFERENCE_COLUMNS = (
     Column("PREFERENCE", needed=True),
-    Column("WANTED", needed=True),
+    Column("NOTIFIES", needed=True),
     Column("ADDRESS OR REASON", least=12, needed=True, wraps=True),
 )
 TARGET_COLUMNS = (
@@ -189,7 +189,7 @@ def _print(result: RouteTestResult) -> None:
     if result.preferences:
         print_line("")
         rows = [
-            (item.channel, "yes" if item.wanted else "no", item.address or item.why or "")
+            (item.channel, "yes" if item.notifies else "no", item.address or item.why or "")
             for item in result.preferences
         ]
         print_table(PREFERENCE_COLUMNS, rows)
