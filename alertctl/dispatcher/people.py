@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, select
 from alertctl.addresses import email_key, email_of_person
 from alertctl.channels import channel_type
 from alertctl.channels.base import (
+    MAX_MENTIONS,
     Channel,
     Directory,
     Mention,
@@ -41,7 +42,6 @@ MENTIONS_SECONDS = 2.0
 """Seconds that the look-ups of all mentions of a message may take together."""
 PAUSE_SECONDS = 30.0
 """Seconds without look-ups of mentions after one failed: a directory that hangs must not delay every message."""
-MAX_MENTIONS = 50
 MAX_KNOWN = 10_000
 """People that are kept in memory."""
 NOT_FOUND = "users_not_found"

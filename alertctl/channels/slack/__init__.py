@@ -91,7 +91,7 @@ SLACK = ChannelType(
     allowed_addresses_setting="ALERTCTL_ALLOWED_SLACK_CHANNELS",
     has_directory=True,
     rate_limit=lambda settings: RateLimit(settings.slack.per_second, settings.slack.burst),
-    form_settings=("SLACK_STYLE", "SLACK_MENTION", "SLACK_MENTION_FROM"),
+    appearance_settings=("SLACK_STYLE", "SLACK_MENTION", "SLACK_MENTION_FROM"),
     threads=lambda settings: settings.slack.threads == "subject",
     renderings=("slack", "text"),
 )
