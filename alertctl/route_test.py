@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from alertctl import preferences, users
 from alertctl.events import PREFERENCES
-from alertctl.matching import values_of
+from alertctl.matching import Condition, values_of
 from alertctl.publish import Publication, prepare
 from alertctl.routing import Audience, Decision, Outcome, Route, RouteVerdict, Target, Verdict, decide, explain
 from alertctl.routing.rules import DEFAULT
@@ -106,18 +106,18 @@ def _verdicts(verdicts: Sequence[RouteVerdict], event: Publication) -> Iterator[
         if item.verdict is Verdict.NOT_REACHED:
             why = ended_by
         elif item.mismatch is not None:
-            why = _mismatch(item.route, item.mismatch, values.get(item.mismatch))
+            why = _mismatch(item.mismatch, values.get(item.mismatch.key))
         elif item.route.broken:
             why = "has a mistake and is not used: see alertctl config check"
         elif not item.route.continues:
             ended_by = f"{item.route.name} matched and does not continue"
-        yield RouteVerdictItem(name=item.route.name, verdict=item.verdict.value, mismatch=item.mismatch, why=why)
+        mismatch = item.mismatch.key if item.mismatch else None
+        yield RouteVerdictItem(name=item.route.name, verdict=item.verdict.value, mismatch=mismatch, why=why)
 
 
-def _mismatch(route: Route, key: str, value: str | None) -> str:
-    """Return why the condition of this key does not hold."""
-    required = next(condition.text for condition in route.match.conditions if condition.key == key)
-    return f"{key} is missing" if value is None else f"{key} is {value[:80]}, not {required}"
+def _mismatch(condition: Condition, value: str | None) -> str:
+    """Return why a condition does not hold for this value."""
+    return f"{condition.key} is " + ("missing" if value is None else f"{value[:80]}, not {condition.text}")
 
 
 def _preferences(

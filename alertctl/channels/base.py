@@ -57,6 +57,8 @@ class MessageOptions:
 
 
 DEFAULT_OPTIONS = MessageOptions()
+MAX_MENTIONS = 50
+"""People and groups that one message mentions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +249,8 @@ class ChannelType:
     """Return the prefixes of further settings that the channel uses, besides its own section's."""
     template_problems: Callable[[Settings, Content], Iterable[tuple[str, str]]] = lambda settings, content: ()
     """Return the setting and the problem of each own template that can't be rendered with this content."""
-    form_settings: Sequence[str] = ()
-    """Settings of the messages' form: a mistake in them does not keep the channel from sending."""
+    appearance_settings: Sequence[str] = ()
+    """Settings of the messages' appearance: a mistake in them does not keep the channel from sending."""
     renderings: Sequence[str] = ("text",)
     """Formats of `log show --rendered`: `text`, `html`, or the channel's name for the payload."""
     threads: Callable[[Settings], bool] | None = None

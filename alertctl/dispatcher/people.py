@@ -12,11 +12,11 @@ from itertools import islice
 from typing import Any, cast
 
 from sqlalchemy import Connection, delete, select
-from sqlmodel import SQLModel
 
 from alertctl.addresses import email_key, email_of_person
 from alertctl.channels import channel_type
 from alertctl.channels.base import (
+    MAX_MENTIONS,
     Channel,
     Directory,
     Mention,
@@ -29,14 +29,11 @@ from alertctl.content import Content
 from alertctl.db import insert_or
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
-from alertctl.models import Person
+from alertctl.outbox.prune import KNOWN_FOR
+from alertctl.outbox.tables import person
 from alertctl.retry import rate_limit_wait
 
 log = logging.getLogger("alertctl.dispatcher")
-person = SQLModel.metadata.tables[str(Person.__tablename__)]
-
-KNOWN_FOR = timedelta(days=30)
-"""Age at which a person is looked up again."""
 UNKNOWN_FOR = timedelta(minutes=10)
 """Age at which an email that belonged to nobody is looked up again."""
 RECIPIENT_SECONDS = 5.0
@@ -45,7 +42,6 @@ MENTIONS_SECONDS = 2.0
 """Seconds that the look-ups of all mentions of a message may take together."""
 PAUSE_SECONDS = 30.0
 """Seconds without look-ups of mentions after one failed: a directory that hangs must not delay every message."""
-MAX_MENTIONS = 50
 MAX_KNOWN = 10_000
 """People that are kept in memory."""
 NOT_FOUND = "users_not_found"

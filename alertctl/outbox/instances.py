@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import uuid
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, select
 
 from alertctl.db import insert_or
-from alertctl.outbox.breaker_reports import Instance
 from alertctl.outbox.heartbeat import ALIVE
 from alertctl.outbox.tables import instance as instance_table
 from alertctl.schemas import InstanceItem
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One running daemon, as its reports name it."""
+
+    id: str
+    host: str
+    pid: int
+
+    @classmethod
+    def current(cls) -> Instance:
+        return cls(str(uuid.uuid4()), socket.gethostname()[:255], os.getpid())
 
 
 def save_instance(connection: Connection, instance: Instance, routes_hash: str, now: datetime) -> None:

@@ -13,8 +13,9 @@ from typing import NamedTuple, Protocol
 from alertctl.channels import channel_type
 from alertctl.error_codes import ROUTE_PREFIX
 from alertctl.events import EventFields
-from alertctl.matching import values_of
-from alertctl.routing.rules import Audience, Route
+from alertctl.matching import Condition, values_of
+from alertctl.routing.audience import Audience
+from alertctl.routing.rules import Route
 from alertctl.routing.targets import NOT_ALLOWED, Target, label_targets
 
 
@@ -62,11 +63,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RouteVerdict:
-    """A route's verdict on an event; `mismatch` is the key of the first condition that does not hold."""
+    """A route's verdict on an event; `mismatch` is the first condition that does not hold."""
 
     route: Route
     verdict: Verdict
-    mismatch: str | None = None
+    mismatch: Condition | None = None
 
 
 def decide(event: RoutedEvent, audience: Audience, preferences: Iterable[Target]) -> Iterator[Decision]:
@@ -102,7 +103,7 @@ def explain(event: RoutedEvent, audience: Audience) -> list[RouteVerdict]:
             verdicts.append(RouteVerdict(route, Verdict.MATCHED))
             is_over = not route.continues
         else:
-            verdicts.append(RouteVerdict(route, Verdict.NOT_MATCHED, mismatch.key))
+            verdicts.append(RouteVerdict(route, Verdict.NOT_MATCHED, mismatch))
     return verdicts
 
 

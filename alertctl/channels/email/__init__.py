@@ -69,8 +69,8 @@ def _unconfigured(problem: str) -> Channel:
 def _template_problems(settings: Settings, content: Content) -> Iterator[tuple[str, str]]:
     folder = settings.alertctl.templates
     if folder:
+        from alertctl.channels.email.custom_templates import template_problems
         from alertctl.channels.email.message import template_values
-        from alertctl.channels.email.own_templates import template_problems
 
         yield from (("ALERTCTL_TEMPLATES", problem) for problem in template_problems(folder, template_values(content)))
 

@@ -30,13 +30,13 @@ from alertctl.channels.email.message import (
     RenderedEmail,
     Sender,
     display_name,
-    luminance,
     message_id,
     render_email,
     serialize_email,
     subject,
     text_colour,
 )
+from alertctl.config.checks import contrast_on_white
 from alertctl.content import Content, Field, Severity
 from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import NASTY, TEXTS, content, contents
@@ -264,8 +264,7 @@ def contrast(first: str, second: str) -> float:
 
 
 def brightness(colour: str) -> float:
-    red, green, blue = (luminance(int(colour[start : start + 2], 16) / 255) for start in (1, 3, 5))
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return 1.05 / contrast_on_white(colour) - 0.05
 
 
 @pytest.mark.parametrize("severity", list(Severity))
