@@ -1,4 +1,4 @@
-"""Test the routes: which targets an event would have, and why. Nothing is recorded or sent."""
+"""Test the routes: the targets that an event would have, and why. Nothing is recorded or sent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from alertctl import preferences, users
 from alertctl.events import PREFERENCES
-from alertctl.matching import values_of
+from alertctl.matching import Condition, values_of
 from alertctl.publish import Publication, prepare
 from alertctl.routing import Audience, Decision, Outcome, Route, RouteVerdict, Target, Verdict, decide, explain
 from alertctl.routing.rules import DEFAULT
@@ -59,7 +59,7 @@ def run_route_test(
 ) -> RouteTestResult:
     """Return the targets that an event would have if it were published now, with the verdicts that lead to them.
 
-    Missing fields stay missing, required ones too. `user` (an email or id) limits preferences to those of a user;
+    Required fields may be missing. `user` (an email or id) limits preferences to those of a user;
     without a connection no preferences count. The result has the `notes` too. Raises InvalidEvent, or NotFound for an
     unknown user.
     """
@@ -106,16 +106,18 @@ def _verdicts(verdicts: Sequence[RouteVerdict], event: Publication) -> Iterator[
         if item.verdict is Verdict.NOT_REACHED:
             why = ended_by
         elif item.mismatch is not None:
-            why = _mismatch(item.route, item.mismatch, values.get(item.mismatch))
+            why = _mismatch(item.mismatch, values.get(item.mismatch.key))
+        elif item.route.broken:
+            why = "has a mistake and is not used: see alertctl config check"
         elif not item.route.continues:
             ended_by = f"{item.route.name} matched and does not continue"
-        yield RouteVerdictItem(name=item.route.name, verdict=item.verdict.value, mismatch=item.mismatch, why=why)
+        mismatch = item.mismatch.key if item.mismatch else None
+        yield RouteVerdictItem(name=item.route.name, verdict=item.verdict.value, mismatch=mismatch, why=why)
 
 
-def _mismatch(route: Route, key: str, value: str | None) -> str:
-    """Return why the condition of this key does not hold."""
-    required = next(condition.text for condition in route.match.conditions if condition.key == key)
-    return f"{key} is missing" if value is None else f"{key} is {value[:80]}, not {required}"
+def _mismatch(condition: Condition, value: str | None) -> str:
+    """Return why a condition does not hold for this value."""
+    return f"{condition.key} is " + ("missing" if value is None else f"{value[:80]}, not {condition.text}")
 
 
 def _preferences(

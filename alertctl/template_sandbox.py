@@ -1,6 +1,7 @@
-"""Operators' templates (Jinja2) in a sandbox: they hold values, conditions and one level of loops.
+"""Compile and render operators' Jinja2 templates in a sandbox.
 
-Everything by which a short template could take long or fill the memory is refused when it is compiled.
+A template may use values, conditions and one level of loops. Constructs with which a short template could run for long
+or fill the memory are refused when it is compiled.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _LOOP_ITEMS = "loop items"
 
 
 class TemplateError(Exception):
-    """A template is wrong or failed. The message is one line."""
+    """A template has a mistake, or failed. The message is one line."""
 
 
 def compile_template(environment: Environment, text: str, limit: int) -> Template:
@@ -43,7 +44,7 @@ def compile_template(environment: Environment, text: str, limit: int) -> Templat
 
 
 def render_template(template: Template, values: Mapping[str, Any]) -> str:
-    """Return a template's text. Raises TemplateError, also for more than 1 MB and for a result without any text."""
+    """Render a template. Raises TemplateError, also if the result is empty or longer than OUTPUT_LIMIT."""
     parts, length = [], 0
     try:
         for part in template.generate(values):
@@ -60,7 +61,7 @@ def render_template(template: Template, values: Mapping[str, Any]) -> str:
 
 
 def sandbox(**options: Any) -> Environment:
-    """Return an environment whose templates can neither reach Python nor grow a text by calculation."""
+    """Return an environment whose templates can't reach Python or multiply text."""
     # Imported here: most installations have no templates of their own, and a send to Slack needs no Jinja2.
     from jinja2 import ChainableUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -70,7 +71,9 @@ def sandbox(**options: Any) -> Environment:
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
             if not all(isinstance(value, int | float) for value in (left, right)):
-                raise TemplateError(f"{operator} needs two numbers; join texts with ~")
+                raise TemplateError(
+                    f"{operator} needs two numbers, and a field may be missing ({{% if %}}); join texts with ~"
+                )
             return super().call_binop(context, operator, left, right)
 
     # The optimizer takes seconds for a chain of 200 filters or attributes.
@@ -90,7 +93,7 @@ def _as_text(value: Any) -> Any:
 
 
 def _check_syntax_tree(tree: nodes.Template) -> None:
-    """Raise TemplateError for what could take long or grow a text: assignments, macros, nested loops, calls."""
+    """Raise TemplateError for assignments, macros, includes, nested loops and calls, which could run for long."""
     from jinja2 import nodes
 
     refused = {

@@ -45,7 +45,8 @@ def claim_edit(
     Return it, or when the next one falls due. An edit for a named event needn't wait for EDIT_GAP: the command that
     published it ends now, and there may be no daemon.
     """
-    scope = [thread.c.channel == channel, thread.c.claimed_until.is_(None)]
+    # `is_not(None)`, because a partial index requires it.
+    scope = [thread.c.channel == channel, thread.c.claimed_until.is_(None), thread.c.edit_due_at.is_not(None)]
     if event_id is not None:
         scope.append(thread.c.id.in_(select(delivery.c.thread_id).where(delivery.c.event_id == event_id)))
     last_due = now if event_id is None else now + EDIT_GAP
