@@ -187,8 +187,8 @@ def record_roots_and_replies(connection: Connection, results: Iterable[AttemptRe
         if not isinstance(receipt, Receipt):
             removed += [membership.thread_id] if is_root else []
         elif is_root and receipt.provider_channel:
-            root = {"b_id": membership.thread_id, "b_channel": receipt.provider_channel, "b_ts": receipt.provider_id}
-            opened.append(root)
+            root = {"provider_channel": receipt.provider_channel, "root_ts": receipt.provider_id}
+            opened.append({"id": membership.thread_id, **root})
         elif is_root or not receipt.in_thread:
             # The provider posted a reply at top level: its root or channel is gone.
             removed.append(membership.thread_id)
@@ -197,7 +197,7 @@ def record_roots_and_replies(connection: Connection, results: Iterable[AttemptRe
             extended[membership.thread_id] = max(newest, membership, key=lambda membership: membership.occurred_at)
     dialect = connection.dialect.name
     if opened:
-        connection.execute(_OPEN, opened)
+        connection.execute(_open_statement(dialect), bulk_parameter(connection, opened))
     if extended:
         rows = [
             {"id": thread_id, "occurred_at": newest.occurred_at, "ends_at": newest.ends_at}
@@ -210,11 +210,14 @@ def record_roots_and_replies(connection: Connection, results: Iterable[AttemptRe
         connection.execute(delete(thread).where(thread.c.id.in_(removed)))
 
 
-_OPEN = (
-    update(thread)
-    .where(thread.c.id == bindparam("b_id"), thread.c.claimed_until.is_not(None))
-    .values(provider_channel=bindparam("b_channel"), root_ts=bindparam("b_ts"), claimed_until=None)
-)
+@cache
+def _open_statement(dialect: str) -> Update:
+    root = bulk_rows(dialect, (thread.c.id, thread.c.provider_channel, thread.c.root_ts)).c
+    return (
+        update(thread)
+        .where(thread.c.id == root.id, thread.c.claimed_until.is_not(None))
+        .values(provider_channel=root.provider_channel, root_ts=root.root_ts, claimed_until=None)
+    )
 
 
 @cache
