@@ -34,7 +34,8 @@ class Content:
     `title` is a headline ("Safety rollback: checkout-v3"), `summary` one or more full sentences.
     `link` is an http(s) address or None. `notes` are small print (environment, actor, "this is a test").
     `subject` names the flag or experiment and its environment ("checkout-v3 in production"), empty without one;
-    `subject_key` is equal for all events about it. `step` is the new state in a few words ("Rollout 10% → 25%").
+    `subject_key` is equal for all events about it. `step` is the new state in a few words ("Rollout 10% → 25%"), and
+    `state_mark` an emoji for it, empty for that of the severity.
     `event_json` are the event's fields, for templates. `warnings` tell what the message lacks, for the attempt's note.
     """
 
@@ -51,6 +52,7 @@ class Content:
     subject: str = ""
     subject_key: str = ""
     step: str = ""
+    state_mark: str = ""
     event_json: str = "{}"
     warnings: tuple[str, ...] = ()
 

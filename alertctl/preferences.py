@@ -8,21 +8,20 @@ from typing import Any
 
 from sqlalchemy import Boolean, Connection, Row, and_, bindparam, delete, func, or_, select, true
 from sqlalchemy import update as sql_update
-from sqlmodel import SQLModel
 
 from alertctl.addresses import LONGEST_EMAIL, check_address
 from alertctl.channels import CHANNEL_TYPES, channel_type
 from alertctl.db import insert_new, insert_or
 from alertctl.errors import InvalidEvent
 from alertctl.events import PREFERENCES
-from alertctl.models import EventPreference, Preference, User
+from alertctl.models import EventPreference, Preference, User, table_of
 from alertctl.routing import RecipientPolicy, Target
 from alertctl.schemas import Prefs
 from alertctl.suggestions import suggest
 
-users = SQLModel.metadata.tables[str(User.__tablename__)]
-preference = SQLModel.metadata.tables[str(Preference.__tablename__)]
-choice = SQLModel.metadata.tables[str(EventPreference.__tablename__)]
+users = table_of(User)
+preference = table_of(Preference)
+choice = table_of(EventPreference)
 
 OWN_ADDRESS = "@me"
 """An address that means a message to the user in person, on channels that find people by email."""

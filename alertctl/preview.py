@@ -11,11 +11,11 @@ from alertctl.addresses import masked
 from alertctl.channels import CHANNEL_TYPES, build_all, channel_type
 from alertctl.channels.base import STYLES, MessageOptions, OutgoingMessage
 from alertctl.config import Settings
-from alertctl.content import Content, Severity
+from alertctl.content import Content
 from alertctl.db import Store
 from alertctl.errors import InvalidEvent
 from alertctl.events import BY_NAME, compose, find, parse
-from alertctl.events.wording import Wording
+from alertctl.events.wording import NO_WORDING, Wording
 from alertctl.events.wording import problems as wording_problems
 from alertctl.ids import new_id
 from alertctl.labels import parse_labels
@@ -23,6 +23,8 @@ from alertctl.publish import Publication, decisions_of
 from alertctl.routing import Target
 from alertctl.schemas import PublishRequest, Rendered
 from alertctl.suggestions import suggest
+
+EXAMPLE_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def preview_messages(
@@ -56,12 +58,21 @@ def preview_messages(
 
 
 def _render(channels: Mapping[str, Any], content: Content, target: Target, moment: datetime) -> Rendered:
+    outgoing = OutgoingMessage(
+        new_id(moment),
+        target.address,
+        routing_reason=target.routing_reason,
+        route=target.route,
+        options=target.options,
+        # Nobody is looked up: people are shown as text.
+        mentions=target.options.mentions_at(content.severity),
+    )
     return Rendered(
         channel=target.channel,
         to=target.address,
         routing_reason=target.routing_reason,
         suppressed_reason=target.suppressed_reason,
-        message=channels[target.channel].render(content, outgoing_message(new_id(moment), target, content.severity)),
+        message=channels[target.channel].render(content, outgoing),
         route=target.route,
     )
 
@@ -72,25 +83,10 @@ def appearance_problems(settings: Settings) -> Iterator[tuple[str, str]]:
     problems: dict[tuple[str, str], None] = {}
     for event_type in BY_NAME.values():
         fields = event_type.model_validate(event_type.example)
-        content = compose(fields, fields.model_dump_json(exclude_unset=True), "", EPOCH, {}, Wording())
+        content = compose(fields, fields.model_dump_json(exclude_unset=True), "", EXAMPLE_TIME, {}, NO_WORDING)
         for kind in CHANNEL_TYPES:
             problems.update(dict.fromkeys(kind.template_problems(settings, content)))
     yield from problems
-
-
-def outgoing_message(delivery_id: str, target: Target, severity: Severity) -> OutgoingMessage:
-    """Return the message that a delivery to this target would send, with people to mention as plain text."""
-    return OutgoingMessage(
-        delivery_id,
-        target.address,
-        routing_reason=target.routing_reason,
-        route=target.route,
-        options=target.options,
-        mentions=target.options.mentions_at(severity),
-    )
-
-
-EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def preview_event(

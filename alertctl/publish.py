@@ -12,12 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, delete, insert, select
-from sqlmodel import SQLModel
 
 from alertctl import delivery_log, outbox
-from alertctl.channels import CHANNEL_TYPES, channel_type
-from alertctl.channels.base import DEFAULT_OPTIONS
-from alertctl.config import Settings
+from alertctl.channels import channel_type
 from alertctl.content import Severity
 from alertctl.db import insert_new, insert_or
 from alertctl.errors import Conflict, InvalidEvent, Unreachable
@@ -25,24 +22,15 @@ from alertctl.events import EventFields, parse
 from alertctl.events.base import subject_key
 from alertctl.ids import new_id
 from alertctl.labels import parse_labels
-from alertctl.models import Event, EventKey, EventLabel, Priority
+from alertctl.models import Event, EventKey, EventLabel, Priority, table_of
 from alertctl.preferences import recipients
-from alertctl.routing import (
-    Audience,
-    Decision,
-    RecipientPolicy,
-    Target,
-    decide,
-    label_targets,
-    parse_routes,
-    parse_target,
-)
+from alertctl.routing import Audience, Decision, Target, decide, label_targets, parse_target
 from alertctl.schemas import EventReceipt, PublishRequest
 from alertctl.text import safe_link
 
-event = SQLModel.metadata.tables[str(Event.__tablename__)]
-event_label = SQLModel.metadata.tables[str(EventLabel.__tablename__)]
-event_key = SQLModel.metadata.tables[str(EventKey.__tablename__)]
+event = table_of(Event)
+event_label = table_of(EventLabel)
+event_key = table_of(EventKey)
 _EVENT = insert(event)
 Key = tuple[str, str]
 """A scope (the callers that share it) and the caller's key."""
@@ -357,27 +345,3 @@ def decisions_of(connection: Connection, publication: Publication) -> Iterator[D
 def _decisions(recipient_cache: _RecipientCache, publication: Publication) -> Iterator[Decision]:
     users = () if publication.to else recipient_cache(publication.fields.event_type)
     return decide(publication, publication.audience, users)
-
-
-def audience_of(settings: Settings) -> Audience:
-    """Return the rules of these settings: the platform's own targets, the routes, and what else routing needs."""
-    options = {kind.name: kind.message_options(settings) for kind in CHANNEL_TYPES}
-    return Audience(
-        tuple(
-            Target(kind.name, address, kind.default_routing_reason.name, options=kind.default_address_options(settings))
-            for kind in CHANNEL_TYPES
-            for address in kind.default_addresses(settings)
-        ),
-        frozenset(channel for channel, enabled in settings.channels.items() if enabled),
-        recipient_policy(settings),
-        parse_routes(settings.routes, options, settings.origin("ROUTES")),
-        {name: form for name, form in options.items() if form != DEFAULT_OPTIONS},
-    )
-
-
-def recipient_policy(settings: Settings) -> RecipientPolicy:
-    """Return the addresses that callers and users may name."""
-    return RecipientPolicy(
-        {kind.name: tuple(kind.allowed_addresses(settings)) for kind in CHANNEL_TYPES},
-        {kind.name: kind.allowed_addresses_setting for kind in CHANNEL_TYPES},
-    )

@@ -1,4 +1,4 @@
-"""Test the routes: which targets an event would have, and why. Nothing is recorded or sent."""
+"""Test the routes: the targets that an event would have, and why. Nothing is recorded or sent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from alertctl import preferences, users
 from alertctl.events import PREFERENCES
-from alertctl.matching import values_of
+from alertctl.matching import Condition, values_of
 from alertctl.publish import Publication, prepare
 from alertctl.routing import Audience, Decision, Outcome, Route, RouteVerdict, Target, Verdict, decide, explain
 from alertctl.routing.rules import DEFAULT
@@ -59,25 +59,27 @@ def run_route_test(
 ) -> RouteTestResult:
     """Return the targets that an event would have if it were published now, with the verdicts that lead to them.
 
-    Missing fields stay missing, required ones too. `user` (an email or id) limits preferences to those of a user;
+    Required fields may be missing. `user` (an email or id) limits preferences to those of a user;
     without a connection no preferences count. The result has the `notes` too. Raises InvalidEvent, or NotFound for an
     unknown user.
     """
     event = prepare(request, audience, complete=False)
     account = users.find_user(connection, user) if connection is not None and user is not None else None
-    wanted: list[Target] = []
+    user_targets: list[Target] = []
     if connection is not None:
         recipients = preferences.recipients(connection, event.fields.event_type, account.id if account else None)
-        wanted = list(islice(recipients, MAX_USER_TARGETS))
+        user_targets = list(islice(recipients, MAX_USER_TARGETS))
         if more := sum(1 for _ in recipients):
             notes = [*notes, f"{more} more targets of users are not listed"]
-    decisions = list(decide(event, audience, wanted))
-    emails = users.names(connection, {target.user_id for target in wanted if target.user_id}) if connection else {}
+    decisions = list(decide(event, audience, user_targets))
+    emails = (
+        users.names(connection, {target.user_id for target in user_targets if target.user_id}) if connection else {}
+    )
     return RouteTestResult(
         event_type=event.fields.event_type,
         severity=event.fields.level.value,
         routes=list(_verdicts(explain(event, audience), event)),
-        preferences=list(_preferences(connection, event, account, wanted)) if connection and account else [],
+        preferences=list(_preferences(connection, event, account, user_targets)) if connection and account else [],
         targets=[_routed(decision, emails.get(decision.target.user_id or "")) for decision in decisions],
         notes=list(notes),
         warnings=list(event.warnings),
@@ -98,36 +100,38 @@ def _routed(decision: Decision, user: str | None) -> RoutedTarget:
 
 def _verdicts(verdicts: Sequence[RouteVerdict], event: Publication) -> Iterator[RouteVerdictItem]:
     values = values_of(event.fields, event.labels)
-    last = "the caller names the targets"
+    ended_by = "the caller names the targets"
     for item in verdicts:
         why = None
         if item.verdict is Verdict.NOT_REACHED:
-            why = last
+            why = ended_by
         elif item.mismatch is not None:
-            why = _mismatch(item.route, item.mismatch, values.get(item.mismatch))
+            why = _mismatch(item.mismatch, values.get(item.mismatch.key))
+        elif item.route.broken:
+            why = "has a mistake and is not used: see alertctl config check"
         elif not item.route.continues:
-            last = f"{item.route.name} matched and does not continue"
-        yield RouteVerdictItem(name=item.route.name, verdict=item.verdict.value, mismatch=item.mismatch, why=why)
+            ended_by = f"{item.route.name} matched and does not continue"
+        mismatch = item.mismatch.key if item.mismatch else None
+        yield RouteVerdictItem(name=item.route.name, verdict=item.verdict.value, mismatch=mismatch, why=why)
 
 
-def _mismatch(route: Route, key: str, value: str | None) -> str:
-    """Return why the condition of this key does not hold."""
-    required = next(condition.text for condition in route.match.conditions if condition.key == key)
-    return f"{key} is missing" if value is None else f"{key} is {value[:80]}, not {required}"
+def _mismatch(condition: Condition, value: str | None) -> str:
+    """Return why a condition does not hold for this value."""
+    return f"{condition.key} is " + ("missing" if value is None else f"{value[:80]}, not {condition.text}")
 
 
 def _preferences(
-    connection: Connection, event: Publication, user: UserItem, wanted: Sequence[Target]
+    connection: Connection, event: Publication, user: UserItem, user_targets: Sequence[Target]
 ) -> Iterator[PreferenceVerdict]:
     for setting, channel in preferences.ADDRESSES.items():
-        why = _why_unwanted(connection, event, user, channel)
-        address = next((target.address for target in wanted if target.channel == channel), None)
+        why = _why_not_notified(connection, event, user, channel)
+        address = next((target.address for target in user_targets if target.channel == channel), None)
         if why is None and address is None:
             why = f"{setting} is not set"
-        yield PreferenceVerdict(channel=channel, wanted=why is None, address=None if why else address, why=why)
+        yield PreferenceVerdict(channel=channel, notifies=why is None, address=None if why else address, why=why)
 
 
-def _why_unwanted(connection: Connection, event: Publication, user: UserItem, channel: str) -> str | None:
+def _why_not_notified(connection: Connection, event: Publication, user: UserItem, channel: str) -> str | None:
     """Return the preference or rule by which a user gets no such event on a channel, None if they get it."""
     event_type, channels = event.fields.event_type, event.fields.channels
     if event_type not in PREFERENCES:

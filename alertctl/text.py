@@ -89,7 +89,7 @@ def fit(text: str, limit: int, *, line: bool = False) -> str:
 
 
 def safe_link(link: str | None) -> str | None:
-    """Return the link if it is http(s) with a host, with unsafe characters encoded; else None."""
+    """Return the link if it is http(s) with a host, with unsafe characters encoded and tokens masked; else None."""
     if not link or len(link) > LINK_LIMIT:
         return None
     link = _URL_UNSAFE.sub(lambda match: quote(match[0], errors="replace"), clean(link).strip())
@@ -98,7 +98,7 @@ def safe_link(link: str | None) -> str | None:
         usable = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         return None
-    return link if usable and "%" not in (parts.hostname or "") else None
+    return mask_tokens(link) if usable and "%" not in (parts.hostname or "") else None
 
 
 class Redactor:

@@ -14,7 +14,7 @@ def attempt_of(store, sandbox, database_url, clock):
     def send(channel, to=None, seconds=5.0, caller="dev", all_defaults=False, **settings):
         chosen = settings_for(sandbox, database_url, **settings)
         with dispatching(store, chosen, clock) as dispatcher:
-            from alertctl.publish import audience_of
+            from alertctl.routing import audience_of
 
             fixed = (store, store, dispatcher, audience_of(chosen))
             return send_test_message(*fixed, channel, to, caller, clock, seconds, all_defaults=all_defaults)

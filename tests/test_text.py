@@ -79,6 +79,10 @@ def test_a_link_is_safe_or_none(link: str | None) -> None:
         assert safe.isprintable() or not safe.isascii()
 
 
+def test_a_token_in_a_link_is_masked() -> None:
+    assert safe_link("https://x.example/?t=xoxb-1234567890-abcdef&u=1") == "https://x.example/?t=***&u=1"
+
+
 @pytest.mark.parametrize(
     "link",
     [

@@ -10,7 +10,7 @@ from typing import Annotated, Protocol
 from fastapi import Depends, Request
 
 from alertctl.config import Settings
-from alertctl.config.validators import ROUTES
+from alertctl.config.urls import ROUTES
 from alertctl.db import Store, Writer
 from alertctl.routing import Audience
 from alertctl.schemas import ConnectivityTestResult, EventReceipt

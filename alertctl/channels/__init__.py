@@ -146,7 +146,7 @@ def _problems(kind: ChannelType, settings: Settings) -> list[str]:
     return [
         problem
         for problem in problems
-        if problem.startswith(prefixes) and problem.partition(":")[0] not in kind.form_settings
+        if problem.startswith(prefixes) and problem.partition(":")[0] not in kind.appearance_settings
     ]
 
 

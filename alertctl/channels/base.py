@@ -57,6 +57,8 @@ class MessageOptions:
 
 
 DEFAULT_OPTIONS = MessageOptions()
+MAX_MENTIONS = 50
+"""People and groups that one message mentions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +203,7 @@ class RoutingReason(NamedTuple):
     recipient: str = "this address is a recipient of {event_type}"
 
 
-DEFAULT_ROUTING_REASON = RoutingReason(
-    "default_address", "a default address gets every event", "this address gets every event"
-)
+DEFAULT_ROUTING_REASON = RoutingReason("default_address", "a default address", "it is a default address")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +224,7 @@ class ChannelType:
     address_schema: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema for an address, an approximation of `addresses.check_address`."""
     default_addresses: Callable[[Settings], Sequence[str]] = lambda settings: ()
-    """Return the platform's own addresses, which receive every event on this channel."""
+    """Return the channel's default addresses, for events that no route sends elsewhere."""
     default_addresses_setting: str = ""
     default_routing_reason: RoutingReason = DEFAULT_ROUTING_REASON
     default_address_options: Callable[[Settings], MessageOptions] = lambda settings: DEFAULT_OPTIONS
@@ -249,8 +249,8 @@ class ChannelType:
     """Return the prefixes of further settings that the channel uses, besides its own section's."""
     template_problems: Callable[[Settings, Content], Iterable[tuple[str, str]]] = lambda settings, content: ()
     """Return the setting and the problem of each own template that can't be rendered with this content."""
-    form_settings: Sequence[str] = ()
-    """Settings of the messages' form: a mistake in them does not keep the channel from sending."""
+    appearance_settings: Sequence[str] = ()
+    """Settings of the messages' appearance: a mistake in them does not keep the channel from sending."""
     renderings: Sequence[str] = ("text",)
     """Formats of `log show --rendered`: `text`, `html`, or the channel's name for the payload."""
     threads: Callable[[Settings], bool] | None = None

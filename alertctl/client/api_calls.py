@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from alertctl.client.server_config import ServerConfig, current_token
-from alertctl.config.validators import ROUTES
+from alertctl.config.urls import ROUTES
 from alertctl.deadline import Deadline
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, NotFound, Unreachable
 from alertctl.http.client import HttpClient, Response, StreamHandlers

@@ -26,8 +26,9 @@ from alertctl.errors import InvalidEvent, Unreachable
 from alertctl.events import EVENT_TYPES
 from alertctl.events.wording import Wording
 from alertctl.preview import preview_event
-from alertctl.publish import audience_of, prepare, publish
+from alertctl.publish import prepare, publish
 from alertctl.route_test import list_routes, run_route_test
+from alertctl.routing import audience_of
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -11,7 +11,8 @@ from alertctl.config.durations import duration_between
 from alertctl.config.folder_trust import refuse_addresses
 from alertctl.config.folders import expand_home
 from alertctl.config.sources import SecretFile, Value, is_blank, origin_note
-from alertctl.config.validators import IN_CLEAR, credential, quoted, sends_in_clear, server_root, text, url
+from alertctl.config.urls import IN_CLEAR, sends_in_clear, server_root, url
+from alertctl.config.validators import credential, quoted, text
 from alertctl.errors import ConfigError
 
 TIMEOUT = 30.0

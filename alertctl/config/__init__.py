@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from alertctl.config.durations import duration_between, duration_of, parse_duration
 from alertctl.config.folders import ends_with_machine, state_folder
 from alertctl.config.sources import Value, read, read_readable
-from alertctl.config.validators import is_loopback
+from alertctl.config.urls import is_loopback
 
 if TYPE_CHECKING:
     from alertctl.config.checks import SettingProblem, check

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from alertctl.config.database_url import hosts_without_verified_tls
 from alertctl.config.settings import Email, Jwt, Settings
-from alertctl.config.validators import IN_CLEAR, is_loopback, network_of, plain_number, sends_in_clear, split_url
+from alertctl.config.urls import IN_CLEAR, is_loopback, network_of, sends_in_clear, split_url
+from alertctl.config.validators import plain_number
 
 _SHORTEST_HMAC_SECRET = 32
 """Bytes; RFC 7518, 3.2: a key of at least the hash's size, for HS256."""

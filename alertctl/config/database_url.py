@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote, unquote_plus
 
 from alertctl.config.folders import expand_home, state_folder
-from alertctl.config.validators import split_url
+from alertctl.config.urls import split_url
 
 _POSTGRES = re.compile(r"(postgres|postgresql|postgresql\+psycopg)://", re.IGNORECASE)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}):/")

@@ -6,65 +6,33 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from os.path import isdir, isfile, join
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr
 
-from alertctl.config import durations, validators
+from alertctl.config import durations, urls, validators
 from alertctl.config.database_url import MASK, database_url, default_url, masked, passwords
 from alertctl.config.folder_trust import Refusal
-from alertctl.config.folders import expand_home
 from alertctl.config.sources import SecretFile, Value
+from alertctl.config.types import (
+    Algorithms,
+    Credential,
+    Days,
+    ExistingFile,
+    ExistingFolder,
+    HmacSecret,
+    Host,
+    KeySet,
+    Password,
+    Port,
+    SlackUrl,
+    Text,
+    Url,
+    YesOrNo,
+)
 
 _NO_SECRET = SecretStr("")
-_ALGORITHMS = (
-    *("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
-    *("ES256", "ES384", "ES512", "EdDSA"),
-)
-_YEARS_IN_DAYS = 36_500
 _QUERY_VALUE = re.compile(r"([?&][^=&]*)=[^&]*|(?<=\?)[^=&]+$")
-
-
-def _secret(value: object) -> object:
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
-
-
-def _existing_file(value: object, info: ValidationInfo) -> str:
-    """Return the path of an existing file, relative to the working folder of `load`. Empty stays empty."""
-    path = expand_home(validators.text(value))
-    if path and not isfile(join((info.context or {}).get("cwd", ""), path)):
-        raise ValueError(f"{validators.quoted(path)} is not a file")
-    return path
-
-
-def _existing_folder(value: object, info: ValidationInfo) -> str:
-    """Return the path of an existing folder, relative to the working folder of `load`. Empty stays empty."""
-    path = expand_home(validators.text(value))
-    if path and not isdir(join((info.context or {}).get("cwd", ""), path)):
-        raise ValueError(f"{validators.quoted(path)} is not a folder")
-    return path
-
-
-def _key_set(value: object, info: ValidationInfo) -> str:
-    """Return the location of a JWKS document: a URL (with its query), or an existing file."""
-    location = validators.text(value)
-    if not location.lower().startswith(("http://", "https://")):
-        return _existing_file(value, info)
-    validators.url(location.split("?")[0])
-    return location
-
-
-YesOrNo = Annotated[bool, BeforeValidator(validators.yes_or_no)]
-Text = Annotated[str, BeforeValidator(validators.text)]
-Host = Annotated[str, BeforeValidator(validators.host)]
-Url = Annotated[str, BeforeValidator(validators.url)]
-SlackUrl = Annotated[str, BeforeValidator(lambda value: validators.url(value) + "/")]
-ExistingFolder = Annotated[str, BeforeValidator(_existing_folder)]
-ExistingFile = Annotated[str, BeforeValidator(_existing_file)]
-Credential = Annotated[SecretStr, BeforeValidator(lambda value: validators.credential(_secret(value)))]
-Days = Annotated[int, BeforeValidator(validators.integer(1, _YEARS_IN_DAYS, "a number of days"))]
-Port = Annotated[int, BeforeValidator(validators.integer(1, 65535, "a port"))]
 
 
 class _Section(BaseModel):
@@ -76,7 +44,7 @@ class Slack(_Section):
     enabled: YesOrNo = Field(False, description="Send alerts to Slack: true or false.")
     bot_token: Credential = Field(_NO_SECRET, description="The Slack app's bot token, xoxb-…")
     default_channel: Annotated[str, BeforeValidator(validators.slack_channel)] = Field(
-        "#platform-alerts", description="The channel that receives every event: #name, name or ID."
+        "#platform-alerts", description="Channel for events that no route sends elsewhere: #name, name or ID."
     )
     api_url: SlackUrl = Field(
         "https://slack.com/api/", description="URL of Slack's API; different for GovSlack and the sandbox."
@@ -88,7 +56,7 @@ class Slack(_Section):
         5, description="Messages that may go to one channel at once before SLACK_PER_SECOND applies."
     )
     style: Annotated[str, BeforeValidator(validators.one_of(*validators.STYLES))] = Field(
-        "full", description="Form of Slack messages where no route sets one: full, or compact (two lines)."
+        "full", description="Style of Slack messages unless a route sets it: full, or compact (two lines)."
     )
     mention: Annotated[tuple[str, ...], BeforeValidator(validators.mentions)] = Field(
         (),
@@ -110,7 +78,7 @@ class Email(_Section):
         "alertctl@localhost", description="The sender's address."
     )
     from_name: Text = Field("alertctl", description="The sender's name.")
-    logo_url: Annotated[str, BeforeValidator(validators.https_url)] = Field(
+    logo_url: Annotated[str, BeforeValidator(urls.https_url)] = Field(
         "", description="URL (https) of a logo at the top of each email, at most 48 px high there."
     )
     accent: Annotated[str, BeforeValidator(validators.colour)] = Field(
@@ -129,9 +97,7 @@ class Smtp(_Section):
     host: Host = Field("", description="The mail server, used if SENDGRID_API_KEY is unset.")
     port: Port = Field(587, description="The mail server's port; 465 means TLS from the start.")
     username: Text = Field("", description="User name, if the server requires a login.")
-    password: Annotated[SecretStr, BeforeValidator(lambda value: validators.password(_secret(value)))] = Field(
-        _NO_SECRET, description="Password of SMTP_USERNAME."
-    )
+    password: Password = Field(_NO_SECRET, description="Password of SMTP_USERNAME.")
     auth: Annotated[str, BeforeValidator(validators.one_of("password", "xoauth2"))] = Field(
         "password", description="How to log in: password, or xoauth2 with an OAuth access token (Microsoft, Google)."
     )
@@ -150,7 +116,7 @@ class Smtp(_Section):
 
 class Notification(_Section):
     admin_emails: Annotated[tuple[str, ...], BeforeValidator(validators.addresses)] = Field(
-        (), description="Addresses that receive every event sent by email, comma-separated."
+        (), description="Addresses for events by email that no route sends elsewhere, comma-separated."
     )
 
 
@@ -178,20 +144,16 @@ class Prune(_Section):
 
 
 class Jwt(_Section):
-    secret: Annotated[SecretStr, BeforeValidator(lambda value: validators.hmac_secret(_secret(value)))] = Field(
+    secret: HmacSecret = Field(
         _NO_SECRET, description="Shared secret of the platform's HS256 tokens, 32 bytes or more."
     )
     public_key: Annotated[str, BeforeValidator(validators.public_key)] = Field(
         "", description="Public key of the platform's RS256 or ES256 tokens, PEM text."
     )
-    jwks: Annotated[str, BeforeValidator(_key_set)] = Field(
-        "", description="The platform's key set (JWKS): a URL or a file."
-    )
+    jwks: KeySet = Field("", description="The platform's key set (JWKS): a URL or a file.")
     issuer: Text = Field("", description="Required `iss` of a token. Unset: any issuer, each with its own users.")
     audience: Text = Field("", description="Required `aud` of a token. Unset: not checked.")
-    algorithms: Annotated[tuple[str, ...], BeforeValidator(validators.among(_ALGORITHMS, "algorithms"))] = Field(
-        (), description="Accepted algorithms, comma-separated (HS256, RS256, ES256, …)."
-    )
+    algorithms: Algorithms = Field((), description="Accepted algorithms, comma-separated (HS256, RS256, ES256, …).")
     user_claim: Text = Field("sub", description="The claim with the user's id; a.b is claim b in claim a.")
     email_claim: Text = Field("email", description="The claim with the user's email address.")
     role_claim: Text = Field("role", description="The claim with the user's role or roles, as in realm_access.roles.")
@@ -228,7 +190,7 @@ class Alertctl(_Section):
     max_age: Annotated[float, BeforeValidator(durations.duration_between(60, 365 * 86_400))] = Field(
         259_200.0, description="How long a delivery waits for a repair of credentials, settings or this machine (72h)."
     )
-    helo: Annotated[str, BeforeValidator(validators.host)] = Field(
+    helo: Annotated[str, BeforeValidator(urls.host)] = Field(
         "", description="The name that alertctl gives mail servers (EHLO). Unset: this machine's full host name."
     )
     senders: Annotated[int, BeforeValidator(validators.integer(1, 256))] = Field(

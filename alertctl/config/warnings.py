@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from alertctl.config.sources import IN_FILES, Value, gather, is_blank
-from alertctl.config.validators import IN_CLEAR, sends_in_clear, yes_or_no
+from alertctl.config.urls import IN_CLEAR, sends_in_clear
+from alertctl.config.validators import yes_or_no
 
 _SHORT = 5
 """Length of a field name up to which a swapped letter makes another word (PORT, HOST)."""

@@ -10,7 +10,6 @@ from functools import partial
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import Connection, delete
-from sqlmodel import SQLModel
 
 from alertctl import outbox
 from alertctl.config import Settings
@@ -18,10 +17,10 @@ from alertctl.daemon.clock import ClockGuard, IntervalTrigger, JobStore
 from alertctl.db import TransactionRunner, insert_new
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import AlertctlError
-from alertctl.models import Run
+from alertctl.models import Run, table_of
 
 log = logging.getLogger("alertctl.daemon")
-run = SQLModel.metadata.tables[str(Run.__tablename__)]
+run = table_of(Run)
 
 DISPATCH_SECONDS = 2
 BEAT_SECONDS = 5

@@ -43,7 +43,7 @@ from alertctl.errors import ConfigError, Unreachable
 from alertctl.events import BY_NAME
 from alertctl.events.wording import problems as wording_problems
 from alertctl.outbox import AttemptResult, ClaimScope
-from alertctl.publish import audience_of
+from alertctl.routing import audience_of
 from alertctl.spool import Spool
 
 log = logging.getLogger("alertctl.daemon")

@@ -12,7 +12,8 @@ from alertctl.api.endpoints.events import record
 from alertctl.config import Settings, is_loopback
 from alertctl.db import Store, Writer
 from alertctl.errors import NotAllowed
-from alertctl.publish import audience_of, prepare, publish
+from alertctl.publish import prepare, publish
+from alertctl.routing import audience_of
 from alertctl.spool import Destination, EventNotAllowed, Flushed, Spool, Spooled, database_address
 from alertctl.users import Caller, Role
 

@@ -31,7 +31,7 @@ MODELS = (
     *(models.Event, models.EventLabel, models.Delivery, models.Attempt, models.EventKey),
     *(models.Thread, models.Pause, models.Run),
 )
-TABLES = tuple(_ALL[str(model.__tablename__)] for model in MODELS)
+TABLES = tuple(models.table_of(model) for model in MODELS)
 """The tables that are copied, parents first."""
 NOT_COPIED = {
     "change_counter": "the number of a database's own last change",
@@ -44,7 +44,7 @@ NOT_COPIED = {
 """The tables that are not copied, and what they hold."""
 
 _users, _token, _preference, _event, _delivery, _run = (
-    _ALL[str(model.__tablename__)]
+    models.table_of(model)
     for model in (models.User, models.Token, models.Preference, models.Event, models.Delivery, models.Run)
 )
 _MAY_HAVE_ROWS = {"pause", "run"}

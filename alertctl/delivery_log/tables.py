@@ -6,20 +6,19 @@ import json
 from typing import Any
 
 from sqlalchemy import select
-from sqlmodel import SQLModel
 
-from alertctl.models import Attempt, ChangeCounter, Delivery, DeliveryCount, Event, EventLabel, Pause, Status, User
+from alertctl import models
+from alertctl.models import Status, table_of
 from alertctl.schemas import DeliveryItem
 
-TABLES = SQLModel.metadata.tables
-delivery = TABLES[str(Delivery.__tablename__)]
-attempt = TABLES[str(Attempt.__tablename__)]
-event = TABLES[str(Event.__tablename__)]
-event_label = TABLES[str(EventLabel.__tablename__)]
-users = TABLES[str(User.__tablename__)]
-pauses = TABLES[str(Pause.__tablename__)]
-delivery_count = TABLES[str(DeliveryCount.__tablename__)]
-change_counter = TABLES[str(ChangeCounter.__tablename__)]
+delivery = table_of(models.Delivery)
+attempt = table_of(models.Attempt)
+event = table_of(models.Event)
+event_label = table_of(models.EventLabel)
+users = table_of(models.User)
+pauses = table_of(models.Pause)
+delivery_count = table_of(models.DeliveryCount)
+change_counter = table_of(models.ChangeCounter)
 
 ITEM = (
     delivery.c.id,

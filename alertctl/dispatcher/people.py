@@ -12,11 +12,11 @@ from itertools import islice
 from typing import Any, cast
 
 from sqlalchemy import Connection, delete, select
-from sqlmodel import SQLModel
 
 from alertctl.addresses import email_key, email_of_person
 from alertctl.channels import channel_type
 from alertctl.channels.base import (
+    MAX_MENTIONS,
     Channel,
     Directory,
     Mention,
@@ -29,23 +29,19 @@ from alertctl.content import Content
 from alertctl.db import insert_or
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
-from alertctl.models import Person
+from alertctl.outbox.prune import KNOWN_FOR
+from alertctl.outbox.tables import person
 from alertctl.retry import rate_limit_wait
 
 log = logging.getLogger("alertctl.dispatcher")
-person = SQLModel.metadata.tables[str(Person.__tablename__)]
-
-KNOWN_FOR = timedelta(days=30)
-"""Age at which a person is looked up again."""
 UNKNOWN_FOR = timedelta(minutes=10)
-"""Age at which an email is looked up again that belonged to nobody."""
+"""Age at which an email that belonged to nobody is looked up again."""
 RECIPIENT_SECONDS = 5.0
 """Seconds that the look-up of a recipient may take, at most half of the channel's deadline."""
 MENTIONS_SECONDS = 2.0
 """Seconds that the look-ups of all mentions of a message may take together."""
 PAUSE_SECONDS = 30.0
 """Seconds without look-ups of mentions after one failed: a directory that hangs must not delay every message."""
-MAX_MENTIONS = 50
 MAX_KNOWN = 10_000
 """People that are kept in memory."""
 NOT_FOUND = "users_not_found"
@@ -63,7 +59,7 @@ class _Known:
 
 
 class People:
-    """Sends messages through a channel, after it has found the people whom they address or mention by email.
+    """Sends messages through a channel after looking up the people whom they address or mention by email.
 
     `sync` belongs to the worker's transaction; `send` is called by many threads and touches no database.
     """
@@ -83,7 +79,7 @@ class People:
     def sync(self, connection: Connection, messages: Sequence[OutgoingMessage]) -> None:
         """Save the results of look-ups, and load the people whom these messages need.
 
-        Results are lost if the transaction fails: they are looked up again one day.
+        Results are lost if the transaction fails. Then these people are looked up again when needed.
         """
         if self._directory is None:
             return

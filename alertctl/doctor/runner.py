@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from alertctl.channels.http_errors import no_reply_error
 from alertctl.config import Settings
-from alertctl.config.validators import IN_CLEAR, sends_in_clear
+from alertctl.config.urls import IN_CLEAR, sends_in_clear
 from alertctl.deadline import Deadline
 from alertctl.doctor.result import CheckEnded, CheckResult, Outcome, failure, unknown
 from alertctl.errors import ConfigError, DeliveryError, Reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from alertctl import __version__
-from alertctl.config.validators import ROUTES, server_root
+from alertctl.config.urls import ROUTES, server_root
 from alertctl.doctor.database import breaker_result, pause_result, queue_result
 from alertctl.doctor.result import CheckEnded, CheckResult, failure, ok, unknown, warning
 from alertctl.doctor.runner import CheckRun, json_body, request

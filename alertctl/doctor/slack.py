@@ -31,7 +31,7 @@ from alertctl.doctor.runner import CheckRun, json_body, request, usable_credenti
 from alertctl.error_codes import ERROR_CODES
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import Response
-from alertctl.publish import audience_of
+from alertctl.routing import audience_of
 
 WRITE, WRITE_PUBLIC = "chat:write", "chat:write.public"
 READ_PUBLIC, READ_PRIVATE = "channels:read", "groups:read"

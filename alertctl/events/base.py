@@ -103,6 +103,11 @@ class EventFields(BaseModel):
         """Whether nothing more is expected about the subject: the experiment stopped, the rollout is complete."""
         return False
 
+    @property
+    def state_mark(self) -> str:
+        """Return an emoji for the subject's new state, empty for that of the severity."""
+        return ""
+
     def step(self) -> str:
         """Return the subject's new state in a few words, for a list of steps."""
         return self.headline()
@@ -126,6 +131,7 @@ class EventFields(BaseModel):
             subject=f"{subject[1]}{within(subject[2])}" if subject else "",
             subject_key=subject_key(subject) or "",
             step=self.step(),
+            state_mark=self.state_mark,
             event_type=self.event_type,
             event_id=event_id,
             title=self.headline(),

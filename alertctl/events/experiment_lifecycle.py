@@ -9,6 +9,8 @@ from pydantic import Field
 
 from alertctl.events.base import EventFields, Fact, Text, within
 
+STATE_MARKS = {"started": "▶️", "paused": "⏸️", "resumed": "▶️", "stopped": "⏹️", "completed": "✅"}
+
 
 class ExperimentLifecycle(EventFields):
     event_type: ClassVar[str] = "experiment_lifecycle"
@@ -39,6 +41,10 @@ class ExperimentLifecycle(EventFields):
     @property
     def ends_subject(self) -> bool:
         return self.action in ("stopped", "completed")
+
+    @property
+    def state_mark(self) -> str:
+        return STATE_MARKS[self.action]
 
     def step(self) -> str:
         text = self.action.capitalize()

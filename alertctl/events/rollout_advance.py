@@ -37,6 +37,10 @@ class RolloutAdvance(EventFields):
     def ends_subject(self) -> bool:
         return self.to_percentage == 100
 
+    @property
+    def state_mark(self) -> str:
+        return "✅" if self.to_percentage == 100 else "⏩"
+
     def step(self) -> str:
         return f"Rollout {transition(self.from_percentage, self.to_percentage) or self._stage() or 'advanced'}"
 

@@ -12,7 +12,6 @@ before anything is sent. `attempts` is the fencing token: a result counts only w
 
 from alertctl.outbox.breaker_reports import (
     REPORT_SECONDS,
-    Instance,
     live_reports,
     probe_request_number,
     remove_report,
@@ -20,13 +19,14 @@ from alertctl.outbox.breaker_reports import (
     save_report,
 )
 from alertctl.outbox.change_sequence import resume_sequence_after_restore
-from alertctl.outbox.claim import Claim, ClaimScope, claim, is_due, release, renew
+from alertctl.outbox.claim import Claim, ClaimScope, claim, is_due
 from alertctl.outbox.clock_skew import correct_future_times
 from alertctl.outbox.duplicates import DedupScope, DedupWindows
 from alertctl.outbox.enqueue import enqueue, new_delivery
 from alertctl.outbox.expire import expire
 from alertctl.outbox.heartbeat import beat, has_daemon
-from alertctl.outbox.instances import live_instances, remove_instance, save_instance
+from alertctl.outbox.instances import Instance, live_instances, remove_instance, save_instance
+from alertctl.outbox.lease import release, renew
 from alertctl.outbox.prune import ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record
 from alertctl.outbox.resend import resend

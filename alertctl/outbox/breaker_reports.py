@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, select
 
 from alertctl.db import announce, insert_or
+from alertctl.outbox.instances import Instance
 from alertctl.outbox.tables import breaker_report, probe_request
 from alertctl.schemas import Paused
 
@@ -19,19 +16,6 @@ REPORT_SECONDS = 10.0
 """How often a daemon renews its report."""
 STALE_SECONDS = 60.0
 """Age from which on a report is ignored: its instance has ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """One running daemon, as its reports name it."""
-
-    id: str
-    host: str
-    pid: int
-
-    @classmethod
-    def current(cls) -> Instance:
-        return cls(str(uuid.uuid4()), socket.gethostname()[:255], os.getpid())
 
 
 def save_report(

@@ -13,12 +13,11 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, func, select, text, update
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
-from sqlmodel import SQLModel
 
-from alertctl.models import ChangeCounter
+from alertctl.models import ChangeCounter, table_of
 from alertctl.outbox.tables import delivery
 
-change_counter = SQLModel.metadata.tables[str(ChangeCounter.__tablename__)]
+change_counter = table_of(ChangeCounter)
 
 
 class this_change(FunctionElement[int]):  # noqa: N801

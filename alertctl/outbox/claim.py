@@ -1,4 +1,4 @@
-"""Claim due deliveries under a lease, and release them."""
+"""Claim due deliveries under a lease."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     case,
-    delete,
     exists,
-    func,
     insert,
     or_,
     select,
@@ -31,9 +29,9 @@ from alertctl.channels import CHANNEL_NAMES, MessageOptions
 from alertctl.db import bulk_parameter, bulk_rows
 from alertctl.errors import Reason
 from alertctl.models import Priority, Status
-from alertctl.outbox.change_sequence import begin_change, this_change
+from alertctl.outbox.lease import postpone
 from alertctl.outbox.tables import INTERRUPTED, SWEEP, Claimed, attempt, delivery, event, pauses
-from alertctl.outbox.threads import RETRY_SECONDS, ROOT_WAIT_SECONDS, ThreadPlan, release_root, renew_roots
+from alertctl.outbox.threads import RETRY_SECONDS, ROOT_WAIT_SECONDS, ThreadPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ def claim(
     if not rows:
         return Claim(next_due=_next_due(connection, scope, now))
     claims = [_claimed(row) for row in rows]
-    events = _events_of(connection, claims)
+    events = {row.id: row for row in connection.execute(_EVENTS, {"ids": list({item.event_id for item in claims})})}
     plan = ThreadPlan(connection, scope.channel, scope.threads, claims, events, now)
     taken: list[Claimed] = []
     delays: dict[str, float] = {}
@@ -117,10 +115,8 @@ def claim(
             taken.append(plan.join(claimed))
     waiting |= plan.claim_roots(now + timedelta(seconds=lease))
     delays |= dict.fromkeys(waiting, RETRY_SECONDS)
-    if delays:
-        postponed = [{"b_id": id_, "b_at": now + timedelta(seconds=delay)} for id_, delay in delays.items()]
-        connection.execute(_RELEASE, postponed)
-        taken = [claimed for claimed in taken if claimed.delivery_id not in waiting]
+    postpone(connection, {id_: now + timedelta(seconds=delay) for id_, delay in delays.items()})
+    taken = [claimed for claimed in taken if claimed.delivery_id not in waiting]
     _start_attempts(connection, scope, taken, {row.id: row.requested_by for row in rows}, now)
     return Claim(taken, events, deferred=len(delays), waiting=len(waiting))
 
@@ -142,11 +138,6 @@ def _claimed(row: Row[Any]) -> Claimed:
         schedule_step=row.schedule_step,
         was_refused=row.reason == Reason.CONFIG,
     )
-
-
-def _events_of(connection: Connection, claims: Sequence[Claimed]) -> dict[str, Row[Any]]:
-    rows = connection.execute(_EVENTS, {"ids": list({claimed.event_id for claimed in claims})})
-    return {row.id: row for row in rows}
 
 
 def is_due(connection: Connection, now: datetime) -> bool:
@@ -203,6 +194,12 @@ def _claim_rows(
     return sorted(connection.execute(statement, parameters).all(), key=lambda row: row.id)
 
 
+_CLAIMED_COLUMNS = (
+    *("id", "event_id", "address", "address_key", "priority", "attempts", "attempts_before_resend", "schedule_step"),
+    *("queued_at", "reason", "requested_by", "routing_reason", "route", "options"),
+)
+
+
 @cache
 def _claim_statement(of_one_event: bool, past_paused: bool, least_tried: bool) -> ReturningUpdate[Any]:
     due = select(delivery.c.id).where(
@@ -230,22 +227,7 @@ def _claim_statement(of_one_event: bool, past_paused: bool, least_tried: bool) -
             next_attempt_at=bindparam("of_end"),
             updated_at=bindparam("of_now"),
         )
-        .returning(
-            delivery.c.id,
-            delivery.c.event_id,
-            delivery.c.address,
-            delivery.c.address_key,
-            delivery.c.priority,
-            delivery.c.attempts,
-            delivery.c.attempts_before_resend,
-            delivery.c.schedule_step,
-            delivery.c.queued_at,
-            delivery.c.reason,
-            delivery.c.requested_by,
-            delivery.c.routing_reason,
-            delivery.c.route,
-            delivery.c.options,
-        )
+        .returning(*(delivery.c[name] for name in _CLAIMED_COLUMNS))
     )
 
 
@@ -298,59 +280,6 @@ _ATTEMPT_COLUMNS = ("delivery_id", "number", "provider", "started_at", "requeste
 def _insert_attempts(dialect: str) -> Insert:
     started = bulk_rows(dialect, (attempt.c[name] for name in _ATTEMPT_COLUMNS))
     return insert(attempt).from_select(_ATTEMPT_COLUMNS, select(*started.c), include_defaults=False)
-
-
-_RELEASE = (
-    update(delivery)
-    .where(delivery.c.id == bindparam("b_id"))
-    .values(
-        attempts=delivery.c.attempts - 1,
-        next_attempt_at=bindparam("b_at"),
-        status=case((delivery.c.attempts - 1 > delivery.c.attempts_before_resend, "failed"), else_="pending"),
-    )
-)
-
-
-def release(connection: Connection, claims: Sequence[Claimed]) -> None:
-    """Undo claims that were not sent: due at once, uncounted, at their old position in the queue."""
-    for claimed in claims:
-        own_attempt = (attempt.c.delivery_id == claimed.delivery_id, attempt.c.number == claimed.attempt)
-        deleted = connection.execute(delete(attempt).where(*own_attempt, attempt.c.outcome.is_(None)))
-        if deleted.rowcount:
-            statement = _RELEASE.where(delivery.c.attempts == claimed.attempt, delivery.c.status == "sending")
-            statement = statement.values(change=this_change())
-            begin_change(connection)
-            connection.execute(statement, {"b_id": claimed.delivery_id, "b_at": claimed.since})
-            if claimed.new_thread_id is not None:
-                release_root(connection, claimed.new_thread_id)
-
-
-def renew(connection: Connection, claims: Sequence[Claimed], until: datetime) -> set[str]:
-    """Move the end of these claims' leases to `until`. Return the ids of those that no other process has taken."""
-    if not claims:
-        return set()
-    rows = [{"id": claimed.delivery_id, "attempts": claimed.attempt} for claimed in claims]
-    parameters = {**bulk_parameter(connection, rows), "of_end": until}
-    renewed = set(connection.execute(_renew_statement(connection.dialect.name), parameters).scalars())
-    roots = [claimed.new_thread_id for claimed in claims if claimed.new_thread_id and claimed.delivery_id in renewed]
-    renew_roots(connection, roots, until)
-    return renewed
-
-
-@cache
-def _renew_statement(dialect: str) -> ReturningUpdate[Any]:
-    renewed = bulk_rows(dialect, (delivery.c.id, delivery.c.attempts)).c
-    return (
-        update(delivery)
-        # coalesce keeps both databases from using the index on status, as in `record`.
-        .where(
-            delivery.c.id == renewed.id,
-            delivery.c.attempts == renewed.attempts,
-            func.coalesce(delivery.c.status, "") == Status.SENDING.value,
-        )
-        .values(next_attempt_at=bindparam("of_end"))
-        .returning(delivery.c.id)
-    )
 
 
 def _postpone_paused(connection: Connection, scope: ClaimScope, key: str, until: datetime, now: datetime) -> None:

@@ -7,17 +7,19 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, tuple_
 
 from alertctl.config import Settings
 from alertctl.db import TransactionRunner
 from alertctl.ids import first_id
 from alertctl.models import Status
-from alertctl.outbox.tables import SWEEP, delivery, event, pauses, thread
+from alertctl.outbox.tables import SWEEP, delivery, event, pauses, person, thread
 from alertctl.schemas import Pruned
 
 FINAL = (Status.SUCCESS, Status.FAILED, Status.SUPPRESSED)
 """The statuses that a final delivery can have."""
+KNOWN_FOR = timedelta(days=30)
+"""Age at which a person is looked up again."""
 KEEP_ENDED_THREADS = timedelta(days=7)
 """An event of before a thread's end may still be retried and joins it."""
 REST_SECONDS = 0.05
@@ -56,7 +58,8 @@ def _is_old(status: Status, before: str) -> tuple[ColumnElement[bool], ...]:
 def prune(connect: TransactionRunner, days: Mapping[Status, float], now: datetime) -> int:
     """Delete final deliveries older than their status's days, with attempts and emptied events. Returns how many.
 
-    Pauses that ended as long ago are forgotten too, and threads that ended KEEP_ENDED_THREADS ago.
+    Pauses that ended as long ago are forgotten too, threads that ended KEEP_ENDED_THREADS ago, and people that were
+    looked up KNOWN_FOR ago.
     """
     deleted = 0
     for status, keep in days.items():
@@ -66,8 +69,8 @@ def prune(connect: TransactionRunner, days: Mapping[Status, float], now: datetim
     # Each rate limited address leaves a row, and each claim reads all of them.
     ended = delete(pauses).where(pauses.c.until < now - timedelta(days=min(days.values())))
     connect.write(lambda connection: connection.execute(ended))
-    ended_threads = delete(thread).where(thread.c.ends_at < now - KEEP_ENDED_THREADS)
-    connect.write(lambda connection: connection.execute(ended_threads))
+    _in_batches(connect, partial(_delete_threads, before=now - KEEP_ENDED_THREADS))
+    _in_batches(connect, partial(_delete_people, before=now - KNOWN_FOR))
     return deleted
 
 
@@ -88,3 +91,14 @@ def _delete_events(connection: Connection, before: str) -> int:
     empty = (event.c.id < before, ~exists().where(delivery.c.event_id == event.c.id))
     old = select(event.c.id).where(*empty).order_by(event.c.id).limit(SWEEP)
     return connection.execute(delete(event).where(event.c.id.in_(old.scalar_subquery()))).rowcount
+
+
+def _delete_threads(connection: Connection, before: datetime) -> int:
+    ended = select(thread.c.id).where(thread.c.ends_at < before).limit(SWEEP)
+    return connection.execute(delete(thread).where(thread.c.id.in_(ended.scalar_subquery()))).rowcount
+
+
+def _delete_people(connection: Connection, before: datetime) -> int:
+    outdated = (person.c.channel, person.c.email_key)
+    rows = select(*outdated).where(person.c.looked_up_at < before).limit(SWEEP)
+    return connection.execute(delete(person).where(tuple_(*outdated).in_(rows))).rowcount

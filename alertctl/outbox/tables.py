@@ -7,19 +7,21 @@ from datetime import datetime
 
 from sqlmodel import SQLModel
 
+from alertctl import models
 from alertctl.channels.base import OutgoingMessage
-from alertctl.models import Attempt, BreakerReport, Delivery, Event, Instance, Pause, ProbeRequest, Run, Thread
+from alertctl.models import table_of
 
 TABLES = SQLModel.metadata.tables
-delivery = TABLES[str(Delivery.__tablename__)]
-attempt = TABLES[str(Attempt.__tablename__)]
-pauses = TABLES[str(Pause.__tablename__)]
-event = TABLES[str(Event.__tablename__)]
-breaker_report = TABLES[str(BreakerReport.__tablename__)]
-run = TABLES[str(Run.__tablename__)]
-instance = TABLES[str(Instance.__tablename__)]
-probe_request = TABLES[str(ProbeRequest.__tablename__)]
-thread = TABLES[str(Thread.__tablename__)]
+delivery = table_of(models.Delivery)
+attempt = table_of(models.Attempt)
+pauses = table_of(models.Pause)
+event = table_of(models.Event)
+breaker_report = table_of(models.BreakerReport)
+run = table_of(models.Run)
+instance = table_of(models.Instance)
+probe_request = table_of(models.ProbeRequest)
+thread = table_of(models.Thread)
+person = table_of(models.Person)
 
 INTERRUPTED = "interrupted"
 """The code of an attempt whose lease ended without a result: the message may have arrived."""

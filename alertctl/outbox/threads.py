@@ -1,7 +1,7 @@
 """One thread per subject and address: its first message is the root, later ones are replies.
 
-The thread's row is claimed with its root's delivery and for the same lease. Messages that come before the root is sent
-wait, because only its answer names the message to reply to.
+The thread's row is claimed with its root's delivery and for the same lease. Other messages wait until the root
+is sent, because the provider's answer to it has the id that a reply needs.
 
     no row, or ended --claim--> claimed --root sent--> open --reply--> open --ends_at--> ended
                                    |                     |

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from alertctl.routing.audience import Audience, audience_of
 from alertctl.routing.check import check_routes
 from alertctl.routing.decide import Decision, Outcome, RoutedEvent, RouteVerdict, Verdict, decide, explain
-from alertctl.routing.rules import Audience, Route, Routes, parse_routes
+from alertctl.routing.rules import Route, Routes, parse_routes
 from alertctl.routing.targets import NOT_ALLOWED, RecipientPolicy, Target, label_targets, parse_target
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Routes",
     "Target",
     "Verdict",
+    "audience_of",
     "check_routes",
     "decide",
     "explain",

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from alertctl.config import SettingProblem
 from alertctl.content import Severity
 from alertctl.events import EVENT_TYPES
-from alertctl.routing.rules import DEFAULT, Audience, Route
+from alertctl.routing.audience import Audience
+from alertctl.routing.rules import DEFAULT, Route
 
 CRITICAL_TYPES = frozenset(kind.event_type for kind in EVENT_TYPES if kind.model_construct().level is Severity.CRITICAL)
 """The event types that are always critical."""

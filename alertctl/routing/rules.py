@@ -1,4 +1,4 @@
-"""The rules of routing: the platform's audience, and the routes of the configuration (`[[routes]]`)."""
+"""The routes of the configuration (`[[routes]]`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from alertctl.config.validators import quoted
 from alertctl.content import Severity
 from alertctl.errors import InvalidEvent
 from alertctl.matching import EVERY_EVENT, Condition, Match, flatten, parse_condition
-from alertctl.routing.targets import RecipientPolicy, Target, parse_target
+from alertctl.routing.targets import Target, parse_target
 from alertctl.suggestions import did_you_mean
 
 DEFAULT = "default"
@@ -47,7 +47,7 @@ class Route:
 
     @property
     def suppresses_default(self) -> bool:
-        """Whether it records the platform's audience as suppressed: `to = []`."""
+        """True if it records the default targets as suppressed: `to = []`."""
         return not self.to and not self.adds_default
 
     def targets(self, audience: Sequence[Target]) -> Iterator[Target]:
@@ -93,31 +93,6 @@ class Routes:
             for key in product(route.match.event_types, route.match.severities):
                 index[key].append((route, match))
         return index
-
-
-@dataclass(frozen=True, slots=True)
-class Audience:
-    """The rules for every event: the platform's own targets, the enabled channels, the policy for all other targets,
-    the routes, and the options of messages by channel where neither route nor setting says otherwise."""
-
-    targets: tuple[Target, ...] = ()
-    enabled: frozenset[str] = frozenset()
-    policy: RecipientPolicy = field(default_factory=RecipientPolicy)
-    routes: Routes = field(default_factory=Routes)
-    options: Mapping[str, MessageOptions] = field(default_factory=dict)
-
-    def allows(self, target: Target) -> bool:
-        """Return whether a target is allowed by the policy or the platform's own."""
-        return self.policy.allows(target.channel, target.address) or target.identity in self._own
-
-    def check(self, target: Target) -> None:
-        """Raise InvalidEvent for a named target that is neither the platform's own nor allowed."""
-        if target.identity not in self._own:
-            self.policy.check(target.channel, target.address, "to")
-
-    @property
-    def _own(self) -> frozenset[tuple[str, str]]:
-        return frozenset(own.identity for own in self.targets)
 
 
 def parse_routes(

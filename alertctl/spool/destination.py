@@ -10,7 +10,7 @@ from alertctl.config import Value
 from alertctl.config.database_url import database_url, default_url, masked
 from alertctl.config.folder_trust import refuse_addresses
 from alertctl.config.sources import is_blank
-from alertctl.config.validators import server_root, url
+from alertctl.config.urls import server_root, url
 from alertctl.errors import ConfigError
 
 UNRESOLVED = "the destination that {setting} names"

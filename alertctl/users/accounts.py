@@ -9,18 +9,17 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import SQLModel
 
 from alertctl.addresses import check_address, email_key
 from alertctl.db import insert_new
 from alertctl.errors import InvalidEvent, NotFound
 from alertctl.ids import new_id
-from alertctl.models import User
+from alertctl.models import User, table_of
 from alertctl.routing import RecipientPolicy
 from alertctl.schemas import UserItem
 from alertctl.users.roles import Role, parse_role
 
-users = SQLModel.metadata.tables[str(User.__tablename__)]
+users = table_of(User)
 ANY_RECIPIENT = RecipientPolicy()
 _ITEM = [users.c[field.name] for field in fields(UserItem)]
 

@@ -10,16 +10,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, exists, func, insert, or_, select, update
-from sqlmodel import SQLModel
 
 from alertctl.errors import InvalidEvent, NotAllowed, NotFound
 from alertctl.ids import new_id
-from alertctl.models import Token
+from alertctl.models import Token, table_of
 from alertctl.schemas import TokenItem
 from alertctl.users.accounts import add_user, find_user, users
 from alertctl.users.roles import PUBLISH, Caller, Role, parse_role
 
-token = SQLModel.metadata.tables[str(Token.__tablename__)]
+token = table_of(Token)
 
 PREFIX = "actl_"
 SECRET_BYTES = 32

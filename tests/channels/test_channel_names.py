@@ -22,7 +22,7 @@ MAY_NAME_CHANNELS = (
     "doctor/",
     "events/",
     "migrations/",
-    "models.py",  # the columns of the preferences
+    "models/users.py",  # the columns of the preferences
     "preferences.py",  # the public names of the preferences
     "sandbox/",
 )

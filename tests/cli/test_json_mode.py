@@ -24,6 +24,8 @@ ARGUMENTS = {
     "send": "--event generic_alert --set titel=x --title x --to slack:#missing",
     "test": "slack --to #missing",
     "preview": "--event generic_alert --set titel=x",
+    "routes": "",
+    "routes test": "--event safety_rollback --expect slack:#nowhere",
     "events": "",
     "dispatch": "--once",
     "status": "--fail-if-waiting 1ms",

@@ -191,7 +191,10 @@ def test_a_remote_command_loads_nothing_of_databases_channels_and_settings(
     for name in QUICK:
         monkeypatch.delenv(name)
     monkeypatch.setenv("ALERTCTL_LOG_FORMAT", "json")
-    assert loaded_modules(*command.split()) & set(HEAVY) == set()
+    loaded = loaded_modules(*command.split())
+    assert loaded & set(HEAVY) == set()
+    assert "alertctl.schemas.routes" not in loaded
+    assert ("alertctl.schemas.log" in loaded) == (command == "log")
 
 
 def expired(places: Places) -> str:

@@ -204,7 +204,7 @@ def test_routes_are_listed_and_tested_alike(client: Client):
         ("#extra", "label slack", None),
         ("ana@corp.example", "preferences", "ana@corp.example"),
     ]
-    assert [(item.channel, item.wanted) for item in result.preferences] == [("slack", False), ("email", True)]
+    assert [(item.channel, item.notifies) for item in result.preferences] == [("slack", False), ("email", True)]
     assert (result.notes, result.warnings) == ([], ["labels.team: is longer than 255 characters and was cut"])
     with pytest.raises(NotFound, match="nobody"):
         client.test_routes(request, "nobody@corp.example")

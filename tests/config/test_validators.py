@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from alertctl.config import is_loopback, load, parse_duration, reference
 from alertctl.config.durations import format_duration
-from alertctl.config.validators import network_of
+from alertctl.config.urls import network_of
 from alertctl.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]

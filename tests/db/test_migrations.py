@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, inspect, text
 from sqlalchemy.exc import IntegrityError
+from sqlmodel import SQLModel
 
 import alertctl
-from alertctl import models
 from alertctl.addresses import address_key
 from alertctl.db import HEAD, Store, current_version, upgrade
 from alertctl.db.migrate import LOCK
@@ -120,7 +120,7 @@ def test_migrations_and_models_agree(store):
     options = {"compare_type": True, "compare_server_default": not store.is_sqlite, "include_object": _ours}
     with store.reading() as connection:
         context = MigrationContext.configure(connection, opts=options)
-        assert compare_metadata(context, models.SQLModel.metadata) == []
+        assert compare_metadata(context, SQLModel.metadata) == []
 
 
 def _ours(_thing, name, kind, reflected, _other) -> bool:

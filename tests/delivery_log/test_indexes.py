@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import timedelta
 from itertools import combinations
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
 
 from alertctl import delivery_log
 from alertctl.db import Store, upgrade
 from alertctl.schemas import LogFilter
 from tests.support.deliveries import NOW, announce
 from tests.support.generated_log import BUSY, FLAG, FREQUENT, OVER, TEAM, fill
+from tests.support.query_costs import costs
 
 ROWS = 60_000
 CONDITIONS: list[dict[str, Any]] = [
@@ -60,34 +60,6 @@ def long_log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         upgrade(store)
         fill(store, ROWS, NOW)
         yield store
-
-
-@contextmanager
-def costs(store: Store, connection: Connection) -> Iterator[list[int]]:
-    """Count the rows (Postgres) or steps (SQLite) that the statements in this block read."""
-    read: list[int] = [0]
-    if store.is_sqlite:
-        raw: Any = connection.connection.driver_connection
-        raw.set_progress_handler(lambda: read.__setitem__(0, read[0] + 100), 100)
-        yield read
-        raw.set_progress_handler(None, 0)
-        return
-
-    def explained(_: Any, cursor: Any, statement: str, parameters: Any, *__: Any) -> None:
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
-        read[0] += rows_read(cursor.fetchone()[0][0]["Plan"])
-
-    event.listen(connection, "before_cursor_execute", explained)
-    yield read
-    event.remove(connection, "before_cursor_execute", explained)
-
-
-def rows_read(plan: dict[str, Any]) -> int:
-    below = sum(rows_read(child) for child in plan.get("Plans", ()))
-    if "Scan" not in plan["Node Type"]:
-        return below
-    read = sum(plan.get(name, 0) for name in ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck"))
-    return below + int(read * plan["Actual Loops"])
 
 
 def test_every_page_of_a_long_log_is_cheap(long_log):

@@ -14,7 +14,7 @@ from alertctl.db import Writer
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import Unreachable
 from alertctl.outbox.tables import attempt, breaker_report, delivery
-from alertctl.publish import audience_of
+from alertctl.routing import audience_of
 from tests.support.deliveries import (
     announce,
     attempts,

@@ -20,8 +20,7 @@ import yaml
 
 from alertctl.config import check, load
 from alertctl.errors import ConfigError
-from alertctl.publish import audience_of
-from alertctl.routing import check_routes
+from alertctl.routing import audience_of, check_routes
 from tests.docs.compare import ANY
 from tests.docs.pages import NEEDS_DAEMON, PAGES, Block, blocks, commands
 from tests.docs.shell import Shell, shell

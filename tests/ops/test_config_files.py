@@ -51,10 +51,10 @@ def test_the_manifest_asks_for_the_scopes_that_sending_needs_and_no_more():
     assert "user" not in manifest["oauth_config"]["scopes"]
 
 
-def test_slack_is_only_called_to_post_messages_and_to_find_people():
+def test_slack_is_only_called_to_post_and_edit_messages_and_to_find_people():
     sources = [path.read_text("utf-8") for path in (ROOT / "alertctl" / "channels").rglob("*.py")]
     called = {name for source in sources for name in re.findall(r"[/\"]((?:chat|users)\.[a-zA-Z.]+)\"", source)}
-    assert called == {"chat.postMessage", "users.lookupByEmail"}
+    assert called == {"chat.postMessage", "chat.update", "users.lookupByEmail"}
 
 
 def test_ci_runs_the_command_that_readme_gives_for_the_tests():

@@ -12,7 +12,7 @@ from alertctl.db import Store
 from alertctl.errors import Reason, Unreachable
 from alertctl.ids import first_id, new_id
 from alertctl.models import Status
-from alertctl.outbox.tables import TABLES, delivery, pauses
+from alertctl.outbox.tables import TABLES, delivery, pauses, person
 from tests.support.deliveries import SLACK, announce, arrived, claim, dispatching, record, refused, rows, settings_for
 
 DAY = 86_400.0
@@ -112,3 +112,13 @@ def test_a_prune_that_broke_off_is_taken_up_the_same_day(store, sandbox, databas
         connect.remaining = 100
         prune()
     assert rows(store) == []
+
+
+def test_prune_forgets_people_who_were_looked_up_thirty_days_ago(store, start):
+    looked_up = [{"channel": "slack", "email_key": f"{n}@corp.example", "looked_up_at": start} for n in range(1_001)]
+    young = {"channel": "slack", "email_key": "young@corp.example", "looked_up_at": start + timedelta(days=1)}
+    store.write(lambda connection: connection.execute(insert(person), [*looked_up, young]))
+    prune_after(store, 30, start)
+    assert len(rows(store, person)) == 1_002
+    prune_after(store, 30.5, start)
+    assert [entry.email_key for entry in rows(store, person)] == ["young@corp.example"]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import insert
 
 from alertctl import outbox
 from alertctl.channels.base import MessageOptions, Receipt
@@ -17,6 +18,7 @@ from alertctl.outbox.prune import FINAL
 from alertctl.outbox.tables import delivery, thread
 from alertctl.publish import publish
 from tests.support.deliveries import LEASE, NOW, after, attempts, claim, publication, record, refused, row, rows
+from tests.support.query_costs import costs
 
 SLACK = ClaimScope("slack", "slack", threads=True)
 OFF = replace(SLACK, threads=False)
@@ -260,3 +262,12 @@ def test_a_route_decides_otherwise_than_the_setting(store, default, option):
     options = MessageOptions(threads=option).to_json()
     store.write(lambda connection: connection.execute(delivery.update().values(options=options)))
     assert (take_one(store, replace(SLACK, threads=default)).membership is not None) is option
+
+
+def test_looking_for_due_edits_costs_the_same_with_many_threads(store):
+    columns = {"channel": "slack", "address_key": "ops", "claimed_at": NOW, "occurred_at": NOW, "ends_at": NOW}
+    threads = [columns | {"subject_key": f"flag-{number}", "id": f"{number:036}"} for number in range(2_000)]
+    store.write(lambda connection: connection.execute(insert(thread), threads))
+    with store.writing() as connection, costs(store, connection) as read:
+        assert outbox.claim_edit(connection, "slack", NOW, 40) == (None, None)
+    assert read[0] <= 500

@@ -86,6 +86,13 @@ def test_every_verdict_has_its_cause():
     assert verdicts(event(to=["slack:#x"]))["payments"] == ("not reached", None, "the caller names the targets")
 
 
+def test_a_route_with_a_mistake_is_not_used_and_its_verdict_says_so():
+    tables = [{"name": "payments", "match": {"flag": "checkout-v3"}, "to": ["slack:#pay"]}]
+    audience = replace(AUDIENCE, routes=parse_routes(tables))
+    (route,) = result_of(event(feature_flag="checkout-v3"), audience=audience).routes
+    assert route.why == "has a mistake and is not used: see alertctl config check"
+
+
 def test_the_targets_have_the_rule_that_chose_them_and_the_cause_of_their_suppression():
     assert targets(result_of(event(feature_flag="checkout-v3", labels={"team": "pay", "slack": "#extra"}))) == [
         ("slack:#pay", "deliver", "route payments", None),
@@ -176,8 +183,8 @@ def test_a_users_preferences_have_a_verdict_for_each_channel(store, event_type, 
     with store.reading() as connection:
         result = result_of(event(event_type), connection, user=ANA)
     assert [(item.channel, item.address or item.why) for item in result.preferences] == expected
-    wanted = [item.address for item in result.preferences if item.wanted]
-    assert [item.to for item in result.targets if item.user == ANA] == wanted
+    addresses = [item.address for item in result.preferences if item.notifies]
+    assert [item.to for item in result.targets if item.user == ANA] == addresses
     assert not [item for item in result.targets if item.user == "bob@corp.example"]
 
 

@@ -20,7 +20,7 @@ from alertctl.config import Settings
 from alertctl.config.secret_files import current_jwt_settings
 from alertctl.daemon.http_protocol import HttpProtocol
 from alertctl.db import Store, Writer
-from alertctl.publish import audience_of
+from alertctl.routing import audience_of
 from alertctl.schemas import ConnectivityTestResult, EventReceipt
 
 BASE = "/api/v1/notifications"

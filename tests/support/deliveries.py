@@ -19,8 +19,8 @@ from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import DeliveryError, Reason
 from alertctl.outbox import AttemptResult, Claim, Claimed, ClaimScope
 from alertctl.outbox.tables import attempt, delivery, pauses
-from alertctl.publish import Publication, audience_of, prepare, publish
-from alertctl.routing import Audience, Target
+from alertctl.publish import Publication, prepare, publish
+from alertctl.routing import Audience, Target, audience_of
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 

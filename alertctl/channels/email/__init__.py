@@ -69,8 +69,8 @@ def _unconfigured(problem: str) -> Channel:
 def _template_problems(settings: Settings, content: Content) -> Iterator[tuple[str, str]]:
     folder = settings.alertctl.templates
     if folder:
+        from alertctl.channels.email.custom_templates import template_problems
         from alertctl.channels.email.message import template_values
-        from alertctl.channels.email.own_templates import template_problems
 
         yield from (("ALERTCTL_TEMPLATES", problem) for problem in template_problems(folder, template_values(content)))
 
@@ -95,13 +95,13 @@ EMAIL = ChannelType(
         "admin_email",
         "one of NOTIFICATION_ADMIN_EMAILS",
         "it is one of NOTIFICATION_ADMIN_EMAILS, and {event_type} goes to email",
-        "this address is one of the platform's admin addresses",
+        "this address is a default recipient (NOTIFICATION_ADMIN_EMAILS)",
     ),
     user_routing_reason=RoutingReason(
         "user_email",
         "a user wants this event by email",
         "{user} wants {event_type} by email (their preferences)",
-        "your preferences want {event_type} by email",
+        "your preferences include {event_type} by email",
     ),
     address_preference="email_address",
     users_have_address=True,

@@ -20,7 +20,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from alertctl.addresses import check_email, encode_email, is_email, link_host
 from alertctl.channels import recipient_reason
 from alertctl.channels.base import OutgoingMessage
-from alertctl.channels.email.own_templates import NAMES, line_breaks, own_templates
+from alertctl.channels.email.custom_templates import NAMES, custom_templates, line_breaks
+from alertctl.config.checks import contrast_on_white
 from alertctl.content import Content, Severity
 from alertctl.text import fit, safe_link
 
@@ -70,7 +71,7 @@ def load_templates(folder: str = "") -> None:
     """
     for name in NAMES:
         _templates.get_template(name)
-    for name, problem in own_templates(folder).problems.items():
+    for name, problem in custom_templates(folder).problems.items():
         log.warning("ALERTCTL_TEMPLATES: %s: %s; the built-in template is used", name, problem)
 
 
@@ -137,7 +138,7 @@ def render_email(content: Content, reason: str, plain: bool = False, branding: B
 
 def _render(name: str, values: dict[str, Any], branding: Branding) -> tuple[str, str | None]:
     """Return the text of a template, and a note if the operator's own one failed and the built-in one was used."""
-    text, note = own_templates(branding.templates).render(name, values) if branding.templates else (None, None)
+    text, note = custom_templates(branding.templates).render(name, values) if branding.templates else (None, None)
     return _templates.get_template(name).render(values) if text is None else text, note
 
 
@@ -180,14 +181,8 @@ def template_values(content: Content, branding: Branding = NO_BRANDING) -> dict[
 
 def text_colour(background: str) -> str:
     """Return black or white, whichever is easier to read on this colour (#rrggbb)."""
-    red, green, blue = (luminance(int(background[start : start + 2], 16) / 255) for start in (1, 3, 5))
-    # https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio: from this luminance on, black has the higher contrast.
-    return "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#ffffff"
-
-
-def luminance(channel: float) -> float:
-    """Return the luminance of a colour's red, green or blue from 0 to 1."""
-    return channel / 12.92 if channel <= 0.04045 else float(((channel + 0.055) / 1.055) ** 2.4)
+    # The contrasts of a colour on white and on black make 21 together when they are multiplied.
+    return "#000000" if contrast_on_white(background) < 21**0.5 else "#ffffff"
 
 
 def reason_of(content: Content, outgoing: OutgoingMessage) -> str:

@@ -29,7 +29,7 @@ def _unconfigured(problem: str) -> Channel:
 def message_text(message: Mapping[str, Any]) -> str:
     """Return a payload as plain text: that of its blocks, or its `text`."""
     if "blocks" not in message:
-        return _unescaped(str(message.get("text", "")))
+        return plain_text(str(message.get("text", "")))
     return "\n".join(filter(None, map(block_text, message["blocks"])))
 
 
@@ -39,7 +39,7 @@ def block_text(block: Mapping[str, Any]) -> str:
         return "\n".join("".join(map(_element_text, part["elements"])) for part in block["elements"])
     texts = [part["text"] for part in (block.get("text"), *block.get("fields", ())) if part]
     elements = [part["text"] for part in block.get("elements", ()) if "text" in part]
-    return "\n".join(filter(None, [*map(_unescaped, texts), " · ".join(map(_unescaped, elements))]))
+    return "\n".join(filter(None, [*map(plain_text, texts), " · ".join(map(plain_text, elements))]))
 
 
 def _element_text(element: Mapping[str, Any]) -> str:
@@ -51,7 +51,7 @@ def _element_text(element: Mapping[str, Any]) -> str:
     return str(element.get("text", element.get("fallback", "")))
 
 
-def _unescaped(text: str | Mapping[str, Any]) -> str:
+def plain_text(text: str | Mapping[str, Any]) -> str:
     """Return text of Slack's markup as plain text, with the fallback of a date."""
     import html  # its table of entities is large, and only a preview needs it
 
@@ -78,9 +78,7 @@ SLACK = ChannelType(
         settings.slack.style, settings.slack.mention, settings.slack.mention_from
     ),
     message_options=lambda settings: MessageOptions(settings.slack.style),
-    default_routing_reason=RoutingReason(
-        "default_channel", "the default channel gets every event", "SLACK_DEFAULT_CHANNEL gets every event"
-    ),
+    default_routing_reason=RoutingReason("default_channel", "the default channel", "it is SLACK_DEFAULT_CHANNEL"),
     user_routing_reason=RoutingReason(
         "user_channel",
         "a user's Slack channel",
@@ -91,7 +89,7 @@ SLACK = ChannelType(
     allowed_addresses_setting="ALERTCTL_ALLOWED_SLACK_CHANNELS",
     has_directory=True,
     rate_limit=lambda settings: RateLimit(settings.slack.per_second, settings.slack.burst),
-    form_settings=("SLACK_STYLE", "SLACK_MENTION", "SLACK_MENTION_FROM"),
+    appearance_settings=("SLACK_STYLE", "SLACK_MENTION", "SLACK_MENTION_FROM"),
     threads=lambda settings: settings.slack.threads == "subject",
     renderings=("slack", "text"),
 )

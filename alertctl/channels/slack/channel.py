@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -14,14 +13,13 @@ from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, ThreadR
 from alertctl.channels.http_errors import post_json, status_error
 from alertctl.channels.slack.blocks import slack_message
 from alertctl.channels.slack.directory import find_user
-from alertctl.channels.slack.errors import ENTIRE_PROVIDER, clean_code, slack_reason
+from alertctl.channels.slack.errors import clean_code, refusal, slack_reason
 from alertctl.channels.slack.threads import reply_arguments, root_update
 from alertctl.content import Content
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient, Response
 from alertctl.http.proxies import proxy_passwords
-from alertctl.retry import retry_after
 from alertctl.text import Redactor, credential, one_line, redacted
 
 _ABOUT_THREAD = (Reason.BAD_ADDRESS, Reason.REJECTED)
@@ -117,7 +115,7 @@ def parse_slack_reply(reply: Response) -> SendResult:
         return DeliveryError(Reason.AMBIGUOUS, "no_ts", detail=reply.text)
     code = clean_code(answer.get("error")) if answer.get("ok") is False else ""
     if reply.status == 429 or (code and _code_decides(reply, code)):
-        return _refusal(reply, code)
+        return refusal(reply, code or "ratelimited")
     if reply.status != 200:
         return status_error(reply, entire_provider=False)
     code = "incomplete_reply" if reply.truncated else "bad_reply"
@@ -128,15 +126,3 @@ def _code_decides(reply: Response, code: str) -> bool:
     """Return whether the code in the body decides. With 5xx it does only if Slack may have posted the message."""
     ambiguous = slack_reason(code) is Reason.AMBIGUOUS
     return not reply.truncated and (reply.status == 200 or 400 <= reply.status < 500 or ambiguous)
-
-
-def _refusal(reply: Response, code: str) -> DeliveryError:
-    reason = Reason.RATE_LIMITED if reply.status == 429 else slack_reason(code, reply.status)
-    limited = reason is Reason.RATE_LIMITED
-    return DeliveryError(
-        reason,
-        code or "ratelimited",
-        detail=reply.text,
-        retry_after=retry_after(reply.headers, reply.json, datetime.now(UTC)) if limited else None,
-        entire_provider=limited and code in ENTIRE_PROVIDER,
-    )

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from alertctl.addresses import encode_email
 from alertctl.channels.http_errors import no_reply_error, status_error
-from alertctl.channels.slack.errors import CREDENTIAL_CODES, clean_code, slack_reason
+from alertctl.channels.slack.errors import CREDENTIAL_CODES, clean_code, refusal
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient, Response
 from alertctl.http.errors import HttpError
-from alertctl.retry import retry_after
 
 METHOD = "users.lookupByEmail"
 USER_ID = re.compile(r"[UW][A-Z0-9]{1,30}")
@@ -44,25 +42,14 @@ def parse_user_reply(reply: Response) -> str | None:
             return user_id
     code = clean_code(answer.get("error")) if answer.get("ok") is False else ""
     if code and reply.status < 500:
-        refusal = _refusal(reply, code)
-        if refusal.reason is Reason.BAD_ADDRESS:
+        error = refusal(reply, code)
+        if error.reason is Reason.BAD_ADDRESS:
             return None
-        raise _as_lookup_error(refusal)
+        error.feature_only = error.reason is Reason.CONFIG and code not in CREDENTIAL_CODES
+        raise _as_lookup_error(error)
     if reply.status != 200:
         raise _as_lookup_error(status_error(reply, entire_provider=False))
     raise DeliveryError(Reason.UNAVAILABLE, "bad_reply", detail=f"HTTP 200: {reply.text}")
-
-
-def _refusal(reply: Response, code: str) -> DeliveryError:
-    reason = Reason.RATE_LIMITED if reply.status == 429 else slack_reason(code, reply.status)
-    limited = reason is Reason.RATE_LIMITED
-    return DeliveryError(
-        reason,
-        code,
-        detail=reply.text,
-        retry_after=retry_after(reply.headers, reply.json, datetime.now(UTC)) if limited else None,
-        feature_only=reason is Reason.CONFIG and code not in CREDENTIAL_CODES,
-    )
 
 
 def _as_lookup_error(error: DeliveryError) -> DeliveryError:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from alertctl.channels.http_errors import status_reason
 from alertctl.error_codes import SLACK_CODES
-from alertctl.errors import Reason
+from alertctl.errors import DeliveryError, Reason
+from alertctl.http.response import Response
+from alertctl.retry import retry_after
 
 _REASONS = {entry.code: entry.reason for entry in SLACK_CODES} | {"message_not_found": Reason.BAD_ADDRESS}
 """`message_not_found` is the answer of chat.update for a deleted message; the delivery log never shows it."""
@@ -37,6 +40,19 @@ def slack_reason(code: str, status: int = 200) -> Reason:
     An unknown code with HTTP 200 is REJECTED, so the message is sent once more as plain text.
     """
     return _REASONS.get(code) or (Reason.REJECTED if status == 200 else status_reason(status))
+
+
+def refusal(reply: Response, code: str) -> DeliveryError:
+    """Return the error of a reply with this code, not redacted yet."""
+    reason = Reason.RATE_LIMITED if reply.status == 429 else slack_reason(code, reply.status)
+    limited = reason is Reason.RATE_LIMITED
+    return DeliveryError(
+        reason,
+        code,
+        detail=reply.text,
+        retry_after=retry_after(reply.headers, reply.json, datetime.now(UTC)) if limited else None,
+        entire_provider=limited and code in ENTIRE_PROVIDER,
+    )
 
 
 def clean_code(code: object) -> str:

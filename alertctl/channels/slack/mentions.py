@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from slack_sdk.models.blocks import RichTextElement, RichTextElementParts
 
-from alertctl.channels.base import Mention
+from alertctl.channels.base import MAX_MENTIONS, Mention
 from alertctl.text import fit
 
-MENTIONS_LIMIT = 50
 NAME_LIMIT = 100
 _ID = re.compile(r"[A-Z][A-Z0-9]{1,30}")
 
@@ -34,12 +33,12 @@ def mention_elements(mentions: Sequence[Mention]) -> Iterator[RichTextElement]:
 
 
 def _unique(mentions: Sequence[Mention]) -> list[tuple[str, str]]:
-    """Return name and id of each mention; no id if it is none of Slack's. The name is empty for one with an id."""
+    """Return name and id of each mention: a valid id without a name, else the name without an id."""
     pairs = []
     for mention in mentions:
         provider_id = mention.provider_id if _ID.fullmatch(mention.provider_id or "") else ""
         pairs.append(("" if provider_id else fit(mention.text, NAME_LIMIT, line=True), provider_id or ""))
-    return [pair for pair in dict.fromkeys(pairs) if any(pair)][:MENTIONS_LIMIT]
+    return [pair for pair in dict.fromkeys(pairs) if any(pair)][:MAX_MENTIONS]
 
 
 def _is_group(provider_id: str) -> bool:

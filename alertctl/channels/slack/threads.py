@@ -62,11 +62,17 @@ def _blocks(contents: Sequence[Content], earlier: int) -> list[Block]:
     link = next(filter(None, map(usable_link, reversed(contents))), "")
     subject = escape(newest.subject, SUBJECT_LIMIT, line=True)
     return [
-        HeaderBlock(text=PlainTextObject(text=escape(headline(newest), HEADER_LIMIT), emoji=False)),
+        HeaderBlock(text=PlainTextObject(text=escape(_title(newest), HEADER_LIMIT), emoji=False)),
         rich_text(*steps),
         *([rich_text(link_element(link))] if link else []),
         *([ContextBlock(elements=[PlainTextObject(text=subject, emoji=False)])] if subject else []),
     ]
+
+
+def _title(content: Content) -> str:
+    """Return the title with a mark of the state; from `warning` up with the severity."""
+    has_state = content.state_mark and content.severity is Severity.INFO
+    return f"{content.state_mark} {fit(content.title, HEADER_LIMIT, line=True)}" if has_state else headline(content)
 
 
 def _time(content: Content) -> RichTextElement:

@@ -85,8 +85,7 @@ def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
 def _route_problems(settings: Settings) -> list[SettingProblem]:
     if not settings.routes:
         return []
-    from alertctl.publish import audience_of
-    from alertctl.routing import check_routes
+    from alertctl.routing import audience_of, check_routes
 
     return check_routes(audience_of(settings))
 

@@ -54,7 +54,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("channel", "address_key", "subject_key"),
     )
     op.create_index("ix_thread_id", "thread", ["id"])
-    op.execute(sa.text("CREATE INDEX ix_thread_edit ON thread (edit_due_at) WHERE edit_due_at IS NOT NULL"))
+    op.execute(sa.text("CREATE INDEX ix_thread_edit ON thread (channel, edit_due_at) WHERE edit_due_at IS NOT NULL"))
     op.create_table(
         "person",
         sa.Column("channel", sa.String(length=16), nullable=False),

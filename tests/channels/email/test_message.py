@@ -30,13 +30,13 @@ from alertctl.channels.email.message import (
     RenderedEmail,
     Sender,
     display_name,
-    luminance,
     message_id,
     render_email,
     serialize_email,
     subject,
     text_colour,
 )
+from alertctl.config.checks import contrast_on_white
 from alertctl.content import Content, Field, Severity
 from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import NASTY, TEXTS, content, contents
@@ -189,8 +189,8 @@ def test_the_body_is_made_once_an_event() -> None:
 
 
 REASONS = {
-    "admin_email": "this address is one of the platform's admin addresses",
-    "user_email": "your preferences want safety_rollback by email",
+    "admin_email": "this address is a default recipient (NOTIFICATION_ADMIN_EMAILS)",
+    "user_email": "your preferences include safety_rollback by email",
     "named": "the sender of this safety_rollback named this address",
     "route": "the route pay-oncall sends safety_rollback to this address",
     "label": "a label of this safety_rollback names this address",
@@ -264,8 +264,7 @@ def contrast(first: str, second: str) -> float:
 
 
 def brightness(colour: str) -> float:
-    red, green, blue = (luminance(int(colour[start : start + 2], 16) / 255) for start in (1, 3, 5))
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return 1.05 / contrast_on_white(colour) - 0.05
 
 
 @pytest.mark.parametrize("severity", list(Severity))

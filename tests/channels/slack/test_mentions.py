@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertctl.channels.base import Mention
-from alertctl.channels.slack.mentions import MENTIONS_LIMIT, mention_elements, mention_text
+from alertctl.channels.base import MAX_MENTIONS, Mention
+from alertctl.channels.slack.mentions import mention_elements, mention_text
 from alertctl.sandbox.block_kit import check_blocks
 from tests.support.hostile_content import NASTY
 
@@ -49,8 +49,8 @@ def test_an_invalid_id_mentions_nobody(provider_id):
 
 def test_mentions_beyond_the_limit_are_left_out():
     mentions = [Mention(f"user-{number}@corp.example", f"U{number:010}") for number in range(200)]
-    assert len(MARKUP.findall(mention_text(mentions))) == MENTIONS_LIMIT
-    assert sum(element["type"] == "user" for element in elements(mentions)) == MENTIONS_LIMIT
+    assert len(MARKUP.findall(mention_text(mentions))) == MAX_MENTIONS
+    assert sum(element["type"] == "user" for element in elements(mentions)) == MAX_MENTIONS
 
 
 @given(st.lists(MENTIONS, max_size=30))

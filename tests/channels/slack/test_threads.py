@@ -12,6 +12,7 @@ from alertctl.channels.slack import block_text
 from alertctl.channels.slack.threads import reply_arguments, root_update
 from alertctl.content import Content, Severity
 from alertctl.sandbox.block_kit import check_blocks
+from alertctl.text import mask_tokens
 from tests.support.hostile_content import LINKS, TEXTS
 
 ROOT = ThreadRoot("C0123456789", "1772461920.000100")
@@ -59,6 +60,13 @@ def test_the_root_shows_the_newest_title_a_line_for_each_step_and_the_newest_lin
     assert update["text"] == "🚨 Critical: Safety rollback: checkout-v3. It advanced."
 
 
+def test_the_title_has_a_mark_of_the_state():
+    done = content("Completed", title="Experiment completed: new-cta", state_mark="✅")
+    assert lines(root_update(ROOT, [done], 0))[0] == "✅ Experiment completed: new-cta"
+    rolled_back = content("Rolled back", severity=Severity.CRITICAL, title="Safety rollback", state_mark="✅")
+    assert lines(root_update(ROOT, [done, rolled_back], 0))[0] == "🚨 Critical: Safety rollback"
+
+
 def test_the_time_of_a_step_is_in_the_readers_zone():
     (_, time, _) = elements(root_update(ROOT, [content("Rolled back")], 1)["blocks"][1])
     assert time == {
@@ -81,4 +89,4 @@ def test_no_text_of_an_event_mentions_anybody_or_breaks_a_limit(events, earlier)
     check_blocks(update["blocks"])
     assert "<" not in update["text"]
     assert {element["type"] for block in update["blocks"] for element in elements(block)} <= ELEMENTS
-    assert "xoxb-" not in str(update)
+    assert mask_tokens(str(update)) == str(update)

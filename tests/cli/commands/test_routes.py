@@ -166,7 +166,7 @@ def test_json_has_the_differences_too(no_database):
         (["--event", "safety_rollback", "--expect", "nowhere"], "--expect: 'nowhere' is not a target"),
         (
             ["--event", "safety_rollback", "--expect", "none", "--expect", "slack:#a"],
-            "--expect: 'none' is not a target",
+            "--expect: none means no target; leave it out, or the other targets",
         ),
         (["--event", "safety_rollback", "--label", "a b=c"], "labels: 'a b' is not a label name"),
         (["--event", "generic_alert", "--severity", "loud"], "severity: "),
@@ -191,9 +191,9 @@ def test_preferences_count_where_a_database_is(log_on: str):
     ran = run("routes", "test", "--event", "rollout_advance", "--user", "bob@corp.example")
     assert ran.stderr == ""
     assert ran.stdout.splitlines()[7:11] == [
-        "PREFERENCE  WANTED  ADDRESS OR REASON",
-        "slack       no      notify_on_rollout_advance is off",
-        "email       no      rollout_advance goes to slack only",
+        "PREFERENCE  NOTIFIES  ADDRESS OR REASON",
+        "slack       no        notify_on_rollout_advance is off",
+        "email       no        rollout_advance goes to slack only",
         "",
     ]
 
@@ -233,7 +233,7 @@ def test_with_a_server_its_routes_are_listed_and_tested(
         assert "unexpected: slack:#platform-alerts (chosen by route growth)" in ran.stderr
         monkeypatch.setenv("ALERTCTL_TOKEN", developer)
         own = run(*ROLLBACK, "--user", "d@corp.example")
-        assert "email       yes     d@corp.example\n" in own.stdout
+        assert "email       yes       d@corp.example\n" in own.stdout
         others = run(*ROLLBACK, "--user", ADMIN)
         assert (others.exit_code, "only admins see the preferences of others" in others.stderr) == (4, True)
         assert "only admins see those of others" in run(*ROLLBACK).stderr

@@ -24,7 +24,7 @@ def line_breaks(text: str) -> Markup:
     return Markup("<br>").join(str(text).split("\n"))
 
 
-class OwnTemplates:
+class CustomTemplates:
     """The templates that a folder has, read once; one that can't be used is in `problems` by its name."""
 
     def __init__(self, folder: str) -> None:
@@ -49,9 +49,9 @@ class OwnTemplates:
 
 
 @lru_cache(maxsize=8)
-def own_templates(folder: str) -> OwnTemplates:
+def custom_templates(folder: str) -> CustomTemplates:
     """Return the templates of a folder, read once in a process."""
-    return OwnTemplates(folder)
+    return CustomTemplates(folder)
 
 
 def _compile(name: str, text: str) -> Template:
@@ -62,7 +62,7 @@ def _compile(name: str, text: str) -> Template:
 
 def template_problems(folder: str, values: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each template of a folder that can't be rendered with these values."""
-    templates = OwnTemplates(folder)
+    templates = CustomTemplates(folder)
     for name in NAMES:
         problem = templates.render(name, values)[1]
         if problem:

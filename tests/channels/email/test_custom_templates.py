@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from alertctl.channels.base import OutgoingMessage
+from alertctl.channels.email.custom_templates import custom_templates, template_problems
 from alertctl.channels.email.message import Branding, Sender, preview
-from alertctl.channels.email.own_templates import own_templates, template_problems
 from alertctl.channels.email.sendgrid import SendGridChannel
 from alertctl.content import Content, Field, Severity
 from alertctl.http.client import HttpClient
@@ -30,7 +30,7 @@ CONTENT = Content(
 
 
 def email(folder, text=None, html=None, **branding):
-    own_templates.cache_clear()
+    custom_templates.cache_clear()
     for name, template in (("alert.txt", text), ("alert.html", html)):
         if template is not None:
             (folder / name).write_text(template)
@@ -84,7 +84,7 @@ def test_logo_and_colour_are_in_the_built_in_template(tmp_path):
 
 @pytest.mark.parametrize("provider", ["smtp", "sendgrid"])
 def test_a_failed_template_sends_the_built_in_one_with_a_note_on_the_receipt(sandbox, tmp_path, provider):
-    own_templates.cache_clear()
+    custom_templates.cache_clear()
     (tmp_path / "alert.html").write_text("{{ 1 / 0 }}")
     (tmp_path / "alert.txt").write_text("Own: {{ title }}, {{ reason }}")
     branding = Branding(templates=str(tmp_path))

@@ -1,0 +1,47 @@
+"""The tables. Deliveries, attempts and pauses are written by `outbox` only.
+
+The migrations define the partial indexes: naming a database's dialect here would import it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Table
+from sqlmodel import SQLModel
+
+from alertctl.models.columns import ID_LENGTH, Priority, Status, UtcDateTime
+from alertctl.models.daemons import BreakerReport, Instance, Pause, ProbeRequest, Run
+from alertctl.models.deliveries import Attempt, ChangeCounter, Delivery, DeliveryCount
+from alertctl.models.events import Event, EventKey, EventLabel
+from alertctl.models.threads import Person, Thread
+from alertctl.models.users import EventPreference, Preference, Token, User
+
+__all__ = [
+    "ID_LENGTH",
+    "Attempt",
+    "BreakerReport",
+    "ChangeCounter",
+    "Delivery",
+    "DeliveryCount",
+    "Event",
+    "EventKey",
+    "EventLabel",
+    "EventPreference",
+    "Instance",
+    "Pause",
+    "Person",
+    "Preference",
+    "Priority",
+    "ProbeRequest",
+    "Run",
+    "Status",
+    "Thread",
+    "Token",
+    "User",
+    "UtcDateTime",
+    "table_of",
+]
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """Return the table of a model, for statements."""
+    return SQLModel.metadata.tables[str(model.__tablename__)]

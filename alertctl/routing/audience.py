@@ -1,0 +1,61 @@
+"""The rules for every event: the platform's own targets, the recipient policy and the routes, from the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from alertctl.channels import CHANNEL_TYPES, MessageOptions
+from alertctl.channels.base import DEFAULT_OPTIONS
+from alertctl.config import Settings
+from alertctl.routing.rules import Routes, parse_routes
+from alertctl.routing.targets import RecipientPolicy, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """The rules for every event: the platform's own targets, the enabled channels, the policy for all other targets,
+    the routes, and the options of messages by channel where neither route nor setting says otherwise."""
+
+    targets: tuple[Target, ...] = ()
+    enabled: frozenset[str] = frozenset()
+    policy: RecipientPolicy = field(default_factory=RecipientPolicy)
+    routes: Routes = field(default_factory=Routes)
+    options: Mapping[str, MessageOptions] = field(default_factory=dict)
+
+    def allows(self, target: Target) -> bool:
+        """Return whether a target is allowed by the policy or the platform's own."""
+        return self.policy.allows(target.channel, target.address) or target.identity in self._own
+
+    def check(self, target: Target) -> None:
+        """Raise InvalidEvent for a named target that is neither the platform's own nor allowed."""
+        if target.identity not in self._own:
+            self.policy.check(target.channel, target.address, "to")
+
+    @property
+    def _own(self) -> frozenset[tuple[str, str]]:
+        return frozenset(own.identity for own in self.targets)
+
+
+def audience_of(settings: Settings) -> Audience:
+    """Return the rules of these settings: the platform's own targets, the routes, and what else routing needs."""
+    options = {kind.name: kind.message_options(settings) for kind in CHANNEL_TYPES}
+    return Audience(
+        tuple(
+            Target(kind.name, address, kind.default_routing_reason.name, options=kind.default_address_options(settings))
+            for kind in CHANNEL_TYPES
+            for address in kind.default_addresses(settings)
+        ),
+        frozenset(channel for channel, enabled in settings.channels.items() if enabled),
+        recipient_policy(settings),
+        parse_routes(settings.routes, options, settings.origin("ROUTES")),
+        {name: form for name, form in options.items() if form != DEFAULT_OPTIONS},
+    )
+
+
+def recipient_policy(settings: Settings) -> RecipientPolicy:
+    """Return the addresses that callers and users may name."""
+    return RecipientPolicy(
+        {kind.name: tuple(kind.allowed_addresses(settings)) for kind in CHANNEL_TYPES},
+        {kind.name: kind.allowed_addresses_setting for kind in CHANNEL_TYPES},
+    )
