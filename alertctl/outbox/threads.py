@@ -16,7 +16,24 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, Select, Update, and_, bindparam, case, delete, or_, select, true, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    String,
+    Update,
+    and_,
+    any_,
+    bindparam,
+    case,
+    delete,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from alertctl.channels.base import Receipt, ThreadRoot
 from alertctl.db import bulk_parameter, bulk_rows, insert_of
@@ -187,8 +204,8 @@ def record_roots_and_replies(connection: Connection, results: Iterable[AttemptRe
         if not isinstance(receipt, Receipt):
             removed += [membership.thread_id] if is_root else []
         elif is_root and receipt.provider_channel:
-            root = {"b_id": membership.thread_id, "b_channel": receipt.provider_channel, "b_ts": receipt.provider_id}
-            opened.append(root)
+            root = {"provider_channel": receipt.provider_channel, "root_ts": receipt.provider_id}
+            opened.append({"id": membership.thread_id, **root})
         elif is_root or not receipt.in_thread:
             # The provider posted a reply at top level: its root or channel is gone.
             removed.append(membership.thread_id)
@@ -197,24 +214,39 @@ def record_roots_and_replies(connection: Connection, results: Iterable[AttemptRe
             extended[membership.thread_id] = max(newest, membership, key=lambda membership: membership.occurred_at)
     dialect = connection.dialect.name
     if opened:
-        connection.execute(_OPEN, opened)
+        connection.execute(_open_statement(dialect), _by_id(connection, opened))
     if extended:
         rows = [
             {"id": thread_id, "occurred_at": newest.occurred_at, "ends_at": newest.ends_at}
             for thread_id, newest in sorted(extended.items())
         ]
-        connection.execute(_extend_statement(dialect), {**bulk_parameter(connection, rows), "of_now": now})
+        connection.execute(_extend_statement(dialect), {**_by_id(connection, rows), "of_now": now})
         roots = (delivery.c.id.in_(extended), delivery.c.thread_id.is_(None))
         connection.execute(update(delivery).where(*roots).values(thread_id=delivery.c.id))
     if removed:
         connection.execute(delete(thread).where(thread.c.id.in_(removed)))
 
 
-_OPEN = (
-    update(thread)
-    .where(thread.c.id == bindparam("b_id"), thread.c.claimed_until.is_not(None))
-    .values(provider_channel=bindparam("b_channel"), root_ts=bindparam("b_ts"), claimed_until=None)
-)
+def _by_id(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the parameters of a statement with `_has_id`."""
+    parameters: dict[str, Any] = bulk_parameter(connection, rows)
+    return parameters if connection.dialect.name == "sqlite" else parameters | {"ids": [row["id"] for row in rows]}
+
+
+def _has_id(dialect: str, id_column: ColumnElement[str]) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for a thread with this id. The list leads Postgres to the index, whatever the join does."""
+    same_id = thread.c.id == id_column
+    return (same_id,) if dialect == "sqlite" else (same_id, thread.c.id == any_(bindparam("ids", type_=ARRAY(String))))
+
+
+@cache
+def _open_statement(dialect: str) -> Update:
+    root = bulk_rows(dialect, (thread.c.id, thread.c.provider_channel, thread.c.root_ts)).c
+    return (
+        update(thread)
+        .where(*_has_id(dialect, root.id), thread.c.claimed_until.is_not(None))
+        .values(provider_channel=root.provider_channel, root_ts=root.root_ts, claimed_until=None)
+    )
 
 
 @cache
@@ -224,7 +256,7 @@ def _extend_statement(dialect: str) -> Update:
     now = bindparam("of_now", type_=thread.c.edit_due_at.type)
     return (
         update(thread)
-        .where(thread.c.id == newest.id)
+        .where(*_has_id(dialect, newest.id))
         .values(
             occurred_at=case((is_newer, newest.occurred_at), else_=thread.c.occurred_at),
             ends_at=case((is_newer, newest.ends_at), else_=thread.c.ends_at),
