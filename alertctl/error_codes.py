@@ -60,6 +60,7 @@ _ALERTCTL: _Table = {
     Reason.LOCAL: (
         ("local_error", "this machine ran out of file descriptors, memory, disk space or ports"),
         ("out_of_memory", "this machine ran out of memory"),
+        ("lookup_paused", "an earlier look-up of a person failed or took too long, so nobody is looked up for 30 s"),
     ),
     Reason.REJECTED: (("unrenderable", "alertctl could not build a message from the event"),),
     Reason.EXPIRED: (("expired", "the event's --expires time passed before it was sent", _EXPIRED),),

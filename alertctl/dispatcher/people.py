@@ -41,10 +41,12 @@ RECIPIENT_SECONDS = 5.0
 MENTIONS_SECONDS = 2.0
 """Seconds that the look-ups of all mentions of a message may take together."""
 PAUSE_SECONDS = 30.0
-"""Seconds without look-ups of mentions after one failed: a directory that hangs must not delay every message."""
+"""Seconds between two look-ups while they fail: a directory that hangs must not keep all senders waiting."""
 MAX_KNOWN = 10_000
 """People that are kept in memory."""
 NOT_FOUND = "users_not_found"
+PAUSED = "lookup_paused"
+NOT_TRIED = "not tried, because an earlier look-up failed or took too long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class People:
         self._unsaved: dict[str, _Known | None] = {}
         """Results to save; None: to delete."""
         self._rate_limit = DeliveryError(Reason.RATE_LIMITED, "ratelimited")
-        self._rate_limited_until = self._mentions_paused_until = 0.0
+        self._rate_limited_until = self._paused_until = 0.0
         self._is_refused = False
 
     def sync(self, connection: Connection, messages: Sequence[OutgoingMessage]) -> None:
@@ -170,13 +172,12 @@ class People:
         cached = self._cached(email)
         if cached is not None:
             return cached.provider_id, "" if cached.provider_id else NOT_FOUND
-        if not deadline.remaining() or time.monotonic() < self._mentions_paused_until:
-            return None, "not tried, because an earlier look-up failed or took too long"
+        if not deadline.remaining():
+            return None, NOT_TRIED
         try:
             provider_id = self._look_up(email, deadline.remaining())
         except DeliveryError as error:
-            self._mentions_paused_until = time.monotonic() + PAUSE_SECONDS
-            return None, error.code
+            return None, NOT_TRIED if error.code == PAUSED else error.code
         return provider_id, "" if provider_id else NOT_FOUND
 
     def _cached(self, email: str) -> _Known | None:
@@ -190,6 +191,8 @@ class People:
         if paused > 0:
             limit = self._rate_limit
             raise DeliveryError(limit.reason, limit.code, detail=limit.detail, retry_after=paused)
+        if not self._may_try():
+            raise DeliveryError(Reason.LOCAL, PAUSED, detail=NOT_TRIED)
         try:
             provider_id = self._directory.find_person(email, min(timeout, self._channel.deadline / 2))
         except DeliveryError as error:
@@ -198,14 +201,28 @@ class People:
         except Exception as error:
             # A bug in a look-up must not fail a message that only mentions somebody.
             log.exception("%s: a look-up failed", self._name)
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
             raise DeliveryError(Reason.UNAVAILABLE, "unexpected", detail=type(error).__name__) from None
         self._is_refused = False
+        self._paused_until = 0.0
         self._remember(email, _Known(provider_id, self._clock()))
         return provider_id
+
+    def _may_try(self) -> bool:
+        """Return whether to look somebody up now. After a failure only one message may try, once in PAUSE_SECONDS."""
+        with self._lock:
+            now = time.monotonic()
+            if now < self._paused_until:
+                return False
+            if self._paused_until:
+                self._paused_until = now + PAUSE_SECONDS
+            return True
 
     def _note_failure(self, error: DeliveryError) -> None:
         if error.reason is Reason.RATE_LIMITED:
             self._rate_limit, self._rate_limited_until = error, time.monotonic() + rate_limit_wait(error)
+        elif error.reason is not Reason.CONFIG:
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
         if error.feature_only and not self._is_refused:
             log.warning("%s: people can't be looked up (%s); run alertctl doctor", self._name, error.code)
         self._is_refused = error.feature_only
