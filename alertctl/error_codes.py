@@ -69,8 +69,8 @@ _ALERTCTL: _Table = {
         ("email_disabled", "email was disabled when the event was published", _EMAIL_ENABLED),
         (
             "recipient_not_allowed",
-            "the user's address is not one that the recipient policy allows",
-            "Change the user's preferences, or ALERTCTL_ALLOWED_EMAIL_DOMAINS or ALERTCTL_ALLOWED_SLACK_CHANNELS.",
+            "the recipient policy does not allow this address of a user or a label",
+            "Change the address, or ALERTCTL_ALLOWED_EMAIL_DOMAINS or ALERTCTL_ALLOWED_SLACK_CHANNELS.",
         ),
         ("slack_disabled", "Slack was disabled when the event was published", _SLACK_ENABLED),
         ("unexpected", "alertctl failed with an unexpected error (see the attempt's answer)"),

@@ -1,4 +1,4 @@
-"""Labels of an event: names and values that callers add beside its fields, for routes and filters."""
+"""Labels of an event: names and values that callers add to its fields, for routes and filters."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def parse_label_filter(texts: Iterable[str]) -> dict[str, str]:
         if not value:
             raise ValueError(f"{name}: should not be empty; leave it out to have all deliveries")
         if labels.setdefault(name, value) != value:
-            raise ValueError(f"{name}: is given twice, and an event has only one value of it")
+            raise ValueError(f"{name}: occurs twice with different values, and an event has one value of each label")
     return labels
 
 

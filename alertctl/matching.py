@@ -42,7 +42,7 @@ _GLOB = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What an event must have under a key: one of the `exact` texts, or a text that one of the `globs` matches.
+    """The allowed values of a key: the `exact` texts, and those that one of the `globs` matches.
 
     `text` is the condition as it is written, `pattern` matches all globs.
     """
@@ -145,7 +145,7 @@ def _leaves(table: Mapping[str, object]) -> Iterator[tuple[str, object]]:
 
 
 def parse_condition(key: str, value: object) -> Condition:
-    """Return the condition of a key: a pattern, or a list of patterns. Raises ValueError, worded to follow the key."""
+    """Return the condition of a key: a pattern, or a list of patterns. The text of a ValueError follows the key."""
     group, _, name = key.partition(".")
     if key not in KEYS and not (group in GROUPS and name):
         raise ValueError(f"is no field of an event type{_nearest_key(key)}")

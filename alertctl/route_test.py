@@ -1,4 +1,4 @@
-"""Test the routes: which targets an event would have, and why. Nothing is recorded or sent."""
+"""Test the routes: the targets that an event would have, and why. Nothing is recorded or sent."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def run_route_test(
 ) -> RouteTestResult:
     """Return the targets that an event would have if it were published now, with the verdicts that lead to them.
 
-    Missing fields stay missing, required ones too. `user` (an email or id) limits preferences to those of a user;
+    Required fields may be missing. `user` (an email or id) limits preferences to those of a user;
     without a connection no preferences count. The result has the `notes` too. Raises InvalidEvent, or NotFound for an
     unknown user.
     """
@@ -107,6 +107,8 @@ def _verdicts(verdicts: Sequence[RouteVerdict], event: Publication) -> Iterator[
             why = ended_by
         elif item.mismatch is not None:
             why = _mismatch(item.mismatch, values.get(item.mismatch.key))
+        elif item.route.broken:
+            why = "has a mistake and is not used: see alertctl config check"
         elif not item.route.continues:
             ended_by = f"{item.route.name} matched and does not continue"
         mismatch = item.mismatch.key if item.mismatch else None

@@ -1,6 +1,7 @@
-"""Operators' templates (Jinja2) in a sandbox: they hold values, conditions and one level of loops.
+"""Compile and render operators' Jinja2 templates in a sandbox.
 
-Everything by which a short template could take long or fill the memory is refused when it is compiled.
+A template may use values, conditions and one level of loops. Constructs with which a short template could run for long
+or fill the memory are refused when it is compiled.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ FILTERS = (
 )
 """Filters whose result is not much longer than their input."""
 
+_LOOP_ITEMS = "loop items"
+"""The filter that `_check_loops_at_run_time` adds. A template can't name it, because of the space."""
+
 
 class TemplateError(Exception):
-    """A template is wrong or failed. The message is one line."""
+    """A template has a mistake, or failed. The message is one line."""
 
 
 def compile_template(environment: Environment, text: str, limit: int) -> Template:
@@ -31,14 +35,16 @@ def compile_template(environment: Environment, text: str, limit: int) -> Templat
     if len(text) > limit:
         raise TemplateError(f"is longer than {limit} characters")
     try:
-        _check_syntax_tree(environment.parse(text))
-        return environment.from_string(text)
+        tree = environment.parse(text)
+        _check_syntax_tree(tree)
+        _check_loops_at_run_time(tree)
+        return environment.from_string(tree)
     except Exception as error:
         raise _as_template_error(error) from None
 
 
 def render_template(template: Template, values: Mapping[str, Any]) -> str:
-    """Return a template's text. Raises TemplateError, also for more than 1 MB and for a result without any text."""
+    """Render a template. Raises TemplateError, also if the result is empty or longer than OUTPUT_LIMIT."""
     parts, length = [], 0
     try:
         for part in template.generate(values):
@@ -55,7 +61,7 @@ def render_template(template: Template, values: Mapping[str, Any]) -> str:
 
 
 def sandbox(**options: Any) -> Environment:
-    """Return an environment whose templates can neither reach Python nor grow a text by calculation."""
+    """Return an environment whose templates can't reach Python or multiply text."""
     # Imported here: most installations have no templates of their own, and a send to Slack needs no Jinja2.
     from jinja2 import ChainableUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -65,12 +71,15 @@ def sandbox(**options: Any) -> Environment:
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
             if not all(isinstance(value, int | float) for value in (left, right)):
-                raise TemplateError(f"{operator} needs two numbers; join texts with ~")
+                raise TemplateError(
+                    f"{operator} needs two numbers, and a field may be missing ({{% if %}}); join texts with ~"
+                )
             return super().call_binop(context, operator, left, right)
 
-    environment = BoundedSandbox(undefined=ChainableUndefined, finalize=_as_text, **options)
+    # The optimizer takes seconds for a chain of 200 filters or attributes.
+    environment = BoundedSandbox(undefined=ChainableUndefined, finalize=_as_text, optimized=False, **options)
     environment.globals.clear()
-    environment.filters = {name: environment.filters[name] for name in FILTERS}
+    environment.filters = {name: environment.filters[name] for name in FILTERS} | {_LOOP_ITEMS: _loop_items}
     return environment
 
 
@@ -84,7 +93,7 @@ def _as_text(value: Any) -> Any:
 
 
 def _check_syntax_tree(tree: nodes.Template) -> None:
-    """Raise TemplateError for what could take long or grow a text: assignments, macros, nested loops, calls."""
+    """Raise TemplateError for assignments, macros, includes, nested loops and calls, which could run for long."""
     from jinja2 import nodes
 
     refused = {
@@ -97,6 +106,8 @@ def _check_syntax_tree(tree: nodes.Template) -> None:
         nodes.Import: "{% import %}",
         nodes.FromImport: "{% from %}",
         nodes.Extends: "{% extends %}",
+        # It would collect the text of a loop before render_template can count it.
+        nodes.FilterBlock: "{% filter %}",
         nodes.Pow: "**",
     }
     for kind, name in refused.items():
@@ -108,6 +119,21 @@ def _check_syntax_tree(tree: nodes.Template) -> None:
     for call in tree.find_all(nodes.Call):
         if not (isinstance(call.node, nodes.Getattr) and call.node.attr == "items" and not call.args):
             raise TemplateError(f"line {call.lineno}: calls are not available in these templates, except .items()")
+
+
+def _check_loops_at_run_time(tree: nodes.Template) -> None:
+    """Let each loop refuse a text: its 20,000 characters would repeat the loop's body as often."""
+    from jinja2 import nodes
+
+    for loop in tree.find_all(nodes.For):
+        loop.iter = nodes.Filter(loop.iter, _LOOP_ITEMS, [], [], None, None, lineno=loop.lineno)
+
+
+def _loop_items(value: Any) -> Any:
+    """Return the value of a loop. Raises TemplateError for a text."""
+    if isinstance(value, str):
+        raise TemplateError("a loop over the characters of a text is not available in these templates")
+    return value
 
 
 def _as_template_error(error: Exception) -> TemplateError:

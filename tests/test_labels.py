@@ -98,7 +98,7 @@ def test_a_filter_finds_a_value_in_any_form_in_which_it_was_published():
         (["team"], "'team' is not NAME=VALUE"),
         (["a b=c"], "'a b' is not a label name"),
         (["team="], "team: should not be empty"),
-        (["team=a", "team=b"], "team: is given twice"),
+        (["team=a", "team=b"], "team: occurs twice"),
     ],
 )
 def test_a_filter_with_a_mistake_is_refused(texts, problem):

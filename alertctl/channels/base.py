@@ -203,9 +203,7 @@ class RoutingReason(NamedTuple):
     recipient: str = "this address is a recipient of {event_type}"
 
 
-DEFAULT_ROUTING_REASON = RoutingReason(
-    "default_address", "a default address gets every event", "this address gets every event"
-)
+DEFAULT_ROUTING_REASON = RoutingReason("default_address", "a default address", "it is a default address")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +224,7 @@ class ChannelType:
     address_schema: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema for an address, an approximation of `addresses.check_address`."""
     default_addresses: Callable[[Settings], Sequence[str]] = lambda settings: ()
-    """Return the platform's own addresses, which receive every event on this channel."""
+    """Return the channel's default addresses, for events that no route sends elsewhere."""
     default_addresses_setting: str = ""
     default_routing_reason: RoutingReason = DEFAULT_ROUTING_REASON
     default_address_options: Callable[[Settings], MessageOptions] = lambda settings: DEFAULT_OPTIONS

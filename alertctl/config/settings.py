@@ -44,7 +44,7 @@ class Slack(_Section):
     enabled: YesOrNo = Field(False, description="Send alerts to Slack: true or false.")
     bot_token: Credential = Field(_NO_SECRET, description="The Slack app's bot token, xoxb-…")
     default_channel: Annotated[str, BeforeValidator(validators.slack_channel)] = Field(
-        "#platform-alerts", description="The channel that receives every event: #name, name or ID."
+        "#platform-alerts", description="Channel for events that no route sends elsewhere: #name, name or ID."
     )
     api_url: SlackUrl = Field(
         "https://slack.com/api/", description="URL of Slack's API; different for GovSlack and the sandbox."
@@ -56,7 +56,7 @@ class Slack(_Section):
         5, description="Messages that may go to one channel at once before SLACK_PER_SECOND applies."
     )
     style: Annotated[str, BeforeValidator(validators.one_of(*validators.STYLES))] = Field(
-        "full", description="Form of Slack messages where no route sets one: full, or compact (two lines)."
+        "full", description="Style of Slack messages unless a route sets it: full, or compact (two lines)."
     )
     mention: Annotated[tuple[str, ...], BeforeValidator(validators.mentions)] = Field(
         (),
@@ -116,7 +116,7 @@ class Smtp(_Section):
 
 class Notification(_Section):
     admin_emails: Annotated[tuple[str, ...], BeforeValidator(validators.addresses)] = Field(
-        (), description="Addresses that receive every event sent by email, comma-separated."
+        (), description="Addresses for events by email that no route sends elsewhere, comma-separated."
     )
 
 

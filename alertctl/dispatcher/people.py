@@ -35,7 +35,7 @@ from alertctl.retry import rate_limit_wait
 
 log = logging.getLogger("alertctl.dispatcher")
 UNKNOWN_FOR = timedelta(minutes=10)
-"""Age at which an email is looked up again that belonged to nobody."""
+"""Age at which an email that belonged to nobody is looked up again."""
 RECIPIENT_SECONDS = 5.0
 """Seconds that the look-up of a recipient may take, at most half of the channel's deadline."""
 MENTIONS_SECONDS = 2.0
@@ -59,7 +59,7 @@ class _Known:
 
 
 class People:
-    """Sends messages through a channel, after it has found the people whom they address or mention by email.
+    """Sends messages through a channel after looking up the people whom they address or mention by email.
 
     `sync` belongs to the worker's transaction; `send` is called by many threads and touches no database.
     """
@@ -79,7 +79,7 @@ class People:
     def sync(self, connection: Connection, messages: Sequence[OutgoingMessage]) -> None:
         """Save the results of look-ups, and load the people whom these messages need.
 
-        Results are lost if the transaction fails: they are looked up again one day.
+        Results are lost if the transaction fails. Then these people are looked up again when needed.
         """
         if self._directory is None:
             return

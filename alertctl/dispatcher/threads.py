@@ -25,7 +25,7 @@ EDITS_PER_SECOND = 50 / 60
 BURST = 10
 """Edits at once before EDITS_PER_SECOND applies."""
 POLL = 10.0
-"""Seconds after which an editor looks for due edits unless it is woken earlier: another process may have ended."""
+"""Seconds between checks for due edits without a wake-up: edits of a process that ended fall due again."""
 ONE_SHOT_SECONDS = 5.0
 """How long a command takes for edits, at most."""
 RETRY_SECONDS = 5.0

@@ -1,6 +1,6 @@
-"""Titles and summaries in the operator's own words: Jinja2 templates over an event's fields and labels.
+"""Titles and summaries from the configuration: Jinja2 templates over an event's fields and labels.
 
-A template that fails leaves the built-in text in place (`template_sandbox.py`).
+If a template fails, the built-in text is used (`template_sandbox.py`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Wording:
         return cls(tuple((kind, part, text) for kind, parts in messages.items() for part, text in parts.items()))
 
     def apply(self, content: Content, fields: EventFields) -> Content:
-        """Return the content in the configured words, with a warning for each template that failed."""
+        """Return the content with the configured title and summary, and a warning for each template that failed."""
         templates = [(part, text) for kind, part, text in self.messages if kind == content.event_type and part in PARTS]
         if not templates:
             return content
@@ -56,6 +56,9 @@ class Wording:
                 texts[part] = _render(text, values)
             except TemplateError as error:
                 warnings.append(f"[messages.{content.event_type}] {part}: {error}; the built-in text was sent")
+        if content.is_only_title and "title" in texts:
+            # A summary that repeats the built-in title is left out of the message, beside the configured title too.
+            texts.setdefault("summary", texts["title"])
         return replace(content, **texts, warnings=(*content.warnings, *warnings))  # type: ignore[arg-type]
 
 
@@ -77,7 +80,7 @@ def problems(messages: Messages, types: Mapping[str, type[EventFields]]) -> Iter
 
 
 def _problem(text: str, kind: type[EventFields]) -> str | None:
-    """Return what is wrong with a template, found by rendering it with the example of its event type."""
+    """Return the problem of a template, which is rendered with the example of its event type."""
     from datetime import UTC, datetime
 
     from jinja2 import meta

@@ -1,4 +1,4 @@
-"""The running daemons and the hash of their routes, so that people learn of daemons that route differently."""
+"""The running daemons and the hash of their routes, for a warning about daemons with different routes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Instance:
 
 
 def save_instance(connection: Connection, instance: Instance, routes_hash: str, now: datetime) -> None:
-    """Record that this daemon runs with these routes, and forget daemons that are long gone."""
+    """Record that this daemon runs with these routes, and delete daemons that have not reported for a day."""
     state = {"routes_hash": routes_hash, "reported_at": now}
     row = insert_or(connection, instance_table, {"id": instance.id, "host": instance.host, "pid": instance.pid} | state)
     connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=state))
@@ -38,12 +38,12 @@ def save_instance(connection: Connection, instance: Instance, routes_hash: str, 
 
 
 def remove_instance(connection: Connection, instance: Instance) -> None:
-    """Forget this daemon: it stops."""
+    """Delete this daemon, which stops."""
     connection.execute(delete(instance_table).where(instance_table.c.id == instance.id))
 
 
 def live_instances(connection: Connection, now: datetime) -> list[InstanceItem]:
-    """Return the daemons that have reported lately, by host and process id."""
+    """Return the daemons that reported recently, by host and process id."""
     live = instance_table.c.reported_at > now - ALIVE
     rows = select(instance_table).where(live).order_by(instance_table.c.host, instance_table.c.pid)
     return [

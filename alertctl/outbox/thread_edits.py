@@ -42,13 +42,15 @@ def claim_edit(
 ) -> tuple[RootEdit | None, datetime | None]:
     """Claim the edit that is due first, in the threads of one event if it is named.
 
-    Return it, or when the next one falls due.
+    Return it, or when the next one falls due. An edit for a named event needn't wait for EDIT_GAP: the command that
+    published it ends now, and there may be no daemon.
     """
     # `is_not(None)`, because a partial index requires it.
     scope = [thread.c.channel == channel, thread.c.claimed_until.is_(None), thread.c.edit_due_at.is_not(None)]
     if event_id is not None:
         scope.append(thread.c.id.in_(select(delivery.c.thread_id).where(delivery.c.event_id == event_id)))
-    due = select(thread.c.id).where(*scope, thread.c.edit_due_at <= now).order_by(thread.c.edit_due_at).limit(1)
+    last_due = now if event_id is None else now + EDIT_GAP
+    due = select(thread.c.id).where(*scope, thread.c.edit_due_at <= last_due).order_by(thread.c.edit_due_at).limit(1)
     lease_ends = now + timedelta(seconds=lease)
     claimed = (
         update(thread)

@@ -1,7 +1,7 @@
 """One thread per subject and address: its first message is the root, later ones are replies.
 
-The thread's row is claimed with its root's delivery and for the same lease. Messages that come before the root is sent
-wait, because only its answer names the message to reply to.
+The thread's row is claimed with its root's delivery and for the same lease. Other messages wait until the root
+is sent, because the provider's answer to it has the id that a reply needs.
 
     no row, or ended --claim--> claimed --root sent--> open --reply--> open --ends_at--> ended
                                    |                     |
@@ -135,8 +135,13 @@ class ThreadPlan:
 @cache
 def _select_threads(dialect: str) -> Select[Any]:
     # With the channel as a parameter of its own, SQLite would read all threads of the channel.
-    key = bulk_rows(dialect, (thread.c[name] for name in _KEY_COLUMNS)).c
-    return select(thread).where(*(thread.c[name] == key[name] for name in _KEY_COLUMNS))
+    keys = bulk_rows(dialect, (thread.c[name] for name in _KEY_COLUMNS))
+    same_key = select(thread).where(*(thread.c[name] == keys.c[name] for name in _KEY_COLUMNS))
+    if dialect == "sqlite":
+        return same_key
+    # A subquery for each row, because Postgres would read all of a table with up to about 13 000 threads.
+    match = same_key.correlate(keys).offset(0).lateral()
+    return select(match).select_from(keys.join(match, true()))
 
 
 _KEY_COLUMNS = ("channel", "address_key", "subject_key")
@@ -182,8 +187,8 @@ def record_roots_and_replies(connection: Connection, results: Iterable[AttemptRe
         if not isinstance(receipt, Receipt):
             removed += [membership.thread_id] if is_root else []
         elif is_root and receipt.provider_channel:
-            root = {"provider_channel": receipt.provider_channel, "root_ts": receipt.provider_id}
-            opened.append({"id": membership.thread_id, **root})
+            root = {"b_id": membership.thread_id, "b_channel": receipt.provider_channel, "b_ts": receipt.provider_id}
+            opened.append(root)
         elif is_root or not receipt.in_thread:
             # The provider posted a reply at top level: its root or channel is gone.
             removed.append(membership.thread_id)
@@ -192,7 +197,7 @@ def record_roots_and_replies(connection: Connection, results: Iterable[AttemptRe
             extended[membership.thread_id] = max(newest, membership, key=lambda membership: membership.occurred_at)
     dialect = connection.dialect.name
     if opened:
-        connection.execute(_open_statement(dialect), bulk_parameter(connection, opened))
+        connection.execute(_OPEN, opened)
     if extended:
         rows = [
             {"id": thread_id, "occurred_at": newest.occurred_at, "ends_at": newest.ends_at}
@@ -205,14 +210,11 @@ def record_roots_and_replies(connection: Connection, results: Iterable[AttemptRe
         connection.execute(delete(thread).where(thread.c.id.in_(removed)))
 
 
-@cache
-def _open_statement(dialect: str) -> Update:
-    root = bulk_rows(dialect, (thread.c.id, thread.c.provider_channel, thread.c.root_ts)).c
-    return (
-        update(thread)
-        .where(thread.c.id == root.id, thread.c.claimed_until.is_not(None))
-        .values(provider_channel=root.provider_channel, root_ts=root.root_ts, claimed_until=None)
-    )
+_OPEN = (
+    update(thread)
+    .where(thread.c.id == bindparam("b_id"), thread.c.claimed_until.is_not(None))
+    .values(provider_channel=bindparam("b_channel"), root_ts=bindparam("b_ts"), claimed_until=None)
+)
 
 
 @cache

@@ -40,7 +40,7 @@ class Outcome(StrEnum):
 
 
 class Decision(NamedTuple):
-    """A target of an event and its outcome.
+    """A target of an event, and the outcome for it.
 
     `reason` is why it is suppressed, else why it was chosen. `source` names the rule that chose it: `route NAME`, a
     setting, `preferences`, `label slack`, `--to`.
@@ -53,7 +53,7 @@ class Decision(NamedTuple):
 
 
 class Verdict(StrEnum):
-    """What a route does about an event."""
+    """The result of trying a route for an event."""
 
     MATCHED = "matched"
     NOT_MATCHED = "not matched"
@@ -113,19 +113,19 @@ def _candidates(event: RoutedEvent, audience: Audience, preferences: Iterable[Ta
         yield from _in_default_form(event.to, audience)
         return
     channels = event.fields.channels
-    usual = [target for target in audience.targets if channels is None or target.channel in channels]
+    defaults = [target for target in audience.targets if channels is None or target.channel in channels]
     routes = audience.routes.matching(values_of(event.fields, event.labels)) if audience.routes.items else []
     if not routes:
-        yield from usual
+        yield from defaults
     for route in routes:
-        yield from route.targets(usual)
+        yield from route.targets(defaults)
     yield from _in_default_form(label_targets(event.labels)[0], audience)
-    wanted = preferences if channels is None else (target for target in preferences if target.channel in channels)
-    yield from _in_default_form(wanted, audience)
+    of_users = preferences if channels is None else (target for target in preferences if target.channel in channels)
+    yield from _in_default_form(of_users, audience)
     for route in routes:
         if route.suppresses_default:
             cause = f"{ROUTE_PREFIX}{route.name}"
-            yield from (replace(target, suppressed_reason=cause, route=route.name) for target in usual)
+            yield from (replace(target, suppressed_reason=cause, route=route.name) for target in defaults)
 
 
 def _in_default_form(targets: Iterable[Target], audience: Audience) -> Iterable[Target]:

@@ -47,7 +47,7 @@ class Route:
 
     @property
     def suppresses_default(self) -> bool:
-        """Whether it records the platform's audience as suppressed: `to = []`."""
+        """True if it records the default targets as suppressed: `to = []`."""
         return not self.to and not self.adds_default
 
     def targets(self, audience: Sequence[Target]) -> Iterator[Target]:

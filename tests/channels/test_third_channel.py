@@ -141,13 +141,13 @@ def test_a_third_channel_is_routed_sent_and_logged(run: Run, hooks: Hooks) -> No
     ]
 
     detail = run("log", "show", page[1]["id"])
-    assert "this address gets every event" in detail
+    assert "it is a default address" in detail
     assert run("log", "show", page[0]["id"], "--rendered", "text") == "Disk full\n"
 
 
 def test_a_third_channel_is_previewed_tested_and_checked(run: Run, hooks: Hooks) -> None:
     preview = run("send", "--event", "generic_alert", "--title", "Disk full", "--dry-run")
-    assert "webhook everyone (a default address gets every event)\n    Disk full" in preview
+    assert "webhook everyone (a default address)\n    Disk full" in preview
     assert hooks.received == []
     assert "Test notification sent to everyone" in run("test", "webhook")
     assert hooks.addresses == ["everyone"]

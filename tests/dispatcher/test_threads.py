@@ -200,6 +200,16 @@ def test_one_dispatch_sends_all_messages_of_a_subject(store, sandbox, database_u
     assert "30%" in root_text(root)
 
 
+def test_commands_in_quick_succession_each_edit_the_root(store, sandbox, database_url):
+    for action in ("started", "paused", "completed"):
+        event = experiment(store, action, wall_clock())
+        with dispatching(store, settings_for(sandbox, database_url), wall_clock) as dispatcher:
+            dispatcher.run_once(event)
+    root = sandbox.slack.messages[0]
+    assert steps(root) == ["Started", "Paused", "Completed"]
+    assert row(store, thread).edit_due_at is None
+
+
 def test_a_command_waits_for_the_root_that_another_process_sends(store, sandbox, daemon, database_url):
     sandbox.slack.latency = 0.5
     with daemon():

@@ -10,13 +10,14 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from alertctl.sandbox import Sandbox
-from tests.docs.message_images import write_message_images
+from tests.docs.message_images import write_message_images, write_thread_image
 from tests.ops.checkout import ROOT
 
 FOLDER = ROOT / "docs" / "images"
@@ -29,6 +30,13 @@ SENT = (
     "--event generic_alert --title 'Disk almost full' --to slack:#missing",
 )
 """The options of `alertctl send` for the events of the pictures' log."""
+FLAG = "--set feature_flag=search-v2 --set environment=production"
+THREAD = (
+    f"--event rollout_advance {FLAG} --set to_percentage=10 --set occurred_at=2026-03-02T13:05:00Z",
+    f"--event rollout_advance {FLAG} --set to_percentage=50 --set occurred_at=2026-03-02T13:35:00Z",
+    f"--event safety_rollback {FLAG} --set metric=error_rate --set value=0.07 --set occurred_at=2026-03-02T13:48:00Z",
+)
+"""The options of `alertctl send` for the events of a thread."""
 
 
 def main() -> None:
@@ -42,6 +50,14 @@ def main() -> None:
             _write(name, command, _run(command, environ))
         _write("demo", "demo", _run("demo", _terminal(Path(home))))
         write_message_images(lambda command: _run(command, environ))
+        for options in THREAD:
+            _run(f"send {options} --channel slack", environ)
+        # A root is edited at most once in 5 s.
+        time.sleep(6)
+        _run("dispatch --once", environ)
+        root = sandbox.slack.edits[-1]
+        replies = [message.payload for message in sandbox.slack.messages if message.thread_ts == root.ts]
+        write_thread_image(root.payload, replies)
 
 
 def _terminal(home: Path) -> dict[str, str]:

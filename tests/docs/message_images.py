@@ -7,8 +7,9 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from alertctl.events import EVENT_TYPES
 from alertctl.preview_page import preview_page
@@ -39,15 +40,14 @@ body { margin: 0; }
 h2, .text { display: none; }
 .views { margin: 0; }
 .view { border-radius: 0; }
+.views ~ .views .slack { padding-left: 60px; }
 iframe { height: 1px; }
 """
 
 
 def write_message_images(run: Callable[[str], str]) -> None:
     """Write the pictures. `run` returns the output of an `alertctl` command."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        raise SystemExit(f"no browser was found: install one of {', '.join(BROWSERS)}")
+    browser = _browser()
     for kind in EVENT_TYPES:
         name = kind.event_type
         preview = f"preview --event {name} -o json"
@@ -59,11 +59,30 @@ def write_message_images(run: Callable[[str], str]) -> None:
     _write(browser, "email-dark", run(f"{rollback} --channel email"), "dark", 400)
 
 
+def write_thread_image(root: Mapping[str, Any], replies: Sequence[Mapping[str, Any]]) -> None:
+    """Write the picture of a thread, from the payloads of its messages."""
+    messages = [
+        Rendered(channel="slack", to="", routing_reason="", suppressed_reason=None, message=dict(payload))
+        for payload in (root, *replies)
+    ]
+    _draw(_browser(), "slack-thread", messages, "light", 560)
+
+
+def _browser() -> str:
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        raise SystemExit(f"no browser was found: install one of {', '.join(BROWSERS)}")
+    return browser
+
+
 def _write(browser: str, name: str, output: str, theme: str, width: int) -> None:
     for changing, fixed in FIXED:
         output = changing.sub(fixed, output)
-    (message,) = (Rendered(**item) for item in json.loads(output)["items"])
-    page = preview_page([message], [theme], [width])
+    _draw(browser, name, [Rendered(**item) for item in json.loads(output)["items"]], theme, width)
+
+
+def _draw(browser: str, name: str, messages: Sequence[Rendered], theme: str, width: int) -> None:
+    page = preview_page(messages, [theme], [width])
     # The page itself forbids scripts; the picture's needs its height.
     page = re.sub(r"<meta http-equiv=[^>]*>", "", page).replace("<iframe sandbox ", "<iframe ")
     page = page.replace("</style>", f"{PICTURE}</style>", 1).replace("</body>", f"{MEASURE}</body>")

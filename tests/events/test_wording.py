@@ -35,6 +35,14 @@ def test_a_title_is_made_of_fields_and_labels():
     assert content.warnings == ()
 
 
+def test_a_summary_that_repeats_the_built_in_title_is_left_out_beside_another_title_too():
+    messages = {"generic_alert": {"title": "[db-7] {{ title }}"}}
+    content = content_of(messages, {"title": "Disk full"}, "generic_alert")
+    assert (content.title, content.is_only_title) == ("[db-7] Disk full", True)
+    messages["generic_alert"]["summary"] = "Run the playbook."
+    assert content_of(messages, {"title": "Disk full"}, "generic_alert").summary == "Run the playbook."
+
+
 def test_the_built_in_texts_can_be_part_of_the_new_ones():
     assert titled("{{ title }} ({{ severity }})").title == "Safety rollback: checkout-v3 (critical)"
 
@@ -79,6 +87,10 @@ HOSTILE = [
     "{{ feature_flag",
     "{% if %}",
     "{{ 1 / 0 }}",
+    "{% for a in feature_flag %}{{ feature_flag | upper | lower }}{% endfor %}",
+    "{% for a in 'abc' | upper if a != 'a' %}{{ a }}{% endfor %}",
+    "{% filter upper %}{% for a in details %}{{ details }}{% endfor %}{% endfilter %}",
+    "{{ feature_flag" + " | upper" * 200 + " }}",
     "   ",
     "{{ " + "(" * 900 + "1" + ")" * 900 + " }}",
     "x" * 2001,

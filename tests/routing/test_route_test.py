@@ -86,6 +86,13 @@ def test_every_verdict_has_its_cause():
     assert verdicts(event(to=["slack:#x"]))["payments"] == ("not reached", None, "the caller names the targets")
 
 
+def test_a_route_with_a_mistake_is_not_used_and_its_verdict_says_so():
+    tables = [{"name": "payments", "match": {"flag": "checkout-v3"}, "to": ["slack:#pay"]}]
+    audience = replace(AUDIENCE, routes=parse_routes(tables))
+    (route,) = result_of(event(feature_flag="checkout-v3"), audience=audience).routes
+    assert route.why == "has a mistake and is not used: see alertctl config check"
+
+
 def test_the_targets_have_the_rule_that_chose_them_and_the_cause_of_their_suppression():
     assert targets(result_of(event(feature_flag="checkout-v3", labels={"team": "pay", "slack": "#extra"}))) == [
         ("slack:#pay", "deliver", "route payments", None),

@@ -41,7 +41,7 @@ to = ["#detail"]
 """
 DEFAULT = ["#platform-alerts", "ops@corp.example"]
 USER = "admin@corp.example"
-"""The user of `call`, whose preferences want safety_rollback."""
+"""The user of `call`, whose preferences include safety_rollback."""
 STAGING, PAYMENTS = {"environment": "staging"}, {"team": "payments"}
 CASES = [
     ("rollout_advance", STAGING, {}, ["#platform-alerts (route to nobody)"]),

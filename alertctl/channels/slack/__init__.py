@@ -78,9 +78,7 @@ SLACK = ChannelType(
         settings.slack.style, settings.slack.mention, settings.slack.mention_from
     ),
     message_options=lambda settings: MessageOptions(settings.slack.style),
-    default_routing_reason=RoutingReason(
-        "default_channel", "the default channel gets every event", "SLACK_DEFAULT_CHANNEL gets every event"
-    ),
+    default_routing_reason=RoutingReason("default_channel", "the default channel", "it is SLACK_DEFAULT_CHANNEL"),
     user_routing_reason=RoutingReason(
         "user_channel",
         "a user's Slack channel",

@@ -33,7 +33,7 @@ def mention_elements(mentions: Sequence[Mention]) -> Iterator[RichTextElement]:
 
 
 def _unique(mentions: Sequence[Mention]) -> list[tuple[str, str]]:
-    """Return name and id of each mention; no id if it is none of Slack's. The name is empty for one with an id."""
+    """Return name and id of each mention: a valid id without a name, else the name without an id."""
     pairs = []
     for mention in mentions:
         provider_id = mention.provider_id if _ID.fullmatch(mention.provider_id or "") else ""

@@ -15,7 +15,7 @@ from alertctl.cli.output.times import now
 from alertctl.cli.send_request import build_request
 from alertctl.schemas import Rendered
 
-StyleOption = Annotated[str, typer.Option(metavar="STYLE", help="Form of the message: full or compact.")]
+StyleOption = Annotated[str, typer.Option(metavar="STYLE", help="Style of Slack's message: full or compact.")]
 OpenOption = Annotated[bool, typer.Option("--open", help="Show the messages in a browser, as their readers see them.")]
 
 
@@ -40,10 +40,10 @@ def preview(
     alertctl preview --event rollout_advance --channel slack --style compact
     alertctl preview --event generic_alert --title "Disk full" --open
 
-    Show an event's message, with your own wording and templates.
+    Show an event's message, with the configured wording and templates.
 
-    Needs no database and sends nothing. Without fields, the type's example is shown.
-    To see who would get the event, use alertctl send --dry-run.
+    Needs no database and sends nothing. Without fields, it shows the type's example.
+    To see the recipients too, use alertctl send --dry-run.
     """
     from alertctl.preview import preview_messages
 
@@ -84,5 +84,5 @@ def _open(rendered: Sequence[Rendered]) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".html", prefix="alertctl-preview-", delete=False) as file:
         file.write(preview_page(rendered))
     if not webbrowser.open(Path(file.name).as_uri()):
-        eprint("No browser was found; open the page yourself.")
+        eprint("No browser was found; open this page in one:")
     eprint(file.name)

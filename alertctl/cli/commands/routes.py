@@ -26,7 +26,7 @@ alertctl routes
 alertctl routes test --event safety_rollback --set environment=production
 alertctl routes test --event rollout_advance --expect none
 
-List the routes of the configuration, in the order in which they are tried.
+List the routes of the configuration in their order, and the default targets.
 """
 app = typer.Typer(name="routes", rich_markup_mode=None)
 UNEXPECTED = 10
@@ -118,7 +118,7 @@ def run_test(
 
     Show which targets an event has: the verdict of each route, the preferences, the outcome for each target.
 
-    Nothing is recorded or sent. A field that is not set is missing, also a required one.
+    Nothing is recorded or sent. Unset fields are missing, even required ones.
     Without a database, users' preferences are not considered.
     """
     from alertctl.client.server_config import server_of
@@ -156,6 +156,8 @@ def _expected(texts: Sequence[str]) -> dict[tuple[str, str], str] | None:
     """Return the expected targets by identity, None if there is no expectation. Raises InvalidEvent."""
     if not texts or list(texts) == [NO_TARGET]:
         return {} if texts else None
+    if NO_TARGET in texts:
+        raise InvalidEvent("--expect", f"{NO_TARGET} means no target; leave it out, or the other targets")
     from alertctl.routing import parse_target
 
     try:

@@ -49,7 +49,8 @@ def sandbox(
 
     Prints the settings that make alertctl use them (paste them into another terminal),
     then each message as it arrives. Ctrl-C stops it. These addresses always fail: #missing,
-    #archived, #private, missing@ and full@ of any domain. #flaky and flaky@ fail once.
+    #archived, #private, missing@ and full@ of any domain, and nobody@ in Slack. #flaky and
+    flaky@ fail once.
     """
     from alertctl.sandbox import Sandbox, parse_chaos
 

@@ -117,7 +117,8 @@ def _event(delivery: DeliveryDetail) -> Iterator[str]:
     event = delivery.event
     test = ", a test" if event.is_test else ""
     yield plain(event.title, " ")
-    yield plain(event.summary)
+    if event.summary.rstrip(".") != event.title.rstrip("."):
+        yield plain(event.summary)
     by = f", published by {plain(event.published_by, ' ')}" if event.published_by else ""
     yield f"{event.event_type}, {event.severity}{test}, {moment_in_full(event.occurred_at)}{by}"
     if delivery.labels:

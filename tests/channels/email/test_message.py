@@ -189,8 +189,8 @@ def test_the_body_is_made_once_an_event() -> None:
 
 
 REASONS = {
-    "admin_email": "this address is one of the platform's admin addresses",
-    "user_email": "your preferences want safety_rollback by email",
+    "admin_email": "this address is a default recipient (NOTIFICATION_ADMIN_EMAILS)",
+    "user_email": "your preferences include safety_rollback by email",
     "named": "the sender of this safety_rollback named this address",
     "route": "the route pay-oncall sends safety_rollback to this address",
     "label": "a label of this safety_rollback names this address",

@@ -59,8 +59,8 @@ def test_the_payload_is_what_sendgrid_wants(sandbox: Sandbox) -> None:
 
 def test_each_recipient_of_a_request_reads_only_their_own_reason(sandbox: Sandbox) -> None:
     reasons = {
-        "user_email": "your preferences want safety_rollback by email",
-        "admin_email": "this address is one of the platform's admin addresses",
+        "user_email": "your preferences include safety_rollback by email",
+        "admin_email": "this address is a default recipient (NOTIFICATION_ADMIN_EMAILS)",
         "route": "the route pay-oncall sends safety_rollback to this address",
     }
     names = list(reasons)

@@ -181,7 +181,7 @@ def test_a_final_failure_announces_no_retry(slack_and_email: Sandbox, monkeypatc
 @pytest.mark.parametrize(
     ("to", "why"),
     [
-        ("#platform-alerts", "why SLACK_DEFAULT_CHANNEL gets every event"),
+        ("#platform-alerts", "why it is SLACK_DEFAULT_CHANNEL"),
         ("boss@corp.example", "why it is one of NOTIFICATION_ADMIN_EMAILS, and safety_rollback goes to email"),
         ("ann@corp.example", "why ann@corp.example wants safety_rollback by email (their preferences)"),
         ("#ann", "why ann@corp.example wants safety_rollback on Slack, in this channel (their preferences)"),
@@ -195,6 +195,13 @@ def test_why_this_target_got_it(slack_and_email: Sandbox, monkeypatch: pytest.Mo
     result = detail(to)
     assert why in result
     assert "Attempts none yet" in result
+
+
+def test_a_summary_that_repeats_the_title_is_left_out(slack_and_email: Sandbox) -> None:
+    assert (
+        run("send", "--event", "generic_alert", "--title", "Disk full", "--to", "slack:#ops", "--queue").exit_code == 0
+    )
+    assert detail("#ops").count("Disk full") == 1
 
 
 def test_the_message_itself_as_each_channel_has_it(slack_and_email: Sandbox) -> None:

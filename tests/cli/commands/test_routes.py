@@ -166,7 +166,7 @@ def test_json_has_the_differences_too(no_database):
         (["--event", "safety_rollback", "--expect", "nowhere"], "--expect: 'nowhere' is not a target"),
         (
             ["--event", "safety_rollback", "--expect", "none", "--expect", "slack:#a"],
-            "--expect: 'none' is not a target",
+            "--expect: none means no target; leave it out, or the other targets",
         ),
         (["--event", "safety_rollback", "--label", "a b=c"], "labels: 'a b' is not a label name"),
         (["--event", "generic_alert", "--severity", "loud"], "severity: "),
