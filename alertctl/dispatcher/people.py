@@ -29,7 +29,7 @@ from alertctl.content import Content
 from alertctl.db import insert_or
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
-from alertctl.outbox.prune import KNOWN_FOR
+from alertctl.outbox import KNOWN_FOR
 from alertctl.outbox.tables import person
 from alertctl.retry import rate_limit_wait
 

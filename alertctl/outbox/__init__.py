@@ -27,7 +27,7 @@ from alertctl.outbox.expire import expire
 from alertctl.outbox.heartbeat import beat, has_daemon
 from alertctl.outbox.instances import Instance, live_instances, remove_instance, save_instance
 from alertctl.outbox.lease import release, renew
-from alertctl.outbox.prune import ages, prune, prune_by
+from alertctl.outbox.prune import KNOWN_FOR, ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record
 from alertctl.outbox.resend import resend
 from alertctl.outbox.tables import INTERRUPTED, Claimed, Membership
@@ -37,6 +37,7 @@ from alertctl.outbox.threads import RETRY_SECONDS, ROOT_WAIT_SECONDS
 __all__ = [
     "EDIT_GAP",
     "INTERRUPTED",
+    "KNOWN_FOR",
     "REPORT_SECONDS",
     "RETRY_SECONDS",
     "ROOT_WAIT_SECONDS",
