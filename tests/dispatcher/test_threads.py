@@ -42,7 +42,7 @@ def test_later_messages_reply_and_the_root_shows_all_steps(store, sandbox, run, 
     assert [reply.thread_ts for reply in replies] == [root.ts] * 3
     assert [reply.broadcast for reply in replies] == [True] * 3
     assert len(root.edits) == 3
-    assert root_text(root).startswith("ℹ️ Info: Experiment completed: new-cta\n")
+    assert root_text(root).startswith("✅ Experiment completed: new-cta\n")
     assert steps(root) == ["Started", "Paused", "Resumed", "Completed"]
     assert {entry.thread_id for entry in rows(store)} == {row(store, thread).id}
 
@@ -80,7 +80,7 @@ def test_an_old_retry_does_not_roll_the_state_back(store, sandbox, run, clock):
         "Experiment completed",
         "Experiment resumed",
     ]
-    assert root_text(root).startswith("ℹ️ Info: Experiment completed: new-cta\n")
+    assert root_text(root).startswith("✅ Experiment completed: new-cta\n")
     assert steps(root) == ["Started", "Resumed", "Completed"]
 
 
