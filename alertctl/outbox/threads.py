@@ -5,7 +5,7 @@ is sent, because the provider's answer to it has the id that a reply needs.
 
     no row, or ended --claim--> claimed --root sent--> open --reply--> open --ends_at--> ended
                                    |                     |
-                                   +--root failed        +--root or channel gone: no row
+                                   +--root failed: free  +--root or channel gone: no row
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ ROOT_WAIT_SECONDS = 30.0
 """How long a message waits for the root of its thread, at most. Then it is sent outside of the thread."""
 RETRY_SECONDS = 1.0
 """Seconds after which a message that waits for its root is claimed again."""
+ROOTS_FAIL_FOR = timedelta(minutes=10)
+"""How long messages of a subject go out on their own while its roots fail. Then they wait for a root again."""
 OPEN_FOR = timedelta(days=14)
 """A thread ends this long after its newest event."""
 OPEN_AFTER_END_FOR = timedelta(days=1)
@@ -93,9 +95,15 @@ class ThreadPlan:
         if key is None:
             return False
         row: Any = self._threads.get(key)
-        return key in self._roots or (
-            self._is_claimed_by_another(row, claimed) and abs(self._now - row.claimed_at) < timedelta(seconds=seconds)
-        )
+        is_sent_now = key in self._roots or self._is_claimed_by_another(row, claimed)
+        return is_sent_now and not self._has_waited(claimed, row, timedelta(seconds=seconds))
+
+    def _has_waited(self, claimed: Claimed, row: Any, longest: timedelta) -> bool:
+        """Return whether a message has waited this long for a root, or for several that failed one after the other."""
+        if row is None or row.claimed_until is None or abs(self._now - claimed.since) < longest:
+            return False
+        no_root_for = abs(self._now - row.claimed_at)
+        return bool(longest <= no_root_for and (row.claimed_until > self._now or no_root_for < ROOTS_FAIL_FOR))
 
     def _is_claimed_by_another(self, row: Any, claimed: Claimed) -> bool:
         return (
@@ -121,7 +129,7 @@ class ThreadPlan:
                 broadcast=broadcasts(event),
                 membership=Membership(row.id, occurred_at, ends_at),
             )
-        if self._is_claimed_by_another(row, claimed):
+        if key in self._roots or self._is_claimed_by_another(row, claimed):
             return claimed
         root = replace(claimed, membership=Membership(claimed.delivery_id, occurred_at, ends_at))
         self._roots[key] = root
@@ -144,6 +152,7 @@ class ThreadPlan:
             if root.membership is not None
         ]
         parameters = {"of_channel": self._channel, "of_now": self._now, "of_end": until}
+        parameters["of_series"] = self._now - ROOTS_FAIL_FOR
         parameters |= bulk_parameter(self._connection, rows)
         claimed = set(self._connection.execute(_claim_statement(self._connection.dialect.name), parameters).scalars())
         return {root.delivery_id for root in self._roots.values()} - claimed
@@ -182,6 +191,9 @@ def _claim_statement(dialect: str) -> Any:
         and_(thread.c.claimed_until.is_not(None), thread.c.id == excluded.id),
     )
     values: dict[str, Any] = {name: excluded[name] for name in columns}
+    # A new root after one that failed: messages that wait for a root count from the first one.
+    is_series = and_(thread.c.claimed_until.is_not(None), thread.c.claimed_at > bindparam("of_series"))
+    values["claimed_at"] = case((is_series, thread.c.claimed_at), else_=excluded.claimed_at)
     values |= dict.fromkeys(("provider_channel", "root_ts", "edit_due_at", "next_edit_at")) | {"edit_failures": 0}
     return insert.on_conflict_do_update(index_elements=_KEY_COLUMNS, set_=values, where=is_free).returning(thread.c.id)
 
@@ -195,6 +207,7 @@ def record_roots_and_replies(connection: Connection, results: Iterable[AttemptRe
     """
     opened: list[dict[str, Any]] = []
     extended: dict[str, Membership] = {}
+    freed: list[str] = []
     removed: list[str] = []
     for result in results:
         claimed, receipt, membership = result.claimed, result.result, result.claimed.membership
@@ -202,7 +215,7 @@ def record_roots_and_replies(connection: Connection, results: Iterable[AttemptRe
             continue
         is_root = claimed.reply_to is None
         if not isinstance(receipt, Receipt):
-            removed += [membership.thread_id] if is_root else []
+            freed += [membership.thread_id] if is_root else []
         elif is_root and receipt.provider_channel:
             root = {"provider_channel": receipt.provider_channel, "root_ts": receipt.provider_id}
             opened.append({"id": membership.thread_id, **root})
@@ -223,6 +236,9 @@ def record_roots_and_replies(connection: Connection, results: Iterable[AttemptRe
         connection.execute(_extend_statement(dialect), {**_by_id(connection, rows), "of_now": now})
         roots = (delivery.c.id.in_(extended), delivery.c.thread_id.is_(None))
         connection.execute(update(delivery).where(*roots).values(thread_id=delivery.c.id))
+    if freed:
+        claims = (thread.c.id.in_(freed), thread.c.claimed_until.is_not(None))
+        connection.execute(update(thread).where(*claims).values(claimed_until=thread.c.claimed_at))
     if removed:
         connection.execute(delete(thread).where(thread.c.id.in_(removed)))
 

@@ -257,6 +257,23 @@ def test_a_look_up_that_hangs_becomes_plain_text_and_delays_no_other_message(sto
     assert first.duration_ms < 8000
 
 
+def test_recipients_who_cannot_be_looked_up_keep_no_other_message_waiting(store, sandbox, daemon):
+    sandbox.slack.faults.at(LOOKUP, "stall")
+    with daemon(ALERTCTL_DEADLINE="2s", ALERTCTL_SENDERS="2") as dispatcher:
+        people = [announce(store, f"slack:@u{number}@corp.example", now=wall_clock()) for number in range(12)]
+        announce(store, *(f"slack:#c{number}" for number in range(4)), now=wall_clock())
+        dispatcher.wake()
+        sandbox.slack.wait_for(4)
+        wait_until(lambda: all(row(store, event_id=event_id).attempts for event_id in people))
+    assert lookups(sandbox) <= 3
+    waiting = [row(store, event_id=event_id) for event_id in people]
+    paused = [entry for entry in waiting if entry.error == "lookup_paused"]
+    assert len(paused) >= 9
+    assert {(entry.reason, entry.schedule_step, entry.next_attempt_at is None) for entry in paused} == {
+        ("local", 0, False)
+    }
+
+
 def test_a_mention_without_the_scope_becomes_plain_text(store, sandbox, run, clock):
     sandbox.slack.scopes = ("chat:write",)
     announce_with(store, mentioning("ana@corp.example"), now=clock())

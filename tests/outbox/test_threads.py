@@ -111,9 +111,33 @@ def test_a_message_waits_for_its_root_for_thirty_seconds_and_then_goes_out_alone
 def test_a_root_that_failed_frees_the_thread(store, reason):
     roll_out(store, 10)
     record(store, refused(take_one(store), reason), scope=SLACK)
-    assert rows(store, thread) == []
+    assert row(store, thread).claimed_until == NOW
     roll_back(store, now=after(100))
-    assert take(store, now=after(100))[-1].new_thread_id is not None
+    assert take(store, now=after(100))[0].new_thread_id is not None
+
+
+def test_messages_wait_thirty_seconds_in_all_while_one_root_after_the_other_fails(store):
+    ids = [roll_out(store, to) for to in (10, 20, 30, 40, 50)]
+    for seconds in (0, 12, 24):
+        root, *others = take(store, now=after(seconds))
+        assert (root.new_thread_id, others) == (root.delivery_id, [])
+        record(store, refused(root, Reason.BAD_ADDRESS), scope=SLACK, now=after(seconds + 12))
+    late = roll_out(store, 60, now=after(36))
+    taken = take(store, now=after(36))
+    assert [claimed.event_id for claimed in taken] == ids[3:]
+    assert [claimed.membership is not None for claimed in taken] == [True, False]
+    record(store, sent(taken[0]), scope=SLACK, now=after(37))
+    assert take_one(store, now=after(38)).event_id == late
+
+
+def test_messages_wait_for_a_root_again_when_roots_have_failed_long_ago(store):
+    roll_out(store, 10)
+    record(store, refused(take_one(store), Reason.BAD_ADDRESS), scope=SLACK)
+    for to in (20, 30):
+        roll_out(store, to, now=after(700))
+    (root,) = take(store, now=after(700))
+    record(store, sent(root), scope=SLACK, now=after(700))
+    assert take_one(store, now=after(702)).reply_to is not None
 
 
 def test_a_released_root_frees_the_thread(store):
