@@ -15,7 +15,7 @@ from alertctl.cli.output.times import now
 from alertctl.cli.send_request import build_request
 from alertctl.schemas import Rendered
 
-StyleOption = Annotated[str, typer.Option(metavar="STYLE", help="Style of Slack's message: full or compact.")]
+StyleOption = Annotated[str, typer.Option(metavar="STYLE", help="Style of the message: full or compact.")]
 OpenOption = Annotated[bool, typer.Option("--open", help="Show the messages in a browser, as their readers see them.")]
 
 
