@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from alertctl.db import Store
+from alertctl.db import Store, upgrade
 from alertctl.db.sqlite_write_queue import SUFFIX, WriteQueue
 from tests.support import cli_process
 
@@ -73,10 +74,21 @@ def is_free(database: str) -> bool:
     return False
 
 
-def test_processes_that_write_all_the_time_take_turns(sqlite_url):
+@pytest.fixture
+def url_on_disk() -> Iterator[str]:
+    """A database on a disk: in memory a commit is so short that a writer has the next turn before others wake up."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        url = f"sqlite:///{folder}/alertctl.db"
+        store = Store(url)
+        upgrade(store)
+        store.close()
+        yield url
+
+
+def test_processes_that_write_all_the_time_take_turns(url_on_disk):
     """When the first has written all its rows, the others have half of theirs at least (with SQLite alone a third)."""
     names = [f"writer{number}" for number in range(4)]
-    command = [sys.executable, "-c", WRITER, sqlite_url]
+    command = [sys.executable, "-c", WRITER, url_on_disk]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     writers = [cli_process.Popen([*command, name, str(WRITES)], **pipes) for name in names]
     for writer in writers:
@@ -86,7 +98,7 @@ def test_processes_that_write_all_the_time_take_turns(sqlite_url):
     for writer in writers:
         assert writer.wait(300) == 0
         writer.stdout.close()
-    store = Store(sqlite_url)
+    store = Store(url_on_disk)
     with store.reading() as connection:
         order = connection.execute(text("SELECT job FROM run ORDER BY rowid")).scalars().all()
     store.close()
