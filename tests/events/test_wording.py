@@ -128,7 +128,7 @@ def test_a_result_above_1_mb_is_replaced():
 def test_no_template_and_no_text_raises(template, text):
     content = content_of(
         {"generic_alert": {"title": template, "summary": "{{ title }}" + template}},
-        {"title": text.strip() or "x", "message": text},
+        {"title": f"x{text}", "message": text},
         "generic_alert",
     )
     assert content.title.strip()

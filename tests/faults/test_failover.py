@@ -96,7 +96,7 @@ def test_a_postgres_that_was_read_only_is_published_to_again_without_a_restart(
     assert finding.outcome == "failure"
     assert "read-only" in finding.what
     assert "primary" in finding.fix
-    server = {"ALERTCTL_SERVER": daemon.url, "ALERTCTL_TOKEN": call.token}
+    server = {"ALERTCTL_SERVER": daemon.url, "ALERTCTL_TOKEN": call.token, "ALERTCTL_TIMEOUT": "3s"}
     send = [sys.executable, "-m", "alertctl", "send", "--event", "generic_alert", "--title", "spooled"]
     sent = cli_process.run(send, env={**os.environ, **server}, capture_output=True, text=True, timeout=60)
     assert (sent.returncode, "spool" in sent.stderr) == (0, True), sent.stderr
