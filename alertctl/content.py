@@ -15,6 +15,10 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
+STYLES = ("full", "compact")
+"""The styles of a message."""
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """A name and a value: plain text of any length, which a channel escapes and truncates.
