@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from alertctl.errors import InvalidEvent
 from alertctl.labels import MAX_LABELS, MAX_VALUE, check_label_name, parse_label_filter, parse_labels
 from alertctl.text import width
+from tests.support.fuzzing import fixed_examples
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -77,6 +78,7 @@ def test_labels_that_are_no_object_are_refused(labels):
         parse_labels(labels)
 
 
+@fixed_examples(100, long=10_000)
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,5}", fullmatch=True), JSON))
 def test_any_json_becomes_text_that_is_stored_and_compared_alike(labels):
     parsed, _ = parse_labels(labels)

@@ -15,6 +15,7 @@ from alertctl.content import Content
 from alertctl.events import BY_NAME, compose, parse
 from alertctl.events.wording import Wording, problems
 from alertctl.template_sandbox import OUTPUT_LIMIT
+from tests.support.fuzzing import fixed_examples
 
 NOW = datetime(2026, 3, 2, 14, 32, tzinfo=UTC)
 ROLLBACK = BY_NAME["safety_rollback"].example
@@ -124,6 +125,7 @@ def test_a_result_above_1_mb_is_replaced():
     assert str(OUTPUT_LIMIT) in content.warnings[0]
 
 
+@fixed_examples(100, long=10_000)
 @given(template=st.text(max_size=60), text=st.text(max_size=60))
 def test_no_template_and_no_text_raises(template, text):
     content = content_of(

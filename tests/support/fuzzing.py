@@ -11,11 +11,11 @@ settings.register_profile("short", deadline=None, database=None, max_examples=10
 settings.register_profile("long", deadline=None, database=None, max_examples=100 * LONG_FACTOR)
 
 
-def fixed_examples(count: int) -> settings:
-    """Return settings for `count` values that are the same in every run. `--long` adds nine times as many."""
-    factor = LONG_FACTOR if settings.get_current_profile_name() == "long" else 1
+def fixed_examples(count: int, long: int | None = None) -> settings:
+    """Return settings for `count` values, the same in every run; with `--long` for `long` or ten times as many."""
+    is_long = settings.get_current_profile_name() == "long"
     return settings(
-        max_examples=count * factor,
+        max_examples=(long or count * LONG_FACTOR) if is_long else count,
         deadline=None,
         derandomize=True,
         database=None,

@@ -75,7 +75,7 @@ SCENES = (
     Scene(
         "generic_alert",
         {"title": "Disk almost full", "message": "91 % of /var is used.", "severity": "warning", "source": "db-7"},
-        ("slack:#flaky", "email:dev@corp.example"),
+        ("slack:#flaky", "slack:@ana@corp.example", "email:dev@corp.example"),
     ),
 )
 
@@ -226,6 +226,8 @@ def _environment() -> Iterator[tuple[Sandbox, Client]]:
             "DATABASE_URL": f"sqlite:///{folder}/demo.db",
             "RETRY_SCHEDULE": "500ms 1s 1s",
             "SLACK_PER_SECOND": "0",
+            "SLACK_MENTION": "ana@corp.example",
+            "SLACK_MENTION_FROM": "critical",
         }
         with LocalClient(load(environ, Path(folder))) as client:
             yield sandbox, client

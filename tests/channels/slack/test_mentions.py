@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from alertctl.channels.base import MAX_MENTIONS, Mention
 from alertctl.channels.slack.mentions import mention_elements, mention_text
 from alertctl.sandbox.block_kit import check_blocks
+from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import NASTY
 
 MARKUP = re.compile(r"<@[A-Z][A-Z0-9]+>|<!subteam\^S[A-Z0-9]+>")
@@ -53,6 +54,7 @@ def test_mentions_beyond_the_limit_are_left_out():
     assert sum(element["type"] == "user" for element in elements(mentions)) == MAX_MENTIONS
 
 
+@fixed_examples(100, long=10_000)
 @given(st.lists(MENTIONS, max_size=30))
 def test_hostile_names_and_ids_mention_nobody_else(mentions):
     text = mention_text(mentions)

@@ -13,6 +13,7 @@ from alertctl.channels.slack.threads import reply_arguments, root_update
 from alertctl.content import Content, Severity
 from alertctl.sandbox.block_kit import check_blocks
 from alertctl.text import mask_tokens
+from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import LINKS, TEXTS
 
 ROOT = ThreadRoot("C0123456789", "1772461920.000100")
@@ -82,6 +83,7 @@ def test_a_reply_names_the_channel_as_slack_returned_it():
     assert reply_arguments(ROOT, broadcast=True)["reply_broadcast"] is True
 
 
+@fixed_examples(100, long=10_000)
 @given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS, LINKS), min_size=1, max_size=10), st.integers(0, 10**6))
 def test_no_text_of_an_event_mentions_anybody_or_breaks_a_limit(events, earlier):
     contents = [content(step, title=title, subject=subject, link=link) for step, title, subject, link in events]

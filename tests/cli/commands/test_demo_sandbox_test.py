@@ -52,7 +52,7 @@ def test_the_demo_sends_all_four_events_retries_one_and_leaves_no_trace(temporar
     }
     assert {item["status"] for item in result["items"]} == {"success"}
     assert len(result["retried"]) == 1
-    assert {item["to"] for item in result["slack"]} == {"#platform-alerts", "#flaky"}
+    assert {item["to"] for item in result["slack"]} == {"#platform-alerts", "#flaky", "@ana@corp.example"}
     assert {item["to"] for item in result["inbox"]} == {"admin@corp.example", "dev@corp.example"}
     assert result["seconds"] < 15
     assert everything_below(tmp_path) | everything_below(home) == before
