@@ -15,10 +15,6 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
-STYLES = ("full", "compact")
-"""The styles of a message."""
-
-
 @dataclass(frozen=True, slots=True)
 class Field:
     """A name and a value: plain text of any length, which a channel escapes and truncates.

@@ -9,8 +9,9 @@ from typing import Any
 
 from alertctl.addresses import masked
 from alertctl.channels import CHANNEL_TYPES, build_all, channel_type
-from alertctl.channels.base import STYLES, MessageOptions, OutgoingMessage
+from alertctl.channels.base import MessageOptions, OutgoingMessage
 from alertctl.config import Settings
+from alertctl.config.validators import STYLES
 from alertctl.content import Content
 from alertctl.db import Store
 from alertctl.errors import InvalidEvent

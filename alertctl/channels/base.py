@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from alertctl.content import STYLES as STYLES
 from alertctl.content import Severity
 from alertctl.errors import DeliveryError, Reason
 from alertctl.text import ANSWER_LIMIT, Redactor, cut, redacted

@@ -30,7 +30,6 @@ from alertctl.config.types import (
     Url,
     YesOrNo,
 )
-from alertctl.content import STYLES
 
 _NO_SECRET = SecretStr("")
 _QUERY_VALUE = re.compile(r"([?&][^=&]*)=[^&]*|(?<=\?)[^=&]+$")
@@ -56,7 +55,7 @@ class Slack(_Section):
     burst: Annotated[int, BeforeValidator(validators.integer(1, 1000))] = Field(
         5, description="Messages that may go to one channel at once before SLACK_PER_SECOND applies."
     )
-    style: Annotated[str, BeforeValidator(validators.one_of(*STYLES))] = Field(
+    style: Annotated[str, BeforeValidator(validators.one_of(*validators.STYLES))] = Field(
         "full", description="Style of Slack messages unless a route sets it: full, or compact (two lines)."
     )
     mention: Annotated[tuple[str, ...], BeforeValidator(validators.mentions)] = Field(

@@ -167,6 +167,10 @@ def addresses(value: object) -> tuple[str, ...]:
     return tuple(unique.values())
 
 
+STYLES = ("full", "compact")
+"""The styles of a message."""
+
+
 def mentions(value: object) -> tuple[str, ...]:
     """Return whom a message mentions: emails of people and ids of Slack user groups, in order, without duplicates."""
     parts = words(value, "a list of mentions (ana@corp.example, S0123ABC)")

@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any
 
 from alertctl.channels import TARGET_EXAMPLES, MessageOptions
-from alertctl.channels.base import DEFAULT_OPTIONS, STYLES
+from alertctl.channels.base import DEFAULT_OPTIONS
 from alertctl.config import validators
 from alertctl.config.validators import quoted
 from alertctl.content import Severity
@@ -138,7 +138,7 @@ class _RouteParser:
         parse_options: dict[str, Callable[[object], Any]] = {
             "mention": validators.mentions,
             "mention_from": validators.one_of(*Severity),
-            "style": validators.one_of(*STYLES),
+            "style": validators.one_of(*validators.STYLES),
             "threads": validators.yes_or_no,
         }
         options = {
