@@ -69,12 +69,12 @@ def sandbox(**options: Any) -> Environment:
     class BoundedSandbox(ImmutableSandboxedEnvironment):
         intercepted_binops = frozenset({"+", "*", "%"})
 
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            if not all(isinstance(value, int | float) for value in (left, right)):
+        def call_binop(self, context: Any, operator: str, first: Any, second: Any) -> Any:
+            if not all(isinstance(value, int | float) for value in (first, second)):
                 raise TemplateError(
                     f"{operator} needs two numbers, and a field may be missing ({{% if %}}); join texts with ~"
                 )
-            return super().call_binop(context, operator, left, right)
+            return super().call_binop(context, operator, first, second)
 
     # The optimizer takes seconds for a chain of 200 filters or attributes.
     environment = BoundedSandbox(undefined=ChainableUndefined, finalize=_as_text, optimized=False, **options)
