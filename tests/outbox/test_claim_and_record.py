@@ -282,8 +282,10 @@ def test_a_claim_that_finds_nothing_knows_when_something_falls_due(store):
 
 
 def test_threads_that_claim_at_once_never_share_a_delivery(store, long):
-    count = 3_000 if long else 400
-    announce(store, *(f"slack:#channel-{number}" for number in range(count)))
+    events, targets = (3, 1000) if long else (1, 400)
+    count = events * targets
+    for _ in range(events):
+        announce(store, *(f"slack:#channel-{number}" for number in range(targets)))
     begin = threading.Barrier(12)
 
     def work(_):
