@@ -38,7 +38,8 @@ def expand_home(path: str) -> str:
         return path
     home = home_folder(os.environ) if user == "~" else os.path.expanduser(user)
     if home is None or str(home) == user:
-        raise ValueError(f"begins with {user}, which has no home folder here (see HOME): write the full path")
+        shown = user if user.isprintable() else ascii(user)
+        raise ValueError(f"begins with {shown[:60]}, which has no home folder here (see HOME): write the full path")
     return f"{home}{slash}{rest}"
 
 
