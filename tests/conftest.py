@@ -1,8 +1,10 @@
 """Fixtures of all tests: a database of each kind, a sandbox, and an environment without settings.
 
 Each run starts a Postgres server of its own (`support/postgres.py`); `ALERTCTL_TEST_DATABASE_URL` names another one.
-`--long` runs long tests in their full size (minutes instead of seconds). `--real-processes` starts every `alertctl`
-with a new interpreter (`support/cli_process.py`).
+`--long` runs long tests in their full size (minutes instead of seconds), and those marked `long`. It also runs all
+tests on both kinds of database. Without it the folders of `INDIRECT_SQL` use SQLite, apart from tests marked
+`postgres`: the SQL that they reach has tests of its own on both kinds. `--real-processes` starts every `alertctl` with
+a new interpreter (`support/cli_process.py`).
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ SETTING_PREFIXES = (
 )
 XDG = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
 pytest_plugins = ["tests.support.cli_process", "tests.support.dispatcher_fixtures"]
+INDIRECT_SQL = ("api", "channels", "cli", "config", "daemon", "doctor", "routing", "stories")
 SKIPPED = "no Postgres"
+TESTS = Path(__file__).parent
 FOLDER = pytest.StashKey[Path]()
 MISSED = pytest.StashKey[list[str]]()
 
@@ -51,6 +55,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: runs with --long only")
+    config.addinivalue_line("markers", "postgres: runs on Postgres without --long too")
     # pytest's own variable: the parent of `tmp_path`.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(temporary_folder()))
     fuzzing.settings.load_profile("long" if config.getoption("--long") else "short")
@@ -65,6 +71,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection() -> None:
     gc.disable()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        skipped = [item for item in items if _is_long(item)]
+        config.hook.pytest_deselected(items=skipped)
+        items[:] = [item for item in items if not _is_long(item)]
+
+
+def _is_long(item: pytest.Item) -> bool:
+    if item.get_closest_marker("long"):
+        return True
+    parameters = (
+        item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+    )
+    is_indirect = item.path.relative_to(TESTS).parts[0] in INDIRECT_SQL
+    return is_indirect and "postgres" in parameters and not item.get_closest_marker("postgres")
 
 
 def pytest_collection_finish() -> None:

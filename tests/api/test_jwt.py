@@ -97,6 +97,7 @@ def fresh(folders: pytest.TempPathFactory) -> Iterator[Store]:
     store.close()
 
 
+@pytest.mark.postgres
 def test_a_first_call_registers_the_user_with_the_tokens_email(shared_lab: ApiServer) -> None:
     token = shared(iss="platform", aud="alertctl")
     preferences = shared_lab.ask("GET", "/preferences", by=token).json

@@ -216,6 +216,7 @@ def test_a_part_of_a_tokens_id_revokes_nothing(limited: ApiServer) -> None:
 # Limits
 
 
+@pytest.mark.postgres
 def test_a_token_over_its_limit_waits_and_other_tokens_do_not(store: Store) -> None:
     with running(store, alertctl={"events_per_minute": 3}) as api:
         statuses = [api.ask("POST", "/events", alert("slack:#x"), by="developer") for _ in range(5)]

@@ -123,6 +123,7 @@ def run(environ: dict[str, str], tmp_path: Path) -> Run:
     return run
 
 
+@pytest.mark.postgres
 def test_a_third_channel_is_routed_sent_and_logged(run: Run, hooks: Hooks) -> None:
     run("send", "--event", "safety_rollback", "--set", "feature_flag=checkout-v3", "--no-strict")
     assert hooks.addresses == ["everyone"]

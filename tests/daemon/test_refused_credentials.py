@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import pytest
 from sqlalchemy import select
 
 from alertctl.outbox.tables import delivery
@@ -50,6 +51,7 @@ def waits(store):
     return [(row.updated_at - row.queued_at).total_seconds() for row in rows]
 
 
+@pytest.mark.postgres
 def test_two_daemons_one_with_a_wrong_token_deliver_every_critical_alert(serve, call, store, sandbox, record_property):
     good, bad = serve(), serve(**WRONG)
     publish(call, bad, 50, prefix="through-the-bad")

@@ -40,6 +40,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("database_url", ["sqlite", "postgres"], indirect=True)
+@pytest.mark.postgres
 def test_no_secret_is_in_the_log_the_database_or_the_metrics(serve, call, sandbox: Sandbox, store: Store) -> None:
     sandbox.slack.token, sandbox.sendgrid.api_key = TOKEN, KEY
     secrets = {"SLACK_BOT_TOKEN": TOKEN, **sandbox.settings(email="sendgrid"), "SENDGRID_API_KEY": KEY}

@@ -57,6 +57,7 @@ def test_the_daemon_itself_loads_no_library_of_channels_postgres_jwts_and_migrat
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP], ids=lambda how: how.name)
+@pytest.mark.postgres
 def test_after_one_signal_it_ends_with_0_and_attempts_in_flight_are_recorded(serve, call, sandbox, store, how) -> None:
     daemon = serve()
     sandbox.slack.latency = 0.5
@@ -103,6 +104,7 @@ def test_a_second_sigterm_does_not_wait(serve, call, sandbox) -> None:
     assert daemon.wait_for_exit() == 128 + signal.SIGTERM
 
 
+@pytest.mark.postgres
 def test_events_at_a_provider_that_fails_half_of_the_time_all_arrive_once(serve, call, sandbox, store, long) -> None:
     count = 200 if long else 80
     sandbox.slack.faults.sometimes("http_503", 0.5, seed=7)
@@ -139,6 +141,7 @@ def test_a_fresh_critical_alert_overtakes_a_backlog_of_retries(serve, call, sand
     assert len(overtaken) < backlog / 5
 
 
+@pytest.mark.postgres
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 def test_a_database_that_goes_away_means_503_and_the_daemon_comes_back(serve, call, store: Store, sandbox) -> None:
     daemon = serve()
@@ -211,6 +214,7 @@ def test_more_idle_connections_than_descriptors_delay_nobody(serve, call, sandbo
         assert "through" in sandbox.slack.wait_for(1)[0].text
 
 
+@pytest.mark.postgres
 def test_killed_at_random_moments_nothing_is_lost_and_only_ambiguous_ones_arrive_twice(
     serve, call, sandbox, store, long: bool
 ) -> None:

@@ -32,6 +32,7 @@ def keep(destination: str, *titles: str, caller: str | None = None) -> Spool:
     return spool
 
 
+@pytest.mark.postgres
 def test_events_for_its_database_are_published_at_the_start_and_later(
     serve, settings, database_url, sandbox: Sandbox, call
 ):

@@ -95,6 +95,7 @@ def test_a_default_channel_that_is_gone_is_alerted(store, watch):
     assert watch() == {}
 
 
+@pytest.mark.postgres
 def test_two_daemons_on_one_database_alert_once(store, watch, clock):
     pause(store, "slack")
     WatchJob(store, EVERYBODY, PROVIDERS, lambda: None, clock)()

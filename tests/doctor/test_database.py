@@ -105,6 +105,7 @@ class Log:
         )
 
 
+@pytest.mark.postgres
 def test_an_empty_log_of_the_right_version_is_well(log):
     findings = log.look()
     assert [findings[name].outcome for name in ("reachable", "migrations", "oldest due", "paused providers")] == [
@@ -288,6 +289,7 @@ def test_a_file_that_only_can_be_read_is_a_failure(sqlite_url, tmp_path, is_empt
     assert "df" in findings["reachable"].fix
 
 
+@pytest.mark.postgres
 def test_the_write_that_proves_the_database_takes_writes_leaves_nothing(log, tmp_path):
     def everything() -> list[object]:
         with log.store.reading() as connection:

@@ -126,6 +126,7 @@ def test_a_label_that_names_no_channel_is_a_warning():
     assert "slack" in result_of(event(labels={"slack": "not a channel"})).warnings[0]
 
 
+@pytest.mark.postgres
 def test_a_test_chooses_the_targets_that_publishing_chooses(store):
     store.write(lambda connection: add_user(connection, slack_channel="#ana"))
     for request in (

@@ -6,6 +6,8 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+import pytest
+
 from alertctl.db import Store
 from alertctl.outbox.tables import delivery, thread
 from alertctl.publish import publish
@@ -109,6 +111,7 @@ def test_a_retry_that_arrives_after_completed_does_not_roll_the_state_back(serve
     assert "completed" in root.edits[-1].text
 
 
+@pytest.mark.postgres
 def test_a_daemon_that_is_killed_between_claim_and_send_of_a_root_leaves_one_thread(
     serve, call, store, sandbox: Sandbox
 ):

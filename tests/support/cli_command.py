@@ -2,7 +2,7 @@
 
 The command is a small client: it passes its arguments, environment, folder and streams to a thread of the test's
 process, passes signals on to the process that the thread starts, and ends with its exit code. That process is no child
-of the shell: what looks for its parent (`--install-completion`) needs a real one.
+of the shell: a command that looks for its parent (`--install-completion`) needs a real one.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from functools import cache
 from pathlib import Path
 
 from tests.support import cli_process
+from tests.support.fork_server import MAX_REQUEST
 
-MAX_MESSAGE = 200_000
 CLIENT = """\
 import array, json, os, signal, socket, sys
 connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -42,10 +42,7 @@ os._exit(code)
 
 
 def write_command(path: Path, *options: str) -> Path:
-    """Write a command that runs Python with these options, `alertctl` without any. Returns the path.
-
-    The file's folder may not exist yet.
-    """
+    """Write a command that runs Python with these options, `alertctl` without any. Returns the path."""
     client = ["-IS", str(_client())] if cli_process.can_fork() else []
     return write_program(path, sys.executable, *client, *(options or ("-m", "alertctl")))
 
@@ -80,16 +77,11 @@ def _accept(listener: socket.socket) -> None:
 def _serve(connection: socket.socket) -> None:
     """Run one command. A client that was killed takes its process with it."""
     with connection, suppress(OSError):
-        request, streams, _, _ = socket.recv_fds(connection, MAX_MESSAGE, 3)
+        request, streams, _, _ = socket.recv_fds(connection, MAX_REQUEST, 3)
         command = json.loads(request)
-        process = cli_process.Popen(
-            [sys.executable, *command["arguments"]],
-            env=command["environ"],
-            cwd=command["cwd"],
-            stdin=streams[0],
-            stdout=streams[1],
-            stderr=streams[2],
-        )
+        pipes = dict(zip(("stdin", "stdout", "stderr"), streams, strict=True))
+        arguments = [sys.executable, *command["arguments"]]
+        process = cli_process.Popen(arguments, env=command["environ"], cwd=command["cwd"], **pipes)
         for stream in streams:
             os.close(stream)
         connection.send(str(process.pid).encode())

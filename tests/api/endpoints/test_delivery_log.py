@@ -26,6 +26,7 @@ def test_a_page_has_the_shape_that_its_users_know(api: ApiServer) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", item["created_at"])
 
 
+@pytest.mark.postgres
 def test_pages_and_cursors_show_each_row_once_newest_first(api: ApiServer) -> None:
     ids = [item_id for part in range(5) for item_id in published(api, f"slack:#c{part}")]
     newest = ids[::-1]
@@ -96,6 +97,7 @@ def test_a_wrong_filter_is_422_and_names_it(shared_api: ApiServer, query: str, f
 
 
 @pytest.mark.parametrize("query", ["to=%ff%fe", "error=%ed%a0%80", "%ff=1&page=1", "=", "&&&"])
+@pytest.mark.postgres
 def test_a_query_that_is_not_utf8_is_harmless(api: ApiServer, query: str) -> None:
     assert api.ask("GET", f"/delivery-log?{query}").status in (200, 422)
 
@@ -158,6 +160,7 @@ def test_the_log_in_numbers(api: ApiServer) -> None:
     assert api.ask("GET", "/delivery-log/stats?by=colour").status == 422
 
 
+@pytest.mark.postgres
 def test_many_are_resent_in_one_call(api: ApiServer) -> None:
     api.ask("POST", "/events", {"event_type": "rollout_advance", "to": ["slack:#a", "slack:#b"]})
     ids = [delivery["id"] for delivery in api.ask("GET", "/delivery-log").json["items"]]

@@ -27,6 +27,7 @@ def count(api: ApiServer, table: str) -> int:
         return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
 
 
+@pytest.mark.postgres
 def test_an_accepted_event_is_committed_with_its_deliveries(api: ApiServer) -> None:
     body = {**ROLLBACK, "to": ["slack:#x", "email:a@b.example", "slack:#X"]}
     answer = api.ask("POST", "/events", body, by="developer")
@@ -55,6 +56,7 @@ def test_the_event_records_its_publisher(api: ApiServer) -> None:
 
 
 @pytest.mark.parametrize("key_location", ["header", "dedup_key"])
+@pytest.mark.postgres
 def test_twenty_identical_calls_at_once_are_one_event_and_one_answer(api: ApiServer, key_location: str) -> None:
     body = ROLLBACK if key_location == "header" else {**ROLLBACK, "dedup_key": "job-7"}
     headers = {"Idempotency-Key": "job-7"} if key_location == "header" else {}
@@ -84,6 +86,7 @@ def test_a_header_key_is_its_callers_own(api: ApiServer) -> None:
     assert len(ids) == 2
 
 
+@pytest.mark.postgres
 def test_an_answer_is_repeated_as_it_was_though_deliveries_went_on(api: ApiServer) -> None:
     key = {"Idempotency-Key": "again"}
     first = api.ask("POST", "/events", ROLLBACK, headers=key)
@@ -151,6 +154,7 @@ def test_a_key_that_is_no_header_text_is_422(shared_api: ApiServer, key: str) ->
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800", "\udfff\ud800", "e\u0301\u202e", "💥"])
+@pytest.mark.postgres
 def test_odd_text_is_taken_and_cleaned(api: ApiServer, text: str) -> None:
     answer = api.ask("POST", "/events", {"event_type": "generic_alert", "title": f"x{text}", "details": {text: text}})
     assert answer.status == 202

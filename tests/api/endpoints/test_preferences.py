@@ -28,6 +28,7 @@ def rows(api: ApiServer, table: str) -> int:
         return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
 
 
+@pytest.mark.postgres
 def test_twenty_first_calls_at_once_make_one_row(api: ApiServer) -> None:
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: api.ask("GET", "/preferences", by="viewer"), range(20)))
@@ -97,6 +98,7 @@ def test_a_body_that_is_no_object_is_422(shared_api: ApiServer, body: Any) -> No
     assert shared_api.ask("PUT", "/preferences", sent).json["errors"][0]["field"] == "body"
 
 
+@pytest.mark.postgres
 def test_an_admin_pages_through_everybodys_preferences(api: ApiServer) -> None:
     api.ask("PUT", "/preferences", {"slack_channel": "#v"}, by="viewer")
     pages = [api.ask("GET", f"/admin/preferences?page={page}&limit=3").json for page in (1, 2, 3)]

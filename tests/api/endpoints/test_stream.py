@@ -86,6 +86,7 @@ def deliver(api: ApiServer) -> None:
     api.store.write(work)
 
 
+@pytest.mark.postgres
 def test_a_follower_hears_what_comes_and_what_becomes_of_it(api: ApiServer, stream: Any) -> None:
     publish(api, "slack:#before")
     follower = stream()
@@ -144,6 +145,7 @@ def test_a_stream_with_an_invalid_filter_is_refused(api: ApiServer, query: str) 
     assert api.ask("GET", f"/delivery-log/stream{query}").status == 422
 
 
+@pytest.mark.postgres
 def test_streams_that_open_at_the_same_time_stay_within_the_limit(api: ApiServer, stream: Any) -> None:
     with ThreadPoolExecutor(MAX_STREAMS + 10) as pool:
         followers = list(pool.map(lambda _: stream(), range(MAX_STREAMS + 10)))

@@ -64,6 +64,7 @@ def files(folder: Path) -> set[str]:
 # --- status, upgrade ---
 
 
+@pytest.mark.postgres
 def test_status_shows_the_address_version_size_and_rows(logged):
     info = data("db", "status")
     assert (info["state"], info["version"], info["known"], info["origin"]) == (
@@ -254,6 +255,7 @@ def test_copy_shows_what_it_did_table_by_table(logged, tmp_path):
     assert data("--database", f"sqlite:///{tmp_path / 'new.db'}", "log")["items"] == data("log")["items"]
 
 
+@pytest.mark.postgres
 def test_copy_to_postgres_and_go_on_there(lite, empty_postgres_url, monkeypatch):
     before = data("log")
     assert data("db", "copy", "--to", empty_postgres_url)["complete"]

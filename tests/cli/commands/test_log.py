@@ -97,6 +97,7 @@ def test_an_empty_log_prints_no_data():
     assert data("log") == {"items": [], "total": 0}
 
 
+@pytest.mark.postgres
 def test_a_limit_above_a_page_reads_as_many_pages_as_it_takes(log_on, slack_and_email: Sandbox):
     targets = [part for number in range(130) for part in ("--to", f"slack:#n{number}")]
     assert run("send", "--event", "generic_alert", "--title", "x", "--queue", *targets).exit_code == 0
@@ -171,6 +172,7 @@ def of_ops(log: Sandbox) -> int:
     return [message.channel for message in log.slack.messages].count("#ops")
 
 
+@pytest.mark.postgres
 def test_retry_resends_at_once_and_skips_arrived_deliveries(log: Sandbox):
     items = {item["to"]: item["id"] for item in data("log")["items"]}
     ran = run("log", "retry", items["#missing"], items["#ops"])

@@ -221,6 +221,7 @@ def test_the_message_itself_as_each_channel_has_it(slack_and_email: Sandbox) -> 
     assert "slack, text, html" in run("log", "show", ids["slack"], "--rendered", "pdf").stderr
 
 
+@pytest.mark.postgres
 def test_an_export_writes_the_complete_log_to_stdout_or_a_file(log_on: str, slack_and_email: Sandbox) -> None:
     targets = [part for number in range(230) for part in ("--to", f"slack:#n{number}")]
     assert run("send", "--event", "generic_alert", "--title", "x", "--queue", *targets).exit_code == 0

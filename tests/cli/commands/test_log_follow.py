@@ -59,6 +59,7 @@ def location(request, monkeypatch, slack_and_email: Sandbox) -> dict[str, str]:
     return dict(os.environ)
 
 
+@pytest.mark.postgres
 def test_existing_deliveries_come_first_then_each_new_state_once(location, follow) -> None:
     send_alert("slack:#ops", "slack:#missing", "slack:#flaky")
     follower = follow(location, "--since", "1h", "-o", "jsonl")

@@ -23,6 +23,7 @@ def refused(log_on: str, slack_and_email: Sandbox) -> Sandbox:
     return slack_and_email
 
 
+@pytest.mark.postgres
 def test_a_repaired_token_is_followed_by_one_command_that_sends_them_all(refused: Sandbox) -> None:
     result = data("log", "retry", "--status", "failed", "--error", "token_revoked")
     assert {(item["to"], item["status"]) for item in result["items"]} == {

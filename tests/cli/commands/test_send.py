@@ -27,6 +27,7 @@ UNUSED = (
 ROLLBACK = ("send", "--event", "safety_rollback", "--set", "feature_flag=checkout-v3")
 
 
+@pytest.mark.postgres
 def test_an_alert_arrives_on_slack_and_by_email(log_on, slack_and_email: Sandbox):
     ran = run(*ROLLBACK, "--set", "metric=error_rate", "--set", "value=0.07142857", "--set", "threshold=0.05")
     assert ran.exit_code == 0
@@ -253,6 +254,7 @@ def test_a_database_that_cannot_be_reached_counts_with_strict_only():
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (5, "", 1)
 
 
+@pytest.mark.postgres
 def test_a_job_repeated_with_its_key_sends_once(log_on, slack_and_email: Sandbox):
     job = (*TITLED, "--to", "slack:#ops", "--idempotency-key", "build 42")
     first, again = data(*job), data(*job)
@@ -331,6 +333,7 @@ def test_a_wait_ends_when_its_time_is_up(slack_and_email: Sandbox, monkeypatch):
     assert "warning: slack #flaky: http_503; it will be retried" in ran.stderr
 
 
+@pytest.mark.postgres
 def test_a_wait_hears_what_a_daemon_did(log_on, slack_and_email: Sandbox):
     slack_and_email.slack.faults.then("http_503")
     waiting = start(

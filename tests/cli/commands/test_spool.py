@@ -317,6 +317,7 @@ def test_drop_asks_without_yes_or_ids(away):
     assert run("spool", "drop", "--yes").exit_code == 0
 
 
+@pytest.mark.postgres
 def test_two_concurrent_flushes_publish_each_event_once(log_on, slack_and_email: Sandbox):
     keep(*(f"n{number}" for number in range(50)))
     both = [start("spool", "flush"), start("spool", "flush")]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.support.cli import data, run
 
 ALERT = ("send", "--event", "generic_alert", "--title", "disk full", "--queue")
 
 
+@pytest.mark.postgres
 def test_a_delivery_that_waits_too_long_ends_with_10(log_on, slack_and_email):
     assert run("status", "--fail-if-waiting", "0s").exit_code == 0
     run(*ALERT, "--to", "slack:#ops")

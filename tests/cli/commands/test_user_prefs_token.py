@@ -26,6 +26,7 @@ def test_roles_are_those_of_the_api():
     assert [role.lower() for role in ROLES] == [role.name.lower() for role in Role]
 
 
+@pytest.mark.postgres
 def test_a_user_is_added_listed_promoted_and_disabled(dev):
     assert data("user", "set-role", DEV.upper(), "developer")["role"] == "developer"
     assert data("user", "disable", dev)["disabled"] is True
