@@ -27,6 +27,7 @@ from alertctl.addresses import (
     search_key,
 )
 from alertctl.errors import InvalidEvent
+from tests.support.cases import each
 
 KELVIN = "\u212a"
 CHANNELS = st.sampled_from(["slack", "email"])
@@ -39,7 +40,7 @@ DOMAINS = ["x", "X", "xn--fa-hia.example", "faß.example", "FAẞ.example", "fas
 VALID_EMAILS = st.builds("{}@{}".format, NAMES, st.sampled_from(DOMAINS))
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         *("a@b", "a@localhost", "a@mail.local", "a.b@corp.example", "o'hara+x@b.example", "root@my_host.corp_x"),
@@ -55,8 +56,8 @@ def test_exactly_one_address_is_an_email_address(text):
 INVISIBLE = ["\u00ad", "\u034f", "\u200b", "\u202e", "\u2066", "\u2800", "\u3164", "\ufe0f", "\ufeff", "\U000e0041"]
 
 
-@pytest.mark.parametrize("character", INVISIBLE)
-@pytest.mark.parametrize(
+@each("character", INVISIBLE)
+@each(
     ("channel", "address"),
     [("email", "dev{}@corp.example"), ("email", "dev@co{}rp.example"), ("slack", "#platform{}-alerts")],
 )
@@ -73,7 +74,7 @@ def test_a_joiner_is_for_domains_only():
         check_address("email", "a\u200db@corp.example", "to")
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         *("", "a", "@b", "a@", "a@b, c@d", "a@b;c@d", "a b@c", "a@b c", "a@-b", "a@b-", "a@b..c", "a@b.", "a@.b"),

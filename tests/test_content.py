@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alertctl.content import Content, Severity, format_number
+from tests.support.cases import each
 from tests.support.deliveries import NOW
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "shown"),
     [
         (0, "0"),

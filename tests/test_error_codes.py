@@ -18,6 +18,7 @@ from alertctl.errors import DeliveryError, Reason
 from alertctl.http.errors import CODES, CONFIG_CODES, ERRNO_CODES, LOCAL_CODES
 from alertctl.outbox.tables import INTERRUPTED
 from alertctl.text import credential
+from tests.support.cases import each
 
 SLACK = {entry.code: entry.reason for entry in SLACK_CODES}
 PACKAGE = Path(alertctl.__file__).parent
@@ -93,7 +94,7 @@ def is_a_sentence(text: str) -> bool:
     return text[:1].isupper() and text.endswith(".") and ". " not in text and not set("{}\n") & set(text)
 
 
-@pytest.mark.parametrize("code", KNOWN)
+@each("code", KNOWN)
 def test_every_code_has_a_meaning_of_its_own_and_a_fix(code):
     text = meaning(code, None)
     assert is_a_meaning(text)
@@ -103,13 +104,13 @@ def test_every_code_has_a_meaning_of_its_own_and_a_fix(code):
             assert is_a_sentence(fix(code, reason, "slack", final=final))
 
 
-@pytest.mark.parametrize("code", sorted({*SLACK, *network_codes(), *http_errors.NAMES.values(), *MAIL_REPLIES}))
+@each("code", sorted({*SLACK, *network_codes(), *http_errors.NAMES.values(), *MAIL_REPLIES}))
 def test_a_fix_never_promises_a_new_try_where_none_comes(code):
     reasons = [SLACK[code]] if code in SLACK else list(Reason)
     assert all("alertctl retries" not in fix(code, reason, "smtp", final=True) for reason in reasons)
 
 
-@pytest.mark.parametrize("code", NUMBERS)
+@each("code", NUMBERS)
 def test_a_status_without_a_name_has_a_meaning(code):
     text = meaning(code, Reason.UNAVAILABLE)
     assert is_a_meaning(text)
@@ -117,8 +118,8 @@ def test_a_status_without_a_name_has_a_meaning(code):
     assert is_a_sentence(fix(code, Reason.UNAVAILABLE, "smtp"))
 
 
-@pytest.mark.parametrize("reason", list(Reason))
-@pytest.mark.parametrize("code", ["some_new_word", "http_", "http_x", "0", "999999", "²³¹", "", "{setting}", "%s"])
+@each("reason", list(Reason))
+@each("code", ["some_new_word", "http_", "http_x", "0", "999999", "²³¹", "", "{setting}", "%s"])
 def test_an_unknown_code_falls_back_to_its_reason(code, reason):
     assert meaning(code, reason) == meaning("another_new_word", reason)
     assert fix(code, reason) == fix("another_new_word", reason)
@@ -168,8 +169,8 @@ def test_the_table_has_the_reason_of_a_network_failure_before_the_request():
         assert ERROR_CODES[code].reason in (None, reason)
 
 
-@pytest.mark.parametrize("step", list(smtp_errors.SmtpStep))
-@pytest.mark.parametrize("code", MAIL_REPLIES)
+@each("step", list(smtp_errors.SmtpStep))
+@each("code", MAIL_REPLIES)
 def test_the_table_has_the_reason_of_a_mail_reply(code, step):
     reason = ERROR_CODES[code].reason
     assert reason in (None, smtp_errors.smtp_reason(step, int(code))) or step is smtp_errors.SmtpStep.END

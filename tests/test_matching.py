@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from alertctl.events import parse
 from alertctl.matching import Match, flatten, parse_condition, values_of
+from tests.support.cases import each
 
 ROLLBACK = {
     "feature_flag": "checkout-v3",
@@ -29,7 +30,7 @@ def holds(event_type: str, fields: dict[str, object], conditions: dict[str, obje
     return match(conditions).mismatch(values_of(parse(event_type, fields)[0], labels)) is None
 
 
-@pytest.mark.parametrize(
+@each(
     "conditions",
     [
         {},
@@ -98,7 +99,7 @@ def test_the_mismatch_is_the_first_condition_that_does_not_hold():
     assert (mismatch.key, mismatch.text) == ("feature_flag", "a, b-*")
 
 
-@pytest.mark.parametrize(
+@each(
     ("key", "value", "problem"),
     [
         ("enviroment", "x", "is no field of an event type; did you mean environment?"),

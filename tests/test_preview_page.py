@@ -6,7 +6,6 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
-import pytest
 from hypothesis import given
 
 from alertctl.channels import OutgoingMessage
@@ -16,6 +15,7 @@ from alertctl.channels.slack.blocks import slack_message
 from alertctl.content import Content
 from alertctl.preview_page import preview_page
 from alertctl.schemas import Rendered
+from tests.support.cases import each
 from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import NASTY, content, contents
 from tests.support.providers import ALERT, SENDER
@@ -86,7 +86,7 @@ def test_hostile_content_never_adds_a_tag_or_a_script(alert: Content) -> None:
     assert_nothing_added(page_of(alert))
 
 
-@pytest.mark.parametrize("nasty", NASTY)
+@each("nasty", NASTY)
 def test_hostile_text_in_every_field_never_adds_a_tag_or_a_script(nasty: str) -> None:
     assert_nothing_added(page_of(content(nasty, nasty, nasty, nasty)))
 

@@ -20,6 +20,7 @@ from alertctl.outbox.tables import TABLES
 from alertctl.publish import decisions_of, prepare, publish, publish_many
 from alertctl.routing import RecipientPolicy, parse_routes
 from alertctl.schemas import PublishRequest
+from tests.support.cases import each
 from tests.support.deliveries import EVERYBODY, NOW, after, arrived, claim_one, publication, record, row, rows
 
 SLACK_ONLY = replace(EVERYBODY, enabled=frozenset({"slack"}))
@@ -295,7 +296,7 @@ def test_one_alert_after_another_can_be_published_in_one_transaction_with_a_clai
     assert len(store.write(daemon).taken) == 1
 
 
-@pytest.mark.parametrize(
+@each(
     ("more", "field"),
     [
         ({"channel": "sms"}, "channel"),

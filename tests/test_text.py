@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from alertctl.channels.slack.blocks import escape
 from alertctl.text import MASK, clean, cut, fit, one_line, redact, safe_link, width
+from tests.support.cases import each
 from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import LINKS, NASTY, TEXTS
 
@@ -57,7 +58,7 @@ def test_cutting_keeps_what_fits(text: str, limit: int, expected: str) -> None:
     assert cut(text, limit) == expected
 
 
-@pytest.mark.parametrize("nasty", NASTY)
+@each("nasty", NASTY)
 def test_one_line_contains_no_control_character(nasty: str) -> None:
     line = one_line(nasty)
     assert line.isprintable() or not set(line) & set("\r\n\0\x0b\x0c\x1b\x7f\x85\x9b\u2028\u2029\u202e\ufeff")

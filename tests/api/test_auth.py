@@ -15,6 +15,7 @@ from alertctl.api.openapi import required_role
 from alertctl.db import Store, upgrade
 from alertctl.users import Role
 from tests.support.api_server import BASE, ROLES, ApiServer, now, openapi_schema, running
+from tests.support.cases import each
 
 OPEN = {"GET /healthz", "GET /readyz", "GET /metrics"}
 NEEDS = {
@@ -96,8 +97,8 @@ def test_every_route_is_listed_here_with_its_role(api: ApiServer) -> None:
     assert set(ROUTES) == set(roles)
 
 
-@pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize("caller", [None, "bad", "no jwt", "expired", "disabled", *ROLES])
+@each("route", ROUTES)
+@each("caller", [None, "bad", "no jwt", "expired", "disabled", *ROLES])
 def test_a_route_lets_in_exactly_whom_it_should(api: ApiServer, route: str, caller: str | None) -> None:
     method, path = route.split()
     answer = api.call(method, re.sub(r"{\w+}", "0190-none", path), BODIES.get(route), by=caller)

@@ -15,6 +15,7 @@ from alertctl.api.endpoints.test import MAX_RUNNING
 from alertctl.db import Store, upgrade
 from alertctl.schemas import ConnectivityTestResult
 from tests.support.api_server import BASE, Answer, ApiServer, running
+from tests.support.cases import each
 
 EVENT = {"event_type": "rollout_advance"}
 
@@ -43,7 +44,7 @@ def test_a_wrong_method_is_405_and_says_which_are_right(shared_api: ApiServer) -
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"a": NaN}', b'{"n": 1' + b"0" * 5000 + b"}", b"\0"])
-@pytest.mark.parametrize("route", ["POST /events", "PUT /preferences", "POST /test"])
+@each("route", ["POST /events", "PUT /preferences", "POST /test"])
 def test_a_body_that_is_no_json_is_400(shared_api: ApiServer, route: str, body: bytes) -> None:
     method, path = route.split()
     is_problem(shared_api.ask(method, path, body), 400)
@@ -71,7 +72,7 @@ UNTERMINATED = b'{"title": "' + b'\\"' * 400_000 + b"\\"
     ],
     ids=["50", "900", "3000", "100000", "unterminated", "members", "items"],
 )
-@pytest.mark.parametrize("route", ["POST /events", "PUT /preferences", "POST /test"])
+@each("route", ["POST /events", "PUT /preferences", "POST /test"])
 def test_too_many_levels_or_values_are_422(shared_api: ApiServer, route: str, body: bytes, message: str) -> None:
     method, path = route.split()
     answer = shared_api.ask(method, path, body)

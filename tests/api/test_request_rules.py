@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.support.api_server import ApiServer, openapi_schema
+from tests.support.cases import each
 
 GET_ROUTES = [path for path, methods in openapi_schema()["paths"].items() if "get" in methods and "{" not in path]
 
 
-@pytest.mark.parametrize("path", [*GET_ROUTES, "/openapi.json", "/nothing/here"])
+@each("path", [*GET_ROUTES, "/openapi.json", "/nothing/here"])
 def test_head_answers_as_get_does_without_a_body(shared_api: ApiServer, path: str) -> None:
     head, get = (shared_api.call(method, path) for method in ("HEAD", "GET"))
     assert (head.status, head.body) == (get.status, b"")

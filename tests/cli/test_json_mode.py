@@ -16,6 +16,7 @@ from typer.testing import Result
 from alertctl.cli.main import app
 from alertctl.cli.output.streams import wants_json
 from alertctl.sandbox import Sandbox
+from tests.support.cases import each
 from tests.support.cli import COMMAND, messages, process, run
 from tests.support.doctor import closed_port
 
@@ -95,7 +96,7 @@ def test_the_list_has_every_command_with_an_output_format() -> None:
     assert set(commands_with_output(typer.main.get_command(app))) == set(ARGUMENTS)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@each("name", COMMANDS)
 def test_a_usage_mistake_is_json(name: str) -> None:
     ran = run_in_json_mode(name, "--no-such-option")
     assert (ran.exit_code, ran.stdout) == (2, "")

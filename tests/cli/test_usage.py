@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import typer
 from alertctl import __version__
 from alertctl.cli.main import app
 from alertctl.cli.registry import with_wait_value
+from tests.support.cases import each
 from tests.support.cli import COMMAND, loaded_modules, process, run
 
 HEAVY = (
@@ -41,35 +43,40 @@ def commands(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
 ALL = dict(commands(typer.main.get_command(app)))
 
 
-@pytest.mark.parametrize("path", ALL, ids=" ".join)
+@cache
+def help_of(path: tuple[str, ...]) -> str:
+    return run(*path, "--help").stdout
+
+
+@each("path", ALL)
 def test_every_help_begins_with_examples_and_fits_80_columns(path):
-    shown = run(*path, "--help").stdout.splitlines()
+    shown = help_of(path).splitlines()
     assert shown[2].strip().startswith("alertctl")
     assert len([line for line in shown[2:5] if "alertctl" in line]) >= 2
     assert max(map(len, shown)) <= 80
 
 
-@pytest.mark.parametrize("path", ALL, ids=" ".join)
+@each("path", ALL)
 def test_no_help_shows_a_python_type(path):
-    assert not re.search(r"<(str|int|path|list)", run(*path, "--help").stdout)
+    assert not re.search(r"<(str|int|path|list)", help_of(path))
 
 
-@pytest.mark.parametrize("path", ALL, ids=" ".join)
+@each("path", ALL)
 def test_every_command_that_prints_data_prints_json(path):
     quiet = {(), ("serve",), ("prefs",), ("user",), ("token",), ("db",), ("help",), ("spool",), ("config",)}
-    assert ("--output" in run(*path, "--help").stdout) == (path not in quiet)
+    assert ("--output" in help_of(path)) == (path not in quiet)
 
 
 def examples() -> Iterator[str]:
-    for path, command in ALL.items():
+    for command in ALL.values():
         lines = (command.help or "").partition("\b\n")[2].partition("\n\n")[0]
         for line in re.sub(r"\|\n *", "| ", lines).splitlines():
             # What is behind two blanks explains it.
             example = line.strip().partition("  ")[0].partition(" > ")[0]
-            yield pytest.param(example.rpartition("| ")[2].strip(), id=f"{' '.join(path)}: {example}")
+            yield example.rpartition("| ")[2].strip()
 
 
-@pytest.mark.parametrize("example", list(examples()))
+@each("example", examples())
 def test_the_options_of_every_example_exist(example):
     words = shlex.split(example.removeprefix("* * * * * ").removeprefix("ALERTCTL_TOKEN=$(").removesuffix(")"))
     assert words.pop(0) in ("alertctl", "xargs")
@@ -89,7 +96,7 @@ def test_help_and_version_load_nothing_heavy(option):
     assert ran.stdout.startswith("Usage: alertctl" if option == "--help" else f"alertctl {__version__}\n")
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "message"),
     [
         (["sned"], "Did you mean 'send'?"),
@@ -161,8 +168,8 @@ def test_the_root_options_are_accepted_after_the_command(arguments, code, messag
     assert message in ran.stderr
 
 
-@pytest.mark.parametrize("option", ["--server", "--database", "--config", "--timeout", "--debug"])
-@pytest.mark.parametrize("path", ALL, ids=" ".join)
+@each("option", ["--server", "--database", "--config", "--timeout", "--debug"])
+@each("path", ALL)
 def test_every_command_accepts_every_root_option(path, option):
     (accepted,) = (parameter for parameter in ALL[path].params if option in parameter.opts)
     assert accepted.hidden == bool(path)

@@ -15,6 +15,7 @@ from alertctl.config.database_url import database_url, masked, passwords
 from alertctl.db import Store
 from alertctl.errors import AlertctlError
 from tests.support import cli_process
+from tests.support.cases import each
 from tests.support.cli import run
 
 PARTS = ("planted1", "planted2", "planted3")
@@ -54,7 +55,7 @@ def shows_a_part(text: str) -> bool:
     return any(part in text for part in PARTS)
 
 
-@pytest.mark.parametrize("url", REFUSED)
+@each("url", REFUSED)
 def test_an_ambiguous_address_is_refused_without_its_text(problems_in, url):
     (line,) = problems_in({"DATABASE_URL": url})
     assert line.startswith("DATABASE_URL: ")
@@ -76,7 +77,7 @@ def shown_of(url: str) -> str:
     return f"{store.shown} {store.url.host} {masked(url)}"
 
 
-@pytest.mark.parametrize("first", SPECIAL)
+@each("first", SPECIAL)
 def test_no_raw_special_character_makes_a_part_of_the_password_show(first):
     for second in SPECIAL:
         shown = shown_of(f"postgresql://u:planted1{first}planted2{second}planted3@127.0.0.1:1/d")

@@ -7,6 +7,7 @@ import pytest
 from alertctl.config import Settings
 from alertctl.config.database_url import masked
 from alertctl.errors import ConfigError
+from tests.support.cases import each
 from tests.support.secret_settings import SECRET, SECRET_SETTINGS
 
 
@@ -41,9 +42,7 @@ def test_all_secrets_are_listed_for_redaction_the_longest_first(settings_in):
 
 
 @pytest.mark.parametrize("name", [*SECRET_SETTINGS, "JWT_PUBLIC_KEY"])
-@pytest.mark.parametrize(
-    "value", [f"{SECRET} \n\0 x", f"mysql://u:{SECRET}@h/\0", f"\udcff{SECRET}", f"sqlite://{SECRET}"]
-)
+@each("value", [f"{SECRET} \n\0 x", f"mysql://u:{SECRET}@h/\0", f"\udcff{SECRET}", f"sqlite://{SECRET}"])
 def test_a_bad_secret_is_never_repeated_in_its_error(settings_in, name, value):
     message = ""
     try:
@@ -54,7 +53,7 @@ def test_a_bad_secret_is_never_repeated_in_its_error(settings_in, name, value):
 
 
 @pytest.mark.parametrize("name", ["SLACK_DEFAULT_CHANNEL", "SMTP_PORT", "SLACK_ENABLED", "SMTP_HOST", "SLACK_API_URL"])
-@pytest.mark.parametrize("value", ["xoxb-1-{} !", "SG.{}!", "postgres://u:{}@h/d", "https://u:{}@h"])
+@each("value", ["xoxb-1-{} !", "SG.{}!", "postgres://u:{}@h/d", "https://u:{}@h"])
 def test_a_secret_in_the_wrong_variable_is_not_repeated_either(problems_in, name, value):
     assert SECRET not in "".join(problems_in({name: value.format(SECRET)}))
 

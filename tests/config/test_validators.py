@@ -14,6 +14,7 @@ from alertctl.config import is_loopback, load, parse_duration, reference
 from alertctl.config.durations import format_duration
 from alertctl.config.urls import network_of
 from alertctl.errors import ConfigError
+from tests.support.cases import each
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,7 +60,7 @@ GOOD = [
 ]
 
 
-@pytest.mark.parametrize(("name", "text", "expected"), GOOD)
+@each(("name", "text", "expected"), GOOD)
 def test_a_good_value_is_taken(settings_in, name, text, expected):
     section, field = name.lower().split("_", 1)
     assert getattr(getattr(settings_in({name: text}), section), field) == expected
@@ -123,7 +124,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("name", "text", "says"), BAD)
+@each(("name", "text", "says"), BAD)
 def test_a_bad_value_is_one_line_that_begins_with_its_name(problems_in, name, text, says):
     (problem,) = problems_in({name: text})
     assert problem.startswith(f"{name}: ")
@@ -132,7 +133,7 @@ def test_a_bad_value_is_one_line_that_begins_with_its_name(problems_in, name, te
     assert problem.isprintable()
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "a",
@@ -223,9 +224,7 @@ def test_durations_are_read_as_seconds(text, expected):
     assert parse_duration(text) == expected
 
 
-@pytest.mark.parametrize(
-    "text", ["", "s", "1x", "-1s", "1 h 30", "1h!", "nan", "inf", "1e3", True, None, [], float("nan")]
-)
+@each("text", ["", "s", "1x", "-1s", "1 h 30", "1h!", "nan", "inf", "1e3", True, None, [], float("nan")])
 def test_an_invalid_duration_is_refused(text):
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
@@ -271,7 +270,7 @@ def test_loopback_hosts_are_known_without_a_look_up(host, expected):
     assert is_loopback(host) is expected
 
 
-@pytest.mark.parametrize(
+@each(
     ("host", "network"),
     [
         *(

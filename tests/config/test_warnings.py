@@ -13,6 +13,7 @@ from alertctl.config import reference
 from alertctl.config.sources import IN_FILES
 from alertctl.config.warnings import _COMMON_WITH_SERVER, edit_distance, warnings
 from tests.support import cli_process
+from tests.support.cases import each
 
 MISTAKES = [
     ("SLACK_ENABLE", "SLACK_ENABLED"),
@@ -63,7 +64,7 @@ def warned(tmp_path: Path):
     return warnings_with
 
 
-@pytest.mark.parametrize(("name", "meant"), MISTAKES)
+@each(("name", "meant"), MISTAKES)
 def test_a_name_close_to_a_settings_is_warned_about_wherever_it_stands(warned, name, meant):
     expected = [(name, f"is not a setting; did you mean {meant}?")]
     assert warned({name: "1"}) == expected
@@ -71,7 +72,7 @@ def test_a_name_close_to_a_settings_is_warned_about_wherever_it_stands(warned, n
     assert warned({name: "1"}, dotenv=f"{name}=1\n") == expected
 
 
-@pytest.mark.parametrize("name", FOREIGN)
+@each("name", FOREIGN)
 def test_a_well_known_variable_of_another_program_is_none_of_our_business(warned, name):
     assert warned({name: "1"}) == []
 

@@ -14,6 +14,7 @@ from alertctl.outbox import Instance, save_report
 from alertctl.publish import publish
 from alertctl.routing import parse_target
 from alertctl.schemas import LogFilter
+from tests.support.cases import each
 from tests.support.deliveries import (
     EMAIL,
     NOW,
@@ -55,7 +56,7 @@ def test_the_newest_comes_first(log):
     assert [item.to for item in page(log).items] == ["#waiting", "failed@corp.example", "#Arrived"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("where", "expected"),
     [
         ({"status": "failed"}, ["failed@corp.example"]),
@@ -192,7 +193,7 @@ def test_a_part_that_fits_several_names_them(log):
         read(log, delivery_log.find_id, rows(log)[0].id[:4])
 
 
-@pytest.mark.parametrize("part", ["", " ", "%", "_", "zz", "x" * 40, "ffffffffffff", "'; --", "\0"])
+@each("part", ["", " ", "%", "_", "zz", "x" * 40, "ffffffffffff", "'; --", "\0"])
 def test_a_part_that_matches_no_id_raises_not_found(log, part):
     with pytest.raises(NotFound):
         read(log, delivery_log.find_id, part)

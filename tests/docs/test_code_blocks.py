@@ -25,6 +25,7 @@ from tests.docs.compare import ANY
 from tests.docs.pages import NEEDS_DAEMON, PAGES, Block, blocks, commands
 from tests.docs.shell import Shell, shell
 from tests.ops.checkout import text
+from tests.support.cases import each
 from tests.support.machines import free_port
 
 IN_SESSION = ("console", "sh", "python")
@@ -58,7 +59,7 @@ def _problems(session: Shell, block: Block, folder: Path) -> Iterator[str]:
         yield f"exit code {status}\n{output}"
 
 
-@pytest.mark.parametrize("page", PAGES)
+@each("page", PAGES)
 def test_every_block_of_a_page_has_a_known_language(page: str) -> None:
     unknown = [block for block in blocks(page) if block.runs and block.language not in LANGUAGES]
     assert not unknown

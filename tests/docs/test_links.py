@@ -7,17 +7,17 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
 import typer
 
 from alertctl.cli.main import app
 from tests.docs.pages import PAGES, anchors, blocks, code_words, commands, links, prose
 from tests.ops.checkout import ROOT, SETTINGS, settings_named_in, text
+from tests.support.cases import each
 
 ROOT_COMMAND: Any = typer.main.get_command(app)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@each("page", PAGES)
 def test_every_link_leads_somewhere(page: str) -> None:
     for link in links(page):
         if re.match(r"https?://|mailto:", link):
@@ -28,12 +28,12 @@ def test_every_link_leads_somewhere(page: str) -> None:
         assert not anchor or anchor in anchors(str(file.resolve().relative_to(ROOT))), link
 
 
-@pytest.mark.parametrize("page", PAGES)
+@each("page", PAGES)
 def test_every_setting_that_a_page_names_exists(page: str) -> None:
     assert settings_named_in(page) <= SETTINGS
 
 
-@pytest.mark.parametrize("page", PAGES)
+@each("page", PAGES)
 def test_every_command_and_option_that_a_page_names_exists(page: str) -> None:
     unknown = {f"{line}: {problem}" for line in _command_lines(page) if (problem := _unknown_part(line))}
     assert not unknown

@@ -11,6 +11,7 @@ from alertctl.content import Severity
 from alertctl.errors import InvalidEvent
 from alertctl.events import EVENT_TYPES, find, restore
 from alertctl.events.base import percent, span, transition
+from tests.support.cases import each
 from tests.support.deliveries import NOW
 
 
@@ -44,7 +45,7 @@ def rollback(**fields) -> str:
     return summary("safety_rollback", **fields)
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "sentence"),
     [
         ({}, "A feature flag was rolled back for safety."),
@@ -186,7 +187,7 @@ def test_every_event_type_can_name_a_link_an_actor_and_a_time(kind):
     assert fields.occurred_at == NOW
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "fields", "field", "words"),
     [
         ("generic_alert", {}, "title", "requires it"),

@@ -14,6 +14,7 @@ from alertctl.delivery_log.tables import delivery_count
 from alertctl.errors import Reason
 from alertctl.outbox.tables import delivery
 from alertctl.schemas import LogFilter
+from tests.support.cases import each
 from tests.support.deliveries import after, announce, arrived, claim, record, refused
 
 KINDS = ("event_type", "channel", "status")
@@ -81,7 +82,7 @@ def test_the_counts_rows_stay_few(store):
         assert connection.execute(select(func.count()).select_from(delivery_count)).scalar_one() < limit
 
 
-@pytest.mark.parametrize(
+@each(
     "where",
     [
         {},

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from alertctl.channels import MessageOptions
 from alertctl.routing import Routes, parse_routes
+from tests.support.cases import each
 
 COMPLETE = """
 [[routes]]
@@ -52,7 +53,7 @@ def test_a_channel_s_form_of_messages_counts_where_the_route_sets_none():
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("lines", "problem"),
     [
         ("", "routes.x.to: is missing; list targets"),

@@ -6,6 +6,7 @@ import pytest
 
 from alertctl.sandbox import Sandbox
 from alertctl.sandbox.block_kit import BlockError, check_blocks
+from tests.support.cases import each
 from tests.support.sandbox_clients import post_message
 
 Block = dict[str, Any]
@@ -110,12 +111,12 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("blocks", GOOD)
+@each("blocks", GOOD)
 def test_blocks_within_slacks_limits_are_taken(blocks: list[Block]) -> None:
     check_blocks(blocks)
 
 
-@pytest.mark.parametrize(("blocks", "pointer"), BAD)
+@each(("blocks", "pointer"), BAD)
 def test_blocks_beyond_slacks_limits_are_refused_with_their_pointer(blocks: list[Block], pointer: str) -> None:
     with pytest.raises(BlockError) as caught:
         check_blocks(blocks)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from alertctl.sandbox import Sandbox
+from tests.support.cases import each
 from tests.support.sandbox_clients import mail_payload, send_mail, send_one_request
 
 TEXT = {"type": "text/plain", "value": "t"}
@@ -133,7 +134,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("payload", "field"), BAD)
+@each(("payload", "field"), BAD)
 def test_a_mail_that_sendgrid_would_refuse_is_refused_with_the_field(
     sandbox: Sandbox, payload: dict[str, Any], field: str
 ) -> None:

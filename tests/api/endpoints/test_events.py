@@ -17,6 +17,7 @@ from alertctl.events.interpretation import REQUEST_KEYS
 from alertctl.outbox import AttemptResult, ClaimScope
 from alertctl.schemas import BODY_OPTIONS
 from tests.support.api_server import ApiServer, now
+from tests.support.cases import each
 
 SLACK = ClaimScope("slack", "slack")
 ROLLBACK = {"event_type": "safety_rollback", "feature_flag": "checkout-v3"}
@@ -120,7 +121,7 @@ def test_suggested_keys_are_those_of_the_body() -> None:
     assert set(REQUEST_KEYS) <= set(BODY_OPTIONS)
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "field"),
     [
         ({}, "event_type"),

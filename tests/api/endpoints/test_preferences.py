@@ -10,6 +10,7 @@ import pytest
 from alertctl import preferences, users
 from alertctl.db import Store
 from tests.support.api_server import ApiServer
+from tests.support.cases import each
 
 DEFAULTS = {
     "slack_enabled": True,
@@ -68,7 +69,7 @@ def test_a_channel_is_a_name_with_or_without_its_hash_or_an_id(api: ApiServer, c
     assert api.ask("PUT", "/preferences", {"slack_channel": channel}).json["slack_channel"] == channel
 
 
-@pytest.mark.parametrize(
+@each(
     ("field", "value"),
     [
         *(("slack_enabled", value) for value in ("yes", 1, 0, None, "true", [])),

@@ -38,6 +38,7 @@ from alertctl.channels.email.message import (
 )
 from alertctl.config.checks import contrast_on_white
 from alertctl.content import Content, Field, Severity
+from tests.support.cases import each
 from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import NASTY, TEXTS, content, contents
 from tests.support.providers import ALERT, SENDER
@@ -136,7 +137,7 @@ def test_hostile_content_never_adds_a_header_a_tag_or_a_script(alert: Content, n
     assert markup.style == Markup(rendered(ALERT).html).style or plain
 
 
-@pytest.mark.parametrize("nasty", NASTY)
+@each("nasty", NASTY)
 def test_a_hostile_name_leaves_one_sender(nasty: str) -> None:
     message = parsed(raw(ALERT, sender=Sender(SENDER, nasty)))
     assert [address.addr_spec for address in message["From"].addresses] == [SENDER]

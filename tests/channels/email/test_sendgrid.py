@@ -16,6 +16,7 @@ from alertctl.content import Content, Field
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import Response
 from alertctl.sandbox import Sandbox
+from tests.support.cases import each
 from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import NASTY, content, contents
 from tests.support.providers import ALERT, harnesses
@@ -137,7 +138,7 @@ def test_plain_and_formatted_messages_of_an_event_are_sent_in_separate_requests(
     assert contents_of == {"a@x.example": 2, "b@x.example": 1, "c@x.example": 2}
 
 
-@pytest.mark.parametrize("nasty", NASTY)
+@each("nasty", NASTY)
 def test_hostile_content_is_taken(sandbox: Sandbox, nasty: str) -> None:
     assert codes(send(sandbox, ["dev@corp.example"], content(nasty, nasty, nasty, nasty))) == [""]
 

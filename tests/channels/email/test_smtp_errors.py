@@ -15,6 +15,7 @@ from alertctl.channels.email.smtp_errors import SmtpRefusal, SmtpStep, refusal_o
 from alertctl.error_codes import fix
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
+from tests.support.cases import each
 from tests.support.providers import ALERT, smtp_channel
 
 LIMITED, CONFIG, LOCAL = Reason.RATE_LIMITED, Reason.CONFIG, Reason.LOCAL
@@ -61,9 +62,7 @@ REPLIES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("step", "reply", "reason", "code"), REPLIES, ids=[f"{r[0].name} {r[1][:40]}" for r in REPLIES]
-)
+@each(("step", "reply", "reason", "code"), REPLIES)
 def test_a_reply_becomes_this_reason_and_code(step: SmtpStep, reply: str, reason: Reason, code: str) -> None:
     number, _, text = reply.partition(" ")
     assert refusal_of(step, int(number), text) == (reason, code)

@@ -22,6 +22,7 @@ from alertctl.content import Content, Field, Severity
 from alertctl.sandbox import Sandbox
 from alertctl.sandbox.block_kit import check_blocks
 from alertctl.text import width
+from tests.support.cases import each
 from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import NASTY, content, contents
 from tests.support.providers import ALERT, harnesses
@@ -132,7 +133,7 @@ def test_hostile_and_endless_content_stays_within_limits_and_inert(
     check_blocks(message.get("blocks", []))
 
 
-@pytest.mark.parametrize("nasty", NASTY)
+@each("nasty", NASTY)
 def test_the_sandbox_accepts_hostile_text_in_every_field(sandbox: Sandbox, nasty: str) -> None:
     channel = harnesses(sandbox)["slack"].channel()
     alert = content(nasty, nasty, nasty, nasty)

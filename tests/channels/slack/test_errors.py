@@ -8,6 +8,7 @@ from alertctl.channels.slack.errors import clean_code, slack_reason
 from alertctl.error_codes import SLACK_CODES
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
+from tests.support.cases import each
 from tests.support.providers import harnesses
 
 DOCUMENTED = """
@@ -38,7 +39,7 @@ NAMED_BY_THE_DESIGN = {
 }
 
 
-@pytest.mark.parametrize("code", DOCUMENTED.split())
+@each("code", DOCUMENTED.split())
 def test_a_documented_code_is_in_the_table(sandbox: Sandbox, code: str) -> None:
     sandbox.slack.faults.always(f"slack:{code}")
     result = harnesses(sandbox)["slack"].send()
@@ -47,9 +48,7 @@ def test_a_documented_code_is_in_the_table(sandbox: Sandbox, code: str) -> None:
     assert result.code == code
 
 
-@pytest.mark.parametrize(
-    ("code", "reason"), [(code, reason) for reason, codes in NAMED_BY_THE_DESIGN.items() for code in codes.split()]
-)
+@each(("code", "reason"), [(code, reason) for reason, codes in NAMED_BY_THE_DESIGN.items() for code in codes.split()])
 def test_the_codes_that_the_design_names_are_sorted_as_it_says(code: str, reason: Reason) -> None:
     assert slack_reason(code) is reason
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from alertctl.cli.main import app
 from alertctl.config import check, reference
 from alertctl.config.sources import SECTIONS
+from tests.support.cases import each
 from tests.support.secret_settings import SECRET, SECRET_SETTINGS
 
 
@@ -68,7 +69,7 @@ CHECKS = [
 SLACK_ON = {"SLACK_ENABLED": "1", "SLACK_BOT_TOKEN": "xoxb-1"}
 
 
-@pytest.mark.parametrize(("environ", "name", "severity"), CHECKS)
+@each(("environ", "name", "severity"), CHECKS)
 def test_settings_that_do_not_fit_together_are_named(settings_in, environ, name, severity):
     problems = {(problem.name, problem.severity) for problem in check(settings_in(environ))}
     assert (name, severity) in problems

@@ -20,6 +20,7 @@ from alertctl.models import Status
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import DeliveryItem
 from tests.support import cli_process
+from tests.support.cases import each
 from tests.support.cli import COMMAND, DELIVERY_FIELDS, data, dispatched, messages, process, run
 
 
@@ -51,7 +52,7 @@ def test_items_are_newest_first_with_the_field_names_of_the_api(log):
     assert page["total"] == 5
 
 
-@pytest.mark.parametrize(
+@each(
     ("filters", "addresses"),
     [
         (["--status", "failed"], {"#missing", "#flaky", "missing@corp.example"}),
@@ -107,7 +108,7 @@ def test_a_limit_above_a_page_reads_as_many_pages_as_it_takes(log_on, slack_and_
     assert "20 of 130; --limit shows more" in run("log").stderr
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "message"),
     [
         (["--status", "faild"], "did you mean failed?"),

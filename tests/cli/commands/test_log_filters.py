@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from alertctl.cli.output.deliveries import WIDE
 from alertctl.sandbox import Sandbox
+from tests.support.cases import each
 from tests.support.cli import data, messages, run
 from tests.support.terminal import on_terminal
 
@@ -104,7 +105,7 @@ def test_fail_if_any_ends_with_10_when_a_delivery_matches_and_with_0_when_not(ni
         (["team=a", "team=b"], "team: occurs twice with different values, and an event has one value of each label"),
     ],
 )
-@pytest.mark.parametrize("command", [("log",), ("log", "stats"), ("log", "retry"), ("log", "export")])
+@each("command", [("log",), ("log", "stats"), ("log", "retry"), ("log", "export")])
 def test_a_label_filter_with_a_mistake_is_refused(command: tuple[str, ...], labels: list[str], problem: str) -> None:
     ran = run(*command, *(part for label in labels for part in ("--label", label)))
     assert (ran.exit_code, ran.stdout) == (2, "")

@@ -15,6 +15,7 @@ import pytest
 from alertctl.channels.slack import block_text
 from alertctl.sandbox import Sandbox
 from tests.support import cli_process
+from tests.support.cases import each
 from tests.support.cli import COMMAND, DELIVERY_FIELDS, data, dispatched, loaded_modules, messages, process, run, start
 
 EVENT_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -186,7 +187,7 @@ def test_an_empty_value_leaves_a_field_out_so_that_scripts_need_no_if(slack_and_
     assert "variant-a" not in slack_and_email.slack.messages[0].text
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "message"),
     [
         (["send"], "--event: is missing; use safety_rollback,"),
@@ -218,7 +219,7 @@ def test_wrong_input_ends_with_2_and_one_line_that_names_it(arguments, message):
     assert message in ran.stderr
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "message"),
     [
         ("[1]", "should hold one object"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alertctl.sandbox import Sandbox
+from tests.support.cases import each
 from tests.support.cli import data, run
 
 SEND = ("send", "--event", "generic_alert", "--title", "Disk full")
@@ -93,7 +94,7 @@ def test_a_wrong_proxy_is_the_deliverys_error(slack_and_email: Sandbox, monkeypa
 @pytest.mark.parametrize(
     "command", ["serve --port 0", "config check", "test slack", "doctor", "send --event safety_rollback --dry-run"]
 )
-@pytest.mark.parametrize("name", ["SMTP_PORT", "RETRY_SCHEDULE", "DATABASE_URL"])
+@each("name", ["SMTP_PORT", "RETRY_SCHEDULE", "DATABASE_URL"])
 def test_other_commands_still_end_with_2_and_name_the_setting(slack_and_email: Sandbox, monkeypatch, command, name):
     monkeypatch.setenv(name, "nonsense")
     ran = run(*command.split())

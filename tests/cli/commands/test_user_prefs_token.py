@@ -12,6 +12,7 @@ from alertctl.cli.options import ROLES
 from alertctl.db import Store
 from alertctl.sandbox import Sandbox
 from alertctl.users import Identity, Role, ensure_user
+from tests.support.cases import each
 from tests.support.cli import data, run
 
 DEV = "dev@corp.example"
@@ -127,7 +128,7 @@ def test_a_token_as_json_carries_its_secret(log_on):
     assert made["expires_at"] is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "message"),
     [
         (["token", "create", "--user", DEV, "--role", "boss"], "'boss' is not a role"),
