@@ -272,7 +272,7 @@ def test_two_daemons_with_the_same_keys_in_different_order_do_not_wait_for_each_
 
 
 def test_ten_thousand_recipients_are_streamed(store, long):
-    count = 10_000 if long else 3_000
+    count = 10_000 if long else 2_000
     people = [
         {"id": new_id(NOW), "email": f"user-{number}@corp.example", "role": "viewer", "created_at": NOW}
         for number in range(count)

@@ -15,7 +15,7 @@ from tests.support.cases import each
 from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import LINKS, NASTY, TEXTS
 
-MANY = fixed_examples(250)
+MANY = fixed_examples(100, long=2_500)
 SECRET = "planted/Secret+value=1"
 
 

@@ -67,7 +67,10 @@ def validator(api: ApiServer) -> Iterator[Validator]:
         yield Validator(schema, checks, session)
 
 
-@pytest.mark.parametrize(("mode", "role"), [("positive", "viewer"), ("positive", "admin"), ("negative", "admin")])
+@pytest.mark.parametrize(
+    ("mode", "role"),
+    [pytest.param("positive", "viewer", marks=pytest.mark.long), ("positive", "admin"), ("negative", "admin")],
+)
 @pytest.mark.parametrize("route", ROUTES)
 def test_every_answer_is_as_described(
     route: str, mode: str, role: str, api: ApiServer, validator: Validator, long: bool

@@ -21,7 +21,7 @@ from tests.support.fuzzing import fixed_examples
 from tests.support.providers import ALERT, SENDER
 from tests.support.raw_server import RawServer, raw_server
 
-EXAMPLES = fixed_examples(200)
+EXAMPLES = fixed_examples(100, long=2_000)
 
 SLACK_OK = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 35\r\n\r\n"

@@ -76,7 +76,7 @@ def examples() -> Iterator[str]:
             yield example.rpartition("| ")[2].strip()
 
 
-@each("example", examples())
+@each("example", examples)
 def test_the_options_of_every_example_exist(example):
     words = shlex.split(example.removeprefix("* * * * * ").removeprefix("ALERTCTL_TOKEN=$(").removesuffix(")"))
     assert words.pop(0) in ("alertctl", "xargs")

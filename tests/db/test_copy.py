@@ -259,7 +259,7 @@ copy(Store(sys.argv[1]), Store(sys.argv[2]), datetime.now(UTC), advance)
 """
 
 
-@pytest.mark.parametrize("moment", ["event 1000", "delivery 2000"])
+@pytest.mark.parametrize("moment", ["event 1000", pytest.param("delivery 2000", marks=pytest.mark.long)])
 def test_killed_in_mid_copy_the_next_run_goes_on(lite, target, moment, long):
     many(lite, 30_000 if long else 2_200)
     urls = [store.url.render_as_string(hide_password=False) for store in (lite, target)]

@@ -105,14 +105,12 @@ def test_a_total_goes_along_what_leaves_the_fewest_rows(long_log):
             assert read[0] < most, asked
 
 
-@pytest.mark.parametrize(
-    "where", [LogFilter(), LogFilter(flag=FLAG), LogFilter(labels=TEAM), LogFilter(labels=FREQUENT)]
-)
-def test_following_reads_only_the_changes(store, where):
+def test_following_reads_only_the_changes(store):
     fill(store, ROWS, NOW)
     with store.reading() as connection:
         position = delivery_log.position(connection)
     announce(store, "slack:#new")
-    with store.reading() as connection, costs(store, connection) as read:
-        delivery_log.changes(connection, where, position)
-    assert read[0] < 1_000
+    for where in (LogFilter(), LogFilter(flag=FLAG), LogFilter(labels=TEAM), LogFilter(labels=FREQUENT)):
+        with store.reading() as connection, costs(store, connection) as read:
+            delivery_log.changes(connection, where, position)
+        assert read[0] < 1_000, where

@@ -56,7 +56,7 @@ HEADERS = [
     "MIME-Version",
     "Content-Type",
 ]
-MANY = fixed_examples(50)
+MANY = fixed_examples(30)
 
 
 def raw(alert: Content, *, address: str = "dev@corp.example", sender: Sender = FROM, plain: bool = False) -> bytes:
@@ -98,7 +98,7 @@ TEMPLATE_TAGS = {"html", "head", "meta", "title", "style", "body", "div", "p", "
 
 
 @pytest.mark.timeout(1800)
-@fixed_examples(250, long=10_000)
+@fixed_examples(100, long=10_000)
 @given(contents())
 @example(content(*["\r\nBcc: victim@corp.example"] * 4))
 def test_hostile_content_stays_text_and_within_limits(alert: Content) -> None:

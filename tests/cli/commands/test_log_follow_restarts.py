@@ -72,7 +72,6 @@ def states(follower: Follower) -> list[tuple[Any, ...]]:
     return [tuple(item[name] for name in ("id", "status", "error", "attempts")) for item in follower.items()]
 
 
-@pytest.mark.postgres
 def test_every_last_state_is_seen_and_none_twice(server: Server, sandbox: Sandbox, follow, long: bool) -> None:
     count = 5000 if long else 300
     # Slow enough that both interruptions come before the last result, also on a fast or busy machine.
