@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as standard
 import threading
-from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -18,21 +16,10 @@ HOUR, YEAR = 3600.0, 365 * 86_400.0
 STEPS = pytest.mark.parametrize("step", [HOUR, YEAR, -HOUR, -YEAR])
 
 
-class SetClock(standard.datetime):
-    """The time of day as APScheduler reads it, set by `step` seconds."""
-
-    step = 0.0
-
-    @classmethod
-    def now(cls, tz=None):
-        return standard.datetime.now(tz) + timedelta(seconds=cls.step)
-
-
-@pytest.fixture
-def set_clock(monkeypatch) -> Iterator[type[SetClock]]:
-    monkeypatch.setattr("apscheduler.schedulers.base.datetime", SetClock)
-    yield SetClock
-    SetClock.step = 0.0
+def set_clock(scheduler: BackgroundScheduler, step: float) -> None:
+    """Bring the jobs into the state in which a clock that is set by `step` seconds leaves them."""
+    for job in scheduler.get_jobs():
+        job.modify(next_run_time=datetime.now(UTC) - timedelta(seconds=step))
 
 
 class CountingTrigger(IntervalTrigger):
@@ -46,23 +33,25 @@ class CountingTrigger(IntervalTrigger):
 
 
 @STEPS
-def test_jobs_go_on_at_their_interval(set_clock, step) -> None:
+def test_jobs_go_on_at_their_interval(step) -> None:
     scheduler = BackgroundScheduler(
         jobstores={"default": JobStore()}, job_defaults={"misfire_grace_time": None, "coalesce": True}, timezone="UTC"
     )
-    trigger, runs, again = CountingTrigger(0.05), 0, threading.Event()
+    trigger, runs, started, again = CountingTrigger(0.05), 0, threading.Event(), threading.Event()
 
     def run() -> None:
         nonlocal runs
         runs += 1
         if runs == 2:
-            set_clock.step = step
+            started.set()
         if runs == 8:
             again.set()
 
     scheduler.add_job(run, trigger)
     scheduler.start()
     try:
+        assert started.wait(30)
+        set_clock(scheduler, step)
         assert again.wait(30)
     finally:
         scheduler.shutdown()

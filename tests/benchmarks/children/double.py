@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 import sys
 import time
 from typing import Any
@@ -84,6 +85,7 @@ async def serve(latency: float, tls: bool) -> None:
     _print_json({"url": f"{'https' if tls else 'http'}://127.0.0.1:{port}", "ca_file": certificates.ca_file})
     commands = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
+    loop.add_signal_handler(signal.SIGTERM, commands.feed_eof)
     while line := (await commands.readline()).decode().strip():
         _print_json(seen.as_json())
         if line == "reset":
