@@ -140,8 +140,8 @@ def _connection() -> socket.socket:
     # -P: this folder is no place to import from.
     command = [sys.executable, "-P", fork_server.__file__, str(theirs.fileno())]
     environ = {name: value for name, value in os.environ.items() if name not in HARMLESS_VARIABLES}
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-    server = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environ, **quiet)
+    null = subprocess.DEVNULL
+    server = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environ, stdin=null, stdout=null)
     theirs.close()
     atexit.register(server.wait)
     atexit.register(ours.close)

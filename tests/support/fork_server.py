@@ -92,9 +92,11 @@ def _run(request: dict[str, Any], streams: list[int]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Their encoding is the fork server's.
     raw_input = io.BufferedReader(io.FileIO(0, closefd=False))
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(raw_input, sys.stdin.encoding, sys.stdin.errors)
-    sys.stdout = sys.__stdout__ = _open_output(1, sys.stdout, line_buffering=os.isatty(1))
-    sys.stderr = sys.__stderr__ = _open_output(2, sys.stderr, line_buffering=True)
+    sys.stdin = io.TextIOWrapper(raw_input, sys.stdin.encoding, sys.stdin.errors)
+    sys.stdout = _open_output(1, sys.stdout, line_buffering=os.isatty(1))
+    sys.stderr = _open_output(2, sys.stderr, line_buffering=True)
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, f"__{name}__", getattr(sys, name))
     sys.path[:0] = [request["cwd"], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     try:
         if request["program"] is None:
