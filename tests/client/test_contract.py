@@ -134,6 +134,7 @@ FILTERS: list[tuple[LogFilter, int]] = [
 ]
 
 
+@pytest.mark.postgres
 def test_every_filter_finds_what_it_says(client: Client):
     deliver_examples(client)
     for where, expected in FILTERS:
@@ -253,6 +254,7 @@ def wait_for_status(client: Client, delivery_id: str, status: str) -> None:
     raise AssertionError(client.show(delivery_id))
 
 
+@pytest.mark.postgres
 def test_due_deliveries_are_dispatched(client: Client, sandbox: Sandbox):
     sandbox.slack.faults.always("http_503")
     (item,) = client.deliver(client.publish(rollback("slack:#ops")).event_id)

@@ -20,7 +20,7 @@ def new_file(sqlite_template: Path, tmp_path: Path):
     return made
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.long), "postgres"])
 def target(request, new_file):
     """An empty database of each kind, migrated."""
     lite = request.param == "sqlite"

@@ -14,6 +14,7 @@ from alertctl.outbox.tables import attempt, delivery
 from tests.support.deliveries import announce, attempts, dispatching, row, rows, settings_for, statuses, wall_clock
 
 
+@pytest.mark.postgres
 def test_due_deliveries_are_sent_and_logged(store, sandbox, run, clock):
     announce(store, "slack:#a", "email:a@corp.example", now=clock())
     assert run() == DispatchCounts(attempted=2, success=2)
@@ -118,6 +119,7 @@ def test_after_the_repair_the_next_process_sends_them_all(store, sandbox, run, c
     assert statuses(store) == {"success": 60}
 
 
+@pytest.mark.postgres
 def test_with_half_the_calls_refused_everything_arrives_once(store, sandbox, run, clock):
     sandbox.slack.faults.sometimes("http_503", 0.5, seed=1)
     for start in range(0, 200, 20):

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import select
 
 from alertctl.db import Store
@@ -50,6 +51,7 @@ def assert_nothing_lost_and_only_ambiguous_ones_doubled(store, sandbox, addresse
         assert connection.execute(select(attempt).where(attempt.c.outcome.is_(None))).all() == []
 
 
+@pytest.mark.postgres
 def test_killed_at_random_moments_nothing_is_lost(store, sandbox, database_url, long):
     count = 1_000 if long else 250
     addresses = [f"#channel-{number}" for number in range(count)]
@@ -68,6 +70,7 @@ def test_killed_at_random_moments_nothing_is_lost(store, sandbox, database_url, 
     assert_nothing_lost_and_only_ambiguous_ones_doubled(store, sandbox, addresses)
 
 
+@pytest.mark.postgres
 def test_one_that_sleeps_past_its_lease_changes_nothing_when_it_wakes(store, sandbox, database_url):
     addresses = [f"#channel-{number}" for number in range(30)]
     announce(store, "slack:#first", now=datetime.now(UTC))

@@ -54,6 +54,7 @@ def test_an_id_is_an_address_without_a_look_up(store, sandbox, run, clock):
     assert (sandbox.slack.messages[0].channel, lookups(sandbox)) == ("U0123456789", 0)
 
 
+@pytest.mark.postgres
 def test_an_email_is_looked_up_again_after_thirty_days(store, sandbox, run, clock):
     for seconds, expected in ((0, 1), (29 * 24 * HOUR, 1), (24 * HOUR, 2)):
         clock.advance(seconds)
@@ -108,6 +109,7 @@ def test_a_person_who_has_left_is_forgotten(store, sandbox, run, clock):
     assert row(store, person).provider_id is None
 
 
+@pytest.mark.postgres
 def test_a_missing_scope_delays_only_what_needs_it_until_it_is_added(store, sandbox, run, clock):
     sandbox.slack.scopes = ("chat:write",)
     for target in (ANA, "slack:#a", "slack:@bo@corp.example", "slack:#b"):

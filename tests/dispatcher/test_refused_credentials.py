@@ -81,6 +81,7 @@ def test_a_refused_delivery_waits_due_at_once_and_uncounted(store, dispatcher_of
     assert [entry.reason for entry in attempts(store, waiting.id)] == ["config"]
 
 
+@pytest.mark.postgres
 def test_another_process_with_good_credentials_delivers_it_and_is_not_held_up(store, sandbox, dispatcher_of, clock):
     announce(store, "slack:#a", now=clock())
     with dispatcher_of(store, clock, **WRONG) as dispatcher:
@@ -101,6 +102,7 @@ def test_claimed_deliveries_are_released_unchanged_when_the_breaker_opens(store,
     assert statuses(store) == {"failed": tried, "pending": 200 - tried}
 
 
+@pytest.mark.postgres
 def test_two_daemons_one_with_a_wrong_token_deliver_everything(store, sandbox, daemon):
     with daemon(**WRONG) as bad, daemon() as good:
         for number in range(100):
@@ -145,6 +147,7 @@ def test_a_command_that_was_refused_reports_nothing(store, dispatcher_of, clock)
     assert rows(store, breaker_report) == []
 
 
+@pytest.mark.postgres
 def test_a_successful_command_lets_a_daemon_probe_at_once(store, sandbox, daemon, dispatcher_of, sandbox_calls):
     sandbox.slack.auth_error = "token_revoked"
     with daemon() as refused:
@@ -217,6 +220,7 @@ class Busy:
         return self._store.write(work)
 
 
+@pytest.mark.postgres
 def test_a_result_that_cannot_be_written_is_tried_until_it_can(store, sandbox, dispatcher_of):
     announce(store, "slack:#a", now=wall_clock())
     with dispatcher_of(Busy(store, 3), wall_clock, EMAIL_ENABLED="false") as dispatcher:

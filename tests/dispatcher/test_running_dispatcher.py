@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
+import pytest
 from sqlalchemy import select
 
 from alertctl.dispatcher.rate_limit import RateLimiter
@@ -57,6 +58,7 @@ def test_a_fresh_critical_alert_does_not_wait_for_its_channels_turn(store, sandb
     assert row(store, status="success").event_type == "safety_rollback"
 
 
+@pytest.mark.postgres
 def test_a_daemon_sends_what_it_is_woken_for(store, sandbox, daemon):
     with daemon() as dispatcher:
         announce(store, "slack:#a", now=wall_clock())
@@ -75,6 +77,7 @@ def test_a_daemon_finds_due_deliveries_without_a_notification(store, sandbox, da
     assert statuses(store) == {"success": 2}
 
 
+@pytest.mark.postgres
 def test_a_daemon_that_stops_gives_back_uncounted_what_it_has_not_begun(store, sandbox, daemon):
     sandbox.slack.latency = 0.3
     for number in range(8):
@@ -128,6 +131,7 @@ def test_a_critical_alert_overtakes_stalled_senders(store, sandbox, daemon):
         sandbox.close()
 
 
+@pytest.mark.postgres
 def test_two_dispatchers_on_one_database_share_the_work(store, sandbox, database_url, daemon):
     announce(store, *(f"slack:#channel-{number}" for number in range(100)), now=wall_clock())
     with daemon(), daemon():

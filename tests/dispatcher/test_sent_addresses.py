@@ -35,6 +35,7 @@ def test_addresses_that_only_look_alike_are_deliveries_of_their_own(store, sandb
     assert reached == sorted([*emails[:3], "ops@xn--fa-hia.example", emails[4]])
 
 
+@pytest.mark.postgres
 def test_addresses_that_reach_the_same_are_one_delivery(store, sandbox, run, clock):
     emails = ["ops@faß.example", "OPS@XN--FA-HIA.example", "ops@FAß.example"]
     channels = ["#Cafe\u0301", "café", "#CAFé"]

@@ -33,6 +33,7 @@ def root_text(message) -> str:
     return message_text({"blocks": message.current.blocks})
 
 
+@pytest.mark.postgres
 def test_later_messages_reply_and_the_root_shows_all_steps(store, sandbox, run, clock):
     for action in ("started", "paused", "resumed", "completed"):
         experiment(store, action, clock())
@@ -219,6 +220,7 @@ def test_commands_in_quick_succession_each_edit_the_root(store, sandbox, databas
     assert row(store, thread).edit_due_at is None
 
 
+@pytest.mark.postgres
 def test_a_command_waits_for_the_root_that_another_process_sends(store, sandbox, daemon, database_url):
     sandbox.slack.latency = 0.5
     with daemon():

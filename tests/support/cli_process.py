@@ -90,7 +90,6 @@ def _startup(environ: Mapping[str, str]) -> dict[str, Any]:
         **{name: environ[name] for name in names},
         # Python takes C for UTF-8.
         "locale": "UTF-8" if locale in ("C", "POSIX") or locale.upper().endswith(("UTF-8", "UTF8")) else locale,
-        "path": set(environ.get("PYTHONPATH", "").split(os.pathsep)) - {"", *sys.path},
     }
 
 
@@ -110,19 +109,21 @@ class _ForkedProcess(subprocess.Popen[Any]):
         }
         streams = [call["p2cread"], call["c2pwrite"], call["errwrite"]]
         inherited = [number if stream == -1 else stream for number, stream in enumerate(streams)]
-        self.pid = _fork(json.dumps(request).encode(), inherited)
+        entries = request["environ"].get("PYTHONPATH", "").split(os.pathsep)
+        modules = os.pathsep.join(entry for entry in entries if entry not in sys.path)
+        self.pid = _fork(modules, json.dumps(request).encode(), inherited)
         self._child_created = True
         pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
         self._close_pipe_fds(*(call[name] for name in pipes))  # type: ignore[attr-defined]
 
 
-def _fork(request: bytes, streams: list[int]) -> int:
-    """Return the id of a new process with these streams."""
+def _fork(modules: str, request: bytes, streams: list[int]) -> int:
+    """Return the id of a new process with these streams, which imports from these folders first."""
     assert len(request) <= fork_server.MAX_REQUEST
     with _start_lock:
         _adopt_orphans(True)
         try:
-            server = _connection()
+            server = _connection(modules)
             server.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))])
             return int(server.recv(64))
         finally:
@@ -134,12 +135,13 @@ def _adopt_orphans(enabled: bool) -> None:
 
 
 @cache
-def _connection() -> socket.socket:
+def _connection(modules: str) -> socket.socket:
     """Start the fork server."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     # -P: this folder is no place to import from.
     command = [sys.executable, "-P", fork_server.__file__, str(theirs.fileno())]
     environ = {name: value for name, value in os.environ.items() if name not in HARMLESS_VARIABLES}
+    environ["PYTHONPATH"] = modules
     null = subprocess.DEVNULL
     server = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environ, stdin=null, stdout=null)
     theirs.close()
