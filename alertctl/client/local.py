@@ -94,6 +94,7 @@ class LocalClient:
         return [*self._settings.problems, *routes]
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:
+        """Return an event's deliveries after a first attempt at each, or with `wait` (seconds) once all are final."""
         deadline = time.monotonic() + (wait or 0.0)
         while True:
             self._dispatcher.run_once(event_id)
@@ -119,6 +120,7 @@ class LocalClient:
     def log(
         self, where: schemas.LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None
     ) -> schemas.Page:
+        """Return a page of the log; its `total` is set only without a cursor."""
         return self._read(delivery_log.page, where, limit=limit, page=page, cursor=cursor, count=cursor is None)
 
     def show(self, id_part: str) -> schemas.DeliveryDetail:
@@ -129,6 +131,10 @@ class LocalClient:
         return self._read(delivery_log.rendered, channels, id_part, Wording.of(self._settings.messages))
 
     def follow(self, where: schemas.LogFilter) -> Iterator[schemas.DeliveryItem | None]:
+        """Yield each state of each delivery (older deliveries first with `where.since`), forever.
+
+        Yields None at least once a second while nothing changes.
+        """
         position = self._read(delivery_log.position, history=where.since is not None)
         away = False
         while True:
@@ -153,9 +159,11 @@ class LocalClient:
         return self._read(delivery_log.stats, where, by)
 
     def prune(self, older: timedelta | None, *, dry_run: bool = False) -> schemas.Pruned:
+        """Remove final deliveries that are older than `older`; None: than the PRUNE_ settings say."""
         return outbox.prune_by(self._store, outbox.ages(self._settings, older), now(), dry_run=dry_run)
 
     def has_daemon(self) -> bool:
+        """Return whether a daemon sends what is recorded."""
         return self._read(outbox.has_daemon, now())
 
     def status(self) -> schemas.StatusReport:
@@ -179,6 +187,7 @@ class LocalClient:
         return list_routes(self._audience)
 
     def test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
+        """Test the routes, with the preferences of `user` or of all users that the caller may see."""
         result = self._test_routes(request, user)
         return replace(result, warnings=[*self._setting_problems(), *result.warnings])
 
@@ -208,6 +217,7 @@ class LocalClient:
         ]
 
     def preferences(self, user: str | None) -> schemas.Prefs:
+        """Return a user's preferences; None means the token's user."""
         return self._write(lambda connection: preferences.get(connection, _user_id(connection, user), now()))
 
     def set_preferences(self, user: str | None, changes: Mapping[str, Any]) -> schemas.Prefs:
