@@ -52,8 +52,7 @@ async def apply_fault(exchange: Exchange) -> HttpResponse | None:
 
 
 def _retry_after(exchange: Exchange) -> HttpResponse:
-    response = exchange.refusal(429)
-    value = exchange.fault.value
+    response, value = exchange.refusal(429), exchange.fault.value
     return response if value is None else response.with_headers(Retry_After=value)
 
 
@@ -133,13 +132,10 @@ def _short_body(exchange: Exchange) -> bytes:
 
 
 @functools.cache
-def _bomb() -> bytes:
+def _gzip_bomb() -> bytes:
     """Return 1 GB of spaces in about 1 MB: a gzip file may have many members."""
-    return gzip.compress(b" " * (16 * MEGABYTE)) * 64
-
-
-def _gzip_bomb(_: Exchange) -> bytes:
-    return HttpResponse(200, _bomb(), {**JSON, "Content-Encoding": "gzip"}).encode(keep_alive=False)
+    bomb = gzip.compress(b" " * (16 * MEGABYTE)) * 64
+    return HttpResponse(200, bomb, {**JSON, "Content-Encoding": "gzip"}).encode(keep_alive=False)
 
 
 def _early_hints(exchange: Exchange) -> bytes:
@@ -153,7 +149,7 @@ LAST_BYTES: dict[str, Callable[[Exchange], bytes]] = {
     "accept_then_close": _accept_then_close,
     "half_headers": _half_headers,
     "short_body": _short_body,
-    "gzip_bomb": _gzip_bomb,
+    "gzip_bomb": lambda _: _gzip_bomb(),
     "103_then_200": _early_hints,
     "raw": lambda exchange: exchange.fault.text.encode("latin-1"),
 }

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from alertctl.sandbox.connection import ClientConnection, ConnectionEnded
@@ -33,18 +34,13 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return sock
 
 
+@dataclass(frozen=True, slots=True)
 class Listener:
-    """One provider's port. `tls` encrypts every connection from its start."""
+    """One provider's listening socket. `tls` encrypts every connection from its start."""
 
-    def __init__(self, provider: Provider[Any, Any], sock: socket.socket, tls: ssl.SSLContext | None) -> None:
-        self.provider = provider
-        self.socket = sock
-        self.tls = tls
-
-    @property
-    def port(self) -> int:
-        port: int = self.socket.getsockname()[1]
-        return port
+    provider: Provider[Any, Any]
+    socket: socket.socket
+    tls: ssl.SSLContext | None
 
 
 class ServerThread:
