@@ -80,10 +80,8 @@ def _is_stdout_closed() -> bool:
 
 
 def _printer(output: LogOutput) -> Callable[[DeliveryItem], object]:
-    if output is LogOutput.TABLE:
-        lines = Lines(COLUMNS)
-        return lambda delivery: lines.print(cells(delivery))
-    if output is LogOutput.WIDE:
-        wide = Lines(WIDE, uncut=True)
-        return lambda delivery: wide.print(wide_cells(delivery))
-    return line_printer(output)
+    if output not in (LogOutput.TABLE, LogOutput.WIDE):
+        return line_printer(output)
+    is_wide = output is LogOutput.WIDE
+    lines, to_cells = Lines(WIDE if is_wide else COLUMNS, uncut=is_wide), wide_cells if is_wide else cells
+    return lambda delivery: lines.print(to_cells(delivery))

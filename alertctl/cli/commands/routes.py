@@ -126,15 +126,8 @@ def run_test(
 
     expected = _expected(expect or ())
     values, _ = read_readable(flags=flags_of(context))
-    request = build_request(
-        event,
-        {"severity": severity},
-        assignments or (),
-        None,
-        now(),
-        labels=labels or (),
-        remote=server_of(values) is not None,
-    )
+    remote = server_of(values) is not None
+    request = build_request(event, {"severity": severity}, assignments, None, now(), labels=labels, remote=remote)
     with connected(context, tolerate=True) as client:
         result = client.test_routes(request, user)
     for text in result.warnings:
@@ -169,13 +162,10 @@ def _expected(texts: Sequence[str]) -> dict[tuple[str, str], str] | None:
 
 def _differences(expected: dict[tuple[str, str], str], targets: Sequence[RoutedTarget]) -> tuple[list[str], list[str]]:
     """Return the expected targets that the event would not be sent to, and the other targets that it would."""
-    actual = {_identity(target): _name(target) for target in targets if target.outcome == "deliver"}
-    missing = [name for identity, name in expected.items() if identity not in actual]
-    return missing, [name for identity, name in actual.items() if identity not in expected]
-
-
-def _identity(target: RoutedTarget) -> tuple[str, str]:
-    return target.channel, identity(target.channel, target.to)
+    delivered = [target for target in targets if target.outcome == "deliver"]
+    actual = {(target.channel, identity(target.channel, target.to)): _name(target) for target in delivered}
+    missing = [name for key, name in expected.items() if key not in actual]
+    return missing, [name for key, name in actual.items() if key not in expected]
 
 
 def _name(target: RoutedTarget) -> str:
@@ -190,21 +180,20 @@ def _print(result: RouteTestResult) -> None:
         print_line("no routes are configured")
     if result.preferences:
         print_line("")
-        rows = [
+        preference_rows = [
             (item.channel, "yes" if item.notifies else "no", item.address or item.why or "")
             for item in result.preferences
         ]
-        print_table(PREFERENCE_COLUMNS, rows)
+        print_table(PREFERENCE_COLUMNS, preference_rows)
     print_line("")
     if result.targets:
-        print_table(TARGET_COLUMNS, [_target_cells(target) for target in result.targets])
+        target_rows = [
+            (_name(item), item.outcome, item.source + (f" of {item.user}" if item.user else ""), item.cause or "")
+            for item in result.targets
+        ]
+        print_table(TARGET_COLUMNS, target_rows)
     else:
         print_line("no target: nobody would be notified")
-
-
-def _target_cells(target: RoutedTarget) -> tuple[str, ...]:
-    source = f"{target.source} of {target.user}" if target.user else target.source
-    return _name(target), target.outcome, source, target.cause or ""
 
 
 def _problems(missing: Sequence[str], unexpected: Sequence[str], targets: Sequence[RoutedTarget]) -> Iterator[str]:

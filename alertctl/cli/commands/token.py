@@ -11,7 +11,7 @@ from alertctl.cli.context import client_of
 from alertctl.cli.options import ROLES, UserOption, one_of
 from alertctl.cli.output.deliveries import short
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line
-from alertctl.cli.output.table import Column, print_list, print_table
+from alertctl.cli.output.table import Column, print_item, print_list
 from alertctl.cli.output.times import clock, duration_option, moment_in_full, now
 from alertctl.schemas import TokenItem, as_json
 
@@ -86,8 +86,7 @@ def list_tokens(context: typer.Context, output: OutputOption = Output.TABLE) -> 
     Show all tokens, without their secrets.
     """
     with client_of(context) as client:
-        tokens = client.tokens()
-    print_list(tokens, COLUMNS, _cells, output)
+        print_list(client.tokens(), COLUMNS, _cells, output)
 
 
 @app.command(short_help="Revoke a token.")
@@ -104,11 +103,7 @@ def revoke(
     Revoke a token, at once and permanently.
     """
     with client_of(context) as client:
-        revoked = client.revoke_token(id_part)
-    if output is Output.JSON:
-        print_json(revoked)
-    else:
-        print_table(COLUMNS, [_cells(revoked)])
+        print_item(client.revoke_token(id_part), COLUMNS, _cells, output)
 
 
 def _cells(token: TokenItem) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.options import RoleArgument, RoleOption
-from alertctl.cli.output.streams import Output, OutputOption, print_json
-from alertctl.cli.output.table import Column, print_list, print_table
+from alertctl.cli.output.streams import Output, OutputOption
+from alertctl.cli.output.table import Column, print_item, print_list
 from alertctl.cli.output.times import clock, now
 from alertctl.client import Client
 from alertctl.schemas import UserItem
@@ -63,8 +63,7 @@ def list_users(context: typer.Context, output: OutputOption = Output.TABLE) -> N
     Show all users.
     """
     with client_of(context) as client:
-        users = client.users()
-    print_list(users, COLUMNS, _cells, output)
+        print_list(client.users(), COLUMNS, _cells, output)
 
 
 @app.command("set-role", short_help="Change a user's role.")
@@ -138,10 +137,7 @@ _user_command(
 
 
 def _print(user: UserItem, output: Output) -> None:
-    if output is Output.JSON:
-        print_json(user)
-    else:
-        print_table(COLUMNS, [_cells(user)])
+    print_item(user, COLUMNS, _cells, output)
 
 
 def _cells(user: UserItem) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, TypeVar
 
-from alertctl.cli.output.streams import Output, on_terminal, plain, print_items, print_line
+from alertctl.cli.output.streams import Output, on_terminal, plain, print_items, print_json, print_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,6 +70,14 @@ def print_list(
         print_items(items)
     else:
         print_table(columns, [cells(item) for item in items])
+
+
+def print_item(item: T, columns: Sequence[Column], cells: Callable[[T], Sequence[str]], output: Output) -> None:
+    """Print an item as JSON, or as a table with one row."""
+    if output is Output.JSON:
+        print_json(item)
+    else:
+        print_table(columns, [cells(item)])
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, uncut: bool = False) -> None:
