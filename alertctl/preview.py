@@ -97,15 +97,9 @@ def preview_event(
 
     Raises Unreachable.
     """
-    fields = publication.fields
-    content = compose(
-        fields,
-        publication.fields_json,
-        new_id(moment),
-        fields.occurred_at or moment,
-        publication.request.labels,
-        Wording.of(settings.messages),
-    )
+    fields, labels, wording = publication.fields, publication.request.labels, Wording.of(settings.messages)
+    occurred_at = fields.occurred_at or moment
+    content = compose(fields, publication.fields_json, new_id(moment), occurred_at, labels, wording)
     with store.reading() as connection:
         targets = [decision.target for decision in decisions_of(connection, publication)]
     if mask_users:

@@ -145,7 +145,7 @@ def _moment(option: str, text: str | None) -> datetime | None:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-class Pages:
+class LogPages:
     """Up to `limit` deliveries of the log, read a page at a time while iterating.
 
     `total` is the number of all matches, None where counting would read the complete log (`grep`). After the iteration

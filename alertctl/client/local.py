@@ -188,20 +188,17 @@ class LocalClient:
 
     def test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
         """Test the routes, with the preferences of `user` or of all users that the caller may see."""
-        result = self._test_routes(request, user)
-        return replace(result, warnings=[*self._setting_problems(), *result.warnings])
-
-    def _test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
         file = file_of(self._settings.database.url)
         try:
             if file is not None and not file.exists():
                 raise Unreachable(f"there is no database {file}")
-            return self._read(lambda connection: run_route_test(request, self._audience, connection, user))
+            result = self._read(lambda connection: run_route_test(request, self._audience, connection, user))
         except Unreachable as error:
             if user is not None:
                 raise Unreachable(f"the preferences of {user} can't be read: {error}; leave out --user") from None
             note = f"users' preferences are not considered: {error}"
-            return run_route_test(request, self._audience, None, notes=[note])
+            result = run_route_test(request, self._audience, None, notes=[note])
+        return replace(result, warnings=[*self._setting_problems(), *result.warnings])
 
     def event_types(self) -> list[schemas.EventTypeInfo]:
         return [

@@ -57,7 +57,7 @@ class Smtp(Provider[SmtpMessage, SmtpCall]):
         self.logins.clear()
 
     async def serve(self, connection: ClientConnection, early: Fault | None) -> None:
-        await SmtpSession(self, connection).run(early)
+        await SmtpServerSession(self, connection).run(early)
 
 
 class SessionEnd(Exception):
@@ -74,7 +74,7 @@ class Refused(Exception):
         self.ends_mail = ends_mail
 
 
-class SmtpSession:
+class SmtpServerSession:
     """Runs until the client quits or closes, or a fault ends it."""
 
     def __init__(self, server: Smtp, connection: ClientConnection) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from alertctl.cli.context import client_of
-from alertctl.cli.filters import Pages, Where, filtered
+from alertctl.cli.filters import LogPages, Where, filtered
 from alertctl.cli.options import UtcOption, complete_delivery
 from alertctl.cli.output.deliveries import print_deliveries, short
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, warn
@@ -66,7 +66,7 @@ def retry(
     show_utc(utc)
     limit = limit or (UNLIMITED if where.error else DEFAULT_MAX)
     with client_of(context) as client:
-        pages = Pages(client, where, limit)
+        pages = LogPages(client, where, limit)
         chosen = _named(client, ids) if ids else list(pages)
         not_sent: list[dict[str, str]] = []
         if not dry_run:

@@ -14,7 +14,7 @@ from alertctl.cli.context import connected, flags_of
 from alertctl.cli.options import EventOption, LabelOption, SetOption, SeverityOption, completion
 from alertctl.cli.output.deliveries import option_texts
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line, warn
-from alertctl.cli.output.table import Column, print_table
+from alertctl.cli.output.table import Column, print_list, print_table
 from alertctl.cli.output.times import now
 from alertctl.cli.send_request import build_request
 from alertctl.errors import InvalidEvent
@@ -40,20 +40,20 @@ ROUTE_COLUMNS = (
     Column("TO", least=14, needed=True, wraps=True),
 )
 VERDICT_COLUMNS = (
-    Column("ROUTE", least=8, needed=True, wraps=True),
-    Column("VERDICT", needed=True),
-    Column("WHY", least=12, needed=True, wraps=True),
+    Column("ROUTE", lambda route: route.name, least=8, needed=True, wraps=True),
+    Column("VERDICT", lambda route: route.verdict, needed=True),
+    Column("WHY", lambda route: route.why or "", least=12, needed=True, wraps=True),
 )
 PREFERENCE_COLUMNS = (
-    Column("PREFERENCE", needed=True),
-    Column("NOTIFIES", needed=True),
-    Column("ADDRESS OR REASON", least=12, needed=True, wraps=True),
+    Column("PREFERENCE", lambda item: item.channel, needed=True),
+    Column("NOTIFIES", lambda item: "yes" if item.notifies else "no", needed=True),
+    Column("ADDRESS OR REASON", lambda item: item.address or item.why or "", least=12, needed=True, wraps=True),
 )
 TARGET_COLUMNS = (
-    Column("TARGET", least=12, needed=True, wraps=True),
-    Column("OUTCOME", needed=True),
-    Column("CHOSEN BY", least=12, needed=True, wraps=True),
-    Column("CAUSE", least=12, needed=True, wraps=True),
+    Column("TARGET", lambda target: _name(target), least=12, needed=True, wraps=True),
+    Column("OUTCOME", lambda target: target.outcome, needed=True),
+    Column("CHOSEN BY", lambda target: _chosen_by(target), least=12, needed=True, wraps=True),
+    Column("CAUSE", lambda target: target.cause or "", least=12, needed=True, wraps=True),
 )
 UserOption = Annotated[
     str | None,
@@ -172,26 +172,22 @@ def _name(target: RoutedTarget) -> str:
     return f"{target.channel}:{target.to}"
 
 
+def _chosen_by(target: RoutedTarget) -> str:
+    return f"{target.source} of {target.user}" if target.user else target.source
+
+
 def _print(result: RouteTestResult) -> None:
     print_line(f"{result.event_type}, severity {result.severity}\n")
     if result.routes:
-        print_table(VERDICT_COLUMNS, [(route.name, route.verdict, route.why or "") for route in result.routes])
+        print_list(result.routes, VERDICT_COLUMNS)
     else:
         print_line("no routes are configured")
     if result.preferences:
         print_line("")
-        preference_rows = [
-            (item.channel, "yes" if item.notifies else "no", item.address or item.why or "")
-            for item in result.preferences
-        ]
-        print_table(PREFERENCE_COLUMNS, preference_rows)
+        print_list(result.preferences, PREFERENCE_COLUMNS)
     print_line("")
     if result.targets:
-        target_rows = [
-            (_name(item), item.outcome, item.source + (f" of {item.user}" if item.user else ""), item.cause or "")
-            for item in result.targets
-        ]
-        print_table(TARGET_COLUMNS, target_rows)
+        print_list(result.targets, TARGET_COLUMNS)
     else:
         print_line("no target: nobody would be notified")
 

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import client_of, flags_of, warn_about_settings
-from alertctl.cli.options import (
-    ChannelOption,
-    EventOption,
-    LabelOption,
-    SetOption,
-    SeverityOption,
-    completion,
-)
+from alertctl.cli.options import ChannelOption, EventOption, LabelOption, SetOption, SeverityOption, completion
 from alertctl.cli.output.deliveries import print_deliveries
 from alertctl.cli.output.delivery_warnings import delivery_warnings, is_off, lacks_recipient, no_recipient
 from alertctl.cli.output.progress import waiting_notice
-from alertctl.cli.output.receipt import Receipt, receipt_in
+from alertctl.cli.output.receipt import ReceiptFile, receipt_in
 from alertctl.cli.output.streams import Output, OutputOption, eprint, messages, print_error, print_json, warn
 from alertctl.cli.output.times import now
 from alertctl.cli.registry import DEFAULT_WAIT
@@ -40,7 +32,6 @@ from alertctl.spool import Destination, Spooled, describe
 STILL_WAITING = "still waiting (a mail server may take minutes); Ctrl-C is safe: `alertctl serve` retries what is open"
 LONGEST_WAIT = 86400.0
 """Maximum of `--wait`, in seconds."""
-
 
 TitleOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set title=TEXT.")]
 MessageOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set message=TEXT.")]
@@ -186,7 +177,7 @@ class SendOptions:
     `is_remote`: the caller of a server may lack the role for `log show`, so no warning names that command.
     """
 
-    receipt: Receipt
+    receipt: ReceiptFile
     queue: bool
     wait: float | None
     output: Output
@@ -227,7 +218,10 @@ def _send(
     except InvalidEvent:
         raise
     except Conflict as conflict:
-        return _report_conflict(request, options, conflict)
+        # A warning, so that a job that runs again does not fail.
+        warn(f"{conflict}; this event is not recorded, and nobody is notified")
+        _report_unrecorded(request, options, "refused", str(conflict), warnings=[str(conflict)])
+        return 3
     except Exception as error:
         # Keep the event, even if the settings or alertctl itself are at fault.
         if published:
@@ -257,15 +251,6 @@ def _report_recorded(client: Client, request: PublishRequest, receipt: EventRece
     return 0 if statuses and (options.queue or statuses <= {"success", "suppressed"}) else 3
 
 
-def _report_conflict(request: PublishRequest, options: SendOptions, conflict: Conflict) -> int:
-    """Report a key that was used for a different event: a warning, so that a job that runs again does not fail."""
-    warn(f"{conflict}; this event is not recorded, and nobody is notified")
-    options.receipt.write("refused", error=str(conflict), warnings=[str(conflict)])
-    if options.output is Output.JSON:
-        _print_unrecorded(request, str(conflict))
-    return 3
-
-
 def _spool(
     where: Destination, request: PublishRequest, options: SendOptions, error: Exception, moment: datetime
 ) -> int:
@@ -283,9 +268,7 @@ def _spool(
     for line in str(error).splitlines() if isinstance(error, ConfigError) else [describe(error)]:
         print_error(line)
     print_error(f"spooled as {spooled.id}; {_next_step(error, spooled)}")
-    options.receipt.write("spooled", spooled=True, spool_id=spooled.id, error=describe(error))
-    if options.output is Output.JSON:
-        _print_unrecorded(request, describe(error), spool_id=spooled.id)
+    _report_unrecorded(request, options, "spooled", describe(error), spooled=True, spool_id=spooled.id)
     return NotAllowed.exit_code if isinstance(error, NotAllowed) else Unreachable.exit_code
 
 
@@ -309,19 +292,23 @@ def _next_step(error: Exception, spooled: Spooled) -> str:
 def _report_loss(request: PublishRequest, options: SendOptions, cause: str) -> None:
     """Report an event that is neither recorded nor spooled. This is the last line on stderr."""
     try:
-        options.receipt.write("lost", error=cause)
-        options.receipt.put()
-        if options.output is Output.JSON:
-            _print_unrecorded(request, cause, lost=True)
-            sys.stdout.flush()
+        _report_unrecorded(request, options, "lost", cause)
     finally:
         lost = f"LOST: neither recorded nor spooled: {cause}; correct this and send the event again"
         messages.print("error", lost)
 
 
-def _print_unrecorded(request: PublishRequest, cause: str, *, spool_id: str | None = None, lost: bool = False) -> None:
-    event = {"event_id": None, "event_type": request.event_type, "created": False, "spooled": spool_id is not None}
-    print_json({**event, "lost": lost, "spool_id": spool_id, "deliveries": [], "warnings": [cause]})
+def _report_unrecorded(
+    request: PublishRequest, options: SendOptions, outcome: str, cause: str, **receipt_fields: Any
+) -> None:
+    """Write the receipt of an event that is not recorded, and print it as JSON."""
+    options.receipt.write(outcome, error=cause, **receipt_fields)
+    if outcome == "lost":
+        options.receipt.put()
+    if options.output is Output.JSON:
+        event = {"event_id": None, "event_type": request.event_type, "created": False}
+        state = {"spooled": outcome == "spooled", "lost": outcome == "lost", "spool_id": receipt_fields.get("spool_id")}
+        print_json({**event, **state, "deliveries": [], "warnings": [cause]})
 
 
 def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[DeliveryItem]:

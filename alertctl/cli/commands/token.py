@@ -25,13 +25,13 @@ Create, list and revoke access tokens for the HTTP API.
 app = typer.Typer(name="token", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 COLUMNS = (
-    Column("ID", needed=True),
-    Column("USER", least=12, needed=True),
-    Column("ROLE"),
-    Column("STATE", needed=True),
-    Column("ENDS WITH"),
-    Column("LAST USED"),
-    Column("EXPIRES"),
+    Column("ID", lambda token: short(token.id), needed=True),
+    Column("USER", lambda token: token.user, least=12, needed=True),
+    Column("ROLE", lambda token: token.scope or token.role),
+    Column("STATE", lambda token: _state(token, now()), needed=True),
+    Column("ENDS WITH", lambda token: token.hint),
+    Column("LAST USED", lambda token: clock(token.last_used_at, now()) or "never"),
+    Column("EXPIRES", lambda token: clock(token.expires_at, now()) or "never"),
 )
 
 
@@ -86,7 +86,7 @@ def list_tokens(context: typer.Context, output: OutputOption = Output.TABLE) -> 
     Show all tokens, without their secrets.
     """
     with client_of(context) as client:
-        print_list(client.tokens(), COLUMNS, _cells, output)
+        print_list(client.tokens(), COLUMNS, output)
 
 
 @app.command(short_help="Revoke a token.")
@@ -103,20 +103,7 @@ def revoke(
     Revoke a token, at once and permanently.
     """
     with client_of(context) as client:
-        print_item(client.revoke_token(id_part), COLUMNS, _cells, output)
-
-
-def _cells(token: TokenItem) -> tuple[str, ...]:
-    moment = now()
-    return (
-        short(token.id),
-        token.user,
-        token.scope or token.role,
-        _state(token, moment),
-        token.hint,
-        clock(token.last_used_at, moment) or "never",
-        clock(token.expires_at, moment) or "never",
-    )
+        print_item(client.revoke_token(id_part), COLUMNS, output)
 
 
 def _state(token: TokenItem, moment: datetime) -> str:

@@ -13,7 +13,7 @@ from alertctl.errors import AlertctlError
 from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest, as_json
 
 
-class Receipt:
+class ReceiptFile:
     """The receipt of one `send`; rewritten at every step, so that a killed job leaves the latest state.
 
     A file that can't be replaced (a pipe, `/dev/stdout`) gets the last state only. Outcomes: `recorded`, `repeated`
@@ -71,9 +71,9 @@ class Receipt:
 
 
 @contextmanager
-def receipt_in(file: str | None) -> Iterator[Receipt]:
+def receipt_in(file: str | None) -> Iterator[ReceiptFile]:
     """Yield a receipt; an exception is recorded in it as a refusal."""
-    receipt = Receipt(file)
+    receipt = ReceiptFile(file)
     try:
         yield receipt
     except Exception as error:
