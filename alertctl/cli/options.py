@@ -71,10 +71,10 @@ def complete_delivery(context: typer.Context, incomplete: str) -> list[tuple[str
     deliveries = recent({"ALERTCTL_CONFIG": flags.get("config_file"), "DATABASE_URL": flags.get("database")})
     chosen = set(context.params.get("ids") or ())
     offered: dict[str, str] = {}
-    for delivery in deliveries:
-        word = short(delivery.id) if short(delivery.id).startswith(incomplete) else delivery.id
+    for delivery_id, status, address, event_type in deliveries:
+        word = short(delivery_id) if short(delivery_id).startswith(incomplete) else delivery_id
         if word.startswith(incomplete) and word not in chosen:
-            offered.setdefault(word, f"{delivery.status} {delivery.to} {delivery.event_type}")
+            offered.setdefault(word, f"{status} {address} {event_type}")
     return list(offered.items())
 
 

@@ -135,25 +135,23 @@ def _check_url(url: Any, pointer: str) -> None:
         raise BlockError("invalid url", pointer)
 
 
-def _check_style(style: Any, pointer: str) -> None:
-    if style not in ("primary", "danger"):
-        raise BlockError("must be primary or danger", pointer)
+def _must(is_valid: Callable[[Any], bool], message: str) -> Check:
+    def check(value: Any, pointer: str) -> None:
+        if not is_valid(value):
+            raise BlockError(message, pointer)
+
+    return check
 
 
-def _nonempty(value: Any, pointer: str) -> None:
-    if not isinstance(value, str) or not value:
-        raise BlockError("must be more than 0 characters", pointer)
-
-
-def _check_integer(value: Any, pointer: str) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise BlockError("must provide an integer", pointer)
-
-
-def _check_text_style(style: Any, pointer: str) -> None:
+def _is_text_style(style: Any) -> bool:
     known = {"bold", "italic", "strike", "code", "underline", "highlight", "client_highlight", "unlink"}
-    if not isinstance(style, dict) or not known.issuperset(style) or not {True, False}.issuperset(style.values()):
-        raise BlockError("must be an object of booleans", pointer)
+    return isinstance(style, dict) and known.issuperset(style) and {True, False}.issuperset(style.values())
+
+
+_check_style = _must(lambda style: style in ("primary", "danger"), "must be primary or danger")
+_nonempty = _must(lambda value: isinstance(value, str) and value != "", "must be more than 0 characters")
+_check_integer = _must(lambda value: type(value) is int, "must provide an integer")
+_check_text_style = _must(_is_text_style, "must be an object of booleans")
 
 
 # --- the shapes ---

@@ -97,7 +97,8 @@ class ServerThread:
 async def _serve(listener: Listener, sock: socket.socket) -> None:
     """Serve one client from its connection to its end. Faults of the stage `connect` apply before TLS."""
     provider = listener.provider
-    connection = ClientConnection(provider.add_connection())
+    provider.connections += 1
+    connection = ClientConnection(provider.connections)
     early = provider.faults.choose("connect")
     if early is not None and early.name == "close_before_reading":
         return

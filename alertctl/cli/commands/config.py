@@ -10,8 +10,6 @@ from alertctl.cli.context import flags_of, speak_up
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, warn
 from alertctl.errors import ConfigError
 
-NARROW = 60
-"""Width of a terminal below which values are printed below their names."""
 LONG = ("value", "message")
 """The columns that are printed below on a narrow terminal."""
 
@@ -90,7 +88,7 @@ def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: Output
     from rich.table import Table
     from rich.text import Text
 
-    from alertctl.cli.output.table import console
+    from alertctl.cli.output.table import NARROW, console
 
     out = console()
     if out.width < NARROW:

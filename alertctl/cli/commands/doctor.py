@@ -14,7 +14,7 @@ from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import settings_of, warn_about_settings
 from alertctl.cli.options import one_of
 from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_items
-from alertctl.cli.output.table import GAP, console
+from alertctl.cli.output.table import GAP, NARROW, console
 from alertctl.cli.output.times import now
 from alertctl.errors import InvalidEvent
 
@@ -28,8 +28,6 @@ FAILED = 10
 SIGNS = {"ok": ("✓", "ok"), "warning": ("!", "!"), "failure": ("✗", "x"), "unknown": ("?", "?")}
 """A sign for each outcome, and its ASCII replacement."""
 STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red", "unknown": "cyan"}
-NARROW = 60
-"""Width of a terminal below which a result is printed below its check."""
 WORDS = {"ok": "ok", "warning": "warning", "failure": "failure", "unknown": "can't tell"}
 ALL = "all"
 AREAS = (*CHANNEL_NAMES, "db", "server", ALL)

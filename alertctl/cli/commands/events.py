@@ -68,7 +68,6 @@ def _named(name: str, known: list[EventTypeInfo]) -> EventTypeInfo:
 
 
 def type_of(schema: dict[str, Any]) -> str:
-    """Return the type of a field from its JSON Schema."""
     if "enum" in schema or "$ref" in schema:
         return "word"
     if "anyOf" in schema:
@@ -79,7 +78,6 @@ def type_of(schema: dict[str, Any]) -> str:
 
 
 def example(event_type: EventTypeInfo) -> str:
-    """Return a command that sends an example event."""
     fields = event_type.example or dict.fromkeys(event_type.json_schema.get("required", []), "…")
     flat = {
         f"{field}.{name}" if isinstance(value, dict) else field: item

@@ -30,8 +30,7 @@ from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
 from alertctl.spool import Destination, Spooled, describe
 
 STILL_WAITING = "still waiting (a mail server may take minutes); Ctrl-C is safe: `alertctl serve` retries what is open"
-LONGEST_WAIT = 86400.0
-"""Maximum of `--wait`, in seconds."""
+MAX_WAIT_SECONDS = 86400.0
 
 TitleOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set title=TEXT.")]
 MessageOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set message=TEXT.")]
@@ -190,7 +189,7 @@ def _wait_seconds(wait: str | None, queue: bool) -> float | None:
         return None
     if queue:
         raise InvalidEvent("--wait", "can't be combined with --queue")
-    return duration_of("--wait", wait, 0, LONGEST_WAIT)
+    return duration_of("--wait", wait, 0, MAX_WAIT_SECONDS)
 
 
 def _preview(context: typer.Context, request: PublishRequest, output: Output) -> int:

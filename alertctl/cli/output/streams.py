@@ -78,7 +78,6 @@ _OUTPUT_OPTION = re.compile(r"--output(?:=(.*))?|-[a-zA-Z]*o(jsonl?)?", re.DOTAL
 
 
 def eprint(text: str) -> None:
-    """Print a note."""
     messages.print("info", text)
 
 

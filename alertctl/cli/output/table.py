@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 GAP = 2
 """Blanks between two columns."""
 USUAL_WIDTH = 80
+NARROW = 60
+"""Width of a terminal below which long texts are printed below, not beside their names."""
 NARROWEST = 6
 """Width that a column with a `least` keeps on the narrowest terminals."""
 STYLES = {
