@@ -79,8 +79,7 @@ def complete_delivery(context: typer.Context, incomplete: str) -> list[tuple[str
 
 
 EventOption = Annotated[
-    str | None,
-    typer.Option("--event", "-e", metavar="TYPE", help="Event type.", autocompletion=complete_event),
+    str | None, typer.Option("--event", "-e", metavar="TYPE", help="Event type.", autocompletion=complete_event)
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -120,7 +119,6 @@ StatusOption = Annotated[
 ]
 UtcOption = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of the local zone.")]
 RoleOption = Annotated[
-    str,
-    typer.Option(metavar="ROLE", help="Role: viewer, analyst, developer or admin.", **one_of(ROLES, "a role")),
+    str, typer.Option(metavar="ROLE", help="Role: viewer, analyst, developer or admin.", **one_of(ROLES, "a role"))
 ]
 RoleArgument = Annotated[str, typer.Argument(metavar="ROLE", **one_of(ROLES, "a role"))]

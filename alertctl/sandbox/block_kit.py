@@ -90,9 +90,6 @@ def _check_object(value: Any, pointer: str, shapes: Shapes) -> None:
             check(value.get(name), f"{pointer}/{name}")
 
 
-# --- checks of single values ---
-
-
 def _accept(value: Any, pointer: str) -> None:
     """Accept a property that alerts don't use."""
 
@@ -152,9 +149,6 @@ _check_style = _must(lambda style: style in ("primary", "danger"), "must be prim
 _nonempty = _must(lambda value: isinstance(value, str) and value != "", "must be more than 0 characters")
 _check_integer = _must(lambda value: type(value) is int, "must provide an integer")
 _check_text_style = _must(_is_text_style, "must be an object of booleans")
-
-
-# --- the shapes ---
 
 
 def _plain_text(limit: int) -> Shapes:

@@ -1,4 +1,7 @@
-"""Apply the faults of the HTTP providers: a table for each kind of effect."""
+"""Apply the faults of the HTTP providers: a table for each kind of effect.
+
+After LAST_BYTES and CONNECTION_FAULTS the connection is closed.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +51,6 @@ async def apply_fault(exchange: Exchange) -> HttpResponse | None:
     return None
 
 
-# --- responses that don't depend on the request ---
-
-
 def _retry_after(exchange: Exchange) -> HttpResponse:
     response, value = exchange.refusal(429), exchange.fault.value
     return response if value is None else response.with_headers(Retry_After=value)
@@ -84,9 +84,6 @@ FIXED_RESPONSES: dict[str, Callable[[Exchange], HttpResponse]] = {
 }
 
 
-# --- the true response, altered ---
-
-
 def _invalid_utf8(response: HttpResponse) -> HttpResponse:
     """Add a string with invalid bytes to Slack's JSON, or replace SendGrid's empty body."""
     body = response.body
@@ -111,9 +108,6 @@ ALTERED_RESPONSES: dict[str, Callable[[HttpResponse], HttpResponse]] = {
     "no_ts": _no_ts,
     "no_message_id": _no_message_id,
 }
-
-
-# --- bytes after which the connection is closed ---
 
 
 def _accept_then_close(exchange: Exchange) -> bytes:
@@ -153,9 +147,6 @@ LAST_BYTES: dict[str, Callable[[Exchange], bytes]] = {
     "103_then_200": _early_hints,
     "raw": lambda exchange: exchange.fault.text.encode("latin-1"),
 }
-
-
-# --- faults of the connection, which is closed afterwards ---
 
 
 async def _reset(exchange: Exchange) -> None:

@@ -29,8 +29,7 @@ def export(
     file: Annotated[str | None, typer.Argument(metavar="FILE", help="File to write; default: stdout.")] = None,
     output: Annotated[Literal["jsonl", "csv"], typer.Option("--output", "-o", help="Output format.")] = "jsonl",
     for_spreadsheet: Annotated[
-        bool,
-        typer.Option("--for-spreadsheet", help="With -o csv: put ' before cells that begin like a formula."),
+        bool, typer.Option("--for-spreadsheet", help="With -o csv: put ' before cells that begin like a formula.")
     ] = False,
 ) -> None:
     """

@@ -63,8 +63,7 @@ DedupKeyOption = Annotated[str | None, typer.Option(metavar="KEY", help="Short f
 DedupWindowOption = Annotated[
     str | None,
     typer.Option(
-        metavar="DURATION",
-        help="With --dedup-key: suppress repeats to the same target within this time: 30m, 2h, 1d.",
+        metavar="DURATION", help="With --dedup-key: suppress repeats to the same target within this time: 30m, 2h, 1d."
     ),
 ]
 ExpiresOption = Annotated[

@@ -21,8 +21,7 @@ LATE_SECONDS = 60.0
 
 
 FailIfWaitingOption = Annotated[
-    str | None,
-    typer.Option(metavar="DURATION", help="Exit with 10 if a delivery waits longer than this: 5m, 1h."),
+    str | None, typer.Option(metavar="DURATION", help="Exit with 10 if a delivery waits longer than this: 5m, 1h.")
 ]
 
 

@@ -13,10 +13,7 @@ from alertctl.cli.output.deliveries import short
 from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_json, print_line
 from alertctl.cli.spool_flush import destination_of
 
-ChannelArgument = Annotated[
-    str,
-    typer.Argument(metavar="|".join(CHANNEL_NAMES), **one_of(CHANNEL_NAMES, "a channel")),
-]
+ChannelArgument = Annotated[str, typer.Argument(metavar="|".join(CHANNEL_NAMES), **one_of(CHANNEL_NAMES, "a channel"))]
 AddressOption = Annotated[
     str | None,
     typer.Option(
