@@ -28,11 +28,7 @@ def one_of(known: Sequence[str], expected: str) -> dict[str, Any]:
 
 def completion(known: Sequence[str]) -> Callable[[str], list[str]]:
     """Return a shell completion of these words."""
-
-    def complete(incomplete: str) -> list[str]:
-        return [word for word in known if word.startswith(incomplete)]
-
-    return complete
+    return lambda incomplete: [word for word in known if word.startswith(incomplete)]
 
 
 def non_empty(value: str | None) -> str | None:

@@ -54,6 +54,7 @@ class LocalClient:
     def __init__(self, settings: Settings, *, tolerate: bool = False) -> None:
         self._settings, self._tolerate = settings, tolerate
         self._audience = audience_of(settings)
+        self._result_timeout = settings.alertctl.deadline + RESULT_WAIT
 
     def __enter__(self) -> Self:
         return self
@@ -99,9 +100,7 @@ class LocalClient:
         while True:
             self._dispatcher.run_once(event_id)
             # A daemon on the same database may have claimed the delivery first: wait for its result.
-            items = wait_for_results(
-                self._store, event_id, self._settings.alertctl.deadline + RESULT_WAIT, only_sending=True
-            )
+            items = wait_for_results(self._store, event_id, self._result_timeout, only_sending=True)
             remaining = deadline - time.monotonic()
             due = [item.next_attempt_at for item in items if item.next_attempt_at is not None]
             if wait is None or remaining <= 0 or not due:
@@ -112,9 +111,9 @@ class LocalClient:
         return preview_event(self._store, self._settings, prepare(request, self._audience), now())
 
     def test(self, channel: str, to: str | None, *, all_defaults: bool = False) -> schemas.ConnectivityTestResult:
-        timeout, store = self._settings.alertctl.deadline + RESULT_WAIT, self._store
+        store, audience, timeout = self._store, self._audience, self._result_timeout
         return send_test_message(
-            store, store, self._dispatcher, self._audience, channel, to, None, now, timeout, all_defaults=all_defaults
+            store, store, self._dispatcher, audience, channel, to, None, now, timeout, all_defaults=all_defaults
         )
 
     def log(
@@ -171,9 +170,8 @@ class LocalClient:
 
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[schemas.ResendResult]:
         delivery_ids = [self._read(delivery_log.find_id, part) for part in ids]
-        return self._write(
-            outbox.resend, delivery_ids, _command_line_user(), now(), again=again, audience=self._audience
-        )
+        by, audience = _command_line_user(), self._audience
+        return self._write(outbox.resend, delivery_ids, by, now(), again=again, audience=audience)
 
     def dispatch(self) -> schemas.Dispatched:
         # Cron's `dispatch --once` counts as a daemon.
@@ -218,11 +216,8 @@ class LocalClient:
         return self._write(lambda connection: preferences.get(connection, _user_id(connection, user), now()))
 
     def set_preferences(self, user: str | None, changes: Mapping[str, Any]) -> schemas.Prefs:
-        return self._write(
-            lambda connection: preferences.update(
-                connection, _user_id(connection, user), changes, now(), self._audience.policy
-            )
-        )
+        policy = self._audience.policy
+        return self._write(lambda it: preferences.update(it, _user_id(it, user), changes, now(), policy))
 
     def reset_preferences(self, user: str | None) -> schemas.Prefs:
         return self._write(lambda connection: preferences.reset(connection, _user_id(connection, user), now()))

@@ -14,9 +14,6 @@ from alertctl.sandbox.server import Listener, ServerThread, listening_socket
 from alertctl.sandbox.slack import Slack
 from alertctl.sandbox.smtp import Smtp
 
-Tls = bool | Flavour
-SmtpTls = Literal["starttls", "implicit"]
-
 DEFAULT_CHANNEL = "#platform-alerts"
 FROM_ADDRESS = "alerts@corp.example"
 ADMIN_ADDRESS = "admin@corp.example"
@@ -37,11 +34,11 @@ class Sandbox:
         slack_port: int = 0,
         sendgrid_port: int = 0,
         smtp_port: int = 0,
-        tls: Tls = False,
+        tls: bool | Flavour = False,
         on_message: OnMessage | None = None,
         chaos: str | Iterable[Chaos] | None = None,
         *,
-        smtp_tls: SmtpTls = "starttls",
+        smtp_tls: Literal["starttls", "implicit"] = "starttls",
         host: str = "127.0.0.1",
         seed: int | None = None,
     ) -> None:

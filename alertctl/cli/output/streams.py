@@ -41,8 +41,7 @@ Level = Literal["debug", "info", "warning", "error"]
 class Messages:
     """Prints messages on stderr, as text or JSON. A closed stderr must not stop the command."""
 
-    def __init__(self) -> None:
-        self.as_json = False
+    as_json = False
 
     def print(self, level: Level, message: str, text: str | None = None) -> None:
         """Print one line; `text` is the message as text, with its prefix."""
