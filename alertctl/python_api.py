@@ -39,7 +39,6 @@ MAX_CALLS = 32
 MAX_IDLE_CLIENTS = 8
 """Most idle clients that are kept for reuse."""
 
-
 NO_DAEMON = "no daemon is running on this database; start alertctl serve, or pass deliver=True"
 
 

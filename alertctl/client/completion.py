@@ -14,7 +14,6 @@ TIMEOUT = 0.4
 """Longest wait in seconds after Tab is pressed."""
 _QUERY = f"SELECT id, status, address, event_type FROM delivery ORDER BY id DESC LIMIT {NEWEST}"
 
-
 Row = tuple[str, str, str, str]
 """Id, status, address and event type of a delivery."""
 

@@ -116,11 +116,9 @@ class LocalClient:
             store, store, self._dispatcher, audience, channel, to, None, now, timeout, all_defaults=all_defaults
         )
 
-    def log(
-        self, where: schemas.LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None
-    ) -> schemas.Page:
+    def log(self, where: schemas.LogFilter, *, limit: int = 20, cursor: str | None = None) -> schemas.Page:
         """Return a page of the log; its `total` is set only without a cursor."""
-        return self._read(delivery_log.page, where, limit=limit, page=page, cursor=cursor, count=cursor is None)
+        return self._read(delivery_log.page, where, limit=limit, cursor=cursor, count=cursor is None)
 
     def show(self, id_part: str) -> schemas.DeliveryDetail:
         return self._read(delivery_log.detail, id_part)

@@ -26,7 +26,6 @@ class Smtp(Provider[SmtpMessage, SmtpCall]):
 
     `offered` are the mechanisms that EHLO lists, `mechanisms` those that work. `oauth_token` is the token for XOAUTH2.
     `logins` lists the mechanism of each AUTH. Recipients outside `relays` (domains; None: all) are refused with 5.7.1.
-
     `tls` is offered as STARTTLS, except on a connection that is encrypted already (implicit TLS).
     """
 

@@ -52,10 +52,7 @@ REFUSED = "refused"
 
 
 def key_of(caller_key: str | None) -> str:
-    """Return the caller's idempotency key, else a random one. A repeat, or a flush of the spool, sends nothing twice.
-
-    Raises InvalidEvent.
-    """
+    """Return the caller's idempotency key, else a random one. Raises InvalidEvent."""
     if caller_key is None:
         return f"once-{os.urandom(16).hex()}"
     if not re.fullmatch(r"[!-~]([ -~]{0,253}[!-~])?", caller_key):
@@ -76,10 +73,7 @@ class Spool:
         return Spool(state_folder(environ) / "spool")
 
     def keep(self, request: PublishRequest, destination: Destination, cause: str, now: datetime) -> Spooled:
-        """Write an event to disk, synced. Raises Unreachable when the spool is full or can't be written.
-
-        The request needs an idempotency key, so that it is recorded once however often it is published.
-        """
+        """Write an event to disk, synced. Raises Unreachable when the spool is full or can't be written."""
         assert request.idempotency_key, "an event without a key could be sent twice"
         if request.originally_published_at is None:
             request = replace(request, originally_published_at=now)

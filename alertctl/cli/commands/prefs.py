@@ -25,7 +25,6 @@ Show and change a user's notification preferences.
 """
 app = typer.Typer(name="prefs", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
-
 ADDRESS_BY_CHANNEL = {kind.name: kind.address_preference for kind in CHANNEL_TYPES if kind.address_preference}
 ADDRESS_PREFERENCES = tuple(ADDRESS_BY_CHANNEL.values())
 SWITCHES = tuple(f"{channel}_enabled" for channel in ADDRESS_BY_CHANNEL)

@@ -19,7 +19,6 @@ from alertctl.schemas import Paused, StatusReport, as_json
 LATE_SECONDS = 60.0
 """Seconds after which an overdue delivery is reported: a daemon claims a due one within seconds."""
 
-
 FailIfWaitingOption = Annotated[
     str | None, typer.Option(metavar="DURATION", help="Exit with 10 if a delivery waits longer than this: 5m, 1h.")
 ]

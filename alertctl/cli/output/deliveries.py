@@ -61,10 +61,7 @@ def print_deliveries(items: Sequence[DeliveryItem], *, wide: bool = False) -> No
 def line_printer(
     output: LogOutput, out: IO[str] | None = None, *, for_spreadsheet: bool = False
 ) -> Callable[[DeliveryItem], object]:
-    """Return a function that prints a delivery on a line: as JSON, as CSV (after a header), or its id.
-
-    With `for_spreadsheet` no cell of the CSV is a formula.
-    """
+    """Return a function that prints a delivery on a line: as JSON, as CSV (after a header), or its id."""
     file = out or sys.stdout
     if output is LogOutput.ID:
         return lambda delivery: file.write(f"{delivery.id}\n")

@@ -34,7 +34,6 @@ class LogOutput(StrEnum):
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]
 LogOutputOption = Annotated[LogOutput, typer.Option("--output", "-o", help="Output format.")]
 
-
 Level = Literal["debug", "info", "warning", "error"]
 
 
