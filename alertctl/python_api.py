@@ -246,11 +246,8 @@ def _request(
     expires: Duration | None,
 ) -> PublishRequest:
     """Return the request of a call. Raises InvalidEvent."""
-    for name, value in (
-        ("event_type", event_type),
-        ("channel", channel or ""),
-        ("idempotency_key", idempotency_key or ""),
-    ):
+    texts = {"event_type": event_type, "channel": channel or "", "idempotency_key": idempotency_key or ""}
+    for name, value in texts.items():
         if not isinstance(value, str):
             raise InvalidEvent(name, "should be text")
     targets = [to] if isinstance(to, str) else to

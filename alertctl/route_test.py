@@ -72,9 +72,8 @@ def run_route_test(
         if more := sum(1 for _ in recipients):
             notes = [*notes, f"{more} more targets of users are not listed"]
     decisions = list(decide(event, audience, user_targets))
-    emails = (
-        users.names(connection, {target.user_id for target in user_targets if target.user_id}) if connection else {}
-    )
+    user_ids = {target.user_id for target in user_targets if target.user_id}
+    emails = users.names(connection, user_ids) if connection else {}
     return RouteTestResult(
         event_type=event.fields.event_type,
         severity=event.fields.level.value,

@@ -21,10 +21,7 @@ Check = Callable[[Any, str], None]
 
 
 class BlockError(Exception):
-    """Slack refuses the blocks; the message ends with a JSON pointer.
-
-    `code` is `invalid_blocks` or `msg_blocks_too_long`.
-    """
+    """Slack refuses the blocks (`invalid_blocks` or `msg_blocks_too_long`); the message ends with a JSON pointer."""
 
     def __init__(self, message: str, pointer: str, code: str = "invalid_blocks") -> None:
         super().__init__(f"{message} [json-pointer:{pointer}]")

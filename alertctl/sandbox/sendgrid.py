@@ -99,7 +99,7 @@ def parse_payload(request: HttpCall) -> dict[str, Any]:
     try:
         payload = parse_json(request.body)
     except ValueError:
-        raise SendGridError(400, FieldError("Bad Request")) from None
+        payload = None
     if not isinstance(payload, dict):
         raise SendGridError(400, FieldError("Bad Request"))
     return payload

@@ -264,6 +264,5 @@ def _check_copied(done: CopyResult) -> None:
         raise AlertctlError("the old database changed meanwhile: stop alertctl serve there, then run this again")
     for table in done.tables:
         if table.source != table.target:
-            raise AlertctlError(
-                f"{table.table}: {table.source} rows in the old database, {table.target} in the new one"
-            )
+            counts = f"{table.source} rows in the old database, {table.target} in the new one"
+            raise AlertctlError(f"{table.table}: {counts}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alertctl.channels import CHANNEL_NAMES
+from alertctl.cli.commands.help import CHECK_FAILED
 from alertctl.cli.context import settings_of, warn_about_settings
 from alertctl.cli.options import one_of
 from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_items
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from alertctl.doctor import Finding
 
-FAILED = 10
-"""Exit code when a check failed."""
 SIGNS = {"ok": ("✓", "ok"), "warning": ("!", "!"), "failure": ("✗", "x"), "unknown": ("?", "?")}
 """A sign for each outcome, and its ASCII replacement."""
 STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red", "unknown": "cyan"}
@@ -64,7 +63,7 @@ def doctor(context: typer.Context, area: AreaArgument = ALL, output: OutputOptio
     else:
         print_findings(findings)
     if any(finding.outcome == "failure" for finding in findings):
-        raise typer.Exit(FAILED)
+        raise typer.Exit(CHECK_FAILED)
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

@@ -9,6 +9,8 @@ import typer
 from alertctl.cli.output.streams import print_line
 from alertctl.suggestions import did_you_mean
 
+CHECK_FAILED = 10
+"""Exit code of a check: doctor, log --fail-if-any, status --fail-if-waiting, routes test --expect."""
 CODES = (
     (0, "success"),
     (1, "unexpected error, or an incomplete db copy or db backup"),
@@ -16,7 +18,10 @@ CODES = (
     (3, "a delivery did not succeed, or there is no recipient (test, send --strict, log retry --strict)"),
     (4, "the token is missing or invalid, or its role is too low"),
     (5, "the database or the server is unreachable"),
-    (10, "doctor found a failure, log --fail-if-any or status --fail-if-waiting a delivery, routes test other targets"),
+    (
+        CHECK_FAILED,
+        "doctor found a failure, log --fail-if-any or status --fail-if-waiting a delivery, routes test other targets",
+    ),
     (130, "Ctrl-C"),
 )
 """The exit codes of all commands."""

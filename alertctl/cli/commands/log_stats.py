@@ -15,8 +15,6 @@ from alertctl.cli.output.table import Column, print_table
 from alertctl.cli.output.times import now
 from alertctl.schemas import Count, Stats
 
-WEEK = 7
-"""Days that are counted without --since."""
 BAR = 10
 """Maximum length of a bar."""
 
@@ -37,7 +35,7 @@ def stats(
     Count the deliveries of the last 7 days (or --since) by status.
     """
     if where.since is None:
-        where = replace(where, since=now() - timedelta(days=WEEK))
+        where = replace(where, since=now() - timedelta(days=7))
     with client_of(context) as client:
         result = client.stats(where, by)
     if output is Output.JSON:

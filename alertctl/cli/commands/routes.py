@@ -10,6 +10,7 @@ import typer
 
 from alertctl.addresses import identity
 from alertctl.channels import CHANNEL_NAMES
+from alertctl.cli.commands.help import CHECK_FAILED
 from alertctl.cli.context import connected, flags_of
 from alertctl.cli.options import EventOption, LabelOption, SetOption, SeverityOption, completion
 from alertctl.cli.output.deliveries import option_texts
@@ -29,8 +30,6 @@ alertctl routes test --event rollout_advance --expect none
 List the routes of the configuration in their order, and the default targets.
 """
 app = typer.Typer(name="routes", rich_markup_mode=None)
-UNEXPECTED = 10
-"""Exit code of `routes test` when the targets differ from `--expect`."""
 NO_TARGET = "none"
 """The value of `--expect` for no target at all."""
 ROUTE_COLUMNS = (
@@ -142,7 +141,7 @@ def run_test(
     for problem in _problems(missing, unexpected, result.targets):
         eprint(f"alertctl: {problem}")
     if missing or unexpected:
-        raise typer.Exit(UNEXPECTED)
+        raise typer.Exit(CHECK_FAILED)
 
 
 def _expected(texts: Sequence[str]) -> dict[tuple[str, str], str] | None:

@@ -17,7 +17,6 @@ ChaosOption = Annotated[
     str, typer.Option(metavar="TEXT", help="Faults, comma-separated: PROVIDER[.ADDRESS]=FAULT[:PERCENT%].")
 ]
 PortOption = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port; 0 picks a free one.")]
-SendGridOption = Annotated[bool, typer.Option("--sendgrid", help="Print settings for SendGrid instead of SMTP.")]
 
 Arrived = tuple[str, Any] | None
 """A provider's name and its message; None ends the command."""
@@ -28,7 +27,7 @@ def sandbox(
     slack_port: PortOption = 8081,
     sendgrid_port: PortOption = 8082,
     smtp_port: PortOption = 8025,
-    sendgrid: SendGridOption = False,
+    sendgrid: Annotated[bool, typer.Option("--sendgrid", help="Print settings for SendGrid instead of SMTP.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """

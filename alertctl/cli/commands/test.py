@@ -22,14 +22,13 @@ AddressOption = Annotated[
         callback=non_empty,
     ),
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="Send to all of NOTIFICATION_ADMIN_EMAILS.")]
 
 
 def send_test_message(
     context: typer.Context,
     channel: ChannelArgument,
     to: AddressOption = None,
-    to_all: AllOption = False,
+    to_all: Annotated[bool, typer.Option("--all", help="Send to all of NOTIFICATION_ADMIN_EMAILS.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """

@@ -86,9 +86,7 @@ def until(when: datetime | None, moment: datetime) -> str:
     if when is None:
         return ""
     seconds = (when - moment).total_seconds()
-    if seconds <= 0:
-        return "due"
-    return f"in {lapse(max(1, seconds))}"
+    return f"in {lapse(max(1, seconds))}" if seconds > 0 else "due"
 
 
 def lapse(seconds: float) -> str:
