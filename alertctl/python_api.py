@@ -122,7 +122,12 @@ def _notify(request: PublishRequest, deadline: float, deliver: bool) -> Notified
             # A wrong event is refused; a check that takes too long is skipped.
             with suppress(Unreachable):
                 _in_time(lambda: _check(request), deadline - reserve)
-        return _spooled(request, destination, describe(error), deadline)
+        cause = describe(error)
+        try:
+            _in_time(lambda: Spool.of(os.environ).keep(request, destination, cause, datetime.now(UTC)), deadline)
+        except Exception as spool_error:
+            return Notified("lost", error=f"{cause}; spool: {describe(spool_error)}")
+        return Notified("spooled", error=cause)
     assert call.receipt is not None
     return _recorded(call.receipt)
 
@@ -137,14 +142,6 @@ def _check(request: PublishRequest) -> None:
 def _recorded(receipt: EventReceipt) -> Notified:
     outcome: Literal["recorded", "repeated"] = "recorded" if receipt.created else "repeated"
     return Notified(outcome, receipt.event_id, tuple(receipt.deliveries), tuple(receipt.warnings))
-
-
-def _spooled(request: PublishRequest, destination: Destination, cause: str, deadline: float) -> Notified:
-    try:
-        _in_time(lambda: Spool.of(os.environ).keep(request, destination, cause, datetime.now(UTC)), deadline)
-    except Exception as error:
-        return Notified("lost", error=f"{cause}; spool: {describe(error)}")
-    return Notified("spooled", error=cause)
 
 
 class _NotifyCall:

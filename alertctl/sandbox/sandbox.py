@@ -15,8 +15,6 @@ from alertctl.sandbox.slack import Slack
 from alertctl.sandbox.smtp import Smtp
 
 DEFAULT_CHANNEL = "#platform-alerts"
-FROM_ADDRESS = "alerts@corp.example"
-ADMIN_ADDRESS = "admin@corp.example"
 
 
 class Sandbox:
@@ -115,8 +113,8 @@ class Sandbox:
             "SLACK_API_URL": self.slack_api_url,
             "SLACK_DEFAULT_CHANNEL": DEFAULT_CHANNEL,
             "EMAIL_ENABLED": "true",
-            "EMAIL_FROM_ADDRESS": FROM_ADDRESS,
-            "NOTIFICATION_ADMIN_EMAILS": ADMIN_ADDRESS,
+            "EMAIL_FROM_ADDRESS": "alerts@corp.example",
+            "NOTIFICATION_ADMIN_EMAILS": "admin@corp.example",
         }
         if email == "sendgrid":
             settings |= {"SENDGRID_API_KEY": self.sendgrid.api_key, "SENDGRID_API_URL": self.sendgrid_api_url}

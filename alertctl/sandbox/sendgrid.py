@@ -10,7 +10,6 @@ from alertctl.sandbox.http_provider import HttpProvider
 from alertctl.sandbox.records import SendGridMessage, now
 from alertctl.sandbox.sendgrid_validation import FieldError, field_errors, is_sandbox_mode, recipients
 
-API_KEY = "SG.sandbox.key"  # accepted by clients, ignored by secret scanners
 MAX_BODY = 30 * 1024 * 1024
 SEND = "/v3/mail/send"
 SCOPES = "/v3/scopes"
@@ -32,7 +31,7 @@ class SendGrid(HttpProvider[SendGridMessage]):
     name = "sendgrid"
     built_in = {"flaky@": "http_503"}  # noqa: RUF012  (a ClassVar in the base class)
 
-    api_key = API_KEY
+    api_key = "SG.sandbox.key"  # accepted by clients, ignored by secret scanners
     scopes: tuple[str, ...] = ("mail.send", "sender_verification_eligible", "2fa_required")
 
     @property

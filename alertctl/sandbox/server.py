@@ -14,8 +14,6 @@ from typing import Any
 from alertctl.sandbox.connection import ClientConnection, ConnectionEnded
 from alertctl.sandbox.provider import Provider
 
-BACKLOG = 1024
-
 
 def listening_socket(host: str, port: int) -> socket.socket:
     """Return a listening socket. Raises ValueError unless `host` is loopback, OSError when the port is taken."""
@@ -26,7 +24,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((str(address), port))
-        sock.listen(BACKLOG)
+        sock.listen(1024)
         sock.setblocking(False)
     except OSError as error:
         sock.close()

@@ -15,7 +15,6 @@ from alertctl.sandbox.http_provider import HttpProvider
 from alertctl.sandbox.provider import OnMessage
 from alertctl.sandbox.records import SlackEdit, SlackMessage, now
 
-TOKEN = "xoxb-sandbox-token"  # accepted by clients, ignored by secret scanners
 PATH = "/api/"
 EDIT = "chat.update"
 LOOKUP = "users.lookupByEmail"
@@ -50,7 +49,7 @@ class Slack(HttpProvider[SlackMessage]):
         "flaky": "http_503",
     }
 
-    token = TOKEN
+    token = "xoxb-sandbox-token"  # accepted by clients, ignored by secret scanners
     scopes: tuple[str, ...] = ("chat:write", "chat:write.public", "users:read", "users:read.email")
     channels: tuple[str, ...] = ("platform-alerts", "general", "archived", "private")
     _last_ts = 0

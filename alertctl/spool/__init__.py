@@ -48,7 +48,6 @@ __all__ = [
 MOST_EVENTS = 10_000
 MOST_BYTES = 50_000_000
 """Limits of a spool, refused events included: enough for days of a busy CI without filling a small disk."""
-REFUSED = "refused"
 
 
 def key_of(caller_key: str | None) -> str:
@@ -65,7 +64,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._aside = folder / REFUSED
+        self._aside = folder / "refused"
 
     @staticmethod
     def of(environ: Mapping[str, str]) -> Spool:

@@ -18,10 +18,7 @@ CODES = (
     (3, "a delivery did not succeed, or there is no recipient (test, send --strict, log retry --strict)"),
     (4, "the token is missing or invalid, or its role is too low"),
     (5, "the database or the server is unreachable"),
-    (
-        CHECK_FAILED,
-        "doctor found a failure, log --fail-if-any or status --fail-if-waiting a delivery, routes test other targets",
-    ),
+    (10, "doctor found a failure, log --fail-if-any or status --fail-if-waiting a delivery, routes test other targets"),
     (130, "Ctrl-C"),
 )
 """The exit codes of all commands."""
@@ -30,7 +27,9 @@ STRICT = (
 )
 EXIT_CODES = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in CODES)}. {STRICT}"
 
-STATUSES = """\
+TOPICS = {
+    "exit-codes": "\n".join([*(f"{code:>3}  {meaning}" for code, meaning in CODES), "", STRICT]),
+    "statuses": """\
 pending     waiting for its first attempt
 sending     being sent now
 success     the provider accepted it and returned an id
@@ -39,19 +38,15 @@ suppressed  not sent on purpose; the column ERROR has the cause
 
 alertctl log --status failed          show failed deliveries and their errors
 alertctl log show ID                  show one delivery with all its attempts\
-"""
-TIMES = """\
+""",
+    "times": """\
 2h, 30m, 7d                   ago; as a duration: this long
 2026-11-01                    start of that day, local time
 2026-11-01T14:30              local time
 2026-11-01T14:30:00+01:00     ISO 8601, with a zone
 
 alertctl log --since 2h --until 30m\
-"""
-TOPICS = {
-    "exit-codes": "\n".join([*(f"{code:>3}  {meaning}" for code, meaning in CODES), "", STRICT]),
-    "statuses": STATUSES,
-    "times": TIMES,
+""",
 }
 """Help on more than one command."""
 

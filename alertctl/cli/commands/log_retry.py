@@ -65,7 +65,8 @@ def retry(
     limit = limit or (UNLIMITED if where.error else DEFAULT_MAX)
     with client_of(context) as client:
         pages = LogPages(client, where, limit)
-        chosen = _named(client, ids) if ids else list(pages)
+        named = [_as_item(client.show(part)) for part in ids or ()]
+        chosen = list({delivery.id: delivery for delivery in named}.values()) if ids else list(pages)
         not_sent: list[dict[str, str]] = []
         if not dry_run:
             chosen, not_sent = _resend(client, chosen, again=again, queue=queue)
@@ -79,12 +80,6 @@ def retry(
         eprint("no delivery matches" if not not_sent else "nothing was resent")
     if strict and not dry_run and any(delivery.status == "failed" for delivery in chosen):
         raise typer.Exit(3)
-
-
-def _named(client: Client, ids: Sequence[str]) -> list[DeliveryItem]:
-    """Return the deliveries with these ids, without duplicates."""
-    deliveries = [_as_item(client.show(part)) for part in ids]
-    return list({delivery.id: delivery for delivery in deliveries}.values())
 
 
 def _resend(
