@@ -135,6 +135,7 @@ def _name(person: Any, path: str) -> FieldErrors:
 
 
 def _texts(item: dict[str, Any], name: str, path: str) -> FieldErrors:
+    """Check an object of texts in a personalization."""
     values, path = item.get(name, {}), f"{path}.{name}"
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
         yield FieldError(f"The {name} values must be strings.", path)

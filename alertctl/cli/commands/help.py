@@ -48,7 +48,6 @@ alertctl log show ID                  show one delivery with all its attempts\
 alertctl log --since 2h --until 30m\
 """,
 }
-"""Help on more than one command."""
 
 
 def _complete(context: typer.Context, incomplete: str) -> list[str]:

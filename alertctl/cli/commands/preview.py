@@ -60,8 +60,8 @@ def preview(
     else:
         from alertctl.cli.output.message import rendered_panel
 
-        for message_of_channel in rendered:
-            console().print(rendered_panel(message_of_channel))
+        for item in rendered:
+            console().print(rendered_panel(item))
     if open_browser:
         _open(rendered)
 
