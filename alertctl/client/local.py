@@ -48,7 +48,8 @@ def now() -> datetime:
 class LocalClient:
     """Uses the database directly and sends with this process's threads.
 
-    With `tolerate` an unusable channel is no error: its deliveries wait (see `channels.build`).
+    With `tolerate` an unusable channel is no error: its deliveries wait (see `channels.build`). The end of its context
+    waits until the roots of threads show what was delivered, except after Ctrl-C.
     """
 
     def __init__(self, settings: Settings, *, tolerate: bool = False) -> None:
@@ -58,11 +59,17 @@ class LocalClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, exception: object = None, *_: object) -> None:
+        try:
+            if exception is not KeyboardInterrupt:
+                self.wait_for_edits()
+        finally:
+            self.close()
 
     def close(self) -> None:
         opened = vars(self)
+        if "_dispatcher" in opened:
+            self._dispatcher.stop_edits()
         if "_store" in opened:
             self._store.close()
         if "_channels" in opened:
@@ -106,6 +113,11 @@ class LocalClient:
             if wait is None or remaining <= 0 or not due:
                 return items
             time.sleep(min(remaining, 10 * POLL_SECONDS, max(POLL_SECONDS, (min(due) - now()).total_seconds())))
+
+    def wait_for_edits(self) -> None:
+        """Wait until the roots of threads show what was delivered, for some ten seconds at most."""
+        if "_dispatcher" in vars(self):
+            self._dispatcher.wait_for_edits()
 
     def preview(self, request: schemas.PublishRequest) -> list[schemas.Rendered]:
         return preview_event(self._store, self._settings, prepare(request, self._audience), now())

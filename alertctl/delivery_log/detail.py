@@ -66,7 +66,7 @@ def _id_conditions(id_part: str) -> list[ColumnElement[bool]]:
 def detail(connection: Connection, id_part: str) -> DeliveryDetail:
     """Return a delivery with its event, every attempt, and the event's other deliveries. Raises NotFound."""
     delivery_id = find_id(connection, id_part)
-    own = (delivery.c.routing_reason, delivery.c.route, delivery.c.options)
+    own = (delivery.c.routing_reason, delivery.c.route, delivery.c.options, delivery.c.edited_at)
     columns = select(*ITEM, *own, func.coalesce(users.c.email, users.c.id).label("user"))
     row = connection.execute(
         columns.select_from(delivery)
