@@ -256,7 +256,7 @@ class LocalClient:
     def create_token(
         self, user: str, role: str | None, expires: timedelta | None, scope: str | None = None
     ) -> tuple[schemas.TokenItem, str]:
-        return self._write(users.create_token, user, role, expires, now(), scope=scope)
+        return self._write(users.create_token, user, role, expires, now(), scope=scope, policy=self._audience.policy)
 
     def tokens(self) -> list[schemas.TokenItem]:
         return self._read(users.list_tokens)
