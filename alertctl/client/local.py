@@ -134,7 +134,7 @@ class LocalClient:
         return self._read(delivery_log.page, where, limit=limit, page=page, cursor=cursor, count=cursor is None)
 
     def show(self, id_part: str) -> schemas.DeliveryDetail:
-        return self._read(delivery_log.detail, id_part)
+        return self._read(delivery_log.detail, id_part, Wording.of(self._settings.messages))
 
     def rendered(self, id_part: str) -> schemas.Rendered:
         channels: dict[str, Any] = build_all(self._settings)

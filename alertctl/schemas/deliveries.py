@@ -56,7 +56,7 @@ class AttemptItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventSummary:
-    """The event of a delivery."""
+    """The event of a delivery. `title` and `summary` are in the words that `[messages]` sets now."""
 
     id: str
     event_type: str
