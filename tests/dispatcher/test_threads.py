@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
@@ -225,6 +226,23 @@ def test_a_command_waits_for_the_time_between_two_edits_of_a_root(store, sandbox
     first, second = root.edits
     assert second.at - first.at >= outbox.EDIT_GAP
     assert row(store, thread).edit_due_at is None
+
+
+def test_commands_that_wait_for_the_same_root_share_an_edit(store, sandbox, database_url):
+    settings = settings_for(sandbox, database_url)
+    for to in (10, 20):
+        send_as_a_command(store, settings, rollout(store, to, wall_clock()))
+    with ExitStack() as stack:
+        commands = [stack.enter_context(dispatching(store, settings, wall_clock)) for _ in range(3)]
+        for to, command in zip((30, 40, 50), commands, strict=True):
+            command.run_once(rollout(store, to, wall_clock()))
+        assert len(sandbox.slack.edits) == 1
+        for command in commands:
+            command.wait_for_edits()
+    wait_until(lambda: row(store, thread).edit_due_at is None)
+    first, second = sandbox.slack.messages[0].edits
+    assert steps(sandbox.slack.messages[0])[-1] == "Rollout to 50%"
+    assert second.at - first.at >= outbox.EDIT_GAP
 
 
 def test_a_command_leaves_an_edit_that_it_would_have_to_wait_for_to_a_daemon(store, sandbox, database_url):

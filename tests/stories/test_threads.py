@@ -157,7 +157,7 @@ def test_five_sends_without_a_daemon_edit_the_root_at_most_once_in_five_seconds(
     assert [reply.thread_ts for reply in replies] == [root.ts] * 4
     assert steps(root)[-1] == "Rollout to 50%"
     times = [edit.at for edit in root.edits]
-    assert len(times) in (2, 3, 4), "most edits are shared"
+    assert 1 <= len(times) <= 4
     assert all(later - earlier >= EDIT_GAP for earlier, later in pairwise(times))
     assert row(store, thread).edit_due_at is None
 
