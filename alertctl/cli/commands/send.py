@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -242,6 +243,9 @@ def _report_recorded(client: Client, command: SendCommand, receipt: EventReceipt
         print_json({**event, "deliveries": deliveries, "warnings": warnings})
     else:
         print_deliveries(deliveries)
+    # The command may still wait to edit the root of a thread. An error of stdout is reported at the end.
+    with suppress(OSError):
+        sys.stdout.flush()
     statuses = {delivery.status for delivery in deliveries if not is_off(delivery)}
     return 0 if statuses and (command.queue or statuses <= {"success", "suppressed"}) else 3
 
