@@ -21,7 +21,6 @@ CODES = (
     (10, "doctor found a failure, log --fail-if-any or status --fail-if-waiting a delivery, routes test other targets"),
     (130, "Ctrl-C"),
 )
-"""The exit codes of all commands."""
 STRICT = (
     "send exits with 3, 4 or 5 only with --strict, else with 0: the event is recorded, spooled or reported as LOST."
 )

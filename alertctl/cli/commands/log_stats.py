@@ -15,8 +15,7 @@ from alertctl.cli.output.table import Column, print_table
 from alertctl.cli.output.times import now
 from alertctl.schemas import Count, Stats
 
-BAR = 10
-"""Maximum length of a bar."""
+MAX_BAR_LENGTH = 10
 
 
 @filtered
@@ -69,7 +68,7 @@ def _numbers(count: Count) -> tuple[str, ...]:
 
 def _bar(count: Count, largest: int) -> str:
     """Return a bar for a count's share of the largest. What did not arrive is a different sign, not only a colour."""
-    length = max(1, round(BAR * count.total / largest))
+    length = max(1, round(MAX_BAR_LENGTH * count.total / largest))
     missed = round(length * (count.total - count.success) / count.total)
     if count.success < count.total:
         missed = max(1, missed)
