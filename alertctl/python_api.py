@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from pathlib import PurePath
 from typing import Any, Literal
 from uuid import UUID
@@ -38,7 +40,6 @@ MAX_CALLS = 32
 """Calls that may run at once, including those that continue after their timeout. Further events are spooled."""
 MAX_IDLE_CLIENTS = 8
 """Most idle clients that are kept for reuse."""
-
 
 NO_DAEMON = "no daemon is running on this database; start alertctl serve, or pass deliver=True"
 
@@ -123,7 +124,12 @@ def _notify(request: PublishRequest, deadline: float, deliver: bool) -> Notified
             # A wrong event is refused; a check that takes too long is skipped.
             with suppress(Unreachable):
                 _in_time(lambda: _check(request), deadline - reserve)
-        return _spooled(request, destination, describe(error), deadline)
+        cause = describe(error)
+        try:
+            _in_time(lambda: Spool.of(os.environ).keep(request, destination, cause, datetime.now(UTC)), deadline)
+        except Exception as spool_error:
+            return Notified("lost", error=f"{cause}; spool: {describe(spool_error)}")
+        return Notified("spooled", error=cause)
     assert call.receipt is not None
     return _recorded(call.receipt)
 
@@ -140,14 +146,6 @@ def _recorded(receipt: EventReceipt) -> Notified:
     return Notified(outcome, receipt.event_id, tuple(receipt.deliveries), tuple(receipt.warnings))
 
 
-def _spooled(request: PublishRequest, destination: Destination, cause: str, deadline: float) -> Notified:
-    try:
-        _in_time(lambda: Spool.of(os.environ).keep(request, destination, cause, datetime.now(UTC)), deadline)
-    except Exception as error:
-        return Notified("lost", error=f"{cause}; spool: {describe(error)}")
-    return Notified("spooled", error=cause)
-
-
 class _NotifyCall:
     """The work of one call. It may continue after the timeout: the idempotency key prevents duplicates."""
 
@@ -159,6 +157,7 @@ class _NotifyCall:
         with _clients.borrow(self._values) as client:
             self.receipt = receipt = client.publish(self._request)
             if self._deliver:
+                _wait_for_edits_at_exit()
                 self.receipt = replace(receipt, deliveries=client.deliver(receipt.event_id))
             elif not client.has_daemon():
                 self.receipt = replace(receipt, warnings=[*receipt.warnings, NO_DAEMON])
@@ -220,6 +219,20 @@ class _Clients:
                 return
         client.close()
 
+    def wait_for_edits(self) -> None:
+        """End the idle clients, after the edits of threads' roots that they make in the background."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for client in idle:
+            with client:
+                pass
+
+
+@cache
+def _wait_for_edits_at_exit() -> None:
+    """Let the interpreter end after the edits of threads' roots, some ten seconds later at most."""
+    atexit.register(lambda: _clients.wait_for_edits())
+
 
 _clients = _Clients()
 _slots = threading.Semaphore(MAX_CALLS)
@@ -247,11 +260,8 @@ def _request(
     expires: Duration | None,
 ) -> PublishRequest:
     """Return the request of a call. Raises InvalidEvent."""
-    for name, value in (
-        ("event_type", event_type),
-        ("channel", channel or ""),
-        ("idempotency_key", idempotency_key or ""),
-    ):
+    texts = {"event_type": event_type, "channel": channel or "", "idempotency_key": idempotency_key or ""}
+    for name, value in texts.items():
         if not isinstance(value, str):
             raise InvalidEvent(name, "should be text")
     targets = [to] if isinstance(to, str) else to
