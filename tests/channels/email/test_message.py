@@ -56,7 +56,7 @@ HEADERS = [
     "MIME-Version",
     "Content-Type",
 ]
-MANY = fixed_examples(30)
+MANY = fixed_examples(15, long=500)
 
 
 def raw(alert: Content, *, address: str = "dev@corp.example", sender: Sender = FROM, plain: bool = False) -> bytes:
