@@ -170,10 +170,7 @@ class LocalClient:
     def dispatch(self) -> schemas.Dispatched:
         # Cron's `dispatch --once` counts as a daemon.
         self._write(outbox.beat, now())
-        counts = self._dispatcher.run_once()
-        return schemas.Dispatched(
-            attempted=counts.attempted, success=counts.success, retrying=counts.retrying, failed=counts.failed
-        )
+        return self._dispatcher.run_once()
 
     def routes(self) -> schemas.RouteList:
         return list_routes(self._audience)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
@@ -11,12 +12,12 @@ from sqlalchemy import Connection
 from alertctl.channels.base import Channel, ThreadedChannel
 from alertctl.db import TransactionRunner
 from alertctl.dispatcher.circuit_breaker import CircuitBreaker
-from alertctl.dispatcher.options import DispatchCounts, DispatchOptions
+from alertctl.dispatcher.options import DispatchOptions
 from alertctl.dispatcher.rate_limit import RateLimiter
 from alertctl.dispatcher.threads import RootEditor
 from alertctl.dispatcher.worker import ChannelWorker, Observe
 from alertctl.outbox import ROOT_WAIT_SECONDS, AttemptResult, ClaimScope, Instance
-from alertctl.schemas import EventReceipt
+from alertctl.schemas import Dispatched, EventReceipt
 
 
 def _ignore(_scope: ClaimScope, _results: Sequence[AttemptResult], _final: Sequence[bool]) -> None:
@@ -48,7 +49,7 @@ class Dispatcher:
             if name in options.threads and isinstance(channel, ThreadedChannel)
         }
 
-    def run_once(self, event_id: str | None = None) -> DispatchCounts:
+    def run_once(self, event_id: str | None = None) -> Dispatched:
         """Send all that is due, or one event's deliveries without rate limit. Raises Unreachable.
 
         Then edit the roots of threads that got a reply, for a few seconds at most.
@@ -68,7 +69,7 @@ class Dispatcher:
                 raise worker.error
         for editor in self._editors.values():
             editor.run_once(event_id)
-        return sum((worker.counts for worker in workers), DispatchCounts())
+        return Dispatched(**sum((worker.counts for worker in workers), Counter[str]()))
 
     def send_now(self, name: str, publish: Callable[[Connection], str]) -> None:
         """Publish one event for channel `name` and call its provider at once, even if its circuit breaker is open.

@@ -1,4 +1,4 @@
-"""A dispatcher's options, and the counts that it returns."""
+"""A dispatcher's options."""
 
 from __future__ import annotations
 
@@ -43,22 +43,4 @@ class DispatchOptions:
             max_age=settings.alertctl.max_age,
             wording=Wording.of(settings.messages),
             threads={kind.name: kind.threads(settings) for kind in CHANNEL_TYPES if kind.threads},
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class DispatchCounts:
-    """The number of attempts, and of each outcome."""
-
-    attempted: int = 0
-    success: int = 0
-    retrying: int = 0
-    failed: int = 0
-
-    def __add__(self, other: DispatchCounts) -> DispatchCounts:
-        return DispatchCounts(
-            self.attempted + other.attempted,
-            self.success + other.success,
-            self.retrying + other.retrying,
-            self.failed + other.failed,
         )
