@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from alertctl.channels.email.network_errors import RequestPhase
 from alertctl.channels.email.smtp_auth import SmtpLogin
 from alertctl.channels.email.smtp_connection import SmtpConnection, decode_reply
 from alertctl.channels.email.smtp_errors import SmtpRefusal, SmtpStep, smtp_error
@@ -63,7 +62,7 @@ class SmtpSession(SmtpConnection):
         self._context = context
         self.last_used = time.monotonic()
         self.reused = False
-        self._phase = RequestPhase.BEFORE
+        self._sent = False
         try:
             self._connect()
             self._greet()
@@ -78,7 +77,7 @@ class SmtpSession(SmtpConnection):
         """Start another attempt on this connection."""
         self.deadline = deadline
         self.reused = True
-        self._phase = RequestPhase.BEFORE
+        self._sent = False
 
     @property
     def is_usable(self) -> bool:
@@ -101,7 +100,7 @@ class SmtpSession(SmtpConnection):
         self._command(SmtpStep.DATA, "DATA", (354,))
         try:
             self.send(_LEADING_DOT.sub(b"..", message) + (b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n"))
-            self._phase = RequestPhase.AFTER
+            self._sent = True
             self.deadline = Deadline(max(self._server.final_timeout, self.deadline.remaining()))
             code, text = self.getreply()
         except Exception as exc:
@@ -183,4 +182,4 @@ class SmtpSession(SmtpConnection):
             raise SmtpRefusal(step, code, decode_reply(text), accepts_others=accepts_others)
 
     def _as_delivery_error(self, exc: Exception, *, connecting: bool = False) -> DeliveryError:
-        return exc if isinstance(exc, DeliveryError) else smtp_error(exc, self._phase, connecting=connecting)
+        return exc if isinstance(exc, DeliveryError) else smtp_error(exc, sent=self._sent, connecting=connecting)

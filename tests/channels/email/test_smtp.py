@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from alertctl.channels import OutgoingMessage, Receipt, SendResult
-from alertctl.channels.email.network_errors import RequestPhase
 from alertctl.channels.email.smtp import SmtpChannel
-from alertctl.channels.email.smtp_errors import EXCEPTIONS, smtp_error
+from alertctl.channels.email.smtp_errors import CODES, smtp_error
 from alertctl.channels.email.smtp_session import SmtpServer
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
@@ -260,13 +259,13 @@ def test_every_exception_class_of_smtplib_is_in_the_table() -> None:
     classes = [kind for _, kind in inspect.getmembers(smtplib, inspect.isclass) if issubclass(kind, BaseException)]
     ours = [kind for kind in classes if kind.__module__ == "smtplib"]
     assert ours
-    assert [kind.__name__ for kind in ours if kind not in EXCEPTIONS] == []
+    assert [kind.__name__ for kind in ours if kind not in CODES] == []
 
 
 def test_an_smtplib_exception_with_a_code_shows_it() -> None:
-    error = smtp_error(smtplib.SMTPDataError(451, "later"), RequestPhase.BEFORE)
+    error = smtp_error(smtplib.SMTPDataError(451, "later"), sent=False)
     assert (error.reason, error.code) == (Reason.UNAVAILABLE, "451")
-    assert smtp_error(smtplib.SMTPServerDisconnected("x"), RequestPhase.AFTER).reason is Reason.AMBIGUOUS
+    assert smtp_error(smtplib.SMTPServerDisconnected("x"), sent=True).reason is Reason.AMBIGUOUS
 
 
 def _send_to(options: dict[str, Any], *, address: str = "dev@corp.example", deadline: float = 5.0) -> SendResult:
