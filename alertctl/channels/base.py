@@ -162,6 +162,28 @@ class Channel(Protocol):
         """Close the kept connections."""
 
 
+class Unconfigured:
+    """A channel that calls no provider: each delivery fails and waits. `problem` names the missing or wrong settings.
+
+    A subclass has `name`, `provider` and `render`.
+    """
+
+    batch_size = 1
+    deadline = 1.0
+
+    def __init__(self, problem: str) -> None:
+        self._problem = problem
+
+    def failure(self) -> DeliveryError:
+        return DeliveryError(Reason.CONFIG, "not_configured", detail=self._problem)
+
+    def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
+        return [self.failure() for _ in messages]
+
+    def close(self) -> None:
+        """Do nothing: there are no connections."""
+
+
 @runtime_checkable
 class ThreadedChannel(Protocol):
     """A channel that sends replies (`OutgoingMessage.reply_to`) and edits the root of a thread."""

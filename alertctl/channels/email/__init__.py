@@ -6,18 +6,33 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from alertctl.addresses import LONGEST_EMAIL, is_email
-from alertctl.channels.base import Channel, ChannelType, RoutingReason, http_client
+from alertctl.channels.base import Channel, ChannelType, OutgoingMessage, RoutingReason, Unconfigured, http_client
 
 if TYPE_CHECKING:
+    from alertctl.channels.email.message import Branding
     from alertctl.channels.email.smtp_session import Security
     from alertctl.config import Settings
     from alertctl.content import Content
 
 
+class UnconfiguredEmail(Unconfigured):
+    name = "email"
+    provider = "smtp"
+
+    def __init__(self, problem: str, branding: Branding | None = None) -> None:
+        super().__init__(problem)
+        self._branding = branding
+
+    def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
+        """Return the email that would be sent, with a placeholder for the sender."""
+        from alertctl.channels.email.message import NO_BRANDING, Sender, preview
+
+        return preview(content, outgoing, Sender("nobody@alertctl.invalid", branding=self._branding or NO_BRANDING))
+
+
 def _build(settings: Settings) -> Channel:
     """Return SendGrid if there is a key, else SMTP. A failure of SendGrid is never retried over SMTP."""
     from alertctl.channels.email.message import Branding
-    from alertctl.channels.unconfigured import UnconfiguredEmail
 
     branding = Branding(settings.email.logo_url, settings.email.accent, settings.alertctl.templates)
     if not settings.email.from_address:
@@ -60,12 +75,6 @@ def _uses_sendgrid(settings: Settings) -> bool:
     return unusable or bool(settings.sendgrid.api_key.get_secret_value().strip())
 
 
-def _unconfigured(problem: str) -> Channel:
-    from alertctl.channels.unconfigured import UnconfiguredEmail
-
-    return UnconfiguredEmail(problem)
-
-
 def _template_problems(settings: Settings, content: Content) -> Iterator[tuple[str, str]]:
     folder = settings.alertctl.templates
     if folder:
@@ -84,7 +93,7 @@ def _message_text(message: Mapping[str, Any]) -> str:
 EMAIL = ChannelType(
     name="email",
     build=_build,
-    unconfigured=_unconfigured,
+    unconfigured=UnconfiguredEmail,
     message_text=_message_text,
     address_example="dev@example.com",
     providers=("sendgrid", "smtp"),
