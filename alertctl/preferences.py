@@ -11,7 +11,7 @@ from sqlalchemy import update as sql_update
 
 from alertctl.addresses import LONGEST_EMAIL, check_address
 from alertctl.channels import CHANNEL_TYPES, channel_type
-from alertctl.db import insert_new, insert_or
+from alertctl.db import insert_new, upsert
 from alertctl.errors import InvalidEvent
 from alertctl.events import PREFERENCES
 from alertctl.models import EventPreference, Preference, User, table_of
@@ -211,9 +211,8 @@ def _choose(connection: Connection, user_id: str, event_type: str, notify: bool)
         same_choice = (choice.c.user_id == user_id, choice.c.event_type == event_type)
         connection.execute(delete(choice).where(*same_choice))
         return
-    row = {"user_id": user_id, "event_type": event_type, "enabled": notify}
-    upsert = insert_or(connection, choice, row)
-    connection.execute(upsert.on_conflict_do_update(index_elements=["user_id", "event_type"], set_={"enabled": notify}))
+    changes = {"enabled": notify}
+    upsert(connection, choice, {"user_id": user_id, "event_type": event_type, **changes}, changes)
 
 
 def _as_prefs(connection: Connection, rows: Sequence[Row[Any]]) -> list[Prefs]:

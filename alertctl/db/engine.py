@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, TypeVar
 
@@ -176,6 +176,12 @@ def insert_of(dialect: str, table: Table) -> Any:
     from sqlalchemy.dialects import postgresql  # imported late: it takes 18 ms
 
     return postgresql.insert(table)
+
+
+def upsert(connection: Connection, table: Table, row: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """Insert a row, or make these changes to the row that has its primary key."""
+    statement = insert_or(connection, table, row)
+    connection.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changes))
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> int:

@@ -26,7 +26,7 @@ from alertctl.channels.base import (
     with_note,
 )
 from alertctl.content import Content
-from alertctl.db import insert_or
+from alertctl.db import upsert
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
 from alertctl.outbox import KNOWN_FOR
@@ -104,8 +104,7 @@ class People:
             connection.execute(delete(person).where(person.c.channel == self._name, person.c.email_key == key))
             return
         values: dict[str, Any] = {"provider_id": known.provider_id, "looked_up_at": known.looked_up_at}
-        row = insert_or(connection, person, {"channel": self._name, "email_key": key, **values})
-        connection.execute(row.on_conflict_do_update(index_elements=["channel", "email_key"], set_=values))
+        upsert(connection, person, {"channel": self._name, "email_key": key, **values}, values)
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         """Send the messages; return a result for each, in order.

@@ -30,13 +30,11 @@ from alertctl.outbox.lease import release, renew
 from alertctl.outbox.prune import KNOWN_FOR, ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record
 from alertctl.outbox.resend import resend
-from alertctl.outbox.tables import INTERRUPTED, Claimed, Membership
-from alertctl.outbox.thread_edits import EDIT_GAP, RootEdit, claim_edit, postpone_edit, record_edit, remove_thread
+from alertctl.outbox.tables import Claimed
+from alertctl.outbox.thread_edits import RootEdit, claim_edit, postpone_edit, record_edit, remove_thread
 from alertctl.outbox.threads import RETRY_SECONDS, ROOT_WAIT_SECONDS
 
 __all__ = [
-    "EDIT_GAP",
-    "INTERRUPTED",
     "KNOWN_FOR",
     "REPORT_SECONDS",
     "RETRY_SECONDS",
@@ -48,7 +46,6 @@ __all__ = [
     "DedupScope",
     "DedupWindows",
     "Instance",
-    "Membership",
     "RootEdit",
     "ages",
     "beat",

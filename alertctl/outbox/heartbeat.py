@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
-from alertctl.db import insert_or
+from alertctl.db import upsert
 from alertctl.outbox.tables import run
 
 ALIVE = timedelta(seconds=150)
@@ -16,8 +16,7 @@ _ROW = {"job": "heartbeat", "period": "latest"}
 
 def beat(connection: Connection, now: datetime) -> None:
     """Record that a process sends this database's deliveries."""
-    row = insert_or(connection, run, {**_ROW, "started_at": now})
-    connection.execute(row.on_conflict_do_update(index_elements=["job", "period"], set_={"started_at": now}))
+    upsert(connection, run, {**_ROW, "started_at": now}, {"started_at": now})
 
 
 def has_daemon(connection: Connection, now: datetime) -> bool:

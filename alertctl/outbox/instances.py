@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, select
 
-from alertctl.db import insert_or
+from alertctl.db import upsert
 from alertctl.outbox.heartbeat import ALIVE
 from alertctl.outbox.tables import instance as instance_table
 from alertctl.schemas import InstanceItem
@@ -32,8 +32,8 @@ class Instance:
 def save_instance(connection: Connection, instance: Instance, routes_hash: str, now: datetime) -> None:
     """Record that this daemon runs with these routes, and delete daemons that have not reported for a day."""
     state = {"routes_hash": routes_hash, "reported_at": now}
-    row = insert_or(connection, instance_table, {"id": instance.id, "host": instance.host, "pid": instance.pid} | state)
-    connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=state))
+    row = {"id": instance.id, "host": instance.host, "pid": instance.pid}
+    upsert(connection, instance_table, row | state, state)
     connection.execute(delete(instance_table).where(instance_table.c.reported_at < now - timedelta(days=1)))
 
 

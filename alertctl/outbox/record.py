@@ -12,7 +12,7 @@ from sqlalchemy import Column, Connection, FromClause, Integer, String, Update, 
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from alertctl.channels.base import Receipt, SendResult
-from alertctl.db import announce, bulk_parameter, bulk_rows, insert_or
+from alertctl.db import announce, bulk_parameter, bulk_rows, upsert
 from alertctl.errors import DeliveryError, Reason
 from alertctl.models import Priority, Status
 from alertctl.outbox.change_sequence import begin_change, this_change
@@ -187,8 +187,4 @@ def _open_pauses(connection: Connection, scope: ClaimScope, results: Sequence[At
         row = {"provider": scope.provider, "address_key": key, "since": now}
         until = now + timedelta(seconds=rate_limit_wait(error))
         change = {"until": until, "reason": error.reason.value, "code": error.code}
-        connection.execute(
-            insert_or(connection, pauses, row | change).on_conflict_do_update(
-                index_elements=["provider", "address_key"], set_=change
-            )
-        )
+        upsert(connection, pauses, row | change, change)
