@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from alertctl.addresses import LONGEST_EMAIL, is_email
 from alertctl.channels.base import Channel, ChannelType, OutgoingMessage, RoutingReason, Unconfigured, http_client
 
 if TYPE_CHECKING:
     from alertctl.channels.email.message import Branding
-    from alertctl.channels.email.smtp_session import Security
     from alertctl.config import Settings
     from alertctl.content import Content
 
@@ -32,40 +31,25 @@ class UnconfiguredEmail(Unconfigured):
 
 def _build(settings: Settings) -> Channel:
     """Return SendGrid if there is a key, else SMTP. A failure of SendGrid is never retried over SMTP."""
-    from alertctl.channels.email.message import Branding
+    from alertctl.channels.email.message import Branding, Sender
 
     branding = Branding(settings.email.logo_url, settings.email.accent, settings.alertctl.templates)
-    if not settings.email.from_address:
+    sender = Sender(settings.email.from_address, settings.email.from_name, branding)
+    if not sender.address:
         return UnconfiguredEmail("EMAIL_FROM_ADDRESS is not set", branding)
     if _uses_sendgrid(settings):
         from alertctl.channels.email.sendgrid import SendGridChannel
 
-        return SendGridChannel(
-            settings.sendgrid.api_key.get_secret_value(),
-            settings.sendgrid.api_url,
-            settings.email.from_address,
-            settings.email.from_name,
-            http_client(settings),
-            branding,
-        )
+        key = settings.sendgrid.api_key.get_secret_value()
+        return SendGridChannel(key, settings.sendgrid.api_url, sender, http_client(settings))
     if not settings.smtp.host:
         return UnconfiguredEmail("neither SENDGRID_API_KEY nor SMTP_HOST is set", branding)
     from alertctl.channels.email.smtp import SmtpChannel
-    from alertctl.channels.email.smtp_auth import login_of
+    from alertctl.channels.email.smtp_session import server_of
 
+    options = settings.alertctl
     return SmtpChannel(
-        settings.smtp.host,
-        settings.smtp.port,
-        security=cast("Security | None", settings.smtp.security),
-        from_address=settings.email.from_address,
-        from_name=settings.email.from_name,
-        deadline=settings.alertctl.deadline,
-        ca_bundle=settings.alertctl.ca_bundle,
-        pool=settings.alertctl.senders,
-        login=login_of(settings.smtp),
-        hello=settings.alertctl.helo,
-        final_timeout=settings.smtp.final_timeout,
-        branding=branding,
+        server_of(settings), sender, deadline=options.deadline, ca_bundle=options.ca_bundle, pool=options.senders
     )
 
 

@@ -9,20 +9,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sendgrid.helpers.mail import (
-    ClickTracking,
-    From,
-    Mail,
-    OpenTracking,
-    TrackingSettings,
-)
+from sendgrid.helpers.mail import ClickTracking, From, Mail, OpenTracking, TrackingSettings
 
 from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of, with_note
 from alertctl.channels.email.message import (
     AUTOMATIC,
-    NO_BRANDING,
-    Branding,
     Sender,
     display_name,
     load_templates,
@@ -59,22 +51,14 @@ class SendGridChannel:
     provider = "sendgrid"
     batch_size = BATCH_SIZE
 
-    def __init__(
-        self,
-        api_key: str,
-        api_url: str,
-        from_address: str,
-        from_name: str,
-        http: HttpClient,
-        branding: Branding = NO_BRANDING,
-    ) -> None:
-        load_templates(branding.templates)
+    def __init__(self, api_key: str, api_url: str, sender: Sender, http: HttpClient) -> None:
+        load_templates(sender.branding.templates)
         self.deadline = http.timeout
         self._http = http
         self._key = credential(api_key, "SENDGRID_API_KEY", missing="unauthorized")
         self._redact = Redactor([api_key, api_key.strip(), *proxy_passwords()])
         self._url = f"{api_url.rstrip('/')}/v3/mail/send"
-        self._sender = Sender(from_address, from_name, branding)
+        self._sender = sender
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         if isinstance(self._key, DeliveryError):
@@ -100,7 +84,9 @@ class SendGridChannel:
             plain_text_content=email.text,
             html_content=email.html or None,
         )
-        mail.tracking_settings = _no_tracking()
+        mail.tracking_settings = tracking = TrackingSettings()
+        tracking.click_tracking = ClickTracking(enable=False, enable_text=False)
+        tracking.open_tracking = OpenTracking(enable=False)
         # The library's objects for each recipient would take four times as long as everything else.
         built: dict[str, Any] = mail.get()
         return {"personalizations": [self._personalization(content, outgoing, slot) for outgoing in messages], **built}
@@ -218,10 +204,3 @@ def _parse_errors(reply: Response) -> list[dict[str, Any]]:
     """Return SendGrid's list of errors, empty if the body is anything else."""
     errors = reply.json.get("errors")
     return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
-
-
-def _no_tracking() -> Any:
-    settings = TrackingSettings()
-    settings.click_tracking = ClickTracking(enable=False, enable_text=False)
-    settings.open_tracking = OpenTracking(enable=False)
-    return settings

@@ -8,13 +8,16 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
-from alertctl.channels.email.smtp_auth import SmtpLogin
+from alertctl.channels.email.smtp_auth import SmtpLogin, login_of
 from alertctl.channels.email.smtp_connection import SmtpConnection, decode_reply
 from alertctl.channels.email.smtp_errors import SmtpRefusal, SmtpStep, smtp_error
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
+
+if TYPE_CHECKING:
+    from alertctl.config import Settings
 
 Security = Literal["starttls", "tls", "none"]
 
@@ -39,6 +42,7 @@ class SmtpServer:
     hello: str = ""
     """The name in EHLO. If empty, this machine's (see `SmtpConnection.open`)."""
     final_timeout: float = FINAL_TIMEOUT
+    """Seconds to wait for the answer to the complete message."""
 
     @property
     def implicit_tls(self) -> bool:
@@ -50,6 +54,12 @@ class SmtpServer:
             return ipaddress.ip_address(self.host.strip("[]")).is_loopback
         except ValueError:
             return self.host.lower().rstrip(".") == "localhost"
+
+
+def server_of(settings: Settings) -> SmtpServer:
+    """Return the mail server of these settings."""
+    smtp, security = settings.smtp, cast("Security | None", settings.smtp.security)
+    return SmtpServer(smtp.host, smtp.port, security, login_of(smtp), settings.alertctl.helo, smtp.final_timeout)
 
 
 class SmtpSession(SmtpConnection):

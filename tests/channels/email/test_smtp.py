@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 
 from alertctl.channels import OutgoingMessage, Receipt, SendResult
-from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.channels.email.smtp_errors import CODES, smtp_error
 from alertctl.channels.email.smtp_session import SmtpServer
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
-from tests.support.providers import ALERT, PASSWORD, SENDER, smtp_channel
+from tests.support.providers import ALERT, PASSWORD, SENDER, smtp_channel, smtp_channel_to
 from tests.support.raw_server import raw_server
 
 
@@ -157,7 +156,7 @@ def test_a_connection_that_dies_only_when_it_is_used_again_is_replaced_too() -> 
     """No goodbye while it was idle: the server is gone when MAIL FROM arrives."""
     first = [b"220 hi\r\n", b"250 hello\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 taken\r\n"]
     with raw_server(_script(*first)) as server:
-        channel = SmtpChannel("127.0.0.1", server.port, from_address=SENDER)
+        channel = smtp_channel_to("127.0.0.1", server.port)
         results = [channel.send(ALERT, [OutgoingMessage(f"d{n}", "dev@corp.example")])[0] for n in range(3)]
         channel.close()
     assert all(isinstance(result, Receipt) for result in results), results
@@ -167,7 +166,7 @@ def test_a_connection_that_has_carried_enough_for_its_server_is_replaced_too() -
     """OpenSMTPD answers 452 to every MAIL FROM after the hundredth on one connection, and leaves it open."""
     first = [b"220 hi\r\n", b"250 hello\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 taken\r\n"]
     with raw_server(_script(*first, b"452 4.5.3 Too many messages sent\r\n", close=False)) as server:
-        channel = SmtpChannel("127.0.0.1", server.port, from_address=SENDER)
+        channel = smtp_channel_to("127.0.0.1", server.port)
         results = [channel.send(ALERT, [OutgoingMessage(f"d{n}", "dev@corp.example")])[0] for n in range(3)]
         channel.close()
     assert all(isinstance(result, Receipt) for result in results), results
@@ -269,7 +268,7 @@ def test_an_smtplib_exception_with_a_code_shows_it() -> None:
 
 
 def _send_to(options: dict[str, Any], *, address: str = "dev@corp.example", deadline: float = 5.0) -> SendResult:
-    channel = SmtpChannel(from_address=SENDER, from_name="Corp", deadline=deadline, **options)
+    channel = smtp_channel_to(deadline=deadline, **options)
     try:
         return channel.send(ALERT, [OutgoingMessage("delivery-1", address)])[0]
     finally:
