@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import ColumnElement, Select, select
 from sqlmodel import SQLModel
 
 from alertctl import models
@@ -27,6 +28,15 @@ INTERRUPTED = "interrupted"
 """The code of an attempt whose lease ended without a result: the message may have arrived."""
 SWEEP = 1000
 """Maximum of rows that a statement writes, so that no transaction takes long."""
+
+
+def is_among(rows: Select[tuple[str]]) -> ColumnElement[bool]:
+    """Return the condition for deliveries that this query selects, which skips and then locks them.
+
+    It is a CTE, because Postgres runs a locking CTE exactly once. Some plans run a plain subquery again for each row,
+    which makes its limit void.
+    """
+    return delivery.c.id.in_(select(rows.with_for_update(skip_locked=True).cte("selected").c.id))
 
 
 @dataclass(frozen=True, slots=True)

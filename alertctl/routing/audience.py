@@ -47,15 +47,7 @@ def audience_of(settings: Settings) -> Audience:
             for address in kind.default_addresses(settings)
         ),
         frozenset(channel for channel, enabled in settings.channels.items() if enabled),
-        recipient_policy(settings),
+        RecipientPolicy({kind.name: tuple(kind.allowed_addresses(settings)) for kind in CHANNEL_TYPES}),
         parse_routes(settings.routes, options, settings.origin("ROUTES")),
         {name: form for name, form in options.items() if form != DEFAULT_OPTIONS},
-    )
-
-
-def recipient_policy(settings: Settings) -> RecipientPolicy:
-    """Return the addresses that callers and users may name."""
-    return RecipientPolicy(
-        {kind.name: tuple(kind.allowed_addresses(settings)) for kind in CHANNEL_TYPES},
-        {kind.name: kind.allowed_addresses_setting for kind in CHANNEL_TYPES},
     )
