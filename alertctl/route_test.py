@@ -11,7 +11,7 @@ from alertctl import preferences, users
 from alertctl.events import PREFERENCES
 from alertctl.matching import Condition, values_of
 from alertctl.publish import Publication, prepare
-from alertctl.routing import Audience, Decision, Outcome, Route, RouteVerdict, Target, Verdict, decide, explain
+from alertctl.routing import Audience, Route, RouteVerdict, Target, Verdict, decide, explain
 from alertctl.routing.rules import DEFAULT
 from alertctl.schemas import (
     PreferenceVerdict,
@@ -71,7 +71,7 @@ def run_route_test(
         user_targets = list(islice(recipients, MAX_USER_TARGETS))
         if more := sum(1 for _ in recipients):
             notes = [*notes, f"{more} more targets of users are not listed"]
-    decisions = list(decide(event, audience, user_targets))
+    targets = list(decide(event, audience, user_targets))
     emails = (
         users.names(connection, {target.user_id for target in user_targets if target.user_id}) if connection else {}
     )
@@ -80,20 +80,19 @@ def run_route_test(
         severity=event.fields.level.value,
         routes=list(_verdicts(explain(event, audience), event)),
         preferences=list(_preferences(connection, event, account, user_targets)) if connection and account else [],
-        targets=[_routed(decision, emails.get(decision.target.user_id or "")) for decision in decisions],
+        targets=[_routed(target, emails.get(target.user_id or "")) for target in targets],
         notes=list(notes),
         warnings=list(event.warnings),
     )
 
 
-def _routed(decision: Decision, user: str | None) -> RoutedTarget:
-    target = decision.target
+def _routed(target: Target, user: str | None) -> RoutedTarget:
     return RoutedTarget(
         channel=target.channel,
         to=target.address,
-        outcome=decision.outcome.value,
-        source=decision.source,
-        cause=decision.reason if decision.outcome is Outcome.SUPPRESS else None,
+        outcome="suppress" if target.suppressed_reason else "deliver",
+        source=target.source,
+        cause=target.suppressed_reason,
         user=user,
     )
 

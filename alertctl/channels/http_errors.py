@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
-from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient
 from alertctl.http.errors import HttpError
@@ -67,12 +64,10 @@ def no_reply_error(error: HttpError) -> DeliveryError:
     return DeliveryError(error.reason, error.code, detail=error.detail)
 
 
-def post_json(
-    http: HttpClient, url: str, headers: Mapping[str, str], payload: Mapping[str, Any], deadline: Deadline
-) -> Response:
-    """Post once. Raises DeliveryError, not redacted yet, when no reply came back."""
+def post(http: HttpClient, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Response:
+    """Post once, in `timeout` seconds. Raises DeliveryError, not redacted yet, when no reply came back."""
     try:
-        return http.request("POST", url, headers, json.dumps(payload).encode(), timeout=deadline.remaining())
+        return http.request("POST", url, headers, body, timeout=timeout)
     except HttpError as error:
         raise no_reply_error(error) from None
 

@@ -136,12 +136,14 @@ def _result_row(
         "thread_id": None,
     }
     if isinstance(result, Receipt):
+        # A root's thread is set with the first reply.
+        is_reply = claimed.reply_to is not None and result.in_thread
         return row | {
             "status": Status.SUCCESS.value,
             "provider_id": result.provider_id[:255],
             "answer": result.answer,
             "note": result.note,
-            "thread_id": _thread_id(claimed, result),
+            "thread_id": claimed.membership.thread_id if claimed.membership and is_reply else None,
         }
     expired = is_expired(result.reason, claimed.since, max_age, now)
     next_attempt_at = next_attempt(
@@ -167,13 +169,6 @@ def _result_row(
         "step": int(result.reason in COUNTED),
         "next_attempt_at": next_attempt_at,
     }
-
-
-def _thread_id(claimed: Claimed, receipt: Receipt) -> str | None:
-    """Return the thread in which the message is a reply, else None. A root's is set with the first reply."""
-    if claimed.membership is None or claimed.reply_to is None or not receipt.in_thread:
-        return None
-    return claimed.membership.thread_id
 
 
 def _open_pauses(connection: Connection, scope: ClaimScope, results: Sequence[AttemptResult], now: datetime) -> None:

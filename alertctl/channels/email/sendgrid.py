@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,9 +25,8 @@ from alertctl.channels.email.message import (
     render_email,
     thread_headers,
 )
-from alertctl.channels.http_errors import post_json, status_error
+from alertctl.channels.http_errors import post, status_error
 from alertctl.content import Content
-from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient, Response
 from alertctl.http.proxies import proxy_passwords
@@ -155,7 +155,7 @@ class SendGridChannel:
         with rendering():
             payload = self.payload(content, messages)
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", "User-Agent": "alertctl"}
-        reply = post_json(self._http, self._url, headers, payload, Deadline(self.deadline))
+        reply = post(self._http, self._url, headers, json.dumps(payload).encode(), self.deadline)
         named = errors_by_position(reply, len(messages))
         if named or (len(messages) > 1 and may_be_about_single(reply)):
             return {position: redacted(error, self._redact) for position, error in named.items()}
