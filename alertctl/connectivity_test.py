@@ -10,7 +10,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from alertctl import delivery_log
-from alertctl.channels import ChannelType, channel_type
+from alertctl.channels import channel_type
+from alertctl.channels.base import ChannelType
 from alertctl.db import Store, TransactionRunner
 from alertctl.dispatcher import Dispatcher
 from alertctl.errors import InvalidEvent

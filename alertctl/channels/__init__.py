@@ -7,17 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alertctl.channels.base import (
-    Channel,
-    ChannelType,
-    MessageOptions,
-    OutgoingMessage,
-    RateLimit,
-    Receipt,
-    RoutingReason,
-    SendResult,
-    ThreadedChannel,
-)
+from alertctl.channels.base import Channel, ChannelType, RoutingReason
 from alertctl.channels.email import EMAIL
 from alertctl.channels.slack import SLACK
 from alertctl.errors import ConfigError, InvalidEvent
@@ -25,26 +15,6 @@ from alertctl.suggestions import suggest
 
 if TYPE_CHECKING:
     from alertctl.config import Settings
-
-__all__ = [
-    "CHANNEL_NAMES",
-    "CHANNEL_TYPES",
-    "ROUTING_REASONS",
-    "TARGET_EXAMPLES",
-    "Channel",
-    "ChannelType",
-    "MessageOptions",
-    "OutgoingMessage",
-    "RateLimit",
-    "Receipt",
-    "RoutingReason",
-    "SendResult",
-    "ThreadedChannel",
-    "build",
-    "build_all",
-    "channel_type",
-    "recipient_reason",
-]
 
 CHANNEL_TYPES: tuple[ChannelType, ...] = (
     SLACK,

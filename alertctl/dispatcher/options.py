@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from alertctl.channels import CHANNEL_TYPES, RateLimit
+from alertctl.channels import CHANNEL_TYPES
+from alertctl.channels.base import RateLimit
 from alertctl.config import Settings
 from alertctl.events.wording import NO_WORDING, Wording
 

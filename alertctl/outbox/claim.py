@@ -25,7 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from alertctl.channels import CHANNEL_NAMES, MessageOptions
+from alertctl.channels import CHANNEL_NAMES
+from alertctl.channels.base import MessageOptions
 from alertctl.db import bulk_parameter, bulk_rows
 from alertctl.errors import Reason
 from alertctl.models import Priority, Status

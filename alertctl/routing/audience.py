@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from alertctl.channels import CHANNEL_TYPES, MessageOptions
-from alertctl.channels.base import DEFAULT_OPTIONS
+from alertctl.channels import CHANNEL_TYPES
+from alertctl.channels.base import DEFAULT_OPTIONS, MessageOptions
 from alertctl.config import Settings
 from alertctl.routing.rules import Routes, parse_routes
 from alertctl.routing.targets import RecipientPolicy, Target

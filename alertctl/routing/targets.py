@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from alertctl import addresses
-from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES, MessageOptions, channel_type
-from alertctl.channels.base import DEFAULT_OPTIONS
+from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES, channel_type
+from alertctl.channels.base import DEFAULT_OPTIONS, MessageOptions
 from alertctl.errors import InvalidEvent
 
 

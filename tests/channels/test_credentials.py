@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from alertctl.channels import OutgoingMessage, SendResult
+from alertctl.channels.base import OutgoingMessage, SendResult
 from alertctl.channels.slack.channel import SlackChannel
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertctl.channels import Channel, OutgoingMessage, Receipt
+from alertctl.channels.base import Channel, OutgoingMessage, Receipt
 from alertctl.channels.email.message import Sender
 from alertctl.channels.email.sendgrid import SendGridChannel
 from alertctl.channels.slack.channel import SlackChannel

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from alertctl import preferences, users
-from alertctl.channels import MessageOptions
+from alertctl.channels.base import MessageOptions
 from alertctl.dispatcher.people import person
 from alertctl.errors import InvalidEvent
 from alertctl.outbox.tables import attempt

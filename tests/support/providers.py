@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from alertctl.channels import Channel, OutgoingMessage, SendResult
+from alertctl.channels.base import Channel, OutgoingMessage, SendResult
 from alertctl.channels.email.message import NO_BRANDING, Branding, Sender
 from alertctl.channels.email.sendgrid import SendGridChannel
 from alertctl.channels.email.smtp import SmtpChannel

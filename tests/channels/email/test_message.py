@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 import alertctl
 from alertctl.addresses import is_email
-from alertctl.channels import MessageOptions, OutgoingMessage
+from alertctl.channels.base import MessageOptions, OutgoingMessage
 from alertctl.channels.email.message import (
     ACCENTS,
     RenderedEmail,
@@ -331,7 +331,6 @@ import sys, shutil
 sys.path.insert(0, sys.argv[1])
 from datetime import UTC, datetime
 import alertctl
-from alertctl.channels.base import OutgoingMessage
 from alertctl.channels.email.message import Sender
 from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.channels.email.smtp_session import SmtpServer

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from alertctl.channels import OutgoingMessage, Receipt, SendResult
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
 from alertctl.channels.email.smtp_errors import CODES, smtp_error
 from alertctl.channels.email.smtp_session import SmtpServer
 from alertctl.errors import DeliveryError, Reason

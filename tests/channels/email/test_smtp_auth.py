@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from alertctl.channels import Channel, OutgoingMessage, Receipt, SendResult, build
+from alertctl.channels import build
+from alertctl.channels.base import Channel, OutgoingMessage, Receipt, SendResult
 from alertctl.channels.email.smtp_auth import SmtpLogin
 from alertctl.config import load
 from alertctl.errors import DeliveryError, Reason

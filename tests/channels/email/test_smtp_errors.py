@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from alertctl.channels import OutgoingMessage, Receipt, SendResult
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
 from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.channels.email.smtp_errors import SmtpRefusal, SmtpStep, refusal_of, smtp_error
 from alertctl.error_codes import fix

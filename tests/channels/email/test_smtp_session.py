@@ -10,7 +10,7 @@ from itertools import chain, repeat
 
 import pytest
 
-from alertctl.channels import OutgoingMessage, Receipt, SendResult
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
 from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.channels.email.smtp_connection import host_name
 from alertctl.errors import DeliveryError, Reason
