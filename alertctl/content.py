@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 
 class Severity(StrEnum):
@@ -89,6 +90,15 @@ def _continues(beyond: str) -> bool:
 def full_stop(text: str) -> str:
     """Return the full stop that the text lacks, "" if it ends a sentence already ("Really?", "再起動しました。")."""
     return "" if text.rstrip().endswith((".", "!", "?", "…", "。", "！", "？")) else "."
+
+
+def format_value(value: Any) -> Any:
+    """Return a value as messages show it: nothing for None, yes or no, 4 significant figures; unchanged otherwise."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return format_number(value) if isinstance(value, float) else value
 
 
 def format_number(value: float) -> str:

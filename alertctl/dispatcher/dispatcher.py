@@ -20,10 +20,6 @@ from alertctl.outbox import ROOT_WAIT_SECONDS, AttemptResult, ClaimScope, Instan
 from alertctl.schemas import Dispatched, EventReceipt
 
 
-def _ignore(_scope: ClaimScope, _results: Sequence[AttemptResult], _final: Sequence[bool]) -> None:
-    pass
-
-
 class Dispatcher:
     """Sends due deliveries with one worker for each channel, so that a slow provider doesn't delay the others.
 
@@ -36,7 +32,7 @@ class Dispatcher:
         channels: Mapping[str, Channel],
         options: DispatchOptions,
         clock: Callable[[], datetime],
-        observe: Observe = _ignore,
+        observe: Observe | None = None,
     ) -> None:
         self._connect, self._channels, self._options = connect, channels, options
         self._clock, self._observe = clock, observe
@@ -140,6 +136,7 @@ class Dispatcher:
 
     def _ended(self, scope: ClaimScope, results: Sequence[AttemptResult], final: Sequence[bool]) -> None:
         """Observe results, and let the editor look for roots to edit after replies."""
-        self._observe(scope, results, final)
+        if self._observe is not None:
+            self._observe(scope, results, final)
         if scope.channel in self._editors and any(result.claimed.reply_to for result in results):
             self._editors[scope.channel].wake()

@@ -34,13 +34,11 @@ class DispatchOptions:
 
     @classmethod
     def of(cls, settings: Settings) -> DispatchOptions:
-        lease = settings.alertctl.lease or LEASE_DEADLINES * settings.alertctl.deadline
-        limits = {kind.name: kind.rate_limit(settings) for kind in CHANNEL_TYPES}
         return cls(
             schedule=settings.retry.schedule,
-            lease=lease,
+            lease=settings.alertctl.lease or LEASE_DEADLINES * settings.alertctl.deadline,
             senders=settings.alertctl.senders,
-            rate_limits=limits,
+            rate_limits={kind.name: kind.rate_limit(settings) for kind in CHANNEL_TYPES},
             max_age=settings.alertctl.max_age,
             wording=Wording.of(settings.messages),
             threads={kind.name: kind.threads(settings) for kind in CHANNEL_TYPES if kind.threads},

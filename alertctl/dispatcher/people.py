@@ -159,11 +159,10 @@ class People:
         for mention in options.mentions_at(content.severity)[:MAX_MENTIONS]:
             if mention.provider_id is None:
                 provider_id, problem = self._look_up_mention(mention.text, deadline)
-                mentions.append(replace(mention, provider_id=provider_id))
+                mention = replace(mention, provider_id=provider_id)
                 if problem:
                     notes.append(f"could not look up {mention.text}: {problem}")
-            else:
-                mentions.append(mention)
+            mentions.append(mention)
         return tuple(mentions), notes
 
     def _look_up_mention(self, email: str, deadline: Deadline) -> tuple[str | None, str]:

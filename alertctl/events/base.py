@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from alertctl.content import Content, Severity, format_number
+from alertctl.content import Content, Severity, format_number, format_value
 from alertctl.content import Field as ContentField
 
 
@@ -125,7 +125,7 @@ class EventFields(BaseModel):
 
     def content(self, event_id: str, occurred_at: datetime) -> Content:
         facts = [ContentField(fact.label, fact.value, fact.phrase or "") for fact in self.facts() if fact.value]
-        more = [ContentField(name, _format_value(value)) for name, value in (self.details or {}).items()]
+        more = [ContentField(name, str(format_value(value))) for name, value in (self.details or {}).items()]
         subject = self.subject
         return Content(
             subject=f"{subject[1]}{within(subject[2])}" if subject else "",
@@ -147,14 +147,6 @@ class EventFields(BaseModel):
 def subject_key(subject: tuple[str, str, str] | None) -> str | None:
     """Return a hash that is equal for events about the same subject, None without a subject."""
     return hashlib.sha256("\0".join(subject).encode()).hexdigest() if subject else None
-
-
-def _format_value(value: Scalar) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return format_number(value)
-    return "" if value is None else str(value)
 
 
 def percent(value: float | None) -> str | None:

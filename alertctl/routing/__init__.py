@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alertctl.routing.audience import Audience, audience_of
 from alertctl.routing.check import check_routes
-from alertctl.routing.decide import RoutedEvent, RouteVerdict, Verdict, decide, explain
+from alertctl.routing.decide import RouteVerdict, Verdict, decide, explain
 from alertctl.routing.rules import Route, Routes, parse_routes
 from alertctl.routing.targets import NOT_ALLOWED, RecipientPolicy, Target, label_targets, parse_target
 
@@ -14,7 +14,6 @@ __all__ = [
     "RecipientPolicy",
     "Route",
     "RouteVerdict",
-    "RoutedEvent",
     "Routes",
     "Target",
     "Verdict",

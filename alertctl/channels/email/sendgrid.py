@@ -71,7 +71,6 @@ class SendGridChannel:
         return [results[index] for index in range(len(messages))]
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
-        """Return headers, text and HTML of the email that SendGrid would build."""
         return preview(content, outgoing, self._sender)
 
     def payload(self, content: Content, messages: Sequence[OutgoingMessage]) -> dict[str, Any]:

@@ -53,7 +53,6 @@ class SmtpChannel:
         return [result_of(partial(self._send_one, content, outgoing, deadline), self._redact) for outgoing in messages]
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
-        """Return headers, text and HTML of the email that `send` would send."""
         return preview(content, outgoing, self._sender)
 
     def close(self) -> None:

@@ -51,7 +51,6 @@ class SlackChannel:
         return [result_of(partial(self._post, content, outgoing, deadline), self._redact) for outgoing in messages]
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
-        """Return the payload that `send` would post."""
         message = slack_message(content, outgoing)
         if outgoing.reply_to is None:
             return message
@@ -66,7 +65,6 @@ class SlackChannel:
         return result_of(update, self._redact)
 
     def find_person(self, email: str, timeout: float) -> str | None:
-        """Return the id of the user with this email, None if there is none. Raises DeliveryError."""
         if isinstance(self._token, DeliveryError):
             raise redacted(self._token, self._redact)
         try:
