@@ -108,12 +108,6 @@ def format_number(value: float) -> str:
     if float(value).is_integer() and abs(value) < 1e15:
         return str(int(value))
     # Decimal, because a large float has further digits: 1e23 is 99999999999999991611392.
-    text = format(Decimal(f"{value:.4g}"), "f") if abs(value) >= 1 else f"{value:.{_decimal_places(value)}f}"
+    text = format(Decimal(f"{value:.4g}"), "f") if abs(value) >= 1e-16 else f"{value:.20f}"
     short = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if short == "-0" else short
-
-
-def _decimal_places(value: float) -> int:
-    """Return the decimal places for 4 significant figures of a small number, at most 20."""
-    exponent = int(f"{value:e}".split("e")[1])
-    return min(20, 3 - exponent)

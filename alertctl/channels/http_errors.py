@@ -31,11 +31,6 @@ REASONS = {
 """A permanent redirect means that the configured API URL is wrong; a temporary one is an outage."""
 
 
-def status_code(status: int) -> str:
-    """Return the code of an HTTP status for the delivery log."""
-    return NAMES.get(status, f"http_{status}")
-
-
 def status_reason(status: int) -> Reason:
     """Return the reason: 5xx and redirects are retried, 4xx are refusals, anything else is ambiguous."""
     if status in REASONS:
@@ -52,7 +47,7 @@ def status_error(reply: Response, *, detail: str = "", entire_provider: bool = T
     names_time = limited or (reply.status == 503 and bool(reply.headers.get("retry-after")))
     return DeliveryError(
         reason,
-        status_code(reply.status),
+        NAMES.get(reply.status, f"http_{reply.status}"),
         detail=detail or _describe(reply),
         retry_after=retry_after(reply.headers, reply.json, datetime.now(UTC)) if names_time else None,
         entire_provider=limited and entire_provider,

@@ -162,13 +162,9 @@ def span(start: float | None, end: float | None) -> str:
 
 def transition(start: float | None, end: float | None) -> str | None:
     """Return '50% → 0%' for a field, None when neither end is known."""
-    if start is None and end is None:
-        return None
-    return (
-        " → ".join(percent(value) or "?" for value in (start, end))
-        if None not in (start, end)
-        else span(start, end)[1:]
-    )
+    if start is None or end is None:
+        return span(start, end)[1:] or None
+    return f"{percent(start)} → {percent(end)}"
 
 
 def within(environment: str | None) -> str:

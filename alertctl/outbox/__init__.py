@@ -24,8 +24,7 @@ from alertctl.outbox.clock_skew import correct_future_times
 from alertctl.outbox.duplicates import DedupScope, DedupWindows
 from alertctl.outbox.enqueue import enqueue, new_delivery
 from alertctl.outbox.expire import expire
-from alertctl.outbox.heartbeat import beat, has_daemon
-from alertctl.outbox.instances import Instance, live_instances, remove_instance, save_instance
+from alertctl.outbox.instances import Instance, beat, has_daemon, live_instances, remove_instance, save_instance
 from alertctl.outbox.lease import release, renew
 from alertctl.outbox.prune import KNOWN_FOR, ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record

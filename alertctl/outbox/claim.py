@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
+    func,
     insert,
     or_,
     select,
@@ -163,15 +164,8 @@ def _is_due_statement() -> Select[tuple[bool]]:
 def _next_due(connection: Connection, scope: ClaimScope, now: datetime) -> datetime | None:
     """Return when the next delivery of this channel falls due. Reads one index entry for each priority."""
     later = (delivery.c.channel == scope.channel, delivery.c.next_attempt_at > now)
-    firsts = [
-        connection.execute(
-            select(delivery.c.next_attempt_at)
-            .where(*later, delivery.c.priority == priority)
-            .order_by(delivery.c.next_attempt_at)
-            .limit(1)
-        ).scalar()
-        for priority in Priority.ALL
-    ]
+    earliest = select(func.min(delivery.c.next_attempt_at)).where(*later)
+    firsts = [connection.execute(earliest.where(delivery.c.priority == priority)).scalar() for priority in Priority.ALL]
     return min((first for first in firsts if first is not None), default=None)
 
 
