@@ -112,7 +112,8 @@ class People:
         A recipient who can't be looked up fails that message. A person to mention who can't be looked up becomes plain
         text, with a note on the attempt.
         """
-        if self._directory is None or not any(_needs_people(message) for message in messages):
+        needs_people = any(email_of_person(message.address) or message.options.mention for message in messages)
+        if self._directory is None or not needs_people:
             return self._channel.send(content, messages)
         return [self._send_one(content, message) for message in messages]
 
@@ -241,10 +242,6 @@ def _emails(message: OutgoingMessage) -> Iterator[str]:
     if email := email_of_person(message.address):
         yield email
     yield from (name for name in message.options.mention[:MAX_MENTIONS] if "@" in name)
-
-
-def _needs_people(message: OutgoingMessage) -> bool:
-    return bool(email_of_person(message.address) or message.options.mention)
 
 
 def _not_found(email: str) -> DeliveryError:
