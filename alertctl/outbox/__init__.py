@@ -30,10 +30,19 @@ from alertctl.outbox.prune import KNOWN_FOR, ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record
 from alertctl.outbox.resend import resend
 from alertctl.outbox.tables import Claimed
-from alertctl.outbox.thread_edits import RootEdit, claim_edit, postpone_edit, record_edit, remove_thread
+from alertctl.outbox.thread_edits import (
+    EDIT_GAP,
+    RootEdit,
+    claim_edit,
+    end_edit,
+    postpone_edit,
+    record_edit,
+    remove_thread,
+)
 from alertctl.outbox.threads import RETRY_SECONDS, ROOT_WAIT_SECONDS
 
 __all__ = [
+    "EDIT_GAP",
     "KNOWN_FOR",
     "REPORT_SECONDS",
     "RETRY_SECONDS",
@@ -51,6 +60,7 @@ __all__ = [
     "claim",
     "claim_edit",
     "correct_future_times",
+    "end_edit",
     "enqueue",
     "expire",
     "has_daemon",
