@@ -2,5 +2,3 @@
 
 from alertctl.api.app import create_app
 from alertctl.api.deps import Services
-
-__all__ = ["Services", "create_app"]

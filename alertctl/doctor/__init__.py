@@ -10,5 +10,3 @@ from __future__ import annotations
 from alertctl.doctor.checks import AREAS, CHECKS
 from alertctl.doctor.result import Outcome
 from alertctl.doctor.runner import CHECK_SECONDS, Finding, run
-
-__all__ = ["AREAS", "CHECKS", "CHECK_SECONDS", "Finding", "Outcome", "run"]
