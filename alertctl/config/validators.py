@@ -11,14 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
-from alertctl.addresses import (
-    address_key,
-    check_email,
-    glob_key,
-    invisible_problem,
-    is_email,
-    is_slack_channel,
-)
+from alertctl.addresses import address_key, check_email, glob_key, invisible_problem, is_email, is_slack_channel
 
 _NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})", re.ASCII)
 _LOOKS_SECRET = re.compile(r"xox[a-z]-|xapp-|\bSG\.|actl_|-----BEGIN|://.*@")

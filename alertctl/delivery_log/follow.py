@@ -18,6 +18,8 @@ from alertctl.errors import InvalidEvent
 from alertctl.models import Status
 from alertctl.schemas import DeliveryItem, LogFilter
 
+Changes = tuple[list[tuple[str, DeliveryItem]], str]
+"""Deliveries, each with the position after it, and the position up to which all were read."""
 _POSITION = re.compile(r"([hc])~([0-9]{1,19})~([0-9a-fg-]{0,36})")
 MAX_BIGINT = 2**63 - 1
 """The largest number that the databases store."""
@@ -85,26 +87,18 @@ followers. It is used only where another role works in this database whose trans
 """
 
 
-def changes(
-    connection: Connection, where: LogFilter, after: str, limit: int = 500
-) -> tuple[list[tuple[str, DeliveryItem]], str]:
-    """Return deliveries in the order in which they got their present state, each with the position after it, and the
-    position up to which all were read. Fewer than `limit` means that there are no more for now.
+def changes(connection: Connection, where: LogFilter, after: str, limit: int = 500) -> Changes:
+    """Return deliveries in the order in which they got their present state. Fewer than `limit`: no more for now.
 
     Deliveries that are being sent are skipped: their result is a change of its own. Raises InvalidEvent for a bad
     position.
     """
     start, where = _decode(after), normalized(connection, where)
-    return (
-        _read_history(connection, where, start, limit)
-        if start.history
-        else _read_changes(connection, where, start, limit)
-    )
+    read = _read_history if start.history else _read_changes
+    return read(connection, where, start, limit)
 
 
-def _read_history(
-    connection: Connection, where: LogFilter, start: _Position, limit: int
-) -> tuple[list[tuple[str, DeliveryItem]], str]:
+def _read_history(connection: Connection, where: LogFilter, start: _Position, limit: int) -> Changes:
     row_range = RowRange(limit, low=end_at(start.id), newest_first=False)
     end = grep_end(connection, where, row_range)
     visible = (delivery.c.change <= start.change, delivery.c.status != Status.SENDING.value)
@@ -115,9 +109,7 @@ def _read_history(
     return items, str(_Position(True, start.change, end) if end else _Position(False, start.change, MAX_ID))
 
 
-def _read_changes(
-    connection: Connection, where: LogFilter, start: _Position, limit: int
-) -> tuple[list[tuple[str, DeliveryItem]], str]:
+def _read_changes(connection: Connection, where: LogFilter, start: _Position, limit: int) -> Changes:
     last_change = _last_settled_change(connection)
     if last_change < start.change:
         # A full page ended within a change: stay there, don't skip the rest of that change.

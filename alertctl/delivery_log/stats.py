@@ -41,9 +41,7 @@ def stats(connection: Connection, where: LogFilter, by: str) -> Stats:
     groups = select(key.label("key"), *_sums()).where(*fitting).group_by("key")
     largest = groups.order_by(func.count().desc(), "key").limit(MAX_GROUPS)
     return Stats(
-        by=by,
-        items=[_count(row.key, row) for row in connection.execute(largest)],
-        total=_count("", everything),
+        by=by, items=[_count(row.key, row) for row in connection.execute(largest)], total=_count("", everything)
     )
 
 

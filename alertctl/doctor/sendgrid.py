@@ -52,8 +52,7 @@ def _scope_result(reply: Response) -> CheckResult:
     if SCOPE in scopes:
         return ok("granted")
     return failure(
-        f"missing scope: the key lacks {SCOPE}",
-        "Give the key Mail Send at app.sendgrid.com (Settings, API Keys).",
+        f"missing scope: the key lacks {SCOPE}", "Give the key Mail Send at app.sendgrid.com (Settings, API Keys)."
     )
 
 
