@@ -73,13 +73,11 @@ class CheckRun:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check. `applies` returns whether it makes sense with these settings; `late` is the result when it doesn't end
-    in time (None: unknown)."""
+    """A check. `late` is the result when it doesn't end in time (None: unknown)."""
 
     area: str
     name: str
     run: Callable[[CheckRun], CheckResult]
-    applies: Callable[[Settings], bool] = lambda _: True
     late: CheckResult | None = None
 
 
@@ -95,17 +93,16 @@ class Finding:
 
 
 def run(checks: Sequence[Check], settings: Settings, now: datetime, seconds: float = CHECK_SECONDS) -> list[Finding]:
-    """Return a finding for each check that applies, in their order, within `seconds`. Raises nothing."""
+    """Return a finding for each check, in their order, within `seconds`. Raises nothing."""
     redact = Redactor([*settings.secrets(), *proxy_passwords()], username=settings.smtp.username)
     check_run = CheckRun(settings, now, seconds)
-    due = [check for check in checks if check.applies(settings)]
     try:
         ends = time.monotonic() + seconds
-        started = [_start(check, check_run) for check in due]
-        results = [_wait_for(check, result, ends, seconds) for check, result in zip(due, started, strict=True)]
+        started = [_start(check, check_run) for check in checks]
+        results = [_wait_for(check, result, ends, seconds) for check, result in zip(checks, started, strict=True)]
     finally:
         check_run.close()
-    return [_finding(check, result, redact) for check, result in zip(due, results, strict=True)]
+    return [_finding(check, result, redact) for check, result in zip(checks, results, strict=True)]
 
 
 def _start(check: Check, check_run: CheckRun) -> Future[CheckResult]:
