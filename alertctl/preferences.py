@@ -33,7 +33,6 @@ FLAGS = (*SWITCHES, *(f"notify_on_{event_type}" for event_type in PREFERENCES))
 NAMES = (*FLAGS, *ADDRESSES)
 """All preferences, in their display order."""
 MAX_OFFSET = 10**9
-"""The last row that a page number reaches."""
 
 
 def recipients(connection: Connection, event_type: str, user_id: str | None = None) -> Iterator[Target]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import Depends, Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,8 +24,6 @@ LIMIT = 1024 * 1024
 LARGE = 16 * 1024
 """Bytes from which on a body is parsed off the event loop: below, that would take longer than parsing."""
 TOO_LARGE = "The body is larger than 1 MB; shorten it, or link to the details."
-
-
 T = TypeVar("T")
 _STRING = re.compile(r'"(?:[^"\\]++|\\.?)*+"?', re.DOTALL)
 """A JSON string, terminated or not. Takes linear time for any text."""
@@ -111,7 +109,13 @@ _JSON = json.JSONDecoder(parse_constant=_no_constant)
 
 Body = Annotated[dict[str, Any], Depends(json_object)]
 """A body that is read after the caller is authorized; FastAPI would read a body parameter before that."""
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound="StrictBody")
+
+
+class StrictBody(BaseModel):
+    """A body without unknown fields and conversions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 def parse_body(model: type[Model], body: Mapping[str, Any]) -> Model:

@@ -195,17 +195,7 @@ class LocalClient:
             return run_route_test(request, self._audience, None, notes=[note])
 
     def event_types(self) -> list[schemas.EventTypeInfo]:
-        return [
-            schemas.EventTypeInfo(
-                event_type=kind.event_type,
-                description=kind.description,
-                channels=list(kind.channels or CHANNEL_NAMES),
-                default_on=kind.default_on,
-                json_schema=kind.model_json_schema(),
-                example=dict(kind.example),
-            )
-            for kind in EVENT_TYPES
-        ]
+        return [schemas.EventTypeInfo.of(kind, CHANNEL_NAMES) for kind in EVENT_TYPES]
 
     def preferences(self, user: str | None) -> schemas.Prefs:
         return self._write(lambda connection: preferences.get(connection, _user_id(connection, user), now()))

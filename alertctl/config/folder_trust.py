@@ -41,7 +41,6 @@ _TRUSTED_ONLY = ("ALERTCTL_HOST", "ALERTCTL_NO_DOTENV")
 _LIBPQ_SECRETS = ("PGPASSWORD", "PGPASSFILE", "PGSERVICE")
 """Variables by which the Postgres driver gets a password for a DATABASE_URL without one."""
 _PASSWORD_FILE = "~/.pgpass"
-"""The file from which it takes a password by default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,7 +331,6 @@ def shown(value: object) -> str:
 
 
 MODELS: dict[str, Any] = {section: field.annotation for section, field in Settings.model_fields.items()}
-"""The model of each section."""
 
 
 def setting_name(section: str, field: str) -> str:

@@ -161,7 +161,6 @@ def addresses(value: object) -> tuple[str, ...]:
 
 
 STYLES = ("full", "compact")
-"""The styles of a message."""
 
 
 def mentions(value: object) -> tuple[str, ...]:

@@ -28,7 +28,6 @@ EXPIRE_SECONDS = 30
 PRUNE_CHECK_SECONDS = 1800
 """How often a daemon checks whether today's prune is done; the first daemon to check does it."""
 KEEP_RUNS = timedelta(days=7)
-"""How long the row of a period's job is kept."""
 STALE_SECONDS = 60.0
 """Time without a heartbeat after which the scheduler counts as stuck."""
 

@@ -22,7 +22,6 @@ Changes = tuple[list[tuple[str, DeliveryItem]], str]
 """Deliveries, each with the position after it, and the position up to which all were read."""
 _POSITION = re.compile(r"([hc])~([0-9]{1,19})~([0-9a-fg-]{0,36})")
 MAX_BIGINT = 2**63 - 1
-"""The largest number that the databases store."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from alertctl.outbox import live_instances, live_reports
 from alertctl.schemas import InstanceItem, Paused, StatusReport
 
 MAX_PAUSES = 100
-"""Pauses that are listed at most."""
 
 
 @dataclass(frozen=True, slots=True)

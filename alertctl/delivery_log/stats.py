@@ -22,7 +22,6 @@ GROUPS = {
 }
 """What the log can be counted by. The error of each duplicate names another event: they count as one."""
 MAX_GROUPS = 100
-"""Groups that are returned at most, the largest."""
 
 
 def stats(connection: Connection, where: LogFilter, by: str) -> Stats:

@@ -154,9 +154,6 @@ def _breaker(pause: Paused, now: datetime) -> str:
     return f"{pause.provider} rejected {daemon} {since} ago: {pause.code}; next probe in {probe}"
 
 
-# --- reading ---
-
-
 def open_log(check_run: CheckRun) -> OpenedLog:
     """Open the database without creating a file. Raises Unreachable or ConfigError (no driver)."""
     url = check_run.settings.database.url
@@ -204,9 +201,6 @@ def reading(check_run: CheckRun) -> Iterator[Connection]:
             yield connection
     except (Unreachable, ConfigError):
         raise CheckEnded(_NOT_REACHABLE) from None
-
-
-# --- results, of a database or a server ---
 
 
 def queue_result(depth: int, late: float) -> CheckResult:

@@ -137,9 +137,6 @@ def _finding(check: Check, result: CheckResult, redact: Redactor) -> Finding:
     return Finding(check.area, check.name, result.outcome, what, fix)
 
 
-# --- shared by the checks ---
-
-
 def usable_credential(secret: SecretStr, variable: str, *, missing: str) -> str:
     """Return a credential as it is sent. Raises DeliveryError, with the code `missing` for an empty one."""
     usable = credential(secret.get_secret_value(), variable, missing=missing)

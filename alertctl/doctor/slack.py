@@ -161,9 +161,6 @@ def check_default_channel(check_run: CheckRun) -> CheckResult:
     return failure(f"{name}: not_in_channel", f"Write /invite @BOT in {name}.")
 
 
-# --- facts, cached in the run ---
-
-
 def workspace(check_run: CheckRun) -> Workspace:
     """Call auth.test. Raises DeliveryError, or CheckEnded when there is no token to call it with."""
     deadline = check_run.deadline()

@@ -76,17 +76,7 @@ _ACCEPTED_ADAPTER = TypeAdapter(Accepted)
 @router.get("/events")
 def event_types(_caller: Viewer) -> list[EventTypeInfo]:
     """List the event types with the JSON Schemas of their fields."""
-    return [
-        EventTypeInfo(
-            event_type=kind.event_type,
-            description=kind.description,
-            channels=list(kind.channels or CHANNEL_NAMES),
-            default_on=kind.default_on,
-            json_schema=kind.model_json_schema(),
-            example=dict(kind.example),
-        )
-        for kind in EVENT_TYPES
-    ]
+    return [EventTypeInfo.of(kind, CHANNEL_NAMES) for kind in EVENT_TYPES]
 
 
 @router.post(
@@ -125,11 +115,9 @@ async def accept(caller: PublisherCached, request: Request) -> Response:
 @router.post("/events/preview", openapi_extra={"x-publishes": True})
 def preview(caller: Developer, services: ServicesDep, body: Body, request: Request) -> Previews:
     """Render an event's messages for its targets. Nothing is recorded or sent."""
-    publication = prepare_body(services, caller, request, body)
-    mask_users = caller.role is not Role.ADMIN
-    return Previews(
-        items=preview_event(services.store, services.settings, publication, services.clock(), mask_users=mask_users)
-    )
+    publication, mask_users = prepare_body(services, caller, request, body), caller.role is not Role.ADMIN
+    items = preview_event(services.store, services.settings, publication, services.clock(), mask_users=mask_users)
+    return Previews(items=items)
 
 
 @router.get("/events/{event_id}", responses=problem_responses(404))

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from alertctl import users
 from alertctl.api.audit import log_change
@@ -14,7 +14,7 @@ from alertctl.api.auth import Admin
 from alertctl.api.deps import BASE, ServicesDep
 from alertctl.api.endpoints.users import Listing
 from alertctl.api.errors import problem_responses
-from alertctl.api.request_body import Body, body_schema, parse_body
+from alertctl.api.request_body import Body, StrictBody, body_schema, parse_body
 from alertctl.schemas import TokenItem
 from alertctl.users import Role
 
@@ -29,13 +29,11 @@ class Tokens(BaseModel):
     next_cursor: str | None
 
 
-class NewToken(BaseModel):
+class NewToken(StrictBody):
     """A token to create, with a role or a scope; a new user gets its role. `expires_in`: seconds, null for no expiry.
 
     The scope `publish` allows to publish events and to read their state, and nothing else.
     """
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     user: str = Field(min_length=1, max_length=254, description="the token's user: an email address or an id")
     role: str | None = Field(None, json_schema_extra={"enum": [*Role, None]})

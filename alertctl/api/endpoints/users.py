@@ -12,13 +12,12 @@ from alertctl.api.audit import log_change
 from alertctl.api.auth import Admin, Viewer
 from alertctl.api.deps import BASE, ServicesDep
 from alertctl.api.errors import problem_responses
-from alertctl.api.request_body import Body, body_schema, parse_body
+from alertctl.api.request_body import Body, StrictBody, body_schema, parse_body
 from alertctl.schemas import UserItem
 from alertctl.users import Role
 
 router = APIRouter(prefix=BASE, tags=["users"])
 MAX_PAGE_SIZE = 1000
-"""Most users or tokens on a page."""
 
 
 class Me(BaseModel):
@@ -45,19 +44,15 @@ class Users(BaseModel):
     next_cursor: str | None
 
 
-class NewUser(BaseModel):
+class NewUser(StrictBody):
     """A user to add; the default role is viewer."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     email: str = Field(max_length=254)
     role: str = Field(Role.VIEWER.value, json_schema_extra={"enum": [*Role]})
 
 
-class UserChanges(BaseModel):
+class UserChanges(StrictBody):
     """The fields to change; missing fields are unchanged."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     email: str | None = Field(None, max_length=254)
     role: str | None = Field(None, json_schema_extra={"enum": [*Role, None]})
