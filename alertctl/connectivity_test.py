@@ -92,8 +92,7 @@ def wait_for_results(store: Store, event_id: str, timeout: float, *, only_sendin
     in_progress = ("sending",) if only_sending else ("sending", "pending")
     deadline = time.monotonic() + timeout
     while True:
-        with store.reading() as connection:
-            items = delivery_log.items_of(connection, [event_id])[event_id]
+        items = store.read(delivery_log.items_of, [event_id])[event_id]
         if all(item.status not in in_progress for item in items) or time.monotonic() >= deadline:
             return items
         time.sleep(0.05)

@@ -41,8 +41,7 @@ class Authenticator:
         if not secret.startswith(users.PREFIX):
             return self._verify_jwt(secret)
         now = self._services.clock()
-        with self._services.store.reading() as connection:
-            caller = users.verify(connection, secret, now)
+        caller = self._services.store.read(users.verify, secret, now)
         if users.should_record_use(caller, now):
             # Don't wait for the write: the caller needs no answer about it.
             with suppress(Unreachable):

@@ -58,7 +58,8 @@ class SecretFiles:
                 value = getattr(type(model).model_validate({field: raw}), field)
                 if value != getattr(model, field):
                     changed = self.settings.changed(section, field, value, raw)
-                    problem = _error_of(changed, name)
+                    wrong = [item.message for item in check(changed) if (item.name, item.severity) == (name, "error")]
+                    problem = wrong[0] if wrong else ""
                     if not problem:
                         self.settings = changed
                         log.info("%s changed: read it again from %s", name, file.path)
@@ -104,9 +105,3 @@ def current_jwt_settings(
         return files.settings
 
     return current
-
-
-def _error_of(settings: Settings, name: str) -> str:
-    """Return why this setting's value must not be used, empty if it may be."""
-    errors = (problem.message for problem in check(settings) if (problem.name, problem.severity) == (name, "error"))
-    return next(errors, "")

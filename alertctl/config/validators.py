@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from alertctl.addresses import address_key, check_email, glob_key, invisible_problem, is_email, is_slack_channel
 
@@ -244,15 +244,16 @@ def public_key(value: object) -> str:
     return pem
 
 
-def among(known: Iterable[str], what: str) -> Callable[[object], tuple[str, ...]]:
-    """Return a validator for a comma-separated text or a list, each part one of `known`."""
-    choices = tuple(known)
+_ALGORITHMS = (
+    *("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    *("ES256", "ES384", "ES512", "EdDSA"),
+)
 
-    def check(value: object) -> tuple[str, ...]:
-        parts = words(value, f"a list of {what}")
-        for word in parts:
-            if word not in choices:
-                raise ValueError(f"{quoted(word)} is not one of {', '.join(choices)}")
-        return tuple(dict.fromkeys(parts))
 
-    return check
+def algorithms(value: object) -> tuple[str, ...]:
+    """Return the algorithms of JWT signatures in a comma-separated text or a list, without duplicates."""
+    names = words(value, "a list of algorithms")
+    for name in names:
+        if name not in _ALGORITHMS:
+            raise ValueError(f"{quoted(name)} is not one of {', '.join(_ALGORITHMS)}")
+    return tuple(dict.fromkeys(names))

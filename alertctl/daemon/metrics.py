@@ -115,8 +115,7 @@ class _QueueCollector:
         up = GaugeMetricFamily("alertctl_database_up", "1 while the database accepts writes")
         try:
             self._check_database()
-            with self._store.reading() as connection:
-                queue = delivery_log.queue_status(connection, self._clock(), self._channels)
+            queue = self._store.read(delivery_log.queue_status, self._clock(), self._channels)
         except Unreachable:
             up.add_metric([], 0)
             yield up

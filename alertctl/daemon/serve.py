@@ -149,12 +149,9 @@ def _prepare(settings: Settings, store: Store, host: str, stopping: threading.Ev
 
 def _require_authentication(settings: Settings, store: Store, host: str) -> None:
     jwt = settings.jwt
-    if is_loopback(host) or jwt.secret.get_secret_value() or jwt.public_key or jwt.jwks:
-        return
-    with store.reading() as connection:
-        if users.any_token(connection, now()):
-            return
-    raise ConfigError([NO_AUTHENTICATION.format(host=host)])
+    accepts_jwt = jwt.secret.get_secret_value() or jwt.public_key or jwt.jwks
+    if not is_loopback(host) and not accepts_jwt and not store.read(users.any_token, now()):
+        raise ConfigError([NO_AUTHENTICATION.format(host=host)])
 
 
 @contextmanager

@@ -78,8 +78,7 @@ class SpoolJob:
         if spooled.caller is None:
             raise EventNotAllowed(f"it was spooled without a token; {NEXT}")
         try:
-            with self._store.reading() as connection:
-                caller = users.owner_of_token_hash(connection, spooled.caller)
+            caller = self._store.read(users.owner_of_token_hash, spooled.caller)
         except NotAllowed as error:
             raise EventNotAllowed(f"{error}; {NEXT}") from error
         if not caller.role.reaches(Role.DEVELOPER):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, ExceptionContext, Table, create_engine, event, exc, text
 from sqlalchemy.dialects import sqlite
@@ -16,6 +16,7 @@ from alertctl.db.sqlite_write_queue import WriteQueue
 from alertctl.errors import ConfigError, Unreachable
 
 T = TypeVar("T")
+P = ParamSpec("P")
 POOL_SECONDS = 5.0
 """Seconds that a thread waits for one of the pool's connections."""
 INSTANCE_OPTION = "alertctl_instance_id"
@@ -74,6 +75,11 @@ class Store:
         except self.engine.dialect.loaded_dbapi.Error as error:
             # From the driver's connection, used without SQLAlchemy.
             raise Unreachable(f"database {self.shown}: {_first_line(error)}") from error
+
+    def read(self, work: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T:
+        """Run `work` with these arguments on such a connection and return its result. Raises Unreachable."""
+        with self.reading() as connection:
+            return work(connection, *values, **options)
 
     @contextmanager
     def writing(self, *, foreign_keys: bool = True) -> Iterator[Connection]:

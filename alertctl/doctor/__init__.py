@@ -8,5 +8,4 @@
 from __future__ import annotations
 
 from alertctl.doctor.checks import checks_for
-from alertctl.doctor.result import Outcome
 from alertctl.doctor.runner import CHECK_SECONDS, Finding, run

@@ -19,7 +19,7 @@ from alertctl.channels.http_errors import no_reply_error
 from alertctl.config import Settings
 from alertctl.config.urls import IN_CLEAR, sends_in_clear
 from alertctl.deadline import Deadline
-from alertctl.doctor.result import CheckEnded, CheckResult, Outcome, failure, unknown
+from alertctl.doctor.result import CheckEnded, CheckOutcome, CheckResult, failure, unknown
 from alertctl.errors import ConfigError, DeliveryError, Reason
 from alertctl.http.client import HttpClient, Response
 from alertctl.http.errors import HttpError
@@ -87,7 +87,7 @@ class Finding:
 
     area: str
     check: str
-    outcome: Outcome
+    outcome: CheckOutcome
     what: str
     fix: str
 

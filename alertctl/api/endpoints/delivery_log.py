@@ -148,15 +148,13 @@ class Prunes(StrictBody):
 def search(_caller: Admin, services: ServicesDep, query: Annotated[Search, Query()]) -> Page:
     """Return a page of the delivery log, newest first."""
     options = query.model_dump(include={"limit", "page", "cursor", "count"})
-    with services.store.reading() as connection:
-        return delivery_log.page(connection, query.where(), **options)
+    return services.store.read(delivery_log.page, query.where(), **options)
 
 
 @router.get("/stats")
 def stats(_caller: Admin, services: ServicesDep, query: Annotated[Counting, Query()]) -> Stats:
     """Count deliveries by status. Reads all matching deliveries; set `since` on a large log."""
-    with services.store.reading() as connection:
-        return delivery_log.stats(connection, query.where(), query.by)
+    return services.store.read(delivery_log.stats, query.where(), query.by)
 
 
 @router.post("/retry", responses=problem_responses(404), openapi_extra=body_schema(Resends))
@@ -198,16 +196,14 @@ Id = Annotated[str, Path(description="a delivery's id, or a unique part of it", 
 @router.get("/{id}", responses=problem_responses(404))
 def show(_caller: Admin, services: ServicesDep, id: Id) -> DeliveryDetail:  # noqa: A002
     """Return a delivery with its event, routing reason, attempts and the event's other deliveries."""
-    with services.store.reading() as connection:
-        return delivery_log.detail(connection, id)
+    return services.store.read(delivery_log.detail, id)
 
 
 @router.get("/{id}/rendered", responses=problem_responses(404))
 def rendered(_caller: Admin, services: ServicesDep, id: Id) -> Rendered:  # noqa: A002
     """Return the rendered message: Slack's payload, or an email's parts."""
     channels: dict[str, Any] = build_all(services.settings)
-    with services.store.reading() as connection:
-        return delivery_log.rendered(connection, channels, id, Wording.of(services.settings.messages))
+    return services.store.read(delivery_log.rendered, channels, id, Wording.of(services.settings.messages))
 
 
 @router.post("/{id}/retry", responses=problem_responses(404, 409))

@@ -47,7 +47,7 @@ class PreferencesPage(BaseModel):
     limit: int
 
 
-class Pages(BaseModel):
+class PageNumber(BaseModel):
     """Page number and size."""
 
     model_config = ConfigDict(extra="forbid")
@@ -75,10 +75,9 @@ def reset(caller: Viewer, services: ServicesDep) -> Prefs:
 
 
 @router.get("/admin/preferences")
-def list_all(_caller: Admin, services: ServicesDep, query: Annotated[Pages, Query()]) -> PreferencesPage:
+def list_all(_caller: Admin, services: ServicesDep, query: Annotated[PageNumber, Query()]) -> PreferencesPage:
     """List all users' preferences."""
-    with services.store.reading() as connection:
-        items, total = preferences.everyone(connection, query.page, query.limit)
+    items, total = services.store.read(preferences.everyone, query.page, query.limit)
     return PreferencesPage(items=items, total=total, page=query.page, limit=query.limit)
 
 
@@ -107,13 +106,11 @@ def reset_of_user(caller: Admin, services: ServicesDep, user: User) -> Prefs:
 
 
 def _user_id(services: Services, user: str) -> str:
-    with services.store.reading() as connection:
-        return users.find_user(connection, user).id
+    return services.store.read(users.find_user, user).id
 
 
 def _read(services: Services, user_id: str) -> Prefs:
-    with services.store.reading() as connection:
-        stored = preferences.find(connection, user_id)
+    stored = services.store.read(preferences.find, user_id)
     return stored or services.writer.write(lambda it: preferences.get(it, user_id, services.clock()))
 
 

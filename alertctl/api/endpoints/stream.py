@@ -100,8 +100,7 @@ async def stream(
 
 def start_position(services: Services, history: bool = False) -> str:
     """Return the position of the delivery log's newest change, or with `history` of its beginning."""
-    with services.store.reading() as connection:
-        return delivery_log.position(connection, history=history)
+    return services.store.read(delivery_log.position, history=history)
 
 
 async def _event_stream(services: Services, request: Request, query: Follow, after: str) -> AsyncIterator[str]:
@@ -136,8 +135,7 @@ async def _event_stream(services: Services, request: Request, query: Follow, aft
 
 def _read_changes(services: Services, request: Request, query: Follow, after: str, is_idle: bool) -> Changes:
     """Return what has changed and the new position. Checks the token again before anything is sent."""
-    with services.store.reading() as connection:
-        changes, position = delivery_log.changes(connection, query.where(), after, BATCH)
+    changes, position = services.store.read(delivery_log.changes, query.where(), after, BATCH)
     if changes or is_idle:
         check_admin(request)
     return changes, position

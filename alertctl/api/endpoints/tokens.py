@@ -51,8 +51,7 @@ class CreatedToken(BaseModel):
 @router.get("")
 def list_all(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Query()]) -> Tokens:
     """List tokens without their secrets, newest first."""
-    with services.store.reading() as connection:
-        items = users.list_tokens(connection, before=query.cursor, limit=query.limit + 1)
+    items = services.store.read(users.list_tokens, before=query.cursor, limit=query.limit + 1)
     next_cursor = items[query.limit - 1].id if len(items) > query.limit else None
     return Tokens(items=items[: query.limit], next_cursor=next_cursor)
 

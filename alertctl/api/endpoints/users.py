@@ -71,8 +71,7 @@ def me(caller: Viewer) -> Me:
 @router.get("/admin/users")
 def list_all(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Query()]) -> Users:
     """List users by email, or by id for users without one."""
-    with services.store.reading() as connection:
-        items = users.list_users(connection, after=query.cursor, limit=query.limit + 1)
+    items = services.store.read(users.list_users, after=query.cursor, limit=query.limit + 1)
     next_cursor = items[query.limit - 1].name if len(items) > query.limit else None
     return Users(items=items[: query.limit], next_cursor=next_cursor)
 
