@@ -34,12 +34,20 @@ def send_test_message(
 ) -> ConnectivityTestResult:
     """Send one test message and wait up to `timeout` seconds for its result. Raises InvalidEvent, Unreachable.
 
-    With `all_defaults` it goes to each of the channel's default addresses.
+    With `all_defaults` it goes to each of the channel's default addresses: then the first failed result is returned,
+    else the first one, with the messages of all.
     """
     if to and all_defaults:
         raise InvalidEvent("all", "can't be combined with an address; leave one of them out")
     addresses = [to] if to else _default_addresses(channel_type(channel), audience, requested_by, all_defaults)
-    publication = prepare(_test_request(channel, addresses), audience, requested_by, is_test=True)
+    fields = {
+        "title": "Test notification",
+        "message": "If you can read this, alertctl reaches you here.",
+        "source": "alertctl",
+    }
+    targets = [f"{channel}:{address}" for address in addresses]
+    request = PublishRequest(event_type="generic_alert", fields=fields, to=targets)
+    publication = prepare(request, audience, requested_by, is_test=True)
     event_id = ""
 
     def publish_test(connection: Connection) -> str:
@@ -54,17 +62,9 @@ def send_test_message(
         transactions.write(publish_test)
     with store.reading() as connection:
         items = delivery_log.items_of(connection, [event_id])[event_id]
-        return _combined([_result_of(delivery_log.detail(connection, item.id)) for item in items])
-
-
-def _test_request(channel: str, addresses: list[str]) -> PublishRequest:
-    fields = {
-        "title": "Test notification",
-        "message": "If you can read this, alertctl reaches you here.",
-        "source": "alertctl",
-    }
-    targets = [f"{channel}:{address}" for address in addresses]
-    return PublishRequest(event_type="generic_alert", fields=fields, to=targets)
+        results = [_result_of(delivery_log.detail(connection, item.id)) for item in items]
+    first = next((result for result in results if not result.success), results[0])
+    return replace(first, message="; ".join(result.message for result in results))
 
 
 def _default_addresses(
@@ -115,9 +115,3 @@ def _result_of(delivery: DeliveryDetail) -> ConnectivityTestResult:
         error=delivery.error,
         answer=answer,
     )
-
-
-def _combined(results: list[ConnectivityTestResult]) -> ConnectivityTestResult:
-    """Return the first failed result, else the first one, with the messages of all."""
-    first = next((result for result in results if not result.success), results[0])
-    return replace(first, message="; ".join(result.message for result in results))

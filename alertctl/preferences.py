@@ -158,7 +158,6 @@ def count_people(connection: Connection) -> int:
 
 
 def flag_of(event_type: str) -> str:
-    """Return the name of the preference for an event type."""
     return f"notify_on_{event_type}"
 
 

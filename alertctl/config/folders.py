@@ -60,7 +60,6 @@ def state_folder(environ: Mapping[str, str]) -> Path:
 
 
 def has_temporary_state(environ: Mapping[str, str]) -> bool:
-    """Return whether the state folder is one in the temporary folder."""
     return _lasting_state_folder(environ) is None
 
 

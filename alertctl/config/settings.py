@@ -334,7 +334,6 @@ MODELS: dict[str, Any] = {section: field.annotation for section, field in Settin
 
 
 def setting_name(section: str, field: str) -> str:
-    """Return the name of a setting's variable."""
     return f"{section}_{field}".upper()
 
 

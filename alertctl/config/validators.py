@@ -42,7 +42,6 @@ def looks_secret(value: str) -> bool:
 
 
 def text(value: object) -> str:
-    """Return one line of text, trimmed."""
     if not isinstance(value, str):
         raise ValueError(f"{quoted(value)} is not text")
     if _has_controls(value.strip()):

@@ -67,7 +67,6 @@ class Metrics:
         self._registry.register(_QueueCollector(store, clock, check_database, channels))
 
     def accepted(self, receipt: EventReceipt) -> None:
-        """Count a new publication."""
         if receipt.created:
             self._accepted.labels(receipt.event_type).inc()
             for item in receipt.deliveries:
@@ -88,7 +87,6 @@ class Metrics:
                 self._deliveries.labels(scope.channel, "failed").inc()
 
     def expired(self, count: int) -> None:
-        """Count deliveries that expired while they waited."""
         self._expired.inc(count)
 
     def exposition(self) -> bytes:

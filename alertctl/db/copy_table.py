@@ -237,5 +237,4 @@ def _count(connection: Connection, table: Table) -> int:
 
 
 def _copied(table: Table) -> list[Any]:
-    """Return the conditions for the rows that are copied."""
     return [table.c.job != MARK] if table.name == "run" else []

@@ -49,7 +49,9 @@ class DatabaseInfo:
 def file_of(url: str) -> Path | None:
     """Return the file of an SQLite database, which may not exist; None for a server's database."""
     parsed = make_url(url)
-    return Path(parsed.database).expanduser() if parsed.get_backend_name() == "sqlite" and parsed.database else None
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return None
+    return Path(parsed.database.removeprefix("file:")).expanduser()
 
 
 def read_info(store: Store) -> DatabaseInfo:

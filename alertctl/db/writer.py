@@ -97,7 +97,6 @@ class Writer:
             raise Unreachable(f"database {self._store.shown}: no commit within {CHECK_SECONDS:.0f} s") from None
 
     def close(self) -> None:
-        """Finish the submitted work, then end the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()

@@ -64,7 +64,6 @@ class CheckRun:
         return fact.result()
 
     def closing(self, close: Callable[[], None]) -> None:
-        """Call `close` at the end of the run."""
         self._resources.callback(close)
 
     def close(self) -> None:
@@ -102,7 +101,12 @@ def run(checks: Sequence[Check], settings: Settings, now: datetime, seconds: flo
         results = [_wait_for(check, result, ends, seconds) for check, result in zip(checks, started, strict=True)]
     finally:
         check_run.close()
-    return [_finding(check, result, redact) for check, result in zip(checks, results, strict=True)]
+    findings = []
+    for check, result in zip(checks, results, strict=True):
+        # A fix is our own text without secrets: masking a password that is a common word would damage it.
+        what, fix = fit(redact.mask(result.what), _LINE, line=True), fit(result.fix, _LINE, line=True)
+        findings.append(Finding(check.area, check.name, result.outcome, what, fix))
+    return findings
 
 
 def _start(check: Check, check_run: CheckRun) -> Future[CheckResult]:
@@ -129,12 +133,6 @@ def _wait_for(check: Check, result: Future[CheckResult], ends: float, seconds: f
         return result.result(max(0.0, ends - time.monotonic()))
     except TimeoutError:
         return check.late or unknown(f"no answer within {seconds:g} s")
-
-
-def _finding(check: Check, result: CheckResult, redact: Redactor) -> Finding:
-    # A fix is our own text without secrets: masking a password that is a common word would damage it.
-    what, fix = fit(redact.mask(result.what), _LINE, line=True), fit(result.fix, _LINE, line=True)
-    return Finding(check.area, check.name, result.outcome, what, fix)
 
 
 def usable_credential(secret: SecretStr, variable: str, *, missing: str) -> str:
