@@ -70,10 +70,7 @@ def send_test_message(
 def _default_addresses(
     channel: ChannelType, audience: Audience, requested_by: str | None, all_defaults: bool
 ) -> list[str]:
-    """Return the channel's first default address (all of them with `all_defaults`), else the caller's own.
-
-    Raises InvalidEvent.
-    """
+    """Return the first default address (`all_defaults`: all of them), else the caller's own. Raises InvalidEvent."""
     defaults = [target.address for target in audience.targets if target.channel == channel.name]
     if defaults:
         return defaults if all_defaults else defaults[:1]

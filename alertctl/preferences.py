@@ -206,8 +206,7 @@ def _ensure(connection: Connection, user_id: str, now: datetime) -> None:
 def _choose(connection: Connection, user_id: str, event_type: str, notify: bool) -> None:
     """Store a choice that differs from the default; delete the row of one that doesn't."""
     if notify == PREFERENCES[event_type]:
-        same_choice = (choice.c.user_id == user_id, choice.c.event_type == event_type)
-        connection.execute(delete(choice).where(*same_choice))
+        connection.execute(delete(choice).where(choice.c.user_id == user_id, choice.c.event_type == event_type))
         return
     row = {"user_id": user_id, "event_type": event_type, "enabled": notify}
     upsert = insert_or(connection, choice, row)

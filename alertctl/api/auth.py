@@ -122,10 +122,7 @@ def _create_jwt_verifier(settings: Settings) -> JwtVerifier | None:
 
 
 class RequireRole:
-    """Dependency that returns the caller, who must have at least this role.
-
-    `publishing`: a token with the scope `publish` may call the route too.
-    """
+    """Dependency that returns the caller. `publishing`: a token with the scope `publish` may call the route too."""
 
     def __init__(self, role: Role, *, publishing: bool = False) -> None:
         self.role = role

@@ -46,8 +46,7 @@ def problem(
 ) -> Response:
     phrase = HTTPStatus(status).phrase
     body = Problem(type="about:blank", title=phrase, status=status, detail=clean(detail), errors=errors)
-    content = body.model_dump(exclude_none=True)
-    return JSONResponse(content, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+    return JSONResponse(body.model_dump(exclude_none=True), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
 def clean(text: str) -> str:

@@ -28,8 +28,6 @@ KEY_HEADER = {
     "description": "Idempotency key: repeating the call with the same key sends nothing.",
     "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY}$"},
 }
-
-
 _MOMENT = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}
 
 

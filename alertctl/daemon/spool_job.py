@@ -71,10 +71,7 @@ class SpoolJob:
         self._writer.submit(record, (prepare(spooled.request, self._audience, caller.name), caller, now))
 
     def _owner(self, spooled: Spooled) -> Caller:
-        """Return the user whose token the event was meant to be sent with; the token may have been rotated since.
-
-        Raises EventNotAllowed.
-        """
+        """Return the user whose token the event was meant to be sent with. Raises EventNotAllowed."""
         if spooled.caller is None:
             raise EventNotAllowed(f"it was spooled without a token; {NEXT}")
         try:

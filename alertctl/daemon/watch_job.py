@@ -99,6 +99,5 @@ def _is_new(connection: Connection, problem: ChannelProblem, now: datetime) -> b
     period = sha256(problem.key.encode()).hexdigest()[:32]
     if first_of_period(connection, JOB, period, now):
         return True
-    same = (run.c.job == JOB, run.c.period == period)
-    connection.execute(update(run).where(*same).values(started_at=now))
+    connection.execute(update(run).where(run.c.job == JOB, run.c.period == period).values(started_at=now))
     return False

@@ -60,10 +60,7 @@ class Writer:
         return future
 
     async def submit_soon(self, work: Work, item: Any) -> Any:
-        """Do the same for a coroutine. A commit wakes the event loop once for all its answers.
-
-        Cancelling the caller doesn't cancel the work.
-        """
+        """Do the same for a coroutine. Cancelling it doesn't cancel the work. A commit wakes the event loop once."""
         from asyncio import get_running_loop
 
         loop = get_running_loop()

@@ -89,8 +89,7 @@ def _event_summary(connection: Connection, event_id: str) -> EventSummary:
     row = connection.execute(select(event).where(event.c.id == event_id)).one()
     content = restore(row)
     stored = {column.name: row._mapping[column] for column in columns_for(EventSummary, event)}
-    decoded = {"fields": json.loads(row.fields)}
-    return EventSummary(**stored | decoded, title=content.title, summary=content.summary)
+    return EventSummary(**stored | {"fields": json.loads(row.fields)}, title=content.title, summary=content.summary)
 
 
 def rendered(

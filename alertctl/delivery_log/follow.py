@@ -41,13 +41,8 @@ def position(connection: Connection, *, history: bool = False) -> str:
     return str(_Position(history, _last_settled_change(connection), "" if history else MAX_ID))
 
 
-def parse_position(value: str) -> str:
-    """Return a caller's position unchanged if it is valid. Raises InvalidEvent."""
-    _decode(value)
-    return value
-
-
-def _decode(value: str) -> _Position:
+def parse_position(value: str) -> _Position:
+    """Raises InvalidEvent for a text that is no position."""
     match = _POSITION.fullmatch(value)
     if match is None or int(match[2]) > MAX_BIGINT:
         raise InvalidEvent("Last-Event-ID", "should be the id of an event of this stream")
@@ -92,7 +87,7 @@ def changes(connection: Connection, where: LogFilter, after: str, limit: int = 5
     Deliveries that are being sent are skipped: their result is a change of its own. Raises InvalidEvent for a bad
     position.
     """
-    start, where = _decode(after), normalized(connection, where)
+    start, where = parse_position(after), normalized(connection, where)
     read = _read_history if start.history else _read_changes
     return read(connection, where, start, limit)
 

@@ -119,8 +119,8 @@ def _start(check: Check, check_run: CheckRun) -> Future[CheckResult]:
         except CheckEnded as ended:
             result.set_result(ended.result)
         except ConfigError as error:
-            what = "; ".join(error.problems)
-            result.set_result(failure(what, "Correct that setting (see alertctl config check)."))
+            fix = "Correct that setting (see alertctl config check)."
+            result.set_result(failure("; ".join(error.problems), fix))
         except Exception as error:
             result.set_result(unknown(f"the check failed: {type(error).__name__}: {error}"))
 

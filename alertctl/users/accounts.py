@@ -59,10 +59,7 @@ def find_user(connection: Connection, user: str) -> UserItem:
 def add_user(
     connection: Connection, email: str, role: str, now: datetime, policy: RecipientPolicy = ANY_RECIPIENT
 ) -> UserItem:
-    """Register a user.
-
-    Raises InvalidEvent for a bad role or an address that is bad or not allowed, EmailTaken for a known one.
-    """
+    """Register a user. Raises InvalidEvent for a bad role or a bad or refused address, EmailTaken for a known one."""
     address = _checked_email(email, policy)
     row = {"id": new_id(now), "email": address, "role": parse_role(role).value, "disabled": False, "created_at": now}
     if not insert_new(connection, users, [row]):

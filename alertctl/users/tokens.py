@@ -88,8 +88,7 @@ def _owner(connection: Connection, user: str, role: Role, now: datetime) -> str:
 def list_tokens(connection: Connection, *, before: str = "", limit: int | None = None) -> list[TokenItem]:
     """Return the tokens without their secrets, newest first; only those older than the id `before` if it is set."""
     query = _LISTED.where(token.c.id < before.replace("\0", "")) if before else _LISTED
-    rows = connection.execute(query.order_by(token.c.id.desc()).limit(limit))
-    return [_item_of(row) for row in rows]
+    return [_item_of(row) for row in connection.execute(query.order_by(token.c.id.desc()).limit(limit))]
 
 
 def any_token(connection: Connection, now: datetime) -> bool:

@@ -40,8 +40,7 @@ def _one_of(*names: str) -> Any:
             raise ValueError(f"should be one of {', '.join(names)}{did_you_mean(text, names)}")
         return text or None
 
-    schema = {"type": "string", "enum": ["", *names]}
-    return Annotated[str | None, BeforeValidator(check), WithJsonSchema(schema)]
+    return Annotated[str | None, BeforeValidator(check), WithJsonSchema({"type": "string", "enum": ["", *names]})]
 
 
 def _parse_time(text: str) -> datetime | None:
