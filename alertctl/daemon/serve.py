@@ -23,7 +23,7 @@ from alertctl.api import Services, create_app
 from alertctl.channels import build
 from alertctl.channels.reloading import ReloadingChannel
 from alertctl.config import Settings, check, is_loopback
-from alertctl.config.secret_files import current_database_url, current_jwt_settings
+from alertctl.config.secret_files import SecretFiles, current_database_url
 from alertctl.connectivity_test import send_test_message
 from alertctl.daemon.attempt_log import log_attempts
 from alertctl.daemon.clock import IntervalTrigger
@@ -214,7 +214,7 @@ def _services(
     test_timeout = settings.alertctl.deadline + TEST_MARGIN
     return Services(
         settings=settings,
-        jwt_settings=current_jwt_settings(settings, mask_also),
+        jwt_settings=SecretFiles(settings, ("JWT_",), mask_also).current,
         store=store,
         writer=writer,
         clock=now,
