@@ -77,9 +77,7 @@ class Authenticator:
             )
         if user is None or has_new_email:
             user = services.writer.write(
-                lambda it: users.ensure_user(
-                    it, platform_user.identity, email, services.clock(), link=platform_user.may_link
-                )
+                users.ensure_user, platform_user.identity, email, services.clock(), link=platform_user.may_link
             )
         caller = Caller(user.id, user.email, platform_user.role or user.role)
         if user.disabled:

@@ -19,10 +19,9 @@ from alertctl.api.errors import request_error
 from alertctl.errors import InvalidEvent
 from alertctl.serialization import MAX_VALUES, TOO_MANY_VALUES, check_size
 
-LIMIT = 1024 * 1024
-"""Largest body in bytes."""
-LARGE = 16 * 1024
-"""Bytes from which on a body is parsed off the event loop: below, that would take longer than parsing."""
+MAX_BYTES = 1024 * 1024
+LARGE_BYTES = 16 * 1024
+"""From this size on a body is parsed off the event loop: below, that would take longer than parsing."""
 TOO_LARGE = "The body is larger than 1 MB; shorten it, or link to the details."
 T = TypeVar("T")
 _STRING = re.compile(r'"(?:[^"\\]++|\\.?)*+"?', re.DOTALL)
@@ -44,7 +43,7 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > LIMIT:
+            if received > MAX_BYTES:
                 raise HTTPException(413, TOO_LARGE)
             return message
 
@@ -57,14 +56,14 @@ async def read_json(request: Request, parse: Callable[[dict[str, Any]], T]) -> T
     Raises HTTPException (400 for invalid JSON, 413) or InvalidEvent.
     """
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced[:20]) > LIMIT:
+    if announced.isdecimal() and int(announced[:20]) > MAX_BYTES:
         raise HTTPException(413, TOO_LARGE)
     try:
         body = await request.body()
     except ClientDisconnect:
         # The client is gone. This answer keeps the disconnect out of the daemon's error log.
         raise HTTPException(400, "The connection ended before the end of the body.") from None
-    if len(body) <= LARGE:
+    if len(body) <= LARGE_BYTES:
         return parse(_decode(body))
     return await run_sync(lambda: parse(_decode(body)), limiter=_LARGE_BODIES)
 
@@ -77,7 +76,7 @@ async def json_object(request: Request) -> dict[str, Any]:
 def _decode(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode(json.detect_encoding(body), "surrogatepass")
-        if len(body) > LARGE:
+        if len(body) > LARGE_BYTES:
             _check_count(text)
         value = _JSON.decode(text)
     except UnicodeDecodeError:

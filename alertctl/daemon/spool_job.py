@@ -65,7 +65,7 @@ class SpoolJob:
         now = self._clock()
         if self._database.accepts(spooled.destination):
             publication = prepare(spooled.request, self._audience)
-            self._writer.write(lambda connection: publish(connection, publication, now))
+            self._writer.write(publish, publication, now)
             return
         caller = self._owner(spooled)
         self._writer.submit(record, (prepare(spooled.request, self._audience, caller.name), caller, now))

@@ -62,7 +62,7 @@ class WatchJob:
     def stop(self) -> None:
         """Take this daemon off the list of those that run."""
         try:
-            self._transactions.write(lambda connection: outbox.remove_instance(connection, self._instance))
+            self._transactions.write(outbox.remove_instance, self._instance)
         except AlertctlError as error:
             log.warning("stopping: %s", error)
 

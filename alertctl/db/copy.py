@@ -84,7 +84,7 @@ def copy(
                 raise ConfigError(["--to: is the source database itself; name another one"])
             _refuse_foreign(connection, source_id)
         mark = {"job": MARK, "period": source_id, "started_at": now}
-        target.write(lambda connection: insert_new(connection, _run, [mark]))
+        target.write(insert_new, _run, [mark])
         tables = _copy_tables(snapshot, target, advance)
     with source.reading() as later, target.reading() as copied:
         leased = (_delivery.c.status == Status.SENDING.value, _delivery.c.next_attempt_at > now)

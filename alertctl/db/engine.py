@@ -34,7 +34,7 @@ BROKEN_SETUP = ("42501", "42P01", "3F000")
 class TransactionRunner(Protocol):
     """Runs a function inside one committed transaction: a Store, or a daemon's Writer."""
 
-    def write(self, work: Callable[[Connection], T]) -> T: ...
+    def write(self, work: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T: ...
 
 
 class Store:
@@ -111,7 +111,7 @@ class Store:
         file = database_file(connection)
         return self._write_queue.turn(file) if file else nullcontext()
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T:
         """Run `work` in one transaction and return its result once that is committed. Raises Unreachable.
 
         `work` may run again: Postgres ends one of two transactions that wait for each other, and a connection may lead
@@ -120,13 +120,13 @@ class Store:
         for attempt in range(DEADLOCK_TRIES - 1):
             try:
                 with self.writing() as connection:
-                    return work(connection)
+                    return work(connection, *values, **options)
             except Unreachable as error:
                 refused_here = attempt == 0 and _sqlstate(error.__cause__) == READ_ONLY
                 if not refused_here and _sqlstate(error.__cause__) not in COLLISIONS:
                     raise
         with self.writing() as connection:
-            return work(connection)
+            return work(connection, *values, **options)
 
     def check_writes(self) -> None:
         """Prove that the database takes writes, by a write that changes nothing. Raises Unreachable."""

@@ -160,7 +160,7 @@ def stats(_caller: Admin, services: ServicesDep, query: Annotated[Counting, Quer
 def retry_all(caller: Admin, services: ServicesDep, body: Body) -> Resent:
     """Make deliveries due now. One that cannot be resent is unchanged; its result has the reason."""
     request = parse_body(Resends, body)
-    results = services.writer.write(lambda it: _resend(it, services, caller, request.ids, again=request.again))
+    results = services.writer.write(_resend, services, caller, request.ids, again=request.again)
     services.wake()
     resent = sum(result.problem is None for result in results)
     log_change(caller.name, f"resent {resent} of {len(results)} deliveries: {', '.join(request.ids)[:200]}")

@@ -111,7 +111,7 @@ def _user_id(services: Services, user: str) -> str:
 
 def _read(services: Services, user_id: str) -> Prefs:
     stored = services.store.read(preferences.find, user_id)
-    return stored or services.writer.write(lambda it: preferences.get(it, user_id, services.clock()))
+    return stored or services.writer.write(preferences.get, user_id, services.clock())
 
 
 def _change(services: Services, user_id: str, body: dict[str, Any]) -> Prefs:
@@ -121,8 +121,8 @@ def _change(services: Services, user_id: str, body: dict[str, Any]) -> Prefs:
         raise InvalidEvent("user_id", "is another user's id; leave it out, or use /admin/preferences/{user}")
     policy = services.audience.policy
     preferences.check(changes, policy)
-    return services.writer.write(lambda it: preferences.update(it, user_id, changes, services.clock(), policy))
+    return services.writer.write(preferences.update, user_id, changes, services.clock(), policy)
 
 
 def _reset(services: Services, user_id: str) -> Prefs:
-    return services.writer.write(lambda it: preferences.reset(it, user_id, services.clock()))
+    return services.writer.write(preferences.reset, user_id, services.clock())

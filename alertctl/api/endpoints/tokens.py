@@ -65,7 +65,7 @@ def create(caller: Admin, services: ServicesDep, body: Body) -> CreatedToken:
         # Clamped, so that create_token refuses an extreme value instead of timedelta raising OverflowError.
         lifetime = timedelta(seconds=max(-1.0, min(request.expires_in, 200 * _YEAR_SECONDS)))
     item, secret = services.writer.write(
-        lambda it: users.create_token(it, request.user, request.role, lifetime, services.clock(), scope=request.scope)
+        users.create_token, request.user, request.role, lifetime, services.clock(), scope=request.scope
     )
     log_change(caller.name, f"created the {item.scope or item.role} token {item.id} of {item.user}")
     return CreatedToken(token=secret, item=item)
@@ -77,6 +77,6 @@ Id = Annotated[str, Path(description="a token's complete id", min_length=1)]
 @router.delete("/{id}", responses=problem_responses(404))
 def revoke(caller: Admin, services: ServicesDep, id: Id) -> TokenItem:  # noqa: A002
     """Revoke a token, effective from the next call. Repeating it changes nothing."""
-    item = services.writer.write(lambda it: users.revoke_token(it, id, services.clock()))
+    item = services.writer.write(users.revoke_token, id, services.clock())
     log_change(caller.name, f"revoked the {item.scope or item.role} token {item.id} of {item.user}")
     return item

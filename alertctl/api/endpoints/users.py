@@ -84,7 +84,7 @@ def add(caller: Admin, services: ServicesDep, body: Body) -> UserItem:
     """
     request = parse_body(NewUser, body)
     policy = services.audience.policy
-    user = services.writer.write(lambda it: users.add_user(it, request.email, request.role, services.clock(), policy))
+    user = services.writer.write(users.add_user, request.email, request.role, services.clock(), policy)
     log_change(caller.name, f"added the {user.role} {user.name}")
     return user
 
@@ -93,7 +93,7 @@ def add(caller: Admin, services: ServicesDep, body: Body) -> UserItem:
 def change(caller: Admin, services: ServicesDep, user: User, body: Body) -> UserItem:
     """Change a user's email or role, or disable or enable the user."""
     changes = parse_body(UserChanges, body).model_dump()
-    item = services.writer.write(lambda it: users.change_user(it, user, **changes, policy=services.audience.policy))
+    item = services.writer.write(users.change_user, user, **changes, policy=services.audience.policy)
     values = ", ".join(f"{name}={value}" for name, value in changes.items() if value is not None)
     log_change(caller.name, f"changed the user {item.name}: {values or 'nothing'}")
     return item
@@ -105,7 +105,7 @@ def remove(caller: Admin, services: ServicesDep, user: User) -> UserItem:
 
     A JWT registers its user again; to block a user, disable them.
     """
-    item = services.writer.write(lambda it: users.remove_user(it, user))
+    item = services.writer.write(users.remove_user, user)
     log_change(caller.name, f"removed the {item.role} {item.name}")
     return item
 
@@ -113,6 +113,6 @@ def remove(caller: Admin, services: ServicesDep, user: User) -> UserItem:
 @router.delete("/admin/users/{user}/identity", responses=problem_responses(404))
 def unlink(caller: Admin, services: ServicesDep, user: User) -> UserItem:
     """Remove a user's identity (issuer and subject). A later JWT with it registers a new user."""
-    item = services.writer.write(lambda it: users.unlink_user(it, user))
+    item = services.writer.write(users.unlink_user, user)
     log_change(caller.name, f"removed the JWT identity of {item.name}")
     return item
