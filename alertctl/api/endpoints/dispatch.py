@@ -6,15 +6,14 @@ import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Annotated
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from sqlalchemy import select
 
 from alertctl import delivery_log, outbox
 from alertctl.api.auth import Developer
-from alertctl.api.deps import BASE, MAX_WAIT, Services, ServicesDep
+from alertctl.api.deps import BASE, Services, ServicesDep, Wait
 from alertctl.api.endpoints.stream import start_position
 from alertctl.delivery_log.tables import delivery
 from alertctl.models import Status
@@ -35,11 +34,7 @@ class Dispatching(Dispatched):
 
 
 @router.post("/dispatch")
-async def dispatch(
-    _caller: Developer,
-    services: ServicesDep,
-    wait: Annotated[float, Query(ge=0, le=MAX_WAIT, description="longest wait in seconds")] = 0.0,
-) -> Dispatching:
+async def dispatch(_caller: Developer, services: ServicesDep, wait: Wait = 0.0) -> Dispatching:
     """Wake the daemon and wait until no delivery is due. The daemon also sends due deliveries without this call."""
     deadline = time.monotonic() + wait
     position = await run_sync(start_position, services)

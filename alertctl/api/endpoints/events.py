@@ -21,7 +21,7 @@ from sqlalchemy import Connection, select
 from alertctl import delivery_log, users
 from alertctl.addresses import masked
 from alertctl.api.auth import Developer, Publisher, PublisherCached, Viewer
-from alertctl.api.deps import BASE, MAX_WAIT, Services, ServicesDep
+from alertctl.api.deps import BASE, Services, ServicesDep, Wait
 from alertctl.api.errors import problem_responses
 from alertctl.api.request_body import Body, read_json
 from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES
@@ -125,7 +125,7 @@ async def state(
     caller: Publisher,
     services: ServicesDep,
     event_id: Annotated[str, Path(min_length=1)],
-    wait: Annotated[float, Query(ge=0, le=MAX_WAIT, description="longest wait in seconds")] = 0.0,
+    wait: Wait = 0.0,
     until: Annotated[
         Literal["tried", "final"],
         Query(

@@ -71,7 +71,7 @@ def change(caller: Viewer, services: ServicesDep, body: Body) -> Prefs:
 @router.post("/preferences/reset", response_model=Preferences)
 def reset(caller: Viewer, services: ServicesDep) -> Prefs:
     """Reset the caller's preferences to the defaults and return them."""
-    return _reset(services, caller.user_id)
+    return services.writer.write(preferences.reset, caller.user_id, services.clock())
 
 
 @router.get("/admin/preferences")
@@ -100,7 +100,7 @@ def change_of_user(caller: Admin, services: ServicesDep, user: User, body: Body)
 @router.post("/admin/preferences/{user}/reset", response_model=Preferences, responses=problem_responses(404))
 def reset_of_user(caller: Admin, services: ServicesDep, user: User) -> Prefs:
     """Reset a user's preferences to the defaults and return them."""
-    changed = _reset(services, _user_id(services, user))
+    changed = services.writer.write(preferences.reset, _user_id(services, user), services.clock())
     log_change(caller.name, f"reset the preferences of {changed['user_id']}")
     return changed
 
@@ -122,7 +122,3 @@ def _change(services: Services, user_id: str, body: dict[str, Any]) -> Prefs:
     policy = services.audience.policy
     preferences.check(changes, policy)
     return services.writer.write(preferences.update, user_id, changes, services.clock(), policy)
-
-
-def _reset(services: Services, user_id: str) -> Prefs:
-    return services.writer.write(preferences.reset, user_id, services.clock())
