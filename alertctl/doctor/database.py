@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, select, text
 
 from alertctl.db import HEAD, Store, current_version
-from alertctl.db.info import file_of
+from alertctl.db.sqlite import file_of
 from alertctl.delivery_log import queue_status
 from alertctl.delivery_log.tables import attempt, delivery
 from alertctl.doctor.result import CheckEnded, CheckResult, failure, fix_for_pause, ok, unknown, warning
