@@ -115,7 +115,8 @@ async def accept(caller: PublisherCached, request: Request) -> Response:
 @router.post("/events/preview", openapi_extra={"x-publishes": True})
 def preview(caller: Developer, services: ServicesDep, body: Body, request: Request) -> Previews:
     """Render an event's messages for its targets. Nothing is recorded or sent."""
-    publication, mask_users = prepare_body(services, caller, request, body), caller.role is not Role.ADMIN
+    publication = prepare_body(services, caller, request, body)
+    mask_users = caller.role is not Role.ADMIN
     items = preview_event(services.store, services.settings, publication, services.clock(), mask_users=mask_users)
     return Previews(items=items)
 
