@@ -69,7 +69,7 @@ def ends_with_machine(environ: Mapping[str, str]) -> bool:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder and the missing ones above it with mode 0700, whatever the umask. Raises OSError."""
+    """Make a folder and missing ones above it, mode 0700 whatever the umask; others keep theirs. Raises OSError."""
     if folder.is_dir():
         return
     if folder.parent != folder:
