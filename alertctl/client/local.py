@@ -48,7 +48,8 @@ def now() -> datetime:
 class LocalClient:
     """Uses the database directly and sends with this process's threads.
 
-    With `tolerate` an unusable channel is no error: its deliveries wait (see `channels.build`).
+    With `tolerate` an unusable channel is no error: its deliveries wait (see `channels.build`). The end of its context
+    waits until the roots of threads show what was delivered, except after Ctrl-C.
     """
 
     def __init__(self, settings: Settings, *, tolerate: bool = False) -> None:
@@ -58,11 +59,17 @@ class LocalClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, exception: object = None, *_: object) -> None:
+        try:
+            if exception is not KeyboardInterrupt:
+                self.wait_for_edits()
+        finally:
+            self.close()
 
     def close(self) -> None:
         opened = vars(self)
+        if "_dispatcher" in opened:
+            self._dispatcher.stop_edits()
         if "_store" in opened:
             self._store.close()
         if "_channels" in opened:
@@ -107,6 +114,11 @@ class LocalClient:
                 return items
             time.sleep(min(remaining, 10 * POLL_SECONDS, max(POLL_SECONDS, (min(due) - now()).total_seconds())))
 
+    def wait_for_edits(self) -> None:
+        """Wait until the roots of threads show what was delivered, for some ten seconds at most."""
+        if "_dispatcher" in vars(self):
+            self._dispatcher.wait_for_edits()
+
     def preview(self, request: schemas.PublishRequest) -> list[schemas.Rendered]:
         return preview_event(self._store, self._settings, prepare(request, self._audience), now())
 
@@ -122,7 +134,7 @@ class LocalClient:
         return self._read(delivery_log.page, where, limit=limit, page=page, cursor=cursor, count=cursor is None)
 
     def show(self, id_part: str) -> schemas.DeliveryDetail:
-        return self._read(delivery_log.detail, id_part)
+        return self._read(delivery_log.detail, id_part, Wording.of(self._settings.messages))
 
     def rendered(self, id_part: str) -> schemas.Rendered:
         channels: dict[str, Any] = build_all(self._settings)
@@ -234,7 +246,7 @@ class LocalClient:
     def create_token(
         self, user: str, role: str | None, expires: timedelta | None, scope: str | None = None
     ) -> tuple[schemas.TokenItem, str]:
-        return self._write(users.create_token, user, role, expires, now(), scope=scope)
+        return self._write(users.create_token, user, role, expires, now(), scope=scope, policy=self._audience.policy)
 
     def tokens(self) -> list[schemas.TokenItem]:
         return self._read(users.list_tokens)
