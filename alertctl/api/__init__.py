@@ -2,3 +2,5 @@
 
 from alertctl.api.app import create_app
 from alertctl.api.deps import Services
+
+__all__ = ["Services", "create_app"]

@@ -18,6 +18,22 @@ if TYPE_CHECKING:
     from alertctl.config.loading import load
     from alertctl.config.settings import Settings, reference
 
+__all__ = [
+    "SettingProblem",
+    "Settings",
+    "Value",
+    "check",
+    "duration_between",
+    "duration_of",
+    "ends_with_machine",
+    "is_loopback",
+    "load",
+    "parse_duration",
+    "read",
+    "read_readable",
+    "reference",
+    "state_folder",
+]
 
 _WITH_PYDANTIC = {
     "SettingProblem": "alertctl.config.checks",

@@ -5,3 +5,19 @@ from alertctl.db.engine import Store, TransactionRunner, insert_new, insert_of, 
 from alertctl.db.migrate import HEAD, current_version, upgrade
 from alertctl.db.notifications import WakeUps, announce
 from alertctl.db.writer import Writer
+
+__all__ = [
+    "HEAD",
+    "Store",
+    "TransactionRunner",
+    "WakeUps",
+    "Writer",
+    "announce",
+    "bulk_parameter",
+    "bulk_rows",
+    "current_version",
+    "insert_new",
+    "insert_of",
+    "insert_or",
+    "upgrade",
+]

@@ -18,6 +18,32 @@ from alertctl.models.events import Event, EventKey, EventLabel
 from alertctl.models.threads import Person, Thread
 from alertctl.models.users import EventPreference, Preference, Token, User
 
+__all__ = [
+    "ID_LENGTH",
+    "Attempt",
+    "BreakerReport",
+    "ChangeCounter",
+    "Delivery",
+    "DeliveryCount",
+    "Event",
+    "EventKey",
+    "EventLabel",
+    "EventPreference",
+    "Instance",
+    "Pause",
+    "Person",
+    "Preference",
+    "Priority",
+    "ProbeRequest",
+    "Run",
+    "Status",
+    "Thread",
+    "Token",
+    "User",
+    "UtcDateTime",
+    "table_of",
+]
+
 
 def table_of(model: type[SQLModel]) -> Table:
     """Return the table of a model, for statements."""

@@ -8,31 +8,44 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from alertctl.serialization import Moment, as_json, from_json, parse_moment, stamp
+from alertctl.serialization import Moment as Moment
+from alertctl.serialization import as_json as as_json
+from alertctl.serialization import from_json as from_json
+from alertctl.serialization import parse_moment as parse_moment
+from alertctl.serialization import stamp as stamp
 
 if TYPE_CHECKING:
-    from alertctl.schemas.deliveries import AttemptItem, DeliveryDetail, DeliveryItem, EventSummary
-    from alertctl.schemas.events import (
-        BODY_OPTIONS,
-        ConnectivityTestResult,
-        EventReceipt,
-        EventState,
-        EventTypeInfo,
-        PublishRequest,
-        Rendered,
-        with_current_names,
-    )
-    from alertctl.schemas.log import Count, Dispatched, LogFilter, Page, Pruned, ResendResult, Stats
-    from alertctl.schemas.routes import (
-        PreferenceVerdict,
-        RoutedTarget,
-        RouteItem,
-        RouteList,
-        RouteTestResult,
-        RouteVerdictItem,
-    )
-    from alertctl.schemas.status import InstanceItem, Paused, StatusReport
-    from alertctl.schemas.users import Prefs, TokenItem, UserItem
+    from alertctl.schemas.deliveries import AttemptItem as AttemptItem
+    from alertctl.schemas.deliveries import DeliveryDetail as DeliveryDetail
+    from alertctl.schemas.deliveries import DeliveryItem as DeliveryItem
+    from alertctl.schemas.deliveries import EventSummary as EventSummary
+    from alertctl.schemas.events import BODY_OPTIONS as BODY_OPTIONS
+    from alertctl.schemas.events import ConnectivityTestResult as ConnectivityTestResult
+    from alertctl.schemas.events import EventReceipt as EventReceipt
+    from alertctl.schemas.events import EventState as EventState
+    from alertctl.schemas.events import EventTypeInfo as EventTypeInfo
+    from alertctl.schemas.events import PublishRequest as PublishRequest
+    from alertctl.schemas.events import Rendered as Rendered
+    from alertctl.schemas.events import with_current_names as with_current_names
+    from alertctl.schemas.log import Count as Count
+    from alertctl.schemas.log import Dispatched as Dispatched
+    from alertctl.schemas.log import LogFilter as LogFilter
+    from alertctl.schemas.log import Page as Page
+    from alertctl.schemas.log import Pruned as Pruned
+    from alertctl.schemas.log import ResendResult as ResendResult
+    from alertctl.schemas.log import Stats as Stats
+    from alertctl.schemas.routes import PreferenceVerdict as PreferenceVerdict
+    from alertctl.schemas.routes import RoutedTarget as RoutedTarget
+    from alertctl.schemas.routes import RouteItem as RouteItem
+    from alertctl.schemas.routes import RouteList as RouteList
+    from alertctl.schemas.routes import RouteTestResult as RouteTestResult
+    from alertctl.schemas.routes import RouteVerdictItem as RouteVerdictItem
+    from alertctl.schemas.status import InstanceItem as InstanceItem
+    from alertctl.schemas.status import Paused as Paused
+    from alertctl.schemas.status import StatusReport as StatusReport
+    from alertctl.schemas.users import Prefs as Prefs
+    from alertctl.schemas.users import TokenItem as TokenItem
+    from alertctl.schemas.users import UserItem as UserItem
 
 _NAMES = {
     "deliveries": ("AttemptItem", "DeliveryDetail", "DeliveryItem", "EventSummary"),
