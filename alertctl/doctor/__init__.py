@@ -10,4 +10,4 @@ from __future__ import annotations
 from alertctl.doctor.checks import checks_for
 from alertctl.doctor.runner import CHECK_SECONDS, Finding, run
 
-__all__ = ["CHECK_SECONDS", "CheckOutcome", "Finding", "checks_for", "run"]
+__all__ = ["CHECK_SECONDS", "Finding", "checks_for", "run"]
