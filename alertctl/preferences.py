@@ -33,7 +33,6 @@ FLAGS = (*SWITCHES, *(f"notify_on_{event_type}" for event_type in PREFERENCES))
 NAMES = (*FLAGS, *ADDRESSES)
 """All preferences, in their display order."""
 MAX_OFFSET = 10**9
-"""The last row that a page number reaches."""
 
 
 def recipients(connection: Connection, event_type: str, user_id: str | None = None) -> Iterator[Target]:
@@ -159,7 +158,6 @@ def count_people(connection: Connection) -> int:
 
 
 def flag_of(event_type: str) -> str:
-    """Return the name of the preference for an event type."""
     return f"notify_on_{event_type}"
 
 
@@ -208,8 +206,7 @@ def _ensure(connection: Connection, user_id: str, now: datetime) -> None:
 def _choose(connection: Connection, user_id: str, event_type: str, notify: bool) -> None:
     """Store a choice that differs from the default; delete the row of one that doesn't."""
     if notify == PREFERENCES[event_type]:
-        same_choice = (choice.c.user_id == user_id, choice.c.event_type == event_type)
-        connection.execute(delete(choice).where(*same_choice))
+        connection.execute(delete(choice).where(choice.c.user_id == user_id, choice.c.event_type == event_type))
         return
     changes = {"enabled": notify}
     upsert(connection, choice, {"user_id": user_id, "event_type": event_type, **changes}, changes)

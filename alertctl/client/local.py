@@ -20,7 +20,7 @@ from alertctl.config import Settings
 from alertctl.config.secret_files import current_database_url
 from alertctl.connectivity_test import send_test_message, wait_for_results
 from alertctl.db import Store, upgrade
-from alertctl.db.info import file_of
+from alertctl.db.sqlite import file_of
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import InvalidEvent, Unreachable
 from alertctl.events import EVENT_TYPES
@@ -206,17 +206,7 @@ class LocalClient:
         return replace(result, warnings=[*self._setting_problems(), *result.warnings])
 
     def event_types(self) -> list[schemas.EventTypeInfo]:
-        return [
-            schemas.EventTypeInfo(
-                event_type=kind.event_type,
-                description=kind.description,
-                channels=list(kind.channels or CHANNEL_NAMES),
-                default_on=kind.default_on,
-                json_schema=kind.model_json_schema(),
-                example=dict(kind.example),
-            )
-            for kind in EVENT_TYPES
-        ]
+        return [schemas.EventTypeInfo.of(kind, CHANNEL_NAMES) for kind in EVENT_TYPES]
 
     def preferences(self, user: str | None) -> schemas.Prefs:
         """Return a user's preferences; None means the token's user."""

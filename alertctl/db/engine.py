@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, ExceptionContext, Table, create_engine, event, exc, text
 from sqlalchemy.dialects import sqlite
@@ -16,6 +16,7 @@ from alertctl.db.sqlite_write_queue import WriteQueue
 from alertctl.errors import ConfigError, Unreachable
 
 T = TypeVar("T")
+P = ParamSpec("P")
 POOL_SECONDS = 5.0
 """Seconds that a thread waits for one of the pool's connections."""
 INSTANCE_OPTION = "alertctl_instance_id"
@@ -33,7 +34,7 @@ BROKEN_SETUP = ("42501", "42P01", "3F000")
 class TransactionRunner(Protocol):
     """Runs a function inside one committed transaction: a Store, or a daemon's Writer."""
 
-    def write(self, work: Callable[[Connection], T]) -> T: ...
+    def write(self, work: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T: ...
 
 
 class Store:
@@ -75,6 +76,11 @@ class Store:
             # From the driver's connection, used without SQLAlchemy.
             raise Unreachable(f"database {self.shown}: {_first_line(error)}") from error
 
+    def read(self, work: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T:
+        """Run `work` with these arguments on such a connection and return its result. Raises Unreachable."""
+        with self.reading() as connection:
+            return work(connection, *values, **options)
+
     @contextmanager
     def writing(self, *, foreign_keys: bool = True) -> Iterator[Connection]:
         """Open a transaction that is committed at the end. It takes SQLite's write lock at once. Raises Unreachable.
@@ -105,7 +111,7 @@ class Store:
         file = database_file(connection)
         return self._write_queue.turn(file) if file else nullcontext()
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T:
         """Run `work` in one transaction and return its result once that is committed. Raises Unreachable.
 
         `work` may run again: Postgres ends one of two transactions that wait for each other, and a connection may lead
@@ -114,13 +120,13 @@ class Store:
         for attempt in range(DEADLOCK_TRIES - 1):
             try:
                 with self.writing() as connection:
-                    return work(connection)
+                    return work(connection, *values, **options)
             except Unreachable as error:
                 refused_here = attempt == 0 and _sqlstate(error.__cause__) == READ_ONLY
                 if not refused_here and _sqlstate(error.__cause__) not in COLLISIONS:
                     raise
         with self.writing() as connection:
-            return work(connection)
+            return work(connection, *values, **options)
 
     def check_writes(self) -> None:
         """Prove that the database takes writes, by a write that changes nothing. Raises Unreachable."""

@@ -29,8 +29,7 @@ LOCK = 0x616C_7274
 
 def current_version(store: Store) -> str | None:
     """Return the database's version, None for an empty one. Raises Unreachable."""
-    with store.reading() as connection:
-        return version_in(connection)
+    return store.read(version_in)
 
 
 def upgrade(store: Store) -> None:

@@ -5,7 +5,10 @@ The migrations define the partial indexes: naming a database's dialect here woul
 
 from __future__ import annotations
 
-from sqlalchemy import Table
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Column, Table
 from sqlmodel import SQLModel
 
 from alertctl.models.columns import ID_LENGTH, Priority, Status, UtcDateTime
@@ -45,3 +48,8 @@ __all__ = [
 def table_of(model: type[SQLModel]) -> Table:
     """Return the table of a model, for statements."""
     return SQLModel.metadata.tables[str(model.__tablename__)]
+
+
+def columns_for(schema: type[Any], table: Table) -> list[Column[Any]]:
+    """Return the columns that have the name of a field of this dataclass."""
+    return [table.c[field.name] for field in fields(schema) if field.name in table.c]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alertctl.schemas.deliveries import DeliveryItem
 from alertctl.serialization import Moment
+
+if TYPE_CHECKING:
+    from alertctl.events import EventFields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,18 @@ class EventTypeInfo:
     default_on: bool | None
     json_schema: dict[str, Any]
     example: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kind: type[EventFields], all_channels: Sequence[str]) -> EventTypeInfo:
+        """Return the description of an event type, which goes to `all_channels` unless it names some."""
+        return cls(
+            event_type=kind.event_type,
+            description=kind.description,
+            channels=list(kind.channels or all_channels),
+            default_on=kind.default_on,
+            json_schema=kind.model_json_schema(),
+            example=dict(kind.example),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
