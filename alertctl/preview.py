@@ -20,7 +20,7 @@ from alertctl.events.wording import NO_WORDING, Wording
 from alertctl.events.wording import problems as wording_problems
 from alertctl.ids import new_id
 from alertctl.labels import parse_labels
-from alertctl.publish import Publication, targets_of
+from alertctl.publish import Publication, decisions_of
 from alertctl.routing import Target
 from alertctl.schemas import PublishRequest, Rendered
 from alertctl.suggestions import suggest
@@ -98,7 +98,7 @@ def preview_event(
     occurred_at = fields.occurred_at or moment
     content = compose(fields, publication.fields_json, new_id(moment), occurred_at, labels, wording)
     with store.reading() as connection:
-        targets = list(targets_of(connection, publication))
+        targets = [decision.target for decision in decisions_of(connection, publication)]
     if mask_users:
         targets = [
             replace(target, address=masked(target.channel, target.address)) if target.user_id else target

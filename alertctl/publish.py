@@ -24,7 +24,7 @@ from alertctl.ids import new_id
 from alertctl.labels import parse_labels
 from alertctl.models import Event, EventKey, EventLabel, Priority, table_of
 from alertctl.preferences import recipients
-from alertctl.routing import Audience, Target, decide, label_targets, parse_target
+from alertctl.routing import Audience, Decision, Target, decide, label_targets, parse_target
 from alertctl.schemas import EventReceipt, PublishRequest
 from alertctl.text import safe_link
 
@@ -324,17 +324,17 @@ def _new_deliveries(
 ) -> Iterator[dict[str, Any]]:
     fields = publication.fields
     priority = Priority.CRITICAL if fields.level is Severity.CRITICAL else Priority.NORMAL
-    targets = _targets(recipient_cache, publication)
+    targets: Iterator[Target] = (decision.target for decision in _decisions(recipient_cache, publication))
     if fields.dedup_key:
         targets = windows.suppress(targets, publication.dedup_scope, publication.request.dedup_window, event_id)
     return (outbox.new_delivery(event_id, fields.event_type, priority, target, now) for target in targets)
 
 
-def targets_of(connection: Connection, publication: Publication) -> Iterator[Target]:
-    """Yield the targets of this publication if it were published now, also those that are suppressed."""
-    return _targets(_RecipientCache(connection), publication)
+def decisions_of(connection: Connection, publication: Publication) -> Iterator[Decision]:
+    """Yield the decisions about the targets of this publication if it were published now."""
+    return _decisions(_RecipientCache(connection), publication)
 
 
-def _targets(recipient_cache: _RecipientCache, publication: Publication) -> Iterator[Target]:
+def _decisions(recipient_cache: _RecipientCache, publication: Publication) -> Iterator[Decision]:
     users = () if publication.to else recipient_cache(publication.fields.event_type)
     return decide(publication, publication.audience, users)

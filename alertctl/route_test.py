@@ -11,7 +11,7 @@ from alertctl import preferences, users
 from alertctl.events import PREFERENCES
 from alertctl.matching import values_of
 from alertctl.publish import Publication, prepare
-from alertctl.routing import Audience, Route, RouteVerdict, Target, Verdict, decide, explain
+from alertctl.routing import Audience, Decision, Outcome, Route, RouteVerdict, Target, Verdict, decide, explain
 from alertctl.routing.rules import DEFAULT
 from alertctl.schemas import (
     PreferenceVerdict,
@@ -71,7 +71,7 @@ def run_route_test(
         user_targets = list(islice(recipients, MAX_USER_TARGETS))
         if more := sum(1 for _ in recipients):
             notes = [*notes, f"{more} more targets of users are not listed"]
-    targets = list(decide(event, audience, user_targets))
+    decisions = list(decide(event, audience, user_targets))
     user_ids = {target.user_id for target in user_targets if target.user_id}
     emails = users.names(connection, user_ids) if connection else {}
     return RouteTestResult(
@@ -79,19 +79,20 @@ def run_route_test(
         severity=event.fields.level.value,
         routes=list(_verdicts(explain(event, audience), event)),
         preferences=list(_preferences(connection, event, account, user_targets)) if connection and account else [],
-        targets=[_routed(target, emails.get(target.user_id or "")) for target in targets],
+        targets=[_routed(decision, emails.get(decision.target.user_id or "")) for decision in decisions],
         notes=list(notes),
         warnings=list(event.warnings),
     )
 
 
-def _routed(target: Target, user: str | None) -> RoutedTarget:
+def _routed(decision: Decision, user: str | None) -> RoutedTarget:
+    target = decision.target
     return RoutedTarget(
         channel=target.channel,
         to=target.address,
-        outcome="suppress" if target.suppressed_reason else "deliver",
-        source=target.source,
-        cause=target.suppressed_reason,
+        outcome=decision.outcome.value,
+        source=decision.source,
+        cause=decision.reason if decision.outcome is Outcome.SUPPRESS else None,
         user=user,
     )
 

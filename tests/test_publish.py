@@ -17,7 +17,7 @@ from alertctl.errors import Conflict, InvalidEvent
 from alertctl.events import restore
 from alertctl.ids import new_id
 from alertctl.outbox.tables import TABLES
-from alertctl.publish import prepare, publish, publish_many, targets_of
+from alertctl.publish import decisions_of, prepare, publish, publish_many
 from alertctl.routing import RecipientPolicy, parse_routes
 from alertctl.schemas import PublishRequest
 from tests.support.deliveries import EVERYBODY, NOW, after, arrived, claim_one, publication, record, row, rows
@@ -159,7 +159,7 @@ def test_the_same_address_in_another_case_is_one_delivery(store):
 
 def test_publishing_reads_who_it_would_reach_without_writing(store):
     with store.reading() as connection:
-        addresses = [target.address for target in targets_of(connection, alert())]
+        addresses = [item.target.address for item in decisions_of(connection, alert())]
     assert addresses == ["#platform-alerts", "ops@corp.example"]
     assert rows(store, EVENT) == []
 

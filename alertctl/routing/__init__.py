@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from alertctl.routing.audience import Audience, audience_of
 from alertctl.routing.check import check_routes
-from alertctl.routing.decide import RouteVerdict, Verdict, decide, explain
+from alertctl.routing.decide import Decision, Outcome, RouteVerdict, Verdict, decide, explain
 from alertctl.routing.rules import Route, Routes, parse_routes
 from alertctl.routing.targets import NOT_ALLOWED, RecipientPolicy, Target, label_targets, parse_target
 
 __all__ = [
     "NOT_ALLOWED",
     "Audience",
+    "Decision",
+    "Outcome",
     "RecipientPolicy",
     "Route",
     "RouteVerdict",

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from alertctl.channels import channel_type
 from alertctl.error_codes import ROUTE_PREFIX
 from alertctl.events import EventFields
 from alertctl.matching import Condition, values_of
@@ -31,6 +32,26 @@ class RoutedEvent(Protocol):
     def channel(self) -> str | None: ...
 
 
+class Outcome(StrEnum):
+    """The outcome of a decision."""
+
+    DELIVER = "deliver"
+    SUPPRESS = "suppress"
+
+
+class Decision(NamedTuple):
+    """A target of an event, and the outcome for it.
+
+    `reason` is why it is suppressed, else why it was chosen. `source` names the rule that chose it: `route NAME`, a
+    setting, `preferences`, `label slack`, `--to`.
+    """
+
+    target: Target
+    outcome: Outcome
+    reason: str
+    source: str
+
+
 class Verdict(StrEnum):
     """The result of trying a route for an event."""
 
@@ -49,8 +70,8 @@ class RouteVerdict:
     mismatch: Condition | None = None
 
 
-def decide(event: RoutedEvent, audience: Audience, preferences: Iterable[Target]) -> Iterator[Target]:
-    """Yield each target of an event once, also those that are suppressed; the first rule that chose it counts.
+def decide(event: RoutedEvent, audience: Audience, preferences: Iterable[Target]) -> Iterator[Decision]:
+    """Yield a decision for each target of an event, each target once; the first that chose it counts.
 
     Targets that the caller names replace all others. Else they are those of the matching routes, or the platform's
     audience if none matches; those that labels name; those of `preferences` (the users who want this type); and last
@@ -61,8 +82,12 @@ def decide(event: RoutedEvent, audience: Audience, preferences: Iterable[Target]
         if event.channel not in (None, target.channel) or target.identity in seen:
             continue
         seen.add(target.identity)
-        cause = target.suppressed_reason or _suppressed_reason(target, audience)
-        yield target if cause is None else replace(target, suppressed_reason=cause)
+        suppressed = target.suppressed_reason or _suppressed_reason(target, audience)
+        if suppressed is None:
+            yield Decision(target, Outcome.DELIVER, target.routing_reason, _source(target))
+        else:
+            target = replace(target, suppressed_reason=suppressed)
+            yield Decision(target, Outcome.SUPPRESS, suppressed, _source(target))
 
 
 def explain(event: RoutedEvent, audience: Audience) -> list[RouteVerdict]:
@@ -120,3 +145,15 @@ def _suppressed_reason(target: Target, audience: Audience) -> str | None:
     if (target.user_id is not None or target.routing_reason == "label") and not audience.allows(target):
         return NOT_ALLOWED
     return None
+
+
+def _source(target: Target) -> str:
+    if target.route is not None:
+        return f"route {target.route}"
+    if target.user_id is not None:
+        return "preferences"
+    if target.routing_reason == "label":
+        return f"label {target.channel}"
+    if target.routing_reason == "named":
+        return "--to"
+    return channel_type(target.channel).default_addresses_setting or target.routing_reason

@@ -41,19 +41,6 @@ class Target:
         """The channel and recipient: in Slack `#name` and `name` are the same."""
         return self.channel, addresses.identity(self.channel, self.address)
 
-    @property
-    def source(self) -> str:
-        """The rule that chose it: `route NAME`, a setting, `preferences`, `label slack`, `--to`."""
-        if self.route is not None:
-            return f"route {self.route}"
-        if self.user_id is not None:
-            return "preferences"
-        if self.routing_reason == "label":
-            return f"label {self.channel}"
-        if self.routing_reason == "named":
-            return "--to"
-        return channel_type(self.channel).default_addresses_setting or self.routing_reason
-
 
 NOT_ALLOWED = "recipient_not_allowed"
 """The suppressed reason of an address of a user or a label that the recipient policy does not allow."""

@@ -61,7 +61,7 @@ def _microseconds(audience: Audience) -> float:
     publication = prepare(request, audience)
     began = time.process_time()
     for _ in range(DECISIONS):
-        addresses = [target.address for target in decide(publication, audience, ())]
+        addresses = [item.target.address for item in decide(publication, audience, ())]
     elapsed = time.process_time() - began
     assert addresses == ["#platform-alerts"]
     return 1e6 * elapsed / DECISIONS

@@ -13,7 +13,7 @@ from alertctl.channels.base import MessageOptions
 from alertctl.events import BY_NAME, EVENT_TYPES, PREFERENCES
 from alertctl.matching import values_of
 from alertctl.publish import Publication, prepare
-from alertctl.routing import Audience, RecipientPolicy, Target, Verdict, decide, explain, parse_routes
+from alertctl.routing import Audience, Outcome, RecipientPolicy, Target, Verdict, decide, explain, parse_routes
 from alertctl.schemas import PublishRequest
 
 BOTH = frozenset({"slack", "email"})
@@ -45,13 +45,13 @@ def addresses(publication: Publication, users: Iterable[Target] = ()) -> list[st
     """Return the addresses, those of suppressed deliveries with the cause."""
     return [
         target.address if target.suppressed_reason is None else f"{target.address} ({target.suppressed_reason})"
-        for target in decide(publication, publication.audience, users)
+        for target, *_ in decide(publication, publication.audience, users)
     ]
 
 
 def test_the_platforms_own_audience_comes_first_then_the_users():
     users = [slack_user("1", "#one"), email_user("1", "one@corp.example"), email_user("2", "two@corp.example")]
-    chosen = [(item.address, item.routing_reason, item.source) for item in decide(rollback(), EVERYBODY, users)]
+    chosen = [(item.target.address, item.reason, item.source) for item in decide(rollback(), EVERYBODY, users)]
     assert chosen == [
         ("#platform-alerts", "default_channel", "SLACK_DEFAULT_CHANNEL"),
         ("ops@corp.example", "admin_email", "NOTIFICATION_ADMIN_EMAILS"),
@@ -111,8 +111,11 @@ def test_a_slack_channel_with_and_without_its_hash_is_one_target():
 
 def test_a_channel_that_is_off_suppresses_its_targets():
     off = Audience((DEFAULT_CHANNEL, ADMINS[0]))
-    targets = list(decide(rollback(off), off, []))
-    assert [item.suppressed_reason for item in targets] == ["slack_disabled", "email_disabled"]
+    decisions = list(decide(rollback(off), off, []))
+    assert [(item.outcome, item.reason) for item in decisions] == [
+        (Outcome.SUPPRESS, "slack_disabled"),
+        (Outcome.SUPPRESS, "email_disabled"),
+    ]
 
 
 def test_users_that_the_policy_does_not_allow_are_suppressed():
@@ -162,8 +165,8 @@ def test_the_audience_that_a_route_adds_has_the_form_of_the_route():
     routes = parse_routes(tomllib.loads('[[routes]]\nname="a"\nto="default"\nmention = ["S0002"]')["routes"])
     rules = Audience((own,), BOTH, routes=routes)
     (item,) = decide(rollback(rules), rules, [])
-    assert (item.options, item.route) == (MessageOptions("compact", ("S0002",)), "a")
-    assert (item.routing_reason, item.source) == ("route", "route a")
+    assert (item.target.options, item.target.route) == (MessageOptions("compact", ("S0002",)), "a")
+    assert (item.reason, item.source) == ("route", "route a")
 
 
 def test_an_email_address_of_a_route_gets_a_rollout_that_goes_to_slack_only():
@@ -179,8 +182,8 @@ def test_an_empty_route_records_the_audience_as_suppressed_and_users_still_get_t
         f"ops@corp.example {quiet}",
         f"boss@corp.example {quiet}",
     ]
-    target = next(decide(rollback(audience(QUIET)), audience(QUIET), []))
-    assert (target.suppressed_reason, target.source) == ("route quiet", "route quiet")
+    decision = next(decide(rollback(audience(QUIET)), audience(QUIET), []))
+    assert (decision.outcome, decision.source) == (Outcome.SUPPRESS, "route quiet")
 
 
 def test_an_empty_route_does_not_suppress_what_another_route_a_label_or_a_user_selects():
@@ -206,10 +209,7 @@ def test_a_label_adds_a_target_to_those_of_routes_or_of_the_audience():
     assert addresses(rollback(labels=labels))[-2:] == added
     assert addresses(rollback(audience(PAYMENTS), labels=labels)) == ["#pay", "pay@corp.example", *added]
     chosen = list(decide(rollback(labels=labels), EVERYBODY, []))[-2:]
-    assert [(item.routing_reason, item.source) for item in chosen] == [
-        ("label", "label slack"),
-        ("label", "label email"),
-    ]
+    assert [(item.reason, item.source) for item in chosen] == [("label", "label slack"), ("label", "label email")]
 
 
 def test_a_label_names_an_allowed_target_or_its_target_is_suppressed():
@@ -243,7 +243,7 @@ def test_one_channel_only_narrows_routes_labels_and_suppression():
 
 def test_a_target_of_two_routes_has_the_form_of_the_first():
     rules = audience(PAYMENTS + 'style = "compact"\ncontinue = true\n[[routes]]\nname = "b"\nto = ["#pay", "#b"]\n')
-    chosen = {item.address: item for item in decide(rollback(rules), rules, [])}
+    chosen = {item.target.address: item.target for item in decide(rollback(rules), rules, [])}
     assert (chosen["#pay"].route, chosen["#pay"].options.style) == ("payments", "compact")
     assert (chosen["#b"].route, chosen["#b"].options.style) == ("b", "full")
 
@@ -252,10 +252,10 @@ def test_the_form_of_a_channels_messages_counts_where_no_route_sets_one():
     compact = {"slack": MessageOptions("compact")}
     rules = Audience((DEFAULT_CHANNEL,), BOTH, options=compact)
     event = rollback(rules, labels={"slack": "#label"})
-    styles = [item.options.style for item in decide(event, rules, [slack_user("1", "#a"), *ADMINS])]
+    styles = [item.target.options.style for item in decide(event, rules, [slack_user("1", "#a"), *ADMINS])]
     assert styles == ["full", "compact", "compact", "full", "full"]
     named = rollback(rules, to=["#x", "a@corp.example"])
-    assert [item.options.style for item in decide(named, rules, [])] == ["compact", "full"]
+    assert [item.target.options.style for item in decide(named, rules, [])] == ["compact", "full"]
 
 
 @pytest.mark.parametrize(
@@ -306,8 +306,8 @@ def test_users_are_read_one_by_one():
             read.append(number)
             yield email_user(str(number), f"user{number}@corp.example")
 
-    targets = decide(rollback(audience(PAYMENTS)), audience(PAYMENTS), users())
-    chosen = [next(targets).address for _ in range(3)]
+    decisions = decide(rollback(audience(PAYMENTS)), audience(PAYMENTS), users())
+    chosen = [next(decisions).target.address for _ in range(3)]
     assert chosen == ["#pay", "pay@corp.example", "user0@corp.example"]
     assert len(read) == 1
 
@@ -342,18 +342,21 @@ _USERS = st.lists(
     _USERS,
     st.frozensets(st.sampled_from(["slack", "email"])),
 )
-def test_every_target_has_a_reason_and_is_chosen_once(tables, event_type, fields, labels, users, enabled):
+def test_every_decision_has_a_reason_and_every_target_is_decided_once(
+    tables, event_type, fields, labels, users, enabled
+):
     routes = parse_routes([{"name": f"r{number}"} | table for number, table in enumerate(tables)])
     rules = Audience(EVERYBODY.targets, enabled, RecipientPolicy({"email": ("corp.example",)}), routes)
     event = rollback(rules, event_type=event_type, fields=fields, labels=labels)
-    targets = list(decide(event, rules, users))
-    identities = [item.identity for item in targets]
+    decisions = list(decide(event, rules, users))
+    identities = [item.target.identity for item in decisions]
     assert len(set(identities)) == len(identities)
-    assert all(item.routing_reason and item.source for item in targets)
-    assert targets, "an event never has nobody without a record"
+    assert all(item.reason and item.source for item in decisions)
+    assert all((item.outcome is Outcome.SUPPRESS) == bool(item.target.suppressed_reason) for item in decisions)
+    assert decisions, "an event never has nobody without a record"
     assert [item.verdict for item in explain(event, rules)].count(Verdict.MATCHED) == len(
         rules.routes.matching(values_of(event.fields, event.labels))
     )
-    users_of = {item.identity for item in targets}
+    users_of = {item.target.identity for item in decisions}
     wanted = {user.identity for user in users if BY_NAME[event_type].channels in (None, (user.channel,))}
     assert wanted <= users_of
