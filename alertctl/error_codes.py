@@ -316,8 +316,22 @@ def _status_meaning(code: str) -> str:
         return ""
     if number == code:
         return f"the mail server {'deferred' if code < '500' else 'rejected'} the message (see the attempt's answer)"
-    phrase = f", {HTTPStatus(int(number)).phrase}" if int(number) in set(HTTPStatus) else ""
-    return f"the provider answered with HTTP status {number}{phrase}"
+    phrase = status_phrase(int(number))
+    return f"the provider answered with HTTP status {number}{phrase and f', {phrase}'}"
+
+
+_PHRASES = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+"""The names of RFC 9110 that Python has only since 3.13."""
+
+
+def status_phrase(status: int) -> str:
+    """Return the name of an HTTP status, "" for an unknown one."""
+    return _PHRASES.get(status) or (HTTPStatus(status).phrase if status in set(HTTPStatus) else "")
 
 
 def _is_status(text: str) -> bool:

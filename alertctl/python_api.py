@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from pathlib import PurePath
 from typing import Any, Literal
 from uuid import UUID
@@ -159,6 +161,7 @@ class _NotifyCall:
         with _clients.borrow(self._values) as client:
             self.receipt = receipt = client.publish(self._request)
             if self._deliver:
+                _wait_for_edits_at_exit()
                 self.receipt = replace(receipt, deliveries=client.deliver(receipt.event_id))
             elif not client.has_daemon():
                 self.receipt = replace(receipt, warnings=[*receipt.warnings, NO_DAEMON])
@@ -219,6 +222,20 @@ class _Clients:
                 self._idle.append(client)
                 return
         client.close()
+
+    def wait_for_edits(self) -> None:
+        """End the idle clients, after the edits of threads' roots that they make in the background."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for client in idle:
+            with client:
+                pass
+
+
+@cache
+def _wait_for_edits_at_exit() -> None:
+    """Let the interpreter end after the edits of threads' roots, some ten seconds later at most."""
+    atexit.register(lambda: _clients.wait_for_edits())
 
 
 _clients = _Clients()

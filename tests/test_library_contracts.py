@@ -6,7 +6,6 @@ A test that fails here names the hook to look at before the library's upper boun
 from __future__ import annotations
 
 import ast
-import asyncio
 import importlib.metadata
 import inspect
 import io
@@ -25,9 +24,6 @@ import pytest
 import typer
 import uvicorn
 from dotenv.parser import parse_stream
-from fastapi import APIRouter, Depends, FastAPI
-from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from sqlalchemy.engine import make_url
@@ -91,7 +87,7 @@ class CountingConnection(postgres.Connection):
             return end.value
 
 
-@pytest.mark.parametrize("name", ["fastapi", "uvicorn", "psycopg", "python-dotenv", "typer"])
+@pytest.mark.parametrize("name", ["uvicorn", "psycopg", "python-dotenv", "typer"])
 def test_a_library_that_is_hooked_into_has_an_upper_bound(name: str) -> None:
     lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["postgres"]]
     (requirement,) = (known for known in map(Requirement, lines) if known.name == name)
@@ -101,45 +97,6 @@ def test_a_library_that_is_hooked_into_has_an_upper_bound(name: str) -> None:
 @pytest.mark.parametrize(("owner", "method", "parameters"), OVERRIDDEN)
 def test_an_overridden_method_still_exists_with_its_parameters(owner: type, method: str, parameters: list[str]) -> None:
     assert list(inspect.signature(vars(owner)[method]).parameters) == ["self", *parameters]
-
-
-def routes_of_an_app(dependency: Any) -> tuple[FastAPI, list[Any]]:
-    """Return an application that took over a router's routes as `alertctl.api.app` does, and its own routes."""
-    router = APIRouter(prefix="/nested")
-
-    @router.get("/{name}")
-    def answer(name: str, caller: str = Depends(dependency)) -> str:
-        return f"{name} {caller}"
-
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.router.routes.extend(router.routes)
-    return app, list(app.routes)
-
-
-def test_fastapi_serves_and_lists_the_routes_that_were_appended_to_its_router() -> None:
-    app, (route,) = routes_of_an_app(lambda: "called")
-    assert isinstance(route, APIRoute)
-    assert (route.path, route.methods) == ("/nested/{name}", {"GET"})
-    messages: list[Any] = []
-
-    async def send(message: Any) -> None:
-        messages.append(message)
-
-    async def receive() -> Any:
-        return {"type": "http.request"}
-
-    scope = {"type": "http", "method": "GET", "path": "/nested/x", "query_string": b"", "headers": []}
-    asyncio.run(app(scope, receive, send))
-    assert (messages[0]["status"], messages[1]["body"]) == (200, b'"x called"')
-    assert list(get_openapi(title="", version="", routes=app.routes)["paths"]) == ["/nested/{name}"]
-
-
-def test_fastapi_names_the_callable_of_each_dependency_of_a_route() -> None:
-    def dependency() -> str:
-        raise AssertionError("no request is made")
-
-    _, (route,) = routes_of_an_app(dependency)
-    assert [each.call for each in route.dependant.dependencies] == [dependency]
 
 
 def test_uvicorn_has_a_status_line_for_every_refusal() -> None:

@@ -24,6 +24,7 @@ from alertctl.sandbox import Sandbox
 from alertctl.schemas import LogFilter
 from alertctl.spool import Spool
 from tests.support import cli_process
+from tests.support.threads import steps
 from tests.support.waiting import wait_until
 
 SHORT_TIMEOUT = 3.0
@@ -278,6 +279,24 @@ def test_settings_that_change_lead_to_the_other_database(log_on, monkeypatch, tm
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/other.db")
     assert notify("safety_rollback", timeout=LONG_TIMEOUT).recorded
     assert recorded() == 1
+
+
+EXPERIMENT = """
+from alertctl import notify
+
+for action in ("started", "paused", "completed"):
+    sent = notify("experiment_lifecycle", experiment="new-cta", action=action, to="slack:#ops", deliver=True)
+    assert [delivery.status for delivery in sent.deliveries] == ["success"], sent
+print("sent", flush=True)
+"""
+
+
+def test_a_program_ends_after_the_edits_of_threads_that_its_calls_do_not_wait_for(log_on, slack: Sandbox):
+    program = subprocess.Popen([sys.executable, "-c", EXPERIMENT], stdout=subprocess.PIPE)
+    assert program.stdout.readline() == b"sent\n"
+    program.communicate(timeout=60)
+    assert program.returncode == 0
+    assert steps(slack.slack.messages[0]) == ["Started", "Paused", "Completed"]
 
 
 def test_a_program_ends_when_it_likes_to(on_sqlite: Path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -16,6 +15,7 @@ from starlette.routing import Match
 
 from alertctl.api.audit import log_refusal
 from alertctl.api.deps import BASE
+from alertctl.error_codes import status_phrase
 from alertctl.errors import AlertctlError, Conflict, InvalidEvent, NotAllowed, NotFound, Unreachable
 
 log = logging.getLogger("alertctl.api")
@@ -45,8 +45,7 @@ def problem(
     status: int, detail: str, *, headers: Mapping[str, str] | None = None, errors: list[FieldProblem] | None = None
 ) -> Response:
     """Return a response with a problem as its body."""
-    phrase = HTTPStatus(status).phrase
-    body = Problem(type="about:blank", title=phrase, status=status, detail=clean(detail), errors=errors)
+    body = Problem(type="about:blank", title=status_phrase(status), status=status, detail=clean(detail), errors=errors)
     content = body.model_dump(exclude_none=True)
     return JSONResponse(content, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
@@ -128,7 +127,7 @@ def request_error(error: ValidationError) -> RequestValidationError:
 def openapi_response(status: int) -> dict[str, Any]:
     """Return the OpenAPI description of a problem response."""
     schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+    return {"description": status_phrase(status), "content": {MEDIA_TYPE: {"schema": schema}}}
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.params import Depends
 from fastapi.routing import APIRoute
 
 from alertctl.api.auth import RequireRole
@@ -46,10 +47,9 @@ def install_openapi(app: FastAPI) -> None:
 
 def required_role(route: APIRoute) -> Role | None:
     """Return the role that a route requires, None when it needs no token."""
-    roles = (
-        dependency.call.role for dependency in route.dependant.dependencies if isinstance(dependency.call, RequireRole)
-    )
-    return next(roles, None)
+    hints = get_type_hints(route.endpoint, include_extras=True).values()
+    dependencies = (extra.dependency for hint in hints for extra in get_args(hint) if isinstance(extra, Depends))
+    return next((required.role for required in dependencies if isinstance(required, RequireRole)), None)
 
 
 def _description(app: FastAPI) -> dict[str, Any]:

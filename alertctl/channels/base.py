@@ -71,10 +71,14 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class ThreadRoot:
-    """The message to which another one replies: the provider's ids of its channel and of the message."""
+    """The message to which another one replies: the provider's ids of its channel and of the message.
+
+    `style` is that of the message, which its edits keep.
+    """
 
     provider_channel: str
     root_ts: str
+    style: str = DEFAULT_OPTIONS.style
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ def now() -> datetime:
 class LocalClient:
     """Uses the database directly and sends with this process's threads.
 
-    With `tolerate` an unusable channel is no error: its deliveries wait (see `channels.build`).
+    With `tolerate` an unusable channel is no error: its deliveries wait (see `channels.build`). The end of its context
+    waits until the roots of threads show what was delivered, except after Ctrl-C.
     """
 
     def __init__(self, settings: Settings, *, tolerate: bool = False) -> None:
@@ -55,11 +56,17 @@ class LocalClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, exception: object = None, *_: object) -> None:
+        try:
+            if exception is not KeyboardInterrupt:
+                self.wait_for_edits()
+        finally:
+            self.close()
 
     def close(self) -> None:
         opened = vars(self)
+        if "_dispatcher" in opened:
+            self._dispatcher.stop_edits()
         if "_store" in opened:
             self._store.close()
         if "_channels" in opened:
@@ -104,6 +111,11 @@ class LocalClient:
                 return items
             time.sleep(min(remaining, 10 * POLL_SECONDS, max(POLL_SECONDS, (min(due) - now()).total_seconds())))
 
+    def wait_for_edits(self) -> None:
+        """Wait until the roots of threads show what was delivered, for some ten seconds at most."""
+        if "_dispatcher" in vars(self):
+            self._dispatcher.wait_for_edits()
+
     def preview(self, request: schemas.PublishRequest) -> list[schemas.Rendered]:
         from alertctl.preview import preview_event
 
@@ -121,7 +133,7 @@ class LocalClient:
         return self._read(delivery_log.page, where, limit=limit, page=page, cursor=cursor, count=cursor is None)
 
     def show(self, id_part: str) -> schemas.DeliveryDetail:
-        return self._read(delivery_log.detail, id_part)
+        return self._read(delivery_log.detail, id_part, Wording.of(self._settings.messages))
 
     def rendered(self, id_part: str) -> schemas.Rendered:
         channels: dict[str, Any] = build_all(self._settings)
@@ -248,7 +260,7 @@ class LocalClient:
     def create_token(
         self, user: str, role: str | None, expires: timedelta | None, scope: str | None = None
     ) -> tuple[schemas.TokenItem, str]:
-        return self._write(users.create_token, user, role, expires, now(), scope=scope)
+        return self._write(users.create_token, user, role, expires, now(), scope=scope, policy=self._audience.policy)
 
     def tokens(self) -> list[schemas.TokenItem]:
         return self._read(users.list_tokens)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, text
 from alertctl.db.engine import Store
 from alertctl.errors import ConfigError
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest migration. A constant, so that an up-to-date database needs no import of Alembic (0.4 s)."""
 VERSION_TABLE = "alertctl_version"
 """Not Alembic's default, which another program's migrations may use in the same database."""

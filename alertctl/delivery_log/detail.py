@@ -63,10 +63,13 @@ def _id_conditions(id_part: str) -> list[ColumnElement[bool]]:
     return [*ends_with, begins_with, delivery.c.id.contains(id_part)]
 
 
-def detail(connection: Connection, id_part: str) -> DeliveryDetail:
-    """Return a delivery with its event, every attempt, and the event's other deliveries. Raises NotFound."""
+def detail(connection: Connection, id_part: str, wording: Wording = NO_WORDING) -> DeliveryDetail:
+    """Return a delivery with its event in these words, every attempt, and the event's other deliveries.
+
+    Raises NotFound.
+    """
     delivery_id = find_id(connection, id_part)
-    own = (delivery.c.routing_reason, delivery.c.route, delivery.c.options)
+    own = (delivery.c.routing_reason, delivery.c.route, delivery.c.options, delivery.c.edited_at)
     columns = select(*ITEM, *own, func.coalesce(users.c.email, users.c.id).label("user"))
     row = connection.execute(
         columns.select_from(delivery)
@@ -79,7 +82,7 @@ def detail(connection: Connection, id_part: str) -> DeliveryDetail:
     others = select(*ITEM).where(delivery.c.event_id == row.event_id, delivery.c.id != delivery_id)
     return DeliveryDetail(
         **item_fields(row) | {"options": json.loads(row.options) if row.options else {}},
-        event=_event_summary(connection, row.event_id),
+        event=_event_summary(connection, row.event_id, wording),
         attempt_log=[AttemptItem(**{name: row._mapping[name] for name in _ATTEMPT}) for row in attempts],
         others=[build_item(row) for row in connection.execute(others.order_by(delivery.c.id).limit(MAX_OTHERS))],
         replies=_newest_replies(connection, delivery_id) if row.thread_id == delivery_id else [],
@@ -93,9 +96,9 @@ def _newest_replies(connection: Connection, thread_id: str) -> list[DeliveryItem
     return [build_item(row) for row in reversed(rows)]
 
 
-def _event_summary(connection: Connection, event_id: str) -> EventSummary:
+def _event_summary(connection: Connection, event_id: str, wording: Wording) -> EventSummary:
     row = connection.execute(select(event).where(event.c.id == event_id)).one()
-    content = restore(row)
+    content = restore(row, wording=wording)
     return EventSummary(
         id=row.id,
         event_type=row.event_type,

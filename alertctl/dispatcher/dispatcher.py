@@ -51,7 +51,8 @@ class Dispatcher:
     def run_once(self, event_id: str | None = None) -> DispatchCounts:
         """Send all that is due, or one event's deliveries without rate limit. Raises Unreachable.
 
-        Then edit the roots of threads that got a reply, for a few seconds at most.
+        Then edit the roots of threads that got a reply: for an event in the background (`wait_for_edits`), else for
+        a few seconds at most.
         """
         workers = [self._worker(name, event_id, self._breakers[name]) for name in self._channels]
         # Daemon threads: Ctrl-C doesn't wait for a mail server that takes minutes to answer.
@@ -67,8 +68,21 @@ class Dispatcher:
             if worker.error is not None:
                 raise worker.error
         for editor in self._editors.values():
-            editor.run_once(event_id)
+            if event_id is None:
+                editor.run_once()
+            else:
+                editor.start_edits_of(event_id)
         return sum((worker.counts for worker in workers), DispatchCounts())
+
+    def wait_for_edits(self) -> None:
+        """Wait until the roots of threads show the events of `run_once`, for some ten seconds at most."""
+        for editor in self._editors.values():
+            editor.wait()
+
+    def stop_edits(self) -> None:
+        """Begin no more edits. Those that are due stay due."""
+        for editor in self._editors.values():
+            editor.stop()
 
     def send_now(self, name: str, publish: Callable[[Connection], str]) -> None:
         """Publish one event for channel `name` and call its provider at once, even if its circuit breaker is open.
@@ -103,8 +117,7 @@ class Dispatcher:
 
     def stop(self, grace: float) -> None:
         """Finish what is in flight within `grace` seconds, and release the rest uncounted."""
-        for editor in self._editors.values():
-            editor.stop()
+        self.stop_edits()
         for worker in self._workers:
             worker.stop()
         for worker in self._workers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -27,7 +28,10 @@ BURST = 10
 POLL = 10.0
 """Seconds between checks for due edits without a wake-up: edits of a process that ended fall due again."""
 ONE_SHOT_SECONDS = 5.0
-"""How long a command takes for edits, at most."""
+"""How long a command takes for edits, at most, besides its wait for EDIT_GAP."""
+IN_PROGRESS_POLL = 0.25
+"""Seconds between checks whether another process has ended its edit of the same root."""
+_GAP_SECONDS = outbox.EDIT_GAP.total_seconds()
 RETRY_SECONDS = 5.0
 """The wait after a failed edit, doubled with each further failure."""
 MAX_FAILURES = 8
@@ -49,10 +53,11 @@ class RootEditor:
         self._name, self._channel, self._connect = name, channel, connect
         self._clock, self._options, self._breaker = clock, options, breaker
         self._woken = threading.Event()
-        self._stopping = False
+        self._stopped = threading.Event()
         self._next_turn = 0.0
         self._paused_until = 0.0
         self._thread = threading.Thread(target=self._run, name=f"alertctl-{name}-editor", daemon=True)
+        self._in_background: list[threading.Thread] = []
 
     def start(self) -> None:
         self._thread.start()
@@ -63,62 +68,101 @@ class RootEditor:
 
     def stop(self) -> None:
         """End after the edit in progress, without waiting for it."""
-        self._stopping = True
+        self._stopped.set()
         self._woken.set()
 
-    def run_once(self, event_id: str | None = None) -> None:
-        """Make the edits that are due, for ONE_SHOT_SECONDS at most.
-
-        With an event only those of its threads, and only after `wake`: its messages were replies.
-        """
-        if event_id is not None and not self._woken.is_set():
-            return
+    def run_once(self) -> None:
+        """Make the edits that are due, for ONE_SHOT_SECONDS at most."""
         self._woken.clear()
         # A thread of its own: an edit in progress that takes longer is left to finish, or to its lease's end.
-        thread = threading.Thread(target=self._edit_due, args=(event_id,), daemon=True)
+        thread = threading.Thread(target=self._edit_due, daemon=True)
         thread.start()
         thread.join(ONE_SHOT_SECONDS)
 
-    def _edit_due(self, event_id: str | None) -> None:
+    def start_edits_of(self, event_id: str) -> None:
+        """Edit the roots of an event's threads in the background, if its messages were replies (`wake`)."""
+        if not self._woken.is_set():
+            return
+        self._woken.clear()
+        thread = threading.Thread(target=self._edit_roots_of, args=(event_id,), daemon=True)
+        self._in_background = [*(other for other in self._in_background if other.is_alive()), thread]
+        thread.start()
+
+    def wait(self) -> None:
+        """Wait for the edits in the background, which take EDIT_GAP and ONE_SHOT_SECONDS at most."""
+        for thread in self._in_background:
+            thread.join(_GAP_SECONDS + ONE_SHOT_SECONDS)
+
+    def _edit_due(self) -> None:
         deadline = time.monotonic() + ONE_SHOT_SECONDS
-        while self._delay() <= 0 and time.monotonic() < deadline and self._edit_next(event_id) is None:
+        while self._delay() <= 0 and time.monotonic() < deadline and self._edit_next() is None:
             pass
 
+    def _edit_roots_of(self, event_id: str) -> None:
+        """Make the edits that show an event, after EDIT_GAP if another one has just ended.
+
+        Commands that wait for the same root share one edit: the first claims it, and nothing is due for the others.
+        """
+        deadline = time.monotonic() + _GAP_SECONDS + ONE_SHOT_SECONDS
+        edited: set[str] = set()
+        while self._delay() <= 0 and not self._stopped.is_set():
+            wait = self._edit_next(event_id, edited)
+            if wait is None:
+                continue
+            remaining = deadline - time.monotonic()
+            if wait > _GAP_SECONDS and remaining > _GAP_SECONDS and wait != math.inf:
+                # Due after the lease of an edit in progress, or EDIT_GAP after its end.
+                wait = IN_PROGRESS_POLL
+            if wait > remaining:
+                return
+            self._stopped.wait(wait)
+
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stopped.is_set():
             delay = self._delay()
             if delay > 0:
                 time.sleep(min(delay, 1.0))
                 continue
             self._woken.clear()
-            if (wait := self._edit_next()) is not None and not self._stopping:
-                self._woken.wait(wait)
+            if (wait := self._edit_next()) is not None and not self._stopped.is_set():
+                self._woken.wait(min(POLL, wait))
 
     def _delay(self) -> float:
         """Return the seconds for which a rate limit or the open breaker forbids edits; 0 for none."""
         now = time.monotonic()
         return POLL if self._breaker.refusal is not None else max(self._next_turn, self._paused_until) - now
 
-    def _edit_next(self, event_id: str | None = None) -> float | None:
-        """Make the edit that is due first and return None, or return the seconds until the next one."""
+    def _edit_next(self, event_id: str | None = None, edited: set[str] | None = None) -> float | None:
+        """Make the edit that is due first and return None, or return the seconds until the next one.
+
+        With an event as `outbox.claim_edit`; adds the thread to `edited`. A daemon makes the next edit if there is one.
+        """
+        edited = set() if edited is None else edited
         try:
             now = self._clock()
             edit, next_due = self._connect.write(
-                lambda connection: outbox.claim_edit(connection, self._name, now, self._options.lease, event_id)
+                lambda connection: outbox.claim_edit(connection, self._name, now, self._options.lease, event_id, edited)
             )
             if edit is None:
-                return POLL if next_due is None else min(POLL, max(0.1, (next_due - now).total_seconds()))
+                if next_due is None or (event_id is not None and self._has_daemon(now)):
+                    return math.inf
+                return max(0.1, (next_due - now).total_seconds())
+            edited.add(edit.thread_id)
             self._take_turn()
             contents = [restore(row, wording=self._options.wording) for row in edit.events]
             self._record(edit, self._channel.update_root(edit.root, contents, edit.earlier))
         except AlertctlError as error:
             log.info("%s: %s; the edit of a thread's root waits", self._name, error)
-            return POLL
+            return math.inf
         except Exception:
             # A bug must not end the editor: the edit falls due again when its lease ends.
             log.exception("%s: unexpected error while editing a thread's root", self._name)
-            return POLL
+            return math.inf
         return None
+
+    def _has_daemon(self, now: datetime) -> bool:
+        """Return whether a daemon runs. `dispatch --once` doesn't count: nobody knows when it runs again."""
+        return bool(self._connect.write(lambda connection: outbox.live_instances(connection, now)))
 
     def _take_turn(self) -> None:
         gap = 1 / EDITS_PER_SECOND
@@ -139,12 +183,14 @@ class RootEditor:
         if error.reason is Reason.RATE_LIMITED:
             wait = rate_limit_wait(error)
             self._paused_until = time.monotonic() + wait
+            # No command waits for an edit that Slack limits.
+            failures = max(failures, 1)
         else:
             failures += 1
             wait = RETRY_SECONDS * 2**edit.failures
         if error.reason is Reason.REJECTED or failures >= MAX_FAILURES:
             log.warning("%s: the root of thread %s cannot be edited (%s)", self._name, edit.thread_id, error.code)
-            self._connect.write(lambda connection: outbox.record_edit(connection, edit, now))
+            self._connect.write(lambda connection: outbox.end_edit(connection, edit, now))
             return
         until = now + timedelta(seconds=wait)
-        self._connect.write(lambda connection: outbox.postpone_edit(connection, edit, until, failures=failures))
+        self._connect.write(lambda connection: outbox.postpone_edit(connection, edit, now, until, failures=failures))

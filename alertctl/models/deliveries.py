@@ -18,7 +18,7 @@ class Delivery(SQLModel, table=True):
     used up a step of RETRY_SCHEDULE. `error` is the provider's code, or the cause of a suppressed delivery.
     `routing_reason` says why this target was chosen, `route` names the route that chose it. `options` is the JSON of
     its `MessageOptions` (NULL: the defaults). `thread_id` is the id of the delivery whose message is the root of its
-    thread, NULL without replies.
+    thread, NULL without replies. `edited_at` is the time of the last edit of a root.
     `change` numbers the transactions that gave deliveries a new state, except `sending`, in an order in which a
     follower of the log misses none. `dedup_hash` is equal for duplicates (`outbox.duplicates`), None without a dedup
     key.
@@ -52,6 +52,7 @@ class Delivery(SQLModel, table=True):
     change: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
     dedup_hash: str | None = Field(default=None, sa_column=Column(String(64)))
     thread_id: str | None = Field(default=None, sa_column=Column(String(ID_LENGTH)))
+    edited_at: datetime | None = Field(default=None, sa_column=time_column())
 
     __table_args__ = (
         UniqueConstraint("event_id", "channel", "address_key", name="uq_delivery_target"),

@@ -16,7 +16,8 @@ class Thread(SQLModel, table=True):
     Until the root is sent it belongs to the process that sends it, up to `claimed_until` (then NULL).
     `provider_channel` and `root_ts` identify the root's message at the provider. `occurred_at` is the time of its
     newest event; events after `ends_at` begin a new thread. `edit_due_at`: the root's text is out of date and may be
-    edited from then on. No edit begins before `next_edit_at`. `edit_failures` counts the failed edits in a row.
+    edited from then on. No edit begins before `next_edit_at`, which was written at `next_edit_set_at`. `edit_failures`
+    counts the failed edits in a row.
     """
 
     __tablename__ = "thread"
@@ -32,6 +33,7 @@ class Thread(SQLModel, table=True):
     ends_at: datetime = Field(sa_column=time_column(nullable=False))
     edit_due_at: datetime | None = Field(default=None, sa_column=time_column())
     next_edit_at: datetime | None = Field(default=None, sa_column=time_column())
+    next_edit_set_at: datetime | None = Field(default=None, sa_column=time_column())
     edit_failures: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
 
     __table_args__ = (Index("ix_thread_id", "id"), Index("ix_thread_edit", "channel", "edit_due_at"))

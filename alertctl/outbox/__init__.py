@@ -31,7 +31,15 @@ from alertctl.outbox.prune import KNOWN_FOR, ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record
 from alertctl.outbox.resend import resend
 from alertctl.outbox.tables import INTERRUPTED, Claimed, Membership
-from alertctl.outbox.thread_edits import EDIT_GAP, RootEdit, claim_edit, postpone_edit, record_edit, remove_thread
+from alertctl.outbox.thread_edits import (
+    EDIT_GAP,
+    RootEdit,
+    claim_edit,
+    end_edit,
+    postpone_edit,
+    record_edit,
+    remove_thread,
+)
 from alertctl.outbox.threads import RETRY_SECONDS, ROOT_WAIT_SECONDS
 
 __all__ = [
@@ -55,6 +63,7 @@ __all__ = [
     "claim",
     "claim_edit",
     "correct_future_times",
+    "end_edit",
     "enqueue",
     "expire",
     "has_daemon",

@@ -12,14 +12,23 @@ from alertctl.routing.rules import DEFAULT, Route
 
 CRITICAL_TYPES = frozenset(kind.event_type for kind in EVENT_TYPES if kind.model_construct().level is Severity.CRITICAL)
 """The event types that are always critical."""
+SINGLE_ROUTES = 3
+"""Routes with the same warning that have a line each. More share one line, which names the first."""
 
 
 def check_routes(audience: Audience) -> list[SettingProblem]:
     """Return the problems of the routes, errors first."""
     errors = (problem.partition(": ") for problem in audience.routes.problems)
     problems = [SettingProblem(name, "error", message) for name, _, message in errors]
+    routes_of: dict[str, list[str]] = {}
     for route, message in _warnings(audience):
-        problems.append(SettingProblem(f"routes.{route.name}", "warning", message))
+        routes_of.setdefault(message, []).append(route.name)
+    for message, names in routes_of.items():
+        if len(names) > SINGLE_ROUTES:
+            first = ", ".join(names[:SINGLE_ROUTES])
+            problems.append(SettingProblem("routes", "warning", f"{len(names)} routes ({first}, …): each {message}"))
+        else:
+            problems += [SettingProblem(f"routes.{name}", "warning", message) for name in names]
     return problems
 
 

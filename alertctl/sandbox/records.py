@@ -42,7 +42,8 @@ class SlackMessage:
     """`channel` is as requested, or a known ID's name. `payload` has all arguments of chat.postMessage but the token.
 
     `thread_ts` is the root's `ts` for a reply in a thread, else None. `edits` are the later texts of the message.
-    `recipient` is the email of the person who gets a direct message, empty if nobody looked it up.
+    `recipient` is the email of the person who gets a direct message, empty if nobody looked it up. `emails` are those
+    of the people who were looked up, by the user's id.
     """
 
     channel: str
@@ -55,6 +56,7 @@ class SlackMessage:
     thread_ts: str | None = None
     edits: list[SlackEdit] = field(default_factory=list, compare=False)
     recipient: str = ""
+    emails: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def to(self) -> str:
@@ -91,6 +93,7 @@ class SlackEdit:
     at: datetime
     thread_ts: str | None = None
     label: str = "edited"
+    emails: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

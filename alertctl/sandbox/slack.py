@@ -150,7 +150,18 @@ class Slack(HttpProvider[SlackMessage]):
         ts = self._next_ts()
         name = self._names.setdefault(channel_id(channel), channel)
         recipient = self._emails.get(name, "")
-        posted = SlackMessage(name, text, blocks, ts, arguments, request.headers, now(), thread_ts, recipient=recipient)
+        posted = SlackMessage(
+            name,
+            text,
+            blocks,
+            ts,
+            arguments,
+            request.headers,
+            now(),
+            thread_ts,
+            recipient=recipient,
+            emails=self._emails,
+        )
         self._shown[channel_id(channel), ts] = posted
         self.add_messages(posted)
         message = {"type": "message", "subtype": "bot_message", "text": text, "ts": ts, "blocks": blocks}

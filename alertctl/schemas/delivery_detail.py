@@ -30,7 +30,7 @@ class AttemptItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventSummary:
-    """The event of a delivery."""
+    """The event of a delivery. `title` and `summary` are in the words that `[messages]` sets now."""
 
     id: str
     event_type: str
@@ -51,7 +51,7 @@ class DeliveryDetail(DeliveryItem):
 
     `user`: whose preference chose the target. `route`: the name of the route that did. `options` of the message are
     those that differ from the defaults.
-    `replies` are the newest messages in the thread, if this one is its root.
+    `replies` are the newest messages in the thread, if this one is its root, and `edited_at` is its last edit.
     """
 
     routing_reason: str
@@ -62,3 +62,4 @@ class DeliveryDetail(DeliveryItem):
     attempt_log: list[AttemptItem]
     others: list[DeliveryItem] = field(default_factory=list)
     replies: list[DeliveryItem] = field(default_factory=list)
+    edited_at: Moment | None = None

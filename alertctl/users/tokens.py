@@ -14,8 +14,9 @@ from sqlalchemy import Connection, bindparam, exists, func, insert, or_, select,
 from alertctl.errors import InvalidEvent, NotAllowed, NotFound
 from alertctl.ids import new_id
 from alertctl.models import Token, table_of
+from alertctl.routing import RecipientPolicy
 from alertctl.schemas import TokenItem
-from alertctl.users.accounts import add_user, find_user, users
+from alertctl.users.accounts import ANY_RECIPIENT, add_user, find_user, users
 from alertctl.users.roles import PUBLISH, Caller, Role, parse_role
 
 token = table_of(Token)
@@ -38,11 +39,12 @@ def create_token(
     now: datetime,
     *,
     scope: str | None = None,
+    policy: RecipientPolicy = ANY_RECIPIENT,
 ) -> tuple[TokenItem, str]:
     """Create a token; return it and its secret, which is never shown again. A new user gets the role too.
 
     It has either a role or the scope PUBLISH, which requires a developer. Raises InvalidEvent for a role above the
-    user's, NotFound for an unknown id.
+    user's or a new user's address that is bad or not allowed, NotFound for an unknown id.
     """
     if scope not in (None, PUBLISH):
         raise InvalidEvent("scope", f"{str(scope)[:60]!r} is not a scope ({PUBLISH})")
@@ -51,7 +53,7 @@ def create_token(
     token_role = Role.DEVELOPER if role is None else parse_role(role)
     if expires is not None and not timedelta(0) < expires <= MAX_LIFETIME:
         raise InvalidEvent("expires", "should be a time from now on, at most 36500d (90d, 12h)")
-    owner = _owner(connection, user, token_role, now)
+    owner = _owner(connection, user, token_role, now, policy)
     secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     token_id = new_id(now)
     row = {
@@ -68,14 +70,14 @@ def create_token(
     return _item(connection, token_id), secret
 
 
-def _owner(connection: Connection, user: str, role: Role, now: datetime) -> str:
+def _owner(connection: Connection, user: str, role: Role, now: datetime, policy: RecipientPolicy) -> str:
     """Return the id of the token's user, who is registered if new."""
     try:
         owner = find_user(connection, user)
     except NotFound:
         if "@" not in user:
             raise
-        return add_user(connection, user, role, now).id
+        return add_user(connection, user, role, now, policy).id
     if owner.disabled:
         raise InvalidEvent("user", f"{owner.name} is disabled and could not use the token; enable the user first")
     if not Role.of(owner.role).reaches(role):

@@ -124,6 +124,14 @@ def test_a_user_has_only_an_allowed_address(limited: ApiServer, method: str, pat
         limited.ask("PATCH", "/admin/users/dana@eu.corp.example", {"email": "dana@corp.example"})
 
 
+def test_a_token_for_a_new_user_needs_an_allowed_address(limited: ApiServer) -> None:
+    body = {"user": "ci@gmail.example", "role": "viewer"}
+    refused = limited.ask("POST", "/admin/tokens", body)
+    assert (refused.status, refused.json["errors"][0]["field"]) == (422, "email")
+    assert "ALERTCTL_ALLOWED_EMAIL_DOMAINS" in refused.json["detail"]
+    assert limited.ask("POST", "/admin/tokens", body | {"user": "ci@corp.example"}).status == 201
+
+
 def test_a_delivery_whose_address_is_no_longer_allowed_is_not_resent(limited: ApiServer) -> None:
     deliveries = limited.ask("POST", "/events", EVENT, by="admin").json["deliveries"]
     ids = {item["to"]: item["id"] for item in deliveries}

@@ -1,4 +1,4 @@
-"""Settings with which `alertctl serve` does not start, its warnings, and a log that is only JSON."""
+"""Settings with which `alertctl serve` does not start, its warnings, its wording, and a log that is only JSON."""
 
 from __future__ import annotations
 
@@ -70,3 +70,13 @@ def test_it_does_not_start_with_a_wrong_route(tmp_path):
     assert ran.returncode == 2
     assert "routes.pay.match.enviroment: is no field of an event type; did you mean environment?" in ran.stderr
     assert not (tmp_path / ".local").exists()
+
+
+def test_a_delivery_has_the_title_in_the_servers_own_words(serve, call, tmp_path):
+    file = tmp_path / "words.toml"
+    file.write_text('[messages.generic_alert]\ntitle = "{{ source }}: {{ title }}"\n')
+    daemon = serve(ALERTCTL_CONFIG=str(file))
+    event = {"event_type": "generic_alert", "title": "Disk full", "source": "db-7", "to": ["slack:#x"]}
+    _, receipt = call(daemon, "POST", "events", event)
+    _, delivery = call(daemon, "GET", f"delivery-log/{receipt['deliveries'][0]['id']}")
+    assert delivery["event"]["title"] == "db-7: Disk full"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
 
-from alertctl import outbox
+from alertctl import delivery_log, outbox
+from alertctl.channels.base import MessageOptions
 from alertctl.channels.slack import message_text
-from alertctl.outbox.tables import thread
+from alertctl.outbox.tables import delivery, thread
 from alertctl.publish import publish
 from tests.support.deliveries import dispatching, publication, row, rows, settings_for, wall_clock
 from tests.support.threads import steps
@@ -209,14 +211,121 @@ def test_one_dispatch_sends_all_messages_of_a_subject(store, sandbox, database_u
     assert "30%" in root_text(root)
 
 
-def test_commands_in_quick_succession_each_edit_the_root(store, sandbox, database_url):
+def send_as_a_command(store, settings, event) -> None:
+    with dispatching(store, settings, wall_clock) as dispatcher:
+        dispatcher.run_once(event)
+        dispatcher.wait_for_edits()
+
+
+def test_a_command_waits_for_the_time_between_two_edits_of_a_root(store, sandbox, database_url):
     for action in ("started", "paused", "completed"):
         event = experiment(store, action, wall_clock())
-        with dispatching(store, settings_for(sandbox, database_url), wall_clock) as dispatcher:
-            dispatcher.run_once(event)
+        send_as_a_command(store, settings_for(sandbox, database_url), event)
     root = sandbox.slack.messages[0]
     assert steps(root) == ["Started", "Paused", "Completed"]
+    first, second = root.edits
+    assert second.at - first.at >= outbox.EDIT_GAP
     assert row(store, thread).edit_due_at is None
+
+
+def test_commands_that_wait_for_the_same_root_share_an_edit(store, sandbox, database_url):
+    settings = settings_for(sandbox, database_url)
+    for to in (10, 20):
+        send_as_a_command(store, settings, rollout(store, to, wall_clock()))
+    with ExitStack() as stack:
+        commands = [stack.enter_context(dispatching(store, settings, wall_clock)) for _ in range(3)]
+        for to, command in zip((30, 40, 50), commands, strict=True):
+            command.run_once(rollout(store, to, wall_clock()))
+        assert len(sandbox.slack.edits) == 1
+        for command in commands:
+            command.wait_for_edits()
+    wait_until(lambda: row(store, thread).edit_due_at is None)
+    first, second = sandbox.slack.messages[0].edits
+    assert steps(sandbox.slack.messages[0])[-1] == "Rollout to 50%"
+    assert second.at - first.at >= outbox.EDIT_GAP
+
+
+def test_a_command_leaves_an_edit_that_it_would_have_to_wait_for_to_a_daemon(store, sandbox, database_url):
+    instance = outbox.Instance.current()
+    store.write(lambda connection: outbox.save_instance(connection, instance, "", wall_clock()))
+    for action in ("started", "paused", "completed"):
+        send_as_a_command(store, settings_for(sandbox, database_url), experiment(store, action, wall_clock()))
+    assert steps(sandbox.slack.messages[0]) == ["Started", "Paused"]
+    due = row(store, thread).edit_due_at
+    assert due == row(store, thread).next_edit_at
+    assert due > wall_clock()
+
+
+def test_a_command_does_not_wait_for_an_edit_that_slack_limits(store, sandbox, database_url):
+    sandbox.slack.faults.at("chat.update", "429:3")
+    for to in (10, 20, 30):
+        send_as_a_command(store, settings_for(sandbox, database_url), rollout(store, to, wall_clock()))
+    assert len([call for call in sandbox.slack.calls if "chat.update" in call.path]) == 1
+    assert row(store, thread).edit_due_at is not None
+
+
+def test_a_reply_during_the_edit_of_another_command_is_shown_by_its_own_command(store, sandbox, database_url):
+    settings = settings_for(sandbox, database_url)
+    send_as_a_command(store, settings, rollout(store, 10, wall_clock()))
+    sandbox.slack.faults.at("chat.update", "slow:1")
+    with dispatching(store, settings, wall_clock) as first:
+        first.run_once(rollout(store, 20, wall_clock()))
+        wait_until(lambda: any("chat.update" in call.path for call in sandbox.slack.calls))
+        send_as_a_command(store, settings, rollout(store, 30, wall_clock()))
+    first_edit, second_edit = sandbox.slack.messages[0].edits
+    assert steps(sandbox.slack.messages[0]) == ["Rollout to 10%", "Rollout to 20%", "Rollout to 30%"]
+    assert second_edit.at - first_edit.at >= outbox.EDIT_GAP
+    assert row(store, thread).edit_due_at is None
+
+
+def test_an_edit_does_not_wait_for_a_time_of_a_clock_that_was_set_back(store, sandbox, run, clock):
+    for to in (10, 20):
+        rollout(store, to, clock())
+        run()
+    clock.advance(-3600)
+    rollout(store, 30, clock())
+    run()
+    assert [len(step.split()) for step in steps(sandbox.slack.messages[0])] == [3, 3, 3]
+    rollout(store, 40, clock.advance(1))
+    run()
+    assert len(sandbox.slack.messages[0].edits) == 2
+    assert row(store, thread).edit_due_at == clock() + timedelta(seconds=4)
+
+
+def test_the_detail_of_a_root_has_the_time_of_its_last_edit(store, sandbox, run, clock):
+    rollout(store, 10, clock())
+    run()
+    root = rows(store)[0].id
+
+    def edited_at(delivery_id=root):
+        with store.reading() as connection:
+            return delivery_log.detail(connection, delivery_id).edited_at
+
+    assert edited_at() is None
+    sandbox.slack.faults.at("chat.update", "slack:cant_update_message")
+    rollout(store, 20, clock.advance(10))
+    run()
+    assert edited_at() is None
+    sandbox.slack.faults.clear()
+    for _ in range(2):
+        rollout(store, 30, clock.advance(10))
+        run()
+        assert edited_at() == clock()
+    assert edited_at(rows(store)[1].id) is None
+
+
+def test_an_edited_root_keeps_the_style_of_its_route(store, sandbox, run, clock):
+    rollout(store, 10, clock())
+    options = MessageOptions(style="compact").to_json()
+    store.write(lambda connection: connection.execute(delivery.update().values(options=options)))
+    run()
+    rollout(store, 20, clock.advance(10))
+    run()
+    (update,) = sandbox.slack.messages[0].edits
+    assert message_text({"blocks": update.blocks}).splitlines() == [
+        "⏩ Rollout advanced: checkout-v3",
+        "Rollout to 10% · Rollout to 20%",
+    ]
 
 
 def test_a_command_waits_for_the_root_that_another_process_sends(store, sandbox, daemon, database_url):

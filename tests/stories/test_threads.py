@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
 
 from alertctl.db import Store
+from alertctl.outbox import EDIT_GAP
 from alertctl.outbox.tables import delivery, thread
 from alertctl.publish import publish
 from alertctl.sandbox import Sandbox
+from tests.support import cli_process
 from tests.support.daemon import call, serve, settings
 from tests.support.deliveries import publication, row, rows
 from tests.support.threads import steps
@@ -24,6 +32,14 @@ def send(call, daemon, event_type: str, **fields: object) -> str:
     status, receipt = call(daemon, "POST", "events", body)
     assert status == 202, receipt
     return str(receipt["event_id"])
+
+
+def start(command: list[str], settings: dict[str, str], **options: Any) -> subprocess.Popen[str]:
+    """Start a command as a process."""
+    environment = {**os.environ, **settings}
+    return cli_process.Popen(
+        [sys.executable, "-m", "alertctl", *command], env=environment, text=True, stderr=subprocess.DEVNULL, **options
+    )
 
 
 def sent(store: Store, event_id: str) -> bool:
@@ -127,6 +143,41 @@ def test_a_daemon_that_is_killed_between_claim_and_send_of_a_root_leaves_one_thr
     root, reply = sandbox.slack.messages
     assert (root.thread_ts, reply.thread_ts) == (None, root.ts)
     assert row(store, delivery, event_id=first).ambiguous
+
+
+def test_five_sends_without_a_daemon_edit_the_root_at_most_once_in_five_seconds(settings, store, sandbox: Sandbox):
+    processes = []
+    for to in (10, 20, 30, 40, 50):
+        fields = ("--set", "feature_flag=checkout-v3", "--set", f"to_percentage={to}")
+        command = ["send", "--event", "rollout_advance", *fields, "--to", "slack:#experiments"]
+        processes.append(start(command, settings))
+        wait_until(lambda to=to: len(rows(store, delivery, status="success")) == to / 10)
+    assert [process.wait(60) for process in processes] == [0] * 5
+    root, *replies = sandbox.slack.messages
+    assert [reply.thread_ts for reply in replies] == [root.ts] * 4
+    assert steps(root)[-1] == "Rollout to 50%"
+    times = [edit.at for edit in root.edits]
+    assert 1 <= len(times) <= 4
+    assert all(later - earlier >= EDIT_GAP for earlier, later in pairwise(times))
+    assert row(store, thread).edit_due_at is None
+
+
+def test_ctrl_c_ends_a_send_that_waits_for_an_edit_and_the_edit_stays_due(settings, store, sandbox: Sandbox):
+    settings["ALERTCTL_DEADLINE"] = "20"
+    for action in ("started", "paused", "completed"):
+        fields = ("--set", "experiment=new-cta", "--set", f"action={action}")
+        command = ["send", "--event", "experiment_lifecycle", *fields, "--to", "slack:#experiments", "-o", "json"]
+        process = start(command, settings, stdout=subprocess.PIPE)
+        if action != "completed":
+            process.communicate(timeout=60)
+    printed = "".join(iter(process.stdout.readline, "}\n")) + "}"
+    assert json.loads(printed)["deliveries"][0]["status"] == "success"
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=2)
+    assert process.returncode == 130
+    assert row(store, thread).edit_due_at is not None
+    assert len(sandbox.slack.edits) == 1
 
 
 def test_edits_that_get_no_answer_hold_up_no_message(serve, call, store, sandbox: Sandbox):

@@ -215,7 +215,7 @@ Id = Annotated[str, Path(description="a delivery's id, or a unique part of it", 
 def show(_caller: Admin, services: ServicesDep, id: Id) -> DeliveryDetail:  # noqa: A002
     """Return a delivery with its event, routing reason, attempts and the event's other deliveries."""
     with services.store.reading() as connection:
-        return delivery_log.detail(connection, id)
+        return delivery_log.detail(connection, id, Wording.of(services.settings.messages))
 
 
 @router.get("/{id}/rendered", responses=problem_responses(404))
@@ -235,7 +235,7 @@ def retry(caller: Admin, services: ServicesDep, id: Id, again: bool = False) -> 
         if result.problem is not None:
             hint = "; resend it with ?again=true" if "arrived" in result.problem else ""
             raise Conflict(f"{result.problem}{hint}")
-        return delivery_log.detail(connection, result.id)
+        return delivery_log.detail(connection, result.id, Wording.of(services.settings.messages))
 
     item = services.writer.write(resend)
     services.wake()

@@ -67,8 +67,11 @@ def create(caller: Admin, services: ServicesDep, body: Body) -> CreatedToken:
     if request.expires_in is not None:
         # Clamped, so that create_token refuses an extreme value instead of timedelta raising OverflowError.
         lifetime = timedelta(seconds=max(-1.0, min(request.expires_in, 200 * _YEAR_SECONDS)))
+    scope, policy = request.scope, services.audience.policy
     item, secret = services.writer.write(
-        lambda it: users.create_token(it, request.user, request.role, lifetime, services.clock(), scope=request.scope)
+        lambda it: users.create_token(
+            it, request.user, request.role, lifetime, services.clock(), scope=scope, policy=policy
+        )
     )
     log_change(caller.name, f"created the {item.scope or item.role} token {item.id} of {item.user}")
     return CreatedToken(token=secret, item=item)

@@ -26,6 +26,9 @@ def _unconfigured(problem: str) -> Channel:
     return UnconfiguredSlack(problem)
 
 
+NO_EMAILS: Mapping[str, str] = {}
+
+
 def message_text(message: Mapping[str, Any]) -> str:
     """Return a payload as plain text: that of its blocks, or its `text`."""
     if "blocks" not in message:
@@ -33,21 +36,26 @@ def message_text(message: Mapping[str, Any]) -> str:
     return "\n".join(filter(None, map(block_text, message["blocks"])))
 
 
-def block_text(block: Mapping[str, Any]) -> str:
-    """Return a Block Kit block as plain text."""
+def block_text(block: Mapping[str, Any], emails: Mapping[str, str] = NO_EMAILS) -> str:
+    """Return a Block Kit block as plain text, with the emails of the mentioned people whose ids are known."""
     if block.get("type") == "rich_text":
-        return "\n".join("".join(map(_element_text, part["elements"])) for part in block["elements"])
+        sections = (part["elements"] for part in block["elements"])
+        return "\n".join("".join(_element_text(element, emails) for element in section) for section in sections)
     texts = [part["text"] for part in (block.get("text"), *block.get("fields", ())) if part]
     elements = [part["text"] for part in block.get("elements", ()) if "text" in part]
     return "\n".join(filter(None, [*map(plain_text, texts), " · ".join(map(plain_text, elements))]))
 
 
-def _element_text(element: Mapping[str, Any]) -> str:
-    """Return an element of rich text: a link as its text and address, a person or group by id, a date's fallback."""
+def _element_text(element: Mapping[str, Any], emails: Mapping[str, str]) -> str:
+    """Return an element of rich text.
+
+    A link is its text and address, a person the email or id, a group the id, and a date the fallback.
+    """
     if element.get("type") == "link":
         return f"{element.get('text', '')} {element['url']}".strip()
     if element.get("type") in ("user", "usergroup"):
-        return f"@{element.get('user_id') or element.get('usergroup_id')}"
+        provider_id = str(element.get("user_id") or element.get("usergroup_id"))
+        return f"@{emails.get(provider_id, provider_id)}"
     return str(element.get("text", element.get("fallback", "")))
 
 

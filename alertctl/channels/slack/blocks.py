@@ -60,7 +60,7 @@ _EMOJI_NAME = re.compile(r":(?=[\w+'-]+:)")
 """The first colon of an emoji's name; an invisible word joiner after it keeps the name text."""
 
 Text = RichTextElementParts.Text
-_BOLD = RichTextElementParts.TextStyle(bold=True)
+BOLD = RichTextElementParts.TextStyle(bold=True)
 
 
 def slack_message(content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def compact_blocks(content: Content) -> list[Block]:
     fields = ", ".join(f"{name}: {value}" for name, value in _fields(content.fields[:FIELDS_LIMIT]))
     parts = [_summary(content, COMPACT_LIMIT) or fields, *_notes(content)]
     second_line = fit(" · ".join(filter(None, parts)), COMPACT_LIMIT, line=True)
-    elements: list[RichTextElement] = [Text(text=fit(headline(content), HEADER_LIMIT), style=_BOLD)]
+    elements: list[RichTextElement] = [Text(text=fit(headline(content), HEADER_LIMIT), style=BOLD)]
     if second_line:
         elements.append(Text(text=f"\n{second_line}"))
     if link := usable_link(content):
@@ -158,7 +158,7 @@ def _field_elements(fields: list[tuple[str, str]]) -> list[RichTextElement]:
     for name, value in fields:
         line_break = "\n" if elements else ""
         separator = "\n" if "\n" in value else " "
-        elements += [Text(text=f"{line_break}{name}:", style=_BOLD), Text(text=f"{separator}{value}")]
+        elements += [Text(text=f"{line_break}{name}:", style=BOLD), Text(text=f"{separator}{value}")]
     return elements
 
 

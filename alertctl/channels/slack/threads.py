@@ -16,6 +16,8 @@ from slack_sdk.models.blocks import (
 
 from alertctl.channels.base import ThreadRoot
 from alertctl.channels.slack.blocks import (
+    BOLD,
+    COMPACT_LIMIT,
     EMOJI,
     HEADER_LIMIT,
     SEVERITY_NAME,
@@ -29,10 +31,12 @@ from alertctl.channels.slack.blocks import (
     utc,
 )
 from alertctl.content import Content, Severity
-from alertctl.text import fit
+from alertctl.text import fit, width
 
 STEP_LIMIT = 300
 SUBJECT_LIMIT = 300
+SEPARATOR = " · "
+"""Between the parts of a compact message's second line."""
 
 
 def reply_arguments(root: ThreadRoot, *, broadcast: bool) -> dict[str, Any]:
@@ -42,14 +46,18 @@ def reply_arguments(root: ThreadRoot, *, broadcast: bool) -> dict[str, Any]:
 
 
 def root_update(root: ThreadRoot, contents: Sequence[Content], earlier: int) -> dict[str, Any]:
-    """Return the payload of chat.update: the newest event's title, and a line for each event, oldest first."""
+    """Return the payload of chat.update: the newest event's title, and a line for each event, oldest first.
+
+    In the style `compact` all events share the second line.
+    """
+    blocks = _compact_blocks(contents, earlier) if root.style == "compact" else _blocks(contents, earlier)
     return {
         "channel": root.provider_channel,
         "ts": root.root_ts,
         "text": fallback_text(contents[-1]),
         "parse": "none",
         "link_names": False,
-        "blocks": [block.to_dict() for block in _blocks(contents, earlier)],
+        "blocks": [block.to_dict() for block in blocks],
     }
 
 
@@ -66,6 +74,22 @@ def _blocks(contents: Sequence[Content], earlier: int) -> list[Block]:
         rich_text(*steps),
         *([rich_text(link_element(link))] if link else []),
         *([ContextBlock(elements=[PlainTextObject(text=subject, emoji=False)])] if subject else []),
+    ]
+
+
+def _compact_blocks(contents: Sequence[Content], earlier: int) -> list[Block]:
+    steps = [_step(content) for content in contents]
+    while len(steps) > 1 and width(SEPARATOR.join(steps)) > COMPACT_LIMIT:
+        del steps[0]
+        earlier += 1
+    parts = [f"… {earlier} earlier", *steps] if earlier else steps
+    link = next(filter(None, map(usable_link, reversed(contents))), "")
+    return [
+        rich_text(
+            Text(text=_title(contents[-1]), style=BOLD),
+            Text(text=f"\n{fit(SEPARATOR.join(parts), COMPACT_LIMIT, line=True)}"),
+            *([Text(text=SEPARATOR), link_element(link)] if link else []),
+        )
     ]
 
 

@@ -23,7 +23,7 @@ from alertctl.schemas import DeliveryItem, LogFilter, PublishRequest
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from alertctl.client import Client
+    from alertctl.client.local import LocalClient
     from alertctl.sandbox import Sandbox
 
 HERE = "127.0.0.1"
@@ -85,7 +85,7 @@ class Play:
     """A running demo. `out` is quiet when the result is printed as JSON."""
 
     sandbox: Sandbox
-    client: Client
+    client: LocalClient
     out: Console
     shown: dict[str, int] = field(default_factory=dict)
 
@@ -107,6 +107,7 @@ class Play:
             PublishRequest(event_type=scene.event_type, fields=scene.fields, to=list(scene.to))
         )
         deliveries = self.client.deliver(receipt.event_id)
+        self.client.wait_for_edits()
         self._show_received()
         for delivery in deliveries:
             if delivery.status != "success":
@@ -207,7 +208,7 @@ def _wrap_command(parts: list[str], width: int) -> list[str]:
 
 
 @contextmanager
-def _environment() -> Iterator[tuple[Sandbox, Client]]:
+def _environment() -> Iterator[tuple[Sandbox, LocalClient]]:
     """Yield a sandbox, and a client on an empty database in a temporary folder that is always removed."""
     from pathlib import Path
     from tempfile import TemporaryDirectory

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -253,6 +254,9 @@ def _report_recorded(client: Client, request: PublishRequest, receipt: EventRece
         print_json({**event, "deliveries": deliveries, "warnings": warnings})
     else:
         print_deliveries(deliveries)
+    # The command may still wait to edit the root of a thread. An error of stdout is reported at the end.
+    with suppress(OSError):
+        sys.stdout.flush()
     statuses = {delivery.status for delivery in deliveries if not is_off(delivery)}
     return 0 if statuses and (options.queue or statuses <= {"success", "suppressed"}) else 3
 

@@ -70,12 +70,17 @@ def _summary(delivery: DeliveryDetail, paused: Sequence[Paused], moment: datetim
     if delivery.provider_id:
         yield f"provider  {plain(delivery.provider_id, ' ')}"
     if delivery.thread_id:
-        is_root = delivery.thread_id == delivery.id
-        yield f"thread    {'root of a thread' if is_root else f'reply in the thread of {delivery.thread_id}'}"
+        yield f"thread    {_thread(delivery)}"
     yield f"why       {_why(delivery)}"
     if delivery.options:
         yield f"message   {plain(', '.join(option_texts(delivery.options)), ' ')}"
     yield f"delivery  {delivery.id}"
+
+
+def _thread(delivery: DeliveryDetail) -> str:
+    if delivery.thread_id != delivery.id:
+        return f"reply in the thread of {delivery.thread_id}"
+    return "root of a thread" + (f", edited {moment_in_full(delivery.edited_at)}" if delivery.edited_at else "")
 
 
 def _why(delivery: DeliveryDetail) -> str:

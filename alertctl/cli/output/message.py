@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from alertctl.channels import ROUTING_REASONS, channel_type
-from alertctl.channels.slack import block_text
+from alertctl.channels.slack import NO_EMAILS, block_text
 from alertctl.cli.output.streams import Output, plain, print_items, print_line
 from alertctl.schemas import Rendered
 
@@ -44,7 +44,7 @@ def panel(provider: str, message: Any) -> Panel:
     """Return a message that one of the sandbox's providers received, as a panel."""
     if provider == "slack":
         label = f"  ({message.label})" if message.label else ""
-        return _slack_panel(f"{message.to}{label}", message.text, message.blocks)
+        return _slack_panel(f"{message.to}{label}", message.text, message.blocks, message.emails)
     return _email_panel(*_email(provider, message))
 
 
@@ -57,8 +57,10 @@ def rendered_panel(rendered: Rendered) -> Panel:
     return _email_panel(rendered.to, headers["From"], headers["Subject"], message["text"])
 
 
-def _slack_panel(channel: str, text: str, blocks: Sequence[Mapping[str, Any]]) -> Panel:
-    parts = [Text(plain(block_text(block)), style=STYLES.get(block["type"], "")) for block in blocks]
+def _slack_panel(
+    channel: str, text: str, blocks: Sequence[Mapping[str, Any]], emails: Mapping[str, str] = NO_EMAILS
+) -> Panel:
+    parts = [Text(plain(block_text(block, emails)), style=STYLES.get(block["type"], "")) for block in blocks]
     return _framed(f"Slack  {channel}", parts or [Text(plain(text))], "magenta")
 
 

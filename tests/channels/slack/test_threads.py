@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -68,6 +69,20 @@ def test_the_title_has_a_mark_of_the_state():
     assert lines(root_update(ROOT, [done, rolled_back], 0))[0] == "🚨 Critical: Safety rollback"
 
 
+def test_a_compact_root_keeps_two_lines_with_the_newest_steps():
+    root = replace(ROOT, style="compact")
+    started = content("Started", link="https://flags.corp.example/new-cta")
+    done = content("Completed", title="Experiment completed: new-cta", state_mark="✅")
+    assert lines(root_update(root, [started, done], 2)) == [
+        "✅ Experiment completed: new-cta",
+        "… 2 earlier · Started · Completed · Open on flags.corp.example https://flags.corp.example/new-cta",
+    ]
+    steps = [content(f"{number} {'x' * 98}") for number in range(5)]
+    shown = lines(root_update(root, steps, 0))[1]
+    assert shown.startswith("… 3 earlier · 3 xxx")
+    assert " · 4 xxx" in shown
+
+
 def test_the_time_of_a_step_is_in_the_readers_zone():
     (_, time, _) = elements(root_update(ROOT, [content("Rolled back")], 1)["blocks"][1])
     assert time == {
@@ -84,10 +99,14 @@ def test_a_reply_names_the_channel_as_slack_returned_it():
 
 
 @fixed_examples(100, long=10_000)
-@given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS, LINKS), min_size=1, max_size=10), st.integers(0, 10**6))
-def test_no_text_of_an_event_mentions_anybody_or_breaks_a_limit(events, earlier):
+@given(
+    st.lists(st.tuples(TEXTS, TEXTS, TEXTS, LINKS), min_size=1, max_size=10),
+    st.integers(0, 10**6),
+    st.sampled_from(["full", "compact"]),
+)
+def test_no_text_of_an_event_mentions_anybody_or_breaks_a_limit(events, earlier, style):
     contents = [content(step, title=title, subject=subject, link=link) for step, title, subject, link in events]
-    update = root_update(ROOT, contents, earlier)
+    update = root_update(replace(ROOT, style=style), contents, earlier)
     check_blocks(update["blocks"])
     assert "<" not in update["text"]
     assert {element["type"] for block in update["blocks"] for element in elements(block)} <= ELEMENTS

@@ -62,7 +62,14 @@ def test_the_demo_shows_what_arrived_the_retry_and_the_log_on_a_narrow_terminal(
     monkeypatch.setenv("COLUMNS", "60")
     ran = run("demo")
     assert ran.exit_code == 0
-    for part in ("Slack  #platform-alerts", "Inbox  admin@corp.example", "http_503", "success", "You receive this"):
+    for part in (
+        "Slack  #platform-alerts",
+        "Inbox  admin@corp.example",
+        "http_503",
+        "success",
+        "You receive this",
+        "│ @ana@corp.example ",
+    ):
         assert part in ran.stdout
     assert "[Critical] Safety rollback: checkout-v3" in ran.stdout
     lines = ran.stdout.splitlines()

@@ -300,9 +300,11 @@ def test_the_detail_names_the_thread_of_a_message_and_lists_the_replies_of_a_roo
     reply, root = data("log")["items"]
     assert (root["thread_id"], reply["thread_id"]) == (root["id"], root["id"])
     shown = run("log", "show", root["id"]).stdout
-    assert "thread    root of a thread" in shown
+    assert "thread    root of a thread, edited 20" in shown
     assert reply["id"][-8:] in shown.split("Replies in its thread")[1]
     assert f"reply in the thread of {root['id']}" in " ".join(run("log", "show", reply["id"]).stdout.split())
     assert [item["id"] for item in data("log", "show", root["id"])["replies"]] == [reply["id"]]
     (edited,) = slack_and_email.slack.edits
     assert edited.ts == root["provider_id"]
+    assert data("log", "show", root["id"])["edited_at"] >= edited.at.isoformat()[:19]
+    assert data("log", "show", reply["id"])["edited_at"] is None

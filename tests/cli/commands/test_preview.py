@@ -77,6 +77,7 @@ def test_a_dry_run_and_the_log_show_the_own_words():
     assert "db-7: Full" in run("send", *event, "--dry-run").stdout
     delivery = data("send", *event)["deliveries"][0]["id"]
     assert "db-7: Full" in run("log", "show", delivery, "--rendered", "text").stdout
+    assert "db-7: Full" in run("log", "show", delivery).stdout
 
 
 @pytest.mark.usefixtures("own_words")

@@ -155,7 +155,11 @@ def test_a_mistake_ends_with_2_and_names_it(arguments, message):
 
 def test_a_user_has_only_an_address_that_the_recipient_policy_allows(dev, monkeypatch):
     monkeypatch.setenv("ALERTCTL_ALLOWED_EMAIL_DOMAINS", "corp.example")
-    for command in (("add", "dev@gmail.example"), ("set-email", DEV, "dev@gmail.example")):
-        refused = run("user", *command)
+    for command in (
+        ("user", "add", "dev@gmail.example"),
+        ("user", "set-email", DEV, "dev@gmail.example"),
+        ("token", "create", "--user", "dev@gmail.example", "--role", "viewer"),
+    ):
+        refused = run(*command)
         assert (refused.exit_code, "ALERTCTL_ALLOWED_EMAIL_DOMAINS" in refused.stderr) == (2, True)
     assert [user["email"] for user in data("user", "list")["items"]] == [DEV]
