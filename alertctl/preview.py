@@ -93,19 +93,10 @@ def appearance_problems(settings: Settings) -> Iterator[tuple[str, str]]:
 def preview_event(
     store: Store, settings: Settings, publication: Publication, moment: datetime, *, mask_users: bool = False
 ) -> list[Rendered]:
-    """Return the message for each target if this were published now, with `mask_users` without users' addresses.
-
-    Raises Unreachable.
-    """
-    fields = publication.fields
-    content = compose(
-        fields,
-        publication.fields_json,
-        new_id(moment),
-        fields.occurred_at or moment,
-        publication.request.labels,
-        Wording.of(settings.messages),
-    )
+    """Return each target's message, as if published now; `mask_users` hides users' addresses. Raises Unreachable."""
+    fields, labels, wording = publication.fields, publication.request.labels, Wording.of(settings.messages)
+    occurred_at = fields.occurred_at or moment
+    content = compose(fields, publication.fields_json, new_id(moment), occurred_at, labels, wording)
     with store.reading() as connection:
         targets = [decision.target for decision in decisions_of(connection, publication)]
     if mask_users:

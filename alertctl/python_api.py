@@ -41,7 +41,6 @@ MAX_CALLS = 32
 MAX_IDLE_CLIENTS = 8
 """Most idle clients that are kept for reuse."""
 
-
 NO_DAEMON = "no daemon is running on this database; start alertctl serve, or pass deliver=True"
 
 
@@ -125,7 +124,12 @@ def _notify(request: PublishRequest, deadline: float, deliver: bool) -> Notified
             # A wrong event is refused; a check that takes too long is skipped.
             with suppress(Unreachable):
                 _in_time(lambda: _check(request), deadline - reserve)
-        return _spooled(request, destination, describe(error), deadline)
+        cause = describe(error)
+        try:
+            _in_time(lambda: Spool.of(os.environ).keep(request, destination, cause, datetime.now(UTC)), deadline)
+        except Exception as spool_error:
+            return Notified("lost", error=f"{cause}; spool: {describe(spool_error)}")
+        return Notified("spooled", error=cause)
     assert call.receipt is not None
     return _recorded(call.receipt)
 
@@ -140,14 +144,6 @@ def _check(request: PublishRequest) -> None:
 def _recorded(receipt: EventReceipt) -> Notified:
     outcome: Literal["recorded", "repeated"] = "recorded" if receipt.created else "repeated"
     return Notified(outcome, receipt.event_id, tuple(receipt.deliveries), tuple(receipt.warnings))
-
-
-def _spooled(request: PublishRequest, destination: Destination, cause: str, deadline: float) -> Notified:
-    try:
-        _in_time(lambda: Spool.of(os.environ).keep(request, destination, cause, datetime.now(UTC)), deadline)
-    except Exception as error:
-        return Notified("lost", error=f"{cause}; spool: {describe(error)}")
-    return Notified("spooled", error=cause)
 
 
 class _NotifyCall:
@@ -264,11 +260,8 @@ def _request(
     expires: Duration | None,
 ) -> PublishRequest:
     """Return the request of a call. Raises InvalidEvent."""
-    for name, value in (
-        ("event_type", event_type),
-        ("channel", channel or ""),
-        ("idempotency_key", idempotency_key or ""),
-    ):
+    texts = {"event_type": event_type, "channel": channel or "", "idempotency_key": idempotency_key or ""}
+    for name, value in texts.items():
         if not isinstance(value, str):
             raise InvalidEvent(name, "should be text")
     targets = [to] if isinstance(to, str) else to

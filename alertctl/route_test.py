@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from alertctl import preferences, users
 from alertctl.events import PREFERENCES
-from alertctl.matching import Condition, values_of
+from alertctl.matching import values_of
 from alertctl.publish import Publication, prepare
 from alertctl.routing import Audience, Decision, Outcome, Route, RouteVerdict, Target, Verdict, decide, explain
 from alertctl.routing.rules import DEFAULT
@@ -72,9 +72,8 @@ def run_route_test(
         if more := sum(1 for _ in recipients):
             notes = [*notes, f"{more} more targets of users are not listed"]
     decisions = list(decide(event, audience, user_targets))
-    emails = (
-        users.names(connection, {target.user_id for target in user_targets if target.user_id}) if connection else {}
-    )
+    user_ids = {target.user_id for target in user_targets if target.user_id}
+    emails = users.names(connection, user_ids) if connection else {}
     return RouteTestResult(
         event_type=event.fields.event_type,
         severity=event.fields.level.value,
@@ -102,22 +101,18 @@ def _verdicts(verdicts: Sequence[RouteVerdict], event: Publication) -> Iterator[
     values = values_of(event.fields, event.labels)
     ended_by = "the caller names the targets"
     for item in verdicts:
-        why = None
+        condition, why = item.mismatch, None
         if item.verdict is Verdict.NOT_REACHED:
             why = ended_by
-        elif item.mismatch is not None:
-            why = _mismatch(item.mismatch, values.get(item.mismatch.key))
+        elif condition is not None:
+            value = values.get(condition.key)
+            why = f"{condition.key} is {'missing' if value is None else f'{value[:80]}, not {condition.text}'}"
         elif item.route.broken:
             why = "has a mistake and is not used: see alertctl config check"
         elif not item.route.continues:
             ended_by = f"{item.route.name} matched and does not continue"
-        mismatch = item.mismatch.key if item.mismatch else None
+        mismatch = condition.key if condition else None
         yield RouteVerdictItem(name=item.route.name, verdict=item.verdict.value, mismatch=mismatch, why=why)
-
-
-def _mismatch(condition: Condition, value: str | None) -> str:
-    """Return why a condition does not hold for this value."""
-    return f"{condition.key} is " + ("missing" if value is None else f"{value[:80]}, not {condition.text}")
 
 
 def _preferences(

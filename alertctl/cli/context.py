@@ -43,17 +43,14 @@ def warn_about_settings(context: typer.Context) -> None:
 
 
 def client_of(context: typer.Context, *, tolerate: bool = False) -> AbstractContextManager[Client]:
-    """Return the client that the settings select; it publishes spooled events after the command. Raises ConfigError.
-
-    For `tolerate` see `config.load`.
-    """
+    """Return the client that the settings select; it publishes spooled events after the command. Raises ConfigError."""
     from alertctl.cli.spool_flush import flush_spool_after
 
     return flush_spool_after(context, connected(context, tolerate=tolerate))
 
 
 def connected(context: typer.Context, *, tolerate: bool = False) -> Client:
-    """Return the client that the settings select, for a server or for the database. Raises ConfigError."""
+    """Return the client that the settings select (see `client.connect`)."""
     from alertctl.client import connect
 
     speak_up()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from enum import Enum
 from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -18,6 +18,7 @@ from alertctl.client import Client
 from alertctl.labels import parse_label_filter
 from alertctl.schemas import DeliveryItem, LogFilter, Page
 
+T = TypeVar("T")
 PAGE = 100
 """Rows of a page: the API's maximum."""
 
@@ -111,11 +112,11 @@ def filter_of(**texts: Any) -> LogFilter:
         texts["to"] = address
     return LogFilter(
         event_type=texts["event"],
-        since=_moment("--since", texts["since"]),
-        until=_moment("--until", texts["until"]),
+        since=_parsed("--since", _moment, texts["since"]),
+        until=_parsed("--until", _moment, texts["until"]),
         retrying=bool(texts["retrying"]),
         final=bool(texts["final"]),
-        labels=_labels(texts["label"] or ()),
+        labels=_parsed("--label", parse_label_filter, texts["label"] or ()),
         **{name: _word(name, texts[name]) for name in WORDS},
     )
 
@@ -131,21 +132,18 @@ def _word(name: str, text: str | None) -> str | None:
     raise typer.BadParameter(problem, param_hint=f"--{name.replace('_', '-')}")
 
 
-def _labels(texts: Sequence[str]) -> dict[str, str]:
+def _parsed(option: str, parse: Callable[[Any], T], value: Any) -> T:
     try:
-        return parse_label_filter(texts)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--label") from None
-
-
-def _moment(option: str, text: str | None) -> datetime | None:
-    try:
-        return None if text is None else parse_moment(text, now())
+        return parse(value)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-class Pages:
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else parse_moment(text, now())
+
+
+class LogPages:
     """Up to `limit` deliveries of the log, read a page at a time while iterating.
 
     `total` is the number of all matches, None where counting would read the complete log (`grep`). After the iteration

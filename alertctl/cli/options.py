@@ -28,11 +28,7 @@ def one_of(known: Sequence[str], expected: str) -> dict[str, Any]:
 
 def completion(known: Sequence[str]) -> Callable[[str], list[str]]:
     """Return a shell completion of these words."""
-
-    def complete(incomplete: str) -> list[str]:
-        return [word for word in known if word.startswith(incomplete)]
-
-    return complete
+    return lambda incomplete: [word for word in known if word.startswith(incomplete)]
 
 
 def non_empty(value: str | None) -> str | None:
@@ -71,16 +67,15 @@ def complete_delivery(context: typer.Context, incomplete: str) -> list[tuple[str
     deliveries = recent({"ALERTCTL_CONFIG": flags.get("config_file"), "DATABASE_URL": flags.get("database")})
     chosen = set(context.params.get("ids") or ())
     offered: dict[str, str] = {}
-    for delivery in deliveries:
-        word = short(delivery.id) if short(delivery.id).startswith(incomplete) else delivery.id
+    for delivery_id, status, address, event_type in deliveries:
+        word = short(delivery_id) if short(delivery_id).startswith(incomplete) else delivery_id
         if word.startswith(incomplete) and word not in chosen:
-            offered.setdefault(word, f"{delivery.status} {delivery.to} {delivery.event_type}")
+            offered.setdefault(word, f"{status} {address} {event_type}")
     return list(offered.items())
 
 
 EventOption = Annotated[
-    str | None,
-    typer.Option("--event", "-e", metavar="TYPE", help="Event type.", autocompletion=complete_event),
+    str | None, typer.Option("--event", "-e", metavar="TYPE", help="Event type.", autocompletion=complete_event)
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -120,7 +115,6 @@ StatusOption = Annotated[
 ]
 UtcOption = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of the local zone.")]
 RoleOption = Annotated[
-    str,
-    typer.Option(metavar="ROLE", help="Role: viewer, analyst, developer or admin.", **one_of(ROLES, "a role")),
+    str, typer.Option(metavar="ROLE", help="Role: viewer, analyst, developer or admin.", **one_of(ROLES, "a role"))
 ]
 RoleArgument = Annotated[str, typer.Argument(metavar="ROLE", **one_of(ROLES, "a role"))]

@@ -106,13 +106,9 @@ def _hide_types(command: Any) -> None:
     """Leave Python's types out of the help: `ID`, not `ID <list[str]>`. Typer 0.29 has no setting for this."""
     for parameter in command.params:
         if parameter.param_type_name == "argument":
-            parameter.display_type_rich = _no_type
+            parameter.display_type_rich = lambda ctx: None
     for subcommand in getattr(command, "commands", {}).values():
         _hide_types(subcommand)
-
-
-def _no_type(ctx: Any) -> None:
-    """Return no type for the help of an argument."""
 
 
 def with_wait_value(arguments: Sequence[str]) -> list[str]:

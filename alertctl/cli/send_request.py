@@ -24,12 +24,12 @@ LARGEST_FILE = 4_000_000
 def build_request(
     event: str | None,
     shortcuts: Mapping[str, str | None],
-    assignments: Sequence[str],
+    assignments: Sequence[str] | None,
     json_file: str | None,
     now: datetime,
     *,
-    to: Sequence[str] = (),
-    labels: Sequence[str] = (),
+    to: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
     channel: str | None = None,
     idempotency_key: str | None = None,
     dedup_window: str | None = None,
@@ -56,13 +56,13 @@ def build_request(
     if expires:
         expires_at = now + timedelta(seconds=duration_of("--expires", expires))
     fields = {name: value for name, value in shortcuts.items() if value is not None}
-    for field, value in [*fields.items(), *map(_assignment, assignments)]:
+    for field, value in [*fields.items(), *map(_assignment, assignments or ())]:
         _set(body, field, value, known)
     return PublishRequest(
         event_type=event_type or "",
         fields=body,
-        labels=_labels(body_labels, labels),
-        to=list(to) or body_to,
+        labels=_labels(body_labels, labels or ()),
+        to=list(to or body_to),
         channel=channel or body_channel or None,
         idempotency_key=key_of(idempotency_key),
         dedup_window=window,

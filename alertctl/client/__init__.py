@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
-from alertctl.client.base import Client
+if TYPE_CHECKING:
+    from alertctl.client.local import LocalClient
+    from alertctl.client.remote import RemoteClient
 
 __all__ = ["Client", "connect"]
+
+Client: TypeAlias = "LocalClient | RemoteClient"
+"""Both have the same methods, which raise only AlertctlError. LocalClient describes them."""
 
 
 def connect(flags: Mapping[str, object] | None = None, *, tolerate: bool = False) -> Client:

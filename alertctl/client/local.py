@@ -52,6 +52,7 @@ class LocalClient:
     def __init__(self, settings: Settings, *, tolerate: bool = False) -> None:
         self._settings, self._tolerate = settings, tolerate
         self._audience = audience_of(settings)
+        self._result_timeout = settings.alertctl.deadline + RESULT_WAIT
 
     def __enter__(self) -> Self:
         return self
@@ -98,13 +99,12 @@ class LocalClient:
         return [*self._settings.problems, *routes]
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:
+        """Return an event's deliveries after a first attempt at each, or with `wait` (seconds) once all are final."""
         deadline = time.monotonic() + (wait or 0.0)
         while True:
             self._dispatcher.run_once(event_id)
             # A daemon on the same database may have claimed the delivery first: wait for its result.
-            items = wait_for_results(
-                self._store, event_id, self._settings.alertctl.deadline + RESULT_WAIT, only_sending=True
-            )
+            items = wait_for_results(self._store, event_id, self._result_timeout, only_sending=True)
             remaining = deadline - time.monotonic()
             due = [item.next_attempt_at for item in items if item.next_attempt_at is not None]
             if wait is None or remaining <= 0 or not due:
@@ -122,15 +122,14 @@ class LocalClient:
         return preview_event(self._store, self._settings, prepare(request, self._audience), now())
 
     def test(self, channel: str, to: str | None, *, all_defaults: bool = False) -> schemas.ConnectivityTestResult:
-        timeout, store = self._settings.alertctl.deadline + RESULT_WAIT, self._store
+        store, audience, timeout = self._store, self._audience, self._result_timeout
         return send_test_message(
-            store, store, self._dispatcher, self._audience, channel, to, None, now, timeout, all_defaults=all_defaults
+            store, store, self._dispatcher, audience, channel, to, None, now, timeout, all_defaults=all_defaults
         )
 
-    def log(
-        self, where: schemas.LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None
-    ) -> schemas.Page:
-        return self._read(delivery_log.page, where, limit=limit, page=page, cursor=cursor, count=cursor is None)
+    def log(self, where: schemas.LogFilter, *, limit: int = 20, cursor: str | None = None) -> schemas.Page:
+        """Return a page of the log; its `total` is set only without a cursor."""
+        return self._read(delivery_log.page, where, limit=limit, cursor=cursor, count=cursor is None)
 
     def show(self, id_part: str) -> schemas.DeliveryDetail:
         return self._read(delivery_log.detail, id_part, Wording.of(self._settings.messages))
@@ -140,6 +139,10 @@ class LocalClient:
         return self._read(delivery_log.rendered, channels, id_part, Wording.of(self._settings.messages))
 
     def follow(self, where: schemas.LogFilter) -> Iterator[schemas.DeliveryItem | None]:
+        """Yield each state of each delivery (older deliveries first with `where.since`), forever.
+
+        Yields None at least once a second while nothing changes.
+        """
         position = self._read(delivery_log.position, history=where.since is not None)
         away = False
         while True:
@@ -164,9 +167,11 @@ class LocalClient:
         return self._read(delivery_log.stats, where, by)
 
     def prune(self, older: timedelta | None, *, dry_run: bool = False) -> schemas.Pruned:
+        """Remove final deliveries that are older than `older`; None: than the PRUNE_ settings say."""
         return outbox.prune_by(self._store, outbox.ages(self._settings, older), now(), dry_run=dry_run)
 
     def has_daemon(self) -> bool:
+        """Return whether a daemon sends what is recorded."""
         return self._read(outbox.has_daemon, now())
 
     def status(self) -> schemas.StatusReport:
@@ -174,9 +179,8 @@ class LocalClient:
 
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[schemas.ResendResult]:
         delivery_ids = [self._read(delivery_log.find_id, part) for part in ids]
-        return self._write(
-            outbox.resend, delivery_ids, _command_line_user(), now(), again=again, audience=self._audience
-        )
+        by, audience = _command_line_user(), self._audience
+        return self._write(outbox.resend, delivery_ids, by, now(), again=again, audience=audience)
 
     def dispatch(self) -> schemas.Dispatched:
         # Cron's `dispatch --once` counts as a daemon.
@@ -192,10 +196,7 @@ class LocalClient:
         return list_routes(self._audience)
 
     def test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
-        result = self._test_routes(request, user)
-        return replace(result, warnings=[*self._setting_problems(), *result.warnings])
-
-    def _test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
+        """Test the routes, with the preferences of `user` or of all users that the caller may see."""
         from alertctl.db.info import file_of
         from alertctl.route_test import run_route_test
 
@@ -203,12 +204,13 @@ class LocalClient:
         try:
             if file is not None and not file.exists():
                 raise Unreachable(f"there is no database {file}")
-            return self._read(lambda connection: run_route_test(request, self._audience, connection, user))
+            result = self._read(lambda connection: run_route_test(request, self._audience, connection, user))
         except Unreachable as error:
             if user is not None:
                 raise Unreachable(f"the preferences of {user} can't be read: {error}; leave out --user") from None
             note = f"users' preferences are not considered: {error}"
-            return run_route_test(request, self._audience, None, notes=[note])
+            result = run_route_test(request, self._audience, None, notes=[note])
+        return replace(result, warnings=[*self._setting_problems(), *result.warnings])
 
     def event_types(self) -> list[schemas.EventTypeInfo]:
         return [
@@ -224,14 +226,12 @@ class LocalClient:
         ]
 
     def preferences(self, user: str | None) -> schemas.Prefs:
+        """Return a user's preferences; None means the token's user."""
         return self._write(lambda connection: preferences.get(connection, _user_id(connection, user), now()))
 
     def set_preferences(self, user: str | None, changes: Mapping[str, Any]) -> schemas.Prefs:
-        return self._write(
-            lambda connection: preferences.update(
-                connection, _user_id(connection, user), changes, now(), self._audience.policy
-            )
-        )
+        policy = self._audience.policy
+        return self._write(lambda it: preferences.update(it, _user_id(it, user), changes, now(), policy))
 
     def reset_preferences(self, user: str | None) -> schemas.Prefs:
         return self._write(lambda connection: preferences.reset(connection, _user_id(connection, user), now()))

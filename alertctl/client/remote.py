@@ -94,11 +94,8 @@ class RemoteClient:
         answer_text = delivery.attempt_log[-1].answer if delivery.attempt_log else None
         return replace(result, error=delivery.error, answer=answer_text)
 
-    def log(
-        self, where: schemas.LogFilter, *, limit: int = 20, page: int = 1, cursor: str | None = None
-    ) -> schemas.Page:
-        query = {**_query(where), "limit": limit, "page": None if page == 1 else page, "cursor": cursor}
-        query["count"] = "false" if cursor else None
+    def log(self, where: schemas.LogFilter, *, limit: int = 20, cursor: str | None = None) -> schemas.Page:
+        query = {**_query(where), "limit": limit, "cursor": cursor, "count": "false" if cursor else None}
         return self._fetch(schemas.Page, "GET", "/delivery-log", query=query)
 
     def show(self, id_part: str) -> schemas.DeliveryDetail:

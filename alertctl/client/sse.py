@@ -90,22 +90,16 @@ class _Listener(threading.Thread):
                 cause = str(error)
                 if isinstance(error, HttpError):
                     cause = f"{self._calls.server.root} can't be reached: {explain(error, self._calls.server)}"
-                self._raise_unless_reached(error, cause)
+                is_permanent = isinstance(error, HttpError) and error.code in PERMANENT
+                timed_out = time.monotonic() - self._first_try > self._calls.server.timeout
+                # An interrupted stream is retried forever.
+                if not self._reached.is_set() and (is_permanent or timed_out):
+                    raise Unreachable(cause) from error
             if not warned and time.monotonic() - failing_since > WARN_AFTER and not self._stopping.is_set():
                 log.warning("%s; retrying", cause)
                 warned = True
             self._stopping.wait(min(0.2 * 2**tries, MAX_BACKOFF) * random.uniform(0.5, 1.0))
             tries = min(tries + 1, 10)
-
-    def _raise_unless_reached(self, error: HttpError | Unreachable, cause: str) -> None:
-        """Raise if the server was never reached and a retry is pointless. An interrupted stream is retried forever."""
-        if self._reached.is_set():
-            return
-        timed_out = time.monotonic() - self._first_try > self._calls.server.timeout
-        if isinstance(error, HttpError) and (error.code in PERMANENT or timed_out):
-            raise Unreachable(cause)
-        if isinstance(error, Unreachable) and timed_out:
-            raise error
 
     def _read_stream(self) -> None:
         """Read one stream until it ends or breaks."""

@@ -21,10 +21,7 @@ Check = Callable[[Any, str], None]
 
 
 class BlockError(Exception):
-    """Slack refuses the blocks; the message ends with a JSON pointer.
-
-    `code` is `invalid_blocks` or `msg_blocks_too_long`.
-    """
+    """Slack refuses the blocks (`invalid_blocks` or `msg_blocks_too_long`); the message ends with a JSON pointer."""
 
     def __init__(self, message: str, pointer: str, code: str = "invalid_blocks") -> None:
         super().__init__(f"{message} [json-pointer:{pointer}]")
@@ -90,9 +87,6 @@ def _check_object(value: Any, pointer: str, shapes: Shapes) -> None:
             check(value.get(name), f"{pointer}/{name}")
 
 
-# --- checks of single values ---
-
-
 def _accept(value: Any, pointer: str) -> None:
     """Accept a property that alerts don't use."""
 
@@ -135,28 +129,23 @@ def _check_url(url: Any, pointer: str) -> None:
         raise BlockError("invalid url", pointer)
 
 
-def _check_style(style: Any, pointer: str) -> None:
-    if style not in ("primary", "danger"):
-        raise BlockError("must be primary or danger", pointer)
+def _must(is_valid: Callable[[Any], bool], message: str) -> Check:
+    def check(value: Any, pointer: str) -> None:
+        if not is_valid(value):
+            raise BlockError(message, pointer)
+
+    return check
 
 
-def _nonempty(value: Any, pointer: str) -> None:
-    if not isinstance(value, str) or not value:
-        raise BlockError("must be more than 0 characters", pointer)
-
-
-def _check_integer(value: Any, pointer: str) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise BlockError("must provide an integer", pointer)
-
-
-def _check_text_style(style: Any, pointer: str) -> None:
+def _is_text_style(style: Any) -> bool:
     known = {"bold", "italic", "strike", "code", "underline", "highlight", "client_highlight", "unlink"}
-    if not isinstance(style, dict) or not known.issuperset(style) or not {True, False}.issuperset(style.values()):
-        raise BlockError("must be an object of booleans", pointer)
+    return isinstance(style, dict) and known.issuperset(style) and {True, False}.issuperset(style.values())
 
 
-# --- the shapes ---
+_check_style = _must(lambda style: style in ("primary", "danger"), "must be primary or danger")
+_nonempty = _must(lambda value: isinstance(value, str) and value != "", "must be more than 0 characters")
+_check_integer = _must(lambda value: type(value) is int, "must provide an integer")
+_check_text_style = _must(_is_text_style, "must be an object of booleans")
 
 
 def _plain_text(limit: int) -> Shapes:

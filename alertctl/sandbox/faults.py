@@ -179,9 +179,6 @@ class Faults:
     A fault is a `Fault`, its text, or "ok" for none. All methods may be called from any thread.
     """
 
-    raw = staticmethod(raw)
-    reply = staticmethod(reply)
-
     def __init__(self, provider: str, built_in: Mapping[str, str]) -> None:
         self._provider = provider
         self._lock = threading.Lock()

@@ -38,10 +38,6 @@ class HttpCall:
     fault: str = ""
 
     @property
-    def raw(self) -> bytes:
-        return self.head + self.body
-
-    @property
     def keep_alive(self) -> bool:
         return self.version != "HTTP/1.0" and self.headers.get("connection", "").lower() != "close"
 

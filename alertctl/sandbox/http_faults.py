@@ -1,4 +1,7 @@
-"""Apply the faults of the HTTP providers: a table for each kind of effect."""
+"""Apply the faults of the HTTP providers: a table for each kind of effect.
+
+After LAST_BYTES and CONNECTION_FAULTS the connection is closed.
+"""
 
 from __future__ import annotations
 
@@ -48,12 +51,8 @@ async def apply_fault(exchange: Exchange) -> HttpResponse | None:
     return None
 
 
-# --- responses that don't depend on the request ---
-
-
 def _retry_after(exchange: Exchange) -> HttpResponse:
-    response = exchange.refusal(429)
-    value = exchange.fault.value
+    response, value = exchange.refusal(429), exchange.fault.value
     return response if value is None else response.with_headers(Retry_After=value)
 
 
@@ -85,9 +84,6 @@ FIXED_RESPONSES: dict[str, Callable[[Exchange], HttpResponse]] = {
 }
 
 
-# --- the true response, altered ---
-
-
 def _invalid_utf8(response: HttpResponse) -> HttpResponse:
     """Add a string with invalid bytes to Slack's JSON, or replace SendGrid's empty body."""
     body = response.body
@@ -114,9 +110,6 @@ ALTERED_RESPONSES: dict[str, Callable[[HttpResponse], HttpResponse]] = {
 }
 
 
-# --- bytes after which the connection is closed ---
-
-
 def _accept_then_close(exchange: Exchange) -> bytes:
     exchange.true_response()
     return b""
@@ -133,13 +126,10 @@ def _short_body(exchange: Exchange) -> bytes:
 
 
 @functools.cache
-def _bomb() -> bytes:
+def _gzip_bomb() -> bytes:
     """Return 1 GB of spaces in about 1 MB: a gzip file may have many members."""
-    return gzip.compress(b" " * (16 * MEGABYTE)) * 64
-
-
-def _gzip_bomb(_: Exchange) -> bytes:
-    return HttpResponse(200, _bomb(), {**JSON, "Content-Encoding": "gzip"}).encode(keep_alive=False)
+    bomb = gzip.compress(b" " * (16 * MEGABYTE)) * 64
+    return HttpResponse(200, bomb, {**JSON, "Content-Encoding": "gzip"}).encode(keep_alive=False)
 
 
 def _early_hints(exchange: Exchange) -> bytes:
@@ -153,13 +143,10 @@ LAST_BYTES: dict[str, Callable[[Exchange], bytes]] = {
     "accept_then_close": _accept_then_close,
     "half_headers": _half_headers,
     "short_body": _short_body,
-    "gzip_bomb": _gzip_bomb,
+    "gzip_bomb": lambda _: _gzip_bomb(),
     "103_then_200": _early_hints,
     "raw": lambda exchange: exchange.fault.text.encode("latin-1"),
 }
-
-
-# --- faults of the connection, which is closed afterwards ---
 
 
 async def _reset(exchange: Exchange) -> None:

@@ -17,8 +17,6 @@ M = TypeVar("M")
 
 
 class HttpProvider(Provider[M, HttpCall]):
-    """The base class of Slack and SendGrid."""
-
     @abstractmethod
     def addresses(self, request: HttpCall) -> list[str]:
         """Return the addresses of the message in this request; empty without a message."""

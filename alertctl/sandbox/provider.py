@@ -38,7 +38,8 @@ class Provider(Generic[M, C]):
         self._changed = threading.Condition()
         self._messages: list[M] = []
         self._calls: list[C] = []
-        self._connections = 0
+        self.connections = 0
+        """The number of TCP connections accepted so far."""
 
     @property
     def messages(self) -> list[M]:
@@ -51,12 +52,6 @@ class Provider(Generic[M, C]):
         """Every complete request, refused ones included."""
         with self._changed:
             return list(self._calls)
-
-    @property
-    def connections(self) -> int:
-        """The number of TCP connections accepted so far."""
-        with self._changed:
-            return self._connections
 
     def wait_for(self, count: int, timeout: float = 10.0) -> list[M]:
         """Return the accepted messages once there are `count`. Raises TimeoutError after `timeout` seconds."""
@@ -80,12 +75,6 @@ class Provider(Generic[M, C]):
     async def serve(self, connection: ClientConnection, early: Fault | None) -> None:
         """Serve one client until either side ends. `early` is the fault that applied when it connected."""
         raise NotImplementedError
-
-    def add_connection(self) -> int:
-        """Count one more TCP connection and return its number."""
-        with self._changed:
-            self._connections += 1
-            return self._connections
 
     def add_call(self, call: C) -> None:
         with self._changed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from alertctl.sandbox.certificates import Certificates, Flavour
@@ -15,12 +14,7 @@ from alertctl.sandbox.server import Listener, ServerThread, listening_socket
 from alertctl.sandbox.slack import Slack
 from alertctl.sandbox.smtp import Smtp
 
-Tls = bool | Flavour
-SmtpTls = Literal["starttls", "implicit"]
-
 DEFAULT_CHANNEL = "#platform-alerts"
-FROM_ADDRESS = "alerts@corp.example"
-ADMIN_ADDRESS = "admin@corp.example"
 
 
 class Sandbox:
@@ -38,17 +32,17 @@ class Sandbox:
         slack_port: int = 0,
         sendgrid_port: int = 0,
         smtp_port: int = 0,
-        tls: Tls = False,
+        tls: bool | Flavour = False,
         on_message: OnMessage | None = None,
         chaos: str | Iterable[Chaos] | None = None,
         *,
-        smtp_tls: SmtpTls = "starttls",
+        smtp_tls: Literal["starttls", "implicit"] = "starttls",
         host: str = "127.0.0.1",
         seed: int | None = None,
     ) -> None:
         if smtp_tls not in ("starttls", "implicit"):
             raise ValueError(f"smtp_tls is 'starttls' or 'implicit', not {smtp_tls!r}")
-        self.host = host
+        self.host = self.smtp_host = host
         self.slack = Slack(on_message)
         self.sendgrid = SendGrid(on_message)
         self.smtp = Smtp(on_message)
@@ -57,17 +51,13 @@ class Sandbox:
         self._implicit_tls = smtp_tls == "implicit"
         self._resources = contextlib.ExitStack()
         self.ca_file: str | None = None
-        self.add_faults(parse_chaos(chaos) if isinstance(chaos, str) else chaos or (), seed)
+        faults = {provider.name: provider.faults for provider in self.providers}
+        for part in parse_chaos(chaos) if isinstance(chaos, str) else chaos or ():
+            part.apply(faults[part.provider], seed)
 
     @property
     def providers(self) -> tuple[Provider[Any, Any], ...]:
         return self.slack, self.sendgrid, self.smtp
-
-    def add_faults(self, chaos: Iterable[Chaos], seed: int | None = None) -> None:
-        """Add these faults to those of the providers."""
-        faults = {provider.name: provider.faults for provider in self.providers}
-        for part in chaos:
-            part.apply(faults[part.provider], seed)
 
     def start(self) -> Self:
         """Listen and serve. Raises OSError when a port is taken, ImportError for TLS without `trustme`."""
@@ -83,7 +73,8 @@ class Sandbox:
                 listener = Listener(provider, listening_socket(self.host, port), tls)
                 stack.callback(listener.socket.close)
                 listeners.append(listener)
-            self._slack_port, self._sendgrid_port, self._smtp_port = (listener.port for listener in listeners)
+            slack, sendgrid, self.smtp_port = (listener.socket.getsockname()[1] for listener in listeners)
+            self.slack_api_url, self.sendgrid_api_url = f"{self._origin(slack)}/api/", self._origin(sendgrid)
             thread = ServerThread(listeners)
             thread.start()
             stack.callback(thread.close)
@@ -97,33 +88,13 @@ class Sandbox:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def clear(self) -> None:
         """Forget messages, calls and faults of all providers."""
         for provider in self.providers:
             provider.clear()
-
-    # --- addresses and settings ---
-
-    @property
-    def slack_api_url(self) -> str:
-        return f"{self._origin(self._slack_port)}/api/"
-
-    @property
-    def sendgrid_api_url(self) -> str:
-        return self._origin(self._sendgrid_port)
-
-    @property
-    def smtp_host(self) -> str:
-        return self.host
-
-    @property
-    def smtp_port(self) -> int:
-        return self._smtp_port
 
     def _origin(self, port: int) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -142,8 +113,8 @@ class Sandbox:
             "SLACK_API_URL": self.slack_api_url,
             "SLACK_DEFAULT_CHANNEL": DEFAULT_CHANNEL,
             "EMAIL_ENABLED": "true",
-            "EMAIL_FROM_ADDRESS": FROM_ADDRESS,
-            "NOTIFICATION_ADMIN_EMAILS": ADMIN_ADDRESS,
+            "EMAIL_FROM_ADDRESS": "alerts@corp.example",
+            "NOTIFICATION_ADMIN_EMAILS": "admin@corp.example",
         }
         if email == "sendgrid":
             settings |= {"SENDGRID_API_KEY": self.sendgrid.api_key, "SENDGRID_API_URL": self.sendgrid_api_url}

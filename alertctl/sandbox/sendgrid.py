@@ -10,14 +10,13 @@ from alertctl.sandbox.http_provider import HttpProvider
 from alertctl.sandbox.records import SendGridMessage, now
 from alertctl.sandbox.sendgrid_validation import FieldError, field_errors, is_sandbox_mode, recipients
 
-API_KEY = "SG.sandbox.key"  # accepted by clients, ignored by secret scanners
 MAX_BODY = 30 * 1024 * 1024
 SEND = "/v3/mail/send"
 SCOPES = "/v3/scopes"
 BAD_KEY = "The provided authorization grant is invalid, expired, or revoked"
 
 
-class Refused(Exception):
+class SendGridError(Exception):
     """A response that is no success, with its `errors`."""
 
     def __init__(self, status: int, *errors: FieldError) -> None:
@@ -32,7 +31,7 @@ class SendGrid(HttpProvider[SendGridMessage]):
     name = "sendgrid"
     built_in = {"flaky@": "http_503"}  # noqa: RUF012  (a ClassVar in the base class)
 
-    api_key = API_KEY
+    api_key = "SG.sandbox.key"  # accepted by clients, ignored by secret scanners
     scopes: tuple[str, ...] = ("mail.send", "sender_verification_eligible", "2fa_required")
 
     @property
@@ -50,7 +49,7 @@ class SendGrid(HttpProvider[SendGridMessage]):
         try:
             self._authenticate(request)
             return self._route(request)
-        except Refused as refused:
+        except SendGridError as refused:
             return error_response(refused.status, *refused.errors)
 
     def refusal(self, status: int) -> HttpResponse:
@@ -59,27 +58,27 @@ class SendGrid(HttpProvider[SendGridMessage]):
 
     def _authenticate(self, request: HttpCall) -> None:
         if self.auth_error:
-            raise Refused(401, FieldError(self.auth_error))
+            raise SendGridError(401, FieldError(self.auth_error))
         if not request.bearer:
-            raise Refused(401, FieldError("Permission denied, wrong credentials"))
+            raise SendGridError(401, FieldError("Permission denied, wrong credentials"))
         if request.bearer != self.api_key:
-            raise Refused(401, FieldError(BAD_KEY))
+            raise SendGridError(401, FieldError(BAD_KEY))
 
     def _route(self, request: HttpCall) -> HttpResponse:
         if request.path == SCOPES and request.method == "GET":
             return json_response(200, {"scopes": list(self.scopes)})
         if request.path not in (SEND, SCOPES):
-            raise Refused(404, FieldError("Not Found"))
+            raise SendGridError(404, FieldError("Not Found"))
         if (request.path, request.method) != (SEND, "POST"):
-            raise Refused(405, FieldError("method not allowed"))
+            raise SendGridError(405, FieldError("method not allowed"))
         return self._send(request)
 
     def _send(self, request: HttpCall) -> HttpResponse:
         if "mail.send" not in self.scopes:
-            raise Refused(403, FieldError("access forbidden"))
+            raise SendGridError(403, FieldError("access forbidden"))
         payload = parse_payload(request)
         if errors := field_errors(payload):
-            raise Refused(400, *errors)
+            raise SendGridError(400, *errors)
         if is_sandbox_mode(payload):
             return HttpResponse(200)
         message_id, at = secrets.token_urlsafe(16), now()
@@ -93,15 +92,15 @@ class SendGrid(HttpProvider[SendGridMessage]):
 
 def parse_payload(request: HttpCall) -> dict[str, Any]:
     if len(request.body) > MAX_BODY:
-        raise Refused(413, FieldError("The JSON payload you have included in your request is too large."))
+        raise SendGridError(413, FieldError("The JSON payload you have included in your request is too large."))
     if request.media_type != "application/json":
-        raise Refused(415, FieldError("Content-Type should be application/json."))
+        raise SendGridError(415, FieldError("Content-Type should be application/json."))
     try:
         payload = parse_json(request.body)
     except ValueError:
-        raise Refused(400, FieldError("Bad Request")) from None
+        payload = None
     if not isinstance(payload, dict):
-        raise Refused(400, FieldError("Bad Request"))
+        raise SendGridError(400, FieldError("Bad Request"))
     return payload
 
 

@@ -10,8 +10,8 @@ from typing import Any
 MAX_PERSONALIZATIONS = 1000
 MAX_RECIPIENTS = 1000
 """In one request: to, cc and bcc of all personalizations."""
-MAX_CUSTOM_ARGS = 10_000
-"""Bytes, for one personalization. The limit of its substitutions is the same."""
+MAX_BYTES = 10_000
+"""Of a personalization's custom_args, and of its substitutions."""
 MAX_SUBSTITUTIONS = 100
 HELP = "http://sendgrid.com/docs/API_Reference/Web_API_v3/Mail/errors.html#message."
 _LOCAL = r"[^@\s,;:<>()\[\]\"\x00-\x1f\x7f]+"
@@ -121,8 +121,8 @@ def _personalization(item: dict[str, Any], path: str) -> FieldErrors:
             yield FieldError(f"{DUPLICATE} We found the first duplicate instance of [{email}].", path)
         seen.add(email.lower())
         yield from _name(person, f"{path}.{field}.name")
-    yield from _custom_args(item.get("custom_args", {}), f"{path}.custom_args")
-    yield from _substitutions(item.get("substitutions", {}), f"{path}.substitutions")
+    yield from _texts(item, "custom_args", path)
+    yield from _texts(item, "substitutions", path)
     yield from _mail_headers(item.get("headers", {}), f"{path}.headers")
 
 
@@ -134,20 +134,15 @@ def _name(person: Any, path: str) -> FieldErrors:
         yield FieldError("A name with a comma or a semicolon must be in double quotes.", path)
 
 
-def _custom_args(values: Any, path: str) -> FieldErrors:
+def _texts(item: dict[str, Any], name: str, path: str) -> FieldErrors:
+    """Check an object of texts in a personalization."""
+    values, path = item.get(name, {}), f"{path}.{name}"
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
-        yield FieldError("The custom_args values must be strings.", path)
-    elif sum(len(name.encode()) + len(value.encode()) for name, value in values.items()) > MAX_CUSTOM_ARGS:
-        yield FieldError("The custom_args may not exceed 10000 bytes.", path)
-
-
-def _substitutions(values: Any, path: str) -> FieldErrors:
-    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
-        yield FieldError("The substitutions values must be strings.", path)
-    elif len(values) > MAX_SUBSTITUTIONS:
+        yield FieldError(f"The {name} values must be strings.", path)
+    elif name == "substitutions" and len(values) > MAX_SUBSTITUTIONS:
         yield FieldError(f"There can be at most {MAX_SUBSTITUTIONS} substitutions per personalization.", path)
-    elif sum(len(name.encode()) + len(value.encode()) for name, value in values.items()) > MAX_CUSTOM_ARGS:
-        yield FieldError("The substitutions may not exceed 10000 bytes.", path)
+    elif sum(len(key.encode()) + len(value.encode()) for key, value in values.items()) > MAX_BYTES:
+        yield FieldError(f"The {name} may not exceed {MAX_BYTES} bytes.", path)
 
 
 def _mail_headers(values: Any, path: str) -> FieldErrors:

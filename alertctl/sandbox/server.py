@@ -8,12 +8,11 @@ import socket
 import ssl
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from alertctl.sandbox.connection import ClientConnection, ConnectionEnded
 from alertctl.sandbox.provider import Provider
-
-BACKLOG = 1024
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -25,7 +24,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((str(address), port))
-        sock.listen(BACKLOG)
+        sock.listen(1024)
         sock.setblocking(False)
     except OSError as error:
         sock.close()
@@ -33,18 +32,13 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return sock
 
 
+@dataclass(frozen=True, slots=True)
 class Listener:
-    """One provider's port. `tls` encrypts every connection from its start."""
+    """One provider's listening socket. `tls` encrypts every connection from its start."""
 
-    def __init__(self, provider: Provider[Any, Any], sock: socket.socket, tls: ssl.SSLContext | None) -> None:
-        self.provider = provider
-        self.socket = sock
-        self.tls = tls
-
-    @property
-    def port(self) -> int:
-        port: int = self.socket.getsockname()[1]
-        return port
+    provider: Provider[Any, Any]
+    socket: socket.socket
+    tls: ssl.SSLContext | None
 
 
 class ServerThread:
@@ -101,7 +95,8 @@ class ServerThread:
 async def _serve(listener: Listener, sock: socket.socket) -> None:
     """Serve one client from its connection to its end. Faults of the stage `connect` apply before TLS."""
     provider = listener.provider
-    connection = ClientConnection(provider.add_connection())
+    provider.connections += 1
+    connection = ClientConnection(provider.connections)
     early = provider.faults.choose("connect")
     if early is not None and early.name == "close_before_reading":
         return

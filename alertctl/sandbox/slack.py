@@ -15,7 +15,6 @@ from alertctl.sandbox.http_provider import HttpProvider
 from alertctl.sandbox.provider import OnMessage
 from alertctl.sandbox.records import SlackEdit, SlackMessage, now
 
-TOKEN = "xoxb-sandbox-token"  # accepted by clients, ignored by secret scanners
 PATH = "/api/"
 EDIT = "chat.update"
 LOOKUP = "users.lookupByEmail"
@@ -50,7 +49,7 @@ class Slack(HttpProvider[SlackMessage]):
         "flaky": "http_503",
     }
 
-    token = TOKEN
+    token = "xoxb-sandbox-token"  # accepted by clients, ignored by secret scanners
     scopes: tuple[str, ...] = ("chat:write", "chat:write.public", "users:read", "users:read.email")
     channels: tuple[str, ...] = ("platform-alerts", "general", "archived", "private")
     _last_ts = 0
@@ -221,23 +220,19 @@ def parse_arguments(request: HttpCall) -> Arguments:
     if charset and charset.strip(' "') not in ("utf-8", "iso-8859-1"):
         raise SlackError("invalid_charset")
     if request.media_type == "application/json":
-        return {**arguments, **_json_object(request.body)}
+        try:
+            body = parse_json(request.body)
+        except ValueError:
+            raise SlackError("invalid_json") from None
+        if not isinstance(body, dict):
+            raise SlackError("json_not_object")
+        return arguments | body
     if request.media_type == "application/x-www-form-urlencoded":
         try:
-            return {**arguments, **dict(parse_qsl(request.body.decode(), keep_blank_values=True))}
+            return arguments | dict(parse_qsl(request.body.decode(), keep_blank_values=True))
         except ValueError:
             raise SlackError("invalid_form_data") from None
     raise SlackError("invalid_post_type")
-
-
-def _json_object(body: bytes) -> Arguments:
-    try:
-        value = parse_json(body)
-    except ValueError:
-        raise SlackError("invalid_json") from None
-    if not isinstance(value, dict):
-        raise SlackError("json_not_object")
-    return value
 
 
 def parse_channel(arguments: Arguments) -> str:

@@ -26,7 +26,6 @@ class Smtp(Provider[SmtpMessage, SmtpCall]):
 
     `offered` are the mechanisms that EHLO lists, `mechanisms` those that work. `oauth_token` is the token for XOAUTH2.
     `logins` lists the mechanism of each AUTH. Recipients outside `relays` (domains; None: all) are refused with 5.7.1.
-
     `tls` is offered as STARTTLS, except on a connection that is encrypted already (implicit TLS).
     """
 
@@ -57,7 +56,7 @@ class Smtp(Provider[SmtpMessage, SmtpCall]):
         self.logins.clear()
 
     async def serve(self, connection: ClientConnection, early: Fault | None) -> None:
-        await SmtpSession(self, connection).run(early)
+        await SmtpServerSession(self, connection).run(early)
 
 
 class SessionEnd(Exception):
@@ -74,7 +73,7 @@ class Refused(Exception):
         self.ends_mail = ends_mail
 
 
-class SmtpSession:
+class SmtpServerSession:
     """Runs until the client quits or closes, or a fault ends it."""
 
     def __init__(self, server: Smtp, connection: ClientConnection) -> None:

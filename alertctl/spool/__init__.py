@@ -48,14 +48,10 @@ __all__ = [
 MOST_EVENTS = 10_000
 MOST_BYTES = 50_000_000
 """Limits of a spool, refused events included: enough for days of a busy CI without filling a small disk."""
-REFUSED = "refused"
 
 
 def key_of(caller_key: str | None) -> str:
-    """Return the caller's idempotency key, else a random one. A repeat, or a flush of the spool, sends nothing twice.
-
-    Raises InvalidEvent.
-    """
+    """Return the caller's idempotency key, else a random one. Raises InvalidEvent."""
     if caller_key is None:
         return f"once-{os.urandom(16).hex()}"
     if not re.fullmatch(r"[!-~]([ -~]{0,253}[!-~])?", caller_key):
@@ -68,7 +64,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._aside = folder / REFUSED
+        self._aside = folder / "refused"
 
     @staticmethod
     def of(environ: Mapping[str, str]) -> Spool:
@@ -76,10 +72,7 @@ class Spool:
         return Spool(state_folder(environ) / "spool")
 
     def keep(self, request: PublishRequest, destination: Destination, cause: str, now: datetime) -> Spooled:
-        """Write an event to disk, synced. Raises Unreachable when the spool is full or can't be written.
-
-        The request needs an idempotency key, so that it is recorded once however often it is published.
-        """
+        """Write an event to disk, synced. Raises Unreachable when the spool is full or can't be written."""
         assert request.idempotency_key, "an event without a key could be sent twice"
         if request.originally_published_at is None:
             request = replace(request, originally_published_at=now)

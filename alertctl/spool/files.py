@@ -91,9 +91,8 @@ def read(path: Path) -> Spooled:
         raise ValueError("nested too deeply") from None
     request: Any = spooled.request
     texts = (spooled.id, spooled.destination, request.event_type, request.idempotency_key)
-    if not all(isinstance(text, str) and text for text in texts):
-        raise ValueError("not a spooled event")
-    if not isinstance(request.fields, dict) or not isinstance(request.to, list):
+    are_texts = all(isinstance(text, str) and text for text in texts)
+    if not are_texts or not isinstance(request.fields, dict) or not isinstance(request.to, list):
         raise ValueError("not a spooled event")
     return spooled
 

@@ -75,7 +75,11 @@ def flush_files(
         else:
             failures_in_a_row = 0
             flushed.published += 1
-            flushed.error = _remove_published(path) or flushed.error
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                # Harmless: publishing it again under its key records nothing.
+                flushed.error = Unreachable(f"published, but {path} cannot be removed: {error.strerror or error}")
     return flushed
 
 
@@ -100,12 +104,3 @@ def _set_aside(path: Path, aside: Path, spooled: Spooled) -> None:
         write_file(aside, path.name, to_json(spooled))
         if path.parent != aside:
             path.unlink(missing_ok=True)
-
-
-def _remove_published(path: Path) -> Unreachable | None:
-    """Remove a published event's file; return the error if that failed. It is harmless: its key was used."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        return Unreachable(f"published, but {path} cannot be removed: {error.strerror or error}")
-    return None

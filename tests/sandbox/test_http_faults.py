@@ -97,7 +97,7 @@ def test_raw_bytes_are_sent_as_they_are_and_then_it_closes(sandbox: Sandbox) -> 
     data = bytes(range(256))
 
     assert receive_under_fault(sandbox, raw(data)) == data
-    assert receive_under_fault(sandbox, sandbox.slack.faults.raw(b"x")) == b"x"
+    assert receive_under_fault(sandbox, raw(b"x")) == b"x"
     assert receive_under_fault(sandbox, r"raw:HTTP/1.1 200\r\n\xff") == b"HTTP/1.1 200\r\n\xff"
     assert len(sandbox.slack.calls) == 3
 

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import typer
 
 from alertctl.cli.context import flags_of, speak_up
-from alertctl.cli.output.streams import Output, OutputOption, eprint, warn
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, warn
 from alertctl.errors import ConfigError
 
-if TYPE_CHECKING:
-    from alertctl.config import SettingProblem, Settings
-
-NARROW = 60
-"""Width of a terminal below which values are printed below their names."""
 LONG = ("value", "message")
 """The columns that are printed below on a narrow terminal."""
 
@@ -66,7 +59,11 @@ def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     flags = flags_of(context)
     try:
         settings = load(flags=flags, refuse=False)
-        problems = [*find_problems(settings), *_route_problems(settings)]
+        problems = find_problems(settings)
+        if settings.routes:
+            from alertctl.routing import audience_of, check_routes
+
+            problems += check_routes(audience_of(settings))
         problems += [SettingProblem(name, "error", message) for name, message in appearance_problems(settings)]
     except ConfigError as error:
         # Settings that can't be read can't be checked together: report what can't be read.
@@ -82,25 +79,16 @@ def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
         raise typer.Exit(2)
 
 
-def _route_problems(settings: Settings) -> list[SettingProblem]:
-    if not settings.routes:
-        return []
-    from alertctl.routing import audience_of, check_routes
-
-    return check_routes(audience_of(settings))
-
-
 def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], output: Output) -> None:
     if output is Output.JSON:
-        # ASCII: a terminal's or a pipe's encoding can't break it.
-        typer.echo(json.dumps({"items": [dict(zip(columns, row, strict=True)) for row in rows]}, indent=2))
+        print_items(dict(zip(columns, row, strict=True)) for row in rows)
         return
     from rich import box
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    from alertctl.cli.output.table import console
+    from alertctl.cli.output.table import NARROW, console
 
     out = console()
     if out.width < NARROW:

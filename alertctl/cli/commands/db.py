@@ -185,9 +185,6 @@ def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TAB
     _check_copied(done)
 
 
-# --- which database ---
-
-
 def _settings(context: typer.Context) -> Settings:
     """Return the settings. Raises ConfigError when they select a server instead of a database."""
     settings = settings_of(context)
@@ -223,9 +220,6 @@ def _pg_dump(url: str, file: Path) -> str:
     plain = make_url(url).set(drivername="postgresql").difference_update_query(["password", "sslpassword"])
     address = plain._replace(password=None).render_as_string()
     return shlex.join(["pg_dump", "--format=custom", f"--file={file}", address])
-
-
-# --- output ---
 
 
 def _as_data(settings: Settings, info: DatabaseInfo | None) -> dict[str, Any]:
@@ -270,6 +264,5 @@ def _check_copied(done: CopyResult) -> None:
         raise AlertctlError("the old database changed meanwhile: stop alertctl serve there, then run this again")
     for table in done.tables:
         if table.source != table.target:
-            raise AlertctlError(
-                f"{table.table}: {table.source} rows in the old database, {table.target} in the new one"
-            )
+            counts = f"{table.source} rows in the old database, {table.target} in the new one"
+            raise AlertctlError(f"{table.table}: {counts}")

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alertctl.channels import CHANNEL_NAMES
+from alertctl.cli.commands.help import CHECK_FAILED
 from alertctl.cli.context import settings_of, warn_about_settings
 from alertctl.cli.options import one_of
 from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_items
-from alertctl.cli.output.table import GAP, console
+from alertctl.cli.output.table import GAP, NARROW, console
 from alertctl.cli.output.times import now
 from alertctl.errors import InvalidEvent
 
@@ -23,19 +24,14 @@ if TYPE_CHECKING:
 
     from alertctl.doctor import Finding
 
-FAILED = 10
-"""Exit code when a check failed."""
 SIGNS = {"ok": ("✓", "ok"), "warning": ("!", "!"), "failure": ("✗", "x"), "unknown": ("?", "?")}
 """A sign for each outcome, and its ASCII replacement."""
 STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red", "unknown": "cyan"}
-NARROW = 60
-"""Width of a terminal below which a result is printed below its check."""
 WORDS = {"ok": "ok", "warning": "warning", "failure": "failure", "unknown": "can't tell"}
 ALL = "all"
 AREAS = (*CHANNEL_NAMES, "db", "server", ALL)
 AreaArgument = Annotated[
-    str,
-    typer.Argument(metavar="|".join(AREAS), help="Area to check.", **one_of(AREAS, "an area")),
+    str, typer.Argument(metavar="|".join(AREAS), help="Area to check.", **one_of(AREAS, "an area"))
 ]
 
 
@@ -57,22 +53,17 @@ def doctor(context: typer.Context, area: AreaArgument = ALL, output: OutputOptio
     settings = settings_of(context)
     checks = [check for check in CHECKS if area in (ALL, check.area) and check.applies(settings)]
     if not checks:
-        raise InvalidEvent(area, _nothing_to_check(area))
+        if area == "server":
+            raise InvalidEvent(area, "ALERTCTL_SERVER is not set; run alertctl doctor db")
+        advice = "run alertctl doctor on its machine, or alertctl doctor server"
+        raise InvalidEvent(area, f"ALERTCTL_SERVER is set, and that server sends; {advice}")
     findings = run(checks, settings, now())
     if output is Output.JSON:
         print_items(asdict(finding) for finding in findings)
     else:
         print_findings(findings)
     if any(finding.outcome == "failure" for finding in findings):
-        raise typer.Exit(FAILED)
-
-
-def _nothing_to_check(area: str) -> str:
-    if area == "server":
-        return "ALERTCTL_SERVER is not set; run alertctl doctor db"
-    return (
-        "ALERTCTL_SERVER is set, and that server sends; run alertctl doctor on its machine, or alertctl doctor server"
-    )
+        raise typer.Exit(CHECK_FAILED)
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
@@ -86,7 +77,9 @@ def print_findings(findings: Sequence[Finding]) -> None:
         table.add_column(name, no_wrap=True)
     table.add_column("CHECK" if narrow else "WHAT", overflow="fold")
     for finding in findings:
-        sign, text = _sign(finding.outcome), _description(finding)
+        sign, text = _sign(finding.outcome), Text(plain(finding.what, " "))
+        if finding.fix:
+            text.append(f"\nFix: {plain(finding.fix, ' ')}", style="bold" if finding.outcome == "failure" else "")
         if narrow:
             table.add_row(sign, Text(f"{finding.area} {finding.check}\n").append_text(text))
         else:
@@ -94,15 +87,6 @@ def print_findings(findings: Sequence[Finding]) -> None:
     console().print(table)
     counted = Counter(finding.outcome.value for finding in findings)
     eprint(", ".join(f"{counted[outcome]} {WORDS[outcome]}" for outcome in WORDS if counted[outcome]))
-
-
-def _description(finding: Finding) -> Text:
-    from rich.text import Text
-
-    text = Text(plain(finding.what, " "))
-    if finding.fix:
-        text.append(f"\nFix: {plain(finding.fix, ' ')}", style="bold" if finding.outcome == "failure" else "")
-    return text
 
 
 def _sign(outcome: str) -> Text:

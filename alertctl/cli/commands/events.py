@@ -13,11 +13,12 @@ from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json
 from alertctl.cli.output.table import Column, print_list, print_table
 from alertctl.schemas import EventTypeInfo
 
+DEFAULTS = {True: "on", False: "off", None: "no preference"}
 COLUMNS = (
-    Column("TYPE", needed=True),
-    Column("GOES TO"),
-    Column("BY DEFAULT"),
-    Column("WHAT", least=20, wraps=True),
+    Column("TYPE", lambda kind: kind.event_type, needed=True),
+    Column("GOES TO", lambda kind: ", ".join(kind.channels)),
+    Column("BY DEFAULT", lambda kind: DEFAULTS[kind.default_on]),
+    Column("WHAT", lambda kind: kind.description, least=20, wraps=True),
 )
 TypeArgument = Annotated[
     str | None, typer.Argument(metavar="TYPE", help="Event type whose fields to show.", autocompletion=complete_event)
@@ -36,7 +37,7 @@ def events(context: typer.Context, kind: TypeArgument = None, output: OutputOpti
     with client_of(context) as client:
         known = client.event_types()
     if kind is None:
-        print_list(known, COLUMNS, _cells, output)
+        print_list(known, COLUMNS, output)
         if output is not Output.JSON:
             eprint("alertctl events TYPE shows a type's fields")
         return
@@ -66,14 +67,7 @@ def _named(name: str, known: list[EventTypeInfo]) -> EventTypeInfo:
     raise AssertionError(f"{name} is registered, but the client doesn't list it")
 
 
-def _cells(event_type: EventTypeInfo) -> tuple[str, ...]:
-    default = {True: "on", False: "off", None: "no preference"}
-    channels = ", ".join(event_type.channels)
-    return event_type.event_type, channels, default[event_type.default_on], event_type.description
-
-
 def type_of(schema: dict[str, Any]) -> str:
-    """Return the type of a field from its JSON Schema."""
     if "enum" in schema or "$ref" in schema:
         return "word"
     if "anyOf" in schema:
@@ -84,7 +78,6 @@ def type_of(schema: dict[str, Any]) -> str:
 
 
 def example(event_type: EventTypeInfo) -> str:
-    """Return a command that sends an example event."""
     fields = event_type.example or dict.fromkeys(event_type.json_schema.get("required", []), "…")
     flat = {
         f"{field}.{name}" if isinstance(value, dict) else field: item

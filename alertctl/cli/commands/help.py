@@ -9,6 +9,8 @@ import typer
 from alertctl.cli.output.streams import print_line
 from alertctl.suggestions import did_you_mean
 
+CHECK_FAILED = 10
+"""Exit code of a check: doctor, log --fail-if-any, status --fail-if-waiting, routes test --expect."""
 CODES = (
     (0, "success"),
     (1, "unexpected error, or an incomplete db copy or db backup"),
@@ -19,13 +21,14 @@ CODES = (
     (10, "doctor found a failure, log --fail-if-any or status --fail-if-waiting a delivery, routes test other targets"),
     (130, "Ctrl-C"),
 )
-"""The exit codes of all commands."""
 STRICT = (
     "send exits with 3, 4 or 5 only with --strict, else with 0: the event is recorded, spooled or reported as LOST."
 )
 EXIT_CODES = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in CODES)}. {STRICT}"
 
-STATUSES = """\
+TOPICS = {
+    "exit-codes": "\n".join([*(f"{code:>3}  {meaning}" for code, meaning in CODES), "", STRICT]),
+    "statuses": """\
 pending     waiting for its first attempt
 sending     being sent now
 success     the provider accepted it and returned an id
@@ -34,21 +37,16 @@ suppressed  not sent on purpose; the column ERROR has the cause
 
 alertctl log --status failed          show failed deliveries and their errors
 alertctl log show ID                  show one delivery with all its attempts\
-"""
-TIMES = """\
+""",
+    "times": """\
 2h, 30m, 7d                   ago; as a duration: this long
 2026-11-01                    start of that day, local time
 2026-11-01T14:30              local time
 2026-11-01T14:30:00+01:00     ISO 8601, with a zone
 
 alertctl log --since 2h --until 30m\
-"""
-TOPICS = {
-    "exit-codes": "\n".join([*(f"{code:>3}  {meaning}" for code, meaning in CODES), "", STRICT]),
-    "statuses": STATUSES,
-    "times": TIMES,
+""",
 }
-"""Help on more than one command."""
 
 
 def _complete(context: typer.Context, incomplete: str) -> list[str]:

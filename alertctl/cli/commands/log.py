@@ -14,7 +14,7 @@ from alertctl.cli.commands.log_prune import prune
 from alertctl.cli.commands.log_retry import retry
 from alertctl.cli.commands.log_stats import stats
 from alertctl.cli.context import client_of
-from alertctl.cli.filters import Pages, Where, filtered
+from alertctl.cli.filters import LogPages, Where, filtered
 from alertctl.cli.options import UtcOption, complete_delivery
 from alertctl.cli.output.deliveries import line_printer, print_deliveries
 from alertctl.cli.output.streams import (
@@ -45,12 +45,10 @@ LimitOption = Annotated[int, typer.Option(metavar="N", min=1, help="Maximum numb
 FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new and changed deliveries.")]
 FailOption = Annotated[bool, typer.Option("--fail-if-any", help="Exit with 10 if any delivery matches; for CI.")]
 RenderedOption = Annotated[
-    str | None,
-    typer.Option(metavar="|".join(RENDERINGS), help="Show the message itself: as payload, text or HTML."),
+    str | None, typer.Option(metavar="|".join(RENDERINGS), help="Show the message itself: as payload, text or HTML.")
 ]
 IdArgument = Annotated[
-    str,
-    typer.Argument(metavar="ID", help="Delivery id, or a unique part of it.", autocompletion=complete_delivery),
+    str, typer.Argument(metavar="ID", help="Delivery id, or a unique part of it.", autocompletion=complete_delivery)
 ]
 
 
@@ -83,7 +81,7 @@ def log(
     with client_of(context) as client:
         if following:
             follow(client, where, limit, output)
-        pages = Pages(client, where, limit)
+        pages = LogPages(client, where, limit)
         count = _print(pages, output)
         if fail_if_any and count:
             eprint(f"found {count if pages.total is None else pages.total}, expected none (--fail-if-any)")
@@ -137,7 +135,7 @@ def _print_message(message: Rendered, rendering: str, output: Output) -> None:
         print_json(message.message)
 
 
-def _print(pages: Pages, output: LogOutput) -> int:
+def _print(pages: LogPages, output: LogOutput) -> int:
     """Print the deliveries and return their number."""
     if output in (LogOutput.JSONL, LogOutput.ID, LogOutput.CSV):
         count, show = 0, line_printer(output)

@@ -10,7 +10,7 @@ from typing import IO, Annotated, Literal
 import typer
 
 from alertctl.cli.context import client_of
-from alertctl.cli.filters import Pages, Where, filtered
+from alertctl.cli.filters import LogPages, Where, filtered
 from alertctl.cli.output.atomic_file import atomic_write
 from alertctl.cli.output.deliveries import line_printer
 from alertctl.cli.output.progress import bar
@@ -29,8 +29,7 @@ def export(
     file: Annotated[str | None, typer.Argument(metavar="FILE", help="File to write; default: stdout.")] = None,
     output: Annotated[Literal["jsonl", "csv"], typer.Option("--output", "-o", help="Output format.")] = "jsonl",
     for_spreadsheet: Annotated[
-        bool,
-        typer.Option("--for-spreadsheet", help="With -o csv: put ' before cells that begin like a formula."),
+        bool, typer.Option("--for-spreadsheet", help="With -o csv: put ' before cells that begin like a formula.")
     ] = False,
 ) -> None:
     """
@@ -44,7 +43,7 @@ def export(
     if for_spreadsheet and output != "csv":
         raise InvalidEvent("--for-spreadsheet", "is for CSV; add -o csv")
     with client_of(context) as client, _opened(file) as out, bar() as advance:
-        pages, written = Pages(client, where, ALL), 0
+        pages, written = LogPages(client, where, ALL), 0
         show = line_printer(LogOutput(output), out, for_spreadsheet=for_spreadsheet)
         for written, delivery in enumerate(pages, 1):
             show(delivery)

@@ -10,10 +10,10 @@ from typing import NoReturn
 
 import typer
 
-from alertctl.cli.filters import Pages
-from alertctl.cli.output.deliveries import COLUMNS, WIDE, cells, line_printer, wide_cells
+from alertctl.cli.filters import LogPages
+from alertctl.cli.output.deliveries import COLUMNS, WIDE, line_printer
 from alertctl.cli.output.streams import LogOutput
-from alertctl.cli.output.table import Lines
+from alertctl.cli.output.table import Lines, row_of
 from alertctl.client import Client
 from alertctl.schemas import DeliveryItem, LogFilter
 
@@ -42,7 +42,7 @@ def _stream(client: Client, where: LogFilter, last: int) -> Iterator[DeliveryIte
     # Once its first item arrives, which may be None, the stream misses nothing.
     first = next(changes)
     if where.since is None:
-        yield from reversed(list(Pages(client, where, last)))
+        yield from reversed(list(LogPages(client, where, last)))
     yield first
     yield from changes
 
@@ -80,10 +80,9 @@ def _is_stdout_closed() -> bool:
 
 
 def _printer(output: LogOutput) -> Callable[[DeliveryItem], object]:
-    if output is LogOutput.TABLE:
-        lines = Lines(COLUMNS)
-        return lambda delivery: lines.print(cells(delivery))
-    if output is LogOutput.WIDE:
-        wide = Lines(WIDE, uncut=True)
-        return lambda delivery: wide.print(wide_cells(delivery))
-    return line_printer(output)
+    if output not in (LogOutput.TABLE, LogOutput.WIDE):
+        return line_printer(output)
+    is_wide = output is LogOutput.WIDE
+    columns = WIDE if is_wide else COLUMNS
+    lines = Lines(columns, uncut=is_wide)
+    return lambda delivery: lines.print(row_of(delivery, columns))

@@ -16,8 +16,7 @@ from alertctl.errors import InvalidEvent
 def prune(
     context: typer.Context,
     older_than: Annotated[
-        str | None,
-        typer.Option(metavar="AGE", help="Minimum age: 30d, 12h. Default: the PRUNE_ settings."),
+        str | None, typer.Option(metavar="AGE", help="Minimum age: 30d, 12h. Default: the PRUNE_ settings.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the deliveries.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,

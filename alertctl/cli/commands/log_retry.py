@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from alertctl.cli.context import client_of
-from alertctl.cli.filters import Pages, Where, filtered
+from alertctl.cli.filters import LogPages, Where, filtered
 from alertctl.cli.options import UtcOption, complete_delivery
 from alertctl.cli.output.deliveries import print_deliveries, short
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, warn
@@ -27,9 +27,7 @@ SENT_BY_EVENT = 20
 IdsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="ID",
-        help="Delivery ids, or unique parts of them; or use filters.",
-        autocompletion=complete_delivery,
+        metavar="ID", help="Delivery ids, or unique parts of them; or use filters.", autocompletion=complete_delivery
     ),
 ]
 MaxOption = Annotated[
@@ -66,8 +64,9 @@ def retry(
     show_utc(utc)
     limit = limit or (UNLIMITED if where.error else DEFAULT_MAX)
     with client_of(context) as client:
-        pages = Pages(client, where, limit)
-        chosen = _named(client, ids) if ids else list(pages)
+        pages = LogPages(client, where, limit)
+        named = [_as_item(client.show(part)) for part in ids or ()]
+        chosen = list({delivery.id: delivery for delivery in named}.values()) if ids else list(pages)
         not_sent: list[dict[str, str]] = []
         if not dry_run:
             chosen, not_sent = _resend(client, chosen, again=again, queue=queue)
@@ -81,12 +80,6 @@ def retry(
         eprint("no delivery matches" if not not_sent else "nothing was resent")
     if strict and not dry_run and any(delivery.status == "failed" for delivery in chosen):
         raise typer.Exit(3)
-
-
-def _named(client: Client, ids: Sequence[str]) -> list[DeliveryItem]:
-    """Return the deliveries with these ids, without duplicates."""
-    deliveries = [_as_item(client.show(part)) for part in ids]
-    return list({delivery.id: delivery for delivery in deliveries}.values())
 
 
 def _resend(

@@ -15,10 +15,7 @@ from alertctl.cli.output.table import Column, print_table
 from alertctl.cli.output.times import now
 from alertctl.schemas import Count, Stats
 
-WEEK = 7
-"""Days that are counted without --since."""
-BAR = 10
-"""Maximum length of a bar."""
+MAX_BAR_LENGTH = 10
 
 
 @filtered
@@ -37,7 +34,7 @@ def stats(
     Count the deliveries of the last 7 days (or --since) by status.
     """
     if where.since is None:
-        where = replace(where, since=now() - timedelta(days=WEEK))
+        where = replace(where, since=now() - timedelta(days=7))
     with client_of(context) as client:
         result = client.stats(where, by)
     if output is Output.JSON:
@@ -71,7 +68,7 @@ def _numbers(count: Count) -> tuple[str, ...]:
 
 def _bar(count: Count, largest: int) -> str:
     """Return a bar for a count's share of the largest. What did not arrive is a different sign, not only a colour."""
-    length = max(1, round(BAR * count.total / largest))
+    length = max(1, round(MAX_BAR_LENGTH * count.total / largest))
     missed = round(length * (count.total - count.success) / count.total)
     if count.success < count.total:
         missed = max(1, missed)

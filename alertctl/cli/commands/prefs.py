@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +24,6 @@ alertctl prefs set --user dev@corp.example notify_on_rollout_advance=on
 Show and change a user's notification preferences.
 """
 app = typer.Typer(name="prefs", help=HELP, no_args_is_help=True, rich_markup_mode=None)
-
 
 ADDRESS_BY_CHANNEL = {kind.name: kind.address_preference for kind in CHANNEL_TYPES if kind.address_preference}
 ADDRESS_PREFERENCES = tuple(ADDRESS_BY_CHANNEL.values())
@@ -105,22 +105,21 @@ def list_all(
     with client_of(context) as client:
         preferences = client.all_preferences(page, limit)
     columns = (
-        Column("USER", least=8, needed=True),
-        *(Column(channel.upper(), least=8) for channel in ADDRESS_BY_CHANNEL),
-        Column("EVENTS", least=20, wraps=True),
+        Column("USER", lambda prefs: short(str(prefs["user_id"])), least=8, needed=True),
+        *(Column(channel.upper(), partial(_address, channel), least=8) for channel in ADDRESS_BY_CHANNEL),
+        Column("EVENTS", _events, least=20, wraps=True),
     )
-    print_list(preferences, columns, _cells, output)
+    print_list(preferences, columns, output)
 
 
-def _cells(prefs: Prefs) -> tuple[str, ...]:
-    addresses = [
-        _shown(address, prefs[address]) if prefs[switch] else "off"
-        for switch, address in zip(SWITCHES, ADDRESS_PREFERENCES, strict=True)
-    ]
-    events = [
-        name.removeprefix("notify_on_") for name, value in prefs.items() if name.startswith("notify_on_") and value
-    ]
-    return short(str(prefs["user_id"])), *addresses, ", ".join(events) or "none"
+def _address(channel: str, prefs: Prefs) -> str:
+    name = ADDRESS_BY_CHANNEL[channel]
+    return _shown(name, prefs[name]) if prefs[f"{channel}_enabled"] else "off"
+
+
+def _events(prefs: Prefs) -> str:
+    chosen = [name for name, value in prefs.items() if name.startswith("notify_on_") and value]
+    return ", ".join(name.removeprefix("notify_on_") for name in chosen) or "none"
 
 
 def _print(prefs: Prefs, output: Output) -> None:

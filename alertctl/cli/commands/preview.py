@@ -11,6 +11,7 @@ from alertctl.cli.commands.send import JsonOption, MessageOption, TitleOption, U
 from alertctl.cli.context import settings_of, warn_about_settings
 from alertctl.cli.options import ChannelOption, EventOption, LabelOption, SetOption, SeverityOption
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_items, warn
+from alertctl.cli.output.table import console
 from alertctl.cli.output.times import now
 from alertctl.cli.send_request import build_request
 from alertctl.schemas import Rendered
@@ -50,27 +51,19 @@ def preview(
     warn_about_settings(context)
     moment = now()
     shortcuts = {"title": title, "message": message, "severity": severity, "url": url}
-    request = build_request(
-        event, shortcuts, assignments or (), json_file, moment, labels=labels or (), channel=channel
-    )
+    request = build_request(event, shortcuts, assignments, json_file, moment, labels=labels, channel=channel)
     rendered, warnings = preview_messages(settings_of(context), request, style, moment)
     for warning in warnings:
         warn(warning)
     if output is Output.JSON:
         print_items(rendered)
     else:
-        _print(rendered)
+        from alertctl.cli.output.message import rendered_panel
+
+        for item in rendered:
+            console().print(rendered_panel(item))
     if open_browser:
         _open(rendered)
-
-
-def _print(rendered: Sequence[Rendered]) -> None:
-    from alertctl.cli.output.message import rendered_panel
-    from alertctl.cli.output.table import console
-
-    out = console()
-    for message in rendered:
-        out.print(rendered_panel(message))
 
 
 def _open(rendered: Sequence[Rendered]) -> None:

@@ -10,11 +10,12 @@ import typer
 
 from alertctl.addresses import identity
 from alertctl.channels import CHANNEL_NAMES
+from alertctl.cli.commands.help import CHECK_FAILED
 from alertctl.cli.context import connected, flags_of
 from alertctl.cli.options import EventOption, LabelOption, SetOption, SeverityOption, completion
 from alertctl.cli.output.deliveries import option_texts
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line, warn
-from alertctl.cli.output.table import Column, print_table
+from alertctl.cli.output.table import Column, print_list, print_table
 from alertctl.cli.output.times import now
 from alertctl.cli.send_request import build_request
 from alertctl.errors import InvalidEvent
@@ -29,8 +30,6 @@ alertctl routes test --event rollout_advance --expect none
 List the routes of the configuration in their order, and the default targets.
 """
 app = typer.Typer(name="routes", rich_markup_mode=None)
-UNEXPECTED = 10
-"""Exit code of `routes test` when the targets differ from `--expect`."""
 NO_TARGET = "none"
 """The value of `--expect` for no target at all."""
 ROUTE_COLUMNS = (
@@ -40,20 +39,20 @@ ROUTE_COLUMNS = (
     Column("TO", least=14, needed=True, wraps=True),
 )
 VERDICT_COLUMNS = (
-    Column("ROUTE", least=8, needed=True, wraps=True),
-    Column("VERDICT", needed=True),
-    Column("WHY", least=12, needed=True, wraps=True),
+    Column("ROUTE", lambda route: route.name, least=8, needed=True, wraps=True),
+    Column("VERDICT", lambda route: route.verdict, needed=True),
+    Column("WHY", lambda route: route.why or "", least=12, needed=True, wraps=True),
 )
 PREFERENCE_COLUMNS = (
-    Column("PREFERENCE", needed=True),
-    Column("NOTIFIES", needed=True),
-    Column("ADDRESS OR REASON", least=12, needed=True, wraps=True),
+    Column("PREFERENCE", lambda item: item.channel, needed=True),
+    Column("NOTIFIES", lambda item: "yes" if item.notifies else "no", needed=True),
+    Column("ADDRESS OR REASON", lambda item: item.address or item.why or "", least=12, needed=True, wraps=True),
 )
 TARGET_COLUMNS = (
-    Column("TARGET", least=12, needed=True, wraps=True),
-    Column("OUTCOME", needed=True),
-    Column("CHOSEN BY", least=12, needed=True, wraps=True),
-    Column("CAUSE", least=12, needed=True, wraps=True),
+    Column("TARGET", lambda target: _name(target), least=12, needed=True, wraps=True),
+    Column("OUTCOME", lambda target: target.outcome, needed=True),
+    Column("CHOSEN BY", lambda target: _chosen_by(target), least=12, needed=True, wraps=True),
+    Column("CAUSE", lambda target: target.cause or "", least=12, needed=True, wraps=True),
 )
 UserOption = Annotated[
     str | None,
@@ -126,15 +125,8 @@ def run_test(
 
     expected = _expected(expect or ())
     values, _ = read_readable(flags=flags_of(context))
-    request = build_request(
-        event,
-        {"severity": severity},
-        assignments or (),
-        None,
-        now(),
-        labels=labels or (),
-        remote=server_of(values) is not None,
-    )
+    remote = server_of(values) is not None
+    request = build_request(event, {"severity": severity}, assignments, None, now(), labels=labels, remote=remote)
     with connected(context, tolerate=True) as client:
         result = client.test_routes(request, user)
     for text in result.warnings:
@@ -149,7 +141,7 @@ def run_test(
     for problem in _problems(missing, unexpected, result.targets):
         eprint(f"alertctl: {problem}")
     if missing or unexpected:
-        raise typer.Exit(UNEXPECTED)
+        raise typer.Exit(CHECK_FAILED)
 
 
 def _expected(texts: Sequence[str]) -> dict[tuple[str, str], str] | None:
@@ -169,42 +161,34 @@ def _expected(texts: Sequence[str]) -> dict[tuple[str, str], str] | None:
 
 def _differences(expected: dict[tuple[str, str], str], targets: Sequence[RoutedTarget]) -> tuple[list[str], list[str]]:
     """Return the expected targets that the event would not be sent to, and the other targets that it would."""
-    actual = {_identity(target): _name(target) for target in targets if target.outcome == "deliver"}
-    missing = [name for identity, name in expected.items() if identity not in actual]
-    return missing, [name for identity, name in actual.items() if identity not in expected]
-
-
-def _identity(target: RoutedTarget) -> tuple[str, str]:
-    return target.channel, identity(target.channel, target.to)
+    delivered = [target for target in targets if target.outcome == "deliver"]
+    actual = {(target.channel, identity(target.channel, target.to)): _name(target) for target in delivered}
+    missing = [name for key, name in expected.items() if key not in actual]
+    return missing, [name for key, name in actual.items() if key not in expected]
 
 
 def _name(target: RoutedTarget) -> str:
     return f"{target.channel}:{target.to}"
 
 
+def _chosen_by(target: RoutedTarget) -> str:
+    return f"{target.source} of {target.user}" if target.user else target.source
+
+
 def _print(result: RouteTestResult) -> None:
     print_line(f"{result.event_type}, severity {result.severity}\n")
     if result.routes:
-        print_table(VERDICT_COLUMNS, [(route.name, route.verdict, route.why or "") for route in result.routes])
+        print_list(result.routes, VERDICT_COLUMNS)
     else:
         print_line("no routes are configured")
     if result.preferences:
         print_line("")
-        rows = [
-            (item.channel, "yes" if item.notifies else "no", item.address or item.why or "")
-            for item in result.preferences
-        ]
-        print_table(PREFERENCE_COLUMNS, rows)
+        print_list(result.preferences, PREFERENCE_COLUMNS)
     print_line("")
     if result.targets:
-        print_table(TARGET_COLUMNS, [_target_cells(target) for target in result.targets])
+        print_list(result.targets, TARGET_COLUMNS)
     else:
         print_line("no target: nobody would be notified")
-
-
-def _target_cells(target: RoutedTarget) -> tuple[str, ...]:
-    source = f"{target.source} of {target.user}" if target.user else target.source
-    return _name(target), target.outcome, source, target.cause or ""
 
 
 def _problems(missing: Sequence[str], unexpected: Sequence[str], targets: Sequence[RoutedTarget]) -> Iterator[str]:

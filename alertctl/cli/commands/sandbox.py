@@ -14,18 +14,9 @@ from alertctl.cli.output.streams import Output, OutputOption, compact, eprint, p
 from alertctl.errors import AlertctlError
 
 ChaosOption = Annotated[
-    str,
-    typer.Option(
-        metavar="TEXT",
-        help="Faults, comma-separated: PROVIDER[.ADDRESS]=FAULT[:PERCENT%].",
-    ),
+    str, typer.Option(metavar="TEXT", help="Faults, comma-separated: PROVIDER[.ADDRESS]=FAULT[:PERCENT%].")
 ]
-SlackPortOption = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port; 0 picks a free one.")]
-SendGridPortOption = Annotated[
-    int, typer.Option("--sendgrid-port", metavar="PORT", min=0, max=65535, help="Port; 0 picks a free one.")
-]
-SmtpPortOption = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port; 0 picks a free one.")]
-SendGridOption = Annotated[bool, typer.Option("--sendgrid", help="Print settings for SendGrid instead of SMTP.")]
+PortOption = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port; 0 picks a free one.")]
 
 Arrived = tuple[str, Any] | None
 """A provider's name and its message; None ends the command."""
@@ -33,10 +24,10 @@ Arrived = tuple[str, Any] | None
 
 def sandbox(
     chaos: ChaosOption = "",
-    slack_port: SlackPortOption = 8081,
-    sendgrid_port: SendGridPortOption = 8082,
-    smtp_port: SmtpPortOption = 8025,
-    sendgrid: SendGridOption = False,
+    slack_port: PortOption = 8081,
+    sendgrid_port: PortOption = 8082,
+    smtp_port: PortOption = 8025,
+    sendgrid: Annotated[bool, typer.Option("--sendgrid", help="Print settings for SendGrid instead of SMTP.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """

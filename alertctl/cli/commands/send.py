@@ -8,24 +8,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import client_of, flags_of, warn_about_settings
-from alertctl.cli.options import (
-    ChannelOption,
-    EventOption,
-    LabelOption,
-    SetOption,
-    SeverityOption,
-    completion,
-)
+from alertctl.cli.options import ChannelOption, EventOption, LabelOption, SetOption, SeverityOption, completion
 from alertctl.cli.output.deliveries import print_deliveries
 from alertctl.cli.output.delivery_warnings import delivery_warnings, is_off, lacks_recipient, no_recipient
 from alertctl.cli.output.progress import waiting_notice
-from alertctl.cli.output.receipt import Receipt, receipt_in
+from alertctl.cli.output.receipt import ReceiptFile, receipt_in
 from alertctl.cli.output.streams import Output, OutputOption, eprint, messages, print_error, print_json, warn
 from alertctl.cli.output.times import now
 from alertctl.cli.registry import DEFAULT_WAIT
@@ -39,9 +32,7 @@ from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
 from alertctl.spool import Destination, Spooled, describe
 
 STILL_WAITING = "still waiting (a mail server may take minutes); Ctrl-C is safe: `alertctl serve` retries what is open"
-LONGEST_WAIT = 86400.0
-"""Maximum of `--wait`, in seconds."""
-
+MAX_WAIT_SECONDS = 86400.0
 
 TitleOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set title=TEXT.")]
 MessageOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set message=TEXT.")]
@@ -74,8 +65,7 @@ DedupKeyOption = Annotated[str | None, typer.Option(metavar="KEY", help="Short f
 DedupWindowOption = Annotated[
     str | None,
     typer.Option(
-        metavar="DURATION",
-        help="With --dedup-key: suppress repeats to the same target within this time: 30m, 2h, 1d.",
+        metavar="DURATION", help="With --dedup-key: suppress repeats to the same target within this time: 30m, 2h, 1d."
     ),
 ]
 ExpiresOption = Annotated[
@@ -147,15 +137,15 @@ def send(
     with receipt_in(receipt_file) as receipt:
         values, problems = read_readable(flags=flags_of(context))
         where = Destination.best_known(values, problems, os.environ)
-        send_options = SendOptions(receipt, queue, _wait_seconds(wait, queue), output, where.is_server)
+        wait_seconds = _wait_seconds(wait, queue)
         request = build_request(
             event,
             shortcuts,
-            assignments or (),
+            assignments,
             json_file,
             moment,
-            to=to or (),
-            labels=labels or (),
+            to=to,
+            labels=labels,
             channel=channel,
             idempotency_key=idempotency_key,
             dedup_window=dedup_window,
@@ -165,7 +155,8 @@ def send(
         receipt.requested(request)
         if dry_run and receipt_file:
             warn("--receipt: a dry run writes no receipt")
-        code = _preview(context, request, output) if dry_run else _send(context, where, request, send_options, moment)
+        command = SendCommand(request, where, receipt, queue, wait_seconds, output, moment)
+        code = _preview(context, request, output) if dry_run else _send(context, command)
     if code and (_is_strict(values) if strict is None else strict):
         raise typer.Exit(code)
 
@@ -181,17 +172,16 @@ def _is_strict(values: Mapping[str, Value]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class SendOptions:
-    """How `send` delivers and reports: `queue` records only, `wait` is in seconds.
+class SendCommand:
+    """A request, and how to deliver and report it: `queue` records only, `wait` is in seconds."""
 
-    `is_remote`: the caller of a server may lack the role for `log show`, so no warning names that command.
-    """
-
-    receipt: Receipt
+    request: PublishRequest
+    where: Destination
+    receipt: ReceiptFile
     queue: bool
     wait: float | None
     output: Output
-    is_remote: bool
+    moment: datetime
 
 
 def _wait_seconds(wait: str | None, queue: bool) -> float | None:
@@ -200,7 +190,7 @@ def _wait_seconds(wait: str | None, queue: bool) -> float | None:
         return None
     if queue:
         raise InvalidEvent("--wait", "can't be combined with --queue")
-    return duration_of("--wait", wait, 0, LONGEST_WAIT)
+    return duration_of("--wait", wait, 0, MAX_WAIT_SECONDS)
 
 
 def _preview(context: typer.Context, request: PublishRequest, output: Output) -> int:
@@ -215,41 +205,41 @@ def _preview(context: typer.Context, request: PublishRequest, output: Output) ->
     return 0
 
 
-def _send(
-    context: typer.Context, where: Destination, request: PublishRequest, options: SendOptions, moment: datetime
-) -> int:
+def _send(context: typer.Context, command: SendCommand) -> int:
     """Publish and deliver. Returns the exit code for `--strict`."""
     published = False
     try:
         with client_of(context, tolerate=True) as client:
-            receipt = client.publish(request)
+            receipt = client.publish(command.request)
             published = True
-            return _report_recorded(client, request, receipt, options)
+            return _report_recorded(client, command, receipt)
     except InvalidEvent:
         raise
     except Conflict as conflict:
-        return _report_conflict(request, options, conflict)
+        # A warning, so that a job that runs again does not fail.
+        warn(f"{conflict}; this event is not recorded, and nobody is notified")
+        _report_unrecorded(command, "refused", str(conflict), warnings=[str(conflict)])
+        return 3
     except Exception as error:
         # Keep the event, even if the settings or alertctl itself are at fault.
         if published:
             raise
-        return _spool(where, request, options, error, moment)
+        return _spool(command, error)
 
 
-def _report_recorded(client: Client, request: PublishRequest, receipt: EventReceipt, options: SendOptions) -> int:
+def _report_recorded(client: Client, command: SendCommand, receipt: EventReceipt) -> int:
     # Printed before anything is sent: the event is safe even if this process is killed.
     repeated = f"already recorded as {receipt.event_id} with this key; nothing is sent twice"
     eprint(f"recorded {receipt.event_id}" if receipt.created else repeated)
-    options.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
-    deliveries = receipt.deliveries if options.queue else _deliver(client, receipt, options.wait)
-    warnings = [
-        *receipt.warnings,
-        *delivery_warnings(request, deliveries, queue=options.queue, remote=options.is_remote),
-    ]
+    command.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
+    deliveries = receipt.deliveries if command.queue else _deliver(client, receipt, command.wait)
+    # The caller of a server may lack the role for `log show`, so no warning names that command.
+    remote = command.where.is_server
+    warnings = receipt.warnings + delivery_warnings(command.request, deliveries, queue=command.queue, remote=remote)
     for warning in warnings:
         warn(warning)
-    options.receipt.recorded(receipt, deliveries, warnings)
-    if options.output is Output.JSON:
+    command.receipt.recorded(receipt, deliveries, warnings)
+    if command.output is Output.JSON:
         event = {"event_id": receipt.event_id, "event_type": receipt.event_type, "created": receipt.created}
         print_json({**event, "deliveries": deliveries, "warnings": warnings})
     else:
@@ -258,38 +248,25 @@ def _report_recorded(client: Client, request: PublishRequest, receipt: EventRece
     with suppress(OSError):
         sys.stdout.flush()
     statuses = {delivery.status for delivery in deliveries if not is_off(delivery)}
-    return 0 if statuses and (options.queue or statuses <= {"success", "suppressed"}) else 3
+    return 0 if statuses and (command.queue or statuses <= {"success", "suppressed"}) else 3
 
 
-def _report_conflict(request: PublishRequest, options: SendOptions, conflict: Conflict) -> int:
-    """Report a key that was used for a different event: a warning, so that a job that runs again does not fail."""
-    warn(f"{conflict}; this event is not recorded, and nobody is notified")
-    options.receipt.write("refused", error=str(conflict), warnings=[str(conflict)])
-    if options.output is Output.JSON:
-        _print_unrecorded(request, str(conflict))
-    return 3
-
-
-def _spool(
-    where: Destination, request: PublishRequest, options: SendOptions, error: Exception, moment: datetime
-) -> int:
+def _spool(command: SendCommand, error: Exception) -> int:
     """Spool an event that can't be recorded now. Returns the exit code for `--strict`. Raises InvalidEvent."""
     from alertctl.publish import prepare
     from alertctl.routing import Audience
 
     # Check it now, while the caller can still read the error.
-    prepare(request, Audience())
+    prepare(command.request, Audience())
     try:
-        spooled = spool_here().keep(request, where, describe(error), moment)
+        spooled = spool_here().keep(command.request, command.where, describe(error), command.moment)
     except Exception as spool_error:
-        _report_loss(request, options, f"{describe(error)}; {describe(spool_error)}")
+        _report_loss(command, f"{describe(error)}; {describe(spool_error)}")
         return Unreachable.exit_code
     for line in str(error).splitlines() if isinstance(error, ConfigError) else [describe(error)]:
         print_error(line)
     print_error(f"spooled as {spooled.id}; {_next_step(error, spooled)}")
-    options.receipt.write("spooled", spooled=True, spool_id=spooled.id, error=describe(error))
-    if options.output is Output.JSON:
-        _print_unrecorded(request, describe(error), spool_id=spooled.id)
+    _report_unrecorded(command, "spooled", describe(error), spooled=True, spool_id=spooled.id)
     return NotAllowed.exit_code if isinstance(error, NotAllowed) else Unreachable.exit_code
 
 
@@ -310,22 +287,24 @@ def _next_step(error: Exception, spooled: Spooled) -> str:
     return f"{step}; the spool ends with this machine ({folder}): set XDG_STATE_HOME to a persistent folder"
 
 
-def _report_loss(request: PublishRequest, options: SendOptions, cause: str) -> None:
+def _report_loss(command: SendCommand, cause: str) -> None:
     """Report an event that is neither recorded nor spooled. This is the last line on stderr."""
     try:
-        options.receipt.write("lost", error=cause)
-        options.receipt.put()
-        if options.output is Output.JSON:
-            _print_unrecorded(request, cause, lost=True)
-            sys.stdout.flush()
+        _report_unrecorded(command, "lost", cause)
     finally:
         lost = f"LOST: neither recorded nor spooled: {cause}; correct this and send the event again"
         messages.print("error", lost)
 
 
-def _print_unrecorded(request: PublishRequest, cause: str, *, spool_id: str | None = None, lost: bool = False) -> None:
-    event = {"event_id": None, "event_type": request.event_type, "created": False, "spooled": spool_id is not None}
-    print_json({**event, "lost": lost, "spool_id": spool_id, "deliveries": [], "warnings": [cause]})
+def _report_unrecorded(command: SendCommand, outcome: str, cause: str, **receipt_fields: Any) -> None:
+    """Write the receipt of an event that is not recorded, and print it as JSON."""
+    command.receipt.write(outcome, error=cause, **receipt_fields)
+    if outcome == "lost":
+        command.receipt.put()
+    if command.output is Output.JSON:
+        event = {"event_id": None, "event_type": command.request.event_type, "created": False}
+        state = {"spooled": outcome == "spooled", "lost": outcome == "lost", "spool_id": receipt_fields.get("spool_id")}
+        print_json({**event, **state, "deliveries": [], "warnings": [cause]})
 
 
 def _deliver(client: Client, receipt: EventReceipt, wait: float | None) -> list[DeliveryItem]:

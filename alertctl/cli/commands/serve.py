@@ -39,18 +39,14 @@ def serve(
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     from alertctl.daemon import serve as run
 
-    if _has_json_log(context):
+    log_format = read_readable(flags=flags_of(context))[0].get("ALERTCTL_LOG_FORMAT")
+    if log_format is not None and log_format.text.strip().lower() == "json":
         code = _serve_with_json_log(context, host, port, scheduler=not no_scheduler)
     else:
         warn_about_settings(context)
         code = run(settings_of(context, ALERTCTL_HOST=host), host, port, scheduler=not no_scheduler)
     if code:
         raise typer.Exit(code)
-
-
-def _has_json_log(context: typer.Context) -> bool:
-    log_format = read_readable(flags=flags_of(context))[0].get("ALERTCTL_LOG_FORMAT")
-    return log_format is not None and log_format.text.strip().lower() == "json"
 
 
 def _serve_with_json_log(context: typer.Context, host: str | None, port: int | None, *, scheduler: bool) -> int:

@@ -8,7 +8,7 @@ import typer
 
 from alertctl.cli.context import connected
 from alertctl.cli.output.streams import Output, OutputOption, messages, print_items, print_json, print_line, warn
-from alertctl.cli.output.table import Column, print_table
+from alertctl.cli.output.table import Column, print_list
 from alertctl.cli.output.times import clock, now
 from alertctl.cli.spool_flush import counted, destination_of, report, send_now, spool_here
 from alertctl.errors import InvalidEvent
@@ -30,11 +30,11 @@ app = typer.Typer(
 )
 
 COLUMNS = (
-    Column("ID", needed=True),
-    Column("TIME"),
-    Column("EVENT", least=10, needed=True),
-    Column("WHY", least=17, needed=True, wraps=True),
-    Column("FOR", least=12),
+    Column("ID", lambda event: event.id, needed=True),
+    Column("TIME", lambda event: clock(event.request.originally_published_at or event.kept_at, now())),
+    Column("EVENT", lambda event: event.request.event_type, least=10, needed=True),
+    Column("WHY", lambda event: _why(event), least=17, needed=True, wraps=True),
+    Column("FOR", lambda event: event.destination, least=12),
 )
 IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Event ids, or unique parts of them.")]
 REQUEST_FIELDS = ("event_type", "fields", "to", "channel", "originally_published_at", "expires_at")
@@ -57,7 +57,7 @@ def list_events(output: OutputOption = Output.TABLE) -> None:
     if output is Output.JSON:
         print_items([_as_json(event) for event in events])
     elif events:
-        print_table(COLUMNS, [_cells(event) for event in events])
+        print_list(events, COLUMNS)
 
 
 @app.command(short_help="Publish spooled events now.")
@@ -144,11 +144,5 @@ def _as_json(event: Spooled) -> dict[str, object]:
     return {"id": event.id, **request, "destination": event.destination, "cause": event.cause, "refused": event.refused}
 
 
-def _cells(event: Spooled) -> tuple[str, ...]:
-    return (
-        event.id,
-        clock(event.request.originally_published_at or event.kept_at, now()),
-        event.request.event_type,
-        f"refused: {event.refused}" if event.refused else event.cause,
-        event.destination,
-    )
+def _why(event: Spooled) -> str:
+    return f"refused: {event.refused}" if event.refused else event.cause

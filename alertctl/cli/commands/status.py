@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from alertctl import __version__
+from alertctl.cli.commands.help import CHECK_FAILED
 from alertctl.cli.context import client_of
 from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_json, print_line, warn
 from alertctl.cli.output.times import clock, lapse, now
@@ -19,10 +20,8 @@ from alertctl.schemas import Paused, StatusReport, as_json
 LATE_SECONDS = 60.0
 """Seconds after which an overdue delivery is reported: a daemon claims a due one within seconds."""
 
-
 FailIfWaitingOption = Annotated[
-    str | None,
-    typer.Option(metavar="DURATION", help="Exit with 10 if a delivery waits longer than this: 5m, 1h."),
+    str | None, typer.Option(metavar="DURATION", help="Exit with 10 if a delivery waits longer than this: 5m, 1h.")
 ]
 
 
@@ -52,7 +51,7 @@ def status(
         warn(warning)
     if limit is not None and _waiting_seconds(report) > limit:
         eprint(f"a delivery waits for {lapse(_waiting_seconds(report))}")
-        raise typer.Exit(10)
+        raise typer.Exit(CHECK_FAILED)
 
 
 def _waiting_seconds(report: StatusReport) -> float:

@@ -13,10 +13,7 @@ from alertctl.cli.output.deliveries import short
 from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_json, print_line
 from alertctl.cli.spool_flush import destination_of
 
-ChannelArgument = Annotated[
-    str,
-    typer.Argument(metavar="|".join(CHANNEL_NAMES), **one_of(CHANNEL_NAMES, "a channel")),
-]
+ChannelArgument = Annotated[str, typer.Argument(metavar="|".join(CHANNEL_NAMES), **one_of(CHANNEL_NAMES, "a channel"))]
 AddressOption = Annotated[
     str | None,
     typer.Option(
@@ -25,14 +22,13 @@ AddressOption = Annotated[
         callback=non_empty,
     ),
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="Send to all of NOTIFICATION_ADMIN_EMAILS.")]
 
 
 def send_test_message(
     context: typer.Context,
     channel: ChannelArgument,
     to: AddressOption = None,
-    to_all: AllOption = False,
+    to_all: Annotated[bool, typer.Option("--all", help="Send to all of NOTIFICATION_ADMIN_EMAILS.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """

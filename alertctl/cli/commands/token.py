@@ -11,7 +11,7 @@ from alertctl.cli.context import client_of
 from alertctl.cli.options import ROLES, UserOption, one_of
 from alertctl.cli.output.deliveries import short
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line
-from alertctl.cli.output.table import Column, print_list, print_table
+from alertctl.cli.output.table import Column, print_item, print_list
 from alertctl.cli.output.times import clock, duration_option, moment_in_full, now
 from alertctl.schemas import TokenItem, as_json
 
@@ -25,13 +25,13 @@ Create, list and revoke access tokens for the HTTP API.
 app = typer.Typer(name="token", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 COLUMNS = (
-    Column("ID", needed=True),
-    Column("USER", least=12, needed=True),
-    Column("ROLE"),
-    Column("STATE", needed=True),
-    Column("ENDS WITH"),
-    Column("LAST USED"),
-    Column("EXPIRES"),
+    Column("ID", lambda token: short(token.id), needed=True),
+    Column("USER", lambda token: token.user, least=12, needed=True),
+    Column("ROLE", lambda token: token.scope or token.role),
+    Column("STATE", lambda token: _state(token, now()), needed=True),
+    Column("ENDS WITH", lambda token: token.hint),
+    Column("LAST USED", lambda token: clock(token.last_used_at, now()) or "never"),
+    Column("EXPIRES", lambda token: clock(token.expires_at, now()) or "never"),
 )
 
 
@@ -86,8 +86,7 @@ def list_tokens(context: typer.Context, output: OutputOption = Output.TABLE) -> 
     Show all tokens, without their secrets.
     """
     with client_of(context) as client:
-        tokens = client.tokens()
-    print_list(tokens, COLUMNS, _cells, output)
+        print_list(client.tokens(), COLUMNS, output)
 
 
 @app.command(short_help="Revoke a token.")
@@ -104,24 +103,7 @@ def revoke(
     Revoke a token, at once and permanently.
     """
     with client_of(context) as client:
-        revoked = client.revoke_token(id_part)
-    if output is Output.JSON:
-        print_json(revoked)
-    else:
-        print_table(COLUMNS, [_cells(revoked)])
-
-
-def _cells(token: TokenItem) -> tuple[str, ...]:
-    moment = now()
-    return (
-        short(token.id),
-        token.user,
-        token.scope or token.role,
-        _state(token, moment),
-        token.hint,
-        clock(token.last_used_at, moment) or "never",
-        clock(token.expires_at, moment) or "never",
-    )
+        print_item(client.revoke_token(id_part), COLUMNS, output)
 
 
 def _state(token: TokenItem, moment: datetime) -> str:

@@ -9,8 +9,8 @@ import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.options import RoleArgument, RoleOption
-from alertctl.cli.output.streams import Output, OutputOption, print_json
-from alertctl.cli.output.table import Column, print_list, print_table
+from alertctl.cli.output.streams import Output, OutputOption
+from alertctl.cli.output.table import Column, print_item, print_list
 from alertctl.cli.output.times import clock, now
 from alertctl.client import Client
 from alertctl.schemas import UserItem
@@ -25,12 +25,12 @@ Manage the users who call the API and get notifications.
 app = typer.Typer(name="user", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 COLUMNS = (
-    Column("EMAIL", least=12, needed=True),
-    Column("ROLE", needed=True),
-    Column("STATE"),
-    Column("SINCE"),
-    Column("ID", least=8),
-    Column("JWT USER", least=8, extra=True),
+    Column("EMAIL", lambda user: user.email or "(none)", least=12, needed=True),
+    Column("ROLE", lambda user: user.role, needed=True),
+    Column("STATE", lambda user: "disabled" if user.disabled else ""),
+    Column("SINCE", lambda user: clock(user.created_at, now())),
+    Column("ID", lambda user: user.id, least=8),
+    Column("JWT USER", lambda user: " at ".join(filter(None, (user.subject, user.issuer))), least=8, extra=True),
 )
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help="User's email address or id.")]
 
@@ -50,7 +50,7 @@ def add(
     Add a user with the default notification preferences.
     """
     with client_of(context) as client:
-        _print(client.add_user(email, role), output)
+        print_item(client.add_user(email, role), COLUMNS, output)
 
 
 @app.command("list", short_help="Show all users.")
@@ -63,8 +63,7 @@ def list_users(context: typer.Context, output: OutputOption = Output.TABLE) -> N
     Show all users.
     """
     with client_of(context) as client:
-        users = client.users()
-    print_list(users, COLUMNS, _cells, output)
+        print_list(client.users(), COLUMNS, output)
 
 
 @app.command("set-role", short_help="Change a user's role.")
@@ -79,7 +78,7 @@ def set_role(
     Change a user's role: viewer, analyst, developer or admin.
     """
     with client_of(context) as client:
-        _print(client.change_user(user, role=role), output)
+        print_item(client.change_user(user, role=role), COLUMNS, output)
 
 
 @app.command("set-email", short_help="Change a user's email address.")
@@ -97,7 +96,7 @@ def set_email(
     Change a user's email address. A JWT user's next login restores the token's address if no other user has it.
     """
     with client_of(context) as client:
-        _print(client.change_user(user, email=email), output)
+        print_item(client.change_user(user, email=email), COLUMNS, output)
 
 
 def _user_command(name: str, summary: str, description: str, change: Callable[[Client, str], UserItem]) -> None:
@@ -105,7 +104,7 @@ def _user_command(name: str, summary: str, description: str, change: Callable[[C
 
     def command(context: typer.Context, user: UserArgument, output: OutputOption = Output.TABLE) -> None:
         with client_of(context) as client:
-            _print(change(client, user), output)
+            print_item(change(client, user), COLUMNS, output)
 
     example = f"alertctl user {name} dev@corp.example"
     app.command(name, short_help=summary, help=f"\b\n{example}\n{example} -o json\n\n{description}")(command)
@@ -135,21 +134,3 @@ _user_command(
     "Enable a disabled user, with their previous tokens and preferences.",
     lambda client, user: client.change_user(user, disabled=False),
 )
-
-
-def _print(user: UserItem, output: Output) -> None:
-    if output is Output.JSON:
-        print_json(user)
-    else:
-        print_table(COLUMNS, [_cells(user)])
-
-
-def _cells(user: UserItem) -> tuple[str, ...]:
-    return (
-        user.email or "(none)",
-        user.role,
-        "disabled" if user.disabled else "",
-        clock(user.created_at, now()),
-        user.id,
-        " at ".join(filter(None, (user.subject, user.issuer))),
-    )

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import IO
 
 from alertctl.cli.output.streams import LogOutput, compact
-from alertctl.cli.output.table import Column, print_table
+from alertctl.cli.output.table import Column, print_table, row_of
 from alertctl.cli.output.times import clock, moment_in_full, now, until
 from alertctl.schemas import DeliveryItem, as_json
 
@@ -16,33 +16,33 @@ ID_SHOWN = 8
 """An id's last characters: its first ones are the time and much alike."""
 
 COLUMNS = (
-    Column("ID", needed=True, typical=ID_SHOWN),
-    Column("WHEN", typical=11),
-    Column("STATUS", needed=True, typical=10),
-    Column("ERROR", least=17, needed=True, typical=24),
-    Column("NEXT", typical=6),
-    Column("TO", least=12, needed=True, typical=29),
-    Column("EVENT", least=10, typical=20),
-    Column("TRIES", extra=True, typical=2),
-    Column("CHANNEL", extra=True, typical=5),
+    Column("ID", lambda delivery: short(delivery.id), needed=True, typical=ID_SHOWN),
+    Column("WHEN", lambda delivery: clock(delivery.created_at, now()), typical=11),
+    Column("STATUS", lambda delivery: delivery.status, needed=True, typical=10),
+    Column("ERROR", lambda delivery: delivery.error or "", least=17, needed=True, typical=24),
+    Column("NEXT", lambda delivery: _next_attempt(delivery), typical=6),
+    Column("TO", lambda delivery: delivery.to, least=12, needed=True, typical=29),
+    Column("EVENT", lambda delivery: delivery.event_type, least=10, typical=20),
+    Column("TRIES", lambda delivery: str(delivery.attempts), extra=True, typical=2),
+    Column("CHANNEL", lambda delivery: delivery.channel, extra=True, typical=5),
 )
 """In order of importance: on a narrow terminal the last ones are dropped first."""
 WIDE = (
-    Column("ID", typical=36),
-    Column("CREATED", typical=24),
-    Column("STATUS", typical=10),
-    Column("ERROR", typical=17),
-    Column("REASON", typical=12),
-    Column("NEXT", typical=24),
-    Column("CHANNEL", typical=5),
-    Column("TO", typical=29),
-    Column("EVENT", typical=20),
-    Column("TRIES", typical=2),
-    Column("LATENCY", typical=7),
-    Column("UPDATED", typical=24),
-    Column("PROVIDER ID", typical=17),
-    Column("EVENT ID", typical=36),
-    Column("LABELS", typical=20),
+    Column("ID", lambda delivery: delivery.id, typical=36),
+    Column("CREATED", lambda delivery: moment_in_full(delivery.created_at), typical=24),
+    Column("STATUS", lambda delivery: delivery.status, typical=10),
+    Column("ERROR", lambda delivery: delivery.error or "", typical=17),
+    Column("REASON", lambda delivery: delivery.reason or "", typical=12),
+    Column("NEXT", lambda delivery: moment_in_full(delivery.next_attempt_at), typical=24),
+    Column("CHANNEL", lambda delivery: delivery.channel, typical=5),
+    Column("TO", lambda delivery: delivery.to, typical=29),
+    Column("EVENT", lambda delivery: delivery.event_type, typical=20),
+    Column("TRIES", lambda delivery: str(delivery.attempts), typical=2),
+    Column("LATENCY", lambda delivery: "" if delivery.latency_ms is None else f"{delivery.latency_ms} ms", typical=7),
+    Column("UPDATED", lambda delivery: moment_in_full(delivery.updated_at), typical=24),
+    Column("PROVIDER ID", lambda delivery: delivery.provider_id or "", typical=17),
+    Column("EVENT ID", lambda delivery: delivery.event_id, typical=36),
+    Column("LABELS", lambda delivery: labels_text(delivery.labels), typical=20),
 )
 """Every value of a row, uncut."""
 FIELDS = tuple(field.name for field in fields(DeliveryItem))
@@ -53,19 +53,15 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 def print_deliveries(items: Sequence[DeliveryItem], *, wide: bool = False) -> None:
     """Print a table of deliveries; nothing when there are none."""
-    if items and wide:
-        print_table(WIDE, [wide_cells(delivery) for delivery in items], uncut=True)
-    elif items:
-        print_table(COLUMNS, [cells(delivery) for delivery in items])
+    columns = WIDE if wide else COLUMNS
+    if items:
+        print_table(columns, [row_of(delivery, columns) for delivery in items], uncut=wide)
 
 
 def line_printer(
     output: LogOutput, out: IO[str] | None = None, *, for_spreadsheet: bool = False
 ) -> Callable[[DeliveryItem], object]:
-    """Return a function that prints a delivery on a line: as JSON, as CSV (after a header), or its id.
-
-    With `for_spreadsheet` no cell of the CSV is a formula.
-    """
+    """Return a function that prints a delivery on a line: as JSON, as CSV (after a header), or its id."""
     file = out or sys.stdout
     if output is LogOutput.ID:
         return lambda delivery: file.write(f"{delivery.id}\n")
@@ -91,41 +87,8 @@ def guard_cell(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
-def cells(delivery: DeliveryItem) -> tuple[str, ...]:
-    """Return a delivery's cells for COLUMNS."""
-    moment = now()
-    return (
-        short(delivery.id),
-        clock(delivery.created_at, moment),
-        delivery.status,
-        delivery.error or "",
-        until(delivery.next_attempt_at, moment) if delivery.status == "failed" else "",
-        delivery.to,
-        delivery.event_type,
-        str(delivery.attempts),
-        delivery.channel,
-    )
-
-
-def wide_cells(delivery: DeliveryItem) -> tuple[str, ...]:
-    """Return a delivery's cells for WIDE."""
-    return (
-        delivery.id,
-        moment_in_full(delivery.created_at),
-        delivery.status,
-        delivery.error or "",
-        delivery.reason or "",
-        moment_in_full(delivery.next_attempt_at) if delivery.next_attempt_at else "",
-        delivery.channel,
-        delivery.to,
-        delivery.event_type,
-        str(delivery.attempts),
-        f"{delivery.latency_ms} ms" if delivery.latency_ms is not None else "",
-        moment_in_full(delivery.updated_at) if delivery.updated_at else "",
-        delivery.provider_id or "",
-        delivery.event_id,
-        labels_text(delivery.labels),
-    )
+def _next_attempt(delivery: DeliveryItem) -> str:
+    return until(delivery.next_attempt_at, now()) if delivery.status == "failed" else ""
 
 
 def labels_text(labels: Mapping[str, str]) -> str:

@@ -18,7 +18,6 @@ from alertctl.schemas import Rendered
 EMAIL_LINES = 16
 """Maximum lines of an email's text that are shown."""
 
-
 STYLES = {"header": "bold", "context": "dim"}
 """The styles of Block Kit blocks; others have none."""
 

@@ -15,10 +15,7 @@ NOTICE_SECONDS = 5.0
 
 @contextmanager
 def bar() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Yield a function that shows progress: a bar's name, how much is done, and the total.
-
-    A bar without a total (None) is not shown, and none in JSON mode.
-    """
+    """Yield a function that shows progress: a bar's name, how much is done, and the total (None: no bar is shown)."""
     if messages.as_json or not (sys.stderr and sys.stderr.isatty()):
         yield lambda _name, _done, _all: None
         return

@@ -12,14 +12,12 @@ from alertctl.cli.output.streams import warn
 from alertctl.errors import AlertctlError
 from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest, as_json
 
-OUTCOMES = ("recorded", "repeated", "spooled", "lost", "refused")
-"""`repeated`: recorded before, under the same key. `lost`: neither recorded nor spooled. `refused`: see `error`."""
 
-
-class Receipt:
+class ReceiptFile:
     """The receipt of one `send`; rewritten at every step, so that a killed job leaves the latest state.
 
-    A file that can't be replaced (a pipe, `/dev/stdout`) gets the last state only.
+    A file that can't be replaced (a pipe, `/dev/stdout`) gets the last state only. Outcomes: `recorded`, `repeated`
+    (recorded before, under the same key), `spooled`, `lost` (neither recorded nor spooled), `refused` (see `error`).
     """
 
     def __init__(self, file: str | None) -> None:
@@ -73,9 +71,9 @@ class Receipt:
 
 
 @contextmanager
-def receipt_in(file: str | None) -> Iterator[Receipt]:
+def receipt_in(file: str | None) -> Iterator[ReceiptFile]:
     """Yield a receipt; an exception is recorded in it as a refusal."""
-    receipt = Receipt(file)
+    receipt = ReceiptFile(file)
     try:
         yield receipt
     except Exception as error:
@@ -89,14 +87,6 @@ def receipt_in(file: str | None) -> Iterator[Receipt]:
 
 def _delivery(delivery: DeliveryItem) -> dict[str, Any]:
     """Return a delivery for the receipt. `latency_ms` is the time from recording the event to success."""
-    return {
-        "id": delivery.id,
-        "channel": delivery.channel,
-        "to": delivery.to,
-        "status": delivery.status,
-        "error": delivery.error,
-        "attempts": delivery.attempts,
-        "provider_id": delivery.provider_id,
-        "when": delivery.updated_at,
-        "latency_ms": delivery.latency_ms,
-    }
+    names = ("id", "channel", "to", "status", "error", "attempts", "provider_id")
+    fields = {name: getattr(delivery, name) for name in names}
+    return {**fields, "when": delivery.updated_at, "latency_ms": delivery.latency_ms}

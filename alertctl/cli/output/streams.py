@@ -34,15 +34,13 @@ class LogOutput(StrEnum):
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]
 LogOutputOption = Annotated[LogOutput, typer.Option("--output", "-o", help="Output format.")]
 
-
 Level = Literal["debug", "info", "warning", "error"]
 
 
 class Messages:
     """Prints messages on stderr, as text or JSON. A closed stderr must not stop the command."""
 
-    def __init__(self) -> None:
-        self.as_json = False
+    as_json = False
 
     def print(self, level: Level, message: str, text: str | None = None) -> None:
         """Print one line; `text` is the message as text, with its prefix."""
@@ -78,7 +76,6 @@ _OUTPUT_OPTION = re.compile(r"--output(?:=(.*))?|-[a-zA-Z]*o(jsonl?)?", re.DOTAL
 
 
 def eprint(text: str) -> None:
-    """Print a note."""
     messages.print("info", text)
 
 

@@ -7,17 +7,18 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from alertctl.cli.output.streams import Output, on_terminal, plain, print_items, print_line
+from alertctl.cli.output.streams import Output, on_terminal, plain, print_items, print_json, print_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-T = TypeVar("T")
 GAP = 2
 """Blanks between two columns."""
 USUAL_WIDTH = 80
+NARROW = 60
+"""Width of a terminal below which long texts are printed below, not beside their names."""
 NARROWEST = 6
 """Width that a column with a `least` keeps on the narrowest terminals."""
 STYLES = {
@@ -35,13 +36,15 @@ STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. `least` is the width down to which it may be cut (further on the narrowest terminals); None: never cut.
+    """A column. `cell` returns its text for an item.
 
-    An `extra` column is dropped before any is cut, a `needed` one never. One that `wraps` continues below, uncut.
-    `typical` is its width where rows are printed as they arrive.
+    `least` is the width down to which it may be cut (further on the narrowest terminals); None: never cut. An `extra`
+    column is dropped before any is cut, a `needed` one never. One that `wraps` continues below, uncut. `typical` is its
+    width where rows are printed as they arrive.
     """
 
     name: str
+    cell: Callable[[Any], str] = str
     least: int | None = None
     needed: bool = False
     extra: bool = False
@@ -62,14 +65,25 @@ def console(*, quiet: bool = False) -> Console:
     return Stdout(file=sys.stdout, highlight=False, markup=False, emoji=False, quiet=quiet)
 
 
-def print_list(
-    items: Sequence[T], columns: Sequence[Column], cells: Callable[[T], Sequence[str]], output: Output
-) -> None:
-    """Print items as JSON, or as a table with a row of `cells` for each."""
+def row_of(item: Any, columns: Sequence[Column]) -> list[str]:
+    """Return an item's cells."""
+    return [column.cell(item) for column in columns]
+
+
+def print_list(items: Sequence[Any], columns: Sequence[Column], output: Output = Output.TABLE) -> None:
+    """Print items as JSON, or as a table with a row for each."""
     if output is Output.JSON:
         print_items(items)
     else:
-        print_table(columns, [cells(item) for item in items])
+        print_table(columns, [row_of(item, columns) for item in items])
+
+
+def print_item(item: Any, columns: Sequence[Column], output: Output) -> None:
+    """Print an item as JSON, or as a table with one row."""
+    if output is Output.JSON:
+        print_json(item)
+    else:
+        print_table(columns, [row_of(item, columns)])
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, uncut: bool = False) -> None:

@@ -76,9 +76,9 @@ def clock(when: datetime | None, moment: datetime) -> str:
     return local.strftime("%m-%d %H:%M" if local.year == today.year else "%Y-%m-%d")
 
 
-def moment_in_full(when: datetime) -> str:
-    """Return the local time with its zone: 2026-11-02 14:32:05 CET."""
-    return _shown(when).strftime("%Y-%m-%d %H:%M:%S %Z")
+def moment_in_full(when: datetime | None) -> str:
+    """Return the local time with its zone: 2026-11-02 14:32:05 CET; an empty text for None."""
+    return _shown(when).strftime("%Y-%m-%d %H:%M:%S %Z") if when else ""
 
 
 def until(when: datetime | None, moment: datetime) -> str:
@@ -86,9 +86,7 @@ def until(when: datetime | None, moment: datetime) -> str:
     if when is None:
         return ""
     seconds = (when - moment).total_seconds()
-    if seconds <= 0:
-        return "due"
-    return f"in {lapse(max(1, seconds))}"
+    return f"in {lapse(max(1, seconds))}" if seconds > 0 else "due"
 
 
 def lapse(seconds: float) -> str:

@@ -16,6 +16,7 @@ from alertctl.content import Content, Field
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import Response
 from alertctl.sandbox import Sandbox
+from alertctl.sandbox.faults import raw
 from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import NASTY, content, contents
 from tests.support.providers import ALERT, harnesses
@@ -207,8 +208,8 @@ def test_an_outage_while_a_batch_is_divided_ends_the_division(sandbox: Sandbox) 
 
 def test_a_refusal_of_the_shared_part_is_not_divided(sandbox: Sandbox) -> None:
     body = json.dumps({"errors": [{"message": "no", "field": "from.email"}]})
-    raw = f"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-    sandbox.sendgrid.faults.always(sandbox.sendgrid.faults.raw(raw.encode()))
+    reply = f"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    sandbox.sendgrid.faults.always(raw(reply.encode()))
     assert codes(send(sandbox, [f"u{n}@corp.example" for n in range(8)])) == ["http_400"] * 8
     assert len(sandbox.sendgrid.calls) == 1
 
@@ -224,8 +225,8 @@ def test_a_202_without_a_message_id_is_a_success_under_our_own_id(sandbox: Sandb
 
 def test_rounds_are_bounded_when_every_request_is_refused(sandbox: Sandbox) -> None:
     body = json.dumps({"errors": [{"message": "no", "field": "personalizations.0.to.0.email"}]})
-    raw = f"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-    sandbox.sendgrid.faults.always(sandbox.sendgrid.faults.raw(raw.encode()))
+    reply = f"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    sandbox.sendgrid.faults.always(raw(reply.encode()))
     results = send(sandbox, [f"u{n}@corp.example" for n in range(8)])
     assert codes(results) == ["invalid_address"] * 5 + ["batch_refused"] * 3
     assert len(sandbox.sendgrid.calls) == 5

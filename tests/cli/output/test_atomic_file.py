@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from alertctl.cli.output.atomic_file import atomic_write
-from alertctl.cli.output.receipt import Receipt
+from alertctl.cli.output.receipt import ReceiptFile
 from alertctl.db.backup import backup
 
 
@@ -32,7 +32,7 @@ def test_a_replaced_file_keeps_its_mode(tmp_path, before):
     file = tmp_path / "receipt.json"
     file.touch()
     file.chmod(before)
-    Receipt(str(file)).write("lost")
+    ReceiptFile(str(file)).write("lost")
     assert mode(file) == oct(before)
 
 
