@@ -8,10 +8,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, ExceptionContext, Table, create_engine, event, exc, text
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 
-from alertctl.db.sqlite import sqlite_engine
 from alertctl.db.sqlite_write_queue import WriteQueue
 from alertctl.errors import ConfigError, Unreachable
 
@@ -177,9 +175,12 @@ def insert_or(connection: Connection, table: Table, values: Any = None) -> Any:
 
 def insert_of(dialect: str, table: Table) -> Any:
     """Return such an INSERT for a dialect by name, to be cached."""
+    # Imported late: a process uses one of them.
     if dialect == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
         return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql  # imported late: it takes 18 ms
+    from sqlalchemy.dialects import postgresql
 
     return postgresql.insert(table)
 
@@ -199,6 +200,8 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
 
 def _engine(url: URL, pool_size: int, current_url: Callable[[], str] | None) -> Engine:
     if url.get_backend_name() == "sqlite":
+        from alertctl.db.sqlite import sqlite_engine
+
         return sqlite_engine(url, pool_size)
     try:
         from alertctl.db import postgres

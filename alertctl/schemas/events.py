@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alertctl.schemas.deliveries import DeliveryItem
 from alertctl.serialization import Moment
-
-if TYPE_CHECKING:
-    from alertctl.events import EventFields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,53 +57,3 @@ class EventState:
     event_type: str
     final: bool
     deliveries: list[DeliveryItem]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendered:
-    """A rendered message and its target. `message` is Slack's payload, or an email's `headers`, `text` and `html`.
-
-    `route` names the route that chose or suppressed the target.
-    """
-
-    channel: str
-    to: str
-    routing_reason: str
-    suppressed_reason: str | None
-    message: dict[str, Any]
-    route: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventTypeInfo:
-    """One event type of the registry, with the JSON Schema of its fields and an example of them."""
-
-    event_type: str
-    description: str
-    channels: list[str]
-    default_on: bool | None
-    json_schema: dict[str, Any]
-    example: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, kind: type[EventFields], all_channels: Sequence[str]) -> EventTypeInfo:
-        """Return the description of an event type, which goes to `all_channels` unless it names some."""
-        return cls(
-            event_type=kind.event_type,
-            description=kind.description,
-            channels=list(kind.channels or all_channels),
-            default_on=kind.default_on,
-            json_schema=kind.model_json_schema(),
-            example=dict(kind.example),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectivityTestResult:
-    """The result of a test message; `message` is a sentence with the provider's own reason."""
-
-    success: bool
-    message: str
-    delivery_id: str
-    error: str | None = None
-    answer: str | None = None
