@@ -12,7 +12,7 @@ from sqlalchemy import Column, Table
 from sqlmodel import SQLModel
 
 from alertctl.models.columns import ID_LENGTH, Priority, Status, UtcDateTime
-from alertctl.models.daemons import BreakerReport, Instance, Pause, ProbeRequest, Run
+from alertctl.models.daemons import BreakerReport, InstanceReport, Pause, ProbeRequest, Run
 from alertctl.models.deliveries import Attempt, ChangeCounter, Delivery, DeliveryCount
 from alertctl.models.events import Event, EventKey, EventLabel
 from alertctl.models.threads import Person, Thread
@@ -29,7 +29,7 @@ __all__ = [
     "EventKey",
     "EventLabel",
     "EventPreference",
-    "Instance",
+    "InstanceReport",
     "Pause",
     "Person",
     "Preference",
