@@ -45,7 +45,9 @@ def check_address(channel: str, address: str, field: str) -> str:
         if channel == "email":
             check_email(address)
         elif channel == "slack" and address.startswith("@"):
-            _check_person(address)
+            check_email(email_of_person(address))
+            if len(encode_email(address).encode()) > LONGEST_EMAIL:
+                raise ValueError(f"is too long (at most {LONGEST_EMAIL} characters)")
         elif channel == "slack" and not is_slack_channel(address):
             limit = f"at most {LONGEST_SLACK_CHANNEL} characters"
             problem = f"is not a Slack channel (#name, a name, or an ID, {limit}) or a person (@EMAIL)"
@@ -53,13 +55,6 @@ def check_address(channel: str, address: str, field: str) -> str:
     except ValueError as error:
         raise InvalidEvent(field, f"{address[:80]!r} {error}") from None
     return address
-
-
-def _check_person(address: str) -> None:
-    """Check `@EMAIL`. Raises ValueError, worded to follow the address."""
-    check_email(email_of_person(address))
-    if len(encode_email(address).encode()) > LONGEST_EMAIL:
-        raise ValueError(f"is too long (at most {LONGEST_EMAIL} characters)")
 
 
 def email_of_person(address: str) -> str:

@@ -10,7 +10,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from alertctl import delivery_log
-from alertctl.channels import ChannelType, channel_type
+from alertctl.channels import channel_type
+from alertctl.channels.base import ChannelType
 from alertctl.db import Store, TransactionRunner
 from alertctl.dispatcher import Dispatcher
 from alertctl.errors import InvalidEvent
@@ -34,12 +35,20 @@ def send_test_message(
 ) -> ConnectivityTestResult:
     """Send one test message and wait up to `timeout` seconds for its result. Raises InvalidEvent, Unreachable.
 
-    With `all_defaults` it goes to each of the channel's default addresses.
+    With `all_defaults` it goes to each of the channel's default addresses: then the first failed result is returned,
+    else the first one, with the messages of all.
     """
     if to and all_defaults:
         raise InvalidEvent("all", "can't be combined with an address; leave one of them out")
     addresses = [to] if to else _default_addresses(channel_type(channel), audience, requested_by, all_defaults)
-    publication = prepare(_test_request(channel, addresses), audience, requested_by, is_test=True)
+    fields = {
+        "title": "Test notification",
+        "message": "If you can read this, alertctl reaches you here.",
+        "source": "alertctl",
+    }
+    targets = [f"{channel}:{address}" for address in addresses]
+    request = PublishRequest(event_type="generic_alert", fields=fields, to=targets)
+    publication = prepare(request, audience, requested_by, is_test=True)
     event_id = ""
 
     def publish_test(connection: Connection) -> str:
@@ -54,26 +63,15 @@ def send_test_message(
         transactions.write(publish_test)
     with store.reading() as connection:
         items = delivery_log.items_of(connection, [event_id])[event_id]
-        return _combined([_result_of(delivery_log.detail(connection, item.id)) for item in items])
-
-
-def _test_request(channel: str, addresses: list[str]) -> PublishRequest:
-    fields = {
-        "title": "Test notification",
-        "message": "If you can read this, alertctl reaches you here.",
-        "source": "alertctl",
-    }
-    targets = [f"{channel}:{address}" for address in addresses]
-    return PublishRequest(event_type="generic_alert", fields=fields, to=targets)
+        results = [_result_of(delivery_log.detail(connection, item.id)) for item in items]
+    first = next((result for result in results if not result.success), results[0])
+    return replace(first, message="; ".join(result.message for result in results))
 
 
 def _default_addresses(
     channel: ChannelType, audience: Audience, requested_by: str | None, all_defaults: bool
 ) -> list[str]:
-    """Return the channel's first default address (all of them with `all_defaults`), else the caller's own.
-
-    Raises InvalidEvent.
-    """
+    """Return the first default address (`all_defaults`: all of them), else the caller's own. Raises InvalidEvent."""
     defaults = [target.address for target in audience.targets if target.channel == channel.name]
     if defaults:
         return defaults if all_defaults else defaults[:1]
@@ -92,8 +90,7 @@ def wait_for_results(store: Store, event_id: str, timeout: float, *, only_sendin
     in_progress = ("sending",) if only_sending else ("sending", "pending")
     deadline = time.monotonic() + timeout
     while True:
-        with store.reading() as connection:
-            items = delivery_log.items_of(connection, [event_id])[event_id]
+        items = store.read(delivery_log.items_of, [event_id])[event_id]
         if all(item.status not in in_progress for item in items) or time.monotonic() >= deadline:
             return items
         time.sleep(0.05)
@@ -116,9 +113,3 @@ def _result_of(delivery: DeliveryDetail) -> ConnectivityTestResult:
         error=delivery.error,
         answer=answer,
     )
-
-
-def _combined(results: list[ConnectivityTestResult]) -> ConnectivityTestResult:
-    """Return the first failed result, else the first one, with the messages of all."""
-    first = next((result for result in results if not result.success), results[0])
-    return replace(first, message="; ".join(result.message for result in results))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 
 class Severity(StrEnum):
@@ -91,6 +92,15 @@ def full_stop(text: str) -> str:
     return "" if text.rstrip().endswith((".", "!", "?", "…", "。", "！", "？")) else "."
 
 
+def format_value(value: Any) -> Any:
+    """Return a value as messages show it: nothing for None, yes or no, 4 significant figures; unchanged otherwise."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return format_number(value) if isinstance(value, float) else value
+
+
 def format_number(value: float) -> str:
     """Return a number with 4 significant figures and no exponent: 0.07142857 -> 0.07143, 12000 -> 12000."""
     if value != value or value in (float("inf"), float("-inf")):
@@ -98,12 +108,6 @@ def format_number(value: float) -> str:
     if float(value).is_integer() and abs(value) < 1e15:
         return str(int(value))
     # Decimal, because a large float has further digits: 1e23 is 99999999999999991611392.
-    text = format(Decimal(f"{value:.4g}"), "f") if abs(value) >= 1 else f"{value:.{_decimal_places(value)}f}"
+    text = format(Decimal(f"{value:.4g}"), "f") if abs(value) >= 1e-16 else f"{value:.20f}"
     short = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if short == "-0" else short
-
-
-def _decimal_places(value: float) -> int:
-    """Return the decimal places for 4 significant figures of a small number, at most 20."""
-    exponent = int(f"{value:e}".split("e")[1])
-    return min(20, 3 - exponent)

@@ -345,6 +345,17 @@ ERROR_CODES = {
     entry.code: entry for entry in (*_entries(_ALERTCTL), *_entries(_NETWORK), *SLACK_CODES, *_entries(_EMAIL), *_HTTP)
 }
 
+
+def failure_reason(code: str, *, sent: bool) -> Reason:
+    """Return the reason of a request without an answer: ambiguous if it was sent completely, else by its code."""
+    if sent:
+        return Reason.AMBIGUOUS
+    if code == "proxy_failed":
+        return Reason.CONFIG
+    entry = ERROR_CODES.get(code)
+    return (entry and entry.reason) or Reason.UNAVAILABLE
+
+
 _RETRIED = "Nothing to do; alertctl retries it."
 _CHECK_ARRIVAL = "Check whether it arrived; alertctl retries it."
 _REPORT = "Not caused by a setting; report the code with the event's fields (alertctl log show ID -o json)."

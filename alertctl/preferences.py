@@ -11,7 +11,7 @@ from sqlalchemy import update as sql_update
 
 from alertctl.addresses import LONGEST_EMAIL, check_address
 from alertctl.channels import CHANNEL_TYPES, channel_type
-from alertctl.db import insert_new, insert_or
+from alertctl.db import insert_new, upsert
 from alertctl.errors import InvalidEvent
 from alertctl.events import PREFERENCES
 from alertctl.models import EventPreference, Preference, User, table_of
@@ -33,7 +33,6 @@ FLAGS = (*SWITCHES, *(f"notify_on_{event_type}" for event_type in PREFERENCES))
 NAMES = (*FLAGS, *ADDRESSES)
 """All preferences, in their display order."""
 MAX_OFFSET = 10**9
-"""The last row that a page number reaches."""
 
 
 def recipients(connection: Connection, event_type: str, user_id: str | None = None) -> Iterator[Target]:
@@ -159,7 +158,6 @@ def count_people(connection: Connection) -> int:
 
 
 def flag_of(event_type: str) -> str:
-    """Return the name of the preference for an event type."""
     return f"notify_on_{event_type}"
 
 
@@ -208,12 +206,10 @@ def _ensure(connection: Connection, user_id: str, now: datetime) -> None:
 def _choose(connection: Connection, user_id: str, event_type: str, notify: bool) -> None:
     """Store a choice that differs from the default; delete the row of one that doesn't."""
     if notify == PREFERENCES[event_type]:
-        same_choice = (choice.c.user_id == user_id, choice.c.event_type == event_type)
-        connection.execute(delete(choice).where(*same_choice))
+        connection.execute(delete(choice).where(choice.c.user_id == user_id, choice.c.event_type == event_type))
         return
-    row = {"user_id": user_id, "event_type": event_type, "enabled": notify}
-    upsert = insert_or(connection, choice, row)
-    connection.execute(upsert.on_conflict_do_update(index_elements=["user_id", "event_type"], set_={"enabled": notify}))
+    changes = {"enabled": notify}
+    upsert(connection, choice, {"user_id": user_id, "event_type": event_type, **changes}, changes)
 
 
 def _as_prefs(connection: Connection, rows: Sequence[Row[Any]]) -> list[Prefs]:

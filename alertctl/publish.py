@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, insert, select
 from alertctl import delivery_log, outbox
 from alertctl.channels import channel_type
 from alertctl.content import Severity
-from alertctl.db import insert_new, insert_or
+from alertctl.db import insert_new, upsert
 from alertctl.errors import Conflict, InvalidEvent, Unreachable
 from alertctl.events import EventFields, parse
 from alertctl.events.base import subject_key
@@ -237,18 +237,11 @@ def _write_keyed(connection: Connection, publication: Publication, now: datetime
             raise Unreachable("another call is using this key; try again")
         return repeated
     if publication.request.dedup_window is not None:
-        _lock_dedup_key(connection, publication, event_id, now)
+        # Other publishers of this dedup_key wait until this transaction ends. An upsert locks the row whether or not it
+        # exists or is deleted meanwhile.
+        lock = _key_row(publication, (DEDUP_WINDOW, publication.fields.dedup_key or ""), event_id, now)
+        upsert(connection, event_key, lock, {"created_at": now})
     return _receipt(publication, event_id)
-
-
-def _lock_dedup_key(connection: Connection, publication: Publication, event_id: str, now: datetime) -> None:
-    """Make other publishers of this dedup_key wait until this transaction ends.
-
-    An upsert, because it locks the row whether or not it exists or is deleted meanwhile.
-    """
-    key = (DEDUP_WINDOW, publication.fields.dedup_key or "")
-    lock = insert_or(connection, event_key, _key_row(publication, key, event_id, now))
-    connection.execute(lock.on_conflict_do_update(index_elements=["scope", "key"], set_={"created_at": now}))
 
 
 def _key_row(publication: Publication, key: Key, event_id: str, now: datetime) -> dict[str, Any]:

@@ -40,15 +40,21 @@ class _Stamped:
 Moment = Annotated[datetime, _Stamped()]
 
 
-def parse_moment(field: str, value: Any) -> datetime | None:
-    """Return a caller's time in UTC, or None. Raises InvalidEvent that names the field."""
-    if value is None:
-        return None
+def utc_time(value: Any) -> datetime:
+    """Return the time that a text names, in UTC. Raises ValueError."""
     try:
         moment = datetime.fromisoformat(value)
         return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
-        raise InvalidEvent(field, "should be a time like 2026-03-02T14:32:00Z (without a zone: UTC)") from None
+        raise ValueError("should be a time like 2026-03-02T14:32:00Z (without a zone: UTC)") from None
+
+
+def parse_moment(field: str, value: Any) -> datetime | None:
+    """Return a caller's time in UTC, or None. Raises InvalidEvent that names the field."""
+    try:
+        return None if value is None else utc_time(value)
+    except ValueError as error:
+        raise InvalidEvent(field, str(error)) from None
 
 
 def check_size(value: Any, field: str) -> None:

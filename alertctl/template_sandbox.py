@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from alertctl.content import format_number
+from alertctl.content import format_value
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template, nodes
@@ -77,19 +77,10 @@ def sandbox(**options: Any) -> Environment:
             return super().call_binop(context, operator, first, second)
 
     # The optimizer takes seconds for a chain of 200 filters or attributes.
-    environment = BoundedSandbox(undefined=ChainableUndefined, finalize=_as_text, optimized=False, **options)
+    environment = BoundedSandbox(undefined=ChainableUndefined, finalize=format_value, optimized=False, **options)
     environment.globals.clear()
     environment.filters = {name: environment.filters[name] for name in FILTERS} | {_LOOP_ITEMS: _loop_items}
     return environment
-
-
-def _as_text(value: Any) -> Any:
-    """Return a value as messages show it: nothing for None, yes or no, 4 significant figures."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return format_number(value) if isinstance(value, float) else value
 
 
 def _check_syntax_tree(tree: nodes.Template) -> None:

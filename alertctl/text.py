@@ -125,11 +125,6 @@ class Redactor:
         return _CREDENTIAL.sub(MASK, mask_tokens(text))
 
 
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """Return text without control characters and without `secrets`, truncated to 2 kB."""
-    return Redactor(secrets)(text)
-
-
 def _forms(secret: str, username: str) -> list[str]:
     """Return a secret as itself, in JSON, in a URL, and in base64 as AUTH PLAIN, AUTH LOGIN and Basic send it."""
     combined = [secret, f"\0{username}\0{secret}", f"{username}\0{username}\0{secret}", f"{username}:{secret}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from collections import defaultdict
@@ -41,3 +42,12 @@ def test_every_top_level_module_is_in_the_architecture():
     modules = {path.stem for path in entries} - {"__init__"}
     without_layer = set(re.findall(r"`alertctl/(\w+)(?:/|\.py)`", TEXT))
     assert modules - set().union(*_documented_layers()) - without_layer == set()
+
+
+def test_no_two_classes_have_the_same_name():
+    files = defaultdict(list)
+    for path in sorted((ROOT / "alertctl").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                files[node.name].append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in files.items() if len(paths) > 1} == {}

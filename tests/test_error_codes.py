@@ -11,11 +11,11 @@ import pytest
 
 import alertctl
 from alertctl.channels import http_errors
-from alertctl.channels.email import network_errors, smtp_errors
-from alertctl.channels.email.network_errors import RequestPhase, network_code, network_error
+from alertctl.channels.email import smtp_errors
+from alertctl.channels.email.smtp_errors import exception_code, smtp_error
 from alertctl.error_codes import ERROR_CODES, SLACK_CODES, fix, meaning
 from alertctl.errors import DeliveryError, Reason
-from alertctl.http.errors import CODES, CONFIG_CODES, ERRNO_CODES, LOCAL_CODES
+from alertctl.http.errors import CODES, ERRNO_CODES
 from alertctl.outbox.tables import INTERRUPTED
 from alertctl.text import credential
 from tests.support.cases import each
@@ -54,9 +54,9 @@ def failures() -> list[BaseException]:
 
 
 def network_codes() -> set[str]:
-    waiting = network_error(TimeoutError(), RequestPhase.BEFORE, connecting=True).code
-    by_smtp = {*map(network_code, failures()), *network_errors.CODES.values(), waiting, "tls_not_spoken"}
-    by_http = {*CODES.values(), *ERRNO_CODES.values(), *CONFIG_CODES, *LOCAL_CODES, "network_error", "connect_timeout"}
+    waiting = smtp_error(TimeoutError(), sent=False, connecting=True).code
+    by_smtp = {*map(exception_code, failures()), *smtp_errors.CODES.values(), waiting, "tls_not_spoken"}
+    by_http = {*CODES.values(), *ERRNO_CODES.values(), "network_error", "connect_timeout"}
     return by_smtp | by_http
 
 
@@ -82,7 +82,6 @@ def known_codes() -> list[str]:
         | network_codes()
         | credential_codes()
         | SLACK.keys()
-        | set(smtp_errors.EXCEPTIONS.values())
         | set(http_errors.NAMES.values())
         | {*MAIL_REPLIES, *OURS}
     )
@@ -168,8 +167,8 @@ def test_no_code_is_listed_twice():
 
 
 def test_the_table_has_the_reason_of_a_network_failure_before_the_request():
-    raised = {network_code(exc): network_error(exc, RequestPhase.BEFORE).reason for exc in failures()}
-    assert len(raised) == len(failures())
+    raised = {exception_code(exc): smtp_error(exc, sent=False).reason for exc in failures()}
+    assert list(raised.values()) == [*[Reason.CONFIG] * 3, Reason.LOCAL, Reason.UNAVAILABLE]
     for code, reason in raised.items():
         assert ERROR_CODES[code].reason in (None, reason)
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from hypothesis import given
 
-from alertctl.channels import OutgoingMessage
-from alertctl.channels.base import Mention
+from alertctl.channels.base import Mention, OutgoingMessage
 from alertctl.channels.email.message import Sender, preview
 from alertctl.channels.slack.blocks import slack_message
 from alertctl.content import Content

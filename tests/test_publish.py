@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import insert
 
-from alertctl.channels import MessageOptions
+from alertctl.channels.base import MessageOptions
 from alertctl.db import Writer
 from alertctl.errors import Conflict, InvalidEvent
 from alertctl.events import restore

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alertctl.channels.slack.blocks import escape
-from alertctl.text import MASK, clean, cut, fit, one_line, redact, safe_link, width
+from alertctl.text import MASK, Redactor, clean, cut, fit, one_line, safe_link, width
 from tests.support.cases import each
 from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import LINKS, NASTY, TEXTS
@@ -119,13 +119,13 @@ def test_a_secret_is_masked_in_every_form_in_which_it_travels(echo: str) -> None
 
 @pytest.mark.parametrize("token", ["xoxb-123456789012-abcdef", "xapp-1-A1-abcdef", "SG.abcdef.ghijkl"])
 def test_text_that_looks_like_a_token_is_masked(token: str) -> None:
-    assert redact(f"got {token}!", []) == f"got {MASK}!"
+    assert Redactor([])(f"got {token}!") == f"got {MASK}!"
 
 
 @MANY
 @given(TEXTS)
 def test_stored_answers_are_short_and_printable_and_without_secrets(text: str) -> None:
-    stored = redact(f"{text}{SECRET}{text}", [SECRET])
+    stored = Redactor([SECRET])(f"{text}{SECRET}{text}")
     assert len(stored.encode()) <= 2000
     assert SECRET not in stored
     assert not set(stored) & set("\0\x1b\x7f\x9b")

@@ -41,8 +41,7 @@ class Authenticator:
         if not secret.startswith(users.PREFIX):
             return self._verify_jwt(secret)
         now = self._services.clock()
-        with self._services.store.reading() as connection:
-            caller = users.verify(connection, secret, now)
+        caller = self._services.store.read(users.verify, secret, now)
         if users.should_record_use(caller, now):
             # Don't wait for the write: the caller needs no answer about it.
             with suppress(Unreachable):
@@ -78,9 +77,7 @@ class Authenticator:
             )
         if user is None or has_new_email:
             user = services.writer.write(
-                lambda it: users.ensure_user(
-                    it, platform_user.identity, email, services.clock(), link=platform_user.may_link
-                )
+                users.ensure_user, platform_user.identity, email, services.clock(), link=platform_user.may_link
             )
         caller = Caller(user.id, user.email, platform_user.role or user.role)
         if user.disabled:
@@ -123,10 +120,7 @@ def _create_jwt_verifier(settings: Settings) -> JwtVerifier | None:
 
 
 class RequireRole:
-    """Dependency that returns the caller, who must have at least this role.
-
-    `publishing`: a token with the scope `publish` may call the route too.
-    """
+    """Dependency that returns the caller. `publishing`: a token with the scope `publish` may call the route too."""
 
     def __init__(self, role: Role, *, publishing: bool = False) -> None:
         self.role = role

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Protocol
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 
 from alertctl.config import Settings
 from alertctl.config.urls import ROUTES
@@ -19,6 +19,7 @@ BASE = ROUTES
 """Prefix of every route except /healthz, /readyz, /metrics and /docs."""
 MAX_WAIT = 30.0
 """Longest wait of one call in seconds: proxies close connections that are silent for longer."""
+Wait = Annotated[float, Query(ge=0, le=MAX_WAIT, description="longest wait in seconds")]
 
 
 class Wake(Protocol):

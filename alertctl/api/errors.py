@@ -44,10 +44,8 @@ class Problem(BaseModel):
 def problem(
     status: int, detail: str, *, headers: Mapping[str, str] | None = None, errors: list[FieldProblem] | None = None
 ) -> Response:
-    """Return a response with a problem as its body."""
     body = Problem(type="about:blank", title=status_phrase(status), status=status, detail=clean(detail), errors=errors)
-    content = body.model_dump(exclude_none=True)
-    return JSONResponse(content, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+    return JSONResponse(body.model_dump(exclude_none=True), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
 def clean(text: str) -> str:
@@ -66,10 +64,8 @@ def error_response(_request: Request, error: Exception) -> Response:
         return problem(401, detail, headers={"WWW-Authenticate": f"Bearer{error_parameter}"})
     if isinstance(error, InvalidEvent):
         return problem(422, detail, errors=[FieldProblem(field=clean(error.field), message=clean(error.message))])
-    if isinstance(error, NotFound):
-        return problem(404, detail)
-    if isinstance(error, Conflict):
-        return problem(409, detail)
+    if isinstance(error, NotFound | Conflict):
+        return problem(404 if isinstance(error, NotFound) else 409, detail)
     if isinstance(error, Unreachable):
         log.warning("%s", error)
         unreachable = "The database or the platform's key set cannot be reached; try again later."

@@ -24,7 +24,6 @@ MAX_AGE = 600.0
 """Seconds after which the set is read again, so that a withdrawn key is not trusted forever."""
 FETCH_TIMEOUT = 5.0
 """Seconds that fetching the set may take: a call with a new key waits for it."""
-
 MAX_WAITING = 8
 """Calls that may wait for a reading at once: each holds a thread, and other calls need threads too."""
 

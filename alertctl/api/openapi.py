@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from alertctl.api.auth import RequireRole
 from alertctl.api.endpoints.events import IDEMPOTENCY_KEY
 from alertctl.api.errors import Problem, openapi_response
-from alertctl.api.request_body import LIMIT
+from alertctl.api.request_body import MAX_BYTES
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.events import EVENT_TYPES, EventFields
 from alertctl.labels import NAME
@@ -29,8 +29,6 @@ KEY_HEADER = {
     "description": "Idempotency key: repeating the call with the same key sends nothing.",
     "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY}$"},
 }
-
-
 _MOMENT = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}
 
 
@@ -140,6 +138,6 @@ def _event_body(kind: type[EventFields], schemas: dict[str, Any]) -> dict[str, A
 def _simplify(schema: Any) -> Any:
     """Return the schema with JSON Schema's names for bounds, without lengths above the body limit."""
     if isinstance(schema, dict):
-        remaining = {name: value for name, value in schema.items() if name != "maxLength" or value < LIMIT // 2}
+        remaining = {name: value for name, value in schema.items() if name != "maxLength" or value < MAX_BYTES // 2}
         return {_JSON_SCHEMA_NAMES.get(name, name): _simplify(value) for name, value in remaining.items()}
     return [_simplify(item) for item in schema] if isinstance(schema, list) else schema

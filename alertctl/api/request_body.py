@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import Depends, Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,13 +19,10 @@ from alertctl.api.errors import request_error
 from alertctl.errors import InvalidEvent
 from alertctl.serialization import MAX_VALUES, TOO_MANY_VALUES, check_size
 
-LIMIT = 1024 * 1024
-"""Largest body in bytes."""
-LARGE = 16 * 1024
-"""Bytes from which on a body is parsed off the event loop: below, that would take longer than parsing."""
+MAX_BYTES = 1024 * 1024
+LARGE_BYTES = 16 * 1024
+"""From this size on a body is parsed off the event loop: below, that would take longer than parsing."""
 TOO_LARGE = "The body is larger than 1 MB; shorten it, or link to the details."
-
-
 T = TypeVar("T")
 _STRING = re.compile(r'"(?:[^"\\]++|\\.?)*+"?', re.DOTALL)
 """A JSON string, terminated or not. Takes linear time for any text."""
@@ -46,7 +43,7 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > LIMIT:
+            if received > MAX_BYTES:
                 raise HTTPException(413, TOO_LARGE)
             return message
 
@@ -59,14 +56,14 @@ async def read_json(request: Request, parse: Callable[[dict[str, Any]], T]) -> T
     Raises HTTPException (400 for invalid JSON, 413) or InvalidEvent.
     """
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced[:20]) > LIMIT:
+    if announced.isdecimal() and int(announced[:20]) > MAX_BYTES:
         raise HTTPException(413, TOO_LARGE)
     try:
         body = await request.body()
     except ClientDisconnect:
         # The client is gone. This answer keeps the disconnect out of the daemon's error log.
         raise HTTPException(400, "The connection ended before the end of the body.") from None
-    if len(body) <= LARGE:
+    if len(body) <= LARGE_BYTES:
         return parse(_decode(body))
     return await run_sync(lambda: parse(_decode(body)), limiter=_LARGE_BODIES)
 
@@ -79,7 +76,7 @@ async def json_object(request: Request) -> dict[str, Any]:
 def _decode(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode(json.detect_encoding(body), "surrogatepass")
-        if len(body) > LARGE:
+        if len(body) > LARGE_BYTES:
             _check_count(text)
         value = _JSON.decode(text)
     except UnicodeDecodeError:
@@ -111,7 +108,13 @@ _JSON = json.JSONDecoder(parse_constant=_no_constant)
 
 Body = Annotated[dict[str, Any], Depends(json_object)]
 """A body that is read after the caller is authorized; FastAPI would read a body parameter before that."""
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound="StrictBody")
+
+
+class StrictBody(BaseModel):
+    """A body without unknown fields and conversions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 def parse_body(model: type[Model], body: Mapping[str, Any]) -> Model:

@@ -31,8 +31,6 @@ class RequestRules:
             await self._app(scope, receive, send)
 
     async def _answer_head(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as to GET, without the body."""
-
         async def send_head(message: Message) -> None:
             if message["type"] != "http.response.body":
                 await send(message)

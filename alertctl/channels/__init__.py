@@ -7,17 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alertctl.channels.base import (
-    Channel,
-    ChannelType,
-    MessageOptions,
-    OutgoingMessage,
-    RateLimit,
-    Receipt,
-    RoutingReason,
-    SendResult,
-    ThreadedChannel,
-)
+from alertctl.channels.base import DEFAULT_ROUTING_REASON, Channel, ChannelType, RoutingReason
 from alertctl.channels.email import EMAIL
 from alertctl.channels.slack import SLACK
 from alertctl.errors import ConfigError, InvalidEvent
@@ -25,26 +15,6 @@ from alertctl.suggestions import suggest
 
 if TYPE_CHECKING:
     from alertctl.config import Settings
-
-__all__ = [
-    "CHANNEL_NAMES",
-    "CHANNEL_TYPES",
-    "ROUTING_REASONS",
-    "TARGET_EXAMPLES",
-    "Channel",
-    "ChannelType",
-    "MessageOptions",
-    "OutgoingMessage",
-    "RateLimit",
-    "Receipt",
-    "RoutingReason",
-    "SendResult",
-    "ThreadedChannel",
-    "build",
-    "build_all",
-    "channel_type",
-    "recipient_reason",
-]
 
 CHANNEL_TYPES: tuple[ChannelType, ...] = (
     SLACK,
@@ -85,20 +55,19 @@ ROUTING_REASONS = {
     )
 }
 """Why a target was chosen, by the name that is stored with its delivery."""
-_OTHER_REASON = RoutingReason("", "", "")
 _BY_NAME = {kind.name: kind for kind in CHANNEL_TYPES}
 
 
 def channel_type(name: str) -> ChannelType:
     """Return the channel type of that name. Raises InvalidEvent."""
-    if name not in CHANNEL_NAMES:
+    if name not in _BY_NAME:
         raise InvalidEvent("channel", f"{str(name)[:80]!r} is not a channel{suggest(str(name), CHANNEL_NAMES)}")
     return _BY_NAME[name]
 
 
 def recipient_reason(routing_reason: str, route: str | None, event_type: str) -> str:
     """Return the sentence that tells a recipient why they receive a message."""
-    because = ROUTING_REASONS.get(routing_reason, _OTHER_REASON).recipient
+    because = ROUTING_REASONS.get(routing_reason, DEFAULT_ROUTING_REASON).recipient
     return f"You receive this because {because.format(event_type=event_type, route=route)}."
 
 

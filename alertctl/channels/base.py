@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from alertctl.content import Severity
 from alertctl.errors import DeliveryError, Reason
 from alertctl.text import ANSWER_LIMIT, Redactor, cut, redacted
 
 if TYPE_CHECKING:
     from alertctl.config import Settings
-    from alertctl.content import Content
+    from alertctl.content import Content, Severity
     from alertctl.http.client import HttpClient
 
 T = TypeVar("T")
@@ -35,6 +34,8 @@ class MessageOptions:
 
     def mentions_at(self, severity: Severity) -> tuple[Mention, ...]:
         """Return the mentions of a message of this severity: groups by id, people as text until they are looked up."""
+        from alertctl.content import Severity  # imported late: a command that only calls a server needs no content
+
         ranks = [*Severity]
         if self.mention_from in ranks and ranks.index(severity) < ranks.index(Severity(self.mention_from)):
             return ()
@@ -164,6 +165,28 @@ class Channel(Protocol):
 
     def close(self) -> None:
         """Close the kept connections."""
+
+
+class Unconfigured:
+    """A channel that calls no provider: each delivery fails and waits. `problem` names the missing or wrong settings.
+
+    A subclass has `name`, `provider` and `render`.
+    """
+
+    batch_size = 1
+    deadline = 1.0
+
+    def __init__(self, problem: str) -> None:
+        self._problem = problem
+
+    def failure(self) -> DeliveryError:
+        return DeliveryError(Reason.CONFIG, "not_configured", detail=self._problem)
+
+    def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
+        return [self.failure() for _ in messages]
+
+    def close(self) -> None:
+        """Do nothing: there are no connections."""
 
 
 @runtime_checkable

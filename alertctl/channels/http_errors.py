@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
-from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient
 from alertctl.http.errors import HttpError
@@ -34,11 +31,6 @@ REASONS = {
 """A permanent redirect means that the configured API URL is wrong; a temporary one is an outage."""
 
 
-def status_code(status: int) -> str:
-    """Return the code of an HTTP status for the delivery log."""
-    return NAMES.get(status, f"http_{status}")
-
-
 def status_reason(status: int) -> Reason:
     """Return the reason: 5xx and redirects are retried, 4xx are refusals, anything else is ambiguous."""
     if status in REASONS:
@@ -55,7 +47,7 @@ def status_error(reply: Response, *, detail: str = "", entire_provider: bool = T
     names_time = limited or (reply.status == 503 and bool(reply.headers.get("retry-after")))
     return DeliveryError(
         reason,
-        status_code(reply.status),
+        NAMES.get(reply.status, f"http_{reply.status}"),
         detail=detail or _describe(reply),
         retry_after=retry_after(reply.headers, reply.json, datetime.now(UTC)) if names_time else None,
         entire_provider=limited and entire_provider,
@@ -67,12 +59,10 @@ def no_reply_error(error: HttpError) -> DeliveryError:
     return DeliveryError(error.reason, error.code, detail=error.detail)
 
 
-def post_json(
-    http: HttpClient, url: str, headers: Mapping[str, str], payload: Mapping[str, Any], deadline: Deadline
-) -> Response:
-    """Post once. Raises DeliveryError, not redacted yet, when no reply came back."""
+def post(http: HttpClient, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Response:
+    """Post once, in `timeout` seconds. Raises DeliveryError, not redacted yet, when no reply came back."""
     try:
-        return http.request("POST", url, headers, json.dumps(payload).encode(), timeout=deadline.remaining())
+        return http.request("POST", url, headers, body, timeout=timeout)
     except HttpError as error:
         raise no_reply_error(error) from None
 

@@ -95,7 +95,6 @@ class ReloadingChannel:
         return self._built.channel.render(content, outgoing)
 
     def update_root(self, root: ThreadRoot, contents: Sequence[Content], earlier: int) -> SendResult:
-        """Edit the root of a thread, if this is a channel with threads."""
         with self._in_use() as used:
             assert isinstance(used.channel, ThreadedChannel)
             return used.channel.update_root(root, contents, earlier)

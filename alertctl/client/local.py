@@ -20,14 +20,11 @@ from alertctl.config import Settings
 from alertctl.config.secret_files import current_database_url
 from alertctl.connectivity_test import send_test_message, wait_for_results
 from alertctl.db import Store, upgrade
-from alertctl.db.info import file_of
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import InvalidEvent, Unreachable
 from alertctl.events import EVENT_TYPES
 from alertctl.events.wording import Wording
-from alertctl.preview import preview_event
 from alertctl.publish import prepare, publish
-from alertctl.route_test import list_routes, run_route_test
 from alertctl.routing import audience_of
 
 P = ParamSpec("P")
@@ -120,6 +117,8 @@ class LocalClient:
             self._dispatcher.wait_for_edits()
 
     def preview(self, request: schemas.PublishRequest) -> list[schemas.Rendered]:
+        from alertctl.preview import preview_event
+
         return preview_event(self._store, self._settings, prepare(request, self._audience), now())
 
     def test(self, channel: str, to: str | None, *, all_defaults: bool = False) -> schemas.ConnectivityTestResult:
@@ -186,16 +185,18 @@ class LocalClient:
     def dispatch(self) -> schemas.Dispatched:
         # Cron's `dispatch --once` counts as a daemon.
         self._write(outbox.beat, now())
-        counts = self._dispatcher.run_once()
-        return schemas.Dispatched(
-            attempted=counts.attempted, success=counts.success, retrying=counts.retrying, failed=counts.failed
-        )
+        return self._dispatcher.run_once()
 
     def routes(self) -> schemas.RouteList:
+        from alertctl.route_test import list_routes
+
         return list_routes(self._audience)
 
     def test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
         """Test the routes, with the preferences of `user` or of all users that the caller may see."""
+        from alertctl.db.sqlite import file_of
+        from alertctl.route_test import run_route_test
+
         file = file_of(self._settings.database.url)
         try:
             if file is not None and not file.exists():
@@ -209,17 +210,7 @@ class LocalClient:
         return replace(result, warnings=[*self._setting_problems(), *result.warnings])
 
     def event_types(self) -> list[schemas.EventTypeInfo]:
-        return [
-            schemas.EventTypeInfo(
-                event_type=kind.event_type,
-                description=kind.description,
-                channels=list(kind.channels or CHANNEL_NAMES),
-                default_on=kind.default_on,
-                json_schema=kind.model_json_schema(),
-                example=dict(kind.example),
-            )
-            for kind in EVENT_TYPES
-        ]
+        return [schemas.EventTypeInfo.of(kind, CHANNEL_NAMES) for kind in EVENT_TYPES]
 
     def preferences(self, user: str | None) -> schemas.Prefs:
         """Return a user's preferences; None means the token's user."""

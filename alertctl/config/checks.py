@@ -90,7 +90,10 @@ def _smtp(settings: Settings) -> Iterator[SettingProblem]:
     smtp = settings.smtp
     password = smtp.password.get_secret_value()
     if smtp.auth == "xoauth2":
-        yield from _oauth(settings)
+        if not smtp.username:
+            yield _error("SMTP_USERNAME", "is not set, but SMTP_AUTH is xoauth2")
+        if not smtp.oauth_token.get_secret_value():
+            yield _error("SMTP_OAUTH_TOKEN", "is not set, but SMTP_AUTH is xoauth2")
     elif smtp.username and not password:
         yield _error("SMTP_PASSWORD", "is not set, but SMTP_USERNAME is")
     if password and not smtp.username:
@@ -99,14 +102,6 @@ def _smtp(settings: Settings) -> Iterator[SettingProblem]:
         yield _warning("SMTP_SECURITY", "none sends the password unencrypted; use starttls or tls")
     if (smtp.port, smtp.security) in {(465, "starttls"), (587, "tls")}:
         yield _warning("SMTP_SECURITY", f"{smtp.security} is unusual on port {smtp.port}")
-
-
-def _oauth(settings: Settings) -> Iterator[SettingProblem]:
-    smtp = settings.smtp
-    if not smtp.username:
-        yield _error("SMTP_USERNAME", "is not set, but SMTP_AUTH is xoauth2")
-    if not smtp.oauth_token.get_secret_value():
-        yield _error("SMTP_OAUTH_TOKEN", "is not set, but SMTP_AUTH is xoauth2")
 
 
 def _database(settings: Settings) -> Iterator[SettingProblem]:
@@ -152,12 +147,10 @@ def _jwt_keys(settings: Settings) -> Iterator[SettingProblem]:
         yield _error("JWT_JWKS", "uses http, so anybody on the network can replace the keys; use https")
     if ".well-known/openid-configuration" in location or ".well-known/oauth-authorization-server" in location:
         yield _error("JWT_JWKS", "is a discovery document, not a key set; set it to the jwks_uri in that document")
-    for name, problem in (
-        ("JWT_PUBLIC_KEY", _public_key_problem(settings.jwt)),
-        ("JWT_JWKS", _key_file_problem(location)),
-    ):
-        if problem:
-            yield _error(name, problem)
+    if problem := _public_key_problem(settings.jwt):
+        yield _error("JWT_PUBLIC_KEY", problem)
+    if problem := _key_file_problem(location):
+        yield _error("JWT_JWKS", problem)
 
 
 def _public_key_problem(jwt: Jwt) -> str | None:

@@ -41,7 +41,6 @@ _TRUSTED_ONLY = ("ALERTCTL_HOST", "ALERTCTL_NO_DOTENV")
 _LIBPQ_SECRETS = ("PGPASSWORD", "PGPASSFILE", "PGSERVICE")
 """Variables by which the Postgres driver gets a password for a DATABASE_URL without one."""
 _PASSWORD_FILE = "~/.pgpass"
-"""The file from which it takes a password by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +65,19 @@ def refuse_addresses(values: Mapping[str, Value], environ: Mapping[str, str]) ->
     refused = {}
     for name, secrets in DIRECTS.items():
         address = values.get(name)
-        if address is None or not address.folder_file or not _text(address):
+        if address is None or not address.folder_file or not address.text.strip():
             continue
-        if name == "SMTP_SECURITY" and _text(address).lower() in _ENCRYPTED:
+        if name == "SMTP_SECURITY" and address.text.strip().lower() in _ENCRYPTED:
             continue
         for secret in secrets:
             value = values.get(secret)
-            if value is not None and _text(value) and not value.folder_file:
+            if value is not None and value.text.strip() and not value.folder_file:
                 origin = {"environment": "the environment", "flag": "a flag"}.get(value.origin, value.origin)
                 refused[name] = _refuse_address(name, address.folder_file, secret, origin)
                 break
     database = values.get("DATABASE_URL")
-    if database is not None and database.folder_file and (secret_and_origin := _password_of(_text(database), environ)):
+    secret_and_origin = _password_of(database.text.strip(), environ) if database and database.folder_file else None
+    if database and secret_and_origin:
         refused["DATABASE_URL"] = _refuse_address("DATABASE_URL", database.folder_file, *secret_and_origin)
     return refused
 
@@ -100,7 +100,3 @@ def _refuse_address(name: str, file: str, secret: str, origin: str) -> Refusal:
         f"is not used from {file} in the working folder together with {secret} from {origin}; "
         f"export {name}, set both in {file}, or name a file with --config",
     )
-
-
-def _text(value: Value) -> str:
-    return str(value.raw).strip()

@@ -60,7 +60,6 @@ def state_folder(environ: Mapping[str, str]) -> Path:
 
 
 def has_temporary_state(environ: Mapping[str, str]) -> bool:
-    """Return whether the state folder is one in the temporary folder."""
     return _lasting_state_folder(environ) is None
 
 
@@ -70,10 +69,7 @@ def ends_with_machine(environ: Mapping[str, str]) -> bool:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder and the missing ones above it, mode 0700 whatever the umask. Existing ones keep their modes.
-
-    Raises OSError.
-    """
+    """Make a folder and missing ones above it, mode 0700 whatever the umask; others keep theirs. Raises OSError."""
     if folder.is_dir():
         return
     if folder.parent != folder:

@@ -167,7 +167,6 @@ def _messages(sources: Sources, problems: list[str]) -> dict[str, dict[str, str]
 
 
 def _keys(section: str) -> list[str]:
-    """Return the keys of a section in TOML."""
     names = {field: setting_name(section, field) for field in MODELS[section].model_fields}
     keys = [field for field, name in names.items() if name not in ("ALERTCTL_CONFIG", "ALERTCTL_NO_DOTENV")]
     return [*keys, *(f"{field}_file" for field, name in names.items() if name in IN_FILES)]

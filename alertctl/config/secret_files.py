@@ -12,6 +12,7 @@ from alertctl.config.checks import check
 from alertctl.config.settings import MODELS, Settings, setting_name
 from alertctl.config.sources import SecretFile, is_blank
 
+OnChange = Callable[[Sequence[str]], object]
 log = logging.getLogger("alertctl.config")
 
 
@@ -19,11 +20,12 @@ class SecretFiles:
     """Settings with the secrets that their files hold now. Safe for many threads.
 
     `prefixes` limits them to the settings whose names begin so. A file that is missing, empty or invalid keeps the last
-    secret: the file may be about to be replaced.
+    secret: the file may be about to be replaced. `on_change` is called with all secrets after a change.
     """
 
-    def __init__(self, settings: Settings, prefixes: Sequence[str] = ("",)) -> None:
+    def __init__(self, settings: Settings, prefixes: Sequence[str], on_change: OnChange | None = None) -> None:
         self.settings = settings
+        self._on_change = on_change
         self._files = {
             (section, field): file
             for section, model in MODELS.items()
@@ -48,6 +50,12 @@ class SecretFiles:
                     self._read(section, field, file)
             return self.settings is not before
 
+    def current(self, *, force: bool = False) -> Settings:
+        """Return the settings, after reading the files that changed, all of them with `force`."""
+        if self.refresh(force=force) and self._on_change:
+            self._on_change(self.settings.secrets())
+        return self.settings
+
     def _read(self, section: str, field: str, file: SecretFile) -> None:
         name, model, problem = setting_name(section, field), getattr(self.settings, section), ""
         try:
@@ -58,7 +66,8 @@ class SecretFiles:
                 value = getattr(type(model).model_validate({field: raw}), field)
                 if value != getattr(model, field):
                     changed = self.settings.changed(section, field, value, raw)
-                    problem = _error_of(changed, name)
+                    wrong = [item.message for item in check(changed) if (item.name, item.severity) == (name, "error")]
+                    problem = wrong[0] if wrong else ""
                     if not problem:
                         self.settings = changed
                         log.info("%s changed: read it again from %s", name, file.path)
@@ -72,41 +81,7 @@ class SecretFiles:
         self._problems[name] = problem
 
 
-def current_database_url(
-    settings: Settings, on_change: Callable[[Sequence[str]], object] | None = None
-) -> Callable[[], str]:
-    """Return a function that reads DATABASE_URL_FILE again, if the database's address comes from it.
-
-    `on_change` is called with all secrets after a change.
-    """
-    files = SecretFiles(settings, ("DATABASE_URL",))
-
-    def current_url() -> str:
-        if files.refresh(force=True) and on_change:
-            on_change(files.settings.secrets())
-        return files.settings.database.url
-
-    return current_url
-
-
-def current_jwt_settings(
-    settings: Settings, on_change: Callable[[Sequence[str]], object] | None = None
-) -> Callable[[], Settings]:
-    """Return a function that returns the settings with the secrets of JWT_SECRET_FILE and JWT_PUBLIC_KEY_FILE.
-
-    It reads a file again when it has changed. `on_change` is called with all secrets after a change.
-    """
-    files = SecretFiles(settings, ("JWT_",))
-
-    def current() -> Settings:
-        if files.refresh() and on_change:
-            on_change(files.settings.secrets())
-        return files.settings
-
-    return current
-
-
-def _error_of(settings: Settings, name: str) -> str:
-    """Return why this setting's value must not be used, empty if it may be."""
-    errors = (problem.message for problem in check(settings) if (problem.name, problem.severity) == (name, "error"))
-    return next(errors, "")
+def current_database_url(settings: Settings, on_change: OnChange | None = None) -> Callable[[], str]:
+    """Return a function that reads DATABASE_URL_FILE again, if the database's address comes from it."""
+    files = SecretFiles(settings, ("DATABASE_URL",), on_change)
+    return lambda: files.current(force=True).database.url

@@ -331,11 +331,9 @@ def shown(value: object) -> str:
 
 
 MODELS: dict[str, Any] = {section: field.annotation for section, field in Settings.model_fields.items()}
-"""The model of each section."""
 
 
 def setting_name(section: str, field: str) -> str:
-    """Return the name of a setting's variable."""
     return f"{section}_{field}".upper()
 
 

@@ -97,10 +97,6 @@ class Layer:
     folder: Path
     confined_to: Path | None = None
 
-    @property
-    def folder_file(self) -> str:
-        return "" if self.confined_to is None else self.origin
-
 
 @dataclass
 class Sources:
@@ -181,20 +177,21 @@ def _target(name: str) -> str:
 def _add_value(sources: Sources, layer: Layer, name: str) -> None:
     """Add the value of NAME or NAME_FILE, or refuse it if this layer may not set it; a weaker layer still may."""
     plain, file = layer.values.get(name), layer.values.get(f"{name}_FILE")
+    folder_file = "" if layer.confined_to is None else layer.origin
     if layer.confined_to is not None and is_trusted_only(name):
         raw = file if is_blank(plain) else plain
         if not is_blank(raw):
-            sources.refused.setdefault(name, Value(raw, layer.origin, layer.folder_file))
+            sources.refused.setdefault(name, Value(raw, layer.origin, folder_file))
     elif name not in IN_FILES or is_blank(file):
         if plain is not None:
-            sources.values[name] = Value(plain, layer.origin, layer.folder_file)
+            sources.values[name] = Value(plain, layer.origin, folder_file)
     elif not is_blank(plain):
         sources.problems.append(f"{name}: both {name} and {name}_FILE are set; keep one{origin_note(layer.origin)}")
     else:
         try:
             secret = SecretFile(layer.folder / expand_home(str(file)), layer.confined_to)
             if secret.is_allowed:
-                sources.values[name] = Value(secret.read(), f"file {file}", layer.folder_file, secret)
+                sources.values[name] = Value(secret.read(), f"file {file}", folder_file, secret)
             else:
                 sources.problems.append(f"{name}_FILE: {_outside(f'{name}_FILE', layer.origin)}")
         except (OSError, RuntimeError, ValueError) as error:

@@ -11,31 +11,25 @@ from pydantic import BeforeValidator, SecretStr, ValidationInfo
 from alertctl.config import urls, validators
 from alertctl.config.folders import expand_home
 
-_ALGORITHMS = (
-    *("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
-    *("ES256", "ES384", "ES512", "EdDSA"),
-)
-
 
 def _secret_text(value: object) -> object:
     """Return the text of a secret; any other value unchanged."""
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
-def _existing(value: object, info: ValidationInfo, exists: Callable[[str], bool], kind: str) -> str:
-    """Return the path of an existing file or folder, relative to the working folder of `load`. Empty stays empty."""
-    path = expand_home(validators.text(value))
-    if path and not exists(join((info.context or {}).get("cwd", ""), path)):
-        raise ValueError(f"{validators.quoted(path)} is not a {kind}")
-    return path
+def _existing(exists: Callable[[str], bool], kind: str) -> Callable[[object, ValidationInfo], str]:
+    """Return a validator for the path of a file or folder, relative to the working folder of `load`, or no text."""
+
+    def check(value: object, info: ValidationInfo) -> str:
+        path = expand_home(validators.text(value))
+        if path and not exists(join((info.context or {}).get("cwd", ""), path)):
+            raise ValueError(f"{validators.quoted(path)} is not a {kind}")
+        return path
+
+    return check
 
 
-def _existing_file(value: object, info: ValidationInfo) -> str:
-    return _existing(value, info, isfile, "file")
-
-
-def _existing_folder(value: object, info: ValidationInfo) -> str:
-    return _existing(value, info, isdir, "folder")
+_existing_file = _existing(isfile, "file")
 
 
 def _key_set(value: object, info: ValidationInfo) -> str:
@@ -52,7 +46,7 @@ Text = Annotated[str, BeforeValidator(validators.text)]
 Host = Annotated[str, BeforeValidator(urls.host)]
 Url = Annotated[str, BeforeValidator(urls.url)]
 SlackUrl = Annotated[str, BeforeValidator(lambda value: urls.url(value) + "/")]
-ExistingFolder = Annotated[str, BeforeValidator(_existing_folder)]
+ExistingFolder = Annotated[str, BeforeValidator(_existing(isdir, "folder"))]
 ExistingFile = Annotated[str, BeforeValidator(_existing_file)]
 Credential = Annotated[SecretStr, BeforeValidator(lambda value: validators.credential(_secret_text(value)))]
 Password = Annotated[SecretStr, BeforeValidator(lambda value: validators.password(_secret_text(value)))]
@@ -60,4 +54,4 @@ HmacSecret = Annotated[SecretStr, BeforeValidator(lambda value: validators.hmac_
 Days = Annotated[int, BeforeValidator(validators.integer(1, 36_500, "a number of days"))]
 Port = Annotated[int, BeforeValidator(validators.integer(1, 65535, "a port"))]
 KeySet = Annotated[str, BeforeValidator(_key_set)]
-Algorithms = Annotated[tuple[str, ...], BeforeValidator(validators.among(_ALGORITHMS, "algorithms"))]
+Algorithms = Annotated[tuple[str, ...], BeforeValidator(validators.algorithms)]

@@ -9,16 +9,9 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from alertctl.addresses import (
-    address_key,
-    check_email,
-    glob_key,
-    invisible_problem,
-    is_email,
-    is_slack_channel,
-)
+from alertctl.addresses import address_key, check_email, glob_key, invisible_problem, is_email, is_slack_channel
 
 _NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})", re.ASCII)
 _LOOKS_SECRET = re.compile(r"xox[a-z]-|xapp-|\bSG\.|actl_|-----BEGIN|://.*@")
@@ -49,7 +42,6 @@ def looks_secret(value: str) -> bool:
 
 
 def text(value: object) -> str:
-    """Return one line of text, trimmed."""
     if not isinstance(value, str):
         raise ValueError(f"{quoted(value)} is not text")
     if _has_controls(value.strip()):
@@ -168,7 +160,6 @@ def addresses(value: object) -> tuple[str, ...]:
 
 
 STYLES = ("full", "compact")
-"""The styles of a message."""
 
 
 def mentions(value: object) -> tuple[str, ...]:
@@ -252,15 +243,16 @@ def public_key(value: object) -> str:
     return pem
 
 
-def among(known: Iterable[str], what: str) -> Callable[[object], tuple[str, ...]]:
-    """Return a validator for a comma-separated text or a list, each part one of `known`."""
-    choices = tuple(known)
+_ALGORITHMS = (
+    *("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    *("ES256", "ES384", "ES512", "EdDSA"),
+)
 
-    def check(value: object) -> tuple[str, ...]:
-        parts = words(value, f"a list of {what}")
-        for word in parts:
-            if word not in choices:
-                raise ValueError(f"{quoted(word)} is not one of {', '.join(choices)}")
-        return tuple(dict.fromkeys(parts))
 
-    return check
+def algorithms(value: object) -> tuple[str, ...]:
+    """Return the algorithms of JWT signatures in a comma-separated text or a list, without duplicates."""
+    names = words(value, "a list of algorithms")
+    for name in names:
+        if name not in _ALGORITHMS:
+            raise ValueError(f"{quoted(name)} is not one of {', '.join(_ALGORITHMS)}")
+    return tuple(dict.fromkeys(names))

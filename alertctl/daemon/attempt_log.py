@@ -16,12 +16,12 @@ MAX_LINES = 20
 
 def log_attempts(scope: ClaimScope, ended: Sequence[AttemptResult], final: Sequence[bool]) -> None:
     """Log the attempts that ended without success and are worth a line. `final`: the delivery is not retried."""
-    failures = [(attempt.claimed, attempt.result) for attempt in ended if isinstance(attempt.result, DeliveryError)]
-    failed = [
-        (attempt.claimed, attempt.result)
+    failures = [
+        (attempt.claimed, attempt.result, is_final)
         for attempt, is_final in zip(ended, final, strict=True)
-        if is_final and isinstance(attempt.result, DeliveryError)
+        if isinstance(attempt.result, DeliveryError)
     ]
+    failed = [(claimed, error) for claimed, error, is_final in failures if is_final]
     for claimed, error in failed[:MAX_LINES]:
         log.warning(
             "%s %s: %s, not retried (attempt %d); alertctl log show %s",
@@ -32,10 +32,9 @@ def log_attempts(scope: ClaimScope, ended: Sequence[AttemptResult], final: Seque
             claimed.delivery_id[-8:],
         )
     if len(failed) > MAX_LINES:
-        log.warning(
-            "%s: %d more deliveries failed; alertctl log --status failed", scope.channel, len(failed) - MAX_LINES
-        )
-    pauses = [error for _, error in failures if error.reason is Reason.RATE_LIMITED and error.entire_provider]
+        more = len(failed) - MAX_LINES
+        log.warning("%s: %d more deliveries failed; alertctl log --status failed", scope.channel, more)
+    pauses = [error for _, error, _ in failures if error.reason is Reason.RATE_LIMITED and error.entire_provider]
     if pauses:
         seconds = max(map(rate_limit_wait, pauses))
         log.warning("%s is paused for %.0f s (%s)", scope.provider, seconds, pauses[-1].code)

@@ -61,18 +61,14 @@ class ClockGuard:
 
     def is_trusted(self) -> bool:
         with self._lock:
-            return self._check()
-
-    def _check(self) -> bool:
-        now = self._monotonic()
-        offset = self._clock() - now
-        step, self._offset = offset - self._offset, offset
-        if step > SIGNIFICANT_STEP:
-            self._trusted_from = now + DISTRUST_SECONDS
-            log.warning(
-                "the clock was set forward by %.0f s: nothing expires or is pruned for an hour; check the clock", step
-            )
-        elif step < -SIGNIFICANT_STEP:
-            self._trusted_from = float("-inf")
-            log.warning("the clock was set back by %.0f s: deliveries of the later time become due now", -step)
-        return now >= self._trusted_from
+            now = self._monotonic()
+            offset = self._clock() - now
+            step, self._offset = offset - self._offset, offset
+            if step > SIGNIFICANT_STEP:
+                self._trusted_from = now + DISTRUST_SECONDS
+                what = "the clock was set forward by %.0f s: nothing expires or is pruned for an hour; check the clock"
+                log.warning(what, step)
+            elif step < -SIGNIFICANT_STEP:
+                self._trusted_from = float("-inf")
+                log.warning("the clock was set back by %.0f s: deliveries of the later time become due now", -step)
+            return now >= self._trusted_from

@@ -13,10 +13,6 @@ from alertctl.daemon.file_limit import MAX_CONNECTIONS, ShortageLog, max_connect
 
 MAX_HEAD_BYTES = 64 * 1024
 """Limit of a request line and its headers. uvicorn has none: 60 MB of headers took 1.4 GB (measured)."""
-HEAD_SECONDS = 10.0
-"""Time limit for the arrival of a request's head: silent connections must not use up all connections."""
-ARRIVAL_SECONDS = 60.0
-"""Time limit for the arrival of a body."""
 LAST_SECONDS = 2.0
 """Time for the rest of a body when the daemon stops."""
 
@@ -29,8 +25,10 @@ class HttpProtocol(HttpToolsProtocol):
     `pyproject.toml` bounds the version, `tests/test_library_contracts.py` checks what this class relies on.
     """
 
-    head_seconds = HEAD_SECONDS
-    arrival_seconds = ARRIVAL_SECONDS
+    head_seconds = 10.0
+    """Time limit for the arrival of a request's head: silent connections must not use up all connections."""
+    arrival_seconds = 60.0
+    """Time limit for the arrival of a body."""
     max_connections = MAX_CONNECTIONS
     shortage_log = ShortageLog()
 

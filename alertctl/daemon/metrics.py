@@ -67,7 +67,6 @@ class Metrics:
         self._registry.register(_QueueCollector(store, clock, check_database, channels))
 
     def accepted(self, receipt: EventReceipt) -> None:
-        """Count a new publication."""
         if receipt.created:
             self._accepted.labels(receipt.event_type).inc()
             for item in receipt.deliveries:
@@ -88,7 +87,6 @@ class Metrics:
                 self._deliveries.labels(scope.channel, "failed").inc()
 
     def expired(self, count: int) -> None:
-        """Count deliveries that expired while they waited."""
         self._expired.inc(count)
 
     def exposition(self) -> bytes:
@@ -112,27 +110,22 @@ class _QueueCollector:
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        up = GaugeMetricFamily("alertctl_database_up", "1 while the database accepts writes")
+        up = partial(GaugeMetricFamily, "alertctl_database_up", "1 while the database accepts writes")
         try:
             self._check_database()
-            with self._store.reading() as connection:
-                queue = delivery_log.queue_status(connection, self._clock(), self._channels)
+            queue = self._store.read(delivery_log.queue_status, self._clock(), self._channels)
         except Unreachable:
-            up.add_metric([], 0)
-            yield up
+            yield up(value=0)
             return
-        up.add_metric([], 1)
         depth = GaugeMetricFamily("alertctl_queue_depth", "Deliveries without a final status", labels=["channel"])
         for channel, waiting in queue.depth.items():
             depth.add_metric([channel], waiting)
-        oldest = GaugeMetricFamily(
-            "alertctl_oldest_due_seconds", "Seconds since the oldest due delivery of an enabled channel became due"
-        )
-        oldest.add_metric([], queue.oldest_due_seconds)
+        late = "Seconds since the oldest due delivery of an enabled channel became due"
+        oldest = GaugeMetricFamily("alertctl_oldest_due_seconds", late, value=queue.oldest_due_seconds)
         paused = GaugeMetricFamily("alertctl_paused", "1 while calls to a provider are paused", labels=["provider"])
         for provider in sorted({pause.provider for pause in queue.paused}):
             paused.add_metric([provider], 1)
-        yield from (up, depth, oldest, paused, *_breaker_gauges(queue.paused))
+        yield from (up(value=1), depth, oldest, paused, *_breaker_gauges(queue.paused))
 
 
 def _breaker_gauges(paused: Sequence[Paused]) -> Iterator[GaugeMetricFamily]:

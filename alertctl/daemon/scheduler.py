@@ -28,7 +28,6 @@ EXPIRE_SECONDS = 30
 PRUNE_CHECK_SECONDS = 1800
 """How often a daemon checks whether today's prune is done; the first daemon to check does it."""
 KEEP_RUNS = timedelta(days=7)
-"""How long the row of a period's job is kept."""
 STALE_SECONDS = 60.0
 """Time without a heartbeat after which the scheduler counts as stuck."""
 
@@ -49,7 +48,7 @@ class SchedulerHeartbeat:
 
 def schedule(
     settings: Settings,
-    connect: TransactionRunner,
+    transactions: TransactionRunner,
     dispatcher: Dispatcher,
     heartbeat: SchedulerHeartbeat,
     clock: Callable[[], datetime],
@@ -65,17 +64,17 @@ def schedule(
             return
         try:
             now = clock()
-            is_first = connect.write(lambda connection: first_of_period(connection, "prune", f"{now:%Y-%m-%d}", now))
+            is_first = transactions.write(first_of_period, "prune", f"{now:%Y-%m-%d}", now)
             if is_first or unfinished:
                 unfinished = True
-                log.info("pruned %d old deliveries", outbox.prune(connect, days, now))
+                log.info("pruned %d old deliveries", outbox.prune(transactions, days, now))
                 unfinished = False
         except AlertctlError as error:
             log.warning("prune failed: %s; retrying later", error)
 
     def expire() -> None:
         if guard.is_trusted():
-            expired(_expire(connect, dispatcher, settings.alertctl.max_age, clock))
+            expired(_expire(transactions, dispatcher, settings.alertctl.max_age, clock))
 
     scheduler = BackgroundScheduler(
         jobstores={"default": JobStore()},
@@ -85,17 +84,19 @@ def schedule(
     scheduler.add_job(dispatcher.wake, IntervalTrigger(DISPATCH_SECONDS), id="dispatch")
     scheduler.add_job(heartbeat.beat, IntervalTrigger(BEAT_SECONDS), id="heartbeat")
     scheduler.add_job(expire, IntervalTrigger(EXPIRE_SECONDS), id="expire")
-    correct_times = partial(_correct_times, connect, dispatcher, lease, clock)
+    correct_times = partial(_correct_times, transactions, dispatcher, lease, clock)
     scheduler.add_job(correct_times, IntervalTrigger(EXPIRE_SECONDS), id="correct_times", next_run_time=clock())
     scheduler.add_job(prune, IntervalTrigger(PRUNE_CHECK_SECONDS), id="prune", next_run_time=clock())
     return scheduler
 
 
-def _expire(connect: TransactionRunner, dispatcher: Dispatcher, max_age: float, clock: Callable[[], datetime]) -> int:
-    """End what waited too long, and return how many deliveries that were."""
+def _expire(
+    transactions: TransactionRunner, dispatcher: Dispatcher, max_age: float, clock: Callable[[], datetime]
+) -> int:
+    """Expire deliveries that waited too long. Returns how many."""
     total = 0
     try:
-        while count := connect.write(lambda connection: outbox.expire(connection, max_age, dispatcher.paused, clock())):
+        while count := transactions.write(outbox.expire, max_age, dispatcher.paused, clock()):
             log.warning("%d deliveries expired while they waited", count)
             total += count
     except AlertctlError as error:
@@ -104,10 +105,10 @@ def _expire(connect: TransactionRunner, dispatcher: Dispatcher, max_age: float, 
 
 
 def _correct_times(
-    connect: TransactionRunner, dispatcher: Dispatcher, lease: float, clock: Callable[[], datetime]
+    transactions: TransactionRunner, dispatcher: Dispatcher, lease: float, clock: Callable[[], datetime]
 ) -> None:
     try:
-        while count := connect.write(lambda connection: outbox.correct_future_times(connection, clock(), lease)):
+        while count := transactions.write(outbox.correct_future_times, clock(), lease):
             log.warning("%d deliveries were scheduled by a clock that was ahead: they are due now", count)
             dispatcher.wake()
     except AlertctlError as error:

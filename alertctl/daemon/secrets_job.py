@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alertctl.channels import Channel
+from alertctl.channels.base import Channel
 from alertctl.channels.reloading import ReloadingChannel
 from alertctl.daemon.logging import mask_also
 from alertctl.dispatcher import Dispatcher

@@ -23,7 +23,7 @@ from alertctl.api import Services, create_app
 from alertctl.channels import build
 from alertctl.channels.reloading import ReloadingChannel
 from alertctl.config import Settings, check, is_loopback
-from alertctl.config.secret_files import current_database_url, current_jwt_settings
+from alertctl.config.secret_files import SecretFiles, current_database_url
 from alertctl.connectivity_test import send_test_message
 from alertctl.daemon.attempt_log import log_attempts
 from alertctl.daemon.clock import IntervalTrigger
@@ -43,7 +43,7 @@ from alertctl.errors import ConfigError, Unreachable
 from alertctl.events import BY_NAME
 from alertctl.events.wording import problems as wording_problems
 from alertctl.outbox import AttemptResult, ClaimScope
-from alertctl.routing import audience_of
+from alertctl.routing import Audience, audience_of
 from alertctl.spool import Spool
 
 log = logging.getLogger("alertctl.daemon")
@@ -149,12 +149,9 @@ def _prepare(settings: Settings, store: Store, host: str, stopping: threading.Ev
 
 def _require_authentication(settings: Settings, store: Store, host: str) -> None:
     jwt = settings.jwt
-    if is_loopback(host) or jwt.secret.get_secret_value() or jwt.public_key or jwt.jwks:
-        return
-    with store.reading() as connection:
-        if users.any_token(connection, now()):
-            return
-    raise ConfigError([NO_AUTHENTICATION.format(host=host)])
+    accepts_jwt = jwt.secret.get_secret_value() or jwt.public_key or jwt.jwks
+    if not is_loopback(host) and not accepts_jwt and not store.read(users.any_token, now()):
+        raise ConfigError([NO_AUTHENTICATION.format(host=host)])
 
 
 @contextmanager
@@ -178,26 +175,13 @@ def _running(
     providers = {channel.provider: name for name, channel in channels.items()}
     watch_job = WatchJob(writer, audience, providers, dispatcher.wake, now)
     scheduler.add_job(watch_job, IntervalTrigger(WATCH_SECONDS), id="watch", next_run_time=now())
-    test_timeout = settings.alertctl.deadline + TEST_MARGIN
-    services = Services(
-        settings=settings,
-        jwt_settings=current_jwt_settings(settings, mask_also),
-        store=store,
-        writer=writer,
-        clock=now,
-        audience=audience,
-        wake=dispatcher.wake,
-        accepted=metrics.accepted,
-        test=lambda channel, to, by, all_defaults: send_test_message(
-            store, writer, dispatcher, audience, channel, to, by, now, test_timeout, all_defaults=all_defaults
-        ),
-        readiness=partial(_readiness, store, writer, dispatcher, heartbeat, scheduled),
-        metrics=metrics.exposition,
-        stopping=stopping.is_set,
-    )
     wake_ups = WakeUps(store, lambda connection: outbox.is_due(connection, now()), dispatcher.wake)
-    app = create_app(services)
-    _limit_garbage_collection()
+    readiness = partial(_readiness, store, writer, dispatcher, heartbeat, scheduled)
+    app = create_app(_services(settings, store, writer, audience, dispatcher, metrics, readiness, stopping))
+    # Exclude the objects of the start from garbage collection, and collect rarely: every few hundred messages.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD)
     if scheduled:
         wake_ups.start()
         dispatcher.start()
@@ -217,11 +201,33 @@ def _running(
         store.close()
 
 
-def _limit_garbage_collection() -> None:
-    """Exclude the objects of the start from garbage collection, and collect rarely: every few hundred messages."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD)
+def _services(
+    settings: Settings,
+    store: Store,
+    writer: Writer,
+    audience: Audience,
+    dispatcher: Dispatcher,
+    metrics: Metrics,
+    readiness: Callable[[], dict[str, str]],
+    stopping: threading.Event,
+) -> Services:
+    test_timeout = settings.alertctl.deadline + TEST_MARGIN
+    return Services(
+        settings=settings,
+        jwt_settings=SecretFiles(settings, ("JWT_",), mask_also).current,
+        store=store,
+        writer=writer,
+        clock=now,
+        audience=audience,
+        wake=dispatcher.wake,
+        accepted=metrics.accepted,
+        test=lambda channel, to, by, all_defaults: send_test_message(
+            store, writer, dispatcher, audience, channel, to, by, now, test_timeout, all_defaults=all_defaults
+        ),
+        readiness=readiness,
+        metrics=metrics.exposition,
+        stopping=stopping.is_set,
+    )
 
 
 def _readiness(

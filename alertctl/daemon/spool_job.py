@@ -65,21 +65,17 @@ class SpoolJob:
         now = self._clock()
         if self._database.accepts(spooled.destination):
             publication = prepare(spooled.request, self._audience)
-            self._writer.write(lambda connection: publish(connection, publication, now))
+            self._writer.write(publish, publication, now)
             return
         caller = self._owner(spooled)
         self._writer.submit(record, (prepare(spooled.request, self._audience, caller.name), caller, now))
 
     def _owner(self, spooled: Spooled) -> Caller:
-        """Return the user whose token the event was meant to be sent with; the token may have been rotated since.
-
-        Raises EventNotAllowed.
-        """
+        """Return the user whose token the event was meant to be sent with. Raises EventNotAllowed."""
         if spooled.caller is None:
             raise EventNotAllowed(f"it was spooled without a token; {NEXT}")
         try:
-            with self._store.reading() as connection:
-                caller = users.owner_of_token_hash(connection, spooled.caller)
+            caller = self._store.read(users.owner_of_token_hash, spooled.caller)
         except NotAllowed as error:
             raise EventNotAllowed(f"{error}; {NEXT}") from error
         if not caller.role.reaches(Role.DEVELOPER):

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, update
 from alertctl import delivery_log, outbox
 from alertctl.daemon.scheduler import first_of_period, run
 from alertctl.db import TransactionRunner
-from alertctl.delivery_log import Problem
+from alertctl.delivery_log import ChannelProblem
 from alertctl.errors import AlertctlError
 from alertctl.preferences import targets_of_role
 from alertctl.publish import prepare, publish
@@ -62,11 +62,11 @@ class WatchJob:
     def stop(self) -> None:
         """Take this daemon off the list of those that run."""
         try:
-            self._transactions.write(lambda connection: outbox.remove_instance(connection, self._instance))
+            self._transactions.write(outbox.remove_instance, self._instance)
         except AlertctlError as error:
             log.warning("stopping: %s", error)
 
-    def _watch(self, connection: Connection) -> list[tuple[Problem, int]]:
+    def _watch(self, connection: Connection) -> list[tuple[ChannelProblem, int]]:
         """Return the problems that are new, with the number of targets that are alerted."""
         now = self._clock()
         outbox.beat(connection, now)
@@ -80,7 +80,7 @@ class WatchJob:
             if _is_new(connection, problem, now)
         ]
 
-    def _alert(self, connection: Connection, problem: Problem, broken: set[str], now: datetime) -> int:
+    def _alert(self, connection: Connection, problem: ChannelProblem, broken: set[str], now: datetime) -> int:
         """Publish an alert about a problem to the admins on other channels. Returns the number of targets."""
         known = [*self._audience.targets, *targets_of_role(connection, Role.ADMIN.value)]
         usable = [target for target in known if target.channel in self._audience.enabled - {problem.channel}]
@@ -94,11 +94,10 @@ class WatchJob:
         return len(publish(connection, replace(publication, to=to), now).deliveries)
 
 
-def _is_new(connection: Connection, problem: Problem, now: datetime) -> bool:
+def _is_new(connection: Connection, problem: ChannelProblem, now: datetime) -> bool:
     """Return whether nobody was alerted of this problem yet, and note that it lasts."""
     period = sha256(problem.key.encode()).hexdigest()[:32]
     if first_of_period(connection, JOB, period, now):
         return True
-    same = (run.c.job == JOB, run.c.period == period)
-    connection.execute(update(run).where(*same).values(started_at=now))
+    connection.execute(update(run).where(run.c.job == JOB, run.c.period == period).values(started_at=now))
     return False

@@ -1,7 +1,7 @@
 """The database: engine, transactions, a daemon's writer, notifications between processes, migrations."""
 
 from alertctl.db.bulk import bulk_parameter, bulk_rows
-from alertctl.db.engine import Store, TransactionRunner, insert_new, insert_of, insert_or
+from alertctl.db.engine import Store, TransactionRunner, insert_new, insert_of, upsert
 from alertctl.db.migrate import HEAD, current_version, upgrade
 from alertctl.db.notifications import WakeUps, announce
 from alertctl.db.writer import Writer
@@ -18,6 +18,6 @@ __all__ = [
     "current_version",
     "insert_new",
     "insert_of",
-    "insert_or",
     "upgrade",
+    "upsert",
 ]

@@ -33,23 +33,15 @@ def bulk_rows(dialect: str, columns: Iterable[Column[Any]]) -> FromClause:
     """Return the parameter `rows` (see `bulk_parameter`) as a table `bulk_rows` with these columns' names and types."""
     rows = bindparam(ROWS, type_=Text)
     if dialect == "sqlite":
-        element = func.json_each(rows).table_valued("value", name="each")
-        return select(
-            *(
-                type_coerce(func.json_extract(element.c.value, _json_path(column.name)), column.type).label(column.name)
-                for column in columns
-            )
-        ).subquery("bulk_rows")
+        value = func.json_each(rows).table_valued("value", name="each").c.value
+        values = (
+            type_coerce(func.json_extract(value, literal_column(f"'$.{column.name}'")), column.type).label(column.name)
+            for column in columns
+        )
+        return select(*values).subquery("bulk_rows")
     typed_columns = (sql_column(column.name, column.type) for column in columns)
-    return (
-        func.json_to_recordset(cast(rows, JSON))
-        .table_valued(*typed_columns, name="bulk_rows")
-        .render_derived(with_types=True)
-    )
-
-
-def _json_path(name: str) -> Any:
-    return literal_column(f"'$.{name}'")
+    table = func.json_to_recordset(cast(rows, JSON)).table_valued(*typed_columns, name="bulk_rows")
+    return table.render_derived(with_types=True)
 
 
 def bulk_parameter(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:

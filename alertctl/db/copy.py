@@ -17,7 +17,6 @@ from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection, exc, func, select, text
-from sqlmodel import SQLModel
 
 from alertctl import models
 from alertctl.db.copy_table import MARK, Advance, Difference, TableCopy, not_a_copy
@@ -25,7 +24,6 @@ from alertctl.db.engine import Store, database_file, insert_new
 from alertctl.errors import AlertctlError, ConfigError
 from alertctl.models import Status
 
-_ALL = SQLModel.metadata.tables
 MODELS = (
     *(models.User, models.Token, models.Preference, models.EventPreference),
     *(models.Event, models.EventLabel, models.Delivery, models.Attempt, models.EventKey),
@@ -86,7 +84,7 @@ def copy(
                 raise ConfigError(["--to: is the source database itself; name another one"])
             _refuse_foreign(connection, source_id)
         mark = {"job": MARK, "period": source_id, "started_at": now}
-        target.write(lambda connection: insert_new(connection, _run, [mark]))
+        target.write(insert_new, _run, [mark])
         tables = _copy_tables(snapshot, target, advance)
     with source.reading() as later, target.reading() as copied:
         leased = (_delivery.c.status == Status.SENDING.value, _delivery.c.next_attempt_at > now)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -80,14 +79,14 @@ class TableCopy:
         advance(self.done.table, done, self.done.source)
         for batch in batches(self._source, self._table):
             rows = [self._fit_to_postgres(row) for row in batch]
-            self._target.write(partial(self._write, rows=rows, empty=empty))
+            self._target.write(self._write, rows, empty=empty)
             done += len(rows)
             advance(self.done.table, done, self.done.source)
 
     def remove(self) -> None:
         """Delete the target's rows that the source no longer has, and by cascade those that refer to them."""
         for keys in self.unknown():
-            self._target.write(partial(self._delete, keys=keys))
+            self._target.write(self._delete, keys)
             self.done.removed += len(keys)
 
     def unknown(self) -> Iterator[list[Values]]:
@@ -158,7 +157,7 @@ class TableCopy:
         rows = [{f"b_{name}": value for name, value in self._as_dict(row).items()} for _, row in pairs]
         connection.execute(update(self._table).where(*self._same_key()).values(values), rows)
 
-    def _delete(self, connection: Connection, *, keys: Sequence[Values]) -> None:
+    def _delete(self, connection: Connection, keys: Sequence[Values]) -> None:
         rows = [{f"b_{part.name}": value for part, value in zip(self._keys, key, strict=True)} for key in keys]
         connection.execute(delete(self._table).where(*self._same_key()), rows)
 
@@ -237,5 +236,4 @@ def _count(connection: Connection, table: Table) -> int:
 
 
 def _copied(table: Table) -> list[Any]:
-    """Return the conditions for the rows that are copied."""
     return [table.c.job != MARK] if table.name == "run" else []

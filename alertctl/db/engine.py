@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, ExceptionContext, Table, create_engine, event, exc, text
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 
-from alertctl.db.sqlite import sqlite_engine
 from alertctl.db.sqlite_write_queue import WriteQueue
 from alertctl.errors import ConfigError, Unreachable
 
 T = TypeVar("T")
+P = ParamSpec("P")
 POOL_SECONDS = 5.0
 """Seconds that a thread waits for one of the pool's connections."""
 INSTANCE_OPTION = "alertctl_instance_id"
@@ -33,7 +32,7 @@ BROKEN_SETUP = ("42501", "42P01", "3F000")
 class TransactionRunner(Protocol):
     """Runs a function inside one committed transaction: a Store, or a daemon's Writer."""
 
-    def write(self, work: Callable[[Connection], T]) -> T: ...
+    def write(self, work: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T: ...
 
 
 class Store:
@@ -75,6 +74,11 @@ class Store:
             # From the driver's connection, used without SQLAlchemy.
             raise Unreachable(f"database {self.shown}: {_first_line(error)}") from error
 
+    def read(self, work: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T:
+        """Run `work` with these arguments on such a connection and return its result. Raises Unreachable."""
+        with self.reading() as connection:
+            return work(connection, *values, **options)
+
     @contextmanager
     def writing(self, *, foreign_keys: bool = True) -> Iterator[Connection]:
         """Open a transaction that is committed at the end. It takes SQLite's write lock at once. Raises Unreachable.
@@ -105,7 +109,7 @@ class Store:
         file = database_file(connection)
         return self._write_queue.turn(file) if file else nullcontext()
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T:
         """Run `work` in one transaction and return its result once that is committed. Raises Unreachable.
 
         `work` may run again: Postgres ends one of two transactions that wait for each other, and a connection may lead
@@ -114,13 +118,13 @@ class Store:
         for attempt in range(DEADLOCK_TRIES - 1):
             try:
                 with self.writing() as connection:
-                    return work(connection)
+                    return work(connection, *values, **options)
             except Unreachable as error:
                 refused_here = attempt == 0 and _sqlstate(error.__cause__) == READ_ONLY
                 if not refused_here and _sqlstate(error.__cause__) not in COLLISIONS:
                     raise
         with self.writing() as connection:
-            return work(connection)
+            return work(connection, *values, **options)
 
     def check_writes(self) -> None:
         """Prove that the database takes writes, by a write that changes nothing. Raises Unreachable."""
@@ -171,11 +175,20 @@ def insert_or(connection: Connection, table: Table, values: Any = None) -> Any:
 
 def insert_of(dialect: str, table: Table) -> Any:
     """Return such an INSERT for a dialect by name, to be cached."""
+    # Imported late: a process uses one of them.
     if dialect == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
         return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql  # imported late: it takes 18 ms
+    from sqlalchemy.dialects import postgresql
 
     return postgresql.insert(table)
+
+
+def upsert(connection: Connection, table: Table, row: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """Insert a row, or make these changes to the row that has its primary key."""
+    statement = insert_or(connection, table, row)
+    connection.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changes))
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> int:
@@ -187,6 +200,8 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
 
 def _engine(url: URL, pool_size: int, current_url: Callable[[], str] | None) -> Engine:
     if url.get_backend_name() == "sqlite":
+        from alertctl.db.sqlite import sqlite_engine
+
         return sqlite_engine(url, pool_size)
     try:
         from alertctl.db import postgres

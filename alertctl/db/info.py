@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import Connection, func, inspect, select, text
-from sqlalchemy.engine import make_url
 
 from alertctl.db.copy import TABLES
 from alertctl.db.engine import Store, database_file
@@ -44,12 +42,6 @@ class DatabaseInfo:
         if self.version is None:
             return "empty"
         return "current" if self.version == self.known else "newer" if self.version > self.known else "behind"
-
-
-def file_of(url: str) -> Path | None:
-    """Return the file of an SQLite database, which may not exist; None for a server's database."""
-    parsed = make_url(url)
-    return Path(parsed.database).expanduser() if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
 
 def read_info(store: Store) -> DatabaseInfo:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sqlite3
 import time
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,7 +10,6 @@ from typing import Any, NoReturn
 from sqlalchemy import Connection, inspect, text
 
 from alertctl.db.engine import Store
-from alertctl.db.sqlite import BUSY_SECONDS
 from alertctl.errors import ConfigError
 
 HEAD = "0009"
@@ -29,8 +27,7 @@ LOCK = 0x616C_7274
 
 def current_version(store: Store) -> str | None:
     """Return the database's version, None for an empty one. Raises Unreachable."""
-    with store.reading() as connection:
-        return version_in(connection)
+    return store.read(version_in)
 
 
 def upgrade(store: Store) -> None:
@@ -148,6 +145,10 @@ def _refuse_orphans(store: Store, connection: Connection) -> None:
 def _use_wal(store: Store) -> None:
     # WAL can't be switched on inside a transaction; the file keeps it. While another process switches it on, SQLite
     # refuses at once instead of waiting.
+    import sqlite3
+
+    from alertctl.db.sqlite import BUSY_SECONDS
+
     until = time.monotonic() + BUSY_SECONDS
     with store.reading() as connection:
         raw: Any = connection.connection.driver_connection

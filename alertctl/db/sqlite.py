@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
 
 from alertctl.config.folders import make_private_folder
 from alertctl.errors import Unreachable
@@ -19,6 +19,14 @@ BUSY_SECONDS = 15.0
 """Seconds that a statement waits for another process's lock on an SQLite file."""
 _WAL = b"\x02\x02"
 """Bytes 18 and 19 of a file in WAL mode (https://www.sqlite.org/fileformat.html)."""
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file of an SQLite database, which may not exist; None for a server's database."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return None
+    return Path(parsed.database.removeprefix("file:")).expanduser()
 
 
 def open_file(file: str, **options: Any) -> sqlite3.Connection:

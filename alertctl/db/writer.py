@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Work = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 """Returns one outcome for each item, in order; an exception is raised to the caller of that item alone."""
 GATHER = 500
@@ -60,10 +61,7 @@ class Writer:
         return future
 
     async def submit_soon(self, work: Work, item: Any) -> Any:
-        """Do the same for a coroutine. A commit wakes the event loop once for all its answers.
-
-        Cancelling the caller doesn't cancel the work.
-        """
+        """Do the same for a coroutine. Cancelling it doesn't cancel the work. A commit wakes the event loop once."""
         from asyncio import get_running_loop
 
         loop = get_running_loop()
@@ -82,9 +80,9 @@ class Writer:
         """Do the same and wait for the commit. Raises what `work` raised, or Unreachable."""
         return self.submit_later(work, item).result()
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T:
         """Run `work` in a transaction that it may share with other work. Raises what it raised, or Unreachable."""
-        result: T = self.submit(_call_each, work)
+        result: T = self.submit(_call_each, lambda connection: work(connection, *values, **options))
         return result
 
     def check(self) -> None:
@@ -97,7 +95,6 @@ class Writer:
             raise Unreachable(f"database {self._store.shown}: no commit within {CHECK_SECONDS:.0f} s") from None
 
     def close(self) -> None:
-        """Finish the submitted work, then end the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -118,7 +115,7 @@ class Writer:
     def _run_jobs(self, jobs: list[_Job]) -> None:
         outcomes: Sequence[Any]
         try:
-            outcomes = self._store.write(lambda connection: _run_work(connection, jobs))
+            outcomes = self._store.write(_run_work, jobs)
             self.commits += 1
         except BaseException as error:
             # An unreachable database is so for all of them: don't try it again for each.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
@@ -15,7 +13,7 @@ from alertctl.delivery_log.tables import ITEM, attempt, build_item, delivery, ev
 from alertctl.errors import NotFound, Reason
 from alertctl.events import restore
 from alertctl.events.wording import NO_WORDING, Wording
-from alertctl.models import ID_LENGTH
+from alertctl.models import ID_LENGTH, columns_for
 from alertctl.schemas import AttemptItem, DeliveryDetail, DeliveryItem, EventSummary, Rendered
 
 MAX_OTHERS = 100
@@ -24,7 +22,6 @@ MAX_REPLIES = 20
 """Replies in its thread that the detail of a root lists at most."""
 SHORT_ID_LENGTH = 8
 """The length of a short id: the last characters of an id, which tables show."""
-_ATTEMPT = tuple(field.name for field in fields(AttemptItem))
 
 
 def items_of(connection: Connection, event_ids: Sequence[str]) -> dict[str, list[DeliveryItem]]:
@@ -52,15 +49,12 @@ def find_id(connection: Connection, part: str) -> str:
 
 def _id_conditions(id_part: str) -> list[ColumnElement[bool]]:
     """Return the ways to match a part of an id, the cheapest first. The last has no index and reads all rows."""
-    is_id, begins_with = delivery.c.id == id_part, and_(delivery.c.id >= id_part, delivery.c.id < f"{id_part}g")
     if len(id_part) == ID_LENGTH:
-        return [is_id]
-    ends_with = (
-        [func.substr(delivery.c.id, ID_LENGTH - SHORT_ID_LENGTH + 1) == id_part]
-        if len(id_part) == SHORT_ID_LENGTH
-        else []
-    )
-    return [*ends_with, begins_with, delivery.c.id.contains(id_part)]
+        return [delivery.c.id == id_part]
+    conditions = [and_(delivery.c.id >= id_part, delivery.c.id < f"{id_part}g"), delivery.c.id.contains(id_part)]
+    if len(id_part) == SHORT_ID_LENGTH:
+        conditions.insert(0, func.substr(delivery.c.id, ID_LENGTH - SHORT_ID_LENGTH + 1) == id_part)
+    return conditions
 
 
 def detail(connection: Connection, id_part: str, wording: Wording = NO_WORDING) -> DeliveryDetail:
@@ -76,14 +70,12 @@ def detail(connection: Connection, id_part: str, wording: Wording = NO_WORDING) 
         .outerjoin(users, users.c.id == delivery.c.user_id)
         .where(delivery.c.id == delivery_id)
     ).one()
-    attempts = connection.execute(
-        select(attempt).where(attempt.c.delivery_id == delivery_id).order_by(attempt.c.number)
-    )
+    attempts = select(*columns_for(AttemptItem, attempt)).where(attempt.c.delivery_id == delivery_id)
     others = select(*ITEM).where(delivery.c.event_id == row.event_id, delivery.c.id != delivery_id)
     return DeliveryDetail(
         **item_fields(row) | {"options": json.loads(row.options) if row.options else {}},
         event=_event_summary(connection, row.event_id, wording),
-        attempt_log=[AttemptItem(**{name: row._mapping[name] for name in _ATTEMPT}) for row in attempts],
+        attempt_log=[AttemptItem(**row._asdict()) for row in connection.execute(attempts.order_by(attempt.c.number))],
         others=[build_item(row) for row in connection.execute(others.order_by(delivery.c.id).limit(MAX_OTHERS))],
         replies=_newest_replies(connection, delivery_id) if row.thread_id == delivery_id else [],
     )
@@ -99,19 +91,8 @@ def _newest_replies(connection: Connection, thread_id: str) -> list[DeliveryItem
 def _event_summary(connection: Connection, event_id: str, wording: Wording) -> EventSummary:
     row = connection.execute(select(event).where(event.c.id == event_id)).one()
     content = restore(row, wording=wording)
-    return EventSummary(
-        id=row.id,
-        event_type=row.event_type,
-        severity=row.severity,
-        title=content.title,
-        summary=content.summary,
-        fields=json.loads(row.fields),
-        occurred_at=row.occurred_at,
-        created_at=row.created_at,
-        published_by=row.published_by,
-        is_test=row.is_test,
-        expires_at=row.expires_at,
-    )
+    stored = {column.name: row._mapping[column] for column in columns_for(EventSummary, event)}
+    return EventSummary(**stored | {"fields": json.loads(row.fields)}, title=content.title, summary=content.summary)
 
 
 def rendered(
@@ -119,9 +100,7 @@ def rendered(
 ) -> Rendered:
     """Render the message again, from what was recorded, with these channels and words. Raises NotFound."""
     delivery_id = find_id(connection, id_part)
-    columns: tuple[Any, ...] = (delivery.c.event_id, delivery.c.channel, delivery.c.address, delivery.c.routing_reason)
-    state = (delivery.c.status, delivery.c.error, delivery.c.reason, delivery.c.route, delivery.c.options)
-    row = connection.execute(select(*columns, *state).where(delivery.c.id == delivery_id)).one()
+    row = connection.execute(select(delivery).where(delivery.c.id == delivery_id)).one()
     content = restore(connection.execute(select(event).where(event.c.id == row.event_id)).one(), wording=wording)
     options = MessageOptions.from_json(row.options)
     outgoing = OutgoingMessage(

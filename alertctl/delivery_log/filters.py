@@ -130,10 +130,7 @@ def _exists_for(key: Column[str], *conditions: ColumnElement[bool]) -> ColumnEle
 
 
 def event_conditions(where: LogFilter, *, by_index: bool = True) -> list[ColumnElement[bool]]:
-    """Return the conditions on the delivery's event.
-
-    `by_index`: all matching events are found first; else the event of each row is checked.
-    """
+    """Return the conditions on the delivery's event. `by_index`: find all events first, else check each row's."""
     if not is_about_events(where):
         return []
     if by_index:

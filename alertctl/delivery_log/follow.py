@@ -18,13 +18,14 @@ from alertctl.errors import InvalidEvent
 from alertctl.models import Status
 from alertctl.schemas import DeliveryItem, LogFilter
 
+Changes = tuple[list[tuple[str, DeliveryItem]], str]
+"""Deliveries, each with the position after it, and the position up to which all were read."""
 _POSITION = re.compile(r"([hc])~([0-9]{1,19})~([0-9a-fg-]{0,36})")
 MAX_BIGINT = 2**63 - 1
-"""The largest number that the databases store."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Position:
+class Position:
     """In the history: after the row `id`, among rows whose change is at most `change`. Else after (`change`, `id`)."""
 
     history: bool
@@ -37,20 +38,15 @@ class _Position:
 
 def position(connection: Connection, *, history: bool = False) -> str:
     """Return the position at the log's end, or with `history` at its beginning."""
-    return str(_Position(history, _last_settled_change(connection), "" if history else MAX_ID))
+    return str(Position(history, _last_settled_change(connection), "" if history else MAX_ID))
 
 
-def parse_position(value: str) -> str:
-    """Return a caller's position unchanged if it is valid. Raises InvalidEvent."""
-    _decode(value)
-    return value
-
-
-def _decode(value: str) -> _Position:
+def parse_position(value: str) -> Position:
+    """Return the position that a caller sent. Raises InvalidEvent."""
     match = _POSITION.fullmatch(value)
     if match is None or int(match[2]) > MAX_BIGINT:
         raise InvalidEvent("Last-Event-ID", "should be the id of an event of this stream")
-    return _Position(match[1] == "h", int(match[2]), match[3])
+    return Position(match[1] == "h", int(match[2]), match[3])
 
 
 def _last_settled_change(connection: Connection) -> int:
@@ -85,39 +81,29 @@ followers. It is used only where another role works in this database whose trans
 """
 
 
-def changes(
-    connection: Connection, where: LogFilter, after: str, limit: int = 500
-) -> tuple[list[tuple[str, DeliveryItem]], str]:
-    """Return deliveries in the order in which they got their present state, each with the position after it, and the
-    position up to which all were read. Fewer than `limit` means that there are no more for now.
+def changes(connection: Connection, where: LogFilter, after: str, limit: int = 500) -> Changes:
+    """Return deliveries in the order in which they got their present state. Fewer than `limit`: no more for now.
 
     Deliveries that are being sent are skipped: their result is a change of its own. Raises InvalidEvent for a bad
     position.
     """
-    start, where = _decode(after), normalized(connection, where)
-    return (
-        _read_history(connection, where, start, limit)
-        if start.history
-        else _read_changes(connection, where, start, limit)
-    )
+    start, where = parse_position(after), normalized(connection, where)
+    read = _read_history if start.history else _read_changes
+    return read(connection, where, start, limit)
 
 
-def _read_history(
-    connection: Connection, where: LogFilter, start: _Position, limit: int
-) -> tuple[list[tuple[str, DeliveryItem]], str]:
+def _read_history(connection: Connection, where: LogFilter, start: Position, limit: int) -> Changes:
     row_range = RowRange(limit, low=end_at(start.id), newest_first=False)
     end = grep_end(connection, where, row_range)
     visible = (delivery.c.change <= start.change, delivery.c.status != Status.SENDING.value)
     rows = fetch_rows(connection, where, ITEM, replace(row_range, high=end_at(end) or MAX_ID), visible)
-    items = [(str(_Position(True, start.change, row.id)), build_item(row)) for row in rows]
+    items = [(str(Position(True, start.change, row.id)), build_item(row)) for row in rows]
     if len(items) == limit:
         return items, items[-1][0]
-    return items, str(_Position(True, start.change, end) if end else _Position(False, start.change, MAX_ID))
+    return items, str(Position(True, start.change, end) if end else Position(False, start.change, MAX_ID))
 
 
-def _read_changes(
-    connection: Connection, where: LogFilter, start: _Position, limit: int
-) -> tuple[list[tuple[str, DeliveryItem]], str]:
+def _read_changes(connection: Connection, where: LogFilter, start: Position, limit: int) -> Changes:
     last_change = _last_settled_change(connection)
     if last_change < start.change:
         # A full page ended within a change: stay there, don't skip the rest of that change.
@@ -131,8 +117,8 @@ def _read_changes(
     items: list[tuple[str, DeliveryItem]] = []
     for row in connection.execute(rows.order_by(delivery.c.change, delivery.c.id).limit(limit)):
         fields = item_fields(row)
-        row_position = _Position(False, fields.pop("change"), row.id)
+        row_position = Position(False, fields.pop("change"), row.id)
         items.append((str(row_position), DeliveryItem(**fields)))
     if len(items) == limit:
         return items, items[-1][0]
-    return items, str(_Position(False, last_change, MAX_ID))
+    return items, str(Position(False, last_change, MAX_ID))

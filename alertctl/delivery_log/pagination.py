@@ -15,11 +15,7 @@ from alertctl.schemas import LogFilter, Page
 
 MAX_OFFSET = 10**9
 """The last row that a page number reaches; a cursor reaches further."""
-COUNTED_COLUMNS = {
-    "event_type": delivery_count.c.event_type,
-    "channel": delivery_count.c.channel,
-    "status": delivery_count.c.status,
-}
+COUNTED_COLUMNS = {name: delivery_count.c[name] for name in ("event_type", "channel", "status")}
 """The filters, alone or together, whose count the database keeps (migration 0002)."""
 
 
@@ -78,9 +74,8 @@ def _kept_count(connection: Connection, where: LogFilter) -> int:
     """Return the sum of the kept counts, without those that `final` excludes."""
     values = where.conditions()
     same = [column == values[name] for name, column in COUNTED_COLUMNS.items() if name in values]
-    count: ColumnElement[int] = (
-        select(func.coalesce(func.sum(delivery_count.c.number), 0)).where(*same).scalar_subquery()
-    )
+    kept = select(func.coalesce(func.sum(delivery_count.c.number), 0)).where(*same)
+    count: ColumnElement[int] = kept.scalar_subquery()
     if where.final:
         waiting = (*values_without_index(connection, where), delivery.c.next_attempt_at.is_not(None))
         count = count - select(func.count()).select_from(delivery).where(*waiting).scalar_subquery()

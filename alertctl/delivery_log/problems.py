@@ -21,7 +21,7 @@ LATE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ChannelProblem:
     """A problem of a channel. `key` stays the same while the problem lasts."""
 
     key: str
@@ -32,18 +32,18 @@ class Problem:
 
 def find_problems(
     connection: Connection, providers: Mapping[str, str], default_targets: Sequence[Target], now: datetime
-) -> list[Problem]:
+) -> list[ChannelProblem]:
     """Return the current problems. `providers` maps each provider in use to its channel."""
     paused = {problem.channel: problem for problem in _paused(connection, providers, now)}
     late = (problem for problem in _late(connection, now) if problem.channel not in paused)
     return [*paused.values(), *late, *_gone(connection, default_targets)]
 
 
-def _paused(connection: Connection, providers: Mapping[str, str], now: datetime) -> Iterator[Problem]:
+def _paused(connection: Connection, providers: Mapping[str, str], now: datetime) -> Iterator[ChannelProblem]:
     for report in live_reports(connection, now):
         channel = providers.get(report.provider)
         if channel is not None:
-            yield Problem(
+            yield ChannelProblem(
                 f"paused {channel}",
                 channel,
                 f"alertctl: {report.provider} is paused ({report.code})",
@@ -53,7 +53,7 @@ def _paused(connection: Connection, providers: Mapping[str, str], now: datetime)
             )
 
 
-def _late(connection: Connection, now: datetime) -> Iterator[Problem]:
+def _late(connection: Connection, now: datetime) -> Iterator[ChannelProblem]:
     """Yield the channels on which critical alerts wait, whatever the cause."""
     is_late = (
         delivery.c.next_attempt_at.is_not(None),
@@ -63,7 +63,7 @@ def _late(connection: Connection, now: datetime) -> Iterator[Problem]:
     counts = select(delivery.c.channel, func.count()).where(*is_late).group_by(delivery.c.channel)
     for channel, count in connection.execute(counts):
         alerts = "a critical alert has" if count == 1 else f"{count} critical alerts have"
-        yield Problem(
+        yield ChannelProblem(
             f"late {channel}",
             channel,
             f"alertctl: critical alerts wait on {channel}",
@@ -72,7 +72,7 @@ def _late(connection: Connection, now: datetime) -> Iterator[Problem]:
         )
 
 
-def _gone(connection: Connection, default_targets: Sequence[Target]) -> Iterator[Problem]:
+def _gone(connection: Connection, default_targets: Sequence[Target]) -> Iterator[ChannelProblem]:
     """Yield the default addresses whose last delivery failed because the address does not exist any more."""
     for target in default_targets:
         same_address = (delivery.c.address_key == target.key, delivery.c.channel == target.channel)
@@ -85,7 +85,7 @@ def _gone(connection: Connection, default_targets: Sequence[Target]) -> Iterator
         last = connection.execute(newest).first()
         if last is not None and last.reason == Reason.BAD_ADDRESS.value:
             setting = channel_type(target.channel).default_addresses_setting
-            yield Problem(
+            yield ChannelProblem(
                 f"gone {target.channel} {target.key}",
                 target.channel,
                 f"alertctl: {target.address} can't be reached ({last.error})",

@@ -68,11 +68,9 @@ class RowRange:
         low, high = id_range(where)
         return replace(self, low=max(low, self.low), high=min(high, self.high))
 
-    def order(self, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
-        return [column.desc() if self.newest_first else column.asc() for column in columns]
-
     def apply(self, rows: Select[Any], *order: ColumnElement[Any]) -> Select[Any]:
-        return rows.order_by(*self.order(*order)).limit(self.limit).offset(self.offset)
+        ordered = (column.desc() if self.newest_first else column.asc() for column in order)
+        return rows.order_by(*ordered).limit(self.limit).offset(self.offset)
 
 
 def fetch_rows(

@@ -12,12 +12,11 @@ from alertctl import __version__
 from alertctl.channels import CHANNEL_NAMES
 from alertctl.db import HEAD
 from alertctl.delivery_log.tables import delivery, pauses
-from alertctl.models import Status
+from alertctl.models import Status, columns_for
 from alertctl.outbox import live_instances, live_reports
 from alertctl.schemas import InstanceItem, Paused, StatusReport
 
 MAX_PAUSES = 100
-"""Pauses that are listed at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +47,11 @@ def queue_status(connection: Connection, now: datetime, channels: Collection[str
 
 def paused(connection: Connection, now: datetime) -> list[Paused]:
     """Return the open circuit breakers of running daemons, then the providers and addresses that asked us to wait."""
-    rows = select(pauses).where(pauses.c.until > now).order_by(pauses.c.address_key != "", pauses.c.provider)
-    return live_reports(connection, now) + [
-        Paused(
-            provider=row.provider,
-            to=row.address_key or None,
-            code=row.code,
-            breaker=False,
-            since=row.since,
-            until=row.until,
-        )
-        for row in connection.execute(rows.limit(MAX_PAUSES))
-    ]
+    to = func.nullif(pauses.c.address_key, "").label("to")
+    rows = select(*columns_for(Paused, pauses), to).where(pauses.c.until > now)
+    ordered = rows.order_by(pauses.c.address_key != "", pauses.c.provider).limit(MAX_PAUSES)
+    waits = [Paused(**row._asdict(), breaker=False) for row in connection.execute(ordered)]
+    return [*live_reports(connection, now), *waits]
 
 
 def status_report(connection: Connection, where: str, now: datetime, *, daemon: bool) -> StatusReport:

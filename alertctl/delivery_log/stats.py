@@ -22,7 +22,6 @@ GROUPS = {
 }
 """What the log can be counted by. The error of each duplicate names another event: they count as one."""
 MAX_GROUPS = 100
-"""Groups that are returned at most, the largest."""
 
 
 def stats(connection: Connection, where: LogFilter, by: str) -> Stats:
@@ -41,9 +40,7 @@ def stats(connection: Connection, where: LogFilter, by: str) -> Stats:
     groups = select(key.label("key"), *_sums()).where(*fitting).group_by("key")
     largest = groups.order_by(func.count().desc(), "key").limit(MAX_GROUPS)
     return Stats(
-        by=by,
-        items=[_count(row.key, row) for row in connection.execute(largest)],
-        total=_count("", everything),
+        by=by, items=[_count(row.key, row) for row in connection.execute(largest)], total=_count("", everything)
     )
 
 

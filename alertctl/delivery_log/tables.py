@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from alertctl import models
-from alertctl.models import Status, table_of
+from alertctl.models import Status, columns_for, table_of
 from alertctl.schemas import DeliveryItem
 
 delivery = table_of(models.Delivery)
@@ -20,28 +20,8 @@ pauses = table_of(models.Pause)
 delivery_count = table_of(models.DeliveryCount)
 change_counter = table_of(models.ChangeCounter)
 
-ITEM = (
-    delivery.c.id,
-    delivery.c.event_type,
-    delivery.c.channel,
-    delivery.c.address.label("to"),
-    delivery.c.status,
-    delivery.c.error,
-    delivery.c.attempts,
-    delivery.c.next_attempt_at,
-    delivery.c.created_at,
-    delivery.c.event_id,
-    delivery.c.reason,
-    delivery.c.ambiguous,
-    delivery.c.provider_id,
-    delivery.c.updated_at,
-    delivery.c.thread_id,
-    select(event.c.labels)
-    .where(event.c.id == delivery.c.event_id)
-    .correlate(delivery)
-    .scalar_subquery()
-    .label("labels"),
-)
+_labels = select(event.c.labels).where(event.c.id == delivery.c.event_id).correlate(delivery)
+ITEM = (*columns_for(DeliveryItem, delivery), delivery.c.address.label("to"), _labels.scalar_subquery().label("labels"))
 """The columns of a DeliveryItem."""
 
 

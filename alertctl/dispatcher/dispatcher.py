@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
@@ -11,16 +12,12 @@ from sqlalchemy import Connection
 from alertctl.channels.base import Channel, ThreadedChannel
 from alertctl.db import TransactionRunner
 from alertctl.dispatcher.circuit_breaker import CircuitBreaker
-from alertctl.dispatcher.options import DispatchCounts, DispatchOptions
+from alertctl.dispatcher.options import DispatchOptions
 from alertctl.dispatcher.rate_limit import RateLimiter
 from alertctl.dispatcher.threads import RootEditor
 from alertctl.dispatcher.worker import ChannelWorker, Observe
 from alertctl.outbox import ROOT_WAIT_SECONDS, AttemptResult, ClaimScope, Instance
-from alertctl.schemas import EventReceipt
-
-
-def _ignore(_scope: ClaimScope, _results: Sequence[AttemptResult], _final: Sequence[bool]) -> None:
-    pass
+from alertctl.schemas import Dispatched, EventReceipt
 
 
 class Dispatcher:
@@ -35,7 +32,7 @@ class Dispatcher:
         channels: Mapping[str, Channel],
         options: DispatchOptions,
         clock: Callable[[], datetime],
-        observe: Observe = _ignore,
+        observe: Observe | None = None,
     ) -> None:
         self._connect, self._channels, self._options = connect, channels, options
         self._clock, self._observe = clock, observe
@@ -48,7 +45,7 @@ class Dispatcher:
             if name in options.threads and isinstance(channel, ThreadedChannel)
         }
 
-    def run_once(self, event_id: str | None = None) -> DispatchCounts:
+    def run_once(self, event_id: str | None = None) -> Dispatched:
         """Send all that is due, or one event's deliveries without rate limit. Raises Unreachable.
 
         Then edit the roots of threads that got a reply: for an event in the background (`wait_for_edits`), else for
@@ -72,7 +69,7 @@ class Dispatcher:
                 editor.run_once()
             else:
                 editor.start_edits_of(event_id)
-        return sum((worker.counts for worker in workers), DispatchCounts())
+        return Dispatched(**sum((worker.counts for worker in workers), Counter[str]()))
 
     def wait_for_edits(self) -> None:
         """Wait until the roots of threads show the events of `run_once`, for some ten seconds at most."""
@@ -152,6 +149,7 @@ class Dispatcher:
 
     def _ended(self, scope: ClaimScope, results: Sequence[AttemptResult], final: Sequence[bool]) -> None:
         """Observe results, and let the editor look for roots to edit after replies."""
-        self._observe(scope, results, final)
+        if self._observe is not None:
+            self._observe(scope, results, final)
         if scope.channel in self._editors and any(result.claimed.reply_to for result in results):
             self._editors[scope.channel].wake()

@@ -1,11 +1,12 @@
-"""A dispatcher's options, and the counts that it returns."""
+"""A dispatcher's options."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from alertctl.channels import CHANNEL_TYPES, RateLimit
+from alertctl.channels import CHANNEL_TYPES
+from alertctl.channels.base import RateLimit
 from alertctl.config import Settings
 from alertctl.events.wording import NO_WORDING, Wording
 
@@ -33,32 +34,12 @@ class DispatchOptions:
 
     @classmethod
     def of(cls, settings: Settings) -> DispatchOptions:
-        lease = settings.alertctl.lease or LEASE_DEADLINES * settings.alertctl.deadline
-        limits = {kind.name: kind.rate_limit(settings) for kind in CHANNEL_TYPES}
         return cls(
             schedule=settings.retry.schedule,
-            lease=lease,
+            lease=settings.alertctl.lease or LEASE_DEADLINES * settings.alertctl.deadline,
             senders=settings.alertctl.senders,
-            rate_limits=limits,
+            rate_limits={kind.name: kind.rate_limit(settings) for kind in CHANNEL_TYPES},
             max_age=settings.alertctl.max_age,
             wording=Wording.of(settings.messages),
             threads={kind.name: kind.threads(settings) for kind in CHANNEL_TYPES if kind.threads},
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class DispatchCounts:
-    """The number of attempts, and of each outcome."""
-
-    attempted: int = 0
-    success: int = 0
-    retrying: int = 0
-    failed: int = 0
-
-    def __add__(self, other: DispatchCounts) -> DispatchCounts:
-        return DispatchCounts(
-            self.attempted + other.attempted,
-            self.success + other.success,
-            self.retrying + other.retrying,
-            self.failed + other.failed,
         )

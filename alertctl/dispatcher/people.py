@@ -26,7 +26,7 @@ from alertctl.channels.base import (
     with_note,
 )
 from alertctl.content import Content
-from alertctl.db import insert_or
+from alertctl.db import upsert
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
 from alertctl.outbox import KNOWN_FOR
@@ -104,8 +104,7 @@ class People:
             connection.execute(delete(person).where(person.c.channel == self._name, person.c.email_key == key))
             return
         values: dict[str, Any] = {"provider_id": known.provider_id, "looked_up_at": known.looked_up_at}
-        row = insert_or(connection, person, {"channel": self._name, "email_key": key, **values})
-        connection.execute(row.on_conflict_do_update(index_elements=["channel", "email_key"], set_=values))
+        upsert(connection, person, {"channel": self._name, "email_key": key, **values}, values)
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         """Send the messages; return a result for each, in order.
@@ -113,7 +112,8 @@ class People:
         A recipient who can't be looked up fails that message. A person to mention who can't be looked up becomes plain
         text, with a note on the attempt.
         """
-        if self._directory is None or not any(_needs_people(message) for message in messages):
+        needs_people = any(email_of_person(message.address) or message.options.mention for message in messages)
+        if self._directory is None or not needs_people:
             return self._channel.send(content, messages)
         return [self._send_one(content, message) for message in messages]
 
@@ -160,11 +160,10 @@ class People:
         for mention in options.mentions_at(content.severity)[:MAX_MENTIONS]:
             if mention.provider_id is None:
                 provider_id, problem = self._look_up_mention(mention.text, deadline)
-                mentions.append(replace(mention, provider_id=provider_id))
+                mention = replace(mention, provider_id=provider_id)
                 if problem:
                     notes.append(f"could not look up {mention.text}: {problem}")
-            else:
-                mentions.append(mention)
+            mentions.append(mention)
         return tuple(mentions), notes
 
     def _look_up_mention(self, email: str, deadline: Deadline) -> tuple[str | None, str]:
@@ -243,10 +242,6 @@ def _emails(message: OutgoingMessage) -> Iterator[str]:
     if email := email_of_person(message.address):
         yield email
     yield from (name for name in message.options.mention[:MAX_MENTIONS] if "@" in name)
-
-
-def _needs_people(message: OutgoingMessage) -> bool:
-    return bool(email_of_person(message.address) or message.options.mention)
 
 
 def _not_found(email: str) -> DeliveryError:

@@ -43,12 +43,11 @@ class RateLimiter:
                 return 0.0
             turn = max(self._next.get(claimed.address_key, 0.0), now - self._burst)
             self._next[claimed.address_key] = turn + self._gap
-            if at_once or turn <= now:
-                self._forget(now)
-                return 0.0
-            self._promised[claimed.delivery_id] = turn
+            seconds = 0.0 if at_once else max(0.0, turn - now)
+            if seconds:
+                self._promised[claimed.delivery_id] = turn
             self._forget(now)
-            return turn - now
+            return seconds
 
     def horizon(self) -> float:
         """Return the seconds until the last reserved turn; 0 if there is none."""

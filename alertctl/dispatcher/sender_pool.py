@@ -1,27 +1,34 @@
-"""The sending threads of one channel. Each takes a job of one event, urgent jobs first."""
+"""The sending threads of one channel and the jobs in hand: those that wait for a thread and those being sent."""
 
 from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
+from sqlalchemy import Connection
+
+from alertctl import outbox
 from alertctl.models import Priority
 from alertctl.outbox import Claimed
 
 RESERVED = 2
 """Extra threads for urgent jobs only: a stalled provider must not hold up a fresh critical alert."""
+RENEW_BELOW = 0.75
+"""Share of a lease below which it is renewed: a mail server may take minutes to answer, and a crash shows in time."""
 
 
 @dataclass(eq=False, slots=True)
 class Job:
     """Deliveries of one event that are sent together.
 
-    `expires` (monotonic seconds) is when their lease ends; the worker renews it while the job is in hand.
+    `expires` (monotonic seconds) is when their lease ends; the pool renews it while the job is in hand.
     `probe`: they are sent although the breaker is open.
     """
 
@@ -56,23 +63,34 @@ def group_jobs(
 
 
 class SenderPool:
-    """Runs `send(job)` on daemon threads, which it starts when needed."""
+    """Runs `send(job)` on daemon threads, which it starts when needed, and renews the leases of the jobs in hand.
 
-    def __init__(self, name: str, count: int, send: Callable[[Job], None]) -> None:
-        self._name, self._count, self._send = name, count, send
+    A job is in hand until `finish`. `renew` and `confirm` belong to the worker's thread.
+    """
+
+    def __init__(self, name: str, count: int, lease: float, send: Callable[[Job], None]) -> None:
+        self._name, self._count, self._lease, self._send = name, count, lease, send
         self._lock = threading.Lock()
         # One condition for each kind of thread, to wake no more threads than there are jobs: waking 64 threads for one
         # job costs more than sending it.
         self._work, self._urgent_work = threading.Condition(self._lock), threading.Condition(self._lock)
         self._urgent: deque[Job] = deque()
         self._normal: deque[Job] = deque()
+        self._in_hand: set[Job] = set()
+        self._renewed: set[str] = set()
         self._idle = 0
         self._threads: list[threading.Thread] = []
         self._reserved: list[threading.Thread] = []
         self._closed = False
+        self.lease_ends = 0.0
+        """Monotonic seconds at which the last lease ends."""
+
+    def __len__(self) -> int:
+        return len(self._in_hand)
 
     def put(self, jobs: Sequence[Job]) -> None:
         with self._lock:
+            self._in_hand.update(jobs)
             for job in jobs:
                 (self._urgent if job.is_urgent else self._normal).append(job)
             self._start_threads()
@@ -106,23 +124,57 @@ class SenderPool:
                 return None
             return self._urgent.popleft() if self._urgent else self._normal.popleft()
 
-    def take_back(self, expires_before: float) -> list[Job]:
-        """Remove and return the jobs that no thread has started and whose lease ends before this time (monotonic)."""
+    def finish(self, job: Job) -> None:
+        """Remove a job that has its results."""
+        with self._lock:
+            self._in_hand.discard(job)
+
+    def take_back(self, expires_before: float = math.inf) -> list[Claimed]:
+        """Remove the jobs that no thread has started and whose lease ends before this time (monotonic).
+
+        Return their deliveries.
+        """
         with self._lock:
             jobs = [job for job in (*self._urgent, *self._normal) if job.expires < expires_before]
-            for queue in (self._urgent, self._normal):
-                kept = [job for job in queue if job.expires >= expires_before]
-                queue.clear()
-                queue.extend(kept)
-            return jobs
+            self._in_hand.difference_update(jobs)
+            self._urgent = deque(job for job in self._urgent if job in self._in_hand)
+            self._normal = deque(job for job in self._normal if job in self._in_hand)
+        return [claimed for job in jobs for claimed in job.claimed]
 
-    def drain(self) -> list[Job]:
-        """Remove and return the jobs that no thread has started."""
+    def stalled(self, seconds: float) -> int:
+        """Return how many jobs have been with the provider for longer than this."""
+        latest = time.monotonic() - seconds
         with self._lock:
-            jobs = [*self._urgent, *self._normal]
-            self._urgent.clear()
-            self._normal.clear()
-            return jobs
+            return sum(job.started_at < latest for job in self._in_hand)
+
+    @property
+    def renewal_time(self) -> float:
+        """The time (monotonic) before which a lease must end to be renewed now."""
+        return time.monotonic() + self._lease * RENEW_BELOW
+
+    @property
+    def check_seconds(self) -> float:
+        """How often to call `renew`."""
+        return self._lease * (1 - RENEW_BELOW)
+
+    def renew(self, connection: Connection, now: datetime) -> None:
+        """Renew, in this transaction, the leases of which a quarter is over. One that has ended stays lost."""
+        moment, renewal_time = time.monotonic(), self.renewal_time
+        with self._lock:
+            due = [job for job in self._in_hand if moment < job.expires < renewal_time]
+        claims = [claimed for job in due for claimed in job.claimed]
+        self._renewed = outbox.renew(connection, claims, now + timedelta(seconds=self._lease))
+
+    def confirm(self) -> None:
+        """Extend the renewed jobs. Called after the commit of `renew`'s transaction."""
+        if not self._renewed:
+            return
+        expires = time.monotonic() + self._lease
+        with self._lock:
+            for job in self._in_hand:
+                if all(claimed.delivery_id in self._renewed for claimed in job.claimed):
+                    job.expires = self.lease_ends = expires
+        self._renewed = set()
 
     def close(self) -> None:
         """Let the threads end after their current job, without waiting for them."""

@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -17,8 +18,7 @@ from alertctl.channels.base import Channel, Receipt, SendResult, with_note
 from alertctl.db import TransactionRunner
 from alertctl.dispatcher.breaker_reporter import BreakerReporter
 from alertctl.dispatcher.circuit_breaker import CircuitBreaker
-from alertctl.dispatcher.jobs_in_hand import JobsInHand
-from alertctl.dispatcher.options import IN_HAND, DispatchCounts, DispatchOptions
+from alertctl.dispatcher.options import IN_HAND, DispatchOptions
 from alertctl.dispatcher.people import People
 from alertctl.dispatcher.rate_limit import RateLimiter
 from alertctl.dispatcher.sender_pool import RESERVED, Job, SenderPool, group_jobs
@@ -62,7 +62,7 @@ class ChannelWorker:
     ) -> None:
         """`instance` is set in a daemon, which reports its open breaker to the database."""
         self.name = scope.channel
-        self.counts = DispatchCounts()
+        self.counts = Counter[str]()
         self.error: Exception | None = None
         self._scope, self._channel, self._connect, self._options = scope, channel, connect, options
         self._clock, self._rate_limiter, self._breaker, self._observe = clock, rate_limiter, breaker, observe
@@ -71,10 +71,9 @@ class ChannelWorker:
         self._changed = threading.Condition()
         self._results: list[AttemptResult] = []
         self._unsent: list[Claimed] = []
-        self._jobs = JobsInHand(options.lease)
         self._woken = False
         self._stopping = False
-        self._sender_pool = SenderPool(self.name, options.senders, self._send)
+        self._jobs = SenderPool(self.name, options.senders, options.lease, self._send)
         self._thread = threading.Thread(target=self._run, name=f"alertctl-{self.name}-worker", daemon=True)
 
     def start(self) -> None:
@@ -125,7 +124,7 @@ class ChannelWorker:
         except Exception as error:
             self.error = error
         finally:
-            self._sender_pool.close()
+            self._jobs.close()
 
     def _publish_and_claim(self, publish: Callable[[Connection], str]) -> None:
         def publish_and_claim(connection: Connection) -> Claim:
@@ -181,11 +180,10 @@ class ChannelWorker:
     def _run_transaction(self) -> Claim:
         """Record results and claim due deliveries in one transaction, then hand the claimed ones to the senders."""
         # Other processes may send what waits here for a thread that is stalled.
-        waiting = self._sender_pool.take_back(self._jobs.renewal_time())
-        self._jobs.remove(waiting)
+        waiting = self._jobs.take_back(self._jobs.renewal_time)
         with self._changed:
             results, self._results = self._results, []
-            unsent, self._unsent = self._unsent + [claimed for job in waiting for claimed in job.claimed], []
+            unsent, self._unsent = self._unsent + waiting, []
             self._woken = False
         try:
             claim, final = self._connect.write(lambda connection: self._record_and_claim(connection, results, unsent))
@@ -206,9 +204,8 @@ class ChannelWorker:
         now = time.monotonic()
         self._jobs.lease_ends = now + self._options.lease
         probe = self._breaker.start(now)
-        jobs = group_jobs(claim.taken, claim.events, self._channel.batch_size, self._jobs.lease_ends, probe=probe)
-        self._jobs.add(jobs)
-        self._sender_pool.put(jobs)
+        size, expires = self._channel.batch_size, self._jobs.lease_ends
+        self._jobs.put(group_jobs(claim.taken, claim.events, size, expires, probe=probe))
 
     def _record_and_claim(
         self, connection: Connection, results: Sequence[AttemptResult], unsent: Sequence[Claimed]
@@ -266,7 +263,13 @@ class ChannelWorker:
         return min(jobs * self._channel.batch_size, max(CLAIM, jobs))
 
     def _send(self, job: Job) -> None:
-        self._finish(job, self._send_job(job))
+        results = self._send_job(job)
+        with self._changed:
+            self._results += results
+            self._jobs.finish(job)
+            # Waking the worker for every single result would cost more than writing it.
+            if self._is_worth_writing() or len(self._results) == len(results):
+                self._changed.notify_all()
 
     def _send_job(self, job: Job) -> list[AttemptResult]:
         started = time.monotonic()
@@ -309,14 +312,6 @@ class ChannelWorker:
             failure = DeliveryError(Reason.AMBIGUOUS, "internal_error", detail=type(error).__name__)
         return [failure] * len(job.claimed)
 
-    def _finish(self, job: Job, results: list[AttemptResult]) -> None:
-        with self._changed:
-            self._results += results
-            self._jobs.remove([job])
-            # Waking the worker for every single result would cost more than writing it.
-            if self._is_worth_writing() or len(self._results) == len(results):
-                self._changed.notify_all()
-
     def _is_worth_writing(self) -> bool:
         """Return whether to write the results without waiting for more."""
         return not self._jobs or len(self._results) >= GATHER
@@ -332,18 +327,16 @@ class ChannelWorker:
                 self._changed.wait_for(lambda: self._woken or self._stopping or self._is_worth_writing(), LINGER)
 
     def _count(self, results: Sequence[AttemptResult], final: Sequence[bool]) -> None:
-        success = sum(isinstance(attempt.result, Receipt) for attempt in results)
+        attempted, success = len(results), sum(isinstance(attempt.result, Receipt) for attempt in results)
         failed = sum(final) - success
-        self.counts += DispatchCounts(len(results), success, len(results) - success - failed, failed)
+        self.counts.update(attempted=attempted, success=success, retrying=attempted - success - failed, failed=failed)
         self._observe(self._scope, results, final)
 
     def _shut_down(self) -> None:
         """Release what no thread has started, wait for what is in flight, and record it."""
-        jobs = self._sender_pool.drain()
-        self._jobs.remove(jobs)
         with self._changed:
-            self._unsent += [claimed for job in jobs for claimed in job.claimed]
-        self._sender_pool.close()
+            self._unsent += self._jobs.take_back()
+        self._jobs.close()
         deadline = time.monotonic() + max(self._channel.deadline + 1, GRACE_SECONDS)
         try:
             if self._unsent:

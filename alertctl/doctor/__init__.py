@@ -2,13 +2,12 @@
 
     check --reads--> settings, a provider, the database --> CheckResult(outcome, what, fix)
 
-`CHECKS` lists every check in the order of the report. A new check is one function and one line there.
+`checks_for` has every check in the order of the report. A new check is one function and one line there.
 """
 
 from __future__ import annotations
 
-from alertctl.doctor.checks import AREAS, CHECKS
-from alertctl.doctor.result import Outcome
+from alertctl.doctor.checks import checks_for
 from alertctl.doctor.runner import CHECK_SECONDS, Finding, run
 
-__all__ = ["AREAS", "CHECKS", "CHECK_SECONDS", "Finding", "Outcome", "run"]
+__all__ = ["CHECK_SECONDS", "Finding", "checks_for", "run"]

@@ -9,14 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, select, text
-from sqlalchemy.engine import make_url
 
-from alertctl.config import Settings
 from alertctl.db import HEAD, Store, current_version
+from alertctl.db.sqlite import file_of
 from alertctl.delivery_log import queue_status
 from alertctl.delivery_log.tables import attempt, delivery
 from alertctl.doctor.result import CheckEnded, CheckResult, failure, fix_for_pause, ok, unknown, warning
@@ -52,7 +50,7 @@ class OpenedLog:
 
 
 def check_reachable(check_run: CheckRun) -> CheckResult:
-    on_disk = _file(check_run.settings) is not None
+    on_disk = file_of(check_run.settings.database.url) is not None
     fix = _REACH_IT_ON_DISK if on_disk else REACH_IT_ON_NETWORK
     try:
         log = check_run.cached(open_log)
@@ -154,27 +152,16 @@ def _breaker(pause: Paused, now: datetime) -> str:
     return f"{pause.provider} rejected {daemon} {since} ago: {pause.code}; next probe in {probe}"
 
 
-# --- reading ---
-
-
 def open_log(check_run: CheckRun) -> OpenedLog:
     """Open the database without creating a file. Raises Unreachable or ConfigError (no driver)."""
     url = check_run.settings.database.url
-    path = _file(check_run.settings)
+    path = file_of(url)
     if path is not None and not path.exists():
         return OpenedLog(None, missing=str(path))
     store = Store(url)
     check_run.closing(store.close)
     version = current_version(store)
     return OpenedLog(store, version, _write_error(store, version))
-
-
-def _file(settings: Settings) -> Path | None:
-    """Return the file of an SQLite database, else None."""
-    url = make_url(settings.database.url)
-    if url.get_backend_name() != "sqlite" or not url.database:
-        return None
-    return Path(url.database.removeprefix("file:")).expanduser()
 
 
 def _write_error(store: Store, version: str | None) -> str:
@@ -204,9 +191,6 @@ def reading(check_run: CheckRun) -> Iterator[Connection]:
             yield connection
     except (Unreachable, ConfigError):
         raise CheckEnded(_NOT_REACHABLE) from None
-
-
-# --- results, of a database or a server ---
 
 
 def queue_result(depth: int, late: float) -> CheckResult:

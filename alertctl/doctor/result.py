@@ -9,7 +9,7 @@ from alertctl.error_codes import SETTINGS, SLACK_CODES, fix, known_fix
 from alertctl.errors import DeliveryError, Reason
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     OK = "ok"
     WARNING = "warning"
     """Works, or may work, but needs a look."""
@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 class CheckResult:
     """`what` may quote a provider and isn't redacted yet; `fix` is our own sentence, empty for OK."""
 
-    outcome: Outcome
+    outcome: CheckOutcome
     what: str
     fix: str = ""
 
@@ -37,27 +37,27 @@ class CheckEnded(Exception):
 
 
 def ok(what: str) -> CheckResult:
-    return CheckResult(Outcome.OK, what)
+    return CheckResult(CheckOutcome.OK, what)
 
 
 def warning(what: str, fix: str) -> CheckResult:
-    return CheckResult(Outcome.WARNING, what, fix)
+    return CheckResult(CheckOutcome.WARNING, what, fix)
 
 
 def failure(what: str, fix: str) -> CheckResult:
-    return CheckResult(Outcome.FAILURE, what, fix)
+    return CheckResult(CheckOutcome.FAILURE, what, fix)
 
 
 def unknown(what: str, fix: str = "") -> CheckResult:
-    return CheckResult(Outcome.UNKNOWN, what, fix)
+    return CheckResult(CheckOutcome.UNKNOWN, what, fix)
 
 
-def outcome_of(error: DeliveryError) -> Outcome:
+def outcome_of(error: DeliveryError) -> CheckOutcome:
     """Return FAILURE when a provider refuses us or can't be reached, UNKNOWN when it is busy or down."""
     if error.reason is Reason.RATE_LIMITED:
-        return Outcome.UNKNOWN
+        return CheckOutcome.UNKNOWN
     passing = error.reason in (Reason.UNAVAILABLE, Reason.AMBIGUOUS)
-    return Outcome.UNKNOWN if passing and _is_from_provider(error.code) else Outcome.FAILURE
+    return CheckOutcome.UNKNOWN if passing and _is_from_provider(error.code) else CheckOutcome.FAILURE
 
 
 _SLACK_IS_DOWN = frozenset({"internal_error", "fatal_error", "request_timeout", "service_unavailable"})
@@ -77,7 +77,7 @@ _SLACK_CODES = frozenset(entry.code for entry in SLACK_CODES)
 
 def fix_for(error: DeliveryError, provider: str) -> str:
     """Return what to do about a provider's failure, as one sentence."""
-    if outcome_of(error) is Outcome.UNKNOWN:
+    if outcome_of(error) is CheckOutcome.UNKNOWN:
         return "Run alertctl doctor again in a few minutes: the provider is busy or has an outage."
     known = known_fix(error.code, error.reason, provider)
     if known:

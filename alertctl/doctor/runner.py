@@ -19,7 +19,7 @@ from alertctl.channels.http_errors import no_reply_error
 from alertctl.config import Settings
 from alertctl.config.urls import IN_CLEAR, sends_in_clear
 from alertctl.deadline import Deadline
-from alertctl.doctor.result import CheckEnded, CheckResult, Outcome, failure, unknown
+from alertctl.doctor.result import CheckEnded, CheckOutcome, CheckResult, failure, unknown
 from alertctl.errors import ConfigError, DeliveryError, Reason
 from alertctl.http.client import HttpClient, Response
 from alertctl.http.errors import HttpError
@@ -64,7 +64,6 @@ class CheckRun:
         return fact.result()
 
     def closing(self, close: Callable[[], None]) -> None:
-        """Call `close` at the end of the run."""
         self._resources.callback(close)
 
     def close(self) -> None:
@@ -73,13 +72,11 @@ class CheckRun:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check. `applies` returns whether it makes sense with these settings; `late` is the result when it doesn't end
-    in time (None: unknown)."""
+    """A check. `late` is the result when it doesn't end in time (None: unknown)."""
 
     area: str
     name: str
     run: Callable[[CheckRun], CheckResult]
-    applies: Callable[[Settings], bool] = lambda _: True
     late: CheckResult | None = None
 
 
@@ -89,23 +86,27 @@ class Finding:
 
     area: str
     check: str
-    outcome: Outcome
+    outcome: CheckOutcome
     what: str
     fix: str
 
 
 def run(checks: Sequence[Check], settings: Settings, now: datetime, seconds: float = CHECK_SECONDS) -> list[Finding]:
-    """Return a finding for each check that applies, in their order, within `seconds`. Raises nothing."""
+    """Return a finding for each check, in their order, within `seconds`. Raises nothing."""
     redact = Redactor([*settings.secrets(), *proxy_passwords()], username=settings.smtp.username)
     check_run = CheckRun(settings, now, seconds)
-    due = [check for check in checks if check.applies(settings)]
     try:
         ends = time.monotonic() + seconds
-        started = [_start(check, check_run) for check in due]
-        results = [_wait_for(check, result, ends, seconds) for check, result in zip(due, started, strict=True)]
+        started = [_start(check, check_run) for check in checks]
+        results = [_wait_for(check, result, ends, seconds) for check, result in zip(checks, started, strict=True)]
     finally:
         check_run.close()
-    return [_finding(check, result, redact) for check, result in zip(due, results, strict=True)]
+    findings = []
+    for check, result in zip(checks, results, strict=True):
+        # A fix is our own text without secrets: masking a password that is a common word would damage it.
+        what, fix = fit(redact.mask(result.what), _LINE, line=True), fit(result.fix, _LINE, line=True)
+        findings.append(Finding(check.area, check.name, result.outcome, what, fix))
+    return findings
 
 
 def _start(check: Check, check_run: CheckRun) -> Future[CheckResult]:
@@ -118,8 +119,8 @@ def _start(check: Check, check_run: CheckRun) -> Future[CheckResult]:
         except CheckEnded as ended:
             result.set_result(ended.result)
         except ConfigError as error:
-            what = "; ".join(error.problems)
-            result.set_result(failure(what, "Correct that setting (see alertctl config check)."))
+            fix = "Correct that setting (see alertctl config check)."
+            result.set_result(failure("; ".join(error.problems), fix))
         except Exception as error:
             result.set_result(unknown(f"the check failed: {type(error).__name__}: {error}"))
 
@@ -132,15 +133,6 @@ def _wait_for(check: Check, result: Future[CheckResult], ends: float, seconds: f
         return result.result(max(0.0, ends - time.monotonic()))
     except TimeoutError:
         return check.late or unknown(f"no answer within {seconds:g} s")
-
-
-def _finding(check: Check, result: CheckResult, redact: Redactor) -> Finding:
-    # A fix is our own text without secrets: masking a password that is a common word would damage it.
-    what, fix = fit(redact.mask(result.what), _LINE, line=True), fit(result.fix, _LINE, line=True)
-    return Finding(check.area, check.name, result.outcome, what, fix)
-
-
-# --- shared by the checks ---
 
 
 def usable_credential(secret: SecretStr, variable: str, *, missing: str) -> str:

@@ -52,15 +52,15 @@ def _scope_result(reply: Response) -> CheckResult:
     if SCOPE in scopes:
         return ok("granted")
     return failure(
-        f"missing scope: the key lacks {SCOPE}",
-        "Give the key Mail Send at app.sendgrid.com (Settings, API Keys).",
+        f"missing scope: the key lacks {SCOPE}", "Give the key Mail Send at app.sendgrid.com (Settings, API Keys)."
     )
 
 
 def _refusal(reply: Response) -> CheckResult:
-    error = parse_sendgrid_reply(reply)
+    error, body = parse_sendgrid_reply(reply), json_body(reply)
     detail = error.detail if isinstance(error, DeliveryError) else f"HTTP {reply.status}"
-    if reply.status in _NOT_THE_API or (reply.status == 401 and not _has_errors(reply)):
+    has_sendgrids_form = isinstance(body, dict) and isinstance(body.get("errors"), list)
+    if reply.status in _NOT_THE_API or (reply.status == 401 and not has_sendgrids_form):
         return _wrong_url(reply)
     if reply.status == 401:
         return failure(f"unauthorized: SendGrid rejected the key ({detail})", ERROR_CODES["unauthorized"].fix)
@@ -74,12 +74,6 @@ def _wrong_url(reply: Response) -> CheckResult:
     return failure(
         what, "Set SENDGRID_API_URL to https://api.sendgrid.com or https://api.eu.sendgrid.com, without a path."
     )
-
-
-def _has_errors(reply: Response) -> bool:
-    """Return whether a refusal has SendGrid's form."""
-    body = json_body(reply)
-    return isinstance(body, dict) and isinstance(body.get("errors"), list)
 
 
 def _key(check_run: CheckRun) -> str:

@@ -161,9 +161,6 @@ def check_default_channel(check_run: CheckRun) -> CheckResult:
     return failure(f"{name}: not_in_channel", f"Write /invite @BOT in {name}.")
 
 
-# --- facts, cached in the run ---
-
-
 def workspace(check_run: CheckRun) -> Workspace:
     """Call auth.test. Raises DeliveryError, or CheckEnded when there is no token to call it with."""
     deadline = check_run.deadline()
@@ -248,10 +245,7 @@ def _call(
     check_run: CheckRun, method: str, arguments: Mapping[str, str], deadline: Deadline
 ) -> tuple[Mapping[str, Any], Response]:
     """Call a read-only method; return its body and reply if `ok` is true. Raises DeliveryError."""
-    headers = {
-        "Authorization": f"Bearer {_token(check_run)}",
-        "Content-Type": "application/x-www-form-urlencoded",
-    }
+    headers = {"Authorization": f"Bearer {_token(check_run)}", "Content-Type": "application/x-www-form-urlencoded"}
     url = f"{check_run.settings.slack.api_url}{method}"
     reply = request(check_run, "POST", url, headers, urlencode(arguments).encode(), deadline)
     body = json_body(reply)

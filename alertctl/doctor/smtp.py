@@ -6,10 +6,8 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import cast
 
-from alertctl.channels.email.smtp_auth import login_of
-from alertctl.channels.email.smtp_session import Security, SmtpServer, SmtpSession
+from alertctl.channels.email.smtp_session import SmtpServer, SmtpSession, server_of
 from alertctl.deadline import Deadline
 from alertctl.doctor.result import CheckEnded, CheckResult, fix_for, ok, outcome_of, unknown, warning
 from alertctl.doctor.runner import CheckRun, trusted_certificates
@@ -113,7 +111,7 @@ def _session_beyond(step: SessionStep, check_run: CheckRun) -> SessionProgress:
 def session(check_run: CheckRun) -> SessionProgress:
     """Connect, start TLS, log in and quit, without starting a message."""
     deadline = check_run.deadline()
-    progress = SessionProgress(_server(check_run))
+    progress = SessionProgress(server_of(check_run.settings))
     try:
         opened = _WatchedSession(lambda: trusted_certificates(check_run), deadline, progress)
     except DeliveryError as error:
@@ -126,9 +124,3 @@ def session(check_run: CheckRun) -> SessionProgress:
     progress.tls_version = opened.tls_version
     opened.quit_and_close()
     return progress
-
-
-def _server(check_run: CheckRun) -> SmtpServer:
-    """Return the same server as the SMTP channel uses, EHLO name included."""
-    smtp, hello = check_run.settings.smtp, check_run.settings.alertctl.helo
-    return SmtpServer(smtp.host, smtp.port, cast("Security | None", smtp.security), login_of(smtp), hello)

@@ -13,7 +13,7 @@ from pydantic import ValidationError, create_model
 
 from alertctl.content import Content, Severity
 from alertctl.errors import InvalidEvent
-from alertctl.events.base import EventFields
+from alertctl.events.base import EventFields as EventFields
 from alertctl.events.experiment_lifecycle import ExperimentLifecycle
 from alertctl.events.generic_alert import GenericAlert
 from alertctl.events.interpretation import interpret
@@ -34,18 +34,6 @@ PREFERENCES: Mapping[str, bool] = {
     kind.event_type: kind.default_on for kind in EVENT_TYPES if kind.default_on is not None
 }
 """Event types with a user preference, and its default."""
-
-__all__ = [
-    "BY_NAME",
-    "EVENT_TYPES",
-    "PREFERENCES",
-    "EventFields",
-    "broadcasts",
-    "compose",
-    "find",
-    "parse",
-    "restore",
-]
 
 
 def find(event_type: str) -> type[EventFields]:

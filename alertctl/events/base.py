@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from alertctl.content import Content, Severity, format_number
+from alertctl.content import Content, Severity, format_number, format_value
 from alertctl.content import Field as ContentField
 
 
@@ -125,7 +125,7 @@ class EventFields(BaseModel):
 
     def content(self, event_id: str, occurred_at: datetime) -> Content:
         facts = [ContentField(fact.label, fact.value, fact.phrase or "") for fact in self.facts() if fact.value]
-        more = [ContentField(name, _format_value(value)) for name, value in (self.details or {}).items()]
+        more = [ContentField(name, str(format_value(value))) for name, value in (self.details or {}).items()]
         subject = self.subject
         return Content(
             subject=f"{subject[1]}{within(subject[2])}" if subject else "",
@@ -149,14 +149,6 @@ def subject_key(subject: tuple[str, str, str] | None) -> str | None:
     return hashlib.sha256("\0".join(subject).encode()).hexdigest() if subject else None
 
 
-def _format_value(value: Scalar) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return format_number(value)
-    return "" if value is None else str(value)
-
-
 def percent(value: float | None) -> str | None:
     """Return 7.1428 as `7.143%`; None stays None."""
     return None if value is None else f"{format_number(value)}%"
@@ -170,13 +162,9 @@ def span(start: float | None, end: float | None) -> str:
 
 def transition(start: float | None, end: float | None) -> str | None:
     """Return '50% → 0%' for a field, None when neither end is known."""
-    if start is None and end is None:
-        return None
-    return (
-        " → ".join(percent(value) or "?" for value in (start, end))
-        if None not in (start, end)
-        else span(start, end)[1:]
-    )
+    if start is None or end is None:
+        return span(start, end)[1:] or None
+    return f"{percent(start)} → {percent(end)}"
 
 
 def within(environment: str | None) -> str:

@@ -22,6 +22,9 @@ QUICK_EXIT = 322
 """CURLOPT_QUICK_EXIT (libcurl 7.87), for which pycurl has no name: closing a handle does not wait for a pending look-up
 of a host name."""
 
+UPLOAD_BUFFER = 16 * 1024
+"""Bytes of a body that libcurl reads at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class StreamHandlers:
@@ -65,6 +68,8 @@ class EasyHandle:
         set_option(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         set_option(pycurl.MAXCONNECTS, 1)
         set_option(pycurl.MAXAGE_CONN, max_idle)
+        # The smallest: libcurl's own 64 KB stay allocated in each of the kept handles.
+        set_option(pycurl.UPLOAD_BUFFERSIZE, UPLOAD_BUFFER)
         if connect_timeout is not None:
             set_option(pycurl.CONNECTTIMEOUT_MS, _milliseconds(connect_timeout))
         # Decode a reply that is compressed although the request forbids it (see `_header_lines`).

@@ -8,24 +8,6 @@ import pycurl
 
 from alertctl.errors import AlertctlError, Reason
 
-CONFIG_CODES = frozenset(
-    {
-        "tls_untrusted",
-        "tls_wrong_host",
-        "tls_expired",
-        "tls_not_spoken",
-        "bad_ca_bundle",
-        "bad_url",
-        "bad_proxy_url",
-        "proxy_auth",
-        "proxy_failed",
-    }
-)
-"""Codes that a person has to act on: no request gets through before."""
-
-LOCAL_CODES = frozenset({"dns_failure", "dns_timeout", "unreachable", "local_error"})
-"""Codes of failures of this machine: its DNS, its routes, its limits."""
-
 
 class HttpError(AlertctlError):
     """No reply arrived. `sent`: the request was sent completely, so the other side may have acted on it.
@@ -40,11 +22,9 @@ class HttpError(AlertctlError):
     @property
     def reason(self) -> Reason:
         """The reason of a delivery that failed with this error."""
-        if self.sent:
-            return Reason.AMBIGUOUS
-        if self.code in LOCAL_CODES:
-            return Reason.LOCAL
-        return Reason.CONFIG if self.code in CONFIG_CODES else Reason.UNAVAILABLE
+        from alertctl.error_codes import failure_reason  # only needed after a failure
+
+        return failure_reason(self.code, sent=self.sent)
 
 
 CODES = {

@@ -5,11 +5,14 @@ The migrations define the partial indexes: naming a database's dialect here woul
 
 from __future__ import annotations
 
-from sqlalchemy import Table
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Column, Table
 from sqlmodel import SQLModel
 
 from alertctl.models.columns import ID_LENGTH, Priority, Status, UtcDateTime
-from alertctl.models.daemons import BreakerReport, Instance, Pause, ProbeRequest, Run
+from alertctl.models.daemons import BreakerReport, InstanceReport, Pause, ProbeRequest, Run
 from alertctl.models.deliveries import Attempt, ChangeCounter, Delivery, DeliveryCount
 from alertctl.models.events import Event, EventKey, EventLabel
 from alertctl.models.threads import Person, Thread
@@ -26,7 +29,7 @@ __all__ = [
     "EventKey",
     "EventLabel",
     "EventPreference",
-    "Instance",
+    "InstanceReport",
     "Pause",
     "Person",
     "Preference",
@@ -45,3 +48,8 @@ __all__ = [
 def table_of(model: type[SQLModel]) -> Table:
     """Return the table of a model, for statements."""
     return SQLModel.metadata.tables[str(model.__tablename__)]
+
+
+def columns_for(schema: type[Any], table: Table) -> list[Column[Any]]:
+    """Return the columns that have the name of a field of this dataclass."""
+    return [table.c[field.name] for field in fields(schema) if field.name in table.c]

@@ -64,5 +64,4 @@ def reference_column(target: str, **more: Any) -> Any:
 
 
 def time_column(**more: Any) -> Any:
-    """Return a column with a time in UTC."""
     return Column(UtcDateTime, **more)

@@ -10,7 +10,7 @@ from sqlmodel import Field, SQLModel
 from alertctl.models.columns import id_column, time_column
 
 
-class Instance(SQLModel, table=True):
+class InstanceReport(SQLModel, table=True):
     """A running daemon and the hash of its routes. It is valid while `reported_at` is recent."""
 
     __tablename__ = "instance"

@@ -24,13 +24,12 @@ from alertctl.outbox.clock_skew import correct_future_times
 from alertctl.outbox.duplicates import DedupScope, DedupWindows
 from alertctl.outbox.enqueue import enqueue, new_delivery
 from alertctl.outbox.expire import expire
-from alertctl.outbox.heartbeat import beat, has_daemon
-from alertctl.outbox.instances import Instance, live_instances, remove_instance, save_instance
+from alertctl.outbox.instances import Instance, beat, has_daemon, live_instances, remove_instance, save_instance
 from alertctl.outbox.lease import release, renew
 from alertctl.outbox.prune import KNOWN_FOR, ages, prune, prune_by
 from alertctl.outbox.record import AttemptResult, record
 from alertctl.outbox.resend import resend
-from alertctl.outbox.tables import INTERRUPTED, Claimed, Membership
+from alertctl.outbox.tables import Claimed
 from alertctl.outbox.thread_edits import (
     EDIT_GAP,
     RootEdit,
@@ -44,7 +43,6 @@ from alertctl.outbox.threads import RETRY_SECONDS, ROOT_WAIT_SECONDS
 
 __all__ = [
     "EDIT_GAP",
-    "INTERRUPTED",
     "KNOWN_FOR",
     "REPORT_SECONDS",
     "RETRY_SECONDS",
@@ -56,7 +54,6 @@ __all__ = [
     "DedupScope",
     "DedupWindows",
     "Instance",
-    "Membership",
     "RootEdit",
     "ages",
     "beat",

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, select
 
-from alertctl.db import announce, insert_or
+from alertctl.db import announce, upsert
 from alertctl.outbox.instances import Instance
 from alertctl.outbox.tables import breaker_report, probe_request
 from alertctl.schemas import Paused
@@ -30,11 +30,7 @@ def save_report(
     """Write this instance's report of a provider, or renew it."""
     state = {"code": code, "since": since, "next_probe_at": next_probe_at, "reported_at": now}
     row = {"instance_id": instance.id, "provider": provider, "host": instance.host, "pid": instance.pid}
-    connection.execute(
-        insert_or(connection, breaker_report, row | state).on_conflict_do_update(
-            index_elements=["instance_id", "provider"], set_=state
-        )
-    )
+    upsert(connection, breaker_report, row | state, state)
 
 
 def remove_report(connection: Connection, instance: Instance, provider: str, now: datetime) -> None:
@@ -69,9 +65,8 @@ def request_probes(connection: Connection, providers: Sequence[str] | None = Non
     if providers is not None:
         reported = reported.where(breaker_report.c.provider.in_(providers))
     for name in sorted(connection.execute(reported).scalars()):
-        row = insert_or(connection, probe_request, {"provider": name, "number": 1})
         one_more = {"number": probe_request.c.number + 1}
-        connection.execute(row.on_conflict_do_update(index_elements=["provider"], set_=one_more))
+        upsert(connection, probe_request, {"provider": name, "number": 1}, one_more)
         announce(connection)
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
+    func,
     insert,
     or_,
     select,
@@ -25,12 +26,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from alertctl.channels import CHANNEL_NAMES, MessageOptions
+from alertctl.channels import CHANNEL_NAMES
+from alertctl.channels.base import MessageOptions
 from alertctl.db import bulk_parameter, bulk_rows
 from alertctl.errors import Reason
 from alertctl.models import Priority, Status
 from alertctl.outbox.lease import postpone
-from alertctl.outbox.tables import INTERRUPTED, SWEEP, Claimed, attempt, delivery, event, pauses
+from alertctl.outbox.tables import INTERRUPTED, SWEEP, Claimed, attempt, delivery, event, is_among, pauses
 from alertctl.outbox.threads import RETRY_SECONDS, ROOT_WAIT_SECONDS, ThreadPlan
 
 
@@ -162,15 +164,8 @@ def _is_due_statement() -> Select[tuple[bool]]:
 def _next_due(connection: Connection, scope: ClaimScope, now: datetime) -> datetime | None:
     """Return when the next delivery of this channel falls due. Reads one index entry for each priority."""
     later = (delivery.c.channel == scope.channel, delivery.c.next_attempt_at > now)
-    firsts = [
-        connection.execute(
-            select(delivery.c.next_attempt_at)
-            .where(*later, delivery.c.priority == priority)
-            .order_by(delivery.c.next_attempt_at)
-            .limit(1)
-        ).scalar()
-        for priority in Priority.ALL
-    ]
+    earliest = select(func.min(delivery.c.next_attempt_at)).where(*later)
+    firsts = [connection.execute(earliest.where(delivery.c.priority == priority)).scalar() for priority in Priority.ALL]
     return min((first for first in firsts if first is not None), default=None)
 
 
@@ -183,13 +178,15 @@ def _claim_rows(
     now: datetime,
     lease: float,
 ) -> list[Row[Any]]:
-    parameters: dict[str, Any] = {
+    parameters = {
         "of_channel": scope.channel,
         "of_priority": priority,
         "of_limit": limit,
         "of_now": now,
+        "of_event": scope.event_id,
+        "of_paused": paused,
+        "of_end": now + timedelta(seconds=lease),
     }
-    parameters |= {"of_event": scope.event_id, "of_paused": paused, "of_end": now + timedelta(seconds=lease)}
     statement = _claim_statement(scope.event_id is not None, bool(paused), priority is None)
     return sorted(connection.execute(statement, parameters).all(), key=lambda row: row.id)
 
@@ -214,10 +211,9 @@ def _claim_statement(of_one_event: bool, past_paused: bool, least_tried: bool) -
         due = due.where(delivery.c.event_id == bindparam("of_event"))
     if past_paused:
         due = due.where(delivery.c.address_key.not_in(bindparam("of_paused", expanding=True)))
-    due = due.order_by(*order).limit(bindparam("of_limit")).with_for_update(skip_locked=True)
     return (
         update(delivery)
-        .where(_is_among(due))
+        .where(is_among(due.order_by(*order).limit(bindparam("of_limit"))))
         .values(
             status=Status.SENDING.value,
             ambiguous=or_(delivery.c.ambiguous, delivery.c.status == Status.SENDING.value),
@@ -229,14 +225,6 @@ def _claim_statement(of_one_event: bool, past_paused: bool, least_tried: bool) -
         )
         .returning(*(delivery.c[name] for name in _CLAIMED_COLUMNS))
     )
-
-
-def _is_among(due: Select[tuple[str]]) -> ColumnElement[bool]:
-    """Compare with a CTE, because Postgres runs a locking CTE exactly once.
-
-    Some plans run a plain subquery again for each row, which makes its limit void.
-    """
-    return delivery.c.id.in_(select(due.cte("due").c.id))
 
 
 def _close_interrupted(connection: Connection, rows: Sequence[Any]) -> None:
@@ -270,16 +258,14 @@ def _start_attempts(
         }
         for claimed in taken
     ]
-    connection.execute(_insert_attempts(connection.dialect.name), bulk_parameter(connection, attempts))
-
-
-_ATTEMPT_COLUMNS = ("delivery_id", "number", "provider", "started_at", "requested_by")
+    statement = _insert_attempts(connection.dialect.name, tuple(attempts[0]))
+    connection.execute(statement, bulk_parameter(connection, attempts))
 
 
 @cache
-def _insert_attempts(dialect: str) -> Insert:
-    started = bulk_rows(dialect, (attempt.c[name] for name in _ATTEMPT_COLUMNS))
-    return insert(attempt).from_select(_ATTEMPT_COLUMNS, select(*started.c), include_defaults=False)
+def _insert_attempts(dialect: str, columns: tuple[str, ...]) -> Insert:
+    started = bulk_rows(dialect, (attempt.c[name] for name in columns))
+    return insert(attempt).from_select(columns, select(*started.c), include_defaults=False)
 
 
 def _postpone_paused(connection: Connection, scope: ClaimScope, key: str, until: datetime, now: datetime) -> None:
@@ -292,5 +278,4 @@ def _postpone_paused(connection: Connection, scope: ClaimScope, key: str, until:
     )
     if scope.event_id is not None:
         due = due.where(delivery.c.event_id == scope.event_id)
-    due = due.limit(SWEEP).with_for_update(skip_locked=True)
-    connection.execute(update(delivery).where(_is_among(due)).values(next_attempt_at=until))
+    connection.execute(update(delivery).where(is_among(due.limit(SWEEP))).values(next_attempt_at=until))

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, case, delete, or_, select, update
 
 from alertctl.models import Status
-from alertctl.outbox.tables import SWEEP, delivery, pauses
+from alertctl.outbox.tables import SWEEP, delivery, is_among, pauses
 
 TOLERANCE = timedelta(minutes=5)
 """Two machines' clocks may differ by this much without any correction."""
@@ -21,25 +21,15 @@ def correct_future_times(connection: Connection, now: datetime, lease: float) ->
     latest = now + TOLERANCE
     in_future = delivery.c.updated_at > latest
     ends_of_pauses = select(pauses.c.until).where(pauses.c.since > latest)
-    rows = (
-        select(delivery.c.id)
-        .where(
-            delivery.c.next_attempt_at.is_not(None),
-            delivery.c.next_attempt_at > latest,
-            or_(in_future, delivery.c.next_attempt_at.in_(ends_of_pauses)),
-        )
-        .order_by(delivery.c.id)
-        .limit(SWEEP)
-        .with_for_update(skip_locked=True)
+    rows = select(delivery.c.id).where(
+        delivery.c.next_attempt_at.is_not(None),
+        delivery.c.next_attempt_at > latest,
+        or_(in_future, delivery.c.next_attempt_at.in_(ends_of_pauses)),
     )
     due_at = case((delivery.c.status == Status.SENDING.value, now + timedelta(seconds=lease)), else_=now)
-    corrected = (
-        update(delivery)
-        .where(delivery.c.id.in_(select(rows.cte("in_future").c.id)))
-        .values(next_attempt_at=due_at, updated_at=now)
-        .returning(delivery.c.id)
-    )
-    count = len(connection.execute(corrected).all())
+    corrected = update(delivery).where(is_among(rows.order_by(delivery.c.id).limit(SWEEP)))
+    corrected = corrected.values(next_attempt_at=due_at, updated_at=now)
+    count = len(connection.execute(corrected.returning(delivery.c.id)).all())
     if count < SWEEP:
         connection.execute(delete(pauses).where(pauses.c.since > latest))
     return count

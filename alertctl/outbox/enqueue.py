@@ -50,12 +50,13 @@ def enqueue(
     deliveries: Iterable[Mapping[str, Any]],
     labels: Mapping[str, dict[str, str]] | None = None,
 ) -> dict[str, list[DeliveryItem]]:
-    """Insert these rows of new deliveries. Return them as the log shows them, by event. `labels` are those by event."""
+    """Insert these rows of `new_delivery`. Return them as the log shows them, by event. `labels` are those by event."""
     rows, labels = iter(deliveries), labels or {}
     items: dict[str, list[DeliveryItem]] = defaultdict(list)
     begin_change(connection)
     while batch := list(islice(rows, SWEEP)):
-        connection.execute(_insert_deliveries(connection.dialect.name), bulk_parameter(connection, batch))
+        statement = _insert_deliveries(connection.dialect.name, tuple(batch[0]))
+        connection.execute(statement, bulk_parameter(connection, batch))
         for row in batch:
             # As the log shows it, without reading back what was just written.
             fields = {name: row[name] for name in _ITEM_COLUMNS}
@@ -66,26 +67,6 @@ def enqueue(
     return items
 
 
-_COLUMNS = (
-    *(
-        "id",
-        "event_id",
-        "event_type",
-        "channel",
-        "address",
-        "address_key",
-        "routing_reason",
-        "route",
-        "options",
-        "user_id",
-        "status",
-        "error",
-    ),
-    *("attempts", "queued_at", "priority", "next_attempt_at", "created_at", "updated_at"),
-    "dedup_hash",
-)
-
-
 _ITEM_COLUMNS = (
     *("id", "event_id", "event_type", "channel", "status", "error", "attempts"),
     *("next_attempt_at", "created_at", "updated_at"),
@@ -93,6 +74,6 @@ _ITEM_COLUMNS = (
 
 
 @cache
-def _insert_deliveries(dialect: str) -> Insert:
-    new = bulk_rows(dialect, (delivery.c[name] for name in _COLUMNS))
-    return insert(delivery).from_select([*_COLUMNS, "change"], select(*new.c, this_change()), include_defaults=False)
+def _insert_deliveries(dialect: str, columns: tuple[str, ...]) -> Insert:
+    new = bulk_rows(dialect, (delivery.c[name] for name in columns))
+    return insert(delivery).from_select([*columns, "change"], select(*new.c, this_change()), include_defaults=False)

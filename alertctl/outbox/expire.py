@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, func, or_, select, true, update
 from alertctl.errors import Reason
 from alertctl.models import Status
 from alertctl.outbox.change_sequence import begin_change, this_change
-from alertctl.outbox.tables import SWEEP, delivery, event
+from alertctl.outbox.tables import SWEEP, delivery, event, is_among
 
 
 def expire(connection: Connection, max_age: float, paused: Mapping[str, datetime], now: datetime) -> int:
@@ -29,27 +29,17 @@ def expire(connection: Connection, max_age: float, paused: Mapping[str, datetime
         for channel, since in paused.items()
     ]
     waits = (delivery.c.next_attempt_at.is_not(None), delivery.c.status != Status.SENDING.value)
-    rows = (
-        select(delivery.c.id)
-        .where(*waits, or_(overdue, *in_vain))
-        .order_by(delivery.c.id)
-        .limit(SWEEP)
-        .with_for_update(skip_locked=True)
-    )
+    rows = select(delivery.c.id).where(*waits, or_(overdue, *in_vain)).order_by(delivery.c.id)
     if connection.execute(rows.limit(1)).first() is None:
         return 0
     begin_change(connection)
-    changed = (
-        update(delivery)
-        .where(delivery.c.id.in_(select(rows.cte("overdue").c.id)))
-        .values(
-            status=Status.FAILED.value,
-            reason=Reason.EXPIRED.value,
-            error=func.coalesce(delivery.c.error, Reason.EXPIRED.value),
-            next_attempt_at=None,
-            updated_at=now,
-            change=this_change(),
-        )
-        .returning(delivery.c.id)
-    )
-    return len(connection.execute(changed).all())
+    changes = {
+        "status": Status.FAILED.value,
+        "reason": Reason.EXPIRED.value,
+        "error": func.coalesce(delivery.c.error, Reason.EXPIRED.value),
+        "next_attempt_at": None,
+        "updated_at": now,
+        "change": this_change(),
+    }
+    expired = update(delivery).where(is_among(rows.limit(SWEEP))).values(changes)
+    return len(connection.execute(expired.returning(delivery.c.id)).all())

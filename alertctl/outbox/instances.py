@@ -1,4 +1,7 @@
-"""The running daemons and the hash of their routes, for a warning about daemons with different routes."""
+"""The running daemons: their common heartbeat, and each with the hash of its routes.
+
+Callers are warned when nobody sends what they record, and when daemons have different routes.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,14 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, select
 
-from alertctl.db import insert_or
-from alertctl.outbox.heartbeat import ALIVE
+from alertctl.db import upsert
 from alertctl.outbox.tables import instance as instance_table
+from alertctl.outbox.tables import run
 from alertctl.schemas import InstanceItem
+
+ALIVE = timedelta(seconds=150)
+"""Age at which a heartbeat no longer counts: five times a daemon's interval, and enough for cron's every minute."""
+_HEARTBEAT = {"job": "heartbeat", "period": "latest"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +39,8 @@ class Instance:
 def save_instance(connection: Connection, instance: Instance, routes_hash: str, now: datetime) -> None:
     """Record that this daemon runs with these routes, and delete daemons that have not reported for a day."""
     state = {"routes_hash": routes_hash, "reported_at": now}
-    row = insert_or(connection, instance_table, {"id": instance.id, "host": instance.host, "pid": instance.pid} | state)
-    connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=state))
+    row = {"id": instance.id, "host": instance.host, "pid": instance.pid}
+    upsert(connection, instance_table, row | state, state)
     connection.execute(delete(instance_table).where(instance_table.c.reported_at < now - timedelta(days=1)))
 
 
@@ -50,3 +57,15 @@ def live_instances(connection: Connection, now: datetime) -> list[InstanceItem]:
         InstanceItem(host=row.host, pid=row.pid, routes_hash=row.routes_hash, reported_at=row.reported_at)
         for row in connection.execute(rows)
     ]
+
+
+def beat(connection: Connection, now: datetime) -> None:
+    """Record that a process sends this database's deliveries."""
+    upsert(connection, run, {**_HEARTBEAT, "started_at": now}, {"started_at": now})
+
+
+def has_daemon(connection: Connection, now: datetime) -> bool:
+    """Return whether a daemon, or `dispatch --once` in cron, has sent this database's deliveries lately."""
+    latest = select(run.c.started_at).where(*(run.c[name] == value for name, value in _HEARTBEAT.items()))
+    last = connection.execute(latest).scalar()
+    return last is not None and last > now - ALIVE

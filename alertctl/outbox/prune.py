@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Table, delete, exists, func, select, tuple_
 
 from alertctl.config import Settings
 from alertctl.db import TransactionRunner
@@ -61,44 +61,24 @@ def prune(connect: TransactionRunner, days: Mapping[Status, float], now: datetim
     Pauses that ended as long ago are forgotten too, threads that ended KEEP_ENDED_THREADS ago, and people that were
     looked up KNOWN_FOR ago.
     """
-    deleted = 0
-    for status, keep in days.items():
-        oldest = _before(now, keep)
-        deleted += _in_batches(connect, partial(_delete_deliveries, status=status, before=oldest))
-    _in_batches(connect, partial(_delete_events, before=_before(now, min(days.values()))))
+    deleted = sum(_delete(connect, delivery, *_is_old(status, _before(now, keep))) for status, keep in days.items())
+    oldest = min(days.values())
+    is_empty = ~exists().where(delivery.c.event_id == event.c.id)
+    _delete(connect, event, event.c.id < _before(now, oldest), is_empty)
     # Each rate limited address leaves a row, and each claim reads all of them.
-    ended = delete(pauses).where(pauses.c.until < now - timedelta(days=min(days.values())))
-    connect.write(lambda connection: connection.execute(ended))
-    _in_batches(connect, partial(_delete_threads, before=now - KEEP_ENDED_THREADS))
-    _in_batches(connect, partial(_delete_people, before=now - KNOWN_FOR))
+    _delete(connect, pauses, pauses.c.until < now - timedelta(days=oldest))
+    _delete(connect, thread, thread.c.ends_at < now - KEEP_ENDED_THREADS)
+    _delete(connect, person, person.c.looked_up_at < now - KNOWN_FOR)
     return deleted
 
 
-def _in_batches(connect: TransactionRunner, work: Callable[[Connection], int]) -> int:
+def _delete(connect: TransactionRunner, table: Table, *conditions: ColumnElement[bool]) -> int:
+    """Delete the rows that fulfil these conditions, in batches. Returns how many."""
+    key = tuple(table.primary_key)
+    batch = select(*key).where(*conditions).order_by(*key).limit(SWEEP)
+    statement = delete(table).where(tuple_(*key).in_(batch))
     deleted = 0
-    while batch := connect.write(work):
-        deleted += batch
+    while count := connect.write(lambda connection: connection.execute(statement).rowcount):
+        deleted += count
         time.sleep(REST_SECONDS)
     return deleted
-
-
-def _delete_deliveries(connection: Connection, status: Status, before: str) -> int:
-    old = select(delivery.c.id).where(*_is_old(status, before)).order_by(delivery.c.id).limit(SWEEP)
-    return connection.execute(delete(delivery).where(delivery.c.id.in_(old.scalar_subquery()))).rowcount
-
-
-def _delete_events(connection: Connection, before: str) -> int:
-    empty = (event.c.id < before, ~exists().where(delivery.c.event_id == event.c.id))
-    old = select(event.c.id).where(*empty).order_by(event.c.id).limit(SWEEP)
-    return connection.execute(delete(event).where(event.c.id.in_(old.scalar_subquery()))).rowcount
-
-
-def _delete_threads(connection: Connection, before: datetime) -> int:
-    ended = select(thread.c.id).where(thread.c.ends_at < before).limit(SWEEP)
-    return connection.execute(delete(thread).where(thread.c.id.in_(ended.scalar_subquery()))).rowcount
-
-
-def _delete_people(connection: Connection, before: datetime) -> int:
-    outdated = (person.c.channel, person.c.email_key)
-    rows = select(*outdated).where(person.c.looked_up_at < before).limit(SWEEP)
-    return connection.execute(delete(person).where(tuple_(*outdated).in_(rows))).rowcount

@@ -12,7 +12,7 @@ from sqlalchemy import Column, Connection, FromClause, Integer, String, Update, 
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from alertctl.channels.base import Receipt, SendResult
-from alertctl.db import announce, bulk_parameter, bulk_rows, insert_or
+from alertctl.db import announce, bulk_parameter, bulk_rows, upsert
 from alertctl.errors import DeliveryError, Reason
 from alertctl.models import Priority, Status
 from alertctl.outbox.change_sequence import begin_change, this_change
@@ -136,12 +136,14 @@ def _result_row(
         "thread_id": None,
     }
     if isinstance(result, Receipt):
+        # A root's thread is set with the first reply.
+        is_reply = claimed.reply_to is not None and result.in_thread
         return row | {
             "status": Status.SUCCESS.value,
             "provider_id": result.provider_id[:255],
             "answer": result.answer,
             "note": result.note,
-            "thread_id": _thread_id(claimed, result),
+            "thread_id": claimed.membership.thread_id if claimed.membership and is_reply else None,
         }
     expired = is_expired(result.reason, claimed.since, max_age, now)
     next_attempt_at = next_attempt(
@@ -169,13 +171,6 @@ def _result_row(
     }
 
 
-def _thread_id(claimed: Claimed, receipt: Receipt) -> str | None:
-    """Return the thread in which the message is a reply, else None. A root's is set with the first reply."""
-    if claimed.membership is None or claimed.reply_to is None or not receipt.in_thread:
-        return None
-    return claimed.membership.thread_id
-
-
 def _open_pauses(connection: Connection, scope: ClaimScope, results: Sequence[AttemptResult], now: datetime) -> None:
     limits: dict[str, DeliveryError] = {}
     for attempt_result in results:
@@ -187,8 +182,4 @@ def _open_pauses(connection: Connection, scope: ClaimScope, results: Sequence[At
         row = {"provider": scope.provider, "address_key": key, "since": now}
         until = now + timedelta(seconds=rate_limit_wait(error))
         change = {"until": until, "reason": error.reason.value, "code": error.code}
-        connection.execute(
-            insert_or(connection, pauses, row | change).on_conflict_do_update(
-                index_elements=["provider", "address_key"], set_=change
-            )
-        )
+        upsert(connection, pauses, row | change, change)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import ColumnElement, Select, select
 from sqlmodel import SQLModel
 
 from alertctl import models
@@ -18,7 +19,7 @@ pauses = table_of(models.Pause)
 event = table_of(models.Event)
 breaker_report = table_of(models.BreakerReport)
 run = table_of(models.Run)
-instance = table_of(models.Instance)
+instance = table_of(models.InstanceReport)
 probe_request = table_of(models.ProbeRequest)
 thread = table_of(models.Thread)
 person = table_of(models.Person)
@@ -27,6 +28,15 @@ INTERRUPTED = "interrupted"
 """The code of an attempt whose lease ended without a result: the message may have arrived."""
 SWEEP = 1000
 """Maximum of rows that a statement writes, so that no transaction takes long."""
+
+
+def is_among(rows: Select[tuple[str]]) -> ColumnElement[bool]:
+    """Return the condition for deliveries that this query selects, which skips and then locks them.
+
+    It is a CTE, because Postgres runs a locking CTE exactly once. Some plans run a plain subquery again for each row,
+    which makes its limit void.
+    """
+    return delivery.c.id.in_(select(rows.with_for_update(skip_locked=True).cte("selected").c.id))
 
 
 @dataclass(frozen=True, slots=True)

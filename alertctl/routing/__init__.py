@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alertctl.routing.audience import Audience, audience_of
 from alertctl.routing.check import check_routes
-from alertctl.routing.decide import Decision, Outcome, RoutedEvent, RouteVerdict, Verdict, decide, explain
+from alertctl.routing.decide import Decision, Outcome, RouteVerdict, Verdict, decide, explain
 from alertctl.routing.rules import Route, Routes, parse_routes
 from alertctl.routing.targets import NOT_ALLOWED, RecipientPolicy, Target, label_targets, parse_target
 
@@ -16,7 +16,6 @@ __all__ = [
     "RecipientPolicy",
     "Route",
     "RouteVerdict",
-    "RoutedEvent",
     "Routes",
     "Target",
     "Verdict",

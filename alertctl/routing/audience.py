@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from alertctl.channels import CHANNEL_TYPES, MessageOptions
-from alertctl.channels.base import DEFAULT_OPTIONS
+from alertctl.channels import CHANNEL_TYPES
+from alertctl.channels.base import DEFAULT_OPTIONS, MessageOptions
 from alertctl.config import Settings
 from alertctl.routing.rules import Routes, parse_routes
 from alertctl.routing.targets import RecipientPolicy, Target
@@ -47,15 +47,7 @@ def audience_of(settings: Settings) -> Audience:
             for address in kind.default_addresses(settings)
         ),
         frozenset(channel for channel, enabled in settings.channels.items() if enabled),
-        recipient_policy(settings),
+        RecipientPolicy({kind.name: tuple(kind.allowed_addresses(settings)) for kind in CHANNEL_TYPES}),
         parse_routes(settings.routes, options, settings.origin("ROUTES")),
         {name: form for name, form in options.items() if form != DEFAULT_OPTIONS},
-    )
-
-
-def recipient_policy(settings: Settings) -> RecipientPolicy:
-    """Return the addresses that callers and users may name."""
-    return RecipientPolicy(
-        {kind.name: tuple(kind.allowed_addresses(settings)) for kind in CHANNEL_TYPES},
-        {kind.name: kind.allowed_addresses_setting for kind in CHANNEL_TYPES},
     )

@@ -12,8 +12,8 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from alertctl.channels import TARGET_EXAMPLES, MessageOptions
-from alertctl.channels.base import DEFAULT_OPTIONS
+from alertctl.channels import TARGET_EXAMPLES
+from alertctl.channels.base import DEFAULT_OPTIONS, MessageOptions
 from alertctl.config import validators
 from alertctl.config.validators import quoted
 from alertctl.content import Severity

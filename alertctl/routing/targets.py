@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from alertctl import addresses
-from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES, MessageOptions
-from alertctl.channels.base import DEFAULT_OPTIONS
+from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES, channel_type
+from alertctl.channels.base import DEFAULT_OPTIONS, MessageOptions
 from alertctl.errors import InvalidEvent
 
 
@@ -48,13 +48,12 @@ NOT_ALLOWED = "recipient_not_allowed"
 
 @dataclass(frozen=True, slots=True)
 class RecipientPolicy:
-    """The addresses that callers and users may name: globs by channel, and the setting that holds them. Empty: all.
+    """The addresses that callers and users may name: globs by channel. Empty: all.
 
     A person who is addressed by email (`@ana@corp.example`) must be allowed on that channel and as an email recipient.
     """
 
     globs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    settings: Mapping[str, str] = field(default_factory=dict)
 
     def allows(self, channel: str, address: str) -> bool:
         return self._refusing_channel(channel, address) is None
@@ -64,9 +63,8 @@ class RecipientPolicy:
         refusing = self._refusing_channel(channel, address)
         if refusing is not None:
             allowed = ", ".join(self.globs[refusing])[:200]
-            raise InvalidEvent(
-                field_name, f"{address[:80]!r} is not an allowed recipient ({self.settings.get(refusing)}: {allowed})"
-            )
+            setting = channel_type(refusing).allowed_addresses_setting
+            raise InvalidEvent(field_name, f"{address[:80]!r} is not an allowed recipient ({setting}: {allowed})")
 
     def _refusing_channel(self, channel: str, address: str) -> str | None:
         """Return the channel whose globs refuse an address, None if it is allowed."""

@@ -9,10 +9,10 @@ from typing import Any, Literal, Self
 from alertctl.sandbox.certificates import Certificates, Flavour
 from alertctl.sandbox.chaos import Chaos, parse_chaos
 from alertctl.sandbox.provider import OnMessage, Provider
-from alertctl.sandbox.sendgrid import SendGrid
+from alertctl.sandbox.sendgrid import SendGridSandbox
 from alertctl.sandbox.server import Listener, ServerThread, listening_socket
-from alertctl.sandbox.slack import Slack
-from alertctl.sandbox.smtp import Smtp
+from alertctl.sandbox.slack import SlackSandbox
+from alertctl.sandbox.smtp import SmtpSandbox
 
 DEFAULT_CHANNEL = "#platform-alerts"
 
@@ -43,9 +43,9 @@ class Sandbox:
         if smtp_tls not in ("starttls", "implicit"):
             raise ValueError(f"smtp_tls is 'starttls' or 'implicit', not {smtp_tls!r}")
         self.host = self.smtp_host = host
-        self.slack = Slack(on_message)
-        self.sendgrid = SendGrid(on_message)
-        self.smtp = Smtp(on_message)
+        self.slack = SlackSandbox(on_message)
+        self.sendgrid = SendGridSandbox(on_message)
+        self.smtp = SmtpSandbox(on_message)
         self._ports = (slack_port, sendgrid_port, smtp_port)
         self._tls = tls
         self._implicit_tls = smtp_tls == "implicit"

@@ -25,7 +25,7 @@ class SendGridError(Exception):
         self.errors = errors
 
 
-class SendGrid(HttpProvider[SendGridMessage]):
+class SendGridSandbox(HttpProvider[SendGridMessage]):
     """`api_key` is the only valid key, `scopes` are its scopes, `auth_error` is the message of a 401."""
 
     name = "sendgrid"

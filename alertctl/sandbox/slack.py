@@ -35,7 +35,7 @@ class SlackError(Exception):
         self.extra = extra
 
 
-class Slack(HttpProvider[SlackMessage]):
+class SlackSandbox(HttpProvider[SlackMessage]):
     """`token` is the only valid token, `scopes` are its scopes, `channels` the result of conversations.list.
 
     `people` are users' ids by email (None: no such user). Any other email has an id, too, except `nobody@`.

@@ -21,7 +21,7 @@ MAIL = re.compile(r"FROM:\s*<([^<>]*)>\s*(.*)", re.IGNORECASE | re.DOTALL)
 RCPT = re.compile(r"TO:\s*<([^<>]+)>\s*(.*)", re.IGNORECASE | re.DOTALL)
 
 
-class Smtp(Provider[SmtpMessage, SmtpCall]):
+class SmtpSandbox(Provider[SmtpMessage, SmtpCall]):
     """When `credentials` (user, password) are set, AUTH is required; `auth_error` refuses even the right ones.
 
     `offered` are the mechanisms that EHLO lists, `mechanisms` those that work. `oauth_token` is the token for XOAUTH2.
@@ -76,7 +76,7 @@ class Refused(Exception):
 class SmtpServerSession:
     """Runs until the client quits or closes, or a fault ends it."""
 
-    def __init__(self, server: Smtp, connection: ClientConnection) -> None:
+    def __init__(self, server: SmtpSandbox, connection: ClientConnection) -> None:
         self._server = server
         self._connection = connection
         self._greeted = False

@@ -15,17 +15,15 @@ from alertctl.serialization import parse_moment as parse_moment
 from alertctl.serialization import stamp as stamp
 
 if TYPE_CHECKING:
-    from alertctl.schemas.deliveries import AttemptItem as AttemptItem
-    from alertctl.schemas.deliveries import DeliveryDetail as DeliveryDetail
     from alertctl.schemas.deliveries import DeliveryItem as DeliveryItem
-    from alertctl.schemas.deliveries import EventSummary as EventSummary
+    from alertctl.schemas.delivery_detail import AttemptItem as AttemptItem
+    from alertctl.schemas.delivery_detail import DeliveryDetail as DeliveryDetail
+    from alertctl.schemas.delivery_detail import EventSummary as EventSummary
+    from alertctl.schemas.event_types import EventTypeInfo as EventTypeInfo
     from alertctl.schemas.events import BODY_OPTIONS as BODY_OPTIONS
-    from alertctl.schemas.events import ConnectivityTestResult as ConnectivityTestResult
     from alertctl.schemas.events import EventReceipt as EventReceipt
     from alertctl.schemas.events import EventState as EventState
-    from alertctl.schemas.events import EventTypeInfo as EventTypeInfo
     from alertctl.schemas.events import PublishRequest as PublishRequest
-    from alertctl.schemas.events import Rendered as Rendered
     from alertctl.schemas.events import with_current_names as with_current_names
     from alertctl.schemas.log import Count as Count
     from alertctl.schemas.log import Dispatched as Dispatched
@@ -34,6 +32,8 @@ if TYPE_CHECKING:
     from alertctl.schemas.log import Pruned as Pruned
     from alertctl.schemas.log import ResendResult as ResendResult
     from alertctl.schemas.log import Stats as Stats
+    from alertctl.schemas.messages import ConnectivityTestResult as ConnectivityTestResult
+    from alertctl.schemas.messages import Rendered as Rendered
     from alertctl.schemas.routes import PreferenceVerdict as PreferenceVerdict
     from alertctl.schemas.routes import RoutedTarget as RoutedTarget
     from alertctl.schemas.routes import RouteItem as RouteItem
@@ -48,18 +48,12 @@ if TYPE_CHECKING:
     from alertctl.schemas.users import UserItem as UserItem
 
 _NAMES = {
-    "deliveries": ("AttemptItem", "DeliveryDetail", "DeliveryItem", "EventSummary"),
-    "events": (
-        "BODY_OPTIONS",
-        "ConnectivityTestResult",
-        "EventReceipt",
-        "EventState",
-        "EventTypeInfo",
-        "PublishRequest",
-        "Rendered",
-        "with_current_names",
-    ),
+    "deliveries": ("DeliveryItem",),
+    "delivery_detail": ("AttemptItem", "DeliveryDetail", "EventSummary"),
+    "event_types": ("EventTypeInfo",),
+    "events": ("BODY_OPTIONS", "EventReceipt", "EventState", "PublishRequest", "with_current_names"),
     "log": ("Count", "Dispatched", "LogFilter", "Page", "Pruned", "ResendResult", "Stats"),
+    "messages": ("ConnectivityTestResult", "Rendered"),
     "status": ("InstanceItem", "Paused", "StatusReport"),
     "routes": ("PreferenceVerdict", "RouteItem", "RouteList", "RouteTestResult", "RouteVerdictItem", "RoutedTarget"),
     "users": ("Prefs", "TokenItem", "UserItem"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -14,14 +13,14 @@ from alertctl.addresses import check_address, email_key
 from alertctl.db import insert_new
 from alertctl.errors import InvalidEvent, NotFound
 from alertctl.ids import new_id
-from alertctl.models import User, table_of
+from alertctl.models import User, columns_for, table_of
 from alertctl.routing import RecipientPolicy
 from alertctl.schemas import UserItem
 from alertctl.users.roles import Role, parse_role
 
 users = table_of(User)
 ANY_RECIPIENT = RecipientPolicy()
-_ITEM = [users.c[field.name] for field in fields(UserItem)]
+_ITEM = columns_for(UserItem, users)
 
 
 class EmailTaken(InvalidEvent):
@@ -60,10 +59,7 @@ def find_user(connection: Connection, user: str) -> UserItem:
 def add_user(
     connection: Connection, email: str, role: str, now: datetime, policy: RecipientPolicy = ANY_RECIPIENT
 ) -> UserItem:
-    """Register a user.
-
-    Raises InvalidEvent for a bad role or an address that is bad or not allowed, EmailTaken for a known one.
-    """
+    """Register a user. Raises InvalidEvent for a bad role or a bad or refused address, EmailTaken for a known one."""
     address = _checked_email(email, policy)
     row = {"id": new_id(now), "email": address, "role": parse_role(role).value, "disabled": False, "created_at": now}
     if not insert_new(connection, users, [row]):
@@ -94,12 +90,11 @@ def change_user(
     if email is not None:
         values["email"] = _checked_email(email, policy)
     changed = find_user(connection, user)
-    user_id = changed.id
     if disabled or (role is not None and values["role"] != Role.ADMIN.value):
         _keep_last_admin(connection, changed)
-    if values and not update_unless_taken(connection, users.c.id == user_id, values) and email is not None:
+    if values and not update_unless_taken(connection, users.c.id == changed.id, values) and email is not None:
         raise EmailTaken(values["email"])
-    return find_user(connection, user_id)
+    return find_user(connection, changed.id)
 
 
 def update_unless_taken(connection: Connection, condition: ColumnElement[bool], values: Mapping[str, Any]) -> bool:

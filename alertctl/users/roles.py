@@ -30,10 +30,6 @@ class Role(StrEnum):
         """Return whether this role includes `needed`."""
         return self.rank >= needed.rank
 
-    def capped(self, limit: Role) -> Role:
-        """Return the lower of two roles."""
-        return self if limit.reaches(self) else limit
-
     @classmethod
     def known(cls, text: object) -> Self | None:
         """Return the role of that name, in any case; None for anything else."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, exists, func, insert, or_, select,
 
 from alertctl.errors import InvalidEvent, NotAllowed, NotFound
 from alertctl.ids import new_id
-from alertctl.models import Token, table_of
+from alertctl.models import Token, columns_for, table_of
 from alertctl.routing import RecipientPolicy
 from alertctl.schemas import TokenItem
 from alertctl.users.accounts import ANY_RECIPIENT, add_user, find_user, users
@@ -90,8 +90,7 @@ def _owner(connection: Connection, user: str, role: Role, now: datetime, policy:
 def list_tokens(connection: Connection, *, before: str = "", limit: int | None = None) -> list[TokenItem]:
     """Return the tokens without their secrets, newest first; only those older than the id `before` if it is set."""
     query = _LISTED.where(token.c.id < before.replace("\0", "")) if before else _LISTED
-    rows = connection.execute(query.order_by(token.c.id.desc()).limit(limit))
-    return [_item_of(row) for row in rows]
+    return [_item_of(row) for row in connection.execute(query.order_by(token.c.id.desc()).limit(limit))]
 
 
 def any_token(connection: Connection, now: datetime) -> bool:
@@ -104,8 +103,8 @@ def revoke_token(connection: Connection, token_id: str, now: datetime) -> TokenI
     full_id = find_token(connection, token_id)
     if full_id != token_id.strip().lower():
         raise NotFound(f"{token_id!r} is only a part of a token's id; give the complete one")
-    revoked = update(token).where(token.c.id == full_id, token.c.revoked_at.is_(None)).values(revoked_at=now)
-    connection.execute(revoked)
+    not_revoked = update(token).where(token.c.id == full_id, token.c.revoked_at.is_(None))
+    connection.execute(not_revoked.values(revoked_at=now))
     return _item(connection, full_id)
 
 
@@ -156,7 +155,8 @@ def _caller(row: Any) -> Caller:
     if row.disabled:
         raise NotAllowed(f"{_name(row)} is disabled; ask an admin to enable the user")
     scope = PUBLISH if row.role == PUBLISH else None
-    role = (Role.DEVELOPER if scope else Role.of(row.role)).capped(Role.of(row.limit))
+    own_role = Role.DEVELOPER if scope else Role.of(row.role)
+    role = min(own_role, Role.of(row.limit), key=lambda role: role.rank)
     return Caller(row.user_id, row.email, role, row.id, row.last_used_at, scope)
 
 
@@ -205,10 +205,8 @@ _STILL_ALLOWED = _VALID.where(
     token.c.id.in_(bindparam("tokens", expanding=True)), users.c.role.in_(bindparam("roles", expanding=True))
 )
 """Built once: it is executed in every transaction that publishes."""
-_LISTED = select(
-    *(token.c[field.name] for field in fields(TokenItem) if field.name not in ("user", "scope")),
-    func.coalesce(users.c.email, users.c.id).label("user"),
-).join(users, users.c.id == token.c.user_id)
+_user = func.coalesce(users.c.email, users.c.id).label("user")
+_LISTED = select(*columns_for(TokenItem, token), _user).join(users, users.c.id == token.c.user_id)
 
 
 def _item(connection: Connection, token_id: str) -> TokenItem:

@@ -9,10 +9,10 @@ import threading
 import pytest
 from fastapi import Request
 
-from alertctl.api.request_body import LARGE, read_json
+from alertctl.api.request_body import LARGE_BYTES, read_json
 
 
-@pytest.mark.parametrize(("size", "on_event_loop"), [(100, True), (LARGE + 1, False), (900_000, False)])
+@pytest.mark.parametrize(("size", "on_event_loop"), [(100, True), (LARGE_BYTES + 1, False), (900_000, False)])
 def test_a_large_body_is_parsed_off_the_event_loop(size: int, on_event_loop: bool) -> None:
     body = json.dumps({"title": "x" * size}).encode()
 

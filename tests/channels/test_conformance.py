@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from alertctl.channels import Channel, OutgoingMessage, Receipt, SendResult
+from alertctl.channels.base import Channel, OutgoingMessage, Receipt, SendResult
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
 from tests.support.providers import ALERT, PASSWORD, ProviderHarness, harnesses

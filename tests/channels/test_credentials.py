@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from alertctl.channels import OutgoingMessage, SendResult
-from alertctl.channels.email.smtp import SmtpChannel
+from alertctl.channels.base import OutgoingMessage, SendResult
 from alertctl.channels.slack.channel import SlackChannel
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient
 from alertctl.sandbox import KINDS, Sandbox
-from tests.support.providers import ALERT, PASSWORD, SENDER, ProviderHarness, harnesses
+from tests.support.providers import ALERT, PASSWORD, ProviderHarness, harnesses, smtp_channel_to
 from tests.support.raw_server import RawServer, raw_server
 
 TOKEN = "xoxb-planted-000000-notarealtoken"
@@ -189,7 +188,7 @@ def test_a_password_is_known_again_in_an_answer_that_is_no_smtp() -> None:
         connection.sendall(b"x" * 190 + password.encode() + b"\r\n")
 
     with raw_server(repeat) as server:
-        channel = SmtpChannel("127.0.0.1", server.port, "mailer", password, from_address=SENDER)
+        channel = smtp_channel_to("127.0.0.1", server.port, "mailer", password)
         result = channel.send(ALERT, [OutgoingMessage("d", "dev@corp.example")])[0]
     assert isinstance(result, DeliveryError)
     assert (result.code, result.detail) == ("bad_reply", f"BadReplyError: not an SMTP reply: {'x' * 190}***")

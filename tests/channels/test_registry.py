@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from alertctl.channels import OutgoingMessage, build
+from alertctl.channels import build
+from alertctl.channels.base import OutgoingMessage
 from alertctl.config.settings import Alertctl, Email, Sendgrid, Settings, Slack, Smtp
 from alertctl.errors import DeliveryError, Reason
 from tests.support.providers import ALERT

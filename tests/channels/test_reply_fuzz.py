@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertctl.channels import Channel, OutgoingMessage, Receipt
+from alertctl.channels.base import Channel, OutgoingMessage, Receipt
+from alertctl.channels.email.message import Sender
 from alertctl.channels.email.sendgrid import SendGridChannel
-from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.channels.slack.channel import SlackChannel
 from alertctl.errors import DeliveryError
 from alertctl.http.client import HttpClient
 from tests.support.fuzzing import fixed_examples
-from tests.support.providers import ALERT, SENDER
+from tests.support.providers import ALERT, SENDER, smtp_channel_to
 from tests.support.raw_server import RawServer, raw_server
 
 EXAMPLES = fixed_examples(100, long=2_000)
@@ -89,7 +89,7 @@ def slack(server: RawServer) -> Iterator[Channel]:
 
 @pytest.fixture(scope="module")
 def sendgrid(server: RawServer) -> Iterator[Channel]:
-    channel = SendGridChannel("SG.x", server.url, SENDER, "Corp", HttpClient(2.0))
+    channel = SendGridChannel("SG.x", server.url, Sender(SENDER, "Corp"), HttpClient(2.0))
     yield channel
     channel.close()
 
@@ -190,6 +190,6 @@ def test_no_reply_of_a_mail_server_is_a_false_success(smtp: tuple[Script, Channe
 def smtp() -> Iterator[tuple[Script, Channel]]:
     script = Script()
     with raw_server(script.converse) as server:
-        channel = SmtpChannel("127.0.0.1", server.port, from_address=SENDER, deadline=2.0, pool=0)
+        channel = smtp_channel_to("127.0.0.1", server.port, deadline=2.0, pool=0)
         yield script, channel
         channel.close()

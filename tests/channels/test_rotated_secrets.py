@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from alertctl.channels import OutgoingMessage, Receipt, build
+from alertctl.channels import build
+from alertctl.channels.base import OutgoingMessage, Receipt
 from alertctl.config import load
 from alertctl.daemon.secrets_job import SecretsJob
 from alertctl.db import Writer

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from alertctl import delivery_log
-from alertctl.channels import MessageOptions
+from alertctl.channels.base import MessageOptions
 from alertctl.errors import InvalidEvent, NotFound, Reason
 from alertctl.outbox import Instance, save_report
 from alertctl.publish import publish

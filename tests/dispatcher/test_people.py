@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from alertctl import preferences, users
-from alertctl.channels import MessageOptions
+from alertctl.channels.base import MessageOptions
 from alertctl.dispatcher.people import person
 from alertctl.errors import InvalidEvent
 from alertctl.outbox.tables import attempt
@@ -338,9 +338,7 @@ def test_me_is_no_email_address(store, clock):
     ],
 )
 def test_a_person_must_be_allowed_on_slack_and_by_email_domain(store, clock, globs, allowed):
-    policy = RecipientPolicy(
-        globs, {"slack": "ALERTCTL_ALLOWED_SLACK_CHANNELS", "email": "ALERTCTL_ALLOWED_EMAIL_DOMAINS"}
-    )
+    policy = RecipientPolicy(globs)
     assert policy.allows("slack", "@ana@corp.example") is allowed
     user = store.write(lambda it: users.add_user(it, "ana@corp.example", "viewer", clock())).id
     changes = {"slack_channel": "@me"}

@@ -213,11 +213,11 @@ class Busy:
     def __init__(self, store, failures):
         self._store, self._failures, self._writes = store, failures, 0
 
-    def write(self, work):
+    def write(self, work, *values, **options):
         self._writes += 1
         if 1 < self._writes <= 1 + self._failures:
             raise Unreachable("database is locked")
-        return self._store.write(work)
+        return self._store.write(work, *values, **options)
 
 
 @pytest.mark.postgres

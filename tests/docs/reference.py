@@ -19,7 +19,7 @@ from alertctl.channels.http_errors import status_reason
 from alertctl.cli.filters import FILTERS
 from alertctl.cli.main import app
 from alertctl.config import Settings, reference
-from alertctl.error_codes import ERROR_CODES, SLACK_CODES, ErrorCode, fix, meaning
+from alertctl.error_codes import ERROR_CODES, SLACK_CODES, ErrorCode, failure_reason, fix, meaning
 from alertctl.errors import Reason
 from alertctl.events import EVENT_TYPES, EventFields
 from tests.ops.checkout import ROOT, text
@@ -205,7 +205,7 @@ def error_reasons(entry: ErrorCode) -> dict[Reason, str]:
         return reasons
     if code in POLICY_CODES:
         return {Reason.LOCAL: ""}
-    before = Reason.CONFIG if code == "proxy_failed" else Reason.UNAVAILABLE
+    before = failure_reason(code, sent=False)
     return {before: ""} if code in BEFORE_SENDING else {before: "", Reason.AMBIGUOUS: "after the request was sent"}
 
 

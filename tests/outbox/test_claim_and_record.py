@@ -15,7 +15,7 @@ from alertctl import outbox
 from alertctl.db import Store
 from alertctl.errors import Reason
 from alertctl.ids import new_id
-from alertctl.outbox.tables import delivery
+from alertctl.outbox.tables import INTERRUPTED, delivery
 from tests.support import cli_process
 from tests.support.deliveries import (
     EMAIL,
@@ -164,7 +164,7 @@ def test_a_lease_that_ran_out_leaves_an_interrupted_attempt_and_an_ambiguous_del
     again = claim_one(store, now=after(LEASE))
     first, second = attempts(store, lost.delivery_id)
     assert (again.attempt, again.tries) == (2, 2)
-    assert (first.outcome, first.reason, first.code) == ("failed", "ambiguous", outbox.INTERRUPTED)
+    assert (first.outcome, first.reason, first.code) == ("failed", "ambiguous", INTERRUPTED)
     assert second.outcome is None
     assert row(store).ambiguous
 

@@ -90,11 +90,11 @@ class _Flaky:
     def __init__(self, store: Store) -> None:
         self._store, self.remaining = store, 1
 
-    def write(self, work):
+    def write(self, work, *values, **options):
         if self.remaining == 0:
             raise Unreachable("away")
         self.remaining -= 1
-        return self._store.write(work)
+        return self._store.write(work, *values, **options)
 
 
 def test_a_prune_that_broke_off_is_taken_up_the_same_day(store, sandbox, database_url, clock):

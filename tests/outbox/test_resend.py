@@ -95,7 +95,7 @@ def test_the_recipient_policy_holds_for_a_resend_but_not_for_the_platforms_own_a
         record(store, refused(claim_one(store), Reason.BAD_ADDRESS))
     of_route = update(delivery).where(delivery.c.address == "#routed").values(route="payments")
     store.write(lambda connection: connection.execute(of_route))
-    policy = RecipientPolicy({"slack": ("ops*",)}, {"slack": "ALERTCTL_ALLOWED_SLACK_CHANNELS"})
+    policy = RecipientPolicy({"slack": ("ops*",)})
     audience = Audience((Target("slack", "default", "default_channel"),), frozenset({"slack"}), policy)
     outcomes = resend(store, *(item.id for item in rows(store)), audience=audience)
     problems = {row(store, id=outcome.id).address: outcome.problem for outcome in outcomes}

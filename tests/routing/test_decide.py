@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertctl.channels import MessageOptions
+from alertctl.channels.base import MessageOptions
 from alertctl.events import BY_NAME, EVENT_TYPES, PREFERENCES
 from alertctl.matching import values_of
 from alertctl.publish import Publication, prepare

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertctl.channels import MessageOptions
+from alertctl.channels.base import MessageOptions
 from alertctl.routing import Routes, parse_routes
 from tests.support.cases import each
 

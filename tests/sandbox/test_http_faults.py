@@ -13,7 +13,7 @@ import pytest
 from alertctl.sandbox import KINDS, Fault, Sandbox
 from alertctl.sandbox.faults import raw, reply
 from alertctl.sandbox.http_faults import ALTERED_RESPONSES, CONNECTION_FAULTS, FIXED_RESPONSES, LAST_BYTES
-from alertctl.sandbox.slack import Slack
+from alertctl.sandbox.slack import SlackSandbox
 from tests.support.sandbox_clients import (
     TIMEOUT,
     connect,
@@ -300,7 +300,7 @@ def test_latency_comes_before_each_answer(sandbox: Sandbox) -> None:
     assert time.monotonic() - begin >= 0.1
 
 
-@pytest.mark.parametrize("built_in", sorted(Slack.built_in))
+@pytest.mark.parametrize("built_in", sorted(SlackSandbox.built_in))
 def test_only_built_in_addresses_have_built_in_faults(sandbox: Sandbox, built_in: str) -> None:
     answers: list[Any] = [post_message(sandbox, name).json.get("ok") for name in (f"#{built_in}", f"#not-{built_in}")]
 

@@ -17,7 +17,7 @@ import uvicorn
 from alertctl import users
 from alertctl.api import Services, create_app
 from alertctl.config import Settings
-from alertctl.config.secret_files import current_jwt_settings
+from alertctl.config.secret_files import SecretFiles
 from alertctl.daemon.http_protocol import HttpProtocol
 from alertctl.db import Store, Writer
 from alertctl.routing import audience_of
@@ -74,7 +74,7 @@ class ApiServer:
     def services(self) -> Services:
         return Services(
             settings=self.settings,
-            jwt_settings=current_jwt_settings(self.settings),
+            jwt_settings=SecretFiles(self.settings, ("JWT_",)).current,
             store=self.store,
             writer=self.writer,
             clock=now,

@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import select
 
 from alertctl import outbox
-from alertctl.channels import Channel, Receipt, build
+from alertctl.channels import build
+from alertctl.channels.base import Channel, Receipt
 from alertctl.config import Settings, load
 from alertctl.db import Store, TransactionRunner
 from alertctl.dispatcher import Dispatcher, DispatchOptions

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from alertctl.db import Writer
-from alertctl.dispatcher import DispatchCounts
 from alertctl.ids import new_id
+from alertctl.schemas import Dispatched
 from tests.support.deliveries import dispatching, settings_for, wall_clock
 
 
@@ -24,7 +24,7 @@ def start() -> datetime:
 def run(store, sandbox, database_url, clock):
     """Return a function that sends what is due by the fixed clock, with given settings."""
 
-    def once(event_id=None, **settings) -> DispatchCounts:
+    def once(event_id=None, **settings) -> Dispatched:
         with dispatching(store, settings_for(sandbox, database_url, **settings), clock) as dispatcher:
             return dispatcher.run_once(event_id)
 

@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 
 from alertctl.config import load
-from alertctl.doctor import CHECK_SECONDS, CHECKS, Finding, run
+from alertctl.doctor import CHECK_SECONDS, Finding, checks_for, run
 from alertctl.sandbox import Sandbox
 
 NOW = datetime(2026, 3, 2, 14, 32, tzinfo=UTC)
@@ -24,7 +24,7 @@ def run_doctor(
 ) -> Findings:
     """Return the doctor's findings by the check's name. `folder` is HOME and the working folder."""
     settings = load({"HOME": str(folder), **environ}, folder)
-    findings = run([check for check in CHECKS if area in (None, check.area)], settings, NOW, seconds)
+    findings = run([check for check in checks_for(settings) if area in (None, check.area)], settings, NOW, seconds)
     assert len({(finding.area, finding.check) for finding in findings}) == len(findings)
     return {f"{finding.area} {finding.check}": finding for finding in findings}
 

@@ -18,7 +18,7 @@ from alertctl.cli.commands.doctor import print_findings
 from alertctl.client.local import LocalClient
 from alertctl.config import Settings, load
 from alertctl.db import Store, upgrade
-from alertctl.doctor import CHECKS, run
+from alertctl.doctor import checks_for, run
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest, as_json
 
@@ -63,7 +63,7 @@ def send_and_diagnose(settings: Settings) -> None:
                 print(json.dumps([as_json(client.show(item.id)) for item in items]))
             except Exception:
                 traceback.print_exc()
-    print_findings(run(CHECKS, settings, datetime.now(UTC)))
+    print_findings(run(list(checks_for(settings)), settings, datetime.now(UTC)))
 
 
 def _misbehave(sandbox: Sandbox, mailer: Mailer, fault: str) -> None:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from alertctl.channels import Channel, OutgoingMessage, SendResult
+from alertctl.channels.base import Channel, OutgoingMessage, SendResult
+from alertctl.channels.email.message import NO_BRANDING, Branding, Sender
 from alertctl.channels.email.sendgrid import SendGridChannel
 from alertctl.channels.email.smtp import SmtpChannel
+from alertctl.channels.email.smtp_auth import SmtpLogin
+from alertctl.channels.email.smtp_session import FINAL_TIMEOUT, Security, SmtpServer
 from alertctl.channels.slack.channel import SlackChannel
 from alertctl.content import Content, Field, Severity
 from alertctl.http.client import HttpClient
@@ -50,7 +53,9 @@ class ProviderHarness:
             token = options.pop("token", self.sandbox.slack.token)
             return SlackChannel(token, options.pop("url", self.sandbox.slack_api_url), transport)
         key = options.pop("token", self.sandbox.sendgrid.api_key)
-        return SendGridChannel(key, options.pop("url", self.sandbox.sendgrid_api_url), SENDER, "Corp", transport)
+        return SendGridChannel(
+            key, options.pop("url", self.sandbox.sendgrid_api_url), Sender(SENDER, "Corp"), transport
+        )
 
     def send(self, *, deadline: float = 5.0, address: str | None = None, **options: Any) -> SendResult:
         """One delivery over a channel of its own."""
@@ -68,11 +73,27 @@ def smtp_channel(sandbox: Sandbox, deadline: float = 5.0, **options: Any) -> Smt
         "port": sandbox.smtp_port,
         "username": username,
         "password": password,
-        "from_address": SENDER,
-        "from_name": "Corp",
         "ca_bundle": sandbox.ca_file,
     }
-    return SmtpChannel(**{**known, "deadline": deadline, "final_timeout": deadline, **options})
+    return smtp_channel_to(**{**known, "deadline": deadline, "final_timeout": deadline, **options})
+
+
+def smtp_channel_to(
+    host: str,
+    port: int,
+    username: str = "",
+    password: str = "",
+    *,
+    login: SmtpLogin | None = None,
+    security: Security | None = None,
+    hello: str = "",
+    final_timeout: float = FINAL_TIMEOUT,
+    branding: Branding = NO_BRANDING,
+    **options: Any,
+) -> SmtpChannel:
+    login = login or SmtpLogin(username, password)
+    server = SmtpServer(host, port, security, login, hello, final_timeout)
+    return SmtpChannel(server, Sender(SENDER, "Corp", branding), **options)
 
 
 GOOD = {"slack": "#alerts", "sendgrid": "dev@corp.example", "smtp": "dev@corp.example"}

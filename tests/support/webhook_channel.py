@@ -7,8 +7,7 @@ import urllib.request
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from alertctl.channels.base import Channel, ChannelType, OutgoingMessage, RateLimit, Receipt, SendResult
-from alertctl.channels.unconfigured import Unconfigured
+from alertctl.channels.base import Channel, ChannelType, OutgoingMessage, RateLimit, Receipt, SendResult, Unconfigured
 from alertctl.content import Content
 from alertctl.errors import DeliveryError, Reason
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -15,7 +15,7 @@ from alertctl.api.audit import log_change
 from alertctl.api.auth import Admin
 from alertctl.api.deps import BASE, Services, ServicesDep
 from alertctl.api.errors import problem_responses
-from alertctl.api.request_body import Body, body_schema, parse_body
+from alertctl.api.request_body import Body, StrictBody, body_schema, parse_body
 from alertctl.channels import CHANNEL_NAMES, build_all
 from alertctl.errors import Conflict
 from alertctl.events import BY_NAME
@@ -23,6 +23,7 @@ from alertctl.events.wording import Wording
 from alertctl.labels import NAME, parse_label_filter
 from alertctl.models import Status
 from alertctl.schemas import DeliveryDetail, DeliveryItem, LogFilter, Page, Pruned, Rendered, ResendResult, Stats
+from alertctl.serialization import utc_time
 from alertctl.suggestions import did_you_mean
 from alertctl.users import Caller
 
@@ -39,19 +40,12 @@ def _one_of(*names: str) -> Any:
             raise ValueError(f"should be one of {', '.join(names)}{did_you_mean(text, names)}")
         return text or None
 
-    schema = {"type": "string", "enum": ["", *names]}
-    return Annotated[str | None, BeforeValidator(check), WithJsonSchema(schema)]
+    return Annotated[str | None, BeforeValidator(check), WithJsonSchema({"type": "string", "enum": ["", *names]})]
 
 
 def _parse_time(text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        # An unencoded plus sign arrives as a space.
-        moment = datetime.fromisoformat(text.strip().replace(" ", "+").upper())
-        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError("should be a time like 2026-03-02T14:32:00Z (without a zone: UTC)") from None
+    # An unencoded plus sign arrives as a space.
+    return utc_time(text.strip().replace(" ", "+").upper()) if text else None
 
 
 def _parse_text(text: str) -> str | None:
@@ -70,14 +64,10 @@ TimeParameter = Annotated[
 ]
 
 
-def _parse_labels(texts: list[str]) -> dict[str, str]:
-    # Empty text means no filter.
-    return parse_label_filter(filter(None, texts))
-
-
 LabelParameter = Annotated[
     list[str],
-    AfterValidator(_parse_labels),
+    # Empty text means no filter.
+    AfterValidator(lambda texts: parse_label_filter(filter(None, texts))),
     WithJsonSchema({"type": "array", "items": {"type": "string", "pattern": f"^({NAME}=.*)?$"}}),
 ]
 
@@ -133,10 +123,8 @@ class Counting(Filters):
     by: Literal["event", "channel", "to", "error"] = "event"
 
 
-class Resends(BaseModel):
+class Resends(StrictBody):
     """Deliveries by id or a unique part of it. `again`: resend delivered ones too."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     ids: list[str] = Field(max_length=MAX_IDS)
     again: bool = False
@@ -148,10 +136,8 @@ class Resent(BaseModel):
     items: list[ResendResult]
 
 
-class Prunes(BaseModel):
+class Prunes(StrictBody):
     """`older_than_days`: delete final deliveries older than that; null: the daemon's settings apply."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     older_than_days: float | None = Field(None, ge=0, le=36500)
     dry_run: bool = False
@@ -160,26 +146,21 @@ class Prunes(BaseModel):
 @router.get("")
 def search(_caller: Admin, services: ServicesDep, query: Annotated[Search, Query()]) -> Page:
     """Return a page of the delivery log, newest first."""
-    with services.store.reading() as connection:
-        cursor = query.cursor or None
-        return delivery_log.page(
-            connection, query.where(), limit=query.limit, page=query.page, cursor=cursor, count=query.count
-        )
+    options = query.model_dump(include={"limit", "page", "cursor", "count"})
+    return services.store.read(delivery_log.page, query.where(), **options)
 
 
 @router.get("/stats")
 def stats(_caller: Admin, services: ServicesDep, query: Annotated[Counting, Query()]) -> Stats:
     """Count deliveries by status. Reads all matching deliveries; set `since` on a large log."""
-    with services.store.reading() as connection:
-        return delivery_log.stats(connection, query.where(), query.by)
+    return services.store.read(delivery_log.stats, query.where(), query.by)
 
 
 @router.post("/retry", responses=problem_responses(404), openapi_extra=body_schema(Resends))
 def retry_all(caller: Admin, services: ServicesDep, body: Body) -> Resent:
     """Make deliveries due now. One that cannot be resent is unchanged; its result has the reason."""
     request = parse_body(Resends, body)
-
-    results = services.writer.write(lambda it: _resend(it, services, caller, request.ids, again=request.again))
+    results = services.writer.write(_resend, services, caller, request.ids, again=request.again)
     services.wake()
     resent = sum(result.problem is None for result in results)
     log_change(caller.name, f"resent {resent} of {len(results)} deliveries: {', '.join(request.ids)[:200]}")
@@ -214,16 +195,14 @@ Id = Annotated[str, Path(description="a delivery's id, or a unique part of it", 
 @router.get("/{id}", responses=problem_responses(404))
 def show(_caller: Admin, services: ServicesDep, id: Id) -> DeliveryDetail:  # noqa: A002
     """Return a delivery with its event, routing reason, attempts and the event's other deliveries."""
-    with services.store.reading() as connection:
-        return delivery_log.detail(connection, id, Wording.of(services.settings.messages))
+    return services.store.read(delivery_log.detail, id, Wording.of(services.settings.messages))
 
 
 @router.get("/{id}/rendered", responses=problem_responses(404))
 def rendered(_caller: Admin, services: ServicesDep, id: Id) -> Rendered:  # noqa: A002
     """Return the rendered message: Slack's payload, or an email's parts."""
     channels: dict[str, Any] = build_all(services.settings)
-    with services.store.reading() as connection:
-        return delivery_log.rendered(connection, channels, id, Wording.of(services.settings.messages))
+    return services.store.read(delivery_log.rendered, channels, id, Wording.of(services.settings.messages))
 
 
 @router.post("/{id}/retry", responses=problem_responses(404, 409))

@@ -5,45 +5,36 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from typing import Annotated
+from dataclasses import dataclass
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from fastapi import APIRouter
 from sqlalchemy import select
 
 from alertctl import delivery_log, outbox
 from alertctl.api.auth import Developer
-from alertctl.api.deps import BASE, MAX_WAIT, Services, ServicesDep
+from alertctl.api.deps import BASE, Services, ServicesDep, Wait
 from alertctl.api.endpoints.stream import start_position
 from alertctl.delivery_log.tables import delivery
 from alertctl.models import Status
-from alertctl.schemas import DeliveryItem, LogFilter
+from alertctl.schemas import DeliveryItem, Dispatched, LogFilter
 
 router = APIRouter(prefix=BASE, tags=["status"])
 POLL_SECONDS = 0.1
-"""Seconds between two queries."""
 IDLE_SECONDS = 1.0
 """Seconds without a change after which the call stops waiting: the due deliveries wait for a pause or a daemon."""
 BATCH = 500
 
 
-class Dispatching(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatching(Dispatched):
     """Counts of deliveries attempted during the call, by result. `due`: some deliveries are still due."""
 
-    attempted: int
-    success: int
-    retrying: int
-    failed: int
     due: bool
 
 
 @router.post("/dispatch")
-async def dispatch(
-    _caller: Developer,
-    services: ServicesDep,
-    wait: Annotated[float, Query(ge=0, le=MAX_WAIT, description="longest wait in seconds")] = 0.0,
-) -> Dispatching:
+async def dispatch(_caller: Developer, services: ServicesDep, wait: Wait = 0.0) -> Dispatching:
     """Wake the daemon and wait until no delivery is due. The daemon also sends due deliveries without this call."""
     deadline = time.monotonic() + wait
     position = await run_sync(start_position, services)

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, select
 from alertctl import delivery_log, users
 from alertctl.addresses import masked
 from alertctl.api.auth import Developer, Publisher, PublisherCached, Viewer
-from alertctl.api.deps import BASE, MAX_WAIT, Services, ServicesDep
+from alertctl.api.deps import BASE, Services, ServicesDep, Wait
 from alertctl.api.errors import problem_responses
 from alertctl.api.request_body import Body, read_json
 from alertctl.channels import CHANNEL_NAMES, TARGET_EXAMPLES
@@ -76,17 +76,7 @@ _ACCEPTED_ADAPTER = TypeAdapter(Accepted)
 @router.get("/events")
 def event_types(_caller: Viewer) -> list[EventTypeInfo]:
     """List the event types with the JSON Schemas of their fields."""
-    return [
-        EventTypeInfo(
-            event_type=kind.event_type,
-            description=kind.description,
-            channels=list(kind.channels or CHANNEL_NAMES),
-            default_on=kind.default_on,
-            json_schema=kind.model_json_schema(),
-            example=dict(kind.example),
-        )
-        for kind in EVENT_TYPES
-    ]
+    return [EventTypeInfo.of(kind, CHANNEL_NAMES) for kind in EVENT_TYPES]
 
 
 @router.post(
@@ -127,9 +117,8 @@ def preview(caller: Developer, services: ServicesDep, body: Body, request: Reque
     """Render an event's messages for its targets. Nothing is recorded or sent."""
     publication = prepare_body(services, caller, request, body)
     mask_users = caller.role is not Role.ADMIN
-    return Previews(
-        items=preview_event(services.store, services.settings, publication, services.clock(), mask_users=mask_users)
-    )
+    items = preview_event(services.store, services.settings, publication, services.clock(), mask_users=mask_users)
+    return Previews(items=items)
 
 
 @router.get("/events/{event_id}", responses=problem_responses(404))
@@ -137,7 +126,7 @@ async def state(
     caller: Publisher,
     services: ServicesDep,
     event_id: Annotated[str, Path(min_length=1)],
-    wait: Annotated[float, Query(ge=0, le=MAX_WAIT, description="longest wait in seconds")] = 0.0,
+    wait: Wait = 0.0,
     until: Annotated[
         Literal["tried", "final"],
         Query(

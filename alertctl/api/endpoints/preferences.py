@@ -47,7 +47,7 @@ class PreferencesPage(BaseModel):
     limit: int
 
 
-class Pages(BaseModel):
+class PageNumber(BaseModel):
     """Page number and size."""
 
     model_config = ConfigDict(extra="forbid")
@@ -71,14 +71,13 @@ def change(caller: Viewer, services: ServicesDep, body: Body) -> Prefs:
 @router.post("/preferences/reset", response_model=Preferences)
 def reset(caller: Viewer, services: ServicesDep) -> Prefs:
     """Reset the caller's preferences to the defaults and return them."""
-    return _reset(services, caller.user_id)
+    return services.writer.write(preferences.reset, caller.user_id, services.clock())
 
 
 @router.get("/admin/preferences")
-def list_all(_caller: Admin, services: ServicesDep, query: Annotated[Pages, Query()]) -> PreferencesPage:
+def list_all(_caller: Admin, services: ServicesDep, query: Annotated[PageNumber, Query()]) -> PreferencesPage:
     """List all users' preferences."""
-    with services.store.reading() as connection:
-        items, total = preferences.everyone(connection, query.page, query.limit)
+    items, total = services.store.read(preferences.everyone, query.page, query.limit)
     return PreferencesPage(items=items, total=total, page=query.page, limit=query.limit)
 
 
@@ -101,20 +100,18 @@ def change_of_user(caller: Admin, services: ServicesDep, user: User, body: Body)
 @router.post("/admin/preferences/{user}/reset", response_model=Preferences, responses=problem_responses(404))
 def reset_of_user(caller: Admin, services: ServicesDep, user: User) -> Prefs:
     """Reset a user's preferences to the defaults and return them."""
-    changed = _reset(services, _user_id(services, user))
+    changed = services.writer.write(preferences.reset, _user_id(services, user), services.clock())
     log_change(caller.name, f"reset the preferences of {changed['user_id']}")
     return changed
 
 
 def _user_id(services: Services, user: str) -> str:
-    with services.store.reading() as connection:
-        return users.find_user(connection, user).id
+    return services.store.read(users.find_user, user).id
 
 
 def _read(services: Services, user_id: str) -> Prefs:
-    with services.store.reading() as connection:
-        stored = preferences.find(connection, user_id)
-    return stored or services.writer.write(lambda it: preferences.get(it, user_id, services.clock()))
+    stored = services.store.read(preferences.find, user_id)
+    return stored or services.writer.write(preferences.get, user_id, services.clock())
 
 
 def _change(services: Services, user_id: str, body: dict[str, Any]) -> Prefs:
@@ -124,8 +121,4 @@ def _change(services: Services, user_id: str, body: dict[str, Any]) -> Prefs:
         raise InvalidEvent("user_id", "is another user's id; leave it out, or use /admin/preferences/{user}")
     policy = services.audience.policy
     preferences.check(changes, policy)
-    return services.writer.write(lambda it: preferences.update(it, user_id, changes, services.clock(), policy))
-
-
-def _reset(services: Services, user_id: str) -> Prefs:
-    return services.writer.write(lambda it: preferences.reset(it, user_id, services.clock()))
+    return services.writer.write(preferences.update, user_id, changes, services.clock(), policy)

@@ -15,5 +15,5 @@ router = APIRouter(prefix=BASE, tags=["status"])
 @router.get("/status")
 def status(_caller: Developer, services: ServicesDep) -> StatusReport:
     """Return version, queue depth and age, last success of each channel, and paused providers."""
-    with services.store.reading() as connection:
-        return delivery_log.status_report(connection, f"database {services.store.shown}", services.clock(), daemon=True)
+    where = f"database {services.store.shown}"
+    return services.store.read(delivery_log.status_report, where, services.clock(), daemon=True)

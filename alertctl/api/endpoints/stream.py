@@ -19,19 +19,18 @@ from alertctl.api.auth import Admin, RequireRole
 from alertctl.api.deps import BASE, Services, ServicesDep
 from alertctl.api.endpoints.delivery_log import Filters, TextParameter
 from alertctl.api.errors import RETRY_SECONDS
+from alertctl.delivery_log.follow import Changes
 from alertctl.errors import NotAllowed, Unreachable
-from alertctl.schemas import DeliveryItem, as_json
+from alertctl.schemas import as_json
 from alertctl.users import Role
 
 router = APIRouter(prefix=f"{BASE}/delivery-log", tags=["delivery log"])
 POLL_SECONDS = 0.25
-"""Seconds between two queries."""
 KEEPALIVE_SECONDS = 5.0
 """Seconds without a change after which a comment is sent: proxies drop a silent connection after 30 s or more."""
 MAX_STREAMS = 50
 """Streams that may be open: each queries the database several times a second."""
 BATCH = 500
-"""Deliveries that one query reads."""
 check_admin = RequireRole(Role.ADMIN)
 
 
@@ -101,8 +100,7 @@ async def stream(
 
 def start_position(services: Services, history: bool = False) -> str:
     """Return the position of the delivery log's newest change, or with `history` of its beginning."""
-    with services.store.reading() as connection:
-        return delivery_log.position(connection, history=history)
+    return services.store.read(delivery_log.position, history=history)
 
 
 async def _event_stream(services: Services, request: Request, query: Follow, after: str) -> AsyncIterator[str]:
@@ -135,12 +133,9 @@ async def _event_stream(services: Services, request: Request, query: Follow, aft
         return
 
 
-def _read_changes(
-    services: Services, request: Request, query: Follow, after: str, is_idle: bool
-) -> tuple[list[tuple[str, DeliveryItem]], str]:
+def _read_changes(services: Services, request: Request, query: Follow, after: str, is_idle: bool) -> Changes:
     """Return what has changed and the new position. Checks the token again before anything is sent."""
-    with services.store.reading() as connection:
-        changes, position = delivery_log.changes(connection, query.where(), after, BATCH)
+    changes, position = services.store.read(delivery_log.changes, query.where(), after, BATCH)
     if changes or is_idle:
         check_admin(request)
     return changes, position

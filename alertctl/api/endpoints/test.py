@@ -6,12 +6,12 @@ from typing import Literal
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from alertctl.api.auth import Developer
 from alertctl.api.deps import BASE, ServicesDep
 from alertctl.api.errors import RETRY_SECONDS, problem_responses
-from alertctl.api.request_body import Body, body_schema, parse_body
+from alertctl.api.request_body import Body, StrictBody, body_schema, parse_body
 from alertctl.channels import CHANNEL_NAMES
 
 router = APIRouter(prefix=BASE, tags=["test"])
@@ -25,13 +25,11 @@ class _RunningTests:
     number = 0
 
 
-class ConnectivityTestRequest(BaseModel):
+class ConnectivityTestRequest(StrictBody):
     """The channel to test; `to` is an address on it, by default the channel's first default address, else the caller's.
 
     `all` sends to each of the channel's default addresses.
     """
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     channel: Literal[*CHANNEL_NAMES]  # type: ignore[valid-type]
     to: str | None = Field(None, min_length=1, max_length=254)

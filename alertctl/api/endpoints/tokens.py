@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from alertctl import users
 from alertctl.api.audit import log_change
@@ -14,7 +14,7 @@ from alertctl.api.auth import Admin
 from alertctl.api.deps import BASE, ServicesDep
 from alertctl.api.endpoints.users import Listing
 from alertctl.api.errors import problem_responses
-from alertctl.api.request_body import Body, body_schema, parse_body
+from alertctl.api.request_body import Body, StrictBody, body_schema, parse_body
 from alertctl.schemas import TokenItem
 from alertctl.users import Role
 
@@ -29,13 +29,11 @@ class Tokens(BaseModel):
     next_cursor: str | None
 
 
-class NewToken(BaseModel):
+class NewToken(StrictBody):
     """A token to create, with a role or a scope; a new user gets its role. `expires_in`: seconds, null for no expiry.
 
     The scope `publish` allows to publish events and to read their state, and nothing else.
     """
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     user: str = Field(min_length=1, max_length=254, description="the token's user: an email address or an id")
     role: str | None = Field(None, json_schema_extra={"enum": [*Role, None]})
@@ -53,8 +51,7 @@ class CreatedToken(BaseModel):
 @router.get("")
 def list_all(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Query()]) -> Tokens:
     """List tokens without their secrets, newest first."""
-    with services.store.reading() as connection:
-        items = users.list_tokens(connection, before=query.cursor, limit=query.limit + 1)
+    items = services.store.read(users.list_tokens, before=query.cursor, limit=query.limit + 1)
     next_cursor = items[query.limit - 1].id if len(items) > query.limit else None
     return Tokens(items=items[: query.limit], next_cursor=next_cursor)
 
@@ -69,9 +66,7 @@ def create(caller: Admin, services: ServicesDep, body: Body) -> CreatedToken:
         lifetime = timedelta(seconds=max(-1.0, min(request.expires_in, 200 * _YEAR_SECONDS)))
     scope, policy = request.scope, services.audience.policy
     item, secret = services.writer.write(
-        lambda it: users.create_token(
-            it, request.user, request.role, lifetime, services.clock(), scope=scope, policy=policy
-        )
+        users.create_token, request.user, request.role, lifetime, services.clock(), scope=scope, policy=policy
     )
     log_change(caller.name, f"created the {item.scope or item.role} token {item.id} of {item.user}")
     return CreatedToken(token=secret, item=item)
@@ -83,6 +78,6 @@ Id = Annotated[str, Path(description="a token's complete id", min_length=1)]
 @router.delete("/{id}", responses=problem_responses(404))
 def revoke(caller: Admin, services: ServicesDep, id: Id) -> TokenItem:  # noqa: A002
     """Revoke a token, effective from the next call. Repeating it changes nothing."""
-    item = services.writer.write(lambda it: users.revoke_token(it, id, services.clock()))
+    item = services.writer.write(users.revoke_token, id, services.clock())
     log_change(caller.name, f"revoked the {item.scope or item.role} token {item.id} of {item.user}")
     return item

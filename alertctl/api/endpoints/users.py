@@ -12,13 +12,12 @@ from alertctl.api.audit import log_change
 from alertctl.api.auth import Admin, Viewer
 from alertctl.api.deps import BASE, ServicesDep
 from alertctl.api.errors import problem_responses
-from alertctl.api.request_body import Body, body_schema, parse_body
+from alertctl.api.request_body import Body, StrictBody, body_schema, parse_body
 from alertctl.schemas import UserItem
 from alertctl.users import Role
 
 router = APIRouter(prefix=BASE, tags=["users"])
 MAX_PAGE_SIZE = 1000
-"""Most users or tokens on a page."""
 
 
 class Me(BaseModel):
@@ -45,19 +44,15 @@ class Users(BaseModel):
     next_cursor: str | None
 
 
-class NewUser(BaseModel):
+class NewUser(StrictBody):
     """A user to add; the default role is viewer."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     email: str = Field(max_length=254)
     role: str = Field(Role.VIEWER.value, json_schema_extra={"enum": [*Role]})
 
 
-class UserChanges(BaseModel):
+class UserChanges(StrictBody):
     """The fields to change; missing fields are unchanged."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     email: str | None = Field(None, max_length=254)
     role: str | None = Field(None, json_schema_extra={"enum": [*Role, None]})
@@ -76,8 +71,7 @@ def me(caller: Viewer) -> Me:
 @router.get("/admin/users")
 def list_all(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Query()]) -> Users:
     """List users by email, or by id for users without one."""
-    with services.store.reading() as connection:
-        items = users.list_users(connection, after=query.cursor, limit=query.limit + 1)
+    items = services.store.read(users.list_users, after=query.cursor, limit=query.limit + 1)
     next_cursor = items[query.limit - 1].name if len(items) > query.limit else None
     return Users(items=items[: query.limit], next_cursor=next_cursor)
 
@@ -90,7 +84,7 @@ def add(caller: Admin, services: ServicesDep, body: Body) -> UserItem:
     """
     request = parse_body(NewUser, body)
     policy = services.audience.policy
-    user = services.writer.write(lambda it: users.add_user(it, request.email, request.role, services.clock(), policy))
+    user = services.writer.write(users.add_user, request.email, request.role, services.clock(), policy)
     log_change(caller.name, f"added the {user.role} {user.name}")
     return user
 
@@ -99,7 +93,7 @@ def add(caller: Admin, services: ServicesDep, body: Body) -> UserItem:
 def change(caller: Admin, services: ServicesDep, user: User, body: Body) -> UserItem:
     """Change a user's email or role, or disable or enable the user."""
     changes = parse_body(UserChanges, body).model_dump()
-    item = services.writer.write(lambda it: users.change_user(it, user, **changes, policy=services.audience.policy))
+    item = services.writer.write(users.change_user, user, **changes, policy=services.audience.policy)
     values = ", ".join(f"{name}={value}" for name, value in changes.items() if value is not None)
     log_change(caller.name, f"changed the user {item.name}: {values or 'nothing'}")
     return item
@@ -111,7 +105,7 @@ def remove(caller: Admin, services: ServicesDep, user: User) -> UserItem:
 
     A JWT registers its user again; to block a user, disable them.
     """
-    item = services.writer.write(lambda it: users.remove_user(it, user))
+    item = services.writer.write(users.remove_user, user)
     log_change(caller.name, f"removed the {item.role} {item.name}")
     return item
 
@@ -119,6 +113,6 @@ def remove(caller: Admin, services: ServicesDep, user: User) -> UserItem:
 @router.delete("/admin/users/{user}/identity", responses=problem_responses(404))
 def unlink(caller: Admin, services: ServicesDep, user: User) -> UserItem:
     """Remove a user's identity (issuer and subject). A later JWT with it registers a new user."""
-    item = services.writer.write(lambda it: users.unlink_user(it, user))
+    item = services.writer.write(users.unlink_user, user)
     log_change(caller.name, f"removed the JWT identity of {item.name}")
     return item

@@ -3,54 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from alertctl.addresses import LONGEST_EMAIL, is_email
-from alertctl.channels.base import Channel, ChannelType, RoutingReason, http_client
+from alertctl.channels.base import Channel, ChannelType, OutgoingMessage, RoutingReason, Unconfigured, http_client
 
 if TYPE_CHECKING:
-    from alertctl.channels.email.smtp_session import Security
+    from alertctl.channels.email.message import Branding
     from alertctl.config import Settings
     from alertctl.content import Content
 
 
+class UnconfiguredEmail(Unconfigured):
+    name = "email"
+    provider = "smtp"
+
+    def __init__(self, problem: str, branding: Branding | None = None) -> None:
+        super().__init__(problem)
+        self._branding = branding
+
+    def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
+        """Return the email that would be sent, with a placeholder for the sender."""
+        from alertctl.channels.email.message import NO_BRANDING, Sender, preview
+
+        return preview(content, outgoing, Sender("nobody@alertctl.invalid", branding=self._branding or NO_BRANDING))
+
+
 def _build(settings: Settings) -> Channel:
     """Return SendGrid if there is a key, else SMTP. A failure of SendGrid is never retried over SMTP."""
-    from alertctl.channels.email.message import Branding
-    from alertctl.channels.unconfigured import UnconfiguredEmail
+    from alertctl.channels.email.message import Branding, Sender
 
     branding = Branding(settings.email.logo_url, settings.email.accent, settings.alertctl.templates)
-    if not settings.email.from_address:
+    sender = Sender(settings.email.from_address, settings.email.from_name, branding)
+    if not sender.address:
         return UnconfiguredEmail("EMAIL_FROM_ADDRESS is not set", branding)
     if _uses_sendgrid(settings):
         from alertctl.channels.email.sendgrid import SendGridChannel
 
-        return SendGridChannel(
-            settings.sendgrid.api_key.get_secret_value(),
-            settings.sendgrid.api_url,
-            settings.email.from_address,
-            settings.email.from_name,
-            http_client(settings),
-            branding,
-        )
+        key = settings.sendgrid.api_key.get_secret_value()
+        return SendGridChannel(key, settings.sendgrid.api_url, sender, http_client(settings))
     if not settings.smtp.host:
         return UnconfiguredEmail("neither SENDGRID_API_KEY nor SMTP_HOST is set", branding)
     from alertctl.channels.email.smtp import SmtpChannel
-    from alertctl.channels.email.smtp_auth import login_of
+    from alertctl.channels.email.smtp_session import server_of
 
+    options = settings.alertctl
     return SmtpChannel(
-        settings.smtp.host,
-        settings.smtp.port,
-        security=cast("Security | None", settings.smtp.security),
-        from_address=settings.email.from_address,
-        from_name=settings.email.from_name,
-        deadline=settings.alertctl.deadline,
-        ca_bundle=settings.alertctl.ca_bundle,
-        pool=settings.alertctl.senders,
-        login=login_of(settings.smtp),
-        hello=settings.alertctl.helo,
-        final_timeout=settings.smtp.final_timeout,
-        branding=branding,
+        server_of(settings), sender, deadline=options.deadline, ca_bundle=options.ca_bundle, pool=options.senders
     )
 
 
@@ -58,12 +57,6 @@ def _uses_sendgrid(settings: Settings) -> bool:
     """Return whether email uses SendGrid: there is a key, even an unusable one."""
     unusable = any(problem.startswith("SENDGRID_API_KEY") for problem in settings.problems)
     return unusable or bool(settings.sendgrid.api_key.get_secret_value().strip())
-
-
-def _unconfigured(problem: str) -> Channel:
-    from alertctl.channels.unconfigured import UnconfiguredEmail
-
-    return UnconfiguredEmail(problem)
 
 
 def _template_problems(settings: Settings, content: Content) -> Iterator[tuple[str, str]]:
@@ -84,7 +77,7 @@ def _message_text(message: Mapping[str, Any]) -> str:
 EMAIL = ChannelType(
     name="email",
     build=_build,
-    unconfigured=_unconfigured,
+    unconfigured=UnconfiguredEmail,
     message_text=_message_text,
     address_example="dev@example.com",
     providers=("sendgrid", "smtp"),

@@ -97,12 +97,8 @@ class Sender:
 
     @property
     def domain(self) -> str:
-        return _id_domain(self.address)
-
-
-@lru_cache(maxsize=8)
-def _id_domain(address: str) -> str:
-    return _ID_UNSAFE.sub("", encode_email(address).rpartition("@")[2]) or "alertctl.invalid"
+        """The domain of Message-IDs."""
+        return _ID_UNSAFE.sub("", encode_email(self.address).rpartition("@")[2]) or "alertctl.invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +199,8 @@ def thread_headers(content: Content, outgoing: OutgoingMessage, sender: Sender) 
     """
     if not content.subject_key or outgoing.options.threads is False:
         return {}
-    root = _thread_root(content.subject_key, sender)
+    root = f"<subject-{_ID_UNSAFE.sub('-', content.subject_key)[:24]}@{sender.domain}>"
     return {"In-Reply-To": root, "References": root}
-
-
-@lru_cache(maxsize=64)
-def _thread_root(subject_key: str, sender: Sender) -> str:
-    return f"<subject-{_ID_UNSAFE.sub('-', subject_key)[:24]}@{sender.domain}>"
 
 
 def subject(content: Content) -> str:

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sendgrid.helpers.mail import (
-    ClickTracking,
-    From,
-    Mail,
-    OpenTracking,
-    TrackingSettings,
-)
+from sendgrid.helpers.mail import ClickTracking, From, Mail, OpenTracking, TrackingSettings
 
 from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of, with_note
 from alertctl.channels.email.message import (
     AUTOMATIC,
-    NO_BRANDING,
-    Branding,
     Sender,
     display_name,
     load_templates,
@@ -32,9 +25,8 @@ from alertctl.channels.email.message import (
     render_email,
     thread_headers,
 )
-from alertctl.channels.http_errors import post_json, status_error
+from alertctl.channels.http_errors import post, status_error
 from alertctl.content import Content
-from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient, Response
 from alertctl.http.proxies import proxy_passwords
@@ -59,22 +51,14 @@ class SendGridChannel:
     provider = "sendgrid"
     batch_size = BATCH_SIZE
 
-    def __init__(
-        self,
-        api_key: str,
-        api_url: str,
-        from_address: str,
-        from_name: str,
-        http: HttpClient,
-        branding: Branding = NO_BRANDING,
-    ) -> None:
-        load_templates(branding.templates)
+    def __init__(self, api_key: str, api_url: str, sender: Sender, http: HttpClient) -> None:
+        load_templates(sender.branding.templates)
         self.deadline = http.timeout
         self._http = http
         self._key = credential(api_key, "SENDGRID_API_KEY", missing="unauthorized")
         self._redact = Redactor([api_key, api_key.strip(), *proxy_passwords()])
         self._url = f"{api_url.rstrip('/')}/v3/mail/send"
-        self._sender = Sender(from_address, from_name, branding)
+        self._sender = sender
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         if isinstance(self._key, DeliveryError):
@@ -87,7 +71,6 @@ class SendGridChannel:
         return [results[index] for index in range(len(messages))]
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
-        """Return headers, text and HTML of the email that SendGrid would build."""
         return preview(content, outgoing, self._sender)
 
     def payload(self, content: Content, messages: Sequence[OutgoingMessage]) -> dict[str, Any]:
@@ -100,7 +83,9 @@ class SendGridChannel:
             plain_text_content=email.text,
             html_content=email.html or None,
         )
-        mail.tracking_settings = _no_tracking()
+        mail.tracking_settings = tracking = TrackingSettings()
+        tracking.click_tracking = ClickTracking(enable=False, enable_text=False)
+        tracking.open_tracking = OpenTracking(enable=False)
         # The library's objects for each recipient would take four times as long as everything else.
         built: dict[str, Any] = mail.get()
         return {"personalizations": [self._personalization(content, outgoing, slot) for outgoing in messages], **built}
@@ -169,7 +154,7 @@ class SendGridChannel:
         with rendering():
             payload = self.payload(content, messages)
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", "User-Agent": "alertctl"}
-        reply = post_json(self._http, self._url, headers, payload, Deadline(self.deadline))
+        reply = post(self._http, self._url, headers, json.dumps(payload).encode(), self.deadline)
         named = errors_by_position(reply, len(messages))
         if named or (len(messages) > 1 and may_be_about_single(reply)):
             return {position: redacted(error, self._redact) for position, error in named.items()}
@@ -218,10 +203,3 @@ def _parse_errors(reply: Response) -> list[dict[str, Any]]:
     """Return SendGrid's list of errors, empty if the body is anything else."""
     errors = reply.json.get("errors")
     return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
-
-
-def _no_tracking() -> Any:
-    settings = TrackingSettings()
-    settings.click_tracking = ClickTracking(enable=False, enable_text=False)
-    settings.open_tracking = OpenTracking(enable=False)
-    return settings

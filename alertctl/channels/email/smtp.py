@@ -12,19 +12,9 @@ from typing import Any
 
 from alertctl.addresses import encode_email, is_email
 from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, rendering, result_of, with_note
-from alertctl.channels.email.message import (
-    NO_BRANDING,
-    Branding,
-    Sender,
-    load_templates,
-    message_id,
-    notes_of,
-    preview,
-    serialize_email,
-)
-from alertctl.channels.email.smtp_auth import SmtpLogin
+from alertctl.channels.email.message import Sender, load_templates, message_id, notes_of, preview, serialize_email
 from alertctl.channels.email.smtp_errors import SmtpRefusal, may_depend_on_connection
-from alertctl.channels.email.smtp_session import FINAL_TIMEOUT, Security, SmtpServer, SmtpSession
+from alertctl.channels.email.smtp_session import SmtpServer, SmtpSession
 from alertctl.content import Content
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
@@ -32,7 +22,10 @@ from alertctl.http.tls import tls_context
 
 
 class SmtpChannel:
-    """Sends through a mail server. `deadline` is in seconds and covers all of an attempt but the final answer."""
+    """Sends through a mail server, on up to `pool` kept connections.
+
+    `deadline` is in seconds and covers all of an attempt but the final answer.
+    """
 
     name = "email"
     provider = "smtp"
@@ -40,31 +33,19 @@ class SmtpChannel:
 
     def __init__(
         self,
-        host: str,
-        port: int = 587,
-        username: str = "",
-        password: str = "",
-        security: Security | None = None,
-        from_address: str = "",
-        from_name: str = "",
+        server: SmtpServer,
+        sender: Sender,
+        *,
         deadline: float = 10.0,
         ca_bundle: str | Path | None = None,
         pool: int = 64,
-        *,
-        login: SmtpLogin | None = None,
-        hello: str = "",
-        final_timeout: float = FINAL_TIMEOUT,
-        branding: Branding = NO_BRANDING,
     ) -> None:
-        """`login` replaces the user name and password. `final_timeout` limits the wait after the complete message."""
-        load_templates(branding.templates)
+        load_templates(sender.branding.templates)
         self.deadline = deadline
-        self._sender = Sender(from_address, from_name, branding)
-        login = login or SmtpLogin(username, password)
-        self._server = SmtpServer(host, port, security, login, hello, final_timeout)
+        self._server, self._sender = server, sender
         self._ca_bundle = ca_bundle
         self._pool = pool
-        self._redact = login.redact
+        self._redact = server.login.redact
         self._idle_sessions: deque[SmtpSession] = deque()
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
@@ -72,7 +53,6 @@ class SmtpChannel:
         return [result_of(partial(self._send_one, content, outgoing, deadline), self._redact) for outgoing in messages]
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
-        """Return headers, text and HTML of the email that `send` would send."""
         return preview(content, outgoing, self._sender)
 
     def close(self) -> None:

@@ -86,7 +86,8 @@ class SmtpLogin:
         code, text = ask("AUTH CRAM-MD5")
         if code != _CONTINUE:
             return code, text
-        return _cancel_prompt(ask, ask(_base64(f"{name} {_digest(password, text)}")))
+        digest = hmac.new(password.encode(), base64.b64decode(text), hashlib.md5).hexdigest()
+        return _cancel_prompt(ask, ask(_base64(f"{name} {digest}")))
 
     def _answer_prompts(self, ask: Ask) -> Reply:
         """Run AUTH LOGIN. A prompt for the user name never gets the password, even if the server repeats it."""
@@ -136,10 +137,6 @@ def _is_unsupported(reply: Reply) -> bool:
 def _unavailable(offered: list[str], needed: str) -> DeliveryError:
     detail = f"the server offers {' '.join(offered) or 'no login'}; {needed} is needed"
     return DeliveryError(Reason.CONFIG, "auth_unavailable", detail=detail)
-
-
-def _digest(password: str, challenge: bytes) -> str:
-    return hmac.new(password.encode(), base64.b64decode(challenge), hashlib.md5).hexdigest()
 
 
 def _token_response(username: str, token: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import ipaddress
 import re
 import select
@@ -103,58 +102,43 @@ def _is_literal(host: str) -> bool:
     return True
 
 
-class _TimedSocket(io.RawIOBase):
-    """The reading end of a socket: each read is limited by the deadline, all reads of a reply by its size."""
+class ReplyReader:
+    """Reads reply lines: each read is limited by the deadline, all reads of a reply by its size."""
 
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)
-        self.deadline = deadline
-        self.reply_bytes = 0
-        """Bytes that were received since the current command was sent."""
-        self.total_bytes = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if self.reply_bytes >= REPLY_LIMIT:
-            raise ReplyTooLongError("the reply doesn't end")
-        self._sock.settimeout(self.deadline.require())
-        count = self._raw.readinto(buffer) or 0
-        self.reply_bytes += count
-        self.total_bytes += count
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class ReplyReader(io.BufferedReader):
-    """Reads reply lines. A line without a line end is an error."""
-
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
-        self._timed = _TimedSocket(sock, deadline)
-        super().__init__(self._timed, 16384)
-        self._bytes_read = 0
+        self._deadline = Deadline(0.0)
+        self._buffer = b""
+        self._reply_bytes = 0
 
     @property
     def has_unread(self) -> bool:
         """Whether the server sent unrequested data: more than the lines that were read."""
-        return self._timed.total_bytes > self._bytes_read
+        return bool(self._buffer)
 
     def begin_reply(self, deadline: Deadline) -> None:
         """Limit the next reply by `deadline` and by its size."""
-        self._timed.deadline = deadline
-        self._timed.reply_bytes = 0
+        self._deadline, self._reply_bytes = deadline, 0
 
-    def readline(self, size: int | None = -1, /) -> bytes:
-        line = super().readline(-1 if size is None else size)
-        self._bytes_read += len(line)
-        if line and not line.endswith(b"\n") and len(line) != size:
-            raise ReplyCutError("the reply ends in the middle of a line")
+    def readline(self) -> bytes:
+        """Return a line, or the first LINE_LIMIT bytes of a longer one; b"" if the server closed the connection."""
+        while b"\n" not in self._buffer and len(self._buffer) < LINE_LIMIT:
+            if self._reply_bytes >= REPLY_LIMIT:
+                raise ReplyTooLongError("the reply doesn't end")
+            self._sock.settimeout(self._deadline.require())
+            received = self._sock.recv(LINE_LIMIT)
+            if not received and self._buffer:
+                raise ReplyCutError("the reply ends in the middle of a line")
+            if not received:
+                return b""
+            self._buffer += received
+            self._reply_bytes += len(received)
+        end = self._buffer.find(b"\n", 0, LINE_LIMIT) + 1 or LINE_LIMIT
+        line, self._buffer = self._buffer[:end], self._buffer[end:]
         return line
+
+    def close(self) -> None:
+        """Do nothing: smtplib closes the socket itself."""
 
 
 class SmtpConnection(smtplib.SMTP):
@@ -164,7 +148,7 @@ class SmtpConnection(smtplib.SMTP):
     `getreply` accepts replies that are cut off or contradict themselves. The hooks rely on undocumented behaviour:
 
     - `ehlo`, `helo`, `docmd` and `rset` write only by `send` and read only by `getreply`: both are replaced here.
-    - `sock` and `file` are None before there is a connection, and `close` closes both.
+    - `sock` and `file` are None before there is a connection, and `close` closes both. `file` is read only here.
     - `helo_resp`, `ehlo_resp`, `esmtp_features` and `does_esmtp` hold the answer to EHLO.
 
     CPython 3.11 to 3.14: https://github.com/python/cpython/blob/3.11/Lib/smtplib.py. tests/test_library_contracts.py
@@ -187,9 +171,7 @@ class SmtpConnection(smtplib.SMTP):
     def start_tls(self, context: ssl.SSLContext, host: str) -> None:
         """Start TLS, and forget everything that the server sent before it (RFC 3207, 4.2)."""
         assert self.sock is not None
-        if self.file is not None:
-            self.file.close()
-            self.file = None
+        self.file = None
         self.sock.settimeout(self.deadline.require())
         self.sock = context.wrap_socket(self.sock, server_hostname=host)
         self.helo_resp = self.ehlo_resp = None
@@ -213,7 +195,7 @@ class SmtpConnection(smtplib.SMTP):
     @property
     def has_unread_reply(self) -> bool:
         """Whether the server answered without a command. The next command would take that answer for its own."""
-        return isinstance(self.file, ReplyReader) and self.file.has_unread
+        return self.file is not None and bool(self.file.has_unread)
 
     @property
     def is_idle(self) -> bool:
@@ -235,11 +217,15 @@ class SmtpConnection(smtplib.SMTP):
 
     def getreply(self) -> tuple[int, bytes]:
         """Return the code and text of a complete reply, whose lines all have the same code."""
+        if self.sock is None:
+            raise NoReplyError("the connection is closed")
+        if self.file is None:
+            self.file = ReplyReader(self.sock)
+        self.file.begin_reply(self.deadline)
         lines: list[bytes] = []
-        reader = self._reader()
         code, separator = 0, b"-"
         while separator == b"-":
-            line = reader.readline(LINE_LIMIT)
+            line = self.file.readline()
             match = _REPLY_LINE.fullmatch(line.rstrip(b"\r\n"))
             if not line:
                 raise NoReplyError("the server closed the connection")
@@ -249,15 +235,6 @@ class SmtpConnection(smtplib.SMTP):
             code, separator = int(match[1]), match[2]
             lines.append(match[3].strip())
         return code, b"\n".join(lines)
-
-    def _reader(self) -> ReplyReader:
-        if self.sock is None:
-            raise NoReplyError("the connection is closed")
-        if self.file is None:
-            self.file = ReplyReader(self.sock, self.deadline)
-        assert isinstance(self.file, ReplyReader)
-        self.file.begin_reply(self.deadline)
-        return self.file
 
 
 def decode_reply(reply: bytes) -> str:

@@ -1,12 +1,22 @@
-"""The reason of each SMTP reply and of each exception of smtplib."""
+"""The code and reason of each SMTP reply, and of each exception of a socket, of TLS and of smtplib."""
 
 from __future__ import annotations
 
+import errno
 import re
 import smtplib
+import socket
+import ssl
 from enum import StrEnum
 
-from alertctl.channels.email.network_errors import RequestPhase, network_error
+from alertctl.channels.email.smtp_connection import (
+    BadReplyError,
+    LookupTimeoutError,
+    NoReplyError,
+    ReplyCutError,
+    ReplyTooLongError,
+)
+from alertctl.error_codes import failure_reason
 from alertctl.errors import DeliveryError, Reason
 
 
@@ -64,7 +74,32 @@ _POLICIES = (
 _ENDS_SESSION = frozenset({421, 452})
 """RFC 5321: the server closes the connection, or has no room for more on it."""
 
-EXCEPTIONS: dict[type[BaseException], str] = {
+_OPENSSL_EXPIRED = (9, 10)
+"""X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED (openssl/x509_vfy.h)."""
+_OPENSSL_WRONG_HOST = (62, 64)
+"""X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH."""
+
+CODES: dict[type[BaseException], str] = {
+    # sockets
+    socket.gaierror: "dns_failure",
+    LookupTimeoutError: "dns_timeout",
+    ConnectionRefusedError: "connection_refused",
+    ConnectionResetError: "connection_reset",
+    ConnectionAbortedError: "connection_reset",
+    BrokenPipeError: "connection_reset",
+    TimeoutError: "timeout",
+    ReplyTooLongError: "endless_reply",
+    NoReplyError: "no_reply",
+    BadReplyError: "bad_reply",
+    ReplyCutError: "incomplete_reply",
+    OSError: "network_error",
+    ValueError: "bad_request",
+    # TLS; `_certificate_code` distinguishes certificate errors
+    ssl.SSLEOFError: "connection_lost",
+    ssl.SSLZeroReturnError: "connection_lost",
+    ssl.SSLError: "tls_failed",
+    ssl.CertificateError: "tls_untrusted",
+    # smtplib's own; a session raises a refusing reply as `SmtpRefusal`
     smtplib.SMTPException: "smtp_error",
     smtplib.SMTPNotSupportedError: "not_supported",
     smtplib.SMTPServerDisconnected: "no_reply",
@@ -76,7 +111,16 @@ EXCEPTIONS: dict[type[BaseException], str] = {
     smtplib.SMTPHeloError: "smtp_error",
     smtplib.SMTPAuthenticationError: "smtp_error",
 }
-"""Codes for smtplib's own exceptions. A session raises a refusing reply as `SmtpRefusal`."""
+"""The code of each exception; the first match in its method resolution order counts."""
+
+_LOCAL_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC, errno.EADDRNOTAVAIL)
+"""This machine has run out of file descriptors, memory, disk or ports."""
+
+_PLAIN_TEXT = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
+"""OpenSSL's reasons when the other side answers TLS in plain text."""
+
+_OLD_TLS = ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE", "WRONG_SSL_VERSION")
+"""OpenSSL's reasons when both sides have no version of TLS in common."""
 
 
 def smtp_reason(step: SmtpStep, code: int) -> Reason:
@@ -187,12 +231,34 @@ def may_depend_on_connection(error: DeliveryError) -> bool:
     return error.reason is Reason.UNAVAILABLE and error.code != "timeout"
 
 
-def smtp_error(exc: BaseException, phase: RequestPhase, *, connecting: bool = False) -> DeliveryError:
-    """Return the DeliveryError for an exception that ended a session in `phase`."""
-    code = next((EXCEPTIONS[kind] for kind in type(exc).__mro__ if kind in EXCEPTIONS), None)
-    if code is None:
-        return network_error(exc, phase, connecting=connecting)
+def smtp_error(exc: BaseException, *, sent: bool, connecting: bool = False) -> DeliveryError:
+    """Return the DeliveryError for an exception that ended a session, not redacted yet.
+
+    `sent`: the message was sent completely, so the server may have accepted it.
+    """
     number = getattr(exc, "smtp_code", None)
-    if isinstance(number, int) and number > 0:
-        code = str(number)
-    return DeliveryError(phase.value, code, detail=f"{type(exc).__name__}: {exc}")
+    code = str(number) if isinstance(number, int) and number > 0 else exception_code(exc)
+    if connecting and code == "timeout":
+        code = "connect_timeout"
+    return DeliveryError(failure_reason(code, sent=sent), code, detail=f"{type(exc).__name__}: {exc}")
+
+
+def exception_code(exc: BaseException) -> str:
+    """Return the code of an exception, `unexpected` for one that the table does not cover."""
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return _certificate_code(exc)
+    if getattr(exc, "reason", None) in _PLAIN_TEXT:
+        return "tls_not_spoken"
+    if getattr(exc, "reason", None) in _OLD_TLS:
+        return "tls_too_old"
+    if isinstance(exc, OSError) and exc.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+        return "unreachable"
+    if isinstance(exc, OSError) and exc.errno in _LOCAL_ERRNOS:
+        return "local_error"
+    return next((CODES[kind] for kind in type(exc).__mro__ if kind in CODES), "unexpected")
+
+
+def _certificate_code(exc: ssl.SSLCertVerificationError) -> str:
+    if exc.verify_code in _OPENSSL_EXPIRED:
+        return "tls_expired"
+    return "tls_wrong_host" if exc.verify_code in _OPENSSL_WRONG_HOST else "tls_untrusted"

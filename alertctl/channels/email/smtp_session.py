@@ -8,14 +8,16 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
-from alertctl.channels.email.network_errors import RequestPhase
-from alertctl.channels.email.smtp_auth import SmtpLogin
+from alertctl.channels.email.smtp_auth import SmtpLogin, login_of
 from alertctl.channels.email.smtp_connection import SmtpConnection, decode_reply
 from alertctl.channels.email.smtp_errors import SmtpRefusal, SmtpStep, smtp_error
 from alertctl.deadline import Deadline
 from alertctl.errors import DeliveryError, Reason
+
+if TYPE_CHECKING:
+    from alertctl.config import Settings
 
 Security = Literal["starttls", "tls", "none"]
 
@@ -40,6 +42,7 @@ class SmtpServer:
     hello: str = ""
     """The name in EHLO. If empty, this machine's (see `SmtpConnection.open`)."""
     final_timeout: float = FINAL_TIMEOUT
+    """Seconds to wait for the answer to the complete message."""
 
     @property
     def implicit_tls(self) -> bool:
@@ -53,6 +56,12 @@ class SmtpServer:
             return self.host.lower().rstrip(".") == "localhost"
 
 
+def server_of(settings: Settings) -> SmtpServer:
+    """Return the mail server of these settings."""
+    smtp, security = settings.smtp, cast("Security | None", settings.smtp.security)
+    return SmtpServer(smtp.host, smtp.port, security, login_of(smtp), settings.alertctl.helo, smtp.final_timeout)
+
+
 class SmtpSession(SmtpConnection):
     """A connected, secured and authenticated session. Call `begin`, then `finish`, for each message."""
 
@@ -63,7 +72,7 @@ class SmtpSession(SmtpConnection):
         self._context = context
         self.last_used = time.monotonic()
         self.reused = False
-        self._phase = RequestPhase.BEFORE
+        self._sent = False
         try:
             self._connect()
             self._greet()
@@ -78,7 +87,7 @@ class SmtpSession(SmtpConnection):
         """Start another attempt on this connection."""
         self.deadline = deadline
         self.reused = True
-        self._phase = RequestPhase.BEFORE
+        self._sent = False
 
     @property
     def is_usable(self) -> bool:
@@ -101,7 +110,7 @@ class SmtpSession(SmtpConnection):
         self._command(SmtpStep.DATA, "DATA", (354,))
         try:
             self.send(_LEADING_DOT.sub(b"..", message) + (b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n"))
-            self._phase = RequestPhase.AFTER
+            self._sent = True
             self.deadline = Deadline(max(self._server.final_timeout, self.deadline.remaining()))
             code, text = self.getreply()
         except Exception as exc:
@@ -183,4 +192,4 @@ class SmtpSession(SmtpConnection):
             raise SmtpRefusal(step, code, decode_reply(text), accepts_others=accepts_others)
 
     def _as_delivery_error(self, exc: Exception, *, connecting: bool = False) -> DeliveryError:
-        return exc if isinstance(exc, DeliveryError) else smtp_error(exc, self._phase, connecting=connecting)
+        return exc if isinstance(exc, DeliveryError) else smtp_error(exc, sent=self._sent, connecting=connecting)

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from alertctl.addresses import LONGEST_EMAIL
-from alertctl.channels.base import Channel, ChannelType, MessageOptions, RateLimit, RoutingReason, http_client
+from alertctl.channels.base import (
+    Channel,
+    ChannelType,
+    MessageOptions,
+    OutgoingMessage,
+    RateLimit,
+    RoutingReason,
+    SendResult,
+    ThreadRoot,
+    Unconfigured,
+    http_client,
+)
 
 if TYPE_CHECKING:
     from alertctl.config import Settings
+    from alertctl.content import Content
 
 
 def _build(settings: Settings) -> Channel:
@@ -20,10 +32,20 @@ def _build(settings: Settings) -> Channel:
     return SlackChannel(token, settings.slack.api_url, http_client(settings))
 
 
-def _unconfigured(problem: str) -> Channel:
-    from alertctl.channels.unconfigured import UnconfiguredSlack
+class UnconfiguredSlack(Unconfigured):
+    name = "slack"
+    provider = "slack"
 
-    return UnconfiguredSlack(problem)
+    def find_person(self, email: str, timeout: float) -> str | None:
+        raise self.failure()
+
+    def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
+        from alertctl.channels.slack.blocks import slack_message
+
+        return slack_message(content, outgoing)
+
+    def update_root(self, root: ThreadRoot, contents: Sequence[Content], earlier: int) -> SendResult:
+        return self.failure()
 
 
 NO_EMAILS: Mapping[str, str] = {}
@@ -71,7 +93,7 @@ def plain_text(text: str | Mapping[str, Any]) -> str:
 SLACK = ChannelType(
     name="slack",
     build=_build,
-    unconfigured=_unconfigured,
+    unconfigured=UnconfiguredSlack,
     message_text=message_text,
     address_example="#channel",
     # Channels have names in all scripts.

@@ -10,7 +10,7 @@ from typing import Any
 
 from alertctl import __version__
 from alertctl.channels.base import OutgoingMessage, Receipt, SendResult, ThreadRoot, rendering, result_of
-from alertctl.channels.http_errors import post_json, status_error
+from alertctl.channels.http_errors import post, status_error
 from alertctl.channels.slack.blocks import slack_message
 from alertctl.channels.slack.directory import find_user
 from alertctl.channels.slack.errors import clean_code, refusal, slack_reason
@@ -51,7 +51,6 @@ class SlackChannel:
         return [result_of(partial(self._post, content, outgoing, deadline), self._redact) for outgoing in messages]
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
-        """Return the payload that `send` would post."""
         message = slack_message(content, outgoing)
         if outgoing.reply_to is None:
             return message
@@ -66,7 +65,6 @@ class SlackChannel:
         return result_of(update, self._redact)
 
     def find_person(self, email: str, timeout: float) -> str | None:
-        """Return the id of the user with this email, None if there is none. Raises DeliveryError."""
         if isinstance(self._token, DeliveryError):
             raise redacted(self._token, self._redact)
         try:
@@ -91,7 +89,8 @@ class SlackChannel:
     def _call(self, method: str, payload: Mapping[str, Any], deadline: Deadline) -> SendResult:
         if isinstance(self._token, DeliveryError):
             return redacted(self._token, self._redact)
-        result = parse_slack_reply(post_json(self._http, f"{self._api_url}/{method}", self._headers, payload, deadline))
+        url, body = f"{self._api_url}/{method}", json.dumps(payload).encode()
+        result = parse_slack_reply(post(self._http, url, self._headers, body, deadline.remaining()))
         if isinstance(result, DeliveryError):
             return redacted(result, self._redact)
         return replace(result, provider_id=self._redact(result.provider_id), answer=self._redact(result.answer))

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from alertctl.addresses import encode_email
-from alertctl.channels.http_errors import no_reply_error, status_error
+from alertctl.channels.http_errors import post, status_error
 from alertctl.channels.slack.errors import CREDENTIAL_CODES, clean_code, refusal
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import HttpClient, Response
-from alertctl.http.errors import HttpError
 
 METHOD = "users.lookupByEmail"
 USER_ID = re.compile(r"[UW][A-Z0-9]{1,30}")
@@ -27,12 +26,14 @@ def find_user(http: HttpClient, api_url: str, headers: Mapping[str, str], email:
     form = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
     body = urlencode({"email": encode_email(email)}).encode()
     try:
-        return parse_user_reply(http.request("POST", f"{api_url}/{METHOD}", form, body, timeout=timeout))
-    except HttpError as error:
-        raise _as_lookup_error(no_reply_error(error)) from None
+        return _parse_user_reply(post(http, f"{api_url}/{METHOD}", form, body, timeout))
+    except DeliveryError as error:
+        if error.reason in _UNCHANGED:
+            raise
+        raise DeliveryError(Reason.UNAVAILABLE, error.code, detail=error.detail) from None
 
 
-def parse_user_reply(reply: Response) -> str | None:
+def _parse_user_reply(reply: Response) -> str | None:
     """Return the user's id, None if Slack knows nobody with this email. Raises DeliveryError, not redacted yet."""
     answer = {} if reply.truncated else reply.json
     user = answer.get("user")
@@ -46,14 +47,7 @@ def parse_user_reply(reply: Response) -> str | None:
         if error.reason is Reason.BAD_ADDRESS:
             return None
         error.feature_only = error.reason is Reason.CONFIG and code not in CREDENTIAL_CODES
-        raise _as_lookup_error(error)
+        raise error
     if reply.status != 200:
-        raise _as_lookup_error(status_error(reply, entire_provider=False))
+        raise status_error(reply, entire_provider=False)
     raise DeliveryError(Reason.UNAVAILABLE, "bad_reply", detail=f"HTTP 200: {reply.text}")
-
-
-def _as_lookup_error(error: DeliveryError) -> DeliveryError:
-    """Return the error of a look-up: never a reason that is about a message."""
-    if error.reason in _UNCHANGED:
-        return error
-    return DeliveryError(Reason.UNAVAILABLE, error.code, detail=error.detail)

@@ -70,7 +70,8 @@ def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     Show the database's location, engine, version, size and row counts. Changes nothing.
     """
     from alertctl.db import Store
-    from alertctl.db.info import file_of, read_info
+    from alertctl.db.info import read_info
+    from alertctl.db.sqlite import file_of
 
     settings = _settings(context)
     file, info = file_of(settings.database.url), None
@@ -127,7 +128,7 @@ def backup(
     may keep running. To restore, point DATABASE_URL at the file (sqlite:////var/backups/alertctl.db).
     """
     from alertctl.db.backup import backup as write
-    from alertctl.db.info import file_of
+    from alertctl.db.sqlite import file_of
 
     url = _settings(context).database.url
     source = file_of(url)
@@ -161,7 +162,7 @@ def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TAB
     A long log can be copied while the daemon runs; stop it and run the copy again, which is faster.
     """
     from alertctl.db.copy import copy as copy_all
-    from alertctl.db.info import file_of
+    from alertctl.db.sqlite import file_of
 
     source_url = _settings(context).database.url
     try:

@@ -47,11 +47,11 @@ def doctor(context: typer.Context, area: AreaArgument = ALL, output: OutputOptio
 
     Signs: ✓ ok, ! warning, ✗ failure, ? can't tell. Exits with 10 if a check failed, else with 0.
     """
-    from alertctl.doctor import CHECKS, run
+    from alertctl.doctor import checks_for, run
 
     warn_about_settings(context)
     settings = settings_of(context)
-    checks = [check for check in CHECKS if area in (ALL, check.area) and check.applies(settings)]
+    checks = [check for check in checks_for(settings) if area in (ALL, check.area)]
     if not checks:
         if area == "server":
             raise InvalidEvent(area, "ALERTCTL_SERVER is not set; run alertctl doctor db")

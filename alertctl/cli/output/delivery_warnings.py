@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from alertctl.channels import CHANNEL_TYPES
-from alertctl.schemas import DeliveryItem, PublishRequest, Rendered
+from alertctl.schemas import DeliveryItem, PublishRequest
+
+if TYPE_CHECKING:
+    from alertctl.schemas import Rendered
 
 MAX_NAMED = 10
 """Maximum number of failed deliveries in the warnings; the log has all of them."""
@@ -19,6 +22,8 @@ def lacks_recipient(items: Sequence[DeliveryItem | Rendered]) -> bool:
 
 def no_recipient(request: PublishRequest, items: Sequence[DeliveryItem | Rendered]) -> str:
     """Return why no message is sent, and what to do."""
+    from alertctl.channels import CHANNEL_TYPES
+
     off = [kind.enabled_setting for kind in CHANNEL_TYPES if kind.name in {item.channel for item in items}]
     if off:
         return f"no message is sent: set {' or '.join(off)} to true"
@@ -42,7 +47,7 @@ def delivery_warnings(
 
 def is_off(item: DeliveryItem | Rendered) -> bool:
     """Return whether the delivery is suppressed because its channel is off."""
-    cause = item.suppressed_reason if isinstance(item, Rendered) else item.error
+    cause = item.error if isinstance(item, DeliveryItem) else item.suppressed_reason
     return cause == f"{item.channel}_disabled"
 
 

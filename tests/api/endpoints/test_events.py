@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from alertctl import outbox
-from alertctl.channels import Receipt
+from alertctl.channels.base import Receipt
 from alertctl.errors import DeliveryError, Reason
 from alertctl.events.interpretation import REQUEST_KEYS
 from alertctl.outbox import AttemptResult, ClaimScope

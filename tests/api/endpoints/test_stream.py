@@ -12,7 +12,7 @@ import pytest
 
 from alertctl import outbox
 from alertctl.api.endpoints.stream import MAX_STREAMS
-from alertctl.channels import Receipt
+from alertctl.channels.base import Receipt
 from alertctl.outbox import AttemptResult, ClaimScope
 from tests.support.api_server import BASE, ApiServer, now
 from tests.support.waiting import wait_until

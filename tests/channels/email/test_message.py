@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 import alertctl
 from alertctl.addresses import is_email
-from alertctl.channels import MessageOptions, OutgoingMessage
+from alertctl.channels.base import MessageOptions, OutgoingMessage
 from alertctl.channels.email.message import (
     ACCENTS,
     RenderedEmail,
@@ -332,11 +332,12 @@ import sys, shutil
 sys.path.insert(0, sys.argv[1])
 from datetime import UTC, datetime
 import alertctl
-from alertctl.channels.base import OutgoingMessage
+from alertctl.channels.email.message import Sender
 from alertctl.channels.email.smtp import SmtpChannel
+from alertctl.channels.email.smtp_session import SmtpServer
 from alertctl.content import Content, Severity
 assert alertctl.__file__.startswith(sys.argv[1])
-channel = SmtpChannel("127.0.0.1", from_address="alerts@corp.example")
+channel = SmtpChannel(SmtpServer("127.0.0.1", 25), Sender("alerts@corp.example"))
 shutil.rmtree(sys.argv[1] + "/alertctl/channels/email/templates")
 content = Content("generic_alert", "1", "Disk full", "It is.", Severity.INFO, (), datetime.now(UTC))
 print("Disk full" in channel.render(content, OutgoingMessage("1", "a@corp.example"))["html"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertctl.channels import OutgoingMessage, Receipt, SendResult
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
 from alertctl.channels.email.sendgrid import errors_by_position, reason_slot
 from alertctl.content import Content, Field
 from alertctl.errors import DeliveryError, Reason

@@ -12,14 +12,12 @@ from typing import Any
 
 import pytest
 
-from alertctl.channels import OutgoingMessage, Receipt, SendResult
-from alertctl.channels.email.network_errors import RequestPhase
-from alertctl.channels.email.smtp import SmtpChannel
-from alertctl.channels.email.smtp_errors import EXCEPTIONS, smtp_error
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
+from alertctl.channels.email.smtp_errors import CODES, smtp_error
 from alertctl.channels.email.smtp_session import SmtpServer
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
-from tests.support.providers import ALERT, PASSWORD, SENDER, smtp_channel
+from tests.support.providers import ALERT, PASSWORD, SENDER, smtp_channel, smtp_channel_to
 from tests.support.raw_server import raw_server
 
 
@@ -158,7 +156,7 @@ def test_a_connection_that_dies_only_when_it_is_used_again_is_replaced_too() -> 
     """No goodbye while it was idle: the server is gone when MAIL FROM arrives."""
     first = [b"220 hi\r\n", b"250 hello\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 taken\r\n"]
     with raw_server(_script(*first)) as server:
-        channel = SmtpChannel("127.0.0.1", server.port, from_address=SENDER)
+        channel = smtp_channel_to("127.0.0.1", server.port)
         results = [channel.send(ALERT, [OutgoingMessage(f"d{n}", "dev@corp.example")])[0] for n in range(3)]
         channel.close()
     assert all(isinstance(result, Receipt) for result in results), results
@@ -168,7 +166,7 @@ def test_a_connection_that_has_carried_enough_for_its_server_is_replaced_too() -
     """OpenSMTPD answers 452 to every MAIL FROM after the hundredth on one connection, and leaves it open."""
     first = [b"220 hi\r\n", b"250 hello\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 taken\r\n"]
     with raw_server(_script(*first, b"452 4.5.3 Too many messages sent\r\n", close=False)) as server:
-        channel = SmtpChannel("127.0.0.1", server.port, from_address=SENDER)
+        channel = smtp_channel_to("127.0.0.1", server.port)
         results = [channel.send(ALERT, [OutgoingMessage(f"d{n}", "dev@corp.example")])[0] for n in range(3)]
         channel.close()
     assert all(isinstance(result, Receipt) for result in results), results
@@ -260,17 +258,17 @@ def test_every_exception_class_of_smtplib_is_in_the_table() -> None:
     classes = [kind for _, kind in inspect.getmembers(smtplib, inspect.isclass) if issubclass(kind, BaseException)]
     ours = [kind for kind in classes if kind.__module__ == "smtplib"]
     assert ours
-    assert [kind.__name__ for kind in ours if kind not in EXCEPTIONS] == []
+    assert [kind.__name__ for kind in ours if kind not in CODES] == []
 
 
 def test_an_smtplib_exception_with_a_code_shows_it() -> None:
-    error = smtp_error(smtplib.SMTPDataError(451, "later"), RequestPhase.BEFORE)
+    error = smtp_error(smtplib.SMTPDataError(451, "later"), sent=False)
     assert (error.reason, error.code) == (Reason.UNAVAILABLE, "451")
-    assert smtp_error(smtplib.SMTPServerDisconnected("x"), RequestPhase.AFTER).reason is Reason.AMBIGUOUS
+    assert smtp_error(smtplib.SMTPServerDisconnected("x"), sent=True).reason is Reason.AMBIGUOUS
 
 
 def _send_to(options: dict[str, Any], *, address: str = "dev@corp.example", deadline: float = 5.0) -> SendResult:
-    channel = SmtpChannel(from_address=SENDER, from_name="Corp", deadline=deadline, **options)
+    channel = smtp_channel_to(deadline=deadline, **options)
     try:
         return channel.send(ALERT, [OutgoingMessage("delivery-1", address)])[0]
     finally:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from alertctl.channels import Channel, OutgoingMessage, Receipt, SendResult, build
-from alertctl.channels.email.smtp import SmtpChannel
+from alertctl.channels import build
+from alertctl.channels.base import Channel, OutgoingMessage, Receipt, SendResult
 from alertctl.channels.email.smtp_auth import SmtpLogin
 from alertctl.config import load
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
-from tests.support.providers import ALERT, PASSWORD, smtp_channel
+from tests.support.providers import ALERT, PASSWORD, smtp_channel, smtp_channel_to
 from tests.support.raw_server import raw_server
 
 
@@ -96,7 +96,7 @@ def test_the_password_never_answers_a_prompt_for_the_user_name(prompts: list[str
         connection.sendall(b"454 4.7.0 later\r\n")
         reader.close()
 
-    with raw_server(converse) as raw, closing(SmtpChannel("127.0.0.1", raw.port, "u", PASSWORD)) as channel:
+    with raw_server(converse) as raw, closing(smtp_channel_to("127.0.0.1", raw.port, "u", PASSWORD)) as channel:
         assert refusal_code(send(channel)) == "454"
     assert [answer for prompt, answer in answers if prompt == "Username:"] == ["u"] * prompts.count("Username:")
     assert answers[-1][1] == PASSWORD
@@ -128,7 +128,7 @@ def test_a_login_whose_prompts_do_not_end_is_cancelled_and_a_mistake_in_the_sett
             connection.sendall(b"501 5.7.0 cancelled\r\n" if line == b"*\r\n" else b"334 \r\n")
         reader.close()
 
-    with raw_server(converse) as raw, closing(SmtpChannel("127.0.0.1", raw.port, "u", PASSWORD)) as channel:
+    with raw_server(converse) as raw, closing(smtp_channel_to("127.0.0.1", raw.port, "u", PASSWORD)) as channel:
         result = send(channel)
     assert isinstance(result, DeliveryError)
     assert (result.reason, result.code) == (Reason.CONFIG, "501")

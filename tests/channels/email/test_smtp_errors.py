@@ -8,10 +8,9 @@ from contextlib import closing
 
 import pytest
 
-from alertctl.channels import OutgoingMessage, Receipt, SendResult
-from alertctl.channels.email.network_errors import RequestPhase, network_error
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
 from alertctl.channels.email.smtp import SmtpChannel
-from alertctl.channels.email.smtp_errors import SmtpRefusal, SmtpStep, refusal_of
+from alertctl.channels.email.smtp_errors import SmtpRefusal, SmtpStep, refusal_of, smtp_error
 from alertctl.error_codes import fix
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
@@ -118,7 +117,7 @@ def test_a_handshake_without_a_common_version_is_a_mistake_in_the_settings() -> 
         theirs.do_handshake()
     with pytest.raises(ssl.SSLError) as caught:
         ours.do_handshake()
-    error = network_error(caught.value, RequestPhase.BEFORE)
+    error = smtp_error(caught.value, sent=False)
     assert (error.reason, error.code) == (Reason.CONFIG, "tls_too_old")
 
 

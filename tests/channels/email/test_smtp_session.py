@@ -10,12 +10,12 @@ from itertools import chain, repeat
 
 import pytest
 
-from alertctl.channels import OutgoingMessage, Receipt, SendResult
+from alertctl.channels.base import OutgoingMessage, Receipt, SendResult
 from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.channels.email.smtp_connection import host_name
 from alertctl.errors import DeliveryError, Reason
 from alertctl.sandbox import Sandbox
-from tests.support.providers import ALERT, SENDER, smtp_channel
+from tests.support.providers import ALERT, smtp_channel, smtp_channel_to
 from tests.support.raw_server import RawServer, raw_server
 
 STEPS = ("mail", "rcpt", "data", "dot")
@@ -172,7 +172,7 @@ def test_ehlo_names_this_machine_and_not_the_senders_domain(hello: str, name: by
         with connection.makefile("rb") as reader:
             lines.append(reader.readline())
 
-    with raw_server(converse) as server, closing(SmtpChannel("127.0.0.1", server.port, hello=hello)) as channel:
+    with raw_server(converse) as server, closing(smtp_channel_to("127.0.0.1", server.port, hello=hello)) as channel:
         send(channel)
     assert lines == [b"ehlo " + (name or host_name().encode() or b"[127.0.0.1]") + b"\r\n"]
 
@@ -236,7 +236,7 @@ def scripts(*conversations: Script) -> Callable[[socket.socket], None]:
 
 
 def send_to(server: RawServer, count: int) -> list[SendResult]:
-    with closing(SmtpChannel("127.0.0.1", server.port, from_address=SENDER)) as channel:
+    with closing(smtp_channel_to("127.0.0.1", server.port)) as channel:
         return send(channel, count)
 
 

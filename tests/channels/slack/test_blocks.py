@@ -14,8 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alertctl.channels import MessageOptions, OutgoingMessage, Receipt
-from alertctl.channels.base import DEFAULT_OPTIONS
+from alertctl.channels.base import DEFAULT_OPTIONS, MessageOptions, OutgoingMessage, Receipt
 from alertctl.channels.slack import block_text
 from alertctl.channels.slack.blocks import slack_message
 from alertctl.content import Content, Field, Severity

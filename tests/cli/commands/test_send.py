@@ -23,6 +23,7 @@ TITLED = ("send", "--event", "generic_alert", "--title", "Disk full")
 UNUSED = (
     *("fastapi", "uvicorn", "apscheduler", "prometheus_client", "jwt", "cryptography", "alembic", "mako", "psycopg"),
     *("sendgrid", "jinja2", "rich", "tomllib", "dotenv", "alertctl.api", "alertctl.daemon", "alertctl.doctor"),
+    *("alertctl.preview", "alertctl.route_test", "alertctl.db.copy", "alertctl.schemas.routes"),
 )
 """Modules that a `send` to Slack on SQLite does not need."""
 ROLLBACK = ("send", "--event", "safety_rollback", "--set", "feature_flag=checkout-v3")
