@@ -70,9 +70,9 @@ def test_a_route_that_takes_critical_alerts_away_from_a_channel_is_a_warning(to,
 
 
 def test_many_routes_with_the_same_warning_share_a_line():
-    toml = "".join(route(f"r{number}", f'feature_flag = "f{number}"', '["slack:#a"]') for number in range(1_000))
+    toml = "".join(route(f"r{number}", f'feature_flag = "f{number}"', '["slack:#a"]') for number in range(300))
     (line,) = warnings(toml)
-    assert line.startswith("routes: 1000 routes (r0, r1, r2, …): each takes the critical safety_rollback away from")
+    assert line.startswith("routes: 300 routes (r0, r1, r2, …): each takes the critical safety_rollback away from")
     assert len(warnings("".join(route(f"r{number}", f'metric = "{number}"', '["#a"]') for number in range(3)))) == 3
 
 
