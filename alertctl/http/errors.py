@@ -6,6 +6,7 @@ import errno
 
 import pycurl
 
+from alertctl.error_codes import failure_reason
 from alertctl.errors import AlertctlError, Reason
 
 
@@ -22,8 +23,6 @@ class HttpError(AlertctlError):
     @property
     def reason(self) -> Reason:
         """The reason of a delivery that failed with this error."""
-        from alertctl.error_codes import failure_reason  # only needed after a failure
-
         return failure_reason(self.code, sent=self.sent)
 
 

@@ -332,6 +332,7 @@ import sys, shutil
 sys.path.insert(0, sys.argv[1])
 from datetime import UTC, datetime
 import alertctl
+from alertctl.channels.base import OutgoingMessage
 from alertctl.channels.email.message import Sender
 from alertctl.channels.email.smtp import SmtpChannel
 from alertctl.channels.email.smtp_session import SmtpServer
