@@ -103,7 +103,7 @@ def with_root_options(command: Any) -> Any:
 
 
 def _hide_types(command: Any) -> None:
-    """Leave Python's types out of the help: `ID`, not `ID <list[str]>`. Typer 0.29 has no setting for this."""
+    """Leave Python's types out of the help: `ID`, not `ID <list[str]>`. Typer has no setting for this."""
     for parameter in command.params:
         if parameter.param_type_name == "argument":
             parameter.display_type_rich = lambda ctx: None

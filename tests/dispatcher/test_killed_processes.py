@@ -76,7 +76,7 @@ def test_one_that_sleeps_past_its_lease_changes_nothing_when_it_wakes(store, san
     announce(store, "slack:#first", now=datetime.now(UTC))
     with closing(Daemon(environment(sandbox, database_url, ALERTCTL_LEASE="3s", ALERTCTL_DEADLINE="10s"))) as daemon:
         wait_until(lambda: row(store, address="#first").status == "success")
-        sandbox.slack.latency = 0.5
+        sandbox.slack.latency = 2
         announce(store, *(f"slack:{address}" for address in addresses), now=datetime.now(UTC))
         wait_for_calls(sandbox, 4)
         stop_between_transactions(daemon, store)

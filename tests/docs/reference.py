@@ -164,7 +164,8 @@ def _option(option: Any) -> tuple[str, str]:
 
 
 def _choices(option: Any) -> str:
-    return str(option.display_type(None)).strip("<>")
+    choices = getattr(option.type, "choices", None)
+    return "|".join(choices) if choices else str(option.type.name)
 
 
 def errors() -> Iterator[str]:

@@ -32,7 +32,6 @@ LATE_IMPORTS = (
     "slack_sdk.models.blocks",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite",
-    "typer._adapters",
     "typer._click.decorators",
 )
 MAX_REQUEST = 200_000
