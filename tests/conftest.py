@@ -39,7 +39,19 @@ SETTING_PREFIXES = (
 )
 XDG = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
 pytest_plugins = ["tests.support.cli_process", "tests.support.dispatcher_fixtures"]
-INDIRECT_SQL = ("api", "channels", "cli", "client", "config", "daemon", "dispatcher", "doctor", "routing", "stories")
+INDIRECT_SQL = (
+    "api",
+    "channels",
+    "cli",
+    "client",
+    "config",
+    "daemon",
+    "dispatcher",
+    "doctor",
+    "routing",
+    "stories",
+    "test_python_api.py",
+)
 SKIPPED = "no Postgres"
 TESTS = Path(__file__).parent
 FOLDER = pytest.StashKey[Path]()

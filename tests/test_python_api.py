@@ -245,6 +245,7 @@ def test_calls_that_hang_never_pile_up(on_sqlite: Path):
     assert waiting() == 80
 
 
+@pytest.mark.postgres
 def test_many_threads_at_once(log_on, slack: Sandbox):
     with ThreadPoolExecutor(16) as pool:
         event_ids = list(
@@ -268,6 +269,7 @@ assert notify("safety_rollback", timeout=60).recorded
 """
 
 
+@pytest.mark.postgres
 def test_a_forked_child_has_connections_of_its_own(log_on):
     # In a process of its own: here, other tests' threads may be inside SQLite, whose locks a fork copies as they are.
     cli_process.run([sys.executable, "-c", FORKING], check=True, timeout=180)

@@ -70,7 +70,6 @@ def test_killed_at_random_moments_nothing_is_lost(store, sandbox, database_url, 
     assert_nothing_lost_and_only_ambiguous_ones_doubled(store, sandbox, addresses)
 
 
-@pytest.mark.postgres
 def test_one_that_sleeps_past_its_lease_changes_nothing_when_it_wakes(store, sandbox, database_url):
     addresses = [f"#channel-{number}" for number in range(30)]
     announce(store, "slack:#first", now=datetime.now(UTC))

@@ -12,7 +12,6 @@ SLOW = {"ALERTCTL_DEADLINE": "500ms", "ALERTCTL_LEASE": "1500ms", "SMTP_FINAL_TI
 
 
 @pytest.mark.parametrize("queued", [1, 3])
-@pytest.mark.postgres
 def test_a_server_that_needs_longer_than_the_lease_gets_each_alert_once(store, sandbox, daemon, queued):
     sandbox.smtp.faults.always("slow_dot:2.5")
     ids = [announce(store, f"email:u{n}@corp.example", now=wall_clock()) for n in range(queued)]

@@ -187,6 +187,7 @@ def test_a_root_that_cannot_be_edited_still_takes_replies(store, sandbox, run, c
     assert row(store, thread).edit_due_at is None
 
 
+@pytest.mark.long
 def test_a_reply_during_an_edit_is_followed_by_another_edit(store, sandbox, daemon):
     with daemon(SLACK_PER_SECOND="0"):
         for to in (10, 20):

@@ -68,7 +68,6 @@ threads = false
 """
 
 
-@pytest.mark.postgres
 def test_a_route_mentions_people_also_while_slack_answers_no_look_up(
     tmp_path: Path, sandbox: Sandbox, store: Store, database_url: str
 ) -> None:

@@ -62,7 +62,6 @@ def test_a_quick_send_does_not_mention_waiting(log_on: str, slack_and_email: San
     assert "waiting" not in run(*SEND).stderr
 
 
-@pytest.mark.postgres
 def test_ctrl_c_leaves_the_delivery_to_its_lease_and_the_next_dispatch_sends_it(slow: Sandbox) -> None:
     sending, stderr = interrupted_while_waiting()
     assert (sending.returncode, "Traceback" in stderr) == (130, False)
