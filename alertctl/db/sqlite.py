@@ -79,16 +79,21 @@ def _connect(_dialect: Any, record: Any, arguments: Any, named: Any) -> sqlite3.
 
 
 def _set_up(connection: Any, record: Any) -> None:
-    # The driver must not begin transactions by itself: we begin them, immediate where we write.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    file = cursor.execute("SELECT file FROM pragma_database_list WHERE name = 'main'").fetchone()[0]
-    record.info["file"] = file, _identity(file)
-    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    # FULL: an answer "recorded" survives a power cut, not only a crash of the process.
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()
+    try:
+        # The driver must not begin transactions by itself: we begin them, immediate where we write.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        file = cursor.execute("SELECT file FROM pragma_database_list WHERE name = 'main'").fetchone()[0]
+        record.info["file"] = file, _identity(file)
+        cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        # FULL: an answer "recorded" survives a power cut, not only a crash of the process.
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.close()
+    except sqlite3.Error:
+        # The pool doesn't know this connection yet, so nobody else closes it.
+        connection.close()
+        raise
 
 
 def _refuse_outdated(_connection: Any, record: Any, _proxy: Any) -> None:

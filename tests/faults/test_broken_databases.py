@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -161,7 +162,7 @@ def send(url: str, sandbox: Sandbox, **more) -> subprocess.CompletedProcess[str]
 
 
 def read_integrity(path: Path) -> list[tuple[int]]:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         events = "SELECT count(*) FROM event"
         bare = "SELECT count(*) FROM event WHERE id NOT IN (SELECT event_id FROM delivery)"
