@@ -40,6 +40,8 @@ MAX_CALLS = 32
 """Calls that may run at once, including those that continue after their timeout. Further events are spooled."""
 MAX_IDLE_CLIENTS = 8
 """Most idle clients that are kept for reuse."""
+EDIT_SECONDS = 10.0
+"""How long the edits of a client take at most (`dispatcher/threads.py`)."""
 
 NO_DAEMON = "no daemon is running on this database; start alertctl serve, or pass deliver=True"
 
@@ -196,6 +198,7 @@ class _Clients:
         self._lock = threading.Lock()
         self._key: object = None
         self._idle: list[Client] = []
+        self._ending: list[threading.Thread] = []
 
     @contextmanager
     def borrow(self, values: Mapping[str, Value]) -> Iterator[Client]:
@@ -204,8 +207,7 @@ class _Clients:
             if self._key != key:
                 # Outdated clients that are in use are closed when they are returned.
                 outdated, self._idle, self._key = self._idle, [], key
-                for client in outdated:
-                    client.close()
+                self._end(outdated)
             idle = self._idle.pop() if self._idle else None
         client = idle or connect(tolerate=True)
         try:
@@ -216,16 +218,31 @@ class _Clients:
         with self._lock:
             if self._key == key and len(self._idle) < MAX_IDLE_CLIENTS:
                 self._idle.append(client)
-                return
-        client.close()
+            else:
+                self._end([client])
+
+    def _end(self, clients: list[Client]) -> None:
+        """Close clients in the background, after the edits of threads' roots that they make. Needs the lock."""
+        self._ending = [thread for thread in self._ending if thread.is_alive()]
+        for client in clients:
+            thread = threading.Thread(target=client.__exit__, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                # The interpreter is shutting down and starts no threads.
+                client.close()
+            else:
+                self._ending.append(thread)
 
     def wait_for_edits(self) -> None:
-        """End the idle clients, after the edits of threads' roots that they make in the background."""
+        """End all clients that no call uses, after the edits that they make in the background."""
         with self._lock:
             idle, self._idle = self._idle, []
         for client in idle:
             with client:
                 pass
+        for thread in self._ending:
+            thread.join(EDIT_SECONDS)
 
 
 @cache
