@@ -287,17 +287,17 @@ EXPERIMENT = """
 from alertctl import notify
 
 for action in ("started", "paused", "completed"):
-    sent = notify("experiment_lifecycle", experiment="new-cta", action=action, to="slack:#ops", deliver=True)
+    sent = notify(
+        "experiment_lifecycle", experiment="new-cta", action=action, to="slack:#ops", deliver=True, timeout=60
+    )
     assert [delivery.status for delivery in sent.deliveries] == ["success"], sent
 print("sent", flush=True)
 """
 
 
 def test_a_program_ends_after_the_edits_of_threads_that_its_calls_do_not_wait_for(log_on, slack: Sandbox):
-    program = subprocess.Popen([sys.executable, "-c", EXPERIMENT], stdout=subprocess.PIPE)
-    assert program.stdout.readline() == b"sent\n"
-    program.communicate(timeout=60)
-    assert program.returncode == 0
+    program = subprocess.run([sys.executable, "-c", EXPERIMENT], stdout=subprocess.PIPE, timeout=120, check=True)
+    assert program.stdout == b"sent\n"
     assert steps(slack.slack.messages[0]) == ["Started", "Paused", "Completed"]
 
 

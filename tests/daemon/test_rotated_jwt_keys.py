@@ -11,6 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from tests.support.waiting import wait_until
+
 OLD_SECRET, NEW_SECRET = "the platform's old secret, 32 bytes", "the platform's new secret, 32 bytes"
 
 
@@ -67,6 +69,7 @@ def test_an_unusable_file_keeps_the_last_key_and_is_logged_once(
     if unusable != "missing":
         replace(file, unusable)
     assert [status(call, daemon, token(OLD_SECRET, "HS256")) for _ in range(3)] == [200] * 3
+    wait_until(lambda: "JWT_SECRET_FILE" in "".join(daemon.log))
     assert "".join(daemon.log).count("JWT_SECRET_FILE") == 1
 
 
@@ -81,4 +84,4 @@ def test_a_public_key_that_others_can_break_or_that_is_none_keeps_the_last_one(
     assert status(call, daemon, token(private, "RS256")) == 200
     replace(file, rsa_pair(1024)[1] if content == "too short" else content)
     assert status(call, daemon, token(private, "RS256")) == 200
-    assert "the last secret stays in use" in "".join(daemon.log)
+    wait_until(lambda: "the last secret stays in use" in "".join(daemon.log))
