@@ -247,6 +247,7 @@ def _report_recorded(client: Client, command: SendCommand, receipt: EventReceipt
     # The command may still wait to edit the root of a thread. An error of stdout is reported at the end.
     with suppress(OSError):
         sys.stdout.flush()
+    command.receipt.put()
     statuses = {delivery.status for delivery in deliveries if not is_off(delivery)}
     return 0 if statuses and (command.queue or statuses <= {"success", "suppressed"}) else 3
 
