@@ -62,6 +62,14 @@ def test_no_help_shows_a_python_type(path):
 
 
 @each("path", ALL)
+def test_a_help_marks_an_argument_that_may_be_repeated(path):
+    for argument in ALL[path].params:
+        if argument.param_type_name == "argument":
+            repeated = argument.nargs == -1
+            assert (argument.metavar.endswith("...") and argument.metavar in help_of(path)) is repeated
+
+
+@each("path", ALL)
 def test_every_command_that_prints_data_prints_json(path):
     quiet = {(), ("serve",), ("prefs",), ("user",), ("token",), ("db",), ("help",), ("spool",), ("config",)}
     assert ("--output" in help_of(path)) == (path not in quiet)

@@ -141,7 +141,7 @@ def _command(command: Any, path: str) -> Iterator[str]:
 
 
 def _argument(argument: Any) -> str:
-    name = (argument.metavar or argument.name.upper()).strip("{}[]")
+    name = (argument.metavar or argument.name.upper()).strip("{}[].")
     return f"{name if argument.required else f'[{name}]'}{'...' if argument.nargs == -1 else ''}"
 
 

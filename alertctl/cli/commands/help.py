@@ -59,7 +59,7 @@ def _complete(context: typer.Context, incomplete: str) -> list[str]:
 
 
 WordsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="TOPIC|COMMAND", autocompletion=_complete, show_default=False)
+    list[str] | None, typer.Argument(metavar="[TOPIC|COMMAND]...", autocompletion=_complete, show_default=False)
 ]
 
 

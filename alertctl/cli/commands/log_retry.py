@@ -27,7 +27,9 @@ SENT_BY_EVENT = 20
 IdsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="ID", help="Delivery ids, or unique parts of them; or use filters.", autocompletion=complete_delivery
+        metavar="[ID]...",
+        help="Delivery ids, or unique parts of them; or use filters.",
+        autocompletion=complete_delivery,
     ),
 ]
 MaxOption = Annotated[

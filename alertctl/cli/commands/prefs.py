@@ -41,7 +41,7 @@ def complete_change(incomplete: str) -> list[str]:
 
 
 ChangesArgument = Annotated[
-    list[str], typer.Argument(metavar="NAME=VALUE", help="Preferences to change.", autocompletion=complete_change)
+    list[str], typer.Argument(metavar="NAME=VALUE...", help="Preferences to change.", autocompletion=complete_change)
 ]
 
 

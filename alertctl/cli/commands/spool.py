@@ -36,7 +36,7 @@ COLUMNS = (
     Column("WHY", lambda event: _why(event), least=17, needed=True, wraps=True),
     Column("FOR", lambda event: event.destination, least=12),
 )
-IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Event ids, or unique parts of them.")]
+IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Event ids, or unique parts of them.")]
 REQUEST_FIELDS = ("event_type", "fields", "to", "channel", "originally_published_at", "expires_at")
 FLUSH_TIMEOUT = 60.0
 """Seconds that `flush` waits for a flush of another process."""
