@@ -124,7 +124,7 @@ def backup(
     alertctl db backup /var/backups/alertctl.db
     alertctl db backup --force /var/backups/alertctl.db
 
-    Back up the database to FILE: a consistent, checked copy that only its owner can read. `alertctl serve`
+    Back up an SQLite database to FILE: a consistent, checked copy that only its owner can read. `alertctl serve`
     may keep running. To restore, point DATABASE_URL at the file (sqlite:////var/backups/alertctl.db).
     """
     from alertctl.db.backup import backup as write
