@@ -83,6 +83,7 @@ _NOT_THE_API = "Correct {setting} and HTTPS_PROXY: the server that answers is no
 _PROXY_LOGIN = "Put the proxy's user name and password into HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT)."
 _PROXY = "Correct HTTPS_PROXY, or add the provider's host to NO_PROXY."
 _HOST_AND_PORT = "Check {setting}, the port and the firewall; if they are correct, the provider is down."
+_NO_CONNECTION = "Check {setting}, the port and the firewall, or set HTTPS_PROXY."
 _TLS_PORT = "Correct {setting} and the port (for SMTP also SMTP_SECURITY)."
 _TLS_AUTHORITY = "Check {setting}; for a private authority, set ALERTCTL_CA_BUNDLE to its certificate (PEM)."
 _TLS_HOST = "Set {setting} to a host name that the server's certificate contains."
@@ -106,7 +107,7 @@ _NETWORK: _Table = {
     ),
     None: (
         ("bad_reply", "the answer does not follow the provider's API", _NOT_THE_API),
-        ("connect_timeout", "the server did not accept the connection in time"),
+        ("connect_timeout", "no connection to the server was established in time", _NO_CONNECTION),
         ("connection_lost", "the connection broke"),
         ("connection_refused", "the server refused the connection", _HOST_AND_PORT),
         ("connection_reset", "the other side reset the connection"),

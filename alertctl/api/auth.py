@@ -63,7 +63,10 @@ class Authenticator:
     def _verify_jwt(self, secret: str) -> Caller:
         verifier = self._current_verifier()
         if verifier is None:
-            raise NotAllowed("the token is unknown: alertctl's tokens begin with actl_, and no JWT_* key is set")
+            raise NotAllowed(
+                "the token is unknown: it does not begin with actl_, and the server has no JWT_* key; "
+                "ask an admin of this server for a token"
+            )
         platform_user = verifier.verify(secret)
         services, email = self._services, platform_user.email
         with services.store.reading() as connection:

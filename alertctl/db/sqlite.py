@@ -60,7 +60,8 @@ def sqlite_engine(url: URL, pool_size: int) -> Engine:
         try:
             make_private_folder(Path(url.database).expanduser().absolute().parent)
         except OSError as error:
-            raise Unreachable(f"database {url.database}: {error.strerror or error}") from error
+            cause = error.strerror or error
+            raise Unreachable(f"database {url.database}: {cause}; check the folder and DATABASE_URL") from error
     engine = create_engine(
         url, pool_size=pool_size, max_overflow=4, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
     )

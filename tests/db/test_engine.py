@@ -84,6 +84,13 @@ def test_reading_changes_nothing(store):
         assert connection.execute(text("SELECT count(*) FROM run")).scalar() == 0
 
 
+def test_a_database_folder_that_cannot_be_made_is_unreachable_and_names_the_setting(tmp_path):
+    blocker = tmp_path / "file"
+    blocker.touch()
+    with pytest.raises(Unreachable, match="check the folder and DATABASE_URL"):
+        Store(f"sqlite:///{blocker}/a/alertctl.db")
+
+
 def test_a_file_that_is_no_database_is_unreachable_in_one_line(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("Dear diary, " * 1000)
