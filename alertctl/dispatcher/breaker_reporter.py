@@ -59,7 +59,7 @@ class BreakerReporter:
         refusal = self._breaker.refusal
         if refusal is not None and not self._was_open:
             log.warning(
-                "%s rejected the credentials or settings (%s). Its deliveries wait; run alertctl doctor.",
+                "%s is paused (%s). Its deliveries wait; run alertctl doctor.",
                 self._provider,
                 refusal.code,
             )
