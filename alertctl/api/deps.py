@@ -37,7 +37,7 @@ class Services:
     bounded time. `wake` wakes the
     dispatcher, `accepted` counts a recorded event. `readiness` maps each part of the daemon to `ok`, `off`, or what is
     wrong with it. `metrics` returns the Prometheus exposition. `stopping` is true while the daemon shuts down: open
-    streams must end then.
+    streams and waiting calls must end then.
     """
 
     settings: Settings

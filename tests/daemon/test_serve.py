@@ -11,8 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
+from http.client import HTTPConnection
 
 import psycopg
 import pytest
@@ -24,7 +25,8 @@ from alertctl.publish import prepare, publish
 from alertctl.routing import Audience, Target
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
-from tests.support.waiting import wait_until
+from tests.support.daemon import BASE
+from tests.support.waiting import TIMEOUT, wait_until
 
 UNUSED = (
     *("alembic", "jwt", "cryptography", "sendgrid", "slack_sdk", "jinja2", "psycopg", "rich", "alertctl.doctor"),
@@ -93,6 +95,23 @@ def test_sigterm_ends_a_daemon_that_waits_for_its_database(serve, is_silent: boo
             wait_until(lambda: any("waiting for the database" in line for line in daemon.log))
         daemon.signal_process(signal.SIGTERM)
         assert daemon.wait_for_exit() == 0
+    assert "Traceback" not in "".join(daemon.log)
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "events/{}?wait=30"), ("POST", "dispatch?wait=30")])
+def test_a_daemon_that_stops_answers_calls_that_wait(serve, call, sandbox, method: str, path: str) -> None:
+    daemon = serve(ALERTCTL_DEADLINE="2")
+    sandbox.slack.faults.always("stall")
+    event_id = call(daemon, "POST", "events", _alert("stalled"))[1]["event_id"]
+    wait_until(lambda: sandbox.slack.calls)
+    waiting = HTTPConnection(daemon.url.removeprefix("http://"), timeout=TIMEOUT)
+    with closing(waiting):
+        waiting.request(method, f"{BASE}/{path.format(event_id)}", headers={"Authorization": f"Bearer {call.token}"})
+        # Answered after the daemon has read the request above.
+        assert call(daemon, "GET", "/healthz")[0] == 200
+        daemon.signal_process(signal.SIGTERM)
+        assert waiting.getresponse().status == 200
+    assert daemon.wait_for_exit() == 0
     assert "Traceback" not in "".join(daemon.log)
 
 

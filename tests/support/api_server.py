@@ -61,7 +61,7 @@ class ApiServer:
     provider_answers: threading.Event = field(default_factory=threading.Event)
     """Not set: the provider that a test message goes to doesn't answer."""
     stopping: bool = True
-    """True as in a daemon that shuts down: a stream sends its position and ends."""
+    """True as in a daemon that shuts down: a stream sends its position and ends, and `wait` ends at once."""
 
     def wake(self, receipt: EventReceipt | None = None) -> None:
         self.woken += 1

@@ -140,7 +140,8 @@ async def state(
         current = await run_sync(_read_state, services, caller, event_id)
         remaining = deadline - time.monotonic()
         is_tried = all(item.status not in IN_PROGRESS for item in current.deliveries)
-        if remaining <= 0 or (current.final if until == "final" else is_tried):
+        is_reached = current.final if until == "final" else is_tried
+        if is_reached or remaining <= 0 or services.stopping():
             return current
         await asyncio.sleep(min(pause, remaining))
         pause = min(pause * 1.5, MAX_POLL)
