@@ -37,7 +37,8 @@ def run(*arguments: str, input: str | bytes | None = None) -> Result:  # noqa: A
     `CliRunner.invoke` does the same, but builds the root command for each call: 2 ms of CPU time.
     """
     runner = CliRunner()
-    exit_code, exception = 0, None
+    exit_code = 0
+    exception: BaseException | None = None
     with runner.isolation(input) as (stdout, stderr, output):
         try:
             _root_command().main(arguments)
