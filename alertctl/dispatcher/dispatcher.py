@@ -69,7 +69,13 @@ class Dispatcher:
                 editor.run_once()
             else:
                 editor.start_edits_of(event_id)
-        return Dispatched(**sum((worker.counts for worker in workers), Counter[str]()))
+        counts = sum((worker.counts for worker in workers), Counter[str]())
+        return Dispatched(
+            attempted=counts["attempted"],
+            success=counts["success"],
+            retrying=counts["retrying"],
+            failed=counts["failed"],
+        )
 
     def wait_for_edits(self) -> None:
         """Wait until the roots of threads show the events of `run_once`, for some ten seconds at most."""
