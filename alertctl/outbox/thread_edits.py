@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, not_, null, or_, select, update
 
 from alertctl.channels.base import MessageOptions, ThreadRoot
+from alertctl.outbox.clock_skew import TOLERANCE
 from alertctl.outbox.tables import delivery, event, thread
 
 EDIT_GAP = timedelta(seconds=5)
@@ -84,8 +85,8 @@ def claim_edit(
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
-    """Return the condition for a due edit. A time that was written in the future is wrong: the clock was set back."""
-    return or_(thread.c.edit_due_at <= now, thread.c.next_edit_set_at > now + EDIT_GAP)
+    """Return the condition for a due edit. A time that was written far in the future is wrong: the clock was set back."""
+    return or_(thread.c.edit_due_at <= now, thread.c.next_edit_set_at > now + TOLERANCE)
 
 
 def _is_in_progress() -> ColumnElement[bool]:
@@ -99,9 +100,10 @@ def _happened_at() -> ColumnElement[datetime]:
 
 
 def record_edit(connection: Connection, edit: RootEdit, now: datetime) -> None:
-    """Record a successful edit. Another one follows if a reply came meanwhile."""
+    """Record a successful edit, if its lease has not been taken over. Another one follows if a reply came meanwhile."""
     # The delivery before the thread, in the order in which the results of deliveries are recorded.
-    connection.execute(update(delivery).where(delivery.c.id == edit.thread_id).values(edited_at=now))
+    is_claimed = select(thread.c.id).where(*_is_claimed(edit)).exists()
+    connection.execute(update(delivery).where(delivery.c.id == edit.thread_id, is_claimed).values(edited_at=now))
     end_edit(connection, edit, now)
 
 
