@@ -165,7 +165,7 @@ class RootEditor:
                 return _Step(None, IN_PROGRESS_POLL)
             self._take_turn()
             contents = [restore(row, wording=self._options.wording) for row in edit.events]
-            self._record(edit, self._channel.update_root(edit.root, contents, edit.earlier))
+            self._record_result(edit, self._channel.update_root(edit.root, contents, edit.earlier))
         except AlertctlError as error:
             log.info("%s: %s; the edit of a thread's root waits", self._name, error)
             return _Step(None, NEVER)
@@ -189,7 +189,8 @@ class RootEditor:
         gap = 1 / EDITS_PER_SECOND
         self._next_turn = max(self._next_turn, time.monotonic() - BURST * gap) + gap
 
-    def _record(self, edit: RootEdit, result: SendResult) -> None:
+    def _record_result(self, edit: RootEdit, result: SendResult) -> None:
+        """Record an edit. A root or a channel that no longer exists ends the thread."""
         now = self._clock()
         if isinstance(result, Receipt):
             self._connect.write(lambda connection: outbox.record_edit(connection, edit, now))

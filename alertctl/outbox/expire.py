@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, func, or_, select, true, update
 from alertctl.errors import Reason
 from alertctl.models import Status
 from alertctl.outbox.change_sequence import begin_change, this_change
-from alertctl.outbox.tables import SWEEP, delivery, event, is_among
+from alertctl.outbox.tables import SWEEP, delivery, event, is_selected_for_update
 
 
 def expire(connection: Connection, max_age: float, paused: Mapping[str, datetime], now: datetime) -> int:
@@ -41,5 +41,5 @@ def expire(connection: Connection, max_age: float, paused: Mapping[str, datetime
         "updated_at": now,
         "change": this_change(),
     }
-    expired = update(delivery).where(is_among(rows.limit(SWEEP))).values(changes)
+    expired = update(delivery).where(is_selected_for_update(rows.limit(SWEEP))).values(changes)
     return len(connection.execute(expired.returning(delivery.c.id)).all())
