@@ -90,7 +90,7 @@ class Dispatcher:
     def send_now(self, name: str, publish: Callable[[Connection], str]) -> None:
         """Publish one event for channel `name` and call its provider at once, even if its circuit breaker is open.
 
-        `publish` returns the event's id; no other process can claim its delivery first. Raises what it raised, or
+        `publish` returns the event's id; no other process can claim its delivery first. Raises its exceptions, and
         Unreachable. A success asks every instance, this one included, to probe.
         """
         worker = self._worker(name, "", CircuitBreaker())
@@ -119,7 +119,7 @@ class Dispatcher:
         self.wake()
 
     def stop(self, grace: float) -> None:
-        """Finish what is in flight within `grace` seconds, and release the rest uncounted."""
+        """Finish the deliveries in flight within `grace` seconds, and release the rest uncounted."""
         self.stop_edits()
         for worker in self._workers:
             worker.stop()

@@ -179,7 +179,7 @@ class ChannelWorker:
 
     def _run_transaction(self) -> Claim:
         """Record results and claim due deliveries in one transaction, then hand the claimed ones to the senders."""
-        # Other processes may send what waits here for a thread that is stalled.
+        # Other processes may send the jobs that wait here because all threads are stalled.
         waiting = self._senders.take_back(self._senders.renewal_time)
         with self._changed:
             results, self._results = self._results, []
@@ -333,7 +333,7 @@ class ChannelWorker:
         self._observe(self._scope, results, final)
 
     def _shut_down(self) -> None:
-        """Release what no thread has started, wait for what is in flight, and record it."""
+        """Release the jobs that no thread has started, wait for those in flight, and record their results."""
         with self._changed:
             self._unsent += self._senders.take_back()
         self._senders.close()

@@ -1,6 +1,6 @@
-"""Edits of threads' roots: which are due, and what the root is to show.
+"""Edits of threads' roots: find and claim those that are due, with the events that the root then shows.
 
-A claim moves `edit_due_at` past a lease. A reply that comes during the edit moves it further, so that the end of the
+A claim moves `edit_due_at` past a lease. A reply that is sent during the edit moves it further, so that the end of the
 edit doesn't remove it.
 """
 
@@ -124,7 +124,7 @@ def _is_in_progress() -> ColumnElement[bool]:
 
 
 def _happened_at() -> ColumnElement[datetime]:
-    """Return `occurred_at`, at most the time when the event came: a clock that is ahead must not hold the state."""
+    """Return `occurred_at`, at most `created_at`: an event from a clock that is ahead must not stay the newest one."""
     return case((event.c.occurred_at > event.c.created_at, event.c.created_at), else_=event.c.occurred_at)
 
 
