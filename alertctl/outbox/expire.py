@@ -18,7 +18,8 @@ def expire(connection: Connection, max_age: float, paused: Mapping[str, datetime
 
     `paused` has the channels whose circuit breaker is open in this process, and since when. There a delivery that was
     refused expires by its own age, and one that was never tried once the breaker itself has been open for `max_age`.
-    Elsewhere nothing expires by age: a delivery that waited for a daemon is tried once. `error` keeps the provider's code.
+    Elsewhere nothing expires by age: a delivery that waited for a daemon is tried once.
+    `error` keeps the provider's code.
     """
     oldest = now - timedelta(seconds=max_age)
     overdue = select(event.c.id).where(event.c.id == delivery.c.event_id, event.c.expires_at <= now).exists()
