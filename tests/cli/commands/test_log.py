@@ -223,6 +223,15 @@ def test_a_full_disk_is_one_line(arguments):
     assert ran.stderr.count("\n") == 1
 
 
+def test_a_full_disk_is_one_line_for_an_unbuffered_stdout():
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    command = [*COMMAND, "log", "-o", "json"]
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    assert ran.returncode == 1
+    assert messages(ran.stderr) == [("error", "stdout: No space left on device")]
+
+
 def test_a_closed_stdout_is_no_trouble():
     ran = process("log", "-o", "json", preexec_fn=lambda: os.close(1))
     assert (ran.returncode, ran.stderr) == (0, "")
