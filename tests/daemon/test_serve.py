@@ -21,7 +21,7 @@ from alertctl import outbox
 from alertctl.db import Store
 from alertctl.outbox import new_delivery
 from alertctl.publish import prepare, publish
-from alertctl.routing import Audience, Target
+from alertctl.routing import RoutingRules, Target
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from tests.support.waiting import wait_until
@@ -126,9 +126,9 @@ def test_events_at_a_provider_that_fails_half_of_the_time_all_arrive_once(serve,
 def test_a_fresh_critical_alert_overtakes_a_backlog_of_retries(serve, call, sandbox, store, long: bool) -> None:
     backlog = 50_000 if long else 5_000
     now = datetime.now(UTC)
-    audience = Audience((Target("slack", "#x", "default_channel"),), frozenset({"slack"}))
+    rules = RoutingRules((Target("slack", "#x", "default_channel"),), frozenset({"slack"}))
     request = PublishRequest(event_type="generic_alert", fields={"title": "old"}, to=["slack:#first"])
-    old = prepare(request, audience)
+    old = prepare(request, rules)
     event = store.write(lambda connection: publish(connection, old, now))
     targets = (Target("slack", f"#old{n}", "named") for n in range(backlog))
     deliveries = [new_delivery(event.event_id, "generic_alert", 2, target, now) for target in targets]
