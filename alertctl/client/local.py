@@ -218,7 +218,9 @@ class LocalClient:
 
     def set_preferences(self, user: str | None, changes: Mapping[str, Any]) -> schemas.Prefs:
         policy = self._audience.policy
-        return self._write(lambda it: preferences.update(it, _user_id(it, user), changes, now(), policy))
+        return self._write(
+            lambda connection: preferences.update(connection, _user_id(connection, user), changes, now(), policy)
+        )
 
     def reset_preferences(self, user: str | None) -> schemas.Prefs:
         return self._write(lambda connection: preferences.reset(connection, _user_id(connection, user), now()))
@@ -253,7 +255,9 @@ class LocalClient:
         return self._read(users.list_tokens)
 
     def revoke_token(self, id_part: str) -> schemas.TokenItem:
-        return self._write(lambda it: users.revoke_token(it, users.find_token(it, id_part), now()))
+        return self._write(
+            lambda connection: users.revoke_token(connection, users.find_token(connection, id_part), now())
+        )
 
     def _read(self, query: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T:
         with self._store.reading() as connection:

@@ -38,7 +38,7 @@ class Audience:
 
 
 def audience_of(settings: Settings) -> Audience:
-    """Return the rules of these settings: the platform's own targets, the routes, and what else routing needs."""
+    """Return the rules of these settings, with their routes parsed."""
     options = {kind.name: kind.message_options(settings) for kind in CHANNEL_TYPES}
     return Audience(
         tuple(

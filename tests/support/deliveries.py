@@ -23,7 +23,7 @@ from alertctl.outbox.tables import attempt, delivery, pauses
 from alertctl.publish import Publication, prepare, publish
 from alertctl.routing import Audience, Target, audience_of
 from alertctl.sandbox import Sandbox
-from alertctl.schemas import PublishRequest
+from alertctl.schemas import Dispatched, PublishRequest
 
 NOW = datetime(2026, 3, 2, 14, 32, tzinfo=UTC)
 EVERYBODY = Audience(
@@ -115,6 +115,11 @@ def dispatching(connect: TransactionRunner, settings: Settings, clock: Any) -> I
         yield Dispatcher(connect, channels, DispatchOptions.of(settings), clock)
     finally:
         close_channels(channels.values())
+
+
+def dispatched(**counts: int) -> Dispatched:
+    """Return the counts of a dispatch; those without a value are 0."""
+    return Dispatched(**{"attempted": 0, "success": 0, "retrying": 0, "failed": 0} | counts)
 
 
 def close_channels(channels: Sequence[Channel] | Any) -> None:
