@@ -85,7 +85,9 @@ class _SpoolFlush(threading.Thread):
         self._abandoned = False
 
     def run(self) -> None:
-        flushed = self._spool.flush(lambda it: self._where.accepts(it.destination), self._publish, until=self._until)
+        flushed = self._spool.flush(
+            lambda entry: self._where.accepts(entry.destination), self._publish, until=self._until
+        )
         if not self._abandoned:
             report(flushed)
 

@@ -125,7 +125,7 @@ class SenderPool:
             return self._urgent.popleft() if self._urgent else self._normal.popleft()
 
     def finish(self, job: Job) -> None:
-        """Remove a job that has its results."""
+        """Remove a job from those in hand, because it has been sent or given up. Its lease is no longer renewed."""
         with self._lock:
             self._in_hand.discard(job)
 

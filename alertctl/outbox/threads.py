@@ -171,7 +171,7 @@ def _select_threads(dialect: str) -> Select[Any]:
 
 
 _KEY_COLUMNS = ("channel", "address_key", "subject_key")
-_OF_OPEN_THREADS = ("provider_channel", "root_ts", "edit_due_at", "next_edit_at", "next_edit_set_at")
+_COLUMNS_SET_WHILE_OPEN = ("provider_channel", "root_ts", "edit_due_at", "next_edit_at", "next_edit_set_at")
 
 
 @cache
@@ -195,7 +195,7 @@ def _claim_statement(dialect: str) -> Any:
     # A new root after one that failed: messages that wait for a root count from the first one.
     is_series = and_(thread.c.claimed_until.is_not(None), thread.c.claimed_at > bindparam("of_series"))
     values["claimed_at"] = case((is_series, thread.c.claimed_at), else_=excluded.claimed_at)
-    values |= dict.fromkeys(_OF_OPEN_THREADS) | {"edit_failures": 0}
+    values |= dict.fromkeys(_COLUMNS_SET_WHILE_OPEN) | {"edit_failures": 0}
     return insert.on_conflict_do_update(index_elements=_KEY_COLUMNS, set_=values, where=is_free).returning(thread.c.id)
 
 
