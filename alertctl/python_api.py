@@ -138,9 +138,9 @@ def _notify(request: PublishRequest, deadline: float, deliver: bool) -> Notified
 
 def _check(request: PublishRequest) -> None:
     from alertctl.publish import prepare
-    from alertctl.routing import Audience
+    from alertctl.routing import RoutingRules
 
-    prepare(request, Audience())
+    prepare(request, RoutingRules())
 
 
 def _recorded(receipt: EventReceipt) -> Notified:

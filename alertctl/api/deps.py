@@ -12,7 +12,7 @@ from fastapi import Depends, Query, Request
 from alertctl.config import Settings
 from alertctl.config.urls import ROUTES
 from alertctl.db import Store, Writer
-from alertctl.routing import Audience
+from alertctl.routing import RoutingRules
 from alertctl.schemas import ConnectivityTestResult, EventReceipt
 
 BASE = ROUTES
@@ -45,7 +45,7 @@ class Services:
     store: Store
     writer: Writer
     clock: Callable[[], datetime]
-    audience: Audience
+    rules: RoutingRules
     wake: Wake
     test: Callable[[str, str | None, str, bool], ConnectivityTestResult]
     readiness: Callable[[], Mapping[str, str]]

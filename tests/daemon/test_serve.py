@@ -21,7 +21,7 @@ from alertctl import outbox
 from alertctl.db import Store
 from alertctl.outbox import new_delivery
 from alertctl.publish import prepare, publish
-from alertctl.routing import Audience, Target
+from alertctl.routing import RoutingRules, Target
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from tests.support.waiting import wait_until
@@ -109,7 +109,7 @@ def test_a_second_sigterm_does_not_wait(serve, call, sandbox) -> None:
 
 @pytest.mark.postgres
 def test_events_at_a_provider_that_fails_half_of_the_time_all_arrive_once(serve, call, sandbox, store, long) -> None:
-    count = 200 if long else 80
+    count = 200 if long else 50
     sandbox.slack.faults.sometimes("http_503", 0.5, seed=7)
     daemon = serve(ALERTCTL_LEASE="60")
     daemon.url  # noqa: B018  (it is up)
@@ -124,11 +124,11 @@ def test_events_at_a_provider_that_fails_half_of_the_time_all_arrive_once(serve,
 
 
 def test_a_fresh_critical_alert_overtakes_a_backlog_of_retries(serve, call, sandbox, store, long: bool) -> None:
-    backlog = 50_000 if long else 5_000
+    backlog = 50_000 if long else 3_000
     now = datetime.now(UTC)
-    audience = Audience((Target("slack", "#x", "default_channel"),), frozenset({"slack"}))
+    rules = RoutingRules((Target("slack", "#x", "default_channel"),), frozenset({"slack"}))
     request = PublishRequest(event_type="generic_alert", fields={"title": "old"}, to=["slack:#first"])
-    old = prepare(request, audience)
+    old = prepare(request, rules)
     event = store.write(lambda connection: publish(connection, old, now))
     targets = (Target("slack", f"#old{n}", "named") for n in range(backlog))
     deliveries = [new_delivery(event.event_id, "generic_alert", 2, target, now) for target in targets]
@@ -223,7 +223,7 @@ def test_killed_at_random_moments_nothing_is_lost_and_only_ambiguous_ones_arrive
 ) -> None:
     sandbox.slack.latency = 0.03
     names: list[str] = []
-    for moment in range(30 if long else 4):
+    for moment in range(30 if long else 3):
         daemon = serve(ALERTCTL_LEASE="1")
         for n in range(10):
             names.append(f"#m{moment}-{n}")

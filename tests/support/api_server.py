@@ -20,7 +20,7 @@ from alertctl.config import Settings
 from alertctl.config.secret_files import SecretFiles
 from alertctl.daemon.http_protocol import HttpProtocol
 from alertctl.db import Store, Writer
-from alertctl.routing import audience_of
+from alertctl.routing import routing_rules_of
 from alertctl.schemas import ConnectivityTestResult, EventReceipt
 
 BASE = "/api/v1/notifications"
@@ -78,7 +78,7 @@ class ApiServer:
             store=self.store,
             writer=self.writer,
             clock=now,
-            audience=audience_of(self.settings),
+            rules=routing_rules_of(self.settings),
             wake=self.wake,
             test=self.test,
             readiness=lambda: self.parts,

@@ -104,7 +104,7 @@ async def accept(caller: PublisherCached, request: Request) -> Response:
         headers, deliveries = {REPLAYED_HEADER: "true"}, [as_recorded(item) for item in receipt.deliveries]
     if not publication.to and caller.role is not Role.ADMIN:
         # All targets are the platform's own or users'.
-        own = {target.address for target in services.audience.targets}
+        own = {target.address for target in services.rules.targets}
         deliveries = [item if item.to in own else _masked(item) for item in deliveries]
     body = Accepted(
         event_id=receipt.event_id, event_type=receipt.event_type, deliveries=deliveries, warnings=receipt.warnings
@@ -183,7 +183,7 @@ def as_recorded(item: DeliveryItem) -> DeliveryItem:
 def prepare_body(services: Services, caller: Caller, request: Request, body: dict[str, Any]) -> Publication:
     """Return the publication that a request asks for. Raises InvalidEvent that names the wrong field."""
     publish_request = parse_publish_request(body, request.headers.get("idempotency-key"))
-    return prepare(publish_request, services.audience, caller.name)
+    return prepare(publish_request, services.rules, caller.name)
 
 
 def parse_publish_request(body: dict[str, Any], key: str | None = None) -> PublishRequest:

@@ -61,7 +61,7 @@ def create(caller: Admin, services: ServicesDep, body: Body) -> CreatedToken:
     """Create a token for a user. Requires an admin, so no token exceeds its creator's role."""
     request = parse_body(NewToken, body)
     lifetime = None if request.expires_in is None else timedelta(seconds=request.expires_in)
-    scope, policy = request.scope, services.audience.policy
+    scope, policy = request.scope, services.rules.policy
     item, secret = services.writer.write(
         users.create_token, request.user, request.role, lifetime, services.clock(), scope=scope, policy=policy
     )
