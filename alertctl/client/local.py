@@ -122,7 +122,9 @@ class LocalClient:
         return preview_event(self._store, self._settings, prepare(request, self._rules), now())
 
     def test(self, channel: str, to: str | None, *, all_defaults: bool = False) -> schemas.ConnectivityTestResult:
-        store, rules, timeout = self._store, self._rules, self._result_timeout
+        store = self._store
+        rules = self._rules
+        timeout = self._result_timeout
         return send_test_message(
             store, store, self._dispatcher, rules, channel, to, None, now, timeout, all_defaults=all_defaults
         )

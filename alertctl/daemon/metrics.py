@@ -109,7 +109,10 @@ class _QueueCollector:
     def __init__(
         self, store: Store, clock: Callable[[], datetime], check_database: Callable[[], None], channels: Collection[str]
     ) -> None:
-        self._store, self._clock, self._check_database, self._channels = store, clock, check_database, channels
+        self._store = store
+        self._clock = clock
+        self._check_database = check_database
+        self._channels = channels
 
     def describe(self) -> list[GaugeMetricFamily]:
         return []

@@ -55,7 +55,9 @@ def schedule(
     expired: Callable[[int], None],
 ) -> BackgroundScheduler:
     """Return a scheduler, not yet started. A late run isn't skipped, several late runs of a job are run once."""
-    days, lease, guard = outbox.ages(settings), DispatchOptions.of(settings).lease, ClockGuard()
+    days = outbox.ages(settings)
+    lease = DispatchOptions.of(settings).lease
+    guard = ClockGuard()
     unfinished = False
 
     def prune() -> None:

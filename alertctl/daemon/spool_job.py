@@ -39,7 +39,11 @@ class SpoolJob:
         wake: Callable[[], None],
         clock: Callable[[], datetime],
     ) -> None:
-        self._spool, self._store, self._writer, self._wake, self._clock = spool, store, writer, wake, clock
+        self._spool = spool
+        self._store = store
+        self._writer = writer
+        self._wake = wake
+        self._clock = clock
         self._rules = routing_rules_of(settings)
         address = database_address(settings.database.url)
         setting = "" if settings.origin("DATABASE_URL") == "default" else "DATABASE_URL"

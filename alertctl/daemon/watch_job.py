@@ -44,7 +44,9 @@ class WatchJob:
     ) -> None:
         """`providers` maps each provider in use to its channel."""
         self._instance = outbox.Instance.current()
-        self._transactions, self._rules, self._providers = transactions, rules, providers
+        self._transactions = transactions
+        self._rules = rules
+        self._providers = providers
         self._wake, self._clock = wake, clock
 
     def __call__(self) -> None:

@@ -34,7 +34,9 @@ class Dispatcher:
         clock: Callable[[], datetime],
         observe: Observe | None = None,
     ) -> None:
-        self._connect, self._channels, self._options = connect, channels, options
+        self._connect = connect
+        self._channels = channels
+        self._options = options
         self._clock, self._observe = clock, observe
         self._rate_limiters = {name: RateLimiter(*limit) for name, limit in options.rate_limits.items()}
         self._breakers = {name: CircuitBreaker() for name in channels}

@@ -62,8 +62,12 @@ class RootEditor:
         breaker: CircuitBreaker,
     ) -> None:
         """While `breaker` is open, nothing is edited."""
-        self._name, self._channel, self._connect = name, channel, connect
-        self._clock, self._options, self._breaker = clock, options, breaker
+        self._name = name
+        self._channel = channel
+        self._connect = connect
+        self._clock = clock
+        self._options = options
+        self._breaker = breaker
         self._woken = threading.Event()
         self._stopped = threading.Event()
         self._next_turn = 0.0

@@ -64,15 +64,16 @@ class ChannelWorker:
         self.name = scope.channel
         self.counts = Counter[str]()
         self.error: Exception | None = None
-        self._scope, self._channel, self._connect, self._options = scope, channel, connect, options
-        self._clock, self._rate_limiter, self._breaker, self._observe = clock, rate_limiter, breaker, observe
+        self._scope, self._channel = scope, channel
+        self._connect, self._options = connect, options
+        self._clock, self._rate_limiter = clock, rate_limiter
+        self._breaker, self._observe = breaker, observe
         self._reporter = BreakerReporter(breaker, scope.provider, instance)
         self._people = People(scope.channel, channel, clock)
         self._changed = threading.Condition()
         self._results: list[AttemptResult] = []
         self._unsent: list[Claimed] = []
-        self._woken = False
-        self._stopping = False
+        self._woken = self._stopping = False
         self._senders = SenderPool(self.name, options.senders, options.lease, self._send)
         self._thread = threading.Thread(target=self._run, name=f"alertctl-{self.name}-worker", daemon=True)
 

@@ -71,7 +71,10 @@ class ThreadPlan:
         now: datetime,
     ) -> None:
         """`default`: whether messages form threads unless their options say otherwise; None if the channel can't."""
-        self._connection, self._channel, self._events, self._now = connection, channel, events, now
+        self._connection = connection
+        self._channel = channel
+        self._events = events
+        self._now = now
         self._keys: dict[str, Key] = {}
         if default is not None:
             for claimed in claims:
@@ -211,7 +214,9 @@ def record_roots_and_replies(connection: Connection, results: Iterable[AttemptRe
     freed: list[str] = []
     removed: list[str] = []
     for result in results:
-        claimed, receipt, membership = result.claimed, result.result, result.claimed.membership
+        claimed = result.claimed
+        receipt = result.result
+        membership = result.claimed.membership
         if membership is None:
             continue
         is_root = claimed.reply_to is None

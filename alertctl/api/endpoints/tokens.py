@@ -38,7 +38,7 @@ class NewToken(StrictBody):
     user: str = Field(min_length=1, max_length=254, description="the token's user: an email address or an id")
     role: str | None = Field(None, json_schema_extra={"enum": [*Role, None]})
     scope: str | None = Field(None, json_schema_extra={"enum": [users.PUBLISH, None]})
-    expires_in: float | None = Field(None, gt=0, le=100 * _YEAR_SECONDS)
+    expires_in: float | None = Field(None, json_schema_extra={"exclusiveMinimum": 0, "maximum": 100 * _YEAR_SECONDS})
 
 
 class CreatedToken(BaseModel):
@@ -60,7 +60,10 @@ def list_all(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Qu
 def create(caller: Admin, services: ServicesDep, body: Body) -> CreatedToken:
     """Create a token for a user. Requires an admin, so no token exceeds its creator's role."""
     request = parse_body(NewToken, body)
-    lifetime = None if request.expires_in is None else timedelta(seconds=request.expires_in)
+    lifetime = None
+    if request.expires_in is not None:
+        # Clamped, so that create_token refuses an extreme value instead of timedelta raising OverflowError.
+        lifetime = timedelta(seconds=max(-1.0, min(request.expires_in, 200 * _YEAR_SECONDS)))
     scope, policy = request.scope, services.rules.policy
     item, secret = services.writer.write(
         users.create_token, request.user, request.role, lifetime, services.clock(), scope=scope, policy=policy
