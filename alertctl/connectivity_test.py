@@ -16,7 +16,7 @@ from alertctl.db import Store, TransactionRunner
 from alertctl.dispatcher import Dispatcher
 from alertctl.errors import InvalidEvent
 from alertctl.publish import prepare, publish
-from alertctl.routing import Audience
+from alertctl.routing import RoutingRules
 from alertctl.schemas import ConnectivityTestResult, DeliveryDetail, DeliveryItem, PublishRequest
 
 
@@ -24,7 +24,7 @@ def send_test_message(
     store: Store,
     transactions: TransactionRunner,
     dispatcher: Dispatcher,
-    audience: Audience,
+    rules: RoutingRules,
     channel: str,
     to: str | None,
     requested_by: str | None,
@@ -40,7 +40,7 @@ def send_test_message(
     """
     if to and all_defaults:
         raise InvalidEvent("all", "can't be combined with an address; leave one of them out")
-    addresses = [to] if to else _default_addresses(channel_type(channel), audience, requested_by, all_defaults)
+    addresses = [to] if to else _default_addresses(channel_type(channel), rules, requested_by, all_defaults)
     fields = {
         "title": "Test notification",
         "message": "If you can read this, alertctl reaches you here.",
@@ -48,7 +48,7 @@ def send_test_message(
     }
     targets = [f"{channel}:{address}" for address in addresses]
     request = PublishRequest(event_type="generic_alert", fields=fields, to=targets)
-    publication = prepare(request, audience, requested_by, is_test=True)
+    publication = prepare(request, rules, requested_by, is_test=True)
     event_id = ""
 
     def publish_test(connection: Connection) -> str:
@@ -56,7 +56,7 @@ def send_test_message(
         event_id = publish(connection, publication, clock()).event_id
         return event_id
 
-    if channel in audience.enabled:
+    if channel in rules.enabled:
         dispatcher.send_now(channel, publish_test)
         wait_for_results(store, event_id, timeout)
     else:
@@ -69,10 +69,10 @@ def send_test_message(
 
 
 def _default_addresses(
-    channel: ChannelType, audience: Audience, requested_by: str | None, all_defaults: bool
+    channel: ChannelType, rules: RoutingRules, requested_by: str | None, all_defaults: bool
 ) -> list[str]:
     """Return the first default address (`all_defaults`: all of them), else the caller's own. Raises InvalidEvent."""
-    defaults = [target.address for target in audience.targets if target.channel == channel.name]
+    defaults = [target.address for target in rules.targets if target.channel == channel.name]
     if defaults:
         return defaults if all_defaults else defaults[:1]
     own_address = channel.own_address(requested_by) if requested_by else None

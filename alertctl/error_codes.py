@@ -348,13 +348,19 @@ ERROR_CODES = {
 
 
 def failure_reason(code: str, *, sent: bool) -> Reason:
-    """Return the reason of a request without an answer: ambiguous if it was sent completely, else by its code."""
+    """Return the reason of an attempt that ended without the provider's answer.
+
+    Once the request was `sent` completely, it is ambiguous. Before that, it is `config` or `local` for the codes that
+    the table assigns to them, else `unavailable`: other reasons need the provider's answer.
+    """
     if sent:
         return Reason.AMBIGUOUS
     if code == "proxy_failed":
         return Reason.CONFIG
     entry = ERROR_CODES.get(code)
-    return (entry and entry.reason) or Reason.UNAVAILABLE
+    if entry is not None and entry.reason in (Reason.CONFIG, Reason.LOCAL):
+        return entry.reason
+    return Reason.UNAVAILABLE
 
 
 _RETRIED = "Nothing to do; alertctl retries it."

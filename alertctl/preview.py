@@ -94,7 +94,9 @@ def preview_event(
     store: Store, settings: Settings, publication: Publication, moment: datetime, *, mask_users: bool = False
 ) -> list[Rendered]:
     """Return each target's message, as if published now; `mask_users` hides users' addresses. Raises Unreachable."""
-    fields, labels, wording = publication.fields, publication.request.labels, Wording.of(settings.messages)
+    fields = publication.fields
+    labels = publication.request.labels
+    wording = Wording.of(settings.messages)
     occurred_at = fields.occurred_at or moment
     content = compose(fields, publication.fields_json, new_id(moment), occurred_at, labels, wording)
     with store.reading() as connection:

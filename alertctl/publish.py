@@ -24,7 +24,7 @@ from alertctl.ids import new_id
 from alertctl.labels import parse_labels
 from alertctl.models import Event, EventKey, EventLabel, Priority, table_of
 from alertctl.preferences import recipients
-from alertctl.routing import Audience, Decision, Target, decide, label_targets, parse_target
+from alertctl.routing import Decision, RoutingRules, Target, decide, label_targets, parse_target
 from alertctl.schemas import EventReceipt, PublishRequest
 from alertctl.text import safe_link
 
@@ -59,7 +59,7 @@ class Publication:
     to: tuple[Target, ...]
     keys: tuple[Key, ...]
     body_hash: str
-    audience: Audience
+    rules: RoutingRules
     published_by: str | None
     is_test: bool
     warnings: tuple[str, ...]
@@ -82,7 +82,7 @@ class Publication:
 
 def prepare(
     request: PublishRequest,
-    audience: Audience,
+    rules: RoutingRules,
     published_by: str | None = None,
     *,
     is_test: bool = False,
@@ -100,7 +100,7 @@ def prepare(
     routing_reason = "test" if is_test else "named"
     to = tuple(parse_target(target, routing_reason) for target in request.to)
     for target in to:
-        audience.check(target)
+        rules.check(target)
     fields_json = fields.model_dump_json(exclude_unset=True)
     keys = _keys(request, fields.dedup_key, published_by)
     return Publication(
@@ -111,7 +111,7 @@ def prepare(
         keys=keys,
         # An event without a key is never compared.
         body_hash=_body_hash(request, fields_json) if keys else "",
-        audience=audience,
+        rules=rules,
         published_by=published_by,
         is_test=is_test,
         warnings=(*warnings, *label_warnings, *(_hints(fields) if complete else ()), *label_targets(labels)[1]),
@@ -337,4 +337,4 @@ def decisions_of(connection: Connection, publication: Publication) -> Iterator[D
 
 def _decisions(recipient_cache: _RecipientCache, publication: Publication) -> Iterator[Decision]:
     users = () if publication.to else recipient_cache(publication.fields.event_type)
-    return decide(publication, publication.audience, users)
+    return decide(publication, publication.rules, users)

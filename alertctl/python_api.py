@@ -138,9 +138,9 @@ def _notify(request: PublishRequest, deadline: float, deliver: bool) -> Notified
 
 def _check(request: PublishRequest) -> None:
     from alertctl.publish import prepare
-    from alertctl.routing import Audience
+    from alertctl.routing import RoutingRules
 
-    prepare(request, Audience())
+    prepare(request, RoutingRules())
 
 
 def _recorded(receipt: EventReceipt) -> Notified:
@@ -152,7 +152,9 @@ class _NotifyCall:
     """The work of one call. It may continue after the timeout: the idempotency key prevents duplicates."""
 
     def __init__(self, request: PublishRequest, values: Mapping[str, Value], deliver: bool) -> None:
-        self._request, self._values, self._deliver = request, values, deliver
+        self._request = request
+        self._values = values
+        self._deliver = deliver
         self.receipt: EventReceipt | None = None
 
     def run(self) -> None:
@@ -206,7 +208,9 @@ class _Clients:
         with self._lock:
             if self._key != key:
                 # Outdated clients that are in use are closed when they are returned.
-                outdated, self._idle, self._key = self._idle, [], key
+                outdated = self._idle
+                self._idle = []
+                self._key = key
                 self._end(outdated)
             idle = self._idle.pop() if self._idle else None
         client = idle or connect(tolerate=True)

@@ -11,8 +11,8 @@ from alertctl import preferences, users
 from alertctl.events import PREFERENCES
 from alertctl.matching import values_of
 from alertctl.publish import Publication, prepare
-from alertctl.routing import Audience, Decision, Outcome, Route, RouteVerdict, Target, Verdict, decide, explain
-from alertctl.routing.rules import DEFAULT
+from alertctl.routing import Decision, Outcome, Route, RouteVerdict, RoutingRules, Target, Verdict, decide, explain
+from alertctl.routing.routes import DEFAULT
 from alertctl.schemas import (
     PreferenceVerdict,
     PublishRequest,
@@ -28,10 +28,10 @@ MAX_USER_TARGETS = 1000
 """Targets of users that one test lists."""
 
 
-def list_routes(audience: Audience) -> RouteList:
+def list_routes(rules: RoutingRules) -> RouteList:
     """Return the routes of the configuration, and the targets without a route."""
-    items = [_item(order, route) for order, route in enumerate(audience.routes.items, 1)]
-    return RouteList(items=items, default=[_name(target) for target in audience.targets])
+    items = [_item(order, route) for order, route in enumerate(rules.routes.items, 1)]
+    return RouteList(items=items, default=[_name(target) for target in rules.targets])
 
 
 def _item(order: int, route: Route) -> RouteItem:
@@ -52,7 +52,7 @@ def _name(target: Target) -> str:
 
 def run_route_test(
     request: PublishRequest,
-    audience: Audience,
+    rules: RoutingRules,
     connection: Connection | None,
     user: str | None = None,
     notes: Sequence[str] = (),
@@ -63,7 +63,7 @@ def run_route_test(
     without a connection no preferences count. The result has the `notes` too. Raises InvalidEvent, or NotFound for an
     unknown user.
     """
-    event = prepare(request, audience, complete=False)
+    event = prepare(request, rules, complete=False)
     account = users.find_user(connection, user) if connection is not None and user is not None else None
     user_targets: list[Target] = []
     if connection is not None:
@@ -71,13 +71,13 @@ def run_route_test(
         user_targets = list(islice(recipients, MAX_USER_TARGETS))
         if more := sum(1 for _ in recipients):
             notes = [*notes, f"{more} more targets of users are not listed"]
-    decisions = list(decide(event, audience, user_targets))
+    decisions = list(decide(event, rules, user_targets))
     user_ids = {target.user_id for target in user_targets if target.user_id}
     emails = users.names(connection, user_ids) if connection else {}
     return RouteTestResult(
         event_type=event.fields.event_type,
         severity=event.fields.level.value,
-        routes=list(_verdicts(explain(event, audience), event)),
+        routes=list(_verdicts(explain(event, rules), event)),
         preferences=list(_preferences(connection, event, account, user_targets)) if connection and account else [],
         targets=[_routed(decision, emails.get(decision.target.user_id or "")) for decision in decisions],
         notes=list(notes),

@@ -134,5 +134,5 @@ def _as_template_error(error: Exception) -> TemplateError:
     if isinstance(error, RecursionError):
         return TemplateError("is nested too deeply")
     number = getattr(error, "lineno", None)
-    text = " ".join(str(error).split())[:200] or type(error).__name__
+    text = " ".join(str(error).split())[:200].removesuffix(".") or type(error).__name__
     return TemplateError(f"line {number}: {text}" if number else text)

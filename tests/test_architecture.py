@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import tomllib
 from collections import defaultdict
@@ -47,7 +46,6 @@ def test_every_top_level_module_is_in_the_architecture():
 def test_no_two_classes_have_the_same_name():
     files = defaultdict(list)
     for path in sorted((ROOT / "alertctl").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.ClassDef):
-                files[node.name].append(str(path.relative_to(ROOT)))
+        for name in re.findall(r"(?m)^ *class (\w+)[(:]", path.read_text("utf-8")):
+            files[name].append(str(path.relative_to(ROOT)))
     assert {name: paths for name, paths in files.items() if len(paths) > 1} == {}

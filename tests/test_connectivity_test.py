@@ -6,7 +6,7 @@ import pytest
 
 from alertctl.connectivity_test import send_test_message, wait_for_results
 from alertctl.errors import InvalidEvent
-from tests.support.deliveries import audience, dispatching, row, rows, settings_for
+from tests.support.deliveries import dispatching, row, rows, rules_for, settings_for
 
 
 @pytest.fixture
@@ -14,9 +14,9 @@ def attempt_of(store, sandbox, database_url, clock):
     def send(channel, to=None, seconds=5.0, caller="dev", all_defaults=False, **settings):
         chosen = settings_for(sandbox, database_url, **settings)
         with dispatching(store, chosen, clock) as dispatcher:
-            from alertctl.routing import audience_of
+            from alertctl.routing import routing_rules_of
 
-            fixed = (store, store, dispatcher, audience_of(chosen))
+            fixed = (store, store, dispatcher, routing_rules_of(chosen))
             return send_test_message(*fixed, channel, to, caller, clock, seconds, all_defaults=all_defaults)
 
     return send
@@ -102,4 +102,4 @@ def test_waiting_for_a_result_ends_at_the_timeout(store, sandbox, database_url, 
     event_id = announce(store, "slack:#a", now=clock())
     assert [item.status for item in wait_for_results(store, event_id, 0.1)] == ["pending"]
     assert [item.status for item in wait_for_results(store, event_id, 60, only_sending=True)] == ["pending"]
-    assert audience(sandbox, database_url).targets[0].address == "#platform-alerts"
+    assert rules_for(sandbox, database_url).targets[0].address == "#platform-alerts"

@@ -13,7 +13,7 @@ import alertctl
 from alertctl.channels import http_errors
 from alertctl.channels.email import smtp_errors
 from alertctl.channels.email.smtp_errors import exception_code, smtp_error
-from alertctl.error_codes import ERROR_CODES, SLACK_CODES, fix, meaning
+from alertctl.error_codes import ERROR_CODES, SLACK_CODES, failure_reason, fix, meaning
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.errors import CODES, ERRNO_CODES
 from alertctl.outbox.tables import INTERRUPTED
@@ -112,6 +112,12 @@ def test_every_code_has_a_meaning_of_its_own_and_a_fix(code):
 def test_a_fix_never_promises_a_new_try_where_none_comes(code):
     reasons = [SLACK[code]] if code in SLACK else list(Reason)
     assert all("alertctl retries" not in fix(code, reason, "smtp", final=True) for reason in reasons)
+
+
+@each("code", sorted(ERROR_CODES))
+def test_an_attempt_without_an_answer_is_never_the_fault_of_address_or_message(code):
+    assert failure_reason(code, sent=True) is Reason.AMBIGUOUS
+    assert failure_reason(code, sent=False) in (Reason.CONFIG, Reason.LOCAL, Reason.UNAVAILABLE)
 
 
 @each("code", NUMBERS)

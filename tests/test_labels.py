@@ -78,7 +78,7 @@ def test_labels_that_are_no_object_are_refused(labels):
         parse_labels(labels)
 
 
-@fixed_examples(100, long=10_000)
+@fixed_examples(50, long=10_000)
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,5}", fullmatch=True), JSON))
 def test_any_json_becomes_text_that_is_stored_and_compared_alike(labels):
     parsed, _ = parse_labels(labels)

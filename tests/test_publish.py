@@ -27,9 +27,9 @@ SLACK_ONLY = replace(EVERYBODY, enabled=frozenset({"slack"}))
 EVENT = TABLES["event"]
 
 
-def alert(title="Disk almost full", audience=EVERYBODY, **more):
+def alert(title="Disk almost full", rules=EVERYBODY, **more):
     fields = {"title": title} | {name: more.pop(name) for name in ("dedup_key", "message") if name in more}
-    return publication("generic_alert", fields, audience, **more)
+    return publication("generic_alert", fields, rules, **more)
 
 
 def publish_all(connect, *publications, now=NOW):
@@ -93,7 +93,7 @@ def test_an_event_keeps_the_time_that_it_says_it_happened(store):
 
 
 def test_a_channel_that_is_off_gets_a_suppressed_delivery_with_the_cause(store):
-    publish_one(store, alert(audience=SLACK_ONLY))
+    publish_one(store, alert(rules=SLACK_ONLY))
     assert destinations(store, channel="email") == [
         ("email", "ops@corp.example", "suppressed", "email_disabled", "admin_email")
     ]
@@ -385,13 +385,13 @@ def test_a_wrong_label_is_refused_and_an_unusual_value_is_a_warning():
 
 
 def routed(toml: str):
-    """Return the usual audience with these routes."""
+    """Return the usual rules with these routes."""
     return replace(EVERYBODY, routes=parse_routes(tomllib.loads(toml)["routes"]))
 
 
 def test_a_route_is_stored_with_its_deliveries_and_the_form_of_their_messages(store):
-    audience = routed('[[routes]]\nname = "disk"\nto = ["#disk"]\nstyle = "compact"\nmention = ["S0123ABC"]\n')
-    publish_one(store, alert(audience=audience))
+    rules = routed('[[routes]]\nname = "disk"\nto = ["#disk"]\nstyle = "compact"\nmention = ["S0123ABC"]\n')
+    publish_one(store, alert(rules=rules))
     entry = row(store)
     assert (entry.address, entry.routing_reason, entry.route, entry.status) == ("#disk", "route", "disk", "pending")
     assert MessageOptions.from_json(entry.options) == MessageOptions("compact", ("S0123ABC",))
@@ -399,9 +399,9 @@ def test_a_route_is_stored_with_its_deliveries_and_the_form_of_their_messages(st
 
 def test_the_audience_that_a_route_suppresses_is_recorded_with_the_route(store):
     add_user(store, "ana@corp.example")
-    audience = routed('[[routes]]\nname = "quiet"\nmatch.environment = "staging"\nto = []\n')
+    rules = routed('[[routes]]\nname = "quiet"\nmatch.environment = "staging"\nto = []\n')
     fields = {"feature_flag": "x", "environment": "staging"}
-    publish_one(store, publication("safety_rollback", fields, audience))
+    publish_one(store, publication("safety_rollback", fields, rules))
     assert destinations(store) == [
         ("email", "ana@corp.example", "pending", None, "user_email"),
         ("slack", "#platform-alerts", "suppressed", "route quiet", "default_channel"),
@@ -411,9 +411,9 @@ def test_the_audience_that_a_route_suppresses_is_recorded_with_the_route(store):
 
 
 def test_a_label_adds_a_target_that_the_policy_allows(store):
-    audience = replace(EVERYBODY, policy=RecipientPolicy({"slack": ("team-*",)}))
+    rules = replace(EVERYBODY, policy=RecipientPolicy({"slack": ("team-*",)}))
     for address in ("#team-a", "#x"):
-        publish_one(store, alert(audience=audience, labels={"slack": address}))
+        publish_one(store, alert(rules=rules, labels={"slack": address}))
     assert destinations(store, routing_reason="label") == [
         ("slack", "#team-a", "pending", None, "label"),
         ("slack", "#x", "suppressed", "recipient_not_allowed", "label"),

@@ -12,7 +12,7 @@ from fastapi import Depends, Query, Request
 from alertctl.config import Settings
 from alertctl.config.urls import ROUTES
 from alertctl.db import Store, Writer
-from alertctl.routing import Audience
+from alertctl.routing import RoutingRules
 from alertctl.schemas import ConnectivityTestResult, EventReceipt
 
 BASE = ROUTES
@@ -37,7 +37,7 @@ class Services:
     bounded time. `wake` wakes the
     dispatcher, `accepted` counts a recorded event. `readiness` maps each part of the daemon to `ok`, `off`, or what is
     wrong with it. `metrics` returns the Prometheus exposition. `stopping` is true while the daemon shuts down: open
-    streams must end then.
+    streams and waiting calls must end then.
     """
 
     settings: Settings
@@ -45,7 +45,7 @@ class Services:
     store: Store
     writer: Writer
     clock: Callable[[], datetime]
-    audience: Audience
+    rules: RoutingRules
     wake: Wake
     test: Callable[[str, str | None, str, bool], ConnectivityTestResult]
     readiness: Callable[[], Mapping[str, str]]

@@ -52,7 +52,9 @@ class KeySet:
     """
 
     def __init__(self, fetch: Callable[[], bytes], pause: float = MIN_INTERVAL, max_age: float = MAX_AGE) -> None:
-        self._fetch, self._pause, self._max_age = fetch, pause, max_age
+        self._fetch = fetch
+        self._pause = pause
+        self._max_age = max_age
         self._lock = threading.Lock()
         self._waiting = threading.Semaphore(MAX_WAITING)
         self._keys: list[_Key] | None = None

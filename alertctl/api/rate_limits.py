@@ -27,7 +27,9 @@ class TokenLimit:
         """Count a call. Raises HTTPException (429) with the seconds until the next one is allowed."""
         if not self._per_minute:
             return
-        key, now, per_second = caller.token_id or caller.user_id, time.monotonic(), self._per_minute / 60
+        key = caller.token_id or caller.user_id
+        now = time.monotonic()
+        per_second = self._per_minute / 60
         with self._lock:
             remaining, updated_at = self._buckets.get(key, (float(self._per_minute), now))
             remaining = min(float(self._per_minute), remaining + (now - updated_at) * per_second)

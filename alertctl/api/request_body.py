@@ -112,7 +112,7 @@ Model = TypeVar("Model", bound="StrictBody")
 
 
 class StrictBody(BaseModel):
-    """A body without unknown fields and conversions."""
+    """A request body that refuses unknown fields and values of another type."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from alertctl.cli.output.streams import messages, print_error, wants_json
+from alertctl.cli.output.streams import StdoutError, messages, print_error, wants_json
 from alertctl.cli.registry import ENTRIES, Commands, with_wait_value
 from alertctl.errors import AlertctlError, ConfigError
 
@@ -71,6 +71,9 @@ class Root(TyperGroup):
             # The reader of our output has closed it (`| head`): that is no error.
             _close_quietly()
             raise typer.Exit(0) from None
+        except StdoutError as error:
+            # Without a buffer (PYTHONUNBUFFERED) nothing remains that _flush_stdout could write.
+            raise typer.Exit(_report_stdout_error(error, 0)) from None
         except Exception as error:
             if isinstance(error, OSError) and (code := _flush_stdout(0)):
                 # Writing to stdout failed, and _flush_stdout has printed that.

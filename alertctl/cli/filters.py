@@ -151,7 +151,9 @@ class LogPages:
     """
 
     def __init__(self, client: Client, where: LogFilter, limit: int) -> None:
-        self._client, self._where, self._limit = client, where, limit
+        self._client = client
+        self._where = where
+        self._limit = limit
         self.total: int | None = None
         self.more = False
 

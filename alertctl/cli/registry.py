@@ -95,7 +95,9 @@ def with_root_options(command: Any) -> Any:
     for option in root.params:
         if option.name in ROOT_OPTIONS and own.isdisjoint(option.opts):
             accepted = copy(option)
-            accepted.callback, accepted.expose_value, accepted.hidden = store, False, True
+            accepted.callback = store
+            accepted.expose_value = False
+            accepted.hidden = True
             command.params.append(accepted)
     for subcommand in getattr(command, "commands", {}).values():
         with_root_options(subcommand)

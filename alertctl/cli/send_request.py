@@ -50,7 +50,9 @@ def build_request(
     window = body.pop("dedup_window", None)
     if window is not None:
         window = duration_of("dedup_window", window)
-    body_to, body_channel, body_labels = _targets(body), _text(body, "channel"), body.pop("labels", None) or {}
+    body_to = _targets(body)
+    body_channel = _text(body, "channel")
+    body_labels = body.pop("labels", None) or {}
     if dedup_window:
         window = duration_of("--dedup-window", dedup_window)
     if expires:

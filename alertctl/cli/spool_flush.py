@@ -79,13 +79,17 @@ class _SpoolFlush(threading.Thread):
 
     def __init__(self, client: Client, spool: Spool, where: Destination) -> None:
         super().__init__(name="alertctl-spool", daemon=True)
-        self._client, self._spool, self._where = client, spool, where
+        self._client = client
+        self._spool = spool
+        self._where = where
         self._until = time.monotonic() + BUDGET
         self._sending = threading.Lock()
         self._abandoned = False
 
     def run(self) -> None:
-        flushed = self._spool.flush(lambda it: self._where.accepts(it.destination), self._publish, until=self._until)
+        flushed = self._spool.flush(
+            lambda entry: self._where.accepts(entry.destination), self._publish, until=self._until
+        )
         if not self._abandoned:
             report(flushed)
 

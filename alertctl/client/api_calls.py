@@ -223,7 +223,9 @@ class _Retries:
         self.deadline = deadline
         self.lost = False
         self._server, self._repeat = server, repeat
-        self._started_at, self._tries, self._warned = time.monotonic(), 0, False
+        self._started_at = time.monotonic()
+        self._tries = 0
+        self._warned = False
 
     def wait_after_error(self, error: HttpError) -> None:
         """Wait for the next try. Raises Unreachable when there is none."""

@@ -25,7 +25,7 @@ from alertctl.errors import InvalidEvent, Unreachable
 from alertctl.events import EVENT_TYPES
 from alertctl.events.wording import Wording
 from alertctl.publish import prepare, publish
-from alertctl.routing import audience_of
+from alertctl.routing import routing_rules_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class LocalClient:
 
     def __init__(self, settings: Settings, *, tolerate: bool = False) -> None:
         self._settings, self._tolerate = settings, tolerate
-        self._audience = audience_of(settings)
+        self._rules = routing_rules_of(settings)
         self._result_timeout = settings.alertctl.deadline + RESULT_WAIT
 
     def __enter__(self) -> Self:
@@ -89,13 +89,13 @@ class LocalClient:
         return Dispatcher(self._store, self._channels, DispatchOptions.of(self._settings), now)
 
     def publish(self, request: schemas.PublishRequest) -> schemas.EventReceipt:
-        publication = prepare(request, self._audience)
+        publication = prepare(request, self._rules)
         receipt = self._write(publish, publication, now())
         warnings = [*self._setting_problems(), *(receipt.warnings if receipt.created else ())]
         return replace(receipt, warnings=warnings)
 
     def _setting_problems(self) -> list[str]:
-        routes = (f"{problem}; the route is not used" for problem in self._audience.routes.problems)
+        routes = (f"{problem}; the route is not used" for problem in self._rules.routes.problems)
         return [*self._settings.problems, *routes]
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:
@@ -119,12 +119,14 @@ class LocalClient:
     def preview(self, request: schemas.PublishRequest) -> list[schemas.Rendered]:
         from alertctl.preview import preview_event
 
-        return preview_event(self._store, self._settings, prepare(request, self._audience), now())
+        return preview_event(self._store, self._settings, prepare(request, self._rules), now())
 
     def test(self, channel: str, to: str | None, *, all_defaults: bool = False) -> schemas.ConnectivityTestResult:
-        store, audience, timeout = self._store, self._audience, self._result_timeout
+        store = self._store
+        rules = self._rules
+        timeout = self._result_timeout
         return send_test_message(
-            store, store, self._dispatcher, audience, channel, to, None, now, timeout, all_defaults=all_defaults
+            store, store, self._dispatcher, rules, channel, to, None, now, timeout, all_defaults=all_defaults
         )
 
     def log(self, where: schemas.LogFilter, *, limit: int = 20, cursor: str | None = None) -> schemas.Page:
@@ -179,8 +181,8 @@ class LocalClient:
 
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[schemas.ResendResult]:
         delivery_ids = [self._read(delivery_log.find_id, part) for part in ids]
-        by, audience = _command_line_user(), self._audience
-        return self._write(outbox.resend, delivery_ids, by, now(), again=again, audience=audience)
+        by, rules = _command_line_user(), self._rules
+        return self._write(outbox.resend, delivery_ids, by, now(), again=again, rules=rules)
 
     def dispatch(self) -> schemas.Dispatched:
         # Cron's `dispatch --once` counts as a daemon.
@@ -190,7 +192,7 @@ class LocalClient:
     def routes(self) -> schemas.RouteList:
         from alertctl.route_test import list_routes
 
-        return list_routes(self._audience)
+        return list_routes(self._rules)
 
     def test_routes(self, request: schemas.PublishRequest, user: str | None) -> schemas.RouteTestResult:
         """Test the routes, with the preferences of `user` or of all users that the caller may see."""
@@ -201,12 +203,12 @@ class LocalClient:
         try:
             if file is not None and not file.exists():
                 raise Unreachable(f"there is no database {file}")
-            result = self._read(lambda connection: run_route_test(request, self._audience, connection, user))
+            result = self._read(lambda connection: run_route_test(request, self._rules, connection, user))
         except Unreachable as error:
             if user is not None:
                 raise Unreachable(f"the preferences of {user} can't be read: {error}; leave out --user") from None
             note = f"users' preferences are not considered: {error}"
-            result = run_route_test(request, self._audience, None, notes=[note])
+            result = run_route_test(request, self._rules, None, notes=[note])
         return replace(result, warnings=[*self._setting_problems(), *result.warnings])
 
     def event_types(self) -> list[schemas.EventTypeInfo]:
@@ -217,8 +219,10 @@ class LocalClient:
         return self._write(lambda connection: preferences.get(connection, _user_id(connection, user), now()))
 
     def set_preferences(self, user: str | None, changes: Mapping[str, Any]) -> schemas.Prefs:
-        policy = self._audience.policy
-        return self._write(lambda it: preferences.update(it, _user_id(it, user), changes, now(), policy))
+        policy = self._rules.policy
+        return self._write(
+            lambda connection: preferences.update(connection, _user_id(connection, user), changes, now(), policy)
+        )
 
     def reset_preferences(self, user: str | None) -> schemas.Prefs:
         return self._write(lambda connection: preferences.reset(connection, _user_id(connection, user), now()))
@@ -230,12 +234,12 @@ class LocalClient:
         return self._read(users.list_users)
 
     def add_user(self, email: str, role: str) -> schemas.UserItem:
-        return self._write(users.add_user, email, role, now(), self._audience.policy)
+        return self._write(users.add_user, email, role, now(), self._rules.policy)
 
     def change_user(
         self, user: str, *, role: str | None = None, email: str | None = None, disabled: bool | None = None
     ) -> schemas.UserItem:
-        policy = self._audience.policy
+        policy = self._rules.policy
         return self._write(users.change_user, user, role=role, email=email, disabled=disabled, policy=policy)
 
     def unlink_user(self, user: str) -> schemas.UserItem:
@@ -247,13 +251,15 @@ class LocalClient:
     def create_token(
         self, user: str, role: str | None, expires: timedelta | None, scope: str | None = None
     ) -> tuple[schemas.TokenItem, str]:
-        return self._write(users.create_token, user, role, expires, now(), scope=scope, policy=self._audience.policy)
+        return self._write(users.create_token, user, role, expires, now(), scope=scope, policy=self._rules.policy)
 
     def tokens(self) -> list[schemas.TokenItem]:
         return self._read(users.list_tokens)
 
     def revoke_token(self, id_part: str) -> schemas.TokenItem:
-        return self._write(lambda it: users.revoke_token(it, users.find_token(it, id_part), now()))
+        return self._write(
+            lambda connection: users.revoke_token(connection, users.find_token(connection, id_part), now())
+        )
 
     def _read(self, query: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T:
         with self._store.reading() as connection:

@@ -76,11 +76,15 @@ class _Listener(threading.Thread):
             self._put(Unreachable(f"{self._calls.server.root}: {type(error).__name__}: {error}"))
 
     def _run(self) -> None:
-        failing_since, tries, warned = time.monotonic(), 0, False
+        failing_since = time.monotonic()
+        tries = 0
+        warned = False
         while not self._stopping.is_set():
             try:
                 self._read_stream()
-                failing_since, tries, warned = time.monotonic(), 0, False
+                failing_since = time.monotonic()
+                tries = 0
+                warned = False
                 cause = f"{self._calls.server.root} ended the stream"
             except NotAllowed:
                 if not self._calls.renew_token():

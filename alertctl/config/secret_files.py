@@ -57,7 +57,9 @@ class SecretFiles:
         return self.settings
 
     def _read(self, section: str, field: str, file: SecretFile) -> None:
-        name, model, problem = setting_name(section, field), getattr(self.settings, section), ""
+        name = setting_name(section, field)
+        model = getattr(self.settings, section)
+        problem = ""
         try:
             raw = file.read()
             if is_blank(raw):

@@ -82,7 +82,7 @@ class Email(_Section):
         "", description="URL (https) of a logo at the top of each email, at most 48 px high there."
     )
     accent: Annotated[str, BeforeValidator(validators.colour)] = Field(
-        "", description="Colour of the bar and the links in emails, #rrggbb. Unset: the severity's colour."
+        "", description="Colour of the bar and the button in emails, #rrggbb. Unset: the severity's colour."
     )
 
 
@@ -153,7 +153,11 @@ class Jwt(_Section):
     jwks: KeySet = Field("", description="The platform's key set (JWKS): a URL or a file.")
     issuer: Text = Field("", description="Required `iss` of a token. Unset: any issuer, each with its own users.")
     audience: Text = Field("", description="Required `aud` of a token. Unset: not checked.")
-    algorithms: Algorithms = Field((), description="Accepted algorithms, comma-separated (HS256, RS256, ES256, …).")
+    algorithms: Algorithms = Field(
+        (),
+        description="Accepted algorithms, comma-separated. "
+        "Unset: HS256 with JWT_SECRET, RS256 and ES256 with public keys.",
+    )
     user_claim: Text = Field("sub", description="The claim with the user's id; a.b is claim b in claim a.")
     email_claim: Text = Field("email", description="The claim with the user's email address.")
     role_claim: Text = Field("role", description="The claim with the user's role or roles, as in realm_access.roles.")
@@ -230,7 +234,9 @@ class Alertctl(_Section):
         "", description="Folder with your own alert.html or alert.txt for emails, instead of the built-in ones."
     )
     public_url: Url = Field(
-        "", description="Public URL of this daemon, which publishes the events that its machine spooled for that URL."
+        "",
+        description="Public URL of this daemon: "
+        "it publishes the events that commands on its machine spooled for this URL.",
     )
 
 

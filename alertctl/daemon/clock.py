@@ -66,8 +66,10 @@ class ClockGuard:
             step, self._offset = offset - self._offset, offset
             if step > SIGNIFICANT_STEP:
                 self._trusted_from = now + DISTRUST_SECONDS
-                what = "the clock was set forward by %.0f s: nothing expires or is pruned for an hour; check the clock"
-                log.warning(what, step)
+                log.warning(
+                    "the clock was set forward by %.0f s: nothing expires or is pruned for an hour; check the clock",
+                    step,
+                )
             elif step < -SIGNIFICANT_STEP:
                 self._trusted_from = float("-inf")
                 log.warning("the clock was set back by %.0f s: deliveries of the later time become due now", -step)

@@ -14,9 +14,10 @@ from alertctl.channels import CHANNEL_NAMES
 from alertctl.channels.base import Receipt
 from alertctl.db import Store
 from alertctl.error_codes import DUPLICATE, ROUTE_PREFIX
-from alertctl.errors import Unreachable
+from alertctl.errors import Reason, Unreachable
 from alertctl.models import Status
 from alertctl.outbox import AttemptResult, ClaimScope
+from alertctl.retry import WAITING
 from alertctl.routing import NOT_ALLOWED
 from alertctl.schemas import EventReceipt, Paused
 
@@ -85,6 +86,10 @@ class Metrics:
             self._attempts.labels(scope.provider, "failed", attempt.result.reason.value).inc()
             if is_final:
                 self._deliveries.labels(scope.channel, "failed").inc()
+            # A refusal of ours is final only by its age, except for a test, which is tried once.
+            late = attempt.result.reason in WAITING and not attempt.once
+            if is_final and (late or attempt.result.reason is Reason.EXPIRED):
+                self._expired.inc()
 
     def expired(self, count: int) -> None:
         self._expired.inc(count)
@@ -104,7 +109,10 @@ class _QueueCollector:
     def __init__(
         self, store: Store, clock: Callable[[], datetime], check_database: Callable[[], None], channels: Collection[str]
     ) -> None:
-        self._store, self._clock, self._check_database, self._channels = store, clock, check_database, channels
+        self._store = store
+        self._clock = clock
+        self._check_database = check_database
+        self._channels = channels
 
     def describe(self) -> list[GaugeMetricFamily]:
         return []

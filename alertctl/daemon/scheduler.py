@@ -55,7 +55,9 @@ def schedule(
     expired: Callable[[int], None],
 ) -> BackgroundScheduler:
     """Return a scheduler, not yet started. A late run isn't skipped, several late runs of a job are run once."""
-    days, lease, guard = outbox.ages(settings), DispatchOptions.of(settings).lease, ClockGuard()
+    days = outbox.ages(settings)
+    lease = DispatchOptions.of(settings).lease
+    guard = ClockGuard()
     unfinished = False
 
     def prune() -> None:
@@ -93,10 +95,15 @@ def schedule(
 def _expire(
     transactions: TransactionRunner, dispatcher: Dispatcher, max_age: float, clock: Callable[[], datetime]
 ) -> int:
-    """Expire deliveries that waited too long. Returns how many."""
+    """Expire deliveries that waited too long. Return how many."""
+
+    def expire(connection: Connection) -> int:
+        # Read breakers and clock now: the transaction may have waited for others.
+        return outbox.expire(connection, max_age, dispatcher.paused, clock())
+
     total = 0
     try:
-        while count := transactions.write(outbox.expire, max_age, dispatcher.paused, clock()):
+        while count := transactions.write(expire):
             log.warning("%d deliveries expired while they waited", count)
             total += count
     except AlertctlError as error:

@@ -43,7 +43,7 @@ from alertctl.errors import ConfigError, Unreachable
 from alertctl.events import BY_NAME
 from alertctl.events.wording import problems as wording_problems
 from alertctl.outbox import AttemptResult, ClaimScope
-from alertctl.routing import Audience, audience_of
+from alertctl.routing import RoutingRules, routing_rules_of
 from alertctl.spool import Spool
 
 log = logging.getLogger("alertctl.daemon")
@@ -103,7 +103,7 @@ def _check_settings(settings: Settings) -> None:
             errors.append(line)
         else:
             log.warning("%s", line)
-    errors += audience_of(settings).routes.problems
+    errors += routing_rules_of(settings).routes.problems
     if errors:
         raise ConfigError(errors)
     for name, message in wording_problems(settings.messages, BY_NAME):
@@ -159,7 +159,8 @@ def _running(
     settings: Settings, store: Store, scheduled: bool, addresses: list[str], stopping: threading.Event
 ) -> Iterator[FastAPI]:
     """Build and start everything that lives as long as the daemon; stop and close it in order."""
-    writer, channels, audience, heartbeat = Writer(store), build(settings), audience_of(settings), SchedulerHeartbeat()
+    writer, heartbeat = Writer(store), SchedulerHeartbeat()
+    channels, rules = build(settings), routing_rules_of(settings)
     metrics = Metrics(store, now, writer.check, channels)
 
     def observe(scope: ClaimScope, ended: Sequence[AttemptResult], final: Sequence[bool]) -> None:
@@ -173,11 +174,11 @@ def _running(
     if any(isinstance(channel, ReloadingChannel) for channel in channels.values()):
         scheduler.add_job(SecretsJob(channels, dispatcher), IntervalTrigger(SECRETS_SECONDS), id="secrets")
     providers = {channel.provider: name for name, channel in channels.items()}
-    watch_job = WatchJob(writer, audience, providers, dispatcher.wake, now)
+    watch_job = WatchJob(writer, rules, providers, dispatcher.wake, now)
     scheduler.add_job(watch_job, IntervalTrigger(WATCH_SECONDS), id="watch", next_run_time=now())
     wake_ups = WakeUps(store, lambda connection: outbox.is_due(connection, now()), dispatcher.wake)
     readiness = partial(_readiness, store, writer, dispatcher, heartbeat, scheduled)
-    app = create_app(_services(settings, store, writer, audience, dispatcher, metrics, readiness, stopping))
+    app = create_app(_services(settings, store, writer, rules, dispatcher, metrics, readiness, stopping))
     # Exclude the objects of the start from garbage collection, and collect rarely: every few hundred messages.
     gc.collect()
     gc.freeze()
@@ -205,7 +206,7 @@ def _services(
     settings: Settings,
     store: Store,
     writer: Writer,
-    audience: Audience,
+    rules: RoutingRules,
     dispatcher: Dispatcher,
     metrics: Metrics,
     readiness: Callable[[], dict[str, str]],
@@ -218,11 +219,11 @@ def _services(
         store=store,
         writer=writer,
         clock=now,
-        audience=audience,
+        rules=rules,
         wake=dispatcher.wake,
         accepted=metrics.accepted,
         test=lambda channel, to, by, all_defaults: send_test_message(
-            store, writer, dispatcher, audience, channel, to, by, now, test_timeout, all_defaults=all_defaults
+            store, writer, dispatcher, rules, channel, to, by, now, test_timeout, all_defaults=all_defaults
         ),
         readiness=readiness,
         metrics=metrics.exposition,

@@ -13,7 +13,7 @@ from alertctl.config import Settings, is_loopback
 from alertctl.db import Store, Writer
 from alertctl.errors import NotAllowed
 from alertctl.publish import prepare, publish
-from alertctl.routing import audience_of
+from alertctl.routing import routing_rules_of
 from alertctl.spool import Destination, EventNotAllowed, Flushed, Spool, Spooled, database_address
 from alertctl.users import Caller, Role
 
@@ -39,8 +39,12 @@ class SpoolJob:
         wake: Callable[[], None],
         clock: Callable[[], datetime],
     ) -> None:
-        self._spool, self._store, self._writer, self._wake, self._clock = spool, store, writer, wake, clock
-        self._audience = audience_of(settings)
+        self._spool = spool
+        self._store = store
+        self._writer = writer
+        self._wake = wake
+        self._clock = clock
+        self._rules = routing_rules_of(settings)
         address = database_address(settings.database.url)
         setting = "" if settings.origin("DATABASE_URL") == "default" else "DATABASE_URL"
         self._database, self._addresses = Destination(address, False, setting=setting), frozenset(addresses)
@@ -64,11 +68,11 @@ class SpoolJob:
     def _publish(self, spooled: Spooled) -> None:
         now = self._clock()
         if self._database.accepts(spooled.destination):
-            publication = prepare(spooled.request, self._audience)
+            publication = prepare(spooled.request, self._rules)
             self._writer.write(publish, publication, now)
             return
         caller = self._owner(spooled)
-        self._writer.submit(record, (prepare(spooled.request, self._audience, caller.name), caller, now))
+        self._writer.submit(record, (prepare(spooled.request, self._rules, caller.name), caller, now))
 
     def _owner(self, spooled: Spooled) -> Caller:
         """Return the user whose token the event was meant to be sent with. Raises EventNotAllowed."""

@@ -17,7 +17,7 @@ from alertctl.delivery_log import ChannelProblem
 from alertctl.errors import AlertctlError
 from alertctl.preferences import targets_of_role
 from alertctl.publish import prepare, publish
-from alertctl.routing import Audience
+from alertctl.routing import RoutingRules
 from alertctl.schemas import PublishRequest
 from alertctl.users import Role
 
@@ -37,14 +37,16 @@ class WatchJob:
     def __init__(
         self,
         transactions: TransactionRunner,
-        audience: Audience,
+        rules: RoutingRules,
         providers: Mapping[str, str],
         wake: Callable[[], None],
         clock: Callable[[], datetime],
     ) -> None:
         """`providers` maps each provider in use to its channel."""
         self._instance = outbox.Instance.current()
-        self._transactions, self._audience, self._providers = transactions, audience, providers
+        self._transactions = transactions
+        self._rules = rules
+        self._providers = providers
         self._wake, self._clock = wake, clock
 
     def __call__(self) -> None:
@@ -70,9 +72,9 @@ class WatchJob:
         """Return the problems that are new, with the number of targets that are alerted."""
         now = self._clock()
         outbox.beat(connection, now)
-        outbox.save_instance(connection, self._instance, self._audience.routes.hash, now)
+        outbox.save_instance(connection, self._instance, self._rules.routes.hash, now)
         connection.execute(delete(run).where(run.c.job == JOB, run.c.started_at < now - OVER_AFTER))
-        problems = delivery_log.find_problems(connection, self._providers, self._audience.targets, now)
+        problems = delivery_log.find_problems(connection, self._providers, self._rules.targets, now)
         channels = {problem.channel for problem in problems}
         return [
             (problem, self._alert(connection, problem, channels, now))
@@ -82,14 +84,14 @@ class WatchJob:
 
     def _alert(self, connection: Connection, problem: ChannelProblem, broken: set[str], now: datetime) -> int:
         """Publish an alert about a problem to the admins on other channels. Returns the number of targets."""
-        known = [*self._audience.targets, *targets_of_role(connection, Role.ADMIN.value)]
-        usable = [target for target in known if target.channel in self._audience.enabled - {problem.channel}]
+        known = [*self._rules.targets, *targets_of_role(connection, Role.ADMIN.value)]
+        usable = [target for target in known if target.channel in self._rules.enabled - {problem.channel}]
         # A channel with a problem of its own is better than none.
         targets = [target for target in usable if target.channel not in broken] or usable
         if not targets:
             return 0
         fields = {"title": problem.title, "message": problem.message, "severity": "error", "source": "alertctl"}
-        publication = prepare(PublishRequest(event_type="generic_alert", fields=fields), self._audience, "alertctl")
+        publication = prepare(PublishRequest(event_type="generic_alert", fields=fields), self._rules, "alertctl")
         to = tuple(replace(target, routing_reason=JOB) for target in targets)
         return len(publish(connection, replace(publication, to=to), now).deliveries)
 

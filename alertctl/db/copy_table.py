@@ -61,7 +61,9 @@ class TableCopy:
     """Copies one table from the source's snapshot to the target."""
 
     def __init__(self, table: Table, source: Connection, target: Store) -> None:
-        self._table, self._source, self._target = table, source, target
+        self._table = table
+        self._source = source
+        self._target = target
         self._columns, self._keys = columns_of(table), list(table.primary_key.columns)
         self._names = [column.name for column in self._columns]
         self._text_limits = [

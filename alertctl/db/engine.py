@@ -30,8 +30,9 @@ BROKEN_SETUP = ("42501", "42P01", "3F000")
 
 
 class TransactionRunner(Protocol):
-    """Runs a function inside one committed transaction: a Store, or a daemon's Writer."""
+    """Runs a function inside one committed transaction, or only to read: a Store, or a daemon's Writer."""
 
+    def read(self, work: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T: ...
     def write(self, work: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T: ...
 
 

@@ -40,7 +40,9 @@ class WakeUps:
     """
 
     def __init__(self, store: Store, is_due: Callable[[Connection], bool], wake: Callable[[], None]) -> None:
-        self._store, self._is_due, self._wake = store, is_due, wake
+        self._store = store
+        self._is_due = is_due
+        self._wake = wake
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alertctl-wake-ups", daemon=True)
 

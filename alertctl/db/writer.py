@@ -85,6 +85,10 @@ class Writer:
         result: T = self.submit(_call_each, lambda connection: work(connection, *values, **options))
         return result
 
+    def read(self, work: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T:
+        """Run `work` on a connection of its own, on the caller's thread. Raises Unreachable."""
+        return self._store.read(work, *values, **options)
+
     def check(self) -> None:
         """Prove that this writer can commit. Raises Unreachable after `CHECK_SECONDS` at the latest."""
         future = self.submit_later(_check, None)

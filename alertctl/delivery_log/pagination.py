@@ -84,7 +84,9 @@ def _kept_count(connection: Connection, where: LogFilter) -> int:
 
 def _time_ranges(where: LogFilter) -> list[list[ColumnElement[bool]]]:
     """Divide the filter's times so that only the edges read the rows' own times; elsewhere the id is enough."""
-    since, until, key = where.since, where.until, delivery.c.id
+    since = where.since
+    until = where.until
+    key = delivery.c.id
     if since is None and until is None:
         return [[]]
     low, high = id_range(where)

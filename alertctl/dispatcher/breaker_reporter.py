@@ -21,7 +21,9 @@ class BreakerReporter:
     """Reports the breaker of one provider. `instance` is set in a daemon, which keeps a report in the database."""
 
     def __init__(self, breaker: CircuitBreaker, provider: str, instance: Instance | None) -> None:
-        self._breaker, self._provider, self._instance = breaker, provider, instance
+        self._breaker = breaker
+        self._provider = provider
+        self._instance = instance
         self._reported_at: float | None = None
         self._was_open = False
 

@@ -129,7 +129,9 @@ class CircuitBreaker:
             self._ramp = self._ramp + 1 if self._ramp < RAMP_END else None
 
     def _open(self, refusal: DeliveryError, now: float, clock: datetime) -> None:
-        self.refusal, self.since, self._probe_number = refusal, clock, None
+        self.refusal = refusal
+        self.since = clock
+        self._probe_number = None
         self._interval, self._ramp = PROBE_SECONDS, None
         self._proven = self._accepted_since_refusal = False
         self._schedule_probe(now)

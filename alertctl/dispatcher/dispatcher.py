@@ -34,7 +34,9 @@ class Dispatcher:
         clock: Callable[[], datetime],
         observe: Observe | None = None,
     ) -> None:
-        self._connect, self._channels, self._options = connect, channels, options
+        self._connect = connect
+        self._channels = channels
+        self._options = options
         self._clock, self._observe = clock, observe
         self._rate_limiters = {name: RateLimiter(*limit) for name, limit in options.rate_limits.items()}
         self._breakers = {name: CircuitBreaker() for name in channels}
@@ -69,7 +71,13 @@ class Dispatcher:
                 editor.run_once()
             else:
                 editor.start_edits_of(event_id)
-        return Dispatched(**sum((worker.counts for worker in workers), Counter[str]()))
+        counts = sum((worker.counts for worker in workers), Counter[str]())
+        return Dispatched(
+            attempted=counts["attempted"],
+            success=counts["success"],
+            retrying=counts["retrying"],
+            failed=counts["failed"],
+        )
 
     def wait_for_edits(self) -> None:
         """Wait until the roots of threads show the events of `run_once`, for some ten seconds at most."""
@@ -84,7 +92,7 @@ class Dispatcher:
     def send_now(self, name: str, publish: Callable[[Connection], str]) -> None:
         """Publish one event for channel `name` and call its provider at once, even if its circuit breaker is open.
 
-        `publish` returns the event's id; no other process can claim its delivery first. Raises what it raised, or
+        `publish` returns the event's id; no other process can claim its delivery first. Raises its exceptions, and
         Unreachable. A success asks every instance, this one included, to probe.
         """
         worker = self._worker(name, "", CircuitBreaker())
@@ -113,7 +121,7 @@ class Dispatcher:
         self.wake()
 
     def stop(self, grace: float) -> None:
-        """Finish what is in flight within `grace` seconds, and release the rest uncounted."""
+        """Finish the deliveries in flight within `grace` seconds, and release the rest uncounted."""
         self.stop_edits()
         for worker in self._workers:
             worker.stop()

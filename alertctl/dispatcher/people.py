@@ -67,7 +67,9 @@ class People:
     """
 
     def __init__(self, name: str, channel: Channel, clock: Callable[[], datetime]) -> None:
-        self._name, self._channel, self._clock = name, channel, clock
+        self._name = name
+        self._channel = channel
+        self._clock = clock
         self._directory = cast("Directory", channel) if channel_type(name).has_directory else None
         self._lock = threading.Lock()
         self._known: dict[str, _Known] = {}

@@ -69,7 +69,10 @@ class SenderPool:
     """
 
     def __init__(self, name: str, count: int, lease: float, send: Callable[[Job], None]) -> None:
-        self._name, self._count, self._lease, self._send = name, count, lease, send
+        self._name = name
+        self._count = count
+        self._lease = lease
+        self._send = send
         self._lock = threading.Lock()
         # One condition for each kind of thread, to wake no more threads than there are jobs: waking 64 threads for one
         # job costs more than sending it.
@@ -125,7 +128,7 @@ class SenderPool:
             return self._urgent.popleft() if self._urgent else self._normal.popleft()
 
     def finish(self, job: Job) -> None:
-        """Remove a job that has its results."""
+        """Remove a job from those in hand, because it has been sent or given up. Its lease is no longer renewed."""
         with self._lock:
             self._in_hand.discard(job)
 

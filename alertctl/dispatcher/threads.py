@@ -6,8 +6,11 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Connection
 
 from alertctl import outbox
 from alertctl.channels.base import Receipt, SendResult, ThreadedChannel
@@ -35,6 +38,15 @@ _GAP_SECONDS = outbox.EDIT_GAP.total_seconds()
 RETRY_SECONDS = 5.0
 """The wait after a failed edit, doubled with each further failure."""
 MAX_FAILURES = 8
+NEVER = math.inf
+"""The wait for an edit when none will fall due, or the database can't be reached."""
+
+
+class _Step(NamedTuple):
+    """An edit of the thread `edited_id`; without one, the seconds until an edit falls due (`wait`)."""
+
+    edited_id: str | None
+    wait: float = 0.0
 
 
 class RootEditor:
@@ -50,8 +62,12 @@ class RootEditor:
         breaker: CircuitBreaker,
     ) -> None:
         """While `breaker` is open, nothing is edited."""
-        self._name, self._channel, self._connect = name, channel, connect
-        self._clock, self._options, self._breaker = clock, options, breaker
+        self._name = name
+        self._channel = channel
+        self._connect = connect
+        self._clock = clock
+        self._options = options
+        self._breaker = breaker
         self._woken = threading.Event()
         self._stopped = threading.Event()
         self._next_turn = 0.0
@@ -95,7 +111,7 @@ class RootEditor:
 
     def _edit_due(self) -> None:
         deadline = time.monotonic() + ONE_SHOT_SECONDS
-        while self._delay() <= 0 and time.monotonic() < deadline and self._edit_next() is None:
+        while self._delay() <= 0 and time.monotonic() < deadline and self._edit_next().edited_id is not None:
             pass
 
     def _edit_roots_of(self, event_id: str) -> None:
@@ -106,12 +122,14 @@ class RootEditor:
         deadline = time.monotonic() + _GAP_SECONDS + ONE_SHOT_SECONDS
         edited: set[str] = set()
         while self._delay() <= 0 and not self._stopped.is_set():
-            wait = self._edit_next(event_id, edited)
-            if wait is None:
+            edited_id, wait = self._edit_next(event_id, edited)
+            if edited_id is not None:
+                edited.add(edited_id)
                 continue
             remaining = deadline - time.monotonic()
-            if wait > _GAP_SECONDS and remaining > _GAP_SECONDS and wait != math.inf:
-                # Due after the lease of an edit in progress, or EDIT_GAP after its end.
+            is_in_progress = _GAP_SECONDS < wait < NEVER
+            if is_in_progress and remaining > _GAP_SECONDS:
+                # The edit may end long before its lease. The next one is then due after EDIT_GAP.
                 wait = IN_PROGRESS_POLL
             if wait > remaining:
                 return
@@ -124,7 +142,8 @@ class RootEditor:
                 time.sleep(min(delay, 1.0))
                 continue
             self._woken.clear()
-            if (wait := self._edit_next()) is not None and not self._stopped.is_set():
+            edited_id, wait = self._edit_next()
+            if edited_id is None and not self._stopped.is_set():
                 self._woken.wait(min(POLL, wait))
 
     def _delay(self) -> float:
@@ -132,43 +151,50 @@ class RootEditor:
         now = time.monotonic()
         return POLL if self._breaker.refusal is not None else max(self._next_turn, self._paused_until) - now
 
-    def _edit_next(self, event_id: str | None = None, edited: set[str] | None = None) -> float | None:
-        """Make the edit that is due first and return None, or return the seconds until the next one.
+    def _edit_next(self, event_id: str | None = None, edited: Collection[str] = ()) -> _Step:
+        """Make the edit that is due first, of an event's threads except `edited` if an event is set.
 
-        With an event as `outbox.claim_edit`; adds the thread to `edited`. A daemon makes the next edit if there is one.
+        Without a due edit only read, so that a command that waits doesn't hold up writers.
         """
-        edited = set() if edited is None else edited
         try:
             now = self._clock()
-            edit, next_due = self._connect.write(
-                lambda connection: outbox.claim_edit(connection, self._name, now, self._options.lease, event_id, edited)
-            )
+            due_at = self._connect.read(self._next_due_at, now, event_id, edited)
+            if due_at is None:
+                return _Step(None, NEVER)
+            if due_at > now:
+                return _Step(None, max(0.1, (due_at - now).total_seconds()))
+            edit = self._connect.write(outbox.claim_edit, self._name, now, self._options.lease, event_id, edited)
             if edit is None:
-                if next_due is None or (event_id is not None and self._has_daemon(now)):
-                    return math.inf
-                return max(0.1, (next_due - now).total_seconds())
-            edited.add(edit.thread_id)
+                # Another process has claimed it since.
+                return _Step(None, IN_PROGRESS_POLL)
             self._take_turn()
             contents = [restore(row, wording=self._options.wording) for row in edit.events]
-            self._record(edit, self._channel.update_root(edit.root, contents, edit.earlier))
+            self._record_result(edit, self._channel.update_root(edit.root, contents, edit.earlier))
         except AlertctlError as error:
             log.info("%s: %s; the edit of a thread's root waits", self._name, error)
-            return math.inf
+            return _Step(None, NEVER)
         except Exception:
             # A bug must not end the editor: the edit falls due again when its lease ends.
             log.exception("%s: unexpected error while editing a thread's root", self._name)
-            return math.inf
-        return None
+            return _Step(None, NEVER)
+        return _Step(edit.thread_id)
 
-    def _has_daemon(self, now: datetime) -> bool:
-        """Return whether a daemon runs. `dispatch --once` doesn't count: nobody knows when it runs again."""
-        return bool(self._connect.write(lambda connection: outbox.live_instances(connection, now)))
+    def _next_due_at(
+        self, connection: Connection, now: datetime, event_id: str | None, edited: Collection[str]
+    ) -> datetime | None:
+        """Return when the next edit falls due. Return None for a command that can leave a later edit to a daemon."""
+        due_at = outbox.next_edit_due_at(connection, self._name, now, event_id, edited)
+        # `dispatch --once` is no daemon: nobody knows when it runs again.
+        if event_id is None or due_at is None or due_at <= now or not outbox.live_instances(connection, now):
+            return due_at
+        return None
 
     def _take_turn(self) -> None:
         gap = 1 / EDITS_PER_SECOND
         self._next_turn = max(self._next_turn, time.monotonic() - BURST * gap) + gap
 
-    def _record(self, edit: RootEdit, result: SendResult) -> None:
+    def _record_result(self, edit: RootEdit, result: SendResult) -> None:
+        """Record an edit. A root or a channel that no longer exists ends the thread."""
         now = self._clock()
         if isinstance(result, Receipt):
             self._connect.write(lambda connection: outbox.record_edit(connection, edit, now))

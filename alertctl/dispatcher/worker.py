@@ -64,16 +64,17 @@ class ChannelWorker:
         self.name = scope.channel
         self.counts = Counter[str]()
         self.error: Exception | None = None
-        self._scope, self._channel, self._connect, self._options = scope, channel, connect, options
-        self._clock, self._rate_limiter, self._breaker, self._observe = clock, rate_limiter, breaker, observe
+        self._scope, self._channel = scope, channel
+        self._connect, self._options = connect, options
+        self._clock, self._rate_limiter = clock, rate_limiter
+        self._breaker, self._observe = breaker, observe
         self._reporter = BreakerReporter(breaker, scope.provider, instance)
         self._people = People(scope.channel, channel, clock)
         self._changed = threading.Condition()
         self._results: list[AttemptResult] = []
         self._unsent: list[Claimed] = []
-        self._woken = False
-        self._stopping = False
-        self._jobs = SenderPool(self.name, options.senders, options.lease, self._send)
+        self._woken = self._stopping = False
+        self._senders = SenderPool(self.name, options.senders, options.lease, self._send)
         self._thread = threading.Thread(target=self._run, name=f"alertctl-{self.name}-worker", daemon=True)
 
     def start(self) -> None:
@@ -113,7 +114,7 @@ class ChannelWorker:
                 claim = self._run_transaction_within_lease()
                 if claim.waiting:
                     root_wait_ends = time.monotonic() + outbox.RETRY_SECONDS
-                if self._jobs or self._results or self._unsent:
+                if self._senders or self._results or self._unsent:
                     self._gather(POLL)
                 elif not claim.taken and not claim.waiting:
                     turn_in = self._rate_limiter.horizon() if self._rate_limiter else 0.0
@@ -124,7 +125,7 @@ class ChannelWorker:
         except Exception as error:
             self.error = error
         finally:
-            self._jobs.close()
+            self._senders.close()
 
     def _publish_and_claim(self, publish: Callable[[Connection], str]) -> None:
         def publish_and_claim(connection: Connection) -> Claim:
@@ -140,7 +141,7 @@ class ChannelWorker:
             try:
                 return self._run_transaction()
             except Unreachable:
-                if not (self._results or self._jobs) or time.monotonic() >= self._jobs.lease_ends:
+                if not (self._results or self._senders) or time.monotonic() >= self._senders.lease_ends:
                     raise
             time.sleep(backoff)
             backoff = min(backoff * 2, LONGEST_BACKOFF)
@@ -179,8 +180,8 @@ class ChannelWorker:
 
     def _run_transaction(self) -> Claim:
         """Record results and claim due deliveries in one transaction, then hand the claimed ones to the senders."""
-        # Other processes may send what waits here for a thread that is stalled.
-        waiting = self._jobs.take_back(self._jobs.renewal_time)
+        # Other processes may send the jobs that wait here because all threads are stalled.
+        waiting = self._senders.take_back(self._senders.renewal_time)
         with self._changed:
             results, self._results = self._results, []
             unsent, self._unsent = self._unsent + waiting, []
@@ -193,7 +194,7 @@ class ChannelWorker:
             raise
         if results:
             self._count(results, final)
-        self._jobs.confirm()
+        self._senders.confirm()
         self._reporter.log_change()
         self._hand_out(claim)
         return claim
@@ -202,10 +203,10 @@ class ChannelWorker:
         if not claim.taken:
             return
         now = time.monotonic()
-        self._jobs.lease_ends = now + self._options.lease
+        self._senders.lease_ends = now + self._options.lease
         probe = self._breaker.start(now)
-        size, expires = self._channel.batch_size, self._jobs.lease_ends
-        self._jobs.put(group_jobs(claim.taken, claim.events, size, expires, probe=probe))
+        size, expires = self._channel.batch_size, self._senders.lease_ends
+        self._senders.put(group_jobs(claim.taken, claim.events, size, expires, probe=probe))
 
     def _record_and_claim(
         self, connection: Connection, results: Sequence[AttemptResult], unsent: Sequence[Claimed]
@@ -220,7 +221,7 @@ class ChannelWorker:
             self._reporter.request_probes(connection, results)
         if unsent:
             outbox.release(connection, unsent)
-        self._jobs.renew(connection, now)
+        self._senders.renew(connection, now)
         self._reporter.sync(connection, now)
         limits, claim = self._claim_limits(), Claim()
         if any(limits):
@@ -245,8 +246,8 @@ class ChannelWorker:
         """
         if self._stopping:
             return (0,) * len(Priority.ALL)
-        allowed = self._breaker.allowance(len(self._jobs), time.monotonic())
-        stalled = self._jobs.stalled(self._channel.deadline)
+        allowed = self._breaker.allowance(len(self._senders), time.monotonic())
+        stalled = self._senders.stalled(self._channel.deadline)
         full = IN_HAND * max(0, self._options.senders - stalled) + stalled
         critical, normal = (self._claim_limit(room, allowed) for room in (full + 2 * RESERVED, full))
         return critical, critical, normal, normal
@@ -256,7 +257,7 @@ class ChannelWorker:
 
         For a probe and a ramp each delivery counts, otherwise a batch counts as one.
         """
-        jobs = max(0, full - len(self._jobs))
+        jobs = max(0, full - len(self._senders))
         if allowed is not None and (self._breaker.refusal or self._breaker.is_ramping):
             return min(jobs, allowed)
         jobs = jobs if allowed is None else min(jobs, allowed)
@@ -266,7 +267,7 @@ class ChannelWorker:
         results = self._send_job(job)
         with self._changed:
             self._results += results
-            self._jobs.finish(job)
+            self._senders.finish(job)
             # Waking the worker for every single result would cost more than writing it.
             if self._is_worth_writing() or len(self._results) == len(results):
                 self._changed.notify_all()
@@ -314,14 +315,14 @@ class ChannelWorker:
 
     def _is_worth_writing(self) -> bool:
         """Return whether to write the results without waiting for more."""
-        return not self._jobs or len(self._results) >= GATHER
+        return not self._senders or len(self._results) >= GATHER
 
     def _gather(self, idle: float) -> None:
         """Wait for results or a wake-up (`idle` seconds at most), then a moment longer for more results."""
         with self._changed:
-            seconds = min(idle, 1.0) if self._jobs and self._breaker.is_limited else idle
-            if self._jobs:
-                seconds = min(seconds, self._jobs.check_seconds)
+            seconds = min(idle, 1.0) if self._senders and self._breaker.is_limited else idle
+            if self._senders:
+                seconds = min(seconds, self._senders.check_seconds)
             self._changed.wait_for(lambda: self._woken or self._stopping or self._results or self._unsent, seconds)
             if self._results and not self._woken:
                 self._changed.wait_for(lambda: self._woken or self._stopping or self._is_worth_writing(), LINGER)
@@ -333,16 +334,16 @@ class ChannelWorker:
         self._observe(self._scope, results, final)
 
     def _shut_down(self) -> None:
-        """Release what no thread has started, wait for what is in flight, and record it."""
+        """Release the jobs that no thread has started, wait for those in flight, and record their results."""
         with self._changed:
-            self._unsent += self._jobs.take_back()
-        self._jobs.close()
+            self._unsent += self._senders.take_back()
+        self._senders.close()
         deadline = time.monotonic() + max(self._channel.deadline + 1, GRACE_SECONDS)
         try:
             if self._unsent:
                 self._run_transaction()
             with self._changed:
-                self._changed.wait_for(lambda: not self._jobs, max(0.0, deadline - time.monotonic()))
+                self._changed.wait_for(lambda: not self._senders, max(0.0, deadline - time.monotonic()))
             self._run_transaction_within_lease()
             self._connect.write(lambda connection: self._reporter.remove_report(connection, self._clock()))
         except AlertctlError as error:

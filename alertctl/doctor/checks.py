@@ -20,7 +20,9 @@ def checks_for(settings: Settings) -> Iterator[Check]:
 
     Commands that use a server open no database of this machine, and the server sends.
     """
-    slack_on, email_on, uses_server = settings.slack.enabled, settings.email.enabled, bool(settings.alertctl.server)
+    slack_on = settings.slack.enabled
+    email_on = settings.email.enabled
+    uses_server = bool(settings.alertctl.server)
     if slack_on or not uses_server:
         yield Check("slack", "enabled", partial(check_enabled, channel="Slack"))
     if slack_on:

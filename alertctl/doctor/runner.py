@@ -6,9 +6,9 @@ import json
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, cast
@@ -45,6 +45,7 @@ class CheckRun:
         self._call_seconds = min(settings.alertctl.deadline, max(seconds - _MARGIN, seconds / 2))
         self._facts: dict[Callable[..., Any], Future[Any]] = {}
         self._resources = ExitStack()
+        self._users = 0
         self._lock = threading.Lock()
 
     def deadline(self) -> Deadline:
@@ -66,8 +67,19 @@ class CheckRun:
     def closing(self, close: Callable[[], None]) -> None:
         self._resources.callback(close)
 
-    def close(self) -> None:
-        self._resources.close()
+    @contextmanager
+    def using(self) -> Iterator[None]:
+        """Keep the resources open. The last user closes them: that may be a check that didn't end in time."""
+        with self._lock:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                is_last = not self._users
+            if is_last:
+                self._resources.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +107,10 @@ def run(checks: Sequence[Check], settings: Settings, now: datetime, seconds: flo
     """Return a finding for each check, in their order, within `seconds`. Raises nothing."""
     redact = Redactor([*settings.secrets(), *proxy_passwords()], username=settings.smtp.username)
     check_run = CheckRun(settings, now, seconds)
-    try:
+    with check_run.using():
         ends = time.monotonic() + seconds
         started = [_start(check, check_run) for check in checks]
         results = [_wait_for(check, result, ends, seconds) for check, result in zip(checks, started, strict=True)]
-    finally:
-        check_run.close()
     findings = []
     for check, result in zip(checks, results, strict=True):
         # A fix is our own text without secrets: masking a password that is a common word would damage it.
@@ -114,18 +124,23 @@ def _start(check: Check, check_run: CheckRun) -> Future[CheckResult]:
     result: Future[CheckResult] = Future()
 
     def work() -> None:
-        try:
-            result.set_result(check.run(check_run))
-        except CheckEnded as ended:
-            result.set_result(ended.result)
-        except ConfigError as error:
-            fix = "Correct that setting (see alertctl config check)."
-            result.set_result(failure("; ".join(error.problems), fix))
-        except Exception as error:
-            result.set_result(unknown(f"the check failed: {type(error).__name__}: {error}"))
+        with check_run.using():
+            outcome = _result_of(check, check_run)
+        result.set_result(outcome)
 
     threading.Thread(target=work, name=f"doctor-{check.area}-{check.name}", daemon=True).start()
     return result
+
+
+def _result_of(check: Check, check_run: CheckRun) -> CheckResult:
+    try:
+        return check.run(check_run)
+    except CheckEnded as ended:
+        return ended.result
+    except ConfigError as error:
+        return failure("; ".join(error.problems), "Correct that setting (see alertctl config check).")
+    except Exception as error:
+        return unknown(f"the check failed: {type(error).__name__}: {error}")
 
 
 def _wait_for(check: Check, result: Future[CheckResult], ends: float, seconds: float) -> CheckResult:

@@ -31,7 +31,7 @@ from alertctl.doctor.runner import CheckRun, json_body, request, usable_credenti
 from alertctl.error_codes import ERROR_CODES
 from alertctl.errors import DeliveryError, Reason
 from alertctl.http.client import Response
-from alertctl.routing import audience_of
+from alertctl.routing import routing_rules_of
 
 WRITE, WRITE_PUBLIC = "chat:write", "chat:write.public"
 READ_PUBLIC, READ_PRIVATE = "channels:read", "groups:read"
@@ -122,7 +122,7 @@ def _settings_with_people(settings: Settings) -> Iterator[str]:
     """Yield the settings and routes that address or mention people by email."""
     if any(map(is_email, settings.slack.mention)):
         yield "SLACK_MENTION"
-    for route in audience_of(settings).routes.items:
+    for route in routing_rules_of(settings).routes.items:
         addresses = [target.address for target in route.to if target.channel == "slack"]
         mentions = route.options.get("mention", ()) if addresses or route.adds_default else ()
         if any(map(email_of_person, addresses)) or any(map(is_email, mentions)):

@@ -30,7 +30,9 @@ def interpret(
     kind: type[EventFields], values: Mapping[str, Any], error: ValidationError
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the values that were refused with `error` in a form that the type may accept, and the warnings."""
-    accepted, warnings, unknown = dict(values), list[str](), dict[str, Any]()
+    accepted = dict(values)
+    warnings = list[str]()
+    unknown = dict[str, Any]()
     for problem in error.errors(include_url=False, include_context=False):
         name, value = str(problem["loc"][0]) if len(problem["loc"]) == 1 else "", problem["input"]
         if problem["type"] == "extra_forbidden":

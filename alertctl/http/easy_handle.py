@@ -200,7 +200,9 @@ class _Stream:
     def __init__(
         self, handlers: StreamHandlers, lines: list[bytes], receive_body: Callable[[bytes], int | None]
     ) -> None:
-        self._handlers, self._lines, self._receive_body = handlers, lines, receive_body
+        self._handlers = handlers
+        self._lines = lines
+        self._receive_body = receive_body
         self._open = False
         self.error: Exception | None = None
         self._last_byte = time.monotonic()

@@ -18,7 +18,9 @@ class HttpError(AlertctlError):
 
     def __init__(self, code: str, detail: str, *, sent: bool = False) -> None:
         super().__init__(f"{code}: {detail}")
-        self.code, self.detail, self.sent = code, detail, sent
+        self.code = code
+        self.detail = detail
+        self.sent = sent
 
     @property
     def reason(self) -> Reason:

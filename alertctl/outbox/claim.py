@@ -32,7 +32,7 @@ from alertctl.db import bulk_parameter, bulk_rows
 from alertctl.errors import Reason
 from alertctl.models import Priority, Status
 from alertctl.outbox.lease import postpone
-from alertctl.outbox.tables import INTERRUPTED, SWEEP, Claimed, attempt, delivery, event, is_among, pauses
+from alertctl.outbox.tables import INTERRUPTED, SWEEP, Claimed, attempt, delivery, event, is_selected_for_update, pauses
 from alertctl.outbox.threads import RETRY_SECONDS, ROOT_WAIT_SECONDS, ThreadPlan
 
 
@@ -213,7 +213,7 @@ def _claim_statement(of_one_event: bool, past_paused: bool, least_tried: bool) -
         due = due.where(delivery.c.address_key.not_in(bindparam("of_paused", expanding=True)))
     return (
         update(delivery)
-        .where(is_among(due.order_by(*order).limit(bindparam("of_limit"))))
+        .where(is_selected_for_update(due.order_by(*order).limit(bindparam("of_limit"))))
         .values(
             status=Status.SENDING.value,
             ambiguous=or_(delivery.c.ambiguous, delivery.c.status == Status.SENDING.value),
@@ -278,4 +278,4 @@ def _postpone_paused(connection: Connection, scope: ClaimScope, key: str, until:
     )
     if scope.event_id is not None:
         due = due.where(delivery.c.event_id == scope.event_id)
-    connection.execute(update(delivery).where(is_among(due.limit(SWEEP))).values(next_attempt_at=until))
+    connection.execute(update(delivery).where(is_selected_for_update(due.limit(SWEEP))).values(next_attempt_at=until))

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, case, delete, or_, select, update
 
 from alertctl.models import Status
-from alertctl.outbox.tables import SWEEP, delivery, is_among, pauses
+from alertctl.outbox.tables import SWEEP, delivery, is_selected_for_update, pauses
 
 TOLERANCE = timedelta(minutes=5)
 """Two machines' clocks may differ by this much without any correction."""
@@ -27,7 +27,7 @@ def correct_future_times(connection: Connection, now: datetime, lease: float) ->
         or_(in_future, delivery.c.next_attempt_at.in_(ends_of_pauses)),
     )
     due_at = case((delivery.c.status == Status.SENDING.value, now + timedelta(seconds=lease)), else_=now)
-    corrected = update(delivery).where(is_among(rows.order_by(delivery.c.id).limit(SWEEP)))
+    corrected = update(delivery).where(is_selected_for_update(rows.order_by(delivery.c.id).limit(SWEEP)))
     corrected = corrected.values(next_attempt_at=due_at, updated_at=now)
     count = len(connection.execute(corrected.returning(delivery.c.id)).all())
     if count < SWEEP:

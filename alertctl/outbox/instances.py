@@ -1,6 +1,6 @@
 """The running daemons: their common heartbeat, and each with the hash of its routes.
 
-Callers are warned when nobody sends what they record, and when daemons have different routes.
+Callers are warned when no process sends their events, and when daemons have different routes.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def record(
     record_roots_and_replies(connection, recorded, now)
     _open_pauses(connection, scope, results, now)
     if any(row["attempt_reason"] == Reason.CONFIG for row in rows):
-        # Another instance may have good credentials: what was refused here is due there.
+        # Another instance may have good credentials: a delivery refused here is due there.
         announce(connection)
     return [row["next_attempt_at"] is None for row in rows]
 

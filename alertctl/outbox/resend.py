@@ -16,11 +16,11 @@ from alertctl.models import Priority, Status
 from alertctl.outbox.breaker_reports import request_probes
 from alertctl.outbox.change_sequence import begin_change, this_change
 from alertctl.outbox.tables import SWEEP, delivery, event
-from alertctl.routing import Audience, Target
+from alertctl.routing import RoutingRules, Target
 from alertctl.schemas import ResendResult, stamp
 
 _COLUMNS = (delivery.c.id, delivery.c.status, delivery.c.channel, delivery.c.address, delivery.c.route)
-_EVERYBODY = Audience(enabled=frozenset(CHANNEL_NAMES))
+_EVERYBODY = RoutingRules(enabled=frozenset(CHANNEL_NAMES))
 
 
 def resend(
@@ -30,7 +30,7 @@ def resend(
     now: datetime,
     *,
     again: bool = False,
-    audience: Audience = _EVERYBODY,
+    rules: RoutingRules = _EVERYBODY,
 ) -> list[ResendResult]:
     """Make deliveries due at once, with a new round of attempts. Returns the outcome for each.
 
@@ -49,7 +49,7 @@ def resend(
             .with_for_update(of=delivery)
         )
         rows = {row.id: row for row in connection.execute(locked)}
-        outcomes = [ResendResult(id=id_, problem=_refusal(rows.get(id_), again, audience, now)) for id_ in batch]
+        outcomes = [ResendResult(id=id_, problem=_refusal(rows.get(id_), again, rules, now)) for id_ in batch]
         _make_due(connection, [outcome.id for outcome in outcomes if outcome.problem is None], by, now)
         results += outcomes
     request_probes(connection)
@@ -57,7 +57,7 @@ def resend(
     return results
 
 
-def _refusal(row: Any, again: bool, audience: Audience, now: datetime) -> str | None:
+def _refusal(row: Any, again: bool, rules: RoutingRules, now: datetime) -> str | None:
     if row is None:
         return "no such delivery"
     if row.status == Status.SENDING:
@@ -66,13 +66,13 @@ def _refusal(row: Any, again: bool, audience: Audience, now: datetime) -> str | 
         return "it has arrived already"
     if row.expires_at is not None and row.expires_at <= now:
         return f"its event expired at {stamp(row.expires_at)}; send the event again"
-    if row.channel not in audience.enabled:
+    if row.channel not in rules.enabled:
         return f"{row.channel} is switched off ({row.channel.upper()}_ENABLED)"
     if row.route is not None:
         # The address is the platform's own: it is in the configuration.
         return None
     try:
-        audience.check(Target(row.channel, row.address, "named"))
+        rules.check(Target(row.channel, row.address, "named"))
     except InvalidEvent as error:
         return error.message
     return None

@@ -30,8 +30,8 @@ SWEEP = 1000
 """Maximum of rows that a statement writes, so that no transaction takes long."""
 
 
-def is_among(rows: Select[tuple[str]]) -> ColumnElement[bool]:
-    """Return the condition for deliveries that this query selects, which skips and then locks them.
+def is_selected_for_update(rows: Select[tuple[str]]) -> ColumnElement[bool]:
+    """Return the condition for the deliveries that this query selects. It locks them and skips those already locked.
 
     It is a CTE, because Postgres runs a locking CTE exactly once. Some plans run a plain subquery again for each row,
     which makes its limit void.

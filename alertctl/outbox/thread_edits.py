@@ -1,6 +1,6 @@
-"""Edits of threads' roots: which are due, and what the root is to show.
+"""Edits of threads' roots: find and claim those that are due, with the events that the root then shows.
 
-A claim moves `edit_due_at` past a lease. A reply that comes during the edit moves it further, so that the end of the
+A claim moves `edit_due_at` past a lease. A reply that is sent during the edit moves it further, so that the end of the
 edit doesn't remove it.
 """
 
@@ -11,9 +11,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, not_, null, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    case,
+    delete,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from alertctl.channels.base import MessageOptions, ThreadRoot
+from alertctl.outbox.clock_skew import TOLERANCE
 from alertctl.outbox.tables import delivery, event, thread
 
 EDIT_GAP = timedelta(seconds=5)
@@ -44,17 +59,9 @@ def claim_edit(
     lease: float,
     event_id: str | None = None,
     edited: Collection[str] = (),
-) -> tuple[RootEdit | None, datetime | None]:
-    """Claim the edit that is due first. Return it, or when the next one falls due.
-
-    With an event only in its threads, except those that are `edited`. Then no edit falls due that fails, or that is
-    in progress and includes the event.
-    """
-    # `is_not(None)`, because a partial index requires it.
-    scope = [thread.c.channel == channel, thread.c.claimed_until.is_(None), thread.c.edit_due_at.is_not(None)]
-    if event_id is not None:
-        of_event = select(delivery.c.thread_id).where(delivery.c.event_id == event_id)
-        scope += [thread.c.id.in_(of_event), thread.c.id.not_in(edited)]
+) -> RootEdit | None:
+    """Claim the edit that is due first, among the threads that `next_edit_due_at` looks at. Return None without one."""
+    scope = _threads_to_edit(channel, event_id, edited)
     due = select(thread.c.id).where(*scope, _is_due(now)).order_by(thread.c.edit_due_at).limit(1)
     lease_ends = now + timedelta(seconds=lease)
     claimed = (
@@ -65,9 +72,7 @@ def claim_edit(
     )
     row = connection.execute(claimed).first()
     if row is None:
-        if event_id is not None:
-            scope += [thread.c.edit_failures == 0, not_(_is_in_progress())]
-        return None, connection.execute(select(func.min(thread.c.edit_due_at)).where(*scope)).scalar()
+        return None
     count = select(func.count()).where(delivery.c.thread_id == row.id)
     events = (
         select(event)
@@ -80,12 +85,37 @@ def claim_edit(
     earlier = connection.execute(count).scalar_one() - len(shown)
     options = connection.execute(select(delivery.c.options).where(delivery.c.id == row.id)).scalar()
     root = ThreadRoot(row.provider_channel, row.root_ts, MessageOptions.from_json(options).style)
-    return RootEdit(row.id, root, shown, earlier, row.edit_failures, lease_ends), None
+    return RootEdit(row.id, root, shown, earlier, row.edit_failures, lease_ends)
+
+
+def next_edit_due_at(
+    connection: Connection, channel: str, now: datetime, event_id: str | None = None, edited: Collection[str] = ()
+) -> datetime | None:
+    """Return when the next edit of the channel falls due, `now` if one is due, None if none will.
+
+    With an event, look only at its threads, except those in `edited`. Ignore an edit that failed before, or that is in
+    progress and includes the event, until it is due.
+    """
+    conditions = _threads_to_edit(channel, event_id, edited)
+    if event_id is not None:
+        conditions.append(or_(_is_due(now), and_(thread.c.edit_failures == 0, not_(_is_in_progress()))))
+    due_at = case((_is_due(now), literal(now, thread.c.edit_due_at.type)), else_=thread.c.edit_due_at)
+    return connection.execute(select(func.min(due_at)).where(*conditions)).scalar()
+
+
+def _threads_to_edit(channel: str, event_id: str | None, edited: Collection[str]) -> list[ColumnElement[bool]]:
+    """Return the conditions for open threads with an edit, of an event if it is set, except those in `edited`."""
+    # `is_not(None)`, because a partial index requires it.
+    conditions = [thread.c.channel == channel, thread.c.claimed_until.is_(None), thread.c.edit_due_at.is_not(None)]
+    if event_id is not None:
+        of_event = select(delivery.c.thread_id).where(delivery.c.event_id == event_id)
+        conditions += [thread.c.id.in_(of_event), thread.c.id.not_in(edited)]
+    return conditions
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
-    """Return the condition for a due edit. A time that was written in the future is wrong: the clock was set back."""
-    return or_(thread.c.edit_due_at <= now, thread.c.next_edit_set_at > now + EDIT_GAP)
+    """Return the condition for a due edit. One that was written far in the future is due: the clock was set back."""
+    return or_(thread.c.edit_due_at <= now, thread.c.next_edit_set_at > now + TOLERANCE)
 
 
 def _is_in_progress() -> ColumnElement[bool]:
@@ -94,21 +124,22 @@ def _is_in_progress() -> ColumnElement[bool]:
 
 
 def _happened_at() -> ColumnElement[datetime]:
-    """Return `occurred_at`, at most the time when the event came: a clock that is ahead must not hold the state."""
+    """Return `occurred_at`, at most `created_at`: an event from a clock that is ahead must not stay the newest one."""
     return case((event.c.occurred_at > event.c.created_at, event.c.created_at), else_=event.c.occurred_at)
 
 
 def record_edit(connection: Connection, edit: RootEdit, now: datetime) -> None:
-    """Record a successful edit. Another one follows if a reply came meanwhile."""
+    """Record a successful edit, unless another process has claimed it since. Then end it (`end_edit`)."""
     # The delivery before the thread, in the order in which the results of deliveries are recorded.
-    connection.execute(update(delivery).where(delivery.c.id == edit.thread_id).values(edited_at=now))
+    is_claimed = select(thread.c.id).where(*_is_claimed(edit)).exists()
+    connection.execute(update(delivery).where(delivery.c.id == edit.thread_id, is_claimed).values(edited_at=now))
     end_edit(connection, edit, now)
 
 
 def end_edit(connection: Connection, edit: RootEdit, now: datetime) -> None:
-    """End an edit, successful or not. Another one follows if a reply came meanwhile."""
-    came_meanwhile = thread.c.edit_due_at != edit.lease_ends
-    due_at = case((came_meanwhile, now + EDIT_GAP), else_=null())
+    """End an edit, successful or not. If a reply was sent since its claim, the next edit is due after EDIT_GAP."""
+    has_new_reply = thread.c.edit_due_at != edit.lease_ends
+    due_at = case((has_new_reply, now + EDIT_GAP), else_=null())
     values = {"edit_due_at": due_at, "next_edit_at": now + EDIT_GAP, "next_edit_set_at": now, "edit_failures": 0}
     connection.execute(update(thread).where(*_is_claimed(edit)).values(values))
 

@@ -71,7 +71,10 @@ class ThreadPlan:
         now: datetime,
     ) -> None:
         """`default`: whether messages form threads unless their options say otherwise; None if the channel can't."""
-        self._connection, self._channel, self._events, self._now = connection, channel, events, now
+        self._connection = connection
+        self._channel = channel
+        self._events = events
+        self._now = now
         self._keys: dict[str, Key] = {}
         if default is not None:
             for claimed in claims:
@@ -171,7 +174,7 @@ def _select_threads(dialect: str) -> Select[Any]:
 
 
 _KEY_COLUMNS = ("channel", "address_key", "subject_key")
-_OF_OPEN_THREADS = ("provider_channel", "root_ts", "edit_due_at", "next_edit_at", "next_edit_set_at")
+_COLUMNS_SET_WHILE_OPEN = ("provider_channel", "root_ts", "edit_due_at", "next_edit_at", "next_edit_set_at")
 
 
 @cache
@@ -195,7 +198,7 @@ def _claim_statement(dialect: str) -> Any:
     # A new root after one that failed: messages that wait for a root count from the first one.
     is_series = and_(thread.c.claimed_until.is_not(None), thread.c.claimed_at > bindparam("of_series"))
     values["claimed_at"] = case((is_series, thread.c.claimed_at), else_=excluded.claimed_at)
-    values |= dict.fromkeys(_OF_OPEN_THREADS) | {"edit_failures": 0}
+    values |= dict.fromkeys(_COLUMNS_SET_WHILE_OPEN) | {"edit_failures": 0}
     return insert.on_conflict_do_update(index_elements=_KEY_COLUMNS, set_=values, where=is_free).returning(thread.c.id)
 
 
@@ -211,7 +214,9 @@ def record_roots_and_replies(connection: Connection, results: Iterable[AttemptRe
     freed: list[str] = []
     removed: list[str] = []
     for result in results:
-        claimed, receipt, membership = result.claimed, result.result, result.claimed.membership
+        claimed = result.claimed
+        receipt = result.result
+        membership = result.claimed.membership
         if membership is None:
             continue
         is_root = claimed.reply_to is None

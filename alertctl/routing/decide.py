@@ -14,8 +14,8 @@ from alertctl.channels import channel_type
 from alertctl.error_codes import ROUTE_PREFIX
 from alertctl.events import EventFields
 from alertctl.matching import Condition, values_of
-from alertctl.routing.audience import Audience
-from alertctl.routing.rules import Route
+from alertctl.routing.routes import Route
+from alertctl.routing.rules import RoutingRules
 from alertctl.routing.targets import NOT_ALLOWED, Target, label_targets
 
 
@@ -70,19 +70,19 @@ class RouteVerdict:
     mismatch: Condition | None = None
 
 
-def decide(event: RoutedEvent, audience: Audience, preferences: Iterable[Target]) -> Iterator[Decision]:
+def decide(event: RoutedEvent, rules: RoutingRules, preferences: Iterable[Target]) -> Iterator[Decision]:
     """Yield a decision for each target of an event, each target once; the first that chose it counts.
 
-    Targets that the caller names replace all others. Else they are those of the matching routes, or the platform's
-    audience if none matches; those that labels name; those of `preferences` (the users who want this type); and last
-    the audience that a route with `to = []` suppresses. `preferences` is read lazily, and only once.
+    Targets that the caller names replace all others. Else they are those of the matching routes, or the default
+    targets if none matches; those that labels name; those of `preferences` (the users who want this type); and last the
+    default targets that a route with `to = []` suppresses. `preferences` is read lazily, and only once.
     """
     seen: set[tuple[str, str]] = set()
-    for target in _candidates(event, audience, preferences):
+    for target in _candidates(event, rules, preferences):
         if event.channel not in (None, target.channel) or target.identity in seen:
             continue
         seen.add(target.identity)
-        suppressed = target.suppressed_reason or _suppressed_reason(target, audience)
+        suppressed = target.suppressed_reason or _suppressed_reason(target, rules)
         if suppressed is None:
             yield Decision(target, Outcome.DELIVER, target.routing_reason, _source(target))
         else:
@@ -90,12 +90,12 @@ def decide(event: RoutedEvent, audience: Audience, preferences: Iterable[Target]
             yield Decision(target, Outcome.SUPPRESS, suppressed, _source(target))
 
 
-def explain(event: RoutedEvent, audience: Audience) -> list[RouteVerdict]:
+def explain(event: RoutedEvent, rules: RoutingRules) -> list[RouteVerdict]:
     """Return the verdict of every route on an event, in their order."""
     values = values_of(event.fields, event.labels)
     is_over = bool(event.to)
     verdicts = []
-    for route in audience.routes.items:
+    for route in rules.routes.items:
         mismatch = route.match.mismatch(values)
         if is_over:
             verdicts.append(RouteVerdict(route, Verdict.NOT_REACHED))
@@ -107,42 +107,42 @@ def explain(event: RoutedEvent, audience: Audience) -> list[RouteVerdict]:
     return verdicts
 
 
-def _candidates(event: RoutedEvent, audience: Audience, preferences: Iterable[Target]) -> Iterator[Target]:
+def _candidates(event: RoutedEvent, rules: RoutingRules, preferences: Iterable[Target]) -> Iterator[Target]:
     """Yield the targets in the order in which they count, with repetitions."""
     if event.to:
-        yield from _in_default_form(event.to, audience)
+        yield from _in_default_form(event.to, rules)
         return
     channels = event.fields.channels
-    defaults = [target for target in audience.targets if channels is None or target.channel in channels]
-    routes = audience.routes.matching(values_of(event.fields, event.labels)) if audience.routes.items else []
+    defaults = [target for target in rules.targets if channels is None or target.channel in channels]
+    routes = rules.routes.matching(values_of(event.fields, event.labels)) if rules.routes.items else []
     if not routes:
         yield from defaults
     for route in routes:
         yield from route.targets(defaults)
-    yield from _in_default_form(label_targets(event.labels)[0], audience)
+    yield from _in_default_form(label_targets(event.labels)[0], rules)
     of_users = preferences if channels is None else (target for target in preferences if target.channel in channels)
-    yield from _in_default_form(of_users, audience)
+    yield from _in_default_form(of_users, rules)
     for route in routes:
         if route.suppresses_default:
             cause = f"{ROUTE_PREFIX}{route.name}"
             yield from (replace(target, suppressed_reason=cause, route=route.name) for target in defaults)
 
 
-def _in_default_form(targets: Iterable[Target], audience: Audience) -> Iterable[Target]:
+def _in_default_form(targets: Iterable[Target], rules: RoutingRules) -> Iterable[Target]:
     """Return targets that no rule gave a form, in that of their channel's messages."""
-    if not audience.options:
+    if not rules.options:
         return targets
     return (
-        replace(target, options=audience.options[target.channel]) if target.channel in audience.options else target
+        replace(target, options=rules.options[target.channel]) if target.channel in rules.options else target
         for target in targets
     )
 
 
-def _suppressed_reason(target: Target, audience: Audience) -> str | None:
-    if target.channel not in audience.enabled:
+def _suppressed_reason(target: Target, rules: RoutingRules) -> str | None:
+    if target.channel not in rules.enabled:
         return f"{target.channel}_disabled"
     # The caller's targets are checked when the event is accepted; routes are the operator's own.
-    if (target.user_id is not None or target.routing_reason == "label") and not audience.allows(target):
+    if (target.user_id is not None or target.routing_reason == "label") and not rules.allows(target):
         return NOT_ALLOWED
     return None
 

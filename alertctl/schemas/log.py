@@ -84,10 +84,10 @@ class Stats:
 class Dispatched:
     """The attempts of a dispatch, by result."""
 
-    attempted: int = 0
-    success: int = 0
-    retrying: int = 0
-    failed: int = 0
+    attempted: int
+    success: int
+    retrying: int
+    failed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteItem:
-    """A route of the configuration. `match` has its conditions by key, `to` its targets (`default`: the audience).
+    """A route of the configuration. `match` has its conditions by key, `to` its targets (or `default`).
 
     `options` of messages are those that it sets. `continues`: the routes below are tried too. A `broken` route has a
-    mistake: its events go to the audience, too.
+    mistake: its events go to the default targets, too.
     """
 
     order: int
@@ -25,7 +25,7 @@ class RouteItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteList:
-    """The routes in their order. `default` is the audience: the targets of an event that matches no route."""
+    """The routes in their order. `default` has the targets of an event that matches no route."""
 
     items: list[RouteItem]
     default: list[str]

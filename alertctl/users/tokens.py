@@ -52,7 +52,7 @@ def create_token(
         raise InvalidEvent("role", f"give the token either a role or the scope {PUBLISH}")
     token_role = Role.DEVELOPER if role is None else parse_role(role)
     if expires is not None and not timedelta(0) < expires <= MAX_LIFETIME:
-        raise InvalidEvent("expires", "should be a time from now on, at most 36500d (90d, 12h)")
+        raise InvalidEvent("expires_in", "should be a time from now on, at most 36500d (90d, 12h)")
     owner = _owner(connection, user, token_role, now, policy)
     secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     token_id = new_id(now)

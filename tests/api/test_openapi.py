@@ -14,6 +14,7 @@ from hypothesis.errors import Unsatisfiable
 
 from alertctl.db import Store, upgrade
 from tests.support.api_server import ApiServer, openapi_schema, running
+from tests.support.cases import each
 
 EXAMPLES, LONG_EXAMPLES = 2, 6
 BOUNDED = settings(
@@ -71,7 +72,7 @@ def validator(api: ApiServer) -> Iterator[Validator]:
     ("mode", "role"),
     [pytest.param("positive", "viewer", marks=pytest.mark.long), ("positive", "admin"), ("negative", "admin")],
 )
-@pytest.mark.parametrize("route", ROUTES)
+@each("route", ROUTES)
 def test_every_answer_is_as_described(
     route: str, mode: str, role: str, api: ApiServer, validator: Validator, long: bool
 ) -> None:

@@ -211,6 +211,14 @@ def test_a_token_with_a_wrong_scope_is_refused(limited: ApiServer, body: dict[st
     assert limited.ask("POST", "/admin/tokens", body).status == status
 
 
+@pytest.mark.parametrize("seconds", [0, -1, 1e300])
+def test_a_refused_lifetime_of_a_token_names_its_field(limited: ApiServer, seconds: float) -> None:
+    body = {"user": "ci@corp.example", "role": "developer", "expires_in": seconds}
+    refused = limited.ask("POST", "/admin/tokens", body)
+    assert refused.status == 422
+    assert [error["field"] for error in refused.json["errors"]] == ["expires_in"]
+
+
 def test_a_part_of_a_tokens_id_revokes_nothing(limited: ApiServer) -> None:
     token = limited.ask("POST", "/admin/tokens", {"user": "parts@corp.example", "role": "viewer"}).json
     token_id = token["item"]["id"]

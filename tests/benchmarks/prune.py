@@ -11,7 +11,7 @@ from alertctl import outbox
 from alertctl.db import Store
 from alertctl.models import Status
 from alertctl.publish import prepare, publish
-from alertctl.routing import Audience, Target
+from alertctl.routing import RoutingRules, Target
 from alertctl.schemas import PublishRequest
 from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Line
@@ -22,7 +22,7 @@ EVENTS_ALONE = 200
 """Events that are published before anything is pruned."""
 REST_SECONDS = 0.005
 """Seconds between two events."""
-AUDIENCE = Audience((Target("slack", "#platform-alerts", "default_channel"),), frozenset({"slack"}))
+RULES = RoutingRules((Target("slack", "#platform-alerts", "default_channel"),), frozenset({"slack"}))
 
 
 def prune(setup: Setup) -> Iterator[Line]:
@@ -71,7 +71,7 @@ def _p99(times: list[float]) -> float:
 
 def _time_publish(store: Store) -> float:
     """Return the milliseconds of one committed event; rest afterwards."""
-    publication = prepare(PublishRequest(event_type="generic_alert", fields={"title": "x"}, to=["slack:#x"]), AUDIENCE)
+    publication = prepare(PublishRequest(event_type="generic_alert", fields={"title": "x"}, to=["slack:#x"]), RULES)
     began = time.monotonic()
     store.write(lambda connection: publish(connection, publication, now()))
     took = time.monotonic() - began

@@ -19,7 +19,7 @@ from alertctl.publish import event, prepare, publish
 from alertctl.schemas import PublishRequest
 from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line, compared
-from tests.benchmarks.setup import AUDIENCE, Setup, now
+from tests.benchmarks.setup import RULES, Setup, now
 
 RATE = Bar(at_most=3)
 MEMORY = Bar(at_most=1)
@@ -70,7 +70,7 @@ def _add_users(store: Store, count: int) -> None:
 def _time_publish(store: Store) -> tuple[float, str]:
     """Return the seconds of publishing, and the event's id."""
     fields = {"experiment": "new-cta", "action": "started"}
-    publication = prepare(PublishRequest(event_type="experiment_lifecycle", fields=fields), AUDIENCE)
+    publication = prepare(PublishRequest(event_type="experiment_lifecycle", fields=fields), RULES)
     began = time.monotonic()
     answer = store.write(lambda connection: publish(connection, publication, now()))
     return time.monotonic() - began, answer.event_id

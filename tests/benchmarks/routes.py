@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from alertctl.publish import prepare
-from alertctl.routing import Audience, decide, parse_routes
+from alertctl.routing import RoutingRules, decide, parse_routes
 from alertctl.schemas import PublishRequest
 from tests.benchmarks.lines import Bar, Line
-from tests.benchmarks.setup import ALERT, AUDIENCE, Setup
+from tests.benchmarks.setup import ALERT, RULES, Setup
 
 ROUTES = 200
 DECISIONS = 500
@@ -36,9 +36,9 @@ def routes(setup: Setup) -> Iterator[Line]:
     ]
     parsed = parse_routes(tables)
     assert not parsed.problems
-    audience = replace(AUDIENCE, routes=parsed)
-    with_routes = [_microseconds(audience) for _ in range(setup.sizes.rounds)]
-    without = [_microseconds(AUDIENCE) for _ in range(setup.sizes.rounds)]
+    rules = replace(RULES, routes=parsed)
+    with_routes = [_microseconds(rules) for _ in range(setup.sizes.rounds)]
+    without = [_microseconds(RULES) for _ in range(setup.sizes.rounds)]
     yield Line(
         row="routes",
         what=f"{ROUTES} routes that are all tried, for each event",
@@ -55,13 +55,13 @@ def routes(setup: Setup) -> Iterator[Line]:
     )
 
 
-def _microseconds(audience: Audience) -> float:
+def _microseconds(rules: RoutingRules) -> float:
     """Return the CPU time of one event's decisions."""
     request = PublishRequest(event_type="safety_rollback", fields=ALERT, labels={"team": "payments"})
-    publication = prepare(request, audience)
+    publication = prepare(request, rules)
     began = time.process_time()
     for _ in range(DECISIONS):
-        addresses = [item.target.address for item in decide(publication, audience, ())]
+        addresses = [item.target.address for item in decide(publication, rules, ())]
     elapsed = time.process_time() - began
     assert addresses == ["#platform-alerts"]
     return 1e6 * elapsed / DECISIONS

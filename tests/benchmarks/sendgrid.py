@@ -20,7 +20,7 @@ from alertctl.schemas import PublishRequest
 from tests.benchmarks.databases import Database
 from tests.benchmarks.lines import Bar, Line, compared
 from tests.benchmarks.processes import Child, double
-from tests.benchmarks.setup import AUDIENCE, Setup, now, settings
+from tests.benchmarks.setup import RULES, Setup, now, settings
 
 CPU = Bar(at_most=0.05)
 REQUESTS = Bar(at_most=12, unit="")
@@ -74,7 +74,7 @@ def _lines(setup: Setup, database: Database, store: Store, chosen: Settings, pro
 def _measure_dispatch(store: Store, chosen: Settings, count: int, *, single: bool) -> float:
     """Return the CPU milliseconds of 1000 deliveries, claimed, sent and recorded."""
     to = [f"email:user{n}@corp.example" for n in range(count)]
-    publication = prepare(PublishRequest(event_type="experiment_lifecycle", fields=FIELDS, to=to), AUDIENCE)
+    publication = prepare(PublishRequest(event_type="experiment_lifecycle", fields=FIELDS, to=to), RULES)
     answer = store.write(lambda connection: publish(connection, publication, now()))
     channels: Any = build(chosen)
     if single:

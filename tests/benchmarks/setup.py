@@ -16,7 +16,7 @@ from alertctl.ids import new_id
 from alertctl.models import Status
 from alertctl.outbox.tables import delivery, pauses
 from alertctl.publish import Publication, prepare, publish_many
-from alertctl.routing import Audience, Target
+from alertctl.routing import RoutingRules, Target
 from alertctl.schemas import PublishRequest
 from alertctl.users import create_token
 from tests.benchmarks.databases import Database
@@ -24,7 +24,7 @@ from tests.benchmarks.processes import Child, until
 from tests.benchmarks.sample_rows import sample_rows
 from tests.benchmarks.sizes import Sizes
 
-AUDIENCE = Audience((Target("slack", "#platform-alerts", "default_channel"),), frozenset({"slack", "email"}))
+RULES = RoutingRules((Target("slack", "#platform-alerts", "default_channel"),), frozenset({"slack", "email"}))
 ALERT = {
     "feature_flag": "checkout-v3",
     "environment": "production",
@@ -94,7 +94,7 @@ def put_alerts(store: Store, count: int, *, subjects: bool = False) -> None:
 
 
 def _publication(fields: dict[str, Any]) -> Publication:
-    return prepare(PublishRequest(event_type="safety_rollback", fields=fields, to=["slack:#ops"]), AUDIENCE)
+    return prepare(PublishRequest(event_type="safety_rollback", fields=fields, to=["slack:#ops"]), RULES)
 
 
 def hold(store: Store) -> None:

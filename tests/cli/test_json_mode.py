@@ -16,6 +16,7 @@ from typer.testing import Result
 from alertctl.cli.main import app
 from alertctl.cli.output.streams import wants_json
 from alertctl.sandbox import Sandbox
+from tests.support import cli_process
 from tests.support.cases import each
 from tests.support.cli import COMMAND, messages, process, run
 from tests.support.doctor import closed_port
@@ -176,7 +177,7 @@ def test_a_command_never_asks_on_a_terminal(command: tuple[str, ...], monkeypatc
 
 def test_a_broken_stdout_is_an_object() -> None:
     with open("/dev/full", "w", encoding="utf-8") as full:
-        ran = subprocess.run(
+        ran = cli_process.run(
             [*COMMAND, "events", "-o", "json"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
         )
     ((level, text),) = messages(ran.stderr)

@@ -55,6 +55,16 @@ def test_an_answer_of_a_wrong_server_is_one_clear_error(replies, error_type, cod
         assert "actl_secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("body", [b"{}", b'{"due": false}', b'{"attempted": 1, "success": 1}'])
+def test_an_answer_without_counts_is_not_a_dispatch_of_nothing(body):
+    with (
+        answering(reply("200 OK", body)) as address,
+        RemoteClient(ServerConfig(address, "x", timeout=1)) as client,
+        pytest.raises(Unreachable, match=f"{address} sent an unexpected answer"),
+    ):
+        client.dispatch()
+
+
 @pytest.mark.parametrize(
     "first", [problem(503, "the database is away", "retry-after: 0\r\n"), problem(429, "slowly"), reply("502 Bad"), b""]
 )

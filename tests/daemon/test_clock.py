@@ -10,7 +10,9 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from alertctl.daemon.clock import DISTRUST_SECONDS, ClockGuard, IntervalTrigger, JobStore
 from alertctl.daemon.scheduler import SchedulerHeartbeat, schedule
-from tests.support.deliveries import announce, dispatching, settings_for
+from alertctl.db import Writer
+from alertctl.publish import publish
+from tests.support.deliveries import announce, dispatching, publication, settings_for
 
 HOUR, YEAR = 3600.0, 365 * 86_400.0
 STEPS = pytest.mark.parametrize("step", [HOUR, YEAR, -HOUR, -YEAR])
@@ -96,3 +98,31 @@ def test_after_a_step_back_the_daemon_sends_what_the_later_time_scheduled(store,
         assert dispatcher.run_once().success == 0
         scheduler.get_job("correct_times").func()
         assert dispatcher.run_once().success == 1
+
+
+def test_deliveries_expire_by_the_time_at_which_their_transaction_begins(store, sandbox, database_url, clock) -> None:
+    settings, counts = settings_for(sandbox, database_url), []
+    writer = Writer(store)
+    expires_at = clock() + timedelta(minutes=1)
+    alert = publication("generic_alert", {"title": "x"}, to=["slack:#waits"], expires_at=expires_at)
+    store.write(publish, alert, clock())
+    turn, waiting = threading.Event(), threading.Event()
+
+    def occupy(connection) -> None:
+        waiting.set()
+        assert turn.wait(30)
+
+    with dispatching(writer, settings, clock) as dispatcher:
+        job = schedule(settings, writer, dispatcher, SchedulerHeartbeat(), clock, counts.append).get_job("expire")
+        occupied = threading.Thread(target=writer.write, args=(occupy,))
+        occupied.start()
+        assert waiting.wait(30)
+        expiring = threading.Thread(target=job.func)
+        expiring.start()
+        expiring.join(0.3)
+        clock.advance(61)
+        turn.set()
+        expiring.join(30)
+        occupied.join(30)
+    writer.close()
+    assert counts == [1]

@@ -10,8 +10,9 @@ from alertctl.channels import build
 from alertctl.daemon.metrics import Metrics
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.outbox import Instance, save_report
+from alertctl.publish import publish
 from alertctl.schemas import DeliveryItem, EventReceipt
-from tests.support.deliveries import NOW, after, announce, close_channels, settings_for
+from tests.support.deliveries import NOW, after, announce, close_channels, publication, settings_for
 
 
 @pytest.fixture
@@ -86,3 +87,23 @@ def test_a_delivery_that_waits_for_a_good_token_is_an_attempt_and_not_final(
     close_channels(channels.values())
     assert counted(metrics, "alertctl_deliveries") == {}
     assert counted(metrics, "alertctl_attempts") == {"config": 1}
+
+
+def test_a_delivery_that_is_claimed_too_late_counts_as_expired(store, sandbox, database_url, clock, metrics):
+    alert = publication("generic_alert", {"title": "Disk almost full"}, to=["slack:#late"], expires_at=clock())
+    store.write(lambda connection: publish(connection, alert, clock()))
+    settings = settings_for(sandbox, database_url)
+    channels = build(settings)
+    Dispatcher(store, channels, DispatchOptions.of(settings), clock, metrics.ended).run_once()
+    close_channels(channels.values())
+    assert "\nalertctl_expired_total 1.0\n" in metrics.exposition().decode()
+
+
+def test_a_refused_delivery_older_than_the_maximum_age_counts_as_expired(store, sandbox, database_url, clock, metrics):
+    announce(store, "slack:#old", now=clock())
+    clock.advance(7200)
+    settings = settings_for(sandbox, database_url, SLACK_BOT_TOKEN="xoxb-wrong", ALERTCTL_MAX_AGE="1h")
+    channels = build(settings)
+    Dispatcher(store, channels, DispatchOptions.of(settings), clock, metrics.ended).run_once()
+    close_channels(channels.values())
+    assert "\nalertctl_expired_total 1.0\n" in metrics.exposition().decode()

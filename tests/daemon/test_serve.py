@@ -11,8 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
+from http.client import HTTPConnection
 
 import psycopg
 import pytest
@@ -21,10 +22,11 @@ from alertctl import outbox
 from alertctl.db import Store
 from alertctl.outbox import new_delivery
 from alertctl.publish import prepare, publish
-from alertctl.routing import Audience, Target
+from alertctl.routing import RoutingRules, Target
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
-from tests.support.waiting import wait_until
+from tests.support.daemon import BASE
+from tests.support.waiting import TIMEOUT, wait_until
 
 UNUSED = (
     *("alembic", "jwt", "cryptography", "sendgrid", "slack_sdk", "jinja2", "psycopg", "rich", "alertctl.doctor"),
@@ -96,6 +98,23 @@ def test_sigterm_ends_a_daemon_that_waits_for_its_database(serve, is_silent: boo
     assert "Traceback" not in "".join(daemon.log)
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "events/{}?wait=30"), ("POST", "dispatch?wait=30")])
+def test_a_daemon_that_stops_answers_calls_that_wait(serve, call, sandbox, method: str, path: str) -> None:
+    daemon = serve(ALERTCTL_DEADLINE="2")
+    sandbox.slack.faults.always("stall")
+    event_id = call(daemon, "POST", "events", _alert("stalled"))[1]["event_id"]
+    wait_until(lambda: sandbox.slack.calls)
+    waiting = HTTPConnection(daemon.url.removeprefix("http://"), timeout=TIMEOUT)
+    with closing(waiting):
+        waiting.request(method, f"{BASE}/{path.format(event_id)}", headers={"Authorization": f"Bearer {call.token}"})
+        # Answered after the daemon has read the request above.
+        assert call(daemon, "GET", "/healthz")[0] == 200
+        daemon.signal_process(signal.SIGTERM)
+        assert waiting.getresponse().status == 200
+    assert daemon.wait_for_exit() == 0
+    assert "Traceback" not in "".join(daemon.log)
+
+
 def test_a_second_sigterm_does_not_wait(serve, call, sandbox) -> None:
     daemon = serve()
     sandbox.slack.faults.always("stall")
@@ -109,7 +128,7 @@ def test_a_second_sigterm_does_not_wait(serve, call, sandbox) -> None:
 
 @pytest.mark.postgres
 def test_events_at_a_provider_that_fails_half_of_the_time_all_arrive_once(serve, call, sandbox, store, long) -> None:
-    count = 200 if long else 80
+    count = 200 if long else 50
     sandbox.slack.faults.sometimes("http_503", 0.5, seed=7)
     daemon = serve(ALERTCTL_LEASE="60")
     daemon.url  # noqa: B018  (it is up)
@@ -124,11 +143,11 @@ def test_events_at_a_provider_that_fails_half_of_the_time_all_arrive_once(serve,
 
 
 def test_a_fresh_critical_alert_overtakes_a_backlog_of_retries(serve, call, sandbox, store, long: bool) -> None:
-    backlog = 50_000 if long else 5_000
+    backlog = 50_000 if long else 3_000
     now = datetime.now(UTC)
-    audience = Audience((Target("slack", "#x", "default_channel"),), frozenset({"slack"}))
+    rules = RoutingRules((Target("slack", "#x", "default_channel"),), frozenset({"slack"}))
     request = PublishRequest(event_type="generic_alert", fields={"title": "old"}, to=["slack:#first"])
-    old = prepare(request, audience)
+    old = prepare(request, rules)
     event = store.write(lambda connection: publish(connection, old, now))
     targets = (Target("slack", f"#old{n}", "named") for n in range(backlog))
     deliveries = [new_delivery(event.event_id, "generic_alert", 2, target, now) for target in targets]
@@ -223,7 +242,7 @@ def test_killed_at_random_moments_nothing_is_lost_and_only_ambiguous_ones_arrive
 ) -> None:
     sandbox.slack.latency = 0.03
     names: list[str] = []
-    for moment in range(30 if long else 4):
+    for moment in range(30 if long else 3):
         daemon = serve(ALERTCTL_LEASE="1")
         for n in range(10):
             names.append(f"#m{moment}-{n}")

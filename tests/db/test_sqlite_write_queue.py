@@ -21,7 +21,7 @@ from alertctl.db import Store, upgrade
 from alertctl.db.sqlite_write_queue import SUFFIX, WriteQueue
 from tests.support import cli_process
 
-WRITES = 150
+WRITES = 100
 WRITER = """
 import sys
 from sqlalchemy import text

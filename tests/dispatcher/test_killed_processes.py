@@ -53,13 +53,13 @@ def assert_nothing_lost_and_only_ambiguous_ones_doubled(store, sandbox, addresse
 
 @pytest.mark.postgres
 def test_killed_at_random_moments_nothing_is_lost(store, sandbox, database_url, long):
-    count = 1_000 if long else 250
+    count = 1_000 if long else 150
     addresses = [f"#channel-{number}" for number in range(count)]
     for start in range(0, count, 25):
         announce(store, *(f"slack:{address}" for address in addresses[start : start + 25]), now=datetime.now(UTC))
     sandbox.slack.latency = 0.02
     dice = random.Random(7)
-    for _ in range(30 if long else 6):
+    for _ in range(30 if long else 4):
         before = len(sandbox.slack.calls)
         with closing(Daemon(environment(sandbox, database_url))) as daemon:
             wait_for_calls(sandbox, before + 1)

@@ -12,7 +12,7 @@ from alertctl.dispatcher.people import person
 from alertctl.errors import InvalidEvent
 from alertctl.outbox.tables import attempt
 from alertctl.publish import publish
-from alertctl.routing import Audience, RecipientPolicy, Target
+from alertctl.routing import RecipientPolicy, RoutingRules, Target
 from alertctl.sandbox.slack import LOOKUP, channel_id, identifier
 from tests.support.deliveries import announce, attempts, publication, row, rows, wall_clock
 from tests.support.waiting import wait_until
@@ -28,8 +28,8 @@ def lookups(sandbox) -> int:
 
 def announce_with(store, options: MessageOptions, *, severity: str = "error", now, channel: str = "#ops") -> str:
     """Publish one event to a channel whose messages have these options. Returns its id."""
-    audience = Audience((Target("slack", channel, "default_channel", options=options),), frozenset({"slack"}))
-    alert = publication("generic_alert", {"title": "Disk full", "severity": severity}, audience)
+    rules = RoutingRules((Target("slack", channel, "default_channel", options=options),), frozenset({"slack"}))
+    alert = publication("generic_alert", {"title": "Disk full", "severity": severity}, rules)
     return store.write(lambda connection: publish(connection, alert, now)).event_id
 
 
@@ -285,7 +285,7 @@ def test_a_mention_without_the_scope_becomes_plain_text(store, sandbox, run, clo
 
 def test_an_email_mentions_nobody(store, sandbox, run, clock):
     target = Target("email", "ops@corp.example", "admin_email", options=mentioning("ana@corp.example"))
-    alert = publication("safety_rollback", {"feature_flag": "x"}, Audience((target,), frozenset({"email"})))
+    alert = publication("safety_rollback", {"feature_flag": "x"}, RoutingRules((target,), frozenset({"email"})))
     store.write(lambda connection: publish(connection, alert, clock()))
     assert run().success == 1
     assert lookups(sandbox) == 0

@@ -14,7 +14,7 @@ from alertctl.db import Writer
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import Unreachable
 from alertctl.outbox.tables import attempt, breaker_report, delivery
-from alertctl.routing import audience_of
+from alertctl.routing import routing_rules_of
 from tests.support.deliveries import (
     announce,
     attempts,
@@ -177,10 +177,10 @@ def test_a_test_calls_the_provider_behind_an_open_breaker(
     store, sandbox, daemon, dispatcher_of, database_url, sandbox_calls
 ):
     sandbox.slack.auth_error = "token_revoked"
-    audience = audience_of(settings_for(sandbox, database_url))
+    rules = routing_rules_of(settings_for(sandbox, database_url))
 
     def test_through(dispatcher):
-        return send_test_message(store, store, dispatcher, audience, "slack", "#test", "dev", wall_clock, 5.0)
+        return send_test_message(store, store, dispatcher, rules, "slack", "#test", "dev", wall_clock, 5.0)
 
     with daemon() as refused:
         announce(store, "slack:#waits", now=wall_clock())
@@ -197,9 +197,9 @@ def test_a_test_calls_the_provider_behind_an_open_breaker(
 def test_a_test_with_a_wrong_token_is_refused_even_beside_a_good_daemon_and_is_tried_once(
     store, sandbox, daemon, dispatcher_of, database_url
 ):
-    audience = audience_of(settings_for(sandbox, database_url))
+    rules = routing_rules_of(settings_for(sandbox, database_url))
     with daemon(), dispatcher_of(store, wall_clock, **WRONG) as command:
-        result = send_test_message(store, store, command, audience, "slack", "#test", "dev", wall_clock, 5.0)
+        result = send_test_message(store, store, command, rules, "slack", "#test", "dev", wall_clock, 5.0)
         assert (result.success, result.error) == (False, "invalid_auth")
         announce(store, "slack:#alert", event_type="safety_rollback", now=wall_clock())
         wait_until(lambda: row(store, address="#alert").status == "success")

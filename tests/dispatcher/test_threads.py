@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
+from sqlalchemy.event import listen
 
 from alertctl import delivery_log, outbox
 from alertctl.channels.base import MessageOptions
@@ -278,6 +280,22 @@ def test_a_reply_during_the_edit_of_another_command_is_shown_by_its_own_command(
     assert steps(sandbox.slack.messages[0]) == ["Rollout to 10%", "Rollout to 20%", "Rollout to 30%"]
     assert second_edit.at - first_edit.at >= outbox.EDIT_GAP
     assert row(store, thread).edit_due_at is None
+
+
+@pytest.mark.postgres
+def test_a_command_that_waits_for_an_edit_in_progress_writes_nothing(store, sandbox, database_url):
+    settings, commits = settings_for(sandbox, database_url), []
+    send_as_a_command(store, settings, rollout(store, 10, wall_clock()))
+    store.write(lambda connection: connection.execute(thread.update().values(edit_due_at=wall_clock())))
+    store.write(lambda connection: outbox.claim_edit(connection, "slack", wall_clock(), 60))
+    with dispatching(store, settings, wall_clock) as command:
+        command.run_once(rollout(store, 20, wall_clock()))
+        listen(store.engine, "commit", commits.append)
+        time.sleep(1)
+        assert row(store, thread).edit_due_at is not None
+        command.stop_edits()
+        command.wait_for_edits()
+    assert commits == []
 
 
 def test_an_edit_does_not_wait_for_a_time_of_a_clock_that_was_set_back(store, sandbox, run, clock):

@@ -20,7 +20,7 @@ import yaml
 
 from alertctl.config import check, load
 from alertctl.errors import ConfigError
-from alertctl.routing import audience_of, check_routes
+from alertctl.routing import check_routes, routing_rules_of
 from tests.docs.compare import ANY
 from tests.docs.pages import NEEDS_DAEMON, PAGES, Block, blocks, commands
 from tests.docs.shell import Shell, shell
@@ -86,7 +86,7 @@ def _setting_errors(folder: Path) -> list[str]:
     """Return what `alertctl config check` reports as errors in this folder."""
     try:
         settings = load({"HOME": str(folder)}, folder, refuse=False)
-        problems = [*check(settings), *check_routes(audience_of(settings))]
+        problems = [*check(settings), *check_routes(routing_rules_of(settings))]
     except ConfigError as error:
         return list(error.problems)
     return [f"{problem.name}: {problem.message}" for problem in problems if problem.severity == "error"]

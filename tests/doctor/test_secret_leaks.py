@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from tests.support import cli_process
 from tests.support.doctor_with_faults import SECRETS, USER
 
 ROOT = Path(__file__).parents[2]
@@ -44,8 +44,9 @@ def leaked(everything: bytes) -> set[str]:
 def test_no_secret_is_written_under_any_fault_of_a_provider(tmp_path, mailer, long):
     faults = FAULTS[mailer] if long else FAULTS[mailer][:FREQUENT]
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "PYTHONDONTWRITEBYTECODE")}
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.support.doctor_with_faults", mailer, *faults],
+    program = "import runpy; runpy.run_module('tests.support.doctor_with_faults', run_name='__main__')"
+    ran = cli_process.run(
+        [sys.executable, "-c", program, mailer, *faults],
         env={**kept, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
         capture_output=True,

@@ -61,18 +61,18 @@ def test_postgres_restarted_at_once_in_mid_load_loses_nothing(own_server, sandbo
     assert daemon.url
     with urllib3.PoolManager(maxsize=20) as pool, ThreadPoolExecutor(8) as threads:
         call = Caller(secret, pool)
-        calls = [threads.submit(persist, call, daemon, number) for number in range(300)]
-        wait_until(lambda: len(sandbox.slack.messages) > 50)
+        calls = [threads.submit(persist, call, daemon, number) for number in range(120)]
+        wait_until(lambda: len(sandbox.slack.messages) > 20)
         own_server.restart_at_once()
         for call in calls:
             call.result()
-    wait_until(lambda: _quietly(lambda: counted(store, "status = 'success'") == 300))
-    assert set(arrived(sandbox)) == {f"#n{number}" for number in range(300)}
+    wait_until(lambda: _quietly(lambda: counted(store, "status = 'success'") == 120))
+    assert set(arrived(sandbox)) == {f"#n{number}" for number in range(120)}
     twice = {channel for channel, times in arrived(sandbox).items() if times > 1}
     with store.reading() as connection:
         marked = {row[0] for row in connection.exec_driver_sql("SELECT address FROM delivery WHERE ambiguous")}
     assert twice <= marked
-    assert counted(store, table="event") == 300
+    assert counted(store, table="event") == 120
     assert daemon.process.poll() is None
     store.close()
 

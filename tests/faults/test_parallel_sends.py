@@ -25,7 +25,7 @@ def test_parallel_sends_on_one_file_are_each_recorded_and_sent_once(
     """With --long they are 500, 100 at a time, and start as a shell starts them."""
     if long and file_exists:
         pytest.skip("the empty file is the harder case; each takes minutes")
-    count, at_once = (500, 100) if long else (16, 8)
+    count, at_once = (500, 100) if long else (8, 8)
     url = request.getfixturevalue("sqlite_url") if file_exists else f"sqlite:///{tmp_path / 'new.db'}"
     environment = {**os.environ, **sandbox.settings(), "DATABASE_URL": url}
 

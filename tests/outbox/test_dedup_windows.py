@@ -17,7 +17,6 @@ from alertctl.models import Status
 from alertctl.outbox import resend
 from alertctl.outbox.tables import TABLES
 from alertctl.publish import publish, publish_many
-from alertctl.schemas import Dispatched
 from tests.support.deliveries import (
     EVERYBODY,
     NOW,
@@ -26,6 +25,7 @@ from tests.support.deliveries import (
     attempts,
     claim,
     claim_one,
+    dispatched,
     publication,
     record,
     refused,
@@ -96,7 +96,7 @@ def test_duplicates_in_one_transaction_are_suppressed_too(store):
 def test_an_info_to_a_missing_channel_does_not_silence_a_rollback(store, sandbox, run, clock):
     sandbox.slack.faults.at("#missing", "slack:channel_not_found")
     publish_at(store, alert(to=["slack:#missing"]), clock())
-    assert run() == Dispatched(attempted=1, failed=1)
+    assert run() == dispatched(attempted=1, failed=1)
     publish_at(store, rollback(to=["slack:#missing", "slack:#ops"]), clock())
     assert [(entry.address, entry.status) for entry in rows(store)[1:]] == [
         ("#missing", "pending"),
@@ -278,7 +278,7 @@ def test_a_window_without_sense_is_refused(key, window):
 
 def test_an_expired_event_is_not_sent_any_more(store, sandbox, run, clock):
     publish_at(store, alert(None, None, expires_at=clock()), clock())
-    assert run() == Dispatched(attempted=1, failed=1)
+    assert run() == dispatched(attempted=1, failed=1)
     failed = row(store)
     assert (failed.status, failed.error, failed.next_attempt_at) == (Status.FAILED, "expired", None)
     assert [entry.code for entry in attempts(store, failed.id)] == ["expired"]
@@ -288,9 +288,9 @@ def test_an_expired_event_is_not_sent_any_more(store, sandbox, run, clock):
 def test_a_retry_that_comes_too_late_expires(store, sandbox, run, clock):
     sandbox.slack.faults.always("http_503")
     publish_at(store, alert(None, None, expires_at=clock() + timedelta(seconds=0.5)), clock())
-    assert run() == Dispatched(attempted=1, retrying=1)
+    assert run() == dispatched(attempted=1, retrying=1)
     clock.advance(2)
-    assert run() == Dispatched(attempted=1, failed=1)
+    assert run() == dispatched(attempted=1, failed=1)
     assert row(store).error == "expired"
     assert len(sandbox.slack.calls) == 1
 

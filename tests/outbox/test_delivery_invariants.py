@@ -112,5 +112,5 @@ class DeliveryLife(RuleBasedStateMachine):
 
 
 def test_the_life_of_a_delivery_keeps_its_rules(store, long):
-    examples = (1000 if long else 12) if store.is_sqlite else (300 if long else 6)
+    examples = (1000 if long else 8) if store.is_sqlite else (300 if long else 4)
     run(lambda: DeliveryLife(store), settings=settings(max_examples=examples, stateful_step_count=30, deadline=None))

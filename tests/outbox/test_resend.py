@@ -7,7 +7,7 @@ from sqlalchemy import update
 from alertctl import outbox
 from alertctl.errors import Reason
 from alertctl.outbox.tables import delivery, event
-from alertctl.routing import Audience, RecipientPolicy, Target
+from alertctl.routing import RecipientPolicy, RoutingRules, Target
 from tests.support.deliveries import (
     NOW,
     after,
@@ -96,8 +96,8 @@ def test_the_recipient_policy_holds_for_a_resend_but_not_for_the_platforms_own_a
     of_route = update(delivery).where(delivery.c.address == "#routed").values(route="payments")
     store.write(lambda connection: connection.execute(of_route))
     policy = RecipientPolicy({"slack": ("ops*",)})
-    audience = Audience((Target("slack", "default", "default_channel"),), frozenset({"slack"}), policy)
-    outcomes = resend(store, *(item.id for item in rows(store)), audience=audience)
+    rules = RoutingRules((Target("slack", "default", "default_channel"),), frozenset({"slack"}), policy)
+    outcomes = resend(store, *(item.id for item in rows(store)), rules=rules)
     problems = {row(store, id=outcome.id).address: outcome.problem for outcome in outcomes}
     assert problems == {
         "#ops": None,

@@ -288,10 +288,46 @@ def test_a_route_decides_otherwise_than_the_setting(store, default, option):
     assert (take_one(store, replace(SLACK, threads=default)).membership is not None) is option
 
 
+def claim_edit(store, now=NOW, lease=40.0):
+    return store.write(lambda connection: outbox.claim_edit(connection, "slack", now, lease))
+
+
+def begin_edited_thread(store) -> str:
+    """Send a root and a reply, so that an edit is due. Return the thread's id."""
+    thread_id = begin_thread(store)
+    roll_out(store, 20)
+    record(store, sent(take_one(store), "1.2"), scope=SLACK)
+    return thread_id
+
+
+@pytest.mark.parametrize("seconds_behind", [6, 299])
+def test_an_edit_in_progress_is_not_due_by_the_clock_of_a_machine_that_is_behind(store, seconds_behind):
+    begin_edited_thread(store)
+    assert claim_edit(store) is not None
+    assert claim_edit(store, after(-seconds_behind)) is None
+
+
+def test_an_edit_that_was_claimed_long_in_the_future_is_due_because_the_clock_was_set_back(store):
+    begin_edited_thread(store)
+    assert claim_edit(store) is not None
+    assert claim_edit(store, after(-301)) is not None
+
+
+def test_the_late_end_of_an_edit_that_another_process_took_over_sets_no_time(store):
+    thread_id = begin_edited_thread(store)
+    late = claim_edit(store)
+    current = claim_edit(store, after(41))
+    store.write(lambda connection: outbox.record_edit(connection, late, after(42)))
+    assert row(store, id=thread_id).edited_at is None
+    store.write(lambda connection: outbox.record_edit(connection, current, after(43)))
+    assert row(store, id=thread_id).edited_at == after(43)
+
+
 def test_looking_for_due_edits_costs_the_same_with_many_threads(store):
     columns = {"channel": "slack", "address_key": "ops", "claimed_at": NOW, "occurred_at": NOW, "ends_at": NOW}
     threads = [columns | {"subject_key": f"flag-{number}", "id": f"{number:036}"} for number in range(2_000)]
     store.write(lambda connection: connection.execute(insert(thread), threads))
     with store.writing() as connection, costs(store, connection) as read:
-        assert outbox.claim_edit(connection, "slack", NOW, 40) == (None, None)
+        assert outbox.next_edit_due_at(connection, "slack", NOW) is None
+        assert outbox.claim_edit(connection, "slack", NOW, 40) is None
     assert read[0] <= 500

@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from alertctl.routing import Audience, Target, check_routes, parse_routes
+from alertctl.routing import RoutingRules, Target, check_routes, parse_routes
 
 OWN = (Target("slack", "#platform-alerts", "default_channel"), Target("email", "ops@corp.example", "admin_email"))
 BOTH = frozenset({"slack", "email"})
@@ -14,7 +14,7 @@ BOTH = frozenset({"slack", "email"})
 
 def warnings(toml: str, enabled: frozenset[str] = BOTH) -> list[str]:
     routes = parse_routes(tomllib.loads(toml)["routes"])
-    return [f"{item.name}: {item.message}" for item in check_routes(Audience(OWN, enabled, routes=routes))]
+    return [f"{item.name}: {item.message}" for item in check_routes(RoutingRules(OWN, enabled, routes=routes))]
 
 
 def route(name: str, match: str, to: str = '["default"]', more: str = "") -> str:
@@ -23,7 +23,7 @@ def route(name: str, match: str, to: str = '["default"]', more: str = "") -> str
 
 def test_mistakes_come_first_as_errors():
     toml = route("a", 'metric = "x", event_type = "rollout_advance"') + route("b", 'flag = "x"')
-    problems = check_routes(Audience(OWN, BOTH, routes=parse_routes(tomllib.loads(toml)["routes"])))
+    problems = check_routes(RoutingRules(OWN, BOTH, routes=parse_routes(tomllib.loads(toml)["routes"])))
     assert [(item.name, item.severity) for item in problems] == [
         ("routes.b.match.flag", "error"),
         ("routes.a", "warning"),

@@ -1,4 +1,4 @@
-"""The targets of an event: the platform's audience, routes, labels, users, and the targets that a caller names."""
+"""The targets of an event: the default targets, routes, labels, users, and the targets that a caller names."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from alertctl.channels.base import MessageOptions
 from alertctl.events import BY_NAME, EVENT_TYPES, PREFERENCES
 from alertctl.matching import values_of
 from alertctl.publish import Publication, prepare
-from alertctl.routing import Audience, Outcome, RecipientPolicy, Target, Verdict, decide, explain, parse_routes
+from alertctl.routing import Outcome, RecipientPolicy, RoutingRules, Target, Verdict, decide, explain, parse_routes
 from alertctl.schemas import PublishRequest
 
 BOTH = frozenset({"slack", "email"})
 DEFAULT_CHANNEL = Target("slack", "#platform-alerts", "default_channel")
 ADMINS = tuple(Target("email", address, "admin_email") for address in ("ops@corp.example", "boss@corp.example"))
-EVERYBODY = Audience((DEFAULT_CHANNEL, *ADMINS), BOTH)
+EVERYBODY = RoutingRules((DEFAULT_CHANNEL, *ADMINS), BOTH)
 ROLLBACK = {"feature_flag": "checkout-v3", "environment": "production"}
 
 
@@ -31,13 +31,13 @@ def email_user(user_id: str, address: str) -> Target:
     return Target("email", address, "user_email", user_id)
 
 
-def audience(toml: str, **more: object) -> Audience:
-    """Return the usual audience with these routes."""
+def rules_with(toml: str, **more: object) -> RoutingRules:
+    """Return the usual rules with these routes."""
     routes = parse_routes(tomllib.loads(toml)["routes"])
-    return Audience(EVERYBODY.targets, **({"enabled": BOTH, "routes": routes} | more))
+    return RoutingRules(EVERYBODY.targets, **({"enabled": BOTH, "routes": routes} | more))
 
 
-def rollback(rules: Audience = EVERYBODY, event_type: str = "safety_rollback", **request: object) -> Publication:
+def rollback(rules: RoutingRules = EVERYBODY, event_type: str = "safety_rollback", **request: object) -> Publication:
     return prepare(PublishRequest(event_type=event_type, **({"fields": ROLLBACK} | request)), rules)
 
 
@@ -45,11 +45,11 @@ def addresses(publication: Publication, users: Iterable[Target] = ()) -> list[st
     """Return the addresses, those of suppressed deliveries with the cause."""
     return [
         target.address if target.suppressed_reason is None else f"{target.address} ({target.suppressed_reason})"
-        for target, *_ in decide(publication, publication.audience, users)
+        for target, *_ in decide(publication, publication.rules, users)
     ]
 
 
-def test_the_platforms_own_audience_comes_first_then_the_users():
+def test_the_default_targets_come_first_then_the_users():
     users = [slack_user("1", "#one"), email_user("1", "one@corp.example"), email_user("2", "two@corp.example")]
     chosen = [(item.target.address, item.reason, item.source) for item in decide(rollback(), EVERYBODY, users)]
     assert chosen == [
@@ -110,7 +110,7 @@ def test_a_slack_channel_with_and_without_its_hash_is_one_target():
 
 
 def test_a_channel_that_is_off_suppresses_its_targets():
-    off = Audience((DEFAULT_CHANNEL, ADMINS[0]))
+    off = RoutingRules((DEFAULT_CHANNEL, ADMINS[0]))
     decisions = list(decide(rollback(off), off, []))
     assert [(item.outcome, item.reason) for item in decisions] == [
         (Outcome.SUPPRESS, "slack_disabled"),
@@ -119,7 +119,7 @@ def test_a_channel_that_is_off_suppresses_its_targets():
 
 
 def test_users_that_the_policy_does_not_allow_are_suppressed():
-    rules = Audience((DEFAULT_CHANNEL,), BOTH, RecipientPolicy({"email": ("corp.example",)}))
+    rules = RoutingRules((DEFAULT_CHANNEL,), BOTH, RecipientPolicy({"email": ("corp.example",)}))
     users = [email_user("1", "a@corp.example"), email_user("2", "b@elsewhere.example")]
     suppressed = "b@elsewhere.example (recipient_not_allowed)"
     assert addresses(rollback(rules), users) == ["#platform-alerts", "a@corp.example", suppressed]
@@ -135,26 +135,31 @@ QUIET = '[[routes]]\nname = "quiet"\nmatch.environment = "production"\nto = []\n
 REST = '[[routes]]\nname = "rest"\nto = ["#rest"]\n'
 
 
-def test_a_route_replaces_the_platforms_audience_and_preferences_apply_besides():
+def test_a_route_replaces_the_default_targets_and_preferences_apply_besides():
     users = [slack_user("1", "#one")]
-    rules = audience(PAYMENTS)
+    rules = rules_with(PAYMENTS)
     assert addresses(rollback(rules), users) == ["#pay", "pay@corp.example", "#one"]
     other = rollback(rules, fields={"feature_flag": "login"})
     assert addresses(other, users) == ["#platform-alerts", "ops@corp.example", "boss@corp.example", "#one"]
 
 
 def test_named_targets_replace_routes_and_labels():
-    assert addresses(rollback(audience(PAYMENTS), to=["#x"], labels={"slack": "#label"})) == ["#x"]
+    assert addresses(rollback(rules_with(PAYMENTS), to=["#x"], labels={"slack": "#label"})) == ["#x"]
 
 
 def test_the_first_matching_route_counts_unless_it_continues():
-    assert addresses(rollback(audience(PAYMENTS + REST))) == ["#pay", "pay@corp.example"]
-    assert addresses(rollback(audience(PAYMENTS + "continue = true\n" + REST))) == ["#pay", "pay@corp.example", "#rest"]
-    assert addresses(rollback(audience(PAYMENTS + "continue = true\n" + REST), fields={})) == ["#rest"]
+    assert addresses(rollback(rules_with(PAYMENTS + REST))) == ["#pay", "pay@corp.example"]
+    both = rules_with(PAYMENTS + "continue = true\n" + REST)
+    assert addresses(rollback(both)) == [
+        "#pay",
+        "pay@corp.example",
+        "#rest",
+    ]
+    assert addresses(rollback(both, fields={})) == ["#rest"]
 
 
-def test_default_adds_the_platforms_audience_of_the_type():
-    rules = audience(PAYMENTS.replace("to = [", 'to = ["default", '))
+def test_default_adds_the_default_targets_of_the_type():
+    rules = rules_with(PAYMENTS.replace("to = [", 'to = ["default", '))
     everybody = ["#pay", "pay@corp.example", "#platform-alerts", "ops@corp.example", "boss@corp.example"]
     assert addresses(rollback(rules)) == everybody
     assert addresses(rollback(rules, event_type="rollout_advance")) == everybody[:3]
@@ -163,43 +168,43 @@ def test_default_adds_the_platforms_audience_of_the_type():
 def test_the_audience_that_a_route_adds_has_the_form_of_the_route():
     own = Target("slack", "#platform-alerts", "default_channel", options=MessageOptions("compact", ("S0001",)))
     routes = parse_routes(tomllib.loads('[[routes]]\nname="a"\nto="default"\nmention = ["S0002"]')["routes"])
-    rules = Audience((own,), BOTH, routes=routes)
+    rules = RoutingRules((own,), BOTH, routes=routes)
     (item,) = decide(rollback(rules), rules, [])
     assert (item.target.options, item.target.route) == (MessageOptions("compact", ("S0002",)), "a")
     assert (item.reason, item.source) == ("route", "route a")
 
 
 def test_an_email_address_of_a_route_gets_a_rollout_that_goes_to_slack_only():
-    event = rollback(audience(PAYMENTS), event_type="rollout_advance")
+    event = rollback(rules_with(PAYMENTS), event_type="rollout_advance")
     assert addresses(event, [email_user("1", "one@corp.example")]) == ["#pay", "pay@corp.example"]
 
 
 def test_an_empty_route_records_the_audience_as_suppressed_and_users_still_get_the_event():
     quiet = "(route quiet)"
-    assert addresses(rollback(audience(QUIET)), [slack_user("1", "#one")]) == [
+    assert addresses(rollback(rules_with(QUIET)), [slack_user("1", "#one")]) == [
         "#one",
         f"#platform-alerts {quiet}",
         f"ops@corp.example {quiet}",
         f"boss@corp.example {quiet}",
     ]
-    decision = next(decide(rollback(audience(QUIET)), audience(QUIET), []))
+    decision = next(decide(rollback(rules_with(QUIET)), rules_with(QUIET), []))
     assert (decision.outcome, decision.source) == (Outcome.SUPPRESS, "route quiet")
 
 
 def test_an_empty_route_does_not_suppress_what_another_route_a_label_or_a_user_selects():
-    rules = audience(QUIET + 'continue = true\n[[routes]]\nname = "more"\nto = "email:OPS@corp.example"\n')
+    rules = rules_with(QUIET + 'continue = true\n[[routes]]\nname = "more"\nto = "email:OPS@corp.example"\n')
     event = rollback(rules, labels={"slack": "platform-alerts"})
     assert addresses(event, [email_user("1", "boss@corp.example")]) == [
         "OPS@corp.example",
         "platform-alerts",
         "boss@corp.example",
     ]
-    with_default = audience(QUIET + 'continue = true\n[[routes]]\nname = "more"\nto = "default"\n')
+    with_default = rules_with(QUIET + 'continue = true\n[[routes]]\nname = "more"\nto = "default"\n')
     assert addresses(rollback(with_default)) == ["#platform-alerts", "ops@corp.example", "boss@corp.example"]
 
 
 def test_an_empty_route_suppresses_on_the_channels_of_the_type_only():
-    event = rollback(audience(QUIET), event_type="rollout_advance")
+    event = rollback(rules_with(QUIET), event_type="rollout_advance")
     assert addresses(event) == ["#platform-alerts (route quiet)"]
 
 
@@ -207,14 +212,14 @@ def test_a_label_adds_a_target_to_those_of_routes_or_of_the_audience():
     labels = {"slack": "#team", "email": "team@corp.example"}
     added = ["#team", "team@corp.example"]
     assert addresses(rollback(labels=labels))[-2:] == added
-    assert addresses(rollback(audience(PAYMENTS), labels=labels)) == ["#pay", "pay@corp.example", *added]
+    assert addresses(rollback(rules_with(PAYMENTS), labels=labels)) == ["#pay", "pay@corp.example", *added]
     chosen = list(decide(rollback(labels=labels), EVERYBODY, []))[-2:]
     assert [(item.reason, item.source) for item in chosen] == [("label", "label slack"), ("label", "label email")]
 
 
 def test_a_label_names_an_allowed_target_or_its_target_is_suppressed():
     policy = RecipientPolicy({"slack": ("team-*",)})
-    rules = audience(PAYMENTS, policy=policy)
+    rules = rules_with(PAYMENTS, policy=policy)
     assert addresses(rollback(rules, labels={"slack": "#team-a"}), [])[-1] == "#team-a"
     assert addresses(rollback(rules, labels={"slack": "#x"}), [])[-1] == "#x (recipient_not_allowed)"
     own = rollback(rules, labels={"slack": "#platform-alerts"})
@@ -231,18 +236,18 @@ def test_an_unusable_label_is_a_warning_and_adds_nothing():
 
 
 def test_the_targets_of_a_route_need_no_policy():
-    rules = audience(PAYMENTS, policy=RecipientPolicy({"slack": ("x",), "email": ("x.example",)}))
+    rules = rules_with(PAYMENTS, policy=RecipientPolicy({"slack": ("x",), "email": ("x.example",)}))
     assert addresses(rollback(rules)) == ["#pay", "pay@corp.example"]
 
 
 def test_one_channel_only_narrows_routes_labels_and_suppression():
-    assert addresses(rollback(audience(PAYMENTS), channel="email")) == ["pay@corp.example"]
-    quiet = rollback(audience(QUIET), channel="slack", labels={"email": "a@corp.example"})
+    assert addresses(rollback(rules_with(PAYMENTS), channel="email")) == ["pay@corp.example"]
+    quiet = rollback(rules_with(QUIET), channel="slack", labels={"email": "a@corp.example"})
     assert addresses(quiet) == ["#platform-alerts (route quiet)"]
 
 
 def test_a_target_of_two_routes_has_the_form_of_the_first():
-    rules = audience(PAYMENTS + 'style = "compact"\ncontinue = true\n[[routes]]\nname = "b"\nto = ["#pay", "#b"]\n')
+    rules = rules_with(PAYMENTS + 'style = "compact"\ncontinue = true\n[[routes]]\nname = "b"\nto = ["#pay", "#b"]\n')
     chosen = {item.target.address: item.target for item in decide(rollback(rules), rules, [])}
     assert (chosen["#pay"].route, chosen["#pay"].options.style) == ("payments", "compact")
     assert (chosen["#b"].route, chosen["#b"].options.style) == ("b", "full")
@@ -250,7 +255,7 @@ def test_a_target_of_two_routes_has_the_form_of_the_first():
 
 def test_the_form_of_a_channels_messages_counts_where_no_route_sets_one():
     compact = {"slack": MessageOptions("compact")}
-    rules = Audience((DEFAULT_CHANNEL,), BOTH, options=compact)
+    rules = RoutingRules((DEFAULT_CHANNEL,), BOTH, options=compact)
     event = rollback(rules, labels={"slack": "#label"})
     styles = [item.target.options.style for item in decide(event, rules, [slack_user("1", "#a"), *ADMINS])]
     assert styles == ["full", "compact", "compact", "full", "full"]
@@ -267,19 +272,19 @@ def test_the_form_of_a_channels_messages_counts_where_no_route_sets_one():
     ],
 )
 def test_a_route_with_a_mistake_sends_its_events_to_the_audience_and_tries_the_next_route(mistake, production, staging):
-    rules = audience(f'[[routes]]\nname = "a"\nmatch.environment = "production"\n{mistake}\n{REST}')
+    rules = rules_with(f'[[routes]]\nname = "a"\nmatch.environment = "production"\n{mistake}\n{REST}')
     assert addresses(rollback(rules, channel="slack")) == [*production, "#rest"]
     other = rollback(rules, channel="slack", fields={"environment": "staging"})
     assert addresses(other) == [*staging, "#rest"]
 
 
 def test_a_route_whose_whole_match_is_wrong_adds_the_audience_to_every_event():
-    rules = audience(f'[[routes]]\nname = "a"\nmatch = 1\nto = []\n{QUIET}')
+    rules = rules_with(f'[[routes]]\nname = "a"\nmatch = 1\nto = []\n{QUIET}')
     assert addresses(rollback(rules)) == ["#platform-alerts", "ops@corp.example", "boss@corp.example"]
 
 
 def test_each_route_has_a_verdict_with_the_condition_that_does_not_hold():
-    rules = audience(
+    rules = rules_with(
         '[[routes]]\nname = "login"\nmatch = { environment = "production", feature_flag = "login" }\nto = []\n'
         + QUIET.replace("to", "continue = true\nto")
         + REST
@@ -306,7 +311,7 @@ def test_users_are_read_one_by_one():
             read.append(number)
             yield email_user(str(number), f"user{number}@corp.example")
 
-    decisions = decide(rollback(audience(PAYMENTS)), audience(PAYMENTS), users())
+    decisions = decide(rollback(rules_with(PAYMENTS)), rules_with(PAYMENTS), users())
     chosen = [next(decisions).target.address for _ in range(3)]
     assert chosen == ["#pay", "pay@corp.example", "user0@corp.example"]
     assert len(read) == 1
@@ -346,7 +351,7 @@ def test_every_decision_has_a_reason_and_every_target_is_decided_once(
     tables, event_type, fields, labels, users, enabled
 ):
     routes = parse_routes([{"name": f"r{number}"} | table for number, table in enumerate(tables)])
-    rules = Audience(EVERYBODY.targets, enabled, RecipientPolicy({"email": ("corp.example",)}), routes)
+    rules = RoutingRules(EVERYBODY.targets, enabled, RecipientPolicy({"email": ("corp.example",)}), routes)
     event = rollback(rules, event_type=event_type, fields=fields, labels=labels)
     decisions = list(decide(event, rules, users))
     identities = [item.target.identity for item in decisions]

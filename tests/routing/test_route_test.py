@@ -28,7 +28,7 @@ ROUTES = parse_routes(
         {"name": "staging", "match": {"environment": "staging"}, "to": []},
     ]
 )
-AUDIENCE = replace(EVERYBODY, routes=ROUTES)
+RULES = replace(EVERYBODY, routes=ROUTES)
 ANA = "ana@corp.example"
 
 
@@ -36,8 +36,8 @@ def event(event_type="safety_rollback", labels=None, to=(), **fields):
     return PublishRequest(event_type=event_type, fields=fields, labels=labels or {}, to=list(to))
 
 
-def result_of(request, connection=None, user=None, audience=AUDIENCE):
-    return run_route_test(request, audience, connection, user)
+def result_of(request, connection=None, user=None, rules=RULES):
+    return run_route_test(request, rules, connection, user)
 
 
 def verdicts(request):
@@ -56,7 +56,7 @@ def add_user(connection: Connection, email=ANA, **changes):
 
 
 def test_the_list_has_every_route_and_the_default_targets():
-    listed = list_routes(AUDIENCE)
+    listed = list_routes(RULES)
     assert listed.items[0] == RouteItem(
         order=1,
         name="payments",
@@ -88,8 +88,8 @@ def test_every_verdict_has_its_cause():
 
 def test_a_route_with_a_mistake_is_not_used_and_its_verdict_says_so():
     tables = [{"name": "payments", "match": {"flag": "checkout-v3"}, "to": ["slack:#pay"]}]
-    audience = replace(AUDIENCE, routes=parse_routes(tables))
-    (route,) = result_of(event(feature_flag="checkout-v3"), audience=audience).routes
+    rules = replace(RULES, routes=parse_routes(tables))
+    (route,) = result_of(event(feature_flag="checkout-v3"), rules=rules).routes
     assert route.why == "has a mistake and is not used: see alertctl config check"
 
 
@@ -99,12 +99,12 @@ def test_the_targets_have_the_rule_that_chose_them_and_the_cause_of_their_suppre
         ("email:pay@corp.example", "deliver", "route payments", None),
         ("slack:#extra", "deliver", "label slack", None),
     ]
-    slack_only = replace(AUDIENCE, enabled=frozenset({"slack"}))
-    assert targets(result_of(event(environment="staging"), audience=slack_only)) == [
+    slack_only = replace(RULES, enabled=frozenset({"slack"}))
+    assert targets(result_of(event(environment="staging"), rules=slack_only)) == [
         ("slack:#platform-alerts", "suppress", "route staging", "route staging"),
         ("email:ops@corp.example", "suppress", "route staging", "route staging"),
     ]
-    assert targets(result_of(event(feature_flag="x"), audience=slack_only)) == [
+    assert targets(result_of(event(feature_flag="x"), rules=slack_only)) == [
         ("slack:#platform-alerts", "deliver", "SLACK_DEFAULT_CHANNEL", None),
         ("email:ops@corp.example", "suppress", "NOTIFICATION_ADMIN_EMAILS", "email_disabled"),
     ]
@@ -138,7 +138,7 @@ def test_a_test_chooses_the_targets_that_publishing_chooses(store):
     ):
         with store.reading() as connection:
             expected = [(item.channel, item.to, item.cause) for item in result_of(request, connection).targets]
-        receipt = store.write(lambda connection, request=request: publish(connection, prepare(request, AUDIENCE), NOW))
+        receipt = store.write(lambda connection, request=request: publish(connection, prepare(request, RULES), NOW))
         assert [(item.channel, item.to, item.error) for item in receipt.deliveries] == expected
 
 

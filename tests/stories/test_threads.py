@@ -177,7 +177,7 @@ def test_ctrl_c_ends_a_send_that_waits_for_an_edit_and_the_edit_stays_due(settin
     assert json.loads(printed)["deliveries"][0]["status"] == "success"
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=2)
+    process.communicate(timeout=60)
     assert process.returncode == 130
     assert row(store, thread).edit_due_at is not None
     assert len(sandbox.slack.edits) == 1

@@ -20,7 +20,7 @@ from alertctl.config import Settings
 from alertctl.config.secret_files import SecretFiles
 from alertctl.daemon.http_protocol import HttpProtocol
 from alertctl.db import Store, Writer
-from alertctl.routing import audience_of
+from alertctl.routing import routing_rules_of
 from alertctl.schemas import ConnectivityTestResult, EventReceipt
 
 BASE = "/api/v1/notifications"
@@ -61,7 +61,7 @@ class ApiServer:
     provider_answers: threading.Event = field(default_factory=threading.Event)
     """Not set: the provider that a test message goes to doesn't answer."""
     stopping: bool = True
-    """True as in a daemon that shuts down: a stream sends its position and ends."""
+    """True as in a daemon that shuts down: a stream sends its position and ends, and `wait` ends at once."""
 
     def wake(self, receipt: EventReceipt | None = None) -> None:
         self.woken += 1
@@ -78,7 +78,7 @@ class ApiServer:
             store=self.store,
             writer=self.writer,
             clock=now,
-            audience=audience_of(self.settings),
+            rules=routing_rules_of(self.settings),
             wake=self.wake,
             test=self.test,
             readiness=lambda: self.parts,

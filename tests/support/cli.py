@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
+import typer
 from typer.testing import CliRunner, Result
 
 from alertctl.cli.main import app
@@ -30,7 +32,29 @@ run()
 
 
 def run(*arguments: str, input: str | bytes | None = None) -> Result:  # noqa: A002
-    return CliRunner().invoke(app, list(arguments), input=input)
+    """Run a command in this process.
+
+    `CliRunner.invoke` does the same, but builds the root command for each call: 2 ms of CPU time.
+    """
+    runner = CliRunner()
+    exit_code = 0
+    exception: BaseException | None = None
+    with runner.isolation(input) as (stdout, stderr, output):
+        try:
+            _root_command().main(arguments)
+        except SystemExit as ended:
+            exit_code, exception = int(ended.code or 0), ended if ended.code else None
+        except Exception as error:
+            exit_code, exception = 1, error
+        sys.stdout.flush()
+        sys.stderr.flush()
+        streams = stdout.getvalue(), stderr.getvalue(), output.getvalue()
+    return Result(runner, *streams, None, exit_code, exception)
+
+
+@cache
+def _root_command() -> Any:
+    return typer.main.get_command(app)
 
 
 def data(*arguments: str, input: str | bytes | None = None) -> Any:  # noqa: A002

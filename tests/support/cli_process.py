@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import array
 import atexit
-import ctypes
 import inspect
 import json
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -28,8 +28,6 @@ from tests.support import fork_server
 if TYPE_CHECKING:
     import pytest
 
-PR_SET_CHILD_SUBREAPER = 36
-"""Option of prctl(2): orphans become children of this process."""
 STARTUP_VARIABLES = ("LANG", "LC_", "PYTHON", "TYPER", "_TYPER")
 """Beginnings of the variables that are read while Python starts or modules load."""
 HARMLESS_VARIABLES = ("PYTHONPATH", "PYTHONUNBUFFERED")
@@ -37,7 +35,7 @@ FORKABLE_OPTIONS = {"stdin", "stdout", "stderr", "text", "encoding", "bufsize", 
 FORKABLE_OPTIONS |= {"user", "group", "extra_groups"}
 _real_processes = False
 _start_lock = threading.Lock()
-"""Held while this process adopts orphans."""
+"""Held while the fork server answers a request."""
 # CPython 3.11 to 3.14: everything of a start but the pipes.
 _execute_child = subprocess.Popen._execute_child  # type: ignore[attr-defined]
 
@@ -52,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def can_fork() -> bool:
-    return sys.platform == "linux" and not _real_processes
+    return sys.platform == "linux" and platform.machine() in fork_server.CLONE_NUMBERS and not _real_processes
 
 
 def Popen(arguments: list[Any], **options: Any) -> subprocess.Popen[Any]:
@@ -121,17 +119,9 @@ def _fork(modules: str, request: bytes, streams: list[int]) -> int:
     """Return the id of a new process with these streams, which imports from these folders first."""
     assert len(request) <= fork_server.MAX_REQUEST
     with _start_lock:
-        _adopt_orphans(True)
-        try:
-            server = _connection(modules)
-            server.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))])
-            return int(server.recv(64))
-        finally:
-            _adopt_orphans(False)
-
-
-def _adopt_orphans(enabled: bool) -> None:
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(enabled), 0, 0, 0)
+        server = _connection(modules)
+        server.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))])
+        return int(server.recv(64))
 
 
 @cache

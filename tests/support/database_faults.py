@@ -14,11 +14,11 @@ from sqlalchemy import make_url
 
 from alertctl import publish
 from alertctl.db import Store
-from alertctl.routing import Audience, Target
+from alertctl.routing import RoutingRules, Target
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 
-SLACK_ONLY = Audience((Target("slack", "#x", "default_channel"),), frozenset({"slack"}))
+SLACK_ONLY = RoutingRules((Target("slack", "#x", "default_channel"),), frozenset({"slack"}))
 
 
 class Server:

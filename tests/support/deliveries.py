@@ -21,12 +21,12 @@ from alertctl.errors import DeliveryError, Reason
 from alertctl.outbox import AttemptResult, Claim, Claimed, ClaimScope
 from alertctl.outbox.tables import attempt, delivery, pauses
 from alertctl.publish import Publication, prepare, publish
-from alertctl.routing import Audience, Target, audience_of
+from alertctl.routing import RoutingRules, Target, routing_rules_of
 from alertctl.sandbox import Sandbox
-from alertctl.schemas import PublishRequest
+from alertctl.schemas import Dispatched, PublishRequest
 
 NOW = datetime(2026, 3, 2, 14, 32, tzinfo=UTC)
-EVERYBODY = Audience(
+EVERYBODY = RoutingRules(
     (Target("slack", "#platform-alerts", "default_channel"), Target("email", "ops@corp.example", "admin_email")),
     frozenset({"slack", "email"}),
 )
@@ -43,11 +43,11 @@ def after(seconds: float) -> datetime:
 def publication(
     event_type: str,
     fields: dict[str, Any],
-    audience: Audience = EVERYBODY,
+    rules: RoutingRules = EVERYBODY,
     published_by: str | None = None,
     **more: Any,
 ) -> Publication:
-    return prepare(PublishRequest(event_type=event_type, fields=fields, **more), audience, published_by)
+    return prepare(PublishRequest(event_type=event_type, fields=fields, **more), rules, published_by)
 
 
 def announce(connect: TransactionRunner, *to: str, event_type: str = "generic_alert", now: datetime = NOW) -> str:
@@ -117,13 +117,18 @@ def dispatching(connect: TransactionRunner, settings: Settings, clock: Any) -> I
         close_channels(channels.values())
 
 
+def dispatched(**counts: int) -> Dispatched:
+    """Return the counts of a dispatch; those without a value are 0."""
+    return Dispatched(**{"attempted": 0, "success": 0, "retrying": 0, "failed": 0} | counts)
+
+
 def close_channels(channels: Sequence[Channel] | Any) -> None:
     for channel in channels:
         channel.close()
 
 
-def audience(sandbox: Sandbox, url: str) -> Audience:
-    return audience_of(settings_for(sandbox, url))
+def rules_for(sandbox: Sandbox, url: str) -> RoutingRules:
+    return routing_rules_of(settings_for(sandbox, url))
 
 
 def wall_clock() -> datetime:

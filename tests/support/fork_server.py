@@ -6,12 +6,14 @@ Each request names a program or the arguments of `alertctl`, and brings the thre
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import importlib
 import io
 import json
 import os
 import pkgutil
+import platform
 import runpy
 import signal
 import socket
@@ -35,6 +37,10 @@ LATE_IMPORTS = (
     "typer._click.decorators",
 )
 MAX_REQUEST = 200_000
+CLONE_PARENT = 0x8000
+"""Flag of clone(2): the new process is a sibling, a child of the test's process, which can wait for it."""
+CLONE_NUMBERS = {"x86_64": 56, "aarch64": 220}
+"""Number of the system call clone(2), by machine."""
 _exit_codes: list[Any] = []
 
 
@@ -49,20 +55,31 @@ def main() -> None:
         request, streams, _, _ = socket.recv_fds(requests, MAX_REQUEST, 3)
         if not request:
             return
-        read_end, write_end = os.pipe()
-        parent = os.fork()
-        if not parent:
-            # This process ends before the answer, so that the next one is a child of the test's process by then.
-            if child := os.fork():
-                os.write(write_end, str(child).encode())
-                os._exit(0)
+        child = _fork_sibling()
+        if not child:
             break
-        os.waitpid(parent, 0)
-        requests.send(os.read(read_end, 64))
-        for descriptor in (*streams, read_end, write_end):
+        requests.send(str(child).encode())
+        for descriptor in streams:
             os.close(descriptor)
     requests.close()
     _run(json.loads(request), streams)
+
+
+def _fork_sibling() -> int:
+    """Do as `os.fork` does, but give the new process the parent of this one.
+
+    A process between the two, which ends at once, has the same effect and takes 8 ms of CPU time.
+    """
+    python = ctypes.pythonapi
+    python.PyOS_BeforeFork()
+    clone, flags = CLONE_NUMBERS[platform.machine()], CLONE_PARENT | signal.SIGCHLD
+    child = int(ctypes.PyDLL(None).syscall(clone, flags, 0, 0, 0, 0))
+    assert child >= 0, "clone(2) failed"
+    if child:
+        python.PyOS_AfterFork_Parent()
+    else:
+        python.PyOS_AfterFork_Child()
+    return child
 
 
 def _load() -> None:

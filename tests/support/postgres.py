@@ -31,6 +31,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._template = _template(folder)
+        self._finished: list[str] = []
         # By files, which Postgres 15 begins to call slow, since it waits for a disk: ours doesn't.
         self._copying = "" if SERVER_VARIABLE in os.environ else "STRATEGY FILE_COPY"
         try:
@@ -41,11 +42,13 @@ class Server:
             raise NoPostgres(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
 
     def close(self) -> None:
+        self._drop_finished()
         self._connection.close()
 
     @contextmanager
     def database(self, *, empty: bool = False) -> Iterator[str]:
-        """The address of a database of one's own, migrated unless `empty`; dropped at the end."""
+        """The address of a database of one's own, migrated unless `empty`; the next call drops it."""
+        self._drop_finished()
         name = f"test_{uuid.uuid4().hex}"
         self._connection.execute(
             f'CREATE DATABASE "{name}"' + ("" if empty else f' TEMPLATE "{self._template}" {self._copying}')
@@ -53,7 +56,13 @@ class Server:
         try:
             yield self._address(name)
         finally:
-            self._connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+            self._finished.append(name)
+
+    def _drop_finished(self) -> None:
+        # Postgres waits 100 ms for a connection that is still ending, so not right after the test.
+        while self._finished:
+            self._connection.execute(f'DROP DATABASE "{self._finished[-1]}" WITH (FORCE)')
+            self._finished.pop()
 
     def _make_template(self) -> None:
         from alertctl.db import Store, upgrade

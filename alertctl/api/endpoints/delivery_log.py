@@ -171,9 +171,7 @@ def _resend(
     connection: Connection, services: Services, caller: Caller, parts: list[str], *, again: bool
 ) -> list[ResendResult]:
     delivery_ids = [delivery_log.find_id(connection, part) for part in parts]
-    return outbox.resend(
-        connection, delivery_ids, caller.name, services.clock(), again=again, audience=services.audience
-    )
+    return outbox.resend(connection, delivery_ids, caller.name, services.clock(), again=again, rules=services.rules)
 
 
 @router.post("/prune", openapi_extra=body_schema(Prunes))

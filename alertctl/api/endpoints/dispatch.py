@@ -46,7 +46,7 @@ async def dispatch(_caller: Developer, services: ServicesDep, wait: Wait = 0.0) 
         count.update(result for result in results if result)
         last_news = time.monotonic() if results else last_news
         is_finished = not sending and (not due or time.monotonic() - last_news > IDLE_SECONDS)
-        if is_finished or time.monotonic() >= deadline:
+        if is_finished or time.monotonic() >= deadline or services.stopping():
             break
         await asyncio.sleep(POLL_SECONDS)
     return Dispatching(

@@ -104,7 +104,7 @@ async def accept(caller: PublisherCached, request: Request) -> Response:
         headers, deliveries = {REPLAYED_HEADER: "true"}, [as_recorded(item) for item in receipt.deliveries]
     if not publication.to and caller.role is not Role.ADMIN:
         # All targets are the platform's own or users'.
-        own = {target.address for target in services.audience.targets}
+        own = {target.address for target in services.rules.targets}
         deliveries = [item if item.to in own else _masked(item) for item in deliveries]
     body = Accepted(
         event_id=receipt.event_id, event_type=receipt.event_type, deliveries=deliveries, warnings=receipt.warnings
@@ -140,7 +140,8 @@ async def state(
         current = await run_sync(_read_state, services, caller, event_id)
         remaining = deadline - time.monotonic()
         is_tried = all(item.status not in IN_PROGRESS for item in current.deliveries)
-        if remaining <= 0 or (current.final if until == "final" else is_tried):
+        is_reached = current.final if until == "final" else is_tried
+        if is_reached or remaining <= 0 or services.stopping():
             return current
         await asyncio.sleep(min(pause, remaining))
         pause = min(pause * 1.5, MAX_POLL)
@@ -183,7 +184,7 @@ def as_recorded(item: DeliveryItem) -> DeliveryItem:
 def prepare_body(services: Services, caller: Caller, request: Request, body: dict[str, Any]) -> Publication:
     """Return the publication that a request asks for. Raises InvalidEvent that names the wrong field."""
     publish_request = parse_publish_request(body, request.headers.get("idempotency-key"))
-    return prepare(publish_request, services.audience, caller.name)
+    return prepare(publish_request, services.rules, caller.name)
 
 
 def parse_publish_request(body: dict[str, Any], key: str | None = None) -> PublishRequest:

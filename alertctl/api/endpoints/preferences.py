@@ -119,6 +119,6 @@ def _change(services: Services, user_id: str, body: dict[str, Any]) -> Prefs:
     changes = {name: value for name, value in body.items() if name != "user_id"}
     if body.get("user_id") not in (None, user_id):
         raise InvalidEvent("user_id", "is another user's id; leave it out, or use /admin/preferences/{user}")
-    policy = services.audience.policy
+    policy = services.rules.policy
     preferences.check(changes, policy)
     return services.writer.write(preferences.update, user_id, changes, services.clock(), policy)

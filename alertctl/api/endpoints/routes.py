@@ -39,7 +39,7 @@ class RouteTestRequest(BaseModel):
 @router.get("/routes")
 def list_all(_caller: Developer, services: ServicesDep) -> RouteList:
     """Return the routes in their order, and the default targets."""
-    return list_routes(services.audience)
+    return list_routes(services.rules)
 
 
 @router.post("/routes/test", responses=problem_responses(404), openapi_extra=body_schema(RouteTestRequest))
@@ -54,8 +54,8 @@ def test(caller: Developer, services: ServicesDep, body: Body) -> RouteTestResul
     request = parse_publish_request(body)
     if caller.role is not Role.ADMIN:
         if user is None:
-            return run_route_test(request, services.audience, None, notes=[ADMINS_ONLY])
+            return run_route_test(request, services.rules, None, notes=[ADMINS_ONLY])
         if email_key(user.strip()) not in (caller.user_id, caller.email):
             raise NotAllowed("only admins see the preferences of others; name yourself as the user", authenticated=True)
     with services.store.reading() as connection:
-        return run_route_test(request, services.audience, connection, user)
+        return run_route_test(request, services.rules, connection, user)

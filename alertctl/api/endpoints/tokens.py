@@ -64,7 +64,7 @@ def create(caller: Admin, services: ServicesDep, body: Body) -> CreatedToken:
     if request.expires_in is not None:
         # Clamped, so that create_token refuses an extreme value instead of timedelta raising OverflowError.
         lifetime = timedelta(seconds=max(-1.0, min(request.expires_in, 200 * _YEAR_SECONDS)))
-    scope, policy = request.scope, services.audience.policy
+    scope, policy = request.scope, services.rules.policy
     item, secret = services.writer.write(
         users.create_token, request.user, request.role, lifetime, services.clock(), scope=scope, policy=policy
     )

@@ -83,7 +83,7 @@ def add(caller: Admin, services: ServicesDep, body: Body) -> UserItem:
     422 if another user has the email, or the recipient policy does not allow it.
     """
     request = parse_body(NewUser, body)
-    policy = services.audience.policy
+    policy = services.rules.policy
     user = services.writer.write(users.add_user, request.email, request.role, services.clock(), policy)
     log_change(caller.name, f"added the {user.role} {user.name}")
     return user
@@ -93,7 +93,7 @@ def add(caller: Admin, services: ServicesDep, body: Body) -> UserItem:
 def change(caller: Admin, services: ServicesDep, user: User, body: Body) -> UserItem:
     """Change a user's email or role, or disable or enable the user."""
     changes = parse_body(UserChanges, body).model_dump()
-    item = services.writer.write(users.change_user, user, **changes, policy=services.audience.policy)
+    item = services.writer.write(users.change_user, user, **changes, policy=services.rules.policy)
     values = ", ".join(f"{name}={value}" for name, value in changes.items() if value is not None)
     log_change(caller.name, f"changed the user {item.name}: {values or 'nothing'}")
     return item

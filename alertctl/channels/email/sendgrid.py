@@ -120,7 +120,9 @@ class SendGridChannel:
         for index in pending:
             if not is_email(messages[index].address):
                 results[index] = DeliveryError(Reason.BAD_ADDRESS, "invalid_address", detail="not one email address")
-        parts, named, requests = [pending], 0, 0
+        parts = [pending]
+        named = 0
+        requests = 0
         rest: SendResult = DeliveryError(Reason.UNAVAILABLE, "batch_refused", detail="others with it were refused")
         while parts and requests < MAX_REQUESTS and named < MAX_NAMED:
             part = [index for index in parts.pop() if index not in results]

@@ -21,7 +21,9 @@ Ask = Callable[[str], Reply]
 
 PASSWORD_MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
 """In the order in which they are tried."""
-_ACCEPTED, _CONTINUE, _REFUSED = 235, 334, 535
+_ACCEPTED = 235
+_CONTINUE = 334
+_REFUSED = 535
 _UNSUPPORTED = frozenset({502, 504})
 _MAX_PROMPTS = 4
 RECENT_SECONDS = 600.0

@@ -44,7 +44,12 @@ _NOT_THE_ADDRESS = frozenset({500, 502, 503, 504})
 
 _ENHANCED = re.compile(r"\A[245]\.(\d{1,3})\.(\d{1,3})\b|\(#?[245]\.(\d{1,3})\.(\d{1,3})\)")
 """RFC 3463: a reply begins with its enhanced code; qmail puts it in parentheses at the end."""
-_ADDRESSING, _SIZE, _LIMIT, _PROTOCOL, _CONTENT, _POLICY = 1, (3, 4), (4, 5), 5, 6, 7
+_ADDRESSING = 1
+_SIZE = (3, 4)
+_LIMIT = (4, 5)
+_PROTOCOL = 5
+_CONTENT = 6
+_POLICY = 7
 """Subjects and codes of RFC 3463. 4.5 is "congestion" there, and Google's daily limit."""
 _ABOUT_THE_SENDER = frozenset({(1, 7), (1, 8)})
 _MICROSOFT_LIMIT, _MICROSOFT_TLS = (1, 90), (7, 66)

@@ -61,9 +61,9 @@ def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
         settings = load(flags=flags, refuse=False)
         problems = find_problems(settings)
         if settings.routes:
-            from alertctl.routing import audience_of, check_routes
+            from alertctl.routing import check_routes, routing_rules_of
 
-            problems += check_routes(audience_of(settings))
+            problems += check_routes(routing_rules_of(settings))
         problems += [SettingProblem(name, "error", message) for name, message in appearance_problems(settings)]
     except ConfigError as error:
         # Settings that can't be read can't be checked together: report what can't be read.

@@ -255,10 +255,10 @@ def _report_recorded(client: Client, command: SendCommand, receipt: EventReceipt
 def _spool(command: SendCommand, error: Exception) -> int:
     """Spool an event that can't be recorded now. Returns the exit code for `--strict`. Raises InvalidEvent."""
     from alertctl.publish import prepare
-    from alertctl.routing import Audience
+    from alertctl.routing import RoutingRules
 
     # Check it now, while the caller can still read the error.
-    prepare(command.request, Audience())
+    prepare(command.request, RoutingRules())
     try:
         spooled = spool_here().keep(command.request, command.where, describe(error), command.moment)
     except Exception as spool_error:

@@ -61,7 +61,7 @@ def create(
     alertctl token create --user ci@corp.example --scope publish --expires 90d
     ALERTCTL_TOKEN=$(alertctl token create --user me@corp.example --role admin)
 
-    Create a token and print it once; only its hash is stored.
+    Create a token and print it once; only its hash and last 4 characters are stored.
     """
     lifetime = duration_option("--expires", expires, low=0.001)
     if (role is None) == (scope is None):

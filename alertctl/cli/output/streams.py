@@ -87,9 +87,18 @@ def print_error(text: str) -> None:
     messages.print("error", text, f"alertctl: {text}")
 
 
+class StdoutError(OSError):
+    """Writing to stdout failed."""
+
+
 def print_line(text: str) -> None:
-    """Print one line of data on stdout."""
-    typer.echo(text)
+    """Print one line of data on stdout. Raises StdoutError, or BrokenPipeError when its reader has closed it."""
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StdoutError(error.errno, error.strerror) from None
 
 
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:

@@ -107,7 +107,9 @@ class Lines:
         self, columns: Sequence[Column], rows: Sequence[Sequence[str]] | None = None, *, uncut: bool = False
     ) -> None:
         self._show = _printer()
-        self._columns, self._uncut, self._has_header = columns, uncut, False
+        self._columns = columns
+        self._uncut = uncut
+        self._has_header = False
         cells = [["x" * column.typical for column in columns]] if rows is None else rows
         self._widths = fit(columns, cells, sys.maxsize if uncut else _available_width())
 

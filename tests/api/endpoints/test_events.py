@@ -204,6 +204,7 @@ def test_without_wait_the_current_state_is_returned(api: ApiServer) -> None:
 
 
 def test_with_wait_the_answer_comes_when_the_deliveries_are_final(api: ApiServer) -> None:
+    api.stopping = False
     event_id = published(api)
     threading.Timer(0.3, finish, [api, Receipt("17.01")]).start()
     started_at = time.monotonic()

@@ -58,6 +58,7 @@ def test_html_is_escaped_and_the_other_part_stays_built_in(tmp_path):
     ("template", "problem"),
     [
         ("{{ title", "line 1: unexpected end of template"),
+        ("{{ title | join }}", "line 1: No filter named 'join'"),
         ("{{ nothing.here.at.all() }}", "line 1: calls are not available"),
         ("{% include 'other.html' %}", "line 1: {% include %} is not available"),
         ("{{ 1 / 0 }}", "division by zero"),
@@ -70,6 +71,7 @@ def test_a_template_that_cannot_be_used_is_replaced_and_named(tmp_path, template
     assert "Disk &lt;b&gt;full&lt;/b&gt;" in shown["html"]
     (line,) = template_problems(str(tmp_path), {"title": "x"})
     assert line.startswith(f"alert.html: {problem}")
+    assert not line.endswith(".")
 
 
 def test_a_folder_without_templates_is_named(tmp_path):

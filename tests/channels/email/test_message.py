@@ -98,7 +98,7 @@ TEMPLATE_TAGS = {"html", "head", "meta", "title", "style", "body", "div", "p", "
 
 
 @pytest.mark.timeout(1800)
-@fixed_examples(100, long=10_000)
+@fixed_examples(50, long=10_000)
 @given(contents())
 @example(content(*["\r\nBcc: victim@corp.example"] * 4))
 def test_hostile_content_stays_text_and_within_limits(alert: Content) -> None:

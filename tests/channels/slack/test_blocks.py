@@ -117,7 +117,7 @@ def message_link(message: dict[str, Any]) -> str:
     return next((line for line in lines if line.lower().startswith(("http://", "https://"))), "\0")
 
 
-@fixed_examples(300, long=10_000)
+@fixed_examples(100, long=10_000)
 @given(contents(), st.booleans(), st.sampled_from([DEFAULT_OPTIONS, COMPACT]))
 @example(content(*["<!channel>&" * 4000] * 4), False, DEFAULT_OPTIONS)
 @example(content(*["\U0001f600" * 4000] * 4), False, DEFAULT_OPTIONS)

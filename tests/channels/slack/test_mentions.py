@@ -54,7 +54,7 @@ def test_mentions_beyond_the_limit_are_left_out():
     assert sum(element["type"] == "user" for element in elements(mentions)) == MAX_MENTIONS
 
 
-@fixed_examples(100, long=10_000)
+@fixed_examples(50, long=10_000)
 @given(st.lists(MENTIONS, max_size=30))
 def test_hostile_names_and_ids_mention_nobody_else(mentions):
     text = mention_text(mentions)

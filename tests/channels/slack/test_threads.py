@@ -98,7 +98,7 @@ def test_a_reply_names_the_channel_as_slack_returned_it():
     assert reply_arguments(ROOT, broadcast=True)["reply_broadcast"] is True
 
 
-@fixed_examples(100, long=10_000)
+@fixed_examples(50, long=10_000)
 @given(
     st.lists(st.tuples(TEXTS, TEXTS, TEXTS, LINKS), min_size=1, max_size=10),
     st.integers(0, 10**6),

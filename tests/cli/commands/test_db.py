@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -309,6 +310,7 @@ def test_ctrl_c_ends_with_130_and_a_hint_to_run_the_copy_again(lite, tmp_path):
     copying = start("db", "copy", "--to", "sqlite:///new.db")
     while not (tmp_path / "new.db-wal").exists() or not rows_in(tmp_path / "new.db"):
         assert copying.poll() is None
+        time.sleep(0.01)
     copying.send_signal(signal.SIGINT)
     out, stderr = copying.communicate(timeout=30)
     assert (copying.returncode, out) == (130, "")

@@ -7,8 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import typer
@@ -16,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from alertctl.cli.commands.doctor import doctor
 from alertctl.cli.errors import Root
+from tests.support.cli import COMMAND
 from tests.support.doctor import DoctorHarness, closed_port
 
 app = typer.Typer(cls=Root, rich_markup_mode=None)
@@ -101,10 +100,9 @@ def test_settings_that_cannot_be_read_are_named_instead(harness):
 
 def test_a_terminal_without_the_signs_gets_plain_ones(harness):
     """In a process of its own: the encoding is decided when it starts."""
-    code = "from tests.cli.commands.test_doctor import app; app(['doctor', 'slack'])"
-    root = str(Path(__file__).parents[3])
-    environ = {**os.environ, **harness.environ(), "PYTHONIOENCODING": "ascii", "PYTHONPATH": root}
-    ran = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, timeout=60, check=False)
+    environ = {**os.environ, **harness.environ(), "PYTHONIOENCODING": "ascii"}
+    command = [*COMMAND, "doctor", "slack"]
+    ran = subprocess.run(command, env=environ, capture_output=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
     assert re.search(rb"^ok +slack +auth\.test", ran.stdout, re.MULTILINE)
     assert rb"\u2713" not in ran.stdout

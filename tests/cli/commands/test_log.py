@@ -205,6 +205,7 @@ def test_a_closed_pipe_ends_quietly(slack_and_email: Sandbox):
     targets = [part for number in range(300) for part in ("--to", f"slack:#n{number}")]
     assert run("send", "--event", "generic_alert", "--title", "x", "--queue", *targets).exit_code == 0
     for more, first in ((" -o json", "{\n"), ("", "ID ")):
+        # A new interpreter: its exit matters.
         command = f"{shlex.join(COMMAND)} log --limit 300{more} | head -1"
         ran = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
         assert (ran.returncode, ran.stdout[:3], ran.stderr) == (0, first[:3], "")
@@ -220,6 +221,15 @@ def test_a_full_disk_is_one_line(arguments):
     else:
         assert ran.stderr.startswith("alertctl: ")
     assert ran.stderr.count("\n") == 1
+
+
+def test_a_full_disk_is_one_line_for_an_unbuffered_stdout():
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    command = [*COMMAND, "log", "-o", "json"]
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    assert ran.returncode == 1
+    assert messages(ran.stderr) == [("error", "stdout: No space left on device")]
 
 
 def test_a_closed_stdout_is_no_trouble():

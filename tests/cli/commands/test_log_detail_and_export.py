@@ -17,6 +17,7 @@ from alertctl.cli.output.deliveries import FIELDS, guard_cell
 from alertctl.db import Store
 from alertctl.outbox import Instance, save_report
 from alertctl.sandbox import Sandbox
+from tests.support.cases import each
 from tests.support.cli import data, dispatched, process, run
 from tests.support.terminal import on_terminal
 
@@ -64,7 +65,13 @@ def test_an_option_after_the_subcommand_overrides_the_one_before_it(log: Sandbox
     assert [item["to"] for item in result["items"]] == ["#b"]
 
 
-@pytest.mark.parametrize(
+@pytest.fixture
+def failed_delivery(slack_and_email: Sandbox) -> None:
+    send("slack:#missing")
+
+
+@pytest.mark.usefixtures("failed_delivery")
+@each(
     ("arguments", "named"),
     [
         (["--status", "failed", "prune", "--yes"], "--status"),
@@ -77,10 +84,7 @@ def test_an_option_after_the_subcommand_overrides_the_one_before_it(log: Sandbox
         (["--since", "soon", "retry"], "--since"),
     ],
 )
-def test_an_option_that_the_subcommand_lacks_is_refused_in_one_line(
-    slack_and_email: Sandbox, arguments: list[str], named: str
-) -> None:
-    send("slack:#missing")
+def test_an_option_that_the_subcommand_lacks_is_refused_in_one_line(arguments: list[str], named: str) -> None:
     ran = run("log", *arguments)
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
     assert named in ran.stderr

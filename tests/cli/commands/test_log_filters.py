@@ -75,7 +75,7 @@ def test_every_filter_finds_what_it_names(night: Sandbox) -> None:
         assert data("log", *asked)["total"] in (len(expected), None), asked
 
 
-@pytest.mark.parametrize("asked", [("--user", "nobody@corp.example"), ("--event-id", "x" * 300)])
+@each("asked", [("--user", "nobody@corp.example"), ("--event-id", "x" * 300)])
 def test_a_filter_that_fits_nothing_is_no_traceback(night: Sandbox, asked: tuple[str, ...]) -> None:
     ran = run("log", *asked)
     assert (ran.exit_code in (0, 2), ran.stdout, ran.stderr.count("\n")) == (True, "", 1)
@@ -150,7 +150,7 @@ TABLES = [
 ]
 
 
-@pytest.mark.parametrize("width", [80, 60, 40])
+@each("width", [80, 60, 40])
 def test_output_fits_the_terminal_and_has_no_control_characters(
     night: Sandbox, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shlex
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from alertctl.cli.output.deliveries import FIELDS
 from alertctl.sandbox import Sandbox
-from tests.support.cli import COMMAND, dispatched, run
+from tests.support.cli import dispatched, run
+from tests.support.cli_command import write_command
 from tests.support.clients import token_for
 from tests.support.log_follower import TIMEOUT, Follower, followers
 from tests.support.machines import Server
@@ -154,9 +155,9 @@ def test_every_output_format_shows_the_same_deliveries(location, follow) -> None
 
 
 @pytest.mark.parametrize("location", ["sqlite", "server"], indirect=True)
-def test_a_closed_pipe_ends_it_quietly_even_while_nothing_changes(location) -> None:
+def test_a_closed_pipe_ends_it_quietly_even_while_nothing_changes(location, tmp_path: Path) -> None:
     send_alert("slack:#ops")
-    command = f"{shlex.join(COMMAND)} log -f --since 1h -o jsonl | head -1"
+    command = f"{write_command(tmp_path / 'alertctl')} log -f --since 1h -o jsonl | head -1"
     ran = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
         env=location, capture_output=True, text=True, timeout=TIMEOUT, check=False,
