@@ -58,8 +58,8 @@ def is_trusted_only(name: str) -> bool:
 
 def refuse_trusted_only(name: str, file: str) -> Refusal:
     # No TOML file can switch `.env` off.
-    other_way = "" if name == "ALERTCTL_NO_DOTENV" else ", or name a file with --config"
-    return Refusal(file, f"is not used from {file} in the working folder; export {name}{other_way}")
+    alternative = "" if name == "ALERTCTL_NO_DOTENV" else ", or name a file with --config"
+    return Refusal(file, f"is not used from {file} in the working folder; export {name}{alternative}")
 
 
 def refuse_addresses(values: Mapping[str, Value], environ: Mapping[str, str]) -> dict[str, Refusal]:

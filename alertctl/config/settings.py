@@ -235,8 +235,7 @@ class Alertctl(_Section):
     )
     public_url: Url = Field(
         "",
-        description="Public URL of this daemon: "
-        "it publishes the events that commands on its machine spooled for this URL.",
+        description="Public URL of this daemon. It publishes the events that its machine spooled for this URL.",
     )
 
 
