@@ -303,6 +303,12 @@ _EMAIL: _Table = {
     ),
 }
 
+_SMTP_FIXES = {
+    "bad_reply": "Correct SMTP_HOST and SMTP_PORT: the server that answers is not a mail server.",
+    "connect_timeout": "Check SMTP_HOST, SMTP_PORT and the firewall.",
+    "unreachable": "Check this machine's network and firewall.",
+}
+"""Fixes over SMTP, which uses no HTTP proxy, of codes that it shares with HTTP."""
 
 _HTTP_FIXES = {
     **dict.fromkeys((301, 302, 303, 307, 308, 404, 405, 410), _NOT_THE_API),
@@ -392,6 +398,8 @@ def meaning(code: str, reason: str | None) -> str:
         return "this route of the configuration sends such events to nobody (to = [])"
     if reason == Reason.EXPIRED and code != "expired":
         return f"it expired while waiting (ALERTCTL_MAX_AGE or --expires); its last error: {meaning(code, None)}"
+    if _is_about_client(code, reason):
+        return "the mail server refuses this machine or its sender (see the attempt's answer)"
     if code in ERROR_CODES:
         return ERROR_CODES[code].meaning
     if reason is not None and reason in _REASONS:
@@ -421,12 +429,19 @@ def fix(
 
 def known_fix(code: str, reason: str | None, provider: str | None, answer: str | None = None) -> str:
     """Return the code's own fix, "" without one."""
-    entry = ERROR_CODES.get(code)
-    if _is_status(code) and reason in (Reason.CONFIG, Reason.LOCAL) and (entry is None or entry.reason is None):
-        # At MAIL FROM or before, a 5xx is about this client, not about a recipient.
+    if _is_about_client(code, reason):
         return _POSTMASTER
+    if provider == "smtp" and code in _SMTP_FIXES:
+        return _SMTP_FIXES[code]
+    entry = ERROR_CODES.get(code)
     setting = SETTINGS.get(provider or "", "the provider's URL")
     return entry.fix.format(setting=setting, scope=_needed_scope(answer or "")) if entry else ""
+
+
+def _is_about_client(code: str, reason: str | None) -> bool:
+    """Return whether an SMTP code refuses this client: at MAIL FROM or before, a 5xx is not about a recipient."""
+    entry = ERROR_CODES.get(code)
+    return _is_status(code) and reason in (Reason.CONFIG, Reason.LOCAL) and (entry is None or entry.reason is None)
 
 
 def _needed_scope(answer: str) -> str:

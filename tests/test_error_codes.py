@@ -147,6 +147,12 @@ def test_a_fix_of_the_connection_names_the_setting_of_its_provider():
     assert is_a_sentence(fix("dns_failure", "unavailable", None))
 
 
+@each("code", ["bad_reply", "connect_timeout", "unreachable"])
+def test_a_fix_over_smtp_names_no_http_proxy(code):
+    assert "HTTPS_PROXY" in fix(code, ERROR_CODES[code].reason, "slack")
+    assert "HTTPS_PROXY" not in fix(code, ERROR_CODES[code].reason, "smtp")
+
+
 _SETTINGS = {"slack": "SLACK_API_URL", "sendgrid": "SENDGRID_API_URL", "smtp": "SMTP_HOST"}
 
 
@@ -196,4 +202,5 @@ def test_a_fix_for_a_delivery_that_waits_asks_for_no_resend(reason):
 @pytest.mark.parametrize("code", ["550", "551", "553", "571"])
 def test_a_refusal_of_our_own_server_address_blames_no_recipient(code):
     assert "administrator" in fix(code, Reason.CONFIG, "smtp")
+    assert meaning(code, Reason.CONFIG).startswith("the mail server refuses this machine or its sender")
     assert "Correct the address" in fix(code, Reason.BAD_ADDRESS, "smtp")

@@ -39,7 +39,7 @@ FILTERS = {
     "until": _text("TIME", "Only deliveries before this time."),
     "error": _text("CODE", "Only deliveries with this error: channel_not_found, …"),
     "event_id": _text("ID", "Only deliveries of this event (full id)."),
-    "user": _text("ID|EMAIL", "Only deliveries by this user's preferences."),
+    "user": _text("ID|EMAIL", "Only deliveries that this user's preferences caused."),
     "flag": _text("NAME", "Only deliveries about this feature flag."),
     "experiment": _text("NAME", "Only deliveries about this experiment."),
     "label": Annotated[

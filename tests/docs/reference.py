@@ -200,10 +200,10 @@ def error_reasons(entry: ErrorCode) -> dict[Reason, str]:
         return {status_reason(int(code.removeprefix("http_"))): ""}
     if code.isdecimal():
         steps = {SmtpStep.RCPT: "at RCPT TO", SmtpStep.MAIL: "at MAIL FROM", SmtpStep.END: "after the message"}
-        reasons: dict[Reason, str] = {}
+        reasons: dict[Reason, list[str]] = {}
         for step, when in steps.items():
-            reasons.setdefault(smtp_reason(step, int(code)), when)
-        return reasons
+            reasons.setdefault(smtp_reason(step, int(code)), []).append(when)
+        return {reason: " or ".join(parts) for reason, parts in reasons.items()}
     if code in POLICY_CODES:
         return {Reason.LOCAL: ""}
     before = failure_reason(code, sent=False)

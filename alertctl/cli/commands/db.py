@@ -159,7 +159,7 @@ def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TAB
        no row is duplicated.
     3. Set DATABASE_URL to the new database and start alertctl serve.
 
-    A long log can be copied while the daemon runs; stop it and run the copy again, which is faster.
+    To stop the daemon only briefly, copy a long log while it runs, then stop it and copy again, which is faster.
     """
     from alertctl.db.copy import copy as copy_all
     from alertctl.db.sqlite import file_of

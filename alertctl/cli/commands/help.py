@@ -13,17 +13,15 @@ CHECK_FAILED = 10
 """Exit code of a check: doctor, log --fail-if-any, status --fail-if-waiting, routes test --expect."""
 CODES = (
     (0, "success"),
-    (1, "unexpected error, or an incomplete db copy or db backup"),
+    (1, "unexpected error, a port in use, or an incomplete db copy or db backup"),
     (2, "usage error or invalid input"),
-    (3, "a delivery did not succeed, or there is no recipient (test, send --strict, log retry --strict)"),
+    (3, "a delivery did not succeed (test, send --strict, log retry --strict), or send --strict had no recipient"),
     (4, "the token is missing or invalid, or its role is too low"),
     (5, "the database or the server is unreachable"),
     (10, "doctor found a failure, log --fail-if-any or status --fail-if-waiting a delivery, routes test other targets"),
     (130, "Ctrl-C"),
 )
-STRICT = (
-    "send exits with 3, 4 or 5 only with --strict, else with 0: the event is recorded, spooled or reported as LOST."
-)
+STRICT = "Without --strict, send exits with 0 instead of 3, 4 and 5, and prints the cause."
 EXIT_CODES = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in CODES)}. {STRICT}"
 
 TOPICS = {
@@ -31,7 +29,7 @@ TOPICS = {
     "statuses": """\
 pending     waiting for its first attempt
 sending     being sent now
-success     the provider accepted it and returned an id
+success     the provider accepted it
 failed      not delivered; retried at the time under NEXT, or final if there is none
 suppressed  not sent on purpose; the column ERROR has the cause
 

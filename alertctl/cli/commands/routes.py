@@ -117,7 +117,7 @@ def run_test(
 
     Show which targets an event has: the verdict of each route, the preferences, the outcome for each target.
 
-    Nothing is recorded or sent. Unset fields are missing, even required ones.
+    Nothing is recorded or sent. Fields may be left out, even required ones.
     Without a database, users' preferences are not considered.
     """
     from alertctl.client.server_config import server_of

@@ -14,7 +14,11 @@ from alertctl.cli.output.streams import Output, OutputOption, compact, eprint, p
 from alertctl.errors import AlertctlError
 
 ChaosOption = Annotated[
-    str, typer.Option(metavar="TEXT", help="Faults, comma-separated: PROVIDER[.ADDRESS]=FAULT[:PERCENT%].")
+    str,
+    typer.Option(
+        metavar="TEXT",
+        help="Faults, comma-separated: PROVIDER[.ADDRESS]=FAULT[:PERCENT%]. An unknown FAULT lists the known ones.",
+    ),
 ]
 PortOption = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port; 0 picks a free one.")]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alertctl.cli.context import connected
-from alertctl.cli.output.streams import Output, OutputOption, messages, print_items, print_json, print_line, warn
+from alertctl.cli.output.streams import Output, OutputOption, eprint, messages, print_items, print_json, print_line, warn
 from alertctl.cli.output.table import Column, print_list
 from alertctl.cli.output.times import clock, now
 from alertctl.cli.spool_flush import counted, destination_of, report, send_now, spool_here
@@ -58,6 +58,8 @@ def list_events(output: OutputOption = Output.TABLE) -> None:
         print_items([_as_json(event) for event in events])
     elif events:
         print_list(events, COLUMNS)
+    else:
+        eprint("the spool is empty")
 
 
 @app.command(short_help="Publish spooled events now.")

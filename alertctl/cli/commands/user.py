@@ -119,7 +119,7 @@ _user_command(
 _user_command(
     "remove",
     "Delete a user.",
-    "Delete a user with their preferences and tokens. The delivery log stays. To lock a JWT user out, disable them.",
+    "Delete a user with their preferences and tokens. The delivery log stays. A JWT user's next login adds them again; to lock them out, use disable.",
     lambda client, user: client.remove_user(user),
 )
 _user_command(

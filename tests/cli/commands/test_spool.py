@@ -200,6 +200,7 @@ def test_a_refused_event_is_set_aside_and_does_not_block_others(slack_and_email:
     assert data("spool", "flush", wrong.id) == {"published": 0, "refused": 1, "remaining": 0}
     assert data("spool", "drop", wrong.id) == {"dropped": 1}
     assert data("spool", "list")["items"] == []
+    assert run("spool", "list").stderr == "the spool is empty\n"
 
 
 def test_an_event_that_version_0_1_spooled_keeps_its_time(slack_and_email: Sandbox):
