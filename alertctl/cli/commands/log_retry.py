@@ -46,7 +46,7 @@ def retry(
     where: Where,
     ids: IdsArgument = None,
     limit: MaxOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be resent.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the deliveries; resend nothing.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Resend delivered messages too.")] = False,
     queue: Annotated[bool, typer.Option("--queue", help="Mark deliveries as due only; a daemon sends them.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if a delivery failed again.")] = False,
@@ -69,8 +69,11 @@ def retry(
         pages = LogPages(client, where, limit)
         named = [_as_item(client.show(part)) for part in ids or ()]
         chosen = list({delivery.id: delivery for delivery in named}.values()) if ids else list(pages)
+        matched = bool(chosen)
         not_sent: list[dict[str, str]] = []
-        if not dry_run:
+        if dry_run:
+            chosen = [delivery for delivery in chosen if again or delivery.status != "success"]
+        else:
             chosen, not_sent = _resend(client, chosen, again=again, queue=queue)
     if output is Output.JSON:
         print_items(chosen, not_sent=not_sent)
@@ -79,7 +82,7 @@ def retry(
     if pages.more:
         eprint(f"only the newest {limit} of {pages.total or 'more'}; raise --max for more")
     elif not chosen:
-        eprint("no delivery matches" if not not_sent else "nothing was resent")
+        eprint("nothing was resent" if matched else "no delivery matches")
     if strict and not dry_run and any(delivery.status == "failed" for delivery in chosen):
         raise typer.Exit(3)
 

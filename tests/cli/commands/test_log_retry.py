@@ -41,6 +41,9 @@ def test_a_dry_run_shows_and_changes_nothing(refused: Sandbox) -> None:
     assert len(data("log", "retry", first, first[-8:], "--dry-run")["items"]) == 1, "the same one twice"
     assert len(refused.slack.calls) == calls
     assert len(data("log", "--status", "failed")["items"]) == 4
+    assert data("log", "retry", "--to", "#fine", "--dry-run")["items"] == []
+    assert run("log", "retry", "--to", "#fine", "--dry-run").stderr == "nothing was resent\n"
+    assert len(data("log", "retry", "--to", "#fine", "--again", "--dry-run")["items"]) == 1
 
 
 def test_max_takes_the_newest(refused: Sandbox) -> None:
