@@ -25,7 +25,8 @@ class BreakerReporter:
         self._provider = provider
         self._instance = instance
         self._reported_at: float | None = None
-        self._was_open = False
+        # `send --wait` starts a worker for each round, with the breaker of the last one.
+        self._was_open = breaker.refusal is not None
 
     def request_probes(self, connection: Connection, results: Sequence[AttemptResult]) -> None:
         """Ask all instances to probe when a person's own command or test got through."""

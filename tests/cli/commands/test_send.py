@@ -335,6 +335,13 @@ def test_a_wait_ends_when_its_time_is_up(slack_and_email: Sandbox, monkeypatch):
     assert "warning: slack #flaky: http_503; it will be retried" in ran.stderr
 
 
+def test_a_wait_names_a_paused_provider_once(slack_and_email: Sandbox):
+    slack_and_email.slack.faults.always("slack:invalid_auth")
+    ran = run(*TITLED, "--to", "slack:#ops", "--wait=1s")
+    assert ran.stderr.count("slack is paused (invalid_auth)") == 1
+    assert len(slack_and_email.slack.calls) == 1
+
+
 @pytest.mark.postgres
 def test_a_wait_hears_what_a_daemon_did(log_on, slack_and_email: Sandbox):
     slack_and_email.slack.faults.then("http_503")
