@@ -49,12 +49,12 @@ def build_request(
     )
     window = body.pop("dedup_window", None)
     if window is not None:
-        window = duration_of("dedup_window", window)
+        window = duration_of("dedup_window", window, low=0)
     body_to = _targets(body)
     body_channel = _text(body, "channel")
     body_labels = body.pop("labels", None) or {}
     if dedup_window:
-        window = duration_of("--dedup-window", dedup_window)
+        window = duration_of("--dedup-window", dedup_window, low=0)
     if expires:
         expires_at = now + timedelta(seconds=duration_of("--expires", expires))
     fields = {name: value for name, value in shortcuts.items() if value is not None}
@@ -86,7 +86,7 @@ def _labels(body_labels: Any, texts: Sequence[str]) -> Any:
         labels = dict(map(split_label, texts))
     except ValueError as error:
         raise InvalidEvent("--label", str(error)) from None
-    # `publish.prepare` refuses labels that are no object.
+    # `publish.prepare` refuses labels that are not an object.
     return body_labels | labels if isinstance(body_labels, dict) and labels else body_labels or labels
 
 

@@ -95,7 +95,8 @@ class SpoolJob:
         for name in flushed.damaged:
             log.warning("spool: %s: set aside", name)
         if flushed.trouble and flushed.trouble != self._logged_error:
-            log.warning("spool: %d events remain: %s; retrying later", flushed.remaining, flushed.trouble)
+            remaining = "1 event remains" if flushed.remaining == 1 else f"{flushed.remaining} events remain"
+            log.warning("spool: %s: %s; retrying later", remaining, flushed.trouble)
         self._logged_error = flushed.trouble
 
 

@@ -183,7 +183,9 @@ def prune(caller: Admin, services: ServicesDep, body: Body) -> Pruned:
         services.writer, outbox.ages(services.settings, older_than), services.clock(), dry_run=request.dry_run
     )
     if not request.dry_run:
-        log_change(caller.name, f"pruned {pruned.deliveries} deliveries older than {older_than or 'the settings say'}")
+        log_change(
+            caller.name, f"pruned {pruned.deliveries} deliveries older than {older_than or 'the PRUNE_ settings allow'}"
+        )
     return pruned
 
 

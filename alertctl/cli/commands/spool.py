@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alertctl.cli.context import connected
-from alertctl.cli.output.streams import Output, OutputOption, eprint, messages, print_items, print_json, print_line, warn
+from alertctl.cli.output.streams import (
+    Output,
+    OutputOption,
+    eprint,
+    messages,
+    print_items,
+    print_json,
+    print_line,
+    warn,
+)
 from alertctl.cli.output.table import Column, print_list
 from alertctl.cli.output.times import clock, now
 from alertctl.cli.spool_flush import counted, destination_of, report, send_now, spool_here

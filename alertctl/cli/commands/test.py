@@ -28,7 +28,9 @@ def send_test_message(
     context: typer.Context,
     channel: ChannelArgument,
     to: AddressOption = None,
-    to_all: Annotated[bool, typer.Option("--all", help="With email: send to all of NOTIFICATION_ADMIN_EMAILS.")] = False,
+    to_all: Annotated[
+        bool, typer.Option("--all", help="Send to all of NOTIFICATION_ADMIN_EMAILS (email only).")
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """

@@ -119,7 +119,8 @@ _user_command(
 _user_command(
     "remove",
     "Delete a user.",
-    "Delete a user with their preferences and tokens. The delivery log stays. A JWT user's next login adds them again; to lock them out, use disable.",
+    "Delete a user with their preferences and tokens. The delivery log stays. "
+    "Disable a JWT user instead: a login adds them again.",
     lambda client, user: client.remove_user(user),
 )
 _user_command(

@@ -137,6 +137,17 @@ def test_a_dry_run_and_the_log_name_the_people_who_are_mentioned(
     assert "\nana@corp.example @S0123ABCD\n" in run("log", "show", item["id"], "--rendered", "text").stdout
 
 
+def test_a_dry_run_warns_as_a_send_does(slack_and_email: Sandbox):
+    publish = ("send", "--event", "rollout_advance", "--set", "flag=x", "--url", "ftp://x/y")
+    warnings = [line for line in run(*publish, "--dry-run").stderr.splitlines() if "warning: " in line]
+    assert [line.partition("warning: ")[2].partition(":")[0] for line in warnings] == [
+        "flag",
+        "rollout_advance without feature_flag, to_percentage",
+        "url",
+    ]
+    assert all(line in run(*publish).stderr for line in warnings)
+
+
 def test_a_dry_run_shows_the_message_and_records_nothing(slack_and_email: Sandbox):
     ran = run(*ROLLBACK, "--dry-run")
     assert "slack #platform-alerts (the default channel)" in ran.stdout
@@ -206,6 +217,7 @@ def test_an_empty_value_leaves_a_field_out_so_that_scripts_need_no_if(slack_and_
         ([*TITLED, "--dedup-window", "30m"], "dedup_window: requires a dedup_key"),
         ([*TITLED, "--dedup-window", "soon"], '--dedup-window: "soon" is not a duration (90s'),
         ([*TITLED, "--dedup-key", "k", "--dedup-window", "60d"], "dedup_window: should be 1 second to 30 days"),
+        ([*TITLED, "--dedup-key", "k", "--dedup-window", "0"], "dedup_window: should be 1 second to 30 days"),
         ([*TITLED, "--expires", "0s"], '--expires: "0s" is out of range (0.001s to 36500d)'),
         ([*TITLED, "--wait=later"], '--wait: "later" is not a duration (90s'),
         ([*TITLED, "--wait=2d"], '--wait: "2d" is out of range (0s to 1d)'),
@@ -304,7 +316,7 @@ def test_an_address_that_shows_its_channel_needs_no_prefix(slack_and_email: Sand
         (["--severity", "CRITICAL"], "warning: severity: 'CRITICAL' is read as critical"),
         (["--set", "titel=x"], "warning: titel: generic_alert has no such field, shown as a detail"),
         (["--set", "titel="], "warning: titel: generic_alert has no such field, left out"),
-        (["--url", "wiki.corp.example/x"], "warning: url: 'wiki.corp.example/x' is no http:// or https:// address"),
+        (["--url", "wiki.corp.example/x"], "warning: url: 'wiki.corp.example/x' is not an http:// or https:// address"),
         (["--url", "https://ana:secret@wiki.corp.example"], "warning: url: it holds a user name or a password"),
     ],
 )
