@@ -136,7 +136,7 @@ class RequireRole:
         """Return the caller. Raises NotAllowed when their role or their token's scope is too low."""
         if not caller.role.reaches(self.role):
             raise NotAllowed(
-                f"this requires the role {self.role} or higher; the token of {caller.name} has {caller.role}",
+                f"this requires the role {self.role.or_higher}; the token of {caller.name} has {caller.role}",
                 authenticated=True,
             )
         if caller.scope and not self.publishing:

@@ -87,7 +87,7 @@ def _add_problems(route: APIRoute, operation: dict[str, Any]) -> None:
     codes += [400, 413] if has_body else []
     if role is not None:
         operation["security"] = [{"bearer": []}]
-        operation["description"] = f"{operation.get('description', '')}\n\nRole: {role} or higher."
+        operation["description"] = f"{operation.get('description', '')}\n\nRole: {role.or_higher}."
         # Also for a viewer: a token may have the scope `publish`.
         codes += [401, 403, 503]
     responses.update({str(code): openapi_response(code) for code in codes})

@@ -26,7 +26,7 @@ from alertctl.config import Settings, check, is_loopback
 from alertctl.config.secret_files import SecretFiles, current_database_url
 from alertctl.connectivity_test import send_test_message
 from alertctl.daemon.attempt_log import log_attempts
-from alertctl.daemon.clock import IntervalTrigger
+from alertctl.daemon.clock import ClockGuard, IntervalTrigger
 from alertctl.daemon.file_limit import LoopErrorHandler, max_connections, raise_file_limit
 from alertctl.daemon.http_protocol import HttpProtocol
 from alertctl.daemon.logging import configure_logging, mask_also
@@ -167,8 +167,9 @@ def _running(
         metrics.ended(scope, ended, final)
         log_attempts(scope, ended, final)
 
-    dispatcher = Dispatcher(writer, channels, DispatchOptions.of(settings), now, observe)
-    scheduler = schedule(settings, writer, dispatcher, heartbeat, now, metrics.expired)
+    is_clock_trusted = ClockGuard().is_trusted
+    dispatcher = Dispatcher(writer, channels, DispatchOptions.of(settings), now, observe, is_clock_trusted)
+    scheduler = schedule(settings, writer, dispatcher, heartbeat, now, is_clock_trusted, metrics.expired)
     spool_job = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
     scheduler.add_job(spool_job, IntervalTrigger(SPOOL_SECONDS), id="spool", next_run_time=now())
     if any(isinstance(channel, ReloadingChannel) for channel in channels.values()):

@@ -26,6 +26,11 @@ class Role(StrEnum):
     def rank(self) -> int:
         return list(Role).index(self)
 
+    @property
+    def or_higher(self) -> str:
+        """Return "developer or higher", or only the name of the highest role."""
+        return self.value if self is Role.ADMIN else f"{self} or higher"
+
     def reaches(self, needed: Role) -> bool:
         """Return whether this role includes `needed`."""
         return self.rank >= needed.rank

@@ -55,6 +55,13 @@ def test_a_json_log_is_only_json_whatever_prevents_the_start(tmp_path, environ):
     assert "error" in {record["level"] for record in records}
 
 
+def test_a_log_without_errors_does_not_contain_the_word_error(serve):
+    daemon = serve(ALERTCTL_LOG_LEVEL="info")
+    daemon.close()
+    assert any("uvicorn: Started server process" in line for line in daemon.log), daemon.log
+    assert not [line for line in daemon.log if "error" in line]
+
+
 def test_a_json_log_is_only_json_while_the_daemon_runs(serve, call, sandbox):
     daemon = serve(ALERTCTL_LOG_FORMAT="json", ALERTCTL_LOG_LEVEL="warning")
     assert call(daemon, "POST", "events", {"event_type": "generic_alert", "title": "x", "to": ["slack:#x"]})[0] == 202
