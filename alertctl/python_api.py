@@ -296,7 +296,7 @@ def _request(
         to=list(targets),
         channel=channel,
         idempotency_key=key_of(idempotency_key),
-        dedup_window=None if dedup_window is None else duration_of("dedup_window", dedup_window),
+        dedup_window=None if dedup_window is None else duration_of("dedup_window", dedup_window, low=0),
         expires_at=None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds),
     )
 

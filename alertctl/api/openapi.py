@@ -44,7 +44,9 @@ def install_openapi(app: FastAPI) -> None:
 
 
 def required_role(route: APIRoute) -> Role | None:
-    """Return the role that a route requires, None when it needs no token."""
+    """Return the role that a route requires, by its dependencies or its `x-role`; None when it needs no token."""
+    if route.openapi_extra and "x-role" in route.openapi_extra:
+        return Role(route.openapi_extra["x-role"])
     hints = get_type_hints(route.endpoint, include_extras=True).values()
     dependencies = (extra.dependency for hint in hints for extra in get_args(hint) if isinstance(extra, Depends))
     return next((required.role for required in dependencies if isinstance(required, RequireRole)), None)
@@ -71,6 +73,7 @@ def _description(app: FastAPI) -> dict[str, Any]:
         for method in route.methods or ():
             operation = description["paths"][route.path][method.lower()]
             _add_problems(route, operation)
+            operation.pop("x-role", None)
             if operation.pop("x-publishes", False):
                 operation["requestBody"] = _publish_body(schemas)
                 operation.setdefault("parameters", []).append(KEY_HEADER)

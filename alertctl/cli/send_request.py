@@ -49,12 +49,12 @@ def build_request(
     )
     window = body.pop("dedup_window", None)
     if window is not None:
-        window = duration_of("dedup_window", window)
+        window = duration_of("dedup_window", window, low=0)
     body_to = _targets(body)
     body_channel = _text(body, "channel")
     body_labels = body.pop("labels", None) or {}
     if dedup_window:
-        window = duration_of("--dedup-window", dedup_window)
+        window = duration_of("--dedup-window", dedup_window, low=0)
     if expires:
         expires_at = now + timedelta(seconds=duration_of("--expires", expires))
     fields = {name: value for name, value in shortcuts.items() if value is not None}

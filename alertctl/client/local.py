@@ -119,6 +119,8 @@ class LocalClient:
     def preview(self, request: schemas.PublishRequest) -> list[schemas.Rendered]:
         from alertctl.preview import preview_event
 
+        for problem in self._setting_problems():
+            log.warning("%s", problem)
         return preview_event(self._store, self._settings, prepare(request, self._rules), now())
 
     def test(self, channel: str, to: str | None, *, all_defaults: bool = False) -> schemas.ConnectivityTestResult:

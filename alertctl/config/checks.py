@@ -49,7 +49,8 @@ def _warning(name: str, message: str) -> SettingProblem:
 
 
 def _channels(settings: Settings) -> Iterator[SettingProblem]:
-    if not any(settings.channels.values()):
+    # A server has channels of its own.
+    if not settings.alertctl.server and not any(settings.channels.values()):
         first, *others = (f"{channel}_ENABLED".upper() for channel in settings.channels)
         yield _warning(first, f"all channels are off, so no message is sent; set it or {', '.join(others)} to true")
 

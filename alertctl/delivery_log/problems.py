@@ -47,7 +47,7 @@ def _paused(connection: Connection, providers: Mapping[str, str], now: datetime)
                 f"paused {channel}",
                 channel,
                 f"alertctl: {report.provider} is paused ({report.code})",
-                f"{report.provider} rejected the credentials or settings of the daemon on {report.host}. "
+                f"{report.provider} is paused in the daemon on {report.host}. "
                 f"Deliveries on {channel} wait. {fix(report.code, Reason.CONFIG, report.provider)} "
                 f"Run alertctl doctor {channel} for details.",
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from alertctl.channels import CHANNEL_TYPES
 from alertctl.channels.base import DEFAULT_OPTIONS, MessageOptions
@@ -12,7 +13,7 @@ from alertctl.routing.routes import Routes, parse_routes
 from alertctl.routing.targets import RecipientPolicy, Target
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RoutingRules:
     """The rules for every event: the platform's own targets, the enabled channels, the policy for all other targets,
     the routes, and the options of messages by channel where neither route nor setting says otherwise."""
@@ -32,7 +33,7 @@ class RoutingRules:
         if target.identity not in self._own:
             self.policy.check(target.channel, target.address, "to")
 
-    @property
+    @cached_property
     def _own(self) -> frozenset[tuple[str, str]]:
         return frozenset(own.identity for own in self.targets)
 

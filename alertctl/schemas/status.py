@@ -11,8 +11,8 @@ from alertctl.serialization import Moment
 class Paused:
     """A provider, or one of its addresses (`to`), that is not called before `until`.
 
-    `breaker`: the provider rejected the credentials or settings (`code`) of the daemon on `host` with process id `pid`,
-    which sends its next probe at `until`. Otherwise the provider asked us to wait.
+    `breaker`: the daemon on `host` with process id `pid` can't use the provider with its credentials and settings
+    (`code`), and sends its next probe at `until`. Otherwise the provider asked us to wait.
     """
 
     provider: str

@@ -24,11 +24,11 @@ class Role(StrEnum):
 
     @property
     def rank(self) -> int:
-        return list(Role).index(self)
+        return _RANKS[self]
 
     @property
     def or_higher(self) -> str:
-        """Return "developer or higher", or only the name of the highest role."""
+        """Return `developer or higher` for messages, `admin` for the highest."""
         return self.value if self is Role.ADMIN else f"{self} or higher"
 
     def reaches(self, needed: Role) -> bool:
@@ -45,6 +45,9 @@ class Role(StrEnum):
     def of(cls, text: object) -> Self:
         """Return the role of a stored or foreign text; VIEWER for an unknown one."""
         return cls.known(text) or cls("viewer")
+
+
+_RANKS = {role: rank for rank, role in enumerate(Role)}
 
 
 def parse_role(text: str) -> Role:

@@ -196,6 +196,9 @@ def test_a_publish_token_publishes_and_reads_its_own_events(limited: ApiServer) 
     assert limited.ask("GET", f"/events/{event['event_id']}", by=made["token"]).status == 200
     other = limited.ask("POST", "/events", alert("slack:#ops-x"), by="developer").json
     assert limited.ask("GET", f"/events/{other['event_id']}", by=made["token"]).status == 404
+    for path in ("/delivery-log", "/admin/users"):
+        refused = limited.ask("GET", path, by=made["token"])
+        assert (refused.status, "has the scope publish" in refused.json["detail"]) == (403, True)
 
 
 @pytest.mark.parametrize(

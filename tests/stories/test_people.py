@@ -46,7 +46,7 @@ def test_a_user_gets_direct_messages_once_the_app_may_look_people_up(server: Ser
     wait_until(lambda: "missing_scope" in typed(server, "alertctl log --status failed"))
     detail = typed(server, f"alertctl log show $(alertctl log --to {ANA} -o id)")
     assert "Add the scope users:read.email" in detail
-    assert "rejected the credentials" not in typed(server, "alertctl status")
+    assert "is paused" not in typed(server, "alertctl status")
 
     sandbox.slack.scopes = (*sandbox.slack.scopes, "users:read.email")
     typed(server, "alertctl log retry --error missing_scope")

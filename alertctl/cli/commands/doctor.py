@@ -86,7 +86,12 @@ def print_findings(findings: Sequence[Finding]) -> None:
             table.add_row(sign, finding.area, finding.check, text)
     console().print(table)
     counted = Counter(finding.outcome.value for finding in findings)
-    eprint(", ".join(f"{counted[outcome]} {WORDS[outcome]}" for outcome in WORDS if counted[outcome]))
+    eprint(", ".join(_count(counted[outcome], outcome) for outcome in WORDS if counted[outcome]))
+
+
+def _count(number: int, outcome: str) -> str:
+    plural = "s" if number > 1 and outcome in ("warning", "failure") else ""
+    return f"{number} {WORDS[outcome]}{plural}"
 
 
 def _sign(outcome: str) -> Text:

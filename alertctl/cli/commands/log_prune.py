@@ -37,11 +37,16 @@ def prune(
             count = client.prune(older, dry_run=True).deliveries
             if messages.as_json or not (sys.stdin and sys.stdin.isatty()):
                 need = "with -o json" if messages.as_json else "without a terminal"
-                raise InvalidEvent("--yes", f"is required {need}; it confirms that {count} deliveries are deleted")
-            if not typer.confirm(f"Delete {count} deliveries from the log?", err=True):
+                raise InvalidEvent("--yes", f"is required {need}; it confirms the deletion of {_deliveries(count)}")
+            if not typer.confirm(f"Delete {_deliveries(count)} from the log?", err=True):
                 raise typer.Exit(1)
         done = client.prune(older, dry_run=dry_run)
     if output is Output.JSON:
         print_json(done)
     else:
-        eprint(f"{done.deliveries} deliveries {'would be' if done.dry_run else 'were'} deleted")
+        verb = "would be" if done.dry_run else "was" if done.deliveries == 1 else "were"
+        eprint(f"{_deliveries(done.deliveries)} {verb} deleted")
+
+
+def _deliveries(count: int) -> str:
+    return "1 delivery" if count == 1 else f"{count} deliveries"

@@ -87,8 +87,7 @@ def _warnings(report: StatusReport) -> Iterator[str]:
     for pause in report.paused:
         if pause.breaker and not pause.to:
             where = f" on host {pause.host}" if pause.host else ""
-            rejected = f"{pause.provider} rejected the credentials ({pause.code})"
-            yield f"{rejected}: its deliveries wait; run alertctl doctor{where}"
+            yield f"{pause.provider} is paused ({pause.code}): its deliveries wait; run alertctl doctor{where}"
     if report.oldest_due_seconds > LATE_SECONDS and not report.paused:
         daemon = "its daemon" if report.daemon else "alertctl serve"
         yield f"the oldest due delivery is {lapse(report.oldest_due_seconds)} late: check that {daemon} is running"

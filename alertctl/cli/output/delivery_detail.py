@@ -97,9 +97,9 @@ def _open_breaker(delivery: DeliveryDetail, paused: Sequence[Paused]) -> Paused 
 
 
 def _breaker_state(breaker: Paused, moment: datetime) -> str:
-    process = f" of host {breaker.host}, pid {breaker.pid}" if breaker.host else ""
+    process = f" on host {breaker.host}, pid {breaker.pid}" if breaker.host else ""
     probe = f"next probe {clock(breaker.until, moment)}"
-    return f"{breaker.provider} rejected the credentials{process} ({plain(breaker.code, ' ')}); {probe}"
+    return f"{breaker.provider} is paused{process} ({plain(breaker.code, ' ')}); {probe}"
 
 
 def _next(delivery: DeliveryDetail, moment: datetime) -> str:

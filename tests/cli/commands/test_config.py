@@ -80,6 +80,7 @@ def test_settings_that_do_not_fit_together_are_named(settings_in, environ, name,
     lambda: [
         {"SLACK_ENABLED": "1", "SLACK_BOT_TOKEN": "xoxb-1", "SLACK_API_URL": "http://127.0.0.1:9/api/"},
         {"EMAIL_ENABLED": "1", "SENDGRID_API_KEY": "SG.1", "EMAIL_FROM_ADDRESS": "a@corp.example"},
+        {"ALERTCTL_SERVER": "https://alerts.corp.example", "ALERTCTL_TOKEN": "actl_1"},
         {
             **SLACK_ON,
             "JWT_SECRET": "x" * 32,

@@ -38,7 +38,7 @@ def test_the_command_ends_with_0_when_no_check_failed(harness):
     ran = run(harness)
     assert ran.exit_code == 0
     assert re.search(r"^✓ +slack +auth\.test +team Sandbox", ran.stdout, re.MULTILINE)
-    assert re.fullmatch(r"\d+ ok, \d+ warning, \d+ can't tell\n", ran.stderr)
+    assert re.fullmatch(r"\d+ ok, \d+ warnings?, \d+ can't tell\n", ran.stderr)
 
 
 def test_the_command_ends_with_10_and_shows_the_fix_when_a_check_failed(harness):
@@ -47,6 +47,16 @@ def test_the_command_ends_with_10_and_shows_the_fix_when_a_check_failed(harness)
     assert ran.exit_code == 10
     assert re.search(r"^✗ +slack +auth\.test +Slack answered token_revoked *\n +Fix: ", ran.stdout, re.MULTILINE)
     assert "1 failure" in ran.stderr
+
+
+def test_the_command_counts_what_it_found(harness):
+    harness.sandbox.slack.auth_error = "token_revoked"
+    harness.sandbox.smtp.auth_error = "no"
+    harness.sandbox.smtp.credentials = ("user", "password")
+    ran = run(harness)
+    failures = ran.stdout.count("✗")
+    assert failures > 1
+    assert f"{failures} failures" in ran.stderr
 
 
 def test_on_a_narrow_terminal_a_finding_is_printed_below_its_check(harness):

@@ -137,7 +137,7 @@ def test_a_delivery_behind_an_open_breaker_names_the_breaker_and_its_fix(slack_a
     store.write(lambda connection: save_report(connection, instance, "slack", "invalid_auth", now, now, now))
     store.close()
     result = detail("#ops")
-    assert "waits slack rejected the credentials of host host1, pid 42 (invalid_auth); next probe" in result
+    assert "waits slack is paused on host host1, pid 42 (invalid_auth); next probe" in result
     assert "do Set SLACK_BOT_TOKEN to the app's Bot User OAuth Token" in result
     assert "waits " not in detail("dev@corp.example")
 
@@ -286,7 +286,7 @@ def test_prune_asks_on_a_terminal_and_elsewhere_needs_yes(slack_and_email: Sandb
     send("slack:#ops", "slack:#missing")
     ran = run("log", "prune", "--older-than", "1ms")
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
-    assert "--yes: is required without a terminal; it confirms that 2 deliveries are deleted" in ran.stderr
+    assert "--yes: is required without a terminal; it confirms the deletion of 2 deliveries" in ran.stderr
     assert data("log", "prune", "--older-than", "1ms", "--dry-run") == {"deliveries": 2, "dry_run": True}
     refused = on_terminal(60, "log", "prune", "--older-than", "1ms", typed="n\n")
     assert (refused.code, "Delete 2 deliveries from the log?" in refused.words) == (1, True)
@@ -296,6 +296,8 @@ def test_prune_asks_on_a_terminal_and_elsewhere_needs_yes(slack_and_email: Sandb
     assert (done.code, "2 deliveries were deleted" in done.words) == (0, True)
     assert addresses() == []
     assert "--older-than" in run("log", "prune", "--older-than", "old").stderr
+    send("slack:#ops")
+    assert run("log", "prune", "--older-than", "1ms", "--yes").stderr == "1 delivery was deleted\n"
 
 
 def test_the_detail_names_the_thread_of_a_message_and_lists_the_replies_of_a_root(slack_and_email: Sandbox) -> None:

@@ -51,6 +51,14 @@ def test_a_route_with_a_mistake_is_a_warning_and_its_events_go_to_the_default_ch
     assert [item["to"] for item in json.loads(ran.stdout)["deliveries"]] == ["#platform-alerts"]
 
 
+def test_a_dry_run_warns_of_a_route_with_a_mistake(slack_and_email, routes):
+    routes(ROUTES.replace('"slack:#pay-oncall"', '"#pay oncall"'))
+    ran = run(*SEND, "--dry-run")
+    assert ran.exit_code == 0
+    assert "routes.payments.to: " in ran.stderr
+    assert "the route is not used" in ran.stderr
+
+
 @pytest.mark.parametrize("toml", ["routes = 1", "[routes]\nname = 'x'", "[[routes]]\nname = 1\nto = 2\nmatch = 3"])
 def test_unreadable_routes_refuse_no_event(slack_and_email, routes, toml):
     routes(toml)

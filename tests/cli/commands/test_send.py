@@ -206,6 +206,7 @@ def test_an_empty_value_leaves_a_field_out_so_that_scripts_need_no_if(slack_and_
         ([*TITLED, "--dedup-window", "30m"], "dedup_window: requires a dedup_key"),
         ([*TITLED, "--dedup-window", "soon"], '--dedup-window: "soon" is not a duration (90s'),
         ([*TITLED, "--dedup-key", "k", "--dedup-window", "60d"], "dedup_window: should be 1 second to 30 days"),
+        ([*TITLED, "--dedup-key", "k", "--dedup-window", "0"], "dedup_window: should be 1 second to 30 days"),
         ([*TITLED, "--expires", "0s"], '--expires: "0s" is out of range (0.001s to 36500d)'),
         ([*TITLED, "--wait=later"], '--wait: "later" is not a duration (90s'),
         ([*TITLED, "--wait=2d"], '--wait: "2d" is out of range (0s to 1d)'),
