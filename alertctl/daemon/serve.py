@@ -133,7 +133,7 @@ def _run_until_stopped(function: Callable[[], None], stopping: threading.Event) 
 
 def _prepare(settings: Settings, store: Store, host: str, stopping: threading.Event) -> None:
     """Wait for the database, upgrade it, and check that callers can be authenticated."""
-    deadline = time.monotonic() + DATABASE_TIMEOUT
+    deadline, logged = time.monotonic() + DATABASE_TIMEOUT, ""
     while not stopping.is_set():
         try:
             upgrade(store)
@@ -143,7 +143,9 @@ def _prepare(settings: Settings, store: Store, host: str, stopping: threading.Ev
         except Unreachable as error:
             if time.monotonic() >= deadline or store.is_sqlite:
                 raise
-            log.warning("%s; waiting for the database", error)
+            if str(error) != logged:
+                logged = str(error)
+                log.warning("%s; waiting for the database for up to %.0f s", logged, DATABASE_TIMEOUT)
             stopping.wait(1)
 
 
