@@ -79,7 +79,7 @@ class Email(_Section):
     )
     from_name: Text = Field("alertctl", description="The sender's name.")
     logo_url: Annotated[str, BeforeValidator(urls.https_url)] = Field(
-        "", description="URL (https) of a logo at the top of each email, at most 48 px high there."
+        "", description="URL (https) of a logo at the top of each email, shown 32 px high."
     )
     accent: Annotated[str, BeforeValidator(validators.colour)] = Field(
         "", description="Colour of the bar and the button in emails, #rrggbb. Unset: the severity's colour."
@@ -163,7 +163,7 @@ class Jwt(_Section):
     role_claim: Text = Field("role", description="The claim with the user's role or roles, as in realm_access.roles.")
     link_by_email: YesOrNo = Field(
         False,
-        description="Link an account without a JWT user to the first token with its email and email_verified true.",
+        description="Link an account without a JWT user to the first JWT with its email and email_verified true.",
     )
     leeway: Annotated[float, BeforeValidator(durations.duration_between(0, 3600))] = Field(
         10.0, description="Tolerated clock difference, in seconds."
@@ -235,7 +235,7 @@ class Alertctl(_Section):
     )
     public_url: Url = Field(
         "",
-        description="Public URL of this daemon. It publishes the events that its machine spooled for this URL.",
+        description="Public URL of this daemon, which publishes events spooled on its machine for this URL.",
     )
 
 

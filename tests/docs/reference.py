@@ -39,7 +39,7 @@ SECTIONS = {
 PREFERENCES = {
     True: "Users are notified unless they set `notify_on_{}` to false.",
     False: "Users are notified only if they set `notify_on_{}` to true.",
-    None: "There is no preference for it.",
+    None: "Users' preferences do not select it.",
 }
 _TYPES = {"string": "text", "number": "number", "integer": "whole number", "object": "object"}
 SUPPRESSED = ("email_disabled", "recipient_not_allowed", "slack_disabled")

@@ -195,10 +195,16 @@ def _wait_seconds(wait: str | None, queue: bool) -> float | None:
 
 def _preview(context: typer.Context, request: PublishRequest, output: Output) -> int:
     from alertctl.cli.output.message import print_previews
+    from alertctl.publish import prepare
+    from alertctl.routing import RoutingRules
 
     with client_of(context) as client:
         previews = client.preview(request)
     print_previews(previews, output)
+    # A newer server may accept an event that this version doesn't know.
+    with suppress(InvalidEvent):
+        for warning in prepare(request, RoutingRules()).warnings:
+            warn(warning)
     if lacks_recipient(previews):
         warn(no_recipient(request, previews))
         return 3

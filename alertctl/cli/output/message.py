@@ -16,7 +16,7 @@ from alertctl.cli.output.streams import Output, plain, print_items, print_line
 from alertctl.schemas import Rendered
 
 EMAIL_LINES = 16
-"""Maximum lines of an email's text that are shown."""
+"""Maximum lines that are shown of an email that the sandbox received."""
 
 STYLES = {"header": "bold", "context": "dim"}
 """The styles of Block Kit blocks; others have none."""
@@ -44,11 +44,14 @@ def panel(provider: str, message: Any) -> Panel:
     if provider == "slack":
         label = f"  ({message.label})" if message.label else ""
         return _slack_panel(f"{message.to}{label}", message.text, message.blocks, message.emails)
-    return _email_panel(*_email(provider, message))
+    to, sender, subject, text = _email(provider, message)
+    lines = plain(text).strip().splitlines()
+    shown = [*lines[:EMAIL_LINES], *(["…"] if len(lines) > EMAIL_LINES else [])]
+    return _email_panel(to, sender, subject, "\n".join(shown))
 
 
 def rendered_panel(rendered: Rendered) -> Panel:
-    """Return a rendered message as a panel."""
+    """Return a complete rendered message as a panel."""
     message = rendered.message
     if rendered.channel == "slack":
         return _slack_panel(rendered.to, message["text"], message.get("blocks", ()))
@@ -64,12 +67,10 @@ def _slack_panel(
 
 
 def _email_panel(to: str, sender: str, subject: str, text: str) -> Panel:
-    lines = plain(text).strip().splitlines()
-    shown = [*lines[:EMAIL_LINES], *(["…"] if len(lines) > EMAIL_LINES else [])]
     head = Text.assemble(
         ("From     ", "dim"), plain(sender, " "), "\n", ("Subject  ", "dim"), (plain(subject, " "), "bold")
     )
-    return _framed(f"Inbox  {to}", [head, Text(), *map(Text, shown)], "cyan")
+    return _framed(f"Inbox  {to}", [head, Text(), Text(plain(text).strip())], "cyan")
 
 
 def _framed(title: str, parts: Sequence[Text], style: str) -> Panel:

@@ -39,6 +39,13 @@ def test_the_fields_and_one_channel_can_be_named():
     assert "Disk almost full" not in message["message"]["text"]
 
 
+def test_a_long_email_is_shown_to_its_last_line():
+    details = [f"--set=details.step{number}={number}" for number in range(1, 26)]
+    shown = run("preview", "--event", "generic_alert", "--channel", "email", *details).stdout
+    assert "step25: 25" in shown
+    assert "You receive this because" in shown
+
+
 @pytest.mark.usefixtures("own_words")
 def test_own_words_are_shown_and_a_template_that_fails_is_a_warning():
     shown = run("preview", "--event", "generic_alert")

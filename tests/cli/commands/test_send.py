@@ -137,6 +137,17 @@ def test_a_dry_run_and_the_log_name_the_people_who_are_mentioned(
     assert "\nana@corp.example @S0123ABCD\n" in run("log", "show", item["id"], "--rendered", "text").stdout
 
 
+def test_a_dry_run_warns_as_a_send_does(slack_and_email: Sandbox):
+    publish = ("send", "--event", "rollout_advance", "--set", "flag=x", "--url", "ftp://x/y")
+    warnings = [line for line in run(*publish, "--dry-run").stderr.splitlines() if "warning: " in line]
+    assert [line.partition("warning: ")[2].partition(":")[0] for line in warnings] == [
+        "flag",
+        "rollout_advance without feature_flag, to_percentage",
+        "url",
+    ]
+    assert all(line in run(*publish).stderr for line in warnings)
+
+
 def test_a_dry_run_shows_the_message_and_records_nothing(slack_and_email: Sandbox):
     ran = run(*ROLLBACK, "--dry-run")
     assert "slack #platform-alerts (the default channel)" in ran.stdout
