@@ -143,7 +143,7 @@ def matches_glob(channel: str, address: str, pattern: str) -> bool:
 def glob_key(channel: str, pattern: str) -> str:
     """Return a glob for `matches_glob` in its stored form: `@Corp.Example` is `corp.example`, `#Ops-*` is `ops-*`.
 
-    Raises ValueError for a domain that is no valid international name.
+    Raises ValueError for a domain that is not a valid international name.
     """
     if channel == "email":
         return ".".join(map(ascii_domain, pattern.removeprefix("@").split("."))).translate(_LOWER)
@@ -219,7 +219,7 @@ def _a_label(domain: str) -> str:
     try:
         return idna.encode(domain, uts46=True, transitional=False).decode()
     except UnicodeError:
-        raise ValueError("has a domain that is no valid international name (IDNA 2008): correct it") from None
+        raise ValueError("has a domain that is not a valid international name (IDNA 2008): correct it") from None
 
 
 def _is_plain(text: str, local: str) -> bool:

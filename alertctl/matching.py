@@ -148,7 +148,7 @@ def parse_condition(key: str, value: object) -> Condition:
     """Return the condition of a key: a pattern, or a list of patterns. The text of a ValueError follows the key."""
     group, _, name = key.partition(".")
     if key not in KEYS and not (group in GROUPS and name):
-        raise ValueError(f"is no field of an event type{_nearest_key(key)}")
+        raise ValueError(f"is not a field of an event type{_nearest_key(key)}")
     items = value if isinstance(value, list | tuple) else [value]
     if not items:
         raise ValueError("is an empty list, which matches nothing; list values, or leave it out")

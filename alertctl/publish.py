@@ -124,7 +124,7 @@ def _hints(fields: EventFields) -> Iterator[str]:
     if missing:
         yield f"{fields.event_type} without {', '.join(missing)}: missing fields are left out of the message"
     if fields.url and safe_link(fields.url) is None:
-        yield f"url: {fields.url[:60]!r} is no http:// or https:// address, so the message has no link"
+        yield f"url: {fields.url[:60]!r} is not an http:// or https:// address, so the message has no link"
     elif fields.url and "@" in urlsplit(fields.url).netloc:
         yield "url: it holds a user name or a password, and everyone who gets the message sees it; remove them"
 

@@ -87,7 +87,7 @@ def test_a_joiner_is_for_domains_only():
 )
 def test_anything_else_is_no_email_address(text):
     assert not is_email(text)
-    problems = "is not one email address|has a domain that is no valid|contains the invisible character"
+    problems = "is not one email address|has a domain that is not a valid|contains the invisible character"
     with pytest.raises(InvalidEvent, match=rf"^to: .* ({problems})"):
         check_address("email", text, "to")
 
@@ -207,7 +207,9 @@ def test_an_email_domain_is_written_as_dns_knows_it():
 
 
 def test_a_domain_without_an_a_label_is_refused_and_not_repeated():
-    with pytest.raises(ValueError, match=r"^has a domain that is no valid international name \(IDNA 2008\)") as caught:
+    with pytest.raises(
+        ValueError, match=r"^has a domain that is not a valid international name \(IDNA 2008\)"
+    ) as caught:
         ascii_domain("☃.example")
     assert "☃" not in str(caught.value)
 

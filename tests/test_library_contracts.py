@@ -227,7 +227,7 @@ def test_every_usage_mistake_of_typer_has_the_base_class_with_a_message_and_an_e
 
     @app.command()
     def run(number: int) -> None:
-        raise AssertionError(f"{number} is no number")
+        raise AssertionError(f"{number} is not a number")
 
     with pytest.raises(UsageMistake) as raised:
         typer.main.get_command(app).main(arguments, prog_name="app", standalone_mode=False)

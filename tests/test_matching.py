@@ -102,12 +102,12 @@ def test_the_mismatch_is_the_first_condition_that_does_not_hold():
 @each(
     ("key", "value", "problem"),
     [
-        ("enviroment", "x", "is no field of an event type; did you mean environment?"),
-        ("flag", "x", "is no field of an event type; did you mean feature_flag?"),
-        ("team", "x", 'is no field of an event type; a label is "labels.team", a detail "details.team"'),
-        ("label.team", "x", "is no field of an event type; did you mean labels.team?"),
-        ("labels.", "x", "is no field of an event type"),
-        ("details", "x", "is no field of an event type"),
+        ("enviroment", "x", "is not a field of an event type; did you mean environment?"),
+        ("flag", "x", "is not a field of an event type; did you mean feature_flag?"),
+        ("team", "x", 'is not a field of an event type; a label is "labels.team", a detail "details.team"'),
+        ("label.team", "x", "is not a field of an event type; did you mean labels.team?"),
+        ("labels.", "x", "is not a field of an event type"),
+        ("details", "x", "is not a field of an event type"),
         ("event_type", "safety_rolback", '"safety_rolback" is not an event type; did you mean safety_rollback?'),
         ("severity", ">=warn", '">=warn" is not a severity; did you mean warning?'),
         ("severity", ">critical", '">critical" matches no severity'),

@@ -68,7 +68,7 @@ class Root(TyperGroup):
             _trace(ctx)
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:
-            # The reader of our output has closed it (`| head`): that is no error.
+            # The reader of our output has closed it (`| head`): that is not an error.
             _close_quietly()
             raise typer.Exit(0) from None
         except StdoutError as error:
@@ -94,7 +94,7 @@ def _flush_stdout(code: int) -> int:
 
 
 def _report_stdout_error(error: OSError, code: int) -> int:
-    """Report a failed write to stdout and return the exit code. A closed pipe is no failure."""
+    """Report a failed write to stdout and return the exit code. A closed pipe is not a failure."""
     _close_quietly()
     if isinstance(error, BrokenPipeError):
         return code

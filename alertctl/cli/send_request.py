@@ -86,7 +86,7 @@ def _labels(body_labels: Any, texts: Sequence[str]) -> Any:
         labels = dict(map(split_label, texts))
     except ValueError as error:
         raise InvalidEvent("--label", str(error)) from None
-    # `publish.prepare` refuses labels that are no object.
+    # `publish.prepare` refuses labels that are not an object.
     return body_labels | labels if isinstance(body_labels, dict) and labels else body_labels or labels
 
 

@@ -45,7 +45,7 @@ def now() -> datetime:
 class LocalClient:
     """Uses the database directly and sends with this process's threads.
 
-    With `tolerate` an unusable channel is no error: its deliveries wait (see `channels.build`). The end of its context
+    With `tolerate` the deliveries of an unusable channel wait (see `channels.build`). The end of its context
     waits until the roots of threads show what was delivered, except after Ctrl-C.
     """
 
@@ -204,7 +204,7 @@ class LocalClient:
         file = file_of(self._settings.database.url)
         try:
             if file is not None and not file.exists():
-                raise Unreachable(f"there is no database {file}")
+                raise Unreachable(f"there is not a database {file}")
             result = self._read(lambda connection: run_route_test(request, self._rules, connection, user))
         except Unreachable as error:
             if user is not None:

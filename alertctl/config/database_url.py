@@ -13,7 +13,7 @@ _POSTGRES = re.compile(r"(postgres|postgresql|postgresql\+psycopg)://", re.IGNOR
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}):/")
 _PASSWORD = re.compile(r"(?<=://)([^:/@\r\n]*):(.*)@")
 _NO_PORT = re.compile(r"(?<=://)([^:/@\s\[]*):(?!\d*(?:[/?\s'\")]|$))[^@/?\s'\")]+")
-"""Something that is no port in the port's position: the @ and the host after a password were forgotten."""
+"""Something that is not a port in the port's position: the @ and the host after a password were forgotten."""
 _PARAMETER = re.compile(r"(?<=[?&])([^=&#]*)=([^&#]*)")
 _HOST = re.compile(r"([\w.-]+|%2F[\w.%-]+|\[[\da-f:.]+\])(?::(\d{1,5}))?", re.IGNORECASE | re.ASCII)
 _OWN_HOSTS = re.compile(r"[?&](host|port)=")
@@ -125,7 +125,7 @@ def names_secret_file(link: str) -> bool:
 
 
 def hosts_without_verified_tls(link: str, environ: Mapping[str, str]) -> list[str]:
-    """Return the hosts of a Postgres URL whose certificate the driver does not verify; a socket's folder is no host."""
+    """Return the hosts of a Postgres URL whose certificate the driver does not verify, sockets excepted."""
     if not is_postgres(link):
         return []
     parameters = {unquote_plus(name): unquote_plus(value) for name, value in _PARAMETER.findall(link)}

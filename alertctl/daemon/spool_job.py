@@ -89,13 +89,14 @@ class SpoolJob:
 
     def _log_result(self, flushed: Flushed) -> None:
         if flushed.published:
-            log.info("spool: %d published", flushed.published)
+            log.info("published %d spooled events", flushed.published)
         for event in flushed.refused:
             log.warning("spool: %s %s was refused and set aside: %s", event.request.event_type, event.id, event.refused)
         for name in flushed.damaged:
             log.warning("spool: %s: set aside", name)
         if flushed.trouble and flushed.trouble != self._logged_error:
-            log.warning("spool: %d remaining: %s; retrying later", flushed.remaining, flushed.trouble)
+            remaining = "1 event remains" if flushed.remaining == 1 else f"{flushed.remaining} events remain"
+            log.warning("spool: %s: %s; retrying later", remaining, flushed.trouble)
         self._logged_error = flushed.trouble
 
 

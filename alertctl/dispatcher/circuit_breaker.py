@@ -64,7 +64,7 @@ class CircuitBreaker:
         if not in_flight and now - self._last_active > IDLE_SECONDS:
             self._proven, self._alone_since = False, now
         alone = now - self._alone_since
-        # A slow answer is no refusal: after a second another one goes, after two the caution ends.
+        # A slow answer is not a refusal: after a second another one goes, after two the caution ends.
         if self._proven or alone >= 2 * IDLE_SECONDS:
             return None
         return max(0, (1 if alone < IDLE_SECONDS else 2) - in_flight)

@@ -184,7 +184,7 @@ class RootEditor:
     ) -> datetime | None:
         """Return when the next edit falls due. Return None for a command that can leave a later edit to a daemon."""
         due_at = outbox.next_edit_due_at(connection, self._name, now, event_id, edited)
-        # `dispatch --once` is no daemon: nobody knows when it runs again.
+        # `dispatch --once` is not a daemon: nobody knows when it runs again.
         if event_id is None or due_at is None or due_at <= now or not outbox.live_instances(connection, now):
             return due_at
         return None

@@ -73,7 +73,7 @@ class HttpResponse:
 
 
 class BadRequest(Exception):
-    """The received bytes are no valid request; `status` is that of the response."""
+    """The received bytes are not a valid request; `status` is that of the response."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)

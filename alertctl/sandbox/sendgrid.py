@@ -17,7 +17,7 @@ BAD_KEY = "The provided authorization grant is invalid, expired, or revoked"
 
 
 class SendGridError(Exception):
-    """A response that is no success, with its `errors`."""
+    """A response that is not a success, with its `errors`."""
 
     def __init__(self, status: int, *errors: FieldError) -> None:
         super().__init__(status)

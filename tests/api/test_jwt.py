@@ -330,9 +330,9 @@ def forged() -> list[tuple[str, str]]:
         ("not a token", "a.b.c"),
         ("two parts", "a.b"),
         ("a header nested deeply", f"{b64(b'[' * 9000)}.e30.x"),
-        ("a header that is no object", f"{b64(b'[]')}.e30.x"),
+        ("a header that is not an object", f"{b64(b'[]')}.e30.x"),
         ("too long", "x" * 20_000),
-        ("a payload that is no object", jwt.api_jws.encode(b"[]", rsa_key(), "RS256")),
+        ("a payload that is not an object", jwt.api_jws.encode(b"[]", rsa_key(), "RS256")),
     ]
 
 

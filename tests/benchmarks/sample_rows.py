@@ -80,7 +80,7 @@ def _add(connection: Connection, kind: str, part: dict[str, float]) -> None:
 
 
 def _escaped(sql: str) -> str:
-    """Escape the colons of a time format, which are no parameters."""
+    """Escape the colons of a time format, which are not parameters."""
     return sql.replace("%H:%M:%f", "%H\\:%M\\:%f")
 
 

@@ -324,7 +324,7 @@ WRONG: list[tuple[str, Callable[[Any], Any]]] = [
     ("a preview", lambda it: it.preview(rollback("pager:x"))),
     ("a test's address", lambda it: it.test("slack", "two words")),
     ("an id that isn't", lambda it: it.show("ffffffff")),
-    ("an id that is no id", lambda it: it.show("not an id/?#")),
+    ("an id that is not an id", lambda it: it.show("not an id/?#")),
     ("an id of many", lambda it: it.show("-7")),
     ("the message of none", lambda it: it.rendered("ffffffff")),
     ("a resend of none", lambda it: it.resend(["ffffffff"])),

@@ -78,7 +78,7 @@ def test_it_does_not_start_with_a_wrong_route(tmp_path):
     (tmp_path / "alertctl.toml").write_text('[[routes]]\nname = "pay"\nmatch.enviroment = "x"\nto = ["#pay"]\n')
     ran = serve_in(tmp_path)
     assert ran.returncode == 2
-    assert "routes.pay.match.enviroment: is no field of an event type; did you mean environment?" in ran.stderr
+    assert "routes.pay.match.enviroment: is not a field of an event type; did you mean environment?" in ran.stderr
     assert not (tmp_path / ".local").exists()
 
 

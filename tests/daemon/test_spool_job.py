@@ -46,7 +46,7 @@ def test_events_for_its_database_are_published_at_the_start_and_later(
     sandbox.slack.wait_for(21, 30)
     wait_until(lambda: spool.waiting() == 1)
     assert call(daemon, "GET", "delivery-log")[1]["total"] == 21
-    assert "spool: 20 published" in "".join(daemon.log)
+    assert "published 20 spooled events" in "".join(daemon.log)
 
 
 def test_an_event_spooled_for_the_daemon_is_published_as_its_callers_call(serve, sandbox: Sandbox, call):
@@ -67,11 +67,11 @@ def test_an_event_with_a_refused_token_stays_and_is_logged_once(serve, sandbox: 
     keep(database_address(database_url), "n2")
     daemon = serve(ALERTCTL_PUBLIC_URL=PUBLIC)
     sandbox.slack.wait_for(1, 30)
-    wait_until(lambda: "spool: 1 remaining: the token is unknown" in "".join(daemon.log))
+    wait_until(lambda: "spool: 1 event remains: the token is unknown" in "".join(daemon.log))
     assert spool.waiting() == 1
     keep(database_address(database_url), "n3")
     sandbox.slack.wait_for(2, 30)
-    assert "".join(daemon.log).count("1 remaining: the token") == 1
+    assert "".join(daemon.log).count("event remains") == 1
 
 
 @pytest.mark.parametrize("change", ["revoked", "expired"])

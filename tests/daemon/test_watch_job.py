@@ -81,7 +81,7 @@ def test_a_critical_alert_that_waits_for_five_minutes_is_alerted_and_others_are_
     clock.advance(2)
     assert watch() == {"alertctl: critical alerts wait on slack": ["ops@corp.example"]}
     clock.advance(600)
-    assert watch() == {}, "its own alert is no critical one"
+    assert watch() == {}, "its own alert is not a critical one"
 
 
 def test_a_default_channel_that_is_gone_is_alerted(store, watch):

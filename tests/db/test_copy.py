@@ -275,7 +275,7 @@ def test_killed_in_mid_copy_the_next_run_goes_on(lite, target, moment, long):
     done = copy(lite, target, NOW)
     assert done.is_complete
     assert 0 < totals(done)[0] <= sum(entry.source for entry in done.tables) - (there - 1), (
-        "the mark is no row of its own"
+        "the mark is not a row of its own"
     )
     assert totals(done)[1:] == (0, 0)
     assert contents(target) == contents(lite)

@@ -112,7 +112,7 @@ def test_a_read_only_file_is_unreachable_for_writing_in_one_line(sqlite_store, t
         announce(store, "slack:#b")
     store.close()
     assert one_line(caught.value, "readonly")
-    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [], "a URI is no path to make folders for"
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [], "a URI is not a path to make folders for"
 
 
 @pytest.mark.parametrize(("migrated", "lock"), [(True, "EXCLUSIVE"), (False, "IMMEDIATE")])

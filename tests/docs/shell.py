@@ -128,7 +128,7 @@ def shell(folder: Path, *, daemon: bool, port: int) -> Iterator[Shell]:
         environ = environment(sandbox, home) | {"DATABASE_URL": f"sqlite:///{home}/log.db"}
         with ExitStack() as stack:
             if daemon:
-                # Its address receives all email anyway, so its user is no further recipient.
+                # Its address receives all email anyway, so its user is not another recipient.
                 environ["ALERTCTL_TOKEN"] = token(environ, home, user=environ["NOTIFICATION_ADMIN_EMAILS"])
                 port = int(stack.enter_context(serving(environ, home)).rpartition(":")[2])
             _write_programs(home / "bin")

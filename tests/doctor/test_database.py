@@ -225,7 +225,7 @@ def test_an_sqlite_file_that_is_missing_is_a_warning_and_stays_missing(tmp_path)
     assert not (tmp_path / "no").exists()
 
 
-@pytest.mark.parametrize("content", [b"this is no database, " * 100, b"SQLite format 3\0" + b"\xff" * 4000])
+@pytest.mark.parametrize("content", [b"this is not a database, " * 100, b"SQLite format 3\0" + b"\xff" * 4000])
 def test_a_file_that_is_no_database_is_a_failure(tmp_path, content):
     path = tmp_path / "alertctl.db"
     path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Fixtures for the HTTP client. This folder is no package: it would hide the standard library's `http`."""
+"""Fixtures for the HTTP client. This folder is not a package: it would hide the standard library's `http`."""
 
 from __future__ import annotations
 

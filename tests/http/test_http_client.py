@@ -80,7 +80,7 @@ def test_an_unknown_authority_is_not_trusted_until_the_bundle_names_it(tls_sandb
 
 
 def test_a_bundle_that_cannot_be_read_names_its_variable(tmp_path: Path, tls_sandbox: Sandbox) -> None:
-    (tmp_path / "ca.pem").write_text("this is no certificate")
+    (tmp_path / "ca.pem").write_text("this is not a certificate")
     for path in (tmp_path / "ca.pem", tmp_path / "missing.pem"):
         error = failure(tls_sandbox.slack_api_url, ca_bundle=path)
         assert (error.reason, error.code) == (Reason.CONFIG, "bad_ca_bundle")

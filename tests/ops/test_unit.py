@@ -23,7 +23,7 @@ def directives(unit: str) -> dict[str, list[str]]:
     for line in unit.splitlines():
         if line and not line.startswith(("#", "[")):
             name, equals, value = line.partition("=")
-            assert equals, f"{line!r} is no directive"
+            assert equals, f"{line!r} is not a directive"
             found[name].append(value)
     return found
 
@@ -46,7 +46,7 @@ def test_every_credential_is_handed_over_and_read_under_the_same_name():
 
 def test_every_secret_of_a_daemon_can_be_a_credential():
     read = {name.partition("=")[0].removesuffix("_FILE") for name in WITH_EXAMPLES["Environment"]}
-    # A public key is no secret, and a daemon has no token for a server: it is one.
+    # A public key is not a secret, and a daemon has no token for a server: it is one.
     assert set(IN_FILES) - {"JWT_PUBLIC_KEY", "ALERTCTL_TOKEN"} <= read
 
 

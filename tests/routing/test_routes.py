@@ -65,7 +65,7 @@ def test_a_channel_s_form_of_messages_counts_where_the_route_sets_none():
         ('to = []\nmatch = "x"', 'routes.x.match: "x" is not a table of conditions'),
         (
             'to = []\nmatch.featureflag = "x"',
-            "routes.x.match.featureflag: is no field of an event type; did you mean feature_flag?",
+            "routes.x.match.featureflag: is not a field of an event type; did you mean feature_flag?",
         ),
         ('to = []\nmatch.severity = ">= high"', 'routes.x.match.severity: ">= high" is not a severity'),
         ('to = []\nstyle = "short"', 'routes.x.style: "short" is not one of full, compact'),

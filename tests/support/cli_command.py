@@ -1,8 +1,8 @@
 """Commands for shell scripts, which start their processes as `cli_process` does: `alertctl` and other Python programs.
 
 The command is a small client: it passes its arguments, environment, folder and streams to a thread of the test's
-process, passes signals on to the process that the thread starts, and ends with its exit code. That process is no child
-of the shell: a command that looks for its parent (`--install-completion`) needs a real one.
+process, passes signals on to the process that the thread starts, and ends with its exit code. That process is not a
+child of the shell: a command that looks for its parent (`--install-completion`) needs a real one.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ def _fork(modules: str, request: bytes, streams: list[int]) -> int:
 def _connection(modules: str) -> socket.socket:
     """Start the fork server."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    # -P: this folder is no place to import from.
+    # -P: this folder is not a place to import from.
     command = [sys.executable, "-P", fork_server.__file__, str(theirs.fileno())]
     environ = {name: value for name, value in os.environ.items() if name not in HARMLESS_VARIABLES}
     environ["PYTHONPATH"] = modules

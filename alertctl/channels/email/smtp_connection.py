@@ -88,7 +88,7 @@ def _resolve(host: str, port: int, deadline: Deadline) -> Sequence[tuple[Any, ..
     if not results:
         raise LookupTimeoutError(f"looking up {host} took too long")
     if isinstance(results[0], UnicodeError):
-        raise socket.gaierror(socket.EAI_NONAME, f"{host} is no host name")
+        raise socket.gaierror(socket.EAI_NONAME, f"{host} is not a host name")
     if isinstance(results[0], Exception):
         raise results[0]
     return results[0]

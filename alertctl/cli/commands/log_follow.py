@@ -75,7 +75,7 @@ def _is_stdout_closed() -> bool:
         poll.register(sys.stdout.fileno(), 0)
         return any(flags & (select.POLLERR | select.POLLHUP) for _, flags in poll.poll(0))
     except (OSError, ValueError, AttributeError):
-        # stdout is no file, or a system without poll().
+        # stdout is not a file, or a system without poll().
         return False
 
 

@@ -316,7 +316,7 @@ def test_an_address_that_shows_its_channel_needs_no_prefix(slack_and_email: Sand
         (["--severity", "CRITICAL"], "warning: severity: 'CRITICAL' is read as critical"),
         (["--set", "titel=x"], "warning: titel: generic_alert has no such field, shown as a detail"),
         (["--set", "titel="], "warning: titel: generic_alert has no such field, left out"),
-        (["--url", "wiki.corp.example/x"], "warning: url: 'wiki.corp.example/x' is no http:// or https:// address"),
+        (["--url", "wiki.corp.example/x"], "warning: url: 'wiki.corp.example/x' is not an http:// or https:// address"),
         (["--url", "https://ana:secret@wiki.corp.example"], "warning: url: it holds a user name or a password"),
     ],
 )

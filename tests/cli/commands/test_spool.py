@@ -79,7 +79,7 @@ def test_an_event_is_spooled_and_reported_while_the_database_is_away(away):
 
 @pytest.mark.parametrize("url", ["sqlite:///{folder}/no.db", "postgresql://nobody@127.0.0.1:1/none"])
 def test_an_event_is_spooled_for_every_failure_of_the_database(monkeypatch, tmp_path, url):
-    (tmp_path / "no.db").write_text("this is no database, but a text that somebody wrote")
+    (tmp_path / "no.db").write_text("this is not a database, but a text that somebody wrote")
     monkeypatch.setenv("DATABASE_URL", url.format(folder=tmp_path))
     ran = run(*TITLED, "Disk full")
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (0, "", 2)
