@@ -204,7 +204,7 @@ class LocalClient:
         file = file_of(self._settings.database.url)
         try:
             if file is not None and not file.exists():
-                raise Unreachable(f"there is not a database {file}")
+                raise Unreachable(f"there is no database {file}")
             result = self._read(lambda connection: run_route_test(request, self._rules, connection, user))
         except Unreachable as error:
             if user is not None:

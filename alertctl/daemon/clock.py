@@ -56,7 +56,7 @@ class ClockGuard:
         self._clock, self._monotonic = clock, monotonic
         self._offset = clock() - monotonic()
         self._trusted_from = float("-inf")
-        # Two jobs that run at the same time must both see a step.
+        # Jobs and workers that run at the same time must all see a step.
         self._lock = threading.Lock()
 
     def is_trusted(self) -> bool:
@@ -72,5 +72,5 @@ class ClockGuard:
                 )
             elif step < -SIGNIFICANT_STEP:
                 self._trusted_from = float("-inf")
-                log.warning("the clock was set back by %.0f s: deliveries of the later time become due now", -step)
+                log.warning("the clock was set back by %.0f s; check the clock", -step)
             return now >= self._trusted_from

@@ -96,10 +96,9 @@ class HttpProtocol(HttpToolsProtocol):
         longest = min(idle, key=idle.__getitem__)
         self.connections.discard(longest)
         longest.transport.abort()
+        advice = "raise the hard limit of open files" if limit < MAX_CONNECTIONS else "start another daemon"
         self.shortage_log.warn(
-            "more than %d connections are open: closing idle ones; raise the limit of open files (ulimit -n) if that "
-            "many callers are expected",
-            limit,
+            "more than %d connections are open: closing idle ones; if that many callers are expected, %s", limit, advice
         )
 
     def _idle_since(self) -> float | None:

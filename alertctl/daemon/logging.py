@@ -31,7 +31,8 @@ class _Formatter(logging.Formatter):
         fields = {
             "time": datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "level": record.levelname.lower(),
-            "logger": record.name,
+            # uvicorn names the logger of all its records uvicorn.error, which looks like an error.
+            "logger": "uvicorn" if record.name == "uvicorn.error" else record.name,
             "message": record.getMessage(),
         }
         request = current_request.get()
@@ -41,7 +42,7 @@ class _Formatter(logging.Formatter):
             fields["traceback"] = self.formatException(record.exc_info)
         if self._as_json:
             return self._redactor.mask(json.dumps(fields, ensure_ascii=False))
-        line = f"{fields['time']} {fields['level']:<7} {record.name}: {fields['message']}"
+        line = f"{fields['time']} {fields['level']:<7} {fields['logger']}: {fields['message']}"
         line += f" [request {fields['request_id']}]" if request is not None else ""
         return self._redactor.mask(f"{line}\n{fields['traceback']}" if record.exc_info else line)
 

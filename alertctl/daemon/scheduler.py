@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete
 
 from alertctl import outbox
 from alertctl.config import Settings
-from alertctl.daemon.clock import ClockGuard, IntervalTrigger, JobStore
+from alertctl.daemon.clock import IntervalTrigger, JobStore
 from alertctl.db import TransactionRunner, insert_new
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import AlertctlError
@@ -52,17 +52,17 @@ def schedule(
     dispatcher: Dispatcher,
     heartbeat: SchedulerHeartbeat,
     clock: Callable[[], datetime],
+    is_clock_trusted: Callable[[], bool],
     expired: Callable[[int], None],
 ) -> BackgroundScheduler:
     """Return a scheduler, not yet started. A late run isn't skipped, several late runs of a job are run once."""
     days = outbox.ages(settings)
     lease = DispatchOptions.of(settings).lease
-    guard = ClockGuard()
     unfinished = False
 
     def prune() -> None:
         nonlocal unfinished
-        if not guard.is_trusted():
+        if not is_clock_trusted():
             return
         try:
             now = clock()
@@ -75,7 +75,7 @@ def schedule(
             log.warning("prune failed: %s; retrying later", error)
 
     def expire() -> None:
-        if guard.is_trusted():
+        if is_clock_trusted():
             expired(_expire(transactions, dispatcher, settings.alertctl.max_age, clock))
 
     scheduler = BackgroundScheduler(

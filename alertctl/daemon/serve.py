@@ -26,7 +26,7 @@ from alertctl.config import Settings, check, is_loopback
 from alertctl.config.secret_files import SecretFiles, current_database_url
 from alertctl.connectivity_test import send_test_message
 from alertctl.daemon.attempt_log import log_attempts
-from alertctl.daemon.clock import IntervalTrigger
+from alertctl.daemon.clock import ClockGuard, IntervalTrigger
 from alertctl.daemon.file_limit import LoopErrorHandler, max_connections, raise_file_limit
 from alertctl.daemon.http_protocol import HttpProtocol
 from alertctl.daemon.logging import configure_logging, mask_also
@@ -133,7 +133,7 @@ def _run_until_stopped(function: Callable[[], None], stopping: threading.Event) 
 
 def _prepare(settings: Settings, store: Store, host: str, stopping: threading.Event) -> None:
     """Wait for the database, upgrade it, and check that callers can be authenticated."""
-    deadline = time.monotonic() + DATABASE_TIMEOUT
+    deadline, logged = time.monotonic() + DATABASE_TIMEOUT, ""
     while not stopping.is_set():
         try:
             upgrade(store)
@@ -143,7 +143,9 @@ def _prepare(settings: Settings, store: Store, host: str, stopping: threading.Ev
         except Unreachable as error:
             if time.monotonic() >= deadline or store.is_sqlite:
                 raise
-            log.warning("%s; waiting for the database", error)
+            if str(error) != logged:
+                logged = str(error)
+                log.warning("%s; waiting for the database for up to %.0f s", logged, DATABASE_TIMEOUT)
             stopping.wait(1)
 
 
@@ -167,8 +169,9 @@ def _running(
         metrics.ended(scope, ended, final)
         log_attempts(scope, ended, final)
 
-    dispatcher = Dispatcher(writer, channels, DispatchOptions.of(settings), now, observe)
-    scheduler = schedule(settings, writer, dispatcher, heartbeat, now, metrics.expired)
+    is_clock_trusted = ClockGuard().is_trusted
+    dispatcher = Dispatcher(writer, channels, DispatchOptions.of(settings), now, observe, is_clock_trusted)
+    scheduler = schedule(settings, writer, dispatcher, heartbeat, now, is_clock_trusted, metrics.expired)
     spool_job = SpoolJob(Spool.of(os.environ), settings, addresses, store, writer, dispatcher.wake, now)
     scheduler.add_job(spool_job, IntervalTrigger(SPOOL_SECONDS), id="spool", next_run_time=now())
     if any(isinstance(channel, ReloadingChannel) for channel in channels.values()):

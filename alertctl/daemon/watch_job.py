@@ -57,7 +57,7 @@ class WatchJob:
             return
         for problem, count in alerted:
             nobody = f"alerted nobody, because no admin has an address on a channel other than {problem.channel}"
-            log.warning("%s; %s", problem.title, f"alerted {count} admin addresses" if count else nobody)
+            log.warning("%s; %s", problem.title, f"admin addresses alerted: {count}" if count else nobody)
         if alerted:
             self._wake()
 

@@ -33,11 +33,14 @@ class Dispatcher:
         options: DispatchOptions,
         clock: Callable[[], datetime],
         observe: Observe | None = None,
+        is_clock_trusted: Callable[[], bool] = lambda: True,
     ) -> None:
+        """While `is_clock_trusted` returns False, nothing expires by its age."""
         self._connect = connect
         self._channels = channels
         self._options = options
         self._clock, self._observe = clock, observe
+        self._is_clock_trusted = is_clock_trusted
         self._rate_limiters = {name: RateLimiter(*limit) for name, limit in options.rate_limits.items()}
         self._breakers = {name: CircuitBreaker() for name in channels}
         self._workers: list[ChannelWorker] = []
@@ -152,7 +155,16 @@ class Dispatcher:
             root_wait=ROOT_WAIT_SECONDS if event_id is None else min(ROOT_WAIT_SECONDS, channel.deadline),
         )
         return ChannelWorker(
-            scope, channel, self._connect, self._options, self._clock, rate_limiter, breaker, self._ended, instance
+            scope,
+            channel,
+            self._connect,
+            self._options,
+            self._clock,
+            rate_limiter,
+            breaker,
+            self._ended,
+            instance,
+            self._is_clock_trusted,
         )
 
     def _ended(self, scope: ClaimScope, results: Sequence[AttemptResult], final: Sequence[bool]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -59,6 +60,7 @@ class ChannelWorker:
         breaker: CircuitBreaker,
         observe: Observe,
         instance: Instance | None,
+        is_clock_trusted: Callable[[], bool],
     ) -> None:
         """`instance` is set in a daemon, which reports its open breaker to the database."""
         self.name = scope.channel
@@ -67,6 +69,7 @@ class ChannelWorker:
         self._scope, self._channel = scope, channel
         self._connect, self._options = connect, options
         self._clock, self._rate_limiter = clock, rate_limiter
+        self._is_clock_trusted = is_clock_trusted
         self._breaker, self._observe = breaker, observe
         self._reporter = BreakerReporter(breaker, scope.provider, instance)
         self._people = People(scope.channel, channel, clock)
@@ -214,10 +217,9 @@ class ChannelWorker:
         now = self._clock()
         final: list[bool] = []
         if results:
-            options = self._options
-            final = outbox.record(
-                connection, self._scope, results, options.schedule, options.max_age, now, random.random
-            )
+            schedule = self._options.schedule
+            max_age = self._options.max_age if self._is_clock_trusted() else math.inf
+            final = outbox.record(connection, self._scope, results, schedule, max_age, now, random.random)
             self._reporter.request_probes(connection, results)
         if unsent:
             outbox.release(connection, unsent)
@@ -279,8 +281,9 @@ class ChannelWorker:
             return []
         job.started_at = started
         once = job.event.is_test
-        if job.event.expires_at is not None and self._clock() >= job.event.expires_at:
-            late = DeliveryError(Reason.EXPIRED, "expired", detail=f"not sent: it expired at {job.event.expires_at}")
+        expires_at = job.event.expires_at
+        if expires_at is not None and self._clock() >= expires_at and self._is_clock_trusted():
+            late = DeliveryError(Reason.EXPIRED, "expired", detail=f"not sent: it expired at {expires_at}")
             return [AttemptResult(claimed, late, None) for claimed in job.claimed]
         if not self._breaker.may_send(probe=job.probe):
             with self._changed:

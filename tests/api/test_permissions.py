@@ -284,7 +284,7 @@ def test_refusals_and_changes_are_logged_with_who_and_from_where(limited: ApiSer
         r"refused GET \S+/me with 401: gone@corp.example: the token was revoked.*",
         r"admin@corp.example changed the user gone@corp.example: role=analyst",
         r"admin@corp.example changed the preferences of \S+: slack_enabled",
-        r"admin@corp.example pruned 0 deliveries older than 1 day, 0:00:00",
+        r"admin@corp.example pruned 0 deliveries: older_than_days=1",
         rf"admin@corp.example resent 1 of 1 deliveries: {delivery}",
     ]
     lines = audit_lines()

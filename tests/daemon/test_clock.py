@@ -15,6 +15,7 @@ from alertctl.publish import publish
 from tests.support.deliveries import announce, dispatching, publication, settings_for
 
 HOUR, YEAR = 3600.0, 365 * 86_400.0
+TRUSTED = ClockGuard(lambda: 0.0, lambda: 0.0).is_trusted
 STEPS = pytest.mark.parametrize("step", [HOUR, YEAR, -HOUR, -YEAR])
 
 
@@ -63,7 +64,7 @@ def test_jobs_go_on_at_their_interval(step) -> None:
 def test_all_jobs_have_such_an_interval(store, sandbox, database_url, clock) -> None:
     settings = settings_for(sandbox, database_url)
     with dispatching(store, settings, clock) as dispatcher:
-        scheduler = schedule(settings, store, dispatcher, SchedulerHeartbeat(), clock, lambda count: None)
+        scheduler = schedule(settings, store, dispatcher, SchedulerHeartbeat(), clock, TRUSTED, lambda count: None)
         assert {type(job.trigger) for job in scheduler.get_jobs()} == {IntervalTrigger}
 
 
@@ -94,10 +95,27 @@ def test_after_a_step_back_the_daemon_sends_what_the_later_time_scheduled(store,
     announce(store, "slack:#waits", now=clock())
     clock.advance(-YEAR)
     with dispatching(store, settings, clock) as dispatcher:
-        scheduler = schedule(settings, store, dispatcher, SchedulerHeartbeat(), clock, lambda count: None)
+        scheduler = schedule(settings, store, dispatcher, SchedulerHeartbeat(), clock, TRUSTED, lambda count: None)
         assert dispatcher.run_once().success == 0
         scheduler.get_job("correct_times").func()
         assert dispatcher.run_once().success == 1
+
+
+@pytest.mark.parametrize("token", ["xoxb-wrong", None])
+def test_after_a_step_forward_an_attempt_does_not_expire_a_delivery(store, sandbox, database_url, clock, token) -> None:
+    settings = settings_for(sandbox, database_url, **({"SLACK_BOT_TOKEN": token} if token else {}))
+    expires_at = None if token else clock() + timedelta(hours=1)
+    alert = publication("generic_alert", {"title": "x"}, to=["slack:#waits"], expires_at=expires_at)
+    store.write(publish, alert, clock())
+    store.write(publish, alert, clock())
+    clock.advance(YEAR)
+    with dispatching(store, settings, clock, is_clock_trusted=lambda: False) as dispatcher:
+        counts = dispatcher.run_once()
+    assert counts.failed == 0
+    assert (counts.retrying, counts.success) == ((1, 0) if token else (0, 2))
+    if token:
+        with dispatching(store, settings, clock) as dispatcher:
+            assert dispatcher.run_once().failed == 1
 
 
 def test_deliveries_expire_by_the_time_at_which_their_transaction_begins(store, sandbox, database_url, clock) -> None:
@@ -113,7 +131,9 @@ def test_deliveries_expire_by_the_time_at_which_their_transaction_begins(store, 
         assert turn.wait(30)
 
     with dispatching(writer, settings, clock) as dispatcher:
-        job = schedule(settings, writer, dispatcher, SchedulerHeartbeat(), clock, counts.append).get_job("expire")
+        job = schedule(settings, writer, dispatcher, SchedulerHeartbeat(), clock, TRUSTED, counts.append).get_job(
+            "expire"
+        )
         occupied = threading.Thread(target=writer.write, args=(occupy,))
         occupied.start()
         assert waiting.wait(30)

@@ -151,6 +151,7 @@ def test_more_connections_than_the_bound_close_the_oldest_without_a_request(
     warnings = [item.getMessage() for item in caplog.records if item.name == "alertctl.daemon"]
     assert len(warnings) == 1
     assert "more than 10 connections are open" in warnings[0]
+    assert "raise the hard limit of open files" in warnings[0]
 
 
 @pytest.mark.parametrize("request_line", ["GET /healthz", "POST /healthz"])

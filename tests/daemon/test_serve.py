@@ -98,6 +98,17 @@ def test_sigterm_ends_a_daemon_that_waits_for_its_database(serve, is_silent: boo
     assert "Traceback" not in "".join(daemon.log)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_daemon_that_waits_for_its_database_logs_each_cause_once(serve) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as database:
+        daemon = serve(DATABASE_URL=f"postgresql://u@127.0.0.1:{database.getsockname()[1]}/x")
+        for _ in range(4):
+            database.accept()[0].close()
+        daemon.signal_process(signal.SIGTERM)
+        assert daemon.wait_for_exit() == 0
+    assert "".join(daemon.log).count("waiting for the database") == 1
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", "events/{}?wait=30"), ("POST", "dispatch?wait=30")])
 def test_a_daemon_that_stops_answers_calls_that_wait(serve, call, sandbox, method: str, path: str) -> None:
     daemon = serve(ALERTCTL_DEADLINE="2")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,15 @@ def test_a_json_log_is_only_json_whatever_prevents_the_start(tmp_path, environ):
     records = [json.loads(line) for line in ran.stderr.splitlines()]
     assert (bool(ran.returncode), ran.stdout) == (True, "")
     assert "error" in {record["level"] for record in records}
+
+
+def test_a_log_without_errors_does_not_contain_the_word_error(serve):
+    daemon = serve()
+    assert daemon.url
+    daemon.signal_process(signal.SIGTERM)
+    assert daemon.wait_for_exit() == 0
+    assert any("uvicorn: Started server process" in line for line in daemon.log), daemon.log
+    assert not [line for line in daemon.log if "error" in line]
 
 
 def test_a_json_log_is_only_json_while_the_daemon_runs(serve, call, sandbox):

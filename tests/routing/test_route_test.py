@@ -90,7 +90,7 @@ def test_a_route_with_a_mistake_is_not_used_and_its_verdict_says_so():
     tables = [{"name": "payments", "match": {"flag": "checkout-v3"}, "to": ["slack:#pay"]}]
     rules = replace(RULES, routes=parse_routes(tables))
     (route,) = result_of(event(feature_flag="checkout-v3"), rules=rules).routes
-    assert route.why == "has a mistake and is not used: see alertctl config check"
+    assert route.why == "has a mistake, so the default targets are added: see alertctl config check"
 
 
 def test_the_targets_have_the_rule_that_chose_them_and_the_cause_of_their_suppression():

@@ -109,10 +109,10 @@ def settings_for(sandbox: Sandbox, url: str, **more: str) -> Settings:
 
 
 @contextmanager
-def dispatching(connect: TransactionRunner, settings: Settings, clock: Any) -> Iterator[Dispatcher]:
+def dispatching(connect: TransactionRunner, settings: Settings, clock: Any, **options: Any) -> Iterator[Dispatcher]:
     channels = build(settings)
     try:
-        yield Dispatcher(connect, channels, DispatchOptions.of(settings), clock)
+        yield Dispatcher(connect, channels, DispatchOptions.of(settings), clock, **options)
     finally:
         close_channels(channels.values())
 

@@ -183,9 +183,8 @@ def prune(caller: Admin, services: ServicesDep, body: Body) -> Pruned:
         services.writer, outbox.ages(services.settings, older_than), services.clock(), dry_run=request.dry_run
     )
     if not request.dry_run:
-        log_change(
-            caller.name, f"pruned {pruned.deliveries} deliveries older than {older_than or 'the PRUNE_ settings allow'}"
-        )
+        days = "by the PRUNE_ settings" if older_than is None else f"older_than_days={request.older_than_days:g}"
+        log_change(caller.name, f"pruned {pruned.deliveries} deliveries: {days}")
     return pruned
 
 

@@ -36,7 +36,7 @@ match = { environment = "staging" }
 to = []
 """
 ROLLBACK = ("routes", "test", "--event", "safety_rollback")
-NO_DATABASE = "alertctl: users' preferences are not considered: there is not a database"
+NO_DATABASE = "alertctl: users' preferences are not considered: there is no database"
 
 
 @pytest.fixture(autouse=True)
@@ -202,7 +202,7 @@ def test_a_user_needs_a_database(no_database, tmp_path: Path):
     ran = run(*ROLLBACK, "--user", "ana@corp.example")
     assert (ran.exit_code, ran.stdout) == (5, "")
     assert ran.stderr == (
-        f"alertctl: the preferences of ana@corp.example can't be read: there is not a database {tmp_path}/alertctl.db; "
+        f"alertctl: the preferences of ana@corp.example can't be read: there is no database {tmp_path}/alertctl.db; "
         "leave out --user\n"
     )
 
