@@ -101,11 +101,9 @@ def test_a_prune_that_broke_off_is_taken_up_the_same_day(store, sandbox, databas
     deliver(store, "#old", clock())
     settings, connect = settings_for(sandbox, database_url), _Flaky(store)
     with dispatching(store, settings, clock) as dispatcher:
-        prune = (
-            schedule(settings, connect, dispatcher, SchedulerHeartbeat(), clock, lambda count: None)
-            .get_job("prune")
-            .func
-        )
+        heartbeat = SchedulerHeartbeat()
+        scheduler = schedule(settings, connect, dispatcher, heartbeat, clock, lambda: True, lambda count: None)
+        prune = scheduler.get_job("prune").func
         clock.advance(1000 * 86400)
         prune()
         assert len(rows(store)) == 1

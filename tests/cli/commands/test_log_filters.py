@@ -114,7 +114,7 @@ def test_a_label_filter_with_a_mistake_is_refused(command: tuple[str, ...], labe
 
 def test_label_filters_before_a_command_of_the_log_apply_to_it(night: Sandbox) -> None:
     assert data("log", "--label", "team=growth", "stats", "--by", "to")["total"]["total"] == 2
-    shown = data("log", "--label", "team=growth", "--label", "note=a, b=c", "retry", "--dry-run")
+    shown = data("log", "--label", "team=growth", "--label", "note=a, b=c", "retry", "--again", "--dry-run")
     assert [item["to"] for item in shown["items"]] == [ANN, "#platform-alerts"]
 
 
