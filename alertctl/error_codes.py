@@ -390,14 +390,19 @@ _WHEN_FINAL = {
 }
 
 
-def meaning(code: str, reason: str | None) -> str:
-    """Return what an error means, without a full stop; for an unknown code, what its reason means."""
+def meaning(code: str, reason: str | None, attempt_reason: str | None = None) -> str:
+    """Return what an error means, without a full stop; for an unknown code, what its reason means.
+
+    `attempt_reason` is that of the attempt with this code: the reason of an expired delivery is `expired`.
+    """
     if code.startswith(DUPLICATE):
         return "an event with the same dedup_key was sent to this target, or was queued for it, within the window"
     if code.startswith(ROUTE_PREFIX):
         return "this route of the configuration sends such events to nobody (to = [])"
     if reason == Reason.EXPIRED and code != "expired":
-        return f"it expired while waiting (ALERTCTL_MAX_AGE or --expires); its last error: {meaning(code, None)}"
+        return (
+            f"it expired while waiting (ALERTCTL_MAX_AGE or --expires); its last error: {meaning(code, attempt_reason)}"
+        )
     if _is_about_client(code, reason):
         return "the mail server refuses this machine or its sender (see the attempt's answer)"
     if code in ERROR_CODES:
@@ -408,17 +413,23 @@ def meaning(code: str, reason: str | None) -> str:
 
 
 def fix(
-    code: str, reason: str | None, provider: str | None = None, *, final: bool = False, answer: str | None = None
+    code: str,
+    reason: str | None,
+    provider: str | None = None,
+    *,
+    final: bool = False,
+    answer: str | None = None,
+    attempt_reason: str | None = None,
 ) -> str:
     """Return how to fix an error, as one sentence. `final`: it is not retried automatically.
 
-    `answer` is the provider's, which may name the missing scope.
+    `answer` is the provider's, which may name the missing scope; `attempt_reason` is as for `meaning`.
     """
     if code.startswith(DUPLICATE):
         return f"Nothing to do; alertctl log --event-id {code.removeprefix(DUPLICATE)} shows the earlier event."
     if code.startswith(ROUTE_PREFIX):
         return "Change the route if later events should arrive; alertctl log retry sends this one."
-    own_fix = known_fix(code, reason, provider, answer)
+    own_fix = known_fix(code, attempt_reason or reason, provider, answer)
     if own_fix:
         return own_fix
     if reason is None or reason not in _REASONS:

@@ -91,7 +91,8 @@ def prepare(
     """Check a request, without a database. Without `complete` no field is required. Raises InvalidEvent."""
     fields, warnings = parse(request.event_type, request.fields, complete=complete)
     labels, label_warnings = parse_labels(request.labels)
-    request = replace(request, labels=labels)
+    if labels != request.labels:
+        request = replace(request, labels=labels)
     if request.channel is not None:
         channel_type(request.channel)
     _check_window(request.dedup_window, fields.dedup_key)

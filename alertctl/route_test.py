@@ -108,7 +108,7 @@ def _verdicts(verdicts: Sequence[RouteVerdict], event: Publication) -> Iterator[
             value = values.get(condition.key)
             why = f"{condition.key} is {'missing' if value is None else f'{value[:80]}, not {condition.text}'}"
         elif item.route.broken:
-            why = "has a mistake, so the default targets are added: see alertctl config check"
+            why = "has a mistake and adds the default targets instead: see alertctl config check"
         elif not item.route.continues:
             ended_by = f"{item.route.name} matched and does not continue"
         mismatch = condition.key if condition else None

@@ -46,6 +46,13 @@ def one_line(text: str) -> str:
     return " ".join(clean(text).split())
 
 
+def counted(number: int, noun: str) -> str:
+    """Return `1 delivery`, `2 deliveries`, `3 events`."""
+    if number != 1:
+        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun}"
+
+
 def width(text: str) -> int:
     """Return the length in UTF-16 code units, the strictest count that a provider uses."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -204,3 +204,5 @@ def test_a_refusal_of_our_own_server_address_blames_no_recipient(code):
     assert "administrator" in fix(code, Reason.CONFIG, "smtp")
     assert meaning(code, Reason.CONFIG).startswith("the mail server refuses this machine or its sender")
     assert "Correct the address" in fix(code, Reason.BAD_ADDRESS, "smtp")
+    assert "administrator" in fix(code, Reason.EXPIRED, "smtp", attempt_reason=Reason.CONFIG)
+    assert "refuses this machine or its sender" in meaning(code, Reason.EXPIRED, Reason.CONFIG)

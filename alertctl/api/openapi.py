@@ -46,7 +46,8 @@ def install_openapi(app: FastAPI) -> None:
 def required_role(route: APIRoute) -> Role | None:
     """Return the role that a route requires, by its dependencies or its `x-role`; None when it needs no token."""
     if route.openapi_extra and "x-role" in route.openapi_extra:
-        return Role(route.openapi_extra["x-role"])
+        role: Role = route.openapi_extra["x-role"]
+        return role
     hints = get_type_hints(route.endpoint, include_extras=True).values()
     dependencies = (extra.dependency for hint in hints for extra in get_args(hint) if isinstance(extra, Depends))
     return next((required.role for required in dependencies if isinstance(required, RequireRole)), None)

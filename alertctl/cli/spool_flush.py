@@ -15,6 +15,7 @@ import typer
 from alertctl.cli.context import flags_of
 from alertctl.cli.output.streams import eprint, messages, warn
 from alertctl.errors import AlertctlError, Conflict, NotAllowed, NotFound, Unreachable
+from alertctl.text import counted
 
 if TYPE_CHECKING:
     from alertctl.client import Client
@@ -121,17 +122,14 @@ def send_now(client: Client, event_id: str) -> None:
 def report(flushed: Flushed) -> None:
     """Print the result of a flush on stderr."""
     if flushed.published:
-        note = f"published {counted(flushed.published)} from the spool"
+        note = f"published {counted(flushed.published, 'event')} from the spool"
         messages.print("info", note, f"alertctl: {note}")
     for name in flushed.damaged:
         warn(f"spool: {name}: set aside")
     for event in flushed.refused:
         warn(f"spool: {event.request.event_type} {event.id} was refused and set aside: {event.refused}")
     if flushed.remaining:
-        warn(f"spool: {counted(flushed.remaining)} remaining: {flushed.trouble or 'the next command publishes more'}")
+        trouble = flushed.trouble or "the next command publishes more"
+        warn(f"spool: {counted(flushed.remaining, 'event')} remaining: {trouble}")
     elif flushed.trouble:
         warn(f"spool: {flushed.trouble}")
-
-
-def counted(number: int) -> str:
-    return f"{number} event" if number == 1 else f"{number} events"

@@ -95,7 +95,7 @@ class LocalClient:
         return replace(receipt, warnings=warnings)
 
     def _setting_problems(self) -> list[str]:
-        routes = (f"{problem}; the route is not used" for problem in self._rules.routes.problems)
+        routes = (f"{problem}; the route adds the default targets instead" for problem in self._rules.routes.problems)
         return [*self._settings.problems, *routes]
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:
@@ -116,12 +116,12 @@ class LocalClient:
         if "_dispatcher" in vars(self):
             self._dispatcher.wait_for_edits()
 
-    def preview(self, request: schemas.PublishRequest) -> list[schemas.Rendered]:
+    def preview(self, request: schemas.PublishRequest) -> schemas.Previews:
         from alertctl.preview import preview_event
 
-        for problem in self._setting_problems():
-            log.warning("%s", problem)
-        return preview_event(self._store, self._settings, prepare(request, self._rules), now())
+        publication = prepare(request, self._rules)
+        items = preview_event(self._store, self._settings, publication, now())
+        return schemas.Previews(items=items, warnings=[*self._setting_problems(), *publication.warnings])
 
     def test(self, channel: str, to: str | None, *, all_defaults: bool = False) -> schemas.ConnectivityTestResult:
         store = self._store

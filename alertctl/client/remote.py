@@ -74,10 +74,10 @@ class RemoteClient:
         data = self._calls.get(f"/events/{quote(event_id, safe='')}", {"wait": wait, "until": until}, wait=wait)
         return self._calls.parse(schemas.EventState, data)
 
-    def preview(self, request: schemas.PublishRequest) -> list[schemas.Rendered]:
+    def preview(self, request: schemas.PublishRequest) -> schemas.Previews:
         headers = {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else {}
         answer = self._calls.request("POST", "/events/preview", _body(request), headers=headers)
-        return self._calls.parse_items(schemas.Rendered, answer.data)
+        return self._calls.parse(schemas.Previews, answer.data)
 
     def test(self, channel: str, to: str | None, *, all_defaults: bool = False) -> schemas.ConnectivityTestResult:
         # A server before 0.3 refuses the field.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from alertctl.errors import DeliveryError, Reason
 from alertctl.outbox import AttemptResult, ClaimScope
 from alertctl.retry import rate_limit_wait
+from alertctl.text import counted
 
 log = logging.getLogger("alertctl.dispatcher")
 MAX_LINES = 20
@@ -32,8 +33,8 @@ def log_attempts(scope: ClaimScope, ended: Sequence[AttemptResult], final: Seque
             claimed.delivery_id[-8:],
         )
     if len(failed) > MAX_LINES:
-        more = len(failed) - MAX_LINES
-        log.warning("%s: %d more deliveries failed; alertctl log --status failed", scope.channel, more)
+        more = counted(len(failed) - MAX_LINES, "more delivery")
+        log.warning("%s: %s failed; alertctl log --status failed", scope.channel, more)
     pauses = [error for _, error, _ in failures if error.reason is Reason.RATE_LIMITED and error.entire_provider]
     if pauses:
         seconds = max(map(rate_limit_wait, pauses))

@@ -46,13 +46,18 @@ class JobStore(MemoryJobStore):  # type: ignore[misc]
         return due
 
 
+def _since_boot() -> float:
+    """Return seconds that also pass while the machine is suspended, where the system has such a clock."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class ClockGuard:
     """Notices that the clock was set forward; ages are not trusted for an hour then.
 
     An operator has that time to correct a wrong clock before deliveries expire and the log is pruned.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, monotonic: Callable[[], float] = _since_boot) -> None:
         self._clock, self._monotonic = clock, monotonic
         self._offset = clock() - monotonic()
         self._trusted_from = float("-inf")

@@ -51,6 +51,6 @@ class LoopErrorHandler:
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-            self._log.warn("%s: new connections wait; raise the limit of open files (ulimit -n)", error.strerror)
+            self._log.warn("%s: new connections wait; raise the hard limit of open files", error.strerror)
         else:
             loop.default_exception_handler(context)

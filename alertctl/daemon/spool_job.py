@@ -15,6 +15,7 @@ from alertctl.errors import NotAllowed
 from alertctl.publish import prepare, publish
 from alertctl.routing import routing_rules_of
 from alertctl.spool import Destination, EventNotAllowed, Flushed, Spool, Spooled, database_address
+from alertctl.text import counted
 from alertctl.users import Caller, Role
 
 log = logging.getLogger("alertctl.daemon")
@@ -95,8 +96,8 @@ class SpoolJob:
         for name in flushed.damaged:
             log.warning("spool: %s: set aside", name)
         if flushed.trouble and flushed.trouble != self._logged_error:
-            remaining = "1 event remains" if flushed.remaining == 1 else f"{flushed.remaining} events remain"
-            log.warning("spool: %s: %s; retrying later", remaining, flushed.trouble)
+            remaining = counted(flushed.remaining, "event")
+            log.warning("spool: %s remaining: %s; retrying later", remaining, flushed.trouble)
         self._logged_error = flushed.trouble
 
 

@@ -35,7 +35,7 @@ class Dispatcher:
         observe: Observe | None = None,
         is_clock_trusted: Callable[[], bool] = lambda: True,
     ) -> None:
-        """While `is_clock_trusted` returns False, nothing expires by its age."""
+        """While `is_clock_trusted` returns False, nothing expires."""
         self._connect = connect
         self._channels = channels
         self._options = options

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from alertctl.schemas.log import ResendResult as ResendResult
     from alertctl.schemas.log import Stats as Stats
     from alertctl.schemas.messages import ConnectivityTestResult as ConnectivityTestResult
+    from alertctl.schemas.messages import Previews as Previews
     from alertctl.schemas.messages import Rendered as Rendered
     from alertctl.schemas.routes import PreferenceVerdict as PreferenceVerdict
     from alertctl.schemas.routes import RoutedTarget as RoutedTarget
@@ -53,7 +54,7 @@ _NAMES = {
     "event_types": ("EventTypeInfo",),
     "events": ("BODY_OPTIONS", "EventReceipt", "EventState", "PublishRequest", "with_current_names"),
     "log": ("Count", "Dispatched", "LogFilter", "Page", "Pruned", "ResendResult", "Stats"),
-    "messages": ("ConnectivityTestResult", "Rendered"),
+    "messages": ("ConnectivityTestResult", "Previews", "Rendered"),
     "status": ("InstanceItem", "Paused", "StatusReport"),
     "routes": ("PreferenceVerdict", "RouteItem", "RouteList", "RouteTestResult", "RouteVerdictItem", "RoutedTarget"),
     "users": ("Prefs", "TokenItem", "UserItem"),

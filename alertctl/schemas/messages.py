@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -19,6 +19,17 @@ class Rendered:
     suppressed_reason: str | None
     message: dict[str, Any]
     route: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Previews:
+    """A rendered message for each target of an event, and the warnings that publishing it would return.
+
+    `suppressed_reason` of an item is set if it would be suppressed.
+    """
+
+    items: list[Rendered]
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,7 +92,9 @@ def test_an_expired_event_is_not_sent(client: Client, sandbox: Sandbox):
 
 
 def test_a_preview_shows_the_message_and_records_nothing(client: Client, sandbox: Sandbox):
-    (slack, mail) = client.preview(rollback("slack:#ops", "email:ana@corp.example"))
+    previews = client.preview(rollback("slack:#ops", "email:ana@corp.example", fields={"flag": "x"}))
+    slack, mail = previews.items
+    assert [warning for warning in previews.warnings if warning.startswith("flag: ")]
     assert (slack.to, mail.to) == ("#ops", "ana@corp.example")
     assert "checkout-v3" in str(slack.message["blocks"])
     assert "checkout-v3" in mail.message["headers"]["Subject"]

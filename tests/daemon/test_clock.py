@@ -12,10 +12,9 @@ from alertctl.daemon.clock import DISTRUST_SECONDS, ClockGuard, IntervalTrigger,
 from alertctl.daemon.scheduler import SchedulerHeartbeat, schedule
 from alertctl.db import Writer
 from alertctl.publish import publish
-from tests.support.deliveries import announce, dispatching, publication, settings_for
+from tests.support.deliveries import announce, dispatching, publication, rows, settings_for
 
 HOUR, YEAR = 3600.0, 365 * 86_400.0
-TRUSTED = ClockGuard(lambda: 0.0, lambda: 0.0).is_trusted
 STEPS = pytest.mark.parametrize("step", [HOUR, YEAR, -HOUR, -YEAR])
 
 
@@ -64,7 +63,7 @@ def test_jobs_go_on_at_their_interval(step) -> None:
 def test_all_jobs_have_such_an_interval(store, sandbox, database_url, clock) -> None:
     settings = settings_for(sandbox, database_url)
     with dispatching(store, settings, clock) as dispatcher:
-        scheduler = schedule(settings, store, dispatcher, SchedulerHeartbeat(), clock, TRUSTED, lambda count: None)
+        scheduler = schedule(settings, store, dispatcher, SchedulerHeartbeat(), clock, lambda: True, lambda count: None)
         assert {type(job.trigger) for job in scheduler.get_jobs()} == {IntervalTrigger}
 
 
@@ -95,7 +94,7 @@ def test_after_a_step_back_the_daemon_sends_what_the_later_time_scheduled(store,
     announce(store, "slack:#waits", now=clock())
     clock.advance(-YEAR)
     with dispatching(store, settings, clock) as dispatcher:
-        scheduler = schedule(settings, store, dispatcher, SchedulerHeartbeat(), clock, TRUSTED, lambda count: None)
+        scheduler = schedule(settings, store, dispatcher, SchedulerHeartbeat(), clock, lambda: True, lambda count: None)
         assert dispatcher.run_once().success == 0
         scheduler.get_job("correct_times").func()
         assert dispatcher.run_once().success == 1
@@ -118,6 +117,27 @@ def test_after_a_step_forward_an_attempt_does_not_expire_a_delivery(store, sandb
             assert dispatcher.run_once().failed == 1
 
 
+def test_jobs_neither_expire_nor_prune_while_the_clock_is_not_trusted(store, sandbox, database_url, clock) -> None:
+    settings, counts = settings_for(sandbox, database_url, SLACK_BOT_TOKEN="xoxb-wrong"), []
+    with dispatching(store, settings, clock) as dispatcher:
+        announce(store, "slack:#waits", now=clock())
+        assert dispatcher.run_once().retrying == 1
+        clock.advance(YEAR)
+        announce(store, "slack:#later", now=clock())
+
+        def run_jobs(*, trusted: bool) -> None:
+            heartbeat = SchedulerHeartbeat()
+            scheduler = schedule(settings, store, dispatcher, heartbeat, clock, lambda: trusted, counts.append)
+            for name in ("expire", "prune", "expire"):
+                scheduler.get_job(name).func()
+
+        run_jobs(trusted=False)
+        assert (counts, [row.reason for row in rows(store)]) == ([], ["config", None])
+        run_jobs(trusted=True)
+        assert sum(counts) == 1
+        assert len(rows(store)) == 1
+
+
 def test_deliveries_expire_by_the_time_at_which_their_transaction_begins(store, sandbox, database_url, clock) -> None:
     settings, counts = settings_for(sandbox, database_url), []
     writer = Writer(store)
@@ -131,7 +151,7 @@ def test_deliveries_expire_by_the_time_at_which_their_transaction_begins(store, 
         assert turn.wait(30)
 
     with dispatching(writer, settings, clock) as dispatcher:
-        job = schedule(settings, writer, dispatcher, SchedulerHeartbeat(), clock, TRUSTED, counts.append).get_job(
+        job = schedule(settings, writer, dispatcher, SchedulerHeartbeat(), clock, lambda: True, counts.append).get_job(
             "expire"
         )
         occupied = threading.Thread(target=writer.write, args=(occupy,))

@@ -67,11 +67,11 @@ def test_an_event_with_a_refused_token_stays_and_is_logged_once(serve, sandbox: 
     keep(database_address(database_url), "n2")
     daemon = serve(ALERTCTL_PUBLIC_URL=PUBLIC)
     sandbox.slack.wait_for(1, 30)
-    wait_until(lambda: "spool: 1 event remains: the token is unknown" in "".join(daemon.log))
+    wait_until(lambda: "spool: 1 event remaining: the token is unknown" in "".join(daemon.log))
     assert spool.waiting() == 1
     keep(database_address(database_url), "n3")
     sandbox.slack.wait_for(2, 30)
-    assert "".join(daemon.log).count("event remains") == 1
+    assert "".join(daemon.log).count("event remaining") == 1
 
 
 @pytest.mark.parametrize("change", ["revoked", "expired"])

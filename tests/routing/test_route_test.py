@@ -86,11 +86,11 @@ def test_every_verdict_has_its_cause():
     assert verdicts(event(to=["slack:#x"]))["payments"] == ("not reached", None, "the caller names the targets")
 
 
-def test_a_route_with_a_mistake_is_not_used_and_its_verdict_says_so():
+def test_a_route_with_a_mistake_adds_the_default_targets_and_its_verdict_says_so():
     tables = [{"name": "payments", "match": {"flag": "checkout-v3"}, "to": ["slack:#pay"]}]
     rules = replace(RULES, routes=parse_routes(tables))
     (route,) = result_of(event(feature_flag="checkout-v3"), rules=rules).routes
-    assert route.why == "has a mistake, so the default targets are added: see alertctl config check"
+    assert route.why == "has a mistake and adds the default targets instead: see alertctl config check"
 
 
 def test_the_targets_have_the_rule_that_chose_them_and_the_cause_of_their_suppression():

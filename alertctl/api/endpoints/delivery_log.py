@@ -17,6 +17,7 @@ from alertctl.api.deps import BASE, Services, ServicesDep
 from alertctl.api.errors import problem_responses
 from alertctl.api.request_body import Body, StrictBody, body_schema, parse_body
 from alertctl.channels import CHANNEL_NAMES, build_all
+from alertctl.config.validators import plain_number
 from alertctl.errors import Conflict
 from alertctl.events import BY_NAME
 from alertctl.events.wording import Wording
@@ -25,6 +26,7 @@ from alertctl.models import Status
 from alertctl.schemas import DeliveryDetail, DeliveryItem, LogFilter, Page, Pruned, Rendered, ResendResult, Stats
 from alertctl.serialization import utc_time
 from alertctl.suggestions import did_you_mean
+from alertctl.text import counted
 from alertctl.users import Caller
 
 router = APIRouter(prefix=f"{BASE}/delivery-log", tags=["delivery log"])
@@ -183,8 +185,9 @@ def prune(caller: Admin, services: ServicesDep, body: Body) -> Pruned:
         services.writer, outbox.ages(services.settings, older_than), services.clock(), dry_run=request.dry_run
     )
     if not request.dry_run:
-        days = "by the PRUNE_ settings" if older_than is None else f"older_than_days={request.older_than_days:g}"
-        log_change(caller.name, f"pruned {pruned.deliveries} deliveries: {days}")
+        days = request.older_than_days
+        criterion = "by the PRUNE_ settings" if days is None else f"older_than_days={plain_number(days)}"
+        log_change(caller.name, f"pruned {counted(pruned.deliveries, 'delivery')}: {criterion}")
     return pruned
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, select
 
 from alertctl import delivery_log, users
@@ -37,8 +37,8 @@ from alertctl.schemas import (
     EventReceipt,
     EventState,
     EventTypeInfo,
+    Previews,
     PublishRequest,
-    Rendered,
     parse_moment,
     with_current_names,
 )
@@ -62,12 +62,6 @@ class Accepted:
     event_type: str
     deliveries: list[DeliveryItem]
     warnings: list[str]
-
-
-class Previews(BaseModel):
-    """A rendered message for each target; `suppressed_reason` is set if it would be suppressed."""
-
-    items: list[Rendered]
 
 
 _ACCEPTED_ADAPTER = TypeAdapter(Accepted)
@@ -119,7 +113,7 @@ def preview(caller: Developer, services: ServicesDep, body: Body, request: Reque
     publication = prepare_body(services, caller, request, body)
     mask_users = caller.role is not Role.ADMIN
     items = preview_event(services.store, services.settings, publication, services.clock(), mask_users=mask_users)
-    return Previews(items=items)
+    return Previews(items=items, warnings=list(publication.warnings))
 
 
 @router.get("/events/{event_id}", responses=problem_responses(404))

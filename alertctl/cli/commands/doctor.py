@@ -18,6 +18,7 @@ from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, pri
 from alertctl.cli.output.table import GAP, NARROW, console
 from alertctl.cli.output.times import now
 from alertctl.errors import InvalidEvent
+from alertctl.text import counted
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -28,6 +29,8 @@ SIGNS = {"ok": ("✓", "ok"), "warning": ("!", "!"), "failure": ("✗", "x"), "u
 """A sign for each outcome, and its ASCII replacement."""
 STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red", "unknown": "cyan"}
 WORDS = {"ok": "ok", "warning": "warning", "failure": "failure", "unknown": "can't tell"}
+COUNTED = ("warning", "failure")
+"""Outcomes whose word has a plural."""
 ALL = "all"
 AREAS = (*CHANNEL_NAMES, "db", "server", ALL)
 AreaArgument = Annotated[
@@ -85,13 +88,12 @@ def print_findings(findings: Sequence[Finding]) -> None:
         else:
             table.add_row(sign, finding.area, finding.check, text)
     console().print(table)
-    counted = Counter(finding.outcome.value for finding in findings)
-    eprint(", ".join(_count(counted[outcome], outcome) for outcome in WORDS if counted[outcome]))
+    numbers = Counter(finding.outcome.value for finding in findings)
+    eprint(", ".join(_count(numbers[outcome], outcome) for outcome in WORDS if numbers[outcome]))
 
 
 def _count(number: int, outcome: str) -> str:
-    plural = "s" if number > 1 and outcome in ("warning", "failure") else ""
-    return f"{number} {WORDS[outcome]}{plural}"
+    return counted(number, outcome) if outcome in COUNTED else f"{number} {WORDS[outcome]}"
 
 
 def _sign(outcome: str) -> Text:

@@ -11,6 +11,7 @@ from alertctl.cli.context import client_of
 from alertctl.cli.output.streams import Output, OutputOption, eprint, messages, print_json
 from alertctl.cli.output.times import duration_option
 from alertctl.errors import InvalidEvent
+from alertctl.text import counted
 
 
 def prune(
@@ -37,16 +38,15 @@ def prune(
             count = client.prune(older, dry_run=True).deliveries
             if messages.as_json or not (sys.stdin and sys.stdin.isatty()):
                 need = "with -o json" if messages.as_json else "without a terminal"
-                raise InvalidEvent("--yes", f"is required {need}; it confirms the deletion of {_deliveries(count)}")
-            if not typer.confirm(f"Delete {_deliveries(count)} from the log?", err=True):
+                raise InvalidEvent(
+                    "--yes",
+                    f"is required {need}; it confirms the deletion of {counted(count, 'delivery')}",
+                )
+            if not typer.confirm(f"Delete {counted(count, 'delivery')} from the log?", err=True):
                 raise typer.Exit(1)
         done = client.prune(older, dry_run=dry_run)
     if output is Output.JSON:
         print_json(done)
     else:
         verb = "would be" if done.dry_run else "was" if done.deliveries == 1 else "were"
-        eprint(f"{_deliveries(done.deliveries)} {verb} deleted")
-
-
-def _deliveries(count: int) -> str:
-    return "1 delivery" if count == 1 else f"{count} deliveries"
+        eprint(f"{counted(done.deliveries, 'delivery')} {verb} deleted")

@@ -69,12 +69,12 @@ def retry(
         pages = LogPages(client, where, limit)
         named = [_as_item(client.show(part)) for part in ids or ()]
         chosen = list({delivery.id: delivery for delivery in named}.values()) if ids else list(pages)
-        matched = bool(chosen)
-        not_sent: list[dict[str, str]] = []
         if dry_run:
-            chosen = [delivery for delivery in chosen if again or delivery.status != "success"]
+            chosen, not_sent = _without_arrived(chosen, again=again)
         else:
             chosen, not_sent = _resend(client, chosen, again=again, queue=queue)
+    for refusal in not_sent:
+        warn(f"{short(refusal['id'])} is not resent: {refusal['problem']}")
     if output is Output.JSON:
         print_items(chosen, not_sent=not_sent)
     else:
@@ -82,9 +82,17 @@ def retry(
     if pages.more:
         eprint(f"only the newest {limit} of {pages.total or 'more'}; raise --max for more")
     elif not chosen:
-        eprint("nothing was resent" if matched else "no delivery matches")
+        nothing = "nothing would be resent" if dry_run else "nothing was resent"
+        eprint(nothing if not_sent else "no delivery matches")
     if strict and not dry_run and any(delivery.status == "failed" for delivery in chosen):
         raise typer.Exit(3)
+
+
+def _without_arrived(chosen: Sequence[DeliveryItem], *, again: bool) -> tuple[list[DeliveryItem], list[dict[str, str]]]:
+    """Return the deliveries that a dry run lists, and those that have arrived, as `_resend` does."""
+    arrived = [item for item in chosen if item.status == "success" and not again]
+    not_sent = [{"id": item.id, "problem": "it has arrived already"} for item in arrived]
+    return [item for item in chosen if item.status != "success" or again], not_sent
 
 
 def _resend(
@@ -93,8 +101,6 @@ def _resend(
     """Resend deliveries. Returns them in their new state, and those that were not resent with the reason."""
     results = client.resend([delivery.id for delivery in chosen], again=again)
     not_sent = [{"id": result.id, "problem": result.problem} for result in results if result.problem is not None]
-    for refusal in not_sent:
-        warn(f"{short(refusal['id'])} is not resent: {refusal['problem']}")
     ids = {result.id for result in results if result.problem is None}
     due = [delivery for delivery in chosen if delivery.id in ids]
     if not queue and len(due) > SENT_BY_EVENT:

@@ -195,20 +195,15 @@ def _wait_seconds(wait: str | None, queue: bool) -> float | None:
 
 def _preview(context: typer.Context, request: PublishRequest, output: Output) -> int:
     from alertctl.cli.output.message import print_previews
-    from alertctl.publish import prepare
-    from alertctl.routing import RoutingRules
 
     with client_of(context) as client:
         previews = client.preview(request)
-    print_previews(previews, output)
-    # A newer server may accept an event that this version doesn't know.
-    with suppress(InvalidEvent):
-        for warning in prepare(request, RoutingRules()).warnings:
-            warn(warning)
-    if lacks_recipient(previews):
-        warn(no_recipient(request, previews))
-        return 3
-    return 0
+    lacking = lacks_recipient(previews.items)
+    warnings = [*previews.warnings, *([no_recipient(request, previews.items)] if lacking else [])]
+    print_previews(previews.items, warnings, output)
+    for warning in warnings:
+        warn(warning)
+    return 3 if lacking else 0
 
 
 def _send(context: typer.Context, command: SendCommand) -> int:

@@ -19,8 +19,9 @@ from alertctl.cli.output.streams import (
 )
 from alertctl.cli.output.table import Column, print_list
 from alertctl.cli.output.times import clock, now
-from alertctl.cli.spool_flush import counted, destination_of, report, send_now, spool_here
+from alertctl.cli.spool_flush import destination_of, report, send_now, spool_here
 from alertctl.errors import InvalidEvent
+from alertctl.text import counted
 
 if TYPE_CHECKING:
     from alertctl.spool import Destination, Spooled
@@ -118,7 +119,7 @@ def _warn_about_others(where: Destination) -> None:
         if not where.accepts(event.destination) and not event.refused
     ]
     for destination in dict.fromkeys(others):
-        count = counted(others.count(destination))
+        count = counted(others.count(destination), "event")
         warn(f"not published: {count} for {destination} (this is {where.address}); --all publishes them here")
 
 
@@ -139,15 +140,16 @@ def drop(
     if not ids and not yes:
         events, damaged = spool.entries()
         number = len(events) + len(damaged)
+        these = counted(number, "event")
         if number and messages.as_json:
-            raise InvalidEvent("--yes", f"is required with -o json; it confirms that {counted(number)} are dropped")
-        if number and not typer.confirm(f"Drop {counted(number)} without publishing?", err=True):
+            raise InvalidEvent("--yes", f"is required with -o json; it confirms the loss of {these}")
+        if number and not typer.confirm(f"Drop {these} without publishing?", err=True):
             raise typer.Exit(1)
     dropped = spool.drop(ids or None)
     if output is Output.JSON:
         print_json({"dropped": dropped})
     else:
-        print_line(f"{counted(dropped)} dropped")
+        print_line(f"{counted(dropped, 'event')} dropped")
 
 
 def _as_json(event: Spooled) -> dict[str, object]:

@@ -13,9 +13,10 @@ from alertctl.cli.commands.help import CHECK_FAILED
 from alertctl.cli.context import client_of
 from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, print_json, print_line, warn
 from alertctl.cli.output.times import clock, lapse, now
-from alertctl.cli.spool_flush import counted, spool_here
+from alertctl.cli.spool_flush import spool_here
 from alertctl.config import duration_of
 from alertctl.schemas import Paused, StatusReport, as_json
+from alertctl.text import counted
 
 LATE_SECONDS = 60.0
 """Seconds after which an overdue delivery is reported: a daemon claims a due one within seconds."""
@@ -71,7 +72,7 @@ def _lines(report: StatusReport, waiting: int, moment: datetime) -> Iterator[tup
         yield "" if index else "paused", _pause(pause, moment)
     if not report.paused:
         yield "paused", "nothing"
-    yield "spool", f"{counted(waiting)} waiting" if waiting else "empty"
+    yield "spool", f"{counted(waiting, 'event')} waiting" if waiting else "empty"
 
 
 def _pause(pause: Paused, moment: datetime) -> str:

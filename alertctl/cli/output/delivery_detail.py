@@ -54,11 +54,13 @@ def print_detail(delivery: DeliveryDetail, paused: Sequence[Paused], moment: dat
 def _summary(delivery: DeliveryDetail, paused: Sequence[Paused], moment: datetime) -> Iterator[str]:
     if delivery.error:
         provider = delivery.attempt_log[-1].provider if delivery.attempt_log else None
-        answer = next((item.answer for item in reversed(delivery.attempt_log) if item.code == delivery.error), None)
+        last = next((item for item in reversed(delivery.attempt_log) if item.code == delivery.error), None)
+        reason, answer = (last.reason, last.answer) if last else (None, None)
         is_over = delivery.reason == Reason.EXPIRED and _has_expired(delivery, moment)
         code = Reason.EXPIRED if is_over else delivery.error
-        yield f"error     {plain(delivery.error, ' ')}: {meaning(delivery.error, delivery.reason)}"
-        do = fix(code, delivery.reason, provider, final=delivery.next_attempt_at is None, answer=answer)
+        yield f"error     {plain(delivery.error, ' ')}: {meaning(delivery.error, delivery.reason, reason)}"
+        final = delivery.next_attempt_at is None
+        do = fix(code, delivery.reason, provider, final=final, answer=answer, attempt_reason=reason)
         yield f"do        {do}"
     elif delivery.status == "pending" and (breaker := _open_breaker(delivery, paused)):
         yield f"waits     {_breaker_state(breaker, moment)}"

@@ -22,10 +22,10 @@ STYLES = {"header": "bold", "context": "dim"}
 """The styles of Block Kit blocks; others have none."""
 
 
-def print_previews(previews: Sequence[Rendered], output: Output) -> None:
-    """Print each target with the reason for it and its message."""
+def print_previews(previews: Sequence[Rendered], warnings: Sequence[str], output: Output) -> None:
+    """Print each target with the reason for it and its message; in JSON, also the warnings."""
     if output is Output.JSON:
-        print_items(previews)
+        print_items(previews, warnings=warnings)
         return
     for preview in previews:
         known = ROUTING_REASONS.get(preview.routing_reason)
@@ -44,10 +44,7 @@ def panel(provider: str, message: Any) -> Panel:
     if provider == "slack":
         label = f"  ({message.label})" if message.label else ""
         return _slack_panel(f"{message.to}{label}", message.text, message.blocks, message.emails)
-    to, sender, subject, text = _email(provider, message)
-    lines = plain(text).strip().splitlines()
-    shown = [*lines[:EMAIL_LINES], *(["…"] if len(lines) > EMAIL_LINES else [])]
-    return _email_panel(to, sender, subject, "\n".join(shown))
+    return _email_panel(*_email(provider, message), max_lines=EMAIL_LINES)
 
 
 def rendered_panel(rendered: Rendered) -> Panel:
@@ -66,11 +63,13 @@ def _slack_panel(
     return _framed(f"Slack  {channel}", parts or [Text(plain(text))], "magenta")
 
 
-def _email_panel(to: str, sender: str, subject: str, text: str) -> Panel:
+def _email_panel(to: str, sender: str, subject: str, text: str, *, max_lines: int | None = None) -> Panel:
+    lines = plain(text).strip().splitlines()
+    shown = lines if max_lines is None or len(lines) <= max_lines else [*lines[:max_lines], "…"]
     head = Text.assemble(
         ("From     ", "dim"), plain(sender, " "), "\n", ("Subject  ", "dim"), (plain(subject, " "), "bold")
     )
-    return _framed(f"Inbox  {to}", [head, Text(), Text(plain(text).strip())], "cyan")
+    return _framed(f"Inbox  {to}", [head, Text(), *map(Text, shown)], "cyan")
 
 
 def _framed(title: str, parts: Sequence[Text], style: str) -> Panel:

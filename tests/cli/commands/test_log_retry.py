@@ -41,9 +41,16 @@ def test_a_dry_run_shows_and_changes_nothing(refused: Sandbox) -> None:
     assert len(data("log", "retry", first, first[-8:], "--dry-run")["items"]) == 1, "the same one twice"
     assert len(refused.slack.calls) == calls
     assert len(data("log", "--status", "failed")["items"]) == 4
-    assert data("log", "retry", "--to", "#fine", "--dry-run")["items"] == []
-    assert run("log", "retry", "--to", "#fine", "--dry-run").stderr == "nothing was resent\n"
-    assert len(data("log", "retry", "--to", "#fine", "--again", "--dry-run")["items"]) == 1
+
+
+def test_a_dry_run_leaves_out_what_has_arrived_as_the_real_run_does(refused: Sandbox) -> None:
+    command = ("log", "retry", "--to", "#fine", "--dry-run")
+    (not_sent,) = data(*command)["not_sent"]
+    assert not_sent["problem"] == "it has arrived already"
+    assert data(*command)["items"] == []
+    warning = f"alertctl: warning: {not_sent['id'][-8:]} is not resent: it has arrived already\n"
+    assert run(*command).stderr == f"{warning}nothing would be resent\n"
+    assert len(data(*command, "--again")["items"]) == 1
 
 
 def test_max_takes_the_newest(refused: Sandbox) -> None:

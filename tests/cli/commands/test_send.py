@@ -146,6 +146,8 @@ def test_a_dry_run_warns_as_a_send_does(slack_and_email: Sandbox):
         "url",
     ]
     assert all(line in run(*publish).stderr for line in warnings)
+    texts = [line.partition("warning: ")[2] for line in warnings]
+    assert data(*publish, "--dry-run")["warnings"] == texts
 
 
 def test_a_dry_run_shows_the_message_and_records_nothing(slack_and_email: Sandbox):
