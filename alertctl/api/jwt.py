@@ -22,7 +22,7 @@ SECRET_ALGORITHMS, PUBLIC_KEY_ALGORITHMS = ("HS256",), ("RS256", "ES256")
 _MESSAGES: tuple[tuple[type[Exception], str], ...] = (
     (jwt.ExpiredSignatureError, "the token has expired; get a new one from the platform"),
     (jwt.ImmatureSignatureError, "the token is not valid yet; check both machines' clocks (JWT_LEEWAY)"),
-    (jwt.InvalidIssuerError, "the token has another issuer than JWT_ISSUER"),
+    (jwt.InvalidIssuerError, "the token's issuer is not JWT_ISSUER"),
     (jwt.InvalidAudienceError, "the token is for another audience than JWT_AUDIENCE"),
     (jwt.InvalidSignatureError, "the token's signature is wrong"),
     (

@@ -36,7 +36,7 @@ ENTRIES: Mapping[str, Entry] = {
     "status": Entry("status:status", "Show the connection, the queue and paused providers."),
     "doctor": Entry("doctor:doctor", "Find out why messages are not arriving."),
     "demo": Entry("demo:demo", "Run a demo on a local sandbox; needs no configuration."),
-    "sandbox": Entry("sandbox:sandbox", "Run a local Slack, SendGrid and mail server."),
+    "sandbox": Entry("sandbox:sandbox", "Run local stand-ins for Slack, SendGrid and a mail server."),
     "help": Entry("help:show_help", "Explain a command, or: exit-codes, statuses, times."),
     "log": Entry("log:app", "Show the delivery log; resend or export deliveries."),
     "spool": Entry("spool:app", "Manage events spooled on this machine."),

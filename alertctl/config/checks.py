@@ -135,7 +135,7 @@ def _jwt(settings: Settings) -> Iterator[SettingProblem]:
     if secret or jwt.public_key or jwt.jwks:
         if not jwt.issuer:
             yield _warning(
-                "JWT_ISSUER", "is not set, so a token of any issuer is accepted; set it to the platform's iss"
+                "JWT_ISSUER", "is not set, so a token of any issuer is accepted; set it to your identity provider's iss"
             )
         if not jwt.audience:
             yield _warning("JWT_AUDIENCE", "is not set, so a token for another service is accepted; set it to your aud")

@@ -44,7 +44,7 @@ class Slack(_Section):
     enabled: YesOrNo = Field(False, description="Send alerts to Slack: true or false.")
     bot_token: Credential = Field(_NO_SECRET, description="The Slack app's bot token, xoxb-…")
     default_channel: Annotated[str, BeforeValidator(validators.slack_channel)] = Field(
-        "#platform-alerts", description="Channel for events that no route sends elsewhere: #name, name or ID."
+        "#platform-alerts", description="Channel for events that match no route: #name, name or ID."
     )
     api_url: SlackUrl = Field(
         "https://slack.com/api/", description="URL of Slack's API; different for GovSlack and the sandbox."
@@ -116,7 +116,7 @@ class Smtp(_Section):
 
 class Notification(_Section):
     admin_emails: Annotated[tuple[str, ...], BeforeValidator(validators.addresses)] = Field(
-        (), description="Addresses for events by email that no route sends elsewhere, comma-separated."
+        (), description="Email addresses for events that match no route, comma-separated."
     )
 
 
@@ -144,13 +144,11 @@ class Prune(_Section):
 
 
 class Jwt(_Section):
-    secret: HmacSecret = Field(
-        _NO_SECRET, description="Shared secret of the platform's HS256 tokens, 32 bytes or more."
-    )
+    secret: HmacSecret = Field(_NO_SECRET, description="Shared secret of HS256 tokens, 32 bytes or more.")
     public_key: Annotated[str, BeforeValidator(validators.public_key)] = Field(
-        "", description="Public key of the platform's RS256 or ES256 tokens, PEM text."
+        "", description="Public key of RS256 or ES256 tokens, PEM text."
     )
-    jwks: KeySet = Field("", description="The platform's key set (JWKS): a URL or a file.")
+    jwks: KeySet = Field("", description="The identity provider's key set (JWKS): a URL or a file.")
     issuer: Text = Field("", description="Required `iss` of a token. Unset: any issuer, each with its own users.")
     audience: Text = Field("", description="Required `aud` of a token. Unset: not checked.")
     algorithms: Algorithms = Field(
@@ -160,10 +158,13 @@ class Jwt(_Section):
     )
     user_claim: Text = Field("sub", description="The claim with the user's id; a.b is claim b in claim a.")
     email_claim: Text = Field("email", description="The claim with the user's email address.")
-    role_claim: Text = Field("role", description="The claim with the user's role or roles, as in realm_access.roles.")
+    role_claim: Text = Field(
+        "role", description="The claim with the user's role or roles; may be a path, such as realm_access.roles."
+    )
     link_by_email: YesOrNo = Field(
         False,
-        description="Link an account without a JWT user to the first JWT with its email and email_verified true.",
+        description="Give a new JWT user the existing account with the same email, if email_verified is true and the "
+        "account has no JWT user yet.",
     )
     leeway: Annotated[float, BeforeValidator(durations.duration_between(0, 3600))] = Field(
         10.0, description="Tolerated clock difference, in seconds."
@@ -192,7 +193,9 @@ class Alertctl(_Section):
         10.0, description="Time limit of one attempt, in seconds (see SMTP_FINAL_TIMEOUT)."
     )
     max_age: Annotated[float, BeforeValidator(durations.duration_between(60, 365 * 86_400))] = Field(
-        259_200.0, description="How long a delivery waits for a repair of credentials, settings or this machine (72h)."
+        259_200.0,
+        description="Seconds that a delivery waits for credentials, settings or this machine to be fixed "
+        "(259200 = 72h).",
     )
     helo: Annotated[str, BeforeValidator(urls.host)] = Field(
         "", description="The name that alertctl gives mail servers (EHLO). Unset: this machine's full host name."
@@ -219,13 +222,13 @@ class Alertctl(_Section):
     )
     allowed_email_domains: Annotated[tuple[str, ...], BeforeValidator(validators.globs("email"))] = Field(
         (),
-        description="Email domains that callers and users may name as recipients, by email and in Slack's direct "
+        description="Email domains allowed for recipients that callers and users choose, in email and in Slack direct "
         "messages: globs, comma-separated (corp.example, *.corp.example). Unset: all.",
     )
     allowed_slack_channels: Annotated[tuple[str, ...], BeforeValidator(validators.globs("slack"))] = Field(
         (),
-        description="Slack channels and people that callers and users may name as recipients: globs, comma-separated "
-        "(alerts, team-*, @*@corp.example). Unset: all.",
+        description="Slack channels and people allowed as recipients that callers and users choose: globs, "
+        "comma-separated (alerts, team-*, @*@corp.example). Unset: all.",
     )
     events_per_minute: Annotated[int, BeforeValidator(validators.integer(0, 1_000_000))] = Field(
         0, description="Events that one token may publish per minute at this daemon; 0 = no limit."
@@ -235,7 +238,8 @@ class Alertctl(_Section):
     )
     public_url: Url = Field(
         "",
-        description="Public URL of this daemon, which publishes events spooled on its machine for this URL.",
+        description="Public URL of this daemon, so that it also publishes events that its user's commands spooled for "
+        "this URL.",
     )
 
 

@@ -30,7 +30,7 @@ USERS_HAVE_EMAIL = ("api/jwt.py", "client/remote.py", "users/")
 """Modules in which "email" is a field of a user or a claim of a JWT."""
 PROVIDER = re.compile(r"slack|sendgrid|smtp", re.IGNORECASE)
 EMAIL = re.compile(r"EMAIL_|ADMIN_EMAIL|admin_email|email_(enabled|disabled|address)|\bemail[:|]\S|^email$")
-SANDBOX_HELP = "Run a local Slack, SendGrid and mail server."
+SANDBOX_HELP = "Run local stand-ins for Slack, SendGrid and a mail server."
 
 
 def words(tree: ast.AST) -> Iterator[tuple[int, str]]:

@@ -33,13 +33,13 @@ SECTIONS = {
     "database": "Delivery log",
     "retry": "Retries",
     "prune": "Retention of the delivery log",
-    "jwt": "JWTs of the platform",
+    "jwt": "JWTs of your identity provider",
     "alertctl": "alertctl",
 }
 PREFERENCES = {
     True: "Users are notified unless they set `notify_on_{}` to false.",
     False: "Users are notified only if they set `notify_on_{}` to true.",
-    None: "Users' preferences do not select it.",
+    None: "Users cannot subscribe to it: routes (or the default targets), labels and `--to` select its recipients.",
 }
 _TYPES = {"string": "text", "number": "number", "integer": "whole number", "object": "object"}
 SUPPRESSED = ("email_disabled", "recipient_not_allowed", "slack_disabled")

@@ -73,7 +73,7 @@ def log(
 
     \b
     alertctl log show ID                 show one delivery with all its attempts
-    alertctl log --status failed retry   resend the matching deliveries
+    alertctl log retry --status failed   resend the matching deliveries
     """
     if following and fail_if_any:
         raise typer.BadParameter("can't be combined with --follow", param_hint="--fail-if-any")

@@ -57,7 +57,7 @@ def retry(
     \b
     alertctl log retry 4f1c02ab
     alertctl log retry --status failed --error token_revoked
-    alertctl log --status failed --since 2h retry --dry-run
+    alertctl log retry --status failed --since 2h --dry-run
 
     Resend deliveries now. Delivered messages are skipped unless you add --again.
     """

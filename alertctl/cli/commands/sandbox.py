@@ -40,7 +40,7 @@ def sandbox(
     alertctl sandbox --chaos slack=429:20%,smtp=451:10%
     alertctl sandbox --sendgrid -o json
 
-    Run a local Slack, SendGrid and mail server, reachable from this machine only.
+    Run local stand-ins for Slack, SendGrid and a mail server, reachable from this machine only.
 
     Prints the settings that make alertctl use them (paste them into another terminal),
     then each message as it arrives. Ctrl-C stops it. These addresses always fail: #missing,
