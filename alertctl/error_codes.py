@@ -43,6 +43,7 @@ _DOCTOR = "Run alertctl doctor on the machine that sends, with the same settings
 _SECRET = "Copy the secret again, without spaces or line breaks."
 _CONFIG_CHECK = "Correct what alertctl config check reports (email needs SENDGRID_API_KEY or SMTP_HOST)."
 _CA_BUNDLE = "Set ALERTCTL_CA_BUNDLE to a readable PEM file, or leave it empty."
+_LOOKUP_PAUSE = "Nothing to do after a single pause; if it repeats, run alertctl doctor slack."
 _EXPIRED = "If people still need to know, send the event again; alertctl log retry cannot resend it."
 _SLACK_ENABLED = "Set SLACK_ENABLED=true for later events; alertctl log retry sends this one."
 _EMAIL_ENABLED = "Set EMAIL_ENABLED=true for later events; alertctl log retry sends this one."
@@ -60,7 +61,7 @@ _ALERTCTL: _Table = {
     Reason.LOCAL: (
         ("local_error", "this machine ran out of file descriptors, memory, disk space or ports"),
         ("out_of_memory", "this machine ran out of memory"),
-        ("lookup_paused", "an earlier look-up of a person failed or took too long, so nobody is looked up for 30 s"),
+        ("lookup_paused", "look-ups of people pause for 30 s because one failed or took too long", _LOOKUP_PAUSE),
     ),
     Reason.REJECTED: (("unrenderable", "alertctl could not build a message from the event"),),
     Reason.EXPIRED: (("expired", "the event's --expires time passed before it was sent", _EXPIRED),),
@@ -70,7 +71,7 @@ _ALERTCTL: _Table = {
         ("email_disabled", "email was disabled when the event was published", _EMAIL_ENABLED),
         (
             "recipient_not_allowed",
-            "the recipient policy does not allow this address of a user or a label",
+            "the recipient policy does not allow this address, which a label or a user's preferences named",
             "Change the address, or ALERTCTL_ALLOWED_EMAIL_DOMAINS or ALERTCTL_ALLOWED_SLACK_CHANNELS.",
         ),
         ("slack_disabled", "Slack was disabled when the event was published", _SLACK_ENABLED),
@@ -107,7 +108,7 @@ _NETWORK: _Table = {
     ),
     None: (
         ("bad_reply", "the answer does not follow the provider's API", _NOT_THE_API),
-        ("connect_timeout", "no connection to the server was established in time", _NO_CONNECTION),
+        ("connect_timeout", "connecting to the server took too long", _NO_CONNECTION),
         ("connection_lost", "the connection broke"),
         ("connection_refused", "the server refused the connection", _HOST_AND_PORT),
         ("connection_reset", "the other side reset the connection"),
@@ -125,7 +126,10 @@ _SLACK_APP = "api.slack.com/apps, OAuth & Permissions"
 _COPY_TOKEN = f"Set SLACK_BOT_TOKEN to the app's Bot User OAuth Token (xoxb-…; {_SLACK_APP})."
 _NEW_TOKEN = f"Install the app to the workspace again ({_SLACK_APP}) and set SLACK_BOT_TOKEN to its new token."
 _FRESH_TOKEN = "Set SLACK_BOT_TOKEN to a new token, or disable token rotation in the Slack app."
-_SCOPE = f"Add the scope {{scope}} ({_SLACK_APP}), install the app again, and set SLACK_BOT_TOKEN to its new token."
+_SCOPE = (
+    f"Add the scope {{scope}} ({_SLACK_APP}), install the app again, "
+    "and copy its token to SLACK_BOT_TOKEN if it has changed."
+)
 _ONE_WORKSPACE = "Set SLACK_BOT_TOKEN to the token of an app that is installed in a single workspace."
 _TWO_FACTOR = "Enable two-factor login for the token's user, or set SLACK_BOT_TOKEN to a bot token (xoxb-…)."
 _ALLOW_APP = "Ask a workspace owner to allow the app and this machine's IP address."
@@ -150,7 +154,7 @@ _SLACK: _Table = {
         ("invalid_auth", "Slack rejected the token", _COPY_TOKEN),
         ("is_bot", "a bot cannot call this method"),
         ("method_deprecated", "Slack no longer offers this method", _UPGRADE),
-        ("missing_scope", "the token lacks a scope that the Slack app needs for this", _SCOPE),
+        ("missing_scope", "the token lacks a scope that this call needs", _SCOPE),
         ("no_permission", "the app is not allowed to post", _ASK_ADMIN),
         ("not_allowed_token_type", "this type of token cannot post", _COPY_TOKEN),
         ("not_authed", "no token was sent", _COPY_TOKEN),
@@ -237,15 +241,15 @@ internal_error (the Web API's common errors), the four about users (conversation
 alertctl's own code, with the reason `ambiguous`. After `fatal_error` Slack may have posted the message.
 """
 
-_API_KEY = "Set SENDGRID_API_KEY to an API key with Mail Send (app.sendgrid.com, Settings, API Keys)."
-_SENDER = "Verify EMAIL_FROM_ADDRESS at the provider, and give the API key Mail Send."
+_API_KEY = "Set SENDGRID_API_KEY to a key with the Mail Send permission (app.sendgrid.com, Settings, API Keys)."
+_SENDER = "Verify EMAIL_FROM_ADDRESS at the provider, and give the API key the Mail Send permission."
 _LOGIN = (
     "Set SMTP_USERNAME and SMTP_PASSWORD to a valid login (an app password), or SMTP_AUTH=xoauth2 with a new token."
 )
 _LOGIN_AND_TLS = "Set SMTP_USERNAME and SMTP_PASSWORD, and SMTP_SECURITY=starttls."
 _APP_PASSWORD = "Create an app password at the mail provider and set SMTP_PASSWORD to it."
 _STARTTLS = "Set SMTP_SECURITY=starttls."
-_TLS = "Set SMTP_SECURITY to starttls or tls (none sends the password unencrypted)."
+_TLS = "Set SMTP_SECURITY=starttls or SMTP_SECURITY=tls; SMTP_SECURITY=none would send the password unencrypted."
 _NO_LOGIN = "Leave SMTP_USERNAME empty if the server needs no login, else set SMTP_PORT to its submission port (587)."
 _SUBMISSION = "Set SMTP_PORT=587, or SMTP_PORT=465 with SMTP_SECURITY=tls."
 _ADDRESS = "Correct the address (user's preferences, NOTIFICATION_ADMIN_EMAILS or --to) and send the event again."
@@ -253,10 +257,11 @@ _MAILBOX_FULL = "Ask the mailbox's owner to free space, then run alertctl log re
 _SMTPUTF8 = "Use an ASCII address, or a mail server that supports SMTPUTF8."
 _POSTMASTER = "Ask the server's administrator about EMAIL_FROM_ADDRESS, ALERTCTL_HELO and this machine's IP address."
 _HELO = "Set ALERTCTL_HELO to this machine's host name in DNS."
-_RELAY = "Set SMTP_USERNAME and SMTP_PASSWORD, or ask SMTP_HOST's administrator to relay mail of this machine."
+_RELAY = "Set SMTP_USERNAME and SMTP_PASSWORD, or ask SMTP_HOST's administrator to relay mail from this machine."
 _FROM = "Set EMAIL_FROM_ADDRESS to an address that the mail server lets this login send from."
 _REPUTATION = "Check SPF, DKIM and DMARC of EMAIL_FROM_ADDRESS's domain, or ask the mail server's administrator."
 _OLD_TLS = "Enable TLS 1.2 or later on the mail server, or set SMTP_HOST and SMTP_PORT to one that has it."
+_OTHER_SERVER = "Set SMTP_HOST to a mail server that has this feature (see the attempt's answer)."
 _SENDING_LIMIT = "Nothing to do; alertctl retries it (set SMTP_HOST to a server with a higher limit if this repeats)."
 
 _EMAIL: _Table = {
@@ -268,11 +273,15 @@ _EMAIL: _Table = {
         ("432", "the mail server requires a new password", _LOGIN),
         ("authentication_required", "the mail server requires a login", _LOGIN),
         ("auth_in_clear", "the login would send the password without TLS", _TLS),
-        ("auth_unavailable", "the mail server offers no supported login", _NO_LOGIN),
-        ("forbidden", "the provider does not allow this sender, or the key lacks Mail Send", _SENDER),
+        ("auth_unavailable", "the mail server offers no login method that alertctl supports", _NO_LOGIN),
+        ("forbidden", "the provider does not allow this sender, or the key lacks the Mail Send permission", _SENDER),
         ("starttls_unavailable", "the mail server offers no TLS on this port", _SUBMISSION),
         ("tls_too_old", "the mail server and this machine have no version of TLS in common", _OLD_TLS),
-        ("unauthorized", "the provider rejected the API key (unknown, without Mail Send, or out of credits)", _API_KEY),
+        (
+            "unauthorized",
+            "the provider rejected the API key (unknown, without the Mail Send permission, or out of credits)",
+            _API_KEY,
+        ),
     ),
     Reason.BAD_ADDRESS: (
         ("invalid_address", "the provider cannot send to this address", _ADDRESS),
@@ -286,7 +295,7 @@ _EMAIL: _Table = {
         ("454", "the mail server cannot check logins or start TLS at the moment"),
         ("batch_refused", "SendGrid rejected the whole request because of another message in it"),
     ),
-    Reason.RATE_LIMITED: (("sending_limit", "the mail server's limit of sent messages is reached", _SENDING_LIMIT),),
+    Reason.RATE_LIMITED: (("sending_limit", "the mail server's sending limit is reached", _SENDING_LIMIT),),
     Reason.REJECTED: (("message_refused", "the mail server's policy refuses this message", _REPUTATION),),
     None: (
         ("helo_refused", "the mail server refuses the name that this machine gives in EHLO", _HELO),
@@ -298,7 +307,7 @@ _EMAIL: _Table = {
         ("552", "the mailbox is full", _MAILBOX_FULL),
         ("553", "the mail server does not allow this address", _ADDRESS),
         ("554", "the mail server rejected the message", _POSTMASTER),
-        ("not_supported", "the mail server lacks a feature that this message needs"),
+        ("not_supported", "the mail server lacks a feature that this message needs", _OTHER_SERVER),
         ("smtp_error", "the mail server answered unexpectedly (see the attempt's answer)"),
     ),
 }
@@ -324,7 +333,7 @@ def _status_meaning(code: str) -> str:
     if number == code:
         return f"the mail server {'deferred' if code < '500' else 'rejected'} the message (see the attempt's answer)"
     phrase = status_phrase(int(number))
-    return f"the provider answered with HTTP status {number}{phrase and f', {phrase}'}"
+    return f"the provider returned HTTP status {number}{phrase and f', {phrase}'}"
 
 
 _PHRASES = {
@@ -371,7 +380,10 @@ def failure_reason(code: str, *, sent: bool) -> Reason:
 
 _RETRIED = "Nothing to do; alertctl retries it."
 _CHECK_ARRIVAL = "Check whether it arrived; alertctl retries it."
-_REPORT = "Not caused by a setting; report the code with the event's fields (alertctl log show ID -o json)."
+_REPORT = (
+    "Not caused by a setting: open an issue with the code and the output of alertctl log show ID -o json, without "
+    "confidential values."
+)
 _FIX_CAUSE = "Fix the cause of the last error, then run alertctl log retry."
 
 _REASONS = {

@@ -41,7 +41,7 @@ def root(
         str | None, typer.Option(metavar="URL", help="Database of the delivery log (DATABASE_URL).")
     ] = None,
     server: Annotated[
-        str | None, typer.Option(metavar="URL", help="Use this `alertctl serve`, not a database (ALERTCTL_SERVER).")
+        str | None, typer.Option(metavar="URL", help="Use the daemon at this URL, not a database (ALERTCTL_SERVER).")
     ] = None,
     timeout: Annotated[
         str | None,

@@ -115,6 +115,9 @@ StatusOption = Annotated[
 ]
 UtcOption = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of the local zone.")]
 RoleOption = Annotated[
-    str, typer.Option(metavar="ROLE", help="Role: viewer, analyst, developer or admin.", **one_of(ROLES, "a role"))
+    str,
+    typer.Option(
+        metavar="ROLE", help="Role: viewer (default), analyst, developer or admin.", **one_of(ROLES, "a role")
+    ),
 ]
 RoleArgument = Annotated[str, typer.Argument(metavar="ROLE", **one_of(ROLES, "a role"))]

@@ -190,7 +190,7 @@ class TableCopy:
 
 def not_a_copy(what: str, fix: str = "") -> ConfigError:
     """Return the error for a target that is neither empty nor a copy of the source."""
-    return ConfigError([f"--to: {what}; {fix}name an empty database, or the target of an interrupted copy"])
+    return ConfigError([f"--to: {what}; {fix}name an empty database, or the target of an earlier copy of this one"])
 
 
 def columns_of(table: Table) -> list[Column[Any]]:

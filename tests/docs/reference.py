@@ -48,6 +48,11 @@ POLICY_CODES = ("helo_refused", "relaying_denied", "sender_refused", "refused_by
 ALWAYS_AMBIGUOUS = ("closing", "unexpected")
 BEFORE_SENDING = ("bad_request", "connect_timeout", "connection_refused")
 FILTER_ANCHOR = "log-filters"
+DESCRIPTION_ENDPOINTS = (
+    ("`GET /openapi.json`", "none", "Return the OpenAPI description."),
+    ("`GET /docs`", "none", "Show the OpenAPI description as a page."),
+)
+"""The endpoints that the OpenAPI description does not contain."""
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
@@ -106,7 +111,7 @@ def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
 def commands() -> Iterator[str]:
     """Yield every command with its options, in the order of `alertctl --help`; the filters of the log once."""
     root: Any = typer.main.get_command(app)
-    yield from ("### Options of every command", "", "They may stand before or after the command's name.", "")
+    yield from ("### Options of every command", "", "Give them before or after the command's name.", "")
     yield from (*_options(root.params), "")
     log = root.commands["log"].params
     yield from ("### Log filters", "", "Options of `alertctl log` and its commands that choose deliveries.", "")
@@ -158,7 +163,8 @@ def _options(options: Iterable[Any]) -> Iterator[str]:
 
 
 def _option(option: Any) -> tuple[str, str]:
-    names = ", ".join(f"`{name}`" for name in sorted([*option.opts, *option.secondary_opts], key=len, reverse=True))
+    longest_first = sorted(option.opts, key=len, reverse=True)
+    names = ", ".join(f"`{name}`" for name in [*longest_first, *option.secondary_opts])
     value = "" if option.is_flag else f" {option.metavar or _choices(option)}"
     return f"{names}{value}", option.help or ""
 
@@ -183,7 +189,7 @@ def errors() -> Iterator[str]:
 def _error(entry: ErrorCode) -> tuple[str, ...]:
     reasons = error_reasons(entry)
     last = [None, *reasons][-1]
-    names = ", ".join(f"`{reason}` {when}".strip() for reason, when in reasons.items())
+    names = "; ".join(f"`{reason}` {when}".strip() for reason, when in reasons.items())
     return f"`{entry.code}`", names, meaning(entry.code, None), fix(entry.code, last)
 
 
@@ -207,12 +213,12 @@ def error_reasons(entry: ErrorCode) -> dict[Reason, str]:
     if code in POLICY_CODES:
         return {Reason.LOCAL: ""}
     before = failure_reason(code, sent=False)
-    return {before: ""} if code in BEFORE_SENDING else {before: "", Reason.AMBIGUOUS: "after the request was sent"}
+    return {before: ""} if code in BEFORE_SENDING else {before: "", Reason.AMBIGUOUS: "if the request was sent"}
 
 
 def endpoints() -> Iterator[str]:
     """Yield every endpoint with its role and purpose, from the OpenAPI description."""
-    return table(("endpoint", "role", "purpose"), _endpoints())
+    return table(("endpoint", "role", "purpose"), (*_endpoints(), *DESCRIPTION_ENDPOINTS))
 
 
 def _endpoints() -> Iterator[tuple[str, str, str]]:

@@ -33,7 +33,7 @@ def test_every_error_code_has_the_reasons_that_the_page_gives() -> None:
     slack = {row[0] for row in table_rows(section("docs/errors.md", "Slack"))}
     wrong = {}
     for code, reasons, *_ in table_rows(section("docs/errors.md", "Error codes")):
-        for reason, when in re.findall(r"`(\w+)` ?([^,|]*)", reasons):
+        for reason, when in re.findall(r"`(\w+)` ?([^;|]*)", reasons):
             for step in when.split(" or "):
                 real = slack_reason(code.strip("`")) if code in slack else _reason(code.strip("`"), step)
                 if real not in (None, reason):

@@ -51,7 +51,7 @@ FIRST_POLL, MAX_POLL = 0.02, 0.5
 """Seconds between two queries: short at first, then increasing."""
 IN_PROGRESS = (Status.PENDING, Status.SENDING)
 REPLAYED_HEADER = "Idempotent-Replayed"
-"""Header that is `true` in an answer whose key was used before: nothing was recorded again."""
+"""Header that is `true` in a response whose key was used before: nothing was recorded again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ def event_types(_caller: Viewer) -> list[EventTypeInfo]:
 async def accept(request: Request) -> Response:
     """Record an event and its deliveries. Returns after the commit, before any provider is called.
 
-    The same Idempotency-Key header (or `dedup_key` field) gets the same answer again and sends nothing more.
+    The same Idempotency-Key header (or `dedup_key` field) gets the same response again and sends nothing more.
     """
     # No dependencies and no model to validate: each costs this busiest route 10 us of CPU or more.
     services: Services = request.app.state.services
@@ -129,7 +129,7 @@ async def state(
         ),
     ] = "final",
 ) -> EventState:
-    """Return an event's deliveries, after waiting for `until` or at most `wait` seconds."""
+    """Return an event's deliveries. Waits up to `wait` seconds until they are final, or tried once (`until=tried`)."""
     deadline, pause = time.monotonic() + wait, FIRST_POLL
     while True:
         current = await run_sync(_read_state, services, caller, event_id)
@@ -158,7 +158,7 @@ def record(
 
 
 def as_recorded(item: DeliveryItem) -> DeliveryItem:
-    """Return a delivery as it was when its event was recorded, so that a repeated call gets the same answer."""
+    """Return a delivery as it was when its event was recorded, so that a repeated call gets the same response."""
     if item.status == Status.SUPPRESSED:
         return item
     return replace(

@@ -115,7 +115,7 @@ def _read(services: Services, user_id: str) -> Prefs:
 
 
 def _change(services: Services, user_id: str, body: dict[str, Any]) -> Prefs:
-    # The answer of GET is a valid body.
+    # GET's response is a valid body.
     changes = {name: value for name, value in body.items() if name != "user_id"}
     if body.get("user_id") not in (None, user_id):
         raise InvalidEvent("user_id", "is another user's id; leave it out, or use /admin/preferences/{user}")

@@ -78,7 +78,7 @@ def list_all(_caller: Admin, services: ServicesDep, query: Annotated[Listing, Qu
 
 @router.post("/admin/users", status_code=201, openapi_extra=body_schema(NewUser))
 def add(caller: Admin, services: ServicesDep, body: Body) -> UserItem:
-    """Add a user, who is notified by the default preferences.
+    """Add a user with the default notification preferences.
 
     422 if another user has the email, or the recipient policy does not allow it.
     """

@@ -48,7 +48,9 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="File to writ
 ToOption = Annotated[
     str,
     typer.Option(
-        "--to", metavar="URL", help="Empty database, or the target of an interrupted copy. Password: PGPASSWORD."
+        "--to",
+        metavar="URL",
+        help="Empty database, or the target of an earlier copy of this one. Password: PGPASSWORD.",
     ),
 ]
 HINTS = {
@@ -88,14 +90,14 @@ def status(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
         eprint(hint)
 
 
-@app.command(short_help="Upgrade the tables to this alertctl's version.")
+@app.command(short_help="Upgrade the tables to the version that this alertctl needs.")
 def upgrade(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """
     \b
     alertctl db upgrade
     alertctl db upgrade -o json
 
-    Upgrade the database to this alertctl's version. Most other commands do this automatically.
+    Upgrade the database to the version that this alertctl needs. Most other commands do this automatically.
     Concurrent upgrades are safe. Make a backup first: alertctl db backup FILE.
     """
     from alertctl.db import HEAD, Store, current_version

@@ -13,7 +13,10 @@ from alertctl.errors import InvalidEvent
 
 def dispatch(
     context: typer.Context,
-    once: Annotated[bool, typer.Option("--once", help="Send due deliveries, then exit.")] = False,
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="Required: send due deliveries, then exit. To keep running, use `alertctl serve`."),
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """

@@ -18,7 +18,7 @@ CODES = (
     (3, "a delivery did not succeed (test, send --strict, log retry --strict), or send --strict had no recipient"),
     (4, "the token is missing or invalid, or its role is too low"),
     (5, "the database or the server is unreachable"),
-    (10, "doctor found a failure, log --fail-if-any or status --fail-if-waiting a delivery, routes test other targets"),
+    (10, "a check failed: doctor, log --fail-if-any, status --fail-if-waiting or routes test --expect"),
     (130, "Ctrl-C"),
 )
 STRICT = "Without --strict, send exits with 0 instead of 3, 4 and 5, and prints the cause."

@@ -35,7 +35,7 @@ IdsArgument = Annotated[
 MaxOption = Annotated[
     int | None,
     typer.Option(
-        "--max", metavar="N", min=1, help="Resend at most the newest N matches. Default: 100, or all with --error."
+        "--max", metavar="N", min=1, help="Resend only the newest N matches. Default: 100; with --error, no limit."
     ),
 ]
 

@@ -87,8 +87,8 @@ StrictOption = Annotated[
     bool | None,
     typer.Option(
         "--strict/--no-strict",
-        help="Exit with 3 if a delivery did not succeed or there is no recipient, 4 if the server rejected the token, "
-        "5 if the event is spooled or lost. Default: ALERTCTL_STRICT.",
+        help="With --strict: exit with 3 if a delivery did not succeed or there is no recipient, "
+        "4 if the server rejected the token, 5 if the event is spooled or lost. Default: ALERTCTL_STRICT.",
         show_default=False,
     ),
 ]

@@ -126,7 +126,9 @@ def _warn_about_others(where: Destination) -> None:
 @app.command(short_help="Drop spooled events without publishing them.")
 def drop(
     ids: IdsArgument = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Drop all events without confirmation.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Without IDs: drop all events, without confirmation.")
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """

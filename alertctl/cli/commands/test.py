@@ -18,7 +18,8 @@ AddressOption = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS",
-        help="#channel or email address; default: the first configured one, else your own (with a server).",
+        help="Channel or email address. Default: SLACK_DEFAULT_CHANNEL, or the first of NOTIFICATION_ADMIN_EMAILS, "
+        "else (email, with a server) your own.",
         callback=non_empty,
     ),
 ]

@@ -41,7 +41,11 @@ def create(
     user: UserOption,
     role: Annotated[
         str | None,
-        typer.Option(metavar="ROLE", help="Role: viewer, analyst, developer or admin.", **one_of(ROLES, "a role")),
+        typer.Option(
+            metavar="ROLE",
+            help="Role: viewer, analyst, developer or admin. Required unless --scope.",
+            **one_of(ROLES, "a role"),
+        ),
     ] = None,
     scope: Annotated[
         str | None,

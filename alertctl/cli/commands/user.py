@@ -120,7 +120,7 @@ _user_command(
     "remove",
     "Delete a user.",
     "Delete a user with their preferences and tokens. The delivery log stays. "
-    "Disable a JWT user instead: a login adds them again.",
+    "Disable JWT users instead: the next login would add a deleted one again.",
     lambda client, user: client.remove_user(user),
 )
 _user_command(

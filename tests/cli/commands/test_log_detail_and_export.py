@@ -158,7 +158,7 @@ def test_a_missing_scope_is_named_with_the_time_of_the_next_attempt(slack_and_em
     slack_and_email.slack.scopes = ("chat:write",)
     send("slack:@ana@corp.example")
     result = detail("@ana@corp.example")
-    assert "error missing_scope: the token lacks a scope that the Slack app needs for this" in result
+    assert "error missing_scope: the token lacks a scope that this call needs" in result
     assert "do Add the scope users:read.email (api.slack.com/apps, OAuth & Permissions)" in result
     assert "as soon as a process runs whose credentials" not in result
     slack_and_email.slack.scopes = ("chat:write", "users:read.email")
