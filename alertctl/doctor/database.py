@@ -149,7 +149,7 @@ def _breaker(pause: Paused, now: datetime) -> str:
     since = _span((now - pause.since).total_seconds())
     probe = _span((pause.until - now).total_seconds())
     daemon = f"the daemon on {pause.host} (pid {pause.pid})"
-    return f"{pause.provider} rejected {daemon} {since} ago: {pause.code}; next probe in {probe}"
+    return f"{pause.provider} is paused in {daemon}: {pause.code} {since} ago; next probe in {probe}"
 
 
 def open_log(check_run: CheckRun) -> OpenedLog:
@@ -204,7 +204,7 @@ def queue_result(depth: int, late: float) -> CheckResult:
 
 
 def breaker_result(paused: Sequence[Paused], now: datetime) -> CheckResult | None:
-    """Return a failure if a provider rejected credentials or settings, else None."""
+    """Return a failure if a circuit breaker is open, else None."""
     breakers = [pause for pause in paused if pause.breaker]
     if not breakers:
         return None
