@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, get_args, get_type_hints
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.params import Depends
 from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from alertctl.api.auth import RequireRole
 from alertctl.api.endpoints.events import IDEMPOTENCY_KEY
@@ -32,12 +34,12 @@ KEY_HEADER = {
 _MOMENT = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}
 
 
-def install_openapi(app: FastAPI) -> None:
-    """Serve this module's description at /openapi.json."""
+def install_openapi(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Serve the description of these routes at /openapi.json."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _description(app)
+            app.openapi_schema = _description(app, routes)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -53,8 +55,8 @@ def required_role(route: APIRoute) -> Role | None:
     return next((required.role for required in dependencies if isinstance(required, RequireRole)), None)
 
 
-def _description(app: FastAPI) -> dict[str, Any]:
-    description = get_openapi(title=app.title, version=app.version, routes=app.routes, description=DESCRIPTION)
+def _description(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
+    description = get_openapi(title=app.title, version=app.version, routes=routes, description=DESCRIPTION)
     schemas = description.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -68,7 +70,7 @@ def _description(app: FastAPI) -> dict[str, Any]:
             "description": "A token of `alertctl token create`, or a JWT of the platform",
         }
     }
-    for route in app.routes:
+    for route in routes:
         if not isinstance(route, APIRoute):
             continue
         for method in route.methods or ():
