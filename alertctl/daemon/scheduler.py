@@ -18,6 +18,7 @@ from alertctl.db import TransactionRunner, insert_new
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import AlertctlError
 from alertctl.models import Run, table_of
+from alertctl.text import counted
 
 log = logging.getLogger("alertctl.daemon")
 run = table_of(Run)
@@ -104,7 +105,7 @@ def _expire(
     total = 0
     try:
         while count := transactions.write(expire):
-            log.warning("%d deliveries expired while they waited", count)
+            log.warning("%s expired while waiting", counted(count, "delivery"))
             total += count
     except AlertctlError as error:
         log.warning("expire failed: %s; retrying later", error)
@@ -116,7 +117,7 @@ def _correct_times(
 ) -> None:
     try:
         while count := transactions.write(outbox.correct_future_times, clock(), lease):
-            log.warning("%d deliveries were scheduled by a clock that was ahead: they are due now", count)
+            log.warning("%s scheduled by a clock that was ahead: due now", counted(count, "delivery"))
             dispatcher.wake()
     except AlertctlError as error:
         log.warning("correcting times failed: %s; retrying later", error)

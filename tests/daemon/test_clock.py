@@ -122,8 +122,8 @@ def test_jobs_neither_expire_nor_prune_while_the_clock_is_not_trusted(store, san
     with dispatching(store, settings, clock) as dispatcher:
         announce(store, "slack:#waits", now=clock())
         assert dispatcher.run_once().retrying == 1
-        clock.advance(YEAR)
-        announce(store, "slack:#later", now=clock())
+        # Ids only grow: those of this process may be years ahead of the clock already.
+        clock.advance(20 * YEAR)
 
         def run_jobs(*, trusted: bool) -> None:
             heartbeat = SchedulerHeartbeat()
@@ -132,10 +132,9 @@ def test_jobs_neither_expire_nor_prune_while_the_clock_is_not_trusted(store, san
                 scheduler.get_job(name).func()
 
         run_jobs(trusted=False)
-        assert (counts, [row.reason for row in rows(store)]) == ([], ["config", None])
+        assert (counts, [row.reason for row in rows(store)]) == ([], ["config"])
         run_jobs(trusted=True)
-        assert sum(counts) == 1
-        assert len(rows(store)) == 1
+        assert (sum(counts), rows(store)) == (1, [])
 
 
 def test_deliveries_expire_by_the_time_at_which_their_transaction_begins(store, sandbox, database_url, clock) -> None:

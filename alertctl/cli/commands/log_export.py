@@ -16,6 +16,7 @@ from alertctl.cli.output.deliveries import line_printer
 from alertctl.cli.output.progress import bar
 from alertctl.cli.output.streams import LogOutput, eprint
 from alertctl.errors import InvalidEvent
+from alertctl.text import counted
 
 ALL = 10**12
 STEP = 1000
@@ -50,7 +51,7 @@ def export(
             if written % STEP == 0:
                 advance("deliveries", written, pages.total)
     if file is not None:
-        eprint(f"{written} deliveries in {file}")
+        eprint(f"{counted(written, 'delivery')} in {file}")
 
 
 @contextmanager

@@ -234,7 +234,7 @@ def test_an_export_writes_the_complete_log_to_stdout_or_a_file(log_on: str, slac
     assert [json.loads(line) for line in lines] == items
     assert run("log", "export", "-").stdout.splitlines() == lines
     ran = run("log", "export", "--to", "#n7", "-o", "csv", "seven.csv")
-    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "", "1 deliveries in seven.csv\n")
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "", "1 delivery in seven.csv\n")
     with Path("seven.csv").open(newline="") as file:
         heading, row = csv.reader(file)
     assert (tuple(heading), row[0]) == (FIELDS, items[222]["id"])
