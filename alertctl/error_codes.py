@@ -44,7 +44,7 @@ _SECRET = "Copy the secret again, without spaces or line breaks."
 _CONFIG_CHECK = "Correct what alertctl config check reports (email needs SENDGRID_API_KEY or SMTP_HOST)."
 _CA_BUNDLE = "Set ALERTCTL_CA_BUNDLE to a readable PEM file, or leave it empty."
 _LOOKUP_PAUSE = "Nothing to do after a single pause; if it repeats, run alertctl doctor slack."
-_EXPIRED = "If people still need to know, send the event again; alertctl log retry cannot resend it."
+_EXPIRED = "If people still need to know, send the event again, or run alertctl log retry if it has no --expires time."
 _SLACK_ENABLED = "Set SLACK_ENABLED=true for later events; alertctl log retry sends this one."
 _EMAIL_ENABLED = "Set EMAIL_ENABLED=true for later events; alertctl log retry sends this one."
 
@@ -64,7 +64,9 @@ _ALERTCTL: _Table = {
         ("lookup_paused", "look-ups of people pause for 30 s because one failed or took too long", _LOOKUP_PAUSE),
     ),
     Reason.REJECTED: (("unrenderable", "alertctl could not build a message from the event"),),
-    Reason.EXPIRED: (("expired", "the event's --expires time passed before it was sent", _EXPIRED),),
+    Reason.EXPIRED: (
+        ("expired", "the event's --expires time, or ALERTCTL_MAX_AGE, passed before it was tried", _EXPIRED),
+    ),
     None: (
         ("bad_request", "alertctl could not build the request"),
         ("closing", "the daemon was shutting down"),

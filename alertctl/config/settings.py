@@ -238,8 +238,8 @@ class Alertctl(_Section):
     )
     public_url: Url = Field(
         "",
-        description="Public URL of this daemon, so that it also publishes events that its user's commands spooled for "
-        "this URL.",
+        description="Public URL of this daemon, such as its TLS proxy's. It also publishes what its system user's "
+        "commands spooled for it.",
     )
 
 

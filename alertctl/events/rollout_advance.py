@@ -12,7 +12,7 @@ from alertctl.events.base import Count, EventFields, Fact, Moment, Percentage, T
 
 class RolloutAdvance(EventFields):
     event_type: ClassVar[str] = "rollout_advance"
-    description: ClassVar[str] = "a rollout moved to its next stage (goes to Slack only)"
+    description: ClassVar[str] = "a rollout moved to its next stage (by default to Slack only)"
     channels: ClassVar[tuple[str, ...] | None] = ("slack",)
     default_on: ClassVar[bool | None] = False
     example: ClassVar[Mapping[str, Any]] = {

@@ -27,7 +27,7 @@ EXIT_CODES = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in C
 TOPICS = {
     "exit-codes": "\n".join([*(f"{code:>3}  {meaning}" for code, meaning in CODES), "", STRICT]),
     "statuses": """\
-pending     waiting for its first attempt
+pending     waiting for its first attempt, or its first since a resend
 sending     being sent now
 success     the provider accepted it
 failed      not delivered; retried at the time under NEXT, or final if there is none

@@ -93,7 +93,7 @@ def set_email(
     alertctl user set-email dev@corp.example dev@new.example
     alertctl user set-email dev@corp.example dev@new.example -o json
 
-    Change a user's email address. A JWT user's next login restores the token's address if no other user has it.
+    Change a user's email address. A JWT user's next call restores the token's address if no other user has it.
     """
     with client_of(context) as client:
         print_item(client.change_user(user, email=email), COLUMNS, output)
@@ -120,7 +120,7 @@ _user_command(
     "remove",
     "Delete a user.",
     "Delete a user with their preferences and tokens. The delivery log stays. "
-    "Disable JWT users instead: the next login would add a deleted one again.",
+    "Disable JWT users instead: their next call would add them again.",
     lambda client, user: client.remove_user(user),
 )
 _user_command(

@@ -150,7 +150,10 @@ def test_an_expired_delivery_does_not_advise_to_resend_it(slack_and_email: Sandb
     while data("log", "--to", "#down")["items"][0]["reason"] != "expired" and time.monotonic() < deadline:
         run("dispatch", "--once")
     result = detail("#down")
-    assert "do If people still need to know, send the event again; alertctl log retry cannot resend it." in result
+    assert (
+        "do If people still need to know, send the event again, or run alertctl log retry if it has no --expires time."
+        in result
+    )
     assert "next none: this is final, and the event's --expires time has passed" in result
 
 
