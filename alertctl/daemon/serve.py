@@ -25,6 +25,7 @@ from alertctl.channels.reloading import ReloadingChannel
 from alertctl.config import Settings, check, is_loopback
 from alertctl.config.secret_files import SecretFiles, current_database_url
 from alertctl.connectivity_test import send_test_message
+from alertctl.daemon.admin_alert_job import WATCH_SECONDS, AdminAlertJob
 from alertctl.daemon.attempt_log import log_attempts
 from alertctl.daemon.clock import ClockGuard, IntervalTrigger
 from alertctl.daemon.file_limit import LoopErrorHandler, max_connections, raise_file_limit
@@ -35,7 +36,6 @@ from alertctl.daemon.scheduler import SchedulerHeartbeat, schedule
 from alertctl.daemon.secrets_job import SECRETS_SECONDS, SecretsJob
 from alertctl.daemon.signals import notify_systemd, on_stop
 from alertctl.daemon.spool_job import SPOOL_SECONDS, SpoolJob, addresses_of
-from alertctl.daemon.watch_job import WATCH_SECONDS, WatchJob
 from alertctl.db import HEAD, Store, WakeUps, Writer, current_version, upgrade
 from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.dispatcher.worker import GRACE_SECONDS
@@ -177,8 +177,8 @@ def _running(
     if any(isinstance(channel, ReloadingChannel) for channel in channels.values()):
         scheduler.add_job(SecretsJob(channels, dispatcher), IntervalTrigger(SECRETS_SECONDS), id="secrets")
     providers = {channel.provider: name for name, channel in channels.items()}
-    watch_job = WatchJob(writer, rules, providers, dispatcher.wake, now)
-    scheduler.add_job(watch_job, IntervalTrigger(WATCH_SECONDS), id="watch", next_run_time=now())
+    admin_alert_job = AdminAlertJob(writer, rules, providers, dispatcher.wake, now)
+    scheduler.add_job(admin_alert_job, IntervalTrigger(WATCH_SECONDS), id="watch", next_run_time=now())
     wake_ups = WakeUps(store, lambda connection: outbox.is_due(connection, now()), dispatcher.wake)
     readiness = partial(_readiness, store, writer, dispatcher, heartbeat, scheduled)
     app = create_app(_services(settings, store, writer, rules, dispatcher, metrics, readiness, stopping))
@@ -197,7 +197,7 @@ def _running(
         if scheduled:
             wake_ups.stop()
             scheduler.shutdown(wait=False)
-            watch_job.stop()
+            admin_alert_job.stop()
             dispatcher.stop(max([GRACE_SECONDS, *(channel.deadline for channel in channels.values())]) + 2)
         writer.close()
         for channel in channels.values():

@@ -16,7 +16,7 @@ from alertctl.errors import InvalidEvent
 from alertctl.events.base import EventFields as EventFields
 from alertctl.events.experiment_lifecycle import ExperimentLifecycle
 from alertctl.events.generic_alert import GenericAlert
-from alertctl.events.interpretation import interpret
+from alertctl.events.lenient_input import interpret
 from alertctl.events.rollout_advance import RolloutAdvance
 from alertctl.events.safety_rollback import SafetyRollback
 from alertctl.events.wording import NO_WORDING, Wording
@@ -44,7 +44,7 @@ def find(event_type: str) -> type[EventFields]:
 
 
 def parse(event_type: str, fields: Mapping[str, Any], *, complete: bool = True) -> tuple[EventFields, list[str]]:
-    """Return typed fields from a caller's values, and warnings about values whose form was wrong (`interpretation`).
+    """Return typed fields from a caller's values, and warnings about values whose form was wrong (`lenient_input`).
 
     Null counts as missing. Without `complete` no field is required. Raises InvalidEvent with the field's name.
     """

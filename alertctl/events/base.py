@@ -53,7 +53,7 @@ class EventFields(BaseModel):
         extra="forbid",
         frozen=True,
         str_max_length=1_000_000,
-        # `interpretation` moves unknown fields into `details`.
+        # `lenient_input` moves unknown fields into `details`.
         json_schema_extra={"additionalProperties": True},
     )
 

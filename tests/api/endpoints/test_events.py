@@ -13,7 +13,7 @@ import pytest
 from alertctl import outbox
 from alertctl.channels.base import Receipt
 from alertctl.errors import DeliveryError, Reason
-from alertctl.events.interpretation import REQUEST_KEYS
+from alertctl.events.lenient_input import REQUEST_KEYS
 from alertctl.outbox import AttemptResult, ClaimScope
 from alertctl.schemas import BODY_OPTIONS
 from tests.support.api_server import ApiServer, now

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from alertctl import outbox, users
+from alertctl.daemon.admin_alert_job import AdminAlertJob
 from alertctl.daemon.attempt_log import log_attempts
-from alertctl.daemon.watch_job import WatchJob
 from alertctl.errors import Reason
 from alertctl.outbox import Instance
 from alertctl.outbox.tables import event
@@ -23,7 +23,7 @@ INSTANCE = Instance("0190", "db7", 42)
 @pytest.fixture
 def watch(store, clock):
     """Return a function that runs the job and returns the targets of each new alert, by title."""
-    job = WatchJob(store, EVERYBODY, PROVIDERS, lambda: None, clock)
+    job = AdminAlertJob(store, EVERYBODY, PROVIDERS, lambda: None, clock)
     known: set[str] = set()
 
     def run() -> dict[str, list[str]]:
@@ -98,8 +98,8 @@ def test_a_default_channel_that_is_gone_is_alerted(store, watch):
 @pytest.mark.postgres
 def test_two_daemons_on_one_database_alert_once(store, watch, clock):
     pause(store, "slack")
-    WatchJob(store, EVERYBODY, PROVIDERS, lambda: None, clock)()
-    WatchJob(store, EVERYBODY, PROVIDERS, lambda: None, clock)()
+    AdminAlertJob(store, EVERYBODY, PROVIDERS, lambda: None, clock)()
+    AdminAlertJob(store, EVERYBODY, PROVIDERS, lambda: None, clock)()
     assert len(rows(store, event, published_by="alertctl")) == 1
 
 
@@ -107,7 +107,7 @@ def test_without_another_channel_the_problem_is_logged(store, clock, caplog):
     only_slack = replace(EVERYBODY, enabled=frozenset({"slack"}))
     pause(store, "slack")
     for _ in range(2):
-        WatchJob(store, only_slack, PROVIDERS, lambda: None, clock)()
+        AdminAlertJob(store, only_slack, PROVIDERS, lambda: None, clock)()
     (line,) = [record.getMessage() for record in caplog.records]
     assert "slack is paused (token_revoked); alerted nobody" in line
 

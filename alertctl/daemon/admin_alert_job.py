@@ -28,7 +28,7 @@ OVER_AFTER = timedelta(hours=1)
 """Time without a problem after which its next occurrence is alerted again: a flapping provider must not flood."""
 
 
-class WatchJob:
+class AdminAlertJob:
     """Record the daemon's heartbeat, and alert the admins of new problems through another channel.
 
     With several daemons on one database, one of them alerts: the first to insert the problem's row in `run`.
