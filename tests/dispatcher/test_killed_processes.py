@@ -6,14 +6,12 @@ import random
 import signal
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
 
-from alertctl.db import Store
 from alertctl.outbox.tables import attempt
 from tests.support.daemon import Daemon
 from tests.support.deliveries import announce, dispatching, row, rows, settings_for
@@ -78,7 +76,7 @@ def test_one_that_sleeps_past_its_lease_changes_nothing_when_it_wakes(store, san
         sandbox.slack.latency = 2
         announce(store, *(f"slack:{address}" for address in addresses), now=datetime.now(UTC))
         wait_for_calls(sandbox, 4)
-        stop_between_transactions(daemon, store)
+        daemon.suspend_between_transactions(store)
         asleep_since = time.monotonic()
         assert any(entry.status == "sending" for entry in rows(store)), (
             "it was to be stopped in the middle of something"
@@ -91,18 +89,6 @@ def test_one_that_sleeps_past_its_lease_changes_nothing_when_it_wakes(store, san
     assert rows(store) == before
     assert row(store, address="#first").attempts == 1
     assert_nothing_lost_and_only_ambiguous_ones_doubled(store, sandbox, ["#first", *addresses])
-
-
-def stop_between_transactions(daemon: Daemon, store: Store) -> None:
-    """Stop the daemon while it holds no lock of the database: others have to write."""
-    with ThreadPoolExecutor(1) as thread:
-        while True:
-            daemon.signal_process(signal.SIGSTOP)
-            write = thread.submit(store.write, lambda connection: None)
-            if wait([write], timeout=1).done:
-                return
-            daemon.signal_process(signal.SIGCONT)
-            write.result()
 
 
 def wait_for_calls(sandbox, count: int) -> None:

@@ -40,7 +40,7 @@ def test_a_daemon_that_was_frozen_past_its_lease_changes_nothing_when_it_wakes(s
     frozen = started(serve, 1, ALERTCTL_LEASE="3")[0]
     publish_many(store, 40)
     wait_until(lambda: len(sandbox.slack.calls) >= 10)
-    frozen.signal_process(signal.SIGSTOP)
+    frozen.suspend_between_transactions(store)
     sandbox.slack.latency = 0.0
     awake = started(serve, 1, ALERTCTL_LEASE="3")[0]
     wait_until(lambda: counted(store, "status = 'success'") == 40)

@@ -10,14 +10,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import urllib3
+from sqlalchemy import Connection, select
 
 from alertctl.db import Store
+from alertctl.outbox.tables import delivery
 from alertctl.sandbox import Sandbox
 from alertctl.users import create_token, parse_role
 from tests.support import cli_process
@@ -59,6 +62,23 @@ class Daemon:
     def signal_process(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
+    def suspend_between_transactions(self, store: Store) -> None:
+        """Stop the process (SIGSTOP) at a moment at which it holds no lock of the database. SIGCONT wakes it."""
+        with ThreadPoolExecutor(1) as thread:
+            while True:
+                self._suspend()
+                write = thread.submit(store.write, _lock_deliveries)
+                if wait([write], timeout=1).done:
+                    return
+                self.signal_process(signal.SIGCONT)
+                write.result()
+
+    def _suspend(self) -> None:
+        """Stop the process and wait until each of its threads has stopped, which may take a while on a busy machine."""
+        self.signal_process(signal.SIGSTOP)
+        _, status = os.waitpid(self.process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status), "".join(self.log)
+
     def wait_for_exit(self, timeout: float = TIMEOUT) -> int:
         code = self.process.wait(timeout)
         self._reader.join()
@@ -71,6 +91,11 @@ class Daemon:
         self._reader.join()
         if self.process.stderr:
             self.process.stderr.close()
+
+
+def _lock_deliveries(connection: Connection) -> None:
+    """Lock SQLite's file, or all of Postgres's rows, until the transaction ends."""
+    connection.execute(select(delivery.c.id).with_for_update()).all()
 
 
 @dataclass
