@@ -15,7 +15,7 @@ CODES = (
     (0, "success"),
     (1, "unexpected error, a port in use, or an incomplete db copy or db backup"),
     (2, "usage error or invalid input"),
-    (3, "a delivery did not succeed (test, send --strict, log retry --strict), or send --strict had no recipient"),
+    (3, "a delivery did not succeed (test, --strict), or send --strict had no recipient or another event's key"),
     (4, "the token is missing or invalid, or its role is too low"),
     (5, "the database or the server is unreachable"),
     (10, "a check failed: doctor, log --fail-if-any, status --fail-if-waiting or routes test --expect"),
@@ -25,25 +25,29 @@ STRICT = "Without --strict, send exits with 0 instead of 3, 4 and 5, and prints 
 EXIT_CODES = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in CODES)}. {STRICT}"
 
 TOPICS = {
-    "exit-codes": "\n".join([*(f"{code:>3}  {meaning}" for code, meaning in CODES), "", STRICT]),
-    "statuses": """\
-pending     waiting for its first attempt, or its first since a resend
-sending     being sent now
-success     the provider accepted it
-failed      not delivered; retried at the time under NEXT, or final if there is none
-suppressed  not sent on purpose; the column ERROR has the cause
-
-alertctl log --status failed          show failed deliveries and their errors
-alertctl log show ID                  show one delivery with all its attempts\
-""",
-    "times": """\
-2h, 30m, 7d                   ago; as a duration: this long
-2026-11-01                    start of that day, local time
-2026-11-01T14:30              local time
-2026-11-01T14:30:00+01:00     ISO 8601, with a zone
-
-alertctl log --since 2h --until 30m\
-""",
+    "exit-codes": ([(str(code), meaning) for code, meaning in CODES], STRICT),
+    "statuses": (
+        [
+            ("pending", "waiting for its first attempt, or its first since a resend"),
+            ("sending", "being sent now"),
+            ("success", "the provider accepted it"),
+            ("failed", "not delivered; retried at the time under NEXT, or final if there is none"),
+            ("suppressed", "not sent on purpose; the column ERROR has the cause"),
+        ],
+        """\
+\b
+alertctl log --status failed    show failed deliveries and their errors
+alertctl log show ID            show one delivery with all its attempts""",
+    ),
+    "times": (
+        [
+            ("2h, 30m, 7d", "ago; as a duration: this long"),
+            ("2026-11-01", "start of that day, local time"),
+            ("2026-11-01T14:30", "local time"),
+            ("2026-11-01T14:30:00+01:00", "ISO 8601, with a zone"),
+        ],
+        "alertctl log --since 2h --until 30m",
+    ),
 }
 
 
@@ -70,9 +74,19 @@ def show_help(context: typer.Context, words: WordsArgument = None) -> None:
     Show the help of a command or a topic: exit-codes, statuses, times.
     """
     if words and len(words) == 1 and words[0] in TOPICS:
-        print_line(TOPICS[words[0]])
+        print_line(_topic(context, words[0]))
     else:
         print_line(_help_context(context.find_root(), words or []).get_help())
+
+
+def _topic(context: typer.Context, name: str) -> str:
+    """Return a topic's list and the text below it, wrapped as the help of commands is."""
+    rows, text = TOPICS[name]
+    formatter = context.make_formatter()
+    formatter.write_dl(rows)
+    formatter.write_paragraph()
+    formatter.write_text(text)
+    return formatter.getvalue().rstrip("\n")
 
 
 def _help_context(root: Any, words: list[str]) -> Any:
