@@ -116,7 +116,9 @@ class Smtp(_Section):
 
 class Notification(_Section):
     admin_emails: Annotated[tuple[str, ...], BeforeValidator(validators.addresses)] = Field(
-        (), description="Email addresses for events that match no route, comma-separated."
+        (),
+        description="Email addresses for events that match no route (rollout_advance goes to Slack only), "
+        "comma-separated.",
     )
 
 
@@ -186,11 +188,13 @@ class Alertctl(_Section):
     )
     lease: Annotated[float, BeforeValidator(durations.duration_between(0.1, 86_400))] | None = Field(
         None,
-        description="Lease: seconds before another daemon may retry a claimed delivery. "
-        "Unset: four times ALERTCTL_DEADLINE.",
+        description="Lease: seconds before another daemon may retry a claimed delivery; renewed while it is being "
+        "sent. Unset: four times ALERTCTL_DEADLINE.",
     )
     deadline: Annotated[float, BeforeValidator(durations.duration_between(0.1, 600))] = Field(
-        10.0, description="Time limit of one attempt, in seconds (see SMTP_FINAL_TIMEOUT)."
+        10.0,
+        description="Time limit of one attempt, in seconds. A mail server's answer to the complete message has its own "
+        "limit, SMTP_FINAL_TIMEOUT.",
     )
     max_age: Annotated[float, BeforeValidator(durations.duration_between(60, 365 * 86_400))] = Field(
         259_200.0,
@@ -238,8 +242,8 @@ class Alertctl(_Section):
     )
     public_url: Url = Field(
         "",
-        description="Public URL of this daemon, such as its TLS proxy's. It also publishes what its system user's "
-        "commands spooled for it.",
+        description="Public URL of this daemon, such as its TLS proxy's. The daemon also publishes events that commands "
+        "of its system user spooled for this URL.",
     )
 
 
