@@ -242,8 +242,8 @@ class Alertctl(_Section):
     )
     public_url: Url = Field(
         "",
-        description="Public URL of this daemon, such as its TLS proxy's. The daemon also publishes events that commands "
-        "of its system user spooled for this URL.",
+        description="Public URL of this daemon, such as its TLS proxy's. The daemon also publishes events that "
+        "commands of its system user spooled for this URL.",
     )
 
 
