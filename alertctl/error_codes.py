@@ -45,8 +45,13 @@ _CONFIG_CHECK = "Correct what alertctl config check reports (email needs SENDGRI
 _CA_BUNDLE = "Set ALERTCTL_CA_BUNDLE to a readable PEM file, or leave it empty."
 _LOOKUP_PAUSE = "Nothing to do after a single pause; if it repeats, run alertctl doctor slack."
 _EXPIRED = "If people still need to know, send the event again, or run alertctl log retry if it has no --expires time."
-_SLACK_ENABLED = "Set SLACK_ENABLED=true for later events; alertctl log retry sends this one."
-_EMAIL_ENABLED = "Set EMAIL_ENABLED=true for later events; alertctl log retry sends this one."
+_NOT_ALLOWED = (
+    "ALERTCTL_ALLOWED_EMAIL_DOMAINS or ALERTCTL_ALLOWED_SLACK_CHANNELS does not allow the address, "
+    "which a label or a user's preferences named"
+)
+_ALLOW = "Change the address for later events, or allow it with that setting and run alertctl log retry."
+_SLACK_ENABLED = "Set SLACK_ENABLED=true for later events; to send this one too, run alertctl log retry afterwards."
+_EMAIL_ENABLED = "Set EMAIL_ENABLED=true for later events; to send this one too, run alertctl log retry afterwards."
 
 _ALERTCTL: _Table = {
     Reason.AMBIGUOUS: (
@@ -71,11 +76,7 @@ _ALERTCTL: _Table = {
         ("bad_request", "alertctl could not build the request"),
         ("closing", "the daemon was shutting down"),
         ("email_disabled", "email was disabled when the event was published", _EMAIL_ENABLED),
-        (
-            "recipient_not_allowed",
-            "the recipient policy does not allow this address, which a label or a user's preferences named",
-            "Change the address, or ALERTCTL_ALLOWED_EMAIL_DOMAINS or ALERTCTL_ALLOWED_SLACK_CHANNELS.",
-        ),
+        ("recipient_not_allowed", _NOT_ALLOWED, _ALLOW),
         ("slack_disabled", "Slack was disabled when the event was published", _SLACK_ENABLED),
         ("unexpected", "alertctl failed with an unexpected error (see the attempt's answer)"),
         ("unknown", "the provider named no error (see the attempt's answer)"),
@@ -381,7 +382,7 @@ def failure_reason(code: str, *, sent: bool) -> Reason:
 
 
 _RETRIED = "Nothing to do; alertctl retries it."
-_CHECK_ARRIVAL = "Check whether it arrived; alertctl retries it."
+_RETRIED_AMBIGUOUS = "Nothing to do; alertctl retries it, so the message may arrive twice."
 _REPORT = (
     "Not caused by a setting: open an issue with the code and the output of alertctl log show ID -o json, without "
     "confidential values."
@@ -391,7 +392,7 @@ _FIX_CAUSE = "Fix the cause of the last error, then run alertctl log retry."
 _REASONS = {
     Reason.RATE_LIMITED: ("the provider asked alertctl to wait", _RETRIED),
     Reason.UNAVAILABLE: ("the provider did not accept the message", _RETRIED),
-    Reason.AMBIGUOUS: ("no answer arrived, so the message may have been delivered", _CHECK_ARRIVAL),
+    Reason.AMBIGUOUS: ("no answer arrived, so the message may have been delivered", _RETRIED_AMBIGUOUS),
     Reason.CONFIG: ("the provider rejected alertctl's credentials or settings", _DOCTOR),
     Reason.LOCAL: ("this machine failed, not the provider", _DOCTOR),
     Reason.BAD_ADDRESS: ("the provider cannot deliver to this address", _ADDRESS),
@@ -400,7 +401,10 @@ _REASONS = {
 }
 _WHEN_FINAL = {
     _RETRIED: "Run alertctl log retry once the provider works again.",
-    _CHECK_ARRIVAL: "Check whether it arrived; if not, run alertctl log retry.",
+    _RETRIED_AMBIGUOUS: "Check whether it arrived; if not, run alertctl log retry.",
+    _SENDING_LIMIT: "Set SMTP_HOST to a server with a higher limit if this repeats, and run alertctl log retry.",
+    _LOOKUP_PAUSE: "Run alertctl doctor slack, then alertctl log retry.",
+    _MOVING: "Run alertctl log retry once Slack has moved the workspace to the organisation.",
 }
 
 
@@ -443,13 +447,12 @@ def fix(
         return f"Nothing to do; alertctl log --event-id {code.removeprefix(DUPLICATE)} shows the earlier event."
     if code.startswith(ROUTE_PREFIX):
         return "Change the route if later events should arrive; alertctl log retry sends this one."
-    own_fix = known_fix(code, attempt_reason or reason, provider, answer)
-    if own_fix:
-        return own_fix
-    if reason is None or reason not in _REASONS:
-        return "See the attempt's answer below."
-    by_reason = _REASONS[Reason(reason)][1]
-    return _WHEN_FINAL.get(by_reason, by_reason) if final else by_reason
+    advice = known_fix(code, attempt_reason or reason, provider, answer)
+    if not advice:
+        if reason is None or reason not in _REASONS:
+            return "See the attempt's answer below."
+        advice = _REASONS[Reason(reason)][1]
+    return _WHEN_FINAL.get(advice, advice) if final else advice
 
 
 def known_fix(code: str, reason: str | None, provider: str | None, answer: str | None = None) -> str:
