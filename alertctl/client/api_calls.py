@@ -192,7 +192,7 @@ class ApiCalls:
         if not self._token:
             raise NotAllowed(
                 f"ALERTCTL_TOKEN is not set, and {self.server.root} requires it; "
-                "set it to a token that an admin of that server created"
+                "set it to a token that an admin of that server created (alertctl token create)"
             )
         return {"Accept": "application/json", "Authorization": f"Bearer {self._token}"}
 

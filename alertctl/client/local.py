@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from alertctl import delivery_log, outbox, preferences, schemas, users
 from alertctl.channels import CHANNEL_NAMES, build, build_all
-from alertctl.config import Settings
+from alertctl.config import Settings, reference
 from alertctl.config.secret_files import current_database_url
 from alertctl.connectivity_test import send_test_message, wait_for_results
 from alertctl.db import Store, upgrade
@@ -96,7 +96,7 @@ class LocalClient:
 
     def _setting_problems(self) -> list[str]:
         routes = (f"{problem}; the route adds the default targets instead" for problem in self._rules.routes.problems)
-        return [*self._settings.problems, *routes]
+        return [*map(_with_default, self._settings.problems), *routes]
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:
         """Return an event's deliveries after a first attempt at each, or with `wait` (seconds) once all are final."""
@@ -269,6 +269,14 @@ class LocalClient:
 
     def _write(self, change: Callable[Concatenate[Connection, P], T], *values: P.args, **options: P.kwargs) -> T:
         return self._store.write(lambda connection: change(connection, *values, **options))
+
+
+def _with_default(problem: str) -> str:
+    """Return a setting's problem with the default that applies instead. The deliveries of a wrong channel wait."""
+    name = problem.partition(":")[0]
+    default = next((default for known, default, _ in reference() if known == name), "")
+    is_applied = default and name.startswith(("ALERTCTL_", "PRUNE_", "RETRY_"))
+    return f"{problem}; the default applies: {default}" if is_applied else problem
 
 
 def _command_line_user() -> str:

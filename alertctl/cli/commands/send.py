@@ -42,7 +42,7 @@ JsonOption = Annotated[
     typer.Option(
         "--json",
         metavar="FILE|-",
-        help="JSON object of fields, from a file or stdin; accepts every key of POST /events. Flags win.",
+        help="JSON object of fields, from a file or stdin; accepts every key of POST /events. Other options win.",
     ),
 ]
 ToOption = Annotated[
@@ -61,11 +61,17 @@ KeyOption = Annotated[
         "and the job's name).",
     ),
 ]
-DedupKeyOption = Annotated[str | None, typer.Option(metavar="KEY", help="Short for --set dedup_key=KEY.")]
+DedupKeyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="Deduplication key: an event with a used key is not recorded, unless --dedup-window is set."
+    ),
+]
 DedupWindowOption = Annotated[
     str | None,
     typer.Option(
-        metavar="DURATION", help="With --dedup-key: suppress repeats to the same target within this time: 30m, 2h, 1d."
+        metavar="DURATION",
+        help="With --dedup-key: record repeats, but suppress those to the same target within this time: 30m, 2h, 1d.",
     ),
 ]
 ExpiresOption = Annotated[
@@ -129,7 +135,8 @@ def send(
     A failing provider is a warning, not an error: the event is recorded, and
     `alertctl serve` or `alertctl dispatch --once` retries the failed deliveries.
     If the database or the server does not accept it, the event is spooled on this
-    machine, and the next successful command publishes it (see alertctl spool --help).
+    machine, and the next successful command on that database or server publishes it
+    (see alertctl spool --help).
     """
     warn_about_settings(context)
     moment = now()
@@ -282,7 +289,10 @@ def _next_step(error: Exception, spooled: Spooled) -> str:
             f"(elsewhere: alertctl spool flush {spooled.id})"
         )
     else:
-        step = "the next successful command or `alertctl serve` publishes it"
+        step = (
+            f"the next successful command on {spooled.destination}, or its `alertctl serve` on this machine, "
+            f"publishes it (elsewhere: alertctl spool flush {spooled.id})"
+        )
     if not ends_with_machine(os.environ):
         return step
     folder = spool_here().folder

@@ -60,14 +60,20 @@ def test_settings_of_the_mail_server_do_not_matter_to_sendgrid(slack_and_email: 
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("RETRY_SCHEDULE", "soon"), ("ALERTCTL_DEADLINE", "never"), ("PRUNE_SUCCESS_DAYS", "0"), ("ALERTCTL_TOKEN", "ï")],
+    ("name", "value", "end"),
+    [
+        ("RETRY_SCHEDULE", "soon", "; the default applies: 5s 30s 2m 10m 1h 4h"),
+        ("ALERTCTL_DEADLINE", "never", "; the default applies: 10"),
+        ("PRUNE_SUCCESS_DAYS", "0", "; the default applies: 30"),
+        ("ALERTCTL_TOKEN", "ï", ""),
+    ],
 )
-def test_a_wrong_setting_of_no_channel_is_a_warning(slack_and_email: Sandbox, monkeypatch, name, value):
+def test_a_wrong_setting_of_no_channel_is_a_warning(slack_and_email: Sandbox, monkeypatch, name, value, end):
     monkeypatch.setenv(name, value)
     ran = run(*SEND, "--to", "slack:#ops", "--strict")
     assert ran.exit_code == 0
-    assert f"alertctl: warning: {name}: " in ran.stderr
+    (warning,) = [line for line in ran.stderr.splitlines() if f"alertctl: warning: {name}: " in line]
+    assert (warning.endswith(end), "the default applies" in warning) == (True, bool(end))
     assert len(slack_and_email.slack.messages) == 1
 
 

@@ -68,8 +68,11 @@ def test_an_event_is_spooled_and_reported_while_the_database_is_away(away):
     assert (ran.exit_code, ran.stdout) == (0, "")
     first, second = ran.stderr.splitlines()
     assert first.startswith(f"alertctl: database {away}/alertctl.db: ")
-    assert second.startswith("alertctl: spooled as ")
     (event,) = spool().entries()[0]
+    assert second == (
+        f"alertctl: spooled as {event.id}; the next successful command on sqlite:///{away}/alertctl.db, "
+        f"or its `alertctl serve` on this machine, publishes it (elsewhere: alertctl spool flush {event.id})"
+    )
     assert (event.request.fields, event.destination) == ({"title": "Disk full"}, f"sqlite:///{away}/alertctl.db")
     (file,) = spool().folder.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
