@@ -22,7 +22,7 @@ LONGEST_LOCAL_PART = 64
 LONGEST_DOMAIN = 253
 LONGEST_SLACK_CHANNEL = 80
 LONGEST_SHOWN_HOST = 80
-NOT_AN_EMAIL = "is not one email address (name@domain)"
+NOT_AN_EMAIL = "is not a single email address (name@domain)"
 
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 _BECOMES_ASCII = re.compile("([\u037e\u1fef\u212a])")

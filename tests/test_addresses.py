@@ -87,7 +87,7 @@ def test_a_joiner_is_for_domains_only():
 )
 def test_anything_else_is_no_email_address(text):
     assert not is_email(text)
-    problems = "is not one email address|has a domain that is not a valid|contains the invisible character"
+    problems = "is not a single email address|has a domain that is not a valid|contains the invisible character"
     with pytest.raises(InvalidEvent, match=rf"^to: .* ({problems})"):
         check_address("email", text, "to")
 
@@ -118,7 +118,9 @@ def test_a_person_is_a_slack_address_by_email_or_id(text):
 
 @pytest.mark.parametrize("text", ["@", "@ana", "@me", "@ana@", "@@corp.example", "@a b@corp.example", "@#x", "#@a@b"])
 def test_a_person_without_a_valid_email_is_no_slack_address(text):
-    with pytest.raises(InvalidEvent, match=r"^to: .* (is not one email address|is not a Slack channel .* or a person)"):
+    with pytest.raises(
+        InvalidEvent, match=r"^to: .* (is not a single email address|is not a Slack channel .* or a person)"
+    ):
         check_address("slack", text, "to")
 
 

@@ -61,7 +61,7 @@ def test_a_channel_s_form_of_messages_counts_where_the_route_sets_none():
         ('to = "slack:"', "routes.x.to: '' is not a Slack channel"),
         ('to = ["sms:1"]', "routes.x.to: 'sms:1' is not a target"),
         ("to = 1", "routes.x.to: 1 is not a list of targets"),
-        ('to = ["slack:#a", "email:a@b@c"]', "routes.x.to: 'a@b@c' is not one email address"),
+        ('to = ["slack:#a", "email:a@b@c"]', "routes.x.to: 'a@b@c' is not a single email address"),
         ('to = []\nmatch = "x"', 'routes.x.match: "x" is not a table of conditions'),
         (
             'to = []\nmatch.featureflag = "x"',

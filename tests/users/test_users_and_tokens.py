@@ -303,7 +303,7 @@ def test_an_email_is_changed_once_and_never_to_another_users(store: Store, clock
     store.write(lambda it: users.add_user(it, ADDRESS, "viewer", clock()))
     with pytest.raises(users.EmailTaken):
         store.write(lambda it: users.change_user(it, ADDRESS, email="OPS@corp.example"))
-    with pytest.raises(InvalidEvent, match="not one email address"):
+    with pytest.raises(InvalidEvent, match="not a single email address"):
         store.write(lambda it: users.change_user(it, ADDRESS, email="nobody"))
     assert store.write(lambda it: users.change_user(it, ADDRESS, email=ADDRESS.upper())).email == ADDRESS
     assert store.write(lambda it: users.change_user(it, ADDRESS, email="New@corp.example")).email == "new@corp.example"

@@ -119,7 +119,9 @@ class SendGridChannel:
         """
         for index in pending:
             if not is_email(messages[index].address):
-                results[index] = DeliveryError(Reason.BAD_ADDRESS, "invalid_address", detail="not one email address")
+                results[index] = DeliveryError(
+                    Reason.BAD_ADDRESS, "invalid_address", detail="not a single email address"
+                )
         parts = [pending]
         named = 0
         requests = 0
