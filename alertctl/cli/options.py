@@ -94,7 +94,6 @@ LabelOption = Annotated[
     list[str] | None,
     typer.Option("--label", metavar="NAME=VALUE", help="Label of the event, for routes and filters; repeatable."),
 ]
-UserOption = Annotated[str, typer.Option("--user", "-u", metavar="USER", help="User's email address or id.")]
 OwnUserOption = Annotated[
     str | None,
     typer.Option(
@@ -116,8 +115,6 @@ StatusOption = Annotated[
 UtcOption = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of the local zone.")]
 RoleOption = Annotated[
     str,
-    typer.Option(
-        metavar="ROLE", help="Role: viewer (default), analyst, developer or admin.", **one_of(ROLES, "a role")
-    ),
+    typer.Option(metavar="ROLE", help="Role: viewer, analyst, developer or admin.", **one_of(ROLES, "a role")),
 ]
 RoleArgument = Annotated[str, typer.Argument(metavar="ROLE", **one_of(ROLES, "a role"))]

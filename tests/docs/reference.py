@@ -166,7 +166,13 @@ def _option(option: Any) -> tuple[str, str]:
     longest_first = sorted(option.opts, key=len, reverse=True)
     names = ", ".join(f"`{name}`" for name in [*longest_first, *option.secondary_opts])
     value = "" if option.is_flag else f" {option.metavar or _choices(option)}"
-    return f"{names}{value}", option.help or ""
+    return f"{names}{value}", f"{option.help or ''}{_default(option)}"
+
+
+def _default(option: Any) -> str:
+    """Return the default as `--help` shows it. `--output` has none here: its default is always the first value."""
+    is_shown = option.show_default and option.default not in (None, "") and not option.is_flag
+    return f" Default: {option.default}." if is_shown and option.name != "output" else ""
 
 
 def _choices(option: Any) -> str:
@@ -188,9 +194,16 @@ def errors() -> Iterator[str]:
 
 def _error(entry: ErrorCode) -> tuple[str, ...]:
     reasons = error_reasons(entry)
-    last = [None, *reasons][-1]
     names = "; ".join(f"`{reason}` {when}".strip() for reason, when in reasons.items())
-    return f"`{entry.code}`", names, meaning(entry.code, None), fix(entry.code, last)
+    return f"`{entry.code}`", names, meaning(entry.code, None), _fix(entry.code, list(reasons))
+
+
+def _fix(code: str, reasons: list[Reason]) -> str:
+    """Return the fix of a code, for the last of its reasons."""
+    last = fix(code, reasons[-1] if reasons else None)
+    if len(reasons) > 1 and reasons[-1] is Reason.AMBIGUOUS and (first := fix(code, reasons[0])) != last:
+        return f"{first} With reason `ambiguous`, the message may arrive twice."
+    return last
 
 
 def error_reasons(entry: ErrorCode) -> dict[Reason, str]:

@@ -14,7 +14,7 @@ CHECK_FAILED = 10
 CODES = (
     (0, "success"),
     (1, "unexpected error, a port in use, or an incomplete db copy or db backup"),
-    (2, "usage error or invalid input"),
+    (2, "usage error, invalid input or settings, or no such id"),
     (3, "a delivery did not succeed (test, --strict), or send --strict had no recipient or another event's key"),
     (4, "the token is missing or invalid, or its role is too low"),
     (5, "the database or the server is unreachable"),
@@ -41,7 +41,7 @@ alertctl log show ID            show one delivery with all its attempts""",
     ),
     "times": (
         [
-            ("2h, 30m, 7d", "ago; as a duration: this long"),
+            ("2h, 30m, 7d", "as a time: that long ago; as a duration: that long"),
             ("2026-11-01", "start of that day, local time"),
             ("2026-11-01T14:30", "local time"),
             ("2026-11-01T14:30:00+01:00", "ISO 8601, with a zone"),

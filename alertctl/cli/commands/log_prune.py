@@ -17,7 +17,11 @@ from alertctl.text import counted
 def prune(
     context: typer.Context,
     older_than: Annotated[
-        str | None, typer.Option(metavar="AGE", help="Minimum age: 30d, 12h. Default: the PRUNE_ settings.")
+        str | None,
+        typer.Option(
+            metavar="AGE",
+            help="Minimum age: 30d, 12h. Default: PRUNE_SUCCESS_DAYS, PRUNE_FAILED_DAYS and PRUNE_SUPPRESSED_DAYS.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the deliveries.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
@@ -30,7 +34,7 @@ def prune(
 
     Delete old final deliveries with their attempts, and events that have no delivery left.
 
-    Unfinished deliveries stay. A daemon prunes once a day by the PRUNE_ settings.
+    Unfinished deliveries stay. A daemon prunes once a day by the PRUNE_…_DAYS settings.
     """
     older = duration_option("--older-than", older_than)
     with client_of(context) as client:

@@ -22,7 +22,9 @@ MAX_BAR_LENGTH = 10
 def stats(
     context: typer.Context,
     where: Where,
-    by: Annotated[Literal["event", "channel", "to", "error"], typer.Option(help="Grouping of the counts.")] = "event",
+    by: Annotated[
+        Literal["event", "channel", "to", "error"], typer.Option(help="Group the counts: one row for each of these.")
+    ] = "event",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """
@@ -31,7 +33,7 @@ def stats(
     alertctl log stats --since 30d --by error
     alertctl log stats --by to --status failed
 
-    Count the deliveries of the last 7 days (or --since) by status.
+    Count the deliveries of the last 7 days (or --since): a row for each event type (or --by), a column for each status.
     """
     if where.since is None:
         where = replace(where, since=now() - timedelta(days=7))

@@ -68,7 +68,7 @@ def change(
     alertctl prefs set --user dev@corp.example email_enabled=off slack_channel=#x
     alertctl prefs set --user dev@corp.example slack_channel=default
 
-    Change some of a user's preferences; the others stay.
+    Change some of a user's preferences; the others stay. alertctl prefs get prints their names.
     """
     values = dict(_change(text) for text in changes)
     with client_of(context) as client:

@@ -17,7 +17,8 @@ ChaosOption = Annotated[
     str,
     typer.Option(
         metavar="TEXT",
-        help="Faults, comma-separated: PROVIDER[.ADDRESS]=FAULT[:PERCENT%]. An unknown FAULT lists the known ones.",
+        help="Faults, comma-separated: PROVIDER[.ADDRESS]=FAULT[:PERCENT%]. "
+        "For the list of faults, pass an unknown one: slack=x.",
     ),
 ]
 PortOption = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port; 0 picks a free one.")]
@@ -43,9 +44,10 @@ def sandbox(
     Run local stand-ins for Slack, SendGrid and a mail server, reachable from this machine only.
 
     Prints the settings that make alertctl use them (paste them into another terminal),
-    then each message as it arrives. Ctrl-C stops it. These addresses always fail: #missing,
-    #archived, #private, missing@ and full@ of any domain, and nobody@ in Slack. #flaky and
-    flaky@ fail once.
+    then each message as it arrives. Ctrl-C stops it. These addresses always
+    fail: in Slack #missing, #archived, #private and the person @nobody@ of any domain; at the
+    mail server missing@ and full@ of any domain; at SendGrid refused@ of any domain. #flaky
+    and flaky@ fail once.
     """
     from alertctl.sandbox import Sandbox, parse_chaos
 

@@ -36,6 +36,9 @@ app = typer.Typer(
     alertctl spool flush
 
     Manage events that reached neither the server nor the database: list, publish, drop them.
+
+    The next successful command on an event's database or server publishes it. So does the
+    `alertctl serve` of that database or server, if it runs as the same user on this machine.
     """,
 )
 
@@ -59,7 +62,8 @@ def list_events(output: OutputOption = Output.TABLE) -> None:
     alertctl spool list
     alertctl spool list -o json
 
-    List the events in the spool, including those that were refused.
+    List the events in the spool, including those that the database or server refused
+    (a wrong field, a key of a different event).
     """
     events, damaged = spool_here().entries()
     for path in damaged:
@@ -86,7 +90,7 @@ def flush(
     alertctl spool flush
     alertctl spool flush 3f9c   even if refused or for another destination
 
-    Publish the spooled events for the current database or server.
+    Publish the spooled events for the current database or server; refused events only by ID.
     Exits with 5 if some remain, with 4 if the token was rejected.
     """
     where = destination_of(context)

@@ -22,7 +22,10 @@ LATE_SECONDS = 60.0
 """Seconds after which an overdue delivery is reported: a daemon claims a due one within seconds."""
 
 FailIfWaitingOption = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="Exit with 10 if a delivery waits longer than this: 5m, 1h.")
+    str | None,
+    typer.Option(
+        metavar="DURATION", help="Exit with 10 if a delivery that is not final was queued longer ago than this: 5m, 1h."
+    ),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from alertctl.cli.context import client_of
-from alertctl.cli.options import ROLES, UserOption, one_of
+from alertctl.cli.options import ROLES, one_of
 from alertctl.cli.output.deliveries import short
 from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json, print_line
 from alertctl.cli.output.table import Column, print_item, print_list
@@ -38,12 +38,20 @@ COLUMNS = (
 @app.command(short_help="Create a token and print it once.")
 def create(
     context: typer.Context,
-    user: UserOption,
+    user: Annotated[
+        str,
+        typer.Option(
+            "--user",
+            "-u",
+            metavar="USER",
+            help="User's email address or id. A new address adds a user with this role (--scope publish: developer).",
+        ),
+    ],
     role: Annotated[
         str | None,
         typer.Option(
             metavar="ROLE",
-            help="Role: viewer, analyst, developer or admin. Required unless --scope.",
+            help="Role, at most the user's own: viewer, analyst, developer or admin. Required unless --scope.",
             **one_of(ROLES, "a role"),
         ),
     ] = None,

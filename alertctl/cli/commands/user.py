@@ -93,7 +93,8 @@ def set_email(
     alertctl user set-email dev@corp.example dev@new.example
     alertctl user set-email dev@corp.example dev@new.example -o json
 
-    Change a user's email address. A JWT user's next call restores the token's address if no other user has it.
+    Change a user's email address. For a JWT user, the change lasts until
+    their next call, which sets the JWT's address again, unless another user has that address.
     """
     with client_of(context) as client:
         print_item(client.change_user(user, email=email), COLUMNS, output)
@@ -113,7 +114,7 @@ def _user_command(name: str, summary: str, description: str, change: Callable[[C
 _user_command(
     "unlink",
     "Remove a user's JWT identity.",
-    "Remove a user's JWT identity (issuer and subject). A later token with it registers a new user.",
+    "Remove a user's JWT identity (issuer and subject). A later JWT with this identity registers a new user.",
     lambda client, user: client.unlink_user(user),
 )
 _user_command(
