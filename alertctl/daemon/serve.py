@@ -254,7 +254,7 @@ def _readiness(
     if not heartbeat.is_beating:
         parts["scheduler"] = "no heartbeat for a minute"
     if not dispatcher.alive:
-        parts["dispatcher"] = "a channel's thread has ended"
+        parts["dispatcher"] = "a channel's worker has ended"
     return parts
 
 

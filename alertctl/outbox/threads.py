@@ -3,9 +3,9 @@
 The thread's row is claimed with its root's delivery and for the same lease. Other messages wait until the root
 is sent, because the provider's answer to it has the id that a reply needs.
 
-    no row, or ended --claim--> claimed --root sent--> open --reply--> open --ends_at--> ended
-                                   |                     |
-                                   +--root failed: free  +--root or channel gone: no row
+    no row, free or ended --claim--> claimed --root sent--> open --reply--> open --ends_at--> ended
+                                        |                     |
+                                        +--root failed: free  +--root or channel gone: no row
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""python -m tests.benchmarks [ROW…] [--quick] [--json FILE] [--fail] [--SIZE N…]"""
+"""python -m tests.benchmarks [NAME…] [--quick] [--json FILE] [--fail] [--SIZE N…]"""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tests.benchmarks.table import size_of_machine, table, write_json
 from tests.support.postgres import NoPostgres
 
 DATABASES = ("sqlite", "postgres")
-BROKEN = "this row failed"
+BROKEN = "this benchmark failed"
 WIDTH = 160
 """Columns of the table in a file or a pipe."""
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__import__(__package__).__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"only these: {', '.join(ROWS)}")
-    parser.add_argument("--list", action="store_true", help="name the rows and end")
+    parser.add_argument("rows", nargs="*", metavar="NAME", help=f"only these: {', '.join(ROWS)}")
+    parser.add_argument("--list", action="store_true", help="name the benchmarks and end")
     parser.add_argument("--quick", action="store_true", help="small sizes and fewer rounds: below two minutes in all")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything there, too")
     parser.add_argument("--fail", action="store_true", help="end with 1 when a bar is missed")
@@ -40,12 +40,12 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         parser.add_argument(f"--{field.name}", type=type(field.default), metavar="N", help=shown)
     parsed = parser.parse_args(argv)
     if unknown := set(parsed.rows) - set(ROWS):
-        parser.error(f"no such row: {', '.join(sorted(unknown))} (there are {', '.join(ROWS)})")
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))} (there are {', '.join(ROWS)})")
     return parsed
 
 
 def measure(setup: Setup, names: list[str]) -> Iterator[Line]:
-    """Yield the lines of these rows. A row that fails becomes a line with the error, and the others go on."""
+    """Yield the lines of these benchmarks. One that fails becomes a line with the error, and the others go on."""
     for name in names:
         began = time.monotonic()
         try:

@@ -1,4 +1,4 @@
-"""How much each row does: in full, and with `--quick`."""
+"""How much each benchmark does: in full, and with `--quick`."""
 
 from __future__ import annotations
 

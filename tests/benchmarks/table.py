@@ -23,7 +23,7 @@ def table(lines: Sequence[Line]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table("row", "what", "on", box=None, header_style="bold", pad_edge=False)
+    shown = Table("benchmark", "what", "on", box=None, header_style="bold", pad_edge=False)
     for name in ("measured", "yardstick", "ratio", "bar"):
         shown.add_column(name, justify="right")
     shown.add_column("", no_wrap=True)

@@ -197,7 +197,7 @@ def test_help_on_a_command_is_that_commands_help(words):
 
 
 def test_every_exit_code_is_explained_by_help_and_by_the_end_of_every_help():
-    explained = re.findall(r"(?m)^ *(\d+)  \w", run("help", "exit-codes").stdout)
+    explained = re.findall(r"(?m)^(\d+) +\w", run("help", "exit-codes").stdout)
     ends = " ".join(run("--help").stdout.partition("Exit codes: ")[2].split())
     assert explained == re.findall(r"(?:^|; )(\d+) ", ends)
     assert {"0", "1", "2", "5", "130"} <= set(explained)

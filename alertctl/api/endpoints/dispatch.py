@@ -35,7 +35,7 @@ class Dispatching(Dispatched):
 
 @router.post("/dispatch")
 async def dispatch(_caller: Developer, services: ServicesDep, wait: Wait = 0.0) -> Dispatching:
-    """Wake the daemon and wait until no delivery is due. The daemon also sends due deliveries without this call."""
+    """Wake the daemon; with `wait`, wait until no delivery is due. Due deliveries are also sent without this call."""
     deadline = time.monotonic() + wait
     position = await run_sync(start_position, services)
     services.wake()
