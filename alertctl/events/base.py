@@ -76,8 +76,8 @@ class EventFields(BaseModel):
     occurred_at: Moment | None = Field(None, description="time of the event (ISO 8601; without a zone: UTC)")
     dedup_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = Field(
         None,
-        description="deduplication key: another event with the same key sends nothing; with a dedup window, only "
-        "within the window",
+        description="deduplication key: a later event with the same key is not recorded; with a dedup window it is "
+        "recorded, but not sent to the same target again",
     )
 
     @classmethod

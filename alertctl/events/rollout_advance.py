@@ -12,7 +12,7 @@ from alertctl.events.base import Count, EventFields, Fact, Moment, Percentage, T
 
 class RolloutAdvance(EventFields):
     event_type: ClassVar[str] = "rollout_advance"
-    description: ClassVar[str] = "a rollout moved to its next stage (by default to Slack only)"
+    description: ClassVar[str] = "a rollout moved to its next stage; by default its alert goes to Slack only"
     channels: ClassVar[tuple[str, ...] | None] = ("slack",)
     default_on: ClassVar[bool | None] = False
     example: ClassVar[Mapping[str, Any]] = {
@@ -31,7 +31,7 @@ class RolloutAdvance(EventFields):
     stage: Count | None = Field(None, description="current stage, counted from 1")
     stages: Count | None = Field(None, description="number of stages")
     environment: Text | None = Field(None, description="environment of the flag")
-    next_at: Moment | None = Field(None, description="planned time of the next stage (ISO 8601)")
+    next_at: Moment | None = Field(None, description="planned time of the next stage (ISO 8601; without a zone: UTC)")
 
     @property
     def ends_subject(self) -> bool:

@@ -101,7 +101,7 @@ def change(caller: Admin, services: ServicesDep, user: User, body: Body) -> User
 
 @router.delete("/admin/users/{user}", responses=problem_responses(404))
 def remove(caller: Admin, services: ServicesDep, user: User) -> UserItem:
-    """Delete a user with preferences and tokens; the delivery log is kept. 422 for the last admin.
+    """Delete a user, including preferences and tokens; the delivery log is kept. 422 for the last admin.
 
     A JWT registers its user again; to block a user, disable them.
     """

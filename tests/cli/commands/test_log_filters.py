@@ -100,7 +100,7 @@ def test_fail_if_any_ends_with_10_when_a_delivery_matches_and_with_0_when_not(ni
     ("labels", "problem"),
     [
         (["team"], "'team' is not NAME=VALUE"),
-        (["my team=x"], "'my team' is not a label name: use 1 to 63 letters, digits and _ . - /"),
+        (["my team=x"], "'my team' is not a label name: use 1 to 63 characters: letters, digits and _ . - /"),
         (["team="], "team: should not be empty; leave it out to have all deliveries"),
         (["team=a", "team=b"], "team: occurs twice with different values, and an event has one value of each label"),
     ],

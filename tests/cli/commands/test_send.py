@@ -502,7 +502,7 @@ def test_labels_come_from_flags_and_json_and_flags_win(log_on, slack_and_email: 
         (
             ["--label", "my team=x"],
             None,
-            "labels: 'my team' is not a label name: use 1 to 63 letters, digits and _ . - /",
+            "labels: 'my team' is not a label name: use 1 to 63 characters: letters, digits and _ . - /",
         ),
         ([], {"labels": ["team"]}, 'labels: should be an object of names and values: {"team": "growth"}'),
         (["--label", "a=b"], {"labels": "c"}, 'labels: should be an object of names and values: {"team": "growth"}'),
