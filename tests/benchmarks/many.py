@@ -23,8 +23,11 @@ CLAIM = 100
 """Deliveries in one claim."""
 LEASE = 3600.0
 DEPTH = 5000
-"""The page that a cursor goes on from; where there are fewer rows, the page in their middle."""
+"""The page that a cursor goes on from."""
+SHORT_DEPTH = 20
+"""The same in a log that has no page DEPTH."""
 PAGE = 20
+"""Rows of a page."""
 Read = Callable[[Connection], Any]
 
 
@@ -101,12 +104,12 @@ def _page(where: LogFilter, cursor: str | None = None) -> Read:
 
 
 def _deep(store: Store) -> Read:
-    """Return a page that begins after row DEPTH * PAGE, or in the middle of a shorter log."""
+    """Return the page after page DEPTH; in a shorter log, the page after page SHORT_DEPTH."""
     ids = select(delivery.c.id).order_by(delivery.c.id.desc())
     with store.reading() as connection:
         cursor = connection.execute(ids.offset(DEPTH * PAGE).limit(1)).scalar()
         if cursor is None:
-            cursor = connection.execute(ids.offset(PAGE * PAGE).limit(1)).scalar_one()
+            cursor = connection.execute(ids.offset(SHORT_DEPTH * PAGE).limit(1)).scalar_one()
     return _page(LogFilter(), cursor)
 
 

@@ -15,7 +15,7 @@ from tests.benchmarks.setup import ALERT, RULES, Setup
 
 ROUTES = 200
 DECISIONS = 500
-COST = Bar(at_most=100, unit="us")
+COST = Bar(at_most=100, unit="us more")
 
 
 def routes(setup: Setup) -> Iterator[Line]:
