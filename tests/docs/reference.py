@@ -114,7 +114,12 @@ def commands() -> Iterator[str]:
     yield from ("### Options of every command", "", "Give them before or after the command's name.", "")
     yield from (*_options(root.params), "")
     log = root.commands["log"].params
-    yield from ("### Log filters", "", "Options of `alertctl log` and its commands that choose deliveries.", "")
+    yield from (
+        "### Log filters",
+        "",
+        "Options that choose deliveries, for `alertctl log`, `log retry`, `log export` and `log stats`.",
+        "",
+    )
     yield from (*_options(parameter for parameter in log if _is_filter(parameter)), "")
     yield from _commands(root, "alertctl")
 
