@@ -69,7 +69,8 @@ def settings() -> Iterator[str]:
     rows = reference()
     for section, title in SECTIONS.items():
         own = [row for row in rows if row[0].startswith(f"{section}_".upper())]
-        yield from (f"### {title}", "", f"`[{section}]` in TOML.", "")
+        exception = ", except `ALERTCTL_CONFIG` and `ALERTCTL_NO_DOTENV`" if section == "alertctl" else ""
+        yield from (f"### {title}", "", f"`[{section}]` in TOML{exception}.", "")
         cells = ((f"`{name}`", f"`{default}`" if default else "", meaning) for name, default, meaning in own)
         yield from (*table(("setting", "default", "meaning"), cells), "")
 
