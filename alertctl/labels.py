@@ -71,7 +71,9 @@ def check_label_name(name: str) -> str:
     """Return the name of a label. Raises InvalidEvent."""
     if not _NAME.fullmatch(name):
         quoted = repr(name if len(name) <= 80 else f"{name[:79]}…")
-        raise InvalidEvent("labels", f"{quoted} is not a label name: use 1 to 63 characters: letters, digits and _ . - /")
+        raise InvalidEvent(
+            "labels", f"{quoted} is not a label name: use 1 to 63 characters: letters, digits and _ . - /"
+        )
     return name
 
 

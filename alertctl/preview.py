@@ -29,14 +29,14 @@ EXAMPLE_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def preview_messages(
-    settings: Settings, request: PublishRequest, style: str, moment: datetime
+    settings: Settings, request: PublishRequest, style: str | None, moment: datetime
 ) -> tuple[list[Rendered], list[str]]:
     """Return an event's message for each channel (or `request.channel`), and warnings. Uses no database.
 
     Without fields it is the event type's example, which also supplies missing required fields. The address is the first
-    of the channel's default ones. Raises InvalidEvent and ConfigError.
+    of the channel's default ones, the style that of the settings. Raises InvalidEvent and ConfigError.
     """
-    if style not in STYLES:
+    if style is not None and style not in STYLES:
         raise InvalidEvent("style", f"{style[:80]!r} is not a style{suggest(style, STYLES)}")
     event_type = find(request.event_type)
     example = event_type.example
@@ -53,7 +53,8 @@ def preview_messages(
     for kind in kinds:
         address = next(iter(kind.default_addresses(settings)), kind.address_example)
         reason = kind.default_routing_reason.name
-        target = Target(kind.name, address, reason, options=MessageOptions(style=style))
+        options = MessageOptions(style=style) if style else kind.message_options(settings)
+        target = Target(kind.name, address, reason, options=options)
         rendered.append(_render(channels, content, target, moment))
     return rendered, [*warnings, *label_warnings, *content.warnings]
 

@@ -65,7 +65,9 @@ def test_names_of_letters_digits_and_some_marks_are_accepted(name):
 
 @pytest.mark.parametrize("name", ["", "a b", "größe", "a=b", "a\n", "x" * 64, "x" * 1000])
 def test_any_other_name_is_refused_in_one_short_line_that_names_it(name):
-    with pytest.raises(InvalidEvent, match=r"^labels: .* is not a label name: use 1 to 63 characters: letters, digits") as error:
+    with pytest.raises(
+        InvalidEvent, match=r"^labels: .* is not a label name: use 1 to 63 characters: letters, digits"
+    ) as error:
         parse_labels({name: "x"})
     assert repr(name)[1:50].rstrip("'") in str(error.value)
     assert len(str(error.value)) < 200

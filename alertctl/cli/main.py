@@ -45,7 +45,9 @@ def root(
     ] = None,
     timeout: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help="Time limit for the server, retries included (ALERTCTL_TIMEOUT)."),
+        typer.Option(
+            metavar="DURATION", help="Time limit for calls to the server, retries included (ALERTCTL_TIMEOUT)."
+        ),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")] = False,
     version: Annotated[

@@ -88,7 +88,10 @@ SetOption = Annotated[
     ),
 ]
 SeverityOption = Annotated[
-    str | None, typer.Option(metavar="LEVEL", help="Short for --set severity=LEVEL (info, warning, error, critical).")
+    str | None,
+    typer.Option(
+        metavar="LEVEL", help="Short for --set severity=LEVEL (generic_alert: info, warning, error or critical)."
+    ),
 ]
 LabelOption = Annotated[
     list[str] | None,

@@ -179,7 +179,8 @@ class LocalClient:
         return self._read(outbox.has_daemon, now())
 
     def status(self) -> schemas.StatusReport:
-        return self._read(delivery_log.status_report, f"database {self._store.shown}", now(), daemon=False)
+        where = f"database {self._store.shown}"
+        return self._read(delivery_log.status_report, where, now(), self._rules.enabled, daemon=False)
 
     def resend(self, ids: Sequence[str], *, again: bool = False) -> list[schemas.ResendResult]:
         delivery_ids = [self._read(delivery_log.find_id, part) for part in ids]
@@ -291,5 +292,5 @@ def _command_line_user() -> str:
 def _user_id(connection: Connection, user: str | None) -> str:
     """Return the id of the user with this id or email. Raises NotFound, InvalidEvent without a user."""
     if user is None:
-        raise InvalidEvent("--user", "required on a database, where no token says who you are")
+        raise InvalidEvent("--user", "is required without a server, because no token says who you are")
     return users.find_user(connection, user).id

@@ -135,7 +135,8 @@ class Database(_Section):
 class Retry(_Section):
     schedule: Annotated[tuple[float, ...], BeforeValidator(durations.schedule)] = Field(
         (5.0, 30.0, 120.0, 600.0, 3600.0, 14400.0),
-        description="Wait before each retry; if the last retry fails, the delivery fails.",
+        description="Wait before each retry. If the last retry fails with reason unavailable or ambiguous, "
+        "the delivery is final.",
     )
 
 
@@ -165,8 +166,8 @@ class Jwt(_Section):
     )
     link_by_email: YesOrNo = Field(
         False,
-        description="Give a new JWT user the existing account with the same email, if email_verified is true and the "
-        "account has no JWT user yet.",
+        description="Give a new JWT user the existing account with the same email, without its role, "
+        "if email_verified is true and the account has no JWT user yet.",
     )
     leeway: Annotated[float, BeforeValidator(durations.duration_between(0, 3600))] = Field(
         10.0, description="Tolerated clock difference, in seconds."
@@ -242,8 +243,8 @@ class Alertctl(_Section):
     )
     public_url: Url = Field(
         "",
-        description="Public URL of this daemon, such as its TLS proxy's. The daemon also publishes events that "
-        "commands of its system user spooled for this URL.",
+        description="Public URL of this daemon, such as its TLS proxy's. The daemon also publishes the events "
+        "that its own system user spooled for a server at this URL.",
     )
 
 

@@ -23,12 +23,13 @@ def backup(source: Path, file: Path, *, force: bool = False, advance: Advance = 
     """Write the database in `source` to `file`, checked. Returns its size in bytes.
 
     Its mode is 0600, or that of the file that it replaces. It is written beside `file` and renamed at the end, so
-    `file` is never incomplete. Raises ConfigError if `file`
-    exists (unless `force`) or can't be written, Unreachable if the source can't be read, AlertctlError if the backup
-    would be damaged.
+    `file` is never incomplete. If `file` is a link, the file that it points to is replaced. Raises ConfigError if
+    `file` exists (unless `force`) or can't be written, Unreachable if the source can't be read, AlertctlError if the
+    backup would be damaged.
     """
     check_file(source, file, force=force)
-    with _unfinished_file(file) as unfinished:
+    target = _resolve(file)
+    with _unfinished_file(target) as unfinished:
         _copy_pages(source, unfinished, advance)
         _check(unfinished)
         check_file(source, file, force=force)
@@ -36,18 +37,19 @@ def backup(source: Path, file: Path, *, force: bool = False, advance: Advance = 
             # Synced, so that a power cut leaves a complete file or none.
             _sync(unfinished)
             with suppress(FileNotFoundError):
-                os.chmod(unfinished, stat.S_IMODE(file.stat().st_mode))
-            os.replace(unfinished, file)
-            _sync(file.absolute().parent)
-    return file.stat().st_size
+                os.chmod(unfinished, stat.S_IMODE(target.stat().st_mode))
+            os.replace(unfinished, target)
+            _sync(target.parent)
+    return target.stat().st_size
 
 
 def check_file(source: Path, file: Path, *, force: bool) -> None:
     """Raise ConfigError unless a backup may be written to `file`."""
     if file.is_dir():
         raise ConfigError([f"FILE: {file} is a folder; name a file in it"])
-    if not file.absolute().parent.is_dir():
-        raise ConfigError([f"FILE: there is no folder {file.absolute().parent}"])
+    target = _resolve(file)
+    if not target.parent.is_dir():
+        raise ConfigError([f"FILE: there is no folder {target.parent}"])
     if file.exists() and file.samefile(source):
         raise ConfigError([f"FILE: {file} is the database itself; name another file"])
     if file.exists() and not file.is_file():
@@ -55,8 +57,13 @@ def check_file(source: Path, file: Path, *, force: bool) -> None:
     if os.path.lexists(file) and not force:
         raise ConfigError([f"FILE: {file} exists; --force replaces it"])
     # SQLite would apply that journal to the new file.
-    if Path(f"{file}-wal").exists():
-        raise ConfigError([f"FILE: {file} is a database in use ({file.name}-wal exists); name another file"])
+    if Path(f"{target}-wal").exists():
+        raise ConfigError([f"FILE: {file} is a database in use ({target.name}-wal exists); name another file"])
+
+
+def _resolve(file: Path) -> Path:
+    """Return the file that `file` is or points to. `Path.resolve` raises for a loop of links; this doesn't."""
+    return Path(os.path.realpath(file))
 
 
 def _copy_pages(source: Path, unfinished: Path, advance: Advance) -> None:
@@ -92,7 +99,7 @@ def _check(unfinished: Path) -> None:
 def _unfinished_file(file: Path) -> Iterator[Path]:
     """Make an unfinished file beside `file`, readable by its owner only, and remove it at the end in any case."""
     with _config_errors(file):
-        handle, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".unfinished", dir=file.absolute().parent)
+        handle, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".unfinished", dir=file.parent)
     os.close(handle)
     try:
         yield Path(name)

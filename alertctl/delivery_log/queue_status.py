@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
 from alertctl import __version__
-from alertctl.channels import CHANNEL_NAMES
+from alertctl.channels import CHANNEL_NAMES, channel_type
 from alertctl.db import HEAD
 from alertctl.delivery_log.tables import delivery, pauses
 from alertctl.models import Status, columns_for
@@ -54,8 +54,13 @@ def paused(connection: Connection, now: datetime) -> list[Paused]:
     return [*live_reports(connection, now), *waits]
 
 
-def status_report(connection: Connection, where: str, now: datetime, *, daemon: bool) -> StatusReport:
-    """Return the state of this alertctl. `where` names its database or address, without secrets."""
+def status_report(
+    connection: Connection, where: str, now: datetime, enabled: Collection[str], *, daemon: bool
+) -> StatusReport:
+    """Return the state of this alertctl. `where` names its database or address, without secrets.
+
+    `enabled` are the channels that it sends on.
+    """
     waiting = queue_status(connection, now)
     instances = live_instances(connection, now)
     return StatusReport(
@@ -69,7 +74,7 @@ def status_report(connection: Connection, where: str, now: datetime, *, daemon: 
         paused=paused(connection, now),
         oldest_waiting_seconds=round(_oldest_waiting_seconds(connection, now), 3),
         instances=instances,
-        warnings=list(_different_routes(instances)),
+        warnings=[*_different_routes(instances), *_off_but_waiting(waiting.depth, enabled)],
     )
 
 
@@ -78,6 +83,14 @@ def _different_routes(instances: Sequence[InstanceItem]) -> Iterator[str]:
     if len({instance.routes_hash for instance in instances}) > 1:
         names = ", ".join(f"host {item.host} pid {item.pid} ({item.routes_hash[:8]})" for item in instances)
         yield f"daemons run with different routes: {names}; give all the same [[routes]] and restart them"
+
+
+def _off_but_waiting(depth: Mapping[str, int], enabled: Collection[str]) -> Iterator[str]:
+    """Yield a warning for each channel that was switched off while deliveries waited."""
+    for channel, count in depth.items():
+        if count and channel not in enabled:
+            waiting = "1 delivery waits" if count == 1 else f"{count} deliveries wait"
+            yield f"{channel} is off and {waiting}: set {channel_type(channel).enabled_setting} to true to send"
 
 
 def _oldest_waiting_seconds(connection: Connection, now: datetime) -> float:

@@ -105,7 +105,7 @@ def check_success(check_run: CheckRun, channel: str) -> CheckResult:
         last = connection.execute(newest.where(delivery.c.status.in_(ended))).first()
     when = f"{_span((check_run.now - success.updated_at).total_seconds())} ago" if success else "never"
     if last is not None and last.status == Status.FAILED.value:
-        again = "; alertctl retries it" if last.next_attempt_at else ""
+        again = "; alertctl serve retries it" if last.next_attempt_at else ""
         return warning(
             f"last success: {when}; the newest delivery failed: {last.error}{again}",
             f"See why: alertctl log --channel {channel} --status failed",

@@ -69,7 +69,8 @@ def settings() -> Iterator[str]:
     rows = reference()
     for section, title in SECTIONS.items():
         own = [row for row in rows if row[0].startswith(f"{section}_".upper())]
-        yield from (f"### {title}", "", f"`[{section}]` in TOML.", "")
+        exception = ", except `ALERTCTL_CONFIG` and `ALERTCTL_NO_DOTENV`" if section == "alertctl" else ""
+        yield from (f"### {title}", "", f"`[{section}]` in TOML{exception}.", "")
         cells = ((f"`{name}`", f"`{default}`" if default else "", meaning) for name, default, meaning in own)
         yield from (*table(("setting", "default", "meaning"), cells), "")
 
@@ -114,7 +115,12 @@ def commands() -> Iterator[str]:
     yield from ("### Options of every command", "", "Give them before or after the command's name.", "")
     yield from (*_options(root.params), "")
     log = root.commands["log"].params
-    yield from ("### Log filters", "", "Options of `alertctl log` and its commands that choose deliveries.", "")
+    yield from (
+        "### Log filters",
+        "",
+        "Options that choose deliveries, for `alertctl log`, `log retry`, `log export` and `log stats`.",
+        "",
+    )
     yield from (*_options(parameter for parameter in log if _is_filter(parameter)), "")
     yield from _commands(root, "alertctl")
 

@@ -136,7 +136,7 @@ def test_a_newest_delivery_that_failed_is_a_warning_with_its_error(log, due, aga
     finding = log.look()["slack success"]
     assert finding.outcome == "warning"
     assert finding.what.startswith("last success: 2 d ago; the newest delivery failed: channel_not_found")
-    assert ("alertctl retries it" in finding.what) is again
+    assert ("alertctl serve retries it" in finding.what) is again
     assert finding.fix == "See why: alertctl log --channel slack --status failed"
 
 

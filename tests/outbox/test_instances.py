@@ -14,7 +14,7 @@ FIRST, SECOND = Instance("0190", "db7", 42), Instance("0191", "db8", 43)
 
 def report(store, moment=NOW):
     with store.reading() as connection:
-        return status_report(connection, "here", moment, daemon=False)
+        return status_report(connection, "here", moment, (), daemon=False)
 
 
 def save(store, instance: Instance, routes_hash: str, moment=NOW) -> None:

@@ -16,4 +16,4 @@ router = APIRouter(prefix=BASE, tags=["status"])
 def status(_caller: Developer, services: ServicesDep) -> StatusReport:
     """Return version, queue depth and age, last success of each channel, and paused providers."""
     where = f"database {services.store.shown}"
-    return services.store.read(delivery_log.status_report, where, services.clock(), daemon=True)
+    return services.store.read(delivery_log.status_report, where, services.clock(), services.rules.enabled, daemon=True)

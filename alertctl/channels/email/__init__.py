@@ -9,7 +9,7 @@ from alertctl.addresses import LONGEST_EMAIL, is_email
 from alertctl.channels.base import Channel, ChannelType, OutgoingMessage, RoutingReason, Unconfigured, http_client
 
 if TYPE_CHECKING:
-    from alertctl.channels.email.message import Branding
+    from alertctl.channels.email.message import Sender
     from alertctl.config import Settings
     from alertctl.content import Content
 
@@ -18,15 +18,15 @@ class UnconfiguredEmail(Unconfigured):
     name = "email"
     provider = "smtp"
 
-    def __init__(self, problem: str, branding: Branding | None = None) -> None:
+    def __init__(self, problem: str, sender: Sender | None = None) -> None:
         super().__init__(problem)
-        self._branding = branding
+        self._sender = sender
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
-        """Return the email that would be sent, with a placeholder for the sender."""
-        from alertctl.channels.email.message import NO_BRANDING, Sender, preview
+        """Return the email that would be sent, with a placeholder for a sender that is not known."""
+        from alertctl.channels.email.message import Sender, preview
 
-        return preview(content, outgoing, Sender("nobody@alertctl.invalid", branding=self._branding or NO_BRANDING))
+        return preview(content, outgoing, self._sender or Sender("nobody@alertctl.invalid"))
 
 
 def _build(settings: Settings) -> Channel:
@@ -36,14 +36,15 @@ def _build(settings: Settings) -> Channel:
     branding = Branding(settings.email.logo_url, settings.email.accent, settings.alertctl.templates)
     sender = Sender(settings.email.from_address, settings.email.from_name, branding)
     if not sender.address:
-        return UnconfiguredEmail("EMAIL_FROM_ADDRESS is not set", branding)
+        unknown = Sender("nobody@alertctl.invalid", branding=branding)
+        return UnconfiguredEmail("EMAIL_FROM_ADDRESS is not set", unknown)
     if _uses_sendgrid(settings):
         from alertctl.channels.email.sendgrid import SendGridChannel
 
         key = settings.sendgrid.api_key.get_secret_value()
         return SendGridChannel(key, settings.sendgrid.api_url, sender, http_client(settings))
     if not settings.smtp.host:
-        return UnconfiguredEmail("neither SENDGRID_API_KEY nor SMTP_HOST is set", branding)
+        return UnconfiguredEmail("neither SENDGRID_API_KEY nor SMTP_HOST is set", sender)
     from alertctl.channels.email.smtp import SmtpChannel
     from alertctl.channels.email.smtp_session import server_of
 

@@ -50,7 +50,7 @@ ToOption = Annotated[
     typer.Option(
         "--to",
         metavar="URL",
-        help="Empty database, or the target of an earlier copy of this one. Password: PGPASSWORD.",
+        help="Empty database, or one with an earlier copy of the same database. Password: PGPASSWORD.",
     ),
 ]
 HINTS = {
@@ -156,10 +156,11 @@ def copy(context: typer.Context, to: ToOption, output: OutputOption = Output.TAB
     Copy everything in the database (DATABASE_URL) to another one: the log, users, preferences, tokens.
 
     \b
-    1. Stop alertctl serve. The daemon on the new database sends due deliveries.
+    1. Stop alertctl serve.
     2. Copy. If the copy is interrupted or the old database changed, run it again;
        no row is duplicated.
-    3. Set DATABASE_URL to the new database and start alertctl serve.
+    3. Set DATABASE_URL to the new database and start alertctl serve: it sends
+       what is due.
 
     To stop the daemon only briefly, copy a long log while it runs, then stop it and copy again, which is faster.
     """
@@ -236,7 +237,7 @@ def _as_data(settings: Settings, info: DatabaseInfo | None) -> dict[str, Any]:
 def _print_status(settings: Settings, info: DatabaseInfo | None) -> None:
     lines = [("database", masked(settings.database.url)), ("set by", settings.origin("DATABASE_URL"))]
     if info is not None:
-        version = f"{info.version or 'none'} ({info.state}; this alertctl's is {info.known})"
+        version = f"{info.version or 'none'} ({info.state}; this alertctl needs {info.known})"
         lines += [("engine", info.engine), ("version", version), ("size", _size(info.size))]
         lines += [(name.replace("_", " "), value) for name, value in info.details.items()]
         lines += [

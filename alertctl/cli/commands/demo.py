@@ -168,8 +168,8 @@ def demo(output: OutputOption = Output.TABLE) -> None:
     alertctl demo
     alertctl demo -o json
 
-    Run a demo: send four events through the real pipeline to a Slack and a mail server
-    on this machine, for a few seconds. Reads no settings and removes all its files.
+    Run a demo of a few seconds: send four events through the real pipeline to local stand-ins
+    for Slack and a mail server. Reads no settings and removes all its files.
     """
     started = time.monotonic()
     with _environment() as (sandbox, client):

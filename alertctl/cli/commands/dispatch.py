@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from alertctl.cli.context import client_of
-from alertctl.cli.output.streams import Output, OutputOption, print_json, print_line
+from alertctl.cli.output.streams import Output, OutputOption, print_json, print_line, warn
 from alertctl.errors import InvalidEvent
 
 
@@ -25,12 +25,14 @@ def dispatch(
     * * * * * alertctl dispatch --once       # in a crontab
     alertctl dispatch --once -o json
 
-    Send every due delivery, retries included, and print the counts.
+    Send every due delivery of the channels that are on, retries included, and print the counts.
     """
     if not once:
         raise InvalidEvent("--once", "is required; to keep running, use `alertctl serve`")
     with client_of(context) as client:
         done = client.dispatch()
+        for warning in () if done.attempted else client.status().warnings:
+            warn(warning)
     if output is Output.JSON:
         print_json(done)
     else:

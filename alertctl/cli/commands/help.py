@@ -15,9 +15,9 @@ CODES = (
     (0, "success"),
     (1, "unexpected error, a port in use, or an incomplete db copy or db backup"),
     (2, "usage error, invalid input or settings, or no such id"),
-    (3, "a delivery did not succeed (test, --strict), or send --strict had no recipient or another event's key"),
+    (3, "a delivery did not succeed (test, --strict); send --strict: no recipient, or the key of a different event"),
     (4, "the token is missing or invalid, or its role is too low"),
-    (5, "the database or the server is unreachable"),
+    (5, "the database or the server is unreachable (send: or a setting is wrong)"),
     (10, "a check failed: doctor, log --fail-if-any, status --fail-if-waiting or routes test --expect"),
     (130, "Ctrl-C"),
 )

@@ -48,7 +48,9 @@ def retry(
     limit: MaxOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the deliveries; resend nothing.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Resend delivered messages too.")] = False,
-    queue: Annotated[bool, typer.Option("--queue", help="Mark deliveries as due only; a daemon sends them.")] = False,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Only mark the deliveries as due; a daemon sends them.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if a delivery failed again.")] = False,
     utc: UtcOption = False,
     output: OutputOption = Output.TABLE,

@@ -16,7 +16,10 @@ from alertctl.cli.output.times import now
 from alertctl.cli.send_request import build_request
 from alertctl.schemas import Rendered
 
-StyleOption = Annotated[str, typer.Option(metavar="STYLE", help="Style of the message: full or compact.")]
+StyleOption = Annotated[
+    str | None,
+    typer.Option(metavar="STYLE", help="Style of the Slack message: full or compact. Default: SLACK_STYLE."),
+]
 OpenOption = Annotated[bool, typer.Option("--open", help="Show the messages in a browser, as their readers see them.")]
 
 
@@ -31,7 +34,7 @@ def preview(
     json_file: JsonOption = None,
     labels: LabelOption = None,
     channel: ChannelOption = None,
-    style: StyleOption = "full",
+    style: StyleOption = None,
     open_browser: OpenOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:

@@ -64,7 +64,8 @@ ExpectOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="TARGET",
-        help="Target that the event should have (none: no target); repeatable. Exit with 10 if the targets differ.",
+        help="Target that the event should be delivered to (none: no target; suppressed ones do not count); "
+        "repeatable. Exit with 10 if the targets differ.",
         autocompletion=completion([*(f"{channel}:" for channel in CHANNEL_NAMES), NO_TARGET]),
     ),
 ]

@@ -34,8 +34,10 @@ from alertctl.spool import Destination, Spooled, describe
 STILL_WAITING = "still waiting (a mail server may take minutes); Ctrl-C is safe: `alertctl serve` retries what is open"
 MAX_WAIT_SECONDS = 86400.0
 
-TitleOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set title=TEXT.")]
-MessageOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set message=TEXT.")]
+TitleOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set title=TEXT (generic_alert).")]
+MessageOption = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Short for --set message=TEXT (generic_alert).")
+]
 UrlOption = Annotated[str | None, typer.Option(metavar="URL", help="Short for --set url=URL.")]
 JsonOption = Annotated[
     str | None,
@@ -49,7 +51,8 @@ ToOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="|".join(f"{channel}:ADDRESS" for channel in CHANNEL_NAMES),
-        help="Send only to these targets, not to the usual recipients; repeatable.",
+        help="Send only to these targets, not to the usual recipients; repeatable. '#ops' and an email address need no "
+        "prefix.",
         autocompletion=completion([f"{channel}:" for channel in CHANNEL_NAMES]),
     ),
 ]
@@ -64,7 +67,8 @@ KeyOption = Annotated[
 DedupKeyOption = Annotated[
     str | None,
     typer.Option(
-        metavar="KEY", help="Deduplication key: an event with a used key is not recorded, unless --dedup-window is set."
+        metavar="KEY",
+        help="Deduplication key: a later event with the same key is not recorded, unless --dedup-window is set.",
     ),
 ]
 DedupWindowOption = Annotated[
@@ -134,9 +138,9 @@ def send(
 
     A failing provider is a warning, not an error: the event is recorded, and
     `alertctl serve` or `alertctl dispatch --once` retries the failed deliveries.
-    If the database or the server does not accept it, the event is spooled on this
-    machine, and the next successful command on that database or server publishes it
-    (see alertctl spool --help).
+    If the event can't be recorded (database or server unreachable, token rejected, wrong
+    settings), it is spooled on this machine, and the next successful command on that
+    database or server publishes it (see alertctl spool --help).
     """
     warn_about_settings(context)
     moment = now()
@@ -286,12 +290,12 @@ def _next_step(error: Exception, spooled: Spooled) -> str:
     elif isinstance(error, ConfigError):
         step = (
             f"correct the settings, and the next successful command on {spooled.destination} publishes it "
-            f"(elsewhere: alertctl spool flush {spooled.id})"
+            "(see alertctl spool --help)"
         )
     else:
         step = (
-            f"the next successful command on {spooled.destination}, or its `alertctl serve` on this machine, "
-            f"publishes it (elsewhere: alertctl spool flush {spooled.id})"
+            f"the next successful command on {spooled.destination} publishes it, or its `alertctl serve` on this "
+            "machine (see alertctl spool --help)"
         )
     if not ends_with_machine(os.environ):
         return step

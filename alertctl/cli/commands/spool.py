@@ -63,7 +63,7 @@ def list_events(output: OutputOption = Output.TABLE) -> None:
     alertctl spool list -o json
 
     List the events in the spool, including those that the database or server refused
-    (a wrong field, a key of a different event).
+    (because of a wrong field, or a key that belongs to a different event).
     """
     events, damaged = spool_here().entries()
     for path in damaged:
@@ -81,17 +81,18 @@ def flush(
     context: typer.Context,
     ids: IdsArgument = None,
     all_destinations: Annotated[
-        bool, typer.Option("--all", help="Include events for another database or server.")
+        bool,
+        typer.Option("--all", help="Publish the events for other databases or servers, too, on the current one."),
     ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """
     \b
     alertctl spool flush
-    alertctl spool flush 3f9c   even if refused or for another destination
+    alertctl spool flush 3f9c   even if refused, or for another database or server
 
     Publish the spooled events for the current database or server; refused events only by ID.
-    Exits with 5 if some remain, with 4 if the token was rejected.
+    Exits with 5 if some of them could not be published, with 4 if the token was rejected.
     """
     where = destination_of(context)
     with connected(context) as client:

@@ -75,7 +75,7 @@ def _lines(report: StatusReport, waiting: int, moment: datetime) -> Iterator[tup
         yield "" if index else "paused", _pause(pause, moment)
     if not report.paused:
         yield "paused", "nothing"
-    yield "spool", f"{counted(waiting, 'event')} waiting" if waiting else "empty"
+    yield "spool", f"{counted(waiting, 'event')} waiting (alertctl spool list)" if waiting else "empty"
 
 
 def _pause(pause: Paused, moment: datetime) -> str:

@@ -18,8 +18,8 @@ AddressOption = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS",
-        help="Channel or email address. Default: SLACK_DEFAULT_CHANNEL, or the first of NOTIFICATION_ADMIN_EMAILS, "
-        "else (email, with a server) your own.",
+        help="Channel or email address. Default for Slack: SLACK_DEFAULT_CHANNEL; for email: the first of "
+        "NOTIFICATION_ADMIN_EMAILS or, if there is none, the address of ALERTCTL_TOKEN's user.",
         callback=non_empty,
     ),
 ]

@@ -93,8 +93,8 @@ def set_email(
     alertctl user set-email dev@corp.example dev@new.example
     alertctl user set-email dev@corp.example dev@new.example -o json
 
-    Change a user's email address. For a JWT user, the change lasts until
-    their next call, which sets the JWT's address again, unless another user has that address.
+    Change a user's email address. A JWT user's next call changes it back to the JWT's, except if
+    another user has that address.
     """
     with client_of(context) as client:
         print_item(client.change_user(user, email=email), COLUMNS, output)

@@ -55,6 +55,9 @@ def _undelivered(delivery: DeliveryItem, remote: bool) -> str:
     target = f"{delivery.channel} {delivery.to}"
     if delivery.status != "failed":
         return f"{target}: {delivery.status}, not sent yet"
-    again = "it will be retried" if delivery.next_attempt_at else "it will not be retried"
+    if delivery.next_attempt_at is None:
+        again = "it will not be retried"
+    else:
+        again = "it will be retried" if remote else "alertctl serve or dispatch --once retries it"
     hint = "delivery" if remote else "alertctl log show"
     return f"{target}: {delivery.error}; {again} ({hint} {delivery.id[-8:]})"

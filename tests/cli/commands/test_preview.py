@@ -39,6 +39,15 @@ def test_the_fields_and_one_channel_can_be_named():
     assert "Disk almost full" not in message["message"]["text"]
 
 
+def test_style_and_sender_are_those_of_the_settings(monkeypatch):
+    monkeypatch.setenv("SLACK_STYLE", "compact")
+    monkeypatch.setenv("EMAIL_FROM_ADDRESS", "alerts@corp.example")
+    compact = run("preview", "--event", "safety_rollback").stdout
+    assert "Critical · safety_rollback" not in compact
+    assert "From     alertctl <alerts@corp.example>" in compact
+    assert "Critical · safety_rollback" in run("preview", "--event", "safety_rollback", "--style", "full").stdout
+
+
 def test_a_long_email_is_shown_to_its_last_line():
     details = [f"--set=details.step{number}={number}" for number in range(1, 26)]
     shown = run("preview", "--event", "generic_alert", "--channel", "email", *details).stdout

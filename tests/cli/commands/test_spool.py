@@ -70,8 +70,8 @@ def test_an_event_is_spooled_and_reported_while_the_database_is_away(away):
     assert first.startswith(f"alertctl: database {away}/alertctl.db: ")
     (event,) = spool().entries()[0]
     assert second == (
-        f"alertctl: spooled as {event.id}; the next successful command on sqlite:///{away}/alertctl.db, "
-        f"or its `alertctl serve` on this machine, publishes it (elsewhere: alertctl spool flush {event.id})"
+        f"alertctl: spooled as {event.id}; the next successful command on sqlite:///{away}/alertctl.db publishes it, "
+        "or its `alertctl serve` on this machine (see alertctl spool --help)"
     )
     assert (event.request.fields, event.destination) == ({"title": "Disk full"}, f"sqlite:///{away}/alertctl.db")
     (file,) = spool().folder.iterdir()

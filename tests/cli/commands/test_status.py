@@ -26,3 +26,15 @@ def test_a_delivery_that_waits_too_long_ends_with_10(log_on, slack_and_email):
 
 def test_a_wrong_duration_ends_with_2():
     assert run("status", "--fail-if-waiting", "soon").exit_code == 2
+
+
+@pytest.mark.postgres
+def test_deliveries_on_a_channel_that_was_switched_off_are_named(log_on, slack_and_email, monkeypatch):
+    run(*ALERT, "--to", "slack:#ops")
+    assert "is off" not in run("status").stderr
+    monkeypatch.setenv("SLACK_ENABLED", "false")
+    warning = "alertctl: warning: slack is off and 1 delivery waits: set SLACK_ENABLED to true to send\n"
+    assert warning in run("status").stderr
+    dispatched = run("dispatch", "--once")
+    assert (dispatched.exit_code, dispatched.stdout) == (0, "0 attempted: 0 success, 0 to be retried, 0 failed\n")
+    assert warning in dispatched.stderr

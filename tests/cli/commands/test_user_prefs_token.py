@@ -144,7 +144,7 @@ def test_a_token_as_json_carries_its_secret(log_on):
         (["user", "unlink", "nobody@corp.example"], "nobody@corp.example"),
         (["user", "remove", "nobody@corp.example"], "nobody@corp.example"),
         (["prefs", "get", "--user", "nobody@corp.example"], "nobody@corp.example"),
-        (["prefs", "get"], "--user: required on a database, where no token says who you are"),
+        (["prefs", "get"], "--user: is required without a server, because no token says who you are"),
         (["prefs", "list", "--limit", "101"], "'--limit'"),
     ],
 )

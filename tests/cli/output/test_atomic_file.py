@@ -11,6 +11,7 @@ import pytest
 from alertctl.cli.output.atomic_file import atomic_write
 from alertctl.cli.output.receipt import ReceiptFile
 from alertctl.db.backup import backup
+from alertctl.errors import ConfigError
 
 
 def mode(file: Path) -> str:
@@ -62,3 +63,27 @@ def test_a_backup_is_private_unless_it_replaces_a_file(tmp_path, sqlite_template
     backup(sqlite_template, new)
     backup(sqlite_template, old, force=True)
     assert (mode(new), mode(old)) == ("0o600", "0o640")
+
+
+def test_a_backup_to_a_link_replaces_the_file_that_it_points_to(tmp_path, sqlite_template):
+    (tmp_path / "disk").mkdir()
+    file, link = tmp_path / "disk" / "real.db", tmp_path / "link.db"
+    file.write_text("old")
+    file.chmod(0o640)
+    link.symlink_to("disk/real.db")
+    with pytest.raises(ConfigError, match="--force replaces it"):
+        backup(sqlite_template, link)
+    assert backup(sqlite_template, link, force=True) == file.stat().st_size
+    assert (os.readlink(link), mode(file)) == ("disk/real.db", "0o640")
+    assert file.read_bytes().startswith(b"SQLite format 3")
+    assert os.listdir(tmp_path / "disk") == ["real.db"]
+
+
+def test_a_backup_does_not_replace_a_database_in_use_through_a_link(tmp_path, sqlite_template):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "real.db-wal").touch()
+    (tmp_path / "disk" / "real.db").write_text("old")
+    (tmp_path / "link.db").symlink_to("disk/real.db")
+    with pytest.raises(ConfigError, match="is a database in use"):
+        backup(sqlite_template, tmp_path / "link.db", force=True)
+    assert (tmp_path / "disk" / "real.db").read_text() == "old"
