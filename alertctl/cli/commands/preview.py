@@ -17,8 +17,7 @@ from alertctl.cli.send_request import build_request
 from alertctl.schemas import Rendered
 
 StyleOption = Annotated[
-    str | None,
-    typer.Option(metavar="STYLE", help="Style of the Slack message: full or compact. Default: SLACK_STYLE."),
+    str | None, typer.Option(metavar="STYLE", help="Style of the message: full or compact. Default: as configured.")
 ]
 OpenOption = Annotated[bool, typer.Option("--open", help="Show the messages in a browser, as their readers see them.")]
 

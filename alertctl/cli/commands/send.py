@@ -51,8 +51,8 @@ ToOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="|".join(f"{channel}:ADDRESS" for channel in CHANNEL_NAMES),
-        help="Send only to these targets, not to the usual recipients; repeatable. '#ops' and an email address need no "
-        "prefix.",
+        help="Send only to these targets, not to the usual recipients; repeatable. An address that shows its channel "
+        "needs no prefix: '#ops'.",
         autocompletion=completion([f"{channel}:" for channel in CHANNEL_NAMES]),
     ),
 ]
