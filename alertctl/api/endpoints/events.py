@@ -31,6 +31,7 @@ from alertctl.events import BY_NAME, EVENT_TYPES
 from alertctl.models import Status
 from alertctl.preview import preview_event
 from alertctl.publish import Publication, event, prepare, publish_many
+from alertctl.routing import decide
 from alertctl.schemas import (
     BODY_OPTIONS,
     DeliveryItem,
@@ -98,9 +99,8 @@ async def accept(request: Request) -> Response:
     else:
         headers, deliveries = {REPLAYED_HEADER: "true"}, [as_recorded(item) for item in receipt.deliveries]
     if not publication.to and caller.role is not Role.ADMIN:
-        # All targets are the platform's own or users'.
-        own = {target.address for target in services.rules.targets}
-        deliveries = [item if item.to in own else _masked(item) for item in deliveries]
+        shown = {decision.target.address for decision in decide(publication, services.rules, ())}
+        deliveries = [item if item.to in shown else _masked(item) for item in deliveries]
     body = Accepted(
         event_id=receipt.event_id, event_type=receipt.event_type, deliveries=deliveries, warnings=receipt.warnings
     )
