@@ -68,6 +68,9 @@ _ALERTCTL: _Table = {
         ("out_of_memory", "this machine ran out of memory"),
         ("lookup_paused", "look-ups of people pause for 30 s because one failed or took too long", _LOOKUP_PAUSE),
     ),
+    Reason.UNAVAILABLE: (
+        ("lookup_failed", "alertctl failed with an unexpected error in a look-up (see the attempt's answer)"),
+    ),
     Reason.REJECTED: (("unrenderable", "alertctl could not build a message from the event"),),
     Reason.EXPIRED: (
         ("expired", "the event's --expires time, or ALERTCTL_MAX_AGE, passed before it was tried", _EXPIRED),
@@ -227,7 +230,7 @@ _SLACK: _Table = {
         ("ratelimited", "Slack received too many messages and asked alertctl to wait"),
     ),
     Reason.UNAVAILABLE: (
-        ("internal_error", "Slack or alertctl failed internally (see the attempt's answer)"),
+        ("internal_error", "Slack failed internally"),
         ("org_login_required", "Slack is moving the workspace to an organisation", _MOVING),
         ("request_timeout", "Slack did not receive the complete request in time"),
         ("service_unavailable", "Slack is temporarily unavailable"),
@@ -240,8 +243,7 @@ SLACK_CODES = _entries(_SLACK)
 
 Documented elsewhere: invalid_arguments, invalid_attachments, invalid_json, json_not_object, msg_too_long and
 internal_error (the Web API's common errors), the four about users (conversations.open), and users_not_found
-(users.lookupByEmail). `internal_error` is also
-alertctl's own code, with the reason `ambiguous`. After `fatal_error` Slack may have posted the message.
+(users.lookupByEmail). After `fatal_error` Slack may have posted the message.
 """
 
 _API_KEY = "Set SENDGRID_API_KEY to a key with the Mail Send permission (app.sendgrid.com, Settings, API Keys)."

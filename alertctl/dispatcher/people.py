@@ -203,7 +203,7 @@ class People:
             # A bug in a look-up must not fail a message that only mentions somebody.
             log.exception("%s: a look-up failed", self._name)
             self._paused_until = time.monotonic() + PAUSE_SECONDS
-            raise DeliveryError(Reason.UNAVAILABLE, "unexpected", detail=type(error).__name__) from None
+            raise DeliveryError(Reason.UNAVAILABLE, "lookup_failed", detail=type(error).__name__) from None
         self._is_refused = False
         self._paused_until = 0.0
         self._remember(email, _Known(provider_id, self._clock()))

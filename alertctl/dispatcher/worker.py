@@ -313,7 +313,7 @@ class ChannelWorker:
         except Exception as error:
             # A bug must not end a sender. The message may have been sent.
             log.exception("%s: unexpected error", self.name)
-            failure = DeliveryError(Reason.AMBIGUOUS, "internal_error", detail=type(error).__name__)
+            failure = DeliveryError(Reason.AMBIGUOUS, "unexpected", detail=type(error).__name__)
         return [failure] * len(job.claimed)
 
     def _is_worth_writing(self) -> bool:

@@ -169,7 +169,7 @@ def test_a_mistake_in_a_channel_ends_as_an_ambiguous_failure(store, clock, caplo
     announce(store, "slack:#a", now=clock())
     policy = DispatchOptions((5.0,), 30.0, 2, {})
     assert Dispatcher(store, {"slack": Broken()}, policy, clock).run_once() == dispatched(attempted=1, retrying=1)
-    assert (row(store).error, row(store).ambiguous) == ("internal_error", True)
+    assert (row(store).error, row(store).ambiguous) == ("unexpected", True)
     assert "ZeroDivisionError" in caplog.text
 
 

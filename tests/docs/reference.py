@@ -43,6 +43,9 @@ PREFERENCES = {
 }
 _TYPES = {"string": "text", "number": "number", "integer": "whole number", "object": "object"}
 SUPPRESSED = ("email_disabled", "recipient_not_allowed", "slack_disabled")
+LOGIN_CODES = ("530", "534", "535", "538", "authentication_required")
+"""Refusals that open the circuit breaker, unless the server accepts other recipients."""
+ACCEPTS_OTHERS = "at RCPT TO, if the server accepts other recipients"
 POLICY_CODES = ("helo_refused", "relaying_denied", "sender_refused", "refused_by_policy")
 """A mail server's refusals at RCPT TO by its policy."""
 ALWAYS_AMBIGUOUS = ("closing", "unexpected")
@@ -215,6 +218,8 @@ def _fix(code: str, reasons: list[Reason]) -> str:
 def error_reasons(entry: ErrorCode) -> dict[Reason, str]:
     """Return the reasons that an attempt with this code can have, each with when it has it."""
     code = entry.code
+    if code in LOGIN_CODES:
+        return {Reason.CONFIG: "", Reason.LOCAL: ACCEPTS_OTHERS}
     if entry.reason is not None:
         return {entry.reason: ""}
     if code in SUPPRESSED:

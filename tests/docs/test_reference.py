@@ -17,7 +17,7 @@ from alertctl.errors import Reason
 from alertctl.models import Status
 from tests.docs.curl import Request
 from tests.docs.pages import blocks, code_words, commands, section, table_rows
-from tests.docs.reference import PARTS, error_reasons, openapi, updated
+from tests.docs.reference import ACCEPTS_OTHERS, PARTS, error_reasons, openapi, updated
 from tests.ops.checkout import text
 
 STEPS = {"at RCPT TO": SmtpStep.RCPT, "at MAIL FROM": SmtpStep.MAIL, "after the message": SmtpStep.END}
@@ -47,6 +47,9 @@ def _reason(code: str, when: str) -> Reason | None:
         return status_reason({name: status for status, name in NAMES.items()}[code])
     if code.startswith("http_"):
         return status_reason(int(code.removeprefix("http_")))
+    if when == ACCEPTS_OTHERS:
+        number, answer = (int(code), "") if code.isdecimal() else (530, "5.7.0 authentication required")
+        return refusal_of(SmtpStep.RCPT, number, answer, accepts_others=True)[0]
     if code.isdecimal():
         # A login is refused at AUTH; a temporary refusal has the same reason at every step.
         step = STEPS.get(when, SmtpStep.AUTH if code >= "5" or code == "432" else SmtpStep.END)

@@ -112,7 +112,7 @@ def remove(caller: Admin, services: ServicesDep, user: User) -> UserItem:
 
 @router.delete("/admin/users/{user}/identity", responses=problem_responses(404))
 def unlink(caller: Admin, services: ServicesDep, user: User) -> UserItem:
-    """Remove a user's identity (issuer and subject). A later JWT with it registers a new user."""
+    """Remove a user's identity (issuer and subject). A later JWT with it registers a new user, or links it again."""
     item = services.writer.write(users.unlink_user, user)
     log_change(caller.name, f"removed the JWT identity of {item.name}")
     return item
