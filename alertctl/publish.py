@@ -119,6 +119,14 @@ def prepare(
     )
 
 
+def no_recipients(request: PublishRequest) -> str:
+    """Return the warning for an event that has no target."""
+    if request.to:
+        return f"no recipients: channel {request.channel} excludes every target of `to`; leave the channel out"
+    where = f" on {request.channel}" if request.channel else ""
+    return f"no recipients{where}: no default target, route, label or preference applies; name a target (`to`)"
+
+
 def _hints(fields: EventFields) -> Iterator[str]:
     """Yield how the message would be better: fields that are missing, and a link that can't be clicked."""
     missing = [name for name in fields.expected if getattr(fields, name) in (None, "")]
@@ -202,6 +210,9 @@ def publish_many(
     earlier_deliveries = delivery_log.items_of(connection, repeated) if repeated else {}
     for receipt in receipts:
         receipt.deliveries.extend((new_deliveries if receipt.created else earlier_deliveries).get(receipt.event_id, ()))
+    for index, outcome in outcomes.items():
+        if isinstance(outcome, EventReceipt) and not outcome.deliveries:
+            outcome.warnings.append(no_recipients(publications[index].request))
     return [outcomes[index] for index in range(len(publications))]
 
 

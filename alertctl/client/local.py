@@ -24,7 +24,7 @@ from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import InvalidEvent, Unreachable
 from alertctl.events import EVENT_TYPES
 from alertctl.events.wording import Wording
-from alertctl.publish import prepare, publish
+from alertctl.publish import no_recipients, prepare, publish
 from alertctl.routing import routing_rules_of
 
 P = ParamSpec("P")
@@ -121,7 +121,8 @@ class LocalClient:
 
         publication = prepare(request, self._rules)
         items = preview_event(self._store, self._settings, publication, now())
-        return schemas.Previews(items=items, warnings=[*self._setting_problems(), *publication.warnings])
+        warnings = [*self._setting_problems(), *publication.warnings, *([] if items else [no_recipients(request)])]
+        return schemas.Previews(items=items, warnings=warnings)
 
     def test(self, channel: str, to: str | None, *, all_defaults: bool = False) -> schemas.ConnectivityTestResult:
         store = self._store

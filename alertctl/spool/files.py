@@ -62,8 +62,8 @@ def list_files(folder: Path, *, strict: bool = False) -> list[Path]:
 
 
 def find_file(files: Sequence[Path], part: str) -> Path:
-    """Return the only file with this part in its name. Raises NotFound."""
-    matching = [path for path in files if part and part.lower() in path.name.removesuffix(".json").lower()]
+    """Return the only file with this part in its event's id, the name's end. Raises NotFound."""
+    matching = [path for path in files if part and part.lower() in path.stem.rpartition("-")[2].lower()]
     if len(matching) == 1:
         return matching[0]
     if not matching:

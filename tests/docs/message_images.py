@@ -20,7 +20,8 @@ SCALE = 1.5
 """Pixels of a picture for each pixel of CSS."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FIXED = (
-    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? UTC"), r"2026-03-02 14:32 UTC"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"), "2026-03-02 14:32 UTC"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"), "2026-03-02 14:32:00 UTC"),
     (
         re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"),
         "0190c0de-53a1-7000-8e1f-3f0a7c21d9b4",

@@ -115,7 +115,12 @@ def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
 def commands() -> Iterator[str]:
     """Yield every command with its options, in the order of `alertctl --help`; the filters of the log once."""
     root: Any = typer.main.get_command(app)
-    yield from ("### Options of every command", "", "Give them before or after the command's name.", "")
+    yield from (
+        "### Options of every command",
+        "",
+        "Give them before or after the command's name, the last three only without a command.",
+        "",
+    )
     yield from (*_options(root.params), "")
     log = root.commands["log"].params
     yield from (

@@ -30,7 +30,7 @@ from alertctl.errors import AlertctlError, InvalidEvent, NotAllowed, NotFound
 from alertctl.events import BY_NAME, EVENT_TYPES
 from alertctl.models import Status
 from alertctl.preview import preview_event
-from alertctl.publish import Publication, event, prepare, publish_many
+from alertctl.publish import Publication, event, no_recipients, prepare, publish_many
 from alertctl.routing import decide
 from alertctl.schemas import (
     BODY_OPTIONS,
@@ -113,7 +113,8 @@ def preview(caller: Developer, services: ServicesDep, body: Body, request: Reque
     publication = prepare_body(services, caller, request, body)
     mask_users = caller.role is not Role.ADMIN
     items = preview_event(services.store, services.settings, publication, services.clock(), mask_users=mask_users)
-    return Previews(items=items, warnings=list(publication.warnings))
+    without = [] if items else [no_recipients(publication.request)]
+    return Previews(items=items, warnings=[*publication.warnings, *without])
 
 
 @router.get("/events/{event_id}", responses=problem_responses(404))

@@ -48,7 +48,8 @@ def check(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     alertctl config check
     alertctl --config staging.toml config check -o json
 
-    Check the settings and list each problem by its variable. Exits with 2 on an error.
+    Check the settings and list each problem by its variable. Exits with 2 on an error. While a value
+    is wrong, settings are not checked against each other.
     """
     from alertctl.config import SettingProblem, load
     from alertctl.config import check as find_problems

@@ -30,7 +30,7 @@ def events(context: typer.Context, kind: TypeArgument = None, output: OutputOpti
     \b
     alertctl events
     alertctl events safety_rollback
-    alertctl events safety_rollback -o json      its JSON Schema
+    alertctl events safety_rollback -o json      with its JSON Schema
 
     List the event types, or one type's fields.
     """

@@ -17,11 +17,13 @@ CODES = (
     (2, "usage error, invalid input or settings, or no such id"),
     (3, "a delivery did not succeed (test, --strict); send --strict: no recipient, or the key of a different event"),
     (4, "the token is missing or invalid, or its role is too low"),
-    (5, "the database or the server is unreachable (send: or a setting is wrong)"),
+    (5, "the database or the server is unreachable (send: or a setting that it needs is wrong)"),
     (10, "a check failed: doctor, log --fail-if-any, status --fail-if-waiting or routes test --expect"),
-    (130, "Ctrl-C"),
+    (130, "Ctrl-C (serve and sandbox: 0)"),
 )
-STRICT = "Without --strict, send exits with 0 instead of 3, 4 and 5, and prints the cause."
+STRICT = (
+    "Without --strict, send exits with 0 instead of 3, 4 and 5 (with --dry-run: instead of 3), and prints the cause."
+)
 EXIT_CODES = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in CODES)}. {STRICT}"
 
 TOPICS = {

@@ -23,7 +23,8 @@ def stats(
     context: typer.Context,
     where: Where,
     by: Annotated[
-        Literal["event", "channel", "to", "error"], typer.Option(help="Group the counts: one row for each of these.")
+        Literal["event", "channel", "to", "error"],
+        typer.Option(help="A row for each event type, channel, address or error."),
     ] = "event",
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -33,7 +34,8 @@ def stats(
     alertctl log stats --since 30d --by error
     alertctl log stats --by to --status failed
 
-    Count the deliveries of the last 7 days (or --since): a row for each event type (or --by), a column for each status.
+    Count the deliveries of the last 7 days (or --since): how many arrived, failed for good, are retried, wait, or were
+    suppressed; a row for each event type (or --by).
     """
     if where.since is None:
         where = replace(where, since=now() - timedelta(days=7))

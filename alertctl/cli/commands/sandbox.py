@@ -47,7 +47,7 @@ def sandbox(
     then each message as it arrives. Ctrl-C stops it. These addresses always
     fail: in Slack #missing, #archived, #private and the person @nobody@ of any domain; at the
     mail server missing@ and full@ of any domain; at SendGrid refused@ of any domain. #flaky
-    and flaky@ fail once.
+    and flaky@ fail once (by SMTP alertctl may repeat flaky@ at once, unnoticed).
     """
     from alertctl.sandbox import Sandbox, parse_chaos
 

@@ -16,7 +16,7 @@ from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import client_of, flags_of, warn_about_settings
 from alertctl.cli.options import ChannelOption, EventOption, LabelOption, SetOption, SeverityOption, completion
 from alertctl.cli.output.deliveries import print_deliveries
-from alertctl.cli.output.delivery_warnings import delivery_warnings, is_off, lacks_recipient, no_recipient
+from alertctl.cli.output.delivery_warnings import channels_off, delivery_warnings, is_off, lacks_recipient
 from alertctl.cli.output.progress import waiting_notice
 from alertctl.cli.output.receipt import ReceiptFile, receipt_in
 from alertctl.cli.output.streams import Output, OutputOption, eprint, messages, print_error, print_json, warn
@@ -97,8 +97,9 @@ StrictOption = Annotated[
     bool | None,
     typer.Option(
         "--strict/--no-strict",
-        help="With --strict: exit with 3 if a delivery did not succeed or there is no recipient, "
-        "4 if the server rejected the token, 5 if the event is spooled or lost. Default: ALERTCTL_STRICT.",
+        help="With --strict: exit with 3 if a delivery did not succeed, there is no recipient or the key belongs to a "
+        "different event, 4 if the token is missing or not accepted, 5 if the event is spooled or lost otherwise. "
+        "Default: ALERTCTL_STRICT.",
         show_default=False,
     ),
 ]
@@ -138,8 +139,8 @@ def send(
 
     A failing provider is a warning, not an error: the event is recorded, and
     `alertctl serve` or `alertctl dispatch --once` retries the failed deliveries.
-    If the event can't be recorded (database or server unreachable, token rejected, wrong
-    settings), it is spooled on this machine, and the next successful command on that
+    If the event can't be recorded (database or server unreachable, token rejected, a needed
+    setting wrong), it is spooled on this machine, and the next command that uses that
     database or server publishes it (see alertctl spool --help).
     """
     warn_about_settings(context)
@@ -210,7 +211,7 @@ def _preview(context: typer.Context, request: PublishRequest, output: Output) ->
     with client_of(context) as client:
         previews = client.preview(request)
     lacking = lacks_recipient(previews.items)
-    warnings = [*previews.warnings, *([no_recipient(request, previews.items)] if lacking else [])]
+    warnings = [*previews.warnings, *(channels_off(previews.items) if lacking else [])]
     print_previews(previews.items, warnings, output)
     for warning in warnings:
         warn(warning)
@@ -247,7 +248,7 @@ def _report_recorded(client: Client, command: SendCommand, receipt: EventReceipt
     deliveries = receipt.deliveries if command.queue else _deliver(client, receipt, command.wait)
     # The caller of a server may lack the role for `log show`, so no warning names that command.
     remote = command.where.is_server
-    warnings = receipt.warnings + delivery_warnings(command.request, deliveries, queue=command.queue, remote=remote)
+    warnings = receipt.warnings + delivery_warnings(deliveries, queue=command.queue, remote=remote)
     for warning in warnings:
         warn(warning)
     command.receipt.recorded(receipt, deliveries, warnings)
@@ -289,12 +290,12 @@ def _next_step(error: Exception, spooled: Spooled) -> str:
         step = f"the next command with a valid ALERTCTL_TOKEN for {spooled.destination} publishes it"
     elif isinstance(error, ConfigError):
         step = (
-            f"correct the settings, and the next successful command on {spooled.destination} publishes it "
+            f"correct the settings, and the next command that uses {spooled.destination} publishes it "
             "(see alertctl spool --help)"
         )
     else:
         step = (
-            f"the next successful command on {spooled.destination} publishes it, or its `alertctl serve` on this "
+            f"the next command that uses {spooled.destination} publishes it, or its `alertctl serve` on this "
             "machine (see alertctl spool --help)"
         )
     if not ends_with_machine(os.environ):

@@ -24,7 +24,7 @@ def serve(
         typer.Option(metavar="PORT", min=0, max=65535, help="Port (ALERTCTL_PORT, else 8000); 0 picks a free one."),
     ] = None,
     no_scheduler: Annotated[
-        bool, typer.Option("--no-scheduler", help="Accept events only; another daemon sends and retries.")
+        bool, typer.Option("--no-scheduler", help="Serve the HTTP API only; another daemon sends and retries.")
     ] = False,
 ) -> None:
     """

@@ -37,8 +37,9 @@ app = typer.Typer(
 
     Manage events that reached neither the server nor the database: list, publish, drop them.
 
-    The next successful command on an event's database or server publishes it. So does the
-    `alertctl serve` of that database or server, if it runs as the same user on this machine.
+    The next command that uses an event's database or server publishes it (not db, doctor, config,
+    preview or spool list). So does the `alertctl serve` of that database or server, if it runs as
+    the same user on this machine.
     """,
 )
 
@@ -92,7 +93,8 @@ def flush(
     alertctl spool flush 3f9c   even if refused, or for another database or server
 
     Publish the spooled events for the current database or server; refused events only by ID.
-    Exits with 5 if some of them could not be published, with 4 if the token was rejected.
+    Exits with 5 if an event still has to wait, with 4 if the token was rejected. A refused event
+    is set aside and does not change the exit code.
     """
     where = destination_of(context)
     with connected(context) as client:

@@ -43,7 +43,7 @@ def send_test_message(
 
     Send one real message, marked as a test, and show the provider's own answer.
 
-    The message is sent like any alert and recorded in the delivery log. Exits with 3 if the provider refused it.
+    The message is sent like any alert and recorded in the delivery log. Exits with 3 if it is not delivered.
     """
     if to and to_all:
         raise typer.BadParameter("use --to or --all, not both", param_hint="--all")

@@ -114,7 +114,8 @@ def _user_command(name: str, summary: str, description: str, change: Callable[[C
 _user_command(
     "unlink",
     "Remove a user's JWT identity.",
-    "Remove a user's JWT identity (issuer and subject). A later JWT with this identity registers a new user.",
+    "Remove a user's JWT identity (issuer and subject). A later JWT with this identity registers a new user, "
+    "or JWT_LINK_BY_EMAIL links it again.",
     lambda client, user: client.unlink_user(user),
 )
 _user_command(

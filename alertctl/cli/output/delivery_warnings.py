@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from alertctl.schemas import DeliveryItem, PublishRequest
+from alertctl.schemas import DeliveryItem
 
 if TYPE_CHECKING:
     from alertctl.schemas import Rendered
@@ -20,26 +20,20 @@ def lacks_recipient(items: Sequence[DeliveryItem | Rendered]) -> bool:
     return all(map(is_off, items))
 
 
-def no_recipient(request: PublishRequest, items: Sequence[DeliveryItem | Rendered]) -> str:
-    """Return why no message is sent, and what to do."""
+def channels_off(items: Sequence[DeliveryItem | Rendered]) -> list[str]:
+    """Return the warning for an event whose targets are all on channels that are off."""
     from alertctl.channels import CHANNEL_TYPES
 
     off = [kind.enabled_setting for kind in CHANNEL_TYPES if kind.name in {item.channel for item in items}]
-    if off:
-        return f"no message is sent: set {' or '.join(off)} to true"
-    if request.to:
-        return f"no recipients: --channel {request.channel} excludes every target of --to; leave --channel out"
-    return "no recipients: neither a default address nor a user's preference applies; name a target with --to"
+    return [f"no message is sent: set {' or '.join(off)} to true"] if off else []
 
 
-def delivery_warnings(
-    request: PublishRequest, deliveries: list[DeliveryItem], *, queue: bool, remote: bool
-) -> list[str]:
+def delivery_warnings(deliveries: list[DeliveryItem], *, queue: bool, remote: bool) -> list[str]:
     """Return the warnings about deliveries that are suppressed or did not arrive. `queue`: nothing was sent yet."""
     suppressed = Counter(delivery.error for delivery in deliveries if delivery.status == "suppressed")
     warnings = [f"{cause}: {count} suppressed" for cause, count in suppressed.items()]
     if lacks_recipient(deliveries):
-        return [*warnings, no_recipient(request, deliveries)]
+        return [*warnings, *channels_off(deliveries)]
     missed = [delivery for delivery in deliveries if not queue and delivery.status not in ("success", "suppressed")]
     more = [f"and {len(missed) - MAX_NAMED} more did not arrive"] if len(missed) > MAX_NAMED else []
     return [*warnings, *(_undelivered(delivery, remote) for delivery in missed[:MAX_NAMED]), *more]

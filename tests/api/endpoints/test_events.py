@@ -226,9 +226,19 @@ def test_a_first_try_may_be_enough(api: ApiServer) -> None:
     assert not waited["final"], "its retry is still to come"
 
 
-def test_an_event_without_recipients_is_final(api: ApiServer) -> None:
-    event_id = published(api, channel="email", to=["slack:#x"])
-    assert api.ask("GET", f"/events/{event_id}?wait=20", by="developer").json["final"]
+def test_an_event_without_recipients_is_final_and_a_warning(api: ApiServer) -> None:
+    excluded = {**ROLLBACK, "channel": "email", "to": ["slack:#x"]}
+    on_slack_only = {"event_type": "rollout_advance", "feature_flag": "x", "to_percentage": 5, "channel": "email"}
+    for body, warning in (
+        (excluded, "no recipients: channel email excludes every target of `to`; leave the channel out"),
+        (on_slack_only, "no recipients on email: no default target, route, label or preference applies; "),
+    ):
+        accepted = api.ask("POST", "/events", body, by="developer").json
+        assert accepted["deliveries"] == []
+        assert accepted["warnings"][-1].startswith(warning)
+        assert api.ask("GET", f"/events/{accepted['event_id']}?wait=20", by="developer").json["final"]
+        preview = api.ask("POST", "/events/preview", body, by="developer").json
+        assert (preview["items"], preview["warnings"][-1]) == ([], accepted["warnings"][-1])
 
 
 def test_an_unknown_event_and_a_too_long_wait_are_refused(api: ApiServer) -> None:

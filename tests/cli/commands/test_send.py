@@ -96,7 +96,7 @@ def test_an_event_without_targets_is_a_warning_with_a_fix():
 @pytest.mark.parametrize("more", [("--queue",), ("--dry-run",)])
 def test_targets_that_the_channel_option_excludes_are_a_warning(slack_and_email: Sandbox, more):
     ran = run(*TITLED, "--to", "slack:#ops", "--channel", "email", *more)
-    assert "no recipients: --channel email excludes every target of --to" in ran.stderr
+    assert "no recipients: channel email excludes every target of `to`" in ran.stderr
 
 
 def test_an_event_whose_targets_are_all_duplicates_needs_no_advice(slack_and_email: Sandbox):

@@ -196,7 +196,7 @@ def test_settings_that_cannot_be_read_spool_and_the_next_command_publishes(
         ran = run(*SEND)
         assert (ran.exit_code, ran.stdout) == (0, "")
         assert "spooled as " in ran.stderr.splitlines()[-1]
-        assert "correct the settings, and the next successful command on sqlite:///" in ran.stderr
+        assert "correct the settings, and the next command that uses sqlite:///" in ran.stderr
         assert run("log").exit_code == 2
     assert "published 1 event" in run("log").stderr
     assert len(slack_and_email.slack.messages) == 1

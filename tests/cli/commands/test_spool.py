@@ -70,7 +70,7 @@ def test_an_event_is_spooled_and_reported_while_the_database_is_away(away):
     assert first.startswith(f"alertctl: database {away}/alertctl.db: ")
     (event,) = spool().entries()[0]
     assert second == (
-        f"alertctl: spooled as {event.id}; the next successful command on sqlite:///{away}/alertctl.db publishes it, "
+        f"alertctl: spooled as {event.id}; the next command that uses sqlite:///{away}/alertctl.db publishes it, "
         "or its `alertctl serve` on this machine (see alertctl spool --help)"
     )
     assert (event.request.fields, event.destination) == ({"title": "Disk full"}, f"sqlite:///{away}/alertctl.db")
@@ -314,6 +314,8 @@ def test_drop_asks_without_yes_or_ids(away):
     kept = keep("one", "two", "three")
     assert run("spool", "drop", input="n\n").exit_code == 1
     assert run("spool", "drop", "0" * 9).exit_code == 2
+    # Each file's name has a time with a T; an id has none.
+    assert "no spooled event has an id that contains 'T'" in run("spool", "drop", "T").stderr
     assert spool().waiting() == 3
     assert run("spool", "drop", kept[0].id).stdout == "1 event dropped\n"
     assert run("spool", "drop", input="y\n").stdout.endswith("2 events dropped\n")
