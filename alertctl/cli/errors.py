@@ -16,7 +16,7 @@ from alertctl.cli.output.streams import StdoutError, messages, print_error, want
 from alertctl.cli.registry import ENTRIES, Commands, with_wait_value
 from alertctl.errors import AlertctlError, ConfigError
 
-# All hooks into Typer are in this module, but for `registry._hide_types`: typer<0.29 (pyproject.toml),
+# All hooks into Typer are in this module: typer<0.29 (pyproject.toml),
 # tests/test_library_contracts.py.
 # 1. Typer doesn't export the base class of its usage mistakes, ClickException. It is click's, and since Typer 0.26 that
 #    of a private copy of click (https://typer.tiangolo.com/release-notes/), so look it up by name.

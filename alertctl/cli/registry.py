@@ -76,7 +76,6 @@ def _build(name: str) -> Any:
     else:
         parent.command(name, short_help=entry.summary)(command)
     group: Any = typer.main.get_command(parent)
-    _hide_types(group)
     return with_root_options(group.commands[name])
 
 
@@ -102,15 +101,6 @@ def with_root_options(command: Any) -> Any:
     for subcommand in getattr(command, "commands", {}).values():
         with_root_options(subcommand)
     return command
-
-
-def _hide_types(command: Any) -> None:
-    """Leave Python's types out of the help: `ID`, not `ID <list[str]>`. Typer has no setting for this."""
-    for parameter in command.params:
-        if parameter.param_type_name == "argument":
-            parameter.display_type_rich = lambda ctx: None
-    for subcommand in getattr(command, "commands", {}).values():
-        _hide_types(subcommand)
 
 
 def with_wait_value(arguments: Sequence[str]) -> list[str]:

@@ -34,7 +34,7 @@ TOPICS = {
             ("sending", "being sent now"),
             ("success", "the provider accepted it"),
             ("failed", "not delivered; retried at the time under NEXT, or final if there is none"),
-            ("suppressed", "not sent on purpose; the column ERROR has the cause"),
+            ("suppressed", "deliberately not sent; the column ERROR has the cause"),
         ],
         """\
 \b
