@@ -11,6 +11,7 @@ from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 
 from alertctl import users
+from alertctl.api.audit import log_change
 from alertctl.api.deps import Services
 from alertctl.api.errors import NO_TOKEN
 from alertctl.config import Settings
@@ -50,6 +51,9 @@ class Authenticator:
 
     async def verify_cached(self, secret: str) -> Caller:
         """Return the token's caller from memory for a few seconds, so that a busy publisher costs no query."""
+        if not secret.startswith(users.PREFIX):
+            # A JWT whose key was replaced is forgotten.
+            self._current_verifier()
         token_hash = users.hash_token(secret)
         known = self._recent.get(token_hash)
         if known is not None and known[0] > time.monotonic():
@@ -79,9 +83,11 @@ class Authenticator:
                 and users.is_email_free(connection, email)
             )
         if user is None or has_new_email:
+            is_new = user is None
             user = services.writer.write(
                 users.ensure_user, platform_user.identity, email, services.clock(), link=platform_user.may_link
             )
+            log_change(user.email or user.id, _change_by_jwt(platform_user.identity, user, is_new=is_new))
         caller = Caller(user.id, user.email, platform_user.role or user.role)
         if user.disabled:
             raise NotAllowed(f"{caller.name} is disabled; ask an admin to enable the user")
@@ -95,6 +101,7 @@ class Authenticator:
         if settings is not self._jwt_settings:
             verifier = self._jwt.renewed(settings) if self._jwt else _create_jwt_verifier(settings)
             self._jwt, self._jwt_settings = verifier, settings
+            self._recent.clear()
         return self._jwt
 
     def _warn_of_taken_email(self, platform_user: PlatformUser) -> None:
@@ -110,6 +117,14 @@ class Authenticator:
             platform_user.identity.issuer,
             self._services.settings.jwt.email_claim,
         )
+
+
+def _change_by_jwt(identity: users.Identity, user: users.JwtUser, *, is_new: bool) -> str:
+    """Return what a JWT changed about its user, for the audit log."""
+    if not is_new:
+        return "got this email address from their JWT"
+    what = "was linked to" if user.linked else "was registered as"
+    return f"{what} the JWT user {identity.subject!r} of issuer {identity.issuer!r}"
 
 
 def _create_jwt_verifier(settings: Settings) -> JwtVerifier | None:

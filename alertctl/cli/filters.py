@@ -46,7 +46,7 @@ FILTERS = {
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Only deliveries of events with this label; repeatable."),
     ],
-    "grep": _text("TEXT", "Only deliveries with this text in event, address, error or answer."),
+    "grep": _text("TEXT", "Only deliveries with this text in a field or label, the address, the error or the answer."),
     "retrying": Annotated[bool, typer.Option("--retrying", help="Only failed deliveries that will be retried.")],
     "final": Annotated[bool, typer.Option("--final", help="Only deliveries in a final state.")],
 }

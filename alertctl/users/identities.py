@@ -32,12 +32,16 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class JwtUser:
-    """The registered user of an identity. `role` is that of a token without a role."""
+    """The registered user of an identity. `role` is that of a token without a role.
+
+    `linked`: the identity was given to an existing account, whose role it doesn't have.
+    """
 
     id: str
     email: str | None
     disabled: bool
     role: Role
+    linked: bool
 
 
 def find_identity(connection: Connection, identity: Identity) -> JwtUser | None:
@@ -46,7 +50,8 @@ def find_identity(connection: Connection, identity: Identity) -> JwtUser | None:
     row = connection.execute(select(users).where(*known)).first()
     if row is None:
         return None
-    return JwtUser(row.id, row.email, row.disabled, Role.VIEWER if row.linked else Role.of(row.role))
+    role = Role.VIEWER if row.linked else Role.of(row.role)
+    return JwtUser(row.id, row.email, row.disabled, role, bool(row.linked))
 
 
 def is_email_free(connection: Connection, email: str) -> bool:

@@ -6,6 +6,7 @@ import base64
 import hmac
 import http.server
 import json
+import logging
 import threading
 import time
 from collections import Counter
@@ -251,6 +252,28 @@ def test_a_verified_email_links_an_account_once_and_without_its_role(store: Stor
         assert me(api, role="analyst")["role"] == "analyst"
         assert api.ask("GET", "/me", by=pat).json["role"] == "admin"
         assert me(api, sub="u-2", email_verified=True)["email"] is None
+
+
+def test_what_a_jwt_changes_about_its_user_is_in_the_audit_log(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "alertctl.audit")
+    with running(store, jwt=LINKING) as api:
+        api.token("pat", "admin")
+        me(api, email_verified=True)
+        other = me(api, sub="u-2", email="new@corp.example")["id"]
+        me(api, sub="u-2", email="newer@corp.example")
+        me(api, sub="u-2", email="newer@corp.example")
+        nobody = me(api, sub="u-3", email=...)["id"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "alertctl.audit"]
+    assert other != nobody
+    assert lines == [
+        f"{line} (from 127.0.0.1)"
+        for line in (
+            "pat@corp.example was linked to the JWT user 'u-1' of issuer 'platform'",
+            "new@corp.example was registered as the JWT user 'u-2' of issuer 'platform'",
+            "newer@corp.example got this email address from their JWT",
+            f"{nobody} was registered as the JWT user 'u-3' of issuer 'platform'",
+        )
+    ]
 
 
 @pytest.mark.parametrize("verified", [..., False, "true", "false", 1, None, [True]])

@@ -40,6 +40,12 @@ def status(call: Any, daemon: Any, bearer: str) -> int:
     return answer
 
 
+def publish(call: Any, daemon: Any, bearer: str) -> int:
+    call.token = bearer
+    answer: int = call(daemon, "POST", "events", {"event_type": "generic_alert", "title": "x", "to": ["slack:#ops"]})[0]
+    return answer
+
+
 @pytest.mark.parametrize("algorithm", ["HS256", "RS256"])
 def test_a_key_that_changes_in_its_file_verifies_the_next_token(
     serve: Any, call: Any, tmp_path: Path, algorithm: str
@@ -52,7 +58,10 @@ def test_a_key_that_changes_in_its_file_verifies_the_next_token(
     replace(file, old_file)
     daemon = serve(**{"JWT_SECRET_FILE" if is_shared else "JWT_PUBLIC_KEY_FILE": str(file)})
     assert (status(call, daemon, token(old, algorithm)), status(call, daemon, token(new, algorithm))) == (200, 401)
+    assert publish(call, daemon, token(old, algorithm)) == 202
     replace(file, new_file)
+    # Publishing remembers a token for some seconds.
+    assert publish(call, daemon, token(old, algorithm)) == 401
     assert (status(call, daemon, token(old, algorithm)), status(call, daemon, token(new, algorithm))) == (401, 200)
     assert new not in "".join(daemon.log)
 

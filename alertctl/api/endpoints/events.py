@@ -155,7 +155,7 @@ def record(
     publications = [publication for publication, caller, _ in items if caller in allowed]
     outcomes = iter(publish_many(connection, publications, now) if publications else [])
     revoked = "the token was just revoked, or its user was disabled or given a lower role"
-    return [next(outcomes) if caller in allowed else NotAllowed(revoked) for _, caller, _ in items]
+    return [next(outcomes) if caller in allowed else NotAllowed(revoked, caller=caller.name) for _, caller, _ in items]
 
 
 def as_recorded(item: DeliveryItem) -> DeliveryItem:

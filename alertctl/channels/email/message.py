@@ -159,7 +159,7 @@ def template_values(content: Content, branding: Branding = NO_BRANDING) -> dict[
         "dark_accent": dark_accent,
         "dark_accent_text": text_colour(dark_accent),
         "logo_url": branding.logo_url,
-        "event": json.loads(content.event_json),
+        "event": _fitting(json.loads(content.event_json)),
         "fields": shown,
         "more": max(0, len(fields) - FIELDS_LIMIT),
         "link": link,
@@ -173,6 +173,13 @@ def template_values(content: Content, branding: Branding = NO_BRANDING) -> dict[
         "event_id": fit(content.event_id, NAME_LIMIT, line=True),
         "occurred_at": content.occurred_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
+
+
+def _fitting(value: Any) -> Any:
+    """Return a JSON value with its texts clean and within the limits."""
+    if isinstance(value, dict):
+        return {fit(name, NAME_LIMIT, line=True): _fitting(item) for name, item in value.items()}
+    return fit(value, SUMMARY_LIMIT) if isinstance(value, str) else value
 
 
 def text_colour(background: str) -> str:

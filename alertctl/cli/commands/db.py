@@ -126,8 +126,9 @@ def backup(
     alertctl db backup /var/backups/alertctl.db
     alertctl db backup --force /var/backups/alertctl.db
 
-    Back up an SQLite database to FILE: a consistent, checked copy that only its owner can read. `alertctl serve`
-    may keep running. To restore, point DATABASE_URL at the file (sqlite:////var/backups/alertctl.db).
+    Back up an SQLite database to FILE: a consistent, checked copy that only its owner can read (with --force, it
+    keeps the mode of the file that it replaces). `alertctl serve` may keep running. To restore, point DATABASE_URL
+    at the file (sqlite:////var/backups/alertctl.db).
     """
     from alertctl.db.backup import backup as write
     from alertctl.db.sqlite import file_of

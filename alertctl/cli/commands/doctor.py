@@ -48,7 +48,8 @@ def doctor(context: typer.Context, area: AreaArgument = ALL, output: OutputOptio
     Find out why messages are not arriving. Sends no messages. With ALERTCTL_SERVER it checks that server instead of a
     database.
 
-    Signs: ✓ ok, ! warning, ✗ failure, ? can't tell. Exits with 10 if a check failed, else with 0.
+    Signs: ✓ ok, ! warning, ✗ failure, ? can't tell. Exits with 10 if a check failed, with
+    2 if a setting is too wrong to begin.
     """
     from alertctl.doctor import checks_for, run
 

@@ -34,7 +34,7 @@ from alertctl.schemas import Rendered
 app = typer.Typer(name="log", rich_markup_mode=None)
 app.command(short_help="Resend deliveries now.")(retry)
 app.command(short_help="Export deliveries as JSON lines or CSV.")(export)
-app.command(short_help="Count deliveries by event, channel, target or error.")(stats)
+app.command(short_help="Count deliveries by event type, channel, address or error.")(stats)
 app.command(short_help="Delete old deliveries from the log.")(prune)
 
 HAS_MATCHES = 10

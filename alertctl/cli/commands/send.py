@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from alertctl.channels import CHANNEL_NAMES
-from alertctl.cli.context import client_of, flags_of, warn_about_settings
+from alertctl.cli.context import client_of, connected, flags_of, warn_about_settings
 from alertctl.cli.options import ChannelOption, EventOption, LabelOption, SetOption, SeverityOption, completion
 from alertctl.cli.output.deliveries import print_deliveries
 from alertctl.cli.output.delivery_warnings import channels_off, delivery_warnings, is_off, lacks_recipient
@@ -208,7 +208,8 @@ def _wait_seconds(wait: str | None, queue: bool) -> float | None:
 def _preview(context: typer.Context, request: PublishRequest, output: Output) -> int:
     from alertctl.cli.output.message import print_previews
 
-    with client_of(context) as client:
+    # It publishes nothing, spooled events neither.
+    with connected(context) as client:
         previews = client.preview(request)
     lacking = lacks_recipient(previews.items)
     warnings = [*previews.warnings, *(channels_off(previews.items) if lacking else [])]
@@ -295,8 +296,8 @@ def _next_step(error: Exception, spooled: Spooled) -> str:
         )
     else:
         step = (
-            f"the next command that uses {spooled.destination} publishes it, or its `alertctl serve` on this "
-            "machine (see alertctl spool --help)"
+            f"the next command that uses {spooled.destination} publishes it, and so does its `alertctl serve`, if "
+            "it runs on this machine (see alertctl spool --help)"
         )
     if not ends_with_machine(os.environ):
         return step

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -29,13 +31,13 @@ CONTENT = Content(
 )
 
 
-def email(folder, text=None, html=None, **branding):
+def email(folder, content=CONTENT, text=None, html=None, **branding):
     custom_templates.cache_clear()
     for name, template in (("alert.txt", text), ("alert.html", html)):
         if template is not None:
             (folder / name).write_text(template)
     sender = Sender("a@corp.example", branding=Branding(templates=str(folder), **branding))
-    return preview(CONTENT, OutgoingMessage("d", "b@corp.example", routing_reason="named"), sender)
+    return preview(content, OutgoingMessage("d", "b@corp.example", routing_reason="named"), sender)
 
 
 def test_each_value_can_be_used(tmp_path):
@@ -46,6 +48,17 @@ def test_each_value_can_be_used(tmp_path):
         "Disk <b>full</b>|One.\nTwo.|Warning|https://corp.example/x|growth|generic_alert|db-7|host=db-7;|"
         "2026-03-02 14:32:00 UTC|You receive this because the sender of this generic_alert named this address."
     )
+
+
+def test_the_events_own_fields_are_clean_and_without_tokens(tmp_path):
+    raw = {"message": "key xoxb-123456789-abcdef\u202e\u0007", "details": {"a\u202eb": "xoxb-123456789-abcdef", "n": 7}}
+    content = replace(CONTENT, event_json=json.dumps(raw))
+    text = email(
+        tmp_path,
+        content,
+        text="{{ event.message }}|{% for k, v in event.details.items() %}{{ k }}={{ v }};{% endfor %}",
+    )["text"]
+    assert text == "key ***|ab=***;n=7;"
 
 
 def test_html_is_escaped_and_the_other_part_stays_built_in(tmp_path):

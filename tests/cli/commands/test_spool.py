@@ -71,7 +71,7 @@ def test_an_event_is_spooled_and_reported_while_the_database_is_away(away):
     (event,) = spool().entries()[0]
     assert second == (
         f"alertctl: spooled as {event.id}; the next command that uses sqlite:///{away}/alertctl.db publishes it, "
-        "or its `alertctl serve` on this machine (see alertctl spool --help)"
+        "and so does its `alertctl serve`, if it runs on this machine (see alertctl spool --help)"
     )
     assert (event.request.fields, event.destination) == ({"title": "Disk full"}, f"sqlite:///{away}/alertctl.db")
     (file,) = spool().folder.iterdir()
@@ -308,6 +308,12 @@ def test_flush_exits_with_5_while_the_destination_is_unreachable(away):
     assert (ran.exit_code, ran.stdout) == (5, "0 published, 0 refused, 3 remaining\n")
     assert ran.stderr.count("\n") == 1
     assert "spool: 3 events remaining: database " in ran.stderr
+
+
+def test_a_dry_run_publishes_no_spooled_event(slack_and_email: Sandbox):
+    keep("one")
+    assert run(*TITLED, "two", "--dry-run").exit_code == 0
+    assert (spool().waiting(), slack_and_email.slack.messages) == (1, [])
 
 
 def test_drop_asks_without_yes_or_ids(away):
