@@ -142,6 +142,10 @@ _ALLOW_APP = "Ask a workspace owner to allow the app and this machine's IP addre
 _ASK_ADMIN = "Ask a workspace admin to allow the app to post there, or use another channel."
 _UPGRADE = "Upgrade alertctl, and check SLACK_API_URL."
 _INVITE = "Invite the app (/invite @APP) and run alertctl log retry, or correct the channel and send the event again."
+_NO_REPLY = (
+    "If it is only a note on an attempt: nothing, the message was posted outside of the thread. If the delivery failed: "
+    "use another channel and send the event again."
+)
 _CHANNEL = "Use another channel (SLACK_DEFAULT_CHANNEL, the user's preferences or --to) and send the event again."
 _PERSON = "Correct the email address, or use the person's Slack ID (U…) or a channel, and send the event again."
 _CHANNEL_ID = "Use the channel's ID (C…) instead of its name, and send the event again."
@@ -172,16 +176,16 @@ _SLACK: _Table = {
     ),
     Reason.BAD_ADDRESS: (
         ("cannot_dm_bot", "the user is a bot, and bots receive no direct messages", _CHANNEL),
-        ("cannot_reply_to_message", "this message accepts no replies", _CHANNEL),
+        ("cannot_reply_to_message", "this message accepts no replies", _NO_REPLY),
         ("channel_not_found", "the channel does not exist, or is private without the app", _INVITE),
         ("ekm_access_denied", "the workspace's admins suspended posting there (key management)", _ASK_ADMIN),
         ("is_archived", "the channel is archived", _CHANNEL),
         ("messages_tab_disabled", "the app's Messages Tab is disabled", _MESSAGES_TAB),
         ("not_in_channel", "the app is not a member of the channel", _INVITE),
         ("restricted_action", "the workspace's settings do not allow the app to post there", _ASK_ADMIN),
-        ("restricted_action_non_threadable_channel", "the channel accepts no replies in threads", _CHANNEL),
+        ("restricted_action_non_threadable_channel", "the channel accepts no replies in threads", _NO_REPLY),
         ("restricted_action_read_only_channel", "only some members can post in the channel", _ASK_ADMIN),
-        ("restricted_action_thread_locked", "the thread is locked", _CHANNEL),
+        ("restricted_action_thread_locked", "the thread is locked", _NO_REPLY),
         ("restricted_action_thread_only_channel", "the channel accepts only replies in threads", _CHANNEL),
         ("team_not_found", "an organisation's token needs the channel's ID, not its name", _CHANNEL_ID),
         ("user_disabled", "the user is deactivated", _CHANNEL),
