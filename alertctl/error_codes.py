@@ -143,8 +143,8 @@ _ASK_ADMIN = "Ask a workspace admin to allow the app to post there, or use anoth
 _UPGRADE = "Upgrade alertctl, and check SLACK_API_URL."
 _INVITE = "Invite the app (/invite @APP) and run alertctl log retry, or correct the channel and send the event again."
 _NO_REPLY = (
-    "If it is only a note on an attempt: nothing, the message was posted outside of the thread. If the delivery failed: "
-    "use another channel and send the event again."
+    "Use another channel and send the event again, unless this is only a note: then the message was posted outside of "
+    "the thread."
 )
 _CHANNEL = "Use another channel (SLACK_DEFAULT_CHANNEL, the user's preferences or --to) and send the event again."
 _PERSON = "Correct the email address, or use the person's Slack ID (U…) or a channel, and send the event again."

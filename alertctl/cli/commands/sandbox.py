@@ -47,7 +47,8 @@ def sandbox(
     then each message as it arrives. Ctrl-C stops it. These addresses always
     fail: in Slack #missing, #archived, #private and the person @nobody@ of any domain; at the
     mail server missing@ and full@ of any domain; at SendGrid refused@ of any domain. #flaky
-    and flaky@ fail once (by SMTP alertctl may repeat flaky@ at once, unnoticed).
+    and flaky@ fail once (over SMTP alertctl may try flaky@ again within the same attempt; then
+    no failure shows).
     """
     from alertctl.sandbox import Sandbox, parse_chaos
 

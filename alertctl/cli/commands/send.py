@@ -297,7 +297,7 @@ def _next_step(error: Exception, spooled: Spooled) -> str:
     else:
         step = (
             f"the next command that uses {spooled.destination} publishes it, and so does its `alertctl serve`, if "
-            "it runs on this machine (see alertctl spool --help)"
+            "it runs as the same user on this machine (see alertctl spool --help)"
         )
     if not ends_with_machine(os.environ):
         return step

@@ -39,7 +39,7 @@ app = typer.Typer(
 
     The next command that uses an event's database or server publishes it (not db, doctor, config,
     preview, routes, send --dry-run or spool list). So does the `alertctl serve` of that database or
-    server, if it runs as the same user on this machine.
+    server, if it runs as the same user on this machine and the token was not rejected.
     """,
 )
 

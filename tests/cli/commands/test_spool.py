@@ -71,7 +71,7 @@ def test_an_event_is_spooled_and_reported_while_the_database_is_away(away):
     (event,) = spool().entries()[0]
     assert second == (
         f"alertctl: spooled as {event.id}; the next command that uses sqlite:///{away}/alertctl.db publishes it, "
-        "and so does its `alertctl serve`, if it runs on this machine (see alertctl spool --help)"
+        "and so does its `alertctl serve`, if it runs as the same user on this machine (see alertctl spool --help)"
     )
     assert (event.request.fields, event.destination) == ({"title": "Disk full"}, f"sqlite:///{away}/alertctl.db")
     (file,) = spool().folder.iterdir()
