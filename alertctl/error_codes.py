@@ -143,8 +143,8 @@ _ASK_ADMIN = "Ask a workspace admin to allow the app to post there, or use anoth
 _UPGRADE = "Upgrade alertctl, and check SLACK_API_URL."
 _INVITE = "Invite the app (/invite @APP) and run alertctl log retry, or correct the channel and send the event again."
 _NO_REPLY = (
-    "Use another channel and send the event again, unless this is only a note: then the message was posted outside of "
-    "the thread."
+    "Use another channel and send the event again, unless this is only a note on an attempt: then the message was "
+    "posted outside of the thread."
 )
 _CHANNEL = "Use another channel (SLACK_DEFAULT_CHANNEL, the user's preferences or --to) and send the event again."
 _PERSON = "Correct the email address, or use the person's Slack ID (U…) or a channel, and send the event again."
@@ -234,7 +234,7 @@ _SLACK: _Table = {
         ("ratelimited", "Slack received too many messages and asked alertctl to wait"),
     ),
     Reason.UNAVAILABLE: (
-        ("internal_error", "Slack failed internally"),
+        ("internal_error", "Slack, or an earlier version of alertctl, failed internally"),
         ("org_login_required", "Slack is moving the workspace to an organisation", _MOVING),
         ("request_timeout", "Slack did not receive the complete request in time"),
         ("service_unavailable", "Slack is temporarily unavailable"),

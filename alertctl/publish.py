@@ -119,7 +119,7 @@ def prepare(
     )
 
 
-def no_recipients(request: PublishRequest) -> str:
+def explain_no_targets(request: PublishRequest) -> str:
     """Return the warning for an event that has no target."""
     if request.to:
         return f"no recipients: channel {request.channel} excludes every target of `to`; leave the channel out"
@@ -212,7 +212,7 @@ def publish_many(
         receipt.deliveries.extend((new_deliveries if receipt.created else earlier_deliveries).get(receipt.event_id, ()))
     for index, outcome in outcomes.items():
         if isinstance(outcome, EventReceipt) and not outcome.deliveries:
-            outcome.warnings.append(no_recipients(publications[index].request))
+            outcome.warnings.append(explain_no_targets(publications[index].request))
     return [outcomes[index] for index in range(len(publications))]
 
 

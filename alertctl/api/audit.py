@@ -14,6 +14,11 @@ def log_change(caller: str, what: str) -> None:
     _write("change", logging.INFO, f"{caller} {what}")
 
 
+def log_jwt_change(user: str, what: str) -> None:
+    """Log what a JWT changed about its own user. It has a limit of its own: every user can cause such lines."""
+    _write("change by JWT", logging.INFO, f"{user} {what}")
+
+
 def log_refusal(status: int, detail: str) -> None:
     """Log an answer 401 or 403."""
     request = current_request.get()

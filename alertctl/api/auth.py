@@ -11,7 +11,7 @@ from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 
 from alertctl import users
-from alertctl.api.audit import log_change
+from alertctl.api.audit import log_jwt_change
 from alertctl.api.deps import Services
 from alertctl.api.errors import NO_TOKEN
 from alertctl.config import Settings
@@ -52,20 +52,24 @@ class Authenticator:
     async def verify_cached(self, secret: str) -> Caller:
         """Return the token's caller from memory for a few seconds, so that a busy publisher costs no query."""
         if not secret.startswith(users.PREFIX):
-            # A JWT whose key was replaced is forgotten.
-            self._current_verifier()
+            # In a thread: it may read files.
+            await run_sync(self._refresh_verifier)
         token_hash = users.hash_token(secret)
         known = self._recent.get(token_hash)
         if known is not None and known[0] > time.monotonic():
             return known[1]
+        verifier = self._jwt
         caller = await run_sync(self.verify, secret)
+        if verifier is not self._jwt:
+            # The token may have been verified with the key before.
+            return caller
         if len(self._recent) >= MAX_CACHED_TOKENS:
             self._recent.clear()
         self._recent[token_hash] = (time.monotonic() + CACHE_SECONDS, caller)
         return caller
 
     def _verify_jwt(self, secret: str) -> Caller:
-        verifier = self._current_verifier()
+        verifier = self._refresh_verifier()
         if verifier is None:
             raise NotAllowed(
                 "the token is unknown: it does not begin with actl_, and the server has no JWT_* key; "
@@ -83,11 +87,11 @@ class Authenticator:
                 and users.is_email_free(connection, email)
             )
         if user is None or has_new_email:
-            is_new = user is None
-            user = services.writer.write(
+            user, change = services.writer.write(
                 users.ensure_user, platform_user.identity, email, services.clock(), link=platform_user.may_link
             )
-            log_change(user.email or user.id, _change_by_jwt(platform_user.identity, user, is_new=is_new))
+            if change is not None:
+                log_jwt_change(user.email or user.id, _describe(change, platform_user.identity))
         caller = Caller(user.id, user.email, platform_user.role or user.role)
         if user.disabled:
             raise NotAllowed(f"{caller.name} is disabled; ask an admin to enable the user")
@@ -95,8 +99,11 @@ class Authenticator:
             self._warn_of_taken_email(platform_user)
         return caller
 
-    def _current_verifier(self) -> JwtVerifier | None:
-        """Return the verifier with the secrets that their files hold now, None if no key is set."""
+    def _refresh_verifier(self) -> JwtVerifier | None:
+        """Return the verifier with the secrets that their files hold now, None if no key is set.
+
+        When a secret has changed, all cached tokens are forgotten.
+        """
         settings = self._services.jwt_settings()
         if settings is not self._jwt_settings:
             verifier = self._jwt.renewed(settings) if self._jwt else _create_jwt_verifier(settings)
@@ -119,12 +126,11 @@ class Authenticator:
         )
 
 
-def _change_by_jwt(identity: users.Identity, user: users.JwtUser, *, is_new: bool) -> str:
+def _describe(change: users.JwtChange, identity: users.Identity) -> str:
     """Return what a JWT changed about its user, for the audit log."""
-    if not is_new:
+    if change is users.JwtChange.EMAIL:
         return "got this email address from their JWT"
-    what = "was linked to" if user.linked else "was registered as"
-    return f"{what} the JWT user {identity.subject!r} of issuer {identity.issuer!r}"
+    return f"was {change} the JWT user {identity.subject!r} of issuer {identity.issuer!r}"
 
 
 def _create_jwt_verifier(settings: Settings) -> JwtVerifier | None:

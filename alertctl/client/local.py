@@ -24,7 +24,7 @@ from alertctl.dispatcher import Dispatcher, DispatchOptions
 from alertctl.errors import InvalidEvent, Unreachable
 from alertctl.events import EVENT_TYPES
 from alertctl.events.wording import Wording
-from alertctl.publish import no_recipients, prepare, publish
+from alertctl.publish import explain_no_targets, prepare, publish
 from alertctl.routing import routing_rules_of
 
 P = ParamSpec("P")
@@ -96,7 +96,7 @@ class LocalClient:
 
     def _setting_problems(self) -> list[str]:
         routes = (f"{problem}; the route adds the default targets instead" for problem in self._rules.routes.problems)
-        return [*map(_with_default, self._settings.problems), *routes]
+        return [*map(_add_default, self._settings.problems), *routes]
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:
         """Return an event's deliveries after a first attempt at each, or with `wait` (seconds) once all are final."""
@@ -121,7 +121,7 @@ class LocalClient:
 
         publication = prepare(request, self._rules)
         items = preview_event(self._store, self._settings, publication, now())
-        warnings = [*self._setting_problems(), *publication.warnings, *([] if items else [no_recipients(request)])]
+        warnings = [*self._setting_problems(), *publication.warnings, *([] if items else [explain_no_targets(request)])]
         return schemas.Previews(items=items, warnings=warnings)
 
     def test(self, channel: str, to: str | None, *, all_defaults: bool = False) -> schemas.ConnectivityTestResult:
@@ -273,7 +273,7 @@ class LocalClient:
         return self._store.write(lambda connection: change(connection, *values, **options))
 
 
-def _with_default(problem: str) -> str:
+def _add_default(problem: str) -> str:
     """Return a setting's problem with the default that applies instead. The deliveries of a wrong channel wait."""
     name = problem.partition(":")[0]
     default = next((default for known, default, _ in reference() if known == name), "")

@@ -1,7 +1,8 @@
-"""The user's folders for settings and state. A container's user may have no home folder."""
+"""The user's folders for settings and state, and links. A container's user may have no home folder."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from alertctl.errors import ConfigError
 
+MAX_LINKS = 40
+"""Links that a path may go through, as in Linux."""
 _STATE = (".local/state/alertctl", ".local/state", ".local", "")
 """The state folder and the folders above it, relative to the home folder."""
 _NO = ("", "0", "false", "no", "off")
@@ -16,6 +19,22 @@ _NOT_PRIVATE = (
     "XDG_STATE_HOME: is not set, the home folder is not writable, and {} is not a folder of mode 0700 "
     "that is yours: set XDG_STATE_HOME, or remove that folder"
 )
+
+
+def resolve_link(file: str | Path) -> Path:
+    """Return the path of a file that is to be written, with links resolved.
+
+    Raises PermissionError for a link of another user (except root), who may have put it there to have us replace the
+    file that it points to.
+    """
+    path = Path(file).absolute()
+    for _ in range(MAX_LINKS):
+        if not path.is_symlink():
+            break
+        if path.lstat().st_uid not in (0, os.geteuid()):
+            raise PermissionError(errno.EPERM, "is a link of another user; name the file that it points to", str(file))
+        path = path.parent / os.readlink(path)
+    return Path(os.path.realpath(file))
 
 
 def home_folder(environ: Mapping[str, str]) -> Path | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from alertctl.config.folders import resolve_link
 from alertctl.db.sqlite import BUSY_SECONDS, open_file
 from alertctl.errors import AlertctlError, ConfigError, Unreachable
 
@@ -28,7 +29,7 @@ def backup(source: Path, file: Path, *, force: bool = False, advance: Advance = 
     backup would be damaged.
     """
     check_file(source, file, force=force)
-    target = _resolve(file)
+    target = resolve_link(file)
     with _unfinished_file(target) as unfinished:
         _copy_pages(source, unfinished, advance)
         _check(unfinished)
@@ -47,7 +48,8 @@ def check_file(source: Path, file: Path, *, force: bool) -> None:
     """Raise ConfigError unless a backup may be written to `file`."""
     if file.is_dir():
         raise ConfigError([f"FILE: {file} is a folder; name a file in it"])
-    target = _resolve(file)
+    with _config_errors(file):
+        target = resolve_link(file)
     if not target.parent.is_dir():
         raise ConfigError([f"FILE: there is no folder {target.parent}"])
     if file.exists() and file.samefile(source):
@@ -59,11 +61,6 @@ def check_file(source: Path, file: Path, *, force: bool) -> None:
     # SQLite would apply that journal to the new file.
     if Path(f"{target}-wal").exists():
         raise ConfigError([f"FILE: {file} is a database in use ({target.name}-wal exists); name another file"])
-
-
-def _resolve(file: Path) -> Path:
-    """Return the file that `file` is or points to. `Path.resolve` raises for a loop of links; this doesn't."""
-    return Path(os.path.realpath(file))
 
 
 def _copy_pages(source: Path, unfinished: Path, advance: Advance) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from alertctl import __version__
-from alertctl.channels import CHANNEL_NAMES, channel_type
+from alertctl.channels import CHANNEL_NAMES, CHANNEL_TYPES
 from alertctl.db import HEAD
 from alertctl.delivery_log.tables import delivery, pauses
 from alertctl.models import Status, columns_for
@@ -74,7 +74,7 @@ def status_report(
         paused=paused(connection, now),
         oldest_waiting_seconds=round(_oldest_waiting_seconds(connection, now), 3),
         instances=instances,
-        warnings=[*_different_routes(instances), *_off_but_waiting(waiting.depth, enabled)],
+        warnings=[*_different_routes(instances), *_channels_off(waiting.depth, enabled)],
     )
 
 
@@ -85,12 +85,12 @@ def _different_routes(instances: Sequence[InstanceItem]) -> Iterator[str]:
         yield f"daemons run with different routes: {names}; give all the same [[routes]] and restart them"
 
 
-def _off_but_waiting(depth: Mapping[str, int], enabled: Collection[str]) -> Iterator[str]:
+def _channels_off(depth: Mapping[str, int], enabled: Collection[str]) -> Iterator[str]:
     """Yield a warning for each channel that was switched off while deliveries waited."""
-    for channel, count in depth.items():
-        if count and channel not in enabled:
+    for kind in CHANNEL_TYPES:
+        if (count := depth[kind.name]) and kind.name not in enabled:
             waiting = "1 delivery waits" if count == 1 else f"{count} deliveries wait"
-            yield f"{channel} is off and {waiting}: set {channel_type(channel).enabled_setting} to true to send"
+            yield f"{kind.name} is off and {waiting}: set {kind.enabled_setting} to true to send"
 
 
 def _oldest_waiting_seconds(connection: Connection, now: datetime) -> float:

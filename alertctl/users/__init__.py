@@ -10,7 +10,7 @@ from alertctl.users.accounts import (
     remove_user,
     unlink_user,
 )
-from alertctl.users.identities import Identity, JwtUser, ensure_user, find_identity, is_email_free
+from alertctl.users.identities import Identity, JwtChange, JwtUser, ensure_user, find_identity, is_email_free
 from alertctl.users.roles import PUBLISH, Caller, Role, parse_role
 from alertctl.users.tokens import (
     PREFIX,
@@ -33,6 +33,7 @@ __all__ = [
     "Caller",
     "EmailTaken",
     "Identity",
+    "JwtChange",
     "JwtUser",
     "Role",
     "add_user",

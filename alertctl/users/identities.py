@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import Connection, and_, select
 
@@ -32,16 +33,23 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class JwtUser:
-    """The registered user of an identity. `role` is that of a token without a role.
-
-    `linked`: the identity was given to an existing account, whose role it doesn't have.
-    """
+    """The registered user of an identity. `role` is that of a token without a role."""
 
     id: str
     email: str | None
     disabled: bool
     role: Role
-    linked: bool
+
+
+class JwtChange(StrEnum):
+    """What a JWT changed about its user, as a participle for the audit log."""
+
+    REGISTERED = "registered as"
+    BOUND = "bound to"
+    """A user that was recorded without an issuer, with the role that they have."""
+    LINKED = "linked to"
+    """An account with the same verified email, without its role."""
+    EMAIL = "given another email"
 
 
 def find_identity(connection: Connection, identity: Identity) -> JwtUser | None:
@@ -50,8 +58,7 @@ def find_identity(connection: Connection, identity: Identity) -> JwtUser | None:
     row = connection.execute(select(users).where(*known)).first()
     if row is None:
         return None
-    role = Role.VIEWER if row.linked else Role.of(row.role)
-    return JwtUser(row.id, row.email, row.disabled, role, bool(row.linked))
+    return JwtUser(row.id, row.email, row.disabled, Role.VIEWER if row.linked else Role.of(row.role))
 
 
 def is_email_free(connection: Connection, email: str) -> bool:
@@ -61,31 +68,36 @@ def is_email_free(connection: Connection, email: str) -> bool:
 
 def ensure_user(
     connection: Connection, identity: Identity, email: str | None, now: datetime, *, link: bool = False
-) -> JwtUser:
-    """Return the user of an identity, registered if it is new, with this email if no other user has it.
+) -> tuple[JwtUser, JwtChange | None]:
+    """Return the user of an identity, registered if it is new, with this email if no other user has it; and the change.
 
     `link`: the email is verified and may name an account without an identity. Of two daemons that see an identity
     first at the same moment, one registers it.
     """
+    change = None
     user = find_identity(connection, identity)
     if user is None:
-        _register(connection, identity, email, now, link=link)
+        change = _register(connection, identity, email, now, link=link)
         user = find_identity(connection, identity)
         assert user is not None, "another call has registered it"
     if email not in (None, user.email) and update_unless_taken(connection, users.c.id == user.id, {"email": email}):
         user = find_identity(connection, identity) or user
-    return user
+        change = change or JwtChange.EMAIL
+    return user, change
 
 
-def _register(connection: Connection, identity: Identity, email: str | None, now: datetime, *, link: bool) -> None:
+def _register(
+    connection: Connection, identity: Identity, email: str | None, now: datetime, *, link: bool
+) -> JwtChange | None:
+    """Register an identity, and return how; None if another call has done it."""
     both = {"issuer": identity.issuer, "subject": identity.subject}
     unbound = and_(users.c.subject == identity.subject, users.c.issuer.is_(None))
     if update_unless_taken(connection, unbound, both):
-        return
+        return JwtChange.BOUND
     account = and_(users.c.email == email, users.c.subject.is_(None))
     if link and email is not None and update_unless_taken(connection, account, {**both, "linked": True}):
-        return
+        return JwtChange.LINKED
     row = {**both, "id": new_id(now), "email": email, "role": Role.VIEWER.value, "disabled": False, "created_at": now}
-    if not insert_new(connection, users, [row]):
-        # Another user has the email, or another daemon has just registered the identity.
-        insert_new(connection, users, [{**row, "email": None}])
+    # If not, another user has the email, or another daemon has just registered the identity.
+    is_new = insert_new(connection, users, [row]) or insert_new(connection, users, [{**row, "email": None}])
+    return JwtChange.REGISTERED if is_new else None

@@ -254,6 +254,15 @@ def test_a_verified_email_links_an_account_once_and_without_its_role(store: Stor
         assert me(api, sub="u-2", email_verified=True)["email"] is None
 
 
+def test_a_first_login_of_many_calls_at_once_is_one_audit_line(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "alertctl.audit")
+    with running(store, jwt=STRICT) as api, ThreadPoolExecutor(8) as threads:
+        token = shared(iss="platform", aud="alertctl")
+        answers = list(threads.map(lambda _: api.ask("GET", "/me", by=token).status, range(8)))
+    lines = [record.getMessage() for record in caplog.records if record.name == "alertctl.audit"]
+    assert (answers, len(lines)) == ([200] * 8, 1), lines
+
+
 def test_what_a_jwt_changes_about_its_user_is_in_the_audit_log(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "alertctl.audit")
     with running(store, jwt=LINKING) as api:

@@ -273,6 +273,12 @@ def test_refusals_and_changes_are_logged_with_who_and_from_where(limited: ApiSer
     revoked = limited.ask("POST", "/admin/tokens", {"user": "gone@corp.example", "role": "viewer"}).json
     limited.ask("DELETE", f"/admin/tokens/{revoked['item']['id']}")
     limited.ask("GET", "/me", by=revoked["token"])
+    item, publisher = limited.store.write(
+        lambda it: users.create_token(it, "pipeline@corp.example", "developer", None, now())
+    )
+    limited.ask("POST", "/events", alert("slack:#ops-x"), by=publisher)
+    limited.store.write(lambda it: users.revoke_token(it, item.id, now()))
+    limited.ask("POST", "/events", alert("slack:#ops-x"), by=publisher)
     limited.ask("PATCH", "/admin/users/gone@corp.example", {"role": "analyst"})
     limited.ask("PUT", "/admin/preferences/gone@corp.example", {"slack_enabled": False})
     limited.ask("POST", "/delivery-log/prune", {"older_than_days": 1})
@@ -284,6 +290,7 @@ def test_refusals_and_changes_are_logged_with_who_and_from_where(limited: ApiSer
         r"admin@corp.example created the viewer token \S+ of gone@corp.example",
         r"admin@corp.example revoked the viewer token \S+ of gone@corp.example",
         r"refused GET \S+/me with 401: gone@corp.example: the token was revoked.*",
+        r"refused POST \S+/events with 401: pipeline@corp.example: the token was just revoked.*",
         r"admin@corp.example changed the user gone@corp.example: role=analyst",
         r"admin@corp.example changed the preferences of \S+: slack_enabled",
         r"admin@corp.example pruned 0 deliveries: older_than_days=1",

@@ -315,7 +315,7 @@ def test_me_is_a_direct_message_to_the_registered_email(store, sandbox, run, clo
 
 def test_me_needs_a_registered_email(store, clock):
     identity = users.Identity("https://issuer.example", "subject-1")
-    user = store.write(lambda it: users.ensure_user(it, identity, None, clock())).id
+    user = store.write(lambda it: users.ensure_user(it, identity, None, clock()))[0].id
     with pytest.raises(InvalidEvent, match=r"^slack_channel: @me needs a registered email address, .* none"):
         store.write(lambda it: preferences.update(it, user, {"slack_channel": "@me"}, clock()))
 

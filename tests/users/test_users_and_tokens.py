@@ -185,7 +185,7 @@ PAT = Identity("https://id.example", "u-1")
 def login(
     store: Store, clock: Any, email: str | None = ADDRESS, identity: Identity = PAT, *, link: bool = False
 ) -> JwtUser:
-    return store.write(lambda it: users.ensure_user(it, identity, email, clock(), link=link))
+    return store.write(lambda it: users.ensure_user(it, identity, email, clock(), link=link))[0]
 
 
 def role_of(store: Store, user: str) -> str:

@@ -30,7 +30,7 @@ from alertctl.errors import AlertctlError, InvalidEvent, NotAllowed, NotFound
 from alertctl.events import BY_NAME, EVENT_TYPES
 from alertctl.models import Status
 from alertctl.preview import preview_event
-from alertctl.publish import Publication, event, no_recipients, prepare, publish_many
+from alertctl.publish import Publication, event, explain_no_targets, prepare, publish_many
 from alertctl.routing import decide
 from alertctl.schemas import (
     BODY_OPTIONS,
@@ -99,7 +99,9 @@ async def accept(request: Request) -> Response:
     else:
         headers, deliveries = {REPLAYED_HEADER: "true"}, [as_recorded(item) for item in receipt.deliveries]
     if not publication.to and caller.role is not Role.ADMIN:
-        shown = {decision.target.address for decision in decide(publication, services.rules, ())}
+        shown = {target.address for target in services.rules.targets}
+        if any(item.to not in shown for item in deliveries):
+            shown |= {decision.target.address for decision in decide(publication, services.rules, ())}
         deliveries = [item if item.to in shown else _masked(item) for item in deliveries]
     body = Accepted(
         event_id=receipt.event_id, event_type=receipt.event_type, deliveries=deliveries, warnings=receipt.warnings
@@ -113,8 +115,10 @@ def preview(caller: Developer, services: ServicesDep, body: Body, request: Reque
     publication = prepare_body(services, caller, request, body)
     mask_users = caller.role is not Role.ADMIN
     items = preview_event(services.store, services.settings, publication, services.clock(), mask_users=mask_users)
-    without = [] if items else [no_recipients(publication.request)]
-    return Previews(items=items, warnings=[*publication.warnings, *without])
+    warnings = list(publication.warnings)
+    if not items:
+        warnings.append(explain_no_targets(publication.request))
+    return Previews(items=items, warnings=warnings)
 
 
 @router.get("/events/{event_id}", responses=problem_responses(404))

@@ -159,7 +159,7 @@ def template_values(content: Content, branding: Branding = NO_BRANDING) -> dict[
         "dark_accent": dark_accent,
         "dark_accent_text": text_colour(dark_accent),
         "logo_url": branding.logo_url,
-        "event": _fitting(json.loads(content.event_json)),
+        "event": _fit_texts(json.loads(content.event_json)),
         "fields": shown,
         "more": max(0, len(fields) - FIELDS_LIMIT),
         "link": link,
@@ -175,10 +175,10 @@ def template_values(content: Content, branding: Branding = NO_BRANDING) -> dict[
     }
 
 
-def _fitting(value: Any) -> Any:
+def _fit_texts(value: Any) -> Any:
     """Return a JSON value with its texts clean and within the limits."""
     if isinstance(value, dict):
-        return {fit(name, NAME_LIMIT, line=True): _fitting(item) for name, item in value.items()}
+        return {fit(name, NAME_LIMIT, line=True): _fit_texts(item) for name, item in value.items()}
     return fit(value, SUMMARY_LIMIT) if isinstance(value, str) else value
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from alertctl.cli.context import client_of
 from alertctl.cli.output.streams import Output, OutputOption, print_json, print_line, warn
-from alertctl.errors import InvalidEvent
+from alertctl.errors import AlertctlError, InvalidEvent
 
 
 def dispatch(
@@ -31,8 +32,11 @@ def dispatch(
         raise InvalidEvent("--once", "is required; to keep running, use `alertctl serve`")
     with client_of(context) as client:
         done = client.dispatch()
-        for warning in () if done.attempted else client.status().warnings:
-            warn(warning)
+        if not done.attempted:
+            # The command has done its work, even if this fails.
+            with suppress(AlertctlError):
+                for warning in client.status().warnings:
+                    warn(warning)
     if output is Output.JSON:
         print_json(done)
     else:

@@ -49,7 +49,7 @@ def doctor(context: typer.Context, area: AreaArgument = ALL, output: OutputOptio
     database.
 
     Signs: ✓ ok, ! warning, ✗ failure, ? can't tell. Exits with 10 if a check failed, with
-    2 if a setting is too wrong to begin.
+    2 if a wrong setting prevents the checks.
     """
     from alertctl.doctor import checks_for, run
 

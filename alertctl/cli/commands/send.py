@@ -16,7 +16,7 @@ from alertctl.channels import CHANNEL_NAMES
 from alertctl.cli.context import client_of, connected, flags_of, warn_about_settings
 from alertctl.cli.options import ChannelOption, EventOption, LabelOption, SetOption, SeverityOption, completion
 from alertctl.cli.output.deliveries import print_deliveries
-from alertctl.cli.output.delivery_warnings import channels_off, delivery_warnings, is_off, lacks_recipient
+from alertctl.cli.output.delivery_warnings import delivery_warnings, explain_no_recipient, is_off, lacks_recipient
 from alertctl.cli.output.progress import waiting_notice
 from alertctl.cli.output.receipt import ReceiptFile, receipt_in
 from alertctl.cli.output.streams import Output, OutputOption, eprint, messages, print_error, print_json, warn
@@ -212,7 +212,9 @@ def _preview(context: typer.Context, request: PublishRequest, output: Output) ->
     with connected(context) as client:
         previews = client.preview(request)
     lacking = lacks_recipient(previews.items)
-    warnings = [*previews.warnings, *(channels_off(previews.items) if lacking else [])]
+    warnings = list(previews.warnings)
+    if lacking:
+        warnings += explain_no_recipient(request, previews.items, warnings)
     print_previews(previews.items, warnings, output)
     for warning in warnings:
         warn(warning)
@@ -249,7 +251,8 @@ def _report_recorded(client: Client, command: SendCommand, receipt: EventReceipt
     deliveries = receipt.deliveries if command.queue else _deliver(client, receipt, command.wait)
     # The caller of a server may lack the role for `log show`, so no warning names that command.
     remote = command.where.is_server
-    warnings = receipt.warnings + delivery_warnings(deliveries, queue=command.queue, remote=remote)
+    warnings = list(receipt.warnings)
+    warnings += delivery_warnings(command.request, deliveries, warnings, queue=command.queue, remote=remote)
     for warning in warnings:
         warn(warning)
     command.receipt.recorded(receipt, deliveries, warnings)

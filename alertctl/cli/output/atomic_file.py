@@ -7,8 +7,9 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO
+
+from alertctl.config.folders import resolve_link
 
 
 def is_replaceable(file: str) -> bool:
@@ -31,7 +32,7 @@ def atomic_write(file: str) -> Iterator[IO[str]]:
         with _open_directly(file) as out:
             yield out
         return
-    target = Path(os.path.realpath(file))
+    target = resolve_link(file)
     unfinished = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
     # In a folder that others write to, nobody can put a link in its place.
     handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from alertctl.schemas import DeliveryItem
+from alertctl.schemas import DeliveryItem, PublishRequest
 
 if TYPE_CHECKING:
     from alertctl.schemas import Rendered
@@ -20,20 +20,37 @@ def lacks_recipient(items: Sequence[DeliveryItem | Rendered]) -> bool:
     return all(map(is_off, items))
 
 
-def channels_off(items: Sequence[DeliveryItem | Rendered]) -> list[str]:
-    """Return the warning for an event whose targets are all on channels that are off."""
+def explain_no_recipient(
+    request: PublishRequest, items: Sequence[DeliveryItem | Rendered], warnings: Sequence[str]
+) -> list[str]:
+    """Return the warning for an event that nobody gets, unless it is one of `warnings`.
+
+    A repeated call and an older server don't warn of an event without targets.
+    """
     from alertctl.channels import CHANNEL_TYPES
 
+    if any(warning.startswith("no recipients") for warning in warnings):
+        return []
     off = [kind.enabled_setting for kind in CHANNEL_TYPES if kind.name in {item.channel for item in items}]
-    return [f"no message is sent: set {' or '.join(off)} to true"] if off else []
+    if off:
+        return [f"no message is sent: set {' or '.join(off)} to true"]
+    # Imported late: it takes long, and is hardly ever needed.
+    from alertctl.publish import explain_no_targets
+
+    return [explain_no_targets(request)]
 
 
-def delivery_warnings(deliveries: list[DeliveryItem], *, queue: bool, remote: bool) -> list[str]:
-    """Return the warnings about deliveries that are suppressed or did not arrive. `queue`: nothing was sent yet."""
+def delivery_warnings(
+    request: PublishRequest, deliveries: list[DeliveryItem], known: Sequence[str], *, queue: bool, remote: bool
+) -> list[str]:
+    """Return the warnings about deliveries that are suppressed or did not arrive, besides the `known` ones.
+
+    `queue`: nothing was sent yet.
+    """
     suppressed = Counter(delivery.error for delivery in deliveries if delivery.status == "suppressed")
     warnings = [f"{cause}: {count} suppressed" for cause, count in suppressed.items()]
     if lacks_recipient(deliveries):
-        return [*warnings, *channels_off(deliveries)]
+        return [*warnings, *explain_no_recipient(request, deliveries, known)]
     missed = [delivery for delivery in deliveries if not queue and delivery.status not in ("success", "suppressed")]
     more = [f"and {len(missed) - MAX_NAMED} more did not arrive"] if len(missed) > MAX_NAMED else []
     return [*warnings, *(_undelivered(delivery, remote) for delivery in missed[:MAX_NAMED]), *more]

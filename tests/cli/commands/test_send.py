@@ -99,6 +99,13 @@ def test_targets_that_the_channel_option_excludes_are_a_warning(slack_and_email:
     assert "no recipients: channel email excludes every target of `to`" in ran.stderr
 
 
+def test_a_repeated_call_warns_again_of_an_event_without_targets(slack_and_email: Sandbox):
+    rollout = ("send", "--event", "rollout_advance", "--channel", "email", "--idempotency-key", "job-1", "--strict")
+    for _ in range(2):
+        ran = run(*rollout)
+        assert (ran.exit_code, ran.stderr.count("no recipients on email: ")) == (3, 1)
+
+
 def test_an_event_whose_targets_are_all_duplicates_needs_no_advice(slack_and_email: Sandbox):
     repeated = (*TITLED, "--to", "slack:#ops", "--dedup-key", "disk", "--dedup-window", "1h")
     assert run(*repeated).exit_code == 0

@@ -38,3 +38,13 @@ def test_deliveries_on_a_channel_that_was_switched_off_are_named(log_on, slack_a
     dispatched = run("dispatch", "--once")
     assert (dispatched.exit_code, dispatched.stdout) == (0, "0 attempted: 0 success, 0 to be retried, 0 failed\n")
     assert warning in dispatched.stderr
+
+
+@pytest.mark.postgres
+def test_a_delivery_of_a_channel_that_a_newer_version_added_fails_nothing(log_on, slack_and_email, store):
+    run(*ALERT, "--to", "slack:#ops")
+    with store.writing() as connection:
+        connection.exec_driver_sql("UPDATE delivery SET channel = 'teams'")
+    shown, dispatched = run("status"), run("dispatch", "--once")
+    assert (shown.exit_code, dispatched.exit_code) == (0, 0)
+    assert "teams 1" in shown.stdout

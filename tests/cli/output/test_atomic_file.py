@@ -87,3 +87,18 @@ def test_a_backup_does_not_replace_a_database_in_use_through_a_link(tmp_path, sq
     with pytest.raises(ConfigError, match="is a database in use"):
         backup(sqlite_template, tmp_path / "link.db", force=True)
     assert (tmp_path / "disk" / "real.db").read_text() == "old"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives links away")
+def test_a_link_of_another_user_is_not_followed(tmp_path, sqlite_template):
+    victim, link, chain = tmp_path / "victim", tmp_path / "link", tmp_path / "chain"
+    victim.write_text("mine")
+    link.symlink_to(victim)
+    chain.symlink_to("link")
+    os.chown(link, 1234, -1, follow_symlinks=False)
+    for file in (link, chain):
+        with pytest.raises(PermissionError, match="is a link of another user"), atomic_write(str(file)) as out:
+            out.write("{}")
+        with pytest.raises(ConfigError, match="is a link of another user"):
+            backup(sqlite_template, file, force=True)
+    assert victim.read_text() == "mine"
