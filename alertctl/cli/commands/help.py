@@ -15,7 +15,7 @@ CODES = (
     (0, "success"),
     (1, "unexpected error, a port in use, or an incomplete db copy or db backup"),
     (2, "usage error, invalid input or settings, or no such id"),
-    (3, "a delivery did not succeed (test, --strict); send --strict: no recipient, or the key of a different event"),
+    (3, "a delivery did not succeed (test, --strict); send --strict: no recipient, or a key used for other content"),
     (4, "the token is missing or invalid, or its role is too low"),
     (5, "the database or the server is unreachable (send: or a setting that it needs is wrong)"),
     (10, "a check failed: doctor, log --fail-if-any, status --fail-if-waiting or routes test --expect"),
@@ -48,7 +48,11 @@ alertctl log show ID            show one delivery with all its attempts""",
             ("2026-11-01T14:30", "local time"),
             ("2026-11-01T14:30:00+01:00", "ISO 8601, with a zone"),
         ],
-        "alertctl log --since 2h --until 30m",
+        """\
+\b
+alertctl log --since 2h --until 30m
+
+These are the times of options. An event's own times, such as occurred_at, are UTC without a zone.""",
     ),
 }
 

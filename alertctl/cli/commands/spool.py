@@ -63,8 +63,8 @@ def list_events(output: OutputOption = Output.TABLE) -> None:
     alertctl spool list
     alertctl spool list -o json
 
-    List the events in the spool, including those that the database or server refused
-    (because of a wrong field, or a key that belongs to a different event).
+    List the events in the spool, including those that the database or server refused when they
+    were published from it (because of a wrong field, or a key that was used for different content).
     """
     events, damaged = spool_here().entries()
     for path in damaged:
