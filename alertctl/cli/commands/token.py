@@ -71,7 +71,7 @@ def create(
     """
     \b
     alertctl token create --user ci@corp.example --scope publish --expires 90d
-    ALERTCTL_TOKEN=$(alertctl token create --user me@corp.example --role admin)
+    export ALERTCTL_TOKEN=$(alertctl token create -u me@corp.example --role admin)
 
     Create a token and print it once; only its hash and last 4 characters are stored.
     """
