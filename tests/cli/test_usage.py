@@ -86,7 +86,7 @@ def examples() -> Iterator[str]:
 
 @each("example", examples)
 def test_the_options_of_every_example_exist(example):
-    words = shlex.split(example.removeprefix("* * * * * ").removeprefix("ALERTCTL_TOKEN=$(").removesuffix(")"))
+    words = shlex.split(example.removeprefix("* * * * * ").removeprefix("export ALERTCTL_TOKEN=$(").removesuffix(")"))
     assert words.pop(0) in ("alertctl", "xargs")
     if words[:1] == ["alertctl"]:
         words = [*words[1:], "ID"]
