@@ -14,7 +14,7 @@ def check_enabled(check_run: CheckRun, channel: str) -> CheckResult:
         return ok(f"{channel} is on")
     fix = f"Set {channel.upper()}_ENABLED=true."
     if any(enabled.values()):
-        return warning(f"{channel} is off; its deliveries are suppressed", fix)
+        return warning(f"{channel} is off; its new deliveries are suppressed", fix)
     return failure(f"{channel} is off, and so is the other channel; no message is sent", fix)
 
 

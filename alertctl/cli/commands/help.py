@@ -17,7 +17,7 @@ CODES = (
     (2, "usage error, invalid input or settings, or no such id"),
     (3, "a delivery did not succeed (test, --strict); send --strict: no recipient, or a key used for other content"),
     (4, "the token is missing or invalid, or its role is too low"),
-    (5, "the database or the server is unreachable (send, but not --dry-run: or a setting that it needs is wrong)"),
+    (5, "the database or the server is unreachable; send without --dry-run: also if a setting that it needs is wrong"),
     (10, "a check failed: doctor, log --fail-if-any, status --fail-if-waiting or routes test --expect"),
     (130, "Ctrl-C (serve and sandbox: 0)"),
 )

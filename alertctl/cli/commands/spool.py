@@ -38,8 +38,8 @@ app = typer.Typer(
     Manage events that reached neither the server nor the database: list, publish, drop them.
 
     The next command that uses an event's database or server publishes it (not db, doctor, config,
-    preview, routes, send --dry-run or spool list). So does the `alertctl serve` of that database or
-    server, if it runs as the same user on this machine and the token was not rejected.
+    preview, routes, send --dry-run, spool list or spool drop). So does the `alertctl serve` of that
+    database or server, if it runs as the same user on this machine and the token was not rejected.
     """,
 )
 

@@ -33,7 +33,7 @@ def explain_no_recipient(
         return []
     off = [kind.enabled_setting for kind in CHANNEL_TYPES if kind.name in {item.channel for item in items}]
     if off:
-        return [f"no message is sent: set {' or '.join(off)} to true"]
+        return [f"no message is sent: set {' or '.join(off)} to true for later events"]
     # Imported late: it takes long, and is hardly ever needed.
     from alertctl.publish import explain_no_targets
 
