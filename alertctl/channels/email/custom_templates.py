@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from alertctl.suggestions import suggest
 from alertctl.template_sandbox import TemplateError, compile_template, render_template, sandbox
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Environment, Template
 
 NAMES = ("alert.txt", "alert.html")
 FILE_LIMIT = 100_000
@@ -55,17 +56,27 @@ def custom_templates(folder: str) -> CustomTemplates:
 
 
 def _compile(name: str, text: str) -> Template:
+    return compile_template(_environment(name), text, FILE_LIMIT)
+
+
+def _environment(name: str) -> Environment:
     environment = sandbox(autoescape=name.endswith(".html"), trim_blocks=True, lstrip_blocks=True)
     environment.filters["line_breaks"] = line_breaks
-    return compile_template(environment, text, FILE_LIMIT)
+    return environment
 
 
 def template_problems(folder: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each template of a folder that can't be rendered with these values."""
+    """Yield a line for each template of a folder that can't be rendered with these values, or names an unknown one."""
+    from jinja2 import meta
+
     templates = CustomTemplates(folder)
     for name in NAMES:
         problem = templates.render(name, values)[1]
         if problem:
             yield problem.partition(": ")[2].partition("; the built-in")[0]
+        elif name in templates.templates:
+            source = _environment(name).parse((Path(folder) / name).read_text("utf-8"))
+            for unknown in sorted(meta.find_undeclared_variables(source) - {*values, "reason"}):
+                yield f"{name}: {unknown!r} is not a value{suggest(unknown, list(values))}"
     if folder and not templates.templates and not templates.problems:
         yield f"the folder has neither {' nor '.join(NAMES)}"

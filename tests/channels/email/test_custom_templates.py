@@ -87,6 +87,14 @@ def test_a_template_that_cannot_be_used_is_replaced_and_named(tmp_path, template
     assert not line.endswith(".")
 
 
+def test_a_misspelt_value_is_named(tmp_path):
+    (tmp_path / "alert.html").write_text(
+        "<p>{{ titel }}</p>{% for k, v in fields %}{{ k }}{{ v }}{% endfor %}{{ reason }}"
+    )
+    (line,) = template_problems(str(tmp_path), {"title": "x", "fields": []})
+    assert line == "alert.html: 'titel' is not a value; did you mean title?"
+
+
 def test_a_folder_without_templates_is_named(tmp_path):
     assert list(template_problems(str(tmp_path), {})) == ["the folder has neither alert.txt nor alert.html"]
 
