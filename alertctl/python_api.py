@@ -43,6 +43,7 @@ MAX_IDLE_CLIENTS = 8
 EDIT_SECONDS = 10.0
 """How long the edits of a client take at most (`dispatcher/threads.py`)."""
 
+NO_ANSWER = "no answer in time"
 NO_DAEMON = "no daemon is running on this database; start alertctl serve, or pass deliver=True"
 
 
@@ -127,6 +128,8 @@ def _notify(request: PublishRequest, deadline: float, deliver: bool) -> Notified
             with suppress(Unreachable):
                 _in_time(lambda: _check(request), deadline - reserve)
         cause = describe(error)
+        if cause == NO_ANSWER and call.problem:
+            cause = f"{call.problem}; {NO_ANSWER}"
         try:
             _in_time(lambda: Spool.of(os.environ).keep(request, destination, cause, datetime.now(UTC)), deadline)
         except Exception as spool_error:
@@ -155,10 +158,17 @@ class _NotifyCall:
         self._request = request
         self._values = values
         self._deliver = deliver
+        self._client: Client | None = None
         self.receipt: EventReceipt | None = None
+
+    @property
+    def problem(self) -> str:
+        """Why the call is still being tried, empty if that is not known."""
+        return self._client.problem if self._client else ""
 
     def run(self) -> None:
         with _clients.borrow(self._values) as client:
+            self._client = client
             self.receipt = receipt = client.publish(self._request)
             if self._deliver:
                 _wait_for_edits_at_exit()
@@ -189,7 +199,7 @@ def _in_time(work: Callable[[], object], deadline: float, slots: threading.Semap
         # The interpreter is shutting down and starts no threads: run it here, even if it takes longer.
         run()
     if not wait([outcome], max(0.0, deadline - time.monotonic())).done:
-        raise Unreachable("no answer in time")
+        raise Unreachable(NO_ANSWER)
     outcome.result()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -214,6 +215,17 @@ def test_a_database_that_is_away_means_the_spool(monkeypatch, tmp_path, caplog):
     result = notify("safety_rollback", timeout=LONG_TIMEOUT)
     assert result.outcome == "lost"
     assert "/proc/none" in str(result.error)
+
+
+def test_a_server_that_refuses_connections_is_the_cause(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("ALERTCTL_SERVER", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("ALERTCTL_TOKEN", "actl_x")
+    result = notify("safety_rollback", timeout=SHORT_TIMEOUT)
+    assert result.outcome == "spooled"
+    assert str(result.error).startswith(f"http://127.0.0.1:{port} can't be reached: ")
+    assert str(result.error).endswith("; no answer in time")
 
 
 def test_a_database_that_hangs_costs_the_timeout_and_no_more(on_sqlite: Path):

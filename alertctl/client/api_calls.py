@@ -80,10 +80,14 @@ class CallResult:
 
 
 class ApiCalls:
-    """Calls the API of one server, one call at a time."""
+    """Calls the API of one server, one call at a time.
+
+    `problem` is why the call that is running is tried again, empty at its first try.
+    """
 
     def __init__(self, server: ServerConfig) -> None:
         self.server = server
+        self.problem = ""
         self._token = server.token
         parts = urlsplit(server.root)
         self._base = f"{parts.scheme}://{parts.netloc}{parts.path}"
@@ -123,7 +127,8 @@ class ApiCalls:
         if body is not None:
             sent["Content-Type"], content = "application/json", _encode(body)
         url = self._url(path, query)
-        retries = _Retries(self.server, Deadline(self.server.timeout + wait), repeat)
+        retries = _Retries(self, Deadline(self.server.timeout + wait), repeat)
+        self.problem = ""
         while True:
             try:
                 remaining = retries.deadline.remaining()
@@ -219,10 +224,10 @@ def explain(error: HttpError, server: ServerConfig) -> str:
 class _Retries:
     """The retries of one call: its deadline, whether another try is worthwhile, and the wait before it."""
 
-    def __init__(self, server: ServerConfig, deadline: Deadline, repeat: bool) -> None:
+    def __init__(self, calls: ApiCalls, deadline: Deadline, repeat: bool) -> None:
         self.deadline = deadline
         self.lost = False
-        self._server, self._repeat = server, repeat
+        self._calls, self._server, self._repeat = calls, calls.server, repeat
         self._started_at = time.monotonic()
         self._tries = 0
         self._warned = False
@@ -256,6 +261,7 @@ class _Retries:
             log.warning("%s; retrying for %.0f s", cause, remaining)
             self._warned = True
         self._tries = min(self._tries + 1, 16)
+        self._calls.problem = cause
         time.sleep(wait)
         return True
 

@@ -49,6 +49,9 @@ class LocalClient:
     waits until the roots of threads show what was delivered, except after Ctrl-C.
     """
 
+    problem = ""
+    """Why the call that is running is tried again: only calls of a server are."""
+
     def __init__(self, settings: Settings, *, tolerate: bool = False) -> None:
         self._settings, self._tolerate = settings, tolerate
         self._rules = routing_rules_of(settings)

@@ -46,6 +46,10 @@ class RemoteClient:
     def close(self) -> None:
         self._calls.close()
 
+    @property
+    def problem(self) -> str:
+        return self._calls.problem
+
     def publish(self, request: schemas.PublishRequest) -> schemas.EventReceipt:
         # With a key, a retry after a lost reply records nothing twice.
         key = request.idempotency_key or f"once-{os.urandom(16).hex()}"
