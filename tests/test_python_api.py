@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from alertctl.sandbox import Sandbox
 from alertctl.schemas import LogFilter
 from alertctl.spool import Spool
 from tests.support import cli_process
+from tests.support.machines import free_port
 from tests.support.threads import steps
 from tests.support.waiting import wait_until
 
@@ -218,8 +218,7 @@ def test_a_database_that_is_away_means_the_spool(monkeypatch, tmp_path, caplog):
 
 
 def test_a_server_that_refuses_connections_is_the_cause(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("ALERTCTL_SERVER", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("ALERTCTL_TOKEN", "actl_x")
     result = notify("safety_rollback", timeout=SHORT_TIMEOUT)

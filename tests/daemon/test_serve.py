@@ -26,6 +26,7 @@ from alertctl.routing import RoutingRules, Target
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from tests.support.daemon import BASE
+from tests.support.machines import free_port
 from tests.support.waiting import TIMEOUT, wait_until
 
 UNUSED = (
@@ -85,9 +86,7 @@ def test_sigterm_ends_a_daemon_that_waits_for_its_database(serve, is_silent: boo
     # A handler ends it, so exit code 0: PID 1 of a container is not ended by a signal without a handler.
     with ExitStack() as stack:
         database = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        port = database.getsockname()[1]
-        if not is_silent:
-            database.close()
+        port = database.getsockname()[1] if is_silent else free_port()
         daemon = serve(DATABASE_URL=f"postgresql://u@127.0.0.1:{port}/x")
         if is_silent:
             stack.enter_context(database.accept()[0])

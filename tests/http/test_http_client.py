@@ -18,6 +18,7 @@ from alertctl.errors import Reason
 from alertctl.http.client import MAX_BODY, HttpClient, Response
 from alertctl.http.errors import HttpError
 from alertctl.sandbox import Sandbox
+from tests.support.machines import free_port
 from tests.support.raw_server import RawServer, raw_server, read_request
 
 HEADERS = {"Authorization": "Bearer planted-token", "Content-Type": "application/json"}
@@ -54,9 +55,7 @@ def test_a_name_that_does_not_exist_is_unavailable() -> None:
 
 
 def test_a_refused_connection_is_unavailable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    error = failure(f"http://127.0.0.1:{port}/")
+    error = failure(f"http://127.0.0.1:{free_port()}/")
     assert (error.reason, error.code) == (Reason.UNAVAILABLE, "connection_refused")
 
 
