@@ -14,6 +14,8 @@ from alertctl.errors import ConfigError, InvalidEvent
 from alertctl.suggestions import suggest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from alertctl.config import Settings
 
 CHANNEL_TYPES: tuple[ChannelType, ...] = (
@@ -63,6 +65,12 @@ def channel_type(name: str) -> ChannelType:
     if name not in _BY_NAME:
         raise InvalidEvent("channel", f"{str(name)[:80]!r} is not a channel{suggest(str(name), CHANNEL_NAMES)}")
     return _BY_NAME[name]
+
+
+def providers_of(channel: str) -> Sequence[str]:
+    """Return the providers of a channel. One that a newer version added to the database is its own provider."""
+    known = _BY_NAME.get(channel)
+    return known.providers if known and known.providers else (channel,)
 
 
 def recipient_reason(routing_reason: str, route: str | None, event_type: str) -> str:

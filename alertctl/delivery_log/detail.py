@@ -101,6 +101,8 @@ def rendered(
     """Render the message again, from what was recorded, with these channels and words. Raises NotFound."""
     delivery_id = find_id(connection, id_part)
     row = connection.execute(select(delivery).where(delivery.c.id == delivery_id)).one()
+    if row.channel not in channels:
+        raise NotFound(f"delivery {delivery_id}: this version can't render messages for {row.channel}; use a newer one")
     content = restore(connection.execute(select(event).where(event.c.id == row.event_id)).one(), wording=wording)
     options = MessageOptions.from_json(row.options)
     outgoing = OutgoingMessage(

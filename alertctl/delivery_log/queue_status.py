@@ -78,6 +78,11 @@ def status_report(
     )
 
 
+def deliveries_wait(count: int) -> str:
+    """Return `1 delivery waits` or `3 deliveries wait`."""
+    return "1 delivery waits" if count == 1 else f"{count} deliveries wait"
+
+
 def _different_routes(instances: Sequence[InstanceItem]) -> Iterator[str]:
     """Yield a warning if daemons have different routes: the recipients depend on the daemon that takes the event."""
     if len({instance.routes_hash for instance in instances}) > 1:
@@ -89,8 +94,7 @@ def _channels_off(depth: Mapping[str, int], enabled: Collection[str]) -> Iterato
     """Yield a warning for each channel that was switched off while deliveries waited."""
     for kind in CHANNEL_TYPES:
         if (count := depth[kind.name]) and kind.name not in enabled:
-            waiting = "1 delivery waits" if count == 1 else f"{count} deliveries wait"
-            yield f"{kind.name} is off and {waiting}: set {kind.enabled_setting} to true to send"
+            yield f"{kind.name} is off and {deliveries_wait(count)}: set {kind.enabled_setting} to true to send"
 
 
 def _oldest_waiting_seconds(connection: Connection, now: datetime) -> float:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, and_, func, select, text
 
 from alertctl.db import HEAD, Store, current_version
 from alertctl.db.sqlite import file_of
-from alertctl.delivery_log import queue_status
+from alertctl.delivery_log.queue_status import deliveries_wait, queue_status
 from alertctl.delivery_log.tables import attempt, delivery
 from alertctl.doctor.result import CheckEnded, CheckResult, failure, fix_for_pause, ok, unknown, warning
 from alertctl.doctor.runner import CheckRun
@@ -123,7 +123,7 @@ def check_paused_providers(check_run: CheckRun) -> CheckResult:
     if breaker := breaker_result(paused, check_run.now):
         return breaker
     if refused:
-        waiting = "; ".join(f"{_deliveries(row.count)} on {row.channel}: {row.error}" for row in refused)
+        waiting = "; ".join(f"{deliveries_wait(row.count)} on {row.channel}: {row.error}" for row in refused)
         return warning(
             waiting, " ".join(dict.fromkeys(fix_for_pause(row.error, row.channel, row.answer) for row in refused))
         )
@@ -197,10 +197,10 @@ def queue_result(depth: int, late: float) -> CheckResult:
     """Return the result for so many waiting deliveries, of which the oldest due one is `late` seconds late."""
     if late > LATE_SECONDS:
         return warning(
-            f"{_deliveries(depth)}, the oldest is {_span(late)} late",
+            f"{deliveries_wait(depth)}, the oldest is {_span(late)} late",
             "Start alertctl serve (if it runs, see its log), or send due deliveries with alertctl dispatch.",
         )
-    return ok(f"{_deliveries(depth)}, none more than {_span(LATE_SECONDS)} late")
+    return ok(f"{deliveries_wait(depth)}, none more than {_span(LATE_SECONDS)} late")
 
 
 def breaker_result(paused: Sequence[Paused], now: datetime) -> CheckResult | None:
@@ -219,10 +219,6 @@ def pause_result(paused: Sequence[Paused], now: datetime) -> CheckResult | None:
     waits = [(pause, _span((pause.until - now).total_seconds())) for pause in paused]
     what = "; ".join(f"{pause.provider}: {pause.code}, for another {span}" for pause, span in waits)
     return warning(what, "Nothing to do; sending resumes automatically.")
-
-
-def _deliveries(count: int) -> str:
-    return f"{count} delivery waits" if count == 1 else f"{count} deliveries wait"
 
 
 def _span(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from alertctl.channels import ROUTING_REASONS, channel_type
+from alertctl.channels import ROUTING_REASONS, providers_of
 from alertctl.cli.output.deliveries import labels_text, option_texts, print_deliveries, short
 from alertctl.cli.output.streams import plain, print_line
 from alertctl.cli.output.table import STYLES, console, wrapped
@@ -94,7 +94,7 @@ def _why(delivery: DeliveryDetail) -> str:
 
 
 def _open_breaker(delivery: DeliveryDetail, paused: Sequence[Paused]) -> Paused | None:
-    providers = channel_type(delivery.channel).providers or (delivery.channel,)
+    providers = providers_of(delivery.channel)
     return next((pause for pause in paused if pause.breaker and pause.provider in providers), None)
 
 
@@ -142,7 +142,7 @@ def attempt_lines(delivery: DeliveryDetail) -> Iterator[str]:
         if attempt.answer and attempt.answer != attempt.code:
             yield f"   {plain(attempt.answer)}"
         if attempt.note:
-            yield f"   note: {plain(attempt.note)}"
+            yield from (f"   note: {note}" for note in plain(attempt.note).splitlines())
 
 
 def _attempt(attempt: AttemptItem) -> str:

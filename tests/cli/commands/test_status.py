@@ -48,3 +48,11 @@ def test_a_delivery_of_a_channel_that_a_newer_version_added_fails_nothing(log_on
     shown, dispatched = run("status"), run("dispatch", "--once")
     assert (shown.exit_code, dispatched.exit_code) == (0, 0)
     assert "teams 1" in shown.stdout
+    delivery_id = data("log")["items"][0]["id"]
+    detail = run("log", "show", delivery_id)
+    assert (detail.exit_code, detail.stdout.splitlines()[0]) == (0, "pending  teams #ops")
+    message = run("log", "show", delivery_id, "--rendered", "text")
+    assert (message.exit_code, message.stderr) == (
+        2,
+        f"alertctl: delivery {delivery_id}: this version can't render messages for teams; use a newer one\n",
+    )
