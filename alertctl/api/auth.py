@@ -34,7 +34,8 @@ class Authenticator:
         self._services = services
         self._jwt_settings = services.jwt_settings()
         self._jwt = _create_jwt_verifier(self._jwt_settings)
-        self._recent: dict[str, tuple[float, Caller]] = {}
+        self._recent: dict[str, tuple[float, JwtVerifier | None, Caller]] = {}
+        """Callers by the hash of their token, with the time until which they count and the verifier of then."""
         self._warned: set[users.Identity] = set()
 
     def verify(self, secret: str) -> Caller:
@@ -55,17 +56,15 @@ class Authenticator:
             # In a thread: it may read files.
             await run_sync(self._refresh_verifier)
         token_hash = users.hash_token(secret)
-        known = self._recent.get(token_hash)
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
         verifier = self._jwt
+        known = self._recent.get(token_hash)
+        if known is not None and known[0] > time.monotonic() and known[1] is verifier:
+            return known[2]
         caller = await run_sync(self.verify, secret)
-        if verifier is not self._jwt:
-            # The token may have been verified with the key before.
-            return caller
         if len(self._recent) >= MAX_CACHED_TOKENS:
             self._recent.clear()
-        self._recent[token_hash] = (time.monotonic() + CACHE_SECONDS, caller)
+        # With the verifier from before: another thread may have replaced it, for a new key.
+        self._recent[token_hash] = (time.monotonic() + CACHE_SECONDS, verifier, caller)
         return caller
 
     def _verify_jwt(self, secret: str) -> Caller:
@@ -87,10 +86,10 @@ class Authenticator:
                 and users.is_email_free(connection, email)
             )
         if user is None or has_new_email:
-            user, change = services.writer.write(
+            user, changes = services.writer.write(
                 users.ensure_user, platform_user.identity, email, services.clock(), link=platform_user.may_link
             )
-            if change is not None:
+            for change in changes:
                 log_jwt_change(user.email or user.id, _describe(change, platform_user.identity))
         caller = Caller(user.id, user.email, platform_user.role or user.role)
         if user.disabled:
@@ -100,15 +99,11 @@ class Authenticator:
         return caller
 
     def _refresh_verifier(self) -> JwtVerifier | None:
-        """Return the verifier with the secrets that their files hold now, None if no key is set.
-
-        When a secret has changed, all cached tokens are forgotten.
-        """
+        """Return the verifier with the secrets that their files hold now, None if no key is set."""
         settings = self._services.jwt_settings()
         if settings is not self._jwt_settings:
             verifier = self._jwt.renewed(settings) if self._jwt else _create_jwt_verifier(settings)
             self._jwt, self._jwt_settings = verifier, settings
-            self._recent.clear()
         return self._jwt
 
     def _warn_of_taken_email(self, platform_user: PlatformUser) -> None:

@@ -40,8 +40,13 @@ class SecretFiles:
         return bool(self._files)
 
     def refresh(self, *, force: bool = False) -> bool:
-        """Read the files that changed, all of them with `force`. Returns whether `settings` changed."""
-        with self._lock:
+        """Read the files that changed, all of them with `force`. Returns whether `settings` changed.
+
+        While another thread reads, only `force` waits for it: a file that hangs must not stop every thread.
+        """
+        if not self._lock.acquire(blocking=force):
+            return False
+        try:
             before = self.settings
             for (section, field), file in self._files.items():
                 stamp = file.stamp()
@@ -49,6 +54,8 @@ class SecretFiles:
                     self._stamps[section, field] = stamp
                     self._read(section, field, file)
             return self.settings is not before
+        finally:
+            self._lock.release()
 
     def current(self, *, force: bool = False) -> Settings:
         """Return the settings, after reading the files that changed, all of them with `force`."""

@@ -68,36 +68,37 @@ def is_email_free(connection: Connection, email: str) -> bool:
 
 def ensure_user(
     connection: Connection, identity: Identity, email: str | None, now: datetime, *, link: bool = False
-) -> tuple[JwtUser, JwtChange | None]:
-    """Return the user of an identity, registered if it is new, with this email if no other user has it; and the change.
+) -> tuple[JwtUser, list[JwtChange]]:
+    """Return the user of an identity, registered if it is new, and the changes.
 
-    `link`: the email is verified and may name an account without an identity. Of two daemons that see an identity
-    first at the same moment, one registers it.
+    The user gets this email, unless another user has it or the user is disabled. `link`: the email is verified and may
+    name an account without an identity. Of two daemons that see an identity first at the same moment, one registers it.
     """
-    change = None
+    changes = []
     user = find_identity(connection, identity)
     if user is None:
-        change = _register(connection, identity, email, now, link=link)
+        changes += _register(connection, identity, email, now, link=link)
         user = find_identity(connection, identity)
         assert user is not None, "another call has registered it"
-    if email not in (None, user.email) and update_unless_taken(connection, users.c.id == user.id, {"email": email}):
+    is_new_email = not user.disabled and email not in (None, user.email)
+    if is_new_email and update_unless_taken(connection, users.c.id == user.id, {"email": email}):
         user = find_identity(connection, identity) or user
-        change = change or JwtChange.EMAIL
-    return user, change
+        changes.append(JwtChange.EMAIL)
+    return user, changes
 
 
 def _register(
     connection: Connection, identity: Identity, email: str | None, now: datetime, *, link: bool
-) -> JwtChange | None:
-    """Register an identity, and return how; None if another call has done it."""
+) -> list[JwtChange]:
+    """Register an identity, and return how; nothing if another call has done it."""
     both = {"issuer": identity.issuer, "subject": identity.subject}
     unbound = and_(users.c.subject == identity.subject, users.c.issuer.is_(None))
     if update_unless_taken(connection, unbound, both):
-        return JwtChange.BOUND
+        return [JwtChange.BOUND]
     account = and_(users.c.email == email, users.c.subject.is_(None))
     if link and email is not None and update_unless_taken(connection, account, {**both, "linked": True}):
-        return JwtChange.LINKED
+        return [JwtChange.LINKED]
     row = {**both, "id": new_id(now), "email": email, "role": Role.VIEWER.value, "disabled": False, "created_at": now}
     # If not, another user has the email, or another daemon has just registered the identity.
     is_new = insert_new(connection, users, [row]) or insert_new(connection, users, [{**row, "email": None}])
-    return JwtChange.REGISTERED if is_new else None
+    return [JwtChange.REGISTERED] if is_new else []

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from alertctl.config import Settings
 from alertctl.config.database_url import masked
+from alertctl.config.secret_files import SecretFiles
 from alertctl.errors import ConfigError
 from tests.support.cases import each
 from tests.support.secret_settings import SECRET, SECRET_SETTINGS
@@ -77,3 +82,22 @@ def test_only_the_password_of_a_database_address_is_masked(link, expected):
 
 def test_a_secret_written_where_its_files_name_belongs_is_not_repeated(problems_in):
     assert problems_in({"SLACK_BOT_TOKEN_FILE": f"xoxb-{SECRET}"}) == ("SLACK_BOT_TOKEN_FILE: the file does not exist",)
+
+
+def test_a_secret_file_that_hangs_stops_one_thread_only(settings_in, tmp_path):
+    file = tmp_path / "secret"
+    file.write_text("a" * 32)
+    files = SecretFiles(settings_in({"JWT_SECRET_FILE": str(file)}), ("JWT_",))
+    file.unlink()
+    os.mkfifo(file)
+    with ThreadPoolExecutor(2) as threads:
+        # Opening the pipe takes until somebody writes to it.
+        first = threads.submit(files.current)
+        while not files._lock.locked():
+            time.sleep(0.001)
+        second = threads.submit(files.current)
+        try:
+            assert second.result(10).jwt.secret.get_secret_value() == "a" * 32
+        finally:
+            file.write_text("b" * 32)
+    assert first.result().jwt.secret.get_secret_value() == "b" * 32

@@ -14,7 +14,8 @@ from alertctl import preferences, users
 from alertctl.addresses import address_key
 from alertctl.db import Store
 from alertctl.errors import InvalidEvent, NotAllowed, NotFound
-from alertctl.users import Identity, JwtUser, Role
+from alertctl.users import Identity, JwtChange, JwtUser, Role
+from alertctl.users.accounts import users as users_table
 
 T = TypeVar("T")
 ADDRESS = "dev@corp.example"
@@ -186,6 +187,26 @@ def login(
     store: Store, clock: Any, email: str | None = ADDRESS, identity: Identity = PAT, *, link: bool = False
 ) -> JwtUser:
     return store.write(lambda it: users.ensure_user(it, identity, email, clock(), link=link))[0]
+
+
+def test_what_a_jwt_changes_about_its_user_is_returned_once(store: Store, clock: Any) -> None:
+    def changes(email: str) -> list[JwtChange]:
+        return store.write(lambda it: users.ensure_user(it, PAT, email, clock()))[1]
+
+    assert (changes(ADDRESS), changes(ADDRESS)) == ([JwtChange.REGISTERED], [])
+    with store.writing() as connection:
+        connection.execute(users_table.update().where(users_table.c.subject == PAT.subject).values(issuer=None))
+    new = "new@corp.example"
+    assert (changes(new), changes(new)) == ([JwtChange.BOUND, JwtChange.EMAIL], [])
+
+
+def test_a_disabled_user_without_an_issuer_keeps_the_email(store: Store, clock: Any) -> None:
+    user = login(store, clock)
+    store.write(lambda it: users.change_user(it, user.id, disabled=True))
+    with store.writing() as connection:
+        connection.execute(users_table.update().where(users_table.c.id == user.id).values(issuer=None))
+    again, changes = store.write(lambda it: users.ensure_user(it, PAT, "new@corp.example", clock()))
+    assert (again.email, again.disabled, changes) == (ADDRESS, True, [JwtChange.BOUND])
 
 
 def role_of(store: Store, user: str) -> str:
