@@ -22,19 +22,21 @@ _NOT_PRIVATE = (
 
 
 def resolve_link(file: str | Path) -> Path:
-    """Return the path of a file that is to be written, with links resolved.
+    """Return the path of a file that is to be written, without links in it.
 
-    Raises PermissionError for a link of another user (except root), who may have put it there to have us replace the
-    file that it points to.
+    Raises PermissionError for a link of another user (except root), to a file or a folder: it may be there to have us
+    replace another file. Raises OSError for a loop of links.
     """
     path = Path(file).absolute()
-    for _ in range(MAX_LINKS):
-        if not path.is_symlink():
-            break
-        if path.lstat().st_uid not in (0, os.geteuid()):
-            raise PermissionError(errno.EPERM, "is a link of another user; name the file that it points to", str(file))
-        path = path.parent / os.readlink(path)
-    return Path(os.path.realpath(file))
+    for _ in range(MAX_LINKS + 1):
+        link = next((part for part in (*reversed(path.parents), path) if part.is_symlink()), None)
+        if link is None:
+            return path
+        if link.lstat().st_uid not in (0, os.geteuid()):
+            problem = f"{link} is a link of another user; name the file or folder that it points to"
+            raise PermissionError(errno.EPERM, problem, str(file))
+        path = link.parent / os.readlink(link) / path.relative_to(link)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(file))
 
 
 def home_folder(environ: Mapping[str, str]) -> Path | None:

@@ -29,7 +29,8 @@ def backup(source: Path, file: Path, *, force: bool = False, advance: Advance = 
     backup would be damaged.
     """
     check_file(source, file, force=force)
-    target = resolve_link(file)
+    with _config_errors(file):
+        target = resolve_link(file)
     with _unfinished_file(target) as unfinished:
         _copy_pages(source, unfinished, advance)
         _check(unfinished)
@@ -46,21 +47,21 @@ def backup(source: Path, file: Path, *, force: bool = False, advance: Advance = 
 
 def check_file(source: Path, file: Path, *, force: bool) -> None:
     """Raise ConfigError unless a backup may be written to `file`."""
-    if file.is_dir():
-        raise ConfigError([f"FILE: {file} is a folder; name a file in it"])
     with _config_errors(file):
+        if file.is_dir():
+            raise ConfigError([f"FILE: {file} is a folder; name a file in it"])
         target = resolve_link(file)
-    if not target.parent.is_dir():
-        raise ConfigError([f"FILE: there is no folder {target.parent}"])
-    if file.exists() and file.samefile(source):
-        raise ConfigError([f"FILE: {file} is the database itself; name another file"])
-    if file.exists() and not file.is_file():
-        raise ConfigError([f"FILE: {file} is not a regular file; name another one"])
-    if os.path.lexists(file) and not force:
-        raise ConfigError([f"FILE: {file} exists; --force replaces it"])
-    # SQLite would apply that journal to the new file.
-    if Path(f"{target}-wal").exists():
-        raise ConfigError([f"FILE: {file} is a database in use ({target.name}-wal exists); name another file"])
+        if not target.parent.is_dir():
+            raise ConfigError([f"FILE: there is no folder {target.parent}"])
+        if file.exists() and file.samefile(source):
+            raise ConfigError([f"FILE: {file} is the database itself; name another file"])
+        if file.exists() and not file.is_file():
+            raise ConfigError([f"FILE: {file} is not a regular file; name another one"])
+        if os.path.lexists(file) and not force:
+            raise ConfigError([f"FILE: {file} exists; --force replaces it"])
+        # SQLite would apply that journal to the new file.
+        if Path(f"{target}-wal").exists():
+            raise ConfigError([f"FILE: {file} is a database in use ({target.name}-wal exists); name another file"])
 
 
 def _copy_pages(source: Path, unfinished: Path, advance: Advance) -> None:

@@ -28,11 +28,11 @@ def atomic_write(file: str) -> Iterator[IO[str]]:
     An existing file keeps its mode. A file that is not `is_replaceable` is written directly. Raises OSError, and then
     leaves the old content.
     """
+    target = resolve_link(file)
     if not is_replaceable(file):
         with _open_directly(file) as out:
             yield out
         return
-    target = resolve_link(file)
     unfinished = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
     # In a folder that others write to, nobody can put a link in its place.
     handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)

@@ -91,14 +91,40 @@ def test_a_backup_does_not_replace_a_database_in_use_through_a_link(tmp_path, sq
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives links away")
 def test_a_link_of_another_user_is_not_followed(tmp_path, sqlite_template):
-    victim, link, chain = tmp_path / "victim", tmp_path / "link", tmp_path / "chain"
+    (tmp_path / "private").mkdir()
+    victim, link, chain = tmp_path / "private" / "victim", tmp_path / "link", tmp_path / "chain"
+    folder, folder_chain, pipe_link = tmp_path / "folder", tmp_path / "folder_chain", tmp_path / "pipe_link"
     victim.write_text("mine")
     link.symlink_to(victim)
     chain.symlink_to("link")
-    os.chown(link, 1234, -1, follow_symlinks=False)
-    for file in (link, chain):
+    folder.symlink_to("private")
+    folder_chain.symlink_to("folder")
+    os.mkfifo(tmp_path / "pipe")
+    pipe_link.symlink_to("pipe")
+    for theirs in (link, folder, pipe_link):
+        os.chown(theirs, 1234, -1, follow_symlinks=False)
+    for file in (link, chain, folder / "victim", folder_chain / "victim", pipe_link):
         with pytest.raises(PermissionError, match="is a link of another user"), atomic_write(str(file)) as out:
             out.write("{}")
         with pytest.raises(ConfigError, match="is a link of another user"):
             backup(sqlite_template, file, force=True)
     assert victim.read_text() == "mine"
+
+
+def test_a_file_behind_our_own_links_is_replaced(tmp_path):
+    (tmp_path / "2026" / "old").mkdir(parents=True)
+    (tmp_path / "latest").symlink_to("2026/old")
+    (tmp_path / "2026" / "file").symlink_to(tmp_path / "latest" / ".." / "receipt.json")
+    with atomic_write(str(tmp_path / "latest" / ".." / "file")) as out:
+        out.write("{}")
+    assert (tmp_path / "2026" / "receipt.json").read_text() == "{}"
+    assert (tmp_path / "2026" / "file").is_symlink()
+
+
+def test_a_path_that_cannot_be_used_is_one_clear_error(tmp_path, sqlite_template):
+    (tmp_path / "loop").symlink_to("loop")
+    for file, problem in ((tmp_path / "loop", "Too many levels"), (tmp_path / ("x" * 300), "File name too long")):
+        with pytest.raises(OSError, match=problem), atomic_write(str(file)):
+            pass
+        with pytest.raises(ConfigError, match=f"FILE: .*{problem}"):
+            backup(sqlite_template, file)
