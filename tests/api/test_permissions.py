@@ -180,6 +180,17 @@ def test_addresses_of_users_are_masked_for_everybody_but_admins(limited: ApiServ
     ]
 
 
+def test_a_users_address_is_masked_where_a_route_replaces_the_default_target_of_the_same_address(store: Store) -> None:
+    routes = [{"name": "rollbacks", "match": {"event_type": "safety_rollback"}, "to": ["slack:#rollbacks"]}]
+    with running(store, routes=routes) as api:
+        api.store.write(lambda it: users.add_user(it, "ops@corp.example", "viewer", now()))
+        receipt = api.ask("POST", "/events", EVENT, by="developer").json
+        state = api.ask("GET", f"/events/{receipt['event_id']}", by="developer").json
+    targets = {item["to"] for item in receipt["deliveries"]}
+    assert {"#rollbacks", "o***@corp.example"} <= targets
+    assert targets == {item["to"] for item in state["deliveries"]}
+
+
 def test_a_target_that_the_caller_named_is_shown(limited: ApiServer) -> None:
     receipt = limited.ask("POST", "/events", alert("email:dana@corp.example"), by="developer").json
     assert [item["to"] for item in receipt["deliveries"]] == ["dana@corp.example"]

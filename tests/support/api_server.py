@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -20,7 +20,7 @@ from alertctl.config import Settings
 from alertctl.config.secret_files import SecretFiles
 from alertctl.daemon.http_protocol import HttpProtocol
 from alertctl.db import Store, Writer
-from alertctl.routing import routing_rules_of
+from alertctl.routing import parse_routes, routing_rules_of
 from alertctl.schemas import ConnectivityTestResult, EventReceipt
 
 BASE = "/api/v1/notifications"
@@ -60,6 +60,8 @@ class ApiServer:
     result: ConnectivityTestResult = ARRIVED
     provider_answers: threading.Event = field(default_factory=threading.Event)
     """Not set: the provider that a test message goes to doesn't answer."""
+    routes: object = ()
+    """As TOML has them."""
     stopping: bool = True
     """True as in a daemon that shuts down: a stream sends its position and ends, and `wait` ends at once."""
 
@@ -78,7 +80,7 @@ class ApiServer:
             store=self.store,
             writer=self.writer,
             clock=now,
-            rules=routing_rules_of(self.settings),
+            rules=replace(routing_rules_of(self.settings), routes=parse_routes(self.routes)),
             wake=self.wake,
             test=self.test,
             readiness=lambda: self.parts,
@@ -125,7 +127,9 @@ class ApiServer:
 
 
 @contextmanager
-def running(store: Store, *, protocol: type[HttpProtocol] = HttpProtocol, **sections: Any) -> Iterator[ApiServer]:
+def running(
+    store: Store, *, protocol: type[HttpProtocol] = HttpProtocol, routes: object = (), **sections: Any
+) -> Iterator[ApiServer]:
     """Run an API over this store, with a token `<role>` for each role."""
     on = {
         "slack": {"enabled": True},
@@ -133,7 +137,7 @@ def running(store: Store, *, protocol: type[HttpProtocol] = HttpProtocol, **sect
         "notification": {"admin_emails": ["ops@corp.example"]},
     }
     writer = Writer(store)
-    api = ApiServer(store, writer, Settings.model_validate({**on, **sections}))
+    api = ApiServer(store, writer, Settings.model_validate({**on, **sections}), routes=routes)
     api.tokens = {role: api.token(role, role) for role in ROLES}
     api.provider_answers.set()
     api.app = create_app(api.services())
