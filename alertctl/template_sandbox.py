@@ -60,6 +60,16 @@ def render_template(template: Template, values: Mapping[str, Any]) -> str:
     return text
 
 
+def names_of_values(tree: nodes.Template) -> set[str]:
+    """Return the names that a template reads, without the variables of its loops."""
+    from jinja2 import nodes
+
+    # Jinja2's own `find_undeclared_variables` runs the optimizer.
+    names = list(tree.find_all(nodes.Name))
+    own = {name.name for name in names if name.ctx == "store"}
+    return {name.name for name in names if name.ctx == "load"} - own - {"loop", "self"}
+
+
 def sandbox(**options: Any) -> Environment:
     """Return an environment whose templates can't reach Python or multiply text."""
     # Imported here: most installations have no templates of their own, and a send to Slack needs no Jinja2.

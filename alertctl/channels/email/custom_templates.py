@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from alertctl.suggestions import suggest
-from alertctl.template_sandbox import TemplateError, compile_template, render_template, sandbox
+from alertctl.template_sandbox import TemplateError, compile_template, names_of_values, render_template, sandbox
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -67,16 +67,15 @@ def _environment(name: str) -> Environment:
 
 def template_problems(folder: str, values: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each template of a folder that can't be rendered with these values, or names an unknown one."""
-    from jinja2 import meta
-
+    known = [*values, "reason"]
     templates = CustomTemplates(folder)
     for name in NAMES:
         problem = templates.render(name, values)[1]
         if problem:
             yield problem.partition(": ")[2].partition("; the built-in")[0]
         elif name in templates.templates:
-            source = _environment(name).parse((Path(folder) / name).read_text("utf-8"))
-            for unknown in sorted(meta.find_undeclared_variables(source) - {*values, "reason"}):
-                yield f"{name}: {unknown!r} is not a value{suggest(unknown, list(values))}"
+            tree = _environment(name).parse((Path(folder) / name).read_text("utf-8"))
+            for unknown in sorted(names_of_values(tree) - {*known}):
+                yield f"{name}: {unknown!r} is not a value{suggest(unknown, known)}"
     if folder and not templates.templates and not templates.problems:
         yield f"the folder has neither {' nor '.join(NAMES)}"

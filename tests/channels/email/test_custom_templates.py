@@ -95,6 +95,12 @@ def test_a_misspelt_value_is_named(tmp_path):
     assert line == "alert.html: 'titel' is not a value; did you mean title?"
 
 
+def test_the_reason_is_a_value_and_a_chain_of_filters_takes_no_optimizer(tmp_path):
+    (tmp_path / "alert.txt").write_text(f"{{{{ rason }}}} {{{{ title{'|trim' * 150} }}}}")
+    (line,) = template_problems(str(tmp_path), {"title": "x"})
+    assert line == "alert.txt: 'rason' is not a value; did you mean reason?"
+
+
 def test_a_folder_without_templates_is_named(tmp_path):
     assert list(template_problems(str(tmp_path), {})) == ["the folder has neither alert.txt nor alert.html"]
 
