@@ -182,14 +182,14 @@ class ApiCalls:
         try:
             return from_json(kind, data)
         except ValueError as error:
-            cause = str(error)[:MAX_ERROR_TEXT]
-            raise Unreachable(f"{self.server.root} sent an unexpected answer ({cause})") from None
+            log.debug("%s: %s", self.server.root, error)
+            raise unexpected_json(self.server) from None
 
     def parse_items(self, kind: type[T], data: Any) -> list[T]:
         """Return the `items` of a reply as schemas. Raises Unreachable when they don't fit."""
         items = data.get("items") if isinstance(data, dict) else None
         if not isinstance(items, list):
-            raise Unreachable(f"{self.server.root} sent an unexpected answer (no items)")
+            raise unexpected_json(self.server)
         return [self.parse(kind, item) for item in items]
 
     def _headers(self) -> dict[str, str]:
@@ -204,6 +204,14 @@ class ApiCalls:
     def _url(self, path: str, query: Mapping[str, Any] | None) -> str:
         parameters = {name: value for name, value in (query or {}).items() if value is not None}
         return f"{self._base}{ROUTES}{path}" + (f"?{urlencode(parameters, doseq=True)}" if parameters else "")
+
+
+def unexpected_json(server: ServerConfig) -> Unreachable:
+    """Return the error for a reply in JSON that isn't the one that this call gets."""
+    return Unreachable(
+        f"{server.root} sent JSON that alertctl does not expect: "
+        "correct ALERTCTL_SERVER, or upgrade the older of the two"
+    )
 
 
 def explain(error: HttpError, server: ServerConfig) -> str:

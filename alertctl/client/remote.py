@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from alertctl import schemas
 from alertctl.addresses import email_key
-from alertctl.client.api_calls import ApiCalls
+from alertctl.client.api_calls import ApiCalls, unexpected_json
 from alertctl.client.server_config import ServerConfig
-from alertctl.errors import NotAllowed, NotFound, Unreachable
+from alertctl.errors import NotAllowed, NotFound
 
 T = TypeVar("T")
 FIRST_ATTEMPT_SECONDS = 12.0
@@ -175,7 +175,7 @@ class RemoteClient:
 
     def _parse_preferences(self, data: Any) -> schemas.Prefs:
         if not isinstance(data, dict):
-            raise Unreachable(f"{self._server.root} sent an unexpected answer (no preferences)")
+            raise unexpected_json(self._server)
         return data
 
     @cached_property

@@ -26,12 +26,13 @@ def problem(status: int, detail: str, more: str = "") -> bytes:
 
 
 PAGE = reply("200 OK", json.dumps({"items": [], "total": 0, "page": 1, "limit": 20, "next_cursor": None}).encode())
+UNEXPECTED = "sent JSON that alertctl does not expect: correct ALERTCTL_SERVER, or upgrade the older of the two$"
 REPLIES: list[tuple[str, list[bytes], type[AlertctlError], int, str]] = [
     ("a proxy's page", [reply("200 OK", b"<html>hello", "text/html")], Unreachable, 5, "is not an alertctl server"),
     ("no JSON", [reply("200 OK", b"{")], Unreachable, 5, "is not an alertctl server"),
     ("nothing", [reply("204 No Content")], Unreachable, 5, "is not an alertctl server"),
-    ("JSON of another shape", [reply("200 OK", b"[1, 2]")], Unreachable, 5, "sent an unexpected answer"),
-    ("items of another shape", [reply("200 OK", b'{"items": [1]}')], Unreachable, 5, "sent an unexpected answer"),
+    ("JSON of another shape", [reply("200 OK", b"[1, 2]")], Unreachable, 5, UNEXPECTED),
+    ("items of another shape", [reply("200 OK", b'{"items": [1]}')], Unreachable, 5, UNEXPECTED),
     ("elsewhere", [reply("302 Found", more="location: http://127.0.0.1:1/\r\n")], Unreachable, 5, "redirects to"),
     ("no such page", [reply("404 Not Found", b"nope", "text/plain")], Unreachable, 5, "correct ALERTCTL_SERVER"),
     ("no such delivery", [problem(404, "there is none")], NotFound, 2, "there is none"),
@@ -60,7 +61,7 @@ def test_an_answer_without_counts_is_not_a_dispatch_of_nothing(body):
     with (
         answering(reply("200 OK", body)) as address,
         RemoteClient(ServerConfig(address, "x", timeout=1)) as client,
-        pytest.raises(Unreachable, match=f"{address} sent an unexpected answer"),
+        pytest.raises(Unreachable, match=f"{address} {UNEXPECTED}"),
     ):
         client.dispatch()
 
