@@ -31,9 +31,9 @@ def explain_no_recipient(
 
     if any(warning.startswith("no recipients") for warning in warnings):
         return []
-    off = [kind.enabled_setting for kind in CHANNEL_TYPES if kind.name in {item.channel for item in items}]
-    if off:
-        return [f"no message is sent: set {' or '.join(off)} to true for later events"]
+    if items:
+        off = [kind.enabled_setting for kind in CHANNEL_TYPES if kind.name in {item.channel for item in items}]
+        return [f"no message is sent: set {' or '.join(off)} to true for later events"] if off else []
     # Imported late: it takes long, and is hardly ever needed.
     from alertctl.publish import explain_no_targets
 
