@@ -251,7 +251,7 @@ internal_error (the Web API's common errors), the four about users (conversation
 """
 
 _API_KEY = "Set SENDGRID_API_KEY to a key with the Mail Send permission (app.sendgrid.com, Settings, API Keys)."
-_SENDER = "Verify EMAIL_FROM_ADDRESS at the provider, and give the API key the Mail Send permission."
+_SENDER = "Verify EMAIL_FROM_ADDRESS at SendGrid, and give the API key the Mail Send permission."
 _LOGIN = (
     "Set SMTP_USERNAME and SMTP_PASSWORD to a valid login (an app password), or SMTP_AUTH=xoauth2 with a new token."
 )
@@ -283,12 +283,12 @@ _EMAIL: _Table = {
         ("authentication_required", "the mail server requires a login", _LOGIN),
         ("auth_in_clear", "the login would send the password without TLS", _TLS),
         ("auth_unavailable", "the mail server offers no login method that alertctl supports", _NO_LOGIN),
-        ("forbidden", "the provider does not allow this sender, or the key lacks the Mail Send permission", _SENDER),
+        ("forbidden", "SendGrid does not allow this sender, or the key lacks the Mail Send permission", _SENDER),
         ("starttls_unavailable", "the mail server offers no TLS on this port", _SUBMISSION),
         ("tls_too_old", "the mail server and this machine have no version of TLS in common", _OLD_TLS),
         (
             "unauthorized",
-            "the provider rejected the API key (unknown, without the Mail Send permission, or out of credits)",
+            "SendGrid rejected the API key (unknown, without the Mail Send permission, or out of credits)",
             _API_KEY,
         ),
     ),
@@ -329,7 +329,7 @@ _SMTP_FIXES = {
 """Fixes over SMTP, which uses no HTTP proxy, of codes that it shares with HTTP."""
 
 _HTTP_FIXES = {
-    **dict.fromkeys((301, 302, 303, 307, 308, 404, 405, 410), _NOT_THE_API),
+    **dict.fromkeys((301, 302, 303, 307, 308, 401, 403, 404, 405, 410), _NOT_THE_API),
     407: _PROXY_LOGIN,
 }
 

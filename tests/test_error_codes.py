@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 import alertctl
-from alertctl.channels import http_errors
-from alertctl.channels.email import smtp_errors
+from alertctl.channels.email import sendgrid, smtp_errors
 from alertctl.channels.email.smtp_errors import exception_code, smtp_error
 from alertctl.error_codes import ERROR_CODES, SLACK_CODES, failure_reason, fix, meaning
 from alertctl.errors import DeliveryError, Reason
@@ -82,7 +81,7 @@ def known_codes() -> list[str]:
         | network_codes()
         | credential_codes()
         | SLACK.keys()
-        | set(http_errors.NAMES.values())
+        | set(sendgrid.CODES.values())
         | {*MAIL_REPLIES, *OURS}
     )
 
@@ -108,7 +107,7 @@ def test_every_code_has_a_meaning_of_its_own_and_a_fix(code):
             assert is_a_sentence(fix(code, reason, "slack", final=final))
 
 
-@each("code", sorted({*ERROR_CODES, *network_codes(), *http_errors.NAMES.values()}))
+@each("code", sorted({*ERROR_CODES, *network_codes(), *sendgrid.CODES.values()}))
 def test_a_fix_never_promises_a_new_try_where_none_comes(code):
     reasons = [SLACK[code]] if code in SLACK else list(Reason)
     fixes = [fix(code, reason, "smtp", final=True) for reason in reasons]

@@ -128,6 +128,8 @@ SLACK = of_each(
     ("huge_body", AMBIGUOUS, "incomplete_reply"),
     ("gzip_bomb", AMBIGUOUS, "incomplete_reply"),
     ("http_403", CONFIG, "http_403"),
+    (r"raw:HTTP/1.1 401 No\r\n\r\n<html>Log in</html>", CONFIG, "http_401"),
+    (r"raw:HTTP/1.1 403 No\r\n\r\n<html>Blocked</html>", CONFIG, "http_403"),
     ("slack:invalid_auth", CONFIG, "invalid_auth"),
     ("slack:token_revoked", CONFIG, "token_revoked"),
     ("slack:channel_not_found", BAD_ADDRESS, "channel_not_found"),

@@ -8,8 +8,9 @@ import shlex
 import pytest
 
 from alertctl import errors
+from alertctl.channels.email.sendgrid import CODES as SENDGRID_CODES
 from alertctl.channels.email.smtp_errors import SmtpStep, refusal_of
-from alertctl.channels.http_errors import NAMES, status_reason
+from alertctl.channels.http_errors import status_reason
 from alertctl.channels.slack.errors import slack_reason
 from alertctl.cli.commands.help import CODES
 from alertctl.error_codes import ERROR_CODES
@@ -43,8 +44,8 @@ def test_every_error_code_has_the_reasons_that_the_page_gives() -> None:
 
 def _reason(code: str, when: str) -> Reason | None:
     """Return the reason of an email, HTTP, network or own code; None if its table gives none."""
-    if code in NAMES.values():
-        return status_reason({name: status for status, name in NAMES.items()}[code])
+    if code in SENDGRID_CODES.values():
+        return status_reason({name: status for status, name in SENDGRID_CODES.items()}[code])
     if code.startswith("http_"):
         return status_reason(int(code.removeprefix("http_")))
     if when == ACCEPTS_OTHERS:

@@ -41,6 +41,9 @@ MAX_REQUESTS = 64
 _DIVISIBLE = (400, 413, 422)
 """Statuses of a refusal that may be about a single message, also those of a proxy that checks requests."""
 
+CODES = {401: "unauthorized", 403: "forbidden"}
+"""The codes of SendGrid's refusals; that of any other status is `http_<status>`."""
+
 _PERSONALIZATION = re.compile(r"personalizations[.\[](\d{1,4})\b(.*)")
 
 
@@ -181,7 +184,8 @@ def parse_sendgrid_reply(reply: Response) -> SendResult:
         provider_id = one_line(reply.headers.get("x-message-id", ""))
         return Receipt(provider_id, f"HTTP 202, X-Message-Id: {provider_id}" if provider_id else "HTTP 202")
     text = "; ".join(f"{error.get('message')} ({error.get('field') or 'request'})" for error in _parse_errors(reply))
-    return status_error(reply, detail=f"HTTP {reply.status}: {text}" if text and reply.status >= 400 else "")
+    detail = f"HTTP {reply.status}: {text}" if text and reply.status >= 400 else ""
+    return status_error(reply, code=CODES.get(reply.status, ""), detail=detail)
 
 
 def errors_by_position(reply: Response, count: int) -> dict[int, DeliveryError]:
