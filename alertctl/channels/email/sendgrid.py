@@ -179,13 +179,17 @@ def reason_slot(content: Content) -> str:
 
 
 def parse_sendgrid_reply(reply: Response) -> SendResult:
-    """Return the result of a reply, not redacted yet. Success is 202; 200 is the answer of sandbox mode."""
+    """Return the result of a reply, not redacted yet.
+
+    Success is 202. Only SendGrid's sandbox mode, which alertctl does not use, answers 200.
+    """
     if reply.status == 202:
         provider_id = one_line(reply.headers.get("x-message-id", ""))
         return Receipt(provider_id, f"HTTP 202, X-Message-Id: {provider_id}" if provider_id else "HTTP 202")
     text = "; ".join(f"{error.get('message')} ({error.get('field') or 'request'})" for error in _parse_errors(reply))
+    code = "bad_reply" if reply.status == 200 else CODES.get(reply.status, "")
     detail = f"HTTP {reply.status}: {text}" if text and reply.status >= 400 else ""
-    return status_error(reply, code=CODES.get(reply.status, ""), detail=detail)
+    return status_error(reply, code=code, detail=detail)
 
 
 def errors_by_position(reply: Response, count: int) -> dict[int, DeliveryError]:
