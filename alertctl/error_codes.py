@@ -92,7 +92,10 @@ _PROXY = "Correct HTTPS_PROXY, or add the provider's host to NO_PROXY."
 _HOST_AND_PORT = "Check {setting}, the port and the firewall; if they are correct, the provider is down."
 _NO_CONNECTION = "Check {setting}, the port and the firewall, or set HTTPS_PROXY."
 _TLS_PORT = "Correct {setting} and the port (for SMTP also SMTP_SECURITY)."
-_TLS_AUTHORITY = "Check {setting}; for a private authority, set ALERTCTL_CA_BUNDLE to its certificate (PEM)."
+_TLS_AUTHORITY = (
+    "Check {setting}; for a private authority, set ALERTCTL_CA_BUNDLE to a PEM file with its certificate and the "
+    "system's, which this setting replaces."
+)
 _TLS_HOST = "Set {setting} to a host name that the server's certificate contains."
 _TLS_DATE = "Renew the server's certificate, or correct this machine's clock."
 _NO_ROUTE = "Check this machine's network and firewall, or set HTTPS_PROXY."

@@ -164,6 +164,10 @@ def test_the_fix_of_a_missing_scope_names_the_scope_that_slack_needs():
         assert "Add the scope chat:write, or the one that the attempt's answer names (" in text
 
 
+def test_the_fix_of_an_untrusted_certificate_keeps_the_systems_authorities():
+    assert "with its certificate and the system's" in fix("tls_untrusted", Reason.CONFIG, "smtp")
+
+
 def test_a_duplicate_names_the_earlier_event():
     assert EARLIER in fix(f"duplicate of {EARLIER}", None)
 
