@@ -73,7 +73,7 @@ _ALERTCTL: _Table = {
     ),
     Reason.REJECTED: (("unrenderable", "alertctl could not build a message from the event"),),
     Reason.EXPIRED: (
-        ("expired", "the event's --expires time, or ALERTCTL_MAX_AGE, passed before it was tried", _EXPIRED),
+        ("expired", "the event's --expires time, or ALERTCTL_MAX_AGE, passed before the next attempt", _EXPIRED),
     ),
     None: (
         ("bad_request", "alertctl could not build the request"),
@@ -121,8 +121,8 @@ _NETWORK: _Table = {
         ("connection_lost", "the connection broke"),
         ("connection_refused", "the server refused the connection", _HOST_AND_PORT),
         ("connection_reset", "the other side reset the connection"),
-        ("endless_reply", "the answer exceeded the size limit"),
-        ("incomplete_reply", "the answer was cut off"),
+        ("endless_reply", "the answer's headers, or a mail server's reply, exceeded the size limit"),
+        ("incomplete_reply", "the answer was cut off or too long"),
         ("network_error", "the network failed (see the attempt's answer)"),
         ("no_reply", "the server closed the connection without an answer"),
         ("proxy_failed", "the proxy did not forward the request", _PROXY),
