@@ -137,6 +137,12 @@ def test_an_unknown_code_falls_back_to_its_reason(code, reason):
     assert is_a_sentence(fix(code, reason))
 
 
+def test_a_meaning_covers_every_case_of_its_code():
+    assert "before the next attempt" in meaning("expired", Reason.EXPIRED), "an attempt may have failed before"
+    assert "cut off or too long" in meaning("incomplete_reply", None), "a body over the limit is truncated"
+    assert "headers, or a mail server's reply" in meaning("endless_reply", None)
+
+
 def test_every_reason_has_a_meaning_of_its_own():
     assert len({meaning("some_new_word", reason) for reason in Reason}) == len(Reason)
 
