@@ -187,7 +187,9 @@ def parse_sendgrid_reply(reply: Response) -> SendResult:
         provider_id = one_line(reply.headers.get("x-message-id", ""))
         return Receipt(provider_id, f"HTTP 202, X-Message-Id: {provider_id}" if provider_id else "HTTP 202")
     text = "; ".join(f"{error.get('message')} ({error.get('field') or 'request'})" for error in _parse_errors(reply))
-    code = "bad_reply" if reply.status == 200 else CODES.get(reply.status, "")
+    # A page instead of JSON is a proxy's, or another server's.
+    named = CODES.get(reply.status, "") if reply.json or not reply.body else ""
+    code = "bad_reply" if reply.status == 200 else named
     detail = f"HTTP {reply.status}: {text}" if text and reply.status >= 400 else ""
     return status_error(reply, code=code, detail=detail)
 

@@ -242,6 +242,15 @@ def test_exceeded_credits_are_reported_in_sendgrids_own_words(sandbox: Sandbox) 
     assert "Maximum credits exceeded" in result.detail
 
 
+@pytest.mark.parametrize(
+    ("body", "code"), [(b"<html>log in", "http_401"), (b"", "unauthorized"), (b'{"error": "no"}', "unauthorized")]
+)
+def test_a_page_of_a_proxy_is_no_refusal_of_the_key(sandbox: Sandbox, body: bytes, code: str) -> None:
+    head = b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    sandbox.sendgrid.faults.always(raw(head + body))
+    assert codes(send(sandbox, ["dev@corp.example"])) == [code]
+
+
 def test_a_severity_in_the_subject(sandbox: Sandbox) -> None:
     send(sandbox, ["dev@corp.example"], replace(ALERT, title="a\r\nBcc: x@y.example"))
     assert sandbox.sendgrid.messages[0].payload["subject"] == "[Critical] a Bcc: x@y.example"
