@@ -53,7 +53,7 @@ class Column:
 
 
 def console(*, quiet: bool = False) -> Console:
-    """Return rich's console on stdout: in colour on a terminal or with FORCE_COLOR, unless NO_COLOR; mute if `quiet`."""
+    """Return rich's console on stdout: colour on a terminal or with FORCE_COLOR, not with NO_COLOR; mute if `quiet`."""
     from rich.console import Console
 
     class Stdout(Console):
