@@ -22,7 +22,7 @@ from uuid import UUID
 
 from alertctl.channels import TARGET_EXAMPLES
 from alertctl.client import Client, connect
-from alertctl.config import Value, duration_of, read_readable
+from alertctl.config import Value, duration_of, gather
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
 from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
 from alertctl.spool import Destination, Spool, describe, key_of
@@ -111,10 +111,9 @@ def notify(
 
 
 def _notify(request: PublishRequest, deadline: float, deliver: bool) -> Notified:
-    values, problems = read_readable()
-    destination = Destination.best_known(values, problems, os.environ)
+    sources = gather()
     reserve = min(0.5, (deadline - time.monotonic()) * SPOOL_SHARE)
-    call = _NotifyCall(request, values, deliver)
+    call = _NotifyCall(request, sources.values, deliver)
     try:
         _in_time(call.run, deadline - reserve, _slots)
     except (InvalidEvent, Conflict):
@@ -127,6 +126,8 @@ def _notify(request: PublishRequest, deadline: float, deliver: bool) -> Notified
             # A wrong event is refused; a check that takes too long is skipped.
             with suppress(Unreachable):
                 _in_time(lambda: _check(request), deadline - reserve)
+        problems = error.problems if isinstance(error, ConfigError) else sources.problems
+        destination = Destination.best_known(sources, problems, os.environ)
         cause = describe(error)
         if cause == NO_ANSWER and call.problem:
             cause = f"{call.problem}; {NO_ANSWER}"

@@ -14,7 +14,7 @@ import typer
 
 from alertctl.cli.context import flags_of
 from alertctl.cli.output.streams import eprint, messages, warn
-from alertctl.errors import AlertctlError, Conflict, NotAllowed, NotFound, Unreachable
+from alertctl.errors import AlertctlError, ConfigError, Conflict, NotAllowed, NotFound, Unreachable
 from alertctl.text import counted
 
 if TYPE_CHECKING:
@@ -29,10 +29,13 @@ MAX_SENT = 20
 
 def destination_of(context: typer.Context) -> Destination:
     """Return the database or server that this call's settings select. Raises ConfigError."""
-    from alertctl.config import read
+    from alertctl.config import gather
     from alertctl.spool import Destination
 
-    return Destination.of(read(flags=flags_of(context)), os.environ)
+    sources = gather(flags=flags_of(context))
+    if sources.problems:
+        raise ConfigError(sources.problems)
+    return Destination.of(sources, os.environ)
 
 
 def spool_here() -> Spool:

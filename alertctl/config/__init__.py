@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from alertctl.config.durations import duration_between, duration_of, parse_duration
 from alertctl.config.folders import ends_with_machine, state_folder
-from alertctl.config.sources import Value, read, read_readable
+from alertctl.config.sources import Sources, Value, gather, read, read_readable
 from alertctl.config.urls import is_loopback
 
 if TYPE_CHECKING:
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 __all__ = [
     "SettingProblem",
     "Settings",
+    "Sources",
     "Value",
     "check",
     "duration_between",
     "duration_of",
     "ends_with_machine",
+    "gather",
     "is_loopback",
     "load",
     "parse_duration",

@@ -102,7 +102,8 @@ class Layer:
 class Sources:
     """All layers, strongest first, the strongest value of each NAME, and the problems in reading them.
 
-    `refused` are the values that a file in the working folder may not set (see `folder_trust.py`).
+    `refused` are the values that a file in the working folder may not set (see `folder_trust.py`). `files` are the
+    paths where `.env` and the TOML file of these settings are, or would be, by the name that their problems begin with.
     """
 
     layers: list[Layer] = field(default_factory=list)
@@ -111,6 +112,7 @@ class Sources:
     problems: list[str] = field(default_factory=list)
     values: dict[str, Value] = field(default_factory=dict)
     refused: dict[str, Value] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def read(
@@ -143,8 +145,10 @@ def gather(
     set_flags = {name: value for name, value in (flags or {}).items() if value is not None}
     sources.layers = [Layer("flag", _ours(set_flags), cwd), Layer("environment", _ours(environ), cwd)]
     if not _is_dotenv_off(environ):
+        sources.files[".env"] = os.path.abspath(cwd / ".env")
         sources.layers.append(Layer(".env", _ours(_dotenv(cwd, sources)), cwd, confined_to=cwd))
     file, origin, confined_to = _toml_file(sources, environ, cwd)
+    sources.files["ALERTCTL_CONFIG"] = os.path.abspath(file or cwd / "alertctl.toml")
     if file is not None:
         sources.table_origin, sources.table = origin, _toml(file, origin, confined_to, sources.problems)
         sources.layers.append(Layer(origin, dict(_flat(sources.table)), file.parent, confined_to))

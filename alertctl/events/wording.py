@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from alertctl.content import Content
 from alertctl.suggestions import suggest
-from alertctl.template_sandbox import TemplateError, compile_template, render_template, sandbox
+from alertctl.template_sandbox import TemplateError, compile_template, names_of_values, render_template, sandbox
 from alertctl.text import cut
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Wording:
             try:
                 texts[part] = _render(text, values)
             except TemplateError as error:
-                warnings.append(f"[messages.{content.event_type}] {part}: {error}; the built-in text was sent")
+                warnings.append(f"[messages.{content.event_type}] {part}: {error}; the built-in text is used")
         if content.is_only_title and "title" in texts:
             # A summary that repeats the built-in title is left out of the message, beside the configured title too.
             texts.setdefault("summary", texts["title"])
@@ -83,15 +83,13 @@ def _problem(text: str, kind: type[EventFields]) -> str | None:
     """Return the problem of a template, which is rendered with the example of its event type."""
     from datetime import UTC, datetime
 
-    from jinja2 import meta
-
     example = kind.model_validate(kind.example)
     content = example.content("00000000-0000-0000-0000-000000000000", datetime.now(UTC))
     values = template_values(replace(content, labels=(("team", "growth"),)), example)
     compiled = _compiled(text)
     if isinstance(compiled, TemplateError):
         return str(compiled)
-    unknown = sorted(meta.find_undeclared_variables(_environment().parse(text)) - set(values))
+    unknown = sorted(names_of_values(_environment().parse(text)) - set(values))
     if unknown:
         return f"{unknown[0]!r} is not a field of {kind.event_type}{suggest(unknown[0], values)}"
     try:

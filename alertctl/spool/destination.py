@@ -3,78 +3,81 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
-from alertctl.config import Value
+from alertctl.config import Sources, Value
 from alertctl.config.database_url import database_url, default_url, masked
 from alertctl.config.folder_trust import refuse_addresses
 from alertctl.config.sources import is_blank
 from alertctl.config.urls import server_root, url
 from alertctl.errors import ConfigError
 
-UNRESOLVED = "the destination that {setting} names"
-"""The address of an event whose settings named no usable destination."""
+UNRESOLVED = "the destination that {} names"
+"""The address of an event whose settings named no usable destination: a setting's name, or a file's path."""
 _SETTINGS = ("ALERTCTL_SERVER", "DATABASE_URL")
-_FILES = ("ALERTCTL_CONFIG", ".env")
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
     """A database, or a server with the SHA-256 of the token for it. `address` contains no secret.
 
-    `setting` is the setting that names it, empty for the default database.
+    `setting` is the setting that names it, empty for the default database. `files` are the paths of the settings files.
     """
 
     address: str
     is_server: bool
     caller: str | None = None
     setting: str = ""
+    files: Sequence[str] = ()
 
     def accepts(self, address: str) -> bool:
         """Return whether an event that was spooled for `address` belongs here.
 
-        An event whose ALERTCTL_SERVER or DATABASE_URL was unusable belongs to the destination that the same setting
-        names later, and never to the default database.
+        An event whose ALERTCTL_SERVER, DATABASE_URL or settings file was unusable belongs to the destination that the
+        same setting or file names later.
         """
-        unresolved = [UNRESOLVED.format(setting=name) for name in (self.setting, *_FILES) if name]
-        return address in (self.address, *unresolved)
+        return address in (self.address, *(UNRESOLVED.format(name) for name in (self.setting, *self.files) if name))
 
     @staticmethod
-    def of(values: Mapping[str, Value], environ: Mapping[str, str]) -> Destination:
-        """Return the destination that these settings name (see `config.read`). Raises ConfigError."""
+    def of(sources: Sources, environ: Mapping[str, str]) -> Destination:
+        """Return the destination that these settings name. Raises ConfigError."""
+        values, files = sources.values, tuple(sources.files.values())
         server, token, link = (_text(values, name) for name in ("ALERTCTL_SERVER", "ALERTCTL_TOKEN", "DATABASE_URL"))
         setting = "ALERTCTL_SERVER" if server else "DATABASE_URL"
         try:
             if server:
-                return Destination(server_root(url(server)), True, caller_of(token) if token else None, setting)
+                caller = caller_of(token) if token else None
+                return Destination(server_root(url(server)), True, caller, setting, files)
             address = database_address(database_url(link or default_url(environ)))
         except ValueError as error:
             raise ConfigError([f"{setting}: {error}"]) from None
-        return Destination(address, False, setting=setting if link else "")
+        return Destination(address, False, None, setting if link else "", files)
 
     @staticmethod
-    def best_known(values: Mapping[str, Value], problems: Sequence[str], environ: Mapping[str, str]) -> Destination:
-        """Return the same for settings that may be wrong. `problems` are those of `config.read_readable`.
+    def best_known(sources: Sources, problems: Sequence[str], environ: Mapping[str, str]) -> Destination:
+        """Return the same for settings that may be wrong; `problems` are those of `ConfigError`.
 
-        An address that the working folder may not set doesn't count. When the settings name no usable destination,
-        the event waits until they do.
+        An address that the working folder may not set doesn't count if another is set. When the settings name no usable
+        destination, the event waits until they do.
         """
-        refused = refuse_addresses(values, environ)
-        values = {name: value for name, value in values.items() if name not in refused}
         names = {problem.partition(":")[0].removesuffix("_FILE") for problem in problems}
-        unread = next((name for name in (*_SETTINGS, *_FILES) if name in names), None)
-        if unread in _FILES and any(_text(values, name) for name in _SETTINGS):
-            unread = None
-        server, token = _text(values, "ALERTCTL_SERVER"), _text(values, "ALERTCTL_TOKEN")
+        refused = refuse_addresses(sources.values, environ)
+        values = {name: value for name, value in sources.values.items() if name not in refused}
+        if any(_text(values, name) for name in _SETTINGS):
+            sources, names = replace(sources, values=values), names - refused.keys()
+        server, token = _text(sources.values, "ALERTCTL_SERVER"), _text(sources.values, "ALERTCTL_TOKEN")
+        unusable = next((name for name in _SETTINGS if name in names), None)
+        if unusable is None and not server and not _text(sources.values, "DATABASE_URL"):
+            unusable = _faulty_file(sources, names)
         try:
-            if unread is None:
-                return Destination.of(values, environ)
+            if unusable is None:
+                return Destination.of(sources, environ)
         except ConfigError:
-            unread = "ALERTCTL_SERVER" if server else "DATABASE_URL"
-        is_server = unread == "ALERTCTL_SERVER"
+            unusable = "ALERTCTL_SERVER" if server else "DATABASE_URL"
+        is_server = unusable == "ALERTCTL_SERVER"
         caller = caller_of(token) if is_server and token else None
-        return Destination(UNRESOLVED.format(setting=unread), is_server, caller)
+        return Destination(UNRESOLVED.format(unusable), is_server, caller)
 
 
 def caller_of(token: str) -> str:
@@ -94,6 +97,20 @@ def database_address(url: str) -> str:
     except FileNotFoundError:
         # The working folder was removed.
         return f"sqlite:///{path}"
+
+
+def _faulty_file(sources: Sources, names: Set[str]) -> str | None:
+    """Return the settings file that may name a destination which these problems hide, None without one."""
+    for name, path in sources.files.items():
+        if name in names:
+            return path
+    if sources.table and names:
+        from alertctl.config import reference
+
+        # An unknown section or key may be a misspelt one.
+        if not names <= {name for name, _, _ in reference()}:
+            return sources.files["ALERTCTL_CONFIG"]
+    return None
 
 
 def _text(values: Mapping[str, Value], name: str) -> str:

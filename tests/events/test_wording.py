@@ -111,7 +111,7 @@ def test_a_template_that_fails_leaves_the_built_in_text_and_a_warning(template):
     content = titled(template)
     assert content.title == "Safety rollback: checkout-v3"
     assert content.warnings[0].startswith("[messages.safety_rollback] title: ")
-    assert content.warnings[0].endswith("; the built-in text was sent")
+    assert content.warnings[0].endswith("; the built-in text is used")
     assert "\n" not in content.warnings[0]
     # Generous: an unbounded template takes minutes.
     assert time.monotonic() - started < 20

@@ -46,7 +46,7 @@ class CustomTemplates:
                 return render_template(self.templates[name], values), None
             except TemplateError as error:
                 problem = str(error)
-        return None, problem and f"ALERTCTL_TEMPLATES: {name}: {problem}; the built-in template was used"
+        return None, problem and f"ALERTCTL_TEMPLATES: {name}: {problem}; the built-in template is used"
 
 
 @lru_cache(maxsize=8)

@@ -25,7 +25,7 @@ from alertctl.cli.registry import DEFAULT_WAIT
 from alertctl.cli.send_request import build_request
 from alertctl.cli.spool_flush import spool_here
 from alertctl.client import Client
-from alertctl.config import Value, duration_of, ends_with_machine, read_readable
+from alertctl.config import Sources, Value, duration_of, ends_with_machine, gather
 from alertctl.config.validators import yes_or_no
 from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
 from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
@@ -147,8 +147,8 @@ def send(
     moment = now()
     shortcuts = {"title": title, "message": message, "severity": severity, "url": url, "dedup_key": dedup_key}
     with receipt_in(receipt_file) as receipt:
-        values, problems = read_readable(flags=flags_of(context))
-        where = Destination.best_known(values, problems, os.environ)
+        sources = gather(flags=flags_of(context))
+        is_server = Destination.best_known(sources, sources.problems, os.environ).is_server
         wait_seconds = _wait_seconds(wait, queue)
         request = build_request(
             event,
@@ -162,14 +162,14 @@ def send(
             idempotency_key=idempotency_key,
             dedup_window=dedup_window,
             expires=expires,
-            remote=where.is_server,
+            remote=is_server,
         )
         receipt.requested(request)
         if dry_run and receipt_file:
             warn("--receipt: a dry run writes no receipt")
-        command = SendCommand(request, where, receipt, queue, wait_seconds, output, moment)
+        command = SendCommand(request, sources, is_server, receipt, queue, wait_seconds, output, moment)
         code = _preview(context, request, output) if dry_run else _send(context, command)
-    if code and (_is_strict(values) if strict is None else strict):
+    if code and (_is_strict(sources.values) if strict is None else strict):
         raise typer.Exit(code)
 
 
@@ -188,7 +188,8 @@ class SendCommand:
     """A request, and how to deliver and report it: `queue` records only, `wait` is in seconds."""
 
     request: PublishRequest
-    where: Destination
+    sources: Sources
+    is_remote: bool
     receipt: ReceiptFile
     queue: bool
     wait: float | None
@@ -250,7 +251,7 @@ def _report_recorded(client: Client, command: SendCommand, receipt: EventReceipt
     command.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
     deliveries = receipt.deliveries if command.queue else _deliver(client, receipt, command.wait)
     # The caller of a server may lack the role for `log show`, so no warning names that command.
-    remote = command.where.is_server
+    remote = command.is_remote
     warnings = list(receipt.warnings)
     warnings += delivery_warnings(command.request, deliveries, warnings, queue=command.queue, remote=remote)
     for warning in warnings:
@@ -276,8 +277,10 @@ def _spool(command: SendCommand, error: Exception) -> int:
 
     # Check it now, while the caller can still read the error.
     prepare(command.request, RoutingRules())
+    problems = error.problems if isinstance(error, ConfigError) else command.sources.problems
+    where = Destination.best_known(command.sources, problems, os.environ)
     try:
-        spooled = spool_here().keep(command.request, command.where, describe(error), command.moment)
+        spooled = spool_here().keep(command.request, where, describe(error), command.moment)
     except Exception as spool_error:
         _report_loss(command, f"{describe(error)}; {describe(spool_error)}")
         return Unreachable.exit_code
@@ -294,8 +297,8 @@ def _next_step(error: Exception, spooled: Spooled) -> str:
         step = f"the next command with a valid ALERTCTL_TOKEN for {spooled.destination} publishes it"
     elif isinstance(error, ConfigError):
         step = (
-            f"correct the settings, and the next command that uses {spooled.destination} publishes it "
-            "(see alertctl spool --help)"
+            f"correct the settings, and the next command that uses {spooled.destination} publishes it; "
+            f"alertctl spool flush {spooled.id} publishes it elsewhere"
         )
     else:
         step = (

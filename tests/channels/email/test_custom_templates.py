@@ -125,7 +125,7 @@ def test_a_failed_template_sends_the_built_in_one_with_a_note_on_the_receipt(san
         channel = SendGridChannel(sandbox.sendgrid.api_key, url, Sender(SENDER, "Corp", branding), http)
     (receipt,) = channel.send(CONTENT, [OutgoingMessage("d", "b@corp.example", routing_reason="named")])
     channel.close()
-    assert receipt.note == "ALERTCTL_TEMPLATES: alert.html: division by zero; the built-in template was used"
+    assert receipt.note == "ALERTCTL_TEMPLATES: alert.html: division by zero; the built-in template is used"
     (message,) = getattr(sandbox, provider).messages
     if provider == "smtp":
         text = message.parsed.get_body(("plain",)).get_content()

@@ -60,7 +60,7 @@ def test_own_words_are_shown_and_a_template_that_fails_is_a_warning():
     shown = run("preview", "--event", "generic_alert")
     assert "db-7: Disk almost full" in shown.stdout
     assert "91 % of /var is used." in shown.stdout
-    assert "[messages.generic_alert] summary: division by zero; the built-in text was sent" in shown.stderr
+    assert "[messages.generic_alert] summary: division by zero; the built-in text is used" in shown.stderr
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_sent_message_has_the_own_words_and_its_attempt_a_note(slack_and_email
     (message,) = slack_and_email.slack.messages
     assert "db-7: Full" in message.text
     (attempt,) = data("log", "show", sent["deliveries"][0]["id"])["attempt_log"]
-    assert attempt["note"] == "[messages.generic_alert] summary: division by zero; the built-in text was sent"
+    assert attempt["note"] == "[messages.generic_alert] summary: division by zero; the built-in text is used"
 
 
 @pytest.mark.usefixtures("own_words", "slack_and_email")

@@ -202,6 +202,78 @@ def test_settings_that_cannot_be_read_spool_and_the_next_command_publishes(
     assert len(slack_and_email.slack.messages) == 1
 
 
+@pytest.mark.parametrize("kind", ["toml", "dotenv", "config", "unknown"])
+def test_an_event_whose_settings_file_is_faulty_waits_for_that_file(
+    slack_and_email: Sandbox, monkeypatch, tmp_path, kind
+):
+    """The file may name another database than the default one."""
+    monkeypatch.delenv("DATABASE_URL")
+    file = {"dotenv": f"{tmp_path}/.env", "config": "/no/such.toml"}.get(kind, f"{tmp_path}/alertctl.toml")
+    with broken(kind, tmp_path, monkeypatch):
+        ran = run(*SEND)
+        assert (
+            f"the next command that uses the destination that {file} names publishes it; alertctl spool" in ran.stderr
+        )
+    (listed,) = waiting()
+    assert listed["destination"] == f"the destination that {file} names"
+    (tmp_path / "elsewhere").mkdir()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.chdir(tmp_path / "elsewhere")
+        assert "spool" not in run("log").stderr
+    if kind == "config":
+        assert "spool" not in run("log").stderr
+        assert run("spool", "flush", str(listed["id"])).exit_code == 0
+    else:
+        assert "published 1 event" in run("log").stderr
+    assert waiting() == []
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {},
+        {"ALERTCTL_SERVER": "http://alerts.corp.example"},
+    ],
+    ids=["an address of the working folder", "http to a public address"],
+)
+def test_an_event_for_a_refused_server_waits_for_the_server_that_is_named_later(
+    server, sqlite_url, monkeypatch, tmp_path, refused
+):
+    monkeypatch.setenv("ALERTCTL_TOKEN", token_for(sqlite_url, ADMIN, "admin"))
+    for name in ("ALERTCTL_SERVER", "DATABASE_URL"):
+        monkeypatch.delenv(name)
+    for name, value in refused.items():
+        monkeypatch.setenv(name, value)
+    if not refused:
+        (tmp_path / ".env").write_text(f"ALERTCTL_SERVER={server}\n")
+    ran = run(*SEND)
+    assert (ran.exit_code, ran.stderr.startswith("alertctl: ALERTCTL_SERVER: ")) == (0, True)
+    (listed,) = waiting()
+    assert listed["destination"] == "the destination that ALERTCTL_SERVER names"
+    (tmp_path / ".env").unlink(missing_ok=True)
+    with monkeypatch.context() as local:
+        local.delenv("ALERTCTL_SERVER", raising=False)
+        assert "spool" not in run("log").stderr
+    monkeypatch.setenv("ALERTCTL_SERVER", server)
+    assert "published 1 event" in run("log").stderr
+    assert waiting() == []
+
+
+def test_an_event_for_a_refused_database_waits_for_the_database_that_is_named_later(
+    slack_and_email: Sandbox, monkeypatch, tmp_path
+):
+    url = os.environ["DATABASE_URL"]
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.setenv("PGPASSWORD", "secret")
+    (tmp_path / ".env").write_text("DATABASE_URL=postgresql://db.corp.example/alerts\n")
+    ran = run(*SEND)
+    assert (ran.exit_code, ran.stderr.startswith("alertctl: DATABASE_URL: ")) == (0, True)
+    (tmp_path / ".env").unlink()
+    assert "spool" not in run("log").stderr
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert "published 1 event" in run("log").stderr
+
+
 def test_an_unusable_database_url_spools_until_it_is_repaired(slack_and_email: Sandbox, monkeypatch, tmp_path):
     url = os.environ["DATABASE_URL"]
     with broken("url", tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from alertctl.config import read
+from alertctl.config import gather
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from alertctl.spool import MOST_EVENTS, Destination, Spool, Spooled
@@ -38,7 +38,7 @@ def spool() -> Spool:
 def keep(*titles: str, event_type: str = "generic_alert", to: str = "slack:#ops", late: float = 0.0) -> list[Spooled]:
     """Spool events for this test's database."""
     moment = datetime.now(UTC) - timedelta(seconds=late)
-    here = Destination.of(read(), os.environ)
+    here = Destination.of(gather(), os.environ)
     return [
         spool().keep(
             PublishRequest(event_type=event_type, fields={"title": title}, to=[to], idempotency_key=f"key {title}"),
@@ -187,7 +187,7 @@ def test_a_server_is_the_same_one_with_and_without_its_routes(monkeypatch):
     places = set()
     for more in ("", "/", "/api/v1/notifications", "/api/v1/notifications/"):
         monkeypatch.setenv("ALERTCTL_SERVER", f"http://alerts.corp.example{more}")
-        places.add(Destination.of(read(), os.environ).address)
+        places.add(Destination.of(gather(), os.environ).address)
     assert places == {"http://alerts.corp.example"}
 
 
