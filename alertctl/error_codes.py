@@ -73,7 +73,7 @@ _ALERTCTL: _Table = {
     ),
     Reason.REJECTED: (("unrenderable", "alertctl could not build a message from the event"),),
     Reason.EXPIRED: (
-        ("expired", "the event's --expires time, or ALERTCTL_MAX_AGE, passed before it was tried", _EXPIRED),
+        ("expired", "the event's --expires time, or ALERTCTL_MAX_AGE, passed before the next attempt", _EXPIRED),
     ),
     None: (
         ("bad_request", "alertctl could not build the request"),
@@ -92,7 +92,10 @@ _PROXY = "Correct HTTPS_PROXY, or add the provider's host to NO_PROXY."
 _HOST_AND_PORT = "Check {setting}, the port and the firewall; if they are correct, the provider is down."
 _NO_CONNECTION = "Check {setting}, the port and the firewall, or set HTTPS_PROXY."
 _TLS_PORT = "Correct {setting} and the port (for SMTP also SMTP_SECURITY)."
-_TLS_AUTHORITY = "Check {setting}; for a private authority, set ALERTCTL_CA_BUNDLE to its certificate (PEM)."
+_TLS_AUTHORITY = (
+    "Check {setting}; for a private authority, set ALERTCTL_CA_BUNDLE to a PEM file with its certificate and the "
+    "system's, which this setting replaces."
+)
 _TLS_HOST = "Set {setting} to a host name that the server's certificate contains."
 _TLS_DATE = "Renew the server's certificate, or correct this machine's clock."
 _NO_ROUTE = "Check this machine's network and firewall, or set HTTPS_PROXY."
@@ -118,8 +121,8 @@ _NETWORK: _Table = {
         ("connection_lost", "the connection broke"),
         ("connection_refused", "the server refused the connection", _HOST_AND_PORT),
         ("connection_reset", "the other side reset the connection"),
-        ("endless_reply", "the answer exceeded the size limit"),
-        ("incomplete_reply", "the answer was cut off"),
+        ("endless_reply", "the answer's headers, or a mail server's reply, exceeded the size limit"),
+        ("incomplete_reply", "the answer was cut off or too long"),
         ("network_error", "the network failed (see the attempt's answer)"),
         ("no_reply", "the server closed the connection without an answer"),
         ("proxy_failed", "the proxy did not forward the request", _PROXY),
@@ -251,7 +254,7 @@ internal_error (the Web API's common errors), the four about users (conversation
 """
 
 _API_KEY = "Set SENDGRID_API_KEY to a key with the Mail Send permission (app.sendgrid.com, Settings, API Keys)."
-_SENDER = "Verify EMAIL_FROM_ADDRESS at the provider, and give the API key the Mail Send permission."
+_SENDER = "Verify EMAIL_FROM_ADDRESS at SendGrid, and give the API key the Mail Send permission."
 _LOGIN = (
     "Set SMTP_USERNAME and SMTP_PASSWORD to a valid login (an app password), or SMTP_AUTH=xoauth2 with a new token."
 )
@@ -283,12 +286,12 @@ _EMAIL: _Table = {
         ("authentication_required", "the mail server requires a login", _LOGIN),
         ("auth_in_clear", "the login would send the password without TLS", _TLS),
         ("auth_unavailable", "the mail server offers no login method that alertctl supports", _NO_LOGIN),
-        ("forbidden", "the provider does not allow this sender, or the key lacks the Mail Send permission", _SENDER),
+        ("forbidden", "SendGrid does not allow this sender, or the key lacks the Mail Send permission", _SENDER),
         ("starttls_unavailable", "the mail server offers no TLS on this port", _SUBMISSION),
         ("tls_too_old", "the mail server and this machine have no version of TLS in common", _OLD_TLS),
         (
             "unauthorized",
-            "the provider rejected the API key (unknown, without the Mail Send permission, or out of credits)",
+            "SendGrid rejected the API key (unknown, without the Mail Send permission, or out of credits)",
             _API_KEY,
         ),
     ),
@@ -329,7 +332,7 @@ _SMTP_FIXES = {
 """Fixes over SMTP, which uses no HTTP proxy, of codes that it shares with HTTP."""
 
 _HTTP_FIXES = {
-    **dict.fromkeys((301, 302, 303, 307, 308, 404, 405, 410), _NOT_THE_API),
+    **dict.fromkeys((301, 302, 303, 307, 308, 401, 403, 404, 405, 410), _NOT_THE_API),
     407: _PROXY_LOGIN,
 }
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 import alertctl
-from alertctl.channels import http_errors
-from alertctl.channels.email import smtp_errors
+from alertctl.channels.email import sendgrid, smtp_errors
 from alertctl.channels.email.smtp_errors import exception_code, smtp_error
 from alertctl.error_codes import ERROR_CODES, SLACK_CODES, failure_reason, fix, meaning
 from alertctl.errors import DeliveryError, Reason
@@ -82,7 +81,7 @@ def known_codes() -> list[str]:
         | network_codes()
         | credential_codes()
         | SLACK.keys()
-        | set(http_errors.NAMES.values())
+        | set(sendgrid.CODES.values())
         | {*MAIL_REPLIES, *OURS}
     )
 
@@ -108,7 +107,7 @@ def test_every_code_has_a_meaning_of_its_own_and_a_fix(code):
             assert is_a_sentence(fix(code, reason, "slack", final=final))
 
 
-@each("code", sorted({*ERROR_CODES, *network_codes(), *http_errors.NAMES.values()}))
+@each("code", sorted({*ERROR_CODES, *network_codes(), *sendgrid.CODES.values()}))
 def test_a_fix_never_promises_a_new_try_where_none_comes(code):
     reasons = [SLACK[code]] if code in SLACK else list(Reason)
     fixes = [fix(code, reason, "smtp", final=True) for reason in reasons]
@@ -138,6 +137,12 @@ def test_an_unknown_code_falls_back_to_its_reason(code, reason):
     assert is_a_sentence(fix(code, reason))
 
 
+def test_a_meaning_covers_every_case_of_its_code():
+    assert "before the next attempt" in meaning("expired", Reason.EXPIRED), "an attempt may have failed before"
+    assert "cut off or too long" in meaning("incomplete_reply", None), "a body over the limit is truncated"
+    assert "headers, or a mail server's reply" in meaning("endless_reply", None)
+
+
 def test_every_reason_has_a_meaning_of_its_own():
     assert len({meaning("some_new_word", reason) for reason in Reason}) == len(Reason)
 
@@ -163,6 +168,10 @@ def test_the_fix_of_a_missing_scope_names_the_scope_that_slack_needs():
     for unknown in (None, "", '{"needed": "<b>{x}"}'):
         text = fix("missing_scope", Reason.CONFIG, "slack", answer=unknown)
         assert "Add the scope chat:write, or the one that the attempt's answer names (" in text
+
+
+def test_the_fix_of_an_untrusted_certificate_keeps_the_systems_authorities():
+    assert "with its certificate and the system's" in fix("tls_untrusted", Reason.CONFIG, "smtp")
 
 
 def test_a_duplicate_names_the_earlier_event():

@@ -180,7 +180,8 @@ class Unconfigured:
         self._problem = problem
 
     def failure(self) -> DeliveryError:
-        return DeliveryError(Reason.CONFIG, "not_configured", detail=self._problem)
+        code = "bad_ca_bundle" if self._problem.startswith("ALERTCTL_CA_BUNDLE") else "not_configured"
+        return DeliveryError(Reason.CONFIG, code, detail=self._problem)
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         return [self.failure() for _ in messages]

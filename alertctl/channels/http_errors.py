@@ -11,9 +11,6 @@ from alertctl.http.errors import HttpError
 from alertctl.http.response import Response
 from alertctl.retry import retry_after
 
-NAMES = {401: "unauthorized", 403: "forbidden"}
-"""Statuses with a name in the delivery log; all others are `http_<status>`."""
-
 REASONS = {
     301: Reason.CONFIG,
     308: Reason.CONFIG,
@@ -40,14 +37,17 @@ def status_reason(status: int) -> Reason:
     return Reason.REJECTED if 400 <= status < 500 else Reason.AMBIGUOUS
 
 
-def status_error(reply: Response, *, detail: str = "", entire_provider: bool = True) -> DeliveryError:
-    """Return the DeliveryError for an unsuccessful reply, not redacted yet. `detail` defaults to the body."""
+def status_error(reply: Response, *, code: str = "", detail: str = "", entire_provider: bool = True) -> DeliveryError:
+    """Return the DeliveryError for an unsuccessful reply, not redacted yet.
+
+    `code` defaults to `http_<status>`, `detail` to the body.
+    """
     reason = status_reason(reply.status)
     limited = reason is Reason.RATE_LIMITED
     names_time = limited or (reply.status == 503 and bool(reply.headers.get("retry-after")))
     return DeliveryError(
         reason,
-        NAMES.get(reply.status, f"http_{reply.status}"),
+        code or f"http_{reply.status}",
         detail=detail or _describe(reply),
         retry_after=retry_after(reply.headers, reply.json, datetime.now(UTC)) if names_time else None,
         entire_provider=limited and entire_provider,

@@ -34,7 +34,7 @@ class SettingProblem:
 
 def check(settings: Settings) -> list[SettingProblem]:
     """Return the problems of loaded settings, errors first."""
-    parts = (_channels, _slack, _email, _smtp, _database, _jwt, _jwt_keys, _in_clear, _timing)
+    parts = (_channels, _slack, _email, _smtp, _database, _jwt, _jwt_keys, _in_clear, _ca_bundle, _timing)
     problems = [problem for part in parts for problem in part(settings) if problem.name not in settings.refusals]
     problems += [_error(name, refusal.message) for name, refusal in settings.refusals.items()]
     return sorted(problems, key=lambda problem: problem.severity != "error")
@@ -212,6 +212,18 @@ def _in_clear(settings: Settings) -> Iterator[SettingProblem]:
 def public_tokens_in_clear(settings: Settings) -> list[str]:
     """Return a line for each setting that would send a token unencrypted over a public network."""
     return [f"{item.name}: {item.message}" for item in _in_clear(settings) if item.severity == "error"]
+
+
+def _ca_bundle(settings: Settings) -> Iterator[SettingProblem]:
+    bundle = settings.alertctl.ca_bundle
+    if not bundle:
+        return
+    import ssl
+
+    try:
+        ssl.create_default_context(cafile=bundle)
+    except (OSError, ValueError) as error:
+        yield _error("ALERTCTL_CA_BUNDLE", f"{bundle} cannot be read as PEM certificates ({error})")
 
 
 def _timing(settings: Settings) -> Iterator[SettingProblem]:

@@ -216,7 +216,7 @@ def queue_result(depth: int, late: float) -> CheckResult:
     if late > LATE_SECONDS:
         return warning(
             f"{deliveries_wait(depth)}, the oldest is {_span(late)} late",
-            "Start alertctl serve (if it runs, see its log), or send due deliveries with alertctl dispatch.",
+            "Start alertctl serve (if it runs, see its log), or send due deliveries with alertctl dispatch --once.",
         )
     return ok(f"{deliveries_wait(depth)}, none more than {_span(LATE_SECONDS)} late")
 

@@ -46,6 +46,14 @@ SUPPRESSED = ("email_disabled", "recipient_not_allowed", "slack_disabled")
 LOGIN_CODES = ("530", "534", "535", "538", "authentication_required")
 """Refusals that open the circuit breaker, unless the server accepts other recipients."""
 ACCEPTS_OTHERS = "at RCPT TO, if the server accepts other recipients"
+STEPS = {
+    "at RCPT TO": (SmtpStep.RCPT,),
+    "before MAIL FROM": (SmtpStep.GREETING, SmtpStep.HELLO, SmtpStep.STARTTLS, SmtpStep.AUTH),
+    "at MAIL FROM": (SmtpStep.MAIL,),
+    "at DATA": (SmtpStep.DATA,),
+    "after the message": (SmtpStep.END,),
+}
+"""The steps at which a mail server's refusal has the same reason. The first is the usual one."""
 POLICY_CODES = ("helo_refused", "relaying_denied", "sender_refused", "refused_by_policy")
 """A mail server's refusals at RCPT TO by its policy."""
 ALWAYS_AMBIGUOUS = ("closing", "unexpected")
@@ -234,10 +242,9 @@ def error_reasons(entry: ErrorCode) -> dict[Reason, str]:
     if code.startswith("http_"):
         return {status_reason(int(code.removeprefix("http_"))): ""}
     if code.isdecimal():
-        steps = {SmtpStep.RCPT: "at RCPT TO", SmtpStep.MAIL: "at MAIL FROM", SmtpStep.END: "after the message"}
         reasons: dict[Reason, list[str]] = {}
-        for step, when in steps.items():
-            reasons.setdefault(smtp_reason(step, int(code)), []).append(when)
+        for when, steps in STEPS.items():
+            reasons.setdefault(smtp_reason(steps[0], int(code)), []).append(when)
         return {reason: " or ".join(parts) for reason, parts in reasons.items()}
     if code in POLICY_CODES:
         return {Reason.LOCAL: ""}

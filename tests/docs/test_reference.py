@@ -8,8 +8,9 @@ import shlex
 import pytest
 
 from alertctl import errors
+from alertctl.channels.email.sendgrid import CODES as SENDGRID_CODES
 from alertctl.channels.email.smtp_errors import SmtpStep, refusal_of
-from alertctl.channels.http_errors import NAMES, status_reason
+from alertctl.channels.http_errors import status_reason
 from alertctl.channels.slack.errors import slack_reason
 from alertctl.cli.commands.help import CODES
 from alertctl.error_codes import ERROR_CODES
@@ -17,10 +18,8 @@ from alertctl.errors import Reason
 from alertctl.models import Status
 from tests.docs.curl import Request
 from tests.docs.pages import blocks, code_words, commands, section, table_rows
-from tests.docs.reference import ACCEPTS_OTHERS, PARTS, error_reasons, openapi, updated
+from tests.docs.reference import ACCEPTS_OTHERS, PARTS, STEPS, error_reasons, openapi, updated
 from tests.ops.checkout import text
-
-STEPS = {"at RCPT TO": SmtpStep.RCPT, "at MAIL FROM": SmtpStep.MAIL, "after the message": SmtpStep.END}
 
 
 @pytest.mark.parametrize("page", [page for page, _ in PARTS.values()])
@@ -43,8 +42,8 @@ def test_every_error_code_has_the_reasons_that_the_page_gives() -> None:
 
 def _reason(code: str, when: str) -> Reason | None:
     """Return the reason of an email, HTTP, network or own code; None if its table gives none."""
-    if code in NAMES.values():
-        return status_reason({name: status for status, name in NAMES.items()}[code])
+    if code in SENDGRID_CODES.values():
+        return status_reason({name: status for status, name in SENDGRID_CODES.items()}[code])
     if code.startswith("http_"):
         return status_reason(int(code.removeprefix("http_")))
     if when == ACCEPTS_OTHERS:
@@ -52,9 +51,22 @@ def _reason(code: str, when: str) -> Reason | None:
         return refusal_of(SmtpStep.RCPT, number, answer, accepts_others=True)[0]
     if code.isdecimal():
         # A login is refused at AUTH; a temporary refusal has the same reason at every step.
-        step = STEPS.get(when, SmtpStep.AUTH if code >= "5" or code == "432" else SmtpStep.END)
+        step = STEPS[when][0] if when in STEPS else SmtpStep.AUTH if code >= "5" or code == "432" else SmtpStep.END
         return refusal_of(step, int(code), "")[0]
     return ERROR_CODES[code].reason
+
+
+def test_a_mail_servers_code_has_the_reason_of_every_step() -> None:
+    for code, entry in ERROR_CODES.items():
+        if not code.isdecimal() or entry.reason is not None:
+            continue
+        listed = {
+            step: reason
+            for reason, when in error_reasons(entry).items()
+            for label in when.split(" or ")
+            for step in STEPS[label]
+        }
+        assert listed == {step: refusal_of(step, int(code), "")[0] for step in SmtpStep}
 
 
 def test_every_error_code_is_on_the_page() -> None:

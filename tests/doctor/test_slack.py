@@ -59,9 +59,17 @@ def test_an_outage_or_a_rate_limit_is_not_our_fault(harness, fault):
     assert finding.fix.startswith("Run alertctl doctor again")
 
 
-@pytest.mark.parametrize("status", [302, 307])
-def test_a_redirect_is_no_outage_of_slack(harness, status):
-    harness.sandbox.slack.faults.always(f"redirect_{status}:http://login.example/")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "redirect_302:http://login.example/",
+        "redirect_307:http://login.example/",
+        r"raw:HTTP/1.1 401 No\r\n\r\n<html>Log in</html>",
+        r"raw:HTTP/1.1 403 No\r\n\r\n<html>Blocked</html>",
+    ],
+)
+def test_the_page_of_another_server_is_no_outage_of_slack(harness, fault):
+    harness.sandbox.slack.faults.always(fault)
     finding = harness.slack()["auth.test"]
     assert (finding.outcome, finding.fix.startswith("Correct SLACK_API_URL")) == ("failure", True)
 

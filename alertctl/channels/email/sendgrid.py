@@ -41,6 +41,9 @@ MAX_REQUESTS = 64
 _DIVISIBLE = (400, 413, 422)
 """Statuses of a refusal that may be about a single message, also those of a proxy that checks requests."""
 
+CODES = {401: "unauthorized", 403: "forbidden"}
+"""The codes of SendGrid's refusals; that of any other status is `http_<status>`."""
+
 _PERSONALIZATION = re.compile(r"personalizations[.\[](\d{1,4})\b(.*)")
 
 
@@ -176,12 +179,17 @@ def reason_slot(content: Content) -> str:
 
 
 def parse_sendgrid_reply(reply: Response) -> SendResult:
-    """Return the result of a reply, not redacted yet. Success is 202; 200 is the answer of sandbox mode."""
+    """Return the result of a reply, not redacted yet.
+
+    Success is 202. Only SendGrid's sandbox mode, which alertctl does not use, answers 200.
+    """
     if reply.status == 202:
         provider_id = one_line(reply.headers.get("x-message-id", ""))
         return Receipt(provider_id, f"HTTP 202, X-Message-Id: {provider_id}" if provider_id else "HTTP 202")
     text = "; ".join(f"{error.get('message')} ({error.get('field') or 'request'})" for error in _parse_errors(reply))
-    return status_error(reply, detail=f"HTTP {reply.status}: {text}" if text and reply.status >= 400 else "")
+    code = "bad_reply" if reply.status == 200 else CODES.get(reply.status, "")
+    detail = f"HTTP {reply.status}: {text}" if text and reply.status >= 400 else ""
+    return status_error(reply, code=code, detail=detail)
 
 
 def errors_by_position(reply: Response, count: int) -> dict[int, DeliveryError]:

@@ -17,7 +17,7 @@ from alertctl.channels.email.smtp_connection import (
     ReplyTooLongError,
 )
 from alertctl.error_codes import failure_reason
-from alertctl.errors import DeliveryError, Reason
+from alertctl.errors import ConfigError, DeliveryError, Reason
 
 
 class SmtpStep(StrEnum):
@@ -100,6 +100,7 @@ CODES: dict[type[BaseException], str] = {
     OSError: "network_error",
     ValueError: "bad_request",
     # TLS; `_certificate_code` distinguishes certificate errors
+    ConfigError: "bad_ca_bundle",
     ssl.SSLEOFError: "connection_lost",
     ssl.SSLZeroReturnError: "connection_lost",
     ssl.SSLError: "tls_failed",

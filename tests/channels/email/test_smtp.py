@@ -55,6 +55,7 @@ def test_starttls_is_used_and_the_certificate_checked(tls_sandbox: Sandbox) -> N
     assert isinstance(send(tls_sandbox), Receipt)
     assert tls_sandbox.smtp.calls[before].encrypted
     assert_failed(send(tls_sandbox, ca_bundle=None), Reason.CONFIG, "tls_untrusted")
+    assert_failed(send(tls_sandbox, ca_bundle="/no/such"), Reason.CONFIG, "bad_ca_bundle")
 
 
 @pytest.mark.parametrize(("flavour", "code"), [("expired", "tls_expired"), ("wrong_host", "tls_wrong_host")])

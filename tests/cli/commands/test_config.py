@@ -122,6 +122,16 @@ def test_a_key_set_in_a_file_is_checked(settings_in, tmp_path, document, severit
     assert [problem.severity for problem in problems if problem.name == "JWT_JWKS"] == [severity][: bool(severity)]
 
 
+def test_a_file_without_certificates_is_no_ca_bundle(tmp_path):
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("no certificate")
+    ran = _run(tmp_path, "check", "-o", "json", ALERTCTL_CA_BUNDLE=str(bundle))
+    assert ran.exit_code == 2
+    assert [row["name"] for row in json.loads(ran.stdout)["items"] if row["severity"] == "error"] == [
+        "ALERTCTL_CA_BUNDLE"
+    ]
+
+
 def _run(tmp_path: Path, *arguments: str, **environ: str):
     clean = {name: None for name in os.environ if name.startswith(tuple(f"{section}_".upper() for section in SECTIONS))}
     runner = CliRunner(env={**clean, "HOME": str(tmp_path), "XDG_CONFIG_HOME": None, "COLUMNS": "80", **environ})
