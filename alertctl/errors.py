@@ -75,6 +75,10 @@ class Unreachable(AlertctlError):
     exit_code = 5
 
 
+class Stopping(Unreachable):
+    """The daemon is stopping, so its database takes no more work from it."""
+
+
 class Reason(StrEnum):
     """Why a delivery failed. The reason alone decides about a retry (see `retry.py`)."""
 

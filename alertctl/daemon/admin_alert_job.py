@@ -11,7 +11,7 @@ from hashlib import sha256
 from sqlalchemy import Connection, delete, update
 
 from alertctl import delivery_log, outbox
-from alertctl.daemon.scheduler import first_of_period, run
+from alertctl.daemon.scheduler import first_of_period, log_failure, run
 from alertctl.db import TransactionRunner
 from alertctl.delivery_log import ChannelProblem
 from alertctl.errors import AlertctlError
@@ -53,7 +53,7 @@ class AdminAlertJob:
         try:
             alerted = self._transactions.write(self._watch)
         except AlertctlError as error:
-            log.warning("watch failed: %s; retrying later", error)
+            log_failure("watch", error)
             return
         for problem, count in alerted:
             nobody = f"alerted nobody, because no admin has an address on a channel other than {problem.channel}"

@@ -16,7 +16,7 @@ from alertctl.config import Settings
 from alertctl.daemon.clock import IntervalTrigger, JobStore
 from alertctl.db import TransactionRunner, insert_new
 from alertctl.dispatcher import Dispatcher, DispatchOptions
-from alertctl.errors import AlertctlError
+from alertctl.errors import AlertctlError, Stopping
 from alertctl.models import Run, table_of
 from alertctl.text import counted
 
@@ -73,7 +73,7 @@ def schedule(
                 log.info("pruned %d old deliveries", outbox.prune(transactions, days, now))
                 unfinished = False
         except AlertctlError as error:
-            log.warning("prune failed: %s; retrying later", error)
+            log_failure("prune", error)
 
     def expire() -> None:
         if is_clock_trusted():
@@ -108,7 +108,7 @@ def _expire(
             log.warning("%s expired while waiting", counted(count, "delivery"))
             total += count
     except AlertctlError as error:
-        log.warning("expire failed: %s; retrying later", error)
+        log_failure("expire", error)
     return total
 
 
@@ -120,7 +120,13 @@ def _correct_times(
             log.warning("%s scheduled by a clock that was ahead: due now", counted(count, "delivery"))
             dispatcher.wake()
     except AlertctlError as error:
-        log.warning("correcting times failed: %s; retrying later", error)
+        log_failure("correcting times", error)
+
+
+def log_failure(job: str, error: AlertctlError) -> None:
+    """Log that a job failed. While the daemon stops, that is no failure: the job runs after the next start."""
+    if not isinstance(error, Stopping):
+        log.warning("%s failed: %s; retrying later", job, error)
 
 
 def first_of_period(connection: Connection, job: str, period: str, now: datetime) -> bool:

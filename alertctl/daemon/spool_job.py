@@ -11,7 +11,7 @@ from alertctl import users
 from alertctl.api.endpoints.events import record
 from alertctl.config import Settings, is_loopback
 from alertctl.db import Store, Writer
-from alertctl.errors import NotAllowed
+from alertctl.errors import NotAllowed, Stopping
 from alertctl.publish import prepare, publish
 from alertctl.routing import routing_rules_of
 from alertctl.spool import Destination, EventNotAllowed, Flushed, Spool, Spooled, database_address
@@ -95,6 +95,8 @@ class SpoolJob:
             log.warning("spool: %s %s was refused and set aside: %s", event.request.event_type, event.id, event.refused)
         for name in flushed.damaged:
             log.warning("spool: %s: set aside", name)
+        if isinstance(flushed.error, Stopping):
+            return
         if flushed.trouble and flushed.trouble != self._logged_error:
             remaining = counted(flushed.remaining, "event")
             log.warning("spool: %s remaining: %s; retrying later", remaining, flushed.trouble)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 
 from alertctl.db.engine import Store, write_nothing
-from alertctl.errors import Unreachable
+from alertctl.errors import Stopping, Unreachable
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -72,7 +72,7 @@ class Writer:
     def _add(self, job: _Job) -> None:
         with self._changed:
             if self._closed:
-                raise Unreachable("the daemon is stopping")
+                raise Stopping("the daemon is stopping")
             self._waiting.append(job)
             self._changed.notify()
 

@@ -7,7 +7,6 @@ from functools import partial
 
 from alertctl.config import Settings
 from alertctl.doctor import database, email, sendgrid, server, slack, smtp
-from alertctl.doctor.result import failure
 from alertctl.doctor.runner import Check
 from alertctl.doctor.settings import check_enabled, check_settings
 
@@ -55,8 +54,7 @@ def checks_for(settings: Settings) -> Iterator[Check]:
         yield Check("server", "oldest due", server.check_oldest_due)
         yield Check("server", "paused providers", server.check_paused_providers)
         return
-    late = failure("the database doesn't answer", database.REACH_IT_ON_NETWORK)
-    yield Check("db", "reachable", database.check_reachable, late)
+    yield Check("db", "reachable", database.check_reachable, database.late_result(settings))
     yield Check("db", "migrations", database.check_migrations)
     yield Check("db", "oldest due", database.check_oldest_due)
     if slack_on:

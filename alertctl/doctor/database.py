@@ -5,6 +5,7 @@ No row is changed: the write that proves that writes are possible changes nothin
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, select, text
 
+from alertctl.config import Settings
 from alertctl.db import HEAD, Store, current_version
 from alertctl.db.sqlite import file_of
 from alertctl.delivery_log.queue_status import deliveries_wait, queue_status
@@ -25,13 +27,16 @@ from alertctl.schemas import Paused
 
 LATE_SECONDS = 300.0
 """How late a due delivery may be without a warning: a daemon claims a due one within seconds."""
-REACH_IT_ON_NETWORK = "Check DATABASE_URL, that its server runs, and that this machine may connect to it."
+_REACH_IT_ON_NETWORK = "Check DATABASE_URL, that its server runs, and that this machine may connect to it."
 _REACH_IT_ON_DISK = "Check DATABASE_URL (alertctl config show), and the permissions of that file and its folder."
 _WRITE_ON_NETWORK = (
     "If this server became a standby, point DATABASE_URL at the primary. Otherwise set "
     "default_transaction_read_only to off, and check the role's rights (GRANT) and the server's disk."
 )
 _WRITE_ON_DISK = "Check the free disk space (df), and the permissions of that file and its folder."
+_GRANT = (
+    "As the owner, run alertctl db upgrade, then give this role its rights (GRANT; see Postgres in docs/operations.md)."
+)
 _NOT_REACHABLE = unknown("not checked: the database is not reachable")
 _MADE_BY_USE = "Nothing to do if this is a new installation; else correct DATABASE_URL (alertctl config show)."
 
@@ -51,16 +56,29 @@ class OpenedLog:
 
 def check_reachable(check_run: CheckRun) -> CheckResult:
     on_disk = file_of(check_run.settings.database.url) is not None
-    fix = _REACH_IT_ON_DISK if on_disk else REACH_IT_ON_NETWORK
     try:
         log = check_run.cached(open_log)
     except Unreachable as error:
-        return failure(str(error), fix)
+        return failure(str(error), _fix(str(error), _REACH_IT_ON_DISK if on_disk else _REACH_IT_ON_NETWORK))
     if log.store is None:
         return warning(f"{log.missing} does not exist yet; the first command creates it", _MADE_BY_USE)
     if log.write_error:
-        return failure(f"is not writable: {log.write_error}", _WRITE_ON_DISK if on_disk else _WRITE_ON_NETWORK)
+        fix = _fix(log.write_error, _WRITE_ON_DISK if on_disk else _WRITE_ON_NETWORK)
+        return failure(f"is not writable: {log.write_error}", fix)
     return ok(log.store.shown)
+
+
+def late_result(settings: Settings) -> CheckResult:
+    """Return the result when the database doesn't answer in time: an SQLite file is then locked, or its disk hangs."""
+    file = file_of(settings.database.url)
+    unlock = (
+        f"Find the program that locks the file: fuser -v {shlex.quote(str(file))}. If there is none, check the disk."
+    )
+    return failure("the database doesn't answer", unlock if file else _REACH_IT_ON_NETWORK)
+
+
+def _fix(error: str, default: str) -> str:
+    return _GRANT if "permission denied" in error else default
 
 
 def check_migrations(check_run: CheckRun) -> CheckResult:

@@ -220,6 +220,7 @@ def test_a_port_that_is_taken_is_one_clear_line(serve) -> None:
         assert daemon.wait_for_exit() == 1
     assert "Traceback" not in "".join(daemon.log)
     assert "address already in use" in "".join(daemon.log)
+    assert "failed" not in "".join(daemon.log)
 
 
 def test_without_its_scheduler_it_accepts_and_sends_nothing(serve, call, sandbox) -> None:

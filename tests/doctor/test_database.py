@@ -249,6 +249,8 @@ def test_a_database_that_is_locked_for_long_is_a_failure_in_time(tmp_path):
         holder.execute("BEGIN EXCLUSIVE")
         findings = run_doctor({"DATABASE_URL": f"sqlite:///{path}"}, tmp_path, area="db", seconds=0.3)
         assert failures(findings) == {"db reachable"}
+        assert f"fuser -v {path}" in findings["db reachable"].fix
+        assert "server" not in findings["db reachable"].fix
     finally:
         holder.close()
     # The check that didn't end in time closes its connection when it ends: else Python 3.13 warns here.
@@ -283,6 +285,27 @@ def test_an_empty_postgres_in_which_no_table_can_be_made_is_a_failure(empty_post
     owner.close()
     assert failures(findings) == {"reachable"}
     assert "permission denied for schema public" in findings["reachable"].what
+    assert "GRANT" in findings["reachable"].fix
+
+
+def test_a_postgres_role_without_rights_gets_the_advice_to_grant_them(postgres_url, tmp_path):
+    owner, role = Store(postgres_url), f"guest_{new_id(NOW)[-12:]}"
+    owner.write(lambda connection: connection.execute(text(f"CREATE ROLE {role} LOGIN PASSWORD 'a-password'")))
+    url = owner.url.set(username=role, password="a-password").render_as_string(hide_password=False)
+    try:
+        cannot_read = look(url, tmp_path)["reachable"]
+        owner.write(
+            lambda connection: connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"))
+        )
+        cannot_write = look(url, tmp_path)["reachable"]
+    finally:
+        owner.write(lambda connection: connection.execute(text(f"DROP OWNED BY {role}")))
+        owner.write(lambda connection: connection.execute(text(f"DROP ROLE {role}")))
+        owner.close()
+    for finding in (cannot_read, cannot_write):
+        assert (finding.outcome, "permission denied for table" in finding.what) == ("failure", True)
+        assert "GRANT" in finding.fix
+        assert "docs/operations.md" in finding.fix
 
 
 @pytest.mark.parametrize("is_empty", [True, False])

@@ -13,7 +13,7 @@ CHECK_FAILED = 10
 """Exit code of a check: doctor, log --fail-if-any, status --fail-if-waiting, routes test --expect."""
 CODES = (
     (0, "success"),
-    (1, "unexpected error, a port in use, or an incomplete db copy or db backup"),
+    (1, "unexpected error, a port in use, an incomplete db copy or db backup, or a confirmation that was refused"),
     (2, "usage error, invalid input or settings, or no such id"),
     (3, "a delivery did not succeed (test, --strict); send --strict: no recipient, or a key used for other content"),
     (4, "the token is missing or invalid, or its role is too low"),

@@ -45,7 +45,11 @@ LimitOption = Annotated[int, typer.Option(metavar="N", min=1, help="Maximum numb
 FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new and changed deliveries.")]
 FailOption = Annotated[bool, typer.Option("--fail-if-any", help="Exit with 10 if any delivery matches; for CI.")]
 RenderedOption = Annotated[
-    str | None, typer.Option(metavar="|".join(RENDERINGS), help="Show the message itself: as payload, text or HTML.")
+    str | None,
+    typer.Option(
+        metavar="|".join(RENDERINGS),
+        help="Show the message itself, without a note of a delay: as payload, text or HTML.",
+    ),
 ]
 IdArgument = Annotated[
     str, typer.Argument(metavar="ID", help="Delivery id, or a unique part of it.", autocompletion=complete_delivery)

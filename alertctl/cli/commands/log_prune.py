@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
+from alertctl.cli.confirmation import require_confirmation
 from alertctl.cli.context import client_of
-from alertctl.cli.output.streams import Output, OutputOption, eprint, messages, print_json
+from alertctl.cli.output.streams import Output, OutputOption, eprint, print_json
 from alertctl.cli.output.times import duration_option
-from alertctl.errors import InvalidEvent
 from alertctl.text import counted
 
 
@@ -39,15 +38,8 @@ def prune(
     older = duration_option("--older-than", older_than)
     with client_of(context) as client:
         if not dry_run and not yes:
-            count = client.prune(older, dry_run=True).deliveries
-            if messages.as_json or not (sys.stdin and sys.stdin.isatty()):
-                need = "with -o json" if messages.as_json else "without a terminal"
-                raise InvalidEvent(
-                    "--yes",
-                    f"is required {need}; it confirms the deletion of {counted(count, 'delivery')}",
-                )
-            if not typer.confirm(f"Delete {counted(count, 'delivery')} from the log?", err=True):
-                raise typer.Exit(1)
+            these = counted(client.prune(older, dry_run=True).deliveries, "delivery")
+            require_confirmation(f"Delete {these} from the log?", f"deletion of {these}")
         done = client.prune(older, dry_run=dry_run)
     if output is Output.JSON:
         print_json(done)

@@ -98,8 +98,8 @@ StrictOption = Annotated[
     typer.Option(
         "--strict/--no-strict",
         help="With --strict: exit with 3 if a delivery did not succeed, there is no recipient or the key was used for "
-        "different content, 4 if the token is missing or not accepted, 5 if the event is spooled, or lost, for "
-        "another reason. Default: ALERTCTL_STRICT.",
+        "different content, 4 if the event is spooled because the token is missing or not accepted, 5 if it is spooled "
+        "for another reason, or lost. Default: ALERTCTL_STRICT.",
         show_default=False,
     ),
 ]

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alertctl.cli.confirmation import require_confirmation
 from alertctl.cli.context import connected
 from alertctl.cli.output.streams import (
     Output,
     OutputOption,
     eprint,
-    messages,
     print_items,
     print_json,
     print_line,
@@ -20,7 +20,6 @@ from alertctl.cli.output.streams import (
 from alertctl.cli.output.table import Column, print_list
 from alertctl.cli.output.times import clock, now
 from alertctl.cli.spool_flush import destination_of, report, send_now, spool_here
-from alertctl.errors import InvalidEvent
 from alertctl.text import counted
 
 if TYPE_CHECKING:
@@ -150,10 +149,8 @@ def drop(
         events, damaged = spool.entries()
         number = len(events) + len(damaged)
         these = counted(number, "event")
-        if number and messages.as_json:
-            raise InvalidEvent("--yes", f"is required with -o json; it confirms the loss of {these}")
-        if number and not typer.confirm(f"Drop {these} without publishing?", err=True):
-            raise typer.Exit(1)
+        if number:
+            require_confirmation(f"Drop {these} without publishing?", f"loss of {these}")
     dropped = spool.drop(ids or None)
     if output is Output.JSON:
         print_json({"dropped": dropped})

@@ -53,7 +53,7 @@ class Column:
 
 
 def console(*, quiet: bool = False) -> Console:
-    """Return rich's console on stdout: no colour unless it is a terminal, none with NO_COLOR. A `quiet` one is mute."""
+    """Return rich's console on stdout: colour on a terminal or with FORCE_COLOR, not with NO_COLOR; mute if `quiet`."""
     from rich.console import Console
 
     class Stdout(Console):
@@ -133,8 +133,8 @@ Piece = tuple[str, str]
 
 
 def _printer() -> Callable[[Sequence[Piece]], None]:
-    """Return a function that prints a line: with rich on a terminal, else without loading rich."""
-    if not on_terminal():
+    """Return a function that prints a line: with rich on a terminal or with FORCE_COLOR, else without loading rich."""
+    if not (on_terminal() or os.environ.get("FORCE_COLOR")):
         return lambda line: print_line("".join(text for text, _ in line).rstrip())
     from rich.text import Text
 

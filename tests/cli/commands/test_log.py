@@ -254,3 +254,13 @@ def test_colour_is_for_terminals_and_for_those_who_want_it(slack_and_email: Sand
     assert not colours.search(on_a_terminal(NO_COLOR="1"))
     assert "failed" in on_a_terminal(NO_COLOR="1")
     assert "\x1b" not in process("log").stdout
+
+
+@pytest.mark.parametrize("output", ["table", "wide", "csv", "id", "jsonl"])
+def test_force_color_colours_tables_in_a_pipe_and_changes_nothing_else(slack_and_email: Sandbox, output: str):
+    run("send", "--event", "generic_alert", "--title", "x", "--to", "slack:#missing")
+    forced = process("log", "-o", output, env=os.environ | {"FORCE_COLOR": "1", "TERM": "xterm"}).stdout
+    assert ("\x1b[31mfailed" in forced) == (output in ("table", "wide"))
+    assert re.sub(r"\x1b\[[0-9;]*m", "", forced) == process("log", "-o", output).stdout
+    without = os.environ | {"FORCE_COLOR": "1", "NO_COLOR": "1"}
+    assert "\x1b[31m" not in process("log", "-o", output, env=without).stdout

@@ -19,6 +19,7 @@ from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from alertctl.spool import MOST_EVENTS, Destination, Spool, Spooled
 from tests.support.cli import COMMAND, data, messages, process, run, start
+from tests.support.terminal import on_terminal
 
 TITLED = ("send", "--event", "generic_alert", "--title")
 DELIVERED_TWICE_AT_MOST = 1
@@ -316,15 +317,20 @@ def test_a_dry_run_publishes_no_spooled_event(slack_and_email: Sandbox):
     assert (spool().waiting(), slack_and_email.slack.messages) == (1, [])
 
 
-def test_drop_asks_without_yes_or_ids(away):
+def test_drop_asks_on_a_terminal_and_elsewhere_needs_yes_or_ids(away):
     kept = keep("one", "two", "three")
-    assert run("spool", "drop", input="n\n").exit_code == 1
+    ran = run("spool", "drop")
+    assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert "--yes: is required without a terminal; it confirms the loss of 3 events" in ran.stderr
+    refused = on_terminal(60, "spool", "drop", typed="n\n")
+    assert (refused.code, "Drop 3 events without publishing?" in refused.words) == (1, True)
     assert run("spool", "drop", "0" * 9).exit_code == 2
     # Each file's name has a time with a T; an id has none.
     assert "no spooled event has an id that contains 'T'" in run("spool", "drop", "T").stderr
     assert spool().waiting() == 3
     assert run("spool", "drop", kept[0].id).stdout == "1 event dropped\n"
-    assert run("spool", "drop", input="y\n").stdout.endswith("2 events dropped\n")
+    done = on_terminal(60, "spool", "drop", typed="y\n")
+    assert (done.code, "2 events dropped" in done.words) == (0, True)
     assert run("spool", "drop").stdout == "0 events dropped\n"
     assert run("spool", "drop", "--yes").exit_code == 0
 
