@@ -175,6 +175,16 @@ def test_a_command_never_asks_on_a_terminal(command: tuple[str, ...], monkeypatc
     assert (ran.returncode, "--yes" in text) == (2, True)
 
 
+@pytest.mark.parametrize("command", [("doctor",), ("config", "show")])
+def test_a_full_disk_is_one_line_also_where_rich_prints(command: tuple[str, ...]) -> None:
+    environ = {**os.environ, "PYTHONUNBUFFERED": "1", "FORCE_COLOR": "1"}
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        ran = cli_process.run(
+            [*COMMAND, *command], stdout=full, stderr=subprocess.PIPE, env=environ, text=True, timeout=60, check=False
+        )
+    assert (ran.returncode, ran.stderr) == (1, "alertctl: stdout: No space left on device\n")
+
+
 def test_a_broken_stdout_is_an_object() -> None:
     with open("/dev/full", "w", encoding="utf-8") as full:
         ran = cli_process.run(

@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -91,14 +91,21 @@ class StdoutError(OSError):
     """Writing to stdout failed."""
 
 
-def print_line(text: str) -> None:
-    """Print one line of data on stdout. Raises StdoutError, or BrokenPipeError when its reader has closed it."""
+@contextlib.contextmanager
+def stdout_errors() -> Iterator[None]:
+    """Raise StdoutError for a failed write to stdout, but BrokenPipeError when its reader has closed it."""
     try:
-        typer.echo(text)
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:
         raise StdoutError(error.errno, error.strerror) from None
+
+
+def print_line(text: str) -> None:
+    """Print one line of data on stdout. Raises StdoutError, or BrokenPipeError when its reader has closed it."""
+    with stdout_errors():
+        typer.echo(text)
 
 
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from alertctl.cli.output.streams import Output, on_terminal, plain, print_items, print_json, print_line
+from alertctl.cli.output.streams import (
+    Output,
+    on_terminal,
+    plain,
+    print_items,
+    print_json,
+    print_line,
+    stdout_errors,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,6 +65,10 @@ def console(*, quiet: bool = False) -> Console:
     from rich.console import Console
 
     class Stdout(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            with stdout_errors():
+                super().print(*objects, **options)
+
         def on_broken_pipe(self) -> None:
             # rich ends the process with 1 when stdout is closed (`| head -1`). Re-raise the BrokenPipeError that its
             # caller is handling: the command then ends with 0.
