@@ -39,6 +39,14 @@ def resolve_link(file: str | Path) -> Path:
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(file))
 
 
+def absolute_path(path: str | Path) -> str:
+    """Return the absolute path; the path itself if it is relative and the working folder was removed."""
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        return str(path)
+
+
 def home_folder(environ: Mapping[str, str]) -> Path | None:
     """Return `$HOME`, else the home folder in passwd; None when there is neither. It may not exist."""
     home = environ.get("HOME", "")

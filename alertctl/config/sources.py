@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alertctl.config.folder_trust import is_trusted_only
-from alertctl.config.folders import config_folder, expand_home
+from alertctl.config.folders import absolute_path, config_folder, expand_home
 from alertctl.config.validators import looks_secret, yes_or_no
 from alertctl.errors import ConfigError
 
@@ -145,10 +145,10 @@ def gather(
     set_flags = {name: value for name, value in (flags or {}).items() if value is not None}
     sources.layers = [Layer("flag", _ours(set_flags), cwd), Layer("environment", _ours(environ), cwd)]
     if not _is_dotenv_off(environ):
-        sources.files[".env"] = os.path.abspath(cwd / ".env")
+        sources.files[".env"] = absolute_path(cwd / ".env")
         sources.layers.append(Layer(".env", _ours(_dotenv(cwd, sources)), cwd, confined_to=cwd))
     file, origin, confined_to = _toml_file(sources, environ, cwd)
-    sources.files["ALERTCTL_CONFIG"] = os.path.abspath(file or cwd / "alertctl.toml")
+    sources.files["ALERTCTL_CONFIG"] = absolute_path(file or cwd / "alertctl.toml")
     if file is not None:
         sources.table_origin, sources.table = origin, _toml(file, origin, confined_to, sources.problems)
         sources.layers.append(Layer(origin, dict(_flat(sources.table)), file.parent, confined_to))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from alertctl.config import Sources, Value
 from alertctl.config.database_url import database_url, default_url, masked
 from alertctl.config.folder_trust import refuse_addresses
+from alertctl.config.folders import absolute_path
 from alertctl.config.sources import is_blank
 from alertctl.config.urls import server_root, url
 from alertctl.errors import ConfigError
@@ -90,13 +90,7 @@ def caller_of(token: str) -> str:
 def database_address(url: str) -> str:
     """Return a database's address without its password; a file's path is made absolute."""
     kind, _, path = url.partition(":///")
-    if kind.lower() != "sqlite":
-        return masked(url)
-    try:
-        return f"sqlite:///{os.path.abspath(path)}"
-    except FileNotFoundError:
-        # The working folder was removed.
-        return f"sqlite:///{path}"
+    return f"sqlite:///{absolute_path(path)}" if kind.lower() == "sqlite" else masked(url)
 
 
 def _faulty_file(sources: Sources, names: Set[str]) -> str | None:
