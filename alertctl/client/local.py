@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from sqlalchemy import Connection
 
 from alertctl import delivery_log, outbox, preferences, schemas, users
-from alertctl.channels import CHANNEL_NAMES, build, build_all
+from alertctl.channels import CHANNEL_NAMES, CHANNEL_TYPES, build, build_all
 from alertctl.config import Settings, reference
 from alertctl.config.secret_files import current_database_url
 from alertctl.connectivity_test import send_test_message, wait_for_results
@@ -280,7 +280,8 @@ def _add_default(problem: str) -> str:
     """Return a setting's problem with the default that applies instead. The deliveries of a wrong channel wait."""
     name = problem.partition(":")[0]
     default = next((default for known, default, _ in reference() if known == name), "")
-    is_applied = default and name.startswith(("ALERTCTL_", "PRUNE_", "RETRY_"))
+    appearance = {setting for kind in CHANNEL_TYPES for setting in kind.appearance_settings}
+    is_applied = default and (name in appearance or name.startswith(("ALERTCTL_", "PRUNE_", "RETRY_")))
     return f"{problem}; the default applies: {default}" if is_applied else problem
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -81,10 +82,15 @@ def start(*arguments: str, **more: Any) -> subprocess.Popen[str]:
     )
 
 
+def unmeasured() -> dict[str, str]:
+    """Return the environment in which a process is not measured with `--cov`: that loads modules and writes a file."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 def loaded_modules(*arguments: str) -> set[str]:
     """Run a command, which must succeed, and return the modules that it loaded."""
     command = [sys.executable, "-c", PRINT_MODULES, *arguments]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=unmeasured())
     assert ran.returncode == 0, ran.stderr
     return set(ran.stderr.splitlines()[-1].split())
 

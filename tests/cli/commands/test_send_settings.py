@@ -66,6 +66,7 @@ def test_settings_of_the_mail_server_do_not_matter_to_sendgrid(slack_and_email: 
         ("RETRY_SCHEDULE", "soon", "; the default applies: 5s 30s 2m 10m 1h 4h"),
         ("ALERTCTL_DEADLINE", "never", "; the default applies: 10"),
         ("PRUNE_SUCCESS_DAYS", "0", "; the default applies: 30"),
+        ("SLACK_STYLE", "tiny", "; the default applies: full"),
         ("ALERTCTL_TOKEN", "ï", ""),
     ],
 )

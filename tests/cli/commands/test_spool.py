@@ -18,7 +18,7 @@ from alertctl.config import gather
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from alertctl.spool import MOST_EVENTS, Destination, Spool, Spooled
-from tests.support.cli import COMMAND, data, messages, process, run, start
+from tests.support.cli import COMMAND, data, messages, process, run, start, unmeasured
 from tests.support.terminal import on_terminal
 
 TITLED = ("send", "--event", "generic_alert", "--title")
@@ -275,6 +275,7 @@ def test_a_state_folder_that_cannot_be_written_is_one_line(away, monkeypatch, st
 def test_a_full_disk_leaves_no_half_event(away):
     limited = subprocess.run(
         ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", *COMMAND, *TITLED, "x" * 3000],
+        env=unmeasured(),
         capture_output=True,
         text=True,
         check=False,
