@@ -6,7 +6,7 @@ or fill the memory are refused when it is compiled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from alertctl.content import format_value
@@ -65,9 +65,22 @@ def names_of_values(tree: nodes.Template) -> set[str]:
     from jinja2 import nodes
 
     # Jinja2's own `find_undeclared_variables` runs the optimizer.
-    names = list(tree.find_all(nodes.Name))
-    own = {name.name for name in names if name.ctx == "store"}
-    return {name.name for name in names if name.ctx == "load"} - own - {"loop", "self"}
+    of_loops: set[int] = set()
+    for loop in tree.find_all(nodes.For):
+        variables = {"loop", *(name.name for name in _names(loop.target))}
+        inside = (name for part in loop.iter_child_nodes(only=("body", "test")) for name in _names(part))
+        of_loops.update(id(name) for name in inside if name.name in variables)
+    read = (name for name in tree.find_all(nodes.Name) if name.ctx == "load" and id(name) not in of_loops)
+    return {name.name for name in read} - {"self"}
+
+
+def _names(node: nodes.Node) -> Iterator[nodes.Name]:
+    """Yield the names in a part of a template, the part itself included."""
+    from jinja2 import nodes
+
+    if isinstance(node, nodes.Name):
+        yield node
+    yield from node.find_all(nodes.Name)
 
 
 def sandbox(**options: Any) -> Environment:

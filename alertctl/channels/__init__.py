@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alertctl.channels.base import DEFAULT_ROUTING_REASON, Channel, ChannelType, RoutingReason
+from alertctl.channels.base import DEFAULT_ROUTING_REASON, NOT_CONFIGURED, Channel, ChannelType, RoutingReason
 from alertctl.channels.email import EMAIL
 from alertctl.channels.slack import SLACK
 from alertctl.errors import ConfigError, InvalidEvent
@@ -98,10 +98,14 @@ def build(settings: Settings, *, tolerate: bool = False) -> dict[str, Channel]:
     else:
         bundle_problems = ()
     channels = {}
+    is_refused = "ALERTCTL_CA_BUNDLE" in settings.refusals
     for kind in CHANNEL_TYPES:
         if settings.channels[kind.name]:
             problems = [*bundle_problems, *_problems(kind, settings)]
-            channels[kind.name] = kind.unconfigured("; ".join(problems)) if problems else _reloading(kind, settings)
+            is_bundle = problems[:1] and problems[0].startswith("ALERTCTL_CA_BUNDLE") and not is_refused
+            code = "bad_ca_bundle" if is_bundle else NOT_CONFIGURED
+            made = kind.unconfigured("; ".join(problems), code) if problems else _reloading(kind, settings)
+            channels[kind.name] = made
     return channels
 
 

@@ -167,21 +167,24 @@ class Channel(Protocol):
         """Close the kept connections."""
 
 
+NOT_CONFIGURED = "not_configured"
+
+
 class Unconfigured:
     """A channel that calls no provider: each delivery fails and waits. `problem` names the missing or wrong settings.
 
-    A subclass has `name`, `provider` and `render`.
+    `code` is the failure's code. A subclass has `name`, `provider` and `render`.
     """
 
     batch_size = 1
     deadline = 1.0
 
-    def __init__(self, problem: str) -> None:
+    def __init__(self, problem: str, code: str = NOT_CONFIGURED) -> None:
         self._problem = problem
+        self._code = code
 
     def failure(self) -> DeliveryError:
-        code = "bad_ca_bundle" if self._problem.startswith("ALERTCTL_CA_BUNDLE") else "not_configured"
-        return DeliveryError(Reason.CONFIG, code, detail=self._problem)
+        return DeliveryError(Reason.CONFIG, self._code, detail=self._problem)
 
     def send(self, content: Content, messages: Sequence[OutgoingMessage]) -> list[SendResult]:
         return [self.failure() for _ in messages]
@@ -243,7 +246,7 @@ class ChannelType:
     name: str
     build: Callable[[Settings], Channel]
     """Load the channel's libraries and return the channel."""
-    unconfigured: Callable[[str], Channel]
+    unconfigured: Callable[[str, str], Channel]
     """Return a channel that fails each delivery. The argument is the problem of the settings."""
     message_text: Callable[[Mapping[str, Any]], str]
     """Return a rendered message as plain text."""

@@ -24,15 +24,19 @@ _NOT_PRIVATE = (
 def resolve_link(file: str | Path) -> Path:
     """Return the path of a file that is to be written, without links in it.
 
-    Raises PermissionError for a link of another user (except root), to a file or a folder: it may be there to have us
-    replace another file. Raises OSError for a loop of links.
+    Raises PermissionError for a link of another user (except root), which may be there to have us replace another
+    file; a link to a folder may be theirs in a folder of their own. Raises OSError for a loop of links.
     """
     path = Path(file).absolute()
+    # In a user namespace root's files may belong to the overflow user.
+    trusted = (0, os.geteuid(), os.stat("/").st_uid)
     for _ in range(MAX_LINKS + 1):
         link = next((part for part in (*reversed(path.parents), path) if part.is_symlink()), None)
         if link is None:
             return path
-        if link.lstat().st_uid not in (0, os.geteuid()):
+        owner, folder = link.lstat().st_uid, link.parent.stat()
+        is_shared = folder.st_uid != owner or bool(folder.st_mode & stat.S_IWOTH)
+        if owner not in trusted and (link == path or is_shared):
             problem = f"{link} is a link of another user; name the file or folder that it points to"
             raise PermissionError(errno.EPERM, problem, str(file))
         path = link.parent / os.readlink(link) / path.relative_to(link)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from alertctl.config import Sources, Value
@@ -22,7 +22,7 @@ _SETTINGS = ("ALERTCTL_SERVER", "DATABASE_URL")
 class Destination:
     """A database, or a server with the SHA-256 of the token for it. `address` contains no secret.
 
-    `setting` is the setting that names it, empty for the default database. `files` are the paths of the settings files.
+    `setting` is the setting that names it, empty for the default database. `files` are the settings files.
     """
 
     address: str
@@ -42,7 +42,8 @@ class Destination:
     @staticmethod
     def of(sources: Sources, environ: Mapping[str, str]) -> Destination:
         """Return the destination that these settings name. Raises ConfigError."""
-        values, files = sources.values, tuple(sources.files.values())
+        # Versions before 0.3 spooled under the file's name instead of its path.
+        values, files = sources.values, (*sources.files, *sources.files.values())
         server, token, link = (_text(values, name) for name in ("ALERTCTL_SERVER", "ALERTCTL_TOKEN", "DATABASE_URL"))
         setting = "ALERTCTL_SERVER" if server else "DATABASE_URL"
         try:
@@ -61,14 +62,18 @@ class Destination:
         An address that the working folder may not set doesn't count if another is set. When the settings name no usable
         destination, the event waits until they do.
         """
-        names = {problem.partition(":")[0].removesuffix("_FILE") for problem in problems}
+        names = _names_in(problems)
         refused = refuse_addresses(sources.values, environ)
+        if "DATABASE_URL" not in {*refused, *_names_in(sources.problems)}:
+            # The address is known; the problem is the database's schema, for example.
+            names = names - {"DATABASE_URL"}
         values = {name: value for name, value in sources.values.items() if name not in refused}
         if any(_text(values, name) for name in _SETTINGS):
             sources, names = replace(sources, values=values), names - refused.keys()
         server, token = _text(sources.values, "ALERTCTL_SERVER"), _text(sources.values, "ALERTCTL_TOKEN")
         unusable = next((name for name in _SETTINGS if name in names), None)
-        if unusable is None and not server and not _text(sources.values, "DATABASE_URL"):
+        if unusable is None and not server:
+            # The file may name a server, which comes before any database.
             unusable = _faulty_file(sources, names)
         try:
             if unusable is None:
@@ -91,6 +96,10 @@ def database_address(url: str) -> str:
     """Return a database's address without its password; a file's path is made absolute."""
     kind, _, path = url.partition(":///")
     return f"sqlite:///{absolute_path(path)}" if kind.lower() == "sqlite" else masked(url)
+
+
+def _names_in(problems: Iterable[str]) -> Set[str]:
+    return {problem.partition(":")[0].removesuffix("_FILE") for problem in problems}
 
 
 def _faulty_file(sources: Sources, names: Set[str]) -> str | None:

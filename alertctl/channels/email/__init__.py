@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from alertctl.addresses import LONGEST_EMAIL, is_email
-from alertctl.channels.base import Channel, ChannelType, OutgoingMessage, RoutingReason, Unconfigured, http_client
+from alertctl.channels.base import (
+    NOT_CONFIGURED,
+    Channel,
+    ChannelType,
+    OutgoingMessage,
+    RoutingReason,
+    Unconfigured,
+    http_client,
+)
 
 if TYPE_CHECKING:
     from alertctl.channels.email.message import Sender
@@ -18,8 +26,8 @@ class UnconfiguredEmail(Unconfigured):
     name = "email"
     provider = "smtp"
 
-    def __init__(self, problem: str, sender: Sender | None = None) -> None:
-        super().__init__(problem)
+    def __init__(self, problem: str, code: str = NOT_CONFIGURED, sender: Sender | None = None) -> None:
+        super().__init__(problem, code)
         self._sender = sender
 
     def render(self, content: Content, outgoing: OutgoingMessage) -> dict[str, Any]:
@@ -37,14 +45,14 @@ def _build(settings: Settings) -> Channel:
     sender = Sender(settings.email.from_address, settings.email.from_name, branding)
     if not sender.address:
         unknown = Sender("nobody@alertctl.invalid", branding=branding)
-        return UnconfiguredEmail("EMAIL_FROM_ADDRESS is not set", unknown)
+        return UnconfiguredEmail("EMAIL_FROM_ADDRESS is not set", sender=unknown)
     if _uses_sendgrid(settings):
         from alertctl.channels.email.sendgrid import SendGridChannel
 
         key = settings.sendgrid.api_key.get_secret_value()
         return SendGridChannel(key, settings.sendgrid.api_url, sender, http_client(settings))
     if not settings.smtp.host:
-        return UnconfiguredEmail("neither SENDGRID_API_KEY nor SMTP_HOST is set", sender)
+        return UnconfiguredEmail("neither SENDGRID_API_KEY nor SMTP_HOST is set", sender=sender)
     from alertctl.channels.email.smtp import SmtpChannel
     from alertctl.channels.email.smtp_session import server_of
 

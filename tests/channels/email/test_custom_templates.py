@@ -95,6 +95,16 @@ def test_a_misspelt_value_is_named(tmp_path):
     assert line == "alert.html: 'titel' is not a value; did you mean title?"
 
 
+def test_a_variable_of_a_loop_is_no_value_outside_of_it(tmp_path):
+    loop = "{% for key, value in fields if value %}{{ loop.index }}{{ key }}{% else %}{{ title }}{% endfor %}"
+    (tmp_path / "alert.txt").write_text(f"{loop}x{{{{ key }}}}")
+    assert list(template_problems(str(tmp_path), {"title": "x", "fields": []})) == [
+        "alert.txt: 'key' is not a value; use title, fields or reason"
+    ]
+    (tmp_path / "alert.txt").write_text(f"{loop}x")
+    assert not list(template_problems(str(tmp_path), {"title": "x", "fields": []}))
+
+
 def test_the_reason_is_a_value_and_a_chain_of_filters_takes_no_optimizer(tmp_path):
     (tmp_path / "alert.txt").write_text(f"{{{{ rason }}}} {{{{ title{'|trim' * 150} }}}}")
     (line,) = template_problems(str(tmp_path), {"title": "x"})

@@ -6,14 +6,17 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from alertctl import users
+from alertctl.config.database_url import default_url
 from alertctl.db import Store
 from alertctl.sandbox import Sandbox
-from alertctl.spool import Spool
+from alertctl.schemas import PublishRequest
+from alertctl.spool import Destination, Spool, database_address
 from tests.support.cli import data, process, run
 from tests.support.clients import ADMIN, answering, now, serving, settings_on, token_for
 
@@ -188,29 +191,18 @@ def broken(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.delenv("ALERTCTL_CONFIG", raising=False)
 
 
-@pytest.mark.parametrize("kind", ["toml", "dotenv", "config", "unknown"])
-def test_settings_that_cannot_be_read_spool_and_the_next_command_publishes(
-    slack_and_email: Sandbox, monkeypatch, tmp_path, kind
-):
-    with broken(kind, tmp_path, monkeypatch):
-        ran = run(*SEND)
-        assert (ran.exit_code, ran.stdout) == (0, "")
-        assert "spooled as " in ran.stderr.splitlines()[-1]
-        assert "correct the settings, and the next command that uses sqlite:///" in ran.stderr
-        assert run("log").exit_code == 2
-    assert "published 1 event" in run("log").stderr
-    assert len(slack_and_email.slack.messages) == 1
-
-
+@pytest.mark.parametrize("database", ["default", "named"])
 @pytest.mark.parametrize("kind", ["toml", "dotenv", "config", "unknown"])
 def test_an_event_whose_settings_file_is_faulty_waits_for_that_file(
-    slack_and_email: Sandbox, monkeypatch, tmp_path, kind
+    slack_and_email: Sandbox, monkeypatch, tmp_path, kind, database
 ):
-    """The file may name another database than the default one."""
-    monkeypatch.delenv("DATABASE_URL")
+    """The file may name another database than the default one, or a server, which comes before a database."""
+    if database == "default":
+        monkeypatch.delenv("DATABASE_URL")
     file = {"dotenv": f"{tmp_path}/.env", "config": "/no/such.toml"}.get(kind, f"{tmp_path}/alertctl.toml")
     with broken(kind, tmp_path, monkeypatch):
         ran = run(*SEND)
+        assert (ran.exit_code, ran.stdout, run("log").exit_code) == (0, "", 2)
         assert (
             f"the next command that uses the destination that {file} names publishes it; alertctl spool" in ran.stderr
         )
@@ -226,6 +218,35 @@ def test_an_event_whose_settings_file_is_faulty_waits_for_that_file(
     else:
         assert "published 1 event" in run("log").stderr
     assert waiting() == []
+
+
+@pytest.mark.parametrize("database", ["default", "named"])
+def test_an_event_for_a_database_that_this_version_cannot_use_waits_for_that_database(
+    slack_and_email: Sandbox, store: Store, monkeypatch, tmp_path, database
+):
+    url = os.environ["DATABASE_URL"]
+    if database == "default":
+        monkeypatch.delenv("DATABASE_URL")
+        run("log")
+        url = default_url(os.environ)
+        store = Store(url)
+    with store.writing() as connection:
+        connection.exec_driver_sql("UPDATE alertctl_version SET version_num = '0999'")
+    ran = run(*SEND)
+    assert (ran.exit_code, ran.stderr.startswith("alertctl: DATABASE_URL: ")) == (0, True)
+    (listed,) = waiting()
+    assert listed["destination"] == database_address(url)
+    with monkeypatch.context() as other:
+        other.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/other.db")
+        assert "spool" not in run("log").stderr
+
+
+@pytest.mark.parametrize("name", ["ALERTCTL_CONFIG", ".env"])
+def test_an_event_that_an_earlier_version_spooled_for_a_faulty_file_is_published(slack_and_email: Sandbox, name):
+    request = PublishRequest(event_type="generic_alert", fields={"title": "x"}, to=["slack:#ops"], idempotency_key="x")
+    there = Destination(f"the destination that {name} names", False)
+    Spool.of(os.environ).keep(request, there, "it was faulty", datetime.now(UTC))
+    assert "published 1 event" in run("log").stderr
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,18 @@ def test_a_link_of_another_user_is_not_followed(tmp_path, sqlite_template):
     assert victim.read_text() == "mine"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives links away")
+def test_a_link_to_a_folder_in_its_owners_folder_is_followed(tmp_path):
+    app = tmp_path / "app"
+    (app / "releases" / "5").mkdir(parents=True)
+    (app / "current").symlink_to("releases/5")
+    os.chown(app, 1234, -1)
+    os.chown(app / "current", 1234, -1, follow_symlinks=False)
+    with atomic_write(str(app / "current" / "receipt.json")) as out:
+        out.write("{}")
+    assert (app / "releases" / "5" / "receipt.json").read_text() == "{}"
+
+
 def test_a_file_behind_our_own_links_is_replaced(tmp_path):
     (tmp_path / "2026" / "old").mkdir(parents=True)
     (tmp_path / "latest").symlink_to("2026/old")
