@@ -12,7 +12,7 @@ import pytest
 
 from alertctl.client import Client
 from alertctl.client.local import LocalClient
-from alertctl.client.remote import RemoteClient
+from alertctl.client.remote import OTHER_PUBLISHER, RemoteClient
 from alertctl.client.server_config import ServerConfig
 from alertctl.errors import Conflict, InvalidEvent, NotFound
 from alertctl.sandbox import Sandbox
@@ -75,6 +75,23 @@ def test_a_key_makes_a_repeat_harmless_and_another_body_under_it_is_refused(clie
         client.publish(rollback("slack:#elsewhere", idempotency_key="job-1"))
     client.deliver(first.event_id)
     assert len(sandbox.slack.messages) == 1
+
+
+def test_a_publish_token_repeats_the_event_of_another_user(tmp_path, sandbox: Sandbox):
+    url = f"sqlite:///{tmp_path / 'alertctl.db'}"
+    request = rollback("slack:#ops", fields={"dedup_key": "checkout"})
+    with serving(settings_on(url, sandbox.settings())) as address, ExitStack() as stack:
+        admin = stack.enter_context(RemoteClient(ServerConfig(address, token_for(url, ADMIN, "admin"))))
+        _, token = admin.create_token("ci@corp.example", None, None, "publish")
+        job = stack.enter_context(RemoteClient(ServerConfig(address, token)))
+        first, again = admin.publish(request), job.publish(request)
+        assert (again.event_id, again.created, again.warnings) == (first.event_id, False, [OTHER_PUBLISHER])
+        assert [item.to for item in job.deliver(first.event_id, 5.0)] == ["#ops"]
+        own = job.publish(rollback("slack:#ops"))
+        assert [item.status for item in job.deliver(own.event_id, 5.0)] == ["success"]
+        unrelated = admin.publish(rollback("slack:#ops"))
+        with pytest.raises(NotFound):
+            job.deliver(unrelated.event_id)
 
 
 def test_duplicates_within_a_window_are_recorded_and_suppressed(client: Client):
