@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from alertctl import preferences, users
 from alertctl.api.rate_limits import LINES_PER_MINUTE
 from alertctl.client.remote import RemoteClient
 from alertctl.client.server_config import ServerConfig
 from alertctl.db import Store, upgrade
+from alertctl.delivery_log.tables import pauses
 from alertctl.errors import Unreachable
 from alertctl.schemas import PublishRequest
 from tests.support import postgres
@@ -178,6 +181,27 @@ def test_addresses_of_users_are_masked_for_everybody_but_admins(limited: ApiServ
     assert not [
         to for to in seen["developer"] if to.endswith("@corp.example") and to != "ops@corp.example" and "*" not in to
     ]
+
+
+@pytest.mark.parametrize(
+    ("provider", "address", "shown"),
+    [
+        ("slack", "#dana-private", "#d***"),
+        ("slack", "@dana@home.example", "@d***@home.example"),
+        ("smtp", "dana@home.example", "d***@home.example"),
+        ("slack", "", None),
+    ],
+)
+def test_the_status_masks_paused_addresses_for_everybody_but_admins(
+    store: Store, provider: str, address: str, shown: str | None
+) -> None:
+    with running(store) as api:
+        moments = {"since": now(), "until": now() + timedelta(minutes=1)}
+        row = {"provider": provider, "address_key": address, "reason": "rate_limited", "code": "ratelimited", **moments}
+        api.store.write(lambda it: it.execute(insert(pauses), row))
+        paused = {by: api.ask("GET", "/status", by=by).json["paused"] for by in ("developer", "admin")}
+    assert [item["to"] for item in paused["developer"]] == [shown]
+    assert [item["to"] for item in paused["admin"]] == [address or None]
 
 
 def test_a_users_address_is_masked_where_a_route_replaces_the_default_target_of_the_same_address(store: Store) -> None:
