@@ -26,6 +26,9 @@ MAX_ERROR_TEXT = 500
 """Characters of a server's text that an error shows."""
 TRANSIENT_STATUSES = frozenset((408, 429, 500, 502, 503, 504))
 """Statuses that are worth a retry."""
+PROXY_STATUSES = (502, 503, 504)
+"""Statuses of a proxy that does not reach the server."""
+PROXY_AUTH = "the proxy requires a user name and password; put them into the proxy's address (HTTP_PROXY, HTTPS_PROXY)"
 MAX_BROKEN_REPEATS = 2
 """Retries after a 500 or a failed name look-up, which are rarely temporary."""
 MAX_BODY = 1024 * 1024
@@ -52,6 +55,7 @@ ERROR_MESSAGES = {
     "dns_failure": "the host name cannot be resolved",
     "tls_not_spoken": "the TLS handshake failed; does the server use http://?",
     "tls_failed": "the TLS handshake failed; does the server use http://?",
+    "proxy_auth": PROXY_AUTH,
     "connection_refused": "connection refused",
     "connection_reset": "the connection broke",
     "connection_lost": "the connection broke",
@@ -321,6 +325,12 @@ def error_from(reply: Response, server: ServerConfig) -> AlertctlError:
 
 def not_alertctl(server: ServerConfig, reply: Response) -> Unreachable:
     """Return the error for a reply that no alertctl server sends."""
+    if reply.status == 407:
+        return Unreachable(f"{server.root} can't be reached: {PROXY_AUTH}")
+    if reply.status in PROXY_STATUSES:
+        # ALERTCTL_SERVER may be right: a proxy answers like this while alertctl serve is not running.
+        advice = "start alertctl serve there, or check the proxy before it"
+        return Unreachable(f"{server.root} answered {reply.status}, but not like alertctl; {advice}")
     kind = reply.headers.get("content-type", "nothing").partition(";")[0][:80]
     return Unreachable(f"{server.root} is not an alertctl server ({reply.status}, {kind}); correct ALERTCTL_SERVER")
 

@@ -39,6 +39,7 @@ REPLIES: list[tuple[str, list[bytes], type[AlertctlError], int, str]] = [
     ("who are you", [problem(401, "the token is wrong")], NotAllowed, 4, "the token is wrong"),
     ("you may not", [problem(403, "this needs admin")], NotAllowed, 4, "this needs admin"),
     ("a proxy's no", [reply("403 Forbidden", b"<html>", "text/html")], NotAllowed, 4, "check for a proxy"),
+    ("a proxy with a password", [reply("407 Who", b"<html>", "text/html")], Unreachable, 5, r"name and password; put"),
     ("broken", [problem(500, "oops")] * 3, Unreachable, 5, "oops"),
     ("no HTTP", [b"220 mail.example ESMTP\r\n"] * 40, Unreachable, 5, "can't be reached"),
     ("silence", [b""] * 40, Unreachable, 5, "can't be reached"),
@@ -54,6 +55,19 @@ def test_an_answer_of_a_wrong_server_is_one_clear_error(replies, error_type, cod
             client.log(LogFilter())
         assert caught.value.exit_code == code
         assert "actl_secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_proxys_page_in_place_of_a_stopped_server_names_both(status):
+    page = reply(f"{status} Bad", b"<html>", "text/html")
+    with (
+        answering(page) as address,
+        RemoteClient(ServerConfig(address, "x", timeout=5)) as client,
+        pytest.raises(Unreachable) as caught,
+    ):
+        client.test("slack", "#ops")
+    advice = "start alertctl serve there, or check the proxy before it"
+    assert str(caught.value) == f"{address} answered {status}, but not like alertctl; {advice}"
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"due": false}', b'{"attempted": 1, "success": 1}'])

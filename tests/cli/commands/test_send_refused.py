@@ -108,6 +108,7 @@ def test_a_proxy_that_wants_a_password_is_no_reason_either():
         settings = {"ALERTCTL_SERVER": "https://alerts.corp.example", "ALERTCTL_TOKEN": "actl_x", "HTTPS_PROXY": proxy}
         ran = process(*SEND, env={**os.environ, **settings, "ALERTCTL_TIMEOUT": "1s"})
     assert (ran.returncode, ran.stdout, len(waiting())) == (0, "", 1), ran.stderr
+    assert "can't be reached: the proxy requires a user name and password; put them into" in ran.stderr
 
 
 def test_a_404_that_looks_like_ours_is_no_reason_either(monkeypatch):
