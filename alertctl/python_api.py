@@ -170,7 +170,7 @@ class _NotifyCall:
         with _clients.borrow(self._values) as client:
             self._client = client
             self.receipt = receipt = client.publish(self._request)
-            if self._deliver:
+            if self._deliver and receipt.is_current:
                 _wait_for_edits_at_exit()
                 self.receipt = replace(receipt, deliveries=client.deliver(receipt.event_id))
             elif not client.has_daemon():

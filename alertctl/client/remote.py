@@ -29,8 +29,8 @@ MAX_BATCH = 1000
 IN_PROGRESS = ("pending", "sending")
 """Statuses of a delivery without a result."""
 OTHER_PUBLISHER = (
-    "another user published this event, and a token with the scope publish can't read its state, so its deliveries are "
-    "shown as they were recorded; use a token with the role developer to see their state"
+    "another user published this event, so this token can't read if it was delivered; use a token without the scope "
+    "publish for that"
 )
 
 
@@ -40,7 +40,6 @@ class RemoteClient:
     def __init__(self, server: ServerConfig) -> None:
         self._server = server
         self._calls = ApiCalls(server)
-        self._repeated: schemas.EventReceipt | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -61,16 +60,13 @@ class RemoteClient:
         answer = self._calls.request("POST", "/events", _body(request), headers={"Idempotency-Key": key})
         read = {"created": True, **answer.data} if isinstance(answer.data, dict) else answer.data
         receipt = self._calls.parse(schemas.EventReceipt, read)
-        if answer.headers.get("idempotent-replayed") != "true":
-            return receipt
-        self._repeated = receipt
-        if answer.repeated:
+        if answer.headers.get("idempotent-replayed") != "true" or answer.repeated:
             return receipt
         try:
             # Read the current state: the reply has the deliveries as they were when recorded.
             deliveries = self._state(receipt.event_id, 0.0, "tried").deliveries
         except NotFound:
-            return replace(receipt, created=False, warnings=[OTHER_PUBLISHER])
+            return replace(receipt, created=False, is_current=False, warnings=[OTHER_PUBLISHER])
         return replace(receipt, created=False, deliveries=deliveries, warnings=[])
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:
@@ -78,13 +74,7 @@ class RemoteClient:
         deadline = time.monotonic() + seconds
         while True:
             remaining = max(0.0, deadline - time.monotonic())
-            try:
-                state = self._state(event_id, min(remaining, MAX_POLL), until)
-            except NotFound:
-                if self._repeated is None or self._repeated.event_id != event_id:
-                    raise
-                # See OTHER_PUBLISHER.
-                return self._repeated.deliveries
+            state = self._state(event_id, min(remaining, MAX_POLL), until)
             is_finished = state.final or (
                 wait is None and all(item.status not in IN_PROGRESS for item in state.deliveries)
             )

@@ -40,13 +40,17 @@ def with_current_names(body: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventReceipt:
-    """The recorded event and its deliveries. `created` is False when its key was used before."""
+    """The recorded event and its deliveries. `created` is False when its key was used before.
+
+    `is_current` is False when the caller may not read the state, so that the deliveries are as they were recorded.
+    """
 
     event_id: str
     event_type: str
     created: bool
     deliveries: list[DeliveryItem]
     warnings: list[str] = field(default_factory=list)
+    is_current: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

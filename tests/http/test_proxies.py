@@ -296,7 +296,10 @@ def test_a_socks_proxy_that_refuses_the_password_is_named(
 def socks_server(
     credentials: tuple[str, str], port: int, asked: list[tuple[int, bytes]]
 ) -> Callable[[socket.socket], None]:
-    """A SOCKS 5 proxy (RFC 1928, 1929) that connects everybody with the right password to `port` on this machine."""
+    """A SOCKS 5 proxy (RFC 1928, 1929) that connects everybody with the right password to `port` on this machine.
+
+    `asked` gets the address of each request.
+    """
 
     def converse(connection: socket.socket) -> None:
         read = connection.makefile("rb").read
@@ -310,7 +313,10 @@ def socks_server(
             connection.sendall(b"\x01\x01")
             return
         connection.sendall(b"\x01\x00")
-        _, _, _, address_type = read(4)
+        request = read(4)
+        if len(request) < 4:
+            return
+        address_type = request[3]
         address = read({1: 4, 4: 16}.get(address_type) or read(1)[0])
         read(2)
         asked.append((address_type, address))

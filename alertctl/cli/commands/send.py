@@ -258,11 +258,12 @@ def _report_recorded(client: Client, command: SendCommand, receipt: EventReceipt
     repeated = f"already recorded as {receipt.event_id} with this key; nothing is sent twice"
     eprint(f"recorded {receipt.event_id}" if receipt.created else repeated)
     command.receipt.recorded(receipt, receipt.deliveries, receipt.warnings)
-    deliveries = receipt.deliveries if command.queue else _deliver(client, receipt, command.wait)
+    as_recorded = command.queue or not receipt.is_current
+    deliveries = receipt.deliveries if as_recorded else _deliver(client, receipt, command.wait)
     # The caller of a server may lack the role for `log show`, so no warning names that command.
     remote = command.is_remote
     warnings = list(receipt.warnings)
-    warnings += delivery_warnings(command.request, deliveries, warnings, queue=command.queue, remote=remote)
+    warnings += delivery_warnings(command.request, deliveries, warnings, queue=as_recorded, remote=remote)
     for warning in warnings:
         warn(warning)
     command.receipt.recorded(receipt, deliveries, warnings)

@@ -45,7 +45,7 @@ def delivery_warnings(
 ) -> list[str]:
     """Return the warnings about deliveries that are suppressed or did not arrive, besides the `known` ones.
 
-    `queue`: nothing was sent yet.
+    `queue`: nothing was sent yet, as far as the deliveries show.
     """
     suppressed = Counter(delivery.error for delivery in deliveries if delivery.status == "suppressed")
     warnings = [f"{cause}: {count} suppressed" for cause, count in suppressed.items()]

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from alertctl import users
+from alertctl import notify, users
+from alertctl.client.remote import OTHER_PUBLISHER
 from alertctl.config.database_url import default_url
 from alertctl.db import Store
 from alertctl.sandbox import Sandbox
@@ -91,6 +92,23 @@ def test_a_refused_token_ends_with_4_only_with_strict(server, monkeypatch):
     assert ran.exit_code == 0
     assert 'warning: ALERTCTL_STRICT: "perhaps" is neither true nor false' in ran.stderr
     assert len(waiting()) == 5
+
+
+def test_a_publish_token_that_repeats_the_event_of_another_user_spools_nothing(server, sqlite_url, monkeypatch):
+    monkeypatch.setenv("ALERTCTL_TOKEN", token_for(sqlite_url, ADMIN, "admin"))
+    repeated = (*SEND, "--set", "dedup_key=disk", "--strict")
+    assert run(*repeated, "--queue").exit_code == 0
+    store = Store(sqlite_url)
+    _, token = store.write(lambda it: users.create_token(it, "ci@corp.example", None, None, now(), scope="publish"))
+    store.close()
+    monkeypatch.setenv("ALERTCTL_TOKEN", token)
+    ran = run(*repeated)
+    repeat, warning = ran.stderr.splitlines()
+    assert (ran.exit_code, "#ops" in ran.stdout, waiting()) == (3, True, [])
+    assert repeat.startswith("already recorded as ")
+    assert warning == f"alertctl: warning: {OTHER_PUBLISHER}"
+    notified = notify("generic_alert", title="Disk full", to="slack:#ops", dedup_key="disk", deliver=True)
+    assert (notified.outcome, notified.warnings) == ("repeated", (OTHER_PUBLISHER,))
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 407, 413])
