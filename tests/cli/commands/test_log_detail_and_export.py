@@ -105,7 +105,7 @@ def test_the_detail_of_a_revoked_token_shows_its_meaning_and_fix(log: Sandbox) -
     result = detail("#a")
     for part in (
         "error token_revoked: the token was revoked do Install the app to the workspace again",
-        "set SLACK_BOT_TOKEN to its new token. next as soon as a process runs whose credentials",
+        "set SLACK_BOT_TOKEN to its new token. next as soon as a process runs whose settings and credentials work",
         "why the caller named it (--to)",
         "Event disk full",
         "1. ",
@@ -163,7 +163,7 @@ def test_a_missing_scope_is_named_with_the_time_of_the_next_attempt(slack_and_em
     result = detail("@ana@corp.example")
     assert "error missing_scope: the token lacks a scope that this call needs" in result
     assert "do Add the scope users:read.email (api.slack.com/apps, OAuth & Permissions)" in result
-    assert "as soon as a process runs whose credentials" not in result
+    assert "as soon as a process runs whose settings and credentials work" not in result
     slack_and_email.slack.scopes = ("chat:write", "users:read.email")
     assert run("log", "retry", "--error", "missing_scope").exit_code == 0
     assert slack_and_email.slack.messages[-1].to == "@ana@corp.example"
