@@ -2,6 +2,7 @@
 
 AlertctlError                 any error that a person reads as one line
 ├── ConfigError               a setting is wrong; raised at start-up only
+│   └── UnusableDatabase      DATABASE_URL is right, but its database needs a step first
 ├── InvalidEvent              an event has an invalid field; names the field
 ├── Conflict                  an idempotency key was used before for another body
 ├── NotFound                  no such delivery, event, user …; or an ambiguous id
@@ -30,6 +31,10 @@ class ConfigError(AlertctlError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
+
+
+class UnusableDatabase(ConfigError):
+    """The database has its right address and can't be used yet: upgrade alertctl, install the driver."""
 
 
 class InvalidEvent(AlertctlError):

@@ -126,8 +126,7 @@ def _notify(request: PublishRequest, deadline: float, deliver: bool) -> Notified
             # A wrong event is refused; a check that takes too long is skipped.
             with suppress(Unreachable):
                 _in_time(lambda: _check(request), deadline - reserve)
-        problems = error.problems if isinstance(error, ConfigError) else sources.problems
-        destination = Destination.best_known(sources, problems, os.environ)
+        destination = Destination.best_known(sources, error, os.environ)
         cause = describe(error)
         if cause == NO_ANSWER and call.problem:
             cause = f"{call.problem}; {NO_ANSWER}"

@@ -247,7 +247,7 @@ def _readiness(
     except Unreachable as error:
         # The answer is public: the log has the address, the user and the cause.
         log.warning("%s", error)
-        parts["database"], parts["migrations"] = "cannot be reached", "unknown"
+        parts["database"], parts["migrations"] = "cannot be reached, or takes no writes", "unknown"
     if not scheduled:
         parts["scheduler"] = parts["dispatcher"] = "off"
         return parts

@@ -2,7 +2,7 @@
 
 from alertctl.db.bulk import bulk_parameter, bulk_rows
 from alertctl.db.engine import Store, TransactionRunner, insert_new, insert_of, upsert
-from alertctl.db.migrate import HEAD, current_version, upgrade
+from alertctl.db.migrate import HEAD, current_version, refuse_unusable, upgrade
 from alertctl.db.notifications import WakeUps, announce
 from alertctl.db.writer import Writer
 
@@ -18,6 +18,7 @@ __all__ = [
     "current_version",
     "insert_new",
     "insert_of",
+    "refuse_unusable",
     "upgrade",
     "upsert",
 ]

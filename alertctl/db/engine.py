@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, Table, create_engin
 from sqlalchemy.engine import URL, make_url
 
 from alertctl.db.sqlite_write_queue import WriteQueue
-from alertctl.errors import ConfigError, Unreachable
+from alertctl.errors import ConfigError, Unreachable, UnusableDatabase
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -207,7 +207,7 @@ def _engine(url: URL, pool_size: int, current_url: Callable[[], str] | None) -> 
     try:
         from alertctl.db import postgres
     except ImportError:
-        raise ConfigError(
+        raise UnusableDatabase(
             ["DATABASE_URL: Postgres needs a driver; install it with: pip install 'alertctl[postgres]'"]
         ) from None
     engine = create_engine(

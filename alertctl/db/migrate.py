@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from sqlalchemy import Connection, inspect, text
 
 from alertctl.db.engine import Store
-from alertctl.errors import ConfigError
+from alertctl.errors import ConfigError, UnusableDatabase
 
 HEAD = "0009"
 """The newest migration. A constant, so that an up-to-date database needs no import of Alembic (0.4 s)."""
@@ -67,8 +67,7 @@ def _migrate(store: Store, connection: Connection) -> None:
     version = version_in(connection)
     if version != HEAD:
         _refuse_newer(store, version)
-        _refuse_foreign(store, connection, version)
-        _refuse_encoding(store, connection)
+        refuse_unusable(store, connection, version)
         _rename_version_table(connection)
         _run_alembic(connection)
         _refuse_orphans(store, connection)
@@ -105,13 +104,20 @@ def _rename_version_table(connection: Connection) -> None:
         connection.execute(text(f"ALTER INDEX IF EXISTS {OLD_VERSION_TABLE}_pkc RENAME TO {VERSION_TABLE}_pkc"))
 
 
-def _refuse(store: Store, problem: str) -> NoReturn:
-    raise ConfigError([f"DATABASE_URL: {store.shown} {problem}"])
+def refuse_unusable(store: Store, connection: Connection, version: str | None) -> None:
+    """Raise ConfigError for a database that `upgrade` refuses because of its address."""
+    _refuse_foreign(store, connection, version)
+    _refuse_encoding(store, connection)
+
+
+def _refuse(store: Store, problem: str, error: type[ConfigError] = ConfigError) -> NoReturn:
+    raise error([f"DATABASE_URL: {store.shown} {problem}"])
 
 
 def _refuse_newer(store: Store, version: str | None) -> None:
     if version is not None and version > HEAD:
-        _refuse(store, f"has version {version} of a newer alertctl; this one supports {HEAD}: upgrade alertctl")
+        problem = f"has version {version} of a newer alertctl; this one supports {HEAD}: upgrade alertctl"
+        _refuse(store, problem, UnusableDatabase)
 
 
 def _refuse_foreign(store: Store, connection: Connection, version: str | None) -> None:
@@ -139,6 +145,7 @@ def _refuse_orphans(store: Store, connection: Connection) -> None:
             store,
             f"has {len(orphans)} rows that refer to missing rows (first: row {row} of {table} to {parent}); "
             "delete them (PRAGMA foreign_key_check lists them), then upgrade again",
+            UnusableDatabase,
         )
 
 

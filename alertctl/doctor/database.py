@@ -5,21 +5,23 @@ No row is changed: the write that proves that writes are possible changes nothin
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, select, text
 
 from alertctl.config import Settings
-from alertctl.db import HEAD, Store, current_version
+from alertctl.db import HEAD, Store, current_version, refuse_unusable
 from alertctl.db.sqlite import file_of
 from alertctl.delivery_log.queue_status import deliveries_wait, queue_status
 from alertctl.delivery_log.tables import attempt, delivery
-from alertctl.doctor.result import CheckEnded, CheckResult, failure, fix_for_pause, ok, unknown, warning
+from alertctl.doctor.result import CheckEnded, CheckResult, failure, fix_for_pauses, ok, unknown, warning
 from alertctl.doctor.runner import CheckRun
 from alertctl.errors import ConfigError, Reason, Unreachable
 from alertctl.models import Status
@@ -38,6 +40,7 @@ _GRANT = (
     "As the owner, run alertctl db upgrade, then give this role its rights (GRANT; see Postgres in docs/operations.md)."
 )
 _NOT_REACHABLE = unknown("not checked: the database is not reachable")
+_CREATE_IT = "Correct DATABASE_URL (alertctl config show), or the permissions of that folder."
 _MADE_BY_USE = "Nothing to do if this is a new installation; else correct DATABASE_URL (alertctl config show)."
 
 
@@ -61,6 +64,8 @@ def check_reachable(check_run: CheckRun) -> CheckResult:
     except Unreachable as error:
         return failure(str(error), _fix(str(error), _REACH_IT_ON_DISK if on_disk else _REACH_IT_ON_NETWORK))
     if log.store is None:
+        if obstacle := _obstacle(log.missing):
+            return failure(f"{log.missing} can't be created: {obstacle}", _CREATE_IT)
         return warning(f"{log.missing} does not exist yet; the first command creates it", _MADE_BY_USE)
     if log.write_error:
         fix = _fix(log.write_error, _WRITE_ON_DISK if on_disk else _WRITE_ON_NETWORK)
@@ -81,6 +86,14 @@ def _fix(error: str, default: str) -> str:
     return _GRANT if "permission denied" in error else default
 
 
+def _obstacle(file: str) -> str:
+    """Return why a file can't be created where it is missing, empty if it can."""
+    folder = next(str(parent) for parent in Path(file).absolute().parents if os.path.exists(parent))
+    if not os.path.isdir(folder):
+        return f"{folder} is not a folder"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else f"{folder} is not writable"
+
+
 def check_migrations(check_run: CheckRun) -> CheckResult:
     try:
         log = check_run.cached(open_log)
@@ -91,6 +104,11 @@ def check_migrations(check_run: CheckRun) -> CheckResult:
     if log.store is None:
         return ok("the first command creates the tables")
     if log.version is None:
+        try:
+            with log.store.reading() as connection:
+                refuse_unusable(log.store, connection, None)
+        except ConfigError as error:
+            return failure(str(error), "Create a database for alertctl alone, with the encoding UTF-8.")
         return warning("there are no tables yet; the first command creates them", _MADE_BY_USE)
     if log.version > HEAD:
         return failure(
@@ -142,9 +160,7 @@ def check_paused_providers(check_run: CheckRun) -> CheckResult:
         return breaker
     if refused:
         waiting = "; ".join(f"{deliveries_wait(row.count)} on {row.channel}: {row.error}" for row in refused)
-        return warning(
-            waiting, " ".join(dict.fromkeys(fix_for_pause(row.error, row.channel, row.answer) for row in refused))
-        )
+        return warning(waiting, fix_for_pauses((row.error, row.channel, row.answer) for row in refused))
     return pause_result(paused, check_run.now) or ok("none")
 
 
@@ -226,8 +242,8 @@ def breaker_result(paused: Sequence[Paused], now: datetime) -> CheckResult | Non
     breakers = [pause for pause in paused if pause.breaker]
     if not breakers:
         return None
-    fixes = dict.fromkeys(fix_for_pause(pause.code, pause.provider) for pause in breakers)
-    return failure("; ".join(_breaker(pause, now) for pause in breakers), " ".join(fixes))
+    fixes = fix_for_pauses((pause.code, pause.provider, None) for pause in breakers)
+    return failure("; ".join(_breaker(pause, now) for pause in breakers), fixes)
 
 
 def pause_result(paused: Sequence[Paused], now: datetime) -> CheckResult | None:

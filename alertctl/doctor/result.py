@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -94,8 +95,7 @@ def is_slack_code(error: DeliveryError) -> bool:
     return error.code in _SLACK_CODES or (error.reason is Reason.REJECTED and not error.code.startswith("http_"))
 
 
-def fix_for_pause(code: str, provider: str, answer: str | None = None) -> str:
-    """Return what to do about a provider that refused our credentials or settings."""
-    return (
-        f"{fix(code, Reason.CONFIG, provider, answer=answer)} Then restart the daemon: it sends the waiting deliveries."
-    )
+def fix_for_pauses(refusals: Iterable[tuple[str, str, str | None]]) -> str:
+    """Return what to do about refusals of our credentials or settings; each is a code, a provider and an answer."""
+    fixes = dict.fromkeys(fix(code, Reason.CONFIG, provider, answer=answer) for code, provider, answer in refusals)
+    return " ".join([*fixes, "Then restart the daemon: it sends the waiting deliveries."])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from alertctl.config import Sources, Value
@@ -11,7 +11,7 @@ from alertctl.config.folder_trust import refuse_addresses
 from alertctl.config.folders import absolute_path
 from alertctl.config.sources import is_blank
 from alertctl.config.urls import server_root, url
-from alertctl.errors import ConfigError
+from alertctl.errors import ConfigError, UnusableDatabase
 
 UNRESOLVED = "the destination that {} names"
 """The address of an event whose settings named no usable destination: a setting's name, or a file's path."""
@@ -56,21 +56,23 @@ class Destination:
         return Destination(address, False, None, setting if link else "", files)
 
     @staticmethod
-    def best_known(sources: Sources, problems: Sequence[str], environ: Mapping[str, str]) -> Destination:
-        """Return the same for settings that may be wrong; `problems` are those of `ConfigError`.
+    def best_known(sources: Sources, error: Exception | None, environ: Mapping[str, str]) -> Destination:
+        """Return the same for settings that may be wrong: those that could be read, or with which this `error` came.
 
         An address that the working folder may not set doesn't count if another is set. When the settings name no usable
         destination, the event waits until they do.
         """
-        names = _names_in(problems)
+        names = _names_in(sources.problems)
+        if isinstance(error, ConfigError) and not isinstance(error, UnusableDatabase):
+            names |= _names_in(error.problems)
         refused = refuse_addresses(sources.values, environ)
-        if "DATABASE_URL" not in {*refused, *_names_in(sources.problems)}:
-            # The address is known; the problem is the database's schema, for example.
-            names = names - {"DATABASE_URL"}
         values = {name: value for name, value in sources.values.items() if name not in refused}
         if any(_text(values, name) for name in _SETTINGS):
             sources, names = replace(sources, values=values), names - refused.keys()
         server, token = _text(sources.values, "ALERTCTL_SERVER"), _text(sources.values, "ALERTCTL_TOKEN")
+        if not _text(sources.values, "DATABASE_URL") and "DATABASE_URL" not in _names_in(sources.problems):
+            # It is the default database that can't be used.
+            names -= {"DATABASE_URL"}
         unusable = next((name for name in _SETTINGS if name in names), None)
         if unusable is None and not server:
             # The file may name a server, which comes before any database.
@@ -98,11 +100,11 @@ def database_address(url: str) -> str:
     return f"sqlite:///{absolute_path(path)}" if kind.lower() == "sqlite" else masked(url)
 
 
-def _names_in(problems: Iterable[str]) -> Set[str]:
+def _names_in(problems: Iterable[str]) -> set[str]:
     return {problem.partition(":")[0].removesuffix("_FILE") for problem in problems}
 
 
-def _faulty_file(sources: Sources, names: Set[str]) -> str | None:
+def _faulty_file(sources: Sources, names: set[str]) -> str | None:
     """Return the settings file that may name a destination which these problems hide, None without one."""
     for name, path in sources.files.items():
         if name in names:

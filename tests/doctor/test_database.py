@@ -109,6 +109,13 @@ class Log:
 
 
 @pytest.mark.postgres
+def test_a_missing_file_that_cannot_be_created_is_a_failure(tmp_path):
+    (tmp_path / "file").touch()
+    for name, outcome in (("file/alertctl.db", "failure"), ("new/alertctl.db", "warning")):
+        finding = look(f"sqlite:///{tmp_path}/{name}", tmp_path)["reachable"]
+        assert (finding.outcome, f"{tmp_path}/file is not a folder" in finding.what) == (outcome, outcome == "failure")
+
+
 def test_an_empty_log_of_the_right_version_is_well(log):
     findings = log.look()
     assert [findings[name].outcome for name in ("reachable", "migrations", "oldest due", "paused providers")] == [

@@ -26,7 +26,7 @@ from alertctl.cli.output.streams import (
 from alertctl.cli.output.table import Column, print_table
 from alertctl.cli.output.times import now
 from alertctl.config.database_url import database_url, masked
-from alertctl.errors import AlertctlError, ConfigError
+from alertctl.errors import AlertctlError, ConfigError, Unreachable
 
 if TYPE_CHECKING:
     from alertctl.config import Settings
@@ -215,6 +215,8 @@ def _opened(url: str, option: str) -> Iterator[Store]:
             migrate(store)
         except ConfigError as error:
             raise ConfigError([line.replace("DATABASE_URL", option, 1) for line in error.problems]) from error
+        except Unreachable as error:
+            raise Unreachable(str(error).replace("DATABASE_URL", option)) from error
         yield store
 
 

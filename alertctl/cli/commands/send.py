@@ -27,7 +27,15 @@ from alertctl.cli.spool_flush import spool_here
 from alertctl.client import Client
 from alertctl.config import Sources, Value, duration_of, ends_with_machine, gather
 from alertctl.config.validators import yes_or_no
-from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, Unreachable
+from alertctl.errors import (
+    AlertctlError,
+    ConfigError,
+    Conflict,
+    InvalidEvent,
+    NotAllowed,
+    Unreachable,
+    UnusableDatabase,
+)
 from alertctl.schemas import DeliveryItem, EventReceipt, PublishRequest
 from alertctl.spool import Destination, Spooled, describe
 
@@ -148,7 +156,7 @@ def send(
     shortcuts = {"title": title, "message": message, "severity": severity, "url": url, "dedup_key": dedup_key}
     with receipt_in(receipt_file) as receipt:
         sources = gather(flags=flags_of(context))
-        is_server = Destination.best_known(sources, sources.problems, os.environ).is_server
+        is_server = Destination.best_known(sources, None, os.environ).is_server
         wait_seconds = _wait_seconds(wait, queue)
         request = build_request(
             event,
@@ -169,17 +177,18 @@ def send(
             warn("--receipt: a dry run writes no receipt")
         command = SendCommand(request, sources, is_server, receipt, queue, wait_seconds, output, moment)
         code = _preview(context, request, output) if dry_run else _send(context, command)
-    if code and (_is_strict(sources.values) if strict is None else strict):
+    if code and (_is_strict(sources.values, warns=is_server) if strict is None else strict):
         raise typer.Exit(code)
 
 
-def _is_strict(values: Mapping[str, Value]) -> bool:
-    """Return the value of ALERTCTL_STRICT; False if it is invalid."""
+def _is_strict(values: Mapping[str, Value], *, warns: bool) -> bool:
+    """Return the value of ALERTCTL_STRICT; False if it is invalid. A local client warns of that itself."""
     strict = values.get("ALERTCTL_STRICT")
     try:
         return strict is not None and bool(strict.text.strip()) and yes_or_no(strict.raw)
     except ValueError as error:
-        warn(f"ALERTCTL_STRICT: {error}")
+        if warns:
+            warn(f"ALERTCTL_STRICT: {error}; the default applies: false")
         return False
 
 
@@ -277,8 +286,7 @@ def _spool(command: SendCommand, error: Exception) -> int:
 
     # Check it now, while the caller can still read the error.
     prepare(command.request, RoutingRules())
-    problems = error.problems if isinstance(error, ConfigError) else command.sources.problems
-    where = Destination.best_known(command.sources, problems, os.environ)
+    where = Destination.best_known(command.sources, error, os.environ)
     try:
         spooled = spool_here().keep(command.request, where, describe(error), command.moment)
     except Exception as spool_error:
@@ -295,6 +303,8 @@ def _next_step(error: Exception, spooled: Spooled) -> str:
     """Return how a spooled event gets published."""
     if isinstance(error, NotAllowed):
         step = f"the next command with a valid ALERTCTL_TOKEN for {spooled.destination} publishes it"
+    elif isinstance(error, UnusableDatabase):
+        step = f"after that, the next command that uses {spooled.destination} publishes it"
     elif isinstance(error, ConfigError):
         step = (
             f"correct the settings, and the next command that uses {spooled.destination} publishes it; "

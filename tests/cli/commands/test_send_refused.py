@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -261,11 +262,25 @@ def test_an_event_for_a_database_that_this_version_cannot_use_waits_for_that_dat
         connection.exec_driver_sql("UPDATE alertctl_version SET version_num = '0999'")
     ran = run(*SEND)
     assert (ran.exit_code, ran.stderr.startswith("alertctl: DATABASE_URL: ")) == (0, True)
+    assert f"; after that, the next command that uses {database_address(url)} publishes it" in ran.stderr
     (listed,) = waiting()
     assert listed["destination"] == database_address(url)
     with monkeypatch.context() as other:
         other.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/other.db")
         assert "spool" not in run("log").stderr
+
+
+def test_an_event_for_another_programs_database_waits_for_the_database_that_is_named_later(
+    slack_and_email: Sandbox, monkeypatch, tmp_path
+):
+    url = os.environ["DATABASE_URL"]
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/theirs.db")
+    with closing(sqlite3.connect(tmp_path / "theirs.db")) as theirs:
+        theirs.execute("CREATE TABLE event (id int)")
+    assert "of another program; use a separate database" in run(*SEND).stderr
+    assert "event of another program" in run("doctor", "db", "-o", "json").stdout
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert "published 1 event" in run("log").stderr
 
 
 @pytest.mark.parametrize("name", ["ALERTCTL_CONFIG", ".env"])
