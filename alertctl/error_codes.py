@@ -88,7 +88,10 @@ _ALERTCTL: _Table = {
 
 _NOT_THE_API = "Correct {setting} and HTTPS_PROXY: the server that answers is not the provider's API."
 _PROXY_LOGIN = "Put the proxy's user name and password into HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT)."
-_PROXY = "Correct HTTPS_PROXY, or add the provider's host to NO_PROXY."
+_PROXY = (
+    "Correct HTTPS_PROXY, or add the provider's host to NO_PROXY; "
+    "if the proxy's certificate is not trusted, set ALERTCTL_CA_BUNDLE."
+)
 _HOST_AND_PORT = "Check {setting}, the port and the firewall; if they are correct, the provider is down."
 _NO_CONNECTION = "Check {setting}, the port and the firewall, or set HTTPS_PROXY."
 _TLS_PORT = "Correct {setting} and the port (for SMTP also SMTP_SECURITY)."
