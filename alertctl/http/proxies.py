@@ -24,11 +24,6 @@ class Proxy:
     username: str = ""
     password: str = field(default="", repr=False)
 
-    @property
-    def address(self) -> str:
-        """Its host and port."""
-        return self.url.partition("://")[2]
-
 
 def proxy_for(scheme: str) -> Proxy | None:
     """Return the proxy for `http` or `https`; libcurl then exempts the hosts of NO_PROXY.

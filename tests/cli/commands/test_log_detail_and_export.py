@@ -228,6 +228,20 @@ def test_the_message_itself_as_each_channel_has_it(slack_and_email: Sandbox) -> 
     assert "slack, text, html" in run("log", "show", ids["slack"], "--rendered", "pdf").stderr
 
 
+def test_a_rejected_message_is_shown_as_its_plain_second_attempt(slack_and_email: Sandbox) -> None:
+    slack_and_email.smtp.faults.at("a@corp.example", "dot_550")
+    slack_and_email.slack.faults.at("#ops", "slack:invalid_blocks")
+    send("slack:#ops", "email:a@corp.example")
+    items = data("log")["items"]
+    assert [item["attempts"] for item in items] == [2, 2]
+    ids = {item["channel"]: item["id"] for item in items}
+    assert "blocks" not in json.loads(run("log", "show", ids["slack"], "--rendered", "slack").stdout)
+    assert "disk full" in run("log", "show", ids["email"], "--rendered", "text").stdout
+    ran = run("log", "show", ids["email"], "--rendered", "html")
+    assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert "this message is plain text, without HTML: choose text" in ran.stderr
+
+
 @pytest.mark.postgres
 def test_an_export_writes_the_complete_log_to_stdout_or_a_file(log_on: str, slack_and_email: Sandbox) -> None:
     targets = [part for number in range(230) for part in ("--to", f"slack:#n{number}")]
