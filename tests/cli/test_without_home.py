@@ -129,6 +129,28 @@ def test_a_home_that_cannot_be_written_any_more_is_as_good_as_none(folder):
     assert (folder / f"alertctl-{USER}/alertctl.db").exists()
 
 
+def test_a_spooled_event_that_cannot_be_read_waits_with_the_cause(folder):
+    database = folder / "db"
+    database.write_text("")
+    environment = {"DATABASE_URL": f"sqlite:///{database}/alertctl.db", "XDG_STATE_HOME": str(folder)}
+    for title in ("unreadable", "readable"):
+        as_user(folder, *SEND[:-1], title, **environment)
+    database.unlink()
+    database.mkdir()
+    os.chown(database, USER, USER)
+    (file,) = (file for file in (folder / "alertctl/spool").iterdir() if b'"unreadable"' in file.read_bytes())
+    os.chown(file, 0, 0)
+    cause = f"{file} cannot be read: Permission denied"
+    flushed = as_user(folder, "spool", "flush", **environment)
+    assert (flushed.returncode, flushed.stdout) == (5, "1 published, 0 refused, 1 remaining\n")
+    assert f"spool: 1 event remaining: {cause}" in flushed.stderr
+    listed = as_user(folder, "spool", "list", **environment)
+    assert (listed.stdout, listed.stderr) == ("", f"alertctl: warning: {cause}\n")
+    os.chown(file, USER, USER)
+    flushed = as_user(folder, "spool", "flush", **environment)
+    assert (flushed.returncode, flushed.stdout) == (0, "1 published, 0 refused, 0 remaining\n"), flushed.stderr
+
+
 @pytest.fixture
 def nothing_works(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Neither a database nor a spool: its folder is a link to nothing."""
