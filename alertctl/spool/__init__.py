@@ -91,9 +91,13 @@ class Spool:
             write_file(self.folder, spooled.name, data)
         return spooled
 
-    def waiting(self) -> int:
-        """Return how many events wait; one system call where there is no spool."""
-        return len(list_files(self.folder))
+    def waiting(self, *, strict: bool = False) -> int:
+        """Return how many events wait; one system call where there is no spool.
+
+        When the folder can't be read, return 0, or raise Unreachable if `strict`.
+        """
+        with self._disk_errors():
+            return len(list_files(self.folder, strict=strict))
 
     def entries(self) -> tuple[list[Spooled], list[str]]:
         """Return the waiting events in the order of their publication, then those set aside; and faults of other files.

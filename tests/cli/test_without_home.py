@@ -151,6 +151,19 @@ def test_a_spooled_event_that_cannot_be_read_waits_with_the_cause(folder):
     assert (flushed.returncode, flushed.stdout) == (0, "1 published, 0 refused, 0 remaining\n"), flushed.stderr
 
 
+def test_status_reports_a_spool_that_cannot_be_read(folder):
+    environment = {"XDG_STATE_HOME": str(folder)}
+    as_user(folder, *SEND, **environment)
+    spool = folder / "alertctl/spool"
+    spool.mkdir(mode=0o700)
+    shown = as_user(folder, "status", **environment)
+    assert (shown.returncode, shown.stdout.splitlines()[-1]) == (0, "spool         cannot be read")
+    assert f"alertctl: warning: spool {spool}: Permission denied; its events may wait" in shown.stderr
+    assert json.loads(as_user(folder, "status", "-o", "json", **environment).stdout)["spool"] is None
+    os.chown(spool, USER, USER)
+    assert as_user(folder, "status", **environment).stdout.splitlines()[-1] == "spool         empty"
+
+
 @pytest.fixture
 def nothing_works(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Neither a database nor a spool: its folder is a link to nothing."""
