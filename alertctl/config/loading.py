@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from alertctl.config.database_url import default_url
 from alertctl.config.folder_trust import Refusal, refuse_addresses, refuse_trusted_only
-from alertctl.config.folders import has_temporary_state
+from alertctl.config.folders import has_temporary_state, why_state_is_temporary
 from alertctl.config.settings import MODELS, Settings, reference, setting_name, shown
 from alertctl.config.sources import IN_FILES, Sources, Value, gather, is_blank, origin_note
 from alertctl.config.validators import quoted
@@ -103,7 +103,7 @@ def _section(
         # The model's own default reads the process's environment; here the environment was passed in.
         raw["url"] = default_url(environ)
         if has_temporary_state(environ):
-            _warn_of_temporary_log(raw["url"])
+            _warn_of_temporary_log(why_state_is_temporary(environ), raw["url"])
     try:
         return model.model_validate(raw, context={"cwd": cwd})
     except ValidationError as error:
@@ -122,11 +122,12 @@ def _section(
 
 
 @cache
-def _warn_of_temporary_log(url: str) -> None:
+def _warn_of_temporary_log(why: str, url: str) -> None:
     """Warn once in a process."""
     log.warning(
-        "the home folder is not writable: the delivery log is in %s, which may be deleted when this machine "
-        "restarts; set XDG_STATE_HOME or DATABASE_URL",
+        "%s: the delivery log is in %s, which may be deleted when this machine restarts; set XDG_STATE_HOME or "
+        "DATABASE_URL",
+        why,
         url.removeprefix("sqlite:///"),
     )
 

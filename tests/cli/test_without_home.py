@@ -122,10 +122,20 @@ def test_a_state_folder_that_somebody_else_made_is_not_used_and_the_event_is_los
     assert as_user(folder, "log", HOME="/nonexistent").returncode == 2
 
 
-def test_a_home_that_cannot_be_written_any_more_is_as_good_as_none(folder):
+@pytest.mark.parametrize("name", [".local/state/alertctl", ".local"])
+def test_a_home_with_a_folder_that_cannot_be_written_is_as_good_as_none(folder, name):
     home = folder / "home"
     (home / ".local/state/alertctl").mkdir(parents=True)
-    assert "recorded " in as_user(folder, *SEND, HOME=str(home)).stderr
+    for owned in (home, home / ".local", home / ".local/state"):
+        os.chown(owned, USER, USER)
+    os.chown(home / name, 0, 0)
+    (home / name).chmod(0o700)
+    sent = as_user(folder, *SEND, HOME=str(home))
+    assert "recorded " in sent.stderr
+    assert (
+        f"{home / name} is not a writable folder of this user (correct its owner and mode): the delivery log is in "
+        f"{folder}/alertctl-{USER}/alertctl.db, which may be deleted"
+    ) in sent.stderr
     assert (folder / f"alertctl-{USER}/alertctl.db").exists()
 
 
